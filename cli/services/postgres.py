@@ -1,0 +1,149 @@
+"""An embedded Postgres with pgvector on a loopback port."""
+
+import logging
+import signal
+import subprocess
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Self
+
+import psycopg2
+from psycopg2 import sql
+
+from cli.services import process as processes
+from cli.services.binaries import postgres_bin
+from cli.services.errors import StartFailed
+from cli.services.privileges import Way, give, way_to_run
+
+log = logging.getLogger(__name__)
+
+ADMIN = "postgres"
+NAME = "chai"  # role and database of the application
+START_TIMEOUT_S = 120.0  # crash recovery of a large database takes its time
+STOP_TIMEOUT_S = 20.0
+
+
+class Postgres:
+    """One server on `folder`: `data/`, `password` (mode 0600) and `port`, kept between starts.
+
+    The application's role owns its database and may create others, and is no superuser. `durable=False` leaves out
+    fsync: rows survive the death of the server but not of the machine, which is what tests need.
+    """
+
+    def __init__(
+        self, folder: Path, *, port: int | None = None, logs: Path | None = None, durable: bool = True
+    ) -> None:
+        self.folder = folder.resolve()
+        self.log = (logs or self.folder).resolve() / "postgres.log"
+        self.port = port
+        self._durable = durable
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def data(self) -> Path:
+        """The data folder, the server's working directory."""
+        return self.folder / "data"
+
+    @property
+    def url(self) -> str:
+        """SQLAlchemy URL of the application's database, password included."""
+        return f"postgresql+psycopg2://{NAME}:{self._password}@127.0.0.1:{self.port}/{NAME}"
+
+    @property
+    def admin_url(self) -> str:
+        """The same database as the superuser, who may drop the vector extension."""
+        return f"postgresql+psycopg2://{ADMIN}:{self._password}@127.0.0.1:{self.port}/{NAME}"
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the running postmaster."""
+        return self._process.pid if self._process and self._process.poll() is None else None
+
+    def start(self) -> Self:
+        """Make the data folder if there is none, start the server and wait until the database can be used.
+
+        Raises MissingProgram and StartFailed.
+        """
+        programs, way = postgres_bin(), way_to_run()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        processes.stop_leftovers("postgres", self.data, with_signal=signal.SIGINT)
+        self._make_data(programs, way)
+        give(self.data, way.owner)
+        (self.data / "postmaster.pid").unlink(missing_ok=True)  # no server is left on the folder: the file is stale
+        self._launch(programs, way)
+        self._make_database()
+        return self
+
+    def stop(self) -> None:
+        """Shut down fast and cleanly: connections are ended, committed work is on disk."""
+        if self._process is not None:
+            processes.stop(self._process, with_signal=signal.SIGINT, timeout_s=STOP_TIMEOUT_S)
+            self._process = None
+
+    @property
+    def _password(self) -> str:
+        return processes.secret(self.folder / "password")
+
+    def _make_data(self, programs: Path, way: Way) -> None:
+        if (self.data / "PG_VERSION").exists():
+            return
+        self._password  # noqa: B018  (written before initdb reads it)
+        self.data.mkdir(mode=0o700, exist_ok=True)
+        give(self.data, way.owner)
+        command: list[str | Path] = [*way.prefix, programs / "initdb", "-D", self.data, "-U", ADMIN]
+        command += ["--auth=scram-sha-256", f"--pwfile={self.folder / 'password'}", "--encoding=UTF8"]
+        command += ["--no-locale", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]  # sorts alike everywhere
+        command += [] if self._durable else ["--no-sync"]
+        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise StartFailed(f"initdb could not make {self.data}: {done.stderr.strip() or done.stdout.strip()}")
+
+    def _launch(self, programs: Path, way: Way) -> None:
+        file = self.folder / "port"
+        self.port = processes.free_port(self.port or processes.remembered_port(file))
+        options = {
+            "listen_addresses": "127.0.0.1",
+            "port": self.port,
+            "unix_socket_directories": "",
+            "fsync": "on" if self._durable else "off",
+        }
+        command: list[str | Path] = [*way.prefix, programs / "postgres", "-D", self.data]
+        command += [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
+        self._process = processes.spawn(command, log=self.log, cwd=self.data)
+        file.write_text(str(self.port))
+        self._wait_until_ready()
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while self.pid is not None and time.monotonic() < deadline:
+            try:
+                self._connect("postgres").close()
+            except psycopg2.OperationalError as error:
+                log.debug("postgres is not ready: %s", error)
+                time.sleep(0.03)
+            else:
+                return
+        self.stop()
+        raise StartFailed(f"Postgres did not start; the end of {self.log}:\n{processes.last_lines(self.log)}")
+
+    def _connect(self, database: str) -> psycopg2.extensions.connection:
+        connection = psycopg2.connect(
+            host="127.0.0.1", port=self.port, user=ADMIN, password=self._password, dbname=database, connect_timeout=5
+        )
+        connection.autocommit = True
+        return connection
+
+    def _make_database(self) -> None:
+        role = sql.Identifier(NAME)
+        # Only a superuser may add the extension: in template1, so that each database made later has it.
+        with closing(self._connect("template1")) as connection, connection.cursor() as cursor:
+            cursor.execute("CREATE EXTENSION IF NOT EXISTS vector")
+        with closing(self._connect("postgres")) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (NAME,))
+            if cursor.fetchone() is None:
+                statement = sql.SQL("CREATE ROLE {} LOGIN CREATEDB PASSWORD {}")
+                cursor.execute(statement.format(role, sql.Literal(self._password)))
+            cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (NAME,))
+            if cursor.fetchone() is None:
+                cursor.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(role, role))

@@ -1,0 +1,110 @@
+"""Server processes: started in a session of their own, so that Ctrl-C in a terminal reaches the launcher only."""
+
+import contextlib
+import os
+import secrets
+import signal
+import socket
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+
+def spawn(
+    command: Sequence[str | Path],
+    *,
+    log: Path,
+    cwd: Path,
+    env: Mapping[str, str] | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start `command` in its own session, its output appended to `log`; `env` replaces the environment."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def stop(process: subprocess.Popen[bytes], *, with_signal: signal.Signals, timeout_s: float) -> int:
+    """Ask `process` to end and reap it; after `timeout_s` kill its whole session. Returns its exit status."""
+    if process.poll() is None:
+        process.send_signal(with_signal)
+    try:
+        return process.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        return process.wait()
+
+
+def stop_leftovers(program: str, folder: Path, *, with_signal: signal.Signals, timeout_s: float = 15.0) -> None:
+    """End servers named `program` that an earlier launcher, killed hard, left running on `folder`.
+
+    Both servers make their data folder the working directory, which names them better than a pid file: after a reboot
+    or in a fresh container the pid in it belongs to somebody else. Zombies do not count.
+    """
+    leftovers = _running_in(program, folder)
+    for process in leftovers:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(with_signal)
+    _, alive = psutil.wait_procs(leftovers, timeout=timeout_s)
+    for process in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(alive, timeout=timeout_s)
+
+
+def _running_in(program: str, folder: Path) -> list[psutil.Process]:
+    target = str(folder.resolve())
+    return [
+        process
+        for process in psutil.process_iter(["name", "cwd", "status"])
+        if process.info["cwd"] == target
+        and process.info["name"].startswith(program)
+        and process.info["status"] != psutil.STATUS_ZOMBIE
+    ]
+
+
+def free_port(preferred: int | None = None) -> int:
+    """Return `preferred` if nothing listens there on loopback, otherwise a port that the system picks."""
+    for port in (preferred, 0):
+        if port is None:
+            continue
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return int(probe.getsockname()[1])
+    raise OSError("no free TCP port on 127.0.0.1")
+
+
+def remembered_port(file: Path) -> int | None:
+    """Return the port written in `file` by an earlier run, or None."""
+    try:
+        return int(file.read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def last_lines(log: Path, num_lines: int = 8) -> str:
+    """Return the end of `log` for an error message."""
+    try:
+        return "\n".join(log.read_text(errors="replace").splitlines()[-num_lines:])
+    except FileNotFoundError:
+        return "(no log)"
+
+
+def secret(file: Path) -> str:
+    """Return the password in `file`, written once with mode 0600."""
+    if not file.exists():
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as stream:
+            stream.write(secrets.token_urlsafe(24))
+    return file.read_text()

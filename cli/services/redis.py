@@ -1,0 +1,100 @@
+"""An embedded Redis (or Valkey) on a loopback port."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import Self
+
+from cli.services import process as processes
+from cli.services.binaries import redis_server
+from cli.services.errors import StartFailed
+
+START_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 10.0
+NUM_DATABASES = 1024  # tests take one each
+CONFIG = """\
+bind 127.0.0.1
+port {port}
+dir "{folder}"
+databases {databases}
+requirepass {password}
+daemonize no
+appendonly yes
+appendfsync everysec
+save ""
+maxmemory-policy noeviction
+"""
+
+
+class Redis:
+    """One server on `folder`, which holds its append-only file, `password`, `redis.conf` (mode 0600) and `port`.
+
+    Writes are on disk within a second and nothing is ever evicted: a queue must not forget.
+    """
+
+    def __init__(self, folder: Path, *, port: int | None = None, logs: Path | None = None) -> None:
+        self.folder = folder.resolve()
+        self.log = (logs or self.folder).resolve() / "redis.log"
+        self.port = port
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """URL of database 0, password included."""
+        return f"redis://:{self._password}@127.0.0.1:{self.port}/0"
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the running server."""
+        return self._process.pid if self._process and self._process.poll() is None else None
+
+    def start(self) -> Self:
+        """Start the server and wait until it answers. Raises MissingProgram and StartFailed."""
+        program = redis_server()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        processes.stop_leftovers(program.name, self.folder, with_signal=signal.SIGTERM)
+        file = self.folder / "port"
+        self.port = processes.free_port(self.port or processes.remembered_port(file))
+        self._process = processes.spawn([program, self._write_config()], log=self.log, cwd=self.folder)
+        file.write_text(str(self.port))
+        self._wait_until_ready()
+        return self
+
+    def stop(self) -> None:
+        """Write everything out and end."""
+        if self._process is not None:
+            processes.stop(self._process, with_signal=signal.SIGTERM, timeout_s=STOP_TIMEOUT_S)
+            self._process = None
+
+    @property
+    def _password(self) -> str:
+        return processes.secret(self.folder / "password")
+
+    def _write_config(self) -> Path:
+        file = self.folder / "redis.conf"
+        text = CONFIG.format(port=self.port, folder=self.folder, databases=NUM_DATABASES, password=self._password)
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
+            stream.write(text)
+        return file
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while self.pid is not None and time.monotonic() < deadline:
+            if self._answers():
+                return
+            time.sleep(0.01)
+        self.stop()
+        raise StartFailed(f"Redis did not start; the end of {self.log}:\n{processes.last_lines(self.log)}")
+
+    def _answers(self) -> bool:
+        assert self.port is not None
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1.0) as connection:
+                connection.sendall(f"AUTH {self._password}\r\nPING\r\n".encode())
+                with connection.makefile("rb") as replies:
+                    return (replies.readline(), replies.readline()) == (b"+OK\r\n", b"+PONG\r\n")
+        except OSError:
+            return False

@@ -1,0 +1,163 @@
+"""Real services for every test: the embedded servers in a temporary folder, or DATABASE_URL and REDIS_URL when given.
+
+Each test gets a migrated database of its own, cloned from a template in tens of milliseconds, and a Redis database.
+"""
+
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from itertools import count
+from pathlib import Path
+
+import psycopg2
+import pytest
+import redis
+from psycopg2 import sql
+from sqlalchemy import URL, Engine, make_url
+from sqlalchemy.orm import Session, sessionmaker
+
+from cli.services.postgres import Postgres
+from cli.services.redis import NUM_DATABASES, Redis
+from db.migrate import upgrade
+from db.session import connect, sessions
+
+TEMPLATE = f"chai_template_{os.getpid()}"
+EXTERNAL_REDIS_DATABASE = 15  # emptied by the tests when REDIS_URL names a server of yours
+_numbers = count(1)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """End fixtures, and with them the servers, when `timeout` or a CI system sends SIGTERM."""
+    signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated", returncode=143))
+
+
+@pytest.fixture(scope="session")
+def services_folder() -> Iterator[Path]:
+    """A folder for the servers' data, gone after the session."""
+    folder = Path(tempfile.mkdtemp(prefix="chai-test-"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def embedded_postgres(services_folder: Path) -> Iterator[Postgres | None]:
+    """The server of this session, or None when DATABASE_URL names another."""
+    if "DATABASE_URL" in os.environ:
+        yield None
+        return
+    server = Postgres(services_folder / "postgres", durable=False)
+    try:
+        yield server.start()
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres_server(embedded_postgres: Postgres | None) -> str:
+    """SQLAlchemy URL of a database whose role may create databases."""
+    return embedded_postgres.url if embedded_postgres else os.environ["DATABASE_URL"]
+
+
+@pytest.fixture(scope="session")
+def postgres_admin(embedded_postgres: Postgres | None) -> str:
+    """The same as the superuser, who may create and drop extensions."""
+    return embedded_postgres.admin_url if embedded_postgres else os.environ["DATABASE_URL"]
+
+
+@pytest.fixture(scope="session")
+def redis_server(services_folder: Path) -> Iterator[str]:
+    """URL of a Redis server."""
+    if given := os.environ.get("REDIS_URL"):
+        yield given
+        return
+    server = Redis(services_folder / "redis")
+    try:
+        yield server.start().url
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres_server: str) -> Iterator[str]:
+    """Name of a database with the newest schema and no rows, to clone."""
+    with _fresh_database(postgres_server, TEMPLATE) as url:
+        upgrade(url)
+        yield TEMPLATE
+
+
+@pytest.fixture
+def empty_database_url(postgres_admin: str) -> Iterator[str]:
+    """URL of a database of this test's own without tables or extensions; its role may add both."""
+    with _fresh_database(postgres_admin, f"chai_test_{os.getpid()}_{next(_numbers)}", template="template0") as url:
+        yield url
+
+
+@pytest.fixture
+def database_url(postgres_server: str, migrated_template: str) -> Iterator[str]:
+    """URL of a migrated, empty database of this test's own."""
+    name = f"chai_test_{os.getpid()}_{next(_numbers)}"
+    with _fresh_database(postgres_server, name, template=migrated_template) as url:
+        yield url
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    """A pooled engine on `database_url`."""
+    engine = connect(database_url, application="chai-test")
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def session_factory(engine: Engine) -> sessionmaker[Session]:
+    """Makes sessions, as the parts of the service do."""
+    return sessions(engine)
+
+
+@pytest.fixture
+def session(session_factory: sessionmaker[Session]) -> Iterator[Session]:
+    """One session, rolled back at the end; the test commits what others should see."""
+    with session_factory() as session:
+        yield session
+
+
+@pytest.fixture
+def redis_url(redis_server: str) -> Iterator[str]:
+    """URL of an empty Redis database of this test's own."""
+    external = "REDIS_URL" in os.environ
+    number = EXTERNAL_REDIS_DATABASE if external else 1 + next(_numbers) % (NUM_DATABASES - 1)
+    url = make_url(redis_server).set(database=str(number)).render_as_string(hide_password=False)
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+        yield url
+        client.flushdb()
+
+
+@pytest.fixture
+def storage_url(tmp_path: Path) -> str:
+    """fsspec URL of an empty folder for videos and latents."""
+    folder = tmp_path / "storage"
+    folder.mkdir()
+    return folder.as_uri()
+
+
+@contextmanager
+def _fresh_database(server: str, name: str, *, template: str = "template1") -> Iterator[str]:
+    url = make_url(server)
+    names = {"name": sql.Identifier(name), "template": sql.Identifier(template)}
+    _execute(url, sql.SQL("CREATE DATABASE {name} TEMPLATE {template}").format(**names))
+    try:
+        yield url.set(database=name).render_as_string(hide_password=False)
+    finally:
+        _execute(url, sql.SQL("DROP DATABASE IF EXISTS {name} WITH (FORCE)").format(**names))
+
+
+def _execute(url: URL, statement: sql.Composed) -> None:
+    plain = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    with closing(psycopg2.connect(plain)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
