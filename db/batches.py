@@ -1,0 +1,70 @@
+"""Bulk runs: a batch row, its jobs, and what has become of them."""
+
+from uuid import UUID
+
+from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from db import jobs
+from db.errors import NotFound
+from db.models import Batch, Job
+from db.states import FINAL, BatchStatus
+
+
+def open_(session: Session, tenant: str, *, name: str, manifest_key: str) -> tuple[Batch, bool]:
+    """Return the tenant's batch for this manifest and whether it is new."""
+    made = session.execute(
+        insert(Batch)
+        .values(tenant=tenant, name=name, manifest_key=manifest_key)
+        .on_conflict_do_nothing()
+        .returning(Batch.id),
+    ).scalar_one_or_none()
+    known = select(Batch).where(Batch.tenant == tenant, Batch.manifest_key == manifest_key)
+    return session.scalars(known).one(), made is not None
+
+
+def get(session: Session, tenant: str, id_: UUID) -> Batch:
+    """Return the tenant's batch; raise `NotFound`."""
+    batch = session.scalars(select(Batch).where(Batch.id == id_, Batch.tenant == tenant)).one_or_none()
+    if batch is None:
+        raise NotFound(f"no batch {id_}")
+    return batch
+
+
+def seal(session: Session, batch: Batch, *, num_bad_lines: int) -> None:
+    """Say that no more lines will come; the batch ends when its jobs have."""
+    batch.num_bad_lines = num_bad_lines
+    if batch.status == BatchStatus.OPEN:
+        batch.status, batch.sealed_at = BatchStatus.IN_PROGRESS, session.scalar(select(func.now()))
+    session.flush()
+    finish(session)
+
+
+def cancel(session: Session, batch: Batch) -> int:
+    """Cancel what has not ended; return how many jobs that was."""
+    number = jobs.cancel_batch(session, batch.id)
+    if batch.status != BatchStatus.COMPLETED:
+        batch.status = BatchStatus.CANCELLED
+        batch.finished_at = session.scalar(select(func.now()))
+    session.flush()
+    return number
+
+
+def counts(session: Session, batch: Batch) -> dict[str, int]:
+    """Return the number of the batch's jobs by status."""
+    query = select(Job.status, func.count()).where(Job.batch_id == batch.id).group_by(Job.status)
+    return dict(session.execute(query).tuples().all())
+
+
+def finish(session: Session) -> list[UUID]:
+    """Close every sealed batch whose jobs have all ended."""
+    running = select(Job.id).where(Job.batch_id == Batch.id, Job.status.not_in(FINAL)).exists()
+    done = session.scalars(
+        update(Batch)
+        .where(Batch.status == BatchStatus.IN_PROGRESS, ~running)
+        .values(status=BatchStatus.COMPLETED, finished_at=func.now())
+        .returning(Batch.id),
+        execution_options={"synchronize_session": "fetch"},
+    )
+    return list(done)

@@ -1,0 +1,28 @@
+"""What can go wrong between a caller and a row.
+
+DatabaseError
+├── LeaseLost          the attempt no longer owns its job: stop, write nothing
+├── IllegalTransition  the state table has no such arrow: a bug, or a request that came too late
+├── NotFound           no such row for this tenant
+└── Conflict           the same key was used for something else
+"""
+
+
+class DatabaseError(Exception):
+    """Base of everything this package raises on purpose."""
+
+
+class LeaseLost(DatabaseError):
+    """The lease expired, was released, or the job ended elsewhere."""
+
+
+class IllegalTransition(DatabaseError):
+    """A job or cache entry was asked to go where its state has no arrow to."""
+
+
+class NotFound(DatabaseError):
+    """No row with this id belongs to this tenant."""
+
+
+class Conflict(DatabaseError):
+    """An idempotency key or custom id came back with a different request."""

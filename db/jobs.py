@@ -1,0 +1,345 @@
+"""Every statement that moves a job. Functions flush; whoever opened the transaction commits.
+
+A worker holds a job by a `Claim`; each of its writes says `WHERE fence = …`, so that a worker whose lease is gone can
+write nothing. Leases are set and judged on the database clock.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, and_, delete, func, or_, select, text, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from db import outbox
+from db.errors import Conflict, LeaseLost, NotFound
+from db.models import Job, JobMetric, Outbox
+from db.states import FINAL, JobStatus, Queue, check_job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """The right to work on a job, until the lease ends."""
+
+    job: Job  # as it was when claimed
+    fence: int
+    attempt: int
+    owner: str
+    queue_wait_s: float  # from acceptance, or from the last return to the queue, to this claim
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swept:
+    """What one pass over expired leases did."""
+
+    requeued: list[UUID]
+    failed: list[UUID]
+    cancelled: list[UUID]
+
+
+def accept(session: Session, job: Job) -> tuple[Job, bool]:
+    """Insert a job and its outbox row; return it and whether it is new.
+
+    A known idempotency key (or custom id of a batch) gives the job it was first used for. Raises `Conflict` when the
+    request behind the key differs.
+    """
+    values = {
+        column.key: getattr(job, column.key)
+        for column in Job.__table__.columns
+        if getattr(job, column.key) is not None  # left to the server's default
+    }
+    id_ = session.execute(insert(Job).values(values).on_conflict_do_nothing().returning(Job.id)).scalar_one_or_none()
+    if id_ is None:
+        return _same_request(session, job), False
+    row = session.get_one(Job, id_)
+    outbox.add(session, [row])
+    return row, True
+
+
+def _same_request(session: Session, job: Job) -> Job:
+    by_key = and_(Job.tenant == job.tenant, Job.idempotency_key == job.idempotency_key)
+    by_line = and_(Job.batch_id == job.batch_id, Job.custom_id == job.custom_id)
+    known = session.scalars(select(Job).where(or_(by_key, by_line)).limit(1)).one()
+    if known.request_hash != job.request_hash:
+        name = job.idempotency_key or job.custom_id
+        raise Conflict(f"{name!r} was used before with a different request; use a new one")
+    return known
+
+
+def get(session: Session, tenant: str, id_: UUID) -> Job:
+    """Return the tenant's job; raise `NotFound`."""
+    job = session.scalars(_owned(tenant, id_)).one_or_none()
+    if job is None:
+        raise NotFound(f"no job {id_}")
+    return job
+
+
+def page(
+    session: Session,
+    tenant: str,
+    *,
+    limit: int,
+    after: UUID | None = None,
+    newest_first: bool = True,
+    status: Sequence[JobStatus] = (),
+    batch_id: UUID | None = None,
+) -> list[Job]:
+    """Return up to `limit` of the tenant's jobs behind the cursor `after`; raise `NotFound` for a foreign cursor."""
+    query = select(Job).where(Job.tenant == tenant, Job.deleted_at.is_(None)).limit(limit)
+    if status:
+        query = query.where(Job.status.in_(status))
+    if batch_id:
+        query = query.where(Job.batch_id == batch_id)
+    if after:
+        query = query.where(_behind(get(session, tenant, after), newest_first=newest_first))
+    order = (Job.created_at.desc(), Job.id.desc()) if newest_first else (Job.created_at, Job.id)
+    return list(session.scalars(query.order_by(*order)))
+
+
+def _behind(cursor: Job, *, newest_first: bool) -> ColumnElement[bool]:
+    place, here = tuple_(Job.created_at, Job.id), tuple_(cursor.created_at, cursor.id)
+    return place < here if newest_first else place > here
+
+
+def position(session: Session, job: Job) -> int | None:
+    """Return how many queued jobs run before this one; None once it is no longer queued."""
+    if job.status != JobStatus.QUEUED:
+        return None
+    before = tuple_(Job.priority, Job.created_at, Job.id) < tuple_(job.priority, job.created_at, job.id)
+    ahead = and_(Job.queue == job.queue, before)
+    if job.queue == Queue.BULK:
+        ahead = or_(Job.queue == Queue.INTERACTIVE, ahead)
+    return session.scalar(select(func.count()).where(Job.status == JobStatus.QUEUED, ahead))
+
+
+def claim(session: Session, id_: UUID, *, owner: str, lease_s: float) -> Claim | None:
+    """Take a queued job by one statement; None when somebody else has it or it has ended."""
+    since = func.coalesce(Job.published_at, Job.created_at)
+    row = session.execute(
+        update(Job)
+        .where(Job.id == id_, Job.status == JobStatus.QUEUED)
+        .values(
+            status=JobStatus.IN_PROGRESS,
+            lease_owner=owner,
+            lease_until=func.now() + timedelta(seconds=lease_s),
+            fence=Job.fence + 1,
+            attempt=Job.attempt + 1,
+            claimed_at=func.clock_timestamp(),
+            progress=0,
+            step=None,
+        )
+        .returning(Job, func.extract("epoch", func.clock_timestamp() - since)),
+        execution_options={"synchronize_session": False, "populate_existing": True},
+    ).one_or_none()
+    if row is None:
+        return None
+    job, waited = row
+    return Claim(job=job, fence=job.fence, attempt=job.attempt, owner=owner, queue_wait_s=float(waited))
+
+
+def beat(session: Session, claim: Claim, *, lease_s: float, **progress: Any) -> bool:
+    """Extend the lease, write progress, return whether the user asked to cancel; raise `LeaseLost`.
+
+    `progress` may hold `progress` (per cent), `step`, `num_steps`, `path` and `receipt`.
+    """
+    asked = session.execute(
+        update(Job)
+        .where(*_held(claim))
+        .values(lease_until=func.now() + timedelta(seconds=lease_s), **progress)
+        .returning(Job.cancel_requested),
+        execution_options={"synchronize_session": False},
+    ).scalar_one_or_none()
+    if asked is None:
+        raise LeaseLost(f"job {claim.job.id}: fence {claim.fence} is no longer current")
+    return asked
+
+
+def complete(session: Session, claim: Claim, *, output: Mapping[str, Any], receipt: Mapping[str, Any]) -> None:
+    """Publish the output; raise `LeaseLost`. A cancel that came too late is ignored: the video is there."""
+    _finish(session, claim, JobStatus.COMPLETED, output=dict(output), receipt=dict(receipt), progress=100)
+
+
+def fail(session: Session, claim: Claim, *, code: str, message: str) -> None:
+    """End the job for good; raise `LeaseLost`."""
+    _finish(session, claim, JobStatus.FAILED, error_code=code, error_message=message)
+
+
+def cancelled(session: Session, claim: Claim) -> None:
+    """End the job as the user asked; raise `LeaseLost`."""
+    _finish(session, claim, JobStatus.CANCELLED)
+
+
+def _finish(session: Session, claim: Claim, status: JobStatus, **values: Any) -> None:
+    check_job(JobStatus.IN_PROGRESS, status)
+    done = session.execute(
+        update(Job)
+        .where(*_held(claim))
+        .values(status=status, lease_until=None, finished_at=func.clock_timestamp(), **values)
+        .returning(Job.id),
+        execution_options={"synchronize_session": False},
+    ).scalar_one_or_none()
+    if done is None:
+        raise LeaseLost(f"job {claim.job.id}: fence {claim.fence} is no longer current")
+
+
+def _held(claim: Claim) -> tuple[ColumnElement[bool], ...]:
+    return Job.id == claim.job.id, Job.fence == claim.fence, Job.status == JobStatus.IN_PROGRESS
+
+
+def release(session: Session, *, owner: str) -> list[UUID]:
+    """Give the jobs of a worker that shuts down back to the queue; no attempt is held against them."""
+    return _return(session, Job.lease_owner == owner, "released", lost=0)
+
+
+def request_cancel(session: Session, tenant: str, id_: UUID) -> Job:
+    """Cancel at once what waits, ask a running worker to stop, leave what has ended; raise `NotFound`."""
+    job = session.scalars(_owned(tenant, id_).with_for_update()).one_or_none()
+    if job is None:
+        raise NotFound(f"no job {id_}")
+    _cancel(job, session.scalar(select(func.clock_timestamp())))
+    session.flush()
+    return job
+
+
+def cancel_batch(session: Session, batch_id: UUID) -> int:
+    """Cancel every job of a batch that has not ended; return how many."""
+    open_ = select(Job).where(Job.batch_id == batch_id, Job.status.not_in(FINAL)).with_for_update()
+    now = session.scalar(select(func.clock_timestamp()))
+    return sum(_cancel(job, now) for job in session.scalars(open_))
+
+
+def _cancel(job: Job, now: datetime | None) -> bool:
+    if job.status in FINAL:
+        return False
+    job.cancel_requested = True
+    if job.status == JobStatus.QUEUED:
+        check_job(JobStatus.QUEUED, JobStatus.CANCELLED)
+        job.status, job.finished_at = JobStatus.CANCELLED, now
+    return True
+
+
+def remove(session: Session, tenant: str, id_: UUID) -> None:
+    """Hide a job from its tenant and cancel it; `purge` takes the row once it has ended. Raises `NotFound`."""
+    job = request_cancel(session, tenant, id_)
+    job.deleted_at = session.scalar(select(func.clock_timestamp()))
+    session.flush()
+
+
+def purge(session: Session, *, limit: int = 100) -> list[str]:
+    """Delete the rows of removed jobs that have ended; return the names of their outputs, for the caller to unlink."""
+    ended = select(Job.id).where(Job.deleted_at.is_not(None), Job.status.in_(FINAL)).limit(limit)
+    gone = session.execute(
+        delete(Job).where(Job.id.in_(ended.with_for_update(skip_locked=True))).returning(Job.output),
+        execution_options={"synchronize_session": False},
+    )
+    return [output["name"] for output in gone.scalars() if output]
+
+
+def _owned(tenant: str, id_: UUID) -> Select[Job]:
+    return select(Job).where(Job.id == id_, Job.tenant == tenant, Job.deleted_at.is_(None))
+
+
+def sweep(session: Session, *, max_lost: int, limit: int = 100) -> Swept:
+    """End or requeue the jobs whose lease expired: a worker died, froze or lost the database."""
+    expired = and_(Job.status == JobStatus.IN_PROGRESS, Job.lease_until < func.now())
+    failed = _give_up(session, and_(expired, Job.num_lost + 1 >= max_lost, ~Job.cancel_requested), limit)
+    cancelled = _end_cancelled(session, and_(expired, Job.cancel_requested), limit)
+    return Swept(requeued=_return(session, expired, "lost", lost=1, limit=limit), failed=failed, cancelled=cancelled)
+
+
+def _give_up(session: Session, which: ColumnElement[bool], limit: int) -> list[UUID]:
+    jobs = _locked(session, which, limit)
+    for job in jobs:
+        _end_attempt(session, job, "lost")
+        check_job(JobStatus(job.status), JobStatus.FAILED)
+        job.num_lost += 1
+        job.error_code = "worker_lost"
+        job.error_message = (
+            f"{job.num_lost} workers died or fell silent while running this prompt; "
+            "try another prompt or size, or ask the operator for the worker's log"
+        )
+        _close(session, job, JobStatus.FAILED)
+    return [job.id for job in jobs]
+
+
+def _end_cancelled(session: Session, which: ColumnElement[bool], limit: int) -> list[UUID]:
+    jobs = _locked(session, which, limit)
+    for job in jobs:
+        _end_attempt(session, job, "lost")
+        check_job(JobStatus(job.status), JobStatus.CANCELLED)
+        _close(session, job, JobStatus.CANCELLED)
+    return [job.id for job in jobs]
+
+
+def _return(session: Session, which: ColumnElement[bool], outcome: str, *, lost: int, limit: int = 100) -> list[UUID]:
+    """Put jobs in progress back to the queue, each with a new outbox row and a metrics row for the broken attempt."""
+    jobs = _locked(session, and_(Job.status == JobStatus.IN_PROGRESS, which), limit)
+    for job in jobs:
+        _end_attempt(session, job, outcome)
+        check_job(JobStatus(job.status), JobStatus.QUEUED)
+        job.status, job.lease_until, job.lease_owner = JobStatus.QUEUED, None, None
+        job.fence += 1
+        job.num_lost += lost
+        job.published_at = None
+    session.flush()
+    outbox.add(session, jobs)
+    return [job.id for job in jobs]
+
+
+def _locked(session: Session, which: ColumnElement[bool], limit: int) -> list[Job]:
+    query = select(Job).where(which).order_by(Job.lease_until).limit(limit).with_for_update(skip_locked=True)
+    return list(session.scalars(query, execution_options={"populate_existing": True}))
+
+
+def _close(session: Session, job: Job, status: JobStatus) -> None:
+    job.status, job.lease_until = status, None
+    job.fence += 1
+    job.finished_at = session.scalar(select(func.clock_timestamp()))
+    session.flush()
+
+
+def _end_attempt(session: Session, job: Job, outcome: str) -> None:
+    """Write the metrics row that the worker of this attempt can no longer write."""
+    session.execute(
+        insert(JobMetric)
+        .values(
+            job_id=job.id,
+            attempt=job.attempt,
+            fence=job.fence,
+            tenant=job.tenant,
+            outcome=outcome,
+            path=job.path,
+            worker=job.lease_owner,
+        )
+        .on_conflict_do_nothing(),
+    )
+
+
+def republish(session: Session, queue: Queue, *, older_s: float, limit: int = 1000) -> int:
+    """Write outbox rows for queued jobs whose message must be lost: published `older_s` ago and still unclaimed."""
+    stale = and_(
+        Job.status == JobStatus.QUEUED,
+        Job.queue == queue,
+        Job.published_at < func.now() - timedelta(seconds=older_s),
+        ~select(Outbox.id).where(Outbox.job_id == Job.id).exists(),
+    )
+    query = select(Job).where(stale).order_by(Job.priority, Job.created_at).limit(limit)
+    jobs = list(session.scalars(query.with_for_update(skip_locked=True)))
+    outbox.add(session, jobs)
+    return len(jobs)
+
+
+def counts(session: Session, tenant: str | None = None) -> dict[str, int]:
+    """Return the number of jobs by status, of one tenant or of all."""
+    query = select(Job.status, func.count()).group_by(Job.status)
+    if tenant is not None:
+        query = query.where(Job.tenant == tenant)
+    return dict(session.execute(query).tuples().all())
+
+
+def ping(session: Session) -> None:
+    """Raise unless the database answers."""
+    session.execute(text("SELECT 1"))

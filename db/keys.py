@@ -1,0 +1,74 @@
+"""API keys: made once, shown once, kept as a hash."""
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import func, or_, select, update
+from sqlalchemy.orm import Session
+
+from db.errors import NotFound
+from db.models import ApiKey
+
+_BRAND = "sk-chai"
+ALL_SCOPES = ("jobs", "admin")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who sent a request."""
+
+    tenant: str
+    group: str | None
+    scopes: frozenset[str]
+
+
+def create(
+    session: Session, tenant: str, *, group: str | None = None, scopes: Sequence[str] = ("jobs",)
+) -> tuple[str, ApiKey]:
+    """Make a key of 256 random bits; return it, readable for the only time, with its row."""
+    prefix, secret = secrets.token_hex(4), secrets.token_urlsafe(32)
+    key = f"{_BRAND}-{prefix}-{secret}"
+    row = ApiKey(prefix=prefix, hash=_digest(key), tenant=tenant, group=group, scopes=list(scopes))
+    session.add(row)
+    session.flush()
+    return key, row
+
+
+def check(session: Session, key: str) -> Caller | None:
+    """Return the caller behind a live key; None for any other text."""
+    parts = key.split("-", 3)
+    if len(parts) != 4 or not key.startswith(f"{_BRAND}-"):
+        return None
+    live = or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > func.now())
+    row = session.scalars(
+        select(ApiKey).where(ApiKey.prefix == parts[2], ApiKey.revoked_at.is_(None), live)
+    ).one_or_none()
+    if row is None or not hmac.compare_digest(row.hash, _digest(key)):
+        return None
+    return Caller(tenant=row.tenant, group=row.group, scopes=frozenset(row.scopes))
+
+
+def used(session: Session, key: str) -> None:
+    """Note that a key was used; called at most now and then, a key is no counter."""
+    session.execute(update(ApiKey).where(ApiKey.hash == _digest(key)).values(last_used_at=func.now()))
+
+
+def revoke(session: Session, prefix: str) -> None:
+    """End a key; raise `NotFound`."""
+    done = session.execute(
+        update(ApiKey).where(ApiKey.prefix == prefix).values(revoked_at=func.now()).returning(ApiKey.id),
+    ).scalar_one_or_none()
+    if done is None:
+        raise NotFound(f"no key with the prefix {prefix!r}; `chai keys ls` shows them")
+
+
+def every(session: Session) -> list[ApiKey]:
+    """Return all keys, the newest first."""
+    return list(session.scalars(select(ApiKey).order_by(ApiKey.created_at.desc())))
+
+
+def _digest(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()

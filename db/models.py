@@ -1,0 +1,359 @@
+"""The tables. Queries live beside them, one module a subject; states in `db.states`."""
+
+from datetime import datetime
+from typing import Any, ClassVar
+from uuid import UUID
+
+from pgvector.sqlalchemy import Vector
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    Float,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    func,
+    literal_column,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from db.states import BatchStatus, EntryStatus, JobStatus, Mode, Queue
+
+Json = dict[str, Any]  # Any: whatever JSON holds
+
+
+class Base(DeclarativeBase):
+    """Common naming of constraints, so that migrations can name what they drop."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        },
+    )
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        datetime: DateTime(timezone=True),
+        str: Text,
+        Json: JSONB,
+        UUID: Uuid,
+        list[str]: ARRAY(Text),
+    }
+
+
+def _one_of(column: str, values: type[Any]) -> CheckConstraint:
+    allowed = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({allowed})", name=column)
+
+
+_NOW = func.now()
+_NEW_ID = text("gen_random_uuid()")
+_EMPTY = text("'{}'::jsonb")
+
+
+class Job(Base):
+    """One prompt on its way to a video."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        _one_of("status", JobStatus),
+        _one_of("mode", Mode),
+        _one_of("queue", Queue),
+        CheckConstraint("priority BETWEEN 0 AND 9", name="priority"),
+        CheckConstraint("progress BETWEEN 0 AND 100", name="progress"),
+        CheckConstraint("(status = 'in_progress') = (lease_until IS NOT NULL)", name="lease"),
+        CheckConstraint("(status = 'completed') = (output IS NOT NULL)", name="output"),
+        UniqueConstraint("tenant", "idempotency_key"),
+        UniqueConstraint("batch_id", "custom_id"),
+        Index("ix_jobs_tenant_created", "tenant", "created_at", "id"),
+        Index("ix_jobs_batch_status", "batch_id", "status"),
+        Index("ix_jobs_lease", "lease_until", postgresql_where=text("status = 'in_progress'")),
+        Index("ix_jobs_waiting", "queue", "priority", "created_at", postgresql_where=text("status = 'queued'")),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=_NEW_ID)
+    tenant: Mapped[str]
+    prompt: Mapped[str]
+    negative_prompt: Mapped[str | None]
+    model: Mapped[str]
+    width: Mapped[int]
+    height: Mapped[int]
+    num_frames: Mapped[int]
+    fps: Mapped[int]
+    seed: Mapped[int | None] = mapped_column(BigInteger)  # none: the worker chooses, maybe the donor's
+    num_inference_steps: Mapped[int | None]  # none: the plan's
+    guidance_scale: Mapped[float | None]
+    mode: Mapped[str] = mapped_column(server_default=Mode.AUTO)
+    user_metadata: Mapped[Json] = mapped_column(server_default=_EMPTY)  # the caller's own pairs
+    request: Mapped[Json] = mapped_column(server_default=_EMPTY)  # size and seconds as the caller wrote them
+
+    queue: Mapped[str] = mapped_column(server_default=Queue.INTERACTIVE)
+    priority: Mapped[int] = mapped_column(SmallInteger, server_default="5")  # 0 is first, 9 is last
+    batch_id: Mapped[UUID | None] = mapped_column(ForeignKey("batches.id"))
+    custom_id: Mapped[str | None]  # the caller's name of this line, unique in its batch
+    idempotency_key: Mapped[str | None]
+    request_hash: Mapped[str | None]  # of the body that came with the key
+
+    status: Mapped[str] = mapped_column(server_default=JobStatus.QUEUED)
+    attempt: Mapped[int] = mapped_column(server_default="0")  # claims so far
+    num_lost: Mapped[int] = mapped_column(server_default="0")  # leases that expired; capped
+    fence: Mapped[int] = mapped_column(BigInteger, server_default="0")  # rises with every claim, release and expiry
+    lease_owner: Mapped[str | None]
+    lease_until: Mapped[datetime | None]  # on the database clock
+    cancel_requested: Mapped[bool] = mapped_column(server_default=text("false"))
+    progress: Mapped[int] = mapped_column(SmallInteger, server_default="0")  # per cent
+    step: Mapped[int | None]
+    num_steps: Mapped[int | None]
+    path: Mapped[str | None]  # full or fast, once decided
+    receipt: Mapped[Json] = mapped_column(server_default=_EMPTY)  # why this path, what it saved; the API's `cache`
+    output: Mapped[Json | None]  # {name, bytes, sha256, …} of the published video
+    error_code: Mapped[str | None]
+    error_message: Mapped[str | None]
+
+    created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+    published_at: Mapped[datetime | None]  # last time the id was handed to the broker
+    claimed_at: Mapped[datetime | None]  # start of the latest attempt
+    finished_at: Mapped[datetime | None]
+    expires_at: Mapped[datetime | None]  # when the output may be removed
+    deleted_at: Mapped[datetime | None]  # hidden from the tenant; purged once ended
+
+
+class Batch(Base):
+    """One bulk run."""
+
+    __tablename__ = "batches"
+    __table_args__ = (_one_of("status", BatchStatus), UniqueConstraint("tenant", "manifest_key"))
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=_NEW_ID)
+    tenant: Mapped[str]
+    name: Mapped[str]
+    manifest_key: Mapped[str]  # the same manifest finds the same batch
+    run_window: Mapped[Json | None]  # {start, end, tz}; none: any time
+    num_bad_lines: Mapped[int] = mapped_column(server_default="0")
+    status: Mapped[str] = mapped_column(server_default=BatchStatus.OPEN)
+    created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+    sealed_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class Outbox(Base):
+    """An id to publish; the row goes once the broker has it."""
+
+    __tablename__ = "outbox"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
+    queue: Mapped[str]
+    priority: Mapped[int] = mapped_column(SmallInteger)
+    created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+
+
+class Namespace(Base):
+    """What may share latents: everything that shapes them, and who may see them."""
+
+    __tablename__ = "namespaces"
+    __table_args__ = (
+        CheckConstraint("bytes_used >= 0 AND bytes_used <= byte_budget", name="budget"),
+        CheckConstraint("scope IN ('tenant', 'group', 'shared')", name="scope"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=_NEW_ID)
+    fingerprint: Mapped[str] = mapped_column(unique=True)  # sha256 of `identity`
+    identity: Mapped[Json]  # model + revision, VAE, schedule, size, frames, dtype, embedder, scope, owner
+    scope: Mapped[str]
+    owner: Mapped[str]  # the tenant, the group's name, or 'all'
+    dims: Mapped[int]  # length of the embedder's vectors
+    byte_budget: Mapped[int] = mapped_column(BigInteger)
+    bytes_used: Mapped[int] = mapped_column(BigInteger, server_default="0")  # the ledger: reserved and resident bytes
+    policy: Mapped[str] = mapped_column(server_default="lru")
+    admission: Mapped[str] = mapped_column(server_default="all")
+    settings: Mapped[Json] = mapped_column(server_default=_EMPTY)  # thresholds and what an entry keeps
+    created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+
+
+class CacheEntry(Base):
+    """One full run kept: a file of named tensors."""
+
+    __tablename__ = "cache_entries"
+    __table_args__ = (
+        _one_of("status", EntryStatus),
+        CheckConstraint("num_bytes > 0", name="num_bytes"),
+        UniqueConstraint("donor_job_id", "donor_fence"),
+        Index("ix_cache_entries_namespace_status", "namespace_id", "status"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=_NEW_ID)
+    namespace_id: Mapped[UUID] = mapped_column(ForeignKey("namespaces.id"))
+    tenant: Mapped[str]  # of the donor job: purge by tenant, receipts name only one's own
+    donor_job_id: Mapped[UUID] = mapped_column(index=True)  # no foreign key: the entry may outlive the job
+    donor_fence: Mapped[int] = mapped_column(BigInteger)
+    prompt: Mapped[str]
+    name: Mapped[str] = mapped_column(unique=True)  # of the file, made by the server
+    num_bytes: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str | None]  # known once written
+    schema_version: Mapped[int]
+    tensors: Mapped[Json]  # name → {shape, dtype, timestep}
+    seed: Mapped[int] = mapped_column(BigInteger)  # of the initial noise
+    full_seconds: Mapped[float] = mapped_column(Float)  # what the full run cost
+    status: Mapped[str] = mapped_column(server_default=EntryStatus.WRITING)
+    reason: Mapped[str | None]  # why evicted or quarantined
+    created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+    ended_at: Mapped[datetime | None]
+
+
+class CacheEntity(Base):
+    """One entity of an entry, findable by its vector."""
+
+    __tablename__ = "cache_entities"
+    __table_args__ = (
+        Index("ix_cache_entities_entry", "entry_id"),
+        # One HNSW index for each vector size in use; a look-up names the same expression and predicate.
+        *(
+            Index(
+                f"ix_cache_entities_hnsw_{dims}",
+                literal_column(f"(embedding::halfvec({dims}))").label("embedding"),
+                postgresql_ops={"embedding": "halfvec_cosine_ops"},
+                postgresql_using="hnsw",
+                postgresql_where=text(f"dims = {dims}"),
+            )
+            for dims in (384, 512, 768)
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    entry_id: Mapped[UUID] = mapped_column(ForeignKey("cache_entries.id", ondelete="CASCADE"))
+    namespace_id: Mapped[UUID] = mapped_column(ForeignKey("namespaces.id"))  # repeated here: the look-up filters on it
+    text: Mapped[str]
+    head: Mapped[str]
+    attributes: Mapped[list[str]]
+    kind: Mapped[str]  # object or scene
+    dims: Mapped[int] = mapped_column(Integer)
+    embedding: Mapped[Any] = mapped_column(Vector())  # Any: pgvector gives numpy arrays
+
+
+class Pin(Base):
+    """An entry in use by a running attempt; never evicted while one stands."""
+
+    __tablename__ = "cache_pins"
+
+    entry_id: Mapped[UUID] = mapped_column(ForeignKey("cache_entries.id", ondelete="CASCADE"), primary_key=True)
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    fence: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+
+
+class Lookup(Base):
+    """One decision, with everything needed to take it again."""
+
+    __tablename__ = "lookups"
+    __table_args__ = (UniqueConstraint("job_id", "fence"), Index("ix_lookups_namespace", "namespace_id", "id"))
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    fence: Mapped[int] = mapped_column(BigInteger)
+    attempt: Mapped[int]
+    namespace_id: Mapped[UUID] = mapped_column(ForeignKey("namespaces.id"))
+    entities: Mapped[list[Any]] = mapped_column(JSONB)  # of the prompt
+    neighbours: Mapped[list[Any]] = mapped_column(JSONB)  # the best stored entities with their similarities
+    settings: Mapped[Json]  # thresholds and plans in force
+    plan: Mapped[Json]
+    reason: Mapped[str]
+    occupancy: Mapped[Json]  # entries, bytes and budget at the time
+    timings: Mapped[Json]  # seconds: extract, embed, search, decide
+    created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+
+
+class CacheEvent(Base):
+    """Something that happened to an entry; append-only, in order of `id`."""
+
+    __tablename__ = "cache_events"
+    __table_args__ = (
+        CheckConstraint("kind IN ('insert', 'hit', 'evict', 'quarantine', 'refuse')", name="kind"),
+        Index("ix_cache_events_namespace", "namespace_id", "id"),
+        Index("ix_cache_events_entry", "entry_id"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    namespace_id: Mapped[UUID] = mapped_column(ForeignKey("namespaces.id"))
+    entry_id: Mapped[UUID | None]
+    job_id: Mapped[UUID | None]
+    fence: Mapped[int | None] = mapped_column(BigInteger)
+    kind: Mapped[str]
+    num_bytes: Mapped[int] = mapped_column(BigInteger)
+    policy: Mapped[str | None]
+    detail: Mapped[Json] = mapped_column(server_default=_EMPTY)  # what the policy was given
+    created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+
+
+class PlanRow(Base):
+    """What calibration found for one kind of hit."""
+
+    __tablename__ = "plans"
+    __table_args__ = (UniqueConstraint("namespace_key", "kind"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=_NEW_ID)
+    namespace_key: Mapped[str]  # fingerprint of what calibration held fixed: model, size, frames
+    kind: Mapped[str]  # none, scene, object, both
+    plan: Mapped[Json]  # steps, schedule, reuse, thresholds
+    quality: Mapped[Json]  # measured, with intervals, against full mode
+    cost: Mapped[Json]  # model evaluations and seconds
+    created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+
+
+class JobMetric(Base):
+    """One attempt, measured."""
+
+    __tablename__ = "job_metrics"
+    __table_args__ = (UniqueConstraint("job_id", "attempt"),)
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    job_id: Mapped[UUID]  # no foreign key: figures outlive a deleted job, they hold nothing of its prompt
+    attempt: Mapped[int]
+    fence: Mapped[int] = mapped_column(BigInteger)
+    tenant: Mapped[str]
+    namespace_id: Mapped[UUID | None] = mapped_column(ForeignKey("namespaces.id"))
+    outcome: Mapped[str]  # completed, failed, cancelled, released, lost
+    path: Mapped[str | None]
+    reason: Mapped[str | None]
+    entry_id: Mapped[UUID | None]  # the donor
+    num_steps: Mapped[int | None]
+    model_evaluations: Mapped[float | None] = mapped_column(Float)  # an unguided step counts a half
+    queue_wait_s: Mapped[float | None] = mapped_column(Float)
+    stage_s: Mapped[Json] = mapped_column(server_default=_EMPTY)  # seconds by stage
+    gpu_seconds: Mapped[float | None] = mapped_column(Float)  # encode + denoise + decode
+    seconds_saved: Mapped[float | None] = mapped_column(Float)  # against measured full runs of the namespace
+    bytes_read: Mapped[int | None] = mapped_column(BigInteger)
+    bytes_written: Mapped[int | None] = mapped_column(BigInteger)
+    peak_memory: Mapped[int | None] = mapped_column(BigInteger)  # bytes
+    versions: Mapped[Json] = mapped_column(server_default=_EMPTY)
+    worker: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+
+
+class ApiKey(Base):
+    """A hashed key and what it may do."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=_NEW_ID)
+    prefix: Mapped[str] = mapped_column(unique=True)  # shown in lists, finds the row
+    hash: Mapped[str]  # SHA-256 of the whole key, hex
+    tenant: Mapped[str]
+    group: Mapped[str | None]  # whose namespaces it may share
+    scopes: Mapped[list[str]]
+    limits: Mapped[Json] = mapped_column(server_default=_EMPTY)
+    created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]

@@ -1,0 +1,40 @@
+"""Ids on their way to the broker. A row stands until the broker has the id: at least once, never lost."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import delete, func, select, text, update
+from sqlalchemy.orm import Session
+
+from db.models import Job, Outbox
+
+CHANNEL = "chai_outbox"  # NOTIFY wakes the relay at the commit
+
+
+def add(session: Session, jobs: Sequence[Job]) -> None:
+    """Write a row for each job and wake the relay once this transaction commits."""
+    if not jobs:
+        return
+    session.add_all(Outbox(job_id=job.id, queue=job.queue, priority=job.priority) for job in jobs)
+    session.flush()
+    session.execute(text(f"NOTIFY {CHANNEL}"))
+
+
+def take(session: Session, *, limit: int = 100) -> list[Outbox]:
+    """Lock the oldest rows that no other relay has; interactive ones first."""
+    query = select(Outbox).order_by(Outbox.queue.desc(), Outbox.id).limit(limit)
+    return list(session.scalars(query.with_for_update(skip_locked=True)))
+
+
+def published(session: Session, rows: Sequence[Outbox]) -> None:
+    """Remove rows whose ids the broker has, and note the time on their jobs."""
+    session.execute(delete(Outbox).where(Outbox.id.in_([row.id for row in rows])))
+    session.execute(
+        update(Job).where(Job.id.in_([row.job_id for row in rows])).values(published_at=func.clock_timestamp()),
+        execution_options={"synchronize_session": False},
+    )
+
+
+def lag_s(session: Session) -> float:
+    """Return the age of the oldest unpublished id in seconds; 0 when there is none."""
+    age = session.scalar(select(func.extract("epoch", func.clock_timestamp() - func.min(Outbox.created_at))))
+    return float(age or 0.0)

@@ -1,0 +1,93 @@
+"""Statuses of jobs, batches and cache entries, and the only legal ways between them."""
+
+from enum import StrEnum
+
+from db.errors import IllegalTransition
+
+
+class JobStatus(StrEnum):
+    """Where a job is in its life."""
+
+    QUEUED = "queued"  # accepted, waiting for a worker
+    IN_PROGRESS = "in_progress"  # one worker holds its lease
+    COMPLETED = "completed"  # its output is published
+    FAILED = "failed"  # given up; error_code and error_message say why
+    CANCELLED = "cancelled"  # the user took it back
+
+
+class Mode(StrEnum):
+    """What the caller asks for."""
+
+    AUTO = "auto"  # fast when the cache has something to offer, else full
+    FAST = "fast"  # the cheapest plan; without a hit, the best plain one of few steps
+    FULL = "full"  # all steps, no reuse
+
+
+class Path(StrEnum):
+    """What an attempt did."""
+
+    FULL = "full"  # all steps; the latents may enter the cache
+    FAST = "fast"  # fewer steps, with or without a donor
+
+
+class Queue(StrEnum):
+    """The two Celery queues."""
+
+    INTERACTIVE = "interactive"  # somebody waits
+    BULK = "bulk"  # runs when nobody does
+
+
+class BatchStatus(StrEnum):
+    """Where a bulk run is in its life."""
+
+    OPEN = "open"  # lines may still be added
+    IN_PROGRESS = "in_progress"  # sealed, jobs run
+    COMPLETED = "completed"  # every job has ended
+    CANCELLED = "cancelled"  # the user took it back
+
+
+class EntryStatus(StrEnum):
+    """Where a cache entry is in its life."""
+
+    WRITING = "writing"  # bytes reserved, file not yet published
+    RESIDENT = "resident"  # whole file on storage, may serve hits
+    EVICTING = "evicting"  # serves nothing any more, file still there
+    QUARANTINED = "quarantined"  # broken file, kept out of every look-up until swept
+    GONE = "gone"  # file removed; the row stays for the record
+
+
+JOB_TRANSITIONS: dict[JobStatus, frozenset[JobStatus]] = {
+    # who moves it on: the relay and a worker's claim; the user; the attempt cap
+    JobStatus.QUEUED: frozenset({JobStatus.IN_PROGRESS, JobStatus.CANCELLED, JobStatus.FAILED}),
+    # who moves it on: the worker; when that dies, the reconciler
+    JobStatus.IN_PROGRESS: frozenset(
+        {JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.QUEUED},
+    ),
+    JobStatus.COMPLETED: frozenset(),
+    JobStatus.FAILED: frozenset(),
+    JobStatus.CANCELLED: frozenset(),
+}
+
+ENTRY_TRANSITIONS: dict[EntryStatus, frozenset[EntryStatus]] = {
+    # who moves it on: the writing worker; when that dies, the sweeper
+    EntryStatus.WRITING: frozenset({EntryStatus.RESIDENT, EntryStatus.EVICTING}),
+    EntryStatus.RESIDENT: frozenset({EntryStatus.EVICTING, EntryStatus.QUARANTINED}),
+    # who moves it on: the evicting worker; when that dies, the sweeper
+    EntryStatus.EVICTING: frozenset({EntryStatus.GONE}),
+    EntryStatus.QUARANTINED: frozenset({EntryStatus.EVICTING}),
+    EntryStatus.GONE: frozenset(),
+}
+
+FINAL = frozenset({JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED})
+
+
+def check_job(old: JobStatus, new: JobStatus) -> None:
+    """Raise `IllegalTransition` unless a job may go from `old` to `new`."""
+    if new not in JOB_TRANSITIONS[old]:
+        raise IllegalTransition(f"a job cannot go from {old} to {new}")
+
+
+def check_entry(old: EntryStatus, new: EntryStatus) -> None:
+    """Raise `IllegalTransition` unless a cache entry may go from `old` to `new`."""
+    if new not in ENTRY_TRANSITIONS[old]:
+        raise IllegalTransition(f"a cache entry cannot go from {old} to {new}")

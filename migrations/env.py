@@ -1,0 +1,41 @@
+"""How migrations run: one at a time, with short locks, each in its own transaction."""
+
+import os
+
+from alembic import context
+from sqlalchemy import create_engine, text
+
+from db.models import Base
+
+# Any fixed number: whoever holds it migrates, everybody else waits.
+_LOCK = 0x63686169
+
+_url = context.config.attributes.get("database_url") or os.environ["DATABASE_URL"]
+
+
+def _run() -> None:
+    engine = create_engine(_url)
+    with engine.connect() as connection:
+        # Session-level, so that it spans the transactions of all steps.
+        connection.execute(text("SET statement_timeout = '10min'"))
+        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK})
+        connection.execute(text("SET lock_timeout = '5s'"))
+        connection.commit()
+        try:
+            context.configure(
+                connection=connection,
+                target_metadata=Base.metadata,
+                transaction_per_migration=True,
+                compare_type=True,
+                compare_server_default=True,
+            )
+            with context.begin_transaction():
+                context.run_migrations()
+        finally:
+            connection.rollback()
+            connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _LOCK})
+            connection.commit()
+    engine.dispose()
+
+
+_run()
