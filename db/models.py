@@ -176,6 +176,7 @@ class Namespace(Base):
     dims: Mapped[int]  # length of the embedder's vectors
     byte_budget: Mapped[int] = mapped_column(BigInteger)
     bytes_used: Mapped[int] = mapped_column(BigInteger, server_default="0")  # the ledger: reserved and resident bytes
+    num_entities: Mapped[int] = mapped_column(server_default="0")  # findable now; chooses exact or indexed search
     policy: Mapped[str] = mapped_column(server_default="lru")
     admission: Mapped[str] = mapped_column(server_default="all")
     settings: Mapped[Json] = mapped_column(server_default=_EMPTY)  # thresholds and what an entry keeps
@@ -209,7 +210,7 @@ class CacheEntry(Base):
     status: Mapped[str] = mapped_column(server_default=EntryStatus.WRITING)
     reason: Mapped[str | None]  # why evicted or quarantined
     created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
-    ended_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]  # when it stopped serving
 
 
 class CacheEntity(Base):
@@ -218,6 +219,7 @@ class CacheEntity(Base):
     __tablename__ = "cache_entities"
     __table_args__ = (
         Index("ix_cache_entities_entry", "entry_id"),
+        Index("ix_cache_entities_namespace", "namespace_id"),
         # One HNSW index for each vector size in use; a look-up names the same expression and predicate.
         *(
             Index(

@@ -22,6 +22,7 @@ def upgrade() -> None:
         sa.Column("dims", sa.Integer(), nullable=False),
         sa.Column("byte_budget", sa.BigInteger(), nullable=False),
         sa.Column("bytes_used", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("num_entities", sa.Integer(), server_default="0", nullable=False),
         sa.Column("policy", sa.Text(), server_default="lru", nullable=False),
         sa.Column("admission", sa.Text(), server_default="all", nullable=False),
         sa.Column("settings", JSONB(), server_default=sa.text("'{}'::jsonb"), nullable=False),
@@ -78,6 +79,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["namespace_id"], ["namespaces.id"], name="fk_cache_entities_namespace_id"),
         sa.PrimaryKeyConstraint("id", name="pk_cache_entities"),
     )
+    op.create_index("ix_cache_entities_namespace", "cache_entities", ["namespace_id"], unique=False)
     op.create_index("ix_cache_entities_entry", "cache_entities", ["entry_id"], unique=False)
     op.create_index(
         "ix_cache_entities_hnsw_384",

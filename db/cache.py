@@ -1,0 +1,440 @@
+"""Rows of the latent cache: namespaces with their byte ledger, entries, entities, pins and events.
+
+The ledger `namespaces.bytes_used` counts every byte that is reserved or on storage. It changes only under the lock of
+the namespace row (`lock`), and so do the events: their ids are therefore in the order in which decisions were taken,
+which is what lets a recorded run be replayed. An entity row stands exactly as long as its entry is resident, so a
+look-up needs no other filter than the namespace.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from db.errors import IllegalTransition, NotFound
+from db.models import CacheEntity, CacheEntry, CacheEvent, Job, Namespace, Pin
+from db.states import EntryStatus, JobStatus, check_entry
+
+EXACT_BELOW = 2_000  # entities: under this an exact scan is as fast as the index, and never misses
+INDEXED_DIMS = frozenset({384, 512, 768})  # vector sizes with an HNSW index; others are scanned exactly
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A stored entity near one entity of the prompt."""
+
+    query: int  # index of the prompt's entity
+    entry_id: UUID
+    text: str
+    head: str
+    attributes: tuple[str, ...]
+    kind: str
+    similarity: float  # cosine, 1 is equal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewEntity:
+    """An entity of a new entry."""
+
+    text: str
+    head: str
+    attributes: tuple[str, ...]
+    kind: str
+    embedding: Sequence[float]  # unit norm
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demand:
+    """What the events of a namespace say about one resident entry; order numbers are event ids."""
+
+    entry: CacheEntry
+    inserted: int
+    hits: tuple[int, ...]
+
+
+def fingerprint(identity: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of everything that shapes latents; equal identities may share, others never meet."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def namespace(
+    session: Session, identity: Mapping[str, Any], *, scope: str, owner: str, dims: int, **initial: Any
+) -> Namespace:
+    """Return the namespace of an identity; make it with `initial` (byte_budget, policy, admission) when it is new."""
+    full = {**identity, "scope": scope, "owner": owner}
+    key = fingerprint(full)
+    known = select(Namespace).where(Namespace.fingerprint == key)
+    row = session.scalars(known).one_or_none()
+    if row is None:
+        values = {"fingerprint": key, "identity": full, "scope": scope, "owner": owner, "dims": dims, **initial}
+        session.execute(insert(Namespace).values(values).on_conflict_do_nothing())
+        row = session.scalars(known).one()
+    return row
+
+
+def lock(session: Session, namespace_id: UUID) -> Namespace:
+    """Hold the namespace until the end of the transaction: the ledger and the events are the caller's alone."""
+    query = select(Namespace).where(Namespace.id == namespace_id).with_for_update()
+    return session.scalars(query, execution_options={"populate_existing": True}).one()
+
+
+def neighbours(
+    session: Session,
+    space: Namespace,
+    vectors: Sequence[Sequence[float]],
+    *,
+    limit: int = 10,
+    search: str = "auto",
+    ef_search: int = 100,
+) -> list[Found]:
+    """Return the `limit` nearest stored entities of each vector, inside the namespace only, by one statement.
+
+    `search` is `exact`, `hnsw`, or `auto`: exact while the namespace is small. The index scan is iterative: without
+    that, entities of other namespaces and freshly evicted ones would use up the candidates and a hit would be missed.
+    """
+    if not vectors:
+        return []
+    few = space.num_entities < EXACT_BELOW or space.dims not in INDEXED_DIMS
+    indexed = search == "hnsw" or (search == "auto" and not few)
+    if indexed:
+        session.execute(text("SET LOCAL hnsw.iterative_scan = 'strict_order'"))
+        session.execute(text(f"SET LOCAL hnsw.ef_search = {int(ef_search)}"))
+    rows = session.execute(
+        _nearest(space.dims, indexed=indexed),
+        {
+            "vectors": [_literal(vector) for vector in vectors],
+            "namespace_id": space.id,
+            "limit": limit,
+        },
+    )
+    return [
+        Found(
+            query=row.query - 1,
+            entry_id=row.entry_id,
+            text=row.text,
+            head=row.head,
+            attributes=tuple(row.attributes),
+            kind=row.kind,
+            similarity=1.0 - float(row.distance),
+        )
+        for row in rows
+    ]
+
+
+def _nearest(dims: int, *, indexed: bool) -> Any:  # Any: text() has no static columns
+    # Only the halfvec expression matches an HNSW index; the plain vector is scanned, through the namespace's own index.
+    stored = f"(embedding::halfvec({dims}))" if indexed else f"(embedding::vector({dims}))"
+    wanted = f"q.vector::halfvec({dims})" if indexed else f"q.vector::vector({dims})"
+    return text(
+        f"""
+        SELECT q.query, near.*
+        FROM unnest(CAST(:vectors AS text[])) WITH ORDINALITY AS q(vector, query)
+        CROSS JOIN LATERAL (
+            SELECT entry_id, text, head, attributes, kind, {stored} <=> {wanted} AS distance
+            FROM cache_entities
+            WHERE namespace_id = :namespace_id AND dims = {dims}
+            ORDER BY {stored} <=> {wanted}
+            LIMIT :limit
+        ) AS near
+        ORDER BY q.query, near.distance, near.entry_id
+        """,  # noqa: S608 - the only thing put into the text is an integer of ours
+    )
+
+
+def _literal(vector: Sequence[float]) -> str:
+    return "[" + ",".join(f"{value:.7g}" for value in vector) + "]"
+
+
+def pin(session: Session, entry_ids: Sequence[UUID], *, job_id: UUID, fence: int) -> list[CacheEntry]:
+    """Keep entries from eviction while a job uses them; return those that are still resident, in the order given."""
+    query = select(CacheEntry).where(CacheEntry.id.in_(entry_ids), CacheEntry.status == EntryStatus.RESIDENT)
+    # FOR SHARE meets the evictor's FOR UPDATE: one of the two sees the other.
+    rows = {row.id: row for row in session.scalars(query.with_for_update(read=True))}
+    if rows:
+        values = [{"entry_id": id_, "job_id": job_id, "fence": fence} for id_ in rows]
+        session.execute(insert(Pin).values(values).on_conflict_do_nothing())
+    return [rows[id_] for id_ in entry_ids if id_ in rows]
+
+
+def unpin(session: Session, *, job_id: UUID, fence: int) -> None:
+    """Let go of everything that an attempt pinned."""
+    session.execute(delete(Pin).where(Pin.job_id == job_id, Pin.fence == fence))
+
+
+def demand(session: Session, space: Namespace) -> list[Demand]:
+    """Return every resident entry with its insertion and hits, oldest first: what a policy chooses from."""
+    resident = and_(CacheEntry.namespace_id == space.id, CacheEntry.status == EntryStatus.RESIDENT)
+    inserted = func.min(CacheEvent.id).filter(CacheEvent.kind == "insert")
+    hits = func.array_agg(CacheEvent.id).filter(CacheEvent.kind == "hit")
+    query = (
+        select(CacheEntry, inserted, hits)
+        .join(CacheEvent, CacheEvent.entry_id == CacheEntry.id)
+        .where(resident)
+        .group_by(CacheEntry.id)
+        .order_by(inserted)
+    )
+    return [
+        Demand(entry=entry, inserted=first, hits=tuple(sorted(times or ())))
+        for entry, first, times in session.execute(query)
+    ]
+
+
+def pinned(session: Session, space: Namespace) -> set[UUID]:
+    """Return the entries of a namespace that running attempts hold."""
+    query = select(Pin.entry_id).join(CacheEntry).where(CacheEntry.namespace_id == space.id)
+    return set(session.scalars(query))
+
+
+def entities(session: Session, entry_ids: Iterable[UUID]) -> dict[UUID, list[CacheEntity]]:
+    """Return the entities of entries, by entry."""
+    found: dict[UUID, list[CacheEntity]] = {}
+    for entity in session.scalars(select(CacheEntity).where(CacheEntity.entry_id.in_(list(entry_ids)))):
+        found.setdefault(entity.entry_id, []).append(entity)
+    return found
+
+
+def evict(
+    session: Session,
+    space: Namespace,
+    entry_ids: Sequence[UUID],
+    *,
+    policy: str,
+    reason: str,
+    detail: Mapping[str, Any] | None = None,
+    even_pinned: bool = False,
+) -> list[CacheEntry]:
+    """Take entries out of every look-up and return them; their bytes count until `gone`. Needs `lock`.
+
+    What a running attempt has pinned stays, unless `even_pinned`: then that attempt finds the file missing and runs in
+    full mode. Two statements on purpose: the pins are read after the entries are locked, so none can slip in between.
+    """
+    query = select(CacheEntry).where(CacheEntry.id.in_(entry_ids), CacheEntry.status == EntryStatus.RESIDENT)
+    rows = list(session.scalars(query.with_for_update(skip_locked=not even_pinned)))
+    held = set() if even_pinned else pinned(session, space)
+    rows = [row for row in rows if row.id not in held]
+    _withdraw(session, space, rows, EntryStatus.EVICTING, reason)
+    for row in rows:
+        _event(session, space, "evict", row.num_bytes, entry_id=row.id, policy=policy, detail=dict(detail or {}))
+    return rows
+
+
+def quarantine(session: Session, entry_id: UUID, *, reason: str) -> CacheEntry | None:
+    """Keep a broken entry out of every look-up; None when it is no longer resident."""
+    space = lock(session, session.get_one(CacheEntry, entry_id).namespace_id)
+    query = select(CacheEntry).where(CacheEntry.id == entry_id, CacheEntry.status == EntryStatus.RESIDENT)
+    row = session.scalars(query.with_for_update()).one_or_none()
+    if row is None:
+        return None
+    _withdraw(session, space, [row], EntryStatus.QUARANTINED, reason)
+    _event(session, space, "quarantine", row.num_bytes, entry_id=row.id, detail={"reason": reason})
+    return row
+
+
+def _withdraw(session: Session, space: Namespace, rows: Sequence[CacheEntry], to: EntryStatus, reason: str) -> None:
+    now = session.scalar(select(func.clock_timestamp()))
+    for row in rows:
+        check_entry(EntryStatus(row.status), to)
+        row.status, row.reason, row.ended_at = to, reason, now
+    removed = session.execute(
+        delete(CacheEntity).where(CacheEntity.entry_id.in_([row.id for row in rows])).returning(CacheEntity.id),
+    )
+    space.num_entities -= len(removed.all())
+    session.flush()
+
+
+def gone(session: Session, space: Namespace, entry_ids: Sequence[UUID]) -> int:
+    """Give back the bytes of evicted entries whose files are removed; return how many bytes. Needs `lock`."""
+    freed = session.execute(
+        update(CacheEntry)
+        .where(CacheEntry.id.in_(entry_ids), CacheEntry.status == EntryStatus.EVICTING)
+        .values(status=EntryStatus.GONE)
+        .returning(CacheEntry.num_bytes),
+        execution_options={"synchronize_session": "fetch"},
+    )
+    total = sum(freed.scalars())
+    space.bytes_used -= total
+    session.flush()
+    return total
+
+
+def reserve(session: Session, space: Namespace, entry: CacheEntry) -> bool:
+    """Book the bytes of an entry about to be written; False when they do not fit. Needs `lock`."""
+    if space.bytes_used + entry.num_bytes > space.byte_budget:
+        return False
+    space.bytes_used += entry.num_bytes
+    session.add(entry)
+    session.flush()
+    return True
+
+
+def refuse(session: Session, space: Namespace, *, job_id: UUID, fence: int, num_bytes: int, reason: str) -> None:
+    """Note that an entry was not admitted. Needs `lock`."""
+    _event(session, space, "refuse", num_bytes, job_id=job_id, fence=fence, detail={"reason": reason})
+
+
+def publish(session: Session, space: Namespace, entry_id: UUID, found: Sequence[NewEntity]) -> None:
+    """Let a written entry serve look-ups; raise `IllegalTransition` when the sweeper took it. Needs `lock`."""
+    row = session.scalars(select(CacheEntry).where(CacheEntry.id == entry_id).with_for_update()).one()
+    check_entry(EntryStatus(row.status), EntryStatus.RESIDENT)
+    row.status = EntryStatus.RESIDENT
+    session.add_all(
+        CacheEntity(
+            entry_id=entry_id,
+            namespace_id=space.id,
+            text=entity.text,
+            head=entity.head,
+            attributes=list(entity.attributes),
+            kind=entity.kind,
+            dims=space.dims,
+            embedding=list(entity.embedding),
+        )
+        for entity in found
+    )
+    space.num_entities += len(found)
+    _event(
+        session,
+        space,
+        "insert",
+        row.num_bytes,
+        entry_id=entry_id,
+        job_id=row.donor_job_id,
+        fence=row.donor_fence,
+        detail={"full_seconds": row.full_seconds, "entities": [entity.text for entity in found]},
+    )
+
+
+def abandon(session: Session, entry_id: UUID) -> str | None:
+    """Mark an entry whose writer gave up; return its file's name, for `gone` after the unlink."""
+    row = session.scalars(select(CacheEntry).where(CacheEntry.id == entry_id).with_for_update()).one()
+    if row.status != EntryStatus.WRITING:
+        return None
+    row.status, row.reason = EntryStatus.EVICTING, "abandoned"
+    session.flush()
+    return row.name
+
+
+def hit(
+    session: Session, space: Namespace, entry_id: UUID, *, job_id: UUID, fence: int, detail: Mapping[str, Any]
+) -> None:
+    """Record that an entry served a finished job. Needs `lock`."""
+    row = session.get_one(CacheEntry, entry_id)
+    _event(session, space, "hit", row.num_bytes, entry_id=entry_id, job_id=job_id, fence=fence, detail=dict(detail))
+
+
+def _event(session: Session, space: Namespace, kind: str, num_bytes: int, **values: Any) -> None:
+    session.add(CacheEvent(namespace_id=space.id, kind=kind, num_bytes=num_bytes, **values))
+    session.flush()
+
+
+def unfinished(session: Session, *, quarantine_s: float, limit: int = 200) -> list[CacheEntry]:
+    """Return entries on their way out whose worker may be dead; their files are to be unlinked, then `gone`.
+
+    That is: evicted ones; those whose writer no longer runs under the fence that it wrote them with; and quarantined
+    ones after `quarantine_s`, so that an operator can look at the file. Pins of ended attempts are dropped.
+    """
+    _drop_dead_pins(session)
+    _mark_abandoned(session)
+    looked_at = CacheEntry.ended_at < func.now() - timedelta(seconds=quarantine_s)
+    leaving = or_(
+        CacheEntry.status == EntryStatus.EVICTING, and_(CacheEntry.status == EntryStatus.QUARANTINED, looked_at)
+    )
+    rows = list(session.scalars(select(CacheEntry).where(leaving).limit(limit).with_for_update(skip_locked=True)))
+    for row in rows:
+        row.status = EntryStatus.EVICTING
+    session.flush()
+    return rows
+
+
+def _running(job_id: Any, fence: Any) -> ColumnElement[bool]:  # Any: columns of either table
+    return exists().where(Job.id == job_id, Job.fence == fence, Job.status == JobStatus.IN_PROGRESS)
+
+
+def _drop_dead_pins(session: Session) -> None:
+    session.execute(
+        delete(Pin).where(~_running(Pin.job_id, Pin.fence)), execution_options={"synchronize_session": False}
+    )
+
+
+def _mark_abandoned(session: Session) -> None:
+    orphaned = and_(
+        CacheEntry.status == EntryStatus.WRITING, ~_running(CacheEntry.donor_job_id, CacheEntry.donor_fence)
+    )
+    session.execute(
+        update(CacheEntry).where(orphaned).values(status=EntryStatus.EVICTING, reason="abandoned", ended_at=func.now()),
+        execution_options={"synchronize_session": False},
+    )
+
+
+def names(session: Session) -> set[str]:
+    """Return the file names of every entry that has, or may have, a file."""
+    return set(session.scalars(select(CacheEntry.name).where(CacheEntry.status != EntryStatus.GONE)))
+
+
+def listing(
+    session: Session, *, namespace_id: UUID | None = None, status: EntryStatus | None = None, limit: int = 100
+) -> list[CacheEntry]:
+    """Return entries, the newest first."""
+    query = select(CacheEntry).order_by(CacheEntry.created_at.desc()).limit(limit)
+    if namespace_id:
+        query = query.where(CacheEntry.namespace_id == namespace_id)
+    if status:
+        query = query.where(CacheEntry.status == status)
+    return list(session.scalars(query))
+
+
+def resident(
+    session: Session, *, tenant: str | None = None, job_id: UUID | None = None, before: datetime | None = None
+) -> list[CacheEntry]:
+    """Return the resident entries of a tenant, of a donor job, or older than a time: what a purge takes."""
+    query = select(CacheEntry).where(CacheEntry.status == EntryStatus.RESIDENT)
+    if tenant:
+        query = query.where(CacheEntry.tenant == tenant)
+    if job_id:
+        query = query.where(CacheEntry.donor_job_id == job_id)
+    if before:
+        query = query.where(CacheEntry.created_at < before)
+    return list(session.scalars(query))
+
+
+def namespaces(session: Session) -> list[Namespace]:
+    """Return all namespaces, the oldest first."""
+    return list(session.scalars(select(Namespace).order_by(Namespace.created_at)))
+
+
+def entry(session: Session, entry_id: UUID) -> CacheEntry:
+    """Return an entry; raise `NotFound`."""
+    row = session.get(CacheEntry, entry_id)
+    if row is None:
+        raise NotFound(f"no cache entry {entry_id}")
+    return row
+
+
+def set_budget(session: Session, space: Namespace, byte_budget: int) -> None:
+    """Change a budget; raise `IllegalTransition` while more is in use. Needs `lock`."""
+    if byte_budget < space.bytes_used:
+        raise IllegalTransition(f"{space.bytes_used} bytes are in use; evict down to {byte_budget} first")
+    space.byte_budget = byte_budget
+    session.flush()
+
+
+def occupancy(session: Session, space: Namespace) -> dict[str, int]:
+    """Return the number of resident entries with the ledger's bytes and budget."""
+    resident_rows = and_(CacheEntry.namespace_id == space.id, CacheEntry.status == EntryStatus.RESIDENT)
+    number = session.scalar(select(func.count()).select_from(CacheEntry).where(resident_rows))
+    return {"entries": number or 0, "bytes": space.bytes_used, "byte_budget": space.byte_budget}
+
+
+def sighted(session: Session, space: Namespace, texts: Sequence[str]) -> set[str]:
+    """Return which entity texts earlier look-ups of this namespace saw: admission on second sighting."""
+    query = text(
+        "SELECT DISTINCT e->>'text' FROM lookups, jsonb_array_elements(entities) AS e "
+        "WHERE namespace_id = :namespace_id AND e->>'text' = ANY(:texts)",
+    )
+    return set(session.scalars(query, {"namespace_id": space.id, "texts": list(texts)}))
