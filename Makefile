@@ -1,0 +1,62 @@
+# Everything runs in .venv, which the first target makes and later ones reuse. Running data lies in var/.
+# Variables: PYTHON (3.11 or newer), PIP_ARGS (more options for pip), ARGS (for the command: make test ARGS="tests/unit -x").
+
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+SETUP := .venv/.installed
+EXTRAS := api,worker,flower,embedded,dev
+TORCH := $(shell grep '^torch==' constraints.txt)
+PACKAGES := api db worker cli migrations tests
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up test check format bench lock clean
+.DELETE_ON_ERROR:
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: $(SETUP)  ## prompts become videos: everything started, watched and stopped again
+	$(BIN)/chai demo $(ARGS)
+
+up: $(SETUP)  ## run the service until Ctrl-C: Postgres, Redis, API, relay, worker, Flower
+	$(BIN)/chai up $(ARGS)
+
+test: $(SETUP)  ## run the tests against real services
+	$(BIN)/pytest $(ARGS)
+
+check: $(SETUP)  ## lint, format, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(SETUP)  ## sort imports and format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(SETUP)  ## print measurements
+	$(BIN)/pytest -m bench -s tests/benchmarks $(ARGS)
+
+lock: $(SETUP)  ## write the versions in .venv to constraints.txt
+	{ echo '# The exact versions that are tested; `make lock` writes this file from .venv.'; \
+	  $(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//'; } > constraints.new
+	mv constraints.new constraints.txt
+	touch $(SETUP)
+
+clean:  ## remove caches and build outputs; .venv/ and var/ stay
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find $(PACKAGES) -name __pycache__ -prune -exec rm -rf {} +
+
+# torch stands in the command itself: pip then keeps to one build of it, whatever else asks for torch.
+$(SETUP): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or set PYTHON=/path/to/python"; exit 1; }
+	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv || $(MAKE) --no-print-directory .venv-without-ensurepip
+	$(BIN)/pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt $(TORCH) -e '.[$(EXTRAS)]'
+	@touch $@
+
+# Debian's python3 has no ensurepip until python3-venv is installed; its pip can fill the environment from outside.
+.PHONY: .venv-without-ensurepip
+.venv-without-ensurepip:
+	$(PYTHON) -m venv --clear --without-pip .venv
+	$(PYTHON) -m pip --python $(BIN)/python install --quiet pip
