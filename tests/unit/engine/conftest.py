@@ -1,0 +1,40 @@
+"""Golden tensors of Open-Sora 1.2 for the engine's tests."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from worker.engine.stdit3 import STDiT3
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "opensora12"
+
+
+class Golden:
+    """Reads the recorded vectors; tensors are copied to fresh memory, because reading the file mapping directly can
+    change the last digits."""
+
+    def tensors(self, path: str) -> dict[str, torch.Tensor]:
+        return {name: tensor.clone() for name, tensor in load_file(GOLDEN / f"{path}.safetensors").items()}
+
+    def json(self, path: str) -> Any:
+        return json.loads((GOLDEN / f"{path}.json").read_text())
+
+    def stdit3(self, model: str) -> STDiT3:
+        transformer = STDiT3.from_config(self.json(f"stdit3/{model}/config"))
+        transformer.load_state_dict(self.tensors(f"stdit3/{model}/weights"))
+        return transformer.eval()
+
+
+@pytest.fixture(scope="session")
+def golden() -> Golden:
+    return Golden()
+
+
+@pytest.fixture(autouse=True)
+def _no_gradients() -> Any:
+    with torch.no_grad():
+        yield

@@ -1,0 +1,102 @@
+"""Attention as STDiT3 uses it: scaled dot product, rotary positions, and keys taken from cached latents.
+
+Tensors in a block are (B, T, S, C): batch, latent frames, tokens per frame, channels. Heads are split off only
+around the dot product, where the layout is (rows, H, tokens, d).
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange, repeat
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CachedLatents:
+    """What Cache Attention reads in one forward: latents of earlier videos in place of (or beside) the current one.
+
+    `latents` are (b, C, T, H, W) in the shape of the current latent; b divides the batch, and the rows that share a
+    donor must share the timestep. `tokens` (b, T, S, C) is filled in by the network.
+    """
+
+    latents: tuple[Tensor, ...]
+    masks: tuple[Tensor | None, ...] = ()  # per donor: bool (T, S), the tokens it lends; None or missing = all
+    extend: bool = False  # keep the current keys beside the cached ones
+    blend: float = 1.0  # 0 = own attention only, 1 = cached attention only
+    bias: float = 0.0  # added to the logits of cached keys
+    blocks: tuple[int, ...] = (0,)
+    rows: int | None = None  # only the first rows of the batch read the cache; None = all
+    tokens: tuple[Tensor, ...] = ()
+
+    def acts_in(self, block: int) -> bool:
+        """Whether spatial block number `block` reads the cache."""
+        return self.blend > 0 and block in self.blocks
+
+    def mask_of(self, donor: int) -> Tensor | None:
+        """Return the token mask of donor number `donor`, or None when it lends every token."""
+        return self.masks[donor] if donor < len(self.masks) else None
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    """softmax(q k' / sqrt(d) + mask) v over (rows, H, tokens, d)."""
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+
+
+def rotary_table(freqs: Tensor, num_frames: int) -> tuple[Tensor, Tensor]:
+    """Cosine and sine of frame index times frequency, float32, each (T, 1, 1, d/2)."""
+    frames = torch.arange(num_frames, device=freqs.device, dtype=torch.float32)
+    angles = torch.outer(frames, freqs.detach().float())[:, None, None]  # (T, 1, 1, d/2)
+    return angles.cos(), angles.sin()
+
+
+def rotate(x: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:
+    """Rotate neighbouring channel pairs (2k, 2k+1) of (B, T, S, H, d) by the table's angle of their frame."""
+    cos, sin = table
+    even, odd = rearrange(x, "... (k pair) -> pair ... k", pair=2)  # (B, T, S, H, d/2)
+    rotated = torch.stack([even * cos - odd * sin, odd * cos + even * sin], dim=-1)
+    return rotated.flatten(-2).to(x.dtype)
+
+
+def cached_keys(
+    own: tuple[Tensor, Tensor], donors: list[tuple[Tensor, Tensor]], cached: CachedLatents
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Choose the keys and values of Cache Attention, and the mask over them.
+
+    The keys are [own tokens that no donor replaces] + [each donor's tokens inside its mask]. Spatial attention has
+    no positions on keys, so their order does not matter and a replaced token is one that is masked out.
+
+    Args:
+        own: key and value of the current latent, (rows, H, S, d) with rows = batch x frames.
+        donors: the same for each donor, with as many rows.
+        cached: the options.
+
+    Returns:
+        k, v (rows, H, N, d) and an additive mask (rows, 1, 1, N), or None when every key counts alike.
+    """
+    masks = [cached.mask_of(i) for i in range(len(donors))]
+    keep_own = cached.extend or all(m is not None for m in masks)
+    parts = [own, *donors] if keep_own else donors
+    k, v = (torch.cat(side, dim=2) if len(side) > 1 else side[0] for side in zip(*parts, strict=True))
+    if cached.bias == 0 and all(m is None for m in masks):
+        return k, v, None
+    columns = [_column(own[0], m, cached.bias) for m in masks]
+    if keep_own:
+        lent = torch.stack([m for m in masks if m is not None]).any(0) if not cached.extend else None
+        columns.insert(0, _column(own[0], None if lent is None else ~lent, 0.0))
+    return k, v, torch.cat(columns, dim=-1)[:, None, None, :]  # (rows, 1, 1, N)
+
+
+def _column(like: Tensor, mask: Tensor | None, bias: float) -> Tensor:
+    """Additive mask (rows, S) of one group of keys: the bias where the mask holds, minus infinity elsewhere."""
+    rows, num_tokens = like.shape[0], like.shape[2]
+    column = like.new_full((), bias)
+    if mask is None:
+        return column.expand(rows, num_tokens)
+    column = torch.where(mask.to(like.device), column, like.new_full((), -torch.inf))  # (T, S)
+    return repeat(column, "T S -> (B T) S", B=rows // mask.shape[0])
+
+
+def split_heads(x: Tensor, num_parts: int, num_heads: int) -> tuple[Tensor, ...]:
+    """Cut a joint projection (..., parts H d) into parts of (..., H, d)."""
+    return rearrange(x, "... (n H d) -> n ... H d", n=num_parts, H=num_heads).unbind(0)
