@@ -37,6 +37,7 @@ class Found:
     attributes: tuple[str, ...]
     kind: str
     similarity: float  # cosine, 1 is equal
+    created: float  # seconds since 1970: when the entry was made
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +124,7 @@ def neighbours(
             attributes=tuple(row.attributes),
             kind=row.kind,
             similarity=1.0 - float(row.distance),
+            created=float(row.created),
         )
         for row in rows
     ]
@@ -134,7 +136,7 @@ def _nearest(dims: int, *, indexed: bool) -> Any:  # Any: text() has no static c
     wanted = f"q.vector::halfvec({dims})" if indexed else f"q.vector::vector({dims})"
     return text(
         f"""
-        SELECT q.query, near.*
+        SELECT q.query, near.*, extract(epoch FROM cache_entries.created_at) AS created
         FROM unnest(CAST(:vectors AS text[])) WITH ORDINALITY AS q(vector, query)
         CROSS JOIN LATERAL (
             SELECT entry_id, text, head, attributes, kind, {stored} <=> {wanted} AS distance
@@ -143,6 +145,7 @@ def _nearest(dims: int, *, indexed: bool) -> Any:  # Any: text() has no static c
             ORDER BY {stored} <=> {wanted}
             LIMIT :limit
         ) AS near
+        JOIN cache_entries ON cache_entries.id = near.entry_id
         ORDER BY q.query, near.distance, near.entry_id
         """,  # noqa: S608 - the only thing put into the text is an integer of ours
     )

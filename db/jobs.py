@@ -194,6 +194,24 @@ def release(session: Session, *, owner: str) -> list[UUID]:
     return _return(session, Job.lease_owner == owner, "released", lost=0)
 
 
+def give_back(session: Session, claim: Claim, *, max_lost: int, code: str, message: str) -> JobStatus:
+    """Return a job whose attempt broke for a passing reason to the queue, or fail it when that was the last try.
+
+    Broken attempts count as lost ones. Returns what the job now is; raises `LeaseLost`.
+    """
+    job = session.scalars(select(Job).where(*_held(claim)).with_for_update()).one_or_none()
+    if job is None:
+        raise LeaseLost(f"job {claim.job.id}: fence {claim.fence} is no longer current")
+    if job.num_lost + 1 < max_lost:
+        _return(session, Job.id == job.id, "released", lost=1)
+        return JobStatus.QUEUED
+    check_job(JobStatus(job.status), JobStatus.FAILED)
+    job.num_lost += 1
+    job.error_code, job.error_message = code, message
+    _close(session, job, JobStatus.FAILED)
+    return JobStatus.FAILED
+
+
 def request_cancel(session: Session, tenant: str, id_: UUID) -> Job:
     """Cancel at once what waits, ask a running worker to stop, leave what has ended; raise `NotFound`."""
     job = session.scalars(_owned(tenant, id_).with_for_update()).one_or_none()

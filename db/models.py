@@ -107,7 +107,7 @@ class Job(Base):
 
     status: Mapped[str] = mapped_column(server_default=JobStatus.QUEUED)
     attempt: Mapped[int] = mapped_column(server_default="0")  # claims so far
-    num_lost: Mapped[int] = mapped_column(server_default="0")  # leases that expired; capped
+    num_lost: Mapped[int] = mapped_column(server_default="0")  # leases that expired and attempts that broke; capped
     fence: Mapped[int] = mapped_column(BigInteger, server_default="0")  # rises with every claim, release and expiry
     lease_owner: Mapped[str | None]
     lease_until: Mapped[datetime | None]  # on the database clock

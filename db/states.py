@@ -36,6 +36,13 @@ class Queue(StrEnum):
     INTERACTIVE = "interactive"  # somebody waits
     BULK = "bulk"  # runs when nobody does
 
+    def broker_priority(self, priority: int) -> int:
+        """Return the broker's priority (0 first, 9 last) for a job's.
+
+        Redis hands out by priority first and by queue second; the lower half is therefore kept for interactive jobs.
+        """
+        return priority // 2 + (5 if self is Queue.BULK else 0)
+
 
 class BatchStatus(StrEnum):
     """Where a bulk run is in its life."""

@@ -10,6 +10,8 @@ from db.models import Base
 # Any fixed number: whoever holds it migrates, everybody else waits.
 _LOCK = 0x63686169
 
+_LOCK_TIMEOUT_S = float(os.environ.get("CHAI_MIGRATION_LOCK_TIMEOUT_S", "5"))
+
 _url = context.config.attributes.get("database_url") or os.environ["DATABASE_URL"]
 
 
@@ -19,7 +21,8 @@ def _run() -> None:
         # Session-level, so that it spans the transactions of all steps.
         connection.execute(text("SET statement_timeout = '10min'"))
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK})
-        connection.execute(text("SET lock_timeout = '5s'"))
+        # A migration that waits for a lock makes everybody behind it wait too: give up early, try again later.
+        connection.execute(text("SELECT set_config('lock_timeout', :limit, false)"), {"limit": f"{_LOCK_TIMEOUT_S * 1000:.0f}ms"})
         connection.commit()
         try:
             context.configure(

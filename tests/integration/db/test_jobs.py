@@ -1,0 +1,244 @@
+"""The statements that move a job, each on a real database."""
+
+import threading
+from collections.abc import Callable
+from uuid import UUID
+
+import pytest
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session, sessionmaker
+
+from db import jobs, outbox
+from db.errors import Conflict, LeaseLost, NotFound
+from db.models import Job, JobMetric, Outbox
+from db.session import transaction
+from db.states import JobStatus, Queue
+
+Factory = sessionmaker[Session]
+LEASE_S = 30.0
+
+
+def new_job(**values: object) -> Job:
+    given = {"tenant": "ada", "prompt": "a fox", "model": "tiny", "width": 32, "height": 32, "num_frames": 8, "fps": 8}
+    return Job(**(given | values))
+
+
+@pytest.fixture
+def accept(session_factory: Factory) -> Callable[..., UUID]:
+    def accept_(**values: object) -> UUID:
+        with transaction(session_factory) as session:
+            return jobs.accept(session, new_job(**values))[0].id
+
+    return accept_
+
+
+@pytest.fixture
+def claim(session_factory: Factory) -> Callable[..., jobs.Claim]:
+    def claim_(id_: UUID, *, owner: str = "w1", lease_s: float = LEASE_S) -> jobs.Claim:
+        with transaction(session_factory) as session:
+            claimed = jobs.claim(session, id_, owner=owner, lease_s=lease_s)
+        assert claimed is not None
+        return claimed
+
+    return claim_
+
+
+def test_an_accepted_job_has_its_outbox_row_in_the_same_transaction(session: Session) -> None:
+    job, is_new = jobs.accept(session, new_job())
+
+    assert is_new
+    assert session.scalars(select(Outbox.job_id)).all() == [job.id]
+    session.rollback()
+    assert session.scalars(select(Outbox.job_id)).all() == []
+    assert session.scalar(select(func.count()).select_from(Job)) == 0
+
+
+def test_the_same_key_and_request_give_the_first_job(accept: Callable[..., UUID]) -> None:
+    first = accept(idempotency_key="k", request_hash="h")
+
+    assert accept(idempotency_key="k", request_hash="h") == first
+
+
+def test_the_same_key_with_another_request_is_a_conflict(accept: Callable[..., UUID]) -> None:
+    accept(idempotency_key="k", request_hash="h")
+
+    with pytest.raises(Conflict, match="'k' was used before with a different request; use a new one"):
+        accept(idempotency_key="k", request_hash="other")
+
+
+def test_of_many_claims_at_once_one_wins(accept: Callable[..., UUID], session_factory: Factory) -> None:
+    id_, won = accept(), []
+    barrier = threading.Barrier(8)
+
+    def try_() -> None:
+        barrier.wait()
+        with transaction(session_factory) as session:
+            won.append(jobs.claim(session, id_, owner="w", lease_s=LEASE_S))
+
+    threads = [threading.Thread(target=try_) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert [claimed is not None for claimed in won].count(True) == 1
+
+
+def test_a_late_worker_can_write_nothing(
+    accept: Callable[..., UUID], claim: Callable[..., jobs.Claim], session_factory: Factory
+) -> None:
+    late = claim(accept(), lease_s=-1)
+    with transaction(session_factory) as session:
+        jobs.sweep(session, max_lost=3)
+
+    for write in (
+        lambda s: jobs.beat(s, late, lease_s=LEASE_S),
+        lambda s: jobs.complete(s, late, output={"name": "x"}, receipt={}),
+        lambda s: jobs.fail(s, late, code="c", message="m"),
+        lambda s: jobs.cancelled(s, late),
+    ):
+        with pytest.raises(LeaseLost, match="fence 1 is no longer current"), transaction(session_factory) as session:
+            write(session)
+
+
+def test_an_expired_lease_returns_the_job_with_a_metrics_row(
+    accept: Callable[..., UUID], claim: Callable[..., jobs.Claim], session_factory: Factory
+) -> None:
+    id_ = accept()
+    claim(id_, lease_s=-1)
+
+    with transaction(session_factory) as session:
+        swept = jobs.sweep(session, max_lost=3)
+
+    assert swept.requeued == [id_]
+    with session_factory() as session:
+        job = session.get_one(Job, id_)
+        assert (job.status, job.num_lost, job.fence) == (JobStatus.QUEUED, 1, 2)
+        assert session.scalars(select(JobMetric.outcome)).all() == ["lost"]
+
+
+def test_a_job_that_keeps_killing_workers_fails(
+    accept: Callable[..., UUID], claim: Callable[..., jobs.Claim], session_factory: Factory
+) -> None:
+    id_ = accept()
+    for _ in range(3):
+        claim(id_, lease_s=-1)
+        with transaction(session_factory) as session:
+            jobs.sweep(session, max_lost=3)
+
+    with session_factory() as session:
+        job = session.get_one(Job, id_)
+        assert (job.status, job.error_code) == (JobStatus.FAILED, "worker_lost")
+        assert job.error_message == (
+            "3 workers died or fell silent while running this prompt; "
+            "try another prompt or size, or ask the operator for the worker's log"
+        )
+
+
+def test_a_released_job_is_queued_again_and_no_loss_is_counted(
+    accept: Callable[..., UUID], claim: Callable[..., jobs.Claim], session_factory: Factory
+) -> None:
+    id_ = accept()
+    claim(id_, owner="leaving")
+
+    with transaction(session_factory) as session:
+        released = jobs.release(session, owner="leaving")
+
+    assert released == [id_]
+    with session_factory() as session:
+        job = session.get_one(Job, id_)
+        assert (job.status, job.num_lost, job.attempt) == (JobStatus.QUEUED, 0, 1)
+
+
+def test_cancel_ends_what_waits_and_asks_what_runs(
+    accept: Callable[..., UUID], claim: Callable[..., jobs.Claim], session_factory: Factory
+) -> None:
+    waiting, running = accept(), accept()
+    claimed = claim(running)
+
+    with transaction(session_factory) as session:
+        assert jobs.request_cancel(session, "ada", waiting).status == JobStatus.CANCELLED
+        assert jobs.request_cancel(session, "ada", running).status == JobStatus.IN_PROGRESS
+
+    with transaction(session_factory) as session:
+        assert jobs.beat(session, claimed, lease_s=LEASE_S) is True
+
+
+def test_a_lease_that_expires_after_a_cancel_ends_the_job_instead_of_running_it_again(
+    accept: Callable[..., UUID], claim: Callable[..., jobs.Claim], session_factory: Factory
+) -> None:
+    id_ = accept()
+    claim(id_, lease_s=-1)
+    with transaction(session_factory) as session:
+        jobs.request_cancel(session, "ada", id_)
+
+    with transaction(session_factory) as session:
+        swept = jobs.sweep(session, max_lost=3)
+
+    assert (swept.cancelled, swept.requeued) == ([id_], [])
+
+
+def test_another_tenants_job_is_not_there(accept: Callable[..., UUID], session: Session) -> None:
+    id_ = accept()
+
+    with pytest.raises(NotFound, match=f"no job {id_}"):
+        jobs.get(session, "eve", id_)
+
+
+def test_a_removed_job_is_hidden_at_once_and_purged_when_it_has_ended(
+    accept: Callable[..., UUID], claim: Callable[..., jobs.Claim], session_factory: Factory
+) -> None:
+    id_ = accept()
+    claimed = claim(id_)
+    with transaction(session_factory) as session:
+        jobs.remove(session, "ada", id_)
+
+    with transaction(session_factory) as session:
+        assert jobs.page(session, "ada", limit=10) == []
+        assert jobs.purge(session) == []
+        jobs.complete(session, claimed, output={"name": "videos/x.mp4"}, receipt={})
+    with transaction(session_factory) as session:
+        assert jobs.purge(session) == ["videos/x.mp4"]
+
+
+def test_pages_follow_the_cursor_without_gaps(accept: Callable[..., UUID], session: Session) -> None:
+    ids = [accept() for _ in range(5)]
+
+    first = jobs.page(session, "ada", limit=2)
+    second = jobs.page(session, "ada", limit=2, after=first[-1].id)
+    third = jobs.page(session, "ada", limit=2, after=second[-1].id)
+
+    assert [job.id for job in first + second + third] == ids[::-1]
+
+
+def test_bulk_jobs_wait_behind_every_interactive_one(accept: Callable[..., UUID], session: Session) -> None:
+    bulk = accept(queue=Queue.BULK)
+    accept()
+
+    assert jobs.position(session, session.get_one(Job, bulk)) == 1
+
+
+def test_a_lost_message_is_written_to_the_outbox_again_once(
+    accept: Callable[..., UUID], session_factory: Factory
+) -> None:
+    accept()
+    with transaction(session_factory) as session:
+        outbox.published(session, outbox.take(session))
+
+    with transaction(session_factory) as session:
+        numbers = [jobs.republish(session, Queue.INTERACTIVE, older_s=0) for _ in range(2)]
+
+    assert numbers == [1, 0]
+
+
+def test_two_relays_never_take_the_same_row(accept: Callable[..., UUID], session_factory: Factory) -> None:
+    for _ in range(4):
+        accept()
+
+    with session_factory() as one, session_factory() as other:
+        mine = {row.id for row in outbox.take(one, limit=2)}
+        theirs = {row.id for row in outbox.take(other, limit=10)}
+
+    assert len(mine) == 2
+    assert len(theirs) == 2
+    assert mine.isdisjoint(theirs)
