@@ -1,0 +1,290 @@
+"""Rows of the latent cache on a real database: look-up, ledger, pins, eviction."""
+
+import random
+import threading
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session, sessionmaker
+
+from db import cache, jobs
+from db.errors import IllegalTransition
+from db.models import CacheEntity, CacheEntry, CacheEvent, Job, Namespace, Pin
+from db.session import transaction
+from db.states import EntryStatus
+
+Factory = sessionmaker[Session]
+DIMS = 384
+
+
+def unit(rng: random.Random) -> list[float]:
+    vector = [rng.gauss(0, 1) for _ in range(DIMS)]
+    norm = sum(value * value for value in vector) ** 0.5
+    return [value / norm for value in vector]
+
+
+def make_space(session: Session, *, owner: str = "ada", byte_budget: int = 10_000) -> Namespace:
+    return cache.namespace(session, {"model": "tiny"}, scope="tenant", owner=owner, dims=DIMS, byte_budget=byte_budget)
+
+
+def new_entry(space: Namespace, *, num_bytes: int = 100, tenant: str = "ada") -> CacheEntry:
+    id_ = uuid4()
+    return CacheEntry(
+        id=id_,
+        namespace_id=space.id,
+        tenant=tenant,
+        donor_job_id=uuid4(),
+        donor_fence=1,
+        prompt="a fox",
+        name=f"latents/{id_}.safetensors",
+        num_bytes=num_bytes,
+        schema_version=1,
+        tensors={},
+        seed=7,
+        full_seconds=2.5,
+    )
+
+
+def store(session: Session, space: Namespace, *vectors: list[float], num_bytes: int = 100) -> UUID:
+    entry = new_entry(space, num_bytes=num_bytes)
+    cache.lock(session, space.id)
+    assert cache.reserve(session, space, entry)
+    found = [
+        cache.NewEntity(text=f"fox {i}", head="fox", attributes=("red",), kind="object", embedding=vector)
+        for i, vector in enumerate(vectors)
+    ]
+    cache.publish(session, space, entry.id, found)
+    return entry.id
+
+
+def test_the_same_identity_finds_the_same_namespace_and_another_owner_does_not(session: Session) -> None:
+    assert make_space(session).id == make_space(session).id
+    assert make_space(session, owner="eve").id != make_space(session).id
+
+
+@pytest.mark.parametrize("search", ["exact", "hnsw", "auto"])
+def test_a_look_up_gives_the_nearest_of_each_vector_in_one_statement(session: Session, search: str) -> None:
+    rng = random.Random(0)
+    space, vectors = make_space(session), [unit(rng) for _ in range(20)]
+    ids = [store(session, space, vector) for vector in vectors]
+
+    found = cache.neighbours(session, space, [vectors[3], vectors[8]], limit=2, search=search)
+
+    assert [(near.query, near.entry_id) for near in found[::2]] == [(0, ids[3]), (1, ids[8])]
+    assert found[0].similarity == pytest.approx(1.0, abs=1e-3)
+    assert (found[0].text, found[0].attributes) == ("fox 0", ("red",))
+
+
+def test_a_look_up_never_leaves_its_namespace(session: Session) -> None:
+    vector = unit(random.Random(0))
+    theirs, ours = make_space(session, owner="eve"), make_space(session)
+    store(session, theirs, vector)
+
+    assert cache.neighbours(session, ours, [vector], search="hnsw") == []
+
+
+def test_the_index_still_finds_the_nearest_live_entity_after_all_nearer_ones_were_evicted(session: Session) -> None:
+    """F23: without an iterative scan, evicted rows that no vacuum has removed would use up the candidates."""
+    rng = random.Random(1)
+    space = make_space(session, byte_budget=10**9)
+    target = unit(rng)
+    near = [[t + 0.02 * n for t, n in zip(target, unit(rng), strict=True)] for _ in range(300)]
+    doomed = [store(session, space, vector) for vector in near]
+    survivor = store(session, space, unit(rng))
+    session.commit()
+
+    space = cache.lock(session, space.id)
+    cache.evict(session, space, doomed, policy="lru", reason="test")
+    session.commit()
+
+    found = cache.neighbours(session, space, [target], limit=1, search="hnsw", ef_search=40)
+    assert [near.entry_id for near in found] == [survivor]
+
+
+def test_a_reservation_beyond_the_budget_is_refused_and_changes_nothing(session: Session) -> None:
+    space = make_space(session, byte_budget=150)
+    store(session, space, unit(random.Random(0)))
+
+    assert not cache.reserve(session, space, new_entry(space))
+    assert space.bytes_used == 100
+
+
+def test_bytes_come_back_only_when_the_file_is_gone(session: Session) -> None:
+    space = make_space(session)
+    id_ = store(session, space, unit(random.Random(0)))
+
+    cache.evict(session, space, [id_], policy="lru", reason="room")
+    assert (space.bytes_used, space.num_entities) == (100, 0)
+
+    assert cache.gone(session, space, [id_]) == 100
+    assert space.bytes_used == 0
+    assert cache.gone(session, space, [id_]) == 0  # a sweeper that comes second frees nothing twice
+
+
+def test_a_pinned_entry_is_not_evicted(session: Session) -> None:
+    space = make_space(session)
+    id_ = store(session, space, unit(random.Random(0)))
+    job = jobs.accept(session, running_job())[0]
+    cache.pin(session, [id_], job_id=job.id, fence=1)
+
+    assert cache.evict(session, space, [id_], policy="lru", reason="room") == []
+    cache.unpin(session, job_id=job.id, fence=1)
+    assert [row.id for row in cache.evict(session, space, [id_], policy="lru", reason="room")] == [id_]
+
+
+def running_job() -> Job:
+    return Job(tenant="ada", prompt="a fox", model="tiny", width=32, height=32, num_frames=8, fps=8)
+
+
+def test_an_evicted_entry_cannot_be_pinned(session: Session) -> None:
+    space = make_space(session)
+    id_ = store(session, space, unit(random.Random(0)))
+    cache.evict(session, space, [id_], policy="lru", reason="room")
+
+    assert cache.pin(session, [id_], job_id=uuid4(), fence=1) == []
+
+
+def test_pinning_and_evicting_at_once_never_both_succeed(session_factory: Factory) -> None:
+    """F14: whichever comes second sees the first."""
+    with transaction(session_factory) as session:
+        space = make_space(session, byte_budget=10**9)
+        ids = [store(session, space, unit(random.Random(i))) for i in range(30)]
+        job_id = jobs.accept(session, running_job())[0].id
+    pins: list[UUID] = []
+    evictions: list[UUID] = []
+
+    def pin() -> None:
+        for id_ in ids:
+            with transaction(session_factory) as session:
+                pins.extend(row.id for row in cache.pin(session, [id_], job_id=job_id, fence=1))
+
+    def evict() -> None:
+        for id_ in ids:
+            with transaction(session_factory) as session:
+                held = cache.lock(session, space.id)
+                evictions.extend(row.id for row in cache.evict(session, held, [id_], policy="lru", reason="room"))
+
+    threads = [threading.Thread(target=work) for work in (pin, evict)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert set(pins).isdisjoint(evictions)
+    assert len(pins) + len(evictions) == len(ids)
+
+
+def test_many_writers_and_evictors_never_pass_the_budget(session_factory: Factory) -> None:
+    """F15: the ledger is right after every commit, and the database refuses anything else."""
+    budget, failures = 1_000, []
+    with transaction(session_factory) as session:
+        space_id = make_space(session, byte_budget=budget).id
+
+    def work(seed: int) -> None:
+        rng = random.Random(seed)
+        for _ in range(12):
+            with transaction(session_factory) as session:
+                space = cache.lock(session, space_id)
+                entry = new_entry(space, num_bytes=rng.randint(50, 400))
+                kept = [demand.entry for demand in cache.demand(session, space)]
+                while not cache.reserve(session, space, entry):
+                    oldest = kept.pop(0)
+                    cache.evict(session, space, [oldest.id], policy="fifo", reason="room")
+                    cache.gone(session, space, [oldest.id])
+                cache.publish(session, space, entry.id, [])
+            with transaction(session_factory) as session:
+                failures.extend(broken_ledgers(session))
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert failures == []
+    with session_factory() as session:
+        assert session.scalar(select(func.count()).where(CacheEvent.kind == "insert")) == 8 * 12
+
+
+def broken_ledgers(session: Session) -> list[Namespace]:
+    used = (
+        select(func.coalesce(func.sum(CacheEntry.num_bytes), 0))
+        .where(CacheEntry.namespace_id == Namespace.id, CacheEntry.status != EntryStatus.GONE)
+        .scalar_subquery()
+    )
+    wrong = (Namespace.bytes_used != used) | (Namespace.bytes_used > Namespace.byte_budget)
+    return list(session.scalars(select(Namespace).where(wrong)))
+
+
+def test_a_quarantined_entry_serves_nothing_and_is_swept_after_its_time(session: Session) -> None:
+    space, vector = make_space(session), unit(random.Random(0))
+    id_ = store(session, space, vector)
+
+    cache.quarantine(session, id_, reason="checksum")
+
+    assert cache.neighbours(session, space, [vector]) == []
+    assert cache.unfinished(session, quarantine_s=3600) == []
+    assert [row.id for row in cache.unfinished(session, quarantine_s=-1)] == [id_]
+
+
+def test_an_entry_whose_writer_died_is_swept(session: Session) -> None:
+    space = make_space(session)
+    entry = new_entry(space)
+    cache.reserve(session, space, entry)
+
+    assert [row.id for row in cache.unfinished(session, quarantine_s=0)] == [entry.id]
+    with pytest.raises(IllegalTransition, match="a cache entry cannot go from evicting to resident"):
+        cache.publish(session, space, entry.id, [])
+
+
+def test_an_entry_being_written_by_a_running_job_is_left_alone(session: Session) -> None:
+    space, job = make_space(session), jobs.accept(session, running_job())[0]
+    claim = jobs.claim(session, job.id, owner="w", lease_s=30)
+    assert claim
+    entry = new_entry(space)
+    entry.donor_job_id, entry.donor_fence = job.id, claim.fence
+    cache.reserve(session, space, entry)
+
+    assert cache.unfinished(session, quarantine_s=0) == []
+
+
+def test_pins_of_ended_attempts_are_dropped(session: Session) -> None:
+    space = make_space(session)
+    id_ = store(session, space, unit(random.Random(0)))
+    job = jobs.accept(session, running_job())[0]
+    cache.pin(session, [id_], job_id=job.id, fence=9)
+
+    cache.unfinished(session, quarantine_s=0)
+
+    assert session.scalars(select(Pin)).all() == []
+
+
+def test_demand_reads_hits_from_events_in_the_order_they_happened(session: Session) -> None:
+    space = make_space(session)
+    first, second = (store(session, space, unit(random.Random(i))) for i in range(2))
+    for id_ in (second, first, second):
+        cache.hit(session, space, id_, job_id=uuid4(), fence=1, detail={})
+
+    demand = cache.demand(session, space)
+
+    assert [(row.entry.id, len(row.hits)) for row in demand] == [(first, 1), (second, 2)]
+    assert demand[1].hits[0] < demand[0].hits[0] < demand[1].hits[1]
+
+
+def test_entity_rows_stand_exactly_as_long_as_their_entry_is_resident(session: Session) -> None:
+    space = make_space(session)
+    id_ = store(session, space, unit(random.Random(0)), unit(random.Random(1)))
+    assert space.num_entities == 2
+
+    cache.evict(session, space, [id_], policy="lru", reason="room")
+
+    assert (space.num_entities, session.scalars(select(CacheEntity)).all()) == (0, [])
+
+
+def test_a_budget_below_what_is_used_is_refused(session: Session) -> None:
+    space = make_space(session)
+    store(session, space, unit(random.Random(0)))
+
+    with pytest.raises(IllegalTransition, match="100 bytes are in use; evict down to 50 first"):
+        cache.set_budget(session, space, 50)
