@@ -17,7 +17,7 @@ from typing import Self
 
 import psutil
 
-from cli.services.process import last_lines, spawn, stop
+from cli.services.process import end_foreign, last_lines, spawn, stop
 
 FIRST_DELAY_S = 0.5
 LONGEST_DELAY_S = 30.0
@@ -178,9 +178,7 @@ def _stop_leftover(file: Path, timeout_s: float) -> None:
         process = psutil.Process(int(pid))
         if process.create_time() != float(created):
             return
-        process.terminate()
-        process.wait(timeout_s)
-    except psutil.TimeoutExpired:
-        os.killpg(int(pid), signal.SIGKILL)
     except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
         return
+    if end_foreign([process], with_signal=signal.SIGTERM, timeout_s=timeout_s):
+        os.killpg(process.pid, signal.SIGKILL)

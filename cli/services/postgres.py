@@ -61,10 +61,11 @@ class Postgres:
         return self._process.pid if self._process and self._process.poll() is None else None
 
     def start(self) -> Self:
-        """Make the data folder if there is none, start the server and wait until the database can be used.
+        """Make the data folder if there is none, (re)start the server and wait until the database can be used.
 
         Raises MissingProgram and StartFailed.
         """
+        self.stop()
         programs, way = postgres_bin(), way_to_run()
         self.folder.mkdir(parents=True, exist_ok=True)
         processes.stop_leftovers("postgres", self.data, with_signal=signal.SIGINT)

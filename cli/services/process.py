@@ -6,6 +6,7 @@ import secrets
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -49,28 +50,45 @@ def stop_leftovers(program: str, folder: Path, *, with_signal: signal.Signals, t
     """End servers named `program` that an earlier launcher, killed hard, left running on `folder`.
 
     Both servers make their data folder the working directory, which names them better than a pid file: after a reboot
-    or in a fresh container the pid in it belongs to somebody else. Zombies do not count.
+    or in a fresh container the pid in it belongs to somebody else.
     """
     leftovers = _running_in(program, folder)
-    for process in leftovers:
+    parents = {process.pid for process in leftovers}
+    roots = [process for process in leftovers if process.ppid() not in parents]  # a server ends its own children
+    end_foreign(roots, with_signal=with_signal, timeout_s=timeout_s)
+    end_foreign(_running_in(program, folder), with_signal=signal.SIGKILL, timeout_s=timeout_s)
+
+
+def end_foreign(
+    processes: Sequence[psutil.Process], *, with_signal: signal.Signals, timeout_s: float
+) -> list[psutil.Process]:
+    """Signal processes that are not our children, wait for their end and return those that still live.
+
+    A zombie counts as ended: its parent may be a first process of a container that reaps late or never.
+    """
+    for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.send_signal(with_signal)
-    _, alive = psutil.wait_procs(leftovers, timeout=timeout_s)
-    for process in alive:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
-    psutil.wait_procs(alive, timeout=timeout_s)
+    deadline = time.monotonic() + timeout_s
+    while (alive := [process for process in processes if _is_alive(process)]) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return alive
 
 
 def _running_in(program: str, folder: Path) -> list[psutil.Process]:
     target = str(folder.resolve())
     return [
         process
-        for process in psutil.process_iter(["name", "cwd", "status"])
-        if process.info["cwd"] == target
-        and process.info["name"].startswith(program)
-        and process.info["status"] != psutil.STATUS_ZOMBIE
+        for process in psutil.process_iter(["name", "cwd"])
+        if process.info["cwd"] == target and process.info["name"].startswith(program) and _is_alive(process)
     ]
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def free_port(preferred: int | None = None) -> int:

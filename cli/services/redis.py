@@ -52,7 +52,8 @@ class Redis:
         return self._process.pid if self._process and self._process.poll() is None else None
 
     def start(self) -> Self:
-        """Start the server and wait until it answers. Raises MissingProgram and StartFailed."""
+        """(Re)start the server and wait until it answers. Raises MissingProgram and StartFailed."""
+        self.stop()
         program = redis_server()
         self.folder.mkdir(parents=True, exist_ok=True)
         processes.stop_leftovers(program.name, self.folder, with_signal=signal.SIGTERM)
