@@ -14,7 +14,9 @@ SPATIAL_FACTOR = 8
 TEMPORAL_FACTOR = 4
 PATCH = 2  # one token covers 2 x 2 latent values
 
-FRAME_NAMES = {f"{2**k}x": 51 * 2**k for k in range(5)} | {f"{2 ** (k + 1)}s": 51 * 2**k for k in range(5)}
+FRAME_NAMES: dict[str, int] = {f"{2**k}x": 51 * 2**k for k in range(5)} | {
+    f"{2 ** (k + 1)}s": 51 * 2**k for k in range(5)
+}
 
 ASPECT_RATIOS = (
     *("3:8", "9:21", "12:25", "1:2", "9:17", "27:50", "9:16", "5:8", "2:3", "3:4"),
@@ -87,7 +89,9 @@ def named_size(resolution: str, aspect_ratio: str = "9:16") -> tuple[int, int]:
     if resolution not in _BUCKETS:
         raise SizeError(f"resolution {resolution!r} is unknown; use one of {', '.join(RESOLUTIONS)}")
     if aspect_ratio not in ASPECT_RATIOS:
-        raise SizeError(f"aspect ratio {aspect_ratio!r} is unknown; use one of {', '.join(ASPECT_RATIOS)} (height:width)")
+        raise SizeError(
+            f"aspect ratio {aspect_ratio!r} is unknown; use one of {', '.join(ASPECT_RATIOS)} (height:width)"
+        )
     bucket = _BUCKETS[resolution].split()[ASPECT_RATIOS.index(aspect_ratio)]
     height, width = bucket.split("x")
     return int(height), int(width)
@@ -108,11 +112,12 @@ def named_frames(name: str | int) -> int:
 
     Raises SizeError: there is no "3s", although 72 frames last three seconds.
     """
-    if name in FRAME_NAMES:
+    if str(name) in FRAME_NAMES:
         return FRAME_NAMES[str(name)]
     if not re.fullmatch(r"\d+", str(name)):
         raise SizeError(
-            f"number of frames {name!r} is not a name; use {', '.join(FRAME_NAMES)} or a number such as 72 (3 s at 24 fps)"
+            f"number of frames {name!r} is not a name; "
+            f"use {', '.join(FRAME_NAMES)} or a number such as 72 (3 s at 24 fps)"
         )
     return int(name)
 
@@ -124,8 +129,13 @@ def latent_frames(num_frames: int) -> int:
 
 
 def pixel_frames(num_latent_frames: int) -> int:
-    """Frames that whole chunks of latent frames stand for; a remainder counts as if its chunk were missing."""
-    return num_latent_frames // LATENTS_PER_CHUNK * FRAMES_PER_CHUNK
+    """Frames that whole chunks of latent frames stand for."""
+    chunks, rest = divmod(num_latent_frames, LATENTS_PER_CHUNK)
+    if rest:
+        raise SizeError(
+            f"{num_latent_frames} latent frames are not whole chunks; use a multiple of {LATENTS_PER_CHUNK}"
+        )
+    return FRAMES_PER_CHUNK * chunks
 
 
 def check_size(height: int, width: int, num_frames: int) -> VideoSize:

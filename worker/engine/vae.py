@@ -6,12 +6,14 @@ A video is (B, 3, T, H, W) in [-1, 1]; latents are (B, C, T', h, w) with about z
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderKL, ConfigMixin, ModelMixin
-from diffusers.configuration_utils import register_to_config
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.modeling_utils import ModelMixin
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -59,7 +61,8 @@ class CausalConv3d(nn.Module):
         self.conv = nn.Conv3d(in_channels, out_channels, kernel, stride=(time_stride, 1, 1), bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(F.pad(x, self.padding))
+        out: Tensor = self.conv(F.pad(x, self.padding))
+        return out
 
 
 class ResBlock(nn.Module):
@@ -78,12 +81,19 @@ class ResBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         h = self.conv1(F.silu(self.norm1(x)))
         h = self.conv2(F.silu(self.norm2(h)))
-        return h + (self.conv3(x) if self.is_widening else x)
+        out: Tensor = h + (self.conv3(x) if self.is_widening else x)
+        return out
 
 
 def _res_blocks(in_channels: int, out_channels: int, count: int, num_groups: int) -> nn.ModuleList:
     widths = [in_channels] + [out_channels] * count
-    return nn.ModuleList(ResBlock(a, b, num_groups) for a, b in zip(widths, widths[1:], strict=False))
+    return nn.ModuleList(ResBlock(a, b, num_groups) for a, b in pairwise(widths))
+
+
+def _through(blocks: Any, x: Tensor) -> Tensor:  # Any: indexing a ModuleList of lists gives a bare Module
+    for block in blocks:
+        x = block(x)
+    return x
 
 
 class TemporalEncoder(nn.Module):
@@ -95,7 +105,7 @@ class TemporalEncoder(nn.Module):
         widths = [config["filters"] * m for m in config["channel_multipliers"]]
         self.conv_in = CausalConv3d(config["in_out_channels"], config["filters"], 3, bias=False)
         self.block_res_blocks = nn.ModuleList(
-            _res_blocks(a, b, count, groups) for a, b in zip([config["filters"], *widths], widths, strict=False)
+            _res_blocks(a, b, count, groups) for a, b in pairwise([config["filters"], *widths])
         )
         self.conv_blocks = nn.ModuleList(
             CausalConv3d(width, width, 3, time_stride=2) if halve else nn.Identity()
@@ -108,17 +118,16 @@ class TemporalEncoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.conv_in(x)
         for level, blocks in enumerate(self.block_res_blocks):
-            for block in blocks:
-                x = block(x)
+            x = _through(blocks, x)
             if level < len(self.conv_blocks):
                 x = self.conv_blocks[level](x)
-        for block in self.res_blocks:
-            x = block(x)
-        return self.conv2(F.silu(self.norm1(x)))
+        x = _through(self.res_blocks, x)
+        out: Tensor = self.conv2(F.silu(self.norm1(x)))
+        return out
 
 
 class TemporalDecoder(nn.Module):
-    """4x more frames: (B, 4, T/4, h, w) to (B, 4, T, h, w). Lists are stored shallow to deep and run deep to shallow."""
+    """4x more frames: (B, 4, T/4, h, w) to (B, 4, T, h, w). Lists are stored shallow first and run from the end."""
 
     def __init__(self, config: Mapping[str, Any]):
         super().__init__()
@@ -138,15 +147,13 @@ class TemporalDecoder(nn.Module):
         self.conv_out = CausalConv3d(widths[0], config["in_out_channels"], 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.conv1(x)
-        for block in self.res_blocks:
-            x = block(x)
+        x = _through(self.res_blocks, self.conv1(x))
         for level in reversed(range(len(self.block_res_blocks))):
-            for block in self.block_res_blocks[level]:
-                x = block(x)
+            x = _through(self.block_res_blocks[level], x)
             if level > 0 and self.doubles[level - 1]:
                 x = rearrange(self.conv_blocks[level - 1](x), "b (c j) t h w -> b c (t j) h w", j=2)
-        return self.conv_out(F.silu(self.norm1(x)))
+        out: Tensor = self.conv_out(F.silu(self.norm1(x)))
+        return out
 
 
 class TemporalVAE(nn.Module):
@@ -164,11 +171,13 @@ class TemporalVAE(nn.Module):
     def moments(self, x: Tensor) -> Tensor:
         """Mean and log variance (B, 8, ceil(T/4), h, w) of a chunk, padded in front with empty frames."""
         missing = -x.shape[2] % self.factor
-        return self.quant_conv(self.encoder(F.pad(x, (0, 0, 0, 0, missing, 0))))
+        out: Tensor = self.quant_conv(self.encoder(F.pad(x, (0, 0, 0, 0, missing, 0))))
+        return out
 
     def decode(self, z: Tensor, num_frames: int) -> Tensor:
         """The last `num_frames` frames (B, 4, num_frames, h, w) of a decoded chunk."""
-        return self.decoder(self.post_quant_conv(z))[:, :, -num_frames % self.factor :]
+        frames: Tensor = self.decoder(self.post_quant_conv(z))
+        return frames[:, :, -num_frames % self.factor :]
 
 
 class SpatialVAE(nn.Module):
@@ -177,6 +186,18 @@ class SpatialVAE(nn.Module):
     def __init__(self, config: Mapping[str, Any]):
         super().__init__()
         self.module = AutoencoderKL(**config)
+
+    def moments(self, frames: Tensor) -> Tensor:
+        """Mean and log variance (N, 8, h, w) of frames (N, 3, H, W)."""
+        module: Any = self.module
+        out: Tensor = module.quant_conv(module.encoder(frames))
+        return out
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Frames (N, 3, 8h, 8w) of latents (N, 4, h, w)."""
+        module: Any = self.module
+        out: Tensor = module.decoder(module.post_quant_conv(z))
+        return out
 
 
 def _sample(moments: Tensor, noise: Tensor) -> Tensor:
@@ -197,6 +218,10 @@ class _Autoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers 
     def __getattr__(self, name: str) -> Any:
         return nn.Module.__getattr__(self, name)
 
+    @property
+    def _config(self) -> Any:  # diffusers declares a dict and returns one with attributes
+        return self.config
+
 
 class OpenSoraVAE(_Autoencoder):
     """The VAE of Open-Sora 1.2: 8x smaller in space frame by frame, then 4x shorter in time in chunks of 17 frames.
@@ -210,7 +235,7 @@ class OpenSoraVAE(_Autoencoder):
 
     _supports_gradient_checkpointing = False
 
-    @register_to_config
+    @register_to_config  # type: ignore[untyped-decorator]
     def __init__(
         self,
         *,
@@ -222,14 +247,14 @@ class OpenSoraVAE(_Autoencoder):
         scale: Sequence[float] = (3.85, 2.32, 2.33, 3.06),
         spatial_latent_multiplier: float = 0.18215,
     ):
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.spatial_vae = SpatialVAE(spatial_autoencoder_kl or SPATIAL)
         self.temporal_vae = TemporalVAE(temporal or TEMPORAL)
         self.register_buffer("shift", torch.tensor(shift).view(1, -1, 1, 1, 1))
         self.register_buffer("scale", torch.tensor(scale).view(1, -1, 1, 1, 1))
         self.decode_batch = micro_batch_size
         # Checkpoints older than diffusers 0.15 call the attention weights query, key, value and proj_attn.
-        self.register_load_state_dict_pre_hook(
+        self.register_load_state_dict_pre_hook(  # type: ignore[no-untyped-call]
             lambda module, state_dict, *_: module._fix_state_dict_keys_on_load(state_dict)
         )
 
@@ -259,17 +284,17 @@ class OpenSoraVAE(_Autoencoder):
         """
         frames = rearrange(video.to(self.dtype), "b c t h w -> (b t) c h w")
         z = torch.cat(list(self._encode_frames(frames, generator, noise, sample)))
-        z = rearrange(z * self.config.spatial_latent_multiplier, "(b t) c h w -> b c t h w", b=video.shape[0])
+        z = rearrange(z * self._config.spatial_latent_multiplier, "(b t) c h w -> b c t h w", b=video.shape[0])
         z = torch.cat(list(self._encode_chunks(z, generator, noise, sample)), dim=2)
-        return (z - self.shift) / self.scale
+        latents: Tensor = (z - self.shift) / self.scale
+        return latents
 
     def _encode_frames(
         self, frames: Tensor, generator: torch.Generator | None, noise: EncodingNoise | None, sample: bool
     ) -> Iterator[Tensor]:
         start = 0
-        for group in frames.split(self.config.micro_batch_size):
-            module = self.spatial_vae.module
-            moments = module.quant_conv(module.encoder(group))
+        for group in torch.split(frames, self._config.micro_batch_size):
+            moments = self.spatial_vae.moments(group)
             given = None if noise is None else noise.spatial[start : start + len(group)]
             yield self._posterior(moments, generator, given, sample)
             start += len(group)
@@ -278,7 +303,7 @@ class OpenSoraVAE(_Autoencoder):
         self, z: Tensor, generator: torch.Generator | None, noise: EncodingNoise | None, sample: bool
     ) -> Iterator[Tensor]:
         start = 0
-        for chunk in z.split(self.config.micro_frame_size, dim=2):
+        for chunk in torch.split(z, self._config.micro_frame_size, dim=2):
             moments = self.temporal_vae.moments(chunk)
             given = None if noise is None else noise.temporal[:, :, start : start + moments.shape[2]]
             yield self._posterior(moments, generator, given, sample)
@@ -301,12 +326,10 @@ class OpenSoraVAE(_Autoencoder):
     @torch.no_grad()
     def decode_parts(self, latents: Tensor, num_frames: int) -> Iterator[Tensor]:
         """The decoded video in parts of `decode_batch` frames, so that a caller can write while it decodes."""
-        z = self.decode_time(latents, num_frames) / self.config.spatial_latent_multiplier
-        module = self.spatial_vae.module
+        z = self.decode_time(latents, num_frames) / self._config.spatial_latent_multiplier
         per_video = max(1, self.decode_batch // len(z))
-        for part in z.split(per_video, dim=2):
-            flat = rearrange(part, "b c t h w -> (b t) c h w")
-            frames = module.decoder(module.post_quant_conv(flat))
+        for part in torch.split(z, per_video, dim=2):
+            frames = self.spatial_vae.decode(rearrange(part, "b c t h w -> (b t) c h w"))
             yield rearrange(frames, "(b t) c h w -> b c t h w", b=len(z))
 
     @torch.no_grad()
@@ -314,16 +337,17 @@ class OpenSoraVAE(_Autoencoder):
         """The first half of decoding: scaled spatial latents (B, 4, num_frames, h, w)."""
         self._check_frames(latents.shape[2], num_frames)
         z = latents.to(self.dtype) * self.scale + self.shift
-        per_chunk = -(-self.config.micro_frame_size // self.temporal_vae.factor)
-        chunks = zip(z.split(per_chunk, dim=2), self._chunks(num_frames), strict=True)
+        per_chunk = -(-self._config.micro_frame_size // self.temporal_vae.factor)
+        chunks = zip(torch.split(z, per_chunk, dim=2), self._chunks(num_frames), strict=True)
         return torch.cat([self.temporal_vae.decode(chunk, count) for chunk, count in chunks], dim=2)
 
     @property
     def _reduction(self) -> int:
-        return int(2 ** (len(self.spatial_vae.module.config.block_out_channels) - 1))
+        spatial: Any = self.spatial_vae.module
+        return int(2 ** (len(spatial.config.block_out_channels) - 1))
 
     def _chunks(self, num_frames: int) -> list[int]:
-        size = self.config.micro_frame_size
+        size = self._config.micro_frame_size
         return [min(size, num_frames - start) for start in range(0, num_frames, size)]
 
     def _check_frames(self, num_latents: int, num_frames: int) -> None:
@@ -336,14 +360,14 @@ class OpenSoraVAE(_Autoencoder):
 
 
 class PatchVAE(_Autoencoder):
-    """A fixed linear VAE for small models: blocks of `patch_time` x `patch_space` x `patch_space` pixels become channels.
+    """A fixed linear VAE for small models: blocks of pixels (`patch_time` by `patch_space` squared) become channels.
 
     Nothing is learned and, without a projection, nothing is lost. `mean` and `std` (one value per latent channel)
     normalise the latents. With `num_channels` given, the blocks are projected on that many orthonormal directions
     (rows of the buffer `projection`, set by `set_projection`), which keeps what lies in their span.
     """
 
-    @register_to_config
+    @register_to_config  # type: ignore[untyped-decorator]
     def __init__(
         self,
         *,
@@ -354,7 +378,7 @@ class PatchVAE(_Autoencoder):
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
     ):
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         block = in_channels * patch_time * patch_space**2
         channels = block if num_channels is None else num_channels
         if channels > block:
@@ -381,12 +405,12 @@ class PatchVAE(_Autoencoder):
 
     def latent_size(self, num_frames: int, height: int, width: int) -> tuple[int, int, int]:
         """Latent frames, height and width. Raises ValueError if a side is not a multiple of the patch."""
-        side = self.config.patch_space
+        side = self._config.patch_space
         for name, value in (("height", height), ("width", width)):
             if value % side:
                 nearest = max(side, round(value / side) * side)
                 raise ValueError(f"{name} {value} is not a multiple of {side}; try {nearest}")
-        return math.ceil(num_frames / self.config.patch_time), height // side, width // side
+        return math.ceil(num_frames / self._config.patch_time), height // side, width // side
 
     @torch.no_grad()
     def encode(self, video: Tensor, *, generator: torch.Generator | None = None, sample: bool = True) -> Tensor:
@@ -396,27 +420,28 @@ class PatchVAE(_Autoencoder):
         """
         del generator, sample
         frames, height, width = self.latent_size(*video.shape[2:])
-        missing = frames * self.config.patch_time - video.shape[2]
+        missing = frames * self._config.patch_time - video.shape[2]
         video = torch.cat([video[:, :, :1].expand(-1, -1, missing, -1, -1), video], dim=2).to(self.mean)
         z = rearrange(video, "b c (t i) (h j) (w k) -> b (c i j k) t h w", t=frames, h=height, w=width)
-        if self.config.num_channels is not None:
+        if self._config.num_channels is not None:
             z = torch.einsum("bdthw,cd->bcthw", z, self.projection)
-        return (z - self.mean) / self.std
+        latents: Tensor = (z - self.mean) / self.std
+        return latents
 
     @torch.no_grad()
     def decode(self, latents: Tensor, num_frames: int) -> Tensor:
         """The video (B, 3, num_frames, H, W) of latents (B, C, T', h, w)."""
-        expected = math.ceil(num_frames / self.config.patch_time)
+        expected = math.ceil(num_frames / self._config.patch_time)
         if latents.shape[2] != expected:
             raise ValueError(f"num_frames {num_frames} needs {expected} latent frames, got {latents.shape[2]}")
         z = latents.to(self.mean) * self.std + self.mean
-        if self.config.num_channels is not None:
+        if self._config.num_channels is not None:
             z = torch.einsum("bcthw,cd->bdthw", z, self.projection)
-        side = self.config.patch_space
-        video = rearrange(
-            z, "b (c i j k) t h w -> b c (t i) (h j) (w k)", c=self.config.in_channels, j=side, k=side
-        )  # (B, 3, T, H, W)
-        return video[:, :, -num_frames:]
+        side = self._config.patch_space
+        video: Tensor = rearrange(
+            z, "b (c i j k) t h w -> b c (t i) (h j) (w k)", c=self._config.in_channels, j=side, k=side
+        )
+        return video[:, :, -num_frames:]  # (B, 3, num_frames, H, W)
 
     def decode_parts(self, latents: Tensor, num_frames: int) -> Iterator[Tensor]:
         """The whole video as one part."""

@@ -206,5 +206,5 @@ def test_a_projection_that_is_not_orthonormal_is_refused():
 
 
 def test_the_patch_vae_names_a_side_that_does_not_fit():
-    with pytest.raises(ValueError, match="^width 30 is not a multiple of 4; try 32$"):
+    with pytest.raises(ValueError, match=r"^width 30 is not a multiple of 4; try 32$"):
         PatchVAE(patch_space=4).latent_size(8, 32, 30)
