@@ -53,9 +53,10 @@ def tiny_transformer(seed: int = 0) -> STDiT3:
     """Build the tiny transformer with random weights, all of them non-zero so that no part of it is silent."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        transformer = STDiT3(**stdit3_tiny_config())
+        transformer: STDiT3 = STDiT3(**stdit3_tiny_config())
         redraw(transformer)
-    return transformer.eval()
+    transformer.eval()
+    return transformer
 
 
 def redraw(model: torch.nn.Module) -> None:

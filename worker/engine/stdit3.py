@@ -21,7 +21,7 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -231,12 +231,13 @@ class Block(nn.Module):
         if cached is not None:
             tokens = tuple(modulate(c, shift1[: len(c)], scale1[: len(c)]) for c in cached.tokens)
             cached = replace(cached, tokens=tokens)
-        attention = gate1 * self.attn(modulate(x, shift1, scale1), rotary, cached)
+        attention: Tensor = gate1 * self.attn(modulate(x, shift1, scale1), rotary, cached)
         if taps is not None and rotary is not None and taps.temporal_attention_of is not None:
             taps.results["temporal_attention"] = attention
         x = x + attention
         x = x + self.cross_attn(x, *caption, caption_mask, taps)
-        return x + gate2 * self.mlp(modulate(x, shift2, scale2))  # (B, T, S, C)
+        fed: Tensor = gate2 * self.mlp(modulate(x, shift2, scale2))
+        return x + fed  # (B, T, S, C)
 
 
 class FinalLayer(nn.Module):
@@ -272,7 +273,8 @@ class STDiT3(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ships 
     """The transformer: velocity of a noisy video latent, given timestep, caption, frame rate and size."""
 
     _supports_gradient_checkpointing = True
-    _no_split_modules = ["Block"]  # noqa: RUF012  # diffusers' name and type
+    _no_split_modules: Any = ("Block",)
+    _gradient_checkpointing_func: Any  # set by enable_gradient_checkpointing
 
     @register_to_config  # type: ignore[untyped-decorator]
     def __init__(
@@ -299,7 +301,7 @@ class STDiT3(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ships 
         skip_y_embedder: bool = False,
         exact_timesteps: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         _check_config(tuple(patch_size), hidden_size, num_heads)
         self.out_channels = in_channels * 2 if pred_sigma else in_channels
         self.gradient_checkpointing = False
@@ -400,7 +402,7 @@ class STDiT3(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ships 
     def blocks(self) -> list[Block]:
         """All blocks in forward order: spatial 0, temporal 0, spatial 1, and so on."""
         pairs = zip(self.spatial_blocks, self.temporal_blocks, strict=True)
-        return [block for pair in pairs for block in pair]
+        return [cast(Block, block) for pair in pairs for block in pair]
 
     def initialize_weights(self) -> None:
         """Draw weights for training from scratch: every residual branch and the output start at zero."""
@@ -409,13 +411,11 @@ class STDiT3(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ships 
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
         nn.init.xavier_uniform_(self.x_embedder.proj.weight.data.flatten(1))
-        for linear in (self.t_embedder.mlp[0], self.t_embedder.mlp[2], self.fps_embedder.mlp[0], self.t_block[1]):
-            nn.init.normal_(linear.weight, std=0.02)
-        for block in self.blocks:
-            for linear in (block.attn.proj, block.cross_attn.proj, block.mlp.fc2):
-                nn.init.zeros_(linear.weight)
-        nn.init.zeros_(self.fps_embedder.mlp[2].weight)
-        nn.init.zeros_(self.final_layer.linear.weight)
+        for narrow in (self.t_embedder.mlp[0], self.t_embedder.mlp[2], self.fps_embedder.mlp[0], self.t_block[1]):
+            nn.init.normal_(cast(nn.Linear, narrow).weight, std=0.02)
+        silent = [part for b in self.blocks for part in (b.attn.proj, b.cross_attn.proj, b.mlp.fc2)]
+        for linear in (*silent, self.fps_embedder.mlp[2], self.final_layer.linear):
+            nn.init.zeros_(cast(nn.Linear, linear).weight)
 
     def _position(self, x: Tensor, height: Tensor | float, width: Tensor | float, dtype: torch.dtype) -> Tensor:
         _, ph, pw = self.x_embedder.patch_size
@@ -438,7 +438,8 @@ class STDiT3(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ships 
         return embedding, embedding0, modulation  # (B, C), (B, C), (B, T, 1, 6, C)
 
     def _six(self, embedding: Tensor) -> Tensor:
-        return rearrange(self.t_block(embedding), "B (n C) -> B 1 1 n C", n=6)
+        six: Tensor = rearrange(self.t_block(embedding), "B (n C) -> B 1 1 n C", n=6)
+        return six
 
     def _embed_cached(self, cached: CachedLatents, x: Tensor, position: Tensor, dtype: torch.dtype) -> CachedLatents:
         for latent in cached.latents:
@@ -546,7 +547,7 @@ def _pad_rows(rows: list[Tensor]) -> PackedCaption:
 
 def _attention_map(q: Tensor, k: Tensor, mask: Tensor | None) -> Tensor:
     """Attention weights averaged over heads, float32 (B, tokens, L)."""
-    logits = q.float() @ k.float().transpose(-1, -2) / q.shape[-1] ** 0.5
+    logits: Tensor = q.float() @ k.float().transpose(-1, -2) / q.shape[-1] ** 0.5
     if mask is not None:
         logits = logits.masked_fill(~mask, -torch.inf)
     return logits.softmax(-1).mean(1)

@@ -1,0 +1,116 @@
+"""The timesteps of a sampling run and the guidance of each of its steps, as plain values.
+
+Rectified flow goes from noise (t = 1000) to data (t = 0). With n steps, tau_i runs from 1 towards 0, and Open-Sora 1.2
+shifts it by the size of the video:
+
+    r = shift * sqrt(height * width / 512^2) * sqrt(F),   t_i = 1000 * r * tau_i / (1 + (r - 1) * tau_i)
+
+with F = 1 for an image and floor(num_frames / 17) * 5 otherwise. F is 0 from 2 to 16 frames, where the formula is 0/0:
+such counts need a model whose time shift is `"none"` or a number.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+NUM_TIMESTEPS = 1000
+BASE_AREA = 512 * 512
+FRAMES_PER_CHUNK = 17  # pixel frames that the VAE encodes together
+LATENTS_PER_CHUNK = 5
+
+Spacing = Literal["uniform", "quadratic", "linear_quadratic"]
+TimeShift = Literal["opensora", "none"] | float
+
+# Position tau in 1..0 at the fraction s = i/n of the run. The two others spend more steps at high noise.
+SPACINGS: dict[str, Callable[[float], float]] = {
+    "uniform": lambda s: 1.0 - s,
+    "quadratic": lambda s: 1.0 - s * s,
+    # first half of the steps over the first quarter, then faster and faster (the scheme of Movie Gen, 2410.13720)
+    "linear_quadratic": lambda s: 1.0 - s / 2 if s < 0.5 else 1.0 - s / 2 - (s - 0.5) ** 2 * 2,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """How one run steps from noise to data, and how strongly each step is guided."""
+
+    num_steps: int = 30
+    guidance_scale: float = 7.0
+    unguided_steps: int = 0  # the first n steps use the prompt alone and cost half
+    guidance_interval: tuple[float, float] | None = None  # guide only where low <= tau <= high; tau is 1 at noise
+    shift: float = 1.0  # extra factor on r; above 1 spends more steps at high noise
+    spacing: Spacing = "uniform"
+    time_shift: TimeShift = "opensora"  # r by size and length as Open-Sora, none (r = shift), or r = this number
+    is_discrete: bool = False  # round tau to whole timesteps before the shift
+
+    def __post_init__(self) -> None:
+        if self.num_steps < 1:
+            raise ValueError(f"num_steps {self.num_steps} is below 1; use 1 or more (30 is the full mode)")
+        if self.shift <= 0:
+            raise ValueError(f"shift {self.shift} is not above 0; 1.0 leaves the time shift as it is")
+        if self.spacing not in SPACINGS:
+            raise ValueError(f"spacing {self.spacing!r} is unknown; use one of {', '.join(SPACINGS)}")
+        if not (self.time_shift in ("opensora", "none") or _is_positive(self.time_shift)):
+            raise ValueError(f"time_shift {self.time_shift!r} is unknown; use 'opensora', 'none' or a number above 0")
+        if self.unguided_steps < 0:
+            raise ValueError(f"unguided_steps {self.unguided_steps} is below 0; use 0 to guide every step")
+
+    def timesteps(self, height: int, width: int, num_frames: int, dtype: torch.dtype = torch.float32) -> list[float]:
+        """Return the timestep (0..1000) that the network gets at each step; the last step ends at 0.
+
+        `dtype` is the run's: the size is rounded to it first, as the released program does.
+
+        Raises:
+            ValueError: 2 to 16 frames under the time shift of Open-Sora.
+        """
+        taus = torch.tensor([self._rounded(i) for i in range(self.num_steps)], dtype=torch.float32) / NUM_TIMESTEPS
+        if self.time_shift == "none" and self.shift == 1:
+            return [float(t) for t in taus * NUM_TIMESTEPS]
+        ratio = self._ratio(height, width, num_frames, dtype)
+        shifted = ratio * taus / (1 + (ratio - 1) * taus) * NUM_TIMESTEPS
+        return [float(t) for t in shifted]
+
+    def guidance(self, step_index: int) -> float:
+        """Return the guidance scale of a step (0-based); 1.0 means that only the prompt's half runs."""
+        if step_index < self.unguided_steps:
+            return 1.0
+        if self.guidance_interval is not None:
+            low, high = self.guidance_interval
+            if not low <= self._tau(step_index) <= high:
+                return 1.0
+        return self.guidance_scale
+
+    def _tau(self, step_index: int) -> float:
+        return SPACINGS[self.spacing](step_index / self.num_steps)
+
+    def _rounded(self, step_index: int) -> float:
+        timestep = self._tau(step_index) * NUM_TIMESTEPS
+        return float(round(timestep)) if self.is_discrete else timestep
+
+    def _ratio(self, height: int, width: int, num_frames: int, dtype: torch.dtype) -> torch.Tensor:
+        if self.time_shift == "none":
+            return torch.tensor(self.shift)
+        if self.time_shift != "opensora":
+            return torch.tensor(self.time_shift * self.shift)
+        check_num_frames(num_frames)
+        area = torch.tensor(height, dtype=dtype) * torch.tensor(width, dtype=dtype)
+        chunks = num_frames // FRAMES_PER_CHUNK
+        length = torch.tensor(1 if num_frames == 1 else chunks * LATENTS_PER_CHUNK, dtype=dtype)
+        return (area / BASE_AREA).sqrt() * length.sqrt() * self.shift
+
+
+def check_num_frames(num_frames: int) -> None:
+    """Raise ValueError for a frame count that Open-Sora's time shift has no value for."""
+    if num_frames < 1:
+        raise ValueError(f"num_frames {num_frames} is below 1; use 1 for an image or 17 and more for a video")
+    if 1 < num_frames < FRAMES_PER_CHUNK:
+        raise ValueError(
+            f"num_frames {num_frames} is between 2 and 16, where Open-Sora's time shift is 0/0; "
+            "use 1 (an image) or 17 and more, or a model with time_shift 'none'"
+        )
+
+
+def _is_positive(value: object) -> bool:
+    return isinstance(value, int | float) and value > 0
