@@ -147,20 +147,6 @@ def restart_delay_s(num_failures: int) -> float:
     return min(LONGEST_DELAY_S, FIRST_DELAY_S * 2.0**doublings)
 
 
-def wait_for_signal() -> signal.Signals:
-    """Block until SIGINT, SIGTERM or SIGHUP arrives and return it. For the main thread only."""
-    arrived: list[int] = []
-    wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = [signal.signal(number, lambda number, _frame: arrived.append(number)) for number in wanted]
-    try:
-        while not arrived:  # an Event set by a signal handler can deadlock with the thread that waits for it
-            time.sleep(POLL_S)
-    finally:
-        for number, handler in zip(wanted, before, strict=True):
-            signal.signal(number, handler)
-    return signal.Signals(arrived[0])
-
-
 def _describe(status: int) -> str:
     return f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
 

@@ -1,0 +1,153 @@
+"""The compose files hold to the specification and name only commands and variables that exist.
+
+`compose_spec.json` is the schema of the Compose Specification as shipped in docker-compose 1.29.2 (Apache-2.0).
+"""
+
+import json
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import Draft201909Validator
+from pydantic_settings import BaseSettings
+from typer.main import get_command
+
+from api.settings import ApiSettings
+from cli.main import app
+from db.settings import Settings
+from worker.settings import WorkerSettings
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = ["docker-compose.yml", "docker-compose.gpu.yml"]
+SERVICES = {"postgres", "redis", "migrate", "api", "relay", "worker", "flower"}
+OURS = SERVICES - {"postgres", "redis"}
+FOREIGN_VARIABLES = {"HF_HOME", "FLOWER_BASIC_AUTH"}  # read by huggingface_hub and by Flower
+
+
+def load(name: str) -> dict[str, Any]:
+    return yaml.safe_load((ROOT / name).read_text())
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, Any]:
+    return load("docker-compose.yml")["services"]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_file_follows_the_compose_specification(name: str) -> None:
+    schema = json.loads((Path(__file__).parent / "compose_spec.json").read_text())
+    schema["properties"]["name"] = {"type": "string"}  # newer than this edition of the schema
+
+    assert [error.message for error in Draft201909Validator(schema).iter_errors(load(name))] == []
+
+
+def test_all_parts_of_the_service_are_there(services: dict[str, Any]) -> None:
+    assert set(services) == SERVICES
+
+
+@pytest.mark.parametrize("name", sorted(OURS - {"flower"}))
+def test_the_command_of_a_service_is_a_command_of_chai_with_options_that_it_has(
+    services: dict[str, Any], name: str
+) -> None:
+    command, *options = services[name]["command"]
+
+    get_command(app).commands[command].make_context(command, options)  # raises on what it does not know
+
+
+def test_flower_is_started_read_only_with_a_password(services: dict[str, Any]) -> None:
+    flower = services["flower"]
+
+    assert flower["entrypoint"] == ["celery"]
+    assert "--read-only=True" in flower["command"]
+    assert flower["environment"]["FLOWER_BASIC_AUTH"].startswith("chai:${FLOWER_PASSWORD:?")
+
+
+@pytest.mark.parametrize("name", sorted(OURS))
+def test_every_variable_of_a_service_is_a_setting(services: dict[str, Any], name: str) -> None:
+    known = FOREIGN_VARIABLES.union(*map(variables, (Settings, ApiSettings, WorkerSettings)))
+
+    assert set(services[name]["environment"]) - known == set()
+
+
+@pytest.mark.parametrize("name", sorted(OURS))
+def test_the_parts_meet_at_the_same_services(services: dict[str, Any], name: str) -> None:
+    meeting = {"DATABASE_URL", "REDIS_URL", "STORAGE_URL"}
+
+    assert {key: services[name]["environment"][key] for key in meeting} == {
+        key: services["api"]["environment"][key] for key in meeting
+    }
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_a_service_has_no_privileges_to_lose(services: dict[str, Any], name: str) -> None:
+    service = services[name]
+
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+
+
+@pytest.mark.parametrize("name", ["postgres", "redis"])
+def test_foreign_images_are_pinned_and_run_without_root(services: dict[str, Any], name: str) -> None:
+    assert re.search(r":\d+\.\d+\.\d+", services[name]["image"])
+    assert services[name]["user"] != "root"
+
+
+def test_our_images_run_without_root() -> None:
+    stages = (ROOT / "Dockerfile").read_text().split("\nFROM ")
+
+    assert all("\nUSER chai\n" in stage for stage in stages if "ENTRYPOINT" in stage)
+    assert {services_target(name) for name in OURS} == {"service", "worker"}
+
+
+def test_ports_are_published_on_loopback_only(services: dict[str, Any]) -> None:
+    ports = [port for service in services.values() for port in service.get("ports", [])]
+
+    assert len(ports) == 2
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+def test_no_password_has_a_default() -> None:
+    used = re.findall(r"\$\{(\w*PASSWORD)(:?.)", (ROOT / "docker-compose.yml").read_text())
+
+    assert {name for name, _ in used} == {"POSTGRES_PASSWORD", "REDIS_PASSWORD", "FLOWER_PASSWORD"}
+    assert {operator for _, operator in used} == {":?"}
+
+
+def test_long_running_services_that_answer_requests_have_health_checks(services: dict[str, Any]) -> None:
+    assert {name for name, service in services.items() if "healthcheck" in service} == SERVICES - {"migrate", "relay"}
+
+
+def test_storage_is_shared_by_the_parts_that_read_or_write_videos(services: dict[str, Any]) -> None:
+    sharing = {name for name, service in services.items() if "storage:/storage" in service.get("volumes", [])}
+
+    assert sharing == {"api", "relay", "worker"}
+
+
+def test_the_gpu_override_reserves_one_gpu_for_the_worker() -> None:
+    worker = load("docker-compose.gpu.yml")["services"]["worker"]
+
+    assert worker["deploy"]["resources"]["reservations"]["devices"] == [
+        {"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}
+    ]
+
+
+def test_the_images_install_extras_that_exist() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    installed = re.findall(r"/src\[([a-z,]+)\]", (ROOT / "Dockerfile").read_text())
+
+    assert installed == ["api,flower", "worker"]
+    assert {extra for names in installed for extra in names.split(",")} <= set(extras)
+
+
+def services_target(name: str) -> str:
+    return load("docker-compose.yml")["services"][name]["build"]["target"]
+
+
+def variables(settings: type[BaseSettings]) -> set[str]:
+    """Names of the environment variables that a settings class reads."""
+    prefix = settings.model_config.get("env_prefix", "")
+    return {field.alias or f"{prefix}{name}".upper() for name, field in settings.model_fields.items()}
