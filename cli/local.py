@@ -1,0 +1,120 @@
+"""What a running `chai up` tells other commands: `run/up.json` for addresses, `run/*.secret` (0600) for passwords."""
+
+import fcntl
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from cli.errors import BadInput
+
+ROOT = Path(__file__).resolve().parent.parent
+DEFAULT_URL = "http://127.0.0.1:8400"
+SECRETS = {"DATABASE_URL": "database", "REDIS_URL": "redis"}  # variable → name of its file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """Addresses of a running service; nothing here is secret."""
+
+    pid: int  # of `chai up`
+    url: str  # of the API
+    flower_url: str | None
+    storage_url: str
+    pids: dict[str, int]  # by part, as started
+
+
+def var_dir() -> Path:
+    """Return the folder for everything a run writes: CHAI_VAR_DIR, else `var/` of the checkout or of the directory."""
+    if given := os.environ.get("CHAI_VAR_DIR"):
+        return Path(given).resolve()
+    home = ROOT if (ROOT / "pyproject.toml").exists() else Path.cwd()
+    return home / "var"
+
+
+def announce(var: Path, running: Running, secrets: Mapping[str, str]) -> None:
+    """Write who runs and the variables that reach the services; `withdraw` removes it all."""
+    folder = var / "run"
+    folder.mkdir(parents=True, exist_ok=True)
+    for variable, value in secrets.items():
+        write_secret(folder / f"{SECRETS[variable]}.secret", value)
+    file = folder / "up.json"
+    partial = file.with_suffix(".part")
+    partial.write_text(json.dumps(asdict(running), indent=2) + "\n")
+    partial.replace(file)
+
+
+def withdraw(var: Path) -> None:
+    """Remove what `announce` wrote."""
+    for name in ("up.json", *(f"{name}.secret" for name in SECRETS.values())):
+        (var / "run" / name).unlink(missing_ok=True)
+
+
+def running(var: Path) -> Running | None:
+    """Return the service that runs on `var`; None when there is none or its launcher is gone."""
+    try:
+        found = Running(**json.loads((var / "run" / "up.json").read_text()))
+        return found if _is_held(var / "lock") else None
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+
+
+def url(var: Path) -> str:
+    """Return the API's URL: CHAI_URL, else that of the running service, else the default."""
+    if given := os.environ.get("CHAI_URL"):
+        return given
+    found = running(var)
+    return found.url if found else DEFAULT_URL
+
+
+def join(var: Path) -> None:
+    """Point this process at the services of a running `chai up`, unless the environment names others."""
+    found = running(var)
+    if found is None:
+        return
+    os.environ.setdefault("STORAGE_URL", found.storage_url)
+    for variable, name in SECRETS.items():
+        file = var / "run" / f"{name}.secret"
+        if file.exists():
+            os.environ.setdefault(variable, file.read_text())
+
+
+def database_url() -> str:
+    """Return DATABASE_URL as the service reads it, else that of the running service; raise `BadInput`."""
+    from pydantic import ValidationError
+
+    from db.settings import Settings
+
+    join(var_dir())
+    if "DATABASE_URL" not in os.environ:
+        raise BadInput("no database: start the service with `chai up`, or set DATABASE_URL")
+    try:
+        return Settings().database_url  # type: ignore[call-arg]  # comes from the environment
+    except ValidationError as error:
+        raise BadInput(_wrong_setting(error.errors()[0])) from error
+
+
+def _wrong_setting(error: Mapping[str, Any]) -> str:
+    name = str(error["loc"][0])
+    variable = name if name.isupper() else f"CHAI_{name.upper()}"
+    return f"{variable} {error['input']!r}: {error['msg']}"
+
+
+def write_secret(file: Path, value: str) -> None:
+    """Write a file that only its owner can read."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.unlink(missing_ok=True)
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
+        stream.write(value)
+
+
+def _is_held(lock: Path) -> bool:
+    """Return whether a launcher holds the folder: the kernel drops the lock when it dies, however it dies."""
+    with lock.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False

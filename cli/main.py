@@ -1,0 +1,284 @@
+"""The `chai` command. Subcommands import what they need when they run: `chai submit` needs no torch and no FastAPI."""
+
+import importlib
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from cli import bulk, keys, local, output
+from cli.client import Json, connect
+from cli.errors import CommandError
+from cli.receipt import Receipt, state
+
+app = typer.Typer(
+    help="Text-to-video generation that gets faster the more it is used.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(bulk.app, name="bulk")
+app.add_typer(keys.app, name="keys")
+
+SERVICE, CLIENT, RESEARCH = "The service", "Videos", "Models and measurements"
+
+MOUNTED = {  # subcommands that live in cli/<name>.py and are imported only when called
+    "model": "Look at models and fetch weights.",
+    "cache": "Look into the cache, warm it, purge it.",
+    "eval": "Measure quality and time of plans.",
+    "calibrate": "Find the cheapest plan that keeps quality.",
+    "train": "Train the small model.",
+    "bench": "Measure speed.",
+}
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+VideoId = Annotated[str, typer.Argument(metavar="ID", help="As `chai submit` and `chai list` print it.")]
+Port = Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")]
+
+
+@app.command(rich_help_panel=CLIENT)
+def submit(
+    prompt: Annotated[str, typer.Argument(help="What the video shows; - reads it from stdin.")],
+    model: Annotated[str | None, typer.Option(help="A model of `GET /v1/models`.")] = None,
+    size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT.")] = None,
+    seconds: Annotated[str | None, typer.Option(help="Length.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed gives the same full run.")] = None,
+    negative_prompt: Annotated[str | None, typer.Option(help="What it should not show.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Denoising steps.")] = None,
+    guidance: Annotated[float | None, typer.Option(help="Guidance scale.")] = None,
+    fps: Annotated[int | None, typer.Option(help="Frames a second.")] = None,
+    mode: Annotated[str | None, typer.Option(help="auto, fast or full.")] = None,
+    idempotency_key: Annotated[str | None, typer.Option(help="The same key never makes a second video.")] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Stay until it has ended.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Save the video here; implies --watch.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask for a video; print its id."""
+    given = {
+        "prompt": sys.stdin.read().strip() if prompt == "-" else prompt,
+        "model": model,
+        "size": size,
+        "seconds": seconds,
+        "seed": seed,
+        "negative_prompt": negative_prompt,
+        "num_inference_steps": steps,
+        "guidance_scale": guidance,
+        "fps": fps,
+        "mode": mode,
+    }
+    with connect() as client:
+        request = {name: value for name, value in given.items() if value is not None}
+        video = client.submit(request, idempotency_key=idempotency_key)
+        if watch or out:
+            video = _watched(video["id"])
+        if out and video["status"] == "completed":
+            client.download(video["id"], out)
+        _print_video(video, as_json=as_json, brief=not watch and not out)
+    _leave_with(video)
+
+
+@app.command(rich_help_panel=CLIENT)
+def status(video_id: VideoId, as_json: AsJson = False) -> None:
+    """Show a video."""
+    with connect() as client:
+        _print_video(client.video(video_id), as_json=as_json)
+
+
+@app.command(rich_help_panel=CLIENT)
+def watch(video_id: VideoId, as_json: AsJson = False) -> None:
+    """Follow a video to its end; leave with 1 unless it completed."""
+    video = _watched(video_id)
+    _print_video(video, as_json=as_json)
+    _leave_with(video)
+
+
+@app.command(rich_help_panel=CLIENT)
+def cancel(video_id: VideoId, as_json: AsJson = False) -> None:
+    """Cancel a video that has not ended."""
+    with connect() as client:
+        _print_video(client.cancel(video_id), as_json=as_json)
+
+
+@app.command("list", rich_help_panel=CLIENT)
+def list_(
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many, the newest first.")] = 20,
+    status: Annotated[str | None, typer.Option(help="queued, in_progress, completed, failed or cancelled.")] = None,
+    batch: Annotated[str | None, typer.Option(help="Only those of a bulk run.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List videos."""
+    given = {"status": status, "batch_id": batch}
+    with connect() as client:
+        videos = list(client.videos(limit=limit, **{name: value for name, value in given.items() if value}))
+    if as_json:
+        output.print_json(videos)
+        return
+    rows = [
+        (video["id"], video["status"], f"{video['progress']} %", output.shortened(video["prompt"], 60))
+        for video in videos
+    ]
+    output.print_table(("id", "status", "progress", "prompt"), rows)
+
+
+@app.command(rich_help_panel=CLIENT)
+def download(
+    video_id: VideoId,
+    out: Annotated[Path | None, typer.Option(help="File; <id>.mp4 in this folder when not given.")] = None,
+) -> None:
+    """Save the MP4 of a completed video."""
+    file = out or Path(f"{video_id}.mp4")
+    with connect() as client:
+        client.download(video_id, file)
+    print(file)
+
+
+@app.command(rich_help_panel=SERVICE)
+def up(
+    port: Port = 8400,
+    workers: Annotated[int, typer.Option(min=1, help="Worker processes; one a GPU is right.")] = 1,
+    flower: Annotated[bool, typer.Option(help="Serve Flower, the view of the workers.")] = True,
+) -> None:
+    """Run everything on this machine until Ctrl-C."""
+    from cli import up as launcher
+
+    launcher.up(launcher.Choices(port=port, num_workers=workers, has_flower=flower))
+
+
+@app.command(rich_help_panel=SERVICE)
+def demo(
+    out: Annotated[Path | None, typer.Option(help="Folder for the videos; var/demo when not given.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Turn a dozen prompts into videos and show what the cache did."""
+    from cli import demo as show
+
+    raise typer.Exit(show.demo(out, as_json=as_json))
+
+
+@app.command(rich_help_panel=SERVICE)
+def api(
+    host: Annotated[str, typer.Option(help="Address; any but loopback asks callers for API keys.")] = "127.0.0.1",
+    port: Port = 8400,
+) -> None:
+    """Serve the HTTP API."""
+    local.join(local.var_dir())
+    os.environ |= {"CHAI_API_HOST": host, "CHAI_API_PORT": str(port)}
+    _become("uvicorn", "api.app:create_app", "--factory", f"--host={host}", f"--port={port}")
+
+
+@app.command(rich_help_panel=SERVICE)
+def relay() -> None:
+    """Hand accepted jobs to Celery and bring lost ones back."""
+    local.join(local.var_dir())
+    _become("api.relay")
+
+
+@app.command(rich_help_panel=SERVICE)
+def worker(
+    name: Annotated[str, typer.Option(help="Name in Flower; unique on this machine.")] = "worker",
+    queues: Annotated[str, typer.Option(help="Queues to serve, the first one first.")] = "interactive,bulk",
+) -> None:
+    """Make videos: one job at a time, one worker a GPU."""
+    local.join(local.var_dir())
+    from worker.app import main as work
+
+    sys.exit(work(queues.split(","), name=name))
+
+
+@app.command("flower", rich_help_panel=SERVICE)
+def flower_(port: Port = 5555) -> None:
+    """Serve Flower on loopback, read-only, behind a password."""
+    from cli import flower
+
+    local.join(local.var_dir())
+    flower.serve(port)
+
+
+@app.command(rich_help_panel=SERVICE)
+def migrate(
+    revision: Annotated[str, typer.Argument(help="Where to go: head, base or a revision.")] = "head",
+    down: Annotated[bool, typer.Option("--down", help="Go down; tables that go take their rows along.")] = False,
+) -> None:
+    """Bring the database to a revision of the tables."""
+    from db.migrate import downgrade, upgrade
+
+    (downgrade if down else upgrade)(local.database_url(), revision)
+    output.note(f"the database is at {revision}")
+
+
+def _watched(video_id: str) -> Json:
+    with connect() as client, output.Meter(100) as meter:
+        return client.wait(video_id, seen=lambda video: meter.show(video["progress"], state(video)))
+
+
+def _print_video(video: Json, *, as_json: bool, brief: bool = False) -> None:
+    if as_json:
+        output.print_json(video)
+    elif brief:
+        print(video["id"])
+    else:
+        for name, value in _facts(video).items():
+            print(f"{name:<10}{value}")
+
+
+def _facts(video: Json) -> dict[str, str]:
+    receipt = Receipt.of(video)
+    facts = {
+        "id": video["id"],
+        "prompt": output.shortened(video["prompt"], 200),
+        "status": state(video),
+        "path": receipt.path,
+        "matched": receipt.matched,
+        "steps": receipt.num_steps,
+        "waited": output.seconds(receipt.queue_wait_s),
+        "ran": output.seconds(receipt.run_s),
+        "saved": output.seconds(receipt.saved_s),
+        "error": receipt.error,
+    }
+    return {name: str(value) for name, value in facts.items() if value not in (None, "")}
+
+
+def _leave_with(video: Json) -> None:
+    if video["status"] in ("failed", "cancelled"):
+        raise typer.Exit(1)
+
+
+def _become(module: str, *arguments: str) -> NoReturn:
+    """Replace this process, so that signals and the exit status are the part's own."""
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606 - no shell wanted
+
+
+def _mount(name: str, summary: str) -> None:
+    """Add `cli/<name>.py`, whose `app` is a Typer application, without importing it."""
+
+    @app.command(
+        name,
+        help=summary,
+        rich_help_panel=RESEARCH,
+        add_help_option=False,
+        context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    )
+    def run(context: typer.Context) -> None:
+        local.join(local.var_dir())
+        importlib.import_module(f"cli.{name}").app(context.args, prog_name=f"chai {name}")
+
+
+for _name, _summary in MOUNTED.items():
+    if importlib.util.find_spec(f"cli.{_name}"):
+        _mount(_name, _summary)
+
+
+def main() -> None:
+    """Run the command line; every foreseen failure is one line on stderr and an exit code."""
+    try:
+        app()
+    except CommandError as error:
+        output.note(f"error: {error}")
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()
