@@ -45,6 +45,8 @@ class PackedCaption:
 
     def rows(self, count: int) -> "PackedCaption":
         """Return the caption of the first `count` rows of the batch."""
+        if count == len(self.tokens):
+            return self
         return PackedCaption(
             tokens=self.tokens[:count],
             mask=None if self.mask is None else self.mask[:count],
