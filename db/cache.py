@@ -22,7 +22,13 @@ from db.errors import IllegalTransition, NotFound
 from db.models import CacheEntity, CacheEntry, CacheEvent, Job, Namespace, Pin
 from db.states import EntryStatus, JobStatus, check_entry
 
-EXACT_BELOW = 2_000  # entities: under this an exact scan is as fast as the index, and never misses
+EXACT_BELOW = 5_000  # entities: an exact scan of these takes milliseconds and never misses; see docs/performance.md
+_OTHER_PLANS = (
+    "enable_seqscan",
+    "enable_bitmapscan",
+    "enable_sort",
+)  # what the planner prefers to HNSW in a small table
+_ITERATIVE_SCAN = {"hnsw.iterative_scan": "strict_order"}
 INDEXED_DIMS = frozenset({384, 512, 768})  # vector sizes with an HNSW index; others are scanned exactly
 
 
@@ -97,52 +103,54 @@ def neighbours(
 ) -> list[Found]:
     """Return the `limit` nearest stored entities of each vector, inside the namespace only, by one statement.
 
-    `search` is `exact`, `hnsw`, or `auto`: exact while the namespace is small. The index scan is iterative: without
-    that, entities of other namespaces and freshly evicted ones would use up the candidates and a hit would be missed.
+    `search` is `exact`, `hnsw`, or `auto`: exact while the namespace is small, else what the planner finds cheaper. The
+    index scan is iterative: without that, entities of other namespaces and freshly evicted ones would use up the
+    candidates and a hit would be missed.
     """
     if not vectors:
         return []
     few = space.num_entities < EXACT_BELOW or space.dims not in INDEXED_DIMS
     indexed = search == "hnsw" or (search == "auto" and not few)
-    if indexed:
-        session.execute(text("SET LOCAL hnsw.iterative_scan = 'strict_order'"))
-        session.execute(text(f"SET LOCAL hnsw.ef_search = {int(ef_search)}"))
+    _set(session, _ITERATIVE_SCAN | {"hnsw.ef_search": str(ef_search)} if indexed else {})
+    _set(session, dict.fromkeys(_OTHER_PLANS, "off") if search == "hnsw" else {})
     rows = session.execute(
         _nearest(space.dims, indexed=indexed),
-        {
-            "vectors": [_literal(vector) for vector in vectors],
-            "namespace_id": space.id,
-            "limit": limit,
-        },
+        {"vectors": [_literal(vector) for vector in vectors], "namespace_id": space.id, "limit": limit},
+    ).all()
+    _set(session, dict.fromkeys(_OTHER_PLANS, "on") if search == "hnsw" else {})
+    return [_found(row) for row in rows]
+
+
+def _set(session: Session, settings: Mapping[str, str]) -> None:
+    for name, value in settings.items():
+        session.execute(text("SELECT set_config(:name, :value, true)"), {"name": name, "value": value})
+
+
+def _found(row: Any) -> Found:  # Any: a row of a textual query
+    return Found(
+        query=row.query - 1,
+        entry_id=row.entry_id,
+        text=row.text,
+        head=row.head,
+        attributes=tuple(row.attributes),
+        kind=row.kind,
+        similarity=1.0 - float(row.distance),
+        created=float(row.created),
     )
-    return [
-        Found(
-            query=row.query - 1,
-            entry_id=row.entry_id,
-            text=row.text,
-            head=row.head,
-            attributes=tuple(row.attributes),
-            kind=row.kind,
-            similarity=1.0 - float(row.distance),
-            created=float(row.created),
-        )
-        for row in rows
-    ]
 
 
 def _nearest(dims: int, *, indexed: bool) -> Any:  # Any: text() has no static columns
     # Only the halfvec expression matches an HNSW index; the plain vector is scanned, through the namespace's own index.
-    stored = f"(embedding::halfvec({dims}))" if indexed else f"(embedding::vector({dims}))"
-    wanted = f"q.vector::halfvec({dims})" if indexed else f"q.vector::vector({dims})"
+    stored, kind = (f"(embedding::halfvec({dims}))", "halfvec") if indexed else ("embedding", "vector")
     return text(
         f"""
         SELECT q.query, near.*, extract(epoch FROM cache_entries.created_at) AS created
-        FROM unnest(CAST(:vectors AS text[])) WITH ORDINALITY AS q(vector, query)
+        FROM unnest(CAST(CAST(:vectors AS text[]) AS {kind}[])) WITH ORDINALITY AS q(vector, query)
         CROSS JOIN LATERAL (
-            SELECT entry_id, text, head, attributes, kind, {stored} <=> {wanted} AS distance
+            SELECT entry_id, text, head, attributes, kind, {stored} <=> q.vector AS distance
             FROM cache_entities
             WHERE namespace_id = :namespace_id AND dims = {dims}
-            ORDER BY {stored} <=> {wanted}
+            ORDER BY {stored} <=> q.vector
             LIMIT :limit
         ) AS near
         JOIN cache_entries ON cache_entries.id = near.entry_id
