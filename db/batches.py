@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -24,12 +24,22 @@ def open_(session: Session, tenant: str, *, name: str, manifest_key: str) -> tup
     return session.scalars(known).one(), made is not None
 
 
-def get(session: Session, tenant: str, id_: UUID) -> Batch:
-    """Return the tenant's batch; raise `NotFound`."""
-    batch = session.scalars(select(Batch).where(Batch.id == id_, Batch.tenant == tenant)).one_or_none()
+def get(session: Session, tenant: str, id_: UUID, *, lock: bool = False) -> Batch:
+    """Return the tenant's batch, held until the transaction ends when it is to be changed; raise `NotFound`."""
+    query = select(Batch).where(Batch.id == id_, Batch.tenant == tenant)
+    batch = session.scalars(query.with_for_update() if lock else query).one_or_none()
     if batch is None:
         raise NotFound(f"no batch {id_}")
     return batch
+
+
+def page(session: Session, tenant: str, *, limit: int, after: UUID | None = None) -> list[Batch]:
+    """Return up to `limit` batches behind the cursor, the newest first; raise `NotFound` for a foreign cursor."""
+    query = select(Batch).where(Batch.tenant == tenant)
+    if after:
+        cursor = get(session, tenant, after)
+        query = query.where(tuple_(Batch.created_at, Batch.id) < tuple_(cursor.created_at, cursor.id))
+    return list(session.scalars(query.order_by(Batch.created_at.desc(), Batch.id.desc()).limit(limit)))
 
 
 def seal(session: Session, batch: Batch, *, num_bad_lines: int) -> None:

@@ -17,6 +17,8 @@ class ModelCard:
     sizes: tuple[str, ...]  # "WIDTHxHEIGHT", the default first
     fps: int
     frames: tuple[int, ...]  # legal frame counts, the default first
+    min_frames: int | None = None  # every count from here to max_frames is legal too
+    max_frames: int | None = None
     full_steps: int = 30
     fast_steps: int = 8
     max_steps: int = 100
@@ -35,8 +37,17 @@ class ModelCard:
     def frames_for(self, seconds: float, fps: int) -> int | None:
         """Return the legal frame count closest to a duration; None when even that is more than a fifth off."""
         wanted = seconds * fps
-        nearest = min(self.frames, key=lambda count: abs(count - wanted))
+        nearest = self.nearest_frames(wanted)
         return nearest if abs(nearest - wanted) <= 0.2 * nearest else None
+
+    def nearest_frames(self, wanted: float) -> int:
+        """Return the legal frame count closest to `wanted`."""
+        return min((*self.frames, *self._in_range(wanted)), key=lambda count: abs(count - wanted))
+
+    def _in_range(self, wanted: float) -> tuple[int, ...]:
+        if self.min_frames is None or self.max_frames is None:
+            return ()
+        return (round(min(max(wanted, self.min_frames), self.max_frames)),)
 
 
 def load(models_dir: Path) -> dict[str, ModelCard]:

@@ -46,27 +46,53 @@ def accept(session: Session, job: Job) -> tuple[Job, bool]:
     A known idempotency key (or custom id of a batch) gives the job it was first used for. Raises `Conflict` when the
     request behind the key differs.
     """
-    values = {
-        column.key: getattr(job, column.key)
-        for column in Job.__table__.columns
-        if getattr(job, column.key) is not None  # left to the server's default
-    }
-    id_ = session.execute(insert(Job).values(values).on_conflict_do_nothing().returning(Job.id)).scalar_one_or_none()
-    if id_ is None:
-        return _same_request(session, job), False
-    row = session.get_one(Job, id_)
-    outbox.add(session, [row])
-    return row, True
+    made = insert(Job).values(_values(job)).on_conflict_do_nothing().returning(Job)
+    row = session.scalars(made).one_or_none()
+    if row is not None:
+        outbox.add(session, [row])
+        return row, True
+    known = session.scalars(_first_use(job)).one_or_none()
+    if known is None:  # removed between the two statements
+        return accept(session, job)
+    check_same(known, job)
+    return known, False
 
 
-def _same_request(session: Session, job: Job) -> Job:
-    by_key = and_(Job.tenant == job.tenant, Job.idempotency_key == job.idempotency_key)
-    by_line = and_(Job.batch_id == job.batch_id, Job.custom_id == job.custom_id)
-    known = session.scalars(select(Job).where(or_(by_key, by_line)).limit(1)).one()
+def accept_lines(session: Session, batch_id: UUID, lines: Sequence[Job]) -> dict[str, tuple[Job, bool]]:
+    """Insert many lines of one batch and their outbox rows; return by custom id the job and whether it is new.
+
+    For a custom id that was there before, that is the job it was first used for: compare with `check_same`. The caller
+    holds the batch's row, so that two posts of one batch do not lock each other out.
+    """
+    made = insert(Job).on_conflict_do_nothing().returning(Job.id)
+    new = set(session.scalars(made, _aligned([_values(job) for job in lines])))
+    names = [job.custom_id for job in lines]
+    rows = session.scalars(select(Job).where(Job.batch_id == batch_id, Job.custom_id.in_(names))).all()
+    outbox.add(session, [job for job in rows if job.id in new])
+    return {job.custom_id or "": (job, job.id in new) for job in rows}
+
+
+def check_same(known: Job, job: Job) -> None:
+    """Raise `Conflict` unless two jobs of one key or custom id come from equal requests."""
     if known.request_hash != job.request_hash:
         name = job.idempotency_key or job.custom_id
         raise Conflict(f"{name!r} was used before with a different request; use a new one")
-    return known
+
+
+def _values(job: Job) -> dict[str, Any]:
+    columns = (column.key for column in Job.__table__.columns)
+    return {key: getattr(job, key) for key in columns if getattr(job, key) is not None}  # else the server's default
+
+
+def _aligned(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    names = {name for row in rows for name in row}
+    return [{name: row.get(name) for name in names} for row in rows]
+
+
+def _first_use(job: Job) -> Select[Job]:
+    if job.idempotency_key is not None:
+        return select(Job).where(Job.tenant == job.tenant, Job.idempotency_key == job.idempotency_key)
+    return select(Job).where(Job.batch_id == job.batch_id, Job.custom_id == job.custom_id)
 
 
 def get(session: Session, tenant: str, id_: UUID) -> Job:
@@ -224,7 +250,7 @@ def request_cancel(session: Session, tenant: str, id_: UUID) -> Job:
 
 def cancel_batch(session: Session, batch_id: UUID) -> int:
     """Cancel every job of a batch that has not ended; return how many."""
-    open_ = select(Job).where(Job.batch_id == batch_id, Job.status.not_in(FINAL)).with_for_update()
+    open_ = select(Job).where(Job.batch_id == batch_id, Job.status.not_in(FINAL)).order_by(Job.id).with_for_update()
     now = session.scalar(select(func.clock_timestamp()))
     return sum(_cancel(job, now) for job in session.scalars(open_))
 
@@ -348,6 +374,12 @@ def republish(session: Session, queue: Queue, *, older_s: float, limit: int = 10
     jobs = list(session.scalars(query.with_for_update(skip_locked=True)))
     outbox.add(session, jobs)
     return len(jobs)
+
+
+def num_queued(session: Session, tenant: str) -> int:
+    """Return how many jobs of a tenant wait."""
+    query = select(func.count()).where(Job.tenant == tenant, Job.status == JobStatus.QUEUED)
+    return session.scalar(query) or 0
 
 
 def counts(session: Session, tenant: str | None = None) -> dict[str, int]:

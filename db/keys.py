@@ -23,15 +23,22 @@ class Caller:
     tenant: str
     group: str | None
     scopes: frozenset[str]
+    max_queued: int | None  # jobs that may wait at once; none: no limit
 
 
 def create(
-    session: Session, tenant: str, *, group: str | None = None, scopes: Sequence[str] = ("jobs",)
+    session: Session,
+    tenant: str,
+    *,
+    group: str | None = None,
+    scopes: Sequence[str] = ("jobs",),
+    max_queued: int | None = None,
 ) -> tuple[str, ApiKey]:
     """Make a key of 256 random bits; return it, readable for the only time, with its row."""
     prefix, secret = secrets.token_hex(4), secrets.token_urlsafe(32)
     key = f"{_BRAND}-{prefix}-{secret}"
-    row = ApiKey(prefix=prefix, hash=_digest(key), tenant=tenant, group=group, scopes=list(scopes))
+    limits = {} if max_queued is None else {"max_queued": max_queued}
+    row = ApiKey(prefix=prefix, hash=_digest(key), tenant=tenant, group=group, scopes=list(scopes), limits=limits)
     session.add(row)
     session.flush()
     return key, row
@@ -48,7 +55,12 @@ def check(session: Session, key: str) -> Caller | None:
     ).one_or_none()
     if row is None or not hmac.compare_digest(row.hash, _digest(key)):
         return None
-    return Caller(tenant=row.tenant, group=row.group, scopes=frozenset(row.scopes))
+    return Caller(
+        tenant=row.tenant,
+        group=row.group,
+        scopes=frozenset(row.scopes),
+        max_queued=row.limits.get("max_queued"),
+    )
 
 
 def used(session: Session, key: str) -> None:

@@ -1,8 +1,9 @@
 """The figures of attempts: one row each, never changed."""
 
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import insert
+from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from db.jobs import Claim
@@ -23,3 +24,9 @@ def record(session: Session, claim: Claim, *, outcome: str, **figures: Any) -> N
             **figures,
         ),
     )
+
+
+def of_attempt(session: Session, job_id: UUID, attempt: int) -> JobMetric | None:
+    """Return the figures of one attempt; None when it wrote none."""
+    query = select(JobMetric).where(JobMetric.job_id == job_id, JobMetric.attempt == attempt)
+    return session.scalars(query).one_or_none()

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import delete, func, select, text, update
+from sqlalchemy import delete, func, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from db.models import Job, Outbox
@@ -14,8 +14,8 @@ def add(session: Session, jobs: Sequence[Job]) -> None:
     """Write a row for each job and wake the relay once this transaction commits."""
     if not jobs:
         return
-    session.add_all(Outbox(job_id=job.id, queue=job.queue, priority=job.priority) for job in jobs)
-    session.flush()
+    rows = [{"job_id": job.id, "queue": job.queue, "priority": job.priority} for job in jobs]
+    session.execute(insert(Outbox), rows)
     session.execute(text(f"NOTIFY {CHANNEL}"))
 
 
@@ -26,10 +26,15 @@ def take(session: Session, *, limit: int = 100) -> list[Outbox]:
 
 
 def published(session: Session, rows: Sequence[Outbox]) -> None:
-    """Remove rows whose ids the broker has, and note the time on their jobs."""
+    """Remove rows whose ids the broker has, and note the time on their jobs.
+
+    The jobs are locked in the order of their ids, as by everybody who locks many: no deadlock.
+    """
+    ids = [row.job_id for row in rows]
     session.execute(delete(Outbox).where(Outbox.id.in_([row.id for row in rows])))
+    session.execute(select(Job.id).where(Job.id.in_(ids)).order_by(Job.id).with_for_update(key_share=True))
     session.execute(
-        update(Job).where(Job.id.in_([row.job_id for row in rows])).values(published_at=func.clock_timestamp()),
+        update(Job).where(Job.id.in_(ids)).values(published_at=func.clock_timestamp()),
         execution_options={"synchronize_session": False},
     )
 
