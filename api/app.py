@@ -1,0 +1,114 @@
+"""The HTTP service: built by `create_app`, run by `main`."""
+
+import logging
+import re
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from uuid import uuid4
+
+import uvicorn
+from anyio.to_thread import current_default_thread_limiter
+from fastapi import FastAPI
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api import errors, logs
+from api.deps import Service
+from api.routes import batches, health, models, videos
+from api.settings import ApiSettings
+from db import catalog
+from db.session import connect, sessions
+from db.storage import Storage
+
+logger = logging.getLogger("api")
+REQUEST_ID = "x-request-id"
+_GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+def create_app(settings: ApiSettings) -> FastAPI:
+    """Return the service. Its connections are opened when it starts and closed when it stops.
+
+    Raises `ValueError` when the default model has no card.
+    """
+    cards = catalog.load(settings.models_dir)
+    if settings.default_model not in cards:
+        raise ValueError(
+            f"CHAI_DEFAULT_MODEL {settings.default_model!r} has no card in {settings.models_dir}; "
+            f"there are: {', '.join(cards) or 'none'}"
+        )
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        current_default_thread_limiter().total_tokens = settings.num_threads
+        engine = connect(settings.database_url, pool_size=settings.num_threads, application="chai-api")
+        storage = Storage(settings.storage_url)
+        app.state.service = Service(settings=settings, sessions=sessions(engine), cards=cards, storage=storage)
+        try:
+            yield
+        finally:
+            engine.dispose()
+
+    app = FastAPI(title="CHAI", summary="Prompts become videos", version=version("chai-t2v"), lifespan=lifespan)
+    errors.install(app)
+    app.add_middleware(Outermost)
+    for part in (videos, batches, models, health):
+        app.include_router(part.router)
+    return app
+
+
+class Outermost:
+    """Gives every request an id, logs it as one line, and answers what nobody caught."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id, began, status = _request_id(scope), time.perf_counter(), 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)[REQUEST_ID] = request_id
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        except Exception:
+            logger.exception("request failed", extra={"fields": {"request_id": request_id, "path": scope["path"]}})
+            if status:
+                raise  # half an answer is out: the connection must break
+            await errors.internal(request_id)(scope, receive, send_with_id)
+        _log(scope, status, request_id, time.perf_counter() - began)
+
+
+def _request_id(scope: Scope) -> str:
+    given = Headers(scope=scope).get(REQUEST_ID, "")
+    return given if _GIVEN_ID.fullmatch(given) else uuid4().hex
+
+
+def _log(scope: Scope, status: int, request_id: str, seconds: float) -> None:
+    fields = {"method": scope["method"], "path": scope["path"], "status": status, "ms": round(seconds * 1000, 1)}
+    logger.info("request", extra={"fields": {**fields, "request_id": request_id}})
+
+
+def main(host: str | None = None, port: int | None = None) -> None:
+    """Serve until SIGTERM; arguments go before CHAI_API_HOST and CHAI_API_PORT."""
+    logs.configure()
+    given = {"api_host": host, "api_port": port}
+    settings = ApiSettings.model_validate({name: value for name, value in given.items() if value is not None})
+    uvicorn.run(
+        create_app(settings),
+        host=settings.api_host,
+        port=settings.api_port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=5,
+    )

@@ -1,0 +1,87 @@
+"""Turn pydantic's findings into sentences that name the field, the value and the way out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+SHOWN_CHARS = 60  # of a wrong value
+_PLACES = ("body", "query", "path", "header")
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "finite": "a finite number",
+    "string": "text",
+    "bool": "true or false",
+    "dict": "an object",
+    "list": "a list",
+    "model": "an object",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing wrong with a request."""
+
+    message: str
+    param: str | None
+    code: str
+
+
+def first(errors: Sequence[Any], known: Sequence[str] = ()) -> Problem:
+    """Explain the first finding; `known` are the fields of the request, for the hint at a misspelt one."""
+    error = errors[0]
+    param = ".".join(str(part) for part in error["loc"] if part not in _PLACES) or None
+    return Problem(message=_sentence(error, param or "the body", known), param=param, code=_code(error["type"]))
+
+
+def shown(value: object) -> str:
+    """Return a value as it may appear in a message: printable, and cut."""
+    text = repr(value)
+    return text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}…"
+
+
+def _code(type_: str) -> str:
+    return {"missing": "missing_field", "extra_forbidden": "unknown_field"}.get(type_, "invalid_value")
+
+
+def _sentence(error: Mapping[str, Any], field: str, known: Sequence[str]) -> str:
+    type_, value, context = error["type"], shown(error.get("input")), error.get("ctx", {})
+    match type_:
+        case "missing":
+            return f"{field} is missing; add it"
+        case "extra_forbidden":
+            return f"{field} is not a field of this request; {_hint(field, known)}"
+        case "literal_error" | "enum":
+            return f"{field} {value} is not known; use {context['expected']}"
+        case "greater_than_equal":
+            return f"{field} {value} is too small; use {context['ge']} or more"
+        case "less_than_equal":
+            return f"{field} {value} is too large; use {context['le']} or less"
+        case "string_too_short":
+            return f"{field} is empty; write something"
+        case "string_too_long":
+            return f"{field} has {len(error['input'])} characters; use at most {context['max_length']}"
+        case "too_short":
+            return f"{field} has {context['actual_length']} members; use at least {context['min_length']}"
+        case "too_long":
+            return f"{field} has {_members(error['input'])} members; use at most {context['max_length']}"
+        case "string_pattern_mismatch":
+            return f"{field} {value} has another form than {context['pattern']}"
+        case "string_unicode":
+            return f"{field} {value} holds half of a surrogate pair; send whole characters"
+        case "refused":
+            return f"{field} {error['msg']}"
+    kind = _KINDS.get(type_.split("_")[0], "valid here")
+    return f"{field} {value} is not {kind}; send {kind}"
+
+
+def _members(value: object) -> str:
+    return str(len(value)) if isinstance(value, list | dict) else "too many"
+
+
+def _hint(field: str, known: Sequence[str]) -> str:
+    close = get_close_matches(field, known, n=1)
+    if close:
+        return f"did you mean {close[0]}?"
+    return f"known are {', '.join(known)}" if known else "remove it"

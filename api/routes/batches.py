@@ -1,0 +1,143 @@
+"""/v1/batches: open a bulk run, add its lines, seal it, look, cancel."""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import BaseModel
+from sqlalchemy.orm import Session
+
+from api import bodies, ids, lines
+from api.deps import Calling, Owned
+from api.errors import NotReady
+from api.ids import batch_id as shown_id
+from api.ids import unix
+from api.routes.videos import REFUSALS, check_room
+from api.schemas import AddItems, Batch, BatchList, Counts, ItemList, OpenBatch, SealBatch
+from db import batches, jobs, models
+from db.states import BatchStatus
+
+router = APIRouter(prefix="/v1/batches", tags=["batches"], responses=REFUSALS)
+
+
+def _body(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:  # Any: a piece of OpenAPI
+    content = {bodies.JSON: {"schema": model.model_json_schema()}}
+    return {"requestBody": {"required": required, "content": content}}
+
+
+async def _opened(request: Request, service: Owned) -> OpenBatch:
+    return await bodies.read(request, OpenBatch, max_bytes=service.settings.max_body_bytes)
+
+
+async def _added(request: Request, service: Owned) -> AddItems:
+    return await bodies.read(request, AddItems, max_bytes=service.settings.max_batch_body_bytes)
+
+
+async def _sealed(request: Request, service: Owned) -> SealBatch:
+    return await bodies.read(request, SealBatch, max_bytes=service.settings.max_body_bytes, optional=True)
+
+
+@router.post("", openapi_extra=_body(OpenBatch))
+def open_(asked: Annotated[OpenBatch, Depends(_opened)], call: Calling, response: Response) -> Batch:
+    """Begin a bulk run, or find the one that the same manifest key began."""
+    with call.begin() as (session, caller):
+        batch, is_new = batches.open_(session, caller.tenant, name=asked.name, manifest_key=asked.manifest_key)
+        shown = _show(session, batch)
+    if not is_new:
+        response.headers["Idempotent-Replayed"] = "true"
+    return shown
+
+
+@router.get("")
+def list_(
+    call: Calling,
+    after: Annotated[str | None, Query(max_length=100)] = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+) -> BatchList:
+    """List bulk runs, the newest first."""
+    with call.begin() as (session, caller), _cursor(after) as cursor:
+        rows = batches.page(session, caller.tenant, limit=limit + 1, after=cursor)
+        data = [_show(session, row) for row in rows[:limit]]
+    first, last = (data[0].id, data[-1].id) if data else (None, None)
+    return BatchList(data=data, first_id=first, last_id=last, has_more=len(rows) > limit)
+
+
+@router.get("/{batch_id}")
+def retrieve(batch_id: str, call: Calling) -> Batch:
+    """Look at a bulk run."""
+    with call.begin() as (session, caller), ids.known("batch", batch_id) as id_:
+        return _show(session, batches.get(session, caller.tenant, id_))
+
+
+@router.post("/{batch_id}/items", openapi_extra=_body(AddItems))
+def add(batch_id: str, asked: Annotated[AddItems, Depends(_added)], call: Calling) -> ItemList:
+    """Add up to 1000 lines. Good ones are accepted, known ones recognised, bad ones answered with the reason."""
+    service = call.service
+    with call.begin() as (session, caller), ids.known("batch", batch_id) as id_:
+        batch = batches.get(session, caller.tenant, id_, lock=True)
+        _check_open(batch, batch_id)
+        sorted_ = lines.sort_out(asked.items, service.cards, batch, default_model=service.settings.default_model)
+        _check_length(session, batch, len(sorted_.good), service.settings.max_batch_jobs)
+        if caller.max_queued is not None:
+            check_room(caller, jobs.num_queued(session, caller.tenant), len(sorted_.good))
+        return lines.accept(session, batch, sorted_)
+
+
+@router.post("/{batch_id}/seal", openapi_extra=_body(SealBatch, required=False))
+def seal(batch_id: str, asked: Annotated[SealBatch, Depends(_sealed)], call: Calling) -> Batch:
+    """Say that no more lines will come; the run ends when its videos have. Doing so again changes nothing."""
+    with call.begin() as (session, caller), ids.known("batch", batch_id) as id_:
+        batch = batches.get(session, caller.tenant, id_, lock=True)
+        if batch.status == BatchStatus.OPEN:
+            batches.seal(session, batch, num_bad_lines=asked.num_bad_lines)
+            session.refresh(batch)
+        return _show(session, batch)
+
+
+@router.post("/{batch_id}/cancel")
+def cancel(batch_id: str, call: Calling) -> Batch:
+    """Cancel every video of a run that has not ended. Doing so again changes nothing."""
+    with call.begin() as (session, caller), ids.known("batch", batch_id) as id_:
+        batch = batches.get(session, caller.tenant, id_, lock=True)
+        batches.cancel(session, batch)
+        session.refresh(batch)
+        return _show(session, batch)
+
+
+def _check_open(batch: models.Batch, batch_id: str) -> None:
+    if batch.status != BatchStatus.OPEN:
+        raise NotReady(
+            f"batch {batch_id} is {batch.status} and takes no more lines; open another with a new manifest_key",
+            code="batch_not_open",
+            headers={"x-should-retry": "false"},
+        )
+
+
+def _check_length(session: Session, batch: models.Batch, num_more: int, most: int) -> None:
+    number = sum(batches.counts(session, batch).values())
+    if number + num_more > most:
+        raise NotReady(
+            f"batch {shown_id(batch.id)} has {number} videos and may have {most}; open another for the rest",
+            code="batch_full",
+            headers={"x-should-retry": "false"},
+        )
+
+
+def _show(session: Session, batch: models.Batch) -> Batch:
+    counts = batches.counts(session, batch)
+    return Batch(
+        id=shown_id(batch.id),
+        name=batch.name,
+        manifest_key=batch.manifest_key,
+        status=BatchStatus(batch.status).value,
+        request_counts=Counts(total=sum(counts.values()), **counts),
+        num_bad_lines=batch.num_bad_lines,
+        created_at=unix(batch.created_at) or 0,
+        sealed_at=unix(batch.sealed_at),
+        completed_at=unix(batch.finished_at) if batch.status == BatchStatus.COMPLETED else None,
+    )
+
+
+def _cursor(after: str | None) -> AbstractContextManager[UUID | None]:
+    return ids.known("batch", after) if after else nullcontext()

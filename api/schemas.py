@@ -1,0 +1,278 @@
+"""What goes over the wire: OpenAI's video object and requests, with additions that an old client may ignore."""
+
+import unicodedata
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+MAX_PROMPT = 4000  # characters
+MAX_SEED = 2**32 - 1
+MAX_LINES = 1000  # of one POST of batch items
+_ALLOWED_CONTROLS = "\t\n\r"
+
+
+def _clean(text: str) -> str:
+    for place, character in enumerate(text):
+        if unicodedata.category(character) == "Cc" and character not in _ALLOWED_CONTROLS:
+            name = f"U+{ord(character):04X}"
+            raise PydanticCustomError("refused", "holds the control character {name} at position {place}; remove it",
+                                      {"name": name, "place": place})  # fmt: skip
+    return text
+
+
+def _filled(text: str) -> str:
+    if not text.strip():
+        raise PydanticCustomError("refused", "is empty; say in a sentence what the video shows")
+    return text
+
+
+def _as_text(value: object) -> object:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return f"{value:g}" if is_number else value
+
+
+Text = Annotated[str, AfterValidator(_clean)]
+Seconds = Annotated[
+    str,
+    BeforeValidator(_as_text),
+    Field(max_length=20),
+    WithJsonSchema({"anyOf": [{"type": "string", "maxLength": 20}, {"type": "number"}], "examples": ["4"]}),
+]
+Metadata = Annotated[
+    dict[Annotated[Text, Field(min_length=1, max_length=64)], Annotated[Text, Field(max_length=512)]],
+    Field(max_length=16),
+]
+Steps = Annotated[int, Field(ge=1, le=1000)]
+
+
+class CreateVideo(BaseModel):
+    """A request for one video. What is left out is the model's default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    prompt: Annotated[Text, AfterValidator(_filled), Field(max_length=MAX_PROMPT)]
+    model: Annotated[Text, Field(max_length=200)] | None = None
+    size: Annotated[str, Field(max_length=20)] | None = Field(default=None, examples=["64x64"])  # WIDTHxHEIGHT
+    seconds: Seconds | None = None
+    seed: Annotated[int, Field(ge=0, le=MAX_SEED)] | None = None  # none: the server chooses
+    negative_prompt: Annotated[Text, Field(max_length=MAX_PROMPT)] | None = None
+    num_inference_steps: Steps | None = None
+    guidance_scale: Annotated[float, Field(ge=1, le=20, allow_inf_nan=False)] | None = None
+    fps: Annotated[int, Field(ge=1, le=60)] | None = None
+    mode: Literal["auto", "fast", "full"] = "auto"
+    metadata: Metadata = Field(default_factory=dict)
+
+
+class BatchLine(CreateVideo):
+    """One line of a bulk run."""
+
+    custom_id: Annotated[Text, Field(min_length=1, max_length=200)]  # unique in the batch
+
+
+class OpenBatch(BaseModel):
+    """A request to begin a bulk run, or to find the one that this manifest began."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    manifest_key: Annotated[Text, Field(min_length=1, max_length=200)]  # the same key finds the same batch
+    name: Annotated[Text, Field(max_length=200)] = ""
+
+
+class AddItems(BaseModel):
+    """Lines for a batch; each is judged on its own, so they are plain objects here."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    # Any: a line is checked as a BatchLine when its turn comes, and a bad one must not spoil the others
+    items: Annotated[list[Any], Field(min_length=1, max_length=MAX_LINES)] = Field(
+        json_schema_extra={"items": {"type": "object"}},
+        description="Objects like the body of POST /v1/videos, each with a custom_id.",
+    )
+
+
+class SealBatch(BaseModel):
+    """The end of a bulk run's lines."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    num_bad_lines: Annotated[int, Field(ge=0, le=1_000_000)] = 0  # lines that the sender left out
+
+
+class VideoError(BaseModel):
+    """Why a video failed."""
+
+    code: str
+    message: str
+
+
+class Usage(BaseModel):
+    """What a finished video took, in seconds and bytes."""
+
+    queue_wait_s: float  # from acceptance to the start of the last attempt
+    run_s: float  # of the last attempt
+    gpu_seconds: float | None  # encode, denoise and decode
+    seconds_saved: float | None  # against measured full runs
+    stage_s: dict[str, Any]  # seconds by stage
+    bytes: int | None  # of the MP4
+
+
+class Video(BaseModel):
+    """One job: OpenAI's fields first, then ours."""
+
+    id: str
+    object: Literal["video"] = "video"
+    model: str
+    prompt: str
+    status: Literal["queued", "in_progress", "completed", "failed", "cancelled"]
+    progress: int  # per cent
+    created_at: int  # Unix seconds, as the two below
+    completed_at: int | None
+    expires_at: int | None
+    seconds: str
+    size: str
+    error: VideoError | None
+    remixed_from_video_id: str | None = None
+
+    negative_prompt: str | None
+    mode: Literal["auto", "fast", "full"]
+    path: Literal["fast", "full"] | None  # what the attempt does, once decided
+    attempt: int  # how often a worker has taken it
+    step: int | None
+    num_steps: int | None
+    num_inference_steps: int | None  # as asked for
+    guidance_scale: float | None
+    seed: int | None
+    fps: int
+    num_frames: int
+    queue_position: int | None  # jobs before this one; only while queued, and not in lists
+    cancel_requested: bool
+    batch_id: str | None
+    custom_id: str | None
+    cache: dict[str, Any] | None  # why this path, and what it saved
+    metadata: dict[str, Any]
+    usage: Usage | None  # once completed, and not in lists
+
+
+class VideoList(BaseModel):
+    """One page of videos."""
+
+    object: Literal["list"] = "list"
+    data: list[Video]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class DeletedVideo(BaseModel):
+    """The answer to a DELETE."""
+
+    id: str
+    object: Literal["video.deleted"] = "video.deleted"
+    deleted: Literal[True] = True
+
+
+class Model(BaseModel):
+    """A model and its limits."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int = 0
+    owned_by: str = "chai"
+    title: str
+    sizes: list[str]  # the default first
+    fps: int
+    seconds: str  # the default
+    num_frames: list[int]  # the default first
+    min_frames: int | None  # every count from here to max_frames is legal too
+    max_frames: int | None
+    full_steps: int
+    fast_steps: int
+    max_steps: int
+    guidance_scale: float
+
+
+class ModelList(BaseModel):
+    """All models of this server."""
+
+    object: Literal["list"] = "list"
+    data: list[Model]
+
+
+class Counts(BaseModel):
+    """The jobs of a batch by status."""
+
+    total: int
+    queued: int = 0
+    in_progress: int = 0
+    completed: int = 0
+    failed: int = 0
+    cancelled: int = 0
+
+
+class Batch(BaseModel):
+    """One bulk run."""
+
+    id: str
+    object: Literal["batch"] = "batch"
+    endpoint: Literal["/v1/videos"] = "/v1/videos"
+    name: str
+    manifest_key: str
+    status: Literal["open", "in_progress", "completed", "cancelled"]
+    request_counts: Counts
+    num_bad_lines: int
+    created_at: int
+    sealed_at: int | None
+    completed_at: int | None
+
+
+class BatchList(BaseModel):
+    """One page of batches."""
+
+    object: Literal["list"] = "list"
+    data: list[Batch]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class Error(BaseModel):
+    """What went wrong, in OpenAI's words."""
+
+    message: str
+    type: str
+    param: str | None = None
+    code: str | None = None
+
+
+class ErrorBody(BaseModel):
+    """OpenAI's error envelope."""
+
+    error: Error
+
+
+class Item(BaseModel):
+    """What became of one line."""
+
+    index: int  # place in the request, from 0
+    custom_id: str | None
+    status: Literal["accepted", "known", "refused"]
+    id: str | None  # of the video; none when refused
+    error: Error | None
+
+
+class ItemList(BaseModel):
+    """What became of every line."""
+
+    object: Literal["list"] = "list"
+    data: list[Item]
+    accepted: int
+    known: int
+    refused: int
+
+
+class Health(BaseModel):
+    """Whether a part works, and if not, what is wrong."""
+
+    status: Literal["ok", "unavailable"]
+    checks: dict[str, str]

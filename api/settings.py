@@ -1,0 +1,39 @@
+"""What the API and the relay need to know beyond `db.settings`."""
+
+from ipaddress import ip_address
+from typing import Literal
+
+from pydantic import Field
+
+from db.settings import Settings
+
+MIB = 1024 * 1024
+
+
+class ApiSettings(Settings):
+    """Settings of `chai api` and `chai relay`, each from CHAI_ and its name."""
+
+    api_host: str = "127.0.0.1"
+    api_port: int = Field(default=8000, ge=0, le=65535)
+    auth: Literal["off", "keys"] | None = None  # none: off on loopback, keys on every other address
+    max_body_bytes: int = Field(default=MIB, ge=1024)
+    max_batch_body_bytes: int = Field(default=16 * MIB, ge=1024)  # of one POST of batch items
+    max_batch_jobs: int = Field(default=50_000, ge=1)  # in one batch
+    poll_after_ms: int = Field(default=500, ge=10, le=60_000)  # what clients are told to wait between two polls
+    num_threads: int = Field(default=20, ge=1, le=200)  # requests served at once, and database connections for them
+
+    relay_poll_s: float = Field(default=1.0, gt=0, le=60)  # looks at the outbox this often even when nothing rings
+    lost_empty_s: float = Field(default=5.0, gt=0)  # published this long ago, still queued, broker queue empty: lost
+    lost_s: float = Field(default=3600.0, gt=0)  # published this long ago and still queued: lost in any case
+
+    @property
+    def needs_keys(self) -> bool:
+        """Whether every request must carry an API key."""
+        return self.auth == "keys" or (self.auth is None and not self._is_loopback)
+
+    @property
+    def _is_loopback(self) -> bool:
+        try:
+            return ip_address(self.api_host).is_loopback
+        except ValueError:
+            return self.api_host == "localhost"

@@ -1,0 +1,73 @@
+"""Job rows as video objects."""
+
+from collections.abc import Sequence
+
+from api.ids import batch_id, unix, video_id
+from api.schemas import Usage, Video, VideoError, VideoList
+from db.models import Job, JobMetric
+from db.states import JobStatus
+
+
+def show(job: Job, *, position: int | None = None, metric: JobMetric | None = None) -> Video:
+    """Return the video object of a job."""
+    return Video(
+        id=video_id(job.id),
+        model=job.model,
+        prompt=job.prompt,
+        status=JobStatus(job.status).value,
+        progress=job.progress,
+        created_at=unix(job.created_at) or 0,
+        completed_at=unix(job.finished_at) if job.status == JobStatus.COMPLETED else None,
+        expires_at=unix(job.expires_at),
+        seconds=job.request.get("seconds") or f"{job.num_frames / job.fps:.3g}",
+        size=f"{job.width}x{job.height}",
+        error=_error(job),
+        negative_prompt=job.negative_prompt,
+        mode=job.mode,  # type: ignore[arg-type]  # text in the row, one of three by a constraint
+        path=job.path,  # type: ignore[arg-type]
+        attempt=job.attempt,
+        step=job.step,
+        num_steps=job.num_steps,
+        num_inference_steps=job.num_inference_steps,
+        guidance_scale=job.guidance_scale,
+        seed=job.seed,
+        fps=job.fps,
+        num_frames=job.num_frames,
+        queue_position=position,
+        cancel_requested=job.cancel_requested,
+        batch_id=batch_id(job.batch_id) if job.batch_id else None,
+        custom_id=job.custom_id,
+        cache=job.receipt or None,
+        metadata=job.user_metadata,
+        usage=_usage(job, metric) if job.status == JobStatus.COMPLETED else None,
+    )
+
+
+def page(rows: Sequence[Job], limit: int) -> VideoList:
+    """Return up to `limit` videos; one row more than that says that there is another page."""
+    data = [show(row) for row in rows[:limit]]
+    return VideoList(
+        data=data,
+        first_id=data[0].id if data else None,
+        last_id=data[-1].id if data else None,
+        has_more=len(rows) > limit,
+    )
+
+
+def _error(job: Job) -> VideoError | None:
+    if job.error_code is None:
+        return None
+    return VideoError(code=job.error_code, message=job.error_message or "")
+
+
+def _usage(job: Job, metric: JobMetric | None) -> Usage | None:
+    if metric is None or job.claimed_at is None or job.finished_at is None:
+        return None
+    return Usage(
+        queue_wait_s=round((job.claimed_at - job.created_at).total_seconds(), 3),
+        run_s=round((job.finished_at - job.claimed_at).total_seconds(), 3),
+        gpu_seconds=metric.gpu_seconds,
+        seconds_saved=metric.seconds_saved,
+        stage_s=metric.stage_s,
+        bytes=(job.output or {}).get("bytes"),
+    )
