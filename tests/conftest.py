@@ -23,6 +23,7 @@ from cli.services.postgres import Postgres
 from cli.services.redis import NUM_DATABASES, Redis
 from db.migrate import upgrade
 from db.session import connect, sessions
+from db.settings import Settings
 
 TEMPLATE = f"chai_template_{os.getpid()}"
 EXTERNAL_REDIS_DATABASE = 15  # emptied by the tests when REDIS_URL names a server of yours
@@ -58,13 +59,13 @@ def embedded_postgres(services_folder: Path) -> Iterator[Postgres | None]:
 @pytest.fixture(scope="session")
 def postgres_server(embedded_postgres: Postgres | None) -> str:
     """SQLAlchemy URL of a database whose role may create databases."""
-    return embedded_postgres.url if embedded_postgres else os.environ["DATABASE_URL"]
+    return embedded_postgres.url if embedded_postgres else Settings().database_url
 
 
 @pytest.fixture(scope="session")
 def postgres_admin(embedded_postgres: Postgres | None) -> str:
     """The same as the superuser, who may create and drop extensions."""
-    return embedded_postgres.admin_url if embedded_postgres else os.environ["DATABASE_URL"]
+    return embedded_postgres.admin_url if embedded_postgres else Settings().database_url
 
 
 @pytest.fixture(scope="session")
