@@ -1,10 +1,14 @@
 """Models by size: the released one, the small one that ships, and a tiny one with random weights for tests."""
 
+from string import ascii_lowercase, digits
 from typing import Any
 
 import torch
+from transformers import T5Config, T5EncoderModel, T5Tokenizer
 
+from worker.engine.pipeline import ChaiPipeline
 from worker.engine.stdit3 import STDiT3
+from worker.engine.vae import PatchVAE
 
 
 def stdit3_xl2_config() -> dict[str, Any]:
@@ -70,3 +74,24 @@ def redraw(model: torch.nn.Module) -> None:
         else:
             rest = 1.0 if name.endswith("norm.weight") else 0.0
             torch.nn.init.normal_(parameter, mean=rest, std=0.2)
+
+
+def tiny(seed: int = 0) -> ChaiPipeline:
+    """Build a random pipeline for tests: 32 x 32 pixels, 8 or more frames, milliseconds per step."""
+    transformer = tiny_transformer(seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        vae = PatchVAE(patch_time=4, patch_space=4, num_channels=4, std=[6.0] * 4)
+        vae.set_projection(torch.linalg.qr(torch.randn(192, 4))[0].T)
+        tokenizer = letter_tokenizer()
+        text_encoder = T5EncoderModel(
+            T5Config(vocab_size=len(tokenizer), d_model=16, d_ff=32, d_kv=8, num_layers=1, num_heads=2)
+        )
+    defaults: dict[str, Any] = {"height": 32, "width": 32, "num_frames": 17, "fps": 8, "time_shift": "none"}
+    return ChaiPipeline(transformer, vae, text_encoder, tokenizer, **defaults)
+
+
+def letter_tokenizer() -> T5Tokenizer:
+    """Build a tokenizer that needs no file: one token a letter, digit or blank."""
+    special = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0)]
+    return T5Tokenizer(vocab=[*special, *((letter, -3.0) for letter in ascii_lowercase + digits)], extra_ids=0)

@@ -2,6 +2,7 @@
 
 import html
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -40,8 +41,11 @@ def test_cleaning_equals_the_original(row):
     assert prepare_caption(row["input"]) == row["output"]
 
 
-PIECES = """<b> &amp; &nbsp; http://a.com/x www.b.org @me 日本 -- _a_ " '' ... . , : #12 1234567 a.jpg free shipping jc6640
-a1b2c3 1920x1080 3:45 \\n + %20 ’ page 3 cat Ünder &lt;br&gt; ﬁ * / ( click on .5 ½""".split()  # what the rules look for
+PIECES = re.split(  # what the rules look for
+    r"\s+",
+    """<b> &amp; &nbsp; http://a.com/x www.b.org @me 日本 -- _a_ " '' ... . , : #12 1234567 a.jpg free shipping jc6640
+    a1b2c3 1920x1080 3:45 \\n + %20 ’ page 3 cat Ünder &lt;br&gt; ﬁ * / ( click on .5 ½""",
+)
 FRAGMENTS = st.sampled_from([*PIECES, " ", "  ", "\n"])
 
 
