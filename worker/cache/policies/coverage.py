@@ -1,0 +1,66 @@
+"""Keep what covers the most demand: similarity-aware, our own.
+
+Demand is what recent prompts asked for: every insert (asked for once, by its own prompt) and every hit, with all
+entries that could have served it; it fades by half every `HALF_LIFE` events. What the cache loses with an entry is the
+demand that no other entry covers: one of two alike donors is worth little however often it is used. Least loss x seconds
+saved per byte goes first, then the least share of demand that others cover too; after each choice the rest is reckoned
+anew.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
+
+from worker.cache.policies.policy import Policy
+from worker.cache.rows import EntryRow, Event, EventKind
+
+HALF_LIFE = 500  # events
+MEMORY = 8 * HALF_LIFE  # older demand weighs less than 0.4 %
+
+
+class Coverage(Policy):
+    """Least demand that only it covers, first."""
+
+    reads_events: ClassVar[bool] = True
+
+    def __init__(self, *, seed: int = 0) -> None:
+        super().__init__(seed=seed)
+        self._demand: deque[frozenset[str]] = deque(maxlen=MEMORY)
+
+    def observe(self, event: Event) -> None:
+        """Remembers who could serve what was asked for."""
+        if event.kind in (EventKind.INSERT, EventKind.HIT):
+            self._demand.append(frozenset((event.entry_id, *event.covers)))
+
+    def order(self, entries: Sequence[EntryRow], now: float) -> Iterator[str]:
+        """Greedy: the least loss, again and again. Entries that may not go still cover demand."""
+        remaining = {entry.id: entry for entry in entries}
+        gone: set[str] = set()
+        while remaining:
+            loss, share = self._worth(gone)
+
+            def rank(
+                entry: EntryRow, loss: dict[str, float] = loss, share: dict[str, float] = share
+            ) -> tuple[float, float, float, str]:
+                value = entry.seconds_saved / max(1, entry.num_bytes)
+                return (loss.get(entry.id, 0) * value, share.get(entry.id, 0) * value, entry.last_used, entry.id)
+
+            victim = min(remaining.values(), key=rank).id
+            del remaining[victim]
+            gone.add(victim)
+            yield victim
+
+    def _worth(self, gone: set[str]) -> tuple[dict[str, float], dict[str, float]]:
+        """Demand that only an entry covers, and its share of what it covers with others, by entry."""
+        loss: dict[str, float] = {}
+        share: dict[str, float] = {}
+        weight = 1.0
+        for served_by in reversed(self._demand):
+            able = served_by - gone
+            for entry_id in able:
+                share[entry_id] = share.get(entry_id, 0.0) + weight / len(able)
+            if len(able) == 1:
+                (only,) = able
+                loss[only] = loss.get(only, 0.0) + weight
+            weight *= 0.5 ** (1 / HALF_LIFE)
+        return loss, share
