@@ -44,8 +44,8 @@ class Bell:
     def _listen(self) -> bool:
         try:
             connection = self._engine.raw_connection()
-            connection.detach()
             self._line = connection.driver_connection
+            connection.detach()
             self._line.autocommit = True
             with self._line.cursor() as cursor:
                 cursor.execute(f"LISTEN {CHANNEL}")
