@@ -57,15 +57,6 @@ class NewEntity:
     embedding: Sequence[float]  # unit norm
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Demand:
-    """What the events of a namespace say about one resident entry; order numbers are event ids."""
-
-    entry: CacheEntry
-    inserted: int
-    hits: tuple[int, ...]
-
-
 def fingerprint(identity: Mapping[str, Any]) -> str:
     """Return the SHA-256 of everything that shapes latents; equal identities may share, others never meet."""
     return hashlib.sha256(json.dumps(identity, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
@@ -179,22 +170,10 @@ def unpin(session: Session, *, job_id: UUID, fence: int) -> None:
     session.execute(delete(Pin).where(Pin.job_id == job_id, Pin.fence == fence))
 
 
-def demand(session: Session, space: Namespace) -> list[Demand]:
-    """Return every resident entry with its insertion and hits, oldest first: what a policy chooses from."""
-    resident = and_(CacheEntry.namespace_id == space.id, CacheEntry.status == EntryStatus.RESIDENT)
-    inserted = func.min(CacheEvent.id).filter(CacheEvent.kind == "insert")
-    hits = func.array_agg(CacheEvent.id).filter(CacheEvent.kind == "hit")
-    query = (
-        select(CacheEntry, inserted, hits)
-        .join(CacheEvent, CacheEvent.entry_id == CacheEntry.id)
-        .where(resident)
-        .group_by(CacheEntry.id)
-        .order_by(inserted)
-    )
-    return [
-        Demand(entry=entry, inserted=first, hits=tuple(sorted(times or ())))
-        for entry, first, times in session.execute(query)
-    ]
+def events(session: Session, space: Namespace, *, after: int = 0) -> list[CacheEvent]:
+    """Return what happened in a namespace since the event `after`, in order: all that a policy chooses by."""
+    query = select(CacheEvent).where(CacheEvent.namespace_id == space.id, CacheEvent.id > after)
+    return list(session.scalars(query.order_by(CacheEvent.id)))
 
 
 def pinned(session: Session, space: Namespace) -> set[UUID]:
@@ -290,7 +269,9 @@ def refuse(session: Session, space: Namespace, *, job_id: UUID, fence: int, num_
     _event(session, space, "refuse", num_bytes, job_id=job_id, fence=fence, detail={"reason": reason})
 
 
-def publish(session: Session, space: Namespace, entry_id: UUID, found: Sequence[NewEntity]) -> None:
+def publish(
+    session: Session, space: Namespace, entry_id: UUID, found: Sequence[NewEntity], *, seconds_saved: float = 0.0
+) -> None:
     """Let a written entry serve look-ups; raise `IllegalTransition` when the sweeper took it. Needs `lock`."""
     row = session.scalars(select(CacheEntry).where(CacheEntry.id == entry_id).with_for_update()).one()
     check_entry(EntryStatus(row.status), EntryStatus.RESIDENT)
@@ -317,7 +298,7 @@ def publish(session: Session, space: Namespace, entry_id: UUID, found: Sequence[
         entry_id=entry_id,
         job_id=row.donor_job_id,
         fence=row.donor_fence,
-        detail={"full_seconds": row.full_seconds, "entities": [entity.text for entity in found]},
+        detail={"seconds_saved": seconds_saved, "entities": [entity.text for entity in found]},
     )
 
 
@@ -331,16 +312,17 @@ def abandon(session: Session, entry_id: UUID) -> str | None:
     return row.name
 
 
-def hit(
-    session: Session, space: Namespace, entry_id: UUID, *, job_id: UUID, fence: int, detail: Mapping[str, Any]
-) -> None:
-    """Record that an entry served a finished job. Needs `lock`."""
+def hit(session: Session, space: Namespace, entry_id: UUID, *, job_id: UUID, fence: int, covers: Sequence[str]) -> None:
+    """Record that an entry served a finished job, and which others could have. Needs `lock`."""
     row = session.get_one(CacheEntry, entry_id)
-    _event(session, space, "hit", row.num_bytes, entry_id=entry_id, job_id=job_id, fence=fence, detail=dict(detail))
+    values = {"entry_id": entry_id, "job_id": job_id, "fence": fence, "detail": {"covers": list(covers)}}
+    _event(session, space, "hit", row.num_bytes, **values)
 
 
 def _event(session: Session, space: Namespace, kind: str, num_bytes: int, **values: Any) -> None:
-    session.add(CacheEvent(namespace_id=space.id, kind=kind, num_bytes=num_bytes, **values))
+    # The clock, not the start of the transaction: under the lock, times rise with the ids.
+    now = session.scalar(select(func.clock_timestamp()))
+    session.add(CacheEvent(namespace_id=space.id, kind=kind, num_bytes=num_bytes, created_at=now, **values))
     session.flush()
 
 
@@ -401,15 +383,23 @@ def listing(
 
 
 def resident(
-    session: Session, *, tenant: str | None = None, job_id: UUID | None = None, before: datetime | None = None
+    session: Session,
+    *,
+    namespace_id: UUID | None = None,
+    tenant: str | None = None,
+    job_id: UUID | None = None,
+    before: datetime | None = None,
 ) -> list[CacheEntry]:
-    """Return the resident entries of a tenant, of a donor job, or older than a time: what a purge takes."""
-    query = select(CacheEntry).where(CacheEntry.status == EntryStatus.RESIDENT)
-    if tenant:
-        query = query.where(CacheEntry.tenant == tenant)
-    if job_id:
-        query = query.where(CacheEntry.donor_job_id == job_id)
-    if before:
+    """Return the resident entries, the oldest first: of a namespace, a tenant, a donor job, or older than a time."""
+    query = select(CacheEntry).where(CacheEntry.status == EntryStatus.RESIDENT).order_by(CacheEntry.created_at)
+    for column, value in (
+        (CacheEntry.namespace_id, namespace_id),
+        (CacheEntry.tenant, tenant),
+        (CacheEntry.donor_job_id, job_id),
+    ):
+        if value is not None:
+            query = query.where(column == value)
+    if before is not None:
         query = query.where(CacheEntry.created_at < before)
     return list(session.scalars(query))
 

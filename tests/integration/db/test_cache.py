@@ -187,7 +187,7 @@ def test_many_writers_and_evictors_never_pass_the_budget(session_factory: Factor
             with transaction(session_factory) as session:
                 space = cache.lock(session, space_id)
                 entry = new_entry(space, num_bytes=rng.randint(50, 400))
-                kept = [demand.entry for demand in cache.demand(session, space)]
+                kept = cache.resident(session, namespace_id=space.id)
                 while not cache.reserve(session, space, entry):
                     oldest = kept.pop(0)
                     cache.evict(session, space, [oldest.id], policy="fifo", reason="room")
@@ -260,16 +260,20 @@ def test_pins_of_ended_attempts_are_dropped(session: Session) -> None:
     assert session.scalars(select(Pin)).all() == []
 
 
-def test_demand_reads_hits_from_events_in_the_order_they_happened(session: Session) -> None:
+def test_events_come_in_the_order_and_with_rising_times_in_which_they_happened(session: Session) -> None:
     space = make_space(session)
     first, second = (store(session, space, unit(random.Random(i))) for i in range(2))
     for id_ in (second, first, second):
-        cache.hit(session, space, id_, job_id=uuid4(), fence=1, detail={})
+        cache.hit(session, space, id_, job_id=uuid4(), fence=1, covers=[str(id_)])
 
-    demand = cache.demand(session, space)
+    events = cache.events(session, space)
 
-    assert [(row.entry.id, len(row.hits)) for row in demand] == [(first, 1), (second, 2)]
-    assert demand[1].hits[0] < demand[0].hits[0] < demand[1].hits[1]
+    assert [(event.kind, event.entry_id) for event in events] == [
+        *(("insert", id_) for id_ in (first, second)),
+        *(("hit", id_) for id_ in (second, first, second)),
+    ]
+    assert [event.created_at for event in events] == sorted({event.created_at for event in events})
+    assert cache.events(session, space, after=events[3].id) == events[4:]
 
 
 def test_entity_rows_stand_exactly_as_long_as_their_entry_is_resident(session: Session) -> None:
