@@ -1,6 +1,7 @@
 """Golden tensors of Open-Sora 1.2 for the engine's tests."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,20 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from worker.engine.denoise import Conditioning
+from worker.engine.presets import tiny_transformer
+from worker.engine.schedule import Schedule
 from worker.engine.stdit3 import STDiT3
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "opensora12"
+
+
+@dataclass
+class Caption:
+    """Text features without a text encoder."""
+
+    embeds: torch.Tensor
+    mask: torch.Tensor | None = None
 
 
 class Golden:
@@ -22,6 +34,9 @@ class Golden:
 
     def json(self, path: str) -> Any:
         return json.loads((GOLDEN / f"{path}.json").read_text())
+
+    def caption(self, embeds: torch.Tensor, mask: torch.Tensor | None = None) -> Caption:
+        return Caption(embeds, mask)
 
     def stdit3(self, model: str) -> STDiT3:
         transformer = STDiT3.from_config(self.json(f"stdit3/{model}/config"))
@@ -38,3 +53,20 @@ def golden() -> Golden:
 def _no_gradients() -> Any:
     with torch.no_grad():
         yield
+
+
+@pytest.fixture
+def small_run() -> Any:
+    """Arguments of a run of four steps of a tiny random transformer, with changes."""
+
+    def arguments(batch: int = 1, num_steps: int = 4, **changes: Any) -> dict[str, Any]:
+        generator = torch.Generator().manual_seed(11)
+        return {
+            "transformer": tiny_transformer(seed=5),
+            "noise": torch.randn(batch, 4, 3, 6, 4, generator=generator),
+            "caption": Caption(torch.randn(batch, 1, 8, 16, generator=generator)),
+            "schedule": Schedule(num_steps=num_steps, time_shift="none"),
+            "conditioning": Conditioning(height=48, width=32, num_frames=12, fps=8),
+        } | changes
+
+    return arguments

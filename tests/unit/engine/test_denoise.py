@@ -1,20 +1,10 @@
 """The sampling loop against recorded runs of Open-Sora 1.2, and properties of its steps."""
 
-from dataclasses import dataclass
-
 import pytest
 import torch
 
 from worker.engine.denoise import Conditioning, Velocity, denoise
-from worker.engine.presets import tiny_transformer
 from worker.engine.schedule import Schedule
-
-
-@dataclass
-class Caption:
-    embeds: torch.Tensor
-    mask: torch.Tensor | None = None
-
 
 RUNS = ["sample_steps8_cfg7", "sample_steps30_cfg7", "sample_steps8_cfg7_noqknorm", "sample_steps8_cfg7_framemask"]
 
@@ -26,7 +16,7 @@ def recorded_run(golden, name):
     arguments = {
         "transformer": transformer,
         "noise": tensors["in.z"],
-        "caption": Caption(tensors["in.y"], tensors["in.mask"]),
+        "caption": golden.caption(tensors["in.y"], tensors["in.mask"]),
         "schedule": Schedule(num_steps=facts["steps"], guidance_scale=facts["cfg_scale"]),
         "conditioning": Conditioning(
             height=facts["height"], width=facts["width"], num_frames=facts["num_frames"], fps=facts["fps"]
@@ -93,27 +83,12 @@ def test_a_frame_mask_of_ones_changes_no_bit(golden):
     assert torch.equal(masked.latents, plain.latents)
 
 
-SMALL = Conditioning(height=48, width=32, num_frames=12, fps=8)
-
-
-def small_run(batch=1, **changes):
-    generator = torch.Generator().manual_seed(11)
-    arguments = {
-        "transformer": tiny_transformer(seed=5),
-        "noise": torch.randn(batch, 4, 3, 6, 4, generator=generator),
-        "caption": Caption(torch.randn(batch, 1, 8, 16, generator=generator)),
-        "schedule": Schedule(num_steps=4, time_shift="none"),
-        "conditioning": SMALL,
-    }
-    return arguments | changes
-
-
 def final(**arguments):
     *_, last = denoise(**arguments)
     return last.latents
 
 
-def test_steps_report_their_place_in_the_run():
+def test_steps_report_their_place_in_the_run(small_run):
     steps = list(denoise(**small_run()))
 
     assert [(s.index, s.num_steps, s.timestep, s.next_timestep) for s in steps] == [
@@ -125,7 +100,7 @@ def test_steps_report_their_place_in_the_run():
     assert all(s.latents.dtype == torch.float32 and s.latents.shape == (1, 4, 3, 6, 4) for s in steps)
 
 
-def test_one_step_adds_the_guided_velocity_to_the_noise():
+def test_one_step_adds_the_guided_velocity_to_the_noise(small_run):
     run = small_run(schedule=Schedule(num_steps=1, time_shift="none", guidance_scale=3.0))
     model, noise, caption = run["transformer"], run["noise"], run["caption"]
     where = {"fps": torch.tensor([8.0]), "height": 48.0, "width": 32.0}
@@ -140,7 +115,7 @@ def test_one_step_adds_the_guided_velocity_to_the_noise():
     torch.testing.assert_close(step.latents, noise + guided, atol=1e-4, rtol=1e-4)
 
 
-def test_null_half_sees_as_many_tokens_as_the_prompt():
+def test_null_half_sees_as_many_tokens_as_the_prompt(small_run):
     mask = torch.tensor([[1, 1, 1, 0, 0, 0, 0, 0]])
     run = small_run()
     run["caption"].mask = mask
@@ -151,7 +126,7 @@ def test_null_half_sees_as_many_tokens_as_the_prompt():
     assert torch.equal(final(**run), before)
 
 
-def test_an_unguided_step_runs_one_half_only():
+def test_an_unguided_step_runs_one_half_only(small_run):
     run = small_run(schedule=Schedule(num_steps=4, time_shift="none", unguided_steps=1))
     seen = network_inputs(run["transformer"])
 
@@ -160,16 +135,16 @@ def test_an_unguided_step_runs_one_half_only():
     assert [len(x) for x, *_ in seen] == [1, 2, 2, 2]
 
 
-def test_an_unguided_step_uses_the_prompts_velocity():
+def test_an_unguided_step_uses_the_prompts_velocity(small_run):
     run = small_run(schedule=Schedule(num_steps=2, time_shift="none", unguided_steps=1))
 
     step = next(denoise(**run))
 
-    velocity = Velocity(run["transformer"], run["caption"], SMALL)
+    velocity = Velocity(run["transformer"], run["caption"], run["conditioning"])
     assert torch.equal(step.velocity, velocity(run["noise"], 1000.0, 1.0))
 
 
-def test_a_run_started_later_from_a_stored_latent_ends_the_same():
+def test_a_run_started_later_from_a_stored_latent_ends_the_same(small_run):
     run = small_run()
     steps = list(denoise(**run))
 
@@ -178,7 +153,7 @@ def test_a_run_started_later_from_a_stored_latent_ends_the_same():
     assert torch.equal(resumed, steps[-1].latents)
 
 
-def test_same_inputs_give_the_same_bits_after_other_runs():
+def test_same_inputs_give_the_same_bits_after_other_runs(small_run):
     run = small_run()
     first = final(**run)
 
@@ -187,19 +162,19 @@ def test_same_inputs_give_the_same_bits_after_other_runs():
     assert torch.equal(final(**run), first)
 
 
-def test_prompts_of_a_batch_do_not_disturb_each_other():
+def test_prompts_of_a_batch_do_not_disturb_each_other(golden, small_run):
     run = small_run(batch=2)
     run["caption"].mask = torch.tensor([[1] * 8, [1] * 3 + [0] * 5])
 
     both = final(**run)
 
     for i in range(2):
-        caption = Caption(run["caption"].embeds[i : i + 1], run["caption"].mask[i : i + 1])
+        caption = golden.caption(run["caption"].embeds[i : i + 1], run["caption"].mask[i : i + 1])
         alone = final(**run | {"noise": run["noise"][i : i + 1], "caption": caption})
         torch.testing.assert_close(both[i : i + 1], alone, atol=1e-4, rtol=1e-4)
 
 
-def test_kept_frames_come_out_as_they_went_in():
+def test_kept_frames_come_out_as_they_went_in(small_run):
     run = small_run(frame_mask=torch.tensor([[0.0, 1.0, 1.0]]))
 
     out = final(**run)
@@ -208,7 +183,7 @@ def test_kept_frames_come_out_as_they_went_in():
     assert not torch.equal(out[:, :, 1], run["noise"][:, :, 1])
 
 
-def test_frame_noise_comes_from_the_generator():
+def test_frame_noise_comes_from_the_generator(small_run):
     run = small_run(frame_mask=torch.tensor([[0.5, 1.0, 1.0]]))
 
     one, same, other = (final(**run, generator=torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
@@ -217,7 +192,7 @@ def test_frame_noise_comes_from_the_generator():
     assert not torch.equal(one, other)
 
 
-def test_bfloat16_runs_keep_float32_latents():
+def test_bfloat16_runs_keep_float32_latents(small_run):
     run = small_run()
     run["transformer"].bfloat16()
 
@@ -227,8 +202,8 @@ def test_bfloat16_runs_keep_float32_latents():
     assert torch.isfinite(steps[-1].latents).all()
 
 
-def test_caption_of_another_width_is_refused():
-    run = small_run(caption=Caption(torch.randn(1, 1, 5, 16)))
+def test_caption_of_another_width_is_refused(golden, small_run):
+    run = small_run(caption=golden.caption(torch.randn(1, 1, 5, 16)))
 
     with pytest.raises(ValueError) as error:
         next(denoise(**run))
