@@ -1,7 +1,8 @@
 """From committed rows to the broker, and back to the queue what fell out. Any number of relays may run.
 
-Three duties, each with its own pace and its own patience: publish the outbox, sweep jobs that lost their worker or their
-owner, and republish what the broker must have lost. One that fails is tried again later; the others go on meanwhile.
+Four duties, each with its own pace and its own patience: publish the outbox, sweep jobs that lost their worker or
+their owner, republish what the broker must have lost, remove files that no row names. One that fails is tried again
+later; the others go on meanwhile.
 """
 
 import logging
@@ -18,7 +19,7 @@ from api import logs
 from api.bell import Bell
 from api.queue import Broker, BrokerAway
 from api.settings import ApiSettings
-from db import batches, jobs, outbox
+from db import batches, jobs, outbox, storage
 from db.session import connect, sessions, transaction
 from db.states import Queue
 from db.storage import Storage, StorageError
@@ -60,8 +61,8 @@ class Duty:
 class Relay:
     """One relay: `run` until `stop`."""
 
-    def __init__(self, settings: ApiSettings, engine: Engine, broker: Broker, storage: Storage) -> None:
-        self._settings, self._broker, self._storage = settings, broker, storage
+    def __init__(self, settings: ApiSettings, engine: Engine, broker: Broker, files: Storage) -> None:
+        self._settings, self._broker, self._storage = settings, broker, files
         self._sessions = sessions(engine)
         self._bell = Bell(engine)
         self._is_stopped = False
@@ -70,6 +71,7 @@ class Relay:
             self._publishing,
             Duty(name="sweep", act=self.sweep, every_s=settings.sweep_s),
             Duty(name="republish", act=self.republish, every_s=settings.sweep_s),
+            Duty(name="tidy", act=self.tidy, every_s=settings.tidy_s),
         )
 
     def run(self) -> None:
@@ -130,6 +132,12 @@ class Relay:
                 number = jobs.republish(session, queue, older_s=older_s)
             if number:
                 logger.warning("messages lost", extra={"fields": {"queue": queue, "republished": number}})
+
+    def tidy(self) -> None:
+        """Remove files that no row names: what a worker wrote and, dead or too late, could not publish."""
+        orphans = storage.sweep(self._storage, self._sessions, older_s=self._settings.orphan_s)
+        if orphans:
+            logger.warning("orphans removed", extra={"fields": {"files": orphans}})
 
 
 def main() -> None:

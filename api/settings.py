@@ -24,6 +24,8 @@ class ApiSettings(Settings):
 
     relay_poll_s: float = Field(default=1.0, gt=0, le=60)  # looks at the outbox this often even when nothing rings
     lost_empty_s: float = Field(default=5.0, gt=0)  # published this long ago, still queued, broker queue empty: lost
+    tidy_s: float = Field(default=600.0, gt=0)  # pause between two looks for files that no row names
+    orphan_s: float = Field(default=3600.0, gt=0)  # such a file may be younger than this: its attempt may still end
     lost_s: float = Field(default=3600.0, gt=0)  # published this long ago and still queued: lost in any case
 
     @property

@@ -1,0 +1,161 @@
+"""Real processes of the service, and a stand-in for the worker, for tests that need them running."""
+
+import io
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+import av
+import httpx
+import numpy as np
+from sqlalchemy import select
+from sqlalchemy.orm import Session, sessionmaker
+
+from db import jobs, metrics
+from db.models import Job
+from db.session import transaction
+from db.states import JobStatus
+from db.storage import Storage, video_name
+
+CARDS = Path(__file__).parent / "data" / "models"
+START_TIMEOUT_S = 60.0
+
+
+@dataclass(kw_only=True)
+class Process:
+    """A running part; its log is `log`."""
+
+    popen: subprocess.Popen[bytes]
+    log: Path
+    url: str = ""
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        self.popen.kill()
+        self.popen.wait()
+
+    def terminate(self) -> int:
+        """Ask it to end; return the exit status."""
+        self.popen.send_signal(signal.SIGTERM)
+        return self.popen.wait(timeout=20)
+
+
+@contextmanager
+def api_process(env: Mapping[str, str], folder: Path) -> Iterator[Process]:
+    """The API on a free loopback port, answering."""
+    port = free_port()
+    with _python(f"from api.app import main; main('127.0.0.1', {port})", env, folder / f"api-{port}.log") as process:
+        process.url = f"http://127.0.0.1:{port}"
+        wait_until(lambda: _answers(process), timeout_s=START_TIMEOUT_S)
+        yield process
+
+
+@contextmanager
+def relay_process(env: Mapping[str, str], folder: Path) -> Iterator[Process]:
+    """A relay that has begun."""
+    with _python("from api.relay import main; main()", env, folder / f"relay-{time.monotonic_ns()}.log") as process:
+        wait_until(lambda: "relay started" in process.log.read_text(), timeout_s=START_TIMEOUT_S)
+        yield process
+
+
+@contextmanager
+def _python(code: str, env: Mapping[str, str], log: Path) -> Iterator[Process]:
+    with log.open("wb") as stream:
+        popen = subprocess.Popen(
+            [sys.executable, "-W", "error::DeprecationWarning:api", "-c", code],
+            env={**os.environ, **env},
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        yield Process(popen=popen, log=log)
+    finally:
+        popen.kill()
+        popen.wait()
+
+
+def _answers(process: Process) -> bool:
+    assert process.popen.poll() is None, process.log.read_text()
+    try:
+        return httpx.get(f"{process.url}/healthz", trust_env=False).is_success
+    except httpx.TransportError:
+        return False
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def wait_until(holds: Callable[[], bool], *, timeout_s: float = 20.0, pause_s: float = 0.02) -> None:
+    """Return once `holds()`; fail after the timeout."""
+    deadline = time.monotonic() + timeout_s
+    while not holds():
+        assert time.monotonic() < deadline, f"not so within {timeout_s} s"
+        time.sleep(pause_s)
+
+
+def mp4(num_frames: int = 16, size: int = 64, fps: int = 8) -> bytes:
+    """A real, small video."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=fps)
+        stream.width = stream.height = size
+        stream.pix_fmt = "yuv420p"
+        for number in range(num_frames):
+            shade = np.full((size, size, 3), 10 * number % 256, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(shade)))
+        container.mux(stream.encode())
+    return file.getvalue()
+
+
+def work(factory: sessionmaker[Session], storage: Storage, job_id: UUID, content: bytes) -> bool:
+    """Do what a worker does with an id: claim, beat, write the file, publish. False when there was nothing to claim."""
+    with transaction(factory) as session:
+        claim = jobs.claim(session, job_id, owner="test-worker", lease_s=30)
+    if claim is None:
+        return False
+    with transaction(factory) as session:
+        wants_cancel = jobs.beat(session, claim, lease_s=30, progress=50, step=4, num_steps=8, path="fast")
+        if wants_cancel:
+            jobs.cancelled(session, claim)
+            return True
+    stored = storage.write(video_name(job_id, claim.fence), content)
+    with transaction(factory) as session:
+        output = {"name": stored.name, "bytes": stored.num_bytes, "sha256": stored.sha256}
+        jobs.complete(session, claim, output=output, receipt={"path": "fast", "reason": "test"})
+        metrics.record(session, claim, outcome="completed", path="fast", gpu_seconds=0.5, stage_s={"denoise": 0.5})
+    return True
+
+
+@contextmanager
+def worker_thread(factory: sessionmaker[Session], storage: Storage) -> Iterator[None]:
+    """A worker that looks for queued jobs itself, so that a test needs no broker."""
+    stop = threading.Event()
+    content = mp4()
+
+    def run() -> None:
+        while not stop.wait(0.05):
+            with factory() as session:
+                waiting = session.scalars(select(Job.id).where(Job.status == JobStatus.QUEUED)).all()
+            for job_id in waiting:
+                work(factory, storage, job_id, content)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
