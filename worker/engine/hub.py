@@ -91,7 +91,7 @@ def load_opensora(
     vae: str | None = None,
     text_encoder: str | None = None,
     revision: str | None = None,
-    torch_dtype: torch.dtype | Mapping[str, torch.dtype] | None = None,
+    dtype: torch.dtype | Mapping[str, torch.dtype] | None = None,
     local_files_only: bool = False,
 ) -> dict[str, Any]:
     """The arguments of ChaiPipeline for the released model.
@@ -101,7 +101,7 @@ def load_opensora(
         vae, text_encoder: names or folders; None = beside the transformer's folder under the repository's name, or
             the published repositories.
         revision: of the transformer's repository.
-        torch_dtype: of transformer and VAE, or a dict by component. T5 stays float32 unless the dict says otherwise,
+        dtype: of transformer and VAE, or a dict by component. T5 stays float32 unless the dict says otherwise,
             as in the released program.
         local_files_only: never download.
 
@@ -114,7 +114,7 @@ def load_opensora(
         part: fetch(_place(part, name, source), revision if part == "transformer" else None, local_files_only)
         for part, name in names.items()
     }
-    dtypes = {part: _dtype(part, torch_dtype) for part in folders}
+    dtypes = {part: _dtype(part, dtype) for part in folders}
     check_memory({part: num_bytes(folder, dtypes[part]) for part, folder in folders.items()})
     return {
         "transformer": load_transformer(folders["transformer"], dtypes["transformer"]),
@@ -132,10 +132,10 @@ def _place(part: str, name: str | None, source: str) -> str:
     return str(beside) if Path(source).is_dir() and beside.is_dir() else OPENSORA_REPOS[part]
 
 
-def _dtype(part: str, torch_dtype: torch.dtype | Mapping[str, torch.dtype] | None) -> torch.dtype:
-    if isinstance(torch_dtype, torch.dtype):
-        return torch.float32 if part == "text_encoder" else torch_dtype
-    given = torch_dtype or {}
+def _dtype(part: str, dtype: torch.dtype | Mapping[str, torch.dtype] | None) -> torch.dtype:
+    if isinstance(dtype, torch.dtype):
+        return torch.float32 if part == "text_encoder" else dtype
+    given = dtype or {}
     return given.get(part, given.get("default", torch.float32))
 
 
@@ -219,7 +219,7 @@ def check_memory(needed: Mapping[str, int], device: torch.device | str = "cpu") 
         parts = ", ".join(f"{part} {size / 1e9:.1f} GB" for part, size in needed.items())
         raise NotEnoughMemory(
             f"the model needs {total / 1e9:.1f} GB ({parts}) and {free / 1e9:.1f} GB are free on {device}; "
-            "load in bfloat16 (torch_dtype), off-load the text encoder, or free memory"
+            "load in bfloat16 (dtype=torch.bfloat16), off-load the text encoder, or free memory"
         )
 
 

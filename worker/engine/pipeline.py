@@ -94,10 +94,12 @@ class ChaiPipeline(DiffusionPipeline):
     def from_pretrained(cls, pretrained_model_name_or_path: str | PathLike[str], **kwargs: Any) -> "ChaiPipeline":
         """Load a saved pipeline, or the released Open-Sora 1.2 by the name or folder of its transformer.
 
-        Takes the arguments of diffusers (`revision`, `torch_dtype`, ...). A folder is checked before anything is
-        loaded: hub.ModelFilesError names what is missing, truncated or foreign.
+        Takes the arguments of diffusers (`revision`, `dtype` or as it was called before `torch_dtype`, ...). A folder
+        is checked before anything is loaded: weights.ModelFilesError names what is missing, truncated or foreign.
         """
         source = str(pretrained_model_name_or_path)
+        if "torch_dtype" in kwargs:
+            kwargs["dtype"] = kwargs.pop("torch_dtype")
         if hub.is_opensora(source):
             return cls(**hub.load_opensora(source, **kwargs))
         if Path(source).is_dir():
