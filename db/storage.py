@@ -77,6 +77,8 @@ class Storage:
         with _translated(url):
             self._fs, self._root = fsspec.url_to_fs(url)
         self._is_local = isinstance(self._fs, LocalFileSystem)
+        protocols = self._fs.protocol
+        self._is_atomic = bool(_WHOLE_OR_NOTHING & ({protocols} if isinstance(protocols, str) else set(protocols)))
 
     def write(self, name: str, content: bytes) -> StoredFile:
         """Write a file so that nobody ever sees a part of it; an existing one is replaced."""
@@ -84,7 +86,7 @@ class Storage:
         with _translated(name):
             if self._is_local:
                 _write_locally(Path(path), content)
-            elif self._fs.protocol in _WHOLE_OR_NOTHING or _WHOLE_OR_NOTHING & set(self._fs.protocol):
+            elif self._is_atomic:
                 self._fs.pipe_file(path, content)
             else:
                 self._write_and_move(path, content)

@@ -1,0 +1,92 @@
+"""The accelerator: which one, how far it is, how much memory it took, and what its errors mean."""
+
+import platform
+import resource
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+import torch
+
+T = TypeVar("T")
+
+
+def choose(name: str = "auto") -> torch.device:
+    """Return the named device; `auto` is the first of CUDA, Apple's GPU and the CPU that is there."""
+    if name != "auto":
+        return torch.device(name)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def limit_threads(num_threads: int) -> None:
+    """Let one operation on the CPU use this many threads."""
+    torch.set_num_threads(num_threads)
+
+
+def finish(device: torch.device) -> None:
+    """Wait until the device has done what it was given; a clock read after this tells the truth."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def paced(items: Iterable[T], device: torch.device) -> Iterator[T]:
+    """Yield items, letting the host run at most one ahead of the device.
+
+    Kernels are launched far faster than they run: unpaced, a loop of steps is over on the host before the first step is
+    on the device, and progress and cancelling come too early and too late. One step ahead keeps the device busy.
+    """
+    if device.type != "cuda":
+        yield from items
+        return
+    before: torch.cuda.Event | None = None
+    for item in items:
+        event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        event.record(torch.cuda.current_stream(device))
+        if before is not None:
+            before.synchronize()
+        before = event
+        yield item
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Begin a new measurement of `peak_memory`."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_memory(device: torch.device) -> int:
+    """Return the most bytes in use: on the device since the reset; without one, by this process since its start."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024  # what the kernel counts in
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def free_memory(device: torch.device) -> None:
+    """Give cached blocks back to the device."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Say whether an error means that the job did not fit."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and "not enough memory" in str(error)  # the CPU allocator has no class
+
+
+def is_broken(error: BaseException) -> bool:
+    """Say whether the device can do nothing more in this process."""
+    return isinstance(error, RuntimeError) and not is_out_of_memory(error) and "CUDA error" in str(error)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that figures depend on."""
+    found = {"python": platform.python_version(), "torch": torch.__version__}
+    if torch.cuda.is_available():
+        found["gpu"] = torch.cuda.get_device_name()
+    return found

@@ -1,0 +1,282 @@
+"""A job is a prompt that becomes entities, a lookup, a mode, denoising steps, latents, a video and metrics."""
+
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from db import jobs, metrics
+from db.catalog import ModelCard
+from db.errors import LeaseLost
+from db.jobs import Claim
+from db.models import Job
+from db.session import transaction
+from db.storage import StorageError, StoredFile, video_name
+from worker import video
+from worker.cache import mode
+from worker.cache.mode import Case, Plan
+from worker.cache.rows import Extraction, Mode
+from worker.engine import device as devices
+from worker.errors import Cancelled, GiveUp, TryAgain
+from worker.metrics import Figures
+from worker.runtime import DATABASE_AWAY, Lease, Pipeline, Runtime, claim_job, patiently
+
+logger = logging.getLogger(__name__)
+
+MAX_SEED = 2**31  # what every client can hold
+
+
+@dataclass(slots=True, kw_only=True)
+class Attempt:
+    """One try at a job, from its claim to its end."""
+
+    claim: Claim
+    lease: Lease
+    runtime: Runtime
+    figures: Figures = field(default_factory=Figures)
+    seed: int
+
+    @property
+    def job(self) -> Job:
+        """The job as it was when claimed."""
+        return self.claim.job
+
+    @property
+    def video_name(self) -> str:
+        """The file that this attempt, and no other, writes."""
+        return video_name(self.job.id, self.claim.fence)
+
+
+def generate(runtime: Runtime, job_id: UUID) -> None:
+    """Run a job to an end that its row tells: completed, failed, cancelled or back in the queue.
+
+    Does nothing when somebody else has the job or it has ended. Raises only what leaves this process unusable.
+    """
+    claim = claim_job(runtime, job_id)
+    if claim is None:
+        logger.info("job %s: not queued, message dropped", job_id)
+        return
+    with Lease(runtime.factory, claim, runtime.settings) as lease:
+        seed = secrets.randbelow(MAX_SEED) if claim.job.seed is None else claim.job.seed
+        attempt = Attempt(claim=claim, lease=lease, runtime=runtime, seed=seed)
+        try:
+            run(attempt)
+        except LeaseLost as error:
+            discard(attempt, error)
+        except Cancelled:
+            end(attempt, "cancelled", jobs.cancelled)
+        except Exception as error:
+            end_broken(attempt, error)
+
+
+def run(attempt: Attempt) -> None:
+    """The sentence above, one verb a line."""
+    model = load(attempt)
+    plan = decide(attempt)
+    caption = encode(attempt, model)
+    latents = denoise(attempt, model, plan, caption)
+    frames = decode(attempt, model, latents)
+    mp4 = compress(attempt, frames)
+    file = store(attempt, mp4)
+    publish(attempt, plan, file)
+
+
+def load(attempt: Attempt) -> Pipeline:
+    """Return the model of the job; the one of the last job is still there."""
+    with attempt.figures.stage("load"):
+        model = attempt.runtime.pipeline(attempt.job.model)
+    devices.reset_peak_memory(model.device)
+    attempt.lease.check()
+    return model
+
+
+def decide(attempt: Attempt) -> Plan:
+    """Choose how the job runs, and let everybody see it."""
+    with attempt.figures.stage("decide"):
+        card = attempt.runtime.card(attempt.job.model)
+        plan = mode.decide(Mode(attempt.job.mode), Extraction(entities=()), (), _recipes(attempt.job, card))
+    figures = attempt.figures
+    figures.path, figures.reason, figures.num_steps = plan.path.value, plan.reason.value, plan.recipe.num_steps
+    attempt.lease.check(path=plan.path.value, num_steps=plan.recipe.num_evaluated_steps, receipt=mode.receipt(plan))
+    return plan
+
+
+def _recipes(job: Job, card: ModelCard) -> mode.Table:
+    """The paper's recipes with the steps of this model, or those that the job asks for."""
+    full, fast = job.num_inference_steps or card.full_steps, job.num_inference_steps or card.fast_steps
+    return {
+        **mode.PAPER,
+        Case.FULL: (replace(mode.PAPER[Case.FULL][0], num_steps=full),),
+        Case.NONE: (replace(mode.PAPER[Case.NONE][0], num_steps=full),),
+        Case.PLAIN_FAST: (replace(mode.PAPER[Case.PLAIN_FAST][0], num_steps=fast),),
+    }
+
+
+def encode(attempt: Attempt, model: Pipeline) -> Any:
+    """Return what the model reads of the prompt."""
+    with attempt.figures.stage("encode"):
+        caption = model.encode_prompt([attempt.job.prompt])
+        devices.finish(model.device)
+    attempt.lease.check()
+    return caption
+
+
+def denoise(attempt: Attempt, model: Pipeline, plan: Plan, caption: Any) -> Any:
+    """Return the latents; progress, cancelling and the lease are looked at after each step."""
+    job, figures = attempt.job, attempt.figures
+    schedule = model.schedule(plan.recipe.num_steps, _guidance_scale(attempt), **plan.recipe.schedule)
+    steps = model.steps(
+        caption,
+        schedule,
+        height=job.height,
+        width=job.width,
+        num_frames=job.num_frames,
+        fps=job.fps,
+        seed=attempt.seed,
+    )
+    with figures.stage("denoise"):
+        for step in devices.paced(steps, model.device):
+            figures.model_evaluations += 1.0 if schedule.guidance(step.index) != 1.0 else 0.5
+            done = step.index + 1
+            attempt.lease.check(step=done, progress=100 * done // (step.num_steps + 1))  # 100 is the published video
+        devices.finish(model.device)
+    return step.latents
+
+
+def _guidance_scale(attempt: Attempt) -> float:
+    asked = attempt.job.guidance_scale
+    return attempt.runtime.card(attempt.job.model).guidance_scale if asked is None else asked
+
+
+def decode(attempt: Attempt, model: Pipeline, latents: Any) -> NDArray[np.uint8]:
+    """Return the frames (T, H, W, 3)."""
+    with attempt.figures.stage("decode"):
+        frames = model.decode(latents, attempt.job.num_frames)
+        devices.finish(model.device)
+    attempt.figures.peak_memory = devices.peak_memory(model.device)
+    attempt.lease.check()
+    return frames
+
+
+def compress(attempt: Attempt, frames: NDArray[np.uint8]) -> bytes:
+    """Return the MP4."""
+    with attempt.figures.stage("compress"):
+        return video.encode(frames, fps=attempt.job.fps)
+
+
+def store(attempt: Attempt, mp4: bytes) -> StoredFile:
+    """Write the file under this attempt's own name; while storage is away the video waits, the lease goes on."""
+    patience_s, storage = attempt.runtime.settings.storage_patience_s, attempt.runtime.storage
+    give_up_at = time.monotonic() + patience_s
+    pause_s = 0.1
+    with attempt.figures.stage("store"):
+        while True:
+            attempt.lease.check()
+            try:
+                file = storage.write(attempt.video_name, mp4)
+            except StorageError as error:
+                if time.monotonic() > give_up_at:
+                    raise
+                logger.warning("job %s: %s; next try in %.1f s", attempt.job.id, error, pause_s)
+            else:
+                attempt.figures.bytes_written += file.num_bytes
+                return file
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, 5.0)
+
+
+def publish(attempt: Attempt, plan: Plan, file: StoredFile) -> None:
+    """Make the video the job's output, with its receipt and metrics, in one transaction."""
+    job, figures = attempt.job, attempt.figures
+    output = {
+        "name": file.name,
+        "bytes": file.num_bytes,
+        "sha256": file.sha256,
+        "seed": attempt.seed,
+        "width": job.width,
+        "height": job.height,
+        "num_frames": job.num_frames,
+        "fps": job.fps,
+    }
+    receipt = mode.receipt(plan, gpu_seconds=figures.gpu_seconds)
+
+    def complete(session: Session, claim: Claim) -> None:
+        jobs.complete(session, claim, output=output, receipt=receipt)
+
+    end(attempt, "completed", complete)
+
+
+def end(attempt: Attempt, outcome: str, write: Callable[[Session, Claim], object]) -> None:
+    """End the attempt in one transaction: what `write` says about the job, and the metrics row."""
+    attempt.figures.versions = devices.versions()
+
+    def commit() -> None:
+        with transaction(attempt.runtime.factory) as session:
+            metrics.record(session, attempt.claim, outcome=outcome, **attempt.figures.columns())
+            write(session, attempt.claim)
+
+    try:
+        patiently(commit, until=lambda: attempt.lease.is_expired)
+    except (LeaseLost, *DATABASE_AWAY) as error:
+        discard(attempt, error)
+    else:
+        logger.info("job %s: attempt %d %s", attempt.job.id, attempt.claim.attempt, outcome)
+
+
+def end_broken(attempt: Attempt, error: Exception) -> None:
+    """End an attempt that raised: the job fails, or goes back to the queue when another attempt may do better."""
+    logger.warning("job %s: attempt %d broke", attempt.job.id, attempt.claim.attempt, exc_info=error)
+    found = diagnose(error)
+
+    def write(session: Session, claim: Claim) -> None:
+        if isinstance(found, GiveUp):
+            jobs.fail(session, claim, code=found.code, message=found.message)
+        else:
+            max_lost = attempt.runtime.settings.max_lost
+            jobs.give_back(session, claim, max_lost=max_lost, code=found.code, message=found.message)
+
+    end(attempt, "failed" if isinstance(found, GiveUp) else "released", write)
+    if devices.is_broken(error):
+        raise error  # the device answers nothing more in this process
+
+
+def diagnose(error: Exception) -> GiveUp | TryAgain:
+    """Say whether another attempt can help, and tell the user what to do if not."""
+    if isinstance(error, (GiveUp, TryAgain)):
+        return error
+    if devices.is_out_of_memory(error):
+        return GiveUp(
+            "out_of_memory", "the video does not fit the worker's memory; ask for a smaller size or less seconds"
+        )
+    if isinstance(error, ValueError):
+        return GiveUp("invalid_request", f"the model cannot run this request: {error}")
+    if isinstance(error, StorageError):
+        return TryAgain("storage_unavailable", "the video was made but could not be stored; try again later")
+    if isinstance(error, DATABASE_AWAY):
+        return TryAgain("database_unavailable", "the database was away during the run; try again later")
+    return TryAgain("internal_error", f"the worker failed ({type(error).__name__}); ask the operator for its log")
+
+
+def discard(attempt: Attempt, error: Exception) -> None:
+    """Leave the job to whoever has it now, and take away this attempt's file unless it was published after all.
+
+    A commit whose answer was lost in a restart looks like a lost lease here: the row decides.
+    """
+    logger.warning("job %s: attempt %d ends without a word: %s", attempt.job.id, attempt.claim.attempt, error)
+    name = attempt.video_name
+    query = select(Job.id).where(Job.id == attempt.job.id, Job.output["name"].astext == name)
+    try:
+        with transaction(attempt.runtime.factory) as session:
+            is_published = session.scalars(query).first() is not None
+        if not is_published:
+            attempt.runtime.storage.remove(name)
+    except (*DATABASE_AWAY, StorageError) as failure:
+        logger.warning("%s is left to the sweep of orphaned files: %s", name, failure)

@@ -1,0 +1,51 @@
+"""What one attempt measures about itself."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+_ENGINE_STAGES = ("encode", "denoise", "decode")
+
+
+@dataclass(slots=True, kw_only=True)
+class Figures:
+    """The figures of one attempt, filled while it runs; the names are those of `db.models.JobMetric`."""
+
+    stage_s: dict[str, float] = field(default_factory=dict)
+    path: str | None = None
+    reason: str | None = None
+    namespace_id: UUID | None = None
+    entry_id: UUID | None = None  # the donor
+    num_steps: int | None = None  # of the plan
+    model_evaluations: float = 0.0  # so far; a step without guidance counts a half
+    seconds_saved: float | None = None
+    bytes_read: int = 0
+    bytes_written: int = 0
+    peak_memory: int | None = None  # bytes
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the seconds of the block to a stage, also when the block raises."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.stage_s[name] = self.stage_s.get(name, 0.0) + time.perf_counter() - start
+
+    @property
+    def gpu_seconds(self) -> float:
+        """Seconds in which the model held the device: text encoding, denoising and decoding."""
+        return sum(self.stage_s.get(name, 0.0) for name in _ENGINE_STAGES)
+
+    def columns(self) -> dict[str, Any]:
+        """Return the values of a metrics row."""
+        rounded = {name: round(seconds, 6) for name, seconds in self.stage_s.items()}
+        names = (
+            *("path", "reason", "namespace_id", "entry_id", "num_steps", "model_evaluations", "seconds_saved"),
+            *("bytes_read", "bytes_written", "peak_memory", "versions"),
+        )
+        return {name: getattr(self, name) for name in names} | {"stage_s": rounded, "gpu_seconds": self.gpu_seconds}
