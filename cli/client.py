@@ -33,17 +33,10 @@ class Client:
     Raises `Unreachable` when nobody answers after a few tries, `Refused` with the service's own words.
     """
 
-    def __init__(
-        self, url: str, key: str | None = None, *, timeout_s: float = 30.0, transport: httpx.BaseTransport | None = None
-    ) -> None:
+    def __init__(self, url: str, key: str | None = None, *, timeout_s: float = 30.0) -> None:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        try:
-            is_here = httpx.URL(url).host in LOOPBACK  # a proxy of the environment cannot reach it
-            self._http = httpx.Client(
-                base_url=url, headers=headers, timeout=timeout_s, transport=transport, trust_env=not is_here
-            )
-        except httpx.InvalidURL as error:
-            raise BadInput(f"CHAI_URL {url!r} is not a URL ({error}); write it like {local.DEFAULT_URL}") from error
+        is_here = _host(url) in LOOPBACK  # a proxy of the environment cannot reach it
+        self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout_s, trust_env=not is_here)
         self.url = url
 
     def submit(self, request: Mapping[str, Any], *, idempotency_key: str | None = None) -> Json:
@@ -193,6 +186,16 @@ class Client:
 def connect(url: str | None = None, key: str | None = None) -> Client:
     """Return a client of the given service, else of CHAI_URL, else of the running `chai up`, with CHAI_API_KEY."""
     return Client(url or local.url(local.var_dir()), key or os.environ.get("CHAI_API_KEY"))
+
+
+def _host(url: str) -> str:
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise BadInput(f"CHAI_URL {url!r} is not a URL ({error}); write it like {local.DEFAULT_URL}") from error
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise BadInput(f"CHAI_URL {url!r} is not an http URL; write it like {local.DEFAULT_URL}")
+    return parsed.host
 
 
 def _segment(id_: str) -> str:

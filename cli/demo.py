@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from cli import local, output
-from cli.client import Client, Json, connect
+from cli.client import FINAL, Client, Json, connect
 from cli.output import note
 from cli.receipt import Receipt, state
 from cli.up import Choices, Stopped, service, stopped_by_signals
@@ -77,7 +77,8 @@ def _make(client: Client, prompts: Sequence[str], folder: Path) -> list[Shot]:
 
 
 def _show_progress(meter: output.Meter, num_done: int, num_all: int, video: Json) -> None:
-    meter.show(100 * num_done + video["progress"], f"{num_done} of {num_all} done, {state(video)}")
+    if video["status"] not in FINAL:  # its end gets a line of its own
+        meter.show(100 * num_done + video["progress"], f"{num_done} of {num_all} done, {state(video)}")
 
 
 def _ended(shot: Shot, number: int, num_all: int) -> str:

@@ -3,10 +3,11 @@
 import fcntl
 import json
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from cli.errors import BadInput
 
@@ -83,23 +84,28 @@ def join(var: Path) -> None:
 
 def database_url() -> str:
     """Return DATABASE_URL as the service reads it, else that of the running service; raise `BadInput`."""
-    from pydantic import ValidationError
-
     from db.settings import Settings
 
     join(var_dir())
     if "DATABASE_URL" not in os.environ:
         raise BadInput("no database: start the service with `chai up`, or set DATABASE_URL")
+    with settings_checked():
+        return Settings.model_validate({}).database_url
+
+
+@contextmanager
+def settings_checked() -> Iterator[None]:
+    """Turn what pydantic says about a bad environment value into `BadInput` that names the variable."""
     try:
-        return Settings().database_url  # type: ignore[call-arg]  # comes from the environment
-    except ValidationError as error:
-        raise BadInput(_wrong_setting(error.errors()[0])) from error
-
-
-def _wrong_setting(error: Mapping[str, Any]) -> str:
-    name = str(error["loc"][0])
-    variable = name if name.isupper() else f"CHAI_{name.upper()}"
-    return f"{variable} {error['input']!r}: {error['msg']}"
+        yield
+    except ValueError as error:
+        pydantic = sys.modules.get("pydantic")  # not imported for this: most commands read no settings
+        if pydantic is None or not isinstance(error, pydantic.ValidationError):
+            raise
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        variable = name if name.isupper() else f"CHAI_{name.upper()}"
+        raise BadInput(f"{variable} {first['input']!r}: {first['msg']}") from error
 
 
 def write_secret(file: Path, value: str) -> None:

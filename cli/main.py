@@ -2,10 +2,9 @@
 
 import importlib
 import importlib.util
-import os
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
@@ -19,8 +18,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-app.add_typer(bulk.app, name="bulk")
-app.add_typer(keys.app, name="keys")
 
 SERVICE, CLIENT, RESEARCH = "The service", "Videos", "Models and measurements"
 
@@ -163,16 +160,19 @@ def api(
     port: Port = 8400,
 ) -> None:
     """Serve the HTTP API."""
-    local.join(local.var_dir())
-    os.environ |= {"CHAI_API_HOST": host, "CHAI_API_PORT": str(port)}
-    _become("uvicorn", "api.app:create_app", "--factory", f"--host={host}", f"--port={port}")
+    from api.app import main as serve
+
+    local.database_url()
+    serve(host, port)
 
 
 @app.command(rich_help_panel=SERVICE)
 def relay() -> None:
     """Hand accepted jobs to Celery and bring lost ones back."""
-    local.join(local.var_dir())
-    _become("api.relay")
+    from api.relay import main as run
+
+    local.database_url()
+    run()
 
 
 @app.command(rich_help_panel=SERVICE)
@@ -181,9 +181,9 @@ def worker(
     queues: Annotated[str, typer.Option(help="Queues to serve, the first one first.")] = "interactive,bulk",
 ) -> None:
     """Make videos: one job at a time, one worker a GPU."""
-    local.join(local.var_dir())
     from worker.app import main as work
 
+    local.database_url()
     sys.exit(work(queues.split(","), name=name))
 
 
@@ -245,12 +245,6 @@ def _leave_with(video: Json) -> None:
         raise typer.Exit(1)
 
 
-def _become(module: str, *arguments: str) -> NoReturn:
-    """Replace this process, so that signals and the exit status are the part's own."""
-    sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606 - no shell wanted
-
-
 def _mount(name: str, summary: str) -> None:
     """Add `cli/<name>.py`, whose `app` is a Typer application, without importing it."""
 
@@ -266,6 +260,8 @@ def _mount(name: str, summary: str) -> None:
         importlib.import_module(f"cli.{name}").app(context.args, prog_name=f"chai {name}")
 
 
+app.add_typer(bulk.app, name="bulk", rich_help_panel=CLIENT)
+app.add_typer(keys.app, name="keys", rich_help_panel=SERVICE)
 for _name, _summary in MOUNTED.items():
     if importlib.util.find_spec(f"cli.{_name}"):
         _mount(_name, _summary)
@@ -274,7 +270,8 @@ for _name, _summary in MOUNTED.items():
 def main() -> None:
     """Run the command line; every foreseen failure is one line on stderr and an exit code."""
     try:
-        app()
+        with local.settings_checked():
+            app()
     except CommandError as error:
         output.note(f"error: {error}")
         sys.exit(error.exit_code)

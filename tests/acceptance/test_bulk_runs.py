@@ -1,0 +1,108 @@
+"""Whole lists of prompts through the bulk queue of a running service."""
+
+import csv
+import json
+import signal
+import time
+from pathlib import Path
+
+from conftest import Home
+
+FAST = "--mode=full"
+
+
+def written(folder: Path, name: str, lines: list[str]) -> str:
+    file = folder / name
+    file.write_text("\n".join(lines) + "\n")
+    return str(file)
+
+
+def results(folder: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+
+
+def prompts(number: int, word: str) -> list[str]:
+    return [json.dumps({"prompt": f"{word} ball {index}", "num_inference_steps": 3}) for index in range(number)]
+
+
+def test_a_run_makes_every_usable_line_and_names_the_others(home: Home, tmp_path: Path) -> None:
+    lines = [
+        '{"custom_id": "a", "prompt": "a red ball", "num_inference_steps": 2, "seed": 5}',
+        '{"custom_id": "b", "prompt": ""}',
+        '{"custom_id": "c", "prompt": "a blue ball", "num_inference_steps": 2}',
+        '{"custom_id": "a", "prompt": "a red ball", "num_inference_steps": 2, "seed": 5}',
+        '{"custom_id": "d", "prompt": "a green ball", "size": "1x1"}',
+    ]
+    file = written(tmp_path, "list.jsonl", lines)
+
+    done = home.chai("bulk", "run", file, "--out", str(tmp_path / "out"), "--download")
+
+    assert done.returncode == 2, done.stderr
+    notes = done.stderr.splitlines()
+    assert "line 2 left out: prompt is empty; say what the video shows" in notes
+    assert "line 4 left out: the same as line 1; give lines a seed to have several takes" in notes
+    assert any(note.startswith("line 5 left out: size '1x1' is none of tiny's") for note in notes)
+    rows = {row["custom_id"]: row for row in results(tmp_path / "out")}
+    assert {name: row["status"] for name, row in rows.items()} == {"a": "completed", "c": "completed"}
+    assert (rows["a"]["seed"], rows["a"]["steps"], rows["a"]["path"]) == (5, 2, "full")
+    assert all(Path(str(row["file"])).stat().st_size > 0 for row in rows.values())
+    with (tmp_path / "out" / "results.csv").open(newline="") as stream:
+        assert [row["custom_id"] for row in csv.DictReader(stream)] == list(rows)
+    assert "list.jsonl: 2 completed; 2 lines left out" in done.stdout
+
+
+def test_running_the_same_list_again_submits_nothing(home: Home, tmp_path: Path) -> None:
+    file = written(tmp_path, "again.jsonl", prompts(3, "grey"))
+    first = json.loads(home.chai("bulk", "run", file, "--json").stdout)
+
+    again = home.chai("bulk", "run", file, "--json")
+
+    second = json.loads(again.stdout)
+    assert again.returncode == 0
+    assert (second["id"], second["request_counts"]) == (first["id"], first["request_counts"])
+    assert f"this list was submitted before as {first['id']}; --take 2 would run it once more" in again.stderr
+
+
+def test_a_person_who_waits_overtakes_a_run(home: Home, tmp_path: Path) -> None:
+    file = written(tmp_path, "long.jsonl", prompts(40, "slow"))
+    batch = json.loads(home.chai("bulk", "run", file, "--detach", "--json").stdout)
+
+    video = home.chai("submit", "a white ball", "--steps", "2", "--watch")
+
+    counts = json.loads(home.chai("bulk", "status", batch["id"], "--json").stdout)["request_counts"]
+    assert video.returncode == 0
+    assert counts["queued"] > 10
+    cancelled = json.loads(home.chai("bulk", "cancel", batch["id"], "--json").stdout)
+    assert cancelled["status"] == "cancelled"
+    assert home.chai("bulk", "attach", batch["id"]).returncode == 1
+
+
+def test_ctrl_c_leaves_a_run_going_and_attach_shows_its_end(home: Home, tmp_path: Path) -> None:
+    file = written(tmp_path, "night.jsonl", prompts(15, "dark"))
+    process = home.start("bulk", "run", file)
+    assert process.stderr is not None
+    while "done" not in (line := process.stderr.readline()):
+        assert line, "the command ended before it showed progress"
+
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=20)
+
+    assert process.returncode == 130
+    batch_id = said.split("`chai bulk attach ")[1].split("`")[0]
+    done = home.chai("bulk", "attach", batch_id, "--out", str(tmp_path / "out"))
+    assert done.returncode == 0, done.stderr
+    assert len(results(tmp_path / "out")) == 15
+
+
+def test_an_interrupted_submission_goes_on_where_it_stopped(home: Home, tmp_path: Path) -> None:
+    file = written(tmp_path, "cut.jsonl", prompts(1200, "many"))
+    process = home.start("bulk", "run", file, "--detach")
+    time.sleep(1.5)
+    process.kill()
+    process.communicate()
+
+    batch = json.loads(home.chai("bulk", "run", file, "--detach", "--json").stdout)
+
+    assert batch["request_counts"]["total"] == 1200
+    assert batch["status"] == "in_progress"
+    home.chai("bulk", "cancel", batch["id"])

@@ -1,0 +1,143 @@
+"""A prompt becomes a video: API, Postgres, relay, Redis, Celery, worker, MP4, with every process a real one."""
+
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import pytest
+from conftest import Home, Up
+
+PROMPT = "a large red circle drifts right over a blue striped field"
+
+
+def frames(file: Path) -> list[tuple[int, int]]:
+    with av.open(file) as video:
+        return [(frame.width, frame.height) for frame in video.decode(video=0)]
+
+
+def test_a_prompt_becomes_a_playable_video(home: Home, tmp_path: Path) -> None:
+    file = tmp_path / "ball.mp4"
+
+    done = home.chai("submit", PROMPT, "--seed", "7", "--mode", "full", "--out", str(file), "--json")
+
+    video = json.loads(done.stdout)
+    assert (done.returncode, video["status"], video["progress"]) == (0, "completed", 100)
+    assert (video["path"], video["num_steps"], video["seed"]) == ("full", 30, 7)
+    assert frames(file) == [(32, 32)] * 8
+
+
+def test_seconds_choose_the_number_of_frames(home: Home, tmp_path: Path) -> None:
+    file = tmp_path / "long.mp4"
+
+    done = home.chai("submit", PROMPT, "--seconds", "2", "--steps", "2", "--out", str(file))
+
+    assert done.returncode == 0, done.stderr
+    assert len(frames(file)) == 16
+
+
+def test_watching_in_a_pipe_prints_plain_lines(home: Home) -> None:
+    video_id = home.chai("submit", PROMPT, "--steps", "2").stdout.strip()
+
+    done = home.chai("watch", video_id)
+
+    facts = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
+    assert done.returncode == 0
+    assert (facts["id"], facts["prompt"], facts["status"], facts["steps"]) == (video_id, PROMPT, "completed", "2")
+    assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_a_video_can_be_taken_back(home: Home) -> None:
+    ids = [home.chai("submit", PROMPT, "--steps", "100").stdout.strip() for _ in range(2)]
+
+    states = [json.loads(home.chai("cancel", id_, "--json").stdout) for id_ in reversed(ids)]
+
+    assert all(state["status"] == "cancelled" or state["cancel_requested"] for state in states)
+    watched = home.chai("watch", ids[1])
+    assert watched.returncode == 1
+    listed = json.loads(home.chai("list", "--status", "cancelled", "--json").stdout)
+    assert ids[1] in [video["id"] for video in listed]
+
+
+def test_a_repeated_submission_with_a_key_makes_one_video(home: Home) -> None:
+    first, second = (home.chai("submit", PROMPT, "--idempotency-key", "same").stdout for _ in range(2))
+
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("submit", " "), "prompt"),
+        (("submit", PROMPT, "--size", "250x250"), "size '250x250' is none of tiny's; use 32x32"),
+        (("submit", PROMPT, "--seed", "-1"), "seed"),
+        (("submit", PROMPT, "--model", "sora"), "model 'sora' is not here; use tiny"),
+        (("submit", PROMPT, "--mode", "turbo"), "mode"),
+        (("status", "video_unknown"), "no video 'video_unknown' for this key"),
+        (("list", "--status", "lost"), "status"),
+        (("bulk", "attach", "batch_unknown"), "no batch 'batch_unknown' for this key"),
+    ],
+)
+def test_a_wrong_request_is_answered_in_one_line(home: Home, arguments: tuple[str, ...], message: str) -> None:
+    done = home.chai(*arguments)
+
+    assert done.returncode == 2
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert message in line
+
+
+def test_keys_are_made_shown_once_and_revoked(home: Home) -> None:
+    made = json.loads(home.chai("keys", "create", "studio", "--json").stdout)
+
+    listed = json.loads(home.chai("keys", "ls", "--json").stdout)
+    revoked = home.chai("keys", "revoke", made["prefix"])
+    after = home.chai("keys", "ls").stdout
+
+    (row,) = [row for row in listed if row["prefix"] == made["prefix"]]
+    assert (row["tenant"], row["scopes"], row["state"]) == ("studio", "jobs", "live")
+    assert made["key"] not in json.dumps(listed)
+    assert revoked.returncode == 0
+    assert "revoked" in next(line for line in after.splitlines() if made["prefix"] in line)
+
+
+def test_a_second_launcher_says_that_the_first_one_runs(up: Up) -> None:
+    done = up.home.chai("up")
+
+    assert done.returncode == 1
+    assert f"(process {up.process.pid}); stop that one first" in done.stderr
+
+
+def test_the_demo_attaches_to_a_running_service(home: Home, tmp_path: Path) -> None:
+    done = home.chai("demo", "--out", str(tmp_path), timeout_s=300)
+
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].split() == ["prompt", "mode", "path", "matched", "similarity", "steps", "waited", "ran", "saved", "file"]
+    assert f"videos   {tmp_path}" in lines
+    files = sorted(tmp_path.glob("*.mp4"))
+    assert len(files) == 12
+    assert {len(frames(file)) for file in files} == {8}
+    assert "\x1b" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("with_signal", [signal.SIGINT])
+def test_videos_outlive_a_restart(
+    new_home: Callable[[], Home], bring_up: Callable[..., Up], tmp_path: Path, with_signal: signal.Signals
+) -> None:
+    home = new_home()
+    first = bring_up(home, "--no-flower")
+    before = json.loads(home.chai("submit", PROMPT, "--out", str(tmp_path / "a.mp4"), "--json").stdout)
+
+    said = first.stop(with_signal)
+    second = bring_up(home, "--no-flower")
+    after = json.loads(home.chai("status", before["id"], "--json").stdout)
+    home.chai("download", before["id"], "--out", str(tmp_path / "b.mp4"))
+    second.stop()
+
+    assert [line.split()[0] for line in said.splitlines() if " stopped (" in line] == ["worker", "relay", "api"]
+    assert after == before
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+    assert not (home.folder / "var" / "run" / "up.json").exists()

@@ -1,0 +1,153 @@
+"""The client against a server that misbehaves on demand."""
+
+from pathlib import Path
+
+import pytest
+from scripted_service import Script
+
+from cli import client as client_module
+from cli.client import Client
+from cli.errors import BadInput, Refused, Unreachable
+
+VIDEO = {"id": "video_1", "status": "queued", "progress": 0}
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "FIRST_PAUSE_S", 0.001)
+
+
+def test_a_submission_carries_the_key_of_the_caller_and_one_against_doubles(scripted: Script) -> None:
+    scripted.answer({}, status=503)
+    scripted.answer(VIDEO)
+
+    with Client(scripted.url, "sk-chai-x") as client:
+        assert client.submit({"prompt": "a"}) == VIDEO
+
+    (_, path, first, body), (_, _, second, _) = scripted.requests
+    assert (path, body, first["Authorization"]) == ("/v1/videos", {"prompt": "a"}, "Bearer sk-chai-x")
+    assert first["Idempotency-Key"] == second["Idempotency-Key"]
+
+
+def test_the_words_of_the_service_reach_the_caller(scripted: Script) -> None:
+    scripted.answer({"error": {"message": "size '1x1' is none", "param": "size", "code": "invalid_value"}}, status=400)
+
+    with Client(scripted.url) as client, pytest.raises(Refused, match="^size '1x1' is none$") as refused:
+        client.submit({"prompt": "a", "size": "1x1"})
+
+    assert (refused.value.param, refused.value.code, refused.value.exit_code) == ("size", "invalid_value", 2)
+
+
+@pytest.mark.parametrize(("status", "exit_code"), [(401, 1), (403, 1), (404, 2), (409, 2), (429, 1), (500, 1)])
+def test_the_exit_code_tells_a_wrong_request_from_other_trouble(scripted: Script, status: int, exit_code: int) -> None:
+    scripted.answer({"error": {"message": "no"}}, status=status, Retry_After="0")
+
+    with Client(scripted.url) as client, pytest.raises(Refused) as refused:
+        client.video("video_1")
+
+    assert refused.value.exit_code == exit_code
+
+
+def test_try_later_is_tried_five_times(scripted: Script) -> None:
+    scripted.answer({"error": {"message": "the database does not answer"}}, status=503)
+
+    with Client(scripted.url) as client, pytest.raises(Refused, match="the database does not answer"):
+        client.video("video_1")
+
+    assert len(scripted.requests) == 5
+
+
+def test_nobody_there_is_said_with_the_way_out() -> None:
+    with Client("http://127.0.0.1:9") as client, pytest.raises(Unreachable) as unreachable:
+        client.video("video_1")
+
+    assert str(unreachable.value) == (
+        "no answer from http://127.0.0.1:9 ([Errno 111] Connection refused); "
+        "start the service with `chai up`, or set CHAI_URL"
+    )
+
+
+def test_another_server_at_the_address_is_named_as_such(scripted: Script) -> None:
+    scripted.answer(b"<html>")
+
+    with Client(scripted.url) as client, pytest.raises(Unreachable) as unreachable:
+        client.video("video_1")
+
+    assert str(unreachable.value) == (
+        f"what answers at {scripted.url} is not CHAI (GET /v1/videos/video_1 gave no JSON); check CHAI_URL"
+    )
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8400", "localhost", "ftp://x", "http://"])
+def test_a_text_that_is_no_http_url_is_refused(url: str) -> None:
+    with pytest.raises(BadInput) as refused:
+        Client(url)
+
+    assert str(refused.value) in (
+        f"CHAI_URL {url!r} is not an http URL; write it like http://127.0.0.1:8400",
+        f"CHAI_URL {url!r} is not a URL (Invalid port: '8400'); write it like http://127.0.0.1:8400",
+    )
+
+
+@pytest.mark.parametrize("id_", ["", "../batches", "a b", "a?x"])
+def test_an_id_cannot_lead_to_another_path(id_: str) -> None:
+    with (
+        Client("http://127.0.0.1:9") as client,
+        pytest.raises(BadInput, match=f"id {id_!r} is not an id".replace("?", r"\?")),
+    ):
+        client.video(id_)
+
+
+def test_waiting_shows_each_answer_and_ends_with_the_last(scripted: Script) -> None:
+    answers = [
+        VIDEO,
+        {**VIDEO, "status": "in_progress", "progress": 50},
+        {**VIDEO, "status": "completed", "progress": 100},
+    ]
+    for answer in answers:
+        scripted.answer(answer)
+    seen: list[dict[str, object]] = []
+
+    with Client(scripted.url) as client:
+        last = client.wait("video_1", seen=seen.append)
+
+    assert seen == answers
+    assert last == answers[-1]
+
+
+def test_pages_are_followed_until_the_limit(scripted: Script) -> None:
+    scripted.answer({"data": [{"id": "a"}, {"id": "b"}], "last_id": "b", "has_more": True})
+    scripted.answer({"data": [{"id": "c"}, {"id": "d"}], "last_id": "d", "has_more": True})
+
+    with Client(scripted.url) as client:
+        found = [video["id"] for video in client.videos(limit=3, status="queued")]
+
+    assert found == ["a", "b", "c"]
+    assert [path for _, path, _, _ in scripted.requests] == [
+        "/v1/videos?limit=3&status=queued",
+        "/v1/videos?limit=3&status=queued&after=b",
+    ]
+
+
+def test_a_download_replaces_the_file_only_when_it_is_whole(scripted: Script, tmp_path: Path) -> None:
+    file = tmp_path / "videos" / "a.mp4"
+    scripted.answer(b"0123456789")
+
+    with Client(scripted.url) as client:
+        assert client.download("video_1", file) == 10
+        scripted.answers = [(200, {"content-length": "20"}, b"short")]
+        with pytest.raises(Unreachable, match=r"went away during /v1/videos/video_1/content"):
+            client.download("video_1", file)
+
+    assert file.read_bytes() == b"0123456789"
+
+
+def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(
+    scripted: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    scripted.answer(VIDEO)
+
+    with Client(scripted.url) as client:
+        assert client.video("video_1") == VIDEO

@@ -1,0 +1,83 @@
+"""What a running service leaves for other commands."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from cli import local
+from cli.errors import BadInput
+from cli.services.lock import folder_lock
+
+SERVICE = local.Running(pid=1, url="http://127.0.0.1:1234", flower_url=None, storage_url="file:///s", pids={"api": 2})
+SECRETS = {"DATABASE_URL": "postgresql+psycopg2://chai:pw@127.0.0.1:1/chai", "REDIS_URL": "redis://:pw@127.0.0.1:2/0"}
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("CHAI_URL", "DATABASE_URL", "REDIS_URL", "STORAGE_URL"):
+        monkeypatch.setenv(name, "")  # so that what a test sets is undone
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("CHAI_VAR_DIR", str(tmp_path))
+
+
+def test_a_running_service_is_found_while_its_launcher_lives(tmp_path: Path) -> None:
+    with folder_lock(tmp_path):
+        local.announce(tmp_path, SERVICE, SECRETS)
+        assert local.running(tmp_path) == SERVICE
+        assert local.url(tmp_path) == SERVICE.url
+
+    assert local.running(tmp_path) is None
+    assert local.url(tmp_path) == "http://127.0.0.1:8400"
+
+
+def test_secrets_are_for_the_owner_only_and_not_in_the_open_file(tmp_path: Path) -> None:
+    local.announce(tmp_path, SERVICE, SECRETS)
+
+    for name in ("database", "redis"):
+        assert (tmp_path / "run" / f"{name}.secret").stat().st_mode & 0o777 == 0o600
+    assert "pw" not in (tmp_path / "run" / "up.json").read_text()
+
+
+def test_a_command_joins_the_running_service_but_the_environment_comes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://other/0")
+
+    with folder_lock(tmp_path):
+        local.announce(tmp_path, SERVICE, SECRETS)
+        local.join(tmp_path)
+
+    assert os.environ["DATABASE_URL"] == SECRETS["DATABASE_URL"]
+    assert os.environ["REDIS_URL"] == "redis://other/0"
+    assert os.environ["STORAGE_URL"] == "file:///s"
+
+
+def test_nothing_is_left_after_the_service(tmp_path: Path) -> None:
+    local.announce(tmp_path, SERVICE, SECRETS)
+    local.withdraw(tmp_path)
+
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_without_a_database_the_way_out_is_said() -> None:
+    with pytest.raises(BadInput) as refused:
+        local.database_url()
+
+    assert str(refused.value) == "no database: start the service with `chai up`, or set DATABASE_URL"
+
+
+def test_a_wrong_setting_is_named_with_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", SECRETS["DATABASE_URL"])
+    monkeypatch.setenv("CHAI_LEASE_S", "0")
+
+    with pytest.raises(BadInput) as refused:
+        local.database_url()
+
+    assert str(refused.value) == "CHAI_LEASE_S '0': Input should be greater than or equal to 1"
+
+
+def test_a_bare_postgres_url_is_read_for_the_driver_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://u@h/d")
+
+    assert local.database_url() == "postgresql+psycopg2://u@h/d"

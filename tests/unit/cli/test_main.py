@@ -1,0 +1,57 @@
+"""The command line itself."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+HEAVY = ("torch", "numpy", "fastapi", "celery", "sqlalchemy", "pydantic", "transformers", "psutil")
+
+
+def chai(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "cli.main", *arguments]
+    environment = {"PATH": "/usr/bin:/bin", "NO_COLOR": "1", "COLUMNS": "200", **variables}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+
+
+def test_a_client_command_imports_nothing_heavy() -> None:
+    code = f"import cli.main, sys; print([name for name in {HEAVY!r} if name in sys.modules])"
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("status", "video_1"), "error: no answer from http://127.0.0.1:9 "),
+        (("status", "../x"), "error: id '../x' is not an id; `chai list` and `chai bulk status` show them"),
+        (("bulk", "run", "missing.txt"), "error: missing.txt cannot be read: No such file or directory"),
+        (("keys", "ls"), "error: no database: start the service with `chai up`, or set DATABASE_URL"),
+        (("keys", "create", "me", "--scope", "root"), "error: --scope 'root' is unknown; choose from jobs, admin"),
+        (("migrate",), "error: no database: start the service with `chai up`, or set DATABASE_URL"),
+    ],
+)
+def test_a_failure_is_one_line_on_stderr(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    done = chai(*arguments, CHAI_URL="http://127.0.0.1:9", CHAI_VAR_DIR=str(tmp_path))
+
+    assert done.stderr.startswith(message)
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stdout == ""
+    assert done.returncode in (1, 2)
+
+
+def test_an_unknown_command_leaves_with_2() -> None:
+    assert chai("fly").returncode == 2
+
+
+def test_every_part_and_every_client_verb_is_a_command() -> None:
+    help_ = chai("--help").stdout
+
+    for name in ["api", "worker", "relay", "migrate", "up", "demo", "flower", "submit", "status", "watch", "cancel", "list", "download", "bulk", "keys"]:
+        assert f" {name} " in help_
