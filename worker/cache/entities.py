@@ -13,10 +13,11 @@ import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from itertools import groupby
 
 from worker.cache import vocabulary as v
 from worker.cache.rows import Entity, EntityKind, Extraction, FallbackReason
-from worker.cache.tagging import Tagger, lexicon_tagger, spacy_tagger
+from worker.cache.tagging import Tagger, is_in_lexicon, lexicon_tagger, spacy_tagger
 
 __all__ = ["Entity", "EntityKind", "Extraction", "FallbackReason", "extract", "extractor", "whole_prompt"]
 
@@ -61,17 +62,16 @@ def extract(prompt: str, tagger: Tagger | None = None) -> Extraction:
     for word, tag in zip(words, (tagger or lexicon_tagger())([word.text for word in words]), strict=True):
         word.tag = tag
     _mark_style(words)
-    style = list(_style_runs(words))
     entities: dict[str, Entity] = {}
     for start, stop in _phrases(words):
-        entity = _style_or_entity(words, start, stop, style)
+        entity = _entity_or_style(words, start, stop)
         if entity is not None and len(entities) < MAX_ENTITIES:
             entities.setdefault(entity.text, entity)
-    styles = tuple(dict.fromkeys(text for _, text in sorted(style)))
+    style = tuple(dict.fromkeys(_style_runs(words)))
     if not entities:
         whole = whole_prompt(prompt, FallbackReason.NO_NOUNS)
-        return Extraction(entities=whole.entities, style=styles, fallback_reason=whole.fallback_reason)
-    return Extraction(entities=tuple(entities.values()), style=styles)
+        return Extraction(entities=whole.entities, style=style, fallback_reason=whole.fallback_reason)
+    return Extraction(entities=tuple(entities.values()), style=style)
 
 
 def whole_prompt(prompt: str, reason: FallbackReason | None = None) -> Extraction:
@@ -161,16 +161,16 @@ def _misspellings() -> dict[str, str]:
     return spellings
 
 
-@cache
-def _is_word(word: str) -> bool:
-    from textblob.en import parser
-
-    return word in parser.lexicon or word in _KNOWN
-
-
 def _mend(word: str) -> str:
     """The known word that is one letter away, when the word itself is none; else the word."""
-    if len(word) < 5 or not word.isalpha() or not word.isascii() or _is_word(word) or _singular(word) in _KNOWN:
+    if (
+        len(word) < 5
+        or not word.isalpha()
+        or not word.isascii()
+        or word in _KNOWN
+        or is_in_lexicon(word)
+        or _singular(word) in _KNOWN
+    ):
         return word
     near = _misspellings()
     if word in near:  # a letter too few
@@ -269,15 +269,11 @@ def _mark_around_style(words: Sequence[_Word], i: int) -> None:
         word.is_style = True
 
 
-def _style_runs(words: Sequence[_Word]) -> Iterator[tuple[int, str]]:
-    """Where each run of marked words starts, and its text."""
-    run: list[_Word] = []
-    for i, word in enumerate([*words, _Word(text="", lower="")]):
-        if word.is_style:
-            run.append(word)
-        elif run:
-            yield i - len(run), " ".join(w.lower for w in run if w.lower[0].isalnum() or w.tag == "POS")
-            run = []
+def _style_runs(words: Sequence[_Word]) -> Iterator[str]:
+    """The text of each run of marked words."""
+    for is_style, run in groupby(words, key=lambda word: word.is_style):
+        if is_style:
+            yield " ".join(word.lower for word in run if word.lower[0].isalnum() or word.tag == "POS")
 
 
 # --- phrases ------------------------------------------------------------------------------------------------------
@@ -340,8 +336,8 @@ def _join_of(words: Sequence[_Word], start: int, stop: int) -> int:
     return end if is_name else stop
 
 
-def _style_or_entity(words: Sequence[_Word], start: int, stop: int, style: list[tuple[int, str]]) -> Entity | None:
-    """The entity of a phrase; none when it is style (then noted in `style`) or names nothing."""
+def _entity_or_style(words: Sequence[_Word], start: int, stop: int) -> Entity | None:
+    """The entity of a phrase; none when it is style (then its words are marked) or names nothing."""
     phrase = words[start:stop]
     of = next((i for i, word in enumerate(phrase) if word.lower == "of"), len(phrase))
     noun = phrase[of - 1]
@@ -349,9 +345,10 @@ def _style_or_entity(words: Sequence[_Word], start: int, stop: int, style: list[
     rest = [word.lower for word in phrase[: of - 1] if word.tag != "DT"]
     described = [word for word in rest if word not in v.COUNTS]
     if noun.lower in v.STYLE_HEADS:
-        style.append((start, " ".join([*rest, noun.lower])))
+        for word in phrase:
+            word.is_style = True
         return None
-    if _is_quantifier(words, stop, noun.lower) or noun.lower in v.EMPTY_NOUNS or head in v.STYLE_HEADS:
+    if _is_quantifier(words, stop, head) or noun.lower in v.EMPTY_NOUNS or head in v.STYLE_HEADS:
         return None
     if head in v.EMPTY_WHEN_BARE and not described:
         return None

@@ -6,8 +6,10 @@ lexicon reads as nouns, participles that describe. spaCy with a model of the use
 """
 
 import re
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from typing import Any
 
 from worker.cache import vocabulary as v
 
@@ -23,11 +25,25 @@ class TaggerUnavailable(RuntimeError):
 
 
 @cache
-def lexicon_tagger() -> Tagger:
-    """The default tagger. The first call loads the lexicon (about 0.1 s, after TextBlob's imports)."""
-    from textblob.en import parser  # 1.7 s of imports, wanted only where prompts are read
+def _parser() -> Any:  # Any: TextBlob has no types
+    """TextBlob's English parser with its lists loaded: 1.7 s of imports, wanted only where prompts are read."""
+    from textblob.en import parser
 
-    parser.lexicon.load()
+    with warnings.catch_warnings():  # it leaves the files of its lists open
+        warnings.simplefilter("ignore", ResourceWarning)
+        parser.find_tags(["Load", "everything"])
+    return parser
+
+
+def is_in_lexicon(word: str) -> bool:
+    """Whether the lexicon has the word, as written."""
+    return word in _parser().lexicon
+
+
+@cache
+def lexicon_tagger() -> Tagger:
+    """The default tagger. The first call loads the lexicon."""
+    parser = _parser()
 
     def tag(words: Sequence[str]) -> list[str]:
         found = parser.find_tags(list(words))
@@ -118,7 +134,7 @@ def _by_context(lower: Sequence[str], tags: Sequence[str], i: int, before: str, 
         return "NN"
     if tag in ("VB", "VBP", "VBZ") and word not in _FINITE and word not in v.FUNCTION_TAGS and before in (",", "."):
         return tag if after in _STARTS_OBJECT else "NNS" if word.endswith("s") else "NN"
-    if tag == "JJ" and before in ("DT", "PRP$") and after in (".", "IN", "CC", "WRB"):
+    if tag == "JJ" and before in ("DT", "PRP$") and after in (".", "IN", "WRB"):
         return "NN"  # "his net"
     if tag == "NNS" and before in ("NN", "NNP") and after in ("DT", "PRP$"):
         return "VBZ"

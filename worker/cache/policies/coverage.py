@@ -2,9 +2,9 @@
 
 Demand is what recent prompts asked for: every insert (asked for once, by its own prompt) and every hit, with all
 entries that could have served it; it fades by half every `HALF_LIFE` events. What the cache loses with an entry is the
-demand that no other entry covers: one of two alike donors is worth little however often it is used. Least loss x seconds
-saved per byte goes first, then the least share of demand that others cover too; after each choice the rest is reckoned
-anew.
+demand that no other entry covers: one of two alike donors is worth little however often it is used. Least loss x
+seconds saved per byte goes first, then the least share of demand that others cover too; after each choice the rest is
+reckoned anew.
 """
 
 from collections import deque
