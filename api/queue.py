@@ -12,7 +12,7 @@ from kombu.exceptions import ChannelError, OperationalError
 from db.states import Queue
 
 TASK = "chai.generate"
-NO_SUCH_QUEUE = 404
+NO_SUCH_QUEUE = "404"
 _TIMEOUTS = {"socket_timeout": 2.0, "socket_connect_timeout": 2.0, "socket_keepalive": True}
 
 
@@ -54,7 +54,7 @@ class Broker:
             try:
                 declared = connection.default_channel.queue_declare(queue, passive=True)  # type: ignore[no-untyped-call]
             except ChannelError as error:
-                if error.reply_code == NO_SUCH_QUEUE:  # Redis keeps no empty lists
+                if str(error.reply_code) == NO_SUCH_QUEUE:  # Redis keeps no empty lists
                     return 0
                 raise
             return int(declared.message_count)
