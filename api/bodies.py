@@ -53,13 +53,14 @@ def parse_json(body: bytes) -> object:
         message = f"the body is not JSON: {error.msg} at line {error.lineno} column {error.colno}"
     except RecursionError:
         message = "the body is nested too deeply; flatten it"
-    except ValueError as error:  # a number of thousands of digits
-        message = f"the body is not JSON: {error}"
+    except ValueError:  # Python reads no longer ones
+        message = "the body holds a number of more than 4300 digits; send a shorter one"
     raise BadRequest(message, code="invalid_json")
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON number; send a finite one or leave the field out")
+    message = f"the body is not JSON: {name} is not a number there; send a finite one or leave the field out"
+    raise BadRequest(message, code="invalid_json")
 
 
 def _check_form(model: type[M], form: FormData) -> M:

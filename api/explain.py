@@ -58,26 +58,18 @@ def _sentence(error: Mapping[str, Any], field: str, known: Sequence[str]) -> str
             return f"{field} {value} is too small; use {context['ge']} or more"
         case "less_than_equal":
             return f"{field} {value} is too large; use {context['le']} or less"
-        case "string_too_short":
+        case "string_too_short" | "too_short":
             return f"{field} is empty; write something"
-        case "string_too_long":
-            return f"{field} has {len(error['input'])} characters; use at most {context['max_length']}"
-        case "too_short":
-            return f"{field} has {context['actual_length']} members; use at least {context['min_length']}"
-        case "too_long":
-            return f"{field} has {_members(error['input'])} members; use at most {context['max_length']}"
-        case "string_pattern_mismatch":
-            return f"{field} {value} has another form than {context['pattern']}"
-        case "string_unicode":
-            return f"{field} {value} holds half of a surrogate pair; send whole characters"
+        case "string_too_long" | "too_long":
+            return f"{field} has {_length(error['input'])}; use at most {context['max_length']}"
         case "refused":
             return f"{field} {error['msg']}"
     kind = _KINDS.get(type_.split("_")[0], "valid here")
     return f"{field} {value} is not {kind}; send {kind}"
 
 
-def _members(value: object) -> str:
-    return str(len(value)) if isinstance(value, list | dict) else "too many"
+def _length(value: str | list[object] | dict[str, object]) -> str:
+    return f"{len(value)} {'characters' if isinstance(value, str) else 'members'}"
 
 
 def _hint(field: str, known: Sequence[str]) -> str:

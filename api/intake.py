@@ -17,8 +17,8 @@ from db.states import Queue
 
 def job(request: CreateVideo, cards: Mapping[str, ModelCard], *, tenant: str, default_model: str) -> Job:
     """Return the interactive job that a request asks for; raise `BadRequest`."""
-    card = _card(request.model or default_model, cards)
-    width, height = _size(request.size or card.default_size, card)
+    card = _card(default_model if request.model is None else request.model, cards)
+    width, height = _size(card.default_size if request.size is None else request.size, card)
     fps = request.fps or card.fps
     _check_steps(request.num_inference_steps, card)
     return Job(
@@ -35,7 +35,7 @@ def job(request: CreateVideo, cards: Mapping[str, ModelCard], *, tenant: str, de
         guidance_scale=request.guidance_scale,
         mode=request.mode,
         user_metadata=request.metadata,
-        request=request.model_dump(include={"size", "seconds"}, exclude_none=True),
+        request=_as_written(request),
         queue=Queue.INTERACTIVE,
         request_hash=fingerprint(request),
     )
@@ -55,6 +55,11 @@ def fingerprint(request: CreateVideo) -> str:
 
 def _plain(request: CreateVideo) -> dict[str, Any]:  # Any: JSON values
     return request.model_dump(exclude_none=True)
+
+
+def _as_written(request: CreateVideo) -> dict[str, str]:
+    written = {"size": request.size, "seconds": request.seconds and f"{float(request.seconds):g}"}
+    return {name: value for name, value in written.items() if value is not None}
 
 
 def _card(name: str, cards: Mapping[str, ModelCard]) -> ModelCard:

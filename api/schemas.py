@@ -10,14 +10,15 @@ MAX_PROMPT = 4000  # characters
 MAX_SEED = 2**32 - 1
 MAX_LINES = 1000  # of one POST of batch items
 _ALLOWED_CONTROLS = "\t\n\r"
+_REFUSED_KINDS = {"Cc": "control character", "Cs": "half of a surrogate pair"}  # by Unicode category
 
 
 def _clean(text: str) -> str:
     for place, character in enumerate(text):
-        if unicodedata.category(character) == "Cc" and character not in _ALLOWED_CONTROLS:
-            name = f"U+{ord(character):04X}"
-            raise PydanticCustomError("refused", "holds the control character {name} at position {place}; remove it",
-                                      {"name": name, "place": place})  # fmt: skip
+        kind = _REFUSED_KINDS.get(unicodedata.category(character))
+        if kind and character not in _ALLOWED_CONTROLS:
+            values = {"kind": kind, "name": f"U+{ord(character):04X}", "place": place}
+            raise PydanticCustomError("refused", "holds the {kind} {name} at position {place}; remove it", values)
     return text
 
 

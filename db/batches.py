@@ -63,8 +63,8 @@ def cancel(session: Session, batch: Batch) -> int:
 
 def counts(session: Session, batch: Batch) -> dict[str, int]:
     """Return the number of the batch's jobs by status."""
-    query = select(Job.status, func.count()).where(Job.batch_id == batch.id).group_by(Job.status)
-    return dict(session.execute(query).tuples().all())
+    query = select(Job.status, func.count().label("number")).where(Job.batch_id == batch.id).group_by(Job.status)
+    return {row.status: row.number for row in session.execute(query)}
 
 
 def finish(session: Session) -> list[UUID]:

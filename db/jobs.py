@@ -62,12 +62,13 @@ def accept_lines(session: Session, batch_id: UUID, lines: Sequence[Job]) -> dict
     """Insert many lines of one batch and their outbox rows; return by custom id the job and whether it is new.
 
     For a custom id that was there before, that is the job it was first used for: compare with `check_same`. The caller
-    holds the batch's row, so that two posts of one batch do not lock each other out.
+    holds the batch's row, so that two posts of one batch do not lock each other out. Lines wait in the order given.
     """
-    made = insert(Job).on_conflict_do_nothing().returning(Job.id)
+    made = insert(Job).values(created_at=func.clock_timestamp()).on_conflict_do_nothing().returning(Job.id)
     new = set(session.scalars(made, _aligned([_values(job) for job in lines])))
     names = [job.custom_id for job in lines]
-    rows = session.scalars(select(Job).where(Job.batch_id == batch_id, Job.custom_id.in_(names))).all()
+    query = select(Job).where(Job.batch_id == batch_id, Job.custom_id.in_(names)).order_by(Job.created_at)
+    rows = session.scalars(query).all()
     outbox.add(session, [job for job in rows if job.id in new])
     return {job.custom_id or "": (job, job.id in new) for job in rows}
 
@@ -184,8 +185,13 @@ def beat(session: Session, claim: Claim, *, lease_s: float, **progress: Any) -> 
 
 
 def complete(session: Session, claim: Claim, *, output: Mapping[str, Any], receipt: Mapping[str, Any]) -> None:
-    """Publish the output; raise `LeaseLost`. A cancel that came too late is ignored: the video is there."""
-    _finish(session, claim, JobStatus.COMPLETED, output=dict(output), receipt=dict(receipt), progress=100)
+    """Publish the output; raise `LeaseLost`. A cancel that came too late is ignored: the video is there.
+
+    The receipt's path and steps become the row's: a short attempt may end before its first progress was written.
+    """
+    steps = {"step": receipt.get("steps", Job.step), "num_steps": receipt.get("steps", Job.num_steps)}
+    values = {"output": dict(output), "receipt": dict(receipt), "path": receipt.get("path", Job.path), **steps}
+    _finish(session, claim, JobStatus.COMPLETED, progress=100, **values)
 
 
 def fail(session: Session, claim: Claim, *, code: str, message: str) -> None:
@@ -384,10 +390,10 @@ def num_queued(session: Session, tenant: str) -> int:
 
 def counts(session: Session, tenant: str | None = None) -> dict[str, int]:
     """Return the number of jobs by status, of one tenant or of all."""
-    query = select(Job.status, func.count()).group_by(Job.status)
+    query = select(Job.status, func.count().label("number")).group_by(Job.status)
     if tenant is not None:
         query = query.where(Job.tenant == tenant)
-    return dict(session.execute(query).tuples().all())
+    return {row.status: row.number for row in session.execute(query)}
 
 
 def ping(session: Session) -> None:

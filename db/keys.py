@@ -47,7 +47,7 @@ def create(
 def check(session: Session, key: str) -> Caller | None:
     """Return the caller behind a live key; None for any other text."""
     parts = key.split("-", 3)
-    if len(parts) != 4 or not key.startswith(f"{_BRAND}-"):
+    if len(parts) != 4 or not key.startswith(f"{_BRAND}-") or not key.isprintable():
         return None
     live = or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > func.now())
     row = session.scalars(
