@@ -254,6 +254,18 @@ def gone(session: Session, space: Namespace, entry_ids: Sequence[UUID]) -> int:
     return total
 
 
+def leaving(session: Session, space: Namespace) -> list[CacheEntry]:
+    """Return entries that are evicted but whose files may still be there."""
+    evicting = and_(CacheEntry.namespace_id == space.id, CacheEntry.status == EntryStatus.EVICTING)
+    return list(session.scalars(select(CacheEntry).where(evicting)))
+
+
+def clock(session: Session) -> float:
+    """Return the database's clock in seconds since 1970."""
+    now: datetime = session.scalars(select(func.clock_timestamp())).one()
+    return now.timestamp()
+
+
 def reserve(session: Session, space: Namespace, entry: CacheEntry) -> bool:
     """Book the bytes of an entry about to be written; False when they do not fit. Needs `lock`."""
     if space.bytes_used + entry.num_bytes > space.byte_budget:
@@ -430,12 +442,3 @@ def occupancy(session: Session, space: Namespace) -> dict[str, int]:
     resident_rows = and_(CacheEntry.namespace_id == space.id, CacheEntry.status == EntryStatus.RESIDENT)
     number = session.scalar(select(func.count()).select_from(CacheEntry).where(resident_rows))
     return {"entries": number or 0, "bytes": space.bytes_used, "byte_budget": space.byte_budget}
-
-
-def sighted(session: Session, space: Namespace, texts: Sequence[str]) -> set[str]:
-    """Return which entity texts earlier look-ups of this namespace saw: admission on second sighting."""
-    query = text(
-        "SELECT DISTINCT e->>'text' FROM lookups, jsonb_array_elements(entities) AS e "
-        "WHERE namespace_id = :namespace_id AND e->>'text' = ANY(:texts)",
-    )
-    return set(session.scalars(query, {"namespace_id": space.id, "texts": list(texts)}))

@@ -1,13 +1,15 @@
-"""The figures of attempts: one row each, never changed."""
+"""The figures of attempts and decisions: one row each, never changed; and what is reckoned from them."""
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import insert, select
+from sqlalchemy import func, insert, select, text
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
 from db.jobs import Claim
-from db.models import JobMetric
+from db.models import JobMetric, Lookup, Namespace, PlanRow
 
 
 def record(session: Session, claim: Claim, *, outcome: str, **figures: Any) -> None:
@@ -30,3 +32,54 @@ def of_attempt(session: Session, job_id: UUID, attempt: int) -> JobMetric | None
     """Return the figures of one attempt; None when it wrote none."""
     query = select(JobMetric).where(JobMetric.job_id == job_id, JobMetric.attempt == attempt)
     return session.scalars(query).one_or_none()
+
+
+def record_lookup(session: Session, claim: Claim, space: Namespace, **decision: Any) -> None:
+    """Write the row of a decision; `decision` are columns of `Lookup`. Writing it twice changes nothing."""
+    values = {
+        "job_id": claim.job.id,
+        "fence": claim.fence,
+        "attempt": claim.attempt,
+        "namespace_id": space.id,
+        **decision,
+    }
+    session.execute(postgresql.insert(Lookup).values(values).on_conflict_do_nothing())
+
+
+def mean_gpu_seconds(session: Session, namespace_id: UUID, *, path: str, last: int = 50) -> float | None:
+    """Return the mean GPU seconds of the latest completed attempts of a namespace; None before the first."""
+    recent = (
+        select(JobMetric.gpu_seconds)
+        .where(JobMetric.namespace_id == namespace_id, JobMetric.path == path, JobMetric.outcome == "completed")
+        .order_by(JobMetric.id.desc())
+        .limit(last)
+        .subquery()
+    )
+    return session.scalar(select(func.avg(recent.c.gpu_seconds)))
+
+
+def sightings(session: Session, namespace_id: UUID, texts: Sequence[str], *, but: UUID) -> dict[str, int]:
+    """Return in how many look-ups of other jobs each of these entities was asked for."""
+    if not texts:
+        return {}
+    query = text(
+        "SELECT e->>'text' AS entity, count(*) AS number FROM lookups, jsonb_array_elements(entities) AS e "
+        "WHERE namespace_id = :namespace_id AND job_id <> :but AND e->>'text' = ANY(:texts) GROUP BY 1",
+    )
+    rows = session.execute(query, {"namespace_id": namespace_id, "but": but, "texts": list(texts)})
+    return {row.entity: row.number for row in rows}
+
+
+def plans(session: Session, namespace_key: str) -> dict[str, list[dict[str, Any]]]:
+    """Return the calibrated recipes by case; empty before a calibration."""
+    rows = session.scalars(select(PlanRow).where(PlanRow.namespace_key == namespace_key))
+    return {row.kind: row.plan["recipes"] for row in rows}
+
+
+def set_plans(session: Session, namespace_key: str, rows: Sequence[PlanRow]) -> None:
+    """Put the plans of a calibration in the place of those before."""
+    for old in session.scalars(select(PlanRow).where(PlanRow.namespace_key == namespace_key)):
+        session.delete(old)
+    session.flush()
+    session.add_all(rows)
+    session.flush()

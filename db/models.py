@@ -84,6 +84,7 @@ class Job(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=_NEW_ID)
     tenant: Mapped[str]
+    group: Mapped[str | None]  # of the caller's key: whose latents it may share when the operator says so
     prompt: Mapped[str]
     negative_prompt: Mapped[str | None]
     model: Mapped[str]
@@ -317,7 +318,10 @@ class JobMetric(Base):
     """One attempt, measured."""
 
     __tablename__ = "job_metrics"
-    __table_args__ = (UniqueConstraint("job_id", "attempt"),)
+    __table_args__ = (
+        UniqueConstraint("job_id", "attempt"),
+        Index("ix_job_metrics_namespace", "namespace_id", "path", "id"),
+    )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     job_id: Mapped[UUID]  # no foreign key: figures outlive a deleted job, they hold nothing of its prompt

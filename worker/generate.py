@@ -4,7 +4,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -14,18 +14,20 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db import jobs, metrics
-from db.catalog import ModelCard
 from db.errors import LeaseLost
 from db.jobs import Claim
 from db.models import Job
 from db.session import transaction
 from db.storage import StorageError, StoredFile, video_name
-from worker import video
+from worker import donors as donor_store
+from worker import lookup, video
 from worker.cache import mode
-from worker.cache.mode import Case, Plan
-from worker.cache.rows import Extraction, Mode
+from worker.cache.rows import Path
 from worker.engine import device as devices
+from worker.engine.record import Recorder
+from worker.engine.reuse import Donor
 from worker.errors import Cancelled, GiveUp, TryAgain
+from worker.lookup import Decision
 from worker.metrics import Figures
 from worker.runtime import DATABASE_AWAY, Lease, Pipeline, Runtime, claim_job, patiently
 
@@ -80,13 +82,15 @@ def generate(runtime: Runtime, job_id: UUID) -> None:
 def run(attempt: Attempt) -> None:
     """The sentence above, one verb a line."""
     model = load(attempt)
-    plan = decide(attempt)
+    decision = decide(attempt, model)
+    decision, donors = fetch(attempt, model, decision)
     caption = encode(attempt, model)
-    latents = denoise(attempt, model, plan, caption)
+    latents, left = denoise(attempt, model, decision, caption, donors)
     frames = decode(attempt, model, latents)
     mp4 = compress(attempt, frames)
     file = store(attempt, mp4)
-    publish(attempt, plan, file)
+    kept = keep(attempt, decision, left)
+    publish(attempt, decision, file, kept)
 
 
 def load(attempt: Attempt) -> Pipeline:
@@ -98,26 +102,47 @@ def load(attempt: Attempt) -> Pipeline:
     return model
 
 
-def decide(attempt: Attempt) -> Plan:
-    """Choose how the job runs, and let everybody see it."""
+def decide(attempt: Attempt, model: Pipeline) -> Decision:
+    """Find the entities, look them up, choose how the job runs, and let everybody see it."""
+    runtime, job = attempt.runtime, attempt.job
+
+    def look_up() -> Decision:
+        with transaction(runtime.factory) as session:
+            return lookup.decide(
+                session, attempt.claim, runtime.card(job.model), runtime.identity, runtime.embedder, runtime.settings
+            )
+
     with attempt.figures.stage("decide"):
-        card = attempt.runtime.card(attempt.job.model)
-        plan = mode.decide(Mode(attempt.job.mode), Extraction(entities=()), (), _recipes(attempt.job, card))
-    figures = attempt.figures
+        decision = patiently(look_up, until=lambda: attempt.lease.is_expired)
+    tell(attempt, decision)
+    return decision
+
+
+def tell(attempt: Attempt, decision: Decision) -> None:
+    """Note the decision in the figures and in the job's progress."""
+    plan, figures = decision.plan, attempt.figures
     figures.path, figures.reason, figures.num_steps = plan.path.value, plan.reason.value, plan.recipe.num_steps
-    attempt.lease.check(path=plan.path.value, num_steps=plan.recipe.num_evaluated_steps, receipt=mode.receipt(plan))
-    return plan
+    figures.namespace_id = decision.space.id
+    figures.entry_id = decision.pinned[0].id if decision.pinned else None
+    receipt = mode.receipt(plan, own_donors=donor_store.own_donors(decision, attempt.job.tenant))
+    attempt.lease.check(path=plan.path.value, num_steps=plan.recipe.num_evaluated_steps, receipt=receipt)
 
 
-def _recipes(job: Job, card: ModelCard) -> mode.Table:
-    """The paper's recipes with the steps of this model, or those that the job asks for."""
-    full, fast = job.num_inference_steps or card.full_steps, job.num_inference_steps or card.fast_steps
-    return {
-        **mode.PAPER,
-        Case.FULL: (replace(mode.PAPER[Case.FULL][0], num_steps=full),),
-        Case.NONE: (replace(mode.PAPER[Case.NONE][0], num_steps=full),),
-        Case.PLAIN_FAST: (replace(mode.PAPER[Case.PLAIN_FAST][0], num_steps=fast),),
-    }
+def fetch(attempt: Attempt, model: Pipeline, decision: Decision) -> tuple[Decision, list[Donor]]:
+    """Read the donors; what cannot be used is never a failure, only a slower run."""
+    job, runtime = attempt.job, attempt.runtime
+    if not decision.pinned:
+        return decision, []
+    shape = model.latent_shape(height=job.height, width=job.width, num_frames=job.num_frames)
+    with attempt.figures.stage("fetch"):
+        donors, num_bytes = donor_store.fetch(runtime.storage, runtime.factory, decision, shape)
+    attempt.figures.bytes_read += num_bytes
+    if not donors:
+        decision = decision.without_donors(job)
+        tell(attempt, decision)
+    elif job.seed is None and decision.plan.recipe.reuse_options.get("noise") == "donor":
+        attempt.seed = attempt.seed if donors[0].seed is None else donors[0].seed
+    return decision, donors
 
 
 def encode(attempt: Attempt, model: Pipeline) -> Any:
@@ -129,10 +154,18 @@ def encode(attempt: Attempt, model: Pipeline) -> Any:
     return caption
 
 
-def denoise(attempt: Attempt, model: Pipeline, plan: Plan, caption: Any) -> Any:
-    """Return the latents; progress, cancelling and the lease are looked at after each step."""
-    job, figures = attempt.job, attempt.figures
-    schedule = model.schedule(plan.recipe.num_steps, _guidance_scale(attempt), **plan.recipe.schedule)
+def denoise(
+    attempt: Attempt, model: Pipeline, decision: Decision, caption: Any, donors: list[Donor]
+) -> tuple[Any, Donor | None]:
+    """Return the latents and, of a run that may enter the cache, what it leaves behind.
+
+    Progress, cancelling and the lease are looked at after each step.
+    """
+    job, figures, recipe = attempt.job, attempt.figures, decision.plan.recipe
+    schedule = model.schedule(recipe.num_steps, _guidance_scale(attempt), **recipe.schedule)
+    size = job.height, job.width, job.num_frames
+    reuse = donor_store.bind(decision, donors, schedule.timesteps(*size)) if donors else None
+    recorder = Recorder(donor_store.wanted(attempt.runtime.card(job.model), decision, model, size), seed=attempt.seed)
     steps = model.steps(
         caption,
         schedule,
@@ -141,14 +174,23 @@ def denoise(attempt: Attempt, model: Pipeline, plan: Plan, caption: Any) -> Any:
         num_frames=job.num_frames,
         fps=job.fps,
         seed=attempt.seed,
+        reuse=reuse,
     )
     with figures.stage("denoise"):
         for step in devices.paced(steps, model.device):
             figures.model_evaluations += 1.0 if schedule.guidance(step.index) != 1.0 else 0.5
+            recorder.add(step)
             done = step.index + 1
             attempt.lease.check(step=done, progress=100 * done // (step.num_steps + 1))  # 100 is the published video
         devices.finish(model.device)
-    return step.latents
+    return step.latents, recorder.donor() if _may_be_kept(attempt, decision) else None
+
+
+def _may_be_kept(attempt: Attempt, decision: Decision) -> bool:
+    """Only runs with the model's own steps and guidance lend: what a namespace holds must be of one kind."""
+    job, card = attempt.job, attempt.runtime.card(attempt.job.model)
+    is_usual = job.num_inference_steps in (None, card.full_steps) and _guidance_scale(attempt) == card.guidance_scale
+    return decision.plan.path is Path.FULL and is_usual and bool(decision.extraction.entities)
 
 
 def _guidance_scale(attempt: Attempt) -> float:
@@ -193,8 +235,28 @@ def store(attempt: Attempt, mp4: bytes) -> StoredFile:
             pause_s = min(2 * pause_s, 5.0)
 
 
-def publish(attempt: Attempt, plan: Plan, file: StoredFile) -> None:
-    """Make the video the job's output, with its receipt and metrics, in one transaction."""
+def keep(attempt: Attempt, decision: Decision, left: Donor | None) -> UUID | None:
+    """Write what a full run leaves behind; a cache that is full, or away, costs the job nothing."""
+    if left is None:
+        return None
+    runtime = attempt.runtime
+    with attempt.figures.stage("keep"):
+        kept, num_bytes = donor_store.keep(
+            runtime.storage,
+            runtime.factory,
+            runtime.histories,
+            attempt.claim,
+            decision,
+            left,
+            full_seconds=attempt.figures.gpu_seconds,
+        )
+    attempt.figures.bytes_written += num_bytes
+    attempt.lease.check()
+    return kept
+
+
+def publish(attempt: Attempt, decision: Decision, file: StoredFile, kept: UUID | None) -> None:
+    """Make the video the job's output, with its receipt, metrics, hits and cache entry, in one transaction."""
     job, figures = attempt.job, attempt.figures
     output = {
         "name": file.name,
@@ -206,10 +268,17 @@ def publish(attempt: Attempt, plan: Plan, file: StoredFile) -> None:
         "num_frames": job.num_frames,
         "fps": job.fps,
     }
-    receipt = mode.receipt(plan, gpu_seconds=figures.gpu_seconds)
+    receipt = mode.receipt(
+        decision.plan,
+        own_donors=donor_store.own_donors(decision, job.tenant),
+        gpu_seconds=figures.gpu_seconds,
+        full_gpu_seconds=decision.full_seconds,
+    )
+    figures.seconds_saved = receipt["gpu_seconds_saved"]
 
     def complete(session: Session, claim: Claim) -> None:
         jobs.complete(session, claim, output=output, receipt=receipt)
+        donor_store.settle(session, claim, decision, kept)
 
     end(attempt, "completed", complete)
 

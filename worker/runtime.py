@@ -20,9 +20,15 @@ from db.errors import LeaseLost
 from db.jobs import Claim
 from db.session import connect, sessions, transaction
 from db.storage import Storage
+from worker.donors import Histories
+from worker.engine import device as devices
 from worker.engine.denoise import Step
+from worker.engine.pipeline import ChaiPipeline
+from worker.engine.presets import tiny
+from worker.engine.identity import ModelIdentity, identify
 from worker.engine.schedule import Schedule
 from worker.errors import Cancelled, GiveUp, TryAgain
+from worker.lookup import Embedder
 from worker.settings import WorkerSettings
 
 T = TypeVar("T")
@@ -47,8 +53,13 @@ class Pipeline(Protocol):
     def schedule(self, num_steps: int = 30, guidance_scale: float = 7.0, **options: Any) -> Schedule:
         """Return the timesteps and guidance of a run."""
 
-    def steps(self, caption: Any, schedule: Schedule, **options: Any) -> Iterator[Step]:
+    @property
+    def steps(self) -> Callable[..., Iterator[Step]]:
         """Denoise; yield after every step."""
+
+    @property
+    def latent_shape(self) -> Callable[..., tuple[int, int, int, int]]:
+        """Return channels, frames, height and width of the latents of a size."""
 
     def decode(self, latents: Any, num_frames: int) -> NDArray[np.uint8]:
         """Return the frames (T, H, W, 3) of latents."""
@@ -59,11 +70,6 @@ Load = Callable[[ModelCard, WorkerSettings], Pipeline]
 
 def load_pipeline(card: ModelCard, settings: WorkerSettings) -> Pipeline:
     """Load the model of a card: a folder beside the card, a hub name, or `random-tiny`, which needs neither."""
-    # Imported here: the parent process never loads a model, and need not wait for these.
-    from worker.engine import device as devices
-    from worker.engine.pipeline import ChaiPipeline
-    from worker.engine.presets import tiny
-
     device = devices.choose(settings.device)
     if card.source == "random-tiny":
         return tiny().to(device)
@@ -80,8 +86,11 @@ class Runtime:
     factory: sessionmaker[Session]
     storage: Storage
     load: Load = load_pipeline
+    histories: Histories = field(default_factory=dict)  # what this process has read of each namespace's events
     _cards: dict[str, ModelCard] = field(default_factory=dict)
     _loaded: tuple[str, Pipeline] | None = None
+    _identity: ModelIdentity | None = None
+    _embedder: Embedder | None = None
     _loading: threading.Lock = field(default_factory=threading.Lock)
 
     def card(self, model: str) -> ModelCard:
@@ -99,8 +108,28 @@ class Runtime:
         with self._loading:
             if self._loaded is None or self._loaded[0] != model:
                 self._loaded = None  # one at a time: its memory must be free before the next comes
-                self._loaded = model, self._load(card)
+                pipeline = self._load(card)
+                self._identity = identify(pipeline)
+                self._loaded = model, pipeline
             return self._loaded[1]
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """Say which model is loaded: latents of another are of no use to it."""
+        assert self._identity is not None, "load a pipeline first"
+        return self._identity
+
+    @property
+    def embedder(self) -> Embedder:
+        """Return what compares phrases; raise `GiveUp` when the setting names none that is here."""
+        if self._embedder is None:
+            from worker.engine.embed import EmbedderError, load_embedder  # the parent process has no use for it
+
+            try:
+                self._embedder = load_embedder(self.settings.embedder)
+            except EmbedderError as error:
+                raise GiveUp("embedder_unavailable", f"{error}; tell the operator") from error
+        return self._embedder
 
     def _load(self, card: ModelCard) -> Pipeline:
         try:
@@ -113,6 +142,7 @@ class Runtime:
         """Load the default model ahead of its first job; what goes wrong is that job's to report."""
         try:
             self.pipeline(self.settings.default_model)
+            self.embedder.embed(["a warm-up phrase"])
         except Exception:
             logger.warning("model %s is not ready yet", self.settings.default_model, exc_info=True)
 

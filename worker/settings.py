@@ -1,16 +1,32 @@
 """What a worker needs to know, read once from the environment."""
 
-from pydantic import Field
+from typing import Literal
+
+from pydantic import Field, field_validator
 
 from db.settings import Settings
+from worker.cache.policies import POLICIES
 
 
 class WorkerSettings(Settings):
     """Settings of one worker process and its child; a bad value stops the process and names the variable."""
 
     device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
-    num_threads: int | None = Field(default=None, ge=1)  # of torch on the CPU; none: torch decides
+    torch_threads: int | None = Field(default=None, ge=1)  # of torch on the CPU; none: torch decides
     preload: bool = True  # load the default model when the child starts, not with its first job
     progress_s: float = Field(default=0.5, gt=0)  # shortest pause between two progress writes
     storage_patience_s: float = Field(default=60.0, ge=0)  # how long a finished video waits for storage to come back
     time_limit_s: int = Field(default=4 * 3600, ge=1)  # a task that hangs for this long is killed with its child
+
+    embedder: str = "minilm"  # or a sentence-transformers or CLIP text model that is on this machine
+    cache_bytes: int = Field(default=1 << 30, ge=0)  # budget of a new namespace
+    cache_policy: str = "lru"
+    cache_admission: Literal["all", "second_sighting"] = "all"
+    cache_scope: Literal["tenant", "group", "shared"] = "tenant"  # who may share latents; see docs/cache.md
+
+    @field_validator("cache_policy")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        if name not in POLICIES:
+            raise ValueError(f"{name!r} is not an eviction policy; there are {', '.join(POLICIES)}")
+        return name

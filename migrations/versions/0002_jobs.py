@@ -31,6 +31,7 @@ def upgrade() -> None:
         "jobs",
         sa.Column("id", sa.Uuid(), server_default=sa.text("gen_random_uuid()"), nullable=False),
         sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("group", sa.Text(), nullable=True),
         sa.Column("prompt", sa.Text(), nullable=False),
         sa.Column("negative_prompt", sa.Text(), nullable=True),
         sa.Column("model", sa.Text(), nullable=False),

@@ -60,6 +60,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_job_metrics"),
         sa.UniqueConstraint("job_id", "attempt", name="uq_job_metrics_job_id_attempt"),
     )
+    op.create_index("ix_job_metrics_namespace", "job_metrics", ["namespace_id", "path", "id"], unique=False)
 
 
 def downgrade() -> None:

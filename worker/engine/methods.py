@@ -1,0 +1,102 @@
+"""Ways of reuse by name: from the plain values of a plan to what the sampling loop takes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from worker.engine.record import steps_nearest
+from worker.engine.reuse import Blend, CacheAttention, Donor, Residual, Resume, Reuse, mask_name
+
+Options = Mapping[str, Any]  # Any: JSON values
+
+METHODS: dict[str, Any] = {  # Any: dataclasses of options, which check their own values
+    "cache_attention": CacheAttention,
+    "blend": Blend,
+    "residual": Residual,
+    "resume": Resume,
+}
+NOISES = ("fresh", "donor")  # which initial noise a run starts from when the user gave no seed
+LENDS = ("all", "shared", "others")  # which tokens of the donor: all, those of the shared entities, or the rest
+_OF_THE_PLAN = ("noise", "lend", "skipped_steps", "within")  # options that are no method's own
+
+
+def bind(
+    name: str, options: Options, donors: Sequence[Donor], timesteps: Sequence[float], *, shared: Sequence[str] = ()
+) -> Reuse:
+    """Return donors bound to a way of reuse.
+
+    Args:
+        name: a method, or several joined by `+`: `residual+cache_attention`.
+        options: of the method; of several methods, by method. `lend` says which tokens the donors lend, and
+            `skipped_steps` where a resumed run starts.
+        donors: earlier runs, best first.
+        timesteps: of the run to come, 0..1000.
+        shared: names of the donors' entities that the prompt shares.
+
+    Raises:
+        ValueError: a name or option that does not exist; the message lists what does.
+        KeyError: the donors do not keep what the method needs.
+    """
+    names = name.split("+")
+    lent = tuple(_lend(donor, options.get("lend", "all"), shared) for donor in donors)
+    built = {part: _build(part, options if len(names) == 1 else options.get(part, {}), timesteps) for part in names}
+    return Reuse(donors=lent, **built)
+
+
+def check(name: str, options: Options) -> None:
+    """Raise ValueError unless `bind` would take these; no donor is needed to ask."""
+    names = name.split("+")
+    for part in names:
+        _build(part, options if len(names) == 1 else options.get(part, {}), [1000.0])
+    _choose("noise", options.get("noise", "fresh"), NOISES)
+    _choose("lend", options.get("lend", "all"), LENDS)
+
+
+def kept_steps(keep: Sequence[str], full: Sequence[float], fast: Sequence[float]) -> tuple[int, ...]:
+    """Return the steps (1-based) of a full run whose latents a namespace keeps.
+
+    `nearest` are the three whose noise levels are nearest to steps 2, 3 and 4 of the fast run; `same_index` are steps
+    2, 3 and 4 themselves, the paper's literal reading.
+    """
+    steps: set[int] = set()
+    if "nearest" in keep:
+        steps |= set(steps_nearest(full, fast[1:4]))
+    if "same_index" in keep:
+        steps |= {2, 3, 4}
+    return tuple(sorted(steps))
+
+
+def _build(name: str, options: Options, timesteps: Sequence[float]) -> Any:
+    if name not in METHODS:
+        raise ValueError(f"{name!r} is not a way of reuse; there are {', '.join(METHODS)}, and several joined by +")
+    method = METHODS[name]
+    known = [field.name for field in fields(method)]
+    own = {key: value for key, value in options.items() if key not in (*_OF_THE_PLAN, *METHODS)}
+    for key in own:
+        if key not in known:
+            raise ValueError(f"{key!r} is not an option of {name}; there are {', '.join(known)}")
+    if name == "resume" and "skipped_steps" in options:
+        own["level"] = timesteps[min(options["skipped_steps"], len(timesteps) - 1)] / 1000
+    return method(**{key: tuple(value) if isinstance(value, list) else value for key, value in own.items()})
+
+
+def _lend(donor: Donor, lend: str, shared: Sequence[str]) -> Donor:
+    _choose("lend", lend, LENDS)
+    present = [entity for entity in shared if mask_name(entity) in donor.tensors]
+    if lend == "all" or not present:
+        return donor
+    region = donor.lending(present[0]).region
+    assert region is not None
+    for entity in present[1:]:
+        region = region | donor.get(mask_name(entity)).bool()
+    return Donor(
+        tensors=donor.tensors,
+        timesteps=donor.timesteps,
+        seed=donor.seed,
+        region=region if lend == "shared" else ~region,
+    )
+
+
+def _choose(option: str, value: object, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise ValueError(f"{option} {value!r} is unknown; use one of {', '.join(choices)}")
