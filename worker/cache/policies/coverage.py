@@ -7,7 +7,7 @@ seconds saved per byte goes first, then the least share of demand that others co
 reckoned anew.
 """
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
@@ -26,41 +26,40 @@ class Coverage(Policy):
     def __init__(self, *, seed: int = 0) -> None:
         super().__init__(seed=seed)
         self._demand: deque[frozenset[str]] = deque(maxlen=MEMORY)
+        self._alive: set[str] = set()
 
     def observe(self, event: Event) -> None:
-        """Remembers who could serve what was asked for."""
+        """Remembers who could serve what was asked for, and who is still there."""
         if event.kind in (EventKind.INSERT, EventKind.HIT):
             self._demand.append(frozenset((event.entry_id, *event.covers)))
+            self._alive.add(event.entry_id)
+        else:
+            self._alive.discard(event.entry_id)
 
     def order(self, entries: Sequence[EntryRow], now: float) -> Iterator[str]:
         """Greedy: the least loss, again and again. Entries that may not go still cover demand."""
         remaining = {entry.id: entry for entry in entries}
-        gone: set[str] = set()
+        alive = self._alive | remaining.keys()
         while remaining:
-            loss, share = self._worth(gone)
-
-            def rank(
-                entry: EntryRow, loss: dict[str, float] = loss, share: dict[str, float] = share
-            ) -> tuple[float, float, float, str]:
-                value = entry.seconds_saved / max(1, entry.num_bytes)
-                return (loss.get(entry.id, 0) * value, share.get(entry.id, 0) * value, entry.last_used, entry.id)
-
-            victim = min(remaining.values(), key=rank).id
+            loss, share = self._worth(alive)
+            ranks = {entry.id: _rank(entry, loss[entry.id], share[entry.id]) for entry in remaining.values()}
+            victim = min(remaining, key=ranks.__getitem__)
             del remaining[victim]
-            gone.add(victim)
+            alive.discard(victim)
             yield victim
 
-    def _worth(self, gone: set[str]) -> tuple[dict[str, float], dict[str, float]]:
+    def _worth(self, alive: set[str]) -> tuple[dict[str, float], dict[str, float]]:
         """Demand that only an entry covers, and its share of what it covers with others, by entry."""
-        loss: dict[str, float] = {}
-        share: dict[str, float] = {}
-        weight = 1.0
-        for served_by in reversed(self._demand):
-            able = served_by - gone
+        loss: dict[str, float] = defaultdict(float)
+        share: dict[str, float] = defaultdict(float)
+        for age, served_by in enumerate(reversed(self._demand)):
+            able = served_by & alive
             for entry_id in able:
-                share[entry_id] = share.get(entry_id, 0.0) + weight / len(able)
-            if len(able) == 1:
-                (only,) = able
-                loss[only] = loss.get(only, 0.0) + weight
-            weight *= 0.5 ** (1 / HALF_LIFE)
+                share[entry_id] += 0.5 ** (age / HALF_LIFE) / len(able)
+                loss[entry_id] += 0.5 ** (age / HALF_LIFE) if len(able) == 1 else 0.0
         return loss, share
+
+
+def _rank(entry: EntryRow, loss: float, share: float) -> tuple[float, float, float, str]:
+    value = entry.seconds_saved / max(1, entry.num_bytes)
+    return (loss * value, share * value, entry.last_used, entry.id)
