@@ -88,6 +88,7 @@ class ChaiPipeline(DiffusionPipeline):
         )
         for module in (transformer, vae, text_encoder):
             module.requires_grad_(False).eval()
+        self.network: Any = transformer  # what the steps call; `worker.engine.optimize` may put a faster one here
         self.captions = CaptionEncoder(text_encoder, tokenizer, num_tokens=transformer.config.model_max_length)
 
     @classmethod
@@ -181,7 +182,7 @@ class ChaiPipeline(DiffusionPipeline):
             noise = self.noise(seeds, height=height, width=width, num_frames=num_frames)
         fps = IMAGE_FPS if num_frames == 1 else fps or self._own.fps
         return denoise(
-            self.transformer,
+            self.network,
             noise,
             caption,
             schedule,
