@@ -450,6 +450,12 @@ class STDiT3(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ships 
                     f"cached latent has shape {tuple(latent.shape[1:])} and the current one {tuple(x.shape[1:])}; "
                     "Cache Attention needs a donor of the same size and length"
                 )
+            rows = cached.rows or len(x)
+            if rows % len(latent):
+                raise ValueError(
+                    f"{len(latent)} cached latents cannot be shared out over {rows} rows of the batch; "
+                    "pass one, or one for each prompt"
+                )
         tokens = tuple(self.x_embedder(latent.to(x.device, dtype)) + position for latent in cached.latents)
         return replace(cached, tokens=tokens)
 
@@ -491,7 +497,7 @@ def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     return F.layer_norm(x, (x.shape[-1],), eps=1e-6) * (1 + scale) + shift
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=8)
 def position_embedding(
     grid: tuple[int, int], scale: float, hidden_size: int, dtype: torch.dtype, device: torch.device
 ) -> Tensor:

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from worker.engine.adacache import AdaCache
+from worker.engine.attention import CachedLatents
 from worker.engine.denoise import Velocity, denoise
 from worker.engine.reuse import Blend, CacheAttention, Donor, Residual, Resume, Reuse, latent_mask, mask_name
 from worker.engine.schedule import Schedule
@@ -302,6 +303,28 @@ def test_a_donor_of_another_size_is_refused(small_run):
         "cached latent has shape (4, 3, 8, 4) and the current one (4, 3, 6, 4); "
         "Cache Attention needs a donor of the same size and length"
     )
+
+
+def test_donors_that_do_not_share_out_over_the_batch_are_refused(small_run):
+    with pytest.raises(ValueError) as error:
+        final(**small_run(batch=2), reuse=cache_attention(donor(batch=3)))
+
+    assert str(error.value) == (
+        "3 cached latents cannot be shared out over 4 rows of the batch; pass one, or one for each prompt"
+    )
+
+
+@pytest.mark.parametrize(("num_donors", "extend", "limit"), [(1, False, 0.003), (1, True, 0.005), (3, True, 0.015)])
+def test_cache_attention_adds_under_two_percent_to_a_step_of_the_released_model(
+    count_operations, num_donors, extend, limit
+):
+    latents = tuple(torch.empty(1, 4, 15, 30, 53, device="meta") for _ in range(num_donors))
+    one, two = (count_operations(depth, batch=2) for depth in (1, 2))
+    step = one + 27 * (two - one)  # 28 pairs of blocks
+
+    added = count_operations(1, batch=2, cached=CachedLatents(latents=latents, extend=extend)) - one
+
+    assert 0 < added < limit * step
 
 
 # the other methods

@@ -122,6 +122,13 @@ def test_state_dict_of_the_released_size_has_its_keys_and_shapes(golden):
     assert sum(p.numel() for p in transformer.parameters()) == table["num_parameters"]
 
 
+def test_operations_of_the_released_size_are_the_known_ones(count_operations):
+    """13.53 T for one branch at 240p, 51 frames and 300 caption tokens, counted from the formulas."""
+    one, two = (count_operations(depth, batch=1, keep_keys=False) for depth in (1, 2))
+
+    assert one + 27 * (two - one) == pytest.approx(13.53e12, rel=2e-3)
+
+
 def test_a_saved_folder_loads_the_same_model(golden, tmp_path):
     recorded = golden.tensors("stdit3/noqknorm/case_mask")
     golden.stdit3("noqknorm").save_pretrained(tmp_path)
