@@ -1,11 +1,11 @@
 """Flower: a read-only view of the Celery workers on loopback, behind a password."""
 
 import os
+import secrets
 from pathlib import Path
 
 from cli import local
 from cli.output import note
-from cli.services.process import secret
 
 USER = "chai"
 PASSWORD_VARIABLE = "CHAI_FLOWER_PASSWORD"  # noqa: S105 - the name of a variable
@@ -25,9 +25,16 @@ def serve(port: int) -> None:
     app.conf.update(accept_content=["json"], broker_connection_retry_on_startup=True)
     app.conf.broker_transport_options = {"queue_order_strategy": "priority", "priority_steps": list(range(10))}
     file = password_file(local.var_dir())
-    password = os.environ.get(PASSWORD_VARIABLE) or secret(file)
+    password = os.environ.get(PASSWORD_VARIABLE) or _password(file)
     note(f"Flower   http://127.0.0.1:{port}  (user {USER}, password in {PASSWORD_VARIABLE} or {file})")
     # By the environment: every user of a machine can read the arguments of a process.
     os.environ["FLOWER_BASIC_AUTH"] = f"{USER}:{password}"
     os.environ.pop("FLOWER_UNAUTHENTICATED_API", None)
     app.start(["flower", "--address=127.0.0.1", f"--port={port}", "--read-only=True"])
+
+
+def _password(file: Path) -> str:
+    """Return the password in `file`, made the first time."""
+    if not file.exists():
+        local.write_secret(file, secrets.token_urlsafe(24))
+    return file.read_text()

@@ -90,7 +90,7 @@ def _parts_running(
 ) -> Iterator[local.Running]:
     secrets = {"DATABASE_URL": services.database_url, "REDIS_URL": services.redis_url}
     storage_url = os.environ.get("STORAGE_URL", (var / "storage").as_uri())
-    shared = {**secrets, "STORAGE_URL": storage_url, "CHAI_VAR_DIR": str(var)}
+    shared = {**secrets, "STORAGE_URL": storage_url, "CHAI_VAR_DIR": str(var), "CHAI_DEFAULT_MODEL": _default_model()}
     migrate(services.database_url)
     port, flower_port = free_port(choices.port), free_port(FLOWER_PORT)
     parts = _parts(var, shared, choices, port=port, flower_port=flower_port)
@@ -116,6 +116,13 @@ def migrate(database_url: str) -> None:
     from db.migrate import upgrade
 
     upgrade(database_url)
+
+
+def _default_model() -> str:
+    """Return the trained small model where it is installed, else the tiny one with random weights."""
+    models_dir = Path(os.environ.get("CHAI_MODELS_DIR", local.ROOT / "worker" / "models"))
+    installed = "small" if (models_dir / "small" / "chai.json").exists() else "tiny"
+    return os.environ.get("CHAI_DEFAULT_MODEL", installed)
 
 
 def _parts(var: Path, env: dict[str, str], choices: Choices, *, port: int, flower_port: int) -> list[Part]:

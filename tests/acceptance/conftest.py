@@ -19,6 +19,7 @@ CARD = {
     "sizes": ["32x32"],
     "fps": 8,
     "frames": [8, 16],
+    "max_steps": 1000,
 }
 
 
