@@ -23,9 +23,14 @@ BUDGET = 60
 
 
 @cache
+def trigrams(text: str) -> frozenset[str]:
+    return frozenset(text[i : i + 3] for i in range(max(1, len(text) - 2)))
+
+
+@cache
 def similarity(ours: str, theirs: str) -> float:
     """A stand-in for a cosine: shared letters of three."""
-    a, b = ({text[i : i + 3] for i in range(len(text) - 2)} or {text} for text in (ours, theirs))
+    a, b = trigrams(ours), trigrams(theirs)
     return len(a & b) / (len(a) * len(b)) ** 0.5
 
 
@@ -61,7 +66,7 @@ def record(policy: str, num_jobs: int = 240) -> list[Any]:
 
     for job in range(num_jobs):
         now = 1000.0 + job
-        extraction = extract(PROMPTS[job * 7 % len(PROMPTS)])
+        extraction = extract(PROMPTS[job * 7 % 90])
         near = neighbours_of(extraction, stored, rows)
         mode = Mode.FAST if job % 10 == 0 else Mode.AUTO
         plan = decide(mode, extraction, near, PAPER, settings)
