@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FILES = ["docker-compose.yml", "docker-compose.gpu.yml"]
 SERVICES = {"postgres", "redis", "migrate", "api", "relay", "worker", "flower"}
 OURS = SERVICES - {"postgres", "redis"}
-FOREIGN_VARIABLES = {"HF_HOME", "FLOWER_BASIC_AUTH"}  # read by huggingface_hub and by Flower
+FOREIGN_VARIABLES = {"HF_HOME", "CELERY_BROKER_URL", "FLOWER_BASIC_AUTH"}  # read by huggingface_hub and by Flower
 
 
 def load(name: str) -> dict[str, Any]:
