@@ -76,7 +76,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Say whether an error means that the job did not fit."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
-    return isinstance(error, RuntimeError) and "not enough memory" in str(error)  # the CPU allocator has no class
+    said = ("can't allocate memory", "not enough memory")  # by the CPU allocator, which has no class for it
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in said)
 
 
 def is_broken(error: BaseException) -> bool:

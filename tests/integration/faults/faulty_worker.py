@@ -1,0 +1,64 @@
+"""A real worker whose cards may name models that misbehave: `python faulty_worker.py <name>`.
+
+The models denoise for real, at tiny size; what is added is the weakness that a test is about.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from db.catalog import ModelCard
+from worker.app import main
+from worker.runtime import Pipeline, load_pipeline
+from worker.settings import WorkerSettings
+
+STEP_S = 0.1
+
+
+class Slow:
+    """A model with a pause behind every step."""
+
+    def __init__(self, pipeline: Any) -> None:
+        self._pipeline = pipeline
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pipeline, name)
+
+    def steps(self, *args: Any, **options: Any) -> Iterator[Any]:
+        for step in self._pipeline.steps(*args, **options):
+            time.sleep(STEP_S)
+            yield step
+
+
+class Poison(Slow):
+    """A model that takes its process with it in the second step."""
+
+    def steps(self, *args: Any, **options: Any) -> Iterator[Any]:
+        for step in self._pipeline.steps(*args, **options):
+            if step.index == 1:
+                os.abort()
+            yield step
+
+
+class Greedy(Slow):
+    """A model that asks for more memory than there is."""
+
+    def steps(self, *args: Any, **options: Any) -> Iterator[Any]:
+        for step in self._pipeline.steps(*args, **options):
+            if step.index == 1:
+                step.latents.new_empty(2**50)
+            yield step
+
+
+FAULTS = {"random-tiny": lambda pipeline: pipeline, "slow": Slow, "poison": Poison, "greedy": Greedy}
+
+
+def load(card: ModelCard, settings: WorkerSettings) -> Pipeline:
+    return FAULTS[card.source](load_pipeline(replace(card, source="random-tiny"), settings))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(name=sys.argv[1], load=load))

@@ -1,0 +1,130 @@
+"""Postgres and Redis that go away, lose what they had, or say things twice."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from conftest import Process, Service, wait_until
+from sqlalchemy.orm import Session, sessionmaker
+
+from api.queue import Broker
+from cli.services.postgres import Postgres
+from cli.services.redis import Redis
+from db.migrate import upgrade
+from db.session import connect, sessions
+from db.states import JobStatus, Queue
+
+
+def test_an_id_that_is_delivered_a_hundred_times_runs_once(service: Service, relay: Process) -> None:
+    service.start_workers("first", "second")
+    (id_,) = service.submit("slow")
+    broker = Broker(service.env["REDIS_URL"])
+
+    for _ in range(100):
+        broker.publish(id_, Queue.INTERACTIVE, 5)
+    service.wait_ended([id_])
+    wait_until(lambda: broker.length(Queue.INTERACTIVE) == 0, 20, service.folder)
+    broker.close()
+
+    assert service.outcomes(id_) == ["completed"]
+    service.check()
+
+
+def test_a_broker_that_forgets_everything_loses_no_job_and_doubles_none(service: Service, relay: Process) -> None:
+    service.start_worker("first")
+    (running,) = service.submit("slow")
+    service.wait_running(running)
+    waiting = service.submit("tiny", number=20)
+    wait_until(lambda: all(service.job(id_).published_at for id_ in waiting), 10, service.folder)
+
+    with redis.Redis.from_url(service.env["REDIS_URL"]) as client:
+        client.flushdb()
+
+    service.wait_ended([running, *waiting])
+    assert {tuple(service.outcomes(id_)) for id_ in waiting} == {("completed",)}
+    assert service.outcomes(running) == ["completed"]
+    service.check()
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[Redis]:
+    """A Redis that a test may kill."""
+    server = Redis(tmp_path / "redis")
+    yield server.start()
+    server.stop()
+
+
+def test_jobs_accepted_while_the_broker_is_dead_run_when_it_is_back_empty(
+    make_service: Callable[..., Service],
+    session_factory: sessionmaker[Session],
+    database_url: str,
+    own_redis: Redis,
+    tmp_path: Path,
+) -> None:
+    service = make_service(session_factory, database_url, own_redis.url)
+    service.start_relay()
+    service.start_worker("first")
+    before = service.submit("tiny", number=3)
+    (running,) = service.submit("slow")
+    service.wait_running(running, step=1)
+
+    own_redis.kill()
+    for file in (tmp_path / "redis").rglob("*.aof"):
+        file.unlink()
+    during = service.submit("tiny", number=3)
+    own_redis.start()
+
+    service.wait_ended([*before, running, *during], 90)
+    assert {service.job(id_).status for id_ in service.accepted} == {JobStatus.COMPLETED}
+    assert {tuple(service.outcomes(id_)) for id_ in service.accepted} == {("completed",)}
+    service.check()
+
+
+@pytest.fixture
+def own_postgres(tmp_path: Path) -> Iterator[Postgres]:
+    """A migrated Postgres that a test may restart."""
+    server = Postgres(tmp_path / "postgres", durable=False).start()
+    upgrade(server.url)
+    yield server
+    server.stop()
+
+
+def test_a_restart_of_postgres_within_the_lease_costs_a_running_job_nothing(
+    make_service: Callable[..., Service], own_postgres: Postgres, redis_url: str
+) -> None:
+    engine = connect(own_postgres.url)
+    service = make_service(sessions(engine), own_postgres.url, redis_url, CHAI_LEASE_S=15)
+    service.start_relay()
+    service.start_worker("first")
+    running, *waiting = service.submit("slow", number=2)
+    service.wait_running(running)
+
+    own_postgres.stop()
+    own_postgres.start()
+
+    service.wait_ended([running, *waiting])
+    assert service.outcomes(running) == ["completed"]
+    assert {tuple(service.outcomes(id_)) for id_ in waiting} == {("completed",)}
+    service.check()
+    engine.dispose()
+
+
+def test_a_database_away_for_longer_than_the_lease_costs_an_attempt_and_no_job(
+    make_service: Callable[..., Service], own_postgres: Postgres, redis_url: str
+) -> None:
+    engine = connect(own_postgres.url)
+    service = make_service(sessions(engine), own_postgres.url, redis_url, CHAI_LEASE_S=1)
+    service.start_relay()
+    worker = service.start_worker("first")
+    (id_,) = service.submit("slow")
+    service.wait_running(id_)
+
+    own_postgres.stop()
+    wait_until(lambda: "ends without a word" in worker.log.read_text(), 20, service.folder)
+    own_postgres.start()
+
+    service.wait_ended([id_])
+    assert service.outcomes(id_) == ["lost", "completed"]
+    service.check()
+    engine.dispose()
