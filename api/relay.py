@@ -134,7 +134,10 @@ class Relay:
                 logger.warning("messages lost", extra={"fields": {"queue": queue, "republished": number}})
 
     def tidy(self) -> None:
-        """Remove files that no row names: what a worker wrote and, dead or too late, could not publish."""
+        """Finish evictions whose worker died, and remove files that no row names: written, but never published."""
+        left = storage.sweep_entries(self._storage, self._sessions, quarantine_s=self._settings.quarantine_s)
+        if left:
+            logger.warning("cache entries swept", extra={"fields": {"files": left}})
         orphans = storage.sweep(self._storage, self._sessions, older_s=self._settings.orphan_s)
         if orphans:
             logger.warning("orphans removed", extra={"fields": {"files": orphans}})

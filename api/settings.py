@@ -26,6 +26,7 @@ class ApiSettings(Settings):
     lost_empty_s: float = Field(default=5.0, gt=0)  # published this long ago, still queued, broker queue empty: lost
     tidy_s: float = Field(default=600.0, gt=0)  # pause between two looks for files that no row names
     orphan_s: float = Field(default=3600.0, gt=0)  # such a file may be younger than this: its attempt may still end
+    quarantine_s: float = Field(default=86_400.0, ge=0)  # a broken file of latents is kept this long for a look
     lost_s: float = Field(default=3600.0, gt=0)  # published this long ago and still queued: lost in any case
 
     @property

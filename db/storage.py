@@ -170,6 +170,20 @@ def sweep(storage: Storage, factory: sessionmaker[Session], *, older_s: float) -
     return orphans
 
 
+def sweep_entries(storage: Storage, factory: sessionmaker[Session], *, quarantine_s: float) -> list[str]:
+    """Finish what dead workers left half done with cache entries: unlink their files, give the bytes back."""
+    with transaction(factory) as session:
+        rows = cache.unfinished(session, quarantine_s=quarantine_s)
+    by_space: dict[UUID, list[UUID]] = {}
+    for row in rows:
+        storage.remove(row.name)
+        by_space.setdefault(row.namespace_id, []).append(row.id)
+    for namespace_id, ids in by_space.items():
+        with transaction(factory) as session:
+            cache.gone(session, cache.lock(session, namespace_id), ids)
+    return [row.name for row in rows]
+
+
 def _published(session: Session, names: list[str]) -> set[str]:
     """Return the names among these that are the output of a job."""
     owners = {owner for name in names if (owner := _job_id(name))}

@@ -78,6 +78,8 @@ def add(batch_id: str, asked: Annotated[AddItems, Depends(_added)], call: Callin
         batch = batches.get(session, caller.tenant, id_, lock=True)
         _check_open(batch, batch_id)
         sorted_ = lines.sort_out(asked.items, service.cards, batch, default_model=service.settings.default_model)
+        for job in sorted_.good.values():
+            job.group = caller.group
         _check_length(session, batch, len(sorted_.good), service.settings.max_batch_jobs)
         if caller.max_queued is not None:
             check_room(caller, jobs.num_queued(session, caller.tenant), len(sorted_.good))

@@ -47,7 +47,7 @@ def create(
     settings, cards = call.service.settings, call.service.cards
     with call.begin() as (session, caller):
         job = intake.job(asked, cards, tenant=caller.tenant, default_model=settings.default_model)
-        job.idempotency_key = _key(idempotency_key)
+        job.idempotency_key, job.group = _key(idempotency_key), caller.group
         check_room(caller, jobs.num_queued(session, caller.tenant) if caller.max_queued is not None else 0)
         job, is_new = jobs.accept(session, job)
         video = videos.show(job, position=jobs.position(session, job))

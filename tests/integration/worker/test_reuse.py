@@ -1,101 +1,31 @@
 """A job through the cache: look-up, donor, eviction, broken files; real Postgres, storage, model and embedder."""
 
-import json
+import random
 import subprocess
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select, update
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy import select, update
 
-from db import cache, jobs
-from db.models import CacheEntry, CacheEvent, Job, JobMetric, Lookup, Namespace
+from db import cache
+from db.models import CacheEntry, CacheEvent, JobMetric, Lookup, Namespace
 from db.session import transaction
 from db.states import EntryStatus
-from db.storage import Storage
-from worker.engine.embed import load_embedder
-from worker.engine.presets import tiny
-from worker.generate import generate
-from worker.runtime import Runtime
-from worker.settings import WorkerSettings
+from db.storage import sweep_entries
+from worker import trace
+from worker.cache.policies import POLICIES
+from worker.cache.simulate import DecisionRow, EvictionRow, replay
+
+Start = Callable[..., Any]  # Any: the Service of conftest
 
 RED_FOX = "a red fox runs through a snowy forest"
 SAME_FOX = "a red fox sleeps on a wooden bench"
 ELSE = "two robots play chess in a library"
 
 
-@pytest.fixture(scope="module")
-def pipeline() -> Any:
-    return tiny()
-
-
-@pytest.fixture(scope="module")
-def embedder() -> Any:
-    return load_embedder()
-
-
-@dataclass
-class Service:
-    """One worker's process, in this one."""
-
-    runtime: Runtime
-    factory: sessionmaker[Session]
-    storage: Storage
-    folder: Path
-
-    def run(self, prompt: str, *, tenant: str = "ada", **values: Any) -> Job:
-        given = {"model": "tiny", "width": 32, "height": 32, "num_frames": 8, "fps": 8, **values}
-        with transaction(self.factory) as session:
-            job, _ = jobs.accept(session, Job(tenant=tenant, prompt=prompt, **given))
-        generate(self.runtime, job.id)
-        with self.factory() as session:
-            return session.get_one(Job, job.id)
-
-    def entries(self) -> list[CacheEntry]:
-        with self.factory() as session:
-            return list(session.scalars(select(CacheEntry).order_by(CacheEntry.created_at)))
-
-    def check_ledger(self) -> None:
-        """The ledger equals the bytes on disk, and a row that serves hits has its whole file."""
-        on_disk = {file.name: file.num_bytes for file in self.storage.files("latents")}
-        with self.factory() as session:
-            used = session.scalar(select(func.coalesce(func.sum(Namespace.bytes_used), 0)))
-            rows = session.scalars(select(CacheEntry).where(CacheEntry.status == EntryStatus.RESIDENT)).all()
-            over = session.scalars(select(Namespace).where(Namespace.bytes_used > Namespace.byte_budget)).all()
-        assert used == sum(on_disk.values())
-        assert {row.name: row.num_bytes for row in rows}.items() <= on_disk.items()
-        assert over == []
-
-
-@pytest.fixture
-def start(
-    database_url: str, session_factory: sessionmaker[Session], storage_url: str, tmp_path: Path, pipeline: Any, embedder: Any
-) -> Iterator[Callable[..., Service]]:
-    models = tmp_path / "models" / "tiny"
-    models.mkdir(parents=True)
-    card = {"name": "tiny", "title": "Tiny", "source": "random-tiny", "sizes": ["32x32"], "fps": 8, "frames": [8]}
-    (models / "chai.json").write_text(json.dumps(card | {"full_steps": 6, "fast_steps": 5}))
-
-    def start_(**values: Any) -> Service:
-        settings = WorkerSettings.model_validate(
-            {"DATABASE_URL": database_url, "STORAGE_URL": storage_url, "models_dir": tmp_path / "models", **values}
-        )
-        storage = Storage(storage_url)
-        runtime = Runtime(
-            settings=settings, owner="w1", factory=session_factory, storage=storage, load=lambda *_: pipeline
-        )
-        runtime._embedder = embedder
-        return Service(
-            runtime=runtime, factory=session_factory, storage=storage, folder=Path(storage_url.removeprefix("file://"))
-        )
-
-    return start_
-
-
-def test_a_prompt_that_shares_an_entity_runs_fast_and_says_why(start: Callable[..., Service]) -> None:
+def test_a_prompt_that_shares_an_entity_runs_fast_and_says_why(start: Start) -> None:
     service = start()
     first = service.run(RED_FOX)
     second = service.run(SAME_FOX)
@@ -108,7 +38,7 @@ def test_a_prompt_that_shares_an_entity_runs_fast_and_says_why(start: Callable[.
     service.check_ledger()
 
 
-def test_nothing_shared_runs_in_full_and_enters_the_cache_too(start: Callable[..., Service]) -> None:
+def test_nothing_shared_runs_in_full_and_enters_the_cache_too(start: Start) -> None:
     service = start()
     service.run(RED_FOX)
     other = service.run(ELSE)
@@ -117,7 +47,7 @@ def test_nothing_shared_runs_in_full_and_enters_the_cache_too(start: Callable[..
     assert [entry.prompt for entry in service.entries()] == [RED_FOX, ELSE]
 
 
-def test_a_fast_run_adds_nothing_to_the_cache(start: Callable[..., Service]) -> None:
+def test_a_fast_run_adds_nothing_to_the_cache(start: Start) -> None:
     service = start()
     service.run(RED_FOX)
     service.run(SAME_FOX)
@@ -125,7 +55,7 @@ def test_a_fast_run_adds_nothing_to_the_cache(start: Callable[..., Service]) -> 
     assert len(service.entries()) == 1
 
 
-def test_another_tenant_with_the_very_same_prompt_runs_in_full(start: Callable[..., Service]) -> None:
+def test_another_tenant_with_the_very_same_prompt_runs_in_full(start: Start) -> None:
     service = start()
     service.run(RED_FOX, tenant="ada")
     theirs = service.run(RED_FOX, tenant="eve")
@@ -133,7 +63,7 @@ def test_another_tenant_with_the_very_same_prompt_runs_in_full(start: Callable[.
     assert (theirs.path, theirs.receipt["reason"], theirs.receipt["donors"]) == ("full", "empty_cache", [])
 
 
-def test_an_operator_may_share_but_a_foreign_donor_is_not_named(start: Callable[..., Service]) -> None:
+def test_an_operator_may_share_but_a_foreign_donor_is_not_named(start: Start) -> None:
     service = start(cache_scope="shared")
     service.run(RED_FOX, tenant="ada")
     theirs = service.run(RED_FOX, tenant="eve")
@@ -142,7 +72,7 @@ def test_an_operator_may_share_but_a_foreign_donor_is_not_named(start: Callable[
     assert theirs.receipt["matched"][0]["donor_entity"] is None
 
 
-def test_a_group_shares_among_itself_only(start: Callable[..., Service]) -> None:
+def test_a_group_shares_among_itself_only(start: Start) -> None:
     service = start(cache_scope="group")
     service.run(RED_FOX, tenant="ada", group="film")
 
@@ -160,7 +90,7 @@ def test_a_group_shares_among_itself_only(start: Callable[..., Service]) -> None
     ],
 )
 def test_a_broken_donor_is_quarantined_and_the_job_runs_in_full(
-    start: Callable[..., Service], damage: Callable[[Path], object], reason: str
+    start: Start, damage: Callable[[Path], object], reason: str
 ) -> None:
     """F13"""
     service = start()
@@ -181,7 +111,7 @@ def _flip(content: bytes) -> bytes:
     return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
 
 
-def test_latents_of_another_namespace_are_refused_even_with_the_right_checksum(start: Callable[..., Service]) -> None:
+def test_latents_of_another_namespace_are_refused_even_with_the_right_checksum(start: Start) -> None:
     service = start()
     service.run(RED_FOX, tenant="ada")
     service.run(RED_FOX, tenant="eve")
@@ -196,7 +126,7 @@ def test_latents_of_another_namespace_are_refused_even_with_the_right_checksum(s
     assert "made in namespace" in (service.entries()[0].reason or "")
 
 
-def test_storage_that_takes_no_latents_costs_the_job_nothing(start: Callable[..., Service]) -> None:
+def test_storage_that_takes_no_latents_costs_the_job_nothing(start: Start) -> None:
     """F12: the folder of latents cannot be written; the video can."""
     service = start()
     service.folder.mkdir(exist_ok=True)
@@ -210,7 +140,7 @@ def test_storage_that_takes_no_latents_costs_the_job_nothing(start: Callable[...
     assert [entry.status for entry in service.entries()] in ([EntryStatus.EVICTING], [EntryStatus.GONE])
 
 
-def test_a_full_disk_never_leaves_half_a_file_behind_a_row(start: Callable[..., Service], tmp_path: Path) -> None:
+def test_a_full_disk_never_leaves_half_a_file_behind_a_row(start: Start, tmp_path: Path) -> None:
     """F12 on a file system that is really full."""
     service = start()
     folder = service.folder / "latents"
@@ -229,7 +159,7 @@ def test_a_full_disk_never_leaves_half_a_file_behind_a_row(start: Callable[..., 
         subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_small_budget_evicts_the_least_recently_used_and_the_ledger_follows(start: Callable[..., Service]) -> None:
+def test_a_small_budget_evicts_the_least_recently_used_and_the_ledger_follows(start: Start) -> None:
     probe = start()
     probe.run("a green turtle", tenant="probe")
     budget = 2 * probe.entries()[0].num_bytes + 200
@@ -246,7 +176,7 @@ def test_a_small_budget_evicts_the_least_recently_used_and_the_ledger_follows(st
     ]
 
 
-def test_an_entry_larger_than_the_budget_is_refused(start: Callable[..., Service]) -> None:
+def test_an_entry_larger_than_the_budget_is_refused(start: Start) -> None:
     service = start(cache_bytes=100)
 
     assert service.run(RED_FOX).status == "completed"
@@ -254,7 +184,7 @@ def test_an_entry_larger_than_the_budget_is_refused(start: Callable[..., Service
         assert session.scalars(select(CacheEvent.kind)).all() == ["refuse"]
 
 
-def test_admission_on_second_sighting_keeps_out_what_was_asked_for_once(start: Callable[..., Service]) -> None:
+def test_admission_on_second_sighting_keeps_out_what_was_asked_for_once(start: Start) -> None:
     service = start(cache_admission="second_sighting")
     for _ in range(2):
         service.run(RED_FOX)
@@ -263,13 +193,13 @@ def test_admission_on_second_sighting_keeps_out_what_was_asked_for_once(start: C
     assert service.run(SAME_FOX).path == "fast"
 
 
-def test_fast_without_a_hit_runs_few_steps_and_says_so(start: Callable[..., Service]) -> None:
+def test_fast_without_a_hit_runs_few_steps_and_says_so(start: Start) -> None:
     job = start().run(RED_FOX, mode="fast")
 
     assert (job.path, job.receipt["reason"], job.receipt["steps"]) == ("fast", "fast_requested_no_hit", 5)
 
 
-def test_full_is_honoured_whatever_the_cache_holds(start: Callable[..., Service]) -> None:
+def test_full_is_honoured_whatever_the_cache_holds(start: Start) -> None:
     service = start()
     service.run(RED_FOX)
     job = service.run(SAME_FOX, mode="full")
@@ -277,14 +207,14 @@ def test_full_is_honoured_whatever_the_cache_holds(start: Callable[..., Service]
     assert (job.path, job.receipt["reason"]) == ("full", "full_requested")
 
 
-def test_a_run_of_unusual_steps_is_not_kept(start: Callable[..., Service]) -> None:
+def test_a_run_of_unusual_steps_is_not_kept(start: Start) -> None:
     service = start()
     service.run(RED_FOX, num_inference_steps=3)
 
     assert service.entries() == []
 
 
-def test_every_attempt_has_its_decision_and_figures(start: Callable[..., Service]) -> None:
+def test_every_attempt_has_its_decision_and_figures(start: Start) -> None:
     service = start()
     service.run(RED_FOX)
     service.run(SAME_FOX)
@@ -300,7 +230,7 @@ def test_every_attempt_has_its_decision_and_figures(start: Callable[..., Service
     assert metric.bytes_read == service.entries()[0].num_bytes
 
 
-def test_no_pin_outlives_its_job(start: Callable[..., Service]) -> None:
+def test_no_pin_outlives_its_job(start: Start) -> None:
     service = start()
     service.run(RED_FOX)
     service.run(SAME_FOX)
@@ -308,3 +238,54 @@ def test_no_pin_outlives_its_job(start: Callable[..., Service]) -> None:
     with transaction(service.factory) as session:
         space = session.scalars(select(Namespace)).one()
         assert cache.pinned(session, space) == set()
+
+
+def test_a_recorded_run_replays_to_the_same_decisions_and_evictions(start: Start) -> None:
+    """200 jobs whose cache holds a few entries, under two policies, one after the other."""
+    probe = start()
+    probe.run("a green turtle", tenant="probe")
+    service = start(cache_bytes=6 * probe.entries()[0].num_bytes, cache_policy="lru")
+    rng = random.Random(0)
+    things = ["red fox", "blue whale", "old sailor", "tiny robot", "grey wolf", "white swan", "green parrot"]
+    places = ["a snowy forest", "a wooden pier", "the desert", "a busy street", "a quiet lake"]
+    for number in range(200):
+        if number == 100:
+            with transaction(service.factory) as session:
+                session.execute(update(Namespace).values(policy="coverage"))
+        mode = rng.choices(["auto", "full", "fast"], [8, 1, 1])[0]
+        service.run(f"a {rng.choice(things)} near {rng.choice(places)}", mode=mode)
+
+    with service.factory() as session:
+        space = session.scalars(select(Namespace).where(Namespace.owner == "ada")).one()
+        rows = list(trace.read(session, space.id))
+
+    assert replay(rows) == []
+    assert sum(isinstance(row, DecisionRow) for row in rows) == 200
+    evictions = [row for row in rows if isinstance(row, EvictionRow)]
+    assert {row.policy for row in evictions} == {"lru", "coverage"}
+    assert replay(rows, policy="fifo") != []  # the comparison can fail
+
+
+def test_a_writer_that_died_is_swept_with_its_bytes(start: Start) -> None:
+    service = start()
+    service.run(RED_FOX)
+    (entry,) = service.entries()
+    with transaction(service.factory) as session:
+        session.execute(update(CacheEntry).values(status=EntryStatus.WRITING))
+
+    assert sweep_entries(service.storage, service.factory, quarantine_s=3600) == [entry.name]
+
+    service.check_ledger()
+    assert [row.status for row in service.entries()] == [EntryStatus.GONE]
+
+
+@pytest.mark.parametrize("policy", sorted(POLICIES))
+def test_every_policy_keeps_the_ledger_true(start: Start, policy: str) -> None:
+    probe = start()
+    probe.run("a green turtle", tenant="probe")
+    service = start(cache_bytes=3 * probe.entries()[0].num_bytes, cache_policy=policy)
+
+    for prompt in (RED_FOX, ELSE, SAME_FOX, "a blue whale dives", "an old sailor sings"):
+        assert service.run(prompt).status == "completed"
+
+    service.check_ledger()
