@@ -11,9 +11,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Self
 
-from worker.cache.rows import EntityKind, Extraction, HitKind, Json, Neighbour
+from worker.cache.rows import EntityKind, Extraction, FallbackReason, HitKind, Json, Neighbour
 from worker.cache.vocabulary import CONFLICT_GROUPS
 
 
@@ -47,6 +48,7 @@ class MatchSettings:
     same_threshold: float = 0.80
     head_threshold: float = 0.70  # with the same head noun
     related_threshold: float = 0.55  # shown to people, never reused
+    foreign_threshold: float = 0.95  # for whole prompts in a language that the embedder does not know
     veto: Veto = Veto.ALWAYS
     object_weight: float = 1.0  # how much covering an object counts when donors are compared
     scene_weight: float = 1.0
@@ -59,6 +61,8 @@ class MatchSettings:
                 "thresholds must rise from 0 to 1 in the order related, head, same; "
                 f"got {self.related_threshold}, {self.head_threshold}, {self.same_threshold}"
             )
+        if not 0 <= self.foreign_threshold <= 1:
+            raise ValueError(f"foreign_threshold is {self.foreign_threshold}; it must lie between 0 and 1")
         for name in ("object_weight", "scene_weight"):
             weight = getattr(self, name)
             if not (math.isfinite(weight) and weight > 0):
@@ -132,7 +136,8 @@ class Hit:
         return min((match.similarity for match in self.matched), default=None)
 
 
-def has_conflict(ours: Sequence[str], theirs: Sequence[str]) -> bool:
+@lru_cache(maxsize=1 << 16)
+def has_conflict(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
     """Whether both name a colour (number, age, size ...) and no name is common to both."""
     for group in CONFLICT_GROUPS.values():
         a = {group[word] for word in ours if word in group}
@@ -147,6 +152,10 @@ def compare(extraction: Extraction, neighbour: Neighbour, settings: MatchSetting
     """How a stored entity relates to the prompt's entity that it was found for."""
     entity = extraction.entities[neighbour.query]
     similarity = neighbour.similarity
+    if (entity.kind is EntityKind.PROMPT) != (neighbour.kind is EntityKind.PROMPT):
+        return Verdict.DIFFERENT  # a whole prompt is no thing in another's picture
+    if extraction.fallback_reason is FallbackReason.NOT_ENGLISH:
+        return Verdict.SAME if similarity >= settings.foreign_threshold else Verdict.DIFFERENT
     is_same = similarity >= settings.same_threshold
     if is_same or (similarity >= settings.head_threshold and entity.head == neighbour.head):
         vetoed = settings.veto is Veto.ALWAYS or (settings.veto is Veto.BETWEEN and not is_same)
@@ -199,7 +208,8 @@ def _matches_by_entry(
 ) -> dict[str, dict[int, MatchedEntity]]:
     """For each entry, its best match for each entity of the prompt that it covers."""
     best: dict[str, dict[int, MatchedEntity]] = defaultdict(dict)
-    for neighbour in sorted(neighbours, key=lambda n: (-n.similarity, n.text)):
+    near = [neighbour for neighbour in neighbours if neighbour.similarity >= settings.head_threshold]
+    for neighbour in sorted(near, key=lambda n: (-n.similarity, n.text)):
         if neighbour.query in best.get(neighbour.entry_id, {}):
             continue
         if compare(extraction, neighbour, settings).is_match:

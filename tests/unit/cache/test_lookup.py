@@ -88,6 +88,21 @@ def test_words_of_one_group_conflict_when_they_mean_different_things(
     assert has_conflict(theirs, ours) is conflict
 
 
+def test_a_whole_prompt_matches_no_single_entity() -> None:
+    prompt = Entity(text="dog", head="dog", kind=EntityKind.PROMPT)
+
+    assert compare(PROMPT, near("a", 0, 1.0, entity=prompt), MatchSettings()) is Verdict.DIFFERENT
+
+
+@pytest.mark.parametrize(("similarity", "verdict"), [(0.95, Verdict.SAME), (0.94, Verdict.DIFFERENT)])
+def test_prompts_that_the_embedder_cannot_read_match_only_when_nearly_equal(
+    similarity: float, verdict: Verdict
+) -> None:
+    prompt = extract("一只红色的狐狸在雪地里奔跑")
+
+    assert compare(prompt, near("a", 0, similarity, entity=prompt.entities[0]), MatchSettings()) is verdict
+
+
 def matches_in_pairs(settings: MatchSettings) -> dict[str, int]:
     """How many labelled pairs of phrases the rule calls the same, by what they are."""
     found = {"same": 0, "other": 0}
@@ -197,6 +212,7 @@ def test_an_empty_prompt_has_no_hit() -> None:
         ),
         ({"scene_weight": 0.0}, "scene_weight is 0.0; it must be a positive number"),
         ({"object_weight": float("nan")}, "object_weight is nan; it must be a positive number"),
+        ({"foreign_threshold": 1.5}, "foreign_threshold is 1.5; it must lie between 0 and 1"),
         ({"max_donors": 0}, "max_donors is 0; it must be at least 1"),
     ],
 )
