@@ -112,11 +112,14 @@ def test_a_pid_file_that_names_a_foreign_process_does_not_hinder_the_start(postg
     lines = pid_file.read_text().splitlines()
     kill(postgres.pid)
     postgres.stop()
-    pid_file.write_text("\n".join([str(os.getpid()), *lines[1:]]))
+    with subprocess.Popen(["sleep", "60"]) as foreign:
+        pid_file.write_text("\n".join([str(foreign.pid), *lines[1:]]))
 
-    postgres.start()
+        postgres.start()
 
-    assert query(postgres.url, "SELECT 1") == 1
+        assert query(postgres.url, "SELECT 1") == 1
+        assert foreign.poll() is None
+        foreign.kill()
 
 
 def test_a_wrong_password_is_refused(postgres: Postgres) -> None:
