@@ -65,6 +65,10 @@ class CaptionEncoder:
         embeds, masks = zip(*rows, strict=True)
         return Caption(embeds=torch.stack(embeds), mask=torch.stack(masks))
 
+    def forget(self) -> None:
+        """Drop the kept prompts."""
+        self._kept.clear()
+
     def _keep(self, rows: dict[str, tuple[Tensor, Tensor]]) -> None:
         for text, row in rows.items():
             self._kept[text] = row

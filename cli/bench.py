@@ -1,0 +1,115 @@
+"""`chai bench`: measurements of speed."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.errors import BadInput
+
+app = typer.Typer(help="Measure speed.", no_args_is_help=True)
+
+
+class Preset(StrEnum):
+    """Models by size."""
+
+    opensora = "opensora-1.2"
+    small = "small"
+    tiny = "tiny"
+
+
+class Mode(StrEnum):
+    """How the transformer's steps are run."""
+
+    off = "off"
+    compile = "compile"
+    graphs = "graphs"
+
+
+class TextPlace(StrEnum):
+    """Where the text encoder lives."""
+
+    keep = "keep"
+    offload = "offload"
+    int8 = "int8"
+
+
+class DType(StrEnum):
+    """Precision of transformer and VAE."""
+
+    bfloat16 = "bfloat16"
+    float32 = "float32"
+
+
+DEFAULT_SIZES = {Preset.opensora: ("240p", "72"), Preset.small: ("64x64", "16"), Preset.tiny: ("32x32", "17")}
+
+
+@app.callback()
+def bench() -> None:
+    """Measure speed."""
+
+
+@app.command()
+def engine(
+    preset: Annotated[Preset, typer.Option(help="Which model.")] = Preset.tiny,
+    size: Annotated[str | None, typer.Option(help="A name such as 240p, or WIDTHxHEIGHT.")] = None,
+    aspect_ratio: Annotated[str, typer.Option(help="height:width, for a named size.")] = "9:16",
+    frames: Annotated[str | None, typer.Option(help="A number, or a name such as 2s.")] = None,
+    steps: Annotated[str, typer.Option(help="Step counts, separated by commas.")] = "30,8",
+    random_weights: Annotated[
+        bool, typer.Option("--random-weights", help="Draw the weights; time is the same.")
+    ] = False,
+    models_dir: Annotated[Path, typer.Option(help="Where the models are.")] = Path("worker/models"),
+    device: Annotated[str, typer.Option(help="auto, cuda, cuda:1, cpu ...")] = "auto",
+    mode: Annotated[Mode, typer.Option(help="Compile the blocks; record whole steps as CUDA graphs.")] = Mode.off,
+    dtype: Annotated[DType | None, typer.Option(help="Default: bfloat16 on a GPU, float32 elsewhere.")] = None,
+    fp8: Annotated[bool, typer.Option("--fp8", help="8-bit linear layers, where the GPU has them.")] = False,
+    text: Annotated[TextPlace, typer.Option(help="Where the text encoder lives.")] = TextPlace.keep,
+    repeats: Annotated[int, typer.Option(min=1, help="Runs, of which the middle one counts.")] = 3,
+    plain: Annotated[bool, typer.Option(help="Also run the same model written plainly.")] = True,
+) -> None:
+    """Time every stage of a job, beside the same model written plainly; a table and one line of JSON."""
+    import torch
+
+    from worker.engine.sizes import SizeError, named_frames
+    from worker.evaluation import bench_engine
+
+    default_size, default_frames = DEFAULT_SIZES[preset]
+    try:
+        height, width = _pixels(size or default_size, aspect_ratio)
+        num_frames = named_frames(frames or default_frames)
+    except SizeError as error:
+        raise BadInput(str(error)) from error
+    request = bench_engine.Request(
+        preset=preset.value,
+        height=height,
+        width=width,
+        num_frames=num_frames,
+        steps=_counts(steps),
+        models_dir=None if random_weights or preset is Preset.tiny else models_dir,
+        device=device,
+        mode=mode.value,
+        dtype=None if dtype is None else getattr(torch, dtype.value),
+        fp8=fp8,
+        text=text.value,
+        repeats=repeats,
+        has_plain=plain,
+    )
+    bench_engine.run(request)
+
+
+def _pixels(size: str, aspect_ratio: str) -> tuple[int, int]:
+    from worker.engine.sizes import named_size
+
+    width, cross, height = size.partition("x")
+    return (
+        (int(height), int(width)) if cross and width.isdigit() and height.isdigit() else named_size(size, aspect_ratio)
+    )
+
+
+def _counts(steps: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(count) for count in steps.split(","))
+    except ValueError as error:
+        raise BadInput(f"steps {steps!r} are not numbers; write them as 30,8") from error
