@@ -156,8 +156,8 @@ def demo(
 
 @app.command(rich_help_panel=SERVICE)
 def api(
-    host: Annotated[str, typer.Option(help="Address; any but loopback asks callers for API keys.")] = "127.0.0.1",
-    port: Port = 8400,
+    host: Annotated[str | None, typer.Option(help="Address; any but loopback asks callers for API keys.")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="CHAI_API_PORT when not given.")] = None,
 ) -> None:
     """Serve the HTTP API."""
     from api.app import main as serve
@@ -271,7 +271,7 @@ def main() -> None:
     """Run the command line; every foreseen failure is one line on stderr and an exit code."""
     try:
         with local.settings_checked():
-            app()
+            app(prog_name="chai")
     except CommandError as error:
         output.note(f"error: {error}")
         sys.exit(error.exit_code)

@@ -1,0 +1,119 @@
+"""What the documents say is so."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import readme_tree
+from conftest import ROOT, Home
+from pydantic_core import PydanticUndefined
+
+from typer.testing import CliRunner
+
+from api.settings import ApiSettings
+from cli.main import app
+from db.settings import Settings
+from worker.settings import WorkerSettings
+
+README = (ROOT / "README.md").read_text()
+OPERATION = (ROOT / "docs" / "operation.md").read_text()
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def commands() -> list[tuple[str, ...]]:
+    """The words behind `chai` in the README's table."""
+    table = re.findall(r"^\| `chai ([a-z]+(?: [a-z]+)?)", README, re.MULTILINE)
+    return [tuple(words.split()) for words in table]
+
+
+def settings() -> dict[str, Any]:
+    """Every variable that a part reads, with its default."""
+    fields = {**Settings.model_fields, **ApiSettings.model_fields, **WorkerSettings.model_fields}
+    return {field.alias or f"CHAI_{name.upper()}": field.default for name, field in fields.items()}
+
+
+def test_the_tree_is_true() -> None:
+    assert readme_tree.written() == readme_tree.render(), "run `python tests/acceptance/readme_tree.py`"
+
+
+def test_every_folder_of_the_tree_is_described() -> None:
+    assert not [line for line in readme_tree.render().splitlines() if line.rstrip().endswith("/")]
+
+
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_a_command_of_the_table_exists(words: tuple[str, ...]) -> None:
+    assert CliRunner().invoke(app, [*words, "--help"]).exit_code == 0
+
+
+def test_the_table_has_every_part_and_client_command() -> None:
+    names = {info.name or info.callback.__name__.rstrip("_") for info in app.registered_commands if info.callback}
+    mounted = {"model", "cache", "eval", "calibrate", "train", "bench"}
+    assert {words[0] for words in commands()} >= names - mounted
+
+
+def test_make_targets_of_the_documents_exist() -> None:
+    targets = set(re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+    assert set(re.findall(r"\bmake ([a-z]+)\b`", README)) <= targets
+
+
+def test_links_lead_somewhere() -> None:
+    for document in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text()):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_the_list_of_settings_is_complete_and_has_the_defaults() -> None:
+    rows = dict(re.findall(r"^\| `([A-Z_]+)` \| `?([^`|]*?)`? +\|", OPERATION.replace("| |", "|  |"), re.MULTILINE))
+    shown = {name: "" if default in (PydanticUndefined, None) else str(default) for name, default in settings().items()}
+    for name, folder in (("STORAGE_URL", "var/storage"), ("CHAI_MODELS_DIR", "worker/models")):
+        assert shown[name].endswith(folder)
+        shown[name] = folder
+
+    assert rows == shown
+
+
+def test_the_statements_for_alerts_run(database_url: str) -> None:
+    import psycopg2
+
+    (block,) = blocks(OPERATION, "sql")
+    connection = psycopg2.connect(database_url.replace("+psycopg2", ""))
+    with connection, connection.cursor() as cursor:
+        for statement in block.split(";"):
+            if statement.strip() and not statement.strip().startswith("--"):
+                cursor.execute(statement)
+    connection.close()
+
+
+def test_the_python_example_makes_a_video(home: Home, tmp_path: Path) -> None:
+    (code,) = blocks(README, "python")
+    service = json.loads((home.folder / "var" / "run" / "up.json").read_text())
+    code = code.replace("http://127.0.0.1:8400", service["url"])  # the port is another when that one is taken
+
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "square.mp4").read_bytes()[4:8] == b"ftyp"
+
+
+def test_the_shell_examples_are_commands_of_this_service(home: Home, tmp_path: Path) -> None:
+    """`make up` is what the running service is; the others run against it."""
+    make, submit, bulk = blocks(README, "sh")
+    (tmp_path / "prompts.txt").write_text("a red ball\n")
+    environment = {**home.environment, "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
+
+    assert make.strip() == "make up"
+    for block in (submit, bulk):
+        command = block.replace(".venv/bin/chai", "chai")
+        done = subprocess.run(
+            ["/bin/sh", "-ec", command], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
+        )
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "ball.mp4").read_bytes()[4:8] == b"ftyp"
