@@ -14,7 +14,7 @@ class ApiSettings(Settings):
     """Settings of `chai api` and `chai relay`, each from CHAI_ and its name."""
 
     api_host: str = "127.0.0.1"
-    api_port: int = Field(default=8000, ge=0, le=65535)
+    api_port: int = Field(default=8400, ge=0, le=65535)
     auth: Literal["off", "keys"] | None = None  # none: off on loopback, keys on every other address
     max_body_bytes: int = Field(default=MIB, ge=1024)
     max_batch_body_bytes: int = Field(default=16 * MIB, ge=1024)  # of one POST of batch items
