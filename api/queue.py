@@ -13,7 +13,13 @@ from db.states import Queue
 
 TASK = "chai.generate"
 NO_SUCH_QUEUE = "404"
-_TIMEOUTS = {"socket_timeout": 2.0, "socket_connect_timeout": 2.0, "socket_keepalive": True}
+_TRANSPORT = {
+    "socket_timeout": 2.0,
+    "socket_connect_timeout": 2.0,
+    "socket_keepalive": True,
+    "max_retries": 0,  # whoever asks decides when to ask again
+    "priority_steps": list(range(10)),  # the same as the workers'
+}
 
 
 class BrokerAway(Exception):
@@ -29,8 +35,7 @@ class Broker:
             task_serializer="json",
             accept_content=["json"],
             task_ignore_result=True,
-            task_send_sent_event=True,
-            broker_transport_options={**_TIMEOUTS, "priority_steps": list(range(10))},  # the same as the workers'
+            broker_transport_options=_TRANSPORT,
         )
         self._connection: Connection | None = None
         self._producer: Any = None  # Any: kombu has no types
