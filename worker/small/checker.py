@@ -233,16 +233,15 @@ class _Changes:
         if (shape, size, motion) not in self._placed:
             self._placed[shape, size, motion] = self._along(shape, size, motion)
         rows, columns = torch.tensor(_allowed(size, motion, lanes, lane)).T
-        top, left = _allowed(size, motion, None, 0)[0]
+        top, left = _room(motion)
         return self._placed[shape, size, motion][:, rows - top, columns - left]
 
     def _along(self, shape: Shape, size: Size, motion: Motion) -> Tensor:
         """The change for every start of a path that stays inside the clip, (K, H'', W'')."""
-        table, (down, right) = self._table(shape, size), motion.step
+        table, (down, right), (top, left) = self._table(shape, size), motion.step, _room(motion)
         height, width = (
             side - abs(step) * (NUM_FRAMES - 1) for side, step in zip(table.shape[2:], motion.step, strict=True)
         )
-        top, left = _allowed(size, motion, None, 0)[0]
         paths = [table[t, :, top + t * down :, left + t * right :][:, :height, :width] for t in range(NUM_FRAMES)]
         return torch.stack(paths).sum(0)
 
@@ -251,6 +250,12 @@ class _Changes:
             cover = torch.from_numpy(outline(shape, size))[None, None]  # (1, 1, s, s)
             self._maps[shape, size] = _correlate(self._gain, cover) + _correlate(self._cost, cover**2)
         return self._maps[shape, size]  # (T, K, H', W')
+
+
+def _room(motion: Motion) -> tuple[int, int]:
+    """The first row and column from which a thing can move without leaving the clip."""
+    down, right = motion.step
+    return max(0, -down) * (NUM_FRAMES - 1), max(0, -right) * (NUM_FRAMES - 1)
 
 
 @cache

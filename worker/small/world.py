@@ -17,7 +17,7 @@ SIDE = 32  # pixels, height and width
 FPS = 8
 SPEED = 2  # pixels a frame of a moving thing
 TRAVEL = SPEED * (NUM_FRAMES - 1)  # pixels from the first frame to the last
-GRID = 2  # pixels between possible places of a thing and between texture phases
+GRID = 4  # pixels between possible places of a thing and between texture phases
 CELL = 4  # pixels, half a period of a texture
 LANE = SIDE // 2  # two things keep to two halves of the clip, so they never overlap
 DARK = 0.65  # brightness of the second tone of a texture
@@ -43,7 +43,7 @@ class Size(StrEnum):
     @property
     def pixels(self) -> int:
         """Side of the box around a thing."""
-        return 10 if self is Size.SMALL else 16
+        return 12 if self is Size.SMALL else 16
 
 
 class Colour(StrEnum):
@@ -192,7 +192,8 @@ def places(size: Size, motion: Motion, *, lanes: Lanes | None = None, lane: int 
 def _starts(pixels: int, step: int, lane: int | None) -> range:
     low, high = (0, SIDE) if lane is None else (lane * LANE, (lane + 1) * LANE)
     travel = step * (NUM_FRAMES - 1)
-    return range(low + max(0, -travel), high - pixels - max(0, travel) + 1, GRID)
+    first = -(-(low + max(0, -travel)) // GRID) * GRID
+    return range(first, high - pixels - max(0, travel) + 1, GRID)
 
 
 def layouts(spec: Spec) -> Iterator[Layout]:

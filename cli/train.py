@@ -1,0 +1,74 @@
+"""`chai train small`: make the weights of the small model again, or of a second model with another seed."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli import output
+from cli.errors import CommandError
+
+if TYPE_CHECKING:
+    from worker.small.train import Run
+
+app = typer.Typer(help="Train the small model.", no_args_is_help=True)
+
+
+@app.callback()
+def _train() -> None:
+    """Train a model from scratch."""
+
+
+@app.command()
+def small(
+    out: Annotated[Path, typer.Option(help="Folder for the checkpoint and the finished pipeline.")] = Path("var/train"),
+    steps: Annotated[int | None, typer.Option(min=1, help="Length of the run; the shipped one when not given.")] = None,
+    minutes: Annotated[float | None, typer.Option(min=0, help="Stop after this long; --resume goes on.")] = None,
+    seed: Annotated[int, typer.Option(help="Of weights, clips and noise.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in OUT.")] = False,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    clips: Annotated[int, typer.Option(min=1, help="Clips of each kind in the closing measurement.")] = 64,
+) -> None:
+    """Train the small model on clips drawn on the fly and write it as a pipeline folder."""
+    from worker.small import publish
+    from worker.small.train import Recipe, Run
+
+    checkpoint = out / "checkpoint.pt"
+    if checkpoint.exists() and not resume:
+        raise CommandError(f"{checkpoint} exists; add --resume to go on, or choose another --out")
+    if resume and not checkpoint.exists():
+        raise CommandError(f"{checkpoint} does not exist; leave out --resume to start")
+    out.mkdir(parents=True, exist_ok=True)
+    if resume:
+        run = Run.resume(checkpoint, num_steps=steps, device=device)
+    else:
+        recipe = Recipe(seed=seed) if steps is None else Recipe(seed=seed, num_steps=steps)
+        run = Run(recipe, device=device)
+    _fit(run, checkpoint, minutes)
+    if run.step < run.recipe.num_steps:
+        output.note(f"stopped after {run.step} of {run.recipe.num_steps} steps; go on with --resume --out {out}")
+        return
+    folder = out / "small"
+    output.note(f"measuring {clips} clips of each kind")
+    figures = publish.write(run, folder, num_clips=clips)
+    output.print_table(("clips", *publish.COLUMNS), publish.rows(figures))
+    output.note(f"wrote {folder}")
+
+
+def _fit(run: "Run", checkpoint: Path, minutes: float | None) -> None:
+    """Train with a bar until the end of the recipe or of the time."""
+    from worker.small.train import fit
+
+    deadline = None if minutes is None else time.monotonic() + 60 * minutes
+    recent: list[float] = []
+    with output.Meter(run.recipe.num_steps) as meter:
+        for loss in fit(run, checkpoint):
+            recent = [*recent[-49:], loss]
+            mean = sum(recent) / len(recent)
+            pace = run.seconds / run.step
+            left = output.seconds(pace * (run.recipe.num_steps - run.step))
+            meter.show(run.step, f"step {run.step} of {run.recipe.num_steps}  loss {mean:.4f}  {left} left")
+            if deadline is not None and time.monotonic() >= deadline:
+                break
+    run.save(checkpoint)

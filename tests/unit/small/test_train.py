@@ -1,0 +1,91 @@
+"""Training: it learns, it resumes, and its data depend on seed and step only."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from worker.small.captions import sample_captions
+from worker.small.train import Batches, Recipe, Run, fit, learning_rate_at, new_tokenizer, new_vae
+from worker.small.world import SIDE
+
+TINY = Recipe(width=32, depth=1, num_steps=150, batch_size=8, warmup_steps=20, pairs_from=100)
+
+
+def test_a_few_hundred_steps_lower_the_loss(tmp_path: Path) -> None:
+    losses = list(fit(Run(TINY), tmp_path / "checkpoint.pt"))
+
+    assert len(losses) == 150
+    assert sum(losses[:10]) / 10 > 1.8  # the velocity has a variance of about 2
+    assert sum(losses[-10:]) / 10 < 1.6
+
+
+def test_a_resumed_run_ends_with_the_same_weights(tmp_path: Path) -> None:
+    recipe = replace(TINY, num_steps=6, pairs_from=3)
+    whole, first = Run(recipe), Run(recipe)
+    for _ in range(6):
+        whole.advance()
+    for _ in range(3):
+        first.advance()
+    first.save(tmp_path / "checkpoint.pt")
+
+    second = Run.resume(tmp_path / "checkpoint.pt")
+    for _ in range(3):
+        second.advance()
+
+    assert second.step == 6
+    for ours, theirs in zip(second.average.parameters(), whole.average.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_a_batch_depends_on_seed_and_step_only() -> None:
+    batches, again, other = Batches(TINY), Batches(TINY), Batches(replace(TINY, seed=1))
+    batches.at(4)
+
+    assert torch.equal(batches.at(5).video, again.at(5).video)
+    assert torch.equal(batches.at(5).noise, again.at(5).noise)
+    assert not torch.equal(batches.at(5).noise, batches.at(6).noise)
+    assert not torch.equal(batches.at(5).video, other.at(5).video)
+
+
+def test_the_learning_rate_rises_stays_and_falls_to_zero() -> None:
+    recipe = Recipe(num_steps=1000, warmup_steps=100, decay_share=0.25)
+
+    shares = [learning_rate_at(recipe, step) for step in (0, 49, 99, 500, 750, 875, 1000)]
+
+    assert shares == pytest.approx([0.01, 0.5, 1, 1, 1, 0.5, 0])
+
+
+def test_two_things_come_later() -> None:
+    batches = Batches(replace(TINY, batch_size=64, pairs=1.0))
+
+    words = [(batches.at(step).mask.sum(1).float().mean()) for step in (99, 100)]
+
+    assert words[1] > words[0] + 4
+
+
+def test_an_unknown_word_becomes_unk_and_punctuation_vanishes() -> None:
+    tokenizer = new_tokenizer()
+
+    words = tokenizer.convert_ids_to_tokens(tokenizer("A red zebra drifts left!")["input_ids"])
+
+    assert words == ["a", "red", "<unk>", "drifts", "left", "</s>"]
+
+
+def test_no_caption_is_longer_than_the_model_reads() -> None:
+    tokens = new_tokenizer()([caption.text for caption in sample_captions(0, 2000, pairs=1.0)])["input_ids"]
+
+    assert max(len(row) for row in tokens) <= 32
+
+
+def test_the_vae_keeps_clips_to_four_percent() -> None:
+    vae = new_vae(num_clips=200)
+    video = Batches(TINY).at(0).video
+
+    latents = vae.encode(video)
+    error = (vae.decode(latents, video.shape[2]) - video).square().mean().sqrt() / 2
+
+    assert latents.shape == (8, 16, 4, SIDE // 4, SIDE // 4)
+    assert latents.std() == pytest.approx(1, abs=0.15)
+    assert error < 0.05

@@ -1,0 +1,335 @@
+"""Training of the small model: a rectified flow on clips of the procedural world that are drawn on the fly.
+
+Batch number n of a run depends on the seed and n only, so a run that was cut off and resumed sees the same data.
+"""
+
+import copy
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from einops import rearrange
+from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers, processors
+from tokenizers.models import WordLevel
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
+
+from worker.engine.pipeline import ChaiPipeline
+from worker.engine.stdit3 import STDiT3
+from worker.engine.vae import PatchVAE
+from worker.small.captions import END, PADDING, UNKNOWN, Caption, caption_of, sample_captions, sample_spec, vocabulary
+from worker.small.world import FPS, NUM_FRAMES, SIDE, draw_layout, render
+
+MAX_TOKENS = 32
+TEXT_CHANNELS = 128
+LATENT_CHANNELS = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """Everything that decides the weights."""
+
+    seed: int = 0
+    width: int = 128  # channels of the transformer, 32 a head
+    depth: int = 3  # pairs of a spatial and a temporal block
+    num_steps: int = 8000
+    batch_size: int = 48
+    matrix_lr: float = 3e-3  # Muon, for the matrices of the blocks
+    other_lr: float = 1.5e-3  # AdamW, for everything else
+    warmup_steps: int = 100
+    decay_share: float = 0.25  # of the steps, at the end, with the learning rate going down to zero
+    pairs_from: int = 2000  # first step that shows clips with two things
+    pairs: float = 0.3  # their share from then on
+    caption_dropout: float = 0.1
+    sizes_untold: float = 0.1  # share of the captions that leave the sizes open
+    word_dropout: float = 0.02  # share of the words that become <unk>, so that foreign words do little harm
+    time_mean: float = 0.3  # t = sigmoid(normal(mean, std)), 1 = noise
+    time_std: float = 1.2
+    ema_decay: float = 0.998
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What one step learns from."""
+
+    video: Tensor  # (B, 3, T, H, W) in [-1, 1]
+    ids: Tensor  # int64 (B, L)
+    mask: Tensor  # int64 (B, L)
+    dropped: Tensor  # bool (B,), rows that see the null caption
+    noise: Tensor  # (B, C, T', h, w)
+    time: Tensor  # (B,) in 0..1
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same on another device."""
+        return Batch(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
+
+
+class Network(nn.Module):
+    """The trained parts together."""
+
+    def __init__(self, transformer: STDiT3, text_encoder: T5EncoderModel):
+        super().__init__()
+        self.transformer = transformer
+        self.text_encoder = text_encoder
+
+    def forward(self, x: Tensor, time: Tensor, batch: Batch) -> Tensor:
+        """Velocity (B, C, T', h, w) of noisy latents."""
+        text = self.text_encoder(input_ids=batch.ids, attention_mask=batch.mask).last_hidden_state  # (B, L, Cc)
+        null = self.transformer.y_embedder.y_embedding[: text.shape[1]].to(text)
+        text = torch.where(batch.dropped[:, None, None], null, text)[:, None]
+        size = torch.full((1,), float(SIDE), device=x.device)
+        fps = torch.full((len(x),), float(FPS), device=x.device)
+        return self.transformer(x, 1000 * time, text, batch.mask, fps=fps, height=size, width=size)
+
+
+def new_network(recipe: Recipe) -> Network:
+    """Fresh weights. Sets torch's global seed."""
+    torch.manual_seed(recipe.seed)
+    transformer = STDiT3(
+        input_size=(NUM_FRAMES // 2, SIDE // 4, SIDE // 4),
+        input_sq_size=SIDE,
+        in_channels=LATENT_CHANNELS,
+        hidden_size=recipe.width,
+        depth=recipe.depth,
+        num_heads=recipe.width // 32,
+        pred_sigma=False,
+        caption_channels=TEXT_CHANNELS,
+        model_max_length=MAX_TOKENS,
+        qk_norm=True,
+        exact_timesteps=True,
+    )
+    transformer.initialize_weights()
+    return Network(transformer, T5EncoderModel(text_config()))
+
+
+def text_config() -> T5Config:
+    """A two-layer T5 encoder over the words of the captions."""
+    return T5Config(
+        vocab_size=len(vocabulary()),
+        d_model=TEXT_CHANNELS,
+        d_kv=32,
+        d_ff=256,
+        num_layers=2,
+        num_heads=4,
+        dropout_rate=0.0,
+        feed_forward_proj="gated-gelu",
+        pad_token_id=0,
+        eos_token_id=1,
+    )
+
+
+def new_tokenizer() -> PreTrainedTokenizerFast:
+    """A tokenizer of whole lower-case words; a word outside the captions' vocabulary becomes <unk>."""
+    words = {word: number for number, word in enumerate(vocabulary())}
+    tokenizer = Tokenizer(WordLevel(words, unk_token=UNKNOWN))
+    letters = normalizers.Replace(Regex("[^a-z0-9,]+"), " ")
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), letters])
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(single=f"$A {END}", special_tokens=[(END, words[END])])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        unk_token=UNKNOWN,
+        pad_token=PADDING,
+        eos_token=END,
+        model_max_length=MAX_TOKENS,
+        model_input_names=["input_ids", "attention_mask"],
+    )
+
+
+def new_vae(num_clips: int = 2000) -> PatchVAE:
+    """Principal directions of 2 x 4 x 4 blocks of clips, with channel scales between raw and white.
+
+    The square root of each channel's deviation is divided out: raw channels would hide the edges of shapes behind flat
+    colour, white ones would give the faintest detail the weight of a colour.
+    """
+    rng = np.random.default_rng(2024)
+    video = _to_video([caption.spec for caption in sample_captions(2024, num_clips)], rng)
+    blocks = rearrange(video, "b c (t i) (h j) (w k) -> (b t h w) (c i j k)", i=2, j=4, k=4).double()
+    values, directions = torch.linalg.eigh(torch.cov(blocks.T))
+    projection = directions.T.flip(0)[:LATENT_CHANNELS].float()
+    scale = values.flip(0)[:LATENT_CHANNELS] ** 0.25
+    scale = scale * (values.flip(0)[:LATENT_CHANNELS] / scale**2).mean() ** 0.5
+    vae = PatchVAE(
+        patch_time=2,
+        patch_space=4,
+        num_channels=LATENT_CHANNELS,
+        mean=(projection @ blocks.mean(0).float()).tolist(),
+        std=scale.tolist(),
+    )
+    vae.set_projection(projection)
+    return vae
+
+
+def _to_video(specs: list[Any], rng: np.random.Generator) -> Tensor:
+    clips = np.stack([render(spec, draw_layout(spec, rng)) for spec in specs])
+    return rearrange(torch.from_numpy(clips), "b t h w c -> b c t h w").float() / 127.5 - 1
+
+
+class Batches:
+    """The endless sequence of training batches of a recipe."""
+
+    def __init__(self, recipe: Recipe):
+        self.recipe = recipe
+        self.tokenizer = new_tokenizer()
+
+    def at(self, step: int) -> Batch:
+        """Batch number `step`."""
+        recipe = self.recipe
+        rng = np.random.default_rng((recipe.seed, step))
+        captions = [self._caption(step, rng) for _ in range(recipe.batch_size)]
+        generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
+        n = recipe.batch_size
+        words = self.tokenizer([caption.text for caption in captions], padding=True, return_tensors="pt")
+        ids, mask = words["input_ids"], words["attention_mask"]
+        unknown = torch.rand(ids.shape, generator=generator) < recipe.word_dropout
+        return Batch(
+            video=_to_video([caption.spec for caption in captions], rng),
+            ids=ids.masked_fill(unknown & (mask == 1), self.tokenizer.unk_token_id),
+            mask=mask,
+            dropped=torch.rand(n, generator=generator) < recipe.caption_dropout,
+            noise=torch.randn(n, LATENT_CHANNELS, NUM_FRAMES // 2, SIDE // 4, SIDE // 4, generator=generator),
+            time=torch.sigmoid(torch.randn(n, generator=generator) * recipe.time_std + recipe.time_mean),
+        )
+
+    def _caption(self, step: int, rng: np.random.Generator) -> Caption:
+        pairs = self.recipe.pairs if step >= self.recipe.pairs_from else 0.0
+        return caption_of(sample_spec(rng, pairs=pairs), rng, tell_sizes=rng.random() >= self.recipe.sizes_untold)
+
+
+def flow_loss(network: Network, vae: PatchVAE, batch: Batch) -> Tensor:
+    """Mean squared error of the velocity, which points from noise to data."""
+    data = vae.encode(batch.video)
+    t = batch.time[:, None, None, None, None]
+    x = (1 - t) * data + t * batch.noise
+    with sdpa_kernel(SDPBackend.MATH), torch.autocast(x.device.type, torch.bfloat16):
+        velocity = network(x, batch.time, batch)
+    return (velocity.float() - (data - batch.noise)).square().mean()
+
+
+def learning_rate_at(recipe: Recipe, step: int) -> float:
+    """Share of the full learning rate: up, constant, down to zero."""
+    decay = max(1, round(recipe.decay_share * recipe.num_steps))
+    return min(1.0, (step + 1) / recipe.warmup_steps, max(0.0, (recipe.num_steps - step) / decay))
+
+
+def optimizers(network: Network, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices inside the blocks, AdamW for the rest."""
+    matrices, others = [], []
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            is_matrix = "_blocks." in name and parameter.ndim == 2 and "table" not in name
+            (matrices if is_matrix else others).append(parameter)
+    return [
+        torch.optim.Muon(matrices, lr=recipe.matrix_lr, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(others, lr=recipe.other_lr, betas=(0.9, 0.99), weight_decay=0.0),
+    ]
+
+
+class Run:
+    """A training run: weights, their moving average, the optimisers and the number of steps done."""
+
+    def __init__(self, recipe: Recipe, device: str = "cpu"):
+        self.recipe = recipe
+        self.device = torch.device(device)
+        self.vae = new_vae().to(self.device)
+        self.network = new_network(recipe).to(self.device)
+        self.average = copy.deepcopy(self.network).requires_grad_(False)
+        self.optimizers = optimizers(self.network, recipe)
+        self.full_rates = [group["lr"] for optimizer in self.optimizers for group in optimizer.param_groups]
+        self.batches = Batches(recipe)
+        self.step = 0
+        self.seconds = 0.0  # spent in steps, over all sessions of the run
+
+    def advance(self) -> float:
+        """Learn from the next batch and return its loss."""
+        started = time.monotonic()
+        loss = flow_loss(self.network, self.vae, self.batches.at(self.step).to(self.device))
+        loss.backward()  # type: ignore[no-untyped-call]
+        share = learning_rate_at(self.recipe, self.step)
+        groups = [group for optimizer in self.optimizers for group in optimizer.param_groups]
+        for group, full in zip(groups, self.full_rates, strict=True):
+            group["lr"] = share * full
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        self._update_average()
+        self.seconds += time.monotonic() - started
+        return float(loss.detach())
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        decay = min(self.recipe.ema_decay, self.step / (self.step + 10))
+        for mean, value in zip(self.average.parameters(), self.network.parameters(), strict=True):
+            mean.lerp_(value.detach(), 1 - decay)
+
+    def save(self, path: Path) -> None:
+        """Write everything needed to go on, replacing `path` in one step."""
+        state = {
+            "recipe": asdict(self.recipe),
+            "step": self.step,
+            "seconds": self.seconds,
+            "vae": self.vae.state_dict(),  # eigenvectors may differ in sign on another machine
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+        }
+        partial = path.with_suffix(".partial")
+        torch.save(state, partial)
+        partial.replace(path)
+
+    @classmethod
+    def resume(cls, path: Path, *, num_steps: int | None = None, device: str = "cpu") -> "Run":
+        """The run of a file of `save`, to the length of its recipe or another one."""
+        state = torch.load(path, map_location=device, weights_only=True)
+        recipe = Recipe(**state["recipe"])
+        run = cls(recipe if num_steps is None else replace(recipe, num_steps=num_steps), device)
+        run.restore(state)
+        return run
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over what `save` wrote."""
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.vae.load_state_dict(state["vae"])
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+
+    def pipeline(self) -> ChaiPipeline:
+        """The averaged weights as a pipeline of their own."""
+        average = copy.deepcopy(self.average).cpu()
+        return ChaiPipeline(
+            average.transformer,
+            copy.deepcopy(self.vae).cpu(),
+            average.text_encoder,
+            new_tokenizer(),
+            time_shift="none",
+            height=SIDE,
+            width=SIDE,
+            num_frames=NUM_FRAMES,
+            fps=FPS,
+        )
+
+
+def fit(run: Run, checkpoint: Path, *, save_every_s: float = 120.0) -> Iterator[float]:
+    """Train to the end of the recipe, saving now and then; yields the loss of each step."""
+    saved = time.monotonic()
+    while run.step < run.recipe.num_steps:
+        yield run.advance()
+        if time.monotonic() - saved >= save_every_s:
+            run.save(checkpoint)
+            saved = time.monotonic()
+    run.save(checkpoint)
+
+
+def export(pipeline: ChaiPipeline, folder: Path) -> None:
+    """Write a pipeline folder with the transformer in float16, which halves its size; it loads as float32."""
+    pipeline = copy.deepcopy(pipeline)
+    pipeline.transformer.half()
+    pipeline.save_pretrained(folder, safe_serialization=True)
