@@ -48,7 +48,7 @@ class Home:
         pipe = subprocess.PIPE
         return subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=pipe, stderr=pipe, text=True)
 
-    def chai(self, *arguments: str, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
+    def chai(self, *arguments: str, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
         process = self.start(*arguments)
         try:
@@ -70,7 +70,7 @@ class Up:
     def stop(self, with_signal: signal.Signals = signal.SIGTERM) -> str:
         """End it as Ctrl-C or a service manager does; return what it said."""
         self.process.send_signal(with_signal)
-        _, said = self.process.communicate(timeout=60)
+        _, said = self.process.communicate(timeout=180)
         assert self.process.returncode == 0, said
         return said
 

@@ -11,7 +11,6 @@ import pytest
 import readme_tree
 from conftest import ROOT, Home
 from pydantic_core import PydanticUndefined
-
 from typer.testing import CliRunner
 
 from api.settings import ApiSettings
@@ -97,7 +96,7 @@ def test_the_python_example_makes_a_video(home: Home, tmp_path: Path) -> None:
     service = json.loads((home.folder / "var" / "run" / "up.json").read_text())
     code = code.replace("http://127.0.0.1:8400", service["url"])  # the port is another when that one is taken
 
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300)
 
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "square.mp4").read_bytes()[4:8] == b"ftyp"
@@ -113,7 +112,7 @@ def test_the_shell_examples_are_commands_of_this_service(home: Home, tmp_path: P
     for block in (submit, bulk):
         command = block.replace(".venv/bin/chai", "chai")
         done = subprocess.run(
-            ["/bin/sh", "-ec", command], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
+            ["/bin/sh", "-ec", command], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
         )
         assert done.returncode == 0, done.stderr
     assert (tmp_path / "ball.mp4").read_bytes()[4:8] == b"ftyp"
