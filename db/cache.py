@@ -429,6 +429,11 @@ def entry(session: Session, entry_id: UUID) -> CacheEntry:
     return row
 
 
+def namespace_of(session: Session, row: CacheEntry) -> Namespace:
+    """Return the namespace of an entry."""
+    return session.get_one(Namespace, row.namespace_id)
+
+
 def set_budget(session: Session, space: Namespace, byte_budget: int) -> None:
     """Change a budget; raise `IllegalTransition` while more is in use. Needs `lock`."""
     if byte_budget < space.bytes_used:

@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -84,12 +85,23 @@ def unpack(content: bytes, *, sha256: str, fingerprint: str, shape: tuple[int, .
         raise BrokenDonor(f"schema version {header.get('schema_version')}, this worker reads {SCHEMA_VERSION}")
     if header.get("fingerprint") != fingerprint:
         raise BrokenDonor(f"made in namespace {header.get('fingerprint', '')[:12]}, not in {fingerprint[:12]}")
-    stored = load(content)
+    try:
+        donor = _restored_donor(header, load(content))
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise BrokenDonor(f"header and tensors do not agree: {type(error).__name__} {error}") from error
+    _check_latents(donor, shape)
+    return donor
+
+
+def _restored_donor(header: Mapping[str, str], stored: Mapping[str, Tensor]) -> Donor:
     tensors = {name: _restored(name, kept, stored) for name, kept in json.loads(header["shapes"]).items()}
-    for name, tensor in tensors.items():
+    return Donor(tensors=tensors, timesteps=json.loads(header["timesteps"]), seed=json.loads(header["seed"]))
+
+
+def _check_latents(donor: Donor, shape: tuple[int, ...]) -> None:
+    for name, tensor in donor.tensors.items():
         if tensor.dtype != torch.bool and (tuple(tensor.shape[1:]) != shape or not tensor.isfinite().all()):
             raise BrokenDonor(f"{name} has shape {tuple(tensor.shape[1:])} or no finite values, expected {shape}")
-    return Donor(tensors=tensors, timesteps=json.loads(header["timesteps"]), seed=json.loads(header["seed"]))
 
 
 def _header(content: bytes) -> Mapping[str, str]:

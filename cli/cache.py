@@ -1,0 +1,286 @@
+"""`chai cache`: look into the latent cache, warm it, purge it, change its policy; straight on database and storage."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from uuid import UUID
+
+import typer
+
+from cli import bulk, local, output
+from cli.errors import BadInput
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session, sessionmaker
+
+    from db.models import CacheEntry, Namespace
+    from db.storage import Storage
+
+app = typer.Typer(help="Look into the cache, warm it, purge it.", no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+SpaceId = Annotated[str, typer.Argument(metavar="NAMESPACE", help="As `chai cache ls` shows it; a beginning will do.")]
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Store:
+    """Where rows and files are."""
+
+    factory: "sessionmaker[Session]"
+    storage: "Storage"
+
+
+@app.command()
+def ls(
+    namespace: Annotated[str | None, typer.Argument(help="Show the entries of this one.")] = None,
+    status: Annotated[str | None, typer.Option(help="writing, resident, evicting, quarantined or gone.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many entries, the newest first.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List namespaces, or the entries of one."""
+    from db import cache
+
+    with _open() as store, store.factory() as session:
+        if namespace is None and status is None:
+            rows = [_space_row(session, space) for space in cache.namespaces(session)]
+        else:
+            space_id = _space(session, namespace).id if namespace else None
+            found = cache.listing(session, namespace_id=space_id, status=_status(status), limit=limit)
+            rows = [_entry_row(entry) for entry in found]
+    _print(rows, as_json=as_json)
+
+
+@app.command()
+def show(
+    entry_id: Annotated[str, typer.Argument(metavar="ENTRY", help="As `chai cache ls NAMESPACE` shows it.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show one entry: what it holds, what it is found by, what it served."""
+    from db import cache
+    from db.errors import NotFound
+
+    with _open() as store, store.factory() as session:
+        try:
+            entry = cache.entry(session, _uuid(entry_id))
+        except NotFound as error:
+            raise BadInput(f"{error}; `chai cache ls NAMESPACE` lists them") from error
+        space = cache.namespace_of(session, entry)
+        events = [event for event in cache.events(session, space) if event.entry_id == entry.id]
+        found = {
+            **_entry_row(entry),
+            "file": entry.name,
+            "sha256": entry.sha256,
+            "reason": entry.reason,
+            "seed": entry.seed,
+            "full_seconds": round(entry.full_seconds, 3),
+            "entities": [item.text for item in cache.entities(session, [entry.id]).get(entry.id, [])],
+            "tensors": entry.tensors,
+            "hits": sum(event.kind == "hit" for event in events),
+        }
+    if as_json:
+        output.print_json(found)
+    else:
+        output.print_table(("", ""), [(name, json.dumps(value, default=str)) for name, value in found.items()])
+
+
+@app.command()
+def purge(
+    tenant: Annotated[str | None, typer.Option(help="Everything that came from this tenant's videos.")] = None,
+    job: Annotated[str | None, typer.Option(help="Everything that came from this video.")] = None,
+    before: Annotated[str | None, typer.Option(help="Everything older, as 2026-11-01 or 2026-11-01T08:00.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Everything.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove latents from every look-up and from storage; the options narrow each other down.
+
+    A running job that uses one of them ends as it would have; the next finds nothing.
+    """
+    from db import cache
+    from db.session import transaction
+    from db.storage import sweep_entries
+
+    if everything == any((tenant, job, before)):
+        raise BadInput("purge takes --tenant, --job or --before, or --all for everything")
+    with _open() as store:
+        with transaction(store.factory) as session:
+            doomed = cache.resident(session, tenant=tenant, job_id=_video(job), before=_time(before))
+            by_space: dict[UUID, list[UUID]] = {}
+            for entry in doomed:
+                by_space.setdefault(entry.namespace_id, []).append(entry.id)
+        removed = [entry for id_, ids in by_space.items() for entry in _evict(store, id_, ids)]
+        sweep_entries(store.storage, store.factory, quarantine_s=0)
+    num_bytes = sum(entry.num_bytes for entry in removed)
+    if as_json:
+        output.print_json({"entries": len(removed), "bytes": num_bytes})
+    else:
+        output.note(f"purged {len(removed)} entries, {num_bytes / MIB:.1f} MiB")
+
+
+def _evict(store: _Store, space_id: UUID, ids: list[UUID]) -> "list[CacheEntry]":
+    from db import cache
+    from db.session import transaction
+
+    with transaction(store.factory) as session:
+        space = cache.lock(session, space_id)
+        return cache.evict(session, space, ids, policy="purge", reason="purged by the operator", even_pinned=True)
+
+
+@app.command()
+def warm(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="prompts.txt, .csv or .jsonl")],
+    model: Annotated[str | None, typer.Option(help="Model, for lines that do not say.")] = None,
+    size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT, for lines that do not say.")] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Run every prompt in full, also those that share an entity already.")
+    ] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Submit and leave.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fill the cache from a list of prompts, as a bulk run; prompts that find a donor already only confirm it."""
+    bulk.run(file, mode="full" if everything else "auto", model=model, size=size, detach=detach, as_json=as_json)
+
+
+@app.command("set")
+def set_(
+    namespace: SpaceId,
+    budget_mib: Annotated[float | None, typer.Option(min=0, help="Byte budget in MiB.")] = None,
+    policy: Annotated[str | None, typer.Option(help="Eviction policy; docs/cache.md lists them.")] = None,
+    admission: Annotated[str | None, typer.Option(help="all or second_sighting.")] = None,
+    settings: Annotated[str | None, typer.Option(help='JSON, as {"match": {"same_threshold": 0.85}}.')] = None,
+) -> None:
+    """Change a namespace while jobs run; what is not given stays."""
+    from db import cache
+    from db.errors import IllegalTransition
+    from db.session import transaction
+    from worker.cache.policies import ADMISSIONS, POLICIES
+
+    _choose("--policy", policy, POLICIES)
+    _choose("--admission", admission, ADMISSIONS)
+    with _open() as store, transaction(store.factory) as session:
+        space = cache.lock(session, _space(session, namespace).id)
+        space.policy, space.admission = policy or space.policy, admission or space.admission
+        if settings is not None:
+            space.settings = _settings(settings)
+        if budget_mib is not None:
+            try:
+                cache.set_budget(session, space, round(budget_mib * MIB))
+            except IllegalTransition as error:
+                raise BadInput(f"--budget-mib {budget_mib:g}: {error}, with `chai cache purge`") from error
+        row = _space_row(session, space)
+    _print([row], as_json=False)
+
+
+def _settings(text: str) -> dict[str, Any]:
+    from pydantic import ValidationError
+
+    from worker.spaces import SpaceSettings
+
+    try:
+        checked = SpaceSettings.model_validate_json(text)
+        _ = checked.matching  # checks the thresholds too
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "JSON"
+        raise BadInput(f"--settings {where}: {first['msg']}") from error
+    except ValueError as error:
+        raise BadInput(f"--settings match: {error}") from error
+    return checked.model_dump(mode="json", exclude_unset=True)
+
+
+def _choose(option: str, value: str | None, known: Any) -> None:  # Any: a collection of names
+    if value is not None and value not in known:
+        raise BadInput(f"{option} {value!r} is unknown; choose from {', '.join(known)}")
+
+
+def _status(value: str | None) -> Any:  # Any: EntryStatus, imported late
+    from db.states import EntryStatus
+
+    _choose("--status", value, list(EntryStatus))
+    return value and EntryStatus(value)
+
+
+def _space(session: "Session", beginning: str) -> "Namespace":
+    from db import cache
+
+    found = [space for space in cache.namespaces(session) if str(space.id).startswith(beginning)]
+    if len(found) != 1:
+        raise BadInput(f"NAMESPACE {beginning!r} names {len(found)} namespaces; `chai cache ls` lists them")
+    return found[0]
+
+
+def _space_row(session: "Session", space: "Namespace") -> dict[str, Any]:
+    from db import cache
+
+    identity = space.identity
+    return {
+        "namespace": str(space.id)[:8],
+        "shared by": space.owner if space.scope == "tenant" else f"{space.scope} {space.owner}",
+        "model": identity["model"],
+        "size": f"{identity['width']}x{identity['height']}x{identity['num_frames']}",
+        "entries": cache.occupancy(session, space)["entries"],
+        "entities": space.num_entities,
+        "MiB": round(space.bytes_used / MIB, 1),
+        "budget": round(space.byte_budget / MIB, 1),
+        "policy": space.policy,
+        "admission": space.admission,
+    }
+
+
+def _entry_row(entry: "CacheEntry") -> dict[str, Any]:
+    return {
+        "entry": str(entry.id),
+        "status": entry.status,
+        "KiB": round(entry.num_bytes / 1024, 1),
+        "tenant": entry.tenant,
+        "video": f"video_{entry.donor_job_id.hex}",
+        "created": f"{entry.created_at:%Y-%m-%d %H:%M}",
+        "prompt": entry.prompt,
+    }
+
+
+def _print(rows: list[dict[str, Any]], *, as_json: bool) -> None:
+    if as_json:
+        output.print_json(rows)
+    elif rows:
+        cells = [tuple(output.shortened(str(value), 48) for value in row.values()) for row in rows]
+        output.print_table(tuple(rows[0]), cells)
+    else:
+        output.note("the cache is empty")
+
+
+def _uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise BadInput(f"{text!r} is not an id; `chai cache ls NAMESPACE` shows them") from None
+
+
+def _video(text: str | None) -> UUID | None:
+    return None if text is None else _uuid(text.removeprefix("video_"))
+
+
+def _time(text: str | None) -> datetime | None:
+    try:
+        return None if text is None else datetime.fromisoformat(text).astimezone()
+    except ValueError:
+        raise BadInput(f"--before {text!r} is not a time; write 2026-11-01 or 2026-11-01T08:00") from None
+
+
+@contextmanager
+def _open() -> Iterator[_Store]:
+    from db.session import connect, sessions
+    from db.settings import Settings
+    from db.storage import Storage
+
+    engine = connect(local.database_url(), pool_size=1, application="chai-cli")
+    try:
+        settings = Settings.model_validate({})
+        yield _Store(factory=sessions(engine), storage=Storage(settings.storage_url))
+    finally:
+        engine.dispose()

@@ -1,0 +1,86 @@
+"""Ways of reuse by name: options from plain values, donors that lend what a plan says."""
+
+import pytest
+import torch
+
+from worker.engine import methods
+from worker.engine.reuse import CLEAN, Blend, CacheAttention, Donor, Residual, Resume, mask_name
+
+TIMESTEPS = [1000.0, 750.0, 500.0, 250.0]
+
+
+@pytest.fixture
+def donor() -> Donor:
+    masks = {mask_name("fox"): torch.tensor([[True, False]]), mask_name("bench"): torch.tensor([[False, True]])}
+    return Donor(tensors={CLEAN: torch.zeros(1, 4, 1, 2, 4), **masks})
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "method"),
+    [
+        ("cache_attention", {"steps": [2, 3], "blocks": [0]}, CacheAttention(steps=(2, 3), blocks=(0,))),
+        ("blend", {"weight": 0.25}, Blend(weight=0.25)),
+        ("residual", {}, Residual()),
+        ("resume", {"skipped_steps": 2}, Resume(level=0.5)),
+        ("resume", {"level": 0.9, "noise": "donor"}, Resume(level=0.9)),
+    ],
+)
+def test_a_method_is_built_from_plain_options(
+    donor: Donor, name: str, options: dict[str, object], method: object
+) -> None:
+    assert getattr(methods.bind(name, options, [donor], TIMESTEPS), name) == method
+
+
+def test_several_methods_take_their_options_by_name(donor: Donor) -> None:
+    reuse = methods.bind("residual+cache_attention", {"residual": {"gain": 0.5}}, [donor], TIMESTEPS)
+
+    assert (reuse.residual, reuse.cache_attention, reuse.blend) == (Residual(gain=0.5), CacheAttention(), None)
+
+
+@pytest.mark.parametrize(
+    ("lend", "shared", "region"),
+    [
+        ("all", ["fox"], None),
+        ("shared", ["fox"], [[True, False]]),
+        ("others", ["fox"], [[False, True]]),
+        ("shared", ["fox", "bench"], [[True, True]]),
+        ("shared", ["cat"], None),  # no mask of it was kept: the donor lends all
+    ],
+)
+def test_a_donor_lends_what_the_plan_says(
+    donor: Donor, lend: str, shared: list[str], region: list[list[bool]] | None
+) -> None:
+    found = methods.bind("blend", {"lend": lend}, [donor], TIMESTEPS, shared=shared).donors[0].region
+
+    assert (None if found is None else found.tolist()) == region
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("magic", {}, "'magic' is not a way of reuse; there are cache_attention, blend, residual, resume, and several"),
+        ("blend", {"wait": 1}, "'wait' is not an option of blend; there are weight, above"),
+        ("blend", {"lend": "some"}, "lend 'some' is unknown; use one of all, shared, others"),
+        ("blend", {"noise": "old"}, "noise 'old' is unknown; use one of fresh, donor"),
+    ],
+)
+def test_a_name_that_does_not_exist_is_refused_with_those_that_do(
+    name: str, options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        methods.check(name, options)
+
+
+@pytest.mark.parametrize(
+    ("keep", "steps"),
+    [
+        ((), ()),
+        (("same_index",), (2, 3, 4)),
+        (("nearest",), (5, 8, 12)),  # noise levels 0.87, 0.77 and 0.63, for steps at 0.875, 0.75 and 0.625
+    ],
+)
+def test_a_namespace_keeps_the_latents_that_its_fast_runs_read(keep: tuple[str, ...], steps: tuple[int, ...]) -> None:
+    full = [1000 * (1 - i / 30) for i in range(30)]
+    fast = [1000 * (1 - i / 8) for i in range(8)]
+
+    assert methods.kept_steps(keep, full, fast) == steps
