@@ -13,7 +13,7 @@ from worker.engine.reuse import Blend, CacheAttention, Donor, Residual, Resume, 
 from worker.engine.schedule import Schedule
 
 T, S, D, HEADS = 3, 6, 16, 2  # frames, tokens per frame, head size, heads of the tiny transformer
-LEFT = torch.tensor([[True, False] * 3] * T)  # the left column of every frame
+PART = torch.tensor([[True, False] * 3, [True] * 2 + [False] * 4, [False, True] * 3])  # some tokens of each frame
 
 
 def final(**arguments):
@@ -244,21 +244,21 @@ def test_a_second_donor_changes_the_result(small_run):
 
 def test_only_the_lent_tokens_of_a_donor_count(small_run):
     run = small_run()
-    lent = replace_tensors(donor(), {mask_name("circle"): LEFT}).lending("circle")
-    changed = replace_tensors(lent, {n: right_half_changed(t) for n, t in lent.tensors.items() if t.dim() == 5})
+    lent = replace_tensors(donor(), {mask_name("circle"): PART}).lending("circle")
+    changed = replace_tensors(lent, {n: changed_outside(t) for n, t in lent.tensors.items() if t.dim() == 5})
 
     assert torch.equal(final(**run, reuse=cache_attention(lent)), final(**run, reuse=cache_attention(changed)))
 
 
 def test_tokens_lent_by_two_donors_take_the_place_of_the_own_ones(small_run):
-    """One donor lends the left half and one the right: together they are one donor made of both halves."""
+    """One donor lends some tokens and one the rest: together they are one donor made of both parts."""
     run = small_run()
-    left = replace_tensors(donor(1), {mask_name("a"): LEFT}).lending("a")
-    right = replace_tensors(donor(2), {mask_name("a"): LEFT}).lending("a", is_inverted=True)
-    cells = latent_mask(LEFT, noise(0).shape)
-    joined = {n: torch.where(cells, t, right.tensors[n]) for n, t in left.tensors.items() if t.dim() == 5}
+    some = replace_tensors(donor(1), {mask_name("a"): PART}).lending("a")
+    rest = replace_tensors(donor(2), {mask_name("a"): PART}).lending("a", is_inverted=True)
+    cells = latent_mask(PART, noise(0).shape)
+    joined = {n: torch.where(cells, t, rest.tensors[n]) for n, t in some.tensors.items() if t.dim() == 5}
 
-    out = final(**run, reuse=cache_attention(left, right))
+    out = final(**run, reuse=cache_attention(some, rest))
 
     whole = replace_tensors(donor(), joined)
     torch.testing.assert_close(out, final(**run, reuse=cache_attention(whole)), atol=1e-5, rtol=1e-5)
@@ -340,11 +340,11 @@ def test_full_blend_predicts_the_donors_clean_latent(small_run):
 
 def test_blend_acts_only_inside_the_lent_tokens(small_run):
     run = small_run(num_steps=1)
-    given = replace_tensors(donor(), {mask_name("a"): LEFT}).lending("a")
+    given = replace_tensors(donor(), {mask_name("a"): PART}).lending("a")
 
     out = final(**run, reuse=Reuse(donors=(given,), blend=Blend(weight=1.0)))
 
-    cells = latent_mask(LEFT, out.shape)
+    cells = latent_mask(PART, out.shape)
     torch.testing.assert_close(out, torch.where(cells, given.tensors["clean"], final(**run)), atol=1e-5, rtol=1e-5)
 
 
@@ -420,5 +420,5 @@ def replace_tensors(given, tensors):
     return Donor(tensors=given.tensors | tensors, timesteps=given.timesteps, seed=given.seed, region=given.region)
 
 
-def right_half_changed(latent):
-    return latent + 3 * ~latent_mask(LEFT, latent.shape)
+def changed_outside(latent):
+    return latent + 3 * ~latent_mask(PART, latent.shape)
