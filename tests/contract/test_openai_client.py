@@ -12,11 +12,10 @@ import pytest
 @pytest.fixture
 def videos(url: str) -> Iterator[openai.resources.Videos]:
     """`client.videos` of the OpenAI package, pointed here."""
-    with openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
-        # the package announces the end of OpenAI's own service on each call
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            yield client.videos
+    # the package announces the end of OpenAI's own service on each call
+    with warnings.catch_warnings(), openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield client.videos
 
 
 @pytest.mark.usefixtures("worker")
