@@ -82,7 +82,7 @@ def decide(
     with watch.part("extract"):
         extraction = extractor(own.extractor)(job.prompt)
     with watch.part("embed"):
-        vectors = embedder.embed([entity.text for entity in extraction.entities])
+        vectors = embedder.embed([entity.lookup_text for entity in extraction.entities])
     with watch.part("search"):
         near = _neighbours(session, space, own, vectors)
     with watch.part("decide"):

@@ -61,6 +61,7 @@ def extract(prompt: str, tagger: Tagger | None = None) -> Extraction:
         return whole_prompt(prompt, FallbackReason.NOT_ENGLISH)
     for word, tag in zip(words, (tagger or lexicon_tagger())([word.text for word in words]), strict=True):
         word.tag = tag
+    _fold_patterns(words)
     _mark_style(words)
     entities: dict[str, Entity] = {}
     for start, stop in _phrases(words):
@@ -203,6 +204,32 @@ _KNOWN = frozenset(
     )
     for word in words
 )
+
+
+def _fold_patterns(words: list[_Word]) -> None:
+    """Turns "a green field with vertical bars" into "a green barred field"."""
+    for i in range(len(words) - 1, 0, -1):
+        if words[i].lower == "with" and words[i - 1].tag in _NOUN:
+            end, pattern = _pattern_after(words, i + 1)
+            if pattern:
+                del words[i:end]
+                words.insert(i - 1, _Word(text=pattern, lower=pattern, tag="JJ"))
+
+
+def _pattern_after(words: Sequence[_Word], i: int) -> tuple[int, str]:
+    """Where a phrase like "thin stripes" or "a checkered pattern" ends, and its adjective; empty for any other."""
+    adjective = ""
+    for end in range(i, min(i + 4, len(words))):
+        word = words[end].lower
+        if word in v.PATTERN_NOUNS:
+            return end + 1, v.PATTERN_NOUNS[word]
+        if word == "pattern" and adjective:
+            return end + 1, adjective
+        if word in v.CONFLICT_GROUPS["pattern"]:
+            adjective = v.CONFLICT_GROUPS["pattern"][word]
+        elif word not in v.PATTERN_DIRECTIONS and words[end].tag != "DT":
+            break
+    return i, ""
 
 
 # --- style --------------------------------------------------------------------------------------------------------
@@ -381,7 +408,8 @@ def _kind(words: Sequence[_Word], start: int, head: str, *, is_name: bool) -> En
     before = start - 1
     while before >= 0 and words[before].tag in ("DT", "PRP$", "CD", "JJ", "RB"):
         before -= 1
-    after_place = before >= 0 and words[before].lower in v.SCENE_PREPOSITIONS
+    in_front = before >= 1 and words[before].lower == "of" and words[before - 1].lower == "front"
+    after_place = in_front or (before >= 0 and words[before].lower in v.SCENE_PREPOSITIONS)
     if after_place and is_name and words[before].lower in ("in", "through", "across"):
         return EntityKind.SCENE
     return EntityKind.SCENE if after_place and head in v.PLACE_NOUNS else EntityKind.OBJECT

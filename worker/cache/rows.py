@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Self
 
+from worker.cache.vocabulary import SYNONYMS
+
 Json = dict[str, Any]  # Any: decoded JSON
 
 
@@ -70,6 +72,11 @@ class Entity:
     head: str  # the noun that the phrase is about: "car"
     attributes: tuple[str, ...] = ()  # the other words, and the count that `text` dropped: ("two", "red", "sports")
     kind: EntityKind = EntityKind.OBJECT
+
+    @property
+    def lookup_text(self) -> str:
+        """What is embedded: the text with one word for each colour, size, age and pattern."""
+        return " ".join(SYNONYMS.get(word, word) for word in self.text.split())
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> Self:

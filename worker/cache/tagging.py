@@ -122,6 +122,8 @@ def _by_context(lower: Sequence[str], tags: Sequence[str], i: int, before: str, 
     word, tag = lower[i], tags[i]
     if word.endswith("ing") and word not in v.ING_NOUNS and len(word) > 4 and tag not in ("NNP", "IN"):
         return _ing(lower, i, before, after)
+    if word in v.CONFLICT_GROUPS["colour"] and after in (*_NOUN, "JJ"):
+        return "JJ"
     if word in v.SUFFIX_ADJECTIVES and before in ("NN", "JJ") and after in (*_NOUN, "JJ"):
         return "JJ"
     if i and lower[i - 1] in ("to", "that", "who", "which") and word in _FINITE and after != "IN":

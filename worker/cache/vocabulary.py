@@ -18,7 +18,7 @@ CONFLICT_GROUPS: dict[str, dict[str, str]] = {
         red="red crimson scarlet ruby maroon",
         blue="blue navy azure cobalt sapphire",
         green="green emerald lime olive",
-        yellow="yellow lemon mustard",
+        yellow="yellow lemon mustard gold golden",
         orange="orange amber tangerine",
         purple="purple violet lavender magenta",
         pink="pink rose",
@@ -26,7 +26,6 @@ CONFLICT_GROUPS: dict[str, dict[str, str]] = {
         black="black ebony jet-black",
         white="white ivory snow-white",
         grey="grey gray",
-        gold="gold golden",
         silver="silver",
         turquoise="turquoise teal cyan aqua",
     ),
@@ -56,13 +55,29 @@ CONFLICT_GROUPS: dict[str, dict[str, str]] = {
         many="many several few some multiple numerous various countless hundreds thousands dozens hundred thousand",
     ),
     "pattern": _groups(
-        plain="plain solid uniform",
-        striped="striped stripy",
+        plain="plain solid uniform bare",
+        striped="striped stripy banded",
         barred="barred",
         checkered="checkered checked checkerboard chequered",
         dotted="dotted spotted polka-dot",
     ),
 }
+
+# For the embedder, which puts "crimson" far from "red". Words that are also names of things stay out: gold, rose.
+SYNONYMS: dict[str, str] = _groups(
+    red="crimson scarlet",
+    blue="azure navy cobalt",
+    green="emerald",
+    purple="violet",
+    white="ivory",
+    grey="gray",
+    yellow="golden",
+    small="tiny little miniature mini petite minuscule",
+    large="big huge giant gigantic enormous massive colossal",
+    old="elderly aged",
+    checkered="checked chequered",
+    striped="stripy banded",
+)
 
 COUNTS = frozenset(CONFLICT_GROUPS["number"]) | _words("hundred thousand million another other every each")
 
@@ -93,25 +108,25 @@ EMPTY_WHEN_BARE = _words(
 
 # nouns that name a place, weather or a time of day wherever they stand
 SCENE_NOUNS = _words(
-    "field background backdrop beach street forest city desert ocean sea sky park meadow jungle woods wood "
-    "countryside village town downtown skyline cityscape landscape seascape coast coastline shore shoreline "
-    "seaside riverbank lakeside mountain mountainside mountaintop valley canyon cliff hill hillside hilltop plain "
-    "prairie savanna savannah tundra swamp marsh glacier island lagoon bay harbor harbour port reef seabed "
-    "underwater cave cavern kitchen bedroom bathroom room living-room classroom office library museum gallery "
-    "hospital school hallway corridor basement attic garage warehouse factory laboratory lab studio theater "
-    "theatre stadium arena gym gymnasium restaurant cafe café bar pub nightclub diner bakery market marketplace "
-    "supermarket mall shop store airport station subway alley alleyway road highway avenue sidewalk plaza "
-    "courtyard garden backyard yard farm barnyard ranch vineyard orchard playground cemetery graveyard ruins "
-    "temple-interior space outer-space galaxy universe cosmos planet nebula orbit moonscape mars wilderness "
-    "nature rainforest woodland grassland pasture wasteland dungeon ballroom throne-room night nighttime dawn "
-    "dusk sunset sunrise twilight morning evening afternoon midnight noon winter summer autumn fall spring rain "
-    "snowfall fog mist storm thunderstorm snowstorm blizzard sandstorm drizzle sunlight moonlight starlight "
-    "daylight halloween christmas horizon aurora heaven hell neighborhood neighbourhood district suburb "
-    "metropolis slum bazaar rooftop pool canvas scenery terrain environment world setting scene area place region "
-    "interior exterior wall battlefield crossroads intersection tunnel oasis dune range race-track racetrack "
-    "runway boardwalk pier dock waterfront lobby balcony terrace porch patio greenhouse aquarium zoo circus "
-    "carnival fair chapel monastery dojo workshop bookshop locker-room courtroom boxing-ring tokyo paris london "
-    "york manhattan venice rome egypt japan china india africa hawaii dubai moscow"
+    "field background backdrop floor ground carpet beach street forest city desert ocean sea sky park meadow "
+    "jungle woods wood countryside village town downtown skyline cityscape landscape seascape coast coastline "
+    "shore shoreline seaside riverbank lakeside mountain mountainside mountaintop valley canyon cliff hill "
+    "hillside hilltop plain prairie savanna savannah tundra swamp marsh glacier island lagoon bay harbor harbour "
+    "port reef seabed underwater cave cavern kitchen bedroom bathroom room living-room classroom office library "
+    "museum gallery hospital school hallway corridor basement attic garage warehouse factory laboratory lab "
+    "studio theater theatre stadium arena gym gymnasium restaurant cafe café bar pub nightclub diner bakery "
+    "market marketplace supermarket mall shop store airport station subway alley alleyway road highway avenue "
+    "sidewalk plaza courtyard garden backyard yard farm barnyard ranch vineyard orchard playground cemetery "
+    "graveyard ruins temple-interior space outer-space galaxy universe cosmos planet nebula orbit moonscape mars "
+    "wilderness nature rainforest woodland grassland pasture wasteland dungeon ballroom throne-room night "
+    "nighttime dawn dusk sunset sunrise twilight morning evening afternoon midnight noon winter summer autumn "
+    "fall spring rain snowfall fog mist storm thunderstorm snowstorm blizzard sandstorm drizzle sunlight "
+    "moonlight starlight daylight halloween christmas horizon aurora heaven hell neighborhood neighbourhood "
+    "district suburb metropolis slum bazaar rooftop pool canvas scenery terrain environment world setting scene "
+    "area place region interior exterior wall battlefield crossroads intersection tunnel oasis dune range "
+    "race-track racetrack runway boardwalk pier dock waterfront lobby balcony terrace porch patio greenhouse "
+    "aquarium zoo circus carnival fair chapel monastery dojo workshop bookshop locker-room courtroom boxing-ring "
+    "tokyo paris london york manhattan venice rome egypt japan china india africa hawaii dubai moscow"
 )
 # nouns that are scenery after one of SCENE_PREPOSITIONS and things elsewhere
 PLACE_NOUNS = _words(
@@ -127,6 +142,15 @@ SCENE_PREPOSITIONS = _words(
     "over on in at through across under beneath beside by near along inside within into onto against above below "
     "around before behind amid amidst among amongst between upon beyond outside during past toward towards atop"
 )
+
+# "a field with stripes" is a striped field
+PATTERN_NOUNS = {
+    **dict.fromkeys(("stripe", "stripes", "band", "bands"), "striped"),
+    **dict.fromkeys(("bar", "bars"), "barred"),
+    **dict.fromkeys(("check", "checks"), "checkered"),
+    **dict.fromkeys(("dot", "dots", "spots"), "dotted"),
+}
+PATTERN_DIRECTIONS = _words("horizontal vertical diagonal thin thick wide narrow fine bold")
 
 # style: one word each
 STYLE_WORDS = _words(
@@ -359,11 +383,11 @@ ADJECTIVES = _words(
     "teal turquoise crimson scarlet azure maroon beige magenta cyan violet lavender emerald ginger tabby pastel "
     "metallic chrome translucent transparent shiny sparkly furry hairy bearded blonde brunette elderly teenage "
     "young old little female male lone abandoned deserted haunted post-apocalyptic apocalyptic dystopian utopian "
-    "retro vintage antique rustic tropical arctic abstract minimalist geometric humanoid robotic mechanical "
-    "anthropomorphic chibi kawaii low-lit dimly-lit moonlit sunlit candlelit neon-lit bustling crowded empty "
-    "quiet calm busy dark bright steaming red blue green yellow orange purple pink brown black white grey gray "
-    "silver gold large small big huge tall short iced sliced grilled fried baked roasted molten frozen torn "
-    "broken wounded injured wild stray spiral chubby plump"
+    "retro vintage antique rustic banded bare solid tropical arctic abstract minimalist geometric humanoid "
+    "robotic mechanical anthropomorphic chibi kawaii low-lit dimly-lit moonlit sunlit candlelit neon-lit bustling "
+    "crowded empty quiet calm busy dark bright steaming red blue green yellow orange purple pink brown black "
+    "white grey gray silver gold large small big huge tall short iced sliced grilled fried baked roasted molten "
+    "frozen torn broken wounded injured wild stray spiral chubby plump"
 )
 # words that the lexicon reads as verbs or names, and that are things in prompts
 NOUNS = _words(
@@ -376,7 +400,7 @@ NOUNS = _words(
     "seahorse octopus stingray butterfly hummingbird flamingo peacock toucan macaw chameleon gecko iguana "
     "hedgehog raccoon meerkat sloth lemur triangle square circle cross star hexagon pentagon diamond rectangle "
     "oval heart stripe stripes bar bars dots mosaic rose roses saw bear duck fly fan crane bat seal swallow lead "
-    "tear wind bow ski mouse fish deer sheep liquid"
+    "tear wind bow ski mouse fish deer sheep liquid plus box block wedge pyramid disc ball"
 )
 # after a noun they make a description of it: "heart shaped box", "ring tailed lemur"
 SUFFIX_ADJECTIVES = _words(
@@ -406,7 +430,7 @@ FUNCTION_TAGS: dict[str, str] = {
         ("who", "that", "which", "what", "where", "when", "while", "as", "because", "if", "than", "then"), "WRB"
     ),
     **dict.fromkeys(("of", "with", "without", "from", "for", "to", "off", "like", "via", "per", "until"), "IN"),
-    **dict.fromkeys(("made", "seen", "left", "standing", "sitting"), "VB"),
+    **dict.fromkeys(("made", "seen", "standing", "sitting"), "VB"),
     **dict.fromkeys(SCENE_PREPOSITIONS, "IN"),
 }
 

@@ -45,6 +45,10 @@ def kinds(prompt: str) -> dict[str, str]:
         ("a black and white cow", ["black and white cow"]),
         # a noun and a participle that describe together
         ("a heart shaped box in a snow covered yard", ["heart shaped box", "snow covered yard"]),
+        # a pattern told after the noun; one of another colour is a thing of its own
+        ("a green wall with vertical bars", ["green barred wall"]),
+        ("a carpet with a checkered pattern", ["checkered carpet"]),
+        ("a white shirt with red stripes", ["white shirt", "red stripe"]),
         # the same thing twice
         ("a dog chases a dog", ["dog"]),
         # capitals without meaning
@@ -73,6 +77,12 @@ def test_an_entity_keeps_its_head_and_attributes_and_the_count_that_its_text_dro
     (cars,) = extract("three red sports cars").entities
 
     assert (cars.text, cars.head, cars.attributes) == ("red sports car", "car", ("three", "red", "sports"))
+
+
+def test_synonyms_of_colour_and_size_are_looked_up_as_one_word() -> None:
+    (circle,) = extract("a huge crimson circle").entities
+
+    assert (circle.text, circle.lookup_text) == ("huge crimson circle", "large red circle")
 
 
 def test_style_camera_and_quality_words_are_style_and_no_entity() -> None:
