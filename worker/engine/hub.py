@@ -22,6 +22,7 @@ from worker.engine.stdit3 import STDiT3
 from worker.engine.vae import OpenSoraVAE
 from worker.engine.weights import (
     ModelFilesError,
+    check_keys,
     link_or_copy,
     load_weights,
     read_header,
@@ -59,6 +60,7 @@ COMPONENTS = {  # what a saved pipeline may name; diffusers would import any mod
     "tokenizer": ("transformers",),
 }
 _PATTERNS = ("*.json", "*.safetensors", "*.model", "*.txt")
+_PICKLES = ("*.bin",)
 _TOKENIZER_FILES = ("spiece.model", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 
 
@@ -139,17 +141,18 @@ def _dtype(part: str, dtype: torch.dtype | Mapping[str, torch.dtype] | None) -> 
     return given.get(part, given.get("default", torch.float32))
 
 
-def fetch(source: str, revision: str | None = None, local_files_only: bool = False) -> Path:
+def fetch(
+    source: str, revision: str | None = None, local_files_only: bool = False, *, with_pickles: bool = False
+) -> Path:
     """The folder of a model: the given one, or a download of the repository of that name.
 
-    Pickled weights are not downloaded. Raises ModelFilesError if there is neither.
+    Pickled weights are downloaded only when asked for. Raises ModelFilesError if it is neither folder nor repository.
     """
     if Path(source).is_dir():
         return Path(source)
+    patterns = [*_PATTERNS, *(_PICKLES if with_pickles else ())]
     try:
-        path = snapshot_download(
-            source, revision=revision, allow_patterns=list(_PATTERNS), local_files_only=local_files_only
-        )
+        path = snapshot_download(source, revision=revision, allow_patterns=patterns, local_files_only=local_files_only)
     except (OSError, ValueError) as error:  # the hub's errors are of these two kinds
         raise ModelFilesError(
             f"{source!r} is no folder here and could not be downloaded ({_brief(error)}); "
@@ -160,18 +163,14 @@ def fetch(source: str, revision: str | None = None, local_files_only: bool = Fal
 
 def load_transformer(folder: Path, dtype: torch.dtype = torch.float32) -> STDiT3:
     """STDiT3 of a folder with config.json and weights under the released key names."""
-    config = _read_config(folder)
-    with torch.device("meta"):
-        model: STDiT3 = STDiT3(**_known(STDiT3, config))
+    model: STDiT3 = _empty(STDiT3, folder)
     load_weights(model, folder, dtype)
     return model
 
 
 def load_vae(folder: Path, dtype: torch.dtype = torch.float32) -> OpenSoraVAE:
     """The two-stage VAE of a folder; the published config names no layer sizes, so the released ones are taken."""
-    config = _read_config(folder)
-    with torch.device("meta"):
-        model: OpenSoraVAE = OpenSoraVAE(**_known(OpenSoraVAE, config))
+    model: OpenSoraVAE = _empty(OpenSoraVAE, folder)
     load_weights(model, folder, dtype)
     return model
 
@@ -181,6 +180,12 @@ def load_text_encoder(folder: Path, dtype: torch.dtype = torch.float32) -> Any:
     for path in weight_files(folder):
         read_header(path)
     return T5EncoderModel.from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True)
+
+
+def _empty(kind: type, folder: Path) -> Any:
+    """A model of the folder's config without memory for its weights."""
+    with torch.device("meta"):
+        return kind(**_known(kind, _read_config(folder)))
 
 
 def _known(model: type, config: dict[str, Any]) -> dict[str, Any]:
@@ -270,19 +275,29 @@ def inspect_model(folder: Path) -> list[Component]:
     return [_inspect(folder / part, part) for part in COMPONENTS if part != "tokenizer"]
 
 
+_OURS: dict[str, type] = {"STDiT3": STDiT3, "OpenSoraVAE": OpenSoraVAE, "VideoAutoencoderPipeline": OpenSoraVAE}
+
+
 def _inspect(folder: Path, name: str) -> Component:
     config = _read_config(folder)
+    kind = _kind(config)
     files = weight_files(folder)
     tensors = read_headers(files)
+    if kind in _OURS:
+        check_keys(_empty(_OURS[kind], folder), {key: tensor.shape for key, tensor in tensors.items()}, folder)
     return Component(
         name=name,
-        kind=str(
-            config.get("_class_name") or (config.get("architectures") or [config.get("model_type", "unknown")])[0]
-        ),
+        kind=kind,
         num_bytes=sum(path.stat().st_size for path in files),
         num_parameters=sum(tensor.num_values for tensor in tensors.values()),
         dtypes=tuple(sorted({tensor.dtype for tensor in tensors.values()})),
     )
+
+
+def _kind(config: Mapping[str, Any]) -> str:
+    """The class that a config names, as diffusers or transformers or neither writes it."""
+    architectures = config.get("architectures") or [config.get("model_type", "unknown")]
+    return str(config.get("_class_name") or architectures[0])
 
 
 def arrange(folders: Mapping[str, Path], target: Path) -> Path:

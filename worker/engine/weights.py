@@ -114,10 +114,17 @@ def load_weights(model: nn.Module, folder: Path, dtype: torch.dtype) -> None:
     state = {key: tensor.to(dtype) if tensor.is_floating_point() else tensor for key, tensor in state.items()}
     if isinstance(model, ModelMixin):  # knows older names of attention weights
         model._fix_state_dict_keys_on_load(state)  # type: ignore[arg-type]  # any dict will do
-    wanted = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
-    if difference := key_difference(wanted, {key: tuple(tensor.shape) for key, tensor in state.items()}):
-        raise ModelFilesError(f"{folder} does not hold a {type(model).__name__}: {difference}")
+    check_keys(model, {key: tuple(tensor.shape) for key, tensor in state.items()}, folder)
     model.load_state_dict(state, assign=True)
+
+
+def check_keys(model: nn.Module, shapes: dict[str, tuple[int, ...]], folder: Path) -> None:
+    """Raise ModelFilesError with a summary if these are not the tensors of this model, under current or older names."""
+    if isinstance(model, ModelMixin):
+        model._fix_state_dict_keys_on_load(shapes)  # type: ignore[arg-type]  # it only renames keys
+    wanted = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
+    if difference := key_difference(wanted, shapes):
+        raise ModelFilesError(f"{folder} does not hold a {type(model).__name__}: {difference}")
 
 
 def key_difference(wanted: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]) -> str:

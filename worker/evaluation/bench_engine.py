@@ -20,6 +20,7 @@ from rich.table import Table
 from torch import Tensor, nn
 from transformers import T5Config, T5EncoderModel
 
+from db import catalog
 from worker import video
 from worker.engine import device as devices
 from worker.engine.caption import DEFAULT_AESTHETIC_SCORE
@@ -112,8 +113,8 @@ def run(request: Request) -> dict[str, Any]:
 def build(request: Request, device: torch.device) -> ChaiPipeline:
     """The pipeline of a preset: with random weights, or from the folder of models."""
     if request.models_dir is not None:
-        loaded: ChaiPipeline = ChaiPipeline.from_pretrained(request.models_dir / request.preset / "pipeline")
-        return loaded
+        card = catalog.load(request.models_dir)[request.preset]
+        return ChaiPipeline.from_pretrained(request.models_dir / card.name / card.source)
     if request.preset == "tiny":
         return tiny()
     return {"small": _random_small, "opensora-1.2": _random_opensora}[request.preset](request, device)

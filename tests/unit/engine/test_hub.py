@@ -10,7 +10,9 @@ import sentencepiece
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import T5Config, T5EncoderModel
+from typer.testing import CliRunner, Result
 
+from cli.model import app as model_commands
 from worker.engine import hub
 from worker.engine.hub import NotEnoughMemory, arrange, check_memory, inspect_model
 from worker.engine.pipeline import ChaiPipeline
@@ -18,6 +20,7 @@ from worker.engine.presets import tiny, tiny_transformer
 from worker.engine.weights import ModelFilesError, convert_pickle, key_difference
 
 VAE = Path(__file__).parents[2] / "golden" / "opensora12" / "vae"
+FOLDERS = {"transformer": "OpenSora-STDiT-v3", "vae": "OpenSora-VAE-v1.2", "text-encoder": "t5-v1_1-xxl"}
 OLD_NAMES = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
 
 
@@ -110,10 +113,9 @@ def test_t5_stays_in_float32_beside_a_bfloat16_transformer(released):
 
 
 def test_the_arranged_folder_is_a_pipeline_that_makes_the_same_video(released, tmp_path):
-    folders = {"transformer": "OpenSora-STDiT-v3", "vae": "OpenSora-VAE-v1.2", "text_encoder": "t5-v1_1-xxl"}
     size = {"height": 32, "width": 32, "num_frames": 17, "num_inference_steps": 1, "seed": 1, "output_type": "latent"}
 
-    folder = arrange({part: released / name for part, name in folders.items()}, tmp_path)
+    folder = arrange({part.replace("-", "_"): released / name for part, name in FOLDERS.items()}, tmp_path)
 
     arranged, direct = (ChaiPipeline.from_pretrained(path) for path in (folder, released / "OpenSora-STDiT-v3"))
     assert torch.equal(arranged("a cat", **size).frames, direct("a cat", **size).frames)
@@ -331,3 +333,54 @@ def test_released_key_tables_have_no_difference_to_the_classes():
         wanted = {key: tuple(t.shape) for key, t in STDiT3(**stdit3_xl2_config()).state_dict().items()}
 
     assert key_difference(wanted, {row["key"]: tuple(row["shape"]) for row in rows}) == ""
+
+
+def chai(*arguments: object) -> Result:
+    return CliRunner().invoke(model_commands, [str(argument) for argument in arguments])
+
+
+def test_pull_makes_a_model_of_local_copies_that_inspect_finds_by_name(released, tmp_path):
+    sources = [f"--{part}={released / name}" for part, name in FOLDERS.items()]
+
+    pulled = chai("pull", *sources, "--models-dir", tmp_path)
+
+    assert pulled.exit_code == 0, pulled.exception
+    rows = json.loads(chai("inspect", "opensora-1.2", "--json", "--models-dir", tmp_path).stdout)
+    assert [(row["name"], row["kind"]) for row in rows] == [
+        ("transformer", "STDiT3"),
+        ("vae", "OpenSoraVAE"),
+        ("text_encoder", "T5EncoderModel"),
+    ]
+
+
+def test_pull_converts_pickle_only_when_told_to(copy, tmp_path):
+    sources = [f"--{part}={copy / name}" for part, name in FOLDERS.items()]
+    only_pickle(copy / "t5-v1_1-xxl")
+
+    refused = chai("pull", *sources, "--models-dir", tmp_path)
+    pulled = chai("pull", *sources, "--models-dir", tmp_path, "--convert-pickle")
+
+    assert str(refused.exception).endswith("; if it has only .bin files, add --convert-pickle")
+    assert pulled.exit_code == 0, pulled.exception
+    ChaiPipeline.from_pretrained(tmp_path / "opensora-1.2" / "pipeline")
+
+
+def test_inspect_fails_on_weights_of_another_model(copy):
+    folder = copy / "OpenSora-STDiT-v3"
+    other_model(folder)
+
+    assert "does not hold a STDiT3: 2 missing" in str(chai("inspect", folder).exception)
+
+
+def test_inspect_names_the_installed_models(tmp_path):
+    error = chai("inspect", "nothing", "--models-dir", tmp_path).exception
+
+    assert str(error) == "'nothing' is no folder and no installed model; installed: none"
+
+
+def test_convert_writes_into_a_new_folder_only(copy, tmp_path):
+    folder = copy / "t5-v1_1-xxl"
+    only_pickle(folder)
+
+    assert chai("convert", folder, tmp_path / "new").exit_code == 0
+    assert str(chai("convert", folder, tmp_path / "new").exception).endswith("/new is not empty; give a new folder")
