@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -27,7 +28,7 @@ def note(text: str) -> None:
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table: with lines and wrapped cells on a terminal, aligned and never wrapped in a pipe."""
     if sys.stdout.isatty():
-        table = Table(*columns)
+        table = Table(*columns, box=SIMPLE)
         for row in rows:
             table.add_row(*row)
         Console().print(table, markup=False)
@@ -47,7 +48,10 @@ class Meter:
         self._bar: Progress | None = None
         if self._console.is_terminal:
             self._bar = Progress(
-                BarColumn(bar_width=24), TextColumn("{task.description}"), TimeElapsedColumn(), console=self._console
+                BarColumn(bar_width=24),
+                TextColumn("{task.description}", markup=False),
+                TimeElapsedColumn(),
+                console=self._console,
             )
             self._task = self._bar.add_task("", total=total)
 

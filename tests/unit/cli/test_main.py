@@ -53,5 +53,21 @@ def test_an_unknown_command_leaves_with_2() -> None:
 def test_every_part_and_every_client_verb_is_a_command() -> None:
     help_ = chai("--help").stdout
 
-    for name in ["api", "worker", "relay", "migrate", "up", "demo", "flower", "submit", "status", "watch", "cancel", "list", "download", "bulk", "keys"]:
+    for name in [
+        "api",
+        "worker",
+        "relay",
+        "migrate",
+        "up",
+        "demo",
+        "flower",
+        "submit",
+        "status",
+        "watch",
+        "cancel",
+        "list",
+        "download",
+        "bulk",
+        "keys",
+    ]:
         assert f" {name} " in help_

@@ -23,6 +23,14 @@ def test_a_receipt_takes_its_facts_from_the_cache_and_usage_blocks() -> None:
     assert (receipt.queue_wait_s, receipt.run_s, receipt.saved_s) == (0.1, 1.5, 2.0)
 
 
+def test_a_full_run_saves_nothing_however_quick_it_was() -> None:
+    usage = {"queue_wait_s": 0.1, "run_s": 1.5, "seconds_saved": 0.4}
+
+    receipt = Receipt.of({"status": "completed", "path": "full", "cache": {}, "usage": usage})
+
+    assert receipt.saved_s is None
+
+
 def test_a_video_that_has_not_run_has_an_empty_receipt() -> None:
     receipt = Receipt.of({"status": "queued", "mode": "auto", "cache": None, "usage": None, "error": None})
 
