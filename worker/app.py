@@ -98,8 +98,8 @@ def connect_signals(settings: WorkerSettings, owner: str, runtime: Callable[[], 
     """Prepare each new child, and release the job in progress when the parent is told to stop."""
 
     def prepare(**_: object) -> None:
-        if settings.num_threads:
-            devices.limit_threads(settings.num_threads)
+        if settings.torch_threads:
+            devices.limit_threads(settings.torch_threads)
         if settings.preload:
             threading.Thread(target=lambda: runtime().warm(), name="preload", daemon=True).start()
 

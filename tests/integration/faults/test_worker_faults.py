@@ -1,11 +1,10 @@
 """Workers that die, freeze or are told to stop, with real processes and real signals."""
 
 import random
-import signal
 import time
 
 import pytest
-from conftest import LEASE_S, SLOW_STEPS, SWEEP_S, Process, Service, wait_until
+from processes import LEASE_S, SLOW_STEPS, SWEEP_S, Process, Service, wait_until
 
 from db import jobs
 from db.session import transaction
@@ -57,11 +56,12 @@ def test_a_worker_told_to_stop_hands_its_job_over_within_seconds(service: Servic
     holder = service.holder(id_)
 
     told_at = time.monotonic()
-    workers[holder].popen.send_signal(signal.SIGTERM)
+    workers[holder].process.terminate()
 
     service.wait_running(id_, step=1, other_than=holder)
     assert time.monotonic() - told_at < LEASE_S
-    assert workers[holder].popen.wait(10) == 0
+    wait_until(lambda: not workers[holder].is_alive, 10, service.folder)
+    assert "Traceback" not in workers[holder].log.read_text()
     service.wait_ended([id_])
     assert service.outcomes(id_) == ["released", "completed"]
     assert service.job(id_).num_lost == 0
@@ -96,7 +96,7 @@ def test_a_job_that_does_not_fit_in_memory_fails_at_once_and_the_worker_lives(se
 
     job = service.job(greedy)
     assert (job.status, job.error_code, job.attempt) == (JobStatus.FAILED, "out_of_memory", 1)
-    assert job.error_message == "the video does not fit the worker's memory; use a smaller size or less seconds"
+    assert job.error_message == "the video does not fit the worker's memory; ask for a smaller size or less seconds"
     assert service.job(healthy).status == JobStatus.COMPLETED
     assert worker.child.pid == child
     service.check()

@@ -1,10 +1,9 @@
-"""A real worker whose cards may name models that misbehave: `python faulty_worker.py <name>`.
+"""A real worker whose cards may name models that misbehave.
 
 The models denoise for real, at tiny size; what is added is the weakness that a test is about.
 """
 
 import os
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -60,5 +59,6 @@ def load(card: ModelCard, settings: WorkerSettings) -> Pipeline:
     return FAULTS[card.source](load_pipeline(replace(card, source="random-tiny"), settings))
 
 
-if __name__ == "__main__":
-    raise SystemExit(main(name=sys.argv[1], load=load))
+def run(name: str) -> int:
+    """Be a worker until SIGTERM."""
+    return main(name=name, load=load)
