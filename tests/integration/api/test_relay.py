@@ -25,10 +25,6 @@ from db.session import transaction
 from db.states import Queue
 from db.storage import Storage
 
-RELAY_CONNECTIONS = text(
-    "SELECT pid FROM pg_stat_activity WHERE application_name = :name AND datname = current_database()"
-)
-
 
 def accept(factory: sessionmaker[Session], prompt: str = "a", **columns: object) -> UUID:
     values = {"tenant": "local", "model": "tiny", "width": 64, "height": 64, "num_frames": 16, "fps": 8, **columns}
@@ -166,12 +162,11 @@ def test_f2_an_api_that_dies_before_the_commit_leaves_nothing_and_a_retry_makes_
         blocker.execute(text("LOCK TABLE outbox IN EXCLUSIVE MODE"))  # holds the request between its two rows
         sent = threading.Thread(target=_post_into_the_void, args=(api, key))
         sent.start()
-        wait_until(lambda: _waits_for_the_lock(blocker))
+        wait_until(lambda: num_api_connections(engine, waiting_for_lock=True) == 1)
         api.kill()
         sent.join()
         blocker.rollback()
-    wait_until(lambda: session.execute(RELAY_CONNECTIONS, {"name": "chai-api"}).all() == [])
-    session.rollback()
+    wait_until(lambda: num_api_connections(engine) == 0)
     assert session.scalars(select(Job)).all() == []
 
     with api_process(environment, tmp_path) as api:
@@ -187,11 +182,14 @@ def _post_into_the_void(api: Process, key: dict[str, str]) -> None:
         httpx.post(f"{api.url}/v1/videos", json={"prompt": "a"}, headers=key, trust_env=False, timeout=30)
 
 
-def _waits_for_the_lock(connection) -> bool:
-    waits = text(
-        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = 'chai-api'"
+def num_api_connections(engine: Engine, *, waiting_for_lock: bool = False) -> int:
+    """Count them anew: within one transaction Postgres shows the same picture of its connections."""
+    query = (
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'chai-api' AND datname = current_database()"
+        " AND (wait_event_type = 'Lock' OR NOT :waiting)"
     )
-    return connection.scalar(waits) == 1
+    with engine.connect() as connection:
+        return connection.scalar(text(query), {"waiting": waiting_for_lock})
 
 
 def test_f8_while_redis_is_away_jobs_are_accepted_and_published_when_it_is_back(
