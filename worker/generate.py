@@ -84,8 +84,8 @@ def run(attempt: Attempt) -> None:
     model = load(attempt)
     decision = decide(attempt, model)
     decision, donors = fetch(attempt, model, decision)
-    caption = encode(attempt, model)
-    latents, left = denoise(attempt, model, decision, caption, donors)
+    captions = encode(attempt, model)
+    latents, left = denoise(attempt, model, decision, captions, donors)
     frames = decode(attempt, model, latents)
     mp4 = compress(attempt, frames)
     file = store(attempt, mp4)
@@ -145,17 +145,19 @@ def fetch(attempt: Attempt, model: Pipeline, decision: Decision) -> tuple[Decisi
     return decision, donors
 
 
-def encode(attempt: Attempt, model: Pipeline) -> Any:
-    """Return what the model reads of the prompt."""
+def encode(attempt: Attempt, model: Pipeline) -> tuple[Any, Any]:
+    """Return what the model reads of the prompt, and of the negative prompt or None."""
     with attempt.figures.stage("encode"):
         caption = model.encode_prompt([attempt.job.prompt])
+        away = attempt.job.negative_prompt
+        negative = model.encode_prompt([away]) if away else None
         devices.finish(model.device)
     attempt.lease.check()
-    return caption
+    return caption, negative
 
 
 def denoise(
-    attempt: Attempt, model: Pipeline, decision: Decision, caption: Any, donors: list[Donor]
+    attempt: Attempt, model: Pipeline, decision: Decision, captions: tuple[Any, Any], donors: list[Donor]
 ) -> tuple[Any, Donor | None]:
     """Return the latents and, of a run that may enter the cache, what it leaves behind.
 
@@ -166,6 +168,7 @@ def denoise(
     size = job.height, job.width, job.num_frames
     reuse = donor_store.bind(decision, donors, schedule.timesteps(*size)) if donors else None
     recorder = Recorder(donor_store.wanted(attempt.runtime.card(job.model), decision, model, size), seed=attempt.seed)
+    caption, negative = captions
     steps = model.steps(
         caption,
         schedule,
@@ -174,6 +177,7 @@ def denoise(
         num_frames=job.num_frames,
         fps=job.fps,
         seed=attempt.seed,
+        negative=negative,
         reuse=reuse,
     )
     with figures.stage("denoise"):
@@ -190,6 +194,7 @@ def _may_be_kept(attempt: Attempt, decision: Decision) -> bool:
     """Only runs with the model's own steps and guidance lend: what a namespace holds must be of one kind."""
     job, card = attempt.job, attempt.runtime.card(attempt.job.model)
     is_usual = job.num_inference_steps in (None, card.full_steps) and _guidance_scale(attempt) == card.guidance_scale
+    is_usual = is_usual and not job.negative_prompt
     return decision.plan.path is Path.FULL and is_usual and bool(decision.extraction.entities)
 
 

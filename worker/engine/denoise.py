@@ -57,11 +57,17 @@ class Velocity:
     """The guided velocity field of one prompt batch; both halves of guidance run in one batch, prompts first."""
 
     def __init__(
-        self, transformer: STDiT3, caption: Caption, conditioning: Conditioning, *, network: Network | None = None
+        self,
+        transformer: STDiT3,
+        caption: Caption,
+        conditioning: Conditioning,
+        *,
+        negative: Caption | None = None,
+        network: Network | None = None,
     ) -> None:
         self._network = network or transformer
         self._num_channels = transformer.config["in_channels"]
-        self._caption = _pack(transformer, caption)
+        self._caption = _pack(transformer, caption, negative)
         self._dtype = torch.float32 if transformer.config["exact_timesteps"] else transformer.dtype
         height, width = torch.tensor([conditioning.height, conditioning.width], dtype=self._dtype).tolist()
         self._size = {"height": height, "width": width}
@@ -120,6 +126,7 @@ def denoise(
     schedule: Schedule,
     *,
     conditioning: Conditioning,
+    negative: Caption | None = None,
     reuse: Reuse | None = None,
     within: AdaCache | None = None,
     frame_mask: Tensor | None = None,
@@ -137,6 +144,7 @@ def denoise(
         caption: text features; the null half of guidance is cut by the prompt's mask, as the released model was.
         schedule: timesteps and guidance.
         conditioning: size, length and frame rate.
+        negative: what guidance leads away from, as many rows as `caption`; None = the stored null caption.
         reuse: what earlier videos lend; None = the plain model to the bit.
         within: reuse of network output between steps of this run; None = the plain model to the bit.
         frame_mask: (B, T) in 0..1. 1 = generate the frame, 0 = keep what `noise` holds there, between = start to
@@ -151,7 +159,7 @@ def denoise(
         reuse = reuse.to(noise.device)
         start, latents = reuse.start(latents, timesteps[:-1], start)
     network = transformer if within is None else within.start(transformer, schedule.num_steps, start)
-    predict = Velocity(transformer, caption, conditioning, network=network)
+    predict = Velocity(transformer, caption, conditioning, negative=negative, network=network)
     frames = None if frame_mask is None else _Frames(frame_mask, renoise or _gaussian(generator))
     for i in range(start, schedule.num_steps):
         t, t_next = timesteps[i : i + 2]
@@ -175,16 +183,22 @@ def denoise(
         )
 
 
-def _pack(transformer: STDiT3, caption: Caption) -> PackedCaption:
-    """Pack prompts and null captions as one batch of 2B; the prompts' mask is tiled over the null half."""
-    embeds = caption.embeds.to(transformer.dtype)
-    null = transformer.null_caption(len(embeds)).to(embeds)
-    if null.shape[2:] != embeds.shape[2:]:
+def _pack(transformer: STDiT3, caption: Caption, negative: Caption | None) -> PackedCaption:
+    """Pack prompts and what guidance leads away from as one batch of 2B.
+
+    The null caption has no mask of its own: the prompts' mask is tiled over it, as the released model was run.
+    """
+    embeds, mask = caption.embeds.to(transformer.dtype), caption.mask
+    away = transformer.null_caption(len(embeds)) if negative is None else negative.embeds
+    if away.shape[2:] != embeds.shape[2:]:
         raise ValueError(
-            f"caption features are {tuple(embeds.shape[2:])} and this model's null caption {tuple(null.shape[2:])}; "
+            f"caption features are {tuple(embeds.shape[2:])} and this model's null caption {tuple(away.shape[2:])}; "
             "pad the caption to model_max_length with the text encoder of this model"
         )
-    return transformer.pack_caption(torch.cat([embeds, null]), caption.mask, 2 * len(embeds), keep_keys=True)
+    if negative is not None and mask is not None and negative.mask is not None:
+        mask = torch.cat([mask, negative.mask])
+    both = torch.cat([embeds, away.to(embeds)])
+    return transformer.pack_caption(both, mask, 2 * len(embeds), keep_keys=True)
 
 
 def _gaussian(generator: torch.Generator | None) -> Callable[[Tensor], Tensor]:

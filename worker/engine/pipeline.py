@@ -159,6 +159,7 @@ class ChaiPipeline(DiffusionPipeline):
         fps: float | None = None,
         seed: int | Sequence[int] = 0,
         noise: Tensor | None = None,
+        negative: Caption | None = None,
         reuse: Reuse | None = None,
         within: AdaCache | None = None,
         frame_mask: Tensor | None = None,
@@ -173,6 +174,7 @@ class ChaiPipeline(DiffusionPipeline):
             height, width, num_frames, fps: pixels, frames and frames per second; None = the pipeline's own.
             seed: of the initial noise, one for each prompt.
             noise: (B, C, T, h, w) in place of the seed's, or the latent that enters step `start`.
+            negative: captions that guidance leads away from; None = the model's null caption.
             reuse, within, frame_mask, start, generator: see `worker.engine.denoise.denoise`.
         """
         caption = caption if isinstance(caption, Caption) else self.encode_prompt(caption)
@@ -187,6 +189,7 @@ class ChaiPipeline(DiffusionPipeline):
             caption,
             schedule,
             conditioning=Conditioning(height=height, width=width, num_frames=num_frames, fps=fps),
+            negative=negative,
             reuse=reuse,
             within=within,
             frame_mask=frame_mask,

@@ -1,5 +1,7 @@
 """The sampling loop against recorded runs of Open-Sora 1.2, and properties of its steps."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -212,3 +214,24 @@ def test_caption_of_another_width_is_refused(golden, small_run):
         "caption features are (5, 16) and this model's null caption (8, 16); "
         "pad the caption to model_max_length with the text encoder of this model"
     )
+
+
+def test_a_negative_prompt_equal_to_the_null_caption_changes_nothing(small_run):
+    run = small_run()
+    null = SimpleNamespace(embeds=run["transformer"].null_caption(1), mask=run["caption"].mask)
+
+    assert torch.equal(final(**run, negative=null), final(**run))
+
+
+def test_guidance_away_from_the_prompt_itself_is_no_guidance(small_run):
+    run = small_run(schedule=Schedule(num_steps=2, time_shift="none", guidance_scale=7.0))
+    unguided = small_run(schedule=Schedule(num_steps=2, time_shift="none", guidance_scale=1.0))
+
+    torch.testing.assert_close(final(**run, negative=run["caption"]), final(**unguided), atol=2e-4, rtol=1e-4)
+
+
+def test_another_negative_prompt_gives_another_video(small_run):
+    run = small_run()
+    other = SimpleNamespace(embeds=run["caption"].embeds.flip(2) + 1, mask=run["caption"].mask)
+
+    assert not torch.equal(final(**run, negative=other), final(**run))
