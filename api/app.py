@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from typing import Any
 from uuid import uuid4
 
 import uvicorn
@@ -55,7 +56,17 @@ def create_app(settings: ApiSettings) -> FastAPI:
     app.add_middleware(Outermost)
     for part in (videos, batches, models, health):
         app.include_router(part.router)
+    if not settings.needs_keys:
+        app.openapi_schema = _without_keys(app.openapi())
     return app
+
+
+def _without_keys(document: dict[str, Any]) -> dict[str, Any]:  # Any: OpenAPI
+    """Take out of the document that a key is needed."""
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            operation.pop("security", None)
+    return document
 
 
 class Outermost:

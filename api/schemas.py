@@ -143,7 +143,7 @@ class Video(BaseModel):
     num_steps: int | None
     num_inference_steps: int | None  # as asked for
     guidance_scale: float | None
-    seed: int | None
+    seed: int | None  # that was used, once completed; before, as asked for
     fps: int
     num_frames: int
     queue_position: int | None  # jobs before this one; only while queued, and not in lists
@@ -152,7 +152,7 @@ class Video(BaseModel):
     custom_id: str | None
     cache: dict[str, Any] | None  # why this path, and what it saved
     metadata: dict[str, Any]
-    usage: Usage | None  # once completed, and not in lists
+    usage: Usage | None  # once completed
 
 
 class VideoList(BaseModel):

@@ -1,6 +1,7 @@
 """Job rows as video objects."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from uuid import UUID
 
 from api.ids import batch_id, unix, video_id
 from api.schemas import Usage, Video, VideoError, VideoList
@@ -30,7 +31,7 @@ def show(job: Job, *, position: int | None = None, metric: JobMetric | None = No
         num_steps=job.num_steps,
         num_inference_steps=job.num_inference_steps,
         guidance_scale=job.guidance_scale,
-        seed=job.seed,
+        seed=(job.output or {}).get("seed", job.seed),
         fps=job.fps,
         num_frames=job.num_frames,
         queue_position=position,
@@ -43,9 +44,9 @@ def show(job: Job, *, position: int | None = None, metric: JobMetric | None = No
     )
 
 
-def page(rows: Sequence[Job], limit: int) -> VideoList:
+def page(rows: Sequence[Job], limit: int, figures: Mapping[UUID, JobMetric]) -> VideoList:
     """Return up to `limit` videos; one row more than that says that there is another page."""
-    data = [show(row) for row in rows[:limit]]
+    data = [show(row, metric=figures.get(row.id)) for row in rows[:limit]]
     return VideoList(
         data=data,
         first_id=data[0].id if data else None,

@@ -78,7 +78,8 @@ def list_(
             status=status or (),
             batch_id=batch,
         )
-    return videos.page(rows, limit)
+        figures = metrics.of_jobs(session, rows)
+    return videos.page(rows, limit, figures)
 
 
 @router.get("/{video_id}", responses={304: {"description": "Nothing changed since the ETag"}})

@@ -33,7 +33,7 @@ CHECKS = [
 
 MODES = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)  # requests that fit the document, and such that do not
 MODEST = settings(
-    max_examples=15, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    max_examples=8, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
 )
 
 
