@@ -328,6 +328,17 @@ def test_entries_removed_by_others_are_forgotten(name: str) -> None:
     assert set(chosen) == (set() if name == "none" else {entry.id for entry in resident})
 
 
+def test_the_hand_of_sieve_stays_where_it_is_when_an_older_entry_is_purged() -> None:
+    events = [Event(kind=EventKind.INSERT, entry_id=i, at=float(at), num_bytes=1) for at, i in enumerate("abcd")]
+    events += [
+        Event(kind=EventKind.HIT, entry_id="a", at=5.0),
+        Event(kind=EventKind.EVICT, entry_id="b", at=6.0, policy="sieve"),
+        Event(kind=EventKind.QUARANTINE, entry_id="a", at=7.0),
+    ]
+
+    assert victims(POLICIES["sieve"](), entries_of(events), events, bytes_needed=2, now=8.0) == ["c", "d"]
+
+
 def test_coverage_lets_the_double_go_before_the_only_one_of_its_kind() -> None:
     def event(kind: EventKind, entry_id: str, at: float, *covers: str) -> Event:
         return Event(kind=kind, entry_id=entry_id, at=at, num_bytes=1, seconds_saved=1.0, covers=covers)
