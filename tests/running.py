@@ -22,6 +22,7 @@ from fastapi import FastAPI
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
+from api.settings import ApiSettings
 from db import jobs, metrics
 from db.models import Job
 from db.session import transaction
@@ -106,6 +107,12 @@ def _answers(process: Process) -> bool:
         return httpx.get(f"{process.url}/healthz", trust_env=False).is_success
     except httpx.TransportError:
         return False
+
+
+def settings_of(environment: dict[str, str], **more: object) -> ApiSettings:
+    """Settings from variables, without touching those of this process."""
+    named = {key.removeprefix("CHAI_").lower() if key.startswith("CHAI_") else key: v for key, v in environment.items()}
+    return ApiSettings.model_validate({**named, **more})
 
 
 def free_port() -> int:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
-from running import CARDS, Process, api_process
+from running import CARDS, Process, api_process, settings_of
 from sqlalchemy import NullPool, create_engine, make_url, text
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -33,12 +33,6 @@ def environment(database_url: str, redis_url: str, storage_url: str) -> dict[str
 def settings(environment: dict[str, str]) -> ApiSettings:
     """The same as settings."""
     return settings_of(environment)
-
-
-def settings_of(environment: dict[str, str], **more: object) -> ApiSettings:
-    """Settings from variables, without touching those of this process."""
-    named = {key.removeprefix("CHAI_").lower() if key.startswith("CHAI_") else key: v for key, v in environment.items()}
-    return ApiSettings.model_validate({**named, **more})
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 import pytest
-from conftest import settings_of
 from fastapi.testclient import TestClient
+from running import settings_of
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
