@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, insert, select, text
+from sqlalchemy import func, insert, select, text, tuple_
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
 from db.jobs import Claim
-from db.models import JobMetric, Lookup, Namespace, PlanRow
+from db.models import Job, JobMetric, Lookup, Namespace, PlanRow
 
 
 def record(session: Session, claim: Claim, *, outcome: str, **figures: Any) -> None:
@@ -32,6 +32,12 @@ def of_attempt(session: Session, job_id: UUID, attempt: int) -> JobMetric | None
     """Return the figures of one attempt; None when it wrote none."""
     query = select(JobMetric).where(JobMetric.job_id == job_id, JobMetric.attempt == attempt)
     return session.scalars(query).one_or_none()
+
+
+def of_jobs(session: Session, jobs: Sequence[Job]) -> dict[UUID, JobMetric]:
+    """Return the figures of the latest attempt of each of some jobs, where it wrote any."""
+    latest = tuple_(JobMetric.job_id, JobMetric.attempt).in_([(job.id, job.attempt) for job in jobs])
+    return {metric.job_id: metric for metric in session.scalars(select(JobMetric).where(latest))}
 
 
 def record_lookup(session: Session, claim: Claim, space: Namespace, **decision: Any) -> None:
