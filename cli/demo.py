@@ -4,14 +4,13 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from cli import local, output
 from cli.client import FINAL, Client, Json, connect
 from cli.output import note
 from cli.receipt import Receipt, state
-from cli.up import Choices, Stopped, service, stopped_by_signals
+from cli.up import Choices, Service, Stopped, service, stopped_by_signals
 
 COLUMNS = ("prompt", "mode", "path", "matched", "similarity", "steps", "waited", "ran", "saved", "file")
 
@@ -46,9 +45,13 @@ def demo(out: Path | None, *, as_json: bool) -> int:
     folder = (out or var / "demo").resolve()
     try:
         with stopped_by_signals(), ExitStack() as stack:
-            running = local.running(var) or _start(var, stack)
+            running = local.running(var)
+            check = _nothing
+            if running is None:
+                started = _start(var, stack)
+                running, check = started.running, started.check
             client = stack.enter_context(connect(running.url))
-            shots = _make(client, PROMPTS, folder)
+            shots = _make(client, PROMPTS, folder, check)
     except Stopped:
         note("stopped; run it again to go on")
         return 130
@@ -56,22 +59,30 @@ def demo(out: Path | None, *, as_json: bool) -> int:
     return 0 if all(shot.file for shot in shots) else 1
 
 
-def _start(var: Path, stack: ExitStack) -> local.Running:
+def _nothing() -> None:
+    """A service that others run is theirs to check."""
+
+
+def _start(var: Path, stack: ExitStack) -> Service:
     note("starting Postgres, Redis, API, relay and worker")
-    running = stack.enter_context(service(var, Choices(has_flower=False), report=_log_to(var / "log" / "demo.log")))
+    started = stack.enter_context(service(var, Choices(has_flower=False), report=_log_to(var / "log" / "demo.log")))
     stack.callback(note, "stopping")
-    return running
+    return started
 
 
-def _make(client: Client, prompts: Sequence[str], folder: Path) -> list[Shot]:
-    """Submit all prompts, follow them to their ends in turn and save what completed."""
+def _make(client: Client, prompts: Sequence[str], folder: Path, check: Callable[[], None]) -> list[Shot]:
+    """Submit all prompts, follow them to their ends in turn and save what completed; `check` may give up."""
     videos = [client.submit({"prompt": prompt}) for prompt in prompts]
     shots: list[Shot] = []
     with output.Meter(100 * len(videos)) as meter:
         meter.line(f"submitted {len(videos)} prompts to {client.url}")
         for video in videos:
-            shown = partial(_show_progress, meter, len(shots), len(videos))
-            shots.append(_save(client, client.wait(video["id"], seen=shown), len(shots) + 1, folder))
+
+            def seen(video: Json) -> None:
+                check()
+                _show_progress(meter, len(shots), len(videos), video)
+
+            shots.append(_save(client, client.wait(video["id"], seen=seen), len(shots) + 1, folder))
             meter.line(_ended(shots[-1], len(shots), len(videos)))
     return shots
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from cli import flower, local
@@ -32,6 +33,14 @@ class Choices:
     port: int = API_PORT  # taken when free, else another one
     num_workers: int = 1
     has_flower: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """A service that this process runs."""
+
+    running: local.Running
+    check: Callable[[], None]  # raises `CommandError` when a part cannot be kept alive
 
 
 class Stopped(Exception):
@@ -60,8 +69,8 @@ def up(choices: Choices) -> None:
     """Run the service until a signal comes."""
     var = local.var_dir()
     try:
-        with stopped_by_signals(), service(var, choices, report=note) as running:
-            print(_welcome(var, running), flush=True)
+        with stopped_by_signals(), service(var, choices, report=note) as started:
+            print(_welcome(var, started.running), flush=True)
             while True:
                 time.sleep(3600)
     except Stopped:
@@ -69,7 +78,7 @@ def up(choices: Choices) -> None:
 
 
 @contextmanager
-def service(var: Path, choices: Choices, *, report: Callable[[str], None]) -> Iterator[local.Running]:
+def service(var: Path, choices: Choices, *, report: Callable[[str], None]) -> Iterator[Service]:
     """Run databases, API, relay, Flower and workers for the block; they stop in the opposite order.
 
     DATABASE_URL and REDIS_URL, where set, are used instead of embedded servers. Raises `CommandError`.
@@ -85,9 +94,7 @@ def service(var: Path, choices: Choices, *, report: Callable[[str], None]) -> It
         raise CommandError(str(error)) from error
 
 
-def _parts_running(
-    var: Path, services: Services, choices: Choices, report: Callable[[str], None]
-) -> Iterator[local.Running]:
+def _parts_running(var: Path, services: Services, choices: Choices, report: Callable[[str], None]) -> Iterator[Service]:
     secrets = {"DATABASE_URL": services.database_url, "REDIS_URL": services.redis_url}
     storage_url = os.environ.get("STORAGE_URL", (var / "storage").as_uri())
     shared = {**secrets, "STORAGE_URL": storage_url, "CHAI_VAR_DIR": str(var), "CHAI_DEFAULT_MODEL": _default_model()}
@@ -106,7 +113,7 @@ def _parts_running(
         )
         local.announce(var, running, secrets)
         try:
-            yield running
+            yield Service(running=running, check=partial(_check, supervisor, var))
         finally:
             local.withdraw(var)
 
@@ -156,10 +163,18 @@ def _wait_until_ready(url: str, supervisor: Supervisor, var: Path) -> None:
     deadline = time.monotonic() + READY_TIMEOUT_S
     with Client(url, timeout_s=5.0) as client:
         while not client.is_ready():
-            if "api" in supervisor.failing() or time.monotonic() > deadline:
-                log = var / "log" / "api.log"
-                raise CommandError(f"the API did not start; the end of {log}:\n{last_lines(log)}")
+            _check(supervisor, var)
+            if time.monotonic() > deadline:
+                raise CommandError(
+                    f"the API did not answer within {READY_TIMEOUT_S:g} s; see {var / 'log' / 'api.log'}"
+                )
             time.sleep(0.1)
+
+
+def _check(supervisor: Supervisor, var: Path) -> None:
+    for name in supervisor.failing():
+        log = var / "log" / f"{name}.log"
+        raise CommandError(f"{name} ends again and again; the end of {log}:\n{last_lines(log)}")
 
 
 def _welcome(var: Path, running: local.Running) -> str:

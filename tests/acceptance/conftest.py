@@ -42,15 +42,17 @@ class Home:
         }
         return {**kept, **own}
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start a command."""
+    def start(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+        """Start a command, with more variables in its environment."""
         command = [sys.executable, "-m", "cli.main", *arguments]
         pipe = subprocess.PIPE
-        return subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=pipe, stderr=pipe, text=True)
+        return subprocess.Popen(
+            command, cwd=ROOT, env={**self.environment, **variables}, stdout=pipe, stderr=pipe, text=True
+        )
 
-    def chai(self, *arguments: str, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
+    def chai(self, *arguments: str, timeout_s: float = 300, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
-        process = self.start(*arguments)
+        process = self.start(*arguments, **variables)
         try:
             out, err = process.communicate(timeout=timeout_s)
         except subprocess.TimeoutExpired:

@@ -134,6 +134,14 @@ def test_the_demo_attaches_to_a_running_service(home: Home, tmp_path: Path) -> N
     assert "\x1b" not in done.stdout + done.stderr
 
 
+def test_the_demo_gives_up_on_a_worker_that_cannot_run(new_home: Callable[[], Home]) -> None:
+    done = new_home().chai("demo", CHAI_CACHE_POLICY="mru")
+
+    assert done.returncode == 1
+    assert "error: worker ends again and again; the end of " in done.stderr
+    assert "error: CHAI_CACHE_POLICY 'mru': Value error, 'mru' is not an eviction policy; there are " in done.stderr
+
+
 def test_videos_outlive_a_restart(new_home: Callable[[], Home], bring_up: Callable[..., Up], tmp_path: Path) -> None:
     home = new_home()
     first = bring_up(home, "--no-flower")

@@ -33,7 +33,7 @@ def test_a_submission_carries_the_key_of_the_caller_and_one_against_doubles(scri
 def test_the_words_of_the_service_reach_the_caller(scripted: Script) -> None:
     scripted.answer({"error": {"message": "size '1x1' is none", "param": "size", "code": "invalid_value"}}, status=400)
 
-    with Client(scripted.url) as client, pytest.raises(Refused, match="^size '1x1' is none$") as refused:
+    with Client(scripted.url) as client, pytest.raises(Refused, match=r"^size '1x1' is none$") as refused:
         client.submit({"prompt": "a", "size": "1x1"})
 
     assert (refused.value.param, refused.value.code, refused.value.exit_code) == ("size", "invalid_value", 2)

@@ -149,8 +149,8 @@ def test_a_line_keeps_its_name_when_lines_are_added_above(tmp_path: Path) -> Non
         (
             "list.csv",
             "text\na\n",
-            "the CSV header ['text'] has no column prompt; known columns are custom_id, prompt, negative_prompt, model, "
-            "size, seconds, mode, seed, num_inference_steps, fps, guidance_scale, metadata",
+            "the CSV header ['text'] has no column prompt; known columns are custom_id, prompt, negative_prompt, "
+            "model, size, seconds, mode, seed, num_inference_steps, fps, guidance_scale, metadata",
         ),
         (
             "list.csv",
