@@ -13,6 +13,7 @@ from worker.engine.presets import stdit3_xl2_config, tiny
 from worker.engine.sizes import VideoSize
 from worker.engine.stdit3 import STDiT3
 from worker.engine.vae import OpenSoraVAE
+from worker.evaluation import bench_engine
 from worker.evaluation.operations import decode_operations, text_operations, transformer_operations
 from worker.evaluation.plain import plain_decode, plain_steps
 
@@ -110,6 +111,23 @@ def test_the_benchmark_ends_with_one_line_of_figures():
         assert row["total_s"] >= row["denoise_s"] > 0
         assert row["video_bytes"] > 0
     assert report["peak_tflops"] > 0
+
+
+def test_the_released_model_is_built_with_random_weights(monkeypatch, golden):
+    small_t5 = {"d_model": 4096, "d_ff": 16, "num_layers": 1, "num_heads": 2, "d_kv": 8}
+    monkeypatch.setattr(
+        bench_engine, "stdit3_xl2_config", lambda: stdit3_xl2_config() | {"hidden_size": 32, "depth": 1}
+    )
+    monkeypatch.setattr(bench_engine, "OpenSoraVAE", lambda: OpenSoraVAE(**golden.json("vae/config")))
+    monkeypatch.setattr(bench_engine, "T5_XXL", bench_engine.T5_XXL | small_t5)
+    request = bench_engine.Request(preset="opensora-1.2", height=32, width=32, num_frames=17, steps=(1,))
+
+    pipeline = bench_engine.build(request, torch.device("cpu"))
+
+    *_, step = pipeline.steps("a cat", pipeline.schedule(1), height=32, width=32, num_frames=17)
+    assert step.latents.isfinite().all()
+    assert pipeline.decode(step.latents, 17).std() > 0
+    assert all(parameter.abs().sum() > 0 for parameter in pipeline.transformer.parameters())
 
 
 @pytest.mark.parametrize(
