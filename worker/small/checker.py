@@ -1,9 +1,11 @@
 """The analytic judge of clips: projects a clip on the set of clips that the world can draw.
 
-For every scene the error of drawing a thing over it is a correlation of the clip with the thing's outline, so the
-nearest drawable clip is found by looking at every one of them. With x the clip, S the scene, c a colour and a the
-coverage of an outline, drawing the thing changes the squared error by  sum a^2 |c - S|^2 - 2 a (x - S).(c - S).
-Two things never overlap, so their changes add up.
+The nearest drawable clip is found by looking at every one of them. With x the clip, S the scene, c a colour and a the
+coverage of an outline on its way, drawing the thing over the scene changes the squared error by
+
+    sum a^2 |c - S|^2 - 2 a (x - S).(c - S)
+
+which is one matrix product for all colours and paths. Two things never overlap, so their changes add up.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,7 +15,6 @@ from itertools import permutations
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from worker.small.world import (
@@ -198,71 +199,85 @@ def _projection(video: Tensor, ground: _Ground, found: Sequence[_Found]) -> Proj
     )
 
 
-class _Changes:
-    """The change of the squared error for every thing at every place over one ground."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Path:
+    """An outline on its way through a clip, without its colour."""
 
-    def __init__(self, video: Tensor, frame: Tensor):
-        towards = torch.stack([torch.tensor(colour.rgb) - frame for colour in Colour])  # (K, H, W, 3)
-        self._gain = -2 * torch.einsum("thwc,khwc->tkhw", video - frame, towards)
-        self._cost = towards.square().sum(-1)[None]  # (1, K, H, W)
-        self._maps: dict[tuple[Shape, Size], Tensor] = {}
-        self._placed: dict[tuple[Shape, Size, Motion], Tensor] = {}
-
-    def best(self, motions: Sequence[Motion], lanes: Lanes | None = None, lane: int = 0) -> dict[Colour, _Found]:
-        """For every colour, the thing with one of these motions that lowers the error most."""
-        kinds = [(shape, size, motion) for shape in Shape for size in Size for motion in motions]
-        lows = [self._changes(*kind, lanes, lane).min(dim=1) for kind in kinds]
-        values = torch.stack([low.values for low in lows])  # (kinds, K)
-        found = {}
-        for k, colour in enumerate(Colour):
-            i = int(values[:, k].argmin())
-            shape, size, motion = kinds[i]
-            thing = Thing(shape=shape, size=size, colour=colour, motion=motion)
-            place = _allowed(size, motion, lanes, lane)[int(lows[i].indices[k])]
-            found[colour] = _Found(change=float(values[i, k]), thing=thing, place=place)
-        return found
-
-    def place(self, thing: Thing, lanes: Lanes | None, lane: int) -> _Found:
-        """The best place of a thing in a clip, or in one half of it."""
-        changes = self._changes(thing.shape, thing.size, thing.motion, lanes, lane)[list(Colour).index(thing.colour)]
-        i = int(changes.argmin())
-        return _Found(change=float(changes[i]), thing=thing, place=_allowed(thing.size, thing.motion, lanes, lane)[i])
-
-    def _changes(self, shape: Shape, size: Size, motion: Motion, lanes: Lanes | None, lane: int) -> Tensor:
-        """The change for every colour and allowed place, (K, P)."""
-        if (shape, size, motion) not in self._placed:
-            self._placed[shape, size, motion] = self._along(shape, size, motion)
-        rows, columns = torch.tensor(_allowed(size, motion, lanes, lane)).T
-        top, left = _room(motion)
-        return self._placed[shape, size, motion][:, rows - top, columns - left]
-
-    def _along(self, shape: Shape, size: Size, motion: Motion) -> Tensor:
-        """The change for every start of a path that stays inside the clip, (K, H'', W'')."""
-        table, (down, right), (top, left) = self._table(shape, size), motion.step, _room(motion)
-        height, width = (
-            side - abs(step) * (NUM_FRAMES - 1) for side, step in zip(table.shape[2:], motion.step, strict=True)
-        )
-        paths = [table[t, :, top + t * down :, left + t * right :][:, :height, :width] for t in range(NUM_FRAMES)]
-        return torch.stack(paths).sum(0)
-
-    def _table(self, shape: Shape, size: Size) -> Tensor:
-        if (shape, size) not in self._maps:
-            cover = torch.from_numpy(outline(shape, size))[None, None]  # (1, 1, s, s)
-            self._maps[shape, size] = _correlate(self._gain, cover) + _correlate(self._cost, cover**2)
-        return self._maps[shape, size]  # (T, K, H', W')
-
-
-def _room(motion: Motion) -> tuple[int, int]:
-    """The first row and column from which a thing can move without leaving the clip."""
-    down, right = motion.step
-    return max(0, -down) * (NUM_FRAMES - 1), max(0, -right) * (NUM_FRAMES - 1)
+    shape: Shape
+    size: Size
+    motion: Motion
+    place: tuple[int, int]
 
 
 @cache
-def _allowed(size: Size, motion: Motion, lanes: Lanes | None, lane: int) -> list[tuple[int, int]]:
-    return places(size, motion, lanes=lanes, lane=lane)
+def _paths() -> tuple[tuple[_Path, ...], Tensor]:
+    """Every path that the world can draw, and what it covers, (N, T, H, W) in 0..1."""
+    kinds = [(shape, size, motion) for shape in Shape for size in Size for motion in Motion]
+    paths = tuple(
+        _Path(shape=shape, size=size, motion=motion, place=place)
+        for shape, size, motion in kinds
+        for place in places(size, motion)
+    )
+    return paths, torch.stack([_covered(path) for path in paths])
 
 
-def _correlate(maps: Tensor, kernel: Tensor) -> Tensor:
-    """Valid correlation of every map (N, K, H, W) with one kernel."""
-    return F.conv2d(maps.flatten(0, 1)[:, None], kernel).unflatten(0, maps.shape[:2])[:, :, 0]
+def _covered(path: _Path) -> Tensor:
+    cover = torch.zeros(NUM_FRAMES, SIDE, SIDE)
+    (row, column), (down, right), pixels = path.place, path.motion.step, path.size.pixels
+    for t in range(NUM_FRAMES):
+        top, left = row + t * down, column + t * right
+        cover[t, top : top + pixels, left : left + pixels] = torch.from_numpy(outline(path.shape, path.size))
+    return cover
+
+
+@cache
+def _in_lane(motions: tuple[Motion, ...], lanes: Lanes | None, lane: int) -> Tensor:
+    """Which paths have one of these motions and stay in a half of the clip."""
+    allowed = {(size, motion): set(places(size, motion, lanes=lanes, lane=lane)) for size in Size for motion in motions}
+    return torch.tensor(
+        [i for i, path in enumerate(_paths()[0]) if path.place in allowed.get((path.size, path.motion), ())]
+    )
+
+
+class _Changes:
+    """The change of the squared error for every colour and path over one ground."""
+
+    def __init__(self, video: Tensor, frame: Tensor):
+        cover = _paths()[1]
+        towards = torch.stack([torch.tensor(colour.rgb) - frame for colour in Colour])  # (K, H, W, 3)
+        gain = torch.einsum("thwc,khwc->kthw", video - frame, towards)
+        cost = towards.square().sum(-1)  # (K, H, W)
+        self._changes = cost.flatten(1) @ _squares().T - 2 * gain.flatten(1) @ cover.flatten(1).T  # (K, N)
+
+    def best(self, motions: tuple[Motion, ...], lanes: Lanes | None = None, lane: int = 0) -> dict[Colour, _Found]:
+        """For every colour, the thing with one of these motions that lowers the error most."""
+        chosen = _in_lane(motions, lanes, lane)
+        lows = self._changes[:, chosen].min(dim=1)
+        indices = chosen[lows.indices].tolist()
+        return {
+            colour: _found(colour, index, change)
+            for colour, index, change in zip(Colour, indices, lows.values.tolist(), strict=True)
+        }
+
+    def place(self, thing: Thing, lanes: Lanes | None, lane: int) -> _Found:
+        """The best place of a thing in a clip, or in one half of it."""
+        paths, row = _paths()[0], self._changes[list(Colour).index(thing.colour)]
+        allowed = [
+            i
+            for i in _in_lane((thing.motion,), lanes, lane).tolist()
+            if paths[i].shape is thing.shape and paths[i].size is thing.size
+        ]
+        index = min(allowed, key=lambda i: float(row[i]))
+        return _found(thing.colour, index, float(row[index]))
+
+
+@cache
+def _squares() -> Tensor:
+    """Squared coverage of each path, summed over frames, (N, H * W)."""
+    return _paths()[1].square().sum(1).flatten(1)
+
+
+def _found(colour: Colour, index: int, change: float) -> _Found:
+    path = _paths()[0][index]
+    thing = Thing(shape=path.shape, size=path.size, colour=colour, motion=path.motion)
+    return _Found(change=change, thing=thing, place=path.place)

@@ -23,11 +23,12 @@ from worker.engine.pipeline import ChaiPipeline
 from worker.engine.stdit3 import STDiT3
 from worker.engine.vae import PatchVAE
 from worker.small.captions import END, PADDING, UNKNOWN, Caption, caption_of, sample_captions, sample_spec, vocabulary
-from worker.small.world import FPS, NUM_FRAMES, SIDE, draw_layout, render
+from worker.small.world import FPS, GRID, NUM_FRAMES, SIDE, Spec, draw_layout, render
 
 MAX_TOKENS = 32
 TEXT_CHANNELS = 128
 LATENT_CHANNELS = 16
+FINE_GRID = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,13 +38,14 @@ class Recipe:
     seed: int = 0
     width: int = 128  # channels of the transformer, 32 a head
     depth: int = 3  # pairs of a spatial and a temporal block
-    num_steps: int = 8000
+    num_steps: int = 8200
     batch_size: int = 48
     matrix_lr: float = 3e-3  # Muon, for the matrices of the blocks
     other_lr: float = 1.5e-3  # AdamW, for everything else
     warmup_steps: int = 100
     decay_share: float = 0.25  # of the steps, at the end, with the learning rate going down to zero
-    pairs_from: int = 2000  # first step that shows clips with two things
+    fine_steps: int = 2000  # first steps that put things on a finer grid than the world does
+    pairs_from: int = 4500  # first step that shows clips with two things
     pairs: float = 0.3  # their share from then on
     caption_dropout: float = 0.1
     sizes_untold: float = 0.1  # share of the captions that leave the sizes open
@@ -148,7 +150,7 @@ def new_vae(num_clips: int = 2000) -> PatchVAE:
     colour, white ones would give the faintest detail the weight of a colour.
     """
     rng = np.random.default_rng(2024)
-    video = _to_video([caption.spec for caption in sample_captions(2024, num_clips)], rng)
+    video = _to_video([caption.spec for caption in sample_captions(2024, num_clips)], rng, grid=FINE_GRID)
     blocks = rearrange(video, "b c (t i) (h j) (w k) -> (b t h w) (c i j k)", i=2, j=4, k=4).double()
     values, directions = torch.linalg.eigh(torch.cov(blocks.T))
     projection = directions.T.flip(0)[:LATENT_CHANNELS].float()
@@ -165,8 +167,8 @@ def new_vae(num_clips: int = 2000) -> PatchVAE:
     return vae
 
 
-def _to_video(specs: list[Any], rng: np.random.Generator) -> Tensor:
-    clips = np.stack([render(spec, draw_layout(spec, rng)) for spec in specs])
+def _to_video(specs: list[Spec], rng: np.random.Generator, *, grid: int = GRID) -> Tensor:
+    clips = np.stack([render(spec, draw_layout(spec, rng, grid=grid)) for spec in specs])
     return rearrange(torch.from_numpy(clips), "b t h w c -> b c t h w").float() / 127.5 - 1
 
 
@@ -185,10 +187,11 @@ class Batches:
         generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
         n = recipe.batch_size
         words = self.tokenizer([caption.text for caption in captions], padding=True, return_tensors="pt")
+        grid = FINE_GRID if step < recipe.fine_steps else GRID
         ids, mask = words["input_ids"], words["attention_mask"]
         unknown = torch.rand(ids.shape, generator=generator) < recipe.word_dropout
         return Batch(
-            video=_to_video([caption.spec for caption in captions], rng),
+            video=_to_video([caption.spec for caption in captions], rng, grid=grid),
             ids=ids.masked_fill(unknown & (mask == 1), self.tokenizer.unk_token_id),
             mask=mask,
             dropped=torch.rand(n, generator=generator) < recipe.caption_dropout,

@@ -17,7 +17,7 @@ SIDE = 32  # pixels, height and width
 FPS = 8
 SPEED = 2  # pixels a frame of a moving thing
 TRAVEL = SPEED * (NUM_FRAMES - 1)  # pixels from the first frame to the last
-GRID = 4  # pixels between possible places of a thing and between texture phases
+GRID = 8  # pixels between possible places of a thing
 CELL = 4  # pixels, half a period of a texture
 LANE = SIDE // 2  # two things keep to two halves of the clip, so they never overlap
 DARK = 0.65  # brightness of the second tone of a texture
@@ -168,7 +168,7 @@ class Layout:
 
 def phases(texture: Texture) -> list[tuple[int, int]]:
     """Every distinct shift of a texture."""
-    steps = range(0, 2 * CELL, GRID)
+    steps = (0, CELL)
     match texture:
         case Texture.PLAIN:
             return [(0, 0)]
@@ -177,23 +177,25 @@ def phases(texture: Texture) -> list[tuple[int, int]]:
         case Texture.BARRED:
             return [(0, column) for column in steps]
         case Texture.CHECKERED:  # a shift by one cell in both directions is no shift
-            return [(row, column) for row in range(0, CELL, GRID) for column in steps]
+            return [(0, column) for column in steps]
 
 
-def places(size: Size, motion: Motion, *, lanes: Lanes | None = None, lane: int = 0) -> list[tuple[int, int]]:
+def places(
+    size: Size, motion: Motion, *, lanes: Lanes | None = None, lane: int = 0, grid: int = GRID
+) -> list[tuple[int, int]]:
     """Every starting place from which a thing stays inside the clip (inside half `lane` of it, given lanes)."""
     rows, columns = (
-        _starts(size.pixels, step, lane if lanes is axis else None)
+        _starts(size.pixels, step, lane if lanes is axis else None, grid)
         for step, axis in zip(motion.step, (Lanes.ROWS, Lanes.COLUMNS), strict=True)
     )
     return [(row, column) for row in rows for column in columns]
 
 
-def _starts(pixels: int, step: int, lane: int | None) -> range:
+def _starts(pixels: int, step: int, lane: int | None, grid: int) -> range:
     low, high = (0, SIDE) if lane is None else (lane * LANE, (lane + 1) * LANE)
     travel = step * (NUM_FRAMES - 1)
-    first = -(-(low + max(0, -travel)) // GRID) * GRID
-    return range(first, high - pixels - max(0, travel) + 1, GRID)
+    first = -(-(low + max(0, -travel)) // grid) * grid
+    return range(first, high - pixels - max(0, travel) + 1, grid)
 
 
 def layouts(spec: Spec) -> Iterator[Layout]:
@@ -217,17 +219,18 @@ def arrangements(spec: Spec) -> Iterator[tuple[tuple[int, int], ...]]:
                     yield one, other
 
 
-def draw_layout(spec: Spec, rng: np.random.Generator) -> Layout:
-    """Draw one layout; every place of a thing is equally likely."""
+def draw_layout(spec: Spec, rng: np.random.Generator, *, grid: int = GRID) -> Layout:
+    """Draw one layout; every place of a thing is equally likely. A finer grid than the world's gives more places."""
     options = phases(spec.scene.texture)
     phase = options[rng.integers(len(options))]
     if len(spec.things) == 1:
-        return Layout(phase=phase, places=(_pick(places(spec.things[0].size, spec.things[0].motion), rng),))
+        options = places(spec.things[0].size, spec.things[0].motion, grid=grid)
+        return Layout(phase=phase, places=(_pick(options, rng),))
     first, second = spec.things
     ways = shared_lanes(first.motion, second.motion)
     lanes, lane = ways[rng.integers(len(ways))], int(rng.integers(2))
-    one = _pick(places(first.size, first.motion, lanes=lanes, lane=lane), rng)
-    other = _pick(places(second.size, second.motion, lanes=lanes, lane=1 - lane), rng)
+    one = _pick(places(first.size, first.motion, lanes=lanes, lane=lane, grid=grid), rng)
+    other = _pick(places(second.size, second.motion, lanes=lanes, lane=1 - lane, grid=grid), rng)
     return Layout(phase=phase, places=(one, other))
 
 
