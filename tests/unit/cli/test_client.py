@@ -30,6 +30,15 @@ def test_a_submission_carries_the_key_of_the_caller_and_one_against_doubles(scri
     assert first["Idempotency-Key"] == second["Idempotency-Key"]
 
 
+def test_a_key_of_the_caller_is_sent_as_it_is(scripted: Script) -> None:
+    scripted.answer(VIDEO)
+
+    with Client(scripted.url) as client:
+        client.submit({"prompt": "a"}, idempotency_key="tuesday")
+
+    assert scripted.requests[0][2]["Idempotency-Key"] == "tuesday"
+
+
 def test_the_words_of_the_service_reach_the_caller(scripted: Script) -> None:
     scripted.answer({"error": {"message": "size '1x1' is none", "param": "size", "code": "invalid_value"}}, status=400)
 
