@@ -4,9 +4,11 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 import redis
+from celery import Celery
 from processes import Process, Service, wait_until
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -130,3 +132,39 @@ def test_a_database_away_for_longer_than_the_lease_costs_an_attempt_and_no_job(
     assert service.outcomes(id_) == ["lost", "completed"]
     service.check()
     engine.dispose()
+
+
+def test_a_foreign_or_forged_message_is_refused_and_the_worker_lives(service: Service, relay: Process) -> None:
+    worker = service.start_worker("first")
+    child = worker.child.pid
+    trace = service.folder / "exploded"
+    app = Celery(broker=service.env["REDIS_URL"], set_as_current=False)
+    forged = [
+        {"args": ["../etc"]},  # not an id
+        {"args": ["a" * 1_000_000]},  # not an id, and huge
+        {"args": [str(uuid4())]},  # no job's id
+        {"kwargs": {"job_id": str(uuid4())}},  # another signature
+        {"name": "os.system", "args": ["true"]},  # not a task
+        {"args": [Exploding(trace)], "serializer": "pickle"},  # code
+    ]
+
+    with app.connection_for_write() as connection:
+        for message in forged:
+            app.send_task(**({"name": "chai.generate", "queue": "interactive"} | message), connection=connection)
+    (id_,) = service.submit("tiny", priority=9)
+
+    service.wait_ended([id_])
+    assert service.job(id_).status == JobStatus.COMPLETED
+    assert worker.child.pid == child
+    assert not trace.exists()
+    service.check()
+
+
+class Exploding:
+    """Leaves a trace where it is unpickled."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.system, (f"touch {self.trace}",)
