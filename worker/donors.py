@@ -106,10 +106,13 @@ def bind(decision: Decision, donors: Sequence[Donor], timesteps: Sequence[float]
     return methods.bind(recipe.reuse, recipe.reuse_options, donors, timesteps, shared=shared) if recipe.reuse else None
 
 
-def wanted(card: ModelCard, decision: Decision, model: Schedules, size: tuple[int, int, int]) -> tuple[int, ...]:
-    """Return the steps (1-based) of a full run whose latents the namespace keeps; size is height, width, frames."""
-    full, fast = (model.schedule(steps).timesteps(*size) for steps in (card.full_steps, card.fast_steps))
-    return methods.kept_steps(decision.settings.keep, full, fast)
+def fast_schedule(model: Schedules, card: ModelCard, decision: Decision) -> Schedule:
+    """Return the schedule that donors of this namespace are kept for: that of the first recipe that reuses them."""
+    recipes = (recipe for found in decision.table.values() for recipe in found)
+    recipe = next((recipe for recipe in recipes if recipe.reuse), None)
+    if recipe is None:
+        return model.schedule(card.fast_steps, card.guidance_scale)
+    return model.schedule(recipe.num_steps, card.guidance_scale, **recipe.schedule)
 
 
 def keep(

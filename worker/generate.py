@@ -24,7 +24,8 @@ from worker import lookup, video
 from worker.cache import mode
 from worker.cache.rows import Path
 from worker.engine import device as devices
-from worker.engine.record import Recorder
+from worker.engine.denoise import Conditioning
+from worker.engine.extras import Recording
 from worker.engine.reuse import Donor
 from worker.errors import Cancelled, GiveUp, TryAgain
 from worker.lookup import Decision
@@ -167,27 +168,49 @@ def denoise(
     schedule = model.schedule(recipe.num_steps, _guidance_scale(attempt), **recipe.schedule)
     size = job.height, job.width, job.num_frames
     reuse = donor_store.bind(decision, donors, schedule.timesteps(*size)) if donors else None
-    recorder = Recorder(donor_store.wanted(attempt.runtime.card(job.model), decision, model, size), seed=attempt.seed)
-    caption, negative = captions
+    noise = model.noise(attempt.seed, height=job.height, width=job.width, num_frames=job.num_frames)
+    recording = _recording(attempt, model, decision, captions[0], noise)
     steps = model.steps(
-        caption,
+        captions[0],
         schedule,
         height=job.height,
         width=job.width,
         num_frames=job.num_frames,
         fps=job.fps,
-        seed=attempt.seed,
-        negative=negative,
+        noise=noise,
+        negative=captions[1],
         reuse=reuse,
     )
     with figures.stage("denoise"):
         for step in devices.paced(steps, model.device):
             figures.model_evaluations += 1.0 if schedule.guidance(step.index) != 1.0 else 0.5
-            recorder.add(step)
+            if recording is not None:
+                recording.add(step)
             done = step.index + 1
             attempt.lease.check(step=done, progress=100 * done // (step.num_steps + 1))  # 100 is the published video
         devices.finish(model.device)
-    return step.latents, recorder.donor() if _may_be_kept(attempt, decision) else None
+    with figures.stage("record"):
+        left = None if recording is None else recording.donor()
+    return step.latents, left
+
+
+def _recording(attempt: Attempt, model: Pipeline, decision: Decision, caption: Any, noise: Any) -> Recording | None:
+    if not _may_be_kept(attempt, decision):
+        return None
+    job, card = attempt.job, attempt.runtime.card(attempt.job.model)
+    fast = donor_store.fast_schedule(model, card, decision)
+    return Recording(
+        pipeline=model,
+        prompt=job.prompt,
+        caption=caption,
+        conditioning=Conditioning(height=job.height, width=job.width, num_frames=job.num_frames, fps=job.fps),
+        noise=noise,
+        seed=attempt.seed,
+        full=model.schedule(card.full_steps),
+        fast=fast,
+        keep=decision.settings.keep,
+        entities={entity.text: entity.head for entity in decision.extraction.entities},
+    )
 
 
 def _may_be_kept(attempt: Attempt, decision: Decision) -> bool:

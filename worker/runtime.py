@@ -23,9 +23,9 @@ from db.storage import Storage
 from worker.donors import Histories
 from worker.engine import device as devices
 from worker.engine.denoise import Step
+from worker.engine.identity import ModelIdentity, identify
 from worker.engine.pipeline import ChaiPipeline
 from worker.engine.presets import tiny
-from worker.engine.identity import ModelIdentity, identify
 from worker.engine.schedule import Schedule
 from worker.errors import Cancelled, GiveUp, TryAgain
 from worker.lookup import Embedder
@@ -49,6 +49,10 @@ class Pipeline(Protocol):
 
     def encode_prompt(self, prompt: list[str]) -> Any:
         """Return the caption of prompts, which `steps` takes."""
+
+    @property
+    def noise(self) -> Callable[..., Any]:
+        """Draw the initial noise of a seed."""
 
     def schedule(self, num_steps: int = 30, guidance_scale: float = 7.0, **options: Any) -> Schedule:
         """Return the timesteps and guidance of a run."""
