@@ -1,0 +1,104 @@
+"""A lease is extended while its block runs, and says when it is over."""
+
+import time
+from pathlib import Path
+
+import pytest
+from sqlalchemy.orm import Session, sessionmaker
+
+from db import jobs
+from db.errors import LeaseLost
+from db.jobs import Claim
+from db.models import Job
+from db.session import transaction
+from worker.errors import Cancelled
+from worker.runtime import Lease
+from worker.settings import WorkerSettings
+
+Factory = sessionmaker[Session]
+
+
+@pytest.fixture
+def settings(database_url: str, storage_url: str, tmp_path: Path) -> WorkerSettings:
+    given = {"DATABASE_URL": database_url, "STORAGE_URL": storage_url, "models_dir": tmp_path}
+    return WorkerSettings.model_validate(given | {"lease_s": 1.0, "progress_s": 0.05})
+
+
+@pytest.fixture
+def claim(session_factory: Factory) -> Claim:
+    """A job in progress."""
+    asked = {"prompt": "a fox", "model": "tiny", "width": 32, "height": 32, "num_frames": 17, "fps": 8}
+    with transaction(session_factory) as session:
+        id_ = jobs.accept(session, Job(tenant="ada", **asked))[0].id
+        found = jobs.claim(session, id_, owner="w", lease_s=1.0)
+    assert found is not None
+    return found
+
+
+def until_raised(lease: Lease, error: type[Exception]) -> None:
+    def check_for_a_while() -> None:
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            lease.check()
+            time.sleep(0.02)
+
+    with pytest.raises(error):
+        check_for_a_while()
+
+
+def test_a_lease_outlives_its_length_while_the_block_runs(
+    session_factory: Factory, claim: Claim, settings: WorkerSettings
+) -> None:
+    with Lease(session_factory, claim, settings) as lease:
+        time.sleep(2.5)
+        lease.check()
+        with transaction(session_factory) as session:
+            swept = jobs.sweep(session, max_lost=3)
+
+    assert swept.requeued == []
+
+
+def test_progress_reaches_the_row(session_factory: Factory, claim: Claim, settings: WorkerSettings) -> None:
+    with Lease(session_factory, claim, settings) as lease:
+        for step in range(1, 11):
+            lease.check(step=step, progress=5 * step)
+            time.sleep(0.03)
+        time.sleep(0.5)
+
+    with transaction(session_factory) as session:
+        job = session.get_one(Job, claim.job.id)
+    assert job.step > 1
+    assert job.progress == 5 * job.step
+
+
+def test_a_cancelled_job_stops_at_its_next_check(
+    session_factory: Factory, claim: Claim, settings: WorkerSettings
+) -> None:
+    with Lease(session_factory, claim, settings) as lease:
+        with transaction(session_factory) as session:
+            jobs.request_cancel(session, "ada", claim.job.id)
+
+        until_raised(lease, Cancelled)
+
+
+def test_a_job_that_was_given_back_stops_at_its_next_check(
+    session_factory: Factory, claim: Claim, settings: WorkerSettings
+) -> None:
+    with Lease(session_factory, claim, settings) as lease:
+        with transaction(session_factory) as session:
+            jobs.release(session, owner="w")
+
+        until_raised(lease, LeaseLost)
+
+
+def test_a_lease_without_an_answer_of_the_database_ends_by_itself(
+    session_factory: Factory, claim: Claim, settings: WorkerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease = Lease(session_factory, claim, settings)
+    monkeypatch.setattr(lease, "_beat", lambda: False)
+
+    with lease:
+        lease.check()
+        time.sleep(1.1)
+        with pytest.raises(LeaseLost, match=r"no heartbeat for 1\.\d s"):
+            lease.check()
