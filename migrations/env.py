@@ -22,7 +22,9 @@ def _run() -> None:
         connection.execute(text("SET statement_timeout = '10min'"))
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK})
         # A migration that waits for a lock makes everybody behind it wait too: give up early, try again later.
-        connection.execute(text("SELECT set_config('lock_timeout', :limit, false)"), {"limit": f"{_LOCK_TIMEOUT_S * 1000:.0f}ms"})
+        connection.execute(
+            text("SELECT set_config('lock_timeout', :limit, false)"), {"limit": f"{_LOCK_TIMEOUT_S * 1000:.0f}ms"}
+        )
         connection.commit()
         try:
             context.configure(
