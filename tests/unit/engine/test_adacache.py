@@ -78,6 +78,44 @@ def test_rate_of_change_is_measured_on_the_temporal_attention_of_the_middle_bloc
         assert calls == computed
 
 
+class ScriptedNetwork:
+    """Stands in for the transformer where only the temporal attention matters."""
+
+    temporal_blocks = (None,)
+
+    def __init__(self, *attention, second_frame=1.0):
+        self.attention = iter(attention)
+        self.frames = torch.tensor([1.0, second_frame]).reshape(1, 2, 1, 1)
+
+    def __call__(self, x, timestep, y, *, taps=None, **options):
+        if taps is not None:
+            taps.results.update(change=x, temporal_attention=next(self.attention) * self.frames)
+        return x
+
+
+def test_rate_of_change_counts_per_step_since_the_last_computed_one():
+    options = AdaCache(codebook=((0.5, 5), (2.0, 3)))
+    # 1 -> 2 is a rate of 1 (3 steps); 2 -> 3.8 is 0.9 over those 3 steps, so 0.3 a step (5 steps)
+    run = options.start(ScriptedNetwork(1.0, 2.0, 3.8, 3.8), num_steps=20)
+
+    for _ in range(10):
+        run(torch.zeros(1), torch.zeros(1), None)
+
+    assert run.computed == [0, 1, 4, 9]
+
+
+def test_motion_makes_the_run_compute_more_steps():
+    computed = []
+    for motion in (None, MotionRegularisation()):
+        network = ScriptedNetwork(1.0, 2.0, 2.0, 2.0, second_frame=-1.0)
+        run = AdaCache(codebook=((50.0, 99), (100.0, 1)), motion=motion).start(network, num_steps=10)
+        for _ in range(4):
+            run(torch.zeros(1), torch.zeros(1), None)
+        computed.append(run.computed)
+
+    assert computed == [[0, 1], [0, 1, 2]]
+
+
 def test_a_skipped_step_adds_the_change_of_the_last_computed_one(small_run):
     run = small_run(num_steps=6)
     model, steps = run["transformer"], list(denoise(**run, within=AdaCache(codebook=every(3))))

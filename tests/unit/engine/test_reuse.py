@@ -338,6 +338,15 @@ def test_full_blend_predicts_the_donors_clean_latent(small_run):
     torch.testing.assert_close(out, given.tensors["clean"], atol=1e-5, rtol=1e-5)
 
 
+def test_blend_moves_the_prediction_by_its_weight_at_any_noise_level():
+    velocity, latents, given = noise(1), noise(2), donor()
+
+    pulled = Blend(weight=0.3, above=0.0).correct(velocity, latents, [given], timestep=500.0)
+
+    expected = torch.lerp(latents + 0.5 * velocity, given.tensors["clean"], 0.3)
+    torch.testing.assert_close(latents + 0.5 * pulled, expected, atol=1e-5, rtol=1e-5)
+
+
 def test_blend_acts_only_inside_the_lent_tokens(small_run):
     run = small_run(num_steps=1)
     given = replace_tensors(donor(), {mask_name("a"): PART}).lending("a")
