@@ -1,24 +1,30 @@
 """From a prompt to a plan: entities, vectors, stored neighbours, decision; all of it recorded."""
 
+import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache as once
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 from uuid import UUID
 
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, sessionmaker
 
 from db import cache, metrics
 from db.catalog import ModelCard
 from db.jobs import Claim
 from db.models import CacheEntry, Job, Namespace
+from db.session import transaction
 from worker.cache import entities, mode
 from worker.cache.mode import Case, Plan, Table
-from worker.cache.rows import EntityKind, Extraction, Mode, Neighbour, Path
+from worker.cache.rows import EntityKind, Extraction, Mode, Neighbour
+from worker.cache.rows import Path as RunPath
 from worker.settings import WorkerSettings
 from worker.spaces import SpaceSettings, Spec, open_space, plan_key
+
+PLANS = "plans.json"  # beside a model's card: what `chai calibrate` found before it shipped
 
 extractor = once(entities.extractor)
 
@@ -53,6 +59,19 @@ class Stopwatch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A prompt taken apart, before its namespace is searched."""
+
+    claim: Claim
+    space: Namespace
+    settings: SpaceSettings
+    table: Table
+    extraction: Extraction
+    vectors: list[list[float]]
+    watch: Stopwatch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """What was decided for a job, and what later stages need of the way there."""
 
@@ -73,53 +92,79 @@ class Decision:
 
 
 def decide(
-    session: Session, claim: Claim, card: ModelCard, model: Spec, embedder: Embedder, settings: WorkerSettings
+    factory: sessionmaker[Session],
+    claim: Claim,
+    card: ModelCard,
+    model: Spec,
+    embedder: Embedder,
+    settings: WorkerSettings,
 ) -> Decision:
-    """Choose how a job runs, pin its donors and record the decision."""
-    job, watch = claim.job, Stopwatch()
-    space = open_space(session, job, card, model, embedder.name, embedder.dim, settings)
-    own = SpaceSettings.model_validate(space.settings)
+    """Choose how a job runs, pin its donors and record the decision.
+
+    Words are taken apart and embedded between two transactions, so that none stands open while a model works.
+    """
+    watch = Stopwatch()
+    with transaction(factory) as session:
+        space = open_space(session, claim.job, card, model, embedder.name, embedder.dim, settings)
+        own = SpaceSettings.model_validate(space.settings)
+        table = recipes(claim.job, card, _table(session, space, own))
     with watch.part("extract"):
-        extraction = extractor(own.extractor)(job.prompt)
+        extraction = extractor(own.extractor)(claim.job.prompt)
     with watch.part("embed"):
         vectors = embedder.embed([entity.lookup_text for entity in extraction.entities])
-    with watch.part("search"):
-        near = _neighbours(session, space, own, vectors)
-    with watch.part("decide"):
-        table = recipes(job, card, _table(session, space, own))
-        plan = mode.decide(Mode(job.mode), extraction, near, table, own.matching)
+    question = Question(
+        claim=claim, space=space, settings=own, table=table, extraction=extraction, vectors=vectors, watch=watch
+    )
+    with transaction(factory) as session:
+        return answer(session, question)
+
+
+def answer(session: Session, question: Question) -> Decision:
+    """Look the entities up, choose, pin the donors and record it, all in the caller's transaction."""
+    job, fence, space = question.claim.job, question.claim.fence, question.space
+    with question.watch.part("search"):
+        near = _neighbours(session, space, question.settings, question.vectors)
+    with question.watch.part("decide"):
+        matching = question.settings.matching
+        plan = mode.decide(Mode(job.mode), question.extraction, near, question.table, matching)
+    _record(session, question, near, plan)
+    pinned = cache.pin(session, [UUID(id_) for id_ in plan.donors], job_id=job.id, fence=fence)
+    seconds = metrics.mean_gpu_seconds(session, space.id)
+    decision = Decision(
+        plan=plan,
+        table=question.table,
+        space=space,
+        settings=question.settings,
+        extraction=question.extraction,
+        vectors=question.vectors,
+        pinned=pinned,
+        full_seconds=seconds.get(Path.FULL),
+        fast_seconds=seconds.get(Path.FAST),
+    )
+    # A donor that went between the search and the pin: as good as none.
+    return decision if len(pinned) == len(plan.donors) else decision.without_donors(job)
+
+
+def _record(session: Session, question: Question, near: Sequence[Neighbour], plan: Plan) -> None:
+    extraction = question.extraction
     metrics.record_lookup(
         session,
-        claim,
-        space,
+        question.claim,
+        question.space,
         entities=extraction.to_dict()["entities"],
         neighbours=[neighbour.to_dict() for neighbour in near],
         settings={
-            "mode": job.mode,
-            "match": own.matching.to_dict(),
-            "table": mode.table_to_rows(table),
+            "mode": question.claim.job.mode,
+            "match": question.settings.matching.to_dict(),
+            "table": mode.table_to_rows(question.table),
             "style": list(extraction.style),
             "fallback_reason": extraction.fallback_reason,
         },
         plan=plan.to_dict(),
         reason=plan.reason.value,
-        occupancy=cache.occupancy(session, space),
-        timings=watch.seconds,
+        occupancy=cache.occupancy(question.space),
+        timings=question.watch.seconds,
     )
-    pinned = cache.pin(session, [UUID(id_) for id_ in plan.donors], job_id=job.id, fence=claim.fence)
-    decision = Decision(
-        plan=plan,
-        table=table,
-        space=space,
-        settings=own,
-        extraction=extraction,
-        vectors=vectors,
-        pinned=pinned,
-        full_seconds=metrics.mean_gpu_seconds(session, space.id, path=Path.FULL.value),
-        fast_seconds=metrics.mean_gpu_seconds(session, space.id, path=Path.FAST.value),
-    )
-    # A donor that went between the search and the pin: as good as none.
-    return decision if len(pinned) == len(plan.donors) else decision.without_donors(job)
 
 
 def recipes(job: Job, card: ModelCard, table: Table) -> Table:
@@ -128,18 +173,27 @@ def recipes(job: Job, card: ModelCard, table: Table) -> Table:
 
     def fitted(recipe: mode.Recipe) -> mode.Recipe:
         if job.num_inference_steps or recipe.source == "paper":
-            steps = full if recipe.path is Path.FULL else (job.num_inference_steps or card.fast_steps)
+            steps = full if recipe.path is RunPath.FULL else (job.num_inference_steps or card.fast_steps)
             return replace(recipe, num_steps=steps)
         return recipe
 
     return {Case(case): tuple(fitted(recipe) for recipe in found) for case, found in table.items()}
 
 
-def _table(session: Session, space: Namespace, own: SpaceSettings) -> Table:
+def _table(session: Session, space: Namespace, own: SpaceSettings, file: Path) -> Table:
     if own.table != "calibrated":
         return mode.TABLES[own.table]
-    stored = metrics.plans(session, plan_key(space))
+    stored = metrics.plans(session, plan_key(space)) or _shipped(file).get(plan_key(space), {})
     return mode.table_from_rows(stored)
+
+
+@once
+def _shipped(file: Path) -> dict[str, dict[str, Any]]:
+    """Return the calibrated recipes that came with a model, by plan key; a key names weights and size."""
+    if not file.exists():
+        return {}
+    content = json.loads(file.read_text())
+    return {content["key"]: content["recipes"]}
 
 
 def _neighbours(

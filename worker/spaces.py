@@ -48,21 +48,9 @@ def open_space(
 ) -> Namespace:
     """Return the namespace of a job; make it when this is its first."""
     scope, owner = sharing(job, settings)
-    identity = {
-        "model": card.name,
-        "revision": model.revision,
-        "num_steps": card.full_steps,
-        "guidance_scale": card.guidance_scale,
-        "width": job.width,
-        "height": job.height,
-        "num_frames": job.num_frames,
-        "fps": job.fps,
-        "dtype": model.latent_dtype,
-        "embedder": embedder,
-    }
     return cache.namespace(
         session,
-        identity,
+        identity(card, model, embedder, width=job.width, height=job.height, num_frames=job.num_frames, fps=job.fps),
         scope=scope,
         owner=owner,
         dims=dims,
@@ -70,6 +58,19 @@ def open_space(
         policy=settings.cache_policy,
         admission=settings.cache_admission,
     )
+
+
+def identity(card: ModelCard, model: Spec, embedder: str, **size: int) -> dict[str, Any]:
+    """Return everything that shapes latents, but for who shares them; `size` is width, height, num_frames and fps."""
+    return {
+        "model": card.name,
+        "revision": model.revision,
+        "num_steps": card.full_steps,
+        "guidance_scale": card.guidance_scale,
+        "dtype": model.latent_dtype,
+        "embedder": embedder,
+        **size,
+    }
 
 
 def sharing(job: Job, settings: WorkerSettings) -> tuple[str, str]:

@@ -1,0 +1,161 @@
+"""What is compared: ways to run a prompt, as recipes of the service with a rule that says whose latents are lent."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from worker.cache.mode import Recipe
+from worker.cache.rows import Path
+
+
+class Source(StrEnum):
+    """Who lends."""
+
+    NOBODY = "nobody"
+    FOUND = "found"  # the donor of the look-up; without a hit the contender does not run
+    RANDOM = "random"  # any stored run but the found one: the control for the match
+    NOISE = "noise"  # pure noise in place of the found donor's latents: the control for having a donor at all
+    WHOLE_PROMPT = "whole_prompt"  # the nearest whole prompt, at the depth that its similarity allows (NIRVANA-VID)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contender:
+    """One way to run a prompt."""
+
+    name: str
+    recipe: Recipe
+    source: Source = Source.NOBODY
+    guidance_scale: float | None = None  # None = the model's own
+    codebook: str | None = None  # of AdaCache: fast or slow
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is nothing but a schedule: no donor, no reuse within the run."""
+        return self.source is Source.NOBODY and self.codebook is None
+
+
+def plain(num_steps: int, *, guidance_scale: float | None = None, **schedule: Any) -> Contender:
+    """A schedule of so many steps; `schedule` are options of the engine's Schedule."""
+    words = [f"{num_steps} steps", *(f"{key}={_short(value)}" for key, value in schedule.items())]
+    if guidance_scale is not None:
+        words.append(f"g={guidance_scale:g}")
+    recipe = Recipe(path=Path.FAST, num_steps=num_steps, schedule=schedule, source="calibrated")
+    return Contender(name=" ".join(words), recipe=recipe, guidance_scale=guidance_scale)
+
+
+def reuse(label: str, base: Contender, way: str, options: dict[str, Any], source: Source = Source.FOUND) -> Contender:
+    """The schedule of `base` with a way of reuse."""
+    recipe = Recipe(
+        path=Path.FAST,
+        num_steps=base.recipe.num_steps,
+        schedule=base.recipe.schedule,
+        reuse=way,
+        reuse_options=options,
+        source="calibrated",
+    )
+    suffix = "" if source is Source.FOUND else f" ({source} donor)"
+    name = f"{base.name} + {label}{suffix}"
+    return Contender(name=name, recipe=recipe, source=source, guidance_scale=base.guidance_scale)
+
+
+FULL = Contender(name="full", recipe=Recipe(path=Path.FULL, num_steps=30))
+
+PLAIN_STEPS = (2, 3, 4, 5, 6, 8, 10, 15, 20, 29)
+UNGUIDED_STEPS = (2, 3, 4, 5, 6, 8)
+
+
+def plain_controls() -> list[Contender]:
+    """Plain schedules of 2 to 29 evaluations, as they are and with the first step unguided."""
+    return [plain(n) for n in PLAIN_STEPS] + [plain(n, unguided_steps=1) for n in UNGUIDED_STEPS]
+
+
+def within_controls() -> list[Contender]:
+    """Reuse between the steps of one run, and reuse of whole videos: what else is known to help."""
+    full = Recipe(path=Path.FAST, num_steps=30)
+    return [
+        Contender(name="AdaCache fast", recipe=full, codebook="fast"),
+        Contender(name="AdaCache slow", recipe=full, codebook="slow"),
+        Contender(name="NIRVANA-VID", recipe=full, source=Source.WHOLE_PROMPT),
+    ]
+
+
+def donor_controls(contenders: Sequence[Contender]) -> list[Contender]:
+    """Each contender with a random donor and with noise in the donor's place."""
+    return [
+        Contender(
+            name=f"{one.name} ({source} donor)",
+            recipe=one.recipe,
+            source=source,
+            guidance_scale=one.guidance_scale,
+        )
+        for one in contenders
+        if one.source is Source.FOUND
+        for source in (Source.RANDOM, Source.NOISE)
+        if source is Source.RANDOM or one.recipe.reuse != "residual"  # noise has no step errors
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """A way of reuse and its options, for any schedule."""
+
+    label: str
+    method: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def on(self, base: Contender) -> Contender:
+        """This way with the schedule of `base`."""
+        return reuse(self.label, base, self.method, self.options)
+
+
+# What the service can run: it keeps a donor's clean latent and a few noisy ones.
+SERVED_WAYS = (
+    Way(label="CA", method="cache_attention", options={"steps": [2, 3, 4]}),
+    Way(label="CA clean", method="cache_attention", options={"steps": [2, 3, 4], "source": "clean"}),
+    Way(
+        label="CA extend clean",
+        method="cache_attention",
+        options={"steps": [2, 3, 4], "source": "clean", "keys": "extend"},
+    ),
+    Way(label="blend .5", method="blend", options={"weight": 0.5}),
+    Way(label="resume .88", method="resume", options={"level": 0.88}),
+    Way(label="resume .8", method="resume", options={"level": 0.8}),
+    Way(label="resume .7", method="resume", options={"level": 0.7}),
+)
+
+# What needs more of a donor than the service keeps: masks of its entities, or step errors and its noise.
+MASKED_WAYS = (
+    Way(
+        label="CA extend shared",
+        method="cache_attention",
+        options={"steps": [2, 3, 4], "source": "clean", "keys": "extend", "lend": "shared"},
+    ),
+    Way(
+        label="CA extend shared, all steps",
+        method="cache_attention",
+        options={"steps": list(range(1, 9)), "source": "clean", "keys": "extend", "lend": "shared"},
+    ),
+    Way(label="blend .5 shared", method="blend", options={"weight": 0.5, "lend": "shared"}),
+    Way(label="blend 1 shared", method="blend", options={"weight": 1.0, "lend": "shared"}),
+    Way(label="residual shared", method="residual", options={"noise": "donor", "lend": "shared"}),
+    Way(label="residual", method="residual", options={"noise": "donor"}),
+)
+
+PAPER_WAYS = (
+    Way(label="CA same index", method="cache_attention", options={"steps": [2, 3, 4], "source": "same_index"}),
+    Way(
+        label="CA all blocks",
+        method="cache_attention",
+        options={"steps": [2, 3, 4], "source": "clean", "blocks": [0, 1, 2]},
+    ),
+    Way(
+        label="CA from donor's noise",
+        method="cache_attention",
+        options={"steps": [2, 3, 4], "noise": "donor"},
+    ),
+)
+
+
+def _short(value: object) -> str:
+    return "-".join(f"{part:g}" for part in value) if isinstance(value, tuple | list) else str(value)

@@ -1,0 +1,149 @@
+"""`chai eval`: contenders over fresh prompts, and the files that show what came out."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+
+from db.catalog import load
+from worker.cache.rows import HitKind
+from worker.engine.embed import load_embedder
+from worker.engine.identity import identify
+from worker.engine.pipeline import ChaiPipeline
+from worker.evaluation.contenders import (
+    FULL,
+    MASKED_WAYS,
+    PAPER_WAYS,
+    SERVED_WAYS,
+    Contender,
+    donor_controls,
+    plain,
+    plain_controls,
+    within_controls,
+)
+from worker.evaluation.report import COLUMNS, Results, Row, as_json, contact_sheet, plot, rows
+from worker.evaluation.trial import Model, Trial, prepare
+
+__all__ = ["COLUMNS", "PRESETS", "Evaluation", "load_model", "run", "write"]
+
+Report = Callable[[int, str], object]  # told how many clips are made, and what is going on
+
+
+def quick() -> list[Contender]:
+    """The paper's plan and its controls beside a few plain schedules."""
+    eight = plain(8)
+    attention = SERVED_WAYS[0].on(eight)
+    resume = SERVED_WAYS[4].on(plain(4, unguided_steps=1))
+    few = [plain(2), plain(4), eight, plain(15), plain(29)]
+    unguided = [plain(n, unguided_steps=1) for n in (2, 3, 4, 8)]
+    return [*few, *unguided, *within_controls(), attention, resume, *donor_controls([attention, resume])]
+
+
+def full() -> list[Contender]:
+    """Every plain schedule and every way of reuse at few steps, with their controls."""
+    paper = [way.on(plain(8)) for way in (*SERVED_WAYS[:1], *PAPER_WAYS)]
+    few = [
+        way.on(base)
+        for base in (plain(3, unguided_steps=1), plain(4, unguided_steps=1))
+        for way in (*SERVED_WAYS, *MASKED_WAYS)
+    ]
+    controls = donor_controls([paper[0], *few])
+    return [*plain_controls(), *within_controls(), *paper, *few, *controls]
+
+
+PRESETS: dict[str, Callable[[], list[Contender]]] = {"quick": quick, "full": full}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """What came out."""
+
+    trial: Trial
+    results: Results
+    rows: list[Row]
+    facts: dict[str, Any]  # how it was measured
+
+    def summary(self) -> dict[str, Any]:
+        """Everything in plain values."""
+        return as_json(self.rows, **self.facts)
+
+
+def load_model(folder: Path) -> Model:
+    """A pipeline folder with the figures of its card."""
+    card = load(folder.parent)[folder.name]
+    pipeline = ChaiPipeline.from_pretrained(folder)
+    pipeline.set_progress_bar_config(disable=True)
+    return Model(
+        pipeline=pipeline,
+        full_steps=card.full_steps,
+        fast_steps=card.fast_steps,
+        guidance_scale=card.guidance_scale,
+    )
+
+
+def run(
+    folder: Path,
+    contenders: Sequence[Contender],
+    *,
+    num_prompts: int,
+    num_stored: int,
+    seed: int,
+    progress: Report | None = None,
+) -> Evaluation:
+    """Run full mode and every contender; the same arguments give the same clips."""
+    model, tell = load_model(folder), progress or (lambda done, text: None)
+    began, num_made = perf_counter(), 0
+
+    def made(count: int) -> None:
+        nonlocal num_made
+        num_made += count
+        tell(num_made, f"full runs, {num_made} clips")
+
+    embedder = load_embedder()
+    trial = prepare(model, embedder, num_stored=num_stored, num_prompts=num_prompts, seed=seed, progress=made)
+    results: dict[str, tuple[Contender, Any]] = {FULL.name: (FULL, trial.full_outcomes())}
+    for i, contender in enumerate(contenders):
+        results[contender.name] = (contender, trial.run(contender))
+        num_made += num_prompts
+        tell(num_made, f"{i + 1} of {len(contenders)} plans: {contender.name}")
+    facts = {
+        "model": folder.name,
+        "revision": identify(model.pipeline).revision,
+        "seed": seed,
+        "prompts": num_prompts,
+        "stored": num_stored,
+        "guidance_scale": model.guidance_scale,
+        "embedder": embedder.name,
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "wall_s": round(perf_counter() - began, 1),
+    }
+    return Evaluation(trial=trial, results=results, rows=rows(trial, results), facts=facts)
+
+
+def write(found: Evaluation, folder: Path) -> list[Path]:
+    """Write `results.json`, `front.png` and, where reuse ran, `sheet.png`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / "results.json", folder / "front.png"]
+    files[0].write_text(json.dumps(found.summary(), indent=1) + "\n")
+    plot(found.rows, files[1])
+    reusing = [contender for contender, _ in found.results.values() if contender.recipe.reuse][:1]
+    asked = [
+        question
+        for case in (HitKind.SCENE, HitKind.OBJECT, HitKind.BOTH)
+        for question in found.trial.cases().get(case, [])[:3]
+    ]
+    if reusing and asked:
+        names = [f"{reusing[0].recipe.num_steps} steps", reusing[0].name]
+        columns = {
+            name: {outcome.question: outcome for outcome in found.results[name][1]}
+            for name in names
+            if name in found.results
+        }
+        files.append(folder / "sheet.png")
+        contact_sheet(found.trial, columns, asked, files[-1])
+    return files
