@@ -181,9 +181,13 @@ def worker(
     queues: Annotated[str, typer.Option(help="Queues to serve, the first one first.")] = "interactive,bulk",
 ) -> None:
     """Make videos: one job at a time, one worker a GPU."""
-    from worker.app import main as work
+    from worker.settings import WorkerSettings
 
     local.database_url()
+    WorkerSettings.model_validate({})  # before the slow imports: a bad value is said at once
+
+    from worker.app import main as work
+
     sys.exit(work(queues.split(","), name=name))
 
 
