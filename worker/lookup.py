@@ -107,7 +107,7 @@ def decide(
     with transaction(factory) as session:
         space = open_space(session, claim.job, card, model, embedder.name, embedder.dim, settings)
         own = SpaceSettings.model_validate(space.settings)
-        table = recipes(claim.job, card, _table(session, space, own))
+        table = recipes(claim.job, card, _table(session, space, own, settings.models_dir / card.name / PLANS))
     with watch.part("extract"):
         extraction = extractor(own.extractor)(claim.job.prompt)
     with watch.part("embed"):
@@ -138,8 +138,8 @@ def answer(session: Session, question: Question) -> Decision:
         extraction=question.extraction,
         vectors=question.vectors,
         pinned=pinned,
-        full_seconds=seconds.get(Path.FULL),
-        fast_seconds=seconds.get(Path.FAST),
+        full_seconds=seconds.get(RunPath.FULL),
+        fast_seconds=seconds.get(RunPath.FAST),
     )
     # A donor that went between the search and the pin: as good as none.
     return decision if len(pinned) == len(plan.donors) else decision.without_donors(job)

@@ -119,9 +119,8 @@ SERVED_WAYS = (
         options={"steps": [2, 3, 4], "source": "clean", "keys": "extend"},
     ),
     Way(label="blend .5", method="blend", options={"weight": 0.5}),
-    Way(label="resume .88", method="resume", options={"level": 0.88}),
-    Way(label="resume .8", method="resume", options={"level": 0.8}),
-    Way(label="resume .7", method="resume", options={"level": 0.7}),
+    Way(label="resume from 1", method="resume", options={"skipped_steps": 1}),
+    Way(label="resume from 2", method="resume", options={"skipped_steps": 2}),
 )
 
 # What needs more of a donor than the service keeps: masks of its entities, or step errors and its noise.

@@ -37,7 +37,7 @@ def quick() -> list[Contender]:
     """The paper's plan and its controls beside a few plain schedules."""
     eight = plain(8)
     attention = SERVED_WAYS[0].on(eight)
-    resume = SERVED_WAYS[4].on(plain(4, unguided_steps=1))
+    resume = SERVED_WAYS[4].on(plain(5))
     few = [plain(2), plain(4), eight, plain(15), plain(29)]
     unguided = [plain(n, unguided_steps=1) for n in (2, 3, 4, 8)]
     return [*few, *unguided, *within_controls(), attention, resume, *donor_controls([attention, resume])]
@@ -76,7 +76,7 @@ def load_model(folder: Path) -> Model:
     """A pipeline folder with the figures of its card."""
     card = load(folder.parent)[folder.name]
     pipeline = ChaiPipeline.from_pretrained(folder)
-    pipeline.set_progress_bar_config(disable=True)
+    pipeline.set_progress_bar_config(disable=True)  # type: ignore[no-untyped-call]
     return Model(
         pipeline=pipeline,
         full_steps=card.full_steps,

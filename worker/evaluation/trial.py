@@ -47,13 +47,16 @@ from worker.small.captions import (
 from worker.small.checker import check
 from worker.small.world import FPS, NUM_FRAMES, SIDE, Clip, Spec
 
+_PAIRS = 0.2  # share of stored clips with two things
+
 CODEBOOKS: dict[str, Callable[[], AdaCache]] = {"fast": AdaCache.fast, "slow": AdaCache.slow}
 _REDRAW = {
-    Shared.SCENE: share_scene,
-    Shared.OBJECT: share_object,
-    Shared.BOTH: share_both,
-    Shared.NONE: share_nothing,
+    HitKind.SCENE: share_scene,
+    HitKind.OBJECT: share_object,
+    HitKind.BOTH: share_both,
+    HitKind.NONE: share_nothing,
 }
+_TRIES = 200  # prompts drawn until the look-up gives the wanted kind of hit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -334,12 +337,13 @@ def prepare(
     seed: int,
     progress: Progress | None = None,
 ) -> Trial:
-    """Fill a library with full runs and draw fresh prompts, the same number for each kind of sharing.
+    """Fill a library with full runs and draw fresh prompts, the same number for each kind of hit.
 
-    A prompt is drawn to share the scene, the thing, both or nothing with one of the stored runs; which run it really
-    gets, if any, is for the look-up to say. The same seed gives the same trial.
+    A prompt is drawn to share the scene, the thing, both or nothing with one of the stored runs, in words of its own,
+    until the look-up reports that kind of hit; which run then lends is the look-up's choice. The same seed gives the
+    same trial.
     """
-    captions = sample_captions(seed, num_stored, pairs=0.0)
+    captions = sample_captions(seed, num_stored, pairs=_PAIRS)
     stored = full_runs(model.pipeline, captions, [seed + i for i in range(num_stored)], model.full_schedule, progress)
     entities, wholes = Index(embedder), whole_prompts(embedder, NIRVANA_MATCH)
     for caption in captions:
@@ -371,11 +375,15 @@ def _ask(
     rng: np.random.Generator,
 ) -> Question:
     wanted = list(_REDRAW)[number % len(_REDRAW)]
-    model_of = captions[int(rng.integers(len(captions)))]
-    caption = caption_of(_REDRAW[wanted](model_of.spec, rng), rng)
-    found = entities.find(caption.text)
+    for _ in range(_TRIES):
+        lender = captions[int(rng.integers(len(captions)))]
+        caption = caption_of(_REDRAW[wanted](lender.spec, rng), rng)
+        found = entities.find(caption.text)
+        if found.hit.kind is wanted:
+            break
     donor = int(found.hit.donors[0]) if found.hit.donors else None
-    others = [i for i, other in enumerate(captions) if i != donor and shared(caption.spec, other.spec) is Shared.NONE]
+    others = [i for i in range(len(captions)) if i != donor]
+    unlike = [i for i in others if shared(caption.spec, captions[i].spec) is Shared.NONE]
     return Question(
         number=number,
         caption=caption,
@@ -383,5 +391,5 @@ def _ask(
         found=found,
         whole=wholes.find(caption.text),
         donor=donor,
-        random_donor=int(rng.choice(others)),
+        random_donor=int(rng.choice(unlike or others)),
     )
