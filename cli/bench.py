@@ -70,8 +70,6 @@ def engine(
     plain: Annotated[bool, typer.Option(help="Also run the same model written plainly.")] = True,
 ) -> None:
     """Time every stage of a job, beside the same model written plainly; a table and one line of JSON."""
-    import torch
-
     from worker.engine.sizes import SizeError, named_frames
     from worker.evaluation import bench_engine
 
@@ -90,7 +88,7 @@ def engine(
         models_dir=None if random_weights or preset is Preset.tiny else models_dir,
         device=device,
         mode=mode.value,
-        dtype=None if dtype is None else getattr(torch, dtype.value),
+        dtype=None if dtype is None else dtype.value,
         fp8=fp8,
         text=text.value,
         repeats=repeats,

@@ -64,7 +64,7 @@ class Request:
     models_dir: Path | None = None  # None = random weights
     device: str = "auto"
     mode: Mode = "off"
-    dtype: torch.dtype | None = None  # None = bfloat16 on a GPU, float32 elsewhere
+    dtype: str | None = None  # float32 or bfloat16; None = bfloat16 on a GPU, float32 elsewhere
     fp8: bool = False
     text: TextPlace = "keep"
     repeats: int = 3
@@ -166,8 +166,10 @@ def _random(make: Callable[[], nn.Module], device: torch.device, dtype: torch.dt
 
 
 def _options(request: Request, device: torch.device) -> Options:
-    default = torch.bfloat16 if device.type == "cuda" else None
-    return Options(mode=request.mode, dtype=request.dtype or default, fp8=request.fp8, text=request.text)
+    default = "bfloat16" if device.type == "cuda" else "float32"
+    return Options(
+        mode=request.mode, dtype=getattr(torch, request.dtype or default), fp8=request.fp8, text=request.text
+    )
 
 
 def matrix_peak(device: torch.device, dtype: torch.dtype) -> float:
