@@ -223,7 +223,7 @@ def _space_row(session: "Session", space: "Namespace") -> dict[str, Any]:
         "shared by": space.owner if space.scope == "tenant" else f"{space.scope} {space.owner}",
         "model": identity["model"],
         "size": f"{identity['width']}x{identity['height']}x{identity['num_frames']}",
-        "entries": cache.occupancy(session, space)["entries"],
+        "entries": cache.num_resident(session, space),
         "entities": space.num_entities,
         "MiB": round(space.bytes_used / MIB, 1),
         "budget": round(space.byte_budget / MIB, 1),

@@ -78,8 +78,12 @@ def namespace(
 
 
 def lock(session: Session, namespace_id: UUID) -> Namespace:
-    """Hold the namespace until the end of the transaction: the ledger and the events are the caller's alone."""
-    query = select(Namespace).where(Namespace.id == namespace_id).with_for_update()
+    """Hold the namespace until the end of the transaction: the ledger and the events are the caller's alone.
+
+    Rows that refer to the namespace may be inserted meanwhile: decisions go on, and two attempts that have written
+    their metrics do not wait for each other in a circle.
+    """
+    query = select(Namespace).where(Namespace.id == namespace_id).with_for_update(key_share=True)
     return session.scalars(query, execution_options={"populate_existing": True}).one()
 
 
@@ -102,19 +106,20 @@ def neighbours(
         return []
     few = space.num_entities < EXACT_BELOW or space.dims not in INDEXED_DIMS
     indexed = search == "hnsw" or (search == "auto" and not few)
-    _set(session, _ITERATIVE_SCAN | {"hnsw.ef_search": str(ef_search)} if indexed else {})
-    _set(session, dict.fromkeys(_OTHER_PLANS, "off") if search == "hnsw" else {})
+    forced = dict.fromkeys(_OTHER_PLANS, "off") if search == "hnsw" else {}
+    _set(session, _ITERATIVE_SCAN | {"hnsw.ef_search": str(ef_search)} | forced if indexed else {})
     rows = session.execute(
         _nearest(space.dims, indexed=indexed),
         {"vectors": [_literal(vector) for vector in vectors], "namespace_id": space.id, "limit": limit},
     ).all()
-    _set(session, dict.fromkeys(_OTHER_PLANS, "on") if search == "hnsw" else {})
+    _set(session, dict.fromkeys(forced, "on"))
     return [_found(row) for row in rows]
 
 
 def _set(session: Session, settings: Mapping[str, str]) -> None:
-    for name, value in settings.items():
-        session.execute(text("SELECT set_config(:name, :value, true)"), {"name": name, "value": value})
+    """Change settings of the server until the end of the transaction."""
+    if settings:
+        session.execute(select(*(func.set_config(name, value, True) for name, value in settings.items())))
 
 
 def _found(row: Any) -> Found:  # Any: a row of a textual query
@@ -442,8 +447,12 @@ def set_budget(session: Session, space: Namespace, byte_budget: int) -> None:
     session.flush()
 
 
-def occupancy(session: Session, space: Namespace) -> dict[str, int]:
-    """Return the number of resident entries with the ledger's bytes and budget."""
+def occupancy(space: Namespace) -> dict[str, int]:
+    """Return how full a namespace is, from its own row: counting entries would cost every decision a scan."""
+    return {"entities": space.num_entities, "bytes": space.bytes_used, "byte_budget": space.byte_budget}
+
+
+def num_resident(session: Session, space: Namespace) -> int:
+    """Count the entries that serve look-ups."""
     resident_rows = and_(CacheEntry.namespace_id == space.id, CacheEntry.status == EntryStatus.RESIDENT)
-    number = session.scalar(select(func.count()).select_from(CacheEntry).where(resident_rows))
-    return {"entries": number or 0, "bytes": space.bytes_used, "byte_budget": space.byte_budget}
+    return session.scalars(select(func.count()).select_from(CacheEntry).where(resident_rows)).one()

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, insert, select, text, tuple_
+from sqlalchemy import insert, select, text, tuple_
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
@@ -52,16 +52,15 @@ def record_lookup(session: Session, claim: Claim, space: Namespace, **decision: 
     session.execute(postgresql.insert(Lookup).values(values).on_conflict_do_nothing())
 
 
-def mean_gpu_seconds(session: Session, namespace_id: UUID, *, path: str, last: int = 50) -> float | None:
-    """Return the mean GPU seconds of the latest completed attempts of a namespace; None before the first."""
-    recent = (
-        select(JobMetric.gpu_seconds)
-        .where(JobMetric.namespace_id == namespace_id, JobMetric.path == path, JobMetric.outcome == "completed")
-        .order_by(JobMetric.id.desc())
-        .limit(last)
-        .subquery()
+def mean_gpu_seconds(session: Session, namespace_id: UUID, *, last: int = 50) -> dict[str, float]:
+    """Return the mean GPU seconds of the latest completed attempts of a namespace, by path that has any."""
+    query = text(
+        "SELECT asked.path, avg(recent.gpu_seconds) AS mean FROM (VALUES ('full'), ('fast')) AS asked(path) "
+        "CROSS JOIN LATERAL (SELECT gpu_seconds FROM job_metrics WHERE namespace_id = :namespace_id "
+        "AND path = asked.path AND outcome = 'completed' ORDER BY id DESC LIMIT :last) AS recent GROUP BY asked.path",
     )
-    return session.scalar(select(func.avg(recent.c.gpu_seconds)))
+    rows = session.execute(query, {"namespace_id": namespace_id, "last": last})
+    return {row.path: row.mean for row in rows}
 
 
 def sightings(session: Session, namespace_id: UUID, texts: Sequence[str], *, but: UUID) -> dict[str, int]:

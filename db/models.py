@@ -272,7 +272,7 @@ class Lookup(Base):
     settings: Mapped[Json]  # thresholds and plans in force
     plan: Mapped[Json]
     reason: Mapped[str]
-    occupancy: Mapped[Json]  # entries, bytes and budget at the time
+    occupancy: Mapped[Json]  # entities, bytes and budget at the time
     timings: Mapped[Json]  # seconds: extract, embed, search, decide
     created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
 

@@ -108,10 +108,8 @@ def decide(attempt: Attempt, model: Pipeline) -> Decision:
     runtime, job = attempt.runtime, attempt.job
 
     def look_up() -> Decision:
-        with transaction(runtime.factory) as session:
-            return lookup.decide(
-                session, attempt.claim, runtime.card(job.model), runtime.identity, runtime.embedder, runtime.settings
-            )
+        card = runtime.card(job.model)
+        return lookup.decide(runtime.factory, attempt.claim, card, runtime.identity, runtime.embedder, runtime.settings)
 
     with attempt.figures.stage("decide"):
         decision = patiently(look_up, until=lambda: attempt.lease.is_expired)

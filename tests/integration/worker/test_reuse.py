@@ -225,7 +225,7 @@ def test_every_attempt_has_its_decision_and_figures(start: Start) -> None:
     assert lookup is not None
     assert metric is not None
     assert set(lookup.timings) == {"extract", "embed", "search", "decide"}
-    assert lookup.occupancy["entries"] == 1
+    assert lookup.occupancy["entities"] == 2
     assert (metric.path, metric.entry_id, metric.num_steps) == ("fast", service.entries()[0].id, 5)
     assert metric.bytes_read == service.entries()[0].num_bytes
 
