@@ -19,7 +19,7 @@ from worker.cache.policies import ADMISSIONS, POLICIES, Policy, victims
 from worker.cache.rows import EntryRow, Event, EventKind
 from worker.cache.simulate import apply
 from worker.engine import methods
-from worker.engine.donor_file import SCHEMA_VERSION, BrokenDonor, Packed, pack, unpack
+from worker.engine.donor_file import SCHEMA_VERSION, BrokenDonor, Packed, UnknownSchema, pack, unpack
 from worker.engine.reuse import Donor, Reuse
 from worker.engine.schedule import Schedule
 from worker.lookup import Decision
@@ -79,7 +79,7 @@ def fetch(
     """Return the donors of a decision and the bytes read; no donors when one cannot be used.
 
     A broken, missing or foreign file takes its entry out of service, for good, and costs the job nothing but the gain.
-    Storage that is away for the moment is no fault of the entry.
+    Storage that is away for the moment is no fault of the entry, nor is a schema that workers of another version read.
     """
     donors, num_bytes = [], 0
     for entry in decision.pinned:
@@ -93,7 +93,7 @@ def fetch(
             with transaction(factory) as session:
                 cache.quarantine(session, entry.id, reason=str(error))
             return [], num_bytes
-        except StorageError as error:
+        except (StorageError, UnknownSchema) as error:
             logger.warning("cache entry %s cannot be read now: %s", entry.id, error)
             return [], num_bytes
     return donors, num_bytes

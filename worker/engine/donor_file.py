@@ -31,7 +31,11 @@ _LARGEST = {"float8": 448.0, "int8": 127.0}  # what an 8-bit value can hold
 
 
 class BrokenDonor(ValueError):
-    """A donor's file that cannot be used: cut short, changed, of another schema, or of another namespace."""
+    """A donor's file that cannot be used: cut short, changed, or of another namespace."""
+
+
+class UnknownSchema(ValueError):
+    """A donor's file that a newer or older worker wrote: whole, and of use to that one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,14 +79,18 @@ def unpack(content: bytes, *, sha256: str, fingerprint: str, shape: tuple[int, .
         shape: (C, T, H, W) of the run that wants to use it.
 
     Raises:
-        BrokenDonor: anything at all is not as it should be; the message says what.
+        UnknownSchema: a worker of another version wrote it.
+        BrokenDonor: anything else is not as it should be; the message says what.
     """
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
         raise BrokenDonor(f"checksum {found[:12]} instead of {sha256[:12]}: the file was changed or cut short")
     header = _header(content)
-    if header.get("schema_version") != str(SCHEMA_VERSION):
-        raise BrokenDonor(f"schema version {header.get('schema_version')}, this worker reads {SCHEMA_VERSION}")
+    version = header.get("schema_version", "")
+    if not version.isdecimal():
+        raise BrokenDonor(f"no schema version, but {version!r}")
+    if int(version) != SCHEMA_VERSION:
+        raise UnknownSchema(f"schema version {version}, this worker reads {SCHEMA_VERSION}")
     if header.get("fingerprint") != fingerprint:
         raise BrokenDonor(f"made in namespace {header.get('fingerprint', '')[:12]}, not in {fingerprint[:12]}")
     try:

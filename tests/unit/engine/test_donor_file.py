@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from worker.engine.donor_file import BrokenDonor, Precision, pack, unpack
+from worker.engine.donor_file import BrokenDonor, Precision, UnknownSchema, pack, unpack
 from worker.engine.reuse import CLEAN, Donor, latent_name, mask_name
 
 SHAPE = (4, 3, 6, 5)
@@ -109,12 +109,18 @@ def test_values_that_are_not_finite_are_refused(donor: Donor) -> None:
     [
         (b"", "0 bytes that are no safetensors file"),
         (b"\xff" * 64, "64 bytes that are no safetensors file"),
-        (save({"x": torch.zeros(1)}), "schema version None, this worker reads 1"),
-        (save({"x": torch.zeros(1)}, {"schema_version": "9"}), "schema version 9, this worker reads 1"),
+        (save({"x": torch.zeros(1)}), "no schema version, but ''"),
     ],
 )
 def test_what_is_no_donor_is_refused(content: bytes, message: str) -> None:
     assert refused(content) == message
+
+
+def test_a_file_of_another_version_is_not_called_broken() -> None:
+    content = save({"x": torch.zeros(1)}, {"schema_version": "9"})
+
+    with pytest.raises(UnknownSchema, match="schema version 9, this worker reads 1"):
+        unpack(content, sha256=hashlib.sha256(content).hexdigest(), fingerprint="f", shape=SHAPE)
 
 
 def test_a_pickle_is_not_even_looked_into(tmp_path: object) -> None:
