@@ -44,8 +44,8 @@ class Caption:
     spec: Spec
 
 
-_SIZES = {Size.SMALL: ("small", "little", "tiny"), Size.LARGE: ("large", "big", "huge")}
-_COLOURS = {
+SIZES = {Size.SMALL: ("small", "little", "tiny"), Size.LARGE: ("large", "big", "huge")}
+COLOURS = {
     Colour.RED: ("red", "red", "crimson"),
     Colour.GREEN: ("green", "green", "emerald"),
     Colour.BLUE: ("blue", "blue", "azure"),
@@ -53,7 +53,7 @@ _COLOURS = {
     Colour.PURPLE: ("purple", "purple", "violet"),
     Colour.WHITE: ("white", "white", "ivory"),
 }
-_SHAPES = {
+SHAPES = {
     Shape.CIRCLE: ("circle", "ball", "disc"),
     Shape.SQUARE: ("square", "box", "block"),
     Shape.TRIANGLE: ("triangle", "pyramid", "wedge"),
@@ -66,20 +66,20 @@ _VERBS = (
     ("slides", "sliding"),
     ("floats", "floating"),
 )
-_WAYS = {
+WAYS = {
     Motion.LEFT: ("left", "to the left", "leftwards"),
     Motion.RIGHT: ("right", "to the right", "rightwards"),
     Motion.UP: ("up", "upwards", "to the top"),
     Motion.DOWN: ("down", "downwards", "to the bottom"),
 }
-_RESTS = (
+RESTS = (
     ("rests", "resting"),
     ("stays still", "staying still"),
     ("stands still", "standing still"),
     ("waits", "waiting"),
 )
-_GROUNDS = ("field", "wall", "floor", "background", "carpet")
-_TEXTURES = {
+GROUNDS = ("field", "wall", "floor", "background", "carpet")
+TEXTURES = {
     Texture.PLAIN: ("plain {}", "solid {}", "bare {}"),
     Texture.STRIPED: ("striped {}", "banded {}", "{} with stripes", "{} with horizontal stripes"),
     Texture.BARRED: ("barred {}", "{} with bars", "{} with vertical bars"),
@@ -146,24 +146,24 @@ def _deed(thing: Thing, rng: np.random.Generator, *, tell_sizes: bool) -> tuple[
     """A thing and what it does, as "a red ball drifts left" and as "a red ball drifting left"."""
     phrase = thing_phrase(thing, rng, tell_size=tell_sizes)
     if thing.motion is Motion.STILL:
-        act, acting = _choose(_RESTS, rng)
+        act, acting = _choose(RESTS, rng)
         return f"{phrase} {act}", f"{phrase} {acting}"
-    (act, acting), way = _choose(_VERBS, rng), _choose(_WAYS[thing.motion], rng)
+    (act, acting), way = _choose(_VERBS, rng), _choose(WAYS[thing.motion], rng)
     return f"{phrase} {act} {way}", f"{phrase} {acting} {way}"
 
 
 def thing_phrase(thing: Thing, rng: np.random.Generator, *, tell_size: bool = True) -> str:
     """A noun phrase of a thing: "a small red circle", "the tiny crimson ball"."""
-    words = [_choose(_COLOURS[thing.colour], rng), _choose(_SHAPES[thing.shape], rng)]
+    words = [_choose(COLOURS[thing.colour], rng), _choose(SHAPES[thing.shape], rng)]
     if tell_size:
-        words.insert(0, _choose(_SIZES[thing.size], rng))
+        words.insert(0, _choose(SIZES[thing.size], rng))
     return _with_article(" ".join(words), rng)
 
 
 def scene_phrase(scene: Scene, rng: np.random.Generator) -> str:
     """A noun phrase of a scene: "a green striped field", "a plain blue wall"."""
-    ground, colour = _choose(_GROUNDS, rng), _choose(_COLOURS[scene.colour], rng)
-    texture = _choose(_TEXTURES[scene.texture], rng)
+    ground, colour = _choose(GROUNDS, rng), _choose(COLOURS[scene.colour], rng)
+    texture = _choose(TEXTURES[scene.texture], rng)
     if texture.endswith("{}") and rng.random() < 0.5:
         return _with_article(f"{colour} {texture.format(ground)}", rng)
     return _with_article(texture.format(f"{colour} {ground}"), rng)
@@ -181,10 +181,10 @@ def _choose(options: Sequence[T], rng: np.random.Generator) -> T:
 
 def vocabulary() -> list[str]:
     """Every token of the captions, special ones first; the position in the list is the token's id."""
-    tables = (_SIZES, _COLOURS, _SHAPES, _WAYS, _TEXTURES)
+    tables = (SIZES, COLOURS, SHAPES, WAYS, TEXTURES)
     phrases = [phrase for table in tables for options in table.values() for phrase in options]
-    phrases += [word for pair in (*_VERBS, *_RESTS) for word in pair]
-    phrases += [*_GROUNDS, *_OVER, *(re.sub(r"\{\w+\}", "", sentence) for sentence in _SENTENCES), "an", "the"]
+    phrases += [word for pair in (*_VERBS, *RESTS) for word in pair]
+    phrases += [*GROUNDS, *_OVER, *(re.sub(r"\{\w+\}", "", sentence) for sentence in _SENTENCES), "an", "the"]
     words = sorted({word for phrase in phrases for word in re.findall(r"[a-z]+|,", phrase)})
     return [PADDING, END, UNKNOWN, *words]
 
