@@ -1,7 +1,7 @@
 """`chai demo`: a dozen prompts become videos, and a table shows what the cache did for each."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,11 +51,14 @@ def demo(out: Path | None, *, as_json: bool) -> int:
                 started = _start(var, stack)
                 running, check = started.running, started.check
             client = stack.enter_context(connect(running.url))
-            shots = _make(client, PROMPTS, folder, check)
+            asked = [{"prompt": prompt} for prompt in PROMPTS]
+            shots = _make(client, asked, folder, check)
+            twins = _make(client, _in_full(shots), folder / "full", check)
     except Stopped:
         note("stopped; run it again to go on")
         return 130
     _show(shots, folder, as_json=as_json)
+    _compare(shots, twins, folder, as_json=as_json)
     return 0 if all(shot.file for shot in shots) else 1
 
 
@@ -70,9 +73,15 @@ def _start(var: Path, stack: ExitStack) -> Service:
     return started
 
 
-def _make(client: Client, prompts: Sequence[str], folder: Path, check: Callable[[], None]) -> list[Shot]:
-    """Submit all prompts, follow them to their ends in turn and save what completed; `check` may give up."""
-    videos = [client.submit({"prompt": prompt}) for prompt in prompts]
+def _in_full(shots: Sequence[Shot]) -> list[Json]:
+    """Return requests for the fast videos again, in full mode with the same seed: what they are compared with."""
+    fast = (shot.video for shot in shots if Receipt.of(shot.video).path == "fast")
+    return [{"prompt": video["prompt"], "seed": video["seed"], "mode": "full"} for video in fast]
+
+
+def _make(client: Client, requests: Sequence[Json], folder: Path, check: Callable[[], None]) -> list[Shot]:
+    """Submit all requests, follow them to their ends in turn and save what completed; `check` may give up."""
+    videos = [client.submit(request) for request in requests]
     shots: list[Shot] = []
     with output.Meter(100 * len(videos)) as meter:
         meter.line(f"submitted {len(videos)} prompts to {client.url}")
@@ -121,6 +130,34 @@ def _show(shots: Sequence[Shot], folder: Path, *, as_json: bool) -> None:
     print(f"\n{num_fast} of {len(shots)} ran fast and saved {output.seconds(saved_s)} of computing.")
     print(f"videos   {folder}")
     print("To look at them: open the folder and click, or drop a file on a browser window; any player knows MP4.")
+
+
+def _compare(shots: Sequence[Shot], twins: Sequence[Shot], folder: Path, *, as_json: bool) -> None:
+    """Draw fast videos beside their full twins and their donors, and say how often each shows what was asked."""
+    from worker.evaluation import showcase  # imports torch; only the demo waits for it
+
+    files = {shot.video["id"]: shot.file for shot in shots}
+    fast = [shot for shot in shots if Receipt.of(shot.video).path == "fast"]
+    lines = [
+        showcase.Line(prompt=shot.video["prompt"], files=(twin.file, shot.file, _donor(shot, files)))
+        for shot, twin in zip(fast, twins, strict=True)
+    ]
+    if not lines or as_json:
+        return
+    picture = folder / "contact-sheet.png"
+    showcase.sheet(("full", "fast", "donor"), lines, picture)
+    print(f"sheet    {picture}   (full, fast and donor side by side)")
+    for name, column in (("full", 0), ("fast", 1)):
+        found = [(line.prompt, file) for line in lines if (file := line.files[column])]
+        scores = [score for prompt, file in found if (score := showcase.accuracy(prompt, file)) is not None]
+        if scores:
+            share = sum(scores) / len(scores)
+            print(f"{name} mode shows {share:.0%} of what these {len(scores)} prompts ask for")
+
+
+def _donor(shot: Shot, files: Mapping[str, Path | None]) -> Path | None:
+    donors = (shot.video.get("cache") or {}).get("donors") or [None]
+    return files.get(donors[0])
 
 
 def _row(shot: Shot) -> tuple[str, ...]:
