@@ -152,14 +152,6 @@ def whole_prompts(embedder: Embedder, settings: MatchSettings) -> Index:
     return Index(embedder, settings=settings, read=whole_prompt)
 
 
-def token_positions(pipeline: ChaiPipeline, prompt: str, entity: str) -> list[int]:
-    """Positions of an entity's words among the tokens of a prompt."""
-    tokenizer = pipeline.tokenizer
-    words = {tokenizer.convert_ids_to_tokens(i) for i in tokenizer(entity).input_ids} - {tokenizer.eos_token}
-    ids = tokenizer(prompt).input_ids
-    return [i for i, token in enumerate(tokenizer.convert_ids_to_tokens(ids)) if token in words]
-
-
 def noise_run(run: FullRun, seed: int) -> FullRun:
     """A run that lends pure noise of another seed in place of each latent: the control for "anything helps"."""
     noise = torch.randn(run.clean.shape, generator=torch.Generator().manual_seed(seed))

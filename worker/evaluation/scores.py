@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from worker.evaluation.trial import Outcome
+from worker.small.captions import sample_captions
 from worker.small.checker import ATTRIBUTES
-from worker.small.world import Clip, Spec
+from worker.small.world import Clip, Spec, draw_layout, render
 
 MIN_FOR_FD = 48  # clips; the covariance of fewer says nothing
-_FEATURES = (24, 32)  # channels of the two random layers
+_FEATURES = (8, 12)  # channels of the two random layers
 _THING_ATTRIBUTES = ("colour", "shape", "size", "motion")
 
 
@@ -113,20 +114,35 @@ def leakage(
 
 
 def features(clips: Sequence[Clip]) -> Tensor:
-    """Features (N, D) of clips by two fixed random convolutions: mean and spread of every channel."""
+    """Features (N, D) of clips: mean and spread of the channels of two fixed random convolutions.
+
+    Each is divided by its deviation over drawn clips, or the strong ones would hide the rest.
+    """
+    return _pooled(clips) / _deviation()
+
+
+def _pooled(clips: Sequence[Clip]) -> Tensor:
     video = torch.from_numpy(np.stack(clips)).float().permute(0, 4, 1, 2, 3) / 127.5 - 1  # (N, 3, T, H, W)
     pooled = []
     for weight in _random_layers():
-        video = F.relu(F.conv3d(video, weight, stride=(1, 2, 2), padding=1))
+        video = F.relu(F.conv3d(video, weight, stride=(1, 2, 2)))
         pooled += [video.mean((2, 3, 4)), video.std((2, 3, 4))]
-    return torch.cat(pooled, dim=1)[:, ::2].double()
+    return torch.cat(pooled, dim=1).double()
 
 
 @cache
 def _random_layers() -> tuple[Tensor, ...]:
     generator = torch.Generator().manual_seed(7)
-    widths = (3, *_FEATURES)
-    return tuple(torch.randn(b, a, 3, 3, 3, generator=generator) / (a * 27) ** 0.5 for a, b in pairwise(widths))
+    return tuple(
+        torch.randn(b, a, 3, 3, 3, generator=generator) / (a * 27) ** 0.5 for a, b in pairwise((3, *_FEATURES))
+    )
+
+
+@cache
+def _deviation() -> Tensor:
+    rng = np.random.default_rng(0)
+    drawn = [render(caption.spec, draw_layout(caption.spec, rng)) for caption in sample_captions(0, 256)]
+    return _pooled(drawn).std(0)
 
 
 def frechet(ours: Tensor, real: Tensor) -> float:

@@ -12,11 +12,12 @@ from torch import Tensor
 
 from worker.cache.entities import extract
 from worker.cache.mode import NIRVANA, NIRVANA_MATCH, Recipe, decide
-from worker.cache.rows import HitKind, Mode
+from worker.cache.rows import Entity, HitKind, Mode
 from worker.engine import methods
 from worker.engine.adacache import AdaCache
 from worker.engine.denoise import Conditioning, Velocity
 from worker.engine.embed import Embedder
+from worker.engine.extras import token_positions
 from worker.engine.pipeline import ChaiPipeline
 from worker.engine.record import entity_masks, step_residuals
 from worker.engine.reuse import CLEAN, Donor, Reuse, latent_name
@@ -30,7 +31,6 @@ from worker.evaluation.library import (
     Progress,
     full_runs,
     noise_run,
-    token_positions,
     whole_prompts,
 )
 from worker.small.captions import (
@@ -182,7 +182,7 @@ class Trial:
         shared_texts = [match.donor_text for match in question.found.hit.matched]
         if contender.source is Source.RANDOM:  # nothing matched: an entity of the same kind stands in
             kinds = {match.kind for match in question.found.hit.matched}
-            shared_texts = [text for text, kind in self._entities(number) if kind in kinds]
+            shared_texts = [entity.text for entity in self._entities(number) if entity.kind in kinds]
         return self._reusing(contender, contender.recipe, question, number, donor, shared_texts)
 
     def _as_nirvana(self, contender: Contender, question: Question) -> Outcome:
@@ -205,7 +205,7 @@ class Trial:
         schedule = self.model.schedule(contender, recipe)
         timesteps = schedule.timesteps(SIDE, SIDE, NUM_FRAMES)
         if recipe.reuse is not None and "residual" in recipe.reuse:
-            donor = replace(donor, tensors={**donor.tensors, **self._residuals_of(number, schedule, donor)})
+            donor = replace(donor, tensors={**donor.tensors, **self._residuals_of(number, schedule)})
         assert recipe.reuse is not None
         bound = methods.bind(recipe.reuse, recipe.reuse_options, [donor], timesteps, shared=shared_texts)
         seed = self.stored[number].seed if recipe.reuse_options.get("noise") == "donor" else question.seed
@@ -219,8 +219,8 @@ class Trial:
         full = self.full[question.number, seed].clip
         return _judged(question, clip, full, sample.evaluations, sample.seconds)
 
-    def _entities(self, number: int) -> list[tuple[str, Any]]:
-        return [(entity.text, entity.kind) for entity in extract(self.stored[number].caption.text).entities]
+    def _entities(self, number: int) -> tuple[Entity, ...]:
+        return extract(self.stored[number].caption.text).entities
 
     def _donor(self, number: int, *, is_noise: bool) -> Donor:
         """What the service would have kept of a stored run, with the masks of its entities."""
@@ -238,22 +238,26 @@ class Trial:
         )
         kept = [k for k in methods.kept_steps(("nearest", "same_index"), full, fast) if k < len(run.trajectory)]
         tensors = {latent_name(step): run.trajectory[step - 1][1] for step in kept}
-        names = {text: token_positions(pipeline, real.caption.text, text) for text, _ in self._entities(number)}
-        masks = entity_masks(
-            pipeline.transformer,
-            pipeline.encode_prompt(real.caption.text),
-            _conditioning(),
-            real.clean,
-            pipeline.noise([number]).float(),
-            {text: positions for text, positions in names.items() if positions},
-        )
+        masks = self._masks(real, number)
         return Donor(
             tensors={**tensors, CLEAN: run.clean, **masks},
             timesteps={latent_name(step): run.trajectory[step - 1][0] for step in kept},
             seed=run.seed,
         )
 
-    def _residuals_of(self, number: int, schedule: Schedule, donor: Donor) -> dict[str, Tensor]:
+    def _masks(self, run: FullRun, number: int) -> dict[str, Tensor]:
+        pipeline, text = self.model.pipeline, run.caption.text
+        places = {
+            entity.text: token_positions(pipeline.tokenizer, text, entity.text, entity.head)
+            for entity in self._entities(number)
+        }
+        known = {name: place for name, place in places.items() if place}
+        if len(known) < 2:
+            return {}
+        caption, noise = pipeline.encode_prompt(text), pipeline.noise(run.seed).float()
+        return entity_masks(pipeline.transformer, caption, _conditioning(), run.clean, noise, known)
+
+    def _residuals_of(self, number: int, schedule: Schedule) -> dict[str, Tensor]:
         key = (number, schedule)
         if key not in self._residuals:
             pipeline, run = self.model.pipeline, self.stored[number]
