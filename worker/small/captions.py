@@ -176,7 +176,7 @@ def _with_article(phrase: str, rng: np.random.Generator) -> str:
 
 
 def _choose(options: Sequence[T], rng: np.random.Generator) -> T:
-    return options[rng.integers(len(options))]
+    return options[int(rng.integers(len(options)))]
 
 
 def vocabulary() -> list[str]:

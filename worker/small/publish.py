@@ -26,7 +26,6 @@ KINDS: dict[str, tuple[Split, float]] = {  # what is measured: split and share o
 def write(run: Run, folder: Path, *, num_clips: int) -> dict[str, Accuracy]:
     """Write pipeline, card and `training.json` (recipe, cost, accuracies), and return the accuracies by kind."""
     pipeline = run.pipeline()
-    pipeline.set_progress_bar_config(disable=True)
     export(pipeline, folder)
     (folder / "chai.json").write_text(json.dumps(card(folder.name), indent=2) + "\n")
     schedule = pipeline.schedule(FULL_STEPS, GUIDANCE)

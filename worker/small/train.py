@@ -6,27 +6,33 @@ Batch number n of a run depends on the seed and n only, so a run that was cut of
 import copy
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from einops import rearrange
-from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers, processors
-from tokenizers.models import WordLevel
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
+from transformers import T5EncoderModel
 
 from worker.engine.pipeline import ChaiPipeline
 from worker.engine.stdit3 import STDiT3
 from worker.engine.vae import PatchVAE
-from worker.small.captions import END, PADDING, UNKNOWN, Caption, caption_of, sample_captions, sample_spec, vocabulary
+from worker.small.captions import Caption, caption_of, sample_captions, sample_spec
+from worker.small.reading import (
+    MAX_TOKENS,
+    TEXT_CHANNELS,
+    Lessons,
+    Words,
+    learn_to_read,
+    new_text_encoder,
+    new_tokenizer,
+    tokenize,
+)
 from worker.small.world import FPS, GRID, NUM_FRAMES, SIDE, Spec, draw_layout, render
 
-MAX_TOKENS = 32
-TEXT_CHANNELS = 128
 LATENT_CHANNELS = 16
 FINE_GRID = 4
 
@@ -36,6 +42,7 @@ class Recipe:
     """Everything that decides the weights."""
 
     seed: int = 0
+    lessons: Lessons = field(default_factory=Lessons)  # of the text encoder, before everything else
     width: int = 128  # channels of the transformer, 32 a head
     depth: int = 3  # pairs of a spatial and a temporal block
     num_steps: int = 8200
@@ -48,8 +55,6 @@ class Recipe:
     pairs_from: int = 4500  # first step that shows clips with two things
     pairs: float = 0.3  # their share from then on
     caption_dropout: float = 0.1
-    sizes_untold: float = 0.1  # share of the captions that leave the sizes open
-    word_dropout: float = 0.02  # share of the words that become <unk>, so that foreign words do little harm
     time_mean: float = 0.3  # t = sigmoid(normal(mean, std)), 1 = noise
     time_std: float = 1.2
     ema_decay: float = 0.998
@@ -60,39 +65,26 @@ class Batch:
     """What one step learns from."""
 
     video: Tensor  # (B, 3, T, H, W) in [-1, 1]
-    ids: Tensor  # int64 (B, L)
-    mask: Tensor  # int64 (B, L)
+    words: Words
     dropped: Tensor  # bool (B,), rows that see the null caption
     noise: Tensor  # (B, C, T', h, w)
     time: Tensor  # (B,) in 0..1
 
     def to(self, device: torch.device) -> "Batch":
         """The same on another device."""
-        return Batch(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
+        return Batch(
+            video=self.video.to(device),
+            words=Words(ids=self.words.ids.to(device), mask=self.words.mask.to(device)),
+            dropped=self.dropped.to(device),
+            noise=self.noise.to(device),
+            time=self.time.to(device),
+        )
 
 
-class Network(nn.Module):
-    """The trained parts together."""
-
-    def __init__(self, transformer: STDiT3, text_encoder: T5EncoderModel):
-        super().__init__()
-        self.transformer = transformer
-        self.text_encoder = text_encoder
-
-    def forward(self, x: Tensor, time: Tensor, batch: Batch) -> Tensor:
-        """Velocity (B, C, T', h, w) of noisy latents."""
-        text = self.text_encoder(input_ids=batch.ids, attention_mask=batch.mask).last_hidden_state  # (B, L, Cc)
-        null = self.transformer.y_embedder.y_embedding[: text.shape[1]].to(text)
-        text = torch.where(batch.dropped[:, None, None], null, text)[:, None]
-        size = torch.full((1,), float(SIDE), device=x.device)
-        fps = torch.full((len(x),), float(FPS), device=x.device)
-        return self.transformer(x, 1000 * time, text, batch.mask, fps=fps, height=size, width=size)
-
-
-def new_network(recipe: Recipe) -> Network:
+def new_transformer(recipe: Recipe) -> STDiT3:
     """Fresh weights. Sets torch's global seed."""
     torch.manual_seed(recipe.seed)
-    transformer = STDiT3(
+    transformer: STDiT3 = STDiT3(
         input_size=(NUM_FRAMES // 2, SIDE // 4, SIDE // 4),
         input_sq_size=SIDE,
         in_channels=LATENT_CHANNELS,
@@ -106,41 +98,7 @@ def new_network(recipe: Recipe) -> Network:
         exact_timesteps=True,
     )
     transformer.initialize_weights()
-    return Network(transformer, T5EncoderModel(text_config()))
-
-
-def text_config() -> T5Config:
-    """A two-layer T5 encoder over the words of the captions."""
-    return T5Config(
-        vocab_size=len(vocabulary()),
-        d_model=TEXT_CHANNELS,
-        d_kv=32,
-        d_ff=256,
-        num_layers=2,
-        num_heads=4,
-        dropout_rate=0.0,
-        feed_forward_proj="gated-gelu",
-        pad_token_id=0,
-        eos_token_id=1,
-    )
-
-
-def new_tokenizer() -> PreTrainedTokenizerFast:
-    """A tokenizer of whole lower-case words; a word outside the captions' vocabulary becomes <unk>."""
-    words = {word: number for number, word in enumerate(vocabulary())}
-    tokenizer = Tokenizer(WordLevel(words, unk_token=UNKNOWN))
-    letters = normalizers.Replace(Regex("[^a-z0-9,]+"), " ")
-    tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), letters])
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.TemplateProcessing(single=f"$A {END}", special_tokens=[(END, words[END])])
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        unk_token=UNKNOWN,
-        pad_token=PADDING,
-        eos_token=END,
-        model_max_length=MAX_TOKENS,
-        model_input_names=["input_ids", "attention_mask"],
-    )
+    return transformer
 
 
 def new_vae(num_clips: int = 2000) -> PatchVAE:
@@ -156,7 +114,7 @@ def new_vae(num_clips: int = 2000) -> PatchVAE:
     projection = directions.T.flip(0)[:LATENT_CHANNELS].float()
     scale = values.flip(0)[:LATENT_CHANNELS] ** 0.25
     scale = scale * (values.flip(0)[:LATENT_CHANNELS] / scale**2).mean() ** 0.5
-    vae = PatchVAE(
+    vae: PatchVAE = PatchVAE(
         patch_time=2,
         patch_space=4,
         num_channels=LATENT_CHANNELS,
@@ -186,14 +144,12 @@ class Batches:
         captions = [self._caption(step, rng) for _ in range(recipe.batch_size)]
         generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
         n = recipe.batch_size
-        words = self.tokenizer([caption.text for caption in captions], padding=True, return_tensors="pt")
+        texts = [caption.text for caption in captions]
+        words = tokenize(self.tokenizer, texts, word_dropout=recipe.lessons.word_dropout, generator=generator)
         grid = FINE_GRID if step < recipe.fine_steps else GRID
-        ids, mask = words["input_ids"], words["attention_mask"]
-        unknown = torch.rand(ids.shape, generator=generator) < recipe.word_dropout
         return Batch(
             video=_to_video([caption.spec for caption in captions], rng, grid=grid),
-            ids=ids.masked_fill(unknown & (mask == 1), self.tokenizer.unk_token_id),
-            mask=mask,
+            words=words,
             dropped=torch.rand(n, generator=generator) < recipe.caption_dropout,
             noise=torch.randn(n, LATENT_CHANNELS, NUM_FRAMES // 2, SIDE // 4, SIDE // 4, generator=generator),
             time=torch.sigmoid(torch.randn(n, generator=generator) * recipe.time_std + recipe.time_mean),
@@ -201,17 +157,31 @@ class Batches:
 
     def _caption(self, step: int, rng: np.random.Generator) -> Caption:
         pairs = self.recipe.pairs if step >= self.recipe.pairs_from else 0.0
-        return caption_of(sample_spec(rng, pairs=pairs), rng, tell_sizes=rng.random() >= self.recipe.sizes_untold)
+        return caption_of(
+            sample_spec(rng, pairs=pairs), rng, tell_sizes=rng.random() >= self.recipe.lessons.sizes_untold
+        )
 
 
-def flow_loss(network: Network, vae: PatchVAE, batch: Batch) -> Tensor:
+@torch.no_grad()
+def text_features(text_encoder: T5EncoderModel, transformer: STDiT3, batch: Batch) -> Tensor:
+    """Text features (B, 1, L, Cc), the null caption's in the rows that are dropped."""
+    text = text_encoder(input_ids=batch.words.ids, attention_mask=batch.words.mask).last_hidden_state  # (B, L, Cc)
+    null = transformer.y_embedder.y_embedding[: text.shape[1]].to(text)
+    return torch.where(batch.dropped[:, None, None], null, text)[:, None]
+
+
+def flow_loss(transformer: STDiT3, text_encoder: T5EncoderModel, vae: PatchVAE, batch: Batch) -> Tensor:
     """Mean squared error of the velocity, which points from noise to data."""
     data = vae.encode(batch.video)
     t = batch.time[:, None, None, None, None]
     x = (1 - t) * data + t * batch.noise
+    size = torch.full((1,), float(SIDE), device=x.device)
+    fps = torch.full((len(x),), float(FPS), device=x.device)
     with sdpa_kernel(SDPBackend.MATH), torch.autocast(x.device.type, torch.bfloat16):
-        velocity = network(x, batch.time, batch)
-    return (velocity.float() - (data - batch.noise)).square().mean()
+        text = text_features(text_encoder, transformer, batch)
+        velocity = transformer(x, 1000 * batch.time, text, batch.words.mask, fps=fps, height=size, width=size)
+    loss: Tensor = (velocity.float() - (data - batch.noise)).square().mean()
+    return loss
 
 
 def learning_rate_at(recipe: Recipe, step: int) -> float:
@@ -220,10 +190,11 @@ def learning_rate_at(recipe: Recipe, step: int) -> float:
     return min(1.0, (step + 1) / recipe.warmup_steps, max(0.0, (recipe.num_steps - step) / decay))
 
 
-def optimizers(network: Network, recipe: Recipe) -> list[torch.optim.Optimizer]:
+def optimizers(transformer: STDiT3, recipe: Recipe) -> list[torch.optim.Optimizer]:
     """Muon for the matrices inside the blocks, AdamW for the rest."""
-    matrices, others = [], []
-    for name, parameter in network.named_parameters():
+    matrices: list[Tensor] = []
+    others: list[Tensor] = []
+    for name, parameter in transformer.named_parameters():
         if parameter.requires_grad:
             is_matrix = "_blocks." in name and parameter.ndim == 2 and "table" not in name
             (matrices if is_matrix else others).append(parameter)
@@ -234,15 +205,21 @@ def optimizers(network: Network, recipe: Recipe) -> list[torch.optim.Optimizer]:
 
 
 class Run:
-    """A training run: weights, their moving average, the optimisers and the number of steps done."""
+    """A training run: weights, their moving average, the optimisers and the number of steps done.
 
-    def __init__(self, recipe: Recipe, device: str = "cpu"):
+    Without a text encoder that reads, a new run begins by teaching one.
+    """
+
+    def __init__(self, recipe: Recipe, device: str = "cpu", *, text_encoder: T5EncoderModel | None = None):
         self.recipe = recipe
         self.device = torch.device(device)
-        self.vae = new_vae().to(self.device)
-        self.network = new_network(recipe).to(self.device)
-        self.average = copy.deepcopy(self.network).requires_grad_(False)
-        self.optimizers = optimizers(self.network, recipe)
+        self.vae = new_vae()
+        self.text_encoder = text_encoder or learn_to_read(recipe.lessons).encoder
+        self.transformer = new_transformer(recipe)
+        for module in (self.vae, self.text_encoder, self.transformer):
+            nn.Module.to(module, self.device)
+        self.average = copy.deepcopy(self.transformer).requires_grad_(False)
+        self.optimizers = optimizers(self.transformer, recipe)
         self.full_rates = [group["lr"] for optimizer in self.optimizers for group in optimizer.param_groups]
         self.batches = Batches(recipe)
         self.step = 0
@@ -251,7 +228,7 @@ class Run:
     def advance(self) -> float:
         """Learn from the next batch and return its loss."""
         started = time.monotonic()
-        loss = flow_loss(self.network, self.vae, self.batches.at(self.step).to(self.device))
+        loss = flow_loss(self.transformer, self.text_encoder, self.vae, self.batches.at(self.step).to(self.device))
         loss.backward()  # type: ignore[no-untyped-call]
         share = learning_rate_at(self.recipe, self.step)
         groups = [group for optimizer in self.optimizers for group in optimizer.param_groups]
@@ -268,7 +245,7 @@ class Run:
     @torch.no_grad()
     def _update_average(self) -> None:
         decay = min(self.recipe.ema_decay, self.step / (self.step + 10))
-        for mean, value in zip(self.average.parameters(), self.network.parameters(), strict=True):
+        for mean, value in zip(self.average.parameters(), self.transformer.parameters(), strict=True):
             mean.lerp_(value.detach(), 1 - decay)
 
     def save(self, path: Path) -> None:
@@ -278,7 +255,8 @@ class Run:
             "step": self.step,
             "seconds": self.seconds,
             "vae": self.vae.state_dict(),  # eigenvectors may differ in sign on another machine
-            "network": self.network.state_dict(),
+            "text_encoder": self.text_encoder.state_dict(),
+            "transformer": self.transformer.state_dict(),
             "average": self.average.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
         }
@@ -290,8 +268,9 @@ class Run:
     def resume(cls, path: Path, *, num_steps: int | None = None, device: str = "cpu") -> "Run":
         """The run of a file of `save`, to the length of its recipe or another one."""
         state = torch.load(path, map_location=device, weights_only=True)
-        recipe = Recipe(**state["recipe"])
-        run = cls(recipe if num_steps is None else replace(recipe, num_steps=num_steps), device)
+        recipe = Recipe(**{**state["recipe"], "lessons": Lessons(**state["recipe"]["lessons"])})
+        recipe = recipe if num_steps is None else replace(recipe, num_steps=num_steps)
+        run = cls(recipe, device, text_encoder=new_text_encoder().requires_grad_(False))
         run.restore(state)
         return run
 
@@ -299,18 +278,18 @@ class Run:
         """Take over what `save` wrote."""
         self.step, self.seconds = state["step"], state["seconds"]
         self.vae.load_state_dict(state["vae"])
-        self.network.load_state_dict(state["network"])
+        self.text_encoder.load_state_dict(state["text_encoder"])
+        self.transformer.load_state_dict(state["transformer"])
         self.average.load_state_dict(state["average"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
 
     def pipeline(self) -> ChaiPipeline:
         """The averaged weights as a pipeline of their own."""
-        average = copy.deepcopy(self.average).cpu()
         return ChaiPipeline(
-            average.transformer,
+            copy.deepcopy(self.average).cpu(),
             copy.deepcopy(self.vae).cpu(),
-            average.text_encoder,
+            copy.deepcopy(self.text_encoder).cpu(),
             new_tokenizer(),
             time_shift="none",
             height=SIDE,

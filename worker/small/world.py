@@ -253,7 +253,8 @@ def outline(shape: Shape, size: Size) -> NDArray[np.float32]:
             inside = abs(x) < (y + 1) / 2
         case Shape.CROSS:
             inside = np.minimum(abs(x), abs(y)) < 0.32
-    return inside.reshape(pixels, 4, pixels, 4).mean(axis=(1, 3)).astype(np.float32)
+    cover: NDArray[np.float32] = inside.reshape(pixels, 4, pixels, 4).mean(axis=(1, 3)).astype(np.float32)
+    return cover
 
 
 @cache
@@ -262,7 +263,7 @@ def backdrop(scene: Scene, phase: tuple[int, int]) -> NDArray[np.float32]:
     rows, columns = ((np.arange(SIDE) + shift) // CELL % 2 for shift in phase)
     match scene.texture:
         case Texture.PLAIN:
-            dark = np.zeros((SIDE, SIDE))
+            dark = np.zeros((SIDE, SIDE), dtype=rows.dtype)
         case Texture.STRIPED:
             dark = np.repeat(rows[:, None], SIDE, axis=1)
         case Texture.BARRED:
@@ -270,7 +271,8 @@ def backdrop(scene: Scene, phase: tuple[int, int]) -> NDArray[np.float32]:
         case Texture.CHECKERED:
             dark = (rows[:, None] + columns[None, :]) % 2
     tone = 1 - (1 - DARK) * dark
-    return (tone[..., None] * np.asarray(scene.colour.rgb)).astype(np.float32)
+    frame: NDArray[np.float32] = (tone[..., None] * np.asarray(scene.colour.rgb)).astype(np.float32)
+    return frame
 
 
 def render(spec: Spec, layout: Layout) -> Clip:
