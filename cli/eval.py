@@ -1,16 +1,14 @@
 """`chai eval`: quality and time of plans, on the small model's prompts or in VBench's naming for any model."""
 
+import itertools
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
 from cli import output
 from cli.errors import CommandError
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer(help="Measure quality and time of plans.", invoke_without_command=True)
 
@@ -62,3 +60,58 @@ def evaluate(
     for file in written:
         output.note(f"wrote {file}")
     output.print_json(found.summary())
+
+
+@app.command()
+def vbench(
+    prompts: Annotated[Path, typer.Option(help="A file with one prompt in each line, such as VBench's lists.")],
+    model: Annotated[str, typer.Option(help="A pipeline folder or the name of a released model.")],
+    out: Annotated[Path, typer.Option(help="Folder for the videos and scores.")] = Path("var/vbench"),
+    samples: Annotated[int, typer.Option(min=1, help="Videos of each prompt; VBench wants 5.")] = 5,
+    full_steps: Annotated[int, typer.Option(min=1, help="Steps of full mode.")] = 30,
+    fast_steps: Annotated[int, typer.Option(min=1, help="Steps of the plain fast plan beside it.")] = 8,
+    guidance: Annotated[float, typer.Option(help="Guidance scale.")] = 7.0,
+    dimension: Annotated[list[str] | None, typer.Option(help="Of VBench; the six that take any prompt.")] = None,
+    own_prompts: Annotated[bool, typer.Option(help="The prompts are not VBench's own lists.")] = False,
+    height: Annotated[int | None, typer.Option(help="Pixels; the model's own.")] = None,
+    width: Annotated[int | None, typer.Option(help="Pixels; the model's own.")] = None,
+    frames: Annotated[int | None, typer.Option(help="The model's own.")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Write videos in VBench's naming, in full mode and with few steps; score them where VBench is installed."""
+    from worker.engine.pipeline import ChaiPipeline
+    from worker.evaluation import vbench as bench
+
+    try:
+        texts = bench.read_prompts(prompts)
+    except (OSError, ValueError) as error:
+        raise CommandError(f"--prompts: {error}") from error
+    pipeline = ChaiPipeline.from_pretrained(model).to(device)
+    size = bench.Size(height=height, width=width, num_frames=frames)
+    plans = {"full": pipeline.schedule(full_steps, guidance)}
+    plans["fast"] = pipeline.schedule(fast_steps, guidance, unguided_steps=1)
+    made: dict[str, dict[str, Any]] = {}
+    with output.Meter(len(plans) * len(texts) * samples) as meter:
+        count = itertools.count(1)
+        for name, schedule in plans.items():
+            made[name] = dict(
+                bench.write_videos(
+                    pipeline,
+                    texts,
+                    schedule,
+                    out / name,
+                    samples=samples,
+                    size=size,
+                    made=lambda file: meter.show(next(count), f"{file.parent.name}: {file.name}"),
+                )
+            )
+    result: dict[str, Any] = {"against_full": bench.against_full(made["fast"], made["full"])}
+    for name in plans:
+        try:
+            chosen = dimension or bench.DIMENSIONS
+            result[name] = bench.scores(out / name, out / f"{name}-scores", chosen, own_prompts=own_prompts)
+        except RuntimeError as error:
+            output.note(f"{name}: {error}")
+    for line in bench.missing_judges():
+        output.note(f"not computed: {line}")
+    output.print_json(result)

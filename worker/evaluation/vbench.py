@@ -1,0 +1,159 @@
+"""Videos in VBench's naming, its scores where it is installed, and the distance of fast videos to full ones.
+
+VBench (github.com/Vchitect/VBench) reads `<prompt>-<index>.mp4`, five of each prompt with seeds of their own, and
+writes `*_eval_results.json` with `{dimension: [score, ...]}`.
+"""
+
+import importlib.util
+import json
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker import video
+from worker.engine.pipeline import ChaiPipeline, Frames
+from worker.engine.schedule import Schedule
+
+DIMENSIONS = (  # what VBench can judge of any prompts
+    "subject_consistency",
+    "background_consistency",
+    "motion_smoothness",
+    "dynamic_degree",
+    "aesthetic_quality",
+    "imaging_quality",
+)
+_WINDOW = 8  # pixels of SSIM's window
+_PEAK = 255.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """Of the videos; None leaves it to the model."""
+
+    height: int | None = None
+    width: int | None = None
+    num_frames: int | None = None
+
+
+def file_name(prompt: str, index: int) -> str:
+    """The name that VBench looks for. Raises ValueError for a prompt that no file can be called."""
+    if "/" in prompt or "\0" in prompt or len(prompt.encode()) > 240:
+        raise ValueError(f"prompt {prompt[:60]!r} cannot be a file name; take out slashes or shorten it")
+    return f"{prompt}-{index}.mp4"
+
+
+def read_prompts(file: Path) -> list[str]:
+    """The prompts of a list, one in each line. Raises ValueError when there is none."""
+    prompts = [line.strip() for line in file.read_text().splitlines() if line.strip()]
+    if not prompts:
+        raise ValueError(f"{file} holds no prompt; write one in each line")
+    return prompts
+
+
+def write_videos(
+    pipeline: ChaiPipeline,
+    prompts: Sequence[str],
+    schedule: Schedule,
+    folder: Path,
+    *,
+    samples: int,
+    size: Size,
+    made: Callable[[Path], object],
+) -> Iterator[tuple[str, Frames]]:
+    """Make `samples` videos of each prompt, seeds 0, 1 ...; those that exist are kept, so that a run can go on.
+
+    Yields the name and frames of each video that is new.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    num_frames = size.num_frames or pipeline.config.num_frames
+    for prompt in prompts:
+        for index in range(samples):
+            target = folder / file_name(prompt, index)
+            if not target.exists():
+                *_, last = pipeline.steps(
+                    [prompt], schedule, seed=index, height=size.height, width=size.width, num_frames=num_frames
+                )
+                frames = pipeline.decode(last.latents, num_frames)
+                partial = target.with_suffix(".part")
+                partial.write_bytes(video.encode(frames, fps=round(pipeline.config.fps)))
+                partial.replace(target)
+                yield target.name, frames
+            made(target)
+
+
+def scores(folder: Path, results: Path, dimensions: Sequence[str], *, own_prompts: bool) -> dict[str, float]:
+    """Run `vbench evaluate` on a folder and return the score of each dimension.
+
+    Raises RuntimeError when VBench is not installed or fails.
+    """
+    command = shutil.which("vbench")
+    if command is None:
+        raise RuntimeError("VBench is not installed; `pip install vbench` (it needs CUDA), then run this again")
+    results.mkdir(parents=True, exist_ok=True)
+    call = [command, "evaluate", "--videos_path", str(folder), "--output_path", str(results)]
+    call += ["--dimension", *dimensions]
+    if own_prompts:
+        call += ["--mode", "custom_input"]
+    done = subprocess.run(call, check=False, capture_output=True, text=True)  # noqa: S603  # found by `which`
+    if done.returncode != 0:
+        raise RuntimeError(f"vbench ended with {done.returncode}: {done.stderr.strip()[-400:]}")
+    return collect(results)
+
+
+def collect(results: Path) -> dict[str, float]:
+    """The scores in VBench's result files, the newest of each dimension."""
+    found: dict[str, float] = {}
+    for file in sorted(results.glob("*_eval_results.json"), key=lambda path: path.stat().st_mtime):
+        for dimension, value in json.loads(file.read_text()).items():
+            found[dimension] = float(value[0] if isinstance(value, list) else value)
+    return found
+
+
+def psnr(ours: Frames, theirs: Frames) -> float:
+    """Peak signal to noise of two videos, uint8 (T, H, W, 3), in dB: the mean over frames; infinite for equal ones."""
+    errors = np.square(ours.astype(np.float64) - theirs).mean(axis=(1, 2, 3))
+    with np.errstate(divide="ignore"):
+        return float(np.mean(10 * np.log10(_PEAK**2 / errors)))
+
+
+def ssim(ours: Frames, theirs: Frames) -> float:
+    """Structural similarity (Wang et al. 2004) with a flat 8 x 8 window, the mean over windows, channels, frames."""
+    a, b = (_windows(frames.astype(np.float64)) for frames in (ours, theirs))
+    axes = (-2, -1)
+    mean_a, mean_b = a.mean(axes), b.mean(axes)
+    spread_a, spread_b = a.var(axes), b.var(axes)
+    both = (a * b).mean(axes) - mean_a * mean_b
+    c1, c2 = (0.01 * _PEAK) ** 2, (0.03 * _PEAK) ** 2
+    light = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
+    shape = (2 * both + c2) / (spread_a + spread_b + c2)
+    return float((light * shape).mean())
+
+
+def _windows(frames: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Every window of every frame, (T, H', W', 3, 8, 8), half a window apart."""
+    views = np.lib.stride_tricks.sliding_window_view(frames, (_WINDOW, _WINDOW), axis=(1, 2))
+    return views[:, :: _WINDOW // 2, :: _WINDOW // 2]
+
+
+def missing_judges() -> list[str]:
+    """What cannot be computed on this machine, and what would change that."""
+    lacking = []
+    if importlib.util.find_spec("lpips") is None:
+        lacking.append("LPIPS: `pip install lpips` (fetches AlexNet weights)")
+    return [*lacking, "CLIPScore: no CLIP weights come with the project; score the written files with your own"]
+
+
+def against_full(fast: dict[str, Frames], full: dict[str, Frames]) -> dict[str, Any]:
+    """Mean PSNR and SSIM of fast videos against the full ones of the same name, where both were made now."""
+    names = sorted(fast.keys() & full.keys())
+    return {
+        "videos": len(names),
+        "psnr": float(np.mean([psnr(fast[name], full[name]) for name in names])) if names else None,
+        "ssim": float(np.mean([ssim(fast[name], full[name]) for name in names])) if names else None,
+    }
