@@ -99,11 +99,22 @@ def fetch(
     return donors, num_bytes
 
 
-def bind(decision: Decision, donors: Sequence[Donor], timesteps: Sequence[float]) -> Reuse | None:
-    """Return the donors in the way of reuse that the plan names."""
+def bind(decision: Decision, donors: Sequence[Donor], timesteps: Sequence[float], *, seed: int | None) -> Reuse | None:
+    """Return the donors in the way of reuse that the plan names; None when they do not hold what it needs.
+
+    They may be older than the settings that the plan follows. `seed` is the user's: with one, the run cannot start from
+    the donor's noise, without which the donor's step errors say nothing.
+    """
     recipe = decision.plan.recipe
+    assert recipe.reuse, "only plans that reuse something pin donors"
     shared = [match.donor_text for match in decision.plan.matched]
-    return methods.bind(recipe.reuse, recipe.reuse_options, donors, timesteps, shared=shared) if recipe.reuse else None
+    try:
+        reuse = methods.bind(recipe.reuse, recipe.reuse_options, donors, timesteps, shared=shared)
+    except KeyError as error:
+        logger.warning("cache entry %s is of no use to plan %s: %s", decision.pinned[0].id, recipe.reuse, error.args[0])
+        return None
+    starts_alike = seed == donors[0].seed or (seed is None and recipe.reuse_options.get("noise") == "donor")
+    return None if reuse.residual is not None and not starts_alike else reuse
 
 
 def fast_schedule(model: Schedules, card: ModelCard, decision: Decision) -> Schedule:
@@ -164,7 +175,7 @@ def _entry(claim: Claim, decision: Decision, packed: Packed, *, seed: int, full_
 def _admit(factory: sessionmaker[Session], claim: Claim, decision: Decision, entry: CacheEntry) -> bool:
     """Ask the namespace's admission; earlier look-ups do not count this job's own."""
     with transaction(factory) as session:
-        space = cache.lock(session, decision.space.id)
+        space = session.get_one(Namespace, decision.space.id)
         if entry.num_bytes > space.byte_budget:
             reason = "larger than the budget"
         else:
@@ -173,11 +184,12 @@ def _admit(factory: sessionmaker[Session], claim: Claim, decision: Decision, ent
             sightings = metrics.sightings(session, space.id, texts, but=claim.job.id)
             reason = "" if ADMISSIONS[space.admission](found, sightings) else f"admission {space.admission}"
         if reason:
-            _refuse(session, space, claim, entry, reason)
+            _refuse(session, claim, entry, reason)
         return not reason
 
 
-def _refuse(session: Session, space: Namespace, claim: Claim, entry: CacheEntry, reason: str) -> None:
+def _refuse(session: Session, claim: Claim, entry: CacheEntry, reason: str) -> None:
+    space = cache.lock(session, entry.namespace_id)
     cache.refuse(session, space, job_id=claim.job.id, fence=claim.fence, num_bytes=entry.num_bytes, reason=reason)
 
 
@@ -194,7 +206,7 @@ def _find_room(
             break
         remove(storage, factory, leaving)
     with transaction(factory) as session:
-        _refuse(session, cache.lock(session, entry.namespace_id), claim, entry, "no room")
+        _refuse(session, claim, entry, "no room")
     return False
 
 

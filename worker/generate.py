@@ -26,7 +26,8 @@ from worker.cache.rows import Path
 from worker.engine import device as devices
 from worker.engine.denoise import Conditioning
 from worker.engine.extras import Recording
-from worker.engine.reuse import Donor
+from worker.engine.reuse import Donor, Reuse
+from worker.engine.schedule import Schedule
 from worker.errors import Cancelled, GiveUp, TryAgain
 from worker.lookup import Decision
 from worker.metrics import Figures
@@ -84,9 +85,9 @@ def run(attempt: Attempt) -> None:
     """The sentence above, one verb a line."""
     model = load(attempt)
     decision = decide(attempt, model)
-    decision, donors = fetch(attempt, model, decision)
+    decision, reuse = fetch(attempt, model, decision)
     captions = encode(attempt, model)
-    latents, left = denoise(attempt, model, decision, captions, donors)
+    latents, left = denoise(attempt, model, decision, captions, reuse)
     frames = decode(attempt, model, latents)
     mp4 = compress(attempt, frames)
     file = store(attempt, mp4)
@@ -127,21 +128,28 @@ def tell(attempt: Attempt, decision: Decision) -> None:
     attempt.lease.check(path=plan.path.value, num_steps=plan.recipe.num_evaluated_steps, receipt=receipt)
 
 
-def fetch(attempt: Attempt, model: Pipeline, decision: Decision) -> tuple[Decision, list[Donor]]:
+def fetch(attempt: Attempt, model: Pipeline, decision: Decision) -> tuple[Decision, Reuse | None]:
     """Read the donors; what cannot be used is never a failure, only a slower run."""
     job, runtime = attempt.job, attempt.runtime
     if not decision.pinned:
-        return decision, []
-    shape = model.latent_shape(height=job.height, width=job.width, num_frames=job.num_frames)
+        return decision, None
+    size = {"height": job.height, "width": job.width, "num_frames": job.num_frames}
+    timesteps = _schedule(attempt, model, decision).timesteps(job.height, job.width, job.num_frames)
     with attempt.figures.stage("fetch"):
-        donors, num_bytes = donor_store.fetch(runtime.storage, runtime.factory, decision, shape)
+        donors, num_bytes = donor_store.fetch(runtime.storage, runtime.factory, decision, model.latent_shape(**size))
+        reuse = donor_store.bind(decision, donors, timesteps, seed=job.seed) if donors else None
     attempt.figures.bytes_read += num_bytes
-    if not donors:
+    if reuse is None:
         decision = decision.without_donors(job)
         tell(attempt, decision)
     elif job.seed is None and decision.plan.recipe.reuse_options.get("noise") == "donor":
         attempt.seed = attempt.seed if donors[0].seed is None else donors[0].seed
-    return decision, donors
+    return decision, reuse
+
+
+def _schedule(attempt: Attempt, model: Pipeline, decision: Decision) -> Schedule:
+    recipe = decision.plan.recipe
+    return model.schedule(recipe.num_steps, _guidance_scale(attempt), **recipe.schedule)
 
 
 def encode(attempt: Attempt, model: Pipeline) -> tuple[Any, Any]:
@@ -156,16 +164,14 @@ def encode(attempt: Attempt, model: Pipeline) -> tuple[Any, Any]:
 
 
 def denoise(
-    attempt: Attempt, model: Pipeline, decision: Decision, captions: tuple[Any, Any], donors: list[Donor]
+    attempt: Attempt, model: Pipeline, decision: Decision, captions: tuple[Any, Any], reuse: Reuse | None
 ) -> tuple[Any, Donor | None]:
     """Return the latents and, of a run that may enter the cache, what it leaves behind.
 
     Progress, cancelling and the lease are looked at after each step.
     """
-    job, figures, recipe = attempt.job, attempt.figures, decision.plan.recipe
-    schedule = model.schedule(recipe.num_steps, _guidance_scale(attempt), **recipe.schedule)
-    size = job.height, job.width, job.num_frames
-    reuse = donor_store.bind(decision, donors, schedule.timesteps(*size)) if donors else None
+    job, figures = attempt.job, attempt.figures
+    schedule = _schedule(attempt, model, decision)
     noise = model.noise(attempt.seed, height=job.height, width=job.width, num_frames=job.num_frames)
     recording = _recording(attempt, model, decision, captions[0], noise)
     steps = model.steps(
@@ -265,17 +271,20 @@ def keep(attempt: Attempt, decision: Decision, left: Donor | None) -> UUID | Non
     """Write what a full run leaves behind; a cache that is full, or away, costs the job nothing."""
     if left is None:
         return None
-    runtime = attempt.runtime
+    runtime, kept, num_bytes = attempt.runtime, None, 0
     with attempt.figures.stage("keep"):
-        kept, num_bytes = donor_store.keep(
-            runtime.storage,
-            runtime.factory,
-            runtime.histories,
-            attempt.claim,
-            decision,
-            left,
-            full_seconds=attempt.figures.gpu_seconds,
-        )
+        try:
+            kept, num_bytes = donor_store.keep(
+                runtime.storage,
+                runtime.factory,
+                runtime.histories,
+                attempt.claim,
+                decision,
+                left,
+                full_seconds=attempt.figures.gpu_seconds,
+            )
+        except DATABASE_AWAY as error:
+            logger.warning("latents of job %s are not kept: %s", attempt.job.id, error)
     attempt.figures.bytes_written += num_bytes
     attempt.lease.check()
     return kept

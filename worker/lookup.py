@@ -172,12 +172,20 @@ def recipes(job: Job, card: ModelCard, table: Table) -> Table:
     full = job.num_inference_steps or card.full_steps
 
     def fitted(recipe: mode.Recipe) -> mode.Recipe:
+        if recipe.source == "nirvana":
+            return _scaled(recipe, full)
         if job.num_inference_steps or recipe.source == "paper":
             steps = full if recipe.path is RunPath.FULL else (job.num_inference_steps or card.fast_steps)
             return replace(recipe, num_steps=steps)
         return recipe
 
     return {Case(case): tuple(fitted(recipe) for recipe in found) for case, found in table.items()}
+
+
+def _scaled(recipe: mode.Recipe, num_steps: int) -> mode.Recipe:
+    """Return a recipe that skips the same share of another number of steps."""
+    skipped = round(recipe.reuse_options["skipped_steps"] * num_steps / recipe.num_steps)
+    return replace(recipe, num_steps=num_steps, reuse_options={**recipe.reuse_options, "skipped_steps": skipped})
 
 
 def _table(session: Session, space: Namespace, own: SpaceSettings, file: Path) -> Table:

@@ -5,7 +5,18 @@ from dataclasses import fields
 from typing import Any
 
 from worker.engine.record import steps_nearest
-from worker.engine.reuse import Blend, CacheAttention, Donor, Residual, Resume, Reuse, mask_name
+from worker.engine.reuse import (
+    CLEAN,
+    Blend,
+    CacheAttention,
+    Donor,
+    Residual,
+    Resume,
+    Reuse,
+    latent_name,
+    mask_name,
+    residual_name,
+)
 
 Options = Mapping[str, Any]  # Any: JSON values
 
@@ -40,7 +51,10 @@ def bind(
     names = name.split("+")
     lent = tuple(_lend(donor, options.get("lend", "all"), shared) for donor in donors)
     built = {part: _build(part, options if len(names) == 1 else options.get(part, {}), timesteps) for part in names}
-    return Reuse(donors=lent, **built)
+    reuse = Reuse(donors=lent, **built)
+    for donor in donors:
+        _check_kept(reuse, donor, len(timesteps))
+    return reuse
 
 
 def check(name: str, options: Options) -> None:
@@ -78,6 +92,30 @@ def _build(name: str, options: Options, timesteps: Sequence[float]) -> Any:
     if name == "resume" and "skipped_steps" in options:
         own["level"] = timesteps[min(options["skipped_steps"], len(timesteps) - 1)] / 1000
     return method(**{key: tuple(value) if isinstance(value, list) else value for key, value in own.items()})
+
+
+def _check_kept(reuse: Reuse, donor: Donor, num_steps: int) -> None:
+    """Raise KeyError unless a donor keeps all that a run will ask it for."""
+    for name in _needed(reuse, num_steps):
+        donor.get(name)
+    reads_nearest = reuse.cache_attention is not None and reuse.cache_attention.source == "nearest_noise"
+    if reads_nearest or (reuse.resume is not None and reuse.resume.source == "stored"):
+        donor.nearest(0.0)
+    if reuse.residual is not None and residual_name(num_steps + 1) in donor.tensors:
+        raise KeyError(f"the donor keeps the step errors of a longer run than one of {num_steps} steps")
+
+
+def _needed(reuse: Reuse, num_steps: int) -> list[str]:
+    """Return the tensors that a run reads by name."""
+    attention, resume = reuse.cache_attention, reuse.resume
+    names = [CLEAN] if reuse.blend or (resume and resume.source == "noised") else []
+    if attention and attention.source == "clean":
+        names.append(CLEAN)
+    if attention and attention.source == "same_index":
+        names += [latent_name(step) for step in attention.steps if step <= num_steps]
+    if reuse.residual:
+        names += [residual_name(step) for step in range(1, num_steps + 1)]
+    return names
 
 
 def _lend(donor: Donor, lend: str, shared: Sequence[str]) -> Donor:

@@ -4,7 +4,17 @@ import pytest
 import torch
 
 from worker.engine import methods
-from worker.engine.reuse import CLEAN, Blend, CacheAttention, Donor, Residual, Resume, mask_name
+from worker.engine.reuse import (
+    CLEAN,
+    Blend,
+    CacheAttention,
+    Donor,
+    Residual,
+    Resume,
+    latent_name,
+    mask_name,
+    residual_name,
+)
 
 TIMESTEPS = [1000.0, 750.0, 500.0, 250.0]
 
@@ -12,7 +22,9 @@ TIMESTEPS = [1000.0, 750.0, 500.0, 250.0]
 @pytest.fixture
 def donor() -> Donor:
     masks = {mask_name("fox"): torch.tensor([[True, False]]), mask_name("bench"): torch.tensor([[False, True]])}
-    return Donor(tensors={CLEAN: torch.zeros(1, 4, 1, 2, 4), **masks})
+    names = (CLEAN, latent_name(2), *(residual_name(step) for step in range(1, 5)))
+    tensors = {name: torch.zeros(1, 4, 1, 2, 4) for name in names}
+    return Donor(tensors=tensors | masks, timesteps={latent_name(2): 750.0})
 
 
 @pytest.mark.parametrize(
@@ -84,3 +96,31 @@ def test_a_namespace_keeps_the_latents_that_its_fast_runs_read(keep: tuple[str, 
     fast = [1000 * (1 - i / 8) for i in range(8)]
 
     assert methods.kept_steps(keep, full, fast) == steps
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "without", "message"),
+    [
+        ("blend", {}, CLEAN, "the donor keeps no 'clean'"),
+        ("resume", {}, CLEAN, "the donor keeps no 'clean'"),
+        ("cache_attention", {"source": "clean"}, CLEAN, "the donor keeps no 'clean'"),
+        ("cache_attention", {"source": "same_index", "steps": [2]}, latent_name(2), "the donor keeps no 'latent_02'"),
+        ("cache_attention", {"source": "nearest_noise"}, latent_name(2), "the donor keeps no noisy latents"),
+        ("resume", {"source": "stored"}, latent_name(2), "the donor keeps no noisy latents"),
+        ("residual", {}, residual_name(4), "the donor keeps no 'residual_04'"),
+    ],
+)
+def test_a_donor_without_what_the_method_needs_is_refused_before_the_run(
+    donor: Donor, name: str, options: dict[str, object], without: str, message: str
+) -> None:
+    tensors = {key: tensor for key, tensor in donor.tensors.items() if key != without}
+    timesteps = {key: level for key, level in donor.timesteps.items() if key != without}
+    lesser = Donor(tensors=tensors, timesteps=timesteps)
+
+    with pytest.raises(KeyError, match=message):
+        methods.bind(name, options, [lesser], TIMESTEPS)
+
+
+def test_step_errors_of_a_longer_run_are_refused(donor: Donor) -> None:
+    with pytest.raises(KeyError, match="a longer run than one of 3 steps"):
+        methods.bind("residual", {}, [donor], TIMESTEPS[:3])
