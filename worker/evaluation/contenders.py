@@ -63,6 +63,20 @@ FULL = Contender(name="full", recipe=Recipe(path=Path.FULL, num_steps=30))
 
 PLAIN_STEPS = (2, 3, 4, 5, 6, 8, 10, 15, 20, 29)
 UNGUIDED_STEPS = (2, 3, 4, 5, 6, 8)
+SEARCHED_STEPS = (2, 3, 4, 6, 8)
+
+
+def schedules() -> list[Contender]:
+    """The search for the best plain schedule at each number of steps: guidance by step, shift, spacing, scale."""
+    found = []
+    for n in SEARCHED_STEPS:
+        found += [plain(n), plain(n, unguided_steps=1), plain(n, guidance_interval=(0.0, 0.9))]
+        found += [plain(n, guidance_interval=(0.3, 1.0)), plain(n, spacing="quadratic")]
+        found += [plain(n, shift=shift) for shift in (0.5, 2.0)]
+        found += [plain(n, unguided_steps=1, shift=shift) for shift in (0.5, 2.0)]
+        found += [plain(n, guidance_scale=scale) for scale in (1.5, 5.0)]
+        found += [plain(n, guidance_scale=5.0, unguided_steps=1)]
+    return found
 
 
 def plain_controls() -> list[Contender]:

@@ -23,6 +23,7 @@ from worker.evaluation.contenders import (
     donor_controls,
     plain,
     plain_controls,
+    schedules,
     within_controls,
 )
 from worker.evaluation.report import COLUMNS, Results, Row, as_json, contact_sheet, plot, rows
@@ -55,7 +56,7 @@ def full() -> list[Contender]:
     return [*plain_controls(), *within_controls(), *paper, *few, *controls]
 
 
-PRESETS: dict[str, Callable[[], list[Contender]]] = {"quick": quick, "full": full}
+PRESETS: dict[str, Callable[[], list[Contender]]] = {"quick": quick, "schedules": schedules, "full": full}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

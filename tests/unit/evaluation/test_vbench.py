@@ -52,9 +52,7 @@ def test_videos_get_the_names_that_vbench_looks_for_and_are_not_made_twice(tmp_p
 
 
 def test_a_prompt_with_a_slash_is_refused() -> None:
-    with pytest.raises(
-        ValueError, match="take out slashes or shorten it"
-    ):
+    with pytest.raises(ValueError, match="take out slashes or shorten it"):
         vbench.file_name("black/white", 0)
 
 
