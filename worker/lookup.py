@@ -107,7 +107,7 @@ def decide(
     with transaction(factory) as session:
         space = open_space(session, claim.job, card, model, embedder.name, embedder.dim, settings)
         own = SpaceSettings.model_validate(space.settings)
-        table = recipes(claim.job, card, _table(session, space, own, settings.models_dir / card.name / PLANS))
+        table = recipes(claim.job, card, table_for(session, space, own, settings.models_dir / card.name / PLANS))
     with watch.part("extract"):
         extraction = extractor(own.extractor)(claim.job.prompt)
     with watch.part("embed"):
@@ -188,7 +188,8 @@ def _scaled(recipe: mode.Recipe, num_steps: int) -> mode.Recipe:
     return replace(recipe, num_steps=num_steps, reuse_options={**recipe.reuse_options, "skipped_steps": skipped})
 
 
-def _table(session: Session, space: Namespace, own: SpaceSettings, file: Path) -> Table:
+def table_for(session: Session, space: Namespace, own: SpaceSettings, file: Path) -> Table:
+    """Return the recipes in force: the database's, else those in `file`, else the paper's."""
     if own.table != "calibrated":
         return mode.TABLES[own.table]
     stored = metrics.plans(session, plan_key(space)) or _shipped(file).get(plan_key(space), {})
