@@ -24,6 +24,7 @@ from worker.donors import Histories
 from worker.engine import device as devices
 from worker.engine.denoise import Step
 from worker.engine.identity import ModelIdentity, identify
+from worker.engine.optimize import optimize, options
 from worker.engine.pipeline import ChaiPipeline
 from worker.engine.presets import tiny
 from worker.engine.schedule import Schedule
@@ -78,7 +79,16 @@ def load_pipeline(card: ModelCard, settings: WorkerSettings) -> Pipeline:
     if card.source == "random-tiny":
         return tiny().to(device)
     folder = settings.models_dir / card.name / card.source
-    return ChaiPipeline.from_pretrained(folder if folder.is_dir() else card.source).to(device)
+    pipeline = ChaiPipeline.from_pretrained(folder if folder.is_dir() else card.source)
+    wanted = options(
+        device,
+        mode=settings.engine_mode,
+        dtype=settings.engine_dtype,
+        fp8=settings.engine_fp8,
+        text=settings.engine_text,
+    )
+    optimize(pipeline, wanted, device)
+    return pipeline
 
 
 @dataclass(slots=True, kw_only=True)

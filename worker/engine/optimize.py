@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 Mode = Literal["off", "compile", "graphs"]
 TextPlace = Literal["keep", "offload", "int8"]
+DtypeName = Literal["auto", "float32", "bfloat16"]
 
 FP8 = torch.float8_e4m3fn
 FP8_MAX = 448.0
@@ -45,6 +46,17 @@ class Options:
     fp8: bool = False  # 8-bit floating-point linear layers in the blocks
     text: TextPlace = "keep"  # where T5 lives: on the device, on the CPU between prompts, or in 8 bit on the device
     decode_batch: int | None = None  # frames per call of the spatial decoder; None = 16 on a GPU, as loaded elsewhere
+
+
+def options(
+    device: torch.device, *, mode: Mode = "off", dtype: DtypeName = "auto", fp8: bool = False, text: TextPlace = "keep"
+) -> Options:
+    """Return the options of plain settings; `auto` is bfloat16 on a GPU and what the files hold elsewhere."""
+    if dtype == "auto":
+        chosen = torch.bfloat16 if device.type == "cuda" else None
+    else:
+        chosen = {"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype]
+    return Options(mode=mode, dtype=chosen, fp8=fp8, text=text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
