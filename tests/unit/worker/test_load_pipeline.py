@@ -1,0 +1,52 @@
+"""How a worker loads the model of a card."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from db.catalog import ModelCard
+from worker.engine.optimize import options
+from worker.engine.presets import tiny
+from worker.runtime import load_pipeline
+from worker.settings import WorkerSettings
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    tiny().save_pretrained(folder / "saved")
+    return folder
+
+
+def settings(models: Path, **values: Any) -> WorkerSettings:
+    given = {"DATABASE_URL": "postgresql+psycopg2://nowhere/none", "models_dir": models, "device": "cpu"}
+    return WorkerSettings.model_validate(given | values)
+
+
+CARD = ModelCard(name="saved", title="Saved", source=".", sizes=("32x32",), fps=8, frames=(8,))
+
+
+def test_a_folder_beside_the_card_is_loaded_as_it_is(models: Path) -> None:
+    assert load_pipeline(CARD, settings(models)).transformer.dtype == torch.float32  # type: ignore[attr-defined]
+
+
+def test_the_settings_of_the_engine_reach_the_model(models: Path) -> None:
+    pipeline: Any = load_pipeline(CARD, settings(models, engine_dtype="bfloat16", engine_text="offload"))
+
+    assert pipeline.transformer.dtype == torch.bfloat16
+    assert pipeline.captions.offload
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "expected"),
+    [
+        ("cpu", "auto", None),  # as the files hold it
+        ("cuda", "auto", torch.bfloat16),
+        ("cuda", "float32", torch.float32),
+        ("cpu", "bfloat16", torch.bfloat16),
+    ],
+)
+def test_auto_is_bfloat16_on_a_gpu_only(device: str, dtype: Any, expected: torch.dtype | None) -> None:
+    assert options(torch.device(device), dtype=dtype).dtype == expected
