@@ -118,6 +118,10 @@ class Way:
     method: str
     options: dict[str, Any] = field(default_factory=dict)
 
+    def suits(self, base: Contender) -> bool:
+        """Whether a schedule has a step left to run."""
+        return bool(base.recipe.num_steps > self.options.get("skipped_steps", 0))
+
     def on(self, base: Contender) -> Contender:
         """This way with the schedule of `base`."""
         return reuse(self.label, base, self.method, self.options)
@@ -168,6 +172,10 @@ PAPER_WAYS = (
         options={"steps": [2, 3, 4], "noise": "donor"},
     ),
 )
+
+
+# What the search left over (docs/lab-notes.md), each judged once more with its controls.
+SHORT_LIST = (SERVED_WAYS[2], SERVED_WAYS[4], MASKED_WAYS[2], MASKED_WAYS[4])
 
 
 def _short(value: object) -> str:

@@ -19,6 +19,7 @@ from worker.evaluation.contenders import (
     MASKED_WAYS,
     PAPER_WAYS,
     SERVED_WAYS,
+    SHORT_LIST,
     Contender,
     donor_controls,
     plain,
@@ -44,19 +45,26 @@ def quick() -> list[Contender]:
     return [*few, *unguided, *within_controls(), attention, resume, *donor_controls([attention, resume])]
 
 
+def reuse() -> list[Contender]:
+    """The search for ways of reuse at few steps, on the schedules that won without a donor."""
+    bases = [plain(n, unguided_steps=1) for n in (2, 3, 4, 5)]
+    ways = (*SERVED_WAYS, *MASKED_WAYS)
+    return [*bases, *(way.on(base) for base in bases for way in ways if way.suits(base))]
+
+
 def full() -> list[Contender]:
-    """Every plain schedule and every way of reuse at few steps, with their controls."""
-    paper = [way.on(plain(8)) for way in (*SERVED_WAYS[:1], *PAPER_WAYS)]
-    few = [
-        way.on(base)
-        for base in (plain(3, unguided_steps=1), plain(4, unguided_steps=1))
-        for way in (*SERVED_WAYS, *MASKED_WAYS)
-    ]
-    controls = donor_controls([paper[0], *few])
-    return [*plain_controls(), *within_controls(), *paper, *few, *controls]
+    """Every plain schedule, what the search left of reuse, the paper's plan, and all controls."""
+    paper = [way.on(plain(8)) for way in (SERVED_WAYS[0], PAPER_WAYS[0])]
+    few = [way.on(plain(n, unguided_steps=1)) for n in (3, 4) for way in SHORT_LIST]
+    return [*plain_controls(), *within_controls(), *paper, *few, *donor_controls([*paper[:1], *few])]
 
 
-PRESETS: dict[str, Callable[[], list[Contender]]] = {"quick": quick, "schedules": schedules, "full": full}
+PRESETS: dict[str, Callable[[], list[Contender]]] = {
+    "quick": quick,
+    "schedules": schedules,
+    "reuse": reuse,
+    "full": full,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -71,7 +71,8 @@ def write_videos(
     Yields the name and frames of each video that is new.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    num_frames = size.num_frames or pipeline.config.num_frames
+    own: Any = pipeline.config  # diffusers declares a dict and returns one with attributes
+    num_frames = size.num_frames or own.num_frames
     for prompt in prompts:
         for index in range(samples):
             target = folder / file_name(prompt, index)
@@ -81,7 +82,7 @@ def write_videos(
                 )
                 frames = pipeline.decode(last.latents, num_frames)
                 partial = target.with_suffix(".part")
-                partial.write_bytes(video.encode(frames, fps=round(pipeline.config.fps)))
+                partial.write_bytes(video.encode(frames, fps=round(own.fps)))
                 partial.replace(target)
                 yield target.name, frames
             made(target)
