@@ -74,21 +74,14 @@ def start(settings: ApiSettings, engine: Engine, storage: Storage) -> Iterator[C
         assert not thread.is_alive()
 
 
-def test_an_accepted_job_is_published_within_milliseconds(
+def test_the_bell_rings_for_every_accepted_job(
     start: Callable[..., Relay], session_factory: sessionmaker[Session], redis_url: str
 ) -> None:
-    start(relay_poll_s=30)
-    accept(session_factory)
-    wait_until(lambda: len(waiting(redis_url)) == 1)
-    lags = []
-
-    for number in range(20):
-        began = time.perf_counter()
+    start(relay_poll_s=60)  # without the bell, the next look is a minute away: `wait_until` would give up
+    for number in range(10):
         accept(session_factory)
-        wait_until(lambda n=number: len(waiting(redis_url)) == n + 2, pause_s=0.001)
-        lags.append(time.perf_counter() - began)
+        wait_until(lambda n=number: len(waiting(redis_url)) == n + 1)
 
-    assert sorted(lags)[10] < 0.5  # the bell rang: without it, the next look is 30 s away
     assert outbox_length(session_factory) == 0
 
 
