@@ -26,7 +26,7 @@ from worker.lookup import Decision
 
 logger = logging.getLogger(__name__)
 
-_TRIES = 3  # to find room while others take it
+_TRIES = 8  # to find room while others take it
 _SEED = 0  # of policies that draw lots
 
 
@@ -196,6 +196,11 @@ def _refuse(session: Session, claim: Claim, entry: CacheEntry, reason: str) -> N
 def _find_room(
     storage: Storage, factory: sessionmaker[Session], histories: Histories, claim: Claim, entry: CacheEntry
 ) -> bool:
+    with transaction(factory) as session:
+        if cache.reserve(session, cache.lock(session, entry.namespace_id), entry):
+            return True
+    with transaction(factory) as session:
+        read_ahead(session, session.get_one(Namespace, entry.namespace_id), histories)
     for _ in range(_TRIES):
         with transaction(factory) as session:
             space = cache.lock(session, entry.namespace_id)
@@ -210,12 +215,23 @@ def _find_room(
     return False
 
 
-def make_room(session: Session, space: Namespace, histories: Histories, *, num_bytes: int) -> list[CacheEntry]:
-    """Let the namespace's policy choose what goes, and take it out of service. Needs `cache.lock`."""
+def read_ahead(session: Session, space: Namespace, histories: Histories) -> None:
+    """Read what happened so far, before the lock is taken: the first reading of a long history takes seconds."""
+    history = _history(space, histories)
+    for event in history.read(cache.events(session, space, after=history.last_id)):
+        history.policy.observe(event)
+
+
+def _history(space: Namespace, histories: Histories) -> History:
     history = histories.get(space.id)
     if history is None or history.policy_name != space.policy:
-        history = History(policy_name=space.policy, policy=POLICIES[space.policy](seed=_SEED))
-        histories[space.id] = history
+        history = histories[space.id] = History(policy_name=space.policy, policy=POLICIES[space.policy](seed=_SEED))
+    return history
+
+
+def make_room(session: Session, space: Namespace, histories: Histories, *, num_bytes: int) -> list[CacheEntry]:
+    """Let the namespace's policy choose what goes, and take it out of service. Needs `cache.lock`."""
+    history = _history(space, histories)
     new = history.read(cache.events(session, space, after=history.last_id))
     pinned = {str(id_) for id_ in cache.pinned(session, space)}
     already = cache.leaving(session, space)  # by another worker, which may be dead: their bytes are as good as free
