@@ -1,6 +1,7 @@
 """`chai train small`: make the weights of the small model again, or of a second model with another seed."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +25,9 @@ def _train() -> None:
 def small(
     out: Annotated[Path, typer.Option(help="Folder for the checkpoint and the finished pipeline.")] = Path("var/train"),
     steps: Annotated[int | None, typer.Option(min=1, help="Length of the run; the shipped one when not given.")] = None,
+    lessons: Annotated[
+        int | None, typer.Option(min=1, help="Steps in which the text encoder learns to read, before all others.")
+    ] = None,
     minutes: Annotated[float | None, typer.Option(min=0, help="Stop after this long; --resume goes on.")] = None,
     seed: Annotated[int, typer.Option(help="Of weights, clips and noise.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in OUT.")] = False,
@@ -32,7 +36,6 @@ def small(
 ) -> None:
     """Train the small model on clips drawn on the fly and write it as a pipeline folder."""
     from worker.small import publish
-    from worker.small.train import Recipe, Run
 
     checkpoint = out / "checkpoint.pt"
     if checkpoint.exists() and not resume:
@@ -40,20 +43,31 @@ def small(
     if resume and not checkpoint.exists():
         raise CommandError(f"{checkpoint} does not exist; leave out --resume to start")
     out.mkdir(parents=True, exist_ok=True)
-    if resume:
-        run = Run.resume(checkpoint, num_steps=steps, device=device)
-    else:
-        recipe = Recipe(seed=seed) if steps is None else Recipe(seed=seed, num_steps=steps)
-        run = Run(recipe, device=device)
+    run = _resumed(checkpoint, steps, device) if resume else _started(seed, steps, lessons, device)
     _fit(run, checkpoint, minutes)
     if run.step < run.recipe.num_steps:
         output.note(f"stopped after {run.step} of {run.recipe.num_steps} steps; go on with --resume --out {out}")
         return
-    folder = out / "small"
     output.note(f"measuring {clips} clips of each kind")
-    figures = publish.write(run, folder, num_clips=clips)
+    figures = publish.write(run, out / "small", num_clips=clips)
     output.print_table(("clips", *publish.COLUMNS), publish.rows(figures))
-    output.note(f"wrote {folder}")
+    output.note(f"wrote {out / 'small'}")
+
+
+def _resumed(checkpoint: Path, steps: int | None, device: str) -> "Run":
+    from worker.small.train import Run
+
+    return Run.resume(checkpoint, num_steps=steps, device=device)
+
+
+def _started(seed: int, steps: int | None, lessons: int | None, device: str) -> "Run":
+    from worker.small.reading import Lessons
+    from worker.small.train import Recipe, Run
+
+    learning = Lessons(seed=seed) if lessons is None else Lessons(seed=seed, num_steps=lessons)
+    recipe = Recipe(seed=seed, lessons=learning)
+    output.note("teaching the text encoder to read, a few minutes on one core")
+    return Run(recipe if steps is None else replace(recipe, num_steps=steps), device=device)
 
 
 def _fit(run: "Run", checkpoint: Path, minutes: float | None) -> None:
