@@ -114,6 +114,5 @@ def vbench(
             result[name] = bench.scores(out / name, out / f"{name}-scores", chosen, own_prompts=own_prompts)
         except RuntimeError as error:
             output.note(f"{name}: {error}")
-    for line in bench.missing_judges():
-        output.note(f"not computed: {line}")
+    output.note(f"not computed: {bench.NOT_COMPUTED}")
     output.print_json(result)

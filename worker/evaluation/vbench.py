@@ -4,7 +4,6 @@ VBench (github.com/Vchitect/VBench) reads `<prompt>-<index>.mp4`, five of each p
 writes `*_eval_results.json` with `{dimension: [score, ...]}`.
 """
 
-import importlib.util
 import json
 import shutil
 import subprocess
@@ -28,6 +27,7 @@ DIMENSIONS = (  # what VBench can judge of any prompts
     "aesthetic_quality",
     "imaging_quality",
 )
+NOT_COMPUTED = "LPIPS and CLIPScore: their weights do not come with the project; score the written files with your own"
 _WINDOW = 8  # pixels of SSIM's window
 _PEAK = 255.0
 
@@ -140,14 +140,6 @@ def _windows(frames: NDArray[np.float64]) -> NDArray[np.float64]:
     """Every window of every frame, (T, H', W', 3, 8, 8), half a window apart."""
     views = np.lib.stride_tricks.sliding_window_view(frames, (_WINDOW, _WINDOW), axis=(1, 2))
     return views[:, :: _WINDOW // 2, :: _WINDOW // 2]
-
-
-def missing_judges() -> list[str]:
-    """What cannot be computed on this machine, and what would change that."""
-    lacking = []
-    if importlib.util.find_spec("lpips") is None:
-        lacking.append("LPIPS: `pip install lpips` (fetches AlexNet weights)")
-    return [*lacking, "CLIPScore: no CLIP weights come with the project; score the written files with your own"]
 
 
 def against_full(fast: dict[str, Frames], full: dict[str, Frames]) -> dict[str, Any]:
