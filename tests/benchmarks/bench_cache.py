@@ -11,7 +11,7 @@ import platform
 import random
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -303,22 +303,27 @@ def evictions(bench: Bench, space: Namespace, policy: str) -> dict[str, float]:
 
 
 def measure(bench: Bench, space: Namespace, num_entries: int) -> dict[str, float]:
-    """All figures at one size."""
-    figures = {"index_s": fill(bench, space, num_entries)}
-    with bench.factory() as session:
-        space = session.get_one(Namespace, space.id)
-    for prompt in (bench.known_prompt() for _ in range(5)):
-        bench.decide(bench.claim(prompt))  # warm
-    known = decisions(bench, [bench.known_prompt() for _ in range(NUM_KNOWN)])
-    figures |= {f"known_{name}": value for name, value in known.items()} | parts(bench)
-    new = decisions(bench, [bench.new_prompt() for _ in range(NUM_NEW)])
-    figures |= {f"new_{name}": value for name, value in new.items()}
-    figures |= recall(bench, space)
+    """All figures at one size, printed as they come: the large sizes take minutes."""
+    figures: dict[str, float] = {}
+
+    def note(prefix: str, found: Mapping[str, float]) -> None:
+        figures.update({prefix + name: value for name, value in found.items()})
+        print(f"  {num_entries}", *(f"{prefix}{name} {value:.3f}" for name, value in found.items()), flush=True)
+
+    def fresh() -> Namespace:
+        with bench.factory() as session:
+            return session.get_one(Namespace, space.id)
+
+    note("", {"index_s": fill(bench, space, num_entries)})
+    decisions(bench, [bench.known_prompt() for _ in range(5)])  # warm
+    note("known_", decisions(bench, [bench.known_prompt() for _ in range(NUM_KNOWN)]))
+    note("known_part_", parts(bench))
+    note("new_", decisions(bench, [bench.new_prompt() for _ in range(NUM_NEW)]))
+    note("", recall(bench, fresh()))
     churn(bench, space)
-    with bench.factory() as session:
-        space = session.get_one(Namespace, space.id)
-    figures |= {f"churn_{name}": value for name, value in recall(bench, space).items()}
-    figures |= evictions(bench, space, "lru") | evictions(bench, space, "coverage")
+    note("churn_", recall(bench, fresh()))
+    for policy in ("lru", "coverage"):
+        note("", evictions(bench, space, policy))
     return figures
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from db import cache, jobs
 from db.errors import IllegalTransition
-from db.models import CacheEntity, CacheEntry, CacheEvent, Job, Namespace, Pin
+from db.models import CacheEntity, CacheEntry, CacheEvent, Job, JobMetric, Namespace, Pin
 from db.session import transaction
 from db.states import EntryStatus
 
@@ -292,3 +292,18 @@ def test_a_budget_below_what_is_used_is_refused(session: Session) -> None:
 
     with pytest.raises(IllegalTransition, match="100 bytes are in use; evict down to 50 first"):
         cache.set_budget(session, space, 50)
+
+
+def test_attempts_that_wrote_their_metrics_do_not_wait_for_each_other_to_lock_the_namespace(
+    session_factory: Factory,
+) -> None:
+    """Each row refers to the namespace: with a stronger lock two finishing jobs would wait in a circle."""
+    with transaction(session_factory) as session:
+        space_id = make_space(session).id
+
+    with transaction(session_factory) as first, transaction(session_factory) as second:
+        for session in (first, second):
+            values = {"attempt": 1, "fence": 1, "tenant": "ada", "outcome": "completed", "namespace_id": space_id}
+            session.add(JobMetric(job_id=uuid4(), **values))
+            session.flush()
+        assert cache.lock(first, space_id).id == space_id  # or fails after the lock timeout
