@@ -23,6 +23,7 @@ from worker.engine.donor_file import SCHEMA_VERSION, BrokenDonor, Packed, Unknow
 from worker.engine.reuse import Donor, Reuse
 from worker.engine.schedule import Schedule
 from worker.lookup import Decision
+from worker.nearby import Nearby
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ def as_event(row: CacheEvent) -> Event | None:
 
 
 def fetch(
-    storage: Storage, factory: sessionmaker[Session], decision: Decision, shape: tuple[int, ...]
+    nearby: Nearby, factory: sessionmaker[Session], decision: Decision, shape: tuple[int, ...]
 ) -> tuple[list[Donor], int]:
     """Return the donors of a decision and the bytes read; no donors when one cannot be used.
 
@@ -84,10 +85,8 @@ def fetch(
     donors, num_bytes = [], 0
     for entry in decision.pinned:
         try:
-            content = storage.read(entry.name)
-            fingerprint = decision.space.fingerprint
-            donors.append(unpack(content, sha256=entry.sha256 or "", fingerprint=fingerprint, shape=shape))
-            num_bytes += len(content)
+            donors.append(_read(nearby, entry, decision.space.fingerprint, shape))
+            num_bytes += entry.num_bytes
         except (BrokenDonor, FileMissing) as error:
             logger.warning("cache entry %s goes into quarantine: %s", entry.id, error)
             with transaction(factory) as session:
@@ -97,6 +96,17 @@ def fetch(
             logger.warning("cache entry %s cannot be read now: %s", entry.id, error)
             return [], num_bytes
     return donors, num_bytes
+
+
+def _read(nearby: Nearby, entry: CacheEntry, fingerprint: str, shape: tuple[int, ...]) -> Donor:
+    """Return a donor; a copy that turned out wrong is fetched anew once."""
+    expected = {"sha256": entry.sha256 or "", "fingerprint": fingerprint}
+    try:
+        return unpack(nearby.read(entry.name), **expected, shape=shape)
+    except BrokenDonor:
+        if not nearby.forget(entry.name):
+            raise
+        return unpack(nearby.read(entry.name), **expected, shape=shape)
 
 
 def bind(decision: Decision, donors: Sequence[Donor], timesteps: Sequence[float], *, seed: int | None) -> Reuse | None:

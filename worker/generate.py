@@ -136,7 +136,7 @@ def fetch(attempt: Attempt, model: Pipeline, decision: Decision) -> tuple[Decisi
     size = {"height": job.height, "width": job.width, "num_frames": job.num_frames}
     timesteps = _schedule(attempt, model, decision).timesteps(job.height, job.width, job.num_frames)
     with attempt.figures.stage("fetch"):
-        donors, num_bytes = donor_store.fetch(runtime.storage, runtime.factory, decision, model.latent_shape(**size))
+        donors, num_bytes = donor_store.fetch(runtime.nearby, runtime.factory, decision, model.latent_shape(**size))
         reuse = donor_store.bind(decision, donors, timesteps, seed=job.seed) if donors else None
     attempt.figures.bytes_read += num_bytes
     if reuse is None:

@@ -30,6 +30,7 @@ from worker.engine.presets import tiny
 from worker.engine.schedule import Schedule
 from worker.errors import Cancelled, GiveUp, TryAgain
 from worker.lookup import Embedder
+from worker.nearby import Nearby
 from worker.settings import WorkerSettings
 
 T = TypeVar("T")
@@ -132,6 +133,11 @@ class Runtime:
         """Say which model is loaded: latents of another are of no use to it."""
         assert self._identity is not None, "load a pipeline first"
         return self._identity
+
+    @property
+    def nearby(self) -> Nearby:
+        """Read donors through copies on this machine's disk, where the settings name a folder for them."""
+        return Nearby(self.storage, self.settings.read_cache_dir, max_bytes=self.settings.read_cache_bytes)
 
     @property
     def embedder(self) -> Embedder:

@@ -1,5 +1,6 @@
 """What a worker needs to know, read once from the environment."""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator
@@ -27,6 +28,9 @@ class WorkerSettings(Settings):
     cache_policy: str = "lru"
     cache_admission: Literal["all", "second_sighting"] = "all"
     cache_scope: Literal["tenant", "group", "shared"] = "tenant"  # who may share latents; see docs/cache.md
+
+    read_cache_dir: Path | None = None  # copies of donors on this machine's disk, for storage that is far away
+    read_cache_bytes: int = Field(default=4 << 30, ge=0)
 
     @field_validator("cache_policy")
     @classmethod

@@ -15,15 +15,16 @@ from worker.cache.rows import Path as RunPath
 from worker.engine.embed import load_embedder
 from worker.engine.identity import identify
 from worker.evaluation.choose import Choice, Measured, Tolerance, Verdict, choose
-from worker.evaluation.contenders import FULL, SERVED_WAYS, Contender, plain
+from worker.evaluation.contenders import FULL, SERVED_WAYS, Contender, plain, plain_controls
 from worker.evaluation.evaluate import Report
 from worker.evaluation.scores import difference
 from worker.evaluation.trial import Model, Outcome, Trial, prepare
 from worker.spaces import identity
 
 CASES = {Case.SCENE: HitKind.SCENE, Case.OBJECT: HitKind.OBJECT, Case.BOTH: HitKind.BOTH}
-PLAIN_STEPS = (2, 3, 4, 5, 6, 8, 10, 12, 15)
-REUSE_STEPS = (2, 3, 4, 5, 6)
+MOST_STEPS = 15  # of a plain schedule
+REUSE_STEPS = (2, 3, 4, 5)
+SPACINGS: tuple[dict[str, str], ...] = ({}, {"spacing": "quadratic"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,9 +71,9 @@ def quality(choice: Choice) -> dict[str, Any]:
 
 def candidates() -> tuple[list[Contender], list[Contender]]:
     """Plain schedules, and ways of reuse that the service can run, at few steps."""
-    schedules = [plain(n, **options) for n in PLAIN_STEPS for options in ({}, {"unguided_steps": 1})]
-    reusing = [way.on(plain(n, unguided_steps=1)) for n in REUSE_STEPS for way in SERVED_WAYS]
-    return schedules, reusing
+    schedules = [one for one in plain_controls() if one.recipe.num_steps <= MOST_STEPS]
+    bases = [plain(n, **spacing) for n in REUSE_STEPS for spacing in SPACINGS]
+    return schedules, [way.on(base) for base in bases for way in SERVED_WAYS if way.suits(base)]
 
 
 def calibrate(

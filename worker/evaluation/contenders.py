@@ -62,7 +62,7 @@ def reuse(label: str, base: Contender, way: str, options: dict[str, Any], source
 FULL = Contender(name="full", recipe=Recipe(path=Path.FULL, num_steps=30))
 
 PLAIN_STEPS = (2, 3, 4, 5, 6, 8, 10, 15, 20, 29)
-UNGUIDED_STEPS = (2, 3, 4, 5, 6, 8)
+TUNED_STEPS = (2, 3, 4, 5, 6, 8)
 SEARCHED_STEPS = (2, 3, 4, 6, 8)
 
 
@@ -80,8 +80,9 @@ def schedules() -> list[Contender]:
 
 
 def plain_controls() -> list[Contender]:
-    """Plain schedules of 2 to 29 evaluations, as they are and with the first step unguided."""
-    return [plain(n) for n in PLAIN_STEPS] + [plain(n, unguided_steps=1) for n in UNGUIDED_STEPS]
+    """Plain schedules of 2 to 29 evaluations: uniform, with the first step unguided, and with quadratic spacing."""
+    tuned = [plain(n, **options) for n in TUNED_STEPS for options in ({"unguided_steps": 1}, {"spacing": "quadratic"})]
+    return [plain(n) for n in PLAIN_STEPS] + tuned
 
 
 def within_controls() -> list[Contender]:
@@ -174,8 +175,13 @@ PAPER_WAYS = (
 )
 
 
-# What the search left over (docs/lab-notes.md), each judged once more with its controls.
-SHORT_LIST = (SERVED_WAYS[2], SERVED_WAYS[4], MASKED_WAYS[2], MASKED_WAYS[4])
+def short_list() -> list[Contender]:
+    """What the search left over (docs/lab-notes.md), each judged once more with its controls."""
+    extend, blend, again, later = SERVED_WAYS[2:]
+    masked = (MASKED_WAYS[0], MASKED_WAYS[2], MASKED_WAYS[4])
+    four = plain(4, spacing="quadratic")
+    resumed = [again.on(plain(3)), again.on(plain(4)), later.on(plain(4))]
+    return [*resumed, *(way.on(four) for way in (extend, blend, *masked)), masked[2].on(plain(3, spacing="quadratic"))]
 
 
 def _short(value: object) -> str:

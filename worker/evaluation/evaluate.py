@@ -19,12 +19,12 @@ from worker.evaluation.contenders import (
     MASKED_WAYS,
     PAPER_WAYS,
     SERVED_WAYS,
-    SHORT_LIST,
     Contender,
     donor_controls,
     plain,
     plain_controls,
     schedules,
+    short_list,
     within_controls,
 )
 from worker.evaluation.report import COLUMNS, Results, Row, as_json, contact_sheet, plot, rows
@@ -46,8 +46,8 @@ def quick() -> list[Contender]:
 
 
 def reuse() -> list[Contender]:
-    """The search for ways of reuse at few steps, on the schedules that won without a donor."""
-    bases = [plain(n, unguided_steps=1) for n in (2, 3, 4, 5)]
+    """The search for ways of reuse at few steps, beside the schedules that won without a donor."""
+    bases = [plain(n, **options) for n in (2, 3, 4) for options in ({}, {"spacing": "quadratic"})]
     ways = (*SERVED_WAYS, *MASKED_WAYS)
     return [*bases, *(way.on(base) for base in bases for way in ways if way.suits(base))]
 
@@ -55,7 +55,7 @@ def reuse() -> list[Contender]:
 def full() -> list[Contender]:
     """Every plain schedule, what the search left of reuse, the paper's plan, and all controls."""
     paper = [way.on(plain(8)) for way in (SERVED_WAYS[0], PAPER_WAYS[0])]
-    few = [way.on(plain(n, unguided_steps=1)) for n in (3, 4) for way in SHORT_LIST]
+    few = short_list()
     return [*plain_controls(), *within_controls(), *paper, *few, *donor_controls([*paper[:1], *few])]
 
 

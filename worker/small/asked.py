@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from worker.small import captions as said
-from worker.small.world import Motion, Scene, Spec, Thing
+from worker.small.world import Motion, Scene, Spec, Texture, Thing
 
 T = TypeVar("T", bound=StrEnum)
 
@@ -16,7 +16,7 @@ def _by_word(table: Mapping[T, Sequence[str]]) -> dict[str, T]:
 
 
 _SIZES, _COLOURS, _SHAPES = (_by_word(table) for table in (said.SIZES, said.COLOURS, said.SHAPES))
-_TEXTURES = _by_word(said.TEXTURES) | {"checkered": said.Texture.CHECKERED}
+_TEXTURES = _by_word(said.TEXTURES) | {"checkered": Texture.CHECKERED}
 _MOTIONS = _by_word(said.WAYS) | {form.split()[0]: Motion.STILL for pair in said.RESTS for form in pair}
 
 

@@ -1,0 +1,73 @@
+"""Copies of far files on a worker's own disk."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from db.storage import FileMissing, Storage
+from worker.nearby import Nearby
+
+
+@pytest.fixture
+def far(tmp_path: Path) -> Storage:
+    storage = Storage((tmp_path / "far").as_uri())
+    for letter in "abc":
+        storage.write(f"latents/{letter}", letter.encode() * 100)
+    return storage
+
+
+def test_a_file_is_fetched_once(far: Storage, tmp_path: Path) -> None:
+    nearby = Nearby(far, tmp_path / "near", max_bytes=1000)
+    first = nearby.read("latents/a")
+    far.remove("latents/a")
+
+    assert nearby.read("latents/a") == first == b"a" * 100
+
+
+def test_the_longest_unused_copy_makes_room(far: Storage, tmp_path: Path) -> None:
+    nearby = Nearby(far, tmp_path / "near", max_bytes=250)
+    nearby.read("latents/a")
+    nearby.read("latents/b")
+    for copy in (tmp_path / "near").iterdir():
+        os.utime(copy, (time.time() - 60, time.time() - 60))
+    nearby.read("latents/a")  # used again: b is the oldest now
+    nearby.read("latents/c")
+    for letter in "abc":
+        far.remove(f"latents/{letter}")
+
+    assert nearby.read("latents/a")
+    assert nearby.read("latents/c")
+    with pytest.raises(FileMissing):
+        nearby.read("latents/b")
+
+
+def test_a_wrong_copy_can_be_forgotten_and_fetched_anew(far: Storage, tmp_path: Path) -> None:
+    nearby = Nearby(far, tmp_path / "near", max_bytes=1000)
+    nearby.read("latents/a")
+    (copy,) = (tmp_path / "near").iterdir()
+    copy.write_bytes(b"wrong")
+
+    assert nearby.forget("latents/a")
+    assert nearby.read("latents/a") == b"a" * 100
+    assert not nearby.forget("latents/b")
+
+
+def test_a_file_larger_than_the_folder_is_not_copied(far: Storage, tmp_path: Path) -> None:
+    assert Nearby(far, tmp_path / "near", max_bytes=50).read("latents/a")
+
+    assert not (tmp_path / "near").exists()
+
+
+def test_a_folder_that_cannot_be_written_costs_only_the_copy(far: Storage, tmp_path: Path) -> None:
+    (tmp_path / "near").write_text("in the way")
+
+    assert Nearby(far, tmp_path / "near", max_bytes=1000).read("latents/a") == b"a" * 100
+
+
+def test_without_a_folder_nothing_is_copied(far: Storage) -> None:
+    nearby = Nearby(far, None, max_bytes=1000)
+
+    assert nearby.read("latents/a") == b"a" * 100
+    assert not nearby.forget("latents/a")
