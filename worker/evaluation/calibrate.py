@@ -24,7 +24,7 @@ from worker.spaces import identity
 CASES = {Case.SCENE: HitKind.SCENE, Case.OBJECT: HitKind.OBJECT, Case.BOTH: HitKind.BOTH}
 MOST_STEPS = 15  # of a plain schedule
 REUSE_STEPS = (2, 3, 4, 5)
-SPACINGS: tuple[dict[str, str], ...] = ({}, {"spacing": "quadratic"})
+SPACINGS = ("uniform", "quadratic")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +72,7 @@ def quality(choice: Choice) -> dict[str, Any]:
 def candidates() -> tuple[list[Contender], list[Contender]]:
     """Plain schedules, and ways of reuse that the service can run, at few steps."""
     schedules = [one for one in plain_controls() if one.recipe.num_steps <= MOST_STEPS]
-    bases = [plain(n, **spacing) for n in REUSE_STEPS for spacing in SPACINGS]
+    bases = [plain(n, spacing=spacing) for n in REUSE_STEPS for spacing in SPACINGS]
     return schedules, [way.on(base) for base in bases for way in SERVED_WAYS if way.suits(base)]
 
 

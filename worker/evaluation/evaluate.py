@@ -47,7 +47,7 @@ def quick() -> list[Contender]:
 
 def reuse() -> list[Contender]:
     """The search for ways of reuse at few steps, beside the schedules that won without a donor."""
-    bases = [plain(n, **options) for n in (2, 3, 4) for options in ({}, {"spacing": "quadratic"})]
+    bases = [plain(n, spacing=spacing) for n in (2, 3, 4) for spacing in ("uniform", "quadratic")]
     ways = (*SERVED_WAYS, *MASKED_WAYS)
     return [*bases, *(way.on(base) for base in bases for way in ways if way.suits(base))]
 
