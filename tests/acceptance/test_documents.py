@@ -70,7 +70,7 @@ def test_links_lead_somewhere() -> None:
 
 
 def test_the_list_of_settings_is_complete_and_has_the_defaults() -> None:
-    rows = dict(re.findall(r"^\| `([A-Z_]+)` \| `?([^`|]*?)`? +\|", OPERATION.replace("| |", "|  |"), re.MULTILINE))
+    rows = dict(re.findall(r"^\| `([A-Z0-9_]+)` \| `?([^`|]*?)`? +\|", OPERATION.replace("| |", "|  |"), re.MULTILINE))
     shown = {name: "" if default in (PydanticUndefined, None) else str(default) for name, default in settings().items()}
     for name, folder in (("STORAGE_URL", "var/storage"), ("CHAI_MODELS_DIR", "worker/models")):
         assert shown[name].endswith(folder)
