@@ -33,7 +33,6 @@ from worker.small.world import (
     Thing,
     backdrop,
     outline,
-    phases,
     places,
     shared_lanes,
 )
@@ -110,18 +109,6 @@ def _unit(clip: Clip) -> Tensor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Ground:
-    """A scene at one phase."""
-
-    scene: Scene
-    phase: tuple[int, int]
-
-    @property
-    def frame(self) -> Tensor:
-        return torch.from_numpy(backdrop(self.scene, self.phase))  # (H, W, 3)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Found:
     """One way to draw a thing and the change of the squared error that it brings."""
 
@@ -131,31 +118,34 @@ class _Found:
 
 
 @cache
-def _all_grounds() -> tuple[tuple[_Ground, ...], Tensor]:
-    """Every scene at every phase, and their frames (N, H, W, 3)."""
-    scenes = [Scene(colour=colour, texture=texture) for colour in Colour for texture in Texture]
-    grounds = tuple(_Ground(scene=scene, phase=phase) for scene in scenes for phase in phases(scene.texture))
-    return grounds, torch.stack([ground.frame for ground in grounds])
+def _scenes() -> tuple[tuple[Scene, ...], Tensor]:
+    """Every scene, and a frame of each without things (N, H, W, 3)."""
+    scenes = tuple(Scene(colour=colour, texture=texture) for colour in Colour for texture in Texture)
+    return scenes, torch.stack([_frame(scene) for scene in scenes])
 
 
-def _likely_scenes(video: Tensor) -> list[_Ground]:
+def _frame(scene: Scene) -> Tensor:
+    return torch.from_numpy(backdrop(scene))  # (H, W, 3)
+
+
+def _likely_scenes(video: Tensor) -> list[Scene]:
     """The scenes that explain most of the clip when badly explained pixels are taken to be things."""
-    grounds, frames = _all_grounds()
+    scenes, frames = _scenes()
     errors = torch.stack([(frame - frames).square().sum(-1).clamp(max=_CLIPPED).sum((1, 2)) for frame in video]).sum(0)
-    return [grounds[i] for i in errors.topk(_NUM_CANDIDATES, largest=False).indices.tolist()]
+    return [scenes[i] for i in errors.topk(_NUM_CANDIDATES, largest=False).indices.tolist()]
 
 
-def _project(video: Tensor, grounds: Iterable[_Ground]) -> Projection:
-    return min((_over(video, ground) for ground in grounds), key=lambda found: found.distance)
+def _project(video: Tensor, scenes: Iterable[Scene]) -> Projection:
+    return min((_over(video, scene) for scene in scenes), key=lambda found: found.distance)
 
 
-def _over(video: Tensor, ground: _Ground) -> Projection:
-    """The best one or two things over one ground."""
-    tables = _Changes(video, ground.frame)
-    colours = [colour for colour in Colour if colour is not ground.scene.colour]
+def _over(video: Tensor, scene: Scene) -> Projection:
+    """The best one or two things over one scene."""
+    tables = _Changes(video, _frame(scene))
+    colours = [colour for colour in Colour if colour is not scene.colour]
     singles = tables.best(tuple(Motion))
     choices = [(singles[colour],) for colour in colours] + list(_pairs(tables, colours))
-    return _projection(video, ground, min(choices, key=_total))
+    return _projection(video, scene, min(choices, key=_total))
 
 
 def _pairs(tables: "_Changes", colours: Sequence[Colour]) -> Iterator[tuple[_Found, ...]]:
@@ -168,12 +158,8 @@ def _pairs(tables: "_Changes", colours: Sequence[Colour]) -> Iterator[tuple[_Fou
 
 def _fit(video: Tensor, spec: Spec) -> Projection:
     """The nearest clip that fits a spec."""
-    fits = []
-    for phase in phases(spec.scene.texture):
-        ground = _Ground(scene=spec.scene, phase=phase)
-        tables = _Changes(video, ground.frame)
-        fits.append(_projection(video, ground, min(_placements(tables, spec), key=_total)))
-    return min(fits, key=lambda found: found.distance)
+    tables = _Changes(video, _frame(spec.scene))
+    return _projection(video, spec.scene, min(_placements(tables, spec), key=_total))
 
 
 def _placements(tables: "_Changes", spec: Spec) -> Iterator[tuple[_Found, ...]]:
@@ -190,11 +176,11 @@ def _total(found: Sequence[_Found]) -> float:
     return sum(one.change for one in found)
 
 
-def _projection(video: Tensor, ground: _Ground, found: Sequence[_Found]) -> Projection:
-    empty = float((video - ground.frame).square().sum())
+def _projection(video: Tensor, scene: Scene, found: Sequence[_Found]) -> Projection:
+    empty = float((video - _frame(scene)).square().sum())
     return Projection(
-        spec=Spec(things=tuple(one.thing for one in found), scene=ground.scene),
-        layout=Layout(phase=ground.phase, places=tuple(one.place for one in found)),
+        spec=Spec(things=tuple(one.thing for one in found), scene=scene),
+        layout=Layout(places=tuple(one.place for one in found)),
         distance=(max(0.0, empty + _total(found)) / video.numel()) ** 0.5,
     )
 
@@ -240,7 +226,7 @@ def _in_lane(motions: tuple[Motion, ...], lanes: Lanes | None, lane: int) -> Ten
 
 
 class _Changes:
-    """The change of the squared error for every colour and path over one ground."""
+    """The change of the squared error for every colour and path over one scene."""
 
     def __init__(self, video: Tensor, frame: Tensor):
         cover = _paths()[1]

@@ -43,7 +43,7 @@ def test_a_clip_is_eight_frames_of_32_by_32_pixels() -> None:
 
 
 def test_a_thing_moves_two_pixels_a_frame_its_own_way() -> None:
-    clip = render(Spec(things=(BALL,), scene=WALL), Layout(phase=(0, 0), places=((8, 0),)))
+    clip = render(Spec(things=(BALL,), scene=WALL), Layout(places=((8, 0),)))
 
     red = clip[..., 0] > 150
 
@@ -86,7 +86,7 @@ def test_every_layout_of_a_spec_is_another_clip() -> None:
 
     clips = [render(spec, layout).tobytes() for layout in layouts(spec)]
 
-    assert len(set(clips)) == len(clips) == 18  # 9 places, 2 phases
+    assert len(set(clips)) == len(clips) == 9  # places
 
 
 def test_drawn_layouts_are_layouts_of_the_spec() -> None:
