@@ -91,7 +91,7 @@ def around_the_engine(service: Service) -> dict[str, float]:
     ran_s = func.extract("epoch", Job.finished_at - Job.claimed_at)
     query = select(ran_s, JobMetric.gpu_seconds).join(JobMetric, JobMetric.job_id == Job.id).where(Job.id.in_(ids[1:]))
     with transaction(service.factory) as session:
-        rows = session.execute(query).tuples().all()
+        rows = session.execute(query).all()
     shares = [float(1 - engine_s / float(total_s)) for total_s, engine_s in rows]
     return {
         "job_s": statistics.median(float(total_s) for total_s, _ in rows),
