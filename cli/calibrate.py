@@ -20,6 +20,7 @@ JUDGED = "small"  # the model whose clips a checker can judge
 @app.command()
 def calibrate(
     model: Annotated[str, typer.Option(help="A model whose clips can be judged.")] = JUDGED,
+    models_dir: Annotated[Path, typer.Option(help="Where the models are.")] = local.ROOT / "worker" / "models",
     prompts: Annotated[int, typer.Option(min=16, help="Fresh prompts; a quarter of them for each kind of hit.")] = 120,
     seed: Annotated[int, typer.Option(help="Of prompts and noise.")] = 1,
     tolerance: Annotated[float, typer.Option(min=0, help="Accuracy that a cheaper plan may lose.")] = 0.01,
@@ -28,14 +29,13 @@ def calibrate(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Measure and show; store nothing.")] = False,
 ) -> None:
     """Measure candidate plans for each kind of hit on the model's own prompts and store the cheapest that keep."""
-    from db.settings import Settings
     from worker.evaluation import calibrate as calibration
     from worker.evaluation.choose import Tolerance
     from worker.evaluation.evaluate import load_model
 
     if model != JUDGED:
         raise BadInput(f"no judge is known for the clips of {model!r}; --model {JUDGED} can be calibrated")
-    folder = Settings.model_validate({}).models_dir / model
+    folder = models_dir / model
     if not (folder / "chai.json").exists():
         raise CommandError(f"{folder} is no model folder; make one with `chai train small`")
     loaded = load_model(folder)
