@@ -23,7 +23,7 @@ from worker.spaces import identity
 
 CASES = {Case.SCENE: HitKind.SCENE, Case.OBJECT: HitKind.OBJECT, Case.BOTH: HitKind.BOTH}
 MOST_STEPS = 15  # of a plain schedule
-REUSE_STEPS = (2, 3, 4, 5)
+REUSE_STEPS = (2, 3, 4)
 SPACINGS = ("uniform", "quadratic")
 
 
@@ -103,6 +103,8 @@ def calibrate(
         tell((len(schedules) + i) * num_prompts, f"reuse {i + 1} of {len(reusing)}: {contender.name}")
         outcomes[contender.name] = trial.run(contender)
     choices = decide_cases(trial, outcomes, schedules, reusing, without_hit, tolerance)
+    plain_ones = [everywhere(one, outcomes) for one in schedules]
+    choices[Case.PLAIN_FAST] = on_request(without_hit, plain_ones, most=model.fast_steps)
     return Calibration(choices=choices, num_prompts=num_prompts, seed=seed, tolerance=tolerance)
 
 
@@ -145,6 +147,14 @@ def with_misses(hits: Mapping[Case, Choice], without_hit: Choice) -> dict[Case, 
     lending = replace(without_hit.chosen, recipe=replace(without_hit.chosen.recipe, path=RunPath.FULL))
     on_a_miss = replace(without_hit, chosen=lending) if is_reusing else without_hit
     return {Case.NONE: on_a_miss, Case.PLAIN_FAST: without_hit, Case.PROMPT: without_hit, **hits}
+
+
+def on_request(without_hit: Choice, schedules: Sequence[Measured], *, most: float) -> Choice:
+    """What answers `mode=fast` without a hit: never full mode, but then the best schedule of at most so many steps."""
+    if without_hit.verdict is not Verdict.FULL:
+        return without_hit
+    fast = [one for one in schedules if one.evaluations <= most]
+    return replace(without_hit, chosen=max(fast, key=lambda one: sum(one.accuracies)), verdict=Verdict.FAST)
 
 
 def everywhere(contender: Contender, outcomes: Mapping[str, Sequence[Outcome]]) -> Measured:

@@ -23,6 +23,7 @@ class Verdict(StrEnum):
     REUSE = "reuse"  # cheaper than every schedule without a donor that keeps the quality
     PLAIN = "plain"  # no way of reuse beat the cheapest plain schedule
     FULL = "full"  # nothing cheaper keeps the quality
+    FAST = "fast"  # nothing cheap keeps the quality, and a fast run was asked for
 
     @property
     def sentence(self) -> str:
@@ -34,6 +35,7 @@ _SENTENCES = {
     Verdict.REUSE: "a donor keeps the quality of full mode at fewer evaluations than any plain schedule",
     Verdict.PLAIN: "no way of reuse beat a plain schedule of equal cost",
     Verdict.FULL: "nothing cheaper keeps the quality of full mode",
+    Verdict.FAST: "no fast schedule keeps the quality of full mode; this one loses least",
 }
 
 
