@@ -177,11 +177,11 @@ PAPER_WAYS = (
 
 def short_list() -> list[Contender]:
     """What the search left over (docs/lab-notes.md), each judged once more with its controls."""
-    extend, blend, again, later = SERVED_WAYS[2:]
-    masked = (MASKED_WAYS[0], MASKED_WAYS[2], MASKED_WAYS[4])
-    four = plain(4, spacing="quadratic")
-    resumed = [again.on(plain(3)), again.on(plain(4)), later.on(plain(4))]
-    return [*resumed, *(way.on(four) for way in (extend, blend, *masked)), masked[2].on(plain(3, spacing="quadratic"))]
+    extend, resume = SERVED_WAYS[2], SERVED_WAYS[4]
+    masked, residual = MASKED_WAYS[2], MASKED_WAYS[4]
+    two, three, four = (plain(n, spacing="quadratic") for n in (2, 3, 4))
+    resumed = [resume.on(three), resume.on(four)]
+    return [*resumed, extend.on(four), masked.on(four), *(residual.on(base) for base in (two, three, four))]
 
 
 def _short(value: object) -> str:
