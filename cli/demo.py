@@ -26,7 +26,7 @@ PROMPTS = (
     "a small green square rests over a blue striped field",
     "a large white triangle floats right over a green checkered wall",
     "a small yellow square slides left over a purple plain background",
-    "a small blue cross drifts up over a blue striped field",
+    "a small blue cross drifts up over a yellow barred floor",
     "a large purple circle moves right over a yellow barred floor",
 )
 
