@@ -9,6 +9,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -33,7 +34,7 @@ from worker.engine.presets import tiny
 from worker.engine.reuse import CLEAN, Donor
 from worker.generate import generate
 from worker.lookup import Decision
-from worker.runtime import Runtime
+from worker.runtime import Runtime, patiently
 from worker.settings import WorkerSettings
 from worker.spaces import SpaceSettings
 
@@ -298,9 +299,14 @@ def keep_many(factory: Factory, storage: Storage, space_id: UUID, seed: int, sta
             full_seconds=None,
             fast_seconds=None,
         )
-        kept, _ = donors.keep(storage, factory, histories, claim, decision, donor(0), full_seconds=1.0)
-        with transaction(factory) as session:
-            donors.settle(session, claim, decision, kept)
+        keep = partial(donors.keep, storage, factory, histories, claim, decision, donor(0), full_seconds=1.0)
+        kept, _ = patiently(keep, until=lambda: False)  # seven others hold the lock in turn
+        patiently(partial(settle, factory, claim, decision, kept), until=lambda: False)
+
+
+def settle(factory: Factory, claim: jobs.Claim, decision: Decision, kept: UUID | None) -> None:
+    with transaction(factory) as session:
+        donors.settle(session, claim, decision, kept)
 
 
 def assert_true_ledger(factory: Factory) -> None:
