@@ -129,12 +129,14 @@ def decide_cases(
         if len(numbers) < tolerance.min_prompts:
             choices[case] = without_hit
             continue
-        choices[case] = choose(
+        choice = choose(
             measured(FULL, outcomes[FULL.name], numbers),
             [measured(one, outcomes[one.name], numbers) for one in schedules],
             [measured(one, outcomes[one.name], numbers) for one in reusing],
             tolerance,
         )
+        # Without a donor a hit is a prompt like any other, and all prompts together say more than these few.
+        choices[case] = choice if choice.verdict is Verdict.REUSE else without_hit
     return with_misses(choices, without_hit)
 
 
