@@ -6,7 +6,7 @@ import signal
 import time
 from pathlib import Path
 
-from conftest import Home
+from homes import Home
 
 FAST = "--mode=full"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import readme_tree
-from conftest import ROOT, Home
+from homes import ROOT, Home
 from pydantic_core import PydanticUndefined
 from typer.testing import CliRunner
 

@@ -5,7 +5,7 @@ import time
 
 import httpx
 import pytest
-from conftest import Home
+from homes import Home
 
 
 @pytest.fixture

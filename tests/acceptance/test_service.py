@@ -7,7 +7,7 @@ from pathlib import Path
 
 import av
 import pytest
-from conftest import Home, Up
+from homes import Home, Up
 
 PROMPT = "a large red circle drifts right over a blue striped field"
 

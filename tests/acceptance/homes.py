@@ -1,0 +1,73 @@
+"""The service as a person runs it: `chai up` in a process of its own, with the random tiny model."""
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+CARD = {
+    "name": "tiny",
+    "title": "Random weights for tests",
+    "source": "random-tiny",
+    "sizes": ["32x32"],
+    "fps": 8,
+    "frames": [8, 16],
+    "max_steps": 1000,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Home:
+    """A folder for one service, and the command line that works on it."""
+
+    folder: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What every command of this home is started with; services of the surroundings are left out."""
+        kept = {name: value for name, value in os.environ.items() if not name.endswith("_URL") and name[:5] != "CHAI_"}
+        own = {
+            "CHAI_VAR_DIR": str(self.folder / "var"),
+            "CHAI_MODELS_DIR": str(self.folder / "models"),
+            "CHAI_DEFAULT_MODEL": "tiny",
+            "OMP_NUM_THREADS": "1",
+            "NO_COLOR": "1",
+        }
+        return {**kept, **own}
+
+    def start(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+        """Start a command, with more variables in its environment."""
+        command = [sys.executable, "-m", "cli.main", *arguments]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
+            command, cwd=ROOT, env={**self.environment, **variables}, stdout=pipe, stderr=pipe, text=True
+        )
+
+    def chai(self, *arguments: str, timeout_s: float = 300, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end."""
+        process = self.start(*arguments, **variables)
+        try:
+            out, err = process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            raise
+        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Up:
+    """A running `chai up`."""
+
+    home: Home
+    process: subprocess.Popen[str]
+
+    def stop(self, with_signal: signal.Signals = signal.SIGTERM) -> str:
+        """End it as Ctrl-C or a service manager does; return what it said."""
+        self.process.send_signal(with_signal)
+        _, said = self.process.communicate(timeout=180)
+        assert self.process.returncode == 0, said
+        return said
