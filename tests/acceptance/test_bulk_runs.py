@@ -66,7 +66,8 @@ def test_running_the_same_list_again_submits_nothing(home: Home, tmp_path: Path)
 
 
 def test_a_person_who_waits_overtakes_a_run(home: Home, tmp_path: Path) -> None:
-    file = written(tmp_path, "long.jsonl", prompts(40, "slow"))
+    lines = [json.dumps({**json.loads(line), "num_inference_steps": 1000}) for line in prompts(40, "slow")]
+    file = written(tmp_path, "long.jsonl", lines)
     batch = json.loads(home.chai("bulk", "run", file, "--detach", "--json").stdout)
 
     video = home.chai("submit", "a white ball", "--steps", "2", "--watch")
