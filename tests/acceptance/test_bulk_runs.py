@@ -21,8 +21,8 @@ def results(folder: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
 
 
-def prompts(number: int, word: str) -> list[str]:
-    return [json.dumps({"prompt": f"{word} ball {index}", "num_inference_steps": 3}) for index in range(number)]
+def prompts(number: int, word: str, steps: int = 3) -> list[str]:
+    return [json.dumps({"prompt": f"{word} ball {index}", "num_inference_steps": steps}) for index in range(number)]
 
 
 def test_a_run_makes_every_usable_line_and_names_the_others(home: Home, tmp_path: Path) -> None:
@@ -66,8 +66,7 @@ def test_running_the_same_list_again_submits_nothing(home: Home, tmp_path: Path)
 
 
 def test_a_person_who_waits_overtakes_a_run(home: Home, tmp_path: Path) -> None:
-    lines = [json.dumps({**json.loads(line), "num_inference_steps": 1000}) for line in prompts(40, "slow")]
-    file = written(tmp_path, "long.jsonl", lines)
+    file = written(tmp_path, "long.jsonl", prompts(40, "slow", 1000))
     batch = json.loads(home.chai("bulk", "run", file, "--detach", "--json").stdout)
 
     video = home.chai("submit", "a white ball", "--steps", "2", "--watch")
@@ -81,7 +80,7 @@ def test_a_person_who_waits_overtakes_a_run(home: Home, tmp_path: Path) -> None:
 
 
 def test_ctrl_c_leaves_a_run_going_and_attach_shows_its_end(home: Home, tmp_path: Path) -> None:
-    file = written(tmp_path, "night.jsonl", prompts(15, "dark"))
+    file = written(tmp_path, "night.jsonl", prompts(15, "dark", 100))
     process = home.start("bulk", "run", file)
     assert process.stderr is not None
     while "done" not in (line := process.stderr.readline()):

@@ -136,15 +136,12 @@ def test_f1_a_job_whose_api_died_after_the_commit_is_published_once(
         api.kill()
     assert waiting(redis_url) == []
 
-    began = time.monotonic()
     with relay_process(environment, tmp_path) as relay:
         wait_until(lambda: len(waiting(redis_url)) == 1)
-        took_s = time.monotonic() - began
         assert relay.terminate() == 0
 
     assert UUID(waiting(redis_url)[0]).hex == video["id"].removeprefix("video_")
     assert outbox_length(session_factory) == 0
-    assert took_s < 20
 
 
 def test_f2_an_api_that_dies_before_the_commit_leaves_nothing_and_a_retry_makes_one_job(
@@ -201,11 +198,8 @@ def test_f8_while_redis_is_away_jobs_are_accepted_and_published_when_it_is_back(
             assert outbox_length(session_factory) == 20
 
             server.start()
-            began = time.monotonic()
             wait_until(lambda: outbox_length(session_factory) == 0)
-            took_s = time.monotonic() - began
             assert set(waiting(server.url)) == {before, *during}
-            assert took_s < 10
             after = _submit(api)
             wait_until(lambda: after in waiting(server.url))
             assert relay.terminate() == 0

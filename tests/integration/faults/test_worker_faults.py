@@ -1,7 +1,6 @@
 """Workers that die, freeze or are told to stop, with real processes and real signals."""
 
 import random
-import time
 
 import pytest
 from processes import LEASE_S, SLOW_STEPS, SWEEP_S, Process, Service, wait_until
@@ -49,21 +48,19 @@ def test_a_worker_that_wakes_up_after_its_lease_writes_nothing(service: Service,
     service.check()
 
 
-def test_a_worker_told_to_stop_hands_its_job_over_within_seconds(service: Service, relay: Process) -> None:
+def test_a_worker_told_to_stop_hands_its_job_over_before_its_lease_ends(service: Service, relay: Process) -> None:
     workers = service.start_workers("first", "second")
     (id_,) = service.submit("slow")
     service.wait_running(id_)
     holder = service.holder(id_)
 
-    told_at = time.monotonic()
     workers[holder].process.terminate()
 
     service.wait_running(id_, step=1, other_than=holder)
-    assert time.monotonic() - told_at < LEASE_S
     wait_until(lambda: not workers[holder].is_alive, 10, service.folder)
     assert "Traceback" not in workers[holder].log.read_text()
     service.wait_ended([id_])
-    assert service.outcomes(id_) == ["released", "completed"]
+    assert service.outcomes(id_) == ["released", "completed"]  # not "lost"
     assert service.job(id_).num_lost == 0
     service.check()
 
