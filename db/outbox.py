@@ -37,9 +37,3 @@ def published(session: Session, rows: Sequence[Outbox]) -> None:
         update(Job).where(Job.id.in_(ids)).values(published_at=func.clock_timestamp()),
         execution_options={"synchronize_session": False},
     )
-
-
-def lag_s(session: Session) -> float:
-    """Return the age of the oldest unpublished id in seconds; 0 when there is none."""
-    age = session.scalar(select(func.extract("epoch", func.clock_timestamp() - func.min(Outbox.created_at))))
-    return float(age or 0.0)

@@ -66,12 +66,6 @@ def peak_memory(device: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def free_memory(device: torch.device) -> None:
-    """Give cached blocks back to the device."""
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-
-
 def is_out_of_memory(error: BaseException) -> bool:
     """Say whether an error means that the job did not fit."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):

@@ -6,7 +6,6 @@ Aspect ratios are written height:width, so "9:16" is landscape.
 import re
 from dataclasses import dataclass
 
-VIDEO_FPS = 24
 IMAGE_FPS = 120  # what the network was told about single frames
 FRAMES_PER_CHUNK = 17  # the VAE looks at 17 frames at a time ...
 LATENTS_PER_CHUNK = 5  # ... and makes 5 latent frames of them

@@ -165,12 +165,3 @@ def _lesson(lessons: Lessons, tokenizer: PreTrainedTokenizerFast, step: int) -> 
     words = tokenize(tokenizer, texts, word_dropout=lessons.word_dropout, generator=generator)
     facts = [facts_of(caption, sizes_told=bool(tell)) for caption, tell in zip(captions, told, strict=True)]
     return words, torch.stack(facts)
-
-
-@torch.no_grad()
-def reading_score(reader: Reader, captions: list[Caption]) -> float:
-    """Share of captions of which every fact is told."""
-    words = new_tokenizer()([caption.text for caption in captions], padding=True, return_tensors="pt")
-    told = reader(Words(ids=words["input_ids"], mask=words["attention_mask"])) > 0
-    stated = torch.stack([facts_of(caption) for caption in captions]) > 0
-    return float((told == stated).all(dim=1).float().mean())

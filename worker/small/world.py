@@ -16,7 +16,6 @@ NUM_FRAMES = 8
 SIDE = 32  # pixels, height and width
 FPS = 8
 SPEED = 2  # pixels a frame of a moving thing
-TRAVEL = SPEED * (NUM_FRAMES - 1)  # pixels from the first frame to the last
 GRID = 8  # pixels between possible places of a thing
 CELL = 4  # pixels, half a period of a texture
 LANE = SIDE // 2  # two things keep to two halves of the clip, so they never overlap
