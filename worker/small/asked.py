@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 from typing import TypeVar
 
 from worker.small import captions as said
-from worker.small.world import Motion, Scene, Spec, Texture, Thing
+from worker.small.world import Colour, Motion, Scene, Shape, Size, Spec, Texture, Thing
 
 T = TypeVar("T", bound=StrEnum)
 
@@ -20,32 +22,68 @@ _TEXTURES = _by_word(said.TEXTURES) | {"checkered": Texture.CHECKERED}
 _MOTIONS = _by_word(said.WAYS) | {form.split()[0]: Motion.STILL for pair in said.RESTS for form in pair}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noun:
+    """A thing or a ground in a caption, and what the words around it say of it; None where they leave it open."""
+
+    place: int  # number of the word
+    shape: Shape | None  # None: a ground
+    size: Size | None
+    colour: Colour | None
+    motion: Motion | None
+    texture: Texture | None
+
+    @property
+    def is_ground(self) -> bool:
+        """Whether the scene is meant."""
+        return self.shape is None
+
+
+def nouns_of(words: Sequence[str]) -> list[Noun]:
+    """Every thing and ground among the lower-case words of a caption, in their order."""
+    places = [place for place, word in enumerate(words) if word in _SHAPES or word in said.GROUNDS]
+    textures = [_TEXTURES[word] for word in words if word in _TEXTURES]
+    nouns = []
+    for place, end in pairwise([*places, len(words)]):
+        shape = _SHAPES.get(words[place])
+        motions = [_MOTIONS[word] for word in words[place:end] if word in _MOTIONS]
+        nouns.append(
+            Noun(
+                place=place,
+                shape=shape,
+                size=_before(words, place, _SIZES) if shape else None,
+                colour=_before(words, place, _COLOURS),
+                motion=motions[0] if shape and motions else None,
+                texture=None if shape or not textures else textures[0],
+            )
+        )
+    return nouns
+
+
 def spec_of(text: str) -> Spec | None:
     """Return what a caption asks for; None when it leaves something open or is no caption of this world."""
-    words = re.findall(r"[a-z]+", text.lower())
-    nouns = [place for place, word in enumerate(words) if word in _SHAPES or word in said.GROUNDS]
-    grounds = [place for place in nouns if words[place] in said.GROUNDS]
-    textures = [_TEXTURES[word] for word in words if word in _TEXTURES]
-    if len(grounds) != 1 or not textures:
-        return None
-    colour = _before(words, grounds[0], _COLOURS)
-    things = [_thing(words, place, nouns) for place in nouns if place not in grounds]
+    nouns = nouns_of(re.findall(r"[a-z]+", text.lower()))
+    scenes = [_scene(noun) for noun in nouns if noun.is_ground]
+    things = [_thing(noun) for noun in nouns if not noun.is_ground]
     known = tuple(thing for thing in things if thing)
-    if colour is None or len(known) != len(things):
+    if len(scenes) != 1 or scenes[0] is None or len(known) != len(things):
         return None
     try:
-        return Spec(things=known, scene=Scene(colour=colour, texture=textures[0]))
+        return Spec(things=known, scene=scenes[0])
     except ValueError:
         return None
 
 
-def _thing(words: Sequence[str], place: int, nouns: Sequence[int]) -> Thing | None:
-    end = min((noun for noun in nouns if noun > place), default=len(words))
-    motions = [_MOTIONS[word] for word in words[place:end] if word in _MOTIONS]
-    size, colour = _before(words, place, _SIZES), _before(words, place, _COLOURS)
-    if size is None or colour is None or not motions:
+def _scene(noun: Noun) -> Scene | None:
+    if noun.colour is None or noun.texture is None:
         return None
-    return Thing(shape=_SHAPES[words[place]], size=size, colour=colour, motion=motions[0])
+    return Scene(colour=noun.colour, texture=noun.texture)
+
+
+def _thing(noun: Noun) -> Thing | None:
+    if noun.shape is None or noun.size is None or noun.colour is None or noun.motion is None:
+        return None
+    return Thing(shape=noun.shape, size=noun.size, colour=noun.colour, motion=noun.motion)
 
 
 def _before(words: Sequence[str], place: int, table: Mapping[str, T]) -> T | None:

@@ -34,7 +34,7 @@ from worker.small.reading import (
 from worker.small.world import FPS, GRID, NUM_FRAMES, SIDE, Spec, draw_layout, render
 
 LATENT_CHANNELS = 16
-FINE_GRID = 4
+FINE_GRID = 4  # of the clips that the VAE's directions come from: it can show more places than the world has
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,15 +45,14 @@ class Recipe:
     lessons: Lessons = field(default_factory=Lessons)  # of the text encoder, before everything else
     width: int = 128  # channels of the transformer, 32 a head
     depth: int = 3  # pairs of a spatial and a temporal block
-    num_steps: int = 8600
+    num_steps: int = 11000
     batch_size: int = 48
     matrix_lr: float = 3e-3  # Muon, for the matrices of the blocks
     other_lr: float = 1.5e-3  # AdamW, for everything else
     warmup_steps: int = 100
     decay_share: float = 0.2  # of the steps, at the end, with the learning rate going down to zero
-    fine_steps: int = 2000  # first steps that put things on a finer grid than the world does
-    pairs_from: int = 6000  # first step that shows clips with two things
-    pairs: float = 0.2  # their share from then on
+    pairs_from: int = 3000  # first step that shows clips with two things
+    pairs: float = 0.25  # their share from then on
     caption_dropout: float = 0.1
     time_mean: float = 1.3  # t = sigmoid(normal(mean, std)), 1 = noise; where the prompt decides, t is above 0.9
     time_std: float = 1.6
@@ -146,9 +145,8 @@ class Batches:
         n = recipe.batch_size
         texts = [caption.text for caption in captions]
         words = tokenize(self.tokenizer, texts, word_dropout=recipe.lessons.word_dropout, generator=generator)
-        grid = FINE_GRID if step < recipe.fine_steps else GRID
         return Batch(
-            video=_to_video([caption.spec for caption in captions], rng, grid=grid),
+            video=_to_video([caption.spec for caption in captions], rng),
             words=words,
             dropped=torch.rand(n, generator=generator) < recipe.caption_dropout,
             noise=torch.randn(n, LATENT_CHANNELS, NUM_FRAMES // 2, SIDE // 4, SIDE // 4, generator=generator),
