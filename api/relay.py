@@ -1,15 +1,16 @@
 """From committed rows to the broker, and back to the queue what fell out. Any number of relays may run.
 
-Four duties, each with its own pace and its own patience: publish the outbox, sweep jobs that lost their worker or
-their owner, republish what the broker must have lost, remove files that no row names. One that fails is tried again
-later; the others go on meanwhile.
+Five duties, each with its own pace and its own patience: publish the outbox, sweep jobs that lost their worker or
+their owner, republish what the broker must have lost, remove files that no row names, forget old history. One that
+fails is tried again later; the others go on meanwhile.
 """
 
 import logging
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import timedelta
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
@@ -19,7 +20,7 @@ from api import logs
 from api.bell import Bell
 from api.queue import Broker, BrokerAway
 from api.settings import ApiSettings
-from db import batches, jobs, outbox, storage
+from db import batches, jobs, outbox, retention, storage
 from db.session import connect, sessions, transaction
 from db.states import Queue
 from db.storage import Storage, StorageError
@@ -28,6 +29,8 @@ logger = logging.getLogger("api.relay")
 
 PASSING = (DBAPIError, PoolTimeout, BrokerAway, StorageError)  # over when the other side is back
 CHUNK = 100  # ids published in one transaction
+FORGET_CHUNK = 500  # rows of a table deleted in one transaction
+FORGET_CHUNKS = 20  # in one turn: over a million rows of each table a day, more than jobs can write
 FIRST_BACKOFF_S = 0.05
 LONGEST_BACKOFF_S = 2.0
 
@@ -72,6 +75,7 @@ class Relay:
             Duty(name="sweep", act=self.sweep, every_s=settings.sweep_s),
             Duty(name="republish", act=self.republish, every_s=settings.sweep_s),
             Duty(name="tidy", act=self.tidy, every_s=settings.tidy_s),
+            Duty(name="forget", act=self.forget, every_s=settings.tidy_s),
         )
 
     def run(self) -> None:
@@ -141,6 +145,20 @@ class Relay:
         orphans = storage.sweep(self._storage, self._sessions, older_s=self._settings.orphan_s)
         if orphans:
             logger.warning("orphans removed", extra={"fields": {"files": orphans}})
+
+    def forget(self) -> None:
+        """Delete history that is past keeping; jobs are published between two batches, the rest waits for next time."""
+        if not self._settings.keep_history_days:
+            return
+        older = timedelta(days=self._settings.keep_history_days)
+        for _ in range(FORGET_CHUNKS):
+            with transaction(self._sessions) as session:
+                gone = retention.forget(session, older=older, limit=FORGET_CHUNK)
+            if gone.num_rows:
+                logger.info("history deleted", extra={"fields": asdict(gone)})
+            if gone.is_all or self._is_stopped:
+                break
+            self.publish()
 
 
 def main() -> None:

@@ -27,6 +27,7 @@ class ApiSettings(Settings):
     tidy_s: float = Field(default=600.0, gt=0)  # pause between two looks for files that no row names
     orphan_s: float = Field(default=3600.0, gt=0)  # such a file may be younger than this: its attempt may still end
     quarantine_s: float = Field(default=86_400.0, ge=0)  # a broken file of latents is kept this long for a look
+    keep_history_days: float = Field(default=90.0, ge=0)  # what is over for longer is deleted; 0: nothing ever is
     lost_s: float = Field(default=3600.0, gt=0)  # published this long ago and still queued: lost in any case
 
     @property

@@ -11,6 +11,8 @@ from sqlalchemy.orm import Session
 from db.jobs import Claim
 from db.models import Job, JobMetric, Lookup, Namespace, PlanRow
 
+MEAN_OF = 50  # attempts that a mean is reckoned from
+
 
 def record(session: Session, claim: Claim, *, outcome: str, **figures: Any) -> None:
     """Write the row of this attempt, in the transaction that ends it. `figures` are columns of `JobMetric`."""
@@ -52,7 +54,7 @@ def record_lookup(session: Session, claim: Claim, space: Namespace, **decision: 
     session.execute(postgresql.insert(Lookup).values(values).on_conflict_do_nothing())
 
 
-def mean_gpu_seconds(session: Session, namespace_id: UUID, *, last: int = 50) -> dict[str, float]:
+def mean_gpu_seconds(session: Session, namespace_id: UUID, *, last: int = MEAN_OF) -> dict[str, float]:
     """Return the mean GPU seconds of the latest completed attempts of a namespace, by path that has any."""
     query = text(
         "SELECT asked.path, avg(recent.gpu_seconds) AS mean FROM (VALUES ('full'), ('fast')) AS asked(path) "

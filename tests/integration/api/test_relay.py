@@ -16,11 +16,11 @@ from sqlalchemy import Engine, func, select, text, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.queue import Broker, BrokerAway
-from api.relay import Relay
+from api.relay import FORGET_CHUNK, Relay
 from api.settings import ApiSettings
 from cli.services.redis import Redis
-from db import batches, jobs, outbox
-from db.models import Batch, Job, Outbox
+from db import batches, cache, jobs, outbox
+from db.models import Batch, CacheEvent, Job, Outbox
 from db.session import transaction
 from db.states import Queue
 from db.storage import Storage
@@ -304,6 +304,49 @@ def test_files_that_no_row_names_are_removed_in_time(
     start(orphan_s=0.01).tidy()
 
     assert [file.name for file in storage.files("videos")] == [f"videos/{job_id}.1.mp4"]
+
+
+def refuse_long_ago(factory: sessionmaker[Session], *, number: int) -> None:
+    """Record that latents found no room, a hundred days ago."""
+    with transaction(factory) as session:
+        space = cache.namespace(session, {"model": "tiny"}, scope="tenant", owner="ada", dims=384, byte_budget=1)
+        refusals = (
+            "INSERT INTO cache_events (namespace_id, kind, num_bytes, created_at) "
+            "SELECT :space, 'refuse', 9, now() - interval '100 days' FROM generate_series(1, :number)"
+        )
+        session.execute(text(refusals), {"space": space.id, "number": number})
+
+
+def num_events(factory: sessionmaker[Session]) -> int:
+    with factory() as session:
+        return session.scalar(select(func.count()).select_from(CacheEvent)) or 0
+
+
+def batches_deleted(caplog: pytest.LogCaptureFixture) -> list[int]:
+    return [record.fields["events"] for record in caplog.records if record.msg == "history deleted"]
+
+
+def test_history_past_keeping_is_deleted_in_time_however_much_it_is(
+    start: Callable[..., Relay], session_factory: sessionmaker[Session], caplog: pytest.LogCaptureFixture
+) -> None:
+    number = FORGET_CHUNK * 2 + 1
+    refuse_long_ago(session_factory, number=number)
+    caplog.set_level("INFO", "api.relay")
+
+    start(keep_history_days=90)
+
+    wait_until(lambda: num_events(session_factory) == 0)
+    wait_until(lambda: batches_deleted(caplog) == [FORGET_CHUNK, FORGET_CHUNK, 1])
+
+
+def test_history_is_kept_for_ever_when_told_so(
+    start: Callable[..., Relay], session_factory: sessionmaker[Session]
+) -> None:
+    refuse_long_ago(session_factory, number=3)
+
+    start(keep_history_days=0).forget()
+
+    assert num_events(session_factory) == 3
 
 
 def test_a_relay_listens_again_after_its_connections_were_cut(

@@ -1,0 +1,110 @@
+"""Old history goes, a bounded number of rows at a time: what is gone from the cache, decisions, figures of attempts.
+
+What stays however old it is: entries that have, or may have, a file, and all their events, since a policy's state
+follows from them; everything that belongs to a job that has not ended; the latest figures of each namespace, from which
+savings are reckoned. An entry goes together with its events and not before all of it is old, so what remains is still a
+faithful record of the time that is kept.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, select
+from sqlalchemy.orm import Session, aliased
+
+from db.metrics import MEAN_OF
+from db.models import CacheEntry, CacheEvent, Job, JobMetric, Lookup, Pin
+from db.states import FINAL, EntryStatus
+
+_LARGEST_ID = 2**63 - 1
+
+Logbook = type[CacheEvent] | type[Lookup] | type[JobMetric]  # tables with rows in the order in which things happened
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forgotten:
+    """How many rows one batch deleted."""
+
+    entries: int
+    events: int
+    lookups: int
+    metrics: int
+    is_all: bool  # nothing else was old
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of all tables."""
+        return self.entries + self.events + self.lookups + self.metrics
+
+
+def forget(session: Session, *, older: timedelta, limit: int) -> Forgotten:
+    """Delete at most `limit` entries, twice as many events, and `limit` decisions and metrics that are past keeping.
+
+    Rows that another relay deletes at this moment are left to it. Doing it again goes on where this ended.
+    """
+    before = func.now() - older
+    locked, of_entries, entries = _gone_entries(session, before, limit)
+    refusals = _remove(session, CacheEvent, before, CacheEvent.kind == "refuse", limit)
+    lookups = _remove(session, Lookup, before, ~_has_open_job(Lookup.job_id), limit)
+    figures = _remove(session, JobMetric, before, and_(~_has_open_job(JobMetric.job_id), ~_is_recent()), limit)
+    return Forgotten(
+        entries=entries,
+        events=of_entries + refusals,
+        lookups=lookups,
+        metrics=figures,
+        is_all=max(locked, of_entries, refusals, lookups, figures) < limit,
+    )
+
+
+def _gone_entries(session: Session, before: ColumnElement[Any], limit: int) -> tuple[int, int, int]:
+    """Delete events of entries that went long ago, and the entries that have none left; return locked, events, entries.
+
+    The lock keeps an entry's events with one relay, and the lowest ids go first: a worker that reads the history at any
+    moment may miss where an entry came from, but never sees one come that it does not see go.
+    """
+    ended = func.coalesce(CacheEntry.ended_at, CacheEntry.created_at)  # an abandoned entry never served
+    is_pinned = exists().where(Pin.entry_id == CacheEntry.id)
+    old = select(CacheEntry.id).where(CacheEntry.status == EntryStatus.GONE, ended < before, ~is_pinned)
+    ids = session.scalars(old.limit(limit).with_for_update(skip_locked=True, of=CacheEntry)).all()
+    events = select(CacheEvent.id).where(CacheEvent.entry_id.in_(ids)).order_by(CacheEvent.id).limit(limit)
+    num_events = _delete(session, CacheEvent, session.scalars(events).all())
+    has_events = exists().where(CacheEvent.entry_id == CacheEntry.id)
+    bare = session.scalars(select(CacheEntry.id).where(CacheEntry.id.in_(ids), ~has_events)).all()
+    return len(ids), num_events, _delete(session, CacheEntry, bare)
+
+
+def _remove(
+    session: Session, table: Logbook, before: ColumnElement[Any], which: ColumnElement[bool], limit: int
+) -> int:
+    """Delete the first old rows of a kind.
+
+    Old is whatever stands before the first young row. Ids and times rise together, so the primary key leads to these
+    rows and ends the search there; an index on the time would cost every insert something.
+    """
+    first_young = select(table.id).where(table.created_at >= before).order_by(table.id).limit(1).scalar_subquery()
+    old: Select[Any] = select(table.id).where(table.id < func.coalesce(first_young, _LARGEST_ID), which)
+    ids = session.scalars(old.order_by(table.id).limit(limit).with_for_update(skip_locked=True, of=table)).all()
+    return _delete(session, table, ids)
+
+
+def _delete(session: Session, table: Logbook | type[CacheEntry], ids: Sequence[Any]) -> int:
+    if ids:
+        session.execute(delete(table).where(table.id.in_(ids)), execution_options={"synchronize_session": False})
+    return len(ids)
+
+
+def _has_open_job(job_id: Any) -> ColumnElement[bool]:  # Any: a column of either table
+    return exists().where(Job.id == job_id, Job.status.not_in(FINAL))
+
+
+def _is_recent() -> ColumnElement[bool]:
+    """Whether a row is among those that `metrics.mean_gpu_seconds` reads, whenever that was."""
+    newer = aliased(JobMetric)
+    alike = and_(
+        newer.namespace_id == JobMetric.namespace_id, newer.path == JobMetric.path, newer.outcome == "completed"
+    )
+    ahead = select(newer.id).where(alike, newer.id > JobMetric.id).order_by(newer.id).offset(MEAN_OF - 1).limit(1)
+    counts = and_(JobMetric.outcome == "completed", JobMetric.namespace_id.is_not(None), JobMetric.path.is_not(None))
+    return and_(counts, ~ahead.exists())
