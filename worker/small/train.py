@@ -45,14 +45,14 @@ class Recipe:
     lessons: Lessons = field(default_factory=Lessons)  # of the text encoder, before everything else
     width: int = 128  # channels of the transformer, 32 a head
     depth: int = 3  # pairs of a spatial and a temporal block
-    num_steps: int = 11000
+    num_steps: int = 7000
     batch_size: int = 48
     matrix_lr: float = 3e-3  # Muon, for the matrices of the blocks
     other_lr: float = 1.5e-3  # AdamW, for everything else
     warmup_steps: int = 100
     decay_share: float = 0.2  # of the steps, at the end, with the learning rate going down to zero
-    pairs_from: int = 3000  # first step that shows clips with two things
-    pairs: float = 0.25  # their share from then on
+    pairs_from: int = 2500  # first step that shows clips with two things
+    pairs: float = 0.5  # their share from then on
     caption_dropout: float = 0.1
     time_mean: float = 1.3  # t = sigmoid(normal(mean, std)), 1 = noise; where the prompt decides, t is above 0.9
     time_std: float = 1.6
