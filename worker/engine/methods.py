@@ -50,7 +50,7 @@ def bind(
     """
     names = name.split("+")
     lent = tuple(_lend(donor, options.get("lend", "all"), shared) for donor in donors)
-    built = {part: _build(part, options if len(names) == 1 else options.get(part, {}), timesteps) for part in names}
+    built = {part: _build(part, _options_of(part, names, options), timesteps) for part in names}
     reuse = Reuse(donors=lent, **built)
     for donor in donors:
         _check_kept(reuse, donor, len(timesteps))
@@ -61,7 +61,7 @@ def check(name: str, options: Options) -> None:
     """Raise ValueError unless `bind` would take these; no donor is needed to ask."""
     names = name.split("+")
     for part in names:
-        _build(part, options if len(names) == 1 else options.get(part, {}), [1000.0])
+        _build(part, _options_of(part, names, options), [1000.0])
     _choose("noise", options.get("noise", "fresh"), NOISES)
     _choose("lend", options.get("lend", "all"), LENDS)
 
@@ -78,6 +78,13 @@ def kept_steps(keep: Sequence[str], full: Sequence[float], fast: Sequence[float]
     if "same_index" in keep:
         steps |= {2, 3, 4}
     return tuple(sorted(steps))
+
+
+def _options_of(name: str, names: Sequence[str], options: Options) -> Options:
+    """Return the options of one method among several: its own, and those of the plan."""
+    if len(names) == 1:
+        return options
+    return {key: options[key] for key in _OF_THE_PLAN if key in options} | dict(options.get(name, {}))
 
 
 def _build(name: str, options: Options, timesteps: Sequence[float]) -> Any:

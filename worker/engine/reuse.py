@@ -177,14 +177,20 @@ class Residual:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resume:
-    """Start from the first donor at the step whose noise level is nearest to `level`."""
+    """Start from the first donor at the step whose noise level is nearest to `level`.
+
+    Of a donor that lends a region, the clean latent counts there only. Elsewhere the run starts from noise over
+    nothing, or over the mean of what is lent: a scene goes on behind the thing that stood before it.
+    """
 
     level: float = 0.88  # t / 1000; lower keeps more of the donor
     source: Literal["noised", "stored"] = "noised"  # clean latent with this run's noise, or the nearest kept latent
+    elsewhere: Literal["nothing", "mean"] = "nothing"  # what `noised` puts outside the region of the donor
 
     def __post_init__(self) -> None:
         _check_fraction("Resume.level", self.level)
         _check_choice("Resume.source", self.source, ("noised", "stored"))
+        _check_choice("Resume.elsewhere", self.elsewhere, ("nothing", "mean"))
 
     def start(self, noise: Tensor, donors: Sequence[Donor], timesteps: Sequence[float]) -> tuple[int, Tensor]:
         """Return the step to start at (0-based) and the latent that enters it."""
@@ -193,7 +199,19 @@ class Resume:
             return _nearest_step(timesteps, level), latent.to(noise.dtype).expand_as(noise)
         index = _nearest_step(timesteps, self.level * 1000)
         t = timesteps[index] / 1000
-        return index, (1 - t) * donors[0].get(CLEAN) + t * noise
+        return index, (1 - t) * self._lent(donors[0]) + t * noise
+
+    def _lent(self, donor: Donor) -> Tensor:
+        """The clean latent with what is not lent taken out."""
+        clean = donor.get(CLEAN)
+        if donor.region is None:
+            return clean
+        inside = latent_mask(donor.region, clean.shape)
+        if self.elsewhere == "nothing":
+            return clean * inside
+        cells = inside.sum((-2, -1), keepdim=True).clamp(min=1)
+        mean = (clean * inside).sum((-2, -1), keepdim=True) / cells  # of each frame and channel
+        return torch.where(inside, clean, mean)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -158,6 +158,17 @@ MASKED_WAYS = (
     Way(label="blend 1 shared", method="blend", options={"weight": 1.0, "lend": "shared"}),
     Way(label="residual shared", method="residual", options={"noise": "donor", "lend": "shared"}),
     Way(label="residual", method="residual", options={"noise": "donor"}),
+    Way(label="resume shared", method="resume", options={"skipped_steps": 1, "lend": "shared"}),
+    Way(
+        label="resume shared, mean",
+        method="resume",
+        options={"skipped_steps": 1, "lend": "shared", "elsewhere": "mean"},
+    ),
+    Way(
+        label="resume+blend shared, mean",
+        method="resume+blend",
+        options={"skipped_steps": 1, "lend": "shared", "resume": {"elsewhere": "mean"}, "blend": {"weight": 0.5}},
+    ),
 )
 
 PAPER_WAYS = (

@@ -49,6 +49,14 @@ def test_several_methods_take_their_options_by_name(donor: Donor) -> None:
     assert (reuse.residual, reuse.cache_attention, reuse.blend) == (Residual(gain=0.5), CacheAttention(), None)
 
 
+def test_options_of_the_plan_reach_each_of_several_methods(donor: Donor) -> None:
+    options = {"skipped_steps": 1, "lend": "shared", "resume": {"elsewhere": "mean"}, "blend": {"weight": 0.25}}
+
+    reuse = methods.bind("resume+blend", options, [donor], TIMESTEPS, shared=["fox"])
+
+    assert (reuse.resume, reuse.blend) == (Resume(level=0.75, elsewhere="mean"), Blend(weight=0.25))
+
+
 @pytest.mark.parametrize(
     ("lend", "shared", "region"),
     [

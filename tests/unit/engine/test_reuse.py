@@ -387,6 +387,23 @@ def test_resume_starts_from_the_noised_clean_latent(small_run):
     assert torch.equal(steps[-1].latents, final(**run | {"noise": start, "start": 1}))
 
 
+@pytest.mark.parametrize("elsewhere", ["nothing", "mean"])
+def test_resume_starts_from_what_a_region_lends_and_fills_the_rest(small_run, elsewhere):
+    run, clean = small_run(), donor().tensors["clean"]
+    region = torch.zeros(T, S, dtype=torch.bool)
+    region[:, 0] = True  # the first token: 2 x 2 cells in the corner of each frame
+    given = Donor(tensors={"clean": clean}, region=region)
+
+    out = final(**run, reuse=Reuse(donors=(given,), resume=Resume(level=0.7, elsewhere=elsewhere)))
+
+    lent = torch.zeros_like(clean)
+    if elsewhere == "mean":
+        lent += clean[..., :2, :2].mean((-2, -1), keepdim=True)
+    lent[..., :2, :2] = clean[..., :2, :2]
+    start = 0.25 * lent + 0.75 * run["noise"]
+    torch.testing.assert_close(out, final(**run | {"noise": start, "start": 1}))
+
+
 def test_resume_can_start_from_a_stored_latent(small_run):
     run, given = small_run(), donor()
 
