@@ -136,6 +136,15 @@ def fast_schedule(model: Schedules, card: ModelCard, decision: Decision) -> Sche
     return model.schedule(recipe.num_steps, card.guidance_scale, **recipe.schedule)
 
 
+def kept(decision: Decision) -> tuple[str, ...]:
+    """Return what a full run leaves beside its clean latent: what the namespace says, or what its recipes read."""
+    if decision.settings.keep is not None:
+        return decision.settings.keep
+    recipes = (recipe for found in decision.table.values() for recipe in found)
+    needs = (methods.reads(recipe.reuse, recipe.reuse_options) for recipe in recipes if recipe.reuse)
+    return tuple(sorted(frozenset().union(*needs)))
+
+
 def keep(
     storage: Storage,
     factory: sessionmaker[Session],

@@ -212,7 +212,7 @@ def _recording(attempt: Attempt, model: Pipeline, decision: Decision, caption: A
         seed=attempt.seed,
         full=model.schedule(card.full_steps),
         fast=fast,
-        keep=decision.settings.keep,
+        keep=donor_store.kept(decision),
         entities={entity.text: entity.head for entity in decision.extraction.entities},
     )
 

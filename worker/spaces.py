@@ -35,7 +35,7 @@ class SpaceSettings(BaseModel):
     extractor: str = "lexicon"
     table: str = Field(default="calibrated", pattern="^(calibrated|paper|nirvana)$")  # where recipes come from
     precision: Precision = "bfloat16"
-    keep: tuple[str, ...] = ("nearest",)  # nearest, same_index, masks, residuals; the clean latent always
+    keep: tuple[str, ...] | None = None  # nearest, same_index, masks, residuals; None = what the recipes read
 
     @property
     def matching(self) -> MatchSettings:

@@ -92,6 +92,22 @@ def test_a_name_that_does_not_exist_is_refused_with_those_that_do(
 
 
 @pytest.mark.parametrize(
+    ("name", "options", "needs"),
+    [
+        ("cache_attention", {}, {"nearest"}),
+        ("cache_attention", {"source": "clean"}, set()),
+        ("cache_attention", {"source": "same_index", "lend": "shared"}, {"same_index", "masks"}),
+        ("resume", {"skipped_steps": 1}, set()),
+        ("resume", {"source": "stored"}, {"nearest"}),
+        ("residual+cache_attention", {"cache_attention": {"source": "clean"}}, {"residuals"}),
+        ("resume+blend", {"lend": "shared"}, {"masks"}),
+    ],
+)
+def test_a_way_of_reuse_says_what_it_reads_of_a_donor(name: str, options: dict[str, object], needs: set[str]) -> None:
+    assert methods.reads(name, options) == needs
+
+
+@pytest.mark.parametrize(
     ("keep", "steps"),
     [
         ((), ()),
