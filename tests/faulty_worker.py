@@ -15,6 +15,7 @@ from worker.runtime import Pipeline, load_pipeline
 from worker.settings import WorkerSettings
 
 STEP_S = 0.1
+DECODE_S = 5.0
 
 
 class Slow:
@@ -30,6 +31,17 @@ class Slow:
         for step in self._pipeline.steps(*args, **options):
             time.sleep(STEP_S)
             yield step
+
+
+class Late(Slow):
+    """A model with quick steps and a slow decoder."""
+
+    def steps(self, *args: Any, **options: Any) -> Iterator[Any]:
+        return self._pipeline.steps(*args, **options)
+
+    def decode(self, *args: Any, **options: Any) -> Any:
+        time.sleep(DECODE_S)
+        return self._pipeline.decode(*args, **options)
 
 
 class Poison(Slow):
@@ -52,7 +64,7 @@ class Greedy(Slow):
             yield step
 
 
-FAULTS = {"random-tiny": lambda pipeline: pipeline, "slow": Slow, "poison": Poison, "greedy": Greedy}
+FAULTS = {"random-tiny": lambda pipeline: pipeline, "slow": Slow, "late": Late, "poison": Poison, "greedy": Greedy}
 
 
 def load(card: ModelCard, settings: WorkerSettings) -> Pipeline:

@@ -169,7 +169,7 @@ def wait_until(is_true: Callable[[], bool], timeout_s: float, logs: Path) -> Non
 
 def write_cards(folder: Path) -> Path:
     """Write the cards of tiny models, healthy and otherwise, as `faulty_worker.py` understands them."""
-    sources = {"tiny": "random-tiny", "slow": "slow", "poison": "poison", "greedy": "greedy"}
+    sources = {"tiny": "random-tiny", "slow": "slow", "late": "late", "poison": "poison", "greedy": "greedy"}
     for name, source in sources.items():
         steps = SLOW_STEPS if name == "slow" else 4
         card = {"name": name, "title": name, "source": source, "sizes": ["32x32"], "fps": 8, "frames": [17, 1]}

@@ -1,33 +1,40 @@
 """What durable jobs cost: accepting one, handing it to a worker, the time around the engine, a killed worker.
 
-Everything is measured in one run, on the servers and processes of the tests. Prints a table for people and one line of
-JSON for programs.
+Everything is measured on the servers and processes of the tests. Prints a table for people and a line of JSON for
+programs. CHAI_BENCH_TRIALS workers are killed, by default 3, in the middle of denoising, decoding and writing in turn;
+each takes about 40 s of waiting.
 """
 
 import json
 import os
 import platform
+import random
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from faulty_worker import DECODE_S
 from processes import Nursery, Service, environment, wait_until, write_cards
 from pydantic import BaseModel
-from sqlalchemy import Engine, func, insert, select
+from sqlalchemy import func, insert, select, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.app import create_app
 from api.settings import ApiSettings
 from db.models import Job, JobMetric, Outbox
 from db.session import transaction
+from db.storage import VIDEOS, Storage
 
 pytestmark = pytest.mark.bench
 
 NUM_POSTS, NUM_JOBS = 300, 100
+NUM_TRIALS = int(os.environ.get("CHAI_BENCH_TRIALS", "3"))
 ENGINE_SIZE, ENGINE_STEPS = 256, 30  # makes the tiny model work for as long as the small one
 
 
@@ -99,18 +106,62 @@ def around_the_engine(service: Service) -> dict[str, float]:
     }
 
 
-def recovery(service: Service) -> dict[str, float]:
-    """From the kill of a worker, parent and child, to the job's next attempt, with the default settings."""
-    workers = service.start_workers("second")
-    (id_,) = service.submit("slow", num_inference_steps=100)
-    service.wait_running(id_, step=1)
-    holder = service.holder(id_)
-    killed_at = time.monotonic()
-    (workers | {"first": service.processes[1]})[holder].kill()
-    wait_until(lambda: service.job(id_).attempt == 2, 90, service.folder)
-    seconds = time.monotonic() - killed_at
-    service.wait_ended([id_])
-    return {"killed_to_running_s": seconds, "attempts": float(service.job(id_).attempt)}
+@contextmanager
+def denoising(service: Service, rng: random.Random) -> Iterator[UUID]:
+    """A job somewhere in the first half of its slow steps."""
+    (id_,) = service.submit("slow", num_inference_steps=60)
+    service.wait_running(id_, PATIENCE_S, step=rng.randint(1, 30))
+    yield id_
+
+
+@contextmanager
+def decoding(service: Service, rng: random.Random) -> Iterator[UUID]:
+    """A job whose four quick steps are over and whose slow decoder works."""
+    (id_,) = service.submit("late")
+    wait_until(lambda: service.job(id_).claimed_at is not None, PATIENCE_S, service.folder)
+    time.sleep(DECODE_S * rng.uniform(0.3, 0.7))
+    yield id_
+
+
+@contextmanager
+def writing(service: Service, rng: random.Random) -> Iterator[UUID]:
+    """A job whose video is on storage and not published: the row of its figures waits for a lock."""
+    storage = Storage(service.env["STORAGE_URL"])
+    with service.factory() as session:
+        session.execute(text("LOCK TABLE job_metrics IN EXCLUSIVE MODE"))
+        (id_,) = service.submit("tiny")
+        wait_until(lambda: storage_has(storage, id_), PATIENCE_S, service.folder)
+        time.sleep(rng.uniform(0, 1))
+        yield id_
+
+
+def storage_has(storage: Storage, id_: UUID) -> bool:
+    return any(str(id_) in file.name for file in storage.files(VIDEOS))
+
+
+MOMENTS = {"denoising": denoising, "decoding": decoding, "writing": writing}
+
+
+def recovery(service: Service, num_trials: int) -> dict[str, list[float]]:
+    """Seconds from the kill of a worker, parent and child, to the job's next attempt, by what it was doing.
+
+    Another worker is idle; all times of the service are the defaults.
+    """
+    rng = random.Random(0)
+    workers = {"first": service.processes[1]} | service.start_workers("second")
+    found: dict[str, list[float]] = {moment: [] for moment in MOMENTS}
+    for number in range(num_trials):
+        moment = list(MOMENTS)[number % len(MOMENTS)]
+        with MOMENTS[moment](service, rng) as id_:
+            workers.pop(service.holder(id_)).kill()
+            killed_at = time.monotonic()
+        wait_until(lambda id_=id_: service.job(id_).attempt == 2, PATIENCE_S, service.folder)
+        found[moment].append(time.monotonic() - killed_at)
+        print(f"  killed while {moment}: next attempt after {found[moment][-1]:.1f} s", flush=True)
+        service.wait_ended([id_], PATIENCE_S)
+        assert service.outcomes(id_) == ["lost", "completed"]
+        workers |= service.start_workers(f"trial-{number}")
+    return found
 
 
 @pytest.fixture
@@ -140,12 +191,13 @@ BUDGETS = {  # name: (limit, unit)
     "accept_ratio": (3.0, "x a bare endpoint with one INSERT"),
     "claim_p50_ms": (30.0, "ms from accepted to claimed, p50"),
     "not_engine_share": (0.05, "of a job's time is not the engine's"),
-    "killed_to_running_s": (60.0, "s from a killed worker to the next attempt"),
 }
+RECOVERY_BUDGET_S = 60.0
+PATIENCE_S = 180.0  # with a machine that does something else as well
 
 
-def test_durable_jobs_stay_within_their_budgets(default_service: Service, engine: Engine) -> None:
-    figures = hand_over(default_service) | around_the_engine(default_service) | recovery(default_service)
+def test_durable_jobs_stay_within_their_budgets(default_service: Service) -> None:
+    figures = hand_over(default_service) | around_the_engine(default_service)
     default_service.check()
     default_service.processes[0].kill()  # the relay: what is accepted from here on is only counted
     figures |= accept_cost(default_service)
@@ -155,5 +207,22 @@ def test_durable_jobs_stay_within_their_budgets(default_service: Service, engine
     print()
     for name, (limit, unit) in BUDGETS.items():
         print(f"  {figures[name]:10.3f}  (budget {limit:g})  {unit}")
-    machine = {"cpus": os.cpu_count(), "load": os.getloadavg()[0], "python": platform.python_version()}
-    print(json.dumps({"benchmark": "jobs", **{k: round(v, 4) for k, v in figures.items()}, **machine}))
+    print(json.dumps({"benchmark": "jobs", **{k: round(v, 4) for k, v in figures.items()}, **machine()}))
+
+
+@pytest.mark.timeout(120 + 300 * NUM_TRIALS)
+def test_the_job_of_a_killed_worker_is_back_within_its_budget(default_service: Service) -> None:
+    print()
+    found = recovery(default_service, NUM_TRIALS)
+    default_service.check()
+
+    seconds = sorted(second for trials in found.values() for second in trials)
+    figures = {"trials": len(seconds), "p50_s": round(statistics.median(seconds), 1), "max_s": round(seconds[-1], 1)}
+    print(f"  {figures['p50_s']} s p50, {figures['max_s']} s max of {len(seconds)} (budget {RECOVERY_BUDGET_S:g} s)")
+    rounded = {moment: [round(second, 1) for second in trials] for moment, trials in found.items()}
+    print(json.dumps({"benchmark": "recovery", **figures, **rounded, **machine()}))
+    assert seconds[-1] <= RECOVERY_BUDGET_S
+
+
+def machine() -> dict[str, object]:
+    return {"cpus": os.cpu_count(), "load": round(os.getloadavg()[0], 1), "python": platform.python_version()}
