@@ -20,7 +20,7 @@ from api import logs
 from api.bell import Bell
 from api.queue import Broker, BrokerAway
 from api.settings import ApiSettings
-from db import batches, jobs, outbox, retention, storage
+from db import batches, guard, jobs, outbox, retention, storage
 from db.session import connect, sessions, transaction
 from db.states import Queue
 from db.storage import Storage, StorageError
@@ -142,6 +142,8 @@ class Relay:
         left = storage.sweep_entries(self._storage, self._sessions, quarantine_s=self._settings.quarantine_s)
         if left:
             logger.warning("cache entries swept", extra={"fields": {"files": left}})
+        with transaction(self._sessions) as session:
+            guard.sweep(session)
         orphans = storage.sweep(self._storage, self._sessions, older_s=self._settings.orphan_s)
         if orphans:
             logger.warning("orphans removed", extra={"fields": {"files": orphans}})

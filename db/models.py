@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from db.states import BatchStatus, EntryStatus, JobStatus, Mode, Queue
+from db.states import BatchStatus, CheckStatus, EntryStatus, JobStatus, Mode, Queue
 
 Json = dict[str, Any]  # Any: whatever JSON holds
 
@@ -345,6 +345,38 @@ class JobMetric(Base):
     versions: Mapped[Json] = mapped_column(server_default=_EMPTY)
     worker: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+
+
+class GuardCheck(Base):
+    """One job made a second time, with a donor or without, and what the donor cost in quality."""
+
+    __tablename__ = "guard_checks"
+    __table_args__ = (
+        _one_of("status", CheckStatus),
+        CheckConstraint("(status = 'done') = (loss IS NOT NULL)", name="loss"),
+        Index("ix_guard_checks_case", "namespace_key", "kind", "id"),
+        Index("ix_guard_checks_open", "status", postgresql_where=text("status IN ('waiting', 'running')")),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    job_id: Mapped[UUID] = mapped_column(unique=True)  # no foreign key: it outlives a deleted job, as figures do
+    namespace_id: Mapped[UUID] = mapped_column(ForeignKey("namespaces.id"))
+    namespace_key: Mapped[str]  # what plans are kept under
+    kind: Mapped[str]  # of the hit
+    similarity: Mapped[float] = mapped_column(Float)  # of the hit
+    is_refused: Mapped[bool]  # the hit was not alike enough, and the check runs it after all
+    status: Mapped[str] = mapped_column(server_default=CheckStatus.WAITING)
+    owner: Mapped[str | None]  # the worker that runs it
+    num_starts: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    judge: Mapped[str | None]
+    fast_score: Mapped[float | None] = mapped_column(Float)  # of the run with the donor; a distance has no scores
+    full_score: Mapped[float | None] = mapped_column(Float)
+    loss: Mapped[float | None] = mapped_column(Float)
+    seconds: Mapped[float] = mapped_column(Float, server_default="0")  # GPU seconds on top of the job's own
+    reason: Mapped[str | None]  # why lost
+    created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    started_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
 
 
 class ApiKey(Base):

@@ -1,13 +1,16 @@
 """Ids on their way to the broker. A row stands until the broker has the id: at least once, never lost."""
 
 from collections.abc import Sequence
+from uuid import UUID
 
 from sqlalchemy import delete, func, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from db.models import Job, Outbox
+from db.states import Queue
 
 CHANNEL = "chai_outbox"  # NOTIFY wakes the relay at the commit
+LAST = 9  # priority
 
 
 def add(session: Session, jobs: Sequence[Job]) -> None:
@@ -15,6 +18,15 @@ def add(session: Session, jobs: Sequence[Job]) -> None:
     if not jobs:
         return
     rows = [{"job_id": job.id, "queue": job.queue, "priority": job.priority} for job in jobs]
+    session.execute(insert(Outbox), rows)
+    session.execute(text(f"NOTIFY {CHANNEL}"))
+
+
+def add_last(session: Session, job_ids: Sequence[UUID]) -> None:
+    """Write a row for ids that come behind everything else, and wake the relay once this transaction commits."""
+    if not job_ids:
+        return
+    rows = [{"job_id": job_id, "queue": Queue.BULK, "priority": LAST} for job_id in job_ids]
     session.execute(insert(Outbox), rows)
     session.execute(text(f"NOTIFY {CHANNEL}"))
 

@@ -63,6 +63,15 @@ class EntryStatus(StrEnum):
     GONE = "gone"  # file removed; the row stays for the record
 
 
+class CheckStatus(StrEnum):
+    """Where a check of the guard is in its life."""
+
+    WAITING = "waiting"  # its message is under way; after a day without a worker it is lost
+    RUNNING = "running"  # a worker makes the other video; when that dies, lost after an hour
+    DONE = "done"  # judged
+    LOST = "lost"  # not judged, and nobody misses it
+
+
 JOB_TRANSITIONS: dict[JobStatus, frozenset[JobStatus]] = {
     # who moves it on: the relay and a worker's claim; the user; the attempt cap
     JobStatus.QUEUED: frozenset({JobStatus.IN_PROGRESS, JobStatus.CANCELLED, JobStatus.FAILED}),

@@ -20,7 +20,7 @@ from db.models import Job
 from db.session import transaction
 from db.storage import StorageError, StoredFile, video_name
 from worker import donors as donor_store
-from worker import lookup, video
+from worker import guard, lookup, video
 from worker.cache import mode
 from worker.cache.rows import Path
 from worker.engine import device as devices
@@ -31,7 +31,7 @@ from worker.engine.schedule import Schedule
 from worker.errors import Cancelled, GiveUp, TryAgain
 from worker.lookup import Decision
 from worker.metrics import Figures
-from worker.runtime import DATABASE_AWAY, Lease, Pipeline, Runtime, claim_job, patiently
+from worker.runtime import DATABASE_AWAY, Hold, Lease, Pipeline, Runtime, claim_job, patiently
 
 logger = logging.getLogger(__name__)
 
@@ -43,10 +43,11 @@ class Attempt:
     """One try at a job, from its claim to its end."""
 
     claim: Claim
-    lease: Lease
+    lease: Hold
     runtime: Runtime
     figures: Figures = field(default_factory=Figures)
     seed: int
+    is_check: bool = False  # of the guard: leaves nothing behind
 
     @property
     def job(self) -> Job:
@@ -59,15 +60,15 @@ class Attempt:
         return video_name(self.job.id, self.claim.fence)
 
 
-def generate(runtime: Runtime, job_id: UUID) -> None:
+def generate(runtime: Runtime, job_id: UUID) -> bool:
     """Run a job to an end that its row tells: completed, failed, cancelled or back in the queue.
 
-    Does nothing when somebody else has the job or it has ended. Raises only what leaves this process unusable.
+    Does nothing and returns False when somebody else has the job or it has ended. Raises only what leaves this process
+    unusable.
     """
     claim = claim_job(runtime, job_id)
     if claim is None:
-        logger.info("job %s: not queued, message dropped", job_id)
-        return
+        return False
     with Lease(runtime.factory, claim, runtime.settings) as lease:
         seed = secrets.randbelow(MAX_SEED) if claim.job.seed is None else claim.job.seed
         attempt = Attempt(claim=claim, lease=lease, runtime=runtime, seed=seed)
@@ -79,6 +80,7 @@ def generate(runtime: Runtime, job_id: UUID) -> None:
             end(attempt, "cancelled", jobs.cancelled)
         except Exception as error:
             end_broken(attempt, error)
+    return True
 
 
 def run(attempt: Attempt) -> None:
@@ -93,6 +95,7 @@ def run(attempt: Attempt) -> None:
     file = store(attempt, mp4)
     kept = keep(attempt, decision, left)
     publish(attempt, decision, file, kept)
+    guard.sample(attempt.runtime.factory, attempt.runtime.settings, attempt.claim, decision, file.name)
 
 
 def load(attempt: Attempt) -> Pipeline:
@@ -219,6 +222,8 @@ def _recording(attempt: Attempt, model: Pipeline, decision: Decision, caption: A
 
 def _may_be_kept(attempt: Attempt, decision: Decision) -> bool:
     """Only runs with the model's own steps and guidance lend: what a namespace holds must be of one kind."""
+    if attempt.is_check:
+        return False
     job, card = attempt.job, attempt.runtime.card(attempt.job.model)
     is_usual = job.num_inference_steps in (None, card.full_steps) and _guidance_scale(attempt) == card.guidance_scale
     is_usual = is_usual and not job.negative_prompt

@@ -189,11 +189,11 @@ def _scaled(recipe: mode.Recipe, num_steps: int) -> mode.Recipe:
 
 
 def table_for(session: Session, space: Namespace, own: SpaceSettings, file: Path) -> Table:
-    """Return the recipes in force: the database's, else those in `file`, else the paper's."""
+    """Return the recipes in force: of each case the database's, else those in `file`, else the paper's."""
     if own.table != "calibrated":
         return mode.TABLES[own.table]
-    stored = metrics.plans(session, plan_key(space)) or _shipped(file).get(plan_key(space), {})
-    return mode.table_from_rows(stored)
+    key = plan_key(space)
+    return mode.table_from_rows({**_shipped(file).get(key, {}), **metrics.plans(session, key)})
 
 
 @once

@@ -129,6 +129,11 @@ class Runtime:
             return self._loaded[1]
 
     @property
+    def loaded(self) -> str | None:
+        """Name the model that is loaded."""
+        return None if self._loaded is None else self._loaded[0]
+
+    @property
     def identity(self) -> ModelIdentity:
         """Say which model is loaded: latents of another are of no use to it."""
         assert self._identity is not None, "load a pipeline first"
@@ -177,6 +182,17 @@ def open_runtime(settings: WorkerSettings, *, owner: str, load: Load = load_pipe
         storage=Storage(settings.storage_url),
         load=load,
     )
+
+
+class Hold(Protocol):
+    """What lets an attempt go on, or stops it by an error."""
+
+    @property
+    def is_expired(self) -> bool:
+        """Whether others may have the job."""
+
+    def check(self, **progress: Any) -> None:
+        """Take note of progress; raise when the attempt is to stop."""
 
 
 class Lease:

@@ -29,6 +29,10 @@ class WorkerSettings(Settings):
     cache_admission: Literal["all", "second_sighting"] = "all"
     cache_scope: Literal["tenant", "group", "shared"] = "tenant"  # who may share latents; see docs/cache.md
 
+    guard_share: float = Field(default=0.0, ge=0, le=1)  # of jobs with a donor, made again in full; 0: no guard
+    guard_min_checks: int = Field(default=20, ge=2)  # fewer since the last move say nothing
+    guard_tolerance: float | None = Field(default=None, ge=0)  # mean loss that donors may cost; none: the judge's own
+
     read_cache_dir: Path | None = None  # copies of donors on this machine's disk, for storage that is far away
     read_cache_bytes: int = Field(default=4 << 30, ge=0)
 

@@ -1,4 +1,4 @@
-"""The one Celery task: a shell around `worker.generate`."""
+"""The one Celery task: a shell around `worker.generate`, and around `worker.checks` for a job that has ended."""
 
 import logging
 import os
@@ -8,6 +8,7 @@ from uuid import UUID
 from celery import Celery
 from celery.exceptions import Reject
 
+from worker.checks import check
 from worker.engine import device as devices
 from worker.generate import generate
 from worker.runtime import Runtime
@@ -25,7 +26,8 @@ def register(app: Celery, runtime: Callable[[], Runtime]) -> None:
     def generate_task(*args: object, **kwargs: object) -> None:
         job_id = parse(args, kwargs)
         try:
-            generate(runtime(), job_id)
+            if not generate(runtime(), job_id):
+                check(runtime(), job_id)
         except Exception as error:
             if not devices.is_broken(error):
                 raise

@@ -1,6 +1,7 @@
-"""Frames to MP4: H.264 that every browser plays from the first bytes on."""
+"""Frames to MP4, H.264 that every browser plays from the first bytes on; and back."""
 
 import tempfile
+from io import BytesIO
 from pathlib import Path
 
 import av
@@ -34,3 +35,10 @@ def _write(path: Path, frames: NDArray[np.uint8], fps: int) -> None:
         for pixels in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(stream.encode(None))
+
+
+def decode(mp4: bytes) -> NDArray[np.uint8]:
+    """Return the frames (T, H, W, 3) of an MP4."""
+    with av.open(BytesIO(mp4), "r") as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    return np.stack(frames).astype(np.uint8, copy=False)

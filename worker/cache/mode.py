@@ -13,6 +13,8 @@ from typing import Any, Self
 from worker.cache.lookup import Hit, MatchedEntity, MatchSettings, Verdict, look_up
 from worker.cache.rows import Extraction, HitKind, Json, Mode, Neighbour, Path
 
+NEVER = 1.01  # a similarity that no hit reaches
+
 
 class Case(StrEnum):
     """What a recipe answers. The values of HitKind, and two that no look-up gives."""
@@ -50,7 +52,7 @@ class Reason(StrEnum):
 _SENTENCES = {
     Reason.ENTITY_HIT: "An earlier video shows an entity of this prompt.",
     Reason.PROMPT_HIT: "An earlier prompt is like this one as a whole.",
-    Reason.HIT_TOO_WEAK: "An earlier video shows an entity of this prompt, but not alike enough by calibration.",
+    Reason.HIT_TOO_WEAK: "An earlier video shows an entity of this prompt, but measured, not alike enough.",
     Reason.PLAIN_IS_BETTER: "An earlier video shows an entity of this prompt; measured, its use gains nothing.",
     Reason.FULL_REQUESTED: "Full mode was asked for.",
     Reason.FAST_REQUESTED_NO_HIT: "Fast mode was asked for and nothing is shared: few steps without a donor.",
@@ -72,12 +74,12 @@ class Recipe:
     reuse: str | None = None  # name of the way of reuse
     reuse_options: Json = field(default_factory=dict)
     min_similarity: float = 0.0  # of the hit; a weaker hit looks for the next recipe of its case
-    source: str = "paper"  # who chose it: paper, calibrated, nirvana
+    source: str = "paper"  # who chose it: paper, calibrated, nirvana; guard: who raised its min_similarity
 
     def __post_init__(self) -> None:
         if self.num_steps < 1:
             raise ValueError(f"num_steps is {self.num_steps}; it must be at least 1")
-        if not 0 <= self.min_similarity <= 1:
+        if not 0 <= self.min_similarity <= 1 and self.min_similarity != NEVER:
             raise ValueError(f"min_similarity is {self.min_similarity}; it must lie between 0 and 1")
 
     @property

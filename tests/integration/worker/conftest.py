@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,10 @@ class Service:
         generate(self.runtime, job.id)
         with self.factory() as session:
             return session.get_one(Job, job.id)
+
+    def with_settings(self, **values: Any) -> "Service":
+        """The same worker, started anew with other settings."""
+        return replace(self, runtime=replace(self.runtime, settings=self.runtime.settings.model_copy(update=values)))
 
     def entries(self) -> list[CacheEntry]:
         with self.factory() as session:

@@ -1,0 +1,182 @@
+"""The guard's checks: jobs made a second time, to measure what donors cost; and the thresholds that follow.
+
+A check is lost without harm: with its worker, its message, its job or its donor. Nothing waits for one.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, RowMapping, and_, func, insert, or_, select, text, update
+from sqlalchemy.orm import Session
+
+from db import outbox
+from db.models import GuardCheck, Job, PlanRow
+from db.states import CheckStatus, JobStatus
+
+MAX_OPEN = 100  # checks of a case that may wait: a service that is never idle piles up no more
+MAX_STARTS = 3  # of one check; each start that made way for a job was for nothing
+FORGOTTEN = {CheckStatus.WAITING: timedelta(days=1), CheckStatus.RUNNING: timedelta(hours=1)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Whether a check may go on."""
+
+    is_ours: bool  # not taken back by a worker that shuts down
+    is_quiet: bool  # no job waits
+
+
+def sample(session: Session, job_id: UUID, *, output_name: str, **values: Any) -> bool:
+    """Write a check of a completed job and its message; return whether there is one now that was not there before.
+
+    Not for a job whose output is another attempt's, nor while `MAX_OPEN` checks of its case wait. `values` are columns.
+    """
+    ended = and_(Job.id == job_id, Job.status == JobStatus.COMPLETED, Job.output["name"].astext == output_name)
+    if session.scalar(select(Job.id).where(ended)) is None or _num_open(session, values) >= MAX_OPEN:
+        return False
+    session.execute(insert(GuardCheck).values(job_id=job_id, **values))
+    outbox.add_last(session, [job_id])
+    return True
+
+
+def _num_open(session: Session, values: Mapping[str, Any]) -> int:
+    case = and_(GuardCheck.namespace_key == values["namespace_key"], GuardCheck.kind == values["kind"])
+    return session.scalar(select(func.count()).where(case, GuardCheck.status == CheckStatus.WAITING)) or 0
+
+
+def claim(session: Session, job_id: UUID, *, owner: str) -> GuardCheck | None:
+    """Take the check of a job by one statement; None when none waits."""
+    waits = and_(GuardCheck.job_id == job_id, GuardCheck.status == CheckStatus.WAITING)
+    values = {"status": CheckStatus.RUNNING, "owner": owner, "num_starts": GuardCheck.num_starts + 1}
+    taken = update(GuardCheck).where(waits).values(started_at=func.clock_timestamp(), **values).returning(GuardCheck)
+    return session.scalars(taken, execution_options={"populate_existing": True}).one_or_none()
+
+
+def standing(session: Session, check: GuardCheck) -> Standing:
+    """Say whether a running check is still its worker's, and whether a job waits for one."""
+    waits = select(Job.id).where(Job.status == JobStatus.QUEUED).exists()
+    is_ours, is_busy = session.execute(select(select(GuardCheck.id).where(_held(check)).exists(), waits)).one()
+    return Standing(is_ours=is_ours, is_quiet=not is_busy)
+
+
+def _held(check: GuardCheck) -> ColumnElement[bool]:
+    held = and_(GuardCheck.status == CheckStatus.RUNNING, GuardCheck.owner == check.owner)
+    return and_(GuardCheck.id == check.id, GuardCheck.num_starts == check.num_starts, held)
+
+
+def finish(session: Session, check: GuardCheck, *, seconds: float, **judged: Any) -> bool:
+    """Write what a check found; False when it is no longer its worker's. `judged` are columns."""
+    return _end(session, _held(check), CheckStatus.DONE, seconds=seconds, **judged) == 1
+
+
+def lose(session: Session, check: GuardCheck, *, reason: str, seconds: float = 0.0) -> None:
+    """Give up a check."""
+    _end(session, _held(check), CheckStatus.LOST, reason=reason, seconds=seconds)
+
+
+def _end(session: Session, which: ColumnElement[bool], status: CheckStatus, *, seconds: float, **values: Any) -> int:
+    spent = {"seconds": GuardCheck.seconds + seconds, "ended_at": func.clock_timestamp()}
+    ended = update(GuardCheck).where(which).values(status=status, **spent, **values).returning(GuardCheck.id)
+    return len(session.scalars(ended, execution_options={"synchronize_session": False}).all())
+
+
+def put_back(session: Session, check: GuardCheck, *, seconds: float) -> None:
+    """Let a check that made way for a job run again when nothing waits; give it up after `MAX_STARTS`."""
+    if check.num_starts >= MAX_STARTS:
+        lose(session, check, reason="made way for jobs too often", seconds=seconds)
+    else:
+        _return(session, _held(check), seconds)
+
+
+def release(session: Session, *, owner: str) -> list[UUID]:
+    """Let the check of a worker that shuts down run elsewhere; return its job."""
+    return _return(session, and_(GuardCheck.owner == owner, GuardCheck.status == CheckStatus.RUNNING), 0.0)
+
+
+def _return(session: Session, which: ColumnElement[bool], seconds: float) -> list[UUID]:
+    values = {"status": CheckStatus.WAITING, "owner": None, "seconds": GuardCheck.seconds + seconds}
+    back = update(GuardCheck).where(which).values(values).returning(GuardCheck.job_id)
+    job_ids = list(session.scalars(back, execution_options={"synchronize_session": False}))
+    present = list(session.scalars(select(Job.id).where(Job.id.in_(job_ids))))  # others were deleted meanwhile
+    outbox.add_last(session, present)
+    return present
+
+
+def sweep(session: Session) -> int:
+    """Give up checks whose worker or message is gone; return how many."""
+    since = func.coalesce(GuardCheck.started_at, GuardCheck.created_at)
+    old = [and_(GuardCheck.status == status, since < func.now() - age) for status, age in FORGOTTEN.items()]
+    return _end(session, or_(*old), CheckStatus.LOST, seconds=0.0, reason="forgotten")
+
+
+def lock(session: Session, namespace_key: str, kind: str) -> PlanRow | None:
+    """Let nobody else move the threshold of this case until the transaction ends; return its plan, if it has one."""
+    session.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:case, 0))"), {"case": namespace_key + kind})
+    return session.scalars(select(PlanRow).where(_case(PlanRow, namespace_key, kind)).with_for_update()).one_or_none()
+
+
+def losses(
+    session: Session, namespace_key: str, kind: str, *, judge: str, since: datetime | None, last: int = 200
+) -> list[tuple[float, float]]:
+    """Return similarity and loss of the latest checks of a case by one judge, of jobs that ended since."""
+    query = select(GuardCheck.similarity, GuardCheck.loss).where(
+        _case(GuardCheck, namespace_key, kind), GuardCheck.status == CheckStatus.DONE, GuardCheck.judge == judge
+    )
+    if since is not None:
+        query = query.where(GuardCheck.created_at > since)
+    return [(row.similarity, row.loss) for row in session.execute(query.order_by(GuardCheck.id.desc()).limit(last))]
+
+
+def _case(table: type[GuardCheck] | type[PlanRow], namespace_key: str, kind: str) -> ColumnElement[bool]:
+    return and_(table.namespace_key == namespace_key, table.kind == kind)
+
+
+def set_plan(session: Session, namespace_key: str, kind: str, **values: Any) -> None:
+    """Write the moved plan of a case; needs `lock`. Only checks of later jobs count for its next move."""
+    row = session.scalars(select(PlanRow).where(_case(PlanRow, namespace_key, kind))).one_or_none()
+    if row is None:
+        row = PlanRow(namespace_key=namespace_key, kind=kind, cost={})
+        session.add(row)
+    for name, value in values.items():
+        setattr(row, name, value)
+    row.created_at = now(session)
+    session.flush()
+
+
+def moved_plans(session: Session) -> list[PlanRow]:
+    """Return the plans whose thresholds the guard moved."""
+    query = select(PlanRow).where(PlanRow.quality.has_key("guard"))
+    return list(session.scalars(query.order_by(PlanRow.namespace_key, PlanRow.kind)))
+
+
+def now(session: Session) -> datetime:
+    """Return the time on the database clock."""
+    found: datetime = session.scalars(select(func.clock_timestamp())).one()
+    return found
+
+
+def summary(session: Session) -> Sequence[RowMapping]:
+    """Return what was checked and found, by case, judge and whether the hits were in use or refused."""
+    query = text(
+        "SELECT c.namespace_key, c.kind, c.is_refused, max(n.identity->>'model') AS model, c.judge, "
+        "count(*) FILTER (WHERE c.status = 'done') AS num_done, "
+        "count(*) FILTER (WHERE c.status = 'lost') AS num_lost, "
+        "count(*) FILTER (WHERE c.status IN ('waiting', 'running')) AS num_open, "
+        "avg(c.loss) AS mean, stddev_samp(c.loss) / sqrt(count(c.loss)) AS error, "
+        "sum(c.seconds) AS seconds FROM guard_checks c JOIN namespaces n ON n.id = c.namespace_id "
+        "GROUP BY c.namespace_key, c.kind, c.is_refused, c.judge ORDER BY model, c.kind, c.is_refused, c.judge"
+    )
+    return session.execute(query).mappings().all()
+
+
+def seconds(session: Session) -> tuple[float, float]:
+    """Return the GPU seconds on record: of checks, and of jobs."""
+    query = text(
+        "SELECT (SELECT coalesce(sum(seconds), 0) FROM guard_checks), "
+        "(SELECT coalesce(sum(gpu_seconds), 0) FROM job_metrics)"
+    )
+    checks, jobs = session.execute(query).one()
+    return checks, jobs
