@@ -15,7 +15,7 @@ from worker.cache.rows import Path as RunPath
 from worker.engine.embed import load_embedder
 from worker.engine.identity import identify
 from worker.evaluation.choose import Choice, Measured, Tolerance, Verdict, choose
-from worker.evaluation.contenders import FULL, SERVED_WAYS, Contender, plain, plain_controls
+from worker.evaluation.contenders import FULL, WAYS, Contender, plain, plain_controls
 from worker.evaluation.evaluate import Report
 from worker.evaluation.scores import difference
 from worker.evaluation.trial import Model, Outcome, Trial, prepare
@@ -23,8 +23,8 @@ from worker.spaces import identity
 
 CASES = {Case.SCENE: HitKind.SCENE, Case.OBJECT: HitKind.OBJECT, Case.BOTH: HitKind.BOTH}
 MOST_STEPS = 15  # of a plain schedule
-REUSE_STEPS = (2, 3, 4)
-SPACINGS = ("uniform", "quadratic")
+REUSE_STEPS = (3, 4, 5)  # of a schedule with a donor, quadratic spacing; those that resume run one fewer
+TRIED_WAYS = ("CA", "blend .5 shared", "resume from 1", "resume shared", "resume shared, mean")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,10 +70,10 @@ def quality(choice: Choice) -> dict[str, Any]:
 
 
 def candidates() -> tuple[list[Contender], list[Contender]]:
-    """Plain schedules, and ways of reuse that the service can run, at few steps."""
+    """Plain schedules, and the ways of reuse that the search left over (docs/lab-notes.md), at few steps."""
     schedules = [one for one in plain_controls() if one.recipe.num_steps <= MOST_STEPS]
-    bases = [plain(n, spacing=spacing) for n in REUSE_STEPS for spacing in SPACINGS]
-    return schedules, [way.on(base) for base in bases for way in SERVED_WAYS if way.suits(base)]
+    bases = [plain(n, spacing="quadratic") for n in REUSE_STEPS]
+    return schedules, [WAYS[label].on(base) for base in bases for label in TRIED_WAYS]
 
 
 def calibrate(

@@ -61,7 +61,8 @@ def reuse(label: str, base: Contender, way: str, options: dict[str, Any], source
 
 FULL = Contender(name="full", recipe=Recipe(path=Path.FULL, num_steps=30))
 
-PLAIN_STEPS = (2, 3, 4, 5, 6, 8, 10, 15, 20, 29)
+QUADRATIC: dict[str, Any] = {"spacing": "quadratic"}
+PLAIN_STEPS = (1, 2, 3, 4, 6, 8, 15, 29)
 TUNED_STEPS = (2, 3, 4, 5, 6, 8)
 SEARCHED_STEPS = (2, 3, 4, 6, 8)
 
@@ -80,9 +81,16 @@ def schedules() -> list[Contender]:
 
 
 def plain_controls() -> list[Contender]:
-    """Plain schedules of 2 to 29 evaluations: uniform, with the first step unguided, and with quadratic spacing."""
-    tuned = [plain(n, **options) for n in TUNED_STEPS for options in ({"unguided_steps": 1}, {"spacing": "quadratic"})]
-    return [plain(n) for n in PLAIN_STEPS] + tuned
+    """Plain schedules of 1 to 29 evaluations.
+
+    Uniform; with the first step unguided; with quadratic spacing; and that without guidance at low noise.
+    """
+    tuned: tuple[dict[str, Any], ...] = (
+        {"unguided_steps": 1},
+        QUADRATIC,
+        QUADRATIC | {"guidance_interval": [0.6, 1.0]},
+    )
+    return [plain(n) for n in PLAIN_STEPS] + [plain(n, **options) for n in TUNED_STEPS for options in tuned]
 
 
 def within_controls() -> list[Contender]:
@@ -128,48 +136,46 @@ class Way:
         return reuse(self.label, base, self.method, self.options)
 
 
-# What the service can run: it keeps a donor's clean latent and a few noisy ones.
-SERVED_WAYS = (
-    Way(label="CA", method="cache_attention", options={"steps": [2, 3, 4]}),
-    Way(label="CA clean", method="cache_attention", options={"steps": [2, 3, 4], "source": "clean"}),
-    Way(
-        label="CA extend clean",
-        method="cache_attention",
-        options={"steps": [2, 3, 4], "source": "clean", "keys": "extend"},
-    ),
-    Way(label="blend .5", method="blend", options={"weight": 0.5}),
-    Way(label="resume from 1", method="resume", options={"skipped_steps": 1}),
-    Way(label="resume from 2", method="resume", options={"skipped_steps": 2}),
-)
-
-# What needs more of a donor than the service keeps: masks of its entities, or step errors and its noise.
-MASKED_WAYS = (
-    Way(
-        label="CA extend shared",
-        method="cache_attention",
-        options={"steps": [2, 3, 4], "source": "clean", "keys": "extend", "lend": "shared"},
-    ),
-    Way(
-        label="CA extend shared, all steps",
-        method="cache_attention",
-        options={"steps": list(range(1, 9)), "source": "clean", "keys": "extend", "lend": "shared"},
-    ),
-    Way(label="blend .5 shared", method="blend", options={"weight": 0.5, "lend": "shared"}),
-    Way(label="blend 1 shared", method="blend", options={"weight": 1.0, "lend": "shared"}),
-    Way(label="residual shared", method="residual", options={"noise": "donor", "lend": "shared"}),
-    Way(label="residual", method="residual", options={"noise": "donor"}),
-    Way(label="resume shared", method="resume", options={"skipped_steps": 1, "lend": "shared"}),
-    Way(
-        label="resume shared, mean",
-        method="resume",
-        options={"skipped_steps": 1, "lend": "shared", "elsewhere": "mean"},
-    ),
-    Way(
-        label="resume+blend shared, mean",
-        method="resume+blend",
-        options={"skipped_steps": 1, "lend": "shared", "resume": {"elsewhere": "mean"}, "blend": {"weight": 0.5}},
-    ),
-)
+WAYS = {
+    way.label: way
+    for way in (
+        Way(label="CA", method="cache_attention", options={"steps": [2, 3, 4]}),
+        Way(label="CA clean", method="cache_attention", options={"steps": [2, 3, 4], "source": "clean"}),
+        Way(
+            label="CA extend clean",
+            method="cache_attention",
+            options={"steps": [2, 3, 4], "source": "clean", "keys": "extend"},
+        ),
+        Way(
+            label="CA extend shared",
+            method="cache_attention",
+            options={"steps": [2, 3, 4], "source": "clean", "keys": "extend", "lend": "shared"},
+        ),
+        Way(
+            label="CA extend shared, all steps",
+            method="cache_attention",
+            options={"steps": list(range(1, 9)), "source": "clean", "keys": "extend", "lend": "shared"},
+        ),
+        Way(label="blend .5", method="blend", options={"weight": 0.5}),
+        Way(label="blend .5 shared", method="blend", options={"weight": 0.5, "lend": "shared"}),
+        Way(label="blend 1 shared", method="blend", options={"weight": 1.0, "lend": "shared"}),
+        Way(label="resume from 1", method="resume", options={"skipped_steps": 1}),
+        Way(label="resume from 2", method="resume", options={"skipped_steps": 2}),
+        Way(label="resume shared", method="resume", options={"skipped_steps": 1, "lend": "shared"}),
+        Way(
+            label="resume shared, mean",
+            method="resume",
+            options={"skipped_steps": 1, "lend": "shared", "elsewhere": "mean"},
+        ),
+        Way(
+            label="resume+blend shared, mean",
+            method="resume+blend",
+            options={"skipped_steps": 1, "lend": "shared", "resume": {"elsewhere": "mean"}, "blend": {"weight": 0.5}},
+        ),
+        Way(label="residual shared", method="residual", options={"noise": "donor", "lend": "shared"}),
+        Way(label="residual", method="residual", options={"noise": "donor"}),
+    )
+}
 
 PAPER_WAYS = (
     Way(label="CA same index", method="cache_attention", options={"steps": [2, 3, 4], "source": "same_index"}),
@@ -188,11 +194,11 @@ PAPER_WAYS = (
 
 def short_list() -> list[Contender]:
     """What the search left over (docs/lab-notes.md), each judged once more with its controls."""
-    extend, resume = SERVED_WAYS[2], SERVED_WAYS[4]
-    masked, residual = MASKED_WAYS[2], MASKED_WAYS[4]
-    two, three, four = (plain(n, spacing="quadratic") for n in (2, 3, 4))
-    resumed = [resume.on(three), resume.on(four)]
-    return [*resumed, extend.on(four), masked.on(four), *(residual.on(base) for base in (two, three, four))]
+    three, four, five = (plain(n, **QUADRATIC) for n in (3, 4, 5))
+    found = [WAYS[label].on(base) for base in (three, four, five) for label in ("resume from 1", "resume shared, mean")]
+    less_guided = plain(4, **QUADRATIC, guidance_interval=[0.6, 1.0])
+    found += [WAYS["resume shared"].on(four), WAYS["resume+blend shared, mean"].on(four)]
+    return [*found, WAYS["resume shared, mean"].on(less_guided), WAYS["CA"].on(three)]
 
 
 def _short(value: object) -> str:

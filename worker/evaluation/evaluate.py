@@ -16,9 +16,8 @@ from worker.engine.identity import identify
 from worker.engine.pipeline import ChaiPipeline
 from worker.evaluation.contenders import (
     FULL,
-    MASKED_WAYS,
     PAPER_WAYS,
-    SERVED_WAYS,
+    WAYS,
     Contender,
     donor_controls,
     plain,
@@ -38,8 +37,8 @@ Report = Callable[[int, str], object]  # told how many clips are made, and what 
 def quick() -> list[Contender]:
     """The paper's plan and its controls beside a few plain schedules."""
     eight = plain(8)
-    attention = SERVED_WAYS[0].on(eight)
-    resume = SERVED_WAYS[4].on(plain(5))
+    attention = WAYS["CA"].on(eight)
+    resume = WAYS["resume from 1"].on(plain(5))
     few = [plain(2), plain(4), eight, plain(15), plain(29)]
     unguided = [plain(n, unguided_steps=1) for n in (2, 3, 4, 8)]
     return [*few, *unguided, *within_controls(), attention, resume, *donor_controls([attention, resume])]
@@ -47,14 +46,13 @@ def quick() -> list[Contender]:
 
 def reuse() -> list[Contender]:
     """The search for ways of reuse at few steps, beside the schedules that won without a donor."""
-    bases = [plain(n, spacing=spacing) for n in (2, 3, 4) for spacing in ("uniform", "quadratic")]
-    ways = (*SERVED_WAYS, *MASKED_WAYS)
-    return [*bases, *(way.on(base) for base in bases for way in ways if way.suits(base))]
+    bases = [plain(n, spacing="quadratic") for n in (1, 2, 3, 4, 5)]
+    return [*bases, *(way.on(base) for base in bases[1:] for way in WAYS.values() if way.suits(base))]
 
 
 def full() -> list[Contender]:
     """Every plain schedule, what the search left of reuse, the paper's plan, and all controls."""
-    paper = [way.on(plain(8)) for way in (SERVED_WAYS[0], PAPER_WAYS[0])]
+    paper = [way.on(plain(8)) for way in (WAYS["CA"], PAPER_WAYS[0])]
     few = short_list()
     return [*plain_controls(), *within_controls(), *paper, *few, *donor_controls([*paper[:1], *few])]
 

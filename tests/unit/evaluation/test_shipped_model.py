@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from worker.evaluation.contenders import FULL, SERVED_WAYS, donor_controls, plain
+from worker.evaluation.contenders import FULL, WAYS, donor_controls, plain
 from worker.evaluation.evaluate import Evaluation, run, write
 from worker.evaluation.report import ALL, Row
 
 MODEL = Path(__file__).parents[3] / "worker" / "models" / "small"
 EIGHT, TWO = plain(8, spacing="quadratic"), plain(2)
 UNGUIDED = plain(3, unguided_steps=1)
-RESUMED = SERVED_WAYS[4].on(plain(4, spacing="quadratic"))
+RESUMED = WAYS["resume from 1"].on(plain(4, spacing="quadratic"))
 
 
 @pytest.fixture(scope="module")
