@@ -17,6 +17,7 @@ from db.models import GuardCheck, Job, PlanRow
 from db.states import CheckStatus, JobStatus
 
 MAX_OPEN = 100  # checks of a case that may wait: a service that is never idle piles up no more
+NUM_LOSSES = 200  # of a case that a threshold is moved by
 MAX_STARTS = 3  # of one check; each start that made way for a job was for nothing
 FORGOTTEN = {CheckStatus.WAITING: timedelta(days=1), CheckStatus.RUNNING: timedelta(hours=1)}
 
@@ -119,7 +120,7 @@ def lock(session: Session, namespace_key: str, kind: str) -> PlanRow | None:
 
 
 def losses(
-    session: Session, namespace_key: str, kind: str, *, judge: str, since: datetime | None, last: int = 200
+    session: Session, namespace_key: str, kind: str, *, judge: str, since: datetime | None, last: int = NUM_LOSSES
 ) -> list[tuple[float, float]]:
     """Return similarity and loss of the latest checks of a case by one judge, of jobs that ended since."""
     query = select(GuardCheck.similarity, GuardCheck.loss).where(

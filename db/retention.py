@@ -2,8 +2,8 @@
 
 What stays however old it is: entries that have, or may have, a file, and all their events, since a policy's state
 follows from them; everything that belongs to a job that has not ended; the latest figures of each namespace, from which
-savings are reckoned. An entry goes together with its events and not before all of it is old, so what remains is still a
-faithful record of the time that is kept.
+savings are reckoned; the latest checks of each case, by which thresholds move. An entry goes together with its events
+and not before all of it is old, so what remains is still a faithful record of the time that is kept.
 """
 
 from collections.abc import Sequence
@@ -14,13 +14,16 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, select
 from sqlalchemy.orm import Session, aliased
 
+from db.guard import NUM_LOSSES
 from db.metrics import MEAN_OF
-from db.models import CacheEntry, CacheEvent, Job, JobMetric, Lookup, Pin
-from db.states import FINAL, EntryStatus
+from db.models import CacheEntry, CacheEvent, GuardCheck, Job, JobMetric, Lookup, Pin
+from db.states import FINAL, CheckStatus, EntryStatus
 
 _LARGEST_ID = 2**63 - 1
+_CHECKED = (CheckStatus.DONE, CheckStatus.LOST)
 
-Logbook = type[CacheEvent] | type[Lookup] | type[JobMetric]  # tables with rows in the order in which things happened
+# tables with rows in the order in which things happened
+Logbook = type[CacheEvent] | type[Lookup] | type[JobMetric] | type[GuardCheck]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,16 +34,17 @@ class Forgotten:
     events: int
     lookups: int
     metrics: int
+    checks: int  # of the guard
     is_all: bool  # nothing else was old
 
     @property
     def num_rows(self) -> int:
         """Rows of all tables."""
-        return self.entries + self.events + self.lookups + self.metrics
+        return self.entries + self.events + self.lookups + self.metrics + self.checks
 
 
 def forget(session: Session, *, older: timedelta, limit: int) -> Forgotten:
-    """Delete at most `limit` entries, twice as many events, and `limit` decisions and metrics that are past keeping.
+    """Delete at most `limit` rows that are past keeping of each kind: gone entries, their events, refusals, the others.
 
     Rows that another relay deletes at this moment are left to it. Doing it again goes on where this ended.
     """
@@ -49,12 +53,14 @@ def forget(session: Session, *, older: timedelta, limit: int) -> Forgotten:
     refusals = _remove(session, CacheEvent, before, CacheEvent.kind == "refuse", limit)
     lookups = _remove(session, Lookup, before, ~_has_open_job(Lookup.job_id), limit)
     figures = _remove(session, JobMetric, before, and_(~_has_open_job(JobMetric.job_id), ~_is_recent()), limit)
+    checks = _remove(session, GuardCheck, before, and_(GuardCheck.status.in_(_CHECKED), ~_is_evidence()), limit)
     return Forgotten(
         entries=entries,
         events=of_entries + refusals,
         lookups=lookups,
         metrics=figures,
-        is_all=max(locked, of_entries, refusals, lookups, figures) < limit,
+        checks=checks,
+        is_all=max(locked, of_entries, refusals, lookups, figures, checks) < limit,
     )
 
 
@@ -108,3 +114,12 @@ def _is_recent() -> ColumnElement[bool]:
     ahead = select(newer.id).where(alike, newer.id > JobMetric.id).order_by(newer.id).offset(MEAN_OF - 1).limit(1)
     counts = and_(JobMetric.outcome == "completed", JobMetric.namespace_id.is_not(None), JobMetric.path.is_not(None))
     return and_(counts, ~ahead.exists())
+
+
+def _is_evidence() -> ColumnElement[bool]:
+    """Whether a check is among those that `guard.losses` reads, whenever that was."""
+    newer = aliased(GuardCheck)
+    case = and_(newer.namespace_key == GuardCheck.namespace_key, newer.kind == GuardCheck.kind)
+    alike = and_(case, newer.judge == GuardCheck.judge, newer.status == CheckStatus.DONE)
+    ahead = select(newer.id).where(alike, newer.id > GuardCheck.id).order_by(newer.id).offset(NUM_LOSSES - 1).limit(1)
+    return and_(GuardCheck.status == CheckStatus.DONE, ~ahead.exists())

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import cache, jobs, metrics, retention
-from db.models import CacheEntry, CacheEvent, Job, JobMetric, Lookup, Namespace, Pin
+from db import cache, guard, jobs, metrics, retention
+from db.models import CacheEntry, CacheEvent, GuardCheck, Job, JobMetric, Lookup, Namespace, Pin
 from db.retention import Forgotten
 from db.session import transaction
 from db.states import EntryStatus
@@ -65,6 +65,7 @@ def age(session: Session, *, days: int = 100) -> None:
         CacheEvent: ("created_at",),
         Lookup: ("created_at",),
         JobMetric: ("created_at",),
+        GuardCheck: ("created_at",),
     }.items():
         earlier = {name: getattr(table, name) - timedelta(days=days) for name in columns}
         session.execute(update(table).values(earlier), execution_options={"synchronize_session": False})
@@ -121,7 +122,7 @@ def test_an_entry_that_went_long_ago_goes_with_all_its_events(session: Session) 
 
     found = forget(session)
 
-    assert found == Forgotten(entries=1, events=5, lookups=0, metrics=0, is_all=True)
+    assert found == Forgotten(entries=1, events=5, lookups=0, metrics=0, checks=0, is_all=True)
     assert ids_of(session, CacheEntry) == entries_with_events(session) == {live, recent}
 
 
@@ -202,7 +203,7 @@ def test_decisions_and_figures_go_when_they_are_old_and_their_job_has_ended(sess
 
     found = forget(session)
 
-    assert found == Forgotten(entries=0, events=0, lookups=1, metrics=1, is_all=True)
+    assert found == Forgotten(entries=0, events=0, lookups=1, metrics=1, checks=0, is_all=True)
     kept = {waiting.id, running.id, recent.id}
     assert set(session.scalars(select(Lookup.job_id))) == set(session.scalars(select(JobMetric.job_id))) == kept
     assert session.get_one(Job, ended.id).status == "failed"
@@ -220,6 +221,29 @@ def test_the_figures_from_which_savings_are_reckoned_stay_though_nothing_ran_for
 
     assert metrics.mean_gpu_seconds(session, space.id) == before
     assert forget(session).metrics == 0
+
+
+def check(session: Session, space: Namespace, *, status: str = "done", kind: str = "both") -> None:
+    loss = 0.1 if status == "done" else None
+    case = {"namespace_key": "k", "kind": kind, "similarity": 0.9, "is_refused": False, "judge": "pixels"}
+    session.add(GuardCheck(job_id=uuid4(), namespace_id=space.id, status=status, loss=loss, **case))
+
+
+def test_checks_go_but_for_those_under_way_and_the_latest_by_which_thresholds_move(session: Session) -> None:
+    space = make_space(session)
+    for _ in range(guard.NUM_LOSSES + 3):
+        check(session, space)
+    for status in ("waiting", "running", "lost"):
+        check(session, space, status=status)
+    check(session, space, kind="scene")
+    age(session)
+    before = guard.losses(session, "k", "both", judge="pixels", since=None)
+
+    assert forget(session).checks == 4  # three that are done, one that is lost
+
+    assert guard.losses(session, "k", "both", judge="pixels", since=None) == before
+    assert len(guard.losses(session, "k", "scene", judge="pixels", since=None)) == 1
+    assert forget(session).checks == 0
 
 
 def test_a_batch_is_bounded_and_the_next_goes_on_until_nothing_is_old(session: Session) -> None:
