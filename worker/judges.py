@@ -1,7 +1,7 @@
 """Who says what a video lost against that of full mode.
 
     checker    the share of what the prompt asks for that is shown; prompts and clips of the procedural world only
-    clip       likeness of frames and prompt to a CLIP model, where `CHAI_GUARD_CLIP` names one
+    clip       CLIPScore, where `CHAI_GUARD_CLIP` names a model
     distance   how far the two videos are apart; always at hand, and says "other", not "worse"
 
 A judge with a tolerance moves thresholds. The distance has none of its own: a fast video is another one than that of
@@ -10,11 +10,13 @@ full mode even where both are good, so how far is too far is the operator's to s
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from worker.engine.clip import scorer
 from worker.settings import WorkerSettings
 from worker.small import checker
 from worker.small.asked import spec_of
@@ -65,6 +67,20 @@ class Checker:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Clip:
+    """CLIPScore by a model on this machine."""
+
+    folder: Path
+    name: str = "clip"
+    tolerance: float | None = 0.025  # a cosine of 0.01
+
+    def judge(self, prompt: str, fast: Frames, full: Frames) -> Judged | None:
+        """Compare the scores."""
+        ours, theirs = (scorer(self.folder).score(prompt, frames) for frames in (fast, full))
+        return Judged(judge=self.name, loss=theirs - ours, fast_score=ours, full_score=theirs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Distance:
     """How far two videos are apart."""
 
@@ -81,8 +97,8 @@ class Distance:
 
 def judges(settings: WorkerSettings) -> Sequence[Judge]:
     """Return the judges at hand, the most telling first."""
-    del settings
-    return Checker(), Distance()
+    clip = () if settings.guard_clip is None else (Clip(folder=settings.guard_clip),)
+    return Checker(), *clip, Distance()
 
 
 def judge(known: Sequence[Judge], prompt: str, fast: Frames, full: Frames) -> tuple[Judge, Judged] | None:

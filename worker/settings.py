@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import DirectoryPath, Field, field_validator
 
 from db.settings import Settings
 from worker.cache.policies import POLICIES
@@ -32,6 +32,7 @@ class WorkerSettings(Settings):
     guard_share: float = Field(default=0.0, ge=0, le=1)  # of jobs with a donor, made again in full; 0: no guard
     guard_min_checks: int = Field(default=20, ge=2)  # fewer since the last move say nothing
     guard_tolerance: float | None = Field(default=None, ge=0)  # mean loss that donors may cost; none: the judge's own
+    guard_clip: DirectoryPath | None = None  # a CLIP model: judges what no other judge can read
 
     read_cache_dir: Path | None = None  # copies of donors on this machine's disk, for storage that is far away
     read_cache_bytes: int = Field(default=4 << 30, ge=0)

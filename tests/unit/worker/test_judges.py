@@ -1,0 +1,94 @@
+"""What a fast video lost against the full one, as each judge sees it."""
+
+import numpy as np
+import pytest
+from transformers import CLIPConfig, CLIPModel
+
+from worker.engine.clip import ClipScorer, _pixels
+from worker.engine.embed import load_embedder
+from worker.judges import Checker, Clip, Distance, judge, judges
+from worker.settings import WorkerSettings
+from worker.small.captions import sample_captions
+from worker.small.world import draw_layout, render
+
+DARK, BRIGHT = np.zeros((8, 32, 32, 3), np.uint8), np.full((8, 32, 32, 3), 255, np.uint8)
+
+
+@pytest.fixture(scope="module")
+def clip_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clip")
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = CLIPConfig(
+        text_config={**sizes, "vocab_size": 30522, "eos_token_id": 102},
+        vision_config={**sizes, "image_size": 32, "patch_size": 8},
+        projection_dim=8,
+    )
+    CLIPModel(config).save_pretrained(folder)
+    load_embedder()._tokenizer.save_pretrained(folder)
+    return folder
+
+
+def drawn(caption, seed=0):
+    return render(caption.spec, draw_layout(caption.spec, np.random.default_rng(seed)))
+
+
+def test_the_checker_counts_what_is_shown_of_what_was_asked():
+    asked, other = (next(iter(sample_captions(seed, 1))) for seed in (1, 2))
+
+    right = Checker().judge(asked.text, drawn(asked), drawn(asked, seed=1))
+    wrong = Checker().judge(asked.text, drawn(other), drawn(asked))
+
+    assert (right.fast_score, right.full_score, right.loss) == (1.0, 1.0, 0.0)
+    assert wrong.full_score == 1.0
+    assert wrong.loss == 1.0 - wrong.fast_score > 0
+
+
+def test_a_donor_that_helped_is_a_loss_below_zero():
+    asked, other = (next(iter(sample_captions(seed, 1))) for seed in (1, 2))
+
+    assert Checker().judge(asked.text, drawn(asked), drawn(other)).loss < 0
+
+
+def test_the_checker_reads_only_its_own_world():
+    assert Checker().judge("a red fox runs", DARK, DARK) is None
+    assert Checker().judge(next(iter(sample_captions(1, 1))).text, DARK[:4], DARK[:4]) is None
+
+
+@pytest.mark.parametrize(("fast", "full", "loss"), [(DARK, DARK, 0.0), (DARK, BRIGHT, 1.0), (BRIGHT, DARK, 1.0)])
+def test_the_distance_is_between_nought_and_one(fast, full, loss):
+    found = Distance().judge("anything", fast, full)
+
+    assert (found.loss, found.fast_score) == (loss, None)
+
+
+def test_videos_of_two_sizes_have_no_distance():
+    assert Distance().judge("anything", DARK, DARK[:4]) is None
+    assert judge([Distance()], "anything", DARK, DARK[:4]) is None
+
+
+def test_clip_compares_how_well_each_video_fits_the_prompt(clip_folder):
+    found = Clip(folder=clip_folder).judge("a red fox", DARK, BRIGHT)
+
+    scorer = ClipScorer.load(clip_folder)
+    assert found.fast_score == pytest.approx(scorer.score("a red fox", DARK))
+    assert found.full_score == pytest.approx(scorer.score("a red fox", BRIGHT))
+    assert found.loss == pytest.approx(found.full_score - found.fast_score)
+    assert found.fast_score != found.full_score
+
+
+def test_clip_reads_long_prompts_and_any_shape_of_video(clip_folder):
+    wide = np.zeros((51, 24, 42, 3), np.uint8)
+
+    assert 0 <= ClipScorer.load(clip_folder).score("a red fox " * 100, wide) <= 2.5
+    assert _pixels(wide, 32).shape == (8, 3, 32, 32)
+
+
+def test_the_most_telling_judge_that_can_read_the_videos_is_asked(clip_folder):
+    settings = WorkerSettings.model_validate({"DATABASE_URL": "postgresql://x/y", "guard_clip": clip_folder})
+    caption = next(iter(sample_captions(1, 1)))
+    known = judges(settings)
+
+    assert [one.name for one in known] == ["checker", "clip", "distance"]
+    assert judge(known, caption.text, drawn(caption), drawn(caption))[0].name == "checker"
+    assert judge(known, "a red fox", DARK, BRIGHT)[0].name == "clip"
+    assert [one.name for one in judges(settings.model_copy(update={"guard_clip": None}))] == ["checker", "distance"]
