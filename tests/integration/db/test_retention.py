@@ -223,16 +223,18 @@ def test_the_figures_from_which_savings_are_reckoned_stay_though_nothing_ran_for
     assert forget(session).metrics == 0
 
 
-def check(session: Session, space: Namespace, *, status: str = "done", kind: str = "both") -> None:
+def check(
+    session: Session, space: Namespace, *, status: str = "done", kind: str = "both", similarity: float = 0.9
+) -> None:
     loss = 0.1 if status == "done" else None
-    case = {"namespace_key": "k", "kind": kind, "similarity": 0.9, "is_refused": False, "judge": "pixels"}
+    case = {"namespace_key": "k", "kind": kind, "similarity": similarity, "is_refused": False, "judge": "pixels"}
     session.add(GuardCheck(job_id=uuid4(), namespace_id=space.id, status=status, loss=loss, **case))
 
 
 def test_checks_go_but_for_those_under_way_and_the_latest_by_which_thresholds_move(session: Session) -> None:
     space = make_space(session)
-    for _ in range(guard.NUM_LOSSES + 3):
-        check(session, space)
+    for number in range(guard.NUM_LOSSES + 3):
+        check(session, space, similarity=number / 1000)
     for status in ("waiting", "running", "lost"):
         check(session, space, status=status)
     check(session, space, kind="scene")
