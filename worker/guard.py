@@ -20,7 +20,6 @@ from worker.cache.rows import HitKind
 from worker.cache.simulate import DecisionRow
 from worker.judges import Judge, Judged
 from worker.lookup import Decision
-from worker.runtime import DATABASE_AWAY
 from worker.settings import WorkerSettings
 from worker.spaces import plan_key
 
@@ -60,8 +59,8 @@ def sample(
                 similarity=plan.similarity,
                 is_refused=not decision.plan.donors,
             )
-    except DATABASE_AWAY as error:
-        logger.warning("job %s is not checked: %s", job.id, error)
+    except Exception:  # whatever it is: the job has ended well and stays so
+        logger.warning("job %s is not checked", job.id, exc_info=True)
 
 
 def _is_watched(job: Job, decision: Decision) -> bool:

@@ -204,9 +204,10 @@ def test_refused_hits_that_would_have_lost_nothing_are_let_in_again(start: Start
 def test_checks_made_before_a_move_do_not_count_for_the_next(start: Start) -> None:
     service = start(**STRICT)
     service.run(RED_FOX)
-    waiting = [service.run(prompt) for prompt in FOXES]
-    for job in waiting:
+    *early, late = [service.run(prompt) for prompt in FOXES]
+    for job in early:
         check(service.runtime, job.id)
+    check(service.with_settings(**LENIENT).runtime, late.id)  # lets everything in again, if the early ones counted
 
     with service.factory() as session:
         (row,) = session.scalars(select(PlanRow)).all()
@@ -335,6 +336,18 @@ def test_no_more_than_a_hundred_checks_of_a_case_wait(start: Start, monkeypatch:
     assert len(checks(service)) == 1
 
 
+def test_a_guard_that_breaks_costs_a_job_nothing(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = start(guard_share=1.0)
+    service.run(RED_FOX)
+    monkeypatch.setattr("worker.guard.guard.sample", _broken)
+
+    job = service.run(SAME_FOX)
+
+    assert (job.status, job.attempt, checks(service)) == ("completed", 1, [])
+    assert service.storage.read(job.output["name"])
+    service.check_ledger()
+
+
 def test_a_message_about_a_finished_job_runs_its_check(start: Start) -> None:
     """The relay publishes ids; the task finds out what each is about."""
     service = start(guard_share=1.0)
@@ -379,5 +392,5 @@ def test_a_device_that_breaks_in_a_check_takes_the_process_but_not_the_job(
         assert session.get_one(Job, job.id).status == "completed"
 
 
-def _broken(*_: Any) -> None:
+def _broken(*_: Any, **__: Any) -> None:
     raise RuntimeError("the device is gone")
