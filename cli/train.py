@@ -29,7 +29,7 @@ def small(
         int | None, typer.Option(min=1, help="Steps in which the text encoder learns to read, before all others.")
     ] = None,
     minutes: Annotated[float | None, typer.Option(min=0, help="Stop after this long; --resume goes on.")] = None,
-    seed: Annotated[int, typer.Option(help="Of weights, clips and noise.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of weights, clips and noise; the shipped model is 1.")] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in OUT.")] = False,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     clips: Annotated[int, typer.Option(min=1, help="Clips of each kind in the closing measurement.")] = 64,

@@ -51,8 +51,7 @@ class Recipe:
     other_lr: float = 1.5e-3  # AdamW, for everything else
     warmup_steps: int = 100
     decay_share: float = 0.2  # of the steps, at the end, with the learning rate going down to zero
-    pairs_from: int = 2500  # first step that shows clips with two things
-    pairs: float = 0.5  # their share from then on
+    pairs: tuple[tuple[int, float], ...] = ((0, 0.0), (2500, 0.5))  # share with two things, from a step on
     caption_dropout: float = 0.1
     time_mean: float = 1.3  # t = sigmoid(normal(mean, std)), 1 = noise; where the prompt decides, t is above 0.9
     time_std: float = 1.6
@@ -154,7 +153,7 @@ class Batches:
         )
 
     def _caption(self, step: int, rng: np.random.Generator) -> Caption:
-        pairs = self.recipe.pairs if step >= self.recipe.pairs_from else 0.0
+        pairs = next(share for start, share in reversed(self.recipe.pairs) if step >= start)
         return caption_of(
             sample_spec(rng, pairs=pairs), rng, tell_sizes=rng.random() >= self.recipe.lessons.sizes_untold
         )

@@ -16,9 +16,9 @@ from worker.small.world import NUM_FRAMES, SIDE
 MODELS = Path(worker.__file__).parent / "models"
 FOLDER = MODELS / "small"
 SHA256 = {
-    "transformer/diffusion_pytorch_model.safetensors": "4e4e2632c5dedf09408d8b54e6a5fd733453563e8908e4175fa73f9abb3542ec",  # noqa: E501 - a hash has no place to break
-    "vae/diffusion_pytorch_model.safetensors": "60cefad63a0af429b784aa2ab5ce8a161a47692a85321b56f85232b979015a98",
-    "text_encoder/model.safetensors": "46281e3282c65a048e2ff58eeb2833718b3758236ad8a024288e5f1afe516bb9",
+    "transformer/diffusion_pytorch_model.safetensors": "e338ee89328269d30fe0d456edacbf32618eef1768dbe28a1aa9ae2f4d2cf122",  # noqa: E501 - a hash has no place to break
+    "vae/diffusion_pytorch_model.safetensors": "bebc6fdd48a37e5c17acc88c0f7819b4e02d2f8885db247f6c18fb07f5b39d01",
+    "text_encoder/model.safetensors": "eda6721e7719092e2d20d502bdc5a21534eb1602971bda61a3ede3171e28e7be",
 }
 
 
