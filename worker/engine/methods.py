@@ -28,7 +28,6 @@ METHODS: dict[str, Any] = {  # Any: dataclasses of options, which check their ow
 }
 NOISES = ("fresh", "donor")  # which initial noise a run starts from when the user gave no seed
 LENDS = ("all", "shared", "others")  # which tokens of the donor: all, those of the shared entities, or the rest
-_SOURCES = {"cache_attention": "nearest_noise", "resume": "noised"}  # when the options name none
 _KEPT_FOR = {"nearest_noise": "nearest", "same_index": "same_index", "stored": "nearest"}
 _OF_THE_PLAN = ("noise", "lend", "skipped_steps", "within")  # options that are no method's own
 
@@ -71,7 +70,8 @@ def check(name: str, options: Options) -> None:
 def reads(name: str, options: Options) -> frozenset[str]:
     """Return what a way of reuse asks of a donor beside its clean latent, in the words of `keep`."""
     names = name.split("+")
-    sources = {_options_of(part, names, options).get("source", _SOURCES.get(part)) for part in names}
+    methods = [_build(part, _options_of(part, names, options), [1000.0]) for part in names]
+    sources = {getattr(method, "source", None) for method in methods}
     needs = {_KEPT_FOR[source] for source in sources if source in _KEPT_FOR}
     needs |= {"residuals"} if "residual" in names else set()
     return frozenset(needs | ({"masks"} if options.get("lend", "all") != "all" else set()))

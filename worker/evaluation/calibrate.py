@@ -15,7 +15,7 @@ from worker.cache.rows import Path as RunPath
 from worker.engine.embed import load_embedder
 from worker.engine.identity import identify
 from worker.evaluation.choose import Choice, Measured, Tolerance, Verdict, choose
-from worker.evaluation.contenders import FULL, WAYS, Contender, plain, plain_controls
+from worker.evaluation.contenders import FULL, QUADRATIC, WAYS, Contender, plain, plain_controls
 from worker.evaluation.evaluate import Report
 from worker.evaluation.scores import difference
 from worker.evaluation.trial import Model, Outcome, Trial, prepare
@@ -72,7 +72,7 @@ def quality(choice: Choice) -> dict[str, Any]:
 def candidates() -> tuple[list[Contender], list[Contender]]:
     """Plain schedules, and the ways of reuse that the search left over (docs/lab-notes.md), at few steps."""
     schedules = [one for one in plain_controls() if one.recipe.num_steps <= MOST_STEPS]
-    bases = [plain(n, spacing="quadratic") for n in REUSE_STEPS]
+    bases = [plain(n, **QUADRATIC) for n in REUSE_STEPS]
     return schedules, [WAYS[label].on(base) for base in bases for label in TRIED_WAYS]
 
 

@@ -17,6 +17,7 @@ from worker.engine.pipeline import ChaiPipeline
 from worker.evaluation.contenders import (
     FULL,
     PAPER_WAYS,
+    QUADRATIC,
     WAYS,
     Contender,
     donor_controls,
@@ -46,7 +47,7 @@ def quick() -> list[Contender]:
 
 def reuse() -> list[Contender]:
     """The search for ways of reuse at few steps, beside the schedules that won without a donor."""
-    bases = [plain(n, spacing="quadratic") for n in (1, 2, 3, 4, 5)]
+    bases = [plain(n, **QUADRATIC) for n in (1, 2, 3, 4, 5)]
     return [*bases, *(way.on(base) for base in bases[1:] for way in WAYS.values() if way.suits(base))]
 
 
