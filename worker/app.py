@@ -101,7 +101,7 @@ def connect_signals(settings: WorkerSettings, owner: str, runtime: Callable[[], 
         if settings.torch_threads:
             devices.limit_threads(settings.torch_threads)
         if settings.preload:
-            threading.Thread(target=lambda: runtime().warm(), name="preload", daemon=True).start()
+            threading.Thread(target=runtime().warm, name="preload", daemon=True).start()
 
     def give_back(**_: object) -> None:
         release(settings.database_url, owner)

@@ -116,7 +116,7 @@ def _run(runtime: Runtime, row: GuardCheck) -> None:
     except DATABASE_AWAY:
         raise
     except Exception as error:
-        logger.warning("the check of job %s is lost", row.job_id, exc_info=not isinstance(error, Lost))
+        logger.warning("the check of job %s is lost: %s", row.job_id, error, exc_info=not isinstance(error, Lost))
         with transaction(runtime.factory) as session:
             guard.lose(session, row, reason=str(error) or type(error).__name__, seconds=figures.gpu_seconds)
         if devices.is_broken(error):

@@ -123,9 +123,7 @@ class Runtime:
         with self._loading:
             if self._loaded is None or self._loaded[0] != model:
                 self._loaded = None  # one at a time: its memory must be free before the next comes
-                pipeline = self._load(card)
-                self._identity = identify(pipeline)
-                self._loaded = model, pipeline
+                self._loaded = self._load(card)
             return self._loaded[1]
 
     @property
@@ -147,26 +145,35 @@ class Runtime:
     @property
     def embedder(self) -> Embedder:
         """Return what compares phrases; raise `GiveUp` when the setting names none that is here."""
-        if self._embedder is None:
-            from worker.engine.embed import EmbedderError, load_embedder  # the parent process has no use for it
+        from worker.engine.embed import EmbedderError, load_embedder  # the parent process has no use for it
 
-            try:
-                self._embedder = load_embedder(self.settings.embedder)
-            except EmbedderError as error:
-                raise GiveUp("embedder_unavailable", f"{error}; tell the operator") from error
-        return self._embedder
+        with self._loading:
+            if self._embedder is None:
+                try:
+                    self._embedder = load_embedder(self.settings.embedder)
+                except EmbedderError as error:
+                    raise GiveUp("embedder_unavailable", f"{error}; tell the operator") from error
+            return self._embedder
 
-    def _load(self, card: ModelCard) -> Pipeline:
+    def _load(self, card: ModelCard) -> tuple[str, Pipeline]:
         try:
-            return self.load(card, self.settings)
+            pipeline = self.load(card, self.settings)
         except OSError as error:
             message = f"model {card.name!r} could not be read from {card.source!r} ({error}); tell the operator"
             raise TryAgain("model_unavailable", message) from error
+        self._identity = identify(pipeline)
+        return card.name, pipeline
 
     def warm(self) -> None:
-        """Load the default model ahead of its first job; what goes wrong is that job's to report."""
+        """Load the default model ahead of its first job; what goes wrong is that job's to report.
+
+        Runs beside jobs: where the first of them has brought its own model, that one stays.
+        """
         try:
-            self.pipeline(self.settings.default_model)
+            card = self.card(self.settings.default_model)
+            with self._loading:
+                if self._loaded is None:
+                    self._loaded = self._load(card)
             self.embedder.embed(["a warm-up phrase"])
         except Exception:
             logger.warning("model %s is not ready yet", self.settings.default_model, exc_info=True)

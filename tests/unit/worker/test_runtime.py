@@ -1,0 +1,80 @@
+"""What a worker's child has loaded, by its preload and by its jobs at the same time."""
+
+import json
+import threading
+from pathlib import Path
+
+import pytest
+from sqlalchemy.orm import sessionmaker
+
+from db.catalog import ModelCard
+from db.storage import Storage
+from worker.engine.presets import tiny
+from worker.runtime import Pipeline, Runtime
+from worker.settings import WorkerSettings
+
+
+class Loader:
+    """Loads one model at a time, and says when it is at it."""
+
+    def __init__(self) -> None:
+        self.loaded: list[str] = []
+        self.began, self.may_end = threading.Event(), threading.Event()
+        self.may_end.set()
+
+    def __call__(self, card: ModelCard, settings: WorkerSettings) -> Pipeline:
+        self.began.set()
+        assert self.may_end.wait(30)
+        self.loaded.append(card.name)
+        return tiny()
+
+
+@pytest.fixture
+def loader() -> Loader:
+    return Loader()
+
+
+@pytest.fixture
+def runtime(tmp_path: Path, loader: Loader) -> Runtime:
+    for name in ("usual", "other"):
+        card = {"name": name, "title": name, "source": "random-tiny", "sizes": ["32x32"], "fps": 8, "frames": [8]}
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "chai.json").write_text(json.dumps(card))
+    given = {"DATABASE_URL": "postgresql+psycopg2://nowhere/none", "models_dir": tmp_path, "default_model": "usual"}
+    settings = WorkerSettings.model_validate(given)
+    storage = Storage(f"file://{tmp_path}")
+    return Runtime(settings=settings, owner="w", factory=sessionmaker(), storage=storage, load=loader)
+
+
+def test_preload_brings_the_default_model(runtime: Runtime, loader: Loader) -> None:
+    runtime.warm()
+
+    runtime.pipeline("usual")
+    assert loader.loaded == ["usual"]
+
+
+def test_preload_that_comes_late_leaves_the_model_of_a_job_in_place(runtime: Runtime, loader: Loader) -> None:
+    pipeline, identity = runtime.pipeline("other"), runtime.identity
+
+    runtime.warm()
+
+    assert (runtime.loaded, runtime.identity) == ("other", identity)
+    assert runtime.pipeline("other") is pipeline
+    assert loader.loaded == ["other"]
+
+
+def test_a_job_that_comes_during_the_preload_waits_for_it_and_loads_nothing_twice(
+    runtime: Runtime, loader: Loader
+) -> None:
+    loader.may_end.clear()
+    preload = threading.Thread(target=runtime.warm)
+    preload.start()
+    assert loader.began.wait(30)
+    job = threading.Thread(target=runtime.pipeline, args=["usual"])
+    job.start()
+
+    loader.may_end.set()
+    preload.join()
+    job.join()
+
+    assert loader.loaded == ["usual"]
