@@ -80,8 +80,8 @@ def schedules() -> list[Contender]:
     return found
 
 
-def plain_controls() -> list[Contender]:
-    """Plain schedules of 1 to 29 evaluations.
+def plain_controls(uniform: Sequence[int] = PLAIN_STEPS, tuned_steps: Sequence[int] = TUNED_STEPS) -> list[Contender]:
+    """Plain schedules, by default of 1 to 29 evaluations.
 
     Uniform; with the first step unguided; with quadratic spacing; and that without guidance at low noise.
     """
@@ -90,7 +90,7 @@ def plain_controls() -> list[Contender]:
         QUADRATIC,
         QUADRATIC | {"guidance_interval": [0.6, 1.0]},
     )
-    return [plain(n) for n in PLAIN_STEPS] + [plain(n, **options) for n in TUNED_STEPS for options in tuned]
+    return [plain(n) for n in uniform] + [plain(n, **options) for n in tuned_steps for options in tuned]
 
 
 def within_controls() -> list[Contender]:

@@ -17,7 +17,9 @@ from worker.engine.pipeline import ChaiPipeline
 from worker.evaluation.contenders import (
     FULL,
     PAPER_WAYS,
+    PLAIN_STEPS,
     QUADRATIC,
+    TUNED_STEPS,
     WAYS,
     Contender,
     donor_controls,
@@ -58,11 +60,19 @@ def full() -> list[Contender]:
     return [*plain_controls(), *within_controls(), *paper, *few, *donor_controls([*paper[:1], *few])]
 
 
+def goal() -> list[Contender]:
+    """The few plans that the goal is claimed for, their controls, and the plain schedules of equal cost or less."""
+    three, four, five = (plain(n, **QUADRATIC) for n in (3, 4, 5))
+    few = [WAYS["resume from 1"].on(three), WAYS["resume shared"].on(four), WAYS["resume shared"].on(five)]
+    return [*plain_controls(PLAIN_STEPS[1:4], TUNED_STEPS[:3]), plain(8, **QUADRATIC), *few, *donor_controls(few)]
+
+
 PRESETS: dict[str, Callable[[], list[Contender]]] = {
     "quick": quick,
     "schedules": schedules,
     "reuse": reuse,
     "full": full,
+    "goal": goal,
 }
 
 
