@@ -3,12 +3,16 @@
 import itertools
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cli import output
 from cli.errors import CommandError
+
+if TYPE_CHECKING:
+    from worker.engine.clip import ClipScorer
+    from worker.evaluation.perceptual import Lpips
 
 app = typer.Typer(help="Measure quality and time of plans.", invoke_without_command=True)
 
@@ -80,8 +84,12 @@ def vbench(
     width: Annotated[int | None, typer.Option(help="Pixels; the model's own.")] = None,
     frames: Annotated[int | None, typer.Option(help="The model's own.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    clip: Annotated[Path | None, typer.Option(help="Folder of a CLIP model: adds CLIPScore.")] = None,
+    lpips: Annotated[
+        Path | None, typer.Option(help="torchvision's AlexNet weights, alexnet-owt-7be5be79.pth: adds LPIPS.")
+    ] = None,
 ) -> None:
-    """Write videos in VBench's naming, in full mode and with few steps; score them where VBench is installed."""
+    """Write videos in VBench's naming, in full mode and with few steps; score them against each other and by VBench."""
     from worker.engine.pipeline import ChaiPipeline
     from worker.evaluation import vbench as bench
 
@@ -89,31 +97,57 @@ def vbench(
         texts = bench.read_prompts(prompts)
     except (OSError, ValueError) as error:
         raise CommandError(f"--prompts: {error}") from error
+    clip_scorer = _load_clip(clip) if clip else None
+    alexnet = _load_lpips(lpips) if lpips else None
     pipeline = ChaiPipeline.from_pretrained(model).to(device)
     size = bench.Size(height=height, width=width, num_frames=frames)
     plans = {"full": pipeline.schedule(full_steps, guidance)}
     plans["fast"] = pipeline.schedule(fast_steps, guidance, unguided_steps=1)
-    made: dict[str, dict[str, Any]] = {}
     with output.Meter(len(plans) * len(texts) * samples) as meter:
         count = itertools.count(1)
         for name, schedule in plans.items():
-            made[name] = dict(
-                bench.write_videos(
-                    pipeline,
-                    texts,
-                    schedule,
-                    out / name,
-                    samples=samples,
-                    size=size,
-                    made=lambda file: meter.show(next(count), f"{file.parent.name}: {file.name}"),
-                )
+            bench.write_videos(
+                pipeline,
+                texts,
+                schedule,
+                out / name,
+                samples=samples,
+                size=size,
+                made=lambda file: meter.show(next(count), f"{file.parent.name}: {file.name}"),
             )
-    result: dict[str, Any] = {"against_full": bench.against_full(made["fast"], made["full"])}
+    pairs = bench.read_pairs(out, texts, samples=samples)
+    try:
+        result: dict[str, Any] = {"against_full": bench.against_full(pairs, lpips=alexnet, clip=clip_scorer)}
+    except ValueError as error:
+        raise CommandError(f"--out {out}: {error}") from error
     for name in plans:
         try:
             chosen = dimension or bench.DIMENSIONS
             result[name] = bench.scores(out / name, out / f"{name}-scores", chosen, own_prompts=own_prompts)
         except RuntimeError as error:
             output.note(f"{name}: {error}")
-    output.note(f"not computed: {bench.NOT_COMPUTED}")
+    for score, way in bench.WITH_WEIGHTS.items():
+        if score not in result["against_full"]:
+            output.note(f"not computed: {way}")
     output.print_json(result)
+
+
+def _load_clip(folder: Path) -> "ClipScorer":
+    from worker.engine.clip import ClipScorer
+
+    try:
+        return ClipScorer.load(folder)
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise CommandError(f"--clip {folder} holds no CLIP model with its tokenizer: {reason}") from error
+
+
+def _load_lpips(file: Path) -> "Lpips":
+    from worker.evaluation.perceptual import Lpips
+
+    try:
+        return Lpips.load(file)
+    except OSError as error:
+        raise CommandError(f"--lpips {file} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise CommandError(f"--lpips {file} {error}") from error

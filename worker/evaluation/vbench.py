@@ -7,7 +7,7 @@ writes `*_eval_results.json` with `{dimension: [score, ...]}`.
 import json
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker import video
+from worker.engine.clip import ClipScorer
 from worker.engine.pipeline import ChaiPipeline, Frames
 from worker.engine.schedule import Schedule
+from worker.evaluation.perceptual import Lpips
 
 DIMENSIONS = (  # what VBench can judge of any prompts
     "subject_consistency",
@@ -27,7 +29,10 @@ DIMENSIONS = (  # what VBench can judge of any prompts
     "aesthetic_quality",
     "imaging_quality",
 )
-NOT_COMPUTED = "LPIPS and CLIPScore: their weights do not come with the project; score the written files with your own"
+WITH_WEIGHTS = {  # scores whose weights do not come with the project
+    "lpips": "LPIPS: name a file with AlexNet's ImageNet weights as --lpips",
+    "clip": "CLIPScore: name a folder with a CLIP model as --clip",
+}
 _WINDOW = 8  # pixels of SSIM's window
 _PEAK = 255.0
 
@@ -65,11 +70,8 @@ def write_videos(
     samples: int,
     size: Size,
     made: Callable[[Path], object],
-) -> Iterator[tuple[str, Frames]]:
-    """Make `samples` videos of each prompt, seeds 0, 1 ...; those that exist are kept, so that a run can go on.
-
-    Yields the name and frames of each video that is new.
-    """
+) -> None:
+    """Make `samples` videos of each prompt, seeds 0, 1 ...; those that exist are kept, so that a run can go on."""
     folder.mkdir(parents=True, exist_ok=True)
     own: Any = pipeline.config  # diffusers declares a dict and returns one with attributes
     num_frames = size.num_frames or own.num_frames
@@ -80,11 +82,9 @@ def write_videos(
                 *_, last = pipeline.steps(
                     [prompt], schedule, seed=index, height=size.height, width=size.width, num_frames=num_frames
                 )
-                frames = pipeline.decode(last.latents, num_frames)
                 partial = target.with_suffix(".part")
-                partial.write_bytes(video.encode(frames, fps=round(own.fps)))
+                partial.write_bytes(video.encode(pipeline.decode(last.latents, num_frames), fps=round(own.fps)))
                 partial.replace(target)
-                yield target.name, frames
             made(target)
 
 
@@ -142,11 +142,63 @@ def _windows(frames: NDArray[np.float64]) -> NDArray[np.float64]:
     return views[:, :: _WINDOW // 2, :: _WINDOW // 2]
 
 
-def against_full(fast: dict[str, Frames], full: dict[str, Frames]) -> dict[str, Any]:
-    """Mean PSNR and SSIM of fast videos against the full ones of the same name, where both were made now."""
-    names = sorted(fast.keys() & full.keys())
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """The fast and the full video of one prompt and seed, as their files show them."""
+
+    prompt: str
+    fast: Frames
+    full: Frames
+
+
+def read_pairs(out: Path, prompts: Sequence[str], *, samples: int) -> Iterator[Pair]:
+    """Read the videos in `out`/fast and `out`/full, one pair at a time.
+
+    Raises ValueError for a pair of two sizes: one of the folders is of an earlier run.
+    """
+    for prompt in prompts:
+        for index in range(samples):
+            name = file_name(prompt, index)
+            fast, full = (video.decode((out / folder / name).read_bytes()) for folder in ("fast", "full"))
+            if fast.shape != full.shape:
+                raise ValueError(
+                    f"{name}: fast is {_shown(fast)}, full {_shown(full)}; delete the one that is not wanted"
+                )
+            yield Pair(prompt=prompt, fast=fast, full=full)
+
+
+def _shown(frames: Frames) -> str:
+    num_frames, height, width, _ = frames.shape
+    return f"{num_frames} frames of {width}x{height}"
+
+
+def against_full(
+    pairs: Iterable[Pair], *, lpips: Lpips | None = None, clip: ClipScorer | None = None
+) -> dict[str, Any]:
+    """Mean PSNR and SSIM of the fast videos against the full ones; LPIPS and CLIPScore where their models are given."""
+    found: dict[str, list[float]] = {"psnr": [], "ssim": []}
+    fits: list[tuple[float, float]] = []  # CLIPScore of full and of fast
+    if lpips is not None:
+        found["lpips"] = []
+    for pair in pairs:
+        found["psnr"].append(psnr(pair.fast, pair.full))
+        found["ssim"].append(ssim(pair.fast, pair.full))
+        if lpips is not None:
+            found["lpips"].append(lpips.distance(pair.fast, pair.full))
+        if clip is not None:
+            fits.append((clip.score(pair.prompt, pair.full), clip.score(pair.prompt, pair.fast)))
+    result: dict[str, Any] = {"videos": len(found["psnr"])}
+    result |= {name: float(np.mean(values)) for name, values in found.items()}
+    return result | {"clip": _clip_scores(fits)} if clip is not None else result
+
+
+def _clip_scores(fits: Sequence[tuple[float, float]]) -> dict[str, float | None]:
+    """The mean of each set, the mean of fast less full, and its standard error, which one pair does not have."""
+    full, fast = np.array(fits).T
+    error = float(np.std(fast - full, ddof=1) / len(fits) ** 0.5) if len(fits) > 1 else None
     return {
-        "videos": len(names),
-        "psnr": float(np.mean([psnr(fast[name], full[name]) for name in names])) if names else None,
-        "ssim": float(np.mean([ssim(fast[name], full[name]) for name in names])) if names else None,
+        "full": float(full.mean()),
+        "fast": float(fast.mean()),
+        "difference": float((fast - full).mean()),
+        "standard_error": error,
     }

@@ -5,9 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from cli import eval as commands
+from cli.errors import CommandError
+from worker import video
+from worker.engine.clip import ClipScorer
 from worker.engine.presets import tiny
 from worker.evaluation import vbench
+from worker.evaluation.perceptual import Lpips
 
 RNG = np.random.default_rng(0)
 FRAMES = RNG.integers(30, 220, (3, 24, 32, 3), dtype=np.uint8)
@@ -38,15 +44,13 @@ def test_ssim_falls_with_noise() -> None:
 def test_videos_get_the_names_that_vbench_looks_for_and_are_not_made_twice(tmp_path: Path) -> None:
     pipeline, seen = tiny(), []
 
-    def write() -> list[str]:
-        schedule = pipeline.schedule(1)
-        made = vbench.write_videos(
-            pipeline, ["a red ball"], schedule, tmp_path, samples=2, size=vbench.Size(), made=seen.append
+    def write() -> list[int]:
+        vbench.write_videos(
+            pipeline, ["a red ball"], pipeline.schedule(1), tmp_path, samples=2, size=vbench.Size(), made=seen.append
         )
-        return [name for name, _ in made]
+        return [path.stat().st_ino for path in seen[-2:]]
 
-    assert write() == ["a red ball-0.mp4", "a red ball-1.mp4"]
-    assert write() == []
+    assert write() == write()
     assert [path.name for path in seen] == ["a red ball-0.mp4", "a red ball-1.mp4"] * 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a red ball-0.mp4", "a red ball-1.mp4"]
 
@@ -77,3 +81,95 @@ def test_without_vbench_the_message_says_how_to_get_it(tmp_path: Path, monkeypat
 
     with pytest.raises(RuntimeError, match=r"^VBench is not installed; `pip install vbench`"):
         vbench.scores(tmp_path, tmp_path / "results", vbench.DIMENSIONS, own_prompts=True)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    tiny().save_pretrained(folder)
+    return folder
+
+
+def run(folder: Path, model: Path, prompts: str, *options: object) -> tuple[dict, str]:
+    """The result and the notes of a run with one sample and few steps."""
+    (folder / "prompts.txt").write_text(prompts)
+    arguments = ["vbench", "--prompts", folder / "prompts.txt", "--model", model, "--out", folder / "out"]
+    arguments += ["--samples", 1, "--full-steps", 2, "--fast-steps", 1, *options]
+    result = CliRunner().invoke(commands.app, [str(part) for part in arguments], catch_exceptions=False)
+    return json.loads(result.stdout.splitlines()[-1]), result.stderr
+
+
+def test_a_run_that_goes_on_scores_all_pairs(tmp_path: Path, model: Path) -> None:
+    first, _ = run(tmp_path, model, "a red ball")
+    second, notes = run(tmp_path, model, "a red ball\na blue box")
+
+    pairs = list(vbench.read_pairs(tmp_path / "out", ["a red ball", "a blue box"], samples=1))
+    assert first["against_full"]["videos"] == 1
+    assert second["against_full"] == {
+        "videos": 2,
+        "psnr": pytest.approx(np.mean([vbench.psnr(pair.fast, pair.full) for pair in pairs])),
+        "ssim": pytest.approx(np.mean([vbench.ssim(pair.fast, pair.full) for pair in pairs])),
+    }
+    assert "not computed: LPIPS: name a file with AlexNet's ImageNet weights as --lpips" in notes
+    assert "not computed: CLIPScore: name a folder with a CLIP model as --clip" in notes
+
+
+def test_named_weights_add_lpips_and_clipscore(
+    tmp_path: Path, model: Path, alexnet_file: Path, clip_folder: Path
+) -> None:
+    found, notes = run(tmp_path, model, "a red ball\na blue box", "--lpips", alexnet_file, "--clip", clip_folder)
+
+    pairs = list(vbench.read_pairs(tmp_path / "out", ["a red ball", "a blue box"], samples=1))
+    lpips, clip = Lpips.load(alexnet_file), ClipScorer.load(clip_folder)
+    full, fast = (
+        np.array([clip.score(pair.prompt, getattr(pair, name)) for pair in pairs]) for name in ("full", "fast")
+    )
+    scores = found["against_full"]
+    assert scores["lpips"] == pytest.approx(np.mean([lpips.distance(pair.fast, pair.full) for pair in pairs]))
+    assert scores["lpips"] > 0
+    assert scores["clip"] == {
+        "full": pytest.approx(full.mean()),
+        "fast": pytest.approx(fast.mean()),
+        "difference": pytest.approx((fast - full).mean()),
+        "standard_error": pytest.approx(np.std(fast - full, ddof=1) / 2**0.5),
+    }
+    assert "not computed" not in notes
+
+
+def test_the_difference_of_one_pair_has_no_standard_error(clip_folder: Path) -> None:
+    pair = vbench.Pair(prompt="a red ball", fast=FRAMES, full=FRAMES)
+
+    found = vbench.against_full([pair], clip=ClipScorer.load(clip_folder))["clip"]
+
+    assert (found["difference"], found["standard_error"]) == (0.0, None)
+
+
+def test_a_pair_of_two_sizes_is_refused(tmp_path: Path) -> None:
+    for folder, frames in (("fast", FRAMES), ("full", FRAMES[:2])):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a-0.mp4").write_bytes(video.encode(frames, fps=8))
+
+    with pytest.raises(ValueError, match=r"^a-0\.mp4: fast is 3 frames of 32x24, full 2 frames of 32x24; delete"):
+        list(vbench.read_pairs(tmp_path, ["a"], samples=1))
+
+
+@pytest.mark.parametrize(
+    ("option", "content", "message"),
+    [
+        ("--lpips", None, "--lpips {} cannot be read: No such file or directory"),
+        ("--lpips", "text", "--lpips {} holds no AlexNet; name torchvision's alexnet-owt-7be5be79.pth"),
+        ("--clip", None, "--clip {} holds no CLIP model with its tokenizer: "),
+    ],
+)
+def test_weights_that_cannot_be_used_end_the_run_before_a_video_is_made(
+    tmp_path: Path, model: Path, option: str, content: str | None, message: str
+) -> None:
+    weights = tmp_path / "weights"
+    if content is not None:
+        weights.write_text(content)
+
+    with pytest.raises(CommandError) as caught:
+        run(tmp_path, model, "a red ball", option, weights)
+
+    assert str(caught.value).startswith(message.format(weights))
+    assert not (tmp_path / "out").exists()
