@@ -175,7 +175,10 @@ def _shown(frames: Frames) -> str:
 def against_full(
     pairs: Iterable[Pair], *, lpips: Lpips | None = None, clip: ClipScorer | None = None
 ) -> dict[str, Any]:
-    """Mean PSNR and SSIM of the fast videos against the full ones; LPIPS and CLIPScore where their models are given."""
+    """Mean PSNR and SSIM of the fast videos against the full ones; LPIPS and CLIPScore where their models are given.
+
+    PSNR is None where a pair is equal: no number is that high, and JSON has none for it.
+    """
     found: dict[str, list[float]] = {"psnr": [], "ssim": []}
     fits: list[tuple[float, float]] = []  # CLIPScore of full and of fast
     if lpips is not None:
@@ -188,7 +191,7 @@ def against_full(
         if clip is not None:
             fits.append((clip.score(pair.prompt, pair.full), clip.score(pair.prompt, pair.fast)))
     result: dict[str, Any] = {"videos": len(found["psnr"])}
-    result |= {name: float(np.mean(values)) for name, values in found.items()}
+    result |= {name: mean if np.isfinite(mean := float(np.mean(values))) else None for name, values in found.items()}
     return result | {"clip": _clip_scores(fits)} if clip is not None else result
 
 

@@ -153,6 +153,12 @@ def test_a_pair_of_two_sizes_is_refused(tmp_path: Path) -> None:
         list(vbench.read_pairs(tmp_path, ["a"], samples=1))
 
 
+def test_a_pair_without_any_difference_leaves_no_mean_psnr() -> None:
+    pair = vbench.Pair(prompt="a", fast=FRAMES, full=FRAMES)
+
+    assert vbench.against_full([pair]) == {"videos": 1, "psnr": None, "ssim": pytest.approx(1)}
+
+
 @pytest.mark.parametrize(
     ("option", "content", "message"),
     [
