@@ -45,13 +45,12 @@ class Recipe:
     lessons: Lessons = field(default_factory=Lessons)  # of the text encoder, before everything else
     width: int = 128  # channels of the transformer, 32 a head
     depth: int = 3  # pairs of a spatial and a temporal block
-    num_steps: int = 11_000
+    num_steps: int = 7000
     batch_size: int = 48
     matrix_lr: float = 3e-3  # Muon, for the matrices of the blocks
     other_lr: float = 1.5e-3  # AdamW, for everything else
     warmup_steps: int = 100
-    rests: tuple[int, ...] = (7000,)  # steps at which the learning rate has gone down to zero and starts anew
-    decay_share: float = 0.2  # of the steps up to a rest or the end, for going down
+    decay_share: float = 0.2  # of the steps, at the end, with the learning rate going down to zero
     pairs: tuple[tuple[int, float], ...] = ((0, 0.0), (2500, 0.5))  # share with two things, from a step on
     caption_dropout: float = 0.1
     time_mean: float = 1.3  # t = sigmoid(normal(mean, std)), 1 = noise; where the prompt decides, t is above 0.9
@@ -183,10 +182,9 @@ def flow_loss(transformer: STDiT3, text_encoder: T5EncoderModel, vae: PatchVAE, 
 
 
 def learning_rate_at(recipe: Recipe, step: int) -> float:
-    """Share of the full learning rate: up, constant, down to zero; constant and down again after each rest."""
-    end = min((rest for rest in recipe.rests if step < rest <= recipe.num_steps), default=recipe.num_steps)
-    decay = max(1, round(recipe.decay_share * end))
-    return min(1.0, (step + 1) / recipe.warmup_steps, max(0.0, (end - step) / decay))
+    """Share of the full learning rate: up, constant, down to zero."""
+    decay = max(1, round(recipe.decay_share * recipe.num_steps))
+    return min(1.0, (step + 1) / recipe.warmup_steps, max(0.0, (recipe.num_steps - step) / decay))
 
 
 def optimizers(transformer: STDiT3, recipe: Recipe) -> list[torch.optim.Optimizer]:

@@ -65,20 +65,6 @@ def test_the_learning_rate_rises_stays_and_falls_to_zero() -> None:
     assert shares == pytest.approx([0.01, 0.5, 1, 1, 1, 0.5, 0])
 
 
-def test_the_learning_rate_falls_before_a_rest_and_starts_anew_without_a_rise() -> None:
-    recipe = Recipe(num_steps=1000, warmup_steps=100, decay_share=0.25, rests=(400,))
-
-    shares = [learning_rate_at(recipe, step) for step in (299, 350, 399, 400, 749, 875, 1000)]
-
-    assert shares == pytest.approx([1, 0.5, 0.01, 1, 1, 0.5, 0])
-
-
-def test_a_run_shorter_than_its_first_rest_falls_at_its_own_end() -> None:
-    recipe = Recipe(num_steps=300, warmup_steps=100, decay_share=0.2, rests=(400,))
-
-    assert [learning_rate_at(recipe, step) for step in (200, 270)] == pytest.approx([1, 0.5])
-
-
 def test_two_things_come_and_go_by_the_recipe() -> None:
     batches = Batches(replace(TINY, batch_size=64, pairs=((0, 0.0), (100, 1.0), (120, 0.0))))
 
