@@ -188,13 +188,13 @@ def denoise(
         negative=captions[1],
         reuse=reuse,
     )
+    num_steps = decision.plan.recipe.num_evaluated_steps
     with figures.stage("denoise"):
-        for step in devices.paced(steps, model.device):
+        for done, step in enumerate(devices.paced(steps, model.device), start=1):
             figures.model_evaluations += 1.0 if schedule.guidance(step.index) != 1.0 else 0.5
             if recording is not None:
                 recording.add(step)
-            done = step.index + 1
-            attempt.lease.check(step=done, progress=100 * done // (step.num_steps + 1))  # 100 is the published video
+            attempt.lease.check(step=done, progress=100 * done // (num_steps + 1))  # 100 is the published video
         devices.finish(model.device)
     with figures.stage("record"):
         left = None if recording is None else recording.donor()

@@ -84,9 +84,9 @@ class Recipe:
 
     @property
     def num_evaluated_steps(self) -> int:
-        """Steps that the model runs: a resumed run leaves out the first ones."""
-        skipped: int = self.reuse_options.get("skipped_steps", 0)
-        return self.num_steps - skipped
+        """Steps that the model runs: some schedules, and resumed runs, leave out the first ones."""
+        skipped: int = self.schedule.get("skipped_steps", 0)
+        return self.num_steps - int(self.reuse_options.get("skipped_steps", skipped))
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> Self:

@@ -149,12 +149,12 @@ def denoise(
         within: reuse of network output between steps of this run; None = the plain model to the bit.
         frame_mask: (B, T) in 0..1. 1 = generate the frame, 0 = keep what `noise` holds there, between = start to
             generate it at that noise level.
-        start: first step to run, 0-based.
+        start: first step to run, 0-based; 0 = the first that the schedule does not skip.
         generator: of the noise that a frame mask draws at every step.
         renoise: draws that noise instead, given the latent.
     """
     timesteps = [*conditioning.timesteps(transformer, schedule), 0.0]
-    latents = noise.float()
+    start, latents = start or schedule.skipped_steps, noise.float()
     if reuse is not None:
         reuse = reuse.to(noise.device)
         start, latents = reuse.start(latents, timesteps[:-1], start)

@@ -38,6 +38,7 @@ class Schedule:
 
     num_steps: int = 30
     guidance_scale: float = 7.0
+    skipped_steps: int = 0  # the first n steps are left out: the noise enters the step after them as it is
     unguided_steps: int = 0  # the first n steps use the prompt alone and cost half
     guidance_interval: tuple[float, float] | None = None  # guide only where low <= tau <= high; tau is 1 at noise
     shift: float = 1.0  # extra factor on r; above 1 spends more steps at high noise
@@ -48,6 +49,8 @@ class Schedule:
     def __post_init__(self) -> None:
         if self.num_steps < 1:
             raise ValueError(f"num_steps {self.num_steps} is below 1; use 1 or more (30 is the full mode)")
+        if not 0 <= self.skipped_steps < self.num_steps:
+            raise ValueError(f"skipped_steps {self.skipped_steps} is not in 0..{self.num_steps - 1}; one step must run")
         if self.shift <= 0:
             raise ValueError(f"shift {self.shift} is not above 0; 1.0 leaves the time shift as it is")
         if self.spacing not in SPACINGS:

@@ -83,12 +83,17 @@ def schedules() -> list[Contender]:
 def plain_controls(uniform: Sequence[int] = PLAIN_STEPS, tuned_steps: Sequence[int] = TUNED_STEPS) -> list[Contender]:
     """Plain schedules, by default of 1 to 29 evaluations.
 
-    Uniform; with the first step unguided; with quadratic spacing; and that without guidance at low noise.
+    Uniform; with the first step unguided; with quadratic spacing, and that without guidance at low noise; and these two
+    without the first step.
     """
+    less_guided = QUADRATIC | {"guidance_interval": [0.6, 1.0]}
+    skipping = {"skipped_steps": 1}
     tuned: tuple[dict[str, Any], ...] = (
         {"unguided_steps": 1},
         QUADRATIC,
-        QUADRATIC | {"guidance_interval": [0.6, 1.0]},
+        less_guided,
+        QUADRATIC | skipping,
+        less_guided | skipping,
     )
     return [plain(n) for n in uniform] + [plain(n, **options) for n in tuned_steps for options in tuned]
 

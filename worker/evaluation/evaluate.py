@@ -17,9 +17,7 @@ from worker.engine.pipeline import ChaiPipeline
 from worker.evaluation.contenders import (
     FULL,
     PAPER_WAYS,
-    PLAIN_STEPS,
     QUADRATIC,
-    TUNED_STEPS,
     WAYS,
     Contender,
     donor_controls,
@@ -62,9 +60,8 @@ def full() -> list[Contender]:
 
 def goal() -> list[Contender]:
     """The few plans that the goal is claimed for, their controls, and the plain schedules of equal cost or less."""
-    three, four, five = (plain(n, **QUADRATIC) for n in (3, 4, 5))
-    few = [WAYS["resume from 1"].on(three), WAYS["resume shared"].on(four), WAYS["resume shared"].on(five)]
-    return [*plain_controls(PLAIN_STEPS[1:4], TUNED_STEPS[:3]), plain(8, **QUADRATIC), *few, *donor_controls(few)]
+    few = [WAYS["resume from 1"].on(plain(3, **QUADRATIC)), WAYS["resume shared"].on(plain(4, **QUADRATIC))]
+    return [*plain_controls((), (2, 3, 4, 5)), plain(8, **QUADRATIC), *few, *donor_controls(few)]
 
 
 PRESETS: dict[str, Callable[[], list[Contender]]] = {

@@ -155,6 +155,16 @@ def test_a_run_started_later_from_a_stored_latent_ends_the_same(small_run):
     assert torch.equal(resumed, steps[-1].latents)
 
 
+def test_a_schedule_that_skips_lets_the_noise_enter_a_later_step(small_run):
+    schedule = Schedule(num_steps=5, time_shift="none", skipped_steps=2)
+
+    steps = list(denoise(**small_run(schedule=schedule)))
+
+    assert [(step.index, step.timestep) for step in steps] == [(2, 600), (3, 400), (4, 200)]
+    later = small_run(schedule=Schedule(num_steps=5, time_shift="none"), start=2)
+    assert torch.equal(steps[-1].latents, final(**later))
+
+
 def test_same_inputs_give_the_same_bits_after_other_runs(small_run):
     run = small_run()
     first = final(**run)

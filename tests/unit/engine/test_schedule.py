@@ -99,3 +99,11 @@ def test_no_frames_are_refused():
         Schedule().timesteps(240, 426, 0)
 
     assert str(error.value) == "num_frames 0 is below 1; use 1 for an image or 17 and more for a video"
+
+
+@pytest.mark.parametrize("skipped_steps", [-1, 4, 5])
+def test_a_schedule_has_to_leave_a_step(skipped_steps):
+    with pytest.raises(ValueError) as error:
+        Schedule(num_steps=4, skipped_steps=skipped_steps)
+
+    assert str(error.value) == f"skipped_steps {skipped_steps} is not in 0..3; one step must run"
