@@ -11,6 +11,7 @@ from db.models import Job, Namespace, PlanRow
 from db.session import transaction
 from db.states import EntryStatus
 from worker.engine import donor_file
+from worker.runtime import Lease
 from worker.spaces import plan_key
 
 Start = Callable[..., Any]  # Any: the Service of conftest
@@ -139,6 +140,25 @@ def test_whole_prompts_resume_from_an_alike_one(start: Start) -> None:
     assert (job.path, job.receipt["reason"], job.receipt["reuse"]) == ("fast", "prompt_hit", "resume")
     assert 0 < job.receipt["steps_saved"] < 6  # of the card's six
     assert job.receipt["steps"] == 6 - job.receipt["steps_saved"]
+
+
+def test_the_steps_of_a_resumed_run_are_counted_from_its_first(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    service, _ = prepared(start, keep=[])
+    calibrate(service, "resume", skipped_steps=3)
+    told: list[dict[str, Any]] = []
+    check = Lease.check
+
+    def note(lease: Lease, **progress: Any) -> None:
+        told.append(progress)
+        check(lease, **progress)
+
+    monkeypatch.setattr(Lease, "check", note)
+
+    job = service.run(SAME_OX)
+
+    assert (job.path, job.receipt["steps"], job.num_steps) == ("fast", 2, 2)
+    steps = [(progress["step"], progress["progress"]) for progress in told if "step" in progress]
+    assert steps == [(1, 33), (2, 66)]
 
 
 def test_what_a_newer_worker_wrote_is_left_alone(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
