@@ -27,7 +27,7 @@ class Preset(StrEnum):
     goal = "goal"  # the plans that the goal is claimed for, on many prompts
 
 
-PROMPTS = {Preset.quick: 24, Preset.schedules: 48, Preset.reuse: 48, Preset.full: 120, Preset.goal: 2000}
+PROMPTS = {Preset.quick: 24, Preset.schedules: 48, Preset.reuse: 48, Preset.full: 120, Preset.goal: 1200}
 
 
 @app.callback()
@@ -35,7 +35,7 @@ def evaluate(
     context: typer.Context,
     model: Annotated[Path, typer.Option(help="Pipeline folder of a small model.")] = Path("worker/models/small"),
     preset: Annotated[Preset, typer.Option(help="quick, schedules, reuse, full or goal.")] = Preset.quick,
-    prompts: Annotated[int | None, typer.Option(min=4, help="How many; by default 24, 48, 48, 120 or 2,000.")] = None,
+    prompts: Annotated[int | None, typer.Option(min=4, help="How many; by default 24, 48, 48, 120 or 1,200.")] = None,
     stored: Annotated[int | None, typer.Option(min=4, help="Full runs in the cache; as many as prompts.")] = None,
     seed: Annotated[int, typer.Option(help="Of prompts and noise.")] = 0,
     out: Annotated[Path, typer.Option(help="Folder for plot, contact sheet and JSON.")] = Path("var/eval"),
