@@ -213,7 +213,7 @@ def _recording(attempt: Attempt, model: Pipeline, decision: Decision, caption: A
         conditioning=Conditioning(height=job.height, width=job.width, num_frames=job.num_frames, fps=job.fps),
         noise=noise,
         seed=attempt.seed,
-        full=model.schedule(card.full_steps),
+        full=_schedule(attempt, model, decision),
         fast=fast,
         keep=donor_store.kept(decision),
         entities={entity.text: entity.head for entity in decision.extraction.entities},

@@ -12,7 +12,7 @@ from worker.engine.denoise import Caption, Conditioning, Step, Velocity
 from worker.engine.methods import kept_steps
 from worker.engine.record import Recorder, entity_masks, step_residuals
 from worker.engine.reuse import Donor
-from worker.engine.schedule import NUM_TIMESTEPS, Schedule
+from worker.engine.schedule import Schedule
 
 MASKS, RESIDUALS = "masks", "residuals"
 
@@ -120,7 +120,7 @@ def _masks(run: FullRun, entities: Mapping[str, str]) -> dict[str, Tensor]:
 def _residuals(run: FullRun, fast: Schedule) -> dict[str, Tensor]:
     transformer = run.pipeline.transformer
     predict = Velocity(transformer, run.caption, run.conditioning)
-    trajectory = [(float(NUM_TIMESTEPS), run.noise.float())]
+    trajectory = [(run.steps[0].timestep, run.noise.float())]
     trajectory += [(step.next_timestep, step.latents) for step in run.steps]
     timesteps = run.conditioning.timesteps(transformer, fast)
     return step_residuals(predict, trajectory, fast, timesteps)

@@ -142,6 +142,24 @@ def test_whole_prompts_resume_from_an_alike_one(start: Start) -> None:
     assert job.receipt["steps"] == 6 - job.receipt["steps_saved"]
 
 
+@pytest.mark.parametrize(("asked", "steps"), [(None, 2), (1, 1), (4, 4)])
+def test_a_plan_that_leaves_out_a_step_runs_as_many_as_are_asked_for(
+    start: Start, asked: int | None, steps: int
+) -> None:
+    service, _ = prepared(start, keep=[])
+    schedule = {"spacing": "quadratic", "skipped_steps": 1}
+    recipe = {"path": "fast", "num_steps": 3, "schedule": schedule, "source": "calibrated"}
+    with transaction(service.factory) as session:
+        (space,) = session.scalars(select(Namespace))
+        row = PlanRow(kind="plain_fast", plan={"recipes": [recipe]}, quality={}, cost={})
+        row.namespace_key = plan_key(space)
+        metrics.set_plans(session, row.namespace_key, [row])
+
+    job = service.run("a green turtle", mode="fast", num_inference_steps=asked)
+
+    assert (job.status, job.path, job.receipt["steps"]) == ("completed", "fast", steps)
+
+
 def test_the_steps_of_a_resumed_run_are_counted_from_its_first(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     service, _ = prepared(start, keep=[])
     calibrate(service, "resume", skipped_steps=3)
