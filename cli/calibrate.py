@@ -24,6 +24,9 @@ def calibrate(
     prompts: Annotated[int, typer.Option(min=16, help="Fresh prompts; a quarter of them for each kind of hit.")] = 120,
     seed: Annotated[int, typer.Option(help="Of prompts and noise.")] = 1,
     tolerance: Annotated[float, typer.Option(min=0, help="Accuracy that a cheaper plan may lose.")] = 0.01,
+    distance: Annotated[
+        float, typer.Option(min=0, help="Distance to the prompt (of the range of a pixel) that a cheaper plan may add.")
+    ] = 0.01,
     errors: Annotated[float, typer.Option(min=0, help="Standard errors that count against a plan.")] = 1.0,
     write: Annotated[Path | None, typer.Option(help="Also write the table to this file.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Measure and show; store nothing.")] = False,
@@ -44,7 +47,7 @@ def calibrate(
             loaded,
             num_prompts=prompts,
             seed=seed,
-            tolerance=Tolerance(accuracy=tolerance, num_errors=errors),
+            tolerance=Tolerance(accuracy=tolerance, distance=distance, num_errors=errors),
             progress=meter.show,
         )
     key = calibration.namespace_key(loaded, folder)
