@@ -1,13 +1,10 @@
-"""Small random models in the files that scores are computed with."""
+"""A network in the file that LPIPS is computed with."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from transformers import CLIPConfig, CLIPModel
-
-from worker.engine.embed import load_embedder
 
 SHAPES = {0: (64, 3, 11, 11), 3: (192, 64, 5, 5), 6: (384, 192, 3, 3), 8: (256, 384, 3, 3), 10: (256, 256, 3, 3)}
 
@@ -23,19 +20,3 @@ def alexnet_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         weights[f"features.{layer}.bias"] = torch.from_numpy(rng.normal(0, 0.1, shape[0]).astype(np.float32))
     torch.save(weights | {"classifier.6.bias": torch.zeros(1000)}, file)
     return file
-
-
-@pytest.fixture(scope="session")
-def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny CLIP with random weights and MiniLM's tokenizer."""
-    folder = tmp_path_factory.mktemp("clip")
-    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
-    config = CLIPConfig(
-        text_config={**sizes, "vocab_size": 30522, "eos_token_id": 102},
-        vision_config={**sizes, "image_size": 32, "patch_size": 8},
-        projection_dim=8,
-    )
-    torch.manual_seed(0)
-    CLIPModel(config).save_pretrained(folder)
-    load_embedder()._tokenizer.save_pretrained(folder)
-    return folder

@@ -2,32 +2,14 @@
 
 import numpy as np
 import pytest
-import torch
-from transformers import CLIPConfig, CLIPModel
 
 from worker.engine.clip import ClipScorer, _pixels
-from worker.engine.embed import load_embedder
 from worker.judges import Checker, Clip, Distance, judge, judges
 from worker.settings import WorkerSettings
 from worker.small.captions import sample_captions
 from worker.small.world import draw_layout, render
 
 DARK, BRIGHT = np.zeros((8, 32, 32, 3), np.uint8), np.full((8, 32, 32, 3), 255, np.uint8)
-
-
-@pytest.fixture(scope="module")
-def clip_folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("clip")
-    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
-    config = CLIPConfig(
-        text_config={**sizes, "vocab_size": 30522, "eos_token_id": 102},
-        vision_config={**sizes, "image_size": 32, "patch_size": 8},
-        projection_dim=8,
-    )
-    torch.manual_seed(0)  # of some seeds the random network finds every picture unlike every prompt: cosines below 0
-    CLIPModel(config).save_pretrained(folder)
-    load_embedder()._tokenizer.save_pretrained(folder)
-    return folder
 
 
 def drawn(caption, seed=0):
