@@ -31,8 +31,12 @@ _numbers = count(1)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """End fixtures, and with them the servers, when `timeout` or a CI system sends SIGTERM."""
+    """End fixtures, and with them the servers, when `timeout` or a CI system sends SIGTERM.
+
+    A shell's background jobs ignore Ctrl-C and hand that on to what they start; commands under test are to hear it.
+    """
     signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated", returncode=143))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
