@@ -80,7 +80,7 @@ def test_a_person_who_waits_overtakes_a_run(home: Home, tmp_path: Path) -> None:
 
 
 def test_ctrl_c_leaves_a_run_going_and_attach_shows_its_end(home: Home, tmp_path: Path) -> None:
-    file = written(tmp_path, "night.jsonl", prompts(60, "dark", 100))
+    file = written(tmp_path, "night.jsonl", prompts(20, "dark", 100))
     process = home.start("bulk", "run", file)
     assert process.stderr is not None
     while "done" not in (line := process.stderr.readline()):
@@ -93,7 +93,7 @@ def test_ctrl_c_leaves_a_run_going_and_attach_shows_its_end(home: Home, tmp_path
     batch_id = said.split("`chai bulk attach ")[1].split("`")[0]
     done = home.chai("bulk", "attach", batch_id, "--out", str(tmp_path / "out"))
     assert done.returncode == 0, done.stderr
-    assert len(results(tmp_path / "out")) == 60
+    assert len(results(tmp_path / "out")) == 20
 
 
 def test_an_interrupted_submission_goes_on_where_it_stopped(home: Home, tmp_path: Path) -> None:
