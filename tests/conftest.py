@@ -7,12 +7,14 @@ import os
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from itertools import count
 from pathlib import Path
 
 import psycopg2
+import psycopg2.errors
 import pytest
 import redis
 from psycopg2 import sql
@@ -93,6 +95,14 @@ def migrated_template(postgres_server: str) -> Iterator[str]:
         yield TEMPLATE
 
 
+@pytest.fixture(scope="module")
+def module_database_url(postgres_server: str, migrated_template: str) -> Iterator[str]:
+    """URL of a migrated database that the tests of a module share."""
+    name = f"chai_test_{os.getpid()}_{next(_numbers)}"
+    with _fresh_database(postgres_server, name, template=migrated_template) as url:
+        yield url
+
+
 @pytest.fixture
 def empty_database_url(postgres_admin: str) -> Iterator[str]:
     """URL of a database of this test's own without tables or extensions; its role may add both."""
@@ -157,7 +167,19 @@ def _fresh_database(server: str, name: str, *, template: str = "template1") -> I
     try:
         yield url.set(database=name).render_as_string(hide_password=False)
     finally:
-        _execute(url, sql.SQL("DROP DATABASE IF EXISTS {name} WITH (FORCE)").format(**names))
+        _drop(url, sql.SQL("DROP DATABASE IF EXISTS {name} WITH (FORCE)").format(**names))
+
+
+def _drop(url: URL, statement: sql.Composed) -> None:
+    """Drop a database; while autovacuum is at work in it, which only a superuser may end, wait for that."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            return _execute(url, statement)
+        except psycopg2.errors.InsufficientPrivilege:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
 
 
 def _execute(url: URL, statement: sql.Composed) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 from running import CARDS, Process, api_process, settings_of
-from sqlalchemy import NullPool, create_engine, make_url, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.app import create_app
@@ -75,21 +74,13 @@ def guarded(environment: dict[str, str]) -> Iterator[TestClient]:
 
 
 @pytest.fixture(scope="module")
-def shared_client(
-    postgres_server: str, migrated_template: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[TestClient]:
+def shared_client(module_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """The API in this process, one for all cases of a table; they leave nothing that another case could see."""
     environment = {
+        "DATABASE_URL": module_database_url,
         "STORAGE_URL": tmp_path_factory.mktemp("storage").as_uri(),
         "CHAI_MODELS_DIR": str(CARDS),
         "CHAI_DEFAULT_MODEL": "tiny",
     }
-    server = create_engine(postgres_server, isolation_level="AUTOCOMMIT", poolclass=NullPool)
-    with server.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE chai_api_shared TEMPLATE {migrated_template}"))
-    url = make_url(postgres_server).set(database="chai_api_shared").render_as_string(hide_password=False)
-    app = create_app(settings_of({**environment, "DATABASE_URL": url}))
-    with TestClient(app, base_url="http://127.0.0.1") as client:
+    with TestClient(create_app(settings_of(environment)), base_url="http://127.0.0.1") as client:
         yield client
-    with server.connect() as connection:
-        connection.execute(text("DROP DATABASE chai_api_shared WITH (FORCE)"))
