@@ -98,23 +98,21 @@ def migrated_template(postgres_server: str) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def module_database_url(postgres_server: str, migrated_template: str) -> Iterator[str]:
     """URL of a migrated database that the tests of a module share."""
-    name = f"chai_test_{os.getpid()}_{next(_numbers)}"
-    with _fresh_database(postgres_server, name, template=migrated_template) as url:
+    with _fresh_database(postgres_server, _new_name(), template=migrated_template) as url:
         yield url
 
 
 @pytest.fixture
 def empty_database_url(postgres_admin: str) -> Iterator[str]:
     """URL of a database of this test's own without tables or extensions; its role may add both."""
-    with _fresh_database(postgres_admin, f"chai_test_{os.getpid()}_{next(_numbers)}", template="template0") as url:
+    with _fresh_database(postgres_admin, _new_name(), template="template0") as url:
         yield url
 
 
 @pytest.fixture
 def database_url(postgres_server: str, migrated_template: str) -> Iterator[str]:
     """URL of a migrated, empty database of this test's own."""
-    name = f"chai_test_{os.getpid()}_{next(_numbers)}"
-    with _fresh_database(postgres_server, name, template=migrated_template) as url:
+    with _fresh_database(postgres_server, _new_name(), template=migrated_template) as url:
         yield url
 
 
@@ -157,6 +155,10 @@ def storage_url(tmp_path: Path) -> str:
     folder = tmp_path / "storage"
     folder.mkdir()
     return folder.as_uri()
+
+
+def _new_name() -> str:
+    return f"chai_test_{os.getpid()}_{next(_numbers)}"
 
 
 @contextmanager

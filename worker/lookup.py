@@ -176,7 +176,7 @@ def recipes(job: Job, card: ModelCard, table: Table) -> Table:
             return _scaled(recipe, full)
         if job.num_inference_steps or recipe.source == "paper":
             steps = full if recipe.path is RunPath.FULL else (job.num_inference_steps or card.fast_steps)
-            return replace(recipe, num_steps=steps + recipe.schedule.get("skipped_steps", 0))
+            return replace(recipe, num_steps=steps + recipe.num_skipped_steps)
         return recipe
 
     return {Case(case): tuple(fitted(recipe) for recipe in found) for case, found in table.items()}

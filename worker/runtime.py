@@ -145,10 +145,10 @@ class Runtime:
     @property
     def embedder(self) -> Embedder:
         """Return what compares phrases; raise `GiveUp` when the setting names none that is here."""
-        from worker.engine.embed import EmbedderError, load_embedder  # the parent process has no use for it
-
         with self._loading:
             if self._embedder is None:
+                from worker.engine.embed import EmbedderError, load_embedder  # the parent process has no use for it
+
                 try:
                     self._embedder = load_embedder(self.settings.embedder)
                 except EmbedderError as error:

@@ -83,10 +83,15 @@ class Recipe:
             raise ValueError(f"min_similarity is {self.min_similarity}; it must lie between 0 and 1")
 
     @property
-    def num_evaluated_steps(self) -> int:
-        """Steps that the model runs: some schedules, and resumed runs, leave out the first ones."""
+    def num_skipped_steps(self) -> int:
+        """Steps at the start that are left out: by a resumed run, else by the schedule."""
         skipped: int = self.schedule.get("skipped_steps", 0)
-        return self.num_steps - int(self.reuse_options.get("skipped_steps", skipped))
+        return int(self.reuse_options.get("skipped_steps", skipped))
+
+    @property
+    def num_evaluated_steps(self) -> int:
+        """Steps that the model runs."""
+        return self.num_steps - self.num_skipped_steps
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> Self:

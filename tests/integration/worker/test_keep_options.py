@@ -160,6 +160,15 @@ def test_a_plan_that_leaves_out_a_step_runs_as_many_as_are_asked_for(
     assert (job.status, job.path, job.receipt["steps"]) == ("completed", "fast", steps)
 
 
+def test_a_resumed_run_takes_as_many_steps_as_are_asked_for(start: Start) -> None:
+    service, _ = prepared(start, keep=[])
+    calibrate(service, "resume", skipped_steps=3)
+
+    job = service.run(SAME_OX, num_inference_steps=1)
+
+    assert (job.status, job.path, job.receipt["steps"]) == ("completed", "fast", 1)
+
+
 def test_the_steps_of_a_resumed_run_are_counted_from_its_first(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     service, _ = prepared(start, keep=[])
     calibrate(service, "resume", skipped_steps=3)
