@@ -49,6 +49,7 @@ def runtime(tmp_path: Path, loader: Loader) -> Runtime:
 def test_preload_brings_the_default_model(runtime: Runtime, loader: Loader) -> None:
     runtime.warm()
 
+    assert runtime.loaded == "usual"
     runtime.pipeline("usual")
     assert loader.loaded == ["usual"]
 
