@@ -149,11 +149,11 @@ def _over(video: Tensor, scene: Scene) -> Projection:
 
 
 def _pairs(tables: "_Changes", colours: Sequence[Colour]) -> Iterator[tuple[_Found, ...]]:
-    """The best pair of things for every two colours and every way to share the clip."""
+    """The best pair of things for every two colours, alike or not, and every way to share the clip."""
     for lanes in Lanes:
         motions = tuple(motion for motion in Motion if lanes in shared_lanes(motion, Motion.STILL))
         first, second = (tables.best(motions, lanes, lane) for lane in (0, 1))
-        yield from ((first[a], second[b]) for a in colours for b in colours if a is not b)
+        yield from ((first[a], second[b]) for a in colours for b in colours)
 
 
 def _fit(video: Tensor, spec: Spec) -> Projection:

@@ -132,9 +132,8 @@ class Spec:
     def __post_init__(self) -> None:
         if len(self.things) not in (1, 2):
             raise ValueError(f"things has {len(self.things)} entries; a clip shows one or two")
-        colours = [thing.colour for thing in self.things] + [self.scene.colour]
-        if len(set(colours)) < len(colours):
-            raise ValueError(f"colours {', '.join(colours)} repeat; give every thing and the scene its own")
+        if any(thing.colour is self.scene.colour for thing in self.things):
+            raise ValueError(f"colour {self.scene.colour} is the scene's too; give things another one")
         if len(self.things) == 2 and not shared_lanes(self.things[0].motion, self.things[1].motion):
             raise ValueError("one thing moves across and one up or down; two things move along the same axis")
 

@@ -93,6 +93,15 @@ def test_a_missing_thing_fails_the_count_and_every_attribute_of_things() -> None
     assert [name for name in ATTRIBUTES if verdict.attributes[name]] == ["scene", "texture"]
 
 
+def test_a_thing_that_is_drawn_twice_fails_the_count_and_every_attribute_of_things() -> None:
+    twice = clip_of(Spec(things=(BALL, BALL), scene=WALL))
+
+    verdict = check(twice, SPEC)
+
+    assert [name for name in ATTRIBUTES if verdict.attributes[name]] == ["scene", "texture"]
+    assert verdict.shown.things == (BALL, BALL)
+
+
 def test_the_order_of_two_things_does_not_matter() -> None:
     assert all(compare(Spec(things=(BOX, BALL), scene=WALL), Spec(things=(BALL, BOX), scene=WALL)).values())
 

@@ -103,7 +103,7 @@ def test_drawn_layouts_are_layouts_of_the_spec() -> None:
         (
             (BALL,),
             Scene(colour=Colour.RED, texture=Texture.PLAIN),
-            "colours red, red repeat; give every thing and the scene its own",
+            "colour red is the scene's too; give things another one",
         ),
         (
             (BALL, Thing(shape=Shape.CROSS, size=Size.SMALL, colour=Colour.WHITE, motion=Motion.UP)),
