@@ -1,7 +1,6 @@
 """`chai train small`: make the weights of the small model again, or of a second model with another seed."""
 
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -67,7 +66,7 @@ def _started(seed: int, steps: int | None, lessons: int | None, device: str) -> 
     learning = Lessons(seed=seed) if lessons is None else Lessons(seed=seed, num_steps=lessons)
     recipe = Recipe(seed=seed, lessons=learning)
     output.note("teaching the text encoder to read, a few minutes on one core")
-    return Run(recipe if steps is None else replace(recipe, num_steps=steps), device=device)
+    return Run(recipe if steps is None else recipe.stretched(steps), device=device)
 
 
 def _fit(run: "Run", checkpoint: Path, minutes: float | None) -> None:

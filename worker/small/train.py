@@ -36,26 +36,45 @@ from worker.small.world import FPS, GRID, NUM_FRAMES, SIDE, Spec, draw_layout, r
 LATENT_CHANNELS = 16
 FINE_GRID = 4  # of the clips that the VAE's directions come from: it can show more places than the world has
 
+Course = tuple[tuple[int, float], ...]  # what a number is from which step on, in the order of the steps
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """Everything that decides the weights."""
+    """Everything that decides the weights.
+
+    A run has two legs. In the first it learns what things and scenes look like; in the second each clip lies near its
+    noise, so that the noise decides where things go and none is drawn in two places.
+    """
 
     seed: int = 0
     lessons: Lessons = field(default_factory=Lessons)  # of the text encoder, before everything else
     width: int = 128  # channels of the transformer, 32 a head
     depth: int = 3  # pairs of a spatial and a temporal block
-    num_steps: int = 7000
     batch_size: int = 48
     matrix_lr: float = 3e-3  # Muon, for the matrices of the blocks
     other_lr: float = 1.5e-3  # AdamW, for everything else
-    warmup_steps: int = 100
-    decay_share: float = 0.2  # of the steps, at the end, with the learning rate going down to zero
-    pairs: tuple[tuple[int, float], ...] = ((0, 0.0), (2500, 0.5))  # share with two things, from a step on
+    # share of the learning rates, straight lines in between; the run ends with the last
+    rate: Course = ((0, 0.01), (99, 1.0), (5600, 1.0), (7000, 0.0), (7050, 0.69), (10_200, 0.0))
+    pairs: Course = ((0, 0.0), (2500, 0.5), (7000, 0.3))  # share of the clips with two things
+    layouts: Course = ((0, 1), (7000, 8))  # drawn for each clip, of which the nearest to its noise is learned
     caption_dropout: float = 0.1
     time_mean: float = 1.3  # t = sigmoid(normal(mean, std)), 1 = noise; where the prompt decides, t is above 0.9
     time_std: float = 1.6
     ema_decay: float = 0.998
+
+    @property
+    def num_steps(self) -> int:
+        """Length of the run."""
+        return self.rate[-1][0]
+
+    def stretched(self, num_steps: int) -> "Recipe":
+        """The same course in another number of steps."""
+        rate, pairs, layouts = (
+            tuple((round(step * num_steps / self.num_steps), value) for step, value in course)
+            for course in (self.rate, self.pairs, self.layouts)
+        )
+        return replace(self, rate=rate, pairs=pairs, layouts=layouts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,16 +142,22 @@ def new_vae(num_clips: int = 2000) -> PatchVAE:
     return vae
 
 
+def _value(course: Course, step: int) -> float:
+    """What a course says at a step."""
+    return next(value for start, value in reversed(course) if step >= start)
+
+
 def _to_video(specs: list[Spec], rng: np.random.Generator, *, grid: int = GRID) -> Tensor:
     clips = np.stack([render(spec, draw_layout(spec, rng, grid=grid)) for spec in specs])
     return rearrange(torch.from_numpy(clips), "b t h w c -> b c t h w").float() / 127.5 - 1
 
 
 class Batches:
-    """The endless sequence of training batches of a recipe."""
+    """The endless sequence of training batches of a recipe, for the latents of a VAE."""
 
-    def __init__(self, recipe: Recipe):
+    def __init__(self, recipe: Recipe, vae: PatchVAE):
         self.recipe = recipe
+        self.vae = vae
         self.tokenizer = new_tokenizer()
 
     def at(self, step: int) -> Batch:
@@ -144,19 +169,33 @@ class Batches:
         n = recipe.batch_size
         texts = [caption.text for caption in captions]
         words = tokenize(self.tokenizer, texts, word_dropout=recipe.lessons.word_dropout, generator=generator)
+        dropped = torch.rand(n, generator=generator) < recipe.caption_dropout
+        noise = torch.randn(n, LATENT_CHANNELS, NUM_FRAMES // 2, SIDE // 4, SIDE // 4, generator=generator)
         return Batch(
-            video=_to_video([caption.spec for caption in captions], rng),
+            video=self._videos([caption.spec for caption in captions], noise, int(_value(recipe.layouts, step)), rng),
             words=words,
-            dropped=torch.rand(n, generator=generator) < recipe.caption_dropout,
-            noise=torch.randn(n, LATENT_CHANNELS, NUM_FRAMES // 2, SIDE // 4, SIDE // 4, generator=generator),
+            dropped=dropped,
+            noise=noise,
             time=torch.sigmoid(torch.randn(n, generator=generator) * recipe.time_std + recipe.time_mean),
         )
 
     def _caption(self, step: int, rng: np.random.Generator) -> Caption:
-        pairs = next(share for start, share in reversed(self.recipe.pairs) if step >= start)
-        return caption_of(
-            sample_spec(rng, pairs=pairs), rng, tell_sizes=rng.random() >= self.recipe.lessons.sizes_untold
-        )
+        spec = sample_spec(rng, pairs=_value(self.recipe.pairs, step))
+        return caption_of(spec, rng, tell_sizes=rng.random() >= self.recipe.lessons.sizes_untold)
+
+    @torch.no_grad()
+    def _videos(self, specs: list[Spec], noise: Tensor, num_layouts: int, rng: np.random.Generator) -> Tensor:
+        """One clip of each spec: of so many layouts drawn, the one whose latent is nearest to the clip's noise.
+
+        A small case of the pairing by optimal transport within a batch (Tong et al. 2023, arXiv:2302.00482): a caption
+        leaves nothing but the layout open, so only layouts are paired.
+        """
+        if num_layouts == 1:
+            return _to_video(specs, rng)
+        videos = torch.stack([_to_video(specs, rng) for _ in range(num_layouts)], dim=1)  # (B, N, 3, T, H, W)
+        latents = self.vae.encode(videos.flatten(0, 1)).reshape(*videos.shape[:2], *noise.shape[1:])
+        nearest = (latents - noise[:, None]).flatten(2).square().sum(2).argmin(1)
+        return videos[torch.arange(len(specs)), nearest]
 
 
 @torch.no_grad()
@@ -182,9 +221,9 @@ def flow_loss(transformer: STDiT3, text_encoder: T5EncoderModel, vae: PatchVAE, 
 
 
 def learning_rate_at(recipe: Recipe, step: int) -> float:
-    """Share of the full learning rate: up, constant, down to zero."""
-    decay = max(1, round(recipe.decay_share * recipe.num_steps))
-    return min(1.0, (step + 1) / recipe.warmup_steps, max(0.0, (recipe.num_steps - step) / decay))
+    """Share of the full learning rate."""
+    steps, shares = zip(*recipe.rate, strict=True)
+    return float(np.interp(step, steps, shares))
 
 
 def optimizers(transformer: STDiT3, recipe: Recipe) -> list[torch.optim.Optimizer]:
@@ -211,6 +250,7 @@ class Run:
         self.recipe = recipe
         self.device = torch.device(device)
         self.vae = new_vae()
+        self.batches = Batches(recipe, copy.deepcopy(self.vae))
         self.text_encoder = text_encoder or learn_to_read(recipe.lessons).encoder
         self.transformer = new_transformer(recipe)
         for module in (self.vae, self.text_encoder, self.transformer):
@@ -218,7 +258,6 @@ class Run:
         self.average = copy.deepcopy(self.transformer).requires_grad_(False)
         self.optimizers = optimizers(self.transformer, recipe)
         self.full_rates = [group["lr"] for optimizer in self.optimizers for group in optimizer.param_groups]
-        self.batches = Batches(recipe)
         self.step = 0
         self.seconds = 0.0  # spent in steps, over all sessions of the run
 
@@ -266,7 +305,7 @@ class Run:
         """The run of a file of `save`, to the length of its recipe or another one."""
         state = torch.load(path, map_location=device, weights_only=True)
         recipe = Recipe(**{**state["recipe"], "lessons": Lessons(**state["recipe"]["lessons"])})
-        recipe = recipe if num_steps is None else replace(recipe, num_steps=num_steps)
+        recipe = recipe if num_steps is None else recipe.stretched(num_steps)
         run = cls(recipe, device, text_encoder=new_text_encoder().requires_grad_(False))
         run.restore(state)
         return run
@@ -274,7 +313,8 @@ class Run:
     def restore(self, state: dict[str, Any]) -> None:
         """Take over what `save` wrote."""
         self.step, self.seconds = state["step"], state["seconds"]
-        self.vae.load_state_dict(state["vae"])
+        for vae in (self.vae, self.batches.vae):
+            vae.load_state_dict(state["vae"])
         self.text_encoder.load_state_dict(state["text_encoder"])
         self.transformer.load_state_dict(state["transformer"])
         self.average.load_state_dict(state["average"])
