@@ -1,6 +1,7 @@
 """`chai eval`: quality and time of plans, on the small model's prompts or in VBench's naming for any model."""
 
 import itertools
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +14,7 @@ from cli.errors import CommandError
 if TYPE_CHECKING:
     from worker.engine.clip import ClipScorer
     from worker.evaluation.perceptual import Lpips
+    from worker.evaluation.vbench import Pair
 
 app = typer.Typer(help="Measure quality and time of plans.", invoke_without_command=True)
 
@@ -115,9 +117,10 @@ def vbench(
                 size=size,
                 made=lambda file: meter.show(next(count), f"{file.parent.name}: {file.name}"),
             )
-    pairs = bench.read_pairs(out, texts, samples=samples)
     try:
-        result: dict[str, Any] = {"against_full": bench.against_full(pairs, lpips=alexnet, clip=clip_scorer)}
+        with output.Meter(len(texts) * samples) as meter:
+            pairs = _shown(bench.read_pairs(out, texts, samples=samples), meter)
+            result: dict[str, Any] = {"against_full": bench.against_full(pairs, lpips=alexnet, clip=clip_scorer)}
     except ValueError as error:
         raise CommandError(f"--out {out}: {error}") from error
     for name in plans:
@@ -130,6 +133,13 @@ def vbench(
         if score not in result["against_full"]:
             output.note(f"not computed: {way}")
     output.print_json(result)
+
+
+def _shown(pairs: Iterable["Pair"], meter: output.Meter) -> Iterator["Pair"]:
+    """The pairs, each shown as it is scored."""
+    for done, pair in enumerate(pairs, start=1):
+        meter.show(done, f"scoring: {pair.prompt}")
+        yield pair
 
 
 def _load_clip(folder: Path) -> "ClipScorer":
