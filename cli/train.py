@@ -56,7 +56,10 @@ def small(
 def _resumed(checkpoint: Path, steps: int | None, device: str) -> "Run":
     from worker.small.train import Run
 
-    return Run.resume(checkpoint, num_steps=steps, device=device)
+    try:
+        return Run.resume(checkpoint, num_steps=steps, device=device)
+    except ValueError as error:
+        raise CommandError(str(error)) from error
 
 
 def _started(seed: int, steps: int | None, lessons: int | None, device: str) -> "Run":

@@ -12,7 +12,7 @@ from worker.small.measure import Accuracy, measure
 from worker.small.train import Run, export
 from worker.small.world import FPS, NUM_FRAMES, SIDE
 
-GUIDANCE = 3.0  # of the card and of the closing measurement
+GUIDANCE = 1.5  # of the card and of the closing measurement
 FULL_STEPS = 30
 FRESH = 1_000_000  # seed of the captions and noise of the closing measurement
 COLUMNS = (*ATTRIBUTES, "mean", "to manifold", "to prompt")

@@ -43,7 +43,7 @@ Course = tuple[tuple[int, float], ...]  # what a number is from which step on, i
 class Recipe:
     """Everything that decides the weights.
 
-    A run has two legs. In the first it learns what things and scenes look like; in the second each clip lies near its
+    A run has four legs. In the first it learns what things and scenes look like; in the others each clip lies near its
     noise, so that the noise decides where things go and none is drawn in two places.
     """
 
@@ -55,8 +55,13 @@ class Recipe:
     matrix_lr: float = 3e-3  # Muon, for the matrices of the blocks
     other_lr: float = 1.5e-3  # AdamW, for everything else
     # share of the learning rates, straight lines in between; the run ends with the last
-    rate: Course = ((0, 0.01), (99, 1.0), (5600, 1.0), (7000, 0.0), (7050, 0.69), (10_200, 0.0))
-    pairs: Course = ((0, 0.0), (2500, 0.5), (7000, 0.3))  # share of the clips with two things
+    rate: Course = (
+        *((0, 0.01), (99, 1.0), (5600, 1.0), (7000, 0.0)),
+        *((7050, 0.69), (10_200, 0.0)),
+        *((10_250, 0.485), (11_900, 0.0)),
+        *((11_950, 0.485), (13_600, 0.0)),
+    )
+    pairs: Course = ((0, 0.0), (2500, 0.5), (7000, 0.3), (10_200, 0.45))  # share of the clips with two things
     layouts: Course = ((0, 1), (7000, 8))  # drawn for each clip, of which the nearest to its noise is learned
     caption_dropout: float = 0.1
     time_mean: float = 1.3  # t = sigmoid(normal(mean, std)), 1 = noise; where the prompt decides, t is above 0.9
@@ -302,9 +307,15 @@ class Run:
 
     @classmethod
     def resume(cls, path: Path, *, num_steps: int | None = None, device: str = "cpu") -> "Run":
-        """The run of a file of `save`, to the length of its recipe or another one."""
+        """The run of a file of `save`, to the length of its recipe or another one.
+
+        Raises ValueError for a file whose recipe has other fields.
+        """
         state = torch.load(path, map_location=device, weights_only=True)
-        recipe = Recipe(**{**state["recipe"], "lessons": Lessons(**state["recipe"]["lessons"])})
+        try:
+            recipe = Recipe(**{**state["recipe"], "lessons": Lessons(**state["recipe"]["lessons"])})
+        except TypeError as error:
+            raise ValueError(f"{path} holds the recipe of another version; start a new run") from error
         recipe = recipe if num_steps is None else recipe.stretched(num_steps)
         run = cls(recipe, device, text_encoder=new_text_encoder().requires_grad_(False))
         run.restore(state)

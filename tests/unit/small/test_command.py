@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from cli.errors import CommandError
@@ -40,6 +41,14 @@ def test_a_run_is_not_overwritten(tmp_path: Path) -> None:
 
 def test_there_must_be_a_run_to_resume(tmp_path: Path) -> None:
     message = f"{tmp_path}/checkpoint.pt does not exist; leave out --resume to start"
+
+    with pytest.raises(CommandError, match=f"^{re.escape(message)}$"):
+        train(tmp_path, "--resume")
+
+
+def test_a_run_of_another_version_is_not_resumed(tmp_path: Path) -> None:
+    torch.save({"recipe": {"lessons": {}, "decay": 0.2}}, tmp_path / "checkpoint.pt")
+    message = f"{tmp_path}/checkpoint.pt holds the recipe of another version; start a new run"
 
     with pytest.raises(CommandError, match=f"^{re.escape(message)}$"):
         train(tmp_path, "--resume")

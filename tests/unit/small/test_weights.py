@@ -16,7 +16,7 @@ from worker.small.world import NUM_FRAMES, SIDE
 MODELS = Path(worker.__file__).parent / "models"
 FOLDER = MODELS / "small"
 SHA256 = {
-    "transformer/diffusion_pytorch_model.safetensors": "e338ee89328269d30fe0d456edacbf32618eef1768dbe28a1aa9ae2f4d2cf122",  # noqa: E501 - a hash has no place to break
+    "transformer/diffusion_pytorch_model.safetensors": "c3962eea2e0aaa1e935b46b60092d12a5971b2df9bb9ef0da93df16faab5ddc5",  # noqa: E501 - a hash has no place to break
     "vae/diffusion_pytorch_model.safetensors": "bebc6fdd48a37e5c17acc88c0f7819b4e02d2f8885db247f6c18fb07f5b39d01",
     "text_encoder/model.safetensors": "eda6721e7719092e2d20d502bdc5a21534eb1602971bda61a3ede3171e28e7be",
 }
