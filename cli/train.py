@@ -23,7 +23,7 @@ def _train() -> None:
 @app.command()
 def small(
     out: Annotated[Path, typer.Option(help="Folder for the checkpoint and the finished pipeline.")] = Path("var/train"),
-    steps: Annotated[int | None, typer.Option(min=1, help="Length of the run; the shipped one when not given.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Stretch the recipe to this length.")] = None,
     lessons: Annotated[
         int | None, typer.Option(min=1, help="Steps in which the text encoder learns to read, before all others.")
     ] = None,
