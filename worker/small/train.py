@@ -195,8 +195,6 @@ class Batches:
         A small case of the pairing by optimal transport within a batch (Tong et al. 2023, arXiv:2302.00482): a caption
         leaves nothing but the layout open, so only layouts are paired.
         """
-        if num_layouts == 1:
-            return _to_video(specs, rng)
         videos = torch.stack([_to_video(specs, rng) for _ in range(num_layouts)], dim=1)  # (B, N, 3, T, H, W)
         latents = self.vae.encode(videos.flatten(0, 1)).reshape(*videos.shape[:2], *noise.shape[1:])
         nearest = (latents - noise[:, None]).flatten(2).square().sum(2).argmin(1)
