@@ -7,7 +7,7 @@ BIN := .venv/bin
 SETUP := .venv/.installed
 EXTRAS := api,worker,flower,embedded,dev
 TORCH := $(shell grep '^torch==' constraints.txt)
-PACKAGES := api db worker cli migrations tests
+PACKAGES := api cli db lab migrations shared tests worker
 
 .DEFAULT_GOAL := help
 .PHONY: help demo up test check format bench lock clean

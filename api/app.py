@@ -19,9 +19,9 @@ from api import errors, logs
 from api.deps import Service
 from api.routes import batches, health, models, videos
 from api.settings import ApiSettings
-from db import catalog
 from db.session import connect, sessions
-from db.storage import Storage
+from shared import model_cards
+from shared.storage import Storage
 
 logger = logging.getLogger("api")
 REQUEST_ID = "x-request-id"
@@ -33,7 +33,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
 
     Raises `ValueError` when the default model has no card.
     """
-    cards = catalog.load(settings.models_dir)
+    cards = model_cards.load(settings.models_dir)
     if settings.default_model not in cards:
         raise ValueError(
             f"CHAI_DEFAULT_MODEL {settings.default_model!r} has no card in {settings.models_dir}; "

@@ -8,7 +8,7 @@ from typing import IO
 from fastapi.responses import Response, StreamingResponse
 
 from api.errors import Gone, OutOfRange
-from db.storage import FileMissing, Storage
+from shared.storage import FileMissing, Storage
 
 CHUNK_BYTES = 256 * 1024
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII)

@@ -13,10 +13,10 @@ from sqlalchemy.orm import Session, sessionmaker
 from api.errors import Forbidden, Unauthorized
 from api.settings import ApiSettings
 from db import keys
-from db.catalog import ModelCard
 from db.keys import Caller
 from db.session import transaction
-from db.storage import Storage
+from shared.model_cards import ModelCard
+from shared.storage import Storage
 
 LOCAL = Caller(tenant="local", group=None, scopes=frozenset(keys.ALL_SCOPES), max_queued=None)
 NOTE_USE_S = 60.0  # a key's last use is written this often at most

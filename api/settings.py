@@ -1,11 +1,11 @@
-"""What the API and the relay need to know beyond `db.settings`."""
+"""What the API and the relay need to know beyond `shared.settings`."""
 
 from ipaddress import ip_address
 from typing import Literal
 
 from pydantic import Field
 
-from db.settings import Settings
+from shared.settings import Settings
 
 MIB = 1024 * 1024
 

@@ -60,7 +60,7 @@ def engine(
     random_weights: Annotated[
         bool, typer.Option("--random-weights", help="Draw the weights; time is the same.")
     ] = False,
-    models_dir: Annotated[Path, typer.Option(help="Where the models are.")] = Path("worker/models"),
+    models_dir: Annotated[Path, typer.Option(help="Where the models are.")] = Path("worker/cards"),
     device: Annotated[str, typer.Option(help="auto, cuda, cuda:1, cpu ...")] = "auto",
     mode: Annotated[Mode, typer.Option(help="Compile the blocks; record whole steps as CUDA graphs.")] = Mode.off,
     dtype: Annotated[DType | None, typer.Option(help="Default: bfloat16 on a GPU, float32 elsewhere.")] = None,
@@ -70,8 +70,8 @@ def engine(
     plain: Annotated[bool, typer.Option(help="Also run the same model written plainly.")] = True,
 ) -> None:
     """Time every stage of a job, beside the same model written plainly; a table and one line of JSON."""
-    from worker.engine.sizes import SizeError, named_frames
-    from worker.evaluation import bench_engine
+    from lab.benchmarks import engine
+    from worker.models.opensora.sizes import SizeError, named_frames
 
     default_size, default_frames = DEFAULT_SIZES[preset]
     try:
@@ -79,7 +79,7 @@ def engine(
         num_frames = named_frames(frames or default_frames)
     except SizeError as error:
         raise BadInput(str(error)) from error
-    request = bench_engine.Request(
+    request = engine.Request(
         preset=preset.value,
         height=height,
         width=width,
@@ -94,11 +94,11 @@ def engine(
         repeats=repeats,
         has_plain=plain,
     )
-    bench_engine.run(request)
+    engine.run(request)
 
 
 def _pixels(size: str, aspect_ratio: str) -> tuple[int, int]:
-    from worker.engine.sizes import named_size
+    from worker.models.opensora.sizes import named_size
 
     width, cross, height = size.partition("x")
     return (

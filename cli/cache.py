@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session, sessionmaker
 
     from db.models import CacheEntry, Namespace
-    from db.storage import Storage
+    from shared.storage import Storage
 
 app = typer.Typer(help="Look into the cache, warm it, purge it.", no_args_is_help=True)
 
@@ -101,9 +101,9 @@ def purge(
 
     A running job that uses one of them ends as it would have; the next finds nothing.
     """
+    from api.sweeps import sweep_entries
     from db import cache
     from db.session import transaction
-    from db.storage import sweep_entries
 
     if everything == any((tenant, job, before)):
         raise BadInput("purge takes --tenant, --job or --before, or --all for everything")
@@ -158,7 +158,7 @@ def set_(
     from db import cache
     from db.errors import IllegalTransition
     from db.session import transaction
-    from worker.cache.policies import ADMISSIONS, POLICIES
+    from worker.cache.eviction import ADMISSIONS, POLICIES
 
     _choose("--policy", policy, POLICIES)
     _choose("--admission", admission, ADMISSIONS)
@@ -179,7 +179,7 @@ def set_(
 def _settings(text: str) -> dict[str, Any]:
     from pydantic import ValidationError
 
-    from worker.spaces import SpaceSettings
+    from worker.cache.namespaces import SpaceSettings
 
     try:
         checked = SpaceSettings.model_validate_json(text)
@@ -275,8 +275,8 @@ def _time(text: str | None) -> datetime | None:
 @contextmanager
 def _open() -> Iterator[_Store]:
     from db.session import connect, sessions
-    from db.settings import Settings
-    from db.storage import Storage
+    from shared.settings import Settings
+    from shared.storage import Storage
 
     engine = connect(local.database_url(), pool_size=1, application="chai-cli")
     try:

@@ -9,7 +9,7 @@ from cli import local, output
 from cli.errors import BadInput, CommandError
 
 if TYPE_CHECKING:
-    from worker.evaluation.calibrate import Calibration
+    from lab.calibration.calibrate import Calibration
 
 app = typer.Typer(help="Find the cheapest plan that keeps quality.")
 
@@ -20,7 +20,7 @@ JUDGED = "small"  # the model whose clips a checker can judge
 @app.command()
 def calibrate(
     model: Annotated[str, typer.Option(help="A model whose clips can be judged.")] = JUDGED,
-    models_dir: Annotated[Path, typer.Option(help="Where the models are.")] = local.ROOT / "worker" / "models",
+    models_dir: Annotated[Path, typer.Option(help="Where the models are.")] = local.ROOT / "worker" / "cards",
     prompts: Annotated[int, typer.Option(min=16, help="Fresh prompts; a quarter of them for each kind of hit.")] = 120,
     seed: Annotated[int, typer.Option(help="Of prompts and noise.")] = 1,
     tolerance: Annotated[float, typer.Option(min=0, help="Accuracy that a cheaper plan may lose.")] = 0.01,
@@ -32,9 +32,9 @@ def calibrate(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Measure and show; store nothing.")] = False,
 ) -> None:
     """Measure candidate plans for each kind of hit on the model's own prompts and store the cheapest that keep."""
-    from worker.evaluation import calibrate as calibration
-    from worker.evaluation.choose import Tolerance
-    from worker.evaluation.evaluate import load_model
+    from lab.calibration import calibrate as calibration
+    from lab.calibration.choose import Tolerance
+    from lab.experiments.evaluate import load_model
 
     if model != JUDGED:
         raise BadInput(f"no judge is known for the clips of {model!r}; --model {JUDGED} can be calibrated")
@@ -63,7 +63,7 @@ def calibrate(
 
 
 def _show(found: "Calibration") -> None:
-    from worker.evaluation.calibrate import quality
+    from lab.calibration.calibrate import quality
 
     lines = []
     for case, choice in sorted(found.choices.items()):

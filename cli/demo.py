@@ -134,7 +134,7 @@ def _show(shots: Sequence[Shot], folder: Path, *, as_json: bool) -> None:
 
 def _compare(shots: Sequence[Shot], twins: Sequence[Shot], folder: Path, *, as_json: bool) -> None:
     """Draw fast videos beside their full twins and their donors, and say how often each shows what was asked."""
-    from worker.evaluation import showcase  # imports torch; only the demo waits for it
+    from lab.experiments import showcase
 
     files = {shot.video["id"]: shot.file for shot in shots}
     fast = [shot for shot in shots if Receipt.of(shot.video).path == "fast"]

@@ -12,9 +12,9 @@ from cli import output
 from cli.errors import CommandError
 
 if TYPE_CHECKING:
-    from worker.engine.clip import ClipScorer
-    from worker.evaluation.perceptual import Lpips
-    from worker.evaluation.vbench import Pair
+    from lab.experiments.perceptual import Lpips
+    from lab.experiments.vbench import Pair
+    from worker.quality.clip import ClipScorer
 
 app = typer.Typer(help="Measure quality and time of plans.", invoke_without_command=True)
 
@@ -35,7 +35,7 @@ PROMPTS = {Preset.quick: 24, Preset.schedules: 48, Preset.reuse: 48, Preset.full
 @app.callback()
 def evaluate(
     context: typer.Context,
-    model: Annotated[Path, typer.Option(help="Pipeline folder of a small model.")] = Path("worker/models/small"),
+    model: Annotated[Path, typer.Option(help="Pipeline folder of a small model.")] = Path("worker/cards/small"),
     preset: Annotated[Preset, typer.Option(help="quick, schedules, reuse, full or goal.")] = Preset.quick,
     prompts: Annotated[int | None, typer.Option(min=4, help="How many; by default 24, 48, 48, 120 or 1,200.")] = None,
     stored: Annotated[int | None, typer.Option(min=4, help="Full runs in the cache; as many as prompts.")] = None,
@@ -47,7 +47,7 @@ def evaluate(
         return
     if not (model / "chai.json").exists():
         raise CommandError(f"{model} is no model folder; make one with `chai train small`, or name another --model")
-    from worker.evaluation import evaluate as evaluation
+    from lab.experiments import evaluate as evaluation
 
     num_prompts = prompts or PROMPTS[preset]
     contenders = evaluation.PRESETS[preset.value]()
@@ -92,8 +92,8 @@ def vbench(
     ] = None,
 ) -> None:
     """Write videos in VBench's naming, in full mode and with few steps; score them against each other and by VBench."""
-    from worker.engine.pipeline import ChaiPipeline
-    from worker.evaluation import vbench as bench
+    from lab.experiments import vbench as bench
+    from worker.models.opensora.pipeline import ChaiPipeline
 
     try:
         texts = bench.read_prompts(prompts)
@@ -143,7 +143,7 @@ def _shown(pairs: Iterable["Pair"], meter: output.Meter) -> Iterator["Pair"]:
 
 
 def _load_clip(folder: Path) -> "ClipScorer":
-    from worker.engine.clip import ClipScorer
+    from worker.quality.clip import ClipScorer
 
     try:
         return ClipScorer.load(folder)
@@ -153,7 +153,7 @@ def _load_clip(folder: Path) -> "ClipScorer":
 
 
 def _load_lpips(file: Path) -> "Lpips":
-    from worker.evaluation.perceptual import Lpips
+    from lab.experiments.perceptual import Lpips
 
     try:
         return Lpips.load(file)

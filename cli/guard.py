@@ -31,13 +31,13 @@ def guard(as_json: Annotated[bool, typer.Option("--json", help="Print JSON for p
 
 
 def _report(session: "Session") -> dict[str, Any]:
-    from db import guard
+    from db import quality_checks
 
-    checks, jobs = guard.seconds(session)
+    checks, jobs = quality_checks.seconds(session)
     thresholds, moves = _thresholds(session)
     cases = [
         {**row, "plans": row["namespace_key"][:8], "threshold": thresholds.get((row["namespace_key"], row["kind"]))}
-        for row in guard.summary(session)
+        for row in quality_checks.summary(session)
     ]
     share = checks / (checks + jobs) if checks else 0.0
     return {"cases": cases, "moves": moves, "gpu_seconds": checks, "jobs_gpu_seconds": jobs, "share": share}
@@ -45,10 +45,10 @@ def _report(session: "Session") -> dict[str, Any]:
 
 def _thresholds(session: "Session") -> tuple[dict[tuple[str, str], float], list[dict[str, Any]]]:
     """Return the thresholds that the guard set, and how each came about, the oldest move first."""
-    from db import guard
+    from db import quality_checks
 
     thresholds, moves = {}, []
-    for row in guard.moved_plans(session):
+    for row in quality_checks.moved_plans(session):
         demands = [recipe["min_similarity"] for recipe in row.plan["recipes"] if recipe["reuse"]]
         thresholds[row.namespace_key, row.kind] = min(demands)
         moves += [{"plans": row.namespace_key[:8], "kind": row.kind, **move} for move in row.quality["guard"]]

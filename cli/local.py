@@ -84,7 +84,7 @@ def join(var: Path) -> None:
 
 def database_url() -> str:
     """Return DATABASE_URL as the service reads it, else that of the running service; raise `BadInput`."""
-    from db.settings import Settings
+    from shared.settings import Settings
 
     join(var_dir())
     if "DATABASE_URL" not in os.environ:

@@ -170,7 +170,7 @@ def api(
 @app.command(rich_help_panel=SERVICE)
 def relay() -> None:
     """Hand accepted jobs to Celery and bring lost ones back."""
-    from api.relay import main as run
+    from api.outbox_relay import main as run
 
     local.database_url()
     run()

@@ -15,7 +15,7 @@ app = typer.Typer(help="Look at models and fetch weights.", no_args_is_help=True
 
 OPENSORA = "opensora-1.2"
 ModelsDir = Annotated[Path, typer.Option(envvar="CHAI_MODELS_DIR", help="Where the models are.")]
-MODELS_DIR = ROOT / "worker" / "models"
+MODELS_DIR = ROOT / "worker" / "cards"
 
 
 @app.command()
@@ -30,9 +30,9 @@ def pull(
     models_dir: ModelsDir = MODELS_DIR,
 ) -> None:
     """Fetch the released repositories and arrange them as a model that workers load by name."""
-    from worker.engine import hub
-    from worker.engine.weights import ModelFilesError, weight_files
-    from worker.engine.weights import convert_pickle as convert_folder
+    from worker.models.opensora import hub
+    from worker.models.opensora.weights import ModelFilesError, weight_files
+    from worker.models.opensora.weights import convert_pickle as convert_folder
 
     if name != OPENSORA:
         raise BadInput(
@@ -72,8 +72,8 @@ def inspect(
     models_dir: ModelsDir = MODELS_DIR,
 ) -> None:
     """Say what a model folder holds, from the headers alone; fails if files are missing, truncated or foreign."""
-    from worker.engine import hub
-    from worker.engine.weights import ModelFilesError
+    from worker.models.opensora import hub
+    from worker.models.opensora.weights import ModelFilesError
 
     try:
         components = hub.inspect_model(_folder(model, models_dir))
@@ -89,11 +89,11 @@ def inspect(
 
 
 def _folder(model: str, models_dir: Path) -> Path:
-    from db import catalog
+    from shared import model_cards
 
     if Path(model).is_dir():
         return Path(model)
-    cards = catalog.load(models_dir)
+    cards = model_cards.load(models_dir)
     if model not in cards:
         known = ", ".join(sorted(cards)) or "none"
         raise BadInput(f"{model!r} is no folder and no installed model; installed: {known}")
@@ -106,7 +106,7 @@ def convert(
     target: Annotated[Path, typer.Argument(help="New folder.")],
 ) -> None:
     """Rewrite pickled weights as safetensors. Reads tensors only: a file that wants to run code is refused."""
-    from worker.engine.weights import ModelFilesError, convert_pickle
+    from worker.models.opensora.weights import ModelFilesError, convert_pickle
 
     if target.exists() and any(target.iterdir()):
         raise BadInput(f"{target} is not empty; give a new folder")

@@ -10,7 +10,7 @@ from cli import output
 from cli.errors import CommandError
 
 if TYPE_CHECKING:
-    from worker.small.train import Run
+    from lab.training.train import Run
 
 app = typer.Typer(help="Train the small model.", no_args_is_help=True)
 
@@ -34,7 +34,7 @@ def small(
     clips: Annotated[int, typer.Option(min=1, help="Clips of each kind in the closing measurement.")] = 64,
 ) -> None:
     """Train the small model on clips drawn on the fly and write it as a pipeline folder."""
-    from worker.small import publish
+    from lab.training import publish
 
     checkpoint = out / "checkpoint.pt"
     if checkpoint.exists() and not resume:
@@ -54,7 +54,7 @@ def small(
 
 
 def _resumed(checkpoint: Path, steps: int | None, device: str) -> "Run":
-    from worker.small.train import Run
+    from lab.training.train import Run
 
     try:
         return Run.resume(checkpoint, num_steps=steps, device=device)
@@ -63,8 +63,8 @@ def _resumed(checkpoint: Path, steps: int | None, device: str) -> "Run":
 
 
 def _started(seed: int, steps: int | None, lessons: int | None, device: str) -> "Run":
-    from worker.small.reading import Lessons
-    from worker.small.train import Recipe, Run
+    from lab.toy_world.reading import Lessons
+    from lab.training.train import Recipe, Run
 
     learning = Lessons(seed=seed) if lessons is None else Lessons(seed=seed, num_steps=lessons)
     recipe = Recipe(seed=seed, lessons=learning)
@@ -74,7 +74,7 @@ def _started(seed: int, steps: int | None, lessons: int | None, device: str) -> 
 
 def _fit(run: "Run", checkpoint: Path, minutes: float | None) -> None:
     """Train with a bar until the end of the recipe or of the time."""
-    from worker.small.train import fit
+    from lab.training.train import fit
 
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
     recent: list[float] = []

@@ -14,9 +14,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, select
 from sqlalchemy.orm import Session, aliased
 
-from db.guard import NUM_LOSSES
 from db.metrics import MEAN_OF
 from db.models import CacheEntry, CacheEvent, GuardCheck, Job, JobMetric, Lookup, Pin
+from db.quality_checks import NUM_LOSSES
 from db.states import FINAL, CheckStatus, EntryStatus
 
 _LARGEST_ID = 2**63 - 1

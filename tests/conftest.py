@@ -25,7 +25,7 @@ from cli.services.postgres import Postgres
 from cli.services.redis import NUM_DATABASES, Redis
 from db.migrate import upgrade
 from db.session import connect, sessions
-from db.settings import Settings
+from shared.settings import Settings
 
 TEMPLATE = f"chai_template_{os.getpid()}"
 EXTERNAL_REDIS_DATABASE = 15  # emptied by the tests when REDIS_URL names a server of yours

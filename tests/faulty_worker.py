@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from db.catalog import ModelCard
+from shared.model_cards import ModelCard
 from worker.app import main
 from worker.runtime import Pipeline, load_pipeline
 from worker.settings import WorkerSettings

@@ -6,10 +6,11 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, sessionmaker
 
+from api.sweeps import sweep
 from db.models import CacheEntry, Job, JobMetric, Namespace
 from db.session import transaction
 from db.states import FINAL, EntryStatus, JobStatus
-from db.storage import LATENTS, VIDEOS, Storage, sweep
+from shared.storage import LATENTS, VIDEOS, Storage
 
 
 def check(factory: sessionmaker[Session], storage_url: str, accepted: Iterable[UUID], *, grace_s: float = 0.0) -> None:

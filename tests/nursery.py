@@ -11,7 +11,7 @@ import sys
 
 import faulty_worker
 
-from api import relay
+from api import outbox_relay
 
 
 def become(name: str, env: dict[str, str], log: str) -> int:
@@ -23,7 +23,7 @@ def become(name: str, env: dict[str, str], log: str) -> int:
     for target, source in ((0, nothing), (1, output), (2, output)):
         os.dup2(source, target)
     if name == "relay":
-        relay.main()
+        outbox_relay.main()
         return 0
     return faulty_worker.run(name)
 

@@ -27,7 +27,7 @@ from db import jobs, metrics
 from db.models import Job
 from db.session import transaction
 from db.states import JobStatus
-from db.storage import Storage, video_name
+from shared.storage import Storage, video_name
 
 CARDS = Path(__file__).parent / "data" / "models"
 START_TIMEOUT_S = 60.0
@@ -80,7 +80,9 @@ def api_thread(app: FastAPI) -> Iterator[str]:
 @contextmanager
 def relay_process(env: Mapping[str, str], folder: Path) -> Iterator[Process]:
     """A relay that has begun."""
-    with _python("from api.relay import main; main()", env, folder / f"relay-{time.monotonic_ns()}.log") as process:
+    with _python(
+        "from api.outbox_relay import main; main()", env, folder / f"relay-{time.monotonic_ns()}.log"
+    ) as process:
         wait_until(lambda: "relay started" in process.log.read_text(), timeout_s=START_TIMEOUT_S)
         yield process
 

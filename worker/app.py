@@ -18,11 +18,11 @@ from celery import Celery, signals
 from celery.exceptions import SecurityWarning
 from sqlalchemy.exc import SQLAlchemyError
 
-from db import guard, jobs
+from db import jobs, quality_checks
 from db.session import connect, sessions, transaction
 from db.states import Queue
 from worker import tasks
-from worker.engine import device as devices
+from worker.models import device as devices
 from worker.runtime import Load, Runtime, load_pipeline, open_runtime
 from worker.settings import WorkerSettings
 
@@ -115,7 +115,7 @@ def release(database_url: str, owner: str) -> None:
     engine = connect(database_url, pool_size=1, application=f"chai-worker {owner} stopping")
     try:
         with transaction(sessions(engine)) as session:
-            released = [*jobs.release(session, owner=owner), *guard.release(session, owner=owner)]
+            released = [*jobs.release(session, owner=owner), *quality_checks.release(session, owner=owner)]
     except SQLAlchemyError:
         logger.exception("jobs of %s could not be released; they wait for the end of their lease", owner)
     else:

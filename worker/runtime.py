@@ -14,23 +14,24 @@ from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import catalog, jobs
-from db.catalog import ModelCard
+from db import jobs
 from db.errors import LeaseLost
 from db.jobs import Claim
 from db.session import connect, sessions, transaction
-from db.storage import Storage
-from worker.donors import Histories
-from worker.engine import device as devices
-from worker.engine.denoise import Step
-from worker.engine.identity import ModelIdentity, identify
-from worker.engine.optimize import optimize, options
-from worker.engine.pipeline import ChaiPipeline
-from worker.engine.presets import tiny
-from worker.engine.schedule import Schedule
+from shared import model_cards
+from shared.model_cards import ModelCard
+from shared.storage import Storage
+from worker.cache.planner import Embedder
+from worker.cache.read_through_cache import Nearby
+from worker.cache.store import Histories
 from worker.errors import Cancelled, GiveUp, TryAgain
-from worker.lookup import Embedder
-from worker.nearby import Nearby
+from worker.models import device as devices
+from worker.models.fingerprint import ModelIdentity, identify
+from worker.models.opensora.compilation import optimize, options
+from worker.models.opensora.pipeline import ChaiPipeline
+from worker.models.opensora.presets import tiny
+from worker.models.opensora.sampler import Step
+from worker.models.opensora.schedule import Schedule
 from worker.settings import WorkerSettings
 
 T = TypeVar("T")
@@ -111,7 +112,7 @@ class Runtime:
     def card(self, model: str) -> ModelCard:
         """Return the card of a model; raise `GiveUp`."""
         if model not in self._cards:
-            self._cards = catalog.load(self.settings.models_dir)
+            self._cards = model_cards.load(self.settings.models_dir)
         if model not in self._cards:
             known = ", ".join(sorted(self._cards)) or "none"
             raise GiveUp("model_not_found", f"model {model!r} is not installed on the workers; there is {known}")
@@ -147,7 +148,7 @@ class Runtime:
         """Return what compares phrases; raise `GiveUp` when the setting names none that is here."""
         with self._loading:
             if self._embedder is None:
-                from worker.engine.embed import EmbedderError, load_embedder  # the parent process has no use for it
+                from worker.models.embedders import EmbedderError, load_embedder  # the parent process has no use for it
 
                 try:
                     self._embedder = load_embedder(self.settings.embedder)

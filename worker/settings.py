@@ -5,8 +5,8 @@ from typing import Literal
 
 from pydantic import DirectoryPath, Field, field_validator
 
-from db.settings import Settings
-from worker.cache.policies import POLICIES
+from shared.settings import Settings
+from worker.cache.eviction import POLICIES
 
 
 class WorkerSettings(Settings):

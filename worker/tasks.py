@@ -1,4 +1,4 @@
-"""The one Celery task: a shell around `worker.generate`, and around `worker.checks` for a job that has ended."""
+"""The one Celery task: a shell around the job runner, and around shadow reruns for a job that has ended."""
 
 import logging
 import os
@@ -8,9 +8,9 @@ from uuid import UUID
 from celery import Celery
 from celery.exceptions import Reject
 
-from worker.checks import check
-from worker.engine import device as devices
-from worker.generate import generate
+from worker.jobs.runner import generate
+from worker.models import device as devices
+from worker.quality.shadow_reruns import check
 from worker.runtime import Runtime
 
 NAME = "chai.generate"

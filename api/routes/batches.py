@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
-from api import bodies, ids, lines
+from api import batch_items, bodies, ids
 from api.deps import Calling, Owned
 from api.errors import NotReady
 from api.ids import batch_id as shown_id
@@ -77,13 +77,13 @@ def add(batch_id: str, asked: Annotated[AddItems, Depends(_added)], call: Callin
     with call.begin() as (session, caller), ids.known("batch", batch_id) as id_:
         batch = batches.get(session, caller.tenant, id_, lock=True)
         _check_open(batch, batch_id)
-        sorted_ = lines.sort_out(asked.items, service.cards, batch, default_model=service.settings.default_model)
+        sorted_ = batch_items.sort_out(asked.items, service.cards, batch, default_model=service.settings.default_model)
         for job in sorted_.good.values():
             job.group = caller.group
         _check_length(session, batch, len(sorted_.good), service.settings.max_batch_jobs)
         if caller.max_queued is not None:
             check_room(caller, jobs.num_queued(session, caller.tenant), len(sorted_.good))
-        return lines.accept(session, batch, sorted_)
+        return batch_items.accept(session, batch, sorted_)
 
 
 @router.post("/{batch_id}/seal", openapi_extra=_body(SealBatch, required=False))

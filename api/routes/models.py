@@ -6,8 +6,8 @@ from api.deps import Calling
 from api.explain import shown
 from api.routes.videos import REFUSALS
 from api.schemas import Model, ModelList
-from db.catalog import ModelCard
 from db.errors import NotFound
+from shared.model_cards import ModelCard
 
 router = APIRouter(prefix="/v1/models", tags=["models"], responses=REFUSALS)
 

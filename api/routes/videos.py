@@ -9,7 +9,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
-from api import bodies, content, ids, intake, videos
+from api import bodies, content, ids, job_factory, videos
 from api.deps import Calling, Owned
 from api.errors import BadRequest, Gone, NotReady, QueueFull
 from api.schemas import CreateVideo, DeletedVideo, ErrorBody, Video, VideoList
@@ -46,7 +46,7 @@ def create(
     """Accept a prompt. It is stored before the answer goes out; the same Idempotency-Key gives the same video."""
     settings, cards = call.service.settings, call.service.cards
     with call.begin() as (session, caller):
-        job = intake.job(asked, cards, tenant=caller.tenant, default_model=settings.default_model)
+        job = job_factory.job(asked, cards, tenant=caller.tenant, default_model=settings.default_model)
         job.idempotency_key, job.group = _key(idempotency_key), caller.group
         check_room(caller, jobs.num_queued(session, caller.tenant) if caller.max_queued is not None else 0)
         job, is_new = jobs.accept(session, job)

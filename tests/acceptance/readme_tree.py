@@ -13,17 +13,27 @@ PACKAGES = {
     "cli": "the `chai` command",
     "db": "tables, states, queries",
     "migrations": "one reversible step a file",
+    "lab": "research: imported by nobody but its commands",
+    "shared": "what API and worker share and is no table",
     "worker": "the job",
 }
 FOLDERS = {
     "api/routes": "endpoints",
     "cli/services": "embedded Postgres and Redis",
     "migrations/versions": "the steps",
-    "worker/cache": "decisions over plain values",
-    "worker/cache/policies": "who goes when room is needed",
-    "worker/engine": "tensors",
-    "worker/evaluation": "quality against time",
-    "worker/small": "the procedural world and its model",
+    "lab/benchmarks": "speed of the engine",
+    "lab/calibration": "plans by evidence",
+    "lab/experiments": "quality against cost",
+    "lab/toy_world": "the procedural world",
+    "lab/training": "the small model",
+    "worker/cache": "latents kept and found again",
+    "worker/cache/decisions": "pure: prompt to plan",
+    "worker/cache/eviction": "who goes when room is needed",
+    "worker/jobs": "run one job",
+    "worker/models": "video models",
+    "worker/models/opensora": "Open-Sora 1.2",
+    "worker/quality": "optional: what donors cost in quality",
+    "worker/reuse": "what a donor does to a run",
 }
 
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from api.settings import ApiSettings
 from cli.main import app
-from db.settings import Settings
+from shared.settings import Settings
 from worker.settings import WorkerSettings
 
 README = (ROOT / "README.md").read_text()
@@ -72,7 +72,7 @@ def test_links_lead_somewhere() -> None:
 def test_the_list_of_settings_is_complete_and_has_the_defaults() -> None:
     rows = dict(re.findall(r"^\| `([A-Z0-9_]+)` \| `?([^`|]*?)`? +\|", OPERATION.replace("| |", "|  |"), re.MULTILINE))
     shown = {name: "" if default in (PydanticUndefined, None) else str(default) for name, default in settings().items()}
-    for name, folder in (("STORAGE_URL", "var/storage"), ("CHAI_MODELS_DIR", "worker/models")):
+    for name, folder in (("STORAGE_URL", "var/storage"), ("CHAI_MODELS_DIR", "worker/cards")):
         assert shown[name].endswith(folder)
         shown[name] = folder
 

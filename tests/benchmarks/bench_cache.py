@@ -25,33 +25,34 @@ from numpy.typing import NDArray
 from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import cache, catalog, jobs
-from db.catalog import ModelCard
+from db import cache, jobs
 from db.jobs import Claim
 from db.models import CacheEntry, Job, Namespace
 from db.session import transaction
-from db.settings import ROOT
-from worker import donors, lookup
-from worker.engine.denoise import Conditioning, denoise
-from worker.engine.donor_file import PRECISIONS, pack, unpack
-from worker.engine.embed import load_embedder
-from worker.engine.methods import kept_steps
-from worker.engine.pipeline import ChaiPipeline
-from worker.engine.presets import redraw, stdit3_small_config, tiny
-from worker.engine.record import Recorder
-from worker.engine.reuse import CacheAttention, Donor, Reuse, latent_name
-from worker.engine.schedule import Schedule
-from worker.engine.stdit3 import STDiT3
-from worker.engine.text import Caption
+from shared import model_cards
+from shared.model_cards import ModelCard
+from shared.settings import ROOT
+from worker.cache import planner, store
+from worker.cache.namespaces import open_space
+from worker.models.embedders import load_embedder
+from worker.models.opensora.pipeline import ChaiPipeline
+from worker.models.opensora.presets import redraw, stdit3_small_config, tiny
+from worker.models.opensora.sampler import Conditioning, denoise
+from worker.models.opensora.schedule import Schedule
+from worker.models.opensora.stdit3 import STDiT3
+from worker.models.opensora.text import Caption
+from worker.reuse.codec import PRECISIONS, pack, unpack
+from worker.reuse.recorder import Recorder
+from worker.reuse.registry import kept_steps
+from worker.reuse.ways import CacheAttention, Donor, Reuse, latent_name
 from worker.settings import WorkerSettings
-from worker.spaces import open_space
 
 pytestmark = pytest.mark.bench
 
 SIZES = [int(size) for size in os.environ.get("CHAI_BENCH_ENTRIES", "1000,10000").split(",")]
 NUM_KNOWN, NUM_NEW, NUM_RECALL, NUM_EVICTIONS = 100, 30, 40, 30
 ENTRY_BYTES = 100_000
-SHIPPED = ROOT / "worker" / "models"
+SHIPPED = ROOT / "worker" / "cards"
 PER_ENTITY = 16  # neighbours fetched
 THINGS = [
     "fox",
@@ -143,7 +144,7 @@ class Bench:
     def decide(self, claim: Claim) -> float:
         """Take one decision, from the claim to the pinned donor; return its milliseconds."""
         start = time.perf_counter()
-        lookup.decide(self.factory, claim, CARD, Spec(), self.embedder, self.settings)
+        planner.decide(self.factory, claim, CARD, Spec(), self.embedder, self.settings)
         return (time.perf_counter() - start) * 1e3
 
     def space(self) -> Namespace:
@@ -303,18 +304,18 @@ def churn(bench: Bench, space: Namespace) -> None:
 
 def evictions(bench: Bench, space: Namespace, policy: str) -> dict[str, float]:
     """Seconds to read the history, then evictions a second, one at a time: choose, withdraw, give the bytes back."""
-    histories: donors.Histories = {}
+    histories: store.Histories = {}
     with transaction(bench.factory) as session:
         session.execute(update(Namespace).where(Namespace.id == space.id).values(policy=policy))
     times = []
     for _ in range(NUM_EVICTIONS + 1):
         start = time.perf_counter()
         with transaction(bench.factory) as session:
-            donors.read_ahead(session, session.get_one(Namespace, space.id), histories)
+            store.read_ahead(session, session.get_one(Namespace, space.id), histories)
         with transaction(bench.factory) as session:
             held = cache.lock(session, space.id)
             held.byte_budget = held.bytes_used
-            leaving = donors.make_room(session, held, histories, num_bytes=ENTRY_BYTES)
+            leaving = store.make_room(session, held, histories, num_bytes=ENTRY_BYTES)
         with transaction(bench.factory) as session:
             assert cache.gone(session, cache.lock(session, space.id), [row.id for row in leaving]) == ENTRY_BYTES
         times.append(time.perf_counter() - start)
@@ -396,7 +397,7 @@ def models() -> dict[str, Any]:
     small = SHIPPED / "small"
     found = {"tiny": tiny()}
     if (small / "chai.json").exists():
-        card = catalog.load(SHIPPED)["small"]
+        card = model_cards.load(SHIPPED)["small"]
         found["small"] = ChaiPipeline.from_pretrained(small / card.source)
     return found
 

@@ -23,23 +23,23 @@ import torch
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import guard, jobs
+from db import jobs, quality_checks
 from db.cache import fingerprint
 from db.models import GuardCheck, Job, PlanRow
 from db.session import transaction
 from db.states import CheckStatus
-from db.storage import Storage
-from worker.cache.guard import Loss, mean, threshold_of
-from worker.cache.mode import Recipe
-from worker.cache.rows import HitKind
-from worker.cache.rows import Path as RunPath
-from worker.checks import check
-from worker.generate import generate
+from lab.toy_world.captions import Caption, caption_of, sample_captions, share_object, share_scene
+from lab.toy_world.world import FPS, NUM_FRAMES, SIDE, Spec
+from shared.storage import Storage
+from worker.cache.decisions.planning import Recipe
+from worker.cache.decisions.types import HitKind
+from worker.cache.decisions.types import Path as RunPath
+from worker.cache.namespaces import identity
+from worker.jobs.runner import generate
+from worker.quality.shadow_reruns import check
+from worker.quality.thresholds import Loss, mean, threshold_of
 from worker.runtime import Runtime
 from worker.settings import WorkerSettings
-from worker.small.captions import Caption, caption_of, sample_captions, share_object, share_scene
-from worker.small.world import FPS, NUM_FRAMES, SIDE, Spec
-from worker.spaces import identity
 
 pytestmark = pytest.mark.bench
 
@@ -190,7 +190,7 @@ def test_the_guard_turns_against_a_harmful_plan_and_leaves_a_harmless_one(world:
 
     with world.runtime.factory() as session:
         results = {kind: found(session, kind) for kind in plans}
-        spent = guard.seconds(session)
+        spent = quality_checks.seconds(session)
     show(harmed, results, *spent)
     assert all((result.threshold > 0) is (kind is harmed) for kind, result in results.items())
 

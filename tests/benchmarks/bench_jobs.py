@@ -29,7 +29,7 @@ from api.app import create_app
 from api.settings import ApiSettings
 from db.models import Job, JobMetric, Outbox
 from db.session import transaction
-from db.storage import VIDEOS, Storage
+from shared.storage import VIDEOS, Storage
 
 pytestmark = pytest.mark.bench
 

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from api.app import create_app
 from api.settings import ApiSettings
-from db.storage import Storage
+from shared.storage import Storage
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from typer.main import get_command
 
 from api.settings import ApiSettings
 from cli.main import app
-from db.settings import Settings
+from shared.settings import Settings
 from worker.settings import WorkerSettings
 
 ROOT = Path(__file__).resolve().parents[2]

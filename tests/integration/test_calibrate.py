@@ -11,13 +11,13 @@ from sqlalchemy.orm import Session, sessionmaker
 from db import cache, metrics
 from db.models import Namespace
 from db.session import transaction
-from worker import lookup
-from worker.cache.mode import Case, Plan, Reason, Recipe, Table, decide, table_from_rows
-from worker.cache.rows import Entity, EntityKind, Extraction, Mode, Neighbour
-from worker.cache.rows import Path as RunPath
-from worker.evaluation.calibrate import Calibration, with_misses, write
-from worker.evaluation.choose import Choice, Measured, Tolerance, Verdict, choose
-from worker.spaces import SpaceSettings, plan_key
+from lab.calibration.calibrate import Calibration, with_misses, write
+from lab.calibration.choose import Choice, Measured, Tolerance, Verdict, choose
+from worker.cache import planner
+from worker.cache.decisions.planning import Case, Plan, Reason, Recipe, Table, decide, table_from_rows
+from worker.cache.decisions.types import Entity, EntityKind, Extraction, Mode, Neighbour
+from worker.cache.decisions.types import Path as RunPath
+from worker.cache.namespaces import SpaceSettings, plan_key
 
 TOLERANCE = Tolerance(accuracy=0.01, num_errors=1.0)
 IDENTITY = {"model": "small", "revision": "r", "width": 32}
@@ -141,10 +141,10 @@ def test_plans_beside_a_card_hold_until_the_database_has_its_own(
     write(calibration(measured("3 + donor", 3, 0.95, way="resume")), file, namespace_key=plan_key(space))
 
     with transaction(session_factory) as session:
-        shipped = lookup.table_for(session, space, SpaceSettings(), file)
+        shipped = planner.table_for(session, space, SpaceSettings(), file)
         own = calibration(measured("3 + donor", 3, 0.60, way="resume"))
         metrics.set_plans(session, plan_key(space), own.rows(plan_key(space)))
-        stored = lookup.table_for(session, space, SpaceSettings(), file)
+        stored = planner.table_for(session, space, SpaceSettings(), file)
 
     assert (shipped[Case.SCENE][0].reuse, stored[Case.SCENE][0].reuse) == ("resume", None)
 
@@ -156,7 +156,7 @@ def test_plans_of_other_weights_are_not_used(
     write(calibration(measured("3 + donor", 3, 0.95, way="resume")), file, namespace_key="of another revision")
 
     with session_factory() as session:
-        table = lookup.table_for(session, space, SpaceSettings(), file)
+        table = planner.table_for(session, space, SpaceSettings(), file)
 
     assert table == table_from_rows({})
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import CLIPConfig, CLIPModel
 
-from worker.engine.embed import load_embedder
+from worker.models.embedders import load_embedder
 
 
 @pytest.fixture(scope="session")

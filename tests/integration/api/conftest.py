@@ -12,7 +12,7 @@ from api.app import create_app
 from api.settings import ApiSettings
 from db import keys
 from db.session import transaction
-from db.storage import Storage
+from shared.storage import Storage
 
 
 @pytest.fixture

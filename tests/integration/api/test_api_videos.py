@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from db import jobs
 from db.models import Job, Outbox
 from db.session import transaction
-from db.storage import Storage
+from shared.storage import Storage
 
 
 def uuid_of(video: dict) -> UUID:

@@ -15,15 +15,15 @@ from running import Process, api_process, mp4, relay_process, wait_until, work
 from sqlalchemy import Engine, func, select, text, update
 from sqlalchemy.orm import Session, sessionmaker
 
-from api.queue import Broker, BrokerAway
-from api.relay import FORGET_CHUNK, Relay
+from api.broker import Broker, BrokerAway
+from api.outbox_relay import FORGET_CHUNK, Relay
 from api.settings import ApiSettings
 from cli.services.redis import Redis
 from db import batches, cache, jobs, outbox
 from db.models import Batch, CacheEvent, Job, Outbox
 from db.session import transaction
 from db.states import Queue
-from db.storage import Storage
+from shared.storage import Storage
 
 
 def accept(factory: sessionmaker[Session], prompt: str = "a", **columns: object) -> UUID:
@@ -331,7 +331,7 @@ def test_history_past_keeping_is_deleted_in_time_however_much_it_is(
 ) -> None:
     number = FORGET_CHUNK * 2 + 1
     refuse_long_ago(session_factory, number=number)
-    caplog.set_level("INFO", "api.relay")
+    caplog.set_level("INFO", "api.outbox_relay")
 
     start(keep_history_days=90)
 

@@ -8,13 +8,13 @@ import pytest
 from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import cache, guard, jobs, metrics, retention
+from db import cache, jobs, metrics, quality_checks, retention
 from db.models import CacheEntry, CacheEvent, GuardCheck, Job, JobMetric, Lookup, Namespace, Pin
 from db.retention import Forgotten
 from db.session import transaction
 from db.states import EntryStatus
-from worker import donors, trace
-from worker.cache.simulate import EvictionRow, replay
+from worker.cache import store, trace
+from worker.cache.decisions.replay import EvictionRow, replay
 
 KEPT = timedelta(days=90)
 ENTRY_BYTES = 100
@@ -25,7 +25,7 @@ def make_space(session: Session, *, entries: int = 100) -> Namespace:
     return cache.namespace(session, {"model": "tiny"}, scope="tenant", owner="ada", dims=384, byte_budget=budget)
 
 
-def store(session: Session, space: Namespace, *, hits: int = 0) -> UUID:
+def stored(session: Session, space: Namespace, *, hits: int = 0) -> UUID:
     """Write and publish an entry, and let it serve."""
     id_ = uuid4()
     entry = CacheEntry(
@@ -114,10 +114,10 @@ def entries_with_events(session: Session) -> set[UUID | None]:
 
 def test_an_entry_that_went_long_ago_goes_with_all_its_events(session: Session) -> None:
     space = make_space(session)
-    old = store(session, space, hits=3)
+    old = stored(session, space, hits=3)
     end(session, space, old)
     age(session)
-    live, recent = store(session, space, hits=1), store(session, space)
+    live, recent = stored(session, space, hits=1), stored(session, space)
     end(session, space, recent)
 
     found = forget(session)
@@ -128,7 +128,7 @@ def test_an_entry_that_went_long_ago_goes_with_all_its_events(session: Session) 
 
 def test_an_entry_that_went_lately_keeps_the_events_of_its_old_days(session: Session) -> None:
     space = make_space(session)
-    entry = store(session, space, hits=2)
+    entry = stored(session, space, hits=2)
     age(session)
     end(session, space, entry)
 
@@ -141,7 +141,7 @@ def test_an_entry_that_went_lately_keeps_the_events_of_its_old_days(session: Ses
 def test_an_entry_with_a_file_stays_with_its_events_however_old(session: Session, status: EntryStatus) -> None:
     """The ledger and the sweeper need the row, a policy the events."""
     space = make_space(session)
-    entry = store(session, space, hits=2)
+    entry = stored(session, space, hits=2)
     session.execute(update(CacheEntry).values(status=status, ended_at=func.now()))
     age(session)
 
@@ -153,7 +153,7 @@ def test_an_entry_with_a_file_stays_with_its_events_however_old(session: Session
 
 def test_an_abandoned_entry_goes_by_the_time_it_was_made(session: Session) -> None:
     space = make_space(session)
-    store(session, space)
+    stored(session, space)
     session.execute(update(CacheEntry).values(status=EntryStatus.GONE, reason="abandoned"))
     session.execute(text("DELETE FROM cache_events"))
     age(session)
@@ -164,7 +164,7 @@ def test_an_abandoned_entry_goes_by_the_time_it_was_made(session: Session) -> No
 def test_an_entry_that_a_running_job_still_holds_stays(session: Session) -> None:
     """Purged under a job's hands: the job will record its hit on the row."""
     space = make_space(session)
-    entry, job = store(session, space), accept(session, status="in_progress")
+    entry, job = stored(session, space), accept(session, status="in_progress")
     cache.pin(session, [entry], job_id=job.id, fence=0)
     end(session, space, entry)
     age(session)
@@ -180,7 +180,7 @@ def test_old_refusals_go_and_leave_the_events_of_live_entries_between_them(sessi
     space = make_space(session)
     for _ in range(3):
         cache.refuse(session, cache.lock(session, space.id), job_id=uuid4(), fence=1, num_bytes=9, reason="no room")
-        live = store(session, space)
+        live = stored(session, space)
     age(session)
     cache.refuse(session, cache.lock(session, space.id), job_id=uuid4(), fence=1, num_bytes=9, reason="no room")
 
@@ -233,29 +233,29 @@ def check(
 
 def test_checks_go_but_for_those_under_way_and_the_latest_by_which_thresholds_move(session: Session) -> None:
     space = make_space(session)
-    for number in range(guard.NUM_LOSSES + 3):
+    for number in range(quality_checks.NUM_LOSSES + 3):
         check(session, space, similarity=number / 1000)
     for status in ("waiting", "running", "lost"):
         check(session, space, status=status)
     check(session, space, kind="scene")
     age(session)
-    before = guard.losses(session, "k", "both", judge="pixels", since=None)
+    before = quality_checks.losses(session, "k", "both", judge="pixels", since=None)
 
     assert forget(session).checks == 4  # three that are done, one that is lost
 
-    assert guard.losses(session, "k", "both", judge="pixels", since=None) == before
-    assert len(guard.losses(session, "k", "scene", judge="pixels", since=None)) == 1
+    assert quality_checks.losses(session, "k", "both", judge="pixels", since=None) == before
+    assert len(quality_checks.losses(session, "k", "scene", judge="pixels", since=None)) == 1
     assert forget(session).checks == 0
 
 
 def test_a_batch_is_bounded_and_the_next_goes_on_until_nothing_is_old(session: Session) -> None:
     space = make_space(session)
-    doomed = [store(session, space, hits=4) for _ in range(6)]
+    doomed = [stored(session, space, hits=4) for _ in range(6)]
     end(session, space, *doomed)
     for _ in range(12):
         look_up(session, space, accept(session))
     age(session)
-    live = store(session, space)
+    live = stored(session, space)
 
     found = [forget(session, limit=5) for _ in range(9)]
 
@@ -269,21 +269,21 @@ def test_a_batch_is_bounded_and_the_next_goes_on_until_nothing_is_old(session: S
 
 def test_whoever_reads_the_history_between_two_batches_sees_no_entry_that_is_gone(session: Session) -> None:
     space = make_space(session)
-    doomed = [store(session, space, hits=3) for _ in range(4)]
+    doomed = [stored(session, space, hits=3) for _ in range(4)]
     end(session, space, *doomed)
     age(session)
-    live = store(session, space)
+    live = stored(session, space)
 
     while not forget(session, limit=3).is_all:
-        histories: donors.Histories = {}
-        donors.read_ahead(session, space, histories)
+        histories: store.Histories = {}
+        store.read_ahead(session, space, histories)
         assert set(histories[space.id].resident) == {str(live)}
 
 
 def test_two_relays_never_wait_for_each_other(session_factory: sessionmaker[Session]) -> None:
     with transaction(session_factory) as session:
         space = make_space(session)
-        end(session, space, *[store(session, space) for _ in range(4)])
+        end(session, space, *[stored(session, space) for _ in range(4)])
         for _ in range(4):
             look_up(session, space, accept(session))
         age(session)
@@ -303,14 +303,14 @@ def test_two_relays_never_wait_for_each_other(session_factory: sessionmaker[Sess
 
 def test_what_remains_replays_as_it_was_recorded(session: Session) -> None:
     space = make_space(session, entries=3)
-    histories: donors.Histories = {}
+    histories: store.Histories = {}
 
     def fill(number: int) -> None:
         for _ in range(number):
             held = cache.lock(session, space.id)
-            leaving = donors.make_room(session, held, histories, num_bytes=ENTRY_BYTES)
+            leaving = store.make_room(session, held, histories, num_bytes=ENTRY_BYTES)
             cache.gone(session, held, [entry.id for entry in leaving])
-            store(session, space, hits=1)
+            stored(session, space, hits=1)
 
     fill(10)
     age(session)

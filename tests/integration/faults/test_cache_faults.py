@@ -21,22 +21,23 @@ import torch
 from sqlalchemy import create_engine, func, select, text
 from sqlalchemy.orm import Session, sessionmaker
 
+from api.sweeps import sweep_entries
 from db import cache, jobs
 from db.models import CacheEntry, CacheEvent, Job, Namespace
 from db.session import connect, sessions, transaction
 from db.states import EntryStatus
-from db.storage import LATENTS, Storage, StoredFile, sweep_entries
-from worker import donors
-from worker.cache import mode
-from worker.cache.entities import extractor
-from worker.cache.rows import Mode
-from worker.engine.presets import tiny
-from worker.engine.reuse import CLEAN, Donor
-from worker.generate import generate
-from worker.lookup import Decision
+from shared.storage import LATENTS, Storage, StoredFile
+from worker.cache import store
+from worker.cache.decisions import planning
+from worker.cache.decisions.entities import extractor
+from worker.cache.decisions.types import Mode
+from worker.cache.namespaces import SpaceSettings
+from worker.cache.planner import Decision
+from worker.jobs.runner import generate
+from worker.models.opensora.presets import tiny
+from worker.reuse.ways import CLEAN, Donor
 from worker.runtime import Runtime, patiently
 from worker.settings import WorkerSettings
-from worker.spaces import SpaceSettings
 
 DIMS = 384
 TIMEOUT_S = 120.0
@@ -179,7 +180,7 @@ def test_an_entry_that_another_process_reads_is_not_evicted_for_room(cluster: Cl
     with transaction(cluster.factory) as session:
         space = cache.lock(session, cluster.space().id)
         space.byte_budget = space.bytes_used
-        leaving = donors.make_room(session, space, {}, num_bytes=1)
+        leaving = store.make_room(session, space, {}, num_bytes=1)
     storage.may_go_on.set()
     join(reader)
 
@@ -199,7 +200,7 @@ def test_a_purge_under_a_reader_costs_its_job_nothing_but_the_gain(cluster: Clus
         space = cache.lock(session, cluster.space().id)
         ids = [entry.id for entry in cache.resident(session)]
         removed = cache.evict(session, space, ids, policy="purge", reason="test", even_pinned=True)
-    donors.remove(cluster.storage, cluster.factory, removed)
+    store.remove(cluster.storage, cluster.factory, removed)
     storage.may_go_on.set()
     join(reader)
 
@@ -247,7 +248,7 @@ def test_eight_processes_at_the_byte_limit_never_pass_it(cluster: Cluster) -> No
     """F15: each writes and evicts; every commit leaves a true ledger within the budget."""
     with transaction(cluster.factory) as session:
         space = cache.namespace(session, {"m": 1}, scope="tenant", owner="ada", dims=DIMS, byte_budget=1)
-    size = len(donors.pack(donor(0), fingerprint=space.fingerprint).content)
+    size = len(store.pack(donor(0), fingerprint=space.fingerprint).content)
     with transaction(cluster.factory) as session:
         cache.lock(session, space.id).byte_budget = NUM_FITTING * size + size // 2
     start = FORK.Event()
@@ -289,8 +290,8 @@ def keep_many(factory: Factory, storage: Storage, space_id: UUID, seed: int, sta
             space = session.get_one(Namespace, space_id)
         assert claim
         decision = Decision(
-            plan=mode.decide(Mode.FULL, extraction, ()),
-            table=mode.PAPER,
+            plan=planning.decide(Mode.FULL, extraction, ()),
+            table=planning.PAPER,
             space=space,
             settings=SpaceSettings(),
             extraction=extraction,
@@ -299,14 +300,14 @@ def keep_many(factory: Factory, storage: Storage, space_id: UUID, seed: int, sta
             full_seconds=None,
             fast_seconds=None,
         )
-        keep = partial(donors.keep, storage, factory, histories, claim, decision, donor(0), full_seconds=1.0)
+        keep = partial(store.keep, storage, factory, histories, claim, decision, donor(0), full_seconds=1.0)
         kept, _ = patiently(keep, until=lambda: False)  # seven others hold the lock in turn
         patiently(partial(settle, factory, claim, decision, kept), until=lambda: False)
 
 
 def settle(factory: Factory, claim: jobs.Claim, decision: Decision, kept: UUID | None) -> None:
     with transaction(factory) as session:
-        donors.settle(session, claim, decision, kept)
+        store.settle(session, claim, decision, kept)
 
 
 def assert_true_ledger(factory: Factory) -> None:

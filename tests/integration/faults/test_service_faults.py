@@ -12,7 +12,7 @@ from celery import Celery
 from processes import Process, Service, wait_until
 from sqlalchemy.orm import Session, sessionmaker
 
-from api.queue import Broker
+from api.broker import Broker
 from cli.services.postgres import Postgres
 from cli.services.redis import Redis
 from db.migrate import upgrade

@@ -14,10 +14,10 @@ from db import jobs
 from db.models import CacheEntry, Job, Namespace
 from db.session import transaction
 from db.states import EntryStatus
-from db.storage import Storage
-from worker.engine.embed import load_embedder
-from worker.engine.presets import tiny
-from worker.generate import generate
+from shared.storage import Storage
+from worker.jobs.runner import generate
+from worker.models.embedders import load_embedder
+from worker.models.opensora.presets import tiny
 from worker.runtime import Runtime
 from worker.settings import WorkerSettings
 

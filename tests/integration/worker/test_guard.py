@@ -8,14 +8,14 @@ import pytest
 from celery import Celery
 from sqlalchemy import func, select, text, update
 
-from db import guard, jobs
+from db import jobs, quality_checks
 from db.models import CacheEvent, GuardCheck, Job, JobMetric, Outbox, PlanRow
 from db.session import transaction
 from db.states import CheckStatus
 from worker import app as worker_app
 from worker import tasks
-from worker.checks import check
-from worker.generate import generate
+from worker.jobs.runner import generate
+from worker.quality.shadow_reruns import check
 
 Start = Callable[..., Any]  # Any: the Service of conftest
 
@@ -255,14 +255,14 @@ def test_a_check_whose_worker_was_killed_is_not_run_again_and_is_given_up(start:
     service.run(RED_FOX)
     job = service.run(SAME_FOX)
     with transaction(service.factory) as session:
-        guard.claim(session, job.id, owner="the killed one")
+        quality_checks.claim(session, job.id, owner="the killed one")
 
     check(service.runtime, job.id)  # the message, redelivered
     assert statuses(service) == ["running"]
 
     with transaction(service.factory) as session:
         session.execute(update(GuardCheck).values(started_at=func.now() - timedelta(hours=2)))
-        assert guard.sweep(session) == 1
+        assert quality_checks.sweep(session) == 1
     assert statuses(service) == ["lost"]
     with service.factory() as session:
         assert session.get_one(Job, job.id).status == "completed"
@@ -274,9 +274,9 @@ def test_a_check_whose_message_was_lost_is_given_up_after_a_day(start: Start) ->
     service.run(SAME_FOX)
 
     with transaction(service.factory) as session:
-        assert guard.sweep(session) == 0
+        assert quality_checks.sweep(session) == 0
         session.execute(update(GuardCheck).values(created_at=func.now() - timedelta(days=2)))
-        assert guard.sweep(session) == 1
+        assert quality_checks.sweep(session) == 1
 
 
 def test_a_check_makes_way_for_a_job_and_gives_up_after_three_starts(start: Start) -> None:
@@ -289,7 +289,7 @@ def test_a_check_makes_way_for_a_job_and_gives_up_after_three_starts(start: Star
         waiting, _ = jobs.accept(session, Job(tenant="eve", prompt="a blue whale", **given))
 
     seen = []
-    for _ in range(guard.MAX_STARTS):
+    for _ in range(quality_checks.MAX_STARTS):
         check(service.runtime, job.id)
         seen += statuses(service)
 
@@ -305,15 +305,15 @@ def test_a_worker_that_shuts_down_puts_its_check_back(start: Start, database_url
     job = service.run(SAME_FOX)
     published(service)
     with transaction(service.factory) as session:
-        taken = guard.claim(session, job.id, owner="w1")
+        taken = quality_checks.claim(session, job.id, owner="w1")
 
     worker_app.release(database_url, "w1")
 
     assert statuses(service) == ["waiting"]
     assert [row.job_id for row in messages(service)] == [job.id]
     with transaction(service.factory) as session:
-        assert not guard.standing(session, taken).is_ours
-        assert not guard.finish(session, taken, seconds=1.0, judge="distance", loss=0.5)
+        assert not quality_checks.standing(session, taken).is_ours
+        assert not quality_checks.finish(session, taken, seconds=1.0, judge="distance", loss=0.5)
 
 
 def test_a_check_of_a_guard_that_was_switched_off_is_dropped(start: Start) -> None:
@@ -327,7 +327,7 @@ def test_a_check_of_a_guard_that_was_switched_off_is_dropped(start: Start) -> No
 
 
 def test_no_more_than_a_hundred_checks_of_a_case_wait(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guard, "MAX_OPEN", 1)
+    monkeypatch.setattr(quality_checks, "MAX_OPEN", 1)
     service = start(guard_share=1.0)
     service.run(RED_FOX)
     for prompt in FOXES:
@@ -339,7 +339,7 @@ def test_no_more_than_a_hundred_checks_of_a_case_wait(start: Start, monkeypatch:
 def test_a_guard_that_breaks_costs_a_job_nothing(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     service = start(guard_share=1.0)
     service.run(RED_FOX)
-    monkeypatch.setattr("worker.guard.guard.sample", _broken)
+    monkeypatch.setattr("worker.quality.monitor.guard.sample", _broken)
 
     job = service.run(SAME_FOX)
 
@@ -381,8 +381,8 @@ def test_a_device_that_breaks_in_a_check_takes_the_process_but_not_the_job(
     service = start(guard_share=1.0)
     service.run(RED_FOX)
     job = service.run(SAME_FOX)
-    monkeypatch.setattr("worker.checks.denoise", _broken)
-    monkeypatch.setattr("worker.checks.devices.is_broken", lambda error: True)
+    monkeypatch.setattr("worker.quality.shadow_reruns.denoise", _broken)
+    monkeypatch.setattr("worker.quality.shadow_reruns.devices.is_broken", lambda error: True)
 
     with pytest.raises(RuntimeError, match=r"^the device is gone$"):
         check(service.runtime, job.id)

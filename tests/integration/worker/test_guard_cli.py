@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cli.main import main
-from worker.checks import check
+from worker.quality.shadow_reruns import check
 
 Start = Callable[..., Any]  # Any: the Service of conftest
 RED_FOX, FOXES = "a red fox runs through a snowy forest", ["a red fox on a pier", "a red fox in the desert"]

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
+from api.sweeps import sweep_entries
 from db import cache
 from db.models import CacheEntry, CacheEvent, JobMetric, Lookup, Namespace
 from db.session import transaction
 from db.states import EntryStatus
-from db.storage import sweep_entries
-from worker import trace
-from worker.cache.policies import POLICIES
-from worker.cache.simulate import DecisionRow, EvictionRow, replay
+from worker.cache import trace
+from worker.cache.decisions.replay import DecisionRow, EvictionRow, replay
+from worker.cache.eviction import POLICIES
 
 Start = Callable[..., Any]  # Any: the Service of conftest
 

@@ -10,9 +10,9 @@ from db import metrics
 from db.models import Job, Namespace, PlanRow
 from db.session import transaction
 from db.states import EntryStatus
-from worker.engine import donor_file
+from worker.cache.namespaces import plan_key
+from worker.reuse import codec
 from worker.runtime import Lease
-from worker.spaces import plan_key
 
 Start = Callable[..., Any]  # Any: the Service of conftest
 RED_FOX, SAME_FOX = "a red fox runs through a snowy forest", "a red fox sleeps on a wooden bench"
@@ -192,7 +192,7 @@ def test_what_a_newer_worker_wrote_is_left_alone(start: Start, monkeypatch: pyte
     """F25: the older worker runs in full, and the entry goes on serving those that can read it."""
     service = start()
     with monkeypatch.context() as newer:
-        newer.setattr(donor_file, "SCHEMA_VERSION", 2)
+        newer.setattr(codec, "SCHEMA_VERSION", 2)
         service.run(RED_FOX)
 
     job = service.run(SAME_FOX)

@@ -9,10 +9,11 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy.orm import Session, sessionmaker
 
+from api.sweeps import sweep
 from db import jobs
 from db.models import Job
 from db.session import transaction
-from db.storage import FileMissing, Storage, StorageError, StoredFile, latents_name, sweep, video_name
+from shared.storage import FileMissing, Storage, StorageError, StoredFile, latents_name, video_name
 
 ID = UUID("12345678-1234-5678-1234-567812345678")
 CONTENT = b"not yet a video"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from db.catalog import ModelCard, load
+from shared.model_cards import ModelCard, load
 
 OPENSORA = ModelCard(
     name="opensora", title="", source=".", sizes=("426x240",), fps=24, frames=(51, 1), min_frames=17, max_frames=408

@@ -5,9 +5,9 @@ from uuid import UUID
 
 import pytest
 
-from worker.cache.guard import Loss, Rule, above, below, demanding, is_chosen, relaxed, threshold_of
-from worker.cache.mode import NEVER, Case, Mode, Reason, Recipe, decide
-from worker.cache.rows import Entity, Extraction, Neighbour, Path
+from worker.cache.decisions.planning import NEVER, Case, Mode, Reason, Recipe, decide
+from worker.cache.decisions.types import Entity, Extraction, Neighbour, Path
+from worker.quality.thresholds import Loss, Rule, above, below, demanding, is_chosen, relaxed, threshold_of
 
 RULE = Rule(tolerance=0.02)
 REUSING = Recipe(path=Path.FAST, num_steps=8, reuse="cache_attention")

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from worker.cache.entities import extract
-from worker.cache.lookup import Hit, MatchSettings, Verdict, Veto, compare, has_conflict, look_up
-from worker.cache.rows import Entity, EntityKind, Extraction, HitKind, Neighbour
+from worker.cache.decisions.entities import extract
+from worker.cache.decisions.matching import Hit, MatchSettings, Verdict, Veto, compare, has_conflict, look_up
+from worker.cache.decisions.types import Entity, EntityKind, Extraction, HitKind, Neighbour
 
 PAIRS = [
     line.split("\t")

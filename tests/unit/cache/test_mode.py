@@ -1,8 +1,8 @@
 import pytest
 
-from worker.cache.entities import whole_prompt
-from worker.cache.lookup import MatchSettings
-from worker.cache.mode import (
+from worker.cache.decisions.entities import whole_prompt
+from worker.cache.decisions.matching import MatchSettings
+from worker.cache.decisions.planning import (
     NIRVANA,
     NIRVANA_MATCH,
     PAPER,
@@ -14,7 +14,7 @@ from worker.cache.mode import (
     receipt,
     without_donors,
 )
-from worker.cache.rows import Entity, EntityKind, Extraction, HitKind, Mode, Neighbour, Path
+from worker.cache.decisions.types import Entity, EntityKind, Extraction, HitKind, Mode, Neighbour, Path
 
 DOG = Entity(text="brown dog", head="dog", attributes=("brown",))
 BEACH = Entity(text="beach", head="beach", kind=EntityKind.SCENE)

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from worker.cache.policies import ADMISSIONS, POLICIES, victims
-from worker.cache.rows import Entity, EntryRow, Event, EventKind
-from worker.cache.simulate import apply, entries_of
+from worker.cache.decisions.replay import apply, entries_of
+from worker.cache.decisions.types import Entity, EntryRow, Event, EventKind
+from worker.cache.eviction import ADMISSIONS, POLICIES, victims
 
 CAPACITY = 40
 

@@ -2,9 +2,10 @@ import json
 
 import pytest
 
-from worker.cache.lookup import MatchedEntity, MatchSettings, Veto
-from worker.cache.mode import PAPER, Case, Plan, Reason, Recipe, table_from_rows, table_to_rows
-from worker.cache.rows import (
+from worker.cache.decisions.matching import MatchedEntity, MatchSettings, Veto
+from worker.cache.decisions.planning import PAPER, Case, Plan, Reason, Recipe, table_from_rows, table_to_rows
+from worker.cache.decisions.replay import DecisionRow, EvictionRow
+from worker.cache.decisions.types import (
     Entity,
     EntityKind,
     EntryRow,
@@ -17,7 +18,6 @@ from worker.cache.rows import (
     Neighbour,
     Path,
 )
-from worker.cache.simulate import DecisionRow, EvictionRow
 
 CAR = Entity(text="red car", head="car", attributes=("red",), kind=EntityKind.OBJECT)
 EXTRACTION = Extraction(entities=(CAR,), style=("4k",), fallback_reason=FallbackReason.NO_NOUNS)

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from worker.cache.entities import extract
-from worker.cache.lookup import MatchSettings
-from worker.cache.mode import PAPER, Reason, decide
-from worker.cache.policies import POLICIES, victims
-from worker.cache.rows import EntryRow, Event, EventKind, Extraction, Mode, Neighbour
-from worker.cache.rows import Path as RunPath
-from worker.cache.simulate import DecisionRow, EvictionRow, apply, entries_of, replay, rerun
+from worker.cache.decisions.entities import extract
+from worker.cache.decisions.matching import MatchSettings
+from worker.cache.decisions.planning import PAPER, Reason, decide
+from worker.cache.decisions.replay import DecisionRow, EvictionRow, apply, entries_of, replay, rerun
+from worker.cache.decisions.types import EntryRow, Event, EventKind, Extraction, Mode, Neighbour
+from worker.cache.decisions.types import Path as RunPath
+from worker.cache.eviction import POLICIES, victims
 
 PROMPTS = [
     json.loads(line)["prompt"] for line in (Path(__file__).parents[2] / "data/entities.jsonl").read_text().splitlines()

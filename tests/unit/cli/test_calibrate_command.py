@@ -7,8 +7,8 @@ from typer.testing import CliRunner
 
 from cli.calibrate import app
 from cli.errors import CommandError
-from worker.evaluation import calibrate
-from worker.evaluation.choose import Tolerance
+from lab.calibration import calibrate
+from lab.calibration.choose import Tolerance
 
 
 def test_the_options_are_the_tolerance(monkeypatch: pytest.MonkeyPatch) -> None:

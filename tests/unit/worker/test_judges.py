@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from worker.engine.clip import ClipScorer, _pixels
-from worker.judges import Checker, Clip, Distance, judge, judges
+from lab.toy_world.captions import sample_captions
+from lab.toy_world.judge import Checker
+from lab.toy_world.world import draw_layout, render
+from worker.quality.clip import ClipScorer, _pixels
+from worker.quality.judges import Clip, Distance, judge, judges
 from worker.settings import WorkerSettings
-from worker.small.captions import sample_captions
-from worker.small.world import draw_layout, render
 
 DARK, BRIGHT = np.zeros((8, 32, 32, 3), np.uint8), np.full((8, 32, 32, 3), 255, np.uint8)
 

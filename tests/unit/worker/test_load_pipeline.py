@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from db.catalog import ModelCard
-from worker.engine.optimize import options
-from worker.engine.presets import tiny
+from shared.model_cards import ModelCard
+from worker.models.opensora.compilation import options
+from worker.models.opensora.presets import tiny
 from worker.runtime import load_pipeline
 from worker.settings import WorkerSettings
 

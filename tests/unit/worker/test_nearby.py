@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from db.storage import FileMissing, Storage
-from worker.nearby import Nearby
+from shared.storage import FileMissing, Storage
+from worker.cache.read_through_cache import Nearby
 
 
 @pytest.fixture

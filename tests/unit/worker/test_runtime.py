@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy.orm import sessionmaker
 
-from db.catalog import ModelCard
-from db.storage import Storage
-from worker.engine.presets import tiny
+from shared.model_cards import ModelCard
+from shared.storage import Storage
+from worker.models.opensora.presets import tiny
 from worker.runtime import Pipeline, Runtime
 from worker.settings import WorkerSettings
 

@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 
-from worker import video
+from worker.jobs import video
 
 
 def frames(*, num_frames: int = 17, height: int = 32, width: int = 48) -> np.ndarray:

@@ -1,0 +1,54 @@
+"""Files and entries that dead workers left behind: removed, and their bytes given back."""
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, sessionmaker
+
+from db import cache
+from db.models import Job
+from db.session import transaction
+from shared.storage import LATENTS, VIDEOS, Storage
+
+
+def sweep(storage: Storage, factory: sessionmaker[Session], *, older_s: float) -> list[str]:
+    """Remove files that no row names and that are older than any attempt could still be; return their names."""
+    now = datetime.now(UTC)
+    orphans: list[str] = []
+    for folder in (VIDEOS, LATENTS):
+        old = [file.name for file in storage.files(folder) if (now - file.modified_at).total_seconds() >= older_s]
+        with transaction(factory) as session:
+            kept = _published(session, old) if folder == VIDEOS else cache.names(session)
+        orphans += [name for name in old if name not in kept]
+    for name in orphans:
+        storage.remove(name)
+    return orphans
+
+
+def sweep_entries(storage: Storage, factory: sessionmaker[Session], *, quarantine_s: float) -> list[str]:
+    """Finish what dead workers left half done with cache entries: unlink their files, give the bytes back."""
+    with transaction(factory) as session:
+        rows = cache.unfinished(session, quarantine_s=quarantine_s)
+    by_space: dict[UUID, list[UUID]] = {}
+    for row in rows:
+        storage.remove(row.name)
+        by_space.setdefault(row.namespace_id, []).append(row.id)
+    for namespace_id, ids in by_space.items():
+        with transaction(factory) as session:
+            cache.gone(session, cache.lock(session, namespace_id), ids)
+    return [row.name for row in rows]
+
+
+def _published(session: Session, names: list[str]) -> set[str]:
+    """Return the names among these that are the output of a job."""
+    owners = {owner for name in names if (owner := _job_id(name))}
+    outputs = session.scalars(select(Job.output["name"].astext).where(Job.id.in_(owners)))
+    return set(outputs)
+
+
+def _job_id(name: str) -> UUID | None:
+    try:
+        return UUID(name.removeprefix(f"{VIDEOS}/").partition(".")[0])
+    except ValueError:
+        return None

@@ -1,0 +1,399 @@
+"""Runs contenders on prompts and judges every clip: questions in, outcomes out."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from time import process_time
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from lab.experiments.library import (
+    BATCH,
+    Found,
+    FullRun,
+    Index,
+    Progress,
+    full_runs,
+    noise_run,
+    whole_prompts,
+)
+from lab.experiments.variants import Contender, Source
+from lab.toy_world.captions import (
+    Caption,
+    Shared,
+    caption_of,
+    sample_captions,
+    share_both,
+    share_nothing,
+    share_object,
+    share_scene,
+    shared,
+)
+from lab.toy_world.checker import check
+from lab.toy_world.world import FPS, NUM_FRAMES, SIDE, Clip, Spec
+from worker.cache.decisions.entities import extract
+from worker.cache.decisions.planning import NIRVANA, NIRVANA_MATCH, Recipe, decide
+from worker.cache.decisions.types import Entity, HitKind, Mode
+from worker.models.embedders import Embedder
+from worker.models.opensora.adacache import AdaCache
+from worker.models.opensora.pipeline import ChaiPipeline
+from worker.models.opensora.sampler import Conditioning, Velocity
+from worker.models.opensora.schedule import Schedule
+from worker.reuse import registry
+from worker.reuse.recorder import entity_masks, step_residuals
+from worker.reuse.recording import token_positions
+from worker.reuse.ways import CLEAN, Donor, Reuse, latent_name
+
+_PAIRS = 0.2  # share of stored clips with two things
+
+CODEBOOKS: dict[str, Callable[[], AdaCache]] = {"fast": AdaCache.fast, "slow": AdaCache.slow}
+_REDRAW = {
+    HitKind.SCENE: share_scene,
+    HitKind.OBJECT: share_object,
+    HitKind.BOTH: share_both,
+    HitKind.NONE: share_nothing,
+}
+_TRIES = 200  # prompts drawn until the look-up gives the wanted kind of hit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A prompt, the noise that it starts from, and what the cache knows about it."""
+
+    number: int
+    caption: Caption
+    seed: int
+    found: Found
+    whole: Found  # the same by whole prompts
+    donor: int | None  # number of the stored run that the look-up chose
+    random_donor: int  # another one
+
+    @property
+    def case(self) -> HitKind:
+        """What the look-up says is shared."""
+        return self.found.hit.kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """One clip, judged."""
+
+    question: int
+    attributes: dict[str, bool]
+    shown: Spec
+    prompt_distance: float  # to the nearest clip that fits the prompt, 0..1
+    manifold_distance: float  # to the nearest clip that the world can draw, 0..1
+    distance_to_full: float  # to full mode's clip from the same noise, root mean square, 0..1
+    evaluations: float  # of the model with guidance; a step without guidance is half
+    seconds: float  # processor time of sampling and decoding
+    clip: Clip
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the attributes that the clip shows as asked."""
+        return sum(self.attributes.values()) / len(self.attributes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A pipeline with the figures of its card."""
+
+    pipeline: ChaiPipeline
+    full_steps: int
+    fast_steps: int
+    guidance_scale: float
+
+    @property
+    def full_schedule(self) -> Schedule:
+        """The schedule of full mode."""
+        return self.pipeline.schedule(self.full_steps, self.guidance_scale)
+
+    def schedule(self, contender: Contender, recipe: Recipe) -> Schedule:
+        """The schedule of a recipe."""
+        own = self.guidance_scale if contender.guidance_scale is None else contender.guidance_scale
+        return self.pipeline.schedule(recipe.num_steps, own, **recipe.schedule)
+
+
+@dataclass(slots=True)
+class Trial:
+    """Questions with their full runs, and the stored runs that may lend."""
+
+    model: Model
+    stored: list[FullRun]
+    questions: list[Question]
+    full: dict[tuple[int, int], FullRun]  # by question and seed of the noise
+    _donors: dict[tuple[int, bool], Donor] = field(default_factory=dict)
+    _residuals: dict[tuple[int, Schedule], dict[str, Tensor]] = field(default_factory=dict)
+
+    @property
+    def num_questions(self) -> int:
+        """How many prompts are asked."""
+        return len(self.questions)
+
+    def cases(self) -> dict[HitKind, list[Question]]:
+        """The questions by what the look-up says is shared."""
+        ordered = sorted(self.questions, key=lambda question: question.case.value)
+        return {case: list(group) for case, group in groupby(ordered, key=lambda question: question.case)}
+
+    def run(self, contender: Contender, questions: Sequence[Question] | None = None) -> list[Outcome]:
+        """Run a contender on its questions (all, or those with a donor when it needs one), in order."""
+        asked = self.questions if questions is None else questions
+        if contender.source in (Source.FOUND, Source.NOISE, Source.RANDOM):
+            return [self._with_donor(contender, question) for question in asked if question.donor is not None]
+        if contender.source is Source.WHOLE_PROMPT:
+            return [self._as_nirvana(contender, question) for question in asked]
+        if contender.codebook is not None:  # it decides by the mean of a batch, so each prompt runs alone
+            return [outcome for question in asked for outcome in self._plain(contender, [question])]
+        batches = [asked[start : start + BATCH] for start in range(0, len(asked), BATCH)]
+        return [outcome for batch in batches for outcome in self._plain(contender, batch)]
+
+    def restock(self, recipe: Recipe) -> None:
+        """Make the stored runs again by another schedule, as when that is what answers a miss."""
+        schedule = self.model.pipeline.schedule(recipe.num_steps, self.model.guidance_scale, **recipe.schedule)
+        captions, seeds = [run.caption for run in self.stored], [run.seed for run in self.stored]
+        self.stored = full_runs(self.model.pipeline, captions, seeds, schedule)
+        self._donors.clear()
+        self._residuals.clear()
+
+    def full_outcomes(self) -> list[Outcome]:
+        """Full mode's own clips, judged."""
+        return [
+            _judged(question, run.clip, run.clip, float(self.model.full_steps), run.seconds)
+            for question in self.questions
+            for run in [self.full[question.number, question.seed]]
+        ]
+
+    def _plain(self, contender: Contender, asked: Sequence[Question]) -> list[Outcome]:
+        schedule = self.model.schedule(contender, contender.recipe)
+        within = None if contender.codebook is None else CODEBOOKS[contender.codebook]()
+        sample = _sample(self.model.pipeline, asked, [question.seed for question in asked], schedule, within=within)
+        return [
+            self._judge(question, clip, question.seed, sample)
+            for question, clip in zip(asked, sample.clips, strict=True)
+        ]
+
+    def _with_donor(self, contender: Contender, question: Question) -> Outcome:
+        number = question.donor if contender.source is not Source.RANDOM else question.random_donor
+        assert number is not None
+        donor = self._donor(number, is_noise=contender.source is Source.NOISE)
+        shared_texts = [match.donor_text for match in question.found.hit.matched]
+        if contender.source is Source.RANDOM:  # nothing matched: an entity of the same kind stands in
+            kinds = {match.kind for match in question.found.hit.matched}
+            shared_texts = [entity.text for entity in self._entities(number) if entity.kind in kinds]
+        return self._reusing(contender, contender.recipe, question, number, donor, shared_texts)
+
+    def _as_nirvana(self, contender: Contender, question: Question) -> Outcome:
+        plan = decide(Mode.AUTO, question.whole.extraction, question.whole.neighbours, NIRVANA, NIRVANA_MATCH)
+        if plan.recipe.reuse is None:
+            full = self.full[question.number, question.seed]
+            return _judged(question, full.clip, full.clip, float(self.model.full_steps), full.seconds)
+        number = int(plan.donors[0])
+        return self._reusing(contender, plan.recipe, question, number, self._donor(number, is_noise=False), [])
+
+    def _reusing(
+        self,
+        contender: Contender,
+        recipe: Recipe,
+        question: Question,
+        number: int,
+        donor: Donor,
+        shared_texts: Sequence[str],
+    ) -> Outcome:
+        schedule = self.model.schedule(contender, recipe)
+        timesteps = schedule.timesteps(SIDE, SIDE, NUM_FRAMES)
+        if recipe.reuse is not None and "residual" in recipe.reuse:
+            donor = replace(donor, tensors={**donor.tensors, **self._residuals_of(number, schedule)})
+        assert recipe.reuse is not None
+        bound = registry.bind(recipe.reuse, recipe.reuse_options, [donor], timesteps, shared=shared_texts)
+        seed = self.stored[number].seed if recipe.reuse_options.get("noise") == "donor" else question.seed
+        sample = _sample(self.model.pipeline, [question], [seed], schedule, reuse=bound)
+        return self._judge(question, sample.clips[0], seed, sample)
+
+    def _judge(self, question: Question, clip: Clip, seed: int, sample: "_Sample") -> Outcome:
+        if (question.number, seed) not in self.full:
+            runs = full_runs(self.model.pipeline, [question.caption], [seed], self.model.full_schedule)
+            self.full[question.number, seed] = runs[0]
+        full = self.full[question.number, seed].clip
+        return _judged(question, clip, full, sample.evaluations, sample.seconds)
+
+    def _entities(self, number: int) -> tuple[Entity, ...]:
+        return extract(self.stored[number].caption.text).entities
+
+    def _donor(self, number: int, *, is_noise: bool) -> Donor:
+        """What the service would have kept of a stored run, with the masks of its entities."""
+        if (number, is_noise) not in self._donors:
+            self._donors[number, is_noise] = self._make_donor(number, is_noise=is_noise)
+        return self._donors[number, is_noise]
+
+    def _make_donor(self, number: int, *, is_noise: bool) -> Donor:
+        real = self.stored[number]
+        run = noise_run(real, number) if is_noise else real
+        sizes = (SIDE, SIDE, NUM_FRAMES)
+        pipeline = self.model.pipeline
+        full, fast = (
+            pipeline.schedule(steps).timesteps(*sizes) for steps in (self.model.full_steps, self.model.fast_steps)
+        )
+        kept = [k for k in registry.kept_steps(("nearest", "same_index"), full, fast) if k < len(run.trajectory)]
+        tensors = {latent_name(step): run.trajectory[step - 1][1] for step in kept}
+        masks = self._masks(real, number)
+        return Donor(
+            tensors={**tensors, CLEAN: run.clean, **masks},
+            timesteps={latent_name(step): run.trajectory[step - 1][0] for step in kept},
+            seed=run.seed,
+        )
+
+    def _masks(self, run: FullRun, number: int) -> dict[str, Tensor]:
+        pipeline, text = self.model.pipeline, run.caption.text
+        places = {
+            entity.text: token_positions(pipeline.tokenizer, text, entity.text, entity.head)
+            for entity in self._entities(number)
+        }
+        known = {name: place for name, place in places.items() if place}
+        if len(known) < 2:
+            return {}
+        caption, noise = pipeline.encode_prompt(text), pipeline.noise(run.seed).float()
+        return entity_masks(pipeline.transformer, caption, _conditioning(), run.clean, noise, known)
+
+    def _residuals_of(self, number: int, schedule: Schedule) -> dict[str, Tensor]:
+        key = (number, schedule)
+        if key not in self._residuals:
+            pipeline, run = self.model.pipeline, self.stored[number]
+            velocity = Velocity(pipeline.transformer, pipeline.encode_prompt(run.caption.text), _conditioning())
+            timesteps = schedule.timesteps(SIDE, SIDE, NUM_FRAMES)
+            self._residuals[key] = step_residuals(velocity, run.trajectory, schedule, timesteps)
+        return self._residuals[key]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sample:
+    """Clips of one batch and what each cost."""
+
+    clips: list[Clip]
+    evaluations: float
+    seconds: float
+
+
+def _sample(
+    pipeline: ChaiPipeline,
+    asked: Sequence[Question],
+    seeds: Sequence[int],
+    schedule: Schedule,
+    *,
+    reuse: Reuse | None = None,
+    within: AdaCache | None = None,
+) -> _Sample:
+    began = process_time()
+    with _counted_rows(pipeline) as rows:
+        steps = pipeline.steps(
+            [question.caption.text for question in asked], schedule, seed=seeds, reuse=reuse, within=within
+        )
+        *_, last = steps
+    clips = [pipeline.decode(latents, NUM_FRAMES) for latents in last.latents]
+    seconds = (process_time() - began) / len(asked)
+    return _Sample(clips=clips, evaluations=sum(rows) / (2 * len(asked)), seconds=seconds)
+
+
+@contextmanager
+def _counted_rows(pipeline: ChaiPipeline) -> Iterator[list[int]]:
+    """Note the rows of every call that runs the blocks; a call of AdaCache that brings the change along does not."""
+    rows: list[int] = []
+
+    def note(_module: Any, args: tuple[Any, ...], options: dict[str, Any]) -> None:
+        if options.get("change") is None:
+            rows.append(len(args[0]))
+
+    hook = pipeline.transformer.register_forward_pre_hook(note, with_kwargs=True)
+    try:
+        yield rows
+    finally:
+        hook.remove()
+
+
+def _judged(question: Question, clip: Clip, full: Clip, evaluations: float, seconds: float) -> Outcome:
+    verdict = check(clip, question.caption.spec)
+    difference = (clip.astype(np.float32) - full.astype(np.float32)) / 255
+    return Outcome(
+        question=question.number,
+        attributes=verdict.attributes,
+        shown=verdict.shown,
+        prompt_distance=verdict.prompt_distance,
+        manifold_distance=verdict.manifold_distance,
+        distance_to_full=float(np.sqrt(np.square(difference).mean())),
+        evaluations=evaluations,
+        seconds=seconds,
+        clip=clip,
+    )
+
+
+def _conditioning() -> Conditioning:
+    return Conditioning(height=SIDE, width=SIDE, num_frames=NUM_FRAMES, fps=FPS)
+
+
+def prepare(
+    model: Model,
+    embedder: Embedder,
+    *,
+    num_stored: int,
+    num_prompts: int,
+    seed: int,
+    progress: Progress | None = None,
+) -> Trial:
+    """Fill a library with full runs and draw fresh prompts, the same number for each kind of hit.
+
+    A prompt is drawn to share the scene, the thing, both or nothing with one of the stored runs, in words of its own,
+    until the look-up reports that kind of hit; which run then lends is the look-up's choice. The same seed gives the
+    same trial.
+    """
+    captions = sample_captions(seed, num_stored, pairs=_PAIRS)
+    stored = full_runs(model.pipeline, captions, [seed + i for i in range(num_stored)], model.full_schedule, progress)
+    entities, wholes = Index(embedder), whole_prompts(embedder, NIRVANA_MATCH)
+    for caption in captions:
+        entities.add(caption.text)
+        wholes.add(caption.text)
+    rng = np.random.default_rng([seed, 1])
+    questions = [
+        _ask(number, captions, entities, wholes, seed=seed + num_stored + number, rng=rng)
+        for number in range(num_prompts)
+    ]
+    runs = full_runs(
+        model.pipeline,
+        [question.caption for question in questions],
+        [question.seed for question in questions],
+        model.full_schedule,
+        progress,
+    )
+    full = {(question.number, question.seed): run for question, run in zip(questions, runs, strict=True)}
+    return Trial(model=model, stored=stored, questions=questions, full=full)
+
+
+def _ask(
+    number: int,
+    captions: Sequence[Caption],
+    entities: Index,
+    wholes: Index,
+    *,
+    seed: int,
+    rng: np.random.Generator,
+) -> Question:
+    wanted = list(_REDRAW)[number % len(_REDRAW)]
+    for _ in range(_TRIES):
+        lender = captions[int(rng.integers(len(captions)))]
+        caption = caption_of(_REDRAW[wanted](lender.spec, rng), rng)
+        found = entities.find(caption.text)
+        if found.hit.kind is wanted:
+            break
+    donor = int(found.hit.donors[0]) if found.hit.donors else None
+    others = [i for i in range(len(captions)) if i != donor]
+    unlike = [i for i in others if shared(caption.spec, captions[i].spec) is Shared.NONE]
+    return Question(
+        number=number,
+        caption=caption,
+        seed=seed,
+        found=found,
+        whole=wholes.find(caption.text),
+        donor=donor,
+        random_donor=int(rng.choice(unlike or others)),
+    )

@@ -1,0 +1,209 @@
+"""The results of an evaluation for people (table, plot, contact sheet) and for programs (one JSON value)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from lab.experiments.experiment import Outcome, Question, Trial
+from lab.experiments.scores import Difference, Figures, compare, features, figures, leakage
+from lab.experiments.variants import FULL, Contender
+from lab.toy_world.world import Clip, draw_layout, render
+
+ALL = "all"
+COLUMNS = ("plan", "n", "evals", "accuracy", "cond", "FD", "d30", "CPU s", "vs plain", "accuracy ±", "cond ±", "leak ±")
+_SCALE = 3  # pixels of the contact sheet for each of a clip
+_MARGIN = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One contender in one group of questions."""
+
+    group: str  # all, or what the look-up shared
+    name: str
+    is_plain: bool
+    figures: Figures
+    baseline: str  # the best plain plan of equal cost or less
+    accuracy: Difference  # against the baseline, as the two below
+    prompt_distance: Difference
+    leakage: Difference | None  # None without a donor
+    to_full: Difference  # accuracy against full mode
+
+    def cells(self) -> tuple[str, ...]:
+        """The row of the table."""
+        own = self.figures
+        return (
+            self.name,
+            str(own.count),
+            f"{own.evaluations:.1f}",
+            f"{own.accuracy:.3f}",
+            f"{own.prompt_distance:.3f}",
+            "" if own.frechet is None else f"{own.frechet:.2f}",
+            f"{own.distance_to_full:.3f}",
+            f"{own.seconds:.2f}",
+            self.baseline,
+            str(self.accuracy),
+            str(self.prompt_distance),
+            "" if self.leakage is None else str(self.leakage),
+        )
+
+
+Results = Mapping[str, tuple[Contender, Sequence[Outcome]]]  # by name of the contender
+
+
+def rows(trial: Trial, results: Results) -> list[Row]:
+    """Every contender over all its questions, and again for each thing that was shared."""
+    real = features(_drawn(trial))
+    found = []
+    groups: dict[str, set[int]] = {ALL: {question.number for question in trial.questions}}
+    groups |= {case.value: {question.number for question in asked} for case, asked in trial.cases().items()}
+    for group, numbers in groups.items():
+        inside = {
+            name: (contender, [outcome for outcome in outcomes if outcome.question in numbers])
+            for name, (contender, outcomes) in results.items()
+        }
+        found += [
+            _row(trial, group, inside, contender, outcomes, real)
+            for contender, outcomes in inside.values()
+            if outcomes and not (group == ALL and contender.recipe.reuse)
+        ]
+    return found
+
+
+def best_plain(results: Results, evaluations: float) -> str:
+    """The plain plan with the highest accuracy among those that cost no more; at a tie the one nearer its prompts."""
+    plain = {
+        name: figures(outcomes)
+        for name, (contender, outcomes) in results.items()
+        if contender.is_plain and contender is not FULL and outcomes
+    }
+    within = {name: own for name, own in plain.items() if own.evaluations <= evaluations + 1e-6} or {
+        name: own for name, own in plain.items() if own.evaluations == min(own.evaluations for own in plain.values())
+    }
+    return max(within, key=lambda name: (within[name].accuracy, -within[name].prompt_distance))
+
+
+def _row(
+    trial: Trial, group: str, results: Results, contender: Contender, outcomes: Sequence[Outcome], real: Any
+) -> Row:
+    own = figures(outcomes, real)
+    baseline = best_plain(results, own.evaluations)
+    theirs = {outcome.question: outcome for outcome in results[baseline][1]}
+    full = {outcome.question: outcome for outcome in results[FULL.name][1]}
+    asked = {question.number: question.caption.spec for question in trial.questions}
+    lent = {
+        question.number: trial.stored[question.donor].caption.spec
+        for question in trial.questions
+        if question.donor is not None
+    }
+    return Row(
+        group=group,
+        name=contender.name,
+        is_plain=contender.is_plain,
+        figures=own,
+        baseline=baseline,
+        accuracy=compare(outcomes, theirs),
+        prompt_distance=compare(outcomes, theirs, "prompt_distance"),
+        leakage=leakage(outcomes, theirs, asked, lent) if contender.recipe.reuse else None,
+        to_full=compare(outcomes, full),
+    )
+
+
+def as_json(found: Sequence[Row], **facts: Any) -> dict[str, Any]:
+    """Everything in plain values; `facts` say how it was measured."""
+    return {**facts, "rows": [asdict(row) for row in found]}
+
+
+def front(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Which points (cost, quality) no other one beats: the Pareto front, by rising cost."""
+    order = sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1]))
+    kept: list[int] = []
+    for i in order:
+        if not kept or points[i][1] > points[kept[-1]][1]:
+            kept.append(i)
+    return kept
+
+
+def plot(found: Sequence[Row], file: Path) -> None:
+    """Draw accuracy against evaluations, one picture for each group, with the Pareto front. Needs matplotlib."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    groups = list(dict.fromkeys(row.group for row in found))
+    figure, axes = pyplot.subplots(1, len(groups), figsize=(4 * len(groups), 3.6), sharey=True, squeeze=False)
+    for axis, group in zip(axes[0], groups, strict=True):
+        _draw_group(axis, [row for row in found if row.group == group], group)
+    axes[0][0].set_ylabel("attribute accuracy")
+    handles, labels = axes[0][-1].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="lower center", ncols=4, fontsize=8, frameon=False)
+    figure.tight_layout(rect=(0, 0.07, 1, 1))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, dpi=110)
+    pyplot.close(figure)
+
+
+def _draw_group(axis: Any, found: Sequence[Row], group: str) -> None:
+    points = [(row.figures.evaluations, row.figures.accuracy) for row in found]
+    for label, colour, marker, wanted in (
+        ("plain", "#4477aa", "o", lambda row: row.is_plain),
+        ("reuse, found donor", "#228833", "D", lambda row: not row.is_plain and "donor)" not in row.name),
+        ("reuse, random or noise donor", "#bbbbbb", "x", lambda row: "donor)" in row.name),
+    ):
+        chosen = [point for point, row in zip(points, found, strict=True) if wanted(row)]
+        axis.scatter(*zip(*chosen, strict=True) if chosen else ([], []), s=18, c=colour, marker=marker, label=label)
+    edge = [points[i] for i in front(points)]
+    axis.plot(*zip(*edge, strict=True), c="#ee6677", lw=1, label="Pareto front")
+    axis.set(title=f"{group} (n = {max(row.figures.count for row in found)})", xlabel="model evaluations", xscale="log")
+    axis.set_xticks([2, 3, 4, 6, 8, 15, 30], ["2", "3", "4", "6", "8", "15", "30"])
+    axis.minorticks_off()
+    axis.grid(alpha=0.3)
+
+
+def contact_sheet(
+    trial: Trial, columns: Mapping[str, Mapping[int, Outcome]], asked: Sequence[Question], file: Path
+) -> None:
+    """Draw first, middle and last frames of clips: a line for each question, full mode and `columns` and the donor."""
+    lines = []
+    for question in asked:
+        clips = [trial.full[question.number, question.seed].clip]
+        clips += [outcomes[question.number].clip for outcomes in columns.values()]
+        if question.donor is not None:
+            clips.append(trial.stored[question.donor].clip)
+        lines.append((f"{question.case}: {question.caption.text}", clips))
+    names = ["full", *columns, "donor"]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    _sheet(names, lines).save(file, optimize=True)
+
+
+def _sheet(names: Sequence[str], lines: Sequence[tuple[str, Sequence[Clip]]]) -> Image.Image:
+    tile = _tile(lines[0][1][0])
+    height, width = tile.shape[0] + 14 + _MARGIN, tile.shape[1] + 3 * _MARGIN
+    sheet = Image.new("RGB", (width * len(names) + _MARGIN, height * len(lines) + 16), "white")
+    pen = ImageDraw.Draw(sheet)
+    for column, name in enumerate(names):
+        pen.text((column * width + _MARGIN, 2), name, fill="black")
+    for line, (text, clips) in enumerate(lines):
+        top = 16 + line * height
+        pen.text((_MARGIN, top), text, fill="black")
+        for column, clip in enumerate(clips):
+            sheet.paste(Image.fromarray(_tile(clip)), (column * width + _MARGIN, top + 13))
+    return sheet
+
+
+def _tile(clip: Clip) -> NDArray[np.uint8]:
+    frames = np.concatenate([clip[0], clip[len(clip) // 2], clip[-1]], axis=1)
+    return frames.repeat(_SCALE, axis=0).repeat(_SCALE, axis=1)
+
+
+def _drawn(trial: Trial) -> list[Clip]:
+    """Clips of the world that fit the prompts, four for each: what the Fréchet distance compares with."""
+    rng = np.random.default_rng(0)
+    specs = [question.caption.spec for question in trial.questions]
+    return [render(spec, draw_layout(spec, rng)) for spec in specs for _ in range(4)]

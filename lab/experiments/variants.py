@@ -1,0 +1,210 @@
+"""What is compared: ways to run a prompt, as recipes of the service with a rule that says whose latents are lent."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from worker.cache.decisions.planning import Recipe
+from worker.cache.decisions.types import Path
+
+
+class Source(StrEnum):
+    """Who lends."""
+
+    NOBODY = "nobody"
+    FOUND = "found"  # the donor of the look-up; without a hit the contender does not run
+    RANDOM = "random"  # any stored run but the found one: the control for the match
+    NOISE = "noise"  # pure noise in place of the found donor's latents: the control for having a donor at all
+    WHOLE_PROMPT = "whole_prompt"  # the nearest whole prompt, at the depth that its similarity allows (NIRVANA-VID)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contender:
+    """One way to run a prompt."""
+
+    name: str
+    recipe: Recipe
+    source: Source = Source.NOBODY
+    guidance_scale: float | None = None  # None = the model's own
+    codebook: str | None = None  # of AdaCache: fast or slow
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is nothing but a schedule: no donor, no reuse within the run."""
+        return self.source is Source.NOBODY and self.codebook is None
+
+
+def plain(num_steps: int, *, guidance_scale: float | None = None, **schedule: Any) -> Contender:
+    """A schedule of so many steps; `schedule` are options of the engine's Schedule."""
+    words = [f"{num_steps} steps", *(f"{key}={_short(value)}" for key, value in schedule.items())]
+    if guidance_scale is not None:
+        words.append(f"g={guidance_scale:g}")
+    recipe = Recipe(path=Path.FAST, num_steps=num_steps, schedule=schedule, source="calibrated")
+    return Contender(name=" ".join(words), recipe=recipe, guidance_scale=guidance_scale)
+
+
+def reuse(label: str, base: Contender, way: str, options: dict[str, Any], source: Source = Source.FOUND) -> Contender:
+    """The schedule of `base` with a way of reuse."""
+    recipe = Recipe(
+        path=Path.FAST,
+        num_steps=base.recipe.num_steps,
+        schedule=base.recipe.schedule,
+        reuse=way,
+        reuse_options=options,
+        source="calibrated",
+    )
+    suffix = "" if source is Source.FOUND else f" ({source} donor)"
+    name = f"{base.name} + {label}{suffix}"
+    return Contender(name=name, recipe=recipe, source=source, guidance_scale=base.guidance_scale)
+
+
+FULL = Contender(name="full", recipe=Recipe(path=Path.FULL, num_steps=30))
+
+QUADRATIC: dict[str, Any] = {"spacing": "quadratic"}
+PLAIN_STEPS = (1, 2, 3, 4, 6, 8, 15, 29)
+TUNED_STEPS = (2, 3, 4, 5, 6, 8)
+SEARCHED_STEPS = (2, 3, 4, 6, 8)
+
+
+def schedules() -> list[Contender]:
+    """The search for the best plain schedule at each number of steps: guidance by step, shift, spacing, scale."""
+    found = []
+    for n in SEARCHED_STEPS:
+        found += [plain(n), plain(n, unguided_steps=1), plain(n, guidance_interval=(0.0, 0.9))]
+        found += [plain(n, guidance_interval=(0.3, 1.0)), plain(n, spacing="quadratic")]
+        found += [plain(n, shift=shift) for shift in (0.5, 2.0)]
+        found += [plain(n, unguided_steps=1, shift=shift) for shift in (0.5, 2.0)]
+        found += [plain(n, guidance_scale=scale) for scale in (1.5, 5.0)]
+        found += [plain(n, guidance_scale=5.0, unguided_steps=1)]
+    return found
+
+
+def plain_controls(uniform: Sequence[int] = PLAIN_STEPS, tuned_steps: Sequence[int] = TUNED_STEPS) -> list[Contender]:
+    """Plain schedules, by default of 1 to 29 evaluations.
+
+    Uniform; with the first step unguided; with quadratic spacing, and that without guidance at low noise; and these two
+    without the first step.
+    """
+    less_guided = QUADRATIC | {"guidance_interval": [0.6, 1.0]}
+    skipping = {"skipped_steps": 1}
+    tuned: tuple[dict[str, Any], ...] = (
+        {"unguided_steps": 1},
+        QUADRATIC,
+        less_guided,
+        QUADRATIC | skipping,
+        less_guided | skipping,
+    )
+    return [plain(n) for n in uniform] + [plain(n, **options) for n in tuned_steps for options in tuned]
+
+
+def within_controls() -> list[Contender]:
+    """Reuse between the steps of one run, and reuse of whole videos: what else is known to help."""
+    full = Recipe(path=Path.FAST, num_steps=30)
+    return [
+        Contender(name="AdaCache fast", recipe=full, codebook="fast"),
+        Contender(name="AdaCache slow", recipe=full, codebook="slow"),
+        Contender(name="NIRVANA-VID", recipe=full, source=Source.WHOLE_PROMPT),
+    ]
+
+
+def donor_controls(contenders: Sequence[Contender]) -> list[Contender]:
+    """Each contender with a random donor and with noise in the donor's place."""
+    return [
+        Contender(
+            name=f"{one.name} ({source} donor)",
+            recipe=one.recipe,
+            source=source,
+            guidance_scale=one.guidance_scale,
+        )
+        for one in contenders
+        if one.source is Source.FOUND
+        for source in (Source.RANDOM, Source.NOISE)
+        if source is Source.RANDOM or one.recipe.reuse != "residual"  # noise has no step errors
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """A way of reuse and its options, for any schedule."""
+
+    label: str
+    method: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def suits(self, base: Contender) -> bool:
+        """Whether a schedule has a step left to run."""
+        return bool(base.recipe.num_steps > self.options.get("skipped_steps", 0))
+
+    def on(self, base: Contender) -> Contender:
+        """This way with the schedule of `base`."""
+        return reuse(self.label, base, self.method, self.options)
+
+
+WAYS = {
+    way.label: way
+    for way in (
+        Way(label="CA", method="cache_attention", options={"steps": [2, 3, 4]}),
+        Way(label="CA clean", method="cache_attention", options={"steps": [2, 3, 4], "source": "clean"}),
+        Way(
+            label="CA extend clean",
+            method="cache_attention",
+            options={"steps": [2, 3, 4], "source": "clean", "keys": "extend"},
+        ),
+        Way(
+            label="CA extend shared",
+            method="cache_attention",
+            options={"steps": [2, 3, 4], "source": "clean", "keys": "extend", "lend": "shared"},
+        ),
+        Way(
+            label="CA extend shared, all steps",
+            method="cache_attention",
+            options={"steps": list(range(1, 9)), "source": "clean", "keys": "extend", "lend": "shared"},
+        ),
+        Way(label="blend .5", method="blend", options={"weight": 0.5}),
+        Way(label="blend .5 shared", method="blend", options={"weight": 0.5, "lend": "shared"}),
+        Way(label="blend 1 shared", method="blend", options={"weight": 1.0, "lend": "shared"}),
+        Way(label="resume from 1", method="resume", options={"skipped_steps": 1}),
+        Way(label="resume from 2", method="resume", options={"skipped_steps": 2}),
+        Way(label="resume shared", method="resume", options={"skipped_steps": 1, "lend": "shared"}),
+        Way(
+            label="resume shared, mean",
+            method="resume",
+            options={"skipped_steps": 1, "lend": "shared", "elsewhere": "mean"},
+        ),
+        Way(
+            label="resume+blend shared, mean",
+            method="resume+blend",
+            options={"skipped_steps": 1, "lend": "shared", "resume": {"elsewhere": "mean"}, "blend": {"weight": 0.5}},
+        ),
+        Way(label="residual shared", method="residual", options={"noise": "donor", "lend": "shared"}),
+        Way(label="residual", method="residual", options={"noise": "donor"}),
+    )
+}
+
+PAPER_WAYS = (
+    Way(label="CA same index", method="cache_attention", options={"steps": [2, 3, 4], "source": "same_index"}),
+    Way(
+        label="CA all blocks",
+        method="cache_attention",
+        options={"steps": [2, 3, 4], "source": "clean", "blocks": [0, 1, 2]},
+    ),
+    Way(
+        label="CA from donor's noise",
+        method="cache_attention",
+        options={"steps": [2, 3, 4], "noise": "donor"},
+    ),
+)
+
+
+def short_list() -> list[Contender]:
+    """What the search left over (docs/lab-notes.md), each judged once more with its controls."""
+    three, four, five = (plain(n, **QUADRATIC) for n in (3, 4, 5))
+    found = [WAYS[label].on(base) for base in (three, four, five) for label in ("resume from 1", "resume shared, mean")]
+    less_guided = plain(4, **QUADRATIC, guidance_interval=[0.6, 1.0])
+    found += [WAYS["resume shared"].on(four), WAYS["resume+blend shared, mean"].on(four)]
+    return [*found, WAYS["resume shared, mean"].on(less_guided), WAYS["CA"].on(three)]
+
+
+def _short(value: object) -> str:
+    return "-".join(f"{part:g}" for part in value) if isinstance(value, tuple | list) else str(value)

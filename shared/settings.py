@@ -1,0 +1,40 @@
+"""What every part of the service needs to know, read once from the environment."""
+
+from pathlib import Path
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Settings(BaseSettings):
+    """Shared settings; a bad value stops the process and names the variable."""
+
+    model_config = SettingsConfigDict(env_prefix="CHAI_", extra="ignore", frozen=True)
+
+    database_url: str = Field(alias="DATABASE_URL")  # postgresql+psycopg2://…
+    redis_url: str = Field(default="redis://127.0.0.1:6379/0", alias="REDIS_URL")
+    storage_url: str = Field(default=(ROOT / "var" / "storage").as_uri(), alias="STORAGE_URL")  # any fsspec URL
+    models_dir: Path = ROOT / "worker" / "cards"  # one folder with a chai.json for each model
+    default_model: str = "small"
+
+    lease_s: float = Field(default=30.0, ge=1, le=3600)  # a worker silent for this long has lost its job
+    max_lost: int = Field(default=3, ge=1, le=100)  # leases that may expire before a job fails as worker_lost
+    sweep_s: float = Field(default=5.0, gt=0, le=600)  # pause between two reconciler sweeps
+
+    @property
+    def heartbeat_s(self) -> float:
+        """Seconds between two heartbeats: four chances before a lease expires."""
+        return self.lease_s / 4
+
+    @field_validator("database_url")
+    @classmethod
+    def _needs_psycopg2(cls, url: str) -> str:
+        # SQLAlchemy 2.1 reads a bare postgresql:// as psycopg 3, which is not installed.
+        for bare in ("postgresql://", "postgres://"):
+            if url.startswith(bare):
+                return "postgresql+psycopg2://" + url.removeprefix(bare)
+        if not url.startswith("postgresql+psycopg2://"):
+            raise ValueError("must begin with postgresql+psycopg2:// (Postgres 15+ with pgvector)")
+        return url

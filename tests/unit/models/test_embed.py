@@ -1,0 +1,93 @@
+"""Phrase vectors of the shipped MiniLM, and clear errors for models that are not here."""
+
+import numpy as np
+import pytest
+import torch
+from transformers import CLIPTextConfig, CLIPTextModelWithProjection
+
+from worker.models import embedders
+from worker.models.embedders import EmbedderError, TransformerEmbedder, load_embedder, verify_sha256
+
+
+@pytest.fixture(scope="module")
+def minilm() -> TransformerEmbedder:
+    return load_embedder()
+
+
+def test_vectors_have_unit_length(minilm):
+    vectors = np.array(minilm.embed(["corgi", "a red sports car", ""]))
+
+    assert vectors.shape == (3, minilm.dim) == (3, 384)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "cosine"),  # measured with sentence-transformers
+    [("dog", "puppy", 0.80), ("corgi", "dog", 0.37), ("beach", "ocean", 0.72), ("cat", "mountain", 0.36)],
+)
+def test_similarities_are_those_of_the_published_model(minilm, left, right, cosine):
+    a, b = np.array(minilm.embed([left, right]))
+
+    assert a @ b == pytest.approx(cosine, abs=0.005)
+
+
+def test_a_vector_does_not_depend_on_its_batch(minilm):
+    fresh = TransformerEmbedder("x", minilm._model, minilm._tokenizer, dim=384, is_clip=False)
+
+    alone = minilm.embed(["sunset"])[0]
+    together = fresh.embed(["sunset", "a much longer phrase about the setting sun over the sea"])[0]
+
+    np.testing.assert_allclose(alone, together, atol=1e-5)
+
+
+def test_a_phrase_is_embedded_once(minilm):
+    embedder = TransformerEmbedder("x", minilm._model, minilm._tokenizer, dim=384, is_clip=False, num_kept=2)
+    calls = []
+    handle = minilm._model.register_forward_hook(lambda *_: calls.append(1))
+
+    embedder.embed(["cat", "dog", "cat"])
+    embedder.embed(["dog", "cat"])
+    handle.remove()
+
+    assert len(calls) == 1
+
+
+def test_the_callers_threads_are_left_alone(minilm):
+    before = torch.get_num_threads()
+
+    minilm.embed(["threads"])
+
+    assert torch.get_num_threads() == before
+
+
+def test_nothing_embeds_to_nothing(minilm):
+    assert minilm.embed([]) == []
+
+
+def test_a_changed_weight_file_is_refused(tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"other")
+
+    with pytest.raises(
+        EmbedderError, match=r"model.safetensors has SHA-256 d9298a10.*, expected 53aa5117.*; install the"
+    ):
+        verify_sha256(tmp_path / "model.safetensors", embedders.MINILM_SHA256)
+
+
+def test_a_model_that_is_not_here_names_the_way_out(tmp_path):
+    with pytest.raises(EmbedderError, match=r"cannot be loaded from this machine \(.*\); download it first with `hf"):
+        load_embedder(str(tmp_path / "nowhere"))
+
+
+def test_a_local_clip_text_model_embeds(tmp_path, minilm):
+    config = CLIPTextConfig(
+        vocab_size=30522, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+        projection_dim=8, eos_token_id=102,
+    )  # fmt: skip
+    CLIPTextModelWithProjection(config).save_pretrained(tmp_path)
+    minilm._tokenizer.save_pretrained(tmp_path)
+
+    clip = load_embedder(str(tmp_path))
+
+    vectors = np.array(clip.embed(["cat", "dog"]))
+    assert vectors.shape == (2, clip.dim) == (2, 8)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)

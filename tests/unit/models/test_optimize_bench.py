@@ -1,0 +1,142 @@
+"""What `chai bench engine` rests on: operation counts, the plain model, and a run of it."""
+
+import json
+
+import pytest
+import torch
+from transformers import T5Config
+from typer.testing import CliRunner
+
+from cli import bench
+from lab.benchmarks import engine
+from lab.benchmarks.operations import decode_operations, text_operations, transformer_operations
+from lab.benchmarks.plain import plain_decode, plain_steps
+from worker.models.opensora.presets import stdit3_xl2_config, tiny
+from worker.models.opensora.sampler import Conditioning
+from worker.models.opensora.sizes import VideoSize
+from worker.models.opensora.stdit3 import STDiT3
+from worker.models.opensora.vae import OpenSoraVAE
+
+
+@pytest.fixture(scope="module")
+def roofline(golden) -> dict:
+    return golden.json("tables/roofline")
+
+
+@pytest.fixture(scope="module")
+def released() -> STDiT3:
+    with torch.device("meta"):
+        return STDiT3(**stdit3_xl2_config())
+
+
+def test_a_forward_at_240p_takes_the_recorded_operations(roofline, released):
+    for row in roofline["stdit3_240p_9x16"]:
+        size = VideoSize(height=240, width=426, num_frames=row["num_frames"])
+
+        found = transformer_operations(released.config, size, row["caption_tokens"])
+
+        assert found == row["forward_one_branch"]
+
+
+def test_a_forward_at_larger_sizes_takes_the_recorded_operations(roofline, released):
+    for row in roofline["stdit3_other"]:
+        found = transformer_operations(released.config, (15, row["tokens"] // 15), row["caption_tokens"])
+
+        assert found == row["forward_one_branch"]
+
+
+def test_decoding_takes_the_recorded_operations(roofline):
+    with torch.device("meta"):
+        vae = OpenSoraVAE()
+    row = roofline["vae_decode_240p_9x16"][0]
+
+    assert decode_operations(vae, VideoSize(height=240, width=426, num_frames=row["num_frames"])) == row["total"]
+
+
+def test_t5_takes_the_recorded_operations(roofline):
+    config = T5Config(
+        vocab_size=32128, d_model=4096, d_ff=10240, num_layers=24, num_heads=64, d_kv=64, feed_forward_proj="gated-gelu"
+    )
+
+    assert text_operations(config, 300) == roofline["t5_xxl_encode_300_tokens"]
+
+
+def test_the_plain_model_is_the_same_model():
+    pipeline = tiny()
+    size = {"height": 28, "width": 36, "num_frames": 17}  # sides that are padded to whole patches
+    caption = pipeline.encode_prompt(["a cat", "dogs"])
+
+    *_, ours = pipeline.steps(caption, pipeline.schedule(4), seed=1, **size)
+    noise = pipeline.noise([1, 1], **size)
+    *_, plain = plain_steps(pipeline.transformer, noise, caption, pipeline.schedule(4), Conditioning(fps=8, **size))
+
+    torch.testing.assert_close(ours.latents, plain, atol=2e-4, rtol=0)
+
+
+@pytest.mark.parametrize("model", ["qknorm", "noqknorm"])
+def test_the_plain_model_equals_the_recorded_sampling_run(golden, model):
+    case = golden.tensors("rflow/sample_steps8_cfg7" + ("" if model == "qknorm" else "_noqknorm"))
+    settings = golden.json("rflow/sample_steps8_cfg7" + ("" if model == "qknorm" else "_noqknorm"))
+
+    transformer = golden.stdit3(model)
+    assert {"height", "width", "num_frames", "fps"} <= set(settings), settings
+    conditioning = Conditioning(**{name: settings[name] for name in ("height", "width", "num_frames", "fps")})
+    caption = type("Caption", (), {"embeds": case["in.y"], "mask": case["in.mask"]})
+    *_, out = plain_steps(transformer, case["in.z"], caption, tiny().schedule(8, time_shift="opensora"), conditioning)
+
+    torch.testing.assert_close(out, case["out"], atol=2e-4, rtol=0)
+
+
+def test_plain_decoding_gives_the_same_frames(golden):
+    vae = OpenSoraVAE(**golden.json("vae/config")).eval()
+    vae.load_state_dict(golden.tensors("vae/weights"))
+    case = golden.tensors("vae/decode_T20")
+
+    torch.testing.assert_close(plain_decode(vae, case["in.z"], 20), case["out"], atol=5e-5, rtol=0)
+
+
+def test_the_benchmark_ends_with_one_line_of_figures():
+    result = CliRunner().invoke(bench.app, ["engine", "--preset", "tiny", "--steps", "2,1", "--repeats", "1"])
+
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.output.splitlines()[-1])
+    assert [(row["path"], row["num_steps"]) for row in report["results"]] == [
+        ("engine", 2),
+        ("plain", 2),
+        ("engine", 1),
+        ("plain", 1),
+    ]
+    for row in report["results"]:
+        assert len(row["steps_s"]) == row["num_steps"]
+        assert row["total_s"] >= row["denoise_s"] > 0
+        assert row["video_bytes"] > 0
+    assert report["peak_tflops"] > 0
+
+
+def test_the_released_model_is_built_with_random_weights(monkeypatch, golden):
+    small_t5 = {"d_model": 4096, "d_ff": 16, "num_layers": 1, "num_heads": 2, "d_kv": 8}
+    monkeypatch.setattr(engine, "stdit3_xl2_config", lambda: stdit3_xl2_config() | {"hidden_size": 32, "depth": 1})
+    monkeypatch.setattr(engine, "OpenSoraVAE", lambda: OpenSoraVAE(**golden.json("vae/config")))
+    monkeypatch.setattr(engine, "T5_XXL", engine.T5_XXL | small_t5)
+    request = engine.Request(preset="opensora-1.2", height=32, width=32, num_frames=17, steps=(1,))
+
+    pipeline = engine.build(request, torch.device("cpu"))
+
+    *_, step = pipeline.steps("a cat", pipeline.schedule(1), height=32, width=32, num_frames=17)
+    assert step.latents.isfinite().all()
+    assert pipeline.decode(step.latents, 17).std() > 0
+    assert all(parameter.abs().sum() > 0 for parameter in pipeline.transformer.parameters())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--frames", "3s"], "number of frames '3s' is not a name"),
+        (["--size", "huge"], "resolution 'huge' is unknown"),
+        (["--steps", "many"], "steps 'many' are not numbers; write them as 30,8"),
+    ],
+)
+def test_the_benchmark_names_what_it_cannot_use(arguments, message):
+    result = CliRunner().invoke(bench.app, ["engine", "--preset", "tiny", *arguments])
+
+    assert message in str(result.exception)

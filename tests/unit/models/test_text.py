@@ -1,0 +1,98 @@
+"""Captions: padded to the model's length, independent of neighbours, encoded once."""
+
+import pytest
+import torch
+from transformers import AutoTokenizer, T5Config, T5EncoderModel, T5Tokenizer
+
+from worker.models.opensora.text import CaptionEncoder
+
+LENGTH = 8
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> T5Tokenizer:
+    special = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0)]
+    return T5Tokenizer(vocab=[*special, *((letter, -3.0) for letter in "abcdefghijklmnopqrstuvwxyz")], extra_ids=0)
+
+
+@pytest.fixture(scope="module")
+def t5(tokenizer) -> T5EncoderModel:
+    torch.manual_seed(0)
+    config = T5Config(vocab_size=len(tokenizer), d_model=16, d_ff=32, num_layers=2, num_heads=2, d_kv=8)
+    return T5EncoderModel(config).eval()
+
+
+@pytest.fixture
+def encoder(t5, tokenizer) -> CaptionEncoder:
+    return CaptionEncoder(t5, tokenizer, num_tokens=LENGTH)
+
+
+def test_a_caption_is_padded_and_cut_to_the_models_length(encoder):
+    caption = encoder(["a cat", "a very long prompt"])
+
+    assert caption.embeds.shape == (2, 1, LENGTH, 16)
+    assert caption.mask.dtype == torch.int64
+    assert caption.mask.sum(1).tolist() == [7, LENGTH]
+
+
+def test_a_caption_is_the_last_hidden_state_under_the_mask(encoder, t5, tokenizer):
+    tokens = tokenizer("a cat", padding="max_length", max_length=LENGTH, return_tensors="pt")
+
+    expected = t5(input_ids=tokens.input_ids, attention_mask=tokens.attention_mask).last_hidden_state
+
+    assert torch.equal(encoder(["a cat"]).embeds[:, 0], expected)
+
+
+def test_padded_positions_hold_features_too(encoder):
+    caption = encoder(["cat"])
+
+    assert caption.embeds[0, 0, caption.mask[0] == 0].abs().min() > 0
+
+
+def test_a_prompt_is_cleaned_before_it_is_encoded(encoder):
+    assert torch.equal(encoder(["  A <b>Cat</b> "]).embeds, encoder(["a cat"]).embeds)
+
+
+def test_a_caption_does_not_depend_on_its_neighbours(encoder, t5, tokenizer):
+    alone = CaptionEncoder(t5, tokenizer, num_tokens=LENGTH)(["dog"])
+
+    assert torch.equal(encoder(["a cat", "dog", "bird"]).embeds[1:2], alone.embeds)
+
+
+def test_a_prompt_is_encoded_once(encoder, t5, monkeypatch):
+    calls = []
+    handle = t5.register_forward_hook(lambda *_: calls.append(1))
+
+    encoder(["cat", "dog", "cat"])
+    encoder(["dog"])
+    handle.remove()
+
+    assert len(calls) == 2
+
+
+def test_the_prompt_unused_for_longest_is_forgotten(t5, tokenizer):
+    encoder = CaptionEncoder(t5, tokenizer, num_tokens=LENGTH, num_kept=2)
+    calls = []
+    handle = t5.register_forward_hook(lambda *_: calls.append(1))
+
+    for prompt in ("cat", "dog", "cat", "bird", "cat", "dog"):  # bird pushes dog out
+        encoder([prompt])
+    handle.remove()
+
+    assert len(calls) == 4
+
+
+def test_an_offloaded_encoder_returns_to_the_cpu(t5, tokenizer):
+    encoder = CaptionEncoder(t5, tokenizer, num_tokens=LENGTH, device="cpu", offload=True)
+
+    caption = encoder(["cat"])
+
+    assert caption.embeds.device.type == t5.device.type == "cpu"
+
+
+def test_a_saved_tokenizer_loads_by_its_class(tokenizer, t5, encoder, tmp_path):
+    tokenizer.save_pretrained(tmp_path)
+
+    again = CaptionEncoder(t5, AutoTokenizer.from_pretrained(tmp_path), num_tokens=LENGTH)
+
+    assert torch.equal(again(["a cat"]).embeds, encoder(["a cat"]).embeds)

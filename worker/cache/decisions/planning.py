@@ -1,0 +1,332 @@
+"""The decision: what a job runs, from which donors, and why.
+
+A *recipe* says how to run (steps, schedule, reuse); a table of recipes says which one answers which *case*. Calibration
+measures a table for a namespace; without one the paper's holds: 30 steps on a miss, 8 steps with Cache Attention at
+steps 2, 3 and 4 on a hit.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any, Self
+
+from worker.cache.decisions.matching import Hit, MatchedEntity, MatchSettings, Verdict, look_up
+from worker.cache.decisions.types import Extraction, HitKind, Json, Mode, Neighbour, Path
+
+NEVER = 1.01  # a similarity that no hit reaches
+
+
+class Case(StrEnum):
+    """What a recipe answers. The values of HitKind, and two that no look-up gives."""
+
+    FULL = "full"  # full mode was asked for
+    NONE = "none"  # nothing shared, nothing asked for
+    PLAIN_FAST = "plain_fast"  # fast mode was asked for and nothing is shared
+    SCENE = "scene"
+    OBJECT = "object"
+    BOTH = "both"
+    PROMPT = "prompt"
+
+
+class Reason(StrEnum):
+    """Why a job runs as it does."""
+
+    ENTITY_HIT = "entity_hit"
+    PROMPT_HIT = "prompt_hit"
+    HIT_TOO_WEAK = "hit_too_weak"
+    PLAIN_IS_BETTER = "plain_is_better"
+    FULL_REQUESTED = "full_requested"
+    FAST_REQUESTED_NO_HIT = "fast_requested_no_hit"
+    EMPTY_CACHE = "empty_cache"
+    ONLY_RELATED = "only_related"
+    CONFLICT = "conflict"
+    NO_MATCH = "no_match"
+    DONOR_UNUSABLE = "donor_unusable"
+
+    @property
+    def sentence(self) -> str:
+        """The reason for people."""
+        return _SENTENCES[self]
+
+
+_SENTENCES = {
+    Reason.ENTITY_HIT: "An earlier video shows an entity of this prompt.",
+    Reason.PROMPT_HIT: "An earlier prompt is like this one as a whole.",
+    Reason.HIT_TOO_WEAK: "An earlier video shows an entity of this prompt, but measured, not alike enough.",
+    Reason.PLAIN_IS_BETTER: "An earlier video shows an entity of this prompt; measured, its use gains nothing.",
+    Reason.FULL_REQUESTED: "Full mode was asked for.",
+    Reason.FAST_REQUESTED_NO_HIT: "Fast mode was asked for and nothing is shared: few steps without a donor.",
+    Reason.EMPTY_CACHE: "No stored entity was near: the cache holds nothing of this kind yet.",
+    Reason.ONLY_RELATED: "Stored entities are related to this prompt, none is the same thing.",
+    Reason.CONFLICT: "The nearest stored entity has another colour, number, age or size.",
+    Reason.NO_MATCH: "No stored entity is like one of this prompt.",
+    Reason.DONOR_UNUSABLE: "The stored latents of the chosen video could not be used.",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How to run: what the engine needs to know, in plain values."""
+
+    path: Path
+    num_steps: int
+    schedule: Json = field(default_factory=dict)  # options of the engine's Schedule: unguided_steps, shift ...
+    reuse: str | None = None  # name of the way of reuse
+    reuse_options: Json = field(default_factory=dict)
+    min_similarity: float = 0.0  # of the hit; a weaker hit looks for the next recipe of its case
+    source: str = "paper"  # who chose it: paper, calibrated, nirvana; guard: who raised its min_similarity
+
+    def __post_init__(self) -> None:
+        if self.num_steps < 1:
+            raise ValueError(f"num_steps is {self.num_steps}; it must be at least 1")
+        if not 0 <= self.min_similarity <= 1 and self.min_similarity != NEVER:
+            raise ValueError(f"min_similarity is {self.min_similarity}; it must lie between 0 and 1")
+
+    @property
+    def num_skipped_steps(self) -> int:
+        """Steps at the start that are left out: by a resumed run, else by the schedule."""
+        skipped: int = self.schedule.get("skipped_steps", 0)
+        return int(self.reuse_options.get("skipped_steps", skipped))
+
+    @property
+    def num_evaluated_steps(self) -> int:
+        """Steps that the model runs."""
+        return self.num_steps - self.num_skipped_steps
+
+    @classmethod
+    def from_dict(cls, row: Mapping[str, Any]) -> Self:
+        """The recipe that `to_dict` wrote; what is missing takes its default."""
+        return cls(**{**row, "path": Path(row["path"])})
+
+    def to_dict(self) -> Json:
+        """Plain JSON."""
+        return {**asdict(self), "path": self.path.value}
+
+
+Table = Mapping[Case, Sequence[Recipe]]
+
+_CACHE_ATTENTION = Recipe(path=Path.FAST, num_steps=8, reuse="cache_attention", reuse_options={"steps": [2, 3, 4]})
+
+PAPER: Table = {
+    Case.FULL: (Recipe(path=Path.FULL, num_steps=30),),
+    Case.NONE: (Recipe(path=Path.FULL, num_steps=30),),
+    # Guidance in the first step spoils short runs, see docs/cache.md.
+    Case.PLAIN_FAST: (Recipe(path=Path.FAST, num_steps=8, schedule={"unguided_steps": 1}),),
+    Case.SCENE: (_CACHE_ATTENTION,),
+    Case.OBJECT: (_CACHE_ATTENTION,),
+    Case.BOTH: (_CACHE_ATTENTION,),
+    Case.PROMPT: (_CACHE_ATTENTION,),
+}
+
+
+def _resume(min_similarity: float, skipped_steps: int) -> Recipe:
+    return Recipe(
+        path=Path.FAST,
+        num_steps=30,
+        reuse="resume",
+        reuse_options={"skipped_steps": skipped_steps},
+        min_similarity=min_similarity,
+        source="nirvana",
+    )
+
+
+# NIRVANA skips 25, 20, 15, 10 or 5 of 50 steps by the similarity of whole prompts (arXiv 2312.04429): here of 30.
+NIRVANA: Table = {
+    **PAPER,
+    Case.PROMPT: (_resume(0.95, 15), _resume(0.90, 12), _resume(0.85, 9), _resume(0.75, 6), _resume(0.65, 3)),
+}
+NIRVANA_MATCH = MatchSettings(same_threshold=0.65, head_threshold=0.65, related_threshold=0.55)
+
+TABLES: dict[str, Table] = {"paper": PAPER, "nirvana": NIRVANA}
+
+
+def table_from_rows(rows: Mapping[str, Sequence[Mapping[str, Any]]], *, default: Table = PAPER) -> Table:
+    """A table from JSON: case → recipes. A case that is not named keeps its recipes of `default`.
+
+    Raises ValueError when a name is no case, or a case that needs no hit has no recipe.
+    """
+    table = dict(default)
+    for name, recipes in rows.items():
+        if name not in list(Case):
+            raise ValueError(f"{name} is not a case of a plan; there are {', '.join(Case)}")
+        if not recipes and Case(name) in (Case.FULL, Case.NONE, Case.PLAIN_FAST):
+            raise ValueError(f"the case {name} has no recipe; it needs one, since no look-up has to succeed for it")
+        table[Case(name)] = tuple(Recipe.from_dict(row) for row in recipes)
+    return table
+
+
+def table_to_rows(table: Table) -> dict[str, list[Json]]:
+    """Plain JSON of a table."""
+    return {case.value: [recipe.to_dict() for recipe in recipes] for case, recipes in table.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a job runs, and why."""
+
+    recipe: Recipe
+    full_num_steps: int  # steps of full mode: what is saved is counted against them
+    reason: Reason
+    hit: HitKind = HitKind.NONE
+    matched: tuple[MatchedEntity, ...] = ()  # also set when the recipe uses no donor
+    candidates: tuple[str, ...] = ()  # every entry that could have served, best first
+    nearest: float | None = None  # highest similarity seen
+
+    @property
+    def path(self) -> Path:
+        """Full or fast."""
+        return self.recipe.path
+
+    @property
+    def donors(self) -> tuple[str, ...]:
+        """Entries to pin and read; none when the recipe reuses nothing."""
+        if self.recipe.reuse is None:
+            return ()
+        return tuple(dict.fromkeys(match.entry_id for match in self.matched))
+
+    @property
+    def similarity(self) -> float | None:
+        """The weakest match that the plan rests on."""
+        return min((match.similarity for match in self.matched), default=None)
+
+    @property
+    def steps_saved(self) -> int:
+        """Denoising steps that full mode would have run on top."""
+        return self.full_num_steps - self.recipe.num_evaluated_steps
+
+    @classmethod
+    def from_dict(cls, row: Mapping[str, Any]) -> Self:
+        """The plan that `to_dict` wrote."""
+        return cls(
+            recipe=Recipe.from_dict(row["recipe"]),
+            full_num_steps=row["full_num_steps"],
+            reason=Reason(row["reason"]),
+            hit=HitKind(row["hit"]),
+            matched=tuple(MatchedEntity.from_dict(match) for match in row["matched"]),
+            candidates=tuple(row["candidates"]),
+            nearest=row["nearest"],
+        )
+
+    def to_dict(self) -> Json:
+        """Plain JSON."""
+        return {
+            "recipe": self.recipe.to_dict(),
+            "full_num_steps": self.full_num_steps,
+            "reason": self.reason.value,
+            "hit": self.hit.value,
+            "matched": [match.to_dict() for match in self.matched],
+            "candidates": list(self.candidates),
+            "nearest": self.nearest,
+        }
+
+
+def decide(
+    mode: Mode,
+    extraction: Extraction,
+    neighbours: Sequence[Neighbour],
+    table: Table = PAPER,
+    settings: MatchSettings | None = None,
+) -> Plan:
+    """What a job of this mode runs, given the stored entities near to its prompt's.
+
+    Depends on nothing but its arguments; the order of `neighbours` does not matter.
+    """
+    hit = look_up(extraction, neighbours, settings or MatchSettings())
+    if mode is Mode.FULL:
+        return _plan(table, Case.FULL, Reason.FULL_REQUESTED, hit)
+    recipe = _recipe_for(table, hit)
+    if recipe is None:
+        return _plan_without(mode, table, hit, _reason_for_miss(hit))
+    if recipe.reuse is None:
+        reason = Reason.PLAIN_IS_BETTER
+    else:
+        reason = Reason.PROMPT_HIT if hit.kind is HitKind.PROMPT else Reason.ENTITY_HIT
+    if mode is Mode.FAST and recipe.path is Path.FULL:  # calibration may answer a hit with full mode; fast is fast
+        return _plan(table, Case.PLAIN_FAST, reason, hit)
+    return _build(table, recipe, reason, hit)
+
+
+def without_donors(plan: Plan, mode: Mode, table: Table = PAPER) -> Plan:
+    """The plan that takes over when no donor of `plan` can be read: never a failure, only a slower run."""
+    hit = Hit(kind=HitKind.NONE, candidates=plan.candidates, nearest=plan.nearest)
+    case = Case.PLAIN_FAST if mode is Mode.FAST else Case.NONE
+    return _plan(table, case, Reason.DONOR_UNUSABLE, hit)
+
+
+def receipt(
+    plan: Plan,
+    *,
+    own_donors: Mapping[str, str] | None = None,
+    gpu_seconds: float | None = None,
+    full_gpu_seconds: float | None = None,
+) -> Json:
+    """The `cache` block of a job in the API.
+
+    `own_donors` maps entries of the job's own tenant to the videos that made them: only their words and ids are shown.
+    Seconds saved are the measured mean of full runs in the namespace less this run's; null while either is unknown.
+    """
+    own = own_donors or {}
+    used = plan.donors
+    saved = None if gpu_seconds is None or full_gpu_seconds is None else full_gpu_seconds - gpu_seconds
+    return {
+        "path": plan.path.value,
+        "reason": plan.reason.value,
+        "explanation": plan.reason.sentence,
+        "hit": plan.hit.value,
+        "matched": [
+            {
+                "entity": match.text,
+                "kind": match.kind.value,
+                "similarity": round(match.similarity, 4),
+                "donor_entity": match.donor_text if match.entry_id in own else None,
+            }
+            for match in plan.matched
+        ],
+        "similarity": None if plan.similarity is None else round(plan.similarity, 4),
+        "donors": [own[entry_id] for entry_id in used if entry_id in own],
+        "reuse": plan.recipe.reuse,
+        "steps": plan.recipe.num_evaluated_steps,
+        "steps_saved": plan.steps_saved,
+        "gpu_seconds_saved": None if saved is None else round(saved, 3),
+    }
+
+
+def _recipe_for(table: Table, hit: Hit) -> Recipe | None:
+    """The recipe with the highest demand that the hit meets; none when it meets none."""
+    if hit.similarity is None:
+        return None
+    met = [recipe for recipe in table[Case(hit.kind.value)] if hit.similarity >= recipe.min_similarity]
+    return max(met, key=lambda recipe: recipe.min_similarity, default=None)
+
+
+def _reason_for_miss(hit: Hit) -> Reason:
+    if hit.matched:
+        return Reason.HIT_TOO_WEAK
+    if hit.nearest is None:
+        return Reason.EMPTY_CACHE
+    if hit.nearest_verdict is Verdict.CONFLICT:
+        return Reason.CONFLICT
+    return Reason.ONLY_RELATED if hit.nearest_verdict is Verdict.RELATED else Reason.NO_MATCH
+
+
+def _plan_without(mode: Mode, table: Table, hit: Hit, reason: Reason) -> Plan:
+    missed = Hit(kind=HitKind.NONE, candidates=hit.candidates, nearest=hit.nearest)
+    if mode is Mode.FAST:
+        return _plan(table, Case.PLAIN_FAST, Reason.FAST_REQUESTED_NO_HIT, missed)
+    return _plan(table, Case.NONE, reason, missed)
+
+
+def _plan(table: Table, case: Case, reason: Reason, hit: Hit) -> Plan:
+    return _build(table, table[case][0], reason, hit)
+
+
+def _build(table: Table, recipe: Recipe, reason: Reason, hit: Hit) -> Plan:
+    return Plan(
+        recipe=recipe,
+        full_num_steps=table[Case.FULL][0].num_steps,
+        reason=reason,
+        hit=hit.kind,
+        matched=hit.matched,
+        candidates=hit.candidates,
+        nearest=hit.nearest,
+    )

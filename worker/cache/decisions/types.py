@@ -1,0 +1,192 @@
+"""The plain values that decisions are made of.
+
+The service fills them from the database, a simulator from recorded rows; both call the same functions with them. Each
+value that is recorded goes through JSON and back unchanged (`to_dict`, `from_dict`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any, Self
+
+from worker.cache.decisions.vocabulary import SYNONYMS
+
+Json = dict[str, Any]  # Any: decoded JSON
+
+
+class EntityKind(StrEnum):
+    """What part of the picture an entity is."""
+
+    OBJECT = "object"  # a thing that acts or stands in front
+    SCENE = "scene"  # the place, background, weather or time of day
+    PROMPT = "prompt"  # the whole prompt: no entity was found in it, or whole prompts are compared
+
+
+class FallbackReason(StrEnum):
+    """Why the whole prompt stands in for its entities."""
+
+    NO_NOUNS = "no_nouns"  # nothing in it names a thing or a place
+    NOT_ENGLISH = "not_english"  # the tagger knows English only
+    EMPTY = "empty"  # no words at all
+
+
+class HitKind(StrEnum):
+    """What part of a prompt stored entries share."""
+
+    NONE = "none"  # nothing
+    SCENE = "scene"  # the scene; some or all objects are new
+    OBJECT = "object"  # one or more objects, not the scene
+    BOTH = "both"  # scene and objects: every entity of the prompt
+    PROMPT = "prompt"  # the prompt as a whole
+
+
+class Mode(StrEnum):
+    """What the caller asks for."""
+
+    AUTO = "auto"  # fast when an entry shares something, else full
+    FAST = "fast"  # few steps, with a donor or without
+    FULL = "full"  # all steps, no donor
+
+
+class Path(StrEnum):
+    """What a run does."""
+
+    FULL = "full"  # the plan whose latents may enter the cache
+    FAST = "fast"  # fewer steps
+
+
+class EventKind(StrEnum):
+    """What happened to an entry."""
+
+    INSERT = "insert"  # became resident
+    HIT = "hit"  # shaped a video
+    EVICT = "evict"  # removed by a policy to make room
+    QUARANTINE = "quarantine"  # its file was broken; also stands for a purge
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entity:
+    """A thing or place that a prompt names."""
+
+    text: str  # lower case, no determiner, no count, head in the singular: "red sports car"
+    head: str  # the noun that the phrase is about: "car"
+    attributes: tuple[str, ...] = ()  # the other words, and the count that `text` dropped: ("two", "red", "sports")
+    kind: EntityKind = EntityKind.OBJECT
+
+    @property
+    def lookup_text(self) -> str:
+        """What is embedded: the text with one word for each colour, size, age and pattern."""
+        return " ".join(SYNONYMS.get(word, word) for word in self.text.split())
+
+    @classmethod
+    def from_dict(cls, row: Mapping[str, Any]) -> Self:
+        """The entity that `to_dict` wrote."""
+        return cls(
+            text=row["text"], head=row["head"], attributes=tuple(row["attributes"]), kind=EntityKind(row["kind"])
+        )
+
+    def to_dict(self) -> Json:
+        """Plain JSON."""
+        return {"text": self.text, "head": self.head, "attributes": list(self.attributes), "kind": self.kind.value}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extraction:
+    """What a prompt is about, and how it wants to look."""
+
+    entities: tuple[Entity, ...]
+    style: tuple[str, ...] = ()  # camera, style and quality words; never looked up
+    fallback_reason: FallbackReason | None = None  # set: the only entity is the whole prompt
+
+    @classmethod
+    def from_dict(cls, row: Mapping[str, Any]) -> Self:
+        """The extraction that `to_dict` wrote."""
+        reason = row["fallback_reason"]
+        return cls(
+            entities=tuple(Entity.from_dict(entity) for entity in row["entities"]),
+            style=tuple(row["style"]),
+            fallback_reason=None if reason is None else FallbackReason(reason),
+        )
+
+    def to_dict(self) -> Json:
+        """Plain JSON."""
+        return {
+            "entities": [entity.to_dict() for entity in self.entities],
+            "style": list(self.style),
+            "fallback_reason": None if self.fallback_reason is None else self.fallback_reason.value,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Neighbour:
+    """A stored entity near to one entity of the prompt."""
+
+    query: int  # index of the prompt's entity in its Extraction
+    entry_id: str
+    text: str
+    head: str
+    attributes: tuple[str, ...]
+    kind: EntityKind
+    similarity: float  # cosine, -1 to 1
+    created: float  # seconds since 1970: when the entry became resident
+
+    @classmethod
+    def from_dict(cls, row: Mapping[str, Any]) -> Self:
+        """The neighbour that `to_dict` wrote."""
+        return cls(**{**row, "attributes": tuple(row["attributes"]), "kind": EntityKind(row["kind"])})
+
+    def to_dict(self) -> Json:
+        """Plain JSON."""
+        return {**asdict(self), "attributes": list(self.attributes), "kind": self.kind.value}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryRow:
+    """A resident entry, as eviction sees it."""
+
+    id: str
+    num_bytes: int
+    seconds_saved: float  # GPU seconds that one hit saves, from measured runs of the namespace
+    created: float  # seconds since 1970
+    last_hit: float | None = None  # seconds since 1970
+    hits: int = 0
+    entities: tuple[Entity, ...] = ()
+
+    @property
+    def last_used(self) -> float:
+        """When it was last hit, or made if never."""
+        return self.created if self.last_hit is None else self.last_hit
+
+    @classmethod
+    def from_dict(cls, row: Mapping[str, Any]) -> Self:
+        """The entry that `to_dict` wrote."""
+        return cls(**{**row, "entities": tuple(Entity.from_dict(entity) for entity in row["entities"])})
+
+    def to_dict(self) -> Json:
+        """Plain JSON."""
+        return {**asdict(self), "entities": [entity.to_dict() for entity in self.entities]}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened to an entry; the history of a namespace is a list of these, oldest first."""
+
+    kind: EventKind
+    entry_id: str
+    at: float  # seconds since 1970
+    num_bytes: int = 0  # insert: size of the entry
+    seconds_saved: float = 0.0  # insert: what one hit saves
+    covers: tuple[str, ...] = ()  # hit: every entry that could have served it, the chosen one among them
+    entities: tuple[str, ...] = ()  # insert: texts of its entities
+    policy: str | None = None  # evict: who chose it
+
+    @classmethod
+    def from_dict(cls, row: Mapping[str, Any]) -> Self:
+        """The event that `to_dict` wrote."""
+        lists = {"covers": tuple(row["covers"]), "entities": tuple(row["entities"])}
+        return cls(**{**row, **lists, "kind": EventKind(row["kind"])})
+
+    def to_dict(self) -> Json:
+        """Plain JSON."""
+        lists = {"covers": list(self.covers), "entities": list(self.entities)}
+        return {**asdict(self), **lists, "kind": self.kind.value}

@@ -1,0 +1,24 @@
+"""Which finished full runs enter the cache."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from worker.cache.decisions.types import Entity
+
+Admission = Callable[[Sequence[Entity], Mapping[str, int]], bool]
+
+
+def admit_all(entities: Sequence[Entity], sightings: Mapping[str, int]) -> bool:
+    """Everything enters."""
+    return True
+
+
+def admit_second_sighting(entities: Sequence[Entity], sightings: Mapping[str, int]) -> bool:
+    """Enters when an earlier prompt of the namespace asked for one of its entities.
+
+    `sightings` counts earlier look-ups by entity text. Keeps entries out that nobody will ask for again, at the price
+    of one more full run for each entity.
+    """
+    return any(sightings.get(entity.text, 0) > 0 for entity in entities)
+
+
+ADMISSIONS: dict[str, Admission] = {"all": admit_all, "second_sighting": admit_second_sighting}

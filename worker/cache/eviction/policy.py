@@ -1,0 +1,50 @@
+"""What an eviction policy is.
+
+A policy reads the history of a namespace through `observe` and answers `order`: which entries go first. It deletes
+nothing. The service makes a fresh one for every eviction and lets it read the recorded events; a simulator keeps one
+and feeds it as it goes. Both get the same answer, because what a policy knows comes from the events and rows alone.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import ClassVar
+
+from worker.cache.decisions.types import EntryRow, Event
+
+
+class Policy:
+    """Reads events, orders entries. The default reads nothing."""
+
+    reads_events: ClassVar[bool] = False  # false: the rows say everything, the caller may leave the history out
+
+    def __init__(self, *, seed: int = 0) -> None:
+        self.seed = seed
+
+    def observe(self, event: Event) -> None:
+        """Takes note of what happened; events come in the order in which they were recorded."""
+
+    def order(self, entries: Sequence[EntryRow], now: float) -> Iterator[str]:
+        """Ids of `entries`, the first to go first. Changes nothing that the policy knows."""
+        raise NotImplementedError
+
+
+def victims(
+    policy: Policy, entries: Sequence[EntryRow], events: Iterable[Event], *, bytes_needed: int, now: float
+) -> list[str]:
+    """The entries to evict so that `bytes_needed` become free; `entries` are those that may go (resident, not pinned).
+
+    `events` are those that the policy has not seen yet. The list is empty when evicting all that the policy would give
+    up does not free enough: then nothing is evicted and the new entry is refused.
+    """
+    for event in events:
+        policy.observe(event)
+    if bytes_needed <= 0:
+        return []
+    sizes = {entry.id: entry.num_bytes for entry in entries}
+    chosen: list[str] = []
+    freed = 0
+    for entry_id in policy.order(entries, now):
+        chosen.append(entry_id)
+        freed += sizes[entry_id]
+        if freed >= bytes_needed:
+            return chosen
+    return []

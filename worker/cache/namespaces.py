@@ -1,0 +1,87 @@
+"""Namespaces: which jobs may share latents."""
+
+from typing import Any, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy.orm import Session
+
+from db import cache
+from db.models import Job, Namespace
+from shared.model_cards import ModelCard
+from worker.cache.decisions.matching import MatchSettings
+from worker.reuse.codec import Precision
+from worker.settings import WorkerSettings
+
+
+class Spec(Protocol):
+    """What of a model shapes its latents."""
+
+    @property
+    def revision(self) -> str:
+        """Fingerprint of weights and configuration."""
+
+    @property
+    def latent_dtype(self) -> str:
+        """The dtype that the model runs in."""
+
+
+class SpaceSettings(BaseModel):
+    """What a namespace's own settings may hold; the rest are the worker's."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    match: dict[str, Any] = Field(default_factory=dict)  # of MatchSettings
+    search: str = Field(default="auto", pattern="^(auto|exact|hnsw)$")
+    extractor: str = "lexicon"
+    table: str = Field(default="calibrated", pattern="^(calibrated|paper|nirvana)$")  # where recipes come from
+    precision: Precision = "bfloat16"
+    keep: tuple[str, ...] | None = None  # nearest, same_index, masks, residuals; None = what the recipes read
+
+    @property
+    def matching(self) -> MatchSettings:
+        """The thresholds and weights in force."""
+        return MatchSettings.from_dict(self.match)
+
+
+def open_space(
+    session: Session, job: Job, card: ModelCard, model: Spec, embedder: str, dims: int, settings: WorkerSettings
+) -> Namespace:
+    """Return the namespace of a job; make it when this is its first."""
+    scope, owner = sharing(job, settings)
+    return cache.namespace(
+        session,
+        identity(card, model, embedder, width=job.width, height=job.height, num_frames=job.num_frames, fps=job.fps),
+        scope=scope,
+        owner=owner,
+        dims=dims,
+        byte_budget=settings.cache_bytes,
+        policy=settings.cache_policy,
+        admission=settings.cache_admission,
+    )
+
+
+def identity(card: ModelCard, model: Spec, embedder: str, **size: int) -> dict[str, Any]:
+    """Return everything that shapes latents, but for who shares them; `size` is width, height, num_frames and fps."""
+    return {
+        "model": card.name,
+        "revision": model.revision,
+        "num_steps": card.full_steps,
+        "guidance_scale": card.guidance_scale,
+        "dtype": model.latent_dtype,
+        "embedder": embedder,
+        **size,
+    }
+
+
+def sharing(job: Job, settings: WorkerSettings) -> tuple[str, str]:
+    """Return scope and owner: a tenant's own, unless the operator shares and the tenant has somebody to share with."""
+    if settings.cache_scope == "shared":
+        return "shared", "all"
+    if settings.cache_scope == "group" and job.group:
+        return "group", job.group
+    return "tenant", job.tenant
+
+
+def plan_key(space: Namespace) -> str:
+    """Return what calibrated plans are kept under: everything but the sharing, for a plan holds nobody's latents."""
+    return cache.fingerprint({name: value for name, value in space.identity.items() if name not in ("scope", "owner")})

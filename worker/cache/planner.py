@@ -1,0 +1,224 @@
+"""From a prompt to a plan: entities, vectors, stored neighbours, decision; all of it recorded."""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cache as once
+from pathlib import Path
+from typing import Any, Protocol
+from uuid import UUID
+
+from sqlalchemy.orm import Session, sessionmaker
+
+from db import cache, metrics
+from db.jobs import Claim
+from db.models import CacheEntry, Job, Namespace
+from db.session import transaction
+from shared.model_cards import ModelCard
+from worker.cache.decisions import entities, planning
+from worker.cache.decisions.planning import Case, Plan, Table
+from worker.cache.decisions.types import EntityKind, Extraction, Mode, Neighbour
+from worker.cache.decisions.types import Path as RunPath
+from worker.cache.namespaces import SpaceSettings, Spec, open_space, plan_key
+from worker.settings import WorkerSettings
+
+PLANS = "plans.json"  # beside a model's card: what `chai calibrate` found before it shipped
+
+extractor = once(entities.extractor)
+
+
+class Embedder(Protocol):
+    """What turns phrases into vectors."""
+
+    @property
+    def name(self) -> str:
+        """Names the vector space."""
+
+    @property
+    def dim(self) -> int:
+        """Length of a vector."""
+
+    def embed(self, phrases: list[str]) -> list[list[float]]:
+        """Return one vector of unit length for each phrase."""
+
+
+@dataclass(slots=True)
+class Stopwatch:
+    """Seconds by part of the decision."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Time a block."""
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - start, 6)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A prompt taken apart, before its namespace is searched."""
+
+    claim: Claim
+    space: Namespace
+    settings: SpaceSettings
+    table: Table
+    extraction: Extraction
+    vectors: list[list[float]]
+    watch: Stopwatch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What was decided for a job, and what later stages need of the way there."""
+
+    plan: Plan
+    table: Table
+    space: Namespace
+    settings: SpaceSettings
+    extraction: Extraction
+    vectors: list[list[float]]
+    pinned: list[CacheEntry]  # the donors, kept from eviction for the time of the run
+    full_seconds: float | None  # mean GPU seconds of measured full runs of the namespace
+    fast_seconds: float | None  # the same of fast runs
+
+    def without_donors(self, job: Job) -> "Decision":
+        """Return the decision that stands when no donor can be read."""
+        plan = planning.without_donors(self.plan, Mode(job.mode), self.table)
+        return replace(self, plan=plan, pinned=[])
+
+
+def decide(
+    factory: sessionmaker[Session],
+    claim: Claim,
+    card: ModelCard,
+    model: Spec,
+    embedder: Embedder,
+    settings: WorkerSettings,
+) -> Decision:
+    """Choose how a job runs, pin its donors and record the decision.
+
+    Words are taken apart and embedded between two transactions, so that none stands open while a model works.
+    """
+    watch = Stopwatch()
+    with transaction(factory) as session:
+        space = open_space(session, claim.job, card, model, embedder.name, embedder.dim, settings)
+        own = SpaceSettings.model_validate(space.settings)
+        table = recipes(claim.job, card, table_for(session, space, own, settings.models_dir / card.name / PLANS))
+    with watch.part("extract"):
+        extraction = extractor(own.extractor)(claim.job.prompt)
+    with watch.part("embed"):
+        vectors = embedder.embed([entity.lookup_text for entity in extraction.entities])
+    question = Question(
+        claim=claim, space=space, settings=own, table=table, extraction=extraction, vectors=vectors, watch=watch
+    )
+    with transaction(factory) as session:
+        return answer(session, question)
+
+
+def answer(session: Session, question: Question) -> Decision:
+    """Look the entities up, choose, pin the donors and record it, all in the caller's transaction."""
+    job, fence, space = question.claim.job, question.claim.fence, question.space
+    with question.watch.part("search"):
+        near = _neighbours(session, space, question.settings, question.vectors)
+    with question.watch.part("decide"):
+        matching = question.settings.matching
+        plan = planning.decide(Mode(job.mode), question.extraction, near, question.table, matching)
+    _record(session, question, near, plan)
+    pinned = cache.pin(session, [UUID(id_) for id_ in plan.donors], job_id=job.id, fence=fence)
+    seconds = metrics.mean_gpu_seconds(session, space.id)
+    decision = Decision(
+        plan=plan,
+        table=question.table,
+        space=space,
+        settings=question.settings,
+        extraction=question.extraction,
+        vectors=question.vectors,
+        pinned=pinned,
+        full_seconds=seconds.get(RunPath.FULL),
+        fast_seconds=seconds.get(RunPath.FAST),
+    )
+    # A donor that went between the search and the pin: as good as none.
+    return decision if len(pinned) == len(plan.donors) else decision.without_donors(job)
+
+
+def _record(session: Session, question: Question, near: Sequence[Neighbour], plan: Plan) -> None:
+    extraction = question.extraction
+    metrics.record_lookup(
+        session,
+        question.claim,
+        question.space,
+        entities=extraction.to_dict()["entities"],
+        neighbours=[neighbour.to_dict() for neighbour in near],
+        settings={
+            "mode": question.claim.job.mode,
+            "match": question.settings.matching.to_dict(),
+            "table": planning.table_to_rows(question.table),
+            "style": list(extraction.style),
+            "fallback_reason": extraction.fallback_reason,
+        },
+        plan=plan.to_dict(),
+        reason=plan.reason.value,
+        occupancy=cache.occupancy(question.space),
+        timings=question.watch.seconds,
+    )
+
+
+def recipes(job: Job, card: ModelCard, table: Table) -> Table:
+    """Return the table with the steps of this model, or those that the job asks for."""
+    full = job.num_inference_steps or card.full_steps
+
+    def fitted(recipe: planning.Recipe) -> planning.Recipe:
+        if recipe.source == "nirvana":
+            return _scaled(recipe, full)
+        if job.num_inference_steps or recipe.source == "paper":
+            steps = full if recipe.path is RunPath.FULL else (job.num_inference_steps or card.fast_steps)
+            return replace(recipe, num_steps=steps + recipe.num_skipped_steps)
+        return recipe
+
+    return {Case(case): tuple(fitted(recipe) for recipe in found) for case, found in table.items()}
+
+
+def _scaled(recipe: planning.Recipe, num_steps: int) -> planning.Recipe:
+    """Return a recipe that skips the same share of another number of steps."""
+    skipped = round(recipe.reuse_options["skipped_steps"] * num_steps / recipe.num_steps)
+    return replace(recipe, num_steps=num_steps, reuse_options={**recipe.reuse_options, "skipped_steps": skipped})
+
+
+def table_for(session: Session, space: Namespace, own: SpaceSettings, file: Path) -> Table:
+    """Return the recipes in force: of each case the database's, else those in `file`, else the paper's."""
+    if own.table != "calibrated":
+        return planning.TABLES[own.table]
+    key = plan_key(space)
+    return planning.table_from_rows({**_shipped(file).get(key, {}), **metrics.plans(session, key)})
+
+
+@once
+def _shipped(file: Path) -> dict[str, dict[str, Any]]:
+    """Return the calibrated recipes that came with a model, by plan key; a key names weights and size."""
+    if not file.exists():
+        return {}
+    content = json.loads(file.read_text())
+    return {content["key"]: content["recipes"]}
+
+
+def _neighbours(
+    session: Session, space: Namespace, own: SpaceSettings, vectors: list[list[float]]
+) -> tuple[Neighbour, ...]:
+    found = cache.neighbours(session, space, vectors, limit=own.matching.neighbours_per_entity, search=own.search)
+    return tuple(
+        Neighbour(
+            query=near.query,
+            entry_id=str(near.entry_id),
+            text=near.text,
+            head=near.head,
+            attributes=near.attributes,
+            kind=EntityKind(near.kind),
+            similarity=near.similarity,
+            created=near.created,
+        )
+        for near in found
+    )

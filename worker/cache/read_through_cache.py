@@ -1,0 +1,70 @@
+"""Copies of donors on a worker's own disk, for storage that is far away.
+
+Files of latents never change under a name, and each is checked against its row's checksum before use, so a copy can be
+wrong at worst, never stale. The oldest used go first when the folder is full.
+"""
+
+import hashlib
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+
+from shared.storage import Storage
+
+
+class Nearby:
+    """Reads files of a storage through a folder of copies; without a folder it reads the storage itself."""
+
+    def __init__(self, storage: Storage, folder: Path | None, *, max_bytes: int) -> None:
+        self._storage = storage
+        self._folder = folder
+        self._max_bytes = max_bytes
+
+    def read(self, name: str) -> bytes:
+        """Return a file; raise what `Storage.read` raises."""
+        copy = self._copy(name)
+        if copy is None:
+            return self._storage.read(name)
+        try:
+            content = copy.read_bytes()
+            os.utime(copy)  # used now: others go first
+        except OSError:
+            content = self._storage.read(name)
+            self._keep(copy, content)
+        return content
+
+    def forget(self, name: str) -> bool:
+        """Remove a copy that turned out wrong; False when there was none and the storage itself is to blame."""
+        copy = self._copy(name)
+        if copy is None or not copy.exists():
+            return False
+        copy.unlink(missing_ok=True)
+        return True
+
+    def _copy(self, name: str) -> Path | None:
+        return None if self._folder is None else self._folder / hashlib.sha256(name.encode()).hexdigest()
+
+    def _keep(self, copy: Path, content: bytes) -> None:
+        """Write a copy under a temporary name, and make room for it; a disk that refuses costs only the copy."""
+        if len(content) > self._max_bytes:
+            return
+        partial = copy.with_suffix(f".{secrets.token_hex(4)}")
+        try:
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            partial.write_bytes(content)
+            partial.replace(copy)
+            self._make_room(copy.parent)
+        except OSError:
+            with suppress(OSError):
+                partial.unlink()
+
+    def _make_room(self, folder: Path) -> None:
+        found = sorted(
+            ((file.stat().st_mtime_ns, file.stat().st_size, file) for file in folder.iterdir()), reverse=True
+        )
+        used = 0
+        for _, num_bytes, file in found:
+            used += num_bytes
+            if used > self._max_bytes:
+                file.unlink(missing_ok=True)

@@ -1,0 +1,74 @@
+"""Recorded rows of a namespace as the trace that `worker.cache.decisions.replay` replays."""
+
+from collections.abc import Iterator
+from heapq import merge
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from db import cache
+from db.models import CacheEvent, Lookup, Namespace
+from worker.cache.decisions.matching import MatchSettings
+from worker.cache.decisions.planning import Plan, table_from_rows
+from worker.cache.decisions.replay import DecisionRow, EvictionRow
+from worker.cache.decisions.types import Entity, Event, Extraction, FallbackReason, Mode, Neighbour
+from worker.cache.store import as_event
+
+Row = DecisionRow | Event | EvictionRow
+
+
+def read(session: Session, namespace_id: UUID) -> Iterator[Row]:
+    """Return decisions, events and evictions in the order in which they happened.
+
+    Between a decision and an event the clock decides; among events their ids, which follow the lock of the namespace.
+    """
+    space = session.get_one(Namespace, namespace_id)
+    query = select(Lookup).where(Lookup.namespace_id == namespace_id).order_by(Lookup.created_at, Lookup.id)
+    decisions = ((row.created_at.timestamp(), decision(row)) for row in session.scalars(query))
+    events = _events(cache.events(session, space))
+    return (row for _, row in merge(decisions, events, key=lambda timed: timed[0]))
+
+
+def decision(row: Lookup) -> DecisionRow:
+    """Return a recorded decision with everything that it was taken on."""
+    given: dict[str, Any] = row.settings
+    reason = given["fallback_reason"]
+    return DecisionRow(
+        at=row.created_at.timestamp(),
+        mode=Mode(given["mode"]),
+        extraction=Extraction(
+            entities=tuple(Entity.from_dict(entity) for entity in row.entities),
+            style=tuple(given["style"]),
+            fallback_reason=None if reason is None else FallbackReason(reason),
+        ),
+        neighbours=tuple(Neighbour.from_dict(neighbour) for neighbour in row.neighbours),
+        settings=MatchSettings.from_dict(given["match"]),
+        table=table_from_rows(given["table"]),
+        plan=Plan.from_dict(row.plan),
+    )
+
+
+def _events(rows: list[CacheEvent]) -> Iterator[tuple[float, Row]]:
+    last: float | None = None
+    for row in rows:
+        at = row.created_at.timestamp()
+        if row.kind == "evict" and "victims" in row.detail and row.detail["at"] != last:
+            last = row.detail["at"]
+            yield at, _eviction(row)
+        event = as_event(row)
+        if event is not None:
+            yield at, event
+
+
+def _eviction(row: CacheEvent) -> EvictionRow:
+    chosen = row.detail
+    return EvictionRow(
+        at=chosen["at"],
+        policy=row.policy or "",
+        bytes_needed=chosen["bytes_needed"],
+        victims=tuple(chosen["victims"]),
+        kept=tuple(chosen["kept"]),
+        seed=chosen["seed"],
+    )

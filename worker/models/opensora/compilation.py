@@ -1,0 +1,308 @@
+"""Speed and memory settings of a pipeline, each with a fall-back that says why it fell back.
+
+What is on without asking: both guidance halves in one batch, fused attention (SDPA), caption keys and values computed
+once per run, captions kept per prompt, no host synchronisation between steps.
+
+In bfloat16 the weights and activations are bfloat16; softmax, norms, the latents and the update of a step stay float32
+inside the kernels and the loop. The timestep follows the model's `exact_timesteps` (see `stdit3`): the
+released weights get it rounded as they were trained, models of our own get float32.
+
+`compile` compiles each block, not the whole network: the blocks share one piece of code, so it is compiled once, and
+what is explicit about a step (reuse, frame masks) stays outside. `graphs` records the kernels of a whole forward per
+shape and replays them, which removes the launch gaps of small sizes; a step with reuse or a frame mask runs unrecorded.
+"""
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from worker.models.opensora.pipeline import ChaiPipeline
+from worker.models.opensora.stdit3 import PackedCaption, STDiT3
+from worker.models.opensora.vae import OpenSoraVAE
+
+logger = logging.getLogger(__name__)
+
+Mode = Literal["off", "compile", "graphs"]
+TextPlace = Literal["keep", "offload", "int8"]
+DtypeName = Literal["auto", "float32", "bfloat16"]
+
+FP8 = torch.float8_e4m3fn
+FP8_MAX = 448.0
+NUM_GRAPHS = 8  # shapes; each holds the activations of one forward
+GPU_DECODE_BATCH = 16  # frames per call of the spatial decoder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What to trade for speed or memory. The defaults change no number."""
+
+    mode: Mode = "off"
+    dtype: torch.dtype | None = None  # of transformer and VAE; None = as loaded
+    fp8: bool = False  # 8-bit floating-point linear layers in the blocks
+    text: TextPlace = "keep"  # where T5 lives: on the device, on the CPU between prompts, or in 8 bit on the device
+    decode_batch: int | None = None  # frames per call of the spatial decoder; None = 16 on a GPU, as loaded elsewhere
+
+
+def options(
+    device: torch.device, *, mode: Mode = "off", dtype: DtypeName = "auto", fp8: bool = False, text: TextPlace = "keep"
+) -> Options:
+    """Return the options of plain settings; `auto` is bfloat16 on a GPU and what the files hold elsewhere."""
+    if dtype == "auto":
+        chosen = torch.bfloat16 if device.type == "cuda" else None
+    else:
+        chosen = {"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype]
+    return Options(mode=mode, dtype=chosen, fp8=fp8, text=text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What was switched on, and what was not and why."""
+
+    applied: tuple[str, ...]
+    refused: dict[str, str]  # setting -> reason
+
+
+def optimize(pipeline: ChaiPipeline, options: Options, device: torch.device | str | None = None) -> Outcome:
+    """Move a pipeline to the device and apply the options; what fails is left off, logged and reported."""
+    device = torch.device(device) if device is not None else pipeline.transformer.device
+    settings: dict[str, Callable[[], None]] = {}
+    if options.text == "int8":
+        settings["text int8"] = lambda: replace_linears(pipeline.text_encoder, Int8Linear)
+    _place(pipeline, options, device)
+    if options.fp8:
+        settings["fp8"] = lambda: _use_fp8(pipeline.transformer, device)
+    if options.mode != "off":
+        settings["compile"] = lambda: _compile(pipeline)
+    if options.mode == "graphs":
+        settings["graphs"] = lambda: _record(pipeline, device)
+    applied, refused = [], {}
+    for name, apply in settings.items():
+        try:
+            apply()
+            applied.append(name)
+        except Exception as error:  # a compiler can fail in any way; the model runs without it
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            logger.warning("%s is left off: %s", name, reason)
+            refused[name] = reason
+    return Outcome(applied=tuple(applied), refused=refused)
+
+
+def _place(pipeline: ChaiPipeline, options: Options, device: torch.device) -> None:
+    for module in (pipeline.transformer, pipeline.vae):
+        nn.Module.to(module, device=device, dtype=options.dtype)  # the method of diffusers warns about every dtype
+    if options.text == "offload":
+        pipeline.captions.offload, pipeline.captions.device = True, device
+        pipeline.text_encoder.to("cpu")
+    else:
+        pipeline.text_encoder.to(device)
+    if isinstance(pipeline.vae, OpenSoraVAE):
+        default = GPU_DECODE_BATCH if device.type == "cuda" else pipeline.vae.decode_batch
+        pipeline.vae.decode_batch = options.decode_batch or default
+        if device.type == "cuda":
+            pipeline.vae.spatial_vae.to(memory_format=torch.channels_last)
+
+
+def _compile(pipeline: ChaiPipeline) -> None:
+    blocks = pipeline.transformer.blocks
+    for block in blocks:
+        block.compile()
+    try:
+        _trial(pipeline)
+    except Exception:
+        for block in blocks:
+            block._compiled_call_impl = None  # what `compile` set
+        raise
+
+
+def _record(pipeline: ChaiPipeline, device: torch.device) -> None:
+    if device.type != "cuda":
+        raise RuntimeError(f"CUDA graphs need a CUDA device, this is {device.type}")
+    pipeline.network = RecordedTransformer(pipeline.transformer)
+    try:
+        _trial(pipeline)
+    except Exception:
+        pipeline.network = pipeline.transformer
+        raise
+
+
+def _trial(pipeline: ChaiPipeline) -> None:
+    """One guided step at the pipeline's own size: compiles, and fails here if it fails."""
+    for _ in pipeline.steps("a trial", pipeline.schedule(num_steps=1)):
+        pass
+
+
+class RecordedTransformer:
+    """STDiT3 whose plain forwards are recorded as CUDA graphs, one for each shape, and replayed.
+
+    Behaves like the transformer in every other way. A recording is compared with the network once, when it is made.
+    """
+
+    def __init__(self, transformer: STDiT3, capacity: int = NUM_GRAPHS):
+        self._transformer = transformer
+        self._capacity = capacity
+        self._recordings: OrderedDict[tuple[Any, ...], _Recording] = OrderedDict()
+        self._pool = torch.cuda.graph_pool_handle()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transformer, name)
+
+    def __call__(
+        self, x: Tensor, timestep: Tensor, y: PackedCaption, *, fps: Tensor, height: float, width: float, **options: Any
+    ) -> Tensor:
+        """Predict as `STDiT3.forward` does."""
+        if any(value is not None for value in options.values()):
+            plain: Tensor = self._transformer(x, timestep, y, fps=fps, height=height, width=width, **options)
+            return plain
+        key = (x.shape, x.dtype, y.tokens.shape, y.mask is None, fps.shape, height, width)
+        if key not in self._recordings:
+            self._recordings[key] = _Recording(self._transformer, self._pool, x, timestep, y, fps, (height, width))
+        self._recordings.move_to_end(key)
+        while len(self._recordings) > self._capacity:
+            self._recordings.popitem(last=False)
+        return self._recordings[key].replay(x, timestep, y, fps)
+
+
+class _Recording:
+    """The kernels of one forward with the buffers they read and write."""
+
+    def __init__(
+        self,
+        transformer: STDiT3,
+        pool: Any,
+        x: Tensor,
+        timestep: Tensor,
+        caption: PackedCaption,
+        fps: Tensor,
+        size: tuple[float, float],
+    ):
+        self._inputs = [x.clone(), timestep.clone(), fps.clone()]
+        self._caption = _map_caption(caption, torch.clone)
+        self._shown: PackedCaption | None = None
+        self._position = transformer._position(x, *size, transformer.dtype)  # cached elsewhere: must outlive the graph
+        height, width = size
+
+        def forward() -> Tensor:
+            x, timestep, fps = self._inputs
+            out: Tensor = transformer(x, timestep, self._caption, fps=fps, height=height, width=width)
+            return out
+
+        expected = self._warm_up(forward)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph, pool=pool):
+            self._output = forward()
+        self._graph.replay()
+        if not torch.allclose(self._output, expected, atol=1e-2, rtol=1e-2):
+            raise RuntimeError("the recorded forward differs from the network")
+
+    @staticmethod
+    def _warm_up(forward: Callable[[], Tensor]) -> Tensor:
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(3):
+                out = forward()
+        torch.cuda.current_stream().wait_stream(stream)
+        return out.clone()
+
+    def replay(self, x: Tensor, timestep: Tensor, caption: PackedCaption, fps: Tensor) -> Tensor:
+        for buffer, value in zip(self._inputs, (x, timestep, fps), strict=True):
+            buffer.copy_(value)
+        if not _is_same(self._shown, caption):
+            for buffer, value in zip(_tensors(self._caption), _tensors(caption), strict=True):
+                buffer.copy_(value)
+            self._shown = caption  # held, so that its memory is not given to another caption
+        self._graph.replay()
+        return self._output.clone()
+
+
+def _tensors(caption: PackedCaption) -> list[Tensor]:
+    mask = [] if caption.mask is None else [caption.mask]
+    return [caption.tokens, *mask, *(tensor for pair in caption.keys_values for tensor in pair)]
+
+
+def _is_same(left: PackedCaption | None, right: PackedCaption) -> bool:
+    """Whether two captions are views of the same memory, as those of the steps of one run are."""
+    if left is None:
+        return False
+    pairs = zip(_tensors(left), _tensors(right), strict=True)
+    return all(a.data_ptr() == b.data_ptr() and a.shape == b.shape for a, b in pairs)
+
+
+def _map_caption(caption: PackedCaption, change: Callable[[Tensor], Tensor]) -> PackedCaption:
+    return PackedCaption(
+        tokens=change(caption.tokens),
+        mask=None if caption.mask is None else change(caption.mask),
+        keys_values=tuple((change(k), change(v)) for k, v in caption.keys_values),
+    )
+
+
+class Int8Linear(nn.Module):
+    """A linear layer with 8-bit weights and one scale per output: a quarter of float32's memory, multiplied in the
+    input's dtype."""
+
+    weight: Tensor
+    scale: Tensor
+
+    def __init__(self, linear: nn.Linear):
+        super().__init__()
+        scale = linear.weight.detach().abs().amax(1, keepdim=True).clamp_min(1e-12) / 127  # (out, 1)
+        self.register_buffer("weight", (linear.weight.detach() / scale).round().to(torch.int8))
+        self.register_buffer("scale", scale[:, 0].float())
+        self.bias = linear.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = nn.functional.linear(x, self.weight.to(x.dtype)) * self.scale.to(x.dtype)
+        return out if self.bias is None else out + self.bias
+
+
+class Fp8Linear(nn.Module):
+    """A linear layer in 8-bit floating point: one scale per output for the weights, one per token for the input."""
+
+    weight: Tensor
+    scale: Tensor
+
+    def __init__(self, linear: nn.Linear):
+        super().__init__()
+        weight, scale = _to_fp8(linear.weight.detach())
+        self.register_buffer("weight", weight)
+        self.register_buffer("scale", scale)
+        self.bias = linear.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows, scale = _to_fp8(x.flatten(0, -2))
+        out = torch._scaled_mm(
+            rows, self.weight.t(), scale_a=scale, scale_b=self.scale.t(), bias=self.bias, out_dtype=torch.bfloat16
+        )
+        return out.view(*x.shape[:-1], -1)
+
+
+def _to_fp8(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows in 8-bit floating point and their scales (rows, 1) float32."""
+    scale = (x.abs().amax(1, keepdim=True).float() / FP8_MAX).clamp_min(1e-12)
+    return (x / scale).to(FP8), scale
+
+
+def _use_fp8(transformer: STDiT3, device: torch.device) -> None:
+    if device.type == "cuda" and torch.cuda.get_device_capability(device) < (8, 9):
+        raise RuntimeError(f"{torch.cuda.get_device_name(device)} has no 8-bit floating-point units")
+    if transformer.dtype != torch.bfloat16:
+        raise RuntimeError(
+            f"fp8 layers give bfloat16 and the transformer is {transformer.dtype}; set dtype to bfloat16"
+        )
+    for block in transformer.blocks:
+        replace_linears(block, Fp8Linear)
+
+
+def replace_linears(module: nn.Module, kind: Callable[[nn.Linear], nn.Module]) -> None:
+    """Put `kind(linear)` in the place of every linear layer below `module` whose sides are multiples of 16."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.Linear):
+            if child.in_features % 16 == 0 and child.out_features % 16 == 0:
+                setattr(module, name, kind(child))
+        else:
+            replace_linears(child, kind)

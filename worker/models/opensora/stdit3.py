@@ -1,0 +1,569 @@
+"""STDiT3, the diffusion transformer of Open-Sora 1.2, in one file.
+
+The state dict has the keys of the released checkpoint and the config has its names, so a released folder loads
+unchanged. The network alternates spatial blocks (attention inside a latent frame) and temporal blocks (attention
+across frames at one position); both read the caption.
+
+    x <- x + g1 * SelfAttention(LN(x) * (1 + b1) + a1)
+    x <- x + CrossAttention(x, caption)
+    x <- x + g2 * MLP(LN(x) * (1 + b2) + a2)
+
+Hidden states stay (B, T, S, C) from the patches to the last layer: everything but the dot products is pointwise over
+tokens, so no block transposes more than its queries, keys and values.
+
+In bfloat16 the released network was trained and run with parameters, rotary and position frequencies and the
+*timestep* rounded to bfloat16 (above 512 a multiple of 4). The default does the same, because a checkpoint that never
+saw other phases of the fastest sinusoids is best given what it knows; `exact_timesteps=True` in the config keeps the
+timestep in float32 for models that were trained so.
+"""
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.modeling_utils import ModelMixin
+from einops import rearrange
+from torch import Tensor, nn
+
+from worker.models.opensora.attention import CachedLatents, attend, cached_keys, rotary_table, rotate, split_heads
+
+FREQUENCY_DIM = 256  # size of the sinusoid in front of the timestep and fps embedders
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackedCaption:
+    """A caption as cross-attention reads it; it depends on the prompt only, so one run computes it once."""
+
+    tokens: Tensor  # (B, L, C) projected; the kept tokens of each row come first
+    mask: Tensor | None  # bool (B, 1, 1, L), True = a token of this row; None when every row has L tokens
+    keys_values: tuple[tuple[Tensor, Tensor], ...] = ()  # per block in forward order, (B, H, L, d); empty = not kept
+
+    def rows(self, count: int) -> "PackedCaption":
+        """Return the caption of the first `count` rows of the batch."""
+        if count == len(self.tokens):
+            return self
+        return PackedCaption(
+            tokens=self.tokens[:count],
+            mask=None if self.mask is None else self.mask[:count],
+            keys_values=tuple((k[:count], v[:count]) for k, v in self.keys_values),
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class Taps:
+    """What one forward reports besides its output: the caller sets what it wants and reads the results."""
+
+    change: bool = False  # report what the blocks added to the hidden state, (B, T, S, C)
+    temporal_attention_of: int | None = None  # report the gated temporal attention of this block, (B, T, S, C)
+    cross_attention: bool = False  # report cross-attention averaged over heads and blocks, float32 (B, T, S, L)
+    results: dict[str, Tensor] = field(default_factory=dict)
+
+
+class PatchEmbed(nn.Module):
+    """Patches of the latent as tokens; a convolution whose kernel is its stride, computed as one matrix product."""
+
+    def __init__(self, patch_size: tuple[int, int, int], in_channels: int, hidden_size: int) -> None:
+        super().__init__()
+        self.patch_size = patch_size
+        self.proj = nn.Conv3d(in_channels, hidden_size, kernel_size=patch_size, stride=patch_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        _, ph, pw = self.patch_size
+        x = F.pad(x, (0, -x.shape[-1] % pw, 0, -x.shape[-2] % ph))
+        patches = rearrange(x, "B C T (h p) (w q) -> B T (h w) (C p q)", p=ph, q=pw)
+        return F.linear(patches, self.proj.weight.flatten(1), self.proj.bias)  # (B, T, S, C)
+
+
+class ScalarEmbedder(nn.Module):
+    """Embedding of one number per sample: sinusoid (cosine first), then a small network."""
+
+    def __init__(self, hidden_size: int) -> None:
+        super().__init__()
+        self.mlp = nn.Sequential(nn.Linear(FREQUENCY_DIM, hidden_size), nn.SiLU(), nn.Linear(hidden_size, hidden_size))
+
+    def forward(self, value: Tensor, dtype: torch.dtype) -> Tensor:
+        half = FREQUENCY_DIM // 2
+        freqs = torch.exp(-math.log(10000) / half * torch.arange(half, device=value.device, dtype=torch.float32))
+        angles = value.float()[:, None] * freqs  # (B, 128)
+        embedded: Tensor = self.mlp(torch.cat([angles.cos(), angles.sin()], dim=-1).to(dtype))
+        return embedded  # (B, C)
+
+
+class Mlp(nn.Module):
+    """Linear, GELU (tanh form), linear."""
+
+    def __init__(self, in_features: int, hidden_features: int, out_features: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(in_features, hidden_features)
+        self.fc2 = nn.Linear(hidden_features, out_features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.fc2(F.gelu(self.fc1(x), approximate="tanh"))
+        return out
+
+
+class CaptionEmbedder(nn.Module):
+    """Projection of text features; it also stores the null caption, a buffer of the checkpoint."""
+
+    y_embedding: Tensor
+
+    def __init__(self, caption_channels: int, hidden_size: int, num_tokens: int) -> None:
+        super().__init__()
+        self.y_proj = Mlp(caption_channels, hidden_size, hidden_size)
+        self.register_buffer("y_embedding", torch.randn(num_tokens, caption_channels) / caption_channels**0.5)
+
+    def forward(self, y: Tensor) -> Tensor:
+        out: Tensor = self.y_proj(y)
+        return out
+
+
+class HeadNorm(nn.Module):
+    """Root-mean-square norm over the channels of a head, computed in float32."""
+
+    def __init__(self, head_dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(head_dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, (x.shape[-1],), self.weight.to(x.dtype), eps=1e-6)  # they differ under autocast
+
+
+class SelfAttention(nn.Module):
+    """Attention inside each frame (no positions), or across frames when a rotary table is given."""
+
+    def __init__(self, hidden_size: int, num_heads: int, qk_norm: bool) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(hidden_size, 3 * hidden_size)
+        self.q_norm = HeadNorm(hidden_size // num_heads) if qk_norm else nn.Identity()
+        self.k_norm = HeadNorm(hidden_size // num_heads) if qk_norm else nn.Identity()
+        self.proj = nn.Linear(hidden_size, hidden_size)
+
+    def forward(
+        self,
+        x: Tensor,
+        rotary: tuple[Tensor, Tensor] | None = None,
+        cached: CachedLatents | None = None,
+    ) -> Tensor:
+        out = self._spatial(x, cached) if rotary is None else self._temporal(x, rotary)
+        projected: Tensor = self.proj(out)
+        return projected  # (B, T, S, C)
+
+    def _heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        q, k, v = split_heads(self.qkv(x), 3, self.num_heads)
+        return self.q_norm(q), self.k_norm(k), v  # each (B, T, S, H, d)
+
+    def _spatial_heads(self, x: Tensor) -> list[Tensor]:
+        return [rearrange(part, "B T S H d -> (B T) H S d") for part in self._heads(x)]
+
+    def _spatial(self, x: Tensor, cached: CachedLatents | None) -> Tensor:
+        q, k, v = self._spatial_heads(x)
+        out = attend(q, k, v) if cached is None else self._cache_attention(q, k, v, cached)
+        return rearrange(out, "(B T) H S d -> B T S (H d)", B=x.shape[0])
+
+    def _cache_attention(self, q: Tensor, k: Tensor, v: Tensor, cached: CachedLatents) -> Tensor:
+        rows = q.shape[0] if cached.rows is None else cached.rows * cached.tokens[0].shape[1]
+        own = (k[:rows], v[:rows])
+        donors = []
+        for tokens in cached.tokens:
+            _, donor_k, donor_v = self._spatial_heads(tokens)
+            repeats = (rows // donor_k.shape[0], 1, 1, 1)
+            donors.append((donor_k.repeat(repeats), donor_v.repeat(repeats)))
+        out = attend(q[:rows], *cached_keys(own, donors, cached))
+        if cached.blend < 1:
+            out = torch.lerp(attend(q[:rows], *own), out, cached.blend)
+        return out if rows == q.shape[0] else torch.cat([out, attend(q[rows:], k[rows:], v[rows:])])
+
+    def _temporal(self, x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
+        q, k, v = self._heads(x)
+        q, k, v = (rearrange(p, "B T S H d -> (B S) H T d") for p in (rotate(q, rotary), rotate(k, rotary), v))
+        return rearrange(attend(q, k, v), "(B S) H T d -> B T S (H d)", B=x.shape[0])
+
+
+class CrossAttention(nn.Module):
+    """Attention of video tokens to the caption tokens of their own sample."""
+
+    def __init__(self, hidden_size: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.q_linear = nn.Linear(hidden_size, hidden_size)
+        self.kv_linear = nn.Linear(hidden_size, 2 * hidden_size)
+        self.proj = nn.Linear(hidden_size, hidden_size)
+
+    def keys_values(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Project caption tokens (B, L, C) to keys and values, each (B, H, L, d)."""
+        k, v = split_heads(self.kv_linear(tokens), 2, self.num_heads)
+        return k.transpose(1, 2), v.transpose(1, 2)
+
+    def forward(self, x: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, taps: Taps | None = None) -> Tensor:
+        q = rearrange(self.q_linear(x), "B T S (H d) -> B H (T S) d", H=self.num_heads)
+        if taps is not None and taps.cross_attention:
+            _add(taps, "cross_attention", _attention_map(q, k, mask).view(*x.shape[:3], -1))
+        out = rearrange(attend(q, k, v, mask), "B H (T S) d -> B T S (H d)", T=x.shape[1])
+        projected: Tensor = self.proj(out)
+        return projected  # (B, T, S, C)
+
+
+class Block(nn.Module):
+    """One spatial or temporal block."""
+
+    def __init__(self, hidden_size: int, num_heads: int, mlp_ratio: float, qk_norm: bool) -> None:
+        super().__init__()
+        self.scale_shift_table = nn.Parameter(torch.randn(6, hidden_size) / hidden_size**0.5)
+        self.attn = SelfAttention(hidden_size, num_heads, qk_norm)
+        self.cross_attn = CrossAttention(hidden_size, num_heads)
+        self.mlp = Mlp(hidden_size, int(hidden_size * mlp_ratio), hidden_size)
+
+    def forward(
+        self,
+        x: Tensor,
+        modulation: Tensor,
+        caption: tuple[Tensor, Tensor],
+        caption_mask: Tensor | None,
+        rotary: tuple[Tensor, Tensor] | None = None,
+        cached: CachedLatents | None = None,
+        taps: Taps | None = None,
+    ) -> Tensor:
+        shift1, scale1, gate1, shift2, scale2, gate2 = (self.scale_shift_table + modulation).unbind(-2)
+        if cached is not None:
+            tokens = tuple(modulate(c, shift1[: len(c)], scale1[: len(c)]) for c in cached.tokens)
+            cached = replace(cached, tokens=tokens)
+        attention: Tensor = gate1 * self.attn(modulate(x, shift1, scale1), rotary, cached)
+        if taps is not None and rotary is not None and taps.temporal_attention_of is not None:
+            taps.results["temporal_attention"] = attention
+        x = x + attention
+        x = x + self.cross_attn(x, *caption, caption_mask, taps)
+        fed: Tensor = gate2 * self.mlp(modulate(x, shift2, scale2))
+        return x + fed  # (B, T, S, C)
+
+
+class FinalLayer(nn.Module):
+    """Last modulation and the projection of each token to its patch."""
+
+    def __init__(self, hidden_size: int, patch_volume: int, out_channels: int) -> None:
+        super().__init__()
+        self.scale_shift_table = nn.Parameter(torch.randn(2, hidden_size) / hidden_size**0.5)
+        self.linear = nn.Linear(hidden_size, patch_volume * out_channels)
+
+    def forward(self, x: Tensor, embedding: Tensor, embedding0: Tensor | None, x_mask: Tensor | None) -> Tensor:
+        shift, scale = (self.scale_shift_table + embedding[:, None, None, None]).unbind(-2)  # (B, 1, 1, C)
+        x = modulate(x, shift, scale)
+        if embedding0 is not None and x_mask is not None:
+            # Upstream modulates kept frames a second time, on top of the first. Sampling puts these frames back
+            # afterwards, so it shows only in the raw output; kept for equality.
+            shift0, scale0 = (self.scale_shift_table + embedding0[:, None, None, None]).unbind(-2)
+            x = torch.where(x_mask[:, :, None, None], x, modulate(x, shift0, scale0))
+        out: Tensor = self.linear(x)
+        return out  # (B, T, S, p q Cout)
+
+
+class RotaryFrequencies(nn.Module):
+    """The frequencies of temporal positions; stored in the checkpoint, never trained."""
+
+    def __init__(self, head_dim: int) -> None:
+        super().__init__()
+        freqs = 10000.0 ** (-torch.arange(0, head_dim, 2).float() / head_dim)
+        self.freqs = nn.Parameter(freqs, requires_grad=False)
+
+
+class STDiT3(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ships no types
+    """The transformer: velocity of a noisy video latent, given timestep, caption, frame rate and size."""
+
+    _supports_gradient_checkpointing = True
+    _no_split_modules: Any = ("Block",)
+    _gradient_checkpointing_func: Any  # set by enable_gradient_checkpointing
+
+    @register_to_config  # type: ignore[untyped-decorator]
+    def __init__(
+        self,
+        input_size: Sequence[int | None] = (None, None, None),
+        input_sq_size: int = 512,
+        in_channels: int = 4,
+        patch_size: Sequence[int] = (1, 2, 2),
+        hidden_size: int = 1152,
+        depth: int = 28,
+        num_heads: int = 16,
+        mlp_ratio: float = 4.0,
+        class_dropout_prob: float = 0.1,
+        pred_sigma: bool = True,
+        drop_path: float = 0.0,
+        caption_channels: int = 4096,
+        model_max_length: int = 300,
+        qk_norm: bool = True,
+        enable_flash_attn: bool = False,
+        enable_layernorm_kernel: bool = False,
+        enable_sequence_parallelism: bool = False,
+        only_train_temporal: bool = False,
+        freeze_y_embedder: bool = False,
+        skip_y_embedder: bool = False,
+        exact_timesteps: bool = False,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        _check_config(tuple(patch_size), hidden_size, num_heads)
+        self.out_channels = in_channels * 2 if pred_sigma else in_channels
+        self.gradient_checkpointing = False
+        self.rope = RotaryFrequencies(hidden_size // num_heads)
+        self.x_embedder = PatchEmbed((1, patch_size[1], patch_size[2]), in_channels, hidden_size)
+        self.t_embedder = ScalarEmbedder(hidden_size)
+        self.fps_embedder = ScalarEmbedder(hidden_size)
+        self.t_block = nn.Sequential(nn.SiLU(), nn.Linear(hidden_size, 6 * hidden_size))
+        self.y_embedder = CaptionEmbedder(caption_channels, hidden_size, model_max_length)
+        self.spatial_blocks = nn.ModuleList(Block(hidden_size, num_heads, mlp_ratio, qk_norm) for _ in range(depth))
+        self.temporal_blocks = nn.ModuleList(Block(hidden_size, num_heads, mlp_ratio, qk_norm) for _ in range(depth))
+        self.final_layer = FinalLayer(hidden_size, math.prod(patch_size), self.out_channels)
+
+    def forward(
+        self,
+        x: Tensor,
+        timestep: Tensor,
+        y: Tensor | PackedCaption,
+        mask: Tensor | Sequence[int] | None = None,
+        *,
+        fps: Tensor,
+        height: Tensor | float,
+        width: Tensor | float,
+        x_mask: Tensor | None = None,
+        cached: CachedLatents | None = None,
+        change: Tensor | None = None,
+        taps: Taps | None = None,
+        **ignored: Any,  # num_frames and ar: upstream passes them and its network does not use them
+    ) -> Tensor:
+        """Predict the velocity (first `in_channels` channels) and, with `pred_sigma`, as many more channels.
+
+        Args:
+            x: latent (B, C, T, H, W).
+            timestep: (B,), on the scale 0..1000.
+            y: text features (B, 1, L, caption_channels), or what `pack_caption` made of them. With
+                `skip_y_embedder`, packed features (1, sum of lengths, hidden_size).
+            mask: (b, L), non-zero = token counts; b divides B. With `skip_y_embedder`, the lengths.
+            fps: frames per second, (b,), repeated over the batch.
+            height, width: size of the video in pixels (of the first sample, when tensors).
+            x_mask: bool (B, T); False = this frame is known and treated as having timestep 0.
+            cached: Cache Attention in the blocks that it names; None = the plain model.
+            change: (B, T, S, C) to add in place of running the blocks (see `worker.models.opensora.adacache`).
+            taps: what else to report.
+
+        Returns:
+            float32 (B, out_channels, T, H, W).
+        """
+        dtype, batch = self.x_embedder.proj.weight.dtype, x.shape[0]
+        position = self._position(x, height, width, dtype)
+        hidden = self.x_embedder(x.to(dtype)) + position  # (B, T, S, C)
+        embedding, embedding0, modulation = self._modulation(timestep, fps, x_mask, batch, dtype)
+        if change is not None:
+            hidden = hidden + change
+        else:
+            caption = y if isinstance(y, PackedCaption) else self.pack_caption(y, mask, batch)
+            if cached is not None:
+                cached = self._embed_cached(cached, x, position, dtype)
+            start = hidden
+            hidden = self._blocks(hidden, modulation, caption, cached, taps)
+            if taps is not None and taps.change:
+                taps.results["change"] = hidden - start
+        out = self.final_layer(hidden, embedding, embedding0, x_mask)
+        return self._unpatch(out, x.shape).float()
+
+    def pack_caption(
+        self, y: Tensor, mask: Tensor | Sequence[int] | None, batch: int, *, keep_keys: bool = False
+    ) -> PackedCaption:
+        """Project text features and drop the tokens that the mask drops.
+
+        Reads the lengths on the host (one synchronisation), so do it once per prompt. With `keep_keys` the keys and
+        values of every block are computed too, and no step repeats them.
+
+        Raises:
+            ValueError: a row of the mask keeps no token.
+        """
+        dtype = self.x_embedder.proj.weight.dtype
+        if self._config.skip_y_embedder:
+            rows = list(torch.split(y.to(dtype)[0], [int(n) for n in mask or ()]))
+        else:
+            tokens = self.y_embedder(y.to(dtype)).flatten(1, 2)  # (B, L, C)
+            rows = _kept_rows(tokens, mask, batch)
+        caption = _pad_rows(rows)
+        if not keep_keys:
+            return caption
+        kept = tuple(block.cross_attn.keys_values(caption.tokens) for block in self.blocks)
+        return replace(caption, keys_values=kept)
+
+    def null_caption(self, batch: int) -> Tensor:
+        """Return the stored null caption as text features (B, 1, L, caption_channels)."""
+        null: Tensor = self.y_embedder.y_embedding[None, None].expand(batch, -1, -1, -1)
+        return null
+
+    @property
+    def _config(self) -> Any:  # diffusers declares a dict and returns one with attributes
+        return self.config
+
+    @property
+    def blocks(self) -> list[Block]:
+        """All blocks in forward order: spatial 0, temporal 0, spatial 1, and so on."""
+        pairs = zip(self.spatial_blocks, self.temporal_blocks, strict=True)
+        return [cast(Block, block) for pair in pairs for block in pair]
+
+    def initialize_weights(self) -> None:
+        """Draw weights for training from scratch: every residual branch and the output start at zero."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+        nn.init.xavier_uniform_(self.x_embedder.proj.weight.data.flatten(1))
+        for narrow in (self.t_embedder.mlp[0], self.t_embedder.mlp[2], self.fps_embedder.mlp[0], self.t_block[1]):
+            nn.init.normal_(cast(nn.Linear, narrow).weight, std=0.02)
+        silent = [part for b in self.blocks for part in (b.attn.proj, b.cross_attn.proj, b.mlp.fc2)]
+        for linear in (*silent, self.fps_embedder.mlp[2], self.final_layer.linear):
+            nn.init.zeros_(cast(nn.Linear, linear).weight)
+
+    def _position(self, x: Tensor, height: Tensor | float, width: Tensor | float, dtype: torch.dtype) -> Tensor:
+        _, ph, pw = self.x_embedder.patch_size
+        grid = (math.ceil(x.shape[-2] / ph), math.ceil(x.shape[-1] / pw))
+        scale = math.sqrt(_first(height) * _first(width)) / self._config.input_sq_size
+        return position_embedding(grid, scale, self._config.hidden_size, dtype, x.device)
+
+    def _modulation(
+        self, timestep: Tensor, fps: Tensor, x_mask: Tensor | None, batch: int, dtype: torch.dtype
+    ) -> tuple[Tensor, Tensor | None, Tensor]:
+        if not self._config.exact_timesteps:
+            timestep = timestep.to(dtype)
+        fps = self.fps_embedder(fps.to(dtype).repeat(batch // fps.shape[0]), dtype)
+        embedding = self.t_embedder(timestep, dtype) + fps  # (B, C)
+        modulation = self._six(embedding)
+        if x_mask is None:
+            return embedding, None, modulation
+        embedding0 = self.t_embedder(torch.zeros_like(timestep), dtype) + fps
+        modulation = torch.where(x_mask[:, :, None, None, None], modulation, self._six(embedding0))
+        return embedding, embedding0, modulation  # (B, C), (B, C), (B, T, 1, 6, C)
+
+    def _six(self, embedding: Tensor) -> Tensor:
+        six: Tensor = rearrange(self.t_block(embedding), "B (n C) -> B 1 1 n C", n=6)
+        return six
+
+    def _embed_cached(self, cached: CachedLatents, x: Tensor, position: Tensor, dtype: torch.dtype) -> CachedLatents:
+        for latent in cached.latents:
+            if latent.shape[1:] != x.shape[1:]:
+                raise ValueError(
+                    f"cached latent has shape {tuple(latent.shape[1:])} and the current one {tuple(x.shape[1:])}; "
+                    "Cache Attention needs a donor of the same size and length"
+                )
+            rows = cached.rows or len(x)
+            if rows % len(latent):
+                raise ValueError(
+                    f"{len(latent)} cached latents cannot be shared out over {rows} rows of the batch; "
+                    "pass one, or one for each prompt"
+                )
+        tokens = tuple(self.x_embedder(latent.to(x.device, dtype)) + position for latent in cached.latents)
+        return replace(cached, tokens=tokens)
+
+    def _blocks(
+        self,
+        x: Tensor,
+        modulation: Tensor,
+        caption: PackedCaption,
+        cached: CachedLatents | None,
+        taps: Taps | None,
+    ) -> Tensor:
+        rotary = rotary_table(self.rope.freqs, x.shape[1])
+        for i, block in enumerate(self.blocks):
+            pair, is_temporal = divmod(i, 2)
+            kv = caption.keys_values[i] if caption.keys_values else block.cross_attn.keys_values(caption.tokens)
+            keys = cached if cached is not None and not is_temporal and cached.acts_in(pair) else None
+            wanted = taps if taps is not None and (taps.cross_attention or taps.temporal_attention_of == pair) else None
+            x = self._run(block, x, modulation, kv, caption.mask, rotary if is_temporal else None, keys, wanted)
+        if taps is not None and taps.cross_attention:
+            taps.results["cross_attention"] = taps.results["cross_attention"] / (2 * self._config.depth)
+        return x
+
+    def _run(self, block: Block, *inputs: Any) -> Tensor:
+        if self.gradient_checkpointing and torch.is_grad_enabled():
+            out: Tensor = self._gradient_checkpointing_func(block, *inputs)
+        else:
+            out = block(*inputs)
+        return out
+
+    def _unpatch(self, x: Tensor, shape: torch.Size) -> Tensor:
+        _, ph, pw = self.x_embedder.patch_size
+        h = math.ceil(shape[-2] / ph)
+        x = rearrange(x, "B T (h w) (p q C) -> B C T (h p) (w q)", h=h, p=ph, q=pw)
+        return x[..., : shape[-2], : shape[-1]]
+
+
+def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """Layer norm without learned weights, then scale and shift."""
+    return F.layer_norm(x, (x.shape[-1],), eps=1e-6) * (1 + scale) + shift
+
+
+@functools.lru_cache(maxsize=8)
+def position_embedding(
+    grid: tuple[int, int], scale: float, hidden_size: int, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """Spatial position of each token of a frame, (1, 1, S, C); a token's vector is [column part, row part].
+
+    `scale` is the square root of the pixel area over the size of the training square: it makes coordinates agree
+    between resolutions.
+    """
+    rows, columns = grid
+    side = round(math.sqrt(rows * columns))
+    freqs = 10000.0 ** (-torch.arange(0, hidden_size // 2, 2, device=device).float() / (hidden_size // 2))
+    freqs = freqs.to(dtype).float()  # upstream casts this buffer with the model
+    halves = []
+    for count in (columns, rows):
+        coordinate = torch.arange(count, device=device).float() / scale * (side / count)
+        angles = torch.outer(coordinate, freqs)
+        halves.append(torch.cat([angles.sin(), angles.cos()], dim=-1))  # (count, C/2)
+    column_part = halves[0][None].expand(rows, -1, -1)
+    row_part = halves[1][:, None].expand(-1, columns, -1)
+    return torch.cat([column_part, row_part], dim=-1).flatten(0, 1)[None, None].to(dtype)
+
+
+def _check_config(patch_size: tuple[int, ...], hidden_size: int, num_heads: int) -> None:
+    if len(patch_size) != 3 or patch_size[0] != 1:
+        raise ValueError(f"patch_size {patch_size} is not supported; time is never patched, use (1, 2, 2)")
+    if hidden_size % num_heads or (hidden_size // num_heads) % 2:
+        raise ValueError(
+            f"hidden_size {hidden_size} over num_heads {num_heads} must be an even whole number: "
+            "rotary positions turn pairs of channels"
+        )
+    if hidden_size % 4:
+        raise ValueError(f"hidden_size {hidden_size} is not a multiple of 4, which the spatial position needs")
+
+
+def _kept_rows(tokens: Tensor, mask: Tensor | Sequence[int] | None, batch: int) -> list[Tensor]:
+    if mask is None:
+        return list(tokens)
+    kept = torch.as_tensor(mask, device=tokens.device) != 0
+    kept = kept.repeat(batch // kept.shape[0], 1)
+    empty = [i for i, n in enumerate(kept.sum(1).tolist()) if n == 0]
+    if empty:
+        raise ValueError(f"the caption mask keeps no token in row {empty[0]}; every caption needs at least one token")
+    return [row[keep] for row, keep in zip(tokens, kept, strict=True)]
+
+
+def _pad_rows(rows: list[Tensor]) -> PackedCaption:
+    """Stack rows of different length; shorter rows are padded and masked."""
+    lengths = [len(row) for row in rows]
+    tokens = nn.utils.rnn.pad_sequence(rows, batch_first=True)  # (B, L, C)
+    if min(lengths) == max(lengths):
+        return PackedCaption(tokens=tokens, mask=None)
+    mask = torch.arange(max(lengths))[None] < torch.tensor(lengths)[:, None]
+    return PackedCaption(tokens=tokens, mask=mask[:, None, None].to(tokens.device))
+
+
+def _attention_map(q: Tensor, k: Tensor, mask: Tensor | None) -> Tensor:
+    """Attention weights averaged over heads, float32 (B, tokens, L)."""
+    logits: Tensor = q.float() @ k.float().transpose(-1, -2) / q.shape[-1] ** 0.5
+    if mask is not None:
+        logits = logits.masked_fill(~mask, -torch.inf)
+    return logits.softmax(-1).mean(1)
+
+
+def _add(taps: Taps, name: str, value: Tensor) -> None:
+    taps.results[name] = taps.results[name] + value if name in taps.results else value
+
+
+def _first(value: Tensor | float) -> float:
+    return float(value.flatten()[0]) if isinstance(value, Tensor) else float(value)

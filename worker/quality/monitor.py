@@ -1,0 +1,155 @@
+"""The guard, around a job: chooses a share of the jobs for a check, and moves thresholds by what checks found."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, sessionmaker
+
+from db import quality_checks
+from db.jobs import Claim
+from db.models import GuardCheck, Job, Lookup, PlanRow
+from db.session import transaction
+from worker.cache import trace
+from worker.cache.decisions import planning
+from worker.cache.decisions.planning import Case, Plan, Reason, Recipe, Table
+from worker.cache.decisions.replay import DecisionRow
+from worker.cache.decisions.types import HitKind
+from worker.cache.namespaces import plan_key
+from worker.cache.planner import Decision
+from worker.quality.judges import Judge, Judged
+from worker.quality.thresholds import SOURCE, Loss, Move, Rule, demanding, is_chosen, relaxed, threshold_of
+from worker.settings import WorkerSettings
+
+logger = logging.getLogger(__name__)
+
+KEPT_MOVES = 20  # in the row of a plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """A judged check, and what it cost."""
+
+    judge: Judge
+    judged: Judged
+    seconds: float  # of the GPU
+
+
+def sample(
+    factory: sessionmaker[Session], settings: WorkerSettings, claim: Claim, decision: Decision, output_name: str
+) -> None:
+    """Choose a finished job for a check, or not. What goes wrong here costs the job nothing: the check is not made."""
+    job = claim.job
+    if not is_chosen(job.id, settings.guard_share) or not _is_watched(job, decision):
+        return
+    try:
+        with transaction(factory) as session:
+            plan = decision.plan if decision.plan.donors else refused(session, job, claim.fence)
+            if not plan.donors:
+                return
+            quality_checks.sample(
+                session,
+                job.id,
+                output_name=output_name,
+                namespace_id=decision.space.id,
+                namespace_key=plan_key(decision.space),
+                kind=plan.hit.value,
+                similarity=plan.similarity,
+                is_refused=not decision.plan.donors,
+            )
+    except Exception:  # whatever it is: the job has ended well and stays so
+        logger.warning("job %s is not checked", job.id, exc_info=True)
+
+
+def _is_watched(job: Job, decision: Decision) -> bool:
+    """Only what the table in `plans` decided, with the steps and guidance of the model, says something about it."""
+    is_usual = job.num_inference_steps is None and job.guidance_scale is None
+    is_refused = decision.plan.reason is Reason.HIT_TOO_WEAK and _is_guarded(decision.table)
+    return is_usual and decision.settings.table == "calibrated" and (bool(decision.plan.donors) or is_refused)
+
+
+def _is_guarded(table: Table) -> bool:
+    return any(recipe.source == SOURCE for recipes in table.values() for recipe in recipes)
+
+
+def refused(session: Session, job: Job, fence: int) -> Plan:
+    """Return the plan that a job would have run but for the guard."""
+    row = recorded(session, job, fence)
+    assert row is not None, "the decision of a running attempt is recorded"
+    return unguarded(trace.decision(row))
+
+
+def unguarded(known: DecisionRow) -> Plan:
+    """Return the plan of a recorded decision without the guard's thresholds."""
+    table = {case: relaxed(recipes) for case, recipes in known.table.items()}
+    return planning.decide(known.mode, known.extraction, known.neighbours, table, known.settings)
+
+
+def recorded(session: Session, job: Job, fence: int) -> Lookup | None:
+    """Return the record of a job's decision."""
+    return session.scalars(select(Lookup).where(Lookup.job_id == job.id, Lookup.fence == fence)).one_or_none()
+
+
+def settle(
+    factory: sessionmaker[Session], settings: WorkerSettings, check: GuardCheck, table: Table, found: Measured
+) -> Move | None:
+    """Write what a check found and, where the evidence is enough, the new threshold of its case. All or nothing.
+
+    `table` holds the recipes that its job was decided by: those in force while no plan is stored for the case.
+    """
+    with transaction(factory) as session:
+        row = quality_checks.lock(session, check.namespace_key, check.kind)
+        if not quality_checks.finish(session, check, seconds=found.seconds, **asdict(found.judged)):
+            return None
+        moved = _judge(session, settings, check, row, table, found.judge)
+    if moved is not None:
+        logger.warning("guard: threshold of %s hits of plan %s: %s", check.kind, check.namespace_key[:12], moved)
+    return moved
+
+
+def _judge(
+    session: Session, settings: WorkerSettings, check: GuardCheck, row: PlanRow | None, table: Table, judge: Judge
+) -> Move | None:
+    tolerance = judge.tolerance if settings.guard_tolerance is None else settings.guard_tolerance
+    now, before = recipes_of(row, table, check.kind)
+    threshold, floor = threshold_of(now), threshold_of(before)
+    if tolerance is None or threshold is None or floor is None:
+        return None
+    since = None if row is None else row.created_at
+    pairs = quality_checks.losses(session, check.namespace_key, check.kind, judge=judge.name, since=since)
+    losses = [Loss(similarity=similarity, loss=loss) for similarity, loss in pairs]
+    rule = Rule(tolerance=tolerance, min_checks=settings.guard_min_checks)
+    moved = rule.move(threshold, floor, losses)
+    if moved is not None:
+        _write(session, check, row, before, moved, judge.name)
+    return moved
+
+
+def recipes_of(row: PlanRow | None, table: Table, kind: str) -> tuple[Sequence[Recipe], Sequence[Recipe]]:
+    """Return the recipes of a case in force, and those before the guard first moved its threshold."""
+    if row is None:
+        found = table[Case(HitKind(kind).value)]
+        return found, found
+    stored: dict[str, list[dict[str, Any]]] = row.plan
+    now, before = stored["recipes"], stored.get("before", stored["recipes"])
+    return [Recipe.from_dict(recipe) for recipe in now], [Recipe.from_dict(recipe) for recipe in before]
+
+
+def _write(
+    session: Session, check: GuardCheck, row: PlanRow | None, before: Sequence[Recipe], moved: Move, judge: str
+) -> None:
+    quality: dict[str, Any] = {} if row is None else row.quality
+    moves: list[Any] = quality.get("guard", [])
+    note = {"at": quality_checks.now(session).isoformat(), "judge": judge, **asdict(moved)}
+    quality_checks.set_plan(
+        session,
+        check.namespace_key,
+        check.kind,
+        plan={
+            "recipes": [recipe.to_dict() for recipe in demanding(before, moved.new)],
+            "before": [recipe.to_dict() for recipe in before],
+        },
+        quality={**quality, "guard": [*moves, note][-KEPT_MOVES:]},
+    )

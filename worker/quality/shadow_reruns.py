@@ -1,0 +1,197 @@
+"""A check: the video of a finished job once more, without its donor (or with it), and which of the two is better.
+
+It runs when nothing else waits, makes way for the first job that does, and leaves nothing behind but its row: no file,
+no cache entry, no hit, no figures of a job.
+"""
+
+import logging
+import time
+from dataclasses import dataclass, field, replace
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, sessionmaker
+
+from db import quality_checks
+from db.jobs import Claim
+from db.models import CacheEntry, GuardCheck, Job, Namespace
+from db.session import transaction
+from db.states import EntryStatus, JobStatus
+from worker.cache import trace
+from worker.cache.decisions import planning
+from worker.cache.decisions.planning import Plan
+from worker.cache.decisions.types import Mode
+from worker.cache.namespaces import SpaceSettings
+from worker.cache.planner import Decision
+from worker.jobs import video
+from worker.jobs.metrics import Figures
+from worker.jobs.runner import Attempt, compress, decode, denoise, encode, fetch, load
+from worker.models import device as devices
+from worker.quality import judges
+from worker.quality import monitor as rule
+from worker.quality.judges import Frames
+from worker.runtime import DATABASE_AWAY, Runtime
+
+logger = logging.getLogger(__name__)
+
+
+class Lost(Exception):
+    """What a check needs is gone."""
+
+
+class MadeWay(Exception):
+    """A job waits: this worker is needed."""
+
+
+class TakenBack(Exception):
+    """The check is no longer this worker's."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Hold:
+    """What a lease is to a job: asks now and then whether the check may go on."""
+
+    factory: sessionmaker[Session]
+    row: GuardCheck
+    every_s: float
+    is_expired: bool = False
+    _asked_at: float = field(default_factory=time.monotonic)
+
+    def check(self, **progress: Any) -> None:
+        """Raise `MadeWay` or `TakenBack` when the check is to stop; nobody looks at its progress."""
+        del progress
+        if time.monotonic() - self._asked_at < self.every_s:
+            return
+        with transaction(self.factory) as session:
+            standing = quality_checks.standing(session, self.row)
+        self._asked_at = time.monotonic()
+        if not standing.is_ours:
+            raise TakenBack
+        if not standing.is_quiet:
+            raise MadeWay
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """What was recorded about the job of a check."""
+
+    job: Job
+    served: Decision  # what it ran
+    fast: Decision  # with the donors
+    full: Decision  # full mode
+
+
+def check(runtime: Runtime, job_id: UUID) -> None:
+    """Run the check of a job where one waits. Raises only what leaves this process unusable."""
+    try:
+        row = _claim(runtime, job_id)
+        if row is not None:
+            _run(runtime, row)
+    except DATABASE_AWAY as error:
+        logger.warning("the check of job %s ends without a word: %s", job_id, error)
+
+
+def _claim(runtime: Runtime, job_id: UUID) -> GuardCheck | None:
+    with transaction(runtime.factory) as session:
+        row = quality_checks.claim(session, job_id, owner=runtime.owner)
+        if row is None:
+            logger.info("job %s: not queued, message dropped", job_id)
+        elif runtime.settings.guard_share == 0:
+            quality_checks.lose(session, row, reason="the guard was switched off")
+            return None
+        return row
+
+
+def _run(runtime: Runtime, row: GuardCheck) -> None:
+    figures = Figures()
+    hold = Hold(factory=runtime.factory, row=row, every_s=runtime.settings.progress_s)
+    try:
+        case = _case(runtime, row)
+        measured = _measure(runtime, case, hold, figures)
+        rule.settle(runtime.factory, runtime.settings, row, case.served.table, measured)
+    except MadeWay:
+        with transaction(runtime.factory) as session:
+            quality_checks.put_back(session, row, seconds=figures.gpu_seconds)
+    except TakenBack:
+        logger.info("the check of job %s goes on elsewhere", row.job_id)
+    except DATABASE_AWAY:
+        raise
+    except Exception as error:
+        logger.warning("the check of job %s is lost: %s", row.job_id, error, exc_info=not isinstance(error, Lost))
+        with transaction(runtime.factory) as session:
+            quality_checks.lose(session, row, reason=str(error) or type(error).__name__, seconds=figures.gpu_seconds)
+        if devices.is_broken(error):
+            raise
+
+
+def _case(runtime: Runtime, row: GuardCheck) -> Case:
+    """Read what the check is about; raise `Lost`."""
+    with transaction(runtime.factory) as session:
+        job = session.get(Job, row.job_id)
+        if job is None or job.status != JobStatus.COMPLETED or job.deleted_at is not None:
+            raise Lost("the job was deleted")
+        if runtime.loaded not in (None, job.model):
+            raise Lost("the worker has another model loaded")
+        known = rule.recorded(session, job, job.fence)
+        if known is None:
+            raise Lost("the record of the decision is gone")
+        taken = trace.decision(known)
+        plan = rule.unguarded(taken) if row.is_refused else taken.plan
+        full = planning.decide(Mode.FULL, taken.extraction, taken.neighbours, taken.table, taken.settings)
+        space = session.get_one(Namespace, known.namespace_id)
+        served = Decision(
+            plan=taken.plan,
+            table=taken.table,
+            space=space,
+            settings=SpaceSettings.model_validate(space.settings),
+            extraction=taken.extraction,
+            vectors=[],
+            pinned=[],
+            full_seconds=None,
+            fast_seconds=None,
+        )
+        fast = replace(served, plan=plan, pinned=_donors(session, plan))
+        return Case(job=job, served=served, fast=fast, full=replace(served, plan=full))
+
+
+def _donors(session: Session, plan: Plan) -> list[CacheEntry]:
+    ids = [UUID(id_) for id_ in plan.donors]
+    query = select(CacheEntry).where(CacheEntry.id.in_(ids), CacheEntry.status == EntryStatus.RESIDENT)
+    rows = {entry.id: entry for entry in session.scalars(query)}
+    return [rows[id_] for id_ in ids if id_ in rows]
+
+
+def _measure(runtime: Runtime, case: Case, hold: Hold, figures: Figures) -> rule.Measured:
+    """Return what a judge says of the two videos; the job's own is one of them wherever it ran that plan."""
+    fast, full = (_frames(runtime, case, decision, hold, figures) for decision in (case.fast, case.full))
+    found = judges.judge(judges.judges(runtime.settings), case.job.prompt, fast, full)
+    if found is None:
+        raise Lost("no judge can read the videos")
+    judge, judged = found
+    return rule.Measured(judge=judge, judged=judged, seconds=figures.gpu_seconds)
+
+
+def _frames(runtime: Runtime, case: Case, decision: Decision, hold: Hold, figures: Figures) -> Frames:
+    if decision.plan.recipe == case.served.plan.recipe:
+        return video.decode(runtime.storage.read(_output(case.job)["name"]))
+    return video.decode(_made(runtime, case.job, decision, hold, figures))
+
+
+def _output(job: Job) -> dict[str, Any]:
+    assert job.output is not None, "completed jobs have one"
+    return job.output
+
+
+def _made(runtime: Runtime, job: Job, decision: Decision, hold: Hold, figures: Figures) -> bytes:
+    """Return the MP4 that a decision makes of a job's prompt and seed."""
+    claim = Claim(job=job, fence=job.fence, attempt=job.attempt, owner=runtime.owner, queue_wait_s=0.0)
+    seed = _output(job)["seed"]
+    attempt = Attempt(claim=claim, lease=hold, runtime=runtime, figures=figures, seed=seed, is_check=True)
+    model = load(attempt)
+    fetched, reuse = fetch(attempt, model, decision)
+    if fetched.plan != decision.plan or len(decision.pinned) != len(decision.plan.donors):
+        raise Lost("the donor is gone")
+    captions = encode(attempt, model)
+    latents, _ = denoise(attempt, model, decision, captions, reuse)
+    return compress(attempt, decode(attempt, model, latents))
