@@ -395,3 +395,13 @@ class ApiKey(Base):
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]
+
+
+class Heartbeat(Base):
+    """The latest sign of life of one part of the service."""
+
+    __tablename__ = "heartbeats"
+
+    name: Mapped[str] = mapped_column(primary_key=True)  # relay:NAME, worker:NAME, api
+    seen_at: Mapped[datetime] = mapped_column(server_default=_NOW)  # on the database clock
+    detail: Mapped[Json] = mapped_column(server_default=_EMPTY)  # what the part says of itself
