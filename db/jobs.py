@@ -226,19 +226,31 @@ def release(session: Session, *, owner: str) -> list[UUID]:
     return _return(session, Job.lease_owner == owner, "released", lost=0)
 
 
+def hold(session: Session, claim: Claim) -> Job:
+    """Lock the job's row until the transaction ends; raise `LeaseLost`.
+
+    The first statement of every transaction that writes for an attempt and does not begin by a write with its fence:
+    nobody can take the job between the two.
+    """
+    query = select(Job).where(*_held(claim)).with_for_update(key_share=True)
+    job = session.scalars(query, execution_options={"populate_existing": True}).one_or_none()
+    if job is None:
+        raise LeaseLost(f"job {claim.job.id}: fence {claim.fence} is no longer current")
+    return job
+
+
 def give_back(session: Session, claim: Claim, *, max_lost: int, code: str, message: str) -> JobStatus:
     """Return a job whose attempt broke for a passing reason to the queue, or fail it when that was the last try.
 
-    Broken attempts count as lost ones. Returns what the job now is; raises `LeaseLost`.
+    Broken attempts count as lost ones. The row of the attempt is the caller's to write, see `metrics.end`. Returns what
+    the job now is; raises `LeaseLost`.
     """
-    job = session.scalars(select(Job).where(*_held(claim)).with_for_update()).one_or_none()
-    if job is None:
-        raise LeaseLost(f"job {claim.job.id}: fence {claim.fence} is no longer current")
-    if job.num_lost + 1 < max_lost:
-        _return(session, Job.id == job.id, "released", lost=1)
+    job = hold(session, claim)
+    job.num_lost += 1
+    if job.num_lost < max_lost:
+        _requeue(session, [job])
         return JobStatus.QUEUED
     check_job(JobStatus(job.status), JobStatus.FAILED)
-    job.num_lost += 1
     job.error_code, job.error_message = code, message
     _close(session, job, JobStatus.FAILED)
     return JobStatus.FAILED
@@ -303,7 +315,7 @@ def sweep(session: Session, *, max_lost: int, limit: int = 100) -> Swept:
 def _give_up(session: Session, which: ColumnElement[bool], limit: int) -> list[UUID]:
     jobs = _locked(session, which, limit)
     for job in jobs:
-        _end_attempt(session, job, "lost")
+        broken = _attempt(job, "lost")
         check_job(JobStatus(job.status), JobStatus.FAILED)
         job.num_lost += 1
         job.error_code = "worker_lost"
@@ -312,31 +324,39 @@ def _give_up(session: Session, which: ColumnElement[bool], limit: int) -> list[U
             "try another prompt or size, or ask the operator for the worker's log"
         )
         _close(session, job, JobStatus.FAILED)
+        _record(session, [broken])
     return [job.id for job in jobs]
 
 
 def _end_cancelled(session: Session, which: ColumnElement[bool], limit: int) -> list[UUID]:
     jobs = _locked(session, which, limit)
     for job in jobs:
-        _end_attempt(session, job, "lost")
+        broken = _attempt(job, "lost")
         check_job(JobStatus(job.status), JobStatus.CANCELLED)
         _close(session, job, JobStatus.CANCELLED)
+        _record(session, [broken])
     return [job.id for job in jobs]
 
 
 def _return(session: Session, which: ColumnElement[bool], outcome: str, *, lost: int, limit: int = 100) -> list[UUID]:
     """Put jobs in progress back to the queue, each with a new outbox row and a metrics row for the broken attempt."""
     jobs = _locked(session, and_(Job.status == JobStatus.IN_PROGRESS, which), limit)
+    broken = [_attempt(job, outcome) for job in jobs]
     for job in jobs:
-        _end_attempt(session, job, outcome)
+        job.num_lost += lost
+    _requeue(session, jobs)
+    _record(session, broken)
+    return [job.id for job in jobs]
+
+
+def _requeue(session: Session, jobs: Sequence[Job]) -> None:
+    for job in jobs:
         check_job(JobStatus(job.status), JobStatus.QUEUED)
         job.status, job.lease_until, job.lease_owner = JobStatus.QUEUED, None, None
         job.fence += 1
-        job.num_lost += lost
         job.published_at = None
     session.flush()
     outbox.add(session, jobs)
-    return [job.id for job in jobs]
 
 
 def _locked(session: Session, which: ColumnElement[bool], limit: int) -> list[Job]:
@@ -351,21 +371,16 @@ def _close(session: Session, job: Job, status: JobStatus) -> None:
     session.flush()
 
 
-def _end_attempt(session: Session, job: Job, outcome: str) -> None:
-    """Write the metrics row that the worker of this attempt can no longer write."""
-    session.execute(
-        insert(JobMetric)
-        .values(
-            job_id=job.id,
-            attempt=job.attempt,
-            fence=job.fence,
-            tenant=job.tenant,
-            outcome=outcome,
-            path=job.path,
-            worker=job.lease_owner,
-        )
-        .on_conflict_do_nothing(),
-    )
+def _attempt(job: Job, outcome: str) -> dict[str, Any]:
+    """Return the metrics row of an attempt that its worker can no longer write; of the job as it still is."""
+    figures = {"attempt": job.attempt, "fence": job.fence, "path": job.path, "worker": job.lease_owner}
+    return {"job_id": job.id, "tenant": job.tenant, "outcome": outcome, **figures}
+
+
+def _record(session: Session, attempts: Sequence[Mapping[str, Any]]) -> None:
+    """Write the rows of ended attempts, after the jobs' own: whoever holds a job's row may write its attempt's."""
+    if attempts:
+        session.execute(insert(JobMetric).values(list(attempts)).on_conflict_do_nothing())
 
 
 def republish(session: Session, queue: Queue, *, older_s: float, limit: int = 1000) -> int:

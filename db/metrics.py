@@ -1,6 +1,6 @@
 """The figures of attempts and decisions: one row each, never changed; and what is reckoned from them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -8,14 +8,27 @@ from sqlalchemy import insert, select, text, tuple_
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
+from db import jobs as job_rows
 from db.jobs import Claim
 from db.models import Job, JobMetric, Lookup, Namespace, PlanRow
 
 MEAN_OF = 50  # attempts that a mean is reckoned from
 
 
+def end(
+    session: Session, claim: Claim, write: Callable[[Session, Claim], object], *, outcome: str, **figures: Any
+) -> None:
+    """End an attempt: first what `write` says about the job, by its fence, then the row of figures.
+
+    The other way round, a worker whose attempt another has ended would meet that attempt's row (a broken constraint)
+    and never learn that its lease is lost. Raises what `write` raises, `LeaseLost` above all.
+    """
+    write(session, claim)
+    record(session, claim, outcome=outcome, **figures)
+
+
 def record(session: Session, claim: Claim, *, outcome: str, **figures: Any) -> None:
-    """Write the row of this attempt, in the transaction that ends it. `figures` are columns of `JobMetric`."""
+    """Write the row of this attempt, in the transaction that ended it. `figures` are columns of `JobMetric`."""
     session.execute(
         insert(JobMetric).values(
             job_id=claim.job.id,
@@ -43,7 +56,11 @@ def of_jobs(session: Session, jobs: Sequence[Job]) -> dict[UUID, JobMetric]:
 
 
 def record_lookup(session: Session, claim: Claim, space: Namespace, **decision: Any) -> None:
-    """Write the row of a decision; `decision` are columns of `Lookup`. Writing it twice changes nothing."""
+    """Write the row of a decision; `decision` are columns of `Lookup`. Writing it twice changes nothing.
+
+    Holds the job's row, and so the fence, until the transaction ends; raises `LeaseLost`.
+    """
+    job_rows.hold(session, claim)
     values = {
         "job_id": claim.job.id,
         "fence": claim.fence,

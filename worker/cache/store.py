@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import cache, metrics
+from db import cache, jobs, metrics
 from db.errors import IllegalTransition
 from db.jobs import Claim
 from db.models import CacheEntry, CacheEvent, Namespace
@@ -194,6 +194,7 @@ def _entry(claim: Claim, decision: Decision, packed: Packed, *, seed: int, full_
 def _admit(factory: sessionmaker[Session], claim: Claim, decision: Decision, entry: CacheEntry) -> bool:
     """Ask the namespace's admission; earlier look-ups do not count this job's own."""
     with transaction(factory) as session:
+        jobs.hold(session, claim)
         space = session.get_one(Namespace, decision.space.id)
         if entry.num_bytes > space.byte_budget:
             reason = "larger than the budget"
@@ -216,12 +217,14 @@ def _find_room(
     storage: Storage, factory: sessionmaker[Session], histories: Histories, claim: Claim, entry: CacheEntry
 ) -> bool:
     with transaction(factory) as session:
+        jobs.hold(session, claim)
         if cache.reserve(session, cache.lock(session, entry.namespace_id), entry):
             return True
     with transaction(factory) as session:
         read_ahead(session, session.get_one(Namespace, entry.namespace_id), histories)
     for _ in range(_TRIES):
         with transaction(factory) as session:
+            jobs.hold(session, claim)
             space = cache.lock(session, entry.namespace_id)
             if cache.reserve(session, space, entry):
                 return True
@@ -230,6 +233,7 @@ def _find_room(
             break
         remove(storage, factory, leaving)
     with transaction(factory) as session:
+        jobs.hold(session, claim)
         _refuse(session, claim, entry, "no room")
     return False
 

@@ -333,8 +333,7 @@ def end(attempt: Attempt, outcome: str, write: Callable[[Session, Claim], object
 
     def commit() -> None:
         with transaction(attempt.runtime.factory) as session:
-            metrics.record(session, attempt.claim, outcome=outcome, **attempt.figures.columns())
-            write(session, attempt.claim)
+            metrics.end(session, attempt.claim, write, outcome=outcome, **attempt.figures.columns())
 
     try:
         patiently(commit, until=lambda: attempt.lease.is_expired)
