@@ -25,6 +25,7 @@ FOLDERS = {
     "lab/calibration": "plans by evidence",
     "lab/experiments": "quality against cost",
     "lab/toy_world": "the procedural world",
+    "lab/toy_world/rich": "a richer one, of larger clips",
     "lab/training": "the small model",
     "worker/cache": "latents kept and found again",
     "worker/cache/decisions": "pure: prompt to plan",

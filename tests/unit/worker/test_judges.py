@@ -5,6 +5,9 @@ import pytest
 
 from lab.toy_world.captions import sample_captions
 from lab.toy_world.judge import Checker
+from lab.toy_world.rich import captions as rich_captions
+from lab.toy_world.rich import drawing as rich_drawing
+from lab.toy_world.rich import world as rich_world
 from lab.toy_world.world import draw_layout, render
 from worker.quality.clip import ClipScorer, _pixels
 from worker.quality.judges import Clip, Distance, judge, judges
@@ -32,6 +35,18 @@ def test_a_donor_that_helped_is_a_loss_below_zero():
     asked, other = (next(iter(sample_captions(seed, 1))) for seed in (1, 2))
 
     assert Checker().judge(asked.text, drawn(asked), drawn(other)).loss < 0
+
+
+def test_the_checker_knows_the_rich_world_by_the_shape_of_its_clips():
+    caption = next(iter(rich_captions.sample_captions(1, 1)))
+    layout = rich_world.draw_layout(caption.spec, np.random.default_rng(0))
+    clip, blank = rich_drawing.render(caption.spec, layout), np.zeros((16, 96, 96, 3), np.uint8)
+
+    found = Checker().judge(caption.text, blank, clip)
+
+    assert found.full_score == 1.0
+    assert found.loss > 0.5
+    assert Checker().judge(caption.text, DARK, DARK) is None
 
 
 def test_the_checker_reads_only_its_own_world():
