@@ -1,7 +1,8 @@
 """`chai bulk`: a whole list of prompts, overnight if need be.
 
 The service keeps the run; this command hands it the list, shows how it goes, and writes the results. It may be stopped
-at any time and attached again, and running it again submits nothing twice.
+at any time and attached again, and running it again submits nothing twice. What the service made is never lost for want
+of a place to put it: results go to the next best folder, and the command says where.
 """
 
 import csv
@@ -11,29 +12,36 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
-from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
 import typer
 
-from cli import local, manifest, output
-from cli.client import Client, Json, connect
+from cli import local, manifest, names, output, places
+from cli.client import OUTAGE_S, Client, Json, connect
+from cli.errors import Refused, Unreachable
+from cli.list_files import STDIN
 from cli.manifest import BadLine, Line
 from cli.receipt import Receipt
 
 app = typer.Typer(help="Run a whole list of prompts.", no_args_is_help=True)
 
 CHUNK = 200  # lines a request
+CHUNK_BYTES = 4 * 2**20  # of JSON a request, about: a quarter of what a service takes by default
+SPLIT_ON = frozenset({400, 413, 422})  # the request was refused as a whole: a line in it is to blame
 POLL_S = 1.0
 ENDED = frozenset({"completed", "cancelled"})
 
 BATCH_COLUMNS = ("id", "name", "status", "completed", "failed", "cancelled", "total")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-Out = Annotated[Path | None, typer.Option(help="Folder for the results; var/bulk/<id> when not given.")]
+Out = Annotated[
+    Path | None, typer.Option(help="Folder for the results, var/bulk/<id> when not given; - prints them as JSONL.")
+]
 Download = Annotated[bool, typer.Option("--download", help="Save the videos beside the results.")]
-BatchId = Annotated[str, typer.Argument(metavar="ID", help="As `chai bulk status` shows it.")]
+BatchId = Annotated[
+    str, typer.Argument(metavar="ID", help="As `chai bulk status` shows it; a beginning, or latest, will do.")
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +61,10 @@ class Result:
 
 @app.command()
 def run(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="prompts.txt, .csv or .jsonl")],
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="prompts.txt, .csv, .jsonl or .parquet; a folder of lists; - reads stdin."),
+    ],
     mode: Annotated[str | None, typer.Option(help="auto, fast or full, for lines that do not say.")] = None,
     model: Annotated[str | None, typer.Option(help="Model, for lines that do not say.")] = None,
     size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT, for lines that do not say.")] = None,
@@ -72,18 +83,28 @@ def run(
     listed = manifest.read(file, {name: value for name, value in given.items() if value is not None}, take=take)
     _report_lines(listed.bad, listed.duplicates)
     with connect() as client:
-        batch = submit(client, file.name, listed)
+        batch = submit(client, _name(file), listed)
         if detach:
             _print_batch(batch, as_json=as_json)
-            return
-        raise typer.Exit(_follow(client, batch["id"], out=out, download=download, as_json=as_json))
+            raise typer.Exit(2 if batch["num_bad_lines"] else 0)
+        raise typer.Exit(
+            _follow(
+                client,
+                batch["id"],
+                out=out,
+                download=download,
+                as_json=as_json,
+                num_duplicates=len(listed.duplicates),
+            )
+        )
 
 
 @app.command()
 def attach(batch_id: BatchId, out: Out = None, download: Download = False, as_json: AsJson = False) -> None:
     """Follow a run that is under way, or write the results of one that has ended."""
     with connect() as client:
-        raise typer.Exit(_follow(client, batch_id, out=out, download=download, as_json=as_json))
+        id_ = names.batch(client, batch_id)
+        raise typer.Exit(_follow(client, id_, out=out, download=download, as_json=as_json))
 
 
 @app.command()
@@ -94,7 +115,7 @@ def status(
     """Show one run, or the newest."""
     with connect() as client:
         if batch_id is not None:
-            _print_batch(client.batch(batch_id), as_json=as_json)
+            _print_batch(client.batch(names.batch(client, batch_id)), as_json=as_json)
         elif as_json:
             output.print_json(client.batches())
         else:
@@ -105,7 +126,7 @@ def status(
 def cancel(batch_id: BatchId, as_json: AsJson = False) -> None:
     """Cancel what has not ended of a run."""
     with connect() as client:
-        _print_batch(client.cancel_batch(batch_id), as_json=as_json)
+        _print_batch(client.cancel_batch(names.batch(client, batch_id)), as_json=as_json)
 
 
 def submit(client: Client, name: str, listed: manifest.Manifest) -> Json:
@@ -118,56 +139,116 @@ def submit(client: Client, name: str, listed: manifest.Manifest) -> Json:
         output.note(f"this list was submitted before as {batch['id']}; --take {listed.take + 1} would run it once more")
         return batch
     refused: list[BadLine] = []
-    with output.Meter(len(listed.lines)) as meter:
-        for num_sent, chunk in _chunks(listed.lines):
-            refused += _send(client, batch["id"], chunk)
-            meter.show(num_sent, f"submitted {num_sent} of {len(listed.lines)} lines")
+    num_sent = 0
+    try:
+        with output.Meter(len(listed.lines)) as meter:
+            for num_sent, chunk in _chunks(listed.lines):
+                refused += _send(client, batch["id"], chunk)
+                meter.show(num_sent, f"submitted {num_sent} of {len(listed.lines)} lines")
+    except KeyboardInterrupt:
+        output.note(
+            f"\nstopped after {num_sent} of {len(listed.lines)} lines; what was submitted is being made, and the same "
+            f"command goes on from there; `chai bulk cancel {batch['id']}` ends it"
+        )
+        raise typer.Exit(130) from None
     _report_lines(refused, ())
     return client.seal_batch(batch["id"], num_bad_lines=len(listed.bad) + len(refused))
 
 
+def _name(file: Path) -> str:
+    """Name the run after its file; a name that is not UTF-8 is written with question marks."""
+    name = "stdin" if str(file) == STDIN else file.resolve().name
+    return name.encode("utf-8", "replace").decode()[:200]
+
+
 def _chunks(lines: Sequence[Line]) -> Iterator[tuple[int, list[Line]]]:
-    remaining = iter(lines)
-    num_sent = 0
-    while chunk := list(islice(remaining, CHUNK)):
-        num_sent += len(chunk)
-        yield num_sent, chunk
+    """Divide the lines into requests of a bearable length."""
+    chunk: list[Line] = []
+    num_bytes = num_sent = 0
+    for line in lines:
+        length = len(json.dumps(line.item))
+        if chunk and (len(chunk) == CHUNK or num_bytes + length > CHUNK_BYTES):
+            num_sent += len(chunk)
+            yield num_sent, chunk
+            chunk, num_bytes = [], 0
+        chunk.append(line)
+        num_bytes += length
+    if chunk:
+        yield num_sent + len(chunk), chunk
 
 
 def _send(client: Client, batch_id: str, lines: Sequence[Line]) -> list[BadLine]:
-    """Send some lines; return those that the service refused."""
-    answer = client.add_items(batch_id, [line.item for line in lines])
+    """Send some lines; return those that the service refused.
+
+    A service that refuses them as a whole gets them by halves, until the line that it cannot take stands alone.
+    """
+    try:
+        answer = client.add_items(batch_id, [line.item for line in lines])
+    except Refused as error:
+        if error.status not in SPLIT_ON:
+            raise
+        if len(lines) == 1:
+            return [BadLine(number=lines[0].number, file=lines[0].file, reason=str(error))]
+        middle = len(lines) // 2
+        return _send(client, batch_id, lines[:middle]) + _send(client, batch_id, lines[middle:])
+    refused = [item for item in answer["data"] if item["status"] == "refused"]
     return [
-        BadLine(number=lines[item["index"]].number, reason=item["error"]["message"])
-        for item in answer["data"]
-        if item["status"] == "refused"
+        BadLine(number=line.number, file=line.file, reason=item["error"]["message"])
+        for item in refused
+        if (line := lines[item["index"]])
     ]
 
 
 def _report_lines(bad: Sequence[BadLine], duplicates: Sequence[BadLine]) -> None:
     for line in bad:
-        output.note(f"line {line.number} left out: {line.reason}")
+        output.note(f"{line.place} left out: {line.reason}")
     for line in duplicates:
-        output.note(f"line {line.number} left out: {line.reason}; give lines a seed to have several takes")
+        output.note(f"{line.place} left out: {line.reason}; give lines a seed to have several takes")
 
 
-def _follow(client: Client, batch_id: str, *, out: Path | None, download: bool, as_json: bool) -> int:
+def _follow(
+    client: Client, batch_id: str, *, out: Path | None, download: bool, as_json: bool, num_duplicates: int = 0
+) -> int:
     """Watch a run to its end and write its results; Ctrl-C leaves it running. Returns the exit code."""
+    goes_on = (
+        f"the run goes on without you: `chai bulk attach {batch_id}` shows it again, "
+        f"`chai bulk cancel {batch_id}` ends it"
+    )
     try:
         batch = _watch(client, batch_id)
     except KeyboardInterrupt:
-        output.note(
-            f"\nthe run goes on without you: `chai bulk attach {batch_id}` shows it again, "
-            f"`chai bulk cancel {batch_id}` ends it"
-        )
+        output.note(f"\n{goes_on}")
         return 130
-    folder = out or local.var_dir() / "bulk" / batch_id
+    except Unreachable as error:
+        raise Unreachable(f"{error}; {goes_on}") from error
+    if out is not None and str(out) == STDIN:
+        return _print_results(client, batch)
+    own = local.var_dir() / "bulk" / batch_id
+    folder, results = places.put(
+        [out, own] if out else [own],
+        lambda folder: _written(client, batch_id, folder, download=download),
+        what="results",
+        later=f"`chai bulk attach {batch_id} --out FOLDER` writes them later",
+    )
+    _print_end(batch, results, folder, as_json=as_json, num_duplicates=num_duplicates)
+    is_incomplete = any(result.error for result in results)  # a video that was made and could not be fetched, too
+    return exit_code(results, num_bad_lines=batch["num_bad_lines"]) if not is_incomplete else 1
+
+
+def _print_results(client: Client, batch: Json) -> int:
+    results = []
+    for video in client.videos(batch_id=batch["id"], order="asc"):
+        results.append(_result(client, video, local.var_dir() / "bulk" / batch["id"], download=False))
+        output.print_json(asdict(results[-1]))
+    return exit_code(results, num_bad_lines=batch["num_bad_lines"])
+
+
+def _written(client: Client, batch_id: str, folder: Path, *, download: bool) -> list[Result]:
     results = [
         _result(client, video, folder, download=download) for video in client.videos(batch_id=batch_id, order="asc")
     ]
     write_results(folder, results)
-    _print_end(batch, results, folder, as_json=as_json)
-    return exit_code(results, num_bad_lines=batch["num_bad_lines"])
+    return results
 
 
 def _watch(client: Client, batch_id: str) -> Json:
@@ -178,9 +259,23 @@ def _watch(client: Client, batch_id: str) -> Json:
             rate = (_num_ended(batch) - num_before) / max(time.monotonic() - started, 0.001)
             meter.show(_num_ended(batch), _progress(batch, rate))
             time.sleep(POLL_S)
-            batch = client.batch(batch_id)
+            batch = _batch_after_outages(client, batch_id, meter)
         meter.show(_num_ended(batch), _progress(batch, 0.0))
     return batch
+
+
+def _batch_after_outages(client: Client, batch_id: str, meter: output.Meter) -> Json:
+    """Look at a run; a service that is away is waited for, and its absence said once."""
+    deadline: float | None = None
+    while True:
+        try:
+            return client.batch(batch_id)
+        except Unreachable as error:
+            if deadline is None:
+                deadline = time.monotonic() + OUTAGE_S
+                meter.line(f"{error}; waiting up to {OUTAGE_S:g} s for it")
+            if time.monotonic() > deadline:
+                raise
 
 
 def _num_ended(batch: Json) -> int:
@@ -201,11 +296,11 @@ def _progress(batch: Json, rate: float) -> str:
 
 def _result(client: Client, video: Json, folder: Path, *, download: bool) -> Result:
     receipt = Receipt.of(video)
-    file = None
+    file, error = None, receipt.error
     if video["status"] == "completed":
         target = folder / "videos" / f"{video['id']}.mp4"
         if download and not target.exists():
-            client.download(video["id"], target)
+            error = _download(client, video["id"], target)
         file = str(target) if target.exists() else f"{client.url}/v1/videos/{video['id']}/content"
     return Result(
         custom_id=video["custom_id"],
@@ -216,8 +311,21 @@ def _result(client: Client, video: Json, folder: Path, *, download: bool) -> Res
         steps=receipt.num_steps,
         seconds=receipt.run_s,
         file=file,
-        error=receipt.error,
+        error=error,
     )
+
+
+def _download(client: Client, video_id: str, target: Path) -> str | None:
+    """Save a video; one that cannot be had now costs itself alone: return why, for its row."""
+    try:
+        client.download(video_id, target)
+    except (Refused, Unreachable) as error:
+        output.note(f"{video_id} was not downloaded: {error}")
+        return f"not downloaded: {error}"
+    except OSError as error:
+        output.note(f"{video_id} was not downloaded: {target.parent}: {places.reason(error)}")
+        return f"not downloaded: {places.reason(error)}"
+    return None
 
 
 def write_results(folder: Path, results: Sequence[Result]) -> None:
@@ -252,13 +360,14 @@ def _replacing(file: Path) -> Iterator[TextIO]:
     partial.replace(file)
 
 
-def _print_end(batch: Json, results: Sequence[Result], folder: Path, *, as_json: bool) -> None:
+def _print_end(batch: Json, results: Sequence[Result], folder: Path, *, as_json: bool, num_duplicates: int = 0) -> None:
     if as_json:
         output.print_json({**batch, "results": str(folder / "results.jsonl")})
         return
     by_status = Counter(result.status for result in results)
     counts = ", ".join(f"{number} {name}" for name, number in sorted(by_status.items())) or "nothing to do"
-    print(f"{batch['name']}: {counts}; {batch['num_bad_lines']} lines left out")
+    twice = f", {num_duplicates} said twice" if num_duplicates else ""
+    print(f"{batch['name']}: {counts}; {batch['num_bad_lines']} lines left out{twice}")
     print(f"results  {folder / 'results.csv'}\n         {folder / 'results.jsonl'}")
 
 

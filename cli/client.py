@@ -2,17 +2,18 @@
 
 import os
 import random
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 from uuid import uuid4
 
 import httpx
 
-from cli import local
+from cli import local, sendable
 from cli.errors import BadInput, Refused, Unreachable
 
 Json = dict[str, Any]  # Any: whatever the API answers
@@ -34,13 +35,21 @@ class Client:
     """
 
     def __init__(self, url: str, key: str | None = None, *, timeout_s: float = 30.0) -> None:
+        key = (key or "").strip()  # files and shells leave newlines behind
+        _check_header("CHAI_API_KEY", key, is_secret=True)
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        is_here = _host(url) in LOOPBACK  # a proxy of the environment cannot reach it
-        self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout_s, trust_env=not is_here)
-        self.url = url
+        self.url = _base(url)
+        is_here = _host(self.url) in LOOPBACK  # a proxy of the environment cannot reach it
+        try:
+            self._http = httpx.Client(base_url=self.url, headers=headers, timeout=timeout_s, trust_env=not is_here)
+        except (ValueError, httpx.InvalidURL) as error:
+            raise BadInput(
+                f"a proxy variable of the environment cannot be used ({error}); mend it, or unset it"
+            ) from None
 
     def submit(self, request: Mapping[str, Any], *, idempotency_key: str | None = None) -> Json:
         """Create a video; the same key gives the same one again."""
+        _check_header("--idempotency-key", idempotency_key or "")
         headers = {"Idempotency-Key": idempotency_key or str(uuid4())}
         return self._json("POST", "/v1/videos", json=dict(request), headers=headers)
 
@@ -50,10 +59,13 @@ class Client:
 
     def videos(self, *, limit: int | None = None, **filters: str) -> Iterator[Json]:
         """Go through the caller's videos page by page, the newest first unless `order` is `asc`."""
+        return self._pages("/v1/videos", limit=limit, **filters)
+
+    def _pages(self, path: str, *, limit: int | None, **filters: str) -> Iterator[Json]:
         filters = {"limit": str(min(limit or PAGE_SIZE, PAGE_SIZE)), **filters}
         num_left = limit
         while True:
-            page = self._json("GET", "/v1/videos", params=filters)
+            page = self._json("GET", path, params=filters)
             yield from page["data"][:num_left]
             num_left = None if num_left is None else num_left - len(page["data"])
             if not page["has_more"] or (num_left is not None and num_left <= 0):
@@ -63,6 +75,10 @@ class Client:
     def cancel(self, id_: str) -> Json:
         """Cancel a video that has not ended."""
         return self._json("POST", f"/v1/videos/{_segment(id_)}/cancel")
+
+    def delete(self, id_: str) -> Json:
+        """Delete a video and its file; one that has not ended is cancelled first."""
+        return self._json("DELETE", f"/v1/videos/{_segment(id_)}")
 
     def wait(self, id_: str, *, seen: Callable[[Json], None] = lambda _: None) -> Json:
         """Poll until the video has ended, show each answer to `seen`, and return the last; outages are sat out."""
@@ -85,12 +101,15 @@ class Client:
         """Save the video as `file`, whole or not at all; return its bytes."""
         file.parent.mkdir(parents=True, exist_ok=True)
         partial = file.with_name(file.name + ".part")
-        num_bytes = 0
-        with self._stream(f"/v1/videos/{_segment(id_)}/content") as answer, partial.open("wb") as stream:
-            for chunk in answer.iter_bytes():
-                num_bytes += stream.write(chunk)
+        with partial.open("wb") as stream:
+            num_bytes = self.copy(id_, stream)
         partial.replace(file)
         return num_bytes
+
+    def copy(self, id_: str, stream: BinaryIO) -> int:
+        """Write the video to `stream`; return its bytes."""
+        with self._stream(f"/v1/videos/{_segment(id_)}/content") as answer:
+            return sum(stream.write(chunk) for chunk in answer.iter_bytes())
 
     def open_batch(self, name: str, manifest_key: str) -> Json:
         """Return the batch of this manifest, a new one the first time."""
@@ -110,7 +129,7 @@ class Client:
 
     def batches(self, *, limit: int = 20) -> list[Json]:
         """Return the newest batches."""
-        return list(self._json("GET", "/v1/batches", params={"limit": str(limit)})["data"])
+        return list(self._pages("/v1/batches", limit=limit))
 
     def cancel_batch(self, batch_id: str) -> Json:
         """Cancel what has not ended of a batch."""
@@ -124,7 +143,7 @@ class Client:
         """Return whether the service answers and reaches its database."""
         try:
             return self._http.get("/readyz").is_success
-        except httpx.TransportError:
+        except httpx.RequestError:
             return False
 
     def close(self) -> None:
@@ -139,15 +158,17 @@ class Client:
     ) -> None:
         self.close()
 
-    def _json(self, method: str, path: str, **options: Any) -> Json:
+    def _json(self, method: str, path: str, *, json: Mapping[str, Any] | None = None, **options: Any) -> Json:
+        if json is not None:
+            options["content"] = _encoded(json)
+            options["headers"] = {**options.get("headers", {}), "Content-Type": "application/json"}
         answer = self._answer(self._http.build_request(method, path, **options))
         try:
             value = answer.json()
-        except ValueError as error:
-            raise Unreachable(
-                f"what answers at {self.url} is not CHAI ({method} {path} gave no JSON); check CHAI_URL"
-            ) from error
-        assert isinstance(value, dict)
+        except ValueError:
+            value = None
+        if not isinstance(value, dict):
+            raise Unreachable(f"what answers at {self.url} is not CHAI ({method} {path} gave no JSON); check CHAI_URL")
         return value
 
     @contextmanager
@@ -155,7 +176,7 @@ class Client:
         answer = self._answer(self._http.build_request("GET", path), stream=True)
         try:
             yield answer
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise Unreachable(f"{self.url} went away during {path} ({error}); try again") from error
         finally:
             answer.close()
@@ -165,7 +186,7 @@ class Client:
         for number in range(1, NUM_TRIES + 1):
             try:
                 answer = self._http.send(request, stream=stream)
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 if number == NUM_TRIES:
                     raise Unreachable(
                         f"no answer from {self.url} ({error}); start the service with `chai up`, or set CHAI_URL"
@@ -186,6 +207,27 @@ class Client:
 def connect(url: str | None = None, key: str | None = None) -> Client:
     """Return a client of the given service, else of CHAI_URL, else of the running `chai up`, with CHAI_API_KEY."""
     return Client(url or local.url(local.var_dir()), key or os.environ.get("CHAI_API_KEY"))
+
+
+def _base(url: str) -> str:
+    """Return the service's own address: OpenAI's clients write theirs with /v1 at the end."""
+    return re.sub(r"(?<=[^/:])(/+v1)?/*$", "", url.strip())
+
+
+def _encoded(value: Mapping[str, Any]) -> bytes:
+    try:
+        sendable.num_bytes(value)
+        return sendable.encoded(value)
+    except ValueError as error:
+        raise BadInput(str(error)) from None
+
+
+def _check_header(name: str, value: str, *, is_secret: bool = False) -> None:
+    """Raise `BadInput` for what a header cannot carry; a secret is named by its variable alone."""
+    bad = next((place for place, char in enumerate(value) if not " " <= char <= "~"), None)
+    if bad is not None:
+        shown = "" if is_secret else f" {value!r}"
+        raise BadInput(f"{name}{shown} holds something that is no printable ASCII character, at position {bad}")
 
 
 def _host(url: str) -> str:

@@ -1,17 +1,19 @@
 """The `chai` command. Subcommands import what they need when they run: `chai submit` needs no torch and no FastAPI."""
 
 import importlib
+import importlib.metadata
 import importlib.util
+import json
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cli import bulk, keys, local, output
-from cli.client import Json, connect
-from cli.errors import CommandError
-from cli.receipt import Receipt, state
+from cli import bulk, keys, local, names, output, places
+from cli.client import Client, Json, connect
+from cli.errors import BadInput, CommandError
+from cli.receipt import facts, state
 
 app = typer.Typer(
     help="Text-to-video generation that gets faster the more it is used.",
@@ -32,8 +34,35 @@ MOUNTED = {  # subcommands that live in cli/<name>.py and are imported only when
 }
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-VideoId = Annotated[str, typer.Argument(metavar="ID", help="As `chai submit` and `chai list` print it.")]
+VideoId = Annotated[
+    str,
+    typer.Argument(metavar="ID", help="As `chai submit` and `chai list` print it; a beginning, or latest, will do."),
+]
+STDIO = Path("-")
 Port = Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"chai {version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    pass
+
+
+def version() -> str:
+    """Return the version of this software; a checkout that was not installed says so."""
+    try:
+        return importlib.metadata.version("chai-t2v")
+    except importlib.metadata.PackageNotFoundError:
+        return "of a checkout that is not installed"
 
 
 @app.command(rich_help_panel=CLIENT)
@@ -48,14 +77,17 @@ def submit(
     guidance: Annotated[float | None, typer.Option(help="Guidance scale.")] = None,
     fps: Annotated[int | None, typer.Option(help="Frames a second.")] = None,
     mode: Annotated[str | None, typer.Option(help="auto, fast or full.")] = None,
+    metadata: Annotated[
+        list[str] | None, typer.Option(help="KEY=VALUE to keep with the video, or a JSON object; may be repeated.")
+    ] = None,
     idempotency_key: Annotated[str | None, typer.Option(help="The same key never makes a second video.")] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Stay until it has ended.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Save the video here; implies --watch.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Save the video here, - for stdout; implies --watch.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask for a video; print its id."""
     given = {
-        "prompt": sys.stdin.read().strip() if prompt == "-" else prompt,
+        "prompt": _from_stdin() if prompt == "-" else prompt,
         "model": model,
         "size": size,
         "seconds": seconds,
@@ -65,29 +97,33 @@ def submit(
         "guidance_scale": guidance,
         "fps": fps,
         "mode": mode,
+        "metadata": _metadata(metadata or []) or None,
     }
+    if out == STDIO:
+        output.raw_stdout()
     with connect() as client:
         request = {name: value for name, value in given.items() if value is not None}
         video = client.submit(request, idempotency_key=idempotency_key)
         if watch or out:
-            video = _watched(video["id"])
+            video = _watched(client, video["id"])
         if out and video["status"] == "completed":
-            client.download(video["id"], out)
-        _print_video(video, as_json=as_json, brief=not watch and not out)
+            _save(client, video["id"], out)
+        _print_video(video, as_json=as_json, brief=not watch and not out, beside=out == STDIO)
     _leave_with(video)
 
 
 @app.command(rich_help_panel=CLIENT)
 def status(video_id: VideoId, as_json: AsJson = False) -> None:
-    """Show a video."""
+    """Show all that is known of a video."""
     with connect() as client:
-        _print_video(client.video(video_id), as_json=as_json)
+        _print_video(client.video(names.video(client, video_id)), as_json=as_json)
 
 
 @app.command(rich_help_panel=CLIENT)
 def watch(video_id: VideoId, as_json: AsJson = False) -> None:
     """Follow a video to its end; leave with 1 unless it completed."""
-    video = _watched(video_id)
+    with connect() as client:
+        video = _watched(client, names.video(client, video_id))
     _print_video(video, as_json=as_json)
     _leave_with(video)
 
@@ -96,7 +132,23 @@ def watch(video_id: VideoId, as_json: AsJson = False) -> None:
 def cancel(video_id: VideoId, as_json: AsJson = False) -> None:
     """Cancel a video that has not ended."""
     with connect() as client:
-        _print_video(client.cancel(video_id), as_json=as_json)
+        _print_video(client.cancel(names.video(client, video_id)), as_json=as_json)
+
+
+@app.command(rich_help_panel=CLIENT)
+def delete(
+    video_ids: Annotated[list[str], typer.Argument(metavar="ID...", help="As `chai list` prints them.")],
+    as_json: AsJson = False,
+) -> None:
+    """Delete videos and their files; one that has not ended is cancelled."""
+    with connect() as client:
+        ids = [names.video(client, text) for text in video_ids]  # all are known before the first one goes
+        for id_ in ids:
+            answer = client.delete(id_)
+            if as_json:
+                output.print_json(answer)
+            else:
+                print(f"deleted {id_}")
 
 
 @app.command("list", rich_help_panel=CLIENT)
@@ -107,8 +159,8 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """List videos."""
-    given = {"status": status, "batch_id": batch}
     with connect() as client:
+        given = {"status": status, "batch_id": names.batch(client, batch) if batch else None}
         videos = list(client.videos(limit=limit, **{name: value for name, value in given.items() if value}))
     if as_json:
         output.print_json(videos)
@@ -123,13 +175,13 @@ def list_(
 @app.command(rich_help_panel=CLIENT)
 def download(
     video_id: VideoId,
-    out: Annotated[Path | None, typer.Option(help="File; <id>.mp4 in this folder when not given.")] = None,
+    out: Annotated[Path | None, typer.Option(help="File, or - for stdout; <id>.mp4 here when not given.")] = None,
 ) -> None:
     """Save the MP4 of a completed video."""
-    file = out or Path(f"{video_id}.mp4")
     with connect() as client:
-        client.download(video_id, file)
-    print(file)
+        id_ = names.video(client, video_id)
+        if (file := _save(client, id_, out or Path(f"{id_}.mp4"))) is not None:
+            print(file)
 
 
 @app.command(rich_help_panel=SERVICE)
@@ -213,36 +265,69 @@ def migrate(
     output.note(f"the database is at {revision}")
 
 
-def _watched(video_id: str) -> Json:
-    with connect() as client, output.Meter(100) as meter:
-        return client.wait(video_id, seen=lambda video: meter.show(video["progress"], state(video)))
+def _from_stdin() -> str:
+    try:
+        return sys.stdin.buffer.read().decode().strip()
+    except UnicodeDecodeError as error:
+        raise BadInput(f"what came from stdin is not UTF-8 ({error})") from None
 
 
-def _print_video(video: Json, *, as_json: bool, brief: bool = False) -> None:
-    if as_json:
+def _metadata(given: list[str]) -> dict[str, object]:
+    """Read `--metadata` options: `shelf=b` or a JSON object each; later ones win."""
+    read: dict[str, object] = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if text.lstrip().startswith("{"):
+            read |= _json_object(text)
+        elif equals and key.strip():
+            read[key.strip()] = value
+        else:
+            raise BadInput(f"--metadata {text!r} is neither KEY=VALUE nor a JSON object")
+    return read
+
+
+def _json_object(text: str) -> dict[str, object]:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"--metadata {text!r} is not JSON ({error}); write KEY=VALUE, or an object") from None
+    return dict(value)
+
+
+def _save(client: Client, id_: str, out: Path) -> Path | None:
+    """Save a video, in another folder when `out` cannot be; None for stdout."""
+    if out == STDIO:
+        client.copy(id_, output.raw_stdout())
+        sys.stdout.flush()
+        return None
+    name = f"{id_}.mp4" if out.is_dir() else out.name
+    folder, _ = places.put(
+        [out if out.is_dir() else out.parent, local.var_dir() / "downloads"],
+        lambda folder: client.download(id_, folder / name),
+        what=f"the video {id_}",
+        later=f"`chai download {id_} --out FILE` saves it later",
+    )
+    return folder / name
+
+
+def _watched(client: Client, video_id: str) -> Json:
+    with output.Meter(100) as meter:
+        try:
+            return client.wait(video_id, seen=lambda video: meter.show(video["progress"], state(video)))
+        except KeyboardInterrupt:
+            meter.line(f"\nit goes on without you: `chai watch {video_id}` shows it, `chai cancel {video_id}` ends it")
+            raise typer.Exit(130) from None
+
+
+def _print_video(video: Json, *, as_json: bool, brief: bool = False, beside: bool = False) -> None:
+    if beside:  # stdout carries the video itself
+        output.print_facts(facts(video), file=sys.stderr)
+    elif as_json:
         output.print_json(video)
     elif brief:
         print(video["id"])
     else:
-        for name, value in _facts(video).items():
-            print(f"{name:<10}{value}")
-
-
-def _facts(video: Json) -> dict[str, str]:
-    receipt = Receipt.of(video)
-    facts = {
-        "id": video["id"],
-        "prompt": output.shortened(video["prompt"], 200),
-        "status": state(video),
-        "path": receipt.path,
-        "matched": receipt.matched,
-        "steps": receipt.num_steps,
-        "waited": output.seconds(receipt.queue_wait_s),
-        "ran": output.seconds(receipt.run_s),
-        "saved": output.seconds(receipt.saved_s),
-        "error": receipt.error,
-    }
-    return {name: str(value) for name, value in facts.items() if value not in (None, "")}
+        output.print_facts(facts(video))
 
 
 def _leave_with(video: Json) -> None:
@@ -274,12 +359,35 @@ for _name, _summary in MOUNTED.items():
 
 def main() -> None:
     """Run the command line; every foreseen failure is one line on stderr and an exit code."""
+    output.print_what_fits()
     try:
         with local.settings_checked():
             app(prog_name="chai")
     except CommandError as error:
         output.note(f"error: {error}")
         sys.exit(error.exit_code)
+    except OSError as error:  # a full disk, a folder that others own, a pipe that broke: nothing that a traceback mends
+        where = f"{error.filename}: " if error.filename else ""
+        output.note(f"error: {where}{places.reason(error)}")
+        sys.exit(1)
+    except Exception as error:
+        if (sentence := _of_database(error)) is None:
+            raise
+        output.note(f"error: {sentence}")
+        sys.exit(1)
+
+
+def _of_database(error: Exception) -> str | None:
+    """Say what the database or its migrations complain of; None for any other error, which is a fault of ours."""
+    package, name = type(error).__module__.partition(".")[0], type(error).__name__
+    first = str(error).strip().split("\n")[0]
+    if package == "alembic":
+        return f"{first}; `chai migrate head` goes to the newest tables"
+    if package in ("sqlalchemy", "psycopg2") and name in ("OperationalError", "InterfaceError", "ArgumentError"):
+        return f"the database does not answer as it should: {first}; `chai doctor` looks at it"
+    if package in ("sqlalchemy", "psycopg2") and "does not exist" in first:
+        return f"the database lacks tables ({first}); bring it up to date with `chai migrate`"
+    return None
 
 
 if __name__ == "__main__":

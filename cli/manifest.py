@@ -1,33 +1,30 @@
-"""Lists of prompts for a bulk run: one prompt a line, CSV with a header, or JSONL. Reading decides nothing else.
+"""Lists of prompts for a bulk run, sorted into what can be sent and what cannot. Reading decides nothing else.
 
 Lines that cannot be used are kept with their number and the reason; a run leaves them out and says so.
 """
 
-import csv
 import hashlib
-import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cli import sendable
 from cli.errors import BadInput
+from cli.list_files import FIELDS, NUMBER_FIELDS, WHOLE_FIELDS, PromptFile, Values, read_lists
+from cli.sendable import shortened, shown
 
-Values = dict[str, Any]  # Any: a cell is text, a JSON value may be a number
-
-WHOLE_FIELDS = ("seed", "num_inference_steps", "fps")
-NUMBER_FIELDS = ("guidance_scale",)
-TEXT_FIELDS = ("prompt", "negative_prompt", "model", "size", "seconds", "mode")
-FIELDS = ("custom_id", *TEXT_FIELDS, *WHOLE_FIELDS, *NUMBER_FIELDS, "metadata")
-LONGEST_FILE = 200 * 2**20  # bytes
+LONGEST_LINE = 2**20  # bytes of JSON: far more than the service takes, little enough for many in one request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
     """One usable line."""
 
-    number: int  # in the file, from 1
+    number: int  # in its file, from 1
+    file: str = ""  # named where there are several
     custom_id: str
     request: Values  # the body of POST /v1/videos
 
@@ -43,6 +40,12 @@ class BadLine:
 
     number: int
     reason: str
+    file: str = ""  # named where there are several
+
+    @property
+    def place(self) -> str:
+        """Where it is, in words."""
+        return f"line {self.number}" + (f" of {self.file}" if self.file else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,119 +59,83 @@ class Manifest:
     duplicates: tuple[BadLine, ...]  # lines that say again what an earlier one said
 
 
-def read(file: Path, options: Mapping[str, Any], *, take: int = 1) -> Manifest:
-    """Read a list; `options` (fields of a request) hold for every line that does not say otherwise.
+def read(source: Path, options: Mapping[str, Any], *, take: int = 1) -> Manifest:
+    """Read the lists at `source`: a file, a folder, or `-`.
 
-    `take` tells runs of the same list apart. Raises `BadInput` when nothing in the file can be used.
+    `options` (fields of a request) hold for every line that does not say otherwise; `take` tells runs of the same list
+    apart. Raises `BadInput` when nothing in them can be used.
     """
-    content = _content(file)
-    rows = list(_rows_of(file)(content))
-    if not rows:
-        raise BadInput(f"{file} holds no prompts; write one a line")
-    lines, bad, duplicates = _sorted_out(rows, options)
+    files = read_lists(source)
+    if not any(file.rows for file in files):
+        raise BadInput(f"{files[0].name if len(files) == 1 else source} holds no prompts; write one a line")
+    lines, bad, duplicates = _sorted_out(_placed(files), options)
     if not lines:
-        raise BadInput(f"no line of {file} can be used; line {bad[0].number}: {bad[0].reason}")
-    key = hashlib.sha256(_canonical([content, dict(options), take]).encode()).hexdigest()
-    return Manifest(key=key, take=take, lines=tuple(lines), bad=tuple(bad), duplicates=tuple(duplicates))
+        raise BadInput(f"no line of {source} can be used; {bad[0].place}: {bad[0].reason}")
+    return Manifest(
+        key=_key(files, options, take), take=take, lines=tuple(lines), bad=tuple(bad), duplicates=tuple(duplicates)
+    )
 
 
-Row = tuple[int, Values | str]  # line number; values, or the reason why there are none
+def _key(files: Sequence[PromptFile], options: Mapping[str, Any], take: int) -> str:
+    content = files[0].content if len(files) == 1 else [file.content for file in files]
+    text = _canonical([content, dict(options), take])
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _content(file: Path) -> str:
-    try:
-        if file.stat().st_size > LONGEST_FILE:
-            raise BadInput(f"{file} has {file.stat().st_size} bytes; split it into files of at most {LONGEST_FILE}")
-        return file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{file} is not UTF-8 ({error}); convert it, say with iconv -t utf-8") from error
-    except OSError as error:
-        raise BadInput(f"{file} cannot be read: {error.strerror}") from error
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Placed:
+    number: int
+    file: str
+    values: Values | str
 
 
-def _rows_of(file: Path) -> Callable[[str], Iterator[Row]]:
-    readers = {".txt": _text_rows, ".csv": _csv_rows, ".jsonl": _json_rows}
-    if reader := readers.get(file.suffix.lower()):
-        return reader
-    raise BadInput(f"{file}: cannot tell what a {file.suffix or 'nameless'} file is; use {', '.join(readers)}")
+def _placed(files: Sequence[PromptFile]) -> Iterator[_Placed]:
+    for file in files:
+        for number, values in file.rows:
+            yield _Placed(number=number, file=file.name if len(files) > 1 else "", values=values)
 
 
-def _text_rows(content: str) -> Iterator[Row]:
-    for number, line in enumerate(content.split("\n"), 1):
-        prompt = line.strip()
-        if prompt and not prompt.startswith("#"):
-            yield number, {"prompt": prompt}
-
-
-def _csv_rows(content: str) -> Iterator[Row]:
-    reader = csv.DictReader(io.StringIO(content, newline=""), strict=True)
-    _check_header(reader.fieldnames or ())
-    try:
-        for row in reader:
-            if None in row:
-                yield reader.line_num, "more cells than the header names; quote a prompt that holds commas"
-            else:
-                yield reader.line_num, {name: cell.strip() for name, cell in row.items() if cell and cell.strip()}
-    except csv.Error as error:
-        yield reader.line_num, f"broken CSV ({error}); the rest of the file was not read"
-
-
-def _check_header(names: Iterable[str]) -> None:
-    names = list(names)
-    if "prompt" not in names:
-        raise BadInput(f"the CSV header {names} has no column prompt; known columns are {', '.join(FIELDS)}")
-    if unknown := [name for name in names if name not in FIELDS]:
-        raise BadInput(f"unknown columns {', '.join(unknown)} in the CSV header; known are {', '.join(FIELDS)}")
-
-
-def _json_rows(content: str) -> Iterator[Row]:
-    for number, line in enumerate(content.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line)
-        except ValueError as error:
-            yield number, f"broken JSON ({error})"
-            continue
-        yield number, _flat(value) if isinstance(value, dict) else 'not a JSON object; write {"prompt": …}'
-
-
-def _flat(value: Values) -> Values:
-    """Take lines of the OpenAI batch format too: `{custom_id, method, url, body}`."""
-    body = value.get("body")
-    return {"custom_id": value.get("custom_id"), **body} if isinstance(body, dict) else value
-
-
-def _sorted_out(rows: Iterable[Row], options: Mapping[str, Any]) -> tuple[list[Line], list[BadLine], list[BadLine]]:
+def _sorted_out(rows: Iterable[_Placed], options: Mapping[str, Any]) -> tuple[list[Line], list[BadLine], list[BadLine]]:
     lines: dict[str, Line] = {}
     bad, duplicates = [], []
-    for number, values in rows:
+    for row in rows:
         try:
-            line = _line(number, values, options)
+            line = _line(row, options)
         except ValueError as error:
-            bad.append(BadLine(number=number, reason=str(error)))
+            bad.append(BadLine(number=row.number, file=row.file, reason=str(error)))
             continue
         first = lines.setdefault(line.custom_id, line)
         if first is line:
             continue
+        before = BadLine(number=first.number, file=first.file, reason="").place
         if first.request == line.request:
-            duplicates.append(BadLine(number=number, reason=f"the same as line {first.number}"))
+            duplicates.append(BadLine(number=row.number, file=row.file, reason=f"the same as {before}"))
         else:
-            reason = f"custom_id {line.custom_id!r} was used on line {first.number} for another request"
-            bad.append(BadLine(number=number, reason=reason))
+            reason = f"custom_id {shown(line.custom_id)} was used on {before} for another request"
+            bad.append(BadLine(number=row.number, file=row.file, reason=reason))
     return list(lines.values()), bad, duplicates
 
 
-def _line(number: int, values: Values | str, options: Mapping[str, Any]) -> Line:
+def _line(row: _Placed, options: Mapping[str, Any]) -> Line:
+    """Return what can be sent; raise ValueError with the reason why it cannot."""
+    values = row.values
     if isinstance(values, str):
         raise ValueError(values)
     if unknown := [name for name in values if name not in FIELDS]:
-        raise ValueError(f"unknown fields {', '.join(unknown)}; known are {', '.join(FIELDS)}")
+        raise ValueError(f"unknown fields {shortened(', '.join(unknown))}; known are {', '.join(FIELDS)}")
     request = {**options, **{name: _typed(name, value) for name, value in values.items() if value is not None}}
     custom_id = request.pop("custom_id", None)
     if not str(request.get("prompt", "")).strip():
         raise ValueError("prompt is empty; say what the video shows")
-    return Line(number=number, custom_id=custom_id or _content_id(request), request=request)
+    _check_length({"custom_id": custom_id, **request})
+    return Line(number=row.number, file=row.file, custom_id=custom_id or _content_id(request), request=request)
+
+
+def _check_length(item: Values) -> None:
+    """Raise ValueError with the field that cannot be sent, or when the whole is too long."""
+    if (length := sendable.num_bytes(item)) > LONGEST_LINE:
+        longest = max(item, key=lambda name: len(str(item[name])))
+        raise ValueError(f"has {length} bytes, most of them in {longest}; a line may have {LONGEST_LINE}")
 
 
 def _typed(name: str, value: object) -> object:
@@ -178,16 +145,30 @@ def _typed(name: str, value: object) -> object:
         return _number(name, value, float)
     if name == "metadata":
         return value
-    if isinstance(value, (dict, list)):
-        raise ValueError(f"{name} {value!r} is not text")
-    return str(value)
+    if isinstance(value, (dict, list, bytes)):
+        raise ValueError(f"{name} {shown(value)} is not text")
+    return _text(name, value)
+
+
+def _text(name: str, value: object) -> str:
+    """Write a number as text, `seconds: 4` for one; what has no plain writing raises ValueError."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{name} {shown(value)} is nothing that JSON can carry; leave it out")
+    try:
+        return str(value)
+    except ValueError:  # an int of more than 4300 digits
+        raise ValueError(f"{name} is a number of thousands of digits") from None
 
 
 def _number(name: str, value: object, kind: type[int] | type[float]) -> int | float:
+    if kind is int and isinstance(value, float) and value.is_integer():
+        return int(value)  # tables keep whole numbers beside empty cells as 7.0
     try:
         number = kind(str(value))
     except ValueError:
-        raise ValueError(f"{name} {value!r} is not a {'whole ' if kind is int else ''}number") from None
+        raise ValueError(f"{name} {shown(value)} is not a {'whole ' if kind is int else ''}number") from None
+    if isinstance(number, float) and not math.isfinite(number):
+        raise ValueError(f"{name} {shown(value)} is not a finite number, and JSON cannot carry it")
     return number
 
 

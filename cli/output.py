@@ -1,23 +1,52 @@
 """What a person sees: bars and tables on a terminal, plain lines in a pipe. Results go to stdout, notes to stderr."""
 
+import io
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self, TextIO
 
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
+from cli.errors import BadInput
+
+WHOLE = frozenset({"id", "prefix"})  # columns that are copied: never cut, never wrapped
+LEAST_WIDTH = 12  # characters of any other column
 PLAIN_EVERY_S = 10.0  # pause between two progress lines in a pipe
 
 
 def print_json(value: object) -> None:
-    """Print one JSON document on one line."""
-    print(json.dumps(value, ensure_ascii=False))
+    """Print one JSON document on one line; where the terminal or pipe is not UTF-8, in ASCII alone."""
+    is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    print(json.dumps(value, ensure_ascii=not is_utf8))
+
+
+def print_what_fits() -> None:
+    """Make characters that stdout or stderr cannot show come out escaped instead of ending the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def print_facts(facts: Mapping[str, str], *, file: TextIO | None = None) -> None:
+    """Print names and values, one a line."""
+    width = max((len(name) for name in facts), default=0) + 2
+    for name, value in facts.items():
+        print(f"{name:<{width}}{value}", file=file or sys.stdout)
+
+
+def raw_stdout() -> BinaryIO:
+    """Return stdout for the bytes of a file; a terminal is refused with `BadInput`."""
+    if sys.stdout.isatty():
+        raise BadInput("a video is no text for a terminal: name a file, or let - go into a pipe or a file")
+    sys.stdout.flush()
+    return sys.stdout.buffer
 
 
 def note(text: str) -> None:
@@ -26,16 +55,30 @@ def note(text: str) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table: with lines and wrapped cells on a terminal, aligned and never wrapped in a pipe."""
+    """Print a table: with lines and wrapped cells on a terminal, aligned and never wrapped in a pipe.
+
+    Ids are for copying: they are whole in every width, and a terminal too narrow for a row shows it on several lines.
+    """
     if sys.stdout.isatty():
-        table = Table(*columns, box=SIMPLE)
-        for row in rows:
-            table.add_row(*row)
-        Console().print(table, markup=False)
+        _print_on_terminal(columns, rows)
         return
     widths = [max(len(cell) for cell in column) for column in zip(columns, *rows, strict=True)]
     for row in (columns, *rows):
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip(), flush=True)
+
+
+def _print_on_terminal(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    table, width = Table(box=SIMPLE), 1
+    for name, cells in zip(columns, zip(*rows, strict=True) if rows else [()] * len(columns), strict=True):
+        longest = max(len(cell) for cell in (name, *cells))
+        least = longest if name in WHOLE else min(longest, LEAST_WIDTH)
+        table.add_column(name, no_wrap=name in WHOLE, min_width=least, overflow="fold")
+        width += least + 3  # and the space around it
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console = Console()
+    console.width = max(console.width, width)
+    console.print(table)
 
 
 class Meter:

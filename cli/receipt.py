@@ -1,8 +1,20 @@
 """What became of a video, read from the API's object: the same facts in the demo's table and in bulk results."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
+
+from cli import output
+
+TOLD = {  # what `facts` tells in words of its own; the rest of the object follows by its own names
+    "video": {"id", "object", "prompt", "status", "progress", "queue_position", "path", "error", "cache", "usage"}
+    | {"size", "seconds", "fps", "num_frames", "num_steps", "num_inference_steps", "step", "mode", "metadata"}
+    | {"created_at", "completed_at", "expires_at"},
+    "cache": {"path", "explanation", "matched", "donors", "similarity", "steps"},
+    "usage": {"queue_wait_s", "run_s", "seconds_saved", "gpu_seconds", "bytes", "stage_s"},
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,3 +64,78 @@ def state(video: Mapping[str, Any]) -> str:
     if video["status"] == "in_progress" and video.get("step") is not None:
         return f"step {video['step']} of {video['num_steps']}"
     return str(video["status"])
+
+
+def facts(video: Mapping[str, Any]) -> dict[str, str]:
+    """Return all that the service says about a video, as names and texts for people; what it leaves open is left out.
+
+    Fields that this version does not know follow under their own names: a newer service hides nothing.
+    """
+    receipt, cache, usage = Receipt.of(video), video.get("cache") or {}, video.get("usage") or {}
+    told: dict[str, object] = {
+        "id": video["id"],
+        "prompt": " ".join(str(video["prompt"]).split()),
+        "status": state(video),
+        "mode": receipt.mode,
+        "path": receipt.path,
+        "why": cache.get("explanation"),
+        "matched": "; ".join(_matches(cache)),
+        "donors": ", ".join(cache.get("donors") or []),
+        "similarity": cache.get("similarity"),
+        "steps": _steps(video),
+        "size": _size(video),
+        "asked": _time(video.get("created_at")),
+        "ended": _time(video.get("completed_at")),
+        "expires": _time(video.get("expires_at")),
+        "waited": output.seconds(receipt.queue_wait_s),
+        "ran": output.seconds(receipt.run_s),
+        "computed": output.seconds(usage.get("gpu_seconds")),
+        "stages": ", ".join(_stages(usage)),
+        "saved": output.seconds(receipt.saved_s),
+        "bytes": usage.get("bytes"),
+        "error": _error(video),
+        "metadata": _plain(video.get("metadata") or None),
+    }
+    told |= _rest(video, TOLD["video"]) | _rest(cache, TOLD["cache"]) | _rest(usage, TOLD["usage"])
+    return {name: str(value) for name, value in told.items() if value not in (None, "") and value is not False}
+
+
+def _rest(block: Mapping[str, Any], told: set[str]) -> dict[str, object]:
+    return {name: _plain(value) for name, value in block.items() if name not in told}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, dict | list):
+        return json.dumps(value, ensure_ascii=False) if value else None
+    return value
+
+
+def _matches(cache: Mapping[str, Any]) -> Iterator[str]:
+    for match in cache.get("matched") or []:
+        donor = match.get("donor_entity")
+        with_donor = f" with {donor!r}" if donor else ""
+        yield f"{match['entity']}{with_donor} at {match.get('similarity')}"
+
+
+def _steps(video: Mapping[str, Any]) -> str:
+    asked, made = video.get("num_inference_steps"), video.get("num_steps")
+    return f"{made} ({asked} asked for)" if asked and made and asked != made else str(made or asked or "")
+
+
+def _size(video: Mapping[str, Any]) -> str:
+    frames = f", {video['num_frames']} frames at {video.get('fps')} a second" if video.get("num_frames") else ""
+    return f"{video['size']}{frames}" if video.get("size") else ""
+
+
+def _stages(usage: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in (usage.get("stage_s") or {}).items():
+        yield f"{name} {output.seconds(value) if isinstance(value, int | float) else value}"
+
+
+def _time(unix: object) -> str:
+    return f"{datetime.fromtimestamp(unix).astimezone():%Y-%m-%d %H:%M:%S %Z}" if isinstance(unix, int | float) else ""
+
+
+def _error(video: Mapping[str, Any]) -> str:
+    error = video.get("error") or {}
+    return f"{error.get('message')} ({error['code']})" if error.get("code") else str(error.get("message") or "")

@@ -5,8 +5,13 @@ import json
 from pathlib import Path
 
 import pytest
+from scripted_service import Script
 
+from cli import bulk, places
 from cli.bulk import Result, exit_code, write_results
+from cli.client import Client
+from cli.manifest import Line
+from cli.places import NoPlace
 
 
 def result(status: str = "completed", prompt: str = "a") -> Result:
@@ -56,3 +61,69 @@ def test_a_prompt_cannot_become_a_formula_in_a_spreadsheet(tmp_path: Path) -> No
 )
 def test_the_exit_code_sums_up_a_run(statuses: list[str], num_bad_lines: int, code: int) -> None:
     assert exit_code([result(status) for status in statuses], num_bad_lines=num_bad_lines) == code
+
+
+def lines(number: int) -> list[Line]:
+    return [Line(number=index + 1, custom_id=f"c{index}", request={"prompt": f"p{index}"}) for index in range(number)]
+
+
+def test_lines_that_a_service_refuses_as_a_whole_are_halved_until_the_bad_one_stands_alone(scripted: Script) -> None:
+    refusal = (400, {}, {"error": {"message": "not that one"}})
+    taken = (200, {}, {"data": []})
+    scripted.answers = [refusal, taken, refusal, taken, refusal]  # 4 lines, 2, 2, 1, 1
+
+    with Client(scripted.url) as client:
+        (bad,) = bulk._send(client, "batch_1", lines(4))
+
+    assert (bad.number, bad.reason) == (4, "not that one")
+    assert [len(body["items"]) for *_, body in scripted.requests] == [4, 2, 2, 1, 1]
+
+
+def test_long_lines_go_in_requests_that_a_service_takes() -> None:
+    long = [
+        Line(number=number, custom_id=str(number), request={"prompt": "a" * (bulk.CHUNK_BYTES // 3)})
+        for number in range(5)
+    ]
+
+    assert [(num_sent, len(chunk)) for num_sent, chunk in bulk._chunks(long)] == [(2, 2), (4, 2), (5, 1)]
+    assert [num_sent for num_sent, _ in bulk._chunks(lines(450))] == [200, 400, 450]
+
+
+def test_what_has_no_place_goes_to_the_next_and_its_place_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    wanted, own = tmp_path / "file" / "out", tmp_path / "own"
+
+    folder, number = places.put(
+        [wanted, own], lambda folder: (folder / "results.csv").write_text("a"), what="results", later="later"
+    )
+
+    assert (folder, number, (own / "results.csv").read_text()) == (own, 1, "a")
+    assert capsys.readouterr().err == (
+        f"results cannot be written to {wanted} (Not a directory); written to {own} instead\n"
+    )
+
+
+def test_a_disk_that_fills_up_on_the_way_sends_what_is_left_to_the_next_place(tmp_path: Path) -> None:
+    def write(folder: Path) -> None:
+        if folder.name == "full":
+            raise OSError(28, "No space left on device")
+
+    folder, _ = places.put([tmp_path / "full", tmp_path / "own"], write, what="results", later="later")
+
+    assert folder == tmp_path / "own"
+
+
+def test_when_no_place_is_left_the_way_to_have_it_later_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "file"))
+
+    with pytest.raises(NoPlace) as none:
+        places.put([tmp_path / "file" / "a"], lambda _: None, what="results", later="attach again")
+
+    assert str(none.value) == (
+        f"results cannot be written to {tmp_path / 'file' / 'a'} (Not a directory); attach again"
+    )

@@ -162,3 +162,65 @@ def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(
 
     with Client(scripted.url) as client:
         assert client.video("video_1") == VIDEO
+
+
+@pytest.mark.parametrize("ending", ["", "/", "/v1", "/v1/"])
+def test_the_address_may_be_written_as_for_openai_s_clients(scripted: Script, ending: str) -> None:
+    scripted.answer(VIDEO)
+
+    with Client(scripted.url + ending) as client:
+        assert client.video("video_1") == VIDEO
+
+    assert scripted.requests[0][1] == "/v1/videos/video_1"
+
+
+def test_white_space_around_a_key_is_not_part_of_it(scripted: Script) -> None:
+    scripted.answer(VIDEO)
+
+    with Client(scripted.url, "sk-chai-x\n") as client:
+        client.video("video_1")
+
+    assert scripted.requests[0][2]["Authorization"] == "Bearer sk-chai-x"
+
+
+@pytest.mark.parametrize("key", ["sk-chai\n-x", "sk-chai-ü", "sk-chai-\x00"])
+def test_a_key_that_no_header_carries_is_named_and_not_shown(key: str) -> None:
+    with pytest.raises(BadInput) as refused:
+        Client("http://127.0.0.1:9", key)
+
+    assert str(refused.value).startswith("CHAI_API_KEY holds something that is no printable ASCII character, at pos")
+    assert "sk-chai" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        ({"prompt": "\udcff"}, "prompt holds U+DCFF: half of a surrogate pair, or a byte that is not UTF-8"),
+        (
+            {"prompt": "a", "guidance_scale": float("nan")},
+            "guidance_scale nan is nothing that JSON can carry; leave it",
+        ),
+        ({"prompt": "a", "seed": 10**5000}, "seed of thousands of digits is nothing that JSON can carry; leave it out"),
+    ],
+)
+def test_what_cannot_be_sent_is_named_before_it_is(request_: dict[str, object], message: str) -> None:
+    with Client("http://127.0.0.1:9") as client, pytest.raises(BadInput) as refused:
+        client.submit(request_)
+
+    assert str(refused.value).startswith(message)
+
+
+def test_an_idempotency_key_that_no_header_carries_is_named() -> None:
+    with Client("http://127.0.0.1:9") as client, pytest.raises(BadInput) as refused:
+        client.submit({"prompt": "a"}, idempotency_key="Dienstag ü")
+
+    assert str(refused.value) == (
+        "--idempotency-key 'Dienstag ü' holds something that is no printable ASCII character, at position 9"
+    )
+
+
+def test_json_that_is_no_object_is_not_chai_either(scripted: Script) -> None:
+    scripted.answer([1])
+
+    with Client(scripted.url) as client, pytest.raises(Unreachable, match="is not CHAI"):
+        client.video("video_1")

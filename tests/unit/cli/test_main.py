@@ -31,6 +31,12 @@ def test_a_client_command_imports_nothing_heavy() -> None:
     [
         (("status", "video_1"), "error: no answer from http://127.0.0.1:9 "),
         (("status", "../x"), "error: id '../x' is not an id; `chai list` and `chai bulk status` show them"),
+        (
+            ("submit", b"\xff".decode("utf-8", "surrogateescape")),
+            "error: prompt holds U+DCFF: half of a surrogate pair, or",
+        ),
+        (("submit", "a", "--metadata", "shelf"), "error: --metadata 'shelf' is neither KEY=VALUE nor a JSON object"),
+        (("submit", "a", "--metadata", "{"), "error: --metadata '{' is not JSON (Expecting property name"),
         (("bulk", "run", "missing.txt"), "error: missing.txt cannot be read: No such file or directory"),
         (("keys", "ls"), "error: no database: start the service with `chai up`, or set DATABASE_URL"),
         (("keys", "create", "me", "--scope", "root"), "error: --scope 'root' is unknown; choose from jobs, admin"),
@@ -65,9 +71,25 @@ def test_every_part_and_every_client_verb_is_a_command() -> None:
         "status",
         "watch",
         "cancel",
+        "delete",
         "list",
         "download",
         "bulk",
         "keys",
     ]:
         assert f" {name} " in help_
+
+
+def test_the_version_is_told() -> None:
+    done = chai("--version")
+
+    assert (done.returncode, done.stdout.split()[0]) == (0, "chai")
+
+
+def test_a_database_that_is_away_is_a_sentence() -> None:
+    done = chai("keys", "ls", DATABASE_URL="postgresql://u:secret@127.0.0.1:9/d")
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: the database does not answer as it should: ")
+    assert len(done.stderr.splitlines()) == 1
+    assert "secret" not in done.stderr

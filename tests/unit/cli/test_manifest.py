@@ -1,6 +1,8 @@
 """Lists of prompts for bulk runs."""
 
+import io
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -145,7 +147,7 @@ def test_a_line_keeps_its_name_when_lines_are_added_above(tmp_path: Path) -> Non
     ("name", "content", "message"),
     [
         ("list.txt", "# nothing\n", "{file} holds no prompts; write one a line"),
-        ("list.xml", "a", "{file}: cannot tell what a .xml file is; use .txt, .csv, .jsonl"),
+        ("list.xml", "a", "{file}: cannot tell what a .xml file is; use .txt, .csv, .jsonl, .tsv, .ndjson, .parquet"),
         (
             "list.csv",
             "text\na\n",
@@ -175,8 +177,202 @@ def test_a_file_in_another_encoding_is_refused_with_the_way_out(tmp_path: Path) 
     file = tmp_path / "list.txt"
     file.write_bytes("Ägypten".encode("latin-1"))
 
-    with pytest.raises(BadInput, match=r"is not UTF-8 .*; convert it, say with iconv -t utf-8"):
+    with pytest.raises(BadInput, match=r"byte 0xc4 is not UTF-8; convert the file, say with iconv -f latin1 -t utf-8"):
         manifest.read(file, {})
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32"])
+def test_a_file_of_wide_characters_is_named_with_the_command_that_converts_it(tmp_path: Path, encoding: str) -> None:
+    file = tmp_path / "list.txt"
+    file.write_bytes("a red circle\na blue square\n".encode(encoding))
+
+    with pytest.raises(BadInput) as refused:
+        manifest.read(file, {})
+
+    kind = "utf-32" if encoding == "utf-32" else "utf-16"
+    assert str(refused.value) == (f"{file} is {kind.upper()}, not UTF-8; convert it: iconv -f {kind} -t utf-8 {file}")
+
+
+GOOD = '{"prompt": "good"}'
+DEEP = '{"prompt": "a", "metadata": ' + '{"a":' * 100_000 + "1" + "}" * 100_000 + "}"
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b'{"prompt": "a", "guidance_scale": NaN}', "guidance_scale nan is not a finite number"),
+        (b'{"prompt": "a", "guidance_scale": 1e999}', "guidance_scale inf is not a finite number"),
+        (b'{"prompt": "a", "guidance_scale": 1' + b"0" * 400 + b"}", "guidance_scale 1000"),  # no float holds it
+        (b'{"prompt": "a", "metadata": {"a": -Infinity}}', "metadata {'a': -inf} is nothing that JSON can carry"),
+        (b'{"prompt": "a", "metadata": {"a": [NaN]}}', "metadata {'a': [nan]} is nothing that JSON can carry"),
+        (b'{"prompt": "a", "seconds": Infinity}', "seconds inf is nothing that JSON can carry"),
+        (b'{"prompt": NaN}', "prompt nan is nothing that JSON can carry"),
+        (b'{"prompt": "a", "seed": ' + b"9" * 5000 + b"}", "a number of thousands of digits"),
+        (b'{"prompt": "\\ud800"}', "prompt holds U+D800: half of a surrogate pair"),
+        (b'{"prompt": "a", "metadata": {"\\udfff": "b"}}', "metadata holds U+DFFF: half of a surrogate pair"),
+        (b'{"prompt": "a", "custom_id": "\\ud83d"}', "custom_id holds U+D83D: half of a surrogate pair"),
+        (b'{"prompt": "caf\xe9"}', "byte 0xe9 is not UTF-8"),
+        (b'{"prompt": "\xed\xa0\x80"}', "byte 0xed is not UTF-8"),  # a surrogate, written as UTF-8 forbids
+        (b'{"prompt": "\xc0\x80"}', "byte 0xc0 is not UTF-8"),  # NUL in two bytes
+        (b'{"prompt": "a"', "broken JSON (Expecting"),
+        (b'{"prompt": "a\x00"}', "broken JSON (Invalid control character"),
+        (DEEP.encode(), "a number of thousands of digits, or brackets in thousands of brackets"),
+        (b'{"prompt": "' + b"a" * 2**20 + b'"}', "has 1048"),
+        (b'"a prompt"', "not a JSON object"),
+        (b'{"prompt": {"text": "a"}}', "prompt {'text': 'a'} is not text"),
+    ],
+)
+def test_whatever_cannot_be_sent_is_named_and_the_lines_around_it_are_kept(
+    tmp_path: Path, line: bytes, reason: str
+) -> None:
+    file = tmp_path / "list.jsonl"
+    file.write_bytes(b"\n".join([GOOD.encode(), line.replace(rb"\\u", rb"\u"), b'{"prompt": "good too"}']))
+
+    read = manifest.read(file, {})
+
+    assert [good.number for good in read.lines] == [1, 3]
+    ((number, said),) = [(bad.number, bad.reason) for bad in read.bad]
+    assert number == 2
+    assert said.startswith(reason)
+    assert len(said) < 300
+
+
+@pytest.mark.parametrize(
+    ("row", "prompts", "bad"),
+    [
+        ('"' + "a" * 200_000 + '",1', ["first", "last"], []),  # a long cell is the service's to refuse
+        ('"' + "a" * 2**20 + '",1', ["first", "last"], [3]),
+        ('"a "red" circle",1', ["first", "last"], [3]),  # quotes that are not doubled
+        ('"never closed,1', ["first", "last"], [3]),  # swallows nothing behind it
+        ('"never closed,1\n"quoted, as it should be",2', ["first", "quoted, as it should be", "last"], [3]),
+        ("a\x00b,1", ["first", "a\x00b", "last"], []),  # the service names the NUL
+        ("a,inf", ["first", "last"], [3]),
+        ("a,1e5", ["first", "last"], [3]),
+        (",,,", ["first", "last"], []),
+        ("a,b,c", ["first", "last"], [3]),
+        ("a,7,", ["first", "a", "last"], []),  # what spreadsheets add
+    ],
+)
+def test_a_bad_row_of_a_table_costs_itself_alone(tmp_path: Path, row: str, prompts: list[str], bad: list[int]) -> None:
+    file = written(tmp_path, "list.csv", f"prompt,seed\nfirst,1\n{row}\nlast,2\n")
+
+    read = manifest.read(file, {})
+
+    assert [line.request["prompt"] for line in read.lines if len(line.request["prompt"]) < 100] == prompts
+    assert [line.number for line in read.bad] == bad
+
+
+def test_metadata_of_a_table_is_json_in_its_column_or_a_column_each(tmp_path: Path) -> None:
+    table = 'prompt,metadata,metadata.Row\na,"{""shelf"": ""b""}",7\nb,,8\nc,shelf b,\nd,[1],\n'
+
+    read = manifest.read(written(tmp_path, "list.csv", table), {})
+
+    assert [line.request.get("metadata") for line in read.lines] == [{"shelf": "b", "Row": "7"}, {"Row": "8"}]
+    assert [(line.number, line.reason) for line in read.bad] == [
+        (4, """metadata 'shelf b' is not a JSON object; write {"shelf": "b"}"""),
+        (5, """metadata '[1]' is not a JSON object; write {"shelf": "b"}"""),
+    ]
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "\ufeffprompt,seed\na,1\n",  # what Excel writes
+        "prompt;seed\na;1\n",  # where the comma is a decimal sign
+        "prompt\tseed\na\t1\n",
+        "\n\n Prompt , SEED \na,1\n",
+        "prompt,seed\r\na,1\r\n",
+        "prompt,seed\ra,1\r",
+        "prompt,seed,\na,1,\n",
+    ],
+)
+def test_tables_of_all_spreadsheets_are_read_alike(tmp_path: Path, table: str) -> None:
+    file = tmp_path / "list.csv"
+    file.write_bytes(table.encode())
+
+    assert [line.request for line in manifest.read(file, {}).lines] == [{"prompt": "a", "seed": 1}]
+
+
+def test_a_line_in_another_encoding_is_left_out_of_a_text(tmp_path: Path) -> None:
+    file = tmp_path / "list.txt"
+    file.write_bytes("good\ncafé\nnaïve\n".encode().replace("é".encode(), b"\xe9"))
+
+    read = manifest.read(file, {})
+
+    assert [line.request["prompt"] for line in read.lines] == ["good", "naïve"]
+    assert [line.number for line in read.bad] == [2]
+
+
+def test_a_folder_is_all_its_lists_and_a_file_of_no_use_costs_itself_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "lists"
+    folder.mkdir()
+    written(folder, "b.txt", "a\nb\n")
+    written(folder, "a.jsonl", '{"prompt": "a"}\n{}\n')
+    written(folder, "c.csv", "colour\nred\n")
+    written(folder, "notes.md", "not a list")
+
+    read = manifest.read(folder, {})
+
+    assert [(Path(line.file).name, line.number) for line in read.lines] == [("a.jsonl", 1), ("b.txt", 2)]
+    assert [(Path(line.file).name, line.number) for line in read.bad] == [("a.jsonl", 2), ("c.csv", 1)]
+    assert read.duplicates[0].place == f"line 1 of {folder / 'b.txt'}"
+    assert read.duplicates[0].reason == f"the same as line 1 of {folder / 'a.jsonl'}"
+
+
+def test_a_folder_without_lists_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"holds no lists; put \.txt, "):
+        manifest.read(tmp_path, {})
+
+
+@pytest.mark.parametrize(
+    ("content", "prompts"),
+    [
+        (b"a red circle\na blue square\n", ["a red circle", "a blue square"]),
+        (b'{"prompt": "a"}\n', ["a"]),
+        (b"prompt,seed\na,1\n", ["a"]),
+        (b"a prompt, of two parts\nb\n", ["a prompt, of two parts", "b"]),
+    ],
+)
+def test_a_list_from_stdin_is_read_for_what_it_is(
+    monkeypatch: pytest.MonkeyPatch, content: bytes, prompts: list[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
+
+    assert [line.request["prompt"] for line in manifest.read(Path("-"), {}).lines] == prompts
+
+
+def test_parquet_is_read_where_pyarrow_is(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    file = tmp_path / "list.parquet"
+    columns = {"prompt": ["a", None, "c"], "seed": [1.0, 2.0, float("nan")], "metadata": [{"shelf": "b"}, None, None]}
+    parquet.write_table(pyarrow.table(columns), file)
+
+    read = manifest.read(file, {})
+
+    assert [line.request for line in read.lines] == [{"prompt": "a", "seed": 1, "metadata": {"shelf": "b"}}]
+    assert [line.number for line in read.bad] == [2, 3]
+
+
+def test_parquet_without_pyarrow_is_refused_with_two_ways_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    file = written(tmp_path, "list.parquet", "PAR1")
+
+    with pytest.raises(BadInput) as refused:
+        manifest.read(file, {})
+
+    assert str(refused.value) == (
+        f"{file} is Parquet, which needs the package pyarrow: pip install pyarrow, or save the list as CSV or JSONL"
+    )
+
+
+def test_the_key_of_a_list_from_before_an_upgrade_is_the_same(tmp_path: Path) -> None:
+    file = written(tmp_path, "list.csv", "prompt,seed\na,1\n")
+
+    assert manifest.read(file, {"mode": "full"}).key == (
+        "a0ef9220a80b67dac92bae23b6fc3cffeb72326536476468ccd9c81c48b27dfb"
+    )
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:

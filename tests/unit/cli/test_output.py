@@ -1,6 +1,10 @@
 """What a pipe sees."""
 
+import io
+import json
+
 import pytest
+from rich.console import Console
 
 from cli import output
 
@@ -32,3 +36,27 @@ def test_durations_are_for_people(value: float | None, text: str) -> None:
 
 def test_a_long_prompt_is_shortened_to_one_line() -> None:
     assert output.shortened("a\nlong  prompt", 8) == "a long …"
+
+
+@pytest.mark.parametrize("width", [20, 40, 80, 100, 200])
+def test_ids_are_whole_in_every_width(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    id_ = "video_" + "0123456789abcdef" * 2
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setattr(output, "Console", lambda: Console(width=width))
+
+    output.print_table(("id", "status", "progress", "prompt"), [(id_, "completed", "100 %", "a [red] circle " * 9)])
+
+    shown = capsys.readouterr().out
+    assert id_ in shown
+    assert "[red]" in shown
+
+
+def test_json_is_ascii_where_the_pipe_is_not_utf_8(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(raw, encoding="latin-1", write_through=True))
+
+    output.print_json({"prompt": "🌋 \ud800"})
+
+    assert json.loads(raw.getvalue()) == {"prompt": "🌋 \ud800"}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cli.receipt import Receipt, state
+from cli.receipt import Receipt, facts, state
 
 
 def test_a_receipt_takes_its_facts_from_the_cache_and_usage_blocks() -> None:
@@ -49,3 +49,52 @@ def test_a_video_that_has_not_run_has_an_empty_receipt() -> None:
 )
 def test_the_state_says_what_a_person_waits_for(video: dict[str, object], text: str) -> None:
     assert state(video) == text
+
+
+def test_a_person_is_told_all_that_the_object_holds_also_what_this_version_does_not_know() -> None:
+    video = {
+        "id": "video_1",
+        "object": "video",
+        "prompt": "a red\ncircle",
+        "status": "completed",
+        "mode": "auto",
+        "path": "fast",
+        "size": "64x64",
+        "num_frames": 16,
+        "fps": 8,
+        "num_steps": 8,
+        "num_inference_steps": 30,
+        "seed": 0,
+        "created_at": 0,
+        "negative_prompt": "rain",
+        "metadata": {"shelf": "b"},
+        "cache": {
+            "explanation": "an entity is known",
+            "matched": [{"entity": "circle", "donor_entity": "red circle", "similarity": 0.97}],
+            "donors": ["video_0"],
+            "steps_saved": 22,
+            "of_tomorrow": {"a": 1},
+        },
+        "usage": {"run_s": 1.5, "stage_s": {"denoise": 1.0}, "bytes": 1234, "unknown": 3},
+        "error": None,
+    }
+
+    told = facts(video)
+
+    assert told["prompt"] == "a red circle"
+    assert told["why"] == "an entity is known"
+    assert told["matched"] == "circle with 'red circle' at 0.97"
+    assert told["donors"] == "video_0"
+    assert told["steps"] == "8 (30 asked for)"
+    assert told["size"] == "64x64, 16 frames at 8 a second"
+    assert told["stages"] == "denoise 1.00 s"
+    assert (told["seed"], told["negative_prompt"], told["bytes"]) == ("0", "rain", "1234")
+    assert (told["metadata"], told["of_tomorrow"]) == ('{"shelf": "b"}', '{"a": 1}')
+    assert (told["steps_saved"], told["unknown"]) == ("22", "3")
+    assert "error" not in told
+
+
+def test_a_failure_is_told_with_its_code() -> None:
+    video = {"id": "v", "prompt": "p", "status": "failed", "error": {"code": "worker_lost", "message": "it died"}}
+
+    assert facts(video)["error"] == "it died (worker_lost)"

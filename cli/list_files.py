@@ -1,0 +1,298 @@
+"""Files of prompts as rows: text with a prompt a line, CSV with a header, JSONL, Parquet, a folder of these, or stdin.
+
+A row that cannot be read stays a row, with the reason in place of its values, and the rows behind it are read. Only
+what makes a whole file useless raises `BadInput`; in a folder it costs that file alone.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cli.errors import BadInput
+from cli.sendable import shown
+
+Values = dict[str, Any]  # Any: a cell is text, a JSON value may be a number
+Row = tuple[int, Values | str]  # number of the line, from 1; its values, or the reason why there are none
+
+WHOLE_FIELDS = ("seed", "num_inference_steps", "fps")
+NUMBER_FIELDS = ("guidance_scale",)
+TEXT_FIELDS = ("prompt", "negative_prompt", "model", "size", "seconds", "mode")
+FIELDS = ("custom_id", *TEXT_FIELDS, *WHOLE_FIELDS, *NUMBER_FIELDS, "metadata")
+METADATA_COLUMN = "metadata."  # a column metadata.shelf holds metadata["shelf"]
+LONGEST_FILE = 200 * 2**20  # bytes
+STDIN = "-"
+DELIMITERS = ",;\t"
+BOMS = {  # of encodings that are not UTF-8; the longer mark first
+    b"\xff\xfe\x00\x00": "utf-32",
+    b"\x00\x00\xfe\xff": "utf-32",
+    b"\xff\xfe": "utf-16",
+    b"\xfe\xff": "utf-16",
+}
+FOREIGN_BYTE = re.compile("[\udc80-\udcff]")  # how `surrogateescape` keeps a byte that is not UTF-8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptFile:
+    """One list, read."""
+
+    name: str  # in messages
+    content: str  # what its identity rests on: the text, or a digest of a binary file
+    rows: tuple[Row, ...]
+
+
+def read_lists(source: Path) -> list[PromptFile]:
+    """Return the lists at `source`: a file, every list of a folder in the order of their names, or stdin for `-`.
+
+    Raises `BadInput` when nothing there can be read.
+    """
+    if str(source) == STDIN:
+        return [_parsed("stdin", _from_stdin(), suffix="")]
+    if source.is_dir():
+        return [_read_or_named(file) for file in _lists_of(source)]
+    return [_read(source)]
+
+
+def _lists_of(folder: Path) -> list[Path]:
+    try:
+        files = sorted(file for file in folder.iterdir() if file.suffix.lower() in READERS and file.name[0] != ".")
+    except OSError as error:
+        raise BadInput(f"{folder} cannot be read: {error.strerror}") from error
+    if not files:
+        raise BadInput(f"{folder} holds no lists; put {', '.join(READERS)} files there")
+    return files
+
+
+def _read_or_named(file: Path) -> PromptFile:
+    try:
+        return _read(file)
+    except BadInput as error:
+        return PromptFile(name=str(file), content=str(error), rows=((1, str(error)),))
+
+
+def _read(file: Path) -> PromptFile:
+    suffix = file.suffix.lower()
+    if suffix and suffix not in READERS:
+        raise BadInput(f"{file}: cannot tell what a {suffix} file is; use {', '.join(READERS)}")
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(LONGEST_FILE + 1)
+    except OSError as error:
+        raise BadInput(f"{file} cannot be read: {error.strerror}") from error
+    return _parsed(str(file), content, suffix=suffix)
+
+
+def _from_stdin() -> bytes:
+    if sys.stdin is None:
+        raise BadInput("- reads stdin, which is closed")
+    if sys.stdin.isatty():
+        print("reading prompts from the terminal, one a line; Ctrl-D ends the list", file=sys.stderr, flush=True)
+    return sys.stdin.buffer.read(LONGEST_FILE + 1)
+
+
+def _parsed(name: str, content: bytes, *, suffix: str) -> PromptFile:
+    if len(content) > LONGEST_FILE:
+        raise BadInput(f"{name} has more than {LONGEST_FILE} bytes; split it into smaller lists")
+    if suffix == PARQUET or (not suffix and content.startswith(b"PAR1")):
+        rows = tuple(_parquet_rows(name, content))
+        return PromptFile(name=name, content=hashlib.sha256(content).hexdigest(), rows=rows)
+    text = _decoded(name, content)
+    reader = READERS[suffix or _guessed(text)]
+    return PromptFile(name=name, content=text, rows=tuple(_foreign_named(reader(name, text))))
+
+
+def _decoded(name: str, content: bytes) -> str:
+    """Decode as UTF-8, bytes that are none kept as lone surrogates; refuse what is another encoding throughout."""
+    encoding = next((encoding for mark, encoding in BOMS.items() if content.startswith(mark)), None)
+    if encoding is None and content[:400].count(0) > len(content[:400]) // 4:
+        encoding = "utf-16"
+    if encoding:
+        raise BadInput(f"{name} is {encoding.upper()}, not UTF-8; convert it: iconv -f {encoding} -t utf-8 {name}")
+    text = content.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _guessed(text: str) -> str:
+    """Tell the kind of a list without a name by its first line that is not blank."""
+    first = next((line.strip() for line in text.split("\n") if line.strip()), "")
+    if first.startswith("{"):
+        return ".jsonl"
+    names = [_column(name) for name in re.split(f"[{DELIMITERS}]", first)]
+    return ".csv" if "prompt" in names and all(_is_known(name) for name in names) else ".txt"
+
+
+def _foreign_named(rows: Iterator[Row]) -> Iterator[Row]:
+    """Turn rows with bytes that are not UTF-8 into reasons."""
+    for number, values in rows:
+        text = values if isinstance(values, str) else "".join(_texts(values))
+        if found := FOREIGN_BYTE.search(text):
+            byte = ord(found[0]) - 0xDC00
+            yield number, f"byte 0x{byte:02x} is not UTF-8; convert the file, say with iconv -f latin1 -t utf-8"
+        else:
+            yield number, values
+
+
+def _texts(values: Values) -> Iterator[str]:
+    for name, value in values.items():
+        yield name
+        if isinstance(value, str):
+            yield value
+
+
+def _text_rows(_name: str, content: str) -> Iterator[Row]:
+    for number, line in enumerate(content.split("\n"), 1):
+        prompt = line.strip().strip("\ufeff").strip()  # lists that were glued together keep their marks inside
+        if prompt and not prompt.startswith("#"):
+            yield number, {"prompt": prompt}
+
+
+def _json_rows(_name: str, content: str) -> Iterator[Row]:
+    for number, line in enumerate(content.split("\n"), 1):
+        line = line.strip().strip("\ufeff")
+        if not line:
+            continue
+        if FOREIGN_BYTE.search(line):
+            yield number, line  # a reason with the byte in it: `_foreign_named` words it
+            continue
+        yield number, _json_row(line)
+
+
+def _json_row(line: str) -> Values | str:
+    try:
+        value = json.loads(line)
+    except json.JSONDecodeError as error:
+        return f"broken JSON ({error})"
+    except (ValueError, RecursionError):
+        return "a number of thousands of digits, or brackets in thousands of brackets, is nothing that can be sent"
+    if not isinstance(value, dict):
+        return 'not a JSON object; write {"prompt": …}'
+    body = value.get("body")  # lines of the OpenAI batch format: {custom_id, method, url, body}
+    return {"custom_id": value.get("custom_id"), **body} if isinstance(body, dict) else value
+
+
+def _csv_rows(name: str, content: str) -> Iterator[Row]:
+    csv.field_size_limit(LONGEST_FILE)  # a long cell is judged like any other, not an end to reading
+    lines = io.StringIO(content, newline="").readlines()
+    header = next((number for number, line in enumerate(lines) if line.strip()), None)
+    if header is None:
+        return
+    delimiter = max(DELIMITERS, key=lines[header].count)
+    names = [_column(cell) for cell in next(csv.reader([lines[header]], delimiter=delimiter))]
+    _check_header(name, names)
+    for number, cells in _records(lines, header + 1, delimiter):
+        if isinstance(cells, str):
+            yield number, cells
+        elif any(cell.strip() for cell in cells):
+            yield number, _named(names, cells)
+
+
+def _records(lines: Sequence[str], at: int, delimiter: str) -> Iterator[tuple[int, list[str] | str]]:
+    """Go through the records from line `at` on, each with the number of its last line; a broken one costs itself alone.
+
+    A quote that opens and does not close swallows the lines behind it: reading goes on behind the line where it opened.
+    """
+    while at < len(lines):
+        reader = csv.reader(iter(lines[at:]), delimiter=delimiter, strict=True)
+        start = 0  # of the record, from `at`
+        try:
+            for cells in reader:
+                yield at + reader.line_num, cells
+                start = reader.line_num
+            return
+        except csv.Error as error:
+            at += start + 1
+            is_open = "end of data" in str(error)
+            yield at, f"broken CSV ({'a quote opens here and never closes' if is_open else error})"
+
+
+def _column(cell: str) -> str:
+    name = cell.strip().strip("\ufeff\"'").strip()
+    return name if name.startswith(METADATA_COLUMN) else name.lower()
+
+
+def _is_known(name: str) -> bool:
+    return name in FIELDS or (name.startswith(METADATA_COLUMN) and name != METADATA_COLUMN)
+
+
+def _check_header(file: str, names: Sequence[str]) -> None:
+    if "prompt" not in names:
+        raise BadInput(f"the CSV header {list(names)} has no column prompt; known columns are {', '.join(FIELDS)}")
+    if unknown := [name for name in names if name and not _is_known(name)]:
+        raise BadInput(f"unknown columns {', '.join(unknown)} in the CSV header; known are {', '.join(FIELDS)}")
+    if twice := [name for name in FIELDS if names.count(name) > 1]:
+        raise BadInput(f"{file}: the CSV header names the column {twice[0]} twice; keep one")
+
+
+def _named(names: Sequence[str], cells: Sequence[str]) -> Values | str:
+    given = [(name, cell.strip()) for name, cell in zip(names, cells, strict=False) if cell.strip()]
+    if any(cell.strip() for cell in cells[len(names) :]) or any(not name for name, _ in given):
+        return "more cells than the header names; quote a prompt that holds commas"
+    values: Values = {name: cell for name, cell in given if not name.startswith(METADATA_COLUMN)}
+    if "metadata" in values:
+        metadata = _json_cell(values["metadata"])
+        if metadata is None:
+            return f'metadata {shown(values["metadata"])} is not a JSON object; write {{"shelf": "b"}}'
+        values["metadata"] = metadata
+    return _with_metadata_columns(values, dict(given))
+
+
+def _with_metadata_columns(values: Values, given: Values) -> Values:
+    columns = {name.removeprefix(METADATA_COLUMN): value for name, value in given.items() if METADATA_COLUMN in name}
+    return {**values, "metadata": {**values.get("metadata", {}), **columns}} if columns else values
+
+
+def _json_cell(cell: str) -> Values | None:
+    try:
+        value = json.loads(cell)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _parquet_rows(name: str, content: bytes) -> Iterator[Row]:
+    try:
+        # Optional and large: most lists are text. Any: it brings no types.
+        from pyarrow import parquet  # type: ignore[import-not-found,unused-ignore]
+    except ImportError:
+        raise BadInput(
+            f"{name} is Parquet, which needs the package pyarrow: pip install pyarrow, or save the list as CSV or JSONL"
+        ) from None
+    number = 0
+    try:
+        file = parquet.ParquetFile(io.BytesIO(content))
+        names = list(file.schema_arrow.names)
+        if "prompt" not in names:
+            raise BadInput(f"{name} has the columns {names} and none named prompt; known are {', '.join(FIELDS)}")
+        for batch in file.iter_batches():
+            for row in batch.to_pylist():
+                number += 1
+                yield number, _parquet_row(row)
+    except (ValueError, OSError, NotImplementedError) as error:  # pyarrow's own errors are of these kinds
+        raise BadInput(f"{name} is no readable Parquet file ({error})") from error
+
+
+def _parquet_row(row: Values) -> Values:
+    given = {name: value for name, value in row.items() if value is not None}
+    if isinstance(given.get("metadata"), list):  # how a map comes
+        given["metadata"] = dict(given["metadata"])
+    elif isinstance(given.get("metadata"), str):
+        given["metadata"] = _json_cell(given["metadata"]) or given["metadata"]
+    values = {name: value for name, value in given.items() if not name.startswith(METADATA_COLUMN)}
+    return _with_metadata_columns(values, given)
+
+
+PARQUET = ".parquet"
+READERS: dict[str, Callable[[str, str], Iterator[Row]]] = {
+    ".txt": _text_rows,
+    ".csv": _csv_rows,
+    ".jsonl": _json_rows,
+    ".tsv": _csv_rows,
+    ".ndjson": _json_rows,
+    PARQUET: _text_rows,  # has a reader of its own: it is no text
+}

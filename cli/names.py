@@ -1,0 +1,50 @@
+"""What a person may write for an id: the whole of it, a beginning that no other has, or `latest`."""
+
+import re
+from collections.abc import Iterable
+from itertools import islice
+from typing import Literal
+
+from cli.client import Client
+from cli.errors import BadInput
+
+LATEST = "latest"
+NUM_SEARCHED = 10_000  # the newest, among which beginnings are looked for
+NUM_SHOWN = 4  # of the ids that a beginning fits
+
+Kind = Literal["video", "batch"]
+_LIST = {"video": "`chai list`", "batch": "`chai bulk status`"}
+
+
+def video(client: Client, text: str) -> str:
+    """Return the id of the video that `text` means; raise `BadInput` when it means none or several."""
+    return _whole("video", text) or _found("video", text, (row["id"] for row in client.videos(limit=NUM_SEARCHED)))
+
+
+def batch(client: Client, text: str) -> str:
+    """Return the id of the bulk run that `text` means; raise `BadInput` when it means none or several."""
+    return _whole("batch", text) or _found("batch", text, (row["id"] for row in client.batches(limit=NUM_SEARCHED)))
+
+
+def _whole(kind: Kind, text: str) -> str | None:
+    """Return the id when nothing is left to look up; a UUID, as the database and Flower show it, is one too."""
+    if re.fullmatch(f"({kind}_)?[0-9a-f]{{32}}", digits := text.lower().replace("-", "")):
+        return f"{kind}_{digits.removeprefix(f'{kind}_')}"
+    if not text or not re.fullmatch(r"[\w-]+", text, re.ASCII):
+        raise BadInput(f"id {text!r} is not an id; `chai list` and `chai bulk status` show them")
+    return None
+
+
+def _found(kind: Kind, text: str, ids: Iterable[str]) -> str:
+    if text == LATEST:
+        newest = next(iter(ids), None)
+        if newest is None:
+            raise BadInput(f"there is no {kind} yet, so none is the latest")
+        return newest
+    beginning = f"{kind}_{text.lower().replace('-', '').removeprefix(f'{kind}_')}"
+    fitting = list(islice((id_ for id_ in ids if id_.startswith(beginning)), NUM_SHOWN))
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        raise BadInput(f"{text!r} begins the ids of several: {', '.join(fitting)}; write more of it")
+    raise BadInput(f"no {kind} has an id that begins with {text!r}; {_LIST[kind]} shows them")
