@@ -31,6 +31,8 @@ class Postgres:
     fsync: rows survive the death of the server but not of the machine, which is what tests need.
     """
 
+    name = "postgres"
+
     def __init__(
         self, folder: Path, *, port: int | None = None, logs: Path | None = None, durable: bool = True
     ) -> None:
@@ -39,6 +41,7 @@ class Postgres:
         self.port = port
         self._durable = durable
         self._process: subprocess.Popen[bytes] | None = None
+        self._is_wanted = True
 
     @property
     def data(self) -> Path:
@@ -58,7 +61,13 @@ class Postgres:
     @property
     def pid(self) -> int | None:
         """Process id of the running postmaster."""
-        return self._process.pid if self._process and self._process.poll() is None else None
+        process = self._process
+        return process.pid if process is not None and process.poll() is None else None
+
+    @property
+    def status(self) -> int | None:
+        """Exit status of the last process; None while it runs."""
+        return self._process.poll() if self._process is not None else None
 
     def start(self) -> Self:
         """Make the data folder if there is none, (re)start the server and wait until the database can be used.
@@ -70,11 +79,32 @@ class Postgres:
         self.folder.mkdir(parents=True, exist_ok=True)
         processes.stop_leftovers("postgres", self.data, with_signal=signal.SIGINT)
         self._make_data(programs, way)
-        give(self.data, way.owner)
-        (self.data / "postmaster.pid").unlink(missing_ok=True)  # no server is left on the folder: the file is stale
+        self.port = processes.free_port(self.port or processes.remembered_port(self.folder / "port"))
         self._launch(programs, way)
         self._make_database()
         return self
+
+    def restart(self) -> Self:
+        """Start again on the port that others know, with the data that is there. Raises StartFailed."""
+        self.stop()
+        programs, way = postgres_bin(), way_to_run()
+        if not (self.data / "PG_VERSION").exists():
+            raise StartFailed(f"{self.data} is gone; put it back, or stop and start anew for an empty database")
+        processes.stop_leftovers("postgres", self.data, with_signal=signal.SIGINT)
+        self._launch(programs, way)
+        return self
+
+    def give_up_starting(self) -> None:
+        """Make a start that is under way fail at once, and every later one."""
+        self._is_wanted = False
+
+    def answers(self) -> bool:
+        """Return whether it answers at all, within a few seconds: one that recovers or is full is alive."""
+        try:
+            self._connect("postgres", timeout_s=3).close()
+        except psycopg2.OperationalError as error:
+            return "FATAL" in str(error)
+        return True
 
     def stop(self) -> None:
         """Shut down fast and cleanly: connections are ended, committed work is on disk."""
@@ -101,23 +131,24 @@ class Postgres:
             raise StartFailed(f"initdb could not make {self.data}: {done.stderr.strip() or done.stdout.strip()}")
 
     def _launch(self, programs: Path, way: Way) -> None:
-        file = self.folder / "port"
-        self.port = processes.free_port(self.port or processes.remembered_port(file))
+        give(self.data, way.owner)
+        (self.data / "postmaster.pid").unlink(missing_ok=True)  # no server is left on the folder: the file is stale
+        assert self.port is not None
         options = {
             "listen_addresses": "127.0.0.1",
-            "port": self.port,
+            "port": processes.kept_port(self.port),
             "unix_socket_directories": "",
             "fsync": "on" if self._durable else "off",
         }
         command: list[str | Path] = [*way.prefix, programs / "postgres", "-D", self.data]
         command += [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
         self._process = processes.spawn(command, log=self.log, cwd=self.data)
-        file.write_text(str(self.port))
+        (self.folder / "port").write_text(str(self.port))
         self._wait_until_ready()
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
-        while self.pid is not None and time.monotonic() < deadline:
+        while self._is_wanted and self.pid is not None and time.monotonic() < deadline:
             try:
                 self._connect("postgres").close()
             except psycopg2.OperationalError as error:
@@ -128,9 +159,14 @@ class Postgres:
         self.stop()
         raise StartFailed(f"Postgres did not start; the end of {self.log}:\n{processes.last_lines(self.log)}")
 
-    def _connect(self, database: str) -> psycopg2.extensions.connection:
+    def _connect(self, database: str, timeout_s: int = 5) -> psycopg2.extensions.connection:
         connection = psycopg2.connect(
-            host="127.0.0.1", port=self.port, user=ADMIN, password=self._password, dbname=database, connect_timeout=5
+            host="127.0.0.1",
+            port=self.port,
+            user=ADMIN,
+            password=self._password,
+            dbname=database,
+            connect_timeout=timeout_s,
         )
         connection.autocommit = True
         return connection

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import psutil
 
+from cli.services.errors import StartFailed
+
 
 def spawn(
     command: Sequence[str | Path],
@@ -34,16 +36,37 @@ def spawn(
         )
 
 
-def stop(process: subprocess.Popen[bytes], *, with_signal: signal.Signals, timeout_s: float) -> int:
-    """Ask `process` to end and reap it; after `timeout_s` kill its whole session. Returns its exit status."""
-    if process.poll() is None:
-        process.send_signal(with_signal)
+def stop(process: subprocess.Popen[bytes], *, with_signal: signal.Signals | None, timeout_s: float) -> int:
+    """Ask `process` to end, unless it was asked before, and reap it; after `timeout_s` kill its whole session.
+
+    Returns its exit status.
+    """
+    if with_signal is not None:
+        signal_to(process, with_signal)
     try:
         return process.wait(timeout_s)
     except subprocess.TimeoutExpired:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         return process.wait()
+
+
+def signal_to(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """Send a signal, and wake a process that is stopped: it would not hear."""
+    if process.poll() is None:
+        process.send_signal(number)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGCONT)
+
+
+def kill_family(pid: int | None) -> None:
+    """Kill a process and all that it started, stopped ones too, and wait for their end."""
+    try:
+        leader = psutil.Process(pid) if pid is not None else None
+        family = [leader, *leader.children(recursive=True)] if leader else []
+    except psutil.NoSuchProcess:
+        return
+    end_foreign(family, with_signal=signal.SIGKILL, timeout_s=10.0)
 
 
 def stop_leftovers(program: str, folder: Path, *, with_signal: signal.Signals, timeout_s: float = 15.0) -> None:
@@ -101,6 +124,22 @@ def free_port(preferred: int | None = None) -> int:
             probe.bind(("127.0.0.1", port))
             return int(probe.getsockname()[1])
     raise OSError("no free TCP port on 127.0.0.1")
+
+
+def kept_port(port: int) -> int:
+    """Return `port`, which others know a server by; raise StartFailed when another process has taken it."""
+    if free_port(port) != port:
+        raise StartFailed(f"port {port} on 127.0.0.1 is taken by {listener(port) or 'another process'}")
+    return port
+
+
+def listener(port: int) -> str | None:
+    """Say which process listens on a port, as far as this user may know."""
+    with contextlib.suppress(psutil.Error, OSError):
+        for connection in psutil.net_connections(kind="tcp"):
+            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+                return f"process {connection.pid} ({psutil.Process(connection.pid).name()})"
+    return None
 
 
 def remembered_port(file: Path) -> int | None:

@@ -35,11 +35,14 @@ class Redis:
     Writes are on disk within a second and nothing is ever evicted: a queue must not forget.
     """
 
+    name = "redis"
+
     def __init__(self, folder: Path, *, port: int | None = None, logs: Path | None = None) -> None:
         self.folder = folder.resolve()
         self.log = (logs or self.folder).resolve() / "redis.log"
         self.port = port
         self._process: subprocess.Popen[bytes] | None = None
+        self._is_wanted = True
 
     @property
     def url(self) -> str:
@@ -49,18 +52,29 @@ class Redis:
     @property
     def pid(self) -> int | None:
         """Process id of the running server."""
-        return self._process.pid if self._process and self._process.poll() is None else None
+        process = self._process
+        return process.pid if process is not None and process.poll() is None else None
+
+    @property
+    def status(self) -> int | None:
+        """Exit status of the last process; None while it runs."""
+        return self._process.poll() if self._process is not None else None
 
     def start(self) -> Self:
         """(Re)start the server and wait until it answers. Raises MissingProgram and StartFailed."""
+        self.port = processes.free_port(self.port or processes.remembered_port(self.folder / "port"))
+        return self.restart()
+
+    def restart(self) -> Self:
+        """Start again on the port that others know. Raises MissingProgram and StartFailed."""
         self.stop()
         program = redis_server()
         self.folder.mkdir(parents=True, exist_ok=True)
         processes.stop_leftovers(program.name, self.folder, with_signal=signal.SIGTERM)
-        file = self.folder / "port"
-        self.port = processes.free_port(self.port or processes.remembered_port(file))
+        assert self.port is not None
+        processes.kept_port(self.port)
         self._process = processes.spawn([program, self._write_config()], log=self.log, cwd=self.folder)
-        file.write_text(str(self.port))
+        (self.folder / "port").write_text(str(self.port))
         self._wait_until_ready()
         return self
 
@@ -69,6 +83,14 @@ class Redis:
         if self._process is not None:
             processes.stop(self._process, with_signal=signal.SIGTERM, timeout_s=STOP_TIMEOUT_S)
             self._process = None
+
+    def give_up_starting(self) -> None:
+        """Make a start that is under way fail at once, and every later one."""
+        self._is_wanted = False
+
+    def answers(self) -> bool:
+        """Return whether it answers at all, within a few seconds: one that loads its data is alive."""
+        return self._reply() is not None
 
     @property
     def _password(self) -> str:
@@ -83,19 +105,20 @@ class Redis:
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
-        while self.pid is not None and time.monotonic() < deadline:
-            if self._answers():
+        while self._is_wanted and self.pid is not None and time.monotonic() < deadline:
+            if self._reply() == (b"+OK\r\n", b"+PONG\r\n"):
                 return
             time.sleep(0.01)
         self.stop()
         raise StartFailed(f"Redis did not start; the end of {self.log}:\n{processes.last_lines(self.log)}")
 
-    def _answers(self) -> bool:
+    def _reply(self) -> tuple[bytes, bytes] | None:
         assert self.port is not None
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1.0) as connection:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=2.0) as connection:
                 connection.sendall(f"AUTH {self._password}\r\nPING\r\n".encode())
                 with connection.makefile("rb") as replies:
-                    return (replies.readline(), replies.readline()) == (b"+OK\r\n", b"+PONG\r\n")
+                    answer = (replies.readline(), replies.readline())
         except OSError:
-            return False
+            return None
+        return answer if answer[0] else None

@@ -1,7 +1,9 @@
 """The supervisor with real processes and real signals."""
 
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,6 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from cli import supervise
+from cli.services.postgres import Postgres
+from cli.services.redis import Redis
 from cli.supervise import Part, Supervisor, restart_delay_s
 
 SLEEP = "import time; time.sleep(60)"
@@ -35,7 +40,8 @@ def test_a_killed_part_is_started_again(tmp_path: Path) -> None:
 
         wait_until(lambda: supervisor.pid("api") not in (None, first))
 
-    assert lines[1].startswith("api was ended by SIGKILL; next start in 0.5 s; the end of ")
+    log = tmp_path / "log" / "api.log"
+    assert lines[1] == f"api was ended by SIGKILL; next start in 0.5 s; {log} ends with: "
 
 
 def test_parts_stop_in_the_reverse_of_their_order(tmp_path: Path) -> None:
@@ -65,7 +71,164 @@ def test_a_part_that_ends_at_once_is_failing_and_its_last_words_are_reported(tmp
 
         assert supervisor.failing(num_failures=2) == ["worker"]
     assert lines[1].startswith("worker ended with status 1; next start in 0.5 s")
-    assert lines[1].endswith("\nno model")
+    assert lines[1].endswith(" ends with: no model")
+    assert not any("\n" in line for line in lines)
+
+
+def test_a_stopped_part_is_killed_with_its_children_and_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervise, "STOPPED_S", 0.5)
+    monkeypatch.setattr(supervise, "PROBE_S", 0.1)
+    lines: list[str] = []
+    child = tmp_path / "child"
+    code = (
+        f"import subprocess, sys, pathlib; child = subprocess.Popen([sys.executable, '-c', {SLEEP!r}]);"
+        f"pathlib.Path({str(child)!r}).write_text(str(child.pid)); child.wait()"
+    )
+    with Supervisor([python("worker", code)], var=tmp_path, report=lines.append) as supervisor:
+        first = supervisor.pid("worker")
+        wait_until(lambda: child.exists() and child.read_text())
+        grandchild = int(child.read_text())
+
+        os.kill(grandchild, signal.SIGSTOP)  # the process that does the work; its parent looks well
+
+        wait_until(lambda: supervisor.pid("worker") not in (None, first))
+        wait_until(lambda: not is_running(grandchild))
+    assert re.match(r"worker was stopped for \d s and was killed; next start in 0.5 s", lines[1])
+
+
+def test_a_part_that_answers_no_more_is_killed_and_one_that_never_did_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervise, "PROBE_S", 0.1)
+    lines: list[str] = []
+    answers = {"api": True, "mute": False}
+    parts = [
+        Part(
+            name=name,
+            command=(sys.executable, "-c", SLEEP),
+            probe=lambda _, name=name: answers[name],
+            patience_s=0.5,
+        )
+        for name in answers
+    ]
+    with Supervisor(parts, var=tmp_path, report=lines.append) as supervisor:
+        first, mute = supervisor.pid("api"), supervisor.pid("mute")
+        time.sleep(0.5)
+        answers["api"] = False
+
+        wait_until(lambda: supervisor.pid("api") not in (None, first))
+
+        assert supervisor.pid("mute") == mute
+    assert lines[2].startswith("api did not answer for ")
+
+
+def test_what_cannot_be_known_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervise, "PROBE_S", 0.05)
+    known: list[bool | None] = [True, None]
+    part = Part(
+        name="api",
+        command=(sys.executable, "-c", SLEEP),
+        probe=lambda _: known.pop(0) if len(known) > 1 else known[0],
+        patience_s=0.1,
+    )
+    with Supervisor([part], var=tmp_path, report=lambda _: None) as supervisor:
+        first = supervisor.pid("api")
+        time.sleep(1.0)
+
+        assert supervisor.pid("api") == first
+
+
+def test_a_part_that_fails_for_good_is_given_up_with_a_line_that_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervise, "FIRST_DELAY_S", 0.01)
+    monkeypatch.setattr(supervise, "GIVE_UP_AFTER", 3)
+    lines: list[str] = []
+    with Supervisor(
+        [python("worker", "raise SystemExit('no model')")], var=tmp_path, report=lines.append
+    ) as supervisor:
+        wait_until(supervisor.given_up)
+
+        assert supervisor.given_up() == ["worker"]
+    last = lines[-1].splitlines()
+    assert last[0].startswith(
+        "GIVEN UP: worker ended with status 1, 3 times in a row; it is not started again; the end of"
+    )
+    assert last[-1] == "no model"
+
+
+def test_parts_stop_at_the_same_time_and_a_stopped_one_hears_too(tmp_path: Path) -> None:
+    slow = (
+        "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: (time.sleep(1), sys.exit(0)));"
+        "print('ready', flush=True); time.sleep(60)"
+    )
+    names = ("api", "relay", "worker")
+    with Supervisor([python(name, slow) for name in names], var=tmp_path, report=lambda _: None) as supervisor:
+        wait_until(lambda: all("ready" in (tmp_path / "log" / f"{name}.log").read_text() for name in names))
+        os.kill(supervisor.pid("relay") or 0, signal.SIGSTOP)
+        begun = time.monotonic()
+
+    assert time.monotonic() - begun < 2.5
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize("kind", ["postgres", "redis"])
+def test_a_server_that_dies_or_freezes_comes_back_at_its_address_with_its_data(
+    kind: str, number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervise, "STOPPED_S", 1.0)
+    monkeypatch.setattr(supervise, "PROBE_S", 0.2)
+    server: Postgres | Redis = Redis(tmp_path / "r") if kind == "redis" else Postgres(tmp_path / "p", durable=False)
+    server.start()
+    try:
+        with Supervisor([], servers=[server], var=tmp_path, report=lambda _: None) as supervisor:
+            url, first = server.url, supervisor.pid(kind)
+            os.kill(first or 0, number)
+
+            wait_until(lambda: supervisor.pid(kind) not in (None, first), 30.0)
+            wait_until(server.answers, 30.0)
+
+        assert server.url == url
+    finally:
+        server.stop()
+
+
+def test_a_server_whose_port_was_taken_meanwhile_waits_for_it_and_says_who_has_it(tmp_path: Path) -> None:
+    server = Redis(tmp_path / "r").start()
+    lines: list[str] = []
+    try:
+        with Supervisor([], servers=[server], var=tmp_path, report=lines.append) as supervisor:
+            first = server.pid
+            os.kill(first or 0, signal.SIGKILL)
+            with socket.socket() as thief:
+                thief.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                wait_until(lambda: not is_running(first or 0))
+                thief.bind(("127.0.0.1", server.port))
+                thief.listen()
+                wait_until(lambda: len(lines) > 1)
+
+            wait_until(lambda: supervisor.pid("redis") not in (None, first), 30.0)
+        assert f"redis cannot be started: port {server.port} on 127.0.0.1 is taken by process {os.getpid()}" in lines[1]
+    finally:
+        server.stop()
+
+
+def test_a_supervisor_that_stops_does_not_wait_for_a_server_that_starts(tmp_path: Path) -> None:
+    server = Postgres(tmp_path / "p", durable=False).start()
+    try:
+        supervisor = Supervisor([], servers=[server], var=tmp_path, report=lambda _: None).start()
+        (server.data / "postgresql.conf").write_text("listen_addresses = ''\n")
+        os.kill(server.pid or 0, signal.SIGKILL)
+        time.sleep(0.8)  # into the start
+        begun = time.monotonic()
+
+        supervisor.stop()
+
+        assert time.monotonic() - begun < 10
+    finally:
+        server.stop()
 
 
 def test_a_part_that_ignores_sigterm_is_killed_with_its_children(tmp_path: Path) -> None:
@@ -85,6 +248,9 @@ def test_what_a_killed_supervisor_left_running_is_ended_by_the_next(tmp_path: Pa
     code = f"""
 import sys, time
 from pathlib import Path
+from cli import supervise
+from cli.services.postgres import Postgres
+from cli.services.redis import Redis
 from cli.supervise import Part, Supervisor
 part = Part(name="api", command=(sys.executable, "-c", {SLEEP!r}))
 Supervisor([part], var=Path({str(tmp_path)!r})).start()

@@ -1,0 +1,64 @@
+"""How a supervisor sees that a part lives: an HTTP answer, or the row in which it says so.
+
+A probe answers None where it cannot know: a part must not be ended because the database is away.
+"""
+
+import http.client
+import threading
+import time
+
+import psycopg2
+
+TIMEOUT_S = 5.0
+OLDEST_BEAT_S = 30.0  # parts write theirs every few seconds
+READ_EVERY_S = 1.0  # one look serves all parts
+
+BEATS = "SELECT name, extract(epoch FROM clock_timestamp() - seen_at) FROM heartbeats"
+
+
+def answers(port: int, path: str, _uptime_s: float) -> bool:
+    """Return whether the HTTP server on a loopback port answers `path` with success."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status < 500
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+class Heartbeats:
+    """The signs of life of all parts, read through one connection at most once a second. Safe in threads."""
+
+    def __init__(self, database_url: str) -> None:
+        self._url = database_url.replace("+psycopg2", "")
+        self._lock = threading.Lock()
+        self._read_at = -READ_EVERY_S
+        self._ages: dict[str, float] | None = None  # seconds, by name; None: unknown
+
+    def is_young(self, name: str, uptime_s: float) -> bool | None:
+        """Return whether the part `name` has given a sign lately; None before its first one since it was started."""
+        with self._lock:
+            if time.monotonic() - self._read_at >= READ_EVERY_S:
+                self._ages, self._read_at = self._read(), time.monotonic()
+            ages = self._ages
+        found = [age for row, age in (ages or {}).items() if row == name or row.startswith((f"{name}:", f"{name}@"))]
+        if not found or min(found) >= uptime_s:
+            return None
+        return min(found) < OLDEST_BEAT_S
+
+    def _read(self) -> dict[str, float] | None:
+        try:
+            connection = psycopg2.connect(self._url, connect_timeout=5, application_name="chai-up")
+        except psycopg2.Error:
+            return None
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SET statement_timeout = 5000")
+                cursor.execute(BEATS)
+                return {name: float(age) for name, age in cursor.fetchall()}
+        except psycopg2.Error:
+            return None
+        finally:
+            connection.close()

@@ -1,0 +1,75 @@
+"""`chai up` under faults: every process of it is killed and frozen, and the service goes on."""
+
+import json
+import os
+import re
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from homes import Home, Up
+
+PARTS = ("redis", "postgres", "api", "relay", "worker")
+FAULTS = {"killed": signal.SIGKILL, "stopped": signal.SIGSTOP}
+BACK_S = 60.0
+
+
+@pytest.fixture(scope="module")
+def own_up(new_home: Callable[[], Home], bring_up: Callable[..., Up]) -> Iterator[Up]:
+    """A service for this module alone, since it is broken on purpose."""
+    running = bring_up(new_home(), "--no-flower")
+    yield running
+    if running.process.poll() is None:
+        running.stop()
+
+
+def pids(home: Home) -> dict[str, int]:
+    return json.loads((home.folder / "var" / "run" / "up.json").read_text())["pids"]
+
+
+def wait_until(holds: Callable[[], bool], timeout_s: float, what: str) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not holds():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_that_dies_or_freezes_comes_back_and_videos_are_made(own_up: Up, part: str, fault: str) -> None:
+    before = pids(own_up.home)
+
+    os.kill(before[part], FAULTS[fault])
+
+    wait_until(lambda: pids(own_up.home).get(part) not in (None, before[part]), BACK_S, f"{part} did not come back")
+    done = own_up.home.chai("submit", f"a ball for {part}", "--steps", "2", "--watch")
+    assert done.returncode == 0, done.stderr
+
+
+def test_each_fault_was_said_in_a_line_and_all_stops_within_seconds(own_up: Up) -> None:
+    begun = time.monotonic()
+    said = own_up.stop(signal.SIGINT)
+
+    assert time.monotonic() - begun < 20
+    for part in PARTS:
+        ends = [
+            line for line in said.splitlines() if re.match(rf"{part} (was|ended|did)\b.*; next start in [\d.]+ s", line)
+        ]
+        assert len(ends) >= 2, said
+    assert "SIGINT: stopping; a video that is being made goes back to the queue" in said
+    assert said.splitlines()[-1] == f"stopped; everything is kept in {own_up.home.folder / 'var'}"
+
+
+def test_a_port_that_was_asked_for_and_is_taken_is_refused_with_its_holder(home: Home) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+
+        refused = home.chai("up", "--port", str(port), CHAI_VAR_DIR=str(home.folder / "other"))
+
+    assert refused.returncode == 1
+    way_out = "choose another with --port, or stop that process"
+    assert re.fullmatch(rf"error: port {port} is taken by process {os.getpid()} \(.+\); {way_out}\n", refused.stderr)
