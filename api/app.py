@@ -9,22 +9,26 @@ from importlib.metadata import version
 from typing import Any
 from uuid import uuid4
 
-import uvicorn
 from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api import errors, logs
+from api import errors, logs, server
 from api.deps import Service
+from api.gate import Gate
 from api.routes import batches, health, models, videos
 from api.settings import ApiSettings
+from api.surface import Surface
 from db.session import connect, sessions
 from shared import model_cards
 from shared.storage import Storage
 
 logger = logging.getLogger("api")
 REQUEST_ID = "x-request-id"
+CLIENT_GONE = 499  # in the log: nobody waits for an answer any more
+_ALWAYS = {"x-content-type-options": "nosniff", "cross-origin-resource-policy": "same-origin"}
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -53,11 +57,12 @@ def create_app(settings: ApiSettings) -> FastAPI:
 
     app = FastAPI(title="CHAI", summary="Prompts become videos", version=version("chai-t2v"), lifespan=lifespan)
     errors.install(app)
-    app.add_middleware(Outermost)
     for part in (videos, batches, models, health):
         app.include_router(part.router)
     if not settings.needs_keys:
         app.openapi_schema = _without_keys(app.openapi())
+    app.state.surface = Surface(app.openapi())
+    app.add_middleware(Outermost, surface=app.state.surface, gate=Gate(settings))
     return app
 
 
@@ -70,10 +75,13 @@ def _without_keys(document: dict[str, Any]) -> dict[str, Any]:  # Any: OpenAPI
 
 
 class Outermost:
-    """Gives every request an id, logs it as one line, and answers what nobody caught."""
+    """Gives every request an id, logs it as one line, turns away what may not come, and answers what nobody caught.
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    HEAD is answered wherever GET is. No answer is to be read as another type than it says, nor by another site's page.
+    """
+
+    def __init__(self, app: ASGIApp, surface: Surface, gate: Gate) -> None:
+        self._app, self._surface, self._gate = app, surface, gate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -86,17 +94,33 @@ class Outermost:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)[REQUEST_ID] = request_id
+                MutableHeaders(scope=message).update({REQUEST_ID: request_id, **_ALWAYS})
+            elif scope["method"] == "HEAD":
+                message = {**message, "body": b""}
             await send(message)
 
         try:
-            await self._app(scope, receive, send_with_id)
+            await self._serve(scope, receive, send_with_id)
+        except ClientDisconnect:
+            status = CLIENT_GONE
         except Exception:
             logger.exception("request failed", extra={"fields": {"request_id": request_id, "path": scope["path"]}})
             if status:
                 raise  # half an answer is out: the connection must break
             await errors.internal(request_id)(scope, receive, send_with_id)
         _log(scope, status, request_id, time.perf_counter() - began)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        method, path = scope["method"], scope["path"]
+        if method == "HEAD" and not self._surface.has("HEAD", path):
+            method = "GET"
+        try:
+            self._gate.check(scope)
+            self._surface.check_query(method, path, scope["query_string"])
+        except errors.ApiError as error:
+            await errors.answer(error)(scope, receive, send)
+            return
+        await self._app({**scope, "method": method}, receive, send)
 
 
 def _request_id(scope: Scope) -> str:
@@ -114,12 +138,4 @@ def main(host: str | None = None, port: int | None = None) -> None:
     logs.configure()
     given = {"api_host": host, "api_port": port}
     settings = ApiSettings.model_validate({name: value for name, value in given.items() if value is not None})
-    uvicorn.run(
-        create_app(settings),
-        host=settings.api_host,
-        port=settings.api_port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=5,
-    )
+    server.serve(create_app(settings), settings)

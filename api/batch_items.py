@@ -1,5 +1,6 @@
 """Lines of a bulk run: each judged on its own, the good ones accepted, the bad ones answered with the reason."""
 
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from db import jobs
 from db.errors import Conflict
 from db.models import Batch, Job
 from shared.model_cards import ModelCard
+
+logger = logging.getLogger("api.batch_items")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +39,11 @@ def sort_out(lines: Sequence[object], cards: Mapping[str, ModelCard], batch: Bat
             )
         except BadRequest as error:
             bad[index] = _refused(index, _custom_id(line), error)
+        except Exception as error:  # whatever this line does to the code that reads it, the others run
+            logger.exception("line not read", extra={"fields": {"batch": batch.id, "index": index}})
+            bad[index] = _refused(
+                index, _custom_id(line), BadRequest(f"this line cannot be read ({type(error).__name__})")
+            )
     return Sorted(good=good, bad=bad)
 
 

@@ -1,50 +1,75 @@
-"""Reading bodies: bounded, JSON or a form, into a checked request or a `BadRequest` that says what to change."""
+"""Reading bodies: bounded in bytes, time and members, JSON or a form, into a checked request or a refusal that helps.
 
+What is long is parsed in a thread, so that the others are served meanwhile.
+"""
+
+import asyncio
+import io
 import json
 import re
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from typing import Any, NoReturn, TypeVar
+from urllib.parse import unquote_to_bytes
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
-from starlette.datastructures import FormData
-from starlette.types import Message, Receive
+from python_multipart import parse_form
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import Field, File, parse_options_header
+from starlette.concurrency import run_in_threadpool
 
 from api import explain
-from api.errors import BadRequest, TooLarge, UnsupportedMedia
+from api.deps import Service
+from api.errors import BadRequest, TooLarge, TooSlow, UnsupportedMedia
 
 JSON = "application/json"
-FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
+MULTIPART, URLENCODED = "multipart/form-data", "application/x-www-form-urlencoded"
+FORMS = (MULTIPART, URLENCODED)
+LONG_BYTES = 16 * 1024  # parsed in a thread from here on
+MAX_CONTAINERS = 250_000  # objects and lists in one body: a small body can ask for a lot of memory
+MAX_FORM_FIELDS = 100
+_CHARSETS = frozenset({b"utf-8", b"utf8", b"us-ascii"})
 _PAIR = re.compile(r"metadata\[(.*)\]", re.DOTALL)
+_KEEPS_EMPTY = frozenset({"prompt"})  # "is empty" says more than "is missing"
 
 M = TypeVar("M", bound=BaseModel)
 
 
-async def read(request: Request, model: type[M], *, max_bytes: int, forms: bool = False, optional: bool = False) -> M:
-    """Return the body as a `model`. Raises BadRequest, TooLarge and UnsupportedMedia."""
-    bounded = Request(request.scope, _bounded(request, max_bytes))
-    type_ = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if type_ == JSON or (not type_ and optional):
-        body = await bounded.body()
-        return check(model, parse_json(body) if body or not optional else {})
-    if forms and type_ in FORMS:
-        async with bounded.form(max_files=1, max_fields=100, max_part_size=max_bytes) as form:
-            return _check_form(model, form)
-    accepted = " or ".join((JSON, *FORMS[:1]) if forms else (JSON,))
-    raise UnsupportedMedia(f"Content-Type {explain.shown(type_)} is not read here; send {accepted}")
+async def read(
+    request: Request, service: Service, model: type[M], *, max_bytes: int, forms: bool = False, optional: bool = False
+) -> M:
+    """Return the body as a `model`. Raises BadRequest, TooLarge, TooSlow and UnsupportedMedia."""
+    header = request.headers.get("content-type", "")
+    type_, options = parse_options_header(header)
+    parse = _parser(type_.decode("latin-1").lower(), header, options.get(b"charset", b"utf-8"), model, forms=forms)
+    if parse is None and not optional:
+        _refuse_type(type_, forms=forms)
+    async with service.large_bodies if max_bytes > service.settings.max_body_bytes else nullcontext():
+        body = await _taken(request, max_bytes, service.settings.body_timeout_s)
+        if optional and not body:
+            return check(model, {})
+        if parse is None:
+            if type_ or not optional:
+                _refuse_type(type_, forms=forms)
+            parse = _json_parser(model)
+        return await run_in_threadpool(parse, body) if len(body) > LONG_BYTES else parse(body)
 
 
 def check(model: type[M], values: object) -> M:
-    """Return parsed JSON as a `model`; numbers must be numbers and texts texts. Raises BadRequest."""
+    """Return parsed JSON as a `model`; numbers must be numbers and texts texts, null is left out. Raises BadRequest."""
     if not isinstance(values, dict):
         raise BadRequest(f"the body {explain.shown(values)} is not a JSON object; send {{…}}", code="invalid_json")
     try:
-        return model.model_validate(values, strict=True)
+        return model.model_validate(_given(values), strict=True)
     except ValidationError as error:
         _refuse(error, model)
 
 
 def parse_json(body: bytes) -> object:
-    """Parse strict JSON: UTF-8, no NaN, no bottomless nesting. Raises BadRequest."""
+    """Parse strict JSON: UTF-8, no NaN, no bottomless nesting, no masses of objects. Raises BadRequest."""
+    if body.count(b"{") + body.count(b"[") > MAX_CONTAINERS:
+        raise BadRequest(f"the body has more than {MAX_CONTAINERS} objects and lists; send less", code="invalid_json")
     try:
         return json.loads(body.decode("utf-8"), parse_constant=_no_constant)
     except UnicodeDecodeError as error:
@@ -58,49 +83,155 @@ def parse_json(body: bytes) -> object:
     raise BadRequest(message, code="invalid_json")
 
 
+def _given(values: dict[str, Any]) -> dict[str, Any]:  # Any: JSON
+    """Take out what is null: a client that fills every field means by it what one means that leaves them out."""
+    given = {_readable(name): value for name, value in values.items() if value is not None}
+    if isinstance(given.get("metadata"), dict):
+        given["metadata"] = {name: value for name, value in given["metadata"].items() if value is not None}
+    return given
+
+
+def _readable(name: str) -> str:
+    """Return a field's name, escaped where no encoding holds it: it is then unknown like any other misspelt one."""
+    return name if name.isascii() else name.encode("utf-8", "backslashreplace").decode()
+
+
 def _no_constant(name: str) -> NoReturn:
     message = f"the body is not JSON: {name} is not a number there; send a finite one or leave the field out"
     raise BadRequest(message, code="invalid_json")
 
 
-def _check_form(model: type[M], form: FormData) -> M:
+def _parser(type_: str, header: str, charset: bytes, model: type[M], *, forms: bool) -> Callable[[bytes], M] | None:
+    """Return what reads bodies of this type; None for a type that is not read."""
+    if type_ != JSON and not (forms and type_ in FORMS):
+        return None
+    if charset.strip(b"\"' ").lower() not in _CHARSETS:
+        raise UnsupportedMedia(f"charset {explain.shown(charset.decode('latin-1'))} is not read here; send UTF-8")
+    if type_ == JSON:
+        return _json_parser(model)
+    fields = _multipart if type_ == MULTIPART else _urlencoded
+    return lambda body: _check_form(model, fields(body, header))
+
+
+def _json_parser(model: type[M]) -> Callable[[bytes], M]:
+    return lambda body: check(model, parse_json(body))
+
+
+def _refuse_type(type_: bytes, *, forms: bool) -> NoReturn:
+    accepted = " or ".join((JSON, *FORMS[:1]) if forms else (JSON,))
+    message = f"Content-Type {explain.shown(type_.decode('latin-1'))} is not read here; send {accepted}"
+    raise UnsupportedMedia(message)
+
+
+async def _taken(request: Request, max_bytes: int, timeout_s: float) -> bytes:
+    """Read the body, and stop as soon as it is too long, announced or not, or too slow."""
+    announced = request.headers.get("content-length", "0")
+    if not (announced.isascii() and announced.isdigit() and len(announced) < 19 and int(announced) <= max_bytes):
+        _refuse_length(max_bytes)
+    body = bytearray()
     try:
-        return model.model_validate_strings(_values(form))
+        async with asyncio.timeout(timeout_s):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > max_bytes:
+                    _refuse_length(max_bytes)
+    except TimeoutError:
+        message = f"the body did not arrive within {timeout_s:g} s; send it again, in smaller pieces on a slow line"
+        raise TooSlow(message, headers={"Connection": "close"}) from None
+    return bytes(body)
+
+
+def _refuse_length(max_bytes: int) -> NoReturn:
+    raise TooLarge(f"the body has more than {max_bytes} bytes; send less, or several requests")
+
+
+def _check_form(model: type[M], fields: Iterable[tuple[bytes, bytes]]) -> M:
+    values = _values((_text(name, b"a name of the form"), name, value) for name, value in fields)
+    try:
+        return model.model_validate_strings(values)
     except ValidationError as error:
         _refuse(error, model)
 
 
-def _values(form: FormData) -> dict[str, Any]:  # Any: texts, and metadata as a dict of them
+def _values(fields: Iterable[tuple[str, bytes, bytes]]) -> dict[str, Any]:  # Any: texts, and metadata as a dict of them
+    """Return what a form says. An empty field is one that nobody filled in."""
     values: dict[str, Any] = {}
-    for name, value in form.multi_items():
-        if not isinstance(value, str):
-            raise BadRequest(f"{name} is a file, and no file is read here; send text fields only", param=name)
+    pairs: dict[str, str] = {}
+    for name, raw_name, raw in fields:
+        value = _text(raw, raw_name)
+        if name in values:
+            shown = explain.printable(name)
+            raise BadRequest(f"{shown} is given twice; send it once", param=shown)
         if pair := _PAIR.fullmatch(name):
-            values.setdefault("metadata", {})[pair[1]] = value
-        elif name == "metadata":
-            values[name] = parse_json(value.encode("utf-8", "surrogatepass"))
-        else:
+            pairs[pair[1]] = value
+        elif name == "metadata" and value:
+            values[name] = _metadata(value)
+        elif value or name in _KEEPS_EMPTY:
             values[name] = value
+    if pairs:
+        values["metadata"] = {**values.get("metadata", {}), **pairs}
     return values
+
+
+def _metadata(value: str) -> dict[str, Any]:  # Any: JSON
+    pairs = parse_json(value.encode())
+    if not isinstance(pairs, dict):
+        raise BadRequest(f"metadata {explain.shown(pairs)} is not an object; send an object", param="metadata")
+    for name, text in _given(pairs).items():
+        if not isinstance(text, str):
+            field = f"metadata.{explain.printable(name)}"
+            raise BadRequest(f"{field} {explain.shown(text)} is not text; send text", param=field)
+    return _given(pairs)
+
+
+def _text(raw: bytes, name: bytes) -> str:
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        shown = explain.printable(name.decode("utf-8", "backslashreplace"))
+        raise BadRequest(f"{shown} is not UTF-8 at byte {error.start}; send UTF-8", param=shown) from None
+
+
+def _multipart(body: bytes, header: str) -> list[tuple[bytes, bytes]]:
+    found: list[tuple[bytes, bytes]] = []
+
+    def on_field(field: Field) -> None:
+        found.append((field.field_name or b"", field.value or b""))
+        _check_number(found)
+
+    def on_file(file: File) -> None:
+        name = explain.printable((file.field_name or b"").decode("utf-8", "backslashreplace"))
+        file.close()
+        raise BadRequest(f"{name} is a file, and no file is read here; send text fields only", param=name)
+
+    if b"boundary" not in parse_options_header(header)[1]:
+        raise BadRequest("Missing boundary in multipart.", code="bad_request")
+    try:
+        parse_form({"Content-Type": header.encode("latin-1")}, io.BytesIO(body), on_field, on_file)
+    except (FormParserError, ValueError, AssertionError) as error:
+        message = f"the body is not multipart/form-data as its Content-Type says ({error}); check the boundary"
+        raise BadRequest(explain.printable(message), code="bad_request") from None
+    return found
+
+
+def _urlencoded(body: bytes, header: str) -> list[tuple[bytes, bytes]]:
+    if body.lstrip().startswith(b"{"):
+        message = "the body looks like JSON, but its Content-Type names a form; send Content-Type: application/json"
+        raise BadRequest(message, code="invalid_json")
+    found = []
+    for piece in body.split(b"&", MAX_FORM_FIELDS + 1):
+        if piece:
+            name, _, value = piece.replace(b"+", b" ").partition(b"=")
+            found.append((unquote_to_bytes(name), unquote_to_bytes(value)))
+            _check_number(found)
+    return found
+
+
+def _check_number(found: list[tuple[bytes, bytes]]) -> None:
+    if len(found) > MAX_FORM_FIELDS:
+        raise BadRequest(f"the form has more than {MAX_FORM_FIELDS} fields; send less", code="bad_request")
 
 
 def _refuse(error: ValidationError, model: type[BaseModel]) -> NoReturn:
     problem = explain.first(error.errors(include_url=False), known=tuple(model.model_fields))
     raise BadRequest(problem.message, param=problem.param, code=problem.code) from None
-
-
-def _bounded(request: Request, max_bytes: int) -> Receive:
-    """Return a `receive` that stops reading as soon as the body is too long, announced or not."""
-    announced = request.headers.get("content-length", "")
-    total = int(announced) if announced.isdigit() else 0
-    taken = 0
-
-    async def receive() -> Message:
-        nonlocal taken
-        message = await request.receive()
-        taken += len(message.get("body", b""))
-        if max(total, taken) > max_bytes:
-            raise TooLarge(f"the body has more than {max_bytes} bytes; send less, or several requests")
-        return message
-
-    return receive

@@ -1,17 +1,20 @@
 """Bytes of a finished video: whole, or the range that a player asks for."""
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import IO
 
 from fastapi.responses import Response, StreamingResponse
 
-from api.errors import Gone, OutOfRange
-from shared.storage import FileMissing, Storage
+from api.errors import Damaged, Gone, OutOfRange, PreconditionFailed
+from api.explain import printable
+from shared.storage import FileMissing, Storage, StorageError
 
 CHUNK_BYTES = 256 * 1024
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII)
+_RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII | re.IGNORECASE)
+_MOST_DIGITS = 18
+_ONCE_MORE = "submit the prompt again, and tell the operator"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,63 +25,129 @@ class Span:
     stop: int
     total: int
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether nothing is left out."""
-        return self.stop - self.start == self.total
-
 
 def span(header: str | None, total: int) -> Span:
     """Read a Range header; what is none, or asks for several ranges, means the whole file. Raises OutOfRange."""
-    whole = Span(start=0, stop=total, total=total)
-    match = _RANGE.fullmatch((header or "").strip())
-    if match is None or match.groups() == ("", ""):
-        return whole
-    first, last = match.groups()
-    if not first:
-        start, stop = max(0, total - int(last)), total
-    else:
-        start, stop = int(first), min(int(last) + 1 if last else total, total)
-    if first and last and int(last) < int(first):
-        return whole  # RFC 9110: an invalid range is ignored
+    match asked_range(header):
+        case None:
+            return Span(start=0, stop=total, total=total)
+        case None, last:
+            start, stop = max(0, total - (last or 0)), total
+        case first, None:
+            start, stop = first, total
+        case first, last:
+            start, stop = first, min(last + 1, total)
     if start >= stop:
         raise OutOfRange(
-            f"Range {header!r} lies behind the end; the video has {total} bytes, ask for bytes=0-{total - 1}",
+            f"Range {printable(header or '')!r} lies behind the end; "
+            f"the video has {total} bytes, ask for bytes=0-{total - 1}",
             param="Range",
             headers={"Content-Range": f"bytes */{total}"},
         )
     return Span(start=start, stop=stop, total=total)
 
 
-def answer(storage: Storage, output: Mapping[str, object], asked: Mapping[str, str], *, as_head: bool) -> Response:
-    """Return the video, or a part of it, as the request's headers ask; raise Gone and OutOfRange."""
+def asked_range(header: str | None) -> tuple[int | None, int | None] | None:
+    """Return first and last byte of a Range header; without a first one, last is a number of bytes before the end.
+
+    None for no header, several ranges, and what RFC 9110 says to ignore.
+    """
+    match = _RANGE.fullmatch((header or "").strip())
+    if match is None or match.groups() == ("", ""):
+        return None
+    first, last = (_place(digits) for digits in match.groups())
+    return None if first is not None and last is not None and last < first else (first, last)
+
+
+def _place(digits: str) -> int | None:
+    """Read a place; one of more digits than any file has bytes lies behind every end."""
+    if not digits:
+        return None
+    return int(digits) if len(digits.lstrip("0")) < _MOST_DIGITS else 10**_MOST_DIGITS
+
+
+class Checked:
+    """Which files were found whole, so that each is read against its checksum once in a process."""
+
+    def __init__(self, most: int = 10_000) -> None:
+        self._most = most
+        self._names: dict[str, None] = {}
+
+    def check(self, storage: Storage, output: Mapping[str, object]) -> int:
+        """Return the length of a published video. Raises Gone when it is not there, Damaged when it is not whole."""
+        name, sha256, written = str(output["name"]), output.get("sha256"), output.get("bytes")
+        try:
+            size = storage.size(name)
+            if isinstance(written, int) and size != written:
+                raise Damaged(f"the video's file has {size} of {written} bytes; {_ONCE_MORE}")
+            if sha256 and name not in self._names and _digest(storage, name) != sha256:
+                raise Damaged(f"the video's file is not the one that was written; {_ONCE_MORE}")
+        except FileMissing as error:
+            raise Gone("the video's file is no longer there; submit the prompt again") from error
+        if sha256:
+            self._names[name] = None
+            while len(self._names) > self._most:
+                self._names.pop(next(iter(self._names)), None)
+        return size
+
+
+def answer(
+    storage: Storage,
+    checked: Checked,
+    output: Mapping[str, object],
+    asked: Mapping[str, str],
+    *,
+    file_name: str,
+    as_head: bool,
+) -> Response:
+    """Return the video, or a part of it, as the request's headers ask.
+
+    Raises Damaged, Gone, OutOfRange and PreconditionFailed.
+    """
     name, etag = str(output["name"]), f'"{str(output.get("sha256") or output["name"])[:32]}"'
-    headers = {"ETag": etag, "Accept-Ranges": "bytes", "Cache-Control": "private, max-age=3600"}
-    if etag in asked.get("if-none-match", ""):
+    headers = {
+        "ETag": etag,
+        "Accept-Ranges": "bytes",
+        "Cache-Control": "private, max-age=3600",
+        "Content-Disposition": f'inline; filename="{file_name}"',
+    }
+    total = checked.check(storage, output)
+    if not holds(asked.get("if-match", "*"), etag):
+        raise PreconditionFailed(f"If-Match does not name {etag}; leave it out, or download the video anew")
+    if holds(asked.get("if-none-match", ""), etag):
         return Response(status_code=304, headers=headers)
     wanted = asked.get("range") if asked.get("if-range", etag) == etag else None
-    part = span(wanted, _size(storage, name))
+    part = span(wanted, total)
     headers["Content-Length"] = str(part.stop - part.start)
-    if not part.is_whole:
-        headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{part.total}"
-    status = 200 if part.is_whole else 206
+    status = 200
+    if asked_range(wanted) is not None:  # the whole file too, where it was asked for as a range: players probe so
+        status, headers["Content-Range"] = 206, f"bytes {part.start}-{part.stop - 1}/{part.total}"
     if as_head:
         return Response(status_code=status, headers=headers, media_type="video/mp4")
-    chunks = _read(storage.open(name), part)
-    return StreamingResponse(chunks, status_code=status, headers=headers, media_type="video/mp4")
+    return StreamingResponse(_read(storage, name, part), status_code=status, headers=headers, media_type="video/mp4")
 
 
-def _size(storage: Storage, name: str) -> int:
-    try:
-        return storage.size(name)
-    except FileMissing as error:
-        raise Gone("the video's file is no longer there; submit the prompt again") from error
+def holds(header: str, etag: str) -> bool:
+    """Return whether If-Match or If-None-Match names this version."""
+    return header.strip() == "*" or etag in (name.strip().removeprefix("W/") for name in header.split(","))
 
 
-def _read(file: IO[bytes], part: Span) -> Iterator[bytes]:
-    with file:
+def _digest(storage: Storage, name: str) -> str:
+    digest = hashlib.sha256()
+    with storage.open(name) as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _read(storage: Storage, name: str, part: Span) -> Iterator[bytes]:
+    """Read the part; a file that ends early breaks the answer off, so that nobody takes it for the whole."""
+    with storage.open(name) as file:
         file.seek(part.start)
         left = part.stop - part.start
-        while left and (chunk := file.read(min(CHUNK_BYTES, left))):
+        while left:
+            chunk = file.read(min(CHUNK_BYTES, left))
+            if not chunk:
+                raise StorageError(f"{name}: ends {left} bytes early")
             left -= len(chunk)
             yield chunk

@@ -1,6 +1,7 @@
 """What an endpoint is given: the parts of this process, and the caller's transaction."""
 
 import time
+from asyncio import Semaphore
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -9,7 +10,9 @@ from typing import Annotated
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy.orm import Session, sessionmaker
+from starlette.concurrency import run_in_threadpool
 
+from api.content import Checked
 from api.errors import Forbidden, Unauthorized
 from api.settings import ApiSettings
 from db import keys
@@ -19,6 +22,7 @@ from shared.model_cards import ModelCard
 from shared.storage import Storage
 
 LOCAL = Caller(tenant="local", group=None, scopes=frozenset(keys.ALL_SCOPES), max_queued=None)
+NUM_LARGE_BODIES = 4  # such as hold lines of a batch, in memory at once
 NOTE_USE_S = 60.0  # a key's last use is written this often at most
 CHALLENGE = {"WWW-Authenticate": "Bearer"}
 
@@ -31,6 +35,8 @@ class Service:
     sessions: sessionmaker[Session]
     cards: dict[str, ModelCard]
     storage: Storage
+    checked: Checked = field(default_factory=Checked)
+    large_bodies: Semaphore = field(default_factory=lambda: Semaphore(NUM_LARGE_BODIES))
     noted: dict[str, float] = field(default_factory=dict)  # key → when its use was last written
 
 
@@ -39,37 +45,32 @@ class Call:
     """One request's way to the database."""
 
     service: Service
-    key: str | None
+    caller: Caller
 
     @contextmanager
     def begin(self) -> Iterator[tuple[Session, Caller]]:
-        """Open a transaction for the caller; it is committed when the block ends, so before the answer goes out.
-
-        Raises Unauthorized and Forbidden.
-        """
+        """Open a transaction for the caller; it is committed when the block ends, so before the answer goes out."""
         with transaction(self.service.sessions) as session:
-            yield session, self._caller(session)
+            yield session, self.caller
 
-    def _caller(self, session: Session) -> Caller:
-        if not self.service.settings.needs_keys:
-            return LOCAL
-        if self.key is None:
-            raise Unauthorized("the Authorization header is missing; send 'Bearer sk-chai-…'", headers=CHALLENGE)
-        caller = keys.check(session, self.key)
+
+def _caller(service: Service, key: str | None) -> Caller:
+    """Return who sent a key; raise Unauthorized and Forbidden."""
+    if key is None:
+        raise Unauthorized("the Authorization header is missing; send 'Bearer sk-chai-…'", headers=CHALLENGE)
+    with transaction(service.sessions) as session:
+        caller = keys.check(session, key)
         if caller is None:
             raise Unauthorized(
                 "this API key is unknown, expired or revoked; ask the operator for one", headers=CHALLENGE
             )
         if "jobs" not in caller.scopes:
             raise Forbidden("this API key has no scope 'jobs'; ask the operator for one that has")
-        self._note_use(session, self.key)
-        return caller
-
-    def _note_use(self, session: Session, key: str) -> None:
         now = time.monotonic()
-        if now - self.service.noted.get(key, -NOTE_USE_S) >= NOTE_USE_S:
-            self.service.noted[key] = now
+        if now - service.noted.get(key, -NOTE_USE_S) >= NOTE_USE_S:
+            service.noted[key] = now
             keys.used(session, key)
+    return caller
 
 
 async def service(request: Request) -> Service:
@@ -85,8 +86,11 @@ async def call(
     service: Annotated[Service, Depends(service)],
     bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
 ) -> Call:
-    """Return the request's way to the database."""
-    return Call(service=service, key=bearer.credentials if bearer else None)
+    """Return the request's way to the database; whose key it is, is asked before a body is read."""
+    if not service.settings.needs_keys:
+        return Call(service=service, caller=LOCAL)
+    caller = await run_in_threadpool(_caller, service, bearer.credentials if bearer else None)
+    return Call(service=service, caller=caller)
 
 
 Owned = Annotated[Service, Depends(service)]

@@ -4,12 +4,17 @@ ApiError
 ├── BadRequest          400  a field is wrong: change the request
 ├── Unauthorized        401  no key, or not a live one
 ├── Forbidden           403  the key may not do this
+├── TooSlow             408  the body did not come in time: send it again
 ├── NotReady            409  too early, or too late, for this state: look at the object first
 ├── Gone                410  the video was removed
 ├── TooLarge            413  the body is too long
 ├── UnsupportedMedia    415  the body is of another type
 ├── OutOfRange          416  no such bytes
-└── QueueFull           429  wait, then try again
+├── PreconditionFailed  412  If-Match names another version
+├── Misdirected         421  the Host is not this machine
+├── QueueFull           429  wait, then try again
+├── TooManyConnections  503  this process serves no more of them: wait
+└── Damaged             502  the stored file is not the one that was written
 """
 
 import logging
@@ -20,13 +25,15 @@ from typing import ClassVar
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
 from api import explain
+from api.explain import discreet, not_offered, printable
 from api.schemas import Error, ErrorBody
-from db.errors import Conflict, NotFound
+from db.errors import Conflict, InUse, NotFound
+from shared.storage import StorageError
 
 logger = logging.getLogger("api")
 
@@ -75,6 +82,36 @@ class NotReady(ApiError):
     code = "wrong_state"
 
 
+class TooSlow(ApiError):
+    """The body did not arrive in time."""
+
+    code = "body_timeout"
+
+
+class PreconditionFailed(ApiError):
+    """The caller asks about another version of the file."""
+
+    code = "precondition_failed"
+
+
+class Misdirected(ApiError):
+    """The request was meant for another machine."""
+
+    code = "wrong_host"
+
+
+class Damaged(ApiError):
+    """The stored file is shorter, longer or other than what was written."""
+
+    code = "video_damaged"
+
+
+class TooManyConnections(ApiError):
+    """This process has no room for another connection."""
+
+    code = "too_many_connections"
+
+
 class Gone(ApiError):
     """There was a video; it has been removed."""
 
@@ -111,19 +148,31 @@ HTTP: dict[type[Exception], tuple[HTTPStatus, str]] = {
     Unauthorized: (HTTPStatus.UNAUTHORIZED, "authentication_error"),
     Forbidden: (HTTPStatus.FORBIDDEN, "permission_error"),
     NotFound: (HTTPStatus.NOT_FOUND, "not_found_error"),
+    TooSlow: (HTTPStatus.REQUEST_TIMEOUT, "invalid_request_error"),
     NotReady: (HTTPStatus.CONFLICT, "invalid_request_error"),
+    InUse: (HTTPStatus.CONFLICT, "invalid_request_error"),
     Gone: (HTTPStatus.GONE, "not_found_error"),
     TooLarge: (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "invalid_request_error"),
     UnsupportedMedia: (HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "invalid_request_error"),
     OutOfRange: (HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, "invalid_request_error"),
+    PreconditionFailed: (HTTPStatus.PRECONDITION_FAILED, "invalid_request_error"),
+    Misdirected: (HTTPStatus.MISDIRECTED_REQUEST, "invalid_request_error"),
     Conflict: (HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_request_error"),
     QueueFull: (HTTPStatus.TOO_MANY_REQUESTS, "rate_limit_error"),
+    Damaged: (HTTPStatus.BAD_GATEWAY, "server_error"),
+    TooManyConnections: (HTTPStatus.SERVICE_UNAVAILABLE, "server_error"),
+    DataError: (HTTPStatus.BAD_REQUEST, "invalid_request_error"),
+    StorageError: (HTTPStatus.SERVICE_UNAVAILABLE, "server_error"),
     OperationalError: (HTTPStatus.SERVICE_UNAVAILABLE, "server_error"),
     InterfaceError: (HTTPStatus.SERVICE_UNAVAILABLE, "server_error"),
     PoolTimeout: (HTTPStatus.SERVICE_UNAVAILABLE, "server_error"),
     Exception: (HTTPStatus.INTERNAL_SERVER_ERROR, "server_error"),
 }
 UNAVAILABLE = "the database does not answer; nothing was changed, try again in a second"
+READ_ONLY = "the database takes no writes at the moment; nothing was changed, try again in a second"
+STORAGE_AWAY = "the storage of videos does not answer; try again in a second"
+UNSTORABLE = "a value of this request cannot be stored; send another one"
+READ_ONLY_STATES = frozenset({"25006"})  # SQLSTATE of a standby, and of a server that was told to take no writes
 INTERNAL = "this is a fault of the server; try again, and if it stays tell the operator request id {request_id}"
 
 
@@ -131,6 +180,7 @@ def install(app: FastAPI) -> None:
     """Answer every exception of this app with the envelope."""
     for kind in HTTP:
         app.add_exception_handler(kind, _answer)
+    app.add_exception_handler(InternalError, _answer)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_http)
 
@@ -139,12 +189,16 @@ def describe(error: Exception) -> Error:
     """Return what the caller is told about an exception; of an unexpected one, nothing but its request id."""
     _, type_ = _row(error)
     if isinstance(error, ApiError):
-        return Error(message=error.message, type=type_, param=error.param, code=error.reason)
-    if isinstance(error, Conflict):
-        return Error(message=str(error), type=type_, param="Idempotency-Key", code="idempotency_key_reused")
-    if isinstance(error, OperationalError | InterfaceError | PoolTimeout):
-        return Error(message=UNAVAILABLE, type=type_, code="unavailable")
-    return Error(message=str(error), type=type_, code="not_found")
+        return Error(message=discreet(error.message), type=type_, param=error.param, code=error.reason)
+    if isinstance(error, Conflict | InUse):
+        return Error(message=str(error), type=type_, param=error.param, code=error.code)
+    if isinstance(error, StorageError):
+        return Error(message=STORAGE_AWAY, type=type_, code="storage_unavailable")
+    if isinstance(error, DataError):
+        return Error(message=UNSTORABLE, type=type_, code="invalid_value")
+    if isinstance(error, DBAPIError | PoolTimeout):
+        return Error(message=READ_ONLY if _is_read_only(error) else UNAVAILABLE, type=type_, code="unavailable")
+    return Error(message=discreet(str(error)), type=type_, code="not_found")
 
 
 def internal(request_id: str) -> JSONResponse:
@@ -153,14 +207,20 @@ def internal(request_id: str) -> JSONResponse:
     return _envelope(HTTPStatus.INTERNAL_SERVER_ERROR, error)
 
 
-async def _answer(request: Request, error: Exception) -> JSONResponse:
+def answer(error: Exception) -> JSONResponse:
+    """Return the answer to an exception that the table knows; raise it again when it is a fault of ours."""
     status, _ = _row(error)
     if status == HTTPStatus.INTERNAL_SERVER_ERROR:
         raise error  # the outermost layer logs it and answers
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        logger.warning("database away", extra={"fields": {"error": str(error).splitlines()[0]}})
-        return _envelope(status, describe(error), {"Retry-After": "1"})
-    return _envelope(status, describe(error), getattr(error, "headers", None))
+        logger.warning("not available", extra={"fields": {"error": str(error).splitlines()[0]}})
+        return _envelope(status, describe(error), {"Retry-After": "1", **getattr(error, "headers", {})})
+    headers = {"Retry-After": "1"} if isinstance(error, InUse) else getattr(error, "headers", None)
+    return _envelope(status, describe(error), headers)
+
+
+async def _answer(request: Request, error: Exception) -> JSONResponse:
+    return answer(error)
 
 
 async def _answer_invalid(request: Request, error: Exception) -> JSONResponse:
@@ -170,19 +230,28 @@ async def _answer_invalid(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _answer_http(request: Request, error: Exception) -> JSONResponse:
-    """Answer what the framework refuses by itself: unknown paths and methods, broken forms."""
+    """Answer what the framework refuses by itself: unknown paths and methods."""
     assert isinstance(error, HTTPException)
-    if error.status_code == HTTPStatus.NOT_FOUND:
-        message, code = f"there is nothing at {request.url.path}; /docs lists the paths", "not_found"
-    elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        allowed = (error.headers or {}).get("Allow", "another method")
-        message, code = f"{request.method} is not allowed at {request.url.path}; use {allowed}", "method_not_allowed"
-    else:
-        message, code = str(error.detail), "bad_request"
-    return _envelope(error.status_code, Error(message=message, type="invalid_request_error", code=code), error.headers)
+    method, path, headers = request.method, request.scope["path"], dict(error.headers or {})
+    status, message, code = error.status_code, discreet(str(error.detail)), "bad_request"
+    if status in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED) and (said := not_offered(method, path)):
+        status, message, code, headers = HTTPStatus.NOT_FOUND, said, "not_offered", {}
+    elif status == HTTPStatus.NOT_FOUND:
+        message, code = f"there is nothing at {printable(path)}; /docs lists the paths", "not_found"
+    elif status == HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = ", ".join(request.app.state.surface.methods(path)) or headers.get("Allow", "another method")
+        headers["Allow"] = allowed
+        message, code = f"{method} is not allowed at {printable(path)}; use {allowed}", "method_not_allowed"
+    return _envelope(status, Error(message=discreet(message), type="invalid_request_error", code=code), headers)
+
+
+def _is_read_only(error: Exception) -> bool:
+    return getattr(getattr(error, "orig", None), "pgcode", None) in READ_ONLY_STATES
 
 
 def _row(error: Exception) -> tuple[HTTPStatus, str]:
+    if _is_read_only(error):
+        return HTTPStatus.SERVICE_UNAVAILABLE, "server_error"
     return next(HTTP[kind] for kind in type(error).__mro__ if kind in HTTP)
 
 

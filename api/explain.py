@@ -1,11 +1,16 @@
 """Turn pydantic's findings into sentences that name the field, the value and the way out."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
 SHOWN_CHARS = 60  # of a wrong value
+NAME_CHARS = 100  # of a field's name that is said back
+_KEY = re.compile(r"sk-chai-[0-9A-Za-z]+-\S+")
+_FILE = re.compile(r"(?<![\w:/.])/(?:[^\s/:'\"]+/)+([^\s/:'\"]*)")
+_OFFERED = "this service makes videos: POST /v1/videos submits one, and /docs lists what else there is"
 _PLACES = ("body", "query", "path", "header")
 _KINDS = {
     "int": "a whole number",
@@ -31,7 +36,7 @@ class Problem:
 def first(errors: Sequence[Any], known: Sequence[str] = ()) -> Problem:
     """Explain the first finding; `known` are the fields of the request, for the hint at a misspelt one."""
     error = errors[0]
-    param = ".".join(str(part) for part in error["loc"] if part not in _PLACES) or None
+    param = printable(".".join(str(part) for part in error["loc"] if part not in _PLACES)) or None
     return Problem(message=_sentence(error, param or "the body", known), param=param, code=_code(error["type"]))
 
 
@@ -39,6 +44,23 @@ def shown(value: object) -> str:
     """Return a value as it may appear in a message: printable, and cut."""
     text = repr(value)
     return text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}…"
+
+
+def printable(text: str) -> str:
+    """Return a caller's own words as they can be sent back in any encoding: escaped where needed, and cut."""
+    plain = text.encode("utf-8", "backslashreplace").decode()
+    plain = "".join(char if char.isprintable() else repr(char)[1:-1] for char in plain)
+    return plain if len(plain) <= NAME_CHARS else f"{plain[:NAME_CHARS]}…"
+
+
+def discreet(text: str) -> str:
+    """Return a message without API keys."""
+    return _KEY.sub("sk-chai-…", text)
+
+
+def without_folders(text: str) -> str:
+    """Return a message with the files of the server named by their last part: where they lie is nobody's business."""
+    return _FILE.sub(r"\1", text)
 
 
 def _code(type_: str) -> str:
@@ -51,7 +73,7 @@ def _sentence(error: Mapping[str, Any], field: str, known: Sequence[str]) -> str
         case "missing":
             return f"{field} is missing; add it"
         case "extra_forbidden":
-            return f"{field} is not a field of this request; {_hint(field, known)}"
+            return f"{field} is not a field of this request; {hint(field, known)}"
         case "literal_error" | "enum":
             return f"{field} {value} is not known; use {context['expected']}"
         case "greater_than_equal":
@@ -72,8 +94,20 @@ def _length(value: str | list[object] | dict[str, object]) -> str:
     return f"{len(value)} {'characters' if isinstance(value, str) else 'members'}"
 
 
-def _hint(field: str, known: Sequence[str]) -> str:
+def hint(field: str, known: Sequence[str]) -> str:
+    """Say what a misspelt field may have meant."""
     close = get_close_matches(field, known, n=1)
     if close:
         return f"did you mean {close[0]}?"
     return f"known are {', '.join(known)}" if known else "remove it"
+
+
+def not_offered(method: str, path: str) -> str | None:
+    """Return what to say of a call of OpenAI's API that this service lacks; None for any other path."""
+    is_ours = path == "/v1/videos" or path.startswith(("/v1/videos/", "/v1/batches", "/v1/models"))
+    if path.startswith("/v1/") and (not is_ours or _LACKING.fullmatch(path)):
+        return f"{method} {printable(path)} is not offered here; {_OFFERED}"
+    return None
+
+
+_LACKING = re.compile(r"/v1/videos/(?:(?:edits|extensions|characters)(?:/.*)?|[^/]+/(?:remix|edit|extend))", re.DOTALL)

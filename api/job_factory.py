@@ -9,7 +9,7 @@ from uuid import UUID
 
 from api.errors import BadRequest
 from api.explain import shown
-from api.schemas import BatchLine, CreateVideo
+from api.schemas import NO_OPS, BatchLine, CreateVideo
 from db.models import Job
 from db.states import Queue
 from shared.model_cards import ModelCard
@@ -18,7 +18,8 @@ from shared.model_cards import ModelCard
 def job(request: CreateVideo, cards: Mapping[str, ModelCard], *, tenant: str, default_model: str) -> Job:
     """Return the interactive job that a request asks for; raise `BadRequest`."""
     card = _card(default_model if request.model is None else request.model, cards)
-    width, height = _size(card.default_size if request.size is None else request.size, card)
+    size = _asked_size(request)
+    width, height = _size(card.default_size if size is None else size, card)
     fps = request.fps or card.fps
     _check_steps(request.num_inference_steps, card)
     return Job(
@@ -28,7 +29,7 @@ def job(request: CreateVideo, cards: Mapping[str, ModelCard], *, tenant: str, de
         model=card.name,
         width=width,
         height=height,
-        num_frames=_frames(request.seconds, fps, card),
+        num_frames=_frames(request, fps, card),
         fps=fps,
         seed=request.seed,
         num_inference_steps=request.num_inference_steps,
@@ -54,11 +55,12 @@ def fingerprint(request: CreateVideo) -> str:
 
 
 def _plain(request: CreateVideo) -> dict[str, Any]:  # Any: JSON values
-    return request.model_dump(exclude_none=True)
+    values = request.model_dump(exclude_none=True, exclude={*NO_OPS, "width", "height"})
+    return values | ({} if (size := _asked_size(request)) is None else {"size": size})
 
 
 def _as_written(request: CreateVideo) -> dict[str, str]:
-    written = {"size": request.size, "seconds": request.seconds and f"{float(request.seconds):g}"}
+    written = {"size": _asked_size(request), "seconds": request.seconds and f"{float(request.seconds):g}"}
     return {name: value for name, value in written.items() if value is not None}
 
 
@@ -76,9 +78,35 @@ def _size(size: str, card: ModelCard) -> tuple[int, int]:
     return int(width), int(height)
 
 
-def _frames(seconds: str | None, fps: int, card: ModelCard) -> int:
-    if seconds is None:
-        return card.default_frames
+def _asked_size(request: CreateVideo) -> str | None:
+    """Return the size in either way of saying it; raise `BadRequest` when the two differ or a half is missing."""
+    if request.width is None and request.height is None:
+        return request.size
+    if request.width is None or request.height is None:
+        missing, given = ("width", "height") if request.width is None else ("height", "width")
+        raise BadRequest(f"{missing} is missing beside {given}; send both, or size", param=missing)
+    size = f"{request.width}x{request.height}"
+    if request.size not in (None, size):
+        raise BadRequest(f"size {shown(request.size)} is not width x height, {size}; send one of them", param="size")
+    return size
+
+
+def _frames(request: CreateVideo, fps: int, card: ModelCard) -> int:
+    by_seconds = None if request.seconds is None else _frames_of(request.seconds, fps, card)
+    frames = request.num_frames
+    if frames is None:
+        return card.default_frames if by_seconds is None else by_seconds
+    if card.nearest_frames(frames) != frames:
+        nearest = card.nearest_frames(frames)
+        message = f"num_frames {frames} is not what {card.name} can make; the nearest is {nearest}"
+        raise BadRequest(message, param="num_frames")
+    if by_seconds not in (None, frames):
+        message = f"num_frames {frames} is not seconds x fps, {by_seconds}; send one of them"
+        raise BadRequest(message, param="num_frames")
+    return frames
+
+
+def _frames_of(seconds: str, fps: int, card: ModelCard) -> int:
     wanted = _number(seconds, card)
     frames = card.frames_for(wanted, fps)
     if frames is None:

@@ -1,5 +1,6 @@
 """What goes over the wire: OpenAI's video object and requests, with additions that an old client may ignore."""
 
+import re
 import unicodedata
 from typing import Annotated, Any, Literal
 
@@ -22,21 +23,60 @@ def _clean(text: str) -> str:
     return text
 
 
+# characters that have a letter's or symbol's category and yet nothing to see
+_BLANK_LETTERS = frozenset("\u115f\u1160\u2800\u3164\uffa0\U0001d159")
+
+
+def _can_be_seen(character: str) -> bool:
+    category, number = unicodedata.category(character), ord(character)
+    if category == "Cn":  # newer than this Python's tables, a new emoji perhaps; not what Unicode keeps invisible
+        is_never = number & 0xFFFE == 0xFFFE or 0xFDD0 <= number <= 0xFDEF
+        return not (is_never or number == 0x2065 or 0xFFF0 <= number <= 0xFFF8 or 0xE0000 <= number <= 0xE0FFF)
+    return category[0] in "LNPS" and character not in _BLANK_LETTERS
+
+
 def _filled(text: str) -> str:
-    if not text.strip():
+    if not any(map(_can_be_seen, text)):
         raise PydanticCustomError("refused", "is empty; say in a sentence what the video shows")
     return text
 
 
 def _as_text(value: object) -> object:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return f"{value:g}" if is_number else value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value) if abs(value) < 10**15 else f"1e{value.bit_length() * 3 // 10}"  # too long in any case
+    return repr(value) if isinstance(value, float) else value
+
+
+def _canonical(seconds: str) -> str:
+    """Write equal durations alike, so that requests which say the same are equal; leave what is no number."""
+    return f"{float(seconds):g}" if _DECIMAL.fullmatch(seconds) else seconds
+
+
+def _chosen(seed: object) -> object:
+    """Read -1 as other services do: the server chooses."""
+    return None if seed == "-1" or (seed == -1 and not isinstance(seed, bool)) else seed
+
+
+def _one(number: int) -> int:
+    if number != 1:
+        raise PydanticCustomError(
+            "refused", "{number} is not 1; a request makes one video, send several", {"number": str(number)[:20]}
+        )
+    return number
+
+
+def _off(value: bool) -> bool:
+    if value:
+        raise PydanticCustomError("refused", "is not offered here; leave it out")
+    return value
 
 
 Text = Annotated[str, AfterValidator(_clean)]
+_DECIMAL = re.compile(r"\s*(?:\d{1,9}(?:\.\d*)?|\.\d+)\s*", re.ASCII)
 Seconds = Annotated[
     str,
     BeforeValidator(_as_text),
+    AfterValidator(_canonical),
     Field(max_length=20),
     WithJsonSchema({"anyOf": [{"type": "string", "maxLength": 20}, {"type": "number"}], "examples": ["4"]}),
 ]
@@ -45,24 +85,46 @@ Metadata = Annotated[
     Field(max_length=16),
 ]
 Steps = Annotated[int, Field(ge=1, le=1000)]
+Side = Annotated[int, Field(ge=1, le=100_000)]
+One = Annotated[int, AfterValidator(_one), WithJsonSchema({"type": "integer", "const": 1})]
+Off = Annotated[bool, AfterValidator(_off), WithJsonSchema({"type": "boolean", "const": False})]
 
 
 class CreateVideo(BaseModel):
-    """A request for one video. What is left out is the model's default."""
+    """A request for one video. What is left out, or null, is the model's default."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     prompt: Annotated[Text, AfterValidator(_filled), Field(max_length=MAX_PROMPT)]
     model: Annotated[Text, Field(max_length=200)] | None = None
-    size: Annotated[str, Field(max_length=20)] | None = Field(default=None, examples=["64x64"])  # WIDTHxHEIGHT
+    size: Annotated[str, Field(max_length=20)] | None = None  # WIDTHxHEIGHT
     seconds: Seconds | None = None
-    seed: Annotated[int, Field(ge=0, le=MAX_SEED)] | None = None  # none: the server chooses
+    seed: Annotated[Annotated[int, Field(ge=0, le=MAX_SEED)] | None, BeforeValidator(_chosen)] = None  # or the server's
     negative_prompt: Annotated[Text, Field(max_length=MAX_PROMPT)] | None = None
     num_inference_steps: Steps | None = None
     guidance_scale: Annotated[float, Field(ge=1, le=20, allow_inf_nan=False)] | None = None
     fps: Annotated[int, Field(ge=1, le=60)] | None = None
     mode: Literal["auto", "fast", "full"] = "auto"
     metadata: Metadata = Field(default_factory=dict)
+
+    # the same in other services' words
+    width: Side | None = None  # with height: the size
+    height: Side | None = None
+    num_frames: Annotated[int, Field(ge=1, le=1_000_000)] | None = None  # in the place of seconds
+
+    # what other services' clients send, and what happens here anyway
+    n: One | None = None
+    num_outputs_per_prompt: One | None = None
+    user: Annotated[Text, Field(max_length=512)] | None = None  # read and forgotten
+    generator_device: Annotated[Text, Field(max_length=100)] | None = None  # a seed means the same on every device
+    enable_teacache: Off | None = None
+    enable_frame_interpolation: Off | None = None
+
+
+# fields that change nothing: two requests that differ in these only are the same
+NO_OPS = frozenset(
+    {"n", "num_outputs_per_prompt", "user", "generator_device", "enable_teacache", "enable_frame_interpolation"}
+)
 
 
 class BatchLine(CreateVideo):
@@ -134,6 +196,9 @@ class Video(BaseModel):
     size: str
     error: VideoError | None
     remixed_from_video_id: str | None = None
+    inference_time_s: float | None  # once completed; this and the next two as other services name them
+    stage_durations: dict[str, Any] | None  # seconds by stage
+    peak_memory_mb: float | None  # of the device
 
     negative_prompt: str | None
     mode: Literal["auto", "fast", "full"]

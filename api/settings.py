@@ -19,6 +19,10 @@ class ApiSettings(Settings):
     max_body_bytes: int = Field(default=MIB, ge=1024)
     max_batch_body_bytes: int = Field(default=16 * MIB, ge=1024)  # of one POST of batch items
     max_batch_jobs: int = Field(default=50_000, ge=1)  # in one batch
+    max_connections: int = Field(default=2000, ge=8)  # more are told to come back
+    header_timeout_s: float = Field(default=10.0, gt=0, le=600)  # a request's head must have come by then
+    body_timeout_s: float = Field(default=60.0, gt=0, le=3600)  # and its body by then
+    sync_timeout_s: float = Field(default=300.0, gt=0, le=3600)  # POST /v1/videos/sync answers 202 after this
     poll_after_ms: int = Field(default=500, ge=10, le=60_000)  # what clients are told to wait between two polls
     num_threads: int = Field(default=20, ge=1, le=200)  # requests served at once, and database connections for them
 
@@ -33,10 +37,11 @@ class ApiSettings(Settings):
     @property
     def needs_keys(self) -> bool:
         """Whether every request must carry an API key."""
-        return self.auth == "keys" or (self.auth is None and not self._is_loopback)
+        return self.auth == "keys" or (self.auth is None and not self.is_loopback)
 
     @property
-    def _is_loopback(self) -> bool:
+    def is_loopback(self) -> bool:
+        """Whether only this machine can connect."""
         try:
             return ip_address(self.api_host).is_loopback
         except ValueError:

@@ -3,14 +3,18 @@
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
+from api.explain import discreet, without_folders
 from api.ids import batch_id, unix, video_id
 from api.schemas import Usage, Video, VideoError, VideoList
 from db.models import Job, JobMetric
-from db.states import JobStatus
+from db.states import FINAL, JobStatus
+
+CANCELLED = "this video was cancelled; submit the prompt again"
 
 
 def show(job: Job, *, position: int | None = None, metric: JobMetric | None = None) -> Video:
     """Return the video object of a job."""
+    usage = _usage(job, metric) if job.status == JobStatus.COMPLETED else None
     return Video(
         id=video_id(job.id),
         model=job.model,
@@ -18,11 +22,14 @@ def show(job: Job, *, position: int | None = None, metric: JobMetric | None = No
         status=JobStatus(job.status).value,
         progress=job.progress,
         created_at=unix(job.created_at) or 0,
-        completed_at=unix(job.finished_at) if job.status == JobStatus.COMPLETED else None,
+        completed_at=unix(job.finished_at) if job.status in FINAL else None,
         expires_at=unix(job.expires_at),
         seconds=job.request.get("seconds") or f"{job.num_frames / job.fps:.3g}",
         size=f"{job.width}x{job.height}",
         error=_error(job),
+        inference_time_s=usage.run_s if usage else None,
+        stage_durations=usage.stage_s if usage else None,
+        peak_memory_mb=metric.peak_memory / 2**20 if usage and metric and metric.peak_memory is not None else None,
         negative_prompt=job.negative_prompt,
         mode=job.mode,  # type: ignore[arg-type]  # text in the row, one of three by a constraint
         path=job.path,  # type: ignore[arg-type]
@@ -40,7 +47,7 @@ def show(job: Job, *, position: int | None = None, metric: JobMetric | None = No
         custom_id=job.custom_id,
         cache=job.receipt or None,
         metadata=job.user_metadata,
-        usage=_usage(job, metric) if job.status == JobStatus.COMPLETED else None,
+        usage=usage,
     )
 
 
@@ -56,9 +63,12 @@ def page(rows: Sequence[Job], limit: int, figures: Mapping[UUID, JobMetric]) -> 
 
 
 def _error(job: Job) -> VideoError | None:
+    """Return why a video came to nothing: every end but completion has a code, so that nobody waits on."""
+    if job.status == JobStatus.CANCELLED:
+        return VideoError(code=job.error_code or "cancelled", message=job.error_message or CANCELLED)
     if job.error_code is None:
         return None
-    return VideoError(code=job.error_code, message=job.error_message or "")
+    return VideoError(code=job.error_code, message=discreet(without_folders(job.error_message or "")))
 
 
 def _usage(job: Job, metric: JobMetric | None) -> Usage | None:

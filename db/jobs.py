@@ -4,20 +4,26 @@ A worker holds a job by a `Claim`; each of its writes says `WHERE fence = …`, 
 write nothing. Leases are set and judged on the database clock.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from psycopg2.errors import LockNotAvailable
 from sqlalchemy import ColumnElement, Select, and_, delete, func, or_, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from db import outbox
-from db.errors import Conflict, LeaseLost, NotFound
-from db.models import Job, JobMetric, Outbox
+from db.errors import Conflict, InUse, LeaseLost, NotFound
+from db.models import Job, JobMetric, Outbox, RemovedJob
 from db.states import FINAL, JobStatus, Queue, check_job
+
+KEY_LIFE = timedelta(days=1)  # an idempotency key is known for this long
+KEY_PATIENCE_MS = 2000  # two requests with one key: the second waits this long for the first
+CURSOR_LIFE = timedelta(days=1)  # a removed job is good as a cursor for this long
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,10 +50,18 @@ def accept(session: Session, job: Job) -> tuple[Job, bool]:
     """Insert a job and its outbox row; return it and whether it is new.
 
     A known idempotency key (or custom id of a batch) gives the job it was first used for. Raises `Conflict` when the
-    request behind the key differs.
+    request behind the key differs, and `InUse` when a request with the same key goes on for too long to wait for it.
     """
     made = insert(Job).values(_values(job)).on_conflict_do_nothing().returning(Job)
-    row = session.scalars(made).one_or_none()
+    if job.idempotency_key is not None:
+        session.execute(text(f"SET LOCAL lock_timeout = {KEY_PATIENCE_MS}"))
+    try:
+        row = session.scalars(made).one_or_none()
+    except OperationalError as error:
+        if isinstance(error.orig, LockNotAvailable):
+            message = f"{job.idempotency_key!r} belongs to a request that has not ended; try again in a second"
+            raise InUse(message) from error
+        raise
     if row is not None:
         outbox.add(session, [row])
         return row, True
@@ -56,6 +70,35 @@ def accept(session: Session, job: Job) -> tuple[Job, bool]:
         return accept(session, job)
     check_same(known, job)
     return known, False
+
+
+def replayed(session: Session, job: Job) -> Job | None:
+    """Return the job that the same idempotency key made before; None for a new key, or one used a day ago.
+
+    Raises `Conflict` when the request behind the key differs.
+    """
+    if job.idempotency_key is None:
+        return None
+    known = session.scalars(_first_use(job)).one_or_none()
+    if known is None:
+        return None
+    freed = (
+        update(Job)
+        .where(Job.id == known.id, Job.created_at < func.now() - KEY_LIFE)
+        .values(idempotency_key=None)
+        .returning(Job.id)
+    )
+    if session.scalars(freed, execution_options={"synchronize_session": False}).one_or_none():
+        session.expunge(known)
+        return None
+    check_same(known, job)
+    return known
+
+
+def known_lines(session: Session, batch_id: UUID, names: Collection[str]) -> set[str]:
+    """Return which of these custom ids the batch has."""
+    found = session.scalars(select(Job.custom_id).where(Job.batch_id == batch_id, Job.custom_id.in_(names)))
+    return {name for name in found if name}
 
 
 def accept_lines(session: Session, batch_id: UUID, lines: Sequence[Job]) -> dict[str, tuple[Job, bool]]:
@@ -76,8 +119,8 @@ def accept_lines(session: Session, batch_id: UUID, lines: Sequence[Job]) -> dict
 def check_same(known: Job, job: Job) -> None:
     """Raise `Conflict` unless two jobs of one key or custom id come from equal requests."""
     if known.request_hash != job.request_hash:
-        name = job.idempotency_key or job.custom_id
-        raise Conflict(f"{name!r} was used before with a different request; use a new one")
+        name, param = job.idempotency_key or job.custom_id, "Idempotency-Key" if job.idempotency_key else "custom_id"
+        raise Conflict(f"{name!r} was used before with a different request; use a new one", param=param)
 
 
 def _values(job: Job) -> dict[str, Any]:
@@ -121,13 +164,22 @@ def page(
     if batch_id:
         query = query.where(Job.batch_id == batch_id)
     if after:
-        query = query.where(_behind(get(session, tenant, after), newest_first=newest_first))
+        query = query.where(_behind(_stood(session, tenant, after), newest_first=newest_first))
     order = (Job.created_at.desc(), Job.id.desc()) if newest_first else (Job.created_at, Job.id)
     return list(session.scalars(query.order_by(*order)))
 
 
-def _behind(cursor: Job, *, newest_first: bool) -> ColumnElement[bool]:
-    place, here = tuple_(Job.created_at, Job.id), tuple_(cursor.created_at, cursor.id)
+def _stood(session: Session, tenant: str, id_: UUID) -> tuple[datetime, UUID]:
+    """Return where a job stands in the list of its tenant, or stood until it was removed; raise `NotFound`."""
+    for table in (Job, RemovedJob):
+        query = select(table.created_at).where(table.id == id_, table.tenant == tenant)
+        if (created_at := session.scalar(query)) is not None:
+            return created_at, id_
+    raise NotFound(f"no job {id_}")
+
+
+def _behind(cursor: tuple[datetime, UUID], *, newest_first: bool) -> ColumnElement[bool]:
+    place, here = tuple_(Job.created_at, Job.id), tuple_(*cursor)
     return place < here if newest_first else place > here
 
 
@@ -284,8 +336,12 @@ def _cancel(job: Job, now: datetime | None) -> bool:
 
 
 def remove(session: Session, tenant: str, id_: UUID) -> None:
-    """Hide a job from its tenant and cancel it; `purge` takes the row once it has ended. Raises `NotFound`."""
+    """Hide a job from its tenant and cancel it; `purge` takes the row once it has ended. Raises `NotFound`.
+
+    Its idempotency key and custom id are free at once: the same request makes a new job, now as after the purge.
+    """
     job = request_cancel(session, tenant, id_)
+    job.idempotency_key = job.custom_id = None
     job.deleted_at = session.scalar(select(func.clock_timestamp()))
     session.flush()
 
@@ -294,10 +350,16 @@ def purge(session: Session, *, limit: int = 100) -> list[str]:
     """Delete the rows of removed jobs that have ended; return the names of their outputs, for the caller to unlink."""
     ended = select(Job.id).where(Job.deleted_at.is_not(None), Job.status.in_(FINAL)).limit(limit)
     gone = session.execute(
-        delete(Job).where(Job.id.in_(ended.with_for_update(skip_locked=True))).returning(Job.output),
+        delete(Job)
+        .where(Job.id.in_(ended.with_for_update(skip_locked=True)))
+        .returning(Job.id, Job.tenant, Job.created_at, Job.output),
         execution_options={"synchronize_session": False},
-    )
-    return [output["name"] for output in gone.scalars() if output]
+    ).all()
+    if gone:
+        stood = [{"id": row.id, "tenant": row.tenant, "created_at": row.created_at} for row in gone]
+        session.execute(insert(RemovedJob), stood)
+    session.execute(delete(RemovedJob).where(RemovedJob.removed_at < func.now() - CURSOR_LIFE))
+    return [row.output["name"] for row in gone if row.output]
 
 
 def _owned(tenant: str, id_: UUID) -> Select[Job]:

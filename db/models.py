@@ -130,6 +130,18 @@ class Job(Base):
     deleted_at: Mapped[datetime | None]  # hidden from the tenant; purged once ended
 
 
+class RemovedJob(Base):
+    """Where a job stood that its tenant removed: whoever pages through a list while deleting goes on behind it."""
+
+    __tablename__ = "removed_jobs"
+    __table_args__ = (Index("ix_removed_jobs_removed", "removed_at"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    tenant: Mapped[str]
+    created_at: Mapped[datetime]  # of the job
+    removed_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+
+
 class Batch(Base):
     """One bulk run."""
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
 from api import batch_items, bodies, ids
-from api.deps import Calling, Owned
+from api.deps import Calling
 from api.errors import NotReady
 from api.ids import batch_id as shown_id
 from api.ids import unix
@@ -26,16 +26,19 @@ def _body(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:  
     return {"requestBody": {"required": required, "content": content}}
 
 
-async def _opened(request: Request, service: Owned) -> OpenBatch:
-    return await bodies.read(request, OpenBatch, max_bytes=service.settings.max_body_bytes)
+async def _opened(request: Request, call: Calling) -> OpenBatch:
+    service = call.service
+    return await bodies.read(request, service, OpenBatch, max_bytes=service.settings.max_body_bytes)
 
 
-async def _added(request: Request, service: Owned) -> AddItems:
-    return await bodies.read(request, AddItems, max_bytes=service.settings.max_batch_body_bytes)
+async def _added(request: Request, call: Calling) -> AddItems:
+    service = call.service
+    return await bodies.read(request, service, AddItems, max_bytes=service.settings.max_batch_body_bytes)
 
 
-async def _sealed(request: Request, service: Owned) -> SealBatch:
-    return await bodies.read(request, SealBatch, max_bytes=service.settings.max_body_bytes, optional=True)
+async def _sealed(request: Request, call: Calling) -> SealBatch:
+    service = call.service
+    return await bodies.read(request, service, SealBatch, max_bytes=service.settings.max_body_bytes, optional=True)
 
 
 @router.post("", openapi_extra=_body(OpenBatch))
@@ -76,13 +79,16 @@ def add(batch_id: str, asked: Annotated[AddItems, Depends(_added)], call: Callin
     service = call.service
     with call.begin() as (session, caller), ids.known("batch", batch_id) as id_:
         batch = batches.get(session, caller.tenant, id_, lock=True)
-        _check_open(batch, batch_id)
         sorted_ = batch_items.sort_out(asked.items, service.cards, batch, default_model=service.settings.default_model)
         for job in sorted_.good.values():
             job.group = caller.group
-        _check_length(session, batch, len(sorted_.good), service.settings.max_batch_jobs)
-        if caller.max_queued is not None:
-            check_room(caller, jobs.num_queued(session, caller.tenant), len(sorted_.good))
+        names = {job.custom_id or "" for job in sorted_.good.values()}
+        num_new = len(names - jobs.known_lines(session, batch.id, names))
+        if num_new or not names:  # lines that are all known are a replay, which no limit and no seal refuses
+            _check_open(batch, batch_id)
+            _check_length(session, batch, num_new, service.settings.max_batch_jobs)
+            if caller.max_queued is not None:
+                check_room(caller, jobs.num_queued(session, caller.tenant), num_new)
         return batch_items.accept(session, batch, sorted_)
 
 

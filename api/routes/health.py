@@ -14,6 +14,7 @@ logger = logging.getLogger("api.health")
 router = APIRouter(tags=["health"])
 
 
+@router.get("/health", include_in_schema=False)  # what other services of this kind call it
 @router.get("/healthz")
 async def healthz() -> Health:
     """Say that this process lives."""

@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from sqlalchemy.orm import Session
 
 from api import bodies, content, ids, job_factory, videos
-from api.deps import Calling, Owned
+from api.deps import Calling
 from api.errors import BadRequest, Gone, NotReady, QueueFull
 from api.schemas import CreateVideo, DeletedVideo, ErrorBody, Video, VideoList
 from db import jobs, metrics
@@ -35,8 +36,9 @@ _BODY = {
 }
 
 
-async def _requested(request: Request, service: Owned) -> CreateVideo:
-    return await bodies.read(request, CreateVideo, max_bytes=service.settings.max_body_bytes, forms=True)
+async def _requested(request: Request, call: Calling) -> CreateVideo:
+    service = call.service  # the key was checked before anything is read
+    return await bodies.read(request, service, CreateVideo, max_bytes=service.settings.max_body_bytes, forms=True)
 
 
 @router.post("", openapi_extra=_BODY)
@@ -48,8 +50,7 @@ def create(
     with call.begin() as (session, caller):
         job = job_factory.job(asked, cards, tenant=caller.tenant, default_model=settings.default_model)
         job.idempotency_key, job.group = _key(idempotency_key), caller.group
-        check_room(caller, jobs.num_queued(session, caller.tenant) if caller.max_queued is not None else 0)
-        job, is_new = jobs.accept(session, job)
+        job, is_new = _accept(session, caller, job)
         video = videos.show(job, position=jobs.position(session, job))
     if not is_new:
         response.headers["Idempotent-Replayed"] = "true"
@@ -95,7 +96,7 @@ def retrieve(
     etag = f'"{hashlib.sha256(video.model_dump_json().encode()).hexdigest()[:32]}"'
     response.headers["ETag"] = etag
     _pace(response, job, call.service.settings.poll_after_ms)
-    if if_none_match and etag in if_none_match:
+    if content.holds(if_none_match or "", etag):
         return Response(status_code=304, headers=dict(response.headers))  # type: ignore[return-value]
     return video
 
@@ -126,15 +127,27 @@ Variant = Annotated[Literal["video"], Query(description="only the MP4 is kept")]
 @router.get("/{video_id}/content", response_class=Response, responses=_BINARY)
 def download(video_id: VideoId, request: Request, call: Calling, variant: Variant = "video") -> Response:
     """Download the MP4, whole or by Range."""
-    output = _output(video_id, call)
-    return content.answer(call.service.storage, output, request.headers, as_head=False)
+    return _content(video_id, request, call, as_head=False)
 
 
 @router.head("/{video_id}/content", response_class=Response, responses=_BINARY)
 def look_at_content(video_id: VideoId, request: Request, call: Calling, variant: Variant = "video") -> Response:
     """Say how long the MP4 is."""
-    output = _output(video_id, call)
-    return content.answer(call.service.storage, output, request.headers, as_head=True)
+    return _content(video_id, request, call, as_head=True)
+
+
+def _content(video_id: str, request: Request, call: Calling, *, as_head: bool) -> Response:
+    id_, output = _output(video_id, call)
+    service, name = call.service, f"{ids.video_id(id_)}.mp4"
+    return content.answer(service.storage, service.checked, output, request.headers, file_name=name, as_head=as_head)
+
+
+def _accept(session: Session, caller: Caller, job: Job) -> tuple[Job, bool]:
+    """Return the job and whether it is new; a replay takes no room, so no limit refuses it."""
+    if known := jobs.replayed(session, job):
+        return known, False
+    check_room(caller, jobs.num_queued(session, caller.tenant) if caller.max_queued is not None else 0)
+    return jobs.accept(session, job)
 
 
 def check_room(caller: Caller, num_queued: int, num_more: int = 1) -> None:
@@ -159,14 +172,14 @@ def _pace(response: Response, job: Job, poll_after_ms: int) -> None:
         response.headers["Retry-After"] = str(math.ceil(poll_after_ms / 1000))
 
 
-def _output(video_id: str, call: Calling) -> dict[str, Any]:
+def _output(video_id: str, call: Calling) -> tuple[UUID, dict[str, Any]]:
     with call.begin() as (session, caller), ids.known("video", video_id) as id_:
         job = jobs.get(session, caller.tenant, id_)
     if job.output is None:
         raise NotReady(_why_none(job, video_id), code="video_not_ready", headers={"x-should-retry": "false"})
     if job.expires_at is not None and job.expires_at <= datetime.now(UTC):
         raise Gone(f"video {video_id} expired at {job.expires_at:%Y-%m-%d %H:%M} UTC; submit the prompt again")
-    return job.output
+    return job.id, job.output
 
 
 def _why_none(job: Job, video_id: str) -> str:

@@ -22,7 +22,8 @@ FIELDS = [
         "zzz",
         "unknown_field",
         "zzz is not a field of this request; known are prompt, model, size, seconds, seed, negative_prompt, "
-        "num_inference_steps, guidance_scale, fps, mode, metadata",
+        "num_inference_steps, guidance_scale, fps, mode, metadata, width, height, num_frames, n, "
+        "num_outputs_per_prompt, user, generator_device, enable_teacache, enable_frame_interpolation",
     ),
     # prompts
     (
@@ -34,7 +35,7 @@ FIELDS = [
     ({"prompt": " \n\t"}, "prompt", "invalid_value", "prompt is empty; say in a sentence what the video shows"),
     ({"prompt": LONG}, "prompt", "invalid_value", "prompt has 100000 characters; use at most 4000"),
     ({"prompt": 5}, "prompt", "invalid_value", "prompt 5 is not text; send text"),
-    ({"prompt": None}, "prompt", "invalid_value", "prompt None is not text; send text"),
+    ({"prompt": None}, "prompt", "missing_field", "prompt is missing; add it"),
     (
         {"prompt": "a\x00b"},
         "prompt",
@@ -77,7 +78,7 @@ FIELDS = [
     ({"seconds": "1e999"}, "seconds", "invalid_value", "seconds '1e999' is not a positive number; try 2"),
     ({"seconds": True}, "seconds", "invalid_value", "seconds True is not text; send text"),
     # numbers
-    ({"seed": -1}, "seed", "invalid_value", "seed -1 is too small; use 0 or more"),
+    ({"seed": -2}, "seed", "invalid_value", "seed -2 is too small; use 0 or more"),
     ({"seed": 2**70}, "seed", "invalid_value", f"seed {2**70} is too large; use 4294967295 or less"),
     ({"seed": 1.5}, "seed", "invalid_value", "seed 1.5 is not a whole number; send a whole number"),
     ({"seed": True}, "seed", "invalid_value", "seed True is not a whole number; send a whole number"),
@@ -255,7 +256,7 @@ def test_a_file_is_refused(shared_client: TestClient) -> None:
 # method, path, headers → status, message
 PATHS = [
     ("GET", "/nowhere", {}, 404, "there is nothing at /nowhere; /docs lists the paths"),
-    ("PATCH", "/v1/videos", {}, 405, "PATCH is not allowed at /v1/videos; use POST"),
+    ("PATCH", "/v1/videos", {}, 405, "PATCH is not allowed at /v1/videos; use GET, HEAD, POST"),
     ("GET", "/v1/videos?limit=0", {}, 400, "limit '0' is too small; use 1 or more"),
     ("GET", "/v1/videos?limit=many", {}, 400, "limit 'many' is not a whole number; send a whole number"),
     ("GET", "/v1/videos?order=up", {}, 400, "order 'up' is not known; use 'asc' or 'desc'"),

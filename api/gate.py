@@ -1,0 +1,62 @@
+"""Which callers a service without keys talks to: programs of this machine, and no page of another site.
+
+A browser sends what any web page tells it to, also to loopback addresses: a form posts without asking, and a name that
+its owner points to 127.0.0.1 makes a foreign page and this service one origin. Host and Origin tell, and no page can
+forge them.
+"""
+
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.types import Scope
+
+from api.errors import Forbidden, Misdirected
+from api.explain import shown
+from api.settings import ApiSettings
+
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_FOREIGN_SITES = frozenset({"cross-site", "same-site"})
+
+
+class Gate:
+    """Lets in what may come. With keys everything may: nothing but a key opens anything then."""
+
+    def __init__(self, settings: ApiSettings) -> None:
+        self._is_open = settings.needs_keys
+        self._is_loopback = settings.is_loopback
+
+    def check(self, scope: Scope) -> None:
+        """Raise Misdirected for a foreign Host, Forbidden for a change that another site asks for."""
+        if self._is_open:
+            return
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        if self._is_loopback and not _names_loopback(host):
+            raise Misdirected(
+                f"Host {shown(host)} is not this machine; without keys only 127.0.0.1, localhost and [::1] are served"
+            )
+        if scope["method"] not in SAFE and _is_foreign(headers, host, scope.get("scheme", "http")):
+            raise Forbidden(
+                "another site asked for this, and only pages of this service may change anything; "
+                "call it from a program, or give it keys (CHAI_AUTH=keys)",
+                code="cross_site",
+            )
+
+
+def _names_loopback(host: str) -> bool:
+    try:
+        name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
+    except ValueError:
+        return False
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost"
+
+
+def _is_foreign(headers: Headers, host: str, scheme: str) -> bool:
+    if headers.get("sec-fetch-site", "none").lower() in _FOREIGN_SITES:
+        return True
+    origin = headers.get("origin")
+    return origin is not None and origin.lower() != f"{scheme}://{host}".lower()

@@ -1,0 +1,95 @@
+"""The HTTP server: uvicorn, and a limit to what a connection may cost before anybody knows whose it is."""
+
+import asyncio
+import resource
+from contextlib import suppress
+
+import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from api import errors
+from api.settings import ApiSettings
+
+SPARE_FILES = 200  # descriptors for the database, storage and logs
+
+
+def serve(app: ASGIApp, settings: ApiSettings) -> None:
+    """Serve until SIGTERM."""
+    config = uvicorn.Config(
+        app,
+        host=settings.api_host,
+        port=settings.api_port,
+        http=protocol(settings.header_timeout_s, _affordable(settings.max_connections)),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=5,
+    )
+    uvicorn.Server(config).run()
+
+
+def protocol(header_timeout_s: float, max_connections: int) -> type[asyncio.Protocol]:
+    """Return uvicorn's protocol with a deadline for the head of a request and a limit of connections.
+
+    uvicorn's own limit answers in plain text and without a Retry-After, and it waits for a head for ever.
+    """
+
+    class Bounded(H11Protocol):
+        _deadline: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+            super().connection_made(transport)
+            if len(self.connections) > max_connections:
+                self.app = busy
+            self._await_head()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            if self._is_served():
+                self._drop_deadline()
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            self._await_head()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._drop_deadline()
+            super().connection_lost(exc)
+
+        def _is_served(self) -> bool:
+            return self.cycle is not None and not self.cycle.response_complete
+
+        def _await_head(self) -> None:
+            self._drop_deadline()
+            self._deadline = self.loop.call_later(header_timeout_s, self._give_up)
+
+        def _drop_deadline(self) -> None:
+            if self._deadline is not None:
+                self._deadline.cancel()
+                self._deadline = None
+
+        def _give_up(self) -> None:
+            if not self._is_served():
+                self.transport.close()
+
+    return Bounded
+
+
+async def busy(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a connection that is one too many."""
+    if scope["type"] == "http":
+        error = errors.TooManyConnections("this server has as many connections as it serves; try again in a second")
+        await errors.answer(error)(scope, receive, send)
+
+
+def _affordable(wanted: int) -> int:
+    """Allow this process as many open files as the system lets it, and return how many connections that leaves."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted + SPARE_FILES
+    if soft < needed and soft != resource.RLIM_INFINITY:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return max(8, min(wanted, soft - SPARE_FILES)) if soft != resource.RLIM_INFINITY else wanted

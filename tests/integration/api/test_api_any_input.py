@@ -1,0 +1,341 @@
+"""Input of every kind: left out in other words, unseen, in another encoding, too large, misspelt."""
+
+import json
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import select, text, update
+from sqlalchemy.orm import Session, sessionmaker
+
+from api.schemas import CreateVideo
+from db import jobs
+from db.models import Job
+from db.session import transaction
+
+GOOD = {"prompt": "a red circle"}
+JSON = {"Content-Type": "application/json"}
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+@pytest.mark.parametrize("name", [*sorted(set(CreateVideo.model_fields) - {"prompt"}), "input_reference"])
+def test_null_is_left_out(shared_client: TestClient, name: str) -> None:
+    assert shared_client.post("/v1/videos", json={**GOOD, name: None}).status_code == 200
+
+
+def test_null_is_left_out_of_the_other_requests_too(client: TestClient) -> None:
+    batch = client.post("/v1/batches", json={"manifest_key": "m", "name": None}).json()["id"]
+    line = {"custom_id": "1", "prompt": "a", "mode": None, "metadata": {"a": None}}
+
+    added = client.post(f"/v1/batches/{batch}/items", json={"items": [line]}).json()
+
+    assert added["accepted"] == 1
+    assert client.post(f"/v1/batches/{batch}/seal", json={"num_bad_lines": None}).status_code == 200
+
+
+UNSEEN = [
+    "\u200b",
+    "\u200d\ufe0f",
+    "\u3164",
+    "\u2800 \u00a0",
+    "\u202e\u2066",
+    "\ufeff",
+    "\U000e0061",
+    "\uffff",
+    "\u0301",
+]
+
+
+@pytest.mark.parametrize("prompt", UNSEEN, ids=ascii)
+def test_what_nobody_sees_is_no_prompt(shared_client: TestClient, prompt: str) -> None:
+    answer = shared_client.post("/v1/videos", json={"prompt": prompt})
+
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"] == "prompt is empty; say in a sentence what the video shows"
+
+
+@pytest.mark.parametrize("prompt", ["猫", "🐶", "👩\u200d🚀", "é", "e\u0301", "\U0001fae8", "?", "4x4", "مرحبا\u200f"])
+def test_what_somebody_sees_is_one(shared_client: TestClient, prompt: str) -> None:
+    assert shared_client.post("/v1/videos", json={"prompt": prompt}).json()["prompt"] == prompt
+
+
+CYRILLIC = "красный круг".encode("cp1251")
+ENCODINGS = [
+    (b'{"prompt": "' + CYRILLIC + b'"}', "application/json"),
+    (b"prompt=una+ni%F1a", "application/x-www-form-urlencoded"),
+    (b"prompt=" + CYRILLIC, "application/x-www-form-urlencoded"),
+    (b"prompt=a&metadata%5B%F1%5D=b", "application/x-www-form-urlencoded"),
+    (
+        b'--x\r\nContent-Disposition: form-data; name="prompt"\r\n\r\n' + CYRILLIC + b"\r\n--x--\r\n",
+        "multipart/form-data; boundary=x",
+    ),
+    (
+        b'--x\r\nContent-Disposition: form-data; name="prompt"\r\n\r\na\r\n--x\r\n'
+        b'Content-Disposition: form-data; name="\xf1"\r\n\r\na\r\n--x--\r\n',
+        "multipart/form-data; boundary=x",
+    ),
+]
+
+
+@pytest.mark.parametrize(("body", "type_"), ENCODINGS)
+def test_another_encoding_is_refused(shared_client: TestClient, body: bytes, type_: str) -> None:
+    answer = shared_client.post("/v1/videos", content=body, headers={"Content-Type": type_})
+
+    assert answer.status_code == 400, answer.json()
+    assert "is not UTF-8 at byte" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("type_", ["application/json; charset=cp1251", 'application/json; charset="UTF-16"'])
+def test_a_body_that_says_it_is_in_another_encoding_is_refused(shared_client: TestClient, type_: str) -> None:
+    answer = shared_client.post("/v1/videos", content=b'{"prompt": "a"}', headers={"Content-Type": type_})
+
+    assert answer.status_code == 415
+    assert answer.json()["error"]["message"].endswith("is not read here; send UTF-8")
+
+
+NUMBERS = ["seconds", "seed", "num_inference_steps", "guidance_scale", "fps", "width", "num_frames", "n"]
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_a_number_that_nothing_holds_is_named_and_costs_no_other_line(client: TestClient, name: str, sign: str) -> None:
+    number = sign + "1" * 400
+    alone = client.post("/v1/videos", content=f'{{"prompt": "a", "{name}": {number}}}', headers=JSON)
+    batch = client.post("/v1/batches", json={"manifest_key": "m"}).json()["id"]
+    lines = (
+        f'{{"items": [{{"custom_id": "1", "prompt": "a", "{name}": {number}}}, {{"custom_id": "2", "prompt": "a"}}]}}'
+    )
+    added = client.post(f"/v1/batches/{batch}/items", content=lines, headers=JSON)
+
+    assert (alone.status_code, alone.json()["error"]["param"]) == (400, name)
+    assert (added.json()["accepted"], added.json()["refused"]) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("/v1/videos?statuss=queued", "statuss is not a query field of this request; did you mean status?"),
+        ("/v1/models?a=1", "a is not a query field of this request; remove it"),
+        ("/v1/videos/x?expand", "expand is not a query field of this request; remove it"),
+        ("/healthz?%00=1", r"\x00 is not a query field of this request; remove it"),
+    ],
+)
+def test_a_misspelt_query_field_is_not_ignored(shared_client: TestClient, path: str, message: str) -> None:
+    answer = shared_client.get(path)
+
+    assert answer.status_code == 400
+    assert (answer.json()["error"]["message"], answer.json()["error"]["code"]) == (message, "unknown_field")
+
+
+def test_a_post_may_not_carry_query_fields(shared_client: TestClient) -> None:
+    assert shared_client.post("/v1/videos?mode=fast", json=GOOD).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("form", "param"),
+    [
+        (b"prompt=a&metadata=%5B1%5D&metadata%5Ba%5D=b", "metadata"),
+        (b"prompt=a&prompt=b", "prompt"),
+        (b"prompt=a&metadata=%7B%22a%22:1%7D", "metadata.a"),
+    ],
+)
+def test_a_form_that_contradicts_itself_is_refused(shared_client: TestClient, form: bytes, param: str) -> None:
+    answer = shared_client.post("/v1/videos", content=form, headers=FORM)
+
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
+
+
+def test_json_sent_as_a_form_is_told_apart(shared_client: TestClient) -> None:
+    answer = shared_client.post("/v1/videos", content=b'{"prompt":"x"}', headers=FORM)
+
+    assert answer.json()["error"]["message"] == (
+        "the body looks like JSON, but its Content-Type names a form; send Content-Type: application/json"
+    )
+
+
+def test_an_empty_body_is_no_body(client: TestClient) -> None:
+    batch = client.post("/v1/batches", json={"manifest_key": "m"}).json()["id"]
+
+    assert client.post(f"/v1/batches/{batch}/seal", content=b"", headers=FORM).status_code == 200
+
+
+def test_equal_durations_are_equal_requests(client: TestClient) -> None:
+    answers = [
+        client.post("/v1/videos", json={**GOOD, "seconds": seconds}, headers={"Idempotency-Key": "k"})
+        for seconds in (2, 2.0, "2", "2.0", " 2 ")
+    ]
+
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.json()["id"] for answer in answers}) == 1
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/healthz",
+        "/health",
+        "/readyz",
+        "/v1/models",
+        "/v1/models/tiny",
+        "/v1/videos",
+        "/v1/batches",
+        "/openapi.json",
+        "/docs",
+    ],
+)
+def test_head_works_wherever_get_does(shared_client: TestClient, path: str) -> None:
+    head, get = shared_client.head(path), shared_client.get(path)
+
+    assert (head.status_code, head.content) == (get.status_code, b"") == (200, b"")
+    assert head.headers["content-type"] == get.headers["content-type"]
+
+
+def test_the_allowed_methods_are_all_named(shared_client: TestClient) -> None:
+    answer = shared_client.put("/v1/videos/video_x")
+
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == "DELETE, GET, HEAD"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/v1/videos/edits"),
+        ("POST", "/v1/videos/extensions"),
+        ("POST", "/v1/videos/characters"),
+        ("GET", "/v1/videos/characters/char_1"),
+        ("POST", "/v1/videos/video_1/remix"),
+        ("POST", "/v1/images/generations"),
+        ("GET", "/v1/files"),
+    ],
+)
+def test_what_openai_has_and_we_lack_is_said_in_one_sentence(shared_client: TestClient, method: str, path: str) -> None:
+    answer = shared_client.request(method, path)
+
+    assert answer.status_code == 404
+    assert answer.json()["error"] == {
+        "message": f"{method} {path} is not offered here; this service makes videos: POST /v1/videos submits one, "
+        "and /docs lists what else there is",
+        "type": "invalid_request_error",
+        "param": None,
+        "code": "not_offered",
+    }
+
+
+def ids_of(page: dict) -> list[str]:
+    return [video["id"] for video in page["data"]]
+
+
+@pytest.mark.parametrize("is_purged", [False, True])
+@pytest.mark.parametrize("order", ["asc", "desc"])
+@pytest.mark.parametrize("more", [{}, {"status": "queued"}])
+def test_whoever_deletes_while_paging_sees_every_video_once(
+    client: TestClient, session_factory: sessionmaker[Session], is_purged: bool, order: str, more: dict
+) -> None:
+    made = [client.post("/v1/videos", json=GOOD).json()["id"] for _ in range(5)]
+    seen, after = [], {}
+
+    while True:
+        page = client.get("/v1/videos", params={"limit": 2, "order": order, **after, **more}).json()
+        seen += ids_of(page)
+        for id_ in ids_of(page):
+            client.delete(f"/v1/videos/{id_}")
+        if is_purged:
+            with transaction(session_factory) as session:
+                jobs.purge(session)
+        if not page["has_more"]:
+            break
+        after = {"after": page["last_id"]}
+
+    assert seen == (made if order == "asc" else made[::-1])
+
+
+def test_a_removed_video_of_another_tenant_is_no_cursor(
+    guarded: TestClient, new_key, session_factory: sessionmaker[Session]
+) -> None:
+    mine, other = new_key("a"), new_key("b")
+    id_ = guarded.post("/v1/videos", json=GOOD, headers=mine).json()["id"]
+    guarded.delete(f"/v1/videos/{id_}", headers=mine)
+    with transaction(session_factory) as session:
+        jobs.purge(session)
+
+    assert guarded.get(f"/v1/videos?after={id_}", headers=mine).status_code == 200
+    assert guarded.get(f"/v1/videos?after={id_}", headers=other).status_code == 404
+
+
+def test_a_replay_is_never_refused_by_a_limit(guarded: TestClient, new_key) -> None:
+    headers = {**new_key("a", max_queued=1), "Idempotency-Key": "k"}
+    first = guarded.post("/v1/videos", json=GOOD, headers=headers)
+
+    again = guarded.post("/v1/videos", json=GOOD, headers=headers)
+
+    assert (again.status_code, again.json()["id"]) == (200, first.json()["id"])
+    assert again.headers["idempotent-replayed"] == "true"
+    other = guarded.post("/v1/videos", json=GOOD, headers={**headers, "Idempotency-Key": "l"})
+    assert other.status_code == 429
+
+
+def test_known_lines_are_never_refused_by_a_limit(guarded: TestClient, new_key) -> None:
+    headers = new_key("a", max_queued=2)
+    batch = guarded.post("/v1/batches", json={"manifest_key": "m"}, headers=headers).json()["id"]
+    lines = {"items": [{"custom_id": str(number), "prompt": "a"} for number in range(2)]}
+    guarded.post(f"/v1/batches/{batch}/items", json=lines, headers=headers)
+    guarded.post(f"/v1/batches/{batch}/seal", headers=headers)
+
+    again = guarded.post(f"/v1/batches/{batch}/items", json=lines, headers=headers)
+
+    assert (again.status_code, again.json()["known"]) == (200, 2)
+    lines["items"].append({"custom_id": "new", "prompt": "a"})
+    assert guarded.post(f"/v1/batches/{batch}/items", json=lines, headers=headers).status_code == 409
+
+
+def test_a_key_is_known_for_a_day(client: TestClient, session: Session) -> None:
+    headers = {"Idempotency-Key": "k"}
+    first = client.post("/v1/videos", json=GOOD, headers=headers).json()["id"]
+    session.execute(update(Job).values(created_at=Job.created_at - timedelta(hours=25)))
+    session.commit()
+
+    answer = client.post("/v1/videos", json={"prompt": "another"}, headers=headers)
+
+    assert answer.status_code == 200
+    assert answer.json()["id"] != first
+    assert "idempotent-replayed" not in answer.headers
+
+
+def test_a_deleted_videos_key_and_name_are_free(client: TestClient, session: Session) -> None:
+    headers = {"Idempotency-Key": "k"}
+    first = client.post("/v1/videos", json=GOOD, headers=headers).json()["id"]
+    client.delete(f"/v1/videos/{first}")
+
+    again = client.post("/v1/videos", json=GOOD, headers=headers).json()
+
+    assert again["id"] != first
+    assert session.scalars(select(Job.id).where(Job.idempotency_key == "k")).one() == UUID(again["id"][6:])
+
+
+def test_a_key_whose_first_request_goes_on_is_a_conflict(client: TestClient, session: Session) -> None:
+    session.execute(
+        text(
+            "INSERT INTO jobs (tenant, prompt, model, width, height, num_frames, fps, idempotency_key) "
+            "VALUES ('local', 'a red circle', 'tiny', 64, 64, 8, 8, 'k')"
+        )
+    )  # not committed: another process is in the middle of it
+
+    answer = client.post("/v1/videos", json=GOOD, headers={"Idempotency-Key": "k"})
+
+    assert answer.status_code == 409
+    assert answer.headers["retry-after"] == "1"
+    assert answer.json()["error"] == {
+        "message": "'k' belongs to a request that has not ended; try again in a second",
+        "type": "invalid_request_error",
+        "param": "Idempotency-Key",
+        "code": "idempotency_key_in_use",
+    }
+
+
+def test_a_name_no_encoding_holds_can_be_said_back(shared_client: TestClient) -> None:
+    answer = shared_client.post("/v1/videos", content=json.dumps({**GOOD, "\ud800": 1, "a": 1}), headers=JSON)
+
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == r"\ud800"
