@@ -26,7 +26,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from db.states import BatchStatus, CheckStatus, EntryStatus, JobStatus, Mode, Queue
+from db.states import BatchStatus, CheckStatus, EntryStatus, JobStatus, Queue
+from shared.generation import Mode
 
 Json = dict[str, Any]  # Any: whatever JSON holds
 

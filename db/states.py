@@ -15,21 +15,6 @@ class JobStatus(StrEnum):
     CANCELLED = "cancelled"  # the user took it back
 
 
-class Mode(StrEnum):
-    """What the caller asks for."""
-
-    AUTO = "auto"  # fast when the cache has something to offer, else full
-    FAST = "fast"  # the cheapest plan; without a hit, the best plain one of few steps
-    FULL = "full"  # all steps, no reuse
-
-
-class Path(StrEnum):
-    """What an attempt did."""
-
-    FULL = "full"  # all steps; the latents may enter the cache
-    FAST = "fast"  # fewer steps, with or without a donor
-
-
 class Queue(StrEnum):
     """The two Celery queues."""
 

@@ -23,6 +23,7 @@ class ModelCard:
     fast_steps: int = 8
     max_steps: int = 100
     guidance_scale: float = 7.0
+    family: str = "opensora"  # which loader of the worker's registry knows the source
 
     @property
     def default_size(self) -> str:

@@ -13,6 +13,8 @@ from contextlib import closing, contextmanager
 from itertools import count
 from pathlib import Path
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # two processes of torch with a thread a core stand in each other's way
+
 import psycopg2
 import psycopg2.errors
 import pytest

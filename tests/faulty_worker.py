@@ -11,7 +11,8 @@ from typing import Any
 
 from shared.model_cards import ModelCard
 from worker.app import main
-from worker.runtime import Pipeline, load_pipeline
+from worker.models.base import VideoModel
+from worker.runtime import load_model
 from worker.settings import WorkerSettings
 
 STEP_S = 0.1
@@ -21,14 +22,14 @@ DECODE_S = 5.0
 class Slow:
     """A model with a pause behind every step."""
 
-    def __init__(self, pipeline: Any) -> None:
-        self._pipeline = pipeline
+    def __init__(self, model: Any) -> None:
+        self._model = model
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._pipeline, name)
+        return getattr(self._model, name)
 
-    def steps(self, *args: Any, **options: Any) -> Iterator[Any]:
-        for step in self._pipeline.steps(*args, **options):
+    def sample(self, *args: Any, **options: Any) -> Iterator[Any]:
+        for step in self._model.sample(*args, **options):
             time.sleep(STEP_S)
             yield step
 
@@ -36,19 +37,19 @@ class Slow:
 class Late(Slow):
     """A model with quick steps and a slow decoder."""
 
-    def steps(self, *args: Any, **options: Any) -> Iterator[Any]:
-        return self._pipeline.steps(*args, **options)
+    def sample(self, *args: Any, **options: Any) -> Iterator[Any]:
+        return self._model.sample(*args, **options)
 
     def decode(self, *args: Any, **options: Any) -> Any:
         time.sleep(DECODE_S)
-        return self._pipeline.decode(*args, **options)
+        return self._model.decode(*args, **options)
 
 
 class Poison(Slow):
     """A model that takes its process with it in the second step."""
 
-    def steps(self, *args: Any, **options: Any) -> Iterator[Any]:
-        for step in self._pipeline.steps(*args, **options):
+    def sample(self, *args: Any, **options: Any) -> Iterator[Any]:
+        for step in self._model.sample(*args, **options):
             if step.index == 1:
                 os.abort()
             yield step
@@ -57,18 +58,18 @@ class Poison(Slow):
 class Greedy(Slow):
     """A model that asks for more memory than there is."""
 
-    def steps(self, *args: Any, **options: Any) -> Iterator[Any]:
-        for step in self._pipeline.steps(*args, **options):
+    def sample(self, *args: Any, **options: Any) -> Iterator[Any]:
+        for step in self._model.sample(*args, **options):
             if step.index == 1:
                 step.latents.new_empty(2**50)
             yield step
 
 
-FAULTS = {"random-tiny": lambda pipeline: pipeline, "slow": Slow, "late": Late, "poison": Poison, "greedy": Greedy}
+FAULTS = {"random-tiny": lambda model: model, "slow": Slow, "late": Late, "poison": Poison, "greedy": Greedy}
 
 
-def load(card: ModelCard, settings: WorkerSettings) -> Pipeline:
-    return FAULTS[card.source](load_pipeline(replace(card, source="random-tiny"), settings))
+def load(card: ModelCard, settings: WorkerSettings) -> VideoModel:
+    return FAULTS[card.source](load_model(replace(card, source="random-tiny"), settings))
 
 
 def run(name: str) -> int:

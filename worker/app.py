@@ -22,8 +22,8 @@ from db import jobs, quality_checks
 from db.session import connect, sessions, transaction
 from db.states import Queue
 from worker import tasks
-from worker.models import device as devices
-from worker.runtime import Load, Runtime, load_pipeline, open_runtime
+from worker.models import registry
+from worker.runtime import Load, Runtime, load_model, open_runtime
 from worker.settings import WorkerSettings
 
 QUEUES = (Queue.INTERACTIVE.value, Queue.BULK.value)  # in the order in which they are served
@@ -70,7 +70,7 @@ def main(
     queues: Sequence[str] = QUEUES,
     *,
     name: str = "worker",
-    load: Load = load_pipeline,
+    load: Load = load_model,
     log_level: str = "INFO",
 ) -> int:
     """Run a worker on these queues until SIGTERM; return its exit status."""
@@ -99,7 +99,7 @@ def connect_signals(settings: WorkerSettings, owner: str, runtime: Callable[[], 
 
     def prepare(**_: object) -> None:
         if settings.torch_threads:
-            devices.limit_threads(settings.torch_threads)
+            registry.limit_threads(settings.torch_threads)
         if settings.preload:
             threading.Thread(target=runtime().warm, name="preload", daemon=True).start()
 

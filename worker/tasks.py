@@ -8,8 +8,8 @@ from uuid import UUID
 from celery import Celery
 from celery.exceptions import Reject
 
-from worker.jobs.runner import generate
-from worker.models import device as devices
+from worker.jobs.attempt import generate
+from worker.models import faults
 from worker.quality.shadow_reruns import check
 from worker.runtime import Runtime
 
@@ -29,7 +29,7 @@ def register(app: Celery, runtime: Callable[[], Runtime]) -> None:
             if not generate(runtime(), job_id):
                 check(runtime(), job_id)
         except Exception as error:
-            if not devices.is_broken(error):
+            if not faults.is_broken(error):
                 raise
             logger.exception("the device is unusable in this process; starting a new one")
             os._exit(DEVICE_BROKEN)

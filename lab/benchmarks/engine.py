@@ -25,6 +25,7 @@ from lab.benchmarks.plain import plain_decode, plain_steps
 from shared import model_cards
 from worker.jobs import video
 from worker.models import device as devices
+from worker.models import faults
 from worker.models.opensora.caption import DEFAULT_AESTHETIC_SCORE
 from worker.models.opensora.compilation import Mode, Options, TextPlace, optimize
 from worker.models.opensora.pipeline import ChaiPipeline
@@ -318,7 +319,7 @@ def _report(
         "peak_tflops": peak / 1e12,
         "speedup": {str(n): s for n, s in _speedups(results, device).items()},
         "results": rows,
-        **devices.versions(),
+        **faults.versions(),
     }
 
 

@@ -13,10 +13,10 @@ from lab.experiments.evaluate import Report
 from lab.experiments.experiment import Model, Outcome, Trial, prepare
 from lab.experiments.scores import difference
 from lab.experiments.variants import FULL, QUADRATIC, WAYS, Contender, plain, plain_controls
+from shared.generation import RunPath
 from shared.model_cards import load
 from worker.cache.decisions.planning import Case
 from worker.cache.decisions.types import HitKind
-from worker.cache.decisions.types import Path as RunPath
 from worker.cache.namespaces import identity
 from worker.models.embedders import load_embedder
 from worker.models.fingerprint import identify
@@ -24,7 +24,7 @@ from worker.models.fingerprint import identify
 CASES = {Case.SCENE: HitKind.SCENE, Case.OBJECT: HitKind.OBJECT, Case.BOTH: HitKind.BOTH}
 MOST_STEPS = 15  # of a plain schedule
 REUSE_STEPS = (3, 4, 5)  # of a schedule with a donor, quadratic spacing; those that resume run one fewer
-TRIED_WAYS = ("CA", "blend .5 shared", "resume from 1", "resume shared", "resume shared, mean")
+TRIED_WAYS = ("CA", "resume from 1")  # of those that the service has; what else was tried gained nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

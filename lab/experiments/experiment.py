@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from lab.baselines.adacache import AdaCache
 from lab.experiments.library import (
     BATCH,
     Found,
@@ -18,9 +19,11 @@ from lab.experiments.library import (
     Progress,
     full_runs,
     noise_run,
+    recorded,
     whole_prompts,
 )
 from lab.experiments.variants import Contender, Source
+from lab.experiments.ways import WAYS, entity_masks, lend, step_residuals, token_positions
 from lab.toy_world.captions import (
     Caption,
     Shared,
@@ -34,18 +37,17 @@ from lab.toy_world.captions import (
 )
 from lab.toy_world.checker import check
 from lab.toy_world.world import FPS, NUM_FRAMES, SIDE, Clip, Spec
+from shared.generation import Mode
 from worker.cache.decisions.entities import extract
 from worker.cache.decisions.planning import NIRVANA, NIRVANA_MATCH, Recipe, decide
-from worker.cache.decisions.types import Entity, HitKind, Mode
+from worker.cache.decisions.types import Entity, HitKind
+from worker.models.base import StepHook
 from worker.models.embedders import Embedder
-from worker.models.opensora.adacache import AdaCache
 from worker.models.opensora.pipeline import ChaiPipeline
-from worker.models.opensora.sampler import Conditioning, Velocity
+from worker.models.opensora.sampler import Conditioning, Network, Velocity
 from worker.models.opensora.schedule import Schedule
 from worker.reuse import registry
-from worker.reuse.recorder import entity_masks, step_residuals
-from worker.reuse.recording import token_positions
-from worker.reuse.ways import CLEAN, Donor, Reuse, latent_name
+from worker.reuse.donor import Donor
 
 _PAIRS = 0.2  # share of stored clips with two things
 
@@ -125,7 +127,8 @@ class Trial:
     stored: list[FullRun]
     questions: list[Question]
     full: dict[tuple[int, int], FullRun]  # by question and seed of the noise
-    _donors: dict[tuple[int, bool], Donor] = field(default_factory=dict)
+    _donors: dict[tuple[object, ...], Donor] = field(default_factory=dict)
+    _masks_by_number: dict[int, dict[str, Tensor]] = field(default_factory=dict)
     _residuals: dict[tuple[int, Schedule], dict[str, Tensor]] = field(default_factory=dict)
 
     @property
@@ -156,6 +159,7 @@ class Trial:
         captions, seeds = [run.caption for run in self.stored], [run.seed for run in self.stored]
         self.stored = full_runs(self.model.pipeline, captions, seeds, schedule)
         self._donors.clear()
+        self._masks_by_number.clear()
         self._residuals.clear()
 
     def full_outcomes(self) -> list[Outcome]:
@@ -168,8 +172,10 @@ class Trial:
 
     def _plain(self, contender: Contender, asked: Sequence[Question]) -> list[Outcome]:
         schedule = self.model.schedule(contender, contender.recipe)
-        within = None if contender.codebook is None else CODEBOOKS[contender.codebook]()
-        sample = _sample(self.model.pipeline, asked, [question.seed for question in asked], schedule, within=within)
+        network = None
+        if contender.codebook is not None:
+            network = CODEBOOKS[contender.codebook]().start(self.model.pipeline.transformer, schedule.num_steps)
+        sample = _sample(self.model.pipeline, asked, [question.seed for question in asked], schedule, network=network)
         return [
             self._judge(question, clip, question.seed, sample)
             for question, clip in zip(asked, sample.clips, strict=True)
@@ -178,12 +184,11 @@ class Trial:
     def _with_donor(self, contender: Contender, question: Question) -> Outcome:
         number = question.donor if contender.source is not Source.RANDOM else question.random_donor
         assert number is not None
-        donor = self._donor(number, is_noise=contender.source is Source.NOISE)
         shared_texts = [match.donor_text for match in question.found.hit.matched]
         if contender.source is Source.RANDOM:  # nothing matched: an entity of the same kind stands in
             kinds = {match.kind for match in question.found.hit.matched}
             shared_texts = [entity.text for entity in self._entities(number) if entity.kind in kinds]
-        return self._reusing(contender, contender.recipe, question, number, donor, shared_texts)
+        return self._reusing(contender, contender.recipe, question, number, shared_texts)
 
     def _as_nirvana(self, contender: Contender, question: Question) -> Outcome:
         plan = decide(Mode.AUTO, question.whole.extraction, question.whole.neighbours, NIRVANA, NIRVANA_MATCH)
@@ -191,7 +196,7 @@ class Trial:
             full = self.full[question.number, question.seed]
             return _judged(question, full.clip, full.clip, float(self.model.full_steps), full.seconds)
         number = int(plan.donors[0])
-        return self._reusing(contender, plan.recipe, question, number, self._donor(number, is_noise=False), [])
+        return self._reusing(contender, plan.recipe, question, number, [])
 
     def _reusing(
         self,
@@ -199,17 +204,19 @@ class Trial:
         recipe: Recipe,
         question: Question,
         number: int,
-        donor: Donor,
         shared_texts: Sequence[str],
     ) -> Outcome:
+        assert recipe.reuse is not None
         schedule = self.model.schedule(contender, recipe)
         timesteps = schedule.timesteps(SIDE, SIDE, NUM_FRAMES)
-        if recipe.reuse is not None and "residual" in recipe.reuse:
+        options = {key: value for key, value in recipe.reuse_options.items() if key != "lend"}
+        donor = self._donor(number, recipe, timesteps, is_noise=contender.source is Source.NOISE)
+        if "residual" in recipe.reuse:
             donor = replace(donor, tensors={**donor.tensors, **self._residuals_of(number, schedule)})
-        assert recipe.reuse is not None
-        bound = registry.bind(recipe.reuse, recipe.reuse_options, [donor], timesteps, shared=shared_texts)
-        seed = self.stored[number].seed if recipe.reuse_options.get("noise") == "donor" else question.seed
-        sample = _sample(self.model.pipeline, [question], [seed], schedule, reuse=bound)
+        donor = lend(donor, recipe.reuse_options.get("lend", "all"), shared_texts)
+        hooks = registry.bind(recipe.reuse, options, [donor], timesteps, ways=WAYS)
+        seed = self.stored[number].seed if options.get("noise") == "donor" else question.seed
+        sample = _sample(self.model.pipeline, [question], [seed], schedule, hooks=hooks)
         return self._judge(question, sample.clips[0], seed, sample)
 
     def _judge(self, question: Question, clip: Clip, seed: int, sample: "_Sample") -> Outcome:
@@ -222,28 +229,24 @@ class Trial:
     def _entities(self, number: int) -> tuple[Entity, ...]:
         return extract(self.stored[number].caption.text).entities
 
-    def _donor(self, number: int, *, is_noise: bool) -> Donor:
-        """What the service would have kept of a stored run, with the masks of its entities."""
-        if (number, is_noise) not in self._donors:
-            self._donors[number, is_noise] = self._make_donor(number, is_noise=is_noise)
-        return self._donors[number, is_noise]
+    def _donor(self, number: int, recipe: Recipe, timesteps: Sequence[float], *, is_noise: bool) -> Donor:
+        """What the service keeps of a stored run for runs of this recipe, with masks of its entities where asked."""
+        assert recipe.reuse is not None
+        options = {key: value for key, value in recipe.reuse_options.items() if key != "lend"}
+        keep = tuple(sorted(registry.requires(recipe.reuse, options, ways=WAYS)))
+        key = (number, is_noise, keep, tuple(timesteps))
+        if key not in self._donors:
+            run = noise_run(self.stored[number], number) if is_noise else self.stored[number]
+            self._donors[key] = recorded(run, keep, timesteps)
+        donor = self._donors[key]
+        if recipe.reuse_options.get("lend", "all") == "all":
+            return donor
+        return replace(donor, tensors={**donor.tensors, **self._masks_of(number)})
 
-    def _make_donor(self, number: int, *, is_noise: bool) -> Donor:
-        real = self.stored[number]
-        run = noise_run(real, number) if is_noise else real
-        sizes = (SIDE, SIDE, NUM_FRAMES)
-        pipeline = self.model.pipeline
-        full, fast = (
-            pipeline.schedule(steps).timesteps(*sizes) for steps in (self.model.full_steps, self.model.fast_steps)
-        )
-        kept = [k for k in registry.kept_steps(("nearest", "same_index"), full, fast) if k < len(run.trajectory)]
-        tensors = {latent_name(step): run.trajectory[step - 1][1] for step in kept}
-        masks = self._masks(real, number)
-        return Donor(
-            tensors={**tensors, CLEAN: run.clean, **masks},
-            timesteps={latent_name(step): run.trajectory[step - 1][0] for step in kept},
-            seed=run.seed,
-        )
+    def _masks_of(self, number: int) -> dict[str, Tensor]:
+        if number not in self._masks_by_number:
+            self._masks_by_number[number] = self._masks(self.stored[number], number)
+        return self._masks_by_number[number]
 
     def _masks(self, run: FullRun, number: int) -> dict[str, Tensor]:
         pipeline, text = self.model.pipeline, run.caption.text
@@ -282,13 +285,13 @@ def _sample(
     seeds: Sequence[int],
     schedule: Schedule,
     *,
-    reuse: Reuse | None = None,
-    within: AdaCache | None = None,
+    hooks: Sequence[StepHook] = (),
+    network: Network | None = None,
 ) -> _Sample:
     began = process_time()
     with _counted_rows(pipeline) as rows:
         steps = pipeline.steps(
-            [question.caption.text for question in asked], schedule, seed=seeds, reuse=reuse, within=within
+            [question.caption.text for question in asked], schedule, seed=seeds, hooks=hooks, network=network
         )
         *_, last = steps
     clips = [pipeline.decode(latents, NUM_FRAMES) for latents in last.latents]

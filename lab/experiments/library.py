@@ -6,21 +6,25 @@ product here instead of a query.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from time import process_time
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from lab.experiments.ways import Trajectory
 from lab.toy_world.captions import Caption
 from lab.toy_world.world import NUM_FRAMES, Clip
 from worker.cache.decisions.entities import extract, whole_prompt
 from worker.cache.decisions.matching import Hit, MatchSettings, look_up
 from worker.cache.decisions.types import Entity, Extraction, Neighbour
+from worker.models.base import Step
 from worker.models.embedders import Embedder
 from worker.models.opensora.pipeline import ChaiPipeline
 from worker.models.opensora.schedule import Schedule
-from worker.reuse.recorder import Trajectory
+from worker.reuse.donor import Donor
+from worker.reuse.recorder import Recorder, kept_steps
 
 BATCH = 16  # clips sampled together; more brings nothing on a CPU
 
@@ -150,6 +154,26 @@ class Index:
 def whole_prompts(embedder: Embedder, settings: MatchSettings) -> Index:
     """An index over whole prompts."""
     return Index(embedder, settings=settings, read=whole_prompt)
+
+
+def recorded(run: FullRun, keep: Sequence[str], fast: Sequence[float]) -> Donor:
+    """Return what the service's recorder would have kept of a run.
+
+    `keep` is in the recorder's words; `fast` are the timesteps of the runs that will use the donor.
+    """
+    full = [timestep for timestep, _ in run.trajectory[:-1]]
+    recorder = Recorder(kept_steps(keep, full, fast), seed=run.seed)
+    for index, ((timestep, _), (next_timestep, latents)) in enumerate(pairwise(run.trajectory)):
+        step = Step(
+            index=index,
+            num_steps=len(full),
+            timestep=timestep,
+            next_timestep=next_timestep,
+            latents=latents,
+            velocity=latents,  # which no recorder reads
+        )
+        recorder.finished(step)
+    return recorder.donor()
 
 
 def noise_run(run: FullRun, seed: int) -> FullRun:

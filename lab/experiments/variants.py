@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from shared.generation import RunPath
 from worker.cache.decisions.planning import Recipe
-from worker.cache.decisions.types import Path
 
 
 class Source(StrEnum):
@@ -40,14 +40,14 @@ def plain(num_steps: int, *, guidance_scale: float | None = None, **schedule: An
     words = [f"{num_steps} steps", *(f"{key}={_short(value)}" for key, value in schedule.items())]
     if guidance_scale is not None:
         words.append(f"g={guidance_scale:g}")
-    recipe = Recipe(path=Path.FAST, num_steps=num_steps, schedule=schedule, source="calibrated")
+    recipe = Recipe(path=RunPath.FAST, num_steps=num_steps, schedule=schedule, source="calibrated")
     return Contender(name=" ".join(words), recipe=recipe, guidance_scale=guidance_scale)
 
 
 def reuse(label: str, base: Contender, way: str, options: dict[str, Any], source: Source = Source.FOUND) -> Contender:
     """The schedule of `base` with a way of reuse."""
     recipe = Recipe(
-        path=Path.FAST,
+        path=RunPath.FAST,
         num_steps=base.recipe.num_steps,
         schedule=base.recipe.schedule,
         reuse=way,
@@ -59,7 +59,7 @@ def reuse(label: str, base: Contender, way: str, options: dict[str, Any], source
     return Contender(name=name, recipe=recipe, source=source, guidance_scale=base.guidance_scale)
 
 
-FULL = Contender(name="full", recipe=Recipe(path=Path.FULL, num_steps=30))
+FULL = Contender(name="full", recipe=Recipe(path=RunPath.FULL, num_steps=30))
 
 QUADRATIC: dict[str, Any] = {"spacing": "quadratic"}
 PLAIN_STEPS = (1, 2, 3, 4, 6, 8, 15, 29)
@@ -100,7 +100,7 @@ def plain_controls(uniform: Sequence[int] = PLAIN_STEPS, tuned_steps: Sequence[i
 
 def within_controls() -> list[Contender]:
     """Reuse between the steps of one run, and reuse of whole videos: what else is known to help."""
-    full = Recipe(path=Path.FAST, num_steps=30)
+    full = Recipe(path=RunPath.FAST, num_steps=30)
     return [
         Contender(name="AdaCache fast", recipe=full, codebook="fast"),
         Contender(name="AdaCache slow", recipe=full, codebook="slow"),

@@ -21,6 +21,7 @@ FOLDERS = {
     "api/routes": "endpoints",
     "cli/services": "embedded Postgres and Redis",
     "migrations/versions": "the steps",
+    "lab/baselines": "what others do within one run",
     "lab/benchmarks": "speed of the engine",
     "lab/calibration": "plans by evidence",
     "lab/experiments": "quality against cost",

@@ -34,6 +34,7 @@ from shared.model_cards import ModelCard
 from shared.settings import ROOT
 from worker.cache import planner, store
 from worker.cache.namespaces import open_space
+from worker.models.base import StepHook
 from worker.models.embedders import load_embedder
 from worker.models.opensora.pipeline import ChaiPipeline
 from worker.models.opensora.presets import redraw, stdit3_small_config, tiny
@@ -41,10 +42,10 @@ from worker.models.opensora.sampler import Conditioning, denoise
 from worker.models.opensora.schedule import Schedule
 from worker.models.opensora.stdit3 import STDiT3
 from worker.models.opensora.text import Caption
+from worker.reuse.cache_attention import CacheAttention
 from worker.reuse.codec import PRECISIONS, pack, unpack
-from worker.reuse.recorder import Recorder
-from worker.reuse.registry import kept_steps
-from worker.reuse.ways import CacheAttention, Donor, Reuse, latent_name
+from worker.reuse.donor import Donor, latent_name
+from worker.reuse.recorder import Recorder, kept_steps
 from worker.settings import WorkerSettings
 
 pytestmark = pytest.mark.bench
@@ -374,16 +375,16 @@ def test_cache_attention_costs_next_to_nothing() -> None:
     caption = Caption(embeds=torch.randn(1, 1, 16, 64), mask=torch.ones(1, 16, dtype=torch.long))
     schedule = Schedule(num_steps=8, time_shift="none")
     donor = Donor(tensors={latent_name(2): torch.randn_like(noise)}, timesteps={latent_name(2): 875.0})
-    reuse = Reuse(donors=(donor,), cache_attention=CacheAttention())
+    hooks: list[StepHook] = [CacheAttention().bind([donor], [0.0] * 8)]
 
-    def run(lent: Reuse | None) -> float:
+    def run(lent: list[StepHook]) -> float:
         start = time.process_time()
-        for _ in denoise(network, noise, caption, schedule, conditioning=size, reuse=lent):
+        for _ in denoise(network, noise, caption, schedule, conditioning=size, hooks=lent):
             pass
         return time.process_time() - start
 
-    run(reuse)
-    pairs = [(run(None), run(reuse)) for _ in range(5)]
+    run(hooks)
+    pairs = [(run([]), run(hooks)) for _ in range(5)]
 
     extra = statistics.median(lent / plain for plain, lent in pairs) - 1
     plain_s = statistics.median(plain for plain, _ in pairs)
@@ -407,15 +408,14 @@ def full_run(pipeline: Any, prompt: str) -> Donor:
     full, fast = pipeline.schedule(30), pipeline.schedule(8)
     size = pipeline.config.height, pipeline.config.width, pipeline.config.num_frames
     recorder = Recorder(kept_steps(["nearest"], full.timesteps(*size), fast.timesteps(*size)), seed=1)
-    for step in pipeline.steps(prompt, full, seed=1):
-        recorder.add(step)
+    list(pipeline.steps(prompt, full, seed=1, hooks=[recorder]))
     return recorder.donor()
 
 
 def fast_run(pipeline: Any, prompt: str, donor: Donor | None) -> tuple[torch.Tensor, NDArray[np.float64]]:
     """Return the latents and the frames of eight steps with Cache Attention."""
-    reuse = None if donor is None else Reuse(donors=(donor,), cache_attention=CacheAttention())
-    for step in pipeline.steps(prompt, pipeline.schedule(8), seed=2, reuse=reuse):
+    hooks = [] if donor is None else [CacheAttention().bind([donor], [0.0] * 8)]
+    for step in pipeline.steps(prompt, pipeline.schedule(8), seed=2, hooks=hooks):
         latents = step.latents
     return latents, pipeline.decode(latents, pipeline.config.num_frames).astype(float)
 

@@ -30,12 +30,12 @@ from db.session import transaction
 from db.states import CheckStatus
 from lab.toy_world.captions import Caption, caption_of, sample_captions, share_object, share_scene
 from lab.toy_world.world import FPS, NUM_FRAMES, SIDE, Spec
+from shared.generation import RunPath
 from shared.storage import Storage
 from worker.cache.decisions.planning import Recipe
 from worker.cache.decisions.types import HitKind
-from worker.cache.decisions.types import Path as RunPath
 from worker.cache.namespaces import identity
-from worker.jobs.runner import generate
+from worker.jobs.attempt import generate
 from worker.quality.shadow_reruns import check
 from worker.quality.thresholds import Loss, mean, threshold_of
 from worker.runtime import Runtime
@@ -107,8 +107,8 @@ class World:
 
     def calibrate(self, plans: Mapping[HitKind, Recipe]) -> None:
         """Put plans where `chai calibrate` puts them."""
-        self.runtime.pipeline("small")
-        held = identity(self.runtime.card("small"), self.runtime.identity, self.runtime.embedder.name, **SIZE)
+        model = self.runtime.model("small")
+        held = identity(self.runtime.card("small"), model.fingerprint, self.runtime.loaded_embedder().name, **SIZE)
         key = fingerprint(held)
         with transaction(self.runtime.factory) as session:
             for kind, recipe in plans.items():

@@ -13,10 +13,10 @@ from db.models import Namespace
 from db.session import transaction
 from lab.calibration.calibrate import Calibration, with_misses, write
 from lab.calibration.choose import Choice, Measured, Tolerance, Verdict, choose
+from shared.generation import Mode, RunPath
 from worker.cache import planner
 from worker.cache.decisions.planning import Case, Plan, Reason, Recipe, Table, decide, table_from_rows
-from worker.cache.decisions.types import Entity, EntityKind, Extraction, Mode, Neighbour
-from worker.cache.decisions.types import Path as RunPath
+from worker.cache.decisions.types import Entity, EntityKind, Extraction, Neighbour
 from worker.cache.namespaces import SpaceSettings, plan_key
 
 TOLERANCE = Tolerance(accuracy=0.01, num_errors=1.0)

@@ -1,6 +1,6 @@
 """Namespaces: which jobs may share latents."""
 
-from typing import Any, Protocol
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
@@ -9,20 +9,9 @@ from db import cache
 from db.models import Job, Namespace
 from shared.model_cards import ModelCard
 from worker.cache.decisions.matching import MatchSettings
-from worker.reuse.codec import Precision
+from worker.models.base import Fingerprint
+from worker.reuse.donor import Precision
 from worker.settings import WorkerSettings
-
-
-class Spec(Protocol):
-    """What of a model shapes its latents."""
-
-    @property
-    def revision(self) -> str:
-        """Fingerprint of weights and configuration."""
-
-    @property
-    def latent_dtype(self) -> str:
-        """The dtype that the model runs in."""
 
 
 class SpaceSettings(BaseModel):
@@ -35,7 +24,7 @@ class SpaceSettings(BaseModel):
     extractor: str = "lexicon"
     table: str = Field(default="calibrated", pattern="^(calibrated|paper|nirvana)$")  # where recipes come from
     precision: Precision = "bfloat16"
-    keep: tuple[str, ...] | None = None  # nearest, same_index, masks, residuals; None = what the recipes read
+    keep: tuple[str, ...] | None = None  # nearest, same_index; None = what the recipes read
 
     @property
     def matching(self) -> MatchSettings:
@@ -44,7 +33,7 @@ class SpaceSettings(BaseModel):
 
 
 def open_space(
-    session: Session, job: Job, card: ModelCard, model: Spec, embedder: str, dims: int, settings: WorkerSettings
+    session: Session, job: Job, card: ModelCard, model: Fingerprint, embedder: str, dims: int, settings: WorkerSettings
 ) -> Namespace:
     """Return the namespace of a job; make it when this is its first."""
     scope, owner = sharing(job, settings)
@@ -60,7 +49,7 @@ def open_space(
     )
 
 
-def identity(card: ModelCard, model: Spec, embedder: str, **size: int) -> dict[str, Any]:
+def identity(card: ModelCard, model: Fingerprint, embedder: str, **size: int) -> dict[str, Any]:
     """Return everything that shapes latents, but for who shares them; `size` is width, height, num_frames and fps."""
     return {
         "model": card.name,

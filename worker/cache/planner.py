@@ -2,26 +2,29 @@
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache as once
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 from uuid import UUID
 
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import cache, metrics
 from db.jobs import Claim
-from db.models import CacheEntry, Job, Namespace
+from db.models import CacheEntry, Namespace
 from db.session import transaction
+from shared.generation import GenerationParams, Mode, RunPath
 from shared.model_cards import ModelCard
+from worker.cache.base import CachePlan
 from worker.cache.decisions import entities, planning
 from worker.cache.decisions.planning import Case, Plan, Table
-from worker.cache.decisions.types import EntityKind, Extraction, Mode, Neighbour
-from worker.cache.decisions.types import Path as RunPath
-from worker.cache.namespaces import SpaceSettings, Spec, open_space, plan_key
+from worker.cache.decisions.types import EntityKind, Extraction, Neighbour
+from worker.cache.namespaces import SpaceSettings, open_space, plan_key
+from worker.models.base import Fingerprint
+from worker.reuse import registry as ways
 from worker.settings import WorkerSettings
 
 PLANS = "plans.json"  # beside a model's card: what `chai calibrate` found before it shipped
@@ -72,33 +75,29 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
-    """What was decided for a job, and what later stages need of the way there."""
+class StoredPlan(CachePlan):
+    """A plan, and what committing it needs to know."""
 
-    plan: Plan
-    table: Table
     space: Namespace
     settings: SpaceSettings
-    extraction: Extraction
     vectors: list[list[float]]
-    pinned: list[CacheEntry]  # the donors, kept from eviction for the time of the run
-    full_seconds: float | None  # mean GPU seconds of measured full runs of the namespace
-    fast_seconds: float | None  # the same of fast runs
+    pinned: tuple[CacheEntry, ...]  # the donors
+    fast_seconds: float | None  # mean GPU seconds of measured fast runs of the namespace
 
-    def without_donors(self, job: Job) -> "Decision":
-        """Return the decision that stands when no donor can be read."""
-        plan = planning.without_donors(self.plan, Mode(job.mode), self.table)
-        return replace(self, plan=plan, pinned=[])
+    def without_donors(self, mode: Mode) -> Self:
+        """Return the plan that stands when no donor can be read."""
+        return replace(super(StoredPlan, self).without_donors(mode), pinned=())  # slots: the class is made twice
 
 
 def decide(
     factory: sessionmaker[Session],
     claim: Claim,
+    params: GenerationParams,
     card: ModelCard,
-    model: Spec,
+    model: Fingerprint,
     embedder: Embedder,
     settings: WorkerSettings,
-) -> Decision:
+) -> StoredPlan:
     """Choose how a job runs, pin its donors and record the decision.
 
     Words are taken apart and embedded between two transactions, so that none stands open while a model works.
@@ -107,9 +106,9 @@ def decide(
     with transaction(factory) as session:
         space = open_space(session, claim.job, card, model, embedder.name, embedder.dim, settings)
         own = SpaceSettings.model_validate(space.settings)
-        table = recipes(claim.job, card, table_for(session, space, own, settings.models_dir / card.name / PLANS))
+        table = recipes(params, card, table_for(session, space, own, settings.models_dir / card.name / PLANS))
     with watch.part("extract"):
-        extraction = extractor(own.extractor)(claim.job.prompt)
+        extraction = extractor(own.extractor)(params.prompt)
     with watch.part("embed"):
         vectors = embedder.embed([entity.lookup_text for entity in extraction.entities])
     question = Question(
@@ -119,7 +118,7 @@ def decide(
         return answer(session, question)
 
 
-def answer(session: Session, question: Question) -> Decision:
+def answer(session: Session, question: Question) -> StoredPlan:
     """Look the entities up, choose, pin the donors and record it, all in the caller's transaction."""
     job, fence, space = question.claim.job, question.claim.fence, question.space
     with question.watch.part("search"):
@@ -130,19 +129,49 @@ def answer(session: Session, question: Question) -> Decision:
     _record(session, question, near, plan)
     pinned = cache.pin(session, [UUID(id_) for id_ in plan.donors], job_id=job.id, fence=fence)
     seconds = metrics.mean_gpu_seconds(session, space.id)
-    decision = Decision(
+    stored = StoredPlan(
         plan=plan,
         table=question.table,
+        extraction=question.extraction,
+        namespace_id=space.id,
+        donors=tuple(entry.id for entry in pinned),
+        own_donors=own_donors(pinned, job.tenant),
+        keep=kept(question.settings, question.table),
+        full_seconds=seconds.get(RunPath.FULL),
+        is_calibrated=question.settings.table == "calibrated",
         space=space,
         settings=question.settings,
-        extraction=question.extraction,
         vectors=question.vectors,
-        pinned=pinned,
-        full_seconds=seconds.get(RunPath.FULL),
+        pinned=tuple(pinned),
         fast_seconds=seconds.get(RunPath.FAST),
     )
     # A donor that went between the search and the pin: as good as none.
-    return decision if len(pinned) == len(plan.donors) else decision.without_donors(job)
+    return stored if len(pinned) == len(plan.donors) else stored.without_donors(Mode(job.mode))
+
+
+def kept(settings: SpaceSettings, table: Table) -> tuple[str, ...]:
+    """Return what a full run leaves beside its clean latent: what the namespace says, or what its recipes read.
+
+    A recipe that names a way of reuse from elsewhere asks for nothing: its plan runs without a donor.
+    """
+    if settings.keep is not None:
+        return settings.keep
+    recipes = [recipe for found in table.values() for recipe in found if recipe.reuse and _is_known(recipe)]
+    needs = [ways.requires(recipe.reuse or "", recipe.reuse_options) for recipe in recipes]
+    return tuple(sorted(frozenset().union(*needs)))
+
+
+def _is_known(recipe: planning.Recipe) -> bool:
+    try:
+        ways.check(recipe.reuse or "", recipe.reuse_options)
+    except ValueError:
+        return False
+    return True
+
+
+def own_donors(entries: Sequence[CacheEntry], tenant: str) -> Mapping[str, str]:
+    """Return which donors the tenant may hear of, and the video that each came from."""
+    return {str(entry.id): f"video_{entry.donor_job_id.hex}" for entry in entries if entry.tenant == tenant}
 
 
 def _record(session: Session, question: Question, near: Sequence[Neighbour], plan: Plan) -> None:
@@ -167,15 +196,15 @@ def _record(session: Session, question: Question, near: Sequence[Neighbour], pla
     )
 
 
-def recipes(job: Job, card: ModelCard, table: Table) -> Table:
+def recipes(params: GenerationParams, card: ModelCard, table: Table) -> Table:
     """Return the table with the steps of this model, or those that the job asks for."""
-    full = job.num_inference_steps or card.full_steps
+    full = params.num_inference_steps or card.full_steps
 
     def fitted(recipe: planning.Recipe) -> planning.Recipe:
         if recipe.source == "nirvana":
             return _scaled(recipe, full)
-        if job.num_inference_steps or recipe.source == "paper":
-            steps = full if recipe.path is RunPath.FULL else (job.num_inference_steps or card.fast_steps)
+        if params.num_inference_steps or recipe.source == "paper":
+            steps = full if recipe.path is RunPath.FULL else (params.num_inference_steps or card.fast_steps)
             return replace(recipe, num_steps=steps + recipe.num_skipped_steps)
         return recipe
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from shared.storage import Storage
 
 
-class Nearby:
+class ReadThroughCache:
     """Reads files of a storage through a folder of copies; without a folder it reads the storage itself."""
 
     def __init__(self, storage: Storage, folder: Path | None, *, max_bytes: int) -> None:

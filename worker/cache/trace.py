@@ -10,11 +10,12 @@ from sqlalchemy.orm import Session
 
 from db import cache
 from db.models import CacheEvent, Lookup, Namespace
+from shared.generation import Mode
 from worker.cache.decisions.matching import MatchSettings
 from worker.cache.decisions.planning import Plan, table_from_rows
 from worker.cache.decisions.replay import DecisionRow, EvictionRow
-from worker.cache.decisions.types import Entity, Event, Extraction, FallbackReason, Mode, Neighbour
-from worker.cache.store import as_event
+from worker.cache.decisions.types import Entity, Event, Extraction, FallbackReason, Neighbour
+from worker.cache.room import as_event
 
 Row = DecisionRow | Event | EvictionRow
 

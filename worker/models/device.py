@@ -1,6 +1,5 @@
-"""The accelerator: which one, how far it is, how much memory it took, and what its errors mean."""
+"""The accelerator: which one, how far it is, how much memory it took."""
 
-import platform
 import resource
 import sys
 from collections.abc import Iterable, Iterator
@@ -64,24 +63,3 @@ def peak_memory(device: torch.device) -> int:
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024  # what the kernel counts in
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Say whether an error means that the job did not fit."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    said = ("can't allocate memory", "not enough memory")  # by the CPU allocator, which has no class for it
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in said)
-
-
-def is_broken(error: BaseException) -> bool:
-    """Say whether the device can do nothing more in this process."""
-    return isinstance(error, RuntimeError) and not is_out_of_memory(error) and "CUDA error" in str(error)
-
-
-def versions() -> dict[str, str]:
-    """Return the versions that figures depend on."""
-    found = {"python": platform.python_version(), "torch": torch.__version__}
-    if torch.cuda.is_available():
-        found["gpu"] = torch.cuda.get_device_name()
-    return found

@@ -2,32 +2,38 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
+
+from worker.models.base import Fingerprint
 
 _SAMPLE = 64  # values of each tensor that enter the fingerprint
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelIdentity:
-    """Two models of one identity make the same latents of the same noise and prompt."""
+def identify(pipeline: Any) -> Fingerprint:  # Any: ChaiPipeline, whose parts diffusers leaves untyped
+    """Return the fingerprint of a pipeline."""
+    parts = (pipeline.transformer, pipeline.vae)
+    return Fingerprint(
+        revision=revision([part.config for part in parts], [*parts, pipeline.text_encoder]),
+        latent_dtype=str(pipeline.transformer.dtype).split(".")[-1],
+    )
 
-    revision: str  # fingerprint of weights and configuration
-    latent_dtype: str  # that the transformer runs in
 
+def revision(configs: Sequence[Any], modules: Sequence[nn.Module]) -> str:  # Any: configurations of diffusers
+    """Return 16 hex digits of configurations and weights.
 
-def identify(pipeline: Any) -> ModelIdentity:  # Any: ChaiPipeline, whose parts diffusers leaves untyped
-    """Return the identity of a pipeline; reads a few values of each tensor, so that it takes no time on a GPU."""
+    Reads a few values of each tensor, so that it takes no time on a GPU.
+    """
     digest = hashlib.sha256()
-    for part in (pipeline.transformer, pipeline.vae):
-        config = {name: repr(value) for name, value in part.config.items() if not name.startswith("_")}
-        digest.update(json.dumps(config, sort_keys=True).encode())
-    for part in (pipeline.transformer, pipeline.vae, pipeline.text_encoder):
-        for name, tensor in sorted(part.state_dict().items()):
+    for config in configs:
+        values = {name: repr(value) for name, value in config.items() if not name.startswith("_")}
+        digest.update(json.dumps(values, sort_keys=True).encode())
+    for module in modules:
+        for name, tensor in sorted(module.state_dict().items()):
             digest.update(name.encode() + str(tuple(tensor.shape)).encode() + _sample(tensor))
-    return ModelIdentity(revision=digest.hexdigest()[:16], latent_dtype=str(pipeline.transformer.dtype).split(".")[-1])
+    return digest.hexdigest()[:16]
 
 
 def _sample(tensor: Tensor) -> bytes:

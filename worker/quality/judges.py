@@ -20,7 +20,6 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.quality.clip import scorer
 from worker.settings import WorkerSettings
 
 GROUP = "chai.judges"  # of entry points
@@ -63,6 +62,8 @@ class Clip:
 
     def judge(self, prompt: str, fast: Frames, full: Frames) -> Judged | None:
         """Compare the scores."""
+        from worker.quality.clip import scorer  # brings torch along: not before there is something to judge
+
         ours, theirs = (scorer(self.folder).score(prompt, frames) for frames in (fast, full))
         return Judged(judge=self.name, loss=theirs - ours, fast_score=ours, full_score=theirs)
 

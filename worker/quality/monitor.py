@@ -10,15 +10,15 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from db import quality_checks
 from db.jobs import Claim
-from db.models import GuardCheck, Job, Lookup, PlanRow
+from db.models import GuardCheck, Job, Lookup, Namespace, PlanRow
 from db.session import transaction
 from worker.cache import trace
+from worker.cache.base import CachePlan
 from worker.cache.decisions import planning
 from worker.cache.decisions.planning import Case, Plan, Reason, Recipe, Table
 from worker.cache.decisions.replay import DecisionRow
 from worker.cache.decisions.types import HitKind
 from worker.cache.namespaces import plan_key
-from worker.cache.planner import Decision
 from worker.quality.judges import Judge, Judged
 from worker.quality.thresholds import SOURCE, Loss, Move, Rule, demanding, is_chosen, relaxed, threshold_of
 from worker.settings import WorkerSettings
@@ -38,36 +38,44 @@ class Measured:
 
 
 def sample(
-    factory: sessionmaker[Session], settings: WorkerSettings, claim: Claim, decision: Decision, output_name: str
+    factory: sessionmaker[Session],
+    settings: WorkerSettings,
+    claim: Claim,
+    chosen: CachePlan,
+    output_name: str,
+    *,
+    is_canonical: bool,
 ) -> None:
-    """Choose a finished job for a check, or not. What goes wrong here costs the job nothing: the check is not made."""
+    """Choose a finished job for a check, or not. What goes wrong here costs the job nothing: the check is not made.
+
+    Only what the table in `plans` decided, for a run as the model's card has it, says something about the table.
+    """
     job = claim.job
-    if not is_chosen(job.id, settings.guard_share) or not _is_watched(job, decision):
+    is_table_s = is_canonical and job.num_inference_steps is None  # own steps change the recipe of a hit
+    if not is_chosen(job.id, settings.guard_share) or not is_table_s or not _is_watched(chosen):
         return
     try:
         with transaction(factory) as session:
-            plan = decision.plan if decision.plan.donors else refused(session, job, claim.fence)
+            plan = chosen.plan if chosen.plan.donors else refused(session, job, claim.fence)
             if not plan.donors:
                 return
             quality_checks.sample(
                 session,
                 job.id,
                 output_name=output_name,
-                namespace_id=decision.space.id,
-                namespace_key=plan_key(decision.space),
+                namespace_id=chosen.namespace_id,
+                namespace_key=plan_key(session.get_one(Namespace, chosen.namespace_id)),
                 kind=plan.hit.value,
                 similarity=plan.similarity,
-                is_refused=not decision.plan.donors,
+                is_refused=not chosen.plan.donors,
             )
     except Exception:  # whatever it is: the job has ended well and stays so
         logger.warning("job %s is not checked", job.id, exc_info=True)
 
 
-def _is_watched(job: Job, decision: Decision) -> bool:
-    """Only what the table in `plans` decided, with the steps and guidance of the model, says something about it."""
-    is_usual = job.num_inference_steps is None and job.guidance_scale is None
-    is_refused = decision.plan.reason is Reason.HIT_TOO_WEAK and _is_guarded(decision.table)
-    return is_usual and decision.settings.table == "calibrated" and (bool(decision.plan.donors) or is_refused)
+def _is_watched(chosen: CachePlan) -> bool:
+    is_refused = chosen.plan.reason is Reason.HIT_TOO_WEAK and _is_guarded(chosen.table)
+    return chosen.is_calibrated and (bool(chosen.plan.donors) or is_refused)
 
 
 def _is_guarded(table: Table) -> bool:

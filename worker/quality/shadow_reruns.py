@@ -18,20 +18,23 @@ from db.jobs import Claim
 from db.models import CacheEntry, GuardCheck, Job, Namespace
 from db.session import transaction
 from db.states import EntryStatus, JobStatus
+from shared.generation import GenerationParams, Mode
 from worker.cache import trace
 from worker.cache.decisions import planning
 from worker.cache.decisions.planning import Plan
-from worker.cache.decisions.types import Mode
 from worker.cache.namespaces import SpaceSettings
-from worker.cache.planner import Decision
+from worker.cache.planner import StoredPlan
 from worker.jobs import video
+from worker.jobs.attempt import parts
+from worker.jobs.context import JobContext
 from worker.jobs.metrics import Figures
-from worker.jobs.runner import Attempt, compress, decode, denoise, encode, fetch, load
-from worker.models import device as devices
+from worker.jobs.retry import DATABASE_AWAY
+from worker.jobs.runner import borrow, compress, decode, denoise, encode, load
+from worker.models import faults
 from worker.quality import judges
 from worker.quality import monitor as rule
 from worker.quality.judges import Frames
-from worker.runtime import DATABASE_AWAY, Runtime
+from worker.runtime import Runtime
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +52,7 @@ class TakenBack(Exception):
 
 
 @dataclass(slots=True, kw_only=True)
-class Hold:
+class CheckHold:
     """What a lease is to a job: asks now and then whether the check may go on."""
 
     factory: sessionmaker[Session]
@@ -73,13 +76,13 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
+class Recorded:
     """What was recorded about the job of a check."""
 
     job: Job
-    served: Decision  # what it ran
-    fast: Decision  # with the donors
-    full: Decision  # full mode
+    served: StoredPlan  # what it ran
+    fast: StoredPlan  # with the donors
+    full: StoredPlan  # full mode
 
 
 def check(runtime: Runtime, job_id: UUID) -> None:
@@ -105,11 +108,11 @@ def _claim(runtime: Runtime, job_id: UUID) -> GuardCheck | None:
 
 def _run(runtime: Runtime, row: GuardCheck) -> None:
     figures = Figures()
-    hold = Hold(factory=runtime.factory, row=row, every_s=runtime.settings.progress_s)
+    hold = CheckHold(factory=runtime.factory, row=row, every_s=runtime.settings.progress_s)
     try:
-        case = _case(runtime, row)
-        measured = _measure(runtime, case, hold, figures)
-        rule.settle(runtime.factory, runtime.settings, row, case.served.table, measured)
+        known = _recorded(runtime, row)
+        measured = _measure(runtime, known, hold, figures)
+        rule.settle(runtime.factory, runtime.settings, row, known.served.table, measured)
     except MadeWay:
         with transaction(runtime.factory) as session:
             quality_checks.put_back(session, row, seconds=figures.gpu_seconds)
@@ -121,11 +124,11 @@ def _run(runtime: Runtime, row: GuardCheck) -> None:
         logger.warning("the check of job %s is lost: %s", row.job_id, error, exc_info=not isinstance(error, Lost))
         with transaction(runtime.factory) as session:
             quality_checks.lose(session, row, reason=str(error) or type(error).__name__, seconds=figures.gpu_seconds)
-        if devices.is_broken(error):
+        if faults.is_broken(error):
             raise
 
 
-def _case(runtime: Runtime, row: GuardCheck) -> Case:
+def _recorded(runtime: Runtime, row: GuardCheck) -> Recorded:
     """Read what the check is about; raise `Lost`."""
     with transaction(runtime.factory) as session:
         job = session.get(Job, row.job_id)
@@ -140,19 +143,20 @@ def _case(runtime: Runtime, row: GuardCheck) -> Case:
         plan = rule.unguarded(taken) if row.is_refused else taken.plan
         full = planning.decide(Mode.FULL, taken.extraction, taken.neighbours, taken.table, taken.settings)
         space = session.get_one(Namespace, known.namespace_id)
-        served = Decision(
+        served = StoredPlan(
             plan=taken.plan,
             table=taken.table,
+            extraction=taken.extraction,
+            namespace_id=space.id,
             space=space,
             settings=SpaceSettings.model_validate(space.settings),
-            extraction=taken.extraction,
             vectors=[],
-            pinned=[],
-            full_seconds=None,
+            pinned=(),
             fast_seconds=None,
         )
-        fast = replace(served, plan=plan, pinned=_donors(session, plan))
-        return Case(job=job, served=served, fast=fast, full=replace(served, plan=full))
+        pinned = tuple(_donors(session, plan))
+        fast = replace(served, plan=plan, pinned=pinned, donors=tuple(entry.id for entry in pinned))
+        return Recorded(job=job, served=served, fast=fast, full=replace(served, plan=full))
 
 
 def _donors(session: Session, plan: Plan) -> list[CacheEntry]:
@@ -162,20 +166,20 @@ def _donors(session: Session, plan: Plan) -> list[CacheEntry]:
     return [rows[id_] for id_ in ids if id_ in rows]
 
 
-def _measure(runtime: Runtime, case: Case, hold: Hold, figures: Figures) -> rule.Measured:
+def _measure(runtime: Runtime, known: Recorded, hold: CheckHold, figures: Figures) -> rule.Measured:
     """Return what a judge says of the two videos; the job's own is one of them wherever it ran that plan."""
-    fast, full = (_frames(runtime, case, decision, hold, figures) for decision in (case.fast, case.full))
-    found = judges.judge(judges.judges(runtime.settings), case.job.prompt, fast, full)
+    fast, full = (_frames(runtime, known, plan, hold, figures) for plan in (known.fast, known.full))
+    found = judges.judge(judges.judges(runtime.settings), known.job.prompt, fast, full)
     if found is None:
         raise Lost("no judge can read the videos")
     judge, judged = found
     return rule.Measured(judge=judge, judged=judged, seconds=figures.gpu_seconds)
 
 
-def _frames(runtime: Runtime, case: Case, decision: Decision, hold: Hold, figures: Figures) -> Frames:
-    if decision.plan.recipe == case.served.plan.recipe:
-        return video.decode(runtime.storage.read(_output(case.job)["name"]))
-    return video.decode(_made(runtime, case.job, decision, hold, figures))
+def _frames(runtime: Runtime, known: Recorded, plan: StoredPlan, hold: CheckHold, figures: Figures) -> Frames:
+    if plan.plan.recipe == known.served.plan.recipe:
+        return video.decode(runtime.storage.read(_output(known.job)["name"]))
+    return video.decode(_made(runtime, known.job, plan, hold, figures))
 
 
 def _output(job: Job) -> dict[str, Any]:
@@ -183,15 +187,20 @@ def _output(job: Job) -> dict[str, Any]:
     return job.output
 
 
-def _made(runtime: Runtime, job: Job, decision: Decision, hold: Hold, figures: Figures) -> bytes:
-    """Return the MP4 that a decision makes of a job's prompt and seed."""
-    claim = Claim(job=job, fence=job.fence, attempt=job.attempt, owner=runtime.owner, queue_wait_s=0.0)
-    seed = _output(job)["seed"]
-    attempt = Attempt(claim=claim, lease=hold, runtime=runtime, figures=figures, seed=seed, is_check=True)
-    model = load(attempt)
-    fetched, reuse = fetch(attempt, model, decision)
-    if fetched.plan != decision.plan or len(decision.pinned) != len(decision.plan.donors):
+def _made(runtime: Runtime, row: Job, plan: StoredPlan, hold: CheckHold, figures: Figures) -> bytes:
+    """Return the MP4 that a plan makes of a job's prompt and seed."""
+    job = JobContext(
+        claim=Claim(job=row, fence=row.fence, attempt=row.attempt, owner=runtime.owner, queue_wait_s=0.0),
+        params=GenerationParams.of(row),
+        seed=_output(row)["seed"],
+        hold=hold,
+        figures=figures,
+        is_rerun=True,
+    )
+    model = load(job, parts(runtime))
+    ready = borrow(job, model, runtime.cache, plan)
+    if ready.plan.plan != plan.plan or len(plan.donors) != len(plan.plan.donors):
         raise Lost("the donor is gone")
-    captions = encode(attempt, model)
-    latents, _ = denoise(attempt, model, decision, captions, reuse)
-    return compress(attempt, decode(attempt, model, latents))
+    encoding = encode(job, model)
+    latents, _ = denoise(job, model, ready, encoding)
+    return compress(job, decode(job, model, latents))

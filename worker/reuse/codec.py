@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -18,24 +18,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from worker.reuse.ways import Donor
+from worker.reuse.donor import BrokenDonor, Donor, Precision, UnknownSchema
 
 SCHEMA_VERSION = 1
-Precision = Literal["float32", "bfloat16", "float8", "int8"]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 _SCALE = ".scale"  # (1, C, 1, 1, 1) float32, beside a tensor kept in 8 bits
 _BITS = ".bits"  # uint8, eight tokens a byte
 _MAX_HEADER = 1 << 20  # bytes
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float8": torch.float8_e4m3fn, "int8": torch.int8}
 _LARGEST = {"float8": 448.0, "int8": 127.0}  # what an 8-bit value can hold
-
-
-class BrokenDonor(ValueError):
-    """A donor's file that cannot be used: cut short, changed, or of another namespace."""
-
-
-class UnknownSchema(ValueError):
-    """A donor's file that a newer or older worker wrote: whole, and of use to that one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

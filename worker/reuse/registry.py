@@ -1,158 +1,78 @@
-"""Ways of reuse by name: from the plain values of a plan to what the sampling loop takes."""
+"""Ways of reuse by name: from the plain values of a plan to hooks of the sampling loop."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from worker.reuse.recorder import steps_nearest
-from worker.reuse.ways import (
-    CLEAN,
-    Blend,
-    CacheAttention,
-    Donor,
-    Residual,
-    Resume,
-    Reuse,
-    latent_name,
-    mask_name,
-    residual_name,
-)
+from worker.reuse.cache_attention import CacheAttention
+from worker.reuse.donor import Donor
+from worker.reuse.nothing import Nothing
+from worker.reuse.resume import Resume
+from worker.reuse.way import Way, check_choice
 
 Options = Mapping[str, Any]  # Any: JSON values
+Ways = Mapping[str, type[Way]]
 
-METHODS: dict[str, Any] = {  # Any: dataclasses of options, which check their own values
+WAYS: Ways = {
     "cache_attention": CacheAttention,
-    "blend": Blend,
-    "residual": Residual,
     "resume": Resume,
+    "nothing": Nothing,
 }
 NOISES = ("fresh", "donor")  # which initial noise a run starts from when the user gave no seed
-LENDS = ("all", "shared", "others")  # which tokens of the donor: all, those of the shared entities, or the rest
-_KEPT_FOR = {"nearest_noise": "nearest", "same_index": "same_index", "stored": "nearest"}
-_OF_THE_PLAN = ("noise", "lend", "skipped_steps", "within")  # options that are no method's own
+_OF_THE_PLAN = ("noise",)  # options that are no way's own
+_OF_THE_RUN = ("skipped_steps",)  # said once, whichever way of several it is for
+_OF_NO_USE = ("donors",)  # a field of every way that no plan sets
 
 
 def bind(
-    name: str, options: Options, donors: Sequence[Donor], timesteps: Sequence[float], *, shared: Sequence[str] = ()
-) -> Reuse:
-    """Return donors bound to a way of reuse.
+    name: str, options: Options, donors: Sequence[Donor], timesteps: Sequence[float], *, ways: Ways = WAYS
+) -> list[Way]:
+    """Return donors bound to ways of reuse, one hook a way.
 
     Args:
-        name: a method, or several joined by `+`: `residual+cache_attention`.
-        options: of the method; of several methods, by method. `lend` says which tokens the donors lend, and
-            `skipped_steps` where a resumed run starts.
-        donors: earlier runs, best first.
+        name: a way, or several joined by `+`: `resume+cache_attention`.
+        options: of the way; of several, by way.
+        donors: earlier runs, best first, on the device of the run.
         timesteps: of the run to come, 0..1000.
-        shared: names of the donors' entities that the prompt shares.
+        ways: what names mean.
 
     Raises:
         ValueError: a name or option that does not exist; the message lists what does.
-        KeyError: the donors do not keep what the method needs.
+        KeyError: the donors do not keep what a way needs.
     """
-    names = name.split("+")
-    lent = tuple(_lend(donor, options.get("lend", "all"), shared) for donor in donors)
-    built = {part: _build(part, _options_of(part, names, options), timesteps) for part in names}
-    reuse = Reuse(donors=lent, **built)
-    for donor in donors:
-        _check_kept(reuse, donor, len(timesteps))
-    return reuse
+    return [way.bind(donors, timesteps) for way in build(name, options, ways=ways)]
 
 
-def check(name: str, options: Options) -> None:
+def check(name: str, options: Options, *, ways: Ways = WAYS) -> None:
     """Raise ValueError unless `bind` would take these; no donor is needed to ask."""
+    build(name, options, ways=ways)
+    check_choice("noise", options.get("noise", "fresh"), NOISES)
+
+
+def requires(name: str, options: Options, *, ways: Ways = WAYS) -> frozenset[str]:
+    """Return what ways of reuse ask of a donor beside its clean latent, in the words of `keep`."""
+    return frozenset().union(*(way.requires for way in build(name, options, ways=ways)))
+
+
+def build(name: str, options: Options, *, ways: Ways = WAYS) -> list[Way]:
+    """Return ways of reuse with their options and no donors; raise ValueError as `bind` does."""
     names = name.split("+")
-    for part in names:
-        _build(part, _options_of(part, names, options), [1000.0])
-    _choose("noise", options.get("noise", "fresh"), NOISES)
-    _choose("lend", options.get("lend", "all"), LENDS)
+    return [_build(part, options if len(names) == 1 else _options_of(part, options, ways), ways) for part in names]
 
 
-def reads(name: str, options: Options) -> frozenset[str]:
-    """Return what a way of reuse asks of a donor beside its clean latent, in the words of `keep`."""
-    names = name.split("+")
-    methods = [_build(part, _options_of(part, names, options), [1000.0]) for part in names]
-    sources = {getattr(method, "source", None) for method in methods}
-    needs = {_KEPT_FOR[source] for source in sources if source in _KEPT_FOR}
-    needs |= {"residuals"} if "residual" in names else set()
-    return frozenset(needs | ({"masks"} if options.get("lend", "all") != "all" else set()))
+def _options_of(name: str, options: Options, ways: Ways) -> Options:
+    """Return the options of one way among several: its own, and those that the run has as a whole."""
+    takes = {field.name for field in fields(ways[name])} if name in ways else set()
+    of_the_run = {key: options[key] for key in _OF_THE_RUN if key in options and key in takes}
+    return of_the_run | dict(options.get(name, {}))
 
 
-def kept_steps(keep: Sequence[str], full: Sequence[float], fast: Sequence[float]) -> tuple[int, ...]:
-    """Return the steps (1-based) of a full run whose latents a namespace keeps.
-
-    `nearest` are the three whose noise levels are nearest to steps 2, 3 and 4 of the fast run; `same_index` are steps
-    2, 3 and 4 themselves, the paper's literal reading.
-    """
-    steps: set[int] = set()
-    if "nearest" in keep:
-        steps |= set(steps_nearest(full, fast[1:4]))
-    if "same_index" in keep:
-        steps |= {2, 3, 4}
-    return tuple(sorted(steps))
-
-
-def _options_of(name: str, names: Sequence[str], options: Options) -> Options:
-    """Return the options of one method among several: its own, and those of the plan."""
-    if len(names) == 1:
-        return options
-    return {key: options[key] for key in _OF_THE_PLAN if key in options} | dict(options.get(name, {}))
-
-
-def _build(name: str, options: Options, timesteps: Sequence[float]) -> Any:
-    if name not in METHODS:
-        raise ValueError(f"{name!r} is not a way of reuse; there are {', '.join(METHODS)}, and several joined by +")
-    method = METHODS[name]
-    known = [field.name for field in fields(method)]
-    own = {key: value for key, value in options.items() if key not in (*_OF_THE_PLAN, *METHODS)}
+def _build(name: str, options: Options, ways: Ways) -> Way:
+    if name not in ways:
+        raise ValueError(f"{name!r} is not a way of reuse; there are {', '.join(ways)}, and several joined by +")
+    known = [field.name for field in fields(ways[name]) if field.name not in _OF_NO_USE]
+    own = {key: value for key, value in options.items() if key not in (*_OF_THE_PLAN, *ways)}
     for key in own:
         if key not in known:
-            raise ValueError(f"{key!r} is not an option of {name}; there are {', '.join(known)}")
-    if name == "resume" and "skipped_steps" in options:
-        own["level"] = timesteps[min(options["skipped_steps"], len(timesteps) - 1)] / 1000
-    return method(**{key: tuple(value) if isinstance(value, list) else value for key, value in own.items()})
-
-
-def _check_kept(reuse: Reuse, donor: Donor, num_steps: int) -> None:
-    """Raise KeyError unless a donor keeps all that a run will ask it for."""
-    for name in _needed(reuse, num_steps):
-        donor.get(name)
-    reads_nearest = reuse.cache_attention is not None and reuse.cache_attention.source == "nearest_noise"
-    if reads_nearest or (reuse.resume is not None and reuse.resume.source == "stored"):
-        donor.nearest(0.0)
-    if reuse.residual is not None and residual_name(num_steps + 1) in donor.tensors:
-        raise KeyError(f"the donor keeps the step errors of a longer run than one of {num_steps} steps")
-
-
-def _needed(reuse: Reuse, num_steps: int) -> list[str]:
-    """Return the tensors that a run reads by name."""
-    attention, resume = reuse.cache_attention, reuse.resume
-    names = [CLEAN] if reuse.blend or (resume and resume.source == "noised") else []
-    if attention and attention.source == "clean":
-        names.append(CLEAN)
-    if attention and attention.source == "same_index":
-        names += [latent_name(step) for step in attention.steps if step <= num_steps]
-    if reuse.residual:
-        names += [residual_name(step) for step in range(1, num_steps + 1)]
-    return names
-
-
-def _lend(donor: Donor, lend: str, shared: Sequence[str]) -> Donor:
-    _choose("lend", lend, LENDS)
-    present = [entity for entity in shared if mask_name(entity) in donor.tensors]
-    if lend == "all" or not present:
-        return donor
-    region = donor.lending(present[0]).region
-    assert region is not None
-    for entity in present[1:]:
-        region = region | donor.get(mask_name(entity)).bool()
-    return Donor(
-        tensors=donor.tensors,
-        timesteps=donor.timesteps,
-        seed=donor.seed,
-        region=region if lend == "shared" else ~region,
-    )
-
-
-def _choose(option: str, value: object, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise ValueError(f"{option} {value!r} is unknown; use one of {', '.join(choices)}")
+            raise ValueError(f"{key!r} is not an option of {name}; there are {', '.join(known) or 'none'}")
+    return ways[name](**{key: tuple(value) if isinstance(value, list) else value for key, value in own.items()})

@@ -26,17 +26,22 @@ from db import cache, jobs
 from db.models import CacheEntry, CacheEvent, Job, Namespace
 from db.session import connect, sessions, transaction
 from db.states import EntryStatus
+from shared.generation import Mode
 from shared.storage import LATENTS, Storage, StoredFile
-from worker.cache import store
+from worker.cache import room
+from worker.cache.base import Kept
 from worker.cache.decisions import planning
 from worker.cache.decisions.entities import extractor
-from worker.cache.decisions.types import Mode
 from worker.cache.namespaces import SpaceSettings
-from worker.cache.planner import Decision
-from worker.jobs.runner import generate
+from worker.cache.planner import StoredPlan
+from worker.cache.store import StoredCache
+from worker.jobs.attempt import generate
+from worker.jobs.retry import retry_database
+from worker.models.opensora.model import OpenSoraModel
 from worker.models.opensora.presets import tiny
-from worker.reuse.ways import CLEAN, Donor
-from worker.runtime import Runtime, patiently
+from worker.reuse.codec import pack
+from worker.reuse.donor import CLEAN, Donor
+from worker.runtime import Runtime
 from worker.settings import WorkerSettings
 
 DIMS = 384
@@ -118,8 +123,14 @@ class Cluster:
         """Be a worker that runs one job."""
         given = {"DATABASE_URL": self.database_url, "models_dir": self.models_dir, "lease_s": lease_s}
         settings = WorkerSettings.model_validate(given)
-        runtime = Runtime(settings=settings, owner="w", factory=factory, storage=storage, load=lambda *_: tiny())
-        runtime._embedder = Words()
+        runtime = Runtime(
+            settings=settings,
+            owner="w",
+            factory=factory,
+            storage=storage,
+            load=lambda card, _: OpenSoraModel(tiny(), card),
+        )
+        runtime.embedder = Words()
         generate(runtime, job_id)
 
     def finish(self, prompt: str) -> Job:
@@ -180,7 +191,7 @@ def test_an_entry_that_another_process_reads_is_not_evicted_for_room(cluster: Cl
     with transaction(cluster.factory) as session:
         space = cache.lock(session, cluster.space().id)
         space.byte_budget = space.bytes_used
-        leaving = store.make_room(session, space, {}, num_bytes=1)
+        leaving = room.make(session, space, {}, num_bytes=1)
     storage.may_go_on.set()
     join(reader)
 
@@ -200,7 +211,7 @@ def test_a_purge_under_a_reader_costs_its_job_nothing_but_the_gain(cluster: Clus
         space = cache.lock(session, cluster.space().id)
         ids = [entry.id for entry in cache.resident(session)]
         removed = cache.evict(session, space, ids, policy="purge", reason="test", even_pinned=True)
-    store.remove(cluster.storage, cluster.factory, removed)
+    room.remove(cluster.storage, cluster.factory, removed)
     storage.may_go_on.set()
     join(reader)
 
@@ -248,7 +259,7 @@ def test_eight_processes_at_the_byte_limit_never_pass_it(cluster: Cluster) -> No
     """F15: each writes and evicts; every commit leaves a true ledger within the budget."""
     with transaction(cluster.factory) as session:
         space = cache.namespace(session, {"m": 1}, scope="tenant", owner="ada", dims=DIMS, byte_budget=1)
-    size = len(store.pack(donor(0), fingerprint=space.fingerprint).content)
+    size = len(pack(donor(0), fingerprint=space.fingerprint).content)
     with transaction(cluster.factory) as session:
         cache.lock(session, space.id).byte_budget = NUM_FITTING * size + size // 2
     start = FORK.Event()
@@ -280,7 +291,9 @@ def donor(seed: int) -> Donor:
 
 def keep_many(factory: Factory, storage: Storage, space_id: UUID, seed: int, start: Event) -> None:
     """Be a worker whose every full run enters the cache."""
-    extraction, histories = extractor("lexicon")(f"a fox number {seed}"), {}
+    extraction = extractor("lexicon")(f"a fox number {seed}")
+    settings = WorkerSettings.model_validate({"DATABASE_URL": "postgresql+psycopg2://nowhere/none"})
+    latents = StoredCache(settings=settings, factory=factory, storage=storage, embedder=Words)
     start.wait(TIMEOUT_S)
     for _ in range(NUM_EACH):
         with transaction(factory) as session:
@@ -289,25 +302,24 @@ def keep_many(factory: Factory, storage: Storage, space_id: UUID, seed: int, sta
             claim = jobs.claim(session, job.id, owner="w", lease_s=600)
             space = session.get_one(Namespace, space_id)
         assert claim
-        decision = Decision(
+        plan = StoredPlan(
             plan=planning.decide(Mode.FULL, extraction, ()),
             table=planning.PAPER,
             space=space,
             settings=SpaceSettings(),
             extraction=extraction,
             vectors=Words().embed([entity.text for entity in extraction.entities]),
-            pinned=[],
-            full_seconds=None,
+            pinned=(),
             fast_seconds=None,
         )
-        keep = partial(store.keep, storage, factory, histories, claim, decision, donor(0), full_seconds=1.0)
-        kept, _ = patiently(keep, until=lambda: False)  # seven others hold the lock in turn
-        patiently(partial(settle, factory, claim, decision, kept), until=lambda: False)
+        keep = partial(latents.put, claim, plan, donor(0), full_seconds=1.0)
+        kept = retry_database(keep, until=lambda: False)  # seven others hold the lock in turn
+        retry_database(partial(commit, latents, claim, plan, kept), until=lambda: False)
 
 
-def settle(factory: Factory, claim: jobs.Claim, decision: Decision, kept: UUID | None) -> None:
-    with transaction(factory) as session:
-        store.settle(session, claim, decision, kept)
+def commit(latents: StoredCache, claim: jobs.Claim, plan: StoredPlan, kept: Kept | None) -> None:
+    with transaction(latents.factory) as session:
+        latents.commit(session, claim, plan, kept)
 
 
 def assert_true_ledger(factory: Factory) -> None:

@@ -15,8 +15,9 @@ from db.models import CacheEntry, Job, Namespace
 from db.session import transaction
 from db.states import EntryStatus
 from shared.storage import Storage
-from worker.jobs.runner import generate
+from worker.jobs.attempt import generate
 from worker.models.embedders import load_embedder
+from worker.models.opensora.model import OpenSoraModel
 from worker.models.opensora.presets import tiny
 from worker.runtime import Runtime
 from worker.settings import WorkerSettings
@@ -88,9 +89,13 @@ def start(
         settings = WorkerSettings.model_validate(given | values)
         storage = Storage(storage_url)
         runtime = Runtime(
-            settings=settings, owner="w1", factory=session_factory, storage=storage, load=lambda *_: pipeline
+            settings=settings,
+            owner="w1",
+            factory=session_factory,
+            storage=storage,
+            load=lambda card, _: OpenSoraModel(pipeline, card),
+            embedder=embedder,
         )
-        runtime._embedder = embedder
         folder = Path(storage_url.removeprefix("file://"))
         return Service(runtime=runtime, factory=session_factory, storage=storage, folder=folder)
 

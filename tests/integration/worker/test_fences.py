@@ -13,8 +13,11 @@ from db import jobs
 from db.models import CacheEntry, CacheEvent, Job, JobMetric, Lookup, Pin
 from db.session import connect, sessions, transaction
 from db.states import EntryStatus, JobStatus
+from shared.generation import GenerationParams
+from shared.model_cards import ModelCard
 from worker.errors import TryAgain
-from worker.jobs.runner import generate
+from worker.jobs.attempt import generate
+from worker.models.opensora.model import OpenSoraModel
 from worker.models.opensora.presets import tiny
 
 Start = Callable[..., Any]  # Any: the Service of conftest
@@ -77,17 +80,20 @@ def assert_nothing_written(taker: Taker) -> None:
 class Greedy:
     """A model that asks for more memory than there is."""
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(tiny(), name)
+    def __init__(self, card: ModelCard) -> None:
+        self._model = OpenSoraModel(tiny(), card)
 
-    def encode_prompt(self, prompt: list[str]) -> Any:
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+    def encode(self, params: GenerationParams) -> Any:
         raise MemoryError
 
 
 class Unwell(Greedy):
     """A model that cannot work for the moment."""
 
-    def encode_prompt(self, prompt: list[str]) -> Any:
+    def encode(self, params: GenerationParams) -> Any:
         raise TryAgain("unwell", "try again later")
 
 
@@ -150,7 +156,7 @@ def test_an_attempt_that_breaks_after_it_was_taken_neither_fails_nor_returns_the
     start: Start, loser: Engine, model: type[Greedy]
 ) -> None:
     service = start(**LATE)
-    service.runtime.load = lambda *_: model()
+    service.runtime.load = lambda card, _: model(card)
     num_taken = 0
     for at in range(MAX_STATEMENTS):
         if not play(service, loser, at, RED_FOX).before:

@@ -14,7 +14,7 @@ from db.session import transaction
 from db.states import CheckStatus
 from worker import app as worker_app
 from worker import tasks
-from worker.jobs.runner import generate
+from worker.jobs.attempt import generate
 from worker.quality.shadow_reruns import check
 
 Start = Callable[..., Any]  # Any: the Service of conftest
@@ -339,7 +339,7 @@ def test_no_more_than_a_hundred_checks_of_a_case_wait(start: Start, monkeypatch:
 def test_a_guard_that_breaks_costs_a_job_nothing(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     service = start(guard_share=1.0)
     service.run(RED_FOX)
-    monkeypatch.setattr("worker.quality.monitor.guard.sample", _broken)
+    monkeypatch.setattr("worker.quality.monitor.quality_checks.sample", _broken)
 
     job = service.run(SAME_FOX)
 
@@ -382,7 +382,7 @@ def test_a_device_that_breaks_in_a_check_takes_the_process_but_not_the_job(
     service.run(RED_FOX)
     job = service.run(SAME_FOX)
     monkeypatch.setattr("worker.quality.shadow_reruns.denoise", _broken)
-    monkeypatch.setattr("worker.quality.shadow_reruns.devices.is_broken", lambda error: True)
+    monkeypatch.setattr("worker.quality.shadow_reruns.faults.is_broken", lambda error: True)
 
     with pytest.raises(RuntimeError, match=r"^the device is gone$"):
         check(service.runtime, job.id)

@@ -11,13 +11,13 @@ from db.models import Job, Namespace, PlanRow
 from db.session import transaction
 from db.states import EntryStatus
 from worker.cache.namespaces import plan_key
+from worker.jobs.lease import Lease
 from worker.reuse import codec
-from worker.runtime import Lease
 
 Start = Callable[..., Any]  # Any: the Service of conftest
 RED_FOX, SAME_FOX = "a red fox runs through a snowy forest", "a red fox sleeps on a wooden bench"
 OX, SAME_OX = "ox, ice", "ox, pig"  # short enough for the tiny model to read both words
-EVERYTHING = ["nearest", "same_index", "masks", "residuals"]
+EVERYTHING = ["nearest", "same_index"]
 
 
 def configure(service: Any, settings: Mapping[str, Any]) -> None:
@@ -26,7 +26,7 @@ def configure(service: Any, settings: Mapping[str, Any]) -> None:
         session.execute(update(Namespace).values(settings=dict(settings)))
 
 
-def calibrate(service: Any, reuse: str, **options: Any) -> None:
+def calibrate(service: Any, reuse: str | None, **options: Any) -> None:
     """Store a plan that answers every hit with one way of reuse."""
     recipe = {"path": "fast", "num_steps": 5, "reuse": reuse, "reuse_options": options, "source": "calibrated"}
     with transaction(service.factory) as session:
@@ -51,48 +51,51 @@ def test_an_entry_holds_every_tensor_that_its_namespace_asks_for(start: Start, p
     service, _ = prepared(start, keep=EVERYTHING, precision=precision)
 
     (entry,) = service.entries()
-    residuals = {f"residual_{step:02d}" for step in range(1, 6)}
-    masks = {"mask_ox", "mask_ice"}
-    assert {"clean", "latent_02", "latent_03", "latent_04"} | residuals | masks <= entry.tensors.keys()
-    assert {entry.tensors[name]["dtype"] for name in masks} == {"bits"}
-    assert {tensor["dtype"] for name, tensor in entry.tensors.items() if name not in masks} == {precision}
+    assert {"clean", "latent_02", "latent_03", "latent_04"} <= entry.tensors.keys()
+    assert {tensor["dtype"] for tensor in entry.tensors.values()} == {precision}
     assert service.run(SAME_OX).path == "fast"
     service.check_ledger()
 
 
-def test_residuals_start_from_the_noise_of_the_donor(start: Start) -> None:
-    service, first = prepared(start, keep=EVERYTHING)
-    calibrate(service, "residual", noise="donor", lend="shared")
+@pytest.mark.parametrize("way", ["residual", "blend", "cache_attention+magic"])
+def test_a_plan_with_a_way_of_reuse_from_elsewhere_costs_its_job_nothing_but_the_gain(start: Start, way: str) -> None:
+    service, _ = prepared(start, keep=["nearest"])
+    calibrate(service, way)
 
     job = service.run(SAME_OX)
 
-    assert (job.path, job.receipt["reuse"], job.receipt["reason"]) == ("fast", "residual", "entity_hit")
-    assert job.output["seed"] == first.output["seed"]
+    assert (job.status, job.path, job.receipt["reason"]) == ("completed", "full", "donor_unusable")
 
 
-def test_residuals_are_of_no_use_to_a_run_with_a_seed_of_its_own(start: Start) -> None:
-    service, first = prepared(start, keep=EVERYTHING)
-    calibrate(service, "residual", noise="donor")
+def test_a_donor_that_nothing_is_read_of_leaves_the_run_as_it_was(start: Start) -> None:
+    """The control of every claim about donors: `nothing` is the plain plan of its schedule, to the bit."""
+    service, _ = prepared(start, keep=[])
+    calibrate(service, "nothing")
 
-    assert service.run(SAME_OX, seed=first.output["seed"]).path == "fast"
-    other = service.run(SAME_OX, seed=first.output["seed"] ^ 1)
-    assert (other.path, other.receipt["reason"]) == ("full", "donor_unusable")
+    with_donor = service.run(SAME_OX, seed=11)
+    calibrate(service, None)
+    without = service.run(SAME_OX, seed=11)
+
+    assert (with_donor.path, with_donor.receipt["reuse"], with_donor.receipt["donors"] != []) == (
+        "fast",
+        "nothing",
+        True,
+    )
+    assert (without.path, without.receipt["reuse"], without.receipt["reason"]) == ("fast", None, "plain_is_better")
+    assert with_donor.output["sha256"] == without.output["sha256"]
 
 
-@pytest.mark.parametrize("lend", ["all", "shared", "others"])
-def test_a_blend_runs_with_masks_and_the_users_own_seed(start: Start, lend: str) -> None:
-    service, _ = prepared(start, keep=["masks"])
-    calibrate(service, "blend", weight=0.5, lend=lend)
+def test_a_run_takes_the_noise_of_its_donor_where_the_plan_says_so(start: Start) -> None:
+    service, first = prepared(start, keep=["nearest"])
+    calibrate(service, "cache_attention", noise="donor")
 
-    job = service.run(SAME_OX, seed=11)
-
-    assert (job.path, job.receipt["reuse"], job.output["seed"]) == ("fast", "blend", 11)
+    assert service.run(SAME_OX).output["seed"] == first.output["seed"]
+    assert service.run(SAME_OX, seed=11).output["seed"] == 11  # unless the user chose
 
 
 def test_entries_older_than_the_plan_cost_their_job_nothing_and_make_room_for_better_ones(start: Start) -> None:
-    service, _ = prepared(start, keep=["nearest"])
-    calibrate(service, "residual", noise="donor")
-    configure(service, {"keep": ["residuals"]})
+    service, _ = prepared(start, keep=[])
+    configure(service, {"keep": ["nearest"]})
 
     first, second = service.run(SAME_OX), service.run(SAME_OX)
 

@@ -12,7 +12,7 @@ from db.jobs import Claim
 from db.models import Job
 from db.session import transaction
 from worker.errors import Cancelled
-from worker.runtime import Lease
+from worker.jobs.lease import Lease
 from worker.settings import WorkerSettings
 
 Factory = sessionmaker[Session]

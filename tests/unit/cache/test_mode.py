@@ -1,5 +1,6 @@
 import pytest
 
+from shared.generation import Mode, RunPath
 from worker.cache.decisions.entities import whole_prompt
 from worker.cache.decisions.matching import MatchSettings
 from worker.cache.decisions.planning import (
@@ -14,7 +15,7 @@ from worker.cache.decisions.planning import (
     receipt,
     without_donors,
 )
-from worker.cache.decisions.types import Entity, EntityKind, Extraction, HitKind, Mode, Neighbour, Path
+from worker.cache.decisions.types import Entity, EntityKind, Extraction, HitKind, Neighbour
 
 DOG = Entity(text="brown dog", head="dog", attributes=("brown",))
 BEACH = Entity(text="beach", head="beach", kind=EntityKind.SCENE)
@@ -36,26 +37,26 @@ def near(similarity: float, *, query: int = 0, entry_id: str = "a", colour: str 
     )
 
 
-MASKED = Recipe(path=Path.FAST, num_steps=3, reuse="residual", reuse_options={"masked": True}, source="calibrated")
-PLAIN_4 = Recipe(path=Path.FAST, num_steps=4, schedule={"unguided_steps": 1}, source="calibrated")
+MASKED = Recipe(path=RunPath.FAST, num_steps=3, reuse="residual", reuse_options={"masked": True}, source="calibrated")
+PLAIN_4 = Recipe(path=RunPath.FAST, num_steps=4, schedule={"unguided_steps": 1}, source="calibrated")
 
 
 @pytest.mark.parametrize(
     ("mode", "neighbours", "path", "num_steps", "reuse", "reason"),
     [
-        (Mode.AUTO, [near(0.9)], Path.FAST, 8, "cache_attention", Reason.ENTITY_HIT),
-        (Mode.AUTO, [], Path.FULL, 30, None, Reason.EMPTY_CACHE),
-        (Mode.AUTO, [near(0.6)], Path.FULL, 30, None, Reason.ONLY_RELATED),
-        (Mode.AUTO, [near(0.2)], Path.FULL, 30, None, Reason.NO_MATCH),
-        (Mode.AUTO, [near(0.9, colour="black")], Path.FULL, 30, None, Reason.CONFLICT),
-        (Mode.FULL, [near(0.9)], Path.FULL, 30, None, Reason.FULL_REQUESTED),
-        (Mode.FAST, [near(0.9)], Path.FAST, 8, "cache_attention", Reason.ENTITY_HIT),
-        (Mode.FAST, [near(0.6)], Path.FAST, 8, None, Reason.FAST_REQUESTED_NO_HIT),
-        (Mode.FAST, [], Path.FAST, 8, None, Reason.FAST_REQUESTED_NO_HIT),
+        (Mode.AUTO, [near(0.9)], RunPath.FAST, 8, "cache_attention", Reason.ENTITY_HIT),
+        (Mode.AUTO, [], RunPath.FULL, 30, None, Reason.EMPTY_CACHE),
+        (Mode.AUTO, [near(0.6)], RunPath.FULL, 30, None, Reason.ONLY_RELATED),
+        (Mode.AUTO, [near(0.2)], RunPath.FULL, 30, None, Reason.NO_MATCH),
+        (Mode.AUTO, [near(0.9, colour="black")], RunPath.FULL, 30, None, Reason.CONFLICT),
+        (Mode.FULL, [near(0.9)], RunPath.FULL, 30, None, Reason.FULL_REQUESTED),
+        (Mode.FAST, [near(0.9)], RunPath.FAST, 8, "cache_attention", Reason.ENTITY_HIT),
+        (Mode.FAST, [near(0.6)], RunPath.FAST, 8, None, Reason.FAST_REQUESTED_NO_HIT),
+        (Mode.FAST, [], RunPath.FAST, 8, None, Reason.FAST_REQUESTED_NO_HIT),
     ],
 )
 def test_the_mode_asked_for_and_the_neighbours_decide(
-    mode: Mode, neighbours: list[Neighbour], path: Path, num_steps: int, reuse: str | None, reason: Reason
+    mode: Mode, neighbours: list[Neighbour], path: RunPath, num_steps: int, reuse: str | None, reason: Reason
 ) -> None:
     plan = decide(mode, PROMPT, neighbours)
 
@@ -88,19 +89,19 @@ def test_where_reuse_was_measured_to_hurt_no_donor_is_used() -> None:
 def test_fast_stays_fast_where_calibration_answers_a_hit_with_full_mode() -> None:
     table: Table = {**PAPER, Case.OBJECT: PAPER[Case.FULL]}
 
-    assert decide(Mode.AUTO, PROMPT, [near(0.9)], table).path is Path.FULL
+    assert decide(Mode.AUTO, PROMPT, [near(0.9)], table).path is RunPath.FULL
     assert decide(Mode.FAST, PROMPT, [near(0.9)], table).recipe == PAPER[Case.PLAIN_FAST][0]
 
 
 def test_the_deepest_recipe_that_the_similarity_allows_is_taken() -> None:
-    deep = Recipe(path=Path.FAST, num_steps=2, reuse="residual", min_similarity=0.95)
-    shallow = Recipe(path=Path.FAST, num_steps=4, reuse="residual", min_similarity=0.85)
+    deep = Recipe(path=RunPath.FAST, num_steps=2, reuse="residual", min_similarity=0.95)
+    shallow = Recipe(path=RunPath.FAST, num_steps=4, reuse="residual", min_similarity=0.85)
     table: Table = {**PAPER, Case.OBJECT: (shallow, deep)}
 
     assert decide(Mode.AUTO, PROMPT, [near(0.97)], table).recipe == deep
     assert decide(Mode.AUTO, PROMPT, [near(0.90)], table).recipe == shallow
     weak = decide(Mode.AUTO, PROMPT, [near(0.82)], table)
-    assert (weak.path, weak.reason, weak.donors) == (Path.FULL, Reason.HIT_TOO_WEAK, ())
+    assert (weak.path, weak.reason, weak.donors) == (RunPath.FULL, Reason.HIT_TOO_WEAK, ())
 
 
 @pytest.mark.parametrize(
@@ -123,14 +124,14 @@ def test_nirvana_resumes_deeper_the_more_alike_whole_prompts_are(similarity: flo
     plan = decide(Mode.AUTO, prompt, [neighbour], NIRVANA, NIRVANA_MATCH)
 
     if skipped is None:
-        assert plan.path is Path.FULL
+        assert plan.path is RunPath.FULL
     else:
         assert (plan.recipe.reuse, plan.recipe.reuse_options) == ("resume", {"skipped_steps": skipped})
         assert (plan.steps_saved, plan.reason) == (skipped, Reason.PROMPT_HIT)
 
 
-@pytest.mark.parametrize(("mode", "path"), [(Mode.AUTO, Path.FULL), (Mode.FAST, Path.FAST)])
-def test_a_donor_that_cannot_be_read_costs_time_and_no_job(mode: Mode, path: Path) -> None:
+@pytest.mark.parametrize(("mode", "path"), [(Mode.AUTO, RunPath.FULL), (Mode.FAST, RunPath.FAST)])
+def test_a_donor_that_cannot_be_read_costs_time_and_no_job(mode: Mode, path: RunPath) -> None:
     plan = without_donors(decide(mode, PROMPT, [near(0.9)]), mode)
 
     assert (plan.path, plan.donors, plan.reason, plan.recipe.reuse) == (path, (), Reason.DONOR_UNUSABLE, None)
@@ -138,9 +139,9 @@ def test_a_donor_that_cannot_be_read_costs_time_and_no_job(mode: Mode, path: Pat
 
 
 def test_settings_reach_the_look_up() -> None:
-    assert decide(Mode.AUTO, PROMPT, [near(0.85)], settings=MatchSettings(same_threshold=0.9)).path is Path.FAST
+    assert decide(Mode.AUTO, PROMPT, [near(0.85)], settings=MatchSettings(same_threshold=0.9)).path is RunPath.FAST
     strict = MatchSettings(same_threshold=0.9, head_threshold=0.9)
-    assert decide(Mode.AUTO, PROMPT, [near(0.85)], settings=strict).path is Path.FULL
+    assert decide(Mode.AUTO, PROMPT, [near(0.85)], settings=strict).path is RunPath.FULL
 
 
 def test_every_reason_has_a_sentence() -> None:
@@ -150,7 +151,7 @@ def test_every_reason_has_a_sentence() -> None:
 def test_the_receipt_of_a_hit_on_an_own_video() -> None:
     plan = decide(Mode.AUTO, PROMPT, [near(0.91234)])
 
-    block = receipt(plan, own_donors={"a": "video_1"}, gpu_seconds=1.0, full_gpu_seconds=3.5)
+    block = receipt(plan, own_donors={"a": "video_1"}, gpu_seconds_saved=2.5)
 
     assert block == {
         "path": "fast",
@@ -177,8 +178,8 @@ def test_the_receipt_of_a_hit_on_a_foreign_video_names_neither_it_nor_its_words(
     assert "theirs" not in str(block)
 
 
-def test_seconds_saved_stay_unknown_until_a_full_run_was_measured() -> None:
-    assert receipt(decide(Mode.AUTO, PROMPT, [near(0.9)]), gpu_seconds=1.0)["gpu_seconds_saved"] is None
+def test_seconds_saved_stay_unknown_until_they_were_measured() -> None:
+    assert receipt(decide(Mode.AUTO, PROMPT, [near(0.9)]))["gpu_seconds_saved"] is None
 
 
 @pytest.mark.parametrize(
@@ -190,6 +191,6 @@ def test_seconds_saved_stay_unknown_until_a_full_run_was_measured() -> None:
 )
 def test_a_recipe_that_makes_no_sense_is_refused(values: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError) as error:
-        Recipe(path=Path.FAST, **values)  # type: ignore[arg-type]
+        Recipe(path=RunPath.FAST, **values)  # type: ignore[arg-type]
 
     assert str(error.value) == message

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from shared.generation import Mode, RunPath
 from worker.cache.decisions.matching import MatchedEntity, MatchSettings, Veto
 from worker.cache.decisions.planning import PAPER, Case, Plan, Reason, Recipe, table_from_rows, table_to_rows
 from worker.cache.decisions.replay import DecisionRow, EvictionRow
@@ -14,9 +15,7 @@ from worker.cache.decisions.types import (
     Extraction,
     FallbackReason,
     HitKind,
-    Mode,
     Neighbour,
-    Path,
 )
 
 CAR = Entity(text="red car", head="car", attributes=("red",), kind=EntityKind.OBJECT)
@@ -25,7 +24,7 @@ NEIGHBOUR = Neighbour(
     query=0, entry_id="a", text="car", head="car", attributes=(), kind=EntityKind.OBJECT, similarity=0.9, created=1.5
 )
 MATCH = MatchedEntity(query=0, text="red car", kind=EntityKind.OBJECT, entry_id="a", donor_text="car", similarity=0.9)
-RECIPE = Recipe(path=Path.FAST, num_steps=8, schedule={"shift": 2.0}, reuse="blend", reuse_options={"weight": 0.5})
+RECIPE = Recipe(path=RunPath.FAST, num_steps=8, schedule={"shift": 2.0}, reuse="blend", reuse_options={"weight": 0.5})
 PLAN = Plan(
     recipe=RECIPE,
     full_num_steps=30,

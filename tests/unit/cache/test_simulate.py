@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from shared.generation import Mode, RunPath
 from worker.cache.decisions.entities import extract
 from worker.cache.decisions.matching import MatchSettings
 from worker.cache.decisions.planning import PAPER, Reason, decide
 from worker.cache.decisions.replay import DecisionRow, EvictionRow, apply, entries_of, replay, rerun
-from worker.cache.decisions.types import EntryRow, Event, EventKind, Extraction, Mode, Neighbour
-from worker.cache.decisions.types import Path as RunPath
+from worker.cache.decisions.types import EntryRow, Event, EventKind, Extraction, Neighbour
 from worker.cache.eviction import POLICIES, victims
 
 PROMPTS = [

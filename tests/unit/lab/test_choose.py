@@ -3,8 +3,8 @@
 import pytest
 
 from lab.calibration.choose import Measured, Tolerance, Verdict, choose
+from shared.generation import RunPath
 from worker.cache.decisions.planning import Recipe
-from worker.cache.decisions.types import Path
 
 TOLERANCE = Tolerance(accuracy=0.01, distance=0.01, num_errors=1.0)
 PROMPTS = 40
@@ -17,7 +17,7 @@ def measured(
     scatter = [0.02 * (i % 5 - 2) for i in range(PROMPTS)]
     return Measured(
         name=name,
-        recipe=Recipe(path=Path.FAST, num_steps=max(1, round(evaluations)), reuse=way, source="calibrated"),
+        recipe=Recipe(path=RunPath.FAST, num_steps=max(1, round(evaluations)), reuse=way, source="calibrated"),
         evaluations=evaluations,
         seconds=evaluations / 100,
         accuracies=tuple(accuracy + value for value in scatter),
@@ -81,7 +81,7 @@ def test_full_mode_stays_when_nothing_keeps() -> None:
 def test_doubt_counts_against_a_plan(num_errors: float, kept: bool) -> None:
     doubtful = Measured(
         name="doubtful",
-        recipe=Recipe(path=Path.FAST, num_steps=2),
+        recipe=Recipe(path=RunPath.FAST, num_steps=2),
         evaluations=2,
         seconds=0.02,
         accuracies=tuple(a + (0.3 if i % 2 else -0.3) for i, a in enumerate(FULL.accuracies)),

@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 
+from shared.generation import Mode, RunPath
 from worker.cache.decisions.matching import Hit, MatchedEntity, MatchSettings, Verdict, look_up
-from worker.cache.decisions.types import Extraction, HitKind, Json, Mode, Neighbour, Path
+from worker.cache.decisions.types import Extraction, HitKind, Json, Neighbour
 
 NEVER = 1.01  # a similarity that no hit reaches
 
@@ -68,7 +69,7 @@ _SENTENCES = {
 class Recipe:
     """How to run: what the engine needs to know, in plain values."""
 
-    path: Path
+    path: RunPath
     num_steps: int
     schedule: Json = field(default_factory=dict)  # options of the engine's Schedule: unguided_steps, shift ...
     reuse: str | None = None  # name of the way of reuse
@@ -96,7 +97,7 @@ class Recipe:
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> Self:
         """The recipe that `to_dict` wrote; what is missing takes its default."""
-        return cls(**{**row, "path": Path(row["path"])})
+        return cls(**{**row, "path": RunPath(row["path"])})
 
     def to_dict(self) -> Json:
         """Plain JSON."""
@@ -105,13 +106,13 @@ class Recipe:
 
 Table = Mapping[Case, Sequence[Recipe]]
 
-_CACHE_ATTENTION = Recipe(path=Path.FAST, num_steps=8, reuse="cache_attention", reuse_options={"steps": [2, 3, 4]})
+_CACHE_ATTENTION = Recipe(path=RunPath.FAST, num_steps=8, reuse="cache_attention", reuse_options={"steps": [2, 3, 4]})
 
 PAPER: Table = {
-    Case.FULL: (Recipe(path=Path.FULL, num_steps=30),),
-    Case.NONE: (Recipe(path=Path.FULL, num_steps=30),),
+    Case.FULL: (Recipe(path=RunPath.FULL, num_steps=30),),
+    Case.NONE: (Recipe(path=RunPath.FULL, num_steps=30),),
     # Guidance in the first step spoils short runs, see docs/cache.md.
-    Case.PLAIN_FAST: (Recipe(path=Path.FAST, num_steps=8, schedule={"unguided_steps": 1}),),
+    Case.PLAIN_FAST: (Recipe(path=RunPath.FAST, num_steps=8, schedule={"unguided_steps": 1}),),
     Case.SCENE: (_CACHE_ATTENTION,),
     Case.OBJECT: (_CACHE_ATTENTION,),
     Case.BOTH: (_CACHE_ATTENTION,),
@@ -121,7 +122,7 @@ PAPER: Table = {
 
 def _resume(min_similarity: float, skipped_steps: int) -> Recipe:
     return Recipe(
-        path=Path.FAST,
+        path=RunPath.FAST,
         num_steps=30,
         reuse="resume",
         reuse_options={"skipped_steps": skipped_steps},
@@ -173,7 +174,7 @@ class Plan:
     nearest: float | None = None  # highest similarity seen
 
     @property
-    def path(self) -> Path:
+    def path(self) -> RunPath:
         """Full or fast."""
         return self.recipe.path
 
@@ -241,7 +242,7 @@ def decide(
         reason = Reason.PLAIN_IS_BETTER
     else:
         reason = Reason.PROMPT_HIT if hit.kind is HitKind.PROMPT else Reason.ENTITY_HIT
-    if mode is Mode.FAST and recipe.path is Path.FULL:  # calibration may answer a hit with full mode; fast is fast
+    if mode is Mode.FAST and recipe.path is RunPath.FULL:  # calibration may answer a hit with full mode; fast is fast
         return _plan(table, Case.PLAIN_FAST, reason, hit)
     return _build(table, recipe, reason, hit)
 
@@ -257,17 +258,15 @@ def receipt(
     plan: Plan,
     *,
     own_donors: Mapping[str, str] | None = None,
-    gpu_seconds: float | None = None,
-    full_gpu_seconds: float | None = None,
+    gpu_seconds_saved: float | None = None,
 ) -> Json:
     """The `cache` block of a job in the API.
 
     `own_donors` maps entries of the job's own tenant to the videos that made them: only their words and ids are shown.
-    Seconds saved are the measured mean of full runs in the namespace less this run's; null while either is unknown.
+    Seconds saved are measured by the worker; null unless a donor shortened the run.
     """
     own = own_donors or {}
     used = plan.donors
-    saved = None if gpu_seconds is None or full_gpu_seconds is None else full_gpu_seconds - gpu_seconds
     return {
         "path": plan.path.value,
         "reason": plan.reason.value,
@@ -287,7 +286,7 @@ def receipt(
         "reuse": plan.recipe.reuse,
         "steps": plan.recipe.num_evaluated_steps,
         "steps_saved": plan.steps_saved,
-        "gpu_seconds_saved": None if saved is None else round(saved, 3),
+        "gpu_seconds_saved": gpu_seconds_saved,
     }
 
 

@@ -40,21 +40,6 @@ class HitKind(StrEnum):
     PROMPT = "prompt"  # the prompt as a whole
 
 
-class Mode(StrEnum):
-    """What the caller asks for."""
-
-    AUTO = "auto"  # fast when an entry shares something, else full
-    FAST = "fast"  # few steps, with a donor or without
-    FULL = "full"  # all steps, no donor
-
-
-class Path(StrEnum):
-    """What a run does."""
-
-    FULL = "full"  # the plan whose latents may enter the cache
-    FAST = "fast"  # fewer steps
-
-
 class EventKind(StrEnum):
     """What happened to an entry."""
 

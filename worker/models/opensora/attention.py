@@ -4,38 +4,12 @@ Tensors in a block are (B, T, S, C): batch, latent frames, tokens per frame, cha
 around the dot product, where the layout is (rows, H, tokens, d).
 """
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from einops import rearrange, repeat
 from torch import Tensor
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CachedLatents:
-    """What Cache Attention reads in one forward: latents of earlier videos in place of (or beside) the current one.
-
-    `latents` are (b, C, T, H, W) in the shape of the current latent; b divides the batch, and the rows that share a
-    donor must share the timestep. `tokens` (b, T, S, C) is filled in by the network.
-    """
-
-    latents: tuple[Tensor, ...]
-    masks: tuple[Tensor | None, ...] = ()  # per donor: bool (T, S), the tokens it lends; None or missing = all
-    extend: bool = False  # keep the current keys beside the cached ones
-    blend: float = 1.0  # 0 = own attention only, 1 = cached attention only
-    bias: float = 0.0  # added to the logits of cached keys
-    blocks: tuple[int, ...] = (0,)
-    rows: int | None = None  # only the first rows of the batch read the cache; None = all
-    tokens: tuple[Tensor, ...] = ()
-
-    def acts_in(self, block: int) -> bool:
-        """Whether spatial block number `block` reads the cache."""
-        return self.blend > 0 and block in self.blocks
-
-    def mask_of(self, donor: int) -> Tensor | None:
-        """Return the token mask of donor number `donor`, or None when it lends every token."""
-        return self.masks[donor] if donor < len(self.masks) else None
+from worker.models.base import CachedLatents
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -25,15 +25,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from worker.models.base import Step, StepHook
 from worker.models.opensora import hub
-from worker.models.opensora.adacache import AdaCache
 from worker.models.opensora.caption import append_scores
-from worker.models.opensora.sampler import Conditioning, Step, denoise
+from worker.models.opensora.sampler import Conditioning, Network, denoise
 from worker.models.opensora.schedule import Schedule
 from worker.models.opensora.sizes import IMAGE_FPS, check_size
 from worker.models.opensora.text import Caption, CaptionEncoder
 from worker.models.opensora.vae import OpenSoraVAE, to_uint8
-from worker.reuse.ways import Reuse
 
 Frames = NDArray[np.uint8]
 OutputType = Literal["pil", "np", "uint8", "latent"]
@@ -160,8 +159,8 @@ class ChaiPipeline(DiffusionPipeline):
         seed: int | Sequence[int] = 0,
         noise: Tensor | None = None,
         negative: Caption | None = None,
-        reuse: Reuse | None = None,
-        within: AdaCache | None = None,
+        hooks: Sequence[StepHook] = (),
+        network: Network | None = None,
         frame_mask: Tensor | None = None,
         start: int = 0,
         generator: torch.Generator | None = None,
@@ -175,7 +174,7 @@ class ChaiPipeline(DiffusionPipeline):
             seed: of the initial noise, one for each prompt.
             noise: (B, C, T, h, w) in place of the seed's, or the latent that enters step `start`.
             negative: captions that guidance leads away from; None = the model's null caption.
-            reuse, within, frame_mask, start, generator: see `worker.models.opensora.sampler.denoise`.
+            hooks, network, frame_mask, start, generator: see `worker.models.opensora.sampler.denoise`.
         """
         caption = caption if isinstance(caption, Caption) else self.encode_prompt(caption)
         height, width, num_frames = self._size(height, width, num_frames)
@@ -190,8 +189,8 @@ class ChaiPipeline(DiffusionPipeline):
             schedule,
             conditioning=Conditioning(height=height, width=width, num_frames=num_frames, fps=fps),
             negative=negative,
-            reuse=reuse,
-            within=within,
+            hooks=hooks,
+            network=network,
             frame_mask=frame_mask,
             start=start,
             generator=generator,

@@ -1,17 +1,17 @@
 """The sampling loop: from noise to a latent video, one step at a time."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from worker.models.opensora.adacache import AdaCache, Network
-from worker.models.opensora.attention import CachedLatents
+from worker.models.base import CachedLatents, Step, StepHook
 from worker.models.opensora.schedule import NUM_TIMESTEPS, Schedule
 from worker.models.opensora.stdit3 import PackedCaption, STDiT3
-from worker.reuse.ways import Reuse
+
+Network = Callable[..., Tensor]  # called as STDiT3 is; a compiled one, or one that reuses its own output
 
 
 class Caption(Protocol):
@@ -39,18 +39,6 @@ class Conditioning:
         """Return the timesteps of a run of `transformer`, which rounds sizes to its dtype as it does timesteps."""
         dtype = torch.float32 if transformer.config["exact_timesteps"] else transformer.dtype
         return schedule.timesteps(self.height, self.width, self.num_frames, dtype)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One finished step."""
-
-    index: int  # 0-based
-    num_steps: int
-    timestep: float  # 0..1000, at which the velocity was predicted
-    next_timestep: float  # noise level of `latents`
-    latents: Tensor  # float32 (B, C, T, H, W), after the step
-    velocity: Tensor  # float32 (B, C, T, H, W), guided and corrected; points from noise to data
 
 
 class Velocity:
@@ -127,8 +115,8 @@ def denoise(
     *,
     conditioning: Conditioning,
     negative: Caption | None = None,
-    reuse: Reuse | None = None,
-    within: AdaCache | None = None,
+    hooks: Sequence[StepHook] = (),
+    network: Network | None = None,
     frame_mask: Tensor | None = None,
     start: int = 0,
     generator: torch.Generator | None = None,
@@ -145,8 +133,8 @@ def denoise(
         schedule: timesteps and guidance.
         conditioning: size, length and frame rate.
         negative: what guidance leads away from, as many rows as `caption`; None = the stored null caption.
-        reuse: what earlier videos lend; None = the plain model to the bit.
-        within: reuse of network output between steps of this run; None = the plain model to the bit.
+        hooks: what comes in from outside, in this order, and who watches; none = the plain model to the bit.
+        network: called in place of `transformer`, whose configuration it shares.
         frame_mask: (B, T) in 0..1. 1 = generate the frame, 0 = keep what `noise` holds there, between = start to
             generate it at that noise level.
         start: first step to run, 0-based; 0 = the first that the schedule does not skip.
@@ -155,10 +143,8 @@ def denoise(
     """
     timesteps = [*conditioning.timesteps(transformer, schedule), 0.0]
     start, latents = start or schedule.skipped_steps, noise.float()
-    if reuse is not None:
-        reuse = reuse.to(noise.device)
-        start, latents = reuse.start(latents, timesteps[:-1], start)
-    network = transformer if within is None else within.start(transformer, schedule.num_steps, start)
+    for hook in hooks:
+        start, latents = hook.start(latents, timesteps[:-1], start)
     predict = Velocity(transformer, caption, conditioning, negative=negative, network=network)
     frames = None if frame_mask is None else _Frames(frame_mask, renoise or _gaussian(generator))
     for i in range(start, schedule.num_steps):
@@ -166,14 +152,15 @@ def denoise(
         kept, x_mask = latents, None
         if frames is not None:
             latents, x_mask = frames.enter(latents, t)
-        cached = None if reuse is None else reuse.cached(i, t, len(latents))
+        offered = (hook.attention(i, t, len(latents)) for hook in hooks)
+        cached = next((one for one in offered if one is not None), None)
         velocity = predict(latents, t, schedule.guidance(i), cached=cached, x_mask=x_mask)
-        if reuse is not None:
-            velocity = reuse.correct(velocity, latents, i, t)
+        for hook in hooks:
+            velocity = hook.velocity(velocity, latents, i, t)
         latents = latents + velocity * ((t - t_next) / NUM_TIMESTEPS)
         if x_mask is not None:
             latents = torch.where(x_mask[:, None, :, None, None], latents, kept)
-        yield Step(
+        step = Step(
             index=i,
             num_steps=schedule.num_steps,
             timestep=t,
@@ -181,6 +168,9 @@ def denoise(
             latents=latents,
             velocity=velocity,
         )
+        for hook in hooks:
+            hook.finished(step)
+        yield step
 
 
 def _pack(transformer: STDiT3, caption: Caption, negative: Caption | None) -> PackedCaption:

@@ -30,7 +30,8 @@ from diffusers.models.modeling_utils import ModelMixin
 from einops import rearrange
 from torch import Tensor, nn
 
-from worker.models.opensora.attention import CachedLatents, attend, cached_keys, rotary_table, rotate, split_heads
+from worker.models.base import CachedLatents
+from worker.models.opensora.attention import attend, cached_keys, rotary_table, rotate, split_heads
 
 FREQUENCY_DIM = 256  # size of the sinusoid in front of the timestep and fps embedders
 

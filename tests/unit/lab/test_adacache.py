@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from worker.models.opensora.adacache import FAST, SLOW, AdaCache, MotionRegularisation
+from lab.baselines.adacache import FAST, SLOW, AdaCache, MotionRegularisation
 from worker.models.opensora.sampler import denoise
 from worker.models.opensora.schedule import Schedule
-from worker.reuse.ways import CacheAttention, Donor, Reuse
+from worker.reuse.cache_attention import CacheAttention
+from worker.reuse.donor import Donor
 
 ALWAYS = ((1.0, 1),)  # a codebook that computes every step
 
@@ -16,8 +17,16 @@ def every(interval):
     return ((1e9, interval),)
 
 
+def sampled(within=None, **arguments):
+    """The steps of a run, with AdaCache in the network's place where it is given."""
+    if within is not None:
+        first = arguments.get("start", 0)
+        arguments["network"] = within.start(arguments["transformer"], arguments["schedule"].num_steps, first)
+    return denoise(**arguments)
+
+
 def final(**arguments):
-    *_, last = denoise(**arguments)
+    *_, last = sampled(**arguments)
     return last.latents
 
 
@@ -25,7 +34,7 @@ def block_calls(run, **arguments):
     """Steps (0-based) at which the blocks ran, and the result."""
     step, computed = [run.get("start", 0)], []
     hook = run["transformer"].spatial_blocks[0].register_forward_hook(lambda *_: computed.append(step[0]))
-    for done in denoise(**run, **arguments):
+    for done in sampled(**run, **arguments):
         step[0] = done.index + 1
     hook.remove()
     return computed, done.latents
@@ -118,7 +127,7 @@ def test_motion_makes_the_run_compute_more_steps():
 
 def test_a_skipped_step_adds_the_change_of_the_last_computed_one(small_run):
     run = small_run(num_steps=6)
-    model, steps = run["transformer"], list(denoise(**run, within=AdaCache(codebook=every(3))))
+    model, steps = run["transformer"], list(sampled(**run, within=AdaCache(codebook=every(3))))
     # steps 0 and 1 are computed, step 2 is skipped
     where = {"fps": torch.tensor([8.0]), "height": 48.0, "width": 32.0}
     hidden = {}
@@ -142,9 +151,9 @@ def test_a_skipped_step_adds_the_change_of_the_last_computed_one(small_run):
 def test_a_step_with_cache_attention_is_always_computed(small_run):
     run = small_run(num_steps=12)
     donor = Donor(tensors={"clean": torch.randn(1, 4, 3, 6, 4)})
-    reuse = Reuse(donors=(donor,), cache_attention=CacheAttention(steps=(4, 5), source="clean"))
+    hooks = [CacheAttention(steps=(4, 5), source="clean").bind([donor], [0.0] * 12)]
 
-    calls, out = block_calls(run, within=AdaCache(codebook=every(99)), reuse=reuse)
+    calls, out = block_calls(run, within=AdaCache(codebook=every(99)), hooks=hooks)
 
     assert calls == [0, 1, 3, 4, 10, 11]
     assert not torch.equal(out, final(**run, within=AdaCache(codebook=every(99))))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from shared.storage import FileMissing, Storage
-from worker.cache.read_through_cache import Nearby
+from worker.cache.read_through_cache import ReadThroughCache
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def far(tmp_path: Path) -> Storage:
 
 
 def test_a_file_is_fetched_once(far: Storage, tmp_path: Path) -> None:
-    nearby = Nearby(far, tmp_path / "near", max_bytes=1000)
+    nearby = ReadThroughCache(far, tmp_path / "near", max_bytes=1000)
     first = nearby.read("latents/a")
     far.remove("latents/a")
 
@@ -27,7 +27,7 @@ def test_a_file_is_fetched_once(far: Storage, tmp_path: Path) -> None:
 
 
 def test_the_longest_unused_copy_makes_room(far: Storage, tmp_path: Path) -> None:
-    nearby = Nearby(far, tmp_path / "near", max_bytes=250)
+    nearby = ReadThroughCache(far, tmp_path / "near", max_bytes=250)
     nearby.read("latents/a")
     nearby.read("latents/b")
     for copy in (tmp_path / "near").iterdir():
@@ -44,7 +44,7 @@ def test_the_longest_unused_copy_makes_room(far: Storage, tmp_path: Path) -> Non
 
 
 def test_a_wrong_copy_can_be_forgotten_and_fetched_anew(far: Storage, tmp_path: Path) -> None:
-    nearby = Nearby(far, tmp_path / "near", max_bytes=1000)
+    nearby = ReadThroughCache(far, tmp_path / "near", max_bytes=1000)
     nearby.read("latents/a")
     (copy,) = (tmp_path / "near").iterdir()
     copy.write_bytes(b"wrong")
@@ -55,7 +55,7 @@ def test_a_wrong_copy_can_be_forgotten_and_fetched_anew(far: Storage, tmp_path: 
 
 
 def test_a_file_larger_than_the_folder_is_not_copied(far: Storage, tmp_path: Path) -> None:
-    assert Nearby(far, tmp_path / "near", max_bytes=50).read("latents/a")
+    assert ReadThroughCache(far, tmp_path / "near", max_bytes=50).read("latents/a")
 
     assert not (tmp_path / "near").exists()
 
@@ -63,11 +63,11 @@ def test_a_file_larger_than_the_folder_is_not_copied(far: Storage, tmp_path: Pat
 def test_a_folder_that_cannot_be_written_costs_only_the_copy(far: Storage, tmp_path: Path) -> None:
     (tmp_path / "near").write_text("in the way")
 
-    assert Nearby(far, tmp_path / "near", max_bytes=1000).read("latents/a") == b"a" * 100
+    assert ReadThroughCache(far, tmp_path / "near", max_bytes=1000).read("latents/a") == b"a" * 100
 
 
 def test_without_a_folder_nothing_is_copied(far: Storage) -> None:
-    nearby = Nearby(far, None, max_bytes=1000)
+    nearby = ReadThroughCache(far, None, max_bytes=1000)
 
     assert nearby.read("latents/a") == b"a" * 100
     assert not nearby.forget("latents/a")

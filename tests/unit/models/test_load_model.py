@@ -8,8 +8,9 @@ import torch
 
 from shared.model_cards import ModelCard
 from worker.models.opensora.compilation import options
+from worker.models.opensora.model import OpenSoraModel
 from worker.models.opensora.presets import tiny
-from worker.runtime import load_pipeline
+from worker.runtime import load_model
 from worker.settings import WorkerSettings
 
 
@@ -29,11 +30,15 @@ CARD = ModelCard(name="saved", title="Saved", source=".", sizes=("32x32",), fps=
 
 
 def test_a_folder_beside_the_card_is_loaded_as_it_is(models: Path) -> None:
-    assert load_pipeline(CARD, settings(models)).transformer.dtype == torch.float32  # type: ignore[attr-defined]
+    model = load_model(CARD, settings(models))
+
+    assert isinstance(model, OpenSoraModel)
+    assert model.pipeline.transformer.dtype == torch.float32
 
 
 def test_the_settings_of_the_engine_reach_the_model(models: Path) -> None:
-    pipeline: Any = load_pipeline(CARD, settings(models, engine_dtype="bfloat16", engine_text="offload"))
+    model: Any = load_model(CARD, settings(models, engine_dtype="bfloat16", engine_text="offload"))
+    pipeline = model.pipeline
 
     assert pipeline.transformer.dtype == torch.bfloat16
     assert pipeline.captions.offload

@@ -1,70 +1,83 @@
-"""What a full run keeps for later ones."""
+"""Ways of reuse that the service does not have: what they read of a finished run, and what they do with it."""
 
 import pytest
 import torch
 
+from lab.experiments import ways
+from lab.experiments.ways import Residual, entity_masks, lending, mask_name, otsu, step_residuals, token_positions
+from worker.models.opensora.presets import tiny
 from worker.models.opensora.sampler import Velocity, denoise
-from worker.models.opensora.schedule import Schedule
-from worker.reuse.recorder import Recorder, entity_masks, otsu, step_residuals, steps_nearest
-from worker.reuse.ways import CacheAttention, Residual, Reuse
+from worker.reuse.donor import Donor
+
+PROMPT = "two small foxes run over a snowy field"
 
 
-def recorded(run, **options):
-    recorder, steps = Recorder(**options), []
-    for step in denoise(**run):
-        recorder.add(step)
-        steps.append(step)
-    return recorder.donor(), steps
+@pytest.fixture(scope="module")
+def pipeline():
+    return tiny()
 
 
-def test_latents_are_named_by_the_step_that_they_enter(small_run):
-    donor, steps = recorded(small_run(num_steps=5), keep=(2, 4), seed=42)
-
-    assert sorted(donor.tensors) == ["clean", "latent_02", "latent_04"]
-    assert donor.tensors["latent_02"] is steps[0].latents
-    assert donor.tensors["latent_04"] is steps[2].latents
-    assert donor.tensors["clean"] is steps[4].latents
-    assert donor.timesteps == {"latent_02": steps[1].timestep, "latent_04": steps[3].timestep}
-    assert donor.seed == 42
+@pytest.fixture(autouse=True)
+def _no_gradients():
+    with torch.no_grad():
+        yield
 
 
-def test_the_papers_donor_feeds_the_papers_cache_attention(small_run):
-    donor, _ = recorded(small_run(num_steps=12))
-    run = small_run(num_steps=5)
+@pytest.mark.parametrize(
+    ("phrase", "head", "covered"),
+    [
+        ("small fox", "fox", "small foxes"),  # kept in the singular, said in the plural
+        ("snowy field", "field", "snowy field"),
+        ("arctic fox", "fox", "foxes"),  # only the head is in the text
+        ("whale", "whale", ""),
+    ],
+)
+def test_a_phrase_is_found_among_the_tokens(pipeline, phrase, head, covered):
+    positions = token_positions(pipeline.tokenizer, PROMPT, phrase, head)
 
-    steps = list(denoise(**run, reuse=Reuse(donors=(donor,), cache_attention=CacheAttention.paper())))
+    offsets = pipeline.tokenizer(PROMPT, return_offsets_mapping=True)["offset_mapping"]
+    start = PROMPT.find(covered)
+    inside = [i for i, (a, b) in enumerate(offsets) if a < b and start <= a and b <= start + len(covered)]
+    assert list(positions) == (inside if covered else [])
 
-    assert torch.isfinite(steps[-1].latents).all()
 
+@pytest.mark.parametrize(
+    ("which", "shared", "region"),
+    [
+        ("all", ["fox"], None),
+        ("shared", ["fox"], [[True, False]]),
+        ("others", ["fox"], [[False, True]]),
+        ("shared", ["fox", "bench"], [[True, True]]),
+        ("shared", ["cat"], None),  # no mask of it was kept: the donor lends all
+    ],
+)
+def test_a_donor_lends_what_the_plan_says(which: str, shared: list[str], region: list[list[bool]] | None) -> None:
+    masks = {mask_name("fox"): torch.tensor([[True, False]]), mask_name("bench"): torch.tensor([[False, True]])}
+    donor = Donor(tensors=masks)
 
-def test_steps_nearest_names_the_full_steps_that_match_a_fast_run():
-    full = Schedule(num_steps=30).timesteps(240, 426, 51)
-    fast = Schedule(num_steps=8).timesteps(240, 426, 51)
+    found = ways.lend(donor, which, shared).region
 
-    chosen = steps_nearest(full, fast[1:4])
-
-    assert chosen == (5, 8, 12)
-    assert max(abs(full[k - 1] - t) for k, t in zip(chosen, fast[1:4], strict=True)) < 10
+    assert (None if found is None else found.tolist()) == region
 
 
 def test_own_step_residuals_bring_a_fast_run_to_the_full_runs_result(small_run):
     full, fast = small_run(num_steps=12), small_run(num_steps=3)
-    donor, steps = recorded(full, keep=range(2, 13))
+    steps = list(denoise(**full))
     trajectory = [(1000.0, full["noise"]), *((step.next_timestep, step.latents) for step in steps)]
     timesteps = fast["schedule"].timesteps(48, 32, 12)
     velocity = Velocity(full["transformer"], full["caption"], full["conditioning"])
 
     residuals = step_residuals(velocity, trajectory, fast["schedule"], timesteps)
 
-    given = Reuse(donors=(type(donor)(tensors=residuals),), residual=Residual())
-    *_, last = denoise(**fast, reuse=given)
+    given = Residual().bind([Donor(tensors=residuals)], timesteps)
+    *_, last = denoise(**fast, hooks=[given])
     torch.testing.assert_close(last.latents, steps[-1].latents, atol=1e-3, rtol=1e-3)
 
 
 def test_residuals_between_recorded_steps_use_the_straight_line(small_run):
     """A fast schedule whose steps are not steps of the full run still lands on the full run's result."""
     full, fast = small_run(num_steps=4), small_run(num_steps=3)
-    _, steps = recorded(full)
+    steps = list(denoise(**full))
     trajectory = [(1000.0, full["noise"]), *((step.next_timestep, step.latents) for step in steps)]
     timesteps = fast["schedule"].timesteps(48, 32, 12)
     velocity = Velocity(full["transformer"], full["caption"], full["conditioning"])
@@ -105,14 +118,12 @@ def test_two_entities_share_the_tokens_between_them(small_run):
 
 def test_a_mask_lends_part_of_the_donor(small_run):
     run = small_run(num_steps=5)
-    donor, _ = recorded(run)
-    masks = entity_masks(
-        run["transformer"], run["caption"], run["conditioning"], run["noise"], run["noise"], {"a": [0], "b": [1]}
-    )
-    donor = type(donor)(tensors=donor.tensors | masks, timesteps=donor.timesteps)
+    where = {"a": [0], "b": [1]}
+    masks = entity_masks(run["transformer"], run["caption"], run["conditioning"], run["noise"], run["noise"], where)
+    donor = Donor(tensors=masks)
 
-    assert torch.equal(donor.lending("a").region, masks["mask_a"])
-    assert torch.equal(donor.lending("a", is_inverted=True).region, ~masks["mask_a"])
+    assert torch.equal(lending(donor, "a").region, masks["mask_a"])
+    assert torch.equal(lending(donor, "a", is_inverted=True).region, ~masks["mask_a"])
 
 
 def test_otsu_separates_two_groups():

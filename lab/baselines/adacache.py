@@ -13,25 +13,18 @@ difference between neighbouring frames of p_new, so that videos with much motion
 """
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from worker.models.opensora.attention import CachedLatents
+from worker.models.base import CachedLatents
 from worker.models.opensora.stdit3 import PackedCaption, STDiT3, Taps
 
 Codebook = tuple[tuple[float, int], ...]  # (upper bound of c, steps to the next computed one); the last has no bound
 
 FAST: Codebook = ((0.08, 6), (0.16, 5), (0.24, 4), (0.32, 3), (0.40, 2), (1.00, 1))
 SLOW: Codebook = ((0.08, 3), (0.16, 2), (0.24, 1), (0.32, 1), (0.40, 1), (1.00, 1))
-
-
-class Network(Protocol):
-    """What the sampling loop calls: STDiT3, or a run that answers some calls from memory."""
-
-    def __call__(self, x: Tensor, timestep: Tensor, y: PackedCaption, **options: Any) -> Tensor:
-        """Predict as `STDiT3.forward` does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save
 
 from worker.reuse.codec import BrokenDonor, Precision, UnknownSchema, pack, unpack
-from worker.reuse.ways import CLEAN, Donor, latent_name, mask_name
+from worker.reuse.donor import CLEAN, Donor, latent_name
 
 SHAPE = (4, 3, 6, 5)
 
@@ -19,7 +19,7 @@ def donor() -> Donor:
     tensors = {
         CLEAN: torch.randn(1, *SHAPE),
         latent_name(2): 3 * torch.randn(1, *SHAPE),
-        mask_name("red fox"): torch.rand(3, 9) > 0.5,
+        "mask_red fox": torch.rand(3, 9) > 0.5,
     }
     return Donor(tensors=tensors, timesteps={latent_name(2): 875.0}, seed=2**40 + 1)
 
@@ -61,7 +61,7 @@ def test_fewer_bits_cost_what_their_format_says(
 
 
 def test_a_mask_takes_one_bit_a_token(donor: Donor) -> None:
-    big = Donor(tensors={mask_name("fox"): torch.rand(20, 400) > 0.5})
+    big = Donor(tensors={"mask_fox": torch.rand(20, 400) > 0.5})
 
     assert len(pack(big, fingerprint="f").content) < 20 * 400 / 8 + 500
 

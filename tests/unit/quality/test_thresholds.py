@@ -5,12 +5,13 @@ from uuid import UUID
 
 import pytest
 
+from shared.generation import RunPath
 from worker.cache.decisions.planning import NEVER, Case, Mode, Reason, Recipe, decide
-from worker.cache.decisions.types import Entity, Extraction, Neighbour, Path
+from worker.cache.decisions.types import Entity, Extraction, Neighbour
 from worker.quality.thresholds import Loss, Rule, above, below, demanding, is_chosen, relaxed, threshold_of
 
 RULE = Rule(tolerance=0.02)
-REUSING = Recipe(path=Path.FAST, num_steps=8, reuse="cache_attention")
+REUSING = Recipe(path=RunPath.FAST, num_steps=8, reuse="cache_attention")
 
 
 def losses(number, *, mean, similarity=(0.70, 1.0), spread=0.1, seed=0):
@@ -130,7 +131,7 @@ def test_steps_lie_on_a_grid(similarity, up, down):
 
 
 def test_only_recipes_with_a_donor_demand_more():
-    plain = Recipe(path=Path.FAST, num_steps=8)
+    plain = Recipe(path=RunPath.FAST, num_steps=8)
     raised = demanding([REUSING, plain], 0.9)
 
     assert [(recipe.min_similarity, recipe.source) for recipe in raised] == [(0.9, "guard"), (0.0, "paper")]
@@ -145,7 +146,7 @@ def test_a_case_at_the_end_of_the_scale_uses_no_donor_even_for_equal_phrases():
         Neighbour(query=0, entry_id="e", text="red fox", head="fox", attributes=("red",), kind=fox.kind,
                   similarity=1.0, created=0.0)
     ]  # fmt: skip
-    full = Recipe(path=Path.FULL, num_steps=30)
+    full = Recipe(path=RunPath.FULL, num_steps=30)
     table = {Case.FULL: (full,), Case.NONE: (full,), Case.OBJECT: (REUSING,), Case.BOTH: (REUSING,)}
     guarded = {case: demanding(recipes, NEVER) for case, recipes in table.items()}
 

@@ -9,8 +9,10 @@ from sqlalchemy.orm import sessionmaker
 
 from shared.model_cards import ModelCard
 from shared.storage import Storage
+from worker.models.base import VideoModel
+from worker.models.opensora.model import OpenSoraModel
 from worker.models.opensora.presets import tiny
-from worker.runtime import Pipeline, Runtime
+from worker.runtime import Runtime
 from worker.settings import WorkerSettings
 
 
@@ -22,11 +24,11 @@ class Loader:
         self.began, self.may_end = threading.Event(), threading.Event()
         self.may_end.set()
 
-    def __call__(self, card: ModelCard, settings: WorkerSettings) -> Pipeline:
+    def __call__(self, card: ModelCard, settings: WorkerSettings) -> VideoModel:
         self.began.set()
         assert self.may_end.wait(30)
         self.loaded.append(card.name)
-        return tiny()
+        return OpenSoraModel(tiny(), card)
 
 
 @pytest.fixture
@@ -50,17 +52,17 @@ def test_preload_brings_the_default_model(runtime: Runtime, loader: Loader) -> N
     runtime.warm()
 
     assert runtime.loaded == "usual"
-    runtime.pipeline("usual")
+    runtime.model("usual")
     assert loader.loaded == ["usual"]
 
 
 def test_preload_that_comes_late_leaves_the_model_of_a_job_in_place(runtime: Runtime, loader: Loader) -> None:
-    pipeline, identity = runtime.pipeline("other"), runtime.identity
+    model = runtime.model("other")
 
     runtime.warm()
 
-    assert (runtime.loaded, runtime.identity) == ("other", identity)
-    assert runtime.pipeline("other") is pipeline
+    assert runtime.loaded == "other"
+    assert runtime.model("other") is model
     assert loader.loaded == ["other"]
 
 
@@ -71,7 +73,7 @@ def test_a_job_that_comes_during_the_preload_waits_for_it_and_loads_nothing_twic
     preload = threading.Thread(target=runtime.warm)
     preload.start()
     assert loader.began.wait(30)
-    job = threading.Thread(target=runtime.pipeline, args=["usual"])
+    job = threading.Thread(target=runtime.model, args=["usual"])
     job.start()
 
     loader.may_end.set()

@@ -6,13 +6,18 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from worker.models.opensora.adacache import AdaCache
-from worker.models.opensora.attention import CachedLatents
+from lab.baselines.adacache import AdaCache
+from lab.experiments.ways import Blend, Residual, latent_mask, lending, mask_name
+from lab.experiments.ways import MaskedResume as Resume
+from worker.models.base import CachedLatents
 from worker.models.opensora.sampler import Velocity, denoise
 from worker.models.opensora.schedule import Schedule
-from worker.reuse.ways import Blend, CacheAttention, Donor, Residual, Resume, Reuse, latent_mask, mask_name
+from worker.reuse.cache_attention import CacheAttention
+from worker.reuse.donor import Donor
+from worker.reuse.nothing import Nothing
 
 T, S, D, HEADS = 3, 6, 16, 2  # frames, tokens per frame, head size, heads of the tiny transformer
+LEVELS = [1000.0, 950.0, 800.0, 550.0, 300.0]  # of a run
 PART = torch.tensor([[True, False] * 3, [True] * 2 + [False] * 4, [False, True] * 3])  # some tokens of each frame
 
 
@@ -32,7 +37,7 @@ def donor(seed=1, batch=1):
 
 
 def cache_attention(*donors, **options):
-    return Reuse(donors=donors, cache_attention=CacheAttention(**options))
+    return [CacheAttention(**options).bind(donors, LEVELS)]
 
 
 # the first block, written directly
@@ -91,11 +96,11 @@ def direct_cache_attention(model, current, cached, timestep):
     return out.flatten(2) @ attn.proj.weight.T + attn.proj.bias
 
 
-def first_attention(run, reuse):
+def first_attention(run, hooks):
     """Output of the first spatial attention at every step, both halves: (steps, 2, T, S, C)."""
     seen = []
     hook = run["transformer"].spatial_blocks[0].attn.register_forward_hook(lambda *call: seen.append(call[-1]))
-    steps = list(denoise(**run, reuse=reuse))
+    steps = list(denoise(**run, hooks=hooks))
     hook.remove()
     return torch.stack(seen), [run["noise"], *(step.latents for step in steps)]
 
@@ -103,7 +108,7 @@ def first_attention(run, reuse):
 def test_paper_reading_equals_the_direct_formula(small_run):
     run, given = small_run(num_steps=5), donor()
 
-    attention, latents = first_attention(run, Reuse(donors=(given,), cache_attention=CacheAttention.paper()))
+    attention, latents = first_attention(run, [CacheAttention.paper().bind([given], LEVELS)])
 
     timesteps = Schedule(num_steps=5, time_shift="none").timesteps(48, 32, 12)
     for step in (2, 3, 4):
@@ -129,21 +134,21 @@ def test_other_steps_attend_to_themselves(small_run):
 
 
 @pytest.mark.parametrize(
-    "reuse",
+    "hooks",
     [
         cache_attention(donor(), blend=0.0),
         cache_attention(donor(), steps=()),
         cache_attention(donor(), blocks=()),
-        Reuse(donors=(donor(),)),
-        Reuse(donors=(donor(),), blend=Blend(weight=0.0)),
-        Reuse(donors=(donor(),), blend=Blend(above=1.0)),
+        [Nothing().bind([donor()], LEVELS)],
+        [Blend(weight=0.0).bind([donor()], LEVELS)],
+        [Blend(above=1.0).bind([donor()], LEVELS)],
     ],
     ids=["no blend", "no steps", "no blocks", "no method", "no weight", "no noise level"],
 )
-def test_reuse_without_effect_changes_no_bit(small_run, reuse):
+def test_reuse_without_effect_changes_no_bit(small_run, hooks):
     run = small_run()
 
-    assert torch.equal(final(**run, reuse=reuse), final(**run))
+    assert torch.equal(final(**run, hooks=hooks), final(**run))
 
 
 def test_a_donor_equal_to_the_current_latent_changes_nothing(small_run):
@@ -154,7 +159,7 @@ def test_a_donor_equal_to_the_current_latent_changes_nothing(small_run):
 
     for source in ("same_index", "nearest_noise"):
         torch.testing.assert_close(
-            final(**run, reuse=cache_attention(same, source=source)), plain[-1].latents, atol=1e-5, rtol=1e-5
+            final(**run, hooks=cache_attention(same, source=source)), plain[-1].latents, atol=1e-5, rtol=1e-5
         )
 
 
@@ -176,18 +181,19 @@ def test_every_option_changes_the_result_in_its_own_way(small_run, options):
     run = small_run()
     others = [{}, {"source": "same_index"}, {"blend": 0.25}, {"blocks": (1,)}]
 
-    out = final(**run, reuse=cache_attention(donor(), **options))
+    out = final(**run, hooks=cache_attention(donor(), **options))
 
     assert torch.isfinite(out).all()
     assert not torch.equal(out, final(**run))
     for other in others:
-        assert other == options or not torch.equal(out, final(**run, reuse=cache_attention(donor(), **other)))
+        assert other == options or not torch.equal(out, final(**run, hooks=cache_attention(donor(), **other)))
 
 
 def test_nearest_noise_feeds_the_latent_of_the_nearest_level():
     given = donor()  # levels 950, 800, 550
 
-    chosen = [CacheAttention(steps=(1, 2, 3)).latents([given], i, t, 1).latents[0] for i, t in enumerate((990, 760, 0))]
+    way = CacheAttention(steps=(1, 2, 3)).bind([given], LEVELS)
+    chosen = [way.attention(i, t, 1).latents[0] for i, t in enumerate((990, 760, 0))]
 
     assert [id(tensor) for tensor in chosen] == [id(given.tensors[f"latent_{k:02d}"]) for k in (2, 3, 4)]
 
@@ -197,7 +203,7 @@ def test_conditional_reuse_leaves_the_null_half_alone(small_run):
 
     attention, _ = first_attention(run, cache_attention(donor(), halves="conditional", steps=(1,)))
 
-    plain, _ = first_attention(run, None)
+    plain, _ = first_attention(run, [])
     assert not torch.equal(attention[0, 0], plain[0, 0])
     torch.testing.assert_close(attention[0, 1], plain[0, 1])
 
@@ -212,7 +218,7 @@ def test_blend_lies_between_own_and_cached_attention(small_run):
 def test_extended_keys_with_a_very_low_bias_are_the_plain_attention(small_run):
     run = small_run()
 
-    out = final(**run, reuse=cache_attention(donor(), keys="extend", bias=-1e4))
+    out = final(**run, hooks=cache_attention(donor(), keys="extend", bias=-1e4))
 
     torch.testing.assert_close(out, final(**run), atol=1e-5, rtol=1e-5)
 
@@ -220,84 +226,86 @@ def test_extended_keys_with_a_very_low_bias_are_the_plain_attention(small_run):
 def test_extended_keys_with_a_very_high_bias_are_the_replaced_ones(small_run):
     run = small_run()
 
-    out = final(**run, reuse=cache_attention(donor(), keys="extend", bias=1e4))
+    out = final(**run, hooks=cache_attention(donor(), keys="extend", bias=1e4))
 
-    torch.testing.assert_close(out, final(**run, reuse=cache_attention(donor())), atol=2e-2, rtol=2e-2)
+    torch.testing.assert_close(out, final(**run, hooks=cache_attention(donor())), atol=2e-2, rtol=2e-2)
 
 
 def test_the_same_donor_twice_is_the_donor_once(small_run):
     run = small_run()
 
-    twice = final(**run, reuse=cache_attention(donor(), donor()))
+    twice = final(**run, hooks=cache_attention(donor(), donor()))
 
-    torch.testing.assert_close(twice, final(**run, reuse=cache_attention(donor())), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(twice, final(**run, hooks=cache_attention(donor())), atol=1e-5, rtol=1e-5)
 
 
 def test_a_second_donor_changes_the_result(small_run):
     run = small_run()
 
-    both = final(**run, reuse=cache_attention(donor(1), donor(2)))
+    both = final(**run, hooks=cache_attention(donor(1), donor(2)))
 
-    assert not torch.allclose(both, final(**run, reuse=cache_attention(donor(1))))
-    assert not torch.allclose(both, final(**run, reuse=cache_attention(donor(2))))
+    assert not torch.allclose(both, final(**run, hooks=cache_attention(donor(1))))
+    assert not torch.allclose(both, final(**run, hooks=cache_attention(donor(2))))
 
 
 def test_only_the_lent_tokens_of_a_donor_count(small_run):
     run = small_run()
-    lent = replace_tensors(donor(), {mask_name("circle"): PART}).lending("circle")
+    lent = lending(replace_tensors(donor(), {mask_name("circle"): PART}), "circle")
     changed = replace_tensors(lent, {n: changed_outside(t) for n, t in lent.tensors.items() if t.dim() == 5})
 
-    assert torch.equal(final(**run, reuse=cache_attention(lent)), final(**run, reuse=cache_attention(changed)))
+    assert torch.equal(final(**run, hooks=cache_attention(lent)), final(**run, hooks=cache_attention(changed)))
 
 
 def test_tokens_lent_by_two_donors_take_the_place_of_the_own_ones(small_run):
     """One donor lends some tokens and one the rest: together they are one donor made of both parts."""
     run = small_run()
-    some = replace_tensors(donor(1), {mask_name("a"): PART}).lending("a")
-    rest = replace_tensors(donor(2), {mask_name("a"): PART}).lending("a", is_inverted=True)
+    some = lending(replace_tensors(donor(1), {mask_name("a"): PART}), "a")
+    rest = lending(replace_tensors(donor(2), {mask_name("a"): PART}), "a", is_inverted=True)
     cells = latent_mask(PART, noise(0).shape)
     joined = {n: torch.where(cells, t, rest.tensors[n]) for n, t in some.tensors.items() if t.dim() == 5}
 
-    out = final(**run, reuse=cache_attention(some, rest))
+    out = final(**run, hooks=cache_attention(some, rest))
 
     whole = replace_tensors(donor(), joined)
-    torch.testing.assert_close(out, final(**run, reuse=cache_attention(whole)), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(out, final(**run, hooks=cache_attention(whole)), atol=1e-5, rtol=1e-5)
 
 
 def test_a_mask_without_tokens_lends_nothing(small_run):
     run = small_run()
-    empty = replace_tensors(donor(), {mask_name("a"): torch.zeros(T, S, dtype=torch.bool)}).lending("a")
+    empty = lending(replace_tensors(donor(), {mask_name("a"): torch.zeros(T, S, dtype=torch.bool)}), "a")
 
     for keys in ("replace", "extend"):
-        out = final(**run, reuse=cache_attention(empty, keys=keys))
+        out = final(**run, hooks=cache_attention(empty, keys=keys))
         torch.testing.assert_close(out, final(**run), atol=1e-5, rtol=1e-5)
 
 
 def test_each_prompt_of_a_batch_reads_its_own_donor(small_run):
     run, given = small_run(batch=2), donor(batch=2)
 
-    both = final(**run, reuse=cache_attention(given))
+    both = final(**run, hooks=cache_attention(given))
 
     caption = type(run["caption"])
     for i in range(2):
         one = replace_tensors(given, {name: tensor[i : i + 1] for name, tensor in given.tensors.items()})
         alone = run | {"noise": run["noise"][i : i + 1], "caption": caption(run["caption"].embeds[i : i + 1])}
-        torch.testing.assert_close(final(**alone, reuse=cache_attention(one)), both[i : i + 1], atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(final(**alone, hooks=cache_attention(one)), both[i : i + 1], atol=1e-4, rtol=1e-4)
 
 
 def test_cache_attention_works_with_adacache(small_run):
     run = small_run(num_steps=12)
 
-    out = final(**run, reuse=cache_attention(donor()), within=AdaCache(codebook=((1.0, 1),)))
+    out = final(
+        **run, hooks=cache_attention(donor()), network=AdaCache(codebook=((1.0, 1),)).start(run["transformer"], 12)
+    )
 
-    assert torch.equal(out, final(**run, reuse=cache_attention(donor())))
+    assert torch.equal(out, final(**run, hooks=cache_attention(donor())))
 
 
 def test_a_donor_of_another_size_is_refused(small_run):
     other = Donor(tensors={"clean": torch.zeros(1, 4, T, 8, 4)})
 
     with pytest.raises(ValueError) as error:
-        final(**small_run(), reuse=cache_attention(other, source="clean"))
+        final(**small_run(), hooks=cache_attention(other, source="clean"))
 
     assert str(error.value) == (
         "cached latent has shape (4, 3, 8, 4) and the current one (4, 3, 6, 4); "
@@ -307,7 +315,7 @@ def test_a_donor_of_another_size_is_refused(small_run):
 
 def test_donors_that_do_not_share_out_over_the_batch_are_refused(small_run):
     with pytest.raises(ValueError) as error:
-        final(**small_run(batch=2), reuse=cache_attention(donor(batch=3)))
+        final(**small_run(batch=2), hooks=cache_attention(donor(batch=3)))
 
     assert str(error.value) == (
         "3 cached latents cannot be shared out over 4 rows of the batch; pass one, or one for each prompt"
@@ -333,7 +341,7 @@ def test_cache_attention_adds_under_two_percent_to_a_step_of_the_released_model(
 def test_full_blend_predicts_the_donors_clean_latent(small_run):
     run, given = small_run(num_steps=1), donor()
 
-    out = final(**run, reuse=Reuse(donors=(given,), blend=Blend(weight=1.0)))
+    out = final(**run, hooks=[Blend(weight=1.0).bind([given], LEVELS)])
 
     torch.testing.assert_close(out, given.tensors["clean"], atol=1e-5, rtol=1e-5)
 
@@ -341,7 +349,7 @@ def test_full_blend_predicts_the_donors_clean_latent(small_run):
 def test_blend_moves_the_prediction_by_its_weight_at_any_noise_level():
     velocity, latents, given = noise(1), noise(2), donor()
 
-    pulled = Blend(weight=0.3, above=0.0).correct(velocity, latents, [given], timestep=500.0)
+    pulled = Blend(weight=0.3, above=0.0).bind([given], LEVELS).velocity(velocity, latents, 0, 500.0)
 
     expected = torch.lerp(latents + 0.5 * velocity, given.tensors["clean"], 0.3)
     torch.testing.assert_close(latents + 0.5 * pulled, expected, atol=1e-5, rtol=1e-5)
@@ -349,9 +357,9 @@ def test_blend_moves_the_prediction_by_its_weight_at_any_noise_level():
 
 def test_blend_acts_only_inside_the_lent_tokens(small_run):
     run = small_run(num_steps=1)
-    given = replace_tensors(donor(), {mask_name("a"): PART}).lending("a")
+    given = lending(replace_tensors(donor(), {mask_name("a"): PART}), "a")
 
-    out = final(**run, reuse=Reuse(donors=(given,), blend=Blend(weight=1.0)))
+    out = final(**run, hooks=[Blend(weight=1.0).bind([given], LEVELS)])
 
     cells = latent_mask(PART, out.shape)
     torch.testing.assert_close(out, torch.where(cells, given.tensors["clean"], final(**run)), atol=1e-5, rtol=1e-5)
@@ -359,7 +367,7 @@ def test_blend_acts_only_inside_the_lent_tokens(small_run):
 
 def test_blend_stops_below_its_noise_level(small_run):
     run = small_run()  # 1000, 750, 500, 250
-    steps = [list(denoise(**run, reuse=Reuse(donors=(donor(),), blend=Blend(above=a)))) for a in (0.6, 0.3)]
+    steps = [list(denoise(**run, hooks=[Blend(above=a).bind([donor()], LEVELS)])) for a in (0.6, 0.3)]
 
     assert torch.equal(steps[0][1].latents, steps[1][1].latents)
     assert not torch.equal(steps[0][2].latents, steps[1][2].latents)
@@ -369,7 +377,7 @@ def test_residual_is_added_to_the_velocity_of_its_step(small_run):
     run = small_run(num_steps=2)
     given = Donor(tensors={"residual_01": noise(1), "residual_02": noise(2)})
 
-    steps = list(denoise(**run, reuse=Reuse(donors=(given,), residual=Residual(gain=0.5))))
+    steps = list(denoise(**run, hooks=[Residual(gain=0.5).bind([given], LEVELS[:2])]))
 
     plain = Velocity(run["transformer"], run["caption"], run["conditioning"])
     for step, entered in zip(steps, (run["noise"], steps[0].latents), strict=True):
@@ -380,7 +388,7 @@ def test_residual_is_added_to_the_velocity_of_its_step(small_run):
 def test_resume_starts_from_the_noised_clean_latent(small_run):
     run, given = small_run(), donor()
 
-    steps = list(denoise(**run, reuse=Reuse(donors=(given,), resume=Resume(level=0.7))))
+    steps = list(denoise(**run, hooks=[Resume(level=0.7).bind([given], LEVELS)]))
 
     start = 0.25 * given.tensors["clean"] + 0.75 * run["noise"]  # the nearest step is at 750
     assert [step.index for step in steps] == [1, 2, 3]
@@ -394,7 +402,7 @@ def test_resume_starts_from_what_a_region_lends_and_fills_the_rest(small_run, el
     region[:, 0] = True  # the first token: 2 x 2 cells in the corner of each frame
     given = Donor(tensors={"clean": clean}, region=region)
 
-    out = final(**run, reuse=Reuse(donors=(given,), resume=Resume(level=0.7, elsewhere=elsewhere)))
+    out = final(**run, hooks=[Resume(level=0.7, elsewhere=elsewhere).bind([given], LEVELS)])
 
     lent = torch.zeros_like(clean)
     if elsewhere == "mean":
@@ -407,7 +415,7 @@ def test_resume_starts_from_what_a_region_lends_and_fills_the_rest(small_run, el
 def test_resume_can_start_from_a_stored_latent(small_run):
     run, given = small_run(), donor()
 
-    out = final(**run, reuse=Reuse(donors=(given,), resume=Resume(level=0.6, source="stored")))
+    out = final(**run, hooks=[Resume(level=0.6, source="stored").bind([given], LEVELS)])
 
     start = given.tensors["latent_04"]  # at 550; the nearest step is at 500
     assert torch.equal(out, final(**run | {"noise": start, "start": 2}))
@@ -421,7 +429,10 @@ def test_resume_can_start_from_a_stored_latent(small_run):
             "CacheAttention.source 'oldest' is unknown; use one of nearest_noise, same_index, clean",
         ),
         (lambda: Blend(weight=1.5), "Blend.weight 1.5 is outside 0..1; 0 does nothing, 1 is the full effect"),
-        (lambda: Reuse(donors=()), "reuse names no donor; pass at least one, or reuse=None for the plain model"),
+        (
+            lambda: Nothing().bind([], LEVELS),
+            "a way of reuse needs a donor; without one pass no hook, which is the plain model",
+        ),
     ],
 )
 def test_options_that_cannot_work_are_refused(make, message):
@@ -435,7 +446,7 @@ def test_a_donor_without_the_latent_that_a_method_needs_is_refused(small_run):
     given = Donor(tensors={"latent_02": noise(1)})
 
     with pytest.raises(KeyError) as error:
-        final(**small_run(), reuse=cache_attention(given, source="clean"))
+        final(**small_run(), hooks=cache_attention(given, source="clean"))
 
     assert error.value.args[0] == (
         "the donor keeps no 'clean', only latent_02; record it with the full run, or choose a method that needs less"

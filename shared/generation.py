@@ -1,0 +1,59 @@
+"""What a video is asked to be, from the API's check to the model: one value, never changed on the way."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from typing import Any, Self
+
+from shared.model_cards import ModelCard
+
+
+class Mode(StrEnum):
+    """What the caller asks for."""
+
+    AUTO = "auto"  # fast when the cache has something to offer, else full
+    FAST = "fast"  # the cheapest plan; without a hit, the best plain one of few steps
+    FULL = "full"  # all steps, no reuse
+
+
+class RunPath(StrEnum):
+    """What a run does."""
+
+    FULL = "full"  # all steps; the latents may enter the cache
+    FAST = "fast"  # fewer steps, with or without a donor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationParams:
+    """A request after it was checked against its model's card. None leaves a value to the model or the plan."""
+
+    prompt: str
+    model: str  # name of a card
+    width: int  # pixels
+    height: int  # pixels
+    num_frames: int
+    fps: int
+    negative_prompt: str | None = None
+    seed: int | None = None  # None: the worker's choice, maybe the donor's
+    num_inference_steps: int | None = None  # None: the plan's
+    guidance_scale: float | None = None  # None: the card's
+    mode: Mode = Mode.AUTO
+
+    @classmethod
+    def of(cls, row: object) -> Self:
+        """Read the parameters from anything that has them as attributes, such as a job's row."""
+        values = {field.name: getattr(row, field.name) for field in fields(cls)}
+        return cls(**values | {"mode": Mode(values["mode"] or Mode.AUTO)})
+
+    def columns(self) -> Mapping[str, Any]:
+        """Return the values by name, as a job's row has them."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def guidance_on(self, card: ModelCard) -> float:
+        """Return the guidance scale of the run."""
+        return card.guidance_scale if self.guidance_scale is None else self.guidance_scale
+
+    def is_canonical(self, card: ModelCard) -> bool:
+        """Whether a full run would be one of the model's own: what a namespace holds must be of one kind."""
+        has_own_steps = self.num_inference_steps in (None, card.full_steps)
+        return has_own_steps and self.guidance_on(card) == card.guidance_scale and not self.negative_prompt

@@ -1,0 +1,169 @@
+"""The runner knows two interfaces: a model and a cache that do nothing run a job in memory, without services."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+
+from db.jobs import Claim
+from db.models import Job
+from shared.generation import GenerationParams
+from shared.model_cards import ModelCard
+from shared.storage import StoredFile
+from worker.cache.base import CachePlan, Kept, Lent
+from worker.cache.decisions import planning
+from worker.cache.decisions.types import Entity, Extraction
+from worker.jobs.context import JobContext, Parts, RunResult
+from worker.jobs.runner import run
+from worker.models.base import Fingerprint, Step
+from worker.reuse.donor import Donor
+
+CARD = ModelCard(name="idle", title="Idle", source="", sizes=("16x16",), fps=8, frames=(2,), full_steps=30)
+
+
+class IdleModel:
+    """A model whose latents are numbers and whose frames are black."""
+
+    card, device, fingerprint = CARD, "nowhere", Fingerprint(revision="0", latent_dtype="none")
+
+    def latent_shape(self, params):
+        return (1, 1, 1, 1)
+
+    def timesteps(self, params, sampling):
+        return [1000 * (1 - i / sampling.num_steps) for i in range(sampling.num_steps)]
+
+    def guidance(self, sampling):
+        return [7.0] * sampling.num_steps
+
+    def encode(self, params):
+        return params.prompt
+
+    def sample(self, encoding, params, sampling, *, seed, hooks=()) -> Iterator[Step]:
+        n, ends = sampling.num_steps, [*self.timesteps(params, sampling)[1:], 0.0]
+        for i, (t, end) in enumerate(zip(self.timesteps(params, sampling), ends, strict=True)):
+            step = Step(index=i, num_steps=n, timestep=t, next_timestep=end, latents=float(i), velocity=0.0)
+            for hook in hooks:
+                hook.finished(step)
+            yield step
+
+    def decode(self, latents, params):
+        return np.zeros((params.num_frames, params.height, params.width, 3), np.uint8)
+
+    def finish(self):
+        pass
+
+    reset_peak_memory = finish
+
+    def peak_memory(self):
+        return 0
+
+
+@dataclass
+class IdleCache:
+    """A cache that finds what it is told to find, and keeps what it is given in a list."""
+
+    chosen: planning.Plan
+    lent: tuple[Donor, ...] = ()
+    given: list[Donor] = field(default_factory=list)
+
+    def plan(self, claim, params, card, model):
+        extraction = Extraction(entities=(Entity(text="fox", head="fox"),))
+        donors = (UUID(int=1),) if self.chosen.recipe.reuse else ()
+        return CachePlan(plan=self.chosen, extraction=extraction, donors=donors, keep=("nearest",))
+
+    def fetch(self, plan, shape):
+        return Lent(donors=self.lent, num_bytes=7)
+
+    def put(self, claim, plan, donor, *, full_seconds):
+        self.given.append(donor)
+        return Kept(entry_id=UUID(int=2), num_bytes=5)
+
+    def commit(self, session, claim, plan, kept):
+        raise AssertionError("nothing is published in memory")
+
+
+class Memory(dict[str, bytes]):
+    """A storage in memory."""
+
+    def write(self, name: str, content: bytes) -> StoredFile:
+        self[name] = content
+        return StoredFile(name=name, num_bytes=len(content), sha256="")
+
+
+class Free:
+    """A hold that nobody takes away."""
+
+    is_expired = False
+
+    def __init__(self) -> None:
+        self.told: list[dict[str, Any]] = []
+
+    def check(self, **progress: Any) -> None:
+        self.told.append(progress)
+
+
+def run_in_memory(cache: IdleCache) -> tuple[JobContext, RunResult, Memory]:
+    row = Job(id=UUID(int=3), prompt="a fox", model="idle", width=16, height=16, num_frames=2, fps=8)
+    claim = Claim(job=row, fence=4, attempt=1, owner="w", queue_wait_s=0.0)
+    job = JobContext(claim=claim, params=GenerationParams.of(row), seed=9, hold=Free())
+    results: list[RunResult] = []
+    storage = Memory()
+    parts = Parts(
+        model=lambda name: IdleModel(), cache=cache, storage=storage, publish=lambda job, found: results.append(found)
+    )
+    run(job, parts)
+    return job, results[0], storage
+
+
+FULL = planning.PAPER[planning.Case.NONE][0]
+FAST = planning.PAPER[planning.Case.OBJECT][0]
+
+
+def plan_of(recipe: planning.Recipe) -> planning.Plan:
+    return planning.Plan(recipe=recipe, full_num_steps=30, reason=planning.Reason.EMPTY_CACHE)
+
+
+def test_a_job_runs_from_prompt_to_published_video_in_memory() -> None:
+    cache = IdleCache(plan_of(FULL))
+
+    job, result, storage = run_in_memory(cache)
+
+    assert storage[result.file.name][4:8] == b"ftyp"
+    assert result.file.name == f"videos/{UUID(int=3)}.4.mp4"
+    assert (result.seed, result.seconds_saved, result.kept) == (9, None, Kept(entry_id=UUID(int=2), num_bytes=5))
+    assert job.figures.model_evaluations == 30
+    assert [told["step"] for told in job.hold.told if "step" in told] == list(range(1, 31))
+
+
+def test_a_full_run_leaves_what_the_plan_says_is_kept() -> None:
+    cache = IdleCache(plan_of(FULL))
+
+    run_in_memory(cache)
+
+    (donor,) = cache.given
+    assert sorted(donor.tensors) == ["clean", "latent_05", "latent_08", "latent_12"]  # nearest to the fast run's levels
+    assert donor.seed == 9
+
+
+def test_a_cache_that_lends_nothing_costs_the_job_a_full_run() -> None:
+    job, result, _ = run_in_memory(IdleCache(plan_of(FAST)))
+
+    assert result.plan.plan.reason is planning.Reason.DONOR_UNUSABLE
+    assert (job.figures.path, job.figures.model_evaluations, job.figures.bytes_read) == ("full", 30, 7)
+
+
+def test_parts_that_only_decide_schedule_or_publish_start_without_torch() -> None:
+    modules = ("worker.app", "worker.jobs.attempt", "worker.cache.store", "api.app", "api.outbox_relay", "cli.main")
+    code = f"""
+import importlib, sys
+for name in {modules!r}:
+    importlib.import_module(name)
+print(sorted({{"torch", "diffusers", "transformers", "lab"}} & set(sys.modules)))
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+
+    assert found.stdout.strip() == "[]"

@@ -1,0 +1,117 @@
+"""Ways of reuse by name: options from plain values, donors that lend what a plan says."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from lab.experiments.ways import WAYS, Blend, MaskedResume, Residual, residual_name
+from worker.reuse import registry
+from worker.reuse.cache_attention import CacheAttention
+from worker.reuse.donor import CLEAN, Donor, latent_name
+
+TIMESTEPS = [1000.0, 750.0, 500.0, 250.0]
+
+
+@pytest.fixture
+def donor() -> Donor:
+    names = (CLEAN, latent_name(2), *(residual_name(step) for step in range(1, 5)))
+    tensors = {name: torch.zeros(1, 4, 1, 2, 4) for name in names}
+    return Donor(tensors=tensors, timesteps={latent_name(2): 750.0})
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "method"),
+    [
+        ("cache_attention", {"steps": [2, 3], "blocks": [0]}, CacheAttention(steps=(2, 3), blocks=(0,))),
+        ("blend", {"weight": 0.25}, Blend(weight=0.25)),
+        ("residual", {}, Residual()),
+        ("resume", {"skipped_steps": 2}, MaskedResume(level=0.5, skipped_steps=2)),
+        ("resume", {"level": 0.9, "noise": "donor"}, MaskedResume(level=0.9)),
+    ],
+)
+def test_a_method_is_built_from_plain_options(
+    donor: Donor, name: str, options: dict[str, object], method: object
+) -> None:
+    (bound,) = registry.bind(name, options, [donor], TIMESTEPS, ways=WAYS)
+
+    assert bound == replace(method, donors=(donor,))
+
+
+def test_several_methods_take_their_options_by_name(donor: Donor) -> None:
+    options = {"residual": {"gain": 0.5}}
+
+    bound = registry.bind("residual+cache_attention", options, [donor], TIMESTEPS, ways=WAYS)
+
+    assert bound == [Residual(gain=0.5, donors=(donor,)), CacheAttention(donors=(donor,))]
+
+
+def test_options_of_the_plan_reach_each_of_several_methods(donor: Donor) -> None:
+    options = {"skipped_steps": 1, "resume": {"elsewhere": "mean"}, "blend": {"weight": 0.25}}
+
+    resume, blend = registry.bind("resume+blend", options, [donor], TIMESTEPS, ways=WAYS)
+
+    assert resume == MaskedResume(level=0.75, skipped_steps=1, elsewhere="mean", donors=(donor,))
+    assert blend == Blend(weight=0.25, donors=(donor,))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("magic", {}, "'magic' is not a way of reuse; there are cache_attention, resume, nothing, and several joined"),
+        ("resume", {"wait": 1}, "'wait' is not an option of resume; there are level, skipped_steps, source"),
+        ("resume", {"lend": "shared"}, "'lend' is not an option of resume; there are level, skipped_steps, source"),
+        ("nothing", {"wait": 1}, "'wait' is not an option of nothing; there are none"),
+        ("resume", {"donors": []}, "'donors' is not an option of resume; there are level, skipped_steps, source"),
+        ("resume", {"noise": "old"}, "noise 'old' is unknown; use one of fresh, donor"),
+    ],
+)
+def test_a_name_that_does_not_exist_is_refused_with_those_that_do(
+    name: str, options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        registry.check(name, options)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "needs"),
+    [
+        ("cache_attention", {}, {"nearest"}),
+        ("cache_attention", {"source": "clean"}, set()),
+        ("cache_attention", {"source": "same_index"}, {"same_index"}),
+        ("resume", {"skipped_steps": 1}, set()),
+        ("resume", {"source": "stored"}, {"nearest"}),
+        ("resume+cache_attention", {"skipped_steps": 1}, {"nearest"}),
+        ("nothing", {}, set()),
+    ],
+)
+def test_a_way_of_reuse_says_what_it_reads_of_a_donor(name: str, options: dict[str, object], needs: set[str]) -> None:
+    assert registry.requires(name, options) == needs
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "without", "message"),
+    [
+        ("blend", {}, CLEAN, "the donor keeps no 'clean'"),
+        ("resume", {}, CLEAN, "the donor keeps no 'clean'"),
+        ("cache_attention", {"source": "clean"}, CLEAN, "the donor keeps no 'clean'"),
+        ("cache_attention", {"source": "same_index", "steps": [2]}, latent_name(2), "the donor keeps no 'latent_02'"),
+        ("cache_attention", {"source": "nearest_noise"}, latent_name(2), "the donor keeps no noisy latents"),
+        ("resume", {"source": "stored"}, latent_name(2), "the donor keeps no noisy latents"),
+        ("residual", {}, residual_name(4), "the donor keeps no 'residual_04'"),
+    ],
+)
+def test_a_donor_without_what_the_method_needs_is_refused_before_the_run(
+    donor: Donor, name: str, options: dict[str, object], without: str, message: str
+) -> None:
+    tensors = {key: tensor for key, tensor in donor.tensors.items() if key != without}
+    timesteps = {key: level for key, level in donor.timesteps.items() if key != without}
+    lesser = Donor(tensors=tensors, timesteps=timesteps)
+
+    with pytest.raises(KeyError, match=message):
+        registry.bind(name, options, [lesser], TIMESTEPS, ways=WAYS)
+
+
+def test_step_errors_of_a_longer_run_are_refused(donor: Donor) -> None:
+    with pytest.raises(KeyError, match="a longer run than one of 3 steps"):
+        registry.bind("residual", {}, [donor], TIMESTEPS[:3], ways=WAYS)

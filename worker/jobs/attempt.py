@@ -1,0 +1,59 @@
+"""One attempt at a job: taken under a lease, run, and brought to an end that its row tells."""
+
+import secrets
+from uuid import UUID
+
+from shared.generation import GenerationParams
+from worker.jobs import outcomes
+from worker.jobs.context import JobContext, Parts, RunResult
+from worker.jobs.lease import Lease, claim_job
+from worker.jobs.runner import run
+from worker.quality import monitor
+from worker.runtime import Runtime
+
+MAX_SEED = 2**31  # what every client can hold
+
+
+def generate(runtime: Runtime, job_id: UUID) -> bool:
+    """Run a job to an end that its row tells: completed, failed, cancelled or back in the queue.
+
+    Does nothing and returns False when somebody else has the job or it has ended. Raises only what leaves this process
+    unusable.
+    """
+    claim = claim_job(runtime.factory, job_id, owner=runtime.owner, lease_s=runtime.settings.lease_s)
+    if claim is None:
+        return False
+    params = GenerationParams.of(claim.job)
+    seed = secrets.randbelow(MAX_SEED) if params.seed is None else params.seed
+    with Lease(runtime.factory, claim, runtime.settings) as lease:
+        job = JobContext(claim=claim, params=params, seed=seed, hold=lease)
+        try:
+            run(job, parts(runtime))
+        except Exception as error:
+            outcomes.end_unfinished(runtime, job, error)
+    return True
+
+
+def parts(runtime: Runtime) -> Parts:
+    """Return what a process's jobs share, as the runner knows it."""
+
+    def publish(job: JobContext, result: RunResult) -> None:
+        if outcomes.publish(runtime, job, result):
+            is_canonical = job.params.is_canonical(runtime.card(job.params.model))
+            monitor.sample(
+                runtime.factory,
+                runtime.settings,
+                job.claim,
+                result.plan,
+                result.file.name,
+                is_canonical=is_canonical,
+            )
+
+    return Parts(
+        model=runtime.model,
+        cache=runtime.cache,
+        storage=runtime.storage,
+        publish=publish,
+        storage_patience_s=runtime.settings.storage_patience_s,
+        pace=runtime.pace,
+    )

@@ -1,0 +1,92 @@
+"""The values that a job is run on: what it is given, and what comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from uuid import UUID
+
+from db.jobs import Claim
+from shared.generation import GenerationParams
+from shared.storage import StoredFile, video_name
+from worker.cache.base import CachePlan, Kept, LatentCache
+from worker.jobs.lease import Hold
+from worker.jobs.metrics import Figures
+from worker.jobs.pace import Pace
+from worker.models.base import Sampling, StepHook, VideoModel
+
+
+class VideoStore(Protocol):
+    """Where finished videos go."""
+
+    def write(self, name: str, content: bytes) -> StoredFile:
+        """Write a file so that nobody ever sees a part of it; raise `StorageError`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What jobs share, one after the other."""
+
+    model: Callable[[str], VideoModel]  # by name, loaded where it is not yet; raises `GiveUp` and `TryAgain`
+    cache: LatentCache
+    storage: VideoStore
+    publish: Callable[[JobContext, RunResult], None]  # makes the video the job's output
+    storage_patience_s: float = 60.0  # how long a finished video waits for storage to come back
+    pace: Pace = field(default_factory=Pace)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobContext:
+    """One try at a job."""
+
+    claim: Claim
+    params: GenerationParams
+    seed: int  # of the noise, unless the run takes a donor's
+    hold: Hold
+    figures: Figures = field(default_factory=Figures)  # a meter: filled while the attempt runs
+    is_rerun: bool = False  # of the quality monitor: leaves nothing behind
+
+    @property
+    def job_id(self) -> UUID:
+        """Whose attempt this is."""
+        return self.claim.job.id
+
+    @property
+    def video_name(self) -> str:
+        """The file that this attempt, and no other, writes."""
+        return video_name(self.claim.job.id, self.claim.fence)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A plan made ready: the run that will be sampled."""
+
+    plan: CachePlan
+    sampling: Sampling
+    seed: int
+    hooks: tuple[StepHook, ...] = ()  # ways of reuse, with their donors
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """A finished run, not yet published."""
+
+    plan: CachePlan
+    file: StoredFile
+    seed: int
+    kept: Kept | None
+    seconds_saved: float | None  # measured; None unless a donor shortened the run
+
+    def output(self, params: GenerationParams) -> Mapping[str, Any]:
+        """Return what the job's row keeps of the video."""
+        return {
+            "name": self.file.name,
+            "bytes": self.file.num_bytes,
+            "sha256": self.file.sha256,
+            "seed": self.seed,
+            "width": params.width,
+            "height": params.height,
+            "num_frames": params.num_frames,
+            "fps": params.fps,
+        }

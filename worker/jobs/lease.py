@@ -1,0 +1,122 @@
+"""The hold of a worker on the job it runs."""
+
+import logging
+import threading
+import time
+from typing import Any, Protocol, Self
+from uuid import UUID
+
+from sqlalchemy.orm import Session, sessionmaker
+
+from db import jobs
+from db.errors import LeaseLost
+from db.jobs import Claim
+from db.session import transaction
+from worker.errors import Cancelled
+from worker.jobs.retry import DATABASE_AWAY, first_line, retry_database
+from worker.settings import WorkerSettings
+
+logger = logging.getLogger(__name__)
+
+
+class Hold(Protocol):
+    """What lets an attempt go on, or stops it by an error."""
+
+    @property
+    def is_expired(self) -> bool:
+        """Whether others may have the job."""
+
+    def check(self, **progress: Any) -> None:
+        """Take note of progress; raise when the attempt is to stop."""
+
+
+class Lease:
+    """The hold on a job while its block runs: a thread extends it, `check` says whether it still stands.
+
+    The thread alone talks to the database, each quarter of a lease and, while steps go by, each `progress_s`; the loop
+    of steps only looks at flags. While the database is away the thread tries again until the lease is over by this
+    process's own clock.
+    """
+
+    def __init__(self, factory: sessionmaker[Session], claim: Claim, settings: WorkerSettings) -> None:
+        self.claim = claim
+        self._factory = factory
+        self._settings = settings
+        self._progress: dict[str, Any] = {}
+        self._extended_at = time.monotonic()
+        self._is_lost = self._is_cancelled = self._is_over = False
+        self._wake = threading.Event()
+        self._beating = threading.Lock()
+        self._thread = threading.Thread(target=self._keep, name=f"lease {claim.job.id}", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over = True
+        self._wake.set()
+        self._thread.join(timeout=1)  # a beat that hangs in the network ends by itself and changes nothing
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the last beat that is known to have reached the database was sent."""
+        return time.monotonic() - self._extended_at
+
+    @property
+    def is_expired(self) -> bool:
+        """Whether the lease is over by this process's clock: others may have the job."""
+        return self.silent_s > self._settings.lease_s
+
+    def check(self, **progress: Any) -> None:
+        """Take note of progress (see `db.jobs.beat`); raise `LeaseLost` or `Cancelled` when the attempt is to stop."""
+        self._progress.update(progress)
+        if self.is_expired:
+            self._beat()  # frozen and awake again: the database knows whether the job is still ours
+        elif self.silent_s >= self._settings.progress_s:
+            self._wake.set()
+        if self._is_lost or self.is_expired:
+            raise LeaseLost(f"job {self.claim.job.id}: no heartbeat for {self.silent_s:.1f} s, or taken away")
+        if self._is_cancelled:
+            raise Cancelled(f"job {self.claim.job.id}: cancelled by its user")
+
+    def _keep(self) -> None:
+        pause_s = self._settings.heartbeat_s
+        while True:
+            self._wake.wait(pause_s)
+            self._wake.clear()
+            if self._is_over or self._is_lost:
+                return
+            is_well = self._beat()
+            pause_s = self._settings.heartbeat_s if is_well else min(self._settings.heartbeat_s, 1.0)
+            if not is_well:
+                time.sleep(min(pause_s, 0.2))  # steps wake this thread: not in a tight loop
+
+    def _beat(self) -> bool:
+        """Extend the lease; return whether the database answered."""
+        with self._beating:
+            sent_at = time.monotonic()
+            try:
+                with transaction(self._factory) as session:
+                    asked = jobs.beat(session, self.claim, lease_s=self._settings.lease_s, **self._progress)
+            except LeaseLost:
+                self._is_lost = True
+            except DATABASE_AWAY as error:
+                logger.warning("job %s: heartbeat failed, trying again: %s", self.claim.job.id, first_line(error))
+                return False
+            else:
+                self._extended_at, self._is_cancelled = sent_at, asked
+            return True
+
+
+def claim_job(factory: sessionmaker[Session], job_id: UUID, *, owner: str, lease_s: float) -> Claim | None:
+    """Take a job, waiting for the database as long as it takes: without it a worker can do nothing else.
+
+    None when somebody else has the job or it has ended.
+    """
+
+    def take() -> Claim | None:
+        with transaction(factory) as session:
+            return jobs.claim(session, job_id, owner=owner, lease_s=lease_s)
+
+    return retry_database(take, until=lambda: False)

@@ -1,0 +1,36 @@
+"""What is worth another try while the database is away."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+# A restart, a cut line, a full disk, a read-only standby, a spent pool: worth another try.
+DATABASE_AWAY = (OperationalError, InterfaceError, InternalError, PoolTimeout)
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
+
+
+def retry_database(act: Callable[[], T], *, until: Callable[[], bool]) -> T:
+    """Return what `act` returns, trying again while the database is away and `until()` is false; else its error."""
+    pause_s = _FIRST_PAUSE_S
+    while True:
+        try:
+            return act()
+        except DATABASE_AWAY as error:
+            if until():
+                raise
+            logger.warning("database away, next try in %.1f s: %s", pause_s, first_line(error))
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+
+def first_line(error: Exception) -> str:
+    """Return what an error says, without the statement that SQLAlchemy adds."""
+    return str(error).partition("\n")[0]

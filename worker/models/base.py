@@ -1,0 +1,160 @@
+"""What a job knows of a video model, and what a way of reuse may ask of its sampling loop. Needs no torch.
+
+A `VideoModel` turns a request into frames in four verbs: encode, sample, decode, and timesteps for whoever plans. A
+`StepHook` is called at the four places of the loop where something from outside may come in. No hooks is the plain
+model to the bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from shared.generation import GenerationParams
+from shared.model_cards import ModelCard
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How a run steps from noise to data: the part of a plan that a model reads."""
+
+    num_steps: int
+    guidance_scale: float
+    options: dict[str, Any] = field(default_factory=dict)  # of the schedule: spacing, shift, unguided_steps ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fingerprint:
+    """Two models of one fingerprint make the same latents of the same noise and prompt."""
+
+    revision: str  # of weights and configuration
+    latent_dtype: str  # that the model runs in
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CachedLatents:
+    """What Cache Attention reads in one forward: latents of earlier videos in place of (or beside) the current one.
+
+    `latents` are (b, C, T, H, W) in the shape of the current latent; b divides the batch, and the rows that share a
+    donor must share the timestep. `tokens` (b, T, S, C) is filled in by the network.
+    """
+
+    latents: tuple[Tensor, ...]
+    masks: tuple[Tensor | None, ...] = ()  # per donor: bool (T, S), the tokens it lends; None or missing = all
+    extend: bool = False  # keep the current keys beside the cached ones
+    blend: float = 1.0  # 0 = own attention only, 1 = cached attention only
+    bias: float = 0.0  # added to the logits of cached keys
+    blocks: tuple[int, ...] = (0,)
+    rows: int | None = None  # only the first rows of the batch read the cache; None = all
+    tokens: tuple[Tensor, ...] = ()
+
+    def acts_in(self, block: int) -> bool:
+        """Whether self-attention in block number `block` reads the cache."""
+        return self.blend > 0 and block in self.blocks
+
+    def mask_of(self, donor: int) -> Tensor | None:
+        """Return the token mask of donor number `donor`, or None when it lends every token."""
+        return self.masks[donor] if donor < len(self.masks) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One finished step."""
+
+    index: int  # 0-based
+    num_steps: int
+    timestep: float  # 0..1000, at which the velocity was predicted
+    next_timestep: float  # noise level of `latents`
+    latents: Tensor  # float32 (B, C, T, H, W), after the step
+    velocity: Tensor  # float32 (B, C, T, H, W), guided and corrected; points from noise to data
+
+
+class StepHook(Protocol):
+    """What may come into a run from outside, and watch it, at the four places of the sampling loop."""
+
+    def start(self, latents: Tensor, timesteps: Sequence[float], first: int) -> tuple[int, Tensor]:
+        """Return the step to start at (0-based) and the latent (B, C, T, H, W) that enters it."""
+
+    def attention(self, index: int, timestep: float, batch: int) -> CachedLatents | None:
+        """Return what self-attention reads at step `index` (0-based) of a batch of prompts; None: its own tokens."""
+
+    def velocity(self, velocity: Tensor, latents: Tensor, index: int, timestep: float) -> Tensor:
+        """Return the velocity (B, C, T, H, W) that step `index` is made with."""
+
+    def finished(self, step: Step) -> None:
+        """Take note of a finished step."""
+
+
+class PlainHook:
+    """Asks for nothing: every place of the loop stays as it is. Hooks override what they need."""
+
+    __slots__ = ()
+
+    def start(self, latents: Tensor, timesteps: Sequence[float], first: int) -> tuple[int, Tensor]:
+        """Start where the schedule does."""
+        del timesteps
+        return first, latents
+
+    def attention(self, index: int, timestep: float, batch: int) -> CachedLatents | None:
+        """Leave attention to the run's own tokens."""
+        del index, timestep, batch
+        return None
+
+    def velocity(self, velocity: Tensor, latents: Tensor, index: int, timestep: float) -> Tensor:
+        """Leave the velocity as it was predicted."""
+        del latents, index, timestep
+        return velocity
+
+    def finished(self, step: Step) -> None:
+        """Take no note."""
+
+
+class VideoModel(Protocol):
+    """A text-to-video model as a job sees it. What `encode` returns is the model's own affair."""
+
+    @property
+    def card(self) -> ModelCard:
+        """What may be asked of the model, and its own steps and guidance."""
+
+    @property
+    def device(self) -> Any:
+        """The device that latents live on; whoever lends to a run brings tensors there."""
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """What shapes this model's latents."""
+
+    def latent_shape(self, params: GenerationParams) -> tuple[int, int, int, int]:
+        """Return channels, frames, height and width of the latents of a request; raise ValueError for its size."""
+
+    def timesteps(self, params: GenerationParams, sampling: Sampling) -> list[float]:
+        """Return the noise level (0..1000) at which each step of a run begins."""
+
+    def guidance(self, sampling: Sampling) -> list[float]:
+        """Return the guidance scale of each step; 1 means that the prompt's half runs alone, at half the cost."""
+
+    def encode(self, params: GenerationParams) -> Any:
+        """Return the prompt and the negative prompt as `sample` takes them."""
+
+    def sample(
+        self, encoding: Any, params: GenerationParams, sampling: Sampling, *, seed: int, hooks: Sequence[StepHook] = ()
+    ) -> Iterator[Step]:
+        """Denoise; yield after every step, the device at most one step behind."""
+
+    def decode(self, latents: Tensor, params: GenerationParams) -> NDArray[np.uint8]:
+        """Return the frames (T, H, W, 3) of finished latents (1, C, T', h, w)."""
+
+    def finish(self) -> None:
+        """Wait until the device has done what it was given: a clock read after this tells the truth."""
+
+    def reset_peak_memory(self) -> None:
+        """Begin a new measurement of `peak_memory`."""
+
+    def peak_memory(self) -> int:
+        """Return the most bytes in use since the reset."""

@@ -1,0 +1,30 @@
+"""What a device's errors mean. Needs no torch: whoever raised one of its errors has loaded it."""
+
+import platform
+import sys
+from typing import Any
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Say whether an error means that the job did not fit."""
+    torch: Any = sys.modules.get("torch")
+    if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
+        return True
+    said = ("can't allocate memory", "not enough memory")  # by the CPU allocator, which has no class for it
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in said)
+
+
+def is_broken(error: BaseException) -> bool:
+    """Say whether the device can do nothing more in this process."""
+    return isinstance(error, RuntimeError) and not is_out_of_memory(error) and "CUDA error" in str(error)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that figures depend on."""
+    found = {"python": platform.python_version()}
+    torch: Any = sys.modules.get("torch")
+    if torch is not None:
+        found["torch"] = torch.__version__
+        if torch.cuda.is_available():
+            found["gpu"] = torch.cuda.get_device_name()
+    return found

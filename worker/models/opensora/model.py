@@ -1,0 +1,122 @@
+"""Open-Sora 1.2 and models of its architecture as a `VideoModel`."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from shared.generation import GenerationParams
+from shared.model_cards import ModelCard
+from worker.models import device as devices
+from worker.models.base import Fingerprint, Sampling, Step, StepHook
+from worker.models.fingerprint import identify
+from worker.models.opensora import compilation
+from worker.models.opensora.pipeline import ChaiPipeline
+from worker.models.opensora.presets import tiny
+from worker.models.opensora.sampler import Conditioning
+from worker.models.opensora.schedule import Schedule
+from worker.models.opensora.text import Caption
+from worker.models.registry import EngineOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoding:
+    """What the network reads."""
+
+    caption: Caption
+    negative: Caption | None = None  # None: the model's null caption
+
+
+class OpenSoraModel:
+    """A pipeline behind the interface of jobs."""
+
+    def __init__(self, pipeline: ChaiPipeline, card: ModelCard) -> None:
+        self.pipeline = pipeline
+        self.card = card
+        self.fingerprint: Fingerprint = identify(pipeline)
+
+    @property
+    def device(self) -> torch.device:
+        """The device that latents live on."""
+        device: torch.device = self.pipeline.transformer.device
+        return device
+
+    def latent_shape(self, params: GenerationParams) -> tuple[int, int, int, int]:
+        """Return channels, frames, height and width of one latent; raise ValueError for a size that cannot be made."""
+        return self.pipeline.latent_shape(height=params.height, width=params.width, num_frames=params.num_frames)
+
+    def timesteps(self, params: GenerationParams, sampling: Sampling) -> list[float]:
+        """Return the noise level (0..1000) of each step as the network gets it."""
+        conditioning = Conditioning(
+            height=params.height, width=params.width, num_frames=params.num_frames, fps=params.fps
+        )
+        return conditioning.timesteps(self.pipeline.transformer, self._schedule(sampling))
+
+    def guidance(self, sampling: Sampling) -> list[float]:
+        """Return the guidance scale of each step."""
+        schedule = self._schedule(sampling)
+        return [schedule.guidance(index) for index in range(sampling.num_steps)]
+
+    def encode(self, params: GenerationParams) -> Encoding:
+        """Return the captions of the prompt and of the negative prompt."""
+        away = params.negative_prompt
+        return Encoding(
+            caption=self.pipeline.encode_prompt([params.prompt]),
+            negative=self.pipeline.encode_prompt([away]) if away else None,
+        )
+
+    def sample(
+        self,
+        encoding: Encoding,
+        params: GenerationParams,
+        sampling: Sampling,
+        *,
+        seed: int,
+        hooks: Sequence[StepHook] = (),
+    ) -> Iterator[Step]:
+        """Denoise; yield after every step, the device at most one step behind."""
+        steps = self.pipeline.steps(
+            encoding.caption,
+            self._schedule(sampling),
+            height=params.height,
+            width=params.width,
+            num_frames=params.num_frames,
+            fps=params.fps,
+            seed=seed,
+            negative=encoding.negative,
+            hooks=hooks,
+        )
+        return devices.paced(steps, self.device)
+
+    def decode(self, latents: Tensor, params: GenerationParams) -> NDArray[np.uint8]:
+        """Return the frames (T, H, W, 3)."""
+        return self.pipeline.decode(latents, params.num_frames)
+
+    def finish(self) -> None:
+        """Wait for the device."""
+        devices.finish(self.device)
+
+    def reset_peak_memory(self) -> None:
+        """Begin a new measurement of `peak_memory`."""
+        devices.reset_peak_memory(self.device)
+
+    def peak_memory(self) -> int:
+        """Return the most bytes in use since the reset."""
+        return devices.peak_memory(self.device)
+
+    def _schedule(self, sampling: Sampling) -> Schedule:
+        return self.pipeline.schedule(sampling.num_steps, sampling.guidance_scale, **sampling.options)
+
+
+def load(card: ModelCard, source: str, options: EngineOptions) -> OpenSoraModel:
+    """Load a folder or hub name with the options of the engine; `random-tiny` needs neither."""
+    device = devices.choose(options.device)
+    if source == "random-tiny":
+        return OpenSoraModel(tiny().to(device), card)
+    pipeline = ChaiPipeline.from_pretrained(source)
+    wanted = compilation.options(device, mode=options.mode, dtype=options.dtype, fp8=options.fp8, text=options.text)
+    compilation.optimize(pipeline, wanted, device)
+    return OpenSoraModel(pipeline, card)

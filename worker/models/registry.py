@@ -1,0 +1,52 @@
+"""Families of video models: how the model of a card is loaded. Imports no family before a card asks for it."""
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from shared.model_cards import ModelCard
+from worker.models.base import VideoModel
+
+EngineMode = Literal["off", "compile", "graphs"]
+DtypeName = Literal["auto", "float32", "bfloat16"]
+TextPlace = Literal["keep", "offload", "int8"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineOptions:
+    """What to trade for speed or memory, in plain values; a family does what it can of it."""
+
+    device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
+    mode: EngineMode = "off"
+    dtype: DtypeName = "auto"  # auto: bfloat16 on a GPU, as the files hold it elsewhere
+    fp8: bool = False
+    text: TextPlace = "keep"
+
+
+Loader = Callable[[ModelCard, str, EngineOptions], VideoModel]
+
+FAMILIES: Mapping[str, str] = {  # name in a card → module whose `load` is a Loader
+    "opensora": "worker.models.opensora.model",
+}
+
+
+def load(card: ModelCard, models_dir: Path, options: EngineOptions) -> VideoModel:
+    """Load the model of a card: from a folder beside the card, or by a name that its family knows.
+
+    Raises:
+        ValueError: no family of that name.
+        OSError: files are missing or broken; the message names them.
+    """
+    if card.family not in FAMILIES:
+        raise ValueError(f"{card.name}: {card.family!r} is not a family of models; there are {', '.join(FAMILIES)}")
+    folder = models_dir / card.name / card.source
+    source = str(folder) if folder.is_dir() else card.source
+    loader: Loader = importlib.import_module(FAMILIES[card.family]).load
+    return loader(card, source, options)
+
+
+def limit_threads(num_threads: int) -> None:
+    """Let one operation on the CPU use this many threads."""
+    importlib.import_module("worker.models.device").limit_threads(num_threads)

@@ -1,0 +1,67 @@
+"""An earlier run, as far as it was kept: named tensors and where on its way they were."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+Precision = Literal["float32", "bfloat16", "float8", "int8"]  # of latents on storage
+CLEAN = "clean"  # name of the finished latent
+
+
+def latent_name(step: int) -> str:
+    """Name of the latent that entered step `step` (1-based)."""
+    return f"latent_{step:02d}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Donor:
+    """An earlier run, as far as it was kept.
+
+    Tensors are named `latent_02` (the latent that entered step 2, 1-based) and `clean` (the finished latent), each
+    (b, C, T, H, W); b is 1, or the number of prompts in the batch that uses them.
+    """
+
+    tensors: Mapping[str, Tensor]
+    timesteps: Mapping[str, float] = field(default_factory=dict)  # of each latent, 0..1000
+    seed: int | None = None  # of the initial noise
+    region: Tensor | None = None  # bool (T, S): the tokens that it lends; None = all
+
+    def get(self, name: str) -> Tensor:
+        """Return a tensor by name.
+
+        Raises:
+            KeyError: the donor does not keep it.
+        """
+        if name not in self.tensors:
+            kept = ", ".join(sorted(self.tensors)) or "nothing"
+            raise KeyError(
+                f"the donor keeps no {name!r}, only {kept}; "
+                "record it with the full run, or choose a method that needs less"
+            )
+        return self.tensors[name]
+
+    def nearest(self, timestep: float) -> tuple[float, Tensor]:
+        """Return the kept noisy latent whose noise level is nearest, with its timestep."""
+        if not self.timesteps:
+            raise KeyError("the donor keeps no noisy latents; record some steps of the full run, or use source='clean'")
+        name = min(self.timesteps, key=lambda name: abs(self.timesteps[name] - timestep))
+        return self.timesteps[name], self.get(name)
+
+    def to(self, device: torch.device) -> Donor:
+        """Return the donor with its tensors on `device`."""
+        moved = {name: tensor.to(device) for name, tensor in self.tensors.items()}
+        return replace(self, tensors=moved, region=None if self.region is None else self.region.to(device))
+
+
+class BrokenDonor(ValueError):
+    """A donor's file that cannot be used: cut short, changed, or of another namespace."""
+
+
+class UnknownSchema(ValueError):
+    """A donor's file that a newer or older worker wrote: whole, and of use to that one."""
