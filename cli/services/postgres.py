@@ -11,10 +11,11 @@ from typing import Self
 import psycopg2
 from psycopg2 import sql
 
+from cli.local import write_secret
 from cli.services import process as processes
 from cli.services.binaries import postgres_bin
 from cli.services.errors import StartFailed
-from cli.services.privileges import Way, give, way_to_run
+from cli.services.privileges import Way, give, reachable, way_to_run
 
 log = logging.getLogger(__name__)
 
@@ -25,9 +26,10 @@ STOP_TIMEOUT_S = 20.0
 
 
 class Postgres:
-    """One server on `folder`: `data/`, `password` (mode 0600) and `port`, kept between starts.
+    """One server on `folder`: `data/`, `password` and `admin` (mode 0600) and `port`, kept between starts.
 
-    The application's role owns its database and may create others, and is no superuser. `durable=False` leaves out
+    The application's role owns its database and may create others, and is no superuser; the superuser has a secret of
+    its own, which no part of the service is given: with it SQL may run programs. `durable=False` leaves out
     fsync: rows survive the death of the server but not of the machine, which is what tests need.
     """
 
@@ -56,7 +58,7 @@ class Postgres:
     @property
     def admin_url(self) -> str:
         """The same database as the superuser, who may drop the vector extension."""
-        return f"postgresql+psycopg2://{ADMIN}:{self._password}@127.0.0.1:{self.port}/{NAME}"
+        return f"postgresql+psycopg2://{ADMIN}:{self._admin_password}@127.0.0.1:{self.port}/{NAME}"
 
     @property
     def pid(self) -> int | None:
@@ -75,19 +77,20 @@ class Postgres:
         Raises MissingProgram and StartFailed.
         """
         self.stop()
-        programs, way = postgres_bin(), way_to_run()
         self.folder.mkdir(parents=True, exist_ok=True)
+        programs, way = self._programs()
         processes.stop_leftovers("postgres", self.data, with_signal=signal.SIGINT)
         self._make_data(programs, way)
         self.port = processes.free_port(self.port or processes.remembered_port(self.folder / "port"))
         self._launch(programs, way)
+        self._part_passwords()
         self._make_database()
         return self
 
     def restart(self) -> Self:
         """Start again on the port that others know, with the data that is there. Raises StartFailed."""
         self.stop()
-        programs, way = postgres_bin(), way_to_run()
+        programs, way = self._programs()
         if not (self.data / "PG_VERSION").exists():
             raise StartFailed(f"{self.data} is gone; put it back, or stop and start anew for an empty database")
         processes.stop_leftovers("postgres", self.data, with_signal=signal.SIGINT)
@@ -116,17 +119,48 @@ class Postgres:
     def _password(self) -> str:
         return processes.secret(self.folder / "password")
 
+    @property
+    def _admin_password(self) -> str:
+        return self._admin_secrets()[0]
+
+    def _admin_secrets(self) -> list[str]:
+        """What may open the superuser's account, the likeliest first.
+
+        In a folder of an earlier version that is the application's secret, until `_part_passwords` has run; a start
+        that was cut in the middle of that left `admin.new`.
+        """
+        files = [file for name in ("admin", "admin.new") if (file := self.folder / name).exists()]
+        secrets = [file.read_text() for file in files]
+        return secrets[:1] if files and files[0].name == "admin" else [*secrets, self._password]
+
+    def _part_passwords(self) -> None:
+        """Give the superuser a secret of its own where it shares the application's; it is on disk before it holds."""
+        file, new = self.folder / "admin", self.folder / "admin.new"
+        if file.exists():
+            return
+        with closing(self._connect("postgres")) as connection, connection.cursor() as cursor:
+            statement = sql.SQL("ALTER ROLE {} PASSWORD {}")
+            cursor.execute(statement.format(sql.Identifier(ADMIN), sql.Literal(processes.secret(new))))
+        new.replace(file)
+
+    def _programs(self) -> tuple[Path, Way]:
+        found, way = postgres_bin(), way_to_run(self.data)
+        return reachable(found, way), way
+
     def _make_data(self, programs: Path, way: Way) -> None:
         if (self.data / "PG_VERSION").exists():
             return
-        self._password  # noqa: B018  (written before initdb reads it)
+        secret = self.folder / "initdb.secret"  # a copy that the user who runs initdb may read
+        write_secret(secret, processes.secret(self.folder / "admin"))
+        give(secret, way.owner)
         self.data.mkdir(mode=0o700, exist_ok=True)
         give(self.data, way.owner)
         command: list[str | Path] = [*way.prefix, programs / "initdb", "-D", self.data, "-U", ADMIN]
-        command += ["--auth=scram-sha-256", f"--pwfile={self.folder / 'password'}", "--encoding=UTF8"]
+        command += ["--auth=scram-sha-256", f"--pwfile={secret}", "--encoding=UTF8"]
         command += ["--no-locale", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]  # sorts alike everywhere
         command += [] if self._durable else ["--no-sync"]
         done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False)
+        secret.unlink()
         if done.returncode != 0:
             raise StartFailed(f"initdb could not make {self.data}: {done.stderr.strip() or done.stdout.strip()}")
 
@@ -160,16 +194,26 @@ class Postgres:
         raise StartFailed(f"Postgres did not start; the end of {self.log}:\n{processes.last_lines(self.log)}")
 
     def _connect(self, database: str, timeout_s: int = 5) -> psycopg2.extensions.connection:
-        connection = psycopg2.connect(
-            host="127.0.0.1",
-            port=self.port,
-            user=ADMIN,
-            password=self._password,
-            dbname=database,
-            connect_timeout=timeout_s,
+        for secret in self._admin_secrets():
+            try:
+                connection = psycopg2.connect(
+                    host="127.0.0.1",
+                    port=self.port,
+                    user=ADMIN,
+                    password=secret,
+                    dbname=database,
+                    connect_timeout=timeout_s,
+                )
+            except psycopg2.OperationalError as error:
+                if "password authentication failed" not in str(error):
+                    raise
+                continue
+            connection.autocommit = True
+            return connection
+        raise StartFailed(
+            f"no secret in {self.folder} opens {self.data}: the files admin and password belong to this data; put them "
+            "back, or choose another folder with CHAI_VAR_DIR"
         )
-        connection.autocommit = True
-        return connection
 
     def _make_database(self) -> None:
         role = sql.Identifier(NAME)

@@ -4,20 +4,36 @@ Ways, first that works:
 
 1. As is: an ordinary user with a passwd entry.
 2. In a user namespace where our uid is called `nobody`: files stay ours, nothing on the machine changes.
-3. As the real `nobody`, keeping one capability (CAP_DAC_OVERRIDE) to reach an installation and a data folder below a
-   private home. Containers started as root often forbid user namespaces; this needs none.
+3. As the real `nobody`, keeping one capability (CAP_DAC_OVERRIDE) to reach a data folder below a private home.
+   Containers and chroots often forbid user namespaces to root; this needs none.
+4. As the real `nobody` without it, for a data folder that all users reach, where there is no setpriv.
+
+The capability does not open the programs: they ask access(2) whether they may be run, which looks at the user alone.
+Below a folder of mode 700 (root's home, for one) they are therefore copied to a place that all users can read.
 
 The wheel's own launcher instead adds an account and opens every parent folder up to `/` to all users.
 """
 
+import logging
 import os
 import pwd
 import shutil
+import stat
 import subprocess
+import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from cli.services.errors import StartFailed
+
+log = logging.getLogger(__name__)
+
+PLACES = (Path("/var/lib"), Path("/opt"), Path("/usr/local/lib"))  # for copies of programs; else the temporary folder
+AS_USER = """import os, shutil, sys
+program = shutil.which(sys.argv[3])
+os.setgroups([]), os.setgid(int(sys.argv[2])), os.setuid(int(sys.argv[1]))
+os.execv(program, sys.argv[3:])"""  # nothing is imported after the change: Python itself may lie below a private home
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,18 +44,82 @@ class Way:
     owner: int  # uid that owns, seen from here, the files the program makes
 
 
-def way_to_run() -> Way:
-    """Return the first way that works here; raise StartFailed if there is none."""
+def way_to_run(data: Path) -> Way:
+    """Return the first way that works here and reaches the folder above `data`; raise StartFailed if there is none."""
     uid = os.geteuid()
     if uid != 0 and _has_name(uid):
         return Way(prefix=(), owner=uid)
-    for way in _other_ways(uid):
-        if _works(way):
+    for way in _other_ways(uid) if uid != 0 or _may_read_all() else []:
+        if _runs(way, "test", "-e", data.parent / "."):
             return way
+    if uid == 0 and _may_read_all() and _runs(_as_nobody(), "true"):
+        raise StartFailed(
+            f"as root Postgres runs here as the user nobody, who cannot reach {data.parent}: set CHAI_VAR_DIR to a "
+            "folder that all users can reach, such as /var/lib/chai; or run as an ordinary user, or set DATABASE_URL"
+        )
     raise StartFailed(
-        f"Postgres cannot run as uid {uid} here: neither `unshare --user` nor `setpriv --reuid` is allowed. "
-        "Run as an ordinary user, or set DATABASE_URL to an external Postgres"
+        f"Postgres cannot run as uid {uid} here: neither `unshare --user` nor another user is allowed. "
+        "Run as an ordinary user with an entry in /etc/passwd, or set DATABASE_URL to an external Postgres"
     )
+
+
+def reachable(programs: Path, way: Way) -> Path:
+    """Return `programs`, or where `way` may execute them: a copy, kept for the next start, when it may not here.
+
+    Raises StartFailed when no place takes the copy.
+    """
+    if _runs(way, "test", "-x", programs / "postgres"):
+        return programs
+    package = programs.parent.parent
+    libraries = package.parent / f"{package.name}.libs"  # beside the package; libpq is looked for there
+    for place in (*PLACES, Path(tempfile.gettempdir())):
+        copy = place / f"chai-{package.name}-{_version(programs)}"
+        try:
+            for folder in (copy, copy / package.name):
+                _make_ours(folder)
+            _copy(programs.parent, copy / package.name / programs.parent.name)
+            if libraries.exists():
+                _copy(libraries, copy / libraries.name)
+        except OSError as error:
+            log.info("%s takes no programs: %s", place, error)
+            continue
+        found = copy / package.name / programs.parent.name / programs.name
+        if _runs(way, found / "postgres", "--version"):
+            return found
+    raise StartFailed(
+        f"the user that Postgres has to run as cannot reach {programs}, and no folder takes a copy that it could run: "
+        "move the checkout to a folder that all users can reach, such as /opt; or run as an ordinary user, or set "
+        "DATABASE_URL"
+    )
+
+
+def _make_ours(folder: Path) -> None:
+    """Make a folder that all may read; raise OSError for one that somebody else has put there, or may write to."""
+    folder.mkdir(exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise PermissionError(f"{folder} is not ours alone")
+    folder.chmod(0o755)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a folder once, whole or not at all, readable by all."""
+    if target.exists():
+        return
+    partial = Path(tempfile.mkdtemp(dir=target.parent))
+    shutil.copytree(source, partial, symlinks=True, dirs_exist_ok=True)
+    for path in (partial, *partial.rglob("*")):
+        if not path.is_symlink():
+            is_program = path.is_dir() or path.stat().st_mode & stat.S_IXUSR
+            path.chmod(0o755 if is_program else 0o644)
+    partial.rename(target)
+    log.info("copied %s to %s", source, target)
+
+
+def _version(programs: Path) -> str:
+    """Tell one build of the programs from the next."""
+    found = (programs / "postgres").stat()
+    return f"{found.st_size:x}-{int(found.st_mtime):x}"
 
 
 def give(folder: Path, owner: int) -> None:
@@ -75,7 +155,24 @@ def _other_ways(uid: int) -> list[Way]:
         ),
         owner=nobody.pw_uid,
     )
-    return [namespace, account] if uid == 0 else [namespace]
+    return [namespace, account, _as_nobody()] if uid == 0 else [namespace]
+
+
+def _as_nobody() -> Way:
+    """Become nobody by Python alone: small images have no setpriv."""
+    nobody = pwd.getpwnam("nobody")
+    prefix = (sys.executable, "-I", "-S", "-c", AS_USER, str(nobody.pw_uid), str(nobody.pw_gid))
+    return Way(prefix=prefix, owner=nobody.pw_uid)
+
+
+def _may_read_all() -> bool:
+    """Return whether this process has CAP_DAC_OVERRIDE: without it root is an ordinary user of the server's files."""
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return True  # no Linux: there is nothing to take away from root
+    effective = next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff:"))
+    return bool(int(effective, 16) & 1 << 1)
 
 
 def _has_name(uid: int) -> bool:
@@ -86,7 +183,7 @@ def _has_name(uid: int) -> bool:
     return True
 
 
-def _works(way: Way) -> bool:
-    if shutil.which(way.prefix[0]) is None:
+def _runs(way: Way, *command: str | Path) -> bool:
+    if way.prefix and shutil.which(way.prefix[0]) is None:
         return False
-    return subprocess.run([*way.prefix, "true"], capture_output=True, check=False).returncode == 0
+    return subprocess.run([*way.prefix, *command], capture_output=True, check=False).returncode == 0

