@@ -1,18 +1,32 @@
-"""`chai demo`: a dozen prompts become videos, and a table shows what the cache did for each."""
+"""`chai demo`: a dozen prompts become videos, and tables and a picture show what the cache did for each.
+
+Every fast video is made again in full with the same seed. What the demo calls measured is the difference of these two.
+"""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from cli import local, output
 from cli.client import FINAL, Client, Json, connect
+from cli.errors import CommandError
 from cli.output import note
-from cli.receipt import Receipt, state
+from cli.receipt import Receipt, matches, state
 from cli.up import Choices, Service, Stopped, service, stopped_by_signals
 
-COLUMNS = ("prompt", "mode", "path", "matched", "similarity", "steps", "waited", "ran", "saved", "file")
+COLUMNS = ("prompt", "path", "steps", "computed", "in full", "saved", "receipt", "knew from earlier videos")
+OPENING = """\
+{number} prompts become videos here, one after the other; it takes a minute or two.
+The service takes each prompt apart into things and scenes. When an earlier video shows one of them, the new one starts
+from what that video computed and needs far fewer steps: it runs fast. At the end the fast ones are made once more in
+full, with the same seeds, so that you can see and measure what the shortcut changed and what it saved.
+"""
+WARM = """\
+This cache has seen these prompts before: {number} of the newest videos are theirs. So nearly all will run fast now, on
+donors from earlier runs; an empty one (CHAI_VAR_DIR=/some/folder) shows the first time again.
+"""
 
 # Four full runs fill the cache; each later prompt shares a thing, a scene or both with an earlier one.
 PROMPTS = (
@@ -38,11 +52,33 @@ class Shot:
     video: Json
     file: Path | None  # the saved MP4; none when it did not complete
 
+    @property
+    def computed_s(self) -> float | None:
+        """Seconds of computing, as the worker measured them."""
+        return (self.video.get("usage") or {}).get("gpu_seconds")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """A fast video, the same in full, and the donor of the fast one."""
+
+    fast: Shot
+    full: Shot
+    donor: Shot | None  # None when it is gone or not ours to see
+
+    @property
+    def saved_s(self) -> float | None:
+        """What the cache saved, measured: the difference of the two runs."""
+        if self.fast.computed_s is None or self.full.computed_s is None:
+            return None
+        return self.full.computed_s - self.fast.computed_s
+
 
 def demo(out: Path | None, *, as_json: bool) -> int:
     """Make the videos and show the table; return the exit code."""
     var = local.var_dir()
     folder = (out or var / "demo").resolve()
+    note(OPENING.format(number=len(PROMPTS)))
     try:
         with stopped_by_signals(), ExitStack() as stack:
             running = local.running(var)
@@ -51,15 +87,29 @@ def demo(out: Path | None, *, as_json: bool) -> int:
                 started = _start(var, stack)
                 running, check = started.running, started.check
             client = stack.enter_context(connect(running.url))
-            asked = [{"prompt": prompt} for prompt in PROMPTS]
-            shots = _make(client, asked, folder, check)
-            twins = _make(client, _in_full(shots), folder / "full", check)
+            _say_if_warm(client)
+            shots = _make(client, [{"prompt": prompt} for prompt in PROMPTS], folder, check)
+            requests = _in_full(shots)
+            if requests:
+                note(f"the {len(requests)} fast ones once more in full, with the same seeds, to compare")
+            twins = _make(client, requests, folder / "full", check)
+            pairs = _pairs(client, shots, twins, folder)
     except Stopped:
         note("stopped; run it again to go on")
         return 130
-    _show(shots, folder, as_json=as_json)
-    _compare(shots, twins, folder, as_json=as_json)
+    if as_json:
+        output.print_json([{**shot.video, "file": shot.file and str(shot.file)} for shot in shots])
+    else:
+        _show(shots, pairs)
+        _close(shots, pairs, folder, url=running.url, is_ours=check is not _nothing)
     return 0 if all(shot.file for shot in shots) else 1
+
+
+def _say_if_warm(client: Client) -> None:
+    """Say whether the cache is warm: then this run looks unlike the first."""
+    known = sum(video["prompt"] in PROMPTS and video["status"] == "completed" for video in client.videos(limit=100))
+    if known:
+        note(WARM.format(number=known))
 
 
 def _nothing() -> None:
@@ -119,60 +169,117 @@ def _slug(prompt: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", prompt.lower()).strip("-")[:60]
 
 
-def _show(shots: Sequence[Shot], folder: Path, *, as_json: bool) -> None:
-    if as_json:
-        output.print_json([{**shot.video, "file": shot.file and str(shot.file)} for shot in shots])
-        return
-    output.print_table(COLUMNS, [_row(shot) for shot in shots])
-    receipts = [Receipt.of(shot.video) for shot in shots]
-    num_fast = sum(receipt.path == "fast" for receipt in receipts)
-    saved_s = sum(receipt.saved_s or 0.0 for receipt in receipts)
-    print(f"\n{num_fast} of {len(shots)} ran fast and saved {output.seconds(saved_s)} of computing.")
-    print(f"videos   {folder}")
-    print("To look at them: open the folder and click, or drop a file on a browser window; any player knows MP4.")
-
-
-def _compare(shots: Sequence[Shot], twins: Sequence[Shot], folder: Path, *, as_json: bool) -> None:
-    """Draw fast videos beside their full twins and their donors, and say how often each shows what was asked."""
-    from lab.experiments import showcase
-
-    files = {shot.video["id"]: shot.file for shot in shots}
+def _pairs(client: Client, shots: Sequence[Shot], twins: Sequence[Shot], folder: Path) -> list[Pair]:
     fast = [shot for shot in shots if Receipt.of(shot.video).path == "fast"]
-    lines = [
-        showcase.Line(prompt=shot.video["prompt"], files=(twin.file, shot.file, _donor(shot, files)))
+    at_hand = {shot.video["id"]: shot for shot in shots}
+    return [
+        Pair(fast=shot, full=twin, donor=_donor(client, shot, at_hand, folder / "donors"))
         for shot, twin in zip(fast, twins, strict=True)
     ]
-    if not lines or as_json:
-        return
-    picture = folder / "contact-sheet.png"
-    showcase.sheet(("full", "fast", "donor"), lines, picture)
-    print(f"sheet    {picture}   (full, fast and donor side by side)")
-    for name, column in (("full", 0), ("fast", 1)):
-        found = [(line.prompt, file) for line in lines if (file := line.files[column])]
-        scores = [score for prompt, file in found if (score := showcase.accuracy(prompt, file)) is not None]
+
+
+def _donor(client: Client, shot: Shot, at_hand: dict[str, Shot], folder: Path) -> Shot | None:
+    """Return the first donor of a video: of this run, or fetched from an earlier one."""
+    id_ = next(iter((shot.video.get("cache") or {}).get("donors") or []), None)
+    if id_ is None:
+        return None
+    if id_ not in at_hand:
+        try:
+            file = folder / f"{id_}.mp4"
+            at_hand[id_] = Shot(video=client.video(id_), file=file)
+            client.download(id_, file)
+        except CommandError:  # deleted since
+            return at_hand.pop(id_, None) and None
+    return at_hand[id_]
+
+
+def _show(shots: Sequence[Shot], pairs: Sequence[Pair]) -> None:
+    by_id = {pair.fast.video["id"]: pair for pair in pairs}
+    print()
+    output.print_table(COLUMNS, [_row(shot, by_id.get(shot.video["id"])) for shot in shots])
+
+
+def _close(shots: Sequence[Shot], pairs: Sequence[Pair], folder: Path, *, url: str, is_ours: bool) -> None:
+    """Say what it came to, and where to look."""
+    print(f"\n{len(pairs)} of {len(shots)} ran fast.")
+    measured = [pair for pair in pairs if pair.saved_s is not None]
+    if measured:
+        fast_s = sum(pair.fast.computed_s or 0.0 for pair in measured)
+        full_s = sum(pair.full.computed_s or 0.0 for pair in measured)
+        told_s = sum(Receipt.of(pair.fast.video).saved_s or 0.0 for pair in measured)
+        print(
+            f"measured {output.seconds(fast_s)} of computing for them; the same {len(measured)} in full took "
+            f"{output.seconds(full_s)}: {output.seconds(full_s - fast_s)} less, {1 - fast_s / full_s:.0%}"
+        )
+        print(f"receipts {output.seconds(told_s)} saved, as the service reckoned it when they ended")
+    _print_accuracy(pairs)
+    print(f"videos   {folder}")
+    if pairs:
+        print(f"picture  {_draw(pairs, folder)}")
+    print(f"page     {url}/{'  (when `chai up` runs; it has these videos)' if is_ours else ''}")
+
+
+def _print_accuracy(pairs: Sequence[Pair]) -> None:
+    """Say how much of what was asked the videos show, where the checker knows their world."""
+    from lab.experiments import showcase
+
+    for name, shots in (("full", [pair.full for pair in pairs]), ("fast", [pair.fast for pair in pairs])):
+        scores = [
+            score
+            for shot in shots
+            if shot.file and (score := showcase.accuracy(shot.video["prompt"], shot.file)) is not None
+        ]
         if scores:
-            share = sum(scores) / len(scores)
-            print(f"{name} mode shows {share:.0%} of what these {len(scores)} prompts ask for")
+            print(f"shown    {sum(scores) / len(scores):.0%} of what the {len(scores)} prompts ask for, in {name} mode")
 
 
-def _donor(shot: Shot, files: Mapping[str, Path | None]) -> Path | None:
-    donors = (shot.video.get("cache") or {}).get("donors") or [None]
-    return files.get(donors[0])
+def _draw(pairs: Sequence[Pair], folder: Path) -> Path:
+    from cli import filmstrip
+
+    rows = [
+        filmstrip.Row(
+            title=pair.fast.video["prompt"],
+            facts=f"known: {'; '.join(matches(pair.fast.video)) or 'the whole prompt'}   {_figures(pair)}",
+            strips=(
+                filmstrip.Strip(file=pair.full.file, caption=_took(pair.full)),
+                filmstrip.Strip(file=pair.fast.file, caption=_took(pair.fast)),
+                filmstrip.Strip(
+                    file=pair.donor.file if pair.donor else None,
+                    caption=pair.donor.video["prompt"] if pair.donor else "the donor is gone, or none was needed",
+                ),
+            ),
+        )
+        for pair in pairs
+    ]
+    file = folder / "contact-sheet.png"
+    columns = (
+        "FULL: all steps, the same seed",
+        "FAST: what the service made",
+        "DONOR: the earlier video it started from",
+    )
+    filmstrip.sheet("Every fast video beside its full twin and its donor; time runs to the right", columns, rows, file)
+    return file
 
 
-def _row(shot: Shot) -> tuple[str, ...]:
+def _took(shot: Shot) -> str:
+    return f"{shot.video.get('num_steps') or '?'} steps, {output.seconds(shot.computed_s)} of computing"
+
+
+def _figures(pair: Pair) -> str:
+    return "" if pair.saved_s is None else f"measured difference: {pair.saved_s:+.2f} s"
+
+
+def _row(shot: Shot, pair: Pair | None) -> tuple[str, ...]:
     receipt = Receipt.of(shot.video)
     return (
         shot.video["prompt"],
-        receipt.mode or "",
         receipt.path or receipt.status,
-        receipt.matched,
-        "" if receipt.similarity is None else f"{receipt.similarity:.2f}",
         str(receipt.num_steps or ""),
-        output.seconds(receipt.queue_wait_s),
-        output.seconds(receipt.run_s),
+        output.seconds(shot.computed_s),
+        output.seconds(pair.full.computed_s) if pair else "",
+        output.seconds(pair.saved_s) if pair else "",
         output.seconds(receipt.saved_s),
-        shot.file.name if shot.file else receipt.error or "",
+        "; ".join(matches(shot.video)) or receipt.error or "",
     )
 
 

@@ -210,6 +210,14 @@ def demo(
 
 
 @app.command(rich_help_panel=SERVICE)
+def doctor(as_json: AsJson = False) -> None:
+    """Look at everything that the service needs and say what to do; leave with 1 when something is wrong."""
+    from cli import doctor as look
+
+    raise typer.Exit(look.doctor(as_json=as_json))
+
+
+@app.command(rich_help_panel=SERVICE)
 def api(
     host: Annotated[str | None, typer.Option(help="Address; any but loopback asks callers for API keys.")] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="CHAI_API_PORT when not given.")] = None,

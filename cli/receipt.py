@@ -79,7 +79,7 @@ def facts(video: Mapping[str, Any]) -> dict[str, str]:
         "mode": receipt.mode,
         "path": receipt.path,
         "why": cache.get("explanation"),
-        "matched": "; ".join(_matches(cache)),
+        "matched": "; ".join(matches(video)),
         "donors": ", ".join(cache.get("donors") or []),
         "similarity": cache.get("similarity"),
         "steps": _steps(video),
@@ -110,7 +110,9 @@ def _plain(value: object) -> object:
     return value
 
 
-def _matches(cache: Mapping[str, Any]) -> Iterator[str]:
+def matches(video: Mapping[str, Any]) -> Iterator[str]:
+    """Go through what the cache knew of a prompt: `circle with 'red circle' at 0.97`."""
+    cache = video.get("cache") or {}
     for match in cache.get("matched") or []:
         donor = match.get("donor_entity")
         with_donor = f" with {donor!r}" if donor else ""

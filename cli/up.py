@@ -45,7 +45,8 @@ class Service:
     """A service that this process runs."""
 
     running: local.Running
-    check: Callable[[], None]  # raises `CommandError` when a part cannot be kept alive
+    check: Callable[[], None]  # raises `CommandError` when a part cannot be kept alive: for who waits for it now
+    check_given_up: Callable[[], None]  # the same when all hope is gone: for who runs it night and day
 
 
 class Stopped(Exception):
@@ -80,7 +81,7 @@ def up(choices: Choices) -> None:
             print(_welcome(var, started.running), flush=True)
             while True:
                 time.sleep(CHECK_S)
-                started.check()
+                started.check_given_up()
     except Stopped:
         note(f"stopped; everything is kept in {var}")
 
@@ -141,7 +142,11 @@ def _parts_running(
         _wait_until_ready(running.url, supervisor, var, report)
         announce()
         try:
-            yield Service(running=running, check=partial(_check_given_up, supervisor, var))
+            yield Service(
+                running=running,
+                check=partial(_check, supervisor, var),
+                check_given_up=partial(_check_given_up, supervisor, var),
+            )
         finally:
             local.withdraw(var)
 
@@ -215,8 +220,7 @@ def _wait_until_ready(url: str, supervisor: Supervisor, var: Path, report: Calla
     started = said = time.monotonic()
     with Client(url, timeout_s=5.0) as client:
         while not client.is_ready():
-            for name in supervisor.failing():
-                raise _broken(name, var)
+            _check(supervisor, var)
             if time.monotonic() - started > READY_TIMEOUT_S:
                 raise CommandError(
                     f"the API did not answer within {READY_TIMEOUT_S:g} s; see {var / 'log' / 'api.log'}"
@@ -225,6 +229,11 @@ def _wait_until_ready(url: str, supervisor: Supervisor, var: Path, report: Calla
                 said = time.monotonic()
                 report(f"waiting for the API to answer at {url}, for {said - started:.0f} s so far")
             time.sleep(0.1)
+
+
+def _check(supervisor: Supervisor, var: Path) -> None:
+    for name in supervisor.failing():
+        raise _broken(name, var)
 
 
 def _check_given_up(supervisor: Supervisor, var: Path) -> None:

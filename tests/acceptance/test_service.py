@@ -1,6 +1,7 @@
 """A prompt becomes a video: API, Postgres, relay, Redis, Celery, worker, MP4, with every process a real one."""
 
 import json
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 import av
 import pytest
 from homes import Home, Up
+
+from cli import demo
 
 PROMPT = "a large red circle drifts right over a blue striped field"
 
@@ -71,12 +74,16 @@ def test_a_repeated_submission_with_a_key_makes_one_video(home: Home) -> None:
     [
         (("submit", " "), "prompt"),
         (("submit", PROMPT, "--size", "250x250"), "size '250x250' is none of tiny's; use 32x32"),
-        (("submit", PROMPT, "--seed", "-1"), "seed"),
+        (("submit", PROMPT, "--seed", "-2"), "seed"),
         (("submit", PROMPT, "--model", "sora"), "model 'sora' is not here; use tiny"),
         (("submit", PROMPT, "--mode", "turbo"), "mode"),
-        (("status", "video_unknown"), "no video 'video_unknown' for this key"),
+        (("status", "video_unknown"), "no video has an id that begins with 'video_unknown'; `chai list` shows them"),
         (("list", "--status", "lost"), "status"),
-        (("bulk", "attach", "batch_unknown"), "no batch 'batch_unknown' for this key"),
+        (("status", "video_" + "0" * 32), f"no video 'video_{'0' * 32}' for this key"),
+        (
+            ("bulk", "attach", "batch_unknown"),
+            "no batch has an id that begins with 'batch_unknown'; `chai bulk status`",
+        ),
     ],
 )
 def test_a_wrong_request_is_answered_in_one_line(home: Home, arguments: tuple[str, ...], message: str) -> None:
@@ -87,6 +94,16 @@ def test_a_wrong_request_is_answered_in_one_line(home: Home, arguments: tuple[st
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: ")
     assert message in line
+
+
+def test_ids_may_be_shortened_and_videos_deleted(home: Home) -> None:
+    id_ = home.chai("submit", PROMPT, "--steps", "2", "--watch", "--json", "--metadata", "shelf=b").stdout
+    video = json.loads(id_)
+
+    assert json.loads(home.chai("status", "latest", "--json").stdout)["metadata"] == {"shelf": "b"}
+    assert json.loads(home.chai("status", video["id"][:20], "--json").stdout)["id"] == video["id"]
+    assert home.chai("delete", "latest").stdout == f"deleted {video['id']}\n"
+    assert home.chai("status", video["id"]).returncode == 2
 
 
 def test_keys_are_made_shown_once_and_revoked(home: Home) -> None:
@@ -115,18 +132,11 @@ def test_the_demo_attaches_to_a_running_service(home: Home, tmp_path: Path) -> N
 
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert lines[0].split() == [
-        "prompt",
-        "mode",
-        "path",
-        "matched",
-        "similarity",
-        "steps",
-        "waited",
-        "ran",
-        "saved",
-        "file",
-    ]
+    assert "12 prompts become videos here" in done.stderr
+    assert re.split(r"  +", lines[1]) == list(demo.COLUMNS)
+    assert any(line.startswith("measured ") for line in lines)
+    assert f"picture  {tmp_path / 'contact-sheet.png'}" in lines
+    assert re.fullmatch(r"page     http://127\.0\.0\.1:\d+/", lines[-1])
     assert f"videos   {tmp_path}" in lines
     files = sorted(tmp_path.glob("*.mp4"))
     assert len(files) == 12

@@ -1,0 +1,64 @@
+"""`chai doctor` against real servers."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def looked(folder: Path, **variables: str) -> tuple[int, dict[str, dict[str, str]]]:
+    """Run the command; return its exit status and its findings by what they are about."""
+    kept = {name: value for name, value in os.environ.items() if not name.endswith("_URL") and name[:5] != "CHAI_"}
+    environment = {**kept, "CHAI_VAR_DIR": str(folder / "var"), **variables}
+    command = [sys.executable, "-m", "cli.main", "doctor", "--json"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert done.stderr == ""
+    return done.returncode, {finding["what"]: finding for finding in json.loads(done.stdout)}
+
+
+def test_servers_in_order_are_fine(database_url: str, redis_url: str, storage_url: str, tmp_path: Path) -> None:
+    status, found = looked(tmp_path, DATABASE_URL=database_url, REDIS_URL=redis_url, STORAGE_URL=storage_url)
+
+    names = ("postgres", "pgvector", "tables", "clock", "redis", "storage", "models", "python", "disk: data")
+    assert {name: found[name]["state"] for name in names} == dict.fromkeys(names, "fine")
+    assert (found["api"]["state"], found["api"]["do"]) == ("look", "start the service with `chai up`, or set CHAI_URL")
+    assert status == 0
+
+
+def test_before_the_first_start_nothing_is_wrong(tmp_path: Path) -> None:
+    status, found = looked(tmp_path)
+
+    assert status == 0
+    assert found["postgres"]["do"] == "`chai up` starts one; set DATABASE_URL for another"
+
+
+@pytest.mark.parametrize(
+    ("variables", "what", "do"),
+    [
+        ({"DATABASE_URL": "postgresql://u:secret@127.0.0.1:9/d"}, "postgres", "start it, or check DATABASE_URL"),
+        ({"REDIS_URL": "redis://:secret@127.0.0.1:9/0"}, "redis", "start it, or check REDIS_URL"),
+        ({"CHAI_URL": "http://127.0.0.1:9"}, "api", "look at the end of log/api.log; check CHAI_URL"),
+        ({"CHAI_MODELS_DIR": "/nonexistent"}, "models", "check CHAI_MODELS_DIR"),
+        ({"CHAI_VAR_DIR": "/proc/1/var"}, "disk: data", "give it to this user, or set CHAI_VAR_DIR"),
+    ],
+)
+def test_what_is_wrong_is_named_with_what_to_do(variables: dict[str, str], what: str, do: str, tmp_path: Path) -> None:
+    status, found = looked(tmp_path, **variables)
+
+    assert status == 1
+    assert (found[what]["state"], found[what]["do"]) == ("wrong", do)
+    assert "secret" not in json.dumps(found)
+
+
+def test_a_database_without_tables_and_a_superuser_s_role_are_named(empty_database_url: str, tmp_path: Path) -> None:
+    status, found = looked(tmp_path, DATABASE_URL=empty_database_url)
+
+    assert status == 1
+    assert (found["tables"]["seen"], found["tables"]["do"]) == ("none", "`chai migrate`")
+    assert found["pgvector"]["state"] == "wrong"
+    assert found["database role"]["state"] == "look"
