@@ -53,7 +53,7 @@ def read_lists(source: Path) -> list[PromptFile]:
     Raises `BadInput` when nothing there can be read.
     """
     if str(source) == STDIN:
-        return [_parsed("stdin", _from_stdin(), suffix="")]
+        return [_parsed("stdin", from_stdin(), suffix="")]
     if source.is_dir():
         return [_read_or_named(file) for file in _lists_of(source)]
     return [_read(source)]
@@ -78,8 +78,8 @@ def _read_or_named(file: Path) -> PromptFile:
 
 def _read(file: Path) -> PromptFile:
     suffix = file.suffix.lower()
-    if suffix and suffix not in READERS:
-        raise BadInput(f"{file}: cannot tell what a {suffix} file is; use {', '.join(READERS)}")
+    if suffix not in READERS and (suffix or file.is_file()):  # a pipe (`<(command)`) has no name and is looked into
+        raise BadInput(f"{file}: cannot tell what a {suffix or 'nameless'} file is; use {', '.join(READERS)}")
     try:
         with file.open("rb") as stream:
             content = stream.read(LONGEST_FILE + 1)
@@ -88,7 +88,8 @@ def _read(file: Path) -> PromptFile:
     return _parsed(str(file), content, suffix=suffix)
 
 
-def _from_stdin() -> bytes:
+def from_stdin() -> bytes:
+    """Return what comes from stdin, up to a byte more than a list may have; raise `BadInput` when it is closed."""
     if sys.stdin is None:
         raise BadInput("- reads stdin, which is closed")
     if sys.stdin.isatty():

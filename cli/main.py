@@ -13,6 +13,7 @@ import typer
 from cli import bulk, keys, local, names, output, places
 from cli.client import Client, Json, connect
 from cli.errors import BadInput, CommandError
+from cli.list_files import from_stdin
 from cli.receipt import facts, state
 
 app = typer.Typer(
@@ -277,7 +278,7 @@ def migrate(
 
 def _from_stdin() -> str:
     try:
-        return sys.stdin.buffer.read().decode().strip()
+        return from_stdin().decode().strip()
     except UnicodeDecodeError as error:
         raise BadInput(f"what came from stdin is not UTF-8 ({error})") from None
 

@@ -93,3 +93,23 @@ def test_a_database_that_is_away_is_a_sentence() -> None:
     assert done.stderr.startswith("error: the database does not answer as it should: ")
     assert len(done.stderr.splitlines()) == 1
     assert "secret" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["submit -", "bulk run -"])
+def test_a_closed_stdin_is_a_sentence(command: str, tmp_path: Path) -> None:
+    line = f"{sys.executable} -m cli.main {command} <&-"
+
+    done = subprocess.run(["sh", "-c", line], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+
+    assert (done.returncode, done.stderr) == (2, "error: - reads stdin, which is closed\n")
+
+
+def test_a_pipe_without_a_name_is_a_list(tmp_path: Path) -> None:
+    line = f"printf 'a\nb\n' | {sys.executable} -m cli.main bulk run /dev/stdin --detach"
+    environment = {"PATH": "/usr/bin:/bin", "CHAI_URL": "http://127.0.0.1:9", "CHAI_VAR_DIR": str(tmp_path)}
+
+    done = subprocess.run(
+        ["sh", "-c", line], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert done.stderr.startswith("error: no answer from")  # it was read, and would have been sent

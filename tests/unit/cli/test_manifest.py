@@ -149,6 +149,11 @@ def test_a_line_keeps_its_name_when_lines_are_added_above(tmp_path: Path) -> Non
         ("list.txt", "# nothing\n", "{file} holds no prompts; write one a line"),
         ("list.xml", "a", "{file}: cannot tell what a .xml file is; use .txt, .csv, .jsonl, .tsv, .ndjson, .parquet"),
         (
+            "Makefile",
+            "a",
+            "{file}: cannot tell what a nameless file is; use .txt, .csv, .jsonl, .tsv, .ndjson, .parquet",
+        ),
+        (
             "list.csv",
             "text\na\n",
             "the CSV header ['text'] has no column prompt; known columns are custom_id, prompt, negative_prompt, "
