@@ -1,4 +1,10 @@
-"""The broker as the relay sees it: ids go in, lengths come out. Nobody waits for results here."""
+"""The broker as the relay sees it: ids go in, lengths come out. Nobody waits for results here.
+
+A message is one attempt at one job, and says so where Celery's tools look: the task's id is the video's id and the
+number of the attempt; the arguments, as Flower shows them, are the video's id, its prompt and its mode. Workers are
+given the id alone.
+Queues are plain Redis lists, `interactive` and `bulk`: what is best is decided before, in Postgres.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +15,8 @@ from celery import Celery
 from kombu.connection import Connection
 from kombu.exceptions import ChannelError, OperationalError
 
+from api.ids import video_id
+from db.outbox import Waiting
 from db.states import Queue
 
 TASK = "chai.generate"
@@ -18,8 +26,9 @@ _TRANSPORT = {
     "socket_connect_timeout": 2.0,
     "socket_keepalive": True,
     "max_retries": 0,  # whoever asks decides when to ask again
-    "priority_steps": list(range(10)),  # the same as the workers'
+    "priority_steps": [0],  # the same as the workers': one list a queue, under its own name
 }
+LONGEST_PROMPT = 200  # characters of a prompt that Flower shows
 
 
 class BrokerAway(Exception):
@@ -35,26 +44,50 @@ class Broker:
             task_serializer="json",
             accept_content=["json"],
             task_ignore_result=True,
+            task_send_sent_event=True,  # Flower shows what waits
             broker_transport_options=_TRANSPORT,
         )
         self._connection: Connection | None = None
         self._producer: Any = None  # Any: kombu has no types
 
-    def publish(self, job_id: UUID, queue: str, priority: int) -> None:
-        """Hand a job's id to the workers; raise `BrokerAway`."""
+    def publish(self, job: Waiting, queue: Queue) -> None:
+        """Hand a job's id to the workers, at the front when a worker had it before; raise `BrokerAway`."""
+        shown = f"({video_id(job.id)!r}, {_shortened(job.prompt)!r})"
+        self._send(queue, job.id, f"{video_id(job.id)}-{job.attempt}", shown, f"{{'mode': {job.mode!r}}}")
+        if job.is_returned:
+            self._to_front(queue)
+
+    def publish_check(self, job_id: UUID) -> None:
+        """Hand a check of a job that has ended to the workers; raise `BrokerAway`."""
+        self._send(Queue.BULK, job_id, f"{video_id(job_id)}-check", f"({video_id(job_id)!r}, 'check')", "{}")
+
+    def _send(self, queue: Queue, job_id: UUID, task_id: str, args: str, kwargs: str) -> None:
         with self._errors():
             self._app.send_task(
                 TASK,
                 args=[str(job_id)],
-                queue=queue,
-                priority=Queue(queue).broker_priority(priority),
+                task_id=task_id,
+                argsrepr=args,
+                kwargsrepr=kwargs,
+                queue=queue.value,
                 producer=self._open_producer(),
                 ignore_result=True,
                 retry=False,
             )
 
+    def _to_front(self, queue: Queue) -> None:
+        """Move the message that came last to where the next worker takes one.
+
+        Celery knows no such thing. Whatever happens to the list in between, a message moves within it and none is lost.
+        Other brokers than Redis leave it at the end of a window that is short anyway.
+        """
+        with self._errors() as connection:
+            client = getattr(connection.default_channel, "client", None)
+            if client is not None:
+                client.lmove(queue.value, queue.value, "LEFT", "RIGHT")
+
     def length(self, queue: Queue) -> int:
-        """Return how many messages wait in a queue, of every priority; raise `BrokerAway`."""
+        """Return how many messages wait in a queue; raise `BrokerAway`."""
         with self._errors() as connection:
             try:
                 declared = connection.default_channel.queue_declare(queue, passive=True)  # type: ignore[no-untyped-call]
@@ -85,3 +118,7 @@ class Broker:
         except away as error:
             self.close()
             raise BrokerAway(f"{type(error).__name__}: {error}") from error
+
+
+def _shortened(prompt: str) -> str:
+    return prompt if len(prompt) <= LONGEST_PROMPT else f"{prompt[: LONGEST_PROMPT - 1]}…"

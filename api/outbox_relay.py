@@ -1,12 +1,18 @@
 """From committed rows to the broker, and back to the queue what fell out. Any number of relays may run.
 
-Five duties, each with its own pace and its own patience: publish the outbox, sweep jobs that lost their worker or
-their owner, republish what the broker must have lost, remove files that no row names, forget old history. One that
-fails is tried again later; the others go on meanwhile.
+The backlog lives in Postgres. The broker gets a short window of it, `CHAI_WINDOW` messages for each worker that is
+there, the best jobs first, and the next one as soon as a worker has claimed one: what is cancelled leaves nothing
+behind, what lost its worker does not wait behind thousands, and a message that is lost costs seconds.
+
+Each duty has its own pace and its own patience; one that fails is tried again later, and the others go on meanwhile.
+What may take long (removed videos, orphaned files, old history) runs in threads of its own and never holds up the rest.
 """
 
 import logging
+import os
 import signal
+import socket
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -15,12 +21,14 @@ from datetime import timedelta
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import Session
 
 from api import logs, sweeps
 from api.broker import Broker, BrokerAway
 from api.outbox_listener import Bell
 from api.settings import ApiSettings
-from db import batches, jobs, outbox, quality_checks, retention
+from db import batches, heartbeats, jobs, outbox, quality_checks, retention
+from db.outbox import InFlight
 from db.session import connect, sessions, transaction
 from db.states import Queue
 from shared.storage import Storage, StorageError
@@ -28,11 +36,16 @@ from shared.storage import Storage, StorageError
 logger = logging.getLogger("api.outbox_relay")
 
 PASSING = (DBAPIError, PoolTimeout, BrokerAway, StorageError)  # over when the other side is back
-CHUNK = 100  # ids published in one transaction
+CHUNK = 20  # jobs of a queue handed over in one transaction
 FORGET_CHUNK = 500  # rows of a table deleted in one transaction
 FORGET_CHUNKS = 20  # in one turn: over a million rows of each table a day, more than jobs can write
+PURGE_CHUNKS = 50  # of 100 removed jobs in one turn
 FIRST_BACKOFF_S = 0.05
 LONGEST_BACKOFF_S = 2.0
+LONGEST_FAULT_BACKOFF_S = 60.0  # of a duty that fails for a reason that may not pass
+BEAT_S = 2.0
+WORKER_SILENT_S = 15.0  # a worker without a sign of life for this long gets no messages
+HEARTBEATS_KEPT = timedelta(days=1)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -46,19 +59,29 @@ class Duty:
     num_failures: int = 0  # in a row
 
     def run(self) -> None:
-        """Act, and set when to act next: at the usual time, or soon after a failure that will pass."""
+        """Act, and set when to act next: at the usual time, or later and later after failures. Never raises.
+
+        A failure that has no place in `PASSING` is a fault of ours or of the data: its traceback goes to the log, and
+        the other duties go on.
+        """
         try:
             self.act()
-        except PASSING as error:
+        except Exception as error:
             self.num_failures += 1
-            pause_s = min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2 ** (self.num_failures - 1))
-            fields = {"duty": self.name, "failures": self.num_failures, "error": str(error).splitlines()[0]}
-            logger.warning("duty failed", extra={"fields": fields})
+            is_passing = isinstance(error, PASSING)
+            longest_s = LONGEST_BACKOFF_S if is_passing else LONGEST_FAULT_BACKOFF_S
+            pause_s = min(longest_s, FIRST_BACKOFF_S * 2 ** min(self.num_failures - 1, 32))
+            fields = {"duty": self.name, "failures": self.num_failures, "error": _first_line(error)}
+            logger.warning("duty failed", extra={"fields": fields}, exc_info=None if is_passing else error)
         else:
             if self.num_failures:
                 logger.info("duty works again", extra={"fields": {"duty": self.name, "failures": self.num_failures}})
             self.num_failures, pause_s = 0, self.every_s
         self.due = time.monotonic() + pause_s
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 class Relay:
@@ -68,52 +91,102 @@ class Relay:
         self._settings, self._broker, self._storage = settings, broker, files
         self._sessions = sessions(engine)
         self._bell = Bell(engine)
-        self._is_stopped = False
+        self._stopped = threading.Event()
+        self.name = f"relay:{socket.gethostname()}:{os.getpid()}"
         self._publishing = Duty(name="publish", act=self.publish, every_s=settings.relay_poll_s)
         self._duties = (
             self._publishing,
             Duty(name="sweep", act=self.sweep, every_s=settings.sweep_s),
-            Duty(name="republish", act=self.republish, every_s=settings.sweep_s),
+            Duty(name="republish", act=self.republish, every_s=min(settings.sweep_s, settings.lost_s)),
+            Duty(name="beat", act=self.beat, every_s=BEAT_S),
+        )
+        self._slow_duties = (
+            Duty(name="purge", act=self.purge, every_s=settings.sweep_s),
             Duty(name="tidy", act=self.tidy, every_s=settings.tidy_s),
             Duty(name="forget", act=self.forget, every_s=settings.tidy_s),
         )
 
     def run(self) -> None:
         """Do what is due, then wait for the bell, until somebody calls `stop`."""
+        slow = [threading.Thread(target=self._repeat, args=(duty,), name=duty.name) for duty in self._slow_duties]
+        for thread in slow:
+            thread.start()
         try:
-            while not self._is_stopped:
+            while not self._stopped.is_set():
                 now = time.monotonic()
                 for duty in self._duties:
-                    if duty.due <= now and not self._is_stopped:
+                    if duty.due <= now and not self._stopped.is_set():
                         duty.run()
                 has_rung = self._bell.wait(min(duty.due for duty in self._duties) - time.monotonic())
                 if has_rung and not self._publishing.num_failures:
                     self._publishing.due = 0.0
         finally:
-            self._bell.close()
-            self._broker.close()
+            self._stopped.set()
+            for thread in slow:
+                thread.join()
+            self._leave()
+
+    def _repeat(self, duty: Duty) -> None:
+        while not self._stopped.is_set():
+            duty.run()
+            self._stopped.wait(max(0.0, duty.due - time.monotonic()))
+
+    def _leave(self) -> None:
+        self._bell.close()
+        self._broker.close()
+        try:
+            with transaction(self._sessions) as session:
+                heartbeats.forget(session, self.name)
+        except PASSING as error:
+            logger.warning("sign of life left behind", extra={"fields": {"error": _first_line(error)}})
 
     def stop(self) -> None:
         """End `run` after the transaction at hand; may be called from a signal handler."""
-        self._is_stopped = True
+        self._stopped.set()
         self._bell.pull()
 
     def publish(self) -> None:
-        """Empty the outbox into the broker. A crash between the two publishes twice, never not at all."""
-        while not self._is_stopped and self._publish_chunk() == CHUNK:
-            pass
+        """Fill the windows of both queues. A crash between broker and commit publishes twice, never not at all."""
+        for queue in Queue:
+            while not self._stopped.is_set() and self._hand_over(queue) == CHUNK:
+                pass
+        self._hand_over_checks()
 
-    def _publish_chunk(self) -> int:
+    def _hand_over(self, queue: Queue) -> int:
+        """Hand over jobs of a queue, up to its window and returned ones beyond it; return how many."""
         with transaction(self._sessions) as session:
-            rows = outbox.take(session, limit=CHUNK)
+            flying = outbox.in_flight(session)
+            room = self._settings.window * self._num_workers(session, queue) - _num_handed(flying, queue)
+            if room > 0:
+                picked = outbox.pick(session, queue, flying, limit=min(room, CHUNK))
+            else:
+                picked = outbox.returned(session, queue, limit=CHUNK)
+            mine = outbox.take(session, [job.id for job in picked]) if picked else set()
+            for job in picked:
+                if job.id in mine:
+                    self._broker.publish(job, queue)
+            if mine:
+                outbox.handed_over(session, mine)
+        return len(mine)
+
+    def _num_workers(self, session: Session, queue: Queue) -> int:
+        """Return how many workers take from a queue; at least one, which may be about to start."""
+        there = [beat for beat in heartbeats.seen(session, "worker") if beat.age_s < WORKER_SILENT_S]
+        return max(1, sum(queue in beat.detail.get("queues", list(Queue)) for beat in there))
+
+    def _hand_over_checks(self) -> None:
+        """Hand over a check of the guard for each worker when nothing else waits and the broker holds none."""
+        with transaction(self._sessions) as session:
+            rows = outbox.take_checks(session, limit=1)
+            if not rows or not outbox.is_idle(session) or self._broker.length(Queue.BULK):
+                return
+            rows = outbox.take_checks(session, limit=self._num_workers(session, Queue.BULK))
             for row in rows:
-                self._broker.publish(row.job_id, row.queue, row.priority)
-            if rows:
-                outbox.published(session, rows)
-        return len(rows)
+                self._broker.publish_check(row.job_id)
+            outbox.checks_handed_over(session, rows)
 
     def sweep(self) -> None:
-        """Requeue or end jobs whose lease expired, close batches, remove what users deleted."""
+        """Requeue or end jobs whose lease expired, close batches."""
         with transaction(self._sessions) as session:
             swept = jobs.sweep(session, max_lost=self._settings.max_lost)
         if swept.requeued or swept.failed or swept.cancelled:
@@ -123,19 +196,39 @@ class Relay:
             finished = batches.finish(session)
         if finished:
             logger.info("batches ended", extra={"fields": {"batches": finished}})
-        with transaction(self._sessions) as session:
-            for name in jobs.purge(session):
-                self._storage.remove(name)  # before the commit: a crash leaves a row without a file, to be purged again
 
     def republish(self) -> None:
-        """Write outbox rows for queued jobs whose message the broker must have lost."""
+        """Take back jobs whose message the broker must have lost: it holds fewer than were handed over.
+
+        Which of them it was nobody knows; all that wait for longer than any worker takes to come are handed over again.
+        """
         for queue in Queue:
-            is_empty = self._broker.length(queue) == 0
-            older_s = self._settings.lost_empty_s if is_empty else self._settings.lost_s
             with transaction(self._sessions) as session:
-                number = jobs.republish(session, queue, older_s=older_s)
-            if number:
-                logger.warning("messages lost", extra={"fields": {"queue": queue, "republished": number}})
+                num_missing = _num_handed(outbox.in_flight(session), queue) - self._broker.length(queue)
+                if num_missing <= 0:
+                    continue
+                lost = outbox.take_back(session, queue, older_s=self._settings.lost_s)
+            if lost:
+                logger.warning("messages lost", extra={"fields": {"queue": queue, "republished": len(lost)}})
+                self._publishing.due = 0.0
+
+    def beat(self) -> None:
+        """Say in the database that this relay lives and reaches the broker, and what it sees there."""
+        lengths = {queue.value: self._broker.length(queue) for queue in Queue}
+        with transaction(self._sessions) as session:
+            flying = outbox.in_flight(session)
+            handed = {queue.value: _num_handed(flying, queue) for queue in Queue}
+            heartbeats.beat(session, self.name, {"broker": lengths, "handed_over": handed})
+
+    def purge(self) -> None:
+        """Delete the rows of removed jobs, and their videos."""
+        for _ in range(PURGE_CHUNKS):
+            with transaction(self._sessions) as session:
+                names = jobs.purge(session)
+                for name in names:
+                    self._storage.remove(name)  # before the commit: a crash leaves a row without a file, purged again
+            if not names or self._stopped.is_set():
+                break
 
     def tidy(self) -> None:
         """Finish evictions whose worker died, and remove files that no row names: written, but never published."""
@@ -144,12 +237,14 @@ class Relay:
             logger.warning("cache entries swept", extra={"fields": {"files": left}})
         with transaction(self._sessions) as session:
             quality_checks.sweep(session)
+            heartbeats.sweep(session, older=HEARTBEATS_KEPT)
         orphans = sweeps.sweep(self._storage, self._sessions, older_s=self._settings.orphan_s)
         if orphans:
-            logger.warning("orphans removed", extra={"fields": {"files": orphans}})
+            fields = {"number": len(orphans), "files": orphans[:20]}
+            logger.warning("orphans removed", extra={"fields": fields})
 
     def forget(self) -> None:
-        """Delete history that is past keeping; jobs are published between two batches, the rest waits for next time."""
+        """Delete history that is past keeping, a bounded number of rows at a time; the rest waits for next time."""
         if not self._settings.keep_history_days:
             return
         older = timedelta(days=self._settings.keep_history_days)
@@ -158,16 +253,19 @@ class Relay:
                 gone = retention.forget(session, older=older, limit=FORGET_CHUNK)
             if gone.num_rows:
                 logger.info("history deleted", extra={"fields": asdict(gone)})
-            if gone.is_all or self._is_stopped:
+            if gone.is_all or self._stopped.is_set():
                 break
-            self.publish()
+
+
+def _num_handed(flying: list[InFlight], queue: Queue) -> int:
+    return sum(busy.num_handed for busy in flying if busy.queue == queue)
 
 
 def main() -> None:
     """Relay until SIGTERM or SIGINT."""
     logs.configure()
     settings = ApiSettings.model_validate({})
-    engine = connect(settings.database_url, pool_size=2, application="chai-relay")
+    engine = connect(settings.database_url, pool_size=5, application="chai-relay")
     relay = Relay(settings, engine, Broker(settings.redis_url), Storage(settings.storage_url))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: relay.stop())

@@ -27,12 +27,12 @@ class ApiSettings(Settings):
     num_threads: int = Field(default=20, ge=1, le=200)  # requests served at once, and database connections for them
 
     relay_poll_s: float = Field(default=1.0, gt=0, le=60)  # looks at the outbox this often even when nothing rings
-    lost_empty_s: float = Field(default=5.0, gt=0)  # published this long ago, still queued, broker queue empty: lost
+    window: int = Field(default=2, ge=1, le=100)  # messages of a queue that wait in the broker for each of its workers
     tidy_s: float = Field(default=600.0, gt=0)  # pause between two looks for files that no row names
     orphan_s: float = Field(default=3600.0, gt=0)  # such a file may be younger than this: its attempt may still end
     quarantine_s: float = Field(default=86_400.0, ge=0)  # a broken file of latents is kept this long for a look
     keep_history_days: float = Field(default=90.0, ge=0)  # what is over for longer is deleted; 0: nothing ever is
-    lost_s: float = Field(default=3600.0, gt=0)  # published this long ago and still queued: lost in any case
+    lost_s: float = Field(default=3.0, gt=0)  # handed over this long ago, no worker came, the broker holds fewer: lost
 
     @property
     def needs_keys(self) -> bool:

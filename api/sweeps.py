@@ -1,5 +1,10 @@
-"""Files and entries that dead workers left behind: removed, and their bytes given back."""
+"""Files and entries that dead workers left behind: removed, and their bytes given back.
 
+Only files whose names this service makes are touched: what others keep or leave in the same storage (the `.nfs…` of a
+file server, a note of the operator) is theirs.
+"""
+
+import re
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -11,13 +16,18 @@ from db.models import Job
 from db.session import transaction
 from shared.storage import LATENTS, VIDEOS, Storage
 
+_UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+# One attempt's file, whole or half written; see `shared.storage.video_name` and `latents_name`.
+_OURS = re.compile(rf"(?:{VIDEOS}|{LATENTS})/(?:\.writing-[0-9a-f]+-)?({_UUID})\.\d+\.(?:mp4|safetensors)")
+
 
 def sweep(storage: Storage, factory: sessionmaker[Session], *, older_s: float) -> list[str]:
     """Remove files that no row names and that are older than any attempt could still be; return their names."""
     now = datetime.now(UTC)
     orphans: list[str] = []
     for folder in (VIDEOS, LATENTS):
-        old = [file.name for file in storage.files(folder) if (now - file.modified_at).total_seconds() >= older_s]
+        ours = (file for file in storage.files(folder) if _OURS.fullmatch(file.name))
+        old = [file.name for file in ours if (now - file.modified_at).total_seconds() >= older_s]
         with transaction(factory) as session:
             kept = _published(session, old) if folder == VIDEOS else cache.names(session)
         orphans += [name for name in old if name not in kept]
@@ -42,13 +52,6 @@ def sweep_entries(storage: Storage, factory: sessionmaker[Session], *, quarantin
 
 def _published(session: Session, names: list[str]) -> set[str]:
     """Return the names among these that are the output of a job."""
-    owners = {owner for name in names if (owner := _job_id(name))}
+    owners = {UUID(found[1]) for name in names if (found := _OURS.fullmatch(name))}
     outputs = session.scalars(select(Job.output["name"].astext).where(Job.id.in_(owners)))
     return set(outputs)
-
-
-def _job_id(name: str) -> UUID | None:
-    try:
-        return UUID(name.removeprefix(f"{VIDEOS}/").partition(".")[0])
-    except ValueError:
-        return None

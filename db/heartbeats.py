@@ -6,6 +6,7 @@ and may claim, `api` for the database itself, which a writer proves to be writab
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import delete, func, or_, select
@@ -43,3 +44,8 @@ def seen(session: Session, kind: str) -> list[Beat]:
 def forget(session: Session, name: str) -> None:
     """Take the row of a part that ends on purpose away."""
     session.execute(delete(Heartbeat).where(Heartbeat.name == name))
+
+
+def sweep(session: Session, *, older: timedelta) -> None:
+    """Forget parts that died long ago."""
+    session.execute(delete(Heartbeat).where(Heartbeat.seen_at < func.now() - older))

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from db import outbox
 from db.errors import Conflict, InUse, LeaseLost, NotFound
-from db.models import Job, JobMetric, Outbox, RemovedJob
+from db.models import Job, JobMetric, RemovedJob
 from db.states import FINAL, JobStatus, Queue, check_job
 
 KEY_LIFE = timedelta(days=1)  # an idempotency key is known for this long
@@ -47,7 +47,7 @@ class Swept:
 
 
 def accept(session: Session, job: Job) -> tuple[Job, bool]:
-    """Insert a job and its outbox row; return it and whether it is new.
+    """Insert a job and wake the relay; return it and whether it is new.
 
     A known idempotency key (or custom id of a batch) gives the job it was first used for. Raises `Conflict` when the
     request behind the key differs, and `InUse` when a request with the same key goes on for too long to wait for it.
@@ -63,7 +63,7 @@ def accept(session: Session, job: Job) -> tuple[Job, bool]:
             raise InUse(message) from error
         raise
     if row is not None:
-        outbox.add(session, [row])
+        outbox.ring(session)
         return row, True
     known = session.scalars(_first_use(job)).one_or_none()
     if known is None:  # removed between the two statements
@@ -102,7 +102,7 @@ def known_lines(session: Session, batch_id: UUID, names: Collection[str]) -> set
 
 
 def accept_lines(session: Session, batch_id: UUID, lines: Sequence[Job]) -> dict[str, tuple[Job, bool]]:
-    """Insert many lines of one batch and their outbox rows; return by custom id the job and whether it is new.
+    """Insert many lines of one batch and wake the relay; return by custom id the job and whether it is new.
 
     For a custom id that was there before, that is the job it was first used for: compare with `check_same`. The caller
     holds the batch's row, so that two posts of one batch do not lock each other out. Lines wait in the order given.
@@ -112,7 +112,8 @@ def accept_lines(session: Session, batch_id: UUID, lines: Sequence[Job]) -> dict
     names = [job.custom_id for job in lines]
     query = select(Job).where(Job.batch_id == batch_id, Job.custom_id.in_(names)).order_by(Job.created_at)
     rows = session.scalars(query).all()
-    outbox.add(session, [job for job in rows if job.id in new])
+    if new:
+        outbox.ring(session)
     return {job.custom_id or "": (job, job.id in new) for job in rows}
 
 
@@ -195,8 +196,11 @@ def position(session: Session, job: Job) -> int | None:
 
 
 def claim(session: Session, id_: UUID, *, owner: str, lease_s: float) -> Claim | None:
-    """Take a queued job by one statement; None when somebody else has it or it has ended."""
-    since = func.coalesce(Job.published_at, Job.created_at)
+    """Take a queued job by one statement; None when somebody else has it or it has ended.
+
+    The relay hears of it: there is room in the window for the next job.
+    """
+    since = func.coalesce(Job.queued_at, Job.created_at)
     row = session.execute(
         update(Job)
         .where(Job.id == id_, Job.status == JobStatus.QUEUED)
@@ -215,6 +219,7 @@ def claim(session: Session, id_: UUID, *, owner: str, lease_s: float) -> Claim |
     ).one_or_none()
     if row is None:
         return None
+    outbox.ring(session)
     job, waited = row
     return Claim(job=job, fence=job.fence, attempt=job.attempt, owner=owner, queue_wait_s=float(waited))
 
@@ -289,6 +294,11 @@ def hold(session: Session, claim: Claim) -> Job:
     if job is None:
         raise LeaseLost(f"job {claim.job.id}: fence {claim.fence} is no longer current")
     return job
+
+
+def lose(session: Session, *, owner: str, max_lost: int) -> Swept:
+    """End or requeue the jobs of a worker whose process died, as `sweep` does when their leases run out."""
+    return _lose(session, and_(Job.status == JobStatus.IN_PROGRESS, Job.lease_owner == owner), max_lost, 100)
 
 
 def give_back(session: Session, claim: Claim, *, max_lost: int, code: str, message: str) -> JobStatus:
@@ -369,9 +379,13 @@ def _owned(tenant: str, id_: UUID) -> Select[Job]:
 def sweep(session: Session, *, max_lost: int, limit: int = 100) -> Swept:
     """End or requeue the jobs whose lease expired: a worker died, froze or lost the database."""
     expired = and_(Job.status == JobStatus.IN_PROGRESS, Job.lease_until < func.now())
-    failed = _give_up(session, and_(expired, Job.num_lost + 1 >= max_lost, ~Job.cancel_requested), limit)
-    cancelled = _end_cancelled(session, and_(expired, Job.cancel_requested), limit)
-    return Swept(requeued=_return(session, expired, "lost", lost=1, limit=limit), failed=failed, cancelled=cancelled)
+    return _lose(session, expired, max_lost, limit)
+
+
+def _lose(session: Session, which: ColumnElement[bool], max_lost: int, limit: int) -> Swept:
+    failed = _give_up(session, and_(which, Job.num_lost + 1 >= max_lost, ~Job.cancel_requested), limit)
+    cancelled = _end_cancelled(session, and_(which, Job.cancel_requested), limit)
+    return Swept(requeued=_return(session, which, "lost", lost=1, limit=limit), failed=failed, cancelled=cancelled)
 
 
 def _give_up(session: Session, which: ColumnElement[bool], limit: int) -> list[UUID]:
@@ -401,7 +415,7 @@ def _end_cancelled(session: Session, which: ColumnElement[bool], limit: int) -> 
 
 
 def _return(session: Session, which: ColumnElement[bool], outcome: str, *, lost: int, limit: int = 100) -> list[UUID]:
-    """Put jobs in progress back to the queue, each with a new outbox row and a metrics row for the broken attempt."""
+    """Put jobs in progress back to the queue, each with a metrics row for the broken attempt."""
     jobs = _locked(session, and_(Job.status == JobStatus.IN_PROGRESS, which), limit)
     broken = [_attempt(job, outcome) for job in jobs]
     for job in jobs:
@@ -412,13 +426,16 @@ def _return(session: Session, which: ColumnElement[bool], outcome: str, *, lost:
 
 
 def _requeue(session: Session, jobs: Sequence[Job]) -> None:
+    if not jobs:
+        return
+    now = session.scalar(select(func.clock_timestamp()))
     for job in jobs:
         check_job(JobStatus(job.status), JobStatus.QUEUED)
         job.status, job.lease_until, job.lease_owner = JobStatus.QUEUED, None, None
         job.fence += 1
-        job.published_at = None
+        job.published_at, job.queued_at = None, now
     session.flush()
-    outbox.add(session, jobs)
+    outbox.ring(session)
 
 
 def _locked(session: Session, which: ColumnElement[bool], limit: int) -> list[Job]:
@@ -443,20 +460,6 @@ def _record(session: Session, attempts: Sequence[Mapping[str, Any]]) -> None:
     """Write the rows of ended attempts, after the jobs' own: whoever holds a job's row may write its attempt's."""
     if attempts:
         session.execute(insert(JobMetric).values(list(attempts)).on_conflict_do_nothing())
-
-
-def republish(session: Session, queue: Queue, *, older_s: float, limit: int = 1000) -> int:
-    """Write outbox rows for queued jobs whose message must be lost: published `older_s` ago and still unclaimed."""
-    stale = and_(
-        Job.status == JobStatus.QUEUED,
-        Job.queue == queue,
-        Job.published_at < func.now() - timedelta(seconds=older_s),
-        ~select(Outbox.id).where(Outbox.job_id == Job.id).exists(),
-    )
-    query = select(Job).where(stale).order_by(Job.priority, Job.created_at).limit(limit)
-    jobs = list(session.scalars(query.with_for_update(skip_locked=True)))
-    outbox.add(session, jobs)
-    return len(jobs)
 
 
 def num_queued(session: Session, tenant: str) -> int:

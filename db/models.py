@@ -17,6 +17,7 @@ from sqlalchemy import (
     MetaData,
     SmallInteger,
     Text,
+    TextClause,
     UniqueConstraint,
     Uuid,
     func,
@@ -58,6 +59,14 @@ def _one_of(column: str, values: type[Any]) -> CheckConstraint:
     return CheckConstraint(f"{column} IN ({allowed})", name=column)
 
 
+def _backlog(more: str) -> TextClause:
+    return text(f"status = 'queued' AND published_at IS NULL AND {more}")
+
+
+_BY_AGE = ("priority", "created_at", "id")
+_IN_RUN = "batch_id IS NOT NULL"
+_HANDED = "status = 'queued' AND published_at IS NOT NULL"
+
 _NOW = func.now()
 _NEW_ID = text("gen_random_uuid()")
 _EMPTY = text("'{}'::jsonb")
@@ -81,6 +90,12 @@ class Job(Base):
         Index("ix_jobs_batch_status", "batch_id", "status"),
         Index("ix_jobs_lease", "lease_until", postgresql_where=text("status = 'in_progress'")),
         Index("ix_jobs_waiting", "queue", "priority", "created_at", postgresql_where=text("status = 'queued'")),
+        # What waits for the relay: of each run, of each tenant beside its runs, and come back from a worker.
+        Index("ix_jobs_backlog_runs", "queue", "tenant", "batch_id", *_BY_AGE, postgresql_where=_backlog(_IN_RUN)),
+        Index("ix_jobs_backlog_alone", "queue", "tenant", *_BY_AGE, postgresql_where=_backlog("batch_id IS NULL")),
+        Index("ix_jobs_backlog_returned", "queue", *_BY_AGE, postgresql_where=_backlog("attempt > 0")),
+        Index("ix_jobs_handed", "queue", "published_at", postgresql_where=text(_HANDED)),
+        Index("ix_jobs_deleted", "deleted_at", postgresql_where=text("deleted_at IS NOT NULL")),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=_NEW_ID)
@@ -124,7 +139,8 @@ class Job(Base):
     error_message: Mapped[str | None]
 
     created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
-    published_at: Mapped[datetime | None]  # last time the id was handed to the broker
+    queued_at: Mapped[datetime | None]  # last time a worker gave it back; none: it waits since it was accepted
+    published_at: Mapped[datetime | None]  # when it was last handed to the broker; none: it waits for the relay
     claimed_at: Mapped[datetime | None]  # start of the latest attempt
     finished_at: Mapped[datetime | None]
     expires_at: Mapped[datetime | None]  # when the output may be removed
@@ -162,7 +178,7 @@ class Batch(Base):
 
 
 class Outbox(Base):
-    """An id to publish; the row goes once the broker has it."""
+    """A check of the guard to hand over; the row goes once the broker has it. Jobs are their own outbox rows."""
 
     __tablename__ = "outbox"
 

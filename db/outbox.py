@@ -1,51 +1,217 @@
-"""Ids on their way to the broker. A row stands until the broker has the id: at least once, never lost."""
+"""What waits to be handed to the broker: the best jobs first, a few at a time.
 
-from collections.abc import Sequence
+A queued job whose `published_at` is null waits for the relay: its row is its own outbox row, written in the transaction
+that accepts it. The table `outbox` holds what is no job: checks of the guard.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import delete, func, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from db.models import Job, Outbox
-from db.states import Queue
+from db.states import JobStatus, Queue
 
 CHANNEL = "chai_outbox"  # NOTIFY wakes the relay at the commit
 LAST = 9  # priority
 
 
-def add(session: Session, jobs: Sequence[Job]) -> None:
-    """Write a row for each job and wake the relay once this transaction commits."""
-    if not jobs:
-        return
-    rows = [{"job_id": job.id, "queue": job.queue, "priority": job.priority} for job in jobs]
-    session.execute(insert(Outbox), rows)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """A job that waits for its next attempt."""
+
+    id: UUID
+    attempt: int  # that it would be
+    tenant: str
+    batch_id: UUID | None
+    priority: int
+    created_at: datetime
+    prompt: str
+    mode: str
+
+    @property
+    def is_returned(self) -> bool:
+        """Whether a worker had it before."""
+        return self.attempt > 1
+
+    @property
+    def run(self) -> tuple[str, UUID | None]:
+        """What shares fairly with others of its tenant: a bulk run, or all that is in none."""
+        return self.tenant, self.batch_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InFlight:
+    """Jobs of one run and queue that workers have, or may take."""
+
+    queue: str
+    tenant: str
+    batch_id: UUID | None
+    num_handed: int  # to the broker, not claimed yet
+    num_running: int
+
+
+def ring(session: Session) -> None:
+    """Wake the relay once this transaction commits."""
     session.execute(text(f"NOTIFY {CHANNEL}"))
 
 
-def add_last(session: Session, job_ids: Sequence[UUID]) -> None:
-    """Write a row for ids that come behind everything else, and wake the relay once this transaction commits."""
-    if not job_ids:
-        return
-    rows = [{"job_id": job_id, "queue": Queue.BULK, "priority": LAST} for job_id in job_ids]
-    session.execute(insert(Outbox), rows)
-    session.execute(text(f"NOTIFY {CHANNEL}"))
+def in_flight(session: Session) -> list[InFlight]:
+    """Return what was handed over or runs; a handful of rows a worker."""
+    query = text(
+        "SELECT queue, tenant, batch_id, sum(handed)::int AS num_handed, sum(running)::int AS num_running FROM ("
+        "SELECT queue, tenant, batch_id, 1 AS handed, 0 AS running FROM jobs "
+        "WHERE status = 'queued' AND published_at IS NOT NULL UNION ALL "
+        "SELECT queue, tenant, batch_id, 0, 1 FROM jobs WHERE status = 'in_progress') AS flying "
+        "GROUP BY queue, tenant, batch_id"
+    )
+    return [InFlight(**row) for row in session.execute(query).mappings()]
 
 
-def take(session: Session, *, limit: int = 100) -> list[Outbox]:
-    """Lock the oldest rows that no other relay has; interactive ones first."""
-    query = select(Outbox).order_by(Outbox.queue.desc(), Outbox.id).limit(limit)
-    return list(session.scalars(query.with_for_update(skip_locked=True)))
+def pick(session: Session, queue: Queue, flying: Sequence[InFlight], *, limit: int) -> list[Waiting]:
+    """Return the jobs of a queue to hand over next, the best first; see `best`.
 
-
-def published(session: Session, rows: Sequence[Outbox]) -> None:
-    """Remove rows whose ids the broker has, and note the time on their jobs.
-
-    The jobs are locked in the order of their ids, as by everybody who locks many: no deadlock.
+    Two walks along an index find every run, and every tenant's jobs outside of runs, that has something to offer, by
+    one probe each; of each only the first `limit` rows are read, however long the backlog is.
     """
-    ids = [row.job_id for row in rows]
-    session.execute(delete(Outbox).where(Outbox.id.in_([row.id for row in rows])))
-    session.execute(select(Job.id).where(Job.id.in_(ids)).order_by(Job.id).with_for_update(key_share=True))
+    rows = session.execute(_PICK, {"queue": queue.value, "limit": limit}).mappings()
+    return best({row["id"]: Waiting(**row) for row in rows}.values(), flying, limit=limit)
+
+
+def returned(session: Session, queue: Queue, *, limit: int) -> list[Waiting]:
+    """Return jobs of a queue that a worker gave back or lost: few, and to be handed over whatever waits elsewhere."""
+    rows = session.execute(_RETURNED, {"queue": queue.value, "limit": limit}).mappings()
+    return [Waiting(**row) for row in rows]
+
+
+def best(waiting: Iterable[Waiting], flying: Iterable[InFlight], *, limit: int) -> list[Waiting]:
+    """Order what waits: returned jobs, then by priority, then in turn between tenants and their runs, then by age.
+
+    In turn: whose jobs are fewest among those that run, were handed over, or stand before here. A run of one line does
+    not stand behind four thousand of another, nor a tenant with one run behind one with ten.
+    """
+    tenants: Counter[str] = Counter()
+    runs: Counter[tuple[str, UUID | None]] = Counter()
+    for busy in flying:
+        number = busy.num_handed + busy.num_running
+        tenants[busy.tenant] += number
+        runs[busy.tenant, busy.batch_id] += number
+    heads = _by_run(waiting)
+    chosen: list[Waiting] = []
+    while heads and len(chosen) < limit:
+        job = min((jobs[-1] for jobs in heads.values()), key=lambda job: _rank(job, tenants, runs))
+        heads[job.run].pop()
+        if not heads[job.run]:
+            del heads[job.run]
+        tenants[job.tenant] += 1
+        runs[job.run] += 1
+        chosen.append(job)
+    return chosen
+
+
+def _by_run(waiting: Iterable[Waiting]) -> dict[tuple[str, UUID | None], list[Waiting]]:
+    """Return the jobs of each run, its first one last."""
+    heads: dict[tuple[str, UUID | None], list[Waiting]] = {}
+    for job in sorted(waiting, key=_own_order, reverse=True):
+        heads.setdefault(job.run, []).append(job)
+    return heads
+
+
+def _own_order(job: Waiting) -> tuple[bool, int, datetime, UUID]:
+    return not job.is_returned, job.priority, job.created_at, job.id
+
+
+def _rank(job: Waiting, tenants: Counter[str], runs: Counter[tuple[str, UUID | None]]) -> tuple[Any, ...]:
+    is_new, priority, *age = _own_order(job)
+    return (is_new, priority, tenants[job.tenant], runs[job.run], *age)
+
+
+def take(session: Session, ids: Sequence[UUID]) -> set[UUID]:
+    """Lock those of these jobs that still wait and that no other relay has.
+
+    In the order of their ids, as by everybody who locks many: no deadlock.
+    """
+    waits = select(Job.id).where(Job.id.in_(ids), Job.status == JobStatus.QUEUED, Job.published_at.is_(None))
+    return set(session.scalars(waits.order_by(Job.id).with_for_update(skip_locked=True, key_share=True)))
+
+
+def handed_over(session: Session, ids: Collection[UUID]) -> None:
+    """Note that the broker has these jobs."""
     session.execute(
         update(Job).where(Job.id.in_(ids)).values(published_at=func.clock_timestamp()),
         execution_options={"synchronize_session": False},
     )
+
+
+def take_back(session: Session, queue: Queue, *, older_s: float) -> list[UUID]:
+    """Let jobs wait again whose message is lost: handed over `older_s` ago, and no worker came for them."""
+    stale = select(Job.id).where(
+        Job.status == JobStatus.QUEUED,
+        Job.queue == queue,
+        Job.published_at < func.now() - timedelta(seconds=older_s),
+    )
+    back = update(Job).where(Job.id.in_(stale.with_for_update(skip_locked=True))).values(published_at=None)
+    return list(session.scalars(back.returning(Job.id), execution_options={"synchronize_session": False}))
+
+
+def is_idle(session: Session) -> bool:
+    """Whether no job waits for a worker."""
+    return not session.scalar(select(select(Job.id).where(Job.status == JobStatus.QUEUED).exists()))
+
+
+def add_last(session: Session, job_ids: Sequence[UUID]) -> None:
+    """Let checks of these jobs be handed over when nothing else waits, and wake the relay at the commit."""
+    if not job_ids:
+        return
+    rows = [{"job_id": job_id, "queue": Queue.BULK, "priority": LAST} for job_id in job_ids]
+    session.execute(insert(Outbox), rows)
+    ring(session)
+
+
+def take_checks(session: Session, *, limit: int) -> list[Outbox]:
+    """Lock the oldest checks that no other relay has."""
+    return list(session.scalars(select(Outbox).order_by(Outbox.id).limit(limit).with_for_update(skip_locked=True)))
+
+
+def checks_handed_over(session: Session, rows: Sequence[Outbox]) -> None:
+    """Remove checks that the broker has."""
+    session.execute(delete(Outbox).where(Outbox.id.in_([row.id for row in rows])))
+
+
+_FIELDS = "id, attempt + 1 AS attempt, tenant, batch_id, priority, created_at, prompt, mode"
+_WAITS = "queue = :queue AND status = 'queued' AND published_at IS NULL"
+_AGE = "priority, created_at, id"
+_CAME_BACK = f"SELECT {_FIELDS} FROM jobs WHERE {_WAITS} AND attempt > 0 ORDER BY {_AGE} LIMIT :limit"  # noqa: S608
+_RETURNED = text(_CAME_BACK)
+_PICK = text(
+    f"""
+    WITH RECURSIVE runs AS (
+        (SELECT tenant, batch_id FROM jobs WHERE {_WAITS} AND batch_id IS NOT NULL ORDER BY tenant, batch_id LIMIT 1)
+        UNION ALL
+        SELECT next.tenant, next.batch_id FROM runs CROSS JOIN LATERAL (
+            SELECT tenant, batch_id FROM jobs
+            WHERE {_WAITS} AND batch_id IS NOT NULL AND (tenant, batch_id) > (runs.tenant, runs.batch_id)
+            ORDER BY tenant, batch_id LIMIT 1) AS next
+    ), tenants AS (
+        (SELECT tenant FROM jobs WHERE {_WAITS} AND batch_id IS NULL ORDER BY tenant LIMIT 1)
+        UNION ALL
+        SELECT next.tenant FROM tenants CROSS JOIN LATERAL (
+            SELECT tenant FROM jobs WHERE {_WAITS} AND batch_id IS NULL AND tenant > tenants.tenant
+            ORDER BY tenant LIMIT 1) AS next
+    )
+    SELECT job.* FROM runs CROSS JOIN LATERAL (
+        SELECT {_FIELDS} FROM jobs WHERE {_WAITS} AND tenant = runs.tenant AND batch_id = runs.batch_id
+        ORDER BY {_AGE} LIMIT :limit) AS job
+    UNION ALL
+    SELECT job.* FROM tenants CROSS JOIN LATERAL (
+        SELECT {_FIELDS} FROM jobs WHERE {_WAITS} AND batch_id IS NULL AND tenant = tenants.tenant
+        ORDER BY {_AGE} LIMIT :limit) AS job
+    UNION ALL
+    ({_CAME_BACK})
+    """,  # noqa: S608 - only constants of this module are put into the text
+)

@@ -6,12 +6,28 @@ from contextlib import contextmanager
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.orm import Session, sessionmaker
 
+# A network that swallows packets must not hold a thread for the quarter of an hour that TCP would wait: what is sent
+# and not answered for so long ends the connection, what is idle is asked whether anybody is there.
+_NETWORK = {
+    "connect_timeout": 5,  # seconds
+    "tcp_user_timeout": 8000,  # milliseconds
+    "keepalives": 1,
+    "keepalives_idle": 4,  # seconds
+    "keepalives_interval": 2,
+    "keepalives_count": 2,
+}
+# The server's side of the same: it gives up what a lost client left open.
+_SERVER = (
+    "-c timezone=utc -c statement_timeout=30s -c lock_timeout=5s -c idle_in_transaction_session_timeout=60s "
+    "-c tcp_user_timeout=15s -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=3 -c tcp_keepalives_count=3"
+)
+
 
 def connect(database_url: str, *, pool_size: int = 5, application: str = "chai") -> Engine:
-    """Return a pooled engine that survives a restart of Postgres.
+    """Return a pooled engine that survives a restart of Postgres and a network that goes and comes back.
 
-    `pool_pre_ping` replaces connections that died while idle. A statement may run for 30 s and wait 5 s for a lock:
-    a stuck statement must not hold a heartbeat past its lease.
+    `pool_pre_ping` replaces connections that died while idle. A statement may run for 30 s and wait 5 s for a lock: a
+    stuck statement must not hold a heartbeat past its lease. Nobody waits longer than 10 s for one of the pool.
     """
     return create_engine(
         database_url,
@@ -19,14 +35,7 @@ def connect(database_url: str, *, pool_size: int = 5, application: str = "chai")
         max_overflow=pool_size,
         pool_pre_ping=True,
         pool_timeout=10,
-        connect_args={
-            "connect_timeout": 5,
-            "application_name": application,
-            "options": "-c timezone=utc -c statement_timeout=30s -c lock_timeout=5s",
-            "keepalives_idle": 10,
-            "keepalives_interval": 3,
-            "keepalives_count": 3,
-        },
+        connect_args={"application_name": application, "options": _SERVER, **_NETWORK},
     )
 
 

@@ -21,13 +21,6 @@ class Queue(StrEnum):
     INTERACTIVE = "interactive"  # somebody waits
     BULK = "bulk"  # runs when nobody does
 
-    def broker_priority(self, priority: int) -> int:
-        """Return the broker's priority (0 first, 9 last) for a job's.
-
-        Redis hands out by priority first and by queue second; the lower half is therefore kept for interactive jobs.
-        """
-        return priority // 2 + (5 if self is Queue.BULK else 0)
-
 
 class BatchStatus(StrEnum):
     """Where a bulk run is in its life."""
@@ -58,7 +51,7 @@ class CheckStatus(StrEnum):
 
 
 JOB_TRANSITIONS: dict[JobStatus, frozenset[JobStatus]] = {
-    # who moves it on: the relay and a worker's claim; the user; the attempt cap
+    # who moves it on: the relay, which hands it over, and a worker's claim; the user; the attempt cap
     JobStatus.QUEUED: frozenset({JobStatus.IN_PROGRESS, JobStatus.CANCELLED, JobStatus.FAILED}),
     # who moves it on: the worker; when that dies, the reconciler
     JobStatus.IN_PROGRESS: frozenset(

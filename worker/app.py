@@ -1,7 +1,9 @@
 """The worker process: a Celery parent that takes messages, and one child that runs jobs on its device.
 
-The parent never runs the model. At SIGTERM (and Ctrl-C) it gives the job in progress back to the queue at once, in the
-database, where another worker finds it within seconds; the child notices at its next step and stops without writing.
+The parent never runs the model. It says every few seconds that it lives, so that the relay hands over as much as there
+are workers for. When its child dies it gives the child's job back at once, counted as lost. At SIGTERM (and Ctrl-C) it
+gives the job in progress back to the queue at once, in the database, where another worker finds it within seconds; the
+child notices at its next step and stops without writing.
 Celery's warm shutdown waits for that. A parent that has no time left (SIGKILL) costs one lease.
 """
 
@@ -13,12 +15,15 @@ import socket
 import threading
 import warnings
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from celery import Celery, signals
 from celery.exceptions import SecurityWarning
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
-from db import jobs, quality_checks
+from db import heartbeats, jobs, quality_checks
+from db.jobs import Swept
 from db.session import connect, sessions, transaction
 from db.states import Queue
 from worker import tasks
@@ -27,6 +32,8 @@ from worker.runtime import Load, Runtime, load_model, open_runtime
 from worker.settings import WorkerSettings
 
 QUEUES = (Queue.INTERACTIVE.value, Queue.BULK.value)  # in the order in which they are served
+PRESENCE_S = 2.0  # between two signs of life
+LOST_WAIT_S = 0.2  # from a child's death to the round in which its place is free again
 VISIBILITY_TIMEOUT_S = 24 * 3600  # leases in Postgres, not the broker, say when a job is lost
 
 logger = logging.getLogger(__name__)
@@ -35,6 +42,8 @@ logger = logging.getLogger(__name__)
 def make_app(settings: WorkerSettings) -> Celery:
     """Return the Celery app of workers, without its task."""
     app = Celery("chai", broker=settings.redis_url, set_as_current=False)
+    if settings.redis_url.startswith("redis"):
+        app.conf.broker_transport = "worker.transport:Transport"
     app.conf.update(
         # A message is a job id in JSON; whatever else is in the queue is refused.
         task_serializer="json",
@@ -43,13 +52,14 @@ def make_app(settings: WorkerSettings) -> Celery:
         task_ignore_result=True,
         # One message at a time, kept until the job has ended; the broker may still lose or double it.
         task_acks_late=True,
-        task_reject_on_worker_lost=True,
+        task_reject_on_worker_lost=False,  # the next attempt comes with a message of its own
+        worker_lost_wait=0.1,  # the job is back in the queue before; nothing is waited for
         worker_prefetch_multiplier=1,
         worker_disable_prefetch=True,
         task_time_limit=settings.time_limit_s,
         broker_transport_options={
             "queue_order_strategy": "priority",
-            "priority_steps": list(range(10)),
+            "priority_steps": [0],  # one list a queue, under its own name; the relay hands over the best first
             "visibility_timeout": VISIBILITY_TIMEOUT_S,
         },
         # Redis may come later than the worker, and go and come back under it.
@@ -80,6 +90,7 @@ def main(
     runtime = functools.cache(functools.partial(open_runtime, settings, owner=owner, load=load))
     tasks.register(app, runtime)
     connect_signals(settings, owner, runtime)
+    presence = Presence(settings.database_url, owner, queues)
     # A worker in a container runs as root; with JSON only, a message cannot carry code.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     worker = app.Worker(
@@ -90,7 +101,9 @@ def main(
         without_mingle=True,
         quiet=True,
     )
+    signals.worker_ready.connect(lambda **_: presence.start(), weak=False)
     worker.start()
+    presence.stop()
     return int(worker.exitcode or 0)
 
 
@@ -106,8 +119,83 @@ def connect_signals(settings: WorkerSettings, owner: str, runtime: Callable[[], 
     def give_back(**_: object) -> None:
         release(settings.database_url, owner)
 
+    def watch(sender: Any, **_: object) -> None:
+        watch_children(sender, lambda: lose(settings, owner))
+
+    signals.worker_ready.connect(watch, weak=False)
     signals.worker_process_init.connect(prepare, weak=False)
     signals.worker_shutting_down.connect(give_back, weak=False)
+
+
+def watch_children(consumer: Any, on_death: Callable[[], None]) -> None:
+    """Call `on_death` as soon as a child has ended, before the next one can be given anything.
+
+    Celery notices within milliseconds, but keeps the dead child's place for the next of its own rounds, five seconds
+    apart: a round is due at once.
+    """
+    pool = consumer.pool._pool  # billiard's; Celery offers no signal for this
+    release_slot = pool.on_process_down
+
+    def down(process: Any) -> None:
+        if release_slot is not None:
+            release_slot(process)
+        on_death()
+        if consumer.hub is not None:
+            consumer.hub.call_later(LOST_WAIT_S, pool.maintain_pool)
+
+    pool.on_process_down = down
+
+
+def lose(settings: WorkerSettings, owner: str) -> None:
+    """End or put back what a dead child ran; when that fails its lease runs out."""
+    engine = connect(settings.database_url, pool_size=1, application=f"chai-worker {owner} lost a child")
+    try:
+        with transaction(sessions(engine)) as session:
+            lost = jobs.lose(session, owner=owner, max_lost=settings.max_lost)
+    except SQLAlchemyError:
+        logger.exception("the job of a dead child of %s waits for the end of its lease", owner)
+    else:
+        if lost != Swept(requeued=[], failed=[], cancelled=[]):
+            logger.warning("a child died; back in the queue: %s; failed: %s", lost.requeued, lost.failed)
+    finally:
+        engine.dispose()
+
+
+class Presence:
+    """Signs of life of this worker, from a thread of its parent process."""
+
+    def __init__(self, database_url: str, owner: str, queues: Sequence[str]) -> None:
+        self._name = f"worker:{owner}"
+        self._detail = {"queues": list(queues)}
+        self._engine = connect(database_url, pool_size=1, application=f"chai-worker {owner} alive")
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="presence", daemon=True)
+
+    def start(self) -> None:
+        """Begin; calling it again changes nothing."""
+        if not self._thread.is_alive() and not self._is_over.is_set():
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End, and take the row away."""
+        self._is_over.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=PRESENCE_S)
+        self._write(lambda session: heartbeats.forget(session, self._name))
+        self._engine.dispose()
+
+    def _keep(self) -> None:
+        while True:
+            self._write(lambda session: heartbeats.beat(session, self._name, self._detail))
+            if self._is_over.wait(PRESENCE_S):
+                return
+
+    def _write(self, write: Callable[[Session], None]) -> None:
+        try:
+            with transaction(sessions(self._engine)) as session:
+                write(session)
+        except SQLAlchemyError as error:
+            logger.warning("no sign of life: %s", str(error).partition("\n")[0])
 
 
 def release(database_url: str, owner: str) -> None:

@@ -1,14 +1,27 @@
-"""The one Celery task: a shell around the job runner, and around shadow reruns for a job that has ended."""
+"""The one Celery task: a shell around the job runner, and around shadow reruns for a job that has ended.
+
+A task is one attempt at one job, and ends in Celery (and so in Flower) as the attempt did: SUCCESS with what was made,
+FAILURE when the job failed or its process died, REVOKED when the user took the job back, RETRY when the job went back
+to the queue. Nobody waits for results; these are signs for people.
+"""
 
 import logging
 import os
+import re
 from collections.abc import Callable
+from typing import Any
 from uuid import UUID
 
 from celery import Celery
-from celery.exceptions import Reject
+from celery.exceptions import Ignore, Reject
+from celery.worker.request import Request
+from sqlalchemy import select
 
+from db.models import Job, JobMetric
+from db.session import transaction
+from db.states import JobStatus
 from worker.jobs.attempt import generate
+from worker.jobs.retry import DATABASE_AWAY
 from worker.models import faults
 from worker.quality.shadow_reruns import check
 from worker.runtime import Runtime
@@ -19,20 +32,70 @@ DEVICE_BROKEN = 70  # exit status of a child whose GPU gave up; the pool starts 
 logger = logging.getLogger(__name__)
 
 
+class AttemptFailed(Exception):
+    """The job failed for good: its row and this message say why."""
+
+
+class AttemptCancelled(Exception):
+    """The user took the job back."""
+
+
+class AttemptReturned(Exception):
+    """The job went back to the queue: the next attempt is another task."""
+
+
+ENDS = (AttemptFailed, AttemptCancelled, AttemptReturned)
+_EVENTS = {AttemptCancelled.__name__: "task-revoked", AttemptReturned.__name__: "task-retried"}
+
+
+class AttemptRequest(Request):  # type: ignore[misc]  # celery has no types
+    """A task as the parent process follows it: tells Celery's tools how the attempt ended."""
+
+    def send_event(self, type: str, **fields: Any) -> None:
+        """Send the event that is true of the attempt in place of Celery's own."""
+        kind, said = truthful(type, fields, args=str(self._request_dict.get("argsrepr") or ""))
+        super().send_event(kind, **said)
+
+
+def truthful(kind: str, fields: dict[str, Any], *, args: str) -> tuple[str, dict[str, Any]]:
+    """Return kind and fields of an event as the attempt ended; a completed one shows its path beside its prompt."""
+    if kind == "task-succeeded":
+        made = re.search(r"completed (\w+)", str(fields.get("result", "")))
+        return kind, fields | ({"args": f"{args[:-1]}, {made[1]!r})"} if made and args.endswith(")") else {})
+    if kind != "task-failed":
+        return kind, fields
+    name = str(fields.get("exception", "")).partition("(")[0]
+    if name not in {end.__name__ for end in ENDS}:
+        return kind, fields
+    said = {key: value for key, value in fields.items() if key != "traceback"}  # nothing broke: no place to point to
+    if name == AttemptCancelled.__name__:
+        said |= {"terminated": False, "signum": None, "expired": False}
+    return _EVENTS.get(name, kind), said
+
+
 def register(app: Celery, runtime: Callable[[], Runtime]) -> None:
     """Give the app its task; `runtime` is called in the child, with the first job."""
 
-    @app.task(name=NAME, ignore_result=True)  # type: ignore[untyped-decorator]
-    def generate_task(*args: object, **kwargs: object) -> None:
+    @app.task(name=NAME, bind=True, ignore_result=True, throws=ENDS)  # type: ignore[untyped-decorator]
+    def generate_task(task: Any, *args: object, **kwargs: object) -> str:
         job_id = parse(args, kwargs)
+        attempt = attempt_of(task.request.id)
         try:
-            if not generate(runtime(), job_id):
-                check(runtime(), job_id)
+            if is_over(runtime(), job_id, attempt):
+                raise Ignore
+            if generate(runtime(), job_id):
+                return ended(runtime(), job_id, attempt)
+            check(runtime(), job_id)
+            return unclaimed(runtime(), job_id, attempt)
+        except (Ignore, *ENDS):
+            raise
         except Exception as error:
             if not faults.is_broken(error):
                 raise
             logger.exception("the device is unusable in this process; starting a new one")
             os._exit(DEVICE_BROKEN)
+
+    generate_task.Request = AttemptRequest
 
 
 def parse(args: tuple[object, ...], kwargs: dict[str, object]) -> UUID:
@@ -43,3 +106,60 @@ def parse(args: tuple[object, ...], kwargs: dict[str, object]) -> UUID:
         return UUID(str(args[0]))
     except ValueError as error:
         raise Reject(f"a {NAME} message holds one job id and nothing else: {error}", requeue=False) from error
+
+
+def attempt_of(task_id: str | None) -> int | None:
+    """Return the attempt that a task's id names; None for an id that the relay did not make."""
+    found = re.fullmatch(r"video_[0-9a-f]{32}-(\d+)", task_id or "")
+    return int(found[1]) if found else None
+
+
+def is_over(runtime: Runtime, job_id: UUID, attempt: int | None) -> bool:
+    """Whether an attempt was begun before: its message is a second one, and the next attempt has another."""
+    if attempt is None:
+        return False
+    begun = select(Job.id).where(Job.id == job_id, Job.status == JobStatus.QUEUED, Job.attempt >= attempt)
+    try:
+        with transaction(runtime.factory) as session:
+            return session.scalar(begun) is not None
+    except DATABASE_AWAY:
+        return False  # the claim waits for the database, and decides
+
+
+def ended(runtime: Runtime, job_id: UUID, attempt: int | None) -> str:
+    """Return what an attempt made; raise one of `ENDS` for any other end."""
+    rows = select(JobMetric.outcome, JobMetric.path, JobMetric.num_steps, JobMetric.gpu_seconds, Job.error_code)
+    rows = rows.add_columns(Job.error_message).outerjoin(Job, Job.id == JobMetric.job_id)
+    rows = rows.where(JobMetric.job_id == job_id)
+    if attempt is not None:
+        rows = rows.where(JobMetric.attempt == attempt)
+    try:
+        with transaction(runtime.factory) as session:
+            row = session.execute(rows.order_by(JobMetric.attempt.desc()).limit(1)).one_or_none()
+    except DATABASE_AWAY as error:
+        raise AttemptReturned("the database is away; the job's row says how it ended") from error
+    if row is None:
+        raise AttemptReturned("the lease is lost; another attempt has the job, or it was deleted")
+    if row.outcome == "completed":
+        return f"completed {row.path}, {row.num_steps} steps, {row.gpu_seconds or 0:.2f} s"
+    if row.outcome == "cancelled":
+        raise AttemptCancelled("by its user")
+    if row.outcome == "failed" or row.error_code:
+        raise AttemptFailed(f"{row.error_code}: {row.error_message}")
+    raise AttemptReturned(f"{row.outcome}; back in the queue")
+
+
+def unclaimed(runtime: Runtime, job_id: UUID, attempt: int | None) -> str:
+    """Say what becomes of a message without a job to claim; raise `Ignore` when another task tells its end."""
+    try:
+        with transaction(runtime.factory) as session:
+            status = session.scalar(select(Job.status).where(Job.id == job_id))
+    except DATABASE_AWAY:
+        raise Ignore from None
+    if status == JobStatus.CANCELLED:
+        raise AttemptCancelled("before it began")
+    if status is None:
+        raise AttemptCancelled("the job was deleted")
+    if status == JobStatus.COMPLETED and attempt is None:
+        return "checked"
+    raise Ignore

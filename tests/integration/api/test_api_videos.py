@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import jobs
-from db.models import Job, Outbox
+from db.models import Job
 from db.session import transaction
 from shared.storage import Storage
 
@@ -74,11 +74,11 @@ def test_a_new_video_is_the_whole_object(client: TestClient) -> None:
     }
 
 
-def test_what_is_accepted_is_in_the_outbox_too(client: TestClient, session: Session) -> None:
+def test_what_is_accepted_waits_for_the_relay(client: TestClient, session: Session) -> None:
     video = client.post("/v1/videos", json={"prompt": "a red circle"}).json()
 
-    row = session.scalars(select(Outbox)).one()
-    assert (row.job_id, row.queue, row.priority) == (uuid_of(video), "interactive", 5)
+    row = session.scalars(select(Job)).one()
+    assert (row.id, row.queue, row.priority, row.published_at) == (uuid_of(video), "interactive", 5, None)
 
 
 @pytest.mark.parametrize("as_files", [True, False], ids=["multipart", "urlencoded"])

@@ -5,6 +5,7 @@ import threading
 import time
 from base64 import b64decode
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
@@ -16,11 +17,12 @@ from sqlalchemy import Engine, func, select, text, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.broker import Broker, BrokerAway
-from api.outbox_relay import FORGET_CHUNK, Relay
+from api.outbox_relay import FORGET_CHUNK, Duty, Relay
 from api.settings import ApiSettings
 from cli.services.redis import Redis
-from db import batches, cache, jobs, outbox
-from db.models import Batch, CacheEvent, Job, Outbox
+from db import batches, cache, heartbeats, jobs
+from db.models import Batch, CacheEvent, Job
+from db.outbox import Waiting
 from db.session import transaction
 from db.states import Queue
 from shared.storage import Storage
@@ -36,8 +38,7 @@ def accept(factory: sessionmaker[Session], prompt: str = "a", **columns: object)
 def messages(broker_url: str, queue: str = "interactive") -> list[dict]:
     """Messages in a queue, those that are taken first first."""
     with redis.Redis.from_url(broker_url) as client:
-        keys = [queue, *(f"{queue}\x06\x16{step}" for step in range(1, 10))]
-        return [json.loads(raw) for key in keys for raw in reversed(client.lrange(key, 0, -1))]
+        return [json.loads(raw) for raw in reversed(client.lrange(queue, 0, -1))]
 
 
 def waiting(broker_url: str, queue: str = "interactive") -> list[str]:
@@ -49,9 +50,24 @@ def arguments(message: dict) -> list[str]:
     return json.loads(b64decode(message["body"]))[0]
 
 
-def outbox_length(factory: sessionmaker[Session]) -> int:
+def num_waiting(factory: sessionmaker[Session]) -> int:
+    """Jobs that the broker does not have."""
     with factory() as session:
-        return session.scalar(select(func.count()).select_from(Outbox))
+        return session.scalar(select(func.count()).where(Job.status == "queued", Job.published_at.is_(None)))
+
+
+def work_at(factory: sessionmaker[Session], number: int, *queues: str) -> None:
+    """Let so many workers be there."""
+    with transaction(factory) as session:
+        for worker in range(number):
+            heartbeats.beat(session, f"worker:w{worker}", {"queues": list(queues or Queue)})
+
+
+def claim(factory: sessionmaker[Session], job_id: str, owner: str = "w") -> jobs.Claim:
+    with transaction(factory) as session:
+        claimed = jobs.claim(session, UUID(job_id), owner=owner, lease_s=30)
+    assert claimed
+    return claimed
 
 
 @pytest.fixture
@@ -77,27 +93,29 @@ def start(settings: ApiSettings, engine: Engine, storage: Storage) -> Iterator[C
 def test_the_bell_rings_for_every_accepted_job(
     start: Callable[..., Relay], session_factory: sessionmaker[Session], redis_url: str
 ) -> None:
-    start(relay_poll_s=60)  # without the bell, the next look is a minute away: `wait_until` would give up
+    start(relay_poll_s=60, window=10)  # without the bell, the next look is a minute away: `wait_until` would give up
     for number in range(10):
         accept(session_factory)
         wait_until(lambda n=number: len(waiting(redis_url)) == n + 1)
 
-    assert outbox_length(session_factory) == 0
+    assert num_waiting(session_factory) == 0
 
 
-def test_published_jobs_carry_only_their_id_and_the_time_is_noted(
+def test_a_message_carries_only_the_id_and_says_to_people_which_attempt_at_what_it_is(
     start: Callable[..., Relay], session_factory: sessionmaker[Session], redis_url: str
 ) -> None:
     start()
 
-    job_id = accept(session_factory, "a secret prompt")
+    job_id = accept(session_factory, "a red fox")
 
     wait_until(lambda: waiting(redis_url) == [str(job_id)])
     message = messages(redis_url)[0]
     assert message["headers"]["task"] == "chai.generate"
     assert message["content-type"] == "application/json"
     assert arguments(message) == [str(job_id)]
-    assert "secret" not in json.dumps(message)
+    assert message["headers"]["id"] == f"video_{job_id.hex}-1"
+    assert message["headers"]["argsrepr"] == f"('video_{job_id.hex}', 'a red fox')"
+    assert message["headers"]["kwargsrepr"] == "{'mode': 'auto'}"
     with session_factory() as session:
         assert session.get_one(Job, job_id).published_at is not None
 
@@ -119,12 +137,12 @@ def test_bulk_goes_to_its_own_queue_and_priorities_come_first(
 def test_a_backlog_is_published_once_by_many_relays(
     start: Callable[..., Relay], session_factory: sessionmaker[Session], redis_url: str
 ) -> None:
-    ids = [str(accept(session_factory)) for _ in range(250)]
+    ids = [str(accept(session_factory)) for _ in range(90)]
 
     for _ in range(3):
-        start()
+        start(window=100)
 
-    wait_until(lambda: outbox_length(session_factory) == 0)
+    wait_until(lambda: num_waiting(session_factory) == 0)
     assert sorted(waiting(redis_url)) == sorted(ids)
 
 
@@ -141,7 +159,7 @@ def test_f1_a_job_whose_api_died_after_the_commit_is_published_once(
         assert relay.terminate() == 0
 
     assert UUID(waiting(redis_url)[0]).hex == video["id"].removeprefix("video_")
-    assert outbox_length(session_factory) == 0
+    assert num_waiting(session_factory) == 0
 
 
 def test_f2_an_api_that_dies_before_the_commit_leaves_nothing_and_a_retry_makes_one_job(
@@ -149,7 +167,7 @@ def test_f2_an_api_that_dies_before_the_commit_leaves_nothing_and_a_retry_makes_
 ) -> None:
     key = {"Idempotency-Key": "once"}
     with api_process(environment, tmp_path) as api, engine.connect() as blocker:
-        blocker.execute(text("LOCK TABLE outbox IN EXCLUSIVE MODE"))  # holds the request between its two rows
+        blocker.execute(text("LOCK TABLE jobs IN EXCLUSIVE MODE"))  # holds the request before its row
         sent = threading.Thread(target=_post_into_the_void, args=(api, key))
         sent.start()
         wait_until(lambda: num_api_connections(engine, waiting_for_lock=True) == 1)
@@ -164,7 +182,7 @@ def test_f2_an_api_that_dies_before_the_commit_leaves_nothing_and_a_retry_makes_
             httpx.post(f"{api.url}/v1/videos", json={"prompt": "a"}, headers=key, trust_env=False).raise_for_status()
 
     session.rollback()
-    assert len(session.scalars(select(Job)).all()) == len(session.scalars(select(Outbox)).all()) == 1
+    assert len(session.scalars(select(Job)).all()) == 1
 
 
 def _post_into_the_void(api: Process, key: dict[str, str]) -> None:
@@ -186,7 +204,7 @@ def test_f8_while_redis_is_away_jobs_are_accepted_and_published_when_it_is_back(
     environment: dict[str, str], tmp_path: Path, session_factory: sessionmaker[Session]
 ) -> None:
     server = Redis(tmp_path / "redis").start()
-    environment = {**environment, "REDIS_URL": server.url}
+    environment = {**environment, "REDIS_URL": server.url, "CHAI_WINDOW": "100"}
     try:
         with api_process(environment, tmp_path) as api, relay_process(environment, tmp_path) as relay:
             before = _submit(api)
@@ -195,10 +213,10 @@ def test_f8_while_redis_is_away_jobs_are_accepted_and_published_when_it_is_back(
 
             during = [_submit(api) for _ in range(20)]
             wait_until(lambda: "duty failed" in relay.log.read_text())
-            assert outbox_length(session_factory) == 20
+            assert num_waiting(session_factory) == 20
 
             server.start()
-            wait_until(lambda: outbox_length(session_factory) == 0)
+            wait_until(lambda: num_waiting(session_factory) == 0)
             assert set(waiting(server.url)) == {before, *during}
             after = _submit(api)
             wait_until(lambda: after in waiting(server.url))
@@ -215,7 +233,7 @@ def _submit(api: Process) -> str:
 def test_f7_jobs_whose_messages_were_flushed_are_published_again(
     start: Callable[..., Relay], session_factory: sessionmaker[Session], redis_url: str
 ) -> None:
-    start(sweep_s=0.2, lost_empty_s=0.5)
+    start(sweep_s=0.2, lost_s=0.5, window=10)
     ids = {str(accept(session_factory)) for _ in range(5)}
     wait_until(lambda: set(waiting(redis_url)) == ids)
 
@@ -225,14 +243,14 @@ def test_f7_jobs_whose_messages_were_flushed_are_published_again(
     wait_until(lambda: set(waiting(redis_url)) == ids)  # perhaps twice, which costs nothing
 
 
-def test_a_job_that_was_published_long_ago_is_published_again_though_the_queue_is_not_empty(
+def test_a_job_whose_message_is_lost_is_handed_over_again_though_the_queue_is_not_empty(
     start: Callable[..., Relay], session_factory: sessionmaker[Session], redis_url: str
 ) -> None:
     lost, other = accept(session_factory), accept(session_factory)
     with transaction(session_factory) as session:
-        session.execute(text("DELETE FROM outbox"))
-        session.execute(update(Job).where(Job.id == lost).values(published_at=func.now() - text("interval '2 hours'")))
-        outbox.add(session, [session.get_one(Job, other)])
+        session.execute(
+            update(Job).where(Job.id == lost).values(published_at=func.now() - text("interval '4 seconds'"))
+        )
 
     start(sweep_s=0.2)
 
@@ -242,14 +260,15 @@ def test_a_job_that_was_published_long_ago_is_published_again_though_the_queue_i
 def test_jobs_that_wait_in_a_full_queue_are_not_published_again(
     start: Callable[..., Relay], session_factory: sessionmaker[Session], redis_url: str
 ) -> None:
-    relay = start(sweep_s=30, lost_empty_s=0.01)
+    relay = start(sweep_s=30, lost_s=0.01, window=10)
     ids = {str(accept(session_factory)) for _ in range(3)}
     wait_until(lambda: set(waiting(redis_url)) == ids)
     time.sleep(0.05)
 
     relay.republish()
 
-    assert outbox_length(session_factory) == 0
+    assert num_waiting(session_factory) == 0
+    assert len(waiting(redis_url)) == 3
 
 
 def test_the_sweep_requeues_a_job_whose_worker_fell_silent(
@@ -258,7 +277,6 @@ def test_the_sweep_requeues_a_job_whose_worker_fell_silent(
     job_id = accept(session_factory)
     with transaction(session_factory) as session:
         jobs.claim(session, job_id, owner="w", lease_s=1)
-        session.execute(text("DELETE FROM outbox"))
         session.execute(update(Job).values(lease_until=func.now() - text("interval '1 second'")))
 
     start(sweep_s=0.2)
@@ -287,7 +305,7 @@ def test_the_sweep_ends_batches_and_removes_deleted_videos_with_their_files(
     with transaction(session_factory) as session:
         assert session.get_one(Batch, batch_id).status == "completed"
         jobs.remove(session, "local", job_id)
-    relay.sweep()
+    relay.purge()
 
     assert list(storage.files("videos")) == []
     with session_factory() as session:
@@ -364,19 +382,206 @@ def test_a_relay_listens_again_after_its_connections_were_cut(
     wait_until(lambda: set(waiting(redis_url)) == {str(first), str(second)})
 
 
+def message_of(job_id: UUID, *, attempt: int = 1) -> Waiting:
+    values = {"tenant": "local", "batch_id": None, "priority": 5, "created_at": datetime.now(UTC)}
+    return Waiting(id=job_id, attempt=attempt, prompt="a", mode="auto", **values)
+
+
 def test_an_absent_broker_is_one_kind_of_error() -> None:
     broker = Broker("redis://127.0.0.1:1/0")
 
     with pytest.raises(BrokerAway, match="Connection refused"):
-        broker.publish(UUID(int=0), "interactive", 5)
+        broker.publish(message_of(UUID(int=0)), Queue.INTERACTIVE)
     with pytest.raises(BrokerAway, match="Connection refused"):
         broker.length(Queue.BULK)
 
 
-def test_the_length_of_a_queue_counts_every_priority(redis_url: str) -> None:
+def test_the_length_of_a_queue_is_what_every_tool_reads(redis_url: str) -> None:
     broker = Broker(redis_url)
-    for priority in range(10):
-        broker.publish(UUID(int=priority), "interactive", priority)
+    for number in range(10):
+        broker.publish(message_of(UUID(int=number)), Queue.INTERACTIVE)
 
     assert (broker.length(Queue.INTERACTIVE), broker.length(Queue.BULK)) == (10, 0)
+    with redis.Redis.from_url(redis_url) as client:
+        assert client.llen("interactive") == 10
     broker.close()
+
+
+def test_a_returned_job_is_taken_before_what_the_broker_has(redis_url: str) -> None:
+    broker = Broker(redis_url)
+    for number in range(3):
+        broker.publish(message_of(UUID(int=number)), Queue.BULK)
+
+    broker.publish(message_of(UUID(int=9), attempt=2), Queue.BULK)
+    broker.close()
+
+    assert waiting(redis_url, "bulk") == [str(UUID(int=number)) for number in (9, 0, 1, 2)]
+
+
+def test_the_broker_holds_a_short_window_and_the_next_job_comes_with_a_claim(
+    start: Callable[..., Relay], session_factory: sessionmaker[Session], redis_url: str
+) -> None:
+    ids = [str(accept(session_factory)) for _ in range(9)]
+    work_at(session_factory, 2)
+    start(relay_poll_s=60)
+    wait_until(lambda: len(waiting(redis_url)) == 4)
+
+    with redis.Redis.from_url(redis_url) as client:
+        client.rpop("interactive")
+    claim(session_factory, ids[0])
+
+    wait_until(lambda: waiting(redis_url) == ids[1:5])
+    assert num_waiting(session_factory) == 4
+
+
+def test_workers_of_one_queue_widen_no_other(
+    start: Callable[..., Relay], session_factory: sessionmaker[Session], redis_url: str
+) -> None:
+    work_at(session_factory, 3, "bulk")
+    for queue in Queue:
+        for _ in range(9):
+            accept(session_factory, queue=queue)
+
+    start()
+
+    wait_until(lambda: len(waiting(redis_url, "bulk")) == 6)
+    assert len(waiting(redis_url, "interactive")) == 2  # for a worker that may be about to start
+
+
+def test_cancelled_and_deleted_jobs_are_never_handed_over(
+    start: Callable[..., Relay], session_factory: sessionmaker[Session], redis_url: str
+) -> None:
+    ids = [accept(session_factory, queue=Queue.BULK) for _ in range(6)]
+    with transaction(session_factory) as session:
+        for job_id in ids[:2]:
+            jobs.request_cancel(session, "local", job_id)
+        for job_id in ids[2:4]:
+            jobs.remove(session, "local", job_id)
+
+    start(window=10)
+
+    wait_until(lambda: len(waiting(redis_url, "bulk")) == 2)
+    assert waiting(redis_url, "bulk") == [str(job_id) for job_id in ids[4:]]
+
+
+def test_a_returned_job_overtakes_the_backlog_of_its_queue(
+    start: Callable[..., Relay], session_factory: sessionmaker[Session], redis_url: str
+) -> None:
+    first, *others = [str(accept(session_factory)) for _ in range(50)]
+    claim(session_factory, first, "dying")
+    start()
+    wait_until(lambda: waiting(redis_url) == others[:2])
+    with redis.Redis.from_url(redis_url) as client:
+        client.rpop("interactive")
+    claim(session_factory, others[0])
+    wait_until(lambda: len(waiting(redis_url)) == 2)
+
+    with transaction(session_factory) as session:
+        jobs.lose(session, owner="dying", max_lost=3)
+
+    wait_until(lambda: waiting(redis_url) == [first, *others[1:3]])
+    assert messages(redis_url)[0]["headers"]["id"] == f"video_{UUID(first).hex}-2"
+
+
+def test_a_fault_in_one_duty_stops_no_other(
+    start: Callable[..., Relay],
+    session_factory: sessionmaker[Session],
+    redis_url: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ValueError("a file that nobody expected")
+
+    monkeypatch.setattr("api.sweeps.sweep", fail)
+    start(tidy_s=0.05, sweep_s=0.2)
+
+    wait_until(lambda: sum(record.message == "duty failed" for record in caplog.records) >= 3)
+    job_id = accept(session_factory)
+
+    wait_until(lambda: waiting(redis_url) == [str(job_id)])
+    failures = [record for record in caplog.records if record.message == "duty failed"]
+    assert {record.fields["duty"] for record in failures} == {"tidy"}
+    assert all(record.exc_info for record in failures), "a fault of ours comes with its traceback"
+
+
+@pytest.mark.parametrize(("error", "longest_s"), [(BrokerAway("gone"), 2.0), (ValueError("never seen"), 60.0)])
+def test_a_duty_that_fails_is_tried_later_and_later(error: Exception, longest_s: float) -> None:
+    def fail() -> None:
+        raise error
+
+    duty, pauses = Duty(name="d", act=fail, every_s=0.01), []
+    for _ in range(40):
+        duty.run()
+        pauses.append(duty.due - time.monotonic())
+
+    assert [*pauses[:4], pauses[-1]] == pytest.approx([0.05, 0.1, 0.2, 0.4, longest_s], abs=0.03)
+
+
+def test_slow_tidying_holds_up_no_hand_over(
+    start: Callable[..., Relay],
+    session_factory: sessionmaker[Session],
+    redis_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun, may_end = threading.Event(), threading.Event()
+
+    def linger(*_: object, **__: object) -> list[str]:
+        begun.set()
+        may_end.wait(30)
+        return []
+
+    monkeypatch.setattr("api.sweeps.sweep", linger)
+    start(relay_poll_s=60)
+    assert begun.wait(10)
+
+    job_id = accept(session_factory)
+
+    wait_until(lambda: waiting(redis_url) == [str(job_id)])
+    may_end.set()
+
+
+def test_files_of_others_stay_and_stop_nothing(
+    start: Callable[..., Relay], storage: Storage, storage_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = Path(storage_url.removeprefix("file://")) / "videos"
+    folder.mkdir(exist_ok=True)
+    orphan = f"{UUID(int=1)}.7.mp4"
+    others = [".nfs00000000012345", "notes.txt", "a b.mp4", f"{UUID(int=1)}.mp4"]
+    for name in (*others, orphan, f".writing-0a1b2c3d-{orphan}"):
+        (folder / name).write_bytes(b"x")
+
+    start(orphan_s=0.0, tidy_s=0.1)
+
+    wait_until(lambda: sorted(path.name for path in folder.iterdir()) == sorted(others))
+    assert "duty failed" not in caplog.text
+
+
+def test_the_relay_says_that_it_lives_and_reaches_the_broker(
+    start: Callable[..., Relay], session_factory: sessionmaker[Session]
+) -> None:
+    def beats() -> list[heartbeats.Beat]:
+        with session_factory() as session:
+            return heartbeats.seen(session, "relay")
+
+    relay = start()
+    wait_until(lambda: len(beats()) == 1)
+
+    assert beats()[0].name == relay.name
+    assert beats()[0].detail == {
+        "broker": {"interactive": 0, "bulk": 0},
+        "handed_over": {"interactive": 0, "bulk": 0},
+    }
+
+
+def test_a_relay_that_ends_takes_its_sign_of_life_away(
+    settings: ApiSettings, engine: Engine, storage: Storage, session_factory: sessionmaker[Session]
+) -> None:
+    relay = Relay(settings, engine, Broker(settings.redis_url), storage)
+    relay.beat()
+    relay.stop()
+
+    relay.run()
+
+    with session_factory() as session:
+        assert heartbeats.seen(session, "relay") == []

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from db import jobs, outbox
 from db.errors import Conflict, LeaseLost, NotFound
-from db.models import Job, JobMetric, Outbox
+from db.models import Job, JobMetric
 from db.session import transaction
 from db.states import JobStatus, Queue
 
@@ -43,13 +43,13 @@ def claim(session_factory: Factory) -> Callable[..., jobs.Claim]:
     return claim_
 
 
-def test_an_accepted_job_has_its_outbox_row_in_the_same_transaction(session: Session) -> None:
+def test_an_accepted_job_waits_for_the_relay_from_its_own_transaction_on(session: Session) -> None:
     job, is_new = jobs.accept(session, new_job())
 
     assert is_new
-    assert session.scalars(select(Outbox.job_id)).all() == [job.id]
+    assert [waiting.id for waiting in outbox.pick(session, Queue.INTERACTIVE, [], limit=5)] == [job.id]
     session.rollback()
-    assert session.scalars(select(Outbox.job_id)).all() == []
+    assert outbox.pick(session, Queue.INTERACTIVE, [], limit=5) == []
     assert session.scalar(select(func.count()).select_from(Job)) == 0
 
 
@@ -216,29 +216,3 @@ def test_bulk_jobs_wait_behind_every_interactive_one(accept: Callable[..., UUID]
     accept()
 
     assert jobs.position(session, session.get_one(Job, bulk)) == 1
-
-
-def test_a_lost_message_is_written_to_the_outbox_again_once(
-    accept: Callable[..., UUID], session_factory: Factory
-) -> None:
-    accept()
-    with transaction(session_factory) as session:
-        outbox.published(session, outbox.take(session))
-
-    with transaction(session_factory) as session:
-        numbers = [jobs.republish(session, Queue.INTERACTIVE, older_s=0) for _ in range(2)]
-
-    assert numbers == [1, 0]
-
-
-def test_two_relays_never_take_the_same_row(accept: Callable[..., UUID], session_factory: Factory) -> None:
-    for _ in range(4):
-        accept()
-
-    with session_factory() as one, session_factory() as other:
-        mine = {row.id for row in outbox.take(one, limit=2)}
-        theirs = {row.id for row in outbox.take(other, limit=10)}
-
-    assert len(mine) == 2
-    assert len(theirs) == 2
-    assert mine.isdisjoint(theirs)

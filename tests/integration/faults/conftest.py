@@ -24,7 +24,7 @@ def make_service(nursery: Nursery, storage_url: str, tmp_path: Path) -> Iterator
     def make(factory: sessionmaker[Session], database_url: str, redis_url: str, **settings: object) -> Service:
         env = environment(database_url, redis_url, storage_url, write_cards(tmp_path / "models"))
         env |= {"CHAI_LEASE_S": str(LEASE_S), "CHAI_SWEEP_S": str(SWEEP_S)}
-        env |= {"CHAI_LOST_EMPTY_S": "0.5", "CHAI_PROGRESS_S": "0.1"}
+        env |= {"CHAI_LOST_S": "0.5", "CHAI_PROGRESS_S": "0.1"}
         env |= {name: str(value) for name, value in settings.items()}
         made.append(Service(factory=factory, env=env, folder=tmp_path, nursery=nursery))
         return made[-1]

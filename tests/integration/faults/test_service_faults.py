@@ -1,5 +1,6 @@
 """Postgres and Redis that go away, lose what they had, or say things twice."""
 
+import json
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -16,17 +17,34 @@ from api.broker import Broker
 from cli.services.postgres import Postgres
 from cli.services.redis import Redis
 from db.migrate import upgrade
+from db.outbox import Waiting
 from db.session import connect, sessions
 from db.states import JobStatus, Queue
+from worker.transport import DEAD_LETTERS
+
+ENVELOPE = {
+    "content-type": "application/json",
+    "content-encoding": "utf-8",
+    "headers": {"task": "chai.generate", "id": "x", "lang": "py"},
+    "properties": {
+        "delivery_tag": "t1",
+        "body_encoding": "base64",
+        "delivery_info": {"exchange": "", "routing_key": "interactive"},
+    },
+    "body": "W1tdLHt9LG51bGxd",
+}
 
 
 def test_an_id_that_is_delivered_a_hundred_times_runs_once(service: Service, relay: Process) -> None:
     service.start_workers("first", "second")
     (id_,) = service.submit("slow")
     broker = Broker(service.env["REDIS_URL"])
+    job = service.job(id_)
+    place = {"tenant": job.tenant, "batch_id": None, "priority": 5, "created_at": job.created_at}
+    message = Waiting(id=id_, attempt=1, prompt=job.prompt, mode="auto", **place)
 
     for _ in range(100):
-        broker.publish(id_, Queue.INTERACTIVE, 5)
+        broker.publish(message, Queue.INTERACTIVE)
     service.wait_ended([id_])
     wait_until(lambda: broker.length(Queue.INTERACTIVE) == 0, 20, service.folder)
     broker.close()
@@ -40,7 +58,7 @@ def test_a_broker_that_forgets_everything_loses_no_job_and_doubles_none(service:
     (running,) = service.submit("slow")
     service.wait_running(running)
     waiting = service.submit("tiny", number=20)
-    wait_until(lambda: all(service.job(id_).published_at for id_ in waiting), 10, service.folder)
+    wait_until(lambda: sum(service.job(id_).published_at is not None for id_ in waiting) == 2, 10, service.folder)
 
     with redis.Redis.from_url(service.env["REDIS_URL"]) as client:
         client.flushdb()
@@ -158,6 +176,43 @@ def test_a_foreign_or_forged_message_is_refused_and_the_worker_lives(service: Se
     assert worker.child.pid == child
     assert not trace.exists()
     service.check()
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "no JSON at all",
+        "[1, 2]",
+        "{}",
+        '"text"',
+        json.dumps({"properties": {"delivery_tag": "t1", "body_encoding": "base64"}, "body": "%%%", "headers": {}}),
+        json.dumps({**ENVELOPE, "body": "e30"}),
+        json.dumps({**ENVELOPE, "body": "bm90IGpzb24="}),
+        json.dumps({**ENVELOPE, "headers": None}),
+        json.dumps({**ENVELOPE, "content-encoding": "no such thing"}),
+    ],
+)
+def test_an_entry_that_cannot_be_read_costs_no_worker(service: Service, relay: Process, entry: str) -> None:
+    worker = service.start_worker("first")
+    with redis.Redis.from_url(service.env["REDIS_URL"]) as client:
+        client.rpush("interactive", entry)
+        (id_,) = service.submit("tiny")
+
+        service.wait_ended([id_])
+        wait_until(lambda: client.llen("interactive") == client.hlen("unacked") == 0, 10, service.folder)
+
+    assert worker.is_alive
+    assert "Restoring" not in worker.log.read_text()
+    service.check()
+
+
+def test_an_entry_that_is_no_message_is_kept_for_a_look(service: Service) -> None:
+    service.start_worker("first")
+    with redis.Redis.from_url(service.env["REDIS_URL"]) as client:
+        client.rpush("bulk", "no JSON at all")
+        wait_until(lambda: client.llen(DEAD_LETTERS) == 1, 10, service.folder)
+
+        assert client.lrange(DEAD_LETTERS, 0, -1) == [b"no JSON at all"]
 
 
 class Exploding:

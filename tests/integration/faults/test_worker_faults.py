@@ -1,6 +1,7 @@
 """Workers that die, freeze or are told to stop, with real processes and real signals."""
 
 import random
+import time
 
 import pytest
 from processes import LEASE_S, SLOW_STEPS, SWEEP_S, Process, Service, wait_until
@@ -28,6 +29,26 @@ def test_a_killed_worker_costs_one_attempt_and_no_job(service: Service, relay: P
 
     wait_until(lambda: service.job(id_).attempt == 2, RECOVERY_S, service.folder)
     service.wait_ended([id_])
+    assert service.outcomes(id_) == ["lost", "completed"]
+    service.check()
+
+
+def test_the_job_of_a_dead_child_runs_again_at_once_however_many_wait(service: Service, relay: Process) -> None:
+    worker = service.start_worker("first")
+    (id_,) = service.submit("slow", number=1)
+    service.wait_running(id_)
+    backlog = service.submit("slow", number=200, queue="bulk", batch_id=None)
+    backlog += service.submit("slow", number=200)
+
+    worker.child.kill()
+    killed_at = time.monotonic()
+
+    wait_until(lambda: service.job(id_).attempt == 2, LEASE_S + 5, service.folder)
+    assert time.monotonic() - killed_at < LEASE_S, "it did not wait for its lease"
+    with transaction(service.factory) as session:
+        for waiting in backlog:
+            jobs.request_cancel(session, "ada", waiting)
+    service.wait_ended([id_, *backlog])
     assert service.outcomes(id_) == ["lost", "completed"]
     service.check()
 

@@ -1,0 +1,70 @@
+"""Messages that are none: whatever lies in a queue and cannot be read goes to a list beside it and costs no worker.
+
+Kombu takes an entry off its list and then decodes it; an error on the way ends the worker, and what was already noted
+as being worked on comes back and ends the next one. Whoever has the broker's password can write such an entry, and
+a program of another version.
+"""
+
+import json
+import logging
+from queue import Empty
+from typing import Any
+
+import redis
+from kombu.transport import redis as kombu_redis
+
+DEAD_LETTERS = "dead-letters"  # a Redis list; LRANGE shows what is in it
+MAX_DEAD_LETTERS = 1000  # the oldest go
+
+logger = logging.getLogger(__name__)
+
+
+class _Client(redis.Redis):
+    """A client that remembers the entry it took last."""
+
+    taken: tuple[bytes, bytes] | None = None
+
+    def parse_response(self, connection: Any, command_name: Any, **options: Any) -> Any:
+        reply = super().parse_response(connection, command_name, **options)  # type: ignore[no-untyped-call]
+        if command_name == "BRPOP":
+            self.taken = reply
+        return reply
+
+
+class Channel(kombu_redis.Channel):
+    """A channel on which an unreadable entry is an entry less, not an error."""
+
+    def _get_client(self) -> type[redis.Redis]:
+        return _Client
+
+    def _brpop_read(self, **options: Any) -> Any:  # Any: kombu is typed in part
+        self.client.taken = None
+        try:
+            return super()._brpop_read(**options)  # type: ignore[no-untyped-call]
+        except (Empty, *self.connection_errors):
+            raise
+        except Exception as error:
+            if self.client.taken is None:
+                raise
+            queue, entry = self.client.taken
+            self._bury(queue, entry, error)
+            return True
+
+    def _bury(self, queue: bytes, entry: bytes, error: Exception) -> None:
+        """Put an entry aside, and forget that it is being worked on."""
+        logger.error("an entry of queue %s cannot be read and goes to %s: %r", queue.decode(), DEAD_LETTERS, error)
+        with self.conn_or_acquire() as client:
+            client.lpush(DEAD_LETTERS, entry)
+            client.ltrim(DEAD_LETTERS, 0, MAX_DEAD_LETTERS - 1)
+        try:
+            tag = json.loads(entry)["properties"]["delivery_tag"]
+        except (ValueError, TypeError, KeyError):
+            return
+        if isinstance(tag, str):
+            self.qos.ack(tag)
+
+
+class Transport(kombu_redis.Transport):
+    """Kombu's Redis transport with that channel."""
+
+    Channel = Channel
