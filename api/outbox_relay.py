@@ -93,6 +93,7 @@ class Relay:
         self._bell = Bell(engine)
         self._stopped = threading.Event()
         self.name = f"relay:{socket.gethostname()}:{os.getpid()}"
+        self._alive = self.name.replace(":", "@", 1)
         self._publishing = Duty(name="publish", act=self.publish, every_s=settings.relay_poll_s)
         self._duties = (
             self._publishing,
@@ -137,6 +138,7 @@ class Relay:
         try:
             with transaction(self._sessions) as session:
                 heartbeats.forget(session, self.name)
+                heartbeats.forget(session, self._alive)
         except PASSING as error:
             logger.warning("sign of life left behind", extra={"fields": {"error": _first_line(error)}})
 
@@ -213,7 +215,13 @@ class Relay:
                 self._publishing.due = 0.0
 
     def beat(self) -> None:
-        """Say in the database that this relay lives and reaches the broker, and what it sees there."""
+        """Say in the database that this relay lives, and by another row that it reaches the broker and what is there.
+
+        Two rows: whoever supervises must not end a relay because the broker is away, and whoever asks whether jobs get
+        to workers must hear of it.
+        """
+        with transaction(self._sessions) as session:
+            heartbeats.beat(session, self._alive)
         lengths = {queue.value: self._broker.length(queue) for queue in Queue}
         with transaction(self._sessions) as session:
             flying = outbox.in_flight(session)

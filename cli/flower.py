@@ -1,14 +1,23 @@
-"""Flower: a read-only view of the Celery workers on loopback, behind a password."""
+"""Flower: a read-only view of the Celery workers on loopback, behind a password.
+
+It shows attempts as they ended (see `worker.tasks`) and what the broker holds: a short window of the backlog. How much
+waits in all is in Postgres.
+"""
 
 import os
 import secrets
 from pathlib import Path
+from typing import Any
 
 from cli import local
 from cli.output import note
 
 USER = "chai"
 PASSWORD_VARIABLE = "CHAI_FLOWER_PASSWORD"  # noqa: S105 - the name of a variable
+ADDRESS_VARIABLE = "CHAI_FLOWER_ADDRESS"  # in a container, where the published port is the one on loopback
+QUEUES = ("interactive", "bulk")
+COLUMNS = "uuid,state,args,kwargs,result,received,started,runtime,worker"
+LOOK_EVERY_MS = 5000  # for workers that came after Flower
 
 
 def password_file(var: Path) -> Path:
@@ -18,19 +27,56 @@ def password_file(var: Path) -> Path:
 
 def serve(port: int) -> None:
     """Serve Flower until SIGTERM. /metrics and /healthcheck stay open to this machine, the rest asks for a password."""
-    from celery import Celery
-
-    redis_url = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
-    app = Celery("chai-flower", broker=redis_url, set_as_current=False)
-    app.conf.update(accept_content=["json"], broker_connection_retry_on_startup=True)
-    app.conf.broker_transport_options = {"queue_order_strategy": "priority", "priority_steps": list(range(10))}
+    address = os.environ.get(ADDRESS_VARIABLE, "127.0.0.1")
     file = password_file(local.var_dir())
     password = os.environ.get(PASSWORD_VARIABLE) or _password(file)
-    note(f"Flower   http://127.0.0.1:{port}  (user {USER}, password in {PASSWORD_VARIABLE} or {file})")
+    note(f"Flower   http://{address}:{port}  (user {USER}, password in {PASSWORD_VARIABLE} or {file})")
     # By the environment: every user of a machine can read the arguments of a process.
     os.environ["FLOWER_BASIC_AUTH"] = f"{USER}:{password}"
     os.environ.pop("FLOWER_UNAUTHENTICATED_API", None)
-    app.start(["flower", "--address=127.0.0.1", f"--port={port}", "--read-only=True"])
+    options = [f"--address={address}", f"--port={port}", "--read-only=True", f"--tasks-columns={COLUMNS}"]
+    _run(_celery(os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")), options)
+
+
+def _celery(redis_url: str) -> Any:  # Any: celery has no types
+    from celery import Celery
+    from kombu.entity import Queue
+
+    app = Celery("chai-flower", broker=redis_url, set_as_current=False)
+    app.conf.update(
+        accept_content=["json"],
+        broker_connection_retry_on_startup=True,
+        # Named here too: until a worker says which it serves, the broker page would show a queue that is none.
+        task_queues=[Queue(name) for name in QUEUES],  # type: ignore[no-untyped-call]
+        task_default_queue=QUEUES[0],
+        broker_transport_options={"queue_order_strategy": "priority", "priority_steps": [0]},
+    )
+    return app
+
+
+def _run(app: Any, arguments: list[str]) -> None:
+    """Do what Flower's own command does, and look for workers again and again; by itself it asks once, at its start."""
+    import atexit
+    import contextlib
+    import signal
+
+    from flower import command
+    from flower.app import Flower
+    from flower.urls import settings
+    from tornado.ioloop import PeriodicCallback
+    from tornado.options import options
+
+    command.apply_env_options()
+    command.apply_options("flower", arguments)
+    command.extract_settings()
+    command.setup_logging()
+    flower = Flower(capp=app, options=options, **settings)
+    atexit.register(flower.stop)
+    signal.signal(signal.SIGTERM, command.sigterm_handler)
+    flower.start_http_server()
+    PeriodicCallback(flower.update_workers, LOOK_EVERY_MS).start()
+    with contextlib.suppress(KeyboardInterrupt, SystemExit):
+        flower.start()
 
 
 def _password(file: Path) -> str:

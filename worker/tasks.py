@@ -65,6 +65,9 @@ def truthful(kind: str, fields: dict[str, Any], *, args: str) -> tuple[str, dict
     if kind != "task-failed":
         return kind, fields
     name = str(fields.get("exception", "")).partition("(")[0]
+    if name == "ExceptionWithTraceback":  # billiard's wrapping: the name of the error stands in the last line
+        *_, last = [line for line in str(fields.get("traceback", "")).splitlines() if line.strip(' "')] or [name]
+        return kind, fields | {"exception": last.strip()}
     if name not in {end.__name__ for end in ENDS}:
         return kind, fields
     said = {key: value for key, value in fields.items() if key != "traceback"}  # nothing broke: no place to point to

@@ -21,7 +21,7 @@ from api.outbox_relay import FORGET_CHUNK, Duty, Relay
 from api.settings import ApiSettings
 from cli.services.redis import Redis
 from db import batches, cache, heartbeats, jobs
-from db.models import Batch, CacheEvent, Job
+from db.models import Batch, CacheEvent, Heartbeat, Job
 from db.outbox import Waiting
 from db.session import transaction
 from db.states import Queue
@@ -572,6 +572,21 @@ def test_the_relay_says_that_it_lives_and_reaches_the_broker(
         "broker": {"interactive": 0, "bulk": 0},
         "handed_over": {"interactive": 0, "bulk": 0},
     }
+
+
+def test_a_relay_without_a_broker_lives_but_says_that_it_does_not_reach_it(
+    settings: ApiSettings, engine: Engine, storage: Storage, session_factory: sessionmaker[Session]
+) -> None:
+    relay = Relay(settings, engine, Broker("redis://127.0.0.1:1/0"), storage)
+
+    with pytest.raises(BrokerAway):
+        relay.beat()
+
+    with session_factory() as session:
+        assert heartbeats.seen(session, "relay") == []
+        assert [name.partition("@")[0] for name in session.scalars(select(Heartbeat.name))] == ["relay"]
+    relay.stop()
+    relay.run()
 
 
 def test_a_relay_that_ends_takes_its_sign_of_life_away(

@@ -1,0 +1,131 @@
+"""Flower and other watchers of Celery beside a real relay and worker: what they show is what the rows say."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+import redis
+from processes import Process, Service, wait_until
+from running import free_port
+
+from db import jobs
+from db.session import transaction
+
+PASSWORD = "for this test"
+
+
+@pytest.fixture
+def flower(service: Service, tmp_path: Path) -> Iterator[httpx.Client]:
+    """A client of a Flower that was there before any worker."""
+    port, log = free_port(), tmp_path / "flower.log"
+    env = {**service.env, "CHAI_FLOWER_PASSWORD": PASSWORD, "CHAI_VAR_DIR": str(tmp_path)}
+    with log.open("wb") as stream:
+        popen = subprocess.Popen(
+            [sys.executable, "-m", "cli.main", "flower", "--port", str(port)],
+            env={"PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(filter(None, sys.path)), **env},
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+        )
+    url = f"http://127.0.0.1:{port}"
+    with httpx.Client(base_url=url, auth=("chai", PASSWORD), trust_env=False, timeout=30) as client:
+        try:
+            wait_until(lambda: _answers(client), 60, tmp_path)
+            yield client
+        finally:
+            popen.terminate()
+            popen.wait(timeout=20)
+
+
+def _answers(client: httpx.Client) -> bool:
+    try:
+        return client.get("/healthcheck").is_success
+    except httpx.TransportError:
+        return False
+
+
+def tasks(flower: httpx.Client) -> dict[str, Any]:
+    return flower.get("/api/tasks", params={"limit": 100}).json()
+
+
+def task_of(flower: httpx.Client, id_: UUID, attempt: int = 1) -> dict[str, Any]:
+    return tasks(flower).get(f"video_{id_.hex}-{attempt}", {})
+
+
+def test_flower_tells_what_became_of_each_attempt(service: Service, relay: Process, flower: httpx.Client) -> None:
+    worker = service.start_worker("first")
+    good, bad = service.submit("tiny", prompt="a red fox")[0], service.submit("greedy")[0]
+    service.wait_ended([good, bad])
+    (stopped,) = service.submit("slow")
+    service.wait_running(stopped)
+    cancel(service, stopped)
+    service.wait_ended([stopped])
+    (twice,) = service.submit("slow")
+    service.wait_running(twice)
+    worker.child.kill()
+    service.wait_ended([twice])
+
+    expected = {(good, 1): "SUCCESS", (bad, 1): "FAILURE", (stopped, 1): "REVOKED"}
+    expected |= {(twice, 1): "FAILURE", (twice, 2): "SUCCESS"}
+    wait_until(lambda: {key: task_of(flower, *key).get("state") for key in expected} == expected, 20, service.folder)
+
+    made = task_of(flower, good)
+    assert made["args"] == f"('video_{good.hex}', 'a red fox', 'full')"
+    assert made["kwargs"] == "{'mode': 'auto'}"
+    assert made["result"].startswith("'completed full, 4 steps, ")
+    assert "out_of_memory" in task_of(flower, bad)["exception"]
+    assert "by its user" in task_of(flower, stopped)["exception"]
+    assert "WorkerLost" in task_of(flower, twice)["exception"]
+    page = flower.get(f"/task/video_{good.hex}-1").text
+    assert "a red fox" in page
+    assert "completed full" in page
+
+
+def cancel(service: Service, id_: UUID) -> None:
+    with transaction(service.factory) as session:
+        jobs.request_cancel(session, "ada", id_)
+
+
+def test_flower_finds_a_worker_that_comes_after_it_and_knows_both_queues_before(
+    service: Service, relay: Process, flower: httpx.Client
+) -> None:
+    before = flower.get("/broker").text
+    service.start_worker("late")
+
+    wait_until(lambda: flower.get("/api/workers").json() != {}, 20, service.folder)
+    (worker,) = flower.get("/api/workers").json().values()
+
+    assert all(f">{queue}<" in "".join(before.split()) for queue in ("interactive", "bulk"))
+    assert {queue["name"] for queue in worker["active_queues"]} == {"interactive", "bulk"}
+
+
+def test_what_waits_is_seen_by_every_tool_as_it_is_handed_over(
+    service: Service, relay: Process, flower: httpx.Client
+) -> None:
+    ids = service.submit("tiny", number=17)
+    with redis.Redis.from_url(service.env["REDIS_URL"]) as client:
+        wait_until(lambda: client.llen("interactive") == 2, 10, service.folder)
+
+    handed = [id_ for id_ in ids if service.job(id_).published_at]
+    assert len(handed) == 2
+    wait_until(lambda: len(tasks(flower)) == 2, 10, service.folder)
+    assert {task_of(flower, id_)["state"] for id_ in handed} == {"PENDING"}
+    with service.factory() as session:
+        assert jobs.counts(session) == {"queued": 17}
+
+
+def test_a_cancelled_job_that_the_broker_has_is_revoked_and_costs_nothing(
+    service: Service, relay: Process, flower: httpx.Client
+) -> None:
+    ids = service.submit("slow", number=2)
+    wait_until(lambda: all(service.job(id_).published_at for id_ in ids), 10, service.folder)
+    for id_ in ids:
+        cancel(service, id_)
+    service.start_worker("first")
+
+    wait_until(lambda: {task_of(flower, id_).get("state") for id_ in ids} == {"REVOKED"}, 20, service.folder)
+    assert [service.outcomes(id_) for id_ in ids] == [[], []]
