@@ -206,10 +206,11 @@ def _close(shots: Sequence[Shot], pairs: Sequence[Pair], folder: Path, *, url: s
     if measured:
         fast_s = sum(pair.fast.computed_s or 0.0 for pair in measured)
         full_s = sum(pair.full.computed_s or 0.0 for pair in measured)
+        share = f", {1 - fast_s / full_s:.0%}" if full_s else ""
         told_s = sum(Receipt.of(pair.fast.video).saved_s or 0.0 for pair in measured)
         print(
             f"measured {output.seconds(fast_s)} of computing for them; the same {len(measured)} in full took "
-            f"{output.seconds(full_s)}: {output.seconds(full_s - fast_s)} less, {1 - fast_s / full_s:.0%}"
+            f"{output.seconds(full_s)}: {output.seconds(full_s - fast_s)} less{share}"
         )
         print(f"receipts {output.seconds(told_s)} saved, as the service reckoned it when they ended")
     _print_accuracy(pairs)
