@@ -10,6 +10,7 @@ from uuid import UUID
 from shared.generation import GenerationParams, Mode
 from shared.model_cards import ModelCard
 from worker.cache.decisions import planning
+from worker.cache.decisions.entities import Reads
 from worker.cache.decisions.planning import PAPER, Plan, Recipe, Table
 from worker.cache.decisions.types import Extraction
 from worker.models.base import Fingerprint
@@ -66,8 +67,13 @@ class Kept:
 class LatentCache(Protocol):
     """Latents of earlier runs, found by what prompts share."""
 
-    def plan(self, claim: Claim, params: GenerationParams, card: ModelCard, model: Fingerprint) -> CachePlan:
-        """Choose how a job runs, hold its donors and record the decision."""
+    def plan(
+        self, claim: Claim, params: GenerationParams, card: ModelCard, model: Fingerprint, *, reads: Reads | None = None
+    ) -> CachePlan:
+        """Choose how a job runs, hold its donors and record the decision.
+
+        `reads` says what the model's text encoder gets of a prompt; only that is looked up.
+        """
 
     def fetch(self, plan: CachePlan, shape: tuple[int, ...]) -> Lent:
         """Return the plan's donors for latents of (C, T, H, W); what cannot be used is a miss, never an error."""

@@ -97,10 +97,13 @@ def decide(
     model: Fingerprint,
     embedder: Embedder,
     settings: WorkerSettings,
+    *,
+    reads: entities.Reads | None = None,
 ) -> StoredPlan:
     """Choose how a job runs, pin its donors and record the decision.
 
-    Words are taken apart and embedded between two transactions, so that none stands open while a model works.
+    `reads` is what the model's text encoder gets of a prompt: what it does not get is no entity. Words are taken apart
+    and embedded between two transactions, so that none stands open while a model works.
     """
     watch = Stopwatch()
     with transaction(factory) as session:
@@ -108,7 +111,7 @@ def decide(
         own = SpaceSettings.model_validate(space.settings)
         table = recipes(params, card, table_for(session, space, own, settings.models_dir / card.name / PLANS))
     with watch.part("extract"):
-        extraction = extractor(own.extractor)(params.prompt)
+        extraction = extractor(own.extractor)(params.prompt, negative=params.negative_prompt or "", reads=reads)
     with watch.part("embed"):
         vectors = embedder.embed([entity.lookup_text for entity in extraction.entities])
     question = Question(
@@ -188,6 +191,9 @@ def _record(session: Session, question: Question, near: Sequence[Neighbour], pla
             "table": planning.table_to_rows(question.table),
             "style": list(extraction.style),
             "fallback_reason": extraction.fallback_reason,
+            "excluded": [entity.to_dict() for entity in extraction.excluded],
+            "unread": list(extraction.unread),
+            "language": extraction.language,
         },
         plan=plan.to_dict(),
         reason=plan.reason.value,

@@ -19,6 +19,7 @@ from shared.model_cards import ModelCard
 from shared.storage import FileMissing, Storage, StorageError, latents_name
 from worker.cache import planner, room
 from worker.cache.base import CachePlan, Kept, Lent
+from worker.cache.decisions.entities import Reads
 from worker.cache.planner import Embedder, StoredPlan
 from worker.cache.read_through_cache import ReadThroughCache
 from worker.cache.room import Histories
@@ -39,9 +40,11 @@ class StoredCache:
     embedder: Callable[[], Embedder]  # loaded with the first plan
     histories: Histories = field(default_factory=dict)  # what this process has read of each namespace's events
 
-    def plan(self, claim: Claim, params: GenerationParams, card: ModelCard, model: Fingerprint) -> StoredPlan:
+    def plan(
+        self, claim: Claim, params: GenerationParams, card: ModelCard, model: Fingerprint, *, reads: Reads | None = None
+    ) -> StoredPlan:
         """Look the prompt's entities up, choose a plan, pin its donors and record the decision."""
-        return planner.decide(self.factory, claim, params, card, model, self.embedder(), self.settings)
+        return planner.decide(self.factory, claim, params, card, model, self.embedder(), self.settings, reads=reads)
 
     def fetch(self, plan: CachePlan, shape: tuple[int, ...]) -> Lent:
         """Return the donors of a plan; none when one cannot be used.
@@ -140,7 +143,7 @@ def _publish(session: Session, space: Namespace, plan: StoredPlan, entry_id: UUI
         cache.NewEntity(
             text=entity.text,
             head=entity.head,
-            attributes=entity.attributes,
+            attributes=entity.stored_attributes,
             kind=entity.kind.value,
             embedding=vector,
         )

@@ -49,7 +49,7 @@ def decide(job: JobContext, model: VideoModel, cache: LatentCache) -> CachePlan:
     """Find the entities, look them up, choose how the job runs, and let everybody see it."""
 
     def look_up() -> CachePlan:
-        return cache.plan(job.claim, job.params, model.card, model.fingerprint)
+        return cache.plan(job.claim, job.params, model.card, model.fingerprint, reads=model.reads)
 
     with job.figures.stage("decide"):
         plan = retry_database(look_up, until=lambda: job.hold.is_expired)

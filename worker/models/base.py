@@ -139,6 +139,9 @@ class VideoModel(Protocol):
     def guidance(self, sampling: Sampling) -> list[float]:
         """Return the guidance scale of each step; 1 means that the prompt's half runs alone, at half the cost."""
 
+    def reads(self, prompt: str) -> str:
+        """Return the part of a prompt that the text encoder gets: cleaned, and cut behind its limit."""
+
     def encode(self, params: GenerationParams) -> Any:
         """Return the prompt and the negative prompt as `sample` takes them."""
 

@@ -105,7 +105,7 @@ def test_a_surface_is_scene_after_a_preposition_of_place_and_an_object_elsewhere
         ("🙂🙂", FallbackReason.EMPTY),
         ("running fast", FallbackReason.NO_NOUNS),
         ("Un perro corre por la playa al atardecer", FallbackReason.NOT_ENGLISH),
-        ("一只红色的狐狸在雪地里奔跑", FallbackReason.NOT_ENGLISH),
+        ("夜の東京を走る電車", FallbackReason.NOT_ENGLISH),
     ],
 )
 def test_what_cannot_be_read_falls_back_to_the_whole_prompt_and_says_why(prompt: str, reason: FallbackReason) -> None:

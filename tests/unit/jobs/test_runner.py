@@ -39,6 +39,9 @@ class IdleModel:
     def guidance(self, sampling):
         return [7.0] * sampling.num_steps
 
+    def reads(self, prompt):
+        return prompt
+
     def encode(self, params):
         return params.prompt
 
@@ -70,7 +73,7 @@ class IdleCache:
     lent: tuple[Donor, ...] = ()
     given: list[Donor] = field(default_factory=list)
 
-    def plan(self, claim, params, card, model):
+    def plan(self, claim, params, card, model, *, reads=None):
         extraction = Extraction(entities=(Entity(text="fox", head="fox"),))
         donors = (UUID(int=1),) if self.chosen.recipe.reuse else ()
         return CachePlan(plan=self.chosen, extraction=extraction, donors=donors, keep=("nearest",))

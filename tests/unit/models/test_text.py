@@ -96,3 +96,11 @@ def test_a_saved_tokenizer_loads_by_its_class(tokenizer, t5, encoder, tmp_path):
     again = CaptionEncoder(t5, AutoTokenizer.from_pretrained(tmp_path), num_tokens=LENGTH)
 
     assert torch.equal(again(["a cat"]).embeds, encoder(["a cat"]).embeds)
+
+
+def test_what_is_read_ends_behind_the_last_token_of_the_limit(encoder):
+    assert encoder.read("A <b>Cat</b> & a very long prompt") == "a cat a"[: LENGTH - 1]
+
+
+def test_of_a_caption_that_is_cleaned_away_nothing_is_read(encoder):
+    assert encoder.read("一只红色的猫") == ""

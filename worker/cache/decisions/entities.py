@@ -1,88 +1,153 @@
-"""A prompt becomes entities (what is seen) and style (how it is filmed).
+"""A prompt becomes entities (what is seen), style (how it is filmed) and what must not be seen.
 
-    "A red sports car drifts through neon-lit Tokyo streets at night, cinematic, 4k"
-    → red sports car (object) · neon-lit tokyo street (scene) · night (scene);   style: cinematic, 4k
+    "A red sports car drifts through neon-lit Tokyo streets at night, no people, cinematic, 4k"
+    → red sports car (object) · neon-lit tokyo street (scene) · night (scene);   excluded: person
+      style: cinematic, 4k
 
-Words are tagged (`worker.cache.decisions.tagging`), style words are set aside, and the rest is read by one rule: an
-entity is a run of describing words and nouns that ends in a noun. A prompt without nouns, or in another language, is
-one entity as a whole, and the extraction says so. Nothing here raises for any text.
+One step a module: signs and tags come off (`prompt_syntax`), what is left becomes words (`words`, `spelling`), what
+the model's encoder does not read is dropped, the language is told (`languages`), words are tagged (`tagging`), style
+(`style`) and what must not be seen (`negation`) are set aside, attributes move to their noun (`attributes`). The rest
+is read by one rule: an entity is a run of describing words and nouns that ends in a noun. A prompt without nouns, or in
+a language that is not read, is one entity as a whole, and the extraction says so. Nothing here raises for any text.
 """
 
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cache, partial
-from itertools import groupby
+from typing import Protocol
 
+from worker.cache.decisions import attributes, chinese, languages, negation, prompt_syntax, style
 from worker.cache.decisions import vocabulary as v
+from worker.cache.decisions import words as w
+from worker.cache.decisions.spelling import RARE, zipf
 from worker.cache.decisions.tagging import Tagger, is_in_lexicon, lexicon_tagger, spacy_tagger
 from worker.cache.decisions.types import Entity, EntityKind, Extraction, FallbackReason
+from worker.cache.decisions.words import DESCRIBES as _DESCRIBES
+from worker.cache.decisions.words import NOUN as _NOUN
+from worker.cache.decisions.words import Word
 
 __all__ = ["Entity", "EntityKind", "Extraction", "FallbackReason", "extract", "extractor", "whole_prompt"]
 
-MAX_WORDS = 400  # later words are not read: text encoders stop at 300 tokens
 MAX_ENTITIES = 24
 _MAX_CHARS = 8_000
-_MAX_WORD = 40  # letters; longer runs are no words
-
-_TOKEN = re.compile(r"[^\W_]+(?:[-'’][^\W_]+|[.:]\d+)*|[^\w\s]")
-_NOISE = re.compile(
-    r"https?://\S+|(?<!\w)--?(?:ar|v|s|q|motion|gs|fps|neg|seed|camera|style|no|c|iw|hd)\b(?:\s+[\d.:]+)?", re.I
-)
-_AGE = re.compile(r"\b(\d+)[ -]years?[ -]old\b", re.I)
-_NOUN = ("NN", "NNS", "NNP", "NNPS")
-_DESCRIBES = ("JJ", "JJR", "JJS", "VBN", "CD", *_NOUN)
 _OF_NAMES = frozenset(tuple(name.split("-")) for name in v.OF_NAMES)
-_STYLE_PHRASES = frozenset(tuple(phrase.split()) for phrase in v.STYLE_PHRASES)
-_LONGEST_PHRASE = max(map(len, _STYLE_PHRASES | _OF_NAMES))
+_LONGEST_NAME = max(map(len, _OF_NAMES))
+
+Reads = Callable[[str], str]  # a prompt → the part of it, cleaned and cut, that a model's text encoder gets
 
 
-@dataclass(slots=True)
-class _Word:
-    """A token on its way to an entity."""
+class Extractor(Protocol):
+    """What takes a prompt apart."""
 
-    text: str  # as written, spelling mended
-    lower: str
-    tag: str = "."
-    is_style: bool = False
-
-    @property
-    def is_name(self) -> bool:
-        return self.tag in ("NNP", "NNPS")
+    def __call__(self, prompt: str, *, negative: str = "", reads: Reads | None = None) -> Extraction:
+        """Return entities, style and what must not be seen; never raises."""
 
 
-def extract(prompt: str, tagger: Tagger | None = None) -> Extraction:
-    """The entities and the style of a prompt; never raises."""
-    words = _read(prompt)
+def extract(prompt: str, tagger: Tagger | None = None, *, negative: str = "", reads: Reads | None = None) -> Extraction:
+    """The entities and the style of a prompt; never raises.
+
+    `negative` is what the request itself asks not to show. `reads` is what the model's encoder makes of the prompt:
+    what it does not get is no entity, and is told in `unread`.
+    """
+    syntax = prompt_syntax.read(_clean(prompt))
+    language = languages.language(syntax.text)
+    if language == languages.CHINESE:
+        return _finished(_chinese(syntax, prompt, reads), negative, tagger)
+    words = w.read(syntax.text)
+    words, unread = _read_by_model(words, reads(prompt) if reads else None)
     if not any(word.lower[0].isalnum() for word in words):
-        return whole_prompt(prompt, FallbackReason.EMPTY)
-    if _is_foreign(words):
-        return whole_prompt(prompt, FallbackReason.NOT_ENGLISH)
+        return _unread(unread, language) if unread else whole_prompt(prompt, FallbackReason.EMPTY)
+    if unread:
+        prompt = " ".join(word.original for word in words)
+    if language != languages.ENGLISH:
+        return replace(whole_prompt(prompt, FallbackReason.NOT_ENGLISH), language=language, unread=unread)
+    found, excluded, styles = _read_english(words, tagger)
+    listed = [entity for text in syntax.excluded for entity in _excluded_by_list(text, tagger)]
+    result = Extraction(
+        entities=found,
+        style=tuple(dict.fromkeys((*styles, *syntax.style))),
+        excluded=_unique((*excluded, *listed)),
+        unread=unread,
+    )
+    if not found:
+        whole = whole_prompt(prompt, FallbackReason.NO_NOUNS)
+        result = replace(result, entities=whole.entities, fallback_reason=whole.fallback_reason)
+    return _finished(result, negative, tagger)
+
+
+def _finished(found: Extraction, negative: str, tagger: Tagger | None) -> Extraction:
+    """The extraction with what the request's negative prompt excludes, and each entity with its surroundings."""
+    if negative:
+        found = replace(found, excluded=_unique((*found.excluded, *_excluded_by_list(_clean(negative), tagger))))
+    return found.with_context(style.classes(word for text in found.style for word in text.split()))
+
+
+def _chinese(syntax: prompt_syntax.Prompt, prompt: str, reads: Reads | None) -> Extraction:
+    """What a Chinese prompt names."""
+    text, unread = _characters_read(syntax.text, reads(prompt) if reads else None)
+    if not any(char.isalnum() for char in text):
+        return _unread(unread, languages.CHINESE)
+    found = chinese.read(text)
+    listed = [entity for part in syntax.excluded for entity in chinese.read(part).entities]
+    result = Extraction(
+        entities=found.entities[:MAX_ENTITIES],
+        style=tuple(dict.fromkeys((*found.style, *syntax.style))),
+        excluded=_unique((*found.excluded, *listed)),
+        unread=unread,
+        language=languages.CHINESE,
+    )
+    if found.entities:
+        return result
+    return replace(result, entities=whole_prompt(prompt).entities, fallback_reason=FallbackReason.NO_NOUNS)
+
+
+def _unread(words: tuple[str, ...], language: str) -> Extraction:
+    """Nothing: the model gets no word of the prompt, so that nothing it names is in the video."""
+    return Extraction(entities=(), fallback_reason=FallbackReason.UNREAD, unread=words, language=language)
+
+
+def _read_english(
+    words: list[Word], tagger: Tagger | None
+) -> tuple[tuple[Entity, ...], tuple[Entity, ...], tuple[str, ...]]:
+    """Entities, excluded entities and style of the words of a prompt."""
     for word, tag in zip(words, (tagger or lexicon_tagger())([word.text for word in words]), strict=True):
         word.tag = tag
-    _fold_patterns(words)
-    _mark_style(words)
-    entities: dict[str, Entity] = {}
+    style.mark_style(words)
+    negation.mark_excluded(words)
+    attributes.fold(words)
+    seen: list[Entity] = []
+    excluded: list[Entity] = []
     for start, stop in _phrases(words):
         entity = _entity_or_style(words, start, stop)
-        if entity is not None and len(entities) < MAX_ENTITIES:
-            entities.setdefault(entity.text, entity)
-    style = tuple(dict.fromkeys(_style_runs(words)))
-    if not entities:
-        whole = whole_prompt(prompt, FallbackReason.NO_NOUNS)
-        return Extraction(entities=whole.entities, style=style, fallback_reason=whole.fallback_reason)
-    return Extraction(entities=tuple(entities.values()), style=style)
+        if entity is not None:
+            (excluded if words[stop - 1].is_excluded else seen).append(entity)
+    return _unique(seen)[:MAX_ENTITIES], _unique(excluded), tuple(style.style_runs(words))
 
 
-def whole_prompt(prompt: str, reason: FallbackReason | None = None) -> Extraction:
+def _excluded_by_list(text: str, tagger: Tagger | None) -> tuple[Entity, ...]:
+    """The things of a list of what must not be seen: "cats, extra fingers"."""
+    words = w.read(text)
+    seen, excluded, _ = _read_english(words, tagger) if words else ((), (), ())
+    return _unique((*seen, *excluded))[:MAX_ENTITIES]
+
+
+def _unique(entities: Sequence[Entity]) -> tuple[Entity, ...]:
+    return tuple({entity.text: entity for entity in reversed(entities)}.values())[::-1]
+
+
+def whole_prompt(
+    prompt: str, reason: FallbackReason | None = None, *, negative: str = "", reads: Reads | None = None
+) -> Extraction:
     """The prompt as one entity: the fallback of `extract`, and what whole-prompt reuse compares."""
+    del negative, reads  # NIRVANA compares what was written
     text = " ".join(_clean(prompt).lower().split())
     entity = Entity(text=text, head=text, kind=EntityKind.PROMPT)
     return Extraction(entities=(entity,) if text else (), fallback_reason=reason)
 
 
-def extractor(name: str = "lexicon") -> Callable[[str], Extraction]:
+def extractor(name: str = "lexicon") -> Extractor:
     """The extractor of a setting: `lexicon`, `spacy`, `spacy:<model>` or `whole_prompt`.
 
     Raises TaggerUnavailable when spaCy or its model is not installed, ValueError for another name.
@@ -97,216 +162,70 @@ def extractor(name: str = "lexicon") -> Callable[[str], Extraction]:
     raise ValueError(f"{name!r} is not an entity extractor; use lexicon, spacy, spacy:<model> or whole_prompt")
 
 
-# --- words --------------------------------------------------------------------------------------------------------
-
-
 def _clean(prompt: str) -> str:
     text = unicodedata.normalize("NFKC", prompt[:_MAX_CHARS])
-    return "".join(" " if unicodedata.category(char) in ("Cc", "Cs", "Cf", "Co") else char for char in text)
-
-
-def _read(prompt: str) -> list[_Word]:
-    """The tokens of a prompt, with words in a case that the tagger understands."""
-    tokens = _TOKEN.findall(_AGE.sub(r"\1-year-old", _NOISE.sub(" ", _clean(prompt))).replace("’", "'"))[:MAX_WORDS]
-    tokens = [part for token in tokens for part in _split_possessive(token) if len(part) <= _MAX_WORD]
-    shouts = _has_capitals_throughout(tokens)
-    words = []
-    for i, token in enumerate(tokens):
-        starts = i == 0 or tokens[i - 1] in (".", "!", "?", ":", '"')
-        is_capital = token[:1].isupper() and not shouts
-        lower = token.lower() if is_capital and not starts else _mend(token.lower())
-        is_name = is_capital and not (starts and _is_ordinary(lower, tokens, i))
-        words.append(_Word(text=token if is_name and lower == token.lower() else lower, lower=lower))
-    return words
-
-
-def _split_possessive(token: str) -> tuple[str, ...]:
-    if token.lower().endswith("'s") and token.lower() not in v.STYLE_WORDS:
-        return (token[:-2], "'s")
-    return (token,)
-
-
-def _has_capitals_throughout(tokens: Sequence[str]) -> bool:
-    """Whether capitals carry no meaning: SHOUTED or Set Like A Title."""
-    words = [token for token in tokens if token[0].isalpha()]
-    if len(words) < 3:
-        return bool(words) and all(word.isupper() and len(word) > 1 for word in words)
-    return sum(word[0].isupper() for word in words) > 0.7 * len(words)
-
-
-def _is_ordinary(lower: str, tokens: Sequence[str], i: int) -> bool:
-    """Whether a word that starts a sentence is no name for all its capital."""
-    if lower in v.FUNCTION_TAGS or lower in _KNOWN:
-        return True
-    return not (i + 1 < len(tokens) and tokens[i + 1][:1].isupper())
-
-
-def _is_foreign(words: Sequence[_Word]) -> bool:
-    """Whether the tagger would be guessing: another script, or more foreign than English function words."""
-    letters = [char for word in words for char in word.lower if char.isalpha()]
-    if sum(ord(char) > 0x24F for char in letters) > 0.3 * len(letters):
-        return True
-    foreign = sum(word.lower in v.FOREIGN for word in words)
-    english = sum(word.lower in v.ENGLISH for word in words)
-    return foreign > english and foreign >= min(2, len(words) / 4)
-
-
-@cache
-def _misspellings() -> dict[str, str]:
-    """Every known word of five letters and more, by each spelling that lacks one of its inner letters."""
-    spellings: dict[str, str] = {}
-    for word in sorted(_KNOWN):
-        if len(word) >= 5:
-            for i in range(1, len(word) - 1):
-                spellings.setdefault(word[:i] + word[i + 1 :], word)
-    return spellings
-
-
-def _mend(word: str) -> str:
-    """The known word that is one letter away, when the word itself is none; else the word."""
-    if (
-        len(word) < 5
-        or not word.isalpha()
-        or not word.isascii()
-        or word in _KNOWN
-        or is_in_lexicon(word)
-        or _singular(word) in _KNOWN
-    ):
-        return word
-    near = _misspellings()
-    if word in near:  # a letter too few
-        return near[word]
-    shortened = [word[:i] + word[i + 1 :] for i in range(1, len(word) - 1)]
-    for shorter in shortened:
-        if shorter in _KNOWN:  # a letter too many
-            return shorter
-    for shorter in shortened:
-        if shorter in near:  # a wrong letter, or two that changed places
-            return near[shorter]
-    return word
-
-
-def _present_participle(verb: str) -> str:
-    if verb.endswith("ie"):
-        return verb[:-2] + "ying"
-    if verb.endswith("e") and not verb.endswith("ee"):
-        return verb[:-1] + "ing"
-    doubles = len(verb) <= 4 and verb[-1] in "bdgmnprt" and verb[-2:-1] in "aeiou" and verb[-3:-2] not in "aeiou"
-    return verb + (verb[-1] if doubles else "") + "ing"
-
-
-_KNOWN = frozenset(
-    word
-    for words in (
-        *(v.COMMON, v.SCENE_NOUNS, v.PLACE_NOUNS, v.NOUNS, v.ADJECTIVES, v.STYLE_WORDS, v.STYLE_HEADS, v.VERBS),
-        *(group.keys() for group in v.CONFLICT_GROUPS.values()),
-        (_present_participle(verb) for verb in v.VERBS),
-    )
-    for word in words
-)
-
-
-def _fold_patterns(words: list[_Word]) -> None:
-    """Turns "a green field with vertical bars" into "a green barred field"."""
-    for i in range(len(words) - 1, 0, -1):
-        if words[i].lower == "with" and words[i - 1].tag in _NOUN:
-            end, pattern = _pattern_after(words, i + 1)
-            if pattern:
-                del words[i:end]
-                words.insert(i - 1, _Word(text=pattern, lower=pattern, tag="JJ"))
-
-
-def _pattern_after(words: Sequence[_Word], i: int) -> tuple[int, str]:
-    """Where a phrase like "thin stripes" or "a checkered pattern" ends, and its adjective; empty for any other."""
-    adjective = ""
-    for end in range(i, min(i + 4, len(words))):
-        word = words[end].lower
-        if word in v.PATTERN_NOUNS:
-            return end + 1, v.PATTERN_NOUNS[word]
-        if word == "pattern" and adjective:
-            return end + 1, adjective
-        if word in v.CONFLICT_GROUPS["pattern"]:
-            adjective = v.CONFLICT_GROUPS["pattern"][word]
-        elif word not in v.PATTERN_DIRECTIONS and words[end].tag != "DT":
-            break
-    return i, ""
-
-
-# --- style --------------------------------------------------------------------------------------------------------
-
-
-def _mark_style(words: Sequence[_Word]) -> None:
-    """Marks style phrases and words, "in the style of ..." and "oil painting style"."""
-    lower = tuple(word.lower for word in words)
-    i = 0
-    while i < len(words):
-        length = _phrase_length(lower, i, _STYLE_PHRASES)
-        if lower[i : i + length] == _TWO_COLOURS and _describes_thing(words, i + length):
-            length = 0
-        if length == 0 and _is_style_word(words, i):
-            length = 1
-        for word in words[i : i + length]:
-            word.is_style = True
-        i += max(1, length)
-    for i, word in enumerate(words):
-        if word.lower in ("style", "styled", "aesthetic") or word.lower.endswith("-style"):
-            _mark_around_style(words, i)
-
-
-_TWO_COLOURS = ("black", "and", "white")
-
-
-def _describes_thing(words: Sequence[_Word], i: int) -> bool:
-    """Whether the words before i describe the thing named there."""
-    return i < len(words) and words[i].tag in (*_NOUN, "JJ") and words[i].lower not in v.STYLE_HEADS | v.STYLE_WORDS
-
-
-def _phrase_length(lower: Sequence[str], i: int, phrases: frozenset[tuple[str, ...]]) -> int:
-    for length in range(min(_LONGEST_PHRASE, len(lower) - i), 1, -1):
-        if tuple(lower[i : i + length]) in phrases:
-            return length
-    return 0
-
-
-def _is_style_word(words: Sequence[_Word], i: int) -> bool:
-    """Whether a word is style here. "cartoon, a dog" is; "a cartoon dog" describes the dog."""
-    word = words[i].lower
-    if word not in v.STYLE_WORDS:
-        return False
-    if word not in v.AMBIGUOUS_STYLE_WORDS:
-        return True
-    before = words[i - 1].tag if i else "."
-    return not (
-        _describes_thing(words, i + 1)
-        or (before in ("DT", "JJ", "VBG", "PRP$") and words[i].lower not in v.STYLE_HEADS)
+    return "".join(
+        char if char == "\n" else " " if unicodedata.category(char) in ("Cc", "Cs", "Cf", "Co") else char
+        for char in text
     )
 
 
-def _mark_around_style(words: Sequence[_Word], i: int) -> None:
-    """Marks the words that say which style: those before, or after "style of"."""
-    words[i].is_style = True
-    if i + 1 < len(words) and words[i + 1].lower == "of":
-        for word in words[i + 1 : i + 7]:
-            if word.tag not in (*_DESCRIBES, "IN", "DT", "POS") or (word.tag == "IN" and word.lower != "of"):
-                break
-            word.is_style = True
-    for word in reversed(words[max(0, i - 4) : i]):
-        if word.tag not in (*_DESCRIBES, "VBG", "POS") and not word.is_style:
-            break
-        word.is_style = True
+# --- what the model reads -------------------------------------------------------------------------------------------
+
+_LETTERS = re.compile(r"[^\W_]+")
+_REACH = 30  # words of the encoder's text that are looked through for the next one of the prompt
 
 
-def _style_runs(words: Sequence[_Word]) -> Iterator[str]:
-    """The text of each run of marked words."""
-    for is_style, run in groupby(words, key=lambda word: word.is_style):
-        if is_style:
-            yield " ".join(word.lower for word in run if word.lower[0].isalnum() or word.tag == "POS")
+def _read_by_model(words: list[Word], text: str | None) -> tuple[list[Word], tuple[str, ...]]:
+    """The words that the model's encoder gets, and those that it does not."""
+    if text is None:
+        return words, ()
+    given = _LETTERS.findall(unicodedata.normalize("NFKC", text).lower())
+    kept: list[Word] = []
+    unread: list[str] = []
+    position = 0
+    for word in words:
+        parts = _LETTERS.findall(word.original)
+        place = _find(given, parts, position) if parts else position
+        if place is None:
+            unread.append(word.original)
+            kept.append(Word(text=",", lower=",", original=","))  # what stood on both sides was no phrase
+        else:
+            position = place
+            kept.append(word)
+    return kept, tuple(unread)
+
+
+def _characters_read(text: str, given: str | None) -> tuple[str, tuple[str, ...]]:
+    """A text without blanks between its words, without the characters that the model's encoder does not get."""
+    if given is None:
+        return text, ()
+    kept: list[str] = []
+    unread: list[str] = []
+    position = 0
+    given = unicodedata.normalize("NFKC", given).lower()
+    for char in text:
+        place = given.find(char.lower(), position) if char.isalnum() else position
+        if place < 0:
+            unread.append(char)
+        else:
+            kept.append(char)
+            position = place + 1 if char.isalnum() else position
+    return "".join(kept), tuple(unread)
+
+
+def _find(given: Sequence[str], parts: Sequence[str], start: int) -> int | None:
+    """Where the text goes on behind these parts of a word; None if they do not come soon."""
+    for i in range(start, min(start + _REACH, len(given))):
+        if given[i] == parts[0] or (i == len(given) - 1 and len(given[i]) > 2 and parts[0].startswith(given[i])):
+            return i + 1
+    return None
 
 
 # --- phrases ------------------------------------------------------------------------------------------------------
 
 
-def _phrases(words: Sequence[_Word]) -> Iterator[tuple[int, int]]:
+def _phrases(words: Sequence[Word]) -> Iterator[tuple[int, int]]:
     """Start and stop of each run of describing words and nouns that ends in a noun."""
     i = 0
     while i < len(words):
@@ -321,14 +240,16 @@ def _phrases(words: Sequence[_Word]) -> Iterator[tuple[int, int]]:
         i = max(stop, i + 1)
 
 
-def _continues(words: Sequence[_Word], start: int, i: int) -> bool:
+def _continues(words: Sequence[Word], start: int, i: int) -> bool:
     """Whether word i belongs to the phrase that began at `start`."""
     word = words[i]
+    if word.is_excluded != words[start].is_excluded or not word.is_plain:
+        return False
     if word.lower == "and" and i > start and _is_pair(words, i):
         return True
     if word.tag == "RB" and word.lower.endswith("ly") and i + 1 < len(words) and words[i + 1].tag == "JJ":
         return True  # "dimly lit room"
-    if word.is_style or word.tag not in _DESCRIBES:
+    if word.tag not in _DESCRIBES:
         return False
     if i > start and words[i - 1].tag in _NOUN and not words[i - 1].is_name:
         if word.tag == "JJ":  # "a car red" is two phrases, "a snow covered yard" one
@@ -337,7 +258,7 @@ def _continues(words: Sequence[_Word], start: int, i: int) -> bool:
     return True
 
 
-def _is_pair(words: Sequence[_Word], i: int) -> bool:
+def _is_pair(words: Sequence[Word], i: int) -> bool:
     """Whether "and" at i joins two descriptions of one noun: "black and white cow"."""
     return (
         i + 2 < len(words)
@@ -348,12 +269,12 @@ def _is_pair(words: Sequence[_Word], i: int) -> bool:
     )
 
 
-def _join_of(words: Sequence[_Word], start: int, stop: int) -> int:
+def _join_of(words: Sequence[Word], start: int, stop: int) -> int:
     """Takes in "of Y" of a name: Queen of England, statue of liberty."""
     if stop + 1 >= len(words) or words[stop].lower != "of":
         return stop
     lower = tuple(word.lower for word in words)
-    length = _phrase_length(lower, stop - 1, _OF_NAMES)
+    length = _name_length(lower, stop - 1)
     if length:
         return stop - 1 + length
     end = stop + 1
@@ -363,21 +284,27 @@ def _join_of(words: Sequence[_Word], start: int, stop: int) -> int:
     return end if is_name else stop
 
 
-def _entity_or_style(words: Sequence[_Word], start: int, stop: int) -> Entity | None:
+def _name_length(lower: Sequence[str], i: int) -> int:
+    """How many words at i are a name with "of"; 0 if none."""
+    lengths = range(min(_LONGEST_NAME, len(lower) - i), 1, -1)
+    return next((length for length in lengths if tuple(lower[i : i + length]) in _OF_NAMES), 0)
+
+
+def _entity_or_style(words: Sequence[Word], start: int, stop: int) -> Entity | None:
     """The entity of a phrase; none when it is style (then its words are marked) or names nothing."""
     phrase = words[start:stop]
     of = next((i for i, word in enumerate(phrase) if word.lower == "of"), len(phrase))
     noun = phrase[of - 1]
-    head = noun.lower if noun.is_name else _singular(noun.lower)
+    head = noun.lower if noun.is_name else singular(noun.lower)
     rest = [word.lower for word in phrase[: of - 1] if word.tag != "DT"]
     described = [word for word in rest if word not in v.COUNTS]
     if noun.lower in v.STYLE_HEADS:
         for word in phrase:
-            word.is_style = True
+            word.is_style = not v.DURATIONS & {word.lower for word in phrase}
         return None
     if _is_quantifier(words, stop, head) or noun.lower in v.EMPTY_NOUNS or head in v.STYLE_HEADS:
         return None
-    if head in v.EMPTY_WHEN_BARE and not described:
+    if head in v.EMPTY_WHEN_BARE | v.UNSEEN and not described:
         return None
     tail = [word.lower for word in phrase[of:]]
     counts = [word for word in rest if word in v.COUNTS] or _count_before(words, start)
@@ -385,15 +312,15 @@ def _entity_or_style(words: Sequence[_Word], start: int, stop: int) -> Entity | 
         text=" ".join([*described, head, *tail]),
         head=head,
         attributes=(*counts, *described),
-        kind=EntityKind.OBJECT if tail else _kind(words, start, head, is_name=noun.is_name),
+        kind=EntityKind.OBJECT if tail else _kind(words, start, head, noun),
     )
 
 
-def _is_quantifier(words: Sequence[_Word], stop: int, head: str) -> bool:
+def _is_quantifier(words: Sequence[Word], stop: int, head: str) -> bool:
     return head in v.QUANTIFIERS and stop < len(words) and words[stop].lower == "of"
 
 
-def _count_before(words: Sequence[_Word], start: int) -> list[str]:
+def _count_before(words: Sequence[Word], start: int) -> list[str]:
     """The count of "two of ...", "a pair of ...": the counting noun before "of"."""
     if start >= 2 and words[start - 1].lower == "of" and words[start - 2].lower in v.QUANTIFIERS:
         noun = words[start - 2].lower
@@ -401,8 +328,11 @@ def _count_before(words: Sequence[_Word], start: int) -> list[str]:
     return []
 
 
-def _kind(words: Sequence[_Word], start: int, head: str, *, is_name: bool) -> EntityKind:
-    """Scene for places, weather and times of day, and for surfaces after "on", "over", "through" ..."""
+_NO_PLACES = v.NOT_PLACES | v.ANIMATE | v.GENERIC | v.ABSTRACT
+
+
+def _kind(words: Sequence[Word], start: int, head: str, noun: Word) -> EntityKind:
+    """Scene for places, weather and times of day; for surfaces after "on", "over" ...; for most that one is "in"."""
     if head in v.SCENE_NOUNS:
         return EntityKind.SCENE
     before = start - 1
@@ -410,13 +340,22 @@ def _kind(words: Sequence[_Word], start: int, head: str, *, is_name: bool) -> En
         before -= 1
     in_front = before >= 1 and words[before].lower == "of" and words[before - 1].lower == "front"
     after_place = in_front or (before >= 0 and words[before].lower in v.SCENE_PREPOSITIONS)
-    if after_place and is_name and words[before].lower in ("in", "through", "across"):
+    if after_place and noun.is_name and words[before].lower in ("in", "through", "across"):
         return EntityKind.SCENE
-    return EntityKind.SCENE if after_place and head in v.PLACE_NOUNS else EntityKind.OBJECT
+    if after_place and (head in v.PLACE_NOUNS or head in v.MORE_PLACES):
+        return EntityKind.SCENE
+    is_inside = before >= 0 and words[before].lower in v.INSIDE and not _is_looked_at(words, before)
+    names_place = not _NO_PLACES & {head, noun.lower}
+    return EntityKind.SCENE if is_inside and names_place else EntityKind.OBJECT
+
+
+def _is_looked_at(words: Sequence[Word], i: int) -> bool:
+    """Whether "at" at i belongs to a verb: "looking at a bakery", "throws tomatoes at a judge"."""
+    return words[i].lower == "at" and any(word.lower in v.AIMS for word in words[max(0, i - 3) : i])
 
 
 @cache
-def _singular(word: str) -> str:
+def singular(word: str) -> str:
     """The singular of a noun."""
     if word in v.SINGULARS:
         return v.SINGULARS[word]
@@ -424,4 +363,12 @@ def _singular(word: str) -> str:
         return word
     from textblob.en.inflect import singularize
 
-    return str(singularize(word))
+    single = str(singularize(word))
+    return word if _is_name_in_s(word, single) else single
+
+
+def _is_name_in_s(word: str, single: str) -> bool:
+    """Whether the s belongs to a name: thanos, andrews."""
+    if is_in_lexicon(single) or is_in_lexicon(word):
+        return False
+    return is_in_lexicon(word.capitalize()) or (zipf(single) < RARE and zipf(word) > zipf(single) + 1)

@@ -159,7 +159,7 @@ def compare(extraction: Extraction, neighbour: Neighbour, settings: MatchSetting
     is_same = similarity >= settings.same_threshold
     if is_same or (similarity >= settings.head_threshold and entity.head == neighbour.head):
         vetoed = settings.veto is Veto.ALWAYS or (settings.veto is Veto.BETWEEN and not is_same)
-        if vetoed and entity.text != neighbour.text and has_conflict(entity.attributes, neighbour.attributes):
+        if vetoed and entity.text != neighbour.text and has_conflict(entity.stored_attributes, neighbour.attributes):
             return Verdict.CONFLICT
         return Verdict.SAME if is_same else Verdict.SAME_HEAD
     return Verdict.RELATED if similarity >= settings.related_threshold else Verdict.DIFFERENT

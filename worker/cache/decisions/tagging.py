@@ -122,7 +122,9 @@ def _by_context(lower: Sequence[str], tags: Sequence[str], i: int, before: str, 
     word, tag = lower[i], tags[i]
     if word.endswith("ing") and word not in v.ING_NOUNS and len(word) > 4 and tag not in ("NNP", "IN"):
         return _ing(lower, i, before, after)
-    if word in v.CONFLICT_GROUPS["colour"] and after in (*_NOUN, "JJ"):
+    if word in v.CONFLICT_GROUPS["colour"] and (after in (*_NOUN, "JJ", "CC") or tag not in _NOUN):
+        return "JJ"
+    if word in v.COLOUR_NOUNS and _is_shade(lower, tags, i):
         return "JJ"
     if word in v.SUFFIX_ADJECTIVES and before in ("NN", "JJ") and after in (*_NOUN, "JJ"):
         return "JJ"
@@ -141,6 +143,13 @@ def _by_context(lower: Sequence[str], tags: Sequence[str], i: int, before: str, 
     if tag == "NNS" and before in ("NN", "NNP") and after in ("DT", "PRP$"):
         return "VBZ"
     return tag
+
+
+def _is_shade(lower: Sequence[str], tags: Sequence[str], i: int) -> bool:
+    """Whether a noun names the shade of the colour behind it: "a sky blue kettle"."""
+    if not (i + 1 < len(lower) and lower[i + 1] in v.CONFLICT_GROUPS["colour"]):
+        return False
+    return i + 2 < len(lower) and tags[i + 2] in (*_NOUN, "JJ")
 
 
 def _ing(lower: Sequence[str], i: int, before: str, after: str) -> str:

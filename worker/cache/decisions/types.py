@@ -4,14 +4,17 @@ The service fills them from the database, a simulator from recorded rows; both c
 value that is recorded goes through JSON and back unchanged (`to_dict`, `from_dict`).
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any, Self
 
 from worker.cache.decisions.vocabulary import SYNONYMS
 
 Json = dict[str, Any]  # Any: decoded JSON
+
+WITH, WITHOUT, STYLE = "with:", "without:", "style:"  # marks of a prompt that each of its entities carries
+MAX_MARKS = 32
 
 
 class EntityKind(StrEnum):
@@ -26,8 +29,9 @@ class FallbackReason(StrEnum):
     """Why the whole prompt stands in for its entities."""
 
     NO_NOUNS = "no_nouns"  # nothing in it names a thing or a place
-    NOT_ENGLISH = "not_english"  # the tagger knows English only
+    NOT_ENGLISH = "not_english"  # a language that is not taken apart: all but English and Chinese
     EMPTY = "empty"  # no words at all
+    UNREAD = "unread"  # the model's text encoder gets none of its words
 
 
 class HitKind(StrEnum):
@@ -57,6 +61,12 @@ class Entity:
     head: str  # the noun that the phrase is about: "car"
     attributes: tuple[str, ...] = ()  # the other words, and the count that `text` dropped: ("two", "red", "sports")
     kind: EntityKind = EntityKind.OBJECT
+    context: tuple[str, ...] = ()  # marks of the whole prompt: "with:beach", "without:person", "style:drawn"
+
+    @property
+    def stored_attributes(self) -> tuple[str, ...]:
+        """What is stored of it beside text and head: attributes and context."""
+        return (*self.attributes, *self.context)
 
     @property
     def lookup_text(self) -> str:
@@ -67,12 +77,17 @@ class Entity:
     def from_dict(cls, row: Mapping[str, Any]) -> Self:
         """The entity that `to_dict` wrote."""
         return cls(
-            text=row["text"], head=row["head"], attributes=tuple(row["attributes"]), kind=EntityKind(row["kind"])
+            text=row["text"],
+            head=row["head"],
+            attributes=tuple(row["attributes"]),
+            kind=EntityKind(row["kind"]),
+            context=tuple(row.get("context", ())),
         )
 
     def to_dict(self) -> Json:
         """Plain JSON."""
-        return {"text": self.text, "head": self.head, "attributes": list(self.attributes), "kind": self.kind.value}
+        row = {"text": self.text, "head": self.head, "attributes": list(self.attributes), "kind": self.kind.value}
+        return row | {"context": list(self.context)} if self.context else row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +97,19 @@ class Extraction:
     entities: tuple[Entity, ...]
     style: tuple[str, ...] = ()  # camera, style and quality words; never looked up
     fallback_reason: FallbackReason | None = None  # set: the only entity is the whole prompt
+    excluded: tuple[Entity, ...] = ()  # what must not be seen: never lends, never matches
+    unread: tuple[str, ...] = ()  # words that the model's text encoder does not get: cleaned away, or behind its limit
+    language: str = "en"
+
+    def with_context(self, style_classes: Collection[str]) -> Self:
+        """The extraction with the marks of the whole prompt on each of its entities."""
+        marks = (
+            *(f"{STYLE}{name}" for name in sorted(style_classes)),
+            *(f"{WITHOUT}{entity.head}" for entity in self.excluded),
+            *(f"{WITH}{entity.head}" for entity in self.entities if entity.kind is not EntityKind.PROMPT),
+        )
+        context = tuple(dict.fromkeys(marks))[:MAX_MARKS]
+        return replace(self, entities=tuple(replace(entity, context=context) for entity in self.entities))
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> Self:
@@ -91,6 +119,9 @@ class Extraction:
             entities=tuple(Entity.from_dict(entity) for entity in row["entities"]),
             style=tuple(row["style"]),
             fallback_reason=None if reason is None else FallbackReason(reason),
+            excluded=tuple(Entity.from_dict(entity) for entity in row.get("excluded", ())),
+            unread=tuple(row.get("unread", ())),
+            language=row.get("language", "en"),
         )
 
     def to_dict(self) -> Json:
@@ -99,6 +130,9 @@ class Extraction:
             "entities": [entity.to_dict() for entity in self.entities],
             "style": list(self.style),
             "fallback_reason": None if self.fallback_reason is None else self.fallback_reason.value,
+            "excluded": [entity.to_dict() for entity in self.excluded],
+            "unread": list(self.unread),
+            "language": self.language,
         }
 
 

@@ -4,7 +4,8 @@ Plain data: to teach the extractor a word, add it to the list whose comment fits
 """
 
 
-def _words(text: str) -> frozenset[str]:
+def word_set(text: str) -> frozenset[str]:
+    """The words of a text."""
     return frozenset(text.split())
 
 
@@ -15,44 +16,45 @@ def _groups(**synonyms: str) -> dict[str, str]:
 # Words of one group that mean different things cannot both be true of one thing. Synonyms share a value.
 CONFLICT_GROUPS: dict[str, dict[str, str]] = {
     "colour": _groups(
-        red="red crimson scarlet ruby maroon",
-        blue="blue navy azure cobalt sapphire",
-        green="green emerald lime olive",
-        yellow="yellow lemon mustard gold golden",
-        orange="orange amber tangerine",
-        purple="purple violet lavender magenta",
-        pink="pink rose",
-        brown="brown chestnut tan beige",
-        black="black ebony jet-black",
-        white="white ivory snow-white",
-        grey="grey gray",
-        silver="silver",
+        red="红色 red crimson scarlet ruby maroon",
+        blue="蓝色 blue navy azure cobalt sapphire",
+        green="绿色 green emerald lime olive",
+        yellow="黄色 yellow lemon mustard gold golden",
+        orange="橙色 orange amber tangerine",
+        purple="紫色 purple violet lavender magenta",
+        pink="粉色 pink rose",
+        brown="棕色 brown chestnut tan beige",
+        black="黑色 black ebony jet-black",
+        white="白色 white ivory snow-white",
+        grey="灰色 grey gray",
+        silver="银色 silver",
         turquoise="turquoise teal cyan aqua",
     ),
     "size": _groups(
-        small="small tiny little miniature mini petite minuscule",
+        small="小 小型 迷你 微小 small tiny little miniature mini petite minuscule",
         medium="medium medium-sized",
-        large="large big huge giant gigantic enormous massive colossal oversized",
+        large="大 巨大 巨型 大型 高大 large big huge giant gigantic enormous massive colossal oversized",
     ),
     "age": _groups(
-        young="young teenage youthful newborn baby toddler",
+        young="年轻 young teenage youthful newborn baby toddler",
         middle="middle-aged",
-        old="old elderly aged ancient senior aging",
-        modern="modern new brand-new futuristic",
+        old="老 旧 古老 古代 old elderly aged ancient senior aging",
+        modern="现代 未来 modern new brand-new futuristic",
     ),
     "number": _groups(
         one="one single lone solitary",
-        two="two 2 both",
-        three="three 3",
-        four="four 4",
-        five="five 5",
-        six="six 6",
-        seven="seven 7",
-        eight="eight 8",
-        nine="nine 9",
-        ten="ten 10",
+        two="两 二 two 2 both",
+        three="三 three 3",
+        four="四 four 4",
+        five="五 five 5",
+        six="六 six 6",
+        seven="七 seven 7",
+        eight="八 eight 8",
+        nine="九 nine 9",
+        ten="十 ten 10",
         dozen="dozen twelve 12",
-        many="many several few some multiple numerous various countless hundreds thousands dozens hundred thousand",
+        many="many several few some multiple numerous various countless hundreds thousands dozens hundred thousand "
+        "许多 很多 几 一群 众多",
     ),
     "pattern": _groups(
         plain="plain solid uniform bare",
@@ -60,6 +62,81 @@ CONFLICT_GROUPS: dict[str, dict[str, str]] = {
         barred="barred",
         checkered="checkered checked checkerboard chequered",
         dotted="dotted spotted polka-dot",
+    ),
+    "light": _groups(
+        bright="bright sunny sunlit brightly-lit daylit",
+        dark="dark dim gloomy unlit dimly-lit low-lit pitch-black darkened",
+        moonlit="moonlit",
+        candlelit="candlelit",
+        neon="neon-lit neon",
+    ),
+    "material": _groups(
+        wooden="wooden wood oak bamboo wicker",
+        metal="metal metallic steel iron bronze copper brass aluminium aluminum",
+        stone="stone marble granite concrete brick",
+        glass="glass crystal",
+        plastic="plastic rubber",
+        paper="paper cardboard origami",
+        cloth="cotton silk velvet woolen woollen denim lace linen leather fur",
+        clay="clay ceramic porcelain",
+        ice="ice snow",
+        sand="sand",
+    ),
+    "species": _groups(
+        human="human",
+        robotic="robot robotic android cyborg",
+        alien="alien extraterrestrial",
+        zombie="zombie undead",
+        teddy="teddy plush stuffed toy",
+        cat="cat kitten feline",
+        dog="dog puppy canine",
+        lion="lion",
+        tiger="tiger",
+        wolf="wolf werewolf",
+        bear="bear",
+        horse="horse pony",
+        dragon="dragon",
+    ),
+    "gender": _groups(
+        male="male man boy king prince father grandfather",
+        female="female woman girl queen princess mother grandmother",
+    ),
+    "body": _groups(
+        thin="thin slim skinny slender",
+        fat="fat chubby obese plump overweight",
+        muscular="muscular buff",
+    ),
+    "hair": _groups(
+        blond="blonde blond blonde-haired blond-haired",
+        brunette="brunette brown-haired",
+        redhead="redhead red-haired",
+        dark_haired="black-haired dark-haired",
+        white_haired="white-haired grey-haired gray-haired",
+        bald="bald",
+        long_haired="long-haired",
+        short_haired="short-haired",
+    ),
+    "season": _groups(
+        winter="winter snowy snow-covered snow-capped icy frozen",
+        summer="summer",
+        autumn="autumn autumnal fall",
+        spring="spring",
+    ),
+    "weather": _groups(
+        clear="clear sunny cloudless",
+        cloudy="cloudy overcast",
+        rainy="rainy rain-soaked",
+        stormy="stormy",
+        foggy="foggy misty hazy",
+        starry="starry",
+    ),
+    "state": _groups(
+        empty="empty abandoned deserted desolate",
+        crowded="crowded busy bustling",
+    ),
+    "mood": _groups(
+        calm="calm peaceful serene tranquil quiet",
+        violent="violent raging stormy turbulent",
     ),
 }
 
@@ -79,17 +156,27 @@ SYNONYMS: dict[str, str] = _groups(
     striped="stripy banded",
 )
 
-COUNTS = frozenset(CONFLICT_GROUPS["number"]) | _words("hundred thousand million another other every each")
+# "sky blue", "blood red": before a colour these name a shade of it, and nothing that is seen
+COLOUR_NOUNS = word_set(
+    "sky midnight forest salmon blood snow sea chocolate navy royal lime olive mint rose ruby charcoal ash coal jet "
+    "milk pearl cherry apple wine brick rust coffee caramel sand lemon canary mustard peach coral candy bubblegum "
+    "lavender plum steel slate ice baby powder electric neon cobalt emerald moss grass jade ocean teal pitch ink "
+    "raven fire flame burnt hot tomato strawberry lilac violet dove silver smoke bone cream ivory hunter army pine "
+    "sapphire crimson scarlet cornflower periwinkle turquoise aqua dusty pastel light dark deep pale bright"
+)
+
+COUNTS = frozenset(CONFLICT_GROUPS["number"]) | word_set("hundred thousand million another other every each")
 
 # "a herd of elephants" is about elephants
-QUANTIFIERS = _words(
+QUANTIFIERS = word_set(
     "group groups pair pairs couple herd flock bunch lot lots variety series row rows stack piece pieces number "
     "swarm hundreds thousands dozens millions kind kinds type types sort sorts set array collection multitude "
-    "handful range cluster clusters pack plenty crowd trail dozen bit part parts heap trio crew gang slice slices"
+    "handful range cluster clusters pack plenty crowd trail dozen bit part parts heap trio crew gang slice slices "
+    "game"
 )
 
 # nouns that point at a place in the frame or at nothing: never an entity
-EMPTY_NOUNS = _words(
+EMPTY_NOUNS = word_set(
     "foreground middle center centre left right top bottom front back side sides edge distance end beginning "
     "thing things something someone somebody anyone everybody everyone nothing everything one ones other others "
     "lot camera cameras lens viewer frame screen-left subject subjects example time times job jobs concept moment "
@@ -98,16 +185,16 @@ EMPTY_NOUNS = _words(
     "effect effects version part parts kind type use look front-view action motion movement speed pace rhythm "
     "atmosphere mood vibe feeling feel ambiance ambience emotion emotions beauty majesty essence tranquility "
     "serenity sight testament contrast work life chance attempt addition process manner fashion case fact order "
-    "turn result focus duration"
+    "turn result focus duration channel youtube instagram tiktok please thanks prompt request place"
 )
 # empty unless something describes them: "on a checkered purple background" is a scene, "in the background" is not
-EMPTY_WHEN_BARE = _words(
+EMPTY_WHEN_BARE = word_set(
     "object background backdrop scene setting area place region day way light image surface ground environment "
     "landscape world"
 )
 
 # nouns that name a place, weather or a time of day wherever they stand
-SCENE_NOUNS = _words(
+SCENE_NOUNS = word_set(
     "field background backdrop floor ground carpet beach street forest city desert ocean sea sky park meadow "
     "jungle woods wood countryside village town downtown skyline cityscape landscape seascape coast coastline "
     "shore shoreline seaside riverbank lakeside mountain mountainside mountaintop valley canyon cliff hill "
@@ -126,10 +213,13 @@ SCENE_NOUNS = _words(
     "area place region interior exterior wall battlefield crossroads intersection tunnel oasis dune range "
     "race-track racetrack runway boardwalk pier dock waterfront lobby balcony terrace porch patio greenhouse "
     "aquarium zoo circus carnival fair chapel monastery dojo workshop bookshop locker-room courtroom boxing-ring "
-    "tokyo paris london york manhattan venice rome egypt japan china india africa hawaii dubai moscow"
+    "abbey cellar cove fjord glade swamp bog gorge ravine crater abyss underworld wasteland lounge foyer vestibule "
+    "pantry nursery dormitory auditorium parlor parlour saloon cinema penthouse shipyard quarry helipad rink "
+    "ski-resort precinct tokyo paris london york manhattan venice rome egypt japan china india africa hawaii dubai "
+    "moscow"
 )
 # nouns that are scenery after one of SCENE_PREPOSITIONS and things elsewhere
-PLACE_NOUNS = _words(
+PLACE_NOUNS = word_set(
     "water grass snow sand ice floor flooring stage table surface ground river lake pond stream creek waterfall "
     "bridge house cabin cottage castle palace temple church cathedral tower building skyscraper tree trees cloud "
     "clouds mud leaves rock rocks stone bed sofa couch desk countertop counter bench stairs staircase roof deck "
@@ -138,7 +228,7 @@ PLACE_NOUNS = _words(
     "dust bush bamboo wheat corn spotlight windowsill shelf rug carpet tiles pavement cobblestone hut barn mill "
     "lighthouse"
 )
-SCENE_PREPOSITIONS = _words(
+SCENE_PREPOSITIONS = word_set(
     "over on in at through across under beneath beside by near along inside within into onto against above below "
     "around before behind amid amidst among amongst between upon beyond outside during past toward towards atop"
 )
@@ -150,10 +240,97 @@ PATTERN_NOUNS = {
     **dict.fromkeys(("check", "checks"), "checkered"),
     **dict.fromkeys(("dot", "dots", "spots"), "dotted"),
 }
-PATTERN_DIRECTIONS = _words("horizontal vertical diagonal thin thick wide narrow fine bold")
+PATTERN_DIRECTIONS = word_set("horizontal vertical diagonal thin thick wide narrow fine bold")
+
+# garments, vessels and parts of bodies: who is "in" one is in no place
+CLOTHES = word_set(
+    "dress suit coat jacket raincoat uniform armor armour costume hat cap helmet hood hoodie robe gown kimono shirt "
+    "t-shirt tshirt blouse sweater jumper vest skirt jeans pants trousers shorts bikini swimsuit lingerie underwear "
+    "tuxedo apron cloak cape mask glasses sunglasses boots shoes sneakers socks gloves scarf tie bowtie tutu sari "
+    "pajamas pyjamas outfit clothes clothing attire garb wear makeup leather silk denim lace latex spacesuit crown "
+    "wig veil turban tunic toga overalls onesie pyjama robes garments dresses suits uniforms costumes kilt poncho "
+    "stockings heels chains handcuffs bandages rags jewelry jewellery camouflage"
+)
+CONTAINERS = word_set(
+    "bowl cup teacup mug glass bottle jar box bag basket bucket pan pot oven fridge refrigerator cage bathtub tub "
+    "plate dish tray basin vase can tin barrel crate suitcase backpack pocket drawer microwave mirror cradle crib "
+    "wheelchair chair armchair stroller sphere bubble ball ring circle circles line row group pair team crowd pile "
+    "sack envelope notebook book diary journal frame lens microscope telescope goggles"
+)
+BODY_PARTS = word_set(
+    "hand finger thumb arm elbow shoulder leg knee foot toe head face eye eyebrow eyelash ear nose mouth lip tooth "
+    "tongue chin cheek neck chest breast belly stomach waist hip back skin hair beard mustache moustache fist palm "
+    "wrist ankle heel nail fingernail forehead brow jaw throat spine lap body torso butt bum muscle vein bone paw "
+    "tail claw fur feather wing mane snout beak whisker horn hoof scale fang"
+)
+# places that the general list lacks; after "in", "inside" or "at" most other nouns are places as well
+MORE_PLACES = word_set(
+    "helipad loft cell manor cove study precinct bistro abbey castle cellar attic bunker lounge tavern inn hotel "
+    "motel casino laboratory clinic prison jail mansion villa apartment flat penthouse house home cottage cabin "
+    "church mosque cathedral temple shrine palace tower fortress barn stable shed greenhouse warehouse hangar "
+    "cockpit arcade spaceport gateway clearing glade grove swamp bog fjord gorge ravine crater cosmodrome shipyard "
+    "quarry mine kingdom realm dimension void abyss underworld pyramid sanctuary monastery pagoda amphitheater "
+    "colosseum boardwalk speakeasy parlor parlour salon saloon foyer vestibule pantry nursery dormitory auditorium "
+    "cinema theatre opera subway metro platform bus-stop garage parking-lot rink court pitch racetrack velodrome spa "
+    "sauna jacuzzi harbor"
+)
+# after "in" or "at" these are no places either
+NOT_PLACES = (
+    CLOTHES
+    | CONTAINERS
+    | BODY_PARTS
+    | word_set(
+        "love anger fear pain joy awe shock silence color colour colors colours style motion hand hands arms eyes "
+        "mouth party meeting conversation battle war fight love trance dream dreams memory mind imagination camera "
+        "sun moon star stars target screen formation position pose shape form shapes unison harmony sync detail "
+        "cinema language english gold silver chess football soccer basketball tennis poker game match race show play "
+        "movie film story tree trees flower flowers dog cat man woman girl boy child people person baby audience "
+        "viewer friend enemy monster dragon bird fish horse food soup sauce milk coffee tea pizza hair beard smile "
+        "tears thought prayer order control charge need search honor honour celebration fashion bloom flight action "
+        "tow disguise flames loop speed angle distance moment time century year day end beginning once rest peace "
+        "work least"
+    )
+)
+DURATIONS = word_set("second seconds sec minute minutes hour hours")
+INSIDE = word_set("in inside at within throughout across outside")
+AIMS = word_set(
+    "look looks looking looked stare stares staring gaze gazes gazing glance glances point points pointing smile "
+    "smiles smiling wave waves waving laugh laughs laughing shoot shoots shooting throw throws throwing yell yells "
+    "yelling shout shouts shouting scream screams screaming aim aims aiming wink winks bark barks barking peek peeks "
+    "growl growls"
+)
+# they carry no picture: a match of these alone is no hit
+GENERIC = word_set(
+    "person people human somebody character figure friend companion enemy creature animal being individual guy "
+    "someone crowd group family couple stranger member citizen folk thing object item element shape form structure "
+    "material substance detail part piece model design symbol sign word letter text title logo caption message "
+    "name number world environment scene place area setting background landscape image view light shadow reflection "
+    "color colour line pattern texture life air surface space body adult male female"
+)
+ABSTRACT = word_set(
+    "expression emotion smile gaze look glance stare grin frown laugh laughter tear voice scream whisper breath "
+    "thought idea dream memory hope happiness joy love fear anger sadness sorrow pain peace harmony freedom power "
+    "strength energy force spirit soul mind imagination mystery magic wonder beauty grace elegance innocence courage "
+    "bravery death destiny fate adventure journey battle war fight struggle conflict event party celebration moment "
+    "memory story tale legend history future past present time century era age weight size speed movement gesture "
+    "pose posture step motion action activity work task job game sport music song sound noise silence melody rhythm "
+    "smell taste touch temperature heat cold warmth knowledge wisdom truth secret plan purpose meaning style fashion "
+    "culture tradition nature weather season health success failure victory defeat attention help support care trust "
+    "respect"
+)
+
+# nobody sees these: no entity, unless they are described
+UNSEEN = word_set(
+    "hope happiness joy sadness sorrow freedom courage bravery innocence knowledge wisdom truth destiny fate luck "
+    "imagination inspiration motivation success failure victory mystery wonder magic grace elegance strength power "
+    "energy spirit soul mind purpose meaning culture tradition history future past present heritage quality health "
+    "wealth attention help support care trust respect love fear anger peace harmony nostalgia loneliness solitude "
+    "message thought idea memory feeling sense concept passion determination ambition possibility opportunity topic "
+    "importance existence reality truth difference problem solution reason need want wish desire advice story tale"
+)
 
 # style: one word each
-STYLE_WORDS = _words(
+STYLE_WORDS = word_set(
     "cinematic photorealistic photorealism realistic hyperrealistic hyper-realistic hyperrealism ultrarealistic "
     "ultra-realistic surrealistic surrealism impressionism cubism hd uhd fhd qhd 4k 8k 2k 16k 5k 6k 12k 1080p "
     "720p 2160p 480p 60fps 30fps 24fps 120fps 24p fps imax hdr 3d 2d cgi vfx timelapse time-lapse hyperlapse "
@@ -170,8 +347,75 @@ STYLE_WORDS = _words(
     "storyboard b-roll cinematography cinematographic cinematics noir film-noir technicolor ukiyo-e rotoscoped "
     "chiaroscuro lofi portrait wideshot drone"
 )
+# how a picture was made: a drawing is no donor for a photograph
+STYLE_CLASSES = _groups(
+    drawn="cartoon cartoonish anime manga watercolor watercolour sketch ukiyo-e rotoscoped comic cel-shaded drawing "
+    "illustration painting painted hand-drawn pixel-art pixelart ghibli storyboard doodle impressionism cubism chibi "
+    "impressionist crayon animated cartoons",
+    photo="photorealistic photorealism photoreal photograph photographic photography photo footage realistic realism "
+    "hyperrealistic hyper-realistic hyperrealism ultrarealistic ultra-realistic lifelike documentary gopro arri "
+    "kodak 35mm live-action b-roll",
+    rendered="3d cgi claymation pixar voxel low-poly lowpoly stop-motion lego octane blender clay origami",
+)
 # style: longest first wins
 STYLE_PHRASES = (
+    "worm's eye view",
+    "fish eye",
+    "fish eye lens",
+    "eye level",
+    "over the shoulder",
+    "over the shoulder shot",
+    "dutch angle",
+    "live action",
+    "hand held",
+    "hand drawn style",
+    "very realistic",
+    "super realistic",
+    "realistic style",
+    "best quality",
+    "worst quality",
+    "low quality",
+    "high detail",
+    "high details",
+    "ultra high definition",
+    "ultra high quality",
+    "4k resolution",
+    "8k resolution",
+    "8 bit",
+    "16 bit",
+    "camera shake",
+    "shaky camera",
+    "camera movement",
+    "camera angle",
+    "camera view",
+    "top down",
+    "top view",
+    "side view",
+    "front view",
+    "full body",
+    "full body shot",
+    "upper body",
+    "half body",
+    "medium shot",
+    "full shot",
+    "wide shot",
+    "long shot",
+    "studio lighting",
+    "cinematic lighting",
+    "volumetric light",
+    "god rays",
+    "matte painting",
+    "digital painting",
+    "acrylic painting",
+    "comic book",
+    "comic book style",
+    "line drawing",
+    "charcoal drawing",
+    "3 d",
+    "2 d",
+    "4 d",
+    "anamorphic lens",
+    "35 mm",
     "slow motion",
     "super slow motion",
     "depth of field",
@@ -297,7 +541,7 @@ STYLE_PHRASES = (
     "video game",
 )
 # a phrase that ends in one of these is style as a whole: "wide drone shot", "dramatic lighting"
-STYLE_HEADS = _words(
+STYLE_HEADS = word_set(
     "shot shots footage view views viewpoint closeup close-up lighting angle angles perspective render rendering "
     "quality resolution photography photo photograph video videos clip clips animation animations style styles "
     "aesthetic aesthetics cinematography timelapse time-lapse hyperlapse zoom fps videography focus exposure lens "
@@ -306,12 +550,12 @@ STYLE_HEADS = _words(
     "colors colours graphics composition visuals recording footages realism cinema effects shoot"
 )
 # of the style words, those that also describe things: "cartoon, a dog" against "a cartoon dog"
-AMBIGUOUS_STYLE_WORDS = _words(
+AMBIGUOUS_STYLE_WORDS = word_set(
     "animated aerial tracking overhead macro loop pan tilt epic sketch blender photograph detailed intricate render "
     "cartoon photography gopro disney drone zoom polaroid filmed realistic grainy dolly lifelike seamless storyboard"
 )
 # verbs as they stand in captions; forms in -s, -ing and -ed are made from these
-VERBS = _words(
+VERBS = word_set(
     "add approach arrive ascend attack balance bake bark bathe battle beat become begin bend bite blink bloom "
     "blow boil bounce break breathe bring build burn burst buy call capture carry cast catch celebrate change "
     "charge chase cheer chew chop circle clean climb clap close collide come contain cook cover crash crawl "
@@ -337,7 +581,7 @@ VERBS = _words(
     "zip shed spill drape adjust swallow"
 )
 # of the above, also everyday nouns: a verb only where the words around them say so
-VERBS_OR_NOUNS = _words(
+VERBS_OR_NOUNS = word_set(
     "drink wave light fall fire rock star cloud flower sail ship train plant paint water park face form smoke "
     "snow rain row tower ruin stack land ring ride race swing slide walk run dance dive fight play march jump "
     "roll splash shower bloom blow bow drum trail spray cast set cut circle head ski skate kiss hug orbit study "
@@ -346,7 +590,7 @@ VERBS_OR_NOUNS = _words(
     "blast pan paddle feature kick zip"
 )
 # who does things: "man waves", against "ocean waves"
-ANIMATE = _words(
+ANIMATE = word_set(
     "man woman boy girl child kid person lady gentleman guy baby toddler teenager teen dog cat puppy kitten bear "
     "panda bird horse cow pig monkey gorilla elephant lion tiger wolf fox rabbit bunny mouse rat squirrel raccoon "
     "otter duck robot android astronaut wizard witch knight warrior soldier ninja samurai pirate king queen "
@@ -357,7 +601,7 @@ ANIMATE = _words(
     "crab octopus corgi husky"
 )
 # before "horses", "a guitar" ... the action, never a description: "riding horses"
-TRANSITIVE_ING = _words(
+TRANSITIVE_ING = word_set(
     "riding eating holding wearing playing drinking making chasing carrying watching reading driving cooking "
     "looking using having doing taking giving throwing catching pouring painting drawing building fighting "
     "feeding washing cutting kneading chopping hugging kissing petting showing featuring depicting crossing "
@@ -368,14 +612,14 @@ TRANSITIVE_ING = _words(
     "becoming being going"
 )
 # words in -ing that are things
-ING_NOUNS = _words(
+ING_NOUNS = word_set(
     "building buildings ceiling painting lightning evening morning wedding clothing ring king spring string wing "
     "thing sling swing railing dumpling duckling sibling darling pudding earring awning herring sterling pangolin "
     "viking gosling starling sapling seedling stocking offering crossing clearing landing-strip flooring bedding "
     "lighting topping icing frosting setting opening carving engraving boxing wrestling shopping skyscraping"
 )
 # words that the lexicon does not know, or knows as something else
-ADJECTIVES = _words(
+ADJECTIVES = word_set(
     "cyberpunk steampunk futuristic holographic checkered checked striped dotted spotted barred plain fluffy cute "
     "adorable cozy surreal mystical magical enchanted glowing bioluminescent snowy rainy sunny cloudy foggy misty "
     "starry stormy windy icy sandy rocky grassy mossy rusty dusty muddy wooden woolen golden medieval viking "
@@ -390,7 +634,7 @@ ADJECTIVES = _words(
     "frozen torn broken wounded injured wild stray spiral chubby plump"
 )
 # words that the lexicon reads as verbs or names, and that are things in prompts
-NOUNS = _words(
+NOUNS = word_set(
     "corgi panda koala axolotl capybara otter kitten kittens puppy husky dachshund poodle chihuahua labrador "
     "retriever astronaut cosmonaut spaceship starship ufo robot cyborg android mecha drone hologram skyscraper "
     "wizard witch ninja samurai knight viking pirate mermaid unicorn dragon dinosaur t-rex zombie vampire "
@@ -403,16 +647,16 @@ NOUNS = _words(
     "tear wind bow ski mouse fish deer sheep liquid plus box block wedge pyramid disc ball"
 )
 # after a noun they make a description of it: "heart shaped box", "ring tailed lemur"
-SUFFIX_ADJECTIVES = _words(
+SUFFIX_ADJECTIVES = word_set(
     "shaped colored coloured tailed haired eyed themed legged winged faced skinned sized looking filled covered "
     "lit made like inspired clad headed horned armed nosed"
 )
 # plurals that stand before a noun: "sports car"
-PLURAL_MODIFIERS = _words(
+PLURAL_MODIFIERS = word_set(
     "sports arms clothes goods games graphics electronics news savings fireworks jeans glasses woods"
 )
 # adverbs and fillers that no phrase keeps
-ADVERBS = _words(
+ADVERBS = word_set(
     "very really extremely highly super quite so too just also slowly quickly gently softly brightly left right "
     "up down away together around forward forwards backward backwards upward upwards downward downwards back "
     "outside inside upstairs downstairs overhead here there still again almost fully beautifully elegantly "
@@ -435,7 +679,7 @@ FUNCTION_TAGS: dict[str, str] = {
 }
 
 # names written with "of"; with capitals they are found by rule
-OF_NAMES = _words(
+OF_NAMES = word_set(
     "statue-of-liberty queen-of-england lord-of-the-rings game-of-thrones tower-of-london tower-of-pisa "
     "king-of-england call-of-duty house-of-cards bird-of-paradise birds-of-paradise cup-of-tea-party "
     "gulf-of-mexico prince-of-persia knights-of-the-round-table arc-de-triomphe great-wall-of-china "
@@ -443,14 +687,14 @@ OF_NAMES = _words(
 )
 
 # words that end in s in the singular or have none
-_UNCHANGED = _words(
+_UNCHANGED = word_set(
     "bus glass dress grass class moss cross compass princess goddess waitress actress mistress fortress mattress "
     "lens canvas atlas christmas cactus octopus circus campus virus walrus hippopotamus platypus crocus lotus "
     "iris oasis gas brass chess business boss albatross mars venus texas paris las vegas kansas jesus chaos "
     "series species news jeans pants trousers shorts glasses sunglasses scissors headphones goggles stairs "
     "clothes pyjamas pajamas tennis gymnastics physics politics molasses mess bass kiss abyss colosseum cosmos "
-    "woods bonus genius fungus hibiscus stylus sinus pegasus zeus ruins darkness wilderness loss press stress process "
-    "success access express jess ross james thomas chris athens wales netherlands"
+    "woods bonus genius fungus hibiscus stylus sinus pegasus zeus ruins darkness wilderness loss press stress "
+    "process success access express jess ross james thomas chris athens wales netherlands"
 )
 # and plurals that the rules get wrong
 SINGULARS: dict[str, str] = {
@@ -536,19 +780,19 @@ SINGULARS: dict[str, str] = {
 }
 
 # the commonest words of other languages that are no English words, to tell that a prompt is not English
-FOREIGN = _words(
+FOREIGN = word_set(
     "el la los las del una uno unos por con para que en sobre entre y su sus al es está como muy bajo junto hacia "
     "desde der das und ein eine einen einem einer mit auf im ist den dem des über unter vor nach zwei von durch "
     "für zum zur le les du une et dans sur avec est au aux sous qui pour devant vers deux ses il lo gli di che "
     "nel nella della dello sul sulla tra verso sono um uma com em do da dos na nos nas pelo pela sob ao ou een "
     "het op met van naar bij w nad pod przez się jest ve bir için ile och på med ett som og i"
-) - _words("a i on at an as in or do to la")
-ENGLISH = _words(
+) - word_set("a i on at an as in or do to la")
+ENGLISH = word_set(
     "a an the of in on at with and is are to over by from through into up down his her its their this that while as"
 )
 
 # words that people often misspell in prompts, beside those of the lists above
-COMMON = _words(
+COMMON = word_set(
     "beautiful camera character background mountain astronaut butterfly elephant giraffe dolphin penguin kangaroo "
     "crocodile spaceship building restaurant waterfall umbrella bicycle motorcycle helicopter airplane landscape "
     "girl woman child people warrior soldier princess monster creature skeleton lightning explosion fireworks "

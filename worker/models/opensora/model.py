@@ -60,6 +60,10 @@ class OpenSoraModel:
         schedule = self._schedule(sampling)
         return [schedule.guidance(index) for index in range(sampling.num_steps)]
 
+    def reads(self, prompt: str) -> str:
+        """Return the part of a prompt that T5 gets: cleaned, and cut behind its last token."""
+        return self.pipeline.captions.read(prompt)
+
     def encode(self, params: GenerationParams) -> Encoding:
         """Return the captions of the prompt and of the negative prompt."""
         away = params.negative_prompt

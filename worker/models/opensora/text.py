@@ -53,6 +53,7 @@ class CaptionEncoder:
         self.device = torch.device(device) if device is not None else text_encoder.device
         self.offload = offload
         self.num_kept = num_kept
+        self.cuts = True  # False: what is behind the limit counts as read
         self._kept: OrderedDict[str, tuple[Tensor, Tensor]] = OrderedDict()
 
     def __call__(self, prompts: Sequence[str]) -> Caption:
@@ -64,6 +65,14 @@ class CaptionEncoder:
         self._keep(dict(zip(texts, rows, strict=True)))
         embeds, masks = zip(*rows, strict=True)
         return Caption(embeds=torch.stack(embeds), mask=torch.stack(masks))
+
+    def read(self, prompt: str) -> str:
+        """The part of a prompt that the model gets: cleaned, and cut behind its last token."""
+        text = prepare_caption(prompt)
+        if not self.cuts:
+            return text
+        tokens = self.tokenizer(text, max_length=self.num_tokens, truncation=True, return_offsets_mapping=True)
+        return text[: max((end for _, end in tokens["offset_mapping"]), default=0)]
 
     def forget(self) -> None:
         """Drop the kept prompts."""

@@ -1,0 +1,156 @@
+"""Attributes that stand behind their noun, brought in front of it, so that they are read with it.
+
+    "the zeppelin is red" · "a zeppelin painted red" · "a zeppelin that is red" · "a zeppelin in red"  →  "red zeppelin"
+    "a green field with vertical bars"  →  "green barred field"
+
+Only words that change a picture move: colours, patterns, sizes, ages, materials, light. Tags must be set.
+"""
+
+from collections.abc import Sequence
+
+from worker.cache.decisions import vocabulary as v
+from worker.cache.decisions.words import ADJECTIVE, NOUN, Word
+
+_COPULA = v.word_set("is are was were looks look appears appear remains stays be being")
+_RELATIVE = frozenset(("that", "which", "who"))
+_PAINTED = v.word_set(
+    "painted coloured colored dyed tinted dressed clad tinged all entirely completely mostly glowing shining lit"
+)
+_COLOUR_NOUNS = frozenset(("color", "colour", "colors", "colours", "coloured", "colored"))
+_DEGREES = v.word_set("very really all so quite completely entirely mostly pure")
+_COLOURS = frozenset(v.CONFLICT_GROUPS["colour"])
+_VISUAL = frozenset(
+    word for name, group in v.CONFLICT_GROUPS.items() if name not in ("number", "species") for word in group
+)
+
+
+def fold(words: list[Word]) -> None:
+    """Moves each attribute behind a noun to its place in front of it; changes `words`."""
+    _fold_patterns(words)
+    _mark_shades(words)
+    i = len(words) - 1
+    while i >= 0:
+        if words[i].tag in NOUN and not (i + 1 < len(words) and words[i + 1].tag in NOUN) and words[i].is_plain:
+            _fold_at(words, i)
+        i -= 1
+
+
+def _mark_shades(words: Sequence[Word]) -> None:
+    """Tags "sky" in "the kettle is sky blue" and "painted sky blue" as the shade that it is."""
+    for i in range(1, len(words) - 1):
+        is_said = words[i - 1].lower in _COPULA | _PAINTED | _DEGREES | {"in"}
+        if words[i].lower in v.COLOUR_NOUNS and words[i + 1].lower in _COLOURS and is_said:
+            words[i].tag = words[i + 1].tag = "JJ"
+
+
+def _fold_at(words: list[Word], noun: int) -> None:
+    """Moves what is said behind the noun at this place, if it is an attribute."""
+    start, is_sentence = _said(words, noun + 1)
+    stop = _attributes_end(words, start)
+    if stop == start or _describes_next(words, stop):
+        return
+    if start == noun + 1 and not all(word.lower in _COLOURS | {"and"} for word in words[start:stop]):
+        return  # "a jeep red" is a red jeep; "a wall old ..." begins something else
+    subject = _subject(words, noun) if is_sentence else noun
+    end = stop + 1 if stop < len(words) and words[stop].lower in _COLOUR_NOUNS else stop
+    moved = words[start:stop]
+    for word in moved:
+        word.tag = word.tag if word.lower == "and" else "JJ"
+    del words[noun + 1 : end]
+    place = subject
+    while place > 0 and words[place - 1].tag in NOUN and not words[place - 1].is_name:
+        place -= 1
+    words[place:place] = moved
+
+
+def _said(words: Sequence[Word], i: int) -> tuple[int, bool]:
+    """Where attributes may begin behind a noun, and whether a sentence says them of its subject."""
+    start = i
+    is_sentence = False
+    if i < len(words) and words[i].lower in _RELATIVE:
+        i += 1
+        if not (i < len(words) and words[i].lower in _COPULA):
+            return start, False
+    if i < len(words) and words[i].lower in _COPULA:
+        is_sentence = i == start
+        i += 1
+    if i < len(words) and words[i].lower in _PAINTED:
+        i += 1
+    if i < len(words) and words[i].lower in ("in", "of") and _is_colour(words, i + 1, named=words[i].lower == "of"):
+        i += 1
+    while i < len(words) - 1 and i > start and words[i].lower in _DEGREES and words[i + 1].lower in _VISUAL:
+        i += 1
+    return i, is_sentence
+
+
+def _is_colour(words: Sequence[Word], i: int, *, named: bool) -> bool:
+    """Whether a colour stands at i; with `named` only one that is called so: "of red colour"."""
+    if i < len(words) and words[i].lower in _DEGREES:
+        i += 1
+    if i + 1 < len(words) and words[i].lower in v.COLOUR_NOUNS and words[i + 1].lower in _COLOURS:
+        i += 1
+    after = words[i + 1].lower if i + 1 < len(words) else ""
+    return i < len(words) and words[i].lower in _COLOURS and (not named or after in _COLOUR_NOUNS)
+
+
+def _attributes_end(words: Sequence[Word], i: int) -> int:
+    """Where a row of attributes ends: "red", "sky blue", "red and green"."""
+    end = i
+    while end < len(words) and words[end].is_plain:
+        if words[end].lower in _VISUAL:
+            end += 1
+        elif words[end].lower in v.COLOUR_NOUNS and end + 1 < len(words) and words[end + 1].lower in _COLOURS:
+            end += 2
+        elif end > i and words[end].lower == "and" and end + 1 < len(words) and words[end + 1].lower in _VISUAL:
+            if _describes_next(words, end + 2):
+                break
+            end += 2
+        else:
+            break
+    return end
+
+
+def _describes_next(words: Sequence[Word], i: int) -> bool:
+    """Whether the words before i describe a noun behind them: "the sky is red clouds"."""
+    if i >= len(words) or words[i].lower in _COLOUR_NOUNS:
+        return False
+    return words[i].tag in (*NOUN, *ADJECTIVE, "CD") and words[i].is_plain
+
+
+def _subject(words: Sequence[Word], noun: int) -> int:
+    """The noun that a sentence is about: "the roof of the house is red" is about the roof."""
+    i = noun
+    while i > 0 and words[i - 1].tag in (*NOUN, *ADJECTIVE, "DT", "PRP$", "VBN", "CD"):
+        i -= 1
+    if i >= 2 and words[i - 1].tag == "IN" and words[i - 2].tag in NOUN:
+        return _subject(words, i - 2)
+    return noun
+
+
+# --- patterns -------------------------------------------------------------------------------------------------------
+
+
+def _fold_patterns(words: list[Word]) -> None:
+    """Turns "a green field with vertical bars" into "a green barred field"."""
+    for i in range(len(words) - 1, 0, -1):
+        if words[i].lower == "with" and words[i - 1].tag in NOUN:
+            end, pattern = _pattern_after(words, i + 1)
+            if pattern:
+                del words[i:end]
+                words.insert(i - 1, Word(text=pattern, lower=pattern, tag="JJ"))
+
+
+def _pattern_after(words: Sequence[Word], i: int) -> tuple[int, str]:
+    """Where a phrase like "thin stripes" or "a checkered pattern" ends, and its adjective; empty for any other."""
+    adjective = ""
+    for end in range(i, min(i + 4, len(words))):
+        word = words[end].lower
+        if word in v.PATTERN_NOUNS:
+            return end + 1, v.PATTERN_NOUNS[word]
+        if word == "pattern" and adjective:
+            return end + 1, adjective
+        if word in v.CONFLICT_GROUPS["pattern"]:
+            adjective = v.CONFLICT_GROUPS["pattern"][word]
+        elif word not in v.PATTERN_DIRECTIONS and words[end].tag != "DT":
+            break
+    return i, ""

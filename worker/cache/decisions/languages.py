@@ -1,0 +1,65 @@
+"""Which language a prompt is in, by script and by how common its words are in each language (wordfreq).
+
+Only English and Chinese are taken apart (`entities`, `chinese`); what is in another language is compared as a whole.
+"""
+
+import re
+from collections.abc import Sequence
+from functools import cache
+
+from worker.cache.decisions.spelling import zipf
+
+ENGLISH = "en"
+CHINESE = "zh"
+OTHER = "other"  # a script that nothing here reads
+LATIN = ("es", "fr", "de", "pt", "it", "nl", "pl", "tr", "sv", "ro", "id")
+
+_WORD = re.compile(r"[^\W\d_]+")
+_MAX_WORDS = 60  # enough to tell
+_MAX_GAP = 4.0  # of one word: a single one must not decide
+_MARGIN = 0.6  # mean gap from which on a prompt is not English
+_LIST_ENDS = 3.0  # Zipf value: rarer words are in none of the small lists
+_SCRIPTS = (
+    ("ja", re.compile("[\u3040-\u30ff]")),
+    ("ko", re.compile("[\uac00-\ud7af\u1100-\u11ff]")),
+    (CHINESE, re.compile("[\u3400-\u9fff\uf900-\ufaff]")),
+    ("ru", re.compile("[\u0400-\u04ff]")),
+)
+_LAST_LATIN = 0x24F
+_FOREIGN_SHARE = 0.3  # of the letters
+
+
+def language(text: str) -> str:
+    """The language of a text: `en`, `zh`, one of LATIN, `ja`, `ko`, `ru`, or `other`."""
+    letters = [char for char in text if char.isalpha()]
+    if sum(_weight(char) for char in letters if ord(char) > _LAST_LATIN) > _FOREIGN_SHARE * len(letters):
+        return next((name for name, script in _SCRIPTS if script.search(text)), OTHER)
+    return _latin(_WORD.findall(text.lower())[:_MAX_WORDS])
+
+
+def _weight(char: str) -> int:
+    return 3 if "\u3040" <= char <= "\ud7af" else 1  # an ideograph or a syllable says as much as three letters
+
+
+def _latin(words: Sequence[str]) -> str:
+    """English, or the language in which the words are so much commoner that it must be that one."""
+    gaps = {name: sum(_gap(name, word) for word in words) for name in LATIN}
+    best = max(gaps, key=lambda name: gaps[name], default=ENGLISH)
+    return best if words and gaps[best] > _MARGIN * max(2, len(words)) else ENGLISH
+
+
+@cache
+def _gap(name: str, word: str) -> float:
+    ours = max(zipf(word), _LIST_ENDS)
+    theirs = max(_frequency(name).get(word, 0.0), _LIST_ENDS)
+    return min(max(theirs - ours, -_MAX_GAP), _MAX_GAP)
+
+
+@cache
+def _frequency(name: str) -> dict[str, float]:
+    """Zipf values of the commonest 30,000 words of a language: 6 ms."""
+    from math import log10
+
+    from wordfreq import get_frequency_dict
+
+    return {word: log10(frequency) + 9 for word, frequency in get_frequency_dict(name, "small").items()}

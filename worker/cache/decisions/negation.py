@@ -1,0 +1,145 @@
+"""What a prompt says must not be seen: no, without, not, never, nobody, empty of.
+
+    "an empty runway with no helicopters or people"  →  helicopter, person are excluded
+
+The scope of such a word is the noun phrase behind it and what "or" adds to it; what follows "but", a comma with an
+article, or a preposition is seen again.
+"""
+
+from collections.abc import Sequence
+
+from worker.cache.decisions import vocabulary as v
+from worker.cache.decisions.words import DESCRIBES, NOUN, Word
+
+_NO_VERB = v.word_set("no without minus lacking except excluding neither nor sans")
+_BEFORE_VERB = v.word_set(
+    "not never don't doesn't didn't isn't aren't wasn't weren't won't can't cannot avoid avoiding avoids hasn't "
+    "haven't dont doesnt isnt"
+)
+_PHRASES = {
+    ("empty", "of"),
+    ("free", "of"),
+    ("free", "from"),
+    ("devoid", "of"),
+    ("void", "of"),
+    ("clear", "of"),
+    ("instead", "of"),
+    ("rather", "than"),
+    ("absence", "of"),
+    ("lack", "of"),
+    ("absent", "of"),
+}
+# after "no" or "not" these deny nothing that could be seen
+_NO_NEGATION = v.word_set("longer matter only just far doubt problem more less end limit sooner way time idea")
+_NOBODY = frozenset(("nobody", "noone", "no-one"))
+_MAX_VERBS = 3
+
+
+def mark_excluded(words: Sequence[Word]) -> None:
+    """Marks the words that tell what must not be seen, the words that say so among them."""
+    i = 0
+    while i < len(words):
+        length, before_verb = _trigger(words, i)
+        i = _mark(words, i, length, before_verb=before_verb) if length else i + 1
+
+
+def _trigger(words: Sequence[Word], i: int) -> tuple[int, bool]:
+    """How many words at i open a negation (0 if none), and whether a verb may stand between it and the thing."""
+    lower = words[i].lower
+    after = words[i + 1].lower if i + 1 < len(words) else ""
+    if lower in _NOBODY or (lower == "no" and after == "one"):
+        return (1 if lower in _NOBODY else 2), False
+    if (lower, after) in _PHRASES:
+        return 2, False
+    if after in _NO_NEGATION or (lower == "no" and not after[:1].isalpha()):
+        return 0, False
+    if lower in _NO_VERB:
+        return 1, lower == "without"
+    return (1, True) if lower in _BEFORE_VERB else (0, False)
+
+
+def _mark(words: Sequence[Word], start: int, length: int, *, before_verb: bool) -> int:
+    """Marks the negation that opens at `start` and all that it covers; returns where it ends."""
+    for word in words[start : start + length]:
+        word.is_excluded = True
+    if words[start].lower in _NOBODY or (length == 2 and words[start + 1].lower == "one"):
+        words[start].lower, words[start].tag = "person", "NN"
+        return start + length
+    i = start + length
+    if before_verb:
+        i = _skip_verbs(words, i)
+    end = _phrase_end(words, i)
+    if end == i:
+        return start + length
+    while (more := _continued(words, end)) is not None:
+        end = _phrase_end(words, more)
+    for word in words[start:end]:
+        word.is_excluded = True
+    return end
+
+
+def _skip_verbs(words: Sequence[Word], i: int) -> int:
+    stop = min(i + _MAX_VERBS, len(words))
+    while i < stop and (words[i].tag.startswith(("VB", "RB", "TO")) or words[i].tag == "IN") and words[i].tag != "VBN":
+        i += 1
+    return i
+
+
+def _phrase_end(words: Sequence[Word], i: int) -> int:
+    """Where the noun phrase that begins at i ends; i itself if none begins there."""
+    end, seen_noun = i, False
+    while end < len(words):
+        word = words[end]
+        if word.tag in NOUN:
+            seen_noun = True
+        elif word.tag in ("DT", "PRP$") or word.tag in DESCRIBES or word.lower in ("visible", "other", "any", "signs"):
+            if seen_noun:
+                break
+        elif not _goes_on(words, end, seen_noun=seen_noun):
+            break
+        end += 1
+    return end if seen_noun or end - i == 1 else i
+
+
+def _goes_on(words: Sequence[Word], i: int, *, seen_noun: bool) -> bool:
+    """Whether a word that is no part of a noun phrase stands inside one: "no signs of life", "no very old cars"."""
+    if seen_noun:
+        return words[i].lower == "of" and words[i - 1].lower in v.QUANTIFIERS | {"sign", "signs"}
+    return words[i].tag == "RB"
+
+
+def _continued(words: Sequence[Word], end: int) -> int | None:
+    """Where the next thing of the list begins: after "or", after "and" without an article, after commas before "or"."""
+    if end >= len(words) - 1:
+        return None
+    lower, after = words[end].lower, words[end + 1]
+    if lower in ("or", "nor") and _phrase_end(words, end + 1) > end + 1:
+        return end + 1
+    if lower == "and" and after.tag in DESCRIBES:
+        return end + 1 if _is_bare(words, end + 1) else None
+    if lower == ",":
+        following = end + 2 if after.lower in ("or", "nor") else end + 1
+        stop = _phrase_end(words, following)
+        if stop > following and (following == end + 2 or _list_closes(words, stop)):
+            return following
+    return None
+
+
+def _is_bare(words: Sequence[Word], i: int) -> bool:
+    """Whether the phrase at i is a mere noun, and not the subject of what follows."""
+    stop = _phrase_end(words, i)
+    return stop > i and not (stop < len(words) and words[stop].tag.startswith("VB"))
+
+
+def _list_closes(words: Sequence[Word], i: int) -> bool:
+    """Whether "or" ends the list that goes on at i."""
+    for _ in range(6):
+        if i < len(words) and words[i].lower in ("or", "nor"):
+            return True
+        if i >= len(words) - 1 or words[i].lower != ",":
+            return False
+        i += 2 if words[i + 1].lower in ("or", "nor") else 1
+        if words[i - 1].lower in ("or", "nor"):
+            return True
+        i = _phrase_end(words, i)
+    return False

@@ -1,0 +1,194 @@
+"""What people write around the words of a prompt: weights, tags, parameters, labels, markup, lists of what to avoid.
+
+    "((red:1.3)) fox <lora:fur:.8> --ar 16:9 --no cats"  →  text "red fox", excluded "cats"
+
+None of it names a thing that can be seen, and each dialect has its own signs: A1111 and ComfyUI (`(x:1.3) ((x)) [x]`,
+`<lora:…>`, `embedding:…`), compel (`x++`), Midjourney and Pika (`::2`, `--ar`, `-motion`), dynamic prompts (`{a|b}`,
+`__wildcard__`). Nothing here raises for any text.
+"""
+
+import html
+import re
+from dataclasses import dataclass
+
+from worker.cache.decisions import vocabulary as v
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """A prompt taken apart by its signs, not yet by its words."""
+
+    text: str  # what is to be seen, in plain words
+    excluded: tuple[str, ...] = ()  # what it asks not to show: `--no …`, `Negative prompt: …`
+    style: tuple[str, ...] = ()  # what stands behind a label such as "Style:"
+
+
+def read(prompt: str) -> Prompt:
+    """The words of a prompt without the signs around them."""
+    text = _without_markup(prompt)
+    text, excluded = _split_excluded(text)
+    text = _without_parameters(text)
+    text, style = _split_labels(text)
+    return Prompt(text=_without_weights(text), excluded=tuple(map(_without_weights, excluded)), style=tuple(style))
+
+
+_TAG = re.compile(r"<[/!]?[@#:]?[a-z][^<>\n]{0,120}>|<[@#:][^<>\n]{0,60}>", re.I)
+_URL = re.compile(r"(?:\b(?:https?|ftp)://|\bwww\.)\S+|\b[\w-]+\.(?:com|net|org|io|gg)\b(?:/\S*)?", re.I)
+_ADDRESS = re.compile(
+    r"[\w.+-]{1,64}@[\w.-]+\.\w+|(?<![\w@])@[\w.]+|(?<!\w)#\d+\b|(?<!\w)#(?=[^\W\d])|:[a-z_]{3,}:(?!\w)", re.I
+)
+_EMBEDDING = re.compile(
+    r"\bembedding:\s?[^\s,()]+|__[\w/*-]+__"
+    r"|\b(?:easy[-_]?neg\w*|(?:very)?bad[-_]?(?:hands?|prompt|artist|image|dream|pictures?)[-_]?(?:v?\d\w*|neg\w*)"
+    r"|ng[-_]deep\w*|negative[-_]?hand\w*|unrealistic[-_]?dream|fast[-_]?neg\w*)\b",
+    re.I,
+)
+
+
+def _without_markup(text: str) -> str:
+    if "&" in text:
+        text = html.unescape(html.unescape(text))
+    text = re.sub(r"[^\S\n]+", " ", text)
+    text = re.sub(r"<person>", "person", text, flags=re.I)
+    for pattern in (_TAG, _URL, _ADDRESS, _EMBEDDING):
+        text = pattern.sub(" ", text)
+    return text.replace("’", "'").replace("‘", "'")
+
+
+# --- what is asked not to be shown -----------------------------------------------------------------------------------
+
+_SETTINGS_OF_A_RUN = (
+    r"(?:steps|sampler|cfg(?: scale)?|seed|size|model(?: hash)?|clip skip|denoising strength|hires \w+|schedule type)"
+)
+_NEGATIVE = re.compile(
+    rf"\bneg(?:ative)?(?:[ _-]?prompts?)?\s*[:=]\s*(.*?)(?=\bpositive prompt\s*:|\b{_SETTINGS_OF_A_RUN}\s*:|$)",
+    re.I | re.S,
+)
+_NO_PARAMETER = re.compile(r"(?<![\w-])--?(?:no|neg|negative)(?:[ =:]+)(.+?)(?=\s--?[a-z]|$)", re.I | re.S)
+
+
+def _split_excluded(text: str) -> tuple[str, list[str]]:
+    excluded: list[str] = []
+
+    def take(match: re.Match[str]) -> str:
+        excluded.append(match[1].strip(" \"'.,"))
+        return " . "
+
+    text = _NEGATIVE.sub(take, text)
+    text = _NO_PARAMETER.sub(take, text)
+    return text, [part for part in excluded if part]
+
+
+# --- parameters and labels ------------------------------------------------------------------------------------------
+
+_VALUE = r"-?\d[\d.]*(?:[:x/]\d[\d.]*)?%?"
+_CAMERA_MOVE = (
+    r"(?:(?:zoom|pan|rotate|tilt|in|out|left|right|up|down|cw|ccw|clockwise|anticlockwise|counterclockwise)\b\s*)*"
+)
+_PARAMETERS = (
+    re.compile(rf"(?<![\w-])--?camera\b\s*{_CAMERA_MOVE}(?:{_VALUE})?", re.I),
+    re.compile(rf"(?<![\w-])--?style\b[ =]+(?:raw|scenic|expressive|cute|original|\d\w*|{_VALUE})", re.I),
+    re.compile(
+        r"(?<![\w-])--(?:ar|aspect|v|version|s|stylize|q|quality|c|chaos|seed|iw|niji|uplight|upbeta|test|testp|hd|w|"
+        r"weird|tile|stop|sref|cref|cw|sw|profile|p|motion|gs|fps|raw|video|loop|end|fast|relax|turbo|repeat|r|draft|"
+        r"duration|width|height|h|steps|cfg|n|creative|beta|vibe|sameseed|style)\b"
+        rf"(?:[ =:]+(?:{_VALUE}|random|high|low|medium|\w*\d\w*))*",
+        re.I,
+    ),
+    re.compile(rf"(?<![\w-])-(?:ar|v|s|q|motion|gs|fps|seed|c|iw|hd|w|h|n|cfg|steps)\b(?:[ =:]+(?:{_VALUE}))+", re.I),
+    re.compile(r"(?<![\w-])-(?:ar|motion|gs|fps|seed)\b", re.I),
+    re.compile(rf"\b{_SETTINGS_OF_A_RUN}\s*:\s*[\w.+ -]+?(?=,|\n|$)", re.I),
+)
+_COMMAND = re.compile(r"^\s*[/!](?:imagine|create|animate|video|dream|generate|prompt|txt2vid|draw)\b[:\s]*", re.I)
+_SPLIT = re.compile(r"\b(?:BREAK|ADDCOMM|ADDBASE|ADDCOL|ADDROW)\b")
+_LABEL = re.compile(
+    r"(?:^|(?<=[\n.;!?,\"]))[\s*#_•>\"'-]*"
+    r"((?:(?:positive|main|full|final|video|text|image|initial|user|motion|scene)[ _-]?prompts?|prompts?"
+    r"|(?:scene|shot|clip|frame|part|step|panel|act|video|option|image|sequence|cut)(?:\s*(?:#?\d+|[ivx]+|one|two|three))?"
+    r"|titles?|descriptions?|subjects?|settings?|backgrounds?|foreground|actions?|location|place|environment|characters?"
+    r"|caption|text|topic|theme|details?|idea|concept|story|script|input|output|message|note|time|weather"
+    r"|(?:art |visual |video )?styles?|aesthetics?|moods?|tones?|camera(?: \w+)?|quality|medium|resolution|format|genre"
+    r"|lens|colou?r palette|film stock|aspect ratio|fps|duration|length|artists?)"
+    r"[*_]*\s*[:=][*_]*)(?!\S*\d:)\s*",
+    re.I,
+)
+_STYLE_LABEL = re.compile(
+    r"style|aesthetic|mood|tone|camera|quality|medium|resolution|format|genre|lens|palette|stock|ratio|fps|duration"
+    r"|length|artist",
+    re.I,
+)
+
+
+def _without_parameters(text: str) -> str:
+    text = _COMMAND.sub("", text)
+    for pattern in _PARAMETERS:
+        text = pattern.sub(" ", text)
+    return _SPLIT.sub(" , ", text)
+
+
+def _split_labels(text: str) -> tuple[str, list[str]]:
+    """The text without its labels, and the values of those that say how it looks."""
+    parts: list[str] = []
+    style: list[str] = []
+    position = 0
+    is_style = False
+    for match in (*_LABEL.finditer(text), None):
+        value = text[position : match.start() if match else len(text)]
+        if is_style:  # up to the end of the sentence
+            value, *rest = re.split(r"(?<=[.\n;])", value, maxsplit=1)
+            style.append(" ".join(value.strip(" .;,\n").lower().split()))
+            value = rest[0] if rest else ""
+        parts.append(value)
+        if match:
+            position, is_style = match.end(), bool(_STYLE_LABEL.search(match[1]))
+    return " . ".join(part for part in parts if part.strip()) if len(parts) > 1 else text, [s for s in style if s]
+
+
+# --- weights --------------------------------------------------------------------------------------------------------
+
+_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)"
+_MAX_NESTING = 8
+_EDITED = re.compile(rf"\[([^\[\]:]*):([^\[\]:]*):\s*{_NUMBER}\s*\]")  # [fox:wolf:0.5]: one, then the other
+_WEIGHTED = re.compile(rf"[(\[{{]([^()\[\]{{}}]*?)\s*:+\s*{_NUMBER}\s*[)\]}}]")  # (fox:1.3)
+_CHOICE = re.compile(r"[\[{]([^\[\]{}]*\|[^\[\]{}]*)[\]}]")  # {fox|wolf}
+_DOUBLED = re.compile(r"\(\(([^()]*)\)\)|\[\[([^\[\]]*)\]\]|\{\{([^{}]*)\}\}")
+_SINGLE = re.compile(r"\[([^\[\]]*)\]|\{([^{}]*)\}")
+_FACTOR = re.compile(rf"\(([^()]*)\)\s*(?:{_NUMBER}|[+-]+)(?=[\s,.]|$)")  # (fox)1.3, (fox)++
+_ROUND = re.compile(r"((?<!\w)\w{1,40}|)( ?)\(([^()]*)\)")
+_AFTER_WORD = re.compile(rf"(?<=[^\W\d]):{_NUMBER}(?![\w:])|(?<=\w)(?:\+{{1,6}}|-{{2,6}})(?=[\s,.;)]|$)")
+_SEPARATOR = re.compile(rf"::\s*(?:{_NUMBER})?|[|]")
+
+
+def _without_weights(text: str) -> str:
+    text = re.sub(r"\\([()\[\]{}])", r"\1", text)  # an escaped bracket is a bracket
+    for _ in range(_MAX_NESTING):
+        before = text
+        text = _EDITED.sub(r" \1, \2 ", text)
+        text = _CHOICE.sub(lambda match: f" {match[1].replace('|', ', ')} ", text)
+        text = _WEIGHTED.sub(_unwrapped, text)
+        text = _FACTOR.sub(_unwrapped, text)
+        text = _DOUBLED.sub(_doubled, text)
+        text = _SINGLE.sub(_unwrapped, text)
+        if text == before:
+            break
+    text = _ROUND.sub(_aside, text)
+    text = _AFTER_WORD.sub(" ", text)
+    return _SEPARATOR.sub(" , ", text)
+
+
+def _doubled(match: re.Match[str]) -> str:
+    """One pair of brackets less: what remains is emphasis to the last pair."""
+    inner = next(group for group in match.groups() if group is not None)
+    return f"({inner}:1)"
+
+
+def _unwrapped(match: re.Match[str]) -> str:
+    inner = next((group for group in match.groups() if group is not None), "")
+    return f" , {inner} , " if "," in inner else f" {inner} "
+
+
+def _aside(match: re.Match[str]) -> str:
+    """A plain round bracket: emphasis where a phrase is open, else an aside of its own."""
+    before, blank, inner = match.groups()
+    is_open = not before or before.lower() in v.FUNCTION_TAGS or before.lower() in v.ADJECTIVES
+    return f"{before}{blank} {inner} " if is_open and "," not in inner else f"{before} , {inner} , "

@@ -1,0 +1,111 @@
+"""Misspelled words of prompts, mended only where no other word can have been meant.
+
+A list of the frequencies of 321,000 English words and names (wordfreq) decides. A word that people use stays as it is,
+however near it is to another: mario is no macro, moose no mouse, spain no spin. What is hardly ever written is mended
+into a word of the extractor's own lists that is hundreds of times as common and one letter away; never into a colour,
+a number or a word of style, where a wrong guess changes the picture or makes a thing vanish.
+"""
+
+from collections.abc import Iterator
+from functools import cache
+
+from worker.cache.decisions import vocabulary as v
+
+RARE = 2.2  # Zipf value (log10 of uses per billion words) from which on a word is somebody's word
+FARTHER = 2.0  # how many powers of ten commoner the mended word must be
+_UNHEARD = 1.2  # a wrong letter is mended only in words that nobody writes: a stoat is no start
+_COMMON = 3.3  # Zipf value of any word that may have been meant
+_SHORTEST = 5  # letters
+
+
+def is_known(word: str) -> bool:
+    """Whether the extractor's own lists have the word."""
+    return word in _KNOWN
+
+
+@cache
+def frequencies() -> dict[str, float]:
+    """Uses of each English word, by wordfreq: 0.15 s and 60 MB, once."""
+    from wordfreq import get_frequency_dict
+
+    found: dict[str, float] = get_frequency_dict("en", "large")
+    return found
+
+
+@cache
+def zipf(word: str) -> float:
+    """How common a word is, as log10 of its uses per billion words; 0 for one that is not in the list."""
+    from math import log10
+
+    frequency = frequencies().get(word)
+    return log10(frequency) + 9 if frequency else 0.0
+
+
+@cache
+def mended(word: str) -> str:
+    """The known word that was meant, or the word itself when that is not sure."""
+    if len(word) < _SHORTEST or not (word.isascii() and word.isalpha()) or word in _KNOWN:
+        return word
+    rarity = zipf(word)
+    if rarity >= RARE or _stem_is_known(word):
+        return word
+    for number, near in enumerate(_slips(word)):  # the likeliest slips first
+        if number == 2 and rarity > _UNHEARD:
+            break
+        meant = {other for other in near if zipf(other) - rarity >= FARTHER and zipf(other) >= _COMMON}
+        if meant:
+            best = max(meant, key=lambda other: (zipf(other), other))
+            return best if best in _TARGETS else word
+    return word
+
+
+def _stem_is_known(word: str) -> bool:
+    """Whether it is a regular form of a word that people use: a plural, a compound's half."""
+    stems = [word[:-2], word[:-1]] if word.endswith("s") else []
+    return any(stem in _KNOWN or zipf(stem) >= RARE for stem in stems)
+
+
+def _slips(word: str) -> Iterator[set[str]]:
+    """Spellings that a slip of the finger turns into this one, inside the word, by kind of slip."""
+    inner = range(1, len(word))
+    swapped = {word[:i] + word[i + 1] + word[i] + word[i + 2 :] for i in range(1, len(word) - 1)}
+    doubled = {word[:i] + word[i + 1 :] for i in inner if word[i] == word[i - 1]}
+    single = {word[:i] + word[i - 1] + word[i:] for i in inner}
+    yield swapped | doubled | single
+    shortened = {word[:i] + word[i + 1 :] for i in range(1, len(word) - 1)}
+    yield set(_lacking().get(word, ())) | shortened | {word.replace("f", "ph")}
+    yield set().union(*(_lacking().get(shorter, ()) for shorter in shortened)) - swapped
+
+
+@cache
+def _lacking() -> dict[str, tuple[str, ...]]:
+    """Every common word, by each spelling that lacks one of its inner letters."""
+    spellings: dict[str, list[str]] = {}
+    for word in sorted(_TARGETS | {w for w, f in frequencies().items() if f > 10 ** (_COMMON - 9) and w.isalpha()}):
+        if len(word) >= _SHORTEST:
+            for i in range(1, len(word) - 1):
+                spellings.setdefault(word[:i] + word[i + 1 :], []).append(word)
+    return {spelling: tuple(dict.fromkeys(words)) for spelling, words in spellings.items()}
+
+
+def _present_participle(verb: str) -> str:
+    if verb.endswith("ie"):
+        return verb[:-2] + "ying"
+    if verb.endswith("e") and not verb.endswith("ee"):
+        return verb[:-1] + "ing"
+    doubles = len(verb) <= 4 and verb[-1] in "bdgmnprt" and verb[-2:-1] in "aeiou" and verb[-3:-2] not in "aeiou"
+    return verb + (verb[-1] if doubles else "") + "ing"
+
+
+_KNOWN = frozenset(
+    word
+    for words in (
+        *(v.COMMON, v.SCENE_NOUNS, v.PLACE_NOUNS, v.NOUNS, v.ADJECTIVES, v.STYLE_WORDS, v.STYLE_HEADS, v.VERBS),
+        *(v.CLOTHES, v.CONTAINERS, v.BODY_PARTS, v.ANIMATE, v.MORE_PLACES),
+        *(group.keys() for group in v.CONFLICT_GROUPS.values()),
+        (_present_participle(verb) for verb in v.VERBS),
+    )
+    for word in words
+)
+_NEVER = frozenset(v.CONFLICT_GROUPS["colour"]) | frozenset(v.CONFLICT_GROUPS["number"]) | v.STYLE_WORDS - {"cinematic"}
+_TARGETS = frozenset(word for word in _KNOWN - _NEVER if len(word) >= _SHORTEST)

@@ -1,0 +1,224 @@
+"""How a prompt wants to look: camera, medium, quality, artists. And what it compares things with, which nobody sees.
+
+Style is never looked up. Its *class* (drawn, photographed, rendered) says which donors must not lend: see `matching`.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+
+from worker.cache.decisions import vocabulary as v
+from worker.cache.decisions.spelling import is_known, zipf
+from worker.cache.decisions.tagging import is_in_lexicon
+from worker.cache.decisions.words import ADJECTIVE, DESCRIBES, NOUN, Word
+
+_PHRASES = frozenset(tuple(phrase.replace("'s", "").replace("-", " ").split()) for phrase in v.STYLE_PHRASES)
+_LONGEST = max(map(len, _PHRASES))
+_TWO_COLOURS = ("black", "and", "white")
+
+
+def classes(words: Iterable[str]) -> frozenset[str]:
+    """The classes of looks that words name: `drawn`, `photo`, `rendered`; empty when they name none."""
+    return frozenset(v.STYLE_CLASSES[word] for word in words if word in v.STYLE_CLASSES)
+
+
+def mark_style(words: Sequence[Word]) -> None:
+    """Marks style phrases and words, "in the style of ...", "oil painting style", artists and comparisons."""
+    parts = _parts(words)
+    i = 0
+    while i < len(words):
+        length = _phrase_length(words, parts, i)
+        if length == 0 and _is_style_word(words, i):
+            length = 1
+        for word in words[i : i + length]:
+            word.is_style = True
+        i += max(1, length)
+    for i, word in enumerate(words):
+        if word.lower in ("style", "styled", "styles", "aesthetic", "vibe", "vibes") or word.lower.endswith("-style"):
+            _mark_around_style(words, i)
+        elif word.lower == "by":
+            _mark_artists(words, i)
+        elif word.lower in ("like", "as", "resembling", "similar", "reminiscent"):
+            _mark_comparison(words, i)
+
+
+def _parts(words: Sequence[Word]) -> list[tuple[str, ...]]:
+    """What each word counts as in a phrase: "bird's-eye" as bird, eye; the owner's 's as nothing."""
+    return [() if w.lower == "'s" else tuple(w.lower.replace("'s", "").split("-")) for w in words]
+
+
+def _phrase_length(words: Sequence[Word], parts: Sequence[tuple[str, ...]], i: int) -> int:
+    """How many words at i are a style phrase, however its words are joined; 0 if none."""
+    flat: tuple[str, ...] = ()
+    longest = 0
+    for j in range(i, min(i + _LONGEST + 1, len(words))):
+        flat += parts[j]
+        if len(flat) > _LONGEST:
+            break
+        is_colours = flat == _TWO_COLOURS and _describes_thing(words, j + 1)
+        describes = j == i and words[i].lower not in v.STYLE_WORDS and _describes_thing(words, i + 1)
+        if len(flat) > 1 and flat in _PHRASES and not is_colours and not describes:
+            longest = j - i + 1
+    return longest
+
+
+def style_runs(words: Sequence[Word]) -> Iterator[str]:
+    """The text of each run of marked words."""
+    for is_style, run in groupby(words, key=lambda word: word.is_style and not word.is_excluded):
+        if is_style:
+            text = " ".join(w.lower for w in run if w.lower[0].isalnum() or w.tag == "POS" or w.lower == ",")
+            yield text.replace(" ,", ",").replace(" 's", "'s").strip(", ")
+
+
+def _describes_thing(words: Sequence[Word], i: int) -> bool:
+    """Whether the words before i describe the thing named there."""
+    return i < len(words) and words[i].tag in (*NOUN, "JJ") and words[i].lower not in v.STYLE_HEADS | v.STYLE_WORDS
+
+
+def _is_style_word(words: Sequence[Word], i: int) -> bool:
+    """Whether a word is style here. "cartoon, a dog" is; "a cartoon dog" describes the dog."""
+    word = words[i].lower
+    if word not in v.STYLE_WORDS:
+        return False
+    if word not in v.AMBIGUOUS_STYLE_WORDS:
+        return True
+    before = words[i - 1].tag if i else "."
+    return not (
+        _describes_thing(words, i + 1)
+        or (before in ("DT", "JJ", "VBG", "PRP$") and words[i].lower not in v.STYLE_HEADS)
+    )
+
+
+def _mark_around_style(words: Sequence[Word], i: int) -> None:
+    """Marks the words that say which style: those before, or after "style of"."""
+    words[i].is_style = True
+    if i + 1 < len(words) and words[i + 1].lower in ("of", "by"):
+        words[i + 1].is_style = True
+        _mark_names(words, i + 2, needs_name=False)
+    for word in reversed(words[max(0, i - 4) : i]):
+        if word.tag not in (*DESCRIBES, "VBG", "POS") and not word.is_style:
+            break
+        word.is_style = True
+
+
+# --- artists --------------------------------------------------------------------------------------------------------
+
+_MAX_NAME = 5  # words
+_HEARD_OF = 3.0  # Zipf value: a rarer word that no dictionary has is taken for a name
+_WORKS = v.word_set("art artwork painting illustration drawing directed shot painted drawn film photo photograph")
+
+
+def _mark_artists(words: Sequence[Word], i: int) -> None:
+    """Marks "by X and Y, Z": who made it, not what is in it."""
+    of_work = i > 0 and (words[i - 1].is_style or words[i - 1].lower in _WORKS)
+    if not of_work and i > 0 and words[i - 1].tag.startswith("VB") and words[i - 1].tag != "VB":
+        return  # "held by Batman"
+    if i + 1 == len(words) or words[i + 1].tag in ("DT", "PRP$", ".") or not (of_work or _is_nameish(words[i + 1])):
+        return
+    if _mark_names(words, i + 1, needs_name=not of_work):
+        words[i].is_style = True
+        if i > 0 and words[i - 1].lower in _WORKS:
+            words[i - 1].is_style = True
+
+
+def _mark_names(words: Sequence[Word], i: int, *, needs_name: bool) -> bool:
+    """Marks a list of names from i on; with `needs_name` only words that are used as names. Says whether it did."""
+    end = _name_end(words, i, needs_name=needs_name)
+    if end == i:
+        return False
+    while end < len(words) - 1 and words[end].lower in (",", "and", "&"):
+        following = end + 2 if words[end].lower == "," and words[end + 1].lower in ("and", "&", "by") else end + 1
+        stop = _name_end(words, following, needs_name=needs_name or _starts_thing(words, following))
+        if stop == following:
+            break
+        end = stop
+    for word in words[i:end]:
+        word.is_style = True
+    return True
+
+
+def _name_end(words: Sequence[Word], i: int, *, needs_name: bool) -> int:
+    end = i
+    while end < min(i + _MAX_NAME, len(words)) and words[end].tag in (*DESCRIBES, "IN", "DT", "POS"):
+        word = words[end]
+        if word.tag == "IN" and word.lower not in ("of", "de", "van", "von"):
+            break
+        if needs_name and not (_is_nameish(word) or (end > i and _is_nameish(words[end - 1]) and _is_surname(word))):
+            break
+        if word.lower in v.STYLE_WORDS or (end > i and word.tag == "DT"):
+            break
+        end += 1
+    while end > i and words[end - 1].tag in ("IN", "DT"):
+        end -= 1
+    return end
+
+
+def _starts_thing(words: Sequence[Word], i: int) -> bool:
+    """Whether a phrase of ordinary words begins here, as in "style of moebius, a ship"."""
+    return i >= len(words) or words[i].tag in ("DT", "PRP$", "CD", "JJ") or is_known(words[i].lower)
+
+
+def _is_surname(word: Word) -> bool:
+    return word.tag in NOUN and not is_known(word.lower)
+
+
+def _is_nameish(word: Word) -> bool:
+    """Whether a word is used as a name: written so, or hardly written otherwise."""
+    lower = word.lower
+    if not lower[:1].isalpha() or is_known(lower) or lower in v.FUNCTION_TAGS:
+        return False
+    return word.text[:1].isupper() or (
+        not is_in_lexicon(lower) and (is_in_lexicon(lower.capitalize()) or zipf(lower) < 3)
+    )
+
+
+# --- comparisons ----------------------------------------------------------------------------------------------------
+
+_EXAMPLES = v.word_set("things objects animals items creatures elements places colors colours such would")
+
+
+def _mark_comparison(words: Sequence[Word], i: int) -> None:
+    """Marks "like a lion", "as big as a house", "as if by a drone": no lion, house or drone is seen."""
+    lower = words[i].lower
+    before = words[i - 1] if i else None
+    after = words[i + 1].lower if i + 1 < len(words) else ""
+    if lower == "like":
+        if before is None or before.lower in _EXAMPLES or before.tag in ("PRP", "MD") or after == "to":
+            return
+    elif lower == "as":
+        if after in ("if", "though"):
+            _ignore(words, i - 1 if i and words[i - 1].is_style else i, _clause_end(words, i))
+            return
+        if not any(word.lower == "as" and words[k + 1].tag in (*ADJECTIVE, "RB") for k, word in _before(words, i, 3)):
+            return
+    elif after not in ("to", "of") and lower != "resembling":
+        return
+    start = i + 1 if lower in ("like", "as", "resembling") else i + 2
+    end = _compared_end(words, start)
+    if end > start:
+        _ignore(words, i, end)
+
+
+def _before(words: Sequence[Word], i: int, reach: int) -> list[tuple[int, Word]]:
+    return [(k, words[k]) for k in range(max(0, i - reach), i)]
+
+
+def _compared_end(words: Sequence[Word], i: int) -> int:
+    """Where the noun phrase that something is compared with ends."""
+    end, seen_noun = i, False
+    while end < len(words) and words[end].tag in (*DESCRIBES, "DT", "PRP$", "POS"):
+        if seen_noun and words[end].tag not in NOUN:
+            break
+        seen_noun = seen_noun or words[end].tag in NOUN
+        end += 1
+    return end if seen_noun else i
+
+
+def _clause_end(words: Sequence[Word], i: int) -> int:
+    while i < len(words) and words[i].lower not in (",", ".", ";", "!", "?"):
+        i += 1
+    return i
+
+
+def _ignore(words: Sequence[Word], start: int, end: int) -> None:
+    for word in words[start:end]:
+        word.is_ignored, word.is_style = True, False

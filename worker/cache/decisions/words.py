@@ -1,0 +1,89 @@
+"""A prompt as words: tokens in a case that a tagger understands, spelling mended."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from worker.cache.decisions import vocabulary as v
+from worker.cache.decisions.spelling import is_known, mended
+
+MAX_WORDS = 400  # later words are not read: text encoders stop at 300 tokens
+_MAX_WORD = 40  # letters; longer runs are no words
+
+NOUN = ("NN", "NNS", "NNP", "NNPS")
+ADJECTIVE = ("JJ", "JJR", "JJS")
+DESCRIBES = (*ADJECTIVE, "VBN", "CD", *NOUN)
+
+_TOKEN = re.compile(r"[^\W_]+(?:[-'’][^\W_]+|[.:]\d+)*|[^\w\s]")
+_AGE = re.compile(r"\b(\d+)[ -]years?[ -]old\b", re.I)
+
+
+@dataclass(slots=True)
+class Word:
+    """A token on its way to an entity."""
+
+    text: str  # as written, spelling mended
+    lower: str
+    tag: str = "."
+    original: str = ""  # lower case, before its spelling was mended
+    is_style: bool = False  # says how it looks
+    is_excluded: bool = False  # says what must not be seen
+    is_ignored: bool = False  # a comparison, an instruction: seen neither
+
+    @property
+    def is_name(self) -> bool:
+        """Whether it is the name of somebody or something."""
+        return self.tag in ("NNP", "NNPS")
+
+    @property
+    def is_noun(self) -> bool:
+        """Whether a phrase may end here."""
+        return self.tag in NOUN
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it may belong to something that is seen."""
+        return not (self.is_style or self.is_ignored)
+
+    @property
+    def ends_sentence(self) -> bool:
+        """Whether a new thought begins after it."""
+        return self.lower in (".", "!", "?", ";", ":")
+
+
+def read(text: str) -> list[Word]:
+    """The words of a text without its signs (`prompt_syntax`), untagged."""
+    tokens = _TOKEN.findall(_AGE.sub(r"\1-year-old", text))[:MAX_WORDS]
+    tokens = [part for token in tokens for part in _split_possessive(token) if len(part) <= _MAX_WORD]
+    shouts = has_capitals_throughout(tokens)
+    words = []
+    for i, token in enumerate(tokens):
+        starts = i == 0 or tokens[i - 1] in (".", "!", "?", ":", '"')
+        is_capital = token[:1].isupper() and not shouts
+        lower = token.lower() if is_capital and not starts else mended(token.lower())
+        is_name = is_capital and not (starts and _is_ordinary(lower, tokens, i))
+        words.append(
+            Word(text=token if is_name and lower == token.lower() else lower, lower=lower, original=token.lower())
+        )
+    return words
+
+
+def _split_possessive(token: str) -> tuple[str, ...]:
+    if token.lower().endswith("'s") and token.lower() not in v.STYLE_WORDS:
+        return (token[:-2], "'s")
+    return (token,)
+
+
+def has_capitals_throughout(tokens: Sequence[str]) -> bool:
+    """Whether capitals carry no meaning: SHOUTED or Set Like A Title."""
+    words = [token for token in tokens if token[0].isalpha()]
+    if len(words) < 3:
+        return bool(words) and all(word.isupper() and len(word) > 1 for word in words)
+    return sum(word[0].isupper() for word in words) > 0.7 * len(words)
+
+
+def _is_ordinary(lower: str, tokens: Sequence[str], i: int) -> bool:
+    """Whether a word that starts a sentence is no name for all its capital."""
+    if lower in v.FUNCTION_TAGS or is_known(lower):
+        return True
+    return not (i + 1 < len(tokens) and tokens[i + 1][:1].isupper())
