@@ -30,7 +30,7 @@ MOUNTED = {  # subcommands that live in cli/<name>.py and are imported only when
     "eval": "Measure quality and time of plans.",
     "calibrate": "Find the cheapest plan that keeps quality.",
     "guard": "See what re-run jobs lost by their donors, and at what cost.",
-    "train": "Train the small model.",
+    "train": "Train a small model.",
     "bench": "Measure speed.",
 }
 

@@ -1,4 +1,4 @@
-"""`chai train small`: make the weights of the small model again, or of a second model with another seed."""
+"""`chai train`: make the weights of the small model again, or those of the rich world's VAE and model."""
 
 import time
 from pathlib import Path
@@ -11,8 +11,15 @@ from cli.errors import CommandError
 
 if TYPE_CHECKING:
     from lab.training.train import Run
+    from lab.training.train_rich import Store
+    from lab.training.train_vae import VaeRun
+    from worker.models.opensora.small_vae import SmallVAE
 
-app = typer.Typer(help="Train the small model.", no_args_is_help=True)
+app = typer.Typer(help="Train a small model.", no_args_is_help=True)
+
+Out = Annotated[Path, typer.Option(help="Folder for checkpoints and the finished pipeline.")]
+Minutes = Annotated[float | None, typer.Option(min=0, help="Stop after this long; --resume goes on.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in OUT.")]
 
 
 @app.callback()
@@ -34,23 +41,89 @@ def small(
     clips: Annotated[int, typer.Option(min=1, help="Clips of each kind in the closing measurement.")] = 64,
 ) -> None:
     """Train the small model on clips drawn on the fly and write it as a pipeline folder."""
+    checkpoint = _checkpoint(out / "checkpoint.pt", resume)
+    run = _resumed(checkpoint, steps, device) if resume else _started(seed, steps, lessons, device)
+    if _fit(run, checkpoint, minutes):
+        _publish(run, out / "small", clips)
+
+
+@app.command()
+def vae(
+    out: Out = Path("var/rich"),
+    steps: Annotated[int | None, typer.Option(min=1, help="Length of the run, also of one that is resumed.")] = None,
+    minutes: Minutes = None,
+    resume: Resume = False,
+    clips: Annotated[int, typer.Option(min=1, help="Fresh clips in the closing measurement.")] = 200,
+) -> None:
+    """Train the VAE of the rich world and write it to OUT/vae."""
+    from lab.training.train_vae import FRESH, VaeRecipe, VaeRun, clips_of, psnr
+
+    checkpoint = _checkpoint(out / "vae.pt", resume)
+    recipe = VaeRecipe() if steps is None else VaeRecipe(num_steps=steps)
+    run = VaeRun.resume(checkpoint, num_steps=steps) if resume else VaeRun(recipe)
+    if _fit(run, checkpoint, minutes):
+        finished = run.finished()
+        finished.save_pretrained(out / "vae")
+        output.note(f"wrote {out / 'vae'}: {psnr(finished, clips_of((FRESH,), clips)):.2f} dB on {clips} fresh clips")
+
+
+@app.command()
+def rich(
+    out: Out = Path("var/rich"),
+    vae_folder: Annotated[Path, typer.Option("--vae", help="A VAE that `chai train vae` wrote.")] = Path(
+        "var/rich/vae"
+    ),
+    specs: Annotated[int, typer.Option(min=1, help="Specs whose clips are encoded and kept.")] = 24_000,
+    layouts: Annotated[int, typer.Option(min=1, help="Clips of each spec, 18 KB each.")] = 4,
+    steps: Annotated[int | None, typer.Option(min=1, help="Stretch the recipe to this length.")] = None,
+    lessons: Annotated[int | None, typer.Option(min=1, help="Steps in which the text encoder learns to read.")] = None,
+    minutes: Minutes = None,
+    seed: Annotated[int, typer.Option(help="Of weights, clips and noise.")] = 1,
+    resume: Resume = False,
+    clips: Annotated[int, typer.Option(min=1, help="Clips of each kind in the closing measurement.")] = 64,
+) -> None:
+    """Train a model of the rich world: encode clips once, then learn from them; all of it can be cut off."""
+    from lab.toy_world.reading import Lessons
+    from lab.training.train_rich import RichRecipe, RichRun, Store
+    from worker.models.opensora.small_vae import SmallVAE
+
+    if not vae_folder.is_dir():
+        raise CommandError(f"{vae_folder} does not exist; run `chai train vae` first, or name another folder by --vae")
+    checkpoint = _checkpoint(out / "checkpoint.pt", resume)
+    encoder = SmallVAE.from_pretrained(vae_folder)
+    store = Store(out, seed=seed, num_specs=specs, num_layouts=layouts, shape=encoder.latent_shape(16, 96, 96))
+    _fill(store, encoder)
+    recipe = RichRecipe(seed=seed, lessons=Lessons(seed=seed, num_steps=lessons or 1200))
+    recipe = recipe if steps is None else recipe.stretched(steps)
+    run = RichRun.go_on(checkpoint, store, num_steps=steps) if resume else RichRun(recipe, encoder, store)
+    if _fit(run, checkpoint, minutes):
+        _publish(run, out / "rich", clips)
+
+
+def _checkpoint(path: Path, resume: bool) -> Path:
+    """The path, if it is there to be resumed or not there to be started."""
+    if path.exists() and not resume:
+        raise CommandError(f"{path} exists; add --resume to go on, or choose another --out")
+    if resume and not path.exists():
+        raise CommandError(f"{path} does not exist; leave out --resume to start")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _fill(store: "Store", encoder: "SmallVAE") -> None:
+    total = len(store.latents)
+    with output.Meter(total) as meter:
+        for done in store.fill(encoder):
+            meter.show(done, f"encoded {done} of {total} specs")
+
+
+def _publish(run: "Run", folder: Path, clips: int) -> None:
     from lab.training import publish
 
-    checkpoint = out / "checkpoint.pt"
-    if checkpoint.exists() and not resume:
-        raise CommandError(f"{checkpoint} exists; add --resume to go on, or choose another --out")
-    if resume and not checkpoint.exists():
-        raise CommandError(f"{checkpoint} does not exist; leave out --resume to start")
-    out.mkdir(parents=True, exist_ok=True)
-    run = _resumed(checkpoint, steps, device) if resume else _started(seed, steps, lessons, device)
-    _fit(run, checkpoint, minutes)
-    if run.step < run.recipe.num_steps:
-        output.note(f"stopped after {run.step} of {run.recipe.num_steps} steps; go on with --resume --out {out}")
-        return
     output.note(f"measuring {clips} clips of each kind")
-    figures = publish.write(run, out / "small", num_clips=clips)
-    output.print_table(("clips", *publish.COLUMNS), publish.rows(figures))
-    output.note(f"wrote {out / 'small'}")
+    figures = publish.write(run, folder, num_clips=clips)
+    output.print_table(publish.columns(figures), publish.rows(figures))
+    output.note(f"wrote {folder}")
 
 
 def _resumed(checkpoint: Path, steps: int | None, device: str) -> "Run":
@@ -72,8 +145,8 @@ def _started(seed: int, steps: int | None, lessons: int | None, device: str) -> 
     return Run(recipe if steps is None else recipe.stretched(steps), device=device)
 
 
-def _fit(run: "Run", checkpoint: Path, minutes: float | None) -> None:
-    """Train with a bar until the end of the recipe or of the time."""
+def _fit(run: "Run | VaeRun", checkpoint: Path, minutes: float | None) -> bool:
+    """Train with a bar until the end of the recipe, or of the time; whether it was that of the recipe."""
     from lab.training.train import fit
 
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
@@ -88,3 +161,8 @@ def _fit(run: "Run", checkpoint: Path, minutes: float | None) -> None:
             if deadline is not None and time.monotonic() >= deadline:
                 break
     run.save(checkpoint)
+    finished = run.step >= run.recipe.num_steps
+    if not finished:
+        where = checkpoint.parent
+        output.note(f"stopped after {run.step} of {run.recipe.num_steps} steps; go on with --resume --out {where}")
+    return finished

@@ -1,4 +1,4 @@
-"""The text encoder of the small model: a two-layer T5 that learns to read captions before any clip is drawn.
+"""The text encoder of a small model: a two-layer T5 that learns to read captions before any clip is drawn.
 
 From the features of each noun, a linear layer has to tell the noun's shape, size, colour, motion and texture. Once it
 reads it is frozen, as the T5 of the released model is. Trained together with the transformer instead, it stayed blind
@@ -6,8 +6,10 @@ to word order (a red ball on blue, a blue ball on red); examined on the mean of 
 things, and could not be asked for a pair of attributes that training leaves out.
 """
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,6 +49,25 @@ class Lessons:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Language:
+    """How the captions of a world are drawn and read."""
+
+    vocabulary: Sequence[str]  # special tokens first; the position is the token's id
+    max_tokens: int
+    exams: Mapping[str, tuple[StrEnum, ...]]  # what is asked of each noun, and the answers
+    nouns_of: Callable[[Sequence[str]], Sequence[Any]]  # nouns with a `place` and a field for every exam
+    draw: Callable[[np.random.Generator, Lessons], list[str]]  # the captions of one lesson
+
+
+def _draw(rng: np.random.Generator, lessons: Lessons) -> list[str]:
+    told = rng.random(lessons.batch_size) >= lessons.sizes_untold
+    return [caption_of(sample_spec(rng, pairs=lessons.pairs), rng, tell_sizes=bool(tell)).text for tell in told]
+
+
+SMALL_WORLD = Language(vocabulary=vocabulary(), max_tokens=MAX_TOKENS, exams=EXAMS, nouns_of=nouns_of, draw=_draw)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Words:
     """Captions as token ids and the mask of those that count, int64 (B, L)."""
 
@@ -54,9 +75,9 @@ class Words:
     mask: Tensor
 
 
-def new_tokenizer() -> PreTrainedTokenizerFast:
+def new_tokenizer(language: Language = SMALL_WORLD) -> PreTrainedTokenizerFast:
     """A tokenizer of whole lower-case words; a word outside the captions' vocabulary becomes <unk>."""
-    words = {word: number for number, word in enumerate(vocabulary())}
+    words = {word: number for number, word in enumerate(language.vocabulary)}
     tokenizer = Tokenizer(WordLevel(words, unk_token=UNKNOWN))
     letters = normalizers.Replace(Regex("[^a-z0-9,]+"), " ")
     tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), letters])
@@ -67,15 +88,15 @@ def new_tokenizer() -> PreTrainedTokenizerFast:
         unk_token=UNKNOWN,
         pad_token=PADDING,
         eos_token=END,
-        model_max_length=MAX_TOKENS,
+        model_max_length=language.max_tokens,
         model_input_names=["input_ids", "attention_mask"],
     )
 
 
-def new_text_encoder() -> T5EncoderModel:
+def new_text_encoder(language: Language = SMALL_WORLD) -> T5EncoderModel:
     """A T5 encoder with fresh weights for the words of the captions, whose heads begin by looking at neighbours."""
     config = T5Config(
-        vocab_size=len(vocabulary()),
+        vocab_size=len(language.vocabulary),
         d_model=TEXT_CHANNELS,
         d_kv=32,
         d_ff=256,
@@ -116,13 +137,17 @@ def tokenize(
     return Words(ids=ids.masked_fill(unknown & (mask == 1), tokenizer.unk_token_id), mask=mask)
 
 
-def labels_of(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> dict[str, Tensor]:
+def labels_of(
+    tokenizer: PreTrainedTokenizerFast, texts: list[str], language: Language = SMALL_WORLD
+) -> dict[str, Tensor]:
     """What each token says, by exam: int64 (B, L), with one more answer for "nothing" and `NO_NOUN` beside nouns."""
     rows = [tokenizer.tokenize(text) for text in texts]
-    labels = {exam: torch.full((len(rows), max(map(len, rows)) + 1), NO_NOUN) for exam in EXAMS}  # 1: the end token
+    labels = {
+        exam: torch.full((len(rows), max(map(len, rows)) + 1), NO_NOUN) for exam in language.exams
+    }  # 1: the end token
     for row, words in enumerate(rows):
-        for noun in nouns_of(words):
-            for exam, answers in EXAMS.items():
+        for noun in language.nouns_of(words):
+            for exam, answers in language.exams.items():
                 answer = getattr(noun, exam)
                 labels[exam][row, noun.place] = len(answers) if answer is None else answers.index(answer)
     return labels
@@ -131,10 +156,13 @@ def labels_of(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> dict[str,
 class Reader(nn.Module):
     """The encoder with the linear layers that are examined."""
 
-    def __init__(self, encoder: T5EncoderModel):
+    def __init__(self, encoder: T5EncoderModel, language: Language = SMALL_WORLD):
         super().__init__()
         self.encoder = encoder
-        self.exams = nn.ModuleDict({exam: nn.Linear(TEXT_CHANNELS, len(EXAMS[exam]) + 1) for exam in EXAMS})
+        self.language = language
+        self.exams = nn.ModuleDict(
+            {exam: nn.Linear(TEXT_CHANNELS, len(answers) + 1) for exam, answers in language.exams.items()}
+        )
 
     def forward(self, words: Words) -> dict[str, Tensor]:
         """Logits of the answers for every token, by exam: (B, L, answers + 1)."""
@@ -145,29 +173,30 @@ class Reader(nn.Module):
 def reading_loss(logits: dict[str, Tensor], labels: dict[str, Tensor]) -> Tensor:
     """Mean cross entropy of the answers about nouns, added up over exams."""
     losses = [
-        F.cross_entropy(logits[exam].flatten(0, 1), labels[exam].flatten(), ignore_index=NO_NOUN) for exam in EXAMS
+        F.cross_entropy(logits[exam].flatten(0, 1), labels[exam].flatten(), ignore_index=NO_NOUN) for exam in labels
     ]
     return torch.stack(losses).sum()
 
 
 def share_understood(reader: Reader, texts: list[str]) -> float:
     """Share of captions of which every answer about every noun is right."""
-    tokenizer = new_tokenizer()
-    words, labels = tokenizer(texts, padding=True, return_tensors="pt"), labels_of(tokenizer, texts)
+    tokenizer = new_tokenizer(reader.language)
+    words = tokenizer(texts, padding=True, return_tensors="pt")
+    labels = labels_of(tokenizer, texts, reader.language)
     with torch.no_grad():
         logits = reader(Words(ids=words["input_ids"], mask=words["attention_mask"]))
-    wrong = [(logits[exam].argmax(-1) != labels[exam]) & (labels[exam] != NO_NOUN) for exam in EXAMS]
+    wrong = [(logits[exam].argmax(-1) != labels[exam]) & (labels[exam] != NO_NOUN) for exam in labels]
     return float(1 - torch.stack(wrong).any(0).any(1).float().mean())
 
 
-def learn_to_read(lessons: Lessons) -> Reader:
+def learn_to_read(lessons: Lessons, language: Language = SMALL_WORLD) -> Reader:
     """Train a fresh encoder on captions alone. Sets torch's global seed."""
     torch.manual_seed(lessons.seed)
-    reader, tokenizer = Reader(new_text_encoder()), new_tokenizer()
+    reader, tokenizer = Reader(new_text_encoder(language), language), new_tokenizer(language)
     optimizer = torch.optim.AdamW(reader.parameters(), lr=lessons.lr, betas=(0.9, 0.99), weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lessons.lr, total_steps=lessons.num_steps, pct_start=0.05)
     for step in range(lessons.num_steps):
-        words, labels = _lesson(lessons, tokenizer, step)
+        words, labels = _lesson(lessons, tokenizer, step, language)
         loss = reading_loss(reader(words), labels)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -177,10 +206,11 @@ def learn_to_read(lessons: Lessons) -> Reader:
     return reader.requires_grad_(False).eval()
 
 
-def _lesson(lessons: Lessons, tokenizer: PreTrainedTokenizerFast, step: int) -> tuple[Words, dict[str, Tensor]]:
+def _lesson(
+    lessons: Lessons, tokenizer: PreTrainedTokenizerFast, step: int, language: Language
+) -> tuple[Words, dict[str, Tensor]]:
     rng = np.random.default_rng((lessons.seed, 1, step))
     generator = torch.Generator().manual_seed(lessons.seed * 1_000_003 + step)
-    told = rng.random(lessons.batch_size) >= lessons.sizes_untold
-    texts = [caption_of(sample_spec(rng, pairs=lessons.pairs), rng, tell_sizes=bool(tell)).text for tell in told]
+    texts = language.draw(rng, lessons)
     words = tokenize(tokenizer, texts, word_dropout=lessons.word_dropout, generator=generator)
-    return words, labels_of(tokenizer, texts)
+    return words, labels_of(tokenizer, texts, language)

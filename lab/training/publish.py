@@ -7,19 +7,26 @@ from pathlib import Path
 from typing import Any
 
 from lab.toy_world.captions import Split, sample_captions
-from lab.toy_world.checker import ATTRIBUTES
-from lab.toy_world.world import FPS, NUM_FRAMES, SIDE
+from lab.toy_world.rich import captions as rich_captions
+from lab.toy_world.rich import checker as rich_checker
 from lab.training.measure import Accuracy, measure
 from lab.training.train import Run, export
+from lab.training.train_rich import RichRun
+from worker.models.opensora.pipeline import ChaiPipeline
 
 GUIDANCE = 1.5  # of the card and of the closing measurement
 FULL_STEPS = 30
 FRESH = 1_000_000  # seed of the captions and noise of the closing measurement
-COLUMNS = (*ATTRIBUTES, "mean", "to manifold", "to prompt")
 KINDS: dict[str, tuple[Split, float]] = {  # what is measured: split and share of captions with two things
     "one thing": (Split.TRAIN, 0.0),
     "two things": (Split.TRAIN, 1.0),
     "held-out pairs": (Split.HELD_OUT, 0.0),
+}
+RICH_KINDS: dict[str, tuple[Split, tuple[float, ...]]] = {  # split and shares of captions with one, two, three things
+    "one thing": (Split.TRAIN, (1, 0, 0)),
+    "two things": (Split.TRAIN, (0, 1, 0)),
+    "three things": (Split.TRAIN, (0, 0, 1)),
+    "held-out pairs": (Split.HELD_OUT, (1, 0, 0)),
 }
 
 
@@ -27,12 +34,8 @@ def write(run: Run, folder: Path, *, num_clips: int) -> dict[str, Accuracy]:
     """Write pipeline, card and `training.json` (recipe, cost, accuracies), and return the accuracies by kind."""
     pipeline = run.pipeline()
     export(pipeline, folder)
-    (folder / "chai.json").write_text(json.dumps(card(folder.name), indent=2) + "\n")
-    schedule = pipeline.schedule(FULL_STEPS, GUIDANCE)
-    figures = {
-        kind: measure(pipeline, sample_captions(FRESH, num_clips, split, pairs=pairs), schedule, seed=FRESH)
-        for kind, (split, pairs) in KINDS.items()
-    }
+    (folder / "chai.json").write_text(json.dumps(card(pipeline, folder.name), indent=2) + "\n")
+    figures = rich_figures(pipeline, num_clips) if isinstance(run, RichRun) else small_figures(pipeline, num_clips)
     training = {
         "recipe": asdict(run.recipe),
         "steps": run.step,
@@ -46,19 +49,44 @@ def write(run: Run, folder: Path, *, num_clips: int) -> dict[str, Accuracy]:
     return figures
 
 
-def card(name: str) -> dict[str, Any]:
+def small_figures(pipeline: ChaiPipeline, num_clips: int) -> dict[str, Accuracy]:
+    """How well a model of the small world follows fresh captions, by kind."""
+    schedule = pipeline.schedule(FULL_STEPS, GUIDANCE)
+    return {
+        kind: measure(pipeline, sample_captions(FRESH, num_clips, split, pairs=pairs), schedule, seed=FRESH)
+        for kind, (split, pairs) in KINDS.items()
+    }
+
+
+def rich_figures(pipeline: ChaiPipeline, num_clips: int) -> dict[str, Accuracy]:
+    """How well a model of the rich world follows fresh captions, by kind."""
+    schedule, check = pipeline.schedule(FULL_STEPS, GUIDANCE), rich_checker.check
+    asked = {
+        kind: rich_captions.sample_captions(FRESH, num_clips, split, mix=rich_captions.Mix(counts=counts))
+        for kind, (split, counts) in RICH_KINDS.items()
+    }
+    return {kind: measure(pipeline, some, schedule, seed=FRESH, check=check) for kind, some in asked.items()}
+
+
+def card(pipeline: ChaiPipeline, name: str) -> dict[str, Any]:
     """What the service reads about the model; its folder is the card's own."""
+    config: Any = pipeline.config  # diffusers declares a dict and returns one with attributes
     return {
         "name": name,
         "title": "A small trained model of a procedural world",
         "source": ".",
-        "sizes": [f"{SIDE}x{SIDE}"],
-        "fps": FPS,
-        "frames": [NUM_FRAMES],
+        "sizes": [f"{config.width}x{config.height}"],
+        "fps": config.fps,
+        "frames": [config.num_frames],
         "full_steps": FULL_STEPS,
         "fast_steps": 8,
         "guidance_scale": GUIDANCE,
     }
+
+
+def columns(figures: Mapping[str, Accuracy]) -> tuple[str, ...]:
+    """The head of the table of `rows`."""
+    return ("clips", *next(iter(figures.values())).attributes, "mean", "to manifold", "to prompt")
 
 
 def rows(figures: Mapping[str, Accuracy]) -> list[tuple[str, ...]]:
@@ -66,7 +94,7 @@ def rows(figures: Mapping[str, Accuracy]) -> list[tuple[str, ...]]:
     return [
         (
             f"{kind} ({figure.num_clips})",
-            *(f"{figure.attributes[name]:.2f}" for name in ATTRIBUTES),
+            *(f"{figure.attributes[name]:.2f}" for name in figure.attributes),
             f"{figure.mean:.3f}",
             f"{figure.manifold_distance:.3f}",
             f"{figure.prompt_distance:.3f}",

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
@@ -30,12 +30,14 @@ from lab.toy_world.reading import (
 )
 from lab.toy_world.world import FPS, GRID, NUM_FRAMES, SIDE, Spec, draw_layout, render
 from worker.models.opensora.pipeline import ChaiPipeline
+from worker.models.opensora.small_vae import SmallVAE
 from worker.models.opensora.stdit3 import STDiT3
 from worker.models.opensora.vae import PatchVAE
 
 LATENT_CHANNELS = 16
 FINE_GRID = 4  # of the clips that the VAE's directions come from: it can show more places than the world has
 
+Vae = PatchVAE | SmallVAE
 Course = tuple[tuple[int, float], ...]  # what a number is from which step on, in the order of the steps
 
 
@@ -73,7 +75,7 @@ class Recipe:
         """Length of the run."""
         return self.rate[-1][0]
 
-    def stretched(self, num_steps: int) -> "Recipe":
+    def stretched(self, num_steps: int) -> Self:
         """The same course in another number of steps."""
         rate, pairs, layouts = (
             tuple((round(step * num_steps / self.num_steps), value) for step, value in course)
@@ -160,7 +162,7 @@ def _to_video(specs: list[Spec], rng: np.random.Generator, *, grid: int = GRID) 
 class Batches:
     """The endless sequence of training batches of a recipe, for the latents of a VAE."""
 
-    def __init__(self, recipe: Recipe, vae: PatchVAE):
+    def __init__(self, recipe: Recipe, vae: Vae):
         self.recipe = recipe
         self.vae = vae
         self.tokenizer = new_tokenizer()
@@ -209,7 +211,7 @@ def text_features(text_encoder: T5EncoderModel, transformer: STDiT3, batch: Batc
     return torch.where(batch.dropped[:, None, None], null, text)[:, None]
 
 
-def flow_loss(transformer: STDiT3, text_encoder: T5EncoderModel, vae: PatchVAE, batch: Batch) -> Tensor:
+def flow_loss(transformer: STDiT3, text_encoder: T5EncoderModel, vae: Vae, batch: Batch) -> Tensor:
     """Mean squared error of the velocity, which points from noise to data."""
     data = vae.encode(batch.video)
     t = batch.time[:, None, None, None, None]
@@ -252,14 +254,17 @@ class Run:
     def __init__(self, recipe: Recipe, device: str = "cpu", *, text_encoder: T5EncoderModel | None = None):
         self.recipe = recipe
         self.device = torch.device(device)
-        self.vae = new_vae()
+        self.vae: Vae = new_vae()
         self.batches = Batches(recipe, copy.deepcopy(self.vae))
-        self.text_encoder = text_encoder or learn_to_read(recipe.lessons).encoder
-        self.transformer = new_transformer(recipe)
+        self._begin(text_encoder or learn_to_read(recipe.lessons).encoder, new_transformer(recipe))
+
+    def _begin(self, text_encoder: T5EncoderModel, transformer: STDiT3) -> None:
+        self.text_encoder = text_encoder
+        self.transformer = transformer
         for module in (self.vae, self.text_encoder, self.transformer):
             nn.Module.to(module, self.device)
         self.average = copy.deepcopy(self.transformer).requires_grad_(False)
-        self.optimizers = optimizers(self.transformer, recipe)
+        self.optimizers = optimizers(self.transformer, self.recipe)
         self.full_rates = [group["lr"] for optimizer in self.optimizers for group in optimizer.param_groups]
         self.step = 0
         self.seconds = 0.0  # spent in steps, over all sessions of the run
@@ -267,7 +272,7 @@ class Run:
     def advance(self) -> float:
         """Learn from the next batch and return its loss."""
         started = time.monotonic()
-        loss = flow_loss(self.transformer, self.text_encoder, self.vae, self.batches.at(self.step).to(self.device))
+        loss = self._loss()
         loss.backward()  # type: ignore[no-untyped-call]
         share = learning_rate_at(self.recipe, self.step)
         groups = [group for optimizer in self.optimizers for group in optimizer.param_groups]
@@ -280,6 +285,9 @@ class Run:
         self._update_average()
         self.seconds += time.monotonic() - started
         return float(loss.detach())
+
+    def _loss(self) -> Tensor:
+        return flow_loss(self.transformer, self.text_encoder, self.vae, self.batches.at(self.step).to(self.device))
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -322,13 +330,17 @@ class Run:
     def restore(self, state: dict[str, Any]) -> None:
         """Take over what `save` wrote."""
         self.step, self.seconds = state["step"], state["seconds"]
-        for vae in (self.vae, self.batches.vae):
+        for vae in self._vaes:
             vae.load_state_dict(state["vae"])
         self.text_encoder.load_state_dict(state["text_encoder"])
         self.transformer.load_state_dict(state["transformer"])
         self.average.load_state_dict(state["average"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
+
+    @property
+    def _vaes(self) -> tuple[nn.Module, ...]:
+        return (self.vae, self.batches.vae)
 
     def pipeline(self) -> ChaiPipeline:
         """The averaged weights as a pipeline of their own."""
@@ -345,7 +357,27 @@ class Run:
         )
 
 
-def fit(run: Run, checkpoint: Path, *, save_every_s: float = 120.0) -> Iterator[float]:
+class Trained(Protocol):
+    """A run of any kind."""
+
+    step: int
+    seconds: float
+
+    @property
+    def recipe(self) -> Any:
+        """What has a `num_steps`."""
+        ...
+
+    def advance(self) -> float:
+        """Learn from the next batch and return its loss."""
+        ...
+
+    def save(self, path: Path) -> None:
+        """Write everything needed to go on."""
+        ...
+
+
+def fit(run: Trained, checkpoint: Path, *, save_every_s: float = 120.0) -> Iterator[float]:
     """Train to the end of the recipe, saving now and then; yields the loss of each step."""
     saved = time.monotonic()
     while run.step < run.recipe.num_steps:

@@ -55,7 +55,7 @@ OPENSORA_CARD = {
 }
 COMPONENTS = {  # what a saved pipeline may name; diffusers would import any module that model_index.json asks for
     "transformer": ("worker.models.opensora.stdit3",),
-    "vae": ("worker.models.opensora.vae",),
+    "vae": ("worker.models.opensora.vae", "worker.models.opensora.small_vae"),
     "text_encoder": ("transformers",),
     "tokenizer": ("transformers",),
 }
@@ -241,7 +241,7 @@ def check_pipeline(folder: Path) -> None:
         if library not in libraries:
             raise ModelFilesError(
                 f"{folder}/model_index.json takes its {part} from {library}.{name}; "
-                f"this engine loads {libraries[0]} only"
+                f"this engine loads {' or '.join(libraries)} only"
             )
         if part != "tokenizer":
             tensors = read_headers(weight_files(folder / part))

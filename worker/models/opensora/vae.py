@@ -212,7 +212,7 @@ def _draw(moments: Tensor, generator: torch.Generator | None) -> Tensor:
     return torch.randn(shape, generator=generator, device=device, dtype=moments.dtype).to(moments.device)
 
 
-class _Autoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers is untyped
+class Autoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers is untyped
     """Lets a buffer and a config entry share a name; diffusers would answer with the entry and warn."""
 
     def __getattr__(self, name: str) -> Any:
@@ -223,7 +223,7 @@ class _Autoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers 
         return self.config
 
 
-class OpenSoraVAE(_Autoencoder):
+class OpenSoraVAE(Autoencoder):
     """The VAE of Open-Sora 1.2: 8x smaller in space frame by frame, then 4x shorter in time in chunks of 17 frames.
 
     Kept from the released model, because its weights expect it: the spatial latents are multiplied by 0.18215 although
@@ -359,7 +359,7 @@ class OpenSoraVAE(_Autoencoder):
             )
 
 
-class PatchVAE(_Autoencoder):
+class PatchVAE(Autoencoder):
     """A fixed linear VAE for small models: blocks of pixels (`patch_time` by `patch_space` squared) become channels.
 
     Nothing is learned and, without a projection, nothing is lost. `mean` and `std` (one value per latent channel)

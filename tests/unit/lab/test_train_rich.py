@@ -1,0 +1,190 @@
+"""A model of the rich world: its reading, its file of latents, its training and its command."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from cli.errors import CommandError
+from cli.train import app
+from lab.toy_world.captions import Split
+from lab.toy_world.reading import (
+    NO_NOUN,
+    Lessons,
+    Reader,
+    labels_of,
+    learn_to_read,
+    new_text_encoder,
+    new_tokenizer,
+    share_understood,
+)
+from lab.toy_world.rich.captions import Mix, sample_captions
+from lab.toy_world.rich.reading import MAX_TOKENS, RICH_WORLD
+from lab.training.train import fit
+from lab.training.train_rich import RichBatches, RichRecipe, RichRun, Store, spec_at
+from lab.training.train_vae import to_video
+from worker.models.opensora.pipeline import ChaiPipeline
+from worker.models.opensora.small_vae import SmallVAE
+
+TINY = RichRecipe(
+    lessons=Lessons(num_steps=2, batch_size=4),
+    width=32,
+    depth=1,
+    batch_size=4,
+    rate=((0, 0.05), (3, 1.0), (30, 1.0), (40, 0.0)),
+)
+SHAPE = (16, 4, 12, 12)
+
+
+@pytest.fixture(scope="module")
+def vae() -> SmallVAE:
+    torch.manual_seed(0)
+    made: SmallVAE = SmallVAE().eval().requires_grad_(False)
+    return made
+
+
+@pytest.fixture
+def store(tmp_path: Path, vae: SmallVAE) -> Store:
+    made = Store(tmp_path / "store", seed=1, num_specs=6, num_layouts=2, shape=SHAPE)
+    list(made.fill(vae))
+    return made
+
+
+def test_no_caption_is_longer_than_the_model_reads() -> None:
+    mix = Mix(counts=(0, 0, 1), turns=1, pans=1, lamps=1)
+    texts = [caption.text for split in Split for caption in sample_captions(0, 1000, split, mix=mix)]
+
+    assert max(len(row) for row in new_tokenizer(RICH_WORLD)(texts)["input_ids"]) <= MAX_TOKENS
+
+
+def test_each_noun_is_asked_for_what_the_caption_says_of_it() -> None:
+    tokenizer = new_tokenizer(RICH_WORLD)
+    text = "over a blue brick wall that turns red, a tiny green star races left, at dusk, as the camera pans right"
+    words, labels = tokenizer.tokenize(text), labels_of(tokenizer, [text], RICH_WORLD)
+
+    said: dict[str, dict[str, str]] = {}
+    for exam, options in RICH_WORLD.exams.items():
+        for place in (labels[exam][0] != NO_NOUN).nonzero().flatten().tolist():
+            answer = int(labels[exam][0, place])
+            if answer < len(options):
+                said.setdefault(words[place], {})[exam] = options[answer]
+
+    assert said == {
+        "wall": {"colour": "blue", "texture": "brick", "turns": "red", "light": "dim", "camera": "right"},
+        "star": {"shape": "star", "size": "small", "colour": "green", "motion": "left", "speed": "fast"},
+    }
+
+
+def test_lessons_teach_to_read() -> None:
+    texts = [caption.text for caption in sample_captions(7, 60)]
+    fresh = Reader(new_text_encoder(RICH_WORLD), RICH_WORLD)
+    reader = learn_to_read(Lessons(num_steps=60, batch_size=48, lr=4e-3), RICH_WORLD)
+
+    assert share_understood(fresh, texts) == 0
+    tokenizer = new_tokenizer(RICH_WORLD)
+    words, labels = tokenizer(texts, padding=True, return_tensors="pt"), labels_of(tokenizer, texts, RICH_WORLD)
+    features = reader.encoder(**words).last_hidden_state
+    asked = labels["shape"] != NO_NOUN
+    assert (reader.exams["shape"](features).argmax(-1) == labels["shape"])[asked].float().mean() > 0.95
+
+
+def test_the_file_holds_the_clips_of_its_specs(store: Store, vae: SmallVAE) -> None:
+    video = to_video([spec_at(1, 5)] * 2, np.random.default_rng((1, 4, 5)))
+
+    expected = vae.encode(video).numpy()
+
+    assert store.done == 6
+    assert store.latents.shape == (6, 2, *SHAPE)
+    assert abs(store.latents[5] - expected).max() < 0.05  # float16, encoded in bfloat16
+
+
+def test_a_file_that_was_cut_off_goes_on_where_it_was(tmp_path: Path, vae: SmallVAE) -> None:
+    whole, first = (Store(tmp_path / name, seed=1, num_specs=40, num_layouts=1, shape=SHAPE) for name in "ab")
+    list(whole.fill(vae))
+
+    next(first.fill(vae))
+    assert first.done == 32
+    second = Store(tmp_path / "b", seed=1, num_specs=40, num_layouts=1, shape=SHAPE)
+    list(second.fill(vae))
+
+    assert np.array_equal(second.latents, whole.latents)
+
+
+def test_a_file_of_something_else_is_refused(store: Store) -> None:
+    with pytest.raises(ValueError, match=r"latents.npy holds \{'seed': 1.*\}, not \{'seed': 2.*\}; choose another"):
+        Store(store.file.parent, seed=2, num_specs=6, num_layouts=2, shape=SHAPE)
+
+
+def test_a_clip_is_the_layout_nearest_to_its_noise(store: Store) -> None:
+    batch = RichBatches(replace(TINY, batch_size=16), store).at(3)
+
+    for data, noise in zip(batch.data, batch.noise, strict=True):
+        kept = torch.from_numpy(store.latents.astype(np.float32)).flatten(0, 1)
+        at = int((kept - data).abs().flatten(1).sum(1).argmin())
+        both = kept[at // 2 * 2 : at // 2 * 2 + 2]
+        assert torch.equal(both[(both - noise).flatten(1).square().sum(1).argmin()], data)
+
+
+def test_a_batch_depends_on_seed_and_step_only(store: Store) -> None:
+    batches, again = RichBatches(TINY, store), RichBatches(TINY, store)
+    batches.at(4)
+
+    assert torch.equal(batches.at(5).data, again.at(5).data)
+    assert torch.equal(batches.at(5).words.ids, again.at(5).words.ids)
+    assert not torch.equal(batches.at(5).noise, batches.at(6).noise)
+
+
+def test_a_few_steps_lower_the_loss(store: Store, vae: SmallVAE, tmp_path: Path) -> None:
+    losses = list(fit(RichRun(TINY, vae, store), tmp_path / "checkpoint.pt"))
+
+    assert len(losses) == 40
+    assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:5])
+
+
+def test_a_resumed_run_ends_with_the_same_weights(store: Store, vae: SmallVAE, tmp_path: Path) -> None:
+    recipe = TINY.stretched(6)
+    whole, first = RichRun(recipe, vae, store), RichRun(recipe, vae, store)
+    for _ in range(6):
+        whole.advance()
+    for _ in range(3):
+        first.advance()
+    first.save(tmp_path / "checkpoint.pt")
+
+    second = RichRun.go_on(tmp_path / "checkpoint.pt", store)
+    for _ in range(3):
+        second.advance()
+
+    assert second.step == 6
+    for ours, theirs in zip(second.average.parameters(), whole.average.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_the_commands_train_a_vae_and_a_model_and_can_be_cut_off(tmp_path: Path) -> None:
+    def train(*options: str) -> None:
+        CliRunner().invoke(app, [*options, "--out", str(tmp_path)], catch_exceptions=False)
+
+    small = ("--specs", "4", "--layouts", "1", "--vae", str(tmp_path / "vae"))
+    train("vae", "--steps", "2", "--minutes", "0")
+    assert not (tmp_path / "vae").exists()
+    train("vae", "--resume", "--clips", "1")
+    train("rich", *small, "--steps", "2", "--lessons", "1", "--minutes", "0")
+    assert not (tmp_path / "rich").exists()
+    train("rich", *small, "--resume", "--clips", "1")
+
+    training = json.loads((tmp_path / "rich" / "training.json").read_text())
+    assert training["steps"] == 2
+    assert set(training["accuracy"]) == {"one thing", "two things", "three things", "held-out pairs"}
+    assert json.loads((tmp_path / "rich" / "chai.json").read_text())["sizes"] == ["96x96"]
+    assert ChaiPipeline.from_pretrained(tmp_path / "rich").config.num_frames == 16
+
+
+def test_a_model_needs_a_vae(tmp_path: Path) -> None:
+    message = f"{tmp_path}/vae does not exist; run `chai train vae` first, or name another folder by --vae"
+
+    with pytest.raises(CommandError, match=f"^{re.escape(message)}$"):
+        CliRunner().invoke(app, ["rich", "--vae", str(tmp_path / "vae")], catch_exceptions=False)
