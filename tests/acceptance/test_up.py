@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 import pytest
 from homes import Home, Up
 
+from cli.client import Client
+
 PARTS = ("redis", "postgres", "api", "relay", "worker")
 FAULTS = {"killed": signal.SIGKILL, "stopped": signal.SIGSTOP}
 BACK_S = 60.0
@@ -29,6 +31,13 @@ def pids(home: Home) -> dict[str, int]:
     return json.loads((home.folder / "var" / "run" / "up.json").read_text())["pids"]
 
 
+def is_ready(home: Home) -> bool:
+    """A started process is not yet one that answers, least of all on a busy machine."""
+    url = json.loads((home.folder / "var" / "run" / "up.json").read_text())["url"]
+    with Client(url, timeout_s=5.0) as client:
+        return client.is_ready()
+
+
 def wait_until(holds: Callable[[], bool], timeout_s: float, what: str) -> None:
     deadline = time.monotonic() + timeout_s
     while not holds():
@@ -44,6 +53,7 @@ def test_a_part_that_dies_or_freezes_comes_back_and_videos_are_made(own_up: Up, 
     os.kill(before[part], FAULTS[fault])
 
     wait_until(lambda: pids(own_up.home).get(part) not in (None, before[part]), BACK_S, f"{part} did not come back")
+    wait_until(lambda: is_ready(own_up.home), BACK_S, "the API does not answer")
     done = own_up.home.chai("submit", f"a ball for {part}", "--steps", "2", "--watch")
     assert done.returncode == 0, done.stderr
 
