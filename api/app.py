@@ -18,9 +18,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api import errors, logs, server
 from api.deps import Service
 from api.gate import Gate
+from api.readiness import Readiness
 from api.routes import batches, health, models, videos
 from api.settings import ApiSettings
 from api.surface import Surface
+from api.waiting import Waiting
 from db.session import connect, sessions
 from shared import model_cards
 from shared.storage import Storage
@@ -49,7 +51,15 @@ def create_app(settings: ApiSettings) -> FastAPI:
         current_default_thread_limiter().total_tokens = settings.num_threads
         engine = connect(settings.database_url, pool_size=settings.num_threads, application="chai-api")
         storage = Storage(settings.storage_url)
-        app.state.service = Service(settings=settings, sessions=sessions(engine), cards=cards, storage=storage)
+        factory = sessions(engine)
+        app.state.service = Service(
+            settings=settings,
+            sessions=factory,
+            cards=cards,
+            storage=storage,
+            readiness=Readiness(factory, storage),
+            waiting=Waiting(factory),
+        )
         try:
             yield
         finally:
@@ -138,4 +148,5 @@ def main(host: str | None = None, port: int | None = None) -> None:
     logs.configure()
     given = {"api_host": host, "api_port": port}
     settings = ApiSettings.model_validate({name: value for name, value in given.items() if value is not None})
-    server.serve(create_app(settings), settings)
+    app = create_app(settings)
+    server.serve(app, settings, stopping=lambda: app.state.service.waiting.release())

@@ -14,7 +14,10 @@ from starlette.concurrency import run_in_threadpool
 
 from api.content import Checked
 from api.errors import Forbidden, Unauthorized
+from api.estimates import Estimates
+from api.readiness import Readiness
 from api.settings import ApiSettings
+from api.waiting import Waiting
 from db import keys
 from db.keys import Caller
 from db.session import transaction
@@ -35,7 +38,10 @@ class Service:
     sessions: sessionmaker[Session]
     cards: dict[str, ModelCard]
     storage: Storage
+    readiness: Readiness
+    waiting: Waiting
     checked: Checked = field(default_factory=Checked)
+    estimates: Estimates = field(default_factory=Estimates)
     large_bodies: Semaphore = field(default_factory=lambda: Semaphore(NUM_LARGE_BODIES))
     noted: dict[str, float] = field(default_factory=dict)  # key → when its use was last written
 

@@ -13,6 +13,7 @@ ApiError
 ├── PreconditionFailed  412  If-Match names another version
 ├── Misdirected         421  the Host is not this machine
 ├── QueueFull           429  wait, then try again
+├── JobFailed           502  the video that was waited for failed
 ├── TooManyConnections  503  this process serves no more of them: wait
 └── Damaged             502  the stored file is not the one that was written
 """
@@ -106,6 +107,12 @@ class Damaged(ApiError):
     code = "video_damaged"
 
 
+class JobFailed(ApiError):
+    """The worker could not make the video that this request waited for."""
+
+    code = "failed"
+
+
 class TooManyConnections(ApiError):
     """This process has no room for another connection."""
 
@@ -160,6 +167,7 @@ HTTP: dict[type[Exception], tuple[HTTPStatus, str]] = {
     Conflict: (HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_request_error"),
     QueueFull: (HTTPStatus.TOO_MANY_REQUESTS, "rate_limit_error"),
     Damaged: (HTTPStatus.BAD_GATEWAY, "server_error"),
+    JobFailed: (HTTPStatus.BAD_GATEWAY, "server_error"),
     TooManyConnections: (HTTPStatus.SERVICE_UNAVAILABLE, "server_error"),
     DataError: (HTTPStatus.BAD_REQUEST, "invalid_request_error"),
     StorageError: (HTTPStatus.SERVICE_UNAVAILABLE, "server_error"),

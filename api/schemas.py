@@ -212,6 +212,8 @@ class Video(BaseModel):
     fps: int
     num_frames: int
     queue_position: int | None  # jobs before this one; only while queued, and not in lists
+    eta_seconds: float | None  # until its end, by what others took lately; not in lists
+    workers: int | None  # alive now, if known; not in lists
     cancel_requested: bool
     batch_id: str | None
     custom_id: str | None

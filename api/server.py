@@ -2,6 +2,8 @@
 
 import asyncio
 import resource
+import socket
+from collections.abc import Callable
 from contextlib import suppress
 
 import uvicorn
@@ -14,8 +16,8 @@ from api.settings import ApiSettings
 SPARE_FILES = 200  # descriptors for the database, storage and logs
 
 
-def serve(app: ASGIApp, settings: ApiSettings) -> None:
-    """Serve until SIGTERM."""
+def serve(app: ASGIApp, settings: ApiSettings, *, stopping: Callable[[], None]) -> None:
+    """Serve until SIGTERM; `stopping` lets those go who would wait for longer than a shutdown takes."""
     config = uvicorn.Config(
         app,
         host=settings.api_host,
@@ -26,7 +28,20 @@ def serve(app: ASGIApp, settings: ApiSettings) -> None:
         server_header=False,
         timeout_graceful_shutdown=5,
     )
-    uvicorn.Server(config).run()
+    Server(config, stopping).run()
+
+
+class Server(uvicorn.Server):
+    """uvicorn, telling when it begins to stop."""
+
+    def __init__(self, config: uvicorn.Config, stopping: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._stopping = stopping
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop; requests at hand are answered."""
+        self._stopping()
+        await super().shutdown(sockets)
 
 
 def protocol(header_timeout_s: float, max_connections: int) -> type[asyncio.Protocol]:

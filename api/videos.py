@@ -3,16 +3,18 @@
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
+from api.estimates import Estimate
 from api.explain import discreet, without_folders
 from api.ids import batch_id, unix, video_id
 from api.schemas import Usage, Video, VideoError, VideoList
 from db.models import Job, JobMetric
 from db.states import FINAL, JobStatus
 
+UNKNOWN = Estimate()
 CANCELLED = "this video was cancelled; submit the prompt again"
 
 
-def show(job: Job, *, position: int | None = None, metric: JobMetric | None = None) -> Video:
+def show(job: Job, *, estimate: Estimate = UNKNOWN, metric: JobMetric | None = None) -> Video:
     """Return the video object of a job."""
     usage = _usage(job, metric) if job.status == JobStatus.COMPLETED else None
     return Video(
@@ -41,7 +43,9 @@ def show(job: Job, *, position: int | None = None, metric: JobMetric | None = No
         seed=(job.output or {}).get("seed", job.seed),
         fps=job.fps,
         num_frames=job.num_frames,
-        queue_position=position,
+        queue_position=estimate.position,
+        eta_seconds=estimate.eta_seconds,
+        workers=estimate.workers,
         cancel_requested=job.cancel_requested,
         batch_id=batch_id(job.batch_id) if job.batch_id else None,
         custom_id=job.custom_id,
@@ -66,7 +70,7 @@ def _error(job: Job) -> VideoError | None:
     """Return why a video came to nothing: every end but completion has a code, so that nobody waits on."""
     if job.status == JobStatus.CANCELLED:
         return VideoError(code=job.error_code or "cancelled", message=job.error_message or CANCELLED)
-    if job.error_code is None:
+    if job.error_code is None or job.status not in FINAL or job.status == JobStatus.COMPLETED:
         return None
     return VideoError(code=job.error_code, message=discreet(without_folders(job.error_message or "")))
 

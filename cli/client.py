@@ -142,8 +142,9 @@ class Client:
     def is_ready(self) -> bool:
         """Return whether the service answers and reaches its database."""
         try:
-            return self._http.get("/readyz").is_success
-        except httpx.RequestError:
+            checks = self._http.get("/readyz").json()["checks"]
+            return bool({checks.get("database"), checks.get("storage")} == {"ok"})  # workers may come later
+        except (httpx.RequestError, ValueError, KeyError):
             return False
 
     def close(self) -> None:

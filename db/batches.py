@@ -2,14 +2,16 @@
 
 from uuid import UUID
 
-from sqlalchemy import func, select, tuple_, update
+from sqlalchemy import and_, func, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from db import jobs
 from db.errors import NotFound
 from db.models import Batch, Job
-from db.states import FINAL, BatchStatus
+from db.states import FINAL, BatchStatus, JobStatus
+
+CHUNK = 2000  # lines cancelled in one transaction
 
 
 def open_(session: Session, tenant: str, *, name: str, manifest_key: str) -> tuple[Batch, bool]:
@@ -51,14 +53,12 @@ def seal(session: Session, batch: Batch, *, num_bad_lines: int) -> None:
     finish(session)
 
 
-def cancel(session: Session, batch: Batch) -> int:
-    """Cancel what has not ended; return how many jobs that was."""
-    number = jobs.cancel_batch(session, batch.id)
-    if batch.status != BatchStatus.COMPLETED:
+def cancel(session: Session, batch: Batch) -> None:
+    """Say that a batch takes no more lines; its jobs are cancelled by `jobs.cancel_lines`, else by `finish`."""
+    if batch.status not in (BatchStatus.COMPLETED, BatchStatus.CANCELLED):
         batch.status = BatchStatus.CANCELLED
         batch.finished_at = session.scalar(select(func.now()))
     session.flush()
-    return number
 
 
 def counts(session: Session, batch: Batch) -> dict[str, int]:
@@ -68,7 +68,11 @@ def counts(session: Session, batch: Batch) -> dict[str, int]:
 
 
 def finish(session: Session) -> list[UUID]:
-    """Close every sealed batch whose jobs have all ended."""
+    """Close every sealed batch whose jobs have all ended, and cancel what is left of one that was cancelled."""
+    is_left = or_(Job.status == JobStatus.QUEUED, and_(Job.status == JobStatus.IN_PROGRESS, ~Job.cancel_requested))
+    left = select(Job.id).where(Job.batch_id == Batch.id, is_left).exists()
+    for batch_id in session.scalars(select(Batch.id).where(Batch.status == BatchStatus.CANCELLED, left)):
+        jobs.cancel_lines(session, batch_id, limit=CHUNK)
     running = select(Job.id).where(Job.batch_id == Batch.id, Job.status.not_in(FINAL)).exists()
     done = session.scalars(
         update(Batch)

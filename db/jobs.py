@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from psycopg2.errors import LockNotAvailable
-from sqlalchemy import ColumnElement, Select, and_, delete, func, or_, select, text, tuple_, update
+from sqlalchemy import ColumnElement, Select, and_, case, delete, func, or_, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
@@ -185,7 +185,7 @@ def _behind(cursor: tuple[datetime, UUID], *, newest_first: bool) -> ColumnEleme
 
 
 def position(session: Session, job: Job) -> int | None:
-    """Return how many queued jobs run before this one; None once it is no longer queued."""
+    """Return how many queued jobs run before this one, counting them all; None once it is no longer queued."""
     if job.status != JobStatus.QUEUED:
         return None
     before = tuple_(Job.priority, Job.created_at, Job.id) < tuple_(job.priority, job.created_at, job.id)
@@ -328,11 +328,47 @@ def request_cancel(session: Session, tenant: str, id_: UUID) -> Job:
     return job
 
 
-def cancel_batch(session: Session, batch_id: UUID) -> int:
-    """Cancel every job of a batch that has not ended; return how many."""
-    open_ = select(Job).where(Job.batch_id == batch_id, Job.status.not_in(FINAL)).order_by(Job.id).with_for_update()
-    now = session.scalar(select(func.clock_timestamp()))
-    return sum(_cancel(job, now) for job in session.scalars(open_))
+def cancel_lines(session: Session, batch_id: UUID, *, limit: int) -> int:
+    """Cancel up to `limit` jobs of a batch that have not ended; return how many, 0 when none is left.
+
+    In one statement a chunk, so that the memory and the locks of 50,000 lines are those of a few.
+    """
+    is_open = or_(Job.status == JobStatus.QUEUED, and_(Job.status == JobStatus.IN_PROGRESS, ~Job.cancel_requested))
+    some = select(Job.id).where(Job.batch_id == batch_id, is_open).limit(limit)
+    # locked in the order of their ids, as by everybody who locks many
+    ids = session.scalars(select(Job.id).where(Job.id.in_(some)).order_by(Job.id).with_for_update()).all()
+    _cancel_all(session, ids)
+    return len(ids)
+
+
+def cancel_due(session: Session, *, limit: int = 100) -> list[UUID]:
+    """Cancel jobs whose caller gave them until now; return them."""
+    is_open = or_(Job.status == JobStatus.QUEUED, and_(Job.status == JobStatus.IN_PROGRESS, ~Job.cancel_requested))
+    due = select(Job.id).where(Job.cancel_at <= func.now(), is_open).limit(limit)
+    ids = session.scalars(
+        select(Job.id).where(Job.id.in_(due)).order_by(Job.id).with_for_update(skip_locked=True)
+    ).all()
+    message = "this video had not ended when its Cancel-After was over; submit the prompt again"
+    _cancel_all(session, ids, error_code="deadline", error_message=message)
+    return list(ids)
+
+
+def _cancel_all(session: Session, ids: Sequence[UUID], **values: Any) -> None:
+    check_job(JobStatus.QUEUED, JobStatus.CANCELLED)
+    if not ids:
+        return
+    waits = Job.status == JobStatus.QUEUED
+    session.execute(
+        update(Job)
+        .where(Job.id.in_(ids), Job.status.not_in(FINAL))
+        .values(
+            cancel_requested=True,
+            status=case((waits, JobStatus.CANCELLED), else_=Job.status),
+            finished_at=case((waits, func.clock_timestamp()), else_=Job.finished_at),
+            **values,
+        ),
+        execution_options={"synchronize_session": False},
+    )
 
 
 def _cancel(job: Job, now: datetime | None) -> bool:
@@ -378,6 +414,7 @@ def _owned(tenant: str, id_: UUID) -> Select[Job]:
 
 def sweep(session: Session, *, max_lost: int, limit: int = 100) -> Swept:
     """End or requeue the jobs whose lease expired: a worker died, froze or lost the database."""
+    cancel_due(session, limit=limit)
     expired = and_(Job.status == JobStatus.IN_PROGRESS, Job.lease_until < func.now())
     return _lose(session, expired, max_lost, limit)
 
@@ -474,6 +511,12 @@ def counts(session: Session, tenant: str | None = None) -> dict[str, int]:
     if tenant is not None:
         query = query.where(Job.tenant == tenant)
     return {row.status: row.number for row in session.execute(query)}
+
+
+def running(session: Session, ids: Collection[UUID]) -> set[UUID]:
+    """Return those of these jobs that have neither ended nor been removed."""
+    is_open = and_(Job.status.not_in(FINAL), Job.deleted_at.is_(None))
+    return set(session.scalars(select(Job.id).where(Job.id.in_(ids), is_open)))
 
 
 def ping(session: Session) -> None:

@@ -82,6 +82,16 @@ def mean_gpu_seconds(session: Session, namespace_id: UUID, *, last: int = MEAN_O
     return {row.path: row.mean for row in rows}
 
 
+def mean_run_seconds(session: Session, *, last: int = MEAN_OF) -> dict[str, float]:
+    """Return by model how long the latest completed attempts took from claim to end, in seconds."""
+    query = text(
+        "SELECT jobs.model, avg(extract(epoch FROM jobs.finished_at - jobs.claimed_at)) AS mean FROM ("
+        "SELECT job_id FROM job_metrics WHERE outcome = 'completed' ORDER BY id DESC LIMIT :last) AS recent "
+        "JOIN jobs ON jobs.id = recent.job_id WHERE jobs.status = 'completed' GROUP BY jobs.model",
+    )
+    return {row.model: float(row.mean) for row in session.execute(query, {"last": last}) if row.mean is not None}
+
+
 def sightings(session: Session, namespace_id: UUID, texts: Sequence[str], *, but: UUID) -> dict[str, int]:
     """Return in how many look-ups of other jobs each of these entities was asked for."""
     if not texts:

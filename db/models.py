@@ -89,6 +89,11 @@ class Job(Base):
         Index("ix_jobs_tenant_created", "tenant", "created_at", "id"),
         Index("ix_jobs_batch_status", "batch_id", "status"),
         Index("ix_jobs_lease", "lease_until", postgresql_where=text("status = 'in_progress'")),
+        Index(
+            "ix_jobs_cancel_at",
+            "cancel_at",
+            postgresql_where=text("cancel_at IS NOT NULL AND status IN ('queued', 'in_progress')"),
+        ),
         Index("ix_jobs_waiting", "queue", "priority", "created_at", postgresql_where=text("status = 'queued'")),
         # What waits for the relay: of each run, of each tenant beside its runs, and come back from a worker.
         Index("ix_jobs_backlog_runs", "queue", "tenant", "batch_id", *_BY_AGE, postgresql_where=_backlog(_IN_RUN)),
@@ -129,6 +134,7 @@ class Job(Base):
     lease_owner: Mapped[str | None]
     lease_until: Mapped[datetime | None]  # on the database clock
     cancel_requested: Mapped[bool] = mapped_column(server_default=text("false"))
+    cancel_at: Mapped[datetime | None]  # cancelled then, unless it has ended
     progress: Mapped[int] = mapped_column(SmallInteger, server_default="0")  # per cent
     step: Mapped[int | None]
     num_steps: Mapped[int | None]

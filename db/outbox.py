@@ -61,6 +61,13 @@ def ring(session: Session) -> None:
     session.execute(text(f"NOTIFY {CHANNEL}"))
 
 
+def unheard_s(session: Session) -> float | None:
+    """Return for how long the oldest job has waited that no relay handed over; None when there is none."""
+    oldest = select(func.min(Job.created_at)).where(Job.status == JobStatus.QUEUED, Job.published_at.is_(None))
+    age = session.scalar(select(func.extract("epoch", func.clock_timestamp() - oldest.scalar_subquery())))
+    return None if age is None else float(age)
+
+
 def in_flight(session: Session) -> list[InFlight]:
     """Return what was handed over or runs; a handful of rows a worker."""
     query = text(

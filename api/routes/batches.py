@@ -1,15 +1,17 @@
 """/v1/batches: open a bulk run, add its lines, seal it, look, cancel."""
 
+import math
+import time
 from contextlib import AbstractContextManager, nullcontext
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, BackgroundTasks, Depends, Query, Request, Response
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
 from api import batch_items, bodies, ids
-from api.deps import Calling
+from api.deps import Call, Calling
 from api.errors import NotReady
 from api.ids import batch_id as shown_id
 from api.ids import unix
@@ -19,6 +21,8 @@ from db import batches, jobs, models
 from db.states import BatchStatus
 
 router = APIRouter(prefix="/v1/batches", tags=["batches"], responses=REFUSALS)
+
+ANSWER_AFTER_S = 1.2  # a cancel is answered after this, done or not
 
 
 def _body(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:  # Any: a piece of OpenAPI
@@ -104,13 +108,27 @@ def seal(batch_id: str, asked: Annotated[SealBatch, Depends(_sealed)], call: Cal
 
 
 @router.post("/{batch_id}/cancel")
-def cancel(batch_id: str, call: Calling) -> Batch:
-    """Cancel every video of a run that has not ended. Doing so again changes nothing."""
+def cancel(batch_id: str, call: Calling, rest: BackgroundTasks) -> Batch:
+    """Cancel every video of a run that has not ended. Doing so again changes nothing.
+
+    Of a very long run some are still counted as queued when the answer goes out; they are cancelled right after.
+    """
     with call.begin() as (session, caller), ids.known("batch", batch_id) as id_:
-        batch = batches.get(session, caller.tenant, id_, lock=True)
-        batches.cancel(session, batch)
-        session.refresh(batch)
-        return _show(session, batch)
+        batches.cancel(session, batches.get(session, caller.tenant, id_, lock=True))
+    if not _cancel_lines(call, id_, for_s=ANSWER_AFTER_S):
+        rest.add_task(_cancel_lines, call, id_, for_s=math.inf)  # should this process die, the relay goes on
+    with call.begin() as (session, caller):
+        return _show(session, batches.get(session, caller.tenant, id_))
+
+
+def _cancel_lines(call: Call, batch_id: UUID, *, for_s: float) -> bool:
+    """Cancel lines chunk by chunk, each in a transaction of its own; return whether none is left."""
+    began = time.monotonic()
+    while time.monotonic() - began < for_s:
+        with call.begin() as (session, _):
+            if jobs.cancel_lines(session, batch_id, limit=batches.CHUNK) < batches.CHUNK:
+                return True
+    return False
 
 
 def _check_open(batch: models.Batch, batch_id: str) -> None:

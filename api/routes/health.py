@@ -1,16 +1,11 @@
-"""/healthz: this process lives. /readyz: what it needs answers, and if not, what is wrong. Neither asks for a key."""
-
-import logging
-from collections.abc import Callable
+"""/healthz: this process lives. /readyz: jobs get through, and if not, what is wrong. Neither asks for a key."""
 
 from fastapi import APIRouter, Response
 
-from api.deps import Owned, Service
+from api.deps import Owned
+from api.readiness import OK
 from api.schemas import Health
-from db import jobs
-from db.session import transaction
 
-logger = logging.getLogger("api.health")
 router = APIRouter(tags=["health"])
 
 
@@ -22,29 +17,11 @@ async def healthz() -> Health:
 
 
 @router.get("/readyz", responses={503: {"model": Health, "description": "What is wrong"}})
-def readyz(service: Owned, response: Response) -> Health:
-    """Try the database and the storage."""
-    checks = {
-        "database": _try("database", lambda: _ask_database(service)),
-        "storage": _try("storage", service.storage.check),
-    }
-    if all(result == "ok" for result in checks.values()):
+async def readyz(service: Owned, response: Response) -> Health:
+    """Say whether jobs get through: database, storage, relay and workers, as found within the last second."""
+    checks = await service.readiness.checks()
+    if all(result == OK for result in checks.values()):
         return Health(status="ok", checks=checks)
     response.status_code = 503
+    response.headers["Retry-After"] = "1"
     return Health(status="unavailable", checks=checks)
-
-
-def _ask_database(service: Service) -> None:
-    with transaction(service.sessions) as session:
-        jobs.ping(session)
-        jobs.num_queued(session, "")  # the tables are there
-
-
-def _try(name: str, check: Callable[[], None]) -> str:
-    """Return "ok", or the kind of failure; the details, which may name hosts, go to the log only."""
-    try:
-        check()
-    except Exception as error:  # any failure means not ready; there is no list of what drivers raise
-        logger.warning("not ready", extra={"fields": {"part": name, "error": str(error)}})
-        return f"does not work ({type(error).__name__}); the server's log says why"
-    return "ok"

@@ -2,17 +2,21 @@
 
 import hashlib
 import math
+import re
 from contextlib import AbstractContextManager, nullcontext
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi.responses import JSONResponse
+from sqlalchemy import func
 from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
 
-from api import bodies, content, ids, job_factory, videos
-from api.deps import Calling
-from api.errors import BadRequest, Gone, NotReady, QueueFull
+from api import bodies, content, explain, ids, job_factory, videos, waiting
+from api.deps import Call, Calling
+from api.errors import BadRequest, Gone, JobFailed, NotReady, QueueFull
 from api.schemas import CreateVideo, DeletedVideo, ErrorBody, Video, VideoList
 from db import jobs, metrics
 from db.keys import Caller
@@ -27,6 +31,10 @@ router = APIRouter(prefix="/v1/videos", tags=["videos"], responses=REFUSALS)
 
 VideoId = Annotated[str, "as the service gave it"]
 Key = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=255)]
+Prefer = Annotated[str | None, Header(description="wait=N: hold the answer for up to N seconds, 60 at most")]
+CancelAfter = Annotated[
+    str | None, Header(alias="Cancel-After", description="30s, 10m, 2h: cancelled then", max_length=20)
+]
 _SCHEMA = CreateVideo.model_json_schema()
 _BODY = {
     "requestBody": {
@@ -35,6 +43,15 @@ _BODY = {
     },
 }
 
+_MP4 = {"video/mp4": {"schema": {"type": "string", "format": "binary"}}}
+_SYNC: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The MP4", "content": _MP4},
+    202: {"description": "Not done yet: the video as it is", "model": Video},
+}
+_DURATION = re.compile(r"\s*(\d{1,9}(?:\.\d{1,6})?)\s*(ms|s|m|h|)\s*", re.ASCII)
+_UNIT_S = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
+_LONGEST_S = 30 * 86_400.0
+
 
 async def _requested(request: Request, call: Calling) -> CreateVideo:
     service = call.service  # the key was checked before anything is read
@@ -42,20 +59,86 @@ async def _requested(request: Request, call: Calling) -> CreateVideo:
 
 
 @router.post("", openapi_extra=_BODY)
-def create(
-    asked: Annotated[CreateVideo, Depends(_requested)], call: Calling, response: Response, idempotency_key: Key = None
+async def create(
+    asked: Annotated[CreateVideo, Depends(_requested)],
+    call: Calling,
+    response: Response,
+    idempotency_key: Key = None,
+    cancel_after: CancelAfter = None,
+    prefer: Prefer = None,
 ) -> Video:
-    """Accept a prompt. It is stored before the answer goes out; the same Idempotency-Key gives the same video."""
-    settings, cards = call.service.settings, call.service.cards
-    with call.begin() as (session, caller):
-        job = job_factory.job(asked, cards, tenant=caller.tenant, default_model=settings.default_model)
-        job.idempotency_key, job.group = _key(idempotency_key), caller.group
-        job, is_new = _accept(session, caller, job)
-        video = videos.show(job, position=jobs.position(session, job))
+    """Accept a prompt. It is stored before the answer goes out; the same Idempotency-Key gives the same video.
+
+    `Prefer: wait=N` holds the answer until it has ended, N seconds at most; `Cancel-After: 30m` gives it that long.
+    """
+    job, is_new = await run_in_threadpool(_submit, asked, call, idempotency_key, cancel_after)
     if not is_new:
         response.headers["Idempotent-Replayed"] = "true"
+    return await _look_when_ended(job.id, call, response, prefer)
+
+
+@router.post("/sync", openapi_extra=_BODY, response_class=Response, responses=_SYNC)
+async def create_and_wait(
+    asked: Annotated[CreateVideo, Depends(_requested)],
+    request: Request,
+    call: Calling,
+    response: Response,
+    idempotency_key: Key = None,
+) -> Any:  # Any: the MP4, or the video object
+    """Accept a prompt and answer with the MP4; when that takes too long, with 202 and the video as it is."""
+    job, _ = await run_in_threadpool(_submit, asked, call, idempotency_key, None)
+    await call.service.waiting.ended(job.id, call.service.settings.sync_timeout_s)
+    job, video = await run_in_threadpool(_look, job.id, call)
+    if job.status in FINAL:
+        answer = await run_in_threadpool(_finished, job, request, call)
+        if video.inference_time_s is not None:
+            answer.headers["X-Inference-Time-S"] = str(video.inference_time_s)
+        return answer
+    _pace(response, job, call.service.settings.poll_after_ms)
+    headers = {**response.headers, "Location": f"/v1/videos/{video.id}"}
+    return JSONResponse(video.model_dump(), status_code=202, headers=headers)
+
+
+def _submit(asked: CreateVideo, call: Call, key: str | None, cancel_after: str | None) -> tuple[Job, bool]:
+    """Store what is asked for; return the job and whether it is new."""
+    settings = call.service.settings
+    with call.begin() as (session, caller):
+        job = job_factory.job(asked, call.service.cards, tenant=caller.tenant, default_model=settings.default_model)
+        job.idempotency_key, job.group = _key(key), caller.group
+        if cancel_after is not None:
+            job.cancel_at = func.now() + _duration(cancel_after)
+        return _accept(session, caller, job)
+
+
+def _finished(job: Job, request: Request, call: Call) -> Response:
+    """Return the video of a job that has ended; raise what came instead of it."""
+    id_ = ids.video_id(job.id)
+    if job.status == JobStatus.FAILED:
+        shown = videos.show(job).error
+        assert shown is not None
+        raise JobFailed(f"video {id_} failed: {shown.message}", code=shown.code, headers={"X-Video-Id": id_})
+    answer = _content(id_, request, call, as_head=False)
+    answer.headers["X-Video-Id"] = id_
+    return answer
+
+
+async def _look_when_ended(id_: UUID, call: Call, response: Response, prefer: str | None) -> Video:
+    """Return the video as it is, once it has ended or for as long as the caller prefers to wait."""
+    if seconds := waiting.preferred_s(prefer):
+        response.headers["Preference-Applied"] = f"wait={seconds}"
+        await call.service.waiting.ended(id_, seconds)
+    job, video = await run_in_threadpool(_look, id_, call)
     _pace(response, job, call.service.settings.poll_after_ms)
     return video
+
+
+def _look(id_: UUID, call: Call) -> tuple[Job, Video]:
+    with call.begin() as (session, caller):
+        job = jobs.get(session, caller.tenant, id_)
+        is_done = job.status == JobStatus.COMPLETED
+        metric = metrics.of_attempt(session, job.id, job.attempt) if is_done else None
+        estimate = call.service.estimates.of(session, job)
+    return job, videos.show(job, estimate=estimate, metric=metric)
 
 
 @router.get("")
@@ -84,18 +167,19 @@ def list_(
 
 
 @router.get("/{video_id}", responses={304: {"description": "Nothing changed since the ETag"}})
-def retrieve(
-    video_id: VideoId, call: Calling, response: Response, if_none_match: Annotated[str | None, Header()] = None
+async def retrieve(
+    video_id: VideoId,
+    call: Calling,
+    response: Response,
+    if_none_match: Annotated[str | None, Header()] = None,
+    prefer: Prefer = None,
 ) -> Video:
-    """Look at a video; the headers say when to look again."""
-    with call.begin() as (session, caller), ids.known("video", video_id) as id_:
-        job = jobs.get(session, caller.tenant, id_)
-        is_done = job.status == JobStatus.COMPLETED
-        metric = metrics.of_attempt(session, job.id, job.attempt) if is_done else None
-        video = videos.show(job, position=jobs.position(session, job), metric=metric)
-    etag = f'"{hashlib.sha256(video.model_dump_json().encode()).hexdigest()[:32]}"'
+    """Look at a video; the headers say when to look again. `Prefer: wait=N` holds the answer until it has ended."""
+    with ids.known("video", video_id) as id_:
+        video = await _look_when_ended(id_, call, response, prefer)
+    said = video.model_dump_json(exclude={"eta_seconds", "workers"})  # guesses that change by the second
+    etag = f'"{hashlib.sha256(said.encode()).hexdigest()[:32]}"'
     response.headers["ETag"] = etag
-    _pace(response, job, call.service.settings.poll_after_ms)
     if content.holds(if_none_match or "", etag):
         return Response(status_code=304, headers=dict(response.headers))  # type: ignore[return-value]
     return video
@@ -164,6 +248,15 @@ def _key(text: str | None) -> str | None:
         message = "Idempotency-Key holds characters other than printable ASCII; use a UUID"
         raise BadRequest(message, param="Idempotency-Key")
     return text
+
+
+def _duration(text: str) -> timedelta:
+    match = _DURATION.fullmatch(text)
+    seconds = float(match[1]) * _UNIT_S[match[2]] if match else 0.0
+    if not 0 < seconds <= _LONGEST_S:
+        message = f"Cancel-After {explain.shown(text)} is not a duration of up to 30 days; write it like 90s, 30m or 2h"
+        raise BadRequest(message, param="Cancel-After")
+    return timedelta(seconds=seconds)
 
 
 def _pace(response: Response, job: Job, poll_after_ms: int) -> None:

@@ -16,7 +16,7 @@ from shared.storage import Storage
 def app(database_url: str, storage_url: str) -> FastAPI:
     """The service, not yet started."""
     values = {"DATABASE_URL": database_url, "STORAGE_URL": storage_url, "models_dir": CARDS, "default_model": "tiny"}
-    return create_app(ApiSettings.model_validate({**values, "poll_after_ms": 20}))
+    return create_app(ApiSettings.model_validate({**values, "poll_after_ms": 20, "sync_timeout_s": 0.05}))
 
 
 @pytest.fixture

@@ -81,6 +81,7 @@ def shared_client(module_database_url: str, tmp_path_factory: pytest.TempPathFac
         "STORAGE_URL": tmp_path_factory.mktemp("storage").as_uri(),
         "CHAI_MODELS_DIR": str(CARDS),
         "CHAI_DEFAULT_MODEL": "tiny",
+        "CHAI_SYNC_TIMEOUT_S": "0.05",
     }
     with TestClient(create_app(settings_of(environment)), base_url="http://127.0.0.1") as client:
         yield client

@@ -49,6 +49,7 @@ FIELDS = sorted(
 )
 PATHS = [
     "/v1/videos",
+    "/v1/videos/sync",
     "/v1/videos/{}",
     "/v1/videos/{}/cancel",
     "/v1/videos/{}/content",

@@ -65,6 +65,8 @@ def test_a_new_video_is_the_whole_object(client: TestClient) -> None:
         "fps": 8,
         "num_frames": 16,
         "queue_position": 0,
+        "eta_seconds": None,
+        "workers": None,
         "cancel_requested": False,
         "batch_id": None,
         "custom_id": None,

@@ -1,0 +1,92 @@
+"""Whether jobs get through: database and storage take writes, the relay reaches the broker, a worker lives."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from sqlalchemy.orm import Session, sessionmaker
+from starlette.concurrency import run_in_threadpool
+
+from db import heartbeats, outbox
+from db.session import transaction
+from shared.storage import Storage
+
+logger = logging.getLogger("api.readiness")
+OK = "ok"
+FRESH_S = 1.0
+FRESH_STORAGE_S = 10.0  # a try writes a file
+RELAY_SILENT_S = 30.0
+WORKER_SILENT_S = 60.0
+OUTBOX_OLD_S = 60.0
+PATIENCE_S = 5.0
+
+
+class Readiness:
+    """The checks of one process, made once a second however many ask. What nobody knows is not among them."""
+
+    def __init__(self, factory: sessionmaker[Session], storage: Storage) -> None:
+        self._factory, self._storage = factory, storage
+        self._lock = asyncio.Lock()
+        self._found: dict[str, str] = {}
+        self._until = 0.0
+        self._storage_found, self._storage_until = OK, 0.0
+
+    async def checks(self) -> dict[str, str]:
+        """Return "ok", or what is wrong, by part. Hosts, files and errors go to the log only."""
+        async with self._lock:
+            if time.monotonic() >= self._until:
+                self._found = await self._look()
+                self._until = time.monotonic() + FRESH_S
+            return self._found
+
+    async def _look(self) -> dict[str, str]:
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                return await run_in_threadpool(self._try_all)
+        except TimeoutError:
+            return {"database": f"did not answer within {PATIENCE_S:g} s"}
+
+    def _try_all(self) -> dict[str, str]:
+        found = {"database": _try("database", self._write), "storage": self._try_storage()}
+        if found["database"] == OK:
+            with transaction(self._factory) as session:
+                found |= flow(session)
+        return found
+
+    def _write(self) -> None:
+        with transaction(self._factory) as session:
+            heartbeats.beat(session, "api")
+
+    def _try_storage(self) -> str:
+        if time.monotonic() >= self._storage_until:
+            self._storage_found = _try("storage", self._storage.check)
+            fresh_s = FRESH_STORAGE_S if self._storage_found == OK else FRESH_S
+            self._storage_until = time.monotonic() + fresh_s
+        return self._storage_found
+
+
+def flow(session: Session) -> dict[str, str]:
+    """Return what is wrong between the database and the workers, as far as anybody gave a sign of life."""
+    found = {}
+    if beats := heartbeats.seen(session, "relay"):
+        found["broker"] = _young(beats[0].age_s, RELAY_SILENT_S, "no relay has reached the broker")
+    elif age_s := outbox.unheard_s(session):  # with a relay a backlog is no fault: it waits for workers
+        found["outbox"] = _young(age_s, OUTBOX_OLD_S, "jobs have waited for a relay")
+    if beats := heartbeats.seen(session, "worker"):
+        found["workers"] = _young(beats[0].age_s, WORKER_SILENT_S, "no worker has given a sign of life")
+    return found
+
+
+def _young(age_s: float, most_s: float, wrong: str) -> str:
+    return OK if age_s < most_s else f"{wrong} for {age_s:.0f} s"
+
+
+def _try(name: str, check: Callable[[], None]) -> str:
+    """Return "ok", or the kind of failure; the details, which may name hosts, go to the log only."""
+    try:
+        check()
+    except Exception as error:  # any failure means not ready; there is no list of what drivers raise
+        logger.warning("not ready", extra={"fields": {"part": name, "error": str(error)}})
+        return f"does not work ({type(error).__name__}); the server's log says why"
+    return OK

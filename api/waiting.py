@@ -1,0 +1,72 @@
+"""Requests that wait for the end of a video: one look at the database for all of them, a few times a second."""
+
+import asyncio
+import logging
+import re
+from contextlib import suppress
+from uuid import UUID
+
+from sqlalchemy.orm import Session, sessionmaker
+from starlette.concurrency import run_in_threadpool
+
+from db import jobs
+from db.session import transaction
+
+logger = logging.getLogger("api.waiting")
+LOOK_S = 0.2
+LONGEST_S = 60  # of Prefer: wait
+_PREFERRED = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,9})\"?(?:$|[,;\s])", re.IGNORECASE | re.ASCII)
+
+
+def preferred_s(header: str | None) -> int:
+    """Return how long `Prefer: wait=N` asks to wait, at most a minute; 0 for anything else (RFC 7240: ignored)."""
+    match = _PREFERRED.search(header or "")
+    return min(int(match[1]), LONGEST_S) if match else 0
+
+
+class Waiting:
+    """Who waits for which job in this process."""
+
+    def __init__(self, factory: sessionmaker[Session]) -> None:
+        self._factory = factory
+        self._waiters: dict[UUID, set[asyncio.Event]] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    async def ended(self, id_: UUID, timeout_s: float) -> None:
+        """Return when the job has ended or is gone, and after the timeout at the latest."""
+        event = asyncio.Event()
+        self._waiters.setdefault(id_, set()).add(event)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._watch())
+        try:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(event.wait(), timeout_s)
+        finally:
+            events = self._waiters.get(id_, set())
+            events.discard(event)
+            if not events:
+                self._waiters.pop(id_, None)
+
+    def release(self) -> None:
+        """Let everybody go on, since this process ends."""
+        for events in self._waiters.values():
+            for event in events:
+                event.set()
+
+    async def _watch(self) -> None:
+        while self._waiters:
+            try:
+                asked = list(self._waiters)
+                running = await run_in_threadpool(self._running, asked)
+            except Exception as error:  # the database may be away for a while; nobody is told anything untrue meanwhile
+                logger.warning("not looked", extra={"fields": {"error": str(error).splitlines()[0]}})
+                await asyncio.sleep(1.0)
+                continue
+            for id_ in set(asked) - running:
+                for event in self._waiters.get(id_, ()):
+                    event.set()
+            await asyncio.sleep(LOOK_S)
+
+    def _running(self, ids: list[UUID]) -> set[UUID]:
+        with transaction(self._factory) as session:
+            return jobs.running(session, ids)

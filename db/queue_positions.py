@@ -1,0 +1,92 @@
+"""How many jobs run before another one: counted while that is cheap, else between marks that are set now and then."""
+
+from bisect import bisect_left
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, func, select, text, tuple_
+from sqlalchemy.orm import Session
+
+from db.models import Job
+from db.states import JobStatus, Queue
+
+CHEAP = 1000  # rows of an index, counted in under a millisecond
+_IS_BULK = {Queue.INTERACTIVE: 0, Queue.BULK: 1}
+_MARKS = text(
+    "SELECT queue, priority, created_at, id FROM ("
+    "SELECT queue, priority, created_at, id, "
+    "row_number() OVER (ORDER BY queue DESC, priority, created_at, id) AS place "
+    "FROM jobs WHERE status = 'queued') AS waiting WHERE place % :every = 0 ORDER BY place"
+)
+
+Place = tuple[int, int, datetime, UUID]  # 1 for bulk, priority, acceptance, id: who has the lower one runs first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marks:
+    """Every `every`-th waiting job, in the order in which they run."""
+
+    every: int
+    places: list[Place]
+
+
+def mark(session: Session, *, every: int = CHEAP) -> Marks:
+    """Set the marks; reads every waiting row."""
+    rows = session.execute(_MARKS, {"every": every})
+    return Marks(
+        every=every, places=[(_IS_BULK[Queue(row.queue)], row.priority, row.created_at, row.id) for row in rows]
+    )
+
+
+def counted(session: Session, job: Job) -> int | None:
+    """Return how many queued jobs run before a queued one; None when they are more than is cheap to count."""
+    place = _place(job)
+    number = _number(session, job.queue, None, place, CHEAP)
+    if job.queue == Queue.BULK and number < CHEAP:
+        number += _number(session, Queue.INTERACTIVE, None, None, CHEAP)
+    return None if number >= CHEAP else number
+
+
+def between(session: Session, job: Job, marks: Marks) -> int:
+    """Return how many queued jobs run before a queued one: marks before it, and rows behind the last of them."""
+    place = _place(job)
+    passed = bisect_left(marks.places, place)
+    last = marks.places[passed - 1] if passed else None
+    # the marks themselves are among those that run before; behind the last one there are fewer than up to the next
+    number = passed * marks.every
+    if last is not None and last[0] == place[0]:
+        return number + _number(session, job.queue, last, place, marks.every)
+    if job.queue == Queue.BULK:
+        number += _number(session, Queue.INTERACTIVE, last, None, marks.every)
+    return number + _number(session, job.queue, None, place, marks.every)
+
+
+def _place(job: Job) -> Place:
+    return _IS_BULK[Queue(job.queue)], job.priority, job.created_at, job.id
+
+
+def _number(session: Session, queue: str, low: Place | None, high: Place | None, limit: int) -> int:
+    """Return how many jobs of a queue wait between two places, `limit` at most of each stretch of the index."""
+    number = 0
+    for stretch in _stretches(low, high):
+        rows = select(Job.id).where(Job.status == JobStatus.QUEUED, Job.queue == queue, *stretch)
+        # in the order of the index, so that it is read, and no further than the limit
+        some = rows.order_by(Job.priority, Job.created_at).limit(limit).subquery()
+        number += session.scalar(select(func.count()).select_from(some)) or 0
+    return number
+
+
+def _stretches(low: Place | None, high: Place | None) -> list[list[ColumnElement[bool]]]:
+    """Return what lies between two places as ranges that the index (queue, priority, created_at) can look up.
+
+    One comparison of all three columns says the same, but Postgres reads the whole queue for it.
+    """
+    key = tuple_(Job.created_at, Job.id)
+    above = [] if low is None else [Job.priority == low[1], Job.created_at >= low[2], key > tuple_(*low[2:])]
+    below = [] if high is None else [Job.priority == high[1], Job.created_at <= high[2], key < tuple_(*high[2:])]
+    if low is not None and high is not None and low[1] == high[1]:
+        return [above + below]
+    middle = [] if low is None else [Job.priority > low[1]]
+    middle += [] if high is None else [Job.priority < high[1]]
+    return [middle, *([above] if above else []), *([below] if below else [])]

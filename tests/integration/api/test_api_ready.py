@@ -1,0 +1,152 @@
+"""/readyz says whether jobs get through; every route says so when the database does not take them."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+from running import CARDS, settings_of
+from sqlalchemy import text, update
+from sqlalchemy.orm import Session
+
+from api.app import create_app
+from cli.services.postgres import Postgres
+from db import heartbeats
+from db.migrate import upgrade
+from db.models import Heartbeat, Job
+from db.session import connect
+
+
+def age(session: Session, seconds: float) -> None:
+    session.execute(update(Heartbeat).values(seen_at=Heartbeat.seen_at - timedelta(seconds=seconds)))
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "message"),
+    [
+        ("relay:a", "broker", "no relay has reached the broker for 9"),
+        ("worker:a", "workers", "no worker has given a sign of life for 9"),
+    ],
+)
+def test_a_part_that_fell_silent_is_named(
+    client: TestClient, session: Session, name: str, part: str, message: str
+) -> None:
+    heartbeats.beat(session, name)
+    age(session, 90)
+    session.commit()
+
+    answer = client.get("/readyz")
+
+    assert (answer.status_code, answer.json()["status"]) == (503, "unavailable")
+    assert answer.headers["retry-after"] == "1"
+    assert answer.json()["checks"][part].startswith(message)
+    assert client.head("/readyz").status_code == 503
+
+
+def test_parts_that_live_are_well(client: TestClient, session: Session) -> None:
+    for name in ("relay:old", "worker:old"):
+        heartbeats.beat(session, name)
+    age(session, 3600)
+    for name in ("relay:new", "worker:new"):
+        heartbeats.beat(session, name)
+    session.commit()
+
+    answer = client.get("/readyz")
+
+    assert answer.status_code == 200
+    assert answer.json()["checks"] == dict.fromkeys(("database", "storage", "broker", "workers"), "ok")
+
+
+def test_ids_that_nobody_publishes_are_noticed(client: TestClient, session: Session) -> None:
+    client.post("/v1/videos", json={"prompt": "a red circle"})
+    session.execute(update(Job).values(created_at=Job.created_at - timedelta(minutes=2)))
+    session.commit()
+
+    answer = client.get("/readyz")
+
+    assert answer.status_code == 503
+    assert answer.json()["checks"]["outbox"].startswith("jobs have waited for a relay for 12")
+
+
+def test_many_who_ask_are_answered_from_one_look(client: TestClient, session: Session) -> None:
+    client.get("/readyz")
+    before = session.scalar(text("SELECT seen_at FROM heartbeats WHERE name = 'api'"))
+    session.commit()
+
+    for _ in range(20):
+        client.get("/readyz")
+
+    after = session.scalar(text("SELECT seen_at FROM heartbeats WHERE name = 'api'"))
+    assert (after - before).total_seconds() < 3 or after == before
+
+
+ROUTES = [
+    ("POST", "/v1/videos", {"prompt": "a"}),
+    ("POST", "/v1/videos/sync", {"prompt": "a"}),
+    ("POST", "/v1/videos/{id}/cancel", None),
+    ("DELETE", "/v1/videos/{id}", None),
+    ("POST", "/v1/batches", {"manifest_key": "new"}),
+    ("POST", "/v1/batches/{batch}/items", {"items": [{"custom_id": "1", "prompt": "a"}]}),
+    ("POST", "/v1/batches/{batch}/seal", None),
+    ("POST", "/v1/batches/{batch}/cancel", None),
+]
+LOOKS = [
+    ("GET", "/v1/videos", None),
+    ("GET", "/v1/videos/{id}", None),
+    ("GET", "/v1/videos/{id}/content", None),
+    ("GET", "/v1/batches", None),
+    ("GET", "/v1/batches/{batch}", None),
+]
+
+
+@pytest.fixture(scope="module")
+def own_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """A server of this module's own, to make read-only and to stop."""
+    server = Postgres(tmp_path_factory.mktemp("postgres"), durable=False).start()
+    upgrade(server.url)
+    yield server
+    server.stop()
+
+
+def test_a_database_that_takes_no_writes_or_is_gone_is_a_503_on_every_route(
+    own_postgres: Postgres, tmp_path: Path
+) -> None:
+    environment = {
+        "DATABASE_URL": own_postgres.url,
+        "STORAGE_URL": tmp_path.as_uri(),
+        "CHAI_MODELS_DIR": str(CARDS),
+        "CHAI_DEFAULT_MODEL": "tiny",
+    }
+    with TestClient(create_app(settings_of(environment)), base_url="http://127.0.0.1") as client:
+        id_ = client.post("/v1/videos", json={"prompt": "a"}).json()["id"]
+        batch = client.post("/v1/batches", json={"manifest_key": "m"}).json()["id"]
+
+        def ask(routes: list) -> dict[str, tuple]:
+            answers = {}
+            for method, path, body in routes:
+                answer = client.request(method, path.format(id=id_, batch=batch), **({"json": body} if body else {}))
+                code = answer.json().get("error", {}).get("message") if answer.status_code >= 400 else None
+                answers[f"{method} {path}"] = (answer.status_code, answer.headers.get("retry-after"), code)
+            return answers
+
+        read_only(own_postgres, on=True)
+        client.app.state.service.sessions.kw["bind"].dispose()
+        said = "the database takes no writes at the moment; nothing was changed, try again in a second"
+        assert set(ask(ROUTES).values()) == {(503, "1", said)}
+        assert {status for status, _, _ in ask(LOOKS).values()} == {200, 409}
+        assert client.get("/readyz").status_code == 503
+        read_only(own_postgres, on=False)
+
+        own_postgres.stop()
+        said = "the database does not answer; nothing was changed, try again in a second"
+        assert set(ask(ROUTES + LOOKS).values()) == {(503, "1", said)}
+        own_postgres.start()
+
+
+def read_only(server: Postgres, *, on: bool) -> None:
+    engine = connect(server.admin_url)
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text(f"ALTER SYSTEM SET default_transaction_read_only = {'on' if on else 'off'}"))
+        connection.execute(text("SELECT pg_reload_conf()"))
+    engine.dispose()
