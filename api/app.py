@@ -25,6 +25,7 @@ from api.surface import Surface
 from api.waiting import Waiting
 from db.session import connect, sessions
 from shared import model_cards
+from shared.model_cards import ModelCard
 from shared.storage import Storage
 
 logger = logging.getLogger("api")
@@ -71,9 +72,24 @@ def create_app(settings: ApiSettings) -> FastAPI:
         app.include_router(part.router)
     if not settings.needs_keys:
         app.openapi_schema = _without_keys(app.openapi())
+    app.openapi_schema = _with_examples(app.openapi(), cards[settings.default_model])
     app.state.surface = Surface(app.openapi())
     app.add_middleware(Outermost, surface=app.state.surface, gate=Gate(settings))
     return app
+
+
+def _with_examples(document: dict[str, Any], card: ModelCard) -> dict[str, Any]:  # Any: OpenAPI
+    """Fill the document in with a request that this server can serve, by the card of its default model."""
+    seconds = f"{card.default_frames / card.fps:.3g}"
+    example = {"prompt": "a red circle moves to the right", "model": card.name, "size": card.default_size}
+    for path in ("/v1/videos", "/v1/videos/sync"):
+        for content in document["paths"][path]["post"]["requestBody"]["content"].values():
+            fields = dict(content["schema"]["properties"])
+            for name, examples in (("model", [card.name]), ("size", list(card.sizes)), ("seconds", [seconds])):
+                fields[name] = {**fields[name], "examples": examples}
+            content["schema"] = {**content["schema"], "properties": fields}
+            content["example"] = {**example, "seconds": seconds}
+    return document
 
 
 def _without_keys(document: dict[str, Any]) -> dict[str, Any]:  # Any: OpenAPI

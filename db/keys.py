@@ -5,6 +5,7 @@ import hmac
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
@@ -14,6 +15,7 @@ from db.models import ApiKey
 
 _BRAND = "sk-chai"
 ALL_SCOPES = ("jobs", "admin")
+LIMITS = ("max_queued", "max_per_minute", "max_gpu_seconds")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +25,9 @@ class Caller:
     tenant: str
     group: str | None
     scopes: frozenset[str]
-    max_queued: int | None  # jobs that may wait at once; none: no limit
+    max_queued: int | None  # jobs that may wait at once; none: no limit, here and below
+    max_per_minute: int | None = None  # new videos, by each API process; lines of bulk runs do not count
+    max_gpu_seconds: float | None = None  # of the tenant's attempts within a day
 
 
 def create(
@@ -33,12 +37,19 @@ def create(
     group: str | None = None,
     scopes: Sequence[str] = ("jobs",),
     max_queued: int | None = None,
+    max_per_minute: int | None = None,
+    max_gpu_seconds: float | None = None,
+    life: timedelta | None = None,
 ) -> tuple[str, ApiKey]:
-    """Make a key of 256 random bits; return it, readable for the only time, with its row."""
+    """Make a key of 256 random bits; return it, readable for the only time, with its row.
+
+    It ends after `life`, if given, on the database clock.
+    """
     prefix, secret = secrets.token_hex(4), secrets.token_urlsafe(32)
     key = f"{_BRAND}-{prefix}-{secret}"
-    limits = {} if max_queued is None else {"max_queued": max_queued}
+    limits = _limits(max_queued=max_queued, max_per_minute=max_per_minute, max_gpu_seconds=max_gpu_seconds)
     row = ApiKey(prefix=prefix, hash=_digest(key), tenant=tenant, group=group, scopes=list(scopes), limits=limits)
+    row.expires_at = None if life is None else session.scalar(select(func.now() + life))
     session.add(row)
     session.flush()
     return key, row
@@ -60,7 +71,30 @@ def check(session: Session, key: str) -> Caller | None:
         group=row.group,
         scopes=frozenset(row.scopes),
         max_queued=row.limits.get("max_queued"),
+        max_per_minute=row.limits.get("max_per_minute"),
+        max_gpu_seconds=row.limits.get("max_gpu_seconds"),
     )
+
+
+def limit(session: Session, prefix: str, **limits: float | None) -> None:
+    """Set some of a live key's limits (`max_queued`, `max_per_minute`, `max_gpu_seconds`); None lifts one.
+
+    Raises `NotFound`, and `ValueError` for a limit that there is not or that is negative.
+    """
+    row = session.scalars(select(ApiKey).where(ApiKey.prefix == prefix, ApiKey.revoked_at.is_(None))).one_or_none()
+    if row is None:
+        raise NotFound(f"no key with the prefix {prefix!r}; `chai keys ls` shows them")
+    row.limits = _limits(**{**row.limits, **limits})
+    session.flush()
+
+
+def _limits(**limits: float | None) -> dict[str, float]:
+    for name, value in limits.items():
+        if name not in LIMITS:
+            raise ValueError(f"limit {name!r} is not known; use {', '.join(LIMITS)}")
+        if value is not None and value < 0:
+            raise ValueError(f"limit {name} {value} is negative; use 0 or more, or None for no limit")
+    return {name: value for name, value in limits.items() if value is not None}
 
 
 def used(session: Session, key: str) -> None:

@@ -1,10 +1,11 @@
 """The figures of attempts and decisions: one row each, never changed; and what is reckoned from them."""
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import insert, select, text, tuple_
+from sqlalchemy import func, insert, select, text, tuple_
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
@@ -90,6 +91,13 @@ def mean_run_seconds(session: Session, *, last: int = MEAN_OF) -> dict[str, floa
         "JOIN jobs ON jobs.id = recent.job_id WHERE jobs.status = 'completed' GROUP BY jobs.model",
     )
     return {row.model: float(row.mean) for row in session.execute(query, {"last": last}) if row.mean is not None}
+
+
+def gpu_seconds(session: Session, tenant: str) -> float:
+    """Return what the attempts of a tenant took within the last day, in GPU seconds."""
+    within = JobMetric.created_at > func.now() - timedelta(days=1)
+    total = session.scalar(select(func.sum(JobMetric.gpu_seconds)).where(JobMetric.tenant == tenant, within))
+    return total or 0.0
 
 
 def sightings(session: Session, namespace_id: UUID, texts: Sequence[str], *, but: UUID) -> dict[str, int]:

@@ -15,7 +15,7 @@ from api.deps import Call, Calling
 from api.errors import NotReady
 from api.ids import batch_id as shown_id
 from api.ids import unix
-from api.routes.videos import REFUSALS, check_room
+from api.routes.videos import REFUSALS
 from api.schemas import AddItems, Batch, BatchList, Counts, ItemList, OpenBatch, SealBatch
 from db import batches, jobs, models
 from db.states import BatchStatus
@@ -91,8 +91,7 @@ def add(batch_id: str, asked: Annotated[AddItems, Depends(_added)], call: Callin
         if num_new or not names:  # lines that are all known are a replay, which no limit and no seal refuses
             _check_open(batch, batch_id)
             _check_length(session, batch, num_new, service.settings.max_batch_jobs)
-            if caller.max_queued is not None:
-                check_room(caller, jobs.num_queued(session, caller.tenant), num_new)
+            service.limits.check(session, caller, num_new, is_bulk=True)
         return batch_items.accept(session, batch, sorted_)
 
 

@@ -16,7 +16,8 @@ from starlette.concurrency import run_in_threadpool
 
 from api import bodies, content, explain, ids, job_factory, videos, waiting
 from api.deps import Call, Calling
-from api.errors import BadRequest, Gone, JobFailed, NotReady, QueueFull
+from api.errors import BadRequest, Gone, JobFailed, NotReady
+from api.limits import Limits
 from api.schemas import CreateVideo, DeletedVideo, ErrorBody, Video, VideoList
 from db import jobs, metrics
 from db.keys import Caller
@@ -107,7 +108,7 @@ def _submit(asked: CreateVideo, call: Call, key: str | None, cancel_after: str |
         job.idempotency_key, job.group = _key(key), caller.group
         if cancel_after is not None:
             job.cancel_at = func.now() + _duration(cancel_after)
-        return _accept(session, caller, job)
+        return _accept(session, call.service.limits, caller, job)
 
 
 def _finished(job: Job, request: Request, call: Call) -> Response:
@@ -226,21 +227,12 @@ def _content(video_id: str, request: Request, call: Calling, *, as_head: bool) -
     return content.answer(service.storage, service.checked, output, request.headers, file_name=name, as_head=as_head)
 
 
-def _accept(session: Session, caller: Caller, job: Job) -> tuple[Job, bool]:
+def _accept(session: Session, limits: Limits, caller: Caller, job: Job) -> tuple[Job, bool]:
     """Return the job and whether it is new; a replay takes no room, so no limit refuses it."""
     if known := jobs.replayed(session, job):
         return known, False
-    check_room(caller, jobs.num_queued(session, caller.tenant) if caller.max_queued is not None else 0)
+    limits.check(session, caller)
     return jobs.accept(session, job)
-
-
-def check_room(caller: Caller, num_queued: int, num_more: int = 1) -> None:
-    """Raise QueueFull when a key's limit leaves no room for more jobs."""
-    if caller.max_queued is not None and num_queued + num_more > caller.max_queued:
-        raise QueueFull(
-            f"{num_queued} videos wait and this key allows {caller.max_queued}; try again when some have run",
-            headers={"Retry-After": "5"},
-        )
 
 
 def _key(text: str | None) -> str | None:

@@ -1,0 +1,113 @@
+"""What a key allows, and what it does not count."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy.orm import Session, sessionmaker
+
+from api.errors import QueueFull
+from api.limits import Limits
+from db import keys
+from db.keys import Caller
+from db.models import JobMetric
+from db.session import transaction
+
+NewKey = Callable[..., dict[str, str]]
+PROMPT = {"prompt": "a red circle"}
+
+
+def test_a_key_allows_so_many_new_videos_a_minute_and_any_number_of_replays(
+    guarded: TestClient, new_key: NewKey
+) -> None:
+    headers = new_key("a", max_per_minute=2)
+    made = [guarded.post("/v1/videos", json=PROMPT, headers={**headers, "Idempotency-Key": key}) for key in "xy"]
+
+    refused = guarded.post("/v1/videos", json=PROMPT, headers=headers)
+    again = guarded.post("/v1/videos", json=PROMPT, headers={**headers, "Idempotency-Key": "x"})
+
+    assert [answer.status_code for answer in made] == [200, 200]
+    assert refused.status_code == 429
+    assert 1 <= int(refused.headers["retry-after"]) <= 30
+    assert refused.json()["error"]["code"] == "rate_limit_exceeded"
+    assert refused.json()["error"]["message"].startswith("this key allows 2 new videos a minute; try again in ")
+    assert (again.status_code, again.json()["id"]) == (200, made[0].json()["id"])
+    assert guarded.post("/v1/videos", json=PROMPT, headers=new_key("b", max_per_minute=2)).status_code == 200
+
+
+def test_a_minute_gives_back_a_minutes_worth_and_no_more(session: Session) -> None:
+    now = 0.0
+    limits = Limits(clock=lambda: now)
+    caller = Caller(tenant="a", group=None, scopes=frozenset(), max_queued=None, max_per_minute=3)
+
+    def allowed() -> int:
+        for number in range(10):
+            try:
+                limits.check(session, caller)
+            except QueueFull:
+                return number
+        return 10
+
+    assert allowed() == 3
+    now = 20.0
+    assert allowed() == 1
+    now = 3600.0
+    assert allowed() == 3
+
+
+def test_a_tenant_that_used_its_gpu_seconds_of_a_day_waits(
+    guarded: TestClient, new_key: NewKey, session: Session
+) -> None:
+    from uuid import uuid4
+
+    def used(seconds: float, tenant: str, **more: object) -> None:
+        session.add(
+            JobMetric(job_id=uuid4(), attempt=1, fence=1, tenant=tenant, outcome="failed", gpu_seconds=seconds, **more)
+        )
+        session.commit()
+
+    headers = new_key("a", max_gpu_seconds=10)
+    used(9, "a")
+    used(9, "b")
+    assert guarded.post("/v1/videos", json=PROMPT, headers=headers).status_code == 200
+    used(1, "a")
+    guarded.app.state.service.limits._spent.clear()
+
+    answer = guarded.post("/v1/videos", json=PROMPT, headers=headers)
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (429, "quota_exceeded")
+    assert answer.json()["error"]["message"] == (
+        "10 GPU seconds were used within a day and this key allows 10; try again later"
+    )
+
+
+def test_limits_of_a_key_can_be_set_and_lifted(guarded: TestClient, session_factory: sessionmaker[Session]) -> None:
+    with transaction(session_factory) as session:
+        key, row = keys.create(session, "a", max_queued=0)
+    headers = {"Authorization": f"Bearer {key}"}
+    assert guarded.post("/v1/videos", json=PROMPT, headers=headers).status_code == 429
+
+    with transaction(session_factory) as session:
+        keys.limit(session, row.prefix, max_queued=None, max_per_minute=5)
+
+    assert guarded.post("/v1/videos", json=PROMPT, headers=headers).status_code == 200
+    with (
+        transaction(session_factory) as session,
+        pytest.raises(ValueError, match="limit 'max_size' is not known; use "),
+    ):
+        keys.limit(session, row.prefix, max_size=1)
+
+
+def test_a_key_ends_when_its_life_is_over(guarded: TestClient, new_key: NewKey) -> None:
+    assert guarded.get("/v1/videos", headers=new_key("a", life=timedelta(hours=1))).status_code == 200
+    assert guarded.get("/v1/videos", headers=new_key("a", life=timedelta(0))).status_code == 401
+
+
+def test_the_document_shows_a_request_that_this_server_serves(shared_client: TestClient) -> None:
+    document = shared_client.get("/openapi.json").json()
+
+    for content in document["paths"]["/v1/videos"]["post"]["requestBody"]["content"].values():
+        assert (content["example"]["model"], content["example"]["size"]) == ("tiny", "64x64")
+        assert content["schema"]["properties"]["size"]["examples"] == ["64x64", "64x48"]
+        assert shared_client.post("/v1/videos", json=content["example"]).status_code == 200
