@@ -18,6 +18,8 @@ from worker.settings import WorkerSettings
 
 logger = logging.getLogger(__name__)
 
+BEAT_PATIENCE_S = 5.0  # of a step whose lease is over, for a heartbeat that hangs in the network
+
 
 class Hold(Protocol):
     """What lets an attempt go on, or stops it by an error."""
@@ -72,7 +74,7 @@ class Lease:
         """Take note of progress (see `db.jobs.beat`); raise `LeaseLost` or `Cancelled` when the attempt is to stop."""
         self._progress.update(progress)
         if self.is_expired:
-            self._beat()  # frozen and awake again: the database knows whether the job is still ours
+            self._beat(patience_s=BEAT_PATIENCE_S)  # awake again: the database knows whether the job is still ours
         elif self.silent_s >= self._settings.progress_s:
             self._wake.set()
         if self._is_lost or self.is_expired:
@@ -92,9 +94,11 @@ class Lease:
             if not is_well:
                 time.sleep(min(pause_s, 0.2))  # steps wake this thread: not in a tight loop
 
-    def _beat(self) -> bool:
-        """Extend the lease; return whether the database answered."""
-        with self._beating:
+    def _beat(self, *, patience_s: float = -1) -> bool:
+        """Extend the lease; return whether the database answered. Another beat may hang in the network meanwhile."""
+        if not self._beating.acquire(timeout=patience_s):
+            return False
+        try:
             sent_at = time.monotonic()
             try:
                 with transaction(self._factory) as session:
@@ -107,6 +111,8 @@ class Lease:
             else:
                 self._extended_at, self._is_cancelled = sent_at, asked
             return True
+        finally:
+            self._beating.release()
 
 
 def claim_job(factory: sessionmaker[Session], job_id: UUID, *, owner: str, lease_s: float) -> Claim | None:

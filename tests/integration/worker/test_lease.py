@@ -1,5 +1,6 @@
 """A lease is extended while its block runs, and says when it is over."""
 
+import threading
 import time
 from pathlib import Path
 
@@ -95,10 +96,31 @@ def test_a_lease_without_an_answer_of_the_database_ends_by_itself(
     session_factory: Factory, claim: Claim, settings: WorkerSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lease = Lease(session_factory, claim, settings)
-    monkeypatch.setattr(lease, "_beat", lambda: False)
+    monkeypatch.setattr(lease, "_beat", lambda **_: False)
 
     with lease:
         lease.check()
         time.sleep(1.1)
         with pytest.raises(LeaseLost, match=r"no heartbeat for 1\.\d s"):
             lease.check()
+
+
+def test_a_step_waits_a_bounded_time_for_a_heartbeat_that_hangs(
+    session_factory: Factory, claim: Claim, settings: WorkerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.jobs.lease.BEAT_PATIENCE_S", 0.2)
+    hangs = threading.Event()
+
+    def hanging() -> Session:
+        hangs.wait(20)
+        return session_factory()
+
+    with Lease(hanging, claim, settings) as lease:  # type: ignore[arg-type]  # as a network that swallows all
+        time.sleep(1.5)
+        began_at = time.monotonic()
+        with pytest.raises(LeaseLost):
+            lease.check()
+        waited_s = time.monotonic() - began_at
+        hangs.set()
+
+    assert waited_s < 1.0
