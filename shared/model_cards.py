@@ -1,10 +1,21 @@
 """Which models there are and what they can make, read from their cards: no torch needed to check a request."""
 
 import json
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 CARD = "chai.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lora:
+    """A small change of a model's weights."""
+
+    source: str  # a folder or file relative to the card, or a hub name
+    weight: float = 1.0  # 0 is the model without it
+    file: str | None = None  # name of the weights, where the source holds several
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +35,18 @@ class ModelCard:
     max_steps: int = 100
     guidance_scale: float = 7.0
     family: str = "opensora"  # which loader of the worker's registry knows the source
+    plans: str = "paper"  # recipes until some are calibrated: paper, nirvana, plain
+
+    # What follows is read by the family `diffusers`; see docs/models.md.
+    revision: str | None = None  # commit, tag or branch of a hub repository
+    pipeline: str | None = None  # class of diffusers in place of the one that the source names
+    scheduler: Mapping[str, Any] = field(default_factory=dict)  # `class`, and values in place of the source's
+    call: Mapping[str, Any] = field(default_factory=dict)  # further arguments of every run: guidance_scale_2 ...
+    loras: tuple[Lora, ...] = ()
+    dtype: str | None = None  # float32, bfloat16, float16; None: what the worker's engine is set to
+    offload: str = "none"  # model, group, sequential: what of the weights waits in host memory
+    quantization: str | Mapping[str, Any] | None = None  # float8, or a backend of diffusers with its options
+    attention_backend: str | None = None  # of diffusers: native, flash, _flash_3 ...; None: its own choice
 
     @property
     def default_size(self) -> str:
@@ -64,6 +87,7 @@ def _read(path: Path) -> ModelCard:
         if unknown := set(values) - known:
             raise ValueError(f"unknown fields {sorted(unknown)}; known are {sorted(known)}")
         lists = {name: tuple(values[name]) for name in ("sizes", "frames")}
-        return ModelCard(**{**values, **lists})
+        loras = tuple(Lora(**lora) for lora in values.get("loras", ()))
+        return ModelCard(**{**values, **lists, "loras": loras})
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{path}: {error}") from error

@@ -33,6 +33,7 @@ FOLDERS = {
     "worker/cache/eviction": "who goes when room is needed",
     "worker/jobs": "run one job",
     "worker/models": "video models",
+    "worker/models/diffusers": "pipelines of diffusers",
     "worker/models/opensora": "Open-Sora 1.2",
     "worker/quality": "optional: what donors cost in quality",
     "worker/reuse": "what a donor does to a run",

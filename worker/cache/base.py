@@ -11,7 +11,7 @@ from shared.generation import GenerationParams, Mode
 from shared.model_cards import ModelCard
 from worker.cache.decisions import planning
 from worker.cache.decisions.entities import Reads
-from worker.cache.decisions.planning import PAPER, Plan, Recipe, Table
+from worker.cache.decisions.planning import PAPER, Plan, Reason, Recipe, Table
 from worker.cache.decisions.types import Extraction
 from worker.models.base import Fingerprint
 
@@ -36,9 +36,9 @@ class CachePlan:
     full_seconds: float | None = None  # mean GPU seconds of measured full runs of the namespace
     is_calibrated: bool = False  # the recipes are measured ones, which the quality monitor may move
 
-    def without_donors(self, mode: Mode) -> Self:
-        """Return the plan that stands when no donor can be read."""
-        plan = planning.without_donors(self.plan, mode, self.table)
+    def without_donors(self, mode: Mode, reason: Reason = Reason.DONOR_UNUSABLE, note: str = "") -> Self:
+        """Return the plan that stands when no donor can be used; `note` is a sentence that says more of the reason."""
+        plan = planning.without_donors(self.plan, mode, self.table, reason=reason, note=note)
         return replace(self, plan=plan, donors=(), own_donors={})
 
     @property

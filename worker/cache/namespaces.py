@@ -22,7 +22,7 @@ class SpaceSettings(BaseModel):
     match: dict[str, Any] = Field(default_factory=dict)  # of MatchSettings
     search: str = Field(default="auto", pattern="^(auto|exact|hnsw)$")
     extractor: str = "lexicon"
-    table: str = Field(default="calibrated", pattern="^(calibrated|paper|nirvana)$")  # where recipes come from
+    table: str = Field(default="calibrated", pattern="^(calibrated|paper|nirvana|plain)$")  # where recipes come from
     precision: Precision = "bfloat16"
     keep: tuple[str, ...] | None = None  # nearest, same_index; None = what the recipes read
 

@@ -20,7 +20,7 @@ from shared.generation import GenerationParams, Mode, RunPath
 from shared.model_cards import ModelCard
 from worker.cache.base import CachePlan
 from worker.cache.decisions import entities, planning
-from worker.cache.decisions.planning import Case, Plan, Table
+from worker.cache.decisions.planning import Case, Plan, Reason, Table
 from worker.cache.decisions.types import EntityKind, Extraction, Neighbour
 from worker.cache.namespaces import SpaceSettings, open_space, plan_key
 from worker.models.base import Fingerprint
@@ -84,9 +84,10 @@ class StoredPlan(CachePlan):
     pinned: tuple[CacheEntry, ...]  # the donors
     fast_seconds: float | None  # mean GPU seconds of measured fast runs of the namespace
 
-    def without_donors(self, mode: Mode) -> Self:
-        """Return the plan that stands when no donor can be read."""
-        return replace(super(StoredPlan, self).without_donors(mode), pinned=())  # slots: the class is made twice
+    def without_donors(self, mode: Mode, reason: Reason = Reason.DONOR_UNUSABLE, note: str = "") -> Self:
+        """Return the plan that stands when no donor can be used."""
+        plan = super(StoredPlan, self).without_donors(mode, reason, note)  # slots: the class is made twice
+        return replace(plan, pinned=())
 
 
 def decide(
@@ -109,7 +110,8 @@ def decide(
     with transaction(factory) as session:
         space = open_space(session, claim.job, card, model, embedder.name, embedder.dim, settings)
         own = SpaceSettings.model_validate(space.settings)
-        table = recipes(params, card, table_for(session, space, own, settings.models_dir / card.name / PLANS))
+        shipped = settings.models_dir / card.name / PLANS
+        table = recipes(params, card, table_for(session, space, own, shipped, card.plans))
     with watch.part("extract"):
         extraction = extractor(own.extractor)(params.prompt, negative=params.negative_prompt or "", reads=reads)
     with watch.part("embed"):
@@ -209,9 +211,11 @@ def recipes(params: GenerationParams, card: ModelCard, table: Table) -> Table:
     def fitted(recipe: planning.Recipe) -> planning.Recipe:
         if recipe.source == "nirvana":
             return _scaled(recipe, full)
-        if params.num_inference_steps or recipe.source == "paper":
+        if params.num_inference_steps or recipe.source in planning.NOT_OF_A_MODEL:
             steps = full if recipe.path is RunPath.FULL else (params.num_inference_steps or card.fast_steps)
-            return replace(recipe, num_steps=steps + recipe.num_skipped_steps)
+            recipe = replace(recipe, num_steps=steps + recipe.num_skipped_steps)
+        if recipe.source in planning.NOT_OF_A_MODEL and card.family != "opensora":
+            recipe = replace(recipe, schedule={})  # the paper's first step without guidance is of its own model
         return recipe
 
     return {Case(case): tuple(fitted(recipe) for recipe in found) for case, found in table.items()}
@@ -223,12 +227,18 @@ def _scaled(recipe: planning.Recipe, num_steps: int) -> planning.Recipe:
     return replace(recipe, num_steps=num_steps, reuse_options={**recipe.reuse_options, "skipped_steps": skipped})
 
 
-def table_for(session: Session, space: Namespace, own: SpaceSettings, file: Path) -> Table:
-    """Return the recipes in force: of each case the database's, else those in `file`, else the paper's."""
+def table_for(session: Session, space: Namespace, own: SpaceSettings, file: Path, plans: str = "paper") -> Table:
+    """Return the recipes in force: of each case the database's, else those in `file`, else those that `plans` names.
+
+    Raises ValueError when that is no name of plans.
+    """
     if own.table != "calibrated":
         return planning.TABLES[own.table]
     key = plan_key(space)
-    return planning.table_from_rows({**_shipped(file).get(key, {}), **metrics.plans(session, key)})
+    if plans not in planning.TABLES:
+        raise ValueError(f"the model's card asks for plans {plans!r}; there are {', '.join(planning.TABLES)}")
+    rows = {**_shipped(file).get(key, {}), **metrics.plans(session, key)}
+    return planning.table_from_rows(rows, default=planning.TABLES[plans])
 
 
 @once

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from contextlib import closing
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from shared.generation import RunPath
 from shared.storage import StorageError, StoredFile
 from worker.cache.base import CachePlan, Kept, LatentCache
-from worker.cache.decisions.planning import Case
+from worker.cache.decisions.planning import Case, Reason
 from worker.jobs import pace, video
 from worker.jobs.context import JobContext, Parts, Run, RunResult, VideoStore
 from worker.jobs.progress import report_plan
@@ -61,7 +62,10 @@ def borrow(job: JobContext, model: VideoModel, cache: LatentCache, plan: CachePl
     """Read the donors and bind them; what cannot be used is never a failure, only a slower run."""
     if not plan.donors:
         return Run(plan=plan, sampling=sampling_of(job, model, plan), seed=job.seed)
-    recipe, shape = plan.plan.recipe, model.latent_shape(job.params)
+    recipe = plan.plan.recipe
+    if refusal := model.refuses(recipe.reuse or "", recipe.reuse_options):
+        return _without_donors(job, model, plan, Reason.NOT_ON_THIS_MODEL, refusal)
+    shape = model.latent_shape(job.params)
     with job.figures.stage("fetch"):
         lent = cache.fetch(plan, shape)
         job.figures.bytes_read += lent.num_bytes
@@ -73,12 +77,16 @@ def borrow(job: JobContext, model: VideoModel, cache: LatentCache, plan: CachePl
             logger.warning("cache entry %s is of no use to plan %s: %s", plan.donors[0], recipe.reuse, error.args[0])
             hooks = []
     if not hooks:
-        plan = plan.without_donors(job.params.mode)
-        report_plan(job, plan)
-        return Run(plan=plan, sampling=sampling_of(job, model, plan), seed=job.seed)
+        return _without_donors(job, model, plan, Reason.DONOR_UNUSABLE)
     takes_noise = job.params.seed is None and recipe.reuse_options.get("noise") == "donor"
     seed = donors[0].seed if takes_noise and donors[0].seed is not None else job.seed
     return Run(plan=plan, sampling=sampling_of(job, model, plan), seed=seed, hooks=tuple(hooks))
+
+
+def _without_donors(job: JobContext, model: VideoModel, plan: CachePlan, reason: Reason, note: str = "") -> Run:
+    plan = plan.without_donors(job.params.mode, reason, note)
+    report_plan(job, plan)
+    return Run(plan=plan, sampling=sampling_of(job, model, plan), seed=job.seed)
 
 
 def sampling_of(job: JobContext, model: VideoModel, plan: CachePlan) -> Sampling:
@@ -107,10 +115,11 @@ def denoise(job: JobContext, model: VideoModel, ready: Run, encoding: object) ->
     guidance = model.guidance(ready.sampling)
     num_steps = ready.plan.plan.recipe.num_evaluated_steps
     with job.figures.stage("denoise"):
-        steps = model.sample(encoding, job.params, ready.sampling, seed=ready.seed, hooks=hooks)
-        for done, step in enumerate(steps, start=1):
-            job.figures.model_evaluations += pace.evaluations(guidance[step.index : step.index + 1])
-            job.hold.check(step=done, progress=100 * done // (num_steps + 1))  # 100 is the published video
+        sampled = model.sample(encoding, job.params, ready.sampling, seed=ready.seed, hooks=hooks)
+        with closing(sampled) as steps:  # a job that is cancelled here leaves no run behind
+            for done, step in enumerate(steps, start=1):
+                job.figures.model_evaluations += pace.evaluations(guidance[step.index : step.index + 1])
+                job.hold.check(step=done, progress=100 * done // (num_steps + 1))  # 100 is the published video
         model.finish()
     return step.latents, recorder
 

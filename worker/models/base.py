@@ -7,7 +7,7 @@ model to the bit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -130,6 +130,9 @@ class VideoModel(Protocol):
     def fingerprint(self) -> Fingerprint:
         """What shapes this model's latents."""
 
+    def refuses(self, way: str, options: Mapping[str, Any]) -> str | None:
+        """Return a sentence on why a way of reuse, or several joined by `+`, cannot be had here; None where it can."""
+
     def latent_shape(self, params: GenerationParams) -> tuple[int, int, int, int]:
         """Return channels, frames, height and width of the latents of a request; raise ValueError for its size."""
 
@@ -147,8 +150,8 @@ class VideoModel(Protocol):
 
     def sample(
         self, encoding: Any, params: GenerationParams, sampling: Sampling, *, seed: int, hooks: Sequence[StepHook] = ()
-    ) -> Iterator[Step]:
-        """Denoise; yield after every step, the device at most one step behind."""
+    ) -> Generator[Step]:
+        """Denoise; yield after every step, the device at most one step behind. Closing it ends the run there."""
 
     def decode(self, latents: Tensor, params: GenerationParams) -> NDArray[np.uint8]:
         """Return the frames (T, H, W, 3) of finished latents (1, C, T', h, w)."""

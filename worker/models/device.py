@@ -2,7 +2,7 @@
 
 import resource
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import TypeVar
 
 import torch
@@ -32,7 +32,7 @@ def finish(device: torch.device) -> None:
         torch.mps.synchronize()
 
 
-def paced(items: Iterable[T], device: torch.device) -> Iterator[T]:
+def paced(items: Iterable[T], device: torch.device) -> Generator[T]:
     """Yield items, letting the host run at most one ahead of the device.
 
     Kernels are launched far faster than they run: unpaced, a loop of steps is over on the host before the first step is

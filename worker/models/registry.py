@@ -29,6 +29,7 @@ Loader = Callable[[ModelCard, str, EngineOptions], VideoModel]
 
 FAMILIES: Mapping[str, str] = {  # name in a card → module whose `load` is a Loader
     "opensora": "worker.models.opensora.model",
+    "diffusers": "worker.models.diffusers.loading",
 }
 
 

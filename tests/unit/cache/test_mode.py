@@ -7,6 +7,7 @@ from worker.cache.decisions.planning import (
     NIRVANA,
     NIRVANA_MATCH,
     PAPER,
+    TABLES,
     Case,
     Reason,
     Recipe,
@@ -136,6 +137,14 @@ def test_a_donor_that_cannot_be_read_costs_time_and_no_job(mode: Mode, path: Run
 
     assert (plan.path, plan.donors, plan.reason, plan.recipe.reuse) == (path, (), Reason.DONOR_UNUSABLE, None)
     assert plan.candidates == ("a",)
+
+
+@pytest.mark.parametrize(("mode", "steps"), [(Mode.AUTO, 30), (Mode.FAST, 8), (Mode.FULL, 30)])
+def test_plain_plans_use_no_donor_whatever_is_found(mode: Mode, steps: int) -> None:
+    plan = decide(mode, PROMPT, [near(1.0)], TABLES["plain"])
+
+    assert (plan.donors, plan.recipe.num_steps) == ((), steps)
+    assert plan.reason in (Reason.NO_DONOR_PLANS, Reason.FULL_REQUESTED)
 
 
 def test_settings_reach_the_look_up() -> None:

@@ -30,6 +30,9 @@ class IdleModel:
 
     card, device, fingerprint = CARD, "nowhere", Fingerprint(revision="0", latent_dtype="none")
 
+    def refuses(self, way, options):
+        return "It was made for nothing." if way == "resume" else None
+
     def latent_shape(self, params):
         return (1, 1, 1, 1)
 
@@ -157,6 +160,19 @@ def test_a_cache_that_lends_nothing_costs_the_job_a_full_run() -> None:
 
     assert result.plan.plan.reason is planning.Reason.DONOR_UNUSABLE
     assert (job.figures.path, job.figures.model_evaluations, job.figures.bytes_read) == ("full", 30, 7)
+
+
+def test_a_way_of_reuse_that_the_model_refuses_costs_the_job_nothing_and_the_receipt_says_why() -> None:
+    resumed = planning.Recipe(path=planning.RunPath.FAST, num_steps=8, reuse="resume")
+    cache = IdleCache(plan_of(resumed), lent=(Donor(tensors={"clean": 1.0}),))
+
+    job, result, _ = run_in_memory(cache)
+
+    receipt = planning.receipt(result.plan.plan)
+    assert (receipt["reason"], receipt["path"], receipt["donors"]) == ("not_on_this_model", "full", [])
+    assert receipt["explanation"].endswith("this model cannot reuse it so. It was made for nothing.")
+    assert job.figures.bytes_read == 0  # no donor was read for nothing
+    assert planning.Plan.from_dict(result.plan.plan.to_dict()) == result.plan.plan
 
 
 def test_parts_that_only_decide_schedule_or_publish_start_without_torch() -> None:

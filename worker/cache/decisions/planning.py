@@ -6,7 +6,7 @@ steps 2, 3 and 4 on a hit.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Self
 
@@ -43,6 +43,8 @@ class Reason(StrEnum):
     CONFLICT = "conflict"
     NO_MATCH = "no_match"
     DONOR_UNUSABLE = "donor_unusable"
+    NOT_ON_THIS_MODEL = "not_on_this_model"
+    NO_DONOR_PLANS = "no_donor_plans"
 
     @property
     def sentence(self) -> str:
@@ -62,6 +64,8 @@ _SENTENCES = {
     Reason.CONFLICT: "The nearest stored entity has another colour, number, age or size.",
     Reason.NO_MATCH: "No stored entity is like one of this prompt.",
     Reason.DONOR_UNUSABLE: "The stored latents of the chosen video could not be used.",
+    Reason.NOT_ON_THIS_MODEL: "An earlier video shows what this prompt asks for, but this model cannot reuse it so.",
+    Reason.NO_DONOR_PLANS: "An earlier video shows an entity of this prompt; the plans of this model use no donor.",
 }
 
 
@@ -75,7 +79,7 @@ class Recipe:
     reuse: str | None = None  # name of the way of reuse
     reuse_options: Json = field(default_factory=dict)
     min_similarity: float = 0.0  # of the hit; a weaker hit looks for the next recipe of its case
-    source: str = "paper"  # who chose it: paper, calibrated, nirvana; guard: who raised its min_similarity
+    source: str = "paper"  # who chose it: paper, calibrated, nirvana, plain; guard: who raised its min_similarity
 
     def __post_init__(self) -> None:
         if self.num_steps < 1:
@@ -138,7 +142,20 @@ NIRVANA: Table = {
 }
 NIRVANA_MATCH = MatchSettings(same_threshold=0.65, head_threshold=0.65, related_threshold=0.55)
 
-TABLES: dict[str, Table] = {"paper": PAPER, "nirvana": NIRVANA}
+# No donor, whatever is found: for models of few steps, where there is little to leave out.
+PLAIN: Table = {
+    case: (
+        Recipe(
+            path=RunPath.FAST if case is Case.PLAIN_FAST else RunPath.FULL,
+            num_steps=8 if case is Case.PLAIN_FAST else 30,
+            source="plain",
+        ),
+    )
+    for case in Case
+}
+
+TABLES: dict[str, Table] = {"paper": PAPER, "nirvana": NIRVANA, "plain": PLAIN}
+NOT_OF_A_MODEL = ("paper", "plain")  # sources of recipes whose steps a card replaces
 
 
 def table_from_rows(rows: Mapping[str, Sequence[Mapping[str, Any]]], *, default: Table = PAPER) -> Table:
@@ -172,6 +189,7 @@ class Plan:
     matched: tuple[MatchedEntity, ...] = ()  # also set when the recipe uses no donor
     candidates: tuple[str, ...] = ()  # every entry that could have served, best first
     nearest: float | None = None  # highest similarity seen
+    note: str = ""  # a sentence that says more of the reason
 
     @property
     def path(self) -> RunPath:
@@ -206,6 +224,7 @@ class Plan:
             matched=tuple(MatchedEntity.from_dict(match) for match in row["matched"]),
             candidates=tuple(row["candidates"]),
             nearest=row["nearest"],
+            note=row.get("note", ""),
         )
 
     def to_dict(self) -> Json:
@@ -218,6 +237,7 @@ class Plan:
             "matched": [match.to_dict() for match in self.matched],
             "candidates": list(self.candidates),
             "nearest": self.nearest,
+            **({"note": self.note} if self.note else {}),
         }
 
 
@@ -239,7 +259,7 @@ def decide(
     if recipe is None:
         return _plan_without(mode, table, hit, _reason_for_miss(hit))
     if recipe.reuse is None:
-        reason = Reason.PLAIN_IS_BETTER
+        reason = Reason.NO_DONOR_PLANS if recipe.source == "plain" else Reason.PLAIN_IS_BETTER
     else:
         reason = Reason.PROMPT_HIT if hit.kind is HitKind.PROMPT else Reason.ENTITY_HIT
     if mode is Mode.FAST and recipe.path is RunPath.FULL:  # calibration may answer a hit with full mode; fast is fast
@@ -247,11 +267,13 @@ def decide(
     return _build(table, recipe, reason, hit)
 
 
-def without_donors(plan: Plan, mode: Mode, table: Table = PAPER) -> Plan:
-    """The plan that takes over when no donor of `plan` can be read: never a failure, only a slower run."""
+def without_donors(
+    plan: Plan, mode: Mode, table: Table = PAPER, *, reason: Reason = Reason.DONOR_UNUSABLE, note: str = ""
+) -> Plan:
+    """The plan that takes over when no donor of `plan` can be used: never a failure, only a slower run."""
     hit = Hit(kind=HitKind.NONE, candidates=plan.candidates, nearest=plan.nearest)
     case = Case.PLAIN_FAST if mode is Mode.FAST else Case.NONE
-    return _plan(table, case, Reason.DONOR_UNUSABLE, hit)
+    return replace(_plan(table, case, reason, hit), note=note)
 
 
 def receipt(
@@ -270,7 +292,7 @@ def receipt(
     return {
         "path": plan.path.value,
         "reason": plan.reason.value,
-        "explanation": plan.reason.sentence,
+        "explanation": f"{plan.reason.sentence} {plan.note}".strip(),
         "hit": plan.hit.value,
         "matched": [
             {

@@ -1,7 +1,8 @@
 """Open-Sora 1.2 and models of its architecture as a `VideoModel`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,6 +45,11 @@ class OpenSoraModel:
         device: torch.device = self.pipeline.transformer.device
         return device
 
+    def refuses(self, way: str, options: Mapping[str, Any]) -> str | None:
+        """Refuse nothing: this network was written for it."""
+        del way, options
+        return None
+
     def latent_shape(self, params: GenerationParams) -> tuple[int, int, int, int]:
         """Return channels, frames, height and width of one latent; raise ValueError for a size that cannot be made."""
         return self.pipeline.latent_shape(height=params.height, width=params.width, num_frames=params.num_frames)
@@ -80,7 +86,7 @@ class OpenSoraModel:
         *,
         seed: int,
         hooks: Sequence[StepHook] = (),
-    ) -> Iterator[Step]:
+    ) -> Generator[Step]:
         """Denoise; yield after every step, the device at most one step behind."""
         steps = self.pipeline.steps(
             encoding.caption,

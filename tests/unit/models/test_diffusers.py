@@ -1,0 +1,441 @@
+"""Pipelines of diffusers behind the interface of jobs: real classes with random weights, saved and loaded."""
+
+import json
+import shutil
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import (
+    FirstBlockCacheConfig,
+    FlowMatchHeunDiscreteScheduler,
+    UniPCMultistepScheduler,
+    WanTransformer3DModel,
+)
+
+from shared.generation import GenerationParams
+from shared.model_cards import ModelCard
+from tests import tiny_pipelines
+from worker.models import registry
+from worker.models.base import PlainHook, Sampling
+from worker.models.diffusers.loading import why_donors_are_ignored
+from worker.models.diffusers.source import SourceError
+from worker.models.registry import EngineOptions
+from worker.reuse.cache_attention import CacheAttention
+from worker.reuse.donor import CLEAN, Donor
+from worker.reuse.recorder import Recorder
+from worker.reuse.resume import Resume
+
+FOX, WHALE = "a red fox runs in the forest", "an old blue whale sleeps in the sea"
+STEPS = 6
+READS_DONORS = ["wan", "wan22", "wan5b", "ltx"]
+
+
+def card_of(name: str, **values: Any) -> ModelCard:
+    width, height, frames = tiny_pipelines.SIZES.get(name, (32, 32, 5))
+    given = {"full_steps": STEPS, "fast_steps": 5, "guidance_scale": 5.0, "family": "diffusers"}
+    size = {"sizes": (f"{width}x{height}",), "fps": 8, "frames": (frames,)}
+    return ModelCard(name=name, title=name, source="pipeline", **given | size | values)
+
+
+@pytest.fixture(scope="session")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return the models folder in which a pipeline was saved."""
+    folder = tmp_path_factory.mktemp("models")
+
+    @cache
+    def save(name: str) -> Path:
+        tiny_pipelines.save(name, folder / name / "pipeline")
+        return folder
+
+    return save
+
+
+@pytest.fixture(scope="session")
+def model_of(saved: Callable[[str], Path]) -> Callable[[str], Any]:
+    return cache(lambda name: load(saved(name), card_of(name)))
+
+
+def load(folder: Path, card: ModelCard) -> Any:
+    return registry.load(card, folder, EngineOptions(device="cpu"))
+
+
+def params_of(model: Any, prompt: str = FOX, **values: Any) -> GenerationParams:
+    width, height = (int(side) for side in model.card.default_size.split("x"))
+    size = {"width": width, "height": height, "num_frames": model.card.default_frames, "fps": 8}
+    return GenerationParams(prompt=prompt, model=model.card.name, **size | values)
+
+
+def sampled(
+    model: Any, *hooks: Any, prompt: str = FOX, seed: int = 3, guidance: float = 5.0, num_steps: int = STEPS
+) -> list[Any]:
+    params = params_of(model, prompt, guidance_scale=guidance)
+    sampling = Sampling(num_steps=num_steps, guidance_scale=guidance)
+    return list(model.sample(model.encode(params), params, sampling, seed=seed, hooks=hooks))
+
+
+def recorded(model: Any, **values: Any) -> Donor:
+    recorder = Recorder(range(2, STEPS + 1), seed=3)
+    sampled(model, recorder, **values)
+    return recorder.donor()
+
+
+def lending(model: Any, donor: Donor, **options: Any) -> CacheAttention:
+    timesteps = model.timesteps(params_of(model), Sampling(num_steps=STEPS, guidance_scale=5.0))
+    return CacheAttention(source="same_index", **options).bind([donor], timesteps)
+
+
+@pytest.mark.parametrize("guidance", [5.0, 1.0])
+@pytest.mark.parametrize("name", tiny_pipelines.FAMILIES)
+def test_without_hooks_it_is_the_pipeline_called_directly_to_the_bit(model_of, saved, name, guidance) -> None:
+    model = model_of(name)
+    pipeline = type(model.pipeline).from_pretrained(saved(name) / name / "pipeline")
+    params = params_of(model)
+    call = {"width": params.width, "height": params.height, "num_frames": params.num_frames}
+    call |= {"frame_rate": 8} if name == "ltx" else {}
+    generator = torch.Generator().manual_seed(3)
+
+    frames = model.decode(sampled(model, guidance=guidance)[-1].latents, params)
+
+    direct = pipeline(
+        FOX, num_inference_steps=STEPS, guidance_scale=guidance, generator=generator, output_type="np", **call
+    )
+    assert np.array_equal(frames, (np.asarray(direct.frames[0]) * 255).round().astype(np.uint8))
+    assert frames.std() > 1
+
+
+@pytest.mark.parametrize("name", tiny_pipelines.FAMILIES)
+def test_steps_are_told_one_by_one_in_one_form(model_of, name) -> None:
+    model = model_of(name)
+
+    steps = sampled(model)
+
+    shape = model.latent_shape(params_of(model))
+    assert [step.index for step in steps] == list(range(STEPS))
+    assert all(step.latents.shape == (1, *shape) and step.latents.dtype == torch.float32 for step in steps)
+    levels = [step.timestep for step in steps]
+    assert levels == model.timesteps(params_of(model), Sampling(num_steps=STEPS, guidance_scale=5.0))
+    assert levels == sorted(levels, reverse=True)
+    assert 999 < levels[0] <= 1000
+    assert [step.next_timestep for step in steps] == [*levels[1:], 0.0]
+
+
+@pytest.mark.parametrize("name", ["wan", "ltx", "cogvideox"])
+def test_a_run_that_is_left_in_the_middle_leaves_no_thread_and_no_state(model_of, name) -> None:
+    model = model_of(name)
+    before, threads, scheduler = sampled(model), threading.active_count(), model.pipeline.scheduler
+    params = params_of(model)
+    run = model.sample(
+        model.encode(params),
+        params,
+        Sampling(num_steps=STEPS, guidance_scale=5.0),
+        seed=3,
+        hooks=[lending(model, recorded(model, prompt=WHALE))] if name != "cogvideox" else (),
+    )
+    next(run), next(run)
+
+    run.close()
+
+    assert threading.active_count() == threads
+    assert model.pipeline.scheduler is scheduler
+    assert torch.equal(sampled(model)[-1].latents, before[-1].latents)
+    assert not [hook for part in model.pipeline.transformer.modules() for hook in part._forward_pre_hooks]
+
+
+def test_what_breaks_in_a_step_breaks_the_one_who_iterates_and_leaves_nothing(model_of) -> None:
+    class Broken(PlainHook):
+        def finished(self, step):
+            if step.index == 2:
+                raise MemoryError("no room")
+
+    model, threads = model_of("wan"), threading.active_count()
+
+    with pytest.raises(MemoryError, match="no room"):
+        sampled(model, Broken())
+
+    assert threading.active_count() == threads
+    assert len(sampled(model)) == STEPS
+
+
+@pytest.mark.parametrize("guidance", [5.0, 1.0])
+@pytest.mark.parametrize("name", READS_DONORS)
+def test_a_donor_that_is_the_run_itself_gives_the_run_back(model_of, name, guidance) -> None:
+    model = model_of(name)
+    alone = sampled(model, guidance=guidance)
+
+    lent = sampled(model, lending(model, recorded(model, guidance=guidance)), guidance=guidance)
+
+    assert torch.allclose(lent[-1].latents, alone[-1].latents, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", READS_DONORS)
+def test_a_donor_changes_the_steps_that_read_it_and_nothing_once_it_is_gone(model_of, name) -> None:
+    model = model_of(name)
+    donor, alone = recorded(model, prompt=WHALE, seed=8), sampled(model)
+
+    lent = sampled(model, lending(model, donor))
+    only_fourth = sampled(model, lending(model, donor, steps=(4,)))
+
+    assert torch.equal(lent[0].latents, alone[0].latents)
+    assert not torch.equal(lent[1].velocity, alone[1].velocity)
+    assert all(torch.equal(a.latents, b.latents) for a, b in zip(only_fourth[:3], alone[:3], strict=True))
+    assert not torch.equal(only_fourth[3].velocity, alone[3].velocity)
+    assert torch.equal(sampled(model)[-1].latents, alone[-1].latents)
+
+
+def test_both_networks_of_two_read_the_donor(model_of) -> None:
+    model = model_of("wan22")
+    donor, alone = recorded(model, prompt=WHALE, seed=8), sampled(model)
+    boundary = 1000 * model.pipeline.config.boundary_ratio
+
+    for step, is_first in ((2, True), (6, False)):
+        lent = sampled(model, lending(model, donor, steps=(step,)))
+        assert (lent[step - 1].timestep >= boundary) is is_first
+        assert not torch.equal(lent[step - 1].velocity, alone[step - 1].velocity)
+
+
+@pytest.mark.parametrize("name", READS_DONORS)
+def test_the_half_without_the_prompt_can_be_left_alone(model_of, name) -> None:
+    model = model_of(name)
+    donor = recorded(model, prompt=WHALE, seed=8)
+
+    both = sampled(model, lending(model, donor, steps=(2,)))[1]
+    half = sampled(model, lending(model, donor, steps=(2,), halves="conditional"))[1]
+    none = sampled(model)[1]
+
+    # guided = u + 5 (c - u): with the donor in both halves, in one, in none
+    assert not torch.allclose(half.velocity, both.velocity)
+    assert not torch.allclose(half.velocity, none.velocity)
+    unguided = [sampled(model, lending(model, donor, steps=(2,), halves=halves), guidance=1.0)[1].velocity
+                for halves in ("both", "conditional")]  # fmt: skip
+    assert torch.equal(*unguided)
+
+
+@pytest.mark.parametrize("name", READS_DONORS)
+def test_a_blend_lies_between_and_a_blend_of_nothing_is_the_run_alone(model_of, name) -> None:
+    model = model_of(name)
+    donor = recorded(model, prompt=WHALE, seed=8)
+
+    runs = [sampled(model, lending(model, donor, steps=(2,), blend=blend))[1].velocity for blend in (0, 0.5, 1)]
+
+    none = sampled(model)[1].velocity
+    assert torch.equal(runs[0], none)
+    assert 0 < (runs[1] - none).norm() < (runs[2] - none).norm()
+
+
+@pytest.mark.parametrize(("name", "tolerance"), [("wan", 0.0), ("wan22", 0.0), ("ltx", 0.0), ("cogvideox", 1e-4)])
+def test_a_run_resumed_from_its_own_latent_is_the_rest_of_that_run(model_of, name, tolerance) -> None:
+    model = model_of(name)
+    donor, alone = recorded(model), sampled(model)
+    timesteps = [step.timestep for step in alone]
+
+    rest = sampled(model, Resume(source="stored", skipped_steps=3).bind([donor], timesteps))
+
+    assert [step.index for step in rest] == [3, 4, 5]
+    assert [step.timestep for step in rest] == timesteps[3:]
+    assert (rest[-1].latents - alone[-1].latents).abs().max() <= tolerance
+
+
+def test_a_scheduler_that_forgets_its_history_resumes_within_two_per_cent(saved) -> None:
+    flow = {"class": "UniPCMultistepScheduler", "prediction_type": "flow_prediction", "use_flow_sigmas": True}
+    model = load(saved("wan"), card_of("wan", scheduler=flow | {"flow_shift": 3.0}))
+    donor, alone = recorded(model), sampled(model)
+    timesteps = [step.timestep for step in alone]
+
+    rest = sampled(model, Resume(source="stored", skipped_steps=2).bind([donor], timesteps))
+
+    assert isinstance(model.pipeline.scheduler, UniPCMultistepScheduler)
+    assert 0 < (rest[-1].latents - alone[-1].latents).norm() / alone[-1].latents.norm() < 0.02
+
+
+@pytest.mark.parametrize("name", ["wan", "ltx", "cogvideox"])
+def test_a_clean_donor_gets_the_noise_that_the_pipeline_draws(model_of, name) -> None:
+    """With the noise and the clean latent of one run, a latent on the straight line between them is entered with."""
+    model = model_of(name)
+    entered: list[Any] = []
+
+    class Watch(PlainHook):
+        def start(self, latents, timesteps, first):
+            entered.append(latents)
+            return first, latents
+
+    timesteps = [step.timestep for step in sampled(model, Watch())]
+    donor = recorded(model)
+    sampled(model, Resume(skipped_steps=2).bind([donor], timesteps), Watch())
+
+    noise, latent = entered
+    level = timesteps[2] / 1000
+    assert torch.allclose(latent, (1 - level) * donor.get(CLEAN) + level * noise)
+    assert 0.8 < noise.std() < 1.2
+
+
+def test_a_hook_may_correct_the_velocity(model_of) -> None:
+    class Still(PlainHook):
+        def velocity(self, velocity, latents, index, timestep):
+            return torch.zeros_like(velocity) if index == 1 else velocity
+
+    for name in ("wan", "ltx"):
+        steps = sampled(model_of(name), Still())
+        assert torch.equal(steps[1].latents, steps[0].latents)
+        assert not torch.equal(steps[2].latents, steps[1].latents)
+
+
+@pytest.mark.parametrize("name", ["wan", "ltx"])
+def test_it_works_together_with_the_first_block_cache_of_diffusers(saved, name) -> None:
+    model = load(saved(name), card_of(name))
+    donor, alone = recorded(model, prompt=WHALE, seed=8), sampled(model)
+    model.pipeline.transformer.enable_cache(FirstBlockCacheConfig(threshold=1e-9))
+
+    lent = sampled(model, lending(model, donor, steps=(2,)))
+    again = sampled(model)
+    model.pipeline.transformer.disable_cache()
+
+    assert not torch.equal(lent[1].velocity, alone[1].velocity)
+    assert torch.allclose(again[-1].latents, alone[-1].latents, atol=1e-5)
+    assert torch.equal(sampled(model)[-1].latents, alone[-1].latents)
+
+
+def test_fused_projections_ignore_donors_and_that_is_said(saved) -> None:
+    model = load(saved("wan"), card_of("wan"))
+    assert model.refuses("cache_attention", {}) is None
+    model.pipeline.transformer.fuse_qkv_projections()
+
+    model.ignores_donors = why_donors_are_ignored(model)
+
+    assert "A donor changes nothing in its networks" in model.refuses("resume+cache_attention", {})
+    assert model.refuses("resume", {}) is None
+
+
+def test_joint_attention_resumes_and_says_why_not_more(model_of) -> None:
+    model = model_of("cogvideox")
+
+    assert model.refuses("resume", {"skipped_steps": 2}) is None
+    assert model.refuses("cache_attention", {}) == (
+        "CogVideoXTransformer3DModel attends to text and video together, "
+        "so keys of a donor would stand in for the prompt's as well."
+    )
+
+
+def test_a_network_that_nobody_knows_runs_plain(saved) -> None:
+    class Unheard(WanTransformer3DModel):
+        pass
+
+    model = load(saved("wan"), card_of("wan"))
+    alone = sampled(model)
+    model.pipeline.transformer.__class__ = Unheard
+
+    assert torch.equal(sampled(model, Recorder())[-1].latents, alone[-1].latents)
+    assert model.refuses("cache_attention", {}) == (
+        "Where Unheard could take a donor in is not known; Wan and LTX are."
+    )
+
+
+def test_a_scheduler_that_draws_noise_is_not_resumed(saved) -> None:
+    model = load(saved("wan"), card_of("wan", scheduler={"stochastic_sampling": True}))
+
+    assert "draws noise at every step" in model.refuses("resume", {})
+    assert len(sampled(model)) == STEPS
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"class": "NoSuchScheduler"}, "scheduler: 'NoSuchScheduler' is no scheduler of diffusers"),
+        ({"shfit": 5.0}, "scheduler: 'shfit' is no value of FlowMatchEulerDiscreteScheduler; there are num_train"),
+        ({"class": FlowMatchHeunDiscreteScheduler.__name__}, "evaluates the model more than once a step"),
+    ],
+)
+def test_a_scheduler_that_cannot_be_is_refused_by_name(saved, values, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        load(saved("wan"), card_of("wan", scheduler=values))
+
+
+def test_a_fingerprint_tells_what_shapes_latents(saved, model_of) -> None:
+    own = model_of("wan").fingerprint
+
+    assert load(saved("wan"), card_of("wan")).fingerprint == own
+    for other in ({"scheduler": {"shift": 5.0}}, {"call": {"max_sequence_length": 64}}, {"dtype": "bfloat16"}):
+        assert load(saved("wan"), card_of("wan", **other)).fingerprint != own
+    assert model_of("wan22").fingerprint != own
+
+
+@pytest.mark.parametrize("values", [{"dtype": "bfloat16"}, {"quantization": "float8"}], ids=str)
+@pytest.mark.parametrize("name", ["wan", "ltx"])
+def test_smaller_numbers_still_make_a_video_and_read_donors(saved, name, values) -> None:
+    model = load(saved(name), card_of(name, **values))
+
+    steps = sampled(model, lending(model, recorded(model, prompt=WHALE)))
+
+    assert model.refuses("cache_attention", {}) is None
+    assert steps[-1].latents.isfinite().all()
+    assert model.decode(steps[-1].latents, params_of(model)).ndim == 4
+
+
+def test_a_negative_prompt_is_heard(model_of) -> None:
+    model = model_of("wan")
+    params = params_of(model, negative_prompt="a whale")
+    sampling = Sampling(num_steps=STEPS, guidance_scale=5.0)
+
+    away = list(model.sample(model.encode(params), params, sampling, seed=3))
+
+    assert not torch.equal(away[-1].latents, sampled(model)[-1].latents)
+
+
+def test_a_size_that_the_pipeline_refuses_is_refused(model_of) -> None:
+    model = model_of("wan")
+
+    with pytest.raises(ValueError, match="divisible by 16"):
+        model.latent_shape(replace(params_of(model), width=40))
+
+
+def broken(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    index = json.loads((folder / "model_index.json").read_text())
+    change(index)
+    (folder / "model_index.json").write_text(json.dumps(index))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        pytest.param(lambda at: (at / "model_index.json").unlink(), "has no model_index.json", id="no index"),
+        pytest.param(lambda at: (at / "model_index.json").write_text("{"), "is no JSON", id="broken index"),
+        pytest.param(
+            lambda at: (at / "transformer" / "diffusion_pytorch_model.safetensors").write_bytes(b"x" * 99),
+            "could not be loaded as WanPipeline",
+            id="broken weights",
+        ),
+        pytest.param(lambda at: shutil.rmtree(at / "vae"), "could not be loaded as WanPipeline", id="a part missing"),
+        pytest.param(
+            lambda at: broken(at, lambda index: index.update(_class_name="StableDiffusionPipeline")),
+            "StableDiffusionPipeline makes no video of a text",
+            id="images",
+        ),
+        pytest.param(
+            lambda at: broken(at, lambda index: index.update(_class_name="WanImageToVideoPipeline")),
+            "makes videos of image, not of a text alone",
+            id="image to video",
+        ),
+        pytest.param(
+            lambda at: broken(at, lambda index: index.update(_class_name="PipelineOfNextYear")),
+            "PipelineOfNextYear is not in diffusers",
+            id="unknown",
+        ),
+        pytest.param(
+            lambda at: broken(at, lambda index: index.update(vae=["their_code", "Vae"])),
+            "wants vae \\(Vae\\) from 'their_code', which is code of others",
+            id="code of others",
+        ),
+    ],
+)
+def test_a_folder_that_is_no_model_says_what_it_lacks(saved, tmp_path, damage, message) -> None:
+    shutil.copytree(saved("wan") / "wan", tmp_path / "wan")
+    damage(tmp_path / "wan" / "pipeline")
+
+    with pytest.raises(SourceError, match=message):
+        load(tmp_path, card_of("wan"))

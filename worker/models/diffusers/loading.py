@@ -1,0 +1,201 @@
+"""From a card to a loaded pipeline: weights, LoRAs, scheduler, precision, and where the weights wait."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from shared.generation import GenerationParams
+from shared.model_cards import Lora, ModelCard
+from worker.models import device as devices
+from worker.models.base import Fingerprint, Sampling
+from worker.models.diffusers import attention, schedule, source
+from worker.models.diffusers.model import DiffusersModel
+from worker.models.diffusers.source import SourceError
+from worker.models.fingerprint import revision
+from worker.models.registry import EngineOptions
+from worker.reuse.cache_attention import CacheAttention
+from worker.reuse.donor import CLEAN, Donor
+
+logger = logging.getLogger(__name__)
+
+OFFLOADS = ("none", "model", "group", "sequential")
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_PROBE = 64  # pixels a side: the least that every known network takes
+_FUSED = (
+    "A donor changes nothing in its networks (fused projections read the run's own tokens only); "
+    "load it without fuse_qkv_projections to reuse donors."
+)
+
+
+def load(card: ModelCard, folder: str, options: EngineOptions) -> DiffusersModel:
+    """Load the pipeline of a card from a folder or repository.
+
+    Raises:
+        SourceError: files are missing, broken, foreign or no text-to-video pipeline.
+        ValueError: the card asks for what there is not; the message names the field.
+    """
+    device = devices.choose(options.device)
+    pipeline = read(card, folder, options, device)
+    pipeline.scheduler = schedule.replaced(pipeline.scheduler, card.scheduler)
+    if pipeline.scheduler.order != 1:
+        raise ValueError(
+            f"{card.name}: scheduler {type(pipeline.scheduler).__name__} evaluates the model more than once a step; "
+            "name FlowMatchEulerDiscreteScheduler or UniPCMultistepScheduler under `scheduler` in the card"
+        )
+    _add_loras(pipeline, card, Path(folder))
+    fingerprint = identify(pipeline, card)  # before weights move to where they cannot be read
+    _quantise(pipeline, card)
+    _place(pipeline, card, device)
+    pipeline.set_progress_bar_config(disable=True)
+    model = DiffusersModel(pipeline, card, fingerprint)
+    model.ignores_donors = why_donors_are_ignored(model)
+    return model
+
+
+def read(card: ModelCard, folder: str, options: EngineOptions, device: torch.device) -> Any:  # Any: of diffusers
+    """Return the pipeline as it was saved, in the precision of the card."""
+    found = source.read(folder, pipeline=card.pipeline, revision=card.revision)
+    kind: Any = source.check_pipeline(folder, found.pipeline)
+    extra = _quantisation(card)
+    try:
+        return kind.from_pretrained(
+            folder, dtype=dtype_of(card, options, device), revision=card.revision, use_safetensors=True, **extra
+        )
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise SourceError(
+            f"{folder} could not be loaded as {found.pipeline} ({said}); fetch it again, or run `chai model check`"
+        ) from error
+
+
+def dtype_of(card: ModelCard, options: EngineOptions, device: torch.device) -> torch.dtype:
+    """Return the precision to run in: the card's, else the engine's, else bfloat16 on a GPU; raise ValueError."""
+    named = card.dtype or (None if options.dtype == "auto" else options.dtype)
+    if named is None:
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    if named not in _DTYPES:
+        raise ValueError(f"{card.name}: dtype {named!r} is unknown; there are {', '.join(_DTYPES)}")
+    return _DTYPES[named]
+
+
+def identify(pipeline: Any, card: ModelCard) -> Fingerprint:
+    """Return what shapes the latents: class, configurations, weights with LoRAs, scheduler, precision, arguments."""
+    networks = attention.transformers(pipeline)
+    encoders = [getattr(pipeline, name, None) for name in ("text_encoder", "text_encoder_2", "text_encoder_3")]
+    modules: list[nn.Module] = [part for part in (*networks, pipeline.vae, *encoders) if part is not None]
+    chosen = {
+        "pipeline": type(pipeline).__name__,
+        "scheduler": type(pipeline.scheduler).__name__,
+        "call": dict(card.call),
+        "loras": [asdict(lora) for lora in card.loras],
+        "quantization": card.quantization,
+    }
+    configs = [part.config for part in (*networks, pipeline.vae, pipeline.scheduler)]
+    dtype = networks[0].dtype if networks else next(modules[0].parameters()).dtype
+    return Fingerprint(
+        revision=revision([chosen, dict(pipeline.config), *configs], modules), latent_dtype=str(dtype).split(".")[-1]
+    )
+
+
+def _add_loras(pipeline: Any, card: ModelCard, folder: Path) -> None:
+    names = [f"lora_{number}" for number in range(len(card.loras))]
+    for name, lora in zip(names, card.loras, strict=True):
+        _add_lora(pipeline, card, lora, name, folder)
+    if names:
+        pipeline.set_adapters(names, [lora.weight for lora in card.loras])
+
+
+def _add_lora(pipeline: Any, card: ModelCard, lora: Lora, name: str, folder: Path) -> None:
+    if not hasattr(pipeline, "load_lora_weights"):
+        raise ValueError(f"{card.name}: {type(pipeline).__name__} takes no LoRAs; leave `loras` out of the card")
+    beside = folder.parent / lora.source
+    at = str(beside) if folder.is_dir() and beside.exists() else lora.source
+    try:
+        pipeline.load_lora_weights(at, weight_name=lora.file, adapter_name=name, use_safetensors=True)
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        if "PEFT" in str(error):
+            raise ValueError(f"{card.name}: LoRAs need the package peft; run `pip install peft`") from error
+        raise SourceError(f"{card.name}: LoRA {lora.source} could not be loaded ({error}); check `loras`") from error
+
+
+def _quantisation(card: ModelCard) -> dict[str, Any]:
+    """Return what `from_pretrained` is told for a back end of quantisation that diffusers knows."""
+    if not isinstance(card.quantization, Mapping):
+        return {}
+    from diffusers.quantizers.pipe_quant_config import PipelineQuantizationConfig
+
+    given = dict(card.quantization)
+    try:
+        config = PipelineQuantizationConfig(
+            quant_backend=str(given.get("backend")),
+            quant_kwargs=given.get("options", {}),
+            components_to_quantize=given.get("parts", ["transformer"]),
+        )
+    except (ValueError, ImportError) as error:
+        raise ValueError(f"{card.name}: quantization {given}: {error}") from error
+    return {"quantization_config": config}
+
+
+def _quantise(pipeline: Any, card: ModelCard) -> None:
+    if card.quantization in (None, "none") or isinstance(card.quantization, Mapping):
+        return
+    if card.quantization != "float8":
+        raise ValueError(
+            f"{card.name}: quantization {card.quantization!r} is unknown; use float8 (weights wait in 8 bits), or "
+            "a back end of diffusers: {'backend': 'bitsandbytes_4bit', 'options': {...}, 'parts': ['transformer']}"
+        )
+    for network in attention.transformers(pipeline):
+        network.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=network.dtype)
+
+
+def _place(pipeline: Any, card: ModelCard, device: torch.device) -> None:
+    if card.offload not in OFFLOADS:
+        raise ValueError(f"{card.name}: offload {card.offload!r} is unknown; there are {', '.join(OFFLOADS)}")
+    if card.offload == "none" or device.type == "cpu":
+        pipeline.to(device)
+    elif card.offload == "model":
+        pipeline.enable_model_cpu_offload(device=device)
+    elif card.offload == "sequential":
+        pipeline.enable_sequential_cpu_offload(device=device)
+    else:
+        pipeline.enable_group_offload(device, offload_type="leaf_level", use_stream=device.type == "cuda")
+    if card.attention_backend is not None:
+        for network in attention.transformers(pipeline):
+            network.set_attention_backend(card.attention_backend)
+
+
+def why_donors_are_ignored(model: DiffusersModel) -> str | None:
+    """Return a sentence when a donor does not change what the networks make; None when it does, or nobody asks.
+
+    Runs the smallest video twice, with and without one: some ways to speed a network up read the run's own tokens
+    whatever they are given, and say nothing.
+    """
+    if attention.why_not(model.pipeline) is not None:
+        return None
+    if model.card.offload in ("group", "sequential"):
+        return f"With offload: {model.card.offload} its blocks are in pieces, and none can be run on a donor first."
+    params = GenerationParams(
+        prompt="", model=model.card.name, width=_PROBE, height=_PROBE, num_frames=1, fps=model.card.fps
+    )
+    num_steps = 8 if len(attention.transformers(model.pipeline)) > 1 else 2  # the second network has the late steps
+    sampling = Sampling(num_steps=num_steps, guidance_scale=1.0)
+    try:
+        encoding = model.encode(params)
+        shape = model.latent_shape(params)
+        donor = torch.randn((1, *shape), generator=torch.Generator().manual_seed(1)).to(model.device)
+        for step in (1, num_steps):
+            way = CacheAttention(steps=(step,), source="clean", donors=(Donor(tensors={CLEAN: donor}),))
+            runs = (list(model.sample(encoding, params, sampling, seed=0, hooks=hooks)) for hooks in ((), (way,)))
+            alone, lent = (steps[-1].latents for steps in runs)
+            if torch.equal(alone, lent):
+                return _FUSED
+    except ValueError as error:
+        return f"Whether it reads donors could not be seen at {_PROBE}x{_PROBE} ({error})."
+    return None

@@ -1,0 +1,186 @@
+"""Any text-to-video pipeline of diffusers as a `VideoModel`: the pipeline itself runs, unmodified."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from shared.generation import GenerationParams
+from shared.model_cards import ModelCard
+from worker.models import device as devices
+from worker.models.base import Fingerprint, Sampling, Step, StepHook
+from worker.models.diffusers import attention, schedule, turns
+from worker.models.diffusers.layout import Layout
+from worker.models.diffusers.run import Asked, Run
+from worker.models.diffusers.schedule import Course
+
+RETURNED = (  # by `encode_prompt` of pipelines, in this order; told apart by their number
+    ("prompt_embeds", "negative_prompt_embeds"),
+    ("prompt_embeds", "prompt_attention_mask", "negative_prompt_embeds", "negative_prompt_attention_mask"),
+)
+_SCHEDULES_KNOWN = 64
+_FEWEST = 2  # steps of a schedule that nobody follows: some schedulers divide by the others
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoding:
+    """What a pipeline is called with for a prompt: embeddings, or the words where it encodes them only itself."""
+
+    arguments: Mapping[str, Any]
+
+
+class DiffusersModel:
+    """A pipeline behind the interface of jobs."""
+
+    def __init__(self, pipeline: Any, card: ModelCard, fingerprint: Fingerprint) -> None:
+        self.pipeline, self.card, self.fingerprint = pipeline, card, fingerprint
+        self.ignores_donors: str | None = None  # why, where the networks do as if there were none
+        self._takes = inspect.signature(pipeline.__call__).parameters
+        self._blank: Encoding | None = None
+        self._asked: dict[tuple[object, ...], Asked] = {}
+
+    @property
+    def device(self) -> torch.device:
+        """The device that latents live on."""
+        device: torch.device = self.pipeline._execution_device
+        return device
+
+    def refuses(self, way: str, options: Mapping[str, Any]) -> str | None:
+        """Return a sentence on why ways of reuse, joined by `+`, cannot be had here; None where they can."""
+        reasons = (self._refuses(part, options.get(part, options)) for part in way.split("+"))
+        return next((reason for reason in reasons if reason), None)
+
+    def _refuses(self, way: str, options: Mapping[str, Any]) -> str | None:
+        if way == "resume":
+            return schedule.why_not_resumed(self.pipeline.scheduler)
+        if way != "cache_attention":
+            return None
+        if options.get("keys", "replace") != "replace":
+            return "Its attention reads the keys of a donor in place of its own, not beside them."
+        return attention.why_not(self.pipeline) or self.ignores_donors
+
+    def latent_shape(self, params: GenerationParams) -> tuple[int, int, int, int]:
+        """Return channels, frames, height and width of the latents; raise ValueError for a size it cannot make."""
+        return self._ask(params, _FEWEST).layout.shape
+
+    def timesteps(self, params: GenerationParams, sampling: Sampling) -> list[float]:
+        """Return the noise level (0..1000) at which each step of a run begins."""
+        return self._ask(params, sampling.num_steps).levels[:-1]
+
+    def guidance(self, sampling: Sampling) -> list[float]:
+        """Return the guidance scale of each step."""
+        return [max(1.0, sampling.guidance_scale)] * sampling.num_steps
+
+    def encode(self, params: GenerationParams) -> Encoding:
+        """Return what the pipeline's own text encoders make of the prompt and the negative prompt."""
+        words = {"prompt": params.prompt}
+        if params.negative_prompt:
+            if "negative_prompt" not in self._takes:
+                raise ValueError(f"{self.card.name} takes no negative prompt; leave it out")
+            words["negative_prompt"] = params.negative_prompt
+        return self._encode(words, is_guided=params.guidance_on(self.card) > 1)
+
+    @torch.no_grad()
+    def _encode(self, words: Mapping[str, str], *, is_guided: bool) -> Encoding:
+        encode = getattr(self.pipeline, "encode_prompt", None)
+        if encode is None or "prompt_embeds" not in self._takes or "pooled_prompt_embeds" in self._takes:
+            return Encoding(arguments=words)
+        takes = inspect.signature(encode).parameters
+        as_called = {name: found.default for name, found in self._takes.items() if found.default is not found.empty}
+        wanted = {**as_called, **self.card.call, "do_classifier_free_guidance": is_guided, **words}
+        encoded = encode(**{name: value for name, value in wanted.items() if name in takes})
+        names = next((names for names in RETURNED if len(names) == len(encoded)), ())
+        if not names or any(name not in self._takes for name in names):
+            return Encoding(arguments=words)
+        return Encoding(arguments=dict(zip(names, encoded, strict=True)))
+
+    def sample(
+        self,
+        encoding: Encoding,
+        params: GenerationParams,
+        sampling: Sampling,
+        *,
+        seed: int,
+        hooks: Sequence[StepHook] = (),
+    ) -> Generator[Step]:
+        """Denoise; yield after every step. Closing it ends the pipeline's run, and the thread that it runs in."""
+        if sampling.options:
+            raise ValueError(
+                f"{', '.join(sampling.options)}: no option of {self.card.name}, whose schedule is its scheduler's; "
+                "see `scheduler` in the card"
+            )
+        arguments = {
+            **dict(encoding.arguments),
+            "num_inference_steps": sampling.num_steps,
+            "guidance_scale": sampling.guidance_scale,
+        }
+        run = Run(model=self, params=params, arguments=arguments, seed=seed, hooks=tuple(hooks))
+        yield from devices.paced(turns.iterate(run), self.device)
+
+    def decode(self, latents: Tensor, params: GenerationParams) -> NDArray[np.uint8]:
+        """Return the frames (T, H, W, 3): the pipeline's own decoding, with nothing left to denoise."""
+        layout = self._ask(params, _FEWEST).layout
+        arguments = {**dict(self._nothing().arguments), "num_inference_steps": _FEWEST, "guidance_scale": 1.0}
+        nothing_left = Course(self.pipeline.scheduler, skipped=None)
+        given = {"latents": layout.own(latents.to(self.device)), "output_type": "np"}
+        video = self.call(nothing_left, params, {**arguments, **given}, seed=0)
+        return (np.asarray(video[0]) * 255).round().astype(np.uint8)
+
+    def finish(self) -> None:
+        """Wait for the device."""
+        devices.finish(self.device)
+
+    def reset_peak_memory(self) -> None:
+        """Begin a new measurement of `peak_memory`."""
+        devices.reset_peak_memory(self.device)
+
+    def peak_memory(self) -> int:
+        """Return the most bytes in use since the reset."""
+        return devices.peak_memory(self.device)
+
+    def call(self, course: Course, params: GenerationParams, arguments: Mapping[str, Any], *, seed: int) -> Any:
+        """Call the pipeline with a scheduler of ours, and return what it makes; an error leaves it as it was."""
+        size = {
+            "height": params.height,
+            "width": params.width,
+            "num_frames": params.num_frames,
+            "frame_rate": params.fps,
+            "generator": torch.Generator().manual_seed(seed),  # on the CPU: the same noise on every device
+            "return_dict": False,
+        }
+        wanted = {**size, **self.card.call, **arguments}
+        with schedule.lent(self.pipeline, course):
+            try:
+                return self.pipeline(**{name: value for name, value in wanted.items() if name in self._takes})[0]
+            except BaseException:
+                self.pipeline.maybe_free_model_hooks()  # what is off-loaded between runs goes where it waits
+                raise
+
+    def ask(self, params: GenerationParams, num_steps: int, seed: int) -> Asked:
+        """Let the pipeline draw its noise and choose its timesteps, and do nothing more."""
+        course = Course(self.pipeline.scheduler, skipped=None)
+        arguments = {**dict(self._nothing().arguments), "num_inference_steps": num_steps, "guidance_scale": 1.0}
+        drawn = self.call(course, params, {**arguments, "output_type": "latent"}, seed=seed)
+        layout = Layout.of(self.pipeline, drawn, width=params.width, height=params.height, num_frames=params.num_frames)
+        return Asked(layout=layout, noise=layout.told(drawn), levels=course.levels, units=course.units)
+
+    def _ask(self, params: GenerationParams, num_steps: int) -> Asked:
+        key = (params.width, params.height, params.num_frames, params.fps, num_steps)
+        if key not in self._asked:
+            if len(self._asked) >= _SCHEDULES_KNOWN:
+                self._asked.clear()
+            self._asked[key] = self.ask(params, num_steps, seed=0)
+        return self._asked[key]
+
+    def _nothing(self) -> Encoding:
+        """Return what stands for a prompt where none is read."""
+        if self._blank is None:
+            self._blank = self._encode({"prompt": ""}, is_guided=False)
+        return self._blank

@@ -1,0 +1,153 @@
+"""One run of a pipeline, told step by step to whoever iterates it, with what hooks ask for between the steps."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from shared.generation import GenerationParams
+from worker.models.base import Step, StepHook
+from worker.models.diffusers import attention, schedule
+from worker.models.diffusers.attention import Lender
+from worker.models.diffusers.layout import Layout
+from worker.models.diffusers.schedule import Course
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a pipeline says of a run that it has not begun."""
+
+    layout: Layout
+    noise: Tensor  # (1, C, T, H, W)
+    levels: list[float]  # 0..1000, where each step begins; 0 at the end
+    units: list[float]  # what the pipeline's latents are divided by to be told, likewise
+
+
+class Caller(Protocol):
+    """Whose pipeline it is."""
+
+    pipeline: Any  # of diffusers, untyped
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+
+    def ask(self, params: GenerationParams, num_steps: int, seed: int) -> Asked:
+        """Let the pipeline draw its noise and choose its timesteps, and do nothing more."""
+
+    def call(self, course: Course, params: GenerationParams, arguments: Mapping[str, Any], *, seed: int) -> Any:
+        """Call the pipeline with a scheduler of ours."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A run, ready to be iterated by `turns`."""
+
+    model: Caller
+    params: GenerationParams
+    arguments: Mapping[str, Any]
+    seed: int
+    hooks: Sequence[StepHook]
+
+    def __call__(self, hand: Callable[[Step], None]) -> None:
+        """Run; hand every step over, and go on when `hand` returns."""
+        model, pipeline = self.model, self.model.pipeline
+        if model.device.type == "cuda":
+            torch.cuda.set_device(model.device)  # each thread has its own
+        asked = model.ask(self.params, self.arguments["num_inference_steps"], self.seed)
+        first, latents = self._start(asked)
+        with ExitStack() as stack:
+            lender = None
+            if self.hooks and attention.why_not(pipeline) is None:
+                lender = stack.enter_context(attention.lending(pipeline, asked.layout))
+            teller = Teller(asked=asked, hooks=self.hooks, hand=hand, lender=lender, index=first)
+            course = Course(pipeline.scheduler, skipped=first, velocity=teller.velocity)
+            arguments = {**self.arguments, **latents, **teller.listening_to(pipeline, course), "output_type": "latent"}
+            teller.lend()
+            model.call(course, self.params, arguments, seed=self.seed)
+
+    def _start(self, asked: Asked) -> tuple[int, dict[str, Tensor]]:
+        """Return the first step and the latents that enter it, unless they are those that the pipeline draws."""
+        first, latents = 0, asked.noise
+        for hook in self.hooks:
+            first, latents = hook.start(latents, asked.levels[:-1], first)
+        if first == 0 and latents is asked.noise:
+            return 0, {}
+        if reason := schedule.why_not_resumed(self.model.pipeline.scheduler):
+            raise ValueError(f"the run cannot begin at step {first + 1}: {reason}")
+        return first, {"latents": asked.layout.own(latents * asked.units[first])}
+
+
+@dataclass(slots=True, kw_only=True)
+class Teller:
+    """What happens between two steps: the finished one is told, and the next is lent what it reads."""
+
+    asked: Asked
+    hooks: Sequence[StepHook]
+    hand: Callable[[Step], None]
+    lender: Lender | None
+    index: int  # of the step to come, 0-based
+    outputs: list[Tensor] = field(default_factory=list)  # of the model in the last step
+
+    def listening_to(self, pipeline: Any, course: Course) -> dict[str, Any]:
+        """Return the arguments that make a pipeline tell; one that has no callback is heard through its scheduler."""
+        if "callback_on_step_end" not in _parameters(pipeline):
+            course.listener = self.finish
+            return {}
+
+        def told(_: Any, __: int, ___: Any, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            self.finish(tensors["latents"])
+            return {}
+
+        return {"callback_on_step_end": told, "callback_on_step_end_tensor_inputs": ["latents"]}
+
+    def lend(self) -> None:
+        """Let the step to come read what the hooks want it to."""
+        level = self.asked.levels[self.index]
+        offered = (hook.attention(self.index, level, 1) for hook in self.hooks)
+        cached = next((one for one in offered if one is not None), None)
+        if self.lender is not None:
+            self.lender.lend(cached)
+        elif cached is not None:
+            raise ValueError("this network takes no donor in; ask for another way of reuse, or for none")
+
+    def velocity(self, output: Tensor, sample: Tensor) -> Tensor:
+        """Return what the scheduler steps with: the model's output unless a hook changes it."""
+        self.outputs[:] = [output]
+        layout, index = self.asked.layout, self.index
+        before = after = -layout.told(output)
+        for hook in self.hooks:
+            after = hook.velocity(after, layout.told(sample), index, self.asked.levels[index])
+        if after is not before:
+            self.outputs[:] = [layout.own(-after).to(output)]
+        return self.outputs[0]
+
+    def finish(self, latents: Tensor) -> None:
+        """Tell of a finished step, wait until the next is wanted, and prepare it."""
+        levels, index = self.asked.levels, self.index
+        unit = self.asked.units[index + 1]
+        told = self.asked.layout.told(latents)
+        step = Step(
+            index=index,
+            num_steps=len(levels) - 1,
+            timestep=levels[index],
+            next_timestep=levels[index + 1],
+            latents=told if unit == 1 else told / unit,
+            velocity=-self.asked.layout.told(self.outputs[0]),
+        )
+        for hook in self.hooks:
+            hook.finished(step)
+        self.index += 1
+        self.hand(step)
+        if self.index < step.num_steps:
+            self.lend()
+
+
+def _parameters(pipeline: Any) -> Mapping[str, Any]:
+    return inspect.signature(pipeline.__call__).parameters
