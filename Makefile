@@ -15,7 +15,7 @@ CPU_TORCH = $(BIN)/pip install --quiet --disable-pip-version-check --no-deps $(P
 PACKAGES := api cli db lab migrations shared tests worker
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check format bench lock clean
+.PHONY: help demo up test check coverage format bench lock clean
 .DELETE_ON_ERROR:
 
 help:  ## show this list
@@ -39,6 +39,9 @@ check: $(SETUP)  ## lint, format, types, import contracts
 format: $(SETUP)  ## sort imports and format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+coverage: $(SETUP)  ## run the tests and say which lines they never reach
+	$(BIN)/pytest --cov --cov-report=term:skip-covered --cov-report=html:var/coverage $(ARGS)
 
 bench: $(SETUP)  ## print measurements
 	$(BIN)/pytest -m bench -s tests/benchmarks $(ARGS)

@@ -40,7 +40,7 @@ def calibrate(
         raise BadInput(f"no judge is known for the clips of {model!r}; --model {JUDGED} can be calibrated")
     folder = models_dir / model
     if not (folder / "chai.json").exists():
-        raise CommandError(f"{folder} is no model folder; make one with `chai train small`")
+        raise CommandError(f"{folder} is no model folder; make one with `chai lab train small`")
     loaded = load_model(folder)
     with output.Meter(calibration.num_clips(prompts)) as meter:
         found = calibration.calibrate(

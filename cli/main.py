@@ -13,7 +13,9 @@ import typer
 from cli import bulk, keys, local, names, output, places
 from cli.client import Client, Json, connect
 from cli.errors import BadInput, CommandError
+from cli.lab import group as lab
 from cli.list_files import from_stdin
+from cli.mounting import mount
 from cli.receipt import facts, state
 
 app = typer.Typer(
@@ -27,11 +29,8 @@ SERVICE, CLIENT, RESEARCH = "The service", "Videos", "Models and measurements"
 MOUNTED = {  # subcommands that live in cli/<name>.py and are imported only when called
     "model": "Look at models and fetch weights.",
     "cache": "Look into the cache, warm it, purge it.",
-    "eval": "Measure quality and time of plans.",
     "calibrate": "Find the cheapest plan that keeps quality.",
     "guard": "See what re-run jobs lost by their donors, and at what cost.",
-    "train": "Train a small model.",
-    "bench": "Measure speed.",
 }
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
@@ -346,26 +345,11 @@ def _leave_with(video: Json) -> None:
         raise typer.Exit(1)
 
 
-def _mount(name: str, summary: str) -> None:
-    """Add `cli/<name>.py`, whose `app` is a Typer application, without importing it."""
-
-    @app.command(
-        name,
-        help=summary,
-        rich_help_panel=RESEARCH,
-        add_help_option=False,
-        context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-    )
-    def run(context: typer.Context) -> None:
-        local.join(local.var_dir())
-        importlib.import_module(f"cli.{name}").app(context.args, prog_name=f"chai {name}")
-
-
 app.add_typer(bulk.app, name="bulk", rich_help_panel=CLIENT)
 app.add_typer(keys.app, name="keys", rich_help_panel=SERVICE)
+app.add_typer(lab.app, name="lab", rich_help_panel=RESEARCH)
 for _name, _summary in MOUNTED.items():
-    if importlib.util.find_spec(f"cli.{_name}"):
-        _mount(_name, _summary)
+    mount(app, _name, f"cli.{_name}", _summary, panel=RESEARCH)
 
 
 def main() -> None:

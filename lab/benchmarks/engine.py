@@ -1,4 +1,4 @@
-"""`chai bench engine`: time, memory and operations of every stage of a job, beside the same model written plainly.
+"""`chai lab bench engine`: time, memory and operations of every stage of a job, beside the same model written plainly.
 
 Random weights are fine for this: time does not depend on the values, as long as they are not zero.
 """

@@ -1,4 +1,4 @@
-"""`chai eval`: contenders over fresh prompts, and the files that show what came out."""
+"""`chai lab eval`: contenders over fresh prompts, and the files that show what came out."""
 
 import json
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""`chai train small` as a person runs it."""
+"""`chai lab train small` as a person runs it."""
 
 import json
 import re
@@ -9,7 +9,7 @@ import torch
 from typer.testing import CliRunner
 
 from cli.errors import CommandError
-from cli.train import app
+from cli.lab.train import app
 from worker.models.opensora.pipeline import ChaiPipeline
 
 

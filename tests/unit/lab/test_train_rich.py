@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from cli.train import app
 from typer.testing import CliRunner
 
 from cli.errors import CommandError
-from cli.train import app
 from lab.toy_world.captions import Split
 from lab.toy_world.reading import (
     NO_NOUN,
@@ -184,7 +184,7 @@ def test_the_commands_train_a_vae_and_a_model_and_can_be_cut_off(tmp_path: Path)
 
 
 def test_a_model_needs_a_vae(tmp_path: Path) -> None:
-    message = f"{tmp_path}/vae does not exist; run `chai train vae` first, or name another folder by --vae"
+    message = f"{tmp_path}/vae does not exist; run `chai lab train vae` first, or name another folder by --vae"
 
     with pytest.raises(CommandError, match=f"^{re.escape(message)}$"):
         CliRunner().invoke(app, ["rich", "--vae", str(tmp_path / "vae")], catch_exceptions=False)

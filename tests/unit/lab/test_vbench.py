@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from cli import eval as commands
 from cli.errors import CommandError
+from cli.lab import evaluation as commands
 from lab.experiments import vbench
 from lab.experiments.perceptual import Lpips
 from worker.jobs import video

@@ -1,4 +1,4 @@
-"""What `chai bench engine` rests on: operation counts, the plain model, and a run of it."""
+"""What `chai lab bench engine` rests on: operation counts, the plain model, and a run of it."""
 
 import json
 
@@ -7,7 +7,7 @@ import torch
 from transformers import T5Config
 from typer.testing import CliRunner
 
-from cli import bench
+from cli.lab import bench
 from lab.benchmarks import engine
 from lab.benchmarks.operations import decode_operations, text_operations, transformer_operations
 from lab.benchmarks.plain import plain_decode, plain_steps

@@ -1,4 +1,4 @@
-"""`chai eval`: quality and time of plans, on the small model's prompts or in VBench's naming for any model."""
+"""`chai lab eval`: quality and time of plans, on the small model's prompts or in VBench's naming for any model."""
 
 import itertools
 from collections.abc import Iterable, Iterator
@@ -46,7 +46,7 @@ def evaluate(
     if context.invoked_subcommand is not None:
         return
     if not (model / "chai.json").exists():
-        raise CommandError(f"{model} is no model folder; make one with `chai train small`, or name another --model")
+        raise CommandError(f"{model} is no model folder; make one with `chai lab train small`, or name another --model")
     from lab.experiments import evaluate as evaluation
 
     num_prompts = prompts or PROMPTS[preset]

@@ -1,4 +1,4 @@
-"""`chai train`: make the weights of the small model again, or those of the rich world's VAE and model."""
+"""`chai lab train`: make the weights of the small model again, or those of the rich world's VAE and model."""
 
 import time
 from pathlib import Path
@@ -70,7 +70,7 @@ def vae(
 @app.command()
 def rich(
     out: Out = Path("var/rich"),
-    vae_folder: Annotated[Path, typer.Option("--vae", help="A VAE that `chai train vae` wrote.")] = Path(
+    vae_folder: Annotated[Path, typer.Option("--vae", help="A VAE that `chai lab train vae` wrote.")] = Path(
         "var/rich/vae"
     ),
     specs: Annotated[int, typer.Option(min=1, help="Specs whose clips are encoded and kept.")] = 24_000,
@@ -88,7 +88,9 @@ def rich(
     from worker.models.opensora.small_vae import SmallVAE
 
     if not vae_folder.is_dir():
-        raise CommandError(f"{vae_folder} does not exist; run `chai train vae` first, or name another folder by --vae")
+        raise CommandError(
+            f"{vae_folder} does not exist; run `chai lab train vae` first, or name another folder by --vae"
+        )
     checkpoint = _checkpoint(out / "checkpoint.pt", resume)
     encoder = SmallVAE.from_pretrained(vae_folder)
     store = Store(out, seed=seed, num_specs=specs, num_layouts=layouts, shape=encoder.latent_shape(16, 96, 96))

@@ -1,4 +1,4 @@
-"""`chai bench`: measurements of speed."""
+"""`chai lab bench`: measurements of speed."""
 
 from enum import StrEnum
 from pathlib import Path

@@ -1,12 +1,10 @@
-"""The tree in the README, made from the first sentence of every module. Run this file to bring it up to date."""
+"""The tree of folders in the architecture page. Run this file to bring it up to date."""
 
-import ast
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-README = ROOT / "README.md"
+PAGE = ROOT / "docs" / "architecture.md"
 BEGIN, END = "<!-- tree: begin -->\n", "<!-- tree: end -->"
 PACKAGES = {
     "api": "HTTP in, job row and job id out",
@@ -19,6 +17,7 @@ PACKAGES = {
 }
 FOLDERS = {
     "api/routes": "endpoints",
+    "cli/lab": "commands of research",
     "cli/services": "embedded Postgres and Redis",
     "migrations/versions": "the steps",
     "lab/baselines": "what others do within one run",
@@ -46,38 +45,26 @@ def render() -> str:
 
 
 def _lines() -> Iterator[str]:
-    modules = sorted(_modules(), key=lambda file: (file.parent.parts, file.name))
-    folder = Path()
-    for file in modules:
-        if file.parent != folder:
-            folder = file.parent
-            name = "  " * (len(folder.parts) - 1) + f"{folder.name}/"
-            yield f"{name:<28}{(PACKAGES | FOLDERS).get(str(folder), '')}"
-        name = "  " * len(folder.parts) + file.name
-        yield f"{name:<28}{_first_sentence(ROOT / file)}"
+    known = PACKAGES | FOLDERS
+    for folder in sorted(_folders(), key=lambda path: path.parts):
+        name = "  " * (len(folder.parts) - 1) + f"{folder.name}/"
+        yield f"{name:<22}{known.get(str(folder), '')}".rstrip()
 
 
-def _modules() -> Iterator[Path]:
-    for package in PACKAGES:
-        for file in (ROOT / package).rglob("*.py"):
-            if file.name != "__init__.py":
-                yield file.relative_to(ROOT)
-
-
-def _first_sentence(file: Path) -> str:
-    text = " ".join((ast.get_docstring(ast.parse(file.read_text())) or "").split("\n\n")[0].split())
-    return re.split(r"(?<=[.!?]) (?=[A-Z`])", text)[0].rstrip(".")
+def _folders() -> set[Path]:
+    files = (file for package in PACKAGES for file in (ROOT / package).rglob("*.py") if file.name != "__init__.py")
+    return {folder for file in files for folder in (file.relative_to(ROOT)).parents if folder != Path()}
 
 
 def written() -> str:
-    """Return the block as the README has it."""
-    return README.read_text().split(BEGIN)[1].split(END)[0]
+    """Return the block as the page has it."""
+    return PAGE.read_text().split(BEGIN)[1].split(END)[0]
 
 
 def main() -> None:
-    """Write the block into the README."""
-    before, rest = README.read_text().split(BEGIN)
-    README.write_text(before + BEGIN + render() + END + rest.split(END)[1])
+    """Write the block into the page."""
+    before, rest = PAGE.read_text().split(BEGIN)
+    PAGE.write_text(before + BEGIN + render() + END + rest.split(END)[1])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,11 @@
+"""`chai lab`: research on the shipped model, and measurements of the engine."""
+
+import typer
+
+from cli.mounting import mount
+
+app = typer.Typer(help="Research: evaluate, train, measure. The service needs none of it.", no_args_is_help=True)
+
+mount(app, "eval", "cli.lab.evaluation", "Measure quality and time of plans.")
+mount(app, "train", "cli.lab.train", "Train the small model.")
+mount(app, "bench", "cli.lab.bench", "Measure speed of the engine.")
