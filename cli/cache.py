@@ -183,7 +183,7 @@ def _settings(text: str) -> dict[str, Any]:
 
     try:
         checked = SpaceSettings.model_validate_json(text)
-        _ = checked.matching  # checks the thresholds too
+        checked.matching("")  # checks the thresholds too
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "JSON"

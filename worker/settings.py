@@ -23,7 +23,7 @@ class WorkerSettings(Settings):
     storage_patience_s: float = Field(default=60.0, ge=0)  # how long a finished video waits for storage to come back
     time_limit_s: int = Field(default=4 * 3600, ge=1)  # a task that hangs for this long is killed with its child
 
-    embedder: str = "minilm"  # or a sentence-transformers or CLIP text model that is on this machine
+    embedder: str = "use"  # or minilm, or a sentence-transformers or CLIP text model that is on this machine
     cache_bytes: int = Field(default=1 << 30, ge=0)  # budget of a new namespace
     cache_policy: str = "lru"
     cache_admission: Literal["all", "second_sighting"] = "all"

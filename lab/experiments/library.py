@@ -107,7 +107,7 @@ class Index:
         read: Callable[[str], Extraction] = extract,
     ) -> None:
         """Compare by `settings`, over what `read` finds in a prompt (`extract`, or `whole_prompt` as NIRVANA does)."""
-        self.settings = settings or MatchSettings()
+        self.settings = settings or MatchSettings.of_embedder(embedder.name, {})
         self._embedder = embedder
         self._read = read
         self._rows: list[Neighbour] = []

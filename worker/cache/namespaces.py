@@ -26,10 +26,9 @@ class SpaceSettings(BaseModel):
     precision: Precision = "bfloat16"
     keep: tuple[str, ...] | None = None  # nearest, same_index; None = what the recipes read
 
-    @property
-    def matching(self) -> MatchSettings:
-        """The thresholds and weights in force."""
-        return MatchSettings.from_dict(self.match)
+    def matching(self, embedder: str) -> MatchSettings:
+        """The thresholds and weights in force: the embedder's measured ones, and what `match` says otherwise."""
+        return MatchSettings.of_embedder(embedder, self.match)
 
 
 def open_space(

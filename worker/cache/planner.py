@@ -20,6 +20,7 @@ from shared.generation import GenerationParams, Mode, RunPath
 from shared.model_cards import ModelCard
 from worker.cache.base import CachePlan
 from worker.cache.decisions import entities, planning
+from worker.cache.decisions.matching import MatchSettings
 from worker.cache.decisions.planning import Case, Plan, Reason, Table
 from worker.cache.decisions.types import EntityKind, Extraction, Neighbour
 from worker.cache.namespaces import SpaceSettings, open_space, plan_key
@@ -45,6 +46,9 @@ class Embedder(Protocol):
 
     def embed(self, phrases: list[str]) -> list[list[float]]:
         """Return one vector of unit length for each phrase."""
+
+    def knows(self, phrase: str) -> bool:
+        """Say whether its vector means something: most of its words are known."""
 
 
 @dataclass(slots=True)
@@ -72,6 +76,11 @@ class Question:
     extraction: Extraction
     vectors: list[list[float]]
     watch: Stopwatch
+
+    @property
+    def matching(self) -> MatchSettings:
+        """The thresholds and weights in force."""
+        return self.settings.matching(self.space.identity["embedder"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +124,9 @@ def decide(
     with watch.part("extract"):
         extraction = extractor(own.extractor)(params.prompt, negative=params.negative_prompt or "", reads=reads)
     with watch.part("embed"):
-        vectors = embedder.embed([entity.lookup_text for entity in extraction.entities])
+        texts = [entity.lookup_text for entity in extraction.entities]
+        vectors = embedder.embed(texts)
+        extraction = extraction.knowing([embedder.knows(text) for text in texts])
     question = Question(
         claim=claim, space=space, settings=own, table=table, extraction=extraction, vectors=vectors, watch=watch
     )
@@ -127,9 +138,9 @@ def answer(session: Session, question: Question) -> StoredPlan:
     """Look the entities up, choose, pin the donors and record it, all in the caller's transaction."""
     job, fence, space = question.claim.job, question.claim.fence, question.space
     with question.watch.part("search"):
-        near = _neighbours(session, space, question.settings, question.vectors)
+        near = _neighbours(session, space, question)
     with question.watch.part("decide"):
-        matching = question.settings.matching
+        matching = question.matching
         plan = planning.decide(Mode(job.mode), question.extraction, near, question.table, matching)
     _record(session, question, near, plan)
     pinned = cache.pin(session, [UUID(id_) for id_ in plan.donors], job_id=job.id, fence=fence)
@@ -189,7 +200,7 @@ def _record(session: Session, question: Question, near: Sequence[Neighbour], pla
         neighbours=[neighbour.to_dict() for neighbour in near],
         settings={
             "mode": question.claim.job.mode,
-            "match": question.settings.matching.to_dict(),
+            "match": question.matching.to_dict(),
             "table": planning.table_to_rows(question.table),
             "style": list(extraction.style),
             "fallback_reason": extraction.fallback_reason,
@@ -250,10 +261,9 @@ def _shipped(file: Path) -> dict[str, dict[str, Any]]:
     return {content["key"]: content["recipes"]}
 
 
-def _neighbours(
-    session: Session, space: Namespace, own: SpaceSettings, vectors: list[list[float]]
-) -> tuple[Neighbour, ...]:
-    found = cache.neighbours(session, space, vectors, limit=own.matching.neighbours_per_entity, search=own.search)
+def _neighbours(session: Session, space: Namespace, question: Question) -> tuple[Neighbour, ...]:
+    limit, search = question.matching.neighbours_per_entity, question.settings.search
+    found = cache.neighbours(session, space, question.vectors, limit=limit, search=search)
     return tuple(
         Neighbour(
             query=near.query,

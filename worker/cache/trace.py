@@ -48,7 +48,7 @@ def decision(row: Lookup) -> DecisionRow:
             language=given.get("language", "en"),
         ),
         neighbours=tuple(Neighbour.from_dict(neighbour) for neighbour in row.neighbours),
-        settings=MatchSettings.from_dict(given["match"]),
+        settings=MatchSettings.recorded(given["match"]),
         table=table_from_rows(given["table"]),
         plan=Plan.from_dict(row.plan),
     )

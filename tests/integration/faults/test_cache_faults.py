@@ -61,6 +61,9 @@ class Words:
     def embed(self, phrases: list[str]) -> list[list[float]]:
         return [unit(random.Random(phrase)) for phrase in phrases]
 
+    def knows(self, phrase: str) -> bool:
+        return True
+
 
 def unit(rng: random.Random) -> list[float]:
     vector = [rng.gauss(0, 1) for _ in range(DIMS)]

@@ -37,6 +37,7 @@ def near(
 PUPPY = Entity(text="puppy", head="puppy")
 SMALL_DOG = Entity(text="small dog", head="dog", attributes=("small",))
 BLACK_DOG = Entity(text="black dog", head="dog", attributes=("black",))
+PLAIN_DOG = Entity(text="dog", head="dog")
 DOGS = Entity(text="brown dog", head="dog", attributes=("three", "brown"))
 
 
@@ -48,13 +49,15 @@ DOGS = Entity(text="brown dog", head="dog", attributes=("three", "brown"))
         # just below, another noun
         (PUPPY, 0.799, Veto.ALWAYS, Verdict.RELATED),
         # between the thresholds with the same noun
-        (SMALL_DOG, 0.70, Veto.ALWAYS, Verdict.SAME_HEAD),
-        (SMALL_DOG, 0.699, Veto.ALWAYS, Verdict.RELATED),
+        (PLAIN_DOG, 0.70, Veto.ALWAYS, Verdict.SAME_HEAD),
+        (PLAIN_DOG, 0.699, Veto.ALWAYS, Verdict.RELATED),
+        # the same noun, described by something else
+        (SMALL_DOG, 0.75, Veto.ALWAYS, Verdict.RELATED),
         # another colour
         (BLACK_DOG, 0.90, Veto.ALWAYS, Verdict.CONFLICT),
         (BLACK_DOG, 0.90, Veto.BETWEEN, Verdict.SAME),
         (BLACK_DOG, 0.75, Veto.BETWEEN, Verdict.CONFLICT),
-        (BLACK_DOG, 0.75, Veto.NEVER, Verdict.SAME_HEAD),
+        (BLACK_DOG, 0.85, Veto.NEVER, Verdict.SAME),
         # a count alone does not make another thing
         (DOGS, 1.0, Veto.ALWAYS, Verdict.SAME),
         # shown, not used
@@ -116,12 +119,12 @@ def matches_in_pairs(settings: MatchSettings) -> dict[str, int]:
 def test_the_default_rule_joins_most_of_the_same_and_few_of_the_other_pairs() -> None:
     found = matches_in_pairs(MatchSettings())
 
-    assert found["same"] >= 48  # of 60
-    assert found["other"] <= 2  # of 82
+    assert found["same"] >= 40  # of 60
+    assert found["other"] <= 1  # of 82
 
 
-def test_without_the_veto_five_times_as_many_wrong_pairs_match() -> None:
-    assert matches_in_pairs(MatchSettings(veto=Veto.NEVER))["other"] >= 15
+def test_without_the_veto_many_wrong_pairs_match() -> None:
+    assert matches_in_pairs(MatchSettings(veto=Veto.NEVER))["other"] >= 10
 
 
 @pytest.mark.parametrize(
@@ -160,7 +163,7 @@ def test_weights_decide_between_scene_and_object() -> None:
 def test_a_second_donor_covers_what_the_first_does_not() -> None:
     neighbours = [near("dog", 0, 0.95), near("beach", 1, 0.9), near("other beach", 1, 0.85)]
 
-    hit = look_up(PROMPT, neighbours, MatchSettings(max_donors=2))
+    hit = look_up(PROMPT, neighbours, MatchSettings(max_donors=2, by_rarity=False))
 
     assert hit.donors == ("dog", "beach")
     assert hit.kind is HitKind.BOTH

@@ -1,17 +1,19 @@
 """Phrase vectors of the shipped MiniLM, and clear errors for models that are not here."""
 
+import time
+
 import numpy as np
 import pytest
 import torch
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
 from worker.models import embedders
-from worker.models.embedders import EmbedderError, TransformerEmbedder, load_embedder, verify_sha256
+from worker.models.embedders import EmbedderError, TransformerEmbedder, UseEmbedder, load_embedder, verify_sha256
 
 
 @pytest.fixture(scope="module")
 def minilm() -> TransformerEmbedder:
-    return load_embedder()
+    return load_embedder("minilm")
 
 
 def test_vectors_have_unit_length(minilm):
@@ -91,3 +93,40 @@ def test_a_local_clip_text_model_embeds(tmp_path, minilm):
     vectors = np.array(clip.embed(["cat", "dog"]))
     assert vectors.shape == (2, clip.dim) == (2, 8)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def use() -> UseEmbedder:
+    return load_embedder()
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "cosine"),  # as the package gives them
+    [("dog", "puppy", 0.71), ("corgi", "dog", 0.61), ("panda", "熊猫", 0.85), ("熊猫", "汽车", 0.2)],
+)
+def test_the_default_embedder_reads_other_languages(use, left, right, cosine):
+    a, b = np.array(use.embed([left, right]))
+
+    assert a @ b == pytest.approx(cosine, abs=0.15)
+
+
+@pytest.mark.parametrize(
+    ("phrase", "is_known"),
+    [("panda", True), ("熊猫", True), ("骷髅", False), ("\N{SLIGHTLY SMILING FACE}", False), ("አማርኛ", False)],
+)
+def test_a_phrase_of_unknown_characters_is_not_known(use, phrase, is_known):
+    assert use.knows(phrase) is is_known
+
+
+def test_minilm_knows_no_chinese(minilm):
+    assert minilm.knows("a red panda")
+    assert not minilm.knows("熊猫")
+
+
+def test_a_phrase_takes_the_default_embedder_a_few_milliseconds(use):
+    use.embed(["warm"])
+
+    start = time.perf_counter()
+    use.embed([f"a red panda number {number}" for number in range(20)])
+
+    assert (time.perf_counter() - start) / 20 < 0.05

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from worker.cache.decisions import salience
 from worker.cache.decisions.types import Entity, EntityKind
 from worker.cache.decisions.vocabulary import word_set
 
@@ -200,6 +201,7 @@ def _entity(words: Words, start: int, stop: int) -> Entity | None:
         head=head,
         attributes=tuple(attributes),
         kind=_kind(words, start, stop, head, run[-1][1]),
+        weight=salience.weight(head, tuple(attributes)),
     )
 
 

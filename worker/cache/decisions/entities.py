@@ -18,7 +18,7 @@ from dataclasses import replace
 from functools import cache, partial
 from typing import Protocol
 
-from worker.cache.decisions import attributes, chinese, languages, negation, prompt_syntax, style
+from worker.cache.decisions import attributes, chinese, languages, negation, prompt_syntax, salience, style
 from worker.cache.decisions import vocabulary as v
 from worker.cache.decisions import words as w
 from worker.cache.decisions.spelling import RARE, zipf
@@ -304,7 +304,7 @@ def _entity_or_style(words: Sequence[Word], start: int, stop: int) -> Entity | N
         return None
     if _is_quantifier(words, stop, head) or noun.lower in v.EMPTY_NOUNS or head in v.STYLE_HEADS:
         return None
-    if head in v.EMPTY_WHEN_BARE | v.UNSEEN and not described:
+    if not described and (head in v.EMPTY_WHEN_BARE | v.UNSEEN or head in v.ADJECTIVES - v.NOUNS or head[0].isdigit()):
         return None
     tail = [word.lower for word in phrase[of:]]
     counts = [word for word in rest if word in v.COUNTS] or _count_before(words, start)
@@ -313,6 +313,7 @@ def _entity_or_style(words: Sequence[Word], start: int, stop: int) -> Entity | N
         head=head,
         attributes=(*counts, *described),
         kind=EntityKind.OBJECT if tail else _kind(words, start, head, noun),
+        weight=salience.weight(head, described),
     )
 
 

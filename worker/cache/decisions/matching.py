@@ -7,15 +7,28 @@ measurements.
 """
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, Self
 
-from worker.cache.decisions.types import EntityKind, Extraction, FallbackReason, HitKind, Json, Neighbour
-from worker.cache.decisions.vocabulary import CONFLICT_GROUPS
+from worker.cache.decisions.types import (
+    OPAQUE,
+    STYLE,
+    WITH,
+    WITHOUT,
+    Entity,
+    EntityKind,
+    Extraction,
+    FallbackReason,
+    HitKind,
+    Json,
+    Neighbour,
+)
+from worker.cache.decisions.vocabulary import ADJECTIVES, CONFLICT_GROUPS, COUNTS, HEAD_GROUPS, NATURES, PERSONS
 
 
 class Veto(StrEnum):
@@ -30,8 +43,8 @@ class Verdict(StrEnum):
     """How a stored entity relates to one of the prompt."""
 
     SAME = "same"  # similar enough
-    SAME_HEAD = "same_head"  # a little less similar, but about the same noun
-    CONFLICT = "conflict"  # similar enough, but another colour, number, age or size
+    SAME_HEAD = "same_head"  # a little less similar, but the same noun, described by known synonyms
+    CONFLICT = "conflict"  # similar enough, but another colour, number ...; or the two prompts contradict each other
     RELATED = "related"  # worth showing, not worth reusing
     DIFFERENT = "different"
 
@@ -41,19 +54,42 @@ class Verdict(StrEnum):
         return self in (Verdict.SAME, Verdict.SAME_HEAD)
 
 
+# Cosines from which on phrases are the same, of each embedder: same, head, related, whole prompts of other languages.
+# Measured on labelled pairs with `python -m lab.experiments.entities`; docs/cache.md has the tables.
+THRESHOLDS: Mapping[str, tuple[float, float, float, float]] = {
+    "all-MiniLM-L6-v2": (0.80, 0.70, 0.55, 0.95),
+    "use-multilingual-v3": (0.80, 0.60, 0.50, 0.97),
+}
+_UNMEASURED = (0.9999, 0.9999, 0.9999, 0.9999)  # equal texts only
+
+# What settings meant before they existed: recorded decisions are taken again under these.
+_BEFORE = {
+    "min_coverage": 0.0,
+    "min_weight": 0.0,
+    "by_rarity": False,
+    "style_conflicts": False,
+    "heads_need_synonyms": False,
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MatchSettings:
-    """What counts as the same entity and which donor wins. Similarities are cosines of the default embedder."""
+    """What counts as the same entity and which donor wins. Similarities are cosines of the namespace's embedder."""
 
     same_threshold: float = 0.80
     head_threshold: float = 0.70  # with the same head noun
     related_threshold: float = 0.55  # shown to people, never reused
-    foreign_threshold: float = 0.95  # for whole prompts in a language that the embedder does not know
+    foreign_threshold: float = 0.95  # for whole prompts in a language that is not taken apart
     veto: Veto = Veto.ALWAYS
     object_weight: float = 1.0  # how much covering an object counts when donors are compared
     scene_weight: float = 1.0
     max_donors: int = 1  # more: further entries for what the first does not cover
     neighbours_per_entity: int = 16  # how many stored entities the look-up fetches for each of the prompt's
+    min_coverage: float = 0.12  # share of the prompt that a hit must cover, by weight
+    min_weight: float = 0.5  # what one matched entity at least must be worth: a hand alone is no hit
+    by_rarity: bool = True  # an entity that many stored videos show counts less
+    style_conflicts: bool = True  # a drawing is no donor for a photograph
+    heads_need_synonyms: bool = True  # below same_threshold only known synonyms match
 
     def __post_init__(self) -> None:
         if not 0 <= self.related_threshold <= self.head_threshold <= self.same_threshold <= 1:
@@ -61,8 +97,10 @@ class MatchSettings:
                 "thresholds must rise from 0 to 1 in the order related, head, same; "
                 f"got {self.related_threshold}, {self.head_threshold}, {self.same_threshold}"
             )
-        if not 0 <= self.foreign_threshold <= 1:
-            raise ValueError(f"foreign_threshold is {self.foreign_threshold}; it must lie between 0 and 1")
+        for name in ("foreign_threshold", "min_coverage", "min_weight"):
+            share = getattr(self, name)
+            if not 0 <= share <= 1:
+                raise ValueError(f"{name} is {share}; it must lie between 0 and 1")
         for name in ("object_weight", "scene_weight"):
             weight = getattr(self, name)
             if not (math.isfinite(weight) and weight > 0):
@@ -71,6 +109,21 @@ class MatchSettings:
             count = getattr(self, name)
             if count < 1:
                 raise ValueError(f"{name} is {count}; it must be at least 1")
+
+    @classmethod
+    def of_embedder(cls, embedder: str, row: Mapping[str, Any]) -> Self:
+        """Settings with the thresholds of an embedder, for what `row` leaves out; equal texts only if it has none."""
+        names = ("same_threshold", "head_threshold", "related_threshold", "foreign_threshold")
+        values = dict(zip(names, THRESHOLDS.get(embedder, _UNMEASURED), strict=True)) | dict(row)
+        for higher, lower in pairwise(names[:3]):  # what is not said gives way to what is
+            if lower not in row:
+                values[lower] = min(values[lower], values[higher])
+        return cls.from_dict(values)
+
+    @classmethod
+    def recorded(cls, row: Mapping[str, Any]) -> Self:
+        """The settings of a recorded decision: what did not exist then is off."""
+        return cls.from_dict(_BEFORE | dict(row))
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> Self:
@@ -88,9 +141,10 @@ class MatchSettings:
         """Plain JSON."""
         return {**asdict(self), "veto": self.veto.value}
 
-    def weight(self, kind: EntityKind) -> float:
-        """What covering an entity of this kind is worth."""
-        return self.scene_weight if kind is EntityKind.SCENE else self.object_weight
+    def weight(self, entity: Entity) -> float:
+        """What covering an entity is worth."""
+        of_kind = self.scene_weight if entity.kind is EntityKind.SCENE else self.object_weight
+        return of_kind * entity.weight
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +178,7 @@ class Hit:
     candidates: tuple[str, ...] = ()  # every entry with a matching entity, best first
     nearest: float | None = None  # highest similarity seen, matching or not
     nearest_verdict: Verdict | None = None
+    is_too_little: bool = False  # something matches, but it is too little of the picture to be a hit
 
     @property
     def donors(self) -> tuple[str, ...]:
@@ -148,37 +203,122 @@ def has_conflict(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
     return bool(a and b and a.isdisjoint(b))
 
 
+@lru_cache(maxsize=1 << 16)
+def has_other_nature(our_text: str, their_text: str) -> bool:
+    """Whether the nouns themselves, or what they are made into, exclude each other: king and queen, dog and toy dog."""
+    ours, theirs = our_text.split(), their_text.split()
+    for name in HEAD_GROUPS:
+        group = CONFLICT_GROUPS[name]
+        a = {group[word] for word in ours if word in group}
+        b = {group[word] for word in theirs if word in group}
+        if a and b and a.isdisjoint(b):
+            return True
+    return {NATURES[word] for word in ours[:-1] if word in NATURES} != {
+        NATURES[word] for word in theirs[:-1] if word in NATURES
+    }
+
+
+@lru_cache(maxsize=1 << 16)
+def contradict(ours: tuple[str, ...], theirs: tuple[str, ...], *, by_style: bool) -> bool:
+    """Whether one prompt shows what the other excludes, or both name looks that exclude each other (`context`)."""
+    if _marked(WITHOUT, ours) & _marked(WITH, theirs) or _marked(WITH, ours) & _marked(WITHOUT, theirs):
+        return True
+    a, b = _marked(STYLE, ours), _marked(STYLE, theirs)
+    return by_style and bool(a and b and a.isdisjoint(b))
+
+
+def _marked(mark: str, words: tuple[str, ...]) -> frozenset[str]:
+    """What stands behind a mark; every kind of person is a person."""
+    found = (word.removeprefix(mark) for word in words if word.startswith(mark))
+    return frozenset("person" if word in PERSONS else word for word in found)
+
+
 def compare(extraction: Extraction, neighbour: Neighbour, settings: MatchSettings) -> Verdict:
     """How a stored entity relates to the prompt's entity that it was found for."""
     entity = extraction.entities[neighbour.query]
-    similarity = neighbour.similarity
     if (entity.kind is EntityKind.PROMPT) != (neighbour.kind is EntityKind.PROMPT):
         return Verdict.DIFFERENT  # a whole prompt is no thing in another's picture
-    if extraction.fallback_reason is FallbackReason.NOT_ENGLISH:
-        return Verdict.SAME if similarity >= settings.foreign_threshold else Verdict.DIFFERENT
+    is_equal = entity.text == neighbour.text
+    if (entity.is_opaque or OPAQUE in neighbour.attributes) and not is_equal:
+        return Verdict.DIFFERENT  # unknown words all have one vector
+    verdict = _by_similarity(extraction, entity, neighbour, settings)
+    if verdict.is_match and contradict(entity.context, neighbour.attributes, by_style=settings.style_conflicts):
+        return Verdict.CONFLICT
+    return verdict
+
+
+def _by_similarity(extraction: Extraction, entity: Entity, neighbour: Neighbour, settings: MatchSettings) -> Verdict:
+    similarity = neighbour.similarity
+    is_foreign = extraction.fallback_reason is FallbackReason.NOT_ENGLISH
+    if is_foreign and similarity < settings.foreign_threshold:
+        return Verdict.DIFFERENT
+    is_equal = entity.text == neighbour.text
     is_same = similarity >= settings.same_threshold
     if is_same or (similarity >= settings.head_threshold and entity.head == neighbour.head):
         vetoed = settings.veto is Veto.ALWAYS or (settings.veto is Veto.BETWEEN and not is_same)
-        if vetoed and entity.text != neighbour.text and has_conflict(entity.stored_attributes, neighbour.attributes):
+        if vetoed and not is_equal and _excludes(entity, neighbour):
             return Verdict.CONFLICT
-        return Verdict.SAME if is_same else Verdict.SAME_HEAD
+        if is_same and not (settings.heads_need_synonyms and _is_about_another(entity, neighbour)):
+            return Verdict.SAME
+        if not settings.heads_need_synonyms or _describes_alike(entity.attributes, neighbour.attributes):
+            return Verdict.SAME_HEAD
     return Verdict.RELATED if similarity >= settings.related_threshold else Verdict.DIFFERENT
+
+
+def _is_about_another(entity: Entity, neighbour: Neighbour) -> bool:
+    """Whether one names in passing what the other is about: a basketball and a basketball court."""
+    if entity.head == neighbour.head or EntityKind.PROMPT is entity.kind:
+        return False
+    return entity.head in neighbour.text.split()[:-1] or neighbour.head in entity.text.split()[:-1]
+
+
+def _excludes(entity: Entity, neighbour: Neighbour) -> bool:
+    is_prompt = entity.kind is EntityKind.PROMPT
+    return has_conflict(entity.attributes, neighbour.attributes) or (
+        not is_prompt and has_other_nature(entity.text, neighbour.text)
+    )
+
+
+@lru_cache(maxsize=1 << 16)
+def _describes_alike(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
+    """Whether a noun is described by the same words or known synonyms, or merely more closely; counts aside.
+
+    A snowy jungle is a jungle. What a noun adds is another thing: a bonsai tree, a desert road, a fire torch.
+    """
+    a, b = _canonical(ours), _canonical(theirs)
+    return (a <= b or b <= a) and all(_is_adjective(word) for word in a ^ b)
+
+
+_ADJECTIVE_ENDS = ("ful", "ous", "ish", "ic", "ive", "less", "ern", "ing", "ed", "y")
+
+
+def _is_adjective(word: str) -> bool:
+    return (
+        word in ADJECTIVES
+        or any(word in group for group in CONFLICT_GROUPS.values())
+        or (len(word) > 5 and word.endswith(_ADJECTIVE_ENDS))
+    )
+
+
+def _canonical(words: tuple[str, ...]) -> frozenset[str]:
+    plain = (word for word in words if ":" not in word and word not in COUNTS)
+    return frozenset(next((group[word] for group in CONFLICT_GROUPS.values() if word in group), word) for word in plain)
 
 
 def look_up(extraction: Extraction, neighbours: Sequence[Neighbour], settings: MatchSettings) -> Hit:
     """The donors that cover the prompt best.
 
-    Entries are compared by the weighted similarity of what they cover; equal ones by age, younger first, then by id.
-    The order of `neighbours` does not matter.
+    Entries are compared by the weighted similarity of what they cover; equal ones by how much of the rest of their
+    prompts is common, then by age, younger first, then by id. The order of `neighbours` does not matter.
     """
     matches = _matches_by_entry(extraction, neighbours, settings)
+    weights = _weights(extraction, matches, settings)
     created = {neighbour.entry_id: neighbour.created for neighbour in neighbours}
+    alike = _likeness(extraction, neighbours)
 
-    def rank(entry_id: str, wanted: set[int]) -> tuple[float, float, str]:
-        value = sum(
-            settings.weight(match.kind) * match.similarity for q, match in matches[entry_id].items() if q in wanted
-        )
-        return (-value, -created[entry_id], entry_id)
+    def rank(entry_id: str, wanted: set[int]) -> tuple[float, float, float, str]:
+        value = sum(weights[q] * match.similarity for q, match in matches[entry_id].items() if q in wanted)
+        return (-value, -alike[entry_id], -created[entry_id], entry_id)
 
     everything = set(range(len(extraction.entities)))
     candidates = sorted(matches, key=lambda entry_id: rank(entry_id, everything))
@@ -192,15 +332,37 @@ def look_up(extraction: Extraction, neighbours: Sequence[Neighbour], settings: M
         taken = sorted(open_queries & matches[best].keys())
         chosen += [matches[best][q] for q in taken]
         open_queries -= set(taken)
+    coverage = _coverage(weights, chosen)
+    says_little = all(extraction.entities[match.query].weight < settings.min_weight for match in chosen)
+    is_too_little = bool(chosen) and (says_little or coverage < settings.min_coverage)
     top = max(neighbours, key=lambda n: (n.similarity, n.created, n.entry_id), default=None)
     return Hit(
-        kind=_hit_kind(extraction, chosen),
-        matched=tuple(chosen),
-        coverage=_coverage(extraction, chosen, settings),
-        candidates=tuple(candidates),
+        kind=HitKind.NONE if is_too_little else _hit_kind(extraction, chosen),
+        matched=() if is_too_little else tuple(chosen),
+        coverage=coverage,
+        candidates=() if is_too_little else tuple(candidates),
         nearest=None if top is None else top.similarity,
         nearest_verdict=None if top is None else compare(extraction, top, settings),
+        is_too_little=is_too_little,
     )
+
+
+def _weights(
+    extraction: Extraction, matches: Mapping[str, Mapping[int, MatchedEntity]], settings: MatchSettings
+) -> list[float]:
+    """What covering each entity of the prompt is worth: less, the more of the stored videos near to it show it."""
+    shown = Counter(query for found in matches.values() for query in found)
+    weights = [settings.weight(entity) for entity in extraction.entities]
+    if not settings.by_rarity:
+        return weights
+    return [weight / math.sqrt(1 + math.log2(max(1, shown[query]))) for query, weight in enumerate(weights)]
+
+
+def _likeness(extraction: Extraction, neighbours: Sequence[Neighbour]) -> dict[str, float]:
+    """For each entry, the share of what its prompt and this one name that both name."""
+    ours = _marked(WITH, extraction.entities[0].context) if extraction.entities else frozenset()
+    theirs = {neighbour.entry_id: _marked(WITH, neighbour.attributes) for neighbour in neighbours}
+    return {entry_id: len(ours & named) / max(1, len(ours | named)) for entry_id, named in theirs.items()}
 
 
 def _matches_by_entry(
@@ -236,6 +398,6 @@ def _hit_kind(extraction: Extraction, matched: Sequence[MatchedEntity]) -> HitKi
     return HitKind.OBJECT if kinds else HitKind.NONE
 
 
-def _coverage(extraction: Extraction, matched: Sequence[MatchedEntity], settings: MatchSettings) -> float:
-    total = sum(settings.weight(entity.kind) for entity in extraction.entities)
-    return sum(settings.weight(match.kind) * match.similarity for match in matched) / total if total else 0.0
+def _coverage(weights: Sequence[float], matched: Sequence[MatchedEntity]) -> float:
+    total = sum(weights)
+    return sum(weights[match.query] * match.similarity for match in matched) / total if total else 0.0

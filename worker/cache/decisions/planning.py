@@ -39,6 +39,7 @@ class Reason(StrEnum):
     FULL_REQUESTED = "full_requested"
     FAST_REQUESTED_NO_HIT = "fast_requested_no_hit"
     EMPTY_CACHE = "empty_cache"
+    TOO_LITTLE = "too_little"
     ONLY_RELATED = "only_related"
     CONFLICT = "conflict"
     NO_MATCH = "no_match"
@@ -60,8 +61,9 @@ _SENTENCES = {
     Reason.FULL_REQUESTED: "Full mode was asked for.",
     Reason.FAST_REQUESTED_NO_HIT: "Fast mode was asked for and nothing is shared: few steps without a donor.",
     Reason.EMPTY_CACHE: "No stored entity was near: the cache holds nothing of this kind yet.",
+    Reason.TOO_LITTLE: "What an earlier video shares with this prompt is too little of the picture.",
     Reason.ONLY_RELATED: "Stored entities are related to this prompt, none is the same thing.",
-    Reason.CONFLICT: "The nearest stored entity has another colour, number, age or size.",
+    Reason.CONFLICT: "The nearest stored entity has another colour, number, age, size or look, or is excluded.",
     Reason.NO_MATCH: "No stored entity is like one of this prompt.",
     Reason.DONOR_UNUSABLE: "The stored latents of the chosen video could not be used.",
     Reason.NOT_ON_THIS_MODEL: "An earlier video shows what this prompt asks for, but this model cannot reuse it so.",
@@ -140,7 +142,7 @@ NIRVANA: Table = {
     **PAPER,
     Case.PROMPT: (_resume(0.95, 15), _resume(0.90, 12), _resume(0.85, 9), _resume(0.75, 6), _resume(0.65, 3)),
 }
-NIRVANA_MATCH = MatchSettings(same_threshold=0.65, head_threshold=0.65, related_threshold=0.55)
+NIRVANA_MATCH = MatchSettings(same_threshold=0.65, head_threshold=0.65, related_threshold=0.55, min_coverage=0)
 
 # No donor, whatever is found: for models of few steps, where there is little to leave out.
 PLAIN: Table = {
@@ -323,6 +325,8 @@ def _recipe_for(table: Table, hit: Hit) -> Recipe | None:
 def _reason_for_miss(hit: Hit) -> Reason:
     if hit.matched:
         return Reason.HIT_TOO_WEAK
+    if hit.is_too_little:
+        return Reason.TOO_LITTLE
     if hit.nearest is None:
         return Reason.EMPTY_CACHE
     if hit.nearest_verdict is Verdict.CONFLICT:

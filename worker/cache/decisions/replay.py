@@ -36,7 +36,7 @@ class DecisionRow:
             mode=Mode(row["mode"]),
             extraction=Extraction.from_dict(row["extraction"]),
             neighbours=tuple(Neighbour.from_dict(neighbour) for neighbour in row["neighbours"]),
-            settings=MatchSettings.from_dict(row["settings"]),
+            settings=MatchSettings.recorded(row["settings"]),
             table=table_from_rows(row["table"]),
             plan=Plan.from_dict(row["plan"]),
         )

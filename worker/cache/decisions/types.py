@@ -4,7 +4,7 @@ The service fills them from the database, a simulator from recorded rows; both c
 value that is recorded goes through JSON and back unchanged (`to_dict`, `from_dict`).
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any, Self
@@ -14,6 +14,7 @@ from worker.cache.decisions.vocabulary import SYNONYMS
 Json = dict[str, Any]  # Any: decoded JSON
 
 WITH, WITHOUT, STYLE = "with:", "without:", "style:"  # marks of a prompt that each of its entities carries
+OPAQUE = "opaque:"  # mark of an entity whose words its embedder does not know
 MAX_MARKS = 32
 
 
@@ -62,11 +63,13 @@ class Entity:
     attributes: tuple[str, ...] = ()  # the other words, and the count that `text` dropped: ("two", "red", "sports")
     kind: EntityKind = EntityKind.OBJECT
     context: tuple[str, ...] = ()  # marks of the whole prompt: "with:beach", "without:person", "style:drawn"
+    weight: float = 1.0  # how much of a picture it is, 0 to 1: a hand, a person, a hope say little of what is seen
+    is_opaque: bool = False  # the embedder does not know its words: it is the same as equal text only
 
     @property
     def stored_attributes(self) -> tuple[str, ...]:
-        """What is stored of it beside text and head: attributes and context."""
-        return (*self.attributes, *self.context)
+        """What is stored of it beside text and head: attributes and marks."""
+        return (*self.attributes, *self.context, *((OPAQUE,) if self.is_opaque else ()))
 
     @property
     def lookup_text(self) -> str:
@@ -82,12 +85,21 @@ class Entity:
             attributes=tuple(row["attributes"]),
             kind=EntityKind(row["kind"]),
             context=tuple(row.get("context", ())),
+            weight=row.get("weight", 1.0),
+            is_opaque=row.get("is_opaque", False),
         )
 
     def to_dict(self) -> Json:
         """Plain JSON."""
-        row = {"text": self.text, "head": self.head, "attributes": list(self.attributes), "kind": self.kind.value}
-        return row | {"context": list(self.context)} if self.context else row
+        row: Json = {
+            "text": self.text,
+            "head": self.head,
+            "attributes": list(self.attributes),
+            "kind": self.kind.value,
+        }
+        more: Json = {"context": list(self.context), "weight": self.weight, "is_opaque": self.is_opaque}
+        usual: Json = {"context": [], "weight": 1.0, "is_opaque": False}
+        return row | {name: value for name, value in more.items() if value != usual[name]}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +112,11 @@ class Extraction:
     excluded: tuple[Entity, ...] = ()  # what must not be seen: never lends, never matches
     unread: tuple[str, ...] = ()  # words that the model's text encoder does not get: cleaned away, or behind its limit
     language: str = "en"
+
+    def knowing(self, is_known: Sequence[bool]) -> Self:
+        """The extraction with each entity marked whose words the embedder does not know."""
+        pairs = zip(self.entities, is_known, strict=True)
+        return replace(self, entities=tuple(replace(entity, is_opaque=not known) for entity, known in pairs))
 
     def with_context(self, style_classes: Collection[str]) -> Self:
         """The extraction with the marks of the whole prompt on each of its entities."""

@@ -97,6 +97,10 @@ CONFLICT_GROUPS: dict[str, dict[str, str]] = {
         horse="horse pony",
         dragon="dragon",
     ),
+    "ages": _groups(
+        child="boy girl kid child baby toddler infant",
+        adult="man woman lady gentleman granny grandmother grandfather",
+    ),
     "gender": _groups(
         male="male man boy king prince father grandfather",
         female="female woman girl queen princess mother grandmother",
@@ -129,6 +133,30 @@ CONFLICT_GROUPS: dict[str, dict[str, str]] = {
         stormy="stormy",
         foggy="foggy misty hazy",
         starry="starry",
+    ),
+    "shape": _groups(
+        circle="circle disc disk round circular",
+        square="square rectangle rectangular",
+        triangle="triangle triangular",
+        cross="cross",
+        star="star",
+        heart="heart heart-shaped",
+        diamond="diamond",
+        sphere="sphere ball orb",
+        cube="cube block",
+        pyramid="pyramid",
+    ),
+    "hour": _groups(
+        sunrise="sunrise dawn",
+        morning="morning",
+        noon="noon midday",
+        day="day daytime daylight",
+        sunset="sunset dusk twilight",
+        evening="evening",
+        night="night nighttime midnight",
+        日出="日出 黎明 清晨",
+        日落="日落 黄昏 傍晚",
+        夜晚="夜晚 夜 晚上",
     ),
     "state": _groups(
         empty="empty abandoned deserted desolate",
@@ -164,6 +192,23 @@ COLOUR_NOUNS = word_set(
     "raven fire flame burnt hot tomato strawberry lilac violet dove silver smoke bone cream ivory hunter army pine "
     "sapphire crimson scarlet cornflower periwinkle turquoise aqua dusty pastel light dark deep pale bright"
 )
+
+# these groups are told by the noun itself too: a prince is no princess, a disc no square
+HEAD_GROUPS = word_set("gender ages shape species hour season")
+# what makes another thing of whatever it describes, whether or not the other thing is described
+NATURES = {
+    word: name
+    for name, words in (
+        ("toy", "toy teddy plush stuffed lego miniature"),
+        ("machine", "robot robotic mechanical mecha cyborg android"),
+        ("undead", "zombie undead skeleton ghost vampire"),
+        ("image", "cartoon anime statue sculpture painting origami paper clay gingerbread balloon holographic tattoo"),
+        ("alien", "alien extraterrestrial"),
+        ("baby", "baby"),
+        ("ruin", "destroyed ruined burning wrecked broken crumbling collapsed exploding melting"),
+    )
+    for word in words.split()
+}
 
 COUNTS = frozenset(CONFLICT_GROUPS["number"]) | word_set("hundred thousand million another other every each")
 
@@ -305,8 +350,11 @@ GENERIC = word_set(
     "someone crowd group family couple stranger member citizen folk thing object item element shape form structure "
     "material substance detail part piece model design symbol sign word letter text title logo caption message "
     "name number world environment scene place area setting background landscape image view light shadow reflection "
-    "color colour line pattern texture life air surface space body adult male female"
+    "color colour line pattern texture life air surface space body adult male female "
+    "人 人们 人物 角色 朋友 东西 动物 手 脸 眼睛 头 头发 身体 表情"
 )
+# bare, one of them is anybody
+PERSONS = word_set("man woman boy girl lady gentleman kid child baby teenager guy men women 男人 女人 男孩 女孩 孩子")
 ABSTRACT = word_set(
     "expression emotion smile gaze look glance stare grin frown laugh laughter tear voice scream whisper breath "
     "thought idea dream memory hope happiness joy love fear anger sadness sorrow pain peace harmony freedom power "

@@ -78,6 +78,10 @@ class DiffusersModel:
         """Return the guidance scale of each step."""
         return [max(1.0, sampling.guidance_scale)] * sampling.num_steps
 
+    def reads(self, prompt: str) -> str:
+        """Return the prompt: each pipeline cleans and cuts in its own way, which it does not tell."""
+        return prompt
+
     def encode(self, params: GenerationParams) -> Encoding:
         """Return what the pipeline's own text encoders make of the prompt and the negative prompt."""
         words = {"prompt": params.prompt}

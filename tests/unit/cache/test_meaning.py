@@ -1,0 +1,135 @@
+"""A hit means something: enough of the picture, nothing that contradicts, nothing that the embedder does not know."""
+
+import pytest
+
+from shared.generation import Mode
+from worker.cache.decisions.entities import extract
+from worker.cache.decisions.matching import Hit, MatchSettings, look_up
+from worker.cache.decisions.planning import Reason, decide
+from worker.cache.decisions.types import Entity, Extraction, HitKind, Neighbour
+
+USE = MatchSettings.of_embedder("use-multilingual-v3", {})
+
+
+def stored(prompt: str, similarity: float = 1.0, name: str = "donor", created: float = 0.0) -> list[Neighbour]:
+    """Every entity of a stored prompt, as near to every entity of any other as `similarity`, equal ones at 1."""
+    return [
+        Neighbour(
+            query=query,
+            entry_id=name,
+            text=entity.text,
+            head=entity.head,
+            attributes=entity.stored_attributes,
+            kind=entity.kind,
+            similarity=similarity,
+            created=created,
+        )
+        for query in range(24)
+        for entity in extract(prompt).entities
+    ]
+
+
+def hit(prompt: str, donor: str, similarity: float = 0.9, settings: MatchSettings = USE) -> Hit:
+    """What `prompt` takes of a donor whose entities of the same noun are this similar."""
+    found = extract(prompt)
+    near = [
+        neighbour
+        for neighbour in stored(donor, similarity)
+        if neighbour.query < len(found.entities) and found.entities[neighbour.query].head == neighbour.head
+    ]
+    return look_up(found, near, settings)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "donor"),
+    [
+        # what one shows the other excludes
+        ("a parrot on a pier", "a pier without a parrot"),
+        ("an empty pier, no people", "a woman on a pier"),
+        # another colour, light, age, material, nature
+        ("the zeppelin is blue", "the zeppelin is red"),
+        ("a dark room with a piano", "a bright room with a lamp"),
+        ("a wooden bridge", "a stone bridge"),
+        ("a toy car", "a car"),
+        ("a burning tower", "a tower"),
+        # a drawing for a photograph
+        ("photograph of a fox", "anime, a fox"),
+    ],
+)
+def test_prompts_that_exclude_each_other_do_not_lend(prompt: str, donor: str) -> None:
+    assert hit(prompt, donor).kind is HitKind.NONE
+
+
+@pytest.mark.parametrize("noun", ["hand", "expression", "person", "face", "smile", "friend"])
+def test_what_carries_no_picture_is_no_hit_alone(noun: str) -> None:
+    found = Extraction(entities=extract(f"a {noun} and a zeppelin").entities[:1])
+
+    answer = look_up(found, stored(f"a {noun} and a walrus")[:1], USE)
+
+    assert answer.donors == ()
+
+
+def test_too_little_of_the_picture_is_no_hit_and_says_so() -> None:
+    prompt = extract("a fox, a tram, a kettle, a yak, a heron, a barge, a sundial, a tractor, a walrus, a piano")
+    near = [neighbour for neighbour in stored("a fox") if neighbour.query == 0]
+
+    assert look_up(prompt, near, USE).is_too_little
+    assert decide(Mode.AUTO, prompt, near, settings=USE).reason is Reason.TOO_LITTLE
+
+
+def test_a_noun_described_more_closely_matches_and_one_that_names_another_thing_does_not() -> None:
+    assert hit("a snowy jungle", "a jungle", 0.7).kind is HitKind.SCENE
+    assert hit("a bonsai tree", "a tree", 0.7).kind is HitKind.NONE
+
+
+def test_of_equal_donors_the_one_with_more_of_the_same_prompt_wins() -> None:
+    prompt = extract("a fox in a meadow with a tram")
+    near = [n for n in stored("a fox on a tram", name="near", created=1) if n.query == 0 and n.text == "fox"]
+    far = [n for n in stored("a fox with a walrus", name="far", created=2) if n.query == 0 and n.text == "fox"]
+
+    assert look_up(prompt, [*far, *near], USE).donors == ("near",)
+
+
+def test_unknown_words_match_equal_text_only() -> None:
+    panda, car = (Entity(text=text, head=text) for text in ("熊猫", "汽车"))
+    prompt = Extraction(entities=(panda,)).knowing([False])
+    stored_car, stored_panda = (
+        Neighbour(
+            query=0,
+            entry_id=entity.text,
+            text=entity.text,
+            head=entity.head,
+            attributes=Extraction(entities=(entity,)).knowing([False]).entities[0].stored_attributes,
+            kind=entity.kind,
+            similarity=1.0,
+            created=0.0,
+        )
+        for entity in (car, panda)
+    )
+
+    assert look_up(prompt, [stored_car], USE).donors == ()
+    assert look_up(prompt, [stored_panda], USE).donors == ("熊猫",)
+
+
+def test_an_embedder_without_measured_thresholds_matches_equal_texts_only() -> None:
+    unmeasured = MatchSettings.of_embedder("somebody/else", {})
+
+    assert hit("a fox", "a fox", 0.99, unmeasured).donors == ()
+    assert hit("a fox", "a fox", 1.0, unmeasured).donors == ("donor",)
+
+
+def test_own_thresholds_stand_above_those_of_the_embedder() -> None:
+    assert MatchSettings.of_embedder("somebody/else", {"same_threshold": 0.7}).head_threshold == 0.7
+
+
+def test_recorded_settings_without_the_newer_rules_mean_what_they_meant() -> None:
+    old = {
+        name: value
+        for name, value in MatchSettings().to_dict().items()
+        if name not in ("min_coverage", "min_weight", "by_rarity", "style_conflicts", "heads_need_synonyms")
+    }
+
+    settings = MatchSettings.recorded(old)
+
+    assert (settings.min_coverage, settings.min_weight, settings.by_rarity) == (0.0, 0.0, False)
+    assert MatchSettings.recorded(MatchSettings().to_dict()) == MatchSettings()
