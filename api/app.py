@@ -15,7 +15,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api import errors, logs, server
+from api import errors, server
 from api.deps import Service
 from api.gate import Gate
 from api.readiness import Readiness
@@ -24,7 +24,7 @@ from api.settings import ApiSettings
 from api.surface import Surface
 from api.waiting import Waiting
 from db.session import connect, sessions
-from shared import model_cards
+from shared import logs, model_cards
 from shared.model_cards import ModelCard
 from shared.storage import Storage
 
@@ -51,7 +51,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         current_default_thread_limiter().total_tokens = settings.num_threads
         engine = connect(settings.database_url, pool_size=settings.num_threads, application="chai-api")
-        storage = Storage(settings.storage_url)
+        storage = Storage(settings.storage_url, access=settings.storage_access)
         factory = sessions(engine)
         app.state.service = Service(
             settings=settings,

@@ -23,7 +23,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
-from api import logs, sweeps
+from api import sweeps
 from api.broker import Broker, BrokerAway
 from api.outbox_listener import Bell
 from api.settings import ApiSettings
@@ -31,6 +31,7 @@ from db import batches, heartbeats, jobs, outbox, quality_checks, retention
 from db.outbox import InFlight
 from db.session import connect, sessions, transaction
 from db.states import Queue
+from shared import logs
 from shared.storage import Storage, StorageError
 
 logger = logging.getLogger("api.outbox_relay")
@@ -274,7 +275,9 @@ def main() -> None:
     logs.configure()
     settings = ApiSettings.model_validate({})
     engine = connect(settings.database_url, pool_size=5, application="chai-relay")
-    relay = Relay(settings, engine, Broker(settings.redis_url), Storage(settings.storage_url))
+    relay = Relay(
+        settings, engine, Broker(settings.redis_url), Storage(settings.storage_url, access=settings.storage_access)
+    )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: relay.stop())
     logger.info("relay started")

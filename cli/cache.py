@@ -281,6 +281,6 @@ def _open() -> Iterator[_Store]:
     engine = connect(local.database_url(), pool_size=1, application="chai-cli")
     try:
         settings = Settings.model_validate({})
-        yield _Store(factory=sessions(engine), storage=Storage(settings.storage_url))
+        yield _Store(factory=sessions(engine), storage=Storage(settings.storage_url, access=settings.storage_access))
     finally:
         engine.dispose()

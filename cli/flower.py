@@ -27,6 +27,9 @@ def password_file(var: Path) -> Path:
 
 def serve(port: int) -> None:
     """Serve Flower until SIGTERM. /metrics and /healthcheck stay open to this machine, the rest asks for a password."""
+    from shared import logs
+
+    logs.configure()
     address = os.environ.get(ADDRESS_VARIABLE, "127.0.0.1")
     file = password_file(local.var_dir())
     password = os.environ.get(PASSWORD_VARIABLE) or _password(file)

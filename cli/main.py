@@ -264,6 +264,21 @@ def flower_(port: Port = 5555) -> None:
 
 
 @app.command(rich_help_panel=SERVICE)
+def alive(
+    part: Annotated[str, typer.Argument(help="relay or worker.")],
+    silent: Annotated[float, typer.Option(min=1, help="Seconds without a sign of life that are too many.")] = 30.0,
+) -> None:
+    """Say whether a part on this machine gave a sign of life, with exit status 1 if not: a container's health check."""
+    from cli.alive import latest
+
+    age_s = latest(local.database_url(), part)
+    if age_s is None or age_s > silent:
+        output.note(f"{part}: no sign of life from this machine" + ("" if age_s is None else f" for {age_s:.0f} s"))
+        raise typer.Exit(1)
+    output.note(f"{part}: alive {age_s:.1f} s ago")
+
+
+@app.command(rich_help_panel=SERVICE)
 def migrate(
     revision: Annotated[str, typer.Argument(help="Where to go: head, base or a revision.")] = "head",
     down: Annotated[bool, typer.Option("--down", help="Go down; tables that go take their rows along.")] = False,

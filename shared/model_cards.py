@@ -1,12 +1,14 @@
 """Which models there are and what they can make, read from their cards: no torch needed to check a request."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 CARD = "chai.json"
+SIDE_MULTIPLE = 8  # of the video autoencoders that are served
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +27,8 @@ class ModelCard:
     name: str
     title: str
     source: str  # a folder relative to the card, or a hub name; where the worker loads it from
-    sizes: tuple[str, ...]  # "WIDTHxHEIGHT", the default first
+    sizes: tuple[str, ...]  # "WIDTHxHEIGHT" of the files that come out, the default first
+    side_multiple: int = SIDE_MULTIPLE  # the decoder drops what a side has beyond a multiple of it
     fps: int
     frames: tuple[int, ...]  # legal frame counts, the default first
     min_frames: int | None = None  # every count from here to max_frames is legal too
@@ -80,6 +83,20 @@ def load(models_dir: Path) -> dict[str, ModelCard]:
     return {card.name: card for card in cards}
 
 
+def legal_size(size: str, side_multiple: int = SIDE_MULTIPLE) -> str:
+    """Return the size that a file has when `size` was asked of the model: 426x240 is 424x240 in steps of 8.
+
+    Raises ValueError for what is no size, or has a side below one step.
+    """
+    match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", size, re.ASCII)
+    if match is None:
+        raise ValueError(f"size {size!r} is not WIDTHxHEIGHT, as 424x240")
+    width, height = (int(side) // side_multiple * side_multiple for side in match.groups())
+    if not width or not height:
+        raise ValueError(f"size {size!r} has a side below {side_multiple}; use multiples of {side_multiple}")
+    return f"{width}x{height}"
+
+
 def _read(path: Path) -> ModelCard:
     try:
         values = json.loads(path.read_text())
@@ -87,6 +104,11 @@ def _read(path: Path) -> ModelCard:
         if unknown := set(values) - known:
             raise ValueError(f"unknown fields {sorted(unknown)}; known are {sorted(known)}")
         lists = {name: tuple(values[name]) for name in ("sizes", "frames")}
+        step = values.get("side_multiple", SIDE_MULTIPLE)
+        if not isinstance(step, int) or step < 2 or step % 2:
+            raise ValueError(f"side_multiple {step!r} is not an even number; an MP4 has even sides")
+        # A card may name the sizes that its model was trained on; a caller is promised what the file will have.
+        lists["sizes"] = tuple(dict.fromkeys(legal_size(size, step) for size in lists["sizes"]))
         loras = tuple(Lora(**lora) for lora in values.get("loras", ()))
         return ModelCard(**{**values, **lists, "loras": loras})
     except (ValueError, TypeError, KeyError) as error:

@@ -1,6 +1,7 @@
 """What every part of the service needs to know, read once from the environment."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -16,6 +17,9 @@ class Settings(BaseSettings):
     database_url: str = Field(alias="DATABASE_URL")  # postgresql+psycopg2://…
     redis_url: str = Field(default="redis://127.0.0.1:6379/0", alias="REDIS_URL")
     storage_url: str = Field(default=(ROOT / "var" / "storage").as_uri(), alias="STORAGE_URL")  # any fsspec URL
+    storage_access: Literal["private", "group"] = (
+        "private"  # on disks: for the account of the service, or for its group too
+    )
     models_dir: Path = ROOT / "worker" / "cards"  # one folder with a chai.json for each model
     default_model: str = "small"
 

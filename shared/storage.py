@@ -2,28 +2,44 @@
 
 A reader finds a whole file or none: disks get a temporary name, a sync and a rename, object stores show a file once all
 of it is there. Names are made here, of a job's id and the fence of the attempt that writes; a file without a row that
-names it is an orphan and swept.
+names it is an orphan and swept. What has another name is not ours: it is neither listed nor removed.
+
+Nothing is remembered between two calls: another process may have written or removed a file meanwhile.
+
+StorageError               the storage did not do what was asked; it may later
+├── FileMissing            there is no such file
+└── TemporaryFolderError   this machine's folder for temporary files is missing, full or not writable
 """
 
 import hashlib
 import os
 import re
 import secrets
+import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
-from uuid import UUID
+from typing import IO, Any, Literal
+from uuid import UUID, uuid4
 
 import fsspec
+from fsspec.dircache import DirCache
 from fsspec.implementations.local import LocalFileSystem
 
 VIDEOS = "videos"
 LATENTS = "latents"
+MARKER = "service/storage-id"
+# Of files and folders on disks: for the account that runs the service, or for its group where parts run under several.
+MODES = {"private": (0o600, 0o700), "group": (0o660, 0o770)}
+Access = Literal["private", "group"]
 _NAME = re.compile(r"(?:[a-z0-9_-]+/)+[A-Za-z0-9][A-Za-z0-9._-]*")
 _TEMPORARY = ".writing-"
+_UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_OURS = re.compile(rf"(?:{VIDEOS}|{LATENTS})/(?:{_UUID}\.\d+\.(?:mp4|safetensors)|{re.escape(_TEMPORARY)}[0-9a-f]+-.+)")
+_PROBE_BYTES = 1 << 20
 _WHOLE_OR_NOTHING = {"memory", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"}  # a put becomes visible as a whole
 
 
@@ -33,6 +49,10 @@ class StorageError(Exception):
 
 class FileMissing(StorageError):
     """There is no such file."""
+
+
+class TemporaryFolderError(StorageError):
+    """This machine's folder for temporary files cannot be used: no other machine's fault, and no job's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,12 +84,19 @@ def latents_name(job_id: UUID, fence: int) -> str:
 
 
 class Storage:
-    """Whole files under one URL. Every method raises `StorageError` when the storage cannot be reached."""
+    """Whole files under one URL. Every method raises `StorageError` when the storage cannot be reached.
 
-    def __init__(self, url: str) -> None:
+    `access` says who may read and write on a disk; object stores have rules of their own.
+    """
+
+    def __init__(self, url: str, *, access: Access = "private") -> None:
         self.url = url
-        with _translated(url):
-            self._fs, self._root = fsspec.url_to_fs(url)
+        with _translated(shown(url)):
+            # An instance of its own, since fsspec shares them, and without its cache of listings: a listing from before
+            # hides what others have written since.
+            self._fs, self._root = fsspec.url_to_fs(url, skip_instance_cache=True)
+            self._fs.dircache = DirCache(use_listings_cache=False)
+        self._file_mode, self._folder_mode = MODES[access]
         self._is_local = isinstance(self._fs, LocalFileSystem)
         protocols = self._fs.protocol
         self._is_atomic = bool(_WHOLE_OR_NOTHING & ({protocols} if isinstance(protocols, str) else set(protocols)))
@@ -79,12 +106,32 @@ class Storage:
         path = self._path(name)
         with _translated(name):
             if self._is_local:
-                _write_locally(Path(path), content)
+                self._write_locally(Path(path), content)
             elif self._is_atomic:
                 self._fs.pipe_file(path, content)
             else:
                 self._write_and_move(path, content)
         return StoredFile(name=name, num_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+
+    def _write_locally(self, path: Path, content: bytes) -> None:
+        with self._written(path, content) as temporary:
+            temporary.replace(path)
+
+    @contextmanager
+    def _written(self, path: Path, content: bytes) -> Iterator[Path]:
+        """Write a temporary file beside `path`; what the caller does with it in the block survives a power cut."""
+        _make_folders(path.parent, Path(self._root), self._folder_mode)
+        temporary = path.with_name(_temporary(path.name))
+        try:
+            with open(temporary, "xb", opener=_private) as file:
+                _allow(temporary, self._file_mode)
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            yield temporary
+        finally:
+            temporary.unlink(missing_ok=True)
+        _sync_folder(path.parent)
 
     def _write_and_move(self, path: str, content: bytes) -> None:
         folder, _, last = path.rpartition("/")
@@ -125,20 +172,74 @@ class Storage:
             self._fs.rm_file(self._path(name))
 
     def files(self, folder: str) -> Iterator[FoundFile]:
-        """List a folder and what is below it, half-written files included."""
+        """List the service's own files in a folder, half-written ones included; foreign names are passed over."""
         with _translated(folder):
-            self._fs.invalidate_cache()
-            found = self._fs.find(f"{self._root}/{folder}", detail=True)
-        for path, info in found.items():
-            name = path.removeprefix(self._root).lstrip("/")
-            yield FoundFile(name=name, num_bytes=int(info["size"]), modified_at=_modified_at(info))
+            found = _list_locally(Path(self._root, folder)) if self._is_local else self._list(folder)
+        for name, num_bytes, modified_at in found:
+            if _OURS.fullmatch(f"{folder}/{name}"):
+                yield FoundFile(name=f"{folder}/{name}", num_bytes=num_bytes, modified_at=modified_at)
+
+    def _list(self, folder: str) -> list[tuple[str, int, datetime]]:
+        place = f"{self._root}/{folder}"
+        found = self._fs.find(place, detail=True)
+        return [
+            (path.removeprefix(place).lstrip("/"), int(info["size"]), _modified_at(info))
+            for path, info in found.items()
+        ]
+
+    def marker(self, *, create: bool = True) -> UUID:
+        """Return the id of this storage, kept in a small file: equal ids, the same storage.
+
+        The first caller makes it, unless `create` is False: a worker that proves itself must not mark what happens to
+        be mounted there. Raises `FileMissing` when there is none, `StorageError` when the file holds no id.
+        """
+        try:
+            content = self.read(MARKER)
+        except FileMissing:
+            if not create:
+                raise
+            self._create(MARKER, str(uuid4()).encode())
+            content = self.read(MARKER)
+        try:
+            return UUID(content.decode().strip())
+        except ValueError:  # of a decoding too
+            raise StorageError(
+                f"{MARKER} in {shown(self.url)} holds no id but {content[:40]!r}; "
+                "restore it from a backup, or remove it and the service makes another"
+            ) from None
+
+    def _create(self, name: str, content: bytes) -> None:
+        """Write a file unless somebody else does at this moment."""
+        path = self._path(name)
+        with _translated(name), suppress(FileExistsError):
+            if self._is_local:
+                with self._written(Path(path), content) as temporary:
+                    _link(temporary, Path(path))
+            else:
+                if not self._is_atomic:
+                    self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
+                self._fs.pipe_file(path, content, mode="create")
 
     def check(self) -> None:
-        """Write, read and remove a small file; raise `StorageError` when that fails."""
+        """Write, read and remove a small file; raise `StorageError` that names the storage and the step that failed."""
         name = f"checks/{secrets.token_hex(8)}"
-        self.write(name, b"chai")
-        self.read(name)
-        self.remove(name)
+        content = secrets.token_bytes(16)
+        with self._step("write"):
+            self.write(name, content)
+        try:
+            with self._step("read"):
+                if self.read(name) != content:
+                    raise StorageError(f"{name}: other bytes than were written")
+        finally:
+            with self._step("remove"):
+                self.remove(name)
+
+    @contextmanager
+    def _step(self, verb: str) -> Iterator[None]:
+        try:
+            yield
+        except StorageError as error:
+            raise StorageError(f"cannot {verb} a small file in {shown(self.url)}: {error}") from error
 
     def _path(self, name: str) -> str:
         """Return the full path of a name, which cannot lead out of the root."""
@@ -146,7 +247,7 @@ class Storage:
             raise ValueError(f"{name!r} is not a name that this service makes")
         path = f"{self._root}/{name}"
         if self._is_local and not Path(path).resolve().is_relative_to(Path(self._root).resolve()):
-            raise ValueError(f"{name!r} lies outside of {self.url}")
+            raise ValueError(f"{name!r} lies outside of {shown(self.url)}")
         return path
 
 
@@ -154,19 +255,71 @@ def _temporary(last: str) -> str:
     return f"{_TEMPORARY}{secrets.token_hex(4)}-{last}"
 
 
-def _write_locally(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(_temporary(path.name))
+def shown(url: str) -> str:
+    """Return a URL as it may stand in logs and messages: without an account's password."""
+    return re.sub(r"(?<=//)([^/@:]*):[^/@]*@", r"\1:***@", url)
+
+
+def check_temporary_folder() -> None:
+    """Write a megabyte where temporary files go and remove it; raise `TemporaryFolderError` that names the folder."""
+    place = tempfile.tempdir or os.environ.get("TMPDIR", "the usual folders")
     try:
-        with temporary.open("xb") as file:
-            file.write(content)
+        place = tempfile.gettempdir()
+        with tempfile.TemporaryFile() as file:
+            file.write(bytes(_PROBE_BYTES))
             file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise TemporaryFolderError(
+            f"temporary files cannot be written to {place}: {reason}; make room there, or set TMPDIR to another folder"
+        ) from error
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _allow(path: Path, mode: int) -> None:
+    """Give what was made private its mode; on a disk that knows no modes it stays as it is."""
+    now = stat.S_IMODE(path.stat().st_mode)
+    if now & 0o777 != mode:
+        with suppress(PermissionError, NotImplementedError):
+            path.chmod(mode | now & ~0o777)  # a folder that hands its group down goes on doing so
+
+
+def _make_folders(folder: Path, root: Path, mode: int) -> None:
+    """Make a folder and what is missing above it; what is there keeps its mode."""
+    if folder.is_dir():
+        return
+    if folder == root:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    else:
+        _make_folders(folder.parent, root, mode)
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+        _allow(folder, mode)
+
+
+def _link(temporary: Path, path: Path) -> None:
+    """Give a file a second name, unless that is taken (FileExistsError); where disks have no links, rename it."""
+    try:
+        path.hardlink_to(temporary)
+    except FileExistsError:
         raise
-    _sync_folder(path.parent)
+    except OSError:
+        temporary.replace(path)
+
+
+def _list_locally(folder: Path) -> list[tuple[str, int, datetime]]:
+    """Return name, length and time of the plain files of a folder; those that vanish meanwhile are left out."""
+    found: list[tuple[str, int, datetime]] = []
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):
+                info = entry.stat(follow_symlinks=False)
+                if stat.S_ISREG(info.st_mode):
+                    found.append((entry.name, info.st_size, datetime.fromtimestamp(info.st_mtime, UTC)))
+    return found
 
 
 def _sync_folder(folder: Path) -> None:

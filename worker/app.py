@@ -26,6 +26,7 @@ from db import heartbeats, jobs, quality_checks
 from db.jobs import Swept
 from db.session import connect, sessions, transaction
 from db.states import Queue
+from shared import logs
 from worker import tasks
 from worker.models import registry
 from worker.runtime import Load, Runtime, load_model, open_runtime
@@ -108,7 +109,10 @@ def main(
 
 
 def connect_signals(settings: WorkerSettings, owner: str, runtime: Callable[[], Runtime]) -> None:
-    """Prepare each new child, and release the job in progress when the parent is told to stop."""
+    """Log as the other parts do, prepare each new child, and release the job in progress when told to stop."""
+
+    def log(loglevel: int = logging.INFO, **_: object) -> None:
+        logs.configure(loglevel)
 
     def prepare(**_: object) -> None:
         if settings.torch_threads:
@@ -123,6 +127,7 @@ def connect_signals(settings: WorkerSettings, owner: str, runtime: Callable[[], 
         watch_children(sender, lambda: lose(settings, owner))
 
     signals.worker_ready.connect(watch, weak=False)
+    signals.setup_logging.connect(log, weak=False)  # instead of Celery's own lines
     signals.worker_process_init.connect(prepare, weak=False)
     signals.worker_shutting_down.connect(give_back, weak=False)
 

@@ -129,6 +129,6 @@ def open_runtime(settings: WorkerSettings, *, owner: str, load: Load = load_mode
         settings=settings,
         owner=owner,
         factory=sessions(engine),
-        storage=Storage(settings.storage_url),
+        storage=Storage(settings.storage_url, access=settings.storage_access),
         load=load,
     )

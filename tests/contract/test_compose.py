@@ -27,9 +27,11 @@ SERVICES = {"postgres", "redis", "migrate", "api", "relay", "worker", "flower"}
 OURS = SERVICES - {"postgres", "redis"}
 FOREIGN_VARIABLES = {
     "HF_HOME",
+    "CELERY_BROKER_URL",
     flower.ADDRESS_VARIABLE,
     flower.PASSWORD_VARIABLE,
 }  # not of settings
+SECRETS = ("PASSWORD", "_AUTH", "REDIS_URL", "DATABASE_URL", "BROKER_URL")
 
 
 def load(name: str) -> dict[str, Any]:
@@ -67,6 +69,53 @@ def test_flower_is_started_with_a_password_that_must_be_given(services: dict[str
 
     assert given[flower.PASSWORD_VARIABLE].startswith("${FLOWER_PASSWORD:?")
     assert given[flower.ADDRESS_VARIABLE] == "0.0.0.0"
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_no_password_is_an_argument_of_a_process(services: dict[str, Any], name: str) -> None:
+    """Compose fills in $NAME before the process starts; $$NAME is left to the shell, whose builtins hide it."""
+    service = services[name]
+    started = [
+        *service.get("command", []),
+        *service.get("entrypoint", []),
+        *service.get("healthcheck", {}).get("test", []),
+    ]
+
+    for argument in started:
+        assert not re.search(r"(?<!\$)\$(?!\$)", argument), argument
+        for line in argument.splitlines():
+            hidden = line.strip().startswith("echo ")  # a builtin
+            assert hidden or not any(secret in line for secret in SECRETS), line
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_a_service_has_limits(services: dict[str, Any], name: str) -> None:
+    service = services[name]
+
+    assert re.search(r"\d+g(\}|$)", service["mem_limit"])
+    assert 0 < service["pids_limit"] <= 1024
+    assert all("size=" in place or place == "/var/run/postgresql" for place in service["tmpfs"])
+    assert set(service["logging"]["options"]) == {"max-size", "max-file"}
+
+
+def test_no_index_of_packages_is_named() -> None:
+    for name in [*FILES, "Dockerfile"]:
+        text = (ROOT / name).read_text()
+        assert not re.search(r"https?://(?!127\.0\.0\.1)", text), name
+
+
+def test_indexes_of_packages_come_from_the_builder(services: dict[str, Any]) -> None:
+    for name in OURS:
+        args = services[name]["build"]["args"]
+        wanted = {"PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"} | ({"TORCH_INDEX"} if name == "worker" else set())
+        assert args == {arg: f"${{{arg}:-}}" for arg in wanted}
+        for arg in wanted:
+            assert f"\nARG {arg}\n" in (ROOT / "Dockerfile").read_text()
+
+
+def test_the_base_image_is_one_patch_release() -> None:
+    assert re.search(r"^ARG PYTHON_IMAGE=python:\d+\.\d+\.\d+-slim-trixie$", (ROOT / "Dockerfile").read_text(), re.M)
+    assert re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text(), re.M) == ["${PYTHON_IMAGE}", "base", "base"]
 
 
 @pytest.mark.parametrize("name", sorted(OURS))
@@ -121,8 +170,8 @@ def test_no_password_has_a_default() -> None:
     assert {operator for _, operator in used} == {":?"}
 
 
-def test_long_running_services_that_answer_requests_have_health_checks(services: dict[str, Any]) -> None:
-    assert {name for name, service in services.items() if "healthcheck" in service} == SERVICES - {"migrate", "relay"}
+def test_long_running_services_have_health_checks(services: dict[str, Any]) -> None:
+    assert {name for name, service in services.items() if "healthcheck" in service} == SERVICES - {"migrate"}
 
 
 def test_storage_is_shared_by_the_parts_that_read_or_write_videos(services: dict[str, Any]) -> None:

@@ -1,22 +1,65 @@
 """Whole files or none, under names that cannot lead elsewhere, and no file without a row for long."""
 
+import errno
 import hashlib
 import os
+import stat
+import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
+import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+from fsspec.spec import AbstractFileSystem
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.sweeps import sweep
 from db import jobs
 from db.models import Job
 from db.session import transaction
-from shared.storage import FileMissing, Storage, StorageError, StoredFile, latents_name, video_name
+from shared.storage import (
+    FileMissing,
+    Storage,
+    StorageError,
+    StoredFile,
+    TemporaryFolderError,
+    check_temporary_folder,
+    latents_name,
+    shown,
+    video_name,
+)
 
 ID = UUID("12345678-1234-5678-1234-567812345678")
 CONTENT = b"not yet a video"
+
+
+class Remembering(MemoryFileSystem):
+    """Memory behind a cache of listings, which answers as those of S3 and its like do: from the last listing."""
+
+    protocol = "remembering"
+    find = AbstractFileSystem.find  # which lists
+
+    def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:
+        path = self._strip_protocol(path)
+        if path not in self.dircache:
+            self.dircache[path] = super().ls(path, detail=True)
+        listed = self.dircache[path] if path in self.dircache else super().ls(path, detail=True)
+        return listed if detail else [entry["name"] for entry in listed]
+
+    def info(self, path: str, **_: Any) -> dict[str, Any]:
+        path = self._strip_protocol(path)
+        folder = self._parent(path)
+        if folder not in self.dircache:
+            return super().info(path)
+        for entry in self.dircache[folder]:
+            if entry["name"] == path:
+                return entry
+        raise FileNotFoundError(path)
 
 
 @pytest.fixture(params=["disk", "object store"])
@@ -83,6 +126,198 @@ def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: p
         storage.write(video_name(ID, 1), CONTENT)
 
     assert list((tmp_path / "videos").iterdir()) == []
+
+
+def test_a_file_of_another_process_is_found_after_a_listing() -> None:
+    fsspec.register_implementation("remembering", Remembering, clobber=True)
+    url = f"remembering://{uuid4()}"
+    ours, theirs = Storage(url), Storage(url)
+    ours.write(video_name(ID, 1), CONTENT)
+    assert len(list(ours.files("videos"))) == 1
+
+    name = theirs.write(video_name(uuid4(), 1), CONTENT).name
+
+    assert (ours.size(name), ours.read(name)) == (len(CONTENT), CONTENT)
+    assert len(list(ours.files("videos"))) == 2
+    theirs.remove(name)
+    with pytest.raises(FileMissing):
+        ours.size(name)
+
+
+@pytest.mark.parametrize(("access", "file_mode", "folder_mode"), [("private", 0o600, 0o700), ("group", 0o660, 0o770)])
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_files_are_for_the_account_of_the_service_or_its_group_whatever_the_process_allows(
+    tmp_path: Path, access: Any, file_mode: int, folder_mode: int, umask: int
+) -> None:
+    storage = Storage((tmp_path / "storage").as_uri(), access=access)
+    before = os.umask(umask)
+    try:
+        storage.write(video_name(ID, 1), CONTENT)
+        storage.marker()
+    finally:
+        os.umask(before)
+
+    made = list((tmp_path / "storage").rglob("*"))
+    assert {stat.S_IMODE(path.stat().st_mode) for path in made if path.is_file()} == {file_mode}
+    folders = [tmp_path / "storage", *(path for path in made if path.is_dir())]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folders} == {folder_mode}
+
+
+def test_a_folder_that_is_there_keeps_its_mode_and_hands_its_group_down(tmp_path: Path) -> None:
+    (tmp_path / "storage").mkdir()
+    (tmp_path / "storage").chmod(0o2775)
+
+    Storage((tmp_path / "storage").as_uri(), access="group").write(video_name(ID, 1), CONTENT)
+
+    assert stat.S_IMODE((tmp_path / "storage").stat().st_mode) == 0o2775
+    assert stat.S_IMODE((tmp_path / "storage" / "videos").stat().st_mode) == 0o2770
+
+
+def test_a_storage_has_one_id_for_everybody(storage: Storage) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        start = threading.Barrier(8)
+        ids = set(threads.map(lambda _: (start.wait(), storage.marker())[1], range(8)))
+
+    assert len(ids) == 1
+    assert {storage.marker(), Storage(storage.url).marker(create=False)} == ids
+    assert [name for name in local_files(storage) if "writing" in name] == []
+
+
+def test_two_storages_have_two_ids(tmp_path: Path) -> None:
+    assert Storage((tmp_path / "a").as_uri()).marker() != Storage((tmp_path / "b").as_uri()).marker()
+
+
+def test_whoever_only_looks_for_the_id_leaves_no_mark(storage: Storage) -> None:
+    with pytest.raises(FileMissing, match="service/storage-id: no such file"):
+        storage.marker(create=False)
+
+    assert local_files(storage) == []
+
+
+def test_an_id_that_is_none_is_named(storage: Storage) -> None:
+    storage.write("service/storage-id", b"mine")
+
+    with pytest.raises(StorageError) as error:
+        storage.marker()
+
+    assert str(error.value) == (
+        f"service/storage-id in {storage.url} holds no id but b'mine'; "
+        "restore it from a backup, or remove it and the service makes another"
+    )
+
+
+def test_a_disk_without_links_gets_its_id_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)
+    storage = Storage(tmp_path.as_uri())
+
+    assert storage.marker() == storage.marker()
+
+
+def test_a_check_leaves_nothing_behind(storage: Storage) -> None:
+    storage.check()
+
+    assert local_files(storage) == []
+
+
+def fail(*_: object, **__: object) -> Any:
+    raise OSError(errno.EIO, "Input/output error")
+
+
+@pytest.mark.parametrize(
+    ("verb", "break_it"),
+    [
+        ("write", lambda patch, storage: patch.setattr(storage._fs, "pipe_file", fail)),
+        ("read", lambda patch, storage: patch.setattr(storage._fs, "cat_file", fail)),
+        ("read", lambda patch, storage: patch.setattr(storage._fs, "cat_file", lambda _: b"of somebody else")),
+        ("remove", lambda patch, storage: patch.setattr(storage._fs, "rm_file", fail)),
+    ],
+)
+def test_a_check_names_the_step_that_failed(
+    verb: str, break_it: Callable[[pytest.MonkeyPatch, Storage], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = Storage(f"memory://{uuid4()}")
+    break_it(monkeypatch, storage)
+
+    with pytest.raises(StorageError, match=f"cannot {verb} a small file in {storage.url}: checks/"):
+        storage.check()
+
+
+@pytest.mark.parametrize(
+    ("url", "seen"),
+    [
+        ("sftp://ada:secret@host/chai", "sftp://ada:***@host/chai"),
+        ("sftp://ada@host/chai", "sftp://ada@host/chai"),
+        ("simplecache::ftp://ada:s:e@host/a:b@c", "simplecache::ftp://ada:***@host/a:b@c"),
+        ("s3://bucket/a:b@c", "s3://bucket/a:b@c"),
+    ],
+)
+def test_a_password_in_a_url_is_in_no_message(url: str, seen: str) -> None:
+    assert shown(url) == seen
+
+
+def test_a_temporary_folder_that_works_is_left_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    check_temporary_folder()
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_temporary_folder_that_is_gone_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+
+    with pytest.raises(TemporaryFolderError) as error:
+        check_temporary_folder()
+
+    assert str(error.value) == (
+        f"temporary files cannot be written to {tmp_path / 'gone'}: No such file or directory; "
+        "make room there, or set TMPDIR to another folder"
+    )
+
+
+def test_a_temporary_folder_that_is_full_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda: Path("/dev/full").open("wb", buffering=0))  # noqa: SIM115
+
+    with pytest.raises(TemporaryFolderError, match="No space left on device; make room there, or set TMPDIR"):
+        check_temporary_folder()
+
+
+def local_files(storage: Storage) -> list[str]:
+    """Return every file of a storage, whatever its name."""
+    return list(storage._fs.find(storage._root))
+
+
+FOREIGN = [
+    "videos/.nfs0000000000a1b2c300000001",  # removed while somebody reads it
+    "videos/Thumbs.db",
+    "videos/.DS_Store",
+    "videos/holiday.mp4",
+    f"videos/{ID}.1.mp4.bak",
+    f"videos/old/{ID}.1.mp4",
+    "latents/notes (copy).txt",
+    "latents/naïve",
+]
+
+
+def test_what_is_not_the_services_own_is_neither_listed_nor_removed(
+    session_factory: sessionmaker[Session], storage: Storage
+) -> None:
+    orphan = storage.write(video_name(uuid4(), 1), CONTENT).name
+    for name in FOREIGN:
+        plant(storage, name)
+
+    assert [file.name for folder in ("videos", "latents") for file in storage.files(folder)] == [orphan]
+    assert sweep(storage, session_factory, older_s=-1) == [orphan]
+    assert len(local_files(storage)) == len(FOREIGN)
+
+
+def plant(storage: Storage, name: str) -> None:
+    path = f"{storage._root}/{name}"
+    storage._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
+    storage._fs.pipe_file(path, CONTENT)
 
 
 def test_a_sweep_takes_old_files_that_no_row_names(

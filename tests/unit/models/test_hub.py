@@ -131,7 +131,15 @@ def test_the_card_of_the_released_model_is_one_that_the_catalog_reads(tmp_path):
     (tmp_path / hub.OPENSORA / "chai.json").write_text(json.dumps(hub.OPENSORA_CARD))
 
     card = model_cards.load(tmp_path)[hub.OPENSORA]
-    assert (card.default_size, card.default_frames, card.full_steps, card.fast_steps) == ("426x240", 72, 30, 8)
+    assert (card.default_size, card.default_frames, card.full_steps, card.fast_steps) == ("424x240", 72, 30, 8)
+
+
+def test_every_size_of_the_released_model_is_the_size_of_its_files():
+    from worker.models.opensora.sizes import check_size
+
+    for size in hub.OPENSORA_CARD["sizes"]:
+        width, height = map(int, size.split("x"))
+        assert check_size(height, width, 51).decoded == (height, width)
 
 
 def drop_weights(folder: Path) -> None:

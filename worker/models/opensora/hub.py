@@ -49,7 +49,8 @@ OPENSORA_CARD = {
     "name": OPENSORA,
     "title": "Open-Sora 1.2",
     "source": "pipeline",
-    "sizes": ["426x240", "240x426", "320x320", "640x360", "854x480", "1280x720", "256x144"],
+    # What comes out: of the 426 columns of 240p and the 854 of 480p the decoder makes multiples of 8.
+    "sizes": ["424x240", "240x424", "320x320", "640x360", "848x480", "1280x720", "256x144"],
     "fps": 24,
     "frames": [72, 51, 68, 102, 204],
 }

@@ -1,4 +1,4 @@
-"""Logs of the API and the relay: one JSON object a line."""
+"""Logs of every part of the service: one JSON object a line."""
 
 import json
 import logging
