@@ -174,7 +174,8 @@ class Relay:
 
     def _num_workers(self, session: Session, queue: Queue) -> int:
         """Return how many workers take from a queue; at least one, which may be about to start."""
-        there = [beat for beat in heartbeats.seen(session, "worker") if beat.age_s < WORKER_SILENT_S]
+        seen = heartbeats.seen(session, "worker")
+        there = [beat for beat in seen if beat.age_s < WORKER_SILENT_S and beat.detail.get("is_fit", True)]
         return max(1, sum(queue in beat.detail.get("queues", list(Queue)) for beat in there))
 
     def _hand_over_checks(self) -> None:

@@ -23,6 +23,7 @@ from db.states import FINAL, JobStatus, Queue, check_job
 
 KEY_LIFE = timedelta(days=1)  # an idempotency key is known for this long
 KEY_PATIENCE_MS = 2000  # two requests with one key: the second waits this long for the first
+FAULT_PAUSE_S = 5.0  # from a machine's fault to the next try on the same machine; doubles with each
 CURSOR_LIFE = timedelta(days=1)  # a removed job is good as a cursor for this long
 
 
@@ -203,7 +204,7 @@ def claim(session: Session, id_: UUID, *, owner: str, lease_s: float) -> Claim |
     since = func.coalesce(Job.queued_at, Job.created_at)
     row = session.execute(
         update(Job)
-        .where(Job.id == id_, Job.status == JobStatus.QUEUED)
+        .where(Job.id == id_, Job.status == JobStatus.QUEUED, may_take(owner))
         .values(
             status=JobStatus.IN_PROGRESS,
             lease_owner=owner,
@@ -316,6 +317,33 @@ def give_back(session: Session, claim: Claim, *, max_lost: int, code: str, messa
     job.error_code, job.error_message = code, message
     _close(session, job, JobStatus.FAILED)
     return JobStatus.FAILED
+
+
+def refuse(session: Session, claim: Claim, *, max_faults: int, code: str, message: str) -> JobStatus:
+    """Return a job that this worker's machine could not run to the queue, or fail it when too many have done so.
+
+    Nothing is held against the job. Other workers may have it at once, this one only after a pause that doubles; from
+    the third fault on everybody waits, so that machines which broke together do not use it up in a second. The row of
+    the attempt is the caller's to write, see `metrics.end`. Returns what the job now is; raises `LeaseLost`.
+    """
+    job = hold(session, claim)
+    job.num_faults += 1
+    if job.num_faults < max_faults:
+        pause_s = FAULT_PAUSE_S * 2 ** (job.num_faults - 1)
+        job.retry_at = session.scalar(select(func.clock_timestamp() + timedelta(seconds=pause_s)))
+        job.excluded = sorted({*job.excluded, claim.owner})
+        _requeue(session, [job])
+        return JobStatus.QUEUED
+    check_job(JobStatus(job.status), JobStatus.FAILED)
+    job.error_code, job.error_message = code, message
+    _close(session, job, JobStatus.FAILED)
+    return JobStatus.FAILED
+
+
+def may_take(owner: str) -> ColumnElement[bool]:
+    """Say of a queued job whether this worker may have it, as far as faults of machines go."""
+    is_early = and_(Job.num_faults < outbox.EVERYBODY_WAITS, ~Job.excluded.contains([owner]))
+    return or_(Job.retry_at.is_(None), Job.retry_at <= func.clock_timestamp(), is_early)
 
 
 def request_cancel(session: Session, tenant: str, id_: UUID) -> Job:

@@ -130,6 +130,9 @@ class Job(Base):
     status: Mapped[str] = mapped_column(server_default=JobStatus.QUEUED)
     attempt: Mapped[int] = mapped_column(server_default="0")  # claims so far
     num_lost: Mapped[int] = mapped_column(server_default="0")  # leases that expired and attempts that broke; capped
+    num_faults: Mapped[int] = mapped_column(server_default="0")  # attempts that broke through a machine's fault; free
+    excluded: Mapped[list[str]] = mapped_column(server_default=text("'{}'"))  # workers that those were on
+    retry_at: Mapped[datetime | None]  # before, workers in `excluded` leave it alone; all do after a few faults
     fence: Mapped[int] = mapped_column(BigInteger, server_default="0")  # rises with every claim, release and expiry
     lease_owner: Mapped[str | None]
     lease_until: Mapped[datetime | None]  # on the database clock
@@ -430,6 +433,16 @@ class ApiKey(Base):
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]
+
+
+class ServiceId(Base):
+    """What there is one of in a service, such as its storage, and how to know it again."""
+
+    __tablename__ = "service_ids"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[UUID]
+    created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
 
 
 class Heartbeat(Base):

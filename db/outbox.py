@@ -19,6 +19,7 @@ from db.states import JobStatus, Queue
 
 CHANNEL = "chai_outbox"  # NOTIFY wakes the relay at the commit
 LAST = 9  # priority
+EVERYBODY_WAITS = 3  # faults of machines after which every machine waits before the next try
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,7 +192,10 @@ def checks_handed_over(session: Session, rows: Sequence[Outbox]) -> None:
 
 
 _FIELDS = "id, attempt + 1 AS attempt, tenant, batch_id, priority, created_at, prompt, mode"
-_WAITS = "queue = :queue AND status = 'queued' AND published_at IS NULL"
+_WAITS = (
+    "queue = :queue AND status = 'queued' AND published_at IS NULL "
+    f"AND (retry_at IS NULL OR retry_at <= now() OR num_faults < {EVERYBODY_WAITS})"
+)
 _AGE = "priority, created_at, id"
 _CAME_BACK = f"SELECT {_FIELDS} FROM jobs WHERE {_WAITS} AND attempt > 0 ORDER BY {_AGE} LIMIT :limit"  # noqa: S608
 _RETURNED = text(_CAME_BACK)

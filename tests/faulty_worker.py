@@ -4,17 +4,21 @@ The models denoise for real, at tiny size; what is added is the weakness that a 
 """
 
 import os
+import resource
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from shared.model_cards import ModelCard
 from worker.app import main
+from worker.jobs import video
 from worker.models.base import VideoModel
 from worker.runtime import load_model
 from worker.settings import WorkerSettings
 
+SICK = "TEST_SICK_FILE"  # names a file: while it is there, this machine is sick in the way that it says
 STEP_S = 0.1
 DECODE_S = 5.0
 
@@ -65,13 +69,56 @@ class Greedy(Slow):
             yield step
 
 
-FAULTS = {"random-tiny": lambda model: model, "slow": Slow, "late": Late, "poison": Poison, "greedy": Greedy}
+class Sick(Slow):
+    """A model on a machine that may be sick: no request is at fault."""
+
+    def sample(self, *args: Any, **options: Any) -> Iterator[Any]:
+        fail_if(sickness() in ERRORS, sickness())
+        if sickness() == "small disk" and args[1].num_frames > 1:  # that the worker's own clip fits on
+            raise OSError(28, "No space left on device")
+        return self._model.sample(*args, **options)
+
+
+ERRORS = {
+    "installation": ValueError("operands could not be broadcast together"),
+    "temporary folder": FileNotFoundError("[Errno 2] No such file or directory: '/tmp/chai'"),
+    "library": ImportError("libcudnn.so.9: cannot open shared object file"),
+    "memory": MemoryError(),
+    "gpu": RuntimeError("CUDA error: an illegal memory access was encountered"),
+}
+
+
+def sickness() -> str:
+    path = Path(os.environ.get(SICK, "nowhere"))
+    return path.read_text() if path.exists() else ""
+
+
+def fail_if(is_sick: bool, sickness: str) -> None:
+    if is_sick:
+        raise ERRORS[sickness]
+
+
+FAULTS = {"random-tiny": Sick, "slow": Slow, "late": Late, "poison": Poison, "greedy": Greedy}
 
 
 def load(card: ModelCard, settings: WorkerSettings) -> VideoModel:
+    fail_if(sickness() == "gpu", "gpu")
+    if card.source == "missing":
+        raise OSError(f"{card.name} has no model_index.json")
     return FAULTS[card.source](load_model(replace(card, source="random-tiny"), settings))
+
+
+def refuse(*_: object, **__: object) -> bytes:
+    raise ValueError("libx264 is not a known encoder")
 
 
 def run(name: str) -> int:
     """Be a worker until SIGTERM."""
+    if sickness() == "codec":
+        video.encode = refuse
+    if sickness() == "disk":  # no file may be longer: to a process, a full disk
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))
+    if sickness() == "clock":
+        true_time = time.time
+        time.time = lambda: true_time() + 300
     return main(name=name, load=load)

@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import jobs
+from db import heartbeats, jobs
 from db.models import Job, JobMetric
 from db.session import transaction
 from db.states import FINAL, JobStatus
@@ -101,16 +101,25 @@ class Service:
     accepted: list[UUID] = field(default_factory=list)
     processes: list[Process] = field(default_factory=list)
 
-    def start_workers(self, *names: str) -> dict[str, Process]:
-        """Start workers side by side and wait until all of them listen."""
-        workers = {name: self.nursery.start(name, self.env, self._log(name)) for name in names}
+    def start_workers(self, *names: str, **env: object) -> dict[str, Process]:
+        """Start workers side by side, with variables of their own, and wait until all of them listen."""
+        known = self.env | {name: str(value) for name, value in env.items()}
+        workers = {name: self.nursery.start(name, known, self._log(name)) for name in names}
         self.processes += workers.values()
         for worker in workers.values():
             wait_until(lambda log=worker.log: log.exists() and b" ready." in log.read_bytes(), 60, worker.log)
         return workers
 
-    def start_worker(self, name: str = "worker") -> Process:
-        return self.start_workers(name)[name]
+    def start_worker(self, name: str = "worker", **env: object) -> Process:
+        return self.start_workers(name, **env)[name]
+
+    def unfit(self, name: str) -> str:
+        """Why a worker takes no jobs, as its sign of life has it; empty when it does, or is only about to begin."""
+        with transaction(self.factory) as session:
+            beats = heartbeats.seen(session, "worker")
+        details = [beat.detail for beat in beats if beat.name.startswith(f"worker:{name}@")]
+        reason = str(details[0].get("reason", "")) if details else ""
+        return "" if reason == "starting" else reason
 
     def start_relay(self) -> Process:
         self.processes.append(self.nursery.start("relay", self.env, self._log("relay")))

@@ -27,7 +27,8 @@ from db.jobs import Swept
 from db.session import connect, sessions, transaction
 from db.states import Queue
 from shared import logs
-from worker import tasks
+from worker import fitness, tasks
+from worker.gate import Gate
 from worker.models import registry
 from worker.runtime import Load, Runtime, load_model, open_runtime
 from worker.settings import WorkerSettings
@@ -88,10 +89,12 @@ def main(
     settings = WorkerSettings.model_validate({})  # from the environment
     owner = f"{name}@{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
     app = make_app(settings)
-    runtime = functools.cache(functools.partial(open_runtime, settings, owner=owner, load=load))
+    gate = Gate()
+    gate.close("starting")
+    runtime = functools.cache(functools.partial(open_runtime, settings, owner=owner, load=load, gate=gate))
     tasks.register(app, runtime)
-    connect_signals(settings, owner, runtime)
-    presence = Presence(settings.database_url, owner, queues)
+    connect_signals(settings, owner, runtime, gate)
+    presence = Presence(settings.database_url, owner, queues, gate)
     # A worker in a container runs as root; with JSON only, a message cannot carry code.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     worker = app.Worker(
@@ -108,8 +111,8 @@ def main(
     return int(worker.exitcode or 0)
 
 
-def connect_signals(settings: WorkerSettings, owner: str, runtime: Callable[[], Runtime]) -> None:
-    """Log as the other parts do, prepare each new child, and release the job in progress when told to stop."""
+def connect_signals(settings: WorkerSettings, owner: str, runtime: Callable[[], Runtime], gate: Gate) -> None:
+    """Log as the other parts do, prepare children, take messages while they are fit, release the job when stopped."""
 
     def log(loglevel: int = logging.INFO, **_: object) -> None:
         logs.configure(loglevel)
@@ -117,14 +120,14 @@ def connect_signals(settings: WorkerSettings, owner: str, runtime: Callable[[], 
     def prepare(**_: object) -> None:
         if settings.torch_threads:
             registry.limit_threads(settings.torch_threads)
-        if settings.preload:
-            threading.Thread(target=runtime().warm, name="preload", daemon=True).start()
+        fitness.start(runtime())
 
     def give_back(**_: object) -> None:
         release(settings.database_url, owner)
 
     def watch(sender: Any, **_: object) -> None:
         watch_children(sender, lambda: lose(settings, owner))
+        take_while(sender, lambda: gate.is_open)
 
     signals.worker_ready.connect(watch, weak=False)
     signals.setup_logging.connect(log, weak=False)  # instead of Celery's own lines
@@ -151,6 +154,13 @@ def watch_children(consumer: Any, on_death: Callable[[], None]) -> None:
     pool.on_process_down = down
 
 
+def take_while(consumer: Any, may_take: Callable[[], bool]) -> None:
+    """Let the parent ask the broker for a message only while `may_take` says so."""
+    qos = consumer.task_consumer.channel.qos  # a new one with each connection to the broker
+    can_consume = qos.can_consume
+    qos.can_consume = lambda: may_take() and can_consume()
+
+
 def lose(settings: WorkerSettings, owner: str) -> None:
     """End or put back what a dead child ran; when that fails its lease runs out."""
     engine = connect(settings.database_url, pool_size=1, application=f"chai-worker {owner} lost a child")
@@ -169,9 +179,10 @@ def lose(settings: WorkerSettings, owner: str) -> None:
 class Presence:
     """Signs of life of this worker, from a thread of its parent process."""
 
-    def __init__(self, database_url: str, owner: str, queues: Sequence[str]) -> None:
+    def __init__(self, database_url: str, owner: str, queues: Sequence[str], gate: Gate) -> None:
         self._name = f"worker:{owner}"
-        self._detail = {"queues": list(queues)}
+        self._queues = list(queues)
+        self._gate = gate
         self._engine = connect(database_url, pool_size=1, application=f"chai-worker {owner} alive")
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="presence", daemon=True)
@@ -191,7 +202,8 @@ class Presence:
 
     def _keep(self) -> None:
         while True:
-            self._write(lambda session: heartbeats.beat(session, self._name, self._detail))
+            detail = {"queues": self._queues, "is_fit": self._gate.is_open, "reason": self._gate.reason}
+            self._write(lambda session, detail=detail: heartbeats.beat(session, self._name, detail))  # type: ignore[misc]
             if self._is_over.wait(PRESENCE_S):
                 return
 

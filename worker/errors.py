@@ -1,11 +1,12 @@
-"""How an attempt can end other than with a video; the classes say what is done about it.
+"""How an attempt can end other than with a video; the classes say whose fault it is and so what is done about it.
 
 WorkerError
 ├── Cancelled   the user took the job back: the row says so
-├── GiveUp      no attempt can succeed: the job fails, with a code and a way out for the user
-└── TryAgain    another attempt may succeed: back to the queue, a limited number of times
+├── GiveUp      of the job: no attempt can succeed; it fails, with a code and a way out for the user
+└── Unfit       of this machine: back to the queue for another one, and nothing is held against the job
 
-`db.errors.LeaseLost` stands beside them: the attempt owns nothing any more and writes nothing.
+`db.errors.LeaseLost` stands beside them: the attempt owns nothing any more and writes nothing. What is none of these is
+sorted by `worker.jobs.faults`.
 """
 
 
@@ -18,17 +19,17 @@ class Cancelled(WorkerError):
 
 
 class _Coded(WorkerError):
-    """An error that the job's row keeps."""
+    """An error with a name for programs."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code  # one word for programs
-        self.message = message  # for the user: what happened and what to do
+        self.message = message  # what happened and what to do
 
 
 class GiveUp(_Coded):
-    """This job cannot run, here or elsewhere."""
+    """This job cannot run, here or elsewhere; the message is for its user."""
 
 
-class TryAgain(_Coded):
-    """This attempt broke for a reason that may pass."""
+class Unfit(_Coded):
+    """This machine cannot run jobs, or not this one; the message is for its operator and may name files."""

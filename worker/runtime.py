@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from uuid import UUID
 
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -14,9 +15,10 @@ from shared.storage import Storage
 from worker.cache.planner import Embedder
 from worker.cache.room import Histories
 from worker.cache.store import StoredCache
-from worker.errors import GiveUp, TryAgain
+from worker.errors import Unfit
+from worker.gate import Gate
 from worker.jobs.pace import Pace
-from worker.models import registry
+from worker.models import faults, registry
 from worker.models.base import VideoModel
 from worker.models.registry import EngineOptions
 from worker.settings import WorkerSettings
@@ -50,21 +52,28 @@ class Runtime:
     embedder: Embedder | None = None  # None: what the settings name, loaded with the first plan
     histories: Histories = field(default_factory=dict)  # what this process has read of each namespace's events
     pace: Pace = field(default_factory=Pace)
+    gate: Gate = field(default_factory=Gate)  # whether this worker takes jobs
+    faulty_jobs: set[UUID] = field(default_factory=set)  # that broke here through the machine's fault, in a row
     _cards: dict[str, ModelCard] = field(default_factory=dict)
     _loaded: tuple[str, VideoModel] | None = None
     _loading: threading.Lock = field(default_factory=threading.Lock)
 
     def card(self, model: str) -> ModelCard:
-        """Return the card of a model; raise `GiveUp`."""
+        """Return the card of a model; raise `Unfit`: the API took the job, so some machine should have it."""
+        folder = self.settings.models_dir
         if model not in self._cards:
-            self._cards = model_cards.load(self.settings.models_dir)
+            try:
+                self._cards = model_cards.load(folder)
+            except (OSError, ValueError) as error:
+                raise Unfit("model_not_found", f"the cards in {folder} cannot be read: {error}") from error
         if model not in self._cards:
             known = ", ".join(sorted(self._cards)) or "none"
-            raise GiveUp("model_not_found", f"model {model!r} is not installed on the workers; there is {known}")
+            message = f"{folder} has no model {model!r}, but {known}; install it there, or set CHAI_MODELS_DIR"
+            raise Unfit("model_not_found", message)
         return self._cards[model]
 
     def model(self, name: str) -> VideoModel:
-        """Return a loaded model, in place of the one before; raise `GiveUp` and `TryAgain`."""
+        """Return a loaded model, in place of the one before; raise `Unfit`."""
         card = self.card(name)
         with self._loading:
             if self._loaded is None or self._loaded[0] != name:
@@ -89,7 +98,7 @@ class Runtime:
         )
 
     def loaded_embedder(self) -> Embedder:
-        """Return what compares phrases; raise `GiveUp` when the setting names none that is here."""
+        """Return what compares phrases; raise `Unfit` when the setting names none that is here."""
         with self._loading:
             if self.embedder is None:
                 from worker.models.embedders import EmbedderError, load_embedder  # the parent process has no use for it
@@ -97,32 +106,31 @@ class Runtime:
                 try:
                     self.embedder = load_embedder(self.settings.embedder)
                 except EmbedderError as error:
-                    raise GiveUp("embedder_unavailable", f"{error}; tell the operator") from error
+                    raise Unfit("embedder_unavailable", str(error)) from error
             return self.embedder
 
     def _load(self, card: ModelCard) -> VideoModel:
         try:
             return self.load(card, self.settings)
-        except OSError as error:
-            message = f"model {card.name!r} could not be read from {card.source!r} ({error}); tell the operator"
-            raise TryAgain("model_unavailable", message) from error
+        except Exception as error:  # files, memory, device, a library that is not here: no prompt has been read yet
+            if faults.is_broken(error):
+                raise
+            message = f"model {card.name!r} could not be loaded from {card.source!r}: {type(error).__name__}: {error}"
+            raise Unfit("model_unavailable", message) from error
 
     def warm(self) -> None:
-        """Load the default model ahead of its first job; what goes wrong is that job's to report.
+        """Load the default model ahead of its first job; raise `Unfit`.
 
         Runs beside jobs: where the first of them has brought its own model, that one stays.
         """
-        try:
-            card = self.card(self.settings.default_model)
-            with self._loading:
-                if self._loaded is None:
-                    self._loaded = (card.name, self._load(card))
-            self.loaded_embedder().embed(["a warm-up phrase"])
-        except Exception:
-            logger.warning("model %s is not ready yet", self.settings.default_model, exc_info=True)
+        card = self.card(self.settings.default_model)
+        with self._loading:
+            if self._loaded is None:
+                self._loaded = (card.name, self._load(card))
+        self.loaded_embedder().embed(["a warm-up phrase"])
 
 
-def open_runtime(settings: WorkerSettings, *, owner: str, load: Load = load_model) -> Runtime:
+def open_runtime(settings: WorkerSettings, *, owner: str, load: Load = load_model, gate: Gate | None = None) -> Runtime:
     """Build what a child process owns; nothing is connected or loaded yet."""
     engine = connect(settings.database_url, pool_size=2, application=f"chai-worker {owner}")
     return Runtime(
@@ -131,4 +139,5 @@ def open_runtime(settings: WorkerSettings, *, owner: str, load: Load = load_mode
         factory=sessions(engine),
         storage=Storage(settings.storage_url, access=settings.storage_access),
         load=load,
+        gate=gate or Gate(),
     )

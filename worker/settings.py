@@ -23,6 +23,10 @@ class WorkerSettings(Settings):
     storage_patience_s: float = Field(default=60.0, ge=0)  # how long a finished video waits for storage to come back
     time_limit_s: int = Field(default=4 * 3600, ge=1)  # a task that hangs for this long is killed with its child
 
+    max_faults: int = Field(default=8, ge=1)  # of machines, after which a job fails that each of them gave back
+    max_faulty_jobs: int = Field(default=3, ge=1)  # different jobs in a row, broken by this machine: it takes no more
+    clock_skew_s: float = Field(default=120.0, gt=0)  # further from the database's clock a worker takes no jobs
+
     embedder: str = "use"  # or minilm, or a sentence-transformers or CLIP text model that is on this machine
     cache_bytes: int = Field(default=1 << 30, ge=0)  # budget of a new namespace
     cache_policy: str = "lru"

@@ -1,5 +1,6 @@
 """One attempt at a job: taken under a lease, run, and brought to an end that its row tells."""
 
+import logging
 import secrets
 from uuid import UUID
 
@@ -11,15 +12,22 @@ from worker.jobs.runner import run
 from worker.quality import monitor
 from worker.runtime import Runtime
 
+GATE_PATIENCE_S = 30.0  # for a message that came while the worker tries itself
 MAX_SEED = 2**31  # what every client can hold
+
+
+logger = logging.getLogger(__name__)
 
 
 def generate(runtime: Runtime, job_id: UUID) -> bool:
     """Run a job to an end that its row tells: completed, failed, cancelled or back in the queue.
 
-    Does nothing and returns False when somebody else has the job or it has ended. Raises only what leaves this process
-    unusable.
+    Does nothing and returns False when somebody else has the job, when it has ended, and while this worker is not fit.
+    Raises only what leaves this process unusable.
     """
+    if not runtime.gate.wait(GATE_PATIENCE_S):
+        logger.warning("job %s is left to others: this worker takes no jobs (%s)", job_id, runtime.gate.reason)
+        return False
     claim = claim_job(runtime.factory, job_id, owner=runtime.owner, lease_s=runtime.settings.lease_s)
     if claim is None:
         return False

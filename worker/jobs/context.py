@@ -28,7 +28,7 @@ class VideoStore(Protocol):
 class Parts:
     """What jobs share, one after the other."""
 
-    model: Callable[[str], VideoModel]  # by name, loaded where it is not yet; raises `GiveUp` and `TryAgain`
+    model: Callable[[str], VideoModel]  # by name, loaded where it is not yet; raises `Unfit`
     cache: LatentCache
     storage: VideoStore
     publish: Callable[[JobContext, RunResult], None]  # makes the video the job's output

@@ -12,11 +12,14 @@ from db.jobs import Claim
 from db.models import Job
 from db.session import transaction
 from shared.storage import StorageError
+from worker import fitness
 from worker.cache.decisions import planning
-from worker.errors import Cancelled, GiveUp, TryAgain
+from worker.errors import Cancelled
+from worker.jobs import faults
 from worker.jobs.context import JobContext, RunResult
+from worker.jobs.faults import Blame
 from worker.jobs.retry import DATABASE_AWAY, retry_database
-from worker.models import faults
+from worker.models import faults as devices
 from worker.runtime import Runtime
 
 logger = logging.getLogger(__name__)
@@ -36,7 +39,10 @@ def publish(runtime: Runtime, job: JobContext, result: RunResult) -> bool:
         jobs.complete(session, claim, output=output, receipt=receipt)
         runtime.cache.commit(session, claim, result.plan, result.kept)
 
-    return end(runtime, job, "completed", complete)
+    is_published = end(runtime, job, "completed", complete)
+    if is_published:
+        runtime.faulty_jobs.clear()
+    return is_published
 
 
 def end_unfinished(runtime: Runtime, job: JobContext, error: Exception) -> None:
@@ -51,7 +57,7 @@ def end_unfinished(runtime: Runtime, job: JobContext, error: Exception) -> None:
 
 def end(runtime: Runtime, job: JobContext, outcome: str, write: Callable[[Session, Claim], object]) -> bool:
     """End the attempt in one transaction: what `write` says of the job, then the metrics row; False if it is lost."""
-    job.figures.versions = faults.versions()
+    job.figures.versions = devices.versions()
 
     def commit() -> None:
         with transaction(runtime.factory) as session:
@@ -67,37 +73,24 @@ def end(runtime: Runtime, job: JobContext, outcome: str, write: Callable[[Sessio
 
 
 def _end_broken(runtime: Runtime, job: JobContext, error: Exception) -> None:
-    """The job fails, or goes back to the queue when another attempt may do better."""
+    """The job fails, or goes back to the queue: at its own cost, or at none where this machine is at fault."""
     logger.warning("job %s: attempt %d broke", job.job_id, job.claim.attempt, exc_info=error)
-    found = diagnose(error)
+    fault = faults.judge(error, lambda: fitness.tried(runtime, fitness.LOCAL))
+    limits = runtime.settings
 
     def write(session: Session, claim: Claim) -> None:
-        if isinstance(found, GiveUp):
-            jobs.fail(session, claim, code=found.code, message=found.message)
+        said = {"code": fault.code, "message": fault.message}
+        if fault.blame is Blame.JOB:
+            jobs.fail(session, claim, **said)
+        elif fault.is_free:
+            jobs.refuse(session, claim, max_faults=limits.max_faults, **said)
         else:
-            max_lost = runtime.settings.max_lost
-            jobs.give_back(session, claim, max_lost=max_lost, code=found.code, message=found.message)
+            jobs.give_back(session, claim, max_lost=limits.max_lost, **said)
 
-    end(runtime, job, "failed" if isinstance(found, GiveUp) else "released", write)
-    if faults.is_broken(error):
+    end(runtime, job, "failed" if fault.blame is Blame.JOB else "released", write)
+    if devices.is_broken(error):
         raise error  # the device answers nothing more in this process
-
-
-def diagnose(error: Exception) -> GiveUp | TryAgain:
-    """Say whether another attempt can help, and tell the user what to do if not."""
-    if isinstance(error, (GiveUp, TryAgain)):
-        return error
-    if faults.is_out_of_memory(error):
-        return GiveUp(
-            "out_of_memory", "the video does not fit the worker's memory; ask for a smaller size or less seconds"
-        )
-    if isinstance(error, ValueError):
-        return GiveUp("invalid_request", f"the model cannot run this request: {error}")
-    if isinstance(error, StorageError):
-        return TryAgain("storage_unavailable", "the video was made but could not be stored; try again later")
-    if isinstance(error, DATABASE_AWAY):
-        return TryAgain("database_unavailable", "the database was away during the run; try again later")
-    return TryAgain("internal_error", f"the worker failed ({type(error).__name__}); ask the operator for its log")
+    fitness.note(runtime, job.job_id, fault)
 
 
 def discard(runtime: Runtime, job: JobContext, error: Exception) -> None:

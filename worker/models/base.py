@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+class RequestError(ValueError):
+    """A request that this model can make nothing of, on whatever machine; the message says what to ask for instead."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
     """How a run steps from noise to data: the part of a plan that a model reads."""

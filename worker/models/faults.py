@@ -1,5 +1,6 @@
 """What a device's errors mean. Needs no torch: whoever raised one of its errors has loaded it."""
 
+import gc
 import platform
 import sys
 from typing import Any
@@ -17,6 +18,14 @@ def is_out_of_memory(error: BaseException) -> bool:
 def is_broken(error: BaseException) -> bool:
     """Say whether the device can do nothing more in this process."""
     return isinstance(error, RuntimeError) and not is_out_of_memory(error) and "CUDA error" in str(error)
+
+
+def free_memory() -> None:
+    """Give back what a run that broke left behind."""
+    gc.collect()
+    torch: Any = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def versions() -> dict[str, str]:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from uuid import UUID
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import jobs, outbox
@@ -216,3 +216,40 @@ def test_bulk_jobs_wait_behind_every_interactive_one(accept: Callable[..., UUID]
     accept()
 
     assert jobs.position(session, session.get_one(Job, bulk)) == 1
+
+
+def refuse(factory: Factory, claim: jobs.Claim, max_faults: int = 8) -> JobStatus:
+    with transaction(factory) as session:
+        return jobs.refuse(session, claim, max_faults=max_faults, code="codec", message="ask the operator")
+
+
+def test_a_job_that_one_machine_could_not_run_is_anothers_at_once_and_its_own_after_a_pause(
+    accept: Callable[..., UUID], claim: Callable[..., jobs.Claim], session_factory: Factory
+) -> None:
+    id_ = accept()
+
+    assert refuse(session_factory, claim(id_, owner="sick")) == JobStatus.QUEUED
+
+    with transaction(session_factory) as session:
+        assert jobs.claim(session, id_, owner="sick", lease_s=LEASE_S) is None
+        session.execute(update(Job).values(retry_at=func.now() - text("interval '1 s'")))
+        assert jobs.claim(session, id_, owner="sick", lease_s=LEASE_S) is not None
+        session.rollback()
+    assert claim(id_, owner="sound").job.num_lost == 0
+
+
+def test_a_job_that_many_machines_could_not_run_waits_for_all_and_fails_at_last(
+    accept: Callable[..., UUID], claim: Callable[..., jobs.Claim], session_factory: Factory
+) -> None:
+    id_ = accept()
+    for owner in ("a", "b", "c"):
+        refuse(session_factory, claim(id_, owner=owner))
+
+    with transaction(session_factory) as session:
+        assert jobs.claim(session, id_, owner="d", lease_s=LEASE_S) is None
+        assert outbox.pick(session, Queue.INTERACTIVE, [], limit=5) == []
+        session.execute(update(Job).values(retry_at=func.now()))
+    assert refuse(session_factory, claim(id_, owner="d"), max_faults=4) == JobStatus.FAILED
+    with transaction(session_factory) as session:
+        job = session.get_one(Job, id_)
+    assert (job.error_code, job.num_lost, job.num_faults) == ("codec", 0, 4)

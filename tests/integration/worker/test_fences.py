@@ -15,7 +15,6 @@ from db.session import connect, sessions, transaction
 from db.states import EntryStatus, JobStatus
 from shared.generation import GenerationParams
 from shared.model_cards import ModelCard
-from worker.errors import TryAgain
 from worker.jobs.attempt import generate
 from worker.models.opensora.model import OpenSoraModel
 from worker.models.opensora.presets import tiny
@@ -94,7 +93,7 @@ class Unwell(Greedy):
     """A model that cannot work for the moment."""
 
     def encode(self, params: GenerationParams) -> Any:
-        raise TryAgain("unwell", "try again later")
+        raise RuntimeError("unwell")
 
 
 @pytest.fixture

@@ -16,13 +16,15 @@ import ftfy
 from bs4 import BeautifulSoup, ParserRejectedMarkup
 from torch import Tensor
 
+from worker.models.base import RequestError
+
 Rules: TypeAlias = tuple[tuple[re.Pattern[str], str], ...]
 
 DEFAULT_AESTHETIC_SCORE = 6.5
 ALIGN = 5  # frame-mask starts snap to whole chunks of five latent frames
 
 
-class CaptionError(ValueError):
+class CaptionError(RequestError):
     """A prompt whose embedded instructions cannot be read; the message says how to write them."""
 
 

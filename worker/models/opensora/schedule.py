@@ -15,6 +15,8 @@ from typing import Literal
 
 import torch
 
+from worker.models.base import RequestError
+
 NUM_TIMESTEPS = 1000
 BASE_AREA = 512 * 512
 FRAMES_PER_CHUNK = 17  # pixel frames that the VAE encodes together
@@ -105,11 +107,11 @@ class Schedule:
 
 
 def check_num_frames(num_frames: int) -> None:
-    """Raise ValueError for a frame count that Open-Sora's time shift has no value for."""
+    """Raise `RequestError` for a frame count that Open-Sora's time shift has no value for."""
     if num_frames < 1:
-        raise ValueError(f"num_frames {num_frames} is below 1; use 1 for an image or 17 and more for a video")
+        raise RequestError(f"num_frames {num_frames} is below 1; use 1 for an image or 17 and more for a video")
     if 1 < num_frames < FRAMES_PER_CHUNK:
-        raise ValueError(
+        raise RequestError(
             f"num_frames {num_frames} is between 2 and 16, where Open-Sora's time shift is 0/0; "
             "use 1 (an image) or 17 and more, or a model with time_shift 'none'"
         )

@@ -6,6 +6,8 @@ Aspect ratios are written height:width, so "9:16" is landscape.
 import re
 from dataclasses import dataclass
 
+from worker.models.base import RequestError
+
 IMAGE_FPS = 120  # what the network was told about single frames
 FRAMES_PER_CHUNK = 17  # the VAE looks at 17 frames at a time ...
 LATENTS_PER_CHUNK = 5  # ... and makes 5 latent frames of them
@@ -49,7 +51,7 @@ _SQUARES = ("256", "512", "1024", "2048")
 RESOLUTIONS = (*_BUCKETS, *_SQUARES)
 
 
-class SizeError(ValueError):
+class SizeError(RequestError):
     """A size that cannot be generated; the message says what to use instead."""
 
 

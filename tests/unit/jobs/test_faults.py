@@ -1,0 +1,63 @@
+"""Whose fault it is that an attempt broke."""
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from shared.storage import StorageError, TemporaryFolderError
+from worker.errors import GiveUp, Unfit
+from worker.gate import Gate
+from worker.jobs.faults import Blame, judge
+from worker.models.base import RequestError
+
+WRONG = Unfit("codec", "this machine cannot write MP4")
+JOB, MACHINE, SURROUNDINGS, NOBODY = Blame.JOB, Blame.MACHINE, Blame.SURROUNDINGS, Blame.NOBODY
+
+SORTED = [
+    # error, blame where the machine's own trial passes, blame where it fails
+    (GiveUp("too_long", "ask for less"), JOB, JOB),
+    (RequestError("width 250 is not a multiple of 8"), JOB, JOB),  # what the model says of the request
+    (MemoryError(), JOB, MACHINE),  # too large, or no memory at any size
+    (ValueError("operands could not be broadcast"), NOBODY, MACHINE),  # a broken library says so too
+    (KeyError("bias"), NOBODY, MACHINE),
+    (RuntimeError("CUDA error: an illegal memory access was encountered"), MACHINE, MACHINE),
+    (Unfit("model_not_found", "/srv has no model"), MACHINE, MACHINE),
+    (OSError(28, "No space left on device"), MACHINE, MACHINE),
+    (ImportError("libcudnn.so.9"), MACHINE, MACHINE),
+    (TemporaryFolderError("/tmp is full"), MACHINE, MACHINE),
+    (StorageError("videos/a.mp4: not written"), SURROUNDINGS, SURROUNDINGS),
+    (OperationalError("SELECT 1", {}, Exception("server closed the connection")), SURROUNDINGS, SURROUNDINGS),
+]
+
+
+@pytest.mark.parametrize(("error", "if_sound", "if_sick"), SORTED, ids=[type(error).__name__ for error, *_ in SORTED])
+def test_a_fault_is_the_jobs_only_where_the_machine_is_sound(error: Exception, if_sound: Blame, if_sick: Blame) -> None:
+    assert judge(error, lambda: None).blame is if_sound
+    assert judge(error, lambda: WRONG).blame is if_sick
+
+
+def test_a_machine_tries_itself_only_in_doubt() -> None:
+    def trial() -> None:
+        raise AssertionError("asked without doubt")
+
+    assert judge(RequestError("too wide"), trial).blame is Blame.JOB
+    assert judge(OSError(28, "No space left on device"), trial).blame is Blame.MACHINE
+
+
+def test_what_a_user_is_told_of_a_machine_names_no_file() -> None:
+    fault = judge(
+        Unfit("model_unavailable", "model 'small' could not be loaded from '/srv/models/small'"), lambda: None
+    )
+
+    assert fault.code == "model_unavailable"
+    assert fault.message == (
+        "the machines that tried this video could not run it; try again later, or ask the operator for their logs"
+    )
+
+
+def test_a_closed_gate_says_why_until_it_opens() -> None:
+    gate = Gate()
+
+    gate.close("temporary_folder: /tmp is full… " + "x" * 2000)
+    assert (gate.is_open, gate.reason[:31]) == (False, "temporary_folder: /tmp is full…")
+    gate.open()
+    assert (gate.is_open, gate.reason, gate.wait(0)) == (True, "", True)

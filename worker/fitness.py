@@ -1,0 +1,195 @@
+"""Whether this machine can run jobs: it tries itself before the first one, and whenever one breaks through its fault.
+
+A worker that does not pass takes no jobs, says why in its log and on its row of signs of life, and tries again later
+and later. It never ends by itself: whoever frees the disk or mounts the storage need not think of the worker.
+"""
+
+import itertools
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from uuid import UUID
+
+from sqlalchemy import func, select
+
+from db import identities
+from db.session import transaction
+from shared.generation import GenerationParams
+from shared.storage import FileMissing, StorageError, check_temporary_folder, shown
+from worker.errors import Unfit
+from worker.jobs import video
+from worker.jobs.faults import Blame, Fault
+from worker.jobs.retry import DATABASE_AWAY, first_line
+from worker.models import faults as devices
+from worker.models.base import Sampling
+from worker.runtime import Runtime
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
+NEW_PROCESS_PAUSE_S = 5.0
+DEVICE_BROKEN = 70  # exit status of a child whose GPU gave up; the pool starts a new one
+OF_ONE_MODEL = ("model_not_found", "model_unavailable")
+
+logger = logging.getLogger(__name__)
+
+Trial = Callable[[Runtime], None]
+
+
+def start(runtime: Runtime) -> None:
+    """Take no jobs until the machine has proved itself, in a thread: a healthy one has once its model is loaded."""
+    runtime.gate.close("starting")
+    _prove_later(runtime, pause_s=0.0)
+
+
+def note(runtime: Runtime, job_id: UUID, fault: Fault) -> None:
+    """Draw the conclusion from a job that broke: a machine at fault that does not pass its trial takes no more jobs.
+
+    One that passes takes no more after `max_faulty_jobs` different jobs in a row: its trial does not show all.
+    """
+    if not fault.is_free:
+        return
+    if fault.blame is Blame.MACHINE and fault.code not in OF_ONE_MODEL:
+        runtime.faulty_jobs.add(job_id)
+    most = runtime.settings.max_faulty_jobs
+    if (wrong := tried(runtime, WHOLE)) is not None:
+        runtime.gate.close(_said(wrong))
+        _prove_later(runtime, pause_s=FIRST_PAUSE_S)
+    elif len(runtime.faulty_jobs) >= most:
+        runtime.gate.close(f"{fault.code}: the last {most} jobs broke here, though the worker's own trial passes")
+        _prove_later(runtime, pause_s=min(FIRST_PAUSE_S * 2 ** len(runtime.faulty_jobs), LONGEST_PAUSE_S))
+
+
+def _prove_later(runtime: Runtime, *, pause_s: float) -> None:
+    threading.Thread(target=_prove, args=(runtime, pause_s), name="fitness", daemon=True).start()
+
+
+def _prove(runtime: Runtime, pause_s: float) -> None:
+    """Try until the machine passes, then open the gate."""
+    pauses = (min(FIRST_PAUSE_S * 2**number, LONGEST_PAUSE_S) for number in itertools.count())
+    trials: Sequence[Trial] = WHOLE if pause_s else AT_START
+    if pause_s:
+        logger.error("takes no jobs for %.0f s at least: %s", pause_s, runtime.gate.reason)
+        time.sleep(pause_s)
+    while (wrong := tried(runtime, trials)) is not None:
+        runtime.gate.close(_said(wrong))
+        is_lost = wrong.__cause__ is not None and devices.is_broken(wrong.__cause__)
+        again_s = NEW_PROCESS_PAUSE_S if is_lost else next(pauses)
+        logger.error("takes no jobs: %s; tries itself again in %.0f s", _said(wrong), again_s)
+        time.sleep(again_s)
+        if is_lost:
+            os._exit(DEVICE_BROKEN)  # only a new process can say whether the device is back
+    runtime.gate.open()
+    logger.info("fit: takes jobs")
+
+
+def _said(wrong: Unfit) -> str:
+    return f"{wrong.code}: {wrong.message}"
+
+
+def tried(runtime: Runtime, trials: Sequence[Trial]) -> Unfit | None:
+    """Return what is wrong with this machine, as far as these trials show."""
+    try:
+        for trial in trials:
+            trial(runtime)
+    except Unfit as wrong:
+        return wrong
+    except DATABASE_AWAY as error:
+        return Unfit("database_unavailable", first_line(error))
+    except StorageError as error:
+        return Unfit("storage_unavailable", str(error))
+    except Exception as error:  # whatever it is, a healthy machine does not raise it
+        logger.warning("the trial of this machine broke", exc_info=error)
+        unknown = Unfit("machine_fault", f"{type(error).__name__}: {first_line(error)}")
+        unknown.__cause__ = error
+        return unknown
+    return None
+
+
+def _temporary_folder(_: Runtime) -> None:
+    try:
+        check_temporary_folder()
+    except StorageError as error:
+        raise Unfit("temporary_folder", str(error)) from error
+
+
+def _codec(_: Runtime) -> None:
+    """Write two frames as MP4, and read them back."""
+    import numpy as np
+
+    frames = np.zeros((2, 16, 16, 3), np.uint8)
+    try:
+        found = video.decode(video.encode(frames, fps=8))
+    except Exception as error:  # the codec's libraries have errors of their own
+        raise Unfit("codec", f"this machine cannot write MP4: {type(error).__name__}: {error}") from error
+    if found.shape != frames.shape:
+        raise Unfit("codec", f"this machine writes MP4 wrongly: {found.shape} came back for {frames.shape}")
+
+
+def _storage(runtime: Runtime) -> None:
+    runtime.storage.check()
+
+
+def _same_storage(runtime: Runtime) -> None:
+    """Compare the id that the storage keeps with the one that the database knows; the first worker of all sets both."""
+    with transaction(runtime.factory) as session:
+        known = identities.storage(session)
+    try:
+        found = runtime.storage.marker(create=known is None)
+    except FileMissing:
+        raise _foreign(runtime, "has no id", known) from None
+    with transaction(runtime.factory) as session:
+        known = identities.adopt_storage(session, found)
+    if found != known:
+        raise _foreign(runtime, f"has the id {found}", known)
+
+
+def _foreign(runtime: Runtime, has: str, known: UUID | None) -> Unfit:
+    message = (
+        f"{shown(runtime.settings.storage_url)} {has}, the service's storage has {known}: set STORAGE_URL as the other "
+        "parts have it and see that it is mounted; for files that moved, write that id into service/storage-id there"
+    )
+    return Unfit("foreign_storage", message)
+
+
+def _clock(runtime: Runtime) -> None:
+    """Compare the clocks, half a round trip apart."""
+    with transaction(runtime.factory) as session:
+        session.scalar(select(1))  # connected
+        asked_at = time.time()
+        theirs = session.scalar(select(func.extract("epoch", func.clock_timestamp())))
+        skew_s = (asked_at + time.time()) / 2 - float(theirs or 0)
+    most_s = runtime.settings.clock_skew_s
+    if abs(skew_s) > most_s:
+        message = f"the clock is {skew_s:+.0f} s off the database's, more than {most_s:g} s (CHAI_CLOCK_SKEW_S); set it"
+        raise Unfit("clock", message)
+
+
+def _model(runtime: Runtime) -> None:
+    if runtime.settings.preload:
+        runtime.warm()
+
+
+def _clip(runtime: Runtime) -> None:
+    """Make the smallest clip of the model that is loaded, from prompt to MP4."""
+    devices.free_memory()
+    model = runtime.model(runtime.loaded or runtime.settings.default_model)
+    card = model.card
+    width, height = min((tuple(map(int, size.split("x"))) for size in card.sizes), key=lambda size: size[0] * size[1])
+    params = GenerationParams(
+        prompt="a red ball", model=card.name, width=width, height=height, num_frames=min(card.frames), fps=card.fps
+    )
+    sampling = Sampling(num_steps=1, guidance_scale=card.guidance_scale)
+    try:
+        *_, step = model.sample(model.encode(params), params, sampling, seed=1)
+        video.encode(model.decode(step.latents, params), fps=card.fps)
+        model.finish()
+    except Exception as error:
+        message = f"model {card.name!r} cannot make a clip of {width}x{height}: {type(error).__name__}: {error}"
+        raise Unfit("model_fault", message) from error
+
+
+LOCAL: Sequence[Trial] = (_temporary_folder, _codec, _clip)
+SHARED: Sequence[Trial] = (_same_storage, _storage, _clock)  # what is not ours is not written to
+AT_START: Sequence[Trial] = (_temporary_folder, _codec, *SHARED, _model)
+WHOLE: Sequence[Trial] = (*LOCAL, *SHARED)

@@ -1,0 +1,50 @@
+"""Whether a worker takes jobs: one word that its parent process and its child share."""
+
+import mmap
+import struct
+import time
+
+_HEADER = struct.Struct("=BH")  # open, length of the reason
+_SIZE = 1024
+
+
+class Gate:
+    """Open or closed, with the reason why. Made before the child is forked: both see what either writes.
+
+    Anonymous memory, since a machine without room for a file must still be able to say so.
+    """
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, _SIZE)
+        self.open()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether jobs may be taken."""
+        return self._memory[0] == 1
+
+    @property
+    def reason(self) -> str:
+        """Why the gate is closed; empty while it is open."""
+        _, length = _HEADER.unpack_from(self._memory)
+        return self._memory[_HEADER.size : _HEADER.size + length].decode(errors="replace")
+
+    def open(self) -> None:
+        """Let jobs in."""
+        self._write(1, "")
+
+    def close(self, reason: str) -> None:
+        """Take no more jobs; the one that runs goes on."""
+        self._write(0, reason)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until the gate is open; return whether it is."""
+        give_up_at = time.monotonic() + timeout_s
+        while not self.is_open and time.monotonic() < give_up_at:
+            time.sleep(0.05)
+        return self.is_open
+
+    def _write(self, is_open: int, reason: str) -> None:
+        said = reason.encode()[: _SIZE - _HEADER.size]
+        self._memory[_HEADER.size : _HEADER.size + len(said)] = said
+        _HEADER.pack_into(self._memory, 0, is_open, len(said))
