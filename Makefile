@@ -1,6 +1,6 @@
 # Everything runs in .venv, which the first target makes and later ones reuse. Running data lies in var/.
 # Variables: PYTHON (3.11 or newer), PIP_ARGS (more options for pip), ARGS (for the command: make test ARGS="tests/unit -x"),
-# TORCH_INDEX (where the CPU build of torch is; empty: the build that pip finds, which on Linux is the one for CUDA).
+# TORCH_INDEX (one more package index for the CPU build of torch, as PyTorch's install page names it; a folder with the wheel will do).
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -10,8 +10,9 @@ EXTRAS := api,worker,flower,embedded,dev
 TORCH := $(shell grep '^torch==' constraints.txt)
 # Linux without an NVIDIA driver (WSL has its own) gets the CPU build of torch: the set-up is 2 GB then, and 5.8 GB with CUDA.
 DRIVER := $(wildcard /proc/driver/nvidia/version /dev/nvidiactl /dev/nvidia0 /usr/lib/wsl/lib/libcuda.so*)
-TORCH_INDEX ?= $(if $(DRIVER),,$(if $(filter Linux,$(shell uname -s)),https://download.pytorch.org/whl/cpu))
-CPU_TORCH = $(BIN)/pip install --quiet --disable-pip-version-check --no-deps $(PIP_ARGS) '$(TORCH)+cpu'
+WANTS_CPU := $(if $(DRIVER),,$(filter Linux,$(shell uname -s)))
+CPU_TORCH = $(BIN)/pip install --quiet --disable-pip-version-check --no-deps $(PIP_ARGS) \
+	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) '$(TORCH)+cpu'
 PACKAGES := api cli db lab migrations shared tests worker
 
 .DEFAULT_GOAL := help
@@ -62,8 +63,8 @@ clean:  ## remove caches and build outputs; .venv/ and var/ stay
 $(SETUP): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or set PYTHON=/path/to/python"; exit 1; }
 	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv || $(MAKE) --no-print-directory .venv-without-ensurepip
-	$(if $(TORCH_INDEX),@$(CPU_TORCH) 2>/dev/null || $(CPU_TORCH) --extra-index-url $(TORCH_INDEX) || \
-		echo "no CPU build of torch at $(TORCH_INDEX): taking the one that pip finds; TORCH_INDEX=URL names another place")
+	$(if $(WANTS_CPU),@$(CPU_TORCH) 2>/dev/null || \
+		echo "pip's indexes have no CPU build of torch: taking the one for CUDA (5.8 GB in all, not 2); TORCH_INDEX=URL names another index")
 	$(BIN)/pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt $(TORCH) -e '.[$(EXTRAS)]'
 	@touch $@
 
