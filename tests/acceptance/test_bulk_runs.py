@@ -4,6 +4,7 @@ import csv
 import json
 import signal
 import time
+import urllib.request
 from pathlib import Path
 
 from homes import Home
@@ -96,12 +97,25 @@ def test_ctrl_c_leaves_a_run_going_and_attach_shows_its_end(home: Home, tmp_path
     assert len(results(tmp_path / "out")) == 20
 
 
+def wait_for_lines(home: Home) -> int:
+    """How many lines the newest run has, once it has some."""
+    up = json.loads((home.folder / "var" / "run" / "up.json").read_text())
+    while True:
+        with urllib.request.urlopen(f"{up['url']}/v1/batches?limit=1", timeout=30) as answer:
+            newest = json.load(answer)["data"]
+        if newest and newest[0]["request_counts"]["total"] > 0 and newest[0]["status"] == "open":
+            return int(newest[0]["request_counts"]["total"])
+        time.sleep(0.02)
+
+
 def test_an_interrupted_submission_goes_on_where_it_stopped(home: Home, tmp_path: Path) -> None:
     file = written(tmp_path, "cut.jsonl", prompts(1200, "many"))
     process = home.start("bulk", "run", file, "--detach")
-    time.sleep(1.5)
+    before = wait_for_lines(home)
     process.kill()
     process.communicate()
+    cut = wait_for_lines(home)
+    assert before <= cut < 1200, "the command was over before it was interrupted"
 
     batch = json.loads(home.chai("bulk", "run", file, "--detach", "--json").stdout)
 
