@@ -17,9 +17,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import errors, server
 from api.deps import Service
+from api.events import Events
 from api.gate import Gate
 from api.readiness import Readiness
-from api.routes import batches, health, models, videos
+from api.routes import batches, events, health, models, videos
 from api.settings import ApiSettings
 from api.surface import Surface
 from api.waiting import Waiting
@@ -60,6 +61,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
             storage=storage,
             readiness=Readiness(factory, storage),
             waiting=Waiting(factory),
+            events=Events(factory),
         )
         try:
             yield
@@ -68,7 +70,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
 
     app = FastAPI(title="CHAI", summary="Prompts become videos", version=version("chai-t2v"), lifespan=lifespan)
     errors.install(app)
-    for part in (videos, batches, models, health):
+    for part in (videos, events, batches, models, health):
         app.include_router(part.router)
     if not settings.needs_keys:
         app.openapi_schema = _without_keys(app.openapi())
@@ -165,4 +167,4 @@ def main(host: str | None = None, port: int | None = None) -> None:
     given = {"api_host": host, "api_port": port}
     settings = ApiSettings.model_validate({name: value for name, value in given.items() if value is not None})
     app = create_app(settings)
-    server.serve(app, settings, stopping=lambda: app.state.service.waiting.release())
+    server.serve(app, settings, stopping=lambda: app.state.service.release())

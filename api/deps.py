@@ -15,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from api.content import Checked
 from api.errors import Forbidden, Unauthorized
 from api.estimates import Estimates
+from api.events import Events
 from api.limits import Limits
 from api.readiness import Readiness
 from api.settings import ApiSettings
@@ -41,11 +42,17 @@ class Service:
     storage: Storage
     readiness: Readiness
     waiting: Waiting
+    events: Events
     checked: Checked = field(default_factory=Checked)
     limits: Limits = field(default_factory=Limits)
     estimates: Estimates = field(default_factory=Estimates)
     large_bodies: Semaphore = field(default_factory=lambda: Semaphore(NUM_LARGE_BODIES))
     noted: dict[str, float] = field(default_factory=dict)  # key → when its use was last written
+
+    def release(self) -> None:
+        """Let those go who would wait for longer than a shutdown takes."""
+        self.waiting.release()
+        self.events.release()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

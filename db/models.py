@@ -70,6 +70,7 @@ _HANDED = "status = 'queued' AND published_at IS NOT NULL"
 _NOW = func.now()
 _NEW_ID = text("gen_random_uuid()")
 _EMPTY = text("'{}'::jsonb")
+_TRANSACTION = text("(pg_current_xact_id()::text)::bigint")
 
 
 class Job(Base):
@@ -101,6 +102,7 @@ class Job(Base):
         Index("ix_jobs_backlog_returned", "queue", *_BY_AGE, postgresql_where=_backlog("attempt > 0")),
         Index("ix_jobs_handed", "queue", "published_at", postgresql_where=text(_HANDED)),
         Index("ix_jobs_deleted", "deleted_at", postgresql_where=text("deleted_at IS NOT NULL")),
+        Index("ix_jobs_changed", "changed"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=_NEW_ID)
@@ -154,6 +156,8 @@ class Job(Base):
     finished_at: Mapped[datetime | None]
     expires_at: Mapped[datetime | None]  # when the output may be removed
     deleted_at: Mapped[datetime | None]  # hidden from the tenant; purged once ended
+    # number of the transaction that last wrote the row; `db.changes` reads by it
+    changed: Mapped[int] = mapped_column(BigInteger, server_default=_TRANSACTION, onupdate=_TRANSACTION)
 
 
 class RemovedJob(Base):

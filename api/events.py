@@ -1,0 +1,170 @@
+"""Streams of changes (server-sent events): one look at the database for all listeners, a few times a second.
+
+An event carries the whole video as it is, so that one too many does no harm. Its id is a horizon of `db.changes`: who
+comes back with it as Last-Event-ID gets what changed meanwhile.
+"""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from sqlalchemy.orm import Session, sessionmaker
+from starlette.concurrency import run_in_threadpool
+
+from api import videos
+from api.ids import video_id
+from db import changes, metrics
+from db.models import Job
+from db.session import transaction
+from db.states import FINAL, JobStatus
+
+logger = logging.getLogger("api.events")
+LOOK_S = 0.3
+HEARTBEAT_S = 15.0  # proxies end connections on which nothing comes for a minute
+LONGEST_S = 3600.0  # a listener comes back after this, and its key is looked at again
+MOST_AT_ONCE = 1000  # more changes than this are one word, "reload"
+MOST_UNREAD = 2000  # a listener that does not read is sent away, and comes back for what it missed
+HEARTBEAT = ": still here\n\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One change, written once for all who hear it."""
+
+    tenant: str
+    video: UUID | None  # none: of no single one
+    text: str
+    is_last: bool = False  # of this video
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Listener:
+    tenant: str
+    video: UUID | None  # none: all of the tenant's
+    unread: asyncio.Queue[Event | None] = field(default_factory=asyncio.Queue)
+
+    def hear(self, event: Event) -> None:
+        if event.tenant == self.tenant and (self.video in (None, event.video) or event.video is None):
+            self.unread.put_nowait(event if self.unread.qsize() < MOST_UNREAD else None)
+
+
+class Events:
+    """Who listens to what in this process."""
+
+    def __init__(self, factory: sessionmaker[Session]) -> None:
+        self._factory = factory
+        self._listeners: set[_Listener] = set()
+        self._task: asyncio.Task[None] | None = None
+        self._low = 0
+        self._told: set[tuple[UUID, int]] = set()  # changes behind the horizon that were told
+
+    async def listen(self, tenant: str, *, after: int | None = None, video: UUID | None = None) -> AsyncIterator[str]:
+        """Yield what happens to a tenant's videos, or to one until it ends, and first of all what happened before.
+
+        `after` is the id of the last event heard; without it one video is told as it is, and all are from now on.
+        """
+        listener, until = _Listener(tenant=tenant, video=video), time.monotonic() + LONGEST_S
+        self._listeners.add(listener)
+        try:
+            start = await run_in_threadpool(self._horizon) if after is None else after
+            self._watch_from(start)
+            yield _lines("ready", start, {"object": "events"}, retry_ms=1000)
+            before = await run_in_threadpool(self._before, tenant, start, video)
+            for past in before:
+                yield past.text
+            if video and any(past.is_last for past in before):
+                return
+            while time.monotonic() < until:
+                try:
+                    event = await asyncio.wait_for(listener.unread.get(), HEARTBEAT_S)
+                except TimeoutError:
+                    yield HEARTBEAT
+                    continue
+                if event is None:
+                    return
+                yield event.text
+                if video and event.is_last:
+                    return
+        finally:
+            self._listeners.discard(listener)
+
+    def release(self) -> None:
+        """End all streams, since this process ends."""
+        for listener in self._listeners:
+            listener.unread.put_nowait(None)
+
+    def _watch_from(self, low: int) -> None:
+        if self._task is None or self._task.done():
+            self._low, self._told = low, set()
+            self._task = asyncio.create_task(self._watch())
+
+    async def _watch(self) -> None:
+        while self._listeners:
+            try:
+                tenants = {listener.tenant for listener in self._listeners}
+                events = await run_in_threadpool(self._look, sorted(tenants))
+            except Exception as error:  # the database may be away for a while; what happens meanwhile is told later
+                logger.warning("not looked", extra={"fields": {"error": str(error).splitlines()[0]}})
+                await asyncio.sleep(1.0)
+                continue
+            for event in events:
+                for listener in self._listeners:
+                    listener.hear(event)
+            await asyncio.sleep(LOOK_S)
+
+    def _look(self, tenants: Sequence[str]) -> list[Event]:
+        """Return what is new, and move the horizon."""
+        with transaction(self._factory) as session:
+            found = changes.since(session, self._low, tenants, limit=MOST_AT_ONCE)
+            new = [row for row in found.rows if (row.id, row.changed) not in self._told]
+            events = _told(session, new, self._low, found.horizon)
+        if found.is_cut:
+            events = [_reload(tenant, found.horizon) for tenant in tenants]
+        self._low = found.horizon
+        self._told = {(row.id, row.changed) for row in found.rows if row.changed >= self._low}
+        return events
+
+    def _before(self, tenant: str, after: int, video: UUID | None) -> list[Event]:
+        """Return what a listener that comes, or comes back, has not heard of."""
+        with transaction(self._factory) as session:
+            if video is not None:
+                row = session.get(Job, video)
+                found = changes.Changes(rows=[row] if row else [], horizon=after, is_cut=False)
+            else:
+                found = changes.since(session, after, [tenant], limit=MOST_AT_ONCE)
+            if found.is_cut:
+                return [_reload(tenant, found.horizon)]
+            return _told(session, found.rows, after, found.horizon)
+
+    def _horizon(self) -> int:
+        with transaction(self._factory) as session:
+            return changes.horizon(session)
+
+
+def _told(session: Session, rows: Sequence[Job], low: int, high: int) -> list[Event]:
+    """Return an event a row. Only the last one's id is the new horizon: who is cut off before it reads all again."""
+    figures = metrics.of_jobs(session, [row for row in rows if row.status == JobStatus.COMPLETED])
+    events = []
+    for number, row in enumerate(rows, 1):
+        id_ = high if number == len(rows) else low
+        if row.deleted_at is not None:
+            text = _lines("video.deleted", id_, {"id": video_id(row.id), "object": "video.deleted", "deleted": True})
+        else:
+            text = _lines("video", id_, videos.show(row, metric=figures.get(row.id)).model_dump_json())
+        is_last = row.status in FINAL or row.deleted_at is not None
+        events.append(Event(tenant=row.tenant, video=row.id, text=text, is_last=is_last))
+    return events
+
+
+def _reload(tenant: str, id_: int) -> Event:
+    why = "more changed than is told one by one; read the lists again"
+    return Event(tenant=tenant, video=None, text=_lines("reload", id_, {"object": "reload", "message": why}))
+
+
+def _lines(name: str, id_: int, data: object, *, retry_ms: int | None = None) -> str:
+    retry = "" if retry_ms is None else f"retry: {retry_ms}\n"
+    return f"{retry}id: {id_}\nevent: {name}\ndata: {data if isinstance(data, str) else json.dumps(data)}\n\n"

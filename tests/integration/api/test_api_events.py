@@ -1,0 +1,256 @@
+"""Streams of changes: everything that was committed is told, to whom it belongs, once or more but never not at all."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from uuid import UUID
+
+import httpx
+import pytest
+from fastapi.testclient import TestClient
+from running import Process, api_thread, mp4, settings_of, work
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session, sessionmaker
+
+from api import events
+from api.app import create_app
+from api.settings import ApiSettings
+from db import changes, jobs
+from db.models import Job
+from db.session import transaction
+from shared.storage import Storage
+
+PROMPT = {"prompt": "a red circle"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """One event as a client reads it."""
+
+    id: int
+    name: str
+    data: dict
+
+
+def read(lines: Iterator[str]) -> Iterator[Heard]:
+    """Read a stream of events, comments left out."""
+    fields: dict[str, str] = {}
+    for line in lines:
+        if line and not line.startswith(":"):
+            name, _, value = line.partition(": ")
+            fields[name] = value
+        elif not line and fields:
+            yield Heard(id=int(fields["id"]), name=fields["event"], data=json.loads(fields["data"]))
+            fields = {}
+
+
+@contextmanager
+def followed(url: str, **headers: str) -> Iterator[Iterator[Heard]]:
+    """A stream of a live service, its first event heard."""
+    with (
+        httpx.Client(base_url=url, trust_env=False, timeout=20) as client,
+        client.stream("GET", "/v1/events", headers=headers) as answer,
+    ):
+        assert answer.headers["content-type"].startswith("text/event-stream"), answer.read()
+        heard = read(answer.iter_lines())
+        assert next(heard).name == "ready"
+        yield heard
+
+
+@pytest.fixture
+def url(settings: ApiSettings) -> Iterator[str]:
+    """A live service, in a thread."""
+    app = create_app(settings)
+    with api_thread(app) as url:
+        yield url
+        app.state.service.release()
+
+
+def post(url: str, **headers: str) -> dict:
+    return httpx.post(f"{url}/v1/videos", json=PROMPT, headers=headers, trust_env=False).raise_for_status().json()
+
+
+def uuid_of(video: dict) -> UUID:
+    return UUID(video["id"].removeprefix("video_"))
+
+
+def test_a_life_is_told_from_first_to_last(url: str, session_factory: sessionmaker[Session], storage: Storage) -> None:
+    with followed(url) as heard:
+        video = post(url)
+        first = next(heard)
+        work(session_factory, storage, uuid_of(video), mp4())
+        last = next(event for event in heard if event.data["status"] == "completed")
+
+    assert (first.name, first.data["id"], first.data["status"]) == ("video", video["id"], "queued")
+    assert last.data["usage"]["gpu_seconds"] == 0.5
+    assert last.data == httpx.get(f"{url}/v1/videos/{video['id']}", trust_env=False).json()
+
+
+def test_who_comes_back_hears_what_happened_meanwhile(url: str) -> None:
+    with followed(url) as heard:
+        seen = post(url)
+        last = next(heard)
+    missed = [post(url)["id"] for _ in range(3)]
+
+    with followed(url, **{"Last-Event-ID": str(last.id)}) as heard:
+        told = {next(heard).data["id"] for _ in range(3 + 1)} - {seen["id"]}
+
+    assert told == set(missed)
+
+
+def test_what_commits_late_is_told_all_the_same(url: str, session_factory: sessionmaker[Session]) -> None:
+    with followed(url) as heard, session_factory() as late:
+        slow, _ = jobs.accept(late, _job("slow"))
+        for _ in range(3):
+            post(url)
+            next(heard)
+        time.sleep(3 * events.LOOK_S)
+
+        late.commit()
+
+        assert next(heard).data["id"].endswith(slow.id.hex)
+
+
+def test_a_removed_video_is_told_as_removed(url: str) -> None:
+    with followed(url) as heard:
+        video = post(url)
+        next(heard)
+
+        httpx.delete(f"{url}/v1/videos/{video['id']}", trust_env=False)
+        event = next(heard)
+
+    assert (event.name, event.data["id"]) == ("video.deleted", video["id"])
+
+
+def test_very_many_changes_are_one_word(url: str, session_factory: sessionmaker[Session]) -> None:
+    with followed(url) as heard:
+        with transaction(session_factory) as session:
+            session.add_all([_job(f"line {number}") for number in range(events.MOST_AT_ONCE + 1)])
+        event = next(heard)
+        after = post(url)
+
+        assert event.name == "reload"
+        assert next(heard).data["id"] == after["id"]
+
+
+def test_nobody_hears_of_another_tenants_videos(
+    environment: dict[str, str], new_key: Callable[..., dict[str, str]]
+) -> None:
+    app, ours, theirs = create_app(settings_of(environment, auth="keys")), new_key("a"), new_key("b")
+
+    with api_thread(app) as url, followed(url, **ours) as heard:
+        post(url, **theirs)
+        mine = post(url, **ours)
+
+        assert next(heard).data["id"] == mine["id"]
+        app.state.service.release()
+        assert list(heard) == []
+
+
+def test_a_stream_needs_a_key_where_all_do(guarded: TestClient) -> None:
+    for path in ("/v1/events", f"/v1/videos/video_{UUID(int=1).hex}/events"):
+        assert guarded.get(path).status_code == 401
+
+
+def test_the_stream_of_one_video_ends_with_it(
+    client: TestClient, session_factory: sessionmaker[Session], storage: Storage
+) -> None:
+    video = client.post("/v1/videos", json=PROMPT).json()
+    work(session_factory, storage, uuid_of(video), mp4())
+
+    heard = list(read(iter(client.get(f"/v1/videos/{video['id']}/events").text.split("\n"))))
+
+    assert [event.name for event in heard] == ["ready", "video"]
+    assert heard[-1].data["status"] == "completed"
+
+
+def test_one_video_is_followed_while_others_change(
+    url: str, session_factory: sessionmaker[Session], storage: Storage
+) -> None:
+    video = post(url)
+    with httpx.stream("GET", f"{url}/v1/videos/{video['id']}/events", trust_env=False, timeout=20) as answer:
+        heard = read(answer.iter_lines())
+        assert [next(heard).name, next(heard).data["status"]] == ["ready", "queued"]
+        post(url)
+        work(session_factory, storage, uuid_of(video), mp4())
+        rest = list(heard)
+
+    assert {event.data["id"] for event in rest} == {video["id"]}
+    assert rest[-1].data["status"] == "completed"
+
+
+def test_an_unknown_video_has_no_stream(client: TestClient) -> None:
+    assert client.get(f"/v1/videos/video_{UUID(int=1).hex}/events").status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/v1/events", "/v1/videos/{}/events"])
+def test_head_does_not_wait_for_the_end(client: TestClient, path: str) -> None:
+    video = client.post("/v1/videos", json=PROMPT).json()
+
+    answer = client.head(path.format(video["id"]))
+
+    assert (answer.status_code, answer.content) == (200, b"")
+
+
+def test_silence_is_broken_now_and_then(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "HEARTBEAT_S", 0.2)
+
+    with httpx.stream("GET", f"{url}/v1/events", trust_env=False, timeout=20) as answer:
+        assert next(line for line in answer.iter_lines() if line.startswith(":")) == events.HEARTBEAT.strip()
+
+
+def test_a_shutdown_does_not_wait_for_listeners(api_server: Process) -> None:
+    with followed(api_server.url) as heard:
+        began = time.monotonic()
+
+        api_server.terminate()
+        assert list(heard) == []
+        assert time.monotonic() - began < 4
+
+
+def test_many_listeners_cost_one_look(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[list[str]] = []
+    since = changes.since
+
+    with followed(url) as first, followed(url) as second, followed(url) as third:
+        monkeypatch.setattr(changes, "since", lambda *args, **more: looks.append(args[2]) or since(*args, **more))
+        time.sleep(5 * events.LOOK_S)
+        num_looks = len(looks)
+        video = post(url)
+
+        assert {next(heard).data["id"] for heard in (first, second, third)} == {video["id"]}
+    assert 1 <= num_looks <= 6
+
+
+def test_every_write_moves_a_job_behind_the_horizon(session_factory: sessionmaker[Session], storage: Storage) -> None:
+    with transaction(session_factory) as session:
+        job, _ = jobs.accept(session, _job("x"))
+    with transaction(session_factory) as session:
+        low = changes.horizon(session)
+        assert changes.since(session, low, ["local"], limit=10).rows == []
+
+    work(session_factory, storage, job.id, mp4())
+
+    with transaction(session_factory) as session:
+        found = changes.since(session, low, ["local"], limit=10)
+        assert [row.id for row in found.rows] == [job.id]
+        assert found.horizon > low
+        assert changes.since(session, found.horizon, ["local"], limit=10).rows == []
+
+
+def test_rows_of_a_restored_database_are_not_told_for_ever(session_factory: sessionmaker[Session]) -> None:
+    with transaction(session_factory) as session:
+        job, _ = jobs.accept(session, _job("x"))
+        low = changes.horizon(session)
+    with transaction(session_factory) as session:
+        session.execute(text("UPDATE jobs SET changed = 1 << 40"))
+
+    with transaction(session_factory) as session:
+        assert changes.since(session, low, ["local"], limit=10).rows == []
+        assert session.scalars(select(Job.id)).one() == job.id
+
+
+def _job(prompt: str) -> Job:
+    return Job(tenant="local", prompt=prompt, model="tiny", width=64, height=64, num_frames=16, fps=8)
