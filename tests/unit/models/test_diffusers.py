@@ -23,7 +23,7 @@ from shared.generation import GenerationParams
 from shared.model_cards import ModelCard
 from tests import tiny_pipelines
 from worker.models import registry
-from worker.models.base import PlainHook, Sampling
+from worker.models.base import PlainHook, RequestError, Sampling
 from worker.models.diffusers.loading import why_donors_are_ignored
 from worker.models.diffusers.source import SourceError
 from worker.models.registry import EngineOptions
@@ -387,10 +387,20 @@ def test_a_negative_prompt_is_heard(model_of) -> None:
     assert not torch.equal(away[-1].latents, sampled(model)[-1].latents)
 
 
+def test_a_prompt_is_read_as_far_as_the_text_encoder_does(saved) -> None:
+    model = load(saved("wan"), card_of("wan", call={"max_sequence_length": 4}))
+
+    assert model.reads("a red fox") == "a red fox"
+    assert model.reads("a red fox runs in the forest") == "a red fox runs"
+    params = params_of(model, "a red fox runs")
+    whole, cut = (model.encode(replace(params, prompt=prompt)) for prompt in (params.prompt, params.prompt + " in sea"))
+    assert torch.equal(whole.arguments["prompt_embeds"], cut.arguments["prompt_embeds"])
+
+
 def test_a_size_that_the_pipeline_refuses_is_refused(model_of) -> None:
     model = model_of("wan")
 
-    with pytest.raises(ValueError, match="divisible by 16"):
+    with pytest.raises(RequestError, match=r"wan cannot make 40x32, 5 frames: .*divisible by 16"):
         model.latent_shape(replace(params_of(model), width=40))
 
 

@@ -14,7 +14,7 @@ from torch import nn
 from shared.generation import GenerationParams
 from shared.model_cards import Lora, ModelCard
 from worker.models import device as devices
-from worker.models.base import Fingerprint, Sampling
+from worker.models.base import Fingerprint, Sampling, VideoModel
 from worker.models.diffusers import attention, schedule, source
 from worker.models.diffusers.model import DiffusersModel
 from worker.models.diffusers.source import SourceError
@@ -34,7 +34,7 @@ _FUSED = (
 )
 
 
-def load(card: ModelCard, folder: str, options: EngineOptions) -> DiffusersModel:
+def load(card: ModelCard, folder: str, options: EngineOptions) -> VideoModel:
     """Load the pipeline of a card from a folder or repository.
 
     Raises:

@@ -15,7 +15,7 @@ from torch import Tensor
 from shared.generation import GenerationParams
 from shared.model_cards import ModelCard
 from worker.models import device as devices
-from worker.models.base import Fingerprint, Sampling, Step, StepHook
+from worker.models.base import Fingerprint, RequestError, Sampling, Step, StepHook
 from worker.models.diffusers import attention, schedule, turns
 from worker.models.diffusers.layout import Layout
 from worker.models.diffusers.run import Asked, Run
@@ -67,7 +67,7 @@ class DiffusersModel:
         return attention.why_not(self.pipeline) or self.ignores_donors
 
     def latent_shape(self, params: GenerationParams) -> tuple[int, int, int, int]:
-        """Return channels, frames, height and width of the latents; raise ValueError for a size it cannot make."""
+        """Return channels, frames, height and width of the latents; raise RequestError for a size it cannot make."""
         return self._ask(params, _FEWEST).layout.shape
 
     def timesteps(self, params: GenerationParams, sampling: Sampling) -> list[float]:
@@ -79,15 +79,23 @@ class DiffusersModel:
         return [max(1.0, sampling.guidance_scale)] * sampling.num_steps
 
     def reads(self, prompt: str) -> str:
-        """Return the prompt: each pipeline cleans and cuts in its own way, which it does not tell."""
-        return prompt
+        """Return the part of a prompt that the pipeline's first text encoder gets: cut behind its last token."""
+        tokenizer: Any = getattr(self.pipeline, "tokenizer", None)
+        default = self._takes["max_sequence_length"].default if "max_sequence_length" in self._takes else None
+        limit = self.card.call.get("max_sequence_length", default)
+        if limit is None or not getattr(tokenizer, "is_fast", False):
+            return prompt
+        kept = tokenizer(prompt, truncation=True, max_length=limit, return_offsets_mapping=True)
+        if len(kept["input_ids"]) < limit:
+            return prompt
+        return prompt[: max((end for _, end in kept["offset_mapping"]), default=0)]
 
     def encode(self, params: GenerationParams) -> Encoding:
         """Return what the pipeline's own text encoders make of the prompt and the negative prompt."""
         words = {"prompt": params.prompt}
         if params.negative_prompt:
             if "negative_prompt" not in self._takes:
-                raise ValueError(f"{self.card.name} takes no negative prompt; leave it out")
+                raise RequestError(f"{self.card.name} takes no negative prompt; leave it out")
             words["negative_prompt"] = params.negative_prompt
         return self._encode(words, is_guided=params.guidance_on(self.card) > 1)
 
@@ -168,10 +176,14 @@ class DiffusersModel:
                 raise
 
     def ask(self, params: GenerationParams, num_steps: int, seed: int) -> Asked:
-        """Let the pipeline draw its noise and choose its timesteps, and do nothing more."""
+        """Let the pipeline draw its noise and choose its timesteps, and do nothing more; raise RequestError."""
         course = Course(self.pipeline.scheduler, skipped=None)
         arguments = {**dict(self._nothing().arguments), "num_inference_steps": num_steps, "guidance_scale": 1.0}
-        drawn = self.call(course, params, {**arguments, "output_type": "latent"}, seed=seed)
+        try:
+            drawn = self.call(course, params, {**arguments, "output_type": "latent"}, seed=seed)
+        except ValueError as error:
+            size = f"{params.width}x{params.height}, {params.num_frames} frames"
+            raise RequestError(f"{self.card.name} cannot make {size}: {error}") from error
         layout = Layout.of(self.pipeline, drawn, width=params.width, height=params.height, num_frames=params.num_frames)
         return Asked(layout=layout, noise=layout.told(drawn), levels=course.levels, units=course.units)
 
