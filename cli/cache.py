@@ -11,7 +11,7 @@ from uuid import UUID
 
 import typer
 
-from cli import bulk, local, output
+from cli import bulk, cache_questions, local, output
 from cli.errors import BadInput
 
 if TYPE_CHECKING:
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from db.models import CacheEntry, Namespace
     from shared.storage import Storage
 
-app = typer.Typer(help="Look into the cache, warm it, purge it.", no_args_is_help=True)
+app = typer.Typer(help="Look into the cache, ask it, warm it, purge it.", no_args_is_help=True)
+for _name, _command in cache_questions.COMMANDS.items():
+    app.command(_name)(_command)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 SpaceId = Annotated[str, typer.Argument(metavar="NAMESPACE", help="As `chai cache ls` shows it; a beginning will do.")]
@@ -50,7 +52,7 @@ def ls(
         if namespace is None and status is None:
             rows = [_space_row(session, space) for space in cache.namespaces(session)]
         else:
-            space_id = _space(session, namespace).id if namespace else None
+            space_id = find_space(session, namespace).id if namespace else None
             found = cache.listing(session, namespace_id=space_id, status=_status(status), limit=limit)
             rows = [_entry_row(entry) for entry in found]
     _print(rows, as_json=as_json)
@@ -149,31 +151,44 @@ def warm(
 @app.command("set")
 def set_(
     namespace: SpaceId,
-    budget_mib: Annotated[float | None, typer.Option(min=0, help="Byte budget in MiB.")] = None,
+    budget_mib: Annotated[
+        float | None,
+        typer.Option("--budget-mib", "--budget", min=0, help="Byte budget in MiB; what is over it goes by the policy."),
+    ] = None,
     policy: Annotated[str | None, typer.Option(help="Eviction policy; docs/cache.md lists them.")] = None,
     admission: Annotated[str | None, typer.Option(help="all or second_sighting.")] = None,
     settings: Annotated[str | None, typer.Option(help='JSON, as {"match": {"same_threshold": 0.85}}.')] = None,
 ) -> None:
     """Change a namespace while jobs run; what is not given stays."""
     from db import cache
-    from db.errors import IllegalTransition
     from db.session import transaction
     from worker.cache.eviction import ADMISSIONS, POLICIES
 
     _choose("--policy", policy, POLICIES)
     _choose("--admission", admission, ADMISSIONS)
-    with _open() as store, transaction(store.factory) as session:
-        space = cache.lock(session, _space(session, namespace).id)
-        space.policy, space.admission = policy or space.policy, admission or space.admission
-        if settings is not None:
-            space.settings = _settings(settings)
+    with _open() as store:
+        with transaction(store.factory) as session:
+            space = cache.lock(session, find_space(session, namespace).id)
+            space.policy, space.admission = policy or space.policy, admission or space.admission
+            if settings is not None:
+                space.settings = _settings(settings)
         if budget_mib is not None:
-            try:
-                cache.set_budget(session, space, round(budget_mib * MIB))
-            except IllegalTransition as error:
-                raise BadInput(f"--budget-mib {budget_mib:g}: {error}, with `chai cache purge`") from error
-        row = _space_row(session, space)
+            _set_budget(store, space.id, budget_mib)
+        with store.factory() as session:
+            row = _space_row(session, find_space(session, namespace))
     _print([row], as_json=False)
+
+
+def _set_budget(store: _Store, space_id: UUID, budget_mib: float) -> None:
+    from db.errors import IllegalTransition
+    from worker.cache import room
+
+    try:
+        went = room.shrink(store.storage, store.factory, space_id, byte_budget=round(budget_mib * MIB))
+    except IllegalTransition as error:
+        raise BadInput(f"--budget-mib {budget_mib:g}: {error}") from error
+    if went:
+        output.note(f"evicted {len(went)} entries, {sum(entry.num_bytes for entry in went) / MIB:.1f} MiB")
 
 
 def _settings(text: str) -> dict[str, Any]:
@@ -205,7 +220,8 @@ def _status(value: str | None) -> Any:  # Any: EntryStatus, imported late
     return value and EntryStatus(value)
 
 
-def _space(session: "Session", beginning: str) -> "Namespace":
+def find_space(session: "Session", beginning: str) -> "Namespace":
+    """Return the namespace whose id begins so; raise `BadInput` unless it is one."""
     from db import cache
 
     found = [space for space in cache.namespaces(session) if str(space.id).startswith(beginning)]

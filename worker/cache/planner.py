@@ -124,9 +124,7 @@ def decide(
     with watch.part("extract"):
         extraction = extractor(own.extractor)(params.prompt, negative=params.negative_prompt or "", reads=reads)
     with watch.part("embed"):
-        texts = [entity.lookup_text for entity in extraction.entities]
-        vectors = embedder.embed(texts)
-        extraction = extraction.knowing([embedder.knows(text) for text in texts])
+        extraction, vectors = embed(embedder, extraction)
     question = Question(
         claim=claim, space=space, settings=own, table=table, extraction=extraction, vectors=vectors, watch=watch
     )
@@ -134,11 +132,17 @@ def decide(
         return answer(session, question)
 
 
+def embed(embedder: Embedder, extraction: Extraction) -> tuple[Extraction, list[list[float]]]:
+    """Return the vectors of a prompt's entities, and the extraction with those marked that the embedder cannot know."""
+    texts = [entity.lookup_text for entity in extraction.entities]
+    return extraction.knowing([embedder.knows(text) for text in texts]), embedder.embed(texts)
+
+
 def answer(session: Session, question: Question) -> StoredPlan:
     """Look the entities up, choose, pin the donors and record it, all in the caller's transaction."""
     job, fence, space = question.claim.job, question.claim.fence, question.space
     with question.watch.part("search"):
-        near = _neighbours(session, space, question)
+        near = neighbours(session, space, question.settings, question.vectors)
     with question.watch.part("decide"):
         matching = question.matching
         plan = planning.decide(Mode(job.mode), question.extraction, near, question.table, matching)
@@ -261,9 +265,12 @@ def _shipped(file: Path) -> dict[str, dict[str, Any]]:
     return {content["key"]: content["recipes"]}
 
 
-def _neighbours(session: Session, space: Namespace, question: Question) -> tuple[Neighbour, ...]:
-    limit, search = question.matching.neighbours_per_entity, question.settings.search
-    found = cache.neighbours(session, space, question.vectors, limit=limit, search=search)
+def neighbours(
+    session: Session, space: Namespace, own: SpaceSettings, vectors: list[list[float]]
+) -> tuple[Neighbour, ...]:
+    """Return the stored entities near each vector, as decisions read them."""
+    limit = own.matching(space.identity["embedder"]).neighbours_per_entity
+    found = cache.neighbours(session, space, vectors, limit=limit, search=own.search)
     return tuple(
         Neighbour(
             query=near.query,

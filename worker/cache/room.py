@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import cache, jobs, metrics
+from db.errors import IllegalTransition
 from db.jobs import Claim
 from db.models import CacheEntry, CacheEvent, Namespace
 from db.session import transaction
@@ -133,6 +134,35 @@ def make(session: Session, space: Namespace, histories: Histories, *, num_bytes:
     detail = {"bytes_needed": needed, "at": now, "kept": sorted(pinned), "victims": chosen, "seed": _SEED}
     ids = [UUID(id_) for id_ in chosen]
     return already + cache.evict(session, space, ids, policy=space.policy, reason="room", detail=detail)
+
+
+def shrink(
+    storage: Storage, factory: sessionmaker[Session], namespace_id: UUID, *, byte_budget: int
+) -> list[CacheEntry]:
+    """Set a budget, evicting by the namespace's policy what is over it; return what went.
+
+    Raises `IllegalTransition` when the policy gives up too little, or running jobs hold it: nothing is changed then.
+    """
+    histories: Histories = {}
+    went: list[CacheEntry] = []
+    with transaction(factory) as session:
+        read_ahead(session, session.get_one(Namespace, namespace_id), histories)
+    for _ in range(_TRIES):
+        with transaction(factory) as session:
+            space = cache.lock(session, namespace_id)
+            if space.bytes_used <= byte_budget:
+                cache.set_budget(session, space, byte_budget)
+                return went
+            leaving = make(session, space, histories, num_bytes=space.byte_budget - byte_budget)
+            in_use = space.bytes_used
+        if not leaving:
+            break
+        remove(storage, factory, leaving)
+        went += leaving
+    raise IllegalTransition(
+        f"{in_use} bytes are in use, and the policy {space.policy} gives up too little of what no running job holds; "
+        "try again later, choose another --policy, or use `chai cache purge`"
+    )
 
 
 def remove(storage: Storage, factory: sessionmaker[Session], leaving: Sequence[CacheEntry]) -> None:

@@ -48,6 +48,15 @@ def load(card: ModelCard, models_dir: Path, options: EngineOptions) -> VideoMode
     return loader(card, source, options)
 
 
+def reader(card: ModelCard, models_dir: Path) -> Callable[[str], str] | None:
+    """Return what the model of a card reads of a prompt, without its weights; None where only the model can tell."""
+    folder = models_dir / card.name / card.source
+    if card.family != "opensora" or not (folder / "tokenizer").is_dir():
+        return None
+    reads: Callable[[str], str] = importlib.import_module("worker.models.opensora.text").reader(folder)
+    return reads
+
+
 def limit_threads(num_threads: int) -> None:
     """Let one operation on the CPU use this many threads."""
     importlib.import_module("worker.models.device").limit_threads(num_threads)

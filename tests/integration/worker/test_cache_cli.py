@@ -1,5 +1,6 @@
 """`chai cache` on the rows and files of a service that has run."""
 
+import io
 import json
 from collections.abc import Callable
 from typing import Any
@@ -104,7 +105,7 @@ def test_policy_budget_and_thresholds_change_while_the_service_runs(
         (["--policy", "mru"], "--policy 'mru' is unknown; choose from none, fifo, lru"),
         (["--settings", '{"search": "best"}'], "--settings search: String should match pattern"),
         (["--settings", '{"match": {"same_threshold": 3}}'], "--settings match: thresholds must rise from 0 to 1"),
-        (["--budget-mib", "0"], "bytes are in use; evict down to 0 first, with `chai cache purge`"),
+        (["--policy", "none", "--budget-mib", "0"], "bytes are in use, and the policy none gives up too little"),
     ],
 )
 def test_a_setting_that_cannot_be_is_refused_with_the_way_out(
@@ -117,3 +118,72 @@ def test_a_setting_that_cannot_be_is_refused_with_the_way_out(
 
     assert code == 2
     assert message in " ".join(text.split())
+
+
+def test_a_smaller_budget_evicts_by_the_policy_until_it_holds(
+    start: Start, chai: Callable[..., tuple[int, str]]
+) -> None:
+    service = start()
+    service.run(RED_FOX)
+    service.run(ELSE)
+    service.run("a red fox sleeps")  # a hit: the robots are the longest unused
+    space = json.loads(chai("ls", "--json")[1])[0]["namespace"]
+    one = service.entries()[0].num_bytes / 2**20
+
+    code, text = chai("set", space, "--budget", str(one * 1.5))
+
+    assert (code, "evicted 1 entries" in text) == (0, True)
+    assert [(entry.prompt, entry.status) for entry in service.entries()] == [(RED_FOX, "resident"), (ELSE, "gone")]
+    service.check_ledger()
+
+
+def test_try_says_what_the_next_job_will_do_and_records_nothing(
+    start: Start, chai: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = start()
+    monkeypatch.setenv("CHAI_MODELS_DIR", str(service.runtime.settings.models_dir))
+    service.run(RED_FOX)
+    prompt = "a red fox sleeps, no people"
+
+    asked = json.loads(chai("try", prompt, "--model", "tiny", "--json")[1])
+    others = json.loads(chai("try", prompt, "--model", "tiny", "--tenant", "eve", "--json")[1])
+    stats = json.loads(chai("stats", "--json")[1])
+    job = service.run(prompt)
+
+    assert (asked["reason"], asked["plan"]["path"], asked["excluded"]) == (job.receipt["reason"], job.path, ["person"])
+    assert [match["entity"] for match in asked["matched"]] == ["red fox"]
+    assert asked["entities"] == [{"text": "red fox", "kind": "object", "attributes": ["red"]}]
+    assert (others["reason"], others["namespace"]) == ("empty_cache", None)
+    assert stats["decisions"] == 1
+
+
+def test_try_reads_a_prompt_a_line_without_any_service(
+    chai: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DATABASE_URL")
+    lines = b"a red fox in the snow\n\n\xe2\x98\x82\n"
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(lines)))
+
+    code, text = chai("try", "-", "--json")
+
+    fox, umbrella = (json.loads(line) for line in text.splitlines() if line.startswith("{"))
+    assert code == 0
+    assert (fox["whole_prompt"], fox["plan"]["path"], fox["reason"]) == (False, "full", "empty_cache")
+    assert umbrella["whole_prompt"]
+
+
+def test_stats_tell_rates_donors_bytes_and_savings(start: Start, chai: Callable[..., tuple[int, str]]) -> None:
+    service = start()
+    service.run(RED_FOX)
+    service.run("a red fox sleeps")
+    service.run(ELSE)
+
+    found = json.loads(chai("stats", "--json")[1])
+
+    assert (found["decisions"], found["hits"]) == (3, 1)
+    assert {row["name"]: row["hits"] for row in found["by_reason"]}["entity_hit"] == 1
+    assert sum(row["decisions"] for row in found["by_day"]) == 3
+    assert [(row["prompt"], row["hits"], row["share"]) for row in found["donors"]] == [(RED_FOX, 1, 1.0)]
+    assert found["space"]["bytes_used"] == sum(entry.num_bytes for entry in service.entries())
+    assert found["savings"]["steps_saved"] == 6 - 5
+    assert "donor" in chai("stats")[1]

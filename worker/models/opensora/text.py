@@ -4,10 +4,13 @@ The released model reads T5 v1.1 XXL in float32 with 300 tokens; a small model b
 positions hold non-zero features, which only the mask removes, so a caption always travels with its mask.
 """
 
+import json
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,6 +31,25 @@ class Caption:
     def to(self, device: torch.device | str) -> "Caption":
         """The same caption on a device."""
         return Caption(embeds=self.embeds.to(device), mask=self.mask.to(device))
+
+
+def read(tokenizer: Any, prompt: str, *, num_tokens: int) -> str:
+    """The part of a prompt within so many tokens, cleaned."""
+    text = prepare_caption(prompt)
+    tokens = tokenizer(text, max_length=num_tokens, truncation=True, return_offsets_mapping=True)
+    return text[: max((end for _, end in tokens["offset_mapping"]), default=0)]
+
+
+def reader(pipeline: Path) -> Callable[[str], str]:
+    """What the model in a folder reads of a prompt, by its tokenizer alone: no weights are loaded.
+
+    Raises OSError when the folder holds no pipeline.
+    """
+    from transformers import AutoTokenizer
+
+    num_tokens = json.loads((pipeline / "transformer" / "config.json").read_text())["model_max_length"]
+    tokenizer = AutoTokenizer.from_pretrained(pipeline / "tokenizer", local_files_only=True)
+    return partial(read, tokenizer, num_tokens=num_tokens)
 
 
 class CaptionEncoder:
@@ -68,11 +90,7 @@ class CaptionEncoder:
 
     def read(self, prompt: str) -> str:
         """The part of a prompt that the model gets: cleaned, and cut behind its last token."""
-        text = prepare_caption(prompt)
-        if not self.cuts:
-            return text
-        tokens = self.tokenizer(text, max_length=self.num_tokens, truncation=True, return_offsets_mapping=True)
-        return text[: max((end for _, end in tokens["offset_mapping"]), default=0)]
+        return read(self.tokenizer, prompt, num_tokens=self.num_tokens) if self.cuts else prepare_caption(prompt)
 
     def forget(self) -> None:
         """Drop the kept prompts."""

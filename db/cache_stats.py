@@ -1,0 +1,93 @@
+"""What the rows of decisions, events and attempts say about the cache: sums for people, nothing changed.
+
+Everything is counted over one namespace, or over all, from a time on. A *hit* is a decision for a donor.
+"""
+
+# ruff: noqa: S608 - only constants of this module are put into the text
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+_HIT = "reason IN ('entity_hit', 'prompt_hit')"
+_RANGE = "(:namespace_id IS NULL OR namespace_id = CAST(:namespace_id AS uuid)) AND created_at >= :since"
+_GROUPS = {
+    "kind": "plan->>'hit'",  # of the hit: scene, object, both, prompt, none
+    "reason": "reason",
+    "day": "to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Range:
+    """Which rows are counted."""
+
+    since: datetime
+    namespace_id: UUID | None = None  # None: all
+
+    @property
+    def _values(self) -> dict[str, Any]:
+        return {"since": self.since, "namespace_id": None if self.namespace_id is None else str(self.namespace_id)}
+
+
+def decisions(session: Session, within: Range, *, by: str) -> list[dict[str, Any]]:
+    """Return the number of decisions and of hits by `kind`, `reason` or `day`; days in order, else most first."""
+    order = "1" if by == "day" else "2 DESC, 1"
+    query = text(
+        f"SELECT {_GROUPS[by]} AS name, count(*) AS decisions, count(*) FILTER (WHERE {_HIT}) AS hits "
+        f"FROM lookups WHERE {_RANGE} GROUP BY 1 ORDER BY {order}",
+    )
+    return [dict(row) for row in session.execute(query, within._values).mappings()]
+
+
+def donors(session: Session, within: Range, *, limit: int = 10) -> list[dict[str, Any]]:
+    """Return the entries that served most: hits, their share of all hits, and the prompt that made the entry."""
+    query = text(
+        "SELECT hits.entry_id AS entry, hits.number AS hits, hits.number / sum(hits.number) OVER () AS share, prompt "
+        "FROM (SELECT entry_id, count(*) AS number FROM cache_events "
+        f"WHERE kind = 'hit' AND {_RANGE} GROUP BY entry_id) AS hits "
+        "LEFT JOIN cache_entries ON cache_entries.id = hits.entry_id ORDER BY 2 DESC, 1 LIMIT :limit",
+    )
+    rows = session.execute(query, {**within._values, "limit": limit}).mappings()
+    return [{**row, "entry": str(row["entry"]), "share": float(row["share"])} for row in rows]
+
+
+def events(session: Session, within: Range) -> dict[str, int]:
+    """Return how often each kind of event happened."""
+    query = text(f"SELECT kind, count(*) AS number FROM cache_events WHERE {_RANGE} GROUP BY kind ORDER BY kind")
+    return {row.kind: row.number for row in session.execute(query, within._values)}
+
+
+def savings(session: Session, within: Range) -> dict[str, float]:
+    """Return the GPU seconds of completed attempts, the seconds that donors saved, and bytes moved for it."""
+    query = text(
+        "SELECT coalesce(sum(gpu_seconds), 0) AS gpu_seconds, coalesce(sum(seconds_saved), 0) AS seconds_saved, "
+        "coalesce(sum(bytes_read), 0)::bigint AS bytes_read, coalesce(sum(bytes_written), 0)::bigint AS bytes_written "
+        f"FROM job_metrics WHERE outcome = 'completed' AND {_RANGE}",
+    )
+    return dict(session.execute(query, within._values).mappings().one())
+
+
+def steps_saved(session: Session, within: Range) -> int:
+    """Return the denoising steps that decisions for a donor left out, against full mode."""
+    query = text(
+        "SELECT coalesce(sum((plan->>'full_num_steps')::int - (plan#>>'{recipe,num_steps}')::int + coalesce("
+        "(plan#>>'{recipe,reuse_options,skipped_steps}')::int, (plan#>>'{recipe,schedule,skipped_steps}')::int, 0)"
+        f"), 0) FROM lookups WHERE {_HIT} AND {_RANGE}",
+    )
+    return int(session.scalars(query, within._values).one())
+
+
+def space(session: Session, within: Range) -> dict[str, int]:
+    """Return entries, entities, bytes in use and budget, as they are now."""
+    query = text(
+        "SELECT count(*) AS namespaces, coalesce(sum(num_entities), 0)::bigint AS entities, "
+        "coalesce(sum(bytes_used), 0)::bigint AS bytes_used, coalesce(sum(byte_budget), 0)::bigint AS byte_budget, "
+        "(SELECT count(*) FROM cache_entries WHERE status = 'resident' AND (:namespace_id IS NULL "
+        "OR namespace_id = CAST(:namespace_id AS uuid))) AS entries "
+        "FROM namespaces WHERE :namespace_id IS NULL OR id = CAST(:namespace_id AS uuid)",
+    )
+    return dict(session.execute(query, within._values).mappings().one())

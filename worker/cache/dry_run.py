@@ -1,0 +1,91 @@
+"""What a prompt would meet in the cache now, by the extraction and decision of the service; nothing is recorded."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from db.models import Namespace
+from shared.generation import GenerationParams
+from shared.model_cards import ModelCard
+from worker.cache import planner
+from worker.cache.decisions import planning
+from worker.cache.decisions.entities import Reads
+from worker.cache.decisions.planning import Plan
+from worker.cache.decisions.types import Extraction, Json
+from worker.cache.namespaces import SpaceSettings
+from worker.cache.planner import Embedder
+from worker.settings import WorkerSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DryRun:
+    """A decision that nobody acts on."""
+
+    prompt: str
+    extraction: Extraction
+    plan: Plan
+
+    def to_dict(self) -> Json:
+        """Return plain JSON."""
+        found, plan = self.extraction, self.plan
+        return {
+            "prompt": self.prompt,
+            "entities": [
+                {"text": entity.text, "kind": entity.kind.value, "attributes": list(entity.attributes)}
+                for entity in found.entities
+            ],
+            "excluded": [entity.text for entity in found.excluded],
+            "style": list(found.style),
+            "whole_prompt": found.fallback_reason is not None,
+            "fallback_reason": found.fallback_reason and found.fallback_reason.value,
+            "language": found.language,
+            "unread": list(found.unread),
+            "matched": [
+                {
+                    "entity": match.text,
+                    "kind": match.kind.value,
+                    "donor_entity": match.donor_text,
+                    "similarity": round(match.similarity, 4),
+                    "entry": match.entry_id,
+                }
+                for match in plan.matched
+            ],
+            "plan": {
+                "path": plan.path.value,
+                "hit": plan.hit.value,
+                "steps": plan.recipe.num_evaluated_steps,
+                "steps_saved": plan.steps_saved,
+                "reuse": plan.recipe.reuse,
+                "donors": list(plan.donors),
+                "nearest": None if plan.nearest is None else round(plan.nearest, 4),
+            },
+            "reason": plan.reason.value,
+            "explanation": plan.reason.sentence,
+        }
+
+
+def decide(
+    session: Session | None,
+    space: Namespace | None,
+    params: GenerationParams,
+    card: ModelCard,
+    embedder: Callable[[], Embedder],
+    settings: WorkerSettings,
+    *,
+    reads: Reads | None = None,
+) -> DryRun:
+    """Take the decision that a job with these parameters would get; a namespace that is not there yet is empty."""
+    own = SpaceSettings() if space is None else SpaceSettings.model_validate(space.settings)
+    extraction = planner.extractor(own.extractor)(params.prompt, negative=params.negative_prompt or "", reads=reads)
+    if session is None or space is None:
+        table = planner.recipes(params, card, planning.TABLES[card.plans])
+        return DryRun(
+            prompt=params.prompt, extraction=extraction, plan=planning.decide(params.mode, extraction, (), table)
+        )
+    shipped = settings.models_dir / card.name / planner.PLANS
+    table = planner.recipes(params, card, planner.table_for(session, space, own, shipped, card.plans))
+    extraction, vectors = planner.embed(embedder(), extraction)
+    near = planner.neighbours(session, space, own, vectors)
+    plan = planning.decide(params.mode, extraction, near, table, own.matching(space.identity["embedder"]))
+    return DryRun(prompt=params.prompt, extraction=extraction, plan=plan)
