@@ -4,6 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from sqlalchemy.orm import Session
 
@@ -12,9 +13,11 @@ from api.errors import BadRequest, describe
 from api.ids import video_id
 from api.schemas import BatchLine, Item, ItemList
 from db import jobs
-from db.errors import Conflict
-from db.models import Batch, Job
+from db.models import Batch, Job, ReusedLine
 from shared.model_cards import ModelCard
+
+Kept = Literal["accepted", "known", "reused"]
+Reused = tuple[ReusedLine, Job]
 
 logger = logging.getLogger("api.batch_items")
 
@@ -47,33 +50,37 @@ def sort_out(lines: Sequence[object], cards: Mapping[str, ModelCard], batch: Bat
     return Sorted(good=good, bad=bad)
 
 
-def accept(session: Session, batch: Batch, lines: Sorted) -> ItemList:
-    """Insert the good lines; return what became of every line, in the order of the request."""
-    rows = jobs.accept_lines(session, batch.id, list(lines.good.values())) if lines.good else {}
+def accept(session: Session, batch: Batch, lines: Sorted, reused: Mapping[str, Reused]) -> ItemList:
+    """Insert the good lines that are not reused; return what became of every line, in the order of the request."""
+    own = [job for job in lines.good.values() if job.custom_id not in reused]
+    rows = jobs.accept_lines(session, batch.id, own) if own else {}
     seen: set[str] = set()
     items = dict(lines.bad)
     for index, job in lines.good.items():
         name = job.custom_id or ""
+        if name in reused:
+            line, video = reused[name]
+            items[index] = _item(index, job, line.request_hash, video, "reused")
+            continue
         known, is_new = rows[name]
-        items[index] = _item(index, job, known, is_new=is_new and name not in seen)
+        status: Kept = "accepted" if is_new and name not in seen else "known"
+        items[index] = _item(index, job, known.request_hash, known, status)
         seen.add(name)
     data = [items[index] for index in sorted(items)]
     number = Counter(item.status for item in data)
-    return ItemList(data=data, accepted=number["accepted"], known=number["known"], refused=number["refused"])
-
-
-def _item(index: int, job: Job, known: Job, *, is_new: bool) -> Item:
-    try:
-        jobs.check_same(known, job)
-    except Conflict as error:
-        return _refused(index, job.custom_id, error)
-    return Item(
-        index=index,
-        custom_id=job.custom_id,
-        status="accepted" if is_new else "known",
-        id=video_id(known.id),
-        error=None,
+    return ItemList(
+        data=data,
+        accepted=number["accepted"],
+        known=number["known"],
+        reused=number["reused"],
+        refused=number["refused"],
     )
+
+
+def _item(index: int, job: Job, request_hash: str | None, known: Job, status: Kept) -> Item:
+    if request_hash != job.request_hash:
+        return _refused(index, job.custom_id, jobs.used_otherwise(job))
+    return Item(index=index, custom_id=job.custom_id, status=status, id=video_id(known.id), error=None)
 
 
 def _refused(index: int, custom_id: str | None, error: Exception) -> Item:

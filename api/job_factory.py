@@ -14,6 +14,21 @@ from db.models import Job
 from db.states import Queue
 from shared.model_cards import ModelCard
 
+_SHAPING = (
+    "prompt",
+    "negative_prompt",
+    "model",
+    "width",
+    "height",
+    "num_frames",
+    "fps",
+    "seed",
+    "num_inference_steps",
+    "guidance_scale",
+    "mode",
+    "user_metadata",
+)
+
 
 def job(request: CreateVideo, cards: Mapping[str, ModelCard], *, tenant: str, default_model: str) -> Job:
     """Return the interactive job that a request asks for; raise `BadRequest`."""
@@ -46,7 +61,13 @@ def line(request: BatchLine, cards: Mapping[str, ModelCard], *, tenant: str, def
     """Return the bulk job that a line of a batch asks for; raise `BadRequest`."""
     row = job(request, cards, tenant=tenant, default_model=default_model)
     row.queue, row.batch_id, row.custom_id = Queue.BULK, batch_id, request.custom_id
+    row.line, row.line_key = request.line, _line_key(row)
     return row
+
+
+def _line_key(row: Job) -> str:
+    """Return a hash of all that shapes a video, defaults filled in: lines that ask for the same are alike."""
+    return hashlib.sha256(json.dumps([getattr(row, name) for name in _SHAPING], sort_keys=True).encode()).hexdigest()
 
 
 def fingerprint(request: CreateVideo) -> str:
@@ -55,7 +76,7 @@ def fingerprint(request: CreateVideo) -> str:
 
 
 def _plain(request: CreateVideo) -> dict[str, Any]:  # Any: JSON values
-    values = request.model_dump(exclude_none=True, exclude={*NO_OPS, "width", "height"})
+    values = request.model_dump(exclude_none=True, exclude={*NO_OPS, "width", "height", "line"})
     return values | ({} if (size := _asked_size(request)) is None else {"size": size})
 
 

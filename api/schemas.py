@@ -131,6 +131,7 @@ class BatchLine(CreateVideo):
     """One line of a bulk run."""
 
     custom_id: Annotated[Text, Field(min_length=1, max_length=200)]  # unique in the batch
+    line: Annotated[Text, Field(min_length=1, max_length=300)] | None = None  # where it stands in its list, to be shown
 
 
 class OpenBatch(BaseModel):
@@ -140,6 +141,8 @@ class OpenBatch(BaseModel):
 
     manifest_key: Annotated[Text, Field(min_length=1, max_length=200)]  # the same key finds the same batch
     name: Annotated[Text, Field(max_length=200)] = ""
+    # Runs of one series make a line once: what an earlier one made, or will make, is not made again.
+    series: Annotated[Text, Field(min_length=1, max_length=250)] | None = None
 
 
 class AddItems(BaseModel):
@@ -217,6 +220,7 @@ class Video(BaseModel):
     cancel_requested: bool
     batch_id: str | None
     custom_id: str | None
+    line: str | None  # where it stands in the list of the bulk run
     cache: dict[str, Any] | None  # why this path, and what it saved
     metadata: dict[str, Any]
     usage: Usage | None  # once completed
@@ -287,7 +291,9 @@ class Batch(BaseModel):
     name: str
     manifest_key: str
     status: Literal["open", "in_progress", "completed", "cancelled"]
+    series: str | None
     request_counts: Counts
+    num_reused: int  # lines whose video is an earlier run's; they count in request_counts
     num_bad_lines: int
     created_at: int
     sealed_at: int | None
@@ -324,7 +330,7 @@ class Item(BaseModel):
 
     index: int  # place in the request, from 0
     custom_id: str | None
-    status: Literal["accepted", "known", "refused"]
+    status: Literal["accepted", "known", "reused", "refused"]
     id: str | None  # of the video; none when refused
     error: Error | None
 
@@ -336,6 +342,7 @@ class ItemList(BaseModel):
     data: list[Item]
     accepted: int
     known: int
+    reused: int  # have the video of an earlier run of the series
     refused: int
 
 

@@ -7,15 +7,21 @@ from api.estimates import Estimate
 from api.explain import discreet, without_folders
 from api.ids import batch_id, unix, video_id
 from api.schemas import Usage, Video, VideoError, VideoList
-from db.models import Job, JobMetric
+from db.models import Job, JobMetric, ReusedLine
 from db.states import FINAL, JobStatus
 
 UNKNOWN = Estimate()
 CANCELLED = "this video was cancelled; submit the prompt again"
 
 
-def show(job: Job, *, estimate: Estimate = UNKNOWN, metric: JobMetric | None = None) -> Video:
-    """Return the video object of a job."""
+def show(
+    job: Job,
+    *,
+    estimate: Estimate = UNKNOWN,
+    metric: JobMetric | None = None,
+    reused: ReusedLine | None = None,
+) -> Video:
+    """Return the video object of a job, named as in the run that reuses it if one is given."""
     usage = _usage(job, metric) if job.status == JobStatus.COMPLETED else None
     return Video(
         id=video_id(job.id),
@@ -48,16 +54,22 @@ def show(job: Job, *, estimate: Estimate = UNKNOWN, metric: JobMetric | None = N
         workers=estimate.workers,
         cancel_requested=job.cancel_requested,
         batch_id=batch_id(job.batch_id) if job.batch_id else None,
-        custom_id=job.custom_id,
+        custom_id=(reused or job).custom_id,
+        line=(reused or job).line,
         cache=job.receipt or None,
         metadata=job.user_metadata,
         usage=usage,
     )
 
 
-def page(rows: Sequence[Job], limit: int, figures: Mapping[UUID, JobMetric]) -> VideoList:
-    """Return up to `limit` videos; one row more than that says that there is another page."""
-    data = [show(row, metric=figures.get(row.id)) for row in rows[:limit]]
+def page(
+    rows: Sequence[Job], limit: int, figures: Mapping[UUID, JobMetric], lines: Mapping[UUID, ReusedLine]
+) -> VideoList:
+    """Return up to `limit` videos; one row more than that says that there is another page.
+
+    `lines` says what the videos of other runs are called in the run that is listed.
+    """
+    data = [show(row, metric=figures.get(row.id), reused=lines.get(row.id)) for row in rows[:limit]]
     return VideoList(
         data=data,
         first_id=data[0].id if data else None,

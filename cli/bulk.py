@@ -5,24 +5,22 @@ at any time and attached again, and running it again submits nothing twice. What
 of a place to put it: results go to the next best folder, and the command says where.
 """
 
-import csv
 import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any
 
 import typer
 
-from cli import local, manifest, names, output, places
+from cli import local, manifest, names, output, places, results
 from cli.client import OUTAGE_S, Client, Json, connect
 from cli.errors import Refused, Unreachable
 from cli.list_files import STDIN
 from cli.manifest import BadLine, Line
-from cli.receipt import Receipt
+from cli.results import Result, exit_code
 
 app = typer.Typer(help="Run a whole list of prompts.", no_args_is_help=True)
 
@@ -42,21 +40,6 @@ Download = Annotated[bool, typer.Option("--download", help="Save the videos besi
 BatchId = Annotated[
     str, typer.Argument(metavar="ID", help="As `chai bulk status` shows it; a beginning, or latest, will do.")
 ]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """One line of the results, which joins the list by `custom_id`."""
-
-    custom_id: str
-    prompt: str
-    status: str
-    path: str | None
-    seed: int | None
-    steps: int | None
-    seconds: float | None  # of work, without waiting
-    file: str | None
-    error: str | None
 
 
 @app.command()
@@ -134,16 +117,18 @@ def submit(client: Client, name: str, listed: manifest.Manifest) -> Json:
 
     An interrupted submission goes on where it stopped, because the service knows lines by their custom_id.
     """
-    batch = client.open_batch(name, listed.key)
+    series = name if listed.take == 1 else f"{name}, take {listed.take}"
+    batch = client.open_batch(name, listed.key, series=series)
     if batch["status"] != "open":
         output.note(f"this list was submitted before as {batch['id']}; --take {listed.take + 1} would run it once more")
         return batch
     refused: list[BadLine] = []
-    num_sent = 0
+    num_sent = num_reused = 0
     try:
         with output.Meter(len(listed.lines)) as meter:
             for num_sent, chunk in _chunks(listed.lines):
-                refused += _send(client, batch["id"], chunk)
+                sent = _send(client, batch["id"], chunk)
+                refused, num_reused = refused + sent.refused, num_reused + sent.num_reused
                 meter.show(num_sent, f"submitted {num_sent} of {len(listed.lines)} lines")
     except KeyboardInterrupt:
         output.note(
@@ -152,6 +137,8 @@ def submit(client: Client, name: str, listed: manifest.Manifest) -> Json:
         )
         raise typer.Exit(130) from None
     _report_lines(refused, ())
+    if num_reused:
+        output.note(f"{num_reused} of {len(listed.lines)} lines are videos of earlier runs and are not made again")
     return client.seal_batch(batch["id"], num_bad_lines=len(listed.bad) + len(refused))
 
 
@@ -177,26 +164,38 @@ def _chunks(lines: Sequence[Line]) -> Iterator[tuple[int, list[Line]]]:
         yield num_sent + len(chunk), chunk
 
 
-def _send(client: Client, batch_id: str, lines: Sequence[Line]) -> list[BadLine]:
-    """Send some lines; return those that the service refused.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """What the service said to some lines."""
+
+    refused: list[BadLine]
+    num_reused: int = 0  # have the video of an earlier run
+
+
+def _send(client: Client, batch_id: str, lines: Sequence[Line]) -> Sent:
+    """Send some lines.
 
     A service that refuses them as a whole gets them by halves, until the line that it cannot take stands alone.
     """
     try:
-        answer = client.add_items(batch_id, [line.item for line in lines])
+        answer = client.add_items(batch_id, [{**line.item, "line": line.label} for line in lines])
     except Refused as error:
         if error.status not in SPLIT_ON:
             raise
         if len(lines) == 1:
-            return [BadLine(number=lines[0].number, file=lines[0].file, reason=str(error))]
+            return Sent(refused=[BadLine(number=lines[0].number, file=lines[0].file, reason=str(error))])
         middle = len(lines) // 2
-        return _send(client, batch_id, lines[:middle]) + _send(client, batch_id, lines[middle:])
-    refused = [item for item in answer["data"] if item["status"] == "refused"]
-    return [
+        halves = [_send(client, batch_id, half) for half in (lines[:middle], lines[middle:])]
+        return Sent(
+            refused=[line for half in halves for line in half.refused],
+            num_reused=sum(half.num_reused for half in halves),
+        )
+    refused = [
         BadLine(number=line.number, file=line.file, reason=item["error"]["message"])
-        for item in refused
-        if (line := lines[item["index"]])
+        for item in answer["data"]
+        if item["status"] == "refused" and (line := lines[item["index"]])
     ]
+    return Sent(refused=refused, num_reused=answer.get("reused", 0))
 
 
 def _report_lines(bad: Sequence[BadLine], duplicates: Sequence[BadLine]) -> None:
@@ -224,31 +223,35 @@ def _follow(
     if out is not None and str(out) == STDIN:
         return _print_results(client, batch)
     own = local.var_dir() / "bulk" / batch_id
-    folder, results = places.put(
+    folder, made = places.put(
         [out, own] if out else [own],
         lambda folder: _written(client, batch_id, folder, download=download),
         what="results",
         later=f"`chai bulk attach {batch_id} --out FOLDER` writes them later",
     )
-    _print_end(batch, results, folder, as_json=as_json, num_duplicates=num_duplicates)
-    is_incomplete = any(result.error for result in results)  # a video that was made and could not be fetched, too
-    return exit_code(results, num_bad_lines=batch["num_bad_lines"]) if not is_incomplete else 1
+    _print_end(batch, made, folder, as_json=as_json, num_duplicates=num_duplicates)
+    is_incomplete = any(result.error for result in made)  # a video that was made and could not be fetched, too
+    return exit_code(made, num_bad_lines=batch["num_bad_lines"]) if not is_incomplete else 1
 
 
 def _print_results(client: Client, batch: Json) -> int:
-    results = []
-    for video in client.videos(batch_id=batch["id"], order="asc"):
-        results.append(_result(client, video, local.var_dir() / "bulk" / batch["id"], download=False))
-        output.print_json(asdict(results[-1]))
-    return exit_code(results, num_bad_lines=batch["num_bad_lines"])
+    made = _results(client, batch["id"], local.var_dir() / "bulk" / batch["id"], download=False)
+    for result in made:
+        output.print_json(asdict(result))
+    return exit_code(made, num_bad_lines=batch["num_bad_lines"])
 
 
 def _written(client: Client, batch_id: str, folder: Path, *, download: bool) -> list[Result]:
-    results = [
-        _result(client, video, folder, download=download) for video in client.videos(batch_id=batch_id, order="asc")
-    ]
-    write_results(folder, results)
-    return results
+    made = _results(client, batch_id, folder, download=download)
+    results.write(folder, made)
+    return made
+
+
+def _results(client: Client, batch_id: str, folder: Path, *, download: bool) -> list[Result]:
+    """Return the results in the order of the list."""
+    videos = client.videos(batch_id=batch_id, order="asc")
+    made = [_result(client, video, batch_id, folder, download=download) for video in videos]
+    return sorted(made, key=lambda result: result.place)
 
 
 def _watch(client: Client, batch_id: str) -> Json:
@@ -294,25 +297,14 @@ def _progress(batch: Json, rate: float) -> str:
     return text
 
 
-def _result(client: Client, video: Json, folder: Path, *, download: bool) -> Result:
-    receipt = Receipt.of(video)
-    file, error = None, receipt.error
+def _result(client: Client, video: Json, batch_id: str, folder: Path, *, download: bool) -> Result:
+    file, error = None, None
     if video["status"] == "completed":
         target = folder / "videos" / f"{video['id']}.mp4"
         if download and not target.exists():
             error = _download(client, video["id"], target)
         file = str(target) if target.exists() else f"{client.url}/v1/videos/{video['id']}/content"
-    return Result(
-        custom_id=video["custom_id"],
-        prompt=video["prompt"],
-        status=receipt.status,
-        path=receipt.path,
-        seed=receipt.seed,
-        steps=receipt.num_steps,
-        seconds=receipt.run_s,
-        file=file,
-        error=error,
-    )
+    return Result.of(video, batch_id, file=file, error=error)
 
 
 def _download(client: Client, video_id: str, target: Path) -> str | None:
@@ -328,46 +320,15 @@ def _download(client: Client, video_id: str, target: Path) -> str | None:
     return None
 
 
-def write_results(folder: Path, results: Sequence[Result]) -> None:
-    """Write `results.jsonl` and `results.csv`, each whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    rows = [asdict(result) for result in results]
-    with _replacing(folder / "results.jsonl") as stream:
-        stream.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    with _replacing(folder / "results.csv") as stream:
-        writer = csv.DictWriter(stream, [field.name for field in fields(Result)])
-        writer.writeheader()
-        writer.writerows({name: _harmless(value) for name, value in row.items()} for row in rows)
-
-
-def exit_code(results: Sequence[Result], *, num_bad_lines: int) -> int:
-    """Return 1 when a video is missing, else 2 when a line was left out as unusable, else 0."""
-    if any(result.status != "completed" for result in results):
-        return 1
-    return 2 if num_bad_lines else 0
-
-
-def _harmless(value: object) -> object:
-    """Keep a spreadsheet from running a prompt as a formula."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
-
-
-@contextmanager
-def _replacing(file: Path) -> Iterator[TextIO]:
-    partial = file.with_name(file.name + ".part")
-    with partial.open("w", encoding="utf-8", newline="") as stream:
-        yield stream
-    partial.replace(file)
-
-
-def _print_end(batch: Json, results: Sequence[Result], folder: Path, *, as_json: bool, num_duplicates: int = 0) -> None:
+def _print_end(batch: Json, made: Sequence[Result], folder: Path, *, as_json: bool, num_duplicates: int = 0) -> None:
     if as_json:
         output.print_json({**batch, "results": str(folder / "results.jsonl")})
         return
-    by_status = Counter(result.status for result in results)
+    by_status = Counter(result.status for result in made)
     counts = ", ".join(f"{number} {name}" for name, number in sorted(by_status.items())) or "nothing to do"
     twice = f", {num_duplicates} said twice" if num_duplicates else ""
-    print(f"{batch['name']}: {counts}; {batch['num_bad_lines']} lines left out{twice}")
+    earlier = f", {batch['num_reused']} of them by earlier runs" if batch["num_reused"] else ""
+    print(f"{batch['name']}: {counts}{earlier}; {batch['num_bad_lines']} lines left out{twice}")
     print(f"results  {folder / 'results.csv'}\n         {folder / 'results.jsonl'}")
 
 

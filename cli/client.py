@@ -111,9 +111,9 @@ class Client:
         with self._stream(f"/v1/videos/{_segment(id_)}/content") as answer:
             return sum(stream.write(chunk) for chunk in answer.iter_bytes())
 
-    def open_batch(self, name: str, manifest_key: str) -> Json:
-        """Return the batch of this manifest, a new one the first time."""
-        return self._json("POST", "/v1/batches", json={"name": name, "manifest_key": manifest_key})
+    def open_batch(self, name: str, manifest_key: str, *, series: str) -> Json:
+        """Return the batch of this manifest, a new one the first time; runs of one series make a line once."""
+        return self._json("POST", "/v1/batches", json={"name": name, "manifest_key": manifest_key, "series": series})
 
     def add_items(self, batch_id: str, items: Sequence[Mapping[str, Any]]) -> Json:
         """Add lines to an open batch; known ones are counted, not doubled."""

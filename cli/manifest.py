@@ -29,6 +29,11 @@ class Line:
     request: Values  # the body of POST /v1/videos
 
     @property
+    def label(self) -> str:
+        """Where it stands, as the service keeps it: `12`, or `cats.txt:12` where there are several lists."""
+        return f"{Path(self.file).name[:200]}:{self.number}" if self.file else str(self.number)
+
+    @property
     def item(self) -> Values:
         """The line as POST /v1/batches/{id}/items takes it."""
         return {"custom_id": self.custom_id, **self.request}

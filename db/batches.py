@@ -1,24 +1,27 @@
 """Bulk runs: a batch row, its jobs, and what has become of them."""
 
+from collections import Counter
 from uuid import UUID
 
 from sqlalchemy import and_, func, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from db import jobs
+from db import jobs, reused_lines
 from db.errors import NotFound
-from db.models import Batch, Job
+from db.models import Batch, Job, ReusedLine
 from db.states import FINAL, BatchStatus, JobStatus
 
 CHUNK = 2000  # lines cancelled in one transaction
 
 
-def open_(session: Session, tenant: str, *, name: str, manifest_key: str) -> tuple[Batch, bool]:
-    """Return the tenant's batch for this manifest and whether it is new."""
+def open_(
+    session: Session, tenant: str, *, name: str, manifest_key: str, series: str | None = None
+) -> tuple[Batch, bool]:
+    """Return the tenant's batch for this manifest and whether it is new; a known one keeps its name and series."""
     made = session.execute(
         insert(Batch)
-        .values(tenant=tenant, name=name, manifest_key=manifest_key)
+        .values(tenant=tenant, name=name, manifest_key=manifest_key, series=series)
         .on_conflict_do_nothing()
         .returning(Batch.id),
     ).scalar_one_or_none()
@@ -54,17 +57,24 @@ def seal(session: Session, batch: Batch, *, num_bad_lines: int) -> None:
 
 
 def cancel(session: Session, batch: Batch) -> None:
-    """Say that a batch takes no more lines; its jobs are cancelled by `jobs.cancel_lines`, else by `finish`."""
+    """Say that a batch takes no more lines; its jobs are cancelled by `jobs.cancel_lines`, else by `finish`.
+
+    What another run of its series waits for goes on, as that run's own.
+    """
     if batch.status not in (BatchStatus.COMPLETED, BatchStatus.CANCELLED):
+        reused_lines.hand_on(session, batch)
         batch.status = BatchStatus.CANCELLED
         batch.finished_at = session.scalar(select(func.now()))
     session.flush()
 
 
 def counts(session: Session, batch: Batch) -> dict[str, int]:
-    """Return the number of the batch's jobs by status."""
-    query = select(Job.status, func.count().label("number")).where(Job.batch_id == batch.id).group_by(Job.status)
-    return {row.status: row.number for row in session.execute(query)}
+    """Return the number of the batch's lines by the status of their jobs, those of earlier runs among them."""
+    number: Counter[str] = Counter()
+    for which in (Job.batch_id == batch.id, Job.id.in_(reused_lines.ids(batch.id))):
+        query = select(Job.status, func.count().label("number")).where(which).group_by(Job.status)
+        number.update({row.status: row.number for row in session.execute(query)})
+    return dict(number)
 
 
 def finish(session: Session) -> list[UUID]:
@@ -74,9 +84,11 @@ def finish(session: Session) -> list[UUID]:
     for batch_id in session.scalars(select(Batch.id).where(Batch.status == BatchStatus.CANCELLED, left)):
         jobs.cancel_lines(session, batch_id, limit=CHUNK)
     running = select(Job.id).where(Job.batch_id == Batch.id, Job.status.not_in(FINAL)).exists()
+    reused = select(Job.id).join(ReusedLine, ReusedLine.job_id == Job.id).where(ReusedLine.batch_id == Batch.id)
+    awaited = reused.where(Job.status.not_in(FINAL)).exists()
     done = session.scalars(
         update(Batch)
-        .where(Batch.status == BatchStatus.IN_PROGRESS, ~running)
+        .where(Batch.status == BatchStatus.IN_PROGRESS, ~running, ~awaited)
         .values(status=BatchStatus.COMPLETED, finished_at=func.now())
         .returning(Batch.id),
         execution_options={"synchronize_session": "fetch"},

@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from db import outbox
+from db import outbox, reused_lines
 from db.errors import Conflict, InUse, LeaseLost, NotFound
 from db.models import Job, JobMetric, RemovedJob
 from db.states import FINAL, JobStatus, Queue, check_job
@@ -121,8 +121,13 @@ def accept_lines(session: Session, batch_id: UUID, lines: Sequence[Job]) -> dict
 def check_same(known: Job, job: Job) -> None:
     """Raise `Conflict` unless two jobs of one key or custom id come from equal requests."""
     if known.request_hash != job.request_hash:
-        name, param = job.idempotency_key or job.custom_id, "Idempotency-Key" if job.idempotency_key else "custom_id"
-        raise Conflict(f"{name!r} was used before with a different request; use a new one", param=param)
+        raise used_otherwise(job)
+
+
+def used_otherwise(job: Job) -> Conflict:
+    """Return the error of a key or custom id that comes with another request than before."""
+    name, param = job.idempotency_key or job.custom_id, "Idempotency-Key" if job.idempotency_key else "custom_id"
+    return Conflict(f"{name!r} was used before with a different request; use a new one", param=param)
 
 
 def _values(job: Job) -> dict[str, Any]:
@@ -164,7 +169,7 @@ def page(
     if status:
         query = query.where(Job.status.in_(status))
     if batch_id:
-        query = query.where(Job.batch_id == batch_id)
+        query = query.where(or_(Job.batch_id == batch_id, Job.id.in_(reused_lines.ids(batch_id))))
     if after:
         query = query.where(_behind(_stood(session, tenant, after), newest_first=newest_first))
     order = (Job.created_at.desc(), Job.id.desc()) if newest_first else (Job.created_at, Job.id)

@@ -89,6 +89,7 @@ class Job(Base):
         UniqueConstraint("batch_id", "custom_id"),
         Index("ix_jobs_tenant_created", "tenant", "created_at", "id"),
         Index("ix_jobs_batch_status", "batch_id", "status"),
+        Index("ix_jobs_line_key", "tenant", "line_key", postgresql_where=text("line_key IS NOT NULL")),
         Index("ix_jobs_lease", "lease_until", postgresql_where=text("status = 'in_progress'")),
         Index(
             "ix_jobs_cancel_at",
@@ -126,6 +127,8 @@ class Job(Base):
     priority: Mapped[int] = mapped_column(SmallInteger, server_default="5")  # 0 is first, 9 is last
     batch_id: Mapped[UUID | None] = mapped_column(ForeignKey("batches.id"))
     custom_id: Mapped[str | None]  # the caller's name of this line, unique in its batch
+    line: Mapped[str | None]  # where it stands in the list of its run: 12, or cats.txt:12
+    line_key: Mapped[str | None]  # hash of what the line asks for, its name left out
     idempotency_key: Mapped[str | None]
     request_hash: Mapped[str | None]  # of the body that came with the key
 
@@ -176,18 +179,36 @@ class Batch(Base):
     """One bulk run."""
 
     __tablename__ = "batches"
-    __table_args__ = (_one_of("status", BatchStatus), UniqueConstraint("tenant", "manifest_key"))
+    __table_args__ = (
+        _one_of("status", BatchStatus),
+        UniqueConstraint("tenant", "manifest_key"),
+        Index("ix_batches_series", "tenant", "series", postgresql_where=text("series IS NOT NULL")),
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=_NEW_ID)
     tenant: Mapped[str]
     name: Mapped[str]
     manifest_key: Mapped[str]  # the same manifest finds the same batch
+    series: Mapped[str | None]  # runs of one series make a line once; none: every line is made
     run_window: Mapped[Json | None]  # {start, end, tz}; none: any time
     num_bad_lines: Mapped[int] = mapped_column(server_default="0")
     status: Mapped[str] = mapped_column(server_default=BatchStatus.OPEN)
     created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
     sealed_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+
+
+class ReusedLine(Base):
+    """A line of a run whose video is that of an earlier run of its series."""
+
+    __tablename__ = "reused_lines"
+    __table_args__ = (UniqueConstraint("batch_id", "job_id"), Index("ix_reused_lines_job", "job_id"))
+
+    batch_id: Mapped[UUID] = mapped_column(ForeignKey("batches.id", ondelete="CASCADE"), primary_key=True)
+    custom_id: Mapped[str] = mapped_column(primary_key=True)  # in this run
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))  # a job of the earlier run
+    line: Mapped[str | None]  # in this run's list
+    request_hash: Mapped[str]  # of this run's request: the same line sent twice is one line
 
 
 class Outbox(Base):

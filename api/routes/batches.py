@@ -17,7 +17,7 @@ from api.ids import batch_id as shown_id
 from api.ids import unix
 from api.routes.videos import REFUSALS
 from api.schemas import AddItems, Batch, BatchList, Counts, ItemList, OpenBatch, SealBatch
-from db import batches, jobs, models
+from db import batches, jobs, models, reused_lines
 from db.states import BatchStatus
 
 router = APIRouter(prefix="/v1/batches", tags=["batches"], responses=REFUSALS)
@@ -49,7 +49,9 @@ async def _sealed(request: Request, call: Calling) -> SealBatch:
 def open_(asked: Annotated[OpenBatch, Depends(_opened)], call: Calling, response: Response) -> Batch:
     """Begin a bulk run, or find the one that the same manifest key began."""
     with call.begin() as (session, caller):
-        batch, is_new = batches.open_(session, caller.tenant, name=asked.name, manifest_key=asked.manifest_key)
+        batch, is_new = batches.open_(
+            session, caller.tenant, name=asked.name, manifest_key=asked.manifest_key, series=asked.series
+        )
         shown = _show(session, batch)
     if not is_new:
         response.headers["Idempotent-Replayed"] = "true"
@@ -86,13 +88,16 @@ def add(batch_id: str, asked: Annotated[AddItems, Depends(_added)], call: Callin
         sorted_ = batch_items.sort_out(asked.items, service.cards, batch, default_model=service.settings.default_model)
         for job in sorted_.good.values():
             job.group = caller.group
-        names = {job.custom_id or "" for job in sorted_.good.values()}
-        num_new = len(names - jobs.known_lines(session, batch.id, names))
-        if num_new or not names:  # lines that are all known are a replay, which no limit and no seal refuses
+        lines = {job.custom_id or "": job for job in sorted_.good.values()}
+        reused = reused_lines.known(session, batch.id, lines)
+        new = lines.keys() - reused.keys() - jobs.known_lines(session, batch.id, lines)
+        if new or not lines:  # lines that are all known are a replay, which no limit and no seal refuses
             _check_open(batch, batch_id)
-            _check_length(session, batch, num_new, service.settings.max_batch_jobs)
-            service.limits.check(session, caller, num_new, is_bulk=True)
-        return batch_items.accept(session, batch, sorted_)
+            _check_length(session, batch, len(new), service.settings.max_batch_jobs)
+            found = reused_lines.reuse(session, batch, [lines[name] for name in lines if name in new])
+            service.limits.check(session, caller, len(new - found.keys()), is_bulk=True)
+            reused |= found
+        return batch_items.accept(session, batch, sorted_, reused)
 
 
 @router.post("/{batch_id}/seal", openapi_extra=_body(SealBatch, required=False))
@@ -156,6 +161,8 @@ def _show(session: Session, batch: models.Batch) -> Batch:
         name=batch.name,
         manifest_key=batch.manifest_key,
         status=BatchStatus(batch.status).value,
+        series=batch.series,
+        num_reused=reused_lines.number(session, batch.id),
         request_counts=Counts(total=sum(counts.values()), **counts),
         num_bad_lines=batch.num_bad_lines,
         created_at=unix(batch.created_at) or 0,

@@ -19,7 +19,7 @@ from api.deps import Call, Calling
 from api.errors import BadRequest, Gone, JobFailed, NotReady
 from api.limits import Limits
 from api.schemas import CreateVideo, DeletedVideo, ErrorBody, Video, VideoList
-from db import jobs, metrics
+from db import jobs, metrics, reused_lines
 from db.keys import Caller
 from db.models import Job
 from db.states import FINAL, JobStatus
@@ -164,7 +164,8 @@ def list_(
             batch_id=batch,
         )
         figures = metrics.of_jobs(session, rows)
-    return videos.page(rows, limit, figures)
+        lines = reused_lines.of_jobs(session, batch, rows) if batch else {}
+    return videos.page(rows, limit, figures, lines)
 
 
 @router.get("/{video_id}", responses={304: {"description": "Nothing changed since the ETag"}})

@@ -122,3 +122,24 @@ def test_an_interrupted_submission_goes_on_where_it_stopped(home: Home, tmp_path
     assert batch["request_counts"]["total"] == 1200
     assert batch["status"] == "in_progress"
     home.chai("bulk", "cancel", batch["id"])
+
+
+def test_a_changed_list_runs_only_what_is_new(home: Home, tmp_path: Path) -> None:
+    lines = prompts(3, "pale")
+    file = written(tmp_path, "edited.jsonl", lines)
+    home.chai("bulk", "run", file, "--out", str(tmp_path / "first"))
+    written(tmp_path, "edited.jsonl", [prompts(1, "new")[0], *lines[1:]])
+
+    done = home.chai("bulk", "run", file, "--out", str(tmp_path / "second"))
+
+    assert done.returncode == 0, done.stderr
+    assert "2 of 3 lines are videos of earlier runs and are not made again" in done.stderr
+    assert "edited.jsonl: 3 completed, 2 of them by earlier runs; 0 lines left out" in done.stdout
+    before, after = ({row["prompt"]: row for row in results(tmp_path / name)} for name in ("first", "second"))
+    assert {name: row["reused"] for name, row in after.items()} == {
+        "new ball 0": False,
+        "pale ball 1": True,
+        "pale ball 2": True,
+    }
+    assert [row["line"] for row in after.values()] == ["1", "2", "3"]
+    assert after["pale ball 1"]["video"] == before["pale ball 1"]["video"]

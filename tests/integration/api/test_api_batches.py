@@ -8,9 +8,9 @@ from fastapi.testclient import TestClient
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db import outbox
+from db import batches, outbox
 from db.models import Job
-from db.states import Queue
+from db.states import JobStatus, Queue
 
 
 @pytest.fixture
@@ -47,6 +47,8 @@ def test_a_manifest_key_finds_its_batch_again(client: TestClient) -> None:
             "failed": 0,
             "cancelled": 0,
         },
+        "series": None,
+        "num_reused": 0,
         "num_bad_lines": 0,
         "sealed_at": None,
         "completed_at": None,
@@ -178,3 +180,99 @@ def test_bulk_videos_wait_behind_interactive_ones(client: TestClient, batch: str
     client.post("/v1/videos", json={"prompt": "now"})
 
     assert client.get(f"/v1/videos/{item['id']}").json()["queue_position"] == 1
+
+
+def opened(client: TestClient, key: str, series: str | None = "night.txt") -> str:
+    return client.post("/v1/batches", json={"manifest_key": key, "series": series}).json()["id"]
+
+
+def added(client: TestClient, batch: str, *lines: dict) -> dict:
+    return client.post(f"/v1/batches/{batch}/items", json={"items": list(lines)}).json()
+
+
+def statuses(answer: dict) -> list[str]:
+    return [item["status"] for item in answer["data"]]
+
+
+def set_status(session: Session, video: str, status: JobStatus) -> None:
+    job = session.get_one(Job, UUID(video.removeprefix("video_")))
+    job.status, job.output = status, {"name": f"videos/{video}.mp4", "bytes": 1} if status == "completed" else None
+    session.commit()
+
+
+def test_a_changed_list_runs_only_what_is_new(client: TestClient, session: Session) -> None:
+    first = added(client, opened(client, "a"), line(1, line="1"), line(2, line="2"), line(3, line="3"))
+    set_status(session, first["data"][0]["id"], JobStatus.COMPLETED)
+    changed = opened(client, "b")
+
+    lines = [line(9, line="1"), line(1, line="2"), line(2, line="3")]  # 9 is new, 3 is gone; 1 is made, 2 will be
+    answer = added(client, changed, *lines)
+
+    assert statuses(answer) == ["accepted", "reused", "reused"]
+    assert (answer["accepted"], answer["reused"]) == (1, 2)
+    assert [item["id"] for item in answer["data"][1:]] == [item["id"] for item in first["data"][:2]]
+    assert added(client, changed, *lines)["data"][1:] == answer["data"][1:]  # sent again: no third video
+    shown = client.post(f"/v1/batches/{changed}/seal").json()
+    assert shown["num_reused"] == 2
+    assert (shown["request_counts"]["total"], shown["request_counts"]["completed"]) == (3, 1)
+    videos = client.get("/v1/videos", params={"batch_id": changed, "order": "asc"}).json()["data"]
+    assert [(video["line"], video["custom_id"], video["batch_id"] == changed) for video in videos] == [
+        ("2", "line-1", False),
+        ("3", "line-2", False),
+        ("1", "line-9", True),
+    ]
+
+
+def test_a_line_is_what_it_asks_for_whatever_its_name(client: TestClient) -> None:
+    added(
+        client, opened(client, "a"), line(1), {"custom_id": "b", "prompt": "two"}, {"custom_id": "c", "prompt": "two"}
+    )
+
+    twice = [{"custom_id": name, "prompt": "two"} for name in "xcz"]
+    answer = added(client, opened(client, "b"), line(1, seed=3), {**line(1), "custom_id": "new name"}, *twice)
+
+    # another seed is another line; two videos show "two", so the third line that asks for it is made
+    assert statuses(answer) == ["accepted", "reused", "reused", "reused", "accepted"]
+    assert len({item["id"] for item in answer["data"]}) == 5
+
+
+@pytest.mark.parametrize("series", [None, "another list"])
+def test_runs_of_other_series_and_tenants_share_nothing(client: TestClient, series: str | None) -> None:
+    added(client, opened(client, "a"), line(1))
+
+    assert statuses(added(client, opened(client, "b", series), line(1))) == ["accepted"]
+
+
+@pytest.mark.parametrize("status", [JobStatus.FAILED, JobStatus.CANCELLED])
+def test_what_came_to_nothing_is_made_anew(client: TestClient, session: Session, status: JobStatus) -> None:
+    first = added(client, opened(client, "a"), line(1))
+    set_status(session, first["data"][0]["id"], status)
+
+    assert statuses(added(client, opened(client, "b"), line(1))) == ["accepted"]
+
+
+def test_cancelling_a_run_leaves_what_a_later_one_waits_for(client: TestClient) -> None:
+    first, second = opened(client, "a"), opened(client, "b")
+    added(client, first, line(1), line(2))
+    added(client, second, line(1))
+
+    client.post(f"/v1/batches/{first}/cancel")
+
+    counts = client.get(f"/v1/batches/{second}").json()["request_counts"]
+    assert (counts["total"], counts["queued"]) == (1, 1)
+    assert client.get(f"/v1/batches/{second}").json()["num_reused"] == 0  # the line is its own now
+    assert statuses(added(client, second, line(1))) == ["known"]
+    assert client.get(f"/v1/batches/{first}").json()["request_counts"]["cancelled"] == 1
+
+
+def test_a_run_ends_when_the_videos_of_earlier_runs_have(client: TestClient, session: Session) -> None:
+    first = added(client, opened(client, "a"), line(1))
+    second = opened(client, "b")
+    added(client, second, line(1))
+
+    before = client.post(f"/v1/batches/{second}/seal").json()["status"]
+    set_status(session, first["data"][0]["id"], JobStatus.COMPLETED)
+    batches.finish(session)
+    session.commit()
+
+    assert (before, client.get(f"/v1/batches/{second}").json()["status"]) == ("in_progress", "completed")

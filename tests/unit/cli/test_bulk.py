@@ -8,28 +8,25 @@ import pytest
 from scripted_service import Script
 
 from cli import bulk, places
-from cli.bulk import Result, exit_code, write_results
 from cli.client import Client
 from cli.manifest import Line
 from cli.places import NoPlace
+from cli.results import Result, exit_code, write
 
 
-def result(status: str = "completed", prompt: str = "a") -> Result:
-    return Result(
-        custom_id="x",
-        prompt=prompt,
-        status=status,
-        path="full",
-        seed=1,
-        steps=30,
-        seconds=2.5,
-        file="v.mp4",
-        error=None,
-    )
+def video(**more: object) -> dict:
+    """A video as the service lists it in `batch_1`."""
+    known = {"id": "video_1", "custom_id": "x", "batch_id": "batch_1", "line": "3", "prompt": "a", "mode": "auto"}
+    made = {"status": "completed", "path": "full", "seed": 1, "num_steps": 30, "usage": {"run_s": 2.5}}
+    return {**known, **made, **more}
+
+
+def result(status: str = "completed", prompt: str = "a", **more: object) -> Result:
+    return Result.of(video(status=status, prompt=prompt, **more), "batch_1", file="v.mp4")
 
 
 def test_results_say_the_same_in_both_forms(tmp_path: Path) -> None:
-    write_results(tmp_path, [result(prompt='red, "big"\nball')])
+    write(tmp_path, [result(prompt='red, "big"\nball')])
 
     (from_json,) = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
     with (tmp_path / "results.csv").open(newline="") as stream:
@@ -37,11 +34,43 @@ def test_results_say_the_same_in_both_forms(tmp_path: Path) -> None:
     assert list(from_json) == list(from_csv)
     assert from_json["prompt"] == from_csv["prompt"] == 'red, "big"\nball'
     assert from_json["seconds"] == float(from_csv["seconds"]) == 2.5
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["results.csv", "results.jsonl"]
+    forms = {"results.csv", "results.jsonl"}
+    assert {file.name for file in tmp_path.iterdir()} - {"results.parquet"} == forms
+
+
+def test_a_result_tells_where_a_video_came_from_and_what_it_took() -> None:
+    cache = {"matched": [{"entity": "ball", "similarity": 0.97}], "similarity": 0.97, "donors": ["video_0"]}
+    usage = {"run_s": 2.0, "queue_wait_s": 5.0, "seconds_saved": 1.5, "stage_s": {"denoise": 1.25, "keep": 0.1}}
+
+    made = result(path="fast", cache=cache, usage=usage, batch_id="batch_0")
+
+    assert (made.line, made.video, made.reused) == ("3", "video_1", True)  # of another run than the one listed
+    assert (made.matched, made.similarity, made.donor) == ("ball", 0.97, "video_0")
+    assert (made.seconds, made.wait_s, made.saved_s, made.denoise_s, made.keep_s) == (2.0, 5.0, 1.5, 1.25, 0.1)
+    assert made.fetch_s is None
+
+
+def test_results_stand_in_the_order_of_the_list() -> None:
+    lines = ["10", "b.txt:2", None, "9", "a.txt:11", "second", "b.txt:1"]
+
+    ordered = sorted((result(line=line) for line in lines), key=lambda made: made.place)
+
+    assert [made.line for made in ordered] == ["9", "10", "a.txt:11", "b.txt:1", "b.txt:2", None, "second"]
+
+
+def test_parquet_has_the_same_rows_and_typed_columns(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+
+    write(tmp_path, [result(), result(status="failed", error={"code": "c", "message": "why"})])
+
+    table = parquet.read_table(tmp_path / "results.parquet")
+    lines = (tmp_path / "results.jsonl").read_text().splitlines()
+    assert table.to_pylist() == [json.loads(line) for line in lines]
+    assert (str(table.schema.field("similarity").type), str(table.schema.field("reused").type)) == ("double", "bool")
 
 
 def test_a_prompt_cannot_become_a_formula_in_a_spreadsheet(tmp_path: Path) -> None:
-    write_results(tmp_path, [result(prompt='=HYPERLINK("http://x")')])
+    write(tmp_path, [result(prompt='=HYPERLINK("http://x")')])
 
     with (tmp_path / "results.csv").open(newline="") as stream:
         (row,) = csv.DictReader(stream)
@@ -73,7 +102,7 @@ def test_lines_that_a_service_refuses_as_a_whole_are_halved_until_the_bad_one_st
     scripted.answers = [refusal, taken, refusal, taken, refusal]  # 4 lines, 2, 2, 1, 1
 
     with Client(scripted.url) as client:
-        (bad,) = bulk._send(client, "batch_1", lines(4))
+        (bad,) = bulk._send(client, "batch_1", lines(4)).refused
 
     assert (bad.number, bad.reason) == (4, "not that one")
     assert [len(body["items"]) for *_, body in scripted.requests] == [4, 2, 2, 1, 1]

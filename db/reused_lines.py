@@ -1,0 +1,116 @@
+"""Lines of a run that an earlier run of its series has made, or will make: a changed list runs only what is new.
+
+A line is what it asks for, whatever its name and place; of lines that ask for the same, each has a video of its own.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from uuid import UUID
+
+from sqlalchemy import Select, String, and_, delete, func, insert, or_, select, tuple_, update
+from sqlalchemy.orm import Session
+
+from db.models import Batch, Job, ReusedLine
+from db.states import FINAL, BatchStatus, JobStatus
+
+LIVE = (BatchStatus.OPEN, BatchStatus.IN_PROGRESS)
+
+
+def ids(batch_id: UUID) -> Select[UUID]:
+    """Return the query of the jobs that a run uses and that are another's."""
+    return select(ReusedLine.job_id).where(ReusedLine.batch_id == batch_id)
+
+
+def known(session: Session, batch_id: UUID, names: Collection[str]) -> dict[str, tuple[ReusedLine, Job]]:
+    """Return by custom id those of these lines that the run has from an earlier one."""
+    query = (
+        select(ReusedLine, Job)
+        .join(Job, Job.id == ReusedLine.job_id)
+        .where(ReusedLine.batch_id == batch_id, ReusedLine.custom_id.in_(names))
+    )
+    return {row.ReusedLine.custom_id: (row.ReusedLine, row.Job) for row in session.execute(query)}
+
+
+def of_jobs(session: Session, batch_id: UUID, jobs: Collection[Job]) -> dict[UUID, ReusedLine]:
+    """Return by job the line that each of these jobs is in a run that is not its own."""
+    query = select(ReusedLine).where(ReusedLine.batch_id == batch_id, ReusedLine.job_id.in_([job.id for job in jobs]))
+    return {row.job_id: row for row in session.scalars(query)}
+
+
+def number(session: Session, batch_id: UUID) -> int:
+    """Return how many lines of a run are another's videos."""
+    return session.scalar(select(func.count()).where(ReusedLine.batch_id == batch_id)) or 0
+
+
+def reuse(session: Session, batch: Batch, lines: Sequence[Job]) -> dict[str, tuple[ReusedLine, Job]]:
+    """Give lines that are new in a run the videos of earlier runs of its series; return those lines by custom id.
+
+    A video that failed, was cancelled or removed, or whose file has expired, is made anew.
+    """
+    if batch.series is None or not lines:
+        return {}
+    found = {line.custom_id or "": job for line, job in _pairs(lines, _candidates(session, batch, lines))}
+    rows = [
+        {"batch_id": batch.id, "custom_id": line.custom_id, "job_id": found[line.custom_id or ""].id}
+        | {"line": line.line, "request_hash": line.request_hash}
+        for line in lines
+        if line.custom_id in found
+    ]
+    if rows:
+        session.execute(insert(ReusedLine), rows)
+    return known(session, batch.id, found)
+
+
+def _candidates(session: Session, batch: Batch, lines: Sequence[Job]) -> list[Job]:
+    is_there = and_(Job.status == JobStatus.COMPLETED, or_(Job.expires_at.is_(None), Job.expires_at > func.now()))
+    will_be = and_(Job.status.not_in(FINAL), ~Job.cancel_requested)
+    query = (
+        select(Job)
+        .join(Batch, Batch.id == Job.batch_id)
+        .where(
+            Job.tenant == batch.tenant,
+            Job.line_key.in_({line.line_key for line in lines}),
+            Job.deleted_at.is_(None),
+            or_(is_there, will_be),
+            Batch.series == batch.series,
+            Batch.id != batch.id,
+            Job.id.not_in(ids(batch.id)),
+        )
+        .order_by((Job.status == JobStatus.COMPLETED).desc(), Job.created_at, Job.id)
+    )
+    return list(session.scalars(query))
+
+
+def _pairs(lines: Sequence[Job], candidates: Sequence[Job]) -> Iterator[tuple[Job, Job]]:
+    """Pair lines with videos of the same request, of the same name first; no video twice."""
+    left: defaultdict[str | None, list[Job]] = defaultdict(list)
+    for job in candidates:
+        left[job.line_key].append(job)
+    for line in sorted(lines, key=lambda line: all(job.custom_id != line.custom_id for job in left[line.line_key])):
+        same = left[line.line_key]
+        if same:
+            job = next((job for job in same if job.custom_id == line.custom_id), same[0])
+            same.remove(job)
+            yield line, job
+
+
+def hand_on(session: Session, batch: Batch) -> None:
+    """Let what has not ended of a run that is about to be cancelled belong to the runs that wait for it."""
+    waited_for = (
+        select(ReusedLine.job_id, func.min(ReusedLine.batch_id.cast(String)).label("batch"))
+        .join(Batch, Batch.id == ReusedLine.batch_id)
+        .join(Job, Job.id == ReusedLine.job_id)
+        .where(Job.batch_id == batch.id, Job.status.not_in(FINAL), ~Job.cancel_requested, Batch.status.in_(LIVE))
+        .group_by(ReusedLine.job_id)
+    )
+    heirs = [(UUID(row.batch), row.job_id) for row in session.execute(waited_for)]
+    if not heirs:
+        return
+    mine = tuple_(ReusedLine.batch_id, ReusedLine.job_id).in_(heirs)
+    session.execute(
+        update(Job)
+        .where(Job.id == ReusedLine.job_id, mine)
+        .values({name: getattr(ReusedLine, name) for name in ("batch_id", "custom_id", "line", "request_hash")}),
+        execution_options={"synchronize_session": False},
+    )
+    session.execute(delete(ReusedLine).where(mine), execution_options={"synchronize_session": False})
