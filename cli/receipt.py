@@ -12,7 +12,7 @@ TOLD = {  # what `facts` tells in words of its own; the rest of the object follo
     "video": {"id", "object", "prompt", "status", "progress", "queue_position", "path", "error", "cache", "usage"}
     | {"size", "seconds", "fps", "num_frames", "num_steps", "num_inference_steps", "step", "mode", "metadata"}
     | {"created_at", "completed_at", "expires_at"},
-    "cache": {"path", "explanation", "matched", "donors", "similarity", "steps"},
+    "cache": {"path", "explanation", "matched", "donors", "similarity", "steps", "unread"},
     "usage": {"queue_wait_s", "run_s", "seconds_saved", "gpu_seconds", "bytes", "stage_s"},
 }
 
@@ -82,6 +82,7 @@ def facts(video: Mapping[str, Any]) -> dict[str, str]:
         "matched": "; ".join(matches(video)),
         "donors": ", ".join(cache.get("donors") or []),
         "similarity": cache.get("similarity"),
+        "not read": " ".join(cache.get("unread") or []),
         "steps": _steps(video),
         "size": _size(video),
         "asked": _time(video.get("created_at")),

@@ -12,7 +12,7 @@ from shared.model_cards import ModelCard
 from worker.cache.decisions import planning
 from worker.cache.decisions.entities import Reads
 from worker.cache.decisions.planning import PAPER, Plan, Reason, Recipe, Table
-from worker.cache.decisions.types import Extraction
+from worker.cache.decisions.types import Extraction, Json
 from worker.models.base import Fingerprint
 
 if TYPE_CHECKING:
@@ -40,6 +40,15 @@ class CachePlan:
         """Return the plan that stands when no donor can be used; `note` is a sentence that says more of the reason."""
         plan = planning.without_donors(self.plan, mode, self.table, reason=reason, note=note)
         return replace(self, plan=plan, donors=(), own_donors={})
+
+    def receipt(self, *, gpu_seconds_saved: float | None = None) -> Json:
+        """Return the `cache` block of the job in the API."""
+        return planning.receipt(
+            self.plan,
+            own_donors=self.own_donors,
+            gpu_seconds_saved=gpu_seconds_saved,
+            unread=self.extraction.unread,
+        )
 
     @property
     def lent_for(self) -> Recipe | None:

@@ -13,7 +13,6 @@ from db.models import Job
 from db.session import transaction
 from shared.storage import StorageError
 from worker import fitness
-from worker.cache.decisions import planning
 from worker.errors import Cancelled
 from worker.jobs import faults
 from worker.jobs.context import JobContext, RunResult
@@ -31,9 +30,7 @@ def publish(runtime: Runtime, job: JobContext, result: RunResult) -> bool:
     False when the job is no longer this attempt's to publish.
     """
     output = dict(result.output(job.params))
-    receipt = planning.receipt(
-        result.plan.plan, own_donors=result.plan.own_donors, gpu_seconds_saved=result.seconds_saved
-    )
+    receipt = result.plan.receipt(gpu_seconds_saved=result.seconds_saved)
 
     def complete(session: Session, claim: Claim) -> None:
         jobs.complete(session, claim, output=output, receipt=receipt)

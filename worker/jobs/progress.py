@@ -1,7 +1,6 @@
 """What everybody may see of a job while it runs."""
 
 from worker.cache.base import CachePlan
-from worker.cache.decisions import planning
 from worker.jobs.context import JobContext
 
 
@@ -11,5 +10,4 @@ def report_plan(job: JobContext, plan: CachePlan) -> None:
     figures.path, figures.reason, figures.num_steps = chosen.path.value, chosen.reason.value, chosen.recipe.num_steps
     figures.namespace_id = plan.namespace_id
     figures.entry_id = plan.donors[0] if plan.donors else None
-    receipt = planning.receipt(chosen, own_donors=plan.own_donors)
-    job.hold.check(path=chosen.path.value, num_steps=chosen.recipe.num_evaluated_steps, receipt=receipt)
+    job.hold.check(path=chosen.path.value, num_steps=chosen.recipe.num_evaluated_steps, receipt=plan.receipt())

@@ -7,10 +7,12 @@ from contextlib import closing
 import numpy as np
 from numpy.typing import NDArray
 
+from shared import prompts
 from shared.generation import RunPath
 from shared.storage import StorageError, StoredFile
 from worker.cache.base import CachePlan, Kept, LatentCache
 from worker.cache.decisions.planning import Case, Reason
+from worker.errors import GiveUp
 from worker.jobs import pace, video
 from worker.jobs.context import JobContext, Parts, Run, RunResult, VideoStore
 from worker.jobs.progress import report_plan
@@ -25,6 +27,7 @@ logger = logging.getLogger(__name__)
 def run(job: JobContext, parts: Parts) -> None:
     """The sentence above, one verb a line."""
     model = load(job, parts)
+    read(job, model)
     plan = decide(job, model, parts.cache)
     ready = borrow(job, model, parts.cache, plan)
     encoding = encode(job, model)
@@ -44,6 +47,16 @@ def load(job: JobContext, parts: Parts) -> VideoModel:
     model.reset_peak_memory()
     job.hold.check()
     return model
+
+
+def read(job: JobContext, model: VideoModel) -> None:
+    """Make sure that the text encoder gets something of the prompts; raise `GiveUp` where it gets nothing.
+
+    Such a prompt would become the video of an empty one, the same for all of them.
+    """
+    for name, prompt in (("prompt", job.params.prompt), ("negative_prompt", job.params.negative_prompt)):
+        if prompt and (reason := prompts.refusal(name, prompt, left=model.reads(prompt), model=model.card.name)):
+            raise GiveUp("invalid_prompt", reason)
 
 
 def decide(job: JobContext, model: VideoModel, cache: LatentCache) -> CachePlan:

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from worker.cache.decisions.entities import FallbackReason, extract
+from worker.cache.decisions.entities import FallbackReason, extract, whole_prompt
 from worker.cache.decisions.languages import language
 from worker.cache.decisions.prompt_syntax import read
 from worker.cache.decisions.spelling import mended
@@ -209,6 +209,13 @@ def test_only_what_the_model_reads_is_an_entity() -> None:
 
     assert [entity.text for entity in found.entities] == ["ferry", "tram"]
     assert found.unread == ("4x4", "a", "walrus")
+
+
+def test_whole_prompt_reuse_compares_what_was_written_and_tells_what_is_not_read() -> None:
+    found = whole_prompt("a ferry, 4x4", reads=lambda prompt: "a ferry,")
+
+    assert [entity.text for entity in found.entities] == ["a ferry, 4x4"]
+    assert found.unread == ("4x4",)
 
 
 @pytest.mark.parametrize("prompt", ["一只红色的猫", "h2o"])

@@ -73,6 +73,7 @@ def test_a_person_is_told_all_that_the_object_holds_also_what_this_version_does_
             "matched": [{"entity": "circle", "donor_entity": "red circle", "similarity": 0.97}],
             "donors": ["video_0"],
             "steps_saved": 22,
+            "unread": ["4x4", "walrus"],
             "of_tomorrow": {"a": 1},
         },
         "usage": {"run_s": 1.5, "stage_s": {"denoise": 1.0}, "bytes": 1234, "unknown": 3},
@@ -85,6 +86,7 @@ def test_a_person_is_told_all_that_the_object_holds_also_what_this_version_does_
     assert told["why"] == "an entity is known"
     assert told["matched"] == "circle with 'red circle' at 0.97"
     assert told["donors"] == "video_0"
+    assert told["not read"] == "4x4 walrus"
     assert told["steps"] == "8 (30 asked for)"
     assert told["size"] == "64x64, 16 frames at 8 a second"
     assert told["stages"] == "denoise 1.00 s"

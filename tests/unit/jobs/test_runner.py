@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
+import pytest
 
 from db.jobs import Claim
 from db.models import Job
@@ -16,13 +17,15 @@ from shared.model_cards import ModelCard
 from shared.storage import StoredFile
 from worker.cache.base import CachePlan, Kept, Lent
 from worker.cache.decisions import planning
-from worker.cache.decisions.types import Entity, Extraction
+from worker.cache.decisions.entities import extract
+from worker.errors import GiveUp
 from worker.jobs.context import JobContext, Parts, RunResult
 from worker.jobs.runner import run
 from worker.models.base import Fingerprint, Step
 from worker.reuse.donor import Donor
 
 CARD = ModelCard(name="idle", title="Idle", source="", sizes=("16x16",), fps=8, frames=(2,), full_steps=30)
+CLEANED = {"H2O": "", "一只红色的猫！": "!", "4x4, a fox": ", a fox"}  # what the idle model reads of prompts
 
 
 class IdleModel:
@@ -43,7 +46,7 @@ class IdleModel:
         return [7.0] * sampling.num_steps
 
     def reads(self, prompt):
-        return prompt
+        return CLEANED.get(prompt, prompt)
 
     def encode(self, params):
         return params.prompt
@@ -77,7 +80,7 @@ class IdleCache:
     given: list[Donor] = field(default_factory=list)
 
     def plan(self, claim, params, card, model, *, reads=None):
-        extraction = Extraction(entities=(Entity(text="fox", head="fox"),))
+        extraction = extract(params.prompt, reads=reads)
         donors = (UUID(int=1),) if self.chosen.recipe.reuse else ()
         return CachePlan(plan=self.chosen, extraction=extraction, donors=donors, keep=("nearest",))
 
@@ -112,8 +115,9 @@ class Free:
         self.told.append(progress)
 
 
-def run_in_memory(cache: IdleCache) -> tuple[JobContext, RunResult, Memory]:
-    row = Job(id=UUID(int=3), prompt="a fox", model="idle", width=16, height=16, num_frames=2, fps=8)
+def run_in_memory(cache: IdleCache, **asked: str) -> tuple[JobContext, RunResult, Memory]:
+    words = {"prompt": "a fox", **asked}
+    row = Job(id=UUID(int=3), model="idle", width=16, height=16, num_frames=2, fps=8, **words)
     claim = Claim(job=row, fence=4, attempt=1, owner="w", queue_wait_s=0.0)
     job = JobContext(claim=claim, params=GenerationParams.of(row), seed=9, hold=Free())
     results: list[RunResult] = []
@@ -173,6 +177,50 @@ def test_a_way_of_reuse_that_the_model_refuses_costs_the_job_nothing_and_the_rec
     assert receipt["explanation"].endswith("this model cannot reuse it so. It was made for nothing.")
     assert job.figures.bytes_read == 0  # no donor was read for nothing
     assert planning.Plan.from_dict(result.plan.plan.to_dict()) == result.plan.plan
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (
+            {"prompt": "H2O"},
+            "of prompt 'H2O' nothing that idle can read is left, only ''; describe in plain English words what the "
+            "video shows, without codes, links or markup",
+        ),
+        (  # a sign is no picture: every prompt of ideographs that ends in this one would be the same video
+            {"prompt": "一只红色的猫！"},
+            "of prompt '一只红色的猫！' nothing that idle can read is left, only '!'; describe in plain English words "
+            "what the video shows, without codes, links or markup",
+        ),
+        (
+            {"negative_prompt": "H2O"},
+            "of negative_prompt 'H2O' nothing that idle can read is left, only ''; describe in plain English words "
+            "what the video must not show, without codes, links or markup",
+        ),
+    ],
+)
+def test_a_prompt_that_the_encoder_gets_nothing_of_is_given_up(asked: dict[str, str], message: str) -> None:
+    cache = IdleCache(plan_of(FULL))
+
+    with pytest.raises(GiveUp) as given_up:
+        run_in_memory(cache, **asked)
+
+    assert (given_up.value.code, given_up.value.message) == ("invalid_prompt", message)
+    assert cache.given == []
+
+
+@pytest.mark.parametrize("prompt", ["🐱", "狐狸", "7"])
+def test_a_prompt_of_one_picture_letter_or_digit_is_run(prompt: str) -> None:
+    _, result, storage = run_in_memory(IdleCache(plan_of(FULL)), prompt=prompt)
+
+    assert result.file.name in storage
+
+
+def test_the_receipt_names_the_words_that_the_encoder_does_not_get() -> None:
+    job, result, _ = run_in_memory(IdleCache(plan_of(FULL)), prompt="4x4, a fox")
+
+    assert result.plan.receipt()["unread"] == ["4x4"]
+    assert [told["receipt"]["unread"] for told in job.hold.told if "receipt" in told] == [["4x4"]]
 
 
 def test_parts_that_only_decide_schedule_or_publish_start_without_torch() -> None:

@@ -141,10 +141,11 @@ def whole_prompt(
     prompt: str, reason: FallbackReason | None = None, *, negative: str = "", reads: Reads | None = None
 ) -> Extraction:
     """The prompt as one entity: the fallback of `extract`, and what whole-prompt reuse compares."""
-    del negative, reads  # NIRVANA compares what was written
+    del negative  # NIRVANA compares what was written
     text = " ".join(_clean(prompt).lower().split())
     entity = Entity(text=text, head=text, kind=EntityKind.PROMPT)
-    return Extraction(entities=(entity,) if text else (), fallback_reason=reason)
+    unread = extract(prompt, reads=reads).unread if reads else ()
+    return Extraction(entities=(entity,) if text else (), fallback_reason=reason, unread=unread)
 
 
 def extractor(name: str = "lexicon") -> Extractor:

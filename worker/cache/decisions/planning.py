@@ -283,11 +283,13 @@ def receipt(
     *,
     own_donors: Mapping[str, str] | None = None,
     gpu_seconds_saved: float | None = None,
+    unread: Sequence[str] = (),
 ) -> Json:
     """The `cache` block of a job in the API.
 
     `own_donors` maps entries of the job's own tenant to the videos that made them: only their words and ids are shown.
-    Seconds saved are measured by the worker; null unless a donor shortened the run.
+    Seconds saved are measured by the worker; null unless a donor shortened the run. `unread` are the words of the
+    prompt that the model's text encoder does not get: what they name is not in the video.
     """
     own = own_donors or {}
     used = plan.donors
@@ -311,6 +313,7 @@ def receipt(
         "steps": plan.recipe.num_evaluated_steps,
         "steps_saved": plan.steps_saved,
         "gpu_seconds_saved": gpu_seconds_saved,
+        "unread": list(unread),
     }
 
 
