@@ -1,4 +1,4 @@
-"""`chai model`: fetch the released weights, look at model folders, turn pickled weights into safetensors."""
+"""`chai model`: add, list and check models, fetch weights, look into folders, turn pickles into safetensors."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -7,15 +7,16 @@ from typing import Annotated
 
 import typer
 
-from cli import output
+from cli import model_cards, output
 from cli.errors import BadInput, CommandError
-from cli.local import ROOT
+from cli.model_cards import MODELS_DIR, ModelsDir
 
-app = typer.Typer(help="Look at models and fetch weights.", no_args_is_help=True)
+app = typer.Typer(help="Add, list and check models, and fetch weights.", no_args_is_help=True)
+app.command()(model_cards.add)
+app.command()(model_cards.ls)
+app.command()(model_cards.check)
 
 OPENSORA = "opensora-1.2"
-ModelsDir = Annotated[Path, typer.Option(envvar="CHAI_MODELS_DIR", help="Where the models are.")]
-MODELS_DIR = ROOT / "worker" / "cards"
 
 
 @app.command()

@@ -1,0 +1,201 @@
+"""`chai model add`, `ls`, `check`: pipelines of diffusers with random weights, and a hub that says no."""
+
+import json
+import re
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub.constants
+import pytest
+from typer.testing import CliRunner
+
+from cli import model
+from shared import model_cards
+from tests import tiny_pipelines
+from worker.cache.decisions.planning import TABLES
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def pipelines(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pipelines")
+    for name in ("wan", "ltx", "cogvideox"):
+        tiny_pipelines.save(name, folder / name)
+    return folder
+
+
+def chai(*arguments: str, models_dir: Path) -> Any:
+    return CliRunner().invoke(model.app, [*arguments, "--models-dir", str(models_dir)])
+
+
+def said(result: Any) -> str:
+    """Return the message that the command ends with."""
+    assert result.exit_code != 0
+    return str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("wan", ("832x480", 81, 16, 50, 13, 5.0, "paper")),
+        ("ltx", ("704x512", 161, 24, 50, 13, 3.0, "paper")),
+        ("cogvideox", ("32x32", 5, 8, 50, 13, 6.0, "nirvana")),
+    ],
+)
+def test_a_card_is_read_from_what_the_pipeline_tells(pipelines, tmp_path, name, expected) -> None:
+    done = chai("add", name, "--source", str(pipelines / name), models_dir=tmp_path)
+
+    assert done.exit_code == 0, done.exception
+    card = model_cards.load(tmp_path)[name]
+    assert card.family == "diffusers"
+    assert expected == (
+        card.default_size,
+        card.default_frames,
+        card.fps,
+        card.full_steps,
+        card.fast_steps,
+        card.guidance_scale,
+        card.plans,
+    )
+
+
+def test_what_is_given_stands_in_the_card(pipelines, tmp_path) -> None:
+    given = ["--steps", "4", "--guidance", "1", "--size", "64x64", "--frames", "5", "--fps", "8", "--dtype", "bfloat16"]
+    more = ["--scheduler", "shift=5.0", "--call", "max_sequence_length=64", "--lora", "someone/fast=0.7"]
+
+    done = chai("add", "quick", "--source", str(pipelines / "wan"), *given, *more, models_dir=tmp_path)
+
+    assert done.exit_code == 0, done.exception
+    card = model_cards.load(tmp_path)["quick"]
+    assert (card.full_steps, card.fast_steps, card.guidance_scale, card.plans) == (4, 4, 1.0, "plain")
+    assert (card.sizes, card.frames, card.fps, card.dtype) == (("64x64",), (5,), 8, "bfloat16")
+    assert (card.scheduler, card.call) == ({"shift": 5.0}, {"max_sequence_length": 64})
+    assert card.loras == (model_cards.Lora(source="someone/fast", weight=0.7),)
+
+
+def test_a_card_that_was_added_is_listed_and_works(pipelines, tmp_path) -> None:
+    small = ["--size", "64x64", "--frames", "5"]
+    chai("add", "wan", "--source", str(pipelines / "wan"), *small, models_dir=tmp_path)
+
+    listed = json.loads(chai("ls", "--json", models_dir=tmp_path).stdout)
+    checked = chai("check", "wan", "--device", "cpu", "--json", models_dir=tmp_path)
+
+    assert [card["name"] for card in listed] == ["wan"]
+    found = json.loads(checked.stdout.splitlines()[-1])
+    assert (found["clip"], found["device"], found["dtype"]) == ("64x64, 5 frames", "cpu", "float32")
+    assert found["cache_attention"] == "a donor changes what it makes"
+    assert found["resume"] == "its scheduler can begin later"
+    assert found["peak_memory_bytes"] > 0
+
+
+def test_a_card_is_not_written_over_unasked(pipelines, tmp_path) -> None:
+    source = ["--source", str(pipelines / "wan")]
+    chai("add", "wan", *source, models_dir=tmp_path)
+
+    assert "is there already; give another name, or --replace" in said(chai("add", "wan", *source, models_dir=tmp_path))
+    assert chai("add", "wan", *source, "--replace", models_dir=tmp_path).exit_code == 0
+
+
+def test_what_no_configuration_tells_is_asked_for_by_its_option(pipelines, tmp_path) -> None:
+    source = ["--source", str(pipelines / "wan"), "--pipeline", "SkyReelsV2Pipeline"]
+
+    message = said(chai("add", "sky", *source, models_dir=tmp_path))
+
+    assert message == "nothing says at how many frames a second SkyReelsV2Pipeline was trained; give --fps"
+    assert chai("add", "sky", *source, "--fps", "24", models_dir=tmp_path).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--scheduler", "shift"], "--scheduler 'shift' is not KEY=VALUE"),
+        (["--size", "big"], "size 'big' is not WIDTHxHEIGHT; give for example 832x480"),
+        (["--lora", "x=much"], "--lora 'x=much': 'much' is no weight; give SOURCE=0.8"),
+        (["--pipeline", "WanImageToVideoPipeline"], "makes videos of image, not of a text alone"),
+    ],
+)
+def test_a_wrong_option_is_named(pipelines, tmp_path, arguments, message) -> None:
+    assert message in said(chai("add", "x", "--source", str(pipelines / "wan"), *arguments, models_dir=tmp_path))
+
+
+def test_a_folder_that_is_no_pipeline_says_what_it_lacks(tmp_path) -> None:
+    assert "has no model_index.json; give a pipeline saved by diffusers' save_pretrained" in said(
+        chai("add", "x", "--source", str(tmp_path), models_dir=tmp_path)
+    )
+
+
+def test_checking_a_broken_model_says_why(pipelines, tmp_path) -> None:
+    chai("add", "wan", "--source", str(pipelines / "wan"), "--offload", "cloud", models_dir=tmp_path)
+
+    assert "wan does not work here: wan: offload 'cloud' is unknown" in said(
+        chai("check", "wan", "--device", "cpu", models_dir=tmp_path)
+    )
+    assert "no model 'dream'" in said(chai("check", "dream", models_dir=tmp_path))
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, str]]]:
+    """A hub that answers every question with one status and error code."""
+    answer: list[tuple[int, str]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            status, code = answer[0]
+            self.send_response(status)
+            self.send_header("X-Error-Code", code)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_GET = do_HEAD
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    url, constants = f"http://127.0.0.1:{server.server_port}", huggingface_hub.constants
+    monkeypatch.setattr(constants, "ENDPOINT", url)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")
+    yield answer
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message"),
+    [
+        (403, "GatedRepo", "them/theirs is gated; accept its terms on https://huggingface.co/them/theirs, then run"),
+        (404, "RepoNotFound", "them/theirs is no folder here, and no repository that you may read; check the name"),
+        (404, "RevisionNotFound", "them/theirs has no revision 'v9'; give a commit, tag or branch of it"),
+        (404, "EntryNotFound", "them/theirs at v9 has no model_index.json; give a repository in the form of diffusers"),
+    ],
+)
+def test_a_repository_that_cannot_be_had_names_the_way_out(hub, tmp_path, status, code, message) -> None:
+    hub.append((status, code))
+
+    assert message in said(chai("add", "x", "--source", "them/theirs", "--revision", "v9", models_dir=tmp_path))
+
+
+def test_a_name_that_is_no_repository_is_said_so(tmp_path) -> None:
+    assert "is no folder here, and no repository name; give one of the two" in said(
+        chai("add", "x", "--source", "a b/c/d", models_dir=tmp_path)
+    )
+
+
+def test_the_cards_of_the_documents_are_cards(tmp_path) -> None:
+    blocks = re.findall(r"```json\n(.*?)```", (ROOT / "docs" / "models.md").read_text(), flags=re.DOTALL)
+    for number, block in enumerate(blocks):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "chai.json").write_text(block)
+
+    cards = model_cards.load(tmp_path)
+
+    assert len(cards) == len(blocks) == 5
+    assert {card.family for card in cards.values()} == {"diffusers"}
+    assert all(card.fast_steps <= card.full_steps and card.plans in TABLES for card in cards.values())

@@ -1,0 +1,130 @@
+"""A card from what a pipeline tells of itself: its class, its configuration, and the defaults of its call."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from shared.model_cards import ModelCard
+from worker.models.diffusers import schedule
+from worker.models.diffusers.attention import PLACES
+from worker.models.diffusers.source import Source, check_pipeline, json_file
+
+_FPS = {  # what the models were trained on, by the class of their pipeline; no configuration says it
+    "WanPipeline": 16,
+    "LTXPipeline": 24,
+    "CogVideoXPipeline": 8,
+    "HunyuanVideoPipeline": 24,
+    "MochiPipeline": 30,
+}
+_FEW_STEPS = 8  # up to here there is little to leave out, and donors are not used
+_FAST_SHARE = 8 / 30  # of the steps of full mode, as in the paper
+
+
+class Unknown(ValueError):
+    """What no configuration tells; `field` says which field of the card has to be given."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What a source tells of its model."""
+
+    source: Source
+    takes: Mapping[str, inspect.Parameter]  # arguments of the pipeline's call
+    configs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # of the parts that were asked for
+
+    def default(self, name: str) -> Any:
+        """Return the default of an argument; None where it has none."""
+        found = self.takes.get(name)
+        return None if found is None or found.default is inspect.Parameter.empty else found.default
+
+    def config(self, part: str, name: str) -> Any:
+        """Return a value of a part's configuration; None where there is none."""
+        return self.configs.get(part, {}).get(name)
+
+
+def look(source: Source, *, revision: str | None = None) -> Known:
+    """Read the small files of a source: the configurations of its network, VAE and scheduler."""
+    files = {"transformer": "config.json", "vae": "config.json", "scheduler": "scheduler_config.json"}
+    configs = {
+        part: json_file(source.name, f"{part}/{name}", revision=revision)
+        for part, name in files.items()
+        if part in source.parts
+    }
+    kind: Any = check_pipeline(source.name, source.pipeline)
+    return Known(source=source, takes=inspect.signature(kind.__call__).parameters, configs=configs)
+
+
+def propose(name: str, known: Known, given: Mapping[str, Any]) -> ModelCard:
+    """Return a card of what is given, and of what the source tells for the rest.
+
+    Raises:
+        Unknown: a field that neither gives.
+    """
+    steps = given.get("full_steps") or known.default("num_inference_steps")
+    if steps is None:
+        raise Unknown("full_steps", f"{known.source.pipeline} has no usual number of steps; give --steps")
+    guidance = given.get("guidance_scale")
+    guidance = known.default("guidance_scale") if guidance is None else guidance
+    if guidance is None:
+        raise Unknown("guidance_scale", f"{known.source.pipeline} has no usual guidance; give --guidance (1 is none)")
+    own = {
+        "title": f"{known.source.pipeline} of {known.source.name}",
+        "sizes": _sizes(known),
+        "fps": _fps(known, given),
+        "frames": _frames(known),
+        "fast_steps": steps if steps <= _FEW_STEPS else max(2, round(steps * _FAST_SHARE)),
+        "plans": _plans(known, steps, given.get("scheduler", {})),
+    }
+    values = own | {key: value for key, value in given.items() if value}
+    values |= {"full_steps": steps, "guidance_scale": float(guidance)}
+    values["max_steps"] = max(100, steps)
+    return ModelCard(name=name, source=known.source.name, family="diffusers", **values)
+
+
+def _sizes(known: Known) -> tuple[str, ...]:
+    width, height = known.default("width"), known.default("height")
+    if width is None or height is None:  # CogVideoX keeps them in latents, in the network's configuration
+        blocks = known.config("vae", "block_out_channels")
+        grid = known.config("transformer", "sample_width"), known.config("transformer", "sample_height")
+        if blocks is None or None in grid:
+            raise Unknown("sizes", f"{known.source.pipeline} has no usual size; give --size WIDTHxHEIGHT")
+        width, height = (side * 2 ** (len(blocks) - 1) for side in grid)
+    return tuple(dict.fromkeys((f"{width}x{height}", f"{height}x{width}")))
+
+
+def _frames(known: Known) -> tuple[int, ...]:
+    usual = known.default("num_frames")
+    if usual is None:
+        shape = known.config("transformer", "sample_frames")
+        if shape is None:
+            raise Unknown("frames", f"{known.source.pipeline} has no usual length; give --frames")
+        usual = shape
+    stride = 8 if known.source.pipeline.startswith("LTX") else 4
+    half = (usual // 2) // stride * stride + 1
+    return tuple(dict.fromkeys((usual, half)))
+
+
+def _fps(known: Known, given: Mapping[str, Any]) -> int:
+    if given.get("fps"):
+        return int(given["fps"])
+    name = known.source.pipeline
+    if name not in _FPS:
+        raise Unknown("fps", f"nothing says at how many frames a second {name} was trained; give --fps")
+    return 24 if name == "WanPipeline" and known.config("vae", "z_dim") == 48 else _FPS[name]  # TI2V-5B
+
+
+def _plans(known: Known, steps: int, wanted: Mapping[str, Any]) -> str:
+    """Return which plans hold until some are calibrated: donors where the network or the scheduler takes them."""
+    if steps <= _FEW_STEPS:
+        return "plain"
+    if "transformer" in known.source.parts and known.source.parts["transformer"][1] in PLACES:
+        return "paper"
+    name = wanted.get("class") or known.source.parts.get("scheduler", ("", ""))[1]
+    return "nirvana" if name in (*schedule.EXACT, *schedule.FORGETFUL) else "plain"
