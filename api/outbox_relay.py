@@ -45,6 +45,7 @@ FIRST_BACKOFF_S = 0.05
 LONGEST_BACKOFF_S = 2.0
 LONGEST_FAULT_BACKOFF_S = 60.0  # of a duty that fails for a reason that may not pass
 BEAT_S = 2.0
+WINDOWS_S = 1.0
 WORKER_SILENT_S = 15.0  # a worker without a sign of life for this long gets no messages
 HEARTBEATS_KEPT = timedelta(days=1)
 
@@ -100,6 +101,7 @@ class Relay:
             self._publishing,
             Duty(name="sweep", act=self.sweep, every_s=settings.sweep_s),
             Duty(name="republish", act=self.republish, every_s=min(settings.sweep_s, settings.lost_s)),
+            Duty(name="windows", act=self.keep_windows, every_s=WINDOWS_S),
             Duty(name="beat", act=self.beat, every_s=BEAT_S),
         )
         self._slow_duties = (
@@ -200,6 +202,14 @@ class Relay:
             finished = batches.finish(session)
         if finished:
             logger.info("batches ended", extra={"fields": {"batches": finished}})
+
+    def keep_windows(self) -> None:
+        """Open and close the windows of bulk runs: when one closes, what runs ends and the rest waits for the next."""
+        with transaction(self._sessions) as session:
+            changed = batches.keep_windows(session)
+        if changed:
+            logger.info("windows opened or closed", extra={"fields": {"batches": changed}})
+            self._publishing.due = 0.0
 
     def republish(self) -> None:
         """Take back jobs whose message the broker must have lost: it holds fewer than were handed over.

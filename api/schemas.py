@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from shared.run_windows import RunWindow
+
 MAX_PROMPT = 4000  # characters
 MAX_SEED = 2**32 - 1
 MAX_LINES = 1000  # of one POST of batch items
@@ -134,6 +136,43 @@ class BatchLine(CreateVideo):
     line: Annotated[Text, Field(min_length=1, max_length=300)] | None = None  # where it stands in its list, to be shown
 
 
+def _window(window: "Window") -> "Window":
+    try:
+        RunWindow(start=window.start, end=window.end, tz=window.tz)
+    except ValueError as error:
+        raise PydanticCustomError("refused", "{reason}", {"reason": str(error)}) from None
+    return window
+
+
+class Window(BaseModel):
+    """Between which times of day lines of a bulk run may start."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    start: Annotated[str, Field(max_length=8, examples=["22:00"])]
+    end: Annotated[str, Field(max_length=8, examples=["06:00"])]  # the next day's when it is before the start
+    tz: Annotated[str, Field(max_length=60, examples=["Europe/Berlin"])] = "UTC"
+
+
+CheckedWindow = Annotated[Window, AfterValidator(_window)]
+
+
+class SetWindow(BaseModel):
+    """When lines of a bulk run may start from now on."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    window: CheckedWindow | None = None  # left out: at any time
+
+
+class RetryBatch(BaseModel):
+    """Which lines of a bulk run are made again."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    only: Literal["failed", "cancelled"] | None = None  # both when null
+
+
 class OpenBatch(BaseModel):
     """A request to begin a bulk run, or to find the one that this manifest began."""
 
@@ -143,6 +182,7 @@ class OpenBatch(BaseModel):
     name: Annotated[Text, Field(max_length=200)] = ""
     # Runs of one series make a line once: what an earlier one made, or will make, is not made again.
     series: Annotated[Text, Field(min_length=1, max_length=250)] | None = None
+    window: CheckedWindow | None = None  # when its lines may start; at any time when null
 
 
 class AddItems(BaseModel):
@@ -290,7 +330,10 @@ class Batch(BaseModel):
     endpoint: Literal["/v1/videos"] = "/v1/videos"
     name: str
     manifest_key: str
-    status: Literal["open", "in_progress", "completed", "cancelled"]
+    status: Literal["open", "in_progress", "paused", "completed", "cancelled"]
+    window: Window | None  # when its lines may start
+    is_held: bool  # paused, or outside its window: what runs ends, and nothing starts
+    window_changes_at: int | None  # when the window opens, or closes if it is open; once the run ended, null
     series: str | None
     request_counts: Counts
     num_reused: int  # lines whose video is an earlier run's; they count in request_counts

@@ -17,7 +17,7 @@ import typer
 
 from cli import local, manifest, names, output, places, results
 from cli.client import OUTAGE_S, Client, Json, connect
-from cli.errors import Refused, Unreachable
+from cli.errors import BadInput, Refused, Unreachable
 from cli.list_files import STDIN
 from cli.manifest import BadLine, Line
 from cli.results import Result, exit_code
@@ -30,13 +30,16 @@ SPLIT_ON = frozenset({400, 413, 422})  # the request was refused as a whole: a l
 POLL_S = 1.0
 ENDED = frozenset({"completed", "cancelled"})
 
-BATCH_COLUMNS = ("id", "name", "status", "completed", "failed", "cancelled", "total")
+BATCH_COLUMNS = ("id", "name", "status", "completed", "failed", "cancelled", "total", "window")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Out = Annotated[
     Path | None, typer.Option(help="Folder for the results, var/bulk/<id> when not given; - prints them as JSONL.")
 ]
 Download = Annotated[bool, typer.Option("--download", help="Save the videos beside the results.")]
+TimeZone = Annotated[
+    str | None, typer.Option(help="Time zone of the window, like Europe/Berlin; this machine's when not given.")
+]
 BatchId = Annotated[
     str, typer.Argument(metavar="ID", help="As `chai bulk status` shows it; a beginning, or latest, will do.")
 ]
@@ -52,6 +55,11 @@ def run(
     model: Annotated[str | None, typer.Option(help="Model, for lines that do not say.")] = None,
     size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT, for lines that do not say.")] = None,
     seconds: Annotated[str | None, typer.Option(help="Length, for lines that do not say.")] = None,
+    window: Annotated[
+        str | None,
+        typer.Option(metavar="START-END", help="22:00-06:00: lines start then only; the service keeps to it."),
+    ] = None,
+    tz: TimeZone = None,
     take: Annotated[int, typer.Option(min=1, help="Raise it to run the same list once more.")] = 1,
     out: Out = None,
     download: Download = False,
@@ -63,10 +71,11 @@ def run(
     Leaves with 0 when all is well, 1 when videos failed or were cancelled, 2 when lines could not be used.
     """
     given = {"mode": mode, "model": model, "size": size, "seconds": seconds}
+    asked = None if window is None else _window(window, tz)
     listed = manifest.read(file, {name: value for name, value in given.items() if value is not None}, take=take)
     _report_lines(listed.bad, listed.duplicates)
     with connect() as client:
-        batch = submit(client, _name(file), listed)
+        batch = submit(client, _name(file), listed, window=asked)
         if detach:
             _print_batch(batch, as_json=as_json)
             raise typer.Exit(2 if batch["num_bad_lines"] else 0)
@@ -80,6 +89,15 @@ def run(
                 num_duplicates=len(listed.duplicates),
             )
         )
+
+
+@app.command()
+def ls(
+    limit: Annotated[int, typer.Option(min=1, help="How many, the newest first.")] = 20, as_json: AsJson = False
+) -> None:
+    """List runs, the newest first."""
+    with connect() as client:
+        _print_batches(client.batches(limit=limit), as_json=as_json)
 
 
 @app.command()
@@ -99,10 +117,46 @@ def status(
     with connect() as client:
         if batch_id is not None:
             _print_batch(client.batch(names.batch(client, batch_id)), as_json=as_json)
-        elif as_json:
-            output.print_json(client.batches())
         else:
-            output.print_table(BATCH_COLUMNS, [_batch_row(batch) for batch in client.batches()])
+            _print_batches(client.batches(), as_json=as_json)
+
+
+@app.command()
+def pause(batch_id: BatchId, as_json: AsJson = False) -> None:
+    """Let nothing of a run start from now on; what runs ends."""
+    with connect() as client:
+        _print_batch(client.pause_batch(names.batch(client, batch_id)), as_json=as_json)
+
+
+@app.command()
+def resume(batch_id: BatchId, as_json: AsJson = False) -> None:
+    """Let a paused run go on."""
+    with connect() as client:
+        _print_batch(client.resume_batch(names.batch(client, batch_id)), as_json=as_json)
+
+
+@app.command()
+def retry(
+    batch_id: BatchId,
+    only: Annotated[str | None, typer.Option(help="failed or cancelled; both when not given.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make the failed and cancelled lines of a run anew; a run that had ended goes on."""
+    with connect() as client:
+        _print_batch(client.retry_batch(names.batch(client, batch_id), only=only), as_json=as_json)
+
+
+@app.command()
+def window(
+    batch_id: BatchId,
+    times: Annotated[str, typer.Argument(metavar="START-END", help="22:00-06:00, or none for any time.")],
+    tz: TimeZone = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change between which times of day lines of a run start."""
+    asked = None if times == "none" else _window(times, tz)
+    with connect() as client:
+        _print_batch(client.set_window(names.batch(client, batch_id), asked), as_json=as_json)
 
 
 @app.command()
@@ -112,15 +166,15 @@ def cancel(batch_id: BatchId, as_json: AsJson = False) -> None:
         _print_batch(client.cancel_batch(names.batch(client, batch_id)), as_json=as_json)
 
 
-def submit(client: Client, name: str, listed: manifest.Manifest) -> Json:
+def submit(client: Client, name: str, listed: manifest.Manifest, *, window: Json | None = None) -> Json:
     """Hand the list to the service and seal the batch; a list known from before is only looked up.
 
     An interrupted submission goes on where it stopped, because the service knows lines by their custom_id.
     """
     series = name if listed.take == 1 else f"{name}, take {listed.take}"
-    batch = client.open_batch(name, listed.key, series=series)
+    batch = client.open_batch(name, listed.key, series=series, window=window)
     if batch["status"] != "open":
-        output.note(f"this list was submitted before as {batch['id']}; --take {listed.take + 1} would run it once more")
+        _note_known(batch, listed, window)
         return batch
     refused: list[BadLine] = []
     num_sent = num_reused = 0
@@ -140,6 +194,29 @@ def submit(client: Client, name: str, listed: manifest.Manifest) -> Json:
     if num_reused:
         output.note(f"{num_reused} of {len(listed.lines)} lines are videos of earlier runs and are not made again")
     return client.seal_batch(batch["id"], num_bad_lines=len(listed.bad) + len(refused))
+
+
+def _note_known(batch: Json, listed: manifest.Manifest, window: Json | None) -> None:
+    id_ = batch["id"]
+    output.note(f"this list was submitted before as {id_}; --take {listed.take + 1} would run it once more")
+    counts = batch["request_counts"]
+    if counts["failed"] or counts["cancelled"]:
+        lines = f"{counts['failed']} failed and {counts['cancelled']} cancelled lines"
+        output.note(f"`chai bulk retry {id_}` makes its {lines} anew")
+    if batch["status"] == "paused":
+        output.note(f"it is paused; `chai bulk resume {id_}` lets it go on")
+    if window and batch["status"] not in ENDED and batch["window"] != window:
+        output.note(
+            f"its window stays as it was; `chai bulk window {id_} {window['start']}-{window['end']}` changes it"
+        )
+
+
+def _window(times: str, tz: str | None) -> Json:
+    """Read `22:00-06:00`; raise `BadInput`. What is a time, and what a zone, is for the service to say."""
+    start, dash, end = times.partition("-")
+    if not dash or not start.strip() or not end.strip():
+        raise BadInput(f"{times!r} is no window; write it like 22:00-06:00")
+    return {"start": start.strip(), "end": end.strip(), "tz": tz or local.time_zone()}
 
 
 def _name(file: Path) -> str:
@@ -292,6 +369,10 @@ def _progress(batch: Json, rate: float) -> str:
     text = f"{num_ended} of {counts['total']} done"
     if counts["failed"]:
         text += f", {counts['failed']} failed"
+    if batch["status"] == "paused":
+        return f"{text}, paused: `chai bulk resume {batch['id']}` lets it go on"
+    if batch["is_held"] and batch["window"]:
+        return f"{text}, waits until {batch['window']['start']} {batch['window']['tz']}"
     if rate > 0 and num_ended < counts["total"]:
         text += f", about {output.seconds((counts['total'] - num_ended) / rate)} left"
     return text
@@ -336,10 +417,22 @@ def _print_batch(batch: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
         output.print_json(batch)
     else:
-        output.print_table(BATCH_COLUMNS, [_batch_row(batch)])
+        _print_batches([batch], as_json=False)
+
+
+def _print_batches(batches: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+    if as_json:
+        output.print_json(batches)
+    else:
+        output.print_table(BATCH_COLUMNS, [_batch_row(batch) for batch in batches])
 
 
 def _batch_row(batch: Mapping[str, Any]) -> tuple[str, ...]:
     counts = batch["request_counts"]
     numbers = (str(counts[name]) for name in ("completed", "failed", "cancelled", "total"))
-    return (batch["id"], batch["name"], batch["status"], *numbers)
+    return (batch["id"], batch["name"], batch["status"], *numbers, _window_text(batch))
+
+
+def _window_text(batch: Mapping[str, Any]) -> str:
+    window = batch["window"]
+    return f"{window['start']}-{window['end']} {window['tz']}" if window else ""

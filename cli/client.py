@@ -111,9 +111,10 @@ class Client:
         with self._stream(f"/v1/videos/{_segment(id_)}/content") as answer:
             return sum(stream.write(chunk) for chunk in answer.iter_bytes())
 
-    def open_batch(self, name: str, manifest_key: str, *, series: str) -> Json:
+    def open_batch(self, name: str, manifest_key: str, *, series: str, window: Json | None = None) -> Json:
         """Return the batch of this manifest, a new one the first time; runs of one series make a line once."""
-        return self._json("POST", "/v1/batches", json={"name": name, "manifest_key": manifest_key, "series": series})
+        asked = {"name": name, "manifest_key": manifest_key, "series": series}
+        return self._json("POST", "/v1/batches", json=asked | ({"window": window} if window else {}))
 
     def add_items(self, batch_id: str, items: Sequence[Mapping[str, Any]]) -> Json:
         """Add lines to an open batch; known ones are counted, not doubled."""
@@ -134,6 +135,22 @@ class Client:
     def cancel_batch(self, batch_id: str) -> Json:
         """Cancel what has not ended of a batch."""
         return self._json("POST", f"/v1/batches/{_segment(batch_id)}/cancel")
+
+    def pause_batch(self, batch_id: str) -> Json:
+        """Let nothing of a batch start; what runs ends."""
+        return self._json("POST", f"/v1/batches/{_segment(batch_id)}/pause")
+
+    def resume_batch(self, batch_id: str) -> Json:
+        """Let a paused batch go on."""
+        return self._json("POST", f"/v1/batches/{_segment(batch_id)}/resume")
+
+    def retry_batch(self, batch_id: str, *, only: str | None) -> Json:
+        """Make failed and cancelled lines of a batch anew, or only those of one kind."""
+        return self._json("POST", f"/v1/batches/{_segment(batch_id)}/retry", json={"only": only})
+
+    def set_window(self, batch_id: str, window: Json | None) -> Json:
+        """Say between which times of day lines of a batch may start; None: at any time."""
+        return self._json("POST", f"/v1/batches/{_segment(batch_id)}/window", json={"window": window})
 
     def models(self) -> list[Json]:
         """Return the models of the service."""

@@ -70,6 +70,14 @@ def url(var: Path) -> str:
     return found.url if found else DEFAULT_URL
 
 
+def time_zone() -> str:
+    """Return the name of this machine's time zone: TZ, else where /etc/localtime points to, else UTC."""
+    if named := os.environ.get("TZ", "").lstrip(":"):
+        return named
+    _, _, name = str(Path("/etc/localtime").resolve()).partition("zoneinfo/")
+    return name or "UTC"
+
+
 def join(var: Path) -> None:
     """Point this process at the services of a running `chai up`, unless the environment names others."""
     found = running(var)

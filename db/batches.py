@@ -1,32 +1,45 @@
 """Bulk runs: a batch row, its jobs, and what has become of them."""
 
 from collections import Counter
+from collections.abc import Collection
+from dataclasses import asdict
 from uuid import UUID
 
 from sqlalchemy import and_, func, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from db import jobs, reused_lines
+from db import jobs, outbox, retries, reused_lines
 from db.errors import NotFound
 from db.models import Batch, Job, ReusedLine
-from db.states import FINAL, BatchStatus, JobStatus
+from db.states import FINAL, BatchStatus, JobStatus, check_batch
+from shared.run_windows import RunWindow
 
-CHUNK = 2000  # lines cancelled in one transaction
+CHUNK = 2000  # lines cancelled in one transaction, or tried again in one statement
+RUNS = (BatchStatus.IN_PROGRESS, BatchStatus.PAUSED)  # sealed, not ended
 
 
 def open_(
-    session: Session, tenant: str, *, name: str, manifest_key: str, series: str | None = None
+    session: Session,
+    tenant: str,
+    *,
+    name: str,
+    manifest_key: str,
+    series: str | None = None,
+    window: RunWindow | None = None,
 ) -> tuple[Batch, bool]:
-    """Return the tenant's batch for this manifest and whether it is new; a known one keeps its name and series."""
+    """Return the tenant's batch for this manifest and whether it is new; a known one keeps its name and the rest."""
     made = session.execute(
         insert(Batch)
-        .values(tenant=tenant, name=name, manifest_key=manifest_key, series=series)
+        .values(tenant=tenant, name=name, manifest_key=manifest_key, series=series, run_window=_stored(window))
         .on_conflict_do_nothing()
         .returning(Batch.id),
     ).scalar_one_or_none()
     known = select(Batch).where(Batch.tenant == tenant, Batch.manifest_key == manifest_key)
-    return session.scalars(known).one(), made is not None
+    batch = session.scalars(known).one()
+    if made is not None:
+        hold_or_free(session, batch)
+    return batch, made is not None
 
 
 def get(session: Session, tenant: str, id_: UUID, *, lock: bool = False) -> Batch:
@@ -51,9 +64,79 @@ def seal(session: Session, batch: Batch, *, num_bad_lines: int) -> None:
     """Say that no more lines will come; the batch ends when its jobs have."""
     batch.num_bad_lines = num_bad_lines
     if batch.status == BatchStatus.OPEN:
+        check_batch(BatchStatus.OPEN, BatchStatus.IN_PROGRESS)
         batch.status, batch.sealed_at = BatchStatus.IN_PROGRESS, session.scalar(select(func.now()))
     session.flush()
     finish(session)
+
+
+def pause(session: Session, batch: Batch) -> None:
+    """Let nothing of a sealed run start; what runs ends. Raises `IllegalTransition` unless it is in progress."""
+    if batch.status != BatchStatus.PAUSED:
+        check_batch(BatchStatus(batch.status), BatchStatus.PAUSED)
+        batch.status = BatchStatus.PAUSED
+    hold_or_free(session, batch)
+
+
+def resume(session: Session, batch: Batch) -> None:
+    """Let a paused run go on, in its window if it has one; raise `IllegalTransition` unless it may."""
+    if batch.status != BatchStatus.IN_PROGRESS:
+        check_batch(BatchStatus(batch.status), BatchStatus.IN_PROGRESS)
+        batch.status = BatchStatus.IN_PROGRESS
+    hold_or_free(session, batch)
+
+
+def set_window(session: Session, batch: Batch, window: RunWindow | None) -> None:
+    """Say when lines of a run may start; None: at any time."""
+    batch.run_window = _stored(window)
+    hold_or_free(session, batch)
+
+
+def hold_or_free(session: Session, batch: Batch) -> bool:
+    """Hold a run that is paused or outside its window, and free it else; return whether that changed anything.
+
+    By the database's clock. A worker cannot claim lines of a held run, even those whose message it has.
+    """
+    now = session.scalar(select(func.clock_timestamp()))
+    assert now is not None
+    is_open = batch.run_window is None or RunWindow.of(batch.run_window).is_open(now)
+    is_held = batch.status == BatchStatus.PAUSED or not is_open
+    has_changed = is_held != batch.is_held
+    batch.is_held = is_held
+    session.flush()
+    if has_changed:  # freed, too: a message that raced with the hold was refused, and its job must not wait for it
+        outbox.hold_back(session, batch.id)
+        outbox.ring(session)
+    return has_changed
+
+
+def keep_windows(session: Session) -> list[UUID]:
+    """Open and close the windows of all runs that have one; return the runs that changed."""
+    query = select(Batch).where(Batch.run_window.is_not(None), Batch.status.in_((BatchStatus.OPEN, *RUNS)))
+    rows = session.scalars(query.order_by(Batch.id).with_for_update(skip_locked=True))
+    return [batch.id for batch in rows.all() if hold_or_free(session, batch)]
+
+
+def retry(session: Session, batch: Batch, statuses: Collection[JobStatus]) -> int:
+    """Make lines of a sealed run anew whose videos came to one of these ends; return how many.
+
+    An ended job stays ended: each such line gets a new job, and the old one is removed as its tenant would remove it.
+    Raises `IllegalTransition` for an open run.
+    """
+    number = 0
+    while lines := retries.again(session, batch.id, statuses, limit=CHUNK):
+        number += lines
+    if batch.status not in RUNS and number:
+        check_batch(BatchStatus(batch.status), BatchStatus.IN_PROGRESS)
+        batch.status, batch.finished_at = BatchStatus.IN_PROGRESS, None
+    hold_or_free(session, batch)
+    if number:
+        outbox.ring(session)
+    return number
+
+
+def _stored(window: RunWindow | None) -> dict[str, str] | None:
+    return None if window is None else asdict(window)
 
 
 def cancel(session: Session, batch: Batch) -> None:
@@ -62,6 +145,7 @@ def cancel(session: Session, batch: Batch) -> None:
     What another run of its series waits for goes on, as that run's own.
     """
     if batch.status not in (BatchStatus.COMPLETED, BatchStatus.CANCELLED):
+        check_batch(BatchStatus(batch.status), BatchStatus.CANCELLED)
         reused_lines.hand_on(session, batch)
         batch.status = BatchStatus.CANCELLED
         batch.finished_at = session.scalar(select(func.now()))
@@ -88,8 +172,8 @@ def finish(session: Session) -> list[UUID]:
     awaited = reused.where(Job.status.not_in(FINAL)).exists()
     done = session.scalars(
         update(Batch)
-        .where(Batch.status == BatchStatus.IN_PROGRESS, ~running, ~awaited)
-        .values(status=BatchStatus.COMPLETED, finished_at=func.now())
+        .where(Batch.status.in_(RUNS), ~running, ~awaited)
+        .values(status=BatchStatus.COMPLETED, finished_at=func.now(), is_held=False)
         .returning(Batch.id),
         execution_options={"synchronize_session": "fetch"},
     )

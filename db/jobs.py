@@ -202,14 +202,14 @@ def position(session: Session, job: Job) -> int | None:
 
 
 def claim(session: Session, id_: UUID, *, owner: str, lease_s: float) -> Claim | None:
-    """Take a queued job by one statement; None when somebody else has it or it has ended.
+    """Take a queued job by one statement; None when somebody else has it, it has ended, or its run is held.
 
     The relay hears of it: there is room in the window for the next job.
     """
     since = func.coalesce(Job.queued_at, Job.created_at)
     row = session.execute(
         update(Job)
-        .where(Job.id == id_, Job.status == JobStatus.QUEUED, may_take(owner))
+        .where(Job.id == id_, Job.status == JobStatus.QUEUED, may_take(owner), ~outbox.is_held())
         .values(
             status=JobStatus.IN_PROGRESS,
             lease_owner=owner,

@@ -191,6 +191,7 @@ class Batch(Base):
     manifest_key: Mapped[str]  # the same manifest finds the same batch
     series: Mapped[str | None]  # runs of one series make a line once; none: every line is made
     run_window: Mapped[Json | None]  # {start, end, tz}; none: any time
+    is_held: Mapped[bool] = mapped_column(server_default=text("false"))  # none of its lines starts: paused, or closed
     num_bad_lines: Mapped[int] = mapped_column(server_default="0")
     status: Mapped[str] = mapped_column(server_default=BatchStatus.OPEN)
     created_at: Mapped[datetime] = mapped_column(server_default=_NOW)

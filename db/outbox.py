@@ -11,10 +11,10 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, func, insert, select, text, update
+from sqlalchemy import ColumnElement, delete, func, insert, select, text, update
 from sqlalchemy.orm import Session
 
-from db.models import Job, Outbox
+from db.models import Batch, Job, Outbox
 from db.states import JobStatus, Queue
 
 CHANNEL = "chai_outbox"  # NOTIFY wakes the relay at the commit
@@ -62,9 +62,15 @@ def ring(session: Session) -> None:
     session.execute(text(f"NOTIFY {CHANNEL}"))
 
 
+def is_held() -> ColumnElement[bool]:
+    """Say of a job that its run is paused, or waits for its window."""
+    return select(Batch.id).where(Batch.id == Job.batch_id, Batch.is_held).exists()
+
+
 def unheard_s(session: Session) -> float | None:
     """Return for how long the oldest job has waited that no relay handed over; None when there is none."""
-    oldest = select(func.min(Job.created_at)).where(Job.status == JobStatus.QUEUED, Job.published_at.is_(None))
+    waits = Job.status == JobStatus.QUEUED, Job.published_at.is_(None), ~is_held()
+    oldest = select(func.min(Job.created_at)).where(*waits)
     age = session.scalar(select(func.extract("epoch", func.clock_timestamp() - oldest.scalar_subquery())))
     return None if age is None else float(age)
 
@@ -144,7 +150,9 @@ def take(session: Session, ids: Sequence[UUID]) -> set[UUID]:
 
     In the order of their ids, as by everybody who locks many: no deadlock.
     """
-    waits = select(Job.id).where(Job.id.in_(ids), Job.status == JobStatus.QUEUED, Job.published_at.is_(None))
+    waits = select(Job.id).where(
+        Job.id.in_(ids), Job.status == JobStatus.QUEUED, Job.published_at.is_(None), ~is_held()
+    )
     return set(session.scalars(waits.order_by(Job.id).with_for_update(skip_locked=True, key_share=True)))
 
 
@@ -167,9 +175,20 @@ def take_back(session: Session, queue: Queue, *, older_s: float) -> list[UUID]:
     return list(session.scalars(back.returning(Job.id), execution_options={"synchronize_session": False}))
 
 
+def hold_back(session: Session, batch_id: UUID) -> None:
+    """Let the jobs of a run wait here again that the broker has and no worker; their messages lead to nothing."""
+    handed = Job.batch_id == batch_id, Job.status == JobStatus.QUEUED, Job.published_at.is_not(None)
+    session.execute(
+        update(Job)
+        .where(Job.id.in_(select(Job.id).where(*handed).order_by(Job.id).with_for_update()))
+        .values(published_at=None),
+        execution_options={"synchronize_session": False},
+    )
+
+
 def is_idle(session: Session) -> bool:
-    """Whether no job waits for a worker."""
-    return not session.scalar(select(select(Job.id).where(Job.status == JobStatus.QUEUED).exists()))
+    """Whether no job waits for a worker but those of runs that are held."""
+    return not session.scalar(select(select(Job.id).where(Job.status == JobStatus.QUEUED, ~is_held()).exists()))
 
 
 def add_last(session: Session, job_ids: Sequence[UUID]) -> None:
@@ -197,7 +216,8 @@ _WAITS = (
     f"AND (retry_at IS NULL OR retry_at <= now() OR num_faults < {EVERYBODY_WAITS})"
 )
 _AGE = "priority, created_at, id"
-_CAME_BACK = f"SELECT {_FIELDS} FROM jobs WHERE {_WAITS} AND attempt > 0 ORDER BY {_AGE} LIMIT :limit"  # noqa: S608
+_FREE = "NOT EXISTS (SELECT FROM batches WHERE batches.id = batch_id AND is_held)"
+_CAME_BACK = f"SELECT {_FIELDS} FROM jobs WHERE {_WAITS} AND attempt > 0 AND {_FREE} ORDER BY {_AGE} LIMIT :limit"  # noqa: S608
 _RETURNED = text(_CAME_BACK)
 _PICK = text(
     f"""
@@ -218,6 +238,7 @@ _PICK = text(
     SELECT job.* FROM runs CROSS JOIN LATERAL (
         SELECT {_FIELDS} FROM jobs WHERE {_WAITS} AND tenant = runs.tenant AND batch_id = runs.batch_id
         ORDER BY {_AGE} LIMIT :limit) AS job
+    WHERE NOT EXISTS (SELECT FROM batches WHERE batches.id = runs.batch_id AND is_held)
     UNION ALL
     SELECT job.* FROM tenants CROSS JOIN LATERAL (
         SELECT {_FIELDS} FROM jobs WHERE {_WAITS} AND batch_id IS NULL AND tenant = tenants.tenant

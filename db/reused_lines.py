@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from db.models import Batch, Job, ReusedLine
 from db.states import FINAL, BatchStatus, JobStatus
 
-LIVE = (BatchStatus.OPEN, BatchStatus.IN_PROGRESS)
+LIVE = (BatchStatus.OPEN, BatchStatus.IN_PROGRESS, BatchStatus.PAUSED)
 
 
 def ids(batch_id: UUID) -> Select[UUID]:

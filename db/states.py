@@ -26,7 +26,8 @@ class BatchStatus(StrEnum):
     """Where a bulk run is in its life."""
 
     OPEN = "open"  # lines may still be added
-    IN_PROGRESS = "in_progress"  # sealed, jobs run
+    IN_PROGRESS = "in_progress"  # sealed, jobs run, in their window if there is one
+    PAUSED = "paused"  # sealed, what runs ends and nothing starts
     COMPLETED = "completed"  # every job has ended
     CANCELLED = "cancelled"  # the user took it back
 
@@ -62,6 +63,18 @@ JOB_TRANSITIONS: dict[JobStatus, frozenset[JobStatus]] = {
     JobStatus.CANCELLED: frozenset(),
 }
 
+BATCH_TRANSITIONS: dict[BatchStatus, frozenset[BatchStatus]] = {
+    # who moves it on: its owner, who seals or cancels it
+    BatchStatus.OPEN: frozenset({BatchStatus.IN_PROGRESS, BatchStatus.CANCELLED}),
+    # who moves it on: the relay, once every job has ended; its owner
+    BatchStatus.IN_PROGRESS: frozenset({BatchStatus.PAUSED, BatchStatus.COMPLETED, BatchStatus.CANCELLED}),
+    # who moves it on: its owner; the relay, when all that was left ran when it was paused
+    BatchStatus.PAUSED: frozenset({BatchStatus.IN_PROGRESS, BatchStatus.COMPLETED, BatchStatus.CANCELLED}),
+    # the owner, who wants lines tried again that came to nothing
+    BatchStatus.COMPLETED: frozenset({BatchStatus.IN_PROGRESS}),
+    BatchStatus.CANCELLED: frozenset({BatchStatus.IN_PROGRESS}),
+}
+
 ENTRY_TRANSITIONS: dict[EntryStatus, frozenset[EntryStatus]] = {
     # who moves it on: the writing worker; when that dies, the sweeper
     EntryStatus.WRITING: frozenset({EntryStatus.RESIDENT, EntryStatus.EVICTING}),
@@ -79,6 +92,12 @@ def check_job(old: JobStatus, new: JobStatus) -> None:
     """Raise `IllegalTransition` unless a job may go from `old` to `new`."""
     if new not in JOB_TRANSITIONS[old]:
         raise IllegalTransition(f"a job cannot go from {old} to {new}")
+
+
+def check_batch(old: BatchStatus, new: BatchStatus) -> None:
+    """Raise `IllegalTransition` unless a bulk run may go from `old` to `new`."""
+    if new not in BATCH_TRANSITIONS[old]:
+        raise IllegalTransition(f"a bulk run cannot go from {old} to {new}")
 
 
 def check_entry(old: EntryStatus, new: EntryStatus) -> None:

@@ -1,8 +1,10 @@
-"""/v1/batches: open a bulk run, add its lines, seal it, look, cancel."""
+"""/v1/batches: open a bulk run, add its lines, seal it, look, pause, resume, retry, cancel."""
 
 import math
 import time
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -16,9 +18,22 @@ from api.errors import NotReady
 from api.ids import batch_id as shown_id
 from api.ids import unix
 from api.routes.videos import REFUSALS
-from api.schemas import AddItems, Batch, BatchList, Counts, ItemList, OpenBatch, SealBatch
-from db import batches, jobs, models, reused_lines
-from db.states import BatchStatus
+from api.schemas import (
+    AddItems,
+    Batch,
+    BatchList,
+    Counts,
+    ItemList,
+    OpenBatch,
+    RetryBatch,
+    SealBatch,
+    SetWindow,
+    Window,
+)
+from db import batches, jobs, models, retries, reused_lines
+from db.errors import IllegalTransition
+from db.states import BatchStatus, JobStatus
+from shared.run_windows import RunWindow
 
 router = APIRouter(prefix="/v1/batches", tags=["batches"], responses=REFUSALS)
 
@@ -45,12 +60,31 @@ async def _sealed(request: Request, call: Calling) -> SealBatch:
     return await bodies.read(request, service, SealBatch, max_bytes=service.settings.max_body_bytes, optional=True)
 
 
+async def _windowed(request: Request, call: Calling) -> SetWindow:
+    service = call.service
+    return await bodies.read(request, service, SetWindow, max_bytes=service.settings.max_body_bytes)
+
+
+async def _retried(request: Request, call: Calling) -> RetryBatch:
+    service = call.service
+    return await bodies.read(request, service, RetryBatch, max_bytes=service.settings.max_body_bytes, optional=True)
+
+
+def _rule(window: Window | None) -> RunWindow | None:
+    return None if window is None else RunWindow(start=window.start, end=window.end, tz=window.tz)
+
+
 @router.post("", openapi_extra=_body(OpenBatch))
 def open_(asked: Annotated[OpenBatch, Depends(_opened)], call: Calling, response: Response) -> Batch:
     """Begin a bulk run, or find the one that the same manifest key began."""
     with call.begin() as (session, caller):
         batch, is_new = batches.open_(
-            session, caller.tenant, name=asked.name, manifest_key=asked.manifest_key, series=asked.series
+            session,
+            caller.tenant,
+            name=asked.name,
+            manifest_key=asked.manifest_key,
+            series=asked.series,
+            window=_rule(asked.window),
         )
         shown = _show(session, batch)
     if not is_new:
@@ -111,6 +145,76 @@ def seal(batch_id: str, asked: Annotated[SealBatch, Depends(_sealed)], call: Cal
         return _show(session, batch)
 
 
+@router.post("/{batch_id}/pause")
+def pause(batch_id: str, call: Calling) -> Batch:
+    """Let nothing of a run start from now on; what runs ends. Doing so again changes nothing."""
+    with _changing(call, batch_id, "be paused") as (session, batch):
+        batches.pause(session, batch)
+        return _show(session, batch)
+
+
+@router.post("/{batch_id}/resume")
+def resume(batch_id: str, call: Calling) -> Batch:
+    """Let a paused run go on, in its window if it has one. Doing so again changes nothing."""
+    with _changing(call, batch_id, "be resumed") as (session, batch):
+        if batch.status in FINAL:
+            raise IllegalTransition
+        batches.resume(session, batch)
+        return _show(session, batch)
+
+
+@router.post("/{batch_id}/window", openapi_extra=_body(SetWindow))
+def set_window(batch_id: str, asked: Annotated[SetWindow, Depends(_windowed)], call: Calling) -> Batch:
+    """Say between which times of day lines of a run may start; at any time with null."""
+    with _changing(call, batch_id, "get a window") as (session, batch):
+        if batch.status in FINAL:
+            raise IllegalTransition
+        batches.set_window(session, batch, _rule(asked.window))
+        return _show(session, batch)
+
+
+@router.post("/{batch_id}/retry", openapi_extra=_body(RetryBatch, required=False))
+def retry(batch_id: str, asked: Annotated[RetryBatch, Depends(_retried)], call: Calling) -> Batch:
+    """Make the failed and cancelled lines of a run anew, or those alone that failed or were cancelled.
+
+    Each gets a new video, with a new id; the old one is removed. A run that had ended goes on.
+    """
+    statuses = [JobStatus(asked.only)] if asked.only else [JobStatus.FAILED, JobStatus.CANCELLED]
+    with _changing(call, batch_id, "be tried again") as (session, batch):
+        if batch.status == BatchStatus.OPEN:
+            raise IllegalTransition
+        number = retries.number(session, batch.id, statuses)
+        call.service.limits.check(session, call.caller, number, is_bulk=True)
+        batches.retry(session, batch, statuses)
+        return _show(session, batch)
+
+
+@contextmanager
+def _changing(call: Call, batch_id: str, change: str) -> Iterator[tuple[Session, models.Batch]]:
+    """Give a run, locked, to be changed; what its status does not allow becomes a 409 that says what would help."""
+    with call.begin() as (session, caller), ids.known("batch", batch_id) as id_:
+        batch = batches.get(session, caller.tenant, id_, lock=True)
+        status = BatchStatus(batch.status)
+        try:
+            yield session, batch
+        except IllegalTransition:
+            raise NotReady(
+                f"batch {batch_id} is {status} and cannot {change}; {_WAY_OUT[status]}",
+                code="wrong_batch_status",
+                headers={"x-should-retry": "false"},
+            ) from None
+
+
+_WAY_OUT = {
+    BatchStatus.OPEN: "seal it first",
+    BatchStatus.IN_PROGRESS: "pause it first",
+    BatchStatus.PAUSED: "resume it first",
+    BatchStatus.COMPLETED: "retry makes again what failed or was cancelled",
+    BatchStatus.CANCELLED: "retry makes again what failed or was cancelled",
+}
+FINAL = (BatchStatus.COMPLETED, BatchStatus.CANCELLED)
+
+
 @router.post("/{batch_id}/cancel")
 def cancel(batch_id: str, call: Calling, rest: BackgroundTasks) -> Batch:
     """Cancel every video of a run that has not ended. Doing so again changes nothing.
@@ -129,7 +233,9 @@ def _cancel_lines(call: Call, batch_id: UUID, *, for_s: float) -> bool:
     """Cancel lines chunk by chunk, each in a transaction of its own; return whether none is left."""
     began = time.monotonic()
     while time.monotonic() - began < for_s:
-        with call.begin() as (session, _):
+        with call.begin() as (session, caller):
+            if batches.get(session, caller.tenant, batch_id).status != BatchStatus.CANCELLED:
+                return True  # tried again meanwhile
             if jobs.cancel_lines(session, batch_id, limit=batches.CHUNK) < batches.CHUNK:
                 return True
     return False
@@ -156,11 +262,16 @@ def _check_length(session: Session, batch: models.Batch, num_more: int, most: in
 
 def _show(session: Session, batch: models.Batch) -> Batch:
     counts = batches.counts(session, batch)
+    window = None if batch.run_window is None else RunWindow.of(batch.run_window)
+    change = window.next_change(datetime.now(UTC)) if window and batch.status not in FINAL else None
     return Batch(
         id=shown_id(batch.id),
         name=batch.name,
         manifest_key=batch.manifest_key,
         status=BatchStatus(batch.status).value,
+        window=None if batch.run_window is None else Window(**batch.run_window),
+        is_held=batch.is_held,
+        window_changes_at=unix(change),
         series=batch.series,
         num_reused=reused_lines.number(session, batch.id),
         request_counts=Counts(total=sum(counts.values()), **counts),

@@ -124,6 +124,40 @@ def test_an_interrupted_submission_goes_on_where_it_stopped(home: Home, tmp_path
     home.chai("bulk", "cancel", batch["id"])
 
 
+def test_a_run_is_paused_cancelled_and_tried_again(home: Home, tmp_path: Path) -> None:
+    file = written(tmp_path, "nights.jsonl", prompts(12, "calm", 60))
+    batch = json.loads(home.chai("bulk", "run", file, "--detach", "--json").stdout)["id"]
+
+    home.chai("bulk", "pause", batch)
+    time.sleep(2.0)  # what ran has ended
+    paused = json.loads(home.chai("bulk", "status", batch, "--json").stdout)
+    time.sleep(1.5)
+    later = json.loads(home.chai("bulk", "status", batch, "--json").stdout)
+    home.chai("bulk", "resume", batch)
+    home.chai("bulk", "cancel", batch)
+    known = home.chai("bulk", "run", file)
+    retried = home.chai("bulk", "retry", "latest", "--only", "cancelled")
+    done = home.chai("bulk", "attach", batch)
+
+    assert (paused["status"], later["request_counts"]) == ("paused", paused["request_counts"])
+    assert f"`chai bulk retry {batch}` makes its 0 failed and " in known.stderr
+    assert "in_progress" in retried.stdout
+    assert (done.returncode, "nights.jsonl: 12 completed" in done.stdout) == (0, True), done.stderr
+
+
+def test_a_run_with_a_window_starts_when_it_opens(home: Home, tmp_path: Path) -> None:
+    file = written(tmp_path, "windowed.jsonl", prompts(2, "late"))
+    opens, closes = (time.strftime("%H:%M:%S", time.gmtime(time.time() + wait_s)) for wait_s in (15, 3600))
+    window = ("--window", f"{opens}-{closes}", "--tz", "UTC")
+
+    before = json.loads(home.chai("bulk", "run", file, "--detach", "--json", *window).stdout)
+    done = home.chai("bulk", "attach", before["id"], "--out", str(tmp_path / "out"))
+
+    assert (before["is_held"], before["request_counts"]["queued"]) == (True, 2)
+    assert done.returncode == 0, done.stderr
+    assert all(float(str(row["wait_s"])) > 1 for row in results(tmp_path / "out"))
+
+
 def test_a_changed_list_runs_only_what_is_new(home: Home, tmp_path: Path) -> None:
     lines = prompts(3, "pale")
     file = written(tmp_path, "edited.jsonl", lines)

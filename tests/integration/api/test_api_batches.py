@@ -1,14 +1,16 @@
 """Bulk runs over HTTP."""
 
 import json
+import time
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from db import batches, outbox
+from db import batches, jobs, outbox
 from db.models import Job
 from db.states import JobStatus, Queue
 
@@ -47,6 +49,9 @@ def test_a_manifest_key_finds_its_batch_again(client: TestClient) -> None:
             "failed": 0,
             "cancelled": 0,
         },
+        "window": None,
+        "is_held": False,
+        "window_changes_at": None,
         "series": None,
         "num_reused": 0,
         "num_bad_lines": 0,
@@ -276,3 +281,152 @@ def test_a_run_ends_when_the_videos_of_earlier_runs_have(client: TestClient, ses
     session.commit()
 
     assert (before, client.get(f"/v1/batches/{second}").json()["status"]) == ("in_progress", "completed")
+
+
+def ended(session: Session, batch: str) -> list[tuple[str | None, str]]:
+    rows = session.scalars(select(Job).where(Job.batch_id == UUID(batch[6:])).order_by(Job.created_at))
+    return [(row.custom_id, row.status) for row in rows]
+
+
+def sealed(client: TestClient, *lines: dict, **more: object) -> str:
+    batch = client.post("/v1/batches", json={"manifest_key": "sealed", **more}).json()["id"]
+    added(client, batch, *lines)
+    client.post(f"/v1/batches/{batch}/seal")
+    return batch
+
+
+def test_nothing_of_a_paused_run_starts_until_it_is_resumed(client: TestClient, session: Session) -> None:
+    batch = sealed(client, line(1), line(2))
+    handed = outbox.pick(session, Queue.BULK, [], limit=1)
+    outbox.handed_over(session, [handed[0].id])
+    session.commit()
+
+    paused = client.post(f"/v1/batches/{batch}/pause").json()
+
+    assert (paused["status"], paused["is_held"]) == ("paused", True)
+    assert outbox.pick(session, Queue.BULK, [], limit=9) == []
+    assert jobs.claim(session, handed[0].id, owner="w", lease_s=9) is None  # though a worker has its message
+    assert (outbox.is_idle(session), outbox.unheard_s(session)) == (True, None)
+    assert client.post(f"/v1/batches/{batch}/pause").json() == paused
+    resumed = client.post(f"/v1/batches/{batch}/resume").json()
+    assert (resumed["status"], resumed["is_held"]) == ("in_progress", False)
+    assert len(outbox.pick(session, Queue.BULK, [], limit=9)) == 2  # the one that was handed over is handed over again
+
+
+def test_what_runs_when_a_run_is_paused_ends_and_may_end_the_run(client: TestClient, session: Session) -> None:
+    batch = sealed(client, line(1))
+    job = outbox.pick(session, Queue.BULK, [], limit=1)[0]
+    assert jobs.claim(session, job.id, owner="w", lease_s=9)
+    session.commit()
+    client.post(f"/v1/batches/{batch}/pause")
+
+    assert client.get(f"/v1/batches/{batch}").json()["request_counts"]["in_progress"] == 1
+    session.execute(update(Job).values(status=JobStatus.FAILED, lease_until=None))
+    batches.finish(session)
+    session.commit()
+
+    assert client.get(f"/v1/batches/{batch}").json()["status"] == "completed"
+
+
+@pytest.mark.parametrize(
+    ("steps", "change", "message"),
+    [
+        ((), "pause", "is open and cannot be paused; seal it first"),
+        (
+            ("seal", "cancel"),
+            "pause",
+            "is cancelled and cannot be paused; retry makes again what failed or was cancelled",
+        ),
+        (
+            ("seal", "cancel"),
+            "resume",
+            "is cancelled and cannot be resumed; retry makes again what failed or was cancelled",
+        ),
+        ((), "retry", "is open and cannot be tried again; seal it first"),
+    ],
+)
+def test_a_run_that_cannot_be_changed_so_says_what_would_help(
+    client: TestClient, batch: str, steps: tuple[str, ...], change: str, message: str
+) -> None:
+    added(client, batch, line(1))
+    for step in steps:
+        client.post(f"/v1/batches/{batch}/{step}")
+
+    answer = client.post(f"/v1/batches/{batch}/{change}")
+
+    assert (answer.status_code, answer.json()["error"]["message"]) == (409, f"batch {batch} {message}")
+
+
+def test_a_retry_makes_failed_and_cancelled_lines_anew_in_their_order(client: TestClient, session: Session) -> None:
+    batch = sealed(client, *[line(number, line=str(number), seed=7) for number in range(4)])
+    videos = client.get("/v1/videos", params={"batch_id": batch, "order": "asc"}).json()["data"]
+    set_status(session, videos[0]["id"], JobStatus.COMPLETED)
+    set_status(session, videos[1]["id"], JobStatus.FAILED)
+    client.post(f"/v1/batches/{batch}/cancel")
+
+    failed = client.post(f"/v1/batches/{batch}/retry", json={"only": "failed"}).json()
+    rest = client.post(f"/v1/batches/{batch}/retry").json()
+
+    assert (failed["status"], failed["request_counts"]["queued"], failed["request_counts"]["cancelled"]) == (
+        "in_progress",
+        1,
+        2,
+    )
+    assert (rest["request_counts"]["queued"], rest["request_counts"]["total"], rest["completed_at"]) == (3, 4, None)
+    assert ended(session, batch) == [
+        ("line-0", "completed"),
+        ("line-1", "queued"),
+        ("line-2", "queued"),
+        ("line-3", "queued"),
+    ]
+    made = client.get("/v1/videos", params={"batch_id": batch, "order": "asc"}).json()["data"]
+    assert [(video["line"], video["seed"], video["attempt"]) for video in made[1:]] == [(n, 7, 0) for n in "123"]
+    assert client.get(f"/v1/videos/{videos[1]['id']}").status_code == 404
+    assert client.post(f"/v1/batches/{batch}/retry").json() == rest  # nothing is left to try again
+    assert statuses(added(client, batch, line(1, seed=7))) == ["known"]
+
+
+def test_a_retry_makes_lines_of_earlier_runs_that_came_to_nothing(client: TestClient, session: Session) -> None:
+    first = added(client, opened(client, "a"), line(1))["data"][0]["id"]
+    later = [opened(client, key) for key in "bc"]
+    for batch in later:
+        added(client, batch, line(1, line="5"))
+        client.post(f"/v1/batches/{batch}/seal")
+    set_status(session, first, JobStatus.FAILED)
+
+    shown = client.post(f"/v1/batches/{later[0]}/retry").json()
+
+    assert (shown["num_reused"], shown["request_counts"]["queued"]) == (0, 1)
+    assert client.get(f"/v1/videos/{first}").json()["status"] == "failed"  # the first run keeps its own
+    assert client.get(f"/v1/batches/{later[1]}").json()["request_counts"]["failed"] == 1
+
+
+def test_a_window_that_is_closed_holds_a_run_and_one_that_opens_frees_it(client: TestClient, session: Session) -> None:
+    now = datetime.now(UTC)
+    soon, later = (f"{now + timedelta(seconds=s):%H:%M:%S}" for s in (3, 3600))
+    batch = sealed(client, line(1), window={"start": soon, "end": later})
+    before = client.get(f"/v1/batches/{batch}").json()
+
+    closed = outbox.pick(session, Queue.BULK, [], limit=9)
+    session.rollback()
+    time.sleep(max(0.0, 3.1 - (datetime.now(UTC) - now).total_seconds()))
+    changed = batches.keep_windows(session)
+    session.commit()
+
+    assert (before["is_held"], before["window"]) == (True, {"start": soon, "end": later, "tz": "UTC"})
+    assert before["window_changes_at"] == int((now + timedelta(seconds=3)).timestamp())
+    assert (closed, len(changed)) == ([], 1)
+    assert len(outbox.pick(session, Queue.BULK, [], limit=9)) == 1
+    assert batches.keep_windows(session) == []
+    session.rollback()
+    freed = client.post(f"/v1/batches/{batch}/window", json={"window": None}).json()
+    assert (freed["window"], freed["is_held"], freed["window_changes_at"]) == (None, False, None)
+
+
+def test_what_is_no_window_is_refused_with_the_way_out(client: TestClient) -> None:
+    window = {"start": "22:00", "end": "06:00", "tz": "Mars"}
+
+    answer = client.post("/v1/batches", json={"manifest_key": "w", "window": window})
+
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"] == "window tz 'Mars' is no time zone; write it like Europe/Berlin or UTC"

@@ -1,0 +1,70 @@
+"""Lines of a bulk run that are made a second time, because their videos came to nothing."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import case, delete, func, insert, or_, select, update
+from sqlalchemy.orm import Session
+
+from db.models import Job, ReusedLine
+from db.states import JobStatus
+
+_WANTED = ("prompt", "negative_prompt", "model", "width", "height", "num_frames", "fps", "seed")
+_CHOSEN = ("num_inference_steps", "guidance_scale", "mode", "user_metadata", "request", "queue", "priority", "line_key")
+_KEPT = ("tenant", "group", *_WANTED, *_CHOSEN)
+_LINE = ("custom_id", "line", "request_hash")
+
+
+def number(session: Session, batch_id: UUID, statuses: Collection[JobStatus]) -> int:
+    """Return how many lines of a run came to one of these ends."""
+    return session.scalar(select(func.count()).select_from(_ended(batch_id, statuses).subquery())) or 0
+
+
+def again(session: Session, batch_id: UUID, statuses: Collection[JobStatus], *, limit: int) -> int:
+    """Give up to `limit` such lines a new job, in the order in which they stood; return how many."""
+    query = _ended(batch_id, statuses).order_by(Job.created_at, Job.id).limit(limit)
+    ended = session.execute(query).all()
+    if not ended:
+        return 0
+    _free_names(session, batch_id, [row.Job.id for row in ended])
+    made = insert(Job).values(created_at=func.clock_timestamp()).returning(Job.id, sort_by_parameter_order=True)
+    ids = session.scalars(made, [_line(batch_id, row.Job, row.ReusedLine) for row in ended]).all()
+    _follow(session, dict(zip([row.Job.id for row in ended], ids, strict=True)))
+    return len(ended)
+
+
+def _ended(batch_id: UUID, statuses: Collection[JobStatus]) -> Any:  # Any: a select of two rows, the second one or none
+    joined = (ReusedLine.job_id == Job.id) & (ReusedLine.batch_id == batch_id)
+    return (
+        select(Job, ReusedLine)
+        .outerjoin(ReusedLine, joined)
+        .where(
+            or_(Job.batch_id == batch_id, ReusedLine.batch_id == batch_id),
+            Job.status.in_(list(statuses)),
+            Job.deleted_at.is_(None),
+        )
+    )
+
+
+def _line(batch_id: UUID, job: Job, reused: ReusedLine | None) -> dict[str, Any]:
+    named: Job | ReusedLine = reused or job
+    return {"batch_id": batch_id} | {name: getattr(job, name) for name in _KEPT} | {n: getattr(named, n) for n in _LINE}
+
+
+def _free_names(session: Session, batch_id: UUID, ids: Collection[UUID]) -> None:
+    """Take the old jobs out of the run: its own are removed, an earlier run's stay where they are."""
+    mine = update(Job).where(Job.id.in_(ids), Job.batch_id == batch_id)
+    gone = {"batch_id": None, "custom_id": None, "deleted_at": func.clock_timestamp()}
+    session.execute(mine.values(gone), execution_options={"synchronize_session": False})
+    reused = delete(ReusedLine).where(ReusedLine.batch_id == batch_id, ReusedLine.job_id.in_(ids))
+    session.execute(reused, execution_options={"synchronize_session": False})
+
+
+def _follow(session: Session, new: Mapping[UUID, UUID]) -> None:
+    """Let other runs that reused a removed job have the new one."""
+    removed = select(Job.id).where(Job.id.in_(new), Job.deleted_at.is_not(None))
+    session.execute(
+        update(ReusedLine).where(ReusedLine.job_id.in_(removed)).values(job_id=case(new, value=ReusedLine.job_id)),
+        execution_options={"synchronize_session": False},
+    )
