@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from starlette.concurrency import run_in_threadpool
 
 from db import heartbeats, outbox
+from db.heartbeats import Beat
 from db.session import transaction
 from shared.storage import Storage
 
@@ -75,7 +76,15 @@ def flow(session: Session) -> dict[str, str]:
         found["outbox"] = _young(age_s, OUTBOX_OLD_S, "jobs have waited for a relay")
     if beats := heartbeats.seen(session, "worker"):
         found["workers"] = _young(beats[0].age_s, WORKER_SILENT_S, "no worker has given a sign of life")
+        living = [beat for beat in beats if beat.age_s < WORKER_SILENT_S]
+        if living and not any(beat.detail.get("is_fit", True) for beat in living):
+            found["workers"] = f"no worker takes jobs: {_code(living[0])}; its log says why"
     return found
+
+
+def _code(beat: Beat) -> str:
+    """Return the word for programs of why a worker takes no jobs; the rest of the reason may name files."""
+    return str(beat.detail.get("reason", "")).partition(":")[0]
 
 
 def _young(age_s: float, most_s: float, wrong: str) -> str:

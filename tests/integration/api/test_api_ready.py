@@ -44,6 +44,16 @@ def test_a_part_that_fell_silent_is_named(
     assert client.head("/readyz").status_code == 503
 
 
+def test_workers_that_live_and_take_no_jobs_are_named_without_their_files(client: TestClient, session: Session) -> None:
+    heartbeats.beat(session, "worker:a", {"is_fit": False, "reason": "temporary_folder: /srv/tmp is full"})
+    session.commit()
+
+    answer = client.get("/readyz")
+
+    assert answer.status_code == 503
+    assert answer.json()["checks"]["workers"] == "no worker takes jobs: temporary_folder; its log says why"
+
+
 def test_parts_that_live_are_well(client: TestClient, session: Session) -> None:
     for name in ("relay:old", "worker:old"):
         heartbeats.beat(session, name)
