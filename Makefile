@@ -16,7 +16,7 @@ CPU_TORCH = $(BIN)/pip install --quiet --disable-pip-version-check --no-deps $(P
 PACKAGES := api cli db lab migrations shared tests worker
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check coverage format bench lock clean
+.PHONY: help demo chaos up test check coverage format bench lock clean
 .DELETE_ON_ERROR:
 
 help:  ## show this list
@@ -24,6 +24,9 @@ help:  ## show this list
 
 demo: $(SETUP)  ## prompts become videos: everything started, watched and stopped again
 	$(BIN)/chai demo $(ARGS)
+
+chaos: $(SETUP)  ## attack a service of its own and check the rules; ARGS="--minutes 30 --seed 7"
+	$(BIN)/chai lab chaos $(ARGS)
 
 up: $(SETUP)  ## run the service until Ctrl-C: Postgres, Redis, API, relay, worker, Flower
 	$(BIN)/chai up $(ARGS)

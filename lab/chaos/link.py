@@ -1,0 +1,58 @@
+"""A network link between a worker and a server that can be cut: bytes stop, and nobody is told."""
+
+import contextlib
+import selectors
+import socket
+import threading
+
+CHUNK = 1 << 16
+
+
+class Link:
+    """Forwards a local port to an address. While cut, connections stay open and silent, as when packets are dropped."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._target = host, port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._whole = threading.Event()
+        self._whole.set()
+        threading.Thread(target=self._accept, name=f"link to {port}", daemon=True).start()
+
+    def cut(self) -> None:
+        """Let nothing through any more."""
+        self._whole.clear()
+
+    def heal(self) -> None:
+        """Let through again, what was held back first."""
+        self._whole.set()
+
+    def close(self) -> None:
+        """Take no more connections."""
+        self.heal()
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:  # closed
+                return
+            threading.Thread(target=self._forward, args=(near,), daemon=True).start()
+
+    def _forward(self, near: socket.socket) -> None:
+        self._whole.wait()
+        with contextlib.suppress(OSError), near, socket.create_connection(self._target, timeout=5) as far:
+            far.settimeout(None)
+            with selectors.DefaultSelector() as ready:
+                ready.register(near, selectors.EVENT_READ, far)
+                ready.register(far, selectors.EVENT_READ, near)
+                while True:
+                    for key, _ in ready.select():
+                        source, target = key.fileobj, key.data
+                        assert isinstance(source, socket.socket)
+                        content = source.recv(CHUNK)
+                        self._whole.wait()
+                        if not content:
+                            return
+                        target.sendall(content)
