@@ -12,9 +12,12 @@ from typing import Any
 
 import redis
 from kombu.transport import redis as kombu_redis
+from kombu.transport import virtual
 
 DEAD_LETTERS = "dead-letters"  # a Redis list; LRANGE shows what is in it
 MAX_DEAD_LETTERS = 1000  # the oldest go
+
+TAKES_NO_WRITES = (redis.exceptions.OutOfMemoryError, redis.exceptions.ReadOnlyError)
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +34,25 @@ class _Client(redis.Redis):
         return reply
 
 
+class QoS(kombu_redis.QoS):
+    """What this worker has taken and not acknowledged."""
+
+    def ack(self, delivery_tag: str) -> None:
+        """Be done with a message, also when the server cannot be told: else the worker would never take another.
+
+        What the server keeps comes back after the visibility timeout, as a message about a job that has ended.
+        """
+        try:
+            super().ack(delivery_tag)  # type: ignore[no-untyped-call]
+        except TAKES_NO_WRITES as error:
+            logger.warning("the broker took no word of a message that is done with: %s", error)
+            virtual.QoS.ack(self, delivery_tag)  # type: ignore[no-untyped-call]
+
+
 class Channel(kombu_redis.Channel):
     """A channel on which an unreadable entry is an entry less, not an error."""
+
+    QoS = QoS
 
     def _get_client(self) -> type[redis.Redis]:
         return _Client
@@ -65,6 +85,11 @@ class Channel(kombu_redis.Channel):
 
 
 class Transport(kombu_redis.Transport):
-    """Kombu's Redis transport with that channel."""
+    """Kombu's Redis transport with that channel, for which a server that takes no writes is away and not a bug.
+
+    Without room, or as a replica after a failover, Redis answers with an error to what a worker writes about a message;
+    to Celery that is the end of the worker, where a new connection later is all that it takes.
+    """
 
     Channel = Channel
+    connection_errors = (*kombu_redis.Transport.connection_errors, *TAKES_NO_WRITES)

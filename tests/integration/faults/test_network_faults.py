@@ -1,0 +1,105 @@
+"""Networks that swallow bytes, a broker without room, a clock that is wrong. Real processes."""
+
+import time
+from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+import redis
+from faulty_worker import SICK
+from processes import Process, Service, wait_until
+
+from db.states import JobStatus
+from lab.chaos.link import Link
+
+STARTS_S = 90  # on a loaded machine
+
+
+@pytest.fixture
+def link_to() -> Iterator[Callable[[str], tuple[Link, str]]]:
+    """Makes links to a server, and the URL by which it is reached through one."""
+    links: list[Link] = []
+
+    def link_to_(url: str) -> tuple[Link, str]:
+        parts = urlsplit(url)
+        links.append(Link(parts.hostname or "", parts.port or 0))
+        user = parts.netloc.rpartition("@")[0]
+        place = f"127.0.0.1:{links[-1].port}"
+        return links[-1], urlunsplit(parts._replace(netloc=f"{user}@{place}" if user else place))
+
+    yield link_to_
+    for link in links:
+        link.close()
+
+
+def complete_one(service: Service) -> None:
+    service.wait_ended(service.submit("tiny"), STARTS_S)
+
+
+def test_a_worker_takes_jobs_again_after_its_broker_was_out_of_reach(
+    service: Service, relay: Process, redis_url: str, link_to: Callable[[str], tuple[Link, str]]
+) -> None:
+    link, far_url = link_to(redis_url)
+    service.start_worker("far", REDIS_URL=far_url)
+    complete_one(service)
+
+    link.cut()  # half open: no end of the connection is told
+    ids = service.submit("tiny", number=3)
+    time.sleep(3)
+    assert {service.job(id_).status for id_ in ids} == {JobStatus.QUEUED}
+    link.heal()
+
+    service.wait_ended(ids, 60)
+    assert {tuple(service.outcomes(id_)) for id_ in ids} == {("completed",)}
+    service.check()
+
+
+def test_a_worker_is_back_within_ten_seconds_of_a_healed_way_to_the_database(
+    service: Service, relay: Process, database_url: str, link_to: Callable[[str], tuple[Link, str]]
+) -> None:
+    link, far_url = link_to(database_url)
+    service.start_worker("far", DATABASE_URL=far_url)
+    complete_one(service)
+    (id_,) = service.submit("slow")
+    service.wait_running(id_)
+
+    link.cut()
+    wait_until(lambda: service.job(id_).status == JobStatus.QUEUED, 15, service.folder)  # its lease ended
+    link.heal()
+    healed_at = time.monotonic()
+
+    wait_until(lambda: service.running(id_, step=1), 10, service.folder)
+    assert time.monotonic() - healed_at < 10
+    service.wait_ended([id_])
+    assert service.outcomes(id_) == ["lost", "completed"]
+    service.check()
+
+
+def test_a_broker_without_room_costs_no_job(service: Service, relay: Process, redis_url: str) -> None:
+    service.start_worker("first")
+    complete_one(service)
+    with redis.Redis.from_url(redis_url) as client:
+        client.config_set("maxmemory", "1mb")  # less than it holds; noeviction
+        try:
+            ids = service.submit("tiny", number=5)
+            time.sleep(2)
+            assert {service.job(id_).status for id_ in ids} == {JobStatus.QUEUED}
+            assert relay.is_alive
+        finally:
+            client.config_set("maxmemory", "0")
+
+    service.wait_ended(ids)
+    assert {tuple(service.outcomes(id_)) for id_ in ids} == {("completed",)}
+    service.check()
+
+
+def test_leases_do_not_follow_the_clock_of_a_worker(service: Service, relay: Process) -> None:
+    ahead = service.folder / "sick"
+    ahead.write_text("clock")  # five minutes: more than any lease
+    service.start_worker("ahead", **{SICK: ahead, "CHAI_CLOCK_SKEW_S": 1000})
+    ids = service.submit("slow", number=2)
+
+    service.wait_ended(ids, STARTS_S)
+
+    assert {tuple(service.outcomes(id_)) for id_ in ids} == {("completed",)}
+    service.check()
