@@ -23,6 +23,7 @@ FOLDERS = {
     "lab/baselines": "what others do within one run",
     "lab/benchmarks": "speed of the engine",
     "lab/calibration": "plans by evidence",
+    "lab/chaos": "a service of its own, attacked, and the rules after it",
     "lab/experiments": "quality against cost",
     "lab/toy_world": "the procedural world",
     "lab/toy_world/rich": "a richer one, of larger clips",
