@@ -28,13 +28,15 @@ class VaeRecipe:
     """Everything that decides the weights."""
 
     seed: int = 0
-    num_steps: int = 6000
+    num_steps: int = 9600
     batch_size: int = 4
     crop: int = 64  # pixels along a side of what is learned from a clip, a multiple of 8
     matrix_lr: float = 3e-3  # Muon, for the convolutions inside
     other_lr: float = 1e-3  # AdamW, for what touches pixels and latents, and biases
     warmup: int = 200  # steps in which the learning rate rises; it falls to zero from the middle on
     noise: float = 0.05  # deviations of a latent channel
+    whole_until: int = 7600  # the step from which the encoder rests and the decoder learns alone, so latents stay
+    last_noise: float = 0.02  # while the decoder learns alone
     ema_decay: float = 0.998
 
 
@@ -133,11 +135,8 @@ class VaeRun:
         clips = clips_of((self.recipe.seed, 0, self.step), self.recipe.batch_size)
         video = crops_of(clips, self.recipe.crop, np.random.default_rng((self.recipe.seed, 1, self.step)))
         generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + self.step)
-        with torch.autocast("cpu", torch.bfloat16):
-            raw = self.vae.to_raw(video)
-            shown = self.vae.from_raw(noisy(raw.float(), self.recipe.noise, generator))
-        loss = (shown.float() - video).square().mean()
-        loss.backward()
+        loss = (self._decoded(video, generator) - video).square().mean()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.vae.parameters(), 1.0)
         for kernel in self.kernels:
             kernel.take_gradient()
@@ -150,6 +149,18 @@ class VaeRun:
         self._update_average()
         self.seconds += time.monotonic() - started
         return float(loss.detach())
+
+    def _decoded(self, video: Tensor, generator: torch.Generator) -> Tensor:
+        """The video through both halves with noise in between; in the closing steps the encoder, averaged, rests."""
+        is_whole = self.step < self.recipe.whole_until
+        if self.step == self.recipe.whole_until:
+            self.vae.encoder.load_state_dict(self.average.encoder.state_dict())
+        with torch.autocast("cpu", torch.bfloat16):
+            with torch.set_grad_enabled(is_whole):
+                raw = self.vae.to_raw(video).float()
+            noise = self.recipe.noise if is_whole else self.recipe.last_noise
+            shown: Tensor = self.vae.from_raw(noisy(raw, noise, generator))
+        return shown.float()
 
     @property
     def _groups(self) -> list[dict[str, Any]]:

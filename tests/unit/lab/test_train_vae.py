@@ -93,6 +93,21 @@ def test_a_resumed_run_ends_with_the_same_weights(tmp_path: Path) -> None:
         assert torch.equal(ours, theirs)
 
 
+def test_in_the_closing_steps_the_decoder_learns_alone() -> None:
+    run = VaeRun(replace(TINY, whole_until=2))
+    for _ in range(2):
+        run.advance()
+    encoder = {name: value.clone() for name, value in run.average.encoder.state_dict().items()}
+    decoder = run.average.decoder_fine[-1].weight.clone()
+
+    for _ in range(2):
+        run.advance()
+
+    for half in (run.vae, run.average):
+        assert all(torch.equal(value, encoder[name]) for name, value in half.encoder.state_dict().items())
+    assert not torch.equal(run.average.decoder_fine[-1].weight, decoder)
+
+
 def test_a_run_can_be_resumed_to_another_length(tmp_path: Path) -> None:
     VaeRun(TINY).save(tmp_path / "vae.pt")
 
