@@ -1,6 +1,5 @@
 """What is handed over next: the order, and what finding it costs."""
 
-import statistics
 import time
 from collections.abc import Callable
 from uuid import UUID, uuid4
@@ -16,7 +15,6 @@ from db.states import Queue
 
 Factory = sessionmaker[Session]
 NUM_QUEUED, NUM_TENANTS, NUM_RUNS = 50_000, 20, 60
-BUDGET_MS = 30.0  # of one pick on a busy machine; a quiet one takes a few
 
 
 @pytest.fixture
@@ -146,21 +144,14 @@ def test_what_is_lost_waits_again_once_it_is_old_enough(accept: Callable[..., UU
     assert set(picked(session)) == ids
 
 
-def test_picking_from_fifty_thousand_takes_milliseconds_and_sorts_nothing_long(session: Session) -> None:
+def test_picking_from_fifty_thousand_reads_indexes_and_sorts_nothing_long(session: Session) -> None:
+    """Milliseconds, then, on any machine: how many, `make bench` says."""
     _fill(session)
-    flying = outbox.in_flight(session)
 
-    for limit in (1, 2, 20):  # the next one after a claim, a window, a chunk of the first filling
-        seconds = []
-        for _ in range(20):
-            start = time.perf_counter()
-            chosen = outbox.pick(session, Queue.BULK, flying, limit=limit)
-            seconds.append(time.perf_counter() - start)
-        print(f"  {statistics.median(seconds) * 1e3:.1f} ms: {limit} of {NUM_QUEUED} in {NUM_RUNS} runs")
+    chosen = outbox.pick(session, Queue.BULK, outbox.in_flight(session), limit=20)
 
     assert len(chosen) == 20
     assert len({job.tenant for job in chosen}) == NUM_TENANTS
-    assert statistics.median(seconds) * 1e3 < BUDGET_MS
     plan = "\n".join(session.scalars(text(f"EXPLAIN {outbox._PICK}"), {"queue": "bulk", "limit": 20}))
     assert "Seq Scan" not in plan
     assert "Sort" not in plan

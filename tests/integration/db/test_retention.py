@@ -13,7 +13,7 @@ from db.models import CacheEntry, CacheEvent, GuardCheck, Job, JobMetric, Lookup
 from db.retention import Forgotten
 from db.session import transaction
 from db.states import EntryStatus
-from worker.cache import store, trace
+from worker.cache import room, trace
 from worker.cache.decisions.replay import EvictionRow, replay
 
 KEPT = timedelta(days=90)
@@ -275,8 +275,8 @@ def test_whoever_reads_the_history_between_two_batches_sees_no_entry_that_is_gon
     live = stored(session, space)
 
     while not forget(session, limit=3).is_all:
-        histories: store.Histories = {}
-        store.read_ahead(session, space, histories)
+        histories: room.Histories = {}
+        room.read_ahead(session, space, histories)
         assert set(histories[space.id].resident) == {str(live)}
 
 
@@ -303,12 +303,12 @@ def test_two_relays_never_wait_for_each_other(session_factory: sessionmaker[Sess
 
 def test_what_remains_replays_as_it_was_recorded(session: Session) -> None:
     space = make_space(session, entries=3)
-    histories: store.Histories = {}
+    histories: room.Histories = {}
 
     def fill(number: int) -> None:
         for _ in range(number):
             held = cache.lock(session, space.id)
-            leaving = store.make_room(session, held, histories, num_bytes=ENTRY_BYTES)
+            leaving = room.make(session, held, histories, num_bytes=ENTRY_BYTES)
             cache.gone(session, held, [entry.id for entry in leaving])
             stored(session, space, hits=1)
 

@@ -340,7 +340,8 @@ def test_a_sweep_takes_old_files_that_no_row_names(
         assert claim is not None
         published = storage.write(video_name(job.id, claim.fence), CONTENT)
         jobs.complete(session, claim, output={"name": published.name}, receipt={})
-    orphans = [video_name(job.id, 9), video_name(uuid4(), 1), latents_name(uuid4(), 1), "videos/.writing-ab-x.mp4"]
+    half_written = f"videos/.writing-0a1b2c3d-{uuid4()}.1.mp4"
+    orphans = [video_name(job.id, 9), video_name(uuid4(), 1), latents_name(uuid4(), 1), half_written]
     for name in orphans:
         storage.write(name, CONTENT)
     hour_ago = time.time() - 3600
