@@ -50,12 +50,12 @@ def evaluate(
     from lab.experiments import evaluate as evaluation
 
     num_prompts = prompts or PROMPTS[preset]
-    contenders = evaluation.PRESETS[preset.value]()
+    variants = evaluation.PRESETS[preset.value]()
     num_stored = stored or num_prompts
-    with output.Meter(num_stored + num_prompts * (1 + len(contenders))) as meter:
+    with output.Meter(num_stored + num_prompts * (1 + len(variants))) as meter:
         found = evaluation.run(
             model,
-            contenders,
+            variants,
             num_prompts=num_prompts,
             num_stored=num_stored,
             seed=seed,

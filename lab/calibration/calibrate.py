@@ -10,9 +10,9 @@ from db.cache import fingerprint
 from db.models import PlanRow
 from lab.calibration.choose import Choice, Measured, Tolerance, Verdict, choose
 from lab.experiments.evaluate import Report
-from lab.experiments.experiment import Model, Outcome, Trial, prepare
+from lab.experiments.experiment import Experiment, Model, Outcome, prepare
 from lab.experiments.scores import difference
-from lab.experiments.variants import FULL, QUADRATIC, WAYS, Contender, plain, plain_controls
+from lab.experiments.variants import FULL, QUADRATIC, WAYS, Variant, plain, plain_controls
 from shared.generation import RunPath
 from shared.model_cards import load
 from worker.cache.decisions.planning import Case
@@ -69,7 +69,7 @@ def quality(choice: Choice) -> dict[str, Any]:
     }
 
 
-def candidates() -> tuple[list[Contender], list[Contender]]:
+def candidates() -> tuple[list[Variant], list[Variant]]:
     """Plain schedules, and the ways of reuse that the search left over (docs/lab-notes.md), at few steps."""
     schedules = [one for one in plain_controls() if one.recipe.num_steps <= MOST_STEPS]
     bases = [plain(n, **QUADRATIC) for n in REUSE_STEPS]
@@ -85,7 +85,7 @@ def calibrate(
     what answers a miss; so reuse is measured with the donors that it will have.
     """
     tell, (schedules, reusing) = progress or (lambda done, text: None), candidates()
-    trial = prepare(
+    experiment = prepare(
         model,
         load_embedder(),
         num_stored=num_prompts,
@@ -93,16 +93,16 @@ def calibrate(
         seed=seed,
         progress=lambda count: tell(0, "full runs"),
     )
-    outcomes: dict[str, list[Outcome]] = {FULL.name: trial.full_outcomes()}
-    for i, contender in enumerate(schedules):
-        tell(i * num_prompts, f"schedule {i + 1} of {len(schedules)}: {contender.name}")
-        outcomes[contender.name] = trial.run(contender)
+    outcomes: dict[str, list[Outcome]] = {FULL.name: experiment.full_outcomes()}
+    for i, variant in enumerate(schedules):
+        tell(i * num_prompts, f"schedule {i + 1} of {len(schedules)}: {variant.name}")
+        outcomes[variant.name] = experiment.run(variant)
     without_hit = choose(everywhere(FULL, outcomes), [everywhere(one, outcomes) for one in schedules], [], tolerance)
-    trial.restock(without_hit.chosen.recipe)
-    for i, contender in enumerate(reusing):
-        tell((len(schedules) + i) * num_prompts, f"reuse {i + 1} of {len(reusing)}: {contender.name}")
-        outcomes[contender.name] = trial.run(contender)
-    choices = decide_cases(trial, outcomes, schedules, reusing, without_hit, tolerance)
+    experiment.restock(without_hit.chosen.recipe)
+    for i, variant in enumerate(reusing):
+        tell((len(schedules) + i) * num_prompts, f"reuse {i + 1} of {len(reusing)}: {variant.name}")
+        outcomes[variant.name] = experiment.run(variant)
+    choices = decide_cases(experiment, outcomes, schedules, reusing, without_hit, tolerance)
     plain_ones = [everywhere(one, outcomes) for one in schedules]
     choices[Case.PLAIN_FAST] = on_request(without_hit, plain_ones, most=model.fast_steps)
     return Calibration(choices=choices, num_prompts=num_prompts, seed=seed, tolerance=tolerance)
@@ -115,17 +115,17 @@ def num_clips(num_prompts: int) -> int:
 
 
 def decide_cases(
-    trial: Trial,
+    experiment: Experiment,
     outcomes: Mapping[str, Sequence[Outcome]],
-    schedules: Sequence[Contender],
-    reusing: Sequence[Contender],
+    schedules: Sequence[Variant],
+    reusing: Sequence[Variant],
     without_hit: Choice,
     tolerance: Tolerance,
 ) -> dict[Case, Choice]:
     """Choose for each kind of hit from the prompts that had it; what has too few of them gets no donor."""
     choices = {}
     for case, kind in CASES.items():
-        numbers = {question.number for question in trial.questions if question.case is kind}
+        numbers = {question.number for question in experiment.questions if question.case is kind}
         if len(numbers) < tolerance.min_prompts:
             choices[case] = without_hit
             continue
@@ -159,18 +159,18 @@ def on_request(without_hit: Choice, schedules: Sequence[Measured], *, most: floa
     return replace(without_hit, chosen=max(fast, key=lambda one: sum(one.accuracies)), verdict=Verdict.FAST)
 
 
-def everywhere(contender: Contender, outcomes: Mapping[str, Sequence[Outcome]]) -> Measured:
-    """A contender on all its prompts."""
-    found = outcomes[contender.name]
-    return measured(contender, found, {outcome.question for outcome in found})
+def everywhere(variant: Variant, outcomes: Mapping[str, Sequence[Outcome]]) -> Measured:
+    """A variant on all its prompts."""
+    found = outcomes[variant.name]
+    return measured(variant, found, {outcome.question for outcome in found})
 
 
-def measured(contender: Contender, outcomes: Sequence[Outcome], numbers: Collection[int]) -> Measured:
-    """A contender on the prompts of these numbers, in their order."""
+def measured(variant: Variant, outcomes: Sequence[Outcome], numbers: Collection[int]) -> Measured:
+    """A variant on the prompts of these numbers, in their order."""
     inside = sorted((one for one in outcomes if one.question in numbers), key=lambda one: one.question)
     return Measured(
-        name=contender.name,
-        recipe=contender.recipe,
+        name=variant.name,
+        recipe=variant.recipe,
         evaluations=sum(one.evaluations for one in inside) / len(inside),
         seconds=sum(one.seconds for one in inside) / len(inside),
         accuracies=tuple(one.accuracy for one in inside),

@@ -1,4 +1,4 @@
-"""`chai lab eval`: contenders over fresh prompts, and the files that show what came out."""
+"""`chai lab eval`: variants over fresh prompts, and the files that show what came out."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -9,14 +9,14 @@ from typing import Any
 
 import torch
 
-from lab.experiments.experiment import Model, Trial, prepare
+from lab.experiments.experiment import Experiment, Model, prepare
 from lab.experiments.report import COLUMNS, Results, Row, as_json, contact_sheet, plot, rows
 from lab.experiments.variants import (
     FULL,
     PAPER_WAYS,
     QUADRATIC,
     WAYS,
-    Contender,
+    Variant,
     donor_controls,
     plain,
     plain_controls,
@@ -35,7 +35,7 @@ __all__ = ["COLUMNS", "PRESETS", "Evaluation", "load_model", "run", "write"]
 Report = Callable[[int, str], object]  # told how many clips are made, and what is going on
 
 
-def quick() -> list[Contender]:
+def quick() -> list[Variant]:
     """The paper's plan and its controls beside a few plain schedules."""
     eight = plain(8)
     attention = WAYS["CA"].on(eight)
@@ -45,26 +45,26 @@ def quick() -> list[Contender]:
     return [*few, *unguided, *within_controls(), attention, resume, *donor_controls([attention, resume])]
 
 
-def reuse() -> list[Contender]:
+def reuse() -> list[Variant]:
     """The search for ways of reuse at few steps, beside the schedules that won without a donor."""
     bases = [plain(n, **QUADRATIC) for n in (1, 2, 3, 4, 5)]
     return [*bases, *(way.on(base) for base in bases[1:] for way in WAYS.values() if way.suits(base))]
 
 
-def full() -> list[Contender]:
+def full() -> list[Variant]:
     """Every plain schedule, what the search left of reuse, the paper's plan, and all controls."""
     paper = [way.on(plain(8)) for way in (WAYS["CA"], PAPER_WAYS[0])]
     few = short_list()
     return [*plain_controls(), *within_controls(), *paper, *few, *donor_controls([*paper[:1], *few])]
 
 
-def goal() -> list[Contender]:
+def goal() -> list[Variant]:
     """The few plans that the goal is claimed for, their controls, and the plain schedules of equal cost or less."""
     few = [WAYS["resume from 1"].on(plain(3, **QUADRATIC)), WAYS["resume shared"].on(plain(4, **QUADRATIC))]
     return [*plain_controls((), (2, 3, 4)), plain(8, **QUADRATIC), *few, *donor_controls(few)]
 
 
-PRESETS: dict[str, Callable[[], list[Contender]]] = {
+PRESETS: dict[str, Callable[[], list[Variant]]] = {
     "quick": quick,
     "schedules": schedules,
     "reuse": reuse,
@@ -77,7 +77,7 @@ PRESETS: dict[str, Callable[[], list[Contender]]] = {
 class Evaluation:
     """What came out."""
 
-    trial: Trial
+    experiment: Experiment
     results: Results
     rows: list[Row]
     facts: dict[str, Any]  # how it was measured
@@ -102,14 +102,14 @@ def load_model(folder: Path) -> Model:
 
 def run(
     folder: Path,
-    contenders: Sequence[Contender],
+    variants: Sequence[Variant],
     *,
     num_prompts: int,
     num_stored: int,
     seed: int,
     progress: Report | None = None,
 ) -> Evaluation:
-    """Run full mode and every contender; the same arguments give the same clips."""
+    """Run full mode and every variant; the same arguments give the same clips."""
     model, tell = load_model(folder), progress or (lambda done, text: None)
     began, num_made = perf_counter(), 0
 
@@ -119,12 +119,12 @@ def run(
         tell(num_made, f"full runs, {num_made} clips")
 
     embedder = load_embedder()
-    trial = prepare(model, embedder, num_stored=num_stored, num_prompts=num_prompts, seed=seed, progress=made)
-    results: dict[str, tuple[Contender, Any]] = {FULL.name: (FULL, trial.full_outcomes())}
-    for i, contender in enumerate(contenders):
-        results[contender.name] = (contender, trial.run(contender))
+    experiment = prepare(model, embedder, num_stored=num_stored, num_prompts=num_prompts, seed=seed, progress=made)
+    results: dict[str, tuple[Variant, Any]] = {FULL.name: (FULL, experiment.full_outcomes())}
+    for i, variant in enumerate(variants):
+        results[variant.name] = (variant, experiment.run(variant))
         num_made += num_prompts
-        tell(num_made, f"{i + 1} of {len(contenders)} plans: {contender.name}")
+        tell(num_made, f"{i + 1} of {len(variants)} plans: {variant.name}")
     facts = {
         "model": folder.name,
         "revision": identify(model.pipeline).revision,
@@ -137,7 +137,7 @@ def run(
         "threads": torch.get_num_threads(),
         "wall_s": round(perf_counter() - began, 1),
     }
-    return Evaluation(trial=trial, results=results, rows=rows(trial, results), facts=facts)
+    return Evaluation(experiment=experiment, results=results, rows=rows(experiment, results), facts=facts)
 
 
 def write(found: Evaluation, folder: Path) -> list[Path]:
@@ -146,11 +146,11 @@ def write(found: Evaluation, folder: Path) -> list[Path]:
     files = [folder / "results.json", folder / "front.png"]
     files[0].write_text(json.dumps(found.summary(), indent=1) + "\n")
     plot(found.rows, files[1])
-    reusing = [contender for contender, _ in found.results.values() if contender.recipe.reuse][:1]
+    reusing = [variant for variant, _ in found.results.values() if variant.recipe.reuse][:1]
     asked = [
         question
         for case in (HitKind.SCENE, HitKind.OBJECT, HitKind.BOTH)
-        for question in found.trial.cases().get(case, [])[:3]
+        for question in found.experiment.cases().get(case, [])[:3]
     ]
     if reusing and asked:
         names = [f"{reusing[0].recipe.num_steps} steps", reusing[0].name]
@@ -160,5 +160,5 @@ def write(found: Evaluation, folder: Path) -> list[Path]:
             if name in found.results
         }
         files.append(folder / "sheet.png")
-        contact_sheet(found.trial, columns, asked, files[-1])
+        contact_sheet(found.experiment, columns, asked, files[-1])
     return files

@@ -1,4 +1,4 @@
-"""Runs contenders on prompts and judges every clip: questions in, outcomes out."""
+"""Runs variants on prompts and judges every clip: questions in, outcomes out."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,7 +22,7 @@ from lab.experiments.library import (
     recorded,
     whole_prompts,
 )
-from lab.experiments.variants import Contender, Source
+from lab.experiments.variants import Source, Variant
 from lab.experiments.ways import WAYS, entity_masks, lend, step_residuals, token_positions
 from lab.toy_world.captions import (
     Caption,
@@ -113,14 +113,14 @@ class Model:
         """The schedule of full mode."""
         return self.pipeline.schedule(self.full_steps, self.guidance_scale)
 
-    def schedule(self, contender: Contender, recipe: Recipe) -> Schedule:
+    def schedule(self, variant: Variant, recipe: Recipe) -> Schedule:
         """The schedule of a recipe."""
-        own = self.guidance_scale if contender.guidance_scale is None else contender.guidance_scale
+        own = self.guidance_scale if variant.guidance_scale is None else variant.guidance_scale
         return self.pipeline.schedule(recipe.num_steps, own, **recipe.schedule)
 
 
 @dataclass(slots=True)
-class Trial:
+class Experiment:
     """Questions with their full runs, and the stored runs that may lend."""
 
     model: Model
@@ -141,17 +141,17 @@ class Trial:
         ordered = sorted(self.questions, key=lambda question: question.case.value)
         return {case: list(group) for case, group in groupby(ordered, key=lambda question: question.case)}
 
-    def run(self, contender: Contender, questions: Sequence[Question] | None = None) -> list[Outcome]:
-        """Run a contender on its questions (all, or those with a donor when it needs one), in order."""
+    def run(self, variant: Variant, questions: Sequence[Question] | None = None) -> list[Outcome]:
+        """Run a variant on its questions (all, or those with a donor when it needs one), in order."""
         asked = self.questions if questions is None else questions
-        if contender.source in (Source.FOUND, Source.NOISE, Source.RANDOM):
-            return [self._with_donor(contender, question) for question in asked if question.donor is not None]
-        if contender.source is Source.WHOLE_PROMPT:
-            return [self._as_nirvana(contender, question) for question in asked]
-        if contender.codebook is not None:  # it decides by the mean of a batch, so each prompt runs alone
-            return [outcome for question in asked for outcome in self._plain(contender, [question])]
+        if variant.source in (Source.FOUND, Source.NOISE, Source.RANDOM):
+            return [self._with_donor(variant, question) for question in asked if question.donor is not None]
+        if variant.source is Source.WHOLE_PROMPT:
+            return [self._as_nirvana(variant, question) for question in asked]
+        if variant.codebook is not None:  # it decides by the mean of a batch, so each prompt runs alone
+            return [outcome for question in asked for outcome in self._plain(variant, [question])]
         batches = [asked[start : start + BATCH] for start in range(0, len(asked), BATCH)]
-        return [outcome for batch in batches for outcome in self._plain(contender, batch)]
+        return [outcome for batch in batches for outcome in self._plain(variant, batch)]
 
     def restock(self, recipe: Recipe) -> None:
         """Make the stored runs again by another schedule, as when that is what answers a miss."""
@@ -170,47 +170,47 @@ class Trial:
             for run in [self.full[question.number, question.seed]]
         ]
 
-    def _plain(self, contender: Contender, asked: Sequence[Question]) -> list[Outcome]:
-        schedule = self.model.schedule(contender, contender.recipe)
+    def _plain(self, variant: Variant, asked: Sequence[Question]) -> list[Outcome]:
+        schedule = self.model.schedule(variant, variant.recipe)
         network = None
-        if contender.codebook is not None:
-            network = CODEBOOKS[contender.codebook]().start(self.model.pipeline.transformer, schedule.num_steps)
+        if variant.codebook is not None:
+            network = CODEBOOKS[variant.codebook]().start(self.model.pipeline.transformer, schedule.num_steps)
         sample = _sample(self.model.pipeline, asked, [question.seed for question in asked], schedule, network=network)
         return [
             self._judge(question, clip, question.seed, sample)
             for question, clip in zip(asked, sample.clips, strict=True)
         ]
 
-    def _with_donor(self, contender: Contender, question: Question) -> Outcome:
-        number = question.donor if contender.source is not Source.RANDOM else question.random_donor
+    def _with_donor(self, variant: Variant, question: Question) -> Outcome:
+        number = question.donor if variant.source is not Source.RANDOM else question.random_donor
         assert number is not None
         shared_texts = [match.donor_text for match in question.found.hit.matched]
-        if contender.source is Source.RANDOM:  # nothing matched: an entity of the same kind stands in
+        if variant.source is Source.RANDOM:  # nothing matched: an entity of the same kind stands in
             kinds = {match.kind for match in question.found.hit.matched}
             shared_texts = [entity.text for entity in self._entities(number) if entity.kind in kinds]
-        return self._reusing(contender, contender.recipe, question, number, shared_texts)
+        return self._reusing(variant, variant.recipe, question, number, shared_texts)
 
-    def _as_nirvana(self, contender: Contender, question: Question) -> Outcome:
+    def _as_nirvana(self, variant: Variant, question: Question) -> Outcome:
         plan = decide(Mode.AUTO, question.whole.extraction, question.whole.neighbours, NIRVANA, NIRVANA_MATCH)
         if plan.recipe.reuse is None:
             full = self.full[question.number, question.seed]
             return _judged(question, full.clip, full.clip, float(self.model.full_steps), full.seconds)
         number = int(plan.donors[0])
-        return self._reusing(contender, plan.recipe, question, number, [])
+        return self._reusing(variant, plan.recipe, question, number, [])
 
     def _reusing(
         self,
-        contender: Contender,
+        variant: Variant,
         recipe: Recipe,
         question: Question,
         number: int,
         shared_texts: Sequence[str],
     ) -> Outcome:
         assert recipe.reuse is not None
-        schedule = self.model.schedule(contender, recipe)
+        schedule = self.model.schedule(variant, recipe)
         timesteps = schedule.timesteps(SIDE, SIDE, NUM_FRAMES)
         options = {key: value for key, value in recipe.reuse_options.items() if key != "lend"}
-        donor = self._donor(number, recipe, timesteps, is_noise=contender.source is Source.NOISE)
+        donor = self._donor(number, recipe, timesteps, is_noise=variant.source is Source.NOISE)
         if "residual" in recipe.reuse:
             donor = replace(donor, tensors={**donor.tensors, **self._residuals_of(number, schedule)})
         donor = lend(donor, recipe.reuse_options.get("lend", "all"), shared_texts)
@@ -343,12 +343,12 @@ def prepare(
     num_prompts: int,
     seed: int,
     progress: Progress | None = None,
-) -> Trial:
+) -> Experiment:
     """Fill a library with full runs and draw fresh prompts, the same number for each kind of hit.
 
     A prompt is drawn to share the scene, the thing, both or nothing with one of the stored runs, in words of its own,
     until the look-up reports that kind of hit; which run then lends is the look-up's choice. The same seed gives the
-    same trial.
+    same experiment.
     """
     captions = sample_captions(seed, num_stored, pairs=_PAIRS)
     stored = full_runs(model.pipeline, captions, [seed + i for i in range(num_stored)], model.full_schedule, progress)
@@ -369,7 +369,7 @@ def prepare(
         progress,
     )
     full = {(question.number, question.seed): run for question, run in zip(questions, runs, strict=True)}
-    return Trial(model=model, stored=stored, questions=questions, full=full)
+    return Experiment(model=model, stored=stored, questions=questions, full=full)
 
 
 def _ask(

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from lab.experiments.experiment import Outcome, Question, Trial
+from lab.experiments.experiment import Experiment, Outcome, Question
 from lab.experiments.scores import Difference, Figures, compare, features, figures, leakage
-from lab.experiments.variants import FULL, Contender
+from lab.experiments.variants import FULL, Variant
 from lab.toy_world.world import Clip, draw_layout, render
 
 ALL = "all"
@@ -22,7 +22,7 @@ _MARGIN = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One contender in one group of questions."""
+    """One variant in one group of questions."""
 
     group: str  # all, or what the look-up shared
     name: str
@@ -53,24 +53,24 @@ class Row:
         )
 
 
-Results = Mapping[str, tuple[Contender, Sequence[Outcome]]]  # by name of the contender
+Results = Mapping[str, tuple[Variant, Sequence[Outcome]]]  # by name of the variant
 
 
-def rows(trial: Trial, results: Results) -> list[Row]:
-    """Every contender over all its questions, and again for each thing that was shared."""
-    real = features(_drawn(trial))
+def rows(experiment: Experiment, results: Results) -> list[Row]:
+    """Every variant over all its questions, and again for each thing that was shared."""
+    real = features(_drawn(experiment))
     found = []
-    groups: dict[str, set[int]] = {ALL: {question.number for question in trial.questions}}
-    groups |= {case.value: {question.number for question in asked} for case, asked in trial.cases().items()}
+    groups: dict[str, set[int]] = {ALL: {question.number for question in experiment.questions}}
+    groups |= {case.value: {question.number for question in asked} for case, asked in experiment.cases().items()}
     for group, numbers in groups.items():
         inside = {
-            name: (contender, [outcome for outcome in outcomes if outcome.question in numbers])
-            for name, (contender, outcomes) in results.items()
+            name: (variant, [outcome for outcome in outcomes if outcome.question in numbers])
+            for name, (variant, outcomes) in results.items()
         }
         found += [
-            _row(trial, group, inside, contender, outcomes, real)
-            for contender, outcomes in inside.values()
-            if outcomes and not (group == ALL and contender.recipe.reuse)
+            _row(experiment, group, inside, variant, outcomes, real)
+            for variant, outcomes in inside.values()
+            if outcomes and not (group == ALL and variant.recipe.reuse)
         ]
     return found
 
@@ -79,8 +79,8 @@ def best_plain(results: Results, evaluations: float) -> str:
     """The plain plan with the highest accuracy among those that cost no more; at a tie the one nearer its prompts."""
     plain = {
         name: figures(outcomes)
-        for name, (contender, outcomes) in results.items()
-        if contender.is_plain and contender is not FULL and outcomes
+        for name, (variant, outcomes) in results.items()
+        if variant.is_plain and variant is not FULL and outcomes
     }
     within = {name: own for name, own in plain.items() if own.evaluations <= evaluations + 1e-6} or {
         name: own for name, own in plain.items() if own.evaluations == min(own.evaluations for own in plain.values())
@@ -89,27 +89,27 @@ def best_plain(results: Results, evaluations: float) -> str:
 
 
 def _row(
-    trial: Trial, group: str, results: Results, contender: Contender, outcomes: Sequence[Outcome], real: Any
+    experiment: Experiment, group: str, results: Results, variant: Variant, outcomes: Sequence[Outcome], real: Any
 ) -> Row:
     own = figures(outcomes, real)
     baseline = best_plain(results, own.evaluations)
     theirs = {outcome.question: outcome for outcome in results[baseline][1]}
     full = {outcome.question: outcome for outcome in results[FULL.name][1]}
-    asked = {question.number: question.caption.spec for question in trial.questions}
+    asked = {question.number: question.caption.spec for question in experiment.questions}
     lent = {
-        question.number: trial.stored[question.donor].caption.spec
-        for question in trial.questions
+        question.number: experiment.stored[question.donor].caption.spec
+        for question in experiment.questions
         if question.donor is not None
     }
     return Row(
         group=group,
-        name=contender.name,
-        is_plain=contender.is_plain,
+        name=variant.name,
+        is_plain=variant.is_plain,
         figures=own,
         baseline=baseline,
         accuracy=compare(outcomes, theirs),
         prompt_distance=compare(outcomes, theirs, "prompt_distance"),
-        leakage=leakage(outcomes, theirs, asked, lent) if contender.recipe.reuse else None,
+        leakage=leakage(outcomes, theirs, asked, lent) if variant.recipe.reuse else None,
         to_full=compare(outcomes, full),
     )
 
@@ -167,15 +167,15 @@ def _draw_group(axis: Any, found: Sequence[Row], group: str) -> None:
 
 
 def contact_sheet(
-    trial: Trial, columns: Mapping[str, Mapping[int, Outcome]], asked: Sequence[Question], file: Path
+    experiment: Experiment, columns: Mapping[str, Mapping[int, Outcome]], asked: Sequence[Question], file: Path
 ) -> None:
     """Draw first, middle and last frames of clips: a line for each question, full mode and `columns` and the donor."""
     lines = []
     for question in asked:
-        clips = [trial.full[question.number, question.seed].clip]
+        clips = [experiment.full[question.number, question.seed].clip]
         clips += [outcomes[question.number].clip for outcomes in columns.values()]
         if question.donor is not None:
-            clips.append(trial.stored[question.donor].clip)
+            clips.append(experiment.stored[question.donor].clip)
         lines.append((f"{question.case}: {question.caption.text}", clips))
     names = ["full", *columns, "donor"]
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -202,8 +202,8 @@ def _tile(clip: Clip) -> NDArray[np.uint8]:
     return frames.repeat(_SCALE, axis=0).repeat(_SCALE, axis=1)
 
 
-def _drawn(trial: Trial) -> list[Clip]:
+def _drawn(experiment: Experiment) -> list[Clip]:
     """Clips of the world that fit the prompts, four for each: what the Fréchet distance compares with."""
     rng = np.random.default_rng(0)
-    specs = [question.caption.spec for question in trial.questions]
+    specs = [question.caption.spec for question in experiment.questions]
     return [render(spec, draw_layout(spec, rng)) for spec in specs for _ in range(4)]

@@ -49,7 +49,7 @@ def difference(ours: Sequence[float], theirs: Sequence[float]) -> Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """Means of one contender over its clips."""
+    """Means of one variant over its clips."""
 
     count: int
     accuracy: float

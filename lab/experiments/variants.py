@@ -13,14 +13,14 @@ class Source(StrEnum):
     """Who lends."""
 
     NOBODY = "nobody"
-    FOUND = "found"  # the donor of the look-up; without a hit the contender does not run
+    FOUND = "found"  # the donor of the look-up; without a hit the variant does not run
     RANDOM = "random"  # any stored run but the found one: the control for the match
     NOISE = "noise"  # pure noise in place of the found donor's latents: the control for having a donor at all
     WHOLE_PROMPT = "whole_prompt"  # the nearest whole prompt, at the depth that its similarity allows (NIRVANA-VID)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Contender:
+class Variant:
     """One way to run a prompt."""
 
     name: str
@@ -35,16 +35,16 @@ class Contender:
         return self.source is Source.NOBODY and self.codebook is None
 
 
-def plain(num_steps: int, *, guidance_scale: float | None = None, **schedule: Any) -> Contender:
+def plain(num_steps: int, *, guidance_scale: float | None = None, **schedule: Any) -> Variant:
     """A schedule of so many steps; `schedule` are options of the engine's Schedule."""
     words = [f"{num_steps} steps", *(f"{key}={_short(value)}" for key, value in schedule.items())]
     if guidance_scale is not None:
         words.append(f"g={guidance_scale:g}")
     recipe = Recipe(path=RunPath.FAST, num_steps=num_steps, schedule=schedule, source="calibrated")
-    return Contender(name=" ".join(words), recipe=recipe, guidance_scale=guidance_scale)
+    return Variant(name=" ".join(words), recipe=recipe, guidance_scale=guidance_scale)
 
 
-def reuse(label: str, base: Contender, way: str, options: dict[str, Any], source: Source = Source.FOUND) -> Contender:
+def reuse(label: str, base: Variant, way: str, options: dict[str, Any], source: Source = Source.FOUND) -> Variant:
     """The schedule of `base` with a way of reuse."""
     recipe = Recipe(
         path=RunPath.FAST,
@@ -56,10 +56,10 @@ def reuse(label: str, base: Contender, way: str, options: dict[str, Any], source
     )
     suffix = "" if source is Source.FOUND else f" ({source} donor)"
     name = f"{base.name} + {label}{suffix}"
-    return Contender(name=name, recipe=recipe, source=source, guidance_scale=base.guidance_scale)
+    return Variant(name=name, recipe=recipe, source=source, guidance_scale=base.guidance_scale)
 
 
-FULL = Contender(name="full", recipe=Recipe(path=RunPath.FULL, num_steps=30))
+FULL = Variant(name="full", recipe=Recipe(path=RunPath.FULL, num_steps=30))
 
 QUADRATIC: dict[str, Any] = {"spacing": "quadratic"}
 PLAIN_STEPS = (1, 2, 3, 4, 6, 8, 15, 29)
@@ -67,7 +67,7 @@ TUNED_STEPS = (2, 3, 4, 5, 6, 8)
 SEARCHED_STEPS = (2, 3, 4, 6, 8)
 
 
-def schedules() -> list[Contender]:
+def schedules() -> list[Variant]:
     """The search for the best plain schedule at each number of steps: guidance by step, shift, spacing, scale."""
     found = []
     for n in SEARCHED_STEPS:
@@ -80,7 +80,7 @@ def schedules() -> list[Contender]:
     return found
 
 
-def plain_controls(uniform: Sequence[int] = PLAIN_STEPS, tuned_steps: Sequence[int] = TUNED_STEPS) -> list[Contender]:
+def plain_controls(uniform: Sequence[int] = PLAIN_STEPS, tuned_steps: Sequence[int] = TUNED_STEPS) -> list[Variant]:
     """Plain schedules, by default of 1 to 29 evaluations.
 
     Uniform; with the first step unguided; with quadratic spacing, and that without guidance at low noise; and these two
@@ -98,26 +98,26 @@ def plain_controls(uniform: Sequence[int] = PLAIN_STEPS, tuned_steps: Sequence[i
     return [plain(n) for n in uniform] + [plain(n, **options) for n in tuned_steps for options in tuned]
 
 
-def within_controls() -> list[Contender]:
+def within_controls() -> list[Variant]:
     """Reuse between the steps of one run, and reuse of whole videos: what else is known to help."""
     full = Recipe(path=RunPath.FAST, num_steps=30)
     return [
-        Contender(name="AdaCache fast", recipe=full, codebook="fast"),
-        Contender(name="AdaCache slow", recipe=full, codebook="slow"),
-        Contender(name="NIRVANA-VID", recipe=full, source=Source.WHOLE_PROMPT),
+        Variant(name="AdaCache fast", recipe=full, codebook="fast"),
+        Variant(name="AdaCache slow", recipe=full, codebook="slow"),
+        Variant(name="NIRVANA-VID", recipe=full, source=Source.WHOLE_PROMPT),
     ]
 
 
-def donor_controls(contenders: Sequence[Contender]) -> list[Contender]:
-    """Each contender with a random donor and with noise in the donor's place."""
+def donor_controls(variants: Sequence[Variant]) -> list[Variant]:
+    """Each variant with a random donor and with noise in the donor's place."""
     return [
-        Contender(
+        Variant(
             name=f"{one.name} ({source} donor)",
             recipe=one.recipe,
             source=source,
             guidance_scale=one.guidance_scale,
         )
-        for one in contenders
+        for one in variants
         if one.source is Source.FOUND
         for source in (Source.RANDOM, Source.NOISE)
         if source is Source.RANDOM or one.recipe.reuse != "residual"  # noise has no step errors
@@ -132,11 +132,11 @@ class Way:
     method: str
     options: dict[str, Any] = field(default_factory=dict)
 
-    def suits(self, base: Contender) -> bool:
+    def suits(self, base: Variant) -> bool:
         """Whether a schedule has a step left to run."""
         return bool(base.recipe.num_steps > self.options.get("skipped_steps", 0))
 
-    def on(self, base: Contender) -> Contender:
+    def on(self, base: Variant) -> Variant:
         """This way with the schedule of `base`."""
         return reuse(self.label, base, self.method, self.options)
 
@@ -197,7 +197,7 @@ PAPER_WAYS = (
 )
 
 
-def short_list() -> list[Contender]:
+def short_list() -> list[Variant]:
     """What the search left over (docs/lab-notes.md), each judged once more with its controls."""
     three, four, five = (plain(n, **QUADRATIC) for n in (3, 4, 5))
     found = [WAYS[label].on(base) for base in (three, four, five) for label in ("resume from 1", "resume shared, mean")]

@@ -16,8 +16,8 @@ RESUMED = WAYS["resume from 1"].on(plain(4, spacing="quadratic"))
 
 @pytest.fixture(scope="module")
 def found() -> Evaluation:
-    contenders = [TWO, UNGUIDED, EIGHT, RESUMED, *donor_controls([RESUMED])]
-    return run(MODEL, contenders, num_prompts=20, num_stored=12, seed=77)
+    variants = [TWO, UNGUIDED, EIGHT, RESUMED, *donor_controls([RESUMED])]
+    return run(MODEL, variants, num_prompts=20, num_stored=12, seed=77)
 
 
 def row(found: Evaluation, name: str, group: str = ALL) -> Row:
@@ -47,8 +47,8 @@ def test_evaluations_are_counted_with_their_guidance(found: Evaluation) -> None:
 
 
 def test_every_kind_of_hit_comes_from_the_look_up(found: Evaluation) -> None:
-    assert {question.case.value for question in found.trial.questions} == {"none", "scene", "object", "both"}
-    assert all((question.donor is None) == (question.case.value == "none") for question in found.trial.questions)
+    assert {question.case.value for question in found.experiment.questions} == {"none", "scene", "object", "both"}
+    assert all((question.donor is None) == (question.case.value == "none") for question in found.experiment.questions)
 
 
 def test_a_random_donor_leads_further_from_the_prompts_than_the_found_one(found: Evaluation) -> None:
