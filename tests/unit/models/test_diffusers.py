@@ -18,9 +18,10 @@ from diffusers import (
     UniPCMultistepScheduler,
     WanTransformer3DModel,
 )
+from peft import LoraConfig, get_peft_model_state_dict
 
 from shared.generation import GenerationParams
-from shared.model_cards import ModelCard
+from shared.model_cards import Lora, ModelCard
 from tests import tiny_pipelines
 from worker.models import registry
 from worker.models.base import PlainHook, RequestError, Sampling
@@ -354,6 +355,37 @@ def test_a_scheduler_that_draws_noise_is_not_resumed(saved) -> None:
 def test_a_scheduler_that_cannot_be_is_refused_by_name(saved, values, message) -> None:
     with pytest.raises(ValueError, match=message):
         load(saved("wan"), card_of("wan", scheduler=values))
+
+
+def save_lora(folder: Path, *, rank: int = 2) -> None:
+    pipeline = tiny_pipelines.wan()
+    torch.manual_seed(1)
+    pipeline.transformer.add_adapter(LoraConfig(r=rank, target_modules=["to_q", "to_v"], init_lora_weights=False))
+    layers = get_peft_model_state_dict(pipeline.transformer)
+    type(pipeline).save_lora_weights(folder, transformer_lora_layers=layers)
+
+
+def test_a_lora_beside_the_card_changes_the_model_as_much_as_its_weight(tmp_path, model_of) -> None:
+    tiny_pipelines.save("wan", tmp_path / "wan" / "pipeline")
+    save_lora(tmp_path / "wan" / "quick")
+    alone = sampled(model_of("wan"))[-1].latents
+
+    models = [load(tmp_path, card_of("wan", loras=(Lora(source="quick", weight=w),))) for w in (0.0, 0.5, 1.0)]
+
+    none, half, whole = (sampled(model)[-1].latents for model in models)
+    assert torch.allclose(none, alone, atol=1e-5)
+    assert 0.01 < (half - alone).norm() < (whole - alone).norm()
+    assert len({model.fingerprint.revision for model in (*models, model_of("wan"))}) == 4
+    assert models[2].refuses("cache_attention", {}) is None
+    lent = sampled(models[2], lending(models[2], recorded(models[2], prompt=WHALE), steps=(2,)))
+    assert not torch.equal(lent[1].velocity, sampled(models[2])[1].velocity)
+
+
+def test_a_lora_that_is_not_there_is_named(saved) -> None:
+    (saved("wan") / "wan" / "empty").mkdir(exist_ok=True)
+
+    with pytest.raises(SourceError, match=r"wan: LoRA empty could not be loaded .*; check `loras`"):
+        load(saved("wan"), card_of("wan", loras=(Lora(source="empty"),)))
 
 
 def test_a_fingerprint_tells_what_shapes_latents(saved, model_of) -> None:

@@ -1,0 +1,32 @@
+"""A pipeline of diffusers in real workers that die in the middle of a bulk run."""
+
+import json
+from pathlib import Path
+
+import tiny_pipelines
+from processes import LEASE_S, SLOW_STEPS, SWEEP_S, Process, Service, wait_until
+
+
+def write_model(folder: Path) -> None:
+    """Add a pipeline as diffusers saves it, and its card, to the models of a service."""
+    tiny_pipelines.save("wan", folder / "wan" / "pipeline")
+    card = {"name": "wan", "title": "wan", "family": "diffusers", "source": "pipeline", "sizes": ["32x32"], "fps": 8}
+    card |= {"frames": [5], "full_steps": SLOW_STEPS, "fast_steps": 5, "guidance_scale": 5.0}
+    (folder / "wan" / "chai.json").write_text(json.dumps(card))
+
+
+def test_a_worker_killed_in_the_middle_of_a_bulk_run_costs_an_attempt_and_no_job(
+    service: Service, relay: Process
+) -> None:
+    write_model(Path(service.env["CHAI_MODELS_DIR"]))
+    workers = service.start_workers("first", "second")
+    ids = service.submit("wan", number=4, num_frames=5, queue="bulk")
+    service.wait_running(ids[0], timeout_s=120, step=SLOW_STEPS // 4)
+
+    workers[service.holder(ids[0])].kill()
+
+    wait_until(lambda: service.job(ids[0]).attempt == 2, LEASE_S + 2 * SWEEP_S + 30, service.folder)
+    service.wait_ended(ids, timeout_s=180)
+    assert [service.job(id_).status for id_ in ids] == ["completed"] * 4
+    assert service.outcomes(ids[0]) == ["lost", "completed"]
+    service.check()
