@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from worker.models.opensora.caption import prepare_caption
+from shared.captions import prepare_caption
 
 NUM_KEPT = 64  # prompts; a caption of the released size is 4.9 MB
 
