@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from cli.train import app
+from cli.lab.train import app
 from typer.testing import CliRunner
 
 from cli.errors import CommandError
