@@ -107,7 +107,7 @@ class Service:
         workers = {name: self.nursery.start(name, known, self._log(name)) for name in names}
         self.processes += workers.values()
         for worker in workers.values():
-            wait_until(lambda log=worker.log: log.exists() and b" ready." in log.read_bytes(), 60, worker.log)
+            wait_until(lambda log=worker.log: has_begun(log), 120, worker.log)
         return workers
 
     def start_worker(self, name: str = "worker", **env: object) -> Process:
@@ -164,6 +164,12 @@ class Service:
     def check(self) -> None:
         """The rules of the design, after the fault."""
         invariants.check(self.factory, self.env["STORAGE_URL"], self.accepted)
+
+
+def has_begun(log: Path) -> bool:
+    """Whether a worker listens and has tried its machine, whatever came of it."""
+    said = log.read_bytes() if log.exists() else b""
+    return b" ready." in said and (b"fit: takes jobs" in said or b"takes no jobs" in said)
 
 
 def wait_until(is_true: Callable[[], bool], timeout_s: float, logs: Path) -> None:

@@ -91,7 +91,7 @@ def test_a_prompt_that_kills_workers_fails_after_three_and_others_go_on(service:
     (poison,) = service.submit("poison")
     healthy = service.submit("tiny", number=3)
 
-    service.wait_ended([poison, *healthy])
+    service.wait_ended([poison, *healthy], 180)  # three new children, each of which loads its models
 
     job = service.job(poison)
     assert (job.status, job.error_code) == (JobStatus.FAILED, "worker_lost")
