@@ -37,8 +37,11 @@ Trial = Callable[[Runtime], None]
 
 
 def start(runtime: Runtime) -> None:
-    """Take no jobs until the machine has proved itself, in a thread: a healthy one has once its model is loaded."""
-    runtime.gate.close("starting")
+    """Let a new child try its machine, in a thread; the first one takes no jobs until it has passed.
+
+    A later one of a worker that took jobs goes on with them at once: what killed the one before was hardly the machine,
+    and the next job waits for its model either way.
+    """
     _prove_later(runtime, pause_s=0.0)
 
 

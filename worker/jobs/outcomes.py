@@ -86,6 +86,7 @@ def _end_broken(runtime: Runtime, job: JobContext, error: Exception) -> None:
 
     end(runtime, job, "failed" if fault.blame is Blame.JOB else "released", write)
     if devices.is_broken(error):
+        runtime.gate.close(f"{fault.code}: the device answers no more")
         raise error  # the device answers nothing more in this process
     fitness.note(runtime, job.job_id, fault)
 
