@@ -78,14 +78,21 @@ class _Lending:
 
     place: Place
     cached: CachedLatents | None = None
-    is_for_all: bool = True  # the rows of the current forward
+    forwards: int = 0  # of the network since it was lent
     donor: Tensor | None = None  # tokens (b, N, D) as the network embeds them
     keys: dict[int, Tensor] = field(default_factory=dict)  # by block: the tokens that self-attention reads
 
     def lend(self, cached: CachedLatents | None) -> None:
         """Set what is read until the next call."""
-        self.cached, self.is_for_all, self.donor = cached, True, None
+        self.cached, self.forwards, self.donor = cached, 0, None
         self.keys.clear()
+
+    def is_read(self, block: int) -> bool:
+        """Whether a block reads the donor in this forward; the half without the prompt may have to do without."""
+        cached = self.cached
+        if cached is None or not cached.acts_in(block):
+            return False
+        return cached.rows is None or self.place.halves == "together" or self.forwards == 1
 
     def rows(self, batch: int) -> int:
         """Return how many rows of a forward read the donor: the last ones."""
@@ -160,35 +167,35 @@ def _enter(network: Any, layout: Layout, undo: ExitStack) -> _Lending:
     lent = _Lending(place=place)
 
     def begin(*_: Any) -> None:
-        """Before each forward: embed the donor once a step; the half without the prompt may have to do without."""
-        cached = lent.cached
-        if cached is None:
-            return
+        lent.forwards += 1
+        if lent.cached is not None:
+            check(lent.cached)
+
+    def embed(device: torch.device) -> Tensor:
+        """Embed the donor once a step, within a forward: weights that wait elsewhere are here by then."""
+        assert lent.cached is not None
         if lent.donor is None:
-            check(cached)
-            lent.donor = place.embed(network, cached.latents[0].to(network.device), layout)
-        elif cached.rows is not None and place.halves == "apart":
-            lent.is_for_all = False
+            lent.donor = place.embed(network, lent.cached.latents[0].to(device), layout)
+        return lent.donor
 
     undo.callback(network.register_forward_pre_hook(begin).remove)
     for number, block in enumerate(getattr(network, place.blocks)):
         processor = _Processor(block.attn1.processor, number, lent)
         undo.callback(block.attn1.set_processor, processor.own)
         block.attn1.set_processor(processor)
-        hook = block.register_forward_pre_hook(_noting(processor, lent), with_kwargs=True)
+        hook = block.register_forward_pre_hook(_noting(processor, lent, embed), with_kwargs=True)
         undo.callback(hook.remove)
     return lent
 
 
-def _noting(processor: _Processor, lent: _Lending) -> Callable[..., None]:
+def _noting(processor: _Processor, lent: _Lending, embed: Callable[[torch.device], Tensor]) -> Callable[..., None]:
     """Return what runs a block on the donor, as far as its self-attention, before it runs on its own tokens."""
 
     def note(block: nn.Module, args: tuple[Any, ...], options: Mapping[str, Any]) -> None:
-        cached, donor = lent.cached, lent.donor
-        if cached is None or donor is None or not lent.is_for_all or not cached.acts_in(processor.block):
+        if not lent.is_read(processor.block):
             return
         own = args[0] if args else options["hidden_states"]
-        donor = donor.to(own.dtype).expand(len(own), -1, -1)
+        donor = embed(own.device).to(own).expand(len(own), -1, -1)
         args, options = ((donor, *args[1:]), options) if args else (args, {**options, "hidden_states": donor})
         processor.is_noting = True
         try:
