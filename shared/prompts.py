@@ -3,7 +3,7 @@
 import unicodedata
 
 _SHOWN_CHARS = 60  # of a prompt that is refused
-_SHOWS = ("L", "N", "So")  # letters, digits and pictures such as emoji name something; other signs do not
+_SHOWS = ("L", "N", "So", "Cn")  # letters, digits and pictures name something; Cn: newer than this Python
 
 
 def refusal(field: str, prompt: str, *, left: str, model: str) -> str | None:

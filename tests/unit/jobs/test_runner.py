@@ -209,7 +209,7 @@ def test_a_prompt_that_the_encoder_gets_nothing_of_is_given_up(asked: dict[str, 
     assert cache.given == []
 
 
-@pytest.mark.parametrize("prompt", ["🐱", "狐狸", "7"])
+@pytest.mark.parametrize("prompt", ["🐱", "\U0001fae8", "狐狸", "7"])
 def test_a_prompt_of_one_picture_letter_or_digit_is_run(prompt: str) -> None:
     _, result, storage = run_in_memory(IdleCache(plan_of(FULL)), prompt=prompt)
 
