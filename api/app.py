@@ -20,7 +20,7 @@ from api.deps import Service
 from api.events import Events
 from api.gate import Gate
 from api.readiness import Readiness
-from api.routes import batches, events, health, models, videos
+from api.routes import batches, events, health, models, pages, videos
 from api.settings import ApiSettings
 from api.surface import Surface
 from api.waiting import Waiting
@@ -32,6 +32,7 @@ from shared.storage import Storage
 logger = logging.getLogger("api")
 REQUEST_ID = "x-request-id"
 CLIENT_GONE = 499  # in the log: nobody waits for an answer any more
+OWN_DOCS: dict[str, Any] = {"docs_url": None, "redoc_url": None}  # FastAPI's own take their scripts from elsewhere
 _ALWAYS = {"x-content-type-options": "nosniff", "cross-origin-resource-policy": "same-origin"}
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -68,9 +69,11 @@ def create_app(settings: ApiSettings) -> FastAPI:
         finally:
             engine.dispose()
 
-    app = FastAPI(title="CHAI", summary="Prompts become videos", version=version("chai-t2v"), lifespan=lifespan)
+    app = FastAPI(
+        title="CHAI", summary="Prompts become videos", version=version("chai-t2v"), lifespan=lifespan, **OWN_DOCS
+    )
     errors.install(app)
-    for part in (videos, events, batches, models, health):
+    for part in (videos, events, batches, models, health, pages):
         app.include_router(part.router)
     if not settings.needs_keys:
         app.openapi_schema = _without_keys(app.openapi())

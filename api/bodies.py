@@ -7,7 +7,7 @@ import asyncio
 import io
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import unquote_to_bytes
@@ -146,7 +146,11 @@ def _refuse_length(max_bytes: int) -> NoReturn:
 
 
 def _check_form(model: type[M], fields: Iterable[tuple[bytes, bytes]]) -> M:
-    values = _values((_text(name, b"a name of the form"), name, value) for name, value in fields)
+    return check_texts(model, _values((_text(name, b"a name of the form"), name, value) for name, value in fields))
+
+
+def check_texts(model: type[M], values: Mapping[str, Any]) -> M:  # Any: texts, and metadata as a dict of them
+    """Return what a form says as a `model`. Raises BadRequest."""
     try:
         return model.model_validate_strings(values)
     except ValidationError as error:

@@ -16,10 +16,12 @@ from api.content import Checked
 from api.errors import Forbidden, Unauthorized
 from api.estimates import Estimates
 from api.events import Events
+from api.gate import SAFE, is_foreign
 from api.limits import Limits
 from api.readiness import Readiness
 from api.settings import ApiSettings
 from api.waiting import Waiting
+from api.web.forms import KEY_COOKIE
 from db import keys
 from db.keys import Caller
 from db.session import transaction
@@ -69,7 +71,7 @@ class Call:
             yield session, self.caller
 
 
-def _caller(service: Service, key: str | None) -> Caller:
+def caller_of(service: Service, key: str | None) -> Caller:
     """Return who sent a key; raise Unauthorized and Forbidden."""
     if key is None:
         raise Unauthorized("the Authorization header is missing; send 'Bearer sk-chai-…'", headers=CHALLENGE)
@@ -98,14 +100,25 @@ _bearer = HTTPBearer(auto_error=False, description="An API key, where this serve
 
 
 async def call(
+    request: Request,
     service: Annotated[Service, Depends(service)],
     bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
 ) -> Call:
     """Return the request's way to the database; whose key it is, is asked before a body is read."""
     if not service.settings.needs_keys:
         return Call(service=service, caller=LOCAL)
-    caller = await run_in_threadpool(_caller, service, bearer.credentials if bearer else None)
-    return Call(service=service, caller=caller)
+    key = bearer.credentials if bearer else _from_page(request)
+    return Call(service=service, caller=await run_in_threadpool(caller_of, service, key))
+
+
+def _from_page(request: Request) -> str | None:
+    """Return the key that a signed-in browser keeps; raise Forbidden when another site makes it change anything."""
+    key = request.cookies.get(KEY_COOKIE)
+    headers = request.headers
+    is_ours = request.method in SAFE or headers.get("sec-fetch-site") == "same-origin"  # behind TLS schemes differ
+    if key is not None and not is_ours and is_foreign(headers, headers.get("host", ""), request.url.scheme):
+        raise Forbidden("another site asked for this, and only pages of this service may", code="cross_site")
+    return key
 
 
 Owned = Annotated[Service, Depends(service)]

@@ -69,6 +69,10 @@ class Estimates:
         seconds = self._seconds.get(session).get(job.model)
         return Estimate(position=position, workers=workers, eta_seconds=_eta(job, position, workers, seconds))
 
+    def num_workers(self, session: Session) -> int | None:
+        """Return how many workers are alive; none: nobody knows."""
+        return self._workers.get(session)[0]
+
     def _position(self, session: Session, job: Job) -> int:
         if self._marks.is_fresh:  # the queue was long a moment ago
             return queue_positions.between(session, job, self._marks.get(session))

@@ -36,7 +36,7 @@ class Gate:
             raise Misdirected(
                 f"Host {shown(host)} is not this machine; without keys only 127.0.0.1, localhost and [::1] are served"
             )
-        if scope["method"] not in SAFE and _is_foreign(headers, host, scope.get("scheme", "http")):
+        if scope["method"] not in SAFE and is_foreign(headers, host, scope.get("scheme", "http")):
             raise Forbidden(
                 "another site asked for this, and only pages of this service may change anything; "
                 "call it from a program, or give it keys (CHAI_AUTH=keys)",
@@ -55,7 +55,8 @@ def _names_loopback(host: str) -> bool:
         return name == "localhost"
 
 
-def _is_foreign(headers: Headers, host: str, scheme: str) -> bool:
+def is_foreign(headers: Headers, host: str, scheme: str) -> bool:
+    """Return whether a page of another site asks."""
     if headers.get("sec-fetch-site", "none").lower() in _FOREIGN_SITES:
         return True
     origin = headers.get("origin")

@@ -161,6 +161,15 @@ def counts(session: Session, batch: Batch) -> dict[str, int]:
     return dict(number)
 
 
+def paths(session: Session, batch: Batch) -> list[tuple[str, int, float]]:
+    """Return by path how many of the batch's jobs were completed, and their mean seconds from claim to end."""
+    mean = func.avg(func.extract("epoch", Job.finished_at - Job.claimed_at))
+    is_its = or_(Job.batch_id == batch.id, Job.id.in_(reused_lines.ids(batch.id)))
+    which = (is_its, Job.status == JobStatus.COMPLETED, Job.path.is_not(None))
+    rows = session.execute(select(Job.path, func.count(), mean).where(*which).group_by(Job.path).order_by(Job.path))
+    return [(path, number, float(seconds or 0)) for path, number, seconds in rows]
+
+
 def finish(session: Session) -> list[UUID]:
     """Close every sealed batch whose jobs have all ended, and cancel what is left of one that was cancelled."""
     is_left = or_(Job.status == JobStatus.QUEUED, and_(Job.status == JobStatus.IN_PROGRESS, ~Job.cancel_requested))

@@ -163,17 +163,36 @@ def page(
     newest_first: bool = True,
     status: Sequence[JobStatus] = (),
     batch_id: UUID | None = None,
+    path: str | None = None,
+    model: str | None = None,
+    words: str | None = None,
 ) -> list[Job]:
-    """Return up to `limit` of the tenant's jobs behind the cursor `after`; raise `NotFound` for a foreign cursor."""
+    """Return up to `limit` of the tenant's jobs behind the cursor `after`; raise `NotFound` for a foreign cursor.
+
+    `words` are looked for in prompts as they stand, whatever their case.
+    """
     query = select(Job).where(Job.tenant == tenant, Job.deleted_at.is_(None)).limit(limit)
     if status:
         query = query.where(Job.status.in_(status))
     if batch_id:
         query = query.where(or_(Job.batch_id == batch_id, Job.id.in_(reused_lines.ids(batch_id))))
+    if path:
+        query = query.where(Job.path == path)
+    if model:
+        query = query.where(Job.model == model)
+    if words:
+        query = query.where(Job.prompt.icontains(words, autoescape=True))
     if after:
         query = query.where(_behind(_stood(session, tenant, after), newest_first=newest_first))
     order = (Job.created_at.desc(), Job.id.desc()) if newest_first else (Job.created_at, Job.id)
     return list(session.scalars(query.order_by(*order)))
+
+
+def first_waiting(session: Session, tenant: str, *, limit: int) -> list[Job]:
+    """Return the tenant's queued jobs that run first."""
+    query = select(Job).where(Job.tenant == tenant, Job.status == JobStatus.QUEUED, Job.deleted_at.is_(None))
+    order = (Job.queue.desc(), Job.priority, Job.created_at, Job.id)  # interactive before bulk
+    return list(session.scalars(query.order_by(*order).limit(limit)))
 
 
 def _stood(session: Session, tenant: str, id_: UUID) -> tuple[datetime, UUID]:
@@ -544,6 +563,18 @@ def counts(session: Session, tenant: str | None = None) -> dict[str, int]:
     if tenant is not None:
         query = query.where(Job.tenant == tenant)
     return {row.status: row.number for row in session.execute(query)}
+
+
+def open_counts(session: Session, tenant: str) -> dict[str, int]:
+    """Return how many jobs of a tenant wait and run."""
+    which = (Job.tenant == tenant, Job.status.in_((JobStatus.QUEUED, JobStatus.IN_PROGRESS)), Job.deleted_at.is_(None))
+    query = select(Job.status, func.count().label("number")).where(*which).group_by(Job.status)
+    return {row.status: row.number for row in session.execute(query)}
+
+
+def in_progress(session: Session) -> list[Job]:
+    """Return every job that a worker has, of all tenants."""
+    return list(session.scalars(select(Job).where(Job.status == JobStatus.IN_PROGRESS).order_by(Job.claimed_at)))
 
 
 def running(session: Session, ids: Collection[UUID]) -> set[UUID]:

@@ -1,7 +1,8 @@
 """The figures of attempts and decisions: one row each, never changed; and what is reckoned from them."""
 
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +15,15 @@ from db.jobs import Claim
 from db.models import Job, JobMetric, Lookup, Namespace, PlanRow
 
 MEAN_OF = 50  # attempts that a mean is reckoned from
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """An attempt that came to nothing."""
+
+    outcome: str  # failed, lost
+    reason: str | None
+    at: datetime
 
 
 def end(
@@ -98,6 +108,16 @@ def gpu_seconds(session: Session, tenant: str) -> float:
     within = JobMetric.created_at > func.now() - timedelta(days=1)
     total = session.scalar(select(func.sum(JobMetric.gpu_seconds)).where(JobMetric.tenant == tenant, within))
     return total or 0.0
+
+
+def last_faults(session: Session, *, last: int = 500) -> dict[str, Fault]:
+    """Return by worker what went wrong last among the latest attempts of all."""
+    recent = select(JobMetric).order_by(JobMetric.id.desc()).limit(last).subquery()
+    query = select(recent.c.worker, recent.c.outcome, recent.c.reason, recent.c.created_at).where(
+        recent.c.outcome.in_(("failed", "lost")), recent.c.worker.is_not(None)
+    )
+    rows = session.execute(query.order_by(recent.c.created_at)).all()
+    return {row.worker: Fault(outcome=row.outcome, reason=row.reason, at=row.created_at) for row in rows}
 
 
 def sightings(session: Session, namespace_id: UUID, texts: Sequence[str], *, but: UUID) -> dict[str, int]:

@@ -223,13 +223,13 @@ def cancel(batch_id: str, call: Calling, rest: BackgroundTasks) -> Batch:
     """
     with call.begin() as (session, caller), ids.known("batch", batch_id) as id_:
         batches.cancel(session, batches.get(session, caller.tenant, id_, lock=True))
-    if not _cancel_lines(call, id_, for_s=ANSWER_AFTER_S):
-        rest.add_task(_cancel_lines, call, id_, for_s=math.inf)  # should this process die, the relay goes on
+    if not cancel_lines(call, id_, for_s=ANSWER_AFTER_S):
+        rest.add_task(cancel_lines, call, id_, for_s=math.inf)  # should this process die, the relay goes on
     with call.begin() as (session, caller):
         return _show(session, batches.get(session, caller.tenant, id_))
 
 
-def _cancel_lines(call: Call, batch_id: UUID, *, for_s: float) -> bool:
+def cancel_lines(call: Call, batch_id: UUID, *, for_s: float) -> bool:
     """Cancel lines chunk by chunk, each in a transaction of its own; return whether none is left."""
     began = time.monotonic()
     while time.monotonic() - began < for_s:

@@ -1,0 +1,368 @@
+"""The page, as HTML: what the API can do, for people. Each view is a URL; every button is a form."""
+
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Annotated, Any
+from urllib.parse import quote, urlencode
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
+from fastapi.routing import APIRoute
+from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
+
+from api import bodies, errors, explain, ids, job_factory
+from api.deps import Call, Calling, Owned, Service, caller_of
+from api.errors import ApiError, Unauthorized
+from api.estimates import ALIVE_S
+from api.ids import video_id
+from api.routes import batches as batch_routes
+from api.schemas import CreateVideo
+from api.web import forms, reference, render, words
+from api.web.forms import KEY_COOKIE, TOKEN_COOKIE, Act, Given, SignIn
+from db import batches, heartbeats, jobs, metrics
+from db.errors import NotFound
+from db.keys import Caller
+from db.models import Job
+from db.states import JobStatus
+
+NUM_LATEST, NUM_WAITING, NUM_ENDED, NUM_CARDS, NUM_RUNS = 6, 25, 8, 24, 20
+FOR_A_DAY = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
+_ENDED = (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED)
+Values = dict[str, Any]  # Any: what templates show
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class PageRoute(APIRoute):
+    """A route that refuses in HTML, and sends to the sign-in whoever needs a key."""
+
+    def get_route_handler(self) -> Handler:
+        """Return the handler with refusals as pages."""
+        handle = super().get_route_handler()
+
+        async def answer(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except Unauthorized:
+                here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+                return RedirectResponse(f"/signin?next={quote(here)}", status_code=303)
+            except (ApiError, NotFound) as error:
+                return _refusal(request, error)
+            except RequestValidationError as error:
+                problem = explain.first(error.errors())
+                return _refusal(request, errors.BadRequest(problem.message, param=problem.param, code=problem.code))
+
+        return answer
+
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+
+def _form(model: type[Any]) -> Callable[[Request, Service], Awaitable[Any]]:  # Any: the model that is asked for
+    async def read(request: Request, service: Owned) -> Any:  # Any: as above
+        most = service.settings.max_body_bytes
+        form = await bodies.read(request, service, model, max_bytes=most, forms=True)
+        forms.check(request, form.token)
+        return form
+
+    return read
+
+
+@router.get("/web/{name}")
+def static(name: str) -> Response:
+    """Serve the style sheet, the script and the icon."""
+    known = {path.name: path for path in render.STATIC.iterdir()}
+    if name not in known:
+        raise NotFound(f"there is no {explain.shown(name)} here")
+    return FileResponse(known[name], headers=FOR_A_DAY)
+
+
+@router.get("/")
+def make(
+    request: Request,
+    call: Calling,
+    prompt: str = "",
+    again: str = "",
+    how: str = "",
+) -> HTMLResponse:
+    """Show the form, filled in with a prompt or as an earlier video was asked for."""
+    asked: Values = {"prompt": prompt[:4000]}
+    if again:
+        with call.begin() as (session, caller), ids.known("video", again) as id_:
+            asked = _as_asked(jobs.get(session, caller.tenant, id_))
+    if how:
+        asked["mode"] = how
+    return _make(request, call, asked)
+
+
+@router.post("/make")
+async def submit(request: Request, call: Calling) -> Response:
+    """Accept a prompt and go to its video; show the form again with what is wrong in it."""
+    most = call.service.settings.max_body_bytes
+    given = await bodies.read(request, call.service, Given, max_bytes=most, forms=True)
+    forms.check(request, given.token)
+    try:
+        id_ = await run_in_threadpool(_accept, bodies.check_texts(CreateVideo, given.typed), call)
+    except (errors.BadRequest, errors.QueueFull) as error:
+        return await run_in_threadpool(_make, request, call, given.typed, error)
+    return RedirectResponse(f"/videos/{video_id(id_)}", status_code=303)
+
+
+def _accept(asked: CreateVideo, call: Call) -> UUID:
+    with call.begin() as (session, caller):
+        default = call.service.settings.default_model
+        job = job_factory.job(asked, call.service.cards, tenant=caller.tenant, default_model=default)
+        job.group = caller.group
+        call.service.limits.check(session, caller)
+        return jobs.accept(session, job)[0].id
+
+
+def _make(request: Request, call: Call, asked: Mapping[str, Any], error: ApiError | None = None) -> HTMLResponse:
+    with call.begin() as (session, caller):
+        latest = _shown(session, jobs.page(session, caller.tenant, limit=NUM_LATEST))
+        now = _now(session, call)
+    cards, default = list(call.service.cards.values()), call.service.settings.default_model
+    values: Values = {"latest": latest, "cards": cards, "default_model": default, "now": now, "asked": asked}
+    values |= {"mistake": error.message if error else "", "wrong": error.param if error else ""}
+    values |= {"examples": words.examples([default])}
+    return _page("make.html", request, call, "Make", values, status=400 if error else 200)
+
+
+@router.get("/queue")
+def queue(request: Request, call: Calling) -> HTMLResponse:
+    """Show what runs, what waits and what ended last."""
+    with call.begin() as (session, caller):
+        running = jobs.page(session, caller.tenant, limit=NUM_WAITING, status=[JobStatus.IN_PROGRESS])
+        waiting = jobs.first_waiting(session, caller.tenant, limit=NUM_WAITING)
+        values: Values = {
+            "now": _now(session, call),
+            "running": _shown(session, running, call),
+            "waiting": _shown(session, waiting, call),
+            "ended": _shown(session, jobs.page(session, caller.tenant, limit=NUM_ENDED, status=_ENDED)),
+        }
+    return _page("queue.html", request, call, "Queue", values)
+
+
+@router.get("/library")
+def library(
+    request: Request,
+    call: Calling,
+    q: Annotated[str, Query(max_length=200)] = "",
+    status: str = "",
+    path: str = "",
+    model: str = "",
+    batch_id: str = "",
+    after: str = "",
+) -> HTMLResponse:
+    """Show videos as a wall, filtered; `after` is the last one of the part before."""
+    filters = {"q": q, "status": status, "path": path, "model": model, "batch_id": batch_id}
+    with call.begin() as (session, caller):
+        rows = jobs.page(
+            session,
+            caller.tenant,
+            limit=NUM_CARDS + 1,
+            after=ids.parse("video", after) if after else None,
+            status=[JobStatus(status)] if status in set(JobStatus) else (),
+            path=path or None,
+            model=model or None,
+            words=q.replace("\0", "") or None,
+            batch_id=ids.parse("batch", batch_id) if batch_id else None,
+        )
+        videos, now = _shown(session, rows[:NUM_CARDS]), _now(session, call)
+    kept = {name: value for name, value in filters.items() if value}
+    more = f"/library?{urlencode({**kept, 'after': videos[-1]['id']})}" if len(rows) > NUM_CARDS else ""
+    models = [(name, name) for name in call.service.cards]
+    values: Values = {"videos": videos, "filters": filters, "is_filtered": bool(kept), "next": more}
+    return _page("library.html", request, call, "Library", {**values, "models": models, "now": now})
+
+
+@router.get("/videos/{id_}")
+def video(request: Request, id_: str, call: Calling) -> HTMLResponse:
+    """Show a video with its receipt."""
+    with call.begin() as (session, caller), ids.known("video", id_) as known:
+        job = jobs.get(session, caller.tenant, known)
+        shown, now = _shown(session, [job], call)[0], _now(session, call)
+    return _page("video.html", request, call, "Video", {"now": now, "video": shown}, title=shown["prompt"][:60])
+
+
+@router.post("/videos/{id_}/cancel")
+def cancel(id_: str, call: Calling, form: Annotated[Act, Depends(_form(Act))]) -> Response:
+    """Cancel a video."""
+    with call.begin() as (session, caller), ids.known("video", id_) as known:
+        jobs.request_cancel(session, caller.tenant, known)
+    return RedirectResponse(forms.own(form.back), status_code=303)
+
+
+@router.get("/nights")
+def nights(request: Request, call: Calling, after: str = "") -> HTMLResponse:
+    """Show bulk runs."""
+    with call.begin() as (session, caller):
+        cursor = ids.parse("batch", after) if after else None
+        rows = batches.page(session, caller.tenant, limit=NUM_RUNS + 1, after=cursor)
+        runs = [words.run(row, batches.counts(session, row)) for row in rows[:NUM_RUNS]]
+        now = _now(session, call)
+    more = f"/nights?after={runs[-1]['id']}" if len(rows) > NUM_RUNS else ""
+    return _page("nights.html", request, call, "Nights", {"now": now, "runs": runs, "next": more, "only": None})
+
+
+@router.get("/nights/{id_}")
+def night(request: Request, id_: str, call: Calling) -> HTMLResponse:
+    """Show one bulk run."""
+    with call.begin() as (session, caller), ids.known("batch", id_) as known:
+        row = batches.get(session, caller.tenant, known)
+        run, now = words.run(row, batches.counts(session, row)), _now(session, call)
+        run["paths"] = [(path, number, words.duration(mean)) for path, number, mean in batches.paths(session, row)]
+    values = {"now": now, "runs": [run], "next": "", "only": run}
+    return _page("nights.html", request, call, "Nights", values, title=f"Run {run['name']}")
+
+
+@router.post("/nights/{id_}/cancel")
+def cancel_night(id_: str, call: Calling, form: Annotated[Act, Depends(_form(Act))]) -> Response:
+    """Cancel what is left of a bulk run; of a very long one the relay cancels the rest."""
+    with call.begin() as (session, caller), ids.known("batch", id_) as known:
+        batches.cancel(session, batches.get(session, caller.tenant, known, lock=True))
+    batch_routes.cancel_lines(call, known, for_s=batch_routes.ANSWER_AFTER_S)
+    return RedirectResponse(forms.own(form.back), status_code=303)
+
+
+@router.get("/workers")
+def workers(request: Request, call: Calling) -> HTMLResponse:
+    """Show every part that gives signs of life, what it does and what went wrong last."""
+    with call.begin() as (session, caller):
+        beats = heartbeats.seen(session, "worker") + heartbeats.seen(session, "relay")
+        faults, busy = metrics.last_faults(session), jobs.in_progress(session)
+        parts = [_part(beat, busy, faults, caller) for beat in beats]
+        now = _now(session, call)
+    return _page("workers.html", request, call, "Workers", {"now": now, "parts": parts})
+
+
+@router.get("/signin")
+def sign_in(request: Request, service: Owned, next: str = "/") -> Response:
+    """Ask for a key, where one is needed."""
+    if not service.settings.needs_keys:
+        return RedirectResponse("/", status_code=303)
+    return _sign_in(request, next)
+
+
+@router.post("/signin")
+async def signed_in(request: Request, service: Owned) -> Response:
+    """Keep a key in a cookie, if it is a live one."""
+    form = await bodies.read(request, service, SignIn, max_bytes=service.settings.max_body_bytes, forms=True)
+    forms.check(request, form.token)
+    try:
+        await run_in_threadpool(caller_of, service, form.key.strip())
+    except ApiError as error:
+        return _sign_in(request, form.next, error)
+    answer = RedirectResponse(forms.own(form.next), status_code=303)
+    forms.keep(answer, request, KEY_COOKIE, form.key.strip(), life_s=forms.KEY_LIFE_S)
+    return answer
+
+
+@router.post("/signout")
+def sign_out(request: Request, form: Annotated[Act, Depends(_form(Act))]) -> Response:
+    """Forget the key."""
+    answer = RedirectResponse("/signin", status_code=303)
+    answer.delete_cookie(KEY_COOKIE, path="/")
+    return answer
+
+
+@router.get("/docs")
+def docs(request: Request, service: Owned) -> HTMLResponse:
+    """Show the API's document, with nothing from elsewhere."""
+    values: Values = {"tags": reference.tags(request.app.openapi()), "base": str(request.base_url).rstrip("/")}
+    values |= {"title": "The HTTP API", "examples": words.examples([service.settings.default_model])}
+    return _plain("reference.html", request, values)
+
+
+def _page(
+    template: str, request: Request, call: Call, view: str, values: Values, *, title: str = "", status: int = 200
+) -> HTMLResponse:
+    has_key = call.service.settings.needs_keys and KEY_COOKIE in request.cookies
+    frame = {"title": title or view, "view": view, "signed_in": True, "has_key": has_key}
+    return _plain(template, request, {**frame, **values}, status=status)
+
+
+def _plain(template: str, request: Request, values: Values, *, status: int = 200) -> HTMLResponse:
+    token, query = forms.token_of(request), request.url.query
+    here = request.url.path + (f"?{query}" if query else "")
+    frame = {"view": "", "signed_in": False, "has_key": False, "now": None, "mistake": "", "here": here}
+    answer = render.page(template, {**frame, "token": token, **values}, status=status)
+    if TOKEN_COOKIE not in request.cookies:
+        forms.keep(answer, request, TOKEN_COOKIE, token)
+    return answer
+
+
+def _refusal(request: Request, error: Exception) -> HTMLResponse:
+    said = errors.answer(error)
+    title = "Not here" if said.status_code == 404 else "That did not work"
+    values = {"title": title, "mistake": errors.describe(error).message}
+    return _plain("error.html", request, values, status=said.status_code)
+
+
+def _sign_in(request: Request, place: str, error: ApiError | None = None) -> HTMLResponse:
+    values = {"title": "Sign in", "next": forms.own(place), "mistake": error.message if error else ""}
+    return _plain("signin.html", request, values, status=401 if error else 200)
+
+
+def _now(session: Session, call: Call) -> Values:
+    """Return what the bar on top says."""
+    counts = jobs.open_counts(session, call.caller.tenant)
+    running = jobs.page(session, call.caller.tenant, limit=1, status=[JobStatus.IN_PROGRESS])
+    return {
+        "running": counts.get(JobStatus.IN_PROGRESS, 0),
+        "waiting": counts.get(JobStatus.QUEUED, 0),
+        "workers": call.service.estimates.num_workers(session) or 0,
+        "progress": running[0].progress if running else 0,
+    }
+
+
+def _shown(session: Session, rows: list[Job], call: Call | None = None) -> list[Values]:
+    figures = metrics.of_jobs(session, rows)
+    estimate = call.service.estimates.of if call else None
+    return [
+        words.video(row, estimate=estimate(session, row) if estimate else None, metric=figures.get(row.id))
+        for row in rows
+    ]
+
+
+def _as_asked(job: Job) -> Values:
+    asked = {
+        "prompt": job.prompt,
+        "model": job.model,
+        "size": f"{job.width}x{job.height}",
+        "seconds": job.request.get("seconds"),
+        "mode": job.mode,
+        "negative_prompt": job.negative_prompt,
+        "num_inference_steps": job.num_inference_steps,
+        "guidance_scale": job.guidance_scale,
+    }
+    return {name: value for name, value in asked.items() if value is not None}
+
+
+def _part(beat: heartbeats.Beat, busy: list[Job], faults: Mapping[str, metrics.Fault], caller: Caller) -> Values:
+    owner = beat.name.partition(":")[2]
+    fault = faults.get(owner)
+    return {
+        "name": beat.name,
+        "is_worker": beat.name.startswith("worker"),
+        "is_alive": beat.age_s < ALIVE_S,
+        "age": f"{words.duration(beat.age_s)} ago",
+        "jobs": [_work(job, caller) for job in busy if job.lease_owner == owner],
+        "says": [(name, _told(value)) for name, value in beat.detail.items() if value not in (None, "", [], {})],
+        "fault": f"{fault.outcome}{f' ({fault.reason})' if fault.reason else ''}" if fault else "",
+        "fault_at": fault.at if fault else None,
+    }
+
+
+def _work(job: Job, caller: Caller) -> Values:
+    is_own = job.tenant == caller.tenant
+    step = f"step {job.step} of {job.num_steps}" if job.step is not None else "at its start"
+    own = {"id": video_id(job.id), "prompt": job.prompt} if is_own else {"id": "", "prompt": ""}
+    return {**own, "step": step, "claimed": job.claimed_at}
+
+
+def _told(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_told(one)}" for name, one in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

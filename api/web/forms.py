@@ -1,0 +1,74 @@
+"""What the page's forms carry. Each has a token that another site's page cannot know."""
+
+import secrets
+from hmac import compare_digest
+from typing import Annotated
+
+from fastapi import Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.errors import Forbidden
+
+TOKEN_COOKIE = "chai_form"  # noqa: S105 - the name of a cookie
+KEY_COOKIE = "chai_key"
+KEY_LIFE_S = 7 * 86_400
+
+Token = Annotated[str, Field(max_length=100)]
+Place = Annotated[str, Field(max_length=2000)]
+
+
+class Act(BaseModel):
+    """A button."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    token: Token = ""
+    back: Place = "/"
+
+
+class SignIn(BaseModel):
+    """A key to be kept in a cookie."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    token: Token = ""
+    key: Annotated[str, Field(max_length=200)]
+    next: Place = "/"
+
+
+class Given(BaseModel):
+    """A request for a video as it was typed, to be checked when it can be shown again."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    token: Token = ""
+
+    @property
+    def typed(self) -> dict[str, str]:
+        """The fields that were filled in."""
+        return {name: value for name, value in (self.model_extra or {}).items() if isinstance(value, str)}
+
+
+def token_of(request: Request) -> str:
+    """Return the token of this browser, a new one for one that has none."""
+    return request.cookies.get(TOKEN_COOKIE) or secrets.token_urlsafe(24)
+
+
+def check(request: Request, token: str) -> None:
+    """Raise Forbidden unless the form was made for this browser."""
+    known = request.cookies.get(TOKEN_COOKIE, "")
+    if not known or not compare_digest(known.encode(), token.encode()):
+        raise Forbidden("this form is too old, or another site made it; load the page again", code="form_token")
+
+
+def keep(response: Response, request: Request, name: str, value: str, *, life_s: int | None = None) -> None:
+    """Set a cookie that no script reads and no other site sends."""
+    response.set_cookie(
+        name, value, max_age=life_s, path="/", httponly=True, samesite="strict", secure=request.url.scheme == "https"
+    )
+
+
+def own(place: str) -> str:
+    """Return a place of this service to go to; the start for anything else."""
+    is_own = place.startswith("/") and not place.startswith(("//", "/\\")) and place.isprintable() and place.isascii()
+    return place if is_own else "/"

@@ -1,0 +1,151 @@
+"use strict";
+const root = document.documentElement;
+const wanted = localStorage.getItem("theme");
+if (wanted) root.dataset.theme = wanted;
+
+const ENDED = ["completed", "failed", "cancelled"];
+const all = (selector, under = document) => [...under.querySelectorAll(selector)];
+
+function ago(then) {
+  const seconds = Math.max(0, (Date.now() - then) / 1000);
+  for (const [unit, length] of [["d", 86400], ["h", 3600], ["min", 60]])
+    if (seconds >= length) return `${Math.floor(seconds / length)} ${unit} ago`;
+  return seconds < 10 ? "just now" : `${Math.floor(seconds)} s ago`;
+}
+
+function tellTimes(under = document) {
+  for (const time of all("time[datetime]", under)) {
+    const then = new Date(time.dateTime);
+    time.title = then.toLocaleString();
+    time.textContent = ago(then);
+  }
+}
+
+// What is on the page now is put in the place of what was: only the parts that are marked as live, and of these only what changed.
+let refreshing = null;
+function refresh(after_ms = 300) {
+  refreshing ??= setTimeout(async () => {
+    refreshing = null;
+    if (!document.querySelector("[data-live]")) return;
+    try {
+      const answer = await fetch(location.href, { headers: { accept: "text/html" } });
+      if (!answer.ok) return;
+      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+      tellTimes(fresh);
+      for (const old of all("[data-live]")) {
+        const next = fresh.getElementById(old.id);
+        if (!next || old.dataset.seen === next.outerHTML) continue;
+        const focused = old.contains(document.activeElement) && document.activeElement.id;
+        const html = next.outerHTML;
+        old.replaceWith(document.adoptNode(next));
+        next.dataset.seen = html;
+        if (focused) document.getElementById(focused)?.focus();
+      }
+      watchClips();
+    } catch { /* the service is away; the stream says so */ }
+  }, after_ms);
+}
+
+const known = new Map();
+function heard(video) {
+  const before = known.get(video.id);
+  known.set(video.id, video.status);
+  for (const row of all(`[data-video="${CSS.escape(video.id)}"]`)) {
+    const bar = row.querySelector("progress");
+    if (bar) bar.value = video.progress;
+    const step = row.querySelector("[data-step]");
+    if (step && video.step !== null) step.textContent = `step ${video.step} of ${video.num_steps}`;
+  }
+  if (video.status === "in_progress") {
+    const line = document.querySelector(".hairline");
+    if (line) line.value = video.progress;
+  }
+  if (before !== video.status) {
+    if (ENDED.includes(video.status)) say(`${video.status}: ${video.prompt.slice(0, 80)}`);
+    refresh();
+  }
+}
+
+function say(text) { const live = document.getElementById("said"); if (live) live.textContent = text; }
+
+// One stream for all tabs where the browser can share it, else one a tab; it comes back by itself.
+let lost = null, lostAt = null;
+const note = document.getElementById("lost");
+function follow() {
+  const source = new EventSource("/v1/events");
+  const channel = "BroadcastChannel" in window ? new BroadcastChannel("chai") : null;
+  const tell = (message) => { take(message); channel?.postMessage(message); };
+  source.onopen = () => tell({ kind: "open" });
+  source.onerror = () => tell({ kind: "lost" });
+  source.addEventListener("video", (event) => tell({ kind: "video", video: JSON.parse(event.data) }));
+  source.addEventListener("video.deleted", () => tell({ kind: "reload" }));
+  source.addEventListener("reload", () => tell({ kind: "reload" }));
+  addEventListener("pagehide", () => source.close());
+}
+function take(message) {
+  if (message.kind === "video") heard(message.video);
+  if (message.kind === "reload") refresh();
+  if (message.kind === "open") { clearTimeout(lost); lost = null; note.hidden = true; if (lostAt) refresh(); lostAt = null; }
+  if (message.kind === "lost" && !lost) {
+    lostAt = new Date();
+    lost = setTimeout(() => { note.textContent = `No answer since ${lostAt.toLocaleTimeString()}; trying again`; note.hidden = false; }, 5000);
+  }
+}
+if (document.body.dataset.follows === "yes") {
+  if (navigator.locks && "BroadcastChannel" in window) {
+    new BroadcastChannel("chai").onmessage = (event) => take(event.data);
+    navigator.locks.request("chai-events", () => new Promise(follow)).catch(() => {});
+  } else follow();
+  setInterval(() => { if (!document.hidden) refresh(0); }, 10000);
+}
+
+// Clips are fetched when they come into sight, and play while they are pointed at.
+const inSight = new IntersectionObserver((entries) => {
+  for (const { isIntersecting, target } of entries) if (isIntersecting) { target.src = target.dataset.src; inSight.unobserve(target); }
+}, { rootMargin: "200px" });
+function watchClips() { for (const clip of all("video[data-src]:not([src])")) inSight.observe(clip); }
+const clipOf = (element) => element?.closest?.("[data-row]")?.querySelector("video[data-src]");
+for (const kind of ["pointerover", "focusin"]) document.addEventListener(kind, (event) => clipOf(event.target)?.play().catch(() => {}));
+for (const kind of ["pointerout", "focusout"]) document.addEventListener(kind, (event) => clipOf(event.target)?.pause());
+
+// The next page of the wall, before its end comes into sight.
+const atEnd = new IntersectionObserver(async ([entry]) => {
+  if (!entry.isIntersecting) return;
+  const more = entry.target;
+  atEnd.unobserve(more);
+  const answer = await fetch(more.href, { headers: { accept: "text/html" } }).catch(() => null);
+  if (!answer?.ok) return;
+  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  tellTimes(fresh);
+  document.getElementById("wall").append(...fresh.getElementById("wall").children);
+  const next = fresh.getElementById("more");
+  if (next) { more.replaceWith(next); atEnd.observe(next); } else more.remove();
+  watchClips();
+}, { rootMargin: "600px" });
+
+const PLACES = { m: "/", q: "/queue", l: "/library", n: "/nights", w: "/workers" };
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, textarea, select")) return;
+  const rows = all("[data-row] a, a[data-row]").filter((link) => link.matches("[data-row], .prompt"));
+  const here = rows.indexOf(document.activeElement);
+  if (event.key === "?") document.getElementById("help").showModal();
+  else if (event.key === "/") { event.preventDefault(); const find = document.getElementById("q"); find ? find.focus() : location.assign("/library#q"); }
+  else if (event.key === "j") rows[Math.min(here + 1, rows.length - 1)]?.focus();
+  else if (event.key === "k") rows[Math.max(here - 1, 0)]?.focus();
+  else if (event.key === " " && clipOf(document.activeElement)) { event.preventDefault(); const clip = clipOf(document.activeElement); clip.paused ? clip.play() : clip.pause(); }
+  else if (event.key === "c") { const form = document.activeElement.closest("[data-row]")?.querySelector("form[data-cancel]") ?? document.querySelector("main[data-one] form[data-cancel]"); form?.requestSubmit(); }
+  else if (PLACES[event.key]) location.assign(PLACES[event.key]);
+});
+
+document.getElementById("theme")?.addEventListener("click", () => {
+  const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  root.dataset.theme = dark ? "light" : "dark";
+  localStorage.setItem("theme", root.dataset.theme);
+});
+document.getElementById("ask")?.addEventListener("click", () => document.getElementById("help").showModal());
+if (location.hash === "#q") document.getElementById("q")?.focus();
+tellTimes();
+setInterval(tellTimes, 15000);
+watchClips();
+const more = document.getElementById("more");
+if (more) atEnd.observe(more);

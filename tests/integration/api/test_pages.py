@@ -1,0 +1,172 @@
+"""The page without a browser: what it says, whom it lets in, and what it refuses."""
+
+import re
+from collections.abc import Callable
+from uuid import UUID
+
+import pytest
+from fastapi.testclient import TestClient
+from running import mp4, work
+from sqlalchemy.orm import Session, sessionmaker
+
+from db import heartbeats
+from db.session import transaction
+from shared.storage import Storage
+
+VIEWS = ["/", "/queue", "/library", "/nights", "/workers"]
+
+
+def form(client: TestClient, path: str, **fields: str) -> dict[str, str]:
+    """Fields with the token that a page gave this client."""
+    found = re.search(r'name="token" value="([^"]+)"', client.get(path).text)
+    assert found is not None
+    return {**fields, "token": found[1]}
+
+
+@pytest.mark.parametrize("path", [*VIEWS, "/docs"])
+def test_nothing_on_a_page_comes_from_elsewhere(client: TestClient, path: str) -> None:
+    answer = client.get(path)
+
+    assert answer.status_code == 200
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert not re.findall(r'(?:src|href|action)="(?:https?:)?//', answer.text)
+    assert not re.findall(r"<script>|style=|\son[a-z]+=", answer.text)
+
+
+def test_the_first_page_is_light(client: TestClient) -> None:
+    parts = [client.get(path).content for path in ("/", "/web/page.css", "/web/page.js", "/web/icon.svg")]
+
+    assert sum(map(len, parts)) < 50_000
+
+
+def test_a_form_makes_a_video(client: TestClient) -> None:
+    sent = form(client, "/", prompt="a red circle", mode="full", size="", seed="7")
+
+    answer = client.post("/make", data=sent, follow_redirects=False)
+
+    assert answer.status_code == 303
+    video = client.get(f"/v1{answer.headers['location']}").json()
+    assert (video["prompt"], video["mode"], video["seed"]) == ("a red circle", "full", 7)
+
+
+def test_a_mistake_stands_where_it_was_made(client: TestClient) -> None:
+    answer = client.post("/make", data=form(client, "/", prompt="a red circle", seed="seven"))
+
+    assert answer.status_code == 400
+    assert "seed &#39;seven&#39; is not" in answer.text
+    assert 'value="seven"' in answer.text
+    assert ">a red circle</textarea>" in answer.text
+
+
+@pytest.mark.parametrize("path", ["/make", "/videos/video_{}/cancel", "/signin"])
+@pytest.mark.parametrize("token", [{}, {"token": "x"}, {"token": ""}])
+def test_a_form_of_another_site_does_nothing(client: TestClient, path: str, token: dict[str, str]) -> None:
+    client.get("/")
+    fields = {"/make": {"prompt": "x"}, "/signin": {"key": "x"}}.get(path, {"back": "/"})
+
+    answer = client.post(path.format(UUID(int=1).hex), data={**fields, **token})
+
+    assert answer.status_code == 403
+    assert client.get("/v1/videos").json()["data"] == []
+
+
+def test_what_is_typed_is_text(client: TestClient) -> None:
+    client.post("/v1/videos", json={"prompt": "<script>alert(1)</script>", "metadata": {"<b>": "<i>"}})
+
+    for path in ("/", "/queue", "/library", "/library?q=<script>"):
+        assert "<script>alert" not in client.get(path).text
+
+
+def test_the_library_finds_by_words_and_goes_on(client: TestClient) -> None:
+    for number in range(30):
+        client.post("/v1/videos", json={"prompt": f"a red circle {number}"})
+    client.post("/v1/videos", json={"prompt": "100% blue"})
+
+    first = client.get("/library?q=RED")
+    more = re.search(r'id="more" rel="next" href="([^"]+)"', first.text)
+    assert more is not None
+    rest = client.get(more[1].replace("&amp;", "&"))
+
+    cards = [re.findall(r'<a class="card"[^>]*href="([^"]+)"', answer.text) for answer in (first, rest)]
+    assert len(set(cards[0])) == 24
+    assert len({*cards[0], *cards[1]}) == 30
+    assert len(re.findall('class="card"', client.get("/library?q=100%25").text)) == 1
+
+
+def test_a_receipt_and_a_run_in_words(
+    client: TestClient, session_factory: sessionmaker[Session], storage: Storage
+) -> None:
+    batch = client.post("/v1/batches", json={"manifest_key": "m", "name": "tonight"}).json()["id"]
+    items = {"items": [{"custom_id": str(n), "prompt": f"a red circle {n}"} for n in range(3)]}
+    lines = client.post(f"/v1/batches/{batch}/items", json=items).json()["data"]
+    work(session_factory, storage, UUID(lines[0]["id"].removeprefix("video_")), mp4())
+
+    assert "1 of 3 done" in client.get("/nights").text
+    assert "Fast: 8 steps." in client.get(f"/videos/{lines[0]['id']}").text
+    client.post(f"/nights/{batch}/cancel", data=form(client, f"/nights/{batch}"))
+    assert "1 of 3 done, 2 cancelled" in client.get(f"/nights/{batch}").text
+
+
+def test_workers_are_told(client: TestClient, session_factory: sessionmaker[Session]) -> None:
+    assert "No worker is here" in client.get("/queue").text
+    with transaction(session_factory) as session:
+        heartbeats.beat(session, "worker:gpu-1", {"queues": ["bulk"]})
+
+    page = client.get("/workers").text
+
+    assert "worker:gpu-1" in page
+    assert "● alive" in page
+
+
+@pytest.mark.parametrize("path", ["/videos/nothing", f"/videos/video_{UUID(int=1).hex}", "/nights/x", "/web/../app.py"])
+def test_what_is_not_there_is_a_page_too(client: TestClient, path: str) -> None:
+    answer = client.get(path, headers={"accept": "text/html"})
+
+    assert answer.status_code == 404
+
+
+def test_a_key_signs_in(guarded: TestClient, new_key: Callable[..., dict[str, str]]) -> None:
+    key = new_key("a")["Authorization"].removeprefix("Bearer ")
+    sent_away = guarded.get("/library?q=red", follow_redirects=False)
+    assert (sent_away.status_code, sent_away.headers["location"]) == (303, "/signin?next=/library%3Fq%3Dred")
+    wrong = guarded.post("/signin", data=form(guarded, "/signin", key="sk-chai-0-x", next="/"))
+    assert (wrong.status_code, "unknown, expired or revoked" in wrong.text) == (401, True)
+
+    answer = guarded.post(
+        "/signin", data=form(guarded, "/signin", key=key, next="/library?q=red"), follow_redirects=False
+    )
+
+    assert answer.headers["location"] == "/library?q=red"
+    cookie = answer.headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=strict" in cookie
+    assert guarded.get("/library").status_code == 200
+    assert guarded.get("/v1/videos").status_code == 200
+    guarded.post("/signout", data=form(guarded, "/library"))
+    assert guarded.get("/v1/videos").status_code == 401
+
+
+@pytest.mark.parametrize("place", ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:x"])
+def test_a_sign_in_leads_nowhere_else(guarded: TestClient, new_key: Callable[..., dict[str, str]], place: str) -> None:
+    key = new_key("a")["Authorization"].removeprefix("Bearer ")
+
+    answer = guarded.post("/signin", data=form(guarded, "/signin", key=key, next=place), follow_redirects=False)
+
+    assert answer.headers["location"] == "/"
+
+
+@pytest.mark.parametrize("headers", [{"sec-fetch-site": "cross-site"}, {"origin": "https://evil.example"}])
+def test_another_site_cannot_use_a_signed_in_browser(
+    guarded: TestClient, new_key: Callable[..., dict[str, str]], headers: dict[str, str]
+) -> None:
+    guarded.cookies.set("chai_key", new_key("a")["Authorization"].removeprefix("Bearer "))
+
+    assert guarded.post("/v1/videos", json={"prompt": "x"}, headers=headers).status_code == 403
+    assert guarded.post("/v1/videos", json={"prompt": "x"}).status_code == 200
+
+
+def test_the_reference_names_every_route(client: TestClient) -> None:
+    page = client.get("/docs").text
+
+    for path in client.get("/openapi.json").json()["paths"]:
+        assert path in page
