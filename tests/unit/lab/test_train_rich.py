@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from cli.lab.train import app
 from typer.testing import CliRunner
 
 from cli.errors import CommandError
+from cli.lab.train import app
 from lab.toy_world.captions import Split
 from lab.toy_world.reading import (
     NO_NOUN,
