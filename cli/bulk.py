@@ -63,6 +63,9 @@ def run(
     take: Annotated[int, typer.Option(min=1, help="Raise it to run the same list once more.")] = 1,
     out: Out = None,
     download: Download = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what the list would do and cost, and submit nothing.")
+    ] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Submit and leave.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -73,6 +76,8 @@ def run(
     given = {"mode": mode, "model": model, "size": size, "seconds": seconds}
     asked = None if window is None else _window(window, tz)
     listed = manifest.read(file, {name: value for name, value in given.items() if value is not None}, take=take)
+    if dry_run:
+        raise typer.Exit(_print_forecast(listed, asked, as_json=as_json))
     _report_lines(listed.bad, listed.duplicates)
     with connect() as client:
         batch = submit(client, _name(file), listed, window=asked)
@@ -119,6 +124,38 @@ def status(
             _print_batch(client.batch(names.batch(client, batch_id)), as_json=as_json)
         else:
             _print_batches(client.batches(), as_json=as_json)
+
+
+@app.command("report")
+def report_(batch_id: BatchId, out: Out = None, as_json: AsJson = False) -> None:
+    """Say what a run did: hits, savings, failures with the way out, the slowest, and what to change tonight."""
+    from cli import report
+
+    with connect() as client:
+        batch = client.batch(names.batch(client, batch_id))
+        own = local.var_dir() / "bulk" / batch["id"]
+        found = report.of(batch, _results(client, batch["id"], own, download=False))
+    if as_json or str(out) == STDIN:
+        output.print_json(found)
+        return
+    folder, _ = places.put(
+        [out, own] if out else [own],
+        lambda folder: _write_report(folder, found),
+        what="the report",
+        later=f"`chai bulk report {batch['id']} --out FOLDER` writes it later",
+    )
+    for line in found["tonight"] or ["nothing to change: all lines have their videos"]:
+        print(line)
+    print(f"report   {folder / 'report.html'}\n         {folder / 'report.json'}")
+
+
+def _write_report(folder: Path, found: Json) -> None:
+    from cli import report
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in (("report.html", report.page(found)), ("report.json", report.text(found))):
+        with results.replacing(folder / name) as stream:
+            stream.write(content)
 
 
 @app.command()
@@ -194,6 +231,23 @@ def submit(client: Client, name: str, listed: manifest.Manifest, *, window: Json
     if num_reused:
         output.note(f"{num_reused} of {len(listed.lines)} lines are videos of earlier runs and are not made again")
     return client.seal_batch(batch["id"], num_bad_lines=len(listed.bad) + len(refused))
+
+
+def _print_forecast(listed: manifest.Manifest, window: Json | None, *, as_json: bool) -> int:
+    from cli import forecast  # brings the service's own code, torch among it
+    from shared.run_windows import RunWindow
+
+    try:
+        rule = RunWindow.of(window) if window else None
+    except ValueError as error:
+        raise BadInput(str(error)) from None
+    found = forecast.forecast(listed, rule)
+    _report_lines(found.bad, listed.duplicates)
+    if as_json:
+        output.print_json(forecast.plain(found))
+    else:
+        output.print_facts(forecast.facts(found))
+    return 2 if found.bad else 0
 
 
 def _note_known(batch: Json, listed: manifest.Manifest, window: Json | None) -> None:

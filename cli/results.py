@@ -46,6 +46,7 @@ class Result:
     keep_s: float | None
     file: str | None
     error: str | None
+    error_code: str | None
 
     @classmethod
     def of(cls, video: Mapping[str, Any], batch_id: str, *, file: str | None, error: str | None = None) -> "Result":
@@ -72,6 +73,7 @@ class Result:
             **{f"{stage}_s": stage_s.get(stage) for stage in STAGES},
             file=file,
             error=error or receipt.error,
+            error_code=(video.get("error") or {}).get("code"),
         )
 
     @property
@@ -85,14 +87,23 @@ def write(folder: Path, results: Sequence[Result]) -> list[Path]:
     """Write `results.csv`, `results.jsonl` and, with pyarrow, `results.parquet`, each whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = [asdict(result) for result in results]
-    with _replacing(folder / "results.jsonl") as stream:
+    with replacing(folder / "results.jsonl") as stream:
         stream.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    with _replacing(folder / "results.csv") as stream:
+    with replacing(folder / "results.csv") as stream:
         writer = csv.DictWriter(stream, [field.name for field in fields(Result)])
         writer.writeheader()
         writer.writerows({name: _harmless(value) for name, value in row.items()} for row in rows)
     files = [folder / "results.csv", folder / "results.jsonl"]
     return files + ([_parquet(folder / "results.parquet", rows)] if importlib.util.find_spec("pyarrow") else [])
+
+
+@contextmanager
+def replacing(file: Path) -> Iterator[TextIO]:
+    """Give a stream whose text becomes `file` when the block ends well, whole or not at all."""
+    partial = file.with_name(file.name + ".part")
+    with partial.open("w", encoding="utf-8", newline="") as stream:
+        yield stream
+    partial.replace(file)
 
 
 def exit_code(results: Sequence[Result], *, num_bad_lines: int) -> int:
@@ -122,11 +133,3 @@ def _kind(type_: object) -> str:
 def _harmless(value: object) -> object:
     """Keep a spreadsheet from running a prompt as a formula."""
     return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
-
-
-@contextmanager
-def _replacing(file: Path) -> Iterator[TextIO]:
-    partial = file.with_name(file.name + ".part")
-    with partial.open("w", encoding="utf-8", newline="") as stream:
-        yield stream
-    partial.replace(file)

@@ -15,6 +15,19 @@ from db.jobs import Claim
 from db.models import Job, JobMetric, Lookup, Namespace, PlanRow
 
 MEAN_OF = 50  # attempts that a mean is reckoned from
+SPREAD_OF = 500  # attempts that a spread is reckoned from
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """What attempts of one path took: GPU seconds and bytes."""
+
+    low_s: float  # one in ten was quicker
+    mean_s: float
+    high_s: float  # one in ten was slower
+    wall_s: float | None  # mean, with reading and writing
+    video_bytes: float | None  # mean
+    latent_bytes: float  # mean, as kept in the cache
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +104,34 @@ def mean_gpu_seconds(session: Session, namespace_id: UUID, *, last: int = MEAN_O
     )
     rows = session.execute(query, {"namespace_id": namespace_id, "last": last})
     return {row.path: row.mean for row in rows}
+
+
+def spread(session: Session, **size: object) -> dict[str, Spread]:
+    """Return by path what the latest completed attempts at one model and size took, of any tenant.
+
+    `size` names `model`, `width`, `height` and `num_frames`. Loading the model, which a night does once, is left out.
+    """
+    found = session.execute(_SPREAD, {**size, "last": SPREAD_OF}).mappings()
+    return {row["path"]: Spread(**{name: row[name] for name in row if name != "path"}) for row in found}
+
+
+_SPREAD = text(
+    """
+    SELECT path, avg(gpu_seconds) AS mean_s, avg(wall_s) AS wall_s,
+        percentile_cont(0.1) WITHIN GROUP (ORDER BY gpu_seconds) AS low_s,
+        percentile_cont(0.9) WITHIN GROUP (ORDER BY gpu_seconds) AS high_s,
+        avg(video_bytes) AS video_bytes, avg(latent_bytes) AS latent_bytes
+    FROM (
+        SELECT metric.path, metric.gpu_seconds, coalesce(metric.bytes_written, 0)::float AS latent_bytes,
+            (jobs.output->>'bytes')::float AS video_bytes,
+            (SELECT sum(value::float) FROM jsonb_each_text(metric.stage_s) WHERE key <> 'load') AS wall_s,
+            row_number() OVER (PARTITION BY metric.path ORDER BY metric.id DESC) AS place
+        FROM job_metrics AS metric JOIN jobs ON jobs.id = metric.job_id AND jobs.attempt = metric.attempt
+        WHERE metric.outcome = 'completed' AND metric.gpu_seconds IS NOT NULL AND metric.path IS NOT NULL
+            AND jobs.model = :model AND jobs.width = :width AND jobs.height = :height AND jobs.num_frames = :num_frames
+    ) AS latest WHERE place <= :last GROUP BY path
+    """
+)
 
 
 def mean_run_seconds(session: Session, *, last: int = MEAN_OF) -> dict[str, float]:

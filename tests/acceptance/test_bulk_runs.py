@@ -177,3 +177,28 @@ def test_a_changed_list_runs_only_what_is_new(home: Home, tmp_path: Path) -> Non
     }
     assert [row["line"] for row in after.values()] == ["1", "2", "3"]
     assert after["pale ball 1"]["video"] == before["pale ball 1"]["video"]
+
+
+def test_a_dry_run_tells_what_the_real_one_does_and_a_report_what_it_did(home: Home, tmp_path: Path) -> None:
+    lines = ["a large green circle drifts left over a plain field"] * 2 + ["a small blue cross over a grey field"]
+    file = written(tmp_path, "told.jsonl", [json.dumps({"prompt": line, "seed": n}) for n, line in enumerate(lines)])
+    home.chai("bulk", "run", written(tmp_path, "warm.txt", ["a small red square over a grey field"]), "--mode", "full")
+    before = json.loads(home.chai("bulk", "ls", "--json").stdout)
+
+    dry = home.chai("bulk", "run", file, "--dry-run", "--json", "--window", "00:00-23:59", "--tz", "UTC")
+    after = json.loads(home.chai("bulk", "ls", "--json").stdout)
+    done = home.chai("bulk", "run", file, "--out", str(tmp_path / "out"))
+    told = home.chai("bulk", "report", "latest", "--out", str(tmp_path / "out"))
+
+    assert dry.returncode == 0, dry.stderr
+    found = json.loads(dry.stdout)
+    assert before == after  # nothing was submitted
+    assert (found["num_lines"], found["is_cache_known"]) == (3, True)
+    assert 0 < found["cost"]["low_h"] <= found["cost"]["high_h"]
+    made = results(tmp_path / "out")
+    assert done.returncode == 0
+    assert found["num_fast"] == sum(row["path"] == "fast" for row in made)
+    assert told.returncode == 0, told.stderr
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert (report["made"]["number"], report["made"]["fast"]) == (3, found["num_fast"])
+    assert "told.jsonl" in (tmp_path / "out" / "report.html").read_text()

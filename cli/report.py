@@ -1,0 +1,218 @@
+"""The morning after: what a bulk run did, what it cost, what failed and what to change tonight; as JSON and one page.
+
+`of` reckons, `page` writes HTML that needs nothing beside it. Nothing here asks the service.
+"""
+
+import json
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from html import escape
+from typing import Any
+
+from cli import output
+from cli.results import STAGES, Result
+
+Json = dict[str, Any]  # Any: a report is what JSON holds
+
+NUM_SLOWEST = 10
+NUM_LINES_SHOWN = 12  # of a reason for failure
+MUCH_LOADING = 0.1  # share of the work
+FEW_HITS = 0.2  # share of lines that might have had one
+NUM_FOR_A_SHARE = 20  # lines below which a share says nothing
+
+WAYS_OUT = {
+    "out_of_memory": "run these lines at a smaller size, or on a GPU with more memory",
+    "invalid_request": "change these lines as the message says; only they run again with the changed list",
+    "worker_lost": "retry them once; those that end so again kill their worker: try another prompt or size",
+    "storage_unavailable": "free or mend the storage (`chai doctor` says what is wrong), then retry",
+    "deadline": "give them more time, or run them earlier in the night",
+    "cancelled": "retry, if the cancel was not meant for them",
+    "model_not_found": "fetch the model (`chai model ls`), then retry",
+    "model_unavailable": "look at the model on that machine (`chai doctor`), then retry",
+}
+OTHERWISE = "`chai doctor` looks at the machine; then retry"
+
+
+def of(batch: Mapping[str, Any], results: Sequence[Result]) -> Json:
+    """Return the report of a run as it is now."""
+    own = [result for result in results if not result.reused]
+    made = [result for result in own if result.status == "completed"]
+    return {
+        "batch": {
+            name: batch[name] for name in ("id", "name", "status", "created_at", "completed_at", "num_bad_lines")
+        },
+        "lines": {**batch["request_counts"], "reused": batch["num_reused"]},
+        "made": {"number": len(made), **_hits(made), "seconds": _seconds(made), "stages": _stages(made)},
+        "failures": _failures(own),
+        "slowest": [_slow(result) for result in sorted(made, key=lambda made: -(made.seconds or 0))[:NUM_SLOWEST]],
+        "tonight": list(_tonight(batch, own, made)),
+    }
+
+
+def _hits(made: Sequence[Result]) -> Json:
+    fast = [result for result in made if result.path == "fast"]
+    with_donor = [result for result in fast if result.donor or result.matched]
+    alike = [result.similarity for result in with_donor if result.similarity is not None]
+    return {
+        "fast": len(fast),
+        "full": len(made) - len(fast),
+        "hits": len(with_donor),
+        "hit_share": round(len(with_donor) / len(made), 4) if made else None,
+        "median_similarity": round(statistics.median(alike), 4) if alike else None,
+        "saved_s": round(sum(result.saved_s or 0.0 for result in made), 3),
+    }
+
+
+def _seconds(made: Sequence[Result]) -> Json:
+    found: Json = {"total": round(sum(result.seconds or 0.0 for result in made), 3)}
+    for path in ("fast", "full"):
+        seconds = [result.seconds for result in made if result.path == path and result.seconds is not None]
+        found[f"median_{path}"] = round(statistics.median(seconds), 3) if seconds else None
+    return found
+
+
+def _stages(made: Sequence[Result]) -> Json:
+    sums = {stage: sum(getattr(result, f"{stage}_s") or 0.0 for result in made) for stage in STAGES}
+    return {stage: round(seconds, 3) for stage, seconds in sums.items() if seconds}
+
+
+def _failures(own: Sequence[Result]) -> list[Json]:
+    """Gather what did not come to a video by its reason, the most frequent first."""
+    by_reason: dict[str, list[Result]] = defaultdict(list)
+    for result in own:
+        if result.status in ("failed", "cancelled"):
+            by_reason[result.error_code or result.status].append(result)
+    return [
+        {
+            "reason": reason,
+            "number": len(lines),
+            "messages": [text for text, _ in Counter(str(line.error) for line in lines).most_common(3)],
+            "way_out": WAYS_OUT.get(reason, OTHERWISE),
+            "lines": [line.line or line.custom_id for line in lines[:NUM_LINES_SHOWN]],
+        }
+        for reason, lines in sorted(by_reason.items(), key=lambda item: -len(item[1]))
+    ]
+
+
+def _slow(result: Result) -> Json:
+    stages = {stage: getattr(result, f"{stage}_s") or 0.0 for stage in STAGES}
+    longest = max(stages, key=lambda stage: stages[stage])
+    return {
+        "line": result.line,
+        "video": result.video,
+        "prompt": result.prompt,
+        "path": result.path,
+        "seconds": result.seconds,
+        "longest_stage": longest if stages[longest] else None,
+    }
+
+
+def _tonight(batch: Mapping[str, Any], own: Sequence[Result], made: Sequence[Result]) -> Iterator[str]:
+    """Say what to change, most urgent first; nothing when all is well."""
+    counts, id_ = batch["request_counts"], batch["id"]
+    if number := counts["failed"] + counts["cancelled"]:
+        only = (
+            ""
+            if counts["cancelled"] and counts["failed"]
+            else f" --only {'failed' if counts['failed'] else 'cancelled'}"
+        )
+        yield f"{number} lines have no video: see the reasons, then `chai bulk retry {id_}{only}`"
+    if batch["status"] == "paused":
+        yield f"the run is paused: `chai bulk resume {id_}`"
+    elif counts["queued"] and batch.get("window"):
+        yield f"{counts['queued']} lines wait for the next window; a longer one or another worker would end them sooner"
+    if batch["num_bad_lines"]:
+        yield f"{batch['num_bad_lines']} lines of the list cannot be used: correct them and run the list again"
+    yield from _about_speed(own, made)
+
+
+def _about_speed(own: Sequence[Result], made: Sequence[Result]) -> Iterator[str]:
+    if len(made) < NUM_FOR_A_SHARE:
+        return
+    work, loading = sum(result.seconds or 0.0 for result in made), sum(result.load_s or 0.0 for result in made)
+    if loading > MUCH_LOADING * work:
+        yield f"{output.seconds(loading)} of {output.seconds(work)} went into loading models: sort the list by model"
+    if asked_full := sum(result.mode == "full" for result in own):
+        yield f"{asked_full} lines asked for full mode, which uses no donor; with auto, those with one run faster"
+    free = [result for result in made if result.mode != "full"]
+    hits = sum(1 for result in free if result.matched)
+    if len(free) >= NUM_FOR_A_SHARE and hits < FEW_HITS * len(free):
+        yield (
+            f"only {hits} of {len(free)} lines met something known: name things alike (one word for one thing), "
+            "or give the cache more room (`chai cache ls`)"
+        )
+
+
+def page(report: Json) -> str:
+    """Return the report as one HTML file."""
+    batch, lines, made = report["batch"], report["lines"], report["made"]
+    parts = [
+        f"<h1>{escape(batch['name'] or batch['id'])}</h1><p>{escape(batch['id'])}, {escape(batch['status'])}</p>",
+        _section("What ran", _table(("", "lines"), [(name, number) for name, number in lines.items() if number])),
+        _section("Hits and savings", _table(("", ""), _gains(made))),
+        _section("What to change tonight", _list(report["tonight"]) or "<p>Nothing: all lines have their videos.</p>"),
+        _section("What has no video", _table(("reason", "lines", "message", "way out", "which"), _reasons(report))),
+        _section("Where the time went", _table(("stage", "seconds"), list(made["stages"].items()))),
+        _section("Slowest", _table(("line", "prompt", "path", "seconds", "longest stage"), _slowest(report))),
+    ]
+    title = escape(batch["name"] or batch["id"])
+    return f"<!doctype html><meta charset=utf-8><title>{title}</title><style>{STYLE}</style>{''.join(parts)}\n"
+
+
+def _gains(made: Json) -> list[tuple[str, object]]:
+    share = "" if made["hit_share"] is None else f" ({made['hit_share']:.0%})"
+    seconds = made["seconds"]
+    return [
+        ("videos made", made["number"]),
+        ("with a donor", f"{made['hits']}{share}"),
+        ("in the fast path", made["fast"]),
+        ("median similarity", made["median_similarity"]),
+        ("saved by donors and fewer steps", output.seconds(made["saved_s"])),
+        ("work", output.seconds(seconds["total"])),
+        ("median fast / full", f"{output.seconds(seconds['median_fast'])} / {output.seconds(seconds['median_full'])}"),
+    ]
+
+
+def _reasons(report: Json) -> list[tuple[object, ...]]:
+    return [
+        (row["reason"], row["number"], "; ".join(row["messages"]), row["way_out"], ", ".join(row["lines"]))
+        for row in report["failures"]
+    ]
+
+
+def _slowest(report: Json) -> list[tuple[object, ...]]:
+    names = ("line", "prompt", "path", "seconds", "longest_stage")
+    return [tuple(row[name] for name in names) for row in report["slowest"]]
+
+
+def _section(title: str, content: str) -> str:
+    return f"<h2>{title}</h2>{content}" if content else ""
+
+
+def _list(texts: Sequence[str]) -> str:
+    return f"<ul>{''.join(f'<li>{escape(text)}</li>' for text in texts)}</ul>" if texts else ""
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    if not rows:
+        return ""
+    names = "".join(f"<th>{escape(name)}</th>" for name in head)
+    body = "".join(f"<tr>{''.join(f'<td>{_cell(value)}</td>' for value in row)}</tr>" for row in rows)
+    return f"<table><tr>{names}</tr>{body}</table>"
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else escape(f"{value:.2f}" if isinstance(value, float) else str(value))
+
+
+def text(report: Json) -> str:
+    """Return the report as JSON, indented."""
+    return json.dumps(report, ensure_ascii=False, indent=2) + "\n"
+
+
+STYLE = (
+    "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}"
+    "table{border-collapse:collapse}td,th{text-align:left;padding:.25rem .9rem .25rem 0;border-bottom:1px solid #ddd;"
+    "vertical-align:top}h2{margin-top:2rem;font-size:1.1rem}"
+)
