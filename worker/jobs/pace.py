@@ -37,6 +37,14 @@ class Pace:
         evaluations = sum(run.evaluations for run in known)
         return sum(run.seconds for run in known) / evaluations if evaluations else None
 
+    def claimed(self, kind: Hashable, run: Denoised) -> float | None:
+        """Return the pace that savings of a run are reckoned with: its own or the process's, whichever claims less.
+
+        A machine's load changes from run to run; what other runs took while it was busy saves this one nothing.
+        """
+        known = self.seconds_per_evaluation(kind)
+        return None if known is None else min(known, run.seconds / run.evaluations)
+
 
 def evaluations(guidance: Sequence[float], first: int = 0) -> float:
     """Return what the steps from `first` (0-based) on cost in evaluations; unguided ones count a half."""

@@ -216,7 +216,7 @@ def measure(job: JobContext, model: VideoModel, ready: Run, known: pace.Pace) ->
     whole = ready.plan.table[Case.FULL][0]
     full = Sampling(num_steps=whole.num_steps, guidance_scale=ready.sampling.guidance_scale, options=whole.schedule)
     saved = pace.seconds_saved(
-        known.seconds_per_evaluation(kind),
+        known.claimed(kind, ran),
         left_out=pace.evaluations(model.guidance(full)) - ran.evaluations,
         overhead_s=sum(figures.stage_s.get(stage, 0.0) for stage in ("decide", "fetch")),
         full_seconds=ready.plan.full_seconds,

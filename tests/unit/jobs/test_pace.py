@@ -19,6 +19,16 @@ def test_the_first_run_of_a_kind_is_left_out() -> None:
     assert pace.seconds_per_evaluation(("other", 32, 32, 16)) is None
 
 
+def test_savings_are_reckoned_with_the_pace_that_claims_less() -> None:
+    pace, quick = Pace(), Denoised(evaluations=10, seconds=0.5)
+    assert pace.claimed(KIND, quick) is None
+
+    pace.note(KIND, Denoised(evaluations=30, seconds=3.0))
+    pace.note(KIND, Denoised(evaluations=30, seconds=3.0))
+    assert pace.claimed(KIND, quick) == pytest.approx(0.05)
+    assert pace.claimed(KIND, Denoised(evaluations=10, seconds=5.0)) == pytest.approx(0.1)
+
+
 def test_steps_without_guidance_cost_a_half() -> None:
     assert evaluations([1.0, 7.0, 7.0]) == 2.5
     assert evaluations([1.0, 7.0, 7.0], first=1) == 2.0
