@@ -8,9 +8,10 @@ look-up needs no other filter than the namespace.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache as once
 from typing import Any
 from uuid import UUID
 
@@ -22,13 +23,18 @@ from db.errors import IllegalTransition, NotFound
 from db.models import CacheEntity, CacheEntry, CacheEvent, Job, Namespace, Pin
 from db.states import EntryStatus, JobStatus, check_entry
 
-EXACT_BELOW = 5_000  # entities: an exact scan of these takes milliseconds and never misses; see docs/performance.md
+# An exact scan of so many vectors takes milliseconds and never misses; see docs/performance.md.
+EXACT_BELOW = 5_000
+# A namespace with less than this share of the index is scanned exactly up to the second figure: among the vectors of
+# others, the walk through the index would look at more than the scan does, and end early.
+LEAST_SHARE, EXACT_BESIDE_OTHERS = 0.5, 40_000
+SCAN_SHARE = 0.1  # of a namespace: once the index has been looked at so far in vain, an exact scan is cheaper
+_SCAN_LIMITS = (2_000, 20_000)  # vectors; the second is pgvector's own
 _OTHER_PLANS = (
     "enable_seqscan",
     "enable_bitmapscan",
     "enable_sort",
 )  # what the planner prefers to HNSW in a small table
-_ITERATIVE_SCAN = {"hnsw.iterative_scan": "strict_order"}
 INDEXED_DIMS = frozenset({384, 512, 768})  # vector sizes with an HNSW index; others are scanned exactly
 
 
@@ -92,28 +98,59 @@ def neighbours(
     space: Namespace,
     vectors: Sequence[Sequence[float]],
     *,
+    texts: Sequence[str] | None = None,
     limit: int = 10,
     search: str = "auto",
     ef_search: int = 100,
 ) -> list[Found]:
-    """Return the `limit` nearest stored entities of each vector, inside the namespace only, by one statement.
+    """Return the `limit` nearest stored entities of each vector, inside the namespace only; of equal ones the youngest.
 
-    `search` is `exact`, `hnsw`, or `auto`: exact while the namespace is small, else what the planner finds cheaper. The
-    index scan is iterative: without that, entities of other namespaces and freshly evicted ones would use up the
-    candidates and a hit would be missed.
+    `search` is `exact`, `hnsw`, or `auto`: exact while that is cheap, by the size of the namespace and by its share of
+    the index. The index holds each text of a namespace once. Its scan is iterative: without that, entities of other
+    namespaces and freshly evicted ones would use up the candidates and a hit would be missed. What equals one of
+    `texts` is found without it, and where it finds too little, an exact scan follows.
     """
     if not vectors:
         return []
-    few = space.num_entities < EXACT_BELOW or space.dims not in INDEXED_DIMS
-    indexed = search == "hnsw" or (search == "auto" and not few)
+    asked = _Asked(space=space, vectors=vectors, texts=texts or [""] * len(vectors), limit=limit)
+    if not _is_indexed(session, space, search):
+        return [_found(row) for row in _rows(session, asked, range(len(vectors)), indexed=False)]
+    least, most = _SCAN_LIMITS
     forced = dict.fromkeys(_OTHER_PLANS, "off") if search == "hnsw" else {}
-    _set(session, _ITERATIVE_SCAN | {"hnsw.ef_search": str(ef_search)} | forced if indexed else {})
-    rows = session.execute(
-        _nearest(space.dims, indexed=indexed),
-        {"vectors": [_literal(vector) for vector in vectors], "namespace_id": space.id, "limit": limit},
-    ).all()
+    scan = {
+        "hnsw.iterative_scan": "strict_order",
+        "hnsw.ef_search": str(ef_search),
+        "hnsw.max_scan_tuples": str(min(most, max(least, round(space.num_entities * SCAN_SHARE)))),
+    }
+    _set(session, scan | forced)
+    rows = _rows(session, asked, range(len(vectors)), indexed=True)
     _set(session, dict.fromkeys(forced, "on"))
-    return [_found(row) for row in rows]
+    full = {row.query for row in rows if row.num_vectors >= limit}
+    short = [query for query in range(len(vectors)) if query not in full]
+    if short and search == "auto":
+        rows = [*(row for row in rows if row.query in full), *_rows(session, asked, short, indexed=False)]
+    return sorted(map(_found, rows), key=lambda near: near.query)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """What a look-up looks for."""
+
+    space: Namespace
+    vectors: Sequence[Sequence[float]]
+    texts: Sequence[str]
+    limit: int
+
+
+def _is_indexed(session: Session, space: Namespace, search: str) -> bool:
+    if search == "exact" or space.dims not in INDEXED_DIMS:
+        return False
+    if search == "hnsw" or space.num_entities < EXACT_BELOW:
+        return search == "hnsw"
+    if space.num_entities >= EXACT_BESIDE_OTHERS:
+        return True
+    everybody = select(func.sum(Namespace.num_entities)).where(Namespace.dims == space.dims)
+    return space.num_entities >= LEAST_SHARE * (session.scalar(everybody) or 0)
 
 
 def _set(session: Session, settings: Mapping[str, str]) -> None:
@@ -122,9 +159,21 @@ def _set(session: Session, settings: Mapping[str, str]) -> None:
         session.execute(select(*(func.set_config(name, value, True) for name, value in settings.items())))
 
 
+def _rows(session: Session, asked: _Asked, queries: Sequence[int], *, indexed: bool) -> Sequence[Any]:
+    """Return rows (Any: of a textual query) for some of the vectors, the nearest first."""
+    values = {
+        "queries": list(queries),
+        "vectors": [_literal(asked.vectors[query]) for query in queries],
+        "texts": [asked.texts[query] for query in queries],
+        "namespace_id": asked.space.id,
+        "limit": asked.limit,
+    }
+    return session.execute(_statement(asked.space.dims, indexed=indexed), values).all()
+
+
 def _found(row: Any) -> Found:  # Any: a row of a textual query
     return Found(
-        query=row.query - 1,
+        query=row.query,
         entry_id=row.entry_id,
         text=row.text,
         head=row.head,
@@ -135,28 +184,44 @@ def _found(row: Any) -> Found:  # Any: a row of a textual query
     )
 
 
-def _nearest(dims: int, *, indexed: bool) -> Any:  # Any: text() has no static columns
+@once
+def _statement(dims: int, *, indexed: bool) -> Any:  # Any: text() has no static columns
     # Only the halfvec expression matches an HNSW index; the plain vector is scanned, through the namespace's own index.
-    stored, kind = (f"(embedding::halfvec({dims}))", "halfvec") if indexed else ("embedding", "vector")
+    # Found by half precision, ranked by full: both ways to search give one order.
+    own = f"namespace_id = :namespace_id AND dims = {dims} AND NOT is_copy"
+    by = f"embedding::halfvec({dims}) <=> q.vector::halfvec({dims})" if indexed else "embedding <=> q.vector"
+    equal = f"UNION ALL (SELECT text, embedding FROM cache_entities WHERE {own} AND text = q.text LIMIT :limit)"  # noqa: S608
     return text(
         f"""
         SELECT q.query, near.*, extract(epoch FROM cache_entries.created_at) AS created
-        FROM unnest(CAST(CAST(:vectors AS text[]) AS {kind}[])) WITH ORDINALITY AS q(vector, query)
+        FROM unnest(CAST(:queries AS int[]), CAST(CAST(:vectors AS text[]) AS vector[]), CAST(:texts AS text[]))
+             AS q(query, vector, text)
         CROSS JOIN LATERAL (
-            SELECT entry_id, text, head, attributes, kind, {stored} <=> q.vector AS distance
-            FROM cache_entities
-            WHERE namespace_id = :namespace_id AND dims = {dims}
-            ORDER BY {stored} <=> q.vector
+            SELECT row.*, first.distance, first.num_vectors
+            FROM (
+                SELECT text, embedding, embedding <=> q.vector AS distance, count(*) OVER () AS num_vectors
+                FROM (
+                    (SELECT text, embedding FROM cache_entities WHERE {own} ORDER BY {by} LIMIT :limit)
+                    {equal if indexed else ""}
+                ) AS candidates
+                GROUP BY text, embedding
+            ) AS first
+            CROSS JOIN LATERAL (
+                SELECT id, entry_id, text, head, attributes, kind FROM cache_entities
+                WHERE namespace_id = :namespace_id AND text = first.text AND embedding = first.embedding
+                ORDER BY id DESC LIMIT :limit
+            ) AS row
+            ORDER BY first.distance, row.id DESC
             LIMIT :limit
         ) AS near
         JOIN cache_entries ON cache_entries.id = near.entry_id
-        ORDER BY q.query, near.distance, near.entry_id
+        ORDER BY q.query, near.distance, near.id DESC
         """,  # noqa: S608 - the only thing put into the text is an integer of ours
     )
 
 
 def _literal(vector: Sequence[float]) -> str:
-    return "[" + ",".join(f"{value:.7g}" for value in vector) + "]"
+    return "[" + ",".join(f"{value:.9g}" for value in vector) + "]"
 
 
 def pin(session: Session, entry_ids: Sequence[UUID], *, job_id: UUID, fence: int) -> list[CacheEntry]:
@@ -238,10 +303,26 @@ def _withdraw(session: Session, space: Namespace, rows: Sequence[CacheEntry], to
         check_entry(EntryStatus(row.status), to)
         row.status, row.reason, row.ended_at = to, reason, now
     removed = session.execute(
-        delete(CacheEntity).where(CacheEntity.entry_id.in_([row.id for row in rows])).returning(CacheEntity.id),
-    )
-    space.num_entities -= len(removed.all())
+        delete(CacheEntity)
+        .where(CacheEntity.entry_id.in_([row.id for row in rows]))
+        .returning(CacheEntity.text, CacheEntity.is_copy),
+    ).all()
+    _promote(session, space, {entity.text for entity in removed if not entity.is_copy})
+    space.num_entities -= len(removed)
     session.flush()
+
+
+def _promote(session: Session, space: Namespace, texts: Collection[str]) -> None:
+    """Put a copy into the vector index for each vector that went out of it."""
+    if texts:
+        session.execute(
+            text(
+                "UPDATE cache_entities SET is_copy = false WHERE id IN ("
+                "SELECT min(row.id) FROM cache_entities AS row WHERE namespace_id = :namespace_id "
+                "AND text = ANY(:texts) GROUP BY text, embedding HAVING bool_and(is_copy))"
+            ),
+            {"namespace_id": space.id, "texts": list(texts)},
+        )
 
 
 def gone(session: Session, space: Namespace, entry_ids: Sequence[UUID]) -> int:
@@ -293,8 +374,10 @@ def publish(
     row = session.scalars(select(CacheEntry).where(CacheEntry.id == entry_id).with_for_update()).one()
     check_entry(EntryStatus(row.status), EntryStatus.RESIDENT)
     row.status = EntryStatus.RESIDENT
+    indexed = _indexed(session, space, found)
     session.add_all(
         CacheEntity(
+            is_copy=(entity.text, _literal(entity.embedding)) in indexed,
             entry_id=entry_id,
             namespace_id=space.id,
             text=entity.text,
@@ -317,6 +400,18 @@ def publish(
         fence=row.donor_fence,
         detail={"seconds_saved": seconds_saved, "entities": [entity.text for entity in found]},
     )
+
+
+def _indexed(session: Session, space: Namespace, found: Sequence[NewEntity]) -> set[tuple[str, str]]:
+    """Return which texts with their vectors are in the vector index already."""
+    query = text(
+        "SELECT given.text, given.vector FROM unnest(CAST(:texts AS text[]), CAST(:vectors AS text[])) "
+        "AS given(text, vector) WHERE EXISTS (SELECT 1 FROM cache_entities AS row WHERE NOT is_copy "
+        "AND namespace_id = :namespace_id AND row.text = given.text AND embedding = CAST(given.vector AS vector))"
+    )
+    texts, vectors = [entity.text for entity in found], [_literal(entity.embedding) for entity in found]
+    rows = session.execute(query, {"namespace_id": space.id, "texts": texts, "vectors": vectors})
+    return {(row.text, row.vector) for row in rows}
 
 
 def abandon(session: Session, entry_id: UUID) -> str | None:

@@ -70,6 +70,7 @@ _HANDED = "status = 'queued' AND published_at IS NOT NULL"
 _NOW = func.now()
 _NEW_ID = text("gen_random_uuid()")
 _EMPTY = text("'{}'::jsonb")
+_FALSE = text("false")
 _TRANSACTION = text("(pg_current_xact_id()::text)::bigint")
 
 
@@ -284,7 +285,8 @@ class CacheEntity(Base):
     __tablename__ = "cache_entities"
     __table_args__ = (
         Index("ix_cache_entities_entry", "entry_id"),
-        Index("ix_cache_entities_namespace", "namespace_id"),
+        Index("ix_cache_entities_namespace", "namespace_id", postgresql_where=text("NOT is_copy")),
+        Index("ix_cache_entities_text", "namespace_id", "text", "id"),
         # One HNSW index for each vector size in use; a look-up names the same expression and predicate.
         *(
             Index(
@@ -292,7 +294,7 @@ class CacheEntity(Base):
                 literal_column(f"(embedding::halfvec({dims}))").label("embedding"),
                 postgresql_ops={"embedding": "halfvec_cosine_ops"},
                 postgresql_using="hnsw",
-                postgresql_where=text(f"dims = {dims}"),
+                postgresql_where=text(f"dims = {dims} AND NOT is_copy"),
             )
             for dims in (384, 512, 768)
         ),
@@ -307,6 +309,7 @@ class CacheEntity(Base):
     kind: Mapped[str]  # object or scene
     dims: Mapped[int] = mapped_column(Integer)
     embedding: Mapped[Any] = mapped_column(Vector())  # Any: pgvector gives numpy arrays
+    is_copy: Mapped[bool] = mapped_column(server_default=_FALSE)  # an equal text is in the vector index already
 
 
 class Pin(Base):

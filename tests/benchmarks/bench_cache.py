@@ -32,7 +32,7 @@ from db.session import transaction
 from shared import model_cards
 from shared.model_cards import ModelCard
 from shared.settings import ROOT
-from worker.cache import planner, store
+from worker.cache import planner, room
 from worker.cache.namespaces import open_space
 from worker.models.base import StepHook
 from worker.models.embedders import load_embedder
@@ -305,18 +305,18 @@ def churn(bench: Bench, space: Namespace) -> None:
 
 def evictions(bench: Bench, space: Namespace, policy: str) -> dict[str, float]:
     """Seconds to read the history, then evictions a second, one at a time: choose, withdraw, give the bytes back."""
-    histories: store.Histories = {}
+    histories: room.Histories = {}
     with transaction(bench.factory) as session:
         session.execute(update(Namespace).where(Namespace.id == space.id).values(policy=policy))
     times = []
     for _ in range(NUM_EVICTIONS + 1):
         start = time.perf_counter()
         with transaction(bench.factory) as session:
-            store.read_ahead(session, session.get_one(Namespace, space.id), histories)
+            room.read_ahead(session, session.get_one(Namespace, space.id), histories)
         with transaction(bench.factory) as session:
             held = cache.lock(session, space.id)
             held.byte_budget = held.bytes_used
-            leaving = store.make_room(session, held, histories, num_bytes=ENTRY_BYTES)
+            leaving = room.make(session, held, histories, num_bytes=ENTRY_BYTES)
         with transaction(bench.factory) as session:
             assert cache.gone(session, cache.lock(session, space.id), [row.id for row in leaving]) == ENTRY_BYTES
         times.append(time.perf_counter() - start)

@@ -86,6 +86,6 @@ def decide(
     shipped = settings.models_dir / card.name / planner.PLANS
     table = planner.recipes(params, card, planner.table_for(session, space, own, shipped, card.plans))
     extraction, vectors = planner.embed(embedder(), extraction)
-    near = planner.neighbours(session, space, own, vectors)
+    near = planner.neighbours(session, space, own, extraction, vectors)
     plan = planning.decide(params.mode, extraction, near, table, own.matching(space.identity["embedder"]))
     return DryRun(prompt=params.prompt, extraction=extraction, plan=plan)

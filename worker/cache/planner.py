@@ -142,7 +142,7 @@ def answer(session: Session, question: Question) -> StoredPlan:
     """Look the entities up, choose, pin the donors and record it, all in the caller's transaction."""
     job, fence, space = question.claim.job, question.claim.fence, question.space
     with question.watch.part("search"):
-        near = neighbours(session, space, question.settings, question.vectors)
+        near = neighbours(session, space, question.settings, question.extraction, question.vectors)
     with question.watch.part("decide"):
         matching = question.matching
         plan = planning.decide(Mode(job.mode), question.extraction, near, question.table, matching)
@@ -266,11 +266,12 @@ def _shipped(file: Path) -> dict[str, dict[str, Any]]:
 
 
 def neighbours(
-    session: Session, space: Namespace, own: SpaceSettings, vectors: list[list[float]]
+    session: Session, space: Namespace, own: SpaceSettings, extraction: Extraction, vectors: list[list[float]]
 ) -> tuple[Neighbour, ...]:
     """Return the stored entities near each vector, as decisions read them."""
     limit = own.matching(space.identity["embedder"]).neighbours_per_entity
-    found = cache.neighbours(session, space, vectors, limit=limit, search=own.search)
+    texts = [entity.text for entity in extraction.entities]
+    found = cache.neighbours(session, space, vectors, texts=texts, limit=limit, search=own.search)
     return tuple(
         Neighbour(
             query=near.query,

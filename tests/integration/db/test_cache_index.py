@@ -1,0 +1,221 @@
+"""The look-up loses no hit: not among equal words, not beside a tenant whose entities lie nearer."""
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID, uuid4
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sqlalchemy import Engine, func, select, text
+from sqlalchemy.orm import Session, sessionmaker
+
+from db import cache
+from db.models import CacheEntity, CacheEntry, Namespace
+from db.session import connect, sessions, transaction
+
+DIMS, LIMIT, SAME = 384, 16, 0.8
+NUM_POPULAR, NUM_SMALL, NUM_TEXTS = 16_000, 6_000, 4_000
+INDEX = f"ix_cache_entities_hnsw_{DIMS}"
+Vectors = NDArray[np.float64]
+Factory = sessionmaker[Session]
+
+
+def around(rng: np.random.Generator, centres: Vectors, *, spread: float) -> Vectors:
+    """Unit vectors (N, D) near centres (N, D)."""
+    points = centres + spread * rng.normal(size=centres.shape) / np.sqrt(DIMS)
+    return np.asarray(points / np.linalg.norm(points, axis=1, keepdims=True))
+
+
+def words(rng: np.random.Generator, number: int) -> NDArray[np.int64]:
+    """Numbers of texts as often as words are written: the n-th one time in n."""
+    shares = 1 / np.arange(1, NUM_TEXTS + 1)
+    return rng.choice(NUM_TEXTS, size=number, p=shares / shares.sum())
+
+
+def fill(session: Session, owner: str, texts: list[str], vectors: Vectors) -> Namespace:
+    """A namespace of one entry with so many entities, as publishing them one by one leaves it but for the entries."""
+    space = cache.namespace(
+        session, {"model": "m"}, scope="tenant", owner=owner, dims=DIMS, byte_budget=1 << 40, policy="lru"
+    )
+    entry = CacheEntry(
+        id=uuid4(),
+        namespace_id=space.id,
+        tenant=owner,
+        donor_job_id=uuid4(),
+        donor_fence=1,
+        prompt="made",
+        name=f"latents/{uuid4()}",
+        num_bytes=1,
+        schema_version=1,
+        tensors={},
+        seed=1,
+        full_seconds=1.0,
+    )
+    session.add(entry)
+    session.flush()
+    seen: set[str] = set()
+    rows: list[dict[str, Any]] = []
+    for name, vector in zip(texts, vectors, strict=True):
+        literal = "[" + ",".join(f"{value:.6g}" for value in vector) + "]"
+        rows.append({"text": name, "vector": literal, "is_copy": name in seen})
+        seen.add(name)
+    insert = text(
+        "INSERT INTO cache_entities (entry_id, namespace_id, text, head, attributes, kind, dims, embedding, is_copy) "
+        "SELECT :entry, :space, given.text, 'thing', '{}', 'object', :dims, given.vector::vector, given.is_copy FROM "
+        "unnest(CAST(:texts AS text[]), CAST(:vectors AS text[]), CAST(:copies AS bool[])) "
+        "AS given(text, vector, is_copy)"
+    )
+    columns = {
+        "texts": [row["text"] for row in rows],
+        "vectors": [row["vector"] for row in rows],
+        "copies": [row["is_copy"] for row in rows],
+    }
+    session.execute(insert, {"entry": entry.id, "space": space.id, "dims": DIMS, **columns})
+    space.num_entities = len(rows)
+    return space
+
+
+@pytest.fixture(scope="module")
+def engine(module_database_url: str) -> Iterator[Engine]:
+    engine = connect(module_database_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def spaces(engine: Engine) -> dict[str, UUID]:
+    """A popular tenant and a small one, whose entities lie across what the popular one's lie around."""
+    rng = np.random.default_rng(0)
+    topics = around(rng, np.zeros((40, DIMS)), spread=1.0)
+    texts = around(rng, topics[rng.integers(40, size=NUM_TEXTS)], spread=0.8)
+    popular, small = words(rng, NUM_POPULAR), words(rng, NUM_SMALL)
+    far = around(rng, 0.3 * topics[rng.integers(40, size=NUM_TEXTS)], spread=1.0)
+    with transaction(sessions(engine)) as session:
+        session.execute(text("SET LOCAL statement_timeout = 0"))
+        definition = session.scalar(select(text(f"pg_get_indexdef('{INDEX}'::regclass)")))
+        session.execute(text(f"DROP INDEX {INDEX}"))
+        made = {
+            "popular": fill(session, "popular", [f"text {n}" for n in popular], texts[popular]),
+            "small": fill(session, "small", [f"far {n}" for n in small], far[small]),
+        }
+        session.execute(text(str(definition)))
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("ANALYZE cache_entities"))
+    return {name: space.id for name, space in made.items()}
+
+
+def asked(session: Session, space: Namespace, number: int) -> list[tuple[str, list[float]]]:
+    """Stored texts with their vectors, the often written ones more often, as prompts ask for them."""
+    rng = np.random.default_rng(1)
+    rows = session.execute(
+        select(CacheEntity.text, CacheEntity.embedding)
+        .where(CacheEntity.namespace_id == space.id)
+        .order_by(CacheEntity.id)
+    ).all()
+    chosen = rng.choice(len(rows), size=number, replace=False)
+    queries = []
+    for index, row in enumerate(rows[i] for i in chosen):
+        vector = np.asarray(row.embedding, dtype=float)
+        if index % 2:  # every other one is put in other words
+            vector = around(rng, vector[None], spread=0.5)[0]
+        queries.append((row.text if index % 2 == 0 else "other words", vector.tolist()))
+    return queries
+
+
+@pytest.mark.parametrize("owner", ["popular", "small"])
+def test_no_hit_is_lost_against_exact_search(engine: Engine, spaces: dict[str, UUID], owner: str) -> None:
+    lost, found = [], 0
+    with sessions(engine)() as session:
+        space = session.get_one(Namespace, spaces[owner])
+        for name, vector in asked(session, space, 60):
+            near = {
+                search: cache.neighbours(session, space, [vector], texts=[name], limit=LIMIT, search=search)
+                for search in ("exact", "auto")
+            }
+            hits = [row.similarity for row in near["exact"] if row.similarity >= SAME]
+            found += len(hits)
+            if [row.similarity for row in near["auto"] if row.similarity >= SAME] != pytest.approx(hits, abs=1e-5):
+                lost.append(name)
+
+    assert lost == []
+    assert found > 300
+
+
+def test_a_small_tenant_finds_its_own_where_others_lie_nearer(engine: Engine, spaces: dict[str, UUID]) -> None:
+    with sessions(engine)() as session:
+        small, popular = (session.get_one(Namespace, spaces[owner]) for owner in ("small", "popular"))
+        _, vector = asked(session, popular, 1)[0]
+        near = {
+            search: [row.text for row in cache.neighbours(session, small, [vector], limit=LIMIT, search=search)]
+            for search in ("exact", "auto")
+        }
+
+    assert near["auto"] == near["exact"]
+    assert len(near["auto"]) == LIMIT
+
+
+def test_a_walk_through_the_index_that_ends_early_is_completed_exactly(
+    engine: Engine, spaces: dict[str, UUID], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "LEAST_SHARE", 0.0)  # by the index, as if the small tenant were the large one
+    monkeypatch.setattr(cache, "_SCAN_LIMITS", (10, 10))
+    with sessions(engine)() as session:
+        small, popular = (session.get_one(Namespace, spaces[owner]) for owner in ("small", "popular"))
+        _, vector = asked(session, popular, 1)[0]
+        found = {
+            search: [
+                row.text for row in cache.neighbours(session, small, [vector], limit=200, search=search, ef_search=10)
+            ]
+            for search in ("exact", "hnsw", "auto")
+        }
+
+    assert found["hnsw"] != found["exact"]  # that is what has to be completed
+    assert found["auto"] == found["exact"]
+
+
+def test_an_equal_text_is_found_beside_what_the_index_gives(engine: Engine, spaces: dict[str, UUID]) -> None:
+    with sessions(engine)() as session:
+        popular = session.get_one(Namespace, spaces["popular"])
+        elsewhere = [1.0] + [0.0] * (DIMS - 1)
+        found = cache.neighbours(session, popular, [elsewhere], texts=["text 3"], limit=10**4, search="hnsw")
+
+    assert "text 3" in {row.text for row in found}
+
+
+def publish(session: Session, space: Namespace, *found: cache.NewEntity) -> UUID:
+    entry = CacheEntry(
+        id=uuid4(),
+        namespace_id=space.id,
+        tenant="ada",
+        donor_job_id=uuid4(),
+        donor_fence=1,
+        prompt="a fox",
+        name=f"latents/{uuid4()}",
+        num_bytes=1,
+        schema_version=1,
+        tensors={},
+        seed=1,
+        full_seconds=1.0,
+    )
+    cache.lock(session, space.id)
+    assert cache.reserve(session, space, entry)
+    cache.publish(session, space, entry.id, found)
+    return entry.id
+
+
+def test_the_index_holds_each_text_once_whoever_comes_and_goes(session: Session) -> None:
+    space = cache.namespace(session, {"model": "m"}, scope="tenant", owner="ada", dims=DIMS, byte_budget=1 << 40)
+    fox = cache.NewEntity(text="fox", head="fox", attributes=(), kind="object", embedding=[1.0] + [0.0] * (DIMS - 1))
+    ids = [publish(session, space, fox) for _ in range(3)]
+    indexed = select(func.count()).where(CacheEntity.namespace_id == space.id, ~CacheEntity.is_copy)
+
+    found = [[row.entry_id for row in cache.neighbours(session, space, [fox.embedding], search="hnsw")]]
+    numbers = [session.scalar(indexed)]
+    for id_ in (ids[0], ids[2], ids[1]):
+        cache.evict(session, space, [id_], policy="lru", reason="test")
+        found.append([row.entry_id for row in cache.neighbours(session, space, [fox.embedding], search="hnsw")])
+        numbers.append(session.scalar(indexed))
+
+    assert found == [[ids[2], ids[1], ids[0]], [ids[2], ids[1]], [ids[1]], []]
+    assert numbers == [1, 1, 1, 0]
