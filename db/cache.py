@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache as once
+from itertools import accumulate
 from typing import Any
 from uuid import UUID
 
@@ -20,7 +21,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from db.errors import IllegalTransition, NotFound
-from db.models import CacheEntity, CacheEntry, CacheEvent, Job, Namespace, Pin
+from db.models import EVICTION_ORDERS, CacheEntity, CacheEntry, CacheEvent, Job, Namespace, Pin
 from db.states import EntryStatus, JobStatus, check_entry
 
 # An exact scan of so many vectors takes milliseconds and never misses; see docs/performance.md.
@@ -280,9 +281,51 @@ def evict(
     held = set() if even_pinned else pinned(session, space)
     rows = [row for row in rows if row.id not in held]
     _withdraw(session, space, rows, EntryStatus.EVICTING, reason)
-    for row in rows:
-        _event(session, space, "evict", row.num_bytes, entry_id=row.id, policy=policy, detail=dict(detail or {}))
+    space.eviction_age = max([space.eviction_age, *(row.priority for row in rows)])
+    now = _now(session)
+    session.add_all(
+        CacheEvent(
+            namespace_id=space.id,
+            kind="evict",
+            num_bytes=row.num_bytes,
+            created_at=now,
+            entry_id=row.id,
+            policy=policy,
+            detail=dict(detail or {}),
+        )
+        for row in rows
+    )
+    session.flush()
     return rows
+
+
+def first_to_go(
+    session: Session, space: Namespace, *, policy: str, bytes_needed: int, kept: Collection[UUID]
+) -> list[UUID]:
+    """Return the entries that a policy of `EVICTION_ORDERS` gives up for so many bytes, but for those `kept`.
+
+    Empty when all of them together are too few: as `eviction.victims` says it. Reads as many rows as go, by an index.
+    """
+    if bytes_needed <= 0:
+        return []
+    order = [getattr(CacheEntry, name) for name in EVICTION_ORDERS[policy]]
+    resident_rows = and_(CacheEntry.namespace_id == space.id, CacheEntry.status == EntryStatus.RESIDENT)
+    query = select(CacheEntry.id, CacheEntry.num_bytes).where(resident_rows).order_by(*order)
+    limit = 64 + len(kept)
+    while True:
+        rows = session.execute(query.limit(limit)).all()
+        chosen = _enough([(row.id, row.num_bytes) for row in rows if row.id not in kept], bytes_needed)
+        if chosen or len(rows) < limit:
+            return chosen
+        limit *= 8
+
+
+def _enough(rows: Sequence[tuple[UUID, int]], bytes_needed: int) -> list[UUID]:
+    """Return the first of these entries that have so many bytes together; none when all have less."""
+    for index, freed in enumerate(accumulate(num_bytes for _, num_bytes in rows)):
+        if freed >= bytes_needed:
+            return [id_ for id_, _ in rows[: index + 1]]
+    return []
 
 
 def quarantine(session: Session, entry_id: UUID, *, reason: str) -> CacheEntry | None:
@@ -298,7 +341,7 @@ def quarantine(session: Session, entry_id: UUID, *, reason: str) -> CacheEntry |
 
 
 def _withdraw(session: Session, space: Namespace, rows: Sequence[CacheEntry], to: EntryStatus, reason: str) -> None:
-    now = session.scalar(select(func.clock_timestamp()))
+    now = _now(session)
     for row in rows:
         check_entry(EntryStatus(row.status), to)
         row.status, row.reason, row.ended_at = to, reason, now
@@ -348,8 +391,7 @@ def leaving(session: Session, space: Namespace) -> list[CacheEntry]:
 
 def clock(session: Session) -> float:
     """Return the database's clock in seconds since 1970."""
-    now: datetime = session.scalars(select(func.clock_timestamp())).one()
-    return now.timestamp()
+    return _now(session).timestamp()
 
 
 def reserve(session: Session, space: Namespace, entry: CacheEntry) -> bool:
@@ -374,6 +416,8 @@ def publish(
     row = session.scalars(select(CacheEntry).where(CacheEntry.id == entry_id).with_for_update()).one()
     check_entry(EntryStatus(row.status), EntryStatus.RESIDENT)
     row.status = EntryStatus.RESIDENT
+    row.seconds_saved = seconds_saved
+    row.published_at = _used(session, space, row)
     indexed = _indexed(session, space, found)
     session.add_all(
         CacheEntity(
@@ -395,6 +439,7 @@ def publish(
         space,
         "insert",
         row.num_bytes,
+        created_at=row.published_at,
         entry_id=entry_id,
         job_id=row.donor_job_id,
         fence=row.donor_fence,
@@ -426,14 +471,30 @@ def abandon(session: Session, entry_id: UUID) -> str | None:
 
 def hit(session: Session, space: Namespace, entry_id: UUID, *, job_id: UUID, fence: int, covers: Sequence[str]) -> None:
     """Record that an entry served a finished job, and which others could have. Needs `lock`."""
-    row = session.get_one(CacheEntry, entry_id)
+    row = session.get_one(CacheEntry, entry_id, populate_existing=True)
+    row.hits += 1
     values = {"entry_id": entry_id, "job_id": job_id, "fence": fence, "detail": {"covers": list(covers)}}
-    _event(session, space, "hit", row.num_bytes, **values)
+    _event(session, space, "hit", row.num_bytes, created_at=_used(session, space, row), **values)
 
 
-def _event(session: Session, space: Namespace, kind: str, num_bytes: int, **values: Any) -> None:
+def _used(session: Session, space: Namespace, row: CacheEntry) -> datetime:
+    """Note a use of an entry, its making the first, where eviction looks; return the time of it."""
+    uses, value = row.hits + 1, row.seconds_saved / max(1, row.num_bytes)
+    row.use, row.priority = uses * row.seconds_saved, space.eviction_age + uses * value
+    row.last_used = _now(session)
+    return row.last_used
+
+
+def _now(session: Session) -> datetime:
     # The clock, not the start of the transaction: under the lock, times rise with the ids.
-    now = session.scalar(select(func.clock_timestamp()))
+    now: datetime = session.scalars(select(func.clock_timestamp())).one()
+    return now
+
+
+def _event(
+    session: Session, space: Namespace, kind: str, num_bytes: int, *, created_at: datetime | None = None, **values: Any
+) -> None:
+    now = created_at or _now(session)
     session.add(CacheEvent(namespace_id=space.id, kind=kind, num_bytes=num_bytes, created_at=now, **values))
     session.flush()
 

@@ -244,9 +244,19 @@ class Namespace(Base):
     bytes_used: Mapped[int] = mapped_column(BigInteger, server_default="0")  # the ledger: reserved and resident bytes
     num_entities: Mapped[int] = mapped_column(server_default="0")  # findable now; chooses exact or indexed search
     policy: Mapped[str] = mapped_column(server_default="lru")
+    eviction_age: Mapped[float] = mapped_column(Float, server_default="0")  # gdsf: the highest priority evicted so far
     admission: Mapped[str] = mapped_column(server_default="all")
     settings: Mapped[Json] = mapped_column(server_default=_EMPTY)  # thresholds and what an entry keeps
     created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+
+
+EVICTION_ORDERS = {  # policy → columns of an entry, the first to go first; others read the events
+    "fifo": ("published_at", "id"),
+    "lru": ("last_used", "id"),
+    "lfu": ("hits", "last_used", "id"),
+    "lcbfu": ("use", "last_used", "id"),
+    "gdsf": ("priority", "last_used", "id"),
+}
 
 
 class CacheEntry(Base):
@@ -258,6 +268,16 @@ class CacheEntry(Base):
         CheckConstraint("num_bytes > 0", name="num_bytes"),
         UniqueConstraint("donor_job_id", "donor_fence"),
         Index("ix_cache_entries_namespace_status", "namespace_id", "status"),
+        # Who goes first, by policy.
+        *(
+            Index(
+                f"ix_cache_entries_{policy}",
+                "namespace_id",
+                *columns,
+                postgresql_where=text("status = 'resident'"),
+            )
+            for policy, columns in EVICTION_ORDERS.items()
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=_NEW_ID)
@@ -277,6 +297,13 @@ class CacheEntry(Base):
     reason: Mapped[str | None]  # why evicted or quarantined
     created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
     ended_at: Mapped[datetime | None]  # when it stopped serving
+    # What eviction orders by; kept for every policy, so that another may take over at any time.
+    published_at: Mapped[datetime | None]  # when it became resident
+    last_used: Mapped[datetime | None]  # when it was last hit, or became resident if never
+    hits: Mapped[int] = mapped_column(server_default="0")
+    seconds_saved: Mapped[float] = mapped_column(Float, server_default="0")  # GPU seconds that one hit saves
+    use: Mapped[float] = mapped_column(Float, server_default="0")  # lcbfu: (hits + 1) x seconds_saved
+    priority: Mapped[float] = mapped_column(Float, server_default="0")  # gdsf
 
 
 class CacheEntity(Base):

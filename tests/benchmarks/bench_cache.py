@@ -219,8 +219,9 @@ _INDEXES = """
 """
 _ENTRIES = """
     INSERT INTO cache_entries (namespace_id, tenant, donor_job_id, donor_fence, prompt, name, num_bytes, schema_version,
-                               tensors, seed, full_seconds, status)
-    SELECT :space, 'ada', gen_random_uuid(), 1, 'made', 'latents/' || n, :bytes, 1, '{}', 0, 5, 'resident'
+                               tensors, seed, full_seconds, status, published_at, last_used, seconds_saved, use)
+    SELECT :space, 'ada', gen_random_uuid(), 1, 'made', 'latents/' || n, :bytes, 1, '{}', 0, 5, 'resident',
+           now() - n * interval '1 second', now() - n * interval '1 second', 4, 4
     FROM generate_series(1, :number) AS n
 """
 _ENTITIES = """

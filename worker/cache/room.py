@@ -1,7 +1,7 @@
 """Room for a new entry: whether it may enter, what goes for it, and the files of what went."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from db import cache, jobs, metrics
 from db.errors import IllegalTransition
 from db.jobs import Claim
-from db.models import CacheEntry, CacheEvent, Namespace
+from db.models import EVICTION_ORDERS, CacheEntry, CacheEvent, Namespace
 from db.session import transaction
 from shared.storage import Storage, StorageError
 from worker.cache.decisions.replay import apply
@@ -107,7 +107,9 @@ def find(
 
 
 def read_ahead(session: Session, space: Namespace, histories: Histories) -> None:
-    """Read what happened so far, before the lock is taken: the first reading of a long history takes seconds."""
+    """Read what happened so far, before the lock is taken, for a policy that chooses by it: that may take seconds."""
+    if space.policy in EVICTION_ORDERS:
+        return
     history = _history(space, histories)
     for event in history.read(cache.events(session, space, after=history.last_id)):
         history.policy.observe(event)
@@ -122,18 +124,29 @@ def _history(space: Namespace, histories: Histories) -> History:
 
 def make(session: Session, space: Namespace, histories: Histories, *, num_bytes: int) -> list[CacheEntry]:
     """Let the namespace's policy choose what goes, and take it out of service. Needs `cache.lock`."""
-    history = _history(space, histories)
-    new = history.read(cache.events(session, space, after=history.last_id))
-    pinned = {str(id_) for id_ in cache.pinned(session, space)}
+    held = cache.pinned(session, space)
     already = cache.leaving(session, space)  # by another worker, which may be dead: their bytes are as good as free
     used = space.bytes_used - sum(entry.num_bytes for entry in already)
     needed = used + num_bytes - space.byte_budget
     now = cache.clock(session)
-    may_go = [row for id_, row in history.resident.items() if id_ not in pinned]
-    chosen = victims(history.policy, may_go, new, bytes_needed=needed, now=now)
-    detail = {"bytes_needed": needed, "at": now, "kept": sorted(pinned), "victims": chosen, "seed": _SEED}
-    ids = [UUID(id_) for id_ in chosen]
+    if space.policy in EVICTION_ORDERS:
+        ids = cache.first_to_go(session, space, policy=space.policy, bytes_needed=needed, kept=held)
+    else:
+        ids = _by_history(session, space, histories, bytes_needed=needed, now=now, kept=held)
+    pinned, chosen = sorted(map(str, held)), [str(id_) for id_ in ids]
+    detail = {"bytes_needed": needed, "at": now, "kept": pinned, "victims": chosen, "seed": _SEED}
     return already + cache.evict(session, space, ids, policy=space.policy, reason="room", detail=detail)
+
+
+def _by_history(
+    session: Session, space: Namespace, histories: Histories, *, bytes_needed: int, now: float, kept: Collection[UUID]
+) -> list[UUID]:
+    """Return what a policy gives up whose state follows from the events: it orders all entries."""
+    history = _history(space, histories)
+    new = history.read(cache.events(session, space, after=history.last_id))
+    pinned = {str(id_) for id_ in kept}
+    may_go = [row for id_, row in history.resident.items() if id_ not in pinned]
+    return [UUID(id_) for id_ in victims(history.policy, may_go, new, bytes_needed=bytes_needed, now=now)]
 
 
 def shrink(

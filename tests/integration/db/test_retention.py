@@ -269,6 +269,7 @@ def test_a_batch_is_bounded_and_the_next_goes_on_until_nothing_is_old(session: S
 
 def test_whoever_reads_the_history_between_two_batches_sees_no_entry_that_is_gone(session: Session) -> None:
     space = make_space(session)
+    space.policy = "coverage"  # chooses by the history
     doomed = [stored(session, space, hits=3) for _ in range(4)]
     end(session, space, *doomed)
     age(session)

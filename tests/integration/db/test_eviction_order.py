@@ -1,0 +1,125 @@
+"""Rows and their indexes give the victims that the policies choose from the history, one by one."""
+
+import random
+from itertools import count
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session
+
+from db import cache
+from db.models import EVICTION_ORDERS, CacheEntry, Job, Namespace, Pin
+from db.states import EntryStatus, JobStatus
+from worker.cache import room, trace
+from worker.cache.decisions.replay import EvictionRow, replay
+from worker.cache.eviction import POLICIES
+
+BUDGET = 200
+
+
+def make_space(session: Session, policy: str) -> Namespace:
+    return cache.namespace(
+        session, {"model": "m"}, scope="tenant", owner="ada", dims=3, byte_budget=BUDGET, policy=policy
+    )
+
+
+def publish(session: Session, space: Namespace, *, num_bytes: int, seconds_saved: float) -> bool:
+    """Make room as a worker does, and publish; False when nothing gives way."""
+    id_ = uuid4()
+    entry = CacheEntry(
+        id=id_,
+        namespace_id=space.id,
+        tenant="ada",
+        donor_job_id=uuid4(),
+        donor_fence=1,
+        prompt="a fox",
+        name=f"latents/{id_}",
+        num_bytes=num_bytes,
+        schema_version=1,
+        tensors={},
+        seed=1,
+        full_seconds=1.0,
+    )
+    cache.lock(session, space.id)
+    if space.bytes_used + num_bytes > space.byte_budget:
+        leaving = room.make(session, space, {}, num_bytes=num_bytes)
+        cache.gone(session, space, [row.id for row in leaving])
+    if not cache.reserve(session, space, entry):
+        return False
+    cache.publish(session, space, id_, [], seconds_saved=seconds_saved)
+    return True
+
+
+def resident(session: Session, space: Namespace) -> list[UUID]:
+    query = select(CacheEntry.id).where(CacheEntry.namespace_id == space.id, CacheEntry.status == EntryStatus.RESIDENT)
+    return sorted(session.scalars(query))
+
+
+@pytest.mark.parametrize("policy", EVICTION_ORDERS)
+def test_victims_by_rows_are_those_of_the_policy_over_the_history(session: Session, policy: str) -> None:
+    rng, space = random.Random(policy), make_space(session, policy)
+    job = Job(
+        tenant="ada",
+        prompt="p",
+        model="m",
+        width=1,
+        height=1,
+        num_frames=1,
+        fps=1,
+        status=JobStatus.QUEUED,
+    )
+    session.add(job)
+    session.flush()
+
+    for number in count():
+        there = resident(session, space)
+        if there and rng.random() < 0.6:
+            chosen = there[min(int(rng.paretovariate(0.8)) - 1, len(there) - 1)]
+            cache.lock(session, space.id)
+            cache.hit(session, space, chosen, job_id=job.id, fence=1, covers=[str(chosen)])
+        elif there and number % 31 == 0:
+            cache.quarantine(session, rng.choice(there), reason="test")
+            cache.gone(session, space, [row.id for row in cache.unfinished(session, quarantine_s=-1)])
+        else:
+            publish(session, space, num_bytes=rng.randint(5, 30), seconds_saved=rng.choice([1.0, 2.5, 7.0]))
+        if there and number % 17 == 0:
+            session.add(Pin(entry_id=there[0], job_id=job.id, fence=number))
+            session.flush()
+        if number % 17 == 8:
+            session.execute(text("DELETE FROM cache_pins"))
+        if number == 400:
+            break
+
+    rows = list(trace.read(session, space.id))
+    assert sum(isinstance(row, EvictionRow) for row in rows) > 40
+    assert replay(rows) == []
+    assert replay(rows, policy="fifo" if policy != "fifo" else "lru") != []
+
+
+def test_too_little_to_give_up_means_no_victims(session: Session) -> None:
+    space = make_space(session, "lru")
+    for _ in range(4):
+        assert publish(session, space, num_bytes=10, seconds_saved=1.0)
+    first = cache.first_to_go(session, space, policy="lru", bytes_needed=1, kept=[])
+
+    assert cache.first_to_go(session, space, policy="lru", bytes_needed=41, kept=[]) == []
+    assert cache.first_to_go(session, space, policy="lru", bytes_needed=31, kept=first) == []
+    assert len(cache.first_to_go(session, space, policy="lru", bytes_needed=30, kept=first)) == 3
+
+
+def test_another_policy_takes_over_as_if_it_had_always_been_there(session: Session) -> None:
+    space = make_space(session, "lru")
+    for number in range(60):
+        publish(session, space, num_bytes=20, seconds_saved=1.0 + number % 3)
+        there = resident(session, space)
+        cache.hit(session, space, there[number % len(there)], job_id=uuid4(), fence=1, covers=[])
+        space.policy = list(EVICTION_ORDERS)[number // 12]
+
+    rows = list(trace.read(session, space.id))
+    assert len({row.policy for row in rows if isinstance(row, EvictionRow)}) == len(EVICTION_ORDERS)
+    assert replay(rows) == []
+
+
+def test_every_order_is_one_of_a_policy() -> None:
+    assert set(EVICTION_ORDERS) <= set(POLICIES)
