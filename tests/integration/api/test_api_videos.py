@@ -69,6 +69,7 @@ def test_a_new_video_is_the_whole_object(client: TestClient) -> None:
         "workers": None,
         "cancel_requested": False,
         "batch_id": None,
+        "line": None,
         "custom_id": None,
         "cache": None,
         "metadata": {"scene": "12"},
