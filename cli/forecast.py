@@ -232,7 +232,7 @@ def _plans(
         extraction, vectors = planner.embed(embedder, extraction)
         near = donors.near(vectors, matching.neighbours_per_entity)
         if session and space:
-            near += planner.neighbours(session, space, own, vectors)
+            near += planner.neighbours(session, space, own, extraction, vectors)
         plan = planning.decide(params.mode, extraction, near, planner.recipes(params, card, table), matching)
         yield plan
         if plan.path is RunPath.FULL and params.is_canonical(card):
