@@ -124,6 +124,14 @@ def test_an_interrupted_submission_goes_on_where_it_stopped(home: Home, tmp_path
     home.chai("bulk", "cancel", batch["id"])
 
 
+def wait_for_ends(home: Home, batch: str) -> None:
+    """Until every line has ended: one that runs notices at its next step that it was cancelled."""
+    while True:
+        counts = json.loads(home.chai("bulk", "status", batch, "--json").stdout)["request_counts"]
+        if counts["completed"] + counts["failed"] + counts["cancelled"] == counts["total"]:
+            return
+
+
 def test_a_run_is_paused_cancelled_and_tried_again(home: Home, tmp_path: Path) -> None:
     file = written(tmp_path, "nights.jsonl", prompts(12, "calm", 60))
     batch = json.loads(home.chai("bulk", "run", file, "--detach", "--json").stdout)["id"]
@@ -135,6 +143,7 @@ def test_a_run_is_paused_cancelled_and_tried_again(home: Home, tmp_path: Path) -
     later = json.loads(home.chai("bulk", "status", batch, "--json").stdout)
     home.chai("bulk", "resume", batch)
     home.chai("bulk", "cancel", batch)
+    wait_for_ends(home, batch)
     known = home.chai("bulk", "run", file)
     retried = home.chai("bulk", "retry", "latest", "--only", "cancelled")
     done = home.chai("bulk", "attach", batch)
