@@ -133,7 +133,7 @@ def wait_for_ends(home: Home, batch: str) -> None:
 
 
 def test_a_run_is_paused_cancelled_and_tried_again(home: Home, tmp_path: Path) -> None:
-    file = written(tmp_path, "nights.jsonl", prompts(12, "calm", 60))
+    file = written(tmp_path, "nights.jsonl", prompts(12, "calm", 300))
     batch = json.loads(home.chai("bulk", "run", file, "--detach", "--json").stdout)["id"]
 
     home.chai("bulk", "pause", batch)
