@@ -3,6 +3,7 @@
 import logging
 import select
 import socket
+from contextlib import suppress
 from typing import Any
 
 import psycopg2
@@ -32,8 +33,9 @@ class Bell:
         return self._line in ready and self._take_rings()
 
     def pull(self) -> None:
-        """End the wait from a signal handler; it stays ended."""
-        self._end.send(b"x")
+        """End the wait from a signal handler; it stays ended. After `close` nobody waits, and nothing happens."""
+        with suppress(OSError):
+            self._end.send(b"x")
 
     def close(self) -> None:
         """Stop listening."""

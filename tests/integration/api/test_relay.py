@@ -17,6 +17,7 @@ from sqlalchemy import Engine, func, select, text, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.broker import Broker, BrokerAway
+from api.outbox_listener import Bell
 from api.outbox_relay import FORGET_CHUNK, Duty, Relay
 from api.settings import ApiSettings
 from cli.services.redis import Redis
@@ -88,6 +89,14 @@ def start(settings: ApiSettings, engine: Engine, storage: Storage) -> Iterator[C
         relay.stop()
         thread.join(timeout=20)
         assert not thread.is_alive()
+
+
+def test_a_bell_that_is_closed_can_be_pulled(engine: Engine) -> None:
+    """A signal may come while the relay is leaving: nobody waits any more, and nothing is wrong."""
+    bell = Bell(engine)
+    bell.close()
+
+    bell.pull()
 
 
 def test_the_bell_rings_for_every_accepted_job(
