@@ -1,9 +1,8 @@
 """What a video is asked to be, from the API's check to the model: one value, never changed on the way."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import Any, Self
+from typing import Self
 
 from shared.model_cards import ModelCard
 
@@ -44,10 +43,6 @@ class GenerationParams:
         """Read the parameters from anything that has them as attributes, such as a job's row."""
         values = {field.name: getattr(row, field.name) for field in fields(cls)}
         return cls(**values | {"mode": Mode(values["mode"] or Mode.AUTO)})
-
-    def columns(self) -> Mapping[str, Any]:
-        """Return the values by name, as a job's row has them."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def guidance_on(self, card: ModelCard) -> float:
         """Return the guidance scale of the run."""
