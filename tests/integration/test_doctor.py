@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from cli import doctor, local
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -26,8 +28,16 @@ def test_servers_in_order_are_fine(database_url: str, redis_url: str, storage_ur
 
     names = ("postgres", "pgvector", "tables", "clock", "redis", "storage", "models", "python", "disk: data")
     assert {name: found[name]["state"] for name in names} == dict.fromkeys(names, "fine")
-    assert (found["api"]["state"], found["api"]["do"]) == ("look", "start the service with `chai up`, or set CHAI_URL")
     assert status == 0
+
+
+def test_a_service_that_is_not_there_is_something_to_look_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CHAI_URL", raising=False)
+    monkeypatch.setattr(local, "DEFAULT_URL", "http://127.0.0.1:9")  # another service may listen at the real one
+
+    found = {finding.what: finding for finding in doctor.check_service(tmp_path)}
+
+    assert (found["api"].state, found["api"].do) == ("look", "start the service with `chai up`, or set CHAI_URL")
 
 
 def test_before_the_first_start_nothing_is_wrong(tmp_path: Path) -> None:
