@@ -43,6 +43,7 @@ def beat(session_factory: sessionmaker[Session], database_url: str, monkeypatch:
         ("relay", f"relay:not-{HOST}:1", 0, 1, "relay: no sign of life from this machine"),  # another machine's
         ("worker", RELAY, 0, 1, "worker: no sign of life from this machine"),  # another part's
     ],
+    ids=["relay", "worker", "silent", "elsewhere", "other part"],
 )
 def test_a_part_is_alive_while_it_says_so(
     beat, part: str, name: str, seconds_ago: float, status: int, said: str
