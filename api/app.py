@@ -20,7 +20,7 @@ from api.deps import Service
 from api.events import Events
 from api.gate import Gate
 from api.readiness import Readiness
-from api.routes import batches, events, health, models, pages, videos
+from api.routes import bulk_runs, events, health, models, pages, videos
 from api.settings import ApiSettings
 from api.surface import Surface
 from api.waiting import Waiting
@@ -73,7 +73,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
         title="CHAI", summary="Prompts become videos", version=version("chai-t2v"), lifespan=lifespan, **OWN_DOCS
     )
     errors.install(app)
-    for part in (videos, events, batches, models, health, pages):
+    for part in (videos, events, bulk_runs, models, health, pages):
         app.include_router(part.router)
     if not settings.needs_keys:
         app.openapi_schema = _without_keys(app.openapi())

@@ -1,33 +1,43 @@
-"""Ids as callers see them: `video_` or `batch_` and 32 hex digits. A bare UUID is read too."""
+"""Ids as callers see them: `video_`, `batch_` or `file-` and 32 hex digits. A bare UUID is read too."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from typing import Literal
 from uuid import UUID
 
 from db.errors import NotFound
 
+Kind = Literal["video", "bulk run", "batch", "file"]
+_PREFIX = {"video": "video_", "bulk run": "batch_", "batch": "batch_", "file": "file-"}
+_LIST = {"video": "/v1/videos", "bulk run": "/v1/bulk-runs", "batch": "/v1/batches", "file": "/v1/files"}
+
 
 def video_id(id_: UUID) -> str:
     """Return the public form of a job's id."""
-    return f"video_{id_.hex}"
+    return f"{_PREFIX['video']}{id_.hex}"
 
 
 def batch_id(id_: UUID) -> str:
-    """Return the public form of a batch's id."""
-    return f"batch_{id_.hex}"
+    """Return the public form of the id of a bulk run, which is a batch's too when a file began it."""
+    return f"{_PREFIX['batch']}{id_.hex}"
 
 
-def parse(kind: str, text: str) -> UUID:
-    """Read the id of a "video" or "batch"; a text that cannot be one is unknown like any other: `NotFound`."""
+def file_id(id_: UUID) -> str:
+    """Return the public form of a file's id."""
+    return f"{_PREFIX['file']}{id_.hex}"
+
+
+def parse(kind: Kind, text: str) -> UUID:
+    """Read an id; a text that cannot be one is unknown like any other: `NotFound`."""
     try:
-        return UUID(text.removeprefix(f"{kind}_"))
+        return UUID(text.removeprefix(_PREFIX[kind]))
     except ValueError:
         raise _unknown(kind, text) from None
 
 
 @contextmanager
-def known(kind: str, text: str) -> Iterator[UUID]:
+def known(kind: Kind, text: str) -> Iterator[UUID]:
     """Give the parsed id to the block; a `NotFound` from either names the id as the caller wrote it."""
     try:
         yield parse(kind, text)
@@ -35,11 +45,8 @@ def known(kind: str, text: str) -> Iterator[UUID]:
         raise _unknown(kind, text) from None
 
 
-def _unknown(kind: str, text: str) -> NotFound:
-    return NotFound(f"no {kind} {text[:80]!r} for this key; GET /v1/{kind}{_PLURAL[kind]} lists what there is")
-
-
-_PLURAL = {"video": "s", "batch": "es"}
+def _unknown(kind: Kind, text: str) -> NotFound:
+    return NotFound(f"no {kind} {text[:80]!r} for this key; GET {_LIST[kind]} lists what there is")
 
 
 def unix(time: datetime | None) -> int | None:

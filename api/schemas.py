@@ -322,11 +322,11 @@ class Counts(BaseModel):
     cancelled: int = 0
 
 
-class Batch(BaseModel):
+class BulkRun(BaseModel):
     """One bulk run."""
 
     id: str
-    object: Literal["batch"] = "batch"
+    object: Literal["bulk_run"] = "bulk_run"
     endpoint: Literal["/v1/videos"] = "/v1/videos"
     name: str
     manifest_key: str
@@ -343,11 +343,11 @@ class Batch(BaseModel):
     completed_at: int | None
 
 
-class BatchList(BaseModel):
-    """One page of batches."""
+class BulkRunList(BaseModel):
+    """One page of bulk runs."""
 
     object: Literal["list"] = "list"
-    data: list[Batch]
+    data: list[BulkRun]
     first_id: str | None
     last_id: str | None
     has_more: bool

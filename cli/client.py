@@ -114,43 +114,43 @@ class Client:
     def open_batch(self, name: str, manifest_key: str, *, series: str, window: Json | None = None) -> Json:
         """Return the batch of this manifest, a new one the first time; runs of one series make a line once."""
         asked = {"name": name, "manifest_key": manifest_key, "series": series}
-        return self._json("POST", "/v1/batches", json=asked | ({"window": window} if window else {}))
+        return self._json("POST", "/v1/bulk-runs", json=asked | ({"window": window} if window else {}))
 
     def add_items(self, batch_id: str, items: Sequence[Mapping[str, Any]]) -> Json:
         """Add lines to an open batch; known ones are counted, not doubled."""
-        return self._json("POST", f"/v1/batches/{_segment(batch_id)}/items", json={"items": list(items)})
+        return self._json("POST", f"/v1/bulk-runs/{_segment(batch_id)}/items", json={"items": list(items)})
 
     def seal_batch(self, batch_id: str, *, num_bad_lines: int) -> Json:
         """Say that no more lines will come."""
-        return self._json("POST", f"/v1/batches/{_segment(batch_id)}/seal", json={"num_bad_lines": num_bad_lines})
+        return self._json("POST", f"/v1/bulk-runs/{_segment(batch_id)}/seal", json={"num_bad_lines": num_bad_lines})
 
     def batch(self, batch_id: str) -> Json:
         """Return a batch with its counts as they are now."""
-        return self._json("GET", f"/v1/batches/{_segment(batch_id)}")
+        return self._json("GET", f"/v1/bulk-runs/{_segment(batch_id)}")
 
     def batches(self, *, limit: int = 20) -> list[Json]:
         """Return the newest batches."""
-        return list(self._pages("/v1/batches", limit=limit))
+        return list(self._pages("/v1/bulk-runs", limit=limit))
 
     def cancel_batch(self, batch_id: str) -> Json:
         """Cancel what has not ended of a batch."""
-        return self._json("POST", f"/v1/batches/{_segment(batch_id)}/cancel")
+        return self._json("POST", f"/v1/bulk-runs/{_segment(batch_id)}/cancel")
 
     def pause_batch(self, batch_id: str) -> Json:
         """Let nothing of a batch start; what runs ends."""
-        return self._json("POST", f"/v1/batches/{_segment(batch_id)}/pause")
+        return self._json("POST", f"/v1/bulk-runs/{_segment(batch_id)}/pause")
 
     def resume_batch(self, batch_id: str) -> Json:
         """Let a paused batch go on."""
-        return self._json("POST", f"/v1/batches/{_segment(batch_id)}/resume")
+        return self._json("POST", f"/v1/bulk-runs/{_segment(batch_id)}/resume")
 
     def retry_batch(self, batch_id: str, *, only: str | None) -> Json:
         """Make failed and cancelled lines of a batch anew, or only those of one kind."""
-        return self._json("POST", f"/v1/batches/{_segment(batch_id)}/retry", json={"only": only})
+        return self._json("POST", f"/v1/bulk-runs/{_segment(batch_id)}/retry", json={"only": only})
 
     def set_window(self, batch_id: str, window: Json | None) -> Json:
         """Say between which times of day lines of a batch may start; None: at any time."""
-        return self._json("POST", f"/v1/batches/{_segment(batch_id)}/window", json={"window": window})
+        return self._json("POST", f"/v1/bulk-runs/{_segment(batch_id)}/window", json={"window": window})
 
     def models(self) -> list[Json]:
         """Return the models of the service."""

@@ -35,7 +35,7 @@ class Line:
 
     @property
     def item(self) -> Values:
-        """The line as POST /v1/batches/{id}/items takes it."""
+        """The line as POST /v1/bulk-runs/{id}/items takes it."""
         return {"custom_id": self.custom_id, **self.request}
 
 

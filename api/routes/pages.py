@@ -17,7 +17,7 @@ from api.deps import Call, Calling, Owned, Service, caller_of
 from api.errors import ApiError, Unauthorized
 from api.estimates import ALIVE_S
 from api.ids import video_id
-from api.routes import batches as batch_routes
+from api.routes import bulk_runs
 from api.schemas import CreateVideo
 from api.web import forms, reference, render, words
 from api.web.forms import KEY_COOKIE, TOKEN_COOKIE, Act, Given, SignIn
@@ -167,7 +167,7 @@ def library(
             path=path or None,
             model=model or None,
             words=q.replace("\0", "") or None,
-            batch_id=ids.parse("batch", batch_id) if batch_id else None,
+            batch_id=ids.parse("bulk run", batch_id) if batch_id else None,
         )
         videos, now = _shown(session, rows[:NUM_CARDS]), _now(session, call)
     kept = {name: value for name, value in filters.items() if value}
@@ -198,7 +198,7 @@ def cancel(id_: str, call: Calling, form: Annotated[Act, Depends(_form(Act))]) -
 def nights(request: Request, call: Calling, after: str = "") -> HTMLResponse:
     """Show bulk runs."""
     with call.begin() as (session, caller):
-        cursor = ids.parse("batch", after) if after else None
+        cursor = ids.parse("bulk run", after) if after else None
         rows = batches.page(session, caller.tenant, limit=NUM_RUNS + 1, after=cursor)
         runs = [words.run(row, batches.counts(session, row)) for row in rows[:NUM_RUNS]]
         now = _now(session, call)
@@ -209,7 +209,7 @@ def nights(request: Request, call: Calling, after: str = "") -> HTMLResponse:
 @router.get("/nights/{id_}")
 def night(request: Request, id_: str, call: Calling) -> HTMLResponse:
     """Show one bulk run."""
-    with call.begin() as (session, caller), ids.known("batch", id_) as known:
+    with call.begin() as (session, caller), ids.known("bulk run", id_) as known:
         row = batches.get(session, caller.tenant, known)
         run, now = words.run(row, batches.counts(session, row)), _now(session, call)
         run["paths"] = [(path, number, words.duration(mean)) for path, number, mean in batches.paths(session, row)]
@@ -220,9 +220,9 @@ def night(request: Request, id_: str, call: Calling) -> HTMLResponse:
 @router.post("/nights/{id_}/cancel")
 def cancel_night(id_: str, call: Calling, form: Annotated[Act, Depends(_form(Act))]) -> Response:
     """Cancel what is left of a bulk run; of a very long one the relay cancels the rest."""
-    with call.begin() as (session, caller), ids.known("batch", id_) as known:
+    with call.begin() as (session, caller), ids.known("bulk run", id_) as known:
         batches.cancel(session, batches.get(session, caller.tenant, known, lock=True))
-    batch_routes.cancel_lines(call, known, for_s=batch_routes.ANSWER_AFTER_S)
+    bulk_runs.cancel_lines(call, known, for_s=bulk_runs.ANSWER_AFTER_S)
     return RedirectResponse(forms.own(form.back), status_code=303)
 
 

@@ -152,7 +152,7 @@ def list_(
     batch_id: Annotated[str | None, Query(max_length=100)] = None,
 ) -> VideoList:
     """List videos, the newest first; `after` is the last id of the page before."""
-    batch = ids.parse("batch", batch_id) if batch_id else None
+    batch = ids.parse("bulk run", batch_id) if batch_id else None
     with call.begin() as (session, caller), _cursor(after) as cursor:
         rows = jobs.page(
             session,

@@ -84,19 +84,19 @@ class Load:
 
     def _bulk(self) -> None:
         key = str(uuid.UUID(int=self._draw.getrandbits(128)))
-        batch = self._ask("POST", "/v1/batches", json={"manifest_key": key})
+        batch = self._ask("POST", "/v1/bulk-runs", json={"manifest_key": key})
         if batch is None:
             return
         lines = [
             {"custom_id": str(number), "prompt": self._draw.choice(PROMPTS), "model": "tiny"}
             for number in range(self._draw.randint(2, 8))
         ]
-        added = self._ask("POST", f"/v1/batches/{batch['id']}/items", json={"items": lines})
+        added = self._ask("POST", f"/v1/bulk-runs/{batch['id']}/items", json={"items": lines})
         for line in (added or {}).get("data", []):
             if line.get("id"):
                 self.told.accepted.add(line["id"])
         last = "cancel" if self._draw.random() < 0.2 else "seal"
-        self._ask("POST", f"/v1/batches/{batch['id']}/{last}")
+        self._ask("POST", f"/v1/bulk-runs/{batch['id']}/{last}")
 
     def _ask(self, method: str, path: str, **what: Any) -> dict[str, Any] | None:
         """Ask until the service answers with more than "later"; None for a refusal, and when the run is over."""

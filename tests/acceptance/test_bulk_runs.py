@@ -101,7 +101,7 @@ def wait_for_lines(home: Home) -> int:
     """How many lines the newest run has, once it has some."""
     up = json.loads((home.folder / "var" / "run" / "up.json").read_text())
     while True:
-        with urllib.request.urlopen(f"{up['url']}/v1/batches?limit=1", timeout=30) as answer:
+        with urllib.request.urlopen(f"{up['url']}/v1/bulk-runs?limit=1", timeout=30) as answer:
             newest = json.load(answer)["data"]
         if newest and newest[0]["request_counts"]["total"] > 0 and newest[0]["status"] == "open":
             return int(newest[0]["request_counts"]["total"])

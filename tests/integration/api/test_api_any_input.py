@@ -25,13 +25,13 @@ def test_null_is_left_out(shared_client: TestClient, name: str) -> None:
 
 
 def test_null_is_left_out_of_the_other_requests_too(client: TestClient) -> None:
-    batch = client.post("/v1/batches", json={"manifest_key": "m", "name": None}).json()["id"]
+    batch = client.post("/v1/bulk-runs", json={"manifest_key": "m", "name": None}).json()["id"]
     line = {"custom_id": "1", "prompt": "a", "mode": None, "metadata": {"a": None}}
 
-    added = client.post(f"/v1/batches/{batch}/items", json={"items": [line]}).json()
+    added = client.post(f"/v1/bulk-runs/{batch}/items", json={"items": [line]}).json()
 
     assert added["accepted"] == 1
-    assert client.post(f"/v1/batches/{batch}/seal", json={"num_bad_lines": None}).status_code == 200
+    assert client.post(f"/v1/bulk-runs/{batch}/seal", json={"num_bad_lines": None}).status_code == 200
 
 
 UNSEEN = [
@@ -102,11 +102,11 @@ NUMBERS = ["seconds", "seed", "num_inference_steps", "guidance_scale", "fps", "w
 def test_a_number_that_nothing_holds_is_named_and_costs_no_other_line(client: TestClient, name: str, sign: str) -> None:
     number = sign + "1" * 400
     alone = client.post("/v1/videos", content=f'{{"prompt": "a", "{name}": {number}}}', headers=JSON)
-    batch = client.post("/v1/batches", json={"manifest_key": "m"}).json()["id"]
+    batch = client.post("/v1/bulk-runs", json={"manifest_key": "m"}).json()["id"]
     lines = (
         f'{{"items": [{{"custom_id": "1", "prompt": "a", "{name}": {number}}}, {{"custom_id": "2", "prompt": "a"}}]}}'
     )
-    added = client.post(f"/v1/batches/{batch}/items", content=lines, headers=JSON)
+    added = client.post(f"/v1/bulk-runs/{batch}/items", content=lines, headers=JSON)
 
     assert (alone.status_code, alone.json()["error"]["param"]) == (400, name)
     assert (added.json()["accepted"], added.json()["refused"]) == (1, 1)
@@ -155,9 +155,9 @@ def test_json_sent_as_a_form_is_told_apart(shared_client: TestClient) -> None:
 
 
 def test_an_empty_body_is_no_body(client: TestClient) -> None:
-    batch = client.post("/v1/batches", json={"manifest_key": "m"}).json()["id"]
+    batch = client.post("/v1/bulk-runs", json={"manifest_key": "m"}).json()["id"]
 
-    assert client.post(f"/v1/batches/{batch}/seal", content=b"", headers=FORM).status_code == 200
+    assert client.post(f"/v1/bulk-runs/{batch}/seal", content=b"", headers=FORM).status_code == 200
 
 
 def test_equal_durations_are_equal_requests(client: TestClient) -> None:
@@ -179,7 +179,7 @@ def test_equal_durations_are_equal_requests(client: TestClient) -> None:
         "/v1/models",
         "/v1/models/tiny",
         "/v1/videos",
-        "/v1/batches",
+        "/v1/bulk-runs",
         "/openapi.json",
         "/docs",
     ],
@@ -278,16 +278,16 @@ def test_a_replay_is_never_refused_by_a_limit(guarded: TestClient, new_key) -> N
 
 def test_known_lines_are_never_refused_by_a_limit(guarded: TestClient, new_key) -> None:
     headers = new_key("a", max_queued=2)
-    batch = guarded.post("/v1/batches", json={"manifest_key": "m"}, headers=headers).json()["id"]
+    batch = guarded.post("/v1/bulk-runs", json={"manifest_key": "m"}, headers=headers).json()["id"]
     lines = {"items": [{"custom_id": str(number), "prompt": "a"} for number in range(2)]}
-    guarded.post(f"/v1/batches/{batch}/items", json=lines, headers=headers)
-    guarded.post(f"/v1/batches/{batch}/seal", headers=headers)
+    guarded.post(f"/v1/bulk-runs/{batch}/items", json=lines, headers=headers)
+    guarded.post(f"/v1/bulk-runs/{batch}/seal", headers=headers)
 
-    again = guarded.post(f"/v1/batches/{batch}/items", json=lines, headers=headers)
+    again = guarded.post(f"/v1/bulk-runs/{batch}/items", json=lines, headers=headers)
 
     assert (again.status_code, again.json()["known"]) == (200, 2)
     lines["items"].append({"custom_id": "new", "prompt": "a"})
-    assert guarded.post(f"/v1/batches/{batch}/items", json=lines, headers=headers).status_code == 409
+    assert guarded.post(f"/v1/bulk-runs/{batch}/items", json=lines, headers=headers).status_code == 409
 
 
 def test_a_key_is_known_for_a_day(client: TestClient, session: Session) -> None:

@@ -45,12 +45,12 @@ def test_a_name_that_was_pointed_here_is_not_served(client: TestClient, host: st
 )
 def test_another_sites_page_changes_nothing(client: TestClient, headers: dict[str, str]) -> None:
     video = client.post("/v1/videos", json={"prompt": "a red circle"}).json()["id"]
-    batch = client.post("/v1/batches", json={"manifest_key": "m"}).json()["id"]
+    batch = client.post("/v1/bulk-runs", json={"manifest_key": "m"}).json()["id"]
     requests = [
         ("POST", "/v1/videos", {"data": {"prompt": "theirs"}}),
         ("POST", f"/v1/videos/{video}/cancel", {"content": "x", "headers": {"Content-Type": "text/plain"}}),
         ("DELETE", f"/v1/videos/{video}", {}),
-        ("POST", f"/v1/batches/{batch}/cancel", {}),
+        ("POST", f"/v1/bulk-runs/{batch}/cancel", {}),
     ]
 
     answers = [
@@ -74,7 +74,7 @@ def test_with_keys_a_key_is_all_that_counts(guarded: TestClient, new_key: Callab
     assert guarded.post("/v1/videos", json={"prompt": "a"}, headers=headers).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/v1/videos", "/v1/batches", "/v1/batches/x/items", "/v1/batches/x/seal"])
+@pytest.mark.parametrize("path", ["/v1/videos", "/v1/bulk-runs", "/v1/bulk-runs/x/items", "/v1/bulk-runs/x/seal"])
 def test_without_a_key_no_body_is_read(guarded: TestClient, path: str) -> None:
     def body():
         raise AssertionError("the body was read")

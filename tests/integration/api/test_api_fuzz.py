@@ -53,11 +53,11 @@ PATHS = [
     "/v1/videos/{}",
     "/v1/videos/{}/cancel",
     "/v1/videos/{}/content",
-    "/v1/batches",
-    "/v1/batches/{}",
-    "/v1/batches/{}/items",
-    "/v1/batches/{}/seal",
-    "/v1/batches/{}/cancel",
+    "/v1/bulk-runs",
+    "/v1/bulk-runs/{}",
+    "/v1/bulk-runs/{}/items",
+    "/v1/bulk-runs/{}/seal",
+    "/v1/bulk-runs/{}/cancel",
     "/v1/models",
     "/v1/models/{}",
     "/{}",
@@ -104,8 +104,8 @@ bodies = st.dictionaries(st.one_of(st.sampled_from(FIELDS), texts), values, max_
 def known(shared_client: TestClient) -> dict[str, str]:
     """Ids of things that are there."""
     video = shared_client.post("/v1/videos", json={"prompt": "a red circle"}).json()["id"]
-    batch = shared_client.post("/v1/batches", json={"manifest_key": "fuzz"}).json()["id"]
-    return {"videos": video, "batches": batch, "models": "tiny"}
+    batch = shared_client.post("/v1/bulk-runs", json={"manifest_key": "fuzz"}).json()["id"]
+    return {"videos": video, "bulk-runs": batch, "models": "tiny"}
 
 
 def as_json(body: object) -> bytes:
@@ -151,18 +151,18 @@ def test_no_json_is_a_fault_of_the_server(
     headers = {"content-type": "application/json", **({} if key is None else {"idempotency-key": key})}
 
     check(shared_client.post("/v1/videos", content=as_json({"prompt": "a", **body}), headers=headers))
-    check(shared_client.post("/v1/batches", content=as_json(body), headers=headers))
-    check(shared_client.post(f"/v1/batches/{known['batches']}/seal", content=as_json(body), headers=headers))
+    check(shared_client.post("/v1/bulk-runs", content=as_json(body), headers=headers))
+    check(shared_client.post(f"/v1/bulk-runs/{known['bulk-runs']}/seal", content=as_json(body), headers=headers))
 
 
 @MODEST
 @given(lines=st.lists(bodies | values, min_size=1, max_size=3))
 def test_no_line_costs_another_one(shared_client: TestClient, lines: list) -> None:
-    batch = shared_client.post("/v1/batches", json={"manifest_key": "lines"}).json()["id"]
+    batch = shared_client.post("/v1/bulk-runs", json={"manifest_key": "lines"}).json()["id"]
     good = {"custom_id": "good", "prompt": "a red circle"}
 
     answer = shared_client.post(
-        f"/v1/batches/{batch}/items",
+        f"/v1/bulk-runs/{batch}/items",
         content=as_json({"items": [*lines, good]}),
         headers={"content-type": "application/json"},
     )

@@ -70,24 +70,24 @@ def test_health_needs_no_key(guarded: TestClient) -> None:
 def test_another_tenants_things_do_not_exist(guarded: TestClient, new_key: NewKey) -> None:
     mine, other = new_key("a"), new_key("b")
     video = guarded.post("/v1/videos", json={"prompt": "mine"}, headers=mine).json()["id"]
-    batch = guarded.post("/v1/batches", json={"manifest_key": "m"}, headers=mine).json()["id"]
+    batch = guarded.post("/v1/bulk-runs", json={"manifest_key": "m"}, headers=mine).json()["id"]
     routes = [
         ("GET", f"/v1/videos/{video}"),
         ("POST", f"/v1/videos/{video}/cancel"),
         ("DELETE", f"/v1/videos/{video}"),
         ("GET", f"/v1/videos/{video}/content"),
         ("GET", f"/v1/videos?after={video}"),
-        ("GET", f"/v1/batches/{batch}"),
-        ("POST", f"/v1/batches/{batch}/seal"),
-        ("POST", f"/v1/batches/{batch}/cancel"),
-        ("GET", f"/v1/batches?after={batch}"),
+        ("GET", f"/v1/bulk-runs/{batch}"),
+        ("POST", f"/v1/bulk-runs/{batch}/seal"),
+        ("POST", f"/v1/bulk-runs/{batch}/cancel"),
+        ("GET", f"/v1/bulk-runs?after={batch}"),
     ]
 
     for method, path in routes:
         assert guarded.request(method, path, headers=other).status_code == 404, path
     items = {"items": [{"custom_id": "1", "prompt": "theirs"}]}
-    assert guarded.post(f"/v1/batches/{batch}/items", json=items, headers=other).status_code == 404
-    for path in ("/v1/videos", "/v1/batches", f"/v1/videos?batch_id={batch}"):
+    assert guarded.post(f"/v1/bulk-runs/{batch}/items", json=items, headers=other).status_code == 404
+    for path in ("/v1/videos", "/v1/bulk-runs", f"/v1/videos?batch_id={batch}"):
         assert guarded.get(path, headers=other).json()["data"] == []
     assert guarded.get(f"/v1/videos/{video}", headers=mine).json()["status"] == "queued"
 
@@ -97,7 +97,7 @@ def test_tenants_may_use_the_same_idempotency_and_manifest_keys(guarded: TestCli
     for tenant in ("a", "b"):
         header = new_key(tenant)
         video = guarded.post("/v1/videos", json={"prompt": tenant}, headers={**header, "Idempotency-Key": "k"})
-        batch = guarded.post("/v1/batches", json={"manifest_key": "m"}, headers=header)
+        batch = guarded.post("/v1/bulk-runs", json={"manifest_key": "m"}, headers=header)
         ids |= {video.json()["id"], batch.json()["id"]}
 
     assert len(ids) == 4

@@ -96,17 +96,17 @@ ROUTES = [
     ("POST", "/v1/videos/sync", {"prompt": "a"}),
     ("POST", "/v1/videos/{id}/cancel", None),
     ("DELETE", "/v1/videos/{id}", None),
-    ("POST", "/v1/batches", {"manifest_key": "new"}),
-    ("POST", "/v1/batches/{batch}/items", {"items": [{"custom_id": "1", "prompt": "a"}]}),
-    ("POST", "/v1/batches/{batch}/seal", None),
-    ("POST", "/v1/batches/{batch}/cancel", None),
+    ("POST", "/v1/bulk-runs", {"manifest_key": "new"}),
+    ("POST", "/v1/bulk-runs/{batch}/items", {"items": [{"custom_id": "1", "prompt": "a"}]}),
+    ("POST", "/v1/bulk-runs/{batch}/seal", None),
+    ("POST", "/v1/bulk-runs/{batch}/cancel", None),
 ]
 LOOKS = [
     ("GET", "/v1/videos", None),
     ("GET", "/v1/videos/{id}", None),
     ("GET", "/v1/videos/{id}/content", None),
-    ("GET", "/v1/batches", None),
-    ("GET", "/v1/batches/{batch}", None),
+    ("GET", "/v1/bulk-runs", None),
+    ("GET", "/v1/bulk-runs/{batch}", None),
 ]
 
 
@@ -130,7 +130,7 @@ def test_a_database_that_takes_no_writes_or_is_gone_is_a_503_on_every_route(
     }
     with TestClient(create_app(settings_of(environment)), base_url="http://127.0.0.1") as client:
         id_ = client.post("/v1/videos", json={"prompt": "a"}).json()["id"]
-        batch = client.post("/v1/batches", json={"manifest_key": "m"}).json()["id"]
+        batch = client.post("/v1/bulk-runs", json={"manifest_key": "m"}).json()["id"]
 
         def ask(routes: list) -> dict[str, tuple]:
             answers = {}

@@ -207,27 +207,27 @@ def test_a_place_in_a_long_queue_is_exact_and_cheap(session: Session, queue: str
 
 
 def test_a_batch_of_thousands_is_cancelled_in_chunks(client: TestClient, session: Session) -> None:
-    batch = client.post("/v1/batches", json={"manifest_key": "m"}).json()["id"]
+    batch = client.post("/v1/bulk-runs", json={"manifest_key": "m"}).json()["id"]
     fill(session, 5000, "bulk")
     session.execute(update(Job).values(batch_id=UUID(batch[6:]), tenant="local"))
     session.commit()
 
-    answer = client.post(f"/v1/batches/{batch}/cancel").json()
+    answer = client.post(f"/v1/bulk-runs/{batch}/cancel").json()
 
     assert answer["status"] == "cancelled"
-    counts = client.get(f"/v1/batches/{batch}").json()["request_counts"]
+    counts = client.get(f"/v1/bulk-runs/{batch}").json()["request_counts"]
     assert (counts["cancelled"], counts["queued"]) == (5000, 0)
 
 
 def test_what_is_left_of_a_cancelled_batch_is_cancelled_by_the_relay(client: TestClient, session: Session) -> None:
     from db import batches
 
-    batch = client.post("/v1/batches", json={"manifest_key": "m"}).json()["id"]
-    client.post(f"/v1/batches/{batch}/items", json={"items": [{"custom_id": "1", **PROMPT}]})
+    batch = client.post("/v1/bulk-runs", json={"manifest_key": "m"}).json()["id"]
+    client.post(f"/v1/bulk-runs/{batch}/items", json={"items": [{"custom_id": "1", **PROMPT}]})
     batches.cancel(session, batches.get(session, "local", UUID(batch[6:]), lock=True))
     session.commit()
 
     batches.finish(session)
     session.commit()
 
-    assert client.get(f"/v1/batches/{batch}").json()["request_counts"]["cancelled"] == 1
+    assert client.get(f"/v1/bulk-runs/{batch}").json()["request_counts"]["cancelled"] == 1

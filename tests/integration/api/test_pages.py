@@ -96,9 +96,9 @@ def test_the_library_finds_by_words_and_goes_on(client: TestClient) -> None:
 def test_a_receipt_and_a_run_in_words(
     client: TestClient, session_factory: sessionmaker[Session], storage: Storage
 ) -> None:
-    batch = client.post("/v1/batches", json={"manifest_key": "m", "name": "tonight"}).json()["id"]
+    batch = client.post("/v1/bulk-runs", json={"manifest_key": "m", "name": "tonight"}).json()["id"]
     items = {"items": [{"custom_id": str(n), "prompt": f"a red circle {n}"} for n in range(3)]}
-    lines = client.post(f"/v1/batches/{batch}/items", json=items).json()["data"]
+    lines = client.post(f"/v1/bulk-runs/{batch}/items", json=items).json()["data"]
     work(session_factory, storage, UUID(lines[0]["id"].removeprefix("video_")), mp4())
 
     assert "1 of 3 done" in client.get("/nights").text

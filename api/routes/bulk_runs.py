@@ -1,4 +1,4 @@
-"""/v1/batches: open a bulk run, add its lines, seal it, look, pause, resume, retry, cancel."""
+"""/v1/bulk-runs: open a bulk run, add its lines, seal it, look, pause, resume, retry, cancel."""
 
 import math
 import time
@@ -20,8 +20,8 @@ from api.ids import unix
 from api.routes.videos import REFUSALS
 from api.schemas import (
     AddItems,
-    Batch,
-    BatchList,
+    BulkRun,
+    BulkRunList,
     Counts,
     ItemList,
     OpenBatch,
@@ -35,7 +35,7 @@ from db.errors import IllegalTransition
 from db.states import BatchStatus, JobStatus
 from shared.run_windows import RunWindow
 
-router = APIRouter(prefix="/v1/batches", tags=["batches"], responses=REFUSALS)
+router = APIRouter(prefix="/v1/bulk-runs", tags=["bulk runs"], responses=REFUSALS)
 
 ANSWER_AFTER_S = 1.2  # a cancel is answered after this, done or not
 
@@ -75,7 +75,7 @@ def _rule(window: Window | None) -> RunWindow | None:
 
 
 @router.post("", openapi_extra=_body(OpenBatch))
-def open_(asked: Annotated[OpenBatch, Depends(_opened)], call: Calling, response: Response) -> Batch:
+def open_(asked: Annotated[OpenBatch, Depends(_opened)], call: Calling, response: Response) -> BulkRun:
     """Begin a bulk run, or find the one that the same manifest key began."""
     with call.begin() as (session, caller):
         batch, is_new = batches.open_(
@@ -97,19 +97,19 @@ def list_(
     call: Calling,
     after: Annotated[str | None, Query(max_length=100)] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
-) -> BatchList:
+) -> BulkRunList:
     """List bulk runs, the newest first."""
     with call.begin() as (session, caller), _cursor(after) as cursor:
         rows = batches.page(session, caller.tenant, limit=limit + 1, after=cursor)
         data = [_show(session, row) for row in rows[:limit]]
     first, last = (data[0].id, data[-1].id) if data else (None, None)
-    return BatchList(data=data, first_id=first, last_id=last, has_more=len(rows) > limit)
+    return BulkRunList(data=data, first_id=first, last_id=last, has_more=len(rows) > limit)
 
 
 @router.get("/{batch_id}")
-def retrieve(batch_id: str, call: Calling) -> Batch:
+def retrieve(batch_id: str, call: Calling) -> BulkRun:
     """Look at a bulk run."""
-    with call.begin() as (session, caller), ids.known("batch", batch_id) as id_:
+    with call.begin() as (session, caller), ids.known("bulk run", batch_id) as id_:
         return _show(session, batches.get(session, caller.tenant, id_))
 
 
@@ -117,7 +117,7 @@ def retrieve(batch_id: str, call: Calling) -> Batch:
 def add(batch_id: str, asked: Annotated[AddItems, Depends(_added)], call: Calling) -> ItemList:
     """Add up to 1000 lines. Good ones are accepted, known ones recognised, bad ones answered with the reason."""
     service = call.service
-    with call.begin() as (session, caller), ids.known("batch", batch_id) as id_:
+    with call.begin() as (session, caller), ids.known("bulk run", batch_id) as id_:
         batch = batches.get(session, caller.tenant, id_, lock=True)
         sorted_ = batch_items.sort_out(asked.items, service.cards, batch, default_model=service.settings.default_model)
         for job in sorted_.good.values():
@@ -135,9 +135,9 @@ def add(batch_id: str, asked: Annotated[AddItems, Depends(_added)], call: Callin
 
 
 @router.post("/{batch_id}/seal", openapi_extra=_body(SealBatch, required=False))
-def seal(batch_id: str, asked: Annotated[SealBatch, Depends(_sealed)], call: Calling) -> Batch:
+def seal(batch_id: str, asked: Annotated[SealBatch, Depends(_sealed)], call: Calling) -> BulkRun:
     """Say that no more lines will come; the run ends when its videos have. Doing so again changes nothing."""
-    with call.begin() as (session, caller), ids.known("batch", batch_id) as id_:
+    with call.begin() as (session, caller), ids.known("bulk run", batch_id) as id_:
         batch = batches.get(session, caller.tenant, id_, lock=True)
         if batch.status == BatchStatus.OPEN:
             batches.seal(session, batch, num_bad_lines=asked.num_bad_lines)
@@ -146,7 +146,7 @@ def seal(batch_id: str, asked: Annotated[SealBatch, Depends(_sealed)], call: Cal
 
 
 @router.post("/{batch_id}/pause")
-def pause(batch_id: str, call: Calling) -> Batch:
+def pause(batch_id: str, call: Calling) -> BulkRun:
     """Let nothing of a run start from now on; what runs ends. Doing so again changes nothing."""
     with _changing(call, batch_id, "be paused") as (session, batch):
         batches.pause(session, batch)
@@ -154,7 +154,7 @@ def pause(batch_id: str, call: Calling) -> Batch:
 
 
 @router.post("/{batch_id}/resume")
-def resume(batch_id: str, call: Calling) -> Batch:
+def resume(batch_id: str, call: Calling) -> BulkRun:
     """Let a paused run go on, in its window if it has one. Doing so again changes nothing."""
     with _changing(call, batch_id, "be resumed") as (session, batch):
         if batch.status in FINAL:
@@ -164,7 +164,7 @@ def resume(batch_id: str, call: Calling) -> Batch:
 
 
 @router.post("/{batch_id}/window", openapi_extra=_body(SetWindow))
-def set_window(batch_id: str, asked: Annotated[SetWindow, Depends(_windowed)], call: Calling) -> Batch:
+def set_window(batch_id: str, asked: Annotated[SetWindow, Depends(_windowed)], call: Calling) -> BulkRun:
     """Say between which times of day lines of a run may start; at any time with null."""
     with _changing(call, batch_id, "get a window") as (session, batch):
         if batch.status in FINAL:
@@ -174,7 +174,7 @@ def set_window(batch_id: str, asked: Annotated[SetWindow, Depends(_windowed)], c
 
 
 @router.post("/{batch_id}/retry", openapi_extra=_body(RetryBatch, required=False))
-def retry(batch_id: str, asked: Annotated[RetryBatch, Depends(_retried)], call: Calling) -> Batch:
+def retry(batch_id: str, asked: Annotated[RetryBatch, Depends(_retried)], call: Calling) -> BulkRun:
     """Make the failed and cancelled lines of a run anew, or those alone that failed or were cancelled.
 
     Each gets a new video, with a new id; the old one is removed. A run that had ended goes on.
@@ -192,7 +192,7 @@ def retry(batch_id: str, asked: Annotated[RetryBatch, Depends(_retried)], call: 
 @contextmanager
 def _changing(call: Call, batch_id: str, change: str) -> Iterator[tuple[Session, models.Batch]]:
     """Give a run, locked, to be changed; what its status does not allow becomes a 409 that says what would help."""
-    with call.begin() as (session, caller), ids.known("batch", batch_id) as id_:
+    with call.begin() as (session, caller), ids.known("bulk run", batch_id) as id_:
         batch = batches.get(session, caller.tenant, id_, lock=True)
         status = BatchStatus(batch.status)
         try:
@@ -216,12 +216,12 @@ FINAL = (BatchStatus.COMPLETED, BatchStatus.CANCELLED)
 
 
 @router.post("/{batch_id}/cancel")
-def cancel(batch_id: str, call: Calling, rest: BackgroundTasks) -> Batch:
+def cancel(batch_id: str, call: Calling, rest: BackgroundTasks) -> BulkRun:
     """Cancel every video of a run that has not ended. Doing so again changes nothing.
 
     Of a very long run some are still counted as queued when the answer goes out; they are cancelled right after.
     """
-    with call.begin() as (session, caller), ids.known("batch", batch_id) as id_:
+    with call.begin() as (session, caller), ids.known("bulk run", batch_id) as id_:
         batches.cancel(session, batches.get(session, caller.tenant, id_, lock=True))
     if not cancel_lines(call, id_, for_s=ANSWER_AFTER_S):
         rest.add_task(cancel_lines, call, id_, for_s=math.inf)  # should this process die, the relay goes on
@@ -260,11 +260,11 @@ def _check_length(session: Session, batch: models.Batch, num_more: int, most: in
         )
 
 
-def _show(session: Session, batch: models.Batch) -> Batch:
+def _show(session: Session, batch: models.Batch) -> BulkRun:
     counts = batches.counts(session, batch)
     window = None if batch.run_window is None else RunWindow.of(batch.run_window)
     change = window.next_change(datetime.now(UTC)) if window and batch.status not in FINAL else None
-    return Batch(
+    return BulkRun(
         id=shown_id(batch.id),
         name=batch.name,
         manifest_key=batch.manifest_key,
@@ -283,4 +283,4 @@ def _show(session: Session, batch: models.Batch) -> Batch:
 
 
 def _cursor(after: str | None) -> AbstractContextManager[UUID | None]:
-    return ids.known("batch", after) if after else nullcontext()
+    return ids.known("bulk run", after) if after else nullcontext()

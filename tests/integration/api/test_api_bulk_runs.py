@@ -18,7 +18,7 @@ from db.states import JobStatus, Queue
 @pytest.fixture
 def batch(client: TestClient) -> str:
     """The id of an open batch."""
-    return client.post("/v1/batches", json={"manifest_key": "m", "name": "night"}).json()["id"]
+    return client.post("/v1/bulk-runs", json={"manifest_key": "m", "name": "night"}).json()["id"]
 
 
 def line(number: int, **more: object) -> dict:
@@ -26,8 +26,8 @@ def line(number: int, **more: object) -> dict:
 
 
 def test_a_manifest_key_finds_its_batch_again(client: TestClient) -> None:
-    first = client.post("/v1/batches", json={"manifest_key": "m", "name": "night"})
-    again = client.post("/v1/batches", json={"manifest_key": "m", "name": "another"})
+    first = client.post("/v1/bulk-runs", json={"manifest_key": "m", "name": "night"})
+    again = client.post("/v1/bulk-runs", json={"manifest_key": "m", "name": "another"})
 
     shown = first.json()
     assert "idempotent-replayed" not in first.headers
@@ -36,7 +36,7 @@ def test_a_manifest_key_finds_its_batch_again(client: TestClient) -> None:
     assert shown.pop("id").startswith("batch_")
     assert shown.pop("created_at") > 1_700_000_000
     assert shown == {
-        "object": "batch",
+        "object": "bulk_run",
         "endpoint": "/v1/videos",
         "name": "night",
         "manifest_key": "m",
@@ -74,7 +74,7 @@ def test_good_lines_are_accepted_and_bad_ones_explained(client: TestClient, sess
     ]
 
     body, is_json = json.dumps({"items": lines}), {"Content-Type": "application/json"}
-    answer = client.post(f"/v1/batches/{batch}/items", content=body, headers=is_json).json()
+    answer = client.post(f"/v1/bulk-runs/{batch}/items", content=body, headers=is_json).json()
 
     assert (answer["accepted"], answer["known"], answer["refused"]) == (2, 1, 6)
     found = [(item["index"], item["custom_id"], item["status"]) for item in answer["data"]]
@@ -106,8 +106,8 @@ def test_good_lines_are_accepted_and_bad_ones_explained(client: TestClient, sess
 def test_a_thousand_lines_sent_twice_are_a_thousand_videos(client: TestClient, session: Session, batch: str) -> None:
     lines = {"items": [line(number) for number in range(1000)]}
 
-    first = client.post(f"/v1/batches/{batch}/items", json=lines).json()
-    again = client.post(f"/v1/batches/{batch}/items", json=lines).json()
+    first = client.post(f"/v1/bulk-runs/{batch}/items", json=lines).json()
+    again = client.post(f"/v1/bulk-runs/{batch}/items", json=lines).json()
 
     assert (first["accepted"], again["known"]) == (1000, 1000)
     waiting = session.scalars(select(Job.custom_id).order_by(Job.created_at, Job.id)).all()
@@ -117,21 +117,21 @@ def test_a_thousand_lines_sent_twice_are_a_thousand_videos(client: TestClient, s
         str(UUID(item["id"].removeprefix("video_"))) for item in first["data"]
     ]
     assert [item["id"] for item in first["data"]] == [item["id"] for item in again["data"]]
-    assert client.get(f"/v1/batches/{batch}").json()["request_counts"]["total"] == 1000
+    assert client.get(f"/v1/bulk-runs/{batch}").json()["request_counts"]["total"] == 1000
 
 
 def test_more_than_a_thousand_lines_at_once_are_too_many(client: TestClient, batch: str) -> None:
-    answer = client.post(f"/v1/batches/{batch}/items", json={"items": [line(n) for n in range(1001)]})
+    answer = client.post(f"/v1/bulk-runs/{batch}/items", json={"items": [line(n) for n in range(1001)]})
 
     assert answer.status_code == 400
     assert answer.json()["error"]["message"] == "items has 1001 members; use at most 1000"
 
 
 def test_a_sealed_batch_takes_no_more_lines(client: TestClient, batch: str) -> None:
-    client.post(f"/v1/batches/{batch}/items", json={"items": [line(1)]})
-    sealed = client.post(f"/v1/batches/{batch}/seal", json={"num_bad_lines": 3}).json()
+    client.post(f"/v1/bulk-runs/{batch}/items", json={"items": [line(1)]})
+    sealed = client.post(f"/v1/bulk-runs/{batch}/seal", json={"num_bad_lines": 3}).json()
 
-    answer = client.post(f"/v1/batches/{batch}/items", json={"items": [line(2)]})
+    answer = client.post(f"/v1/bulk-runs/{batch}/items", json={"items": [line(2)]})
 
     assert (sealed["status"], sealed["num_bad_lines"]) == ("in_progress", 3)
     assert answer.status_code == 409
@@ -142,27 +142,27 @@ def test_a_sealed_batch_takes_no_more_lines(client: TestClient, batch: str) -> N
 
 
 def test_sealing_twice_changes_nothing(client: TestClient, batch: str) -> None:
-    client.post(f"/v1/batches/{batch}/items", json={"items": [line(1)]})
+    client.post(f"/v1/bulk-runs/{batch}/items", json={"items": [line(1)]})
 
-    first = client.post(f"/v1/batches/{batch}/seal", json={"num_bad_lines": 3}).json()
+    first = client.post(f"/v1/bulk-runs/{batch}/seal", json={"num_bad_lines": 3}).json()
 
-    assert client.post(f"/v1/batches/{batch}/seal").json() == first
+    assert client.post(f"/v1/bulk-runs/{batch}/seal").json() == first
 
 
 def test_an_empty_batch_ends_when_it_is_sealed(client: TestClient, batch: str) -> None:
-    sealed = client.post(f"/v1/batches/{batch}/seal").json()
+    sealed = client.post(f"/v1/bulk-runs/{batch}/seal").json()
 
     assert sealed["status"] == "completed"
     assert sealed["completed_at"] >= sealed["created_at"]
 
 
 def test_cancelling_a_batch_cancels_its_videos(client: TestClient, batch: str) -> None:
-    client.post(f"/v1/batches/{batch}/items", json={"items": [line(1), line(2)]})
+    client.post(f"/v1/bulk-runs/{batch}/items", json={"items": [line(1), line(2)]})
 
-    first = client.post(f"/v1/batches/{batch}/cancel").json()
+    first = client.post(f"/v1/bulk-runs/{batch}/cancel").json()
 
     assert (first["status"], first["request_counts"]["cancelled"]) == ("cancelled", 2)
-    assert client.post(f"/v1/batches/{batch}/cancel").json() == first
+    assert client.post(f"/v1/bulk-runs/{batch}/cancel").json() == first
     videos = client.get("/v1/videos", params={"batch_id": batch, "order": "asc"}).json()["data"]
     assert [(video["custom_id"], video["status"]) for video in videos] == [
         ("line-1", "cancelled"),
@@ -171,28 +171,28 @@ def test_cancelling_a_batch_cancels_its_videos(client: TestClient, batch: str) -
 
 
 def test_batches_are_listed_newest_first_in_pages(client: TestClient) -> None:
-    made = [client.post("/v1/batches", json={"manifest_key": str(number)}).json()["id"] for number in range(3)]
+    made = [client.post("/v1/bulk-runs", json={"manifest_key": str(number)}).json()["id"] for number in range(3)]
 
-    page = client.get("/v1/batches", params={"limit": 2}).json()
-    rest = client.get("/v1/batches", params={"limit": 2, "after": page["last_id"]}).json()
+    page = client.get("/v1/bulk-runs", params={"limit": 2}).json()
+    rest = client.get("/v1/bulk-runs", params={"limit": 2, "after": page["last_id"]}).json()
 
     assert [batch["id"] for batch in page["data"] + rest["data"]] == made[::-1]
     assert (page["has_more"], rest["has_more"]) == (True, False)
 
 
 def test_bulk_videos_wait_behind_interactive_ones(client: TestClient, batch: str) -> None:
-    item = client.post(f"/v1/batches/{batch}/items", json={"items": [line(1)]}).json()["data"][0]
+    item = client.post(f"/v1/bulk-runs/{batch}/items", json={"items": [line(1)]}).json()["data"][0]
     client.post("/v1/videos", json={"prompt": "now"})
 
     assert client.get(f"/v1/videos/{item['id']}").json()["queue_position"] == 1
 
 
 def opened(client: TestClient, key: str, series: str | None = "night.txt") -> str:
-    return client.post("/v1/batches", json={"manifest_key": key, "series": series}).json()["id"]
+    return client.post("/v1/bulk-runs", json={"manifest_key": key, "series": series}).json()["id"]
 
 
 def added(client: TestClient, batch: str, *lines: dict) -> dict:
-    return client.post(f"/v1/batches/{batch}/items", json={"items": list(lines)}).json()
+    return client.post(f"/v1/bulk-runs/{batch}/items", json={"items": list(lines)}).json()
 
 
 def statuses(answer: dict) -> list[str]:
@@ -217,7 +217,7 @@ def test_a_changed_list_runs_only_what_is_new(client: TestClient, session: Sessi
     assert (answer["accepted"], answer["reused"]) == (1, 2)
     assert [item["id"] for item in answer["data"][1:]] == [item["id"] for item in first["data"][:2]]
     assert added(client, changed, *lines)["data"][1:] == answer["data"][1:]  # sent again: no third video
-    shown = client.post(f"/v1/batches/{changed}/seal").json()
+    shown = client.post(f"/v1/bulk-runs/{changed}/seal").json()
     assert shown["num_reused"] == 2
     assert (shown["request_counts"]["total"], shown["request_counts"]["completed"]) == (3, 1)
     videos = client.get("/v1/videos", params={"batch_id": changed, "order": "asc"}).json()["data"]
@@ -261,13 +261,13 @@ def test_cancelling_a_run_leaves_what_a_later_one_waits_for(client: TestClient) 
     added(client, first, line(1), line(2))
     added(client, second, line(1))
 
-    client.post(f"/v1/batches/{first}/cancel")
+    client.post(f"/v1/bulk-runs/{first}/cancel")
 
-    counts = client.get(f"/v1/batches/{second}").json()["request_counts"]
+    counts = client.get(f"/v1/bulk-runs/{second}").json()["request_counts"]
     assert (counts["total"], counts["queued"]) == (1, 1)
-    assert client.get(f"/v1/batches/{second}").json()["num_reused"] == 0  # the line is its own now
+    assert client.get(f"/v1/bulk-runs/{second}").json()["num_reused"] == 0  # the line is its own now
     assert statuses(added(client, second, line(1))) == ["known"]
-    assert client.get(f"/v1/batches/{first}").json()["request_counts"]["cancelled"] == 1
+    assert client.get(f"/v1/bulk-runs/{first}").json()["request_counts"]["cancelled"] == 1
 
 
 def test_a_run_ends_when_the_videos_of_earlier_runs_have(client: TestClient, session: Session) -> None:
@@ -275,12 +275,12 @@ def test_a_run_ends_when_the_videos_of_earlier_runs_have(client: TestClient, ses
     second = opened(client, "b")
     added(client, second, line(1))
 
-    before = client.post(f"/v1/batches/{second}/seal").json()["status"]
+    before = client.post(f"/v1/bulk-runs/{second}/seal").json()["status"]
     set_status(session, first["data"][0]["id"], JobStatus.COMPLETED)
     batches.finish(session)
     session.commit()
 
-    assert (before, client.get(f"/v1/batches/{second}").json()["status"]) == ("in_progress", "completed")
+    assert (before, client.get(f"/v1/bulk-runs/{second}").json()["status"]) == ("in_progress", "completed")
 
 
 def ended(session: Session, batch: str) -> list[tuple[str | None, str]]:
@@ -289,9 +289,9 @@ def ended(session: Session, batch: str) -> list[tuple[str | None, str]]:
 
 
 def sealed(client: TestClient, *lines: dict, **more: object) -> str:
-    batch = client.post("/v1/batches", json={"manifest_key": "sealed", **more}).json()["id"]
+    batch = client.post("/v1/bulk-runs", json={"manifest_key": "sealed", **more}).json()["id"]
     added(client, batch, *lines)
-    client.post(f"/v1/batches/{batch}/seal")
+    client.post(f"/v1/bulk-runs/{batch}/seal")
     return batch
 
 
@@ -301,14 +301,14 @@ def test_nothing_of_a_paused_run_starts_until_it_is_resumed(client: TestClient, 
     outbox.handed_over(session, [handed[0].id])
     session.commit()
 
-    paused = client.post(f"/v1/batches/{batch}/pause").json()
+    paused = client.post(f"/v1/bulk-runs/{batch}/pause").json()
 
     assert (paused["status"], paused["is_held"]) == ("paused", True)
     assert outbox.pick(session, Queue.BULK, [], limit=9) == []
     assert jobs.claim(session, handed[0].id, owner="w", lease_s=9) is None  # though a worker has its message
     assert (outbox.is_idle(session), outbox.unheard_s(session)) == (True, None)
-    assert client.post(f"/v1/batches/{batch}/pause").json() == paused
-    resumed = client.post(f"/v1/batches/{batch}/resume").json()
+    assert client.post(f"/v1/bulk-runs/{batch}/pause").json() == paused
+    resumed = client.post(f"/v1/bulk-runs/{batch}/resume").json()
     assert (resumed["status"], resumed["is_held"]) == ("in_progress", False)
     assert len(outbox.pick(session, Queue.BULK, [], limit=9)) == 2  # the one that was handed over is handed over again
 
@@ -318,14 +318,14 @@ def test_what_runs_when_a_run_is_paused_ends_and_may_end_the_run(client: TestCli
     job = outbox.pick(session, Queue.BULK, [], limit=1)[0]
     assert jobs.claim(session, job.id, owner="w", lease_s=9)
     session.commit()
-    client.post(f"/v1/batches/{batch}/pause")
+    client.post(f"/v1/bulk-runs/{batch}/pause")
 
-    assert client.get(f"/v1/batches/{batch}").json()["request_counts"]["in_progress"] == 1
+    assert client.get(f"/v1/bulk-runs/{batch}").json()["request_counts"]["in_progress"] == 1
     session.execute(update(Job).values(status=JobStatus.FAILED, lease_until=None))
     batches.finish(session)
     session.commit()
 
-    assert client.get(f"/v1/batches/{batch}").json()["status"] == "completed"
+    assert client.get(f"/v1/bulk-runs/{batch}").json()["status"] == "completed"
 
 
 @pytest.mark.parametrize(
@@ -350,9 +350,9 @@ def test_a_run_that_cannot_be_changed_so_says_what_would_help(
 ) -> None:
     added(client, batch, line(1))
     for step in steps:
-        client.post(f"/v1/batches/{batch}/{step}")
+        client.post(f"/v1/bulk-runs/{batch}/{step}")
 
-    answer = client.post(f"/v1/batches/{batch}/{change}")
+    answer = client.post(f"/v1/bulk-runs/{batch}/{change}")
 
     assert (answer.status_code, answer.json()["error"]["message"]) == (409, f"batch {batch} {message}")
 
@@ -362,10 +362,10 @@ def test_a_retry_makes_failed_and_cancelled_lines_anew_in_their_order(client: Te
     videos = client.get("/v1/videos", params={"batch_id": batch, "order": "asc"}).json()["data"]
     set_status(session, videos[0]["id"], JobStatus.COMPLETED)
     set_status(session, videos[1]["id"], JobStatus.FAILED)
-    client.post(f"/v1/batches/{batch}/cancel")
+    client.post(f"/v1/bulk-runs/{batch}/cancel")
 
-    failed = client.post(f"/v1/batches/{batch}/retry", json={"only": "failed"}).json()
-    rest = client.post(f"/v1/batches/{batch}/retry").json()
+    failed = client.post(f"/v1/bulk-runs/{batch}/retry", json={"only": "failed"}).json()
+    rest = client.post(f"/v1/bulk-runs/{batch}/retry").json()
 
     assert (failed["status"], failed["request_counts"]["queued"], failed["request_counts"]["cancelled"]) == (
         "in_progress",
@@ -382,7 +382,7 @@ def test_a_retry_makes_failed_and_cancelled_lines_anew_in_their_order(client: Te
     made = client.get("/v1/videos", params={"batch_id": batch, "order": "asc"}).json()["data"]
     assert [(video["line"], video["seed"], video["attempt"]) for video in made[1:]] == [(n, 7, 0) for n in "123"]
     assert client.get(f"/v1/videos/{videos[1]['id']}").status_code == 404
-    assert client.post(f"/v1/batches/{batch}/retry").json() == rest  # nothing is left to try again
+    assert client.post(f"/v1/bulk-runs/{batch}/retry").json() == rest  # nothing is left to try again
     assert statuses(added(client, batch, line(1, seed=7))) == ["known"]
 
 
@@ -391,21 +391,21 @@ def test_a_retry_makes_lines_of_earlier_runs_that_came_to_nothing(client: TestCl
     later = [opened(client, key) for key in "bc"]
     for batch in later:
         added(client, batch, line(1, line="5"))
-        client.post(f"/v1/batches/{batch}/seal")
+        client.post(f"/v1/bulk-runs/{batch}/seal")
     set_status(session, first, JobStatus.FAILED)
 
-    shown = client.post(f"/v1/batches/{later[0]}/retry").json()
+    shown = client.post(f"/v1/bulk-runs/{later[0]}/retry").json()
 
     assert (shown["num_reused"], shown["request_counts"]["queued"]) == (0, 1)
     assert client.get(f"/v1/videos/{first}").json()["status"] == "failed"  # the first run keeps its own
-    assert client.get(f"/v1/batches/{later[1]}").json()["request_counts"]["failed"] == 1
+    assert client.get(f"/v1/bulk-runs/{later[1]}").json()["request_counts"]["failed"] == 1
 
 
 def test_a_window_that_is_closed_holds_a_run_and_one_that_opens_frees_it(client: TestClient, session: Session) -> None:
     now = datetime.now(UTC)
     soon, later = (f"{now + timedelta(seconds=s):%H:%M:%S}" for s in (3, 3600))
     batch = sealed(client, line(1), window={"start": soon, "end": later})
-    before = client.get(f"/v1/batches/{batch}").json()
+    before = client.get(f"/v1/bulk-runs/{batch}").json()
 
     closed = outbox.pick(session, Queue.BULK, [], limit=9)
     session.rollback()
@@ -419,14 +419,14 @@ def test_a_window_that_is_closed_holds_a_run_and_one_that_opens_frees_it(client:
     assert len(outbox.pick(session, Queue.BULK, [], limit=9)) == 1
     assert batches.keep_windows(session) == []
     session.rollback()
-    freed = client.post(f"/v1/batches/{batch}/window", json={"window": None}).json()
+    freed = client.post(f"/v1/bulk-runs/{batch}/window", json={"window": None}).json()
     assert (freed["window"], freed["is_held"], freed["window_changes_at"]) == (None, False, None)
 
 
 def test_what_is_no_window_is_refused_with_the_way_out(client: TestClient) -> None:
     window = {"start": "22:00", "end": "06:00", "tz": "Mars"}
 
-    answer = client.post("/v1/batches", json={"manifest_key": "w", "window": window})
+    answer = client.post("/v1/bulk-runs", json={"manifest_key": "w", "window": window})
 
     assert answer.status_code == 400
     assert answer.json()["error"]["message"] == "window tz 'Mars' is no time zone; write it like Europe/Berlin or UTC"
