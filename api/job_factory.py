@@ -12,7 +12,10 @@ from api.explain import shown
 from api.schemas import NO_OPS, BatchLine, CreateVideo
 from db.models import Job
 from db.states import Queue
+from shared import captions, prompts
 from shared.model_cards import ModelCard
+
+CLEANED_CHARS = 200  # of a prompt that is cleaned while its sender waits: a few milliseconds at most
 
 _SHAPING = (
     "prompt",
@@ -33,6 +36,7 @@ _SHAPING = (
 def job(request: CreateVideo, cards: Mapping[str, ModelCard], *, tenant: str, default_model: str) -> Job:
     """Return the interactive job that a request asks for; raise `BadRequest`."""
     card = _card(default_model if request.model is None else request.model, cards)
+    _check_prompts(request, card)
     size = _asked_size(request)
     width, height = _size(card.default_size if size is None else size, card)
     fps = request.fps or card.fps
@@ -90,6 +94,20 @@ def _card(name: str, cards: Mapping[str, ModelCard]) -> ModelCard:
         known = ", ".join(cards)
         raise BadRequest(f"model {shown(name)} is not here; use {known}", param="model", code="unknown_model")
     return cards[name]
+
+
+def _check_prompts(request: CreateVideo, card: ModelCard) -> None:
+    """Raise `BadRequest` for a prompt that the cleaning of the model takes away whole, where no model need be asked.
+
+    Long ones are left to the worker, which finds the same: cleaning takes the square of their length.
+    """
+    if card.family != "opensora":
+        return
+    for field, prompt in (("prompt", request.prompt), ("negative_prompt", request.negative_prompt)):
+        if not prompt or len(prompt) > CLEANED_CHARS:
+            continue
+        if reason := prompts.refusal(field, prompt, left=captions.prepare_caption(prompt), model=card.name):
+            raise BadRequest(reason, param=field, code="invalid_prompt")
 
 
 def _size(size: str, card: ModelCard) -> tuple[int, int]:
