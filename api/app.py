@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api import errors, server
 from api.deps import Service
 from api.events import Events
+from api.figures import Figures
 from api.gate import Gate
 from api.readiness import Readiness
 from api.routes import bulk_runs, events, health, models, pages, videos
@@ -63,6 +64,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
             readiness=Readiness(factory, storage),
             waiting=Waiting(factory),
             events=Events(factory),
+            figures=Figures(factory),
         )
         try:
             yield

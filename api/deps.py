@@ -16,6 +16,7 @@ from api.content import Checked
 from api.errors import Forbidden, Unauthorized
 from api.estimates import Estimates
 from api.events import Events
+from api.figures import Figures
 from api.gate import SAFE, is_foreign
 from api.limits import Limits
 from api.readiness import Readiness
@@ -45,6 +46,7 @@ class Service:
     readiness: Readiness
     waiting: Waiting
     events: Events
+    figures: Figures
     checked: Checked = field(default_factory=Checked)
     limits: Limits = field(default_factory=Limits)
     estimates: Estimates = field(default_factory=Estimates)
@@ -121,5 +123,13 @@ def _from_page(request: Request) -> str | None:
     return key
 
 
+async def operator(call: Annotated[Call, Depends(call)]) -> Call:
+    """Return the way to the database of an operator; raise Forbidden for anybody else."""
+    if "admin" not in call.caller.scopes:
+        raise Forbidden("this API key has no scope 'admin'; ask the operator for one that has")
+    return call
+
+
 Owned = Annotated[Service, Depends(service)]
 Calling = Annotated[Call, Depends(call)]
+Operating = Annotated[Call, Depends(operator)]

@@ -1,12 +1,21 @@
-"""/healthz: this process lives. /readyz: jobs get through, and if not, what is wrong. Neither asks for a key."""
+"""/healthz: this process lives. /readyz: jobs get through, and if not, what is wrong. Neither asks for a key.
+
+/metrics: figures of the whole service for Prometheus, and so for operators only.
+"""
+
+from typing import Any
 
 from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST
 
-from api.deps import Owned
+from api.deps import Operating, Owned
 from api.readiness import OK
 from api.schemas import Health
 
 router = APIRouter(tags=["health"])
+_FIGURES: dict[int | str, dict[str, Any]] = {  # Any: a piece of OpenAPI
+    200: {"description": "Prometheus' text format", "content": {"text/plain": {"schema": {"type": "string"}}}}
+}
 
 
 @router.get("/health", include_in_schema=False)  # what other services of this kind call it
@@ -25,3 +34,9 @@ async def readyz(service: Owned, response: Response) -> Health:
     response.status_code = 503
     response.headers["Retry-After"] = "1"
     return Health(status="unavailable", checks=checks)
+
+
+@router.get("/metrics", response_class=Response, responses=_FIGURES)
+def metrics(call: Operating) -> Response:
+    """Give Prometheus the figures of all tenants; where keys are needed, to one with the scope `admin`."""
+    return Response(call.service.figures.text(), media_type=CONTENT_TYPE_LATEST)
