@@ -26,7 +26,7 @@ class Span:
     total: int
 
 
-def span(header: str | None, total: int) -> Span:
+def span(header: str | None, total: int, what: str = "video") -> Span:
     """Read a Range header; what is none, or asks for several ranges, means the whole file. Raises OutOfRange."""
     match asked_range(header):
         case None:
@@ -40,7 +40,7 @@ def span(header: str | None, total: int) -> Span:
     if start >= stop:
         raise OutOfRange(
             f"Range {printable(header or '')!r} lies behind the end; "
-            f"the video has {total} bytes, ask for bytes=0-{total - 1}",
+            f"the {what} has {total} bytes, ask for bytes=0-{total - 1}",
             param="Range",
             headers={"Content-Range": f"bytes */{total}"},
         )
@@ -73,17 +73,17 @@ class Checked:
         self._most = most
         self._names: dict[str, None] = {}
 
-    def check(self, storage: Storage, output: Mapping[str, object]) -> int:
-        """Return the length of a published video. Raises Gone when it is not there, Damaged when it is not whole."""
+    def check(self, storage: Storage, output: Mapping[str, object], what: str = "video") -> int:
+        """Return the length of a published file. Raises Gone when it is not there, Damaged when it is not whole."""
         name, sha256, written = str(output["name"]), output.get("sha256"), output.get("bytes")
         try:
             size = storage.size(name)
             if isinstance(written, int) and size != written:
-                raise Damaged(f"the video's file has {size} of {written} bytes; {_ONCE_MORE}")
+                raise Damaged(f"the {what}'s file has {size} of {written} bytes; {_ONCE_MORE}")
             if sha256 and name not in self._names and _digest(storage, name) != sha256:
-                raise Damaged(f"the video's file is not the one that was written; {_ONCE_MORE}")
+                raise Damaged(f"the {what}'s file is not the one that was written; {_ONCE_MORE}")
         except FileMissing as error:
-            raise Gone("the video's file is no longer there; submit the prompt again") from error
+            raise Gone(f"the {what}'s file is no longer there; submit the prompt again") from error
         if sha256:
             self._names[name] = None
             while len(self._names) > self._most:
@@ -99,8 +99,9 @@ def answer(
     *,
     file_name: str,
     as_head: bool,
+    what: str = "video",
 ) -> Response:
-    """Return the video, or a part of it, as the request's headers ask.
+    """Return the video, or a picture of it, or a part, as the request's headers ask.
 
     Raises Damaged, Gone, OutOfRange and PreconditionFailed.
     """
@@ -111,20 +112,21 @@ def answer(
         "Cache-Control": "private, max-age=3600",
         "Content-Disposition": f'inline; filename="{file_name}"',
     }
-    total = checked.check(storage, output)
+    total = checked.check(storage, output, what)
     if not holds(asked.get("if-match", "*"), etag):
         raise PreconditionFailed(f"If-Match does not name {etag}; leave it out, or download the video anew")
     if holds(asked.get("if-none-match", ""), etag):
         return Response(status_code=304, headers=headers)
     wanted = asked.get("range") if asked.get("if-range", etag) == etag else None
-    part = span(wanted, total)
+    part = span(wanted, total, what)
     headers["Content-Length"] = str(part.stop - part.start)
     status = 200
     if asked_range(wanted) is not None:  # the whole file too, where it was asked for as a range: players probe so
         status, headers["Content-Range"] = 206, f"bytes {part.start}-{part.stop - 1}/{part.total}"
+    media_type = "video/mp4" if what == "video" else "image/jpeg"
     if as_head:
-        return Response(status_code=status, headers=headers, media_type="video/mp4")
-    return StreamingResponse(_read(storage, name, part), status_code=status, headers=headers, media_type="video/mp4")
+        return Response(status_code=status, headers=headers, media_type=media_type)
+    return StreamingResponse(_read(storage, name, part), status_code=status, headers=headers, media_type=media_type)
 
 
 def holds(header: str, etag: str) -> bool:

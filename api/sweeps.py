@@ -14,22 +14,24 @@ from sqlalchemy.orm import Session, sessionmaker
 from db import cache
 from db.models import Job
 from db.session import transaction
-from shared.storage import LATENTS, VIDEOS, Storage
+from shared.storage import LATENTS, PICTURES, VIDEOS, Storage, video_name
 
 _UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-# One attempt's file, whole or half written; see `shared.storage.video_name` and `latents_name`.
-_OURS = re.compile(rf"(?:{VIDEOS}|{LATENTS})/(?:\.writing-[0-9a-f]+-)?({_UUID})\.\d+\.(?:mp4|safetensors)")
+# One attempt's file, whole or half written; see the names that `shared.storage` makes.
+_OURS = re.compile(
+    rf"(?:{VIDEOS}|{LATENTS}|{PICTURES})/(?:\.writing-[0-9a-f]+-)?({_UUID})\.(\d+)\.(?:mp4|safetensors|[a-z]+\.jpg)"
+)
 
 
 def sweep(storage: Storage, factory: sessionmaker[Session], *, older_s: float) -> list[str]:
     """Remove files that no row names and that are older than any attempt could still be; return their names."""
     now = datetime.now(UTC)
     orphans: list[str] = []
-    for folder in (VIDEOS, LATENTS):
+    for folder in (VIDEOS, PICTURES, LATENTS):
         ours = (file for file in storage.files(folder) if _OURS.fullmatch(file.name))
         old = [file.name for file in ours if (now - file.modified_at).total_seconds() >= older_s]
         with transaction(factory) as session:
-            kept = _published(session, old) if folder == VIDEOS else cache.names(session)
+            kept = cache.names(session) if folder == LATENTS else _published(session, old)
         orphans += [name for name in old if name not in kept]
     for name in orphans:
         storage.remove(name)
@@ -51,7 +53,9 @@ def sweep_entries(storage: Storage, factory: sessionmaker[Session], *, quarantin
 
 
 def _published(session: Session, names: list[str]) -> set[str]:
-    """Return the names among these that are the output of a job."""
-    owners = {UUID(found[1]) for name in names if (found := _OURS.fullmatch(name))}
-    outputs = session.scalars(select(Job.output["name"].astext).where(Job.id.in_(owners)))
-    return set(outputs)
+    """Return the names among these of the videos that are the output of a job, and of the pictures of these."""
+    made = {name: (UUID(found[1]), int(found[2])) for name in names if (found := _OURS.fullmatch(name))}
+    owners = {owner for owner, _ in made.values()}
+    outputs = set(session.scalars(select(Job.output["name"].astext).where(Job.id.in_(owners))))
+    whole = (name for name in made if ".writing-" not in name)
+    return {name for name in whole if video_name(*made[name]) in outputs}

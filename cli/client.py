@@ -97,18 +97,19 @@ class Client:
                 return video
             time.sleep(0.5 if video["status"] == "queued" else 0.2)
 
-    def download(self, id_: str, file: Path) -> int:
-        """Save the video as `file`, whole or not at all; return its bytes."""
+    def download(self, id_: str, file: Path, variant: str = "video") -> int:
+        """Save the video, or a picture of it, as `file`, whole or not at all; return its bytes."""
         file.parent.mkdir(parents=True, exist_ok=True)
         partial = file.with_name(file.name + ".part")
         with partial.open("wb") as stream:
-            num_bytes = self.copy(id_, stream)
+            num_bytes = self.copy(id_, stream, variant)
         partial.replace(file)
         return num_bytes
 
-    def copy(self, id_: str, stream: BinaryIO) -> int:
-        """Write the video to `stream`; return its bytes."""
-        with self._stream(f"/v1/videos/{_segment(id_)}/content") as answer:
+    def copy(self, id_: str, stream: BinaryIO, variant: str = "video") -> int:
+        """Write the video, or a picture of it, to `stream`; return its bytes."""
+        query = "" if variant == "video" else f"?variant={variant}"
+        with self._stream(f"/v1/videos/{_segment(id_)}/content{query}") as answer:
             return sum(stream.write(chunk) for chunk in answer.iter_bytes())
 
     def open_batch(self, name: str, manifest_key: str, *, series: str, window: Json | None = None) -> Json:

@@ -5,6 +5,7 @@ import importlib.metadata
 import importlib.util
 import json
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -39,6 +40,16 @@ VideoId = Annotated[
     typer.Argument(metavar="ID", help="As `chai submit` and `chai list` print it; a beginning, or latest, will do."),
 ]
 STDIO = Path("-")
+
+
+class Variant(StrEnum):
+    """What there is of a completed video."""
+
+    VIDEO = "video"  # the MP4
+    THUMBNAIL = "thumbnail"  # its first frame, a JPEG
+    SPRITESHEET = "spritesheet"  # frames spread over its time, a JPEG
+
+
 Port = Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")]
 
 
@@ -176,11 +187,12 @@ def list_(
 def download(
     video_id: VideoId,
     out: Annotated[Path | None, typer.Option(help="File, or - for stdout; <id>.mp4 here when not given.")] = None,
+    variant: Annotated[Variant, typer.Option(help="The MP4, or a JPEG of it.")] = Variant.VIDEO,
 ) -> None:
-    """Save the MP4 of a completed video."""
+    """Save the MP4 of a completed video, or a picture of it."""
     with connect() as client:
         id_ = names.video(client, video_id)
-        if (file := _save(client, id_, out or Path(f"{id_}.mp4"))) is not None:
+        if (file := _save(client, id_, out or Path(_file_name(id_, variant)), variant)) is not None:
             print(file)
 
 
@@ -319,16 +331,20 @@ def _json_object(text: str) -> dict[str, object]:
     return dict(value)
 
 
-def _save(client: Client, id_: str, out: Path) -> Path | None:
-    """Save a video, in another folder when `out` cannot be; None for stdout."""
+def _file_name(id_: str, variant: Variant) -> str:
+    return f"{id_}.mp4" if variant is Variant.VIDEO else f"{id_}.{variant}.jpg"
+
+
+def _save(client: Client, id_: str, out: Path, variant: Variant = Variant.VIDEO) -> Path | None:
+    """Save a video or a picture of it, in another folder when `out` cannot be; None for stdout."""
     if out == STDIO:
-        client.copy(id_, output.raw_stdout())
+        client.copy(id_, output.raw_stdout(), variant)
         sys.stdout.flush()
         return None
-    name = f"{id_}.mp4" if out.is_dir() else out.name
+    name = _file_name(id_, variant) if out.is_dir() else out.name
     folder, _ = places.put(
         [out if out.is_dir() else out.parent, local.var_dir() / "downloads"],
-        lambda folder: client.download(id_, folder / name),
+        lambda folder: client.download(id_, folder / name, variant),
         what=f"the video {id_}",
         later=f"`chai download {id_} --out FILE` saves it later",
     )

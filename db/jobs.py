@@ -445,7 +445,7 @@ def remove(session: Session, tenant: str, id_: UUID) -> None:
 
 
 def purge(session: Session, *, limit: int = 100) -> list[str]:
-    """Delete the rows of removed jobs that have ended; return the names of their outputs, for the caller to unlink."""
+    """Delete the rows of removed jobs that have ended; return the names of their files, for the caller to unlink."""
     ended = select(Job.id).where(Job.deleted_at.is_not(None), Job.status.in_(FINAL)).limit(limit)
     gone = session.execute(
         delete(Job)
@@ -457,7 +457,8 @@ def purge(session: Session, *, limit: int = 100) -> list[str]:
         stood = [{"id": row.id, "tenant": row.tenant, "created_at": row.created_at} for row in gone]
         session.execute(insert(RemovedJob), stood)
     session.execute(delete(RemovedJob).where(RemovedJob.removed_at < func.now() - CURSOR_LIFE))
-    return [row.output["name"] for row in gone if row.output]
+    files = [file for row in gone if row.output for file in (row.output, *row.output.get("pictures", {}).values())]
+    return [file["name"] for file in files]
 
 
 def _owned(tenant: str, id_: UUID) -> Select[Job]:

@@ -31,6 +31,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 VIDEOS = "videos"
 LATENTS = "latents"
+PICTURES = "pictures"
 MARKER = "service/storage-id"
 # Of files and folders on disks: for the account that runs the service, or for its group where parts run under several.
 MODES = {"private": (0o600, 0o700), "group": (0o660, 0o770)}
@@ -38,7 +39,10 @@ Access = Literal["private", "group"]
 _NAME = re.compile(r"(?:[a-z0-9_-]+/)+[A-Za-z0-9][A-Za-z0-9._-]*")
 _TEMPORARY = ".writing-"
 _UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-_OURS = re.compile(rf"(?:{VIDEOS}|{LATENTS})/(?:{_UUID}\.\d+\.(?:mp4|safetensors)|{re.escape(_TEMPORARY)}[0-9a-f]+-.+)")
+_ENDINGS = r"mp4|safetensors|thumbnail\.jpg|spritesheet\.jpg"
+_OURS = re.compile(
+    rf"(?:{VIDEOS}|{LATENTS}|{PICTURES})/(?:{_UUID}\.\d+\.(?:{_ENDINGS})|{re.escape(_TEMPORARY)}[0-9a-f]+-.+)"
+)
 _PROBE_BYTES = 1 << 20
 _WHOLE_OR_NOTHING = {"memory", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"}  # a put becomes visible as a whole
 
@@ -76,6 +80,11 @@ class FoundFile:
 def video_name(job_id: UUID, fence: int) -> str:
     """Return the name of the video that one attempt writes."""
     return f"{VIDEOS}/{job_id}.{fence}.mp4"
+
+
+def picture_name(job_id: UUID, fence: int, kind: str) -> str:
+    """Return the name of a picture of the video that one attempt writes; `kind` is thumbnail or spritesheet."""
+    return f"{PICTURES}/{job_id}.{fence}.{kind}.jpg"
 
 
 def latents_name(job_id: UUID, fence: int) -> str:

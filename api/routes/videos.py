@@ -202,30 +202,57 @@ def delete(video_id: VideoId, call: Calling) -> DeletedVideo:
     return DeletedVideo(id=ids.video_id(id_))
 
 
+_FILE = {type_: {"schema": {"type": "string", "format": "binary"}} for type_ in ("video/mp4", "image/jpeg")}
 _BINARY: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"video/mp4": {"schema": {"type": "string", "format": "binary"}}}},
-    206: {"description": "A range", "content": {"video/mp4": {"schema": {"type": "string", "format": "binary"}}}},
+    200: {"content": _FILE},
+    206: {"description": "A range", "content": _FILE},
     304: {"description": "Nothing changed since the ETag"},
 }
-Variant = Annotated[Literal["video"], Query(description="only the MP4 is kept")]
+Variant = Annotated[
+    Literal["video", "thumbnail", "spritesheet"],
+    Query(description="the MP4, a JPEG of its first frame, or one of frames spread over its time"),
+]
 
 
 @router.get("/{video_id}/content", response_class=Response, responses=_BINARY)
 def download(video_id: VideoId, request: Request, call: Calling, variant: Variant = "video") -> Response:
-    """Download the MP4, whole or by Range."""
-    return _content(video_id, request, call, as_head=False)
+    """Download the MP4 or a picture of it, whole or by Range."""
+    return _content(video_id, request, call, variant, as_head=False)
 
 
 @router.head("/{video_id}/content", response_class=Response, responses=_BINARY)
 def look_at_content(video_id: VideoId, request: Request, call: Calling, variant: Variant = "video") -> Response:
-    """Say how long the MP4 is."""
-    return _content(video_id, request, call, as_head=True)
+    """Say how long the file is."""
+    return _content(video_id, request, call, variant, as_head=True)
 
 
-def _content(video_id: str, request: Request, call: Calling, *, as_head: bool) -> Response:
+def _content(video_id: str, request: Request, call: Calling, variant: str = "video", *, as_head: bool) -> Response:
     id_, output = _output(video_id, call)
-    service, name = call.service, f"{ids.video_id(id_)}.mp4"
-    return content.answer(service.storage, service.checked, output, request.headers, file_name=name, as_head=as_head)
+    name, sheet = ids.video_id(id_), {}
+    if variant != "video":
+        sheet = output = _picture(video_id, output, variant)
+    answer = content.answer(
+        call.service.storage,
+        call.service.checked,
+        output,
+        request.headers,
+        file_name=f"{name}.mp4" if variant == "video" else f"{name}.{variant}.jpg",
+        as_head=as_head,
+        what=variant,
+    )
+    layout = {
+        f"X-Sheet-{part.capitalize()}": str(sheet[part]) for part in ("columns", "rows", "tiles") if part in sheet
+    }
+    answer.headers.update(layout)
+    return answer
+
+
+def _picture(video_id: str, output: dict[str, Any], variant: str) -> dict[str, Any]:
+    """Return the file of a picture; raise Gone for a video that was made before these were kept."""
+    picture: dict[str, Any] | None = output.get("pictures", {}).get(variant)
+    if picture is None:
+        raise Gone(f"video {video_id} has no {variant}; variant=video is there", code="no_picture")
+    return picture
 
 
 def _accept(session: Session, limits: Limits, caller: Caller, job: Job) -> tuple[Job, bool]:

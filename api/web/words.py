@@ -37,6 +37,7 @@ def video(job: Job, *, estimate: Estimate | None = None, metric: JobMetric | Non
         "mark": _MARKS[shown.status],
         "colour": _colour(shown),
         "is_there": shown.status == "completed",
+        "has_poster": "thumbnail" in (job.output or {}).get("pictures", {}),
         "is_open": shown.status in ("queued", "in_progress"),
         "cancel_requested": shown.cancel_requested,
         "progress": shown.progress,

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from db.jobs import Claim
 from shared.generation import GenerationParams
-from shared.storage import StoredFile, video_name
+from shared.storage import StoredFile, picture_name, video_name
 from worker.cache.base import CachePlan, Kept, LatentCache
 from worker.jobs.lease import Hold
 from worker.jobs.metrics import Figures
@@ -57,6 +57,12 @@ class JobContext:
         """The file that this attempt, and no other, writes."""
         return video_name(self.claim.job.id, self.claim.fence)
 
+    @property
+    def picture_names(self) -> Mapping[str, str]:
+        """The files of pictures that this attempt writes beside it, by kind."""
+        id_, fence = self.claim.job.id, self.claim.fence
+        return {kind: picture_name(id_, fence, kind) for kind in ("thumbnail", "spritesheet")}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
@@ -74,6 +80,7 @@ class RunResult:
 
     plan: CachePlan
     file: StoredFile
+    pictures: Mapping[str, Mapping[str, Any]]  # by kind: name, bytes, sha256, and how a sheet is laid out
     seed: int
     kept: Kept | None
     seconds_saved: float | None  # measured; None unless a donor shortened the run
@@ -84,6 +91,7 @@ class RunResult:
             "name": self.file.name,
             "bytes": self.file.num_bytes,
             "sha256": self.file.sha256,
+            "pictures": dict(self.pictures),
             "seed": self.seed,
             "width": params.width,
             "height": params.height,

@@ -103,6 +103,7 @@ def discard(runtime: Runtime, job: JobContext, error: Exception) -> None:
         with transaction(runtime.factory) as session:
             is_published = session.scalars(query).first() is not None
         if not is_published:
-            runtime.storage.remove(name)
+            for left in (name, *job.picture_names.values()):
+                runtime.storage.remove(left)
     except (*DATABASE_AWAY, StorageError) as failure:
         logger.warning("%s is left to the sweep of orphaned files: %s", name, failure)

@@ -2,7 +2,9 @@
 
 import logging
 import time
+from collections.abc import Mapping
 from contextlib import closing
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,11 +35,14 @@ def run(job: JobContext, parts: Parts) -> None:
     encoding = encode(job, model)
     latents, recorder = denoise(job, model, ready, encoding)
     frames = decode(job, model, latents)
-    mp4 = compress(job, frames)
+    mp4, pictures = compress(job, frames), picture(job, frames)
     file = store(job, parts.storage, mp4, patience_s=parts.storage_patience_s)
+    shown = show(job, parts.storage, pictures)
     kept = keep(job, parts.cache, ready.plan, recorder)
     saved = measure(job, model, ready, parts.pace)
-    parts.publish(job, RunResult(plan=ready.plan, file=file, seed=ready.seed, kept=kept, seconds_saved=saved))
+    parts.publish(
+        job, RunResult(plan=ready.plan, file=file, pictures=shown, seed=ready.seed, kept=kept, seconds_saved=saved)
+    )
 
 
 def load(job: JobContext, parts: Parts) -> VideoModel:
@@ -169,6 +174,14 @@ def compress(job: JobContext, frames: NDArray[np.uint8]) -> bytes:
         return video.encode(frames, fps=job.params.fps)
 
 
+def picture(job: JobContext, frames: NDArray[np.uint8]) -> Mapping[str, tuple[bytes, Mapping[str, Any]]]:
+    """Return what stands for the video in lists, by kind: a JPEG, and what is to be known of it."""
+    with job.figures.stage("compress"):
+        sheet = video.spritesheet(frames)
+        layout = {"columns": sheet.columns, "rows": sheet.rows, "tiles": sheet.num_tiles}
+        return {"thumbnail": (video.poster(frames), {}), "spritesheet": (sheet.content, layout)}
+
+
 def store(job: JobContext, storage: VideoStore, mp4: bytes, *, patience_s: float) -> StoredFile:
     """Write the file under this attempt's own name; while storage is away the video waits, the lease goes on."""
     give_up_at = time.monotonic() + patience_s
@@ -187,6 +200,23 @@ def store(job: JobContext, storage: VideoStore, mp4: bytes, *, patience_s: float
                 return file
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, 5.0)
+
+
+def show(
+    job: JobContext, storage: VideoStore, pictures: Mapping[str, tuple[bytes, Mapping[str, Any]]]
+) -> Mapping[str, Mapping[str, Any]]:
+    """Write the pictures beside the video; one that cannot be written is missing, and the video is not held up."""
+    found: dict[str, Mapping[str, Any]] = {}
+    with job.figures.stage("store"):
+        for kind, (content, layout) in pictures.items():
+            try:
+                file = storage.write(job.picture_names[kind], content)
+            except StorageError as error:
+                logger.warning("job %s has no %s: %s", job.job_id, kind, error)
+                continue
+            job.figures.bytes_written += file.num_bytes
+            found[kind] = {"name": file.name, "bytes": file.num_bytes, "sha256": file.sha256, **layout}
+    return found
 
 
 def keep(job: JobContext, cache: LatentCache, plan: CachePlan, recorder: Recorder | None) -> Kept | None:

@@ -99,14 +99,30 @@ if (document.body.dataset.follows === "yes") {
   setInterval(() => { if (!document.hidden) refresh(0); }, 10000);
 }
 
-// Clips are fetched when they come into sight, and play while they are pointed at.
+// A poster becomes its clip while it is pointed at. Clips without one are fetched when they come into sight.
 const inSight = new IntersectionObserver((entries) => {
   for (const { isIntersecting, target } of entries) if (isIntersecting) { target.src = target.dataset.src; inSight.unobserve(target); }
 }, { rootMargin: "200px" });
 function watchClips() { for (const clip of all("video[data-src]:not([src])")) inSight.observe(clip); }
-const clipOf = (element) => element?.closest?.("[data-row]")?.querySelector("video[data-src]");
+function clipOf(element) {
+  const frame = element?.closest?.("[data-row]")?.querySelector(".frame");
+  const poster = frame?.querySelector("img[data-clip]");
+  if (poster && !frame.querySelector("video")) {
+    const clip = Object.assign(document.createElement("video"), { src: poster.dataset.clip, muted: true, loop: true, playsInline: true, tabIndex: -1, poster: poster.src });
+    clip.setAttribute("aria-hidden", "true");
+    frame.append(clip);
+  }
+  return frame?.querySelector("video");
+}
+function rest(row) {
+  const clip = row.querySelector(".frame video");
+  if (!clip) return;
+  clip.pause();
+  if (row.querySelector("img[data-clip]")) clip.remove();
+}
+const rowOf = (element) => element?.closest?.("li[data-row]");
 for (const kind of ["pointerover", "focusin"]) document.addEventListener(kind, (event) => clipOf(event.target)?.play().catch(() => {}));
-for (const kind of ["pointerout", "focusout"]) document.addEventListener(kind, (event) => clipOf(event.target)?.pause());
+for (const kind of ["pointerout", "focusout"]) document.addEventListener(kind, (event) => { const row = rowOf(event.target); if (row && row !== rowOf(event.relatedTarget)) rest(row); });
 
 // The next page of the wall, before its end comes into sight.
 const atEnd = new IntersectionObserver(async ([entry]) => {

@@ -272,10 +272,10 @@ PATHS = [
     ("GET", "/v1/videos/%00", {}, 404, r"no video '\x00' for this key; GET /v1/videos lists what there is"),
     (
         "GET",
-        "/v1/videos/x/content?variant=thumbnail",
+        "/v1/videos/x/content?variant=preview",
         {},
         400,
-        "variant 'thumbnail' is not known; use 'video'",
+        "variant 'preview' is not known; use 'video', 'thumbnail' or 'spritesheet'",
     ),
     (
         "POST",

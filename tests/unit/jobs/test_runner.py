@@ -14,7 +14,7 @@ from db.jobs import Claim
 from db.models import Job
 from shared.generation import GenerationParams
 from shared.model_cards import ModelCard
-from shared.storage import StoredFile
+from shared.storage import StorageError, StoredFile
 from worker.cache.base import CachePlan, Kept, Lent
 from worker.cache.decisions import planning
 from worker.cache.decisions.entities import extract
@@ -147,6 +147,29 @@ def test_a_job_runs_from_prompt_to_published_video_in_memory() -> None:
     assert (result.seed, result.seconds_saved, result.kept) == (9, None, Kept(entry_id=UUID(int=2), num_bytes=5))
     assert job.figures.model_evaluations == 30
     assert [told["step"] for told in job.hold.told if "step" in told] == list(range(1, 31))
+
+
+def test_pictures_stand_beside_the_video() -> None:
+    _, result, storage = run_in_memory(IdleCache(plan_of(FULL)))
+
+    names = {kind: picture["name"] for kind, picture in result.pictures.items()}
+    assert names == {kind: f"pictures/{UUID(int=3)}.4.{kind}.jpg" for kind in ("thumbnail", "spritesheet")}
+    assert all(storage[name].startswith(b"\xff\xd8") for name in names.values())
+    assert result.pictures["spritesheet"]["tiles"] == 2
+
+
+def test_a_video_whose_pictures_cannot_be_written_is_published_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(storage: Memory, name: str, content: bytes) -> StoredFile:
+        if name.startswith("pictures/"):
+            raise StorageError("no room")
+        storage[name] = content
+        return StoredFile(name=name, num_bytes=len(content), sha256="")
+
+    monkeypatch.setattr(Memory, "write", write)
+
+    _, result, storage = run_in_memory(IdleCache(plan_of(FULL)))
+
+    assert (list(storage), result.pictures) == ([result.file.name], {})
 
 
 def test_a_full_run_leaves_what_the_plan_says_is_kept() -> None:
