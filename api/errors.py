@@ -119,6 +119,12 @@ class TooManyConnections(ApiError):
     code = "too_many_connections"
 
 
+class Unanswered(ApiError):
+    """No worker answered a question in time."""
+
+    code = "no_answer"
+
+
 class Gone(ApiError):
     """There was a video; it has been removed."""
 
@@ -168,6 +174,7 @@ HTTP: dict[type[Exception], tuple[HTTPStatus, str]] = {
     QueueFull: (HTTPStatus.TOO_MANY_REQUESTS, "rate_limit_error"),
     Damaged: (HTTPStatus.BAD_GATEWAY, "server_error"),
     JobFailed: (HTTPStatus.BAD_GATEWAY, "server_error"),
+    Unanswered: (HTTPStatus.SERVICE_UNAVAILABLE, "server_error"),
     TooManyConnections: (HTTPStatus.SERVICE_UNAVAILABLE, "server_error"),
     DataError: (HTTPStatus.BAD_REQUEST, "invalid_request_error"),
     StorageError: (HTTPStatus.SERVICE_UNAVAILABLE, "server_error"),

@@ -25,9 +25,9 @@ from sqlalchemy.orm import Session
 
 from api import sweeps
 from api.broker import Broker, BrokerAway
-from api.outbox_listener import Bell
 from api.settings import ApiSettings
 from db import batches, heartbeats, jobs, outbox, quality_checks, retention
+from db.bell import Bell
 from db.outbox import InFlight
 from db.session import connect, sessions, transaction
 from db.states import Queue
@@ -92,7 +92,7 @@ class Relay:
     def __init__(self, settings: ApiSettings, engine: Engine, broker: Broker, files: Storage) -> None:
         self._settings, self._broker, self._storage = settings, broker, files
         self._sessions = sessions(engine)
-        self._bell = Bell(engine)
+        self._bell = Bell(engine, outbox.CHANNEL)
         self._stopped = threading.Event()
         self.name = f"relay:{socket.gethostname()}:{os.getpid()}"
         self._alive = self.name.replace(":", "@", 1)

@@ -284,6 +284,48 @@ class DeletedVideo(BaseModel):
     deleted: Literal[True] = True
 
 
+class FoundEntity(BaseModel):
+    """What a prompt names."""
+
+    text: str
+    kind: str  # object, scene, prompt: the whole of it
+    attributes: list[str]
+
+
+class FoundMatch(BaseModel):
+    """A stored entity that would stand in for one of the prompt."""
+
+    entity: str
+    kind: str
+    similarity: float
+    donor_entity: str | None  # of the caller's own videos; null for another's
+    donor: str | None  # the video that it is of
+
+
+class CacheTry(BaseModel):
+    """What would happen to a request; the same as `chai cache try` says."""
+
+    object: Literal["cache.try"] = "cache.try"
+    prompt: str
+    entities: list[FoundEntity]
+    excluded: list[str]
+    style: list[str]
+    unread: list[str]  # words that the model's text encoder does not get
+    whole_prompt: bool  # it was not taken apart
+    fallback_reason: str | None  # why not
+    language: str | None
+    matched: list[FoundMatch]
+    path: Literal["fast", "full"]
+    hit: str
+    steps: int
+    steps_saved: int
+    nearest: float | None  # highest similarity seen
+    reason: str
+    explanation: str
+    seconds: float | None  # mean of attempts like it, without waiting; null before the first
+    full_seconds: float | None  # the same of full ones
+
+
 class Model(BaseModel):
     """A model and its limits."""
 

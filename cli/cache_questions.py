@@ -16,7 +16,6 @@ from cli.list_files import STDIN, from_stdin
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-    from db.models import Namespace
     from shared.generation import GenerationParams
     from shared.model_cards import ModelCard
     from worker.cache.planner import Embedder
@@ -45,7 +44,8 @@ def try_(
     with _session() as (session, settings):
         card = _card(model, settings)
         wanted = {**_params(card, size, mode), "negative_prompt": negative_prompt}
-        space = None if session is None else _space(session, wanted, tenant)
+        shape = _of("", card, wanted)
+        space = None if session is None else dry_run.find_space(session, shape, tenant, None)
         reads = registry.reader(card, settings.models_dir)
         for line in _prompts(prompt):
             params = _of(line, card, wanted)
@@ -214,18 +214,6 @@ def _of(prompt: str, card: "ModelCard", wanted: Mapping[str, Any]) -> "Generatio
     from shared.generation import GenerationParams
 
     return GenerationParams(prompt=prompt, num_frames=card.default_frames, fps=card.fps, **wanted)
-
-
-def _space(session: "Session", wanted: Mapping[str, Any], tenant: str | None) -> "Namespace | None":
-    """Return the newest namespace of this model and size that the tenant reads; None when there is none yet."""
-    from db import cache
-
-    for space in reversed(cache.namespaces(session)):
-        identity = space.identity
-        is_theirs = tenant is None or space.scope != "tenant" or space.owner == tenant
-        if is_theirs and all(identity[name] == wanted[name] for name in ("model", "width", "height")):
-            return space
-    return None
 
 
 @once

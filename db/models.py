@@ -501,6 +501,20 @@ class ServiceId(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
 
 
+class Question(Base):
+    """A question to the cache, for seconds: see `db.questions`."""
+
+    __tablename__ = "questions"
+    __table_args__ = ({"prefixes": ["UNLOGGED"]},)
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    tenant: Mapped[str]
+    group: Mapped[str | None]
+    asked: Mapped[Json]  # the parameters of a job
+    answer: Mapped[Json | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+
+
 class Heartbeat(Base):
     """The latest sign of life of one part of the service."""
 

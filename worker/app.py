@@ -27,7 +27,7 @@ from db.jobs import Swept
 from db.session import connect, sessions, transaction
 from db.states import Queue
 from shared import logs
-from worker import fitness, tasks
+from worker import fitness, questions, tasks
 from worker.gate import Gate
 from worker.models import registry
 from worker.runtime import Load, Runtime, load_model, open_runtime
@@ -121,6 +121,7 @@ def connect_signals(settings: WorkerSettings, owner: str, runtime: Callable[[], 
         if settings.torch_threads:
             registry.limit_threads(settings.torch_threads)
         fitness.start(runtime())
+        questions.start(runtime())
 
     def give_back(**_: object) -> None:
         release(settings.database_url, owner)

@@ -2,10 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from uuid import UUID
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db.models import Namespace
+from db import cache
+from db.models import CacheEntry, Namespace
 from shared.generation import GenerationParams
 from shared.model_cards import ModelCard
 from worker.cache import planner
@@ -16,6 +19,8 @@ from worker.cache.decisions.types import Extraction, Json
 from worker.cache.namespaces import SpaceSettings
 from worker.cache.planner import Embedder
 from worker.settings import WorkerSettings
+
+_SHAPE = ("model", "width", "height", "num_frames", "fps")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +68,37 @@ class DryRun:
             "reason": plan.reason.value,
             "explanation": plan.reason.sentence,
         }
+
+    def shown_to(self, session: Session, tenant: str) -> Json:
+        """Return what a tenant may see of it: of stored entities only its own, with the videos that they are of."""
+        entries = [UUID(match.entry_id) for match in self.plan.matched]
+        rows = session.scalars(select(CacheEntry).where(CacheEntry.id.in_(entries))).all()
+        own = planner.own_donors(rows, tenant)
+        row = self.to_dict()
+        row["matched"] = [
+            {
+                **{name: match[name] for name in ("entity", "kind", "similarity")},
+                "donor_entity": match["donor_entity"] if match["entry"] in own else None,
+                "donor": own.get(match["entry"]),
+            }
+            for match in row["matched"]
+        ]
+        plan = row.pop("plan")
+        del plan["donors"], plan["reuse"]
+        return {**row, **plan}
+
+
+def find_space(session: Session, params: GenerationParams, tenant: str | None, group: str | None) -> Namespace | None:
+    """Return the newest namespace of a model and size that a tenant reads; of anybody's without one.
+
+    None when there is none yet.
+    """
+    readable = {("shared", "all"), ("tenant", tenant), ("group", group)}
+    for space in reversed(cache.namespaces(session)):
+        is_theirs = tenant is None or (space.scope, space.owner) in readable
+        if is_theirs and all(space.identity[name] == getattr(params, name) for name in _SHAPE):
+            return space
+    return None
 
 
 def decide(

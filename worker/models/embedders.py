@@ -7,6 +7,7 @@ it matches equal texts until its thresholds are measured (`worker.cache.decision
 """
 
 import hashlib
+import threading
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -62,6 +63,7 @@ class KeepingEmbedder(ABC):
         self.name = name
         self.dim = dim
         self._num_kept = num_kept
+        self._lock = threading.Lock()  # a question may come while a job is planned
         self._kept: OrderedDict[str, np.ndarray[Any, Any]] = OrderedDict()
 
     @abstractmethod
@@ -74,15 +76,17 @@ class KeepingEmbedder(ABC):
 
     def embed(self, phrases: Sequence[str]) -> list[list[float]]:
         """One vector of unit length for each phrase, in order."""
-        missing = [phrase for phrase in dict.fromkeys(phrases) if phrase not in self._kept]
-        fresh = dict(zip(missing, self._forward(missing), strict=True)) if missing else {}
-        vectors = [fresh[phrase] if phrase in fresh else self._kept[phrase] for phrase in phrases]
-        self._keep(dict(zip(phrases, vectors, strict=True)))
+        with self._lock:
+            missing = [phrase for phrase in dict.fromkeys(phrases) if phrase not in self._kept]
+            fresh = dict(zip(missing, self._forward(missing), strict=True)) if missing else {}
+            vectors = [fresh[phrase] if phrase in fresh else self._kept[phrase] for phrase in phrases]
+            self._keep(dict(zip(phrases, vectors, strict=True)))
         return [vector.tolist() for vector in vectors]
 
     def knows(self, phrase: str) -> bool:
         """Whether most of its words are known; the vectors of other phrases may agree about nothing."""
-        return self._unknown_share(phrase) <= MAX_UNKNOWN
+        with self._lock:
+            return self._unknown_share(phrase) <= MAX_UNKNOWN
 
     def _keep(self, vectors: dict[str, np.ndarray[Any, Any]]) -> None:
         for phrase, vector in vectors.items():

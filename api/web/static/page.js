@@ -139,6 +139,55 @@ const atEnd = new IntersectionObserver(async ([entry]) => {
   watchClips();
 }, { rootMargin: "600px" });
 
+// What the cache would do with the prompt, before it is sent.
+const form = document.getElementById("make"), would = document.getElementById("would");
+let asking = null, ask = null;
+function chip(text, kind, means, href) {
+  const made = Object.assign(document.createElement(href ? "a" : "span"), { className: `chip ${kind}`, textContent: text, title: means });
+  if (href) made.href = href;
+  const hidden = Object.assign(document.createElement("span"), { className: "hidden", textContent: ` (${means})` });
+  made.append(hidden);
+  return made;
+}
+const lasts = (seconds) => (seconds < 10 ? seconds.toFixed(2) : Math.round(seconds)) + " s";
+function tell(said) {
+  const known = new Map(said.matched.map((match) => [match.entity, match]));
+  const chips = document.createElement("p");
+  for (const entity of said.entities) {
+    const match = known.get(entity.text);
+    const like = match?.donor_entity && match.donor_entity !== entity.text ? ` as ${match.donor_entity}` : "";
+    chips.append(chip(entity.text, match ? "known" : "new", match ? `made before${like}, ${Math.round(match.similarity * 100)} % alike` : "new", match?.donor && `/videos/${match.donor}`));
+  }
+  for (const word of said.excluded) chips.append(chip(word, "out", "excluded"));
+  for (const word of said.unread) chips.append(chip(word, "unread", "not read by the model"));
+  const plan = document.createElement("p");
+  const all = said.steps + said.steps_saved;
+  const word = Object.assign(document.createElement("strong"), { className: said.path, textContent: said.path === "fast" ? "Fast" : "Full" });
+  const takes = said.seconds === null ? "" : ` About ${lasts(said.seconds)}${said.path === "fast" && said.full_seconds ? ` instead of ${lasts(said.full_seconds)}` : ""}, by the last ones; waiting aside.`;
+  plan.append(word, `: ${said.steps}${said.steps_saved > 0 ? ` of ${all}` : ""} steps. ${said.explanation}${takes}`);
+  would.className = `would ${said.path}`;
+  would.replaceChildren(chips, plan);
+}
+async function wonder() {
+  ask?.abort();
+  if (!form.prompt.value.trim()) { would.hidden = true; return; }
+  ask = new AbortController();
+  const asked = new FormData(form);
+  asked.delete("token");
+  try {
+    const answer = await fetch("/v1/cache/try", { method: "POST", body: asked, signal: ask.signal });
+    const said = await answer.json();
+    if (answer.ok) tell(said);
+    else { would.className = "would"; would.textContent = said.error.message; }
+    would.hidden = false;
+  } catch { /* another question took its place, or the service is away, which the stream says */ }
+}
+if (form) {
+  const later = () => { clearTimeout(asking); asking = setTimeout(wonder, 400); };
+  for (const kind of ["input", "change"]) form.addEventListener(kind, later);
+  if (form.prompt.value) later();
+}
+
 const PLACES = { m: "/", q: "/queue", l: "/library", n: "/nights", w: "/workers" };
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, textarea, select")) return;

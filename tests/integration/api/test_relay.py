@@ -17,11 +17,11 @@ from sqlalchemy import Engine, func, select, text, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.broker import Broker, BrokerAway
-from api.outbox_listener import Bell
 from api.outbox_relay import FORGET_CHUNK, Duty, Relay
 from api.settings import ApiSettings
 from cli.services.redis import Redis
-from db import batches, cache, heartbeats, jobs
+from db import batches, cache, heartbeats, jobs, outbox
+from db.bell import Bell
 from db.models import Batch, CacheEvent, Heartbeat, Job
 from db.outbox import Waiting
 from db.session import transaction
@@ -93,7 +93,7 @@ def start(settings: ApiSettings, engine: Engine, storage: Storage) -> Iterator[C
 
 def test_a_bell_that_is_closed_can_be_pulled(engine: Engine) -> None:
     """A signal may come while the relay is leaving: nobody waits any more, and nothing is wrong."""
-    bell = Bell(engine)
+    bell = Bell(engine, outbox.CHANNEL)
     bell.close()
 
     bell.pull()

@@ -1,4 +1,4 @@
-"""Waiting for the outbox: Postgres rings when a transaction with new rows commits."""
+"""Waiting for rows: Postgres rings when a transaction with new ones commits."""
 
 import logging
 import select
@@ -10,16 +10,14 @@ import psycopg2
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from db.outbox import CHANNEL
-
-logger = logging.getLogger("api.outbox_relay")
+logger = logging.getLogger(__name__)
 
 
 class Bell:
     """Listens on a connection of its own; after a loss it listens again, and says so by ringing once."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, channel: str) -> None:
+        self._engine, self._channel = engine, channel
         self._line: Any = None  # Any: psycopg2's connection
         self._end, self._pulled = socket.socketpair()
         self._end.setblocking(False)
@@ -50,7 +48,7 @@ class Bell:
             connection.detach()
             self._line.autocommit = True
             with self._line.cursor() as cursor:
-                cursor.execute(f"LISTEN {CHANNEL}")
+                cursor.execute(f"LISTEN {self._channel}")
         except (DBAPIError, psycopg2.Error) as error:
             logger.warning("cannot listen", extra={"fields": {"error": str(error).splitlines()[0]}})
             self._hang_up()

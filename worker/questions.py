@@ -1,0 +1,90 @@
+"""What would happen to a prompt, answered beside the jobs: by the decision of the service, in a thread of the child.
+
+The child has the embedder and knows what models read. A question changes nothing and costs milliseconds; while the
+model computes, it waits for that as little as a heartbeat does.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import fields
+from functools import cache as once
+from pathlib import Path
+
+from db import questions
+from db.bell import Bell
+from db.models import Question
+from db.session import connect, transaction
+from shared import model_cards
+from shared.generation import GenerationParams
+from worker.cache import dry_run
+from worker.cache.decisions.types import Json
+from worker.errors import Unfit
+from worker.jobs.retry import DATABASE_AWAY, first_line
+from worker.models import registry
+from worker.runtime import Runtime
+
+LOOK_S = 10.0  # between two looks where nothing rang
+FRESH_S = 5.0  # an older question has nobody waiting
+PAUSE_S = 1.0  # after a fault
+
+logger = logging.getLogger(__name__)
+
+
+def start(runtime: Runtime) -> None:
+    """Answer questions from now on, in a thread of this process."""
+    threading.Thread(target=_answer_always, args=(runtime,), name="questions", daemon=True).start()
+
+
+def _answer_always(runtime: Runtime) -> None:
+    application = f"chai-worker {runtime.owner} asked"
+    bell = Bell(connect(runtime.settings.database_url, pool_size=1, application=application), questions.CHANNEL)
+    while True:
+        bell.wait(LOOK_S)
+        try:
+            while answer_one(runtime):
+                pass
+        except DATABASE_AWAY as error:
+            logger.warning("questions wait: %s", first_line(error))
+            time.sleep(PAUSE_S)
+        except Exception:  # one question must not silence the others
+            logger.exception("a question is not answered")
+            time.sleep(PAUSE_S)
+
+
+def answer_one(runtime: Runtime) -> bool:
+    """Answer a question, if there is one; return whether there was."""
+    with transaction(runtime.factory) as session:
+        question = questions.take(session, younger_s=FRESH_S)
+        if question is None:
+            return False
+        try:
+            said = _answer(runtime, question)
+        except Unfit as error:  # no such model or embedder here
+            said = {"refused": error.message}
+        questions.answer(session, question.id, said)
+    return True
+
+
+def _answer(runtime: Runtime, question: Question) -> Json:
+    params = GenerationParams.of(_Asked(question.asked))
+    card = runtime.card(params.model)
+    with transaction(runtime.factory) as session:
+        space = dry_run.find_space(session, params, question.tenant, question.group)
+        reads = _reader(runtime.settings.models_dir, card.name)
+        found = dry_run.decide(session, space, params, card, runtime.loaded_embedder, runtime.settings, reads=reads)
+        return found.shown_to(session, question.tenant)
+
+
+@once
+def _reader(models_dir: Path, model: str) -> Callable[[str], str] | None:
+    return registry.reader(model_cards.load(models_dir)[model], models_dir)
+
+
+class _Asked:
+    """Parameters as attributes; what was not said is the default."""
+
+    def __init__(self, values: Json) -> None:
+        for field in fields(GenerationParams):
+            setattr(self, field.name, values.get(field.name))
