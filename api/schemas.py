@@ -197,12 +197,27 @@ class AddItems(BaseModel):
     )
 
 
+class Forecast(BaseModel):
+    """What the sender of a bulk run expects of it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    order: Literal["planned", "file"]  # planned: lines were added so that most of them find a donor
+    num_fast: Annotated[int, Field(ge=0, le=1_000_000)]
+    num_full: Annotated[int, Field(ge=0, le=1_000_000)]
+    low_h: Annotated[float, Field(ge=0)] | None = None  # GPU hours
+    likely_h: Annotated[float, Field(ge=0)] | None = None
+    high_h: Annotated[float, Field(ge=0)] | None = None
+    ends_at: Annotated[int, Field(ge=0)] | None = None
+
+
 class SealBatch(BaseModel):
     """The end of a bulk run's lines."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     num_bad_lines: Annotated[int, Field(ge=0, le=1_000_000)] = 0  # lines that the sender left out
+    forecast: Forecast | None = None
 
 
 class VideoError(BaseModel):
@@ -380,6 +395,7 @@ class BulkRun(BaseModel):
     request_counts: Counts
     num_reused: int  # lines whose video is an earlier run's; they count in request_counts
     num_bad_lines: int
+    forecast: Forecast | None  # what its sender expected
     created_at: int
     sealed_at: int | None
     completed_at: int | None

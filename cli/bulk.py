@@ -8,19 +8,23 @@ of a place to put it: results go to the next best folder, and the command says w
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cli import local, manifest, names, output, places, results
 from cli.client import OUTAGE_S, Client, Json, connect
-from cli.errors import BadInput, Refused, Unreachable
+from cli.errors import BadInput, CommandError, Refused, Unreachable
 from cli.list_files import STDIN
 from cli.manifest import BadLine, Line
+from cli.night import Order
 from cli.results import Result, exit_code
+
+if TYPE_CHECKING:
+    from shared.run_windows import RunWindow
 
 app = typer.Typer(help="Run a whole list of prompts.", no_args_is_help=True)
 
@@ -28,6 +32,7 @@ CHUNK = 200  # lines a request
 CHUNK_BYTES = 4 * 2**20  # of JSON a request, about: a quarter of what a service takes by default
 SPLIT_ON = frozenset({400, 413, 422})  # the request was refused as a whole: a line in it is to blame
 POLL_S = 1.0
+WORTH_A_PLAN = 20  # lines: ordering a few takes longer than they could gain
 ENDED = frozenset({"completed", "cancelled"})
 
 BATCH_COLUMNS = ("id", "name", "status", "completed", "failed", "cancelled", "total", "window")
@@ -63,6 +68,9 @@ def run(
     take: Annotated[int, typer.Option(min=1, help="Raise it to run the same list once more.")] = 1,
     out: Out = None,
     download: Download = False,
+    order: Annotated[
+        Order, typer.Option(help="planned: so that most lines find a donor; file: as they stand in the list.")
+    ] = Order.PLANNED,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what the list would do and cost, and submit nothing.")
     ] = False,
@@ -77,10 +85,10 @@ def run(
     asked = None if window is None else _window(window, tz)
     listed = manifest.read(file, {name: value for name, value in given.items() if value is not None}, take=take)
     if dry_run:
-        raise typer.Exit(_print_forecast(listed, asked, as_json=as_json))
+        raise typer.Exit(_print_forecast(listed, asked, order, as_json=as_json))
     _report_lines(listed.bad, listed.duplicates)
     with connect() as client:
-        batch = submit(client, _name(file), listed, window=asked)
+        batch = submit(client, _name(file), listed, window=asked, order=order)
         if detach:
             _print_batch(batch, as_json=as_json)
             raise typer.Exit(2 if batch["num_bad_lines"] else 0)
@@ -203,8 +211,12 @@ def cancel(batch_id: BatchId, as_json: AsJson = False) -> None:
         _print_batch(client.cancel_batch(names.batch(client, batch_id)), as_json=as_json)
 
 
-def submit(client: Client, name: str, listed: manifest.Manifest, *, window: Json | None = None) -> Json:
+def submit(
+    client: Client, name: str, listed: manifest.Manifest, *, window: Json | None = None, order: Order = Order.PLANNED
+) -> Json:
     """Hand the list to the service and seal the batch; a list known from before is only looked up.
+
+    The service runs the lines in the order in which they come. A long list is ordered and sent a piece at a time.
 
     An interrupted submission goes on where it stopped, because the service knows lines by their custom_id.
     """
@@ -215,9 +227,10 @@ def submit(client: Client, name: str, listed: manifest.Manifest, *, window: Json
         return batch
     refused: list[BadLine] = []
     num_sent = num_reused = 0
+    ordered = Ordered(listed, window, order)
     try:
         with output.Meter(len(listed.lines)) as meter:
-            for num_sent, chunk in _chunks(listed.lines):
+            for num_sent, chunk in _chunks(ordered.lines()):
                 sent = _send(client, batch["id"], chunk)
                 refused, num_reused = refused + sent.refused, num_reused + sent.num_reused
                 meter.show(num_sent, f"submitted {num_sent} of {len(listed.lines)} lines")
@@ -230,18 +243,60 @@ def submit(client: Client, name: str, listed: manifest.Manifest, *, window: Json
     _report_lines(refused, ())
     if num_reused:
         output.note(f"{num_reused} of {len(listed.lines)} lines are videos of earlier runs and are not made again")
-    return client.seal_batch(batch["id"], num_bad_lines=len(listed.bad) + len(refused))
+    num_bad = len(listed.bad) + len(refused)
+    return client.seal_batch(batch["id"], num_bad_lines=num_bad, forecast=ordered.forecast)
 
 
-def _print_forecast(listed: manifest.Manifest, window: Json | None, *, as_json: bool) -> int:
-    from cli import forecast  # brings the service's own code, torch among it
+@dataclass(slots=True)
+class Ordered:
+    """The lines of a list in the order in which they are to run, and what is expected of them once all have come."""
+
+    listed: manifest.Manifest
+    window: Json | None
+    order: Order
+    forecast: Json | None = None
+
+    def lines(self) -> Iterator[Line]:
+        """Give every line once; where no plan can be made the rest comes in the order of the list."""
+        sent: set[str] = set()
+        if self.order is Order.PLANNED and len(self.listed.lines) >= WORTH_A_PLAN:
+            try:
+                for line in self._planned():
+                    sent.add(line.custom_id)
+                    yield line
+            except CommandError as error:
+                output.note(f"lines run in the order of the list, no plan could be made: {error}")
+        yield from (line for line in self.listed.lines if line.custom_id not in sent)
+
+    def _planned(self) -> Iterator[Line]:
+        from sqlalchemy.exc import SQLAlchemyError
+
+        from cli import forecast, night  # bring the service's own code
+
+        try:
+            planned = night.of(self.listed)
+            tally = forecast.Tally(planned)
+            for decided in planned.decided(self.order):
+                tally.add(decided)
+                yield decided.line
+            self.forecast = forecast.kept(tally.forecast(self.listed, _rule(self.window), self.order))
+        except SQLAlchemyError as error:
+            raise Unreachable(f"the database: {str(error).splitlines()[0]}") from error
+
+
+def _rule(window: Json | None) -> "RunWindow | None":
     from shared.run_windows import RunWindow
 
     try:
-        rule = RunWindow.of(window) if window else None
+        return RunWindow.of(window) if window else None
     except ValueError as error:
         raise BadInput(str(error)) from None
-    found = forecast.forecast(listed, rule)
+
+
+def _print_forecast(listed: manifest.Manifest, window: Json | None, order: Order, *, as_json: bool) -> int:
+    from cli import forecast  # brings the service's own code, torch among it
+
+    found = forecast.forecast(listed, _rule(window), order)
     _report_lines(found.bad, listed.duplicates)
     if as_json:
         output.print_json(forecast.plain(found))
@@ -279,7 +334,7 @@ def _name(file: Path) -> str:
     return name.encode("utf-8", "replace").decode()[:200]
 
 
-def _chunks(lines: Sequence[Line]) -> Iterator[tuple[int, list[Line]]]:
+def _chunks(lines: Iterable[Line]) -> Iterator[tuple[int, list[Line]]]:
     """Divide the lines into requests of a bearable length."""
     chunk: list[Line] = []
     num_bytes = num_sent = 0

@@ -121,9 +121,10 @@ class Client:
         """Add lines to an open batch; known ones are counted, not doubled."""
         return self._json("POST", f"/v1/bulk-runs/{_segment(batch_id)}/items", json={"items": list(items)})
 
-    def seal_batch(self, batch_id: str, *, num_bad_lines: int) -> Json:
+    def seal_batch(self, batch_id: str, *, num_bad_lines: int, forecast: Json | None = None) -> Json:
         """Say that no more lines will come."""
-        return self._json("POST", f"/v1/bulk-runs/{_segment(batch_id)}/seal", json={"num_bad_lines": num_bad_lines})
+        asked = {"num_bad_lines": num_bad_lines} | ({"forecast": forecast} if forecast else {})
+        return self._json("POST", f"/v1/bulk-runs/{_segment(batch_id)}/seal", json=asked)
 
     def batch(self, batch_id: str) -> Json:
         """Return a batch with its counts as they are now."""

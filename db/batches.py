@@ -1,8 +1,9 @@
 """Bulk runs: a batch row, its jobs, and what has become of them."""
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import and_, func, or_, select, tuple_, update
@@ -60,9 +61,9 @@ def page(session: Session, tenant: str, *, limit: int, after: UUID | None = None
     return list(session.scalars(query.order_by(Batch.created_at.desc(), Batch.id.desc()).limit(limit)))
 
 
-def seal(session: Session, batch: Batch, *, num_bad_lines: int) -> None:
-    """Say that no more lines will come; the batch ends when its jobs have."""
-    batch.num_bad_lines = num_bad_lines
+def seal(session: Session, batch: Batch, *, num_bad_lines: int, forecast: Mapping[str, Any] | None = None) -> None:
+    """Say that no more lines will come, and what its sender expects; the batch ends when its jobs have."""
+    batch.num_bad_lines, batch.forecast = num_bad_lines, None if forecast is None else dict(forecast)
     if batch.status == BatchStatus.OPEN:
         check_batch(BatchStatus.OPEN, BatchStatus.IN_PROGRESS)
         batch.status, batch.sealed_at = BatchStatus.IN_PROGRESS, session.scalar(select(func.now()))

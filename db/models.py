@@ -194,6 +194,7 @@ class Batch(Base):
     run_window: Mapped[Json | None]  # {start, end, tz}; none: any time
     is_held: Mapped[bool] = mapped_column(server_default=text("false"))  # none of its lines starts: paused, or closed
     num_bad_lines: Mapped[int] = mapped_column(server_default="0")
+    forecast: Mapped[Json | None]  # {order, num_fast, ...} as its sender reckoned before it ran
     status: Mapped[str] = mapped_column(server_default=BatchStatus.OPEN)
     created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
     sealed_at: Mapped[datetime | None]

@@ -23,6 +23,7 @@ from api.schemas import (
     BulkRun,
     BulkRunList,
     Counts,
+    Forecast,
     ItemList,
     OpenBatch,
     RetryBatch,
@@ -140,7 +141,8 @@ def seal(batch_id: str, asked: Annotated[SealBatch, Depends(_sealed)], call: Cal
     with call.begin() as (session, caller), ids.known("bulk run", batch_id) as id_:
         batch = batches.get(session, caller.tenant, id_, lock=True)
         if batch.status == BatchStatus.OPEN:
-            batches.seal(session, batch, num_bad_lines=asked.num_bad_lines)
+            forecast = None if asked.forecast is None else asked.forecast.model_dump()
+            batches.seal(session, batch, num_bad_lines=asked.num_bad_lines, forecast=forecast)
             session.refresh(batch)
         return _show(session, batch)
 
@@ -276,6 +278,7 @@ def _show(session: Session, batch: models.Batch) -> BulkRun:
         num_reused=reused_lines.number(session, batch.id),
         request_counts=Counts(total=sum(counts.values()), **counts),
         num_bad_lines=batch.num_bad_lines,
+        forecast=None if batch.forecast is None else Forecast(**batch.forecast),
         created_at=unix(batch.created_at) or 0,
         sealed_at=unix(batch.sealed_at),
         completed_at=unix(batch.finished_at) if batch.status == BatchStatus.COMPLETED else None,

@@ -55,6 +55,7 @@ def test_a_manifest_key_finds_its_batch_again(client: TestClient) -> None:
         "series": None,
         "num_reused": 0,
         "num_bad_lines": 0,
+        "forecast": None,
         "sealed_at": None,
         "completed_at": None,
     }
@@ -147,6 +148,17 @@ def test_sealing_twice_changes_nothing(client: TestClient, batch: str) -> None:
     first = client.post(f"/v1/bulk-runs/{batch}/seal", json={"num_bad_lines": 3}).json()
 
     assert client.post(f"/v1/bulk-runs/{batch}/seal").json() == first
+
+
+def test_a_run_keeps_what_its_sender_expected(client: TestClient, batch: str) -> None:
+    client.post(f"/v1/bulk-runs/{batch}/items", json={"items": [line(1)]})
+    expected = {"order": "planned", "num_fast": 0, "num_full": 1, "low_h": 0.1, "likely_h": 0.2, "high_h": 0.5}
+
+    refused = client.post(f"/v1/bulk-runs/{batch}/seal", json={"forecast": {**expected, "order": "any"}})
+    client.post(f"/v1/bulk-runs/{batch}/seal", json={"forecast": {**expected, "ends_at": 1_800_000_000}})
+
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "forecast.order")
+    assert client.get(f"/v1/bulk-runs/{batch}").json()["forecast"] == {**expected, "ends_at": 1_800_000_000}
 
 
 def test_an_empty_batch_ends_when_it_is_sealed(client: TestClient, batch: str) -> None:

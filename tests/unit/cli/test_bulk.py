@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from scripted_service import Script
 
-from cli import bulk, places
+from cli import bulk, night, places
 from cli.client import Client
-from cli.manifest import Line
+from cli.manifest import Line, Manifest, read
 from cli.places import NoPlace
 from cli.results import Result, exit_code, write
 
@@ -156,3 +156,46 @@ def test_when_no_place_is_left_the_way_to_have_it_later_is_said(
     assert str(none.value) == (
         f"results cannot be written to {tmp_path / 'file' / 'a'} (Not a directory); attach again"
     )
+
+
+SHAPES = ("circle", "square", "triangle", "star", "cross", "heart")
+WAYS, COLOURS = ("left", "right"), ("red", "blue")
+PHRASES = [f"a {colour} {shape} drifts {way}" for way in WAYS for colour in COLOURS for shape in SHAPES]
+
+
+def sent_in(order: bulk.Order, listed: Manifest, monkeypatch: pytest.MonkeyPatch) -> bulk.Ordered:
+    monkeypatch.setattr(night, "database", lambda: None)
+    return bulk.Ordered(listed, None, order)
+
+
+def test_a_list_is_sent_in_the_planned_order_and_with_what_is_expected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "list.csv"
+    file.write_text("prompt,mode\n" + "".join(f"{phrase},auto\n" for phrase in PHRASES) + "a blue circle,warp\n")
+    listed = read(file, {})
+
+    as_listed = sent_in(bulk.Order.FILE, listed, monkeypatch)
+    planned = sent_in(bulk.Order.PLANNED, listed, monkeypatch)
+    sent = list(planned.lines())
+
+    assert list(as_listed.lines()) == list(listed.lines)
+    assert sent != list(listed.lines)
+    assert sorted(line.number for line in sent) == [line.number for line in listed.lines]
+    assert sent[-1].request["mode"] == "warp"  # what this machine cannot judge is the service's to refuse
+    assert as_listed.forecast is None
+    assert planned.forecast is not None
+    assert planned.forecast["order"] == "planned"
+    assert planned.forecast["num_fast"] + planned.forecast["num_full"] == len(PHRASES)
+
+
+def test_a_list_that_cannot_be_planned_is_sent_as_it_stands(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CHAI_EMBEDDER", "nonesuch")
+    listed = Manifest(key="k", take=1, lines=tuple(lines(30)), bad=(), duplicates=())
+    ordered = sent_in(bulk.Order.PLANNED, listed, monkeypatch)
+
+    assert list(ordered.lines()) == list(listed.lines)
+    assert ordered.forecast is None
+    assert "no plan could be made: CHAI_EMBEDDER" in capsys.readouterr().err

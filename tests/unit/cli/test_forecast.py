@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cli import forecast, manifest
+from cli import forecast, manifest, night
 from cli.forecast import _cost, _Part, end_of
 from db.metrics import Spread
 from shared.run_windows import RunWindow
@@ -62,15 +62,17 @@ def test_what_was_never_measured_is_not_guessed() -> None:
 
 def test_a_list_is_its_own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a service: the second line that shows a thing may use the first one's video."""
-    monkeypatch.setattr(forecast, "_database", lambda: None)
+    monkeypatch.setattr(night, "database", lambda: None)
     file = tmp_path / "list.csv"
     rows = ["a large red circle drifts right,auto", "a large red circle drifts left,auto", "a red circle,full"]
     file.write_text("\n".join(["prompt,mode", *rows, "a blue square,warp", "a large red circle drifts right,auto"]))
 
-    found = forecast.forecast(manifest.read(file, {}), NIGHT)
+    found = forecast.forecast(manifest.read(file, {}), NIGHT, night.Order.FILE)
+    planned = forecast.forecast(manifest.read(file, {}), NIGHT)
 
     assert (found.num_lines, found.num_fast, found.num_full) == (3, 1, 2)
     assert (found.num_hits_stored, found.num_hits_own, found.num_duplicates) == (0, 1, 1)
+    assert (planned.num_fast, planned.num_full) == (2, 1)  # the full line lends to both when it runs first
     assert [(line.number, line.reason) for line in found.bad] == [
         (5, "mode 'warp' is not known; use 'auto', 'fast' or 'full'")
     ]

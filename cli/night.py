@@ -1,0 +1,233 @@
+"""A list on its way through the night: each line decided as the service would, in the order in which it is to run.
+
+Entities, look-ups and plans are the service's own, against the stored videos and what full lines before leave. What the
+model's text encoder would leave out of a prompt is not known here. Nothing is written.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from cli import local
+from cli.errors import BadInput
+from cli.manifest import BadLine, Line, Manifest
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session, sessionmaker
+
+    from db.metrics import Spread
+    from db.models import Job, Namespace
+    from shared.model_cards import ModelCard
+    from worker.cache import nights
+    from worker.cache.decisions.planning import Plan
+    from worker.cache.decisions.types import Neighbour
+    from worker.cache.namespaces import SpaceSettings
+    from worker.cache.planner import Embedder
+    from worker.settings import WorkerSettings
+
+Size = tuple[str, int, int, int, int]  # model, width, height, frames, frames a second
+WORKER_SILENT_S = 15.0
+
+
+class Order(StrEnum):
+    """In which order the lines of a list run."""
+
+    PLANNED = "planned"  # so that most of them find a donor
+    FILE = "file"  # as they stand in the list
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """One line, and how it would run."""
+
+    line: Line
+    plan: "Plan"
+    size: Size
+
+
+@dataclass(slots=True, kw_only=True)
+class Night:
+    """A list of prompts, and all that deciding over it needs."""
+
+    cards: "Mapping[str, ModelCard]"
+    settings: "WorkerSettings"
+    embedder: "Embedder"
+    factory: "sessionmaker[Session] | None"  # none: no service is known, the list is looked at alone
+    num_workers: int
+    jobs: "Sequence[tuple[Line, Job]]"
+    bad: Sequence[BadLine]
+    measured: "dict[Size, Mapping[str, Spread]]" = field(default_factory=dict)  # by path, of each size that came up
+
+    def decided(self, order: Order) -> Iterator[Decided]:
+        """Decide for each line that can be used, in the order in which it would run; lines of one size together."""
+        groups: dict[Size, list[tuple[Line, Job]]] = defaultdict(list)
+        for line, job in self.jobs:
+            groups[job.model, job.width, job.height, job.num_frames, job.fps].append((line, job))
+        for size, pairs in groups.items():
+            for line, plan in self._group(size, pairs, order):
+                yield Decided(line=line, plan=plan, size=size)
+
+    def _group(self, size: Size, pairs: "Sequence[tuple[Line, Job]]", order: Order) -> "Iterator[tuple[Line, Plan]]":
+        from worker.cache import nights
+
+        room: nights.Room | None = None
+        for start in range(0, len(pairs), nights.SLICE):
+            part = pairs[start : start + nights.SLICE]
+            session = self.factory() if self.factory else None
+            try:  # closed before the lines go out: nothing stands open meanwhile
+                space = _space(session, part[0][1], self.embedder.name) if session else None
+                own = _own_settings(space)
+                if room is None:
+                    self.measured[size] = _measured(session, part[0][1]) if session else {}
+                    room = nights.Room(capacity=self._capacity(space, self.measured[size]))
+                lines = [self._taken_apart(session, space, own, line, job) for line, job in part]
+            finally:
+                if session:
+                    session.close()
+            matching = own.matching(self.embedder.name)
+            indexes: Sequence[int] = range(len(lines))
+            if order is Order.PLANNED:
+                indexes = nights.arrange(lines, room, matching, num_workers=self.num_workers)
+            for index, plan in nights.run(lines, indexes, room, matching, num_workers=self.num_workers):
+                yield part[index][0], plan
+
+    def _capacity(self, space: "Namespace | None", measured: "Mapping[str, Spread]") -> int | None:
+        """Return how many videos the cache keeps of this size; None where none was measured."""
+        full = measured.get("full")
+        if full is None or not full.latent_bytes:
+            return None
+        return int((space.byte_budget if space else self.settings.cache_bytes) // full.latent_bytes)
+
+    def _taken_apart(
+        self, session: "Session | None", space: "Namespace | None", own: "SpaceSettings", line: Line, job: "Job"
+    ) -> "nights.Line":
+        import numpy as np
+
+        from shared.generation import GenerationParams, Mode
+        from worker.cache import nights, planner
+        from worker.cache.decisions import planning
+
+        card, params = self.cards[job.model], GenerationParams.of(job)
+        table = planning.TABLES[card.plans]
+        found = planner.extractor(own.extractor)(params.prompt, negative=params.negative_prompt or "")
+        extraction, vectors = planner.embed(self.embedder, found)
+        stored: tuple[Neighbour, ...] = ()
+        if session and space:
+            shipped = self.settings.models_dir / card.name / planner.PLANS
+            table = planner.table_for(session, space, own, shipped, card.plans)
+            stored = planner.neighbours(session, space, own, extraction, vectors)
+        return nights.Line(
+            id=f"{nights.OWN}{line.custom_id}",
+            mode=params.mode,
+            extraction=extraction,
+            vectors=np.asarray(vectors, dtype=np.float32).reshape(len(vectors), self.embedder.dim),
+            table=planner.recipes(params, card, table),
+            lends=params.mode is not Mode.FAST and params.is_canonical(card),
+            stored=stored,
+        )
+
+
+def of(listed: Manifest) -> Night:
+    """Get ready to decide over a list; the database is asked when a service is running here or one is named.
+
+    Raises `BadInput` when this machine lacks what deciding needs.
+    """
+    from shared import model_cards
+    from worker.models.embedders import EmbedderError, load_embedder
+    from worker.settings import WorkerSettings
+
+    factory = database()
+    with local.settings_checked():
+        settings = WorkerSettings.model_validate({} if factory else {"database_url": "postgresql://none/none"})
+    cards = model_cards.load(settings.models_dir)
+    try:
+        embedder = load_embedder(settings.embedder)
+    except EmbedderError as error:
+        raise BadInput(f"CHAI_EMBEDDER: {error}") from error
+    jobs, bad = _checked(listed, cards, settings)
+    return Night(
+        cards=cards,
+        settings=settings,
+        embedder=embedder,
+        factory=factory,
+        num_workers=_num_workers(factory),
+        jobs=jobs,
+        bad=bad,
+    )
+
+
+def database() -> "sessionmaker[Session] | None":
+    """Return the way to the database of the service, if one is named and answers."""
+    import os
+
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from db import jobs
+    from db.session import connect, sessions, transaction
+
+    local.join(local.var_dir())
+    if "DATABASE_URL" not in os.environ:
+        return None
+    factory = sessions(connect(local.database_url(), pool_size=1, application="chai-forecast"))
+    try:
+        with transaction(factory) as session:
+            jobs.ping(session)
+    except SQLAlchemyError:
+        return None
+    return factory
+
+
+def _checked(
+    listed: Manifest, cards: "Mapping[str, ModelCard]", settings: "WorkerSettings"
+) -> "tuple[list[tuple[Line, Job]], list[BadLine]]":
+    """Check the lines as the service would; return the jobs they ask for, and what is wrong with the others."""
+    from api import batch_items
+    from db.models import Batch
+
+    batch = Batch(id=uuid4(), tenant="local")
+    items = [line.item for line in listed.lines]
+    found = batch_items.sort_out(items, cards, batch, default_model=settings.default_model)
+    bad = []
+    for index, item in found.bad.items():
+        line, reason = listed.lines[index], item.error.message if item.error else ""
+        bad.append(BadLine(number=line.number, file=line.file, reason=reason))
+    return [(listed.lines[index], job) for index, job in sorted(found.good.items())], bad
+
+
+def _own_settings(space: "Namespace | None") -> "SpaceSettings":
+    from worker.cache.namespaces import SpaceSettings
+
+    return SpaceSettings.model_validate(space.settings) if space else SpaceSettings()
+
+
+def _space(session: "Session", job: "Job", embedder: str) -> "Namespace | None":
+    """Return the namespace that holds most of what such a job could use."""
+    from db import cache
+
+    wanted = {"model": job.model, "embedder": embedder, "width": job.width, "height": job.height}
+    wanted |= {"num_frames": job.num_frames, "fps": job.fps}
+    fitting = [
+        space
+        for space in cache.namespaces(session)
+        if all(space.identity.get(name) == value for name, value in wanted.items())
+    ]
+    return max(fitting, key=lambda space: space.num_entities, default=None)
+
+
+def _measured(session: "Session", job: "Job") -> "Mapping[str, Spread]":
+    from db import metrics
+
+    return metrics.spread(session, model=job.model, width=job.width, height=job.height, num_frames=job.num_frames)
+
+
+def _num_workers(factory: "sessionmaker[Session] | None") -> int:
+    from db import heartbeats
+    from db.session import transaction
+
+    if factory is None:
+        return 1
+    with transaction(factory) as session:
+        return max(1, sum(beat.age_s < WORKER_SILENT_S for beat in heartbeats.seen(session, "worker")))

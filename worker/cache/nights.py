@@ -1,0 +1,208 @@
+"""The order in which a list of prompts runs, so that as many as possible find a donor.
+
+A line that finds nothing runs in full and is a donor for those that come after it. Which lines those are is a matter of
+order alone: whoever lends to many goes first, and those that it lends to follow at once, while it is still kept.
+Nothing of a line is changed, its mode neither. Who may lend to whom is what the look-up itself says of every pair.
+"""
+
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.generation import Mode, RunPath
+from worker.cache.decisions import planning
+from worker.cache.decisions.matching import MatchSettings, look_up
+from worker.cache.decisions.planning import Plan, Table
+from worker.cache.decisions.types import Extraction, Neighbour
+
+OWN = "line "  # begins the entry ids of lines: how donors of the list itself are told from stored ones
+SLICE = 1000  # lines ordered at a time: pairs are compared, and the first slice runs while the next one is ordered
+FAST_IN_A_FULL = 4  # about: jobs that other workers end while one of them makes a full run
+
+Vectors = NDArray[np.float32]  # (entities, dims), of unit length
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One line of a list, taken apart."""
+
+    id: str  # of the entry that a full run of it would leave
+    mode: Mode
+    extraction: Extraction
+    vectors: Vectors
+    table: Table
+    lends: bool = True  # a full run of it is kept
+    stored: tuple[Neighbour, ...] = ()  # what the cache holds near to it now
+
+    def as_donor(self, entity: int, *, query: int, similarity: float, created: float = 0.0) -> Neighbour:
+        """One of its entities, as the look-up would find it stored."""
+        found = self.extraction.entities[entity]
+        return Neighbour(
+            query=query,
+            entry_id=self.id,
+            text=found.text,
+            head=found.head,
+            attributes=found.stored_attributes,
+            kind=found.kind,
+            similarity=min(1.0, similarity),
+            created=created,
+        )
+
+
+@dataclass(slots=True)
+class Room:
+    """What full runs of the list have left so far; the least recently used goes when there is no more room."""
+
+    capacity: int | None = None  # entries; None: all of them
+    _entries: OrderedDict[str, tuple[float, Line]] = field(default_factory=OrderedDict)
+    _num_kept: int = 0
+
+    def keep(self, line: Line) -> None:
+        """Keep what a full run of a line leaves."""
+        self._num_kept += 1
+        self._entries[line.id] = (float(self._num_kept), line)
+        while self.capacity is not None and len(self._entries) > max(1, self.capacity):
+            self._entries.popitem(last=False)
+
+    def use(self, plan: Plan) -> None:
+        """Note which entries a plan reads."""
+        for id_ in plan.donors:
+            if id_ in self._entries:
+                self._entries.move_to_end(id_)
+
+    def near(self, line: Line, limit: int) -> list[Neighbour]:
+        """Return the kept entities that are nearest to each of a line's."""
+        rows = [
+            (created, donor, entity)
+            for created, donor in self._entries.values()
+            for entity in range(len(donor.extraction.entities))
+        ]
+        if not rows or not len(line.vectors):
+            return []
+        kept = np.concatenate([donor.vectors for _, donor in self._entries.values() if len(donor.vectors)])
+        found = []
+        for query, likeness in enumerate(line.vectors @ kept.T):  # (entities, kept)
+            for index in np.argsort(-likeness, kind="stable")[:limit]:
+                created, donor, entity = rows[index]
+                found.append(donor.as_donor(entity, query=query, similarity=float(likeness[index]), created=created))
+        return found
+
+
+def lag(num_workers: int) -> int:
+    """Return how many lines after a donor its latents are there, about: one worker has ended it by the next line."""
+    return 1 + FAST_IN_A_FULL * (max(1, num_workers) - 1)
+
+
+def run(
+    lines: Sequence[Line], order: Sequence[int], room: Room, settings: MatchSettings, *, num_workers: int = 1
+) -> Iterator[tuple[int, Plan]]:
+    """Decide for each line in this order, as the service would, and keep in `room` what full runs leave."""
+    coming: deque[tuple[int, Line]] = deque()
+    for place, index in enumerate(order):
+        while coming and coming[0][0] <= place:
+            room.keep(coming.popleft()[1])
+        line = lines[index]
+        plan = _decide(line, room, settings)
+        room.use(plan)
+        if plan.path is RunPath.FULL and line.lends:
+            coming.append((place + lag(num_workers), line))
+        yield index, plan
+    for _, line in coming:
+        room.keep(line)
+
+
+def _decide(line: Line, room: Room, settings: MatchSettings) -> Plan:
+    near = [*line.stored, *room.near(line, settings.neighbours_per_entity)]
+    return planning.decide(line.mode, line.extraction, near, line.table, settings)
+
+
+def arrange(lines: Sequence[Line], room: Room, settings: MatchSettings, *, num_workers: int = 1) -> list[int]:
+    """Return the order in which most of these lines run fast: a greedy cover, each donor's borrowers close behind it.
+
+    First come lines that find a donor already, before anything they need is evicted; last those that nobody lends to
+    and that lend to nobody.
+    """
+    served = [index for index, line in enumerate(lines) if _decide(line, room, settings).donors]
+    lent = borrowers(lines, settings)
+    donors, donor_of, alone = _cover(lines, lent, set(served))
+    behind = _behind(donors, donor_of, lag(num_workers))
+    return [*served, *behind, *alone]
+
+
+def borrowers(lines: Sequence[Line], settings: MatchSettings) -> dict[int, dict[int, float]]:
+    """Return for each line those that would find it enough of a donor if it alone were stored, and what it covers."""
+    owners = [(index, entity) for index, line in enumerate(lines) for entity in range(len(line.extraction.entities))]
+    found: dict[int, dict[int, float]] = defaultdict(dict)
+    if not owners:
+        return found
+    vectors = np.concatenate([line.vectors for line in lines if len(line.vectors)])
+    for index, line in enumerate(lines):
+        if not len(line.vectors) or line.mode is Mode.FULL:
+            continue
+        near: dict[int, list[Neighbour]] = defaultdict(list)
+        likeness = line.vectors @ vectors.T  # (entities, entities of all lines)
+        for query, column in zip(*np.nonzero(likeness >= settings.head_threshold), strict=True):
+            donor, entity = owners[column]
+            if donor != index and lines[donor].lends:
+                similarity = float(likeness[query, column])
+                near[donor].append(lines[donor].as_donor(entity, query=int(query), similarity=similarity))
+        for donor, neighbours in near.items():
+            if planning.decide(line.mode, line.extraction, neighbours, line.table, settings).donors:
+                found[donor][index] = look_up(line.extraction, neighbours, settings).coverage
+    return found
+
+
+def _cover(
+    lines: Sequence[Line], lent: Mapping[int, Mapping[int, float]], served: set[int]
+) -> tuple[list[int], dict[int, int], list[int]]:
+    """Return the donors in the order in which they were chosen, who borrows from whom, and who is left alone.
+
+    Each time the line that lends to most of those that have no donor yet; a line that has one runs fast and leaves
+    nothing. Of equals, first those of mode full, which find no donor anyhow.
+    """
+    open_ = set(range(len(lines))) - served
+    donors: list[int] = []
+    heap = [(-len(to), lines[index].mode is not Mode.FULL, index) for index, to in lent.items() if index in open_]
+    heapify(heap)
+    while heap:
+        _, is_at_a_cost, index = heappop(heap)
+        if index not in open_:
+            continue
+        gain = len(open_ & lent[index].keys())
+        if heap and -gain > heap[0][0]:  # others took of its lines: it may no longer be the best
+            heappush(heap, (-gain, is_at_a_cost, index))
+            continue
+        if not gain:
+            break
+        donors.append(index)
+        open_ -= {index, *lent[index]}
+    borrowing = set(range(len(lines))) - served - open_ - set(donors)
+    best = {borrower: _best(borrower, donors, lent) for borrower in sorted(borrowing)}
+    return donors, best, sorted(open_)
+
+
+def _best(borrower: int, donors: Sequence[int], lent: Mapping[int, Mapping[int, float]]) -> int:
+    """Return who covers most of a line, of equals the one that was chosen first."""
+    return max((donor for donor in donors if borrower in lent[donor]), key=lambda donor: lent[donor][borrower])
+
+
+def _behind(donors: Sequence[int], donor_of: Mapping[int, int], after: int) -> list[int]:
+    """Return donors and borrowers: these close behind their donor, and no closer than `after` while others can go."""
+    following: dict[int, list[int]] = defaultdict(list)
+    for borrower, donor in donor_of.items():
+        following[donor].append(borrower)
+    order: list[int] = []
+    waiting: deque[tuple[int, int]] = deque()  # from which place on, and who
+    to_come = deque(donors)
+    while to_come or waiting:
+        if waiting and (waiting[0][0] <= len(order) or not to_come):
+            order.append(waiting.popleft()[1])
+            continue
+        donor = to_come.popleft()
+        waiting.extend((len(order) + after, borrower) for borrower in following[donor])
+        order.append(donor)
+    return order
