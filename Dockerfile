@@ -24,6 +24,10 @@ FROM base AS worker
 ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
 ARG TORCH_INDEX
+# Blocks are compiled on the machine that runs them.
+RUN apt-get update && apt-get install -y --no-install-recommends gcc g++ libc6-dev && rm -rf /var/lib/apt/lists/* \
+    && install -d -o chai -g chai /compiled
+ENV TORCHINDUCTOR_CACHE_DIR=/compiled/inductor TRITON_CACHE_DIR=/compiled/triton
 COPY . /src
 RUN pip install --no-cache-dir ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} -c /src/constraints.txt \
     "$(grep '^torch==' /src/constraints.txt)" '/src[worker]'

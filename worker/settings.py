@@ -14,7 +14,7 @@ class WorkerSettings(Settings):
 
     device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
     torch_threads: int | None = Field(default=None, ge=1)  # of torch on the CPU; none: torch decides
-    engine_mode: Literal["off", "compile", "graphs"] = "off"  # compile blocks, or replay steps as CUDA graphs
+    engine_mode: Literal["auto", "off", "compile", "graphs"] = "auto"  # auto: compile on a GPU
     engine_dtype: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 on a GPU
     engine_fp8: bool = False  # 8-bit linear layers, where the GPU has them
     engine_text: Literal["keep", "offload", "int8"] = "keep"  # where T5 lives between prompts; see docs/performance.md

@@ -9,7 +9,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -296,7 +296,7 @@ def _report(
     request: Request,
     device: torch.device,
     applied: Sequence[str],
-    refused: dict[str, str],
+    refused: Mapping[str, str],
     peak: float,
     results: list[Measured],
 ) -> dict[str, Any]:

@@ -25,7 +25,7 @@ class Figures:
     bytes_read: int = 0
     bytes_written: int = 0
     peak_memory: int | None = None  # bytes
-    versions: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)  # and what the engine made of its settings
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

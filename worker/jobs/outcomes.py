@@ -54,7 +54,7 @@ def end_unfinished(runtime: Runtime, job: JobContext, error: Exception) -> None:
 
 def end(runtime: Runtime, job: JobContext, outcome: str, write: Callable[[Session, Claim], object]) -> bool:
     """End the attempt in one transaction: what `write` says of the job, then the metrics row; False if it is lost."""
-    job.figures.versions = devices.versions()
+    job.figures.versions |= devices.versions()
 
     def commit() -> None:
         with transaction(runtime.factory) as session:

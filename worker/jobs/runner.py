@@ -50,6 +50,7 @@ def load(job: JobContext, parts: Parts) -> VideoModel:
     with job.figures.stage("load"):
         model = parts.model(job.params.model)
     model.reset_peak_memory()
+    job.figures.versions = dict(model.engine)
     job.hold.check()
     return model
 

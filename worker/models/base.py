@@ -134,6 +134,10 @@ class VideoModel(Protocol):
     def fingerprint(self) -> Fingerprint:
         """What shapes this model's latents."""
 
+    @property
+    def engine(self) -> Mapping[str, str]:
+        """What was asked for speed, and what became of it: `on`, or `off` and why."""
+
     def refuses(self, way: str, options: Mapping[str, Any]) -> str | None:
         """Return a sentence on why a way of reuse, or several joined by `+`, cannot be had here; None where it can."""
 

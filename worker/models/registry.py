@@ -9,7 +9,7 @@ from typing import Literal
 from shared.model_cards import ModelCard
 from worker.models.base import VideoModel
 
-EngineMode = Literal["off", "compile", "graphs"]
+EngineMode = Literal["auto", "off", "compile", "graphs"]
 DtypeName = Literal["auto", "float32", "bfloat16"]
 TextPlace = Literal["keep", "offload", "int8"]
 
@@ -19,7 +19,7 @@ class EngineOptions:
     """What to trade for speed or memory, in plain values; a family does what it can of it."""
 
     device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
-    mode: EngineMode = "off"
+    mode: EngineMode = "off"  # auto: compile on a GPU
     dtype: DtypeName = "auto"  # auto: bfloat16 on a GPU, as the files hold it elsewhere
     fp8: bool = False
     text: TextPlace = "keep"

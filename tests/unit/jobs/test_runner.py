@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -32,6 +33,7 @@ class IdleModel:
     """A model whose latents are numbers and whose frames are black."""
 
     card, device, fingerprint = CARD, "nowhere", Fingerprint(revision="0", latent_dtype="none")
+    engine = MappingProxyType({"compile": "off: there is nothing to compile"})
 
     def refuses(self, way, options):
         return "It was made for nothing." if way == "resume" else None

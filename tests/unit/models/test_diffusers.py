@@ -111,6 +111,41 @@ def test_without_hooks_it_is_the_pipeline_called_directly_to_the_bit(model_of, s
     assert frames.std() > 1
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # the compiler's own
+@pytest.mark.parametrize("name", ["wan", "ltx"])
+def test_compiled_blocks_make_the_same_video_with_a_donor_and_without(saved, monkeypatch, name) -> None:
+    def compile_eagerly(module: torch.nn.Module, **options: Any) -> None:
+        module._compiled_call_impl = torch.compile(module._call_impl, backend="eager", **options)
+
+    monkeypatch.setattr(torch.nn.Module, "compile", compile_eagerly)
+    plain = load(saved(name), card_of(name))
+    compiled = registry.load(card_of(name), saved(name), EngineOptions(device="cpu", mode="compile"))
+    assert (plain.engine, compiled.engine) == ({}, {"compile": "on"})
+    donor = recorded(plain, prompt="a lake", seed=4)
+
+    for hooks in ((), (lending(plain, donor, steps=(2,)),), ()):
+        expected, found = (sampled(model, *hooks)[-1].latents for model in (plain, compiled))
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    torch._dynamo.reset()
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [({"quantization": "float8"}, "with offload none and quantization float8"), ({}, "no compiler here")],
+)
+def test_blocks_that_cannot_be_compiled_run_as_they_are(saved, monkeypatch, values, reason) -> None:
+    def fail(*args: object, **options: object) -> None:
+        raise RuntimeError("no compiler here")
+
+    monkeypatch.setattr(torch.nn.Module, "compile", fail)
+
+    model = registry.load(card_of("wan", **values), saved("wan"), EngineOptions(device="cpu", mode="compile"))
+
+    assert model.engine["compile"].startswith("off: ")
+    assert reason in model.engine["compile"]
+    assert len(sampled(model)) == STEPS
+
+
 @pytest.mark.parametrize("name", tiny_pipelines.FAMILIES)
 def test_steps_are_told_one_by_one_in_one_form(model_of, name) -> None:
     model = model_of(name)

@@ -1,15 +1,21 @@
 """Speed settings: each gives the same video within its precision, or is left off with the reason."""
 
 import logging
+import random
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from worker.models.opensora.compilation import Fp8Linear, Int8Linear, Options, optimize
+from worker.models.opensora.compilation import Fp8Linear, Int8Linear, Options, optimize, options
 from worker.models.opensora.pipeline import ChaiPipeline
 from worker.models.opensora.presets import tiny
+from worker.models.opensora.sizes import VideoSize
 from worker.models.opensora.stdit3 import Block
+from worker.reuse.cache_attention import CacheAttention
+from worker.reuse.donor import Donor
 
 
 def video(pipeline: ChaiPipeline) -> torch.Tensor:
@@ -32,23 +38,90 @@ def test_the_default_options_change_no_number():
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # the compiler's own
-@pytest.mark.parametrize("backend", ["eager", pytest.param("inductor", marks=pytest.mark.bench)])  # a minute of C++
-def test_compiled_blocks_give_the_same_video(monkeypatch, backend):
+@pytest.mark.bench
+def test_compiled_blocks_give_the_same_video(fresh_compiler):  # minutes of C++
     pipeline = tiny()
     before = video(pipeline)
-    monkeypatch.setattr(Block, "compile", lambda block: nn.Module.compile(block, backend=backend))
 
     outcome = optimize(pipeline, Options(mode="compile"))
 
     assert outcome.applied == ("compile",)
+    assert outcome.told() == {"compile": "on"}
     torch.testing.assert_close(video(pipeline), before, atol=1e-3, rtol=1e-3)
+
+
+@pytest.fixture
+def fresh_compiler() -> Iterator[None]:
+    """A compiler that has seen nothing, and whose settings are put back."""
+    limit, shapes = torch._dynamo.config.recompile_limit, torch.fx.experimental._config.use_duck_shape
     torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+    torch._dynamo.config.recompile_limit, torch.fx.experimental._config.use_duck_shape = limit, shapes
+
+
+PROMPTS = ("a cat", "a", "a dog and a cat on a mat beside a long red sofa")
+SIZES = ((32, 32), (48, 32), (64, 64), (32, 48))
+WAYS = (None, {"halves": "both"}, {"halves": "conditional"}, {"source": "same_index"})
+
+
+def mixed_jobs(count: int) -> list[dict[str, Any]]:
+    """Jobs that differ in all that users can vary."""
+    draw = random.Random(7)
+    return [
+        {
+            "prompt": draw.choice(PROMPTS),
+            "negative": draw.choice((None, "ugly and grey")),
+            "size": draw.choice(SIZES),
+            "num_frames": draw.choice((1, 8, 12, 17)),
+            "guidance": draw.choice((7.0, 3.5, 1.0)),
+            "unguided": draw.choice((0, 1)),
+            "way": draw.choice(WAYS),
+        }
+        for _ in range(count)
+    ]
+
+
+def made(pipeline: ChaiPipeline, job: dict[str, Any]) -> torch.Tensor:
+    height, width = job["size"]
+    measures = {"height": height, "width": width, "num_frames": job["num_frames"]}
+    hooks = []
+    if job["way"] is not None:
+        latent = torch.randn(1, *pipeline.latent_shape(**measures), generator=torch.Generator().manual_seed(5))
+        donor = Donor(tensors={"latent_02": latent}, timesteps={"latent_02": 500.0})
+        hooks = [CacheAttention(steps=(2,), **job["way"]).bind([donor], [1000.0, 500.0])]
+    negative = job["negative"] and pipeline.encode_prompt([job["negative"]])
+    schedule = pipeline.schedule(2, job["guidance"], unguided_steps=job["unguided"])
+    *_, step = pipeline.steps(job["prompt"], schedule, **measures, seed=1, negative=negative, hooks=hooks)
+    return step.latents
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # the compiler's own
+def test_no_job_waits_for_a_compiler_after_the_warm_up(monkeypatch, fresh_compiler):
+    plain, compiled = tiny(), tiny()
+    monkeypatch.setattr(Block, "compile", lambda block, **options: nn.Module.compile(block, backend="eager", **options))
+    sizes = tuple(VideoSize(height=32, width=32, num_frames=count) for count in (17, 1))
+    outcome = optimize(compiled, Options(mode="compile", warm=sizes))
+    assert outcome.applied == ("compile",)
+    warm = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+
+    for job in mixed_jobs(30):
+        torch.testing.assert_close(made(compiled, job), made(plain, job), atol=1e-4, rtol=1e-4)
+
+    assert warm > 0
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == warm
+
+
+def test_auto_compiles_on_a_gpu_only():
+    chosen = {device: options(torch.device(device), mode="auto").mode for device in ("cpu", "cuda")}
+
+    assert chosen == {"cpu": "off", "cuda": "compile"}
 
 
 def test_a_compiler_that_fails_is_left_off_with_its_reason(monkeypatch, caplog):
     pipeline = tiny()
     before = video(pipeline)
-    monkeypatch.setattr(Block, "compile", lambda block: setattr(block, "_compiled_call_impl", broken_call))
+    monkeypatch.setattr(Block, "compile", lambda block, **_: setattr(block, "_compiled_call_impl", broken_call))
 
     with caplog.at_level(logging.WARNING):
         outcome = optimize(pipeline, Options(mode="compile"))
@@ -65,7 +138,7 @@ def broken_call(*args, **kwargs):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="graphs work here")
 def test_graphs_are_refused_without_a_gpu(monkeypatch):
     pipeline = tiny()
-    monkeypatch.setattr(Block, "compile", lambda block: None)
+    monkeypatch.setattr(Block, "compile", lambda block, **_: None)
 
     outcome = optimize(pipeline, Options(mode="graphs"))
 
@@ -98,20 +171,28 @@ def test_bfloat16_stays_near_float32():
     assert distance(video(pipeline), before) < 0.2
 
 
-def test_fp8_layers_stay_near_bfloat16():
+def test_fp8_layers_stay_near_bfloat16(monkeypatch):
     pipeline = tiny()
     optimize(pipeline, Options(dtype=torch.bfloat16))
     before = video(pipeline)
+    monkeypatch.setattr(Block, "compile", lambda block, **_: None)
 
-    outcome = optimize(pipeline, Options(fp8=True))
+    outcome = optimize(pipeline, Options(fp8=True, mode="compile"))
 
-    assert outcome.applied == ("fp8",)
+    assert outcome.applied == ("fp8", "compile")
     assert isinstance(pipeline.transformer.blocks[0].mlp.fc1, Fp8Linear)
     assert 0 < distance(video(pipeline), before) < 0.3
 
 
-def test_fp8_without_bfloat16_says_what_to_set():
-    outcome = optimize(tiny(), Options(fp8=True))
+def test_fp8_without_compile_is_refused():
+    outcome = optimize(tiny(), Options(fp8=True, dtype=torch.bfloat16))
+
+    assert "set the engine's mode to compile" in outcome.refused["fp8"]
+
+
+def test_fp8_without_bfloat16_says_what_to_set(monkeypatch):
+    monkeypatch.setattr(Block, "compile", lambda block, **_: None)
+    outcome = optimize(tiny(), Options(fp8=True, mode="compile"))
 
     assert outcome.refused == {
         "fp8": "fp8 layers give bfloat16 and the transformer is torch.float32; set dtype to bfloat16"

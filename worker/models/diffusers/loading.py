@@ -56,7 +56,47 @@ def load(card: ModelCard, folder: str, options: EngineOptions) -> VideoModel:
     pipeline.set_progress_bar_config(disable=True)
     model = DiffusersModel(pipeline, card, fingerprint)
     model.ignores_donors = why_donors_are_ignored(model)
+    model.engine = compile_blocks(model, options)
     return model
+
+
+def compile_blocks(model: DiffusersModel, options: EngineOptions) -> dict[str, str]:
+    """Compile the repeated blocks of the networks where the engine is asked to; return what became of it.
+
+    One short run, guided and not, makes the code before the first job; what cannot be compiled runs as it is.
+    """
+    wanted = options.mode in ("compile", "graphs") or (options.mode == "auto" and model.device.type == "cuda")
+    if not wanted:
+        return {}
+    card = model.card
+    if card.offload != "none" or card.quantization is not None:
+        return {
+            "compile": f"off: blocks with offload {card.offload} and quantization {card.quantization} stay as they are"
+        }
+    networks = attention.transformers(model.pipeline)
+    try:
+        for network in networks:
+            network.compile_repeated_blocks(dynamic=True)
+        for guidance_scale in {card.guidance_scale, 1.0}:
+            _try(model, guidance_scale)
+    except Exception as error:  # a compiler can fail in any way; the model runs without it
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        logger.warning("%s: compile is left off: %s", card.name, reason)
+        for module in (part for network in networks for part in network.modules()):
+            module._compiled_call_impl = None  # what `compile` set
+        return {"compile": f"off: {reason}"}
+    return {"compile": "on"}
+
+
+def _try(model: DiffusersModel, guidance_scale: float) -> None:
+    """Make the smallest video."""
+    params = GenerationParams(
+        prompt="a trial", model=model.card.name, width=_PROBE, height=_PROBE, num_frames=1, fps=model.card.fps
+    )
+    num_steps = 8 if len(attention.transformers(model.pipeline)) > 1 else 2  # the second network has the late steps
+    sampling = Sampling(num_steps=num_steps, guidance_scale=guidance_scale)
+    for _ in model.sample(model.encode(params), params, sampling, seed=0):
+        pass
 
 
 def read(card: ModelCard, folder: str, options: EngineOptions, device: torch.device) -> Any:  # Any: of diffusers

@@ -41,6 +41,7 @@ class DiffusersModel:
 
     def __init__(self, pipeline: Any, card: ModelCard, fingerprint: Fingerprint) -> None:
         self.pipeline, self.card, self.fingerprint = pipeline, card, fingerprint
+        self.engine: Mapping[str, str] = {}
         self.ignores_donors: str | None = None  # why, where the networks do as if there were none
         self._takes = inspect.signature(pipeline.__call__).parameters
         self._blank: Encoding | None = None

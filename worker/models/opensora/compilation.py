@@ -7,32 +7,39 @@ In bfloat16 the weights and activations are bfloat16; softmax, norms, the latent
 inside the kernels and the loop. The timestep follows the model's `exact_timesteps` (see `stdit3`): the
 released weights get it rounded as they were trained, models of our own get float32.
 
-`compile` compiles each block, not the whole network: the blocks share one piece of code, so it is compiled once, and
-what is explicit about a step (reuse, frame masks) stays outside. `graphs` records the kernels of a whole forward per
-shape and replays them, which removes the launch gaps of small sizes; a step with reuse or a frame mask runs unrecorded.
+`compile` compiles blocks, not the whole network: spatial blocks share one piece of code and temporal ones another, for
+any batch, length and size at once. Everything that jobs vary is run once at the start, so that no job waits for a
+compiler: guided and unguided steps, with a donor and without, videos and images. Captions are padded to a multiple of
+16 tokens. `graphs` records the kernels of a whole forward per shape and replays them, which removes the launch gaps of
+small sizes; a step with reuse or a frame mask runs unrecorded.
 """
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from worker.models.opensora.pipeline import ChaiPipeline
+from worker.models.opensora.sizes import VideoSize
 from worker.models.opensora.stdit3 import PackedCaption, STDiT3
 from worker.models.opensora.vae import OpenSoraVAE
+from worker.reuse.cache_attention import CacheAttention
+from worker.reuse.donor import CLEAN, Donor
 
 logger = logging.getLogger(__name__)
 
-Mode = Literal["off", "compile", "graphs"]
+Mode = Literal["auto", "off", "compile", "graphs"]
 TextPlace = Literal["keep", "offload", "int8"]
 DtypeName = Literal["auto", "float32", "bfloat16"]
 
 FP8 = torch.float8_e4m3fn
 FP8_MAX = 448.0
+CAPTION_BUCKET = 16  # tokens: the prompts of a night have ten lengths in such buckets, and ninety without
+MAX_VARIANTS = 64  # of a block's code; what is warmed up makes a dozen, and beyond the limit blocks run uncompiled
 NUM_GRAPHS = 8  # shapes; each holds the activations of one forward
 GPU_DECODE_BATCH = 16  # frames per call of the spatial decoder
 
@@ -41,30 +48,43 @@ GPU_DECODE_BATCH = 16  # frames per call of the spatial decoder
 class Options:
     """What to trade for speed or memory. The defaults change no number."""
 
-    mode: Mode = "off"
+    mode: Mode = "off"  # auto: compile on a GPU
     dtype: torch.dtype | None = None  # of transformer and VAE; None = as loaded
     fp8: bool = False  # 8-bit floating-point linear layers in the blocks
     text: TextPlace = "keep"  # where T5 lives: on the device, on the CPU between prompts, or in 8 bit on the device
     decode_batch: int | None = None  # frames per call of the spatial decoder; None = 16 on a GPU, as loaded elsewhere
+    warm: tuple[VideoSize, ...] = ()  # run once before the first job where blocks are compiled; none = the own size
 
 
 def options(
-    device: torch.device, *, mode: Mode = "off", dtype: DtypeName = "auto", fp8: bool = False, text: TextPlace = "keep"
+    device: torch.device,
+    *,
+    mode: Mode = "off",
+    dtype: DtypeName = "auto",
+    fp8: bool = False,
+    text: TextPlace = "keep",
+    warm: tuple[VideoSize, ...] = (),
 ) -> Options:
-    """Return the options of plain settings; `auto` is bfloat16 on a GPU and what the files hold elsewhere."""
+    """Return the options of plain settings; `auto` is bfloat16, compiled, on a GPU; elsewhere it is what files hold."""
+    if mode == "auto":
+        mode = "compile" if device.type == "cuda" else "off"
     if dtype == "auto":
         chosen = torch.bfloat16 if device.type == "cuda" else None
     else:
         chosen = {"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype]
-    return Options(mode=mode, dtype=chosen, fp8=fp8, text=text)
+    return Options(mode=mode, dtype=chosen, fp8=fp8, text=text, warm=warm)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What was switched on, and what was not and why."""
 
-    applied: tuple[str, ...]
-    refused: dict[str, str]  # setting -> reason
+    applied: tuple[str, ...] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)  # setting -> reason
+
+    def told(self) -> dict[str, str]:
+        """Return it as a metrics row keeps it: `on`, or why not."""
+        return dict.fromkeys(self.applied, "on") | {name: f"off: {reason}" for name, reason in self.refused.items()}
 
 
 def optimize(pipeline: ChaiPipeline, options: Options, device: torch.device | str | None = None) -> Outcome:
@@ -75,11 +95,11 @@ def optimize(pipeline: ChaiPipeline, options: Options, device: torch.device | st
         settings["text int8"] = lambda: replace_linears(pipeline.text_encoder, Int8Linear)
     _place(pipeline, options, device)
     if options.fp8:
-        settings["fp8"] = lambda: _use_fp8(pipeline.transformer, device)
+        settings["fp8"] = lambda: _use_fp8(pipeline.transformer, device, mode=options.mode)
     if options.mode != "off":
-        settings["compile"] = lambda: _compile(pipeline)
+        settings["compile"] = lambda: _compile(pipeline, options.warm)
     if options.mode == "graphs":
-        settings["graphs"] = lambda: _record(pipeline, device)
+        settings["graphs"] = lambda: _record(pipeline, device, options.warm)
     applied, refused = [], {}
     for name, apply in settings.items():
         try:
@@ -107,33 +127,51 @@ def _place(pipeline: ChaiPipeline, options: Options, device: torch.device) -> No
             pipeline.vae.spatial_vae.to(memory_format=torch.channels_last)
 
 
-def _compile(pipeline: ChaiPipeline) -> None:
-    blocks = pipeline.transformer.blocks
-    for block in blocks:
-        block.compile()
+def _compile(pipeline: ChaiPipeline, sizes: tuple[VideoSize, ...]) -> None:
+    """Compile the blocks for every shape, by what jobs may ask for; raise what a compiler raises.
+
+    Sizes are free from the start (`dynamic`) and independent of each other: that a batch of two and two latent frames
+    are the same number says nothing of the next job.
+    """
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MAX_VARIANTS)
+    torch.fx.experimental._config.use_duck_shape = False
+    transformer = pipeline.transformer
+    before, transformer.caption_bucket = transformer.caption_bucket, CAPTION_BUCKET
+    for block in transformer.blocks:
+        block.compile(dynamic=True)
     try:
-        _trial(pipeline)
+        warm_up(pipeline, sizes)
     except Exception:
-        for block in blocks:
+        transformer.caption_bucket = before
+        for block in transformer.blocks:
             block._compiled_call_impl = None  # what `compile` set
         raise
 
 
-def _record(pipeline: ChaiPipeline, device: torch.device) -> None:
+def warm_up(pipeline: ChaiPipeline, sizes: tuple[VideoSize, ...] = ()) -> None:
+    """Run a step of each kind that compiles code of its own, at each size; none = the pipeline's own."""
+    own: Any = pipeline.config  # diffusers declares a dict and returns one with attributes
+    for size in sizes or (VideoSize(height=own.height, width=own.width, num_frames=own.num_frames),):
+        measures: dict[str, Any] = {"height": size.height, "width": size.width, "num_frames": size.num_frames}
+        latent = torch.zeros(1, *pipeline.latent_shape(**measures))
+        donor = Donor(tensors={CLEAN: latent})
+        ways = [CacheAttention(source="clean", steps=(1,), halves=halves) for halves in ("both", "conditional")]
+        for guidance_scale in (7.0, 1.0):
+            for hooks in ([], *([way.bind([donor], [0.0])] for way in ways)):
+                schedule = pipeline.schedule(1, guidance_scale)
+                for _ in pipeline.steps("a trial", schedule, **measures, hooks=hooks):
+                    pass
+
+
+def _record(pipeline: ChaiPipeline, device: torch.device, sizes: tuple[VideoSize, ...]) -> None:
     if device.type != "cuda":
         raise RuntimeError(f"CUDA graphs need a CUDA device, this is {device.type}")
     pipeline.network = RecordedTransformer(pipeline.transformer)
     try:
-        _trial(pipeline)
+        warm_up(pipeline, sizes)
     except Exception:
         pipeline.network = pipeline.transformer
         raise
-
-
-def _trial(pipeline: ChaiPipeline) -> None:
-    """One guided step at the pipeline's own size: compiles, and fails here if it fails."""
-    for _ in pipeline.steps("a trial", pipeline.schedule(num_steps=1)):
-        pass
 
 
 class RecordedTransformer:
@@ -287,7 +325,12 @@ def _to_fp8(x: Tensor) -> tuple[Tensor, Tensor]:
     return (x / scale).to(FP8), scale
 
 
-def _use_fp8(transformer: STDiT3, device: torch.device) -> None:
+def _use_fp8(transformer: STDiT3, device: torch.device, *, mode: Mode) -> None:
+    if mode == "off":
+        raise RuntimeError(
+            "uncompiled, 8-bit layers move more bytes than they save and are slower than bfloat16; "
+            "set the engine's mode to compile"
+        )
     if device.type == "cuda" and torch.cuda.get_device_capability(device) < (8, 9):
         raise RuntimeError(f"{torch.cuda.get_device_name(device)} has no 8-bit floating-point units")
     if transformer.dtype != torch.bfloat16:

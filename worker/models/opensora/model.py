@@ -2,6 +2,7 @@
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from worker.models.opensora.pipeline import ChaiPipeline
 from worker.models.opensora.presets import tiny
 from worker.models.opensora.sampler import Conditioning
 from worker.models.opensora.schedule import Schedule
+from worker.models.opensora.sizes import VideoSize
 from worker.models.opensora.text import Caption
 from worker.models.registry import EngineOptions
 
@@ -34,9 +36,12 @@ class Encoding:
 class OpenSoraModel:
     """A pipeline behind the interface of jobs."""
 
-    def __init__(self, pipeline: ChaiPipeline, card: ModelCard) -> None:
+    def __init__(
+        self, pipeline: ChaiPipeline, card: ModelCard, engine: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self.pipeline = pipeline
         self.card = card
+        self.engine = engine
         self.fingerprint: Fingerprint = identify(pipeline)
 
     @property
@@ -127,6 +132,20 @@ def load(card: ModelCard, source: str, options: EngineOptions) -> OpenSoraModel:
     if source == "random-tiny":
         return OpenSoraModel(tiny().to(device), card)
     pipeline = ChaiPipeline.from_pretrained(source)
-    wanted = compilation.options(device, mode=options.mode, dtype=options.dtype, fp8=options.fp8, text=options.text)
-    compilation.optimize(pipeline, wanted, device)
-    return OpenSoraModel(pipeline, card)
+    wanted = compilation.options(
+        device, mode=options.mode, dtype=options.dtype, fp8=options.fp8, text=options.text, warm=sizes_of(card)
+    )
+    outcome = compilation.optimize(pipeline, wanted, device)
+    return OpenSoraModel(pipeline, card, outcome.told())
+
+
+def sizes_of(card: ModelCard) -> tuple[VideoSize, ...]:
+    """Return one size of each kind that a card offers: a video and, where frames may be 1, an image.
+
+    One of a kind is enough: compiled blocks take any size, but one frame is code of its own.
+    """
+    width, height = (int(side) for side in card.default_size.split("x"))
+    counts = [card.default_frames]
+    if 1 in card.frames and card.default_frames != 1:
+        counts.append(1)
+    return tuple(VideoSize(height=height, width=width, num_frames=count) for count in counts)

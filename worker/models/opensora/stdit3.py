@@ -211,7 +211,7 @@ class CrossAttention(nn.Module):
 
 
 class Block(nn.Module):
-    """One spatial or temporal block."""
+    """What spatial and temporal blocks share. Each kind runs code of its own, so that each is compiled on its own."""
 
     def __init__(self, hidden_size: int, num_heads: int, mlp_ratio: float, qk_norm: bool) -> None:
         super().__init__()
@@ -220,27 +220,63 @@ class Block(nn.Module):
         self.cross_attn = CrossAttention(hidden_size, num_heads)
         self.mlp = Mlp(hidden_size, int(hidden_size * mlp_ratio), hidden_size)
 
+    def _six(self, modulation: Tensor) -> tuple[Tensor, ...]:
+        return (self.scale_shift_table + modulation).unbind(-2)
+
+    def _rest(
+        self,
+        x: Tensor,
+        modulation: tuple[Tensor, ...],
+        caption: tuple[Tensor, Tensor],
+        caption_mask: Tensor | None,
+        taps: Taps | None,
+    ) -> Tensor:
+        """What comes after self-attention: the caption and the MLP."""
+        *_, shift, scale, gate = modulation
+        x = x + self.cross_attn(x, *caption, caption_mask, taps)
+        fed: Tensor = gate * self.mlp(modulate(x, shift, scale))
+        return x + fed  # (B, T, S, C)
+
+
+class SpatialBlock(Block):
+    """Attention inside each frame, where Cache Attention may read a donor."""
+
     def forward(
         self,
         x: Tensor,
         modulation: Tensor,
         caption: tuple[Tensor, Tensor],
         caption_mask: Tensor | None,
-        rotary: tuple[Tensor, Tensor] | None = None,
         cached: CachedLatents | None = None,
         taps: Taps | None = None,
     ) -> Tensor:
-        shift1, scale1, gate1, shift2, scale2, gate2 = (self.scale_shift_table + modulation).unbind(-2)
+        six = self._six(modulation)
+        shift, scale, gate, *_ = six
         if cached is not None:
-            tokens = tuple(modulate(c, shift1[: len(c)], scale1[: len(c)]) for c in cached.tokens)
+            tokens = tuple(modulate(c, shift[: len(c)], scale[: len(c)]) for c in cached.tokens)
             cached = replace(cached, tokens=tokens)
-        attention: Tensor = gate1 * self.attn(modulate(x, shift1, scale1), rotary, cached)
-        if taps is not None and rotary is not None and taps.temporal_attention_of is not None:
+        x = x + gate * self.attn(modulate(x, shift, scale), None, cached)
+        return self._rest(x, six, caption, caption_mask, taps)
+
+
+class TemporalBlock(Block):
+    """Attention across frames at one position."""
+
+    def forward(
+        self,
+        x: Tensor,
+        modulation: Tensor,
+        caption: tuple[Tensor, Tensor],
+        caption_mask: Tensor | None,
+        rotary: tuple[Tensor, Tensor],
+        taps: Taps | None = None,
+    ) -> Tensor:
+        six = self._six(modulation)
+        shift, scale, gate, *_ = six
+        attention: Tensor = gate * self.attn(modulate(x, shift, scale), rotary)
+        if taps is not None and taps.temporal_attention_of is not None:
             taps.results["temporal_attention"] = attention
-        x = x + attention
-        x = x + self.cross_attn(x, *caption, caption_mask, taps)
-        fed: Tensor = gate2 * self.mlp(modulate(x, shift2, scale2))
-        return x + fed  # (B, T, S, C)
+        return self._rest(x + attention, six, caption, caption_mask, taps)
 
 
 class FinalLayer(nn.Module):
@@ -276,7 +312,7 @@ class STDiT3(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ships 
     """The transformer: velocity of a noisy video latent, given timestep, caption, frame rate and size."""
 
     _supports_gradient_checkpointing = True
-    _no_split_modules: Any = ("Block",)
+    _no_split_modules: Any = ("SpatialBlock", "TemporalBlock")
     _gradient_checkpointing_func: Any  # set by enable_gradient_checkpointing
 
     @register_to_config  # type: ignore[untyped-decorator]
@@ -308,14 +344,19 @@ class STDiT3(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ships 
         _check_config(tuple(patch_size), hidden_size, num_heads)
         self.out_channels = in_channels * 2 if pred_sigma else in_channels
         self.gradient_checkpointing = False
+        self.caption_bucket: int | None = None  # packed captions are padded to a multiple of so many tokens
         self.rope = RotaryFrequencies(hidden_size // num_heads)
         self.x_embedder = PatchEmbed((1, patch_size[1], patch_size[2]), in_channels, hidden_size)
         self.t_embedder = ScalarEmbedder(hidden_size)
         self.fps_embedder = ScalarEmbedder(hidden_size)
         self.t_block = nn.Sequential(nn.SiLU(), nn.Linear(hidden_size, 6 * hidden_size))
         self.y_embedder = CaptionEmbedder(caption_channels, hidden_size, model_max_length)
-        self.spatial_blocks = nn.ModuleList(Block(hidden_size, num_heads, mlp_ratio, qk_norm) for _ in range(depth))
-        self.temporal_blocks = nn.ModuleList(Block(hidden_size, num_heads, mlp_ratio, qk_norm) for _ in range(depth))
+        self.spatial_blocks = nn.ModuleList(
+            SpatialBlock(hidden_size, num_heads, mlp_ratio, qk_norm) for _ in range(depth)
+        )
+        self.temporal_blocks = nn.ModuleList(
+            TemporalBlock(hidden_size, num_heads, mlp_ratio, qk_norm) for _ in range(depth)
+        )
         self.final_layer = FinalLayer(hidden_size, math.prod(patch_size), self.out_channels)
 
     def forward(
@@ -386,7 +427,7 @@ class STDiT3(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ships 
         else:
             tokens = self.y_embedder(y.to(dtype)).flatten(1, 2)  # (B, L, C)
             rows = _kept_rows(tokens, mask, batch)
-        caption = _pad_rows(rows)
+        caption = _pad_rows(rows, self.caption_bucket)
         if not keep_keys:
             return caption
         kept = tuple(block.cross_attn.keys_values(caption.tokens) for block in self.blocks)
@@ -472,9 +513,12 @@ class STDiT3(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ships 
         for i, block in enumerate(self.blocks):
             pair, is_temporal = divmod(i, 2)
             kv = caption.keys_values[i] if caption.keys_values else block.cross_attn.keys_values(caption.tokens)
-            keys = cached if cached is not None and not is_temporal and cached.acts_in(pair) else None
             wanted = taps if taps is not None and (taps.cross_attention or taps.temporal_attention_of == pair) else None
-            x = self._run(block, x, modulation, kv, caption.mask, rotary if is_temporal else None, keys, wanted)
+            if is_temporal:
+                x = self._run(block, x, modulation, kv, caption.mask, rotary, wanted)
+            else:
+                keys = cached if cached is not None and cached.acts_in(pair) else None
+                x = self._run(block, x, modulation, kv, caption.mask, keys, wanted)
         if taps is not None and taps.cross_attention:
             taps.results["cross_attention"] = taps.results["cross_attention"] / (2 * self._config.depth)
         return x
@@ -544,13 +588,17 @@ def _kept_rows(tokens: Tensor, mask: Tensor | Sequence[int] | None, batch: int) 
     return [row[keep] for row, keep in zip(tokens, kept, strict=True)]
 
 
-def _pad_rows(rows: list[Tensor]) -> PackedCaption:
-    """Stack rows of different length; shorter rows are padded and masked."""
+def _pad_rows(rows: list[Tensor], bucket: int | None) -> PackedCaption:
+    """Stack rows of different length; shorter rows are padded and masked.
+
+    With a bucket the length is a multiple of it, and the mask always there: what is compiled sees few shapes.
+    """
     lengths = [len(row) for row in rows]
     tokens = nn.utils.rnn.pad_sequence(rows, batch_first=True)  # (B, L, C)
-    if min(lengths) == max(lengths):
+    if bucket is None and min(lengths) == max(lengths):
         return PackedCaption(tokens=tokens, mask=None)
-    mask = torch.arange(max(lengths))[None] < torch.tensor(lengths)[:, None]
+    tokens = F.pad(tokens, (0, 0, 0, -tokens.shape[1] % (bucket or 1)))
+    mask = torch.arange(tokens.shape[1])[None] < torch.tensor(lengths)[:, None]
     return PackedCaption(tokens=tokens, mask=mask[:, None, None].to(tokens.device))
 
 
