@@ -30,7 +30,8 @@ LONG_BYTES = 16 * 1024  # parsed in a thread from here on
 MAX_CONTAINERS = 250_000  # objects and lists in one body: a small body can ask for a lot of memory
 MAX_FORM_FIELDS = 100
 _CHARSETS = frozenset({b"utf-8", b"utf8", b"us-ascii"})
-_PAIR = re.compile(r"metadata\[(.*)\]", re.DOTALL)
+_PAIR = re.compile(r"(metadata|expires_after)\[(.*)\]", re.DOTALL)
+_OBJECTS = frozenset({"metadata", "expires_after"})  # a form has them as JSON, or as one field a member
 _KEEPS_EMPTY = frozenset({"prompt"})  # "is empty" says more than "is missing"
 
 M = TypeVar("M", bound=BaseModel)
@@ -110,7 +111,7 @@ def _parser(type_: str, header: str, charset: bytes, model: type[M], *, forms: b
     if type_ == JSON:
         return _json_parser(model)
     fields = _multipart if type_ == MULTIPART else _urlencoded
-    return lambda body: _check_form(model, fields(body, header))
+    return lambda body: check_form(model, fields(body, header))
 
 
 def _json_parser(model: type[M]) -> Callable[[bytes], M]:
@@ -145,7 +146,8 @@ def _refuse_length(max_bytes: int) -> NoReturn:
     raise TooLarge(f"the body has more than {max_bytes} bytes; send less, or several requests")
 
 
-def _check_form(model: type[M], fields: Iterable[tuple[bytes, bytes]]) -> M:
+def check_form(model: type[M], fields: Iterable[tuple[bytes, bytes]]) -> M:
+    """Return the fields of a form as a `model`. Raises BadRequest."""
     return check_texts(model, _values((_text(name, b"a name of the form"), name, value) for name, value in fields))
 
 
@@ -160,30 +162,32 @@ def check_texts(model: type[M], values: Mapping[str, Any]) -> M:  # Any: texts, 
 def _values(fields: Iterable[tuple[str, bytes, bytes]]) -> dict[str, Any]:  # Any: texts, and metadata as a dict of them
     """Return what a form says. An empty field is one that nobody filled in."""
     values: dict[str, Any] = {}
-    pairs: dict[str, str] = {}
+    pairs: dict[str, dict[str, str]] = {}
     for name, raw_name, raw in fields:
         value = _text(raw, raw_name)
         if name in values:
             shown = explain.printable(name)
             raise BadRequest(f"{shown} is given twice; send it once", param=shown)
         if pair := _PAIR.fullmatch(name):
-            pairs[pair[1]] = value
-        elif name == "metadata" and value:
-            values[name] = _metadata(value)
+            pairs.setdefault(pair[1], {})[pair[2]] = value
+        elif name in _OBJECTS and value:
+            values[name] = _object(name, value)
         elif value or name in _KEEPS_EMPTY:
             values[name] = value
-    if pairs:
-        values["metadata"] = {**values.get("metadata", {}), **pairs}
+    for name, members in pairs.items():
+        values[name] = {**values.get(name, {}), **members}
     return values
 
 
-def _metadata(value: str) -> dict[str, Any]:  # Any: JSON
+def _object(name: str, value: str) -> dict[str, Any]:  # Any: JSON
     pairs = parse_json(value.encode())
     if not isinstance(pairs, dict):
-        raise BadRequest(f"metadata {explain.shown(pairs)} is not an object; send an object", param="metadata")
-    for name, text in _given(pairs).items():
+        raise BadRequest(f"{name} {explain.shown(pairs)} is not an object; send an object", param=name)
+    if name != "metadata":
+        return {key: text if isinstance(text, str) else json.dumps(text) for key, text in _given(pairs).items()}
+    for key, text in _given(pairs).items():
         if not isinstance(text, str):
-            field = f"metadata.{explain.printable(name)}"
+            field = f"metadata.{explain.printable(key)}"
             raise BadRequest(f"{field} {explain.shown(text)} is not text; send text", param=field)
     return _given(pairs)
 

@@ -126,7 +126,7 @@ def answer(
     media_type = "video/mp4" if what == "video" else "image/jpeg"
     if as_head:
         return Response(status_code=status, headers=headers, media_type=media_type)
-    return StreamingResponse(_read(storage, name, part), status_code=status, headers=headers, media_type=media_type)
+    return StreamingResponse(read(storage, name, part), status_code=status, headers=headers, media_type=media_type)
 
 
 def holds(header: str, etag: str) -> bool:
@@ -142,8 +142,8 @@ def _digest(storage: Storage, name: str) -> str:
     return digest.hexdigest()
 
 
-def _read(storage: Storage, name: str, part: Span) -> Iterator[bytes]:
-    """Read the part; a file that ends early breaks the answer off, so that nobody takes it for the whole."""
+def read(storage: Storage, name: str, part: Span) -> Iterator[bytes]:
+    """Yield the part; a file that ends early breaks the answer off, so that nobody takes it for the whole."""
     with storage.open(name) as file:
         file.seek(part.start)
         left = part.stop - part.start

@@ -25,8 +25,10 @@ from sqlalchemy.orm import Session
 
 from api import sweeps
 from api.broker import Broker, BrokerAway
+from api.file_batches import FileBatches
 from api.settings import ApiSettings
 from db import batches, heartbeats, jobs, outbox, quality_checks, retention
+from db import files as stored_files
 from db.bell import Bell
 from db.outbox import InFlight
 from db.session import connect, sessions, transaction
@@ -46,6 +48,7 @@ LONGEST_BACKOFF_S = 2.0
 LONGEST_FAULT_BACKOFF_S = 60.0  # of a duty that fails for a reason that may not pass
 BEAT_S = 2.0
 WINDOWS_S = 1.0
+BATCHES_S = 0.5  # to the next look at files that are to be read, or to be written
 WORKER_SILENT_S = 15.0  # a worker without a sign of life for this long gets no messages
 HEARTBEATS_KEPT = timedelta(days=1)
 
@@ -92,6 +95,7 @@ class Relay:
     def __init__(self, settings: ApiSettings, engine: Engine, broker: Broker, files: Storage) -> None:
         self._settings, self._broker, self._storage = settings, broker, files
         self._sessions = sessions(engine)
+        self._file_batches = FileBatches(self._sessions, files, settings)
         self._bell = Bell(engine, outbox.CHANNEL)
         self._stopped = threading.Event()
         self.name = f"relay:{socket.gethostname()}:{os.getpid()}"
@@ -105,6 +109,7 @@ class Relay:
             Duty(name="beat", act=self.beat, every_s=BEAT_S),
         )
         self._slow_duties = (
+            Duty(name="batches", act=self.go_on_with_batches, every_s=BATCHES_S),
             Duty(name="purge", act=self.purge, every_s=settings.sweep_s),
             Duty(name="tidy", act=self.tidy, every_s=settings.tidy_s),
             Duty(name="forget", act=self.forget, every_s=settings.tidy_s),
@@ -240,8 +245,16 @@ class Relay:
             handed = {queue.value: _num_handed(flying, queue) for queue in Queue}
             heartbeats.beat(session, self.name, {"broker": lengths, "handed_over": handed})
 
+    def go_on_with_batches(self) -> None:
+        """Read the files of batches into their runs, and write what became of them into others."""
+        while not self._stopped.is_set() and self._file_batches.turn():
+            pass
+
     def purge(self) -> None:
-        """Delete the rows of removed jobs, and their videos."""
+        """Delete the rows of removed jobs, and their videos, and files whose time is over."""
+        with transaction(self._sessions) as session:
+            for name in stored_files.purge(session, limit=100):
+                self._storage.remove(name)
         for _ in range(PURGE_CHUNKS):
             with transaction(self._sessions) as session:
                 names = jobs.purge(session)

@@ -185,6 +185,47 @@ class OpenBatch(BaseModel):
     window: CheckedWindow | None = None  # when its lines may start; at any time when null
 
 
+class ExpiresAfter(BaseModel):
+    """How long a file is kept."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    anchor: Literal["created_at"]
+    seconds: Annotated[int, Field(ge=3600, le=2_592_000)]  # an hour to 30 days
+
+
+class UploadFields(BaseModel):
+    """What a form says beside its file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    purpose: Literal["batch"]
+    expires_after: ExpiresAfter | None = None  # 30 days when left out
+
+
+class CreateBatch(BaseModel):
+    """A request to make the videos of a file's lines."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    input_file_id: Annotated[Text, Field(min_length=1, max_length=100)]
+    endpoint: Literal["/v1/videos"]
+    completion_window: Literal["24h"]
+    metadata: Metadata = Field(default_factory=dict)
+    output_expires_after: ExpiresAfter | None = None
+
+
+class FileLine(BaseModel):
+    """One line of a file, as OpenAI's batches have them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    custom_id: Annotated[Text, Field(min_length=1, max_length=200)]  # unique in the file
+    method: Literal["POST"]
+    url: Literal["/v1/videos"]
+    body: dict[str, Any]  # Any: checked as the body of POST /v1/videos
+
+
 class AddItems(BaseModel):
     """Lines for a batch; each is judged on its own, so they are plain objects here."""
 
@@ -406,6 +447,99 @@ class BulkRunList(BaseModel):
 
     object: Literal["list"] = "list"
     data: list[BulkRun]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class FileObject(BaseModel):
+    """A file, as OpenAI's files are."""
+
+    id: str
+    object: Literal["file"] = "file"
+    bytes: int
+    created_at: int
+    expires_at: int | None
+    filename: str
+    purpose: Literal["batch", "batch_output"]
+    status: Literal["processed"] = "processed"
+    num_lines: int  # that are not empty
+
+
+class FileList(BaseModel):
+    """One page of files."""
+
+    object: Literal["list"] = "list"
+    data: list[FileObject]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class DeletedFile(BaseModel):
+    """The answer to a DELETE."""
+
+    id: str
+    object: Literal["file"] = "file"
+    deleted: Literal[True] = True
+
+
+class BatchError(BaseModel):
+    """Why a batch failed."""
+
+    code: str
+    message: str
+    param: str | None = None
+    line: int | None = None
+
+
+class BatchErrors(BaseModel):
+    """Why a batch failed, as a list."""
+
+    object: Literal["list"] = "list"
+    data: list[BatchError]
+
+
+class BatchCounts(BaseModel):
+    """The lines of a batch by what became of them; in the end completed and failed are all."""
+
+    total: int
+    completed: int
+    failed: int  # refused and cancelled ones too
+
+
+class Batch(BaseModel):
+    """A batch of a file's lines, as OpenAI's batches are; /v1/bulk-runs shows it under the same id."""
+
+    id: str
+    object: Literal["batch"] = "batch"
+    endpoint: Literal["/v1/videos"] = "/v1/videos"
+    completion_window: Literal["24h"] = "24h"
+    input_file_id: str
+    output_file_id: str | None
+    error_file_id: str | None
+    errors: BatchErrors | None
+    status: Literal[
+        "validating", "in_progress", "finalizing", "completed", "failed", "cancelling", "cancelled", "expired"
+    ]
+    request_counts: BatchCounts
+    metadata: dict[str, Any]
+    created_at: int  # Unix seconds, as all below
+    in_progress_at: int | None
+    expires_at: int | None
+    finalizing_at: int | None
+    completed_at: int | None
+    failed_at: int | None
+    expired_at: int | None
+    cancelling_at: int | None
+    cancelled_at: int | None
+
+
+class BatchList(BaseModel):
+    """One page of batches."""
+
+    object: Literal["list"] = "list"
+    data: list[Batch]
     first_id: str | None
     last_id: str | None
     has_more: bool

@@ -19,6 +19,8 @@ class ApiSettings(Settings):
     max_body_bytes: int = Field(default=MIB, ge=1024)
     max_batch_body_bytes: int = Field(default=16 * MIB, ge=1024)  # of one POST of batch items
     max_batch_jobs: int = Field(default=50_000, ge=1)  # in one batch
+    max_file_bytes: int = Field(default=200 * MIB, ge=1024)  # of one uploaded file
+    max_files_bytes: int = Field(default=2048 * MIB, ge=1024)  # of a tenant's files together
     max_connections: int = Field(default=2000, ge=8)  # more are told to come back
     header_timeout_s: float = Field(default=10.0, gt=0, le=600)  # a request's head must have come by then
     body_timeout_s: float = Field(default=60.0, gt=0, le=3600)  # and its body by then

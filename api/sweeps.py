@@ -5,21 +5,23 @@ file server, a note of the operator) is theirs.
 """
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import cache
+from db import cache, files
 from db.models import Job
 from db.session import transaction
-from shared.storage import LATENTS, PICTURES, VIDEOS, Storage, video_name
+from shared.storage import FILES, LATENTS, PICTURES, VIDEOS, Storage, video_name
 
 _UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-# One attempt's file, whole or half written; see the names that `shared.storage` makes.
+# A file of an attempt or a tenant, whole or half written; see the names that `shared.storage` makes.
 _OURS = re.compile(
-    rf"(?:{VIDEOS}|{LATENTS}|{PICTURES})/(?:\.writing-[0-9a-f]+-)?({_UUID})\.(\d+)\.(?:mp4|safetensors|[a-z]+\.jpg)"
+    rf"(?:{VIDEOS}|{LATENTS}|{PICTURES}|{FILES})/(?:\.writing-[0-9a-f]+-)?({_UUID})"
+    r"(?:\.(\d+)\.(?:mp4|safetensors|[a-z]+\.jpg)|\.jsonl)"
 )
 
 
@@ -27,11 +29,11 @@ def sweep(storage: Storage, factory: sessionmaker[Session], *, older_s: float) -
     """Remove files that no row names and that are older than any attempt could still be; return their names."""
     now = datetime.now(UTC)
     orphans: list[str] = []
-    for folder in (VIDEOS, PICTURES, LATENTS):
+    for folder in (VIDEOS, PICTURES, LATENTS, FILES):
         ours = (file for file in storage.files(folder) if _OURS.fullmatch(file.name))
         old = [file.name for file in ours if (now - file.modified_at).total_seconds() >= older_s]
         with transaction(factory) as session:
-            kept = cache.names(session) if folder == LATENTS else _published(session, old)
+            kept = _KEPT[folder](session, old)
         orphans += [name for name in old if name not in kept]
     for name in orphans:
         storage.remove(name)
@@ -59,3 +61,11 @@ def _published(session: Session, names: list[str]) -> set[str]:
     outputs = set(session.scalars(select(Job.output["name"].astext).where(Job.id.in_(owners))))
     whole = (name for name in made if ".writing-" not in name)
     return {name for name in whole if video_name(*made[name]) in outputs}
+
+
+_KEPT: dict[str, Callable[[Session, list[str]], set[str]]] = {
+    VIDEOS: _published,
+    PICTURES: _published,
+    LATENTS: lambda session, _: set(cache.names(session)),
+    FILES: files.known,
+}

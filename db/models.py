@@ -27,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from db.states import BatchStatus, CheckStatus, EntryStatus, JobStatus, Queue
+from db.states import BatchStatus, CheckStatus, EntryStatus, FileBatchStatus, JobStatus, Queue
 from shared.generation import Mode
 
 Json = dict[str, Any]  # Any: whatever JSON holds
@@ -212,6 +212,78 @@ class ReusedLine(Base):
     job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))  # a job of the earlier run
     line: Mapped[str | None]  # in this run's list
     request_hash: Mapped[str]  # of this run's request: the same line sent twice is one line
+
+
+class File(Base):
+    """A file of a tenant: the lines of a batch, or what became of them."""
+
+    __tablename__ = "files"
+    __table_args__ = (
+        CheckConstraint("purpose IN ('batch', 'batch_output')", name="purpose"),
+        Index("ix_files_tenant_created", "tenant", "created_at", "id"),
+        Index("ix_files_expires", "expires_at"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=_NEW_ID)
+    tenant: Mapped[str]
+    purpose: Mapped[str]
+    filename: Mapped[str]  # as the caller calls it; never a place in storage
+    name: Mapped[str] = mapped_column(unique=True)  # in storage, made by the server
+    num_bytes: Mapped[int] = mapped_column(BigInteger)
+    num_lines: Mapped[int]  # that are not empty
+    created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+    expires_at: Mapped[datetime]  # unknown from then on, and removed soon after
+
+
+class FileBatch(Base):
+    """A bulk run whose lines come from a file."""
+
+    __tablename__ = "file_batches"
+    __table_args__ = (
+        _one_of("status", FileBatchStatus),
+        Index("ix_file_batches_tenant_created", "tenant", "created_at", "id"),
+        Index(
+            "ix_file_batches_open",
+            "created_at",
+            postgresql_where=text("status IN ('validating', 'in_progress', 'finalizing', 'cancelling')"),
+        ),
+    )
+
+    id: Mapped[UUID] = mapped_column(ForeignKey("batches.id", ondelete="CASCADE"), primary_key=True)  # of its run
+    tenant: Mapped[str]
+    group: Mapped[str | None]  # of the caller's key
+    input_file_id: Mapped[UUID]  # no foreign key: a batch outlives its files
+    user_metadata: Mapped[Json] = mapped_column(server_default=_EMPTY)
+    output_life_s: Mapped[int]  # how long the files of its results are kept
+    status: Mapped[str] = mapped_column(server_default=FileBatchStatus.VALIDATING)
+    ends_as: Mapped[str | None]  # expired or cancelled, once that is sure
+    errors: Mapped[Json | None]  # why it failed
+    num_lines: Mapped[int]  # of the file
+    offset: Mapped[int] = mapped_column(BigInteger, server_default="0")  # bytes read
+    line: Mapped[int] = mapped_column(server_default="0")  # lines read, empty ones among them
+    num_completed: Mapped[int | None]  # in the end
+    output_file_id: Mapped[UUID | None]
+    error_file_id: Mapped[UUID | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+    expires_at: Mapped[datetime]  # what has not ended by then is cancelled
+    in_progress_at: Mapped[datetime | None]
+    finalizing_at: Mapped[datetime | None]
+    completed_at: Mapped[datetime | None]
+    failed_at: Mapped[datetime | None]
+    expired_at: Mapped[datetime | None]
+    cancelling_at: Mapped[datetime | None]
+    cancelled_at: Mapped[datetime | None]
+
+
+class RefusedLine(Base):
+    """A line of a file that is no request, and why."""
+
+    __tablename__ = "refused_lines"
+
+    batch_id: Mapped[UUID] = mapped_column(ForeignKey("file_batches.id", ondelete="CASCADE"), primary_key=True)
+    line: Mapped[int] = mapped_column(primary_key=True)  # from 1
+    custom_id: Mapped[str | None]  # if it could be read
+    error: Mapped[Json]  # message, type, param and code
 
 
 class Outbox(Base):

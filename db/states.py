@@ -1,4 +1,4 @@
-"""Statuses of jobs, batches and cache entries, and the only legal ways between them."""
+"""Statuses of jobs, runs, batches and cache entries, and the only legal ways between them."""
 
 from enum import StrEnum
 
@@ -30,6 +30,19 @@ class BatchStatus(StrEnum):
     PAUSED = "paused"  # sealed, what runs ends and nothing starts
     COMPLETED = "completed"  # every job has ended
     CANCELLED = "cancelled"  # the user took it back
+
+
+class FileBatchStatus(StrEnum):
+    """Where a batch of a file is in its life, in OpenAI's words."""
+
+    VALIDATING = "validating"  # the file is read; what was read may run
+    IN_PROGRESS = "in_progress"  # all was read, videos run
+    FINALIZING = "finalizing"  # all videos have ended, the files of results are written
+    COMPLETED = "completed"  # the files are there
+    FAILED = "failed"  # the file cannot be used
+    CANCELLING = "cancelling"  # the user took it back, what runs has not stopped
+    CANCELLED = "cancelled"  # the files say what was done before
+    EXPIRED = "expired"  # as well, after 24 hours
 
 
 class EntryStatus(StrEnum):
@@ -75,6 +88,28 @@ BATCH_TRANSITIONS: dict[BatchStatus, frozenset[BatchStatus]] = {
     BatchStatus.CANCELLED: frozenset({BatchStatus.IN_PROGRESS}),
 }
 
+FILE_BATCH_TRANSITIONS: dict[FileBatchStatus, frozenset[FileBatchStatus]] = {
+    # who moves it on: the relay; its owner, who cancels it
+    FileBatchStatus.VALIDATING: frozenset(
+        {
+            FileBatchStatus.IN_PROGRESS,
+            FileBatchStatus.FAILED,
+            FileBatchStatus.CANCELLING,
+            FileBatchStatus.FINALIZING,
+        }
+    ),
+    FileBatchStatus.IN_PROGRESS: frozenset({FileBatchStatus.FINALIZING, FileBatchStatus.CANCELLING}),
+    # who moves it on: the relay
+    FileBatchStatus.FINALIZING: frozenset(
+        {FileBatchStatus.COMPLETED, FileBatchStatus.CANCELLED, FileBatchStatus.EXPIRED}
+    ),
+    FileBatchStatus.CANCELLING: frozenset({FileBatchStatus.CANCELLED}),
+    FileBatchStatus.COMPLETED: frozenset(),
+    FileBatchStatus.FAILED: frozenset(),
+    FileBatchStatus.CANCELLED: frozenset(),
+    FileBatchStatus.EXPIRED: frozenset(),
+}
+
 ENTRY_TRANSITIONS: dict[EntryStatus, frozenset[EntryStatus]] = {
     # who moves it on: the writing worker; when that dies, the sweeper
     EntryStatus.WRITING: frozenset({EntryStatus.RESIDENT, EntryStatus.EVICTING}),
@@ -98,6 +133,12 @@ def check_batch(old: BatchStatus, new: BatchStatus) -> None:
     """Raise `IllegalTransition` unless a bulk run may go from `old` to `new`."""
     if new not in BATCH_TRANSITIONS[old]:
         raise IllegalTransition(f"a bulk run cannot go from {old} to {new}")
+
+
+def check_file_batch(old: FileBatchStatus, new: FileBatchStatus) -> None:
+    """Raise `IllegalTransition` unless a batch of a file may go from `old` to `new`."""
+    if new not in FILE_BATCH_TRANSITIONS[old]:
+        raise IllegalTransition(f"a batch cannot go from {old} to {new}")
 
 
 def check_entry(old: EntryStatus, new: EntryStatus) -> None:

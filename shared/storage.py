@@ -32,6 +32,7 @@ from fsspec.implementations.local import LocalFileSystem
 VIDEOS = "videos"
 LATENTS = "latents"
 PICTURES = "pictures"
+FILES = "files"
 MARKER = "service/storage-id"
 # Of files and folders on disks: for the account that runs the service, or for its group where parts run under several.
 MODES = {"private": (0o600, 0o700), "group": (0o660, 0o770)}
@@ -41,7 +42,8 @@ _TEMPORARY = ".writing-"
 _UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _ENDINGS = r"mp4|safetensors|thumbnail\.jpg|spritesheet\.jpg"
 _OURS = re.compile(
-    rf"(?:{VIDEOS}|{LATENTS}|{PICTURES})/(?:{_UUID}\.\d+\.(?:{_ENDINGS})|{re.escape(_TEMPORARY)}[0-9a-f]+-.+)"
+    rf"(?:{VIDEOS}|{LATENTS}|{PICTURES})/{_UUID}\.\d+\.(?:{_ENDINGS})|{FILES}/{_UUID}\.jsonl"
+    rf"|(?:{VIDEOS}|{LATENTS}|{PICTURES}|{FILES})/{re.escape(_TEMPORARY)}[0-9a-f]+-.+"
 )
 _PROBE_BYTES = 1 << 20
 _WHOLE_OR_NOTHING = {"memory", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"}  # a put becomes visible as a whole
@@ -92,6 +94,11 @@ def latents_name(job_id: UUID, fence: int) -> str:
     return f"{LATENTS}/{job_id}.{fence}.safetensors"
 
 
+def file_name(file_id: UUID) -> str:
+    """Return the name of a tenant's file."""
+    return f"{FILES}/{file_id}.jsonl"
+
+
 class Storage:
     """Whole files under one URL. Every method raises `StorageError` when the storage cannot be reached.
 
@@ -122,6 +129,39 @@ class Storage:
                 self._write_and_move(path, content)
         return StoredFile(name=name, num_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
 
+    @contextmanager
+    def writing(self, name: str) -> Iterator[IO[bytes]]:
+        """Write a new file piece by piece; it is there once the block has ended, and not at all when it breaks.
+
+        On other than disks and object stores others may see it grow: let a row name it afterwards.
+        """
+        path = self._path(name)
+        try:
+            if self._is_local:
+                with self._temporary(Path(path)) as (temporary, local):
+                    yield local
+                    _sync(local)
+                    temporary.replace(path)
+            else:
+                with self._remote(path) as remote:
+                    yield remote
+        except OSError as error:  # the block's own errors are its own
+            raise StorageError(f"{name}: {type(error).__name__}: {error}") from error
+
+    @contextmanager
+    def _remote(self, path: str) -> Iterator[IO[bytes]]:
+        if not self._is_atomic:
+            self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
+        stream: IO[bytes] = self._fs.open(path, "wb")
+        try:
+            yield stream
+        except BaseException:
+            with suppress(Exception):
+                getattr(stream, "discard", stream.close)()
+                self._fs.rm_file(path)
+            raise
+        stream.close()
+
     def _write_locally(self, path: Path, content: bytes) -> None:
         with self._written(path, content) as temporary:
             temporary.replace(path)
@@ -129,15 +169,19 @@ class Storage:
     @contextmanager
     def _written(self, path: Path, content: bytes) -> Iterator[Path]:
         """Write a temporary file beside `path`; what the caller does with it in the block survives a power cut."""
+        with self._temporary(path) as (temporary, file):
+            file.write(content)
+            _sync(file)
+            yield temporary
+
+    @contextmanager
+    def _temporary(self, path: Path) -> Iterator[tuple[Path, IO[bytes]]]:
         _make_folders(path.parent, Path(self._root), self._folder_mode)
         temporary = path.with_name(_temporary(path.name))
         try:
             with open(temporary, "xb", opener=_private) as file:
                 _allow(temporary, self._file_mode)
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            yield temporary
+                yield temporary, file
         finally:
             temporary.unlink(missing_ok=True)
         _sync_folder(path.parent)
@@ -329,6 +373,11 @@ def _list_locally(folder: Path) -> list[tuple[str, int, datetime]]:
                 if stat.S_ISREG(info.st_mode):
                     found.append((entry.name, info.st_size, datetime.fromtimestamp(info.st_mtime, UTC)))
     return found
+
+
+def _sync(file: IO[bytes]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _sync_folder(folder: Path) -> None:

@@ -31,7 +31,7 @@ from api.schemas import (
     SetWindow,
     Window,
 )
-from db import batches, jobs, models, retries, reused_lines
+from db import batches, file_batches, jobs, models, retries, reused_lines
 from db.errors import IllegalTransition
 from db.states import BatchStatus, JobStatus
 from shared.run_windows import RunWindow
@@ -41,7 +41,8 @@ router = APIRouter(prefix="/v1/bulk-runs", tags=["bulk runs"], responses=REFUSAL
 ANSWER_AFTER_S = 1.2  # a cancel is answered after this, done or not
 
 
-def _body(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:  # Any: a piece of OpenAPI
+def body_of(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:  # Any: a piece of OpenAPI
+    """Return the description of a JSON body."""
     content = {bodies.JSON: {"schema": model.model_json_schema()}}
     return {"requestBody": {"required": required, "content": content}}
 
@@ -75,7 +76,7 @@ def _rule(window: Window | None) -> RunWindow | None:
     return None if window is None else RunWindow(start=window.start, end=window.end, tz=window.tz)
 
 
-@router.post("", openapi_extra=_body(OpenBatch))
+@router.post("", openapi_extra=body_of(OpenBatch))
 def open_(asked: Annotated[OpenBatch, Depends(_opened)], call: Calling, response: Response) -> BulkRun:
     """Begin a bulk run, or find the one that the same manifest key began."""
     with call.begin() as (session, caller):
@@ -114,7 +115,7 @@ def retrieve(batch_id: str, call: Calling) -> BulkRun:
         return _show(session, batches.get(session, caller.tenant, id_))
 
 
-@router.post("/{batch_id}/items", openapi_extra=_body(AddItems))
+@router.post("/{batch_id}/items", openapi_extra=body_of(AddItems))
 def add(batch_id: str, asked: Annotated[AddItems, Depends(_added)], call: Calling) -> ItemList:
     """Add up to 1000 lines. Good ones are accepted, known ones recognised, bad ones answered with the reason."""
     service = call.service
@@ -128,6 +129,7 @@ def add(batch_id: str, asked: Annotated[AddItems, Depends(_added)], call: Callin
         new = lines.keys() - reused.keys() - jobs.known_lines(session, batch.id, lines)
         if new or not lines:  # lines that are all known are a replay, which no limit and no seal refuses
             _check_open(batch, batch_id)
+            _check_no_file(session, batch)
             _check_length(session, batch, len(new), service.settings.max_batch_jobs)
             found = reused_lines.reuse(session, batch, [lines[name] for name in lines if name in new])
             service.limits.check(session, caller, len(new - found.keys()), is_bulk=True)
@@ -135,7 +137,7 @@ def add(batch_id: str, asked: Annotated[AddItems, Depends(_added)], call: Callin
         return batch_items.accept(session, batch, sorted_, reused)
 
 
-@router.post("/{batch_id}/seal", openapi_extra=_body(SealBatch, required=False))
+@router.post("/{batch_id}/seal", openapi_extra=body_of(SealBatch, required=False))
 def seal(batch_id: str, asked: Annotated[SealBatch, Depends(_sealed)], call: Calling) -> BulkRun:
     """Say that no more lines will come; the run ends when its videos have. Doing so again changes nothing."""
     with call.begin() as (session, caller), ids.known("bulk run", batch_id) as id_:
@@ -165,7 +167,7 @@ def resume(batch_id: str, call: Calling) -> BulkRun:
         return _show(session, batch)
 
 
-@router.post("/{batch_id}/window", openapi_extra=_body(SetWindow))
+@router.post("/{batch_id}/window", openapi_extra=body_of(SetWindow))
 def set_window(batch_id: str, asked: Annotated[SetWindow, Depends(_windowed)], call: Calling) -> BulkRun:
     """Say between which times of day lines of a run may start; at any time with null."""
     with _changing(call, batch_id, "get a window") as (session, batch):
@@ -175,7 +177,7 @@ def set_window(batch_id: str, asked: Annotated[SetWindow, Depends(_windowed)], c
         return _show(session, batch)
 
 
-@router.post("/{batch_id}/retry", openapi_extra=_body(RetryBatch, required=False))
+@router.post("/{batch_id}/retry", openapi_extra=body_of(RetryBatch, required=False))
 def retry(batch_id: str, asked: Annotated[RetryBatch, Depends(_retried)], call: Calling) -> BulkRun:
     """Make the failed and cancelled lines of a run anew, or those alone that failed or were cancelled.
 
@@ -185,6 +187,7 @@ def retry(batch_id: str, asked: Annotated[RetryBatch, Depends(_retried)], call: 
     with _changing(call, batch_id, "be tried again") as (session, batch):
         if batch.status == BatchStatus.OPEN:
             raise IllegalTransition
+        _check_no_file(session, batch)
         number = retries.number(session, batch.id, statuses)
         call.service.limits.check(session, call.caller, number, is_bulk=True)
         batches.retry(session, batch, statuses)
@@ -248,6 +251,17 @@ def _check_open(batch: models.Batch, batch_id: str) -> None:
         raise NotReady(
             f"batch {batch_id} is {batch.status} and takes no more lines; open another with a new manifest_key",
             code="batch_not_open",
+            headers={"x-should-retry": "false"},
+        )
+
+
+def _check_no_file(session: Session, batch: models.Batch) -> None:
+    """Refuse to change what the files of a batch say of it."""
+    if file_batches.is_one(session, batch.id):
+        raise NotReady(
+            f"batch {shown_id(batch.id)} was made of a file and its results are files; "
+            "make another batch of the lines in its error file",
+            code="batch_of_a_file",
             headers={"x-should-retry": "false"},
         )
 

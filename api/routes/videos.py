@@ -105,7 +105,7 @@ def _submit(asked: CreateVideo, call: Call, key: str | None, cancel_after: str |
     settings = call.service.settings
     with call.begin() as (session, caller):
         job = job_factory.job(asked, call.service.cards, tenant=caller.tenant, default_model=settings.default_model)
-        job.idempotency_key, job.group = _key(key), caller.group
+        job.idempotency_key, job.group = key_of(key), caller.group
         if cancel_after is not None:
             job.cancel_at = func.now() + _duration(cancel_after)
         return _accept(session, call.service.limits, caller, job)
@@ -263,7 +263,8 @@ def _accept(session: Session, limits: Limits, caller: Caller, job: Job) -> tuple
     return jobs.accept(session, job)
 
 
-def _key(text: str | None) -> str | None:
+def key_of(text: str | None) -> str | None:
+    """Return an Idempotency-Key; raise `BadRequest` for one that no header should hold."""
     if text is not None and not (text.isascii() and text.isprintable()):
         message = "Idempotency-Key holds characters other than printable ASCII; use a UUID"
         raise BadRequest(message, param="Idempotency-Key")

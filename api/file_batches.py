@@ -1,0 +1,208 @@
+"""Batches of files: read into a bulk run chunk by chunk, and answered with files of results.
+
+One step of a batch is one transaction, and any process may take any step: what dies is gone on with. A line that is no
+request costs itself only; it stands in the error file with its reason.
+"""
+
+import json
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from datetime import timedelta
+from functools import cached_property
+from itertools import chain, islice
+from typing import Any
+from uuid import UUID, uuid4, uuid5
+
+from sqlalchemy.orm import Session, sessionmaker
+
+from api import batch_items, file_lines, videos
+from api.errors import BadRequest, describe
+from api.ids import batch_id, file_id
+from api.schemas import Error
+from api.settings import ApiSettings
+from db import batches, file_batches, files
+from db.errors import NotFound
+from db.models import Batch, File, FileBatch, Job, JobMetric, RefusedLine
+from db.session import transaction
+from db.states import BatchStatus, FileBatchStatus
+from shared import model_cards
+from shared.model_cards import ModelCard
+from shared.storage import FileMissing, Storage, file_name
+
+logger = logging.getLogger("api.file_batches")
+CHUNK = 500  # lines read in one transaction
+_SPACE = UUID("6f1f6a0e-6f0d-4c4c-9a53-6b6df5b1c0de")  # of the ids of lines
+_ENDED = (BatchStatus.COMPLETED, BatchStatus.CANCELLED)
+
+
+class FileBatches:
+    """Goes on with the batches of one service."""
+
+    def __init__(self, factory: sessionmaker[Session], storage: Storage, settings: ApiSettings) -> None:
+        self._factory, self._storage, self._settings = factory, storage, settings
+
+    @cached_property
+    def _cards(self) -> dict[str, ModelCard]:
+        return model_cards.load(self._settings.models_dir)  # with the first batch: a relay that has none needs none
+
+    def turn(self) -> bool:
+        """Take the next step of every batch that has one; return whether there was any.
+
+        A batch that cannot go on does not hold up the others; what it broke on is raised in the end.
+        """
+        has_moved, broken = False, None
+        with transaction(self._factory) as session:
+            ids = file_batches.unfinished(session)
+        for id_ in ids:
+            try:
+                has_moved |= self._step(id_)
+            except Exception as error:
+                logger.warning("batch not gone on with", extra={"fields": {"batch": id_}}, exc_info=error)
+                broken = error
+        if broken:
+            raise broken
+        return has_moved
+
+    def _step(self, id_: UUID) -> bool:
+        with transaction(self._factory) as session:
+            taken = file_batches.take(session, id_)
+            if taken is None:
+                return False
+            row, run = taken
+            if row.ends_as is None and run.status == BatchStatus.CANCELLED:
+                row.ends_as = FileBatchStatus.CANCELLED
+            elif row.ends_as is None and file_batches.is_due(session, row):
+                file_batches.end_early(session, row, run, FileBatchStatus.EXPIRED)
+            if row.status == FileBatchStatus.VALIDATING and row.ends_as is None:
+                return self._read_chunk(session, row, run)
+            if run.status not in _ENDED or not file_batches.is_over(session, id_):
+                return False
+            if row.status not in (FileBatchStatus.FINALIZING, FileBatchStatus.CANCELLING):
+                file_batches.move(session, row, FileBatchStatus.FINALIZING)
+        return self._finalize(row)
+
+    def _read_chunk(self, session: Session, row: FileBatch, run: Batch) -> bool:
+        """Accept the next lines of the file; after the last one the run is sealed."""
+        try:
+            file = files.get(session, row.tenant, row.input_file_id)
+            stream = self._storage.open(file.name)
+            with closing(file_lines.read(stream, offset=row.offset, number=row.line)) as found:
+                lines = list(islice(found, CHUNK))
+        except (NotFound, FileMissing):
+            message = f"{file_id(row.input_file_id)} is no longer there; upload it again"
+            file_batches.fail(session, row, run, code="input_file_gone", message=message)
+            return True
+        self._accept(session, row, run, lines)
+        if lines:
+            row.offset, row.line = lines[-1].end, lines[-1].number
+        if len(lines) < CHUNK:
+            batches.seal(session, run, num_bad_lines=file_batches.num_refused(session, row.id))
+            file_batches.move(session, row, FileBatchStatus.IN_PROGRESS)
+        session.flush()
+        return True
+
+    def _accept(self, session: Session, row: FileBatch, run: Batch, lines: Iterable[file_lines.RawLine]) -> None:
+        good: list[tuple[file_lines.RawLine, dict[str, Any]]] = []
+        bad: list[dict[str, Any]] = []
+        for line in lines:
+            try:
+                good.append((line, file_lines.request(line)))
+            except BadRequest as error:
+                bad.append(_bad(line.number, file_lines.custom_id(line), describe(error)))
+        sorted_ = batch_items.sort_out(
+            [asked for _, asked in good], self._cards, run, default_model=self._settings.default_model
+        )
+        for job in sorted_.good.values():
+            job.group = row.group
+        for item in batch_items.accept(session, run, sorted_, {}).data:
+            number = good[item.index][0].number
+            if item.status == "known" or (item.error and item.error.code == _TWICE.code):
+                bad.append(_bad(number, item.custom_id, _TWICE))
+            elif item.error:
+                bad.append(_bad(number, item.custom_id, item.error))
+        file_batches.refuse(session, row.id, bad)
+
+    def _finalize(self, row: FileBatch) -> bool:
+        """Write the files of a batch whose videos have all ended, and end it; the one that is first does."""
+        with self._factory() as reader:
+            answered = (_answered(job, metric) for job, metric in file_batches.ended(reader, row.id, is_completed=True))
+            outputs, errors = self._write(row, "output", answered), self._write(row, "error", _errors(reader, row))
+        with transaction(self._factory) as session:
+            if (taken := file_batches.take(session, row.id)) is None:
+                return False  # what was written is an orphan, and swept
+            mine, life = taken[0], timedelta(seconds=row.output_life_s)
+            mine.output_file_id = files.add(session, outputs, life=life).id if outputs else None
+            mine.error_file_id = files.add(session, errors, life=life).id if errors else None
+            mine.num_completed = outputs.num_lines if outputs else 0
+            file_batches.move(session, mine, FileBatchStatus(mine.ends_as or FileBatchStatus.COMPLETED))
+        logger.info("batch ended", extra={"fields": {"batch": row.id, "status": mine.status}})
+        return True
+
+    def _write(self, row: FileBatch, kind: str, lines: Iterator[dict[str, Any]]) -> File | None:
+        """Store lines, and return the file that they are; none when there are none."""
+        first = next(lines, None)
+        if first is None:
+            return None
+        id_, num_lines, num_bytes = uuid4(), 0, 0
+        with self._storage.writing(file_name(id_)) as stream:
+            for line in chain((first,), lines):
+                num_bytes += stream.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+                num_lines += 1
+        return File(
+            id=id_,
+            tenant=row.tenant,
+            purpose="batch_output",
+            filename=f"{batch_id(row.id)}_{kind}.jsonl",
+            name=file_name(id_),
+            num_bytes=num_bytes,
+            num_lines=num_lines,
+        )
+
+
+def _errors(reader: Session, row: FileBatch) -> Iterator[dict[str, Any]]:
+    for refused in file_batches.refused(reader, row.id):
+        yield _refused(row.id, refused)
+    for job, _ in file_batches.ended(reader, row.id, is_completed=False):
+        yield _came_to_nothing(job, row.ends_as)
+
+
+_TWICE = Error(
+    message="custom_id stands in this file before; give every line one of its own",
+    type="invalid_request_error",
+    param="custom_id",
+    code="custom_id_reused",
+)
+
+
+def _bad(number: int, custom_id: str | None, error: Error) -> dict[str, Any]:
+    return {"line": number, "custom_id": custom_id, "error": error.model_dump()}
+
+
+def _line(id_: UUID, custom_id: str | None, **more: Any) -> dict[str, Any]:
+    return {"id": f"batch_req_{id_.hex}", "custom_id": custom_id, "response": None, "error": None, **more}
+
+
+def _answered(job: Job, metric: JobMetric | None) -> dict[str, Any]:
+    body = videos.show(job, metric=metric).model_dump(mode="json")
+    return _line(job.id, job.custom_id, response={"status_code": 200, "request_id": job.id.hex, "body": body})
+
+
+def _refused(batch_id: UUID, line: RefusedLine) -> dict[str, Any]:
+    id_ = uuid5(_SPACE, f"{batch_id} {line.line}")
+    response = {"status_code": 400, "request_id": id_.hex, "body": {"error": line.error}}
+    return {**_line(id_, line.custom_id, response=response), "line": line.line}
+
+
+def _came_to_nothing(job: Job, ends_as: str | None) -> dict[str, Any]:
+    shown = videos.show(job)
+    error = {"code": shown.error.code, "message": shown.error.message} if shown.error else None
+    if error and ends_as is not None and error["code"] == "cancelled":
+        error = {"code": f"batch_{ends_as}", "message": _WHY[FileBatchStatus(ends_as)]}
+    return _line(job.id, job.custom_id, error=error)
+
+
+_WHY = {
+    FileBatchStatus.EXPIRED: "this request had not ended within the batch's 24 hours; put it into another batch",
+    FileBatchStatus.CANCELLED: "the batch was cancelled before this request had ended; put it into another batch",
+}

@@ -1,0 +1,61 @@
+"""Lines of a file of requests, read one after another with bounded memory, from any place on."""
+
+import io
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import IO, Any
+
+from api import bodies
+from api.errors import BadRequest
+from api.schemas import FileLine
+
+MAX_LINE_BYTES = 256 * 1024  # of one request; the longest that all fields allow is far below
+_BUFFER_BYTES = 1024 * 1024
+_BOM = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawLine:
+    """One line as it stands in the file."""
+
+    number: int  # from 1
+    content: bytes | None  # without its end; None: too long to be read
+    end: int  # where the next one begins
+
+
+def read(stream: IO[bytes], *, offset: int = 0, number: int = 0) -> Generator[RawLine]:
+    """Yield the lines behind `offset`, of which `number` stand before; empty ones are counted and left out.
+
+    Closes the stream in the end, and when the generator is closed.
+    """
+    stream.seek(offset)
+    with io.BufferedReader(stream, _BUFFER_BYTES) as buffered:  # type: ignore[type-var]  # whatever fsspec opens
+        while piece := buffered.readline(MAX_LINE_BYTES):
+            number, offset, is_whole = number + 1, offset + len(piece), True
+            while not piece.endswith(b"\n") and (rest := buffered.readline(MAX_LINE_BYTES)):
+                offset, piece, is_whole = offset + len(rest), rest, False
+            content = (piece.removeprefix(_BOM) if number == 1 else piece).strip()
+            if content or not is_whole:
+                yield RawLine(number=number, content=content if is_whole else None, end=offset)
+
+
+def request(line: RawLine) -> dict[str, Any]:  # Any: JSON
+    """Return what a line asks for, as a line of a bulk run; raise `BadRequest`."""
+    if line.content is None:
+        raise BadRequest(f"the line has more than {MAX_LINE_BYTES} bytes; send less", code="line_too_long")
+    asked = bodies.check(FileLine, bodies.parse_json(line.content))
+    for name in ("custom_id", "line"):
+        if name in asked.body:
+            message = f"body.{name} is not a field of this request; custom_id stands beside body"
+            raise BadRequest(message, param=f"body.{name}", code="unknown_field")
+    return {**asked.body, "custom_id": asked.custom_id, "line": str(line.number)}
+
+
+def custom_id(line: RawLine) -> str | None:
+    """Return the name of a line that is wrong, if it can be read."""
+    try:
+        value = bodies.parse_json(line.content or b"")
+    except BadRequest:
+        return None
+    name = value.get("custom_id") if isinstance(value, dict) else None
+    return name.encode("utf-8", "replace").decode()[:200] if isinstance(name, str) else None

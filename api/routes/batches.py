@@ -1,0 +1,147 @@
+"""/v1/batches: batches of a file, as OpenAI's client calls them. Each is a bulk run too, of the same id."""
+
+import math
+from contextlib import AbstractContextManager, nullcontext
+from typing import Annotated
+from uuid import UUID, uuid4
+
+from fastapi import APIRouter, BackgroundTasks, Depends, Query, Request, Response
+from sqlalchemy.orm import Session
+
+from api import bodies, ids
+from api.deps import Call, Calling
+from api.ids import batch_id as shown_id
+from api.ids import file_id, unix
+from api.routes import bulk_runs
+from api.routes.videos import REFUSALS, Key, key_of
+from api.schemas import Batch, BatchCounts, BatchErrors, BatchList, CreateBatch
+from db import batches, file_batches, files, models
+from db.errors import Conflict
+from db.models import File, FileBatch
+from db.states import FileBatchStatus, JobStatus
+
+router = APIRouter(prefix="/v1/batches", tags=["batches"], responses=REFUSALS)
+LIFE_S = 30 * 86_400  # of the files of results, unless asked otherwise
+
+
+async def _created(request: Request, call: Calling) -> CreateBatch:
+    service = call.service
+    return await bodies.read(request, service, CreateBatch, max_bytes=service.settings.max_body_bytes)
+
+
+@router.post("", openapi_extra=bulk_runs.body_of(CreateBatch))
+def create(
+    asked: Annotated[CreateBatch, Depends(_created)], call: Calling, response: Response, idempotency_key: Key = None
+) -> Batch:
+    """Begin a batch of a file's requests. Videos begin while the rest is read; what has not ended in 24 h is cancelled.
+
+    A line that is no request costs itself only: it stands in the error file.
+    """
+    key = key_of(idempotency_key)
+    manifest_key = f"Idempotency-Key {key}" if key else f"batch {uuid4().hex}"
+    with call.begin() as (session, caller), ids.known("file", asked.input_file_id) as id_:
+        run, is_new = batches.open_(session, caller.tenant, name="", manifest_key=manifest_key)
+        if not is_new:
+            response.headers["Idempotent-Replayed"] = "true"
+            return _show(session, _same(file_batches.get(session, caller.tenant, run.id), asked, id_))
+        file = files.get(session, caller.tenant, id_, is_needed=True)
+        call.service.limits.check(session, caller, file.num_lines, is_bulk=True)
+        run.name = file.filename
+        row = file_batches.begin(session, _row(run.id, file, asked, call))
+        _check_length(session, row, run, call.service.settings.max_batch_jobs)
+        return _show(session, row)
+
+
+@router.get("")
+def list_(
+    call: Calling,
+    after: Annotated[str | None, Query(max_length=100)] = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+) -> BatchList:
+    """List batches, the newest first."""
+    with call.begin() as (session, caller), _cursor(after) as cursor:
+        rows = file_batches.page(session, caller.tenant, limit=limit + 1, after=cursor)
+        data = [_show(session, row) for row in rows[:limit]]
+    first, last = (data[0].id, data[-1].id) if data else (None, None)
+    return BatchList(data=data, first_id=first, last_id=last, has_more=len(rows) > limit)
+
+
+@router.get("/{batch_id}")
+def retrieve(batch_id: str, call: Calling) -> Batch:
+    """Look at a batch."""
+    with call.begin() as (session, caller), ids.known("batch", batch_id) as id_:
+        return _show(session, file_batches.get(session, caller.tenant, id_))
+
+
+@router.post("/{batch_id}/cancel")
+def cancel(batch_id: str, call: Calling, rest: BackgroundTasks) -> Batch:
+    """Cancel what has not ended of a batch; what is done stays in its files. Doing so again changes nothing."""
+    with call.begin() as (session, caller), ids.known("batch", batch_id) as id_:
+        row = file_batches.get(session, caller.tenant, id_, lock=True)
+        if row.status in (FileBatchStatus.VALIDATING, FileBatchStatus.IN_PROGRESS):
+            file_batches.move(session, row, FileBatchStatus.CANCELLING)
+            run = batches.get(session, caller.tenant, id_, lock=True)
+            file_batches.end_early(session, row, run, FileBatchStatus.CANCELLED)
+    if not bulk_runs.cancel_lines(call, id_, for_s=bulk_runs.ANSWER_AFTER_S):
+        rest.add_task(bulk_runs.cancel_lines, call, id_, for_s=math.inf)  # should this process die, the relay goes on
+    with call.begin() as (session, caller):
+        return _show(session, file_batches.get(session, caller.tenant, id_))
+
+
+def _row(id_: UUID, file: File, asked: CreateBatch, call: Call) -> FileBatch:
+    return FileBatch(
+        id=id_,
+        tenant=call.caller.tenant,
+        group=call.caller.group,
+        input_file_id=file.id,
+        user_metadata=asked.metadata,
+        output_life_s=asked.output_expires_after.seconds if asked.output_expires_after else LIFE_S,
+        num_lines=file.num_lines,
+    )
+
+
+def _same(row: FileBatch, asked: CreateBatch, input_file: UUID) -> FileBatch:
+    """Return the batch that a key made before; raise `Conflict` when it was asked for another one."""
+    if (row.input_file_id, row.user_metadata) != (input_file, asked.metadata):
+        raise Conflict("this Idempotency-Key was used before with a different request; use a new one")
+    return row
+
+
+def _check_length(session: Session, row: FileBatch, run: models.Batch, most: int) -> None:
+    """Fail a batch whose file has no line, or too many: as OpenAI's service does, in the object."""
+    if row.num_lines == 0:
+        file_batches.fail(session, row, run, code="empty_file", message="the file has no line; write one a request")
+    elif row.num_lines > most:
+        message = f"the file has {row.num_lines} lines and may have {most}; make several"
+        file_batches.fail(session, row, run, code="too_many_lines", message=message)
+
+
+def _show(session: Session, row: FileBatch) -> Batch:
+    times = {name: unix(getattr(row, name)) for name in Batch.model_fields if name.endswith("_at")}
+    return Batch(
+        id=shown_id(row.id),
+        input_file_id=file_id(row.input_file_id),
+        output_file_id=file_id(row.output_file_id) if row.output_file_id else None,
+        error_file_id=file_id(row.error_file_id) if row.error_file_id else None,
+        errors=BatchErrors.model_validate(row.errors) if row.errors else None,
+        status=FileBatchStatus(row.status).value,
+        request_counts=_counts(session, row),
+        metadata=row.user_metadata,
+        **{**times, "created_at": times["created_at"] or 0},  # type: ignore[arg-type]  # the row has one
+    )
+
+
+def _counts(session: Session, row: FileBatch) -> BatchCounts:
+    """Count what has ended; in the end every line is the one or the other."""
+    if row.status == FileBatchStatus.FAILED:
+        return BatchCounts(total=row.num_lines, completed=0, failed=0)
+    if row.num_completed is not None:
+        return BatchCounts(total=row.num_lines, completed=row.num_completed, failed=row.num_lines - row.num_completed)
+    number = file_batches.counts(session, row.id)
+    lost = number.get(JobStatus.FAILED, 0) + number.get(JobStatus.CANCELLED, 0)
+    refused = file_batches.num_refused(session, row.id)
+    return BatchCounts(total=row.num_lines, completed=number.get(JobStatus.COMPLETED, 0), failed=lost + refused)
+
+
+def _cursor(after: str | None) -> AbstractContextManager[UUID | None]:
+    return ids.known("batch", after) if after else nullcontext()

@@ -1,0 +1,136 @@
+"""/v1/files: what a batch reads and what it wrote, as OpenAI's client calls them."""
+
+from contextlib import AbstractContextManager, nullcontext
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query, Response
+from fastapi.responses import StreamingResponse
+
+from api import ids, uploads
+from api.content import Span, read
+from api.deps import Calling
+from api.errors import Gone
+from api.ids import file_id as shown_id
+from api.ids import unix
+from api.routes.videos import REFUSALS
+from api.schemas import DeletedFile, FileList, FileObject, UploadFields
+from api.uploads import Upload
+from db import files
+from db.models import File
+from shared.storage import FileMissing, Storage
+
+router = APIRouter(prefix="/v1/files", tags=["files"], responses=REFUSALS)
+
+JSONL = "application/jsonl"
+LIFE = timedelta(days=30)  # of a file whose sender names none
+_FORM = UploadFields.model_json_schema()
+_BODY: dict[str, Any] = {  # Any: a piece of OpenAPI
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    **_FORM,
+                    "properties": {"file": {"type": "string", "format": "binary"}, **_FORM["properties"]},
+                    "required": ["file", "purpose"],
+                }
+            }
+        },
+    }
+}
+_BYTES: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The lines", "content": {JSONL: {"schema": {"type": "string", "format": "binary"}}}}
+}
+
+
+@router.post("", openapi_extra=_BODY)
+def create(upload: Annotated[Upload, Depends(uploads.receive)], call: Calling) -> FileObject:
+    """Upload a file of requests (`purpose` batch): one a line, at most 200 MiB. It is kept for 30 days, or as asked."""
+    with uploads.kept(upload, call.service.storage), call.begin() as (session, caller):
+        uploads.check_total(session, caller, upload, call.service.settings)
+        file = File(
+            id=upload.id,
+            tenant=caller.tenant,
+            purpose=upload.fields.purpose,
+            filename=upload.filename,
+            name=upload.name,
+            num_bytes=upload.num_bytes,
+            num_lines=upload.num_lines,
+        )
+        asked = upload.fields.expires_after
+        return show(files.add(session, file, life=timedelta(seconds=asked.seconds) if asked else LIFE))
+
+
+@router.get("")
+def list_(
+    call: Calling,
+    after: Annotated[str | None, Query(max_length=100)] = None,
+    limit: Annotated[int, Query(ge=1, le=10_000)] = 10_000,
+    order: Literal["asc", "desc"] = "desc",
+    purpose: Annotated[str | None, Query(max_length=50)] = None,
+) -> FileList:
+    """List files, the newest first."""
+    with call.begin() as (session, caller), _cursor(after) as cursor:
+        rows = files.page(
+            session, caller.tenant, limit=limit + 1, after=cursor, newest_first=order == "desc", purpose=purpose
+        )
+    data = [show(row) for row in rows[:limit]]
+    first, last = (data[0].id, data[-1].id) if data else (None, None)
+    return FileList(data=data, first_id=first, last_id=last, has_more=len(rows) > limit)
+
+
+@router.get("/{file_id}")
+def retrieve(file_id: str, call: Calling) -> FileObject:
+    """Look at a file."""
+    with call.begin() as (session, caller), ids.known("file", file_id) as id_:
+        return show(files.get(session, caller.tenant, id_))
+
+
+@router.get("/{file_id}/content", response_class=Response, responses=_BYTES)
+def content(file_id: str, call: Calling) -> Response:
+    """Download a file."""
+    with call.begin() as (session, caller), ids.known("file", file_id) as id_:
+        file = files.get(session, caller.tenant, id_)
+    storage, size = call.service.storage, file.num_bytes
+    if not _is_whole(storage, file):
+        raise Gone(f"the bytes of file {file_id} are no longer there; upload it again", code="file_gone")
+    headers = {
+        "Content-Length": str(size),
+        "Content-Disposition": f'attachment; filename="{shown_id(id_)}.jsonl"',
+    }
+    body = read(storage, file.name, Span(start=0, stop=size, total=size))
+    return StreamingResponse(body, headers=headers, media_type=JSONL)
+
+
+@router.delete("/{file_id}")
+def delete(file_id: str, call: Calling) -> DeletedFile:
+    """Delete a file. A batch that has read it goes on."""
+    with call.begin() as (session, caller), ids.known("file", file_id) as id_:
+        call.service.storage.remove(files.remove(session, caller.tenant, id_))  # before the commit, as with videos
+    return DeletedFile(id=shown_id(id_))
+
+
+def show(file: File) -> FileObject:
+    """Return a file as callers see it."""
+    return FileObject(
+        id=shown_id(file.id),
+        bytes=file.num_bytes,
+        created_at=unix(file.created_at) or 0,
+        expires_at=unix(file.expires_at),
+        filename=file.filename,
+        purpose=file.purpose,  # type: ignore[arg-type]  # text in the row, one of two by a constraint
+        num_lines=file.num_lines,
+    )
+
+
+def _is_whole(storage: Storage, file: File) -> bool:
+    try:
+        return storage.size(file.name) == file.num_bytes
+    except FileMissing:
+        return False
+
+
+def _cursor(after: str | None) -> AbstractContextManager[UUID | None]:
+    return ids.known("file", after) if after else nullcontext()

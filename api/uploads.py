@@ -1,0 +1,233 @@
+"""Receiving a file: straight into storage as it comes, bounded in bytes, with a megabyte of it in memory at most."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import IO, NoReturn
+from uuid import UUID, uuid4
+
+from fastapi import Request
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
+
+from api import bodies, explain
+from api.deps import Calling
+from api.errors import BadRequest, TooLarge, TooSlow, UnsupportedMedia
+from api.schemas import UploadFields
+from api.settings import ApiSettings
+from db import files
+from db.keys import Caller
+from shared.storage import Storage, StorageError, file_name
+
+LONGEST_S = 3600.0  # an upload may take so long; each piece of it has the time of a whole body
+_BUFFER_BYTES = 256 * 1024
+_MAX_FIELD_BYTES = 1024
+_MAX_FILENAME = 200  # characters
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """A file that lies in storage, and that no row names yet."""
+
+    id: UUID
+    name: str
+    filename: str
+    num_bytes: int
+    num_lines: int  # that are not empty
+    fields: UploadFields
+
+
+@dataclass(slots=True, kw_only=True)
+class _Form:
+    """What came so far: text fields, and one file that goes on to `sink`."""
+
+    sink: IO[bytes]
+    fields: list[tuple[bytes, bytes]] = field(default_factory=list)
+    filename: str | None = None
+    num_bytes: int = 0
+    num_lines: int = 0
+    _head: dict[bytes, bytes] = field(default_factory=dict)
+    _header: list[bytes] = field(default_factory=lambda: [b"", b""])
+    _value: bytearray | None = None  # of a text field; none while the file comes
+    _is_blank: bool = True  # the line at hand
+    is_whole: bool = False
+
+    def begin(self) -> None:
+        self._head = {}
+
+    def header_field(self, data: bytes, start: int, end: int) -> None:
+        self._header[0] += data[start:end]
+
+    def header_value(self, data: bytes, start: int, end: int) -> None:
+        self._header[1] += data[start:end]
+
+    def header_end(self) -> None:
+        self._head[self._header[0].lower()] = self._header[1]
+        self._header = [b"", b""]
+
+    def headers_finished(self) -> None:
+        _, options = parse_options_header(self._head.get(b"content-disposition", b""))
+        name, filename = options.get(b"name", b""), options.get(b"filename")
+        shown = explain.printable(name.decode("utf-8", "backslashreplace"))
+        if filename is None:
+            if len(self.fields) == bodies.MAX_FORM_FIELDS:
+                raise BadRequest(f"the form has more than {bodies.MAX_FORM_FIELDS} fields; send less")
+            self._value = bytearray()
+            self.fields.append((name, b""))
+            return
+        if name != b"file":
+            raise BadRequest(f"{shown} is a file, and file is the only one that is read here", param=shown)
+        if self.filename is not None:
+            raise BadRequest("file is given twice; send it once", param="file")
+        self._value = None
+        self.filename = filename.decode("utf-8", "replace").replace("\x00", "")[-_MAX_FILENAME:] or "file"
+
+    def data(self, data: bytes, start: int, end: int) -> None:
+        piece = data[start:end]
+        if self._value is not None:
+            self._value += piece
+            if len(self._value) > _MAX_FIELD_BYTES:
+                name = explain.printable(self.fields[-1][0].decode("utf-8", "backslashreplace"))
+                raise BadRequest(f"{name} has more than {_MAX_FIELD_BYTES} bytes; send less", param=name)
+            return
+        self.num_bytes += self.sink.write(piece)
+        self._count(piece)
+
+    def end(self) -> None:
+        if self._value is not None:
+            self.fields[-1] = (self.fields[-1][0], bytes(self._value))
+
+    def finish(self) -> None:
+        self.is_whole = True
+
+    def _count(self, piece: bytes) -> None:
+        *ended, last = piece.split(b"\n")
+        for line in ended:
+            self.num_lines += bool(line.strip()) or not self._is_blank
+            self._is_blank = True
+        self._is_blank = self._is_blank and not last.strip()
+
+    @property
+    def num_all_lines(self) -> int:
+        """Lines that are not empty; the last one may have no end."""
+        return self.num_lines + (not self._is_blank)
+
+    def parser(self, boundary: bytes) -> MultipartParser:
+        """Return what reads a body into this form."""
+        return MultipartParser(
+            boundary,
+            {
+                "on_part_begin": self.begin,
+                "on_header_field": self.header_field,
+                "on_header_value": self.header_value,
+                "on_header_end": self.header_end,
+                "on_headers_finished": self.headers_finished,
+                "on_part_data": self.data,
+                "on_part_end": self.end,
+                "on_end": self.finish,
+            },
+        )
+
+
+async def receive(request: Request, call: Calling) -> Upload:
+    """Store the file of a form. Raises BadRequest, TooLarge, TooSlow and UnsupportedMedia; nothing is left then."""
+    storage, settings, id_ = call.service.storage, call.service.settings, uuid4()
+    boundary = _boundary(request)
+    stack = ExitStack()
+    form = _Form(sink=await run_in_threadpool(stack.enter_context, storage.writing(file_name(id_))))
+    try:
+        await _feed(request, form, boundary, settings)
+        fields = _fields(form)
+    except BaseException:
+        stack.__exit__(*sys.exc_info())
+        raise
+    await run_in_threadpool(stack.close)
+    return Upload(
+        id=id_,
+        name=file_name(id_),
+        filename=form.filename or "file",
+        num_bytes=form.num_bytes,
+        num_lines=form.num_all_lines,
+        fields=fields,
+    )
+
+
+@contextmanager
+def kept(upload: Upload, storage: Storage) -> Iterator[None]:
+    """Remove the bytes again when the block, which writes their row, fails."""
+    try:
+        yield
+    except BaseException:
+        with suppress(StorageError):  # else it is an orphan, and swept
+            storage.remove(upload.name)
+        raise
+
+
+def check_total(session: Session, caller: Caller, upload: Upload, settings: ApiSettings) -> None:
+    """Raise TooLarge when a tenant's files would take more than they may."""
+    number = files.num_bytes(session, caller.tenant)
+    if number + upload.num_bytes > settings.max_files_bytes:
+        message = f"your files have {number} bytes and may have {settings.max_files_bytes}; delete some first"
+        raise TooLarge(message, code="files_full")
+
+
+def _boundary(request: Request) -> bytes:
+    type_, options = parse_options_header(request.headers.get("content-type", ""))
+    if type_.lower() != bodies.MULTIPART.encode():
+        message = f"Content-Type {explain.shown(type_.decode('latin-1'))} is not read here; send {bodies.MULTIPART}"
+        raise UnsupportedMedia(message)
+    if not options.get(b"boundary"):
+        raise BadRequest("Content-Type has no boundary; let the HTTP client write it", code="bad_request")
+    return options[b"boundary"]
+
+
+async def _feed(request: Request, form: _Form, boundary: bytes, settings: ApiSettings) -> None:
+    most = settings.max_file_bytes + 64 * 1024  # and the form around the file
+    try:
+        parser, number, buffer = form.parser(boundary), 0, bytearray()
+        async for chunk in _chunks(request, settings.body_timeout_s):
+            number += len(chunk)
+            buffer += chunk
+            if number > most:
+                _refuse_length(settings.max_file_bytes)
+            if len(buffer) >= _BUFFER_BYTES:
+                await run_in_threadpool(parser.write, bytes(buffer))
+                buffer.clear()
+        await run_in_threadpool(parser.write, bytes(buffer))
+        parser.finalize()
+    except (FormParserError, ValueError, AssertionError) as error:
+        message = f"the body is not {bodies.MULTIPART} as its Content-Type says ({error}); check the boundary"
+        raise BadRequest(explain.printable(message), code="bad_request") from None
+    if form.num_bytes > settings.max_file_bytes:
+        _refuse_length(settings.max_file_bytes)
+    if not form.is_whole:
+        raise BadRequest("the form ends in the middle; send it again", code="bad_request")
+
+
+def _refuse_length(most: int) -> NoReturn:
+    raise TooLarge(f"the file has more than {most} bytes; send several")
+
+
+async def _chunks(request: Request, timeout_s: float) -> AsyncIterator[bytes]:
+    stream = request.stream()
+    try:
+        async with asyncio.timeout(LONGEST_S):
+            while True:
+                try:
+                    yield await asyncio.wait_for(anext(stream), timeout_s)
+                except StopAsyncIteration:
+                    return
+    except TimeoutError:
+        message = f"nothing of the file came for {timeout_s:g} s; send it again"
+        raise TooSlow(message, headers={"Connection": "close"}) from None
+
+
+def _fields(form: _Form) -> UploadFields:
+    fields = bodies.check_form(UploadFields, form.fields)
+    if form.filename is None:
+        raise BadRequest("file is missing; add it", param="file", code="missing_field")
+    return fields
