@@ -11,7 +11,7 @@ from uuid import UUID
 
 import typer
 
-from cli import bulk, cache_questions, local, output
+from cli import bulk, cache_questions, cache_simulate, local, output
 from cli.errors import BadInput
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Look into the cache, ask it, warm it, purge it.", no_args_is_help=True)
 for _name, _command in cache_questions.COMMANDS.items():
     app.command(_name)(_command)
+app.command()(cache_simulate.simulate)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 SpaceId = Annotated[str, typer.Argument(metavar="NAMESPACE", help="As `chai cache ls` shows it; a beginning will do.")]
@@ -171,7 +172,7 @@ def set_(
             space = cache.lock(session, find_space(session, namespace).id)
             space.policy, space.admission = policy or space.policy, admission or space.admission
             if settings is not None:
-                space.settings = _settings(settings)
+                space.settings = checked_settings(settings)
         if budget_mib is not None:
             _set_budget(store, space.id, budget_mib)
         with store.factory() as session:
@@ -191,7 +192,8 @@ def _set_budget(store: _Store, space_id: UUID, budget_mib: float) -> None:
         output.note(f"evicted {len(went)} entries, {sum(entry.num_bytes for entry in went) / MIB:.1f} MiB")
 
 
-def _settings(text: str) -> dict[str, Any]:
+def checked_settings(text: str) -> dict[str, Any]:
+    """Return the settings of a namespace that `--settings` gives; raise `BadInput` for what cannot be."""
     from pydantic import ValidationError
 
     from worker.cache.namespaces import SpaceSettings

@@ -1,4 +1,4 @@
-"""Questions to the cache that change nothing: `chai cache try` and `chai cache stats`."""
+"""Questions to the cache as it is, which change nothing: `chai cache try` and `chai cache stats`."""
 
 import sys
 from collections.abc import Callable, Iterator, Mapping

@@ -59,6 +59,16 @@ def read_lists(source: Path) -> list[PromptFile]:
     return [_read(source)]
 
 
+def read_any_columns(source: Path) -> PromptFile:
+    """Return the file at `source`, or stdin for `-`, with whatever columns it has beside `prompt`.
+
+    Raises `BadInput` when nothing there can be read.
+    """
+    if str(source) == STDIN:
+        return _parsed("stdin", from_stdin(), suffix="", only_known=False)
+    return _read(source, only_known=False)
+
+
 def _lists_of(folder: Path) -> list[Path]:
     try:
         files = sorted(file for file in folder.iterdir() if file.suffix.lower() in READERS and file.name[0] != ".")
@@ -76,7 +86,7 @@ def _read_or_named(file: Path) -> PromptFile:
         return PromptFile(name=str(file), content=str(error), rows=((1, str(error)),))
 
 
-def _read(file: Path) -> PromptFile:
+def _read(file: Path, *, only_known: bool = True) -> PromptFile:
     suffix = file.suffix.lower()
     if suffix not in READERS and (suffix or file.is_file()):  # a pipe (`<(command)`) has no name and is looked into
         raise BadInput(f"{file}: cannot tell what a {suffix or 'nameless'} file is; use {', '.join(READERS)}")
@@ -85,7 +95,7 @@ def _read(file: Path) -> PromptFile:
             content = stream.read(LONGEST_FILE + 1)
     except OSError as error:
         raise BadInput(f"{file} cannot be read: {error.strerror}") from error
-    return _parsed(str(file), content, suffix=suffix)
+    return _parsed(str(file), content, suffix=suffix, only_known=only_known)
 
 
 def from_stdin() -> bytes:
@@ -97,15 +107,16 @@ def from_stdin() -> bytes:
     return sys.stdin.buffer.read(LONGEST_FILE + 1)
 
 
-def _parsed(name: str, content: bytes, *, suffix: str) -> PromptFile:
+def _parsed(name: str, content: bytes, *, suffix: str, only_known: bool = True) -> PromptFile:
     if len(content) > LONGEST_FILE:
         raise BadInput(f"{name} has more than {LONGEST_FILE} bytes; split it into smaller lists")
     if suffix == PARQUET or (not suffix and content.startswith(b"PAR1")):
         rows = tuple(_parquet_rows(name, content))
         return PromptFile(name=name, content=hashlib.sha256(content).hexdigest(), rows=rows)
     text = _decoded(name, content)
-    reader = READERS[suffix or _guessed(text)]
-    return PromptFile(name=name, content=text, rows=tuple(_foreign_named(reader(name, text))))
+    suffix = suffix or _guessed(text)
+    found = READERS[suffix](name, text) if only_known or suffix not in CSV else _csv_rows(name, text, only_known=False)
+    return PromptFile(name=name, content=text, rows=tuple(_foreign_named(found)))
 
 
 def _decoded(name: str, content: bytes) -> str:
@@ -177,7 +188,7 @@ def _json_row(line: str) -> Values | str:
     return {"custom_id": value.get("custom_id"), **body} if isinstance(body, dict) else value
 
 
-def _csv_rows(name: str, content: str) -> Iterator[Row]:
+def _csv_rows(name: str, content: str, *, only_known: bool = True) -> Iterator[Row]:
     csv.field_size_limit(LONGEST_FILE)  # a long cell is judged like any other, not an end to reading
     lines = io.StringIO(content, newline="").readlines()
     header = next((number for number, line in enumerate(lines) if line.strip()), None)
@@ -185,7 +196,7 @@ def _csv_rows(name: str, content: str) -> Iterator[Row]:
         return
     delimiter = max(DELIMITERS, key=lines[header].count)
     names = [_column(cell) for cell in next(csv.reader([lines[header]], delimiter=delimiter))]
-    _check_header(name, names)
+    _check_header(name, names, only_known=only_known)
     for number, cells in _records(lines, header + 1, delimiter):
         if isinstance(cells, str):
             yield number, cells
@@ -221,10 +232,10 @@ def _is_known(name: str) -> bool:
     return name in FIELDS or (name.startswith(METADATA_COLUMN) and name != METADATA_COLUMN)
 
 
-def _check_header(file: str, names: Sequence[str]) -> None:
+def _check_header(file: str, names: Sequence[str], *, only_known: bool) -> None:
     if "prompt" not in names:
         raise BadInput(f"the CSV header {list(names)} has no column prompt; known columns are {', '.join(FIELDS)}")
-    if unknown := [name for name in names if name and not _is_known(name)]:
+    if only_known and (unknown := [name for name in names if name and not _is_known(name)]):
         raise BadInput(f"unknown columns {', '.join(unknown)} in the CSV header; known are {', '.join(FIELDS)}")
     if twice := [name for name in FIELDS if names.count(name) > 1]:
         raise BadInput(f"{file}: the CSV header names the column {twice[0]} twice; keep one")
@@ -288,7 +299,7 @@ def _parquet_row(row: Values) -> Values:
     return _with_metadata_columns(values, given)
 
 
-PARQUET = ".parquet"
+PARQUET, CSV = ".parquet", (".csv", ".tsv")
 READERS: dict[str, Callable[[str, str], Iterator[Row]]] = {
     ".txt": _text_rows,
     ".csv": _csv_rows,

@@ -32,6 +32,7 @@ FOLDERS = {
     "worker/cache": "latents kept and found again",
     "worker/cache/decisions": "pure: prompt to plan",
     "worker/cache/eviction": "who goes when room is needed",
+    "worker/cache/simulation": "the cache without the service: what if",
     "worker/jobs": "run one job",
     "worker/models": "video models",
     "worker/models/diffusers": "pipelines of diffusers",

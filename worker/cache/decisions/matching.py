@@ -221,14 +221,14 @@ def has_other_nature(our_text: str, their_text: str) -> bool:
 @lru_cache(maxsize=1 << 16)
 def contradict(ours: tuple[str, ...], theirs: tuple[str, ...], *, by_style: bool) -> bool:
     """Whether one prompt shows what the other excludes, or both name looks that exclude each other (`context`)."""
-    if _marked(WITHOUT, ours) & _marked(WITH, theirs) or _marked(WITH, ours) & _marked(WITHOUT, theirs):
+    if marked(WITHOUT, ours) & marked(WITH, theirs) or marked(WITH, ours) & marked(WITHOUT, theirs):
         return True
-    a, b = _marked(STYLE, ours), _marked(STYLE, theirs)
+    a, b = marked(STYLE, ours), marked(STYLE, theirs)
     return by_style and bool(a and b and a.isdisjoint(b))
 
 
-def _marked(mark: str, words: tuple[str, ...]) -> frozenset[str]:
-    """What stands behind a mark; every kind of person is a person."""
+def marked(mark: str, words: tuple[str, ...]) -> frozenset[str]:
+    """Return what stands behind a mark; every kind of person is a person."""
     found = (word.removeprefix(mark) for word in words if word.startswith(mark))
     return frozenset("person" if word in PERSONS else word for word in found)
 
@@ -360,8 +360,8 @@ def _weights(
 
 def _likeness(extraction: Extraction, neighbours: Sequence[Neighbour]) -> dict[str, float]:
     """For each entry, the share of what its prompt and this one name that both name."""
-    ours = _marked(WITH, extraction.entities[0].context) if extraction.entities else frozenset()
-    theirs = {neighbour.entry_id: _marked(WITH, neighbour.attributes) for neighbour in neighbours}
+    ours = marked(WITH, extraction.entities[0].context) if extraction.entities else frozenset()
+    theirs = {neighbour.entry_id: marked(WITH, neighbour.attributes) for neighbour in neighbours}
     return {entry_id: len(ours & named) / max(1, len(ours | named)) for entry_id, named in theirs.items()}
 
 

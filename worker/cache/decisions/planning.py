@@ -254,7 +254,11 @@ def decide(
 
     Depends on nothing but its arguments; the order of `neighbours` does not matter.
     """
-    hit = look_up(extraction, neighbours, settings or MatchSettings())
+    return answer(mode, look_up(extraction, neighbours, settings or MatchSettings()), table)
+
+
+def answer(mode: Mode, hit: Hit, table: Table = PAPER) -> Plan:
+    """What a job of this mode runs on a hit, or on a miss and its cause."""
     if mode is Mode.FULL:
         return _plan(table, Case.FULL, Reason.FULL_REQUESTED, hit)
     recipe = _recipe_for(table, hit)

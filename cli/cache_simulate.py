@@ -1,0 +1,467 @@
+"""`chai cache simulate`: what a trace would have met under other budgets, policies, thresholds and sharing."""
+
+import os
+import re
+import sqlite3
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli import local, output, trace_files
+from cli.errors import BadInput, CommandError
+
+if TYPE_CHECKING:
+    from worker.cache.namespaces import SpaceSettings
+    from worker.cache.planner import Embedder
+    from worker.cache.simulation.play import Capacity, Setup
+    from worker.cache.simulation.prepare import Prepared, Progress, Request
+    from worker.cache.simulation.study import Bounds, Sample, Study
+
+UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
+FULL_S = 12.59  # the paper's full run, of 30 steps, on an H100
+
+
+def simulate(
+    trace: Annotated[
+        Path, typer.Argument(metavar="TRACE", help="prompts.txt, .csv, .jsonl or .parquet; - reads stdin.")
+    ],
+    capacity: Annotated[
+        str, typer.Option(help="10% of what all prompts would leave, 110 entries, or 500MiB; several with commas.")
+    ] = "10%",
+    policy: Annotated[str, typer.Option(help="Eviction; several with commas.")] = "lru",
+    admission: Annotated[str, typer.Option(help="all, second_sighting; several with commas.")] = "all",
+    threshold: Annotated[
+        str | None, typer.Option(help="Likeness from which on phrases are the same; several with commas.")
+    ] = None,
+    isolation: Annotated[str, typer.Option(help="shared, tenant; several with commas.")] = "shared",
+    settings: Annotated[str | None, typer.Option(help="JSON, as `chai cache set` takes it.")] = None,
+    embedder: Annotated[str | None, typer.Option(help="use, minilm ...; else the service's.")] = None,
+    warmup: Annotated[int, typer.Option(min=0, help="Requests at the start that are not counted.")] = 0,
+    requests: Annotated[int | None, typer.Option(min=1, help="Requests that are counted; else all.")] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="Random samples of the trace, windows where it has times.")
+    ] = None,
+    entry_bytes: Annotated[str, typer.Option(help="Latents of one full run, where the trace does not say.")] = "1.3MB",
+    full_seconds: Annotated[float, typer.Option(min=0, help="GPU seconds of a full run.")] = FULL_S,
+    bounds: Annotated[bool, typer.Option(help="Also say how good it can get.")] = True,
+    whole_prompt: Annotated[bool, typer.Option(help="Also compare whole prompts, as NIRVANA does.")] = True,
+    cache_dir: Annotated[Path | None, typer.Option(help="Where vectors are kept; else var/simulation.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, on the last line.")] = False,
+) -> None:
+    """Replay prompts through the service's own extraction, look-up, plans and policies, and say what would have hit.
+
+    Nothing is run or changed. Several values of an option are each tried with each of the others;
+    differences are to the first, on the same prompts.
+    """
+    asked = Asked(
+        capacities=_each(capacity, "--capacity", read_capacity),
+        policies=_known("--policy", policy, _policies()),
+        admissions=_known("--admission", admission, _admissions()),
+        thresholds=[None] if threshold is None else list(_each(threshold, "--threshold", _share)),
+        isolations=_known("--isolation", isolation, ("shared", "tenant")),
+        settings=settings,
+        embedder=embedder,
+        warmup=warmup,
+        num_counted=requests,
+        num_samples=seeds,
+        entry_bytes=_bytes("--entry-bytes", entry_bytes),
+        folder=cache_dir or local.var_dir() / "simulation",
+        has_bounds=bounds,
+        has_whole_prompts=whole_prompt,
+    )
+    found, has_times = trace_files.read(trace)
+    answer = simulated(found, asked, in_order=has_times)
+    rows = answer.rows(full_seconds)
+    if as_json:
+        output.print_json(answer.to_dict(rows))
+    else:
+        _print(answer, rows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What is tried on a trace."""
+
+    capacities: "Sequence[Capacity]"
+    policies: Sequence[str] = ("lru",)
+    admissions: Sequence[str] = ("all",)
+    thresholds: Sequence[float | None] = (None,)
+    isolations: Sequence[str] = ("shared",)
+    settings: str | None = None
+    embedder: str | None = None
+    warmup: int = 0
+    num_counted: int | None = None
+    num_samples: int | None = None
+    entry_bytes: int = 1_300_000
+    folder: Path
+    has_bounds: bool = True
+    has_whole_prompts: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came of it."""
+
+    asked: Asked
+    embedder: str
+    num_requests: int  # of the trace
+    num_used: int  # of each sample
+    num_samples: int
+    study: "Study"
+    limits: "Sequence[Bounds | None]"  # of each setup
+    whole_prompts: "Study | None"
+    prepare_seconds: float
+
+    def rows(self, full_seconds: float) -> list[dict[str, Any]]:
+        """Return plain JSON of each setup."""
+        rows = []
+        for number, (setup, found) in enumerate(zip(self.study.setups, self.study.figures, strict=True)):
+            limit = self.limits[number]
+            difference, within = self.study.difference(number)
+            rows.append(
+                {
+                    "policy": setup.policy,
+                    "admission": setup.admission,
+                    "capacity": shown_capacity(setup.capacity),
+                    "threshold": setup.settings.same_threshold if setup.settings else None,
+                    "isolation": setup.isolation,
+                    "entity_hit_rate": round(found.hit_rate, 4),
+                    "entity_hit_rate_interval": _rounded(found.hit_rate_interval),
+                    "difference": round(difference, 4),
+                    "difference_interval": _rounded(within),
+                    "steps_saved": round(found.saved, 4),
+                    "steps_saved_interval": _rounded(found.saved_interval),
+                    "seconds_saved": round(found.saved * full_seconds, 3),
+                    "by_kind": {kind: round(share, 4) for kind, share in found.by_kind.items()},
+                    "by_reason": {reason: round(share, 4) for reason, share in found.by_reason.items()},
+                    "entries": round(found.entries, 1),
+                    "evictions": round(found.evictions, 1),
+                    "bound_any_earlier_prompt": None if limit is None else round(limit.reachable, 4),
+                    "clairvoyant": None if limit is None or limit.clairvoyant is None else round(limit.clairvoyant, 4),
+                }
+            )
+        return rows
+
+    def to_dict(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Return plain JSON: the figures of the first setup, and all of them under `runs`."""
+        whole = self.whole_prompts
+        prompt_rate = None if whole is None else round(whole.figures[0].hit_rate, 4)
+        prompt_interval = None if whole is None else _rounded(whole.figures[0].hit_rate_interval)
+        return {
+            **rows[0],
+            "prompt_hit_rate": prompt_rate,
+            "prompt_hit_rate_interval": prompt_interval,
+            "decisions_per_minute": round(self.study.decisions_per_minute),
+            "decisions": self.study.num_decisions,
+            "seconds": round(self.study.seconds, 3),
+            "prepare_seconds": round(self.prepare_seconds, 1),
+            "trace_requests": self.num_requests,
+            "warmup": self.asked.warmup,
+            "requests": self.num_used - self.asked.warmup,
+            "seeds": self.asked.num_samples,
+            "interval": "95 %, Student's t over samples" if self.num_samples > 1 else "95 %, over tenths of the trace",
+            "embedder": self.embedder,
+            "runs": list(rows),
+        }
+
+
+def simulated(found: "Sequence[Request]", asked: Asked, *, in_order: bool) -> Answer:
+    """Replay a trace as it was asked for; raise `BadInput` for what cannot be."""
+    from worker.cache.simulation import protocol, study
+    from worker.cache.simulation.study import Sample
+
+    own, embedder = own_settings(asked.settings), load_embedder(asked.embedder)
+    num_used = None if asked.num_counted is None else asked.warmup + asked.num_counted
+    if asked.warmup + (asked.num_counted or 1) > len(found):
+        raise BadInput(
+            f"the trace has {len(found)} prompts; --warmup {asked.warmup} and --requests {asked.num_counted or 1} "
+            "need more: give smaller numbers or a longer trace"
+        )
+    drawn = list(protocol.samples(len(found), num_used=num_used, num_samples=asked.num_samples, in_order=in_order))
+    used = sorted({index for indices in drawn for index in indices})  # the others need not be looked at
+    place = {index: number for number, index in enumerate(used)}
+    samples = [Sample.of([place[index] for index in indices]) for indices in drawn]
+    requests, start = [found[index] for index in used], time.perf_counter()
+    setups = _setups(asked, own, embedder.name)
+    with output.Meter(1) as meter:
+        prepared = prepared_with(requests, own.extractor, embedder, setups, asked.folder, _told(meter))
+        prepare_seconds = time.perf_counter() - start
+        counted = _told(meter)
+        ran = _checked(
+            lambda: study.study(
+                prepared,
+                setups,
+                samples,
+                warmup=asked.warmup,
+                counted=lambda done, total: counted("replays", done, total),
+            )
+        )
+        limits = _limits(prepared, setups, samples, asked)
+        whole = _whole_prompts(requests, samples, setups[0], embedder, asked, _told(meter))
+    return Answer(
+        asked=asked,
+        embedder=embedder.name,
+        num_requests=len(found),
+        num_used=len(drawn[0]),
+        num_samples=len(drawn),
+        study=ran,
+        limits=limits,
+        whole_prompts=whole,
+        prepare_seconds=prepare_seconds,
+    )
+
+
+def own_settings(text: str | None) -> "SpaceSettings":
+    """Return the settings of a namespace that a text in JSON gives; raise `BadInput`."""
+    from cli.cache import checked_settings
+    from worker.cache.namespaces import SpaceSettings
+
+    return SpaceSettings() if text is None else SpaceSettings.model_validate(checked_settings(text))
+
+
+def load_embedder(name: str | None) -> "Embedder":
+    """Return the embedder of that name, else the service's; raise `BadInput` when it cannot be loaded."""
+    from transformers.utils import logging
+
+    from worker.models import embedders
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        return embedders.load_embedder(name or os.environ.get("CHAI_EMBEDDER") or embedders.USE)
+    except embedders.EmbedderError as error:
+        raise BadInput(f"--embedder: {error}") from error
+
+
+def prepared_with(
+    requests: "Sequence[Request]",
+    extractor: str,
+    embedder: "Embedder",
+    setups: "Sequence[Setup]",
+    folder: Path,
+    progress: "Progress",
+) -> "Prepared":
+    """Take a trace apart and embed it; raise `BadInput` for an extractor or a folder that cannot be used."""
+    from worker.cache import planner
+    from worker.cache.decisions.tagging import TaggerUnavailable
+    from worker.cache.simulation.prepare import prepare
+
+    settings = [setup.settings for setup in setups] + [request.settings for request in requests]
+    floor = min(min(found.head_threshold, found.related_threshold) for found in settings if found is not None)
+    try:
+        extract = planner.extractor(extractor)
+        return prepare(
+            requests,
+            extract=extract,
+            embedder=embedder,
+            floor=floor,
+            extractor=extractor,
+            folder=folder,
+            progress=progress,
+        )
+    except (ValueError, TaggerUnavailable) as error:
+        raise BadInput(f"--settings extractor: {error}") from error
+    except sqlite3.Error as error:
+        raise CommandError(f"{folder}: {error}; remove the folder, or name another with --cache-dir") from error
+
+
+def _setups(asked: Asked, own: "SpaceSettings", embedder: str) -> "list[Setup]":
+    from worker.cache.simulation.play import Setup
+
+    choices = product(asked.thresholds, asked.isolations, asked.capacities, asked.admissions, asked.policies)
+    return [
+        Setup(
+            capacity=capacity,
+            policy=policy,
+            admission=admission,
+            settings=_matching(own, embedder, threshold),
+            isolation=isolation,
+            entry_bytes=asked.entry_bytes,
+            table=_table(own),
+        )
+        for threshold, isolation, capacity, admission, policy in choices
+    ]
+
+
+def _matching(own: "SpaceSettings", embedder: str, threshold: float | None) -> Any:  # Any: MatchSettings, late
+    given = own.match if threshold is None else {**own.match, "same_threshold": threshold}
+    return own.model_copy(update={"match": given}).matching(embedder)
+
+
+def _table(own: "SpaceSettings") -> Any:  # Any: a Table, imported late
+    from worker.cache.decisions import planning
+
+    return planning.TABLES.get(own.table, planning.PAPER)
+
+
+def _limits(
+    prepared: "Prepared", setups: "Sequence[Setup]", samples: "Sequence[Sample]", asked: Asked
+) -> "Sequence[Bounds | None]":
+    from worker.cache.simulation import study
+
+    if not asked.has_bounds:
+        return [None] * len(setups)
+    return study.limits(prepared, setups, samples, warmup=asked.warmup)
+
+
+def _whole_prompts(
+    requests: "Sequence[Request]",
+    samples: "Sequence[Sample]",
+    setup: "Setup",
+    embedder: "Embedder",
+    asked: Asked,
+    progress: "Progress",
+) -> "Study | None":
+    """Replay the same samples where only whole prompts are compared, by NIRVANA's rule."""
+    from worker.cache.decisions import planning
+    from worker.cache.simulation import study
+
+    if not asked.has_whole_prompts:
+        return None
+    whole = replace(setup, settings=planning.NIRVANA_MATCH, table=planning.NIRVANA)
+    plain = [replace(request, extraction=None) for request in requests]
+    prepared = prepared_with(plain, "whole_prompt", embedder, [whole], asked.folder, progress)
+    return study.study(prepared, [whole], samples, warmup=asked.warmup)
+
+
+def _checked(run: "Callable[[], Study]") -> "Study":
+    try:
+        return run()
+    except ValueError as error:
+        raise BadInput(str(error)) from error
+
+
+def _told(meter: output.Meter) -> "Progress":
+    def told(what: str, done: int, total: int) -> None:
+        meter.show(done / total, f"{done} of {total} {what}")
+
+    return told
+
+
+def _print(answer: Answer, rows: Sequence[Mapping[str, Any]]) -> None:
+    columns = ("policy", "admission", "capacity", "threshold", "isolation", "hit rate", "against first", "steps saved")
+    cells = [
+        (
+            *(str(row[name]) for name in columns[:5]),
+            shown_rate(row["entity_hit_rate"], row["entity_hit_rate_interval"]),
+            "" if number == 0 else shown_rate(row["difference"], row["difference_interval"], sign="+"),
+            f"{row['steps_saved']:.1%}",
+        )
+        for number, row in enumerate(rows)
+    ]
+    output.print_table(columns, cells)
+    first, whole = rows[0], answer.whole_prompts
+    counted = answer.num_used - answer.asked.warmup
+    reachable = _limit_text(first["bound_any_earlier_prompt"], "at most: so many have an earlier prompt to serve them")
+    print()
+    output.print_facts(
+        {
+            "counted": f"{counted} requests, {answer.num_samples} times, of {answer.num_requests}",
+            "whole prompts": (whole and f"{whole.figures[0].hit_rate:.1%} hits, if only they were compared")
+            or "not tried",
+            "any cache": reachable,
+            "clairvoyant": _limit_text(first["clairvoyant"], "with this room, if the future were known"),
+            "speed": f"{answer.study.decisions_per_minute:,.0f} decisions a minute",
+        }
+    )
+
+
+def _limit_text(rate: float | None, what: str) -> str:
+    return "not reckoned" if rate is None else f"{rate:.1%} {what}"
+
+
+def shown_rate(rate: float, within: Sequence[float], *, sign: str = "") -> str:
+    """Return a rate with half of its interval, in per cent."""
+    return f"{100 * rate:{sign}.1f} ± {50 * (within[1] - within[0]):.1f} %"
+
+
+def _rounded(within: tuple[float, float]) -> list[float]:
+    return [round(end, 4) for end in within]
+
+
+def read_capacity(text: str) -> "Capacity":
+    """Return a capacity: 10%, 110 entries, 110, 500MiB. Raises ValueError."""
+    from worker.cache.simulation.play import Capacity
+
+    value = text.strip().lower()
+    if value.endswith("%"):
+        share = float(value[:-1]) / 100
+        found = Capacity(share=share)
+        is_good = 0 < share <= 1
+    elif match := re.fullmatch(r"(\d+)\s*(entry|entries)?", value):
+        found, is_good = Capacity(num_entries=int(match[1])), int(match[1]) > 0
+    else:
+        num_bytes = read_bytes(value)
+        found, is_good = Capacity(num_bytes=num_bytes), num_bytes > 0
+    if not is_good:
+        raise ValueError("room for nothing or for more than all")
+    return found
+
+
+def shown_capacity(capacity: "Capacity") -> str:
+    """Return a capacity as it is written."""
+    if capacity.share is not None:
+        return f"{100 * capacity.share:g}%"
+    return f"{capacity.num_bytes} bytes" if capacity.num_entries is None else f"{capacity.num_entries} entries"
+
+
+def read_bytes(text: str) -> int:
+    """Return a number of bytes: 1.3MB, 500 MiB, 1000B. Raises ValueError."""
+    match = re.fullmatch(r"([\d.]+)\s*([kmg]i?)?b", text.strip().lower())
+    if match is None:
+        raise ValueError("no number of bytes")
+    return round(float(match[1]) * UNITS[match[2] or ""])
+
+
+def _bytes(option: str, text: str) -> int:
+    try:
+        found = read_bytes(text)
+    except ValueError:
+        found = 0
+    if found <= 0:
+        raise BadInput(f"{option} {text!r} is no number of bytes; write 1.3MB or 500KiB")
+    return found
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= 1:
+        raise ValueError("outside 0 to 1")
+    return value
+
+
+EXAMPLES = {"--capacity": "10%, 110 entries or 500MiB, above 0", "--threshold": ".8, above 0 and at most 1"}
+
+
+def _each(text: str, option: str, read: Callable[[str], Any]) -> list[Any]:  # Any: what `read` returns
+    found = []
+    for part in text.split(","):
+        try:
+            found.append(read(part))
+        except ValueError:
+            raise BadInput(f"{option} {part.strip()!r} cannot be used; write {EXAMPLES[option]}") from None
+    return found
+
+
+def _known(option: str, text: str, known: Sequence[str]) -> list[str]:
+    found = [part.strip() for part in text.split(",")]
+    for name in found:
+        if name not in known:
+            raise BadInput(f"{option} {name!r} is unknown; choose from {', '.join(known)}")
+    return found
+
+
+def _policies() -> list[str]:
+    from worker.cache.eviction import POLICIES
+
+    return list(POLICIES)
+
+
+def _admissions() -> list[str]:
+    from worker.cache.eviction import ADMISSIONS
+
+    return list(ADMISSIONS)

@@ -1,0 +1,279 @@
+"""Requests in turn through look-up, plan, admission and eviction: what the service would have done with them.
+
+Every namespace has the bytes that its budget says; a full run that is let in evicts by the policy until it fits. A
+recorded trace says when each job was decided and when it ended; in a given one each ends before the next begins.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from shared.generation import RunPath
+from worker.cache.decisions import planning
+from worker.cache.decisions.matching import MatchSettings
+from worker.cache.decisions.planning import PAPER, Plan, Reason, Table
+from worker.cache.decisions.types import HitKind
+from worker.cache.eviction import ADMISSIONS
+from worker.cache.simulation.lookup import Resident, Rules
+from worker.cache.simulation.orders import Order, order
+from worker.cache.simulation.prepare import Prepared
+
+Space = tuple[str, str]  # who shares, and the size of the videos
+
+
+class Phase(IntEnum):
+    """What happens to a request at one time."""
+
+    DECIDE = 0  # it is looked up, and its donors are held
+    ROOM = 1  # what it leaves gets room
+    END = 2  # its hits are noted, its latents serve, its donors are let go
+    REMOVE = 3  # its entry is taken away by somebody
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capacity:
+    """Room of each namespace: one of bytes, entries of mean size, or a share of what all of its prompts would leave."""
+
+    num_bytes: int | None = None
+    num_entries: int | None = None
+    share: float | None = None
+
+    def of(self, sizes: Sequence[int]) -> int:
+        """Return the budget in bytes of a namespace whose prompts would leave latents of these sizes."""
+        if self.num_bytes is not None:
+            return self.num_bytes
+        if self.num_entries is not None:
+            return round(self.num_entries * sum(sizes) / len(sizes))
+        share = 1.0 if self.share is None else self.share
+        return max(max(sizes), round(share * sum(sizes)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """What is tried."""
+
+    capacity: Capacity
+    policy: str = "lru"
+    admission: str = "all"
+    settings: MatchSettings | None = None  # None = those that each request brings
+    table: Table | None = None  # None = as recorded, else the paper's
+    isolation: str = "shared"  # shared, tenant
+    entry_bytes: int = 1_300_000  # where a request does not say; the paper's at 240p and 3 s
+    seconds_saved: float = 1.0  # by one hit, where a request does not say
+    seed: int = 0
+
+
+@dataclass(slots=True)
+class Played:
+    """What came of each request, in order."""
+
+    indices: list[int] = field(default_factory=list)
+    hits: list[HitKind] = field(default_factory=list)  # NONE also where a hit was not used
+    reasons: list[Reason] = field(default_factory=list)
+    savings: list[float] = field(default_factory=list)  # share of the steps of a full run
+    num_evictions: int = 0
+    num_refused: int = 0
+    num_entries: int = 0  # at the end
+    least_free: int | None = None  # bytes, over all namespaces and times
+    seconds: float = 0.0  # that it took
+
+
+Watch = Callable[[int, Plan | tuple[str, ...]], None]  # is told of each plan, and each choice of victims
+Orders = Callable[[str, int, Space, Mapping[str, int]], Order]  # by policy, seed, namespace and names of entries
+
+
+@dataclass(slots=True)
+class _Place:
+    """A namespace."""
+
+    resident: Resident
+    order: Order
+    budget: int
+    used: int = 0
+    sightings: Counter[str] = field(default_factory=Counter)
+
+
+def sequence(indices: Iterable[int]) -> Iterator[tuple[Phase, int]]:
+    """Return the steps of requests that each end before the next begins."""
+    for index in indices:
+        yield Phase.DECIDE, index
+        yield Phase.ROOM, index
+        yield Phase.END, index
+
+
+def play(
+    prepared: Prepared,
+    steps: Iterable[tuple[Phase, int]],
+    setup: Setup,
+    rules: Mapping[MatchSettings, Rules] | None = None,
+    *,
+    orders: Orders | None = None,
+    watch: Watch | None = None,
+) -> Played:
+    """Replay requests, by their numbers in `prepared`; `rules` are shared with other replays under the same settings.
+
+    Raises ValueError for an unknown policy or admission, a budget that is not positive, and settings that ask for a
+    weaker likeness than was prepared.
+    """
+    return _Player(prepared, list(steps), setup, dict(rules or {}), orders, watch).play()
+
+
+class _Player:
+    def __init__(
+        self,
+        prepared: Prepared,
+        steps: list[tuple[Phase, int]],
+        setup: Setup,
+        rules: dict[MatchSettings, Rules],
+        orders: Orders | None,
+        watch: Watch | None,
+    ) -> None:
+        if setup.admission not in ADMISSIONS:
+            raise ValueError(f"{setup.admission!r} is not an admission; there are {', '.join(ADMISSIONS)}")
+        self.prepared, self.steps, self.setup, self.watch = prepared, steps, setup, watch
+        self.rules = rules
+        self.played = Played()
+        self.names = [request.entry_id or f"request {index:09d}" for index, request in enumerate(prepared.requests)]
+        self.sizes = [
+            setup.entry_bytes if request.num_bytes is None else request.num_bytes for request in prepared.requests
+        ]
+        self.now = 0  # the step: policies ask for the order of things alone
+        self.plans: dict[int, Plan] = {}  # of requests that have not ended
+        self.held: Counter[str] = Counter()  # donors of these
+        self.booked: set[int] = set()  # requests whose latents have room and do not serve yet
+        self.by_name = {name: index for index, name in enumerate(self.names)}
+        self.wants_covers = watch is not None or setup.policy == "coverage"
+        self.places = self._places(orders or (lambda policy, seed, *_: order(policy, seed=seed)))
+        self.default_rules = self._rules_of(setup.settings) if setup.settings else None
+
+    def _places(self, orders: Orders) -> list[_Place]:
+        """Return the namespace of each request."""
+        sizes: dict[Space, list[int]] = {}
+        keys: dict[int, Space] = {}
+        for phase, index in self.steps:
+            if phase is Phase.DECIDE:
+                request = self.prepared.requests[index]
+                keys[index] = ("" if self.setup.isolation == "shared" else request.tenant, request.size)
+                sizes.setdefault(keys[index], []).append(self.sizes[index])
+        budgets = {key: self.setup.capacity.of(found) for key, found in sizes.items()}
+        if any(budget <= 0 for budget in budgets.values()):
+            raise ValueError("the capacity is 0: nothing can be kept; give at least one entry")
+        places = {
+            key: _Place(
+                resident=Resident(self.prepared, self.names.__getitem__),
+                order=orders(self.setup.policy, self.setup.seed, key, self.by_name),
+                budget=budget,
+            )
+            for key, budget in budgets.items()
+        }
+        self.spaces = places
+        empty = next(iter(places.values()), None)
+        assert empty is not None or not self.steps, "steps name requests"
+        return [places[keys[index]] if index in keys else empty for index in range(len(self.names))]  # type: ignore[misc]
+
+    def play(self) -> Played:
+        does = {Phase.DECIDE: self._decide, Phase.ROOM: self._room, Phase.END: self._end, Phase.REMOVE: self._remove}
+        start = time.perf_counter()
+        for phase, index in self.steps:
+            self.now += 1
+            does[phase](index)
+        self.played.seconds = time.perf_counter() - start
+        self.played.num_entries = sum(len(place.resident) for place in self.spaces.values())
+        return self.played
+
+    def _rules_of(self, settings: MatchSettings) -> Rules:
+        found = self.rules.get(settings)
+        if found is None:
+            found = self.rules[settings] = Rules(self.prepared, settings)
+        return found
+
+    def _decide(self, index: int) -> None:
+        request, place = self.prepared.requests[index], self.places[index]
+        rules = self.default_rules or self._rules_of(request.settings or MatchSettings())
+        table = self.setup.table or request.table or PAPER
+        hit = place.resident.look_up(index, rules, all_candidates=self.wants_covers)
+        plan = planning.answer(request.mode, hit, table)
+        self.plans[index] = plan
+        played = self.played
+        played.indices.append(index)
+        played.reasons.append(plan.reason)
+        if plan.recipe.reuse is None:
+            played.hits.append(HitKind.NONE)
+            played.savings.append(0.0)
+        else:
+            played.hits.append(plan.hit)
+            played.savings.append(plan.steps_saved / plan.full_num_steps)
+            for donor in plan.donors:
+                self.held[donor] += 1
+        if self.setup.admission != "all":
+            place.sightings.update({entity.text for entity in self.prepared.extractions[index].entities})
+        if self.watch is not None:
+            self.watch(index, plan)
+
+    def _room(self, index: int) -> None:
+        plan = self.plans.get(index)
+        if plan is None or plan.path is not RunPath.FULL or not self.prepared.requests[index].leaves:
+            return
+        place, size = self.places[index], self.sizes[index]
+        if size > place.budget or not self._is_admitted(index, place):
+            self.played.num_refused += 1
+            return
+        needed = place.used + size - place.budget
+        if needed > 0:
+            kept = [name for name, number in self.held.items() if number] if self.held else ()
+            chosen = place.order.victims(needed, self.now, kept, self.names[index])
+            if self.watch is not None:
+                self.watch(index, tuple(chosen))
+            if not chosen:
+                self.played.num_refused += 1
+                return
+            for name in chosen:
+                self._take(self.by_name[name], place, is_eviction=True)
+            self.played.num_evictions += len(chosen)
+        place.used += size
+        free = place.budget - place.used
+        if self.played.least_free is None or free < self.played.least_free:
+            self.played.least_free = free
+        self.booked.add(index)
+
+    def _is_admitted(self, index: int, place: _Place) -> bool:
+        if self.setup.admission == "all":
+            return True
+        entities = self.prepared.extractions[index].entities
+        own = Counter({entity.text for entity in entities})
+        earlier = {entity.text: place.sightings[entity.text] - own[entity.text] for entity in entities}
+        return ADMISSIONS[self.setup.admission](entities, earlier)
+
+    def _end(self, index: int) -> None:
+        plan = self.plans.pop(index, None)
+        if plan is None:
+            return
+        request, place = self.prepared.requests[index], self.places[index]
+        for donor in plan.donors:
+            self._let_go(donor)
+            if self.by_name[donor] in place.resident:
+                place.order.hit(donor, self.now, plan.candidates)
+        if index in self.booked:
+            self.booked.discard(index)
+            place.resident.add(index)
+            saved = self.setup.seconds_saved if request.seconds_saved is None else request.seconds_saved
+            texts = tuple(entity.text for entity in self.prepared.extractions[index].entities)
+            place.order.insert(self.names[index], self.now, self.sizes[index], saved, texts)
+
+    def _let_go(self, donor: str) -> None:
+        self.held[donor] -= 1
+        if not self.held[donor]:
+            del self.held[donor]
+
+    def _remove(self, index: int) -> None:
+        place = self.places[index]
+        if index in place.resident:
+            self._take(index, place, is_eviction=False)
+
+    def _take(self, index: int, place: _Place, *, is_eviction: bool) -> None:
+        place.resident.remove(index)
+        place.order.remove(self.names[index], self.now, is_eviction=is_eviction)
+        place.used -= self.sizes[index]
+        assert place.used >= 0, "the ledger counts what is resident or booked"
