@@ -6,8 +6,10 @@ import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from itertools import product
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from worker.cache.planner import Embedder
     from worker.cache.simulation.play import Capacity, Setup
     from worker.cache.simulation.prepare import Prepared, Progress, Request
+    from worker.cache.simulation.recorded import Recorded
     from worker.cache.simulation.study import Bounds, Sample, Study
 
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
@@ -28,17 +31,21 @@ FULL_S = 12.59  # the paper's full run, of 30 steps, on an H100
 
 def simulate(
     trace: Annotated[
-        Path, typer.Argument(metavar="TRACE", help="prompts.txt, .csv, .jsonl or .parquet; - reads stdin.")
-    ],
+        Path | None, typer.Argument(metavar="TRACE", help="prompts.txt, .csv, .jsonl or .parquet; - reads stdin.")
+    ] = None,
+    recorded: Annotated[bool, typer.Option("--recorded", help="Replay what the service recorded.")] = False,
+    namespace: Annotated[str | None, typer.Option(help="Of the record: one, as `chai cache ls` shows it.")] = None,
+    days: Annotated[float | None, typer.Option(min=0, help="Of the record: how far back.")] = None,
     capacity: Annotated[
-        str, typer.Option(help="10% of what all prompts would leave, 110 entries, or 500MiB; several with commas.")
-    ] = "10%",
-    policy: Annotated[str, typer.Option(help="Eviction; several with commas.")] = "lru",
+        str | None,
+        typer.Option(help="10% of what all prompts would leave, 110 entries, 500MiB, recorded; several with commas."),
+    ] = None,
+    policy: Annotated[str | None, typer.Option(help="Eviction; several with commas.")] = None,
     admission: Annotated[str, typer.Option(help="all, second_sighting; several with commas.")] = "all",
     threshold: Annotated[
         str | None, typer.Option(help="Likeness from which on phrases are the same; several with commas.")
     ] = None,
-    isolation: Annotated[str, typer.Option(help="shared, tenant; several with commas.")] = "shared",
+    isolation: Annotated[str | None, typer.Option(help="shared, tenant; several with commas.")] = None,
     settings: Annotated[str | None, typer.Option(help="JSON, as `chai cache set` takes it.")] = None,
     embedder: Annotated[str | None, typer.Option(help="use, minilm ...; else the service's.")] = None,
     warmup: Annotated[int, typer.Option(min=0, help="Requests at the start that are not counted.")] = 0,
@@ -58,29 +65,79 @@ def simulate(
     Nothing is run or changed. Several values of an option are each tried with each of the others;
     differences are to the first, on the same prompts.
     """
+    if (trace is None) != recorded:
+        raise BadInput("simulate takes a TRACE or --recorded, one of the two")
+    source = _recorded(namespace, days) if trace is None else _of_file(trace)
+    as_it_was = ("recorded", ",".join(source.policies), "tenant") if recorded else ("10%", "lru", "shared")
     asked = Asked(
-        capacities=_each(capacity, "--capacity", read_capacity),
-        policies=_known("--policy", policy, _policies()),
+        capacities=_each(capacity or as_it_was[0], "--capacity", read_capacity),
+        policies=_known("--policy", policy or as_it_was[1], _policies()),
         admissions=_known("--admission", admission, _admissions()),
         thresholds=[None] if threshold is None else list(_each(threshold, "--threshold", _share)),
-        isolations=_known("--isolation", isolation, ("shared", "tenant")),
+        isolations=_known("--isolation", isolation or as_it_was[2], ("shared", "tenant")),
         settings=settings,
         embedder=embedder,
         warmup=warmup,
         num_counted=requests,
         num_samples=seeds,
-        entry_bytes=_bytes("--entry-bytes", entry_bytes),
+        entry_bytes=source.entry_bytes or _bytes("--entry-bytes", entry_bytes),
         folder=cache_dir or local.var_dir() / "simulation",
         has_bounds=bounds,
         has_whole_prompts=whole_prompt,
     )
-    found, has_times = trace_files.read(trace)
-    answer = simulated(found, asked, in_order=has_times)
-    rows = answer.rows(full_seconds)
+    answer = simulated(source, asked)
+    rows = answer.rows(source.full_seconds or full_seconds)
     if as_json:
         output.print_json(answer.to_dict(rows))
     else:
         _print(answer, rows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Requests to replay."""
+
+    requests: "Sequence[Request]"
+    in_order: bool  # samples are windows of it
+    sample: "Sample | None" = None  # recorded: the order in which all were decided and ended
+    policies: Sequence[str] = ()
+    entry_bytes: int | None = None  # mean, measured
+    full_seconds: float | None = None  # mean, measured
+
+
+def _of_file(trace: Path) -> Source:
+    found, has_times = trace_files.read(trace)
+    return Source(requests=found, in_order=has_times)
+
+
+def _recorded(namespace: str | None, days: float | None) -> Source:
+    from cli.cache import find_space
+    from db.session import connect, sessions
+    from worker.cache.simulation import recorded
+
+    engine = connect(local.database_url(), pool_size=1, application="chai-cli")
+    try:
+        with sessions(engine)() as session:
+            space_id = find_space(session, namespace).id if namespace else None
+            since = None if days is None else datetime.now(UTC) - timedelta(days=days)
+            return of_record(recorded.read(session, namespace_id=space_id, since=since))
+    finally:
+        engine.dispose()
+
+
+def of_record(found: "Recorded") -> Source:
+    """Return what was recorded as requests; raise `BadInput` when that is nothing."""
+    if not found.requests:
+        raise BadInput("no decision is recorded there; run some prompts first, or name a file of prompts")
+    sizes = [request.num_bytes for request in found.requests if request.num_bytes is not None]
+    return Source(
+        requests=found.requests,
+        in_order=True,
+        sample=found.sample,
+        policies=sorted(found.policies),
+        entry_bytes=round(fmean(sizes)) if sizes else None,
+        full_seconds=found.full_seconds,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,24 +227,28 @@ class Answer:
         }
 
 
-def simulated(found: "Sequence[Request]", asked: Asked, *, in_order: bool) -> Answer:
+def simulated(source: Source, asked: Asked) -> Answer:
     """Replay a trace as it was asked for; raise `BadInput` for what cannot be."""
     from worker.cache.simulation import protocol, study
     from worker.cache.simulation.study import Sample
 
-    own, embedder = own_settings(asked.settings), load_embedder(asked.embedder)
+    found, own, embedder = source.requests, own_settings(asked.settings), load_embedder(asked.embedder)
     num_used = None if asked.num_counted is None else asked.warmup + asked.num_counted
     if asked.warmup + (asked.num_counted or 1) > len(found):
         raise BadInput(
             f"the trace has {len(found)} prompts; --warmup {asked.warmup} and --requests {asked.num_counted or 1} "
             "need more: give smaller numbers or a longer trace"
         )
-    drawn = list(protocol.samples(len(found), num_used=num_used, num_samples=asked.num_samples, in_order=in_order))
+    drawn = list(
+        protocol.samples(len(found), num_used=num_used, num_samples=asked.num_samples, in_order=source.in_order)
+    )
     used = sorted({index for indices in drawn for index in indices})  # the others need not be looked at
     place = {index: number for number, index in enumerate(used)}
     samples = [Sample.of([place[index] for index in indices]) for indices in drawn]
+    if source.sample is not None and len(used) == len(found) and len(drawn) == 1:
+        samples = [source.sample]
     requests, start = [found[index] for index in used], time.perf_counter()
-    setups = _setups(asked, own, embedder.name)
+    setups = _setups(asked, own, embedder.name, as_recorded=source.sample is not None)
     with output.Meter(1) as meter:
         prepared = prepared_with(requests, own.extractor, embedder, setups, asked.folder, _told(meter))
         prepare_seconds = time.perf_counter() - start
@@ -269,8 +330,11 @@ def prepared_with(
         raise CommandError(f"{folder}: {error}; remove the folder, or name another with --cache-dir") from error
 
 
-def _setups(asked: Asked, own: "SpaceSettings", embedder: str) -> "list[Setup]":
+def _setups(asked: Asked, own: "SpaceSettings", embedder: str, *, as_recorded: bool) -> "list[Setup]":
+    """Return the combinations; recorded decisions keep their settings and recipes unless others are asked for."""
     from worker.cache.simulation.play import Setup
+
+    keeps = as_recorded and asked.settings is None and asked.embedder is None
 
     choices = product(asked.thresholds, asked.isolations, asked.capacities, asked.admissions, asked.policies)
     return [
@@ -278,10 +342,10 @@ def _setups(asked: Asked, own: "SpaceSettings", embedder: str) -> "list[Setup]":
             capacity=capacity,
             policy=policy,
             admission=admission,
-            settings=_matching(own, embedder, threshold),
+            settings=None if keeps and threshold is None else _matching(own, embedder, threshold),
             isolation=isolation,
             entry_bytes=asked.entry_bytes,
-            table=_table(own),
+            table=None if keeps else _table(own),
         )
         for threshold, isolation, capacity, admission, policy in choices
     ]
@@ -388,6 +452,8 @@ def read_capacity(text: str) -> "Capacity":
     from worker.cache.simulation.play import Capacity
 
     value = text.strip().lower()
+    if value == "recorded":
+        return Capacity()
     if value.endswith("%"):
         share = float(value[:-1]) / 100
         found = Capacity(share=share)
@@ -404,6 +470,8 @@ def read_capacity(text: str) -> "Capacity":
 
 def shown_capacity(capacity: "Capacity") -> str:
     """Return a capacity as it is written."""
+    if capacity == type(capacity)():
+        return "recorded"
     if capacity.share is not None:
         return f"{100 * capacity.share:g}%"
     return f"{capacity.num_bytes} bytes" if capacity.num_entries is None else f"{capacity.num_entries} entries"

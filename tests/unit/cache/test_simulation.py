@@ -260,7 +260,6 @@ def test_several_setups_on_the_same_samples_are_compared_pair_by_pair(prepared: 
     assert low < difference < high
     assert difference == pytest.approx(ran.figures[1].hit_rate - ran.figures[0].hit_rate)
     for found, limit in zip(ran.figures, limits, strict=True):
-        assert limit is not None
         assert limit.clairvoyant is not None
         assert found.hit_rate <= limit.clairvoyant <= limit.reachable
         assert found.hit_rate_interval[0] < found.hit_rate < found.hit_rate_interval[1]

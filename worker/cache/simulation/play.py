@@ -30,24 +30,29 @@ class Phase(IntEnum):
     ROOM = 1  # what it leaves gets room
     END = 2  # its hits are noted, its latents serve, its donors are let go
     REMOVE = 3  # its entry is taken away by somebody
+    DROP = 4  # it came to nothing: its donors are let go
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capacity:
-    """Room of each namespace: one of bytes, entries of mean size, or a share of what all of its prompts would leave."""
+    """Room of each namespace: bytes, entries of mean size, or a share of what all of its prompts would leave.
+
+    Without any of them, what was recorded.
+    """
 
     num_bytes: int | None = None
     num_entries: int | None = None
     share: float | None = None
 
-    def of(self, sizes: Sequence[int]) -> int:
+    def of(self, sizes: Sequence[int], recorded: int | None = None) -> int:
         """Return the budget in bytes of a namespace whose prompts would leave latents of these sizes."""
         if self.num_bytes is not None:
             return self.num_bytes
         if self.num_entries is not None:
             return round(self.num_entries * sum(sizes) / len(sizes))
-        share = 1.0 if self.share is None else self.share
-        return max(max(sizes), round(share * sum(sizes)))
+        if self.share is None:
+            return sum(sizes) if recorded is None else recorded
+        return max(max(sizes), round(self.share * sum(sizes)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,12 +157,14 @@ class _Player:
         """Return the namespace of each request."""
         sizes: dict[Space, list[int]] = {}
         keys: dict[int, Space] = {}
+        recorded: dict[Space, int | None] = {}
         for phase, index in self.steps:
             if phase is Phase.DECIDE:
                 request = self.prepared.requests[index]
                 keys[index] = ("" if self.setup.isolation == "shared" else request.tenant, request.size)
                 sizes.setdefault(keys[index], []).append(self.sizes[index])
-        budgets = {key: self.setup.capacity.of(found) for key, found in sizes.items()}
+                recorded[keys[index]] = request.budget
+        budgets = {key: self.setup.capacity.of(found, recorded[key]) for key, found in sizes.items()}
         if any(budget <= 0 for budget in budgets.values()):
             raise ValueError("the capacity is 0: nothing can be kept; give at least one entry")
         places = {
@@ -175,6 +182,7 @@ class _Player:
 
     def play(self) -> Played:
         does = {Phase.DECIDE: self._decide, Phase.ROOM: self._room, Phase.END: self._end, Phase.REMOVE: self._remove}
+        does[Phase.DROP] = self._drop
         start = time.perf_counter()
         for phase, index in self.steps:
             self.now += 1
@@ -261,6 +269,14 @@ class _Player:
             saved = self.setup.seconds_saved if request.seconds_saved is None else request.seconds_saved
             texts = tuple(entity.text for entity in self.prepared.extractions[index].entities)
             place.order.insert(self.names[index], self.now, self.sizes[index], saved, texts)
+
+    def _drop(self, index: int) -> None:
+        plan = self.plans.pop(index, None)
+        for donor in plan.donors if plan is not None else ():
+            self._let_go(donor)
+        if index in self.booked:
+            self.booked.discard(index)
+            self.places[index].used -= self.sizes[index]
 
     def _let_go(self, donor: str) -> None:
         self.held[donor] -= 1

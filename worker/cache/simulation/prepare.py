@@ -48,6 +48,7 @@ class Request:
     entry_id: str | None = None  # under which its latents were kept
     leaves: bool = True  # a full run of it enters the cache
     seconds_saved: float | None = None  # by one hit on its entry
+    budget: int | None = None  # bytes of its namespace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -139,20 +139,19 @@ def _run(task: tuple[int, int]) -> Played:
     return _work.run(task)
 
 
-def limits(
-    prepared: Prepared, setups: Sequence[Setup], samples: Sequence[Sample], *, warmup: int
-) -> list[Bounds | None]:
-    """Return for each setup how good it can get with its settings, room and isolation; None without settings."""
+def limits(prepared: Prepared, setups: Sequence[Setup], samples: Sequence[Sample], *, warmup: int) -> list[Bounds]:
+    """Return for each setup how good it can get with its settings, room and isolation.
+
+    Requests that bring settings of their own are judged by those of the last.
+    """
     known: dict[tuple[MatchSettings, str, Capacity], Bounds] = {}
-    found: list[Bounds | None] = []
+    found: list[Bounds] = []
     rules: dict[MatchSettings, Rules] = {}
     serves: dict[tuple[MatchSettings, str], list[bounds.Serves]] = {}
     for setup in setups:
-        if setup.settings is None:
-            found.append(None)
-            continue
-        of = rules.setdefault(setup.settings, Rules(prepared, setup.settings))
-        alike = (setup.settings, setup.isolation)
+        settings = setup.settings or prepared.requests[-1].settings or MatchSettings()
+        of = rules[settings] = rules.get(settings) or Rules(prepared, settings)
+        alike = (settings, setup.isolation)
         if alike not in serves:
             serves[alike] = [
                 bounds.serves(prepared, sample.indices, of, isolation=setup.isolation) for sample in samples

@@ -1,0 +1,94 @@
+"""A run that the service recorded, replayed in memory: every decision and every eviction comes out again."""
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import select
+
+from cli.main import main
+from db.models import CacheEvent, Lookup, Namespace
+from db.session import transaction
+from worker.cache import planner
+from worker.cache.decisions.planning import Plan
+from worker.cache.simulation import recorded
+from worker.cache.simulation.play import Capacity, Setup, play
+from worker.cache.simulation.prepare import prepare
+
+Start = Callable[..., Any]  # Any: the Service of conftest
+PROMPTS = (
+    "a red fox runs through a snowy forest",
+    "two robots play chess in a library",
+    "a red fox sleeps",
+    "a wooden boat on a lake at night",
+    "a lake at night",
+    "an old castle on a hill",
+    "the red fox again",
+    "a blue fox",
+    "a boat made of wood",
+    "two robots dance",
+    "a castle on a hill in the rain",
+    "a red fox in a library",
+)
+
+
+@pytest.mark.parametrize("policy", ["lru", "sieve"])
+def test_a_recorded_run_gives_every_decision_and_eviction_again(start: Start, embedder: Any, policy: str) -> None:
+    service = start(cache_policy=policy)
+    service.run(PROMPTS[0])
+    size = service.entries()[0].num_bytes
+    with transaction(service.factory) as session:
+        session.scalars(select(Namespace)).one().byte_budget = round(3.5 * size)
+    for prompt in PROMPTS[1:]:
+        service.run(prompt)
+    with service.factory() as session:
+        found = recorded.read(session)
+        plans = [Plan.from_dict(row.plan) for row in session.scalars(select(Lookup).order_by(Lookup.id))]
+        victims = _victims(session.scalars(select(CacheEvent).order_by(CacheEvent.id)).all())
+    told: list[tuple[int, Plan | tuple[str, ...]]] = []
+
+    prepared = prepare(found.requests, extract=planner.extractor(), embedder=embedder, floor=0.3)
+    setup = Setup(capacity=Capacity(), policy=policy, isolation="tenant")
+    play(prepared, found.sample.steps, setup, watch=lambda *said: told.append(said))
+
+    again = [said for _, said in told if isinstance(said, Plan)]
+    assert [_shown(plan) for plan in again] == [_shown(plan) for plan in plans]
+    assert [said for _, said in told if isinstance(said, tuple)] == victims
+    assert len(victims) >= 2
+    assert sum(bool(plan.donors) for plan in plans) >= 3
+
+
+def test_the_record_answers_what_another_budget_would_have_done(
+    start: Start, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], database_url: str, tmp_path: Any
+) -> None:
+    service = start()
+    for prompt in (*PROMPTS[:6], "a tiger", "a red fox jumps"):
+        service.run(prompt)
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setenv("CHAI_VAR_DIR", str(tmp_path / "var"))
+    monkeypatch.setattr("sys.argv", ["chai", "cache", "simulate", "--recorded", "--capacity", "recorded,1", "--json"])
+
+    with pytest.raises(SystemExit, match="0"):
+        main()
+
+    runs = json.loads(capsys.readouterr().out.splitlines()[-1])["runs"]
+    assert [run["capacity"] for run in runs] == ["recorded", "1 entries"]
+    assert runs[0]["entity_hit_rate"] == 3 / 8
+    assert runs[0]["bound_any_earlier_prompt"] == 3 / 8
+    assert runs[1]["entity_hit_rate"] < 3 / 8
+
+
+def _shown(plan: Plan) -> tuple[object, ...]:
+    matches = [(m.entry_id, m.text, m.donor_text, m.kind, round(m.similarity, 4)) for m in plan.matched]
+    return (plan.recipe, plan.reason, plan.hit, matches, plan.candidates)
+
+
+def _victims(log: Sequence[CacheEvent]) -> list[tuple[str, ...]]:
+    found: dict[float, tuple[str, ...]] = {}
+    for event in log:
+        if event.kind == "evict":
+            assert isinstance(event.entry_id, UUID)
+            found[event.detail["at"]] = tuple(event.detail["victims"])
+    return list(found.values())

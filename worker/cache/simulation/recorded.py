@@ -1,0 +1,134 @@
+"""What the service recorded, as requests to replay: decisions, and when what they led to took effect.
+
+Every decision brings the settings and recipes that it was taken under and the entities that its prompt had then. A job
+that came to nothing is decided and leaves nothing. Entries that were purged or broke are taken out when they were.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from statistics import fmean
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from db.models import CacheEvent, Job, JobMetric, Lookup, Namespace
+from shared.generation import RunPath
+from worker.cache import trace
+from worker.cache.decisions.replay import DecisionRow
+from worker.cache.simulation.play import Phase
+from worker.cache.simulation.prepare import Request
+from worker.cache.simulation.study import Sample
+
+Attempt = tuple[UUID, int]  # job and fence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """Requests, the order in which they were decided and ended, and what was decided then."""
+
+    requests: Sequence[Request]
+    sample: Sample
+    decisions: Sequence[DecisionRow]
+    policies: frozenset[str]  # of the namespaces
+    full_seconds: float | None  # mean of completed full runs
+
+
+@dataclass(slots=True)
+class _Ends:
+    """What is known of attempts."""
+
+    inserts: dict[Attempt, CacheEvent]
+    hits: dict[Attempt, CacheEvent]
+    refusals: dict[Attempt, CacheEvent]
+    others: dict[Attempt, tuple[datetime, str]]  # when an attempt without events ended, and how
+
+
+def read(session: Session, *, namespace_id: UUID | None = None, since: datetime | None = None) -> Recorded:
+    """Return the record of a namespace, or of all, from a time on."""
+    rows = select(Lookup, Job, Namespace).join(Job, Job.id == Lookup.job_id)
+    rows = rows.join(Namespace, Namespace.id == Lookup.namespace_id).order_by(Lookup.created_at, Lookup.id)
+    events = select(CacheEvent).order_by(CacheEvent.id)
+    if namespace_id is not None:
+        rows = rows.where(Lookup.namespace_id == namespace_id)
+        events = events.where(CacheEvent.namespace_id == namespace_id)
+    if since is not None:
+        rows, events = rows.where(Lookup.created_at >= since), events.where(CacheEvent.created_at >= since)
+    found = list(session.execute(rows))
+    log = list(session.scalars(events))
+    ends = _ends(session, log)
+    decisions = [trace.decision(lookup) for lookup, _, _ in found]
+    requests = [
+        _request(lookup, job, space, decision, ends)
+        for (lookup, job, space), decision in zip(found, decisions, strict=True)
+    ]
+    attempts = {(lookup.job_id, lookup.fence): index for index, (lookup, _, _) in enumerate(found)}
+    steps = [(phase, index) for _, phase, index in sorted(_steps(attempts, found, log, ends))]
+    full = select(JobMetric.gpu_seconds).where(JobMetric.path == "full", JobMetric.outcome == "completed")
+    measured = [seconds for seconds in session.scalars(full) if seconds is not None]
+    return Recorded(
+        requests=requests,
+        sample=Sample(indices=range(len(requests)), steps=steps),
+        decisions=decisions,
+        policies=frozenset(space.policy for _, _, space in found),
+        full_seconds=fmean(measured) if measured else None,
+    )
+
+
+def _ends(session: Session, log: Iterable[CacheEvent]) -> _Ends:
+    found: dict[str, dict[Attempt, CacheEvent]] = defaultdict(dict)
+    for event in log:
+        if event.job_id is not None and event.fence is not None:
+            found[event.kind][event.job_id, event.fence] = event
+    metrics = select(JobMetric.job_id, JobMetric.fence, JobMetric.created_at, JobMetric.outcome)
+    others = {(row.job_id, row.fence): (row.created_at, row.outcome) for row in session.execute(metrics)}
+    return _Ends(inserts=found["insert"], hits=found["hit"], refusals=found["refuse"], others=others)
+
+
+def _request(lookup: Lookup, job: Job, space: Namespace, decision: DecisionRow, ends: _Ends) -> Request:
+    attempt = (lookup.job_id, lookup.fence)
+    insert = ends.inserts.get(attempt)
+    left = insert is not None or attempt in ends.refusals or decision.plan.path is not RunPath.FULL
+    identity = {name: value for name, value in space.identity.items() if name not in ("scope", "owner")}
+    return Request(
+        prompt=job.prompt,
+        at=decision.at,
+        tenant=f"{space.scope} {space.owner}",
+        size=str(sorted(identity.items())),
+        num_bytes=None if insert is None else insert.num_bytes,
+        mode=decision.mode,
+        extraction=decision.extraction,
+        settings=decision.settings,
+        table=decision.table,
+        entry_id=None if insert is None else str(insert.entry_id),
+        leaves=left and ends.others.get(attempt, (None, "completed"))[1] == "completed",
+        seconds_saved=None if insert is None else insert.detail.get("seconds_saved"),
+        budget=lookup.occupancy.get("byte_budget", space.byte_budget),
+    )
+
+
+Step = tuple[tuple[float, int], Phase, int]  # when, and of equal times in which order
+
+
+def _steps(
+    attempts: dict[Attempt, int], found: Sequence[tuple[Lookup, Job, Namespace]], log: Sequence[CacheEvent], ends: _Ends
+) -> Iterator[Step]:
+    """Return the steps of every attempt. An eviction made room for the insert that follows it."""
+    by_entry = {event.entry_id: attempts[attempt] for attempt, event in ends.inserts.items() if attempt in attempts}
+    for attempt, index in attempts.items():
+        lookup = found[index][0]
+        yield (lookup.created_at.timestamp(), 0), Phase.DECIDE, index
+        event = ends.inserts.get(attempt) or ends.hits.get(attempt) or ends.refusals.get(attempt)
+        if event is not None:
+            at = (event.created_at.timestamp(), event.id)
+            yield at, Phase.ROOM, index
+            yield at, Phase.END, index
+        elif attempt in ends.others:
+            ended, outcome = ends.others[attempt]
+            yield (ended.timestamp(), 0), Phase.END if outcome == "completed" else Phase.DROP, index
+    for event in log:
+        is_own = event.kind == "evict" and "victims" in event.detail
+        if event.kind in ("evict", "quarantine") and not is_own and event.entry_id in by_entry:
+            yield (event.created_at.timestamp(), event.id), Phase.REMOVE, by_entry[event.entry_id]
