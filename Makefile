@@ -31,8 +31,11 @@ chaos: $(SETUP)  ## attack a service of its own and check the rules; ARGS="--min
 up: $(SETUP)  ## run the service until Ctrl-C: Postgres, Redis, API, relay, worker, Flower
 	$(BIN)/chai up $(ARGS)
 
-test: $(SETUP)  ## run the tests against real services
-	$(BIN)/pytest $(ARGS)
+# Two processes, each with servers of its own, a file at a time; PARALLEL= runs one after the other.
+PARALLEL ?= -n 2 --dist loadfile
+
+test: $(SETUP)  ## run the tests against real services; ARGS="tests/unit -x", PARALLEL= for one process
+	$(BIN)/pytest $(PARALLEL) $(ARGS)
 
 check: $(SETUP)  ## lint, format, types, import contracts
 	$(BIN)/ruff check .
