@@ -36,6 +36,8 @@ def load_model(card: ModelCard, settings: WorkerSettings) -> VideoModel:
         dtype=settings.engine_dtype,
         fp8=settings.engine_fp8,
         text=settings.engine_text,
+        text_cache=settings.text_cache_dir,
+        text_cache_bytes=settings.text_cache_bytes,
     )
     return registry.load(card, settings.models_dir, options)
 

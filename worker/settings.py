@@ -17,7 +17,9 @@ class WorkerSettings(Settings):
     engine_mode: Literal["auto", "off", "compile", "graphs"] = "auto"  # auto: compile on a GPU
     engine_dtype: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 on a GPU
     engine_fp8: bool = False  # 8-bit linear layers, where the GPU has them
-    engine_text: Literal["keep", "offload", "int8"] = "keep"  # where T5 lives between prompts; see docs/performance.md
+    engine_text: Literal["keep", "exact", "offload", "int8"] = "keep"  # T5; docs/operation.md
+    text_cache_dir: Path | None = None  # what text encoders made of prompts, kept on this machine's disk
+    text_cache_bytes: int = Field(default=2 << 30, ge=0)
     preload: bool = True  # load the default model when the child starts, not with its first job
     progress_s: float = Field(default=0.5, gt=0)  # shortest pause between two progress writes
     storage_patience_s: float = Field(default=60.0, ge=0)  # how long a finished video waits for storage to come back

@@ -5,11 +5,11 @@ wrong at worst, never stale. The oldest used go first when the folder is full.
 """
 
 import hashlib
-import os
 import secrets
 from contextlib import suppress
 from pathlib import Path
 
+from shared.folders import make_room, mark_used
 from shared.storage import Storage
 
 
@@ -28,7 +28,7 @@ class ReadThroughCache:
             return self._storage.read(name)
         try:
             content = copy.read_bytes()
-            os.utime(copy)  # used now: others go first
+            mark_used(copy)
         except OSError:
             content = self._storage.read(name)
             self._keep(copy, content)
@@ -51,20 +51,10 @@ class ReadThroughCache:
             return
         partial = copy.with_suffix(f".{secrets.token_hex(4)}")
         try:
-            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             partial.write_bytes(content)
             partial.replace(copy)
-            self._make_room(copy.parent)
+            make_room(copy.parent, self._max_bytes)
         except OSError:
             with suppress(OSError):
                 partial.unlink()
-
-    def _make_room(self, folder: Path) -> None:
-        found = sorted(
-            ((file.stat().st_mtime_ns, file.stat().st_size, file) for file in folder.iterdir()), reverse=True
-        )
-        used = 0
-        for _, num_bytes, file in found:
-            used += num_bytes
-            if used > self._max_bytes:
-                file.unlink(missing_ok=True)

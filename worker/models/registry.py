@@ -11,7 +11,7 @@ from worker.models.base import VideoModel
 
 EngineMode = Literal["auto", "off", "compile", "graphs"]
 DtypeName = Literal["auto", "float32", "bfloat16"]
-TextPlace = Literal["keep", "offload", "int8"]
+TextPlace = Literal["keep", "exact", "offload", "int8"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +23,8 @@ class EngineOptions:
     dtype: DtypeName = "auto"  # auto: bfloat16 on a GPU, as the files hold it elsewhere
     fp8: bool = False
     text: TextPlace = "keep"
+    text_cache: Path | None = None  # folder for what text encoders made of prompts
+    text_cache_bytes: int = 2 << 30
 
 
 Loader = Callable[[ModelCard, str, EngineOptions], VideoModel]

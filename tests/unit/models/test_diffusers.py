@@ -111,6 +111,16 @@ def test_without_hooks_it_is_the_pipeline_called_directly_to_the_bit(model_of, s
     assert frames.std() > 1
 
 
+@pytest.mark.parametrize("name", ["wan", "ltx"])
+def test_a_prompt_is_encoded_once_where_a_folder_keeps_it(saved, monkeypatch, tmp_path, name) -> None:
+    options = EngineOptions(device="cpu", text_cache=tmp_path)
+    first, second = (registry.load(card_of(name), saved(name), options) for _ in range(2))
+    expected = sampled(first)[-1].latents
+    monkeypatch.setattr(second.pipeline.text_encoder, "forward", lambda *_, **__: pytest.fail("encoded again"))
+
+    assert torch.equal(sampled(second)[-1].latents, expected)
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # the compiler's own
 @pytest.mark.parametrize("name", ["wan", "ltx"])
 def test_compiled_blocks_make_the_same_video_with_a_donor_and_without(saved, monkeypatch, name) -> None:

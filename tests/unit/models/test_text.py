@@ -5,6 +5,7 @@ import torch
 from transformers import AutoTokenizer, T5Config, T5EncoderModel, T5Tokenizer
 
 from worker.models.opensora.text import CaptionEncoder
+from worker.models.text_cache import TextCache
 
 LENGTH = 8
 
@@ -40,13 +41,70 @@ def test_a_caption_is_the_last_hidden_state_under_the_mask(encoder, t5, tokenize
 
     expected = t5(input_ids=tokens.input_ids, attention_mask=tokens.attention_mask).last_hidden_state
 
-    assert torch.equal(encoder(["a cat"]).embeds[:, 0], expected)
+    caption = encoder(["a cat"])
+    kept = caption.mask[0] == 1
+    torch.testing.assert_close(caption.embeds[0, 0, kept], expected[0, kept], atol=1e-6, rtol=1e-5)
 
 
-def test_padded_positions_hold_features_too(encoder):
+def test_padded_positions_are_zero(encoder):
     caption = encoder(["cat"])
 
-    assert caption.embeds[0, 0, caption.mask[0] == 0].abs().min() > 0
+    assert caption.mask[0].tolist() == [1] * 5 + [0] * 3
+    assert caption.embeds[0, 0, caption.mask[0] == 0].abs().max() == 0
+
+
+def test_a_text_is_encoded_at_its_own_length(encoder, monkeypatch):
+    lengths = []
+    forward = encoder.text_encoder.forward
+    monkeypatch.setattr(
+        encoder.text_encoder,
+        "forward",
+        lambda input_ids, **rest: lengths.append(input_ids.shape[1]) or forward(input_ids=input_ids, **rest),
+    )
+
+    encoder(["cat", "a very long prompt"])
+
+    assert lengths == [5, LENGTH]
+
+
+def test_a_text_is_encoded_once_whatever_process_comes(t5, tokenizer, tmp_path, monkeypatch):
+    def worker() -> CaptionEncoder:
+        cache = TextCache(tmp_path / "text", encoder="t5", max_bytes=100_000)
+        return CaptionEncoder(t5, tokenizer, num_tokens=LENGTH, on_disk=cache)
+
+    first = worker()(["a cat", "dog"])
+    monkeypatch.setattr(t5, "forward", lambda **_: pytest.fail("encoded again"))
+    second = worker()(["dog", "a cat"])
+
+    assert torch.equal(second.embeds, first.embeds.flip(0))
+    assert torch.equal(second.mask, first.mask.flip(0))
+
+
+def test_what_is_kept_of_a_text_belongs_to_its_encoder_and_goes_when_there_is_no_room(tmp_path):
+    old, new = (TextCache(tmp_path, encoder=name, max_bytes=2000) for name in ("old", "new"))
+    old.put("a cat", {"states": torch.ones(2, 3), "pooled": None})
+
+    found = old.get("a cat")
+
+    assert found is not None
+    assert torch.equal(found["states"], torch.ones(2, 3))
+    assert found["pooled"] is None
+    assert new.get("a cat") is None
+    for number in range(20):
+        new.put(f"dog {number}", {"states": torch.ones(50)})
+    assert old.get("a cat") is None
+    assert sum(file.stat().st_size for file in tmp_path.iterdir()) <= 2000
+
+
+@pytest.mark.parametrize("content", [b"", b"no tensors", bytes(100)])
+def test_a_broken_file_is_encoded_again(tmp_path, content):
+    cache = TextCache(tmp_path, encoder="t5", max_bytes=2000)
+    cache.put("a cat", {"states": torch.ones(1)})
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(content)
+
+    assert cache.get("a cat") is None
+    assert not file.exists()
 
 
 def test_a_prompt_is_cleaned_before_it_is_encoded(encoder):

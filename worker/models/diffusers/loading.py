@@ -20,6 +20,7 @@ from worker.models.diffusers.model import DiffusersModel
 from worker.models.diffusers.source import SourceError
 from worker.models.fingerprint import revision
 from worker.models.registry import EngineOptions
+from worker.models.text_cache import text_cache
 from worker.reuse.cache_attention import CacheAttention
 from worker.reuse.donor import CLEAN, Donor
 
@@ -55,6 +56,8 @@ def load(card: ModelCard, folder: str, options: EngineOptions) -> VideoModel:
     _place(pipeline, card, device)
     pipeline.set_progress_bar_config(disable=True)
     model = DiffusersModel(pipeline, card, fingerprint)
+    made_by = f"{fingerprint.revision} {fingerprint.latent_dtype}"
+    model.text_cache = text_cache(options.text_cache, encoder=made_by, max_bytes=options.text_cache_bytes)
     model.ignores_donors = why_donors_are_ignored(model)
     model.engine = compile_blocks(model, options)
     return model

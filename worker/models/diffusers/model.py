@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ from worker.models.diffusers import attention, schedule, turns
 from worker.models.diffusers.layout import Layout
 from worker.models.diffusers.run import Asked, Run
 from worker.models.diffusers.schedule import Course
+from worker.models.text_cache import TextCache
 
 RETURNED = (  # by `encode_prompt` of pipelines, in this order; told apart by their number
     ("prompt_embeds", "negative_prompt_embeds"),
@@ -42,6 +44,7 @@ class DiffusersModel:
     def __init__(self, pipeline: Any, card: ModelCard, fingerprint: Fingerprint) -> None:
         self.pipeline, self.card, self.fingerprint = pipeline, card, fingerprint
         self.engine: Mapping[str, str] = {}
+        self.text_cache: TextCache | None = None  # what was encoded before
         self.ignores_donors: str | None = None  # why, where the networks do as if there were none
         self._takes = inspect.signature(pipeline.__call__).parameters
         self._blank: Encoding | None = None
@@ -105,6 +108,10 @@ class DiffusersModel:
         encode = getattr(self.pipeline, "encode_prompt", None)
         if encode is None or "prompt_embeds" not in self._takes or "pooled_prompt_embeds" in self._takes:
             return Encoding(arguments=words)
+        key = json.dumps([sorted(words.items()), is_guided])
+        if self.text_cache is not None and (stored := self.text_cache.get(key)) is not None:
+            moved = {name: None if value is None else value.to(self.device) for name, value in stored.items()}
+            return Encoding(arguments=moved)
         takes = inspect.signature(encode).parameters
         as_called = {name: found.default for name, found in self._takes.items() if found.default is not found.empty}
         wanted = {**as_called, **self.card.call, "do_classifier_free_guidance": is_guided, **words}
@@ -112,7 +119,10 @@ class DiffusersModel:
         names = next((names for names in RETURNED if len(names) == len(encoded)), ())
         if not names or any(name not in self._takes for name in names):
             return Encoding(arguments=words)
-        return Encoding(arguments=dict(zip(names, encoded, strict=True)))
+        arguments = dict(zip(names, encoded, strict=True))
+        if self.text_cache is not None and all(isinstance(value, torch.Tensor | None) for value in encoded):
+            self.text_cache.put(key, arguments)
+        return Encoding(arguments=arguments)
 
     def sample(
         self,

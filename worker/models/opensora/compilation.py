@@ -33,7 +33,7 @@ from worker.reuse.donor import CLEAN, Donor
 logger = logging.getLogger(__name__)
 
 Mode = Literal["auto", "off", "compile", "graphs"]
-TextPlace = Literal["keep", "offload", "int8"]
+TextPlace = Literal["keep", "exact", "offload", "int8"]
 DtypeName = Literal["auto", "float32", "bfloat16"]
 
 FP8 = torch.float8_e4m3fn
@@ -51,7 +51,7 @@ class Options:
     mode: Mode = "off"  # auto: compile on a GPU
     dtype: torch.dtype | None = None  # of transformer and VAE; None = as loaded
     fp8: bool = False  # 8-bit floating-point linear layers in the blocks
-    text: TextPlace = "keep"  # where T5 lives: on the device, on the CPU between prompts, or in 8 bit on the device
+    text: TextPlace = "keep"  # T5 on the device; as its files are; on the CPU between prompts; in 8 bit
     decode_batch: int | None = None  # frames per call of the spatial decoder; None = 16 on a GPU, as loaded elsewhere
     warm: tuple[VideoSize, ...] = ()  # run once before the first job where blocks are compiled; none = the own size
 
@@ -115,6 +115,8 @@ def optimize(pipeline: ChaiPipeline, options: Options, device: torch.device | st
 def _place(pipeline: ChaiPipeline, options: Options, device: torch.device) -> None:
     for module in (pipeline.transformer, pipeline.vae):
         nn.Module.to(module, device=device, dtype=options.dtype)  # the method of diffusers warns about every dtype
+    if device.type == "cuda" and options.dtype is not None and options.text != "exact":
+        pipeline.text_encoder.to(options.dtype)
     if options.text == "offload":
         pipeline.captions.offload, pipeline.captions.device = True, device
         pipeline.text_encoder.to("cpu")

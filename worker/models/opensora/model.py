@@ -14,7 +14,7 @@ from shared.generation import GenerationParams
 from shared.model_cards import ModelCard
 from worker.models import device as devices
 from worker.models.base import Fingerprint, Sampling, Step, StepHook
-from worker.models.fingerprint import identify
+from worker.models.fingerprint import identify, revision
 from worker.models.opensora import compilation
 from worker.models.opensora.pipeline import ChaiPipeline
 from worker.models.opensora.presets import tiny
@@ -23,6 +23,7 @@ from worker.models.opensora.schedule import Schedule
 from worker.models.opensora.sizes import VideoSize
 from worker.models.opensora.text import Caption
 from worker.models.registry import EngineOptions
+from worker.models.text_cache import text_cache
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +135,11 @@ def load(card: ModelCard, source: str, options: EngineOptions) -> OpenSoraModel:
     pipeline = ChaiPipeline.from_pretrained(source)
     wanted = compilation.options(
         device, mode=options.mode, dtype=options.dtype, fp8=options.fp8, text=options.text, warm=sizes_of(card)
+    )
+    text_encoder = pipeline.text_encoder
+    weights = revision([text_encoder.config.to_dict()], [text_encoder])
+    pipeline.captions.on_disk = text_cache(
+        options.text_cache, encoder=f"{weights} {wanted.dtype} {wanted.text}", max_bytes=options.text_cache_bytes
     )
     outcome = compilation.optimize(pipeline, wanted, device)
     return OpenSoraModel(pipeline, card, outcome.told())

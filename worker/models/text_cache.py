@@ -1,0 +1,76 @@
+"""What text encoders made of prompts, kept on this machine's disk: a night of prompts encodes each of them once.
+
+A file holds the tensors of one text under a hash of the text and of the encoder's weights. Nothing else than speed
+depends on it: a file that cannot be read is encoded again, and a disk that refuses costs only the copy.
+"""
+
+import hashlib
+import json
+import logging
+import secrets
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from shared.folders import make_room, mark_used
+
+logger = logging.getLogger(__name__)
+
+Tensors = Mapping[str, Tensor | None]
+
+
+def text_cache(folder: Path | None, *, encoder: str, max_bytes: int) -> "TextCache | None":
+    """Return the cache in a folder; None without one."""
+    return None if folder is None else TextCache(folder, encoder=encoder, max_bytes=max_bytes)
+
+
+class TextCache:
+    """Tensors by encoder and text, in a folder that never holds more than so many bytes."""
+
+    def __init__(self, folder: Path, *, encoder: str, max_bytes: int) -> None:
+        self._folder = folder
+        self._encoder = encoder  # what shapes the tensors, besides the text
+        self._max_bytes = max_bytes
+
+    def get(self, text: str) -> dict[str, Tensor | None] | None:
+        """Return the tensors of a text, on the CPU; None when there are none that can be read."""
+        path = self._path(text)
+        try:
+            with safe_open(path, framework="pt") as file:
+                names = json.loads((file.metadata() or {})["names"])
+                found = set(file.keys())
+                tensors = {name: file.get_tensor(name) if name in found else None for name in names}
+            mark_used(path)
+        except FileNotFoundError:
+            return None
+        except (OSError, SafetensorError, KeyError, ValueError) as error:
+            logger.warning("%s is of no use (%s); the prompt is encoded again", path, error)
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+            return None
+        return tensors
+
+    def put(self, text: str, tensors: Tensors) -> None:
+        """Keep tensors of a text; None stands for a tensor that there is not."""
+        kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items() if tensor is not None}
+        content = save(kept, metadata={"names": json.dumps(list(tensors))})
+        if len(content) > self._max_bytes:
+            return
+        path = self._path(text)
+        partial = path.with_suffix(f".{secrets.token_hex(4)}")
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            partial.write_bytes(content)
+            partial.replace(path)
+            make_room(self._folder, self._max_bytes)
+        except OSError as error:
+            logger.warning("%s keeps no more prompts (%s)", self._folder, error)
+            with suppress(OSError):
+                partial.unlink()
+
+    def _path(self, text: str) -> Path:
+        return self._folder / hashlib.sha256(f"{self._encoder}\n{text}".encode()).hexdigest()
