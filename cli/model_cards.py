@@ -86,7 +86,7 @@ def ls(
     models_dir: ModelsDir = MODELS_DIR,
 ) -> None:
     """List the models that have a card."""
-    cards = list(_cards(models_dir).values())
+    cards = list(cards_in(models_dir).values())
     if as_json:
         output.print_json([asdict(card) for card in cards])
         return
@@ -115,7 +115,7 @@ def check(
     models_dir: ModelsDir = MODELS_DIR,
 ) -> None:
     """Load a model, make a clip of two steps, and say what can be reused, how long it took and how much it needs."""
-    cards = _cards(models_dir)
+    cards = cards_in(models_dir)
     if name not in cards:
         raise BadInput(f"no model {name!r} in {models_dir}; there is {', '.join(cards) or 'none'}: see chai model add")
     try:
@@ -145,7 +145,7 @@ def _tried(card: ModelCard, models_dir: Path, device: str, size: str, frames: in
     began = time.perf_counter()
     model = registry.load(card, models_dir, registry.EngineOptions(device=device))
     loaded_s = time.perf_counter() - began
-    width, height = _sides(size)
+    width, height = sides(size)
     params = GenerationParams(
         prompt="a red fox runs through a forest",
         model=card.name,
@@ -202,7 +202,7 @@ def _asked(cards: Any, name: str, known: Any, given: dict[str, Any]) -> ModelCar
             given[error.field] = _typed(error.field, typer.prompt(str(error)))
         else:
             for size in card.sizes:
-                _sides(size)
+                sides(size)
             return card
 
 
@@ -215,7 +215,8 @@ def _typed(field: str, text: str) -> Any:
         raise BadInput(f"{field} {text!r} is no number") from error
 
 
-def _sides(size: str) -> tuple[int, int]:
+def sides(size: str) -> tuple[int, int]:
+    """Return width and height of WIDTHxHEIGHT; raise `BadInput`."""
     try:
         width, height = (int(side) for side in size.lower().split("x"))
     except ValueError as error:
@@ -253,7 +254,8 @@ def _pairs(option: str, texts: Sequence[str] | None) -> Mapping[str, Any]:
     return pairs
 
 
-def _cards(models_dir: Path) -> dict[str, ModelCard]:
+def cards_in(models_dir: Path) -> dict[str, ModelCard]:
+    """Return the cards of a folder; raise `BadInput` for one that cannot be read."""
     try:
         return model_cards.load(models_dir)
     except ValueError as error:

@@ -12,9 +12,9 @@ from cli import output
 from cli.errors import CommandError
 
 if TYPE_CHECKING:
-    from lab.experiments.perceptual import Lpips
     from lab.experiments.vbench import Pair
     from worker.quality.clip import ClipScorer
+    from worker.quality.lpips import Lpips
 
 app = typer.Typer(help="Measure quality and time of plans.", invoke_without_command=True)
 
@@ -153,7 +153,7 @@ def _load_clip(folder: Path) -> "ClipScorer":
 
 
 def _load_lpips(file: Path) -> "Lpips":
-    from lab.experiments.perceptual import Lpips
+    from worker.quality.lpips import Lpips
 
     try:
         return Lpips.load(file)

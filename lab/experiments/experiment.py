@@ -13,9 +13,7 @@ from torch import Tensor
 from lab.baselines.adacache import AdaCache
 from lab.experiments.library import (
     BATCH,
-    Found,
     FullRun,
-    Index,
     Progress,
     full_runs,
     noise_run,
@@ -46,6 +44,7 @@ from worker.models.embedders import Embedder
 from worker.models.opensora.pipeline import ChaiPipeline
 from worker.models.opensora.sampler import Conditioning, Network, Velocity
 from worker.models.opensora.schedule import Schedule
+from worker.quality.index import Found, Index
 from worker.reuse import registry
 from worker.reuse.donor import Donor
 

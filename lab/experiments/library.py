@@ -1,7 +1,7 @@
 """Full runs that lend, and the look-up that finds them: the cache of an evaluation, in memory.
 
 The decisions are the service's own (extraction, similarity, conflicts, choice of donor); only the search is a matrix
-product here instead of a query.
+product (`worker/quality/index.py`) instead of a query.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -9,20 +9,19 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from time import process_time
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from lab.experiments.ways import Trajectory
 from lab.toy_world.captions import Caption
 from lab.toy_world.world import NUM_FRAMES, Clip
-from worker.cache.decisions.entities import extract, whole_prompt
-from worker.cache.decisions.matching import Hit, MatchSettings, look_up
-from worker.cache.decisions.types import Entity, Extraction, Neighbour
+from worker.cache.decisions.entities import whole_prompt
+from worker.cache.decisions.matching import MatchSettings
 from worker.models.base import Step
 from worker.models.embedders import Embedder
 from worker.models.opensora.pipeline import ChaiPipeline
 from worker.models.opensora.schedule import Schedule
+from worker.quality.index import Index
 from worker.reuse.donor import Donor
 from worker.reuse.recorder import Recorder, kept_steps
 
@@ -85,70 +84,6 @@ def _full_runs(
             clip=pipeline.decode(latents[-1][1][i], NUM_FRAMES),
             seconds=seconds,
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """What a look-up says about a prompt."""
-
-    extraction: Extraction
-    neighbours: tuple[Neighbour, ...]
-    hit: Hit
-
-
-class Index:
-    """Entities of stored runs as vectors; entry number i is the i-th run that was added."""
-
-    def __init__(
-        self,
-        embedder: Embedder,
-        *,
-        settings: MatchSettings | None = None,
-        read: Callable[[str], Extraction] = extract,
-    ) -> None:
-        """Compare by `settings`, over what `read` finds in a prompt (`extract`, or `whole_prompt` as NIRVANA does)."""
-        self.settings = settings or MatchSettings.of_embedder(embedder.name, {})
-        self._embedder = embedder
-        self._read = read
-        self._rows: list[Neighbour] = []
-        self._vectors: list[list[float]] = []
-        self._num_entries = 0
-
-    def add(self, prompt: str) -> None:
-        """Store the entities of one more run."""
-        found = self._read(prompt).entities
-        for entity, vector in zip(found, self._embed(found), strict=True):
-            self._vectors.append(vector)
-            self._rows.append(
-                Neighbour(
-                    query=0,
-                    entry_id=str(self._num_entries),
-                    text=entity.text,
-                    head=entity.head,
-                    attributes=entity.attributes,
-                    kind=entity.kind,
-                    similarity=0.0,
-                    created=float(self._num_entries),
-                )
-            )
-        self._num_entries += 1
-
-    def find(self, prompt: str) -> Found:
-        """Look a prompt up."""
-        extraction = self._read(prompt)
-        neighbours = tuple(self._near(extraction))
-        return Found(extraction=extraction, neighbours=neighbours, hit=look_up(extraction, neighbours, self.settings))
-
-    def _near(self, extraction: Extraction) -> Iterator[Neighbour]:
-        if not self._rows or not extraction.entities:
-            return
-        similarities = np.asarray(self._embed(extraction.entities)) @ np.asarray(self._vectors).T  # (queries, rows)
-        for query, row in enumerate(similarities):
-            for i in np.argsort(-row, kind="stable")[: self.settings.neighbours_per_entity]:
-                yield replace(self._rows[i], query=query, similarity=float(row[i]))
-
-    def _embed(self, found: Sequence[Entity]) -> list[list[float]]:
-        return self._embedder.embed([entity.lookup_text for entity in found])
 
 
 def whole_prompts(embedder: Embedder, settings: MatchSettings) -> Index:

@@ -6,18 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 
 from lab.experiments.experiment import Experiment, Outcome, Question
 from lab.experiments.scores import Difference, Figures, compare, features, figures, leakage
 from lab.experiments.variants import FULL, Variant
 from lab.toy_world.world import Clip, draw_layout, render
+from worker.quality.contact_sheet import sheet
 
 ALL = "all"
 COLUMNS = ("plan", "n", "evals", "accuracy", "cond", "FD", "d30", "CPU s", "vs plain", "accuracy ±", "cond ±", "leak ±")
-_SCALE = 3  # pixels of the contact sheet for each of a clip
-_MARGIN = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,27 +176,7 @@ def contact_sheet(
         lines.append((f"{question.case}: {question.caption.text}", clips))
     names = ["full", *columns, "donor"]
     file.parent.mkdir(parents=True, exist_ok=True)
-    _sheet(names, lines).save(file, optimize=True)
-
-
-def _sheet(names: Sequence[str], lines: Sequence[tuple[str, Sequence[Clip]]]) -> Image.Image:
-    tile = _tile(lines[0][1][0])
-    height, width = tile.shape[0] + 14 + _MARGIN, tile.shape[1] + 3 * _MARGIN
-    sheet = Image.new("RGB", (width * len(names) + _MARGIN, height * len(lines) + 16), "white")
-    pen = ImageDraw.Draw(sheet)
-    for column, name in enumerate(names):
-        pen.text((column * width + _MARGIN, 2), name, fill="black")
-    for line, (text, clips) in enumerate(lines):
-        top = 16 + line * height
-        pen.text((_MARGIN, top), text, fill="black")
-        for column, clip in enumerate(clips):
-            sheet.paste(Image.fromarray(_tile(clip)), (column * width + _MARGIN, top + 13))
-    return sheet
-
-
-def _tile(clip: Clip) -> NDArray[np.uint8]:
-    frames = np.concatenate([clip[0], clip[len(clip) // 2], clip[-1]], axis=1)
-    return frames.repeat(_SCALE, axis=0).repeat(_SCALE, axis=1)
+    sheet(names, lines).save(file, optimize=True)
 
 
 def _drawn(experiment: Experiment) -> list[Clip]:

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lab.experiments.perceptual import Lpips
 from worker.jobs import video
 from worker.models.opensora.pipeline import ChaiPipeline, Frames
 from worker.models.opensora.schedule import Schedule
 from worker.quality.clip import ClipScorer
+from worker.quality.lpips import Lpips
+from worker.quality.nearness import psnr, ssim
 
 DIMENSIONS = (  # what VBench can judge of any prompts
     "subject_consistency",
@@ -33,8 +33,6 @@ WITH_WEIGHTS = {  # scores whose weights do not come with the project
     "lpips": "LPIPS: name a file with AlexNet's ImageNet weights as --lpips",
     "clip": "CLIPScore: name a folder with a CLIP model as --clip",
 }
-_WINDOW = 8  # pixels of SSIM's window
-_PEAK = 255.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,32 +112,6 @@ def collect(results: Path) -> dict[str, float]:
         for dimension, value in json.loads(file.read_text()).items():
             found[dimension] = float(value[0] if isinstance(value, list) else value)
     return found
-
-
-def psnr(ours: Frames, theirs: Frames) -> float:
-    """Peak signal to noise of two videos, uint8 (T, H, W, 3), in dB: the mean over frames; infinite for equal ones."""
-    errors = np.square(ours.astype(np.float64) - theirs).mean(axis=(1, 2, 3))
-    with np.errstate(divide="ignore"):
-        return float(np.mean(10 * np.log10(_PEAK**2 / errors)))
-
-
-def ssim(ours: Frames, theirs: Frames) -> float:
-    """Structural similarity (Wang et al. 2004) with a flat 8 x 8 window, the mean over windows, channels, frames."""
-    a, b = (_windows(frames.astype(np.float64)) for frames in (ours, theirs))
-    axes = (-2, -1)
-    mean_a, mean_b = a.mean(axes), b.mean(axes)
-    spread_a, spread_b = a.var(axes), b.var(axes)
-    both = (a * b).mean(axes) - mean_a * mean_b
-    c1, c2 = (0.01 * _PEAK) ** 2, (0.03 * _PEAK) ** 2
-    light = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
-    shape = (2 * both + c2) / (spread_a + spread_b + c2)
-    return float((light * shape).mean())
-
-
-def _windows(frames: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Every window of every frame, (T, H', W', 3, 8, 8), half a window apart."""
-    views = np.lib.stride_tricks.sliding_window_view(frames, (_WINDOW, _WINDOW), axis=(1, 2))
-    return views[:, :: _WINDOW // 2, :: _WINDOW // 2]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

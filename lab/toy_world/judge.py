@@ -6,7 +6,9 @@ from lab.toy_world import caption_parser, checker, world
 from lab.toy_world.rich import caption_parser as rich_parser
 from lab.toy_world.rich import checker as rich_checker
 from lab.toy_world.rich import world as rich_world
-from worker.quality.judges import Frames, Judged
+from worker.quality.judges import Judged
+from worker.quality.nearness import Frames
+from worker.quality.videos import Video
 
 _SMALL = (world.NUM_FRAMES, world.SIDE, world.SIDE, 3)
 _RICH = (rich_world.NUM_FRAMES, rich_world.SIDE, rich_world.SIDE, 3)
@@ -18,12 +20,13 @@ class Checker:
 
     name: str = "checker"
     tolerance: float | None = 0.02  # share of attributes
+    ranks: bool = True
 
-    def judge(self, prompt: str, fast: Frames, full: Frames) -> Judged | None:
+    def judge(self, prompt: str, fast: Video, full: Video) -> Judged | None:
         """Compare the shares of attributes that hold."""
-        if fast.shape != full.shape:
+        if fast.frames.shape != full.frames.shape:
             return None
-        ours, theirs = (_share(prompt, clip) for clip in (fast, full))
+        ours, theirs = (_share(prompt, clip.frames) for clip in (fast, full))
         if ours is None or theirs is None:
             return None
         return Judged(judge=self.name, loss=theirs - ours, fast_score=ours, full_score=theirs)

@@ -23,7 +23,6 @@ FOLDERS = {
     "migrations/versions": "the steps",
     "lab/baselines": "what others do within one run",
     "lab/benchmarks": "speed of the engine",
-    "lab/calibration": "plans by evidence",
     "lab/chaos": "a service of its own, attacked, and the rules after it",
     "lab/experiments": "quality against cost",
     "lab/toy_world": "the procedural world",
@@ -37,7 +36,7 @@ FOLDERS = {
     "worker/models": "video models",
     "worker/models/diffusers": "pipelines of diffusers",
     "worker/models/opensora": "Open-Sora 1.2",
-    "worker/quality": "optional: what donors cost in quality",
+    "worker/quality": "optional: plans by evidence, and what donors cost in quality",
     "worker/reuse": "what a donor does to a run",
 }
 

@@ -11,15 +11,15 @@ from sqlalchemy.orm import Session, sessionmaker
 from db import cache, metrics
 from db.models import Namespace
 from db.session import transaction
-from lab.calibration.calibrate import Calibration, with_misses, write
-from lab.calibration.choose import Choice, Measured, Tolerance, Verdict, choose
 from shared.generation import Mode, RunPath
 from worker.cache import planner
 from worker.cache.decisions.planning import Case, Plan, Reason, Recipe, Table, decide, table_from_rows
 from worker.cache.decisions.types import Entity, EntityKind, Extraction, Neighbour
 from worker.cache.namespaces import SpaceSettings, plan_key
+from worker.quality.evidence import Bound, Choice, Measured, Verdict, choose
+from worker.quality.plan_table import Calibration, with_misses, write
 
-TOLERANCE = Tolerance(accuracy=0.01, num_errors=1.0)
+BOUND = Bound(ranking={"accuracy": 0.01}, num_errors=1.0)
 IDENTITY = {"model": "small", "revision": "r", "width": 32}
 PROMPT = Extraction(
     entities=(Entity(text="red ball", head="ball"), Entity(text="green wall", head="wall", kind=EntityKind.SCENE))
@@ -46,8 +46,7 @@ def measured(name: str, evaluations: int, accuracy: float, *, way: str | None = 
         recipe=Recipe(path=path, num_steps=evaluations, reuse=way, reuse_options=options, source="calibrated"),
         evaluations=evaluations,
         seconds=evaluations / 100,
-        accuracies=tuple(accuracy + 0.01 * (i % 3 - 1) for i in range(30)),
-        distances=(0.1,) * 30,
+        losses={"accuracy": (0.95 - accuracy,) * 30},
     )
 
 
@@ -57,13 +56,13 @@ SCHEDULES = [measured("3", 3, 0.85), measured("6", 6, 0.95)]
 
 def calibration(with_scene_donor: Measured) -> Calibration:
     """What `chai calibrate` finds when a scene's donor does this, and nothing else is worth a donor."""
-    without_hit = choose(FULL, SCHEDULES, [], TOLERANCE)
+    without_hit = choose(FULL, SCHEDULES, [], BOUND)
     hits: Mapping[Case, Choice] = {
-        Case.SCENE: choose(FULL, SCHEDULES, [with_scene_donor], TOLERANCE),
+        Case.SCENE: choose(FULL, SCHEDULES, [with_scene_donor], BOUND),
         Case.OBJECT: without_hit,
         Case.BOTH: without_hit,
     }
-    return Calibration(choices=with_misses(hits, without_hit), num_prompts=30, seed=0, tolerance=TOLERANCE)
+    return Calibration(choices=with_misses(hits, without_hit), num_prompts=30, seed=0, bound=BOUND)
 
 
 def stored_table(factory: sessionmaker[Session], found: Calibration) -> Table:
@@ -168,4 +167,4 @@ def test_what_is_written_says_what_it_rests_on(tmp_path: Path) -> None:
 
     quality = json.loads(file.read_text())["quality"]["scene"]
     assert (quality["verdict"], quality["plan"], quality["clips"]) == ("plain", "6", 30)
-    assert quality["accuracy_change"]["mean"] == pytest.approx(0)
+    assert quality["losses"]["accuracy"]["mean"] == pytest.approx(0)

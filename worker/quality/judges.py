@@ -1,13 +1,18 @@
-"""Who says what a video lost against that of full mode.
+"""Who says what a video lost against that of full mode: the judges of the quality monitor and of calibration.
 
-    clip       CLIPScore, where `CHAI_GUARD_CLIP` names a model
-    distance   how far the two videos are apart; always at hand, and says "other", not "worse"
+    command    a program of the operator's that prints a number, more is better
+    clip       CLIPScore, by a CLIP model in a folder
+    lpips      how far two videos are apart as people see it, by AlexNet in a folder
+    ssim, psnr, flicker, distance    how far they are apart, by arithmetic; always at hand
+
+Some *rank*: their loss says which of two videos is the worse one. The others say that two videos differ. A fast video
+is another one than that of full mode even where both are good, so a difference never speaks for a donor.
 
 Installed packages add judges of their own by an entry point of the group `chai.judges` that names a `Judge` without
 arguments: `checker`, for prompts and clips of the procedural world, comes so.
 
-A judge with a tolerance moves thresholds. The distance has none of its own: a fast video is another one than that of
-full mode even where both are good, so how far is too far is the operator's to say (`CHAI_GUARD_TOLERANCE`).
+A judge with a tolerance moves thresholds of the monitor. The distance has none of its own: how far is too far is the
+operator's to say.
 """
 
 from collections.abc import Sequence
@@ -18,13 +23,14 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from worker.quality import nearness
+from worker.quality.command import Scorer
+from worker.quality.videos import Video
 from worker.settings import WorkerSettings
 
 GROUP = "chai.judges"  # of entry points
-
-Frames = NDArray[np.uint8]  # (T, H, W, 3)
+BEST_PSNR = 100.0  # dB; equal videos have no number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,9 +52,13 @@ class Judge(Protocol):
 
     @property
     def tolerance(self) -> float | None:
-        """The mean loss that a donor may cost; None where that is not known."""
+        """The mean loss that a cheaper plan may cost; None where that is not known."""
 
-    def judge(self, prompt: str, fast: Frames, full: Frames) -> Judged | None:
+    @property
+    def ranks(self) -> bool:
+        """Whether a loss says which video is the worse one, not only that they differ."""
+
+    def judge(self, prompt: str, fast: Video, full: Video) -> Judged | None:
         """Return what the fast video lost; None for a prompt or video that this judge cannot read."""
 
 
@@ -59,13 +69,100 @@ class Clip:
     folder: Path
     name: str = "clip"
     tolerance: float | None = 0.025  # a cosine of 0.01
+    ranks: bool = True
 
-    def judge(self, prompt: str, fast: Frames, full: Frames) -> Judged | None:
+    def judge(self, prompt: str, fast: Video, full: Video) -> Judged | None:
         """Compare the scores."""
         from worker.quality.clip import scorer  # brings torch along: not before there is something to judge
 
-        ours, theirs = (scorer(self.folder).score(prompt, frames) for frames in (fast, full))
+        def score(video: Video) -> float:
+            return scorer(self.folder).score(prompt, video.frames)
+
+        ours, theirs = (video.score((self, prompt), score) for video in (fast, full))
         return Judged(judge=self.name, loss=theirs - ours, fast_score=ours, full_score=theirs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """A program of the operator's."""
+
+    scorer: Scorer
+    tolerance: float | None = None
+    name: str = "command"
+    ranks: bool = True
+
+    def judge(self, prompt: str, fast: Video, full: Video) -> Judged | None:
+        """Compare the numbers; raise JudgeError where the program gives none."""
+
+        def score(video: Video) -> float:
+            return self.scorer.score(video.mp4, prompt)
+
+        ours, theirs = (video.score((self, prompt), score) for video in (fast, full))
+        return Judged(judge=self.name, loss=theirs - ours, fast_score=ours, full_score=theirs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Perceptual:
+    """LPIPS by AlexNet's weights on this machine."""
+
+    file: Path
+    name: str = "lpips"
+    tolerance: float | None = 0.05
+    ranks: bool = False
+
+    def judge(self, prompt: str, fast: Video, full: Video) -> Judged | None:
+        """Compare the features of every frame."""
+        from worker.quality.lpips import network  # brings torch along
+
+        if fast.frames.shape != full.frames.shape:
+            return None
+        return Judged(judge=self.name, loss=network(self.file).distance(fast.frames, full.frames))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ssim:
+    """What two videos lack in structural similarity."""
+
+    name: str = "ssim"
+    tolerance: float | None = 0.05
+    ranks: bool = False
+
+    def judge(self, prompt: str, fast: Video, full: Video) -> Judged | None:
+        """Return 1 - SSIM."""
+        if fast.frames.shape != full.frames.shape:
+            return None
+        found = nearness.ssim(fast.frames, full.frames)
+        return Judged(judge=self.name, loss=1 - found, fast_score=found, full_score=1.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Psnr:
+    """What two videos lack to a peak signal to noise of 100 dB."""
+
+    name: str = "psnr"
+    tolerance: float | None = None
+    ranks: bool = False
+
+    def judge(self, prompt: str, fast: Video, full: Video) -> Judged | None:
+        """Return 100 dB - PSNR."""
+        if fast.frames.shape != full.frames.shape:
+            return None
+        found = min(BEST_PSNR, nearness.psnr(fast.frames, full.frames))
+        return Judged(judge=self.name, loss=BEST_PSNR - found, fast_score=found, full_score=BEST_PSNR)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flicker:
+    """How much more comes and goes from frame to frame."""
+
+    name: str = "flicker"
+    tolerance: float | None = 0.01  # of the range of a pixel
+    ranks: bool = False
+
+    def judge(self, prompt: str, fast: Video, full: Video) -> Judged | None:
+        """Return by how much the fast video flickers more."""
+        ours, theirs = (video.score(self, lambda video: nearness.flicker(video.frames)) for video in (fast, full))
+        return Judged(judge=self.name, loss=ours - theirs, fast_score=ours, full_score=theirs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,19 +171,30 @@ class Distance:
 
     name: str = "distance"
     tolerance: float | None = None
+    ranks: bool = False
 
-    def judge(self, prompt: str, fast: Frames, full: Frames) -> Judged | None:
+    def judge(self, prompt: str, fast: Video, full: Video) -> Judged | None:
         """Root mean square over all values, 0..1."""
-        if fast.shape != full.shape:
+        if fast.frames.shape != full.frames.shape:
             return None
-        gap = (fast.astype(np.float32) - full.astype(np.float32)) / 255
+        gap = (fast.frames.astype(np.float32) - full.frames.astype(np.float32)) / 255
         return Judged(judge=self.name, loss=float(np.sqrt(np.square(gap).mean())))
 
 
+def ranking(*, command: str | None = None, clip: Path | None = None) -> tuple[Judge, ...]:
+    """Return the judges at hand that say which video is worse, the most telling first; ValueError for the command."""
+    own = () if command is None else (Command(scorer=Scorer.parse(command)),)
+    return *registered(), *own, *(() if clip is None else (Clip(folder=clip),))
+
+
+def measuring(*, lpips: Path | None = None) -> tuple[Judge, ...]:
+    """Return those that say how far two videos are apart."""
+    return *(() if lpips is None else (Perceptual(file=lpips),)), Ssim(), Psnr(), Flicker()
+
+
 def judges(settings: WorkerSettings) -> Sequence[Judge]:
-    """Return the judges at hand, the most telling first."""
-    clip = () if settings.guard_clip is None else (Clip(folder=settings.guard_clip),)
-    return *registered(), *clip, Distance()
+    """Return the judges of the quality monitor, the most telling first."""
+    return *ranking(clip=settings.guard_clip), Distance()
 
 
 @cache
@@ -95,7 +203,7 @@ def registered() -> tuple[Judge, ...]:
     return tuple(point.load()() for point in entry_points(group=GROUP))
 
 
-def judge(known: Sequence[Judge], prompt: str, fast: Frames, full: Frames) -> tuple[Judge, Judged] | None:
+def judge(known: Sequence[Judge], prompt: str, fast: Video, full: Video) -> tuple[Judge, Judged] | None:
     """Return the first judge that can read the videos, and what it found."""
     found = ((one, one.judge(prompt, fast, full)) for one in known)
     return next(((one, judged) for one, judged in found if judged is not None), None)

@@ -24,7 +24,6 @@ from worker.cache.decisions import planning
 from worker.cache.decisions.planning import Plan
 from worker.cache.namespaces import SpaceSettings
 from worker.cache.planner import StoredPlan
-from worker.jobs import video
 from worker.jobs.attempt import parts
 from worker.jobs.context import JobContext
 from worker.jobs.metrics import Figures
@@ -33,7 +32,7 @@ from worker.jobs.runner import borrow, compress, decode, denoise, encode, load
 from worker.models import faults
 from worker.quality import judges
 from worker.quality import monitor as rule
-from worker.quality.judges import Frames
+from worker.quality.videos import Video
 from worker.runtime import Runtime
 
 logger = logging.getLogger(__name__)
@@ -168,7 +167,7 @@ def _donors(session: Session, plan: Plan) -> list[CacheEntry]:
 
 def _measure(runtime: Runtime, known: Recorded, hold: CheckHold, figures: Figures) -> rule.Measured:
     """Return what a judge says of the two videos; the job's own is one of them wherever it ran that plan."""
-    fast, full = (_frames(runtime, known, plan, hold, figures) for plan in (known.fast, known.full))
+    fast, full = (_video(runtime, known, plan, hold, figures) for plan in (known.fast, known.full))
     found = judges.judge(judges.judges(runtime.settings), known.job.prompt, fast, full)
     if found is None:
         raise Lost("no judge can read the videos")
@@ -176,10 +175,10 @@ def _measure(runtime: Runtime, known: Recorded, hold: CheckHold, figures: Figure
     return rule.Measured(judge=judge, judged=judged, seconds=figures.gpu_seconds)
 
 
-def _frames(runtime: Runtime, known: Recorded, plan: StoredPlan, hold: CheckHold, figures: Figures) -> Frames:
+def _video(runtime: Runtime, known: Recorded, plan: StoredPlan, hold: CheckHold, figures: Figures) -> Video:
     if plan.plan.recipe == known.served.plan.recipe:
-        return video.decode(runtime.storage.read(_output(known.job)["name"]))
-    return video.decode(_made(runtime, known.job, plan, hold, figures))
+        return Video(runtime.storage.read(_output(known.job)["name"]))
+    return Video(_made(runtime, known.job, plan, hold, figures))
 
 
 def _output(job: Job) -> dict[str, Any]:

@@ -13,10 +13,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from statistics import fmean, stdev
 from uuid import UUID
 
 from worker.cache.decisions.planning import NEVER, Recipe
+from worker.quality.evidence import Mean, mean_of
 
 STEP = 0.05  # of similarity
 _SLACK = 1e-4  # of a step: equal phrases have a cosine of 0.9999999
@@ -33,15 +33,6 @@ class Loss:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mean:
-    """A mean loss."""
-
-    mean: float
-    error: float  # standard error
-    count: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
     """A threshold that changes, and the losses that it rests on."""
 
@@ -51,7 +42,7 @@ class Move:
 
     def __str__(self) -> str:
         found = self.evidence
-        return f"{self.old:g} -> {self.new:g}: {found.count} checks lost {found.mean:+.3f} ± {found.error:.3f}"
+        return f"{self.old:g} -> {self.new:g}: {found.count} checks lost {found}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,18 +81,16 @@ class Rule:
     def _too_much(self, losses: Sequence[Loss]) -> Mean | None:
         if len(losses) < self.min_checks:
             return None
-        found = mean(losses)
+        found = _mean(losses)
         return found if found.mean - self.num_errors * found.error > self.tolerance else None
 
     def _within(self, losses: Sequence[Loss]) -> Mean | None:
-        found = mean(losses)
+        found = _mean(losses)
         return found if found.mean + self.num_errors_below * found.error <= self.tolerance else None
 
 
-def mean(losses: Sequence[Loss]) -> Mean:
-    """Return the mean of two losses or more, and its standard error."""
-    values = [one.loss for one in losses]
-    return Mean(mean=fmean(values), error=stdev(values) / math.sqrt(len(values)), count=len(values))
+def _mean(losses: Sequence[Loss]) -> Mean:
+    return mean_of([one.loss for one in losses])
 
 
 def above(similarity: float) -> float:

@@ -2,10 +2,11 @@
 
 import pytest
 
-from lab.experiments.library import Index, whole_prompts
+from lab.experiments.library import whole_prompts
 from worker.cache.decisions.planning import NIRVANA_MATCH
 from worker.cache.decisions.types import HitKind
 from worker.models.embedders import load_embedder
+from worker.quality.index import Index
 
 STORED = (
     "a small red circle drifts left over a green striped field",

@@ -10,10 +10,10 @@ from typer.testing import CliRunner
 from cli.errors import CommandError
 from cli.lab import evaluation as commands
 from lab.experiments import vbench
-from lab.experiments.perceptual import Lpips
 from worker.jobs import video
 from worker.models.opensora.presets import tiny
 from worker.quality.clip import ClipScorer
+from worker.quality.lpips import Lpips
 
 RNG = np.random.default_rng(0)
 FRAMES = RNG.integers(30, 220, (3, 24, 32, 3), dtype=np.uint8)

@@ -11,13 +11,15 @@ from lab.toy_world.rich import world as rich_world
 from lab.toy_world.world import draw_layout, render
 from worker.quality.clip import ClipScorer, _pixels
 from worker.quality.judges import Clip, Distance, judge, judges
+from worker.quality.videos import Video
 from worker.settings import WorkerSettings
 
-DARK, BRIGHT = np.zeros((8, 32, 32, 3), np.uint8), np.full((8, 32, 32, 3), 255, np.uint8)
+DARK, BRIGHT = (Video.of(np.full((8, 32, 32, 3), shade, np.uint8)) for shade in (0, 255))
+SHORT = Video.of(DARK.frames[:4])
 
 
 def drawn(caption, seed=0):
-    return render(caption.spec, draw_layout(caption.spec, np.random.default_rng(seed)))
+    return Video.of(render(caption.spec, draw_layout(caption.spec, np.random.default_rng(seed))))
 
 
 def test_the_checker_counts_what_is_shown_of_what_was_asked():
@@ -40,9 +42,9 @@ def test_a_donor_that_helped_is_a_loss_below_zero():
 def test_the_checker_knows_the_rich_world_by_the_shape_of_its_clips():
     caption = next(iter(rich_captions.sample_captions(1, 1)))
     layout = rich_world.draw_layout(caption.spec, np.random.default_rng(0))
-    clip, blank = rich_drawing.render(caption.spec, layout), np.zeros((16, 96, 96, 3), np.uint8)
+    drawing, blank = rich_drawing.render(caption.spec, layout), Video.of(np.zeros((16, 96, 96, 3), np.uint8))
 
-    found = Checker().judge(caption.text, blank, clip)
+    found = Checker().judge(caption.text, blank, Video.of(drawing))
 
     assert found.full_score == 1.0
     assert found.loss > 0.5
@@ -51,7 +53,7 @@ def test_the_checker_knows_the_rich_world_by_the_shape_of_its_clips():
 
 def test_the_checker_reads_only_its_own_world():
     assert Checker().judge("a red fox runs", DARK, DARK) is None
-    assert Checker().judge(next(iter(sample_captions(1, 1))).text, DARK[:4], DARK[:4]) is None
+    assert Checker().judge(next(iter(sample_captions(1, 1))).text, SHORT, SHORT) is None
 
 
 @pytest.mark.parametrize(("fast", "full", "loss"), [(DARK, DARK, 0.0), (DARK, BRIGHT, 1.0), (BRIGHT, DARK, 1.0)])
@@ -62,16 +64,16 @@ def test_the_distance_is_between_nought_and_one(fast, full, loss):
 
 
 def test_videos_of_two_sizes_have_no_distance():
-    assert Distance().judge("anything", DARK, DARK[:4]) is None
-    assert judge([Distance()], "anything", DARK, DARK[:4]) is None
+    assert Distance().judge("anything", DARK, SHORT) is None
+    assert judge([Distance()], "anything", DARK, SHORT) is None
 
 
 def test_clip_compares_how_well_each_video_fits_the_prompt(clip_folder):
     found = Clip(folder=clip_folder).judge("a red fox", DARK, BRIGHT)
 
     scorer = ClipScorer.load(clip_folder)
-    assert found.fast_score == pytest.approx(scorer.score("a red fox", DARK))
-    assert found.full_score == pytest.approx(scorer.score("a red fox", BRIGHT))
+    assert found.fast_score == pytest.approx(scorer.score("a red fox", DARK.frames))
+    assert found.full_score == pytest.approx(scorer.score("a red fox", BRIGHT.frames))
     assert found.loss == pytest.approx(found.full_score - found.fast_score)
     assert found.fast_score != found.full_score
 

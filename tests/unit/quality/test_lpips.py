@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lab.experiments.perceptual import Lpips
+from worker.quality.lpips import Lpips
 
 RNG = np.random.default_rng(0)
 FRAMES = RNG.integers(0, 256, (3, 72, 96, 3), dtype=np.uint8)

@@ -5,6 +5,7 @@ are those of the package `lpips` 0.1.4, whose terms are in `lpips_heads.txt`. Th
 torchvision, whose wheels on PyPI are built for CUDA and break transformers next to a torch for CPUs.
 """
 
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Self
@@ -78,6 +79,22 @@ class Lpips:
             errors = (_unit(ours) - _unit(theirs)).square()  # (N, C, H', W')
             total += (errors * head).sum(1).mean((1, 2))
         return total
+
+
+def weights_in(path: Path) -> Path:
+    """Return the file with AlexNet's weights: `path`, or the one in that folder. Raises ValueError for a folder."""
+    if not path.is_dir():
+        return path
+    files = sorted([*path.glob("alexnet*.pth"), *path.glob("alexnet*.pt")])
+    if not files:
+        raise ValueError("holds no AlexNet; put torchvision's alexnet-owt-7be5be79.pth there")
+    return files[0]
+
+
+@cache
+def network(file: Path) -> Lpips:
+    """Return the network of a file, loaded once a process."""
+    return Lpips.load(file)
 
 
 def _unit(features: Tensor) -> Tensor:

@@ -1,0 +1,233 @@
+"""`chai calibrate`: which plan of a model answers which kind of hit, by measurement on this machine.
+
+First the schedules. The one that is chosen then makes the donors, because with calibrated plans it is what answers a
+miss; so reuse is measured with the donors that it will have.
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from worker.cache.decisions.planning import Case
+from worker.jobs import pace, video
+from worker.models.base import Sampling, VideoModel
+from worker.quality import candidates, plan_table
+from worker.quality.calibration_runs import Asked, Runs
+from worker.quality.candidates import Candidate
+from worker.quality.evidence import Bound, Choice, Measured, choose, is_earned
+from worker.quality.judges import Judge
+from worker.quality.plan_table import HITS, Calibration
+from worker.quality.videos import Video
+
+VETO = "flicker"  # decides beside judges that rank: no plan may buy its score with it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demand:
+    """What the operator demands of a plan."""
+
+    tolerances: Mapping[str, float] = field(default_factory=dict)  # in place of the judges' own
+    num_errors: float = 2.0
+    min_prompts: int = 30
+    max_bad: float = 0.1
+
+    def bound(self, known: Sequence[Judge], reading: Sequence[str]) -> Bound:
+        """Return the bound by the judges that read every clip.
+
+        Where some rank, they decide, and flicker may object. Else a plan has to be near to full mode's video.
+        """
+        able = [(one, self.tolerances.get(one.name, one.tolerance)) for one in known if one.name in reading]
+        ranking = {one.name: allowed for one, allowed in able if one.ranks and allowed is not None}
+        measuring = {one.name: allowed for one, allowed in able if not one.ranks and allowed is not None}
+        if ranking:
+            measuring = {name: allowed for name, allowed in measuring.items() if name == VETO}
+        return Bound(
+            ranking=ranking,
+            measuring=measuring,
+            num_errors=self.num_errors,
+            min_prompts=self.min_prompts,
+            max_bad=self.max_bad,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """What a model takes on this machine, measured."""
+
+    seconds_per_evaluation: float
+    seconds_per_clip: float  # encoding and decoding
+    seconds_per_verdict: float  # of all judges together
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What is left to do, at most."""
+
+    clips: int
+    evaluations: float
+    seconds: float  # of the device
+    judging_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A plan on the prompts of one kind, and what became of it."""
+
+    case: str  # all, or the kind of hit
+    plan: Measured
+    verdict: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """A finished calibration."""
+
+    calibration: Calibration
+    lines: tuple[Line, ...]
+    shown: tuple[Candidate, ...]  # plans worth looking at beside full mode
+    refused: Mapping[str, str]  # way of reuse → why the model cannot do it
+
+
+def measure_pace(asked: Asked, model: VideoModel, judges: Sequence[Judge]) -> Pace:
+    """Make a clip of two steps, take the time of the second (the first may compile), and ask the judges about it.
+
+    A judge that cannot work raises here, before hours went by.
+    """
+    params = asked.params(0)
+    sampling, times = Sampling(num_steps=2, guidance_scale=asked.card.guidance_scale), []
+    began = time.perf_counter()
+    encoding = model.encode(params)
+    model.finish()
+    encoded = time.perf_counter()
+    for step in model.sample(encoding, params, sampling, seed=0):
+        model.finish()
+        times.append(time.perf_counter())
+        latents = step.latents
+    frames = model.decode(latents, params)
+    model.finish()
+    decoded = time.perf_counter()
+    clip = Video(video.encode(frames, fps=params.fps))
+    for one in judges:
+        one.judge(params.prompt, clip, clip)
+    return Pace(
+        seconds_per_evaluation=(times[1] - times[0]) / pace.evaluations(model.guidance(sampling)[1:]),
+        seconds_per_clip=encoded - began + decoded - times[1],
+        seconds_per_verdict=time.perf_counter() - decoded,
+    )
+
+
+def estimate(runs: Runs, known: Pace) -> Estimate:
+    """Return what is left to do, at most: which schedule will make the donors is not known before."""
+    first = [one for one in (runs.full, *runs.plain) for i in runs.numbers if not runs.is_made(one, i)]
+    later = max((_with_donors(runs, base) for base in (runs.full, *runs.plain)), key=lambda plans: _cost(runs, plans))
+    evaluations = _cost(runs, first) + _cost(runs, later)
+    clips = len(first) + len(later)
+    seconds = evaluations * known.seconds_per_evaluation + clips * known.seconds_per_clip
+    judging_s = clips * known.seconds_per_verdict
+    return Estimate(clips=clips, evaluations=evaluations, seconds=seconds, judging_s=judging_s)
+
+
+def total(runs: Runs) -> float:
+    """Return the evaluations of the whole, at most: what `Runs.done` goes up to."""
+    first = [one for one in (runs.full, *runs.plain) for _ in runs.numbers]
+    return _cost(runs, first) + max(_cost(runs, _with_donors(runs, base)) for base in (runs.full, *runs.plain))
+
+
+def calibrate(runs: Runs, demand: Demand) -> Result:
+    """Make and judge what is missing, and decide."""
+    for number in runs.numbers:
+        for one in (runs.full, *runs.plain):
+            runs.make(one, number)
+    bound = demand.bound(runs.judges, runs.reading())
+    without_hit = _choose(runs, list(runs.numbers), [], bound)
+    base = next(one for one in (runs.full, *runs.plain) if one.name == without_hit.chosen.name)
+    reusing = runs.reusing(base) if runs.hits() else []
+    if reusing:
+        runs.lend(base)
+    for number in runs.hits():
+        for one in reusing:
+            runs.make(one, number)
+    bound = demand.bound(runs.judges, runs.reading())
+    return _decided(runs, bound, base, reusing)
+
+
+def _decided(runs: Runs, bound: Bound, base: Candidate, reusing: Sequence[Candidate]) -> Result:
+    without_hit = _choose(runs, list(runs.numbers), [], bound)
+    hits = {case: _choose(runs, numbers, reusing, bound) for case in HITS if (numbers := runs.hits(case))}
+    missing = tuple(_missing(runs, bound))
+    choices: Mapping[Case, Choice] = {}
+    if bound.deciding and len(runs.numbers) >= bound.min_prompts:
+        plain = [runs.measured(one, runs.numbers) for one in runs.plain]
+        choices = plan_table.decide(hits, without_hit, plain, fast_steps=runs.asked.card.fast_steps)
+    taken = {choice.chosen.name for choice in (without_hit, *hits.values())}
+    near = [one for one in (base, *runs.plain[:1], *reusing) if one.name in taken] or [*runs.plain[-1:], *reusing[:2]]
+    return Result(
+        calibration=Calibration(
+            choices=choices, num_prompts=len(runs.numbers), seed=runs.asked.seed, bound=bound, missing=missing
+        ),
+        lines=tuple(_lines(runs, bound, hits, without_hit, reusing)),
+        shown=tuple(one for one in (*near, *reusing[:2]) if one.name != runs.full.name),
+        refused=candidates.refused(runs.model, candidates.reusing(runs.asked.card, base, runs.asked.counts)),
+    )
+
+
+def _choose(runs: Runs, numbers: Sequence[int], reusing: Sequence[Candidate], bound: Bound) -> Choice:
+    full, *plain = (runs.measured(one, numbers) for one in (runs.full, *runs.plain))
+    return choose(full, plain, [runs.measured(one, numbers) for one in reusing], bound)
+
+
+def _missing(runs: Runs, bound: Bound) -> Iterator[str]:
+    """Say what keeps a table, or a donor, from resting on enough."""
+    count = len(runs.numbers)
+    if count < bound.min_prompts:
+        yield f"{count} prompts, {bound.min_prompts} are needed: give a longer list"
+    unread = [one.name for one in runs.judges if one.name not in runs.reading()]
+    for name in unread:
+        yield f"{name} cannot read every prompt or clip and is left out"
+    if not bound.ranking:
+        yield (
+            "no judge at hand says which of two videos is the better one, so no donor can be taken: "
+            "name --clip FOLDER or --judge 'COMMAND {video} {prompt}'"
+        )
+    for one in runs.judges:
+        if one.ranks and one.name not in unread and one.name not in bound.ranking:
+            yield f"{one.name}: how much may be lost is not said; give --tolerance {one.name}=VALUE"
+    for case in HITS:
+        if 0 < (hits := len(runs.hits(case))) < bound.min_prompts:
+            yield f"{hits} prompts have a hit of kind {case.value}, {bound.min_prompts} are needed to judge a donor by"
+
+
+def _lines(
+    runs: Runs, bound: Bound, hits: Mapping[Case, Choice], without_hit: Choice, reusing: Sequence[Candidate]
+) -> Iterator[Line]:
+    plain = [runs.measured(one, runs.numbers) for one in runs.plain]
+    yield Line(case="all", plan=without_hit.full, verdict=_verdict(without_hit.full, without_hit, [], bound))
+    for one in sorted(plain, key=lambda one: -one.evaluations):
+        yield Line(case="all", plan=one, verdict=_verdict(one, without_hit, [], bound))
+    for case, choice in hits.items():
+        numbers = runs.hits(case)
+        rivals = [runs.measured(one, numbers) for one in runs.plain]
+        for candidate in reusing:
+            one = runs.measured(candidate, numbers)
+            yield Line(case=case.value, plan=one, verdict=_verdict(one, choice, rivals, bound))
+
+
+def _verdict(one: Measured, choice: Choice, rivals: Sequence[Measured], bound: Bound) -> str:
+    if one.name == choice.chosen.name:
+        return "chosen"
+    if one is choice.full:
+        return ""
+    if reason := bound.why_not(one):
+        return reason
+    if one.recipe.reuse and not is_earned(one, rivals, bound):
+        return "keeps; no better than a schedule of its cost" if bound.ranking else "keeps; no judge ranks"
+    return "keeps, at more evaluations"
+
+
+def _with_donors(runs: Runs, base: Candidate) -> list[Candidate]:
+    lending = [] if base.name == runs.full.name else [base for _ in runs.numbers]
+    return [*lending, *(one for one in runs.reusing(base) for _ in runs.hits())]
+
+
+def _cost(runs: Runs, plans: Sequence[Candidate]) -> float:
+    return sum(map(runs.cost, plans))

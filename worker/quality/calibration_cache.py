@@ -1,0 +1,86 @@
+"""The latent cache of a calibration: found by the service's look-up, kept by its codec, in a folder without rows."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from db.jobs import Claim
+from shared.generation import GenerationParams
+from shared.model_cards import ModelCard
+from worker.cache.base import CachePlan, Kept, Lent
+from worker.cache.decisions import planning
+from worker.cache.decisions.entities import Reads
+from worker.cache.decisions.planning import Table
+from worker.models.base import Fingerprint
+from worker.quality.index import Index
+from worker.reuse import codec
+from worker.reuse.donor import CLEAN, Donor
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationCache:
+    """A `LatentCache` for one prompt of a list: every other prompt's run may lend to it."""
+
+    index: Index  # the prompts of the list, in order
+    folder: Path  # of donors, a file a prompt
+    fingerprint: str  # in the header of every file
+    table: Table  # the recipes under test
+    number: int  # of the prompt that is asked
+    lends: Collection[str] = ()  # names of the latents that the recipe's own recorder would have kept
+
+    def plan(
+        self, claim: Claim, params: GenerationParams, card: ModelCard, model: Fingerprint, *, reads: Reads | None = None
+    ) -> CachePlan:
+        """Decide as the service does, among the other prompts of the list."""
+        del card, model, reads  # the index was made for them
+        found = self.index.find(params.prompt, but=self.number)
+        settings = self.index.settings
+        plan = planning.decide(params.mode, found.extraction, found.neighbours, self.table, settings)
+        donors = tuple(UUID(int=int(entry)) for entry in plan.donors)
+        return CachePlan(plan=plan, table=self.table, extraction=found.extraction, donors=donors)
+
+    def fetch(self, plan: CachePlan, shape: tuple[int, ...]) -> Lent:
+        """Return the donors of a plan."""
+        found, num_bytes = [], 0
+        for donor in plan.donors:
+            content = self.file(donor.int).read_bytes()
+            num_bytes += len(content)
+            known = {"sha256": sha256(content).hexdigest(), "fingerprint": self.fingerprint, "shape": shape}
+            found.append(self._own(codec.unpack(content, **known)))  # type: ignore[arg-type]
+        return Lent(donors=tuple(found), num_bytes=num_bytes)
+
+    def put(self, claim: Claim, plan: CachePlan, donor: Donor, *, full_seconds: float) -> Kept | None:
+        """Keep what a run leaves, as the service keeps it."""
+        del claim, plan, full_seconds
+        packed = codec.pack(donor, fingerprint=self.fingerprint)
+        written(self.file(self.number), packed.content)
+        return Kept(entry_id=UUID(int=self.number), num_bytes=len(packed.content))
+
+    def commit(self, session: "Session", claim: Claim, plan: CachePlan, kept: Kept | None) -> None:
+        """Have nothing to publish: the list is known beforehand."""
+
+    def file(self, number: int) -> Path:
+        """Return where a prompt's latents are."""
+        return self.folder / f"{number:04}.safetensors"
+
+    def _own(self, donor: Donor) -> Donor:
+        names = {CLEAN, *self.lends}
+        return replace(
+            donor,
+            tensors={name: tensor for name, tensor in donor.tensors.items() if name in names},
+            timesteps={name: level for name, level in donor.timesteps.items() if name in names},
+        )
+
+
+def written(file: Path, content: bytes) -> None:
+    """Write a file so that a kill leaves the whole of it or nothing."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(file.name + ".part")
+    partial.write_bytes(content)
+    partial.replace(file)

@@ -1,0 +1,124 @@
+"""What a calibration has made and judged, in a folder: read again after a kill, nothing is made twice."""
+
+import fcntl
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from worker.quality.calibration_cache import written
+from worker.quality.judges import Judged
+
+_RUN, _CLIPS, _JUDGED = "run.json", "clips.jsonl", "judged.jsonl"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """One clip of a plan."""
+
+    plan: str
+    prompt: int  # its number in the list
+    evaluations: float
+    seconds: float  # of denoising and decoding
+    hit: str = "none"
+    donor: int | None = None  # number of the prompt that lent
+
+
+class OtherRun(ValueError):
+    """The folder holds a calibration of something else."""
+
+
+class Busy(ValueError):
+    """Another process works on the folder."""
+
+
+class Record:
+    """The folder, and what it holds."""
+
+    def __init__(self, folder: Path, run: Mapping[str, Any]) -> None:
+        """Open or begin the record of a run; raise OtherRun where the folder is of another one."""
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        file, own = folder / _RUN, json.loads(json.dumps(dict(run)))
+        if file.exists():
+            if differing := _differing(json.loads(file.read_text()), own):
+                raise OtherRun(f"{folder} holds a calibration with another {', '.join(differing)}; name another folder")
+        else:
+            written(file, json.dumps(own, indent=2).encode())
+        self.made = {(row["plan"], row["prompt"]): Made(**row) for row in _rows(folder / _CLIPS)}
+        self.judged = {
+            (row.pop("plan"), row.pop("prompt"), row["judge"]): _judged(row) for row in _rows(folder / _JUDGED)
+        }
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes away while the block runs; raise Busy when one is there."""
+        with (self.folder / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise Busy(f"another process calibrates in {self.folder}; wait for it or end it") from None
+            yield
+
+    def video(self, plan: str, prompt: int) -> Path:
+        """Return where a clip is."""
+        return self.folder / "clips" / slug(plan) / f"{prompt:04}.mp4"
+
+    def donors(self, plan: str) -> Path:
+        """Return where the latents of a plan's runs are."""
+        return self.folder / "donors" / slug(plan)
+
+    def add(self, made: Made, mp4: bytes) -> None:
+        """Keep a clip."""
+        written(self.video(made.plan, made.prompt), mp4)
+        self.made[made.plan, made.prompt] = made
+        _append(self.folder / _CLIPS, asdict(made))
+
+    def judge(self, plan: str, prompt: int, judge: str, found: Judged | None) -> None:
+        """Keep what a judge said, or that it could not read the clip."""
+        self.judged[plan, prompt, judge] = found
+        said: dict[str, Any] = {"judge": judge, "loss": None} if found is None else asdict(found)
+        _append(self.folder / _JUDGED, {"plan": plan, "prompt": prompt, **said})
+
+
+def slug(name: str) -> str:
+    """Return a name that every file system takes."""
+    return re.sub(r"[^\w.=-]+", "_", name)
+
+
+def _judged(row: Mapping[str, Any]) -> Judged | None:
+    return None if row["loss"] is None else Judged(**row)
+
+
+def _differing(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
+    return [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]
+
+
+def _append(file: Path, row: Mapping[str, Any]) -> None:
+    line = json.dumps(row).encode() + b"\n"
+    with file.open("ab") as stream:
+        if stream.tell() and not _ends_a_line(file):  # a line that a kill cut short stays alone
+            line = b"\n" + line
+        os.write(stream.fileno(), line)
+
+
+def _ends_a_line(file: Path) -> bool:
+    with file.open("rb") as stream:
+        stream.seek(-1, os.SEEK_END)
+        return stream.read(1) == b"\n"
+
+
+def _rows(file: Path) -> Iterator[dict[str, Any]]:
+    if not file.exists():
+        return
+    for line in file.read_bytes().splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:  # cut short by a kill: what it tells of is made again
+            continue
+        if isinstance(row, dict):
+            yield row

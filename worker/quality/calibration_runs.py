@@ -1,0 +1,280 @@
+"""The runs of a calibration: every prompt of a list by every candidate plan, made as a job's are, and judged.
+
+Every run goes the way of a job: the runner's own verbs over a `VideoModel` and a `LatentCache`. Each prompt may borrow
+from every other one of the list. What is there already is not made again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from statistics import fmean
+from typing import Any
+from uuid import UUID
+
+from db.cache import fingerprint
+from db.jobs import Claim
+from db.models import Job
+from shared.generation import GenerationParams, Mode
+from shared.model_cards import ModelCard
+from worker.cache.decisions.entities import extract
+from worker.cache.decisions.planning import Case, Recipe
+from worker.cache.namespaces import identity
+from worker.cache.planner import Embedder
+from worker.jobs import pace
+from worker.jobs.context import JobContext
+from worker.jobs.metrics import Figures
+from worker.jobs.runner import borrow, compress, decode, denoise, encode
+from worker.models.base import Sampling, VideoModel
+from worker.quality import candidates
+from worker.quality.calibration_cache import CalibrationCache
+from worker.quality.calibration_record import Made, Record
+from worker.quality.candidates import Candidate
+from worker.quality.evidence import Measured
+from worker.quality.index import Found, Index
+from worker.quality.judges import Judge
+from worker.quality.plan_table import HITS
+from worker.quality.videos import Video
+from worker.reuse import registry as ways
+from worker.reuse.donor import latent_name
+from worker.reuse.recorder import Recorder, kept_steps
+
+Tell = Callable[[float, str], object]  # how many evaluations are done, and what is going on
+
+_NOBODY = "calibration"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What is calibrated, and on what."""
+
+    card: ModelCard
+    prompts: tuple[str, ...]
+    seed: int = 1  # of the noise; prompt number i (0-based) starts from seed + i
+    size: tuple[int, int] | None = None  # width and height; None: the card's
+    num_frames: int | None = None
+    counts: tuple[int, ...] = ()  # numbers of steps to try, in place of the card's share
+
+    def params(self, number: int) -> GenerationParams:
+        """Return the request of a prompt."""
+        width, height = self.size or map(int, self.card.default_size.split("x"))
+        return GenerationParams(
+            prompt=self.prompts[number],
+            model=self.card.name,
+            width=width,
+            height=height,
+            num_frames=self.num_frames or self.card.default_frames,
+            fps=self.card.fps,
+            seed=self.seed + number,
+        )
+
+    def key(self, model: VideoModel, embedder: str) -> str:
+        """Return what the service keeps plans of this model and size under."""
+        params = self.params(0)
+        size = {name: getattr(params, name) for name in ("width", "height", "num_frames", "fps")}
+        return fingerprint(identity(self.card, model.fingerprint, embedder, **size))
+
+
+class _Hold:
+    """What a lease is to a job; nobody takes this one away."""
+
+    is_expired = False
+
+    def check(self, **progress: Any) -> None:
+        """Take no note."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Runs:
+    """A model, its prompts, and the record of what was made and judged."""
+
+    asked: Asked
+    model: VideoModel
+    embedder: Embedder
+    record: Record
+    judges: Sequence[Judge]
+    tell: Tell = lambda done, text: None
+    done: float = 0.0  # evaluations, of this process or an earlier one
+    fresh: float = 0.0  # of this process
+    index: Index = field(init=False)
+    found: tuple[Found, ...] = field(init=False)  # what each prompt meets among the others
+    _latest_full: tuple[int, Video] | None = None  # with the scores that it has already
+    _latest_encoding: tuple[int, object] | None = None
+
+    def __post_init__(self) -> None:
+        self.index = Index(self.embedder, read=partial(extract, reads=self.model.reads))
+        for prompt in self.asked.prompts:
+            self.index.add(prompt)
+        self.found = tuple(self.index.find(prompt, but=i) for i, prompt in enumerate(self.asked.prompts))
+
+    @property
+    def numbers(self) -> range:
+        """The numbers of the prompts."""
+        return range(len(self.asked.prompts))
+
+    @property
+    def full(self) -> Candidate:
+        """Full mode."""
+        return candidates.full(self.asked.card)
+
+    @property
+    def plain(self) -> list[Candidate]:
+        """The schedules that are tried."""
+        return candidates.plain(self.asked.card, self.asked.counts)
+
+    def reusing(self, base: Candidate) -> list[Candidate]:
+        """Return the ways of reuse that are tried, without those that the model refuses."""
+        found = candidates.reusing(self.asked.card, base, self.asked.counts)
+        refused = candidates.refused(self.model, found)
+        return [one for one in found if one.recipe.reuse not in refused]
+
+    def hits(self, *kinds: Case) -> list[int]:
+        """Return the prompts that have a hit of these kinds; of any kind when none is named."""
+        wanted = {kind.value for kind in kinds or HITS}
+        return [i for i in self.numbers if self.found[i].hit.kind.value in wanted]
+
+    def cost(self, candidate: Candidate) -> float:
+        """Return the evaluations of a run."""
+        recipe = candidate.recipe
+        return pace.evaluations(self.model.guidance(self._sampling(recipe)), recipe.num_skipped_steps)
+
+    def make(self, candidate: Candidate, number: int) -> None:
+        """Make and judge a clip, unless it is there."""
+        self.tell(self.done, f"{candidate.name}: prompt {number + 1} of {len(self.numbers)}")
+        if not self.is_made(candidate, number):
+            self._make(candidate, number)
+            self.fresh += self.cost(candidate)
+        if candidate.name != self.full.name:
+            self._judge(candidate, number)
+        self.done += self.cost(candidate)
+
+    def is_made(self, candidate: Candidate, number: int) -> bool:
+        """Whether a clip is there."""
+        name = candidate.name
+        return (name, number) in self.record.made and self.record.video(name, number).exists()
+
+    def lend(self, base: Candidate) -> None:
+        """Run the plan of a miss once more where its latents were not kept; the full runs' were."""
+        for number in self.numbers:
+            self.tell(self.done, f"donors by {base.name}: prompt {number + 1} of {len(self.numbers)}")
+            if not self._cache(base, number).file(number).exists():
+                self._run(base, number, is_lending=True)
+                self.fresh += self.cost(base)
+            self.done += self.cost(base)
+
+    def measured(self, candidate: Candidate, numbers: Sequence[int]) -> Measured:
+        """Return what the judges found of a plan on these prompts; full mode loses nothing against itself."""
+        made = [self.record.made[candidate.name, number] for number in numbers]
+        losses = {judge: tuple(self._loss(candidate, number, judge) for number in numbers) for judge in self.reading()}
+        return Measured(
+            name=candidate.name,
+            recipe=candidate.recipe,
+            evaluations=fmean(one.evaluations for one in made),
+            seconds=fmean(one.seconds for one in made),
+            losses=losses,
+            scores={judge: score for judge in losses if (score := self._score(candidate, numbers, judge)) is not None},
+        )
+
+    def reading(self) -> list[str]:
+        """Return the judges that could read every clip."""
+        unread = {judge for (_, _, judge), found in self.record.judged.items() if found is None}
+        return [one.name for one in self.judges if one.name not in unread]
+
+    def _make(self, candidate: Candidate, number: int) -> None:
+        job, donor, latents = self._run(candidate, number, is_lending=candidate.name == self.full.name)
+        mp4 = compress(job, decode(job, self.model, latents))
+        made = Made(
+            plan=candidate.name,
+            prompt=number,
+            evaluations=job.figures.model_evaluations,
+            seconds=round(sum(job.figures.stage_s[stage] for stage in ("denoise", "decode")), 4),
+            hit=self.found[number].hit.kind.value,
+            donor=donor,
+        )
+        self.record.add(made, mp4)
+
+    def _run(self, candidate: Candidate, number: int, *, is_lending: bool) -> tuple[JobContext, int | None, object]:
+        """Run a prompt as a job is run; return its context, the number of its donor, and the latents."""
+        job, cache = self._job(number), self._cache(candidate, number)
+        plan = cache.plan(job.claim, job.params, self.asked.card, self.model.fingerprint)
+        ready = borrow(job, self.model, cache, plan)
+        if candidate.recipe.reuse and not ready.hooks:
+            raise RuntimeError(f"{candidate.name}, prompt {number + 1}: {ready.plan.receipt()['explanation']}")
+        recorder = Recorder(self._kept_steps(candidate), seed=ready.seed) if is_lending else None
+        if recorder is not None:
+            ready = replace(ready, hooks=(*ready.hooks, recorder))
+        latents, _ = denoise(job, self.model, ready, self._encoding(job, number))
+        if recorder is not None:
+            cache.put(job.claim, plan, recorder.donor(), full_seconds=job.figures.gpu_seconds)
+        return job, plan.donors[0].int if plan.donors else None, latents
+
+    def _encoding(self, job: JobContext, number: int) -> object:
+        """Return what the model reads of a prompt, the same for all plans."""
+        if self._latest_encoding is None or self._latest_encoding[0] != number:
+            self._latest_encoding = number, encode(job, self.model)
+        return self._latest_encoding[1]
+
+    def _cache(self, candidate: Candidate, number: int) -> CalibrationCache:
+        return CalibrationCache(
+            index=self.index,
+            folder=self.record.donors(candidate.lender or candidate.name),
+            fingerprint=self.asked.key(self.model, self.embedder.name),
+            table=dict.fromkeys(Case, (candidate.recipe,)),
+            number=number,
+            lends=self._lent(candidate) if candidate.lender else (),
+        )
+
+    def _kept_steps(self, base: Candidate) -> set[int]:
+        """Return the steps whose latents some way of reuse may want of a run by `base`."""
+        names = frozenset[str]().union(*(self._lent(one) for one in self.reusing(base)))
+        return {step for step in range(1, base.recipe.num_steps + 1) if latent_name(step) in names}
+
+    def _lent(self, candidate: Candidate) -> frozenset[str]:
+        """Return the latents that the service keeps of a lender's run for this way of reuse alone."""
+        lender = next(one for one in (self.full, *self.plain) if one.name == candidate.lender)
+        needs = ways.requires(candidate.recipe.reuse or "", candidate.recipe.reuse_options)
+        return frozenset(map(latent_name, kept_steps(needs, self._levels(lender), self._levels(candidate))))
+
+    def _levels(self, candidate: Candidate) -> list[float]:
+        return self.model.timesteps(self.asked.params(0), self._sampling(candidate.recipe))
+
+    def _sampling(self, recipe: Recipe) -> Sampling:
+        guidance = self.asked.card.guidance_scale
+        return Sampling(num_steps=recipe.num_steps, guidance_scale=guidance, options=recipe.schedule)
+
+    def _job(self, number: int) -> JobContext:
+        params = self.asked.params(number)
+        values = {name: getattr(params, name) for name in ("prompt", "model", "width", "height", "num_frames", "fps")}
+        job = Job(id=UUID(int=number), tenant=_NOBODY, mode=Mode.AUTO.value, seed=params.seed, **values)
+        claim = Claim(job=job, fence=0, attempt=1, owner=_NOBODY, queue_wait_s=0.0)
+        assert params.seed is not None, "set by `Asked`"
+        return JobContext(claim=claim, params=params, seed=params.seed, hold=_Hold(), figures=Figures(), is_rerun=True)
+
+    def _judge(self, candidate: Candidate, number: int) -> None:
+        """Ask the judges that have not said anything of a clip yet."""
+        waiting = [one for one in self.judges if (candidate.name, number, one.name) not in self.record.judged]
+        if not waiting:
+            return
+        fast, full = Video(self.record.video(candidate.name, number).read_bytes()), self._full_video(number)
+        for one in waiting:
+            found = one.judge(self.asked.prompts[number], fast, full)
+            self.record.judge(candidate.name, number, one.name, found)
+
+    def _full_video(self, number: int) -> Video:
+        if self._latest_full is None or self._latest_full[0] != number:
+            self._latest_full = number, Video(self.record.video(self.full.name, number).read_bytes())
+        return self._latest_full[1]
+
+    def _loss(self, candidate: Candidate, number: int, judge: str) -> float:
+        if candidate.name == self.full.name:
+            return 0.0
+        found = self.record.judged[candidate.name, number, judge]
+        assert found is not None, "of a judge that reads every clip"
+        return found.loss
+
+    def _score(self, candidate: Candidate, numbers: Sequence[int], judge: str) -> float | None:
+        """Return the mean of what a judge gives the clips themselves, where it does."""
+        found = [self.record.judged.get((candidate.name, number, judge)) for number in numbers]
+        scores = [one.fast_score for one in found if one is not None and one.fast_score is not None]
+        return fmean(scores) if scores else None

@@ -1,0 +1,122 @@
+"""Which plans a calibration tries: schedules and their steps first, then ways of reuse below what they need.
+
+Everything here is reckoned from the card's own steps and from what its family takes; nothing assumes thirty and eight.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from shared.generation import RunPath
+from shared.model_cards import ModelCard
+from worker.cache.decisions.planning import Recipe
+from worker.models.base import VideoModel
+
+SOURCE = "calibrated"  # of every recipe here
+SHARES = (1 / 2, 1 / 3, 1 / 4, 1 / 5, 1 / 8)  # of full mode's steps
+FEW = 8  # up to here every smaller count from half of the steps on is tried
+
+# Options of a family's schedule that are worth a try, beside none.
+SCHEDULES: Mapping[str, tuple[dict[str, Any], ...]] = {
+    "opensora": (
+        {},
+        {"unguided_steps": 1},
+        {"spacing": "quadratic"},
+        {"spacing": "quadratic", "guidance_interval": [0.6, 1.0]},
+        {"spacing": "quadratic", "skipped_steps": 1},
+    ),
+}
+_PLAIN: tuple[dict[str, Any], ...] = ({},)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A recipe, and what it is called in tables and folders."""
+
+    name: str
+    recipe: Recipe
+    lender: str = ""  # name of the candidate whose runs are the donors
+
+
+def full(card: ModelCard) -> Candidate:
+    """Return full mode, which everything is measured against."""
+    return Candidate(name="full", recipe=Recipe(path=RunPath.FULL, num_steps=card.full_steps, source=SOURCE))
+
+
+def step_counts(card: ModelCard) -> tuple[int, ...]:
+    """Return the numbers of steps below full mode's that are tried, the most first."""
+    steps = card.full_steps
+    if steps <= FEW:
+        counts = set(range(max(1, steps // 2), steps))
+    else:
+        counts = {max(1, round(steps * share)) for share in SHARES} | {card.fast_steps}
+    return tuple(sorted((count for count in counts if count < steps), reverse=True))
+
+
+def plain(card: ModelCard, counts: Sequence[int] = ()) -> list[Candidate]:
+    """Return schedules without a donor; `counts` are numbers of steps in place of the card's share."""
+    options = SCHEDULES.get(card.family, _PLAIN)
+    return [
+        _named(Recipe(path=RunPath.FAST, num_steps=count, schedule=schedule, source=SOURCE))
+        for count in counts or step_counts(card)
+        for schedule in options
+        if count > schedule.get("skipped_steps", 0)
+    ]
+
+
+def reusing(card: ModelCard, base: Candidate, counts: Sequence[int] = ()) -> list[Candidate]:
+    """Return ways of reuse that run fewer steps than `base`, the plan of a miss, with its schedule."""
+    own = base.recipe.num_evaluated_steps
+    schedule = {key: value for key, value in base.recipe.schedule.items() if key != "skipped_steps"}
+    fewer = [count for count in counts or step_counts(card) if count < own]
+    found = (*_attending(fewer[:3], schedule), *_resuming(own, fewer[:2], schedule))
+    return [_named(recipe, lender=base.name) for recipe in found]
+
+
+def refused(model: VideoModel, found: Sequence[Candidate]) -> dict[str, str]:
+    """Return why ways of reuse cannot be had on a model, by way."""
+    ways = {one.recipe.reuse: one.recipe.reuse_options for one in found if one.recipe.reuse}
+    reasons = {way: model.refuses(way, options) for way, options in ways.items()}
+    return {way: reason for way, reason in reasons.items() if reason}
+
+
+def _attending(counts: Sequence[int], schedule: Mapping[str, Any]) -> Iterator[Recipe]:
+    """Cache Attention after the first step, in at most three, as in the paper."""
+    for count in counts:
+        steps = [step for step in (2, 3, 4) if step <= count]
+        if steps:
+            yield _with("cache_attention", {"steps": steps}, count, schedule)
+
+
+def _resuming(own: int, fewer: Sequence[int], schedule: Mapping[str, Any]) -> Iterator[Recipe]:
+    """The plan of a miss from a quarter or a half of its steps on, and fewer steps without their first."""
+    skips = {max(1, round(own * share)) for share in (1 / 4, 1 / 2)}
+    for count, skipped in [*((own, skipped) for skipped in sorted(skips)), *((count, 1) for count in fewer)]:
+        if skipped < count:
+            yield _with("resume", {"skipped_steps": skipped}, count, schedule)
+
+
+def _with(way: str, options: dict[str, Any], count: int, schedule: Mapping[str, Any]) -> Recipe:
+    return Recipe(
+        path=RunPath.FAST,
+        num_steps=count,
+        schedule=dict(schedule),
+        reuse=way,
+        reuse_options=options,
+        source=SOURCE,
+    )
+
+
+def _named(recipe: Recipe, *, lender: str = "") -> Candidate:
+    words = [f"{recipe.num_steps} steps", *_shown(recipe.schedule)]
+    if recipe.reuse is not None:
+        words += [f"+ {recipe.reuse}", *_shown(recipe.reuse_options), f"of {lender}"]
+    return Candidate(name=" ".join(words), recipe=recipe, lender=lender)
+
+
+def _shown(options: Mapping[str, Any]) -> list[str]:
+    return [f"{key}={_short(value)}" for key, value in options.items()]
+
+
+def _short(value: object) -> str:
+    return "-".join(f"{part:g}" for part in value) if isinstance(value, list) else str(value)

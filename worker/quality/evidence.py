@@ -1,0 +1,182 @@
+"""The rule of calibration, as pure functions: which recipe answers a case, given what was measured.
+
+    keeps      by every judge that decides, the mean loss against full mode plus some standard errors is within the
+               tolerance, and the share of bad videos is within a bound that holds with 95 % confidence
+    plain      the cheapest schedule without a donor that keeps; full mode when none does
+    reuse      taken only where it keeps, costs less than that, and is better than every plain schedule of equal cost
+               by some standard errors, for a judge that ranks
+
+A way of reuse that only does no harm is not taken: it costs storage, reads and the risk that a donor shows through.
+Where no judge ranks, a schedule may still keep by being near to full mode's video from the same noise; a donor makes
+another video on purpose, and nearness says nothing for it.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from statistics import fmean, stdev
+
+from worker.cache.decisions.planning import Recipe
+
+
+class Verdict(StrEnum):
+    """Why a recipe was chosen."""
+
+    REUSE = "reuse"  # cheaper than every schedule without a donor that keeps the quality
+    PLAIN = "plain"  # no way of reuse beat the cheapest plain schedule
+    FULL = "full"  # nothing cheaper keeps the quality
+    FAST = "fast"  # nothing cheap keeps the quality, and a fast run was asked for
+
+    @property
+    def sentence(self) -> str:
+        """The verdict for people."""
+        return _SENTENCES[self]
+
+
+_SENTENCES = {
+    Verdict.REUSE: "a donor keeps the quality of full mode at fewer evaluations than any plain schedule",
+    Verdict.PLAIN: "no way of reuse beat a plain schedule of equal cost",
+    Verdict.FULL: "nothing cheaper keeps the quality of full mode",
+    Verdict.FAST: "no fast schedule keeps the quality of full mode; this one loses least",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mean:
+    """A mean with its standard error."""
+
+    mean: float
+    error: float  # infinite for fewer than two values
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.mean:+.3f} ± {self.error:.3f}"
+
+
+def mean_of(values: Sequence[float]) -> Mean:
+    """Return the mean of one value or more."""
+    error = stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.inf
+    return Mean(mean=fmean(values), error=error, count=len(values))
+
+
+def most_likely(bad: int, count: int, *, confidence: float = 0.95) -> float:
+    """Return the largest share of bad ones that `bad` of `count` leave possible (Clopper and Pearson 1934, one side).
+
+    The share p at which so few bad ones or fewer come out with probability 1 - confidence.
+    """
+    if bad >= count:
+        return 1.0
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        p = (low + high) / 2
+        chance = sum(math.comb(count, k) * p**k * (1 - p) ** (count - k) for k in range(bad + 1))
+        low, high = (p, high) if chance > 1 - confidence else (low, p)
+    return high
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """A recipe on a list of prompts; every candidate of a case is measured on the same ones, in the same order."""
+
+    name: str
+    recipe: Recipe
+    evaluations: float
+    seconds: float
+    losses: Mapping[str, tuple[float, ...]]  # by judge: against full mode's video from the same noise, a prompt each
+    scores: Mapping[str, float] = field(default_factory=dict)  # by judge: the mean of the videos' own
+
+    @property
+    def count(self) -> int:
+        """How many prompts."""
+        return len(next(iter(self.losses.values()), ()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bound:
+    """What a cheaper plan may lose, and how sure that has to be."""
+
+    ranking: Mapping[str, float] = field(default_factory=dict)  # judge → mean loss allowed; they say which is worse
+    measuring: Mapping[str, float] = field(default_factory=dict)  # the same, of judges that say how far apart
+    num_errors: float = 2.0  # standard errors that count against a plan
+    min_prompts: int = 30  # a case with fewer is not judged: 0 bad ones of 29 are less than a tenth, 95 % sure
+    bad: float = 10.0  # a video that lost so many times the tolerance is a bad one
+    max_bad: float = 0.1  # share of bad ones that has to be excluded
+    confidence: float = 0.95
+
+    @property
+    def deciding(self) -> Mapping[str, float]:
+        """Tolerances of the judges that a plan has to satisfy."""
+        return {**self.ranking, **self.measuring}
+
+    def why_not(self, one: Measured) -> str | None:
+        """Return a sentence on why a plan does not keep; None where it does. Doubt counts against it."""
+        if one.count < self.min_prompts:
+            return f"{one.count} prompts, {self.min_prompts} are needed"
+        if not self.deciding:
+            return "no judge decides"
+        found = (self._why_not(one.losses[judge], judge, allowed) for judge, allowed in self.deciding.items())
+        return next((reason for reason in found if reason), None)
+
+    def keeps(self, one: Measured) -> bool:
+        """Whether a plan is as good as full mode."""
+        return self.why_not(one) is None
+
+    def beats(self, one: Measured, other: Measured) -> bool:
+        """Whether a plan is better than another for one judge that ranks, beyond doubt, and not worse for the rest."""
+        gains = [_gain(one, other, judge) for judge in self.ranking]
+        better = any(gain.mean - self.num_errors * gain.error > 0 for gain in gains)
+        return better and all(gain.mean + self.num_errors * gain.error >= 0 for gain in gains)
+
+    def num_bad(self, losses: Sequence[float], allowed: float) -> int:
+        """Return how many videos lost far more than is allowed on the mean."""
+        return sum(loss > self.bad * allowed for loss in losses)
+
+    def _why_not(self, losses: Sequence[float], judge: str, allowed: float) -> str | None:
+        loss = mean_of(losses)
+        if loss.mean + self.num_errors * loss.error > allowed:
+            return f"{judge}: loss {loss}, allowed {allowed:g}"
+        bad = self.num_bad(losses, allowed)
+        share = most_likely(bad, len(losses), confidence=self.confidence)
+        if share > self.max_bad:
+            return f"{judge}: {bad} of {len(losses)} bad, maybe {share:.0%}, allowed {self.max_bad:.0%}"
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """The recipe of a case, and the measurement that it rests on."""
+
+    chosen: Measured
+    full: Measured
+    verdict: Verdict
+
+
+def choose(full: Measured, plain: Sequence[Measured], reusing: Sequence[Measured], bound: Bound) -> Choice:
+    """The cheapest plan that keeps the quality of full mode; see the module for when reuse may be it."""
+    keeping = [one for one in plain if bound.keeps(one)]
+    best = min((*keeping, full), key=_cost)
+    winners = [one for one in reusing if one.evaluations < best.evaluations and bound.keeps(one)]
+    winners = [one for one in winners if is_earned(one, plain, bound)]
+    if winners:
+        return Choice(chosen=min(winners, key=_cost), full=full, verdict=Verdict.REUSE)
+    return Choice(chosen=best, full=full, verdict=Verdict.FULL if best is full else Verdict.PLAIN)
+
+
+def is_earned(one: Measured, plain: Sequence[Measured], bound: Bound) -> bool:
+    """Whether a way of reuse does what no plain schedule of its cost does, for a judge that can tell."""
+    rivals = _rivals(one, plain)
+    return bool(bound.ranking) and bool(rivals) and all(bound.beats(one, rival) for rival in rivals)
+
+
+def _gain(one: Measured, other: Measured, judge: str) -> Mean:
+    return mean_of([theirs - ours for ours, theirs in zip(one.losses[judge], other.losses[judge], strict=True)])
+
+
+def _rivals(one: Measured, plain: Sequence[Measured]) -> list[Measured]:
+    """Return the schedules that cost no more; where none was measured, the cheapest: it must not win unopposed."""
+    return [rival for rival in plain if rival.evaluations <= one.evaluations] or sorted(plain, key=_cost)[:1]
+
+
+def _cost(one: Measured) -> tuple[float, float]:
+    return one.evaluations, sum(sum(losses) for losses in one.losses.values())

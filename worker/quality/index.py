@@ -1,0 +1,74 @@
+"""The look-up of the service without a database: its own extraction and decisions, the search a matrix product."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from worker.cache import planner
+from worker.cache.decisions.entities import extract
+from worker.cache.decisions.matching import Hit, MatchSettings, look_up
+from worker.cache.decisions.types import Extraction, Neighbour
+from worker.cache.planner import Embedder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What a look-up says about a prompt."""
+
+    extraction: Extraction
+    neighbours: tuple[Neighbour, ...]
+    hit: Hit
+
+
+class Index:
+    """Entities of stored runs as vectors; entry number i is the i-th run that was added."""
+
+    def __init__(
+        self,
+        embedder: Embedder,
+        *,
+        settings: MatchSettings | None = None,
+        read: Callable[[str], Extraction] = extract,
+    ) -> None:
+        """Compare by `settings`, over what `read` finds in a prompt (`extract`, or `whole_prompt` as NIRVANA does)."""
+        self.settings = settings or MatchSettings.of_embedder(embedder.name, {})
+        self._embedder = embedder
+        self._read = read
+        self._rows: list[Neighbour] = []
+        self._vectors: list[list[float]] = []
+        self._num_entries = 0
+
+    def add(self, prompt: str) -> None:
+        """Store the entities of one more run."""
+        extraction, vectors = planner.embed(self._embedder, self._read(prompt))
+        for entity, vector in zip(extraction.entities, vectors, strict=True):
+            self._vectors.append(vector)
+            self._rows.append(
+                Neighbour(
+                    query=0,
+                    entry_id=str(self._num_entries),
+                    text=entity.text,
+                    head=entity.head,
+                    attributes=entity.stored_attributes,
+                    kind=entity.kind,
+                    similarity=0.0,
+                    created=float(self._num_entries),
+                )
+            )
+        self._num_entries += 1
+
+    def find(self, prompt: str, *, but: int | None = None) -> Found:
+        """Look a prompt up, among all entries or all but one."""
+        extraction, vectors = planner.embed(self._embedder, self._read(prompt))
+        neighbours = tuple(self._near(vectors, None if but is None else str(but)))
+        return Found(extraction=extraction, neighbours=neighbours, hit=look_up(extraction, neighbours, self.settings))
+
+    def _near(self, vectors: list[list[float]], but: str | None) -> Iterator[Neighbour]:
+        if not self._rows or not vectors:
+            return
+        similarities = np.asarray(vectors) @ np.asarray(self._vectors).T  # (queries, rows)
+        for query, row in enumerate(similarities):
+            nearest = (i for i in np.argsort(-row, kind="stable") if self._rows[i].entry_id != but)
+            for i, _ in zip(nearest, range(self.settings.neighbours_per_entity), strict=False):
+                yield replace(self._rows[i], query=query, similarity=float(row[i]))
