@@ -9,10 +9,19 @@ Only words that change a picture move: colours, patterns, sizes, ages, materials
 from collections.abc import Sequence
 
 from worker.cache.decisions import vocabulary as v
+from worker.cache.decisions.spelling import is_known
+from worker.cache.decisions.tagging import FINITE, is_in_lexicon
 from worker.cache.decisions.words import ADJECTIVE, NOUN, Word
 
-_COPULA = v.word_set("is are was were looks look appears appear remains stays be being")
+_COPULA = v.word_set("is are was were looks look appears appear remains stays be being turns turning turned becomes")
 _RELATIVE = frozenset(("that", "which", "who"))
+_MADE = v.word_set(
+    "made built carved crafted constructed sculpted formed cut completely entirely is are was out which that"
+)
+_MATERIALS = frozenset(v.CONFLICT_GROUPS["material"]) - {"ice", "snow", "sand", "fur", "crystal", "teddy"} | {
+    "gold",
+    "silver",
+}
 _PAINTED = v.word_set(
     "painted coloured colored dyed tinted dressed clad tinged all entirely completely mostly glowing shining lit"
 )
@@ -28,11 +37,58 @@ def fold(words: list[Word]) -> None:
     """Moves each attribute behind a noun to its place in front of it; changes `words`."""
     _fold_patterns(words)
     _mark_shades(words)
+    _join_listed(words)
+    _fold_materials(words)
     i = len(words) - 1
     while i >= 0:
         if words[i].tag in NOUN and not (i + 1 < len(words) and words[i + 1].tag in NOUN) and words[i].is_plain:
             _fold_at(words, i)
         i -= 1
+
+
+def _join_listed(words: list[Word]) -> None:
+    """Takes the commas out of "a tall, thin, bearded man", "a red, white and blue flag"."""
+    for i in range(len(words) - 2, 0, -1):
+        if words[i].lower == "," and _describes_thing(words, i + 1) and _is_described(words, i):
+            del words[i]
+
+
+def _describes_thing(words: Sequence[Word], i: int) -> bool:
+    """Whether adjectives from i on end in a noun: more commas may stand between them."""
+    end = i
+    while end < len(words) and (words[end].tag in (*ADJECTIVE, "VBN") or words[end].lower == "and"):
+        end += 1
+    return end > i and end < len(words) and words[end].tag in NOUN and words[end].is_plain
+
+
+def _is_described(words: Sequence[Word], comma: int) -> bool:
+    """Whether nothing but adjectives stands between an article and the comma: "a tall,"."""
+    i = comma - 1
+    while i > 0 and (words[i].tag in ADJECTIVE or words[i].lower == ","):
+        i -= 1
+    return i < comma - 1 and words[i].tag in ("DT", "PRP$") and words[comma - 1].tag in ADJECTIVE
+
+
+def _fold_materials(words: list[Word]) -> None:
+    """Turns "a bridge made of stone" and "a chair of wood" into "a stone bridge", "a wood chair"."""
+    for i in range(len(words) - 1, 1, -1):
+        if words[i].lower not in _MATERIALS or not words[i].is_plain or words[i - 1].lower not in ("of", "from", "in"):
+            continue
+        if i + 1 < len(words) and (words[i + 1].tag in (*NOUN, *ADJECTIVE) or words[i + 1].lower == "and"):
+            continue
+        noun = i - 2
+        while noun > 0 and words[noun].lower in _MADE:
+            noun -= 1
+        is_made = noun < i - 2
+        if words[noun].tag in NOUN and words[noun].is_plain and (is_made or words[i - 1].lower == "of"):
+            if not is_made and words[noun].lower in v.QUANTIFIERS | v.CONTAINERS:
+                continue
+            material = words[i]
+            material.tag = "JJ"
+            del words[noun + 1 : i + 1]
+            while noun > 0 and words[noun - 1].tag in NOUN:
+                noun -= 1
+            words.insert(noun, material)
 
 
 def _mark_shades(words: Sequence[Word]) -> None:
@@ -49,10 +105,22 @@ def _fold_at(words: list[Word], noun: int) -> None:
     stop = _attributes_end(words, start)
     if stop == start or _describes_next(words, stop):
         return
-    if start == noun + 1 and not all(word.lower in _COLOURS | {"and"} for word in words[start:stop]):
+    said = {word.lower for word in words[start:stop]} - {"and"}
+    if start == noun + 1 and _is_in_name(words, noun):
+        return  # "walter white"
+    if start == noun + 1 and not said <= _COLOURS:
         return  # "a jeep red" is a red jeep; "a wall old ..." begins something else
     subject = _subject(words, noun) if is_sentence else noun
     end = stop + 1 if stop < len(words) and words[stop].lower in _COLOUR_NOUNS else stop
+    if words[stop : stop + 2] and [word.lower for word in words[stop : stop + 2]] in (
+        ["in", "color"],
+        ["in", "colour"],
+    ):
+        end = stop + 2
+    if words[noun + 1].lower == "," and end < len(words) and words[end].lower == ",":
+        end += 1
+        if end < len(words) and words[end].lower in FINITE:
+            words[end].tag = "VB"  # "the car, which is silver, speeds"
     moved = words[start:stop]
     for word in moved:
         word.tag = word.tag if word.lower == "and" else "JJ"
@@ -63,10 +131,17 @@ def _fold_at(words: list[Word], noun: int) -> None:
     words[place:place] = moved
 
 
+def _is_in_name(words: Sequence[Word], noun: int) -> bool:
+    """Whether a colour right behind a noun is somebody's surname."""
+    return words[noun + 1].text[:1].isupper() or not (is_known(words[noun].lower) or is_in_lexicon(words[noun].lower))
+
+
 def _said(words: Sequence[Word], i: int) -> tuple[int, bool]:
     """Where attributes may begin behind a noun, and whether a sentence says them of its subject."""
     start = i
     is_sentence = False
+    if i + 1 < len(words) and words[i].lower == "," and _is_aside(words, i + 1):
+        i += 1
     if i < len(words) and words[i].lower in _RELATIVE:
         i += 1
         if not (i < len(words) and words[i].lower in _COPULA):
@@ -83,6 +158,21 @@ def _said(words: Sequence[Word], i: int) -> tuple[int, bool]:
     return i, is_sentence
 
 
+def _is_aside(words: Sequence[Word], i: int) -> bool:
+    """Whether what stands behind a comma says the colour of the noun before it: ", which is silver,"."""
+    if words[i].lower in _RELATIVE:
+        return i + 2 < len(words) and words[i + 1].lower in _COPULA
+    while i < len(words) and words[i].lower in _DEGREES:
+        i += 1
+    stop = _attributes_end(words, i)
+    if stop == i or not {word.lower for word in words[i:stop]} & _COLOURS:
+        return False
+    rest = [word.lower for word in words[stop : stop + 2]]
+    if rest[:1] == [","] and _describes_next(words, stop + 1):
+        return False  # "a swan, black, grey rocks"
+    return not rest or rest[0] in (",", ".", ";") or rest in (["in", "color"], ["in", "colour"])
+
+
 def _is_colour(words: Sequence[Word], i: int, *, named: bool) -> bool:
     """Whether a colour stands at i; with `named` only one that is called so: "of red colour"."""
     if i < len(words) and words[i].lower in _DEGREES:
@@ -90,13 +180,14 @@ def _is_colour(words: Sequence[Word], i: int, *, named: bool) -> bool:
     if i + 1 < len(words) and words[i].lower in v.COLOUR_NOUNS and words[i + 1].lower in _COLOURS:
         i += 1
     after = words[i + 1].lower if i + 1 < len(words) else ""
-    return i < len(words) and words[i].lower in _COLOURS and (not named or after in _COLOUR_NOUNS)
+    is_last = not after or not after[0].isalnum() or after in ("and", "in", "on", "at", "with")
+    return i < len(words) and words[i].lower in _COLOURS and (not named or after in _COLOUR_NOUNS or is_last)
 
 
 def _attributes_end(words: Sequence[Word], i: int) -> int:
     """Where a row of attributes ends: "red", "sky blue", "red and green"."""
     end = i
-    while end < len(words) and words[end].is_plain:
+    while end < len(words) and words[end].is_plain and not words[end].is_excluded:
         if words[end].lower in _VISUAL:
             end += 1
         elif words[end].lower in v.COLOUR_NOUNS and end + 1 < len(words) and words[end + 1].lower in _COLOURS:
@@ -113,6 +204,10 @@ def _attributes_end(words: Sequence[Word], i: int) -> int:
 def _describes_next(words: Sequence[Word], i: int) -> bool:
     """Whether the words before i describe a noun behind them: "the sky is red clouds"."""
     if i >= len(words) or words[i].lower in _COLOUR_NOUNS:
+        return False
+    after = words[i + 1].tag if i + 1 < len(words) else "."
+    if words[i].lower in FINITE and words[i].lower.endswith("s") and after in ("IN", "DT", "RB", "PRP$", "TO"):
+        words[i].tag = "VB"  # "an umbrella which is black stands by the door"
         return False
     return words[i].tag in (*NOUN, *ADJECTIVE, "CD") and words[i].is_plain
 

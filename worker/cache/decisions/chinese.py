@@ -2,8 +2,10 @@
 
     "一只橘猫在窗台上睡觉，没有人，电影感"  →  橘猫 (object) · 窗台 (scene);   excluded: 人;   style: 电影感
 
-The same rule as in English: a run of describing words and nouns that ends in a noun; 的 joins and is dropped. Words
-before 上, 里, 中, 下 ... and after 在, names of places and times are scenes.
+The same rule as in English: a run of describing words and nouns that ends in a noun. 的 behind a description is
+dropped ("红色的猫"), behind a noun it ends the run ("公园的长椅": a park, a bench). What is said behind a noun joins
+it ("车是红色的"), comparisons are skipped ("像狮子一样"). Nouns before 上, 里, 中, 下 ... and after 在, names of
+places and times are scenes.
 """
 
 import re
@@ -15,11 +17,16 @@ from typing import Any
 
 from worker.cache.decisions import salience
 from worker.cache.decisions.types import Entity, EntityKind
-from worker.cache.decisions.vocabulary import word_set
+from worker.cache.decisions.vocabulary import STYLE_WORDS, word_set
 
 _NOUN = ("n", "nr", "nrt", "nrfg", "ns", "nt", "nz", "ng", "s", "t", "vn", "an", "eng", "l", "i", "j")
 _DESCRIBES = ("a", "ad", "b", "z", "ag", "m")
 _HAS_CHINESE = re.compile("[\u3400-\u9fff]")
+_LETTERS = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*")
+_LABEL = re.compile(
+    r"(?:^|(?<=[。\n,;]))\s*(提示词|画面|场景|主体|主题|标题|描述|内容|背景|风格|镜头|画质|色调|氛围|光线|构图)\s*:\s*([^。\n,;]*)"
+)
+_STYLE_LABELS = ("风格", "镜头", "画质", "色调", "氛围", "光线", "构图")
 
 
 _COLOURS = {
@@ -38,7 +45,10 @@ _COLOURS = {
 }
 _SIZES = word_set("大 小 巨大 巨型 大型 小型 微小 迷你 高大 小小")
 _OTHER_ADJECTIVES = word_set(
-    "老 旧 新 年轻 古老 现代 古代 未来 美丽 可爱 漂亮 雪白 木 木制 金属 石头 破旧 豪华 安静 热闹 繁忙"
+    "老 旧 新 年轻 古老 现代 古代 未来 美丽 可爱 漂亮 雪白 木 木制 木质 木头 金属 石头 石制 玻璃 塑料 破旧 豪华 "
+    "安静 热闹 繁忙 昏暗 明亮 "
+    "黑暗 寒冷 炎热 巨 高 矮 胖 瘦 长 短 圆 方 透明 废弃 荒凉 神秘 赛博朋克 毛绒 机械 中国 日本 复古 发光 宏伟 "
+    "壮观 茂密 宁静 金属质"
 )
 _ADJECTIVES = frozenset(_COLOURS) | _SIZES | _OTHER_ADJECTIVES
 _PLACE_AFTER = word_set(
@@ -52,7 +62,11 @@ _SCENES = word_set(
     "寺庙 宫殿 城堡 洞穴 太空 宇宙 星空 月球 火星 夜晚 晚上 夜 黄昏 日落 日出 清晨 早晨 傍晚 黎明 中午 午后 冬天 "
     "夏天 秋天 春天 冬季 夏季 秋季 春季 雨 雨中 雪 雨天 雪天 雾 暴风雨 阳光 月光 背景 地面 屋顶 阳台 走廊 小巷 巷子 "
     "公路 高速公路 马路 乡间 竹林 丛林 热带雨林 瀑布 悬崖 峡谷 战场 废墟 窗台 北京 上海 东京 巴黎 纽约 长城 故宫 "
-    "西湖"
+    "西湖 大街 胡同 雪原 冰川 沼泽 岛屿 小岛 海岛 港湾 池塘 溪流 小溪 河边 岸边 桥上 教堂 剧院 电影院 商场 游乐园 "
+    "动物园 "
+    "水族馆 操场 实验室 工厂 仓库 地下室 隧道 火车站 田园 果园 葡萄园 花海 花田 林间 树下 山顶 山脚 云海 银河 极光 "
+    "霓虹 午夜 深夜 "
+    "正午 雨夜 雪夜 月夜 风暴 沙尘暴 彩虹 晚霞 朝霞"
 )
 _STYLE = word_set(
     "电影感 电影 电影级 电影般 写实 逼真 真实感 超写实 动漫 动画 卡通 漫画 水彩 水彩画 油画 水墨 水墨画 素描 国画 "
@@ -65,7 +79,27 @@ _NOTHING = word_set(
     "个 一个 东西 时候 样子 方向 部分 瞬间 过程 时间 整个 旁边 中央 中间 周围 左边 右边 前方 后方 远处 近处 四周 "
     "一起 人们的 全身 人像"
 )
-_NEGATIONS = word_set("没有 没 无 不要 别 不含 不包含 不是 除了 避免 禁止 毫无")
+_NEGATIONS = word_set(
+    "没有 没 无 不要 别 不含 不包含 不是 除了 避免 禁止 毫无 不带 不戴 没戴 没穿 不穿 不出现 而非 而不是 缺少 缺乏 "
+    "远离 除 不见 并非 未见"
+)
+_NOBODY = word_set("无人 空无一人 没人")
+_LIKE = word_set("像 好像 就像 仿佛 犹如 宛如 宛若 如同 如 似 形似 酷似")
+_LIKE_ENDS = word_set("一样 一般 般 似的 那样 般的 那般")
+_SAYS = word_set("是 为 呈 变成 变 漆成 涂成 染成 刷成 涂 染 漆")
+_DEGREES = word_set("很 非常 都 全 全是 十分 极其 特别 被 成 有点 也")
+_ACTIONS = word_set(
+    "跑步 飞翔 飞舞 跳舞 游泳 睡觉 唱歌 散步 奔跑 玩耍 跳跃 大战 对战 决斗 战斗 追逐 行走 旋转 微笑 飞行 航行 行驶 "
+    "燃烧 绽放 "
+    "飘落 表演 演奏 画画 写字 读书 看书 吃饭 做饭 烹饪 钓鱼 滑雪 冲浪 滑板 骑马 开车 拥抱 亲吻 打架 喝茶 聊天 工作 "
+    "学习 休息 "
+    "等待 飘动 流动 闪烁 升起 落下 穿行 漂浮 盛开 旅行 生活 特写"
+) - word_set("特写 滑板")
+_TAKES = "踢打骑弹吃喝看玩拿抱穿戴开唱拉吹画写读做"
+_PEOPLE = word_set(
+    "侦探 裁判 教练 导演 编辑 机器人 宇航员 骑士 法师 武士 忍者 海盗 雕塑 喷泉 烟花 霓虹灯 大熊猫 宇航服"
+)
+_BODY = word_set("手 头 脸 身 身上 背 肩 嘴 眼 眼睛 手中 手里 心 心中 头上 怀")
 _STOPS = word_set("， 。 ！ ？ ； ： 、 , . ! ? ; : \n | ( ) （ ） 和 与 及 跟 而 但 但是")
 _COUNTS = word_set("两 二 三 四 五 六 七 八 九 十 几")
 _LISTS = word_set("、 和 或 或者 与 及")
@@ -91,58 +125,134 @@ def _tagger() -> Any:  # Any: jieba has no types
         import jieba.posseg
 
         jieba.setLogLevel(logging.WARNING)
-        for word in sorted(_SCENES | _STYLE | frozenset(_COLOURS)):
+        for word in sorted(_SCENES | _STYLE | _PEOPLE | _ACTIONS | frozenset(_COLOURS)):
             if _HAS_CHINESE.search(word) and len(word) > 1:
-                jieba.add_word(word, tag="n" if word in _SCENES | _STYLE else "a")
+                jieba.add_word(word, freq=20_000, tag="a" if word in _COLOURS else "v" if word in _ACTIONS else "n")
+        jieba.add_word("赛博朋克", tag="b")
         return jieba.posseg.POSTokenizer(jieba.dt)
+
+
+@dataclass(slots=True)
+class _Found:
+    """What has been read so far, in order."""
+
+    seen: dict[str, Entity]
+    excluded: dict[str, Entity]
+    style: dict[str, None]
 
 
 def read(text: str) -> Reading:
     """The entities, the excluded entities and the style of a Chinese text."""
+    found = _Found({}, {}, {})
+    text = _LABEL.sub(lambda match: _label(match, found), text)
+    text = _LETTERS.sub(lambda match: _latin(match[0], found), text)
+    text = re.sub(r"(?<=[\u3400-\u9fff])\s+(?=[\u3400-\u9fff])", "，", text)
     cut = [(word.strip().lower(), flag) for word, flag in _tagger().cut(text) if word.strip()]
-    words = [part for word, flag in cut for part in _without_place(word, flag)]
-    seen: dict[str, Entity] = {}
-    excluded: dict[str, Entity] = {}
-    style: dict[str, None] = {}
+    words = [part for word, flag in cut for part in _parts(word, flag)]
     i = 0
     while i < len(words):
-        word, _ = words[i]
-        if word in _NEGATIONS:
-            i = _exclude(words, i + 1, excluded)
-            continue
-        stop = _phrase_end(words, i)
-        if stop == i:
-            i += 1
-            continue
-        run = words[i:stop]
-        if _is_style(run):
-            style["".join(part for part, _ in run)] = None
-        elif (entity := _entity(words, i, stop)) is not None:
-            seen.setdefault(entity.text, entity)
-        i = stop
-    return Reading(entities=tuple(seen.values()), excluded=tuple(excluded.values()), style=tuple(style))
+        i = _next(words, i, found)
+    return Reading(
+        entities=tuple(found.seen.values()), excluded=tuple(found.excluded.values()), style=tuple(found.style)
+    )
 
 
-def _without_place(word: str, flag: str) -> list[tuple[str, str]]:
-    """窗台上 (on the sill) as 窗台 and 上, where the dictionary has the first."""
-    if len(word) > 2 and word[-1] in _PLACE_AFTER and (word[:-1] in _SCENES or _tagger().word_tag_tab.get(word[:-1])):
+def _label(match: re.Match[str], found: _Found) -> str:
+    """What a label leaves of a text: "风格：水墨" is style."""
+    if match[1] in _STYLE_LABELS:
+        found.style[match[2].strip()] = None
+        return "，"
+    return f"，{match[2]}"
+
+
+def _latin(word: str, found: _Found) -> str:
+    lower = word.lower()
+    if lower in _STYLE or lower in STYLE_WORDS:
+        found.style[lower] = None
+        return "，"
+    return word
+
+
+def _parts(word: str, flag: str) -> list[tuple[str, str]]:
+    """A word of the dictionary that is two here: 窗台上 (on the sill), 云中 (in clouds), 踢足球 (kicks a ball)."""
+    known = _tagger().word_tag_tab
+    is_place = word[-1] in _PLACE_AFTER and (
+        (len(word) > 2 and (word[:-1] in _SCENES or known.get(word[:-1])))
+        or (len(word) == 2 and word[0] in "云雨雪雾林水海河湖山草花")
+    )
+    if is_place and word not in _SCENES - {"雨中"} and word[-1] in "上里中下内外":
         return [(word[:-1], "n"), (word[-1], "f")]
+    if len(word) > 2 and word[0] in _TAKES and word not in _SCENES and known.get(word[1:], "")[:1] == "n":
+        return [(word[0], "v"), (word[1:], "n")]
     return [(word, flag)]
 
 
 Words = Sequence[tuple[str, str]]
 
 
+def _next(words: Words, i: int, found: _Found) -> int:
+    """Reads what stands at i; returns where the next thing begins."""
+    word, _ = words[i]
+    if word in _NOBODY:
+        found.excluded.setdefault("人", Entity(text="人", head="人", weight=salience.weight("人", ())))
+        return i + 1
+    if word in _NEGATIONS:
+        return _exclude(words, i + 1, found.excluded)
+    if word in _LIKE:
+        return _skip_comparison(words, i)
+    first, stop = _phrase(words, i)
+    if stop == i:
+        return i + 1
+    if _is_style(words[first:stop]):
+        found.style["".join(part for part, _ in words[i:stop] if part != "的")] = None
+    else:
+        while first < stop - 1 and words[first][0] in _STYLE:
+            found.style[words[first][0]] = None
+            first, i = first + 1, first + 1
+        said, end = _said(words, stop)
+        entity = _entity(words, i, stop, said)
+        if entity is not None:
+            found.seen.setdefault(entity.text, entity)
+        return end
+    return stop
+
+
+def _skip_comparison(words: Words, i: int) -> int:
+    """Where a comparison that begins at i ends: 像狮子一样的."""
+    _, stop = _phrase(words, i + 1)
+    if stop == i + 1:
+        return i + 1
+    if stop < len(words) and words[stop][0] in _LIKE_ENDS:
+        stop += 1
+    return stop
+
+
+def _said(words: Words, i: int) -> tuple[list[str], int]:
+    """The colour, size ... that a sentence says of the noun before i, and where that ends: 是红色的, 被漆成红色."""
+    end = i
+    has_verb = False
+    while end < len(words) and (words[end][0] in _SAYS or words[end][0] in _DEGREES):
+        has_verb = has_verb or words[end][0] in _SAYS
+        end += 1
+    said = []
+    while has_verb and end < len(words) and words[end][0] in _ADJECTIVES:
+        said.append(words[end][0])
+        end += 1
+    if end < len(words) and words[end][0] == "的":
+        end += 1
+    is_whole = end == len(words) or words[end][0] in _STOPS
+    return (said, end) if said and is_whole else ([], i)
+
+
 def _exclude(words: Words, i: int, excluded: dict[str, Entity]) -> int:
     """Takes the things of a negation; returns where it ends."""
     while i < len(words):
-        while i < len(words) and words[i][0] in ("任何", "出现", "有", "其他", "一个", "包含"):
+        while i < len(words) and (words[i][0] in _FILLERS or words[i][1] in ("q", "p")):
             i += 1
-        stop = _phrase_end(words, i)
+        _, stop = _phrase(words, i)
         if stop == i:
             return i
-        stop = next((k for k in range(i + 1, stop) if words[k][0] == "的" and _is_noun(*words[k - 1])), stop)
-        entity = _entity(words, i, stop)
+        entity = _entity(words, i, stop, [])
         if entity is not None:
             excluded.setdefault(entity.text, entity)
         i = stop
@@ -152,62 +262,99 @@ def _exclude(words: Words, i: int, excluded: dict[str, Entity]) -> int:
     return i
 
 
-def _phrase_end(words: Words, i: int) -> int:
-    """Where the phrase that begins at i ends, after its last noun; i itself if there is none."""
-    end = last = i
-    while end < len(words):
-        word, flag = words[end]
-        if word in _STOPS or (word in _PLACE_AFTER and flag in ("f", "n", "v", "s")) or word in _PLACE_BEFORE:
-            break
-        if _is_noun(word, flag):
-            last = end + 1
-        elif word == "的" or flag in ("uj", "q"):
-            if last == end and not (end + 1 < len(words) and _may_follow(words[end + 1])):
-                break
-        elif not (flag in _DESCRIBES or word in _ADJECTIVES) or last == end > i:
-            break
-        end += 1
-    return last
+_FILLERS = word_set("任何 出现 有 其他 一个 包含 显示 穿 戴 穿着 戴着 带 看到 看见 以外 之外 一丝 多余")
 
 
-def _may_follow(word: tuple[str, str]) -> bool:
-    return _is_noun(*word) or word[1] in _DESCRIBES or word[0] in _ADJECTIVES
+def _phrase(words: Words, i: int) -> tuple[int, int]:
+    """Where the nouns of the phrase at i begin and where they end; twice i if none begins there."""
+    first = i
+    while first < len(words):
+        word, flag = words[first]
+        is_description = word in _ADJECTIVES or (flag in _DESCRIBES and not _is_noun(word, flag)) or flag == "q"
+        if (
+            not is_description and not (word == "的" and first > i)
+        ) or word in _STOPS | _PLACE_BEFORE | _NEGATIONS | _LIKE:
+            break
+        first += 1
+    stop = first
+    while stop < len(words) and _is_noun(*words[stop]):
+        if stop > first and words[stop][0] in _PLACE_AFTER and words[stop][1] in ("f", "s"):
+            break
+        stop += 1
+    return (first, stop) if stop > first else (i, i)
 
 
 def _is_noun(word: str, flag: str) -> bool:
-    return (flag in _NOUN and word not in _ADJECTIVES and word not in _NOTHING) or word in _SCENES or word in _STYLE
+    if word in _ADJECTIVES or word in _NOTHING or word in _ACTIONS or word in _NEGATIONS or word in _LIKE:
+        return False
+    return flag in _NOUN or word in _SCENES or word in _STYLE or word in _PEOPLE
 
 
 def _is_style(run: Words) -> bool:
     text = run[-1][0]
-    return text in _STYLE or text.endswith(_STYLE_ENDS) or all(part in _STYLE for part, _ in run)
+    is_manner = len(text) > 2 and text.endswith("风") and not _tagger().word_tag_tab.get(text)
+    return text in _STYLE or text.endswith(_STYLE_ENDS) or is_manner or all(part in _STYLE for part, _ in run)
 
 
-def _entity(words: Words, start: int, stop: int) -> Entity | None:
-    run = [(word, flag) for word, flag in words[start:stop] if word != "的" and flag not in ("uj", "q", "m")]
+def _entity(words: Words, start: int, stop: int, said: Sequence[str]) -> Entity | None:
+    run = [word for word, flag in words[start:stop] if word != "的" and flag not in ("uj", "q", "m")]
     counts = [word[0] for word, flag in words[start:stop] if flag == "m" and word[0] in _COUNTS]
-    if not run or all(word in _NOTHING for word, _ in run):
+    run = [*said, *run]
+    if not run or all(word in _NOTHING for word in run) or run[-1] in _ADJECTIVES:
         return None
-    head = run[-1][0]
-    described = [word for word, _ in run[:-1]]
-    if len(head) > 1 and not described and head[0] in _COLOURS and head not in _SCENES:
-        described = []  # 橘猫 is one word; its colour counts all the same
-        colours = [_COLOURS[head[0]]]
-    else:
-        colours = [_COLOURS[word] for word in described if word in _COLOURS]
+    head = run[-1]
+    described = run[:-1]
+    colours = [found for word in run if (found := _colour(word))]
     attributes = dict.fromkeys((*counts, *(word for word in described if word not in _COLOURS), *colours))
     return Entity(
-        text="".join(word for word, _ in run),
+        text="".join(run),
         head=head,
         attributes=tuple(attributes),
-        kind=_kind(words, start, stop, head, run[-1][1]),
+        kind=_kind(words, start, stop, head, words[stop - 1][1]),
         weight=salience.weight(head, tuple(attributes)),
     )
+
+
+def _colour(word: str) -> str | None:
+    """The colour that a word is or begins with: 红色, 橘猫, 红衣服."""
+    if word in _COLOURS:
+        return _COLOURS[word]
+    is_coloured = len(word) > 1 and word[0] in _COLOURS and word not in _SCENES
+    return _COLOURS[word[0]] if is_coloured else None
 
 
 def _kind(words: Words, start: int, stop: int, head: str, flag: str) -> EntityKind:
     after = words[stop][0] if stop < len(words) else ""
     before = words[start - 1][0] if start else ""
-    is_place = head in _SCENES or flag in ("ns", "s", "t") or head.endswith(("城", "街", "路", "林", "海", "湖", "山"))
-    is_inside = after in _PLACE_AFTER and before in _PLACE_BEFORE
+    is_place = (
+        head in _SCENES
+        or (flag in ("ns", "s", "t") and head[0] not in _COLOURS)
+        or (len(head) > 1 and head.endswith(_PLACE_ENDS))
+    )
+    is_inside = head not in _BODY and (after in _PLACE_AFTER or before in ("在", "于"))
     return EntityKind.SCENE if is_place or is_inside else EntityKind.OBJECT
+
+
+_PLACE_ENDS = (
+    "城",
+    "街",
+    "路",
+    "林",
+    "海",
+    "湖",
+    "山",
+    "场",
+    "馆",
+    "店",
+    "园",
+    "村",
+    "镇",
+    "岛",
+    "谷",
+    "桥",
+    "站",
+    "宫",
+    "殿",
+    "原",
+    "洞",
+)

@@ -236,9 +236,19 @@ def _phrases(words: Sequence[Word]) -> Iterator[tuple[int, int]]:
         while stop > i and words[stop - 1].tag not in _NOUN:
             stop -= 1
         if stop > i:
-            stop = _join_of(words, i, stop)
+            stop = _join_of(words, i, _without_empty_end(words, i, stop))
             yield i, stop
         i = max(stop, i + 1)
+
+
+def _without_empty_end(words: Sequence[Word], start: int, stop: int) -> int:
+    """Where a phrase ends without nouns that name nothing: "stadium year", "forest side"."""
+    end = stop
+    if words[end - 1].lower == "day" and words[end - 2].lower in v.SCENE_NOUNS:
+        return end  # christmas day
+    while end - start > 1 and words[end - 1].lower in v.EMPTY_NOUNS and words[end - 2].is_noun:
+        end -= 1
+    return end
 
 
 def _continues(words: Sequence[Word], start: int, i: int) -> bool:
@@ -296,23 +306,29 @@ def _entity_or_style(words: Sequence[Word], start: int, stop: int) -> Entity | N
     phrase = words[start:stop]
     of = next((i for i, word in enumerate(phrase) if word.lower == "of"), len(phrase))
     noun = phrase[of - 1]
-    head = noun.lower if noun.is_name else singular(noun.lower)
+    head = singular(noun.lower)
+    if noun.is_name and head not in v.SCENE_NOUNS | v.PLACE_NOUNS | v.ANIMATE:
+        head = noun.lower
     rest = [word.lower for word in phrase[: of - 1] if word.tag != "DT"]
-    described = [word for word in rest if word not in v.COUNTS]
-    if noun.lower in v.STYLE_HEADS:
+    counts = [word for i, word in enumerate(rest) if word in v.COUNTS or (i == 0 and word.isdigit())]
+    described = [word for word in rest if word not in counts]
+    if counts and head in v.UNITS:
+        return None
+    if noun.lower in v.STYLE_HEADS or (head in v.VIEWS and set(described) <= v.PRAISE | v.STYLE_WORDS and described):
         for word in phrase:
             word.is_style = not v.DURATIONS & {word.lower for word in phrase}
         return None
-    if _is_quantifier(words, stop, head) or noun.lower in v.EMPTY_NOUNS or head in v.STYLE_HEADS:
+    is_day = noun.lower == "day" and len(phrase) > 1 and words[stop - 2].lower in v.SCENE_NOUNS
+    is_empty = not is_day and ({noun.lower, head} & v.EMPTY_NOUNS or (len(head) == 1 and head.isascii()))
+    if _is_quantifier(words, stop, head) or is_empty or head in v.STYLE_HEADS:
         return None
     if not described and (head in v.EMPTY_WHEN_BARE | v.UNSEEN or head in v.ADJECTIVES - v.NOUNS or head[0].isdigit()):
         return None
     tail = [word.lower for word in phrase[of:]]
-    counts = [word for word in rest if word in v.COUNTS] or _count_before(words, start)
     return Entity(
         text=" ".join([*described, head, *tail]),
         head=head,
-        attributes=(*counts, *described),
+        attributes=(*(counts or _count_before(words, start)), *described),
         kind=EntityKind.OBJECT if tail else _kind(words, start, head, noun),
         weight=salience.weight(head, described),
     )
@@ -335,7 +351,7 @@ _NO_PLACES = v.NOT_PLACES | v.ANIMATE | v.GENERIC | v.ABSTRACT
 
 def _kind(words: Sequence[Word], start: int, head: str, noun: Word) -> EntityKind:
     """Scene for places, weather and times of day; for surfaces after "on", "over" ...; for most that one is "in"."""
-    if head in v.SCENE_NOUNS:
+    if head in v.SCENE_NOUNS or head == "day":
         return EntityKind.SCENE
     before = start - 1
     while before >= 0 and words[before].tag in ("DT", "PRP$", "CD", "JJ", "RB"):
@@ -372,5 +388,7 @@ def singular(word: str) -> str:
 def _is_name_in_s(word: str, single: str) -> bool:
     """Whether the s belongs to a name: thanos, andrews."""
     if is_in_lexicon(single) or is_in_lexicon(word):
+        return False
+    if zipf(single) >= RARE and not is_in_lexicon(single.capitalize()) and zipf(word) < zipf(single) + 1:
         return False
     return is_in_lexicon(word.capitalize()) or (zipf(single) < RARE and zipf(word) > zipf(single) + 1)

@@ -55,7 +55,7 @@ class Verdict(StrEnum):
 
 
 # Cosines from which on phrases are the same, of each embedder: same, head, related, whole prompts of other languages.
-# Measured on labelled pairs with `python -m lab.experiments.entities`; docs/cache.md has the tables.
+# Measured on labelled pairs with `chai lab entities`; docs/cache.md has the tables.
 THRESHOLDS: Mapping[str, tuple[float, float, float, float]] = {
     "all-MiniLM-L6-v2": (0.80, 0.70, 0.55, 0.95),
     "use-multilingual-v3": (0.80, 0.60, 0.50, 0.97),

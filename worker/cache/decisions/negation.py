@@ -9,12 +9,13 @@ article, or a preposition is seen again.
 from collections.abc import Sequence
 
 from worker.cache.decisions import vocabulary as v
+from worker.cache.decisions.tagging import FINITE
 from worker.cache.decisions.words import DESCRIBES, NOUN, Word
 
-_NO_VERB = v.word_set("no without minus lacking except excluding neither nor sans")
+_NO_VERB = v.word_set("no without minus lacking lacks except excluding neither nor sans zero w/o")
 _BEFORE_VERB = v.word_set(
     "not never don't doesn't didn't isn't aren't wasn't weren't won't can't cannot avoid avoiding avoids hasn't "
-    "haven't dont doesnt isnt"
+    "haven't dont doesnt isnt refuses refusing refuse omit exclude hide remove"
 )
 _PHRASES = {
     ("empty", "of"),
@@ -28,9 +29,24 @@ _PHRASES = {
     ("absence", "of"),
     ("lack", "of"),
     ("absent", "of"),
+    ("bereft", "of"),
+    ("bare", "of"),
+    ("none", "of"),
+    ("hardly", "any"),
+    ("barely", "any"),
+    ("scarcely", "any"),
+    ("in", "place"),
+    ("apart", "from"),
+    ("aside", "from"),
+    ("other", "than"),
 }
 # after "no" or "not" these deny nothing that could be seen
-_NO_NEGATION = v.word_set("longer matter only just far doubt problem more less end limit sooner way time idea")
+_NO_NEGATION = v.word_set(
+    "longer matter only just far doubt problem more less end limit sooner way time idea warning delay fear hesitation "
+    "question exception fail stopping pause rest effort regard mercy limits bounds signal entry parking smoking place"
+)
+_EXCEPTIONS = frozenset(("except", "excluding", "than", "from"))
+_AUXILIARIES = v.word_set("be been being have has had do does is are was were get got show show include contain see")
 _NOBODY = frozenset(("nobody", "noone", "no-one"))
 _MAX_VERBS = 3
 
@@ -39,6 +55,9 @@ def mark_excluded(words: Sequence[Word]) -> None:
     """Marks the words that tell what must not be seen, the words that say so among them."""
     i = 0
     while i < len(words):
+        if words[i].lower == "no" and i + 1 < len(words) and words[i + 1].lower in _NO_NEGATION:
+            for word in words[i : i + 2]:
+                word.is_ignored = True
         length, before_verb = _trigger(words, i)
         i = _mark(words, i, length, before_verb=before_verb) if length else i + 1
 
@@ -49,8 +68,14 @@ def _trigger(words: Sequence[Word], i: int) -> tuple[int, bool]:
     after = words[i + 1].lower if i + 1 < len(words) else ""
     if lower in _NOBODY or (lower == "no" and after == "one"):
         return (1 if lower in _NOBODY else 2), False
+    if lower in _EXCEPTIONS | {"apart", "aside", "other"} and any(
+        word.is_excluded for word in words[max(0, i - 4) : i]
+    ):
+        return 0, False  # "nobody except a monk"
     if (lower, after) in _PHRASES:
         return 2, False
+    if lower == "not" and i and words[i - 1].tag == "DT":
+        return 0, False  # "a not very tall man"
     if after in _NO_NEGATION or (lower == "no" and not after[:1].isalpha()):
         return 0, False
     if lower in _NO_VERB:
@@ -62,8 +87,11 @@ def _mark(words: Sequence[Word], start: int, length: int, *, before_verb: bool) 
     """Marks the negation that opens at `start` and all that it covers; returns where it ends."""
     for word in words[start : start + length]:
         word.is_excluded = True
+        word.tag = "IN" if word.lower not in _NOBODY else word.tag
     if words[start].lower in _NOBODY or (length == 2 and words[start + 1].lower == "one"):
         words[start].lower, words[start].tag = "person", "NN"
+        if start + length < len(words) and words[start + length].lower in FINITE:
+            words[start + length].tag = "VB"
         return start + length
     i = start + length
     if before_verb:
@@ -80,7 +108,17 @@ def _mark(words: Sequence[Word], start: int, length: int, *, before_verb: bool) 
 
 def _skip_verbs(words: Sequence[Word], i: int) -> int:
     stop = min(i + _MAX_VERBS, len(words))
-    while i < stop and (words[i].tag.startswith(("VB", "RB", "TO")) or words[i].tag == "IN") and words[i].tag != "VBN":
+    has_verb = False
+    while i < stop:
+        word = words[i]
+        is_verb = (word.tag.startswith("VB") and word.tag != "VBN") or (not has_verb and word.lower in FINITE)
+        if is_verb and has_verb and not word.lower.endswith("ing"):
+            break  # "who never smiles holds a candle"
+        if not (is_verb or word.tag.startswith(("RB", "TO")) or word.tag == "IN"):
+            break
+        if is_verb and word.tag in NOUN:
+            word.tag = "VB"
+        has_verb = has_verb or (is_verb and word.lower not in _AUXILIARIES)
         i += 1
     return i
 

@@ -25,13 +25,14 @@ class Prompt:
 
 def read(prompt: str) -> Prompt:
     """The words of a prompt without the signs around them."""
-    text = _without_markup(prompt)
+    text = _rejoined(_without_markup(prompt))
     text, excluded = _split_excluded(text)
     text = _without_parameters(text)
     text, style = _split_labels(text)
     return Prompt(text=_without_weights(text), excluded=tuple(map(_without_weights, excluded)), style=tuple(style))
 
 
+_PARTS = re.compile(r"\d\$\$")  # {2$$fox|wolf|bear}: how many
 _TAG = re.compile(r"<[/!]?[@#:]?[a-z][^<>\n]{0,120}>|<[@#:][^<>\n]{0,60}>", re.I)
 _URL = re.compile(r"(?:\b(?:https?|ftp)://|\bwww\.)\S+|\b[\w-]+\.(?:com|net|org|io|gg)\b(?:/\S*)?", re.I)
 _ADDRESS = re.compile(
@@ -50,9 +51,41 @@ def _without_markup(text: str) -> str:
         text = html.unescape(html.unescape(text))
     text = re.sub(r"[^\S\n]+", " ", text)
     text = re.sub(r"<person>", "person", text, flags=re.I)
-    for pattern in (_TAG, _URL, _ADDRESS, _EMBEDDING):
+    for pattern in (_PARTS, _TAG, _URL, _ADDRESS, _EMBEDDING):
         text = pattern.sub(" ", text)
-    return text.replace("’", "'").replace("‘", "'")
+    text = text.replace("’", "'").replace("‘", "'")
+    return re.sub(r"(?<=\w)'-(?=\w)", "-", text)  # jack-o'-lantern
+
+
+# --- what a tokenizer tore apart -------------------------------------------------------------------------------------
+
+_HYPHEN = re.compile(r"(?<![^\s(,])([^\W\d_]+) - ([^\W\d_]+)\b")
+_DIGITS = re.compile(r"(?<!\d )(?<![\w.:])\d(?: \d){1,3}(?![\d.:]| \d)(?=( ?)(s\b|mm\b)?)")
+_INITIALS = re.compile(r"\b([a-z])\. ?(?=(?:[a-z]\. ?)*[a-z]{3,}\b)|\b([a-z])\.(?=[a-z]\.)", re.I)
+_ENDS = ("ed", "ing", "en", "eyed", "like", "style", "free", "lit")
+_SECOND = v.word_set(
+    "up fi style pop key grade patch angle shot quality res resolution light detailed realistic luminescent pink blue "
+    "green red black white grade winning definition focus range wide out down long life size face"
+)
+_FIRST = v.word_set(
+    "hyper ultra semi post pre non anti half self well low high wide full mid multi bio cyber neo sci award over close "
+    "short extra super micro macro photo t x sun moon snow blood"
+)
+
+
+def _rejoined(text: str) -> str:
+    """Puts "close - up", "3 5 mm" and "1 9 8 0 s" together again, and takes the dots from initials."""
+    if " - " in text:
+        text = _HYPHEN.sub(_hyphenated, text)
+    text = _DIGITS.sub(lambda match: match[0].replace(" ", ""), text)
+    text = re.sub(r"\b(\d{2,4}) s\b", r"\1s", text)
+    return _INITIALS.sub(lambda match: f"{match[1] or match[2]} ", text)
+
+
+def _hyphenated(match: re.Match[str]) -> str:
+    first, second = match[1].lower(), match[2].lower()
+    is_one = first in _FIRST or second in _SECOND or second.endswith(_ENDS) or len(first) == 1
+    return f"{match[1]}-{match[2]}" if is_one else match[0]
 
 
 # --- what is asked not to be shown -----------------------------------------------------------------------------------
@@ -64,6 +97,7 @@ _NEGATIVE = re.compile(
     rf"\bneg(?:ative)?(?:[ _-]?prompts?)?\s*[:=]\s*(.*?)(?=\bpositive prompt\s*:|\b{_SETTINGS_OF_A_RUN}\s*:|$)",
     re.I | re.S,
 )
+_NEGATIVE_CHINESE = re.compile(r"(?:负面|反向|负向|否定)(?:提示|描述)?词?\s*:\s*([^。\n]*)")
 _NO_PARAMETER = re.compile(r"(?<![\w-])--?(?:no|neg|negative)(?:[ =:]+)(.+?)(?=\s--?[a-z]|$)", re.I | re.S)
 
 
@@ -75,6 +109,7 @@ def _split_excluded(text: str) -> tuple[str, list[str]]:
         return " . "
 
     text = _NEGATIVE.sub(take, text)
+    text = _NEGATIVE_CHINESE.sub(take, text)
     text = _NO_PARAMETER.sub(take, text)
     return text, [part for part in excluded if part]
 
@@ -108,12 +143,12 @@ _LABEL = re.compile(
     r"|titles?|descriptions?|subjects?|settings?|backgrounds?|foreground|actions?|location|place|environment|characters?"
     r"|caption|text|topic|theme|details?|idea|concept|story|script|input|output|message|note|time|weather"
     r"|(?:art |visual |video )?styles?|aesthetics?|moods?|tones?|camera(?: \w+)?|quality|medium|resolution|format|genre"
-    r"|lens|colou?r palette|film stock|aspect ratio|fps|duration|length|artists?)"
+    r"|lighting|lens|colou?r palette|film stock|aspect ratio|fps|duration|length|artists?)"
     r"[*_]*\s*[:=][*_]*)(?!\S*\d:)\s*",
     re.I,
 )
 _STYLE_LABEL = re.compile(
-    r"style|aesthetic|mood|tone|camera|quality|medium|resolution|format|genre|lens|palette|stock|ratio|fps|duration"
+    r"lighting|style|aesthetic|mood|tone|camera|quality|medium|resolution|format|genre|lens|palette|stock|ratio|fps|duration"
     r"|length|artist",
     re.I,
 )

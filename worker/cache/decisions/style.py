@@ -3,15 +3,23 @@
 Style is never looked up. Its *class* (drawn, photographed, rendered) says which donors must not lend: see `matching`.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
+from worker.cache.decisions import style_words
 from worker.cache.decisions import vocabulary as v
 from worker.cache.decisions.spelling import is_known, zipf
 from worker.cache.decisions.tagging import is_in_lexicon
 from worker.cache.decisions.words import ADJECTIVE, DESCRIBES, NOUN, Word
 
-_PHRASES = frozenset(tuple(phrase.replace("'s", "").replace("-", " ").split()) for phrase in v.STYLE_PHRASES)
+_PHRASES = frozenset(
+    tuple(form.replace("'s", "").replace("-", " ").split())
+    for phrase in (*v.STYLE_PHRASES, *style_words.PHRASES)
+    for form in ((phrase, f"{phrase}s") if phrase.endswith(("light", "stroke")) else (phrase,))
+)
+_STYLE_WORDS = v.STYLE_WORDS | style_words.TOOLS
+_TAGS = _STYLE_WORDS | style_words.GENRES | style_words.MEDIA
 _LONGEST = max(map(len, _PHRASES))
 _TWO_COLOURS = ("black", "and", "white")
 
@@ -32,13 +40,98 @@ def mark_style(words: Sequence[Word]) -> None:
         for word in words[i : i + length]:
             word.is_style = True
         i += max(1, length)
+    _mark_tags(words)
     for i, word in enumerate(words):
+        if word.lower == "inspired" and i and words[i - 1].is_style:
+            word.is_style = True  # "ghibli inspired"
+        _mark_source(words, i)
         if word.lower in ("style", "styled", "styles", "aesthetic", "vibe", "vibes") or word.lower.endswith("-style"):
             _mark_around_style(words, i)
         elif word.lower == "by":
             _mark_artists(words, i)
-        elif word.lower in ("like", "as", "resembling", "similar", "reminiscent"):
+        elif word.lower in _COMPARES:
             _mark_comparison(words, i)
+
+
+# --- tags between commas --------------------------------------------------------------------------------------------
+
+_MEASURE = re.compile(r"\d+(?:mm|k|p|fps|bit|px|hz|iso|t)|f\d+(?:\.\d)?|iso\d+")
+_UNITS = v.word_set("mm k fps px hz bit iso resolution")
+_MIN_NAMES = 2  # artists in a prompt from which on what else looks like a name between commas is one too
+
+
+def _mark_tags(words: Sequence[Word]) -> None:
+    """Marks what stands between commas by itself and is style there: "fantasy", "matte", the names of artists."""
+    segments = list(_segments(words))
+    names = 0
+    for start, stop in segments:
+        text = tuple(word.lower for word in words[start:stop])
+        is_artist = _are_artists(text)
+        names += is_artist
+        if is_artist or all(word.is_style or word.lower in _TAGS for word in words[start:stop]):
+            _mark(words, start, stop)
+    if names >= _MIN_NAMES:
+        for start, stop in segments:
+            if 2 <= stop - start <= 3 and all(map(_is_unheard, words[start:stop])):
+                _mark(words, start, stop)
+    for i, word in enumerate(words):
+        after = words[i + 1].lower if i + 1 < len(words) else ""
+        if _MEASURE.fullmatch(word.lower):
+            word.is_style = True
+        elif (word.lower[0].isdigit() and after in _UNITS) or (
+            word.lower in ("iso", "f") and after[:1] in "/0123456789"
+        ):
+            _mark(words, i, i + 2 if after != "/" else i + 3)
+
+
+def _are_artists(text: tuple[str, ...]) -> bool:
+    """Whether a text is one artist, or several joined by "and"."""
+    joint = next((i for i, word in enumerate(text) if word in ("and", "&")), None)
+    if joint is None:
+        return text in style_words.ARTISTS
+    return text[:joint] in style_words.ARTISTS and _are_artists(text[joint + 1 :])
+
+
+def _segments(words: Sequence[Word]) -> Iterator[tuple[int, int]]:
+    """Start and stop of what stands between commas, without "and" and "by" before it."""
+    start = 0
+    for i in range(len(words) + 1):
+        if i == len(words) or not (words[i].lower[0].isalnum() or words[i].lower == "&"):
+            while start < i and words[start].lower in ("and", "by", "&"):
+                start += 1
+            if start < i:
+                yield start, i
+            start = i + 1
+
+
+def _mark(words: Sequence[Word], start: int, stop: int) -> None:
+    for word in words[start:stop]:
+        word.is_style = True
+
+
+def _is_unheard(word: Word) -> bool:
+    """Whether hardly anybody writes the word, so that it is a name."""
+    return word.lower.isalpha() and not is_known(word.lower) and not is_in_lexicon(word.lower)
+
+
+_SOURCES = {"trending": ("on", "in", "at"), "featured": ("on", "in", "at"), "shot": ("on", "with"), "inspired": ("by",)}
+
+
+def _mark_source(words: Sequence[Word], i: int) -> None:
+    """Marks "trending on artstation", "shot on kodak film", "inspired by syd mead": no things of the picture."""
+    after = words[i + 1].lower if i + 1 < len(words) else ""
+    if after not in _SOURCES.get(words[i].lower, ()) or i + 2 >= len(words):
+        return
+    if words[i].lower == "shot" and not (words[i].is_style and not _describes_thing(words, i)):
+        return
+    end = i + 2
+    is_name = words[i].lower != "shot" or words[end].lower in _STYLE_WORDS or _is_unheard(words[end])
+    if words[i].lower == "inspired":
+        is_name = _is_nameish(words[end])
+    while end < len(words) and is_name and words[end].tag in (*DESCRIBES, "VBN") and words[end].lower != "with":
+        end += 1
+    if end > i + 2:
+        _mark(words, i, end)
 
 
 def _parts(words: Sequence[Word]) -> list[tuple[str, ...]]:
@@ -55,7 +148,7 @@ def _phrase_length(words: Sequence[Word], parts: Sequence[tuple[str, ...]], i: i
         if len(flat) > _LONGEST:
             break
         is_colours = flat == _TWO_COLOURS and _describes_thing(words, j + 1)
-        describes = j == i and words[i].lower not in v.STYLE_WORDS and _describes_thing(words, i + 1)
+        describes = j == i and words[i].lower not in _STYLE_WORDS and _describes_thing(words, i + 1)
         if len(flat) > 1 and flat in _PHRASES and not is_colours and not describes:
             longest = j - i + 1
     return longest
@@ -71,20 +164,22 @@ def style_runs(words: Sequence[Word]) -> Iterator[str]:
 
 def _describes_thing(words: Sequence[Word], i: int) -> bool:
     """Whether the words before i describe the thing named there."""
-    return i < len(words) and words[i].tag in (*NOUN, "JJ") and words[i].lower not in v.STYLE_HEADS | v.STYLE_WORDS
+    return i < len(words) and words[i].tag in (*NOUN, "JJ") and words[i].lower not in v.STYLE_HEADS | _STYLE_WORDS
 
 
 def _is_style_word(words: Sequence[Word], i: int) -> bool:
     """Whether a word is style here. "cartoon, a dog" is; "a cartoon dog" describes the dog."""
     word = words[i].lower
-    if word not in v.STYLE_WORDS:
+    if word not in _STYLE_WORDS:
         return False
     if word not in v.AMBIGUOUS_STYLE_WORDS:
         return True
     before = words[i - 1].tag if i else "."
+    if i + 1 < len(words) and words[i + 1].lower in _STYLE_WORDS | v.STYLE_HEADS:
+        return True  # "a disney cartoon"
     return not (
         _describes_thing(words, i + 1)
-        or (before in ("DT", "JJ", "VBG", "PRP$") and words[i].lower not in v.STYLE_HEADS)
+        or (before in ("DT", "JJ", "VBG", "PRP$", "CD") and words[i].lower not in v.STYLE_HEADS)
     )
 
 
@@ -102,7 +197,7 @@ def _mark_around_style(words: Sequence[Word], i: int) -> None:
 
 # --- artists --------------------------------------------------------------------------------------------------------
 
-_MAX_NAME = 5  # words
+_MAX_NAME = 12  # words: lists of names lack their commas
 _HEARD_OF = 3.0  # Zipf value: a rarer word that no dictionary has is taken for a name
 _WORKS = v.word_set("art artwork painting illustration drawing directed shot painted drawn film photo photograph")
 
@@ -112,12 +207,15 @@ def _mark_artists(words: Sequence[Word], i: int) -> None:
     of_work = i > 0 and (words[i - 1].is_style or words[i - 1].lower in _WORKS)
     if not of_work and i > 0 and words[i - 1].tag.startswith("VB") and words[i - 1].tag != "VB":
         return  # "held by Batman"
-    if i + 1 == len(words) or words[i + 1].tag in ("DT", "PRP$", ".") or not (of_work or _is_nameish(words[i + 1])):
+    first = i + 2 if i + 1 < len(words) and words[i + 1].lower == "," else i + 1
+    if first >= len(words) or words[first].tag in ("DT", "PRP$", ".") or not (of_work or _is_nameish(words[first])):
         return
-    if _mark_names(words, i + 1, needs_name=not of_work):
+    if _mark_names(words, first, needs_name=not of_work):
         words[i].is_style = True
-        if i > 0 and words[i - 1].lower in _WORKS:
-            words[i - 1].is_style = True
+        k = i - 1
+        while k >= 0 and words[k].lower in (_WORKS if k == i - 1 else _TAGS):
+            words[k].is_style = True
+            k -= 1
 
 
 def _mark_names(words: Sequence[Word], i: int, *, needs_name: bool) -> bool:
@@ -142,9 +240,10 @@ def _name_end(words: Sequence[Word], i: int, *, needs_name: bool) -> int:
         word = words[end]
         if word.tag == "IN" and word.lower not in ("of", "de", "van", "von"):
             break
-        if needs_name and not (_is_nameish(word) or (end > i and _is_nameish(words[end - 1]) and _is_surname(word))):
+        is_name = _is_nameish(word) or (end > i and _is_nameish(words[end - 1]) and _ends_name(words, end))
+        if needs_name and not (is_name or (end > i and end + 1 < len(words) and _is_nameish(words[end + 1]))):
             break
-        if word.lower in v.STYLE_WORDS or (end > i and word.tag == "DT"):
+        if word.lower in _STYLE_WORDS or (end > i and word.tag == "DT"):
             break
         end += 1
     while end > i and words[end - 1].tag in ("IN", "DT"):
@@ -157,13 +256,17 @@ def _starts_thing(words: Sequence[Word], i: int) -> bool:
     return i >= len(words) or words[i].tag in ("DT", "PRP$", "CD", "JJ") or is_known(words[i].lower)
 
 
-def _is_surname(word: Word) -> bool:
-    return word.tag in NOUN and not is_known(word.lower)
+def _ends_name(words: Sequence[Word], i: int) -> bool:
+    """Whether a word behind a first name is the surname: no word that we know, or the last before a comma."""
+    is_last = i + 1 == len(words) or words[i + 1].lower in (",", ".", ";", "and", "&", "!", ")", '"')
+    return words[i].tag in (*NOUN, "JJ") and (is_last or not is_known(words[i].lower))
 
 
 def _is_nameish(word: Word) -> bool:
     """Whether a word is used as a name: written so, or hardly written otherwise."""
     lower = word.lower
+    if len(lower) == 1 and lower.isalpha() and lower != "a":
+        return True  # an initial
     if not lower[:1].isalpha() or is_known(lower) or lower in v.FUNCTION_TAGS:
         return False
     return word.text[:1].isupper() or (
@@ -173,6 +276,9 @@ def _is_nameish(word: Word) -> bool:
 
 # --- comparisons ----------------------------------------------------------------------------------------------------
 
+_COMPARES = v.word_set(
+    "like as resembling resembles resemble similar reminiscent unlike mimicking mimics imitating shape"
+)
 _EXAMPLES = v.word_set("things objects animals items creatures elements places colors colours such would")
 
 
@@ -190,9 +296,12 @@ def _mark_comparison(words: Sequence[Word], i: int) -> None:
             return
         if not any(word.lower == "as" and words[k + 1].tag in (*ADJECTIVE, "RB") for k, word in _before(words, i, 3)):
             return
-    elif after not in ("to", "of") and lower != "resembling":
+    elif lower == "shape":
+        if after != "of" or before is None or before.lower not in ("the", "a"):
+            return
+    elif after not in ("to", "of") and lower in ("similar", "reminiscent"):
         return
-    start = i + 1 if lower in ("like", "as", "resembling") else i + 2
+    start = i + 2 if lower in ("similar", "reminiscent", "shape") else i + 1
     end = _compared_end(words, start)
     if end > start:
         _ignore(words, i, end)

@@ -16,6 +16,7 @@ from worker.cache.decisions import vocabulary as v
 Tagger = Callable[[Sequence[str]], list[str]]
 
 _NUMBER = re.compile(r"[\d.,:]+(st|nd|rd|th)?")
+_CONTRACTED = re.compile(r"'(?:ve|re|ll|m|d)$|n't$")
 _NOUN = ("NN", "NNS", "NNP", "NNPS")
 _STARTS_OBJECT = ("DT", "PRP$", "IN", "RB", "PRP", "TO", "CD")
 
@@ -93,6 +94,8 @@ def _by_word(word: str, original: str, tag: str) -> str:
         return tag if tag in ("POS", "CC") else "."
     if _NUMBER.fullmatch(word):
         return "CD"
+    if _CONTRACTED.search(word):
+        return "VB"
     if original[0].isupper() and tag in ("NNP", "NNPS"):
         return "NNP"
     for tag_of_list, words in _LISTS:
@@ -100,6 +103,8 @@ def _by_word(word: str, original: str, tag: str) -> str:
             return "NNS" if tag_of_list == "NN" and _is_plural(word) else tag_of_list
     if tag in ("NNP", "NNPS", "FW", "UH", "SYM", "LS", "MD", "EX"):
         return "NN"
+    if "-" in word and word.endswith("s") and tag not in _NOUN:
+        return "NNS"
     if "-" in word and not word.endswith("s"):
         return "JJ" if tag not in _NOUN or word.endswith(("ed", "ing")) else tag
     return tag if tag[:1].isalpha() else "NN"
@@ -120,6 +125,8 @@ _LISTS: tuple[tuple[str, frozenset[str]], ...] = (
 def _by_context(lower: Sequence[str], tags: Sequence[str], i: int, before: str, after: str) -> str:
     """A tag that the neighbours decide; `tags` are corrected up to i."""
     word, tag = lower[i], tags[i]
+    if word in _NOUNS_TOO and (found := _noun_too(word, tag, before, after)):
+        return found
     if word.endswith("ing") and word not in v.ING_NOUNS and len(word) > 4 and tag not in ("NNP", "IN"):
         return _ing(lower, i, before, after)
     if word in v.CONFLICT_GROUPS["colour"] and (after in (*_NOUN, "JJ", "CC") or tag not in _NOUN):
@@ -128,21 +135,71 @@ def _by_context(lower: Sequence[str], tags: Sequence[str], i: int, before: str, 
         return "JJ"
     if word in v.SUFFIX_ADJECTIVES and before in ("NN", "JJ") and after in (*_NOUN, "JJ"):
         return "JJ"
-    if i and lower[i - 1] in ("to", "that", "who", "which") and word in _FINITE and after != "IN":
+    if i and lower[i - 1] in ("to", "that", "who", "which") and word in FINITE and after != "IN":
+        return "VB"
+    if before == "PRP" and lower[i - 1] in _SUBJECTS and (word in FINITE or tag in ("VBN", "VBD")):
+        return "VB"
+    if word in _CALLED and before in (*_NOUN, "VBG"):
+        return "VB"
+    if word in v.VERBS_OR_NOUNS and before in _NOUN and (after in ("DT", "PRP$") or lower[i + 1 : i + 2] == ["each"]):
+        return "VB"  # "an elephant at forest fight a tiger"
+    is_pure = word.endswith("s") and FINITE.get(word, "") in v.VERBS - v.VERBS_OR_NOUNS
+    if is_pure and tag == "VBZ" and before == "JJ" and after in ("IN", "DT", "PRP$", "RB"):
+        return "VB"  # "optimus prime transforms in"
+    if word in FINITE and _acts(lower, tags, i, before, after):
         return "VB"
     if tag in ("VBN", "VBD") or (tag == "JJ" and word.endswith("ed")):
         return "JJ" if after in (*_NOUN, "JJ") and before not in _NOUN else "VBN"
-    if word in _FINITE and before in (*_NOUN, "RB", "PRP", "WRB", "CC", "VB"):
+    if word in FINITE and before in (*_NOUN, "RB", "PRP", "WRB", "CC", "VB"):
         return _finite(lower, tags, i, before, after)
-    if tag in ("VB", "VBP", "VBZ") and before in ("DT", "JJ", "PRP$", "CD"):
+    if tag in ("VB", "VBP", "VBZ") and before in ("DT", "JJ", "PRP$", "CD") and word not in v.FUNCTION_TAGS:
         return "NN"
-    if tag in ("VB", "VBP", "VBZ") and word not in _FINITE and word not in v.FUNCTION_TAGS and before in (",", "."):
+    if tag in ("VB", "VBP", "VBZ") and word not in FINITE and word not in v.FUNCTION_TAGS and before in (",", "."):
         return tag if after in _STARTS_OBJECT else "NNS" if word.endswith("s") else "NN"
-    if tag == "JJ" and before in ("DT", "PRP$") and after in (".", "IN", "WRB"):
+    if tag == "JJ" and before in ("DT", "PRP$") and after in (".", "IN", "WRB") and lower[i + 1 : i + 2] != [","]:
         return "NN"  # "his net"
     if tag == "NNS" and before in ("NN", "NNP") and after in ("DT", "PRP$"):
         return "VBZ"
     return tag
+
+
+_NOUNS_TOO = v.word_set("can head pretty opening alien human robot android zombie skeleton chinese")
+_CALLED = v.word_set("named called titled entitled known nicknamed")
+_AGENTS = ("man", "woman", "ist", "boy", "girl")
+_SUBJECTS = v.word_set("he she it they who i we you")
+
+
+def _noun_too(word: str, tag: str, before: str, after: str) -> str | None:
+    """The tag of a word with a second life: a can, a head, pretty girl, a lid opening; None where the rest decides."""
+    is_last = after in (".", ",", "IN", "CC", "VBG", "VB", "VBZ", "WRB", "RB")
+    if word == "can":
+        return "NN" if before in ("DT", "JJ", "NN", "CD") and is_last else None
+    if word == "head":
+        return None if after in ("IN", "TO") and before in ("PRP", "NNS", "VB") else "NN"
+    if word == "pretty":
+        return "JJ" if after in (*_NOUN, "JJ", "VBN", "VBD", "VBG") else tag
+    if word == "opening":
+        return "VBG" if before in ("NN", "NNP", "NNS") else None
+    return "NN" if is_last and before in ("DT", "JJ", "IN", "CD", "PRP$", ",", ".", "CC") else None
+
+
+def _acts(lower: Sequence[str], tags: Sequence[str], i: int, before: str, after: str) -> bool:
+    """Whether what stands before a word does what the word says: "pikachu fights", "a girl feed a cat"."""
+    if before not in ("NN", "NNP"):
+        return False
+    who = lower[i - 1]
+    is_somebody = who in v.ANIMATE or not (who in _LISTED or (is_in_lexicon(who) and not who.endswith(_AGENTS)))
+    if not is_somebody or (after in ("NNS", "NN") and lower[i] in _BASES and "and" not in lower[max(0, i - 4) : i]):
+        return False
+    if lower[i] in _BASES:
+        return after in ("DT", "PRP$", "IN") or (
+            "and" in lower[max(0, i - 4) : i] and after in (*_NOUN, "IN", "JJ", ".", ",")
+        )
+    return after in ("DT", "PRP$", "IN", "RB", "JJ", "PRP", "CD", ".", ",", *_NOUN) and not _starts_compound(tags, i)
+
+
+def _starts_compound(tags: Sequence[str], i: int) -> bool:
+    return i + 1 < len(tags) and tags[i + 1] in _NOUN and i > 1 and tags[i - 2] == "NNP"
 
 
 def _is_shade(lower: Sequence[str], tags: Sequence[str], i: int) -> bool:
@@ -154,8 +211,12 @@ def _is_shade(lower: Sequence[str], tags: Sequence[str], i: int) -> bool:
 
 def _ing(lower: Sequence[str], i: int, before: str, after: str) -> str:
     """A word in -ing: a description before a noun ("flying cars"), else what the thing does."""
+    if before == "CD" and after not in (*_NOUN, "JJ"):
+        return "VBG"  # "both laughing"
     if before in ("DT", "PRP$", "JJ", "CD"):
-        return "JJ" if after in (*_NOUN, "JJ", "VBG", "CD") else "NN"
+        return "JJ" if after in (*_NOUN, "JJ", "VBG", "VBN", "VBD", "CD") else "NN"
+    if lower[i] in v.TRANSITIVE_ING and before == "JJ" and lower[i - 1].endswith("-old"):
+        return "VBG"
     follows_thing = before in (*_NOUN, "WRB", "CC", "RB", "VBG", "VB", "PRP")
     if follows_thing or lower[i] in v.TRANSITIVE_ING or after not in (*_NOUN, "JJ"):
         return "VBG"
@@ -171,14 +232,14 @@ def _finite(lower: Sequence[str], tags: Sequence[str], i: int, before: str, afte
     if is_plural_form and before == "NNS" and lower[i - 1] not in v.PLURAL_MODIFIERS:
         return "VB"
     is_joined = is_plural_form and "and" in lower[max(0, i - 6) : i]
-    plural_subject = before == "NNS" or is_joined
-    if before in ("RB", "CC", "WRB", "VB", "PRP") and tag in _NOUN and _FINITE[word] in v.VERBS_OR_NOUNS:
-        return "VB" if after in ("DT", "PRP$", "RB") and before in ("RB", "PRP") else tag
+    plural_subject = (before == "NNS" and is_in_lexicon(lower[i - 1][:-1])) or is_joined
+    if before in ("RB", "CC", "WRB", "VB", "PRP") and tag in _NOUN and FINITE[word] in v.VERBS_OR_NOUNS:
+        return "VB" if after in ("DT", "PRP$", "RB", "IN") and before in ("RB", "PRP") else tag
     if before in _NOUN and is_plural_form != plural_subject and word not in _BOTH_FORMS:
         return tag if tag in _NOUN else "NN" if word in v.VERBS_OR_NOUNS else "VB"
-    if _FINITE[word] in v.VERBS_OR_NOUNS and after not in _STARTS_OBJECT:
+    if FINITE[word] in v.VERBS_OR_NOUNS and after not in _STARTS_OBJECT:
         return tag if before in _NOUN and tag in _NOUN else "VB"
-    if _FINITE[word] in v.VERBS_OR_NOUNS and after == "IN" and lower[i] in v.SCENE_NOUNS | v.PLACE_NOUNS:
+    if FINITE[word] in v.VERBS_OR_NOUNS and after == "IN" and lower[i] in v.SCENE_NOUNS | v.PLACE_NOUNS:
         return tag
     return "VB"
 
@@ -197,6 +258,7 @@ def _finite_forms() -> Iterator[tuple[str, str]]:
         yield _third_person(verb), verb
 
 
-_FINITE = dict(_finite_forms())
+FINITE = dict(_finite_forms())
 _BASES = v.VERBS | v.VERBS_OR_NOUNS
+_LISTED = v.NOUNS | v.SCENE_NOUNS | v.PLACE_NOUNS | v.ADJECTIVES
 _BOTH_FORMS = frozenset({"has", "have"})

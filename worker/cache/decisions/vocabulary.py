@@ -215,7 +215,8 @@ COUNTS = frozenset(CONFLICT_GROUPS["number"]) | word_set("hundred thousand milli
 # "a herd of elephants" is about elephants
 QUANTIFIERS = word_set(
     "group groups pair pairs couple herd flock bunch lot lots variety series row rows stack piece pieces number "
-    "swarm hundreds thousands dozens millions kind kinds type types sort sorts set array collection multitude "
+    "hint hints touch swarm pile piles mix mixture combination assortment tangle gathering crowds hundreds thousands "
+    "dozens millions kind kinds type types sort sorts set array collection multitude "
     "handful range cluster clusters pack plenty crowd trail dozen bit part parts heap trio crew gang slice slices "
     "game"
 )
@@ -224,17 +225,29 @@ QUANTIFIERS = word_set(
 EMPTY_NOUNS = word_set(
     "foreground middle center centre left right top bottom front back side sides edge distance end beginning "
     "thing things something someone somebody anyone everybody everyone nothing everything one ones other others "
-    "lot camera cameras lens viewer frame screen-left subject subjects example time times job jobs concept moment "
+    "lot cameras-eye viewer frame screen-left subject subjects example time times job jobs concept moment "
     "moments second seconds minute minutes hour hours day today year years word words name idea sense air midair "
-    "up down north south east west direction directions circles detail details feature features element elements "
+    "point points week weeks month months decade century blur min mins sec secs format setup lots resolution mode up "
+    "down north south east west direction directions circles detail details feature features element elements "
     "effect effects version part parts kind type use look front-view action motion movement speed pace rhythm "
     "atmosphere mood vibe feeling feel ambiance ambience emotion emotions beauty majesty essence tranquility "
     "serenity sight testament contrast work life chance attempt addition process manner fashion case fact order "
     "turn result focus duration channel youtube instagram tiktok please thanks prompt request place"
 )
+UNITS = word_set("meter metre cm mm km mile foot inch yard kg gram pound ton percent degree dollar euro iso year")
+# what one calls a picture as a whole: with nothing but praise it is style
+VIEWS = word_set("scene scenery environment atmosphere view image picture world composition landscape look")
+PRAISE = word_set(
+    "beautiful stunning amazing epic gorgeous intricate detailed perfect great awesome incredible breathtaking "
+    "dramatic "
+    "dynamic impressive professional realistic cinematic nice good best elegant magnificent wonderful spectacular "
+    "highly very ultra super extremely insanely hyper complex cool fantastic famous symmetrical symmetric"
+)
+
 # empty unless something describes them: "on a checkered purple background" is a scene, "in the background" is not
 EMPTY_WHEN_BARE = word_set(
-    "object background backdrop scene setting area place region day way light image surface ground environment "
+    "color colour interior exterior object background backdrop scene setting area place region day way light image "
+    "surface environment camera lens "
     "landscape world"
 )
 
@@ -261,7 +274,15 @@ SCENE_NOUNS = word_set(
     "abbey cellar cove fjord glade swamp bog gorge ravine crater abyss underworld wasteland lounge foyer vestibule "
     "pantry nursery dormitory auditorium parlor parlour saloon cinema penthouse shipyard quarry helipad rink "
     "ski-resort precinct tokyo paris london york manhattan venice rome egypt japan china india africa hawaii dubai "
-    "moscow"
+    "moscow norway sweden denmark finland iceland ireland scotland england britain wales france spain portugal italy "
+    "germany austria switzerland netherlands belgium poland ukraine russia greece turkey israel palestine iran iraq "
+    "syria pakistan bangladesh nepal tibet mongolia korea vietnam thailand indonesia malaysia philippines singapore "
+    "australia tasmania zealand antarctica arctic canada america usa mexico cuba jamaica brazil argentina chile peru "
+    "colombia ecuador morocco nigeria kenya ethiopia madagascar europe asia california texas florida alaska arizona "
+    "nevada chicago boston miami detroit seattle hollywood vegas toronto berlin munich vienna prague budapest athens "
+    "istanbul jerusalem cairo mumbai delhi kolkata beijing shanghai kyoto osaka seoul bangkok sydney melbourne lisbon "
+    "madrid barcelona venice florence naples amsterdam brussels oslo stockholm copenhagen helsinki dublin edinburgh "
+    "sahara amazon himalaya himalayas alps everest atlantis"
 )
 # nouns that are scenery after one of SCENE_PREPOSITIONS and things elsewhere
 PLACE_NOUNS = word_set(
@@ -595,11 +616,15 @@ STYLE_HEADS = word_set(
     "aesthetic aesthetics cinematography timelapse time-lapse hyperlapse zoom fps videography focus exposure lens "
     "film movie trailer documentary commercial advertisement ad picture image images illustration artwork art "
     "painting drawing sketch sequence cut intro montage vlog texture textures tones hues palette colour-grading "
-    "colors colours graphics composition visuals recording footages realism cinema effects shoot"
+    "colors colours graphics composition visuals recording footages realism cinema effects shoot screenshot "
+    "screenshots "
+    "photoshoot design designs genre theme filter filters shading linework brushwork brushstrokes illumination fanart "
+    "saturation contrast wallpaper rendition cosplay"
 )
 # of the style words, those that also describe things: "cartoon, a dog" against "a cartoon dog"
 AMBIGUOUS_STYLE_WORDS = word_set(
-    "animated aerial tracking overhead macro loop pan tilt epic sketch blender photograph detailed intricate render "
+    "black-and-white animated aerial tracking overhead macro loop pan tilt epic sketch blender photograph detailed "
+    "intricate render "
     "cartoon photography gopro disney drone zoom polaroid filmed realistic grainy dolly lifelike seamless storyboard"
 )
 # verbs as they stand in captions; forms in -s, -ing and -ed are made from these
@@ -635,7 +660,7 @@ VERBS_OR_NOUNS = word_set(
     "roll splash shower bloom blow bow drum trail spray cast set cut circle head ski skate kiss hug orbit study "
     "work cook call house color bubble shadow spring tie sketch drill cascade point turn charge press shot hike "
     "smile look show guard battle pet storm catch bite slice pose ripple hammer speed flash leave cover bark beat "
-    "blast pan paddle feature kick zip"
+    "watch blast pan paddle feature kick zip"
 )
 # who does things: "man waves", against "ocean waves"
 ANIMATE = word_set(
@@ -677,6 +702,9 @@ ADJECTIVES = word_set(
     "young old little female male lone abandoned deserted haunted post-apocalyptic apocalyptic dystopian utopian "
     "retro vintage antique rustic banded bare solid tropical arctic abstract minimalist geometric humanoid "
     "robotic mechanical anthropomorphic chibi kawaii low-lit dimly-lit moonlit sunlit candlelit neon-lit bustling "
+    "trippy eerie surrealist psychedelic triadic icelandic decaying rainbow chinese japanese korean indian african "
+    "american european british english french german italian spanish "
+    "russian greek roman egyptian mexican arabic arab turkish asian thai persian scottish irish nordic norse celtic "
     "crowded empty quiet calm busy dark bright steaming red blue green yellow orange purple pink brown black "
     "white grey gray silver gold large small big huge tall short iced sliced grilled fried baked roasted molten "
     "frozen torn broken wounded injured wild stray spiral chubby plump"
@@ -692,12 +720,15 @@ NOUNS = word_set(
     "seahorse octopus stingray butterfly hummingbird flamingo peacock toucan macaw chameleon gecko iguana "
     "hedgehog raccoon meerkat sloth lemur triangle square circle cross star hexagon pentagon diamond rectangle "
     "oval heart stripe stripes bar bars dots mosaic rose roses saw bear duck fly fan crane bat seal swallow lead "
-    "tear wind bow ski mouse fish deer sheep liquid plus box block wedge pyramid disc ball"
+    "hybrid fractal human tear wind bow ski mouse fish deer sheep liquid plus box block wedge pyramid disc ball"
 )
 # after a noun they make a description of it: "heart shaped box", "ring tailed lemur"
 SUFFIX_ADJECTIVES = word_set(
     "shaped colored coloured tailed haired eyed themed legged winged faced skinned sized looking filled covered "
-    "lit made like inspired clad headed horned armed nosed"
+    "lit made like inspired clad headed horned armed nosed based accented infused powered driven lined infested "
+    "soaked "
+    "drenched encrusted studded capped topped plated wrapped shaded tinted toned scented flavored flavoured furred "
+    "feathered scaled bodied hearted carved knit woven carrying wielding bearing"
 )
 # plurals that stand before a noun: "sports car"
 PLURAL_MODIFIERS = word_set(
@@ -707,7 +738,8 @@ PLURAL_MODIFIERS = word_set(
 ADVERBS = word_set(
     "very really extremely highly super quite so too just also slowly quickly gently softly brightly left right "
     "up down away together around forward forwards backward backwards upward upwards downward downwards back "
-    "outside inside upstairs downstairs overhead here there still again almost fully beautifully elegantly "
+    "inward inwards outward outwards outside inside upstairs downstairs overhead here there still again almost fully "
+    "beautifully elegantly "
     "gracefully leftward leftwards rightward rightwards sideways diagonally freely happily peacefully"
 )
 FUNCTION_TAGS: dict[str, str] = {
@@ -721,7 +753,28 @@ FUNCTION_TAGS: dict[str, str] = {
     **dict.fromkeys(
         ("who", "that", "which", "what", "where", "when", "while", "as", "because", "if", "than", "then"), "WRB"
     ),
-    **dict.fromkeys(("of", "with", "without", "from", "for", "to", "off", "like", "via", "per", "until"), "IN"),
+    **dict.fromkeys(
+        (
+            "of",
+            "with",
+            "without",
+            "from",
+            "for",
+            "to",
+            "off",
+            "like",
+            "via",
+            "per",
+            "until",
+            "thru",
+            "infront",
+            "inside",
+            "vs",
+            "versus",
+            "w/",
+        ),
+        "IN",
+    ),
     **dict.fromkeys(("made", "seen", "standing", "sitting"), "VB"),
     **dict.fromkeys(SCENE_PREPOSITIONS, "IN"),
 }
@@ -731,7 +784,8 @@ OF_NAMES = word_set(
     "statue-of-liberty queen-of-england lord-of-the-rings game-of-thrones tower-of-london tower-of-pisa "
     "king-of-england call-of-duty house-of-cards bird-of-paradise birds-of-paradise cup-of-tea-party "
     "gulf-of-mexico prince-of-persia knights-of-the-round-table arc-de-triomphe great-wall-of-china "
-    "leaning-tower-of-pisa"
+    "leaning-tower-of-pisa league-of-legends ocarina-of-time prince-of-egypt sons-of-anarchy garden-of-eden "
+    "lord-of-the-flies house-of-the-dragon guardians-of-the-galaxy"
 )
 
 # words that end in s in the singular or have none

@@ -55,13 +55,15 @@ def read(text: str) -> list[Word]:
     """The words of a text without its signs (`prompt_syntax`), untagged."""
     tokens = _TOKEN.findall(_AGE.sub(r"\1-year-old", text))[:MAX_WORDS]
     tokens = [part for token in tokens for part in _split_possessive(token) if len(part) <= _MAX_WORD]
+    tokens = [token for i, token in enumerate(tokens) if i == 0 or not _is_repeated(tokens[i - 1], token)]
     shouts = has_capitals_throughout(tokens)
     words = []
     for i, token in enumerate(tokens):
         starts = i == 0 or tokens[i - 1] in (".", "!", "?", ":", '"')
         is_capital = token[:1].isupper() and not shouts
         lower = token.lower() if is_capital and not starts else mended(token.lower())
-        is_name = is_capital and not (starts and _is_ordinary(lower, tokens, i))
+        is_action = i > 0 and tokens[i - 1] == "," and lower.endswith("ing") and is_known(lower)
+        is_name = is_capital and not is_action and not (starts and _is_ordinary(lower, tokens, i))
         words.append(
             Word(text=token if is_name and lower == token.lower() else lower, lower=lower, original=token.lower())
         )
@@ -72,6 +74,10 @@ def _split_possessive(token: str) -> tuple[str, ...]:
     if token.lower().endswith("'s") and token.lower() not in v.STYLE_WORDS:
         return (token[:-2], "'s")
     return (token,)
+
+
+def _is_repeated(before: str, token: str) -> bool:
+    return token[0].isalpha() and len(token) > 2 and token.lower() == before.lower()
 
 
 def has_capitals_throughout(tokens: Sequence[str]) -> bool:

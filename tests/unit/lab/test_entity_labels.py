@@ -1,0 +1,49 @@
+"""Labels of other people's prompts: what counts as right, wrong and missing, and that no prompt is stored."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lab.experiments.entities import fingerprint, judged, labelled
+
+DATA = Path(__file__).parents[2] / "data"
+
+
+def test_what_a_label_calls_optional_or_as_good_is_not_wrong() -> None:
+    row = {
+        "prompt": "a red fox smiles at a lamp post in the fog, with a kettle",
+        "entities": [
+            {"text": "fox", "kind": "object", "or": ["red fox"]},
+            {"text": "fog", "kind": "scene"},
+            {"text": "kettle", "kind": "scene"},
+            {"text": "lamp post", "kind": "object", "optional": True},
+            {"text": "sky", "kind": "scene", "optional": True},
+            {"text": "night", "kind": "scene"},
+        ],
+    }
+
+    found = judged(row)
+
+    assert (found.right, found.wrong, found.missing) == (("fox", "fog", "kettle"), (), ("night",))
+    assert found.num_kinds == 2  # the kettle is labelled a scene
+
+
+@pytest.mark.parametrize(("name", "number"), [("vidprom", 300), ("discord", 200)])
+def test_label_files_name_prompts_by_fingerprint_only(name: str, number: int) -> None:
+    rows = [json.loads(line) for line in (DATA / f"entities_{name}.jsonl").read_text().splitlines()]
+
+    assert len({row["sha"] for row in rows}) == number
+    assert all(row.keys() <= {"sha", "entities", "unclear"} and len(row["sha"]) == 16 for row in rows)
+
+
+def test_labels_are_found_by_the_prompts_that_one_has(tmp_path: Path) -> None:
+    file = tmp_path / "labels.jsonl"
+    file.write_text(
+        "".join(
+            json.dumps({"sha": fingerprint(prompt), "entities": []} | more) + "\n"
+            for prompt, more in (("a fox", {}), ("a tram", {"unclear": True}), ("a kettle", {}))
+        )
+    )
+
+    assert [row["prompt"] for row in labelled(file, ["a fox", "a tram"])] == ["a fox"]

@@ -1,0 +1,137 @@
+"""Words of style that stand by themselves between commas: genres, media, tools, sites, lenses, artists.
+
+Plain data beside `vocabulary`. A word of GENRES or MEDIA is style only as a tag of its own ("fantasy, a castle");
+with a noun behind it, it describes ("a fantasy castle").
+"""
+
+from worker.cache.decisions.vocabulary import word_set
+
+# as a tag of their own: what kind of picture it is
+GENRES = word_set(
+    "fantasy horror sci-fi scifi thriller comedy drama romance adventure western noir dystopia utopia steampunk "
+    "cyberpunk biopunk dieselpunk solarpunk afrofuturism afropunk retrofuturism futurism surrealism minimalism "
+    "maximalism expressionism realism romanticism impressionism symbolism modernism tropicalism baroque rococo "
+    "renaissance gothic bauhaus constructivism brutalism psychedelia psychedelic lovecraftian occult macabre "
+    "grotesque "
+    "satire parody nostalgia mystique terror dread gore thrilling trippy eerie eery creepy creepypasta dreamcore "
+    "weirdcore vaporwave dark-fantasy avantgarde avant-garde maximalist minimalist abstract arthouse painterly "
+    "medieval vintage retro chaos chaotic dreamy nightmare surreal dystopian"
+)
+# as a tag of their own: how or with what it was made, where it is shown
+MEDIA = word_set(
+    "analog matte glow bloom blur grain grains sharpness symmetry symmetrical specularity composition iridescence "
+    "gradient "
+    "gradients wallpaper collage collages impasto airbrush gouache fresco ink chalk pastel pencil charcoal acrylic "
+    "oil "
+    "canvas vector typography icon clipart sticker print prints poster caricature graffiti cosplay photoshoot "
+    "headshot "
+    "screenshot thumbnail panorama isometric sculpture 3d-model model texture textures pattern scenery architecture "
+    "sculpt masterwork artbook lightbox particles smoothness fullshot halfbody powerfull iso specular"
+)
+# wherever they stand: programs, sites, cameras, films, prizes
+TOOLS = word_set(
+    "twitter instagram patreon facebook youtube tumblr reddit tiktok artstation deviantart pixiv cgsociety behance "
+    "pinterest flickr dribbble danbooru furaffinity skeb fanbox pixiv-fanbox "
+    "dezeen unsplash shutterstock imgur worksafe nsfw zbrush houdini maya redshift arnold vray v-ray keyshot corona "
+    "daz "
+    "daz3d cryengine photoshop lightroom photolab clipstudio medibang procreate midjourney novelai dall-e nvidia rtx "
+    "hdri "
+    "hq uhq jpg png jpeg dslr slr gopro nikon canon pentax hasselblad hasselblaad leica fujifilm fuji olympus sigma "
+    "zeiss mamiya ektachrome kodachrome velvia portra ektar cinestill instax lomography polaroids anamorphic "
+    "ultrawide "
+    "widescreen fullscreen godrays sfm c4d mcbess hyperdetail hyperdetailed hypervivid hyperrealism hyperreal "
+    "ultrasharp ultrarealism photorealisim unfocus unfocused superdetailed extremly-detailed filmic cg cgi-animation "
+    "dolbyvision modelsociety cgworld cartoony octant raytraced raytracting prerendered semirealistic subsurface "
+    "ultradetailed uhdr supersampling midjunrnyv5 novelai"
+)
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(" ".join(part.split()) for part in text.split(";"))
+
+
+PHRASES = _listed("""
+    full of colour; full of color; full color; full colour; global illumination; ambient occlusion; chromatic
+    aberration; subsurface scattering; tone mapping; light shafts; light rays; lens blur; rule of thirds; golden
+    ratio; rim lighting; symmetric balance; symmetrical balance; dolby vision; arnold render; face enhance; ai
+    enhanced; graphic novel; light novel; art nouveau; pixel perfect; noir art house; art house; sunlight study;
+    shoujo manga; shonen manga; d & d; dungeons and dragons; dungeons & dragons; magic the gathering; science
+    fiction; sci fi; dark fantasy; high fantasy; epic fantasy; body horror; cosmic horror; eldritch horror; liminal
+    space; sacred geometry; abstract brush strokes; visible strokes; brush strokes; brush stroke; brush hard; thick
+    brush strokes; bold shapes; hard edges; clean lines; shape language; inking lines; full shading; bold outline;
+    oil paint; graffiti paint; post processing; post production; color scheme; colour scheme; color palette; colour
+    palette; color bleed; color profile; color grade; colour grade; polarizing filter; film stock; film camera;
+    photography award; photo bash; contest winner; dynamic pose; dramatic pose; various poses; dynamic scene;
+    dramatic scene; eye contact; concept design; character sheet; character design; magazine cover; book cover;
+    album cover; manga cover; movie poster style; instagram post; instagram filters; adobe photoshop; adobe
+    lightroom; low light; soft light; studio light; dim light; warm light; hard light; diffuse light; radiant light;
+    volume light; back light; cinematic light; atmospheric light; light bloom; light refraction; light reflection;
+    specular highlights; perfect anatomy; perfect composition; dynamic composition; intricate complexity; sense of
+    depth; high depth; deep depth; high complexity; high contrast; deep shadows; heavy grain; au naturel; hyper
+    lapse; motion capture; green screen; red camera; film scene; movie scene; movie screen; cross section; cross
+    section view; sharp image; macro vision; lower third; street photography; fashion photography; product
+    photography; food photography; press photo; stock photo; macro photography; low saturation; high saturation;
+    soft gradient; smooth gradients; natural blur; gaussian blur; minimalistic composition; real engine; perfect
+    symmetry; face symmetry; golden hour light; set pieces; award winner; featured on pixiv; adobe illustrator;
+    unreal 5; ue 5; japanese woodblock print; woodblock print; offset lithography print; screen printing; visual
+    effects; special effects; lens distortion; vhs filter; old film; old movie; silent film; low fps; low budget; no
+    sound; cg society; character portrait; full colour print; full color print; street art; profile picture; 3d
+    model; comic book panel; comic panel; vhs tape; arri alexa; film reel; perfect form; main character; side
+    profile; waist up; full page; full character; head in focus; focus on face
+""")
+
+# painters, illustrators, photographers, directors and studios that prompts name for their look
+ARTISTS = frozenset(
+    tuple(name.split())
+    for name in _listed("""
+    aardman; agnes cecile; agnes pelton; aivazovsky; akihiko yoshida; akira kurosawa; akira toriyama; alan lee;
+    albert bierstadt; albert robida; albrecht durer; aleksi briclot; alex grey; alex ross; alfred hitchcock;
+    alphonse mucha; alyssa monks; anato finnstark; andreas rocha; andrei riabovitchev; andrei tarkovsky; android
+    jones; andy warhol; anna podedworna; annie leibovitz; ansel adams; anton fadeev; antoni gaudi; artem demura;
+    artgem; artgerm; arthur rackham; ash thorp; asher durand; ashley wood; atey ghailan; aubrey beardsley; audrey
+    kawasaki; ayami kojima; aykut aydogdu; balthus; banksy; basquiat; bastien lecouffe deharme; beatrix potter;
+    beeple; beksinski; beksiński; ben templesmith; bernie fuchs; bernini; boris vallejo; bosch; botticelli;
+    bouguereau; brian froud; brom; bruce davidson; bruce pennington; bruegel; camille rose garcia; canaletto;
+    caravaggio; carne griffiths; caspar david friedrich; cedric peyravernay; cezanne; chagall; charles dana gibson;
+    charles vess; charlie bowater; chesley bonestell; chris foss; christopher nolan; claude monet; clyde caldwell;
+    craig mullins; cyril rolando; da vinci; dali; dan mumford; dante gabriel rossetti; dave mckean; david
+    cronenberg; david hockney; david lachapelle; david lynch; degas; denis villeneuve; diane arbus; disney; donato
+    giancola; dorian cleavenger; dr seuss; dreamworks; dürer; earl moran; edmund blair leighton; edmund dulac;
+    edvard munch; edward hopper; edward robert hughes; egon schiele; eiichiro oda; el greco; enoch bolles; esuthio;
+    eugene delacroix; federico fellini; fellini; feng zhu; fenghua zhong; ferdinand knab; francis bacon; francisco
+    goya; frank frazetta; frank miller; frantisek kupka; frederic church; frida kahlo; gaston bussiere; geof darrow;
+    georgia o'keeffe; gerald brom; ghibli; giger; gil elvgren; goro fujita; goya; grant wood; greg hildebrandt; greg
+    rutkowski; gregory crewdson; gustav klimt; gustave courbet; gustave dore; gustave doré; h r giger; harumi
+    hironaka; hayao miyazaki; helmut newton; hieronymus bosch; hikari shimoda; hirohiko araki; hiroshige; hitchcock;
+    hokusai; hr geiger; hr giger; huang guangjian; ian mcque; ian sprigger; ian spriggs; ilya kuvshinov; ilya repin;
+    ingmar bergman; ingres; ivan aivazovsky; ivan bilibin; ivan shishkin; j c leyendecker; jack kirby; jacques louis
+    david; jakub rozalski; james cameron; james gilleard; james gurney; james jean; jamie hewlett; jan urschel; jean
+    baptiste monge; jean delville; jean giraud; jean michel basquiat; jeff easley; jeff koons; jenny saville; jeremy
+    lipking; jeremy mann; jesper ejsing; jim burns; jim lee; johannes vermeer; john berkey; john burningham; john
+    harris; john howe; john park; john singer sargent; john waterhouse; john william godward; john william
+    waterhouse; joseph christian leyendecker; josephine wall; junji ito; justin gerard; justin sweet; kai carpenter;
+    kandinsky; katsuhiro otomo; kaws; kay nielsen; keith parkinson; kentaro miura; khyzyl saleem; kirchner; klee;
+    klimt; krenz cushart; kubrick; kuroda seiki; kurosawa; larry elmore; laurie greasley; leonardo da vinci;
+    leyendecker; liam brazier; lisa frank; lois van baarle; loish; louise zhang; luc schuiten; lucian freud; luis
+    royo; maciej kuciara; magali villeneuve; magritte; makoto shinkai; mamoru oshii; marc simonetti; margaret mee;
+    mark arian; mark brooks; mark ryden; martin parr; masamune shirow; matisse; mattias adolfsson; maxfield parrish;
+    michael hussar; michael whelan; michelangelo; mike mignola; miles johnston; miro; miyazaki; moebius; mohrbacher;
+    mondrian; monet; mucha; munch; naoko takeuchi; nicholas roerich; nixeu; noah bradley; norman rockwell; odilon
+    redon; osamu tezuka; ossdraws; ozabu; pablo picasso; paolo roversi; pascal campion; paul klee; peter chung;
+    peter ferguson; peter mohrbacher; peter paul rubens; phil hale; picasso; pieter bruegel; pino daeni; pixar;
+    quentin blake; quentin tarantino; ralph horsley; ray caesar; raymond swanland; rembrandt; rene magritte; renoir;
+    rhads; ridley scott; robert mccall; rodney matthews; roger deakins; roger dean; ross bugden; ross draws; ross
+    tran; rossdraws; ruan jia; rubens; russ mills; sachin teng; sakimichan; salvador dali; sam spratt; sandro
+    botticelli; sargent; satoshi kon; sergey kolesov; shepard fairey; shichiro kobayashi; shinsui ito; simon bisley;
+    simon stalenhag; simon stålenhag; sparth; spielberg; stanley artgerm; stanley artgerm lau; stanley artgermm;
+    stanley kubrick; stephen bliss; steve mccurry; steven spielberg; studio ghibli; syd mead; takashi murakami;
+    takeshi obata; tara mcpherson; tarantino; tarkovsky; ted nasmith; theodor kittelsen; thierry doizon; thomas
+    cole; thomas kinkade; thomas moran; tim burton; tim walker; tite kubo; titian; todd lockwood; todd mcfarlane;
+    tom bagshaw; tomer hanuka; tooth wu; tsutomu nihei; utagawa hiroshige; van gogh; velazquez; vermeer; victo ngai;
+    victor charreton; victor enrich; victor nizovtsev; viktor vasnetsov; vincent di fate; vincent van gogh; vivian
+    maier; wadim kashin; walter everett; warhol; waterhouse; wayne barlowe; wayne thiebaud; wes anderson; william
+    adolphe bouguereau; william blake; william bradford; william eggleston; william turner; wlop; wylie beckert;
+    yago hortal; yayoi kusama; yoshitaka amano; yukio kitt; yusuke murata; zaha hadid; zdzislaw beksinski; zdzisław
+    beksiński
+    """)
+)
