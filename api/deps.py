@@ -29,7 +29,7 @@ from db.session import transaction
 from shared.model_cards import ModelCard
 from shared.storage import Storage
 
-LOCAL = Caller(tenant="local", group=None, scopes=frozenset(keys.ALL_SCOPES), max_queued=None)
+LOCAL = Caller(tenant="local", group=None, scopes=frozenset(keys.ALL_SCOPES))
 NUM_LARGE_BODIES = 4  # such as hold lines of a batch, in memory at once
 NOTE_USE_S = 60.0  # a key's last use is written this often at most
 CHALLENGE = {"WWW-Authenticate": "Bearer"}
@@ -73,8 +73,8 @@ class Call:
             yield session, self.caller
 
 
-def caller_of(service: Service, key: str | None) -> Caller:
-    """Return who sent a key; raise Unauthorized and Forbidden."""
+def caller_of(service: Service, key: str | None, *, is_change: bool = False) -> Caller:
+    """Return who sent a key, to look or to change anything; raise Unauthorized and Forbidden."""
     if key is None:
         raise Unauthorized("the Authorization header is missing; send 'Bearer sk-chai-…'", headers=CHALLENGE)
     with transaction(service.sessions) as session:
@@ -83,7 +83,7 @@ def caller_of(service: Service, key: str | None) -> Caller:
             raise Unauthorized(
                 "this API key is unknown, expired or revoked; ask the operator for one", headers=CHALLENGE
             )
-        if "jobs" not in caller.scopes:
+        if "jobs" not in caller.scopes and (is_change or "read" not in caller.scopes):
             raise Forbidden("this API key has no scope 'jobs'; ask the operator for one that has")
         now = time.monotonic()
         if now - service.noted.get(key, -NOTE_USE_S) >= NOTE_USE_S:
@@ -110,7 +110,8 @@ async def call(
     if not service.settings.needs_keys:
         return Call(service=service, caller=LOCAL)
     key = bearer.credentials if bearer else _from_page(request)
-    return Call(service=service, caller=await run_in_threadpool(caller_of, service, key))
+    is_change = request.method not in SAFE
+    return Call(service=service, caller=await run_in_threadpool(caller_of, service, key, is_change=is_change))
 
 
 def _from_page(request: Request) -> str | None:

@@ -17,13 +17,15 @@ from starlette.concurrency import run_in_threadpool
 
 from api import videos
 from api.ids import video_id
-from db import changes, metrics
+from db import changes, keys, metrics
+from db.keys import Caller
 from db.models import Job
 from db.session import transaction
 from db.states import FINAL, JobStatus
 
 logger = logging.getLogger("api.events")
 LOOK_S = 0.3
+KEYS_S = 2.0  # to the next look whether the listeners' keys still live
 HEARTBEAT_S = 15.0  # proxies end connections on which nothing comes for a minute
 LONGEST_S = 3600.0  # a listener comes back after this, and its key is looked at again
 MOST_AT_ONCE = 1000  # more changes than this are one word, "reload"
@@ -45,6 +47,7 @@ class Event:
 class _Listener:
     tenant: str
     video: UUID | None  # none: all of the tenant's
+    key: str | None  # that it came with
     unread: asyncio.Queue[Event | None] = field(default_factory=asyncio.Queue)
 
     def hear(self, event: Event) -> None:
@@ -62,12 +65,17 @@ class Events:
         self._low = 0
         self._told: set[tuple[UUID, int]] = set()  # changes behind the horizon that were told
 
-    async def listen(self, tenant: str, *, after: int | None = None, video: UUID | None = None) -> AsyncIterator[str]:
+    async def listen(
+        self, caller: Caller, *, after: int | None = None, video: UUID | None = None
+    ) -> AsyncIterator[str]:
         """Yield what happens to a tenant's videos, or to one until it ends, and first of all what happened before.
+
+        Ends soon after the caller's key is revoked or expires.
 
         `after` is the id of the last event heard; without it one video is told as it is, and all are from now on.
         """
-        listener, until = _Listener(tenant=tenant, video=video), time.monotonic() + LONGEST_S
+        tenant, until = caller.tenant, time.monotonic() + LONGEST_S
+        listener = _Listener(tenant=tenant, video=video, key=caller.key)
         self._listeners.add(listener)
         try:
             start = await run_in_threadpool(self._horizon) if after is None else after
@@ -103,10 +111,14 @@ class Events:
             self._task = asyncio.create_task(self._watch())
 
     async def _watch(self) -> None:
+        looked = time.monotonic()
         while self._listeners:
             try:
                 tenants = {listener.tenant for listener in self._listeners}
                 events = await run_in_threadpool(self._look, sorted(tenants))
+                if time.monotonic() - looked > KEYS_S:
+                    await self._send_away()
+                    looked = time.monotonic()
             except Exception as error:  # the database may be away for a while; what happens meanwhile is told later
                 logger.warning("not looked", extra={"fields": {"error": str(error).splitlines()[0]}})
                 await asyncio.sleep(1.0)
@@ -115,6 +127,18 @@ class Events:
                 for listener in self._listeners:
                     listener.hear(event)
             await asyncio.sleep(LOOK_S)
+
+    async def _send_away(self) -> None:
+        """End the streams whose keys have ended."""
+        asked = {listener.key for listener in self._listeners if listener.key is not None}
+        ended = asked - await run_in_threadpool(self._live, asked) if asked else set()
+        for listener in self._listeners:
+            if listener.key in ended:
+                listener.unread.put_nowait(None)
+
+    def _live(self, prefixes: set[str]) -> set[str]:
+        with transaction(self._factory) as session:
+            return keys.live(session, prefixes)
 
     def _look(self, tenants: Sequence[str]) -> list[Event]:
         """Return what is new, and move the horizon."""

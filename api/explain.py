@@ -36,7 +36,9 @@ class Problem:
 def first(errors: Sequence[Any], known: Sequence[str] = ()) -> Problem:
     """Explain the first finding; `known` are the fields of the request, for the hint at a misspelt one."""
     error = errors[0]
-    param = printable(".".join(str(part) for part in error["loc"] if part not in _PLACES)) or None
+    place, *rest = error["loc"] or ("body",)
+    field = rest if place in _PLACES and (rest or place == "body") else [place, *rest]
+    param = printable(".".join(map(str, field))) or None
     return Problem(message=_sentence(error, param or "the body", known), param=param, code=_code(error["type"]))
 
 

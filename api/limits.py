@@ -14,7 +14,6 @@ from db.keys import Caller
 
 MINUTE_S = 60.0
 FRESH_S = 10.0  # GPU seconds of a tenant are summed up this often at most
-WHEN_SPENT_S = 600  # what a caller without GPU seconds is told to wait: they come back as yesterday's runs pass away
 
 
 @dataclass(slots=True, kw_only=True)
@@ -49,7 +48,8 @@ class Limits:
             self._spent[caller.tenant] = (seconds, self.clock())
         if seconds >= most:
             message = f"{seconds:.0f} GPU seconds were used within a day and this key allows {most:g}; try again later"
-            raise QueueFull(message, code="quota_exceeded", headers={"Retry-After": str(WHEN_SPENT_S)})
+            wait_s = max(1, math.ceil(metrics.free_in_s(session, caller.tenant, most)) + math.ceil(FRESH_S))
+            raise QueueFull(message, code="quota_exceeded", headers={"Retry-After": str(wait_s)})
 
     def _take(self, name: str, per_minute: int) -> None:
         with self._lock:

@@ -57,11 +57,11 @@ class Client:
         """Return a video as it is now."""
         return self._json("GET", f"/v1/videos/{_segment(id_)}")
 
-    def videos(self, *, limit: int | None = None, **filters: str) -> Iterator[Json]:
+    def videos(self, *, limit: int | None = None, **filters: str | list[str]) -> Iterator[Json]:
         """Go through the caller's videos page by page, the newest first unless `order` is `asc`."""
         return self._pages("/v1/videos", limit=limit, **filters)
 
-    def _pages(self, path: str, *, limit: int | None, **filters: str) -> Iterator[Json]:
+    def _pages(self, path: str, *, limit: int | None, **filters: str | list[str]) -> Iterator[Json]:
         filters = {"limit": str(min(limit or PAGE_SIZE, PAGE_SIZE)), **filters}
         num_left = limit
         while True:

@@ -167,12 +167,19 @@ def list_(
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many, the newest first.")] = 20,
     status: Annotated[str | None, typer.Option(help="queued, in_progress, completed, failed or cancelled.")] = None,
     batch: Annotated[str | None, typer.Option(help="Only those of a bulk run.")] = None,
+    path: Annotated[str | None, typer.Option(help="fast or full: what was done.")] = None,
+    mode: Annotated[str | None, typer.Option(help="auto, fast or full: what was asked for.")] = None,
+    model: Annotated[str | None, typer.Option(help="Only those of a model.")] = None,
+    prompt: Annotated[str | None, typer.Option(help="Only those whose prompt has these words.")] = None,
+    metadata: Annotated[list[str] | None, typer.Option(help="KEY=VALUE that they have; may be repeated.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """List videos."""
     with connect() as client:
-        given = {"status": status, "batch_id": names.batch(client, batch) if batch else None}
-        videos = list(client.videos(limit=limit, **{name: value for name, value in given.items() if value}))
+        batch_id = names.batch(client, batch) if batch else None
+        given = {"status": status, "batch_id": batch_id, "path": path, "mode": mode, "model": model, "prompt": prompt}
+        filters: dict[str, str | list[str]] = {name: value for name, value in given.items() if value}
+        videos = list(client.videos(limit=limit, **filters, **({"metadata": metadata} if metadata else {})))
     if as_json:
         output.print_json(videos)
         return

@@ -164,22 +164,31 @@ def page(
     status: Sequence[JobStatus] = (),
     batch_id: UUID | None = None,
     path: str | None = None,
+    mode: str | None = None,
     model: str | None = None,
     words: str | None = None,
+    since: datetime | None = None,
+    before: datetime | None = None,
+    metadata: Mapping[str, str] | None = None,
 ) -> list[Job]:
     """Return up to `limit` of the tenant's jobs behind the cursor `after`; raise `NotFound` for a foreign cursor.
 
-    `words` are looked for in prompts as they stand, whatever their case.
+    `words` are looked for in prompts as they stand, whatever their case; `since` and `before` are times of acceptance.
     """
     query = select(Job).where(Job.tenant == tenant, Job.deleted_at.is_(None)).limit(limit)
     if status:
         query = query.where(Job.status.in_(status))
     if batch_id:
         query = query.where(or_(Job.batch_id == batch_id, Job.id.in_(reused_lines.ids(batch_id))))
-    if path:
-        query = query.where(Job.path == path)
-    if model:
-        query = query.where(Job.model == model)
+    for column, wanted in ((Job.path, path), (Job.mode, mode), (Job.model, model)):
+        if wanted:
+            query = query.where(column == wanted)
+    if since:
+        query = query.where(Job.created_at >= since)
+    if before:
+        query = query.where(Job.created_at < before)
+    if metadata:
+        query = query.where(Job.user_metadata.contains(dict(metadata)))
     if words:
         query = query.where(Job.prompt.icontains(words, autoescape=True))
     if after:

@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -14,7 +14,8 @@ from db.errors import NotFound
 from db.models import ApiKey
 
 _BRAND = "sk-chai"
-ALL_SCOPES = ("jobs", "admin")
+ALL_SCOPES = ("jobs", "read", "admin")  # make and look; look alone; what is the operator's
+_IS_LIVE = (ApiKey.revoked_at.is_(None), or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > func.now()))
 LIMITS = ("max_queued", "max_per_minute", "max_gpu_seconds")
 
 
@@ -25,7 +26,8 @@ class Caller:
     tenant: str
     group: str | None
     scopes: frozenset[str]
-    max_queued: int | None  # jobs that may wait at once; none: no limit, here and below
+    key: str | None = None  # prefix of the key; none where none is needed
+    max_queued: int | None = None  # jobs that may wait at once; none: no limit, here and below
     max_per_minute: int | None = None  # new videos, by each API process; lines of bulk runs do not count
     max_gpu_seconds: float | None = None  # of the tenant's attempts within a day
 
@@ -60,32 +62,57 @@ def check(session: Session, key: str) -> Caller | None:
     parts = key.split("-", 3)
     if len(parts) != 4 or not key.startswith(f"{_BRAND}-") or not key.isprintable():
         return None
-    live = or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > func.now())
-    row = session.scalars(
-        select(ApiKey).where(ApiKey.prefix == parts[2], ApiKey.revoked_at.is_(None), live)
-    ).one_or_none()
+    row = session.scalars(select(ApiKey).where(ApiKey.prefix == parts[2], *_IS_LIVE)).one_or_none()
     if row is None or not hmac.compare_digest(row.hash, _digest(key)):
         return None
     return Caller(
         tenant=row.tenant,
         group=row.group,
         scopes=frozenset(row.scopes),
+        key=row.prefix,
         max_queued=row.limits.get("max_queued"),
         max_per_minute=row.limits.get("max_per_minute"),
         max_gpu_seconds=row.limits.get("max_gpu_seconds"),
     )
 
 
-def limit(session: Session, prefix: str, **limits: float | None) -> None:
-    """Set some of a live key's limits (`max_queued`, `max_per_minute`, `max_gpu_seconds`); None lifts one.
+def live(session: Session, prefixes: Collection[str]) -> set[str]:
+    """Return those of these keys that are neither revoked nor expired."""
+    return set(session.scalars(select(ApiKey.prefix).where(ApiKey.prefix.in_(prefixes), *_IS_LIVE)))
+
+
+def limit(session: Session, prefix: str, **limits: float | None) -> ApiKey:
+    """Set some of a key's limits (`max_queued`, `max_per_minute`, `max_gpu_seconds`); None lifts one.
 
     Raises `NotFound`, and `ValueError` for a limit that there is not or that is negative.
     """
+    row = _not_revoked(session, prefix)
+    row.limits = _limits(**{**row.limits, **limits})
+    session.flush()
+    return row
+
+
+def expire(session: Session, prefix: str, life: timedelta | None) -> ApiKey:
+    """Let a key end after `life` from now on the database clock, or never; raise `NotFound`."""
+    row = _not_revoked(session, prefix)
+    row.expires_at = None if life is None else session.scalar(select(func.now() + life))
+    session.flush()
+    return row
+
+
+def set_scopes(session: Session, prefix: str, scopes: Sequence[str]) -> ApiKey:
+    """Say what a key may do; raise `NotFound`."""
+    row = _not_revoked(session, prefix)
+    row.scopes = list(scopes)
+    session.flush()
+    return row
+
+
+def _not_revoked(session: Session, prefix: str) -> ApiKey:
     row = session.scalars(select(ApiKey).where(ApiKey.prefix == prefix, ApiKey.revoked_at.is_(None))).one_or_none()
     if row is None:
         raise NotFound(f"no key with the prefix {prefix!r}; `chai keys ls` shows them")
-    row.limits = _limits(**{**row.limits, **limits})
-    session.flush()
+    return row
 
 
 def _limits(**limits: float | None) -> dict[str, float]:

@@ -151,6 +151,17 @@ def gpu_seconds(session: Session, tenant: str) -> float:
     return total or 0.0
 
 
+def free_in_s(session: Session, tenant: str, most: float) -> float:
+    """Return in how many seconds the attempts of a tenant's last day will have taken less than `most`."""
+    query = text(
+        "SELECT extract(epoch FROM created_at + interval '1 day' - now()) FROM (SELECT created_at, "
+        "sum(gpu_seconds) OVER (ORDER BY created_at DESC, id DESC) AS since FROM job_metrics "
+        "WHERE tenant = :tenant AND created_at > now() - interval '1 day') AS attempts "
+        "WHERE since >= :most ORDER BY created_at DESC LIMIT 1"
+    )
+    return float(session.scalar(query, {"tenant": tenant, "most": most}) or 0.0)
+
+
 def last_faults(session: Session, *, last: int = 500) -> dict[str, Fault]:
     """Return by worker what went wrong last among the latest attempts of all."""
     recent = select(JobMetric).order_by(JobMetric.id.desc()).limit(last).subquery()

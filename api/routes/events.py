@@ -30,7 +30,7 @@ LastEventId = Annotated[str | None, Header(alias="Last-Event-ID", description="o
 @router.get("/events", response_class=StreamingResponse)
 async def follow(call: Calling, last_event_id: LastEventId = None) -> Response:
     """Follow all videos: an event with the whole video whenever one changes, from now on or after Last-Event-ID."""
-    return _stream(call.service.events.listen(call.caller.tenant, after=_horizon(last_event_id)))
+    return _stream(call.service.events.listen(call.caller, after=_horizon(last_event_id)))
 
 
 @router.head("/events", response_class=Response, responses=_STREAM)
@@ -44,7 +44,7 @@ async def follow_one(video_id: str, call: Calling, last_event_id: LastEventId = 
     """Follow one video: as it is, then whenever it changes, until it has ended."""
     with ids.known("video", video_id) as id_:
         await run_in_threadpool(_check, call, video_id)
-    return _stream(call.service.events.listen(call.caller.tenant, after=_horizon(last_event_id), video=id_))
+    return _stream(call.service.events.listen(call.caller, after=_horizon(last_event_id), video=id_))
 
 
 @router.head("/videos/{video_id}/events", response_class=Response, responses=_STREAM)

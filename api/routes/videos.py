@@ -36,6 +36,7 @@ Prefer = Annotated[str | None, Header(description="wait=N: hold the answer for u
 CancelAfter = Annotated[
     str | None, Header(alias="Cancel-After", description="30s, 10m, 2h: cancelled then", max_length=20)
 ]
+Moment = Annotated[int | None, Query(ge=0, le=253_402_300_799, description="Unix seconds")]
 _SCHEMA = CreateVideo.model_json_schema()
 _BODY = {
     "requestBody": {
@@ -150,8 +151,15 @@ def list_(
     order: Literal["asc", "desc"] = "desc",
     status: Annotated[list[JobStatus] | None, Query()] = None,
     batch_id: Annotated[str | None, Query(max_length=100)] = None,
+    path: Annotated[Literal["fast", "full"] | None, Query(description="what the attempt did")] = None,
+    mode: Annotated[Literal["auto", "fast", "full"] | None, Query(description="what was asked for")] = None,
+    model: Annotated[str | None, Query(max_length=200)] = None,
+    prompt: Annotated[str | None, Query(max_length=200, description="words of the prompt, as they stand")] = None,
+    created_after: Moment = None,
+    created_before: Moment = None,
+    metadata: Annotated[list[str] | None, Query(description="KEY=VALUE; may be repeated", max_length=16)] = None,
 ) -> VideoList:
-    """List videos, the newest first; `after` is the last id of the page before."""
+    """List videos, the newest first; `after` is the last id of the page before. Several filters narrow it down."""
     batch = ids.parse("bulk run", batch_id) if batch_id else None
     with call.begin() as (session, caller), _cursor(after) as cursor:
         rows = jobs.page(
@@ -162,6 +170,13 @@ def list_(
             newest_first=order == "desc",
             status=status or (),
             batch_id=batch,
+            path=path,
+            mode=mode,
+            model=_storable("model", model),
+            words=_storable("prompt", prompt),
+            since=_time(created_after),
+            before=_time(created_before),
+            metadata=dict(map(_pair, metadata or ())),
         )
         figures = metrics.of_jobs(session, rows)
         lines = reused_lines.of_jobs(session, batch, rows) if batch else {}
@@ -268,6 +283,25 @@ def key_of(text: str | None) -> str | None:
     if text is not None and not (text.isascii() and text.isprintable()):
         message = "Idempotency-Key holds characters other than printable ASCII; use a UUID"
         raise BadRequest(message, param="Idempotency-Key")
+    return text
+
+
+def _time(moment: int | None) -> datetime | None:
+    return None if moment is None else datetime.fromtimestamp(moment, UTC)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = (_storable("metadata", text) or "").partition("=")
+    if not (key and equals):
+        message = f"metadata {explain.shown(text)} is not KEY=VALUE; write it like metadata=scene=12"
+        raise BadRequest(message, param="metadata")
+    return key, value
+
+
+def _storable(name: str, text: str | None) -> str | None:
+    """Return a text to be looked for; raise `BadRequest` for one that no database holds."""
+    if text is not None and "\0" in text:
+        raise BadRequest(f"{name} holds U+0000; remove it", param=name)
     return text
 
 

@@ -106,8 +106,9 @@ def test_ids_may_be_shortened_and_videos_deleted(home: Home) -> None:
     assert home.chai("status", video["id"]).returncode == 2
 
 
-def test_keys_are_made_shown_once_and_revoked(home: Home) -> None:
-    made = json.loads(home.chai("keys", "create", "studio", "--json").stdout)
+def test_keys_are_made_shown_once_limited_and_revoked(home: Home) -> None:
+    made = json.loads(home.chai("keys", "create", "studio", "--max-per-minute", "9", "--life", "30d", "--json").stdout)
+    changed = home.chai("keys", "set", made["prefix"], "--max-per-minute", "none", "--max-gpu-seconds", "600")
 
     listed = json.loads(home.chai("keys", "ls", "--json").stdout)
     revoked = home.chai("keys", "revoke", made["prefix"])
@@ -115,6 +116,9 @@ def test_keys_are_made_shown_once_and_revoked(home: Home) -> None:
 
     (row,) = [row for row in listed if row["prefix"] == made["prefix"]]
     assert (row["tenant"], row["scopes"], row["state"]) == ("studio", "jobs", "live")
+    assert made["limits"] == {"max_per_minute": 9}
+    assert (row["limits"], bool(row["expires"])) == ("max_gpu_seconds=600", True)
+    assert changed.returncode == 0
     assert made["key"] not in json.dumps(listed)
     assert revoked.returncode == 0
     assert "revoked" in next(line for line in after.splitlines() if made["prefix"] in line)

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from api import events
 from api.app import create_app
 from api.settings import ApiSettings
-from db import changes, jobs
+from db import changes, jobs, keys
 from db.models import Job
 from db.session import transaction
 from shared.storage import Storage
@@ -254,3 +254,25 @@ def test_rows_of_a_restored_database_are_not_told_for_ever(session_factory: sess
 
 def _job(prompt: str) -> Job:
     return Job(tenant="local", prompt=prompt, model="tiny", width=64, height=64, num_frames=16, fps=8)
+
+
+def test_a_stream_ends_when_its_key_is_revoked_and_the_others_go_on(
+    settings: ApiSettings,
+    new_key: Callable[..., dict[str, str]],
+    session_factory: sessionmaker[Session],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(events, "KEYS_S", 0.1)
+    mine, other = new_key("a"), new_key("a")
+    app = create_app(settings.model_copy(update={"auth": "keys"}))
+    with api_thread(app) as url:
+        with followed(url, **mine) as ends, followed(url, **other) as goes_on:
+            with transaction(session_factory) as session:
+                keys.revoke(session, mine["Authorization"].split("-")[2])
+            heard = list(ends)
+            video = post(url, **other)
+            told = next(goes_on)
+        app.state.service.release()
+
+    assert heard == []
+    assert told.data["id"] == video["id"]

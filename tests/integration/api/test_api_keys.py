@@ -55,6 +55,13 @@ def test_a_key_without_the_scope_is_refused(guarded: TestClient, new_key: NewKey
     assert answer.json()["error"]["message"] == "this API key has no scope 'jobs'; ask the operator for one that has"
 
 
+def test_a_key_that_may_look_changes_nothing(guarded: TestClient, new_key: NewKey) -> None:
+    header = new_key("a", scopes=["read"])
+
+    assert guarded.get("/v1/videos", headers=header).status_code == 200
+    assert guarded.post("/v1/videos", json={"prompt": "one"}, headers=header).status_code == 403
+
+
 def test_the_use_of_a_key_is_noted(guarded: TestClient, new_key: NewKey, session: Session) -> None:
     header = new_key("a")
 

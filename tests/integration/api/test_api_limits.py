@@ -2,14 +2,16 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.errors import QueueFull
 from api.limits import Limits
-from db import keys
+from db import keys, metrics
 from db.keys import Caller
 from db.models import JobMetric
 from db.session import transaction
@@ -59,8 +61,6 @@ def test_a_minute_gives_back_a_minutes_worth_and_no_more(session: Session) -> No
 def test_a_tenant_that_used_its_gpu_seconds_of_a_day_waits(
     guarded: TestClient, new_key: NewKey, session: Session
 ) -> None:
-    from uuid import uuid4
-
     def used(seconds: float, tenant: str, **more: object) -> None:
         session.add(
             JobMetric(job_id=uuid4(), attempt=1, fence=1, tenant=tenant, outcome="failed", gpu_seconds=seconds, **more)
@@ -80,6 +80,28 @@ def test_a_tenant_that_used_its_gpu_seconds_of_a_day_waits(
     assert answer.json()["error"]["message"] == (
         "10 GPU seconds were used within a day and this key allows 10; try again later"
     )
+    assert 86_300 < int(answer.headers["retry-after"]) <= 86_420  # 9 of the 10 go on counting for a day
+
+
+def test_a_caller_is_told_when_enough_of_yesterday_is_over(session: Session) -> None:
+    for hours, seconds in ((23, 5), (20, 5), (2, 5)):
+        used_at = session.scalar(select(func.now() - timedelta(hours=hours)))
+        session.add(
+            JobMetric(
+                job_id=uuid4(),
+                attempt=1,
+                fence=1,
+                tenant="a",
+                outcome="failed",
+                gpu_seconds=seconds,
+                created_at=used_at,
+            )
+        )
+    session.flush()
+
+    waits = [round(metrics.free_in_s(session, "a", most) / 3600) for most in (15, 10, 5, 16)]
+
+    assert waits == [1, 4, 22, 0]
 
 
 def test_limits_of_a_key_can_be_set_and_lifted(guarded: TestClient, session_factory: sessionmaker[Session]) -> None:

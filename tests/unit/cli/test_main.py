@@ -39,7 +39,10 @@ def test_a_client_command_imports_nothing_heavy() -> None:
         (("submit", "a", "--metadata", "{"), "error: --metadata '{' is not JSON (Expecting property name"),
         (("bulk", "run", "missing.txt"), "error: missing.txt cannot be read: No such file or directory"),
         (("keys", "ls"), "error: no database: start the service with `chai up`, or set DATABASE_URL"),
-        (("keys", "create", "me", "--scope", "root"), "error: --scope 'root' is unknown; choose from jobs, admin"),
+        (
+            ("keys", "create", "me", "--scope", "root"),
+            "error: --scope 'root' is unknown; choose from jobs, read, admin",
+        ),
         (("migrate",), "error: no database: start the service with `chai up`, or set DATABASE_URL"),
     ],
 )
