@@ -21,7 +21,7 @@ from api.events import Events
 from api.figures import Figures
 from api.gate import Gate
 from api.readiness import Readiness
-from api.routes import batches, bulk_runs, cache, events, files, health, models, pages, videos
+from api.routes import batches, bulk_runs, cache, events, files, health, models, pages, videos, webhooks
 from api.settings import ApiSettings
 from api.surface import Surface
 from api.waiting import Waiting
@@ -75,7 +75,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
         title="CHAI", summary="Prompts become videos", version=version("chai-t2v"), lifespan=lifespan, **OWN_DOCS
     )
     errors.install(app)
-    for part in (videos, events, files, batches, bulk_runs, cache, models, health, pages):
+    for part in (videos, events, files, batches, bulk_runs, webhooks, cache, models, health, pages):
         app.include_router(part.router)
     if not settings.needs_keys:
         app.openapi_schema = _without_keys(app.openapi())

@@ -107,7 +107,7 @@ def hint(field: str, known: Sequence[str]) -> str:
 def not_offered(method: str, path: str) -> str | None:
     """Return what to say of a call of OpenAI's API that this service lacks; None for any other path."""
     is_ours = path == "/v1/videos" or path.startswith(
-        ("/v1/videos/", "/v1/bulk-runs", "/v1/batches", "/v1/files", "/v1/cache", "/v1/models")
+        ("/v1/videos/", "/v1/bulk-runs", "/v1/batches", "/v1/files", "/v1/webhooks", "/v1/cache", "/v1/models")
     )
     if path.startswith("/v1/") and (not is_ours or _LACKING.fullmatch(path)):
         return f"{method} {printable(path)} is not offered here; {_OFFERED}"

@@ -1,16 +1,23 @@
-"""Ids as callers see them: `video_`, `batch_` or `file-` and 32 hex digits. A bare UUID is read too."""
+"""Ids as callers see them: `video_`, `batch_`, `file-` or `wh_` and 32 hex digits. A bare UUID is read too."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Literal
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from db.errors import NotFound
 
-Kind = Literal["video", "bulk run", "batch", "file"]
-_PREFIX = {"video": "video_", "bulk run": "batch_", "batch": "batch_", "file": "file-"}
-_LIST = {"video": "/v1/videos", "bulk run": "/v1/bulk-runs", "batch": "/v1/batches", "file": "/v1/files"}
+Kind = Literal["video", "bulk run", "batch", "file", "webhook"]
+_EVENTS = UUID("3f0f6c52-5d7e-4d0e-8c1c-0d5a6f6f9a11")
+_PREFIX = {"video": "video_", "bulk run": "batch_", "batch": "batch_", "file": "file-", "webhook": "wh_"}
+_LIST = {
+    "video": "/v1/videos",
+    "bulk run": "/v1/bulk-runs",
+    "batch": "/v1/batches",
+    "file": "/v1/files",
+    "webhook": "/v1/webhooks",
+}
 
 
 def video_id(id_: UUID) -> str:
@@ -26,6 +33,16 @@ def batch_id(id_: UUID) -> str:
 def file_id(id_: UUID) -> str:
     """Return the public form of a file's id."""
     return f"{_PREFIX['file']}{id_.hex}"
+
+
+def webhook_id(id_: UUID) -> str:
+    """Return the public form of the id of a webhook."""
+    return f"{_PREFIX['webhook']}{id_.hex}"
+
+
+def event_id(key: str) -> str:
+    """Return the id of something that happened; the same thing has the same one however often it is told."""
+    return f"evt_{uuid5(_EVENTS, key).hex}"
 
 
 def parse(kind: Kind, text: str) -> UUID:

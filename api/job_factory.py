@@ -55,6 +55,7 @@ def job(request: CreateVideo, cards: Mapping[str, ModelCard], *, tenant: str, de
         guidance_scale=request.guidance_scale,
         mode=request.mode,
         user_metadata=request.metadata,
+        webhook_url=request.webhook_url,
         request=_as_written(request),
         queue=Queue.INTERACTIVE,
         request_hash=fingerprint(request),

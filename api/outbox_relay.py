@@ -27,7 +27,8 @@ from api import sweeps
 from api.broker import Broker, BrokerAway
 from api.file_batches import FileBatches
 from api.settings import ApiSettings
-from db import batches, heartbeats, jobs, outbox, quality_checks, retention
+from api.webhooks import Webhooks
+from db import batches, heartbeats, jobs, outbox, quality_checks, retention, webhooks
 from db import files as stored_files
 from db.bell import Bell
 from db.outbox import InFlight
@@ -48,6 +49,7 @@ LONGEST_BACKOFF_S = 2.0
 LONGEST_FAULT_BACKOFF_S = 60.0  # of a duty that fails for a reason that may not pass
 BEAT_S = 2.0
 WINDOWS_S = 1.0
+WEBHOOKS_S = 0.5  # to the next look at what ended and what is to be told
 BATCHES_S = 0.5  # to the next look at files that are to be read, or to be written
 WORKER_SILENT_S = 15.0  # a worker without a sign of life for this long gets no messages
 HEARTBEATS_KEPT = timedelta(days=1)
@@ -95,6 +97,7 @@ class Relay:
     def __init__(self, settings: ApiSettings, engine: Engine, broker: Broker, files: Storage) -> None:
         self._settings, self._broker, self._storage = settings, broker, files
         self._sessions = sessions(engine)
+        self._webhooks = Webhooks(self._sessions, settings)
         self._file_batches = FileBatches(self._sessions, files, settings)
         self._bell = Bell(engine, outbox.CHANNEL)
         self._stopped = threading.Event()
@@ -110,6 +113,7 @@ class Relay:
         )
         self._slow_duties = (
             Duty(name="batches", act=self.go_on_with_batches, every_s=BATCHES_S),
+            Duty(name="webhooks", act=self._webhooks.turn, every_s=WEBHOOKS_S),
             Duty(name="purge", act=self.purge, every_s=settings.sweep_s),
             Duty(name="tidy", act=self.tidy, every_s=settings.tidy_s),
             Duty(name="forget", act=self.forget, every_s=settings.tidy_s),
@@ -133,6 +137,7 @@ class Relay:
             self._stopped.set()
             for thread in slow:
                 thread.join()
+            self._webhooks.close()
             self._leave()
 
     def _repeat(self, duty: Duty) -> None:
@@ -270,6 +275,7 @@ class Relay:
             logger.warning("cache entries swept", extra={"fields": {"files": left}})
         with transaction(self._sessions) as session:
             quality_checks.sweep(session)
+            webhooks.sweep(session, limit=FORGET_CHUNKS * FORGET_CHUNK)
             heartbeats.sweep(session, older=HEARTBEATS_KEPT)
         orphans = sweeps.sweep(self._storage, self._sessions, older_s=self._settings.orphan_s)
         if orphans:

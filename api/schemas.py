@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
@@ -108,6 +108,7 @@ class CreateVideo(BaseModel):
     fps: Annotated[int, Field(ge=1, le=60)] | None = None
     mode: Literal["auto", "fast", "full"] = "auto"
     metadata: Metadata = Field(default_factory=dict)
+    webhook_url: Annotated[Text, Field(max_length=2000)] | None = None  # told when it ends
 
     # the same in other services' words
     width: Side | None = None  # with height: the size
@@ -183,6 +184,28 @@ class OpenBatch(BaseModel):
     # Runs of one series make a line once: what an earlier one made, or will make, is not made again.
     series: Annotated[Text, Field(min_length=1, max_length=250)] | None = None
     window: CheckedWindow | None = None  # when its lines may start; at any time when null
+
+
+WebhookEvent = Literal[
+    "video.completed",
+    "video.failed",
+    "video.cancelled",
+    "batch.completed",
+    "batch.failed",
+    "batch.cancelled",
+    "batch.expired",
+]
+
+
+class CreateWebhook(BaseModel):
+    """An address that is to be told what happens."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    url: Annotated[Text, Field(min_length=1, max_length=2000)]
+    events: Annotated[list[WebhookEvent], Field(min_length=1, max_length=20)] = Field(
+        default_factory=lambda: list(get_args(WebhookEvent))
+    )
 
 
 class ExpiresAfter(BaseModel):
@@ -450,6 +473,51 @@ class BulkRunList(BaseModel):
     first_id: str | None
     last_id: str | None
     has_more: bool
+
+
+class LastDelivery(BaseModel):
+    """How an address was last told something."""
+
+    event: str
+    attempt: int
+    tried_at: int  # Unix seconds
+    status: int | None  # of the answer
+    error: str | None  # why it came to nothing
+    next_attempt_at: int | None
+
+
+class Webhook(BaseModel):
+    """An address that is told what happens."""
+
+    id: str
+    object: Literal["webhook"] = "webhook"
+    url: str
+    events: list[str]
+    created_at: int
+    last_delivery: LastDelivery | None
+
+
+class WebhookList(BaseModel):
+    """All addresses of a tenant."""
+
+    object: Literal["list"] = "list"
+    data: list[Webhook]
+    has_more: Literal[False] = False
+
+
+class DeletedWebhook(BaseModel):
+    """The answer to a DELETE."""
+
+    id: str
+    object: Literal["webhook.deleted"] = "webhook.deleted"
+    deleted: Literal[True] = True
+
+
+class SigningSecret(BaseModel):
+    """What signs all that a tenant is told."""
+
+    object: Literal["webhook.secret"] = "webhook.secret"
+    secret: str
 
 
 class FileObject(BaseModel):

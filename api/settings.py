@@ -28,6 +28,7 @@ class ApiSettings(Settings):
     poll_after_ms: int = Field(default=500, ge=10, le=60_000)  # what clients are told to wait between two polls
     num_threads: int = Field(default=20, ge=1, le=200)  # requests served at once, and database connections for them
 
+    webhook_hosts: str = ""  # hosts, or host:port, that may be called though they are private, or by http; by commas
     relay_poll_s: float = Field(default=1.0, gt=0, le=60)  # looks at the outbox this often even when nothing rings
     window: int = Field(default=2, ge=1, le=100)  # messages of a queue that wait in the broker for each of its workers
     tidy_s: float = Field(default=600.0, gt=0)  # pause between two looks for files that no row names
@@ -35,6 +36,11 @@ class ApiSettings(Settings):
     quarantine_s: float = Field(default=86_400.0, ge=0)  # a broken file of latents is kept this long for a look
     keep_history_days: float = Field(default=90.0, ge=0)  # what is over for longer is deleted; 0: nothing ever is
     lost_s: float = Field(default=3.0, gt=0)  # handed over this long ago, no worker came, the broker holds fewer: lost
+
+    @property
+    def webhook_allowed(self) -> frozenset[str]:
+        """What `webhook_hosts` names."""
+        return frozenset(self.webhook_hosts.replace(",", " ").lower().split())
 
     @property
     def needs_keys(self) -> bool:

@@ -15,7 +15,7 @@ from db.models import Job
 
 _HORIZON = text("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
 # a restored database may hold numbers of another one's future
-_NOT_OF_THE_FUTURE = text("changed < pg_snapshot_xmax(pg_current_snapshot())::text::bigint")
+NOT_OF_THE_FUTURE = text("changed < pg_snapshot_xmax(pg_current_snapshot())::text::bigint")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ def horizon(session: Session) -> int:
 def since(session: Session, low: int, tenants: Collection[str], *, limit: int) -> Changes:
     """Return what some tenants' jobs became since a horizon. What was read before may come again: compare `changed`."""
     high = horizon(session)  # before the rows: what becomes visible between the two statements comes again
-    query = select(Job).where(Job.changed >= low, Job.tenant.in_(tenants), _NOT_OF_THE_FUTURE)
+    query = select(Job).where(Job.changed >= low, Job.tenant.in_(tenants), NOT_OF_THE_FUTURE)
     rows = list(session.scalars(query.order_by(Job.changed, Job.id).limit(limit + 1)))
     is_cut = len(rows) > limit
     return Changes(rows=[] if is_cut else rows, horizon=high, is_cut=is_cut)

@@ -15,7 +15,7 @@ from db.models import ApiKey
 
 _BRAND = "sk-chai"
 ALL_SCOPES = ("jobs", "read", "admin")  # make and look; look alone; what is the operator's
-_IS_LIVE = (ApiKey.revoked_at.is_(None), or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > func.now()))
+IS_LIVE = (ApiKey.revoked_at.is_(None), or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > func.now()))
 LIMITS = ("max_queued", "max_per_minute", "max_gpu_seconds")
 
 
@@ -62,7 +62,7 @@ def check(session: Session, key: str) -> Caller | None:
     parts = key.split("-", 3)
     if len(parts) != 4 or not key.startswith(f"{_BRAND}-") or not key.isprintable():
         return None
-    row = session.scalars(select(ApiKey).where(ApiKey.prefix == parts[2], *_IS_LIVE)).one_or_none()
+    row = session.scalars(select(ApiKey).where(ApiKey.prefix == parts[2], *IS_LIVE)).one_or_none()
     if row is None or not hmac.compare_digest(row.hash, _digest(key)):
         return None
     return Caller(
@@ -78,7 +78,7 @@ def check(session: Session, key: str) -> Caller | None:
 
 def live(session: Session, prefixes: Collection[str]) -> set[str]:
     """Return those of these keys that are neither revoked nor expired."""
-    return set(session.scalars(select(ApiKey.prefix).where(ApiKey.prefix.in_(prefixes), *_IS_LIVE)))
+    return set(session.scalars(select(ApiKey.prefix).where(ApiKey.prefix.in_(prefixes), *IS_LIVE)))
 
 
 def limit(session: Session, prefix: str, **limits: float | None) -> ApiKey:

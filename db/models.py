@@ -130,6 +130,7 @@ class Job(Base):
     custom_id: Mapped[str | None]  # the caller's name of this line, unique in its batch
     line: Mapped[str | None]  # where it stands in the list of its run: 12, or cats.txt:12
     line_key: Mapped[str | None]  # hash of what the line asks for, its name left out
+    webhook_url: Mapped[str | None]  # told when it ends
     idempotency_key: Mapped[str | None]
     request_hash: Mapped[str | None]  # of the body that came with the key
 
@@ -562,6 +563,64 @@ class ApiKey(Base):
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]
+
+
+class Webhook(Base):
+    """An address that is told what happens to a tenant's videos."""
+
+    __tablename__ = "webhooks"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=_NEW_ID)
+    tenant: Mapped[str] = mapped_column(index=True)
+    key: Mapped[str | None]  # prefix of the API key that registered it: nothing is told once that has ended
+    url: Mapped[str]
+    events: Mapped[list[str]]
+    created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+
+
+class WebhookSecret(Base):
+    """What signs that which a tenant is told."""
+
+    __tablename__ = "webhook_secrets"
+
+    tenant: Mapped[str] = mapped_column(primary_key=True)
+    secret: Mapped[str]  # as it is: a signature cannot be made with a hash
+    previous: Mapped[str | None]
+    previous_until: Mapped[datetime | None]  # it signs too until then
+
+
+class WebhookCursor(Base):
+    """Up to where ended videos were told; one row."""
+
+    __tablename__ = "webhook_cursor"
+
+    id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    horizon: Mapped[int] = mapped_column(BigInteger)
+
+
+class Delivery(Base):
+    """Something that is to be told, or was."""
+
+    __tablename__ = "webhook_deliveries"
+    __table_args__ = (
+        UniqueConstraint("key", "url"),
+        Index("ix_webhook_deliveries_due", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+        Index("ix_webhook_deliveries_webhook", "webhook_id", "tried_at"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=_NEW_ID)
+    key: Mapped[str]  # of what happened: it is told to an address once, or more
+    tenant: Mapped[str]
+    webhook_id: Mapped[UUID | None] = mapped_column(ForeignKey("webhooks.id", ondelete="CASCADE"))  # none: a job's own
+    url: Mapped[str]
+    payload: Mapped[Json]
+    attempt: Mapped[int] = mapped_column(server_default="0")
+    due_at: Mapped[datetime | None] = mapped_column(server_default=_NOW)  # none: over
+    created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+    tried_at: Mapped[datetime | None]
+    delivered_at: Mapped[datetime | None]
+    status: Mapped[int | None]  # of the last answer
+    error: Mapped[str | None]  # why the last attempt came to nothing
 
 
 class ServiceId(Base):

@@ -11,7 +11,17 @@ from db.models import Job, ReusedLine
 from db.states import JobStatus
 
 _WANTED = ("prompt", "negative_prompt", "model", "width", "height", "num_frames", "fps", "seed")
-_CHOSEN = ("num_inference_steps", "guidance_scale", "mode", "user_metadata", "request", "queue", "priority", "line_key")
+_CHOSEN = (
+    "num_inference_steps",
+    "guidance_scale",
+    "mode",
+    "user_metadata",
+    "request",
+    "queue",
+    "priority",
+    "line_key",
+    "webhook_url",
+)
 _KEPT = ("tenant", "group", *_WANTED, *_CHOSEN)
 _LINE = ("custom_id", "line", "request_hash")
 

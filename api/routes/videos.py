@@ -14,7 +14,7 @@ from sqlalchemy import func
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
-from api import bodies, content, explain, ids, job_factory, videos, waiting
+from api import addresses, bodies, content, explain, ids, job_factory, videos, waiting
 from api.deps import Call, Calling
 from api.errors import BadRequest, Gone, JobFailed, NotReady
 from api.limits import Limits
@@ -104,6 +104,8 @@ async def create_and_wait(
 def _submit(asked: CreateVideo, call: Call, key: str | None, cancel_after: str | None) -> tuple[Job, bool]:
     """Store what is asked for; return the job and whether it is new."""
     settings = call.service.settings
+    if asked.webhook_url is not None:
+        addresses.check_url("webhook_url", asked.webhook_url, settings.webhook_allowed)
     with call.begin() as (session, caller):
         job = job_factory.job(asked, call.service.cards, tenant=caller.tenant, default_model=settings.default_model)
         job.idempotency_key, job.group = key_of(key), caller.group

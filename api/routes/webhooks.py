@@ -1,0 +1,101 @@
+"""/v1/webhooks: addresses that are told when videos and batches end, and the secret that signs it."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+from sqlalchemy.orm import Session
+
+from api import addresses, bodies, ids
+from api.deps import Call, Calling
+from api.errors import Forbidden, NotReady
+from api.ids import unix
+from api.ids import webhook_id as shown_id
+from api.routes.bulk_runs import body_of
+from api.routes.videos import REFUSALS
+from api.schemas import CreateWebhook, DeletedWebhook, LastDelivery, SigningSecret, WebhookList
+from api.schemas import Webhook as Shown
+from db import webhooks
+from db.models import Delivery, Webhook
+
+router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], responses=REFUSALS)
+MOST = 20  # of a tenant
+
+
+async def _created(request: Request, call: Calling) -> CreateWebhook:
+    service = call.service
+    return await bodies.read(request, service, CreateWebhook, max_bytes=service.settings.max_body_bytes)
+
+
+@router.post("", openapi_extra=body_of(CreateWebhook))
+def create(asked: Annotated[CreateWebhook, Depends(_created)], call: Calling) -> Shown:
+    """Register an address. It is told of what ends from now on, for as long as the key lives that registered it."""
+    addresses.check_url("url", asked.url, call.service.settings.webhook_allowed)
+    with call.begin() as (session, caller):
+        if len(webhooks.every(session, caller.tenant)) >= MOST:
+            raise NotReady(f"you have {MOST} webhooks, which is the most; delete one first", code="too_many_webhooks")
+        row = webhooks.register(session, caller.tenant, key=caller.key, url=asked.url, events=sorted(set(asked.events)))
+        return _show(session, row)
+
+
+@router.get("")
+def list_(call: Calling) -> WebhookList:
+    """List the addresses, the newest first, each with its last delivery."""
+    with call.begin() as (session, caller):
+        return WebhookList(data=[_show(session, row) for row in webhooks.every(session, caller.tenant)])
+
+
+@router.get("/secret")
+def secret(call: Calling) -> SigningSecret:
+    """Look at the secret that signs all that this tenant is told."""
+    _check_scope(call)
+    with call.begin() as (session, caller):
+        return SigningSecret(secret=webhooks.secret(session, caller.tenant))
+
+
+@router.post("/secret/rotate")
+def rotate(call: Calling) -> SigningSecret:
+    """Make another secret. For a day the old one signs too."""
+    with call.begin() as (session, caller):
+        return SigningSecret(secret=webhooks.rotate(session, caller.tenant))
+
+
+@router.get("/{webhook_id}")
+def retrieve(webhook_id: str, call: Calling) -> Shown:
+    """Look at an address and its last delivery."""
+    with call.begin() as (session, caller), ids.known("webhook", webhook_id) as id_:
+        return _show(session, webhooks.get(session, caller.tenant, id_))
+
+
+@router.delete("/{webhook_id}")
+def delete(webhook_id: str, call: Calling) -> DeletedWebhook:
+    """Tell an address nothing more."""
+    with call.begin() as (session, caller), ids.known("webhook", webhook_id) as id_:
+        webhooks.remove(session, caller.tenant, id_)
+    return DeletedWebhook(id=shown_id(id_))
+
+
+def _check_scope(call: Call) -> None:
+    if "jobs" not in call.caller.scopes:  # who may only look signs nothing
+        raise Forbidden("this API key has no scope 'jobs'; ask the operator for one that has")
+
+
+def _show(session: Session, row: Webhook) -> Shown:
+    last = webhooks.latest(session, row.id)
+    return Shown(
+        id=shown_id(row.id),
+        url=row.url,
+        events=row.events,
+        created_at=unix(row.created_at) or 0,
+        last_delivery=None if last is None else _told(last),
+    )
+
+
+def _told(last: Delivery) -> LastDelivery:
+    return LastDelivery(
+        event=last.payload["type"],
+        attempt=last.attempt,
+        tried_at=unix(last.tried_at) or 0,
+        status=last.status,
+        error=last.error,
+        next_attempt_at=unix(last.due_at) if last.error else None,
+    )

@@ -1,0 +1,176 @@
+"""Telling addresses what happened, signed by Standard Webhooks, at least once.
+
+One thread reads what ended and takes what is due; a few others send, so that a slow address holds up itself alone.
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+import logging
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import httpx
+from sqlalchemy.orm import Session, sessionmaker
+
+from api import addresses, videos
+from api.addresses import Blocked
+from api.ids import event_id, unix
+from api.schemas import WebhookEvent as Event
+from api.settings import ApiSettings
+from db import metrics, webhooks
+from db.models import Job, Webhook
+from db.session import transaction
+from db.webhooks import Due
+
+logger = logging.getLogger("api.webhooks")
+
+NUM_SENDERS = 8
+MOST_EACH = 2  # deliveries to one address at once
+TIMEOUT_S = 10.0  # of an attempt, all in all a little more
+# Pauses between attempts: about 60 hours in all, then it is given up.
+PAUSES_S = (5, 30, 120, 600, 1800, 7200, 18_000, 36_000, 50_400, 50_400, 50_400)
+GONE = 410  # the receiver does not want to hear of it any more
+
+
+class Webhooks:
+    """What one relay does for those who want to be told."""
+
+    def __init__(self, factory: sessionmaker[Session], settings: ApiSettings) -> None:
+        self._factory, self._allowed = factory, settings.webhook_allowed
+        self._pool = ThreadPoolExecutor(NUM_SENDERS, thread_name_prefix="webhook")
+        self._busy: Counter[str] = Counter()  # by URL
+        self._lock = threading.Lock()
+
+    def turn(self) -> None:
+        """Note what ended since the last turn, and begin to send what is due. Does not wait for any receiver."""
+        self._collect()
+        with self._lock:
+            self._busy = +self._busy
+            room, busy = NUM_SENDERS - self._busy.total(), set(self._busy)
+        if room > 0:
+            with transaction(self._factory) as session:
+                due = webhooks.take(session, limit=room, busy=busy, most_each=MOST_EACH)
+            for one in due:
+                with self._lock:
+                    self._busy[one.url] += 1
+                self._pool.submit(self._send, one)
+
+    def close(self) -> None:
+        """Wait for what is being sent; the rest is sent by the next relay."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def _collect(self) -> None:
+        with transaction(self._factory) as session:
+            endpoints = webhooks.live(session)
+            for rows in webhooks.ended(session, list(endpoints)):
+                figures = metrics.of_jobs(session, rows)
+                shown = ((row, videos.show(row, metric=figures.get(row.id)).model_dump(mode="json")) for row in rows)
+                webhooks.add(session, [one for row, data in shown for one in _of_video(row, data, endpoints)])
+
+    def _send(self, due: Due) -> None:
+        try:
+            status, error, may_help = self._post(due)
+            with transaction(self._factory) as session:
+                if not error and status is not None:
+                    webhooks.delivered(session, due.id, status)
+                    return
+                pause_s = _pause_s(due.attempt) if may_help else None
+                webhooks.failed(session, due.id, status=status, error=error, pause_s=pause_s)
+            fields = {"delivery": due.id, "attempt": due.attempt, "error": error, "again_in_s": pause_s}
+            logger.warning("not delivered", extra={"fields": fields})
+        except Exception as broken:  # it is sent again when its time is over
+            logger.warning("delivery broke", extra={"fields": {"delivery": due.id}}, exc_info=broken)
+        finally:
+            with self._lock:
+                self._busy[due.url] -= 1
+
+    def _post(self, due: Due) -> tuple[int | None, str, bool]:
+        """Send once; return the answer's status, what was wrong (empty: nothing), and whether another try may help."""
+        body = json.dumps(due.payload, ensure_ascii=False).encode()
+        try:
+            parts = addresses.check(due.url, self._allowed)
+        except Blocked as error:
+            return None, f"the URL {error}", False
+        try:
+            address = addresses.resolve(parts, self._allowed)
+            netloc = f"[{address}]" if ":" in address else address
+            url = parts._replace(netloc=f"{netloc}:{addresses.port_of(parts)}").geturl()
+            headers = {"Host": parts.netloc, **signed(body, str(due.payload["id"]), due.secrets, now=time.time())}
+            status = _status(url, headers, body, host=parts.hostname or "")
+        except Blocked as error:
+            return None, f"the URL {error}", True
+        except httpx.HTTPError as error:
+            return None, f"no answer ({type(error).__name__}: {error})", True
+        return status, "" if 200 <= status < 300 else f"answered {status}", status != GONE
+
+
+def signed(body: bytes, id_: str, secrets: Iterable[str], *, now: float) -> dict[str, str]:
+    """Return the headers of Standard Webhooks: one signature for each secret, the newest first."""
+    stamp = str(int(now))
+    content = b".".join((id_.encode(), stamp.encode(), body))
+    keys = [base64.b64decode(secret.removeprefix(webhooks.SECRET_BRAND)) for secret in secrets]
+    digests = [hmac.new(key, content, hashlib.sha256).digest() for key in keys]
+    return {
+        "Content-Type": "application/json",
+        "User-Agent": "chai-webhooks",
+        "webhook-id": id_,
+        "webhook-timestamp": stamp,
+        "webhook-signature": " ".join(f"v1,{base64.b64encode(digest).decode()}" for digest in digests),
+    }
+
+
+def tell(session: Session, tenant: str, event: Event, id_: UUID, data: Mapping[str, Any], *, at: datetime) -> None:
+    """Note for all endpoints of a tenant that something other than a video ended."""
+    endpoints = webhooks.live(session).get(tenant, [])
+    to = [(row.id, row.url) for row in _asking(endpoints, event)]
+    webhooks.add(session, _deliveries(tenant, event, id_, data, at, to))
+
+
+def _of_video(job: Job, data: Mapping[str, Any], endpoints: Mapping[str, Sequence[Webhook]]) -> list[dict[str, Any]]:
+    event: Any = f"video.{job.status}"  # Any: one of the three, by the states
+    to: list[tuple[UUID | None, str]] = [(row.id, row.url) for row in _asking(endpoints.get(job.tenant, ()), event)]
+    if job.webhook_url is not None and job.webhook_url not in {url for _, url in to}:
+        to.append((None, job.webhook_url))
+    return _deliveries(job.tenant, event, job.id, data, job.finished_at or datetime.now(UTC), to)
+
+
+def _asking(endpoints: Sequence[Webhook], event: Event) -> list[Webhook]:
+    return [row for row in endpoints if event in row.events]
+
+
+def _deliveries(
+    tenant: str,
+    event: Event,
+    id_: UUID,
+    data: Mapping[str, Any],
+    at: datetime,
+    to: Iterable[tuple[UUID | None, str]],
+) -> list[dict[str, Any]]:
+    key = f"{event} {id_} {at.timestamp()}"
+    payload = {"id": event_id(key), "object": "event", "type": event, "created_at": unix(at), "data": dict(data)}
+    payload["timestamp"] = at.isoformat()
+    return [{"key": key, "tenant": tenant, "webhook_id": row, "url": url, "payload": payload} for row, url in to]
+
+
+def _status(url: str, headers: Mapping[str, str], body: bytes, *, host: str) -> int:
+    """Post, and return the status; redirects are not followed, and the answer's body is not read."""
+    with (
+        httpx.Client(timeout=TIMEOUT_S, trust_env=False, follow_redirects=False) as client,
+        client.stream("POST", url, headers=headers, content=body, extensions={"sni_hostname": host}) as answer,
+    ):
+        return answer.status_code
+
+
+def _pause_s(attempt: int) -> float | None:
+    if attempt > len(PAUSES_S):
+        return None
+    return PAUSES_S[attempt - 1] * random.uniform(0.9, 1.1)  # noqa: S311 - jitter

@@ -1,0 +1,205 @@
+"""Who is told by HTTP what happened, and what is still to be told.
+
+A delivery is a row before anything is sent, and stays one until it was taken: whoever dies, it is sent again. What
+happened to videos is read from their rows by the number of the transaction that wrote them, see `db.changes`: no way in
+which a video may end has to think of it.
+"""
+
+import base64
+import secrets
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import and_, delete, func, or_, select, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from db import changes, keys
+from db.errors import NotFound
+from db.models import ApiKey, Delivery, Job, Webhook, WebhookCursor, WebhookSecret
+from db.states import FINAL
+
+PAGE = 500
+LEASE = timedelta(seconds=60)  # an attempt is over by then, or its process
+BOTH_SIGN = timedelta(days=1)  # after a rotation the old secret signs too
+KEPT = timedelta(days=7)  # a delivery; the last attempt is made within three
+SECRET_BRAND = "whsec_"  # noqa: S105 - what secrets begin with
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """Something to send now."""
+
+    id: UUID
+    tenant: str
+    url: str
+    payload: dict[str, Any]  # Any: JSON
+    attempt: int  # from 1
+    secrets: tuple[str, ...]  # that sign it
+
+
+def register(session: Session, tenant: str, *, key: str | None, url: str, events: Sequence[str]) -> Webhook:
+    """Insert an endpoint; it is told of as long as the key lives that registered it."""
+    row = Webhook(tenant=tenant, key=key, url=url, events=list(events))
+    session.add(row)
+    session.flush()
+    session.refresh(row)
+    return row
+
+
+def get(session: Session, tenant: str, id_: UUID) -> Webhook:
+    """Return the tenant's endpoint; raise `NotFound`."""
+    row = session.scalars(select(Webhook).where(Webhook.id == id_, Webhook.tenant == tenant)).one_or_none()
+    if row is None:
+        raise NotFound(f"no webhook {id_}")
+    return row
+
+
+def every(session: Session, tenant: str) -> list[Webhook]:
+    """Return the tenant's endpoints, the newest first."""
+    query = select(Webhook).where(Webhook.tenant == tenant).order_by(Webhook.created_at.desc(), Webhook.id.desc())
+    return list(session.scalars(query))
+
+
+def remove(session: Session, tenant: str, id_: UUID) -> None:
+    """Delete an endpoint and what it was still to be told; raise `NotFound`."""
+    session.delete(get(session, tenant, id_))
+    session.flush()
+
+
+def latest(session: Session, id_: UUID) -> Delivery | None:
+    """Return the endpoint's latest delivery that was tried."""
+    tried = select(Delivery).where(Delivery.webhook_id == id_, Delivery.attempt > 0)
+    return session.scalars(tried.order_by(Delivery.tried_at.desc()).limit(1)).one_or_none()
+
+
+def secret(session: Session, tenant: str) -> str:
+    """Return what signs for a tenant; made when it is first asked for."""
+    session.execute(insert(WebhookSecret).values(tenant=tenant, secret=_new_secret()).on_conflict_do_nothing())
+    return session.get_one(WebhookSecret, tenant).secret
+
+
+def rotate(session: Session, tenant: str) -> str:
+    """Give a tenant a new secret; for a day the old one signs too."""
+    old, row = secret(session, tenant), session.get_one(WebhookSecret, tenant)
+    row.secret, row.previous = _new_secret(), old
+    row.previous_until = session.scalar(select(func.now() + BOTH_SIGN))
+    session.flush()
+    return row.secret
+
+
+def _new_secret() -> str:
+    return SECRET_BRAND + base64.b64encode(secrets.token_bytes(32)).decode()
+
+
+def live(session: Session) -> dict[str, list[Webhook]]:
+    """Return by tenant the endpoints whose keys live."""
+    rows = session.scalars(select(Webhook).order_by(Webhook.id)).all()
+    alive = keys.live(session, {row.key for row in rows if row.key})
+    found: dict[str, list[Webhook]] = {}
+    for row in rows:
+        if row.key is None or row.key in alive:
+            found.setdefault(row.tenant, []).append(row)
+    return found
+
+
+def ended(session: Session, tenants: Collection[str]) -> Iterator[list[Job]]:
+    """Go through the videos that ended since the last time and that somebody may want to hear of, page by page.
+
+    At the end the place to read on is moved. One process reads at a time; the others find nothing.
+    """
+    cursor = session.scalars(select(WebhookCursor).with_for_update(skip_locked=True)).one_or_none()
+    if cursor is None:
+        return
+    high = changes.horizon(session)  # before the rows
+    wanted = or_(Job.webhook_url.is_not(None), Job.tenant.in_(tenants))
+    query = select(Job).where(Job.changed >= min(cursor.horizon, high), Job.status.in_(FINAL), wanted)
+    query = query.where(Job.deleted_at.is_(None), changes.NOT_OF_THE_FUTURE).order_by(Job.changed, Job.id).limit(PAGE)
+    rows = session.scalars(query).all()
+    while rows:
+        yield list(rows)
+        behind = tuple_(Job.changed, Job.id) > tuple_(rows[-1].changed, rows[-1].id)
+        rows = session.scalars(query.where(behind)).all()
+    cursor.horizon = high
+    session.flush()
+
+
+def add(session: Session, deliveries: Sequence[Mapping[str, Any]]) -> None:
+    """Insert deliveries (`key`, `tenant`, `webhook_id`, `url`, `payload`); one that is known is not told again."""
+    if deliveries:
+        session.execute(insert(Delivery).on_conflict_do_nothing(), [dict(row) for row in deliveries])
+
+
+def take(session: Session, *, limit: int, busy: Collection[str], most_each: int) -> list[Due]:
+    """Take deliveries whose time has come, at most `most_each` of an address and none of the busy ones.
+
+    They come again after a while, unless somebody says how they went.
+    """
+    is_heard = or_(Delivery.webhook_id.is_(None), Delivery.webhook_id.in_(_heard()))
+    due = and_(Delivery.due_at <= func.now(), Delivery.url.not_in(busy), is_heard)
+    place = func.row_number().over(partition_by=Delivery.url, order_by=Delivery.due_at).label("place")
+    ranked = select(Delivery.id, Delivery.due_at, place).where(due).subquery()
+    first = select(ranked.c.id).where(ranked.c.place <= most_each).order_by(ranked.c.due_at).limit(limit)
+    ids = session.scalars(select(Delivery.id).where(Delivery.id.in_(first)).with_for_update(skip_locked=True)).all()
+    taken = (
+        update(Delivery)
+        .where(Delivery.id.in_(ids))
+        .values(attempt=Delivery.attempt + 1, due_at=func.clock_timestamp() + LEASE, tried_at=func.clock_timestamp())
+        .returning(Delivery)
+    )
+    rows = session.scalars(taken, execution_options={"synchronize_session": False}).all() if ids else []
+    return [
+        Due(
+            id=row.id,
+            tenant=row.tenant,
+            url=row.url,
+            payload=row.payload,
+            attempt=row.attempt,
+            secrets=_signing(session, row.tenant),
+        )
+        for row in rows
+    ]
+
+
+def _heard() -> Any:  # Any: a select of ids
+    """Say which endpoints are told anything: those whose keys live."""
+    return (
+        select(Webhook.id)
+        .outerjoin(ApiKey, ApiKey.prefix == Webhook.key)
+        .where(or_(Webhook.key.is_(None), and_(*keys.IS_LIVE)))
+    )
+
+
+def _signing(session: Session, tenant: str) -> tuple[str, ...]:
+    current, row = secret(session, tenant), session.get_one(WebhookSecret, tenant)
+    has_two = session.scalar(select(func.now() < row.previous_until)) if row.previous_until else False
+    return (current, row.previous) if has_two and row.previous else (current,)
+
+
+def delivered(session: Session, id_: UUID, status: int) -> None:
+    """Note that a delivery was taken."""
+    _over(session, id_, {"status": status, "error": None, "delivered_at": func.clock_timestamp()})
+
+
+def failed(session: Session, id_: UUID, *, status: int | None, error: str, pause_s: float | None) -> None:
+    """Note that an attempt came to nothing; it is tried again after the pause, or never without one."""
+    told = {"status": status, "error": error[:500]}
+    if pause_s is None:
+        _over(session, id_, told)
+    else:
+        due = func.clock_timestamp() + timedelta(seconds=pause_s)
+        session.execute(update(Delivery).where(Delivery.id == id_).values(due_at=due, **told))
+
+
+def _over(session: Session, id_: UUID, values: Mapping[str, Any]) -> None:
+    session.execute(update(Delivery).where(Delivery.id == id_).values(due_at=None, **values))
+
+
+def sweep(session: Session, *, limit: int) -> int:
+    """Delete deliveries whose last attempt is long over; return how many."""
+    old = select(Delivery.id).where(Delivery.created_at < func.now() - KEPT).limit(limit)
+    gone = delete(Delivery).where(Delivery.id.in_(old)).returning(Delivery.id)
+    return len(session.scalars(gone, execution_options={"synchronize_session": False}).all())
