@@ -250,9 +250,9 @@ def simulated(source: Source, asked: Asked) -> Answer:
     requests, start = [found[index] for index in used], time.perf_counter()
     setups = _setups(asked, own, embedder.name, as_recorded=source.sample is not None)
     with output.Meter(1) as meter:
-        prepared = prepared_with(requests, own.extractor, embedder, setups, asked.folder, _told(meter))
+        prepared = prepared_with(requests, own.extractor, embedder, setups, asked.folder, told(meter))
         prepare_seconds = time.perf_counter() - start
-        counted = _told(meter)
+        counted = told(meter)
         ran = _checked(
             lambda: study.study(
                 prepared,
@@ -263,7 +263,7 @@ def simulated(source: Source, asked: Asked) -> Answer:
             )
         )
         limits = _limits(prepared, setups, samples, asked)
-        whole = _whole_prompts(requests, samples, setups[0], embedder, asked, _told(meter))
+        whole = _whole_prompts(requests, samples, setups[0], embedder, asked, told(meter))
     return Answer(
         asked=asked,
         embedder=embedder.name,
@@ -399,11 +399,13 @@ def _checked(run: "Callable[[], Study]") -> "Study":
         raise BadInput(str(error)) from error
 
 
-def _told(meter: output.Meter) -> "Progress":
-    def told(what: str, done: int, total: int) -> None:
+def told(meter: output.Meter) -> "Progress":
+    """Return what shows progress on a meter of 1."""
+
+    def tell(what: str, done: int, total: int) -> None:
         meter.show(done / total, f"{done} of {total} {what}")
 
-    return told
+    return tell
 
 
 def _print(answer: Answer, rows: Sequence[Mapping[str, Any]]) -> None:

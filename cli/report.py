@@ -149,12 +149,12 @@ def page(report: Json) -> str:
     batch, lines, made = report["batch"], report["lines"], report["made"]
     parts = [
         f"<h1>{escape(batch['name'] or batch['id'])}</h1><p>{escape(batch['id'])}, {escape(batch['status'])}</p>",
-        _section("What ran", _table(("", "lines"), [(name, number) for name, number in lines.items() if number])),
-        _section("Hits and savings", _table(("", ""), _gains(made))),
-        _section("What to change tonight", _list(report["tonight"]) or "<p>Nothing: all lines have their videos.</p>"),
-        _section("What has no video", _table(("reason", "lines", "message", "way out", "which"), _reasons(report))),
-        _section("Where the time went", _table(("stage", "seconds"), list(made["stages"].items()))),
-        _section("Slowest", _table(("line", "prompt", "path", "seconds", "longest stage"), _slowest(report))),
+        section("What ran", table(("", "lines"), [(name, number) for name, number in lines.items() if number])),
+        section("Hits and savings", table(("", ""), _gains(made))),
+        section("What to change tonight", listed(report["tonight"]) or "<p>Nothing: all lines have their videos.</p>"),
+        section("What has no video", table(("reason", "lines", "message", "way out", "which"), _reasons(report))),
+        section("Where the time went", table(("stage", "seconds"), list(made["stages"].items()))),
+        section("Slowest", table(("line", "prompt", "path", "seconds", "longest stage"), _slowest(report))),
     ]
     title = escape(batch["name"] or batch["id"])
     return f"<!doctype html><meta charset=utf-8><title>{title}</title><style>{STYLE}</style>{''.join(parts)}\n"
@@ -186,15 +186,18 @@ def _slowest(report: Json) -> list[tuple[object, ...]]:
     return [tuple(row[name] for name in names) for row in report["slowest"]]
 
 
-def _section(title: str, content: str) -> str:
+def section(title: str, content: str) -> str:
+    """Return a part of a page; nothing where there is no content."""
     return f"<h2>{title}</h2>{content}" if content else ""
 
 
-def _list(texts: Sequence[str]) -> str:
+def listed(texts: Sequence[str]) -> str:
+    """Return a list in HTML; nothing of nothing."""
     return f"<ul>{''.join(f'<li>{escape(text)}</li>' for text in texts)}</ul>" if texts else ""
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Return a table in HTML; nothing of no rows."""
     if not rows:
         return ""
     names = "".join(f"<th>{escape(name)}</th>" for name in head)

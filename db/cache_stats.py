@@ -71,6 +71,15 @@ def savings(session: Session, within: Range) -> dict[str, float]:
     return dict(session.execute(query, within._values).mappings().one())
 
 
+def seconds_by_day(session: Session, within: Range) -> list[dict[str, Any]]:
+    """Return the GPU seconds spent and saved by completed attempts on each day, in UTC."""
+    query = text(
+        f"SELECT {_GROUPS['day']} AS day, coalesce(sum(gpu_seconds), 0) AS spent, coalesce(sum(seconds_saved), 0) "
+        f"AS saved, count(*) AS videos FROM job_metrics WHERE outcome = 'completed' AND {_RANGE} GROUP BY 1 ORDER BY 1",
+    )
+    return [dict(row) for row in session.execute(query, within._values).mappings()]
+
+
 def steps_saved(session: Session, within: Range) -> int:
     """Return the denoising steps that decisions for a donor left out, against full mode."""
     query = text(

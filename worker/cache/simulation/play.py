@@ -68,6 +68,7 @@ class Setup:
     entry_bytes: int = 1_300_000  # where a request does not say; the paper's at 240p and 3 s
     seconds_saved: float = 1.0  # by one hit, where a request does not say
     seed: int = 0
+    budget_times: float = 1.0  # each budget, so many times
 
 
 @dataclass(slots=True)
@@ -164,7 +165,8 @@ class _Player:
                 keys[index] = ("" if self.setup.isolation == "shared" else request.tenant, request.size)
                 sizes.setdefault(keys[index], []).append(self.sizes[index])
                 recorded[keys[index]] = request.budget
-        budgets = {key: self.setup.capacity.of(found, recorded[key]) for key, found in sizes.items()}
+        times = self.setup.budget_times
+        budgets = {key: round(times * self.setup.capacity.of(found, recorded[key])) for key, found in sizes.items()}
         if any(budget <= 0 for budget in budgets.values()):
             raise ValueError("the capacity is 0: nothing can be kept; give at least one entry")
         places = {
