@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from sqlalchemy.orm import Session
 
-from db import heartbeats, metrics, queue_positions
+from db import batches, heartbeats, metrics, queue_positions
 from db.models import Job
 from db.states import JobStatus
 
@@ -67,7 +67,9 @@ class Estimates:
         position = self._position(session, job) if job.status == JobStatus.QUEUED else None
         (workers,) = self._workers.get(session)
         seconds = self._seconds.get(session).get(job.model)
-        return Estimate(position=position, workers=workers, eta_seconds=_eta(job, position, workers, seconds))
+        is_waiting = position is not None
+        held_s = batches.held_s(session, job.batch_id) if job.batch_id and is_waiting else 0.0
+        return Estimate(position=position, workers=workers, eta_seconds=_eta(job, position, workers, seconds, held_s))
 
     def num_workers(self, session: Session) -> int | None:
         """Return how many workers are alive; none: nobody knows."""
@@ -85,9 +87,11 @@ def _workers(session: Session) -> tuple[int | None]:
     return (sum(beat.age_s < ALIVE_S for beat in beats) if beats else None,)
 
 
-def _eta(job: Job, position: int | None, workers: int | None, seconds: float | None) -> float | None:
-    if seconds is None or workers == 0:
+def _eta(
+    job: Job, position: int | None, workers: int | None, seconds: float | None, held_s: float | None
+) -> float | None:
+    if seconds is None or workers == 0 or held_s is None:
         return None
     if position is None:
         return round(seconds * (100 - job.progress) / 100, 1)
-    return round(seconds * (position // (workers or 1) + 1), 1)
+    return round(held_s + seconds * (position // (workers or 1) + 1), 1)

@@ -153,6 +153,8 @@ class Window(BaseModel):
     start: Annotated[str, Field(max_length=8, examples=["22:00"])]
     end: Annotated[str, Field(max_length=8, examples=["06:00"])]  # the next day's when it is before the start
     tz: Annotated[str, Field(max_length=60, examples=["Europe/Berlin"])] = "UTC"
+    # running lines end, or stop between two steps and begin again when it opens
+    at_end: Literal["finish", "stop"] = "finish"
 
 
 CheckedWindow = Annotated[Window, AfterValidator(_window)]

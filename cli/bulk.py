@@ -5,13 +5,15 @@ at any time and attached again, and running it again submits nothing twice. What
 of a place to put it: results go to the next best folder, and the command says where.
 """
 
+import io
 import json
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -22,9 +24,7 @@ from cli.list_files import STDIN
 from cli.manifest import BadLine, Line
 from cli.night import Order
 from cli.results import Result, exit_code
-
-if TYPE_CHECKING:
-    from shared.run_windows import RunWindow
+from shared.run_windows import AtEnd, RunWindow
 
 app = typer.Typer(help="Run a whole list of prompts.", no_args_is_help=True)
 
@@ -44,6 +44,13 @@ Out = Annotated[
 Download = Annotated[bool, typer.Option("--download", help="Save the videos beside the results.")]
 TimeZone = Annotated[
     str | None, typer.Option(help="Time zone of the window, like Europe/Berlin; this machine's when not given.")
+]
+WindowEnd = Annotated[
+    AtEnd,
+    typer.Option(
+        "--at-window-end",
+        help="finish: running lines end; stop: they stop between two steps and begin again in the next window.",
+    ),
 ]
 BatchId = Annotated[
     str, typer.Argument(metavar="ID", help="As `chai bulk status` shows it; a beginning, or latest, will do.")
@@ -65,6 +72,7 @@ def run(
         typer.Option(metavar="START-END", help="22:00-06:00: lines start then only; the service keeps to it."),
     ] = None,
     tz: TimeZone = None,
+    at_end: WindowEnd = AtEnd.FINISH,
     take: Annotated[int, typer.Option(min=1, help="Raise it to run the same list once more.")] = 1,
     out: Out = None,
     download: Download = False,
@@ -82,7 +90,7 @@ def run(
     Leaves with 0 when all is well, 1 when videos failed or were cancelled, 2 when lines could not be used.
     """
     given = {"mode": mode, "model": model, "size": size, "seconds": seconds}
-    asked = None if window is None else _window(window, tz)
+    asked = None if window is None else _window(window, tz, at_end)
     listed = manifest.read(file, {name: value for name, value in given.items() if value is not None}, take=take)
     if dry_run:
         raise typer.Exit(_print_forecast(listed, asked, order, as_json=as_json))
@@ -143,12 +151,13 @@ def report_(batch_id: BatchId, out: Out = None, as_json: AsJson = False) -> None
         batch = client.batch(names.batch(client, batch_id))
         own = local.var_dir() / "bulk" / batch["id"]
         found = report.of(batch, _results(client, batch["id"], own, download=False))
+        pictures = {} if as_json or str(out) == STDIN else _pictures(client, found["sheet"])
     if as_json or str(out) == STDIN:
         output.print_json(found)
         return
     folder, _ = places.put(
         [out, own] if out else [own],
-        lambda folder: _write_report(folder, found),
+        lambda folder: _write_report(folder, found, pictures),
         what="the report",
         later=f"`chai bulk report {batch['id']} --out FOLDER` writes it later",
     )
@@ -157,11 +166,22 @@ def report_(batch_id: BatchId, out: Out = None, as_json: AsJson = False) -> None
     print(f"report   {folder / 'report.html'}\n         {folder / 'report.json'}")
 
 
-def _write_report(folder: Path, found: Json) -> None:
+def _pictures(client: Client, rows: Sequence[Json]) -> dict[str, bytes]:
+    """Fetch the first frames of these videos; one that has none is left out."""
+    pictures = {}
+    for row in rows:
+        stream = io.BytesIO()
+        with suppress(Refused, Unreachable):
+            client.copy(row["video"], stream, "thumbnail")
+            pictures[row["video"]] = stream.getvalue()
+    return pictures
+
+
+def _write_report(folder: Path, found: Json, pictures: Mapping[str, bytes]) -> None:
     from cli import report
 
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in (("report.html", report.page(found)), ("report.json", report.text(found))):
+    for name, content in (("report.html", report.page(found, pictures)), ("report.json", report.text(found))):
         with results.replacing(folder / name) as stream:
             stream.write(content)
 
@@ -196,12 +216,20 @@ def window(
     batch_id: BatchId,
     times: Annotated[str, typer.Argument(metavar="START-END", help="22:00-06:00, or none for any time.")],
     tz: TimeZone = None,
+    at_end: Annotated[
+        AtEnd | None,
+        typer.Option("--at-window-end", help="finish or stop, as of `chai bulk run`; as it was when not given."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Change between which times of day lines of a run start."""
-    asked = None if times == "none" else _window(times, tz)
     with connect() as client:
-        _print_batch(client.set_window(names.batch(client, batch_id), asked), as_json=as_json)
+        id_ = names.batch(client, batch_id)
+        asked = None
+        if times != "none":
+            before = client.batch(id_)["window"] or {}
+            asked = _window(times, tz, at_end or AtEnd(before.get("at_end", AtEnd.FINISH)))
+        _print_batch(client.set_window(id_, asked), as_json=as_json)
 
 
 @app.command()
@@ -284,9 +312,7 @@ class Ordered:
             raise Unreachable(f"the database: {str(error).splitlines()[0]}") from error
 
 
-def _rule(window: Json | None) -> "RunWindow | None":
-    from shared.run_windows import RunWindow
-
+def _rule(window: Json | None) -> RunWindow | None:
     try:
         return RunWindow.of(window) if window else None
     except ValueError as error:
@@ -320,12 +346,12 @@ def _note_known(batch: Json, listed: manifest.Manifest, window: Json | None) -> 
         )
 
 
-def _window(times: str, tz: str | None) -> Json:
+def _window(times: str, tz: str | None, at_end: AtEnd) -> Json:
     """Read `22:00-06:00`; raise `BadInput`. What is a time, and what a zone, is for the service to say."""
     start, dash, end = times.partition("-")
     if not dash or not start.strip() or not end.strip():
         raise BadInput(f"{times!r} is no window; write it like 22:00-06:00")
-    return {"start": start.strip(), "end": end.strip(), "tz": tz or local.time_zone()}
+    return {"start": start.strip(), "end": end.strip(), "tz": tz or local.time_zone(), "at_end": at_end.value}
 
 
 def _name(file: Path) -> str:
@@ -544,4 +570,7 @@ def _batch_row(batch: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _window_text(batch: Mapping[str, Any]) -> str:
     window = batch["window"]
-    return f"{window['start']}-{window['end']} {window['tz']}" if window else ""
+    if not window:
+        return ""
+    stops = ", stops" if window["at_end"] == AtEnd.STOP else ""
+    return f"{window['start']}-{window['end']} {window['tz']}{stops}"

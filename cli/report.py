@@ -1,12 +1,16 @@
 """The morning after: what a bulk run did, what it cost, what failed and what to change tonight; as JSON and one page.
 
+The page has a contact sheet: the first frames of videos from all over the list.
+
 `of` reckons, `page` writes HTML that needs nothing beside it. Nothing here asks the service.
 """
 
+import base64
 import json
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
@@ -16,6 +20,7 @@ from cli.results import STAGES, Result
 Json = dict[str, Any]  # Any: a report is what JSON holds
 
 NUM_SLOWEST = 10
+NUM_PICTURES = 48
 NUM_LINES_SHOWN = 12  # of a reason for failure
 MUCH_LOADING = 0.1  # share of the work
 FEW_HITS = 0.2  # share of lines that might have had one
@@ -44,10 +49,36 @@ def of(batch: Mapping[str, Any], results: Sequence[Result]) -> Json:
         },
         "lines": {**batch["request_counts"], "reused": batch["num_reused"]},
         "made": {"number": len(made), **_hits(made), "seconds": _seconds(made), "stages": _stages(made)},
+        "forecast": _forecast(batch, own, made),
         "failures": _failures(own),
         "slowest": [_slow(result) for result in sorted(made, key=lambda made: -(made.seconds or 0))[:NUM_SLOWEST]],
+        "sheet": [_pictured(result) for result in _spread(made)],
         "tonight": list(_tonight(batch, own, made)),
     }
+
+
+def _forecast(batch: Mapping[str, Any], own: Sequence[Result], made: Sequence[Result]) -> Json | None:
+    """Put what was expected of the run beside what came; None where nothing was."""
+    expected = batch.get("forecast")
+    if expected is None:
+        return None
+    came = {
+        "num_fast": sum(result.path == "fast" for result in made),
+        "num_full": sum(result.path == "full" for result in made),
+        "work_h": round(sum(result.seconds or 0.0 for result in own) / 3600, 4),
+        "ends_at": batch["completed_at"],
+    }
+    return {"expected": dict(expected), "came": came}
+
+
+def _spread(made: Sequence[Result]) -> list[Result]:
+    """Choose videos for the contact sheet, as far apart in the list as can be."""
+    step = max(1.0, len(made) / NUM_PICTURES)
+    return [made[int(index * step)] for index in range(min(NUM_PICTURES, len(made)))]
+
+
+def _pictured(result: Result) -> Json:
+    return {name: getattr(result, name) for name in ("line", "video", "prompt", "path", "similarity")}
 
 
 def _hits(made: Sequence[Result]) -> Json:
@@ -144,8 +175,8 @@ def _about_speed(own: Sequence[Result], made: Sequence[Result]) -> Iterator[str]
         )
 
 
-def page(report: Json) -> str:
-    """Return the report as one HTML file."""
+def page(report: Json, pictures: Mapping[str, bytes] | None = None) -> str:
+    """Return the report as one HTML file; `pictures` holds JPEGs by the video's id."""
     batch, lines, made = report["batch"], report["lines"], report["made"]
     parts = [
         f"<h1>{escape(batch['name'] or batch['id'])}</h1><p>{escape(batch['id'])}, {escape(batch['status'])}</p>",
@@ -153,11 +184,49 @@ def page(report: Json) -> str:
         section("Hits and savings", table(("", ""), _gains(made))),
         section("What to change tonight", listed(report["tonight"]) or "<p>Nothing: all lines have their videos.</p>"),
         section("What has no video", table(("reason", "lines", "message", "way out", "which"), _reasons(report))),
+        section("Expected and come", table(("", "expected", "came"), _beside(report["forecast"]))),
+        section("Contact sheet", _sheet(report["sheet"], pictures or {}, made["number"])),
         section("Where the time went", table(("stage", "seconds"), list(made["stages"].items()))),
         section("Slowest", table(("line", "prompt", "path", "seconds", "longest stage"), _slowest(report))),
     ]
     title = escape(batch["name"] or batch["id"])
     return f"<!doctype html><meta charset=utf-8><title>{title}</title><style>{STYLE}</style>{''.join(parts)}\n"
+
+
+def _beside(forecast: Json | None) -> list[tuple[object, ...]]:
+    if forecast is None:
+        return []
+    expected, came = forecast["expected"], forecast["came"]
+    hours = [expected.get(name) for name in ("low_h", "likely_h", "high_h")]
+    low, likely, high = ("?" if number is None else f"{number:.2g}" for number in hours)
+    return [
+        ("lines in the fast path", expected["num_fast"], came["num_fast"]),
+        ("lines in full", expected["num_full"], came["num_full"]),
+        ("hours of work", f"{low} to {high}, likely {likely}", f"{came['work_h']:.2g}"),
+        ("ended", _moment(expected.get("ends_at")), _moment(came["ends_at"])),
+        ("order of the lines", expected["order"], ""),
+    ]
+
+
+def _moment(unix: int | None) -> str:
+    return f"{datetime.fromtimestamp(unix, UTC):%Y-%m-%d %H:%M} UTC" if unix else "?"
+
+
+def _sheet(rows: Sequence[Json], pictures: Mapping[str, bytes], number: int) -> str:
+    shown = [(row, pictures[row["video"]]) for row in rows if row["video"] in pictures]
+    if not shown:
+        return ""
+    figures = "".join(_figure(row, picture) for row, picture in shown)
+    note = f"<p>{len(shown)} of {number} videos, from all over the list.</p>" if len(shown) < number else ""
+    return f"{note}<div class=sheet>{figures}</div>"
+
+
+def _figure(row: Json, picture: bytes) -> str:
+    data = base64.b64encode(picture).decode()
+    alike = "" if row["similarity"] is None or row["path"] != "fast" else f" {row['similarity']:.2f}"
+    below = f"<b>{escape(str(row['line'] or ''))}</b> {escape(str(row['path']))}{alike}: {escape(row['prompt'])}"
+    alt = escape(row["prompt"], quote=True)
+    return f'<figure><img alt="{alt}" src="data:image/jpeg;base64,{data}"><figcaption>{below}</figcaption></figure>'
 
 
 def _gains(made: Json) -> list[tuple[str, object]]:
@@ -218,4 +287,7 @@ STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}"
     "table{border-collapse:collapse}td,th{text-align:left;padding:.25rem .9rem .25rem 0;border-bottom:1px solid #ddd;"
     "vertical-align:top}h2{margin-top:2rem;font-size:1.1rem}"
+    ".sheet{display:grid;grid-template-columns:repeat(auto-fill,minmax(9rem,1fr));gap:1rem}figure{margin:0}"
+    ".sheet img{width:100%;display:block;image-rendering:auto;background:#eee}"
+    "figcaption{font-size:.8rem;line-height:1.3;margin-top:.25rem;max-height:3.9em;overflow:hidden}"
 )

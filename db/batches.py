@@ -111,6 +111,18 @@ def hold_or_free(session: Session, batch: Batch) -> bool:
     return has_changed
 
 
+def held_s(session: Session, batch_id: UUID) -> float | None:
+    """Return for how long lines of a run do not start yet: 0 when they may, None while it is paused."""
+    batch = session.get(Batch, batch_id)
+    if batch is None or not batch.is_held:
+        return 0.0
+    now = session.scalar(select(func.clock_timestamp()))
+    if batch.status == BatchStatus.PAUSED or batch.run_window is None or now is None:
+        return None
+    window = RunWindow.of(batch.run_window)
+    return 0.0 if window.is_open(now) else (window.next_change(now) - now).total_seconds()
+
+
 def keep_windows(session: Session) -> list[UUID]:
     """Open and close the windows of all runs that have one; return the runs that changed."""
     query = select(Batch).where(Batch.run_window.is_not(None), Batch.status.in_((BatchStatus.OPEN, *RUNS)))

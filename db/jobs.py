@@ -16,10 +16,11 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from db import outbox, reused_lines
+from db import outbox, retries, reused_lines
 from db.errors import Conflict, InUse, LeaseLost, NotFound
-from db.models import Job, JobMetric, RemovedJob
+from db.models import Batch, Job, JobMetric, RemovedJob
 from db.states import FINAL, JobStatus, Queue, check_job
+from shared.run_windows import AtEnd
 
 KEY_LIFE = timedelta(days=1)  # an idempotency key is known for this long
 KEY_PATIENCE_MS = 2000  # two requests with one key: the second waits this long for the first
@@ -146,12 +147,16 @@ def _first_use(job: Job) -> Select[Job]:
     return select(Job).where(Job.batch_id == job.batch_id, Job.custom_id == job.custom_id)
 
 
-def get(session: Session, tenant: str, id_: UUID) -> Job:
-    """Return the tenant's job; raise `NotFound`."""
-    job = session.scalars(_owned(tenant, id_)).one_or_none()
-    if job is None:
+def get(session: Session, tenant: str, id_: UUID, *, lock: bool = False) -> Job:
+    """Return the tenant's job, that of its retry where a retry removed it, locked if asked; raise `NotFound`."""
+    query = _owned(tenant, id_)
+    job = session.scalars(query.with_for_update() if lock else query).one_or_none()
+    if job is not None:
+        return job
+    newer = retries.latest(session, tenant, id_)
+    if newer is None:
         raise NotFound(f"no job {id_}")
-    return job
+    return get(session, tenant, newer, lock=lock)
 
 
 def page(
@@ -275,6 +280,21 @@ def beat(session: Session, claim: Claim, *, lease_s: float, **progress: Any) -> 
     return asked
 
 
+def is_to_stop(session: Session, claim: Claim) -> bool:
+    """Whether the job's run waits for its next window and lets nothing run on outside of it."""
+    stops = Batch.run_window["at_end"].astext == AtEnd.STOP
+    query = select(Batch.id).where(Batch.id == claim.job.batch_id, Batch.is_held, stops)
+    return claim.job.batch_id is not None and session.scalar(select(query.exists())) is True
+
+
+def stopped(session: Session, claim: Claim) -> None:
+    """Put the job back to the queue, to begin again when its run goes on; nothing is held against it.
+
+    The row of the attempt is the caller's to write, see `metrics.end`. Raises `LeaseLost`.
+    """
+    _requeue(session, [hold(session, claim)])
+
+
 def complete(session: Session, claim: Claim, *, output: Mapping[str, Any], receipt: Mapping[str, Any]) -> None:
     """Publish the output; raise `LeaseLost`. A cancel that came too late is ignored: the video is there.
 
@@ -381,9 +401,7 @@ def may_take(owner: str) -> ColumnElement[bool]:
 
 def request_cancel(session: Session, tenant: str, id_: UUID) -> Job:
     """Cancel at once what waits, ask a running worker to stop, leave what has ended; raise `NotFound`."""
-    job = session.scalars(_owned(tenant, id_).with_for_update()).one_or_none()
-    if job is None:
-        raise NotFound(f"no job {id_}")
+    job = get(session, tenant, id_, lock=True)
     _cancel(job, session.scalar(select(func.clock_timestamp())))
     session.flush()
     return job

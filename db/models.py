@@ -177,6 +177,17 @@ class RemovedJob(Base):
     removed_at: Mapped[datetime] = mapped_column(server_default=_NOW)
 
 
+class RetriedJob(Base):
+    """A job that was removed because its line is made again: its id leads to the job that makes it now."""
+
+    __tablename__ = "retried_jobs"
+    __table_args__ = (Index("ix_retried_jobs_job", "job_id"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)  # of the removed job
+    tenant: Mapped[str]
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+
+
 class Batch(Base):
     """One bulk run."""
 
@@ -192,7 +203,7 @@ class Batch(Base):
     name: Mapped[str]
     manifest_key: Mapped[str]  # the same manifest finds the same batch
     series: Mapped[str | None]  # runs of one series make a line once; none: every line is made
-    run_window: Mapped[Json | None]  # {start, end, tz}; none: any time
+    run_window: Mapped[Json | None]  # {start, end, tz, at_end}; none: any time
     is_held: Mapped[bool] = mapped_column(server_default=text("false"))  # none of its lines starts: paused, or closed
     num_bad_lines: Mapped[int] = mapped_column(server_default="0")
     forecast: Mapped[Json | None]  # {order, num_fast, ...} as its sender reckoned before it ran

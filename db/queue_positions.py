@@ -1,14 +1,18 @@
-"""How many jobs run before another one: counted while that is cheap, else between marks that are set now and then."""
+"""How many jobs run before another one: counted while that is cheap, else between marks that are set now and then.
+
+Lines of runs that are held, paused or outside their window, stand before their own run's only.
+"""
 
 from bisect import bisect_left
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, select, text, tuple_
+from sqlalchemy import ColumnElement, func, or_, select, text, tuple_
 from sqlalchemy.orm import Session
 
 from db.models import Job
+from db.outbox import is_held
 from db.states import JobStatus, Queue
 
 CHEAP = 1000  # rows of an index, counted in under a millisecond
@@ -17,7 +21,9 @@ _MARKS = text(
     "SELECT queue, priority, created_at, id FROM ("
     "SELECT queue, priority, created_at, id, "
     "row_number() OVER (ORDER BY queue DESC, priority, created_at, id) AS place "
-    "FROM jobs WHERE status = 'queued') AS waiting WHERE place % :every = 0 ORDER BY place"
+    "FROM jobs WHERE status = 'queued' AND NOT EXISTS "
+    "(SELECT FROM batches WHERE batches.id = jobs.batch_id AND is_held)) AS waiting "
+    "WHERE place % :every = 0 ORDER BY place"
 )
 
 Place = tuple[int, int, datetime, UUID]  # 1 for bulk, priority, acceptance, id: who has the lower one runs first
@@ -42,9 +48,9 @@ def mark(session: Session, *, every: int = CHEAP) -> Marks:
 def counted(session: Session, job: Job) -> int | None:
     """Return how many queued jobs run before a queued one; None when they are more than is cheap to count."""
     place = _place(job)
-    number = _number(session, job.queue, None, place, CHEAP)
+    number = _number(session, job, job.queue, None, place, CHEAP)
     if job.queue == Queue.BULK and number < CHEAP:
-        number += _number(session, Queue.INTERACTIVE, None, None, CHEAP)
+        number += _number(session, job, Queue.INTERACTIVE, None, None, CHEAP)
     return None if number >= CHEAP else number
 
 
@@ -56,21 +62,23 @@ def between(session: Session, job: Job, marks: Marks) -> int:
     # the marks themselves are among those that run before; behind the last one there are fewer than up to the next
     number = passed * marks.every
     if last is not None and last[0] == place[0]:
-        return number + _number(session, job.queue, last, place, marks.every)
+        return number + _number(session, job, job.queue, last, place, marks.every)
     if job.queue == Queue.BULK:
-        number += _number(session, Queue.INTERACTIVE, last, None, marks.every)
-    return number + _number(session, job.queue, None, place, marks.every)
+        number += _number(session, job, Queue.INTERACTIVE, last, None, marks.every)
+    return number + _number(session, job, job.queue, None, place, marks.every)
 
 
 def _place(job: Job) -> Place:
     return _IS_BULK[Queue(job.queue)], job.priority, job.created_at, job.id
 
 
-def _number(session: Session, queue: str, low: Place | None, high: Place | None, limit: int) -> int:
+def _number(session: Session, job: Job, queue: str, low: Place | None, high: Place | None, limit: int) -> int:
     """Return how many jobs of a queue wait between two places, `limit` at most of each stretch of the index."""
     number = 0
     for stretch in _stretches(low, high):
-        rows = select(Job.id).where(Job.status == JobStatus.QUEUED, Job.queue == queue, *stretch)
+        rows = select(Job.id).where(
+            Job.status == JobStatus.QUEUED, Job.queue == queue, or_(~is_held(), Job.batch_id == job.batch_id), *stretch
+        )
         # in the order of the index, so that it is read, and no further than the limit
         some = rows.order_by(Job.priority, Job.created_at).limit(limit).subquery()
         number += session.scalar(select(func.count()).select_from(some)) or 0

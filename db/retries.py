@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import case, delete, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
-from db.models import Job, ReusedLine
+from db.models import Job, RetriedJob, ReusedLine
 from db.states import JobStatus
 
 _WANTED = ("prompt", "negative_prompt", "model", "width", "height", "num_frames", "fps", "seed")
@@ -40,8 +40,16 @@ def again(session: Session, batch_id: UUID, statuses: Collection[JobStatus], *, 
     _free_names(session, batch_id, [row.Job.id for row in ended])
     made = insert(Job).values(created_at=func.clock_timestamp()).returning(Job.id, sort_by_parameter_order=True)
     ids = session.scalars(made, [_line(batch_id, row.Job, row.ReusedLine) for row in ended]).all()
-    _follow(session, dict(zip([row.Job.id for row in ended], ids, strict=True)))
+    new = dict(zip([row.Job.id for row in ended], ids, strict=True))
+    _follow(session, new)
+    _lead_on(session, {row.Job.id: row.Job.tenant for row in ended if row.ReusedLine is None}, new)
     return len(ended)
+
+
+def latest(session: Session, tenant: str, id_: UUID) -> UUID | None:
+    """Return the job that now makes the line of a job which a retry removed; None for any other id."""
+    query = select(RetriedJob.job_id).where(RetriedJob.id == id_, RetriedJob.tenant == tenant)
+    return session.scalars(query).one_or_none()
 
 
 def _ended(batch_id: UUID, statuses: Collection[JobStatus]) -> Any:  # Any: a select of two rows, the second one or none
@@ -69,6 +77,18 @@ def _free_names(session: Session, batch_id: UUID, ids: Collection[UUID]) -> None
     session.execute(mine.values(gone), execution_options={"synchronize_session": False})
     reused = delete(ReusedLine).where(ReusedLine.batch_id == batch_id, ReusedLine.job_id.in_(ids))
     session.execute(reused, execution_options={"synchronize_session": False})
+
+
+def _lead_on(session: Session, removed: Mapping[UUID, str], new: Mapping[UUID, UUID]) -> None:
+    """Let the ids of removed jobs, and those that led to them, lead to the new ones. `removed` names the tenant."""
+    if not removed:
+        return
+    session.execute(
+        update(RetriedJob).where(RetriedJob.job_id.in_(removed)).values(job_id=case(new, value=RetriedJob.job_id)),
+        execution_options={"synchronize_session": False},
+    )
+    rows = [{"id": id_, "tenant": tenant, "job_id": new[id_]} for id_, tenant in removed.items()]
+    session.execute(insert(RetriedJob), rows)
 
 
 def _follow(session: Session, new: Mapping[UUID, UUID]) -> None:

@@ -4,9 +4,17 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 CLOCK = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9]))?", re.ASCII)
+
+
+class AtEnd(StrEnum):
+    """What becomes of running lines when the window closes."""
+
+    FINISH = "finish"  # they end
+    STOP = "stop"  # they stop between two steps, and begin again when it opens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +28,7 @@ class RunWindow:
     start: str  # HH:MM, or HH:MM:SS
     end: str  # the next day's when it is before the start
     tz: str  # Europe/Berlin
+    at_end: AtEnd = AtEnd.FINISH
 
     def __post_init__(self) -> None:
         """Raise ValueError with the way out when this is no window."""
@@ -33,7 +42,9 @@ class RunWindow:
     @classmethod
     def of(cls, values: Mapping[str, str]) -> "RunWindow":
         """Read what `values` of the database holds."""
-        return cls(start=values["start"], end=values["end"], tz=values["tz"])
+        return cls(
+            start=values["start"], end=values["end"], tz=values["tz"], at_end=AtEnd(values.get("at_end", "finish"))
+        )
 
     def is_open(self, now: datetime) -> bool:
         """Whether lines may start now."""

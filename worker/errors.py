@@ -2,6 +2,7 @@
 
 WorkerError
 ├── Cancelled   the user took the job back: the row says so
+├── Stopped     the window of its run closed: back to the queue until it opens
 ├── GiveUp      of the job: no attempt can succeed; it fails, with a code and a way out for the user
 └── Unfit       of this machine: back to the queue for another one, and nothing is held against the job
 
@@ -16,6 +17,10 @@ class WorkerError(Exception):
 
 class Cancelled(WorkerError):
     """The user asked for the job to stop."""
+
+
+class Stopped(WorkerError):
+    """The window of the job's run closed, and lets nothing run on."""
 
 
 class _Coded(WorkerError):

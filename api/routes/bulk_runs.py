@@ -34,7 +34,7 @@ from api.schemas import (
 from db import batches, file_batches, jobs, models, retries, reused_lines
 from db.errors import IllegalTransition
 from db.states import BatchStatus, JobStatus
-from shared.run_windows import RunWindow
+from shared.run_windows import AtEnd, RunWindow
 
 router = APIRouter(prefix="/v1/bulk-runs", tags=["bulk runs"], responses=REFUSALS)
 
@@ -73,7 +73,11 @@ async def _retried(request: Request, call: Calling) -> RetryBatch:
 
 
 def _rule(window: Window | None) -> RunWindow | None:
-    return None if window is None else RunWindow(start=window.start, end=window.end, tz=window.tz)
+    return (
+        None
+        if window is None
+        else RunWindow(start=window.start, end=window.end, tz=window.tz, at_end=AtEnd(window.at_end))
+    )
 
 
 @router.post("", openapi_extra=body_of(OpenBatch))

@@ -3,6 +3,7 @@
 import re
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
+from uuid import UUID
 
 from fastapi import APIRouter, Header, Response
 from fastapi.responses import StreamingResponse
@@ -42,8 +43,7 @@ async def look_at_events(call: Calling) -> Response:
 @router.get("/videos/{video_id}/events", response_class=StreamingResponse)
 async def follow_one(video_id: str, call: Calling, last_event_id: LastEventId = None) -> Response:
     """Follow one video: as it is, then whenever it changes, until it has ended."""
-    with ids.known("video", video_id) as id_:
-        await run_in_threadpool(_check, call, video_id)
+    id_ = await run_in_threadpool(_check, call, video_id)
     return _stream(call.service.events.listen(call.caller, after=_horizon(last_event_id), video=id_))
 
 
@@ -54,9 +54,10 @@ async def look_at_events_of_one(video_id: str, call: Calling) -> Response:
     return Response(media_type=STREAM, headers=_HEADERS)
 
 
-def _check(call: Call, video_id: str) -> None:
+def _check(call: Call, video_id: str) -> UUID:
+    """Return the job, that of its retry where there was one."""
     with call.begin() as (session, caller), ids.known("video", video_id) as id_:
-        jobs.get(session, caller.tenant, id_)
+        return jobs.get(session, caller.tenant, id_).id
 
 
 def _horizon(header: str | None) -> int | None:

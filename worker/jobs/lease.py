@@ -12,7 +12,7 @@ from db import jobs
 from db.errors import LeaseLost
 from db.jobs import Claim
 from db.session import transaction
-from worker.errors import Cancelled
+from worker.errors import Cancelled, Stopped
 from worker.jobs.retry import DATABASE_AWAY, first_line, retry_database
 from worker.settings import WorkerSettings
 
@@ -46,7 +46,7 @@ class Lease:
         self._settings = settings
         self._progress: dict[str, Any] = {}
         self._extended_at = time.monotonic()
-        self._is_lost = self._is_cancelled = self._is_over = False
+        self._is_lost = self._is_cancelled = self._is_stopped = self._is_over = False
         self._wake = threading.Event()
         self._beating = threading.Lock()
         self._thread = threading.Thread(target=self._keep, name=f"lease {claim.job.id}", daemon=True)
@@ -71,7 +71,10 @@ class Lease:
         return self.silent_s > self._settings.lease_s
 
     def check(self, **progress: Any) -> None:
-        """Take note of progress (see `db.jobs.beat`); raise `LeaseLost` or `Cancelled` when the attempt is to stop."""
+        """Take note of progress (see `db.jobs.beat`); raise when the attempt is to stop.
+
+        Raises `LeaseLost`, `Cancelled` and `Stopped`.
+        """
         self._progress.update(progress)
         if self.is_expired:
             self._beat(patience_s=BEAT_PATIENCE_S)  # awake again: the database knows whether the job is still ours
@@ -81,6 +84,8 @@ class Lease:
             raise LeaseLost(f"job {self.claim.job.id}: no heartbeat for {self.silent_s:.1f} s, or taken away")
         if self._is_cancelled:
             raise Cancelled(f"job {self.claim.job.id}: cancelled by its user")
+        if self._is_stopped:
+            raise Stopped(f"job {self.claim.job.id}: the window of its run closed")
 
     def _keep(self) -> None:
         pause_s = self._settings.heartbeat_s
@@ -103,13 +108,14 @@ class Lease:
             try:
                 with transaction(self._factory) as session:
                     asked = jobs.beat(session, self.claim, lease_s=self._settings.lease_s, **self._progress)
+                    stops = jobs.is_to_stop(session, self.claim)
             except LeaseLost:
                 self._is_lost = True
             except DATABASE_AWAY as error:
                 logger.warning("job %s: heartbeat failed, trying again: %s", self.claim.job.id, first_line(error))
                 return False
             else:
-                self._extended_at, self._is_cancelled = sent_at, asked
+                self._extended_at, self._is_cancelled, self._is_stopped = sent_at, asked, stops
             return True
         finally:
             self._beating.release()

@@ -13,7 +13,7 @@ from db.models import Job
 from db.session import transaction
 from shared.storage import StorageError
 from worker import fitness
-from worker.errors import Cancelled
+from worker.errors import Cancelled, Stopped
 from worker.jobs import faults
 from worker.jobs.context import JobContext, RunResult
 from worker.jobs.faults import Blame
@@ -48,6 +48,8 @@ def end_unfinished(runtime: Runtime, job: JobContext, error: Exception) -> None:
         discard(runtime, job, error)
     elif isinstance(error, Cancelled):
         end(runtime, job, "cancelled", jobs.cancelled)
+    elif isinstance(error, Stopped):
+        end(runtime, job, "released", jobs.stopped)
     else:
         _end_broken(runtime, job, error)
 

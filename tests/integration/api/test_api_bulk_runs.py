@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from db import batches, jobs, outbox
-from db.models import Job
+from db.models import Job, JobMetric
 from db.states import JobStatus, Queue
 
 
@@ -393,7 +393,7 @@ def test_a_retry_makes_failed_and_cancelled_lines_anew_in_their_order(client: Te
     ]
     made = client.get("/v1/videos", params={"batch_id": batch, "order": "asc"}).json()["data"]
     assert [(video["line"], video["seed"], video["attempt"]) for video in made[1:]] == [(n, 7, 0) for n in "123"]
-    assert client.get(f"/v1/videos/{videos[1]['id']}").status_code == 404
+    assert client.get(f"/v1/videos/{videos[1]['id']}").json()["id"] == made[1]["id"]  # its id leads to the retry
     assert client.post(f"/v1/bulk-runs/{batch}/retry").json() == rest  # nothing is left to try again
     assert statuses(added(client, batch, line(1, seed=7))) == ["known"]
 
@@ -413,6 +413,106 @@ def test_a_retry_makes_lines_of_earlier_runs_that_came_to_nothing(client: TestCl
     assert client.get(f"/v1/bulk-runs/{later[1]}").json()["request_counts"]["failed"] == 1
 
 
+def test_the_id_of_a_video_leads_to_its_latest_retry(client: TestClient, session: Session) -> None:
+    batch = opened(client, "a")
+    first = added(client, batch, line(1))["data"][0]["id"]
+    client.post(f"/v1/bulk-runs/{batch}/seal")
+
+    def retried(id_: str) -> str:
+        set_status(session, id_, JobStatus.FAILED)
+        client.post(f"/v1/bulk-runs/{batch}/retry")
+        return client.get("/v1/videos", params={"batch_id": batch}).json()["data"][0]["id"]
+
+    second = retried(first)
+    latest = retried(second)
+    while jobs.purge(session):
+        session.commit()
+
+    assert len({first, second, latest}) == 3
+    assert [client.get(f"/v1/videos/{id_}").json()["id"] for id_ in (first, second)] == [latest, latest]
+    assert client.get(f"/v1/videos/{first}/content").json()["error"]["code"] == "video_not_ready"
+    assert client.head(f"/v1/videos/{first}/events").status_code == 200
+    assert client.post(f"/v1/videos/{first}/cancel").json()["id"] == latest
+    assert client.delete(f"/v1/videos/{second}").status_code == 200
+    assert {client.get(f"/v1/videos/{id_}").status_code for id_ in (first, second, latest)} == {404}
+
+
+def test_another_run_that_reuses_a_video_has_its_retry(client: TestClient, session: Session) -> None:
+    """The later run takes its line from the first: made again there, it is the later run's, too."""
+    first, later = opened(client, "a"), opened(client, "b")
+    video = added(client, first, line(1))["data"][0]["id"]
+    added(client, later, line(1, line="5"))
+    for batch in (first, later):
+        client.post(f"/v1/bulk-runs/{batch}/seal")
+    set_status(session, video, JobStatus.FAILED)
+
+    client.post(f"/v1/bulk-runs/{first}/retry")
+
+    (made,) = client.get("/v1/videos", params={"batch_id": later}).json()["data"]
+    assert (made["id"] != video, made["status"], made["line"]) == (True, "queued", "5")
+    shown = client.get(f"/v1/bulk-runs/{later}").json()
+    assert (shown["status"], shown["num_reused"], shown["request_counts"]["queued"]) == ("in_progress", 1, 1)
+
+
+def test_lines_of_a_paused_run_stand_before_nobody_and_have_no_end_in_sight(
+    client: TestClient, session: Session
+) -> None:
+    paused = sealed(client, line(1), line(2), line(3))
+    other = opened(client, "other")
+    _, id_, done = (item["id"] for item in added(client, other, line(4), line(5), line(6))["data"])
+    set_status(session, done, JobStatus.COMPLETED)
+    job_id, ended_at = UUID(done[6:]), datetime.now(UTC)
+    session.execute(update(Job).values(claimed_at=ended_at - timedelta(seconds=3), finished_at=ended_at))
+    session.add(JobMetric(job_id=job_id, attempt=1, fence=1, tenant="local", outcome="completed"))
+    session.commit()
+
+    client.post(f"/v1/bulk-runs/{paused}/pause")
+    (last,) = client.get("/v1/videos", params={"batch_id": paused, "limit": 1}).json()["data"]
+    videos = [client.get(f"/v1/videos/{name}").json() for name in (id_, last["id"])]
+
+    assert [video["queue_position"] for video in videos] == [1, 2]  # behind its own run's alone
+    assert (videos[0]["eta_seconds"] is None, videos[1]["eta_seconds"]) == (False, None)
+    client.post(f"/v1/bulk-runs/{paused}/resume")
+    assert client.get(f"/v1/videos/{id_}").json()["queue_position"] == 4
+
+
+def test_a_line_that_waits_for_its_window_counts_the_hours_until_then(client: TestClient, session: Session) -> None:
+    now = datetime.now(UTC)
+    opens, closes = (f"{now + timedelta(hours=hours):%H:%M:%S}" for hours in (2, 3))
+    batch = sealed(client, line(1), window={"start": opens, "end": closes})
+
+    held_s = batches.held_s(session, UUID(batch[6:]))
+
+    assert held_s is not None
+    assert 7100 < held_s <= 7200
+
+
+def test_a_running_line_is_told_to_stop_when_the_window_of_its_run_closes(client: TestClient, session: Session) -> None:
+    now = datetime.now(UTC)
+    runs = {name: opened(client, name, None) for name in ("finish", "stop")}
+    claims = {}
+    for at_end, batch in runs.items():
+        id_ = added(client, batch, line(1))["data"][0]["id"]
+        client.post(f"/v1/bulk-runs/{batch}/seal")
+        claims[at_end] = jobs.claim(session, UUID(id_[6:]), owner="w", lease_s=60)
+        session.commit()
+
+    told_before = [jobs.is_to_stop(session, claim) for claim in claims.values()]
+    session.commit()
+    opens, closes = (f"{now + timedelta(hours=hours):%H:%M:%S}" for hours in (2, 3))
+    for at_end, batch in runs.items():
+        window = {"start": opens, "end": closes, "at_end": at_end}
+        client.post(f"/v1/bulk-runs/{batch}/window", json={"window": window})
+
+    assert told_before == [False, False]
+    assert [jobs.is_to_stop(session, claims[name]) for name in ("finish", "stop")] == [False, True]
+    jobs.stopped(session, claims["stop"])
+    session.commit()
+    (video,) = client.get("/v1/videos", params={"batch_id": runs["stop"]}).json()["data"]
+    assert (video["status"], video["attempt"]) == ("queued", 1)
+    assert outbox.pick(session, Queue.BULK, [], limit=9) == []  # until the window opens
+
+
 def test_a_window_that_is_closed_holds_a_run_and_one_that_opens_frees_it(client: TestClient, session: Session) -> None:
     now = datetime.now(UTC)
     soon, later = (f"{now + timedelta(seconds=s):%H:%M:%S}" for s in (3, 3600))
@@ -425,7 +525,10 @@ def test_a_window_that_is_closed_holds_a_run_and_one_that_opens_frees_it(client:
     changed = batches.keep_windows(session)
     session.commit()
 
-    assert (before["is_held"], before["window"]) == (True, {"start": soon, "end": later, "tz": "UTC"})
+    assert (before["is_held"], before["window"]) == (
+        True,
+        {"start": soon, "end": later, "tz": "UTC", "at_end": "finish"},
+    )
     assert before["window_changes_at"] == int((now + timedelta(seconds=3)).timestamp())
     assert (closed, len(changed)) == ([], 1)
     assert len(outbox.pick(session, Queue.BULK, [], limit=9)) == 1

@@ -12,9 +12,9 @@ from sqlalchemy.orm import Session, sessionmaker
 from db import jobs
 from db.errors import LeaseLost
 from db.jobs import Claim
-from db.models import Job
+from db.models import Batch, Job
 from db.session import transaction
-from worker.errors import Cancelled
+from worker.errors import Cancelled, Stopped
 from worker.jobs.lease import Lease
 from worker.settings import WorkerSettings
 
@@ -98,6 +98,23 @@ def test_a_cancelled_job_stops_at_its_next_check(
             jobs.request_cancel(session, "ada", claim.job.id)
 
         until_raised(lease, Cancelled)
+
+
+def test_a_job_whose_window_closed_stops_at_its_next_check(
+    session_factory: Factory, claim: Claim, settings: WorkerSettings
+) -> None:
+    window = {"start": "00:00", "end": "00:01", "tz": "UTC", "at_end": "stop"}
+    with transaction(session_factory) as session:
+        batch = Batch(tenant="ada", name="night", manifest_key="m", run_window=window)
+        session.add(batch)
+        session.flush()
+        session.get_one(Job, claim.job.id).batch_id = claim.job.batch_id = batch.id
+    with Lease(session_factory, claim, settings) as lease:
+        lease.check()
+        with transaction(session_factory) as session:
+            session.get_one(Batch, batch.id).is_held = True
+
+        until_raised(lease, Stopped)
 
 
 def test_a_job_that_was_given_back_stops_at_its_next_check(

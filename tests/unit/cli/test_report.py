@@ -116,7 +116,7 @@ def open_tags(page: str) -> list[str]:
 
     class Reader(HTMLParser):
         def handle_starttag(self, tag: str, attrs: object) -> None:
-            if tag != "meta":
+            if tag not in ("meta", "img"):
                 stack.append(tag)
 
         def handle_endtag(self, tag: str) -> None:
@@ -131,3 +131,31 @@ def test_a_run_that_made_nothing_has_a_report_too() -> None:
 
     assert (found["made"]["hit_share"], found["made"]["seconds"]["median_fast"]) == (None, None)
     assert "<h1>night.txt</h1>" in report.page(found)
+
+
+def test_what_was_expected_stands_beside_what_came() -> None:
+    expected = {"order": "planned", "num_fast": 3, "num_full": 1, "low_h": 0.1, "likely_h": 0.2, "high_h": 0.4}
+    shown = {**batch(), "forecast": {**expected, "ends_at": 1_800_000_000}, "completed_at": 1_800_003_600}
+
+    found = report.of(shown, [fast(), fast(), result(usage={"run_s": 355.5}), failed("deadline", "late", "9")])
+
+    assert found["forecast"]["came"] == {"num_fast": 2, "num_full": 1, "work_h": 0.1, "ends_at": 1_800_003_600}
+    page = report.page(found)
+    assert "<td>lines in the fast path</td><td>3</td><td>2</td>" in page
+    assert "<td>0.1 to 0.4, likely 0.2</td><td>0.1</td>" in page
+    assert "<td>2027-01-15 08:00 UTC</td><td>2027-01-15 09:00 UTC</td>" in page
+    assert "Expected and come" not in report.page(report.of(batch(), [fast()]))
+
+
+def test_the_contact_sheet_shows_videos_from_all_over_the_list() -> None:
+    many = [result(id=f"video_{number}", line=str(number), prompt="a <fox>") for number in range(200)]
+
+    found = report.of(batch(), many)
+    page = report.page(found, {row["video"]: b"jpeg" for row in found["sheet"][1:]})
+
+    lines = [int(row["line"]) for row in found["sheet"]]
+    assert (len(lines), lines[0], lines[-1]) == (report.NUM_PICTURES, 0, 195)
+    assert page.count('src="data:image/jpeg;base64,anBlZw=="') == report.NUM_PICTURES - 1  # one had none
+    assert "47 of 200 videos" in page
+    assert 'alt="a &lt;fox&gt;"' in page
+    assert "Contact sheet" not in report.page(found)
