@@ -41,6 +41,8 @@ async def read(
     request: Request, service: Service, model: type[M], *, max_bytes: int, forms: bool = False, optional: bool = False
 ) -> M:
     """Return the body as a `model`. Raises BadRequest, TooLarge, TooSlow and UnsupportedMedia."""
+    if (packed := request.headers.get("content-encoding", "identity").strip().lower()) != "identity":
+        raise UnsupportedMedia(f"Content-Encoding {explain.shown(packed)} is not read here; send the body as it is")
     header = request.headers.get("content-type", "")
     type_, options = parse_options_header(header)
     parse = _parser(type_.decode("latin-1").lower(), header, options.get(b"charset", b"utf-8"), model, forms=forms)
@@ -72,7 +74,8 @@ def parse_json(body: bytes) -> object:
     if body.count(b"{") + body.count(b"[") > MAX_CONTAINERS:
         raise BadRequest(f"the body has more than {MAX_CONTAINERS} objects and lists; send less", code="invalid_json")
     try:
-        return json.loads(body.decode("utf-8"), parse_constant=_no_constant)
+        text = body.removeprefix(b"\xef\xbb\xbf").decode("utf-8")  # the mark that some editors put in front
+        return json.loads(text, parse_constant=_no_constant)
     except UnicodeDecodeError as error:
         message = f"the body is not UTF-8 at byte {error.start}; send UTF-8"
     except json.JSONDecodeError as error:

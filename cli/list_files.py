@@ -29,6 +29,7 @@ METADATA_COLUMN = "metadata."  # a column metadata.shelf holds metadata["shelf"]
 LONGEST_FILE = 200 * 2**20  # bytes
 STDIN = "-"
 DELIMITERS = ",;\t"
+SEPARATOR = re.compile(r'"?sep=.?"?', re.IGNORECASE)  # what spreadsheets write above the header
 BOMS = {  # of encodings that are not UTF-8; the longer mark first
     b"\xff\xfe\x00\x00": "utf-32",
     b"\x00\x00\xfe\xff": "utf-32",
@@ -191,7 +192,10 @@ def _json_row(line: str) -> Values | str:
 def _csv_rows(name: str, content: str, *, only_known: bool = True) -> Iterator[Row]:
     csv.field_size_limit(LONGEST_FILE)  # a long cell is judged like any other, not an end to reading
     lines = io.StringIO(content, newline="").readlines()
-    header = next((number for number, line in enumerate(lines) if line.strip()), None)
+    filled = (number for number, line in enumerate(lines) if line.strip())
+    header = next(filled, None)
+    if header is not None and SEPARATOR.fullmatch(lines[header].strip()):
+        header = next(filled, None)
     if header is None:
         return
     delimiter = max(DELIMITERS, key=lines[header].count)
@@ -237,7 +241,7 @@ def _check_header(file: str, names: Sequence[str], *, only_known: bool) -> None:
         raise BadInput(f"the CSV header {list(names)} has no column prompt; known columns are {', '.join(FIELDS)}")
     if only_known and (unknown := [name for name in names if name and not _is_known(name)]):
         raise BadInput(f"unknown columns {', '.join(unknown)} in the CSV header; known are {', '.join(FIELDS)}")
-    if twice := [name for name in FIELDS if names.count(name) > 1]:
+    if twice := [name for name in names if name and names.count(name) > 1]:
         raise BadInput(f"{file}: the CSV header names the column {twice[0]} twice; keep one")
 
 

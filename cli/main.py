@@ -348,6 +348,10 @@ def _save(client: Client, id_: str, out: Path, variant: Variant = Variant.VIDEO)
         client.copy(id_, output.raw_stdout(), variant)
         sys.stdout.flush()
         return None
+    if out.exists() and not (out.is_file() or out.is_dir()):  # a device or a pipe: written to, not replaced
+        with out.open("wb") as stream:
+            client.copy(id_, stream, variant)
+        return out
     name = _file_name(id_, variant) if out.is_dir() else out.name
     folder, _ = places.put(
         [out if out.is_dir() else out.parent, local.var_dir() / "downloads"],

@@ -6,6 +6,7 @@ Lines that cannot be used are kept with their number and the reason; a run leave
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from cli.errors import BadInput
 from cli.list_files import FIELDS, NUMBER_FIELDS, WHOLE_FIELDS, PromptFile, Values, read_lists
 from cli.sendable import shortened, shown
 
+_DECIMALS = re.compile(r"(?<=\d)\.0+\s*$", re.ASCII)  # of a whole number
 LONGEST_LINE = 2**20  # bytes of JSON: far more than the service takes, little enough for many in one request
 
 
@@ -168,6 +170,8 @@ def _text(name: str, value: object) -> str:
 def _number(name: str, value: object, kind: type[int] | type[float]) -> int | float:
     if kind is int and isinstance(value, float) and value.is_integer():
         return int(value)  # tables keep whole numbers beside empty cells as 7.0
+    if kind is int and isinstance(value, str):
+        value = _DECIMALS.sub("", value)  # and write them so
     try:
         number = kind(str(value))
     except ValueError:

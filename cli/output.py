@@ -2,9 +2,11 @@
 
 import io
 import json
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self, TextIO
 
@@ -28,9 +30,15 @@ def print_json(value: object) -> None:
 
 
 def print_what_fits() -> None:
-    """Make characters that stdout or stderr cannot show come out escaped instead of ending the command."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
+    """Make characters that stdout or stderr cannot show come out escaped instead of ending the command.
+
+    What a caller has closed (`>&-`) swallows what is printed.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115  # to the end
+        elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 

@@ -103,6 +103,22 @@ def test_a_body_that_says_it_is_in_another_encoding_is_refused(shared_client: Te
     assert answer.json()["error"]["message"].endswith("is not read here; send UTF-8")
 
 
+@pytest.mark.parametrize("packed", ["gzip", "br", "identity, gzip"])
+def test_a_packed_body_is_refused_by_name(shared_client: TestClient, packed: str) -> None:
+    answer = shared_client.post("/v1/videos", content=b"x", headers={**JSON, "Content-Encoding": packed})
+
+    assert answer.status_code == 415
+    assert answer.json()["error"]["message"] == (
+        f"Content-Encoding '{packed}' is not read here; send the body as it is"
+    )
+
+
+def test_the_mark_that_editors_put_before_json_is_no_part_of_it(shared_client: TestClient) -> None:
+    answer = shared_client.post("/v1/videos", content=b'\xef\xbb\xbf{"prompt": "a red ball"}', headers=JSON)
+
+    assert answer.json()["prompt"] == "a red ball"
+
+
 NUMBERS = ["seconds", "seed", "num_inference_steps", "guidance_scale", "fps", "width", "num_frames", "n"]
 
 

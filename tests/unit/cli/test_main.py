@@ -1,10 +1,15 @@
 """The command line itself."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from scripted_service import Script
+
+from cli.client import Client
+from cli.main import _save
 
 ROOT = Path(__file__).parents[3]
 HEAVY = ("torch", "numpy", "fastapi", "celery", "sqlalchemy", "pydantic", "transformers", "psutil")
@@ -105,6 +110,30 @@ def test_a_closed_stdin_is_a_sentence(command: str, tmp_path: Path) -> None:
     done = subprocess.run(["sh", "-c", line], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
 
     assert (done.returncode, done.stderr) == (2, "error: - reads stdin, which is closed\n")
+
+
+def test_a_closed_stdout_swallows_what_is_printed(scripted: Script, tmp_path: Path) -> None:
+    scripted.answer({"data": [], "has_more": False})
+    line = f"{sys.executable} -m cli.main list >&-"
+    environment = {"PATH": "/usr/bin:/bin", "CHAI_URL": scripted.url, "CHAI_VAR_DIR": str(tmp_path)}
+
+    done = subprocess.run(
+        ["sh", "-c", line], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_video_goes_into_a_pipe_with_a_name_and_does_not_replace_it(scripted: Script, tmp_path: Path) -> None:
+    scripted.answer(b"0123456789")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    with pipe.open("r+b", buffering=0) as reader, Client(scripted.url) as client:
+        assert _save(client, "video_1", pipe) == pipe
+        assert reader.read(10) == b"0123456789"
+
+    assert pipe.is_fifo()
 
 
 def test_a_pipe_without_a_name_is_a_list(tmp_path: Path) -> None:

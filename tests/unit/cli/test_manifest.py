@@ -165,6 +165,11 @@ def test_a_line_keeps_its_name_when_lines_are_added_above(tmp_path: Path) -> Non
             "unknown columns colour in the CSV header; known are custom_id, prompt, negative_prompt, model, "
             "size, seconds, mode, seed, num_inference_steps, fps, guidance_scale, metadata",
         ),
+        (
+            "list.csv",
+            "prompt,metadata.shelf,metadata.shelf\na,1,2\n",
+            "{file}: the CSV header names the column metadata.shelf twice; keep one",
+        ),
         ("list.jsonl", "{}\n", "no line of {file} can be used; line 1: prompt is empty; say what the video shows"),
     ],
 )
@@ -289,6 +294,8 @@ def test_metadata_of_a_table_is_json_in_its_column_or_a_column_each(tmp_path: Pa
         "prompt,seed\r\na,1\r\n",
         "prompt,seed\ra,1\r",
         "prompt,seed,\na,1,\n",
+        "sep=;\nprompt;seed\na;1\n",
+        "prompt,seed\na,1.0\n",  # a column of numbers and empty cells
     ],
 )
 def test_tables_of_all_spreadsheets_are_read_alike(tmp_path: Path, table: str) -> None:
