@@ -3,7 +3,8 @@
 A message is one attempt at one job, and says so where Celery's tools look: the task's id is the video's id and the
 number of the attempt; the arguments, as Flower shows them, are the video's id, its prompt and its mode. Workers are
 given the id alone.
-Queues are plain Redis lists, `interactive` and `bulk`: what is best is decided before, in Postgres.
+Queues are plain Redis lists, `interactive` and `bulk`: what is best is decided before, in Postgres. A model that only
+some workers have has lists of its own, see `api.routing`.
 """
 
 from collections.abc import Iterator
@@ -50,7 +51,7 @@ class Broker:
         self._connection: Connection | None = None
         self._producer: Any = None  # Any: kombu has no types
 
-    def publish(self, job: Waiting, queue: Queue) -> None:
+    def publish(self, job: Waiting, queue: str) -> None:
         """Hand a job's id to the workers, at the front when a worker had it before; raise `BrokerAway`."""
         shown = f"({video_id(job.id)!r}, {_shortened(job.prompt)!r})"
         self._send(queue, job.id, f"{video_id(job.id)}-{job.attempt}", shown, f"{{'mode': {job.mode!r}}}")
@@ -59,9 +60,9 @@ class Broker:
 
     def publish_check(self, job_id: UUID) -> None:
         """Hand a check of a job that has ended to the workers; raise `BrokerAway`."""
-        self._send(Queue.BULK, job_id, f"{video_id(job_id)}-check", f"({video_id(job_id)!r}, 'check')", "{}")
+        self._send(Queue.BULK.value, job_id, f"{video_id(job_id)}-check", f"({video_id(job_id)!r}, 'check')", "{}")
 
-    def _send(self, queue: Queue, job_id: UUID, task_id: str, args: str, kwargs: str) -> None:
+    def _send(self, queue: str, job_id: UUID, task_id: str, args: str, kwargs: str) -> None:
         with self._errors():
             self._app.send_task(
                 TASK,
@@ -69,13 +70,13 @@ class Broker:
                 task_id=task_id,
                 argsrepr=args,
                 kwargsrepr=kwargs,
-                queue=queue.value,
+                queue=queue,
                 producer=self._open_producer(),
                 ignore_result=True,
                 retry=False,
             )
 
-    def _to_front(self, queue: Queue) -> None:
+    def _to_front(self, queue: str) -> None:
         """Move the message that came last to where the next worker takes one.
 
         Celery knows no such thing. Whatever happens to the list in between, a message moves within it and none is lost.
@@ -84,9 +85,9 @@ class Broker:
         with self._errors() as connection:
             client = getattr(connection.default_channel, "client", None)
             if client is not None:
-                client.lmove(queue.value, queue.value, "LEFT", "RIGHT")
+                client.lmove(queue, queue, "LEFT", "RIGHT")
 
-    def length(self, queue: Queue) -> int:
+    def length(self, queue: str) -> int:
         """Return how many messages wait in a queue; raise `BrokerAway`."""
         with self._errors() as connection:
             try:

@@ -23,14 +23,16 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
-from api import sweeps
+from api import routing, sweeps
 from api.broker import Broker, BrokerAway
 from api.file_batches import FileBatches
+from api.routing import Lane
 from api.settings import ApiSettings
 from api.webhooks import Webhooks
 from db import batches, heartbeats, jobs, outbox, quality_checks, retention, webhooks
 from db import files as stored_files
 from db.bell import Bell
+from db.heartbeats import Beat
 from db.outbox import InFlight
 from db.session import connect, sessions, transaction
 from db.states import Queue
@@ -171,24 +173,31 @@ class Relay:
         """Hand over jobs of a queue, up to its window and returned ones beyond it; return how many."""
         with transaction(self._sessions) as session:
             flying = outbox.in_flight(session)
-            room = self._settings.window * self._num_workers(session, queue) - _num_handed(flying, queue)
-            if room > 0:
-                picked = outbox.pick(session, queue, flying, limit=min(room, CHUNK))
-            else:
-                picked = outbox.returned(session, queue, limit=CHUNK)
-            mine = outbox.take(session, [job.id for job in picked]) if picked else set()
-            for job in picked:
-                if job.id in mine:
-                    self._broker.publish(job, queue)
-            if mine:
-                outbox.handed_over(session, mine)
+            lanes = routing.lanes(queue, self._workers(session, queue))
+            return max(self._fill(session, queue, lane, flying) for lane in lanes)
+
+    def _fill(self, session: Session, queue: Queue, lane: Lane, flying: list[InFlight]) -> int:
+        room = self._settings.window * lane.num_workers - lane.num_handed(flying, queue)
+        if room > 0:
+            picked = outbox.pick(session, queue, flying, limit=min(room, CHUNK), models=lane.models)
+        else:
+            picked = outbox.returned(session, queue, limit=CHUNK, models=lane.models)
+        mine = outbox.take(session, [job.id for job in picked]) if picked else set()
+        for job in picked:
+            if job.id in mine:
+                self._broker.publish(job, lane.name)
+        if mine:
+            outbox.handed_over(session, mine)
         return len(mine)
 
-    def _num_workers(self, session: Session, queue: Queue) -> int:
-        """Return how many workers take from a queue; at least one, which may be about to start."""
+    def _workers(self, session: Session, queue: Queue) -> list[Beat]:
+        """Return the workers that live, are fit and take from a queue."""
         seen = heartbeats.seen(session, "worker")
         there = [beat for beat in seen if beat.age_s < WORKER_SILENT_S and beat.detail.get("is_fit", True)]
-        return max(1, sum(queue in beat.detail.get("queues", list(Queue)) for beat in there))
+        return [beat for beat in there if queue in beat.detail.get("queues", list(Queue))]
+
+    def _length(self, session: Session, queue: Queue, flying: list[InFlight]) -> int:
+        return sum(map(self._broker.length, routing.lists(queue, self._workers(session, queue), flying)))
 
     def _hand_over_checks(self) -> None:
         """Hand over a check of the guard for each worker when nothing else waits and the broker holds none."""
@@ -196,7 +205,7 @@ class Relay:
             rows = outbox.take_checks(session, limit=1)
             if not rows or not outbox.is_idle(session) or self._broker.length(Queue.BULK):
                 return
-            rows = outbox.take_checks(session, limit=self._num_workers(session, Queue.BULK))
+            rows = outbox.take_checks(session, limit=max(1, len(self._workers(session, Queue.BULK))))
             for row in rows:
                 self._broker.publish_check(row.job_id)
             outbox.checks_handed_over(session, rows)
@@ -228,7 +237,8 @@ class Relay:
         """
         for queue in Queue:
             with transaction(self._sessions) as session:
-                num_missing = _num_handed(outbox.in_flight(session), queue) - self._broker.length(queue)
+                flying = outbox.in_flight(session)
+                num_missing = _num_handed(flying, queue) - self._length(session, queue, flying)
                 if num_missing <= 0:
                     continue
                 lost = outbox.take_back(session, queue, older_s=self._settings.lost_s)
@@ -244,9 +254,9 @@ class Relay:
         """
         with transaction(self._sessions) as session:
             heartbeats.beat(session, self._alive)
-        lengths = {queue.value: self._broker.length(queue) for queue in Queue}
         with transaction(self._sessions) as session:
             flying = outbox.in_flight(session)
+            lengths = {queue.value: self._length(session, queue, flying) for queue in Queue}
             handed = {queue.value: _num_handed(flying, queue) for queue in Queue}
             heartbeats.beat(session, self.name, {"broker": lengths, "handed_over": handed})
 

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from psycopg2.errors import LockNotAvailable
-from sqlalchemy import ColumnElement, Select, and_, case, delete, func, or_, select, text, tuple_, update
+from sqlalchemy import ColumnElement, Select, and_, case, delete, func, or_, select, text, true, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
@@ -234,15 +234,25 @@ def position(session: Session, job: Job) -> int | None:
     return session.scalar(select(func.count()).where(Job.status == JobStatus.QUEUED, ahead))
 
 
-def claim(session: Session, id_: UUID, *, owner: str, lease_s: float) -> Claim | None:
+def claim(
+    session: Session, id_: UUID, *, owner: str, lease_s: float, models: Collection[str] | None = None
+) -> Claim | None:
     """Take a queued job by one statement; None when somebody else has it, it has ended, or its run is held.
+
+    With `models`, those that the worker has: None too when it is a job of another one.
 
     The relay hears of it: there is room in the window for the next job.
     """
     since = func.coalesce(Job.queued_at, Job.created_at)
     row = session.execute(
         update(Job)
-        .where(Job.id == id_, Job.status == JobStatus.QUEUED, may_take(owner), ~outbox.is_held())
+        .where(
+            Job.id == id_,
+            Job.status == JobStatus.QUEUED,
+            may_take(owner),
+            ~outbox.is_held(),
+            true() if models is None else Job.model.in_(models),
+        )
         .values(
             status=JobStatus.IN_PROGRESS,
             lease_owner=owner,

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, func, insert, select, text, update
+from sqlalchemy import ColumnElement, TextClause, delete, func, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from db.models import Batch, Job, Outbox
@@ -48,9 +48,10 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InFlight:
-    """Jobs of one run and queue that workers have, or may take."""
+    """Jobs of one run, queue and model that workers have, or may take."""
 
     queue: str
+    model: str
     tenant: str
     batch_id: UUID | None
     num_handed: int  # to the broker, not claimed yet
@@ -78,29 +79,35 @@ def unheard_s(session: Session) -> float | None:
 def in_flight(session: Session) -> list[InFlight]:
     """Return what was handed over or runs; a handful of rows a worker."""
     query = text(
-        "SELECT queue, tenant, batch_id, sum(handed)::int AS num_handed, sum(running)::int AS num_running FROM ("
-        "SELECT queue, tenant, batch_id, 1 AS handed, 0 AS running FROM jobs "
+        "SELECT queue, model, tenant, batch_id, sum(handed)::int AS num_handed, sum(running)::int AS num_running FROM ("
+        "SELECT queue, model, tenant, batch_id, 1 AS handed, 0 AS running FROM jobs "
         "WHERE status = 'queued' AND published_at IS NOT NULL UNION ALL "
-        "SELECT queue, tenant, batch_id, 0, 1 FROM jobs WHERE status = 'in_progress') AS flying "
-        "GROUP BY queue, tenant, batch_id"
+        "SELECT queue, model, tenant, batch_id, 0, 1 FROM jobs WHERE status = 'in_progress') AS flying "
+        "GROUP BY queue, model, tenant, batch_id"
     )
     return [InFlight(**row) for row in session.execute(query).mappings()]
 
 
-def pick(session: Session, queue: Queue, flying: Sequence[InFlight], *, limit: int) -> list[Waiting]:
-    """Return the jobs of a queue to hand over next, the best first; see `best`.
+def pick(
+    session: Session, queue: Queue, flying: Sequence[InFlight], *, limit: int, models: Collection[str] | None = None
+) -> list[Waiting]:
+    """Return the jobs of a queue, and of these models, to hand over next, the best first; see `best`.
 
     Two walks along an index find every run, and every tenant's jobs outside of runs, that has something to offer, by
     one probe each; of each only the first `limit` rows are read, however long the backlog is.
     """
-    rows = session.execute(_PICK, {"queue": queue.value, "limit": limit}).mappings()
+    rows = session.execute(_pick(models), _values(queue, limit, models)).mappings()
     return best({row["id"]: Waiting(**row) for row in rows}.values(), flying, limit=limit)
 
 
-def returned(session: Session, queue: Queue, *, limit: int) -> list[Waiting]:
-    """Return jobs of a queue that a worker gave back or lost: few, and to be handed over whatever waits elsewhere."""
-    rows = session.execute(_RETURNED, {"queue": queue.value, "limit": limit}).mappings()
+def returned(session: Session, queue: Queue, *, limit: int, models: Collection[str] | None = None) -> list[Waiting]:
+    """Return jobs that a worker gave back or lost: few, and to be handed over whatever waits elsewhere."""
+    rows = session.execute(text(_came_back(_waits(models))), _values(queue, limit, models)).mappings()
     return [Waiting(**row) for row in rows]
+
+
+def _values(queue: Queue, limit: int, models: Collection[str] | None) -> dict[str, Any]:
+    return {"queue": queue.value, "limit": limit} | ({} if models is None else {"models": sorted(models)})
 
 
 def best(waiting: Iterable[Waiting], flying: Iterable[InFlight], *, limit: int) -> list[Waiting]:
@@ -211,39 +218,49 @@ def checks_handed_over(session: Session, rows: Sequence[Outbox]) -> None:
 
 
 _FIELDS = "id, attempt + 1 AS attempt, tenant, batch_id, priority, created_at, prompt, mode"
-_WAITS = (
-    "queue = :queue AND status = 'queued' AND published_at IS NULL "
-    f"AND (retry_at IS NULL OR retry_at <= now() OR num_faults < {EVERYBODY_WAITS})"
-)
 _AGE = "priority, created_at, id"
 _FREE = "NOT EXISTS (SELECT FROM batches WHERE batches.id = batch_id AND is_held)"
-_CAME_BACK = f"SELECT {_FIELDS} FROM jobs WHERE {_WAITS} AND attempt > 0 AND {_FREE} ORDER BY {_AGE} LIMIT :limit"  # noqa: S608
-_RETURNED = text(_CAME_BACK)
-_PICK = text(
-    f"""
-    WITH RECURSIVE runs AS (
-        (SELECT tenant, batch_id FROM jobs WHERE {_WAITS} AND batch_id IS NOT NULL ORDER BY tenant, batch_id LIMIT 1)
-        UNION ALL
-        SELECT next.tenant, next.batch_id FROM runs CROSS JOIN LATERAL (
-            SELECT tenant, batch_id FROM jobs
-            WHERE {_WAITS} AND batch_id IS NOT NULL AND (tenant, batch_id) > (runs.tenant, runs.batch_id)
-            ORDER BY tenant, batch_id LIMIT 1) AS next
-    ), tenants AS (
-        (SELECT tenant FROM jobs WHERE {_WAITS} AND batch_id IS NULL ORDER BY tenant LIMIT 1)
-        UNION ALL
-        SELECT next.tenant FROM tenants CROSS JOIN LATERAL (
-            SELECT tenant FROM jobs WHERE {_WAITS} AND batch_id IS NULL AND tenant > tenants.tenant
-            ORDER BY tenant LIMIT 1) AS next
+
+
+def _waits(models: Collection[str] | None) -> str:
+    waits = (
+        "queue = :queue AND status = 'queued' AND published_at IS NULL "
+        f"AND (retry_at IS NULL OR retry_at <= now() OR num_faults < {EVERYBODY_WAITS})"
     )
-    SELECT job.* FROM runs CROSS JOIN LATERAL (
-        SELECT {_FIELDS} FROM jobs WHERE {_WAITS} AND tenant = runs.tenant AND batch_id = runs.batch_id
-        ORDER BY {_AGE} LIMIT :limit) AS job
-    WHERE NOT EXISTS (SELECT FROM batches WHERE batches.id = runs.batch_id AND is_held)
-    UNION ALL
-    SELECT job.* FROM tenants CROSS JOIN LATERAL (
-        SELECT {_FIELDS} FROM jobs WHERE {_WAITS} AND batch_id IS NULL AND tenant = tenants.tenant
-        ORDER BY {_AGE} LIMIT :limit) AS job
-    UNION ALL
-    ({_CAME_BACK})
-    """,  # noqa: S608 - only constants of this module are put into the text
-)
+    return waits if models is None else f"{waits} AND model = ANY(:models)"
+
+
+def _came_back(waits: str) -> str:
+    return f"SELECT {_FIELDS} FROM jobs WHERE {waits} AND attempt > 0 AND {_FREE} ORDER BY {_AGE} LIMIT :limit"  # noqa: S608
+
+
+def _pick(models: Collection[str] | None) -> TextClause:
+    waits = _waits(models)
+    return text(
+        f"""
+        WITH RECURSIVE runs AS (
+            (SELECT tenant, batch_id FROM jobs WHERE {waits} AND batch_id IS NOT NULL ORDER BY tenant, batch_id LIMIT 1)
+            UNION ALL
+            SELECT next.tenant, next.batch_id FROM runs CROSS JOIN LATERAL (
+                SELECT tenant, batch_id FROM jobs
+                WHERE {waits} AND batch_id IS NOT NULL AND (tenant, batch_id) > (runs.tenant, runs.batch_id)
+                ORDER BY tenant, batch_id LIMIT 1) AS next
+        ), tenants AS (
+            (SELECT tenant FROM jobs WHERE {waits} AND batch_id IS NULL ORDER BY tenant LIMIT 1)
+            UNION ALL
+            SELECT next.tenant FROM tenants CROSS JOIN LATERAL (
+                SELECT tenant FROM jobs WHERE {waits} AND batch_id IS NULL AND tenant > tenants.tenant
+                ORDER BY tenant LIMIT 1) AS next
+        )
+        SELECT job.* FROM runs CROSS JOIN LATERAL (
+            SELECT {_FIELDS} FROM jobs WHERE {waits} AND tenant = runs.tenant AND batch_id = runs.batch_id
+            ORDER BY {_AGE} LIMIT :limit) AS job
+        WHERE NOT EXISTS (SELECT FROM batches WHERE batches.id = runs.batch_id AND is_held)
+        UNION ALL
+        SELECT job.* FROM tenants CROSS JOIN LATERAL (
+            SELECT {_FIELDS} FROM jobs WHERE {waits} AND batch_id IS NULL AND tenant = tenants.tenant
+            ORDER BY {_AGE} LIMIT :limit) AS job
+        UNION ALL
+        ({_came_back(waits)})
+        """,  # noqa: S608 - only constants of this module are put into the text
+    )

@@ -16,10 +16,15 @@ class JobStatus(StrEnum):
 
 
 class Queue(StrEnum):
-    """The two Celery queues."""
+    """The two Celery queues; a model that only some workers have gets two of its own, see `queue_of_model`."""
 
     INTERACTIVE = "interactive"  # somebody waits
     BULK = "bulk"  # runs when nobody does
+
+
+def queue_of_model(queue: str, model: str) -> str:
+    """Name the Celery queue of a model that only some workers have."""
+    return f"{queue}.{model}"
 
 
 class BatchStatus(StrEnum):

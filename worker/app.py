@@ -25,12 +25,12 @@ from sqlalchemy.orm import Session
 from db import heartbeats, jobs, quality_checks
 from db.jobs import Swept
 from db.session import connect, sessions, transaction
-from db.states import Queue
+from db.states import Queue, queue_of_model
 from shared import logs
 from worker import fitness, questions, tasks
 from worker.gate import Gate
 from worker.models import registry
-from worker.runtime import Load, Runtime, load_model, open_runtime
+from worker.runtime import Load, Runtime, load_model, model_names, open_runtime
 from worker.settings import WorkerSettings
 
 QUEUES = (Queue.INTERACTIVE.value, Queue.BULK.value)  # in the order in which they are served
@@ -94,12 +94,13 @@ def main(
     runtime = functools.cache(functools.partial(open_runtime, settings, owner=owner, load=load, gate=gate))
     tasks.register(app, runtime)
     connect_signals(settings, owner, runtime, gate)
-    presence = Presence(settings.database_url, owner, queues, gate)
+    models = sorted(model_names(settings.models_dir))
+    presence = Presence(settings.database_url, owner, queues, models, gate)
     # A worker in a container runs as root; with JSON only, a message cannot carry code.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     worker = app.Worker(
         hostname=f"{name}@{socket.gethostname()}",
-        queues=list(queues),
+        queues=[each for queue in queues for each in (queue, *(queue_of_model(queue, model) for model in models))],
         loglevel=log_level,
         without_gossip=True,
         without_mingle=True,
@@ -180,9 +181,9 @@ def lose(settings: WorkerSettings, owner: str) -> None:
 class Presence:
     """Signs of life of this worker, from a thread of its parent process."""
 
-    def __init__(self, database_url: str, owner: str, queues: Sequence[str], gate: Gate) -> None:
+    def __init__(self, database_url: str, owner: str, queues: Sequence[str], models: Sequence[str], gate: Gate) -> None:
         self._name = f"worker:{owner}"
-        self._queues = list(queues)
+        self._said = {"queues": list(queues)} | ({"models": list(models)} if models else {})
         self._gate = gate
         self._engine = connect(database_url, pool_size=1, application=f"chai-worker {owner} alive")
         self._is_over = threading.Event()
@@ -203,7 +204,7 @@ class Presence:
 
     def _keep(self) -> None:
         while True:
-            detail = {"queues": self._queues, "is_fit": self._gate.is_open, "reason": self._gate.reason}
+            detail = {**self._said, "is_fit": self._gate.is_open, "reason": self._gate.reason}
             self._write(lambda session, detail=detail: heartbeats.beat(session, self._name, detail))  # type: ignore[misc]
             if self._is_over.wait(PRESENCE_S):
                 return

@@ -176,7 +176,7 @@ def _model(runtime: Runtime) -> None:
 def _clip(runtime: Runtime) -> None:
     """Make the smallest clip of the model that is loaded, from prompt to MP4."""
     devices.free_memory()
-    model = runtime.model(runtime.loaded or runtime.settings.default_model)
+    model = runtime.model(runtime.loaded or runtime.own_model)
     card = model.card
     width, height = min((tuple(map(int, size.split("x"))) for size in card.sizes), key=lambda size: size[0] * size[1])
     params = GenerationParams(

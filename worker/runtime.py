@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from uuid import UUID
 
 from sqlalchemy.orm import Session, sessionmaker
@@ -74,6 +75,17 @@ class Runtime:
             raise Unfit("model_not_found", message)
         return self._cards[model]
 
+    def models(self) -> frozenset[str]:
+        """Return the names of the models that this worker has, as the folder is now; none where it cannot be read."""
+        return model_names(self.settings.models_dir)
+
+    @property
+    def own_model(self) -> str:
+        """The service's default model, or where this worker has others only, the first of them."""
+        usual = self.settings.default_model
+        here = self.models()
+        return usual if usual in here or not here else min(here)
+
     def model(self, name: str) -> VideoModel:
         """Return a loaded model, in place of the one before; raise `Unfit`."""
         card = self.card(name)
@@ -121,15 +133,23 @@ class Runtime:
             raise Unfit("model_unavailable", message) from error
 
     def warm(self) -> None:
-        """Load the default model ahead of its first job; raise `Unfit`.
+        """Load the model of its own ahead of the first job; raise `Unfit`.
 
         Runs beside jobs: where the first of them has brought its own model, that one stays.
         """
-        card = self.card(self.settings.default_model)
+        card = self.card(self.own_model)
         with self._loading:
             if self._loaded is None:
                 self._loaded = (card.name, self._load(card))
         self.loaded_embedder().embed(["a warm-up phrase"])
+
+
+def model_names(folder: Path) -> frozenset[str]:
+    """Return the names of the models in a folder; none where its cards cannot be read."""
+    try:
+        return frozenset(model_cards.load(folder))
+    except (OSError, ValueError):
+        return frozenset()
 
 
 def open_runtime(settings: WorkerSettings, *, owner: str, load: Load = load_model, gate: Gate | None = None) -> Runtime:

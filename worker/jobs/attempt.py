@@ -28,7 +28,8 @@ def generate(runtime: Runtime, job_id: UUID) -> bool:
     if not runtime.gate.wait(GATE_PATIENCE_S):
         logger.warning("job %s is left to others: this worker takes no jobs (%s)", job_id, runtime.gate.reason)
         return False
-    claim = claim_job(runtime.factory, job_id, owner=runtime.owner, lease_s=runtime.settings.lease_s)
+    models = runtime.models() or None  # where no card can be read the claim goes on, and the fault is seen
+    claim = claim_job(runtime.factory, job_id, owner=runtime.owner, lease_s=runtime.settings.lease_s, models=models)
     if claim is None:
         return False
     params = GenerationParams.of(claim.job)

@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections.abc import Collection
 from typing import Any, Protocol, Self
 from uuid import UUID
 
@@ -121,14 +122,16 @@ class Lease:
             self._beating.release()
 
 
-def claim_job(factory: sessionmaker[Session], job_id: UUID, *, owner: str, lease_s: float) -> Claim | None:
+def claim_job(
+    factory: sessionmaker[Session], job_id: UUID, *, owner: str, lease_s: float, models: Collection[str] | None = None
+) -> Claim | None:
     """Take a job, waiting for the database as long as it takes: without it a worker can do nothing else.
 
-    None when somebody else has the job or it has ended.
+    None when somebody else has the job, it has ended, or it is of another model than these.
     """
 
     def take() -> Claim | None:
         with transaction(factory) as session:
-            return jobs.claim(session, job_id, owner=owner, lease_s=lease_s)
+            return jobs.claim(session, job_id, owner=owner, lease_s=lease_s, models=models)
 
     return retry_database(take, until=lambda: False)

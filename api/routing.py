@@ -1,0 +1,55 @@
+"""Which list of the broker a job's message goes to: one that those workers serve who have its model.
+
+Where all workers have the same models there is one list a queue. A model that only some have gets a list of its own,
+`bulk.wan` for one, which they serve beside the common one: a worker without it must not take the message and lose it.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from db.heartbeats import Beat
+from db.outbox import InFlight
+from db.states import Queue, queue_of_model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lane:
+    """A list of the broker, and what goes there."""
+
+    name: str
+    models: frozenset[str] | None  # none: whatever model
+    num_workers: int
+
+    def num_handed(self, flying: Iterable[InFlight], queue: Queue) -> int:
+        """Return how many of its messages no worker has come for."""
+        its = (busy for busy in flying if busy.queue == queue and (self.models is None or busy.model in self.models))
+        return sum(busy.num_handed for busy in its)
+
+
+def lanes(queue: Queue, workers: Sequence[Beat]) -> list[Lane]:
+    """Return where jobs of a queue go, by what its workers say of themselves; jobs of other models wait.
+
+    A worker that does not say which models it has is taken to have all. Without any, one is expected.
+    """
+    known = [frozenset(beat.detail["models"]) for beat in workers if isinstance(beat.detail.get("models"), list)]
+    if not workers or len(known) < len(workers):
+        return [Lane(name=queue, models=None, num_workers=max(1, len(workers)))]
+    common = frozenset.intersection(*known)
+    scarce = sorted(frozenset.union(*known) - common)
+    return [
+        Lane(name=queue.value, models=common, num_workers=len(workers)),
+        *(
+            Lane(
+                name=queue_of_model(queue, model),
+                models=frozenset({model}),
+                num_workers=sum(model in models for models in known),
+            )
+            for model in scarce
+        ),
+    ]
+
+
+def lists(queue: Queue, workers: Sequence[Beat], flying: Iterable[InFlight]) -> Collection[str]:
+    """Return every list that may hold messages of a queue, of workers that have left too."""
+    handed = {queue_of_model(queue, busy.model) for busy in flying if busy.queue == queue and busy.num_handed}
+    return sorted(handed | {lane.name for lane in lanes(queue, workers)} | {queue.value})
