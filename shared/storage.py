@@ -271,7 +271,11 @@ class Storage:
             else:
                 if not self._is_atomic:
                     self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
-                self._fs.pipe_file(path, content, mode="create")
+                try:
+                    self._fs.pipe_file(path, content, mode="create")
+                except OSError:  # each store has an error of its own for one that is there
+                    if not self._fs.exists(path):
+                        raise
 
     def check(self) -> None:
         """Write, read and remove a small file; raise `StorageError` that names the storage and the step that failed."""

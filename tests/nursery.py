@@ -1,23 +1,29 @@
 """Starts workers and relays in tenths of a second: forks them off a process that has imported everything, run nothing.
 
 One JSON line in: {name, env, log}; one line out: the process id. A part is a session of its own and an orphan as soon
-as this process ends; who asked for it ends it.
+as this process ends; who asked for it ends it. Its network is the one that the variable TEST_NETWORK names, if any.
 """
 
+import ctypes
 import json
 import os
 import signal
 import sys
+from pathlib import Path
 
 import faulty_worker
 
 from api import outbox_relay
+
+NETWORK = 0x40000000  # CLONE_NEWNET
 
 
 def become(name: str, env: dict[str, str], log: str) -> int:
     os.setsid()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.environ.update(env)
+    if network := env.get("TEST_NETWORK"):
+        enter(network)
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     nothing = os.open(os.devnull, os.O_RDONLY)
     for target, source in ((0, nothing), (1, output), (2, output)):
@@ -26,6 +32,13 @@ def become(name: str, env: dict[str, str], log: str) -> int:
         outbox_relay.main()
         return 0
     return faulty_worker.run(name)
+
+
+def enter(network: str) -> None:
+    """Leave the network of this machine for a namespace of `ip netns`."""
+    with Path("/run/netns", network).open() as place:
+        if ctypes.CDLL(None, use_errno=True).setns(place.fileno(), NETWORK):
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 def serve() -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID
 
 import invariants
@@ -20,6 +21,7 @@ from db import heartbeats, jobs
 from db.models import Job, JobMetric
 from db.session import transaction
 from db.states import FINAL, JobStatus
+from lab.chaos.link import Link
 
 HERE = Path(__file__).parent
 LEASE_S, SWEEP_S = 3.0, 0.3
@@ -121,8 +123,8 @@ class Service:
         reason = str(details[0].get("reason", "")) if details else ""
         return "" if reason == "starting" else reason
 
-    def start_relay(self) -> Process:
-        self.processes.append(self.nursery.start("relay", self.env, self._log("relay")))
+    def start_relay(self, **env: str) -> Process:
+        self.processes.append(self.nursery.start("relay", self.env | env, self._log("relay")))
         return self.processes[-1]
 
     def _log(self, name: str) -> Path:
@@ -180,6 +182,15 @@ def wait_until(is_true: Callable[[], bool], timeout_s: float, logs: Path) -> Non
             tails = "\n".join(f"--- {file.name}\n{file.read_text()[-3000:]}" for file in files)
             pytest.fail(f"not within {timeout_s} s\n{tails}")
         time.sleep(0.02)
+
+
+def linked(url: str, at: str = "127.0.0.1") -> tuple[Link, str]:
+    """Return a link to a server, and the URL by which it is reached through it, at an address of this machine."""
+    parts = urlsplit(url)
+    link = Link(parts.hostname or "", parts.port or 0, at=at)
+    user = parts.netloc.rpartition("@")[0]
+    place = f"{at}:{link.port}"
+    return link, urlunsplit(parts._replace(netloc=f"{user}@{place}" if user else place))
 
 
 def write_cards(folder: Path) -> Path:

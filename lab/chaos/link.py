@@ -4,16 +4,22 @@ import contextlib
 import selectors
 import socket
 import threading
+import time
 
 CHUNK = 1 << 16
 
 
 class Link:
-    """Forwards a local port to an address. While cut, connections stay open and silent, as when packets are dropped."""
+    """Forwards a port of this machine to an address.
 
-    def __init__(self, host: str, port: int) -> None:
+    While cut, connections stay open and silent, as when packets are dropped; `delay_s` holds up whatever passes.
+    """
+
+    delay_s = 0.0
+
+    def __init__(self, host: str, port: int, *, at: str = "127.0.0.1") -> None:
         self._target = host, port
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server((at, 0))
         self.port: int = self._listener.getsockname()[1]
         self._whole = threading.Event()
         self._whole.set()
@@ -53,6 +59,7 @@ class Link:
                         assert isinstance(source, socket.socket)
                         content = source.recv(CHUNK)
                         self._whole.wait()
+                        time.sleep(self.delay_s)
                         if not content:
                             return
                         target.sendall(content)
