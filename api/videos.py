@@ -23,6 +23,7 @@ def show(
 ) -> Video:
     """Return the video object of a job, named as in the run that reuses it if one is given."""
     usage = _usage(job, metric) if job.status == JobStatus.COMPLETED else None
+    made = job.output or {}  # what the file has, once there is one
     return Video(
         id=video_id(job.id),
         model=job.model,
@@ -33,7 +34,7 @@ def show(
         completed_at=unix(job.finished_at) if job.status in FINAL else None,
         expires_at=unix(job.expires_at),
         seconds=job.request.get("seconds") or f"{job.num_frames / job.fps:.3g}",
-        size=f"{job.width}x{job.height}",
+        size=f"{made.get('width', job.width)}x{made.get('height', job.height)}",
         error=_error(job),
         inference_time_s=usage.run_s if usage else None,
         stage_durations=usage.stage_s if usage else None,
@@ -46,9 +47,9 @@ def show(
         num_steps=job.num_steps,
         num_inference_steps=job.num_inference_steps,
         guidance_scale=job.guidance_scale,
-        seed=(job.output or {}).get("seed", job.seed),
+        seed=made.get("seed", job.seed),
         fps=job.fps,
-        num_frames=job.num_frames,
+        num_frames=made.get("num_frames", job.num_frames),
         queue_position=estimate.position,
         eta_seconds=estimate.eta_seconds,
         workers=estimate.workers,

@@ -22,9 +22,13 @@ def spawn(
     cwd: Path,
     env: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start `command` in its own session, its output appended to `log`; `env` replaces the environment."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as output:
+    """Start `command` in its own session, its output appended to `log`; `env` replaces the environment.
+
+    Logs name prompts: folder and file are their owner's alone.
+    """
+    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with open(log, "ab", opener=_private) as output:  # Path.open takes no opener
+        log.chmod(0o600)  # one of an older version too
         return subprocess.Popen(
             command,
             cwd=cwd,
@@ -34,6 +38,10 @@ def spawn(
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def stop(process: subprocess.Popen[bytes], *, with_signal: signal.Signals | None, timeout_s: float) -> int:

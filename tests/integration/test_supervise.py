@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -41,6 +42,7 @@ def test_a_killed_part_is_started_again(tmp_path: Path) -> None:
         wait_until(lambda: supervisor.pid("api") not in (None, first))
 
     log = tmp_path / "log" / "api.log"
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (log.parent, log)] == [0o700, 0o600]  # logs name prompts
     assert lines[1] == f"api was ended by SIGKILL; next start in 0.5 s; {log} ends with: "
 
 

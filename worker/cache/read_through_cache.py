@@ -52,6 +52,7 @@ class ReadThroughCache:
         partial = copy.with_suffix(f".{secrets.token_hex(4)}")
         try:
             copy.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            partial.touch(mode=0o600)  # latents of others: not for every user of this machine
             partial.write_bytes(content)
             partial.replace(copy)
             make_room(copy.parent, self._max_bytes)

@@ -80,6 +80,7 @@ class RunResult:
 
     plan: CachePlan
     file: StoredFile
+    frames: tuple[int, int, int]  # number, height and width, as the file has them
     pictures: Mapping[str, Mapping[str, Any]]  # by kind: name, bytes, sha256, and how a sheet is laid out
     seed: int
     kept: Kept | None
@@ -87,14 +88,15 @@ class RunResult:
 
     def output(self, params: GenerationParams) -> Mapping[str, Any]:
         """Return what the job's row keeps of the video."""
+        num_frames, height, width = self.frames
         return {
             "name": self.file.name,
             "bytes": self.file.num_bytes,
             "sha256": self.file.sha256,
             "pictures": dict(self.pictures),
             "seed": self.seed,
-            "width": params.width,
-            "height": params.height,
-            "num_frames": params.num_frames,
+            "width": width,
+            "height": height,
+            "num_frames": num_frames,
             "fps": params.fps,
         }

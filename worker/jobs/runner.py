@@ -41,7 +41,16 @@ def run(job: JobContext, parts: Parts) -> None:
     kept = keep(job, parts.cache, ready.plan, recorder)
     saved = measure(job, model, ready, parts.pace)
     parts.publish(
-        job, RunResult(plan=ready.plan, file=file, pictures=shown, seed=ready.seed, kept=kept, seconds_saved=saved)
+        job,
+        RunResult(
+            plan=ready.plan,
+            file=file,
+            frames=frames.shape[:3],
+            pictures=shown,
+            seed=ready.seed,
+            kept=kept,
+            seconds_saved=saved,
+        ),
     )
 
 

@@ -101,6 +101,19 @@ def test_a_form_asks_for_the_same_as_json(client: TestClient, session: Session, 
     assert len(set(hashes)) == 1
 
 
+def test_a_finished_video_has_the_size_of_its_file(
+    client: TestClient, finished: tuple[dict, bytes], session: Session
+) -> None:
+    video, _ = finished
+    job = session.get_one(Job, uuid_of(video))
+    job.output = {**job.output, "width": 56, "height": 40, "num_frames": 9}
+    session.commit()
+
+    found = client.get(f"/v1/videos/{video['id']}").json()
+
+    assert (found["size"], found["num_frames"]) == ("56x40", 9)
+
+
 def test_a_finished_video_says_what_it_took(client: TestClient, finished: tuple[dict, bytes]) -> None:
     video, content = finished
 

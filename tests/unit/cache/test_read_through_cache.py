@@ -1,6 +1,7 @@
 """Copies of far files on a worker's own disk."""
 
 import os
+import stat
 import time
 from pathlib import Path
 
@@ -24,6 +25,13 @@ def test_a_file_is_fetched_once(far: Storage, tmp_path: Path) -> None:
     far.remove("latents/a")
 
     assert nearby.read("latents/a") == first == b"a" * 100
+
+
+def test_copies_are_for_the_account_of_the_worker_alone(far: Storage, tmp_path: Path) -> None:
+    ReadThroughCache(far, tmp_path / "near", max_bytes=1000).read("latents/a")
+
+    folder = tmp_path / "near"
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (folder, *folder.iterdir())] == [0o700, 0o600]
 
 
 def test_the_longest_unused_copy_makes_room(far: Storage, tmp_path: Path) -> None:

@@ -151,6 +151,16 @@ def test_a_job_runs_from_prompt_to_published_video_in_memory() -> None:
     assert [told["step"] for told in job.hold.told if "step" in told] == list(range(1, 31))
 
 
+def test_the_row_says_what_the_file_has_not_what_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A decoder drops what a side has beyond its step."""
+    monkeypatch.setattr(IdleModel, "decode", lambda *_: np.zeros((3, 16, 8, 3), np.uint8))
+
+    job, result, _ = run_in_memory(IdleCache(plan_of(FULL)))
+
+    output = result.output(job.params)
+    assert (output["num_frames"], output["height"], output["width"]) == (3, 16, 8)
+
+
 def test_pictures_stand_beside_the_video() -> None:
     _, result, storage = run_in_memory(IdleCache(plan_of(FULL)))
 
