@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import errors, server
+from api.deadline import Deadline
 from api.deps import Service
 from api.events import Events
 from api.figures import Figures
@@ -24,7 +25,7 @@ from api.readiness import Readiness
 from api.routes import batches, bulk_runs, cache, events, files, health, models, pages, videos, webhooks
 from api.settings import ApiSettings
 from api.surface import Surface
-from api.waiting import Waiting
+from api.waiting import Waiting, preferred_s
 from db.session import connect, sessions
 from shared import logs, model_cards
 from shared.model_cards import ModelCard
@@ -81,7 +82,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
         app.openapi_schema = _without_keys(app.openapi())
     app.openapi_schema = _with_examples(app.openapi(), cards[settings.default_model])
     app.state.surface = Surface(app.openapi())
-    app.add_middleware(Outermost, surface=app.state.surface, gate=Gate(settings))
+    app.add_middleware(Outermost, surface=app.state.surface, settings=settings)
     return app
 
 
@@ -113,8 +114,9 @@ class Outermost:
     HEAD is answered wherever GET is. No answer is to be read as another type than it says, nor by another site's page.
     """
 
-    def __init__(self, app: ASGIApp, surface: Surface, gate: Gate) -> None:
-        self._app, self._surface, self._gate = app, surface, gate
+    def __init__(self, app: ASGIApp, surface: Surface, settings: ApiSettings) -> None:
+        self._app, self._surface, self._settings = app, surface, settings
+        self._gate, self._deadline = Gate(settings), Deadline(app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -150,10 +152,16 @@ class Outermost:
         try:
             self._gate.check(scope)
             self._surface.check_query(method, path, scope["query_string"])
+            timeout_s = self._settings.request_timeout_s + self._asked_wait_s(scope)
+            await self._deadline.serve({**scope, "method": method}, receive, send, timeout_s=timeout_s)
         except errors.ApiError as error:
             await errors.answer(error)(scope, receive, send)
-            return
-        await self._app({**scope, "method": method}, receive, send)
+
+    def _asked_wait_s(self, scope: Scope) -> float:
+        """Return for how long a request may wait because its caller wants it to."""
+        if scope["path"].endswith("/sync"):
+            return self._settings.sync_timeout_s
+        return preferred_s(Headers(scope=scope).get("prefer"))
 
 
 def _request_id(scope: Scope) -> str:

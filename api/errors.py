@@ -15,6 +15,7 @@ ApiError
 ├── QueueFull           429  wait, then try again
 ├── JobFailed           502  the video that was waited for failed
 ├── TooManyConnections  503  this process serves no more of them: wait
+├── Overdue             503  nothing was answered in time: something hangs
 └── Damaged             502  the stored file is not the one that was written
 """
 
@@ -125,6 +126,12 @@ class Unanswered(ApiError):
     code = "no_answer"
 
 
+class Overdue(ApiError):
+    """No answer has begun in time."""
+
+    code = "overdue"
+
+
 class Gone(ApiError):
     """There was a video; it has been removed."""
 
@@ -176,6 +183,7 @@ HTTP: dict[type[Exception], tuple[HTTPStatus, str]] = {
     JobFailed: (HTTPStatus.BAD_GATEWAY, "server_error"),
     Unanswered: (HTTPStatus.SERVICE_UNAVAILABLE, "server_error"),
     TooManyConnections: (HTTPStatus.SERVICE_UNAVAILABLE, "server_error"),
+    Overdue: (HTTPStatus.SERVICE_UNAVAILABLE, "server_error"),
     DataError: (HTTPStatus.BAD_REQUEST, "invalid_request_error"),
     StorageError: (HTTPStatus.SERVICE_UNAVAILABLE, "server_error"),
     OperationalError: (HTTPStatus.SERVICE_UNAVAILABLE, "server_error"),

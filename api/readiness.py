@@ -4,14 +4,15 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from uuid import UUID
 
 from sqlalchemy.orm import Session, sessionmaker
 from starlette.concurrency import run_in_threadpool
 
-from db import heartbeats, outbox
+from db import heartbeats, identities, outbox
 from db.heartbeats import Beat
 from db.session import transaction
-from shared.storage import Storage
+from shared.storage import FileMissing, Storage, shown
 
 logger = logging.getLogger("api.readiness")
 OK = "ok"
@@ -21,6 +22,10 @@ RELAY_SILENT_S = 30.0
 WORKER_SILENT_S = 60.0
 OUTBOX_OLD_S = 60.0
 PATIENCE_S = 5.0
+
+
+class ForeignStorage(Exception):
+    """STORAGE_URL of the API names another storage than that of the workers."""
 
 
 class Readiness:
@@ -59,9 +64,24 @@ class Readiness:
         with transaction(self._factory) as session:
             heartbeats.beat(session, "api")
 
+    def _check_same_storage(self) -> None:
+        """Raise unless this is the storage that the workers write to; before the first of them there is none."""
+        with transaction(self._factory) as session:
+            known = identities.storage(session)
+        if known is not None and (found := self._marker()) != known:
+            raise ForeignStorage(f"{shown(self._storage.url)} has {found or 'no id'}, the service's storage {known}")
+
+    def _marker(self) -> UUID | None:
+        try:
+            return self._storage.marker(create=False)
+        except FileMissing:
+            return None
+
     def _try_storage(self) -> str:
         if time.monotonic() >= self._storage_until:
             self._storage_found = _try("storage", self._storage.check)
+            if self._storage_found == OK:
+                self._storage_found = _try("storage", self._check_same_storage)
             fresh_s = FRESH_STORAGE_S if self._storage_found == OK else FRESH_S
             self._storage_until = time.monotonic() + fresh_s
         return self._storage_found

@@ -24,6 +24,7 @@ class ApiSettings(Settings):
     max_connections: int = Field(default=2000, ge=8)  # more are told to come back
     header_timeout_s: float = Field(default=10.0, gt=0, le=600)  # a request's head must have come by then
     body_timeout_s: float = Field(default=60.0, gt=0, le=3600)  # and its body by then
+    request_timeout_s: float = Field(default=120.0, gt=0)  # no answer has begun by then, asked waits apart: 503
     sync_timeout_s: float = Field(default=300.0, gt=0, le=3600)  # POST /v1/videos/sync answers 202 after this
     poll_after_ms: int = Field(default=500, ge=10, le=60_000)  # what clients are told to wait between two polls
     num_threads: int = Field(default=20, ge=1, le=200)  # requests served at once, and database connections for them

@@ -1,21 +1,26 @@
 """/readyz says whether jobs get through; every route says so when the database does not take them."""
 
+import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
+from uuid import UUID, uuid4
 
 import pytest
 from fastapi.testclient import TestClient
-from running import CARDS, settings_of
-from sqlalchemy import text, update
-from sqlalchemy.orm import Session
+from running import CARDS, settings_of, work
+from sqlalchemy import select, text, update
+from sqlalchemy.orm import Session, sessionmaker
 
 from api.app import create_app
+from api.settings import ApiSettings
 from cli.services.postgres import Postgres
-from db import heartbeats
+from db import heartbeats, identities
 from db.migrate import upgrade
 from db.models import Heartbeat, Job
 from db.session import connect
+from shared.storage import FileMissing
 
 
 def age(session: Session, seconds: float) -> None:
@@ -79,6 +84,25 @@ def test_ids_that_nobody_publishes_are_noticed(client: TestClient, session: Sess
     assert answer.json()["checks"]["outbox"].startswith("jobs have waited for a relay for 12")
 
 
+@pytest.mark.parametrize("is_marked", [True, False])
+def test_a_storage_that_is_not_the_workers_is_noticed(client: TestClient, session: Session, is_marked: bool) -> None:
+    service = client.app.state.service
+    if is_marked:
+        service.storage.marker()
+    assert client.get("/readyz").json()["checks"]["storage"] == "ok"  # no worker has found one yet
+    identities.adopt_storage(session, uuid4())
+    session.commit()
+    service.readiness._until = service.readiness._storage_until = 0.0
+
+    answer = client.get("/readyz")
+
+    assert answer.status_code == 503
+    assert answer.json()["checks"]["storage"] == "does not work (ForeignStorage); the server's log says why"
+    if not is_marked:
+        with pytest.raises(FileMissing):  # a look marks nothing
+            service.storage.marker(create=False)
+
+
 def test_many_who_ask_are_answered_from_one_look(client: TestClient, session: Session) -> None:
     client.get("/readyz")
     before = session.scalar(text("SELECT seen_at FROM heartbeats WHERE name = 'api'"))
@@ -122,13 +146,8 @@ def own_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]
 def test_a_database_that_takes_no_writes_or_is_gone_is_a_503_on_every_route(
     own_postgres: Postgres, tmp_path: Path
 ) -> None:
-    environment = {
-        "DATABASE_URL": own_postgres.url,
-        "STORAGE_URL": tmp_path.as_uri(),
-        "CHAI_MODELS_DIR": str(CARDS),
-        "CHAI_DEFAULT_MODEL": "tiny",
-    }
-    with TestClient(create_app(settings_of(environment)), base_url="http://127.0.0.1") as client:
+    settings = settings_in(own_postgres.url, tmp_path)
+    with TestClient(create_app(settings), base_url="http://127.0.0.1") as client:
         id_ = client.post("/v1/videos", json={"prompt": "a"}).json()["id"]
         batch = client.post("/v1/bulk-runs", json={"manifest_key": "m"}).json()["id"]
 
@@ -160,3 +179,50 @@ def read_only(server: Postgres, *, on: bool) -> None:
         connection.execute(text(f"ALTER SYSTEM SET default_transaction_read_only = {'on' if on else 'off'}"))
         connection.execute(text("SELECT pg_reload_conf()"))
     engine.dispose()
+
+
+def settings_in(database_url: str, folder: Path, **more: object) -> ApiSettings:
+    given = {"DATABASE_URL": database_url, "STORAGE_URL": folder.as_uri(), "CHAI_MODELS_DIR": str(CARDS)}
+    return settings_of(given | {"CHAI_DEFAULT_MODEL": "tiny"}, **more)
+
+
+def test_a_spent_pool_is_a_503_on_every_route(database_url: str, tmp_path: Path) -> None:
+    app = create_app(settings_in(database_url, tmp_path, num_threads=1))
+    with TestClient(app, base_url="http://127.0.0.1") as client, ExitStack() as held:
+        id_ = client.post("/v1/videos", json={"prompt": "a"}).json()["id"]
+        batch = client.post("/v1/bulk-runs", json={"manifest_key": "m"}).json()["id"]
+        engine = app.state.service.sessions.kw["bind"]
+        engine.pool._timeout = 0.05  # not ten seconds for each route
+        for _ in range(2):
+            held.enter_context(engine.connect())
+
+        said = {
+            f"{method} {path}": client.request(method, path.format(id=id_, batch=batch), json=body)
+            for method, path, body in ROUTES + LOOKS
+        }
+
+        assert {(answer.status_code, answer.headers.get("retry-after")) for answer in said.values()} == {(503, "1")}
+        held.close()
+        assert client.get(f"/v1/videos/{id_}").status_code == 200
+
+
+def test_a_request_behind_a_storage_that_hangs_is_answered_in_time(
+    database_url: str, tmp_path: Path, session_factory: sessionmaker[Session]
+) -> None:
+    app = create_app(settings_in(database_url, tmp_path, request_timeout_s=0.5))
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+        id_ = client.post("/v1/videos", json={"prompt": "a"}).json()["id"]
+        assert work(session_factory, app.state.service.storage, UUID(id_.removeprefix("video_")), b"mp4")
+        with session_factory.begin() as session:
+            (job,) = session.scalars(select(Job))
+            file = tmp_path / job.output["name"]
+            job.output = {**job.output, "bytes": 0}
+        file.unlink()
+        os.mkfifo(file)  # whoever reads it waits, as on a share whose server is gone
+
+        answer = client.get(f"/v1/videos/{id_}/content")
+        file.open("wb").close()
+
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        assert answer.json()["error"]["code"] == "overdue"
+        assert client.get(f"/v1/videos/{id_}").status_code == 200

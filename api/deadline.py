@@ -1,0 +1,57 @@
+"""A time by which every request has an answer, whatever hangs behind it.
+
+The database has timeouts of its own; a storage on a network has none, and a thread that waits for it cannot be
+cancelled. So the request goes on by itself, and its caller is told to come back.
+"""
+
+import asyncio
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.errors import Overdue
+
+
+class Deadline:
+    """Runs an application, and lets go of what has not begun to answer in time."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._left: set[asyncio.Task[None]] = set()  # the event loop keeps no reference of its own
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send, *, timeout_s: float) -> None:
+        """Serve a request; raise `Overdue` when no answer has begun after `timeout_s`."""
+        has_begun, is_over = asyncio.Event(), False
+
+        async def send_in_time(message: Message) -> None:
+            if is_over:
+                raise asyncio.CancelledError
+            has_begun.set()
+            await send(message)
+
+        async def run() -> None:
+            await self._app(scope, receive, send_in_time)
+
+        task, begun = asyncio.create_task(run()), asyncio.create_task(has_begun.wait())
+        try:
+            await asyncio.wait({task, begun}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            if not (task.done() or has_begun.is_set()):
+                is_over = True
+                raise Overdue(
+                    f"no answer within {timeout_s:g} s: something behind this server hangs; "
+                    "what was asked may still be done, so look before you ask again without an Idempotency-Key"
+                )
+            await task
+        finally:
+            begun.cancel()
+            if not task.done():
+                self._let_go(task)
+
+    def _let_go(self, task: asyncio.Task[None]) -> None:
+        task.cancel()
+        self._left.add(task)
+        task.add_done_callback(self._forget)
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        self._left.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen: nobody waits for it any more
