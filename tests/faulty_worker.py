@@ -5,6 +5,7 @@ The models denoise for real, at tiny size; what is added is the weakness that a 
 
 import os
 import resource
+import signal
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,15 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from shared.model_cards import ModelCard
+from shared.storage import Storage
 from worker.app import main
 from worker.jobs import video
 from worker.models.base import VideoModel
 from worker.runtime import load_model
 from worker.settings import WorkerSettings
+from worker.transport import QoS
 
 SICK = "TEST_SICK_FILE"  # names a file: while it is there, this machine is sick in the way that it says
 STEP_S = 0.1
 DECODE_S = 5.0
+STORAGE_S = 4.0  # for one file: longer than a lease of the tests
 
 
 class Slow:
@@ -114,6 +118,18 @@ def refuse(*_: object, **__: object) -> bytes:
     raise ValueError("libx264 is not a known encoder")
 
 
+def die(*_: object, **__: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def slowly(write: Any) -> Any:
+    def write_slowly(*args: Any, **options: Any) -> Any:
+        time.sleep(STORAGE_S)
+        return write(*args, **options)
+
+    return write_slowly
+
+
 def run(name: str) -> int:
     """Be a worker until SIGTERM."""
     if sickness() == "codec":
@@ -123,4 +139,8 @@ def run(name: str) -> int:
     if sickness() == "clock":
         true_time = time.time
         time.time = lambda: true_time() + 300
+    if sickness() == "hand":
+        QoS.append = die  # between taking a message off its list and noting that it was taken
+    if sickness() == "slow storage":
+        Storage.write = slowly(Storage.write)
     return main(name=name, load=load)

@@ -2,7 +2,8 @@
 
 Everything is measured on the servers and processes of the tests. Prints a table for people and a line of JSON for
 programs. CHAI_BENCH_TRIALS workers are killed, by default 3, in the middle of denoising, decoding and writing in turn;
-each takes about 40 s of waiting.
+each takes about 40 s of waiting. Behind a backlog CHAI_BENCH_KILLS children are killed, by default 50, and a fourth as
+many whole workers.
 """
 
 import json
@@ -16,19 +17,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID
 
+import httpx
+import psutil
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from faulty_worker import DECODE_S
-from processes import Nursery, Service, environment, wait_until, write_cards
+from processes import Nursery, Service, environment, linked, wait_until, write_cards
 from pydantic import BaseModel
+from running import api_process
 from sqlalchemy import func, insert, select, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.app import create_app
 from api.settings import ApiSettings
+from db import jobs
 from db.models import Job, JobMetric
 from db.session import transaction
+from db.states import FINAL
 from shared.storage import VIDEOS, Storage
 
 pytestmark = pytest.mark.bench
@@ -187,12 +193,131 @@ def default_service(
     nursery.close()
 
 
+def recovery_behind_a_backlog(service: Service, num_kills: int, *, of_machines: bool) -> list[float]:
+    """Seconds from a kill to the next attempt at the job, while every worker is busy and a thousand jobs wait.
+
+    A child alone, or three whole workers at once, as when machines die; then new workers take their places.
+    """
+    kind, rng = "machine" if of_machines else "child", random.Random(0)
+    workers = {"first": service.processes[1]} | service.start_workers("second", "third", *PLACES * of_machines)
+    found: list[float] = []
+    while len(found) < num_kills:
+        keep_waiting(service, NUM_WAITING)
+        time.sleep(rng.uniform(0, 1.5))
+        hit: dict[UUID, float] = {}
+        for job in first_attempts(service, len(PLACES) if of_machines else 1):
+            name, hit[job.id] = service.holder(job.id), database_clock(service)
+            worker = workers[name]
+            worker.kill() if of_machines else worker.child.kill()
+        for name in [name for name, worker in workers.items() if not worker.is_alive]:
+            del workers[name]
+            workers |= service.start_workers(f"{name}-again")
+        for id_, killed_at in hit.items():
+            if (seconds := seconds_to_attempt(service, id_, 2, killed_at)) is not None:
+                found.append(seconds)
+                print(f"  {kind} {len(found)}: next attempt after {seconds:.1f} s", flush=True)
+    return found
+
+
+def keep_waiting(service: Service, number: int) -> None:
+    with transaction(service.factory) as session:
+        missing = number - jobs.num_queued(session, "ada")
+    if missing > 0:
+        service.submit("slow", number=missing, queue="bulk", num_inference_steps=40)
+
+
+def first_attempts(service: Service, number: int) -> list[Job]:
+    """Return jobs in their first attempt that have begun to denoise, once there are so many."""
+    running = select(Job).where(Job.status == "in_progress", Job.attempt == 1, Job.step.between(1, 30)).limit(number)
+
+    def look() -> list[Job]:
+        with transaction(service.factory) as session:
+            return list(session.scalars(running))
+
+    wait_until(lambda: len(look()) == number, PATIENCE_S, service.folder)
+    return look()
+
+
+def database_clock(service: Service) -> float:
+    with transaction(service.factory) as session:
+        return float(session.scalar(select(func.extract("epoch", func.clock_timestamp()))) or 0)
+
+
+def seconds_to_attempt(service: Service, id_: UUID, number: int, since: float) -> float | None:
+    """Wait for it; None for a job that had just ended when its worker was hit."""
+    query = select(func.extract("epoch", Job.claimed_at)).where(Job.id == id_, Job.attempt >= number)
+
+    def claimed_at() -> float | None:
+        with transaction(service.factory) as session:
+            return session.scalar(query)
+
+    wait_until(lambda: claimed_at() is not None or service.job(id_).status in FINAL, PATIENCE_S, service.folder)
+    return None if (found := claimed_at()) is None else float(found) - since
+
+
+def back_after_a_partition(service: Service, part: str, server: str, num_trials: int) -> list[float]:
+    """Seconds from the healing of a link, cut for `CUT_S`, to the claim of a job that was accepted meanwhile."""
+    link, far_url = linked(service.env[server])
+    kept = service.processes[:]
+    if part == "relay":
+        kept.pop(0).kill()
+        service.start_relay(**{server: far_url})
+    else:
+        kept.pop(1).kill()
+        service.start_worker("far", **{server: far_url})
+    found = []
+    for _ in range(num_trials):
+        service.wait_ended(service.submit("tiny"), PATIENCE_S)
+        link.cut()
+        (id_,) = service.submit("tiny")
+        time.sleep(CUT_S)
+        healed_at = database_clock(service)
+        link.heal()
+        found.append(seconds_to_attempt(service, id_, 1, healed_at) or 0.0)
+    link.close()
+    return found
+
+
+def cancel_many(factory: sessionmaker[Session], env: dict[str, str], folder: Path) -> dict[str, float]:
+    """Cancel a run of `NUM_LINES` lines: seconds to the answer and to the last of them, memory that the API took."""
+    with api_process(env, folder) as api, httpx.Client(base_url=api.url, timeout=120) as client:
+        batch = client.post("/v1/bulk-runs", json={"manifest_key": "many"}).json()["id"]
+        values = {"batch": UUID(batch.removeprefix("batch_")), "number": NUM_LINES}
+        with transaction(factory) as session:
+            session.execute(text(MANY_LINES), values)
+        client.post(f"/v1/bulk-runs/{batch}/seal").raise_for_status()
+        before = psutil.Process(api.popen.pid).memory_info().rss
+        began = time.perf_counter()
+        client.post(f"/v1/bulk-runs/{batch}/cancel").raise_for_status()
+        answered_s = time.perf_counter() - began
+        wait_until(lambda: not num_open(factory), PATIENCE_S, folder)
+        all_s = time.perf_counter() - began
+        grown = psutil.Process(api.popen.pid).memory_info().rss - before
+    return {"answer_s": answered_s, "all_s": all_s, "grown_mb": grown / 2**20}
+
+
+def num_open(factory: sessionmaker[Session]) -> int:
+    with transaction(factory) as session:
+        return session.scalar(select(func.count()).select_from(Job).where(Job.status == "queued")) or 0
+
+
+MANY_LINES = """
+INSERT INTO jobs (tenant, prompt, model, width, height, num_frames, fps, queue, batch_id, custom_id)
+SELECT 'local', 'a fox', 'tiny', 32, 32, 17, 8, 'bulk', :batch, n FROM generate_series(1, :number) AS n
+"""
+NUM_LINES = 50_000
+
 BUDGETS = {  # name: (limit, unit)
     "accept_ratio": (3.0, "x a bare endpoint with one INSERT"),
     "claim_p50_ms": (30.0, "ms from accepted to claimed, p50"),
     "not_engine_share": (0.05, "of a job's time is not the engine's"),
 }
 RECOVERY_BUDGET_S = 60.0
+BACKLOG_BUDGETS_S = {"child": 5.0, "machine": 40.0}  # p50
+BACK_BUDGET_S, CUT_S = 10.0, 20.0
+PLACES = ("fourth", "fifth", "sixth")
+NUM_WAITING = 1000
+NUM_KILLS = int(os.environ.get("CHAI_BENCH_KILLS", "50"))  # of children; of machines a fourth
 PATIENCE_S = 180.0  # with a machine that does something else as well
 
 
@@ -222,6 +347,42 @@ def test_the_job_of_a_killed_worker_is_back_within_its_budget(default_service: S
     rounded = {moment: [round(second, 1) for second in trials] for moment, trials in found.items()}
     print(json.dumps({"benchmark": "recovery", **figures, **rounded, **machine()}))
     assert seconds[-1] <= RECOVERY_BUDGET_S
+
+
+@pytest.mark.parametrize("kind", BACKLOG_BUDGETS_S)
+@pytest.mark.timeout(120 + 60 * NUM_KILLS)
+def test_a_job_is_back_soon_though_a_thousand_wait(default_service: Service, kind: str) -> None:
+    print()
+    of_machines = kind == "machine"
+    number = max(3, NUM_KILLS // 4) if of_machines else NUM_KILLS
+    seconds = sorted(recovery_behind_a_backlog(default_service, number, of_machines=of_machines))
+
+    figures = {"kills": len(seconds), "p50_s": round(statistics.median(seconds), 2), "max_s": round(seconds[-1], 1)}
+    print(f"  {figures['p50_s']} s p50, {figures['max_s']} s max of {len(seconds)}")
+    print(json.dumps({"benchmark": f"{kind} lost", "waiting": NUM_WAITING, **figures, **machine()}))
+    assert statistics.median(seconds) <= BACKLOG_BUDGETS_S[kind]
+
+
+@pytest.mark.parametrize("server", ["DATABASE_URL", "REDIS_URL"])
+@pytest.mark.parametrize("part", ["worker", "relay"])
+def test_a_part_is_back_soon_after_a_partition(default_service: Service, part: str, server: str) -> None:
+    seconds = sorted(back_after_a_partition(default_service, part, server, NUM_TRIALS))
+
+    print(f"\n  {part}, {server}: back {', '.join(f'{second:.1f}' for second in seconds)} s after {CUT_S:g} s apart")
+    figures = {"part": part, "server": server, "cut_s": CUT_S, "seconds": [round(second, 1) for second in seconds]}
+    print(json.dumps({"benchmark": "partition", **figures, **machine()}))
+    assert statistics.median(seconds) <= BACK_BUDGET_S
+
+
+def test_a_long_run_is_cancelled_at_once(
+    session_factory: sessionmaker[Session], database_url: str, redis_url: str, storage_url: str, tmp_path: Path
+) -> None:
+    env = environment(database_url, redis_url, storage_url, write_cards(tmp_path / "models"))
+    figures = {name: round(value, 2) for name, value in cancel_many(session_factory, env, tmp_path).items()}
+
+    print(f"\n  answered after {figures['answer_s']} s, the last of {NUM_LINES} lines after {figures['all_s']} s")
+    print(json.dumps({"benchmark": "cancel", "lines": NUM_LINES, **figures, **machine()}))
+    assert figures["answer_s"] <= 2.0
 
 
 def machine() -> dict[str, object]:

@@ -538,6 +538,26 @@ def test_a_window_that_is_closed_holds_a_run_and_one_that_opens_frees_it(client:
     assert (freed["window"], freed["is_held"], freed["window_changes_at"]) == (None, False, None)
 
 
+def test_what_runs_when_a_window_closes_ends_and_nothing_else_starts(client: TestClient, session: Session) -> None:
+    now = datetime.now(UTC)
+    before, closes = (f"{now + timedelta(seconds=s):%H:%M:%S}" for s in (-3600, 3))
+    batch = sealed(client, line(1), line(2), window={"start": before, "end": closes})
+    first = outbox.pick(session, Queue.BULK, [], limit=1)[0]
+    claim = jobs.claim(session, first.id, owner="w", lease_s=60)
+    session.commit()
+    time.sleep(max(0.0, 3.1 - (datetime.now(UTC) - now).total_seconds()))
+
+    changed = batches.keep_windows(session)
+    session.commit()
+
+    assert len(changed) == 1
+    assert outbox.pick(session, Queue.BULK, [], limit=9) == []
+    jobs.complete(session, claim, output={}, receipt={})
+    session.commit()
+    counts = client.get(f"/v1/bulk-runs/{batch}").json()["request_counts"]
+    assert (counts["completed"], counts["queued"]) == (1, 1)
+
+
 def test_what_is_no_window_is_refused_with_the_way_out(client: TestClient) -> None:
     window = {"start": "22:00", "end": "06:00", "tz": "Mars"}
 

@@ -8,7 +8,7 @@ import pytest
 from faulty_worker import ERRORS, SICK
 from processes import Process, Service, wait_until
 
-from db.states import JobStatus
+from db.states import FINAL, JobStatus
 from shared.storage import MARKER
 
 SEEN_S, HEALS_S = 90, 90  # on a loaded machine; the trial is repeated after 1, 2, 4 … s
@@ -153,4 +153,39 @@ def test_a_storage_that_goes_away_stops_its_workers_and_fails_nothing(service: S
 
     assert statuses(service, ids) == {JobStatus.COMPLETED}
     assert sum(service.job(id_).num_lost for id_ in ids) == 0
+    service.check()
+
+
+def test_a_storage_that_is_slower_than_a_lease_costs_no_attempt(service: Service, relay: Process) -> None:
+    sick = service.folder / "sick"
+    sick.write_text("slow storage")
+    service.start_worker("first", **{SICK: sick})
+    (id_,) = service.submit("tiny")
+
+    service.wait_ended([id_], HEALS_S)
+
+    assert service.outcomes(id_) == ["completed"]
+    service.check()
+
+
+def test_workers_with_different_models_each_take_what_they_have(service: Service, relay: Process) -> None:
+    """As in a rolling upgrade, or with machines of two sizes: nothing fails, and nothing waits for the other kind."""
+    rest = service.folder / "rest"
+    shutil.copytree(service.folder / "models", rest, ignore=shutil.ignore_patterns("tiny"))
+    only = service.folder / "only"
+    shutil.copytree(service.folder / "models" / "tiny", only / "tiny")
+    service.start_workers("small", CHAI_MODELS_DIR=only)
+    service.start_workers("large", CHAI_MODELS_DIR=rest)  # without the default model
+
+    slow = service.submit("slow", number=6)
+    tiny = service.submit("tiny", number=20)
+    service.wait_ended(tiny, HEALS_S)
+    assert not all(service.job(id_).status in FINAL for id_ in slow)  # of another worker, and in nobody's way
+    service.wait_ended(slow, HEALS_S)
+
+    ids = [*slow, *tiny]
+    assert statuses(service, ids) == {JobStatus.COMPLETED}
+    assert {tuple(service.outcomes(id_)) for id_ in ids} == {("completed",)}
+    assert {service.holder(id_) for id_ in tiny} == {"small"}
+    assert {service.holder(id_) for id_ in slow} == {"large"}
     service.check()

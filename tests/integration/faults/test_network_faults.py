@@ -2,12 +2,11 @@
 
 import time
 from collections.abc import Callable, Iterator
-from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 import redis
 from faulty_worker import SICK
-from processes import Process, Service, wait_until
+from processes import Process, Service, linked, wait_until
 
 from db.states import JobStatus
 from lab.chaos.link import Link
@@ -21,11 +20,9 @@ def link_to() -> Iterator[Callable[[str], tuple[Link, str]]]:
     links: list[Link] = []
 
     def link_to_(url: str) -> tuple[Link, str]:
-        parts = urlsplit(url)
-        links.append(Link(parts.hostname or "", parts.port or 0))
-        user = parts.netloc.rpartition("@")[0]
-        place = f"127.0.0.1:{links[-1].port}"
-        return links[-1], urlunsplit(parts._replace(netloc=f"{user}@{place}" if user else place))
+        link, through = linked(url)
+        links.append(link)
+        return link, through
 
     yield link_to_
     for link in links:
@@ -72,6 +69,26 @@ def test_a_worker_is_back_within_ten_seconds_of_a_healed_way_to_the_database(
     assert time.monotonic() - healed_at < 10
     service.wait_ended([id_])
     assert service.outcomes(id_) == ["lost", "completed"]
+    service.check()
+
+
+@pytest.mark.parametrize("server", ["DATABASE_URL", "REDIS_URL"])
+def test_a_relay_hands_over_again_after_a_server_was_out_of_reach(
+    service: Service, link_to: Callable[[str], tuple[Link, str]], server: str
+) -> None:
+    link, far_url = link_to(service.env[server])
+    service.start_relay(**{server: far_url})
+    service.start_worker("first")
+    complete_one(service)
+
+    link.cut()
+    ids = service.submit("tiny", number=3)
+    time.sleep(3)
+    assert {service.job(id_).status for id_ in ids} == {JobStatus.QUEUED}
+    link.heal()
+
+    service.wait_ended(ids, 60)
+    assert {tuple(service.outcomes(id_)) for id_ in ids} == {("completed",)}
     service.check()
 
 

@@ -3,14 +3,18 @@
 import json
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 import redis
 from celery import Celery
+from faulty_worker import SICK
 from processes import Process, Service, wait_until
+from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.broker import Broker
@@ -48,6 +52,24 @@ def test_an_id_that_is_delivered_a_hundred_times_runs_once(service: Service, rel
     service.wait_ended([id_])
     wait_until(lambda: broker.length(Queue.INTERACTIVE) == 0, 20, service.folder)
     broker.close()
+
+    assert service.outcomes(id_) == ["completed"]
+    service.check()
+
+
+def test_a_worker_that_dies_with_a_message_in_hand_costs_no_attempt(service: Service, relay: Process) -> None:
+    """The broker has given it away and nobody has noted that it was taken."""
+    sick = service.folder / "sick"
+    sick.write_text("hand")
+    worker = service.start_worker("first", **{SICK: sick})
+    (id_,) = service.submit("tiny")
+    wait_until(lambda: not worker.is_alive, 30, service.folder)
+    with redis.Redis.from_url(service.env["REDIS_URL"]) as client:
+        assert client.hlen("unacked") == 0
+    assert service.job(id_).attempt == 0
+
+    service.start_worker("second")
+    service.wait_ended([id_])
 
     assert service.outcomes(id_) == ["completed"]
     service.check()
@@ -129,6 +151,59 @@ def test_a_restart_of_postgres_within_the_lease_costs_a_running_job_nothing(
     assert service.outcomes(running) == ["completed"]
     assert {tuple(service.outcomes(id_)) for id_ in waiting} == {("completed",)}
     service.check()
+    engine.dispose()
+
+
+@pytest.mark.parametrize("fault", ["read-only", "no connections left"])
+def test_a_database_that_takes_nothing_for_a_while_costs_a_running_job_nothing(
+    make_service: Callable[..., Service], own_postgres: Postgres, redis_url: str, fault: str
+) -> None:
+    engine = connect(own_postgres.url)
+    service = make_service(sessions(engine), own_postgres.url, redis_url, CHAI_LEASE_S=15)
+    service.start_relay()
+    service.start_worker("first")
+    running, *waiting = service.submit("slow", number=2)
+    service.wait_running(running)
+
+    with read_only(own_postgres) if fault == "read-only" else full(own_postgres):
+        time.sleep(3)
+
+    service.wait_ended([running, *waiting])
+    assert {tuple(service.outcomes(id_)) for id_ in (running, *waiting)} == {("completed",)}
+    service.check()
+    engine.dispose()
+
+
+@contextmanager
+def read_only(server: Postgres) -> Iterator[None]:
+    """As a primary that became a standby."""
+    try:
+        execute(server, "ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()")
+        yield
+    finally:
+        reset = "SET default_transaction_read_only = off"
+        execute(server, reset, "ALTER SYSTEM RESET default_transaction_read_only", "SELECT pg_reload_conf()")
+
+
+@contextmanager
+def full(server: Postgres) -> Iterator[None]:
+    """End every connection of the worker and leave no room for another."""
+    try:
+        execute(
+            server,
+            "ALTER ROLE chai CONNECTION LIMIT 0",
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'chai-worker%'",
+        )
+        yield
+    finally:
+        execute(server, "ALTER ROLE chai CONNECTION LIMIT -1")
+
+
+def execute(server: Postgres, *statements: str) -> None:
+    engine = connect(server.admin_url)
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for statement in statements:
+            connection.execute(text(statement))
     engine.dispose()
 
 
