@@ -1,11 +1,14 @@
 """/v1/batches: batches of a file, as OpenAI's client calls them. Each is a bulk run too, of the same id."""
 
 import math
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID, uuid4
 
 from fastapi import APIRouter, BackgroundTasks, Depends, Query, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import RootModel
 from sqlalchemy.orm import Session
 
 from api import bodies, ids
@@ -14,9 +17,9 @@ from api.ids import batch_id as shown_id
 from api.ids import file_id, unix
 from api.routes import bulk_runs
 from api.routes.videos import REFUSALS, Key, key_of
-from api.schemas import Batch, BatchCounts, BatchErrors, BatchList, CreateBatch
+from api.schemas import Batch, BatchCounts, BatchErrors, BatchList, BulkRun, CreateBatch, OpenBatch
 from db import batches, file_batches, files, models
-from db.errors import Conflict
+from db.errors import Conflict, NotFound
 from db.models import File, FileBatch
 from db.states import FileBatchStatus, JobStatus
 
@@ -24,19 +27,29 @@ router = APIRouter(prefix="/v1/batches", tags=["batches"], responses=REFUSALS)
 LIFE_S = 30 * 86_400  # of the files of results, unless asked otherwise
 
 
-async def _created(request: Request, call: Calling) -> CreateBatch:
+class _Fields(RootModel[dict[str, Any]]):  # Any: JSON
+    """A body whose kind its fields tell."""
+
+
+async def _created(request: Request, call: Calling) -> CreateBatch | OpenBatch:
     service = call.service
-    return await bodies.read(request, service, CreateBatch, max_bytes=service.settings.max_body_bytes)
+    values = (await bodies.read(request, service, _Fields, max_bytes=service.settings.max_body_bytes)).root
+    return bodies.check(OpenBatch if "manifest_key" in values else CreateBatch, values)
 
 
-@router.post("", openapi_extra=bulk_runs.body_of(CreateBatch))
+@router.post("", response_model=Batch, openapi_extra=bulk_runs.body_of(CreateBatch))
 def create(
-    asked: Annotated[CreateBatch, Depends(_created)], call: Calling, response: Response, idempotency_key: Key = None
-) -> Batch:
+    asked: Annotated[CreateBatch | OpenBatch, Depends(_created)],
+    call: Calling,
+    response: Response,
+    idempotency_key: Key = None,
+) -> Batch | JSONResponse:
     """Begin a batch of a file's requests. Videos begin while the rest is read; what has not ended in 24 h is cancelled.
 
     A line that is no request costs itself only: it stands in the error file.
     """
+    if isinstance(asked, OpenBatch):
+        return JSONResponse(bulk_runs.open_(asked, call, response).model_dump(mode="json"))
     key = key_of(idempotency_key)
     manifest_key = f"Idempotency-Key {key}" if key else f"batch {uuid4().hex}"
     with call.begin() as (session, caller), ids.known("file", asked.input_file_id) as id_:
@@ -66,16 +79,45 @@ def list_(
     return BatchList(data=data, first_id=first, last_id=last, has_more=len(rows) > limit)
 
 
-@router.get("/{batch_id}")
-def retrieve(batch_id: str, call: Calling) -> Batch:
+@router.get("/{batch_id}", response_model=Batch)
+def retrieve(batch_id: str, call: Calling) -> Batch | JSONResponse:
     """Look at a batch."""
-    with call.begin() as (session, caller), ids.known("batch", batch_id) as id_:
-        return _show(session, file_batches.get(session, caller.tenant, id_))
+    try:
+        with call.begin() as (session, caller), ids.known("batch", batch_id) as id_:
+            return _show(session, file_batches.get(session, caller.tenant, id_))
+    except NotFound as error:
+        return _as_bulk_run(lambda: bulk_runs.retrieve(batch_id, call), error)
 
 
-@router.post("/{batch_id}/cancel")
-def cancel(batch_id: str, call: Calling, rest: BackgroundTasks) -> Batch:
+@router.post("/{batch_id}/cancel", response_model=Batch)
+def cancel(batch_id: str, call: Calling, rest: BackgroundTasks) -> Batch | JSONResponse:
     """Cancel what has not ended of a batch; what is done stays in its files. Doing so again changes nothing."""
+    try:
+        return _cancel(batch_id, call, rest)
+    except NotFound as error:
+        return _as_bulk_run(lambda: bulk_runs.cancel(batch_id, call, rest), error)
+
+
+# Bulk runs stood here before they had a path of their own, and programs of that time go on working.
+for _path, _endpoint in (
+    ("items", bulk_runs.add),
+    ("seal", bulk_runs.seal),
+    ("pause", bulk_runs.pause),
+    ("resume", bulk_runs.resume),
+    ("window", bulk_runs.set_window),
+    ("retry", bulk_runs.retry),
+):
+    router.add_api_route(f"/{{batch_id}}/{_path}", _endpoint, methods=["POST"], include_in_schema=False)
+
+
+def _as_bulk_run(act: Callable[[], BulkRun], error: NotFound) -> JSONResponse:
+    try:
+        return JSONResponse(act().model_dump(mode="json"))
+    except NotFound:
+        raise error from None
+
+
+def _cancel(batch_id: str, call: Call, rest: BackgroundTasks) -> Batch:
     with call.begin() as (session, caller), ids.known("batch", batch_id) as id_:
         row = file_batches.get(session, caller.tenant, id_, lock=True)
         if row.status in (FileBatchStatus.VALIDATING, FileBatchStatus.IN_PROGRESS):

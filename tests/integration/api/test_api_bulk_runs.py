@@ -565,3 +565,17 @@ def test_what_is_no_window_is_refused_with_the_way_out(client: TestClient) -> No
 
     assert answer.status_code == 400
     assert answer.json()["error"]["message"] == "window tz 'Mars' is no time zone; write it like Europe/Berlin or UTC"
+
+
+def test_programs_from_before_bulk_runs_had_a_path_of_their_own_go_on_working(client: TestClient) -> None:
+    batch = client.post("/v1/batches", json={"manifest_key": "old", "name": "night"}).json()
+    path = f"/v1/batches/{batch['id']}"
+
+    items = client.post(f"{path}/items", json={"items": [line(1), {"custom_id": "2", "prompt": ""}]}).json()
+
+    assert (batch["object"], batch["name"]) == ("bulk_run", "night")
+    assert (items["accepted"], items["refused"]) == (1, 1)
+    assert client.post(f"{path}/seal").json()["status"] == "in_progress"
+    assert client.get(path).json()["request_counts"]["queued"] == 1
+    assert client.post(f"{path}/cancel").json()["status"] == "cancelled"
+    assert client.get("/v1/batches/batch_x").json()["error"]["message"].startswith("no batch 'batch_x'")
