@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from cli.errors import BadInput
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_URL = "http://127.0.0.1:8400"
+PASSWORD = re.compile(r"(?<=//)([^/@:]*):[^/@]*@")  # of a URL
 SECRETS = {"DATABASE_URL": "database", "REDIS_URL": "redis"}  # variable → name of its file
 
 
@@ -113,7 +115,8 @@ def settings_checked() -> Iterator[None]:
         first = error.errors()[0]
         name = str(first["loc"][0])
         variable = name if name.isupper() else f"CHAI_{name.upper()}"
-        raise BadInput(f"{variable} {first['input']!r}: {first['msg']}") from error
+        value = PASSWORD.sub(r"\1:***@", str(first["input"]))
+        raise BadInput(f"{variable} {value!r}: {first['msg']}") from error
 
 
 def write_secret(file: Path, value: str) -> None:

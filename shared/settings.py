@@ -42,3 +42,18 @@ class Settings(BaseSettings):
         if not url.startswith("postgresql+psycopg2://"):
             raise ValueError("must begin with postgresql+psycopg2:// (Postgres 15+ with pgvector)")
         return url
+
+    @field_validator("storage_url")
+    @classmethod
+    def _has_a_driver(cls, url: str) -> str:
+        from fsspec import get_filesystem_class  # a part that names no storage may lack it
+
+        protocol = url.partition("://")[0] if "://" in url else "file"
+        try:
+            get_filesystem_class(protocol)
+        except ValueError:
+            known = "file://, s3://, gs:// or az://"
+            raise ValueError(f"names no storage that fsspec knows; use {known}, or a folder") from None
+        except ImportError as error:
+            raise ValueError(f"needs a driver: {error}") from None
+        return url

@@ -3,102 +3,26 @@
 Each machine is a network namespace behind one cable; pulled, delayed and plugged in again in the middle of jobs.
 """
 
-import os
 import shutil
-import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass, field
 
 import pytest
 from bucket_server import BUCKET, Bucket, bucket_server
-from processes import Service, linked, wait_until
+from machines import Machine, laid, may_lay_cables
+from processes import Service, wait_until
 from sqlalchemy.orm import Session, sessionmaker
 
 from db.states import JobStatus
-from lab.chaos.link import Link
 
 pytest.importorskip("s3fs", reason="videos in a bucket need s3fs")
-
-
-def ip(*words: str) -> None:
-    subprocess.run(["ip", *words], check=True, capture_output=True, timeout=30)
-
-
-def may_lay_cables() -> bool:
-    name = f"chai{os.getpid()}"
-    try:
-        ip("netns", "add", name)
-        ip("link", "add", f"{name}-", "type", "veth", "peer", "name", f"{name}=")
-        ip("link", "del", f"{name}-")
-        ip("netns", "del", name)
-    except (OSError, subprocess.SubprocessError):
-        return False
-    return True
-
-
-@dataclass(kw_only=True)
-class Machine:
-    """A namespace behind a cable; what it reaches lies at the cable's near end."""
-
-    name: str  # of the namespace
-    number: int
-    links: list[Link] = field(default_factory=list)
-
-    @property
-    def cable(self) -> str:
-        return f"{self.name}-"
-
-    @property
-    def gate(self) -> str:
-        """The address of the near end."""
-        return f"10.213.{self.number}.1"
-
-    def plug_in(self) -> None:
-        ip("link", "set", self.cable, "up")
-
-    def pull(self) -> None:
-        """Nobody is told: connections stay open, packets go nowhere."""
-        ip("link", "set", self.cable, "down")
-
-    def delay(self, seconds: float) -> None:
-        for link in self.links:
-            link.delay_s = seconds
-
-    def reach(self, url: str) -> str:
-        """Return the URL by which a server of the test's own machine is reached."""
-        link, through = linked(url, at=self.gate)
-        self.links.append(link)
-        return through
-
-    def lay(self) -> None:
-        ip("netns", "add", self.name)
-        ip("link", "add", self.cable, "type", "veth", "peer", "name", "eth0", "netns", self.name)
-        ip("addr", "add", f"{self.gate}/30", "dev", self.cable)
-        ip("-n", self.name, "addr", "add", f"10.213.{self.number}.2/30", "dev", "eth0")
-        for device in ("lo", "eth0"):
-            ip("-n", self.name, "link", "set", device, "up")
-        self.plug_in()
-
-    def remove(self) -> None:
-        for link in self.links:
-            link.close()
-        subprocess.run(["ip", "netns", "del", self.name], check=False, capture_output=True)  # its cable goes with it
 
 
 @pytest.fixture
 def machines() -> Iterator[list[Machine]]:
     if not may_lay_cables():
         pytest.skip("needs root, and network namespaces with virtual cables (ip netns)")
-    with ExitStack() as stack:
-        made = [
-            Machine(name=f"chai{os.getpid()}{letter}", number=os.getpid() % 120 * 2 + n)
-            for n, letter in enumerate("ab")
-        ]
-        for machine in made:
-            stack.callback(machine.remove)
-            machine.lay()
+    with laid(2) as made:
         yield made
 
 

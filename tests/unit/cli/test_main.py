@@ -103,6 +103,28 @@ def test_a_database_that_is_away_is_a_sentence() -> None:
     assert "secret" not in done.stderr
 
 
+GOOD = "postgresql+psycopg2://u@127.0.0.1:9/d"
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"DATABASE_URL": "mysql://u:secret@h/d"}, "error: DATABASE_URL 'mysql://u:***@h/d': Value error, must begin"),
+        (
+            {"DATABASE_URL": GOOD, "STORAGE_URL": "s4://u:secret@b"},
+            "error: STORAGE_URL 's4://u:***@b': Value error, names no storage that fsspec knows; use file://, s3://",
+        ),
+        ({"DATABASE_URL": GOOD, "STORAGE_URL": "az://b"}, "error: STORAGE_URL 'az://b': Value error, needs a driver: "),
+    ],
+)
+def test_a_server_that_is_none_is_named_without_its_password(variables: dict[str, str], said: str) -> None:
+    done = chai("relay", **variables)
+
+    assert done.returncode == 2
+    assert done.stderr.startswith(said)
+    assert len(done.stderr.splitlines()) == 1
+
+
 @pytest.mark.parametrize("command", ["submit -", "bulk run -"])
 def test_a_closed_stdin_is_a_sentence(command: str, tmp_path: Path) -> None:
     line = f"{sys.executable} -m cli.main {command} <&-"
