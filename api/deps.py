@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 
 from api.content import Checked
 from api.errors import Forbidden, Unauthorized
-from api.estimates import Estimates
+from api.estimates import CacheFigures, Estimates
 from api.events import Events
 from api.figures import Figures
 from api.gate import SAFE, is_foreign
@@ -50,6 +50,7 @@ class Service:
     checked: Checked = field(default_factory=Checked)
     limits: Limits = field(default_factory=Limits)
     estimates: Estimates = field(default_factory=Estimates)
+    cache_figures: CacheFigures = field(default_factory=CacheFigures)
     large_bodies: Semaphore = field(default_factory=lambda: Semaphore(NUM_LARGE_BODIES))
     noted: dict[str, float] = field(default_factory=dict)  # key → when its use was last written
 

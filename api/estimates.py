@@ -4,16 +4,18 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from datetime import UTC, datetime, timedelta
+from typing import Any, Generic, TypeVar
 
 from sqlalchemy.orm import Session
 
-from db import batches, heartbeats, metrics, queue_positions
+from db import batches, cache_stats, heartbeats, metrics, queue_positions
 from db.models import Job
 from db.states import JobStatus
 
 FRESH_S = 1.0
 ALIVE_S = 30.0  # a worker is there when it gave a sign of life within this time
+MOST_KEPT = 20  # spans of days
 SHARE = 20  # a figure that takes long to find is kept for this many times as long
 
 T = TypeVar("T")
@@ -80,6 +82,25 @@ class Estimates:
             return queue_positions.between(session, job, self._marks.get(session))
         counted = queue_positions.counted(session, job)
         return counted if counted is not None else queue_positions.between(session, job, self._marks.get(session))
+
+
+class CacheFigures:
+    """What the cache did of late, remembered by how far back was asked."""
+
+    def __init__(self) -> None:
+        self._kept: dict[float, _Kept[dict[str, Any]]] = {}
+
+    def of(self, session: Session, days: float) -> dict[str, Any]:
+        """Return the figures of the last days."""
+        if days not in self._kept:
+            if len(self._kept) >= MOST_KEPT:
+                self._kept.clear()
+            self._kept[days] = _Kept(lambda asking: cache_stats.summary(asking, _last(days)))
+        return self._kept[days].get(session)
+
+
+def _last(days: float) -> cache_stats.Range:
+    return cache_stats.Range(since=datetime.now(UTC) - timedelta(days=days))
 
 
 def _workers(session: Session) -> tuple[int | None]:

@@ -73,37 +73,13 @@ def stats(
         with sessions(engine)() as session:
             space_id = find_space(session, namespace).id if namespace else None
             since = datetime.now(UTC) - timedelta(days=days)
-            found = _stats(session, cache_stats.Range(since=since, namespace_id=space_id))
+            found = cache_stats.summary(session, cache_stats.Range(since=since, namespace_id=space_id))
     finally:
         engine.dispose()
     if as_json:
         output.print_json(found)
     else:
         _print_stats(found)
-
-
-def _stats(session: "Session", within: Any) -> dict[str, Any]:  # Any: cache_stats.Range, imported late
-    from db import cache_stats as rows
-
-    by = {name: [_rated(row) for row in rows.decisions(session, within, by=name)] for name in ("kind", "reason", "day")}
-    decisions, hits = (sum(row[name] for row in by["reason"]) for name in ("decisions", "hits"))
-    donors = rows.donors(session, within)
-    return {
-        "since": within.since.isoformat(timespec="seconds"),
-        "decisions": decisions,
-        "hits": hits,
-        "hit_rate": hits / decisions if decisions else None,
-        **{f"by_{name}": found for name, found in by.items()},
-        "donors": donors,
-        "top_donors_share": sum(row["share"] for row in donors),
-        "events": rows.events(session, within),
-        "space": rows.space(session, within),
-        "savings": {**rows.savings(session, within), "steps_saved": rows.steps_saved(session, within)},
-    }
-
-
-def _rated(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {**row, "hit_rate": row["hits"] / row["decisions"]}
 
 
 def _print_stats(found: Mapping[str, Any]) -> None:

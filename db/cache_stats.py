@@ -4,6 +4,7 @@ Everything is counted over one namespace, or over all, from a time on. A *hit* i
 """
 
 # ruff: noqa: S608 - only constants of this module are put into the text
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -78,6 +79,48 @@ def seconds_by_day(session: Session, within: Range) -> list[dict[str, Any]]:
         f"AS saved, count(*) AS videos FROM job_metrics WHERE outcome = 'completed' AND {_RANGE} GROUP BY 1 ORDER BY 1",
     )
     return [dict(row) for row in session.execute(query, within._values).mappings()]
+
+
+def entities(session: Session, within: Range, *, limit: int = 10) -> list[dict[str, Any]]:
+    """Return the stored entities that hits rested on most, and on how many."""
+    query = text(
+        "SELECT match->>'donor_text' AS entity, count(*) AS hits FROM lookups, "
+        f"jsonb_array_elements(plan->'matched') AS match WHERE {_HIT} AND {_RANGE} "
+        "GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT :limit",
+    )
+    return [dict(row) for row in session.execute(query, {**within._values, "limit": limit}).mappings()]
+
+
+def wrong_matches(session: Session, within: Range) -> int:
+    """Return how many attempts ran by a match that an operator found wrong."""
+    query = text(f"SELECT count(*) FROM job_metrics WHERE wrong_match AND {_RANGE}")
+    return int(session.scalars(query, within._values).one())
+
+
+def summary(session: Session, within: Range) -> dict[str, Any]:
+    """Return all of it under one roof: decisions with hit rates, donors, events, what is stored, what was saved."""
+    by = {name: [_rated(row) for row in decisions(session, within, by=name)] for name in ("kind", "reason", "day")}
+    number, hits = (sum(row[name] for row in by["reason"]) for name in ("decisions", "hits"))
+    lenders = donors(session, within)
+    return {
+        "since": within.since.isoformat(timespec="seconds"),
+        "decisions": number,
+        "hits": hits,
+        "hit_rate": hits / number if number else None,
+        **{f"by_{name}": found for name, found in by.items()},
+        "entities": entities(session, within),
+        "donors": lenders,
+        "top_donors_share": sum(row["share"] for row in lenders),
+        "events": events(session, within),
+        "space": space(session, within),
+        "savings": {**savings(session, within), "steps_saved": steps_saved(session, within)},
+        "savings_by_day": seconds_by_day(session, within),
+        "wrong_matches": wrong_matches(session, within),
+    }
+
+
+def _rated(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {**row, "hit_rate": row["hits"] / row["decisions"]}
 
 
 def steps_saved(session: Session, within: Range) -> int:

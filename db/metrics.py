@@ -1,4 +1,4 @@
-"""The figures of attempts and decisions: one row each, never changed; and what is reckoned from them."""
+"""Figures of attempts and decisions: a row each, changed by an operator's verdict only; and what follows from them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

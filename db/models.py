@@ -478,6 +478,21 @@ class CacheEvent(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
 
 
+class Veto(Base):
+    """A match that an operator found wrong; see `db.vetoes`."""
+
+    __tablename__ = "vetoes"
+    __table_args__ = (UniqueConstraint("job_id", "text", "entry_id"), Index("ix_vetoes_pair", "namespace_id", "text"))
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    job_id: Mapped[UUID]  # whose match it was; no foreign key: the verdict outlives it
+    namespace_id: Mapped[UUID] = mapped_column(ForeignKey("namespaces.id"))
+    text: Mapped[str]  # of the prompt's entity
+    donor_text: Mapped[str]  # of the stored one
+    entry_id: Mapped[UUID]  # that it was of
+    created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+
+
 class PlanRow(Base):
     """What calibration found for one kind of hit."""
 
@@ -521,6 +536,7 @@ class JobMetric(Base):
     bytes_read: Mapped[int | None] = mapped_column(BigInteger)
     bytes_written: Mapped[int | None] = mapped_column(BigInteger)
     peak_memory: Mapped[int | None] = mapped_column(BigInteger)  # bytes
+    wrong_match: Mapped[bool] = mapped_column(server_default=_FALSE)  # an operator's verdict on the donor
     versions: Mapped[Json] = mapped_column(server_default=_EMPTY)
     worker: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(server_default=_NOW)

@@ -1,15 +1,15 @@
-"""/v1/cache: what would happen to a prompt."""
+"""/v1/cache: what it does for the service, and what would happen to a prompt."""
 
 import asyncio
 import time
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 from starlette.concurrency import run_in_threadpool
 
 from api import bodies, job_factory
-from api.deps import Call, Calling
+from api.deps import Call, Calling, Operating
 from api.errors import BadRequest, Unanswered
 from api.routes.videos import REFUSALS
 from api.schemas import CacheTry, CreateVideo
@@ -38,6 +38,21 @@ async def try_(asked: Annotated[CreateVideo, Depends(_requested)], call: Calling
         raise BadRequest(f"no worker can say: {answer['refused']}", code="cannot_say")
     seconds = await run_in_threadpool(_seconds, job, call)
     return CacheTry(**answer, seconds=seconds.get(answer["path"]), full_seconds=seconds.get("full"))
+
+
+@router.get("")
+def look(call: Operating, days: Annotated[float, Query(gt=0, le=366)] = 7) -> dict[str, Any]:  # Any: as the CLI has it
+    """Show what the cache did: hit rate by kind, reason and day, who lends most, bytes, savings; for operators.
+
+    The same as `chai cache stats --json`, of all tenants.
+    """
+    return figures(call, days)
+
+
+def figures(call: Call, days: float) -> dict[str, Any]:  # Any: JSON
+    """Return the figures of the last days, a moment old at most."""
+    with call.begin() as (session, _):
+        return {"object": "cache", **call.service.cache_figures.of(session, days)}
 
 
 def _ask(asked: CreateVideo, call: Call) -> tuple[Job, int]:

@@ -13,12 +13,14 @@ from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
 from api import bodies, errors, explain, ids, job_factory
-from api.deps import Call, Calling, Owned, Service, caller_of
+from api.deps import Call, Calling, Operating, Owned, Service, caller_of
 from api.errors import ApiError, Unauthorized
 from api.estimates import ALIVE_S
 from api.ids import video_id
 from api.routes import bulk_runs
-from api.schemas import CreateVideo
+from api.routes import cache as cache_routes
+from api.routes import videos as video_routes
+from api.schemas import CreateVideo, RetryBatch
 from api.web import forms, reference, render, words
 from api.web.forms import KEY_COOKIE, TOKEN_COOKIE, Act, Given, SignIn
 from db import batches, heartbeats, jobs, metrics
@@ -27,7 +29,8 @@ from db.keys import Caller
 from db.models import Job
 from db.states import JobStatus
 
-NUM_LATEST, NUM_WAITING, NUM_ENDED, NUM_CARDS, NUM_RUNS = 6, 25, 8, 24, 20
+NUM_LATEST, NUM_WAITING, NUM_ENDED, NUM_CARDS, NUM_RUNS, NUM_HITS = 6, 25, 8, 24, 20, 20
+SPANS = [(1, "a day"), (7, "a week"), (30, "a month"), (365, "a year")]
 FOR_A_DAY = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
 _ENDED = (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED)
 Values = dict[str, Any]  # Any: what templates show
@@ -189,9 +192,40 @@ def video(request: Request, id_: str, call: Calling) -> HTMLResponse:
 @router.post("/videos/{id_}/cancel")
 def cancel(id_: str, call: Calling, form: Annotated[Act, Depends(_form(Act))]) -> Response:
     """Cancel a video."""
-    with call.begin() as (session, caller), ids.known("video", id_) as known:
-        jobs.request_cancel(session, caller.tenant, known)
-    return RedirectResponse(forms.own(form.back), status_code=303)
+    video_routes.cancel(id_, call)
+    return _back(form)
+
+
+@router.post("/videos/{id_}/delete")
+def delete(id_: str, call: Calling, form: Annotated[Act, Depends(_form(Act))]) -> Response:
+    """Remove a video."""
+    video_routes.delete(id_, call)
+    return RedirectResponse("/library", status_code=303)
+
+
+@router.post("/videos/{id_}/wrong-match")
+def mark_wrong(id_: str, call: Operating, form: Annotated[Act, Depends(_form(Act))]) -> Response:
+    """Say that the stored videos that one was made of do not fit."""
+    video_routes.mark_wrong(id_, call)
+    return _back(form)
+
+
+@router.post("/videos/{id_}/right-match")
+def mark_right(id_: str, call: Operating, form: Annotated[Act, Depends(_form(Act))]) -> Response:
+    """Take that back."""
+    video_routes.mark_right(id_, call)
+    return _back(form)
+
+
+@router.get("/cache")
+def cache(request: Request, call: Operating, days: Annotated[float, Query(gt=0, le=366)] = 7) -> HTMLResponse:
+    """Show whether the cache is worth its bytes, of all tenants; and the caller's last hits."""
+    with call.begin() as (session, caller):
+        rows = jobs.page(session, caller.tenant, limit=NUM_HITS, status=[JobStatus.COMPLETED], path="fast")
+        hits = [row for row in _shown(session, rows) if row["matched"]]
+        now = _now(session, call)
+    values = {"now": now, "cache": words.cache(cache_routes.figures(call, days)), "hits": hits}
+    return _page("cache.html", request, call, "Cache", {**values, "days": days, "spans": SPANS})
 
 
 @router.get("/nights")
@@ -223,7 +257,28 @@ def cancel_night(id_: str, call: Calling, form: Annotated[Act, Depends(_form(Act
     with call.begin() as (session, caller), ids.known("bulk run", id_) as known:
         batches.cancel(session, batches.get(session, caller.tenant, known, lock=True))
     bulk_runs.cancel_lines(call, known, for_s=bulk_runs.ANSWER_AFTER_S)
-    return RedirectResponse(forms.own(form.back), status_code=303)
+    return _back(form)
+
+
+@router.post("/nights/{id_}/pause")
+def pause_night(id_: str, call: Calling, form: Annotated[Act, Depends(_form(Act))]) -> Response:
+    """Let nothing of a bulk run start."""
+    bulk_runs.pause(id_, call)
+    return _back(form)
+
+
+@router.post("/nights/{id_}/resume")
+def resume_night(id_: str, call: Calling, form: Annotated[Act, Depends(_form(Act))]) -> Response:
+    """Let a paused bulk run go on."""
+    bulk_runs.resume(id_, call)
+    return _back(form)
+
+
+@router.post("/nights/{id_}/retry")
+def retry_night(id_: str, call: Calling, form: Annotated[Act, Depends(_form(Act))]) -> Response:
+    """Make the failed and cancelled lines of a bulk run anew."""
+    bulk_runs.retry(id_, RetryBatch(), call)
+    return _back(form)
 
 
 @router.get("/workers")
@@ -275,18 +330,31 @@ def docs(request: Request, service: Owned) -> HTMLResponse:
     return _plain("reference.html", request, values)
 
 
+def _back(form: Act) -> Response:
+    return RedirectResponse(forms.own(form.back), status_code=303)
+
+
 def _page(
     template: str, request: Request, call: Call, view: str, values: Values, *, title: str = "", status: int = 200
 ) -> HTMLResponse:
     has_key = call.service.settings.needs_keys and KEY_COOKIE in request.cookies
-    frame = {"title": title or view, "view": view, "signed_in": True, "has_key": has_key}
+    operates = "admin" in call.caller.scopes
+    frame = {"title": title or view, "view": view, "signed_in": True, "has_key": has_key, "operates": operates}
     return _plain(template, request, {**frame, **values}, status=status)
 
 
 def _plain(template: str, request: Request, values: Values, *, status: int = 200) -> HTMLResponse:
     token, query = forms.token_of(request), request.url.query
     here = request.url.path + (f"?{query}" if query else "")
-    frame = {"view": "", "signed_in": False, "has_key": False, "now": None, "mistake": "", "here": here}
+    frame = {
+        "view": "",
+        "signed_in": False,
+        "has_key": False,
+        "operates": False,
+        "now": None,
+        "mistake": "",
+        "here": here,
+    }
     answer = render.page(template, {**frame, "token": token, **values}, status=status)
     if TOKEN_COOKIE not in request.cookies:
         forms.keep(answer, request, TOKEN_COOKIE, token)

@@ -15,11 +15,12 @@ from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
 from api import addresses, bodies, content, explain, ids, job_factory, videos, waiting
-from api.deps import Call, Calling
+from api.deps import Call, Calling, Operating
 from api.errors import BadRequest, Gone, JobFailed, NotReady
 from api.limits import Limits
 from api.schemas import CreateVideo, DeletedVideo, ErrorBody, Video, VideoList
-from db import jobs, metrics, reused_lines
+from db import jobs, metrics, reused_lines, vetoes
+from db.errors import IllegalTransition
 from db.keys import Caller
 from db.models import Job
 from db.states import FINAL, JobStatus
@@ -209,6 +210,30 @@ def cancel(video_id: VideoId, call: Calling) -> Video:
     """Cancel a video: at once while it waits, at the next step while it runs. Doing so again changes nothing."""
     with call.begin() as (session, caller), ids.known("video", video_id) as id_:
         return videos.show(jobs.request_cancel(session, caller.tenant, id_))
+
+
+@router.post("/{video_id}/wrong-match")
+def mark_wrong(video_id: VideoId, call: Operating) -> Video:
+    """Say that a video was made of stored ones that do not fit: the pairs are matched no more; for operators.
+
+    Doing so again changes nothing. Of the same words with another stored video nothing is said.
+    """
+    with call.begin() as (session, caller), ids.known("video", video_id) as id_:
+        job = jobs.get(session, caller.tenant, id_)
+        try:
+            vetoes.mark(session, job)
+        except IllegalTransition as error:
+            raise NotReady(f"video {video_id}: {error}", code="no_match", headers={"x-should-retry": "false"}) from None
+        return videos.show(job)
+
+
+@router.delete("/{video_id}/wrong-match")
+def mark_right(video_id: VideoId, call: Operating) -> Video:
+    """Take that back."""
+    with call.begin() as (session, caller), ids.known("video", video_id) as id_:
+        job = jobs.get(session, caller.tenant, id_)
+        vetoes.unmark(session, job)
+        return videos.show(job)
 
 
 @router.delete("/{video_id}")

@@ -1,5 +1,6 @@
 """What the page says of rows: states, receipts and figures in plain words."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -49,6 +50,8 @@ def video(job: Job, *, estimate: Estimate | None = None, metric: JobMetric | Non
         "receipt": receipt(shown),
         "matched": cache.get("matched") or [],
         "donors": cache.get("donors") or [],
+        "path": shown.path,
+        "is_wrong": bool(cache.get("wrong_match")),
         "stages": stages(shown.stage_durations or {}),
         "facts": _facts(shown),
         "batch": shown.batch_id,
@@ -88,12 +91,7 @@ def stages(seconds: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return stages as stretches of a bar of 100."""
     known = {name: float(value) for name, value in seconds.items() if isinstance(value, int | float)}
     known = {name: known[name] for name in sorted(known, key=lambda name: (*_STAGES, name).index(name))}
-    total, start, stretches = sum(known.values()) or 1.0, 0.0, []
-    for name, value in known.items():
-        width = 100 * value / total
-        stretches.append({"name": name, "seconds": duration(value), "start": f"{start:.2f}", "width": f"{width:.2f}"})
-        start += width
-    return stretches
+    return [{**part, "seconds": duration(known[part["name"]])} for part in _stretches(known)]
 
 
 def run(batch: Batch, counts: Mapping[str, int]) -> dict[str, Any]:
@@ -110,7 +108,8 @@ def run(batch: Batch, counts: Mapping[str, int]) -> dict[str, Any]:
         "id": batch_id(batch.id),
         "name": batch.name or batch.manifest_key,
         "status": {"open": "takes lines", "in_progress": "runs"}.get(batch.status, batch.status),
-        "is_open": batch.status in (BatchStatus.OPEN, BatchStatus.IN_PROGRESS),
+        "is_open": batch.status in (BatchStatus.OPEN, BatchStatus.IN_PROGRESS, BatchStatus.PAUSED),
+        "acts": _acts(batch, counts),
         "total": total,
         "parts": parts,
         "words": ", ".join(words),
@@ -119,6 +118,90 @@ def run(batch: Batch, counts: Mapping[str, int]) -> dict[str, Any]:
         "left": "",
         "paths": [],
     }
+
+
+def _acts(batch: Batch, counts: Mapping[str, int]) -> list[tuple[str, str]]:
+    """Return what may be done with a run: the last part of its path, and words."""
+    acts = []
+    if batch.status == BatchStatus.IN_PROGRESS:
+        acts.append(("pause", "Pause"))
+    if batch.status == BatchStatus.PAUSED:
+        acts.append(("resume", "Go on"))
+    if batch.status != BatchStatus.OPEN and (failed := counts.get("failed", 0) + counts.get("cancelled", 0)):
+        acts.append(("retry", f"Make {failed:,} again"))
+    return acts
+
+
+_WHY_NOT = {
+    "hit_too_weak": "alike, but not enough",
+    "plain_is_better": "alike, but a donor gains nothing",
+    "full_requested": "full mode was asked for",
+    "fast_requested_no_hit": "nothing shared, fast mode asked for",
+    "empty_cache": "nothing of the kind is stored",
+    "too_little": "too little is shared",
+    "only_related": "only related things are stored",
+    "conflict": "another colour, number, age or look",
+    "no_match": "nothing alike is stored",
+    "donor_unusable": "the stored video could not be used",
+    "not_on_this_model": "this model cannot reuse it",
+    "no_donor_plans": "the plans of this model use no donor",
+}
+_HITS = ("entity_hit", "prompt_hit")
+
+
+def cache(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the view of the cache shows. Any: texts, numbers and stretches of bars of 100."""
+    space, saved = found["space"], found["savings"]
+    misses = [row for row in found["by_reason"] if row["name"] not in _HITS]
+    saved_on = {row["day"]: row["saved"] for row in found["savings_by_day"]}
+    most = max([*saved_on.values(), 0.0]) or 1.0
+    days = [
+        {
+            "day": row["name"],
+            "rate": f"{row['hit_rate']:.0%}",
+            "height": f"{100 * row['hit_rate']:.1f}",
+            "decisions": f"{row['decisions']:,}",
+            "saved": duration(saved_on.get(row["name"], 0.0)),
+            "saved_height": f"{max(0.0, 100 * saved_on.get(row['name'], 0.0) / most):.1f}",
+        }
+        for row in found["by_day"]
+    ]
+    full = 100 * space["bytes_used"] / space["byte_budget"] if space["byte_budget"] else 0.0
+    return {
+        "decisions": f"{found['decisions']:,}",
+        "hits": f"{found['hits']:,}",
+        "rate": "" if found["hit_rate"] is None else f"{found['hit_rate']:.0%}",
+        "saved": duration(saved["seconds_saved"]),
+        "spent": duration(saved["gpu_seconds"]),
+        "days": days,
+        "misses": _stretches({_WHY_NOT.get(row["name"], row["name"]): row["decisions"] for row in misses}),
+        "entities": [(row["entity"], f"{row['hits']:,}") for row in found["entities"]],
+        "bytes": f"{size(space['bytes_used'])} of {size(space['byte_budget'])}",
+        "full": f"{full:.1f}",
+        "entries": f"{space['entries']:,}",
+        "evicted": f"{found['events'].get('evict', 0):,}",
+        "refused": f"{found['events'].get('refuse', 0):,}",
+        "broken": f"{found['events'].get('quarantine', 0):,}",
+        "wrong": f"{found['wrong_matches']:,}",
+    }
+
+
+def size(num_bytes: float) -> str:
+    """Write a number of bytes, two digits below ten."""
+    units = ("bytes", "KiB", "MiB", "GiB", "TiB")
+    power = min(len(units) - 1, max(0, int(math.log2(max(1, num_bytes))) // 10))
+    number = num_bytes / 1024**power
+    return f"{number:.0f} {units[power]}" if power == 0 or number >= 10 else f"{number:.2f} {units[power]}"
+
+
+def _stretches(numbers: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Return parts of a bar of 100, with their share in words."""
+    total, start, parts = sum(numbers.values()) or 1.0, 0.0, []
+    for name, number in numbers.items():
+        width = 100 * number / total
+        parts.append({"name": name, "share": f"{width:.0f} %", "start": f"{start:.2f}", "width": f"{width:.2f}"})
+        start += width
+    return parts
 
 
 def examples(models: Sequence[str]) -> list[str]:

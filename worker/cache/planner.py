@@ -12,7 +12,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import cache, metrics
+from db import cache, metrics, vetoes
 from db.jobs import Claim
 from db.models import CacheEntry, Namespace
 from db.session import transaction
@@ -268,10 +268,11 @@ def _shipped(file: Path) -> dict[str, dict[str, Any]]:
 def neighbours(
     session: Session, space: Namespace, own: SpaceSettings, extraction: Extraction, vectors: list[list[float]]
 ) -> tuple[Neighbour, ...]:
-    """Return the stored entities near each vector, as decisions read them."""
+    """Return the stored entities near each vector, as decisions read them; pairs that an operator vetoed left out."""
     limit = own.matching(space.identity["embedder"]).neighbours_per_entity
     texts = [entity.text for entity in extraction.entities]
     found = cache.neighbours(session, space, vectors, texts=texts, limit=limit, search=own.search)
+    vetoed = vetoes.of(session, space.id, texts)
     return tuple(
         Neighbour(
             query=near.query,
@@ -284,4 +285,5 @@ def neighbours(
             created=near.created,
         )
         for near in found
+        if not any(pair.covers(texts[near.query], near.text, near.entry_id) for pair in vetoed)
     )

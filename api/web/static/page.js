@@ -188,7 +188,23 @@ if (form) {
   if (form.prompt.value) later();
 }
 
-const PLACES = { m: "/", q: "/queue", l: "/library", n: "/nights", w: "/workers" };
+// What destroys waits for ten seconds in which it can be taken back; who leaves the page has taken it back.
+document.addEventListener("submit", (event) => {
+  const words = event.target.dataset.undo;
+  if (!words) return;
+  event.preventDefault();
+  const said = document.getElementById("undo"), button = Object.assign(document.createElement("button"), { textContent: "Undo" });
+  let left = 10;
+  const tick = setInterval(() => { left -= 1; count.textContent = ` in ${left} s. `; if (left <= 0) { stop(); event.target.submit(); } }, 1000);
+  const stop = () => { clearInterval(tick); said.hidden = true; };
+  const count = Object.assign(document.createElement("span"), { textContent: ` in ${left} s. ` });
+  button.addEventListener("click", stop);
+  count.setAttribute("aria-hidden", "true");
+  said.replaceChildren(words, count, button);
+  said.hidden = false;
+});
+
+const PLACES = { m: "/", q: "/queue", l: "/library", n: "/nights", s: "/cache", w: "/workers" };
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, textarea, select")) return;
   const rows = all("[data-row] a, a[data-row]").filter((link) => link.matches("[data-row], .prompt"));

@@ -13,7 +13,7 @@ from db import heartbeats
 from db.session import transaction
 from shared.storage import Storage
 
-VIEWS = ["/", "/queue", "/library", "/nights", "/workers"]
+VIEWS = ["/", "/queue", "/library", "/nights", "/cache", "/workers"]
 
 
 def form(client: TestClient, path: str, **fields: str) -> dict[str, str]:
@@ -170,3 +170,44 @@ def test_the_reference_names_every_route(client: TestClient) -> None:
 
     for path in client.get("/openapi.json").json()["paths"]:
         assert path in page
+
+
+def test_a_run_is_paused_goes_on_and_is_made_again_by_buttons(client: TestClient) -> None:
+    run = client.post("/v1/bulk-runs", json={"manifest_key": "m", "name": "tonight"}).json()["id"]
+    client.post(f"/v1/bulk-runs/{run}/items", json={"items": [{"custom_id": "1", "prompt": "a red circle"}]})
+    client.post(f"/v1/bulk-runs/{run}/seal")
+
+    def press(act: str) -> str:
+        path = f"/nights/{run}"
+        assert f'action="{path}/{act}"' in client.get(path).text
+        client.post(f"{path}/{act}", data=form(client, path, back=path))
+        return client.get(f"/v1/bulk-runs/{run}").json()["status"]
+
+    assert [press(act) for act in ("pause", "resume", "cancel", "retry")] == [
+        "paused",
+        "in_progress",
+        "cancelled",
+        "in_progress",
+    ]
+
+
+def test_a_deleted_video_is_gone_from_the_library(client: TestClient) -> None:
+    id_ = client.post("/v1/videos", json={"prompt": "a red circle"}).json()["id"]
+    client.post(f"/v1/videos/{id_}/cancel")
+
+    client.post(f"/videos/{id_}/delete", data=form(client, f"/videos/{id_}"))
+
+    assert client.get("/v1/videos").json()["data"] == []
+
+
+def test_the_cache_is_for_operators(guarded: TestClient, new_key: Callable[..., dict[str, str]]) -> None:
+    operator, user = new_key("a", scopes=["jobs", "admin"]), new_key("a")
+
+    assert (
+        guarded.get("/v1/cache", headers=user).status_code,
+        guarded.get("/v1/cache", headers=operator).json()["object"],
+    ) == (403, "cache")
+    for headers, status in ((user, 403), (operator, 200)):
+        guarded.cookies.set("chai_key", headers["Authorization"].removeprefix("Bearer "))
+        assert guarded.get("/cache").status_code == status
+        assert ('href="/cache"' in guarded.get("/queue").text) == (status == 200)

@@ -1,0 +1,84 @@
+"""Matches that an operator found wrong.
+
+Two different texts are never matched again in their namespace, whichever entry has the second. Where the texts are
+equal it was the entry that does not show what its prompt says: this text is not matched with that entry again.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from db.errors import IllegalTransition
+from db.models import Job, JobMetric, Lookup, Veto
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """A match that is not to be."""
+
+    text: str
+    donor_text: str
+    entry_id: UUID
+
+    def covers(self, text: str, donor_text: str, entry_id: UUID) -> bool:
+        """Return whether a stored entity, found for an entity of a prompt, is what was vetoed."""
+        is_entry = self.text != self.donor_text or entry_id == self.entry_id
+        return is_entry and (text, donor_text) == (self.text, self.donor_text)
+
+
+def mark(session: Session, job: Job) -> list[Pair]:
+    """Veto every match that a job ran by, and say so in its receipt and its figures.
+
+    Doing so again changes nothing. Raises `IllegalTransition` for a job that ran by none.
+    """
+    row = _decision(session, job)
+    if row is None:
+        raise IllegalTransition("no stored video was matched")
+    pairs = [
+        Pair(text=match["text"], donor_text=match["donor_text"], entry_id=UUID(match["entry_id"]))
+        for match in row.plan["matched"]
+    ]
+    values = [
+        {
+            "job_id": job.id,
+            "namespace_id": row.namespace_id,
+            "text": pair.text,
+            "donor_text": pair.donor_text,
+            "entry_id": pair.entry_id,
+        }
+        for pair in pairs
+    ]
+    session.execute(insert(Veto).values(values).on_conflict_do_nothing())
+    _say(session, job, is_wrong=True)
+    return pairs
+
+
+def unmark(session: Session, job: Job) -> None:
+    """Take the verdict on a job's matches back; what others were marked for stays."""
+    session.execute(delete(Veto).where(Veto.job_id == job.id))
+    _say(session, job, is_wrong=False)
+
+
+def of(session: Session, namespace_id: UUID, texts: Collection[str]) -> list[Pair]:
+    """Return what was vetoed in a namespace for entities of these texts."""
+    query = select(Veto).where(Veto.namespace_id == namespace_id, Veto.text.in_(texts))
+    return [Pair(text=row.text, donor_text=row.donor_text, entry_id=row.entry_id) for row in session.scalars(query)]
+
+
+def _decision(session: Session, job: Job) -> Lookup | None:
+    """Return the decision that a job ran by, if a donor was in it; forgotten ones are not known any more."""
+    query = select(Lookup).where(Lookup.job_id == job.id, Lookup.attempt == job.attempt)
+    row = session.scalars(query.order_by(Lookup.id.desc()).limit(1)).one_or_none()
+    return row if row is not None and row.plan["matched"] else None
+
+
+def _say(session: Session, job: Job, *, is_wrong: bool) -> None:
+    own = JobMetric.job_id == job.id, JobMetric.attempt == job.attempt
+    session.execute(update(JobMetric).where(*own).values(wrong_match=is_wrong))
+    said = {name: value for name, value in job.receipt.items() if name != "wrong_match"}
+    job.receipt = said | ({"wrong_match": True} if is_wrong else {})
+    session.flush()
