@@ -29,7 +29,7 @@ from api.file_batches import FileBatches
 from api.routing import Lane
 from api.settings import ApiSettings
 from api.webhooks import Webhooks
-from db import batches, heartbeats, jobs, outbox, quality_checks, retention, webhooks
+from db import batches, heartbeats, jobs, outbox, previews, quality_checks, retention, webhooks
 from db import files as stored_files
 from db.bell import Bell
 from db.heartbeats import Beat
@@ -55,6 +55,7 @@ WEBHOOKS_S = 0.5  # to the next look at what ended and what is to be told
 BATCHES_S = 0.5  # to the next look at files that are to be read, or to be written
 WORKER_SILENT_S = 15.0  # a worker without a sign of life for this long gets no messages
 HEARTBEATS_KEPT = timedelta(days=1)
+PREVIEWS_KEPT = timedelta(minutes=10)  # of a step that lasts; the next one replaces it
 
 
 @dataclass(slots=True, kw_only=True)
@@ -287,6 +288,7 @@ class Relay:
             quality_checks.sweep(session)
             webhooks.sweep(session, limit=FORGET_CHUNKS * FORGET_CHUNK)
             heartbeats.sweep(session, older=HEARTBEATS_KEPT)
+            previews.sweep(session, older=PREVIEWS_KEPT)
         orphans = sweeps.sweep(self._storage, self._sessions, older_s=self._settings.orphan_s)
         if orphans:
             fields = {"number": len(orphans), "files": orphans[:20]}

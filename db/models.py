@@ -674,6 +674,18 @@ class Question(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
 
 
+class Preview(Base):
+    """What a running attempt looks like, see `db.previews`. Lost in a crash, and made again."""
+
+    __tablename__ = "previews"
+    __table_args__ = ({"prefixes": ["UNLOGGED"]},)
+
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    fence: Mapped[int] = mapped_column(BigInteger)
+    content: Mapped[bytes]  # JPEG
+    created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+
+
 class Heartbeat(Base):
     """The latest sign of life of one part of the service."""
 

@@ -19,6 +19,7 @@ from worker.cache.store import StoredCache
 from worker.errors import Unfit
 from worker.gate import Gate
 from worker.jobs.pace import Pace
+from worker.jobs.preview import Previews
 from worker.models import faults, registry
 from worker.models.base import VideoModel
 from worker.models.registry import EngineOptions
@@ -55,6 +56,7 @@ class Runtime:
     embedder: Embedder | None = None  # None: what the settings name, loaded with the first plan
     histories: Histories = field(default_factory=dict)  # what this process has read of each namespace's events
     pace: Pace = field(default_factory=Pace)
+    previews: Previews = field(default_factory=Previews)
     gate: Gate = field(default_factory=Gate)  # whether this worker takes jobs
     faulty_jobs: set[UUID] = field(default_factory=set)  # that broke here through the machine's fault, in a row
     _cards: dict[str, ModelCard] = field(default_factory=dict)

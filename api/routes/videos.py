@@ -19,7 +19,7 @@ from api.deps import Call, Calling, Operating
 from api.errors import BadRequest, Gone, JobFailed, NotReady
 from api.limits import Limits
 from api.schemas import CreateVideo, DeletedVideo, ErrorBody, Video, VideoList
-from db import jobs, metrics, reused_lines, vetoes
+from db import jobs, metrics, previews, reused_lines, vetoes
 from db.errors import IllegalTransition
 from db.keys import Caller
 from db.models import Job
@@ -266,6 +266,24 @@ def download(video_id: VideoId, request: Request, call: Calling, variant: Varian
 def look_at_content(video_id: VideoId, request: Request, call: Calling, variant: Variant = "video") -> Response:
     """Say how long the file is."""
     return _content(video_id, request, call, variant, as_head=True)
+
+
+_PICTURE: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}},
+    204: {"description": "None now: it does not run, or has only begun"},
+}
+AnyStep = Annotated[int | None, Query(description="of whatever number: makes a URL that no cache knows")]
+
+
+@router.get("/{video_id}/preview", response_class=Response, responses=_PICTURE)
+def preview(video_id: VideoId, call: Calling, step: AnyStep = None) -> Response:
+    """Look at what a running video is becoming: a small, rough JPEG, new every second or so."""
+    with call.begin() as (session, caller), ids.known("video", video_id) as id_:
+        picture = previews.of(session, jobs.get(session, caller.tenant, id_))
+    headers = {"Cache-Control": "no-store"}
+    if picture is None:
+        return Response(status_code=204, headers=headers)
+    return Response(picture, media_type="image/jpeg", headers=headers)
 
 
 def _content(video_id: str, request: Request, call: Calling, variant: str = "video", *, as_head: bool) -> Response:

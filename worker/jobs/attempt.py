@@ -65,4 +65,5 @@ def parts(runtime: Runtime) -> Parts:
         publish=publish,
         storage_patience_s=runtime.settings.storage_patience_s,
         pace=runtime.pace,
+        previews=runtime.previews,
     )

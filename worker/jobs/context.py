@@ -14,6 +14,7 @@ from worker.cache.base import CachePlan, Kept, LatentCache
 from worker.jobs.lease import Hold
 from worker.jobs.metrics import Figures
 from worker.jobs.pace import Pace
+from worker.jobs.preview import Previews
 from worker.models.base import Sampling, StepHook, VideoModel
 
 
@@ -34,6 +35,7 @@ class Parts:
     publish: Callable[[JobContext, RunResult], None]  # makes the video the job's output
     storage_patience_s: float = 60.0  # how long a finished video waits for storage to come back
     pace: Pace = field(default_factory=Pace)
+    previews: Previews = field(default_factory=Previews)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import jobs
+from db import jobs, previews
 from db.errors import LeaseLost
 from db.jobs import Claim
 from db.session import transaction
@@ -72,9 +72,9 @@ class Lease:
         return self.silent_s > self._settings.lease_s
 
     def check(self, **progress: Any) -> None:
-        """Take note of progress (see `db.jobs.beat`); raise when the attempt is to stop.
+        """Take note of progress; raise when the attempt is to stop.
 
-        Raises `LeaseLost`, `Cancelled` and `Stopped`.
+        `progress` is what `db.jobs.beat` takes, and `preview`, a JPEG. Raises `LeaseLost`, `Cancelled` and `Stopped`.
         """
         self._progress.update(progress)
         if self.is_expired:
@@ -106,10 +106,13 @@ class Lease:
             return False
         try:
             sent_at = time.monotonic()
+            picture = self._progress.pop("preview", None)
             try:
                 with transaction(self._factory) as session:
                     asked = jobs.beat(session, self.claim, lease_s=self._settings.lease_s, **self._progress)
                     stops = jobs.is_to_stop(session, self.claim)
+                    if picture is not None:
+                        previews.put(session, self.claim, picture)
             except LeaseLost:
                 self._is_lost = True
             except DATABASE_AWAY as error:

@@ -17,6 +17,7 @@ from worker.cache.decisions.planning import Case, Reason
 from worker.errors import GiveUp
 from worker.jobs import pace, video
 from worker.jobs.context import JobContext, Parts, Run, RunResult, VideoStore
+from worker.jobs.preview import Previews
 from worker.jobs.progress import report_plan
 from worker.jobs.retry import DATABASE_AWAY, retry_database
 from worker.models.base import Sampling, VideoModel
@@ -33,8 +34,9 @@ def run(job: JobContext, parts: Parts) -> None:
     plan = decide(job, model, parts.cache)
     ready = borrow(job, model, parts.cache, plan)
     encoding = encode(job, model)
-    latents, recorder = denoise(job, model, ready, encoding)
+    latents, recorder = denoise(job, model, ready, encoding, parts.previews)
     frames = decode(job, model, latents)
+    parts.previews.learn(job.params.model, latents, frames)
     mp4, pictures = compress(job, frames), picture(job, frames)
     file = store(job, parts.storage, mp4, patience_s=parts.storage_patience_s)
     shown = show(job, parts.storage, pictures)
@@ -133,10 +135,12 @@ def encode(job: JobContext, model: VideoModel) -> object:
     return encoding
 
 
-def denoise(job: JobContext, model: VideoModel, ready: Run, encoding: object) -> tuple[object, Recorder | None]:
+def denoise(
+    job: JobContext, model: VideoModel, ready: Run, encoding: object, previews: Previews
+) -> tuple[object, Recorder | None]:
     """Return the latents and, of a run that may enter the cache, the recorder that watched it.
 
-    Progress, cancelling and the lease are looked at after each step.
+    Now and then somebody may see what it becomes. Progress, cancelling and the lease are looked at after each step.
     """
     recorder = recording(job, model, ready)
     hooks = ready.hooks if recorder is None else (*ready.hooks, recorder)
@@ -147,7 +151,9 @@ def denoise(job: JobContext, model: VideoModel, ready: Run, encoding: object) ->
         with closing(sampled) as steps:  # a job that is cancelled here leaves no run behind
             for done, step in enumerate(steps, start=1):
                 job.figures.model_evaluations += pace.evaluations(guidance[step.index : step.index + 1])
-                job.hold.check(step=done, progress=100 * done // (num_steps + 1))  # 100 is the published video
+                picture = None if job.is_rerun else previews.picture(job.params.model, step)
+                seen = {} if picture is None else {"preview": picture}
+                job.hold.check(step=done, progress=100 * done // (num_steps + 1), **seen)  # 100 is the published video
         model.finish()
     return step.latents, recorder
 

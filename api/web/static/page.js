@@ -35,6 +35,7 @@ function refresh(after_ms = 300) {
       for (const old of all("[data-live]")) {
         const next = fresh.getElementById(old.id);
         if (!next || old.dataset.seen === next.outerHTML) continue;
+        for (const shown of all("img[data-preview]", old)) next.querySelector(`img[data-preview="${shown.dataset.preview}"]`)?.replaceWith(shown);
         const focused = old.contains(document.activeElement) && document.activeElement.id;
         const html = next.outerHTML;
         old.replaceWith(document.adoptNode(next));
@@ -46,6 +47,13 @@ function refresh(after_ms = 300) {
   }, after_ms);
 }
 
+// What runs shows what it is becoming; while there is no picture, nothing.
+function sketch(shown, step) {
+  const next = new Image();
+  next.onload = () => { shown.src = next.src; shown.hidden = false; };
+  next.src = `${shown.dataset.preview}?step=${step}`;
+}
+
 const known = new Map();
 function heard(video) {
   const before = known.get(video.id);
@@ -53,6 +61,8 @@ function heard(video) {
   for (const row of all(`[data-video="${CSS.escape(video.id)}"]`)) {
     const bar = row.querySelector("progress");
     if (bar) bar.value = video.progress;
+    const shown = row.querySelector("img[data-preview]");
+    if (shown && video.status === "in_progress" && video.step) sketch(shown, video.step);
     const step = row.querySelector("[data-step]");
     if (step && video.step !== null) step.textContent = `step ${video.step} of ${video.num_steps}`;
   }
