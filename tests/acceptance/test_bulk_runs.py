@@ -45,7 +45,8 @@ def test_a_run_makes_every_usable_line_and_names_the_others(home: Home, tmp_path
     assert any(note.startswith("line 5 left out: size '1x1' is none of tiny's") for note in notes)
     rows = {row["custom_id"]: row for row in results(tmp_path / "out")}
     assert {name: row["status"] for name, row in rows.items()} == {"a": "completed", "c": "completed"}
-    assert (rows["a"]["seed"], rows["a"]["steps"], rows["a"]["path"]) == (5, 2, "full")
+    assert (rows["a"]["seed"], rows["a"]["steps"]) == (5, 2)
+    assert rows["a"]["path"] in {"full", "fast"}  # by which of the two began first
     assert isinstance(rows["c"]["seed"], int)  # the one that the service drew: enough to make the video again
     assert all(float(str(row["seconds"])) > 0 for row in rows.values())
     assert all(Path(str(row["file"])).stat().st_size > 0 for row in rows.values())

@@ -34,11 +34,11 @@ def test_a_killed_worker_costs_one_attempt_and_no_job(service: Service, relay: P
 
 
 def test_the_job_of_a_dead_child_runs_again_at_once_however_many_wait(service: Service, relay: Process) -> None:
-    worker = service.start_worker("first")
     (id_,) = service.submit("slow", number=1)
-    service.wait_running(id_)
     backlog = service.submit("slow", number=200, queue="bulk", batch_id=None)
     backlog += service.submit("slow", number=200)
+    worker = service.start_worker("first")
+    service.wait_running(id_)
 
     worker.child.kill()
     killed_at = time.monotonic()
