@@ -48,9 +48,9 @@ class Late(Slow):
     def sample(self, *args: Any, **options: Any) -> Iterator[Any]:
         return self._model.sample(*args, **options)
 
-    def decode(self, *args: Any, **options: Any) -> Any:
+    def decode_parts(self, *args: Any, **options: Any) -> Any:
         time.sleep(DECODE_S)
-        return self._model.decode(*args, **options)
+        return self._model.decode_parts(*args, **options)
 
 
 class Poison(Slow):

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 
@@ -35,9 +36,9 @@ def run(job: JobContext, parts: Parts) -> None:
     ready = borrow(job, model, parts.cache, plan)
     encoding = encode(job, model)
     latents, recorder = denoise(job, model, ready, encoding, parts.previews)
-    frames = decode(job, model, latents)
+    frames, mp4 = decode(job, model, latents)
     parts.previews.learn(job.params.model, latents, frames)
-    mp4, pictures = compress(job, frames), picture(job, frames)
+    pictures = picture(job, frames)
     file = store(job, parts.storage, mp4, patience_s=parts.storage_patience_s)
     shown = show(job, parts.storage, pictures)
     kept = keep(job, parts.cache, ready.plan, recorder)
@@ -174,20 +175,22 @@ def recording(job: JobContext, model: VideoModel, ready: Run) -> Recorder | None
     return Recorder(kept_steps(plan.keep, *timesteps), seed=ready.seed)
 
 
-def decode(job: JobContext, model: VideoModel, latents: object) -> NDArray[np.uint8]:
-    """Return the frames (T, H, W, 3)."""
-    with job.figures.stage("decode"):
-        frames: NDArray[np.uint8] = model.decode(latents, job.params)  # type: ignore[arg-type]  # its own tensors
-        model.finish()
-    job.figures.peak_memory = model.peak_memory()
-    job.hold.check()
-    return frames
-
-
-def compress(job: JobContext, frames: NDArray[np.uint8]) -> bytes:
-    """Return the MP4."""
-    with job.figures.stage("compress"):
-        return video.encode(frames, fps=job.params.fps)
+def decode(job: JobContext, model: VideoModel, latents: object) -> tuple[NDArray[np.uint8], bytes]:
+    """Return the frames (T, H, W, 3) and the MP4: what is decoded is compressed while the next frames are decoded."""
+    encoder, frames = video.Encoder(fps=job.params.fps), []
+    with ThreadPoolExecutor(1, thread_name_prefix="mp4") as writer:
+        with job.figures.stage("decode"):
+            written = []
+            for part in model.decode_parts(latents, job.params):  # type: ignore[arg-type]  # its own tensors
+                frames.append(part)
+                written.append(writer.submit(encoder.add, part))
+            model.finish()
+        job.figures.peak_memory = model.peak_memory()
+        job.hold.check()
+        with job.figures.stage("compress"):
+            for each in written:
+                each.result()
+            return np.concatenate(frames), encoder.finish()
 
 
 def picture(job: JobContext, frames: NDArray[np.uint8]) -> Mapping[str, tuple[bytes, Mapping[str, Any]]]:

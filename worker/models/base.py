@@ -7,7 +7,7 @@ model to the bit.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -163,6 +163,9 @@ class VideoModel(Protocol):
 
     def decode(self, latents: Tensor, params: GenerationParams) -> NDArray[np.uint8]:
         """Return the frames (T, H, W, 3) of finished latents (1, C, T', h, w)."""
+
+    def decode_parts(self, latents: Tensor, params: GenerationParams) -> Iterator[NDArray[np.uint8]]:
+        """Yield the same frames in order, a few at a time: whoever writes them need not wait for the last."""
 
     def finish(self) -> None:
         """Wait until the device has done what it was given: a clock read after this tells the truth."""

@@ -25,7 +25,7 @@ from worker.cache.planner import Embedder
 from worker.jobs import pace
 from worker.jobs.context import JobContext
 from worker.jobs.metrics import Figures
-from worker.jobs.runner import borrow, compress, decode, denoise, encode
+from worker.jobs.runner import borrow, decode, denoise, encode
 from worker.models.base import Sampling, VideoModel
 from worker.quality import candidates
 from worker.quality.calibration_cache import CalibrationCache
@@ -183,7 +183,7 @@ class Runs:
 
     def _make(self, candidate: Candidate, number: int) -> None:
         job, donor, latents = self._run(candidate, number, is_lending=candidate.name == self.full.name)
-        mp4 = compress(job, decode(job, self.model, latents))
+        _, mp4 = decode(job, self.model, latents)
         made = Made(
             plan=candidate.name,
             prompt=number,

@@ -28,7 +28,7 @@ from worker.jobs.attempt import parts
 from worker.jobs.context import JobContext
 from worker.jobs.metrics import Figures
 from worker.jobs.retry import DATABASE_AWAY
-from worker.jobs.runner import borrow, compress, decode, denoise, encode, load
+from worker.jobs.runner import borrow, decode, denoise, encode, load
 from worker.models import faults
 from worker.quality import judges
 from worker.quality import monitor as rule
@@ -202,4 +202,5 @@ def _made(runtime: Runtime, row: Job, plan: StoredPlan, hold: CheckHold, figures
         raise Lost("the donor is gone")
     encoding = encode(job, model)
     latents, _ = denoise(job, model, ready, encoding)
-    return compress(job, decode(job, model, latents))
+    _, mp4 = decode(job, model, latents)
+    return mp4

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -10,6 +11,7 @@ from uuid import UUID
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from db.jobs import Claim
 from db.models import Job
@@ -20,8 +22,10 @@ from worker.cache.base import CachePlan, Kept, Lent
 from worker.cache.decisions import planning
 from worker.cache.decisions.entities import extract
 from worker.errors import GiveUp
+from worker.jobs import video
 from worker.jobs.context import JobContext, Parts, RunResult
 from worker.jobs.runner import run
+from worker.jobs.video import Encoder
 from worker.models.base import Fingerprint, Step
 from worker.reuse.donor import Donor
 
@@ -63,6 +67,9 @@ class IdleModel:
 
     def decode(self, latents, params):
         return np.zeros((params.num_frames, params.height, params.width, 3), np.uint8)
+
+    def decode_parts(self, latents, params):
+        yield from self.decode(latents, params)[:, None]
 
     def finish(self):
         pass
@@ -159,6 +166,28 @@ def test_the_row_says_what_the_file_has_not_what_was_asked(monkeypatch: pytest.M
 
     output = result.output(job.params)
     assert (output["num_frames"], output["height"], output["width"]) == (3, 16, 8)
+
+
+def test_frames_are_compressed_while_the_next_are_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    is_compressed = threading.Event()
+    add = Encoder.add
+
+    def watched(encoder: Encoder, frames: NDArray[np.uint8]) -> None:
+        add(encoder, frames)
+        is_compressed.set()
+
+    def decode_parts(model: IdleModel, latents: float, params: GenerationParams) -> Iterator[NDArray[np.uint8]]:
+        first, second = np.split(model.decode(latents, params), 2)
+        yield first
+        assert is_compressed.wait(60), "the first frames wait for the last"
+        yield second
+
+    monkeypatch.setattr(Encoder, "add", watched)
+    monkeypatch.setattr(IdleModel, "decode_parts", decode_parts)
+
+    _, result, storage = run_in_memory(IdleCache(plan_of(FULL)))
+
+    assert len(video.decode(storage[result.file.name])) == 2
 
 
 def test_pictures_stand_beside_the_video() -> None:

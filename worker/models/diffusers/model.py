@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -155,6 +155,10 @@ class DiffusersModel:
         given = {"latents": layout.own(latents.to(self.device)), "output_type": "np"}
         video = self.call(nothing_left, params, {**arguments, **given}, seed=0)
         return (np.asarray(video[0]) * 255).round().astype(np.uint8)
+
+    def decode_parts(self, latents: Tensor, params: GenerationParams) -> Iterator[NDArray[np.uint8]]:
+        """Yield all frames at once: a pipeline decodes in one call."""
+        yield self.decode(latents, params)
 
     def finish(self) -> None:
         """Wait for the device."""

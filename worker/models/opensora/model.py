@@ -1,6 +1,6 @@
 """Open-Sora 1.2 and models of its architecture as a `VideoModel`."""
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -110,6 +110,10 @@ class OpenSoraModel:
     def decode(self, latents: Tensor, params: GenerationParams) -> NDArray[np.uint8]:
         """Return the frames (T, H, W, 3)."""
         return self.pipeline.decode(latents, params.num_frames)
+
+    def decode_parts(self, latents: Tensor, params: GenerationParams) -> Iterator[NDArray[np.uint8]]:
+        """Yield the same frames in order, as many at a time as the VAE decodes together."""
+        return self.pipeline.decode_parts(latents, params.num_frames)
 
     def finish(self) -> None:
         """Wait for the device."""
