@@ -447,7 +447,7 @@ class Lookup(Base):
     attempt: Mapped[int]
     namespace_id: Mapped[UUID] = mapped_column(ForeignKey("namespaces.id"))
     entities: Mapped[list[Any]] = mapped_column(JSONB)  # of the prompt
-    neighbours: Mapped[list[Any]] = mapped_column(JSONB)  # the best stored entities with their similarities
+    neighbours: Mapped[Any] = mapped_column(JSONB)  # the nearest stored entities, packed; older rows: a list
     settings: Mapped[Json]  # thresholds and plans in force
     plan: Mapped[Json]
     reason: Mapped[str]

@@ -18,6 +18,7 @@ from db.models import CacheEntry, Namespace
 from db.session import transaction
 from shared.generation import GenerationParams, Mode, RunPath
 from shared.model_cards import ModelCard
+from worker.cache import packed
 from worker.cache.base import CachePlan
 from worker.cache.decisions import entities, planning
 from worker.cache.decisions.matching import MatchSettings
@@ -201,7 +202,7 @@ def _record(session: Session, question: Question, near: Sequence[Neighbour], pla
         question.claim,
         question.space,
         entities=extraction.to_dict()["entities"],
-        neighbours=[neighbour.to_dict() for neighbour in near],
+        neighbours=packed.pack(packed.telling(near, question.matching)),
         settings={
             "mode": question.claim.job.mode,
             "match": question.matching.to_dict(),

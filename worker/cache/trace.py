@@ -11,10 +11,11 @@ from sqlalchemy.orm import Session
 from db import cache
 from db.models import CacheEvent, Lookup, Namespace
 from shared.generation import Mode
+from worker.cache import packed
 from worker.cache.decisions.matching import MatchSettings
 from worker.cache.decisions.planning import Plan, table_from_rows
 from worker.cache.decisions.replay import DecisionRow, EvictionRow
-from worker.cache.decisions.types import Entity, Event, Extraction, FallbackReason, Neighbour
+from worker.cache.decisions.types import Entity, Event, Extraction, FallbackReason
 from worker.cache.room import as_event
 
 Row = DecisionRow | Event | EvictionRow
@@ -47,7 +48,7 @@ def decision(row: Lookup) -> DecisionRow:
             unread=tuple(given.get("unread", ())),
             language=given.get("language", "en"),
         ),
-        neighbours=tuple(Neighbour.from_dict(neighbour) for neighbour in row.neighbours),
+        neighbours=packed.unpack(row.neighbours),
         settings=MatchSettings.recorded(given["match"]),
         table=table_from_rows(given["table"]),
         plan=Plan.from_dict(row.plan),

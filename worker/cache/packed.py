@@ -1,0 +1,72 @@
+"""Neighbours of a decision as they are recorded: what rows of one entry share is written once.
+
+A decision looks at some fifty stored entities; written one by one, with names, they were nine tenths of its row. Those
+too far from the prompt to matter are left out. Rows of older versions are read as well.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from worker.cache.decisions.matching import MatchSettings
+from worker.cache.decisions.types import STYLE, WITH, WITHOUT, EntityKind, Json, Neighbour
+
+LAXER = 0.05  # thresholds down to so much below those in force can be asked for later
+
+_MARKS = (WITH, WITHOUT, STYLE)
+_KINDS = list(EntityKind)
+
+
+def pack(neighbours: Iterable[Neighbour]) -> Json:
+    """Return plain JSON: entries (id, when made, marks of its prompt), phrases, and rows that refer to both."""
+    entries: dict[tuple[str, float, tuple[str, ...]], int] = {}
+    phrases: dict[tuple[str, str, tuple[str, ...], EntityKind], int] = {}
+    rows: list[list[float]] = []
+    for near in neighbours:
+        own, marks = _split(near.attributes)
+        entry = entries.setdefault((near.entry_id, near.created, marks), len(entries))
+        phrase = phrases.setdefault((near.text, near.head, own, near.kind), len(phrases))
+        rows.append([near.query, entry, phrase, near.similarity])
+    return {
+        "entries": [[id_, created, list(marks)] for id_, created, marks in entries],
+        "phrases": [[text, head, list(own), _KINDS.index(kind)] for text, head, own, kind in phrases],
+        "rows": rows,
+    }
+
+
+def telling(neighbours: Sequence[Neighbour], settings: MatchSettings) -> list[Neighbour]:
+    """Return those that a decision under these settings, or somewhat laxer ones, rests on: near ones, and the nearest.
+
+    Which is the nearest is told the same way as `look_up` does it; a decision on these is the decision on all.
+    """
+    least = settings.head_threshold - LAXER
+    top = max(neighbours, key=lambda near: (near.similarity, near.created, near.entry_id), default=None)
+    return [near for near in neighbours if near is top or near.similarity >= least]
+
+
+def unpack(packed: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> tuple[Neighbour, ...]:
+    """Return what `pack` was given, or what older rows hold."""
+    if not isinstance(packed, Mapping):
+        return tuple(Neighbour.from_dict(row) for row in packed)
+    found = []
+    for query, entry, phrase, similarity in packed["rows"]:
+        entry_id, created, marks = packed["entries"][entry]
+        text, head, own, kind = packed["phrases"][phrase]
+        found.append(
+            Neighbour(
+                query=query,
+                entry_id=entry_id,
+                text=text,
+                head=head,
+                attributes=(*own, *marks),
+                kind=_KINDS[kind],
+                similarity=similarity,
+                created=created,
+            )
+        )
+    return tuple(found)
+
+
+def _split(attributes: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return what is the phrase's own, and what follows from its prompt: in order, one stands before the other."""
+    first = next((place for place, word in enumerate(attributes) if word.startswith(_MARKS)), len(attributes))
+    return attributes[:first], attributes[first:]
