@@ -11,7 +11,7 @@ from uuid import UUID
 
 import typer
 
-from cli import bulk, cache_questions, cache_report, cache_simulate, local, output
+from cli import bulk, cache_export, cache_questions, cache_report, cache_simulate, local, output
 from cli.errors import BadInput
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ for _name, _command in cache_questions.COMMANDS.items():
     app.command(_name)(_command)
 app.command()(cache_simulate.simulate)
 app.command()(cache_report.report)
+app.command()(cache_export.export)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 SpaceId = Annotated[str, typer.Argument(metavar="NAMESPACE", help="As `chai cache ls` shows it; a beginning will do.")]
