@@ -31,7 +31,7 @@ MAX_CONTAINERS = 250_000  # objects and lists in one body: a small body can ask 
 MAX_FORM_FIELDS = 100
 _CHARSETS = frozenset({b"utf-8", b"utf8", b"us-ascii"})
 _PAIR = re.compile(r"(metadata|expires_after)\[(.*)\]", re.DOTALL)
-_OBJECTS = frozenset({"metadata", "expires_after"})  # a form has them as JSON, or as one field a member
+_OBJECTS = frozenset({"metadata", "expires_after", "extra_params", "lora"})  # JSON in a form, or a field a member
 _KEEPS_EMPTY = frozenset({"prompt"})  # "is empty" says more than "is missing"
 
 M = TypeVar("M", bound=BaseModel)

@@ -73,6 +73,12 @@ def _off(value: bool) -> bool:
     return value
 
 
+def _nothing(value: dict[str, Any]) -> dict[str, Any]:  # Any: JSON
+    if value:
+        raise PydanticCustomError("refused", "is not offered here; leave it out")
+    return value
+
+
 Text = Annotated[str, AfterValidator(_clean)]
 _DECIMAL = re.compile(r"\s*(?:\d{1,9}(?:\.\d*)?|\.\d+)\s*", re.ASCII)
 Seconds = Annotated[
@@ -89,6 +95,7 @@ Metadata = Annotated[
 Steps = Annotated[int, Field(ge=1, le=1000)]
 Side = Annotated[int, Field(ge=1, le=100_000)]
 One = Annotated[int, AfterValidator(_one), WithJsonSchema({"type": "integer", "const": 1})]
+Nothing = Annotated[dict[str, Any], AfterValidator(_nothing), WithJsonSchema({"type": "object", "maxProperties": 0})]
 Off = Annotated[bool, AfterValidator(_off), WithJsonSchema({"type": "boolean", "const": False})]
 
 
@@ -122,11 +129,22 @@ class CreateVideo(BaseModel):
     generator_device: Annotated[Text, Field(max_length=100)] | None = None  # a seed means the same on every device
     enable_teacache: Off | None = None
     enable_frame_interpolation: Off | None = None
+    extra_params: Nothing | None = None
+    lora: Nothing | None = None
 
 
 # fields that change nothing: two requests that differ in these only are the same
 NO_OPS = frozenset(
-    {"n", "num_outputs_per_prompt", "user", "generator_device", "enable_teacache", "enable_frame_interpolation"}
+    {
+        "n",
+        "num_outputs_per_prompt",
+        "user",
+        "generator_device",
+        "enable_teacache",
+        "enable_frame_interpolation",
+        "extra_params",
+        "lora",
+    }
 )
 
 

@@ -1,34 +1,9 @@
-"""What a command can end with. `chai` prints the message on one line and leaves with the exit code.
+"""What a command can end with: `chai` prints the message on one line and leaves with the exit code.
 
-CommandError      1   something went wrong that is not the caller's doing
-├── Unreachable   1   nobody answers at the service's URL
-├── Refused     1/2   the service said no; 2 when the request has to change
-└── BadInput      2   an argument or a file cannot be used as it is
+The classes are those of `chai_client.errors`, since most of it comes from the service.
 """
 
+from chai_client.errors import BadInput, Refused, Unreachable
+from chai_client.errors import ChaiError as CommandError
 
-class CommandError(Exception):
-    """Ends the command; the message names what failed and the way out."""
-
-    exit_code = 1
-
-
-class Unreachable(CommandError):
-    """No answer from the service."""
-
-
-class BadInput(CommandError):
-    """The caller has to change something."""
-
-    exit_code = 2
-
-
-class Refused(CommandError):
-    """The service answered with its error envelope."""
-
-    def __init__(self, message: str, *, status: int, code: str | None = None, param: str | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code  # stable, for programs
-        self.param = param  # the field at fault
-        self.exit_code = 2 if 400 <= status < 500 and status not in (401, 403, 429) else 1
+__all__ = ["BadInput", "CommandError", "Refused", "Unreachable"]

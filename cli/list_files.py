@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from chai_client.encoding import shown
 from cli.errors import BadInput
-from cli.sendable import shown
 
 Values = dict[str, Any]  # Any: a cell is text, a JSON value may be a number
 Row = tuple[int, Values | str]  # number of the line, from 1; its values, or the reason why there are none

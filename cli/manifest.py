@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cli import sendable
+from chai_client import encoding
+from chai_client.encoding import shortened, shown
 from cli.errors import BadInput
 from cli.list_files import FIELDS, NUMBER_FIELDS, WHOLE_FIELDS, PromptFile, Values, read_lists
-from cli.sendable import shortened, shown
 
 _DECIMALS = re.compile(r"(?<=\d)\.0+\s*$", re.ASCII)  # of a whole number
 LONGEST_LINE = 2**20  # bytes of JSON: far more than the service takes, little enough for many in one request
@@ -140,7 +140,7 @@ def _line(row: _Placed, options: Mapping[str, Any]) -> Line:
 
 def _check_length(item: Values) -> None:
     """Raise ValueError with the field that cannot be sent, or when the whole is too long."""
-    if (length := sendable.num_bytes(item)) > LONGEST_LINE:
+    if (length := encoding.num_bytes(item)) > LONGEST_LINE:
         longest = max(item, key=lambda name: len(str(item[name])))
         raise ValueError(f"has {length} bytes, most of them in {longest}; a line may have {LONGEST_LINE}")
 

@@ -9,10 +9,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from chai_client.encoding import shown
 from cli import list_files, output
 from cli.errors import BadInput
 from cli.list_files import Values
-from cli.sendable import shown
 
 if TYPE_CHECKING:
     from worker.cache.simulation.prepare import Request

@@ -8,6 +8,7 @@ PAGE = ROOT / "docs" / "architecture.md"
 BEGIN, END = "<!-- tree: begin -->\n", "<!-- tree: end -->"
 PACKAGES = {
     "api": "HTTP in, job row and job id out",
+    "chai_client": "a client of the service, for any program",
     "cli": "the `chai` command",
     "db": "tables, states, queries",
     "migrations": "one reversible step a file",

@@ -1,14 +1,18 @@
 """The whole service as a stranger meets it: over HTTP, with a stand-in for the worker."""
 
+import threading
 from collections.abc import Iterator
 
 import pytest
 from fastapi import FastAPI
-from running import CARDS, api_thread, worker_thread
+from running import CARDS, api_thread, settings_of, worker_thread
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.app import create_app
+from api.file_batches import FileBatches
 from api.settings import ApiSettings
+from db import batches
+from db.session import transaction
 from shared.storage import Storage
 
 
@@ -31,3 +35,23 @@ def worker(session_factory: sessionmaker[Session], storage_url: str) -> Iterator
     """Somebody who makes the videos."""
     with worker_thread(session_factory, Storage(storage_url)):
         yield
+
+
+@pytest.fixture
+def relay(session_factory: sessionmaker[Session], database_url: str, storage_url: str) -> Iterator[None]:
+    """What a relay does with batches, a few times a second."""
+    environment = {"DATABASE_URL": database_url, "CHAI_MODELS_DIR": str(CARDS), "CHAI_DEFAULT_MODEL": "tiny"}
+    parts = FileBatches(session_factory, Storage(storage_url), settings_of(environment))
+    stop = threading.Event()
+
+    def run() -> None:
+        while not stop.wait(0.05):
+            parts.turn()
+            with transaction(session_factory) as session:
+                batches.finish(session)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    yield
+    stop.set()
+    thread.join()

@@ -2,18 +2,11 @@
 
 import io
 import json
-import threading
 from collections.abc import Iterator
 
 import openai
 import pytest
-from running import CARDS, settings_of, wait_until
-from sqlalchemy.orm import Session, sessionmaker
-
-from api.file_batches import FileBatches
-from db import batches
-from db.session import transaction
-from shared.storage import Storage
+from running import wait_until
 
 
 @pytest.fixture
@@ -21,26 +14,6 @@ def client(url: str) -> Iterator[openai.OpenAI]:
     """The package's client, pointed here."""
     with openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
         yield client
-
-
-@pytest.fixture
-def relay(session_factory: sessionmaker[Session], database_url: str, storage_url: str) -> Iterator[None]:
-    """What a relay does with batches, a few times a second."""
-    environment = {"DATABASE_URL": database_url, "CHAI_MODELS_DIR": str(CARDS), "CHAI_DEFAULT_MODEL": "tiny"}
-    parts = FileBatches(session_factory, Storage(storage_url), settings_of(environment))
-    stop = threading.Event()
-
-    def run() -> None:
-        while not stop.wait(0.05):
-            parts.turn()
-            with transaction(session_factory) as session:
-                batches.finish(session)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    yield
-    stop.set()
-    thread.join()
 
 
 def line(name: str, prompt: str = "a red circle", **more: object) -> dict:

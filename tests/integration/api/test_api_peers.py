@@ -33,6 +33,7 @@ ACCEPTED = [
     ({"n": 1, "num_outputs_per_prompt": 1, "user": "me", "generator_device": "cuda", "seed": 1024}, {"seed": 1024}),
     ({"seed": -1}, {"seed": None}),
     ({"enable_teacache": False, "enable_frame_interpolation": False}, {}),
+    ({"extra_params": {}, "lora": {}}, {}),
 ]
 
 
@@ -70,6 +71,7 @@ REFUSED = [
         "num_outputs_per_prompt",
         "num_outputs_per_prompt 0 is not 1; a request makes one video, send several",
     ),
+    ({"lora": {"name": "quick"}}, "lora", "lora is not offered here; leave it out"),
     ({"enable_teacache": True}, "enable_teacache", "enable_teacache is not offered here; leave it out"),
     ({"width": 64}, "height", "height is missing beside width; send both, or size"),
     ({"width": 65, "height": 48}, "size", "size '65x48' is none of tiny's; use 64x64, 64x48"),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from scripted_service import Script
 
-from cli import client as client_module
+from chai_client import transport
 from cli.client import Client
 from cli.errors import BadInput, Refused, Unreachable
 
@@ -15,7 +15,7 @@ VIDEO = {"id": "video_1", "status": "queued", "progress": 0}
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(transport, "FIRST_PAUSE_S", 0.001)
 
 
 def test_a_submission_carries_the_key_of_the_caller_and_one_against_doubles(scripted: Script) -> None:

@@ -1,0 +1,19 @@
+"""A client of this service: needs httpx and nothing else of it."""
+
+from chai_client.asynchronous import AsyncClient
+from chai_client.client import Client
+from chai_client.errors import BadInput, ChaiError, Refused, Unfinished, Unreachable
+from chai_client.values import Batch, File, Video
+
+__all__ = [
+    "AsyncClient",
+    "BadInput",
+    "Batch",
+    "ChaiError",
+    "Client",
+    "File",
+    "Refused",
+    "Unfinished",
+    "Unreachable",
+    "Video",
+]

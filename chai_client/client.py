@@ -1,0 +1,227 @@
+"""The service, called from a thread that waits."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self, Unpack, cast
+
+import httpx
+
+from chai_client import calls, transport
+from chai_client.errors import Unfinished, Unreachable
+from chai_client.transport import Call
+from chai_client.values import FINAL, FINAL_OF_BATCHES, Batch, Fields, File, Filters, Json, Variant, Video
+
+
+class Client:
+    """One service and one caller.
+
+    Every call is sent again after outages and "try later"; posts carry a key, so that nothing is made twice. Raises
+    `Unreachable` when nobody answers after a few tries, `Refused` with the service's own words, `BadInput`.
+    """
+
+    def __init__(self, url: str = transport.DEFAULT_URL, key: str | None = None, *, timeout_s: float = 30.0) -> None:
+        self.url = transport.base(url)
+        options = transport.options(self.url, key, timeout_s)
+        try:
+            self._http = httpx.Client(**options)
+        except (ValueError, httpx.InvalidURL) as error:
+            raise transport.bad_proxy(error) from None
+
+    def create(
+        self,
+        prompt: str,
+        *,
+        idempotency_key: str | None = None,
+        cancel_after: str | None = None,
+        **fields: Unpack[Fields],
+    ) -> Video:
+        """Ask for a video; the same key gives the same one again. `cancel_after` is a time like 30m."""
+        return cast(Video, self.ask(calls.create(prompt, fields, key=idempotency_key, cancel_after=cancel_after)))
+
+    def get(self, id_: str) -> Video:
+        """Return a video as it is now."""
+        return cast(Video, self.ask(calls.get(id_)))
+
+    def list(self, *, limit: int | None = None, **filters: Unpack[Filters]) -> Iterator[Video]:
+        """Go through videos page by page, the newest first unless `order` is `asc`."""
+        return cast(Iterator[Video], self.pages("/v1/videos", limit=limit, **filters))
+
+    def wait(self, id_: str, *, timeout_s: float | None = None, seen: Callable[[Video], None] | None = None) -> Video:
+        """Return the video once it has ended; outages are sat out. Raises `Unfinished` after the timeout.
+
+        `seen` is shown every answer on the way.
+        """
+        call = calls.get(id_, held=seen is None)
+        return cast(Video, self._wait(call, FINAL, timeout_s, cast(Callable[[Json], None] | None, seen)))
+
+    def cancel(self, id_: str) -> Video:
+        """Cancel a video that has not ended."""
+        return cast(Video, self.ask(calls.cancel(id_)))
+
+    def delete(self, id_: str) -> None:
+        """Delete a video and its file; one that has not ended is cancelled first."""
+        self.ask(calls.delete(id_))
+
+    def download(self, id_: str, file: Path, *, variant: Variant = "video") -> int:
+        """Save the video, or a picture of it, as `file`, whole or not at all; return its bytes.
+
+        What broke off goes on where it ended, in this call or a later one.
+        """
+        partial, number = transport.Partial(file), 0
+        while True:
+            before, number = partial.num_bytes, number + 1
+            call = calls.content(id_, variant, partial.headers)
+            answer = self._answer(call, stream=True, also=(416,))
+            try:
+                if answer.status_code == 416:
+                    if partial.is_whole(answer):
+                        return partial.finish()
+                    partial.drop()
+                    continue
+                with partial.begin(answer).open("ab") as stream:
+                    for chunk in answer.iter_bytes():
+                        stream.write(chunk)
+                return partial.finish()
+            except httpx.RequestError as error:
+                if number >= transport.NUM_TRIES or not partial.can_go_on():
+                    raise transport.went_away(self.url, call.path, error) from error
+                number = 0 if partial.num_bytes > before else number
+                time.sleep(transport.pause_s(number + 1))
+            finally:
+                answer.close()
+
+    def copy(self, id_: str, stream: BinaryIO, *, variant: Variant = "video") -> int:
+        """Write the video, or a picture of it, to `stream`; return its bytes."""
+        with self._stream(calls.content(id_, variant)) as answer:
+            return sum(stream.write(chunk) for chunk in answer.iter_bytes())
+
+    def models(self) -> Sequence[Json]:
+        """Return the models of the service."""
+        return [dict(model) for model in self.ask(calls.models())["data"]]
+
+    def upload(self, content: bytes, *, name: str = "requests.jsonl") -> File:
+        """Upload a file of requests, one a line."""
+        return cast(File, self.ask(calls.upload(content, name)))
+
+    def file_content(self, id_: str) -> bytes:
+        """Return the bytes of a file."""
+        return self._answer(calls.file_content(id_)).content
+
+    def create_batch(
+        self, requests: Iterable[Mapping[str, Any]], *, metadata: Mapping[str, str] | None = None, name: str = "batch"
+    ) -> Batch:
+        """Make the videos of many requests: fields as of `create`, `prompt` among them, and a `custom_id` each."""
+        file = self.upload(transport.lines(requests), name=f"{name}.jsonl")
+        return cast(Batch, self.ask(calls.create_batch(file["id"], metadata or {}, key=None)))
+
+    def batch(self, id_: str) -> Batch:
+        """Return a batch as it is now."""
+        return cast(Batch, self.ask(calls.batch(id_)))
+
+    def batches(self, *, limit: int | None = None) -> Iterator[Batch]:
+        """Go through batches, the newest first."""
+        return cast(Iterator[Batch], self.pages("/v1/batches", limit=limit))
+
+    def cancel_batch(self, id_: str) -> Batch:
+        """Cancel what has not ended of a batch."""
+        return cast(Batch, self.ask(calls.cancel_batch(id_)))
+
+    def wait_batch(self, id_: str, *, timeout_s: float | None = None) -> Batch:
+        """Return the batch once its files are there. Raises `Unfinished` after the timeout."""
+        return cast(Batch, self._wait(calls.batch(id_), FINAL_OF_BATCHES, timeout_s, None))
+
+    def results(self, batch: Batch) -> Iterator[Json]:
+        """Go through the lines of a batch that has ended: completed ones first, then what came to nothing."""
+        for id_ in (batch["output_file_id"], batch["error_file_id"]):
+            yield from transport.results(self.file_content(id_)) if id_ else ()
+
+    def pages(self, path: str, *, limit: int | None, **filters: Any) -> Iterator[Json]:
+        """Go through a list of the service."""
+        asked, num_left = {"limit": min(limit or transport.PAGE_SIZE, transport.PAGE_SIZE), **filters}, limit
+        while True:
+            page = self.ask(calls.page(path, asked))
+            yield from page["data"][:num_left]
+            num_left = None if num_left is None else num_left - len(page["data"])
+            if not page["has_more"] or (num_left is not None and num_left <= 0):
+                return
+            asked["after"] = page["last_id"]
+
+    def ask(self, call: Call) -> Json:
+        """Send a call that is answered by an object."""
+        return transport.parsed(self.url, call, self._answer(call))
+
+    def is_ready(self) -> bool:
+        """Return whether the service answers and reaches its database and storage; workers may come later."""
+        try:
+            checks = self._http.get("/readyz").json()["checks"]
+            return bool({checks.get("database"), checks.get("storage")} == {"ok"})
+        except (httpx.RequestError, ValueError, KeyError):
+            return False
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _wait(
+        self, call: Call, final: frozenset[str], timeout_s: float | None, seen: Callable[[Json], None] | None
+    ) -> Json:
+        began = time.monotonic()
+        absent_since: float | None = None
+        while True:
+            try:
+                answer = self._answer(call)
+                absent_since = None
+            except Unreachable:
+                absent_since = absent_since or time.monotonic()
+                if time.monotonic() - absent_since > transport.OUTAGE_S:
+                    raise
+                continue
+            value = transport.parsed(self.url, call, answer)
+            if seen is not None:
+                seen(value)
+            if value["status"] in final:
+                return value
+            if timeout_s is not None and time.monotonic() - began > timeout_s:
+                raise Unfinished(f"{value['id']} is {value['status']} after {timeout_s:g} s; it goes on, wait again")
+            time.sleep(0.2 if value["status"] == "in_progress" else transport.poll_s(answer.headers))
+
+    @contextmanager
+    def _stream(self, call: Call) -> Iterator[httpx.Response]:
+        answer = self._answer(call, stream=True)
+        try:
+            yield answer
+        except httpx.RequestError as error:
+            raise transport.went_away(self.url, call.path, error) from error
+        finally:
+            answer.close()
+
+    def _answer(self, call: Call, *, stream: bool = False, also: tuple[int, ...] = ()) -> httpx.Response:
+        """Send, again after outages and "try later"; raise what no waiting mends, but for statuses `also`."""
+        for number in range(1, transport.NUM_TRIES + 1):
+            try:
+                answer = self._http.send(call.build(self._http), stream=stream)
+            except httpx.RequestError as error:
+                if number == transport.NUM_TRIES:
+                    raise transport.no_answer(self.url, error) from error
+                time.sleep(transport.pause_s(number))
+                continue
+            if answer.status_code not in transport.RETRIED or number == transport.NUM_TRIES:
+                break
+            answer.close()
+            time.sleep(transport.pause_s(number, answer))
+        if answer.is_success or answer.status_code in also:
+            return answer
+        answer.read()
+        answer.close()
+        raise transport.refused(answer)

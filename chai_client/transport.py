@@ -1,0 +1,229 @@
+"""What both clients share: addresses, requests, when to try again, and what an answer means. Nothing here waits."""
+
+import json
+import random
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+
+from chai_client import encoding
+from chai_client.errors import BadInput, ChaiError, Refused, Unreachable
+from chai_client.values import Json
+
+DEFAULT_URL = "http://127.0.0.1:8400"
+PAGE_SIZE = 100
+NUM_TRIES = 5
+FIRST_PAUSE_S = 0.2
+LONGEST_PAUSE_S = 5.0
+OUTAGE_S = 60.0  # how long who waits puts up with an absent service
+HELD_S = 20  # the service holds an answer for so long, for who waits
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+RETRIED = frozenset({429, 502, 503, 504})
+_ETAG = re.compile(r'"([0-9A-Za-z]{1,64})"')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One request, which may be sent again: posts carry a key or name what they change."""
+
+    method: str
+    path: str
+    json: Mapping[str, Any] | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, Any] | None = None
+    data: Mapping[str, str] | None = None
+
+    def build(self, http: httpx.Client | httpx.AsyncClient) -> httpx.Request:
+        """Return the request; raise `BadInput` for what JSON cannot carry."""
+        headers = dict(self.headers)
+        if self.json is None:
+            options: dict[str, Any] = {"files": self.files, "data": self.data} if self.files else {}
+        else:
+            headers["Content-Type"] = "application/json"
+            options = {"content": encoded(self.json)}
+        return http.build_request(self.method, self.path, params=dict(self.params), headers=headers, **options)
+
+
+def options(url: str, key: str | None, timeout_s: float) -> dict[str, Any]:
+    """Return the options of an httpx client for a service; raise `BadInput`."""
+    key = (key or "").strip()  # files and shells leave newlines behind
+    check_header("CHAI_API_KEY", key, is_secret=True)
+    is_here = _host(url) in LOOPBACK  # a proxy of the environment cannot reach it
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    return {"base_url": url, "headers": headers, "timeout": timeout_s, "trust_env": not is_here}
+
+
+def bad_proxy(error: Exception) -> BadInput:
+    """Return what to say of a proxy variable that cannot be used."""
+    return BadInput(f"a proxy variable of the environment cannot be used ({error}); mend it, or unset it")
+
+
+def base(url: str) -> str:
+    """Return the service's own address: OpenAI's clients write theirs with /v1 at the end."""
+    return re.sub(r"(?<=[^/:])(/+v1)?/*$", "", url.strip())
+
+
+def keyed(key: str | None) -> dict[str, str]:
+    """Return the header against doubles, with the caller's key or another one."""
+    check_header("--idempotency-key", key or "")
+    return {"Idempotency-Key": key or str(uuid4())}
+
+
+def encoded(value: Mapping[str, Any]) -> bytes:
+    """Return JSON; raise `BadInput` that names the field that it cannot carry."""
+    try:
+        encoding.num_bytes(value)
+        return encoding.encoded(value)
+    except ValueError as error:
+        raise BadInput(str(error)) from None
+
+
+def check_header(name: str, value: str, *, is_secret: bool = False) -> None:
+    """Raise `BadInput` for what a header cannot carry; a secret is named by its variable alone."""
+    bad = next((place for place, char in enumerate(value) if not " " <= char <= "~"), None)
+    if bad is not None:
+        shown = "" if is_secret else f" {value!r}"
+        raise BadInput(f"{name}{shown} holds something that is no printable ASCII character, at position {bad}")
+
+
+def segment(id_: str) -> str:
+    """Return an id that cannot lead to another path; raise `BadInput`."""
+    if not id_ or any(not (char.isalnum() or char in "-_") for char in id_):
+        raise BadInput(f"id {id_!r} is not an id; `chai list` and `chai bulk status` show them")
+    return id_
+
+
+def pause_s(number: int, answer: httpx.Response | None = None) -> float:
+    """Return how long to wait before the next try, as the answer says if it does."""
+    retry_after = answer.headers.get("retry-after", "") if answer is not None else ""
+    if retry_after.isdigit():
+        return min(float(retry_after), LONGEST_PAUSE_S)
+    return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** (number - 1)) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+
+
+def poll_s(headers: Mapping[str, str]) -> float:
+    """Return how long the service asks to wait between two looks."""
+    asked = headers.get("openai-poll-after-ms", "")
+    return int(asked) / 1000 if asked.isdigit() else 0.5
+
+
+def no_answer(url: str, error: Exception) -> Unreachable:
+    """Return what to say when nobody answers."""
+    return Unreachable(f"no answer from {url} ({error}); start the service with `chai up`, or set CHAI_URL")
+
+
+def went_away(url: str, path: str, error: Exception | str) -> Unreachable:
+    """Return what to say when an answer broke off."""
+    return Unreachable(f"{url} went away during {path} ({error}); try again")
+
+
+def parsed(url: str, call: Call, answer: httpx.Response) -> Json:
+    """Return the object that an answer holds; raise `Unreachable` when it is not this service's."""
+    try:
+        value = answer.json()
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        message = f"what answers at {url} is not CHAI ({call.method} {call.path} gave no JSON); check CHAI_URL"
+        raise Unreachable(message)
+    return value
+
+
+def refused(answer: httpx.Response) -> ChaiError:
+    """Return the service's own words."""
+    try:
+        error = answer.json()["error"]
+        return Refused(error["message"], status=answer.status_code, code=error.get("code"), param=error.get("param"))
+    except (ValueError, KeyError, TypeError):
+        return Refused(
+            f"{answer.request.url} answered {answer.status_code}: {answer.text[:200]}", status=answer.status_code
+        )
+
+
+def lines(requests: Iterable[Mapping[str, Any]]) -> bytes:
+    """Return a file of requests: what has no `custom_id` is called by its number. Raises `BadInput`."""
+    written = []
+    for number, request in enumerate(requests, 1):
+        body = {name: value for name, value in request.items() if name != "custom_id"}
+        name = str(request.get("custom_id", number))
+        written.append(encoded({"custom_id": name, "method": "POST", "url": "/v1/videos", "body": body}))
+    return b"\n".join(written)
+
+
+def results(content: bytes) -> list[Json]:
+    """Return the lines of a file of results."""
+    return [json.loads(line) for line in content.splitlines() if line.strip()]
+
+
+class Partial:
+    """A download under way: `FILE.ETAG.part`, so that it goes on with the same version only, today or tomorrow."""
+
+    def __init__(self, file: Path) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        self._file = file
+        found = sorted(file.parent.glob(f"{_escaped(file.name)}.*.part"))
+        self._part = found[0] if found else None
+
+    @property
+    def num_bytes(self) -> int:
+        """What is here already."""
+        return self._part.stat().st_size if self._part and self._part.exists() else 0
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What asks for the rest."""
+        if self._part is None or not self.num_bytes:
+            return {}
+        etag = self._part.name.removeprefix(f"{self._file.name}.").removesuffix(".part")
+        return {"Range": f"bytes={self.num_bytes}-", "If-Range": f'"{etag}"'}
+
+    def begin(self, answer: httpx.Response) -> Path:
+        """Return the file to append to: what is here, where the answer is the rest of it, else a new one."""
+        match = _ETAG.fullmatch(answer.headers.get("etag", ""))
+        part = self._file.with_name(f"{self._file.name}.{match[1] if match else 'new'}.part")
+        if answer.status_code != 206 or part != self._part:
+            self.drop()
+            part.write_bytes(b"")
+        self._part = part
+        return part
+
+    def is_whole(self, answer: httpx.Response) -> bool:
+        """Return whether "no such bytes" means that all are here."""
+        return answer.headers.get("content-range") == f"bytes */{self.num_bytes}" and self.num_bytes > 0
+
+    def can_go_on(self) -> bool:
+        """Return whether the rest can be asked for."""
+        return self._part is not None and not self._part.name.endswith(".new.part")
+
+    def drop(self) -> None:
+        """Forget what is here."""
+        if self._part is not None:
+            self._part.unlink(missing_ok=True)
+        self._part = None
+
+    def finish(self) -> int:
+        """Put the whole in its place; return its bytes."""
+        assert self._part is not None
+        number = self.num_bytes
+        self._part.replace(self._file)
+        return number
+
+
+def _escaped(name: str) -> str:
+    return re.sub(r"([*?\[])", r"[\1]", name)
+
+
+def _host(url: str) -> str:
+    try:
+        parts = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise BadInput(f"CHAI_URL {url!r} is not a URL ({error}); write it like {DEFAULT_URL}") from error
+    if parts.scheme not in ("http", "https") or not parts.host:
+        raise BadInput(f"CHAI_URL {url!r} is not an http URL; write it like {DEFAULT_URL}")
+    return parts.host
