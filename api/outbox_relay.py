@@ -201,7 +201,7 @@ class Relay:
         return sum(map(self._broker.length, routing.lists(queue, self._workers(session, queue), flying)))
 
     def _hand_over_checks(self) -> None:
-        """Hand over a check of the guard for each worker when nothing else waits and the broker holds none."""
+        """Hand over a check of the monitor for each worker when nothing else waits and the broker holds none."""
         with transaction(self._sessions) as session:
             rows = outbox.take_checks(session, limit=1)
             if not rows or not outbox.is_idle(session) or self._broker.length(Queue.BULK):

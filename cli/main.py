@@ -31,7 +31,7 @@ MOUNTED = {  # subcommands that live in cli/<name>.py and are imported only when
     "model": "Look at models and fetch weights.",
     "cache": "Look into the cache, warm it, purge it.",
     "calibrate": "Find the cheapest plan that keeps quality.",
-    "guard": "See what re-run jobs lost by their donors, and at what cost.",
+    "monitor": "See what re-run jobs lost by their donors, and at what cost.",
 }
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]

@@ -299,7 +299,7 @@ class RefusedLine(Base):
 
 
 class Outbox(Base):
-    """A check of the guard to hand over; the row goes once the broker has it. Jobs are their own outbox rows."""
+    """A check of the monitor to hand over; the row goes once the broker has it. Jobs are their own outbox rows."""
 
     __tablename__ = "outbox"
 
@@ -542,15 +542,15 @@ class JobMetric(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
 
 
-class GuardCheck(Base):
+class QualityCheck(Base):
     """One job made a second time, with a donor or without, and what the donor cost in quality."""
 
-    __tablename__ = "guard_checks"
+    __tablename__ = "quality_checks"
     __table_args__ = (
         _one_of("status", CheckStatus),
         CheckConstraint("(status = 'done') = (loss IS NOT NULL)", name="loss"),
-        Index("ix_guard_checks_case", "namespace_key", "kind", "id"),
-        Index("ix_guard_checks_open", "status", postgresql_where=text("status IN ('waiting', 'running')")),
+        Index("ix_quality_checks_case", "namespace_key", "kind", "id"),
+        Index("ix_quality_checks_open", "status", postgresql_where=text("status IN ('waiting', 'running')")),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)

@@ -1,7 +1,7 @@
 """What waits to be handed to the broker: the best jobs first, a few at a time.
 
 A queued job whose `published_at` is null waits for the relay: its row is its own outbox row, written in the transaction
-that accepts it. The table `outbox` holds what is no job: checks of the guard.
+that accepts it. The table `outbox` holds what is no job: checks of the monitor.
 """
 
 from collections import Counter

@@ -1,4 +1,4 @@
-"""The guard's checks: jobs made a second time, to measure what donors cost; and the thresholds that follow.
+"""The monitor's checks: jobs made a second time, to measure what donors cost; and the thresholds that follow.
 
 A check is lost without harm: with its worker, its message, its job or its donor. Nothing waits for one.
 """
@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, RowMapping, and_, func, insert, or_, selec
 from sqlalchemy.orm import Session
 
 from db import outbox
-from db.models import GuardCheck, Job, PlanRow
+from db.models import Job, PlanRow, QualityCheck
 from db.states import CheckStatus, JobStatus
 
 MAX_OPEN = 100  # checks of a case that may wait: a service that is never idle piles up no more
@@ -38,53 +38,55 @@ def sample(session: Session, job_id: UUID, *, output_name: str, **values: Any) -
     ended = and_(Job.id == job_id, Job.status == JobStatus.COMPLETED, Job.output["name"].astext == output_name)
     if session.scalar(select(Job.id).where(ended)) is None or _num_open(session, values) >= MAX_OPEN:
         return False
-    session.execute(insert(GuardCheck).values(job_id=job_id, **values))
+    session.execute(insert(QualityCheck).values(job_id=job_id, **values))
     outbox.add_last(session, [job_id])
     return True
 
 
 def _num_open(session: Session, values: Mapping[str, Any]) -> int:
-    case = and_(GuardCheck.namespace_key == values["namespace_key"], GuardCheck.kind == values["kind"])
-    return session.scalar(select(func.count()).where(case, GuardCheck.status == CheckStatus.WAITING)) or 0
+    case = and_(QualityCheck.namespace_key == values["namespace_key"], QualityCheck.kind == values["kind"])
+    return session.scalar(select(func.count()).where(case, QualityCheck.status == CheckStatus.WAITING)) or 0
 
 
-def claim(session: Session, job_id: UUID, *, owner: str) -> GuardCheck | None:
+def claim(session: Session, job_id: UUID, *, owner: str) -> QualityCheck | None:
     """Take the check of a job by one statement; None when none waits."""
-    waits = and_(GuardCheck.job_id == job_id, GuardCheck.status == CheckStatus.WAITING)
-    values = {"status": CheckStatus.RUNNING, "owner": owner, "num_starts": GuardCheck.num_starts + 1}
-    taken = update(GuardCheck).where(waits).values(started_at=func.clock_timestamp(), **values).returning(GuardCheck)
+    waits = and_(QualityCheck.job_id == job_id, QualityCheck.status == CheckStatus.WAITING)
+    values = {"status": CheckStatus.RUNNING, "owner": owner, "num_starts": QualityCheck.num_starts + 1}
+    taken = (
+        update(QualityCheck).where(waits).values(started_at=func.clock_timestamp(), **values).returning(QualityCheck)
+    )
     return session.scalars(taken, execution_options={"populate_existing": True}).one_or_none()
 
 
-def standing(session: Session, check: GuardCheck) -> Standing:
+def standing(session: Session, check: QualityCheck) -> Standing:
     """Say whether a running check is still its worker's, and whether a job waits for one."""
     waits = select(Job.id).where(Job.status == JobStatus.QUEUED).exists()
-    is_ours, is_busy = session.execute(select(select(GuardCheck.id).where(_held(check)).exists(), waits)).one()
+    is_ours, is_busy = session.execute(select(select(QualityCheck.id).where(_held(check)).exists(), waits)).one()
     return Standing(is_ours=is_ours, is_quiet=not is_busy)
 
 
-def _held(check: GuardCheck) -> ColumnElement[bool]:
-    held = and_(GuardCheck.status == CheckStatus.RUNNING, GuardCheck.owner == check.owner)
-    return and_(GuardCheck.id == check.id, GuardCheck.num_starts == check.num_starts, held)
+def _held(check: QualityCheck) -> ColumnElement[bool]:
+    held = and_(QualityCheck.status == CheckStatus.RUNNING, QualityCheck.owner == check.owner)
+    return and_(QualityCheck.id == check.id, QualityCheck.num_starts == check.num_starts, held)
 
 
-def finish(session: Session, check: GuardCheck, *, seconds: float, **judged: Any) -> bool:
+def finish(session: Session, check: QualityCheck, *, seconds: float, **judged: Any) -> bool:
     """Write what a check found; False when it is no longer its worker's. `judged` are columns."""
     return _end(session, _held(check), CheckStatus.DONE, seconds=seconds, **judged) == 1
 
 
-def lose(session: Session, check: GuardCheck, *, reason: str, seconds: float = 0.0) -> None:
+def lose(session: Session, check: QualityCheck, *, reason: str, seconds: float = 0.0) -> None:
     """Give up a check."""
     _end(session, _held(check), CheckStatus.LOST, reason=reason, seconds=seconds)
 
 
 def _end(session: Session, which: ColumnElement[bool], status: CheckStatus, *, seconds: float, **values: Any) -> int:
-    spent = {"seconds": GuardCheck.seconds + seconds, "ended_at": func.clock_timestamp()}
-    ended = update(GuardCheck).where(which).values(status=status, **spent, **values).returning(GuardCheck.id)
+    spent = {"seconds": QualityCheck.seconds + seconds, "ended_at": func.clock_timestamp()}
+    ended = update(QualityCheck).where(which).values(status=status, **spent, **values).returning(QualityCheck.id)
     return len(session.scalars(ended, execution_options={"synchronize_session": False}).all())
 
 
-def put_back(session: Session, check: GuardCheck, *, seconds: float) -> None:
+def put_back(session: Session, check: QualityCheck, *, seconds: float) -> None:
     """Let a check that made way for a job run again when nothing waits; give it up after `MAX_STARTS`."""
     if check.num_starts >= MAX_STARTS:
         lose(session, check, reason="made way for jobs too often", seconds=seconds)
@@ -94,12 +96,12 @@ def put_back(session: Session, check: GuardCheck, *, seconds: float) -> None:
 
 def release(session: Session, *, owner: str) -> list[UUID]:
     """Let the check of a worker that shuts down run elsewhere; return its job."""
-    return _return(session, and_(GuardCheck.owner == owner, GuardCheck.status == CheckStatus.RUNNING), 0.0)
+    return _return(session, and_(QualityCheck.owner == owner, QualityCheck.status == CheckStatus.RUNNING), 0.0)
 
 
 def _return(session: Session, which: ColumnElement[bool], seconds: float) -> list[UUID]:
-    values = {"status": CheckStatus.WAITING, "owner": None, "seconds": GuardCheck.seconds + seconds}
-    back = update(GuardCheck).where(which).values(values).returning(GuardCheck.job_id)
+    values = {"status": CheckStatus.WAITING, "owner": None, "seconds": QualityCheck.seconds + seconds}
+    back = update(QualityCheck).where(which).values(values).returning(QualityCheck.job_id)
     job_ids = list(session.scalars(back, execution_options={"synchronize_session": False}))
     present = list(session.scalars(select(Job.id).where(Job.id.in_(job_ids))))  # others were deleted meanwhile
     outbox.add_last(session, present)
@@ -108,8 +110,8 @@ def _return(session: Session, which: ColumnElement[bool], seconds: float) -> lis
 
 def sweep(session: Session) -> int:
     """Give up checks whose worker or message is gone; return how many."""
-    since = func.coalesce(GuardCheck.started_at, GuardCheck.created_at)
-    old = [and_(GuardCheck.status == status, since < func.now() - age) for status, age in FORGOTTEN.items()]
+    since = func.coalesce(QualityCheck.started_at, QualityCheck.created_at)
+    old = [and_(QualityCheck.status == status, since < func.now() - age) for status, age in FORGOTTEN.items()]
     return _end(session, or_(*old), CheckStatus.LOST, seconds=0.0, reason="forgotten")
 
 
@@ -123,15 +125,15 @@ def losses(
     session: Session, namespace_key: str, kind: str, *, judge: str, since: datetime | None, last: int = NUM_LOSSES
 ) -> list[tuple[float, float]]:
     """Return similarity and loss of the latest checks of a case by one judge, of jobs that ended since."""
-    query = select(GuardCheck.similarity, GuardCheck.loss).where(
-        _case(GuardCheck, namespace_key, kind), GuardCheck.status == CheckStatus.DONE, GuardCheck.judge == judge
+    query = select(QualityCheck.similarity, QualityCheck.loss).where(
+        _case(QualityCheck, namespace_key, kind), QualityCheck.status == CheckStatus.DONE, QualityCheck.judge == judge
     )
     if since is not None:
-        query = query.where(GuardCheck.created_at > since)
-    return [(row.similarity, row.loss) for row in session.execute(query.order_by(GuardCheck.id.desc()).limit(last))]
+        query = query.where(QualityCheck.created_at > since)
+    return [(row.similarity, row.loss) for row in session.execute(query.order_by(QualityCheck.id.desc()).limit(last))]
 
 
-def _case(table: type[GuardCheck] | type[PlanRow], namespace_key: str, kind: str) -> ColumnElement[bool]:
+def _case(table: type[QualityCheck] | type[PlanRow], namespace_key: str, kind: str) -> ColumnElement[bool]:
     return and_(table.namespace_key == namespace_key, table.kind == kind)
 
 
@@ -148,8 +150,8 @@ def set_plan(session: Session, namespace_key: str, kind: str, **values: Any) -> 
 
 
 def moved_plans(session: Session) -> list[PlanRow]:
-    """Return the plans whose thresholds the guard moved."""
-    query = select(PlanRow).where(PlanRow.quality.has_key("guard"))
+    """Return the plans whose thresholds the monitor moved."""
+    query = select(PlanRow).where(PlanRow.quality.has_key("monitor"))
     return list(session.scalars(query.order_by(PlanRow.namespace_key, PlanRow.kind)))
 
 
@@ -167,7 +169,7 @@ def summary(session: Session) -> Sequence[RowMapping]:
         "count(*) FILTER (WHERE c.status = 'lost') AS num_lost, "
         "count(*) FILTER (WHERE c.status IN ('waiting', 'running')) AS num_open, "
         "avg(c.loss) AS mean, stddev_samp(c.loss) / sqrt(count(c.loss)) AS error, "
-        "sum(c.seconds) AS seconds FROM guard_checks c JOIN namespaces n ON n.id = c.namespace_id "
+        "sum(c.seconds) AS seconds FROM quality_checks c JOIN namespaces n ON n.id = c.namespace_id "
         "GROUP BY c.namespace_key, c.kind, c.is_refused, c.judge ORDER BY model, c.kind, c.is_refused, c.judge"
     )
     return session.execute(query).mappings().all()
@@ -176,7 +178,7 @@ def summary(session: Session) -> Sequence[RowMapping]:
 def seconds(session: Session) -> tuple[float, float]:
     """Return the GPU seconds on record: of checks, and of jobs."""
     query = text(
-        "SELECT (SELECT coalesce(sum(seconds), 0) FROM guard_checks), "
+        "SELECT (SELECT coalesce(sum(seconds), 0) FROM quality_checks), "
         "(SELECT coalesce(sum(gpu_seconds), 0) FROM job_metrics)"
     )
     checks, jobs = session.execute(query).one()

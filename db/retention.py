@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, select
 from sqlalchemy.orm import Session, aliased
 
 from db.metrics import MEAN_OF
-from db.models import CacheEntry, CacheEvent, GuardCheck, Job, JobMetric, Lookup, Pin
+from db.models import CacheEntry, CacheEvent, Job, JobMetric, Lookup, Pin, QualityCheck
 from db.quality_checks import NUM_LOSSES
 from db.states import FINAL, CheckStatus, EntryStatus
 
@@ -23,7 +23,7 @@ _LARGEST_ID = 2**63 - 1
 _CHECKED = (CheckStatus.DONE, CheckStatus.LOST)
 
 # tables with rows in the order in which things happened
-Logbook = type[CacheEvent] | type[Lookup] | type[JobMetric] | type[GuardCheck]
+Logbook = type[CacheEvent] | type[Lookup] | type[JobMetric] | type[QualityCheck]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ class Forgotten:
     events: int
     lookups: int
     metrics: int
-    checks: int  # of the guard
+    checks: int  # of the monitor
     is_all: bool  # nothing else was old
 
     @property
@@ -53,7 +53,7 @@ def forget(session: Session, *, older: timedelta, limit: int) -> Forgotten:
     refusals = _remove(session, CacheEvent, before, CacheEvent.kind == "refuse", limit)
     lookups = _remove(session, Lookup, before, ~_has_open_job(Lookup.job_id), limit)
     figures = _remove(session, JobMetric, before, and_(~_has_open_job(JobMetric.job_id), ~_is_recent()), limit)
-    checks = _remove(session, GuardCheck, before, and_(GuardCheck.status.in_(_CHECKED), ~_is_evidence()), limit)
+    checks = _remove(session, QualityCheck, before, and_(QualityCheck.status.in_(_CHECKED), ~_is_evidence()), limit)
     return Forgotten(
         entries=entries,
         events=of_entries + refusals,
@@ -117,9 +117,9 @@ def _is_recent() -> ColumnElement[bool]:
 
 
 def _is_evidence() -> ColumnElement[bool]:
-    """Whether a check is among those that `guard.losses` reads, whenever that was."""
-    newer = aliased(GuardCheck)
-    case = and_(newer.namespace_key == GuardCheck.namespace_key, newer.kind == GuardCheck.kind)
-    alike = and_(case, newer.judge == GuardCheck.judge, newer.status == CheckStatus.DONE)
-    ahead = select(newer.id).where(alike, newer.id > GuardCheck.id).order_by(newer.id).offset(NUM_LOSSES - 1).limit(1)
-    return and_(GuardCheck.status == CheckStatus.DONE, ~ahead.exists())
+    """Whether a check is among those that `quality_checks.losses` reads, whenever that was."""
+    newer = aliased(QualityCheck)
+    case = and_(newer.namespace_key == QualityCheck.namespace_key, newer.kind == QualityCheck.kind)
+    alike = and_(case, newer.judge == QualityCheck.judge, newer.status == CheckStatus.DONE)
+    ahead = select(newer.id).where(alike, newer.id > QualityCheck.id).order_by(newer.id).offset(NUM_LOSSES - 1).limit(1)
+    return and_(QualityCheck.status == CheckStatus.DONE, ~ahead.exists())

@@ -61,7 +61,7 @@ class EntryStatus(StrEnum):
 
 
 class CheckStatus(StrEnum):
-    """Where a check of the guard is in its life."""
+    """Where a check of the monitor is in its life."""
 
     WAITING = "waiting"  # its message is under way; after a day without a worker it is lost
     RUNNING = "running"  # a worker makes the other video; when that dies, lost after an hour

@@ -7,6 +7,7 @@ from pydantic import DirectoryPath, Field, field_validator
 
 from shared.settings import Settings
 from worker.cache.eviction import POLICIES
+from worker.quality.command import Scorer
 
 
 class WorkerSettings(Settings):
@@ -35,13 +36,21 @@ class WorkerSettings(Settings):
     cache_admission: Literal["all", "second_sighting"] = "all"
     cache_scope: Literal["tenant", "group", "shared"] = "tenant"  # who may share latents; see docs/cache.md
 
-    guard_share: float = Field(default=0.0, ge=0, le=1)  # of jobs with a donor, made again in full; 0: no guard
-    guard_min_checks: int = Field(default=20, ge=2)  # fewer since the last move say nothing
-    guard_tolerance: float | None = Field(default=None, ge=0)  # mean loss that donors may cost; none: the judge's own
-    guard_clip: DirectoryPath | None = None  # a CLIP model: judges what no other judge can read
+    monitor_share: float = Field(default=0.0, ge=0, le=1)  # of jobs with a donor, made again in full; 0: no monitor
+    monitor_min_checks: int = Field(default=20, ge=2)  # fewer since the last move say nothing
+    monitor_tolerance: float | None = Field(default=None, ge=0)  # mean loss that donors may cost; none: the judge's own
+    monitor_clip: DirectoryPath | None = None  # a CLIP model: judges what no other judge can read
+    monitor_judge: str | None = None  # 'COMMAND {video} {prompt}' that prints a number: asked before CLIP
 
     read_cache_dir: Path | None = None  # copies of donors on this machine's disk, for storage that is far away
     read_cache_bytes: int = Field(default=4 << 30, ge=0)
+
+    @field_validator("monitor_judge")
+    @classmethod
+    def _names_the_file(cls, command: str | None) -> str | None:
+        if command is not None:
+            Scorer.parse(command)
+        return command
 
     @field_validator("cache_policy")
     @classmethod

@@ -68,3 +68,22 @@ def test_a_migration_gives_up_rather_than_queue_behind_a_long_lock(
 
     assert "lookups" in _tables(empty_database_url)
     engine.dispose()
+
+
+def test_what_the_monitor_wrote_under_its_old_name_is_read_under_the_new_one(empty_database_url: str) -> None:
+    migrate.upgrade(empty_database_url, "0023")
+    engine = create_engine(empty_database_url)
+    recipe = '{"recipes": [{"path": "fast", "source": "guard"}], "before": [{"path": "fast", "source": "paper"}]}'
+    with engine.begin() as connection:
+        connection.execute(
+            text("INSERT INTO plans (namespace_key, kind, plan, quality, cost) VALUES ('k', 'scene', :p, :q, '{}')"),
+            {"p": recipe, "q": '{"guard": [{"old": 0}], "clips": 3}'},
+        )
+
+    migrate.upgrade(empty_database_url)
+
+    with engine.begin() as connection:
+        plan, quality = connection.execute(text("SELECT plan, quality FROM plans")).one()
+    engine.dispose()
+    assert [row["source"] for row in (*plan["recipes"], *plan["before"])] == ["monitor", "paper"]
+    assert quality == {"monitor": [{"old": 0}], "clips": 3}

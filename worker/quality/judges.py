@@ -35,7 +35,7 @@ BEST_PSNR = 100.0  # dB; equal videos have no number
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """What a judge found; the names are those of `db.models.GuardCheck`."""
+    """What a judge found; the names are those of `db.models.QualityCheck`."""
 
     judge: str
     loss: float  # of the fast video against the full one; below 0 where it is the better one
@@ -194,7 +194,7 @@ def measuring(*, lpips: Path | None = None) -> tuple[Judge, ...]:
 
 def judges(settings: WorkerSettings) -> Sequence[Judge]:
     """Return the judges of the quality monitor, the most telling first."""
-    return *ranking(clip=settings.guard_clip), Distance()
+    return *ranking(command=settings.monitor_judge, clip=settings.monitor_clip), Distance()
 
 
 @cache

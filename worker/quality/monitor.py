@@ -1,4 +1,4 @@
-"""The guard, around a job: chooses a share of the jobs for a check, and moves thresholds by what checks found."""
+"""The monitor, around a job: chooses a share of the jobs for a check, and moves thresholds by what checks found."""
 
 import logging
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from db import quality_checks
 from db.jobs import Claim
-from db.models import GuardCheck, Job, Lookup, Namespace, PlanRow
+from db.models import Job, Lookup, Namespace, PlanRow, QualityCheck
 from db.session import transaction
 from worker.cache import trace
 from worker.cache.base import CachePlan
@@ -52,7 +52,7 @@ def sample(
     """
     job = claim.job
     is_table_s = is_canonical and job.num_inference_steps is None  # own steps change the recipe of a hit
-    if not is_chosen(job.id, settings.guard_share) or not is_table_s or not _is_watched(chosen):
+    if not is_chosen(job.id, settings.monitor_share) or not is_table_s or not _is_watched(chosen):
         return
     try:
         with transaction(factory) as session:
@@ -74,23 +74,23 @@ def sample(
 
 
 def _is_watched(chosen: CachePlan) -> bool:
-    is_refused = chosen.plan.reason is Reason.HIT_TOO_WEAK and _is_guarded(chosen.table)
+    is_refused = chosen.plan.reason is Reason.HIT_TOO_WEAK and _is_moved(chosen.table)
     return chosen.is_calibrated and (bool(chosen.plan.donors) or is_refused)
 
 
-def _is_guarded(table: Table) -> bool:
+def _is_moved(table: Table) -> bool:
     return any(recipe.source == SOURCE for recipes in table.values() for recipe in recipes)
 
 
 def refused(session: Session, job: Job, fence: int) -> Plan:
-    """Return the plan that a job would have run but for the guard."""
+    """Return the plan that a job would have run but for the monitor."""
     row = recorded(session, job, fence)
     assert row is not None, "the decision of a running attempt is recorded"
-    return unguarded(trace.decision(row))
+    return unmoved(trace.decision(row))
 
 
-def unguarded(known: DecisionRow) -> Plan:
-    """Return the plan of a recorded decision without the guard's thresholds."""
+def unmoved(known: DecisionRow) -> Plan:
+    """Return the plan of a recorded decision without the monitor's thresholds."""
     table = {case: relaxed(recipes) for case, recipes in known.table.items()}
     return planning.decide(known.mode, known.extraction, known.neighbours, table, known.settings)
 
@@ -101,7 +101,7 @@ def recorded(session: Session, job: Job, fence: int) -> Lookup | None:
 
 
 def settle(
-    factory: sessionmaker[Session], settings: WorkerSettings, check: GuardCheck, table: Table, found: Measured
+    factory: sessionmaker[Session], settings: WorkerSettings, check: QualityCheck, table: Table, found: Measured
 ) -> Move | None:
     """Write what a check found and, where the evidence is enough, the new threshold of its case. All or nothing.
 
@@ -113,14 +113,14 @@ def settle(
             return None
         moved = _judge(session, settings, check, row, table, found.judge)
     if moved is not None:
-        logger.warning("guard: threshold of %s hits of plan %s: %s", check.kind, check.namespace_key[:12], moved)
+        logger.warning("monitor: threshold of %s hits of plan %s: %s", check.kind, check.namespace_key[:12], moved)
     return moved
 
 
 def _judge(
-    session: Session, settings: WorkerSettings, check: GuardCheck, row: PlanRow | None, table: Table, judge: Judge
+    session: Session, settings: WorkerSettings, check: QualityCheck, row: PlanRow | None, table: Table, judge: Judge
 ) -> Move | None:
-    tolerance = judge.tolerance if settings.guard_tolerance is None else settings.guard_tolerance
+    tolerance = judge.tolerance if settings.monitor_tolerance is None else settings.monitor_tolerance
     now, before = recipes_of(row, table, check.kind)
     threshold, floor = threshold_of(now), threshold_of(before)
     if tolerance is None or threshold is None or floor is None:
@@ -128,7 +128,7 @@ def _judge(
     since = None if row is None else row.created_at
     pairs = quality_checks.losses(session, check.namespace_key, check.kind, judge=judge.name, since=since)
     losses = [Loss(similarity=similarity, loss=loss) for similarity, loss in pairs]
-    rule = Rule(tolerance=tolerance, min_checks=settings.guard_min_checks)
+    rule = Rule(tolerance=tolerance, min_checks=settings.monitor_min_checks)
     moved = rule.move(threshold, floor, losses)
     if moved is not None:
         _write(session, check, row, before, moved, judge.name)
@@ -136,7 +136,7 @@ def _judge(
 
 
 def recipes_of(row: PlanRow | None, table: Table, kind: str) -> tuple[Sequence[Recipe], Sequence[Recipe]]:
-    """Return the recipes of a case in force, and those before the guard first moved its threshold."""
+    """Return the recipes of a case in force, and those before the monitor first moved its threshold."""
     if row is None:
         found = table[Case(HitKind(kind).value)]
         return found, found
@@ -146,10 +146,10 @@ def recipes_of(row: PlanRow | None, table: Table, kind: str) -> tuple[Sequence[R
 
 
 def _write(
-    session: Session, check: GuardCheck, row: PlanRow | None, before: Sequence[Recipe], moved: Move, judge: str
+    session: Session, check: QualityCheck, row: PlanRow | None, before: Sequence[Recipe], moved: Move, judge: str
 ) -> None:
     quality: dict[str, Any] = {} if row is None else row.quality
-    moves: list[Any] = quality.get("guard", [])
+    moves: list[Any] = quality.get("monitor", [])
     note = {"at": quality_checks.now(session).isoformat(), "judge": judge, **asdict(moved)}
     quality_checks.set_plan(
         session,
@@ -159,5 +159,5 @@ def _write(
             "recipes": [recipe.to_dict() for recipe in demanding(before, moved.new)],
             "before": [recipe.to_dict() for recipe in before],
         },
-        quality={**quality, "guard": [*moves, note][-KEPT_MOVES:]},
+        quality={**quality, "monitor": [*moves, note][-KEPT_MOVES:]},
     )

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from db import quality_checks
 from db.jobs import Claim
-from db.models import CacheEntry, GuardCheck, Job, Namespace
+from db.models import CacheEntry, Job, Namespace, QualityCheck
 from db.session import transaction
 from db.states import EntryStatus, JobStatus
 from shared.generation import GenerationParams, Mode
@@ -55,7 +55,7 @@ class CheckHold:
     """What a lease is to a job: asks now and then whether the check may go on."""
 
     factory: sessionmaker[Session]
-    row: GuardCheck
+    row: QualityCheck
     every_s: float
     is_expired: bool = False
     _asked_at: float = field(default_factory=time.monotonic)
@@ -94,18 +94,18 @@ def check(runtime: Runtime, job_id: UUID) -> None:
         logger.warning("the check of job %s ends without a word: %s", job_id, error)
 
 
-def _claim(runtime: Runtime, job_id: UUID) -> GuardCheck | None:
+def _claim(runtime: Runtime, job_id: UUID) -> QualityCheck | None:
     with transaction(runtime.factory) as session:
         row = quality_checks.claim(session, job_id, owner=runtime.owner)
         if row is None:
             logger.info("job %s: not queued, message dropped", job_id)
-        elif runtime.settings.guard_share == 0:
-            quality_checks.lose(session, row, reason="the guard was switched off")
+        elif runtime.settings.monitor_share == 0:
+            quality_checks.lose(session, row, reason="the monitor was switched off")
             return None
         return row
 
 
-def _run(runtime: Runtime, row: GuardCheck) -> None:
+def _run(runtime: Runtime, row: QualityCheck) -> None:
     figures = Figures()
     hold = CheckHold(factory=runtime.factory, row=row, every_s=runtime.settings.progress_s)
     try:
@@ -127,7 +127,7 @@ def _run(runtime: Runtime, row: GuardCheck) -> None:
             raise
 
 
-def _recorded(runtime: Runtime, row: GuardCheck) -> Recorded:
+def _recorded(runtime: Runtime, row: QualityCheck) -> Recorded:
     """Read what the check is about; raise `Lost`."""
     with transaction(runtime.factory) as session:
         job = session.get(Job, row.job_id)
@@ -139,7 +139,7 @@ def _recorded(runtime: Runtime, row: GuardCheck) -> Recorded:
         if known is None:
             raise Lost("the record of the decision is gone")
         taken = trace.decision(known)
-        plan = rule.unguarded(taken) if row.is_refused else taken.plan
+        plan = rule.unmoved(taken) if row.is_refused else taken.plan
         full = planning.decide(Mode.FULL, taken.extraction, taken.neighbours, taken.table, taken.settings)
         space = session.get_one(Namespace, known.namespace_id)
         served = StoredPlan(

@@ -1,4 +1,4 @@
-"""The guard's rule: how alike a hit must be, given what re-run jobs lost by their donors. Plain values, no database.
+"""The monitor's rule: how alike a hit must be, given what re-run jobs lost by their donors. Plain values, no database.
 
     raise    the mean loss of the hits in use, less two standard errors, is above the tolerance
     lower    the mean loss of the nearest hits that were refused, plus one standard error, is within the tolerance
@@ -6,7 +6,7 @@
 A threshold moves by the hits that were measured: to the next step above the weakest one in use, or to the step below
 the weakest of those let in again. A fixed distance would move through values at which nothing changes, and each of
 them would cost `min_checks` videos made twice. It is lowered by what refused hits would have lost, never on trial:
-nobody gets a worse video so that the guard may learn.
+nobody gets a worse video so that the monitor may learn.
 """
 
 import math
@@ -21,7 +21,7 @@ from worker.quality.evidence import Mean, mean_of
 STEP = 0.05  # of similarity
 _SLACK = 1e-4  # of a step: equal phrases have a cosine of 0.9999999
 
-SOURCE = "guard"  # of a recipe whose threshold was moved
+SOURCE = "monitor"  # of a recipe whose threshold was moved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,7 @@ class Rule:
     def move(self, threshold: float, floor: float, losses: Sequence[Loss]) -> Move | None:
         """Return where a threshold goes, or None when it stays.
 
-        `losses` are those since it was last moved; `floor` is where it stood before the guard first moved it.
+        `losses` are those since it was last moved; `floor` is where it stood before the monitor first moved it.
         """
         used = [one for one in losses if one.similarity >= threshold]
         if found := self._too_much(used):
@@ -120,11 +120,11 @@ def demanding(recipes: Sequence[Recipe], threshold: float) -> tuple[Recipe, ...]
 
 
 def relaxed(recipes: Sequence[Recipe]) -> tuple[Recipe, ...]:
-    """Return the recipes of a case with the guard's thresholds left out: what a refused hit would have run."""
+    """Return the recipes of a case with the monitor's thresholds left out: what a refused hit would have run."""
     return tuple(replace(recipe, min_similarity=0.0) if recipe.source == SOURCE else recipe for recipe in recipes)
 
 
 def is_chosen(job_id: UUID, share: float) -> bool:
     """Say whether a job belongs to a share of all jobs; the same answer each time, nobody rolls dice."""
-    drawn = int.from_bytes(sha256(b"guard" + job_id.bytes).digest()[:8]) / 2**64
+    drawn = int.from_bytes(sha256(b"monitor" + job_id.bytes).digest()[:8]) / 2**64
     return drawn < share

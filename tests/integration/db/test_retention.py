@@ -9,7 +9,7 @@ from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import cache, jobs, metrics, quality_checks, retention
-from db.models import CacheEntry, CacheEvent, GuardCheck, Job, JobMetric, Lookup, Namespace, Pin
+from db.models import CacheEntry, CacheEvent, Job, JobMetric, Lookup, Namespace, Pin, QualityCheck
 from db.retention import Forgotten
 from db.session import transaction
 from db.states import EntryStatus
@@ -65,7 +65,7 @@ def age(session: Session, *, days: int = 100) -> None:
         CacheEvent: ("created_at",),
         Lookup: ("created_at",),
         JobMetric: ("created_at",),
-        GuardCheck: ("created_at",),
+        QualityCheck: ("created_at",),
     }.items():
         earlier = {name: getattr(table, name) - timedelta(days=days) for name in columns}
         session.execute(update(table).values(earlier), execution_options={"synchronize_session": False})
@@ -228,7 +228,7 @@ def check(
 ) -> None:
     loss = 0.1 if status == "done" else None
     case = {"namespace_key": "k", "kind": kind, "similarity": similarity, "is_refused": False, "judge": "pixels"}
-    session.add(GuardCheck(job_id=uuid4(), namespace_id=space.id, status=status, loss=loss, **case))
+    session.add(QualityCheck(job_id=uuid4(), namespace_id=space.id, status=status, loss=loss, **case))
 
 
 def test_checks_go_but_for_those_under_way_and_the_latest_by_which_thresholds_move(session: Session) -> None:

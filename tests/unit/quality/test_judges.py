@@ -86,11 +86,20 @@ def test_clip_reads_long_prompts_and_any_shape_of_video(clip_folder):
 
 
 def test_the_most_telling_judge_that_can_read_the_videos_is_asked(clip_folder):
-    settings = WorkerSettings.model_validate({"DATABASE_URL": "postgresql://x/y", "guard_clip": clip_folder})
+    settings = WorkerSettings.model_validate({"DATABASE_URL": "postgresql://x/y", "monitor_clip": clip_folder})
     caption = next(iter(sample_captions(1, 1)))
     known = judges(settings)
 
     assert [one.name for one in known] == ["checker", "clip", "distance"]
     assert judge(known, caption.text, drawn(caption), drawn(caption))[0].name == "checker"
     assert judge(known, "a red fox", DARK, BRIGHT)[0].name == "clip"
-    assert [one.name for one in judges(settings.model_copy(update={"guard_clip": None}))] == ["checker", "distance"]
+    assert [one.name for one in judges(settings.model_copy(update={"monitor_clip": None}))] == ["checker", "distance"]
+
+
+def test_a_program_of_the_operators_is_asked_before_clip(clip_folder):
+    given = {"DATABASE_URL": "postgresql://x/y", "monitor_clip": clip_folder, "monitor_judge": "score.py {video}"}
+    settings = WorkerSettings.model_validate(given)
+
+    assert [one.name for one in judges(settings)] == ["checker", "command", "clip", "distance"]
+    with pytest.raises(ValueError, match="does not say where the file goes"):
+        WorkerSettings.model_validate(given | {"monitor_judge": "score.py"})

@@ -1,4 +1,4 @@
-"""When the guard moves a threshold, and where to."""
+"""When the monitor moves a threshold, and where to."""
 
 import random
 from uuid import UUID
@@ -134,7 +134,7 @@ def test_only_recipes_with_a_donor_demand_more():
     plain = Recipe(path=RunPath.FAST, num_steps=8)
     raised = demanding([REUSING, plain], 0.9)
 
-    assert [(recipe.min_similarity, recipe.source) for recipe in raised] == [(0.9, "guard"), (0.0, "paper")]
+    assert [(recipe.min_similarity, recipe.source) for recipe in raised] == [(0.9, "monitor"), (0.0, "paper")]
     assert threshold_of(raised) == 0.9
     assert threshold_of([plain]) is None
     assert [recipe.min_similarity for recipe in relaxed(raised)] == [0.0, 0.0]

@@ -81,7 +81,7 @@ class Recipe:
     reuse: str | None = None  # name of the way of reuse
     reuse_options: Json = field(default_factory=dict)
     min_similarity: float = 0.0  # of the hit; a weaker hit looks for the next recipe of its case
-    source: str = "paper"  # who chose it: paper, calibrated, nirvana, plain; guard: who raised its min_similarity
+    source: str = "paper"  # who chose it: paper, calibrated, nirvana, plain; monitor: who raised its min_similarity
 
     def __post_init__(self) -> None:
         if self.num_steps < 1:

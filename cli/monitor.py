@@ -1,4 +1,4 @@
-"""`chai guard`: what checks of fast jobs found, which thresholds follow from it, and what the checks cost."""
+"""`chai monitor`: what checks of fast jobs found, which thresholds follow from it, and what the checks cost."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,11 +10,11 @@ from cli import local, output
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-app = typer.Typer(help="What the guard found.")
+app = typer.Typer(help="What the monitor found.")
 
 
 @app.command()
-def guard(as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False) -> None:
+def monitor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False) -> None:
     """Show checks, losses and thresholds by model and kind of hit, and the GPU seconds spent on them."""
     from db.session import connect, sessions
 
@@ -44,20 +44,20 @@ def _report(session: "Session") -> dict[str, Any]:
 
 
 def _thresholds(session: "Session") -> tuple[dict[tuple[str, str], float], list[dict[str, Any]]]:
-    """Return the thresholds that the guard set, and how each came about, the oldest move first."""
+    """Return the thresholds that the monitor set, and how each came about, the oldest move first."""
     from db import quality_checks
 
     thresholds, moves = {}, []
     for row in quality_checks.moved_plans(session):
         demands = [recipe["min_similarity"] for recipe in row.plan["recipes"] if recipe["reuse"]]
         thresholds[row.namespace_key, row.kind] = min(demands)
-        moves += [{"plans": row.namespace_key[:8], "kind": row.kind, **move} for move in row.quality["guard"]]
+        moves += [{"plans": row.namespace_key[:8], "kind": row.kind, **move} for move in row.quality["monitor"]]
     return thresholds, sorted(moves, key=lambda move: str(move["at"]))
 
 
 def _print(found: Mapping[str, Any]) -> None:
     if not found["cases"]:
-        output.note("no job was checked; CHAI_GUARD_SHARE=0.02 lets workers check two jobs with a donor in a hundred")
+        output.note("no job was checked; CHAI_MONITOR_SHARE=0.02 lets workers check two jobs with a donor in a hundred")
         return
     columns = ("model", "plans", "hit", "hits", "judge", "checks", "lost", "open", "loss", "threshold", "GPU time")
     output.print_table(columns, [_cells(row) for row in found["cases"]])

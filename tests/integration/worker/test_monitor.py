@@ -1,4 +1,4 @@
-"""The guard on the path of real jobs: real Postgres, storage, model and embedder."""
+"""The monitor on the path of real jobs: real Postgres, storage, model and embedder."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -9,7 +9,7 @@ from celery import Celery
 from sqlalchemy import func, select, text, update
 
 from db import jobs, quality_checks
-from db.models import CacheEvent, GuardCheck, Job, JobMetric, Outbox, PlanRow
+from db.models import CacheEvent, Job, JobMetric, Outbox, PlanRow, QualityCheck
 from db.session import transaction
 from db.states import CheckStatus
 from worker import app as worker_app
@@ -22,13 +22,13 @@ Start = Callable[..., Any]  # Any: the Service of conftest
 RED_FOX = "a red fox runs through a snowy forest"
 SAME_FOX = "a red fox sleeps on a wooden bench"
 FOXES = ["a red fox on a wooden pier", "a red fox in the desert", "a red fox near a quiet lake"]
-STRICT = {"guard_share": 1.0, "guard_min_checks": 2, "guard_tolerance": 0.0}  # no other video is good enough
-LENIENT = {**STRICT, "guard_tolerance": 1.0}
+STRICT = {"monitor_share": 1.0, "monitor_min_checks": 2, "monitor_tolerance": 0.0}  # no other video is good enough
+LENIENT = {**STRICT, "monitor_tolerance": 1.0}
 
 
-def checks(service: Any) -> list[GuardCheck]:
+def checks(service: Any) -> list[QualityCheck]:
     with service.factory() as session:
-        return list(session.scalars(select(GuardCheck).order_by(GuardCheck.id)))
+        return list(session.scalars(select(QualityCheck).order_by(QualityCheck.id)))
 
 
 def statuses(service: Any) -> list[str]:
@@ -65,7 +65,7 @@ def test_without_a_share_nothing_is_written_and_nothing_runs(start: Start) -> No
 
 
 def test_a_job_with_a_donor_leaves_a_check_behind_everything_else(start: Start) -> None:
-    service = start(guard_share=1.0)
+    service = start(monitor_share=1.0)
     service.run(RED_FOX)
     published(service)
     job = service.run(SAME_FOX)
@@ -78,7 +78,7 @@ def test_a_job_with_a_donor_leaves_a_check_behind_everything_else(start: Start) 
 
 
 def test_no_check_shows_among_the_users_jobs(start: Start) -> None:
-    service = start(guard_share=1.0)
+    service = start(monitor_share=1.0)
     mine = [service.run(RED_FOX).id, service.run(SAME_FOX).id]
 
     with service.factory() as session:
@@ -88,7 +88,7 @@ def test_no_check_shows_among_the_users_jobs(start: Start) -> None:
 
 
 def test_a_full_run_and_one_with_steps_of_its_own_are_not_checked(start: Start) -> None:
-    service = start(guard_share=1.0)
+    service = start(monitor_share=1.0)
     service.run(RED_FOX)
     service.run(SAME_FOX, mode="full")
     service.run(SAME_FOX, num_inference_steps=4)
@@ -97,7 +97,7 @@ def test_a_full_run_and_one_with_steps_of_its_own_are_not_checked(start: Start) 
 
 
 def test_a_check_compares_with_full_mode_and_says_what_it_cost(start: Start) -> None:
-    service = start(guard_share=1.0)
+    service = start(monitor_share=1.0)
     service.run(RED_FOX)
     checked(service, SAME_FOX)
 
@@ -109,7 +109,7 @@ def test_a_check_compares_with_full_mode_and_says_what_it_cost(start: Start) -> 
 
 
 def test_prompts_of_the_small_world_are_judged_by_its_checker(start: Start) -> None:
-    service = start(guard_share=1.0)
+    service = start(monitor_share=1.0)
     ball = "a large red circle drifts right over a blue striped field"
     checked(service, ball)
     checked(service, ball)
@@ -122,7 +122,7 @@ def test_prompts_of_the_small_world_are_judged_by_its_checker(start: Start) -> N
 
 
 def test_a_check_leaves_nothing_but_its_row(start: Start) -> None:
-    service = start(guard_share=1.0)
+    service = start(monitor_share=1.0)
     service.run(RED_FOX)
     job = service.run(SAME_FOX)
     before = _traces(service)
@@ -156,16 +156,16 @@ def test_donors_that_hurt_raise_the_threshold_and_later_jobs_run_without(start: 
         (row,) = session.scalars(select(PlanRow)).all()
     assert (row.kind, row.plan["recipes"][0]["source"], row.plan["recipes"][0]["min_similarity"]) == (
         "object",
-        "guard",
+        "monitor",
         1.01,
     )
     assert (row.plan["before"][0]["source"], row.plan["before"][0]["min_similarity"]) == ("paper", 0.0)
-    (note,) = row.quality["guard"]
+    (note,) = row.quality["monitor"]
     assert (note["old"], note["new"], note["judge"], note["evidence"]["count"]) == (0.0, 1.01, "distance", 2)
 
 
 def test_a_distance_moves_nothing_until_the_operator_names_a_tolerance(start: Start) -> None:
-    service = start(guard_share=1.0, guard_min_checks=2)
+    service = start(monitor_share=1.0, monitor_min_checks=2)
     service.run(RED_FOX)
     for prompt in FOXES:
         checked(service, prompt)
@@ -174,7 +174,7 @@ def test_a_distance_moves_nothing_until_the_operator_names_a_tolerance(start: St
     assert service.run(SAME_FOX).path == "fast"
 
 
-def test_one_kind_of_hit_is_guarded_without_the_others(start: Start) -> None:
+def test_one_kind_of_hit_is_moved_without_the_others(start: Start) -> None:
     service = start(**STRICT)
     service.run(RED_FOX)
     for prompt in FOXES[:2]:
@@ -198,7 +198,7 @@ def test_refused_hits_that_would_have_lost_nothing_are_let_in_again(start: Start
     assert (later.path, later.receipt["reason"]) == ("fast", "entity_hit")
     with lenient.factory() as session:
         (row,) = session.scalars(select(PlanRow)).all()
-    assert [(note["old"], note["new"]) for note in row.quality["guard"]] == [(0.0, 1.01), (1.01, 0.95)]
+    assert [(note["old"], note["new"]) for note in row.quality["monitor"]] == [(0.0, 1.01), (1.01, 0.95)]
 
 
 def test_checks_made_before_a_move_do_not_count_for_the_next(start: Start) -> None:
@@ -212,12 +212,12 @@ def test_checks_made_before_a_move_do_not_count_for_the_next(start: Start) -> No
     with service.factory() as session:
         (row,) = session.scalars(select(PlanRow)).all()
     assert statuses(service) == ["done"] * 3
-    assert len(row.quality["guard"]) == 1
+    assert len(row.quality["monitor"]) == 1
 
 
 @pytest.mark.parametrize("loss", ["the job", "the video", "the record"])
 def test_a_check_that_lost_what_it_needs_costs_nothing(start: Start, loss: str) -> None:
-    service = start(guard_share=1.0)
+    service = start(monitor_share=1.0)
     service.run(RED_FOX)
     job = service.run(SAME_FOX)
     if loss == "the job":
@@ -251,7 +251,7 @@ def test_a_refused_hit_whose_donor_is_gone_is_not_judged(start: Start) -> None:
 
 
 def test_a_check_whose_worker_was_killed_is_not_run_again_and_is_given_up(start: Start) -> None:
-    service = start(guard_share=1.0)
+    service = start(monitor_share=1.0)
     service.run(RED_FOX)
     job = service.run(SAME_FOX)
     with transaction(service.factory) as session:
@@ -261,7 +261,7 @@ def test_a_check_whose_worker_was_killed_is_not_run_again_and_is_given_up(start:
     assert statuses(service) == ["running"]
 
     with transaction(service.factory) as session:
-        session.execute(update(GuardCheck).values(started_at=func.now() - timedelta(hours=2)))
+        session.execute(update(QualityCheck).values(started_at=func.now() - timedelta(hours=2)))
         assert quality_checks.sweep(session) == 1
     assert statuses(service) == ["lost"]
     with service.factory() as session:
@@ -269,18 +269,18 @@ def test_a_check_whose_worker_was_killed_is_not_run_again_and_is_given_up(start:
 
 
 def test_a_check_whose_message_was_lost_is_given_up_after_a_day(start: Start) -> None:
-    service = start(guard_share=1.0)
+    service = start(monitor_share=1.0)
     service.run(RED_FOX)
     service.run(SAME_FOX)
 
     with transaction(service.factory) as session:
         assert quality_checks.sweep(session) == 0
-        session.execute(update(GuardCheck).values(created_at=func.now() - timedelta(days=2)))
+        session.execute(update(QualityCheck).values(created_at=func.now() - timedelta(days=2)))
         assert quality_checks.sweep(session) == 1
 
 
 def test_a_check_makes_way_for_a_job_and_gives_up_after_three_starts(start: Start) -> None:
-    service = start(guard_share=1.0, progress_s=1e-6)
+    service = start(monitor_share=1.0, progress_s=1e-6)
     service.run(RED_FOX)
     job = service.run(SAME_FOX)
     published(service)
@@ -300,7 +300,7 @@ def test_a_check_makes_way_for_a_job_and_gives_up_after_three_starts(start: Star
 
 
 def test_a_worker_that_shuts_down_puts_its_check_back(start: Start, database_url: str) -> None:
-    service = start(guard_share=1.0)
+    service = start(monitor_share=1.0)
     service.run(RED_FOX)
     job = service.run(SAME_FOX)
     published(service)
@@ -316,19 +316,19 @@ def test_a_worker_that_shuts_down_puts_its_check_back(start: Start, database_url
         assert not quality_checks.finish(session, taken, seconds=1.0, judge="distance", loss=0.5)
 
 
-def test_a_check_of_a_guard_that_was_switched_off_is_dropped(start: Start) -> None:
-    service = start(guard_share=1.0)
+def test_a_check_of_a_monitor_that_was_switched_off_is_dropped(start: Start) -> None:
+    service = start(monitor_share=1.0)
     service.run(RED_FOX)
     job = service.run(SAME_FOX)
 
-    check(service.with_settings(guard_share=0.0).runtime, job.id)
+    check(service.with_settings(monitor_share=0.0).runtime, job.id)
 
-    assert [(row.status, row.reason) for row in checks(service)] == [("lost", "the guard was switched off")]
+    assert [(row.status, row.reason) for row in checks(service)] == [("lost", "the monitor was switched off")]
 
 
 def test_no_more_than_a_hundred_checks_of_a_case_wait(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quality_checks, "MAX_OPEN", 1)
-    service = start(guard_share=1.0)
+    service = start(monitor_share=1.0)
     service.run(RED_FOX)
     for prompt in FOXES:
         service.run(prompt)
@@ -336,8 +336,8 @@ def test_no_more_than_a_hundred_checks_of_a_case_wait(start: Start, monkeypatch:
     assert len(checks(service)) == 1
 
 
-def test_a_guard_that_breaks_costs_a_job_nothing(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    service = start(guard_share=1.0)
+def test_a_monitor_that_breaks_costs_a_job_nothing(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = start(monitor_share=1.0)
     service.run(RED_FOX)
     monkeypatch.setattr("worker.quality.monitor.quality_checks.sample", _broken)
 
@@ -350,7 +350,7 @@ def test_a_guard_that_breaks_costs_a_job_nothing(start: Start, monkeypatch: pyte
 
 def test_a_message_about_a_finished_job_runs_its_check(start: Start) -> None:
     """The relay publishes ids; the task finds out what each is about."""
-    service = start(guard_share=1.0)
+    service = start(monitor_share=1.0)
     service.run(RED_FOX)
     job = service.run(SAME_FOX)
     app = Celery("test", broker="memory://", set_as_current=False)
@@ -364,7 +364,7 @@ def test_a_message_about_a_finished_job_runs_its_check(start: Start) -> None:
 
 
 def test_a_check_of_another_models_job_leaves_the_loaded_model_alone(start: Start) -> None:
-    service = start(guard_share=1.0)
+    service = start(monitor_share=1.0)
     service.run(RED_FOX)
     job = service.run(SAME_FOX)
     service.runtime._loaded = ("other", service.runtime._loaded[1])
@@ -378,7 +378,7 @@ def test_a_check_of_another_models_job_leaves_the_loaded_model_alone(start: Star
 def test_a_device_that_breaks_in_a_check_takes_the_process_but_not_the_job(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    service = start(guard_share=1.0)
+    service = start(monitor_share=1.0)
     service.run(RED_FOX)
     job = service.run(SAME_FOX)
     monkeypatch.setattr("worker.quality.shadow_reruns.denoise", _broken)

@@ -1,4 +1,4 @@
-"""Checks of the guard in a real worker, with a real relay and broker: jobs come first, and a dead worker costs none."""
+"""Checks of the monitor in a real worker, with a real relay and broker: jobs come first, a dead worker costs none."""
 
 from collections.abc import Callable
 from uuid import UUID
@@ -8,21 +8,21 @@ from processes import Process, Service, wait_until
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
-from db.models import GuardCheck
+from db.models import QualityCheck
 
 
 @pytest.fixture
 def guarded(
     make_service: Callable[..., Service], session_factory: sessionmaker[Session], database_url: str, redis_url: str
 ) -> Service:
-    service = make_service(session_factory, database_url, redis_url, CHAI_GUARD_SHARE=1.0)
+    service = make_service(session_factory, database_url, redis_url, CHAI_MONITOR_SHARE=1.0)
     service.start_relay()
     return service
 
 
-def check_of(service: Service, id_: UUID) -> GuardCheck | None:
+def check_of(service: Service, id_: UUID) -> QualityCheck | None:
     with service.factory() as session:
-        return session.scalars(select(GuardCheck).where(GuardCheck.job_id == id_)).one_or_none()
+        return session.scalars(select(QualityCheck).where(QualityCheck.job_id == id_)).one_or_none()
 
 
 def running_check(service: Service) -> tuple[Process, UUID]:

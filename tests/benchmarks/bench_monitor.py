@@ -1,11 +1,12 @@
-"""Does the guard find a plan that really hurts? The small trained model, judged by the checker of its world.
+"""Does the monitor find a plan that really hurts? The small trained model, judged by the checker of its world.
 
 The table of the model says for one kind of hit: start at the third of four steps from the WHOLE of the donor's latent,
 so that what is not shared shows through. For the other it says what docs/evaluation.md found to do no harm. Every job
-with a donor is checked; the guard is to raise the threshold of the first plan and to leave the second one alone.
+with a donor is checked; the monitor is to raise the threshold of the first plan and to leave the second one alone.
 
-CHAI_BENCH_GUARD_JOBS jobs of each kind, by default 50; CHAI_BENCH_GUARD_SEED draws others. Prints a table for people
-and a line of JSON for programs. The same seed and number of jobs give the same losses and moves on the same machine.
+CHAI_BENCH_MONITOR_JOBS jobs of each kind, by default 50; CHAI_BENCH_MONITOR_SEED draws others. Prints a table for
+people and a line of JSON for programs. The same seed and number of jobs give the same losses and moves on the same
+machine.
 """
 
 import json
@@ -25,7 +26,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from db import jobs, quality_checks
 from db.cache import fingerprint
-from db.models import GuardCheck, Job, PlanRow
+from db.models import Job, PlanRow, QualityCheck
 from db.session import transaction
 from db.states import CheckStatus
 from lab.toy_world.captions import Caption, caption_of, sample_captions, share_object, share_scene
@@ -44,8 +45,8 @@ from worker.settings import WorkerSettings
 pytestmark = pytest.mark.bench
 
 NUM_STORED = 16
-NUM_JOBS = int(os.environ.get("CHAI_BENCH_GUARD_JOBS", "50"))
-SEED = int(os.environ.get("CHAI_BENCH_GUARD_SEED", "0"))
+NUM_JOBS = int(os.environ.get("CHAI_BENCH_MONITOR_JOBS", "50"))
+SEED = int(os.environ.get("CHAI_BENCH_MONITOR_SEED", "0"))
 SIZE = {"width": SIDE, "height": SIDE, "num_frames": NUM_FRAMES, "fps": FPS}
 
 HARMFUL = Recipe(
@@ -132,7 +133,7 @@ class World:
 @pytest.fixture
 def world(database_url: str, session_factory: sessionmaker[Session], storage_url: str) -> Iterator[World]:
     settings = WorkerSettings.model_validate(
-        {"DATABASE_URL": database_url, "STORAGE_URL": storage_url, "device": "cpu", "guard_share": 1.0}
+        {"DATABASE_URL": database_url, "STORAGE_URL": storage_url, "device": "cpu", "monitor_share": 1.0}
     )
     runtime = Runtime(settings=settings, owner="bench", factory=session_factory, storage=Storage(storage_url))
     num_threads = torch.get_num_threads()
@@ -142,8 +143,8 @@ def world(database_url: str, session_factory: sessionmaker[Session], storage_url
 
 
 def found(session: Session, kind: HitKind) -> Found:
-    """Read what the guard wrote about a kind of hit."""
-    query = select(GuardCheck).where(GuardCheck.kind == kind.value).order_by(GuardCheck.id)
+    """Read what the monitor wrote about a kind of hit."""
+    query = select(QualityCheck).where(QualityCheck.kind == kind.value).order_by(QualityCheck.id)
     checks = list(session.scalars(query))
     assert {one.status for one in checks} == {CheckStatus.DONE}
     assert {one.judge for one in checks} == {"checker"}
@@ -154,12 +155,12 @@ def found(session: Session, kind: HitKind) -> Found:
     return Found(
         used=side_of(used),
         refused=side_of(refused) if refused else None,
-        moves=[told(move, checks) for move in row.quality.get("guard", [])],
+        moves=[told(move, checks) for move in row.quality.get("monitor", [])],
         threshold=threshold,
     )
 
 
-def side_of(checks: Sequence[GuardCheck]) -> Side:
+def side_of(checks: Sequence[QualityCheck]) -> Side:
     """Put checks together."""
     fast, full = (fmean(getattr(one, name) for one in checks) for name in ("fast_score", "full_score"))
     lost = [Loss(similarity=one.similarity, loss=one.loss or 0.0) for one in checks]
@@ -167,7 +168,7 @@ def side_of(checks: Sequence[GuardCheck]) -> Side:
     return Side(checks=len(checks), full_accuracy=full, fast_accuracy=fast, **evidence)
 
 
-def told(move: dict[str, Any], checks: Sequence[GuardCheck]) -> str:
+def told(move: dict[str, Any], checks: Sequence[QualityCheck]) -> str:
     """Say a move for people."""
     at = datetime.fromisoformat(move["at"])
     number = sum(one.ended_at is not None and one.ended_at <= at for one in checks)
@@ -178,7 +179,7 @@ def told(move: dict[str, Any], checks: Sequence[GuardCheck]) -> str:
 
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("harmed", REDRAWS)
-def test_the_guard_turns_against_a_harmful_plan_and_leaves_a_harmless_one(world: World, harmed: HitKind) -> None:
+def test_the_monitor_turns_against_a_harmful_plan_and_leaves_a_harmless_one(world: World, harmed: HitKind) -> None:
     plans = {kind: HARMFUL if kind is harmed else HARMLESS for kind in REDRAWS}
     world.calibrate(plans)
     stored = sample_captions(SEED, NUM_STORED, pairs=0.0)
@@ -204,7 +205,7 @@ def show(harmed: HitKind, results: Mapping[HitKind, Found], checks_s: float, job
     figures = {kind.value: asdict(result) for kind, result in results.items()}
     asked = {"harmed": harmed.value, "jobs": NUM_JOBS * len(results), "seed": SEED}
     spent = {"checks_s": round(checks_s, 1), "jobs_s": round(jobs_s, 1)}
-    print(json.dumps({"benchmark": "guard", **asked, **figures, **spent, **machine()}))
+    print(json.dumps({"benchmark": "monitor", **asked, **figures, **spent, **machine()}))
 
 
 def machine() -> dict[str, object]:
