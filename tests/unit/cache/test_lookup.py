@@ -46,8 +46,8 @@ DOGS = Entity(text="brown dog", head="dog", attributes=("three", "brown"))
     [
         # similar enough, whatever the noun
         (PUPPY, 0.80, Veto.ALWAYS, Verdict.SAME),
-        # just below, another noun
-        (PUPPY, 0.799, Veto.ALWAYS, Verdict.RELATED),
+        # just below, a noun that is known to name the same thing
+        (PUPPY, 0.799, Veto.ALWAYS, Verdict.SAME_HEAD),
         # between the thresholds with the same noun
         (PLAIN_DOG, 0.70, Veto.ALWAYS, Verdict.SAME_HEAD),
         (PLAIN_DOG, 0.699, Veto.ALWAYS, Verdict.RELATED),

@@ -9,6 +9,10 @@ from worker.cache.decisions.planning import Reason, decide
 from worker.cache.decisions.types import Entity, Extraction, HitKind, Neighbour
 
 USE = MatchSettings.of_embedder("use-multilingual-v3", {})
+NEWER = (
+    *("min_coverage", "min_weight", "by_rarity", "style_conflicts", "heads_need_synonyms"),
+    *("min_person_coverage", "other_noun_margin"),
+)
 
 
 def stored(prompt: str, similarity: float = 1.0, name: str = "donor", created: float = 0.0) -> list[Neighbour]:
@@ -123,13 +127,50 @@ def test_own_thresholds_stand_above_those_of_the_embedder() -> None:
 
 
 def test_recorded_settings_without_the_newer_rules_mean_what_they_meant() -> None:
-    old = {
-        name: value
-        for name, value in MatchSettings().to_dict().items()
-        if name not in ("min_coverage", "min_weight", "by_rarity", "style_conflicts", "heads_need_synonyms")
-    }
+    old = {name: value for name, value in MatchSettings().to_dict().items() if name not in NEWER}
 
     settings = MatchSettings.recorded(old)
 
     assert (settings.min_coverage, settings.min_weight, settings.by_rarity) == (0.0, 0.0, False)
     assert MatchSettings.recorded(MatchSettings().to_dict()) == MatchSettings()
+
+
+@pytest.mark.parametrize(
+    ("prompt", "donor", "similarity", "is_hit"),
+    [
+        # another noun: far above "same", or a known synonym
+        ("a harbour", "a lagoon", 0.82, False),
+        ("a harbour", "a lagoon", 0.9, True),
+        ("a sofa", "a couch", 0.81, True),
+        ("a puppy", "a dog", 0.65, True),
+        # words that contain each other, names that hardly anybody writes, short words
+        ("a handshake and a yak", "a hand", 0.89, False),
+        ("a willowbrook", "a brook", 0.9, False),
+        ("an ufo", "an emu", 0.9, False),
+        # the same noun made another kind by a noun before it
+        ("a barbie doll", "a ken doll", 0.83, False),
+        ("a black hole", "a hole", 0.62, False),
+        ("a steering wheel", "a wheel", 0.77, False),
+        ("a cross bag", "a bag", 0.75, False),
+        # and merely described
+        ("a dark forest", "an enchanted forest", 0.75, True),
+        ("a dark forest", "an enchanted forest", 0.65, False),
+    ],
+)
+def test_what_is_near_is_the_same_thing_only_by_its_noun(
+    prompt: str, donor: str, similarity: float, is_hit: bool
+) -> None:
+    found = extract(prompt)
+    near = [neighbour for neighbour in stored(donor, similarity) if neighbour.query == 0]
+
+    assert bool(look_up(found, near, USE).donors) is is_hit
+
+
+def test_somebody_alone_is_a_hit_only_where_little_else_is_asked_for() -> None:
+    alone, among_much = extract("a woman with a kettle"), extract("a woman in a harbour with a kettle and a yak")
+    near = [
+        neighbour for neighbour in stored("a woman on a tram") if neighbour.query == 0 and neighbour.text == "woman"
+    ]
+
+    assert look_up(alone, near, USE).donors == ("donor",)
+    assert look_up(among_much, near, USE).is_too_little

@@ -72,6 +72,8 @@ def _is_described(words: Sequence[Word], comma: int) -> bool:
 def _fold_materials(words: list[Word]) -> None:
     """Turns "a bridge made of stone" and "a chair of wood" into "a stone bridge", "a wood chair"."""
     for i in range(len(words) - 1, 1, -1):
+        if i >= len(words):
+            continue  # words behind the last one went
         if words[i].lower not in _MATERIALS or not words[i].is_plain or words[i - 1].lower not in ("of", "from", "in"):
             continue
         if i + 1 < len(words) and (words[i + 1].tag in (*NOUN, *ADJECTIVE) or words[i + 1].lower == "and"):

@@ -15,6 +15,8 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Self
 
+from worker.cache.decisions.salience import PERSON
+from worker.cache.decisions.spelling import zipf
 from worker.cache.decisions.types import (
     OPAQUE,
     STYLE,
@@ -28,7 +30,16 @@ from worker.cache.decisions.types import (
     Json,
     Neighbour,
 )
-from worker.cache.decisions.vocabulary import ADJECTIVES, CONFLICT_GROUPS, COUNTS, HEAD_GROUPS, NATURES, PERSONS
+from worker.cache.decisions.vocabulary import (
+    ADJECTIVES,
+    COMPOUNDS,
+    CONFLICT_GROUPS,
+    COUNTS,
+    HEAD_GROUPS,
+    NATURES,
+    NOUN_SYNONYMS,
+    PERSONS,
+)
 
 
 class Veto(StrEnum):
@@ -69,6 +80,8 @@ _BEFORE = {
     "by_rarity": False,
     "style_conflicts": False,
     "heads_need_synonyms": False,
+    "other_noun_margin": 0.0,
+    "min_person_coverage": 1.0,
 }
 
 
@@ -90,6 +103,8 @@ class MatchSettings:
     by_rarity: bool = True  # an entity that many stored videos show counts less
     style_conflicts: bool = True  # a drawing is no donor for a photograph
     heads_need_synonyms: bool = True  # below same_threshold only known synonyms match
+    min_person_coverage: float = 0.25  # share that a hit must cover which rests on somebody of whom no more is said
+    other_noun_margin: float = 0.06  # how far above same_threshold another noun must lie, unless it is a known synonym
 
     def __post_init__(self) -> None:
         if not 0 <= self.related_threshold <= self.head_threshold <= self.same_threshold <= 1:
@@ -97,7 +112,7 @@ class MatchSettings:
                 "thresholds must rise from 0 to 1 in the order related, head, same; "
                 f"got {self.related_threshold}, {self.head_threshold}, {self.same_threshold}"
             )
-        for name in ("foreign_threshold", "min_coverage", "min_weight"):
+        for name in ("foreign_threshold", "min_coverage", "min_person_coverage", "min_weight", "other_noun_margin"):
             share = getattr(self, name)
             if not 0 <= share <= 1:
                 raise ValueError(f"{name} is {share}; it must lie between 0 and 1")
@@ -213,9 +228,16 @@ def has_other_nature(our_text: str, their_text: str) -> bool:
         b = {group[word] for word in theirs if word in group}
         if a and b and a.isdisjoint(b):
             return True
+    if _compounds(ours) != _compounds(theirs):
+        return True
     return {NATURES[word] for word in ours[:-1] if word in NATURES} != {
         NATURES[word] for word in theirs[:-1] if word in NATURES
     }
+
+
+def _compounds(words: list[str]) -> frozenset[str]:
+    """The fixed pairs of words at its end, of which the first makes another thing: a black hole, a hot dog."""
+    return frozenset(pair for pair in (" ".join(words[-2:]),) if pair in COMPOUNDS)
 
 
 @lru_cache(maxsize=1 << 16)
@@ -254,15 +276,58 @@ def _by_similarity(extraction: Extraction, entity: Entity, neighbour: Neighbour,
         return Verdict.DIFFERENT
     is_equal = entity.text == neighbour.text
     is_same = similarity >= settings.same_threshold
-    if is_same or (similarity >= settings.head_threshold and entity.head == neighbour.head):
+    is_strict = settings.other_noun_margin > 0 and not is_equal
+    is_same_noun = entity.head == neighbour.head or (is_strict and are_synonyms(entity.head, neighbour.head))
+    if is_same or (similarity >= settings.head_threshold and is_same_noun):
         vetoed = settings.veto is Veto.ALWAYS or (settings.veto is Veto.BETWEEN and not is_same)
         if vetoed and not is_equal and _excludes(entity, neighbour):
             return Verdict.CONFLICT
-        if is_same and not (settings.heads_need_synonyms and _is_about_another(entity, neighbour)):
+        is_doubtful = is_strict and _is_doubtful(entity, neighbour, settings, is_same_noun=is_same_noun)
+        if is_same and not is_doubtful and not (settings.heads_need_synonyms and _is_about_another(entity, neighbour)):
             return Verdict.SAME
-        if not settings.heads_need_synonyms or _describes_alike(entity.attributes, neighbour.attributes):
-            return Verdict.SAME_HEAD
+        is_alike = _describes_alike(entity.attributes, neighbour.attributes)
+        if is_strict and not is_alike and similarity >= (settings.head_threshold + settings.same_threshold) / 2:
+            is_alike = _are_described(entity.attributes, neighbour.attributes)
+        if not settings.heads_need_synonyms or is_alike:
+            return Verdict.SAME_HEAD if is_same_noun or not is_strict else Verdict.RELATED
     return Verdict.RELATED if similarity >= settings.related_threshold else Verdict.DIFFERENT
+
+
+def _is_doubtful(entity: Entity, neighbour: Neighbour, settings: MatchSettings, *, is_same_noun: bool) -> bool:
+    """Whether two phrases that are similar enough may well be two things: another noun, or another kind of it.
+
+    An embedder knows rare words by their letters only, puts a word near to those that it contains (handshake, hand),
+    and a thing near to what goes with it (coffee, cafe).
+    """
+    if entity.kind is EntityKind.PROMPT or not (entity.head + neighbour.head).isascii():
+        return False
+    is_near = neighbour.similarity < settings.same_threshold + settings.other_noun_margin
+    if is_same_noun:
+        return is_near and _are_two_kinds(entity.attributes, neighbour.attributes)
+    if _without_joints(entity.text) == _without_joints(neighbour.text):
+        return False  # space ship, spaceship
+    heads = sorted((entity.head, neighbour.head), key=len)
+    is_contained = heads[0] in heads[1]
+    return is_near or is_contained or any(len(head) < _SHORTEST or zipf(head) < _HEARD_OF for head in heads)
+
+
+_SHORTEST, _HEARD_OF = 4, 3.0
+
+
+def _without_joints(text: str) -> str:
+    return text.replace(" ", "").replace("-", "")
+
+
+@lru_cache(maxsize=1 << 16)
+def _are_two_kinds(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
+    """Whether each has a word that makes another kind of thing: a barbie doll and a ken doll."""
+    a, b = _canonical(ours), _canonical(theirs)
+    return all(any(not _is_adjective(word) for word in more) for more in (a - b, b - a))
+
+
+def are_synonyms(head: str, other: str) -> bool:
+    """Whether two nouns name the same thing."""
+    return NOUN_SYNONYMS.get(head, head) == NOUN_SYNONYMS.get(other, other)
 
 
 def _is_about_another(entity: Entity, neighbour: Neighbour) -> bool:
@@ -289,13 +354,28 @@ def _describes_alike(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
     return (a <= b or b <= a) and all(_is_adjective(word) for word in a ^ b)
 
 
+@lru_cache(maxsize=1 << 16)
+def _are_described(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
+    """Whether adjectives alone tell two things of one noun apart: a dark forest and an enchanted forest."""
+    a, b = _canonical(ours), _canonical(theirs)
+    is_plain_to_see = (any(_is_seen(word) for word in more) for more in (a - b, b - a))
+    return all(_is_adjective(word) for word in a ^ b) and not all(is_plain_to_see)  # a brown dog, a small dog
+
+
+def _is_seen(word: str) -> bool:
+    return any(word in CONFLICT_GROUPS[name].values() for name in _ADJECTIVE_GROUPS)
+
+
+_ADJECTIVE_GROUPS = tuple(
+    name for name in CONFLICT_GROUPS if name not in ("shape", "species", "ages", "gender", "hour")
+)
 _ADJECTIVE_ENDS = ("ful", "ous", "ish", "ic", "ive", "less", "ern", "ing", "ed", "y")
 
 
 def _is_adjective(word: str) -> bool:
     return (
         word in ADJECTIVES
-        or any(word in group for group in CONFLICT_GROUPS.values())
+        or any(word in CONFLICT_GROUPS[name] for name in _ADJECTIVE_GROUPS)
         or (len(word) > 5 and word.endswith(_ADJECTIVE_ENDS))
     )
 
@@ -333,8 +413,7 @@ def look_up(extraction: Extraction, neighbours: Sequence[Neighbour], settings: M
         chosen += [matches[best][q] for q in taken]
         open_queries -= set(taken)
     coverage = _coverage(weights, chosen)
-    says_little = all(extraction.entities[match.query].weight < settings.min_weight for match in chosen)
-    is_too_little = bool(chosen) and (says_little or coverage < settings.min_coverage)
+    is_too_little = bool(chosen) and _is_too_little(extraction, chosen, coverage, settings)
     top = max(neighbours, key=lambda n: (n.similarity, n.created, n.entry_id), default=None)
     return Hit(
         kind=HitKind.NONE if is_too_little else _hit_kind(extraction, chosen),
@@ -345,6 +424,16 @@ def look_up(extraction: Extraction, neighbours: Sequence[Neighbour], settings: M
         nearest_verdict=None if top is None else compare(extraction, top, settings),
         is_too_little=is_too_little,
     )
+
+
+def _is_too_little(
+    extraction: Extraction, chosen: Sequence[MatchedEntity], coverage: float, settings: MatchSettings
+) -> bool:
+    """Whether what is shared is no picture: a hand, a person among much else, one thing of a dozen."""
+    if coverage < settings.min_coverage:
+        return True
+    most = max(extraction.entities[match.query].weight for match in chosen)
+    return most < settings.min_weight and (most < PERSON or coverage <= settings.min_person_coverage)
 
 
 def _weights(

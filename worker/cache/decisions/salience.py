@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from worker.cache.decisions import vocabulary as v
 
 FULL = 1.0
-PERSON = 0.5  # somebody of whom no more is said
+PERSON = 0.4  # somebody of whom no more is said
 LITTLE = 0.2
 
 _LITTLE = v.BODY_PARTS | v.GENERIC | v.ABSTRACT | v.UNSEEN

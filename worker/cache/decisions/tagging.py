@@ -179,7 +179,7 @@ def _noun_too(word: str, tag: str, before: str, after: str) -> str | None:
     if word == "pretty":
         return "JJ" if after in (*_NOUN, "JJ", "VBN", "VBD", "VBG") else tag
     if word == "opening":
-        return "VBG" if before in ("NN", "NNP", "NNS") else None
+        return "VBG" if before in ("NN", "NNP", "NNS", "VB") else None
     return "NN" if is_last and before in ("DT", "JJ", "IN", "CD", "PRP$", ",", ".", "CC") else None
 
 

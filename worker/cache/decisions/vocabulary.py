@@ -193,6 +193,101 @@ COLOUR_NOUNS = word_set(
     "sapphire crimson scarlet cornflower periwinkle turquoise aqua dusty pastel light dark deep pale bright"
 )
 
+# nouns that name the same thing
+NOUN_SYNONYMS: dict[str, str] = _groups(
+    sofa="couch settee",
+    sea="ocean",
+    forest="woods wood woodland",
+    bicycle="bike",
+    airplane="plane aeroplane airliner jetliner",
+    house="home",
+    child="kid",
+    road="street",
+    gun="pistol handgun",
+    fire="flame flames",
+    prison="jail",
+    smoke="fume fumes",
+    teenager="teen adolescent",
+    cat="kitten kitty",
+    dog="puppy doggy",
+    car="automobile",
+    spaceship="starship spacecraft",
+    microphone="mic",
+    phone="smartphone cellphone telephone",
+    storm="thunderstorm",
+    snow="snowfall",
+    rain="rainfall raining",
+    sunlight="sunshine",
+    man="guy gentleman",
+    woman="lady",
+    clothes="clothing attire garment outfit apparel",
+    rabbit="bunny hare",
+    ship="boat vessel",
+    rock="stone boulder",
+    picture="photograph photo",
+    sunrise="dawn daybreak",
+    sunset="dusk",
+    robot="android droid",
+    doctor="physician",
+    city="metropolis town",
+    television="tv telly",
+    motorcycle="motorbike",
+    astronaut="cosmonaut spaceman",
+    ufo="saucer",
+    trousers="pants",
+    gown="dress",
+    truck="lorry",
+    shop="store",
+    hill="hillock",
+    jungle="rainforest",
+    baby="infant",
+    cinema="theater theatre",
+    path="trail footpath",
+    alien="extraterrestrial",
+    jacket="coat",
+    mug="cup",
+    carpet="rug",
+    garbage="trash rubbish",
+    autumn="fall",
+    policeman="cop",
+    glade="clearing",
+    fog="mist haze",
+    ghost="phantom spectre",
+    soldier="trooper",
+)
+# two words that are another thing than the second alone
+COMPOUNDS = frozenset(
+    (
+        *("black hole", "white house", "flying saucer", "bathing suit", "space suit", "steering wheel", "ferris wheel"),
+        *("reality tv", "hot dog", "ice cube", "ice cream", "sour cream", "hen house", "action figure", "blue whale"),
+        *(
+            "polar bear",
+            "teddy bear",
+            "gummy bear",
+            "guinea pig",
+            "sea lion",
+            "mountain lion",
+            "sea horse",
+            "red panda",
+        ),
+        *("prairie dog", "air balloon", "fire truck", "sand castle", "rubber duck", "gingerbread house", "doll house"),
+        *("tree house", "bird house", "traffic light", "light bulb", "neon sign", "magic wand", "shooting star"),
+        *("movie star", "rock star", "pop star", "red carpet", "green screen", "phone booth", "christmas tree"),
+        *("living room", "locker room", "throne room", "swimming pool", "pool table", "chess board", "surf board"),
+        *("washing machine", "vending machine", "time machine", "slot machine", "vacuum cleaner", "race track"),
+        *(
+            "train station",
+            "gas station",
+            "space station",
+            "police station",
+            "bus stop",
+            "parking lot",
+            "roller coaster",
+        ),
+        *("coffee shop", "barber shop", "flower shop", "burger king", "prom queen", "drag queen", "ice queen"),
+    )
+)
+
 # these groups are told by the noun itself too: a prince is no princess, a disc no square
 HEAD_GROUPS = word_set("gender ages shape species hour season")
 # what makes another thing of whatever it describes, whether or not the other thing is described
@@ -371,7 +466,7 @@ GENERIC = word_set(
     "someone crowd group family couple stranger member citizen folk thing object item element shape form structure "
     "material substance detail part piece model design symbol sign word letter text title logo caption message "
     "name number world environment scene place area setting background landscape image view light shadow reflection "
-    "color colour line pattern texture life air surface space body adult male female "
+    "color colour line pattern texture life air wind breeze surface ground body adult male female opening "
     "人 人们 人物 角色 朋友 东西 动物 手 脸 眼睛 头 头发 身体 表情"
 )
 # bare, one of them is anybody
