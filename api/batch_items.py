@@ -2,13 +2,13 @@
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from sqlalchemy.orm import Session
 
-from api import bodies, job_factory
+from api import addresses, bodies, job_factory
 from api.errors import BadRequest, describe
 from api.ids import video_id
 from api.schemas import BatchLine, Item, ItemList
@@ -30,13 +30,22 @@ class Sorted:
     bad: dict[int, Item]
 
 
-def sort_out(lines: Sequence[object], cards: Mapping[str, ModelCard], batch: Batch, *, default_model: str) -> Sorted:
-    """Check every line; nothing is written."""
+def sort_out(
+    lines: Sequence[object],
+    cards: Mapping[str, ModelCard],
+    batch: Batch,
+    *,
+    default_model: str,
+    allowed: Collection[str] | None = None,
+) -> Sorted:
+    """Check every line; nothing is written. `allowed` are hosts that webhooks may call; None: not looked at."""
     good: dict[int, Job] = {}
     bad: dict[int, Item] = {}
     for index, line in enumerate(lines):
         try:
             request = bodies.check(BatchLine, line)
+            if request.webhook_url is not None and allowed is not None:
+                addresses.check_url("webhook_url", request.webhook_url, allowed)
             good[index] = job_factory.line(
                 request, cards, tenant=batch.tenant, default_model=default_model, batch_id=batch.id
             )

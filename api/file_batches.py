@@ -112,7 +112,11 @@ class FileBatches:
             except BadRequest as error:
                 bad.append(_bad(line.number, file_lines.custom_id(line), describe(error)))
         sorted_ = batch_items.sort_out(
-            [asked for _, asked in good], self._cards, run, default_model=self._settings.default_model
+            [asked for _, asked in good],
+            self._cards,
+            run,
+            default_model=self._settings.default_model,
+            allowed=self._settings.webhook_allowed,
         )
         for job in sorted_.good.values():
             job.group = row.group

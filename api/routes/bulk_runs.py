@@ -125,7 +125,14 @@ def add(batch_id: str, asked: Annotated[AddItems, Depends(_added)], call: Callin
     service = call.service
     with call.begin() as (session, caller), ids.known("bulk run", batch_id) as id_:
         batch = batches.get(session, caller.tenant, id_, lock=True)
-        sorted_ = batch_items.sort_out(asked.items, service.cards, batch, default_model=service.settings.default_model)
+        settings = service.settings
+        sorted_ = batch_items.sort_out(
+            asked.items,
+            service.cards,
+            batch,
+            default_model=settings.default_model,
+            allowed=settings.webhook_allowed,
+        )
         for job in sorted_.good.values():
             job.group = caller.group
         lines = {job.custom_id or "": job for job in sorted_.good.values()}

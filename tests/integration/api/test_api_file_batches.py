@@ -68,6 +68,7 @@ BAD = [
     ({**line(1), "extra": 1}, "unknown_field", "extra is not a field of this request"),
     (line(1, custom_id="x"), "unknown_field", "body.custom_id is not a field of this request"),
     (line(1, prompt=""), "invalid_value", "prompt is empty"),
+    (line(1, webhook_url="https://10.0.0.1/"), "invalid_value", "webhook_url leads to 10.0.0.1: no public address"),
     (line(1, model="sora-2"), "unknown_model", "model 'sora-2' is not here"),
     (line(1, metadata={"a": "x" * MAX_LINE_BYTES}), "line_too_long", f"more than {MAX_LINE_BYTES} bytes"),
     ('{"custom_id": "half \\ud800", "method": "POST", "url": "/v1/videos", "body": {}}', "invalid_value", "custom_id"),
