@@ -63,7 +63,10 @@ def run(
         Path,
         typer.Argument(metavar="FILE", help="prompts.txt, .csv, .jsonl or .parquet; a folder of lists; - reads stdin."),
     ],
-    mode: Annotated[str | None, typer.Option(help="auto, fast or full, for lines that do not say.")] = None,
+    mode: Annotated[
+        str | None,
+        typer.Option(help="auto, fast or full, for lines that do not say; `chai submit --help` says which is which."),
+    ] = None,
     model: Annotated[str | None, typer.Option(help="Model, for lines that do not say.")] = None,
     size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT, for lines that do not say.")] = None,
     seconds: Annotated[str | None, typer.Option(help="Length, for lines that do not say.")] = None,
@@ -151,13 +154,13 @@ def report_(batch_id: BatchId, out: Out = None, as_json: AsJson = False) -> None
         batch = client.batch(names.batch(client, batch_id))
         own = local.var_dir() / "bulk" / batch["id"]
         found = report.of(batch, _results(client, batch["id"], own, download=False))
-        pictures = {} if as_json or str(out) == STDIN else _pictures(client, found["sheet"])
+        frames = {} if as_json or str(out) == STDIN else pictures(client, found["sheet"])
     if as_json or str(out) == STDIN:
         output.print_json(found)
         return
     folder, _ = places.put(
         [out, own] if out else [own],
-        lambda folder: _write_report(folder, found, pictures),
+        lambda folder: _write_report(folder, found, frames),
         what="the report",
         later=f"`chai bulk report {batch['id']} --out FOLDER` writes it later",
     )
@@ -166,15 +169,15 @@ def report_(batch_id: BatchId, out: Out = None, as_json: AsJson = False) -> None
     print(f"report   {folder / 'report.html'}\n         {folder / 'report.json'}")
 
 
-def _pictures(client: Client, rows: Sequence[Json]) -> dict[str, bytes]:
+def pictures(client: Client, rows: Sequence[Json]) -> dict[str, bytes]:
     """Fetch the first frames of these videos; one that has none is left out."""
-    pictures = {}
+    found = {}
     for row in rows:
         stream = io.BytesIO()
         with suppress(Refused, Unreachable):
             client.copy(row["video"], stream, "thumbnail")
-            pictures[row["video"]] = stream.getvalue()
-    return pictures
+            found[row["video"]] = stream.getvalue()
+    return found
 
 
 def _write_report(folder: Path, found: Json, pictures: Mapping[str, bytes]) -> None:

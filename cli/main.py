@@ -87,7 +87,12 @@ def submit(
     steps: Annotated[int | None, typer.Option(help="Denoising steps.")] = None,
     guidance: Annotated[float | None, typer.Option(help="Guidance scale.")] = None,
     fps: Annotated[int | None, typer.Option(help="Frames a second.")] = None,
-    mode: Annotated[str | None, typer.Option(help="auto, fast or full.")] = None,
+    mode: Annotated[
+        str | None,
+        typer.Option(
+            help="auto: few steps where an earlier video lends; fast: few steps in any case; full: all steps."
+        ),
+    ] = None,
     metadata: Annotated[
         list[str] | None, typer.Option(help="KEY=VALUE to keep with the video, or a JSON object; may be repeated.")
     ] = None,

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -48,7 +48,7 @@ def chaos(
     folder = Path(tempfile.mkdtemp(prefix="chai-chaos-"))
     is_good = False
     try:
-        with _service(folder) as target:
+        with own_service(folder, SETTINGS) as target:
             found = run(target, seed=seed, duration_s=60 * minutes, pause_s=pause, say=output.note)
         is_good = bool(found["is_good"])
         print(json.dumps(found), flush=True)
@@ -62,14 +62,14 @@ def chaos(
 
 
 @contextmanager
-def _service(folder: Path) -> Iterator["Target"]:
-    """Run `chai up` on a folder for the block."""
+def own_service(folder: Path, settings: Mapping[str, str]) -> Iterator["Target"]:
+    """Run `chai up` on a folder for the block, with these variables set."""
     from lab.chaos.run import Target
 
     var = folder / "var"
     foreign = ("DATABASE_URL", "REDIS_URL", "STORAGE_URL", "CHAI_URL", "CHAI_API_KEY")
     env = {name: value for name, value in os.environ.items() if name not in foreign}
-    env |= {**SETTINGS, "CHAI_VAR_DIR": str(var)}
+    env |= {**settings, "CHAI_VAR_DIR": str(var)}
     command = [sys.executable, "-m", "cli.main", "up", "--port", str(free_port()), "--no-flower"]
     with (folder / "up.log").open("wb") as log:
         launcher = subprocess.Popen(command, env=env, stdout=log, stderr=log, start_new_session=True)

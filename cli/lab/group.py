@@ -10,4 +10,7 @@ mount(app, "eval", "cli.lab.evaluation", "Measure quality and time of plans.")
 mount(app, "train", "cli.lab.train", "Train the small model.")
 mount(app, "bench", "cli.lab.bench", "Measure speed of the engine.")
 mount(app, "entities", "cli.lab.entities", "Measure how prompts are taken apart and matched.")
+mount(
+    app, "rehearse", "cli.lab.rehearse", "Rehearse a night of bulk generation in two windows, parts killed on the way."
+)
 mount(app, "chaos", "cli.lab.chaos", "Attack a service of its own, and check that no job is lost.")

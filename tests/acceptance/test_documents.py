@@ -19,6 +19,7 @@ from shared.settings import Settings
 from worker.settings import WorkerSettings
 
 README = (ROOT / "README.md").read_text()
+CHINESE = (ROOT / "README.zh-CN.md").read_text()
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
 OPERATION = (ROOT / "docs" / "operation.md").read_text()
 
@@ -27,9 +28,9 @@ def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
-def commands() -> list[tuple[str, ...]]:
+def commands(text: str = README) -> list[tuple[str, ...]]:
     """The words behind `chai` in the README's table."""
-    table = re.findall(r"^\| `chai ([a-z]+(?: [a-z]+)?)", README, re.MULTILINE)
+    table = re.findall(r"^\| `chai ([a-z]+(?: [a-z]+)?)", text, re.MULTILINE)
     return [tuple(words.split()) for words in table]
 
 
@@ -78,9 +79,30 @@ def test_make_targets_of_the_documents_exist() -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    for document in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+    for document in (*ROOT.glob("README*.md"), *(ROOT / "docs").glob("*.md")):
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_the_chinese_readme_shows_what_the_english_one_does() -> None:
+    """Its examples are those that run here, its commands and options are there."""
+    for language in ("sh", "python"):
+        assert blocks(CHINESE, language) == blocks(README, language)
+    assert set(commands(CHINESE)) <= set(commands())
+    options = set(re.findall(r"--[a-z][a-z-]+", CHINESE))
+    helps = "".join(CliRunner().invoke(app, [*words, "--help"]).output for words in commands(CHINESE))
+    assert {option for option in options if option not in helps} == set()
+
+
+def test_every_long_page_begins_with_ten_plain_lines() -> None:
+    pages = {page.name: page.read_text().splitlines() for page in (ROOT / "docs").glob("*.md")}
+    without = [
+        name
+        for name, lines in pages.items()
+        if len(lines) > 100 and not any(line.startswith("In ten lines") for line in lines[:32])
+    ]
+
+    assert without == []
 
 
 def test_the_list_of_settings_is_complete_and_has_the_defaults() -> None:
