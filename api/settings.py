@@ -27,6 +27,7 @@ class ApiSettings(Settings):
     request_timeout_s: float = Field(default=120.0, gt=0)  # no answer has begun by then, asked waits apart: 503
     sync_timeout_s: float = Field(default=300.0, gt=0, le=3600)  # POST /v1/videos/sync answers 202 after this
     poll_after_ms: int = Field(default=500, ge=10, le=60_000)  # what clients are told to wait between two polls
+    flower_url: str | None = None  # where a browser finds Flower, for the link of the page
     num_threads: int = Field(default=20, ge=1, le=200)  # requests served at once, and database connections for them
 
     webhook_hosts: str = ""  # hosts, or host:port, that may be called though they are private, or by http; by commas

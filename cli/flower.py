@@ -1,13 +1,14 @@
 """Flower: a read-only view of the Celery workers on loopback, behind a password.
 
 It shows attempts as they ended (see `worker.tasks`) and what the broker holds: a short window of the backlog. How much
-waits in all is in Postgres.
+waits in all is in Postgres, and on the page that CHAI_URL names: Flower links to it.
 """
 
 import os
 import secrets
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from cli import local
 from cli.output import note
@@ -17,6 +18,7 @@ PASSWORD_VARIABLE = "CHAI_FLOWER_PASSWORD"  # noqa: S105 - the name of a variabl
 ADDRESS_VARIABLE = "CHAI_FLOWER_ADDRESS"  # in a container, where the published port is the one on loopback
 QUEUES = ("interactive", "bulk")
 COLUMNS = "uuid,state,args,kwargs,result,received,started,runtime,worker"
+BAR = "navbar.html"  # of Flower: its first list holds the views
 LOOK_EVERY_MS = 5000  # for workers that came after Flower
 
 
@@ -73,13 +75,34 @@ def _run(app: Any, arguments: list[str]) -> None:
     command.apply_options("flower", arguments)
     command.extract_settings()
     command.setup_logging()
-    flower = Flower(capp=app, options=options, **settings)
+    more = _linked(os.environ.get("CHAI_URL"), settings["template_path"])
+    flower = Flower(capp=app, options=options, **{**settings, **more})
     atexit.register(flower.stop)
     signal.signal(signal.SIGTERM, command.sigterm_handler)
     flower.start_http_server()
     PeriodicCallback(flower.update_workers, LOOK_EVERY_MS).start()
     with contextlib.suppress(KeyboardInterrupt, SystemExit):
         flower.start()
+
+
+def _linked(url: str | None, templates: str) -> dict[str, Any]:
+    """Return the setting by which Flower's bar of links begins with our page; nothing where none is known."""
+    from html import escape
+
+    from tornado.template import Loader, Template
+
+    if not url or urlsplit(url).scheme not in ("http", "https"):
+        return {}
+    link = f'<li class="nav-item"><a class="nav-link" href="{escape(url)}">CHAI</a></li>'
+
+    class Linked(Loader):
+        def _create_template(self, name: str) -> Template:
+            if name != BAR:
+                return super()._create_template(name)
+            text = (Path(self.root) / name).read_text(encoding="utf-8")
+            return Template(text.replace("</ul>", f"{link}</ul>", 1), name=name, loader=self)
+
+    return {"template_loader": Linked(templates)}
 
 
 def _password(file: Path) -> str:

@@ -168,12 +168,13 @@ def _default_model() -> str:
 def _parts(var: Path, env: dict[str, str], choices: Choices, *, port: int, flower_port: int) -> list[Part]:
     """Return the processes in the order of their start; workers come last, so that they stop first."""
     chai = (sys.executable, "-m", "cli.main")
+    flower_url = {"CHAI_FLOWER_URL": f"http://127.0.0.1:{flower_port}"} if choices.has_flower else {}
     beats = Heartbeats(env["DATABASE_URL"])
     parts = [
         Part(
             name="api",
             command=(*chai, "api", "--port", str(port)),
-            env=env,
+            env={**flower_url, **env},
             probe=partial(answers, port, "/healthz"),
             stop_timeout_s=API_STOP_S,
         ),
@@ -189,7 +190,8 @@ def _parts(var: Path, env: dict[str, str], choices: Choices, *, port: int, flowe
     if choices.has_flower:
         command = (*chai, "flower", "--port", str(flower_port))
         probe = partial(answers, flower_port, "/healthcheck")
-        parts.append(Part(name="flower", command=command, env=env, probe=probe, stop_timeout_s=API_STOP_S))
+        page = {"CHAI_URL": f"http://127.0.0.1:{port}"}
+        parts.append(Part(name="flower", command=command, env={**env, **page}, probe=probe, stop_timeout_s=API_STOP_S))
     for number in range(1, choices.num_workers + 1):
         name = "worker" if choices.num_workers == 1 else f"worker-{number}"
         worker_env = {**env, **_share_of_machine(number, choices.num_workers)}

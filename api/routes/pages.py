@@ -289,7 +289,8 @@ def workers(request: Request, call: Calling) -> HTMLResponse:
         faults, busy = metrics.last_faults(session), jobs.in_progress(session)
         parts = [_part(beat, busy, faults, caller) for beat in beats]
         now = _now(session, call)
-    return _page("workers.html", request, call, "Workers", {"now": now, "parts": parts})
+    shown = {"now": now, "parts": parts, "flower_url": call.service.settings.flower_url}
+    return _page("workers.html", request, call, "Workers", shown)
 
 
 @router.get("/signin")

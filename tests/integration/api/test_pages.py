@@ -6,9 +6,10 @@ from uuid import UUID
 
 import pytest
 from fastapi.testclient import TestClient
-from running import mp4, work
+from running import mp4, settings_of, work
 from sqlalchemy.orm import Session, sessionmaker
 
+from api.app import create_app
 from db import heartbeats
 from db.session import transaction
 from shared.storage import Storage
@@ -107,6 +108,12 @@ def test_a_receipt_and_a_run_in_words(
     assert "1 of 3 done, 2 cancelled" in client.get(f"/nights/{batch}").text
 
 
+def test_the_view_of_workers_links_to_flower_where_there_is_one(environment: dict[str, str]) -> None:
+    settings = settings_of({**environment, "CHAI_FLOWER_URL": "http://127.0.0.1:5555"})
+    with TestClient(create_app(settings), base_url="http://127.0.0.1") as client:
+        assert '<a href="http://127.0.0.1:5555">Flower</a>' in client.get("/workers").text
+
+
 def test_workers_are_told(client: TestClient, session_factory: sessionmaker[Session]) -> None:
     assert "No worker is here" in client.get("/queue").text
     with transaction(session_factory) as session:
@@ -116,6 +123,7 @@ def test_workers_are_told(client: TestClient, session_factory: sessionmaker[Sess
 
     assert "worker:gpu-1" in page
     assert "● alive" in page
+    assert "Flower" not in page
 
 
 @pytest.mark.parametrize("path", ["/videos/nothing", f"/videos/video_{UUID(int=1).hex}", "/nights/x", "/web/../app.py"])

@@ -1,5 +1,6 @@
 """Flower and other watchers of Celery beside a real relay and worker: what they show is what the rows say."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,17 +14,19 @@ import redis
 from processes import Process, Service, wait_until
 from running import free_port
 
-from db import jobs
+from db import jobs, outbox
 from db.session import transaction
 
 PASSWORD = "for this test"
+PAGE = "http://127.0.0.1:1/"
+ENDS = ("task-succeeded", "task-failed")
 
 
 @pytest.fixture
 def flower(service: Service, tmp_path: Path) -> Iterator[httpx.Client]:
     """A client of a Flower that was there before any worker."""
     port, log = free_port(), tmp_path / "flower.log"
-    env = {**service.env, "CHAI_FLOWER_PASSWORD": PASSWORD, "CHAI_VAR_DIR": str(tmp_path)}
+    env = {**service.env, "CHAI_FLOWER_PASSWORD": PASSWORD, "CHAI_VAR_DIR": str(tmp_path), "CHAI_URL": PAGE}
     with log.open("wb") as stream:
         popen = subprocess.Popen(
             [sys.executable, "-m", "cli.main", "flower", "--port", str(port)],
@@ -101,6 +104,30 @@ def test_flower_finds_a_worker_that_comes_after_it_and_knows_both_queues_before(
 
     assert all(f">{queue}<" in "".join(before.split()) for queue in ("interactive", "bulk"))
     assert {queue["name"] for queue in worker["active_queues"]} >= {"interactive", "bulk"}  # and those of its models
+
+
+def test_flower_links_to_the_page(flower: httpx.Client) -> None:
+    assert f'href="{PAGE}">CHAI</a>' in flower.get("/workers").text
+
+
+def test_an_exporter_reads_what_the_database_knows_to_be_handed_over(
+    service: Service, relay: Process, flower: httpx.Client
+) -> None:
+    """What exporters read is the length of the queue's list, and Flower's counters; the rest waits in Postgres."""
+    good, bad = service.submit("tiny"), service.submit("greedy")
+    service.start_worker("first")
+    service.wait_ended([*good, *bad])
+
+    def counted() -> dict[str, float]:
+        rows = re.findall(r"^flower_events_total\{(.*?)\} ([\d.]+)", flower.get("/metrics").text, re.MULTILINE)
+        return {type_: sum(float(number) for labels, number in rows if f'type="{type_}"' in labels) for type_ in ENDS}
+
+    wait_until(lambda: counted() == {"task-succeeded": 1, "task-failed": 1}, 20, service.folder)
+    with service.factory() as session:
+        assert jobs.counts(session) == {"completed": 1, "failed": 1}
+        flying = [(busy.queue, busy.num_handed) for busy in outbox.in_flight(session) if busy.num_handed]
+    with redis.Redis.from_url(service.env["REDIS_URL"]) as client:
+        assert (flying, client.llen("interactive"), client.llen("bulk")) == ([], 0, 0)
 
 
 def test_what_waits_is_seen_by_every_tool_as_it_is_handed_over(
