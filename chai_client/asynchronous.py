@@ -145,7 +145,7 @@ class AsyncClient:
             for line in transport.results(await self.file_content(id_)) if id_ else ():
                 yield line
 
-    async def pages(self, path: str, *, limit: int | None, **filters: Any) -> AsyncIterator[Json]:
+    async def pages(self, path: str, /, *, limit: int | None, **filters: Any) -> AsyncIterator[Json]:
         """Go through a list of the service."""
         asked, num_left = {"limit": min(limit or transport.PAGE_SIZE, transport.PAGE_SIZE), **filters}, limit
         while True:

@@ -138,7 +138,7 @@ class Client:
         for id_ in (batch["output_file_id"], batch["error_file_id"]):
             yield from transport.results(self.file_content(id_)) if id_ else ()
 
-    def pages(self, path: str, *, limit: int | None, **filters: Any) -> Iterator[Json]:
+    def pages(self, path: str, /, *, limit: int | None, **filters: Any) -> Iterator[Json]:
         """Go through a list of the service."""
         asked, num_left = {"limit": min(limit or transport.PAGE_SIZE, transport.PAGE_SIZE), **filters}, limit
         while True:

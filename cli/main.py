@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from chai_client import values
 from cli import bulk, keys, local, names, output, places
 from cli.client import Client, Json, connect
 from cli.errors import BadInput, CommandError
@@ -343,6 +344,10 @@ def _json_object(text: str) -> dict[str, object]:
     return dict(value)
 
 
+def _named(variant: Variant) -> values.Variant:
+    return variant.value
+
+
 def _file_name(id_: str, variant: Variant) -> str:
     return f"{id_}.mp4" if variant is Variant.VIDEO else f"{id_}.{variant}.jpg"
 
@@ -350,17 +355,17 @@ def _file_name(id_: str, variant: Variant) -> str:
 def _save(client: Client, id_: str, out: Path, variant: Variant = Variant.VIDEO) -> Path | None:
     """Save a video or a picture of it, in another folder when `out` cannot be; None for stdout."""
     if out == STDIO:
-        client.copy(id_, output.raw_stdout(), variant)
+        client.copy(id_, output.raw_stdout(), _named(variant))
         sys.stdout.flush()
         return None
     if out.exists() and not (out.is_file() or out.is_dir()):  # a device or a pipe: written to, not replaced
         with out.open("wb") as stream:
-            client.copy(id_, stream, variant)
+            client.copy(id_, stream, _named(variant))
         return out
     name = _file_name(id_, variant) if out.is_dir() else out.name
     folder, _ = places.put(
         [out if out.is_dir() else out.parent, local.var_dir() / "downloads"],
-        lambda folder: client.download(id_, folder / name, variant),
+        lambda folder: client.download(id_, folder / name, _named(variant)),
         what=f"the video {id_}",
         later=f"`chai download {id_} --out FILE` saves it later",
     )

@@ -34,7 +34,9 @@ class _Fields(RootModel[dict[str, Any]]):  # Any: JSON
 async def _created(request: Request, call: Calling) -> CreateBatch | OpenBatch:
     service = call.service
     values = (await bodies.read(request, service, _Fields, max_bytes=service.settings.max_body_bytes)).root
-    return bodies.check(OpenBatch if "manifest_key" in values else CreateBatch, values)
+    if "manifest_key" in values:
+        return bodies.check(OpenBatch, values)
+    return bodies.check(CreateBatch, values)
 
 
 @router.post("", response_model=Batch, openapi_extra=bulk_runs.body_of(CreateBatch))

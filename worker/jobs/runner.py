@@ -137,7 +137,7 @@ def encode(job: JobContext, model: VideoModel) -> object:
 
 
 def denoise(
-    job: JobContext, model: VideoModel, ready: Run, encoding: object, previews: Previews
+    job: JobContext, model: VideoModel, ready: Run, encoding: object, previews: Previews | None = None
 ) -> tuple[object, Recorder | None]:
     """Return the latents and, of a run that may enter the cache, the recorder that watched it.
 
@@ -152,7 +152,7 @@ def denoise(
         with closing(sampled) as steps:  # a job that is cancelled here leaves no run behind
             for done, step in enumerate(steps, start=1):
                 job.figures.model_evaluations += pace.evaluations(guidance[step.index : step.index + 1])
-                picture = None if job.is_rerun else previews.picture(job.params.model, step)
+                picture = None if previews is None else previews.picture(job.params.model, step)
                 seen = {} if picture is None else {"preview": picture}
                 job.hold.check(step=done, progress=100 * done // (num_steps + 1), **seen)  # 100 is the published video
         model.finish()
