@@ -16,7 +16,7 @@ def test_a_video_is_made_waited_for_and_saved(url: str, tmp_path: Path) -> None:
         made = client.create("a red circle", model="tiny", mode="fast", metadata={"scene": "12"})
         video = client.wait(made["id"], timeout_s=60)
         number = client.download(made["id"], tmp_path / "a.mp4")
-        found = [one["id"] for one in client.list(status="completed", metadata="scene=12", path="full")]
+        found = [one["id"] for one in client.list(status="completed", metadata="scene=12", path="fast")]
         client.delete(made["id"])
         with pytest.raises(Refused, match="lists what there is") as refused:
             client.get(made["id"])
