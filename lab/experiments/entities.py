@@ -196,21 +196,40 @@ def _matches(left: str, right: str, embedder: Embedder, settings: MatchSettings)
     return any(compare(found, neighbour, settings).is_match for neighbour in near)
 
 
+def swapped_figures(
+    embedder: Embedder, settings: MatchSettings, *, languages: Sequence[str] = (), things: int = 8
+) -> dict[str, dict[str, float]]:
+    """Hits among prompts that differ in nothing but a thing or its colour, by language: the hardest unlike ones."""
+    figures: dict[str, dict[str, float]] = {}
+    for language, words in json.loads((DATA / "swapped_prompts.json").read_text()).items():
+        if languages and language not in languages:
+            continue
+        pairs = [(thing, colour) for thing in words["things"][:things] for colour in words["colours"][:things]]
+        prompts = [words["form"].format(thing=thing, colour=colour) for thing, colour in pairs]
+        figures[language] = _hits_among(prompts, embedder, settings)
+    return figures
+
+
 def unlike_figures(embedder: Embedder, settings: MatchSettings) -> dict[str, dict[str, float]]:
     """Hits among prompts about different things, by language; they share places, which therefore do not count."""
     figures: dict[str, dict[str, float]] = {}
     for language, words in json.loads((DATA / "unlike_prompts.json").read_text()).items():
         prompts = [words["form"].format(thing) for thing in words["things"]]
-        store = Store(embedder, len(prompts))
-        read = [store.taken_apart(prompt) for prompt in prompts]
-        pairs = hits = 0
-        for (left, rows), (right, vectors) in combinations(read, 2):
-            store.entries.clear()
-            store.keep("donor", 0, left, rows)
-            near = list(store.neighbours(vectors, settings.neighbours_per_entity))
-            pairs, hits = pairs + 1, hits + bool(look_up(right, near, settings).donors)
-        figures[language] = {"pairs": pairs, "hits": hits}
+        figures[language] = _hits_among(prompts, embedder, settings)
     return figures
+
+
+def _hits_among(prompts: Sequence[str], embedder: Embedder, settings: MatchSettings) -> dict[str, float]:
+    """How many of all pairs of prompts hit, the first of each being all that is stored."""
+    store = Store(embedder, 1)
+    read = [store.taken_apart(prompt) for prompt in prompts]
+    pairs = hits = 0
+    for (left, rows), (right, vectors) in combinations(read, 2):
+        store.entries.clear()
+        store.keep("donor", 0, left, rows)
+        near = list(store.neighbours(vectors, settings.neighbours_per_entity))
+        pairs, hits = pairs + 1, hits + bool(look_up(right, near, settings).donors)
+    return {"pairs": pairs, "hits": hits}
 
 
 # --- command ----------------------------------------------------------------------------------------------------------
@@ -234,6 +253,7 @@ def measure(
             result["extraction"][path.stem] = {name: extraction_figures(half) for name, half in halves.items()}
     result["pairs"] = pair_figures(embedder, settings)
     result["unlike"] = unlike_figures(embedder, settings)
+    result["swapped"] = swapped_figures(embedder, settings)
     if len(prompts) >= WARM_UP + COUNTED:
         tried = {coverage: replace(settings, min_coverage=coverage) for coverage in coverages}
         result["hit rate"] = {

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from lab.experiments.entities import fingerprint, judged, labelled
+from lab.experiments.entities import fingerprint, judged, labelled, swapped_figures
+from worker.cache.decisions.matching import MatchSettings
+from worker.models.embedders import load_embedder
 
 DATA = Path(__file__).parents[2] / "data"
 
@@ -47,3 +49,12 @@ def test_labels_are_found_by_the_prompts_that_one_has(tmp_path: Path) -> None:
     )
 
     assert [row["prompt"] for row in labelled(file, ["a fox", "a tram"])] == ["a fox"]
+
+
+def test_prompts_that_differ_in_a_thing_or_a_colour_do_not_hit_in_any_language() -> None:
+    embedder = load_embedder()
+
+    figures = swapped_figures(embedder, MatchSettings.of_embedder(embedder.name, {}), things=3)
+
+    assert figures.keys() >= {"en", "zh", "ja", "ko", "es", "fr", "de", "pt", "ru"}
+    assert {(row["pairs"], row["hits"]) for row in figures.values()} == {(36, 0)}

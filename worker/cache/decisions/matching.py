@@ -103,7 +103,7 @@ class MatchSettings:
     by_rarity: bool = True  # an entity that many stored videos show counts less
     style_conflicts: bool = True  # a drawing is no donor for a photograph
     heads_need_synonyms: bool = True  # below same_threshold only known synonyms match
-    min_person_coverage: float = 0.25  # share that a hit must cover which rests on somebody of whom no more is said
+    min_person_coverage: float = 0.12  # share that a hit must cover which rests on somebody of whom no more is said
     other_noun_margin: float = 0.06  # how far above same_threshold another noun must lie, unless it is a known synonym
 
     def __post_init__(self) -> None:
