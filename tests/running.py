@@ -63,10 +63,12 @@ def api_process(env: Mapping[str, str], folder: Path) -> Iterator[Process]:
 
 
 @contextmanager
-def api_thread(app: FastAPI) -> Iterator[str]:
-    """The API served by uvicorn on a free loopback port, in a thread: starts faster than a process; yields its URL."""
-    port = free_port()
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, access_log=False))
+def api_thread(app: FastAPI, port: int | None = None) -> Iterator[str]:
+    """The API served by uvicorn on a loopback port, in a thread: starts faster than a process; yields its URL."""
+    port = port or free_port()
+    server = uvicorn.Server(
+        uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, timeout_graceful_shutdown=5)
+    )
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

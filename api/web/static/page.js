@@ -43,6 +43,7 @@ function refresh(after_ms = 300) {
         if (focused) document.getElementById(focused)?.focus();
       }
       watchClips();
+      sketchAll();
     } catch { /* the service is away; the stream says so */ }
   }, after_ms);
 }
@@ -53,6 +54,8 @@ function sketch(shown, step) {
   next.onload = () => { shown.src = next.src; shown.hidden = false; };
   next.src = `${shown.dataset.preview}?step=${step}`;
 }
+
+function sketchAll() { for (const shown of all("img[data-preview][hidden]")) sketch(shown, 0); }
 
 const known = new Map();
 function heard(video) {
@@ -238,5 +241,6 @@ if (location.hash === "#q") document.getElementById("q")?.focus();
 tellTimes();
 setInterval(tellTimes, 15000);
 watchClips();
+sketchAll();
 const more = document.getElementById("more");
 if (more) atEnd.observe(more);

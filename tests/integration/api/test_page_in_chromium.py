@@ -1,28 +1,120 @@
-"""The page in a real browser: submit, progress, play, cancel, reload; nothing in the console."""
+"""The page in a real browser: submit, progress, play, cancel, reload, restart; nothing for console or axe to say."""
 
+import importlib.util
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from uuid import UUID
 
 import pytest
-from browser import CHROMIUM, Tab, tab
-from running import api_thread, mp4
+from browser import CHROMIUM, Browser, Tab, browser
+from running import CARDS, api_thread, free_port, mp4, settings_of, wait_until
+from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.app import create_app
 from api.settings import ApiSettings
-from db import heartbeats, jobs, metrics
-from db.session import transaction
-from shared.storage import Storage, video_name
+from db import heartbeats, jobs, metrics, previews, questions
+from db.jobs import Claim
+from db.session import connect, sessions, transaction
+from shared.storage import Storage, picture_name, video_name
+from worker.jobs import video
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 
 
+@dataclass
+class Site:
+    """A service of the module's own that can be stopped and started again."""
+
+    settings: ApiSettings
+    factory: sessionmaker[Session]
+    storage: Storage
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def served(self) -> Iterator[None]:
+        """Serve until the generator is closed."""
+        app = create_app(self.settings)
+        with api_thread(app, self.port):
+            try:
+                yield
+            finally:
+                app.state.service.release()
+
+    def claim(self, id_: UUID) -> Claim:
+        """Take a job as a worker does."""
+        with transaction(self.factory) as session:
+            heartbeats.beat(session, "worker:w1")
+            claim = jobs.claim(session, id_, owner="w1", lease_s=600)
+        assert claim is not None
+        return claim
+
+    def step(self, claim: Claim, number: int) -> None:
+        """Go on with a job to a step of eight."""
+        with transaction(self.factory) as session:
+            previews.put(session, claim, PICTURE)
+            jobs.beat(session, claim, lease_s=600, progress=5 * number, step=number, num_steps=8, path="fast")
+
+    def finish(self, claim: Claim) -> None:
+        """Complete a job with a clip and its poster."""
+        clip = self.storage.write(video_name(claim.job.id, claim.fence), mp4())
+        poster = self.storage.write(picture_name(claim.job.id, claim.fence, "thumbnail"), PICTURE)
+        files = [{"name": one.name, "bytes": one.num_bytes, "sha256": one.sha256} for one in (clip, poster)]
+        match = {"entity": "circle", "donor_entity": None, "similarity": 0.97}
+        receipt = {"path": "fast", "steps": 8, "steps_saved": 22, "explanation": "It was there.", "matched": [match]}
+        with transaction(self.factory) as session:
+            jobs.complete(session, claim, output={**files[0], "pictures": {"thumbnail": files[1]}}, receipt=receipt)
+            metrics.record(session, claim, outcome="completed", path="fast", gpu_seconds=0.5, seconds_saved=0.13)
+
+
+PICTURE = video.poster(video.decode(mp4()))
+
+
+@pytest.fixture(scope="module")
+def engine(module_database_url: str) -> Iterator[Engine]:
+    engine = connect(module_database_url, application="chai-test")
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def site(module_database_url: str, engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Site:
+    environment = {
+        "DATABASE_URL": module_database_url,
+        "STORAGE_URL": tmp_path_factory.mktemp("storage").as_uri(),
+        "CHAI_MODELS_DIR": str(CARDS),
+        "CHAI_DEFAULT_MODEL": "tiny",
+    }
+    storage = Storage(environment["STORAGE_URL"])
+    settings = settings_of(environment)
+    return Site(settings=settings, factory=sessions(engine), storage=storage, port=free_port())
+
+
+@pytest.fixture(scope="module")
+def started() -> Iterator[Browser]:
+    with browser() as started:
+        yield started
+
+
+@pytest.fixture(scope="module", autouse=True)
+def running(site: Site) -> Iterator[None]:
+    yield from site.served()
+
+
 @pytest.fixture
-def url(settings: ApiSettings) -> Iterator[str]:
-    app = create_app(settings)
-    with api_thread(app) as url:
-        yield url
-        app.state.service.release()
+def page(started: Browser, engine: Engine) -> Iterator[Tab]:
+    """A tab on an empty service, about which nothing complains."""
+    with engine.begin() as connection:
+        connection.execute(text("TRUNCATE jobs, batches, heartbeats CASCADE"))
+    tab = started.tab()
+    tab.look_like(width=1280, height=800)
+    yield tab
+    tab.close()
+    assert tab.errors == []
 
 
 def submit(page: Tab, url: str, prompt: str) -> UUID:
@@ -34,57 +126,161 @@ def submit(page: Tab, url: str, prompt: str) -> UUID:
     return UUID(page.run("location.pathname").rpartition("_")[2])
 
 
-def test_from_a_prompt_to_a_clip_that_plays(url: str, session_factory: sessionmaker[Session], storage: Storage) -> None:
-    with tab() as page:
-        id_ = submit(page, url, "a red <circle> & more")
-        page.wait_for("document.body.innerText.includes('No worker is here')")
-        with transaction(session_factory) as session:
-            heartbeats.beat(session, "worker:w1")
-            claim = jobs.claim(session, id_, owner="w1", lease_s=60)
-            assert claim is not None
-        with transaction(session_factory) as session:
-            jobs.beat(session, claim, lease_s=60, progress=40, step=3, num_steps=8, path="fast")
-        page.wait_for("document.body.innerText.includes('step 3 of 8')")
-        page.wait_for("document.querySelector('main progress').value === 40")
-        page.wait_for("!document.body.innerText.includes('No worker is here')")
-
-        stored = storage.write(video_name(id_, claim.fence), mp4())
-        with transaction(session_factory) as session:
-            output = {"name": stored.name, "bytes": stored.num_bytes, "sha256": stored.sha256}
-            receipt = {"path": "fast", "steps": 8, "steps_saved": 22, "explanation": "Something like it was there."}
-            jobs.complete(session, claim, output=output, receipt=receipt)
-            metrics.record(session, claim, outcome="completed", path="fast", gpu_seconds=0.5, seconds_saved=0.13)
-        page.wait_for("document.querySelector('video.clip') !== null")
-        page.run("document.querySelector('video.clip').play()")
-        page.wait_for("document.querySelector('video.clip').currentTime > 0.2")
-        said = page.run("document.body.innerText")
-
-        assert "Fast: 8 of 30 steps. Something like it was there. 0.13 s of computing saved, measured." in said
-        assert "a red <circle> & more" in said
-        assert page.errors == []
+def says(page: Tab, words: str) -> None:
+    page.wait_for(f"document.body.innerText.includes({words!r})")
 
 
-def test_a_key_cancels_and_a_reload_loses_nothing(url: str, session_factory: sessionmaker[Session]) -> None:
-    with tab() as page:
-        id_ = submit(page, url, "a blue square")
-        page.open(f"{url}/queue")
-        page.press("j")
-        page.wait_for("document.activeElement.classList.contains('prompt')")
-        page.press("c")
-        page.wait_for("document.body.innerText.includes('Nothing waits.')")
-        page.open(f"{url}/videos/video_{id_.hex}")
+def test_from_a_prompt_to_a_clip_that_plays_in_two_tabs_and_through_a_reload(site: Site, page: Tab) -> None:
+    id_ = submit(page, site.url, "a red <circle> & more")
+    other = page.browser.tab()
+    other.open(f"{site.url}/queue")
+    says(page, "No worker is here")
 
-        assert "cancelled" in page.run("document.body.innerText")
-        assert page.errors == []
-    with session_factory() as session:
+    claim = site.claim(id_)
+    site.step(claim, 3)
+    says(page, "step 3 of 8")
+    says(other, "step 3 of 8")
+    for tab in (page, other):
+        tab.wait_for("document.querySelector('img[data-preview]')?.naturalWidth > 0")  # what it is becoming
+    page.call("Page.reload")
+    says(page, "step 3 of 8")
+    site.step(claim, 5)
+    page.wait_for("document.querySelector('main progress')?.value === 25")
+    page.wait_for("!document.body.innerText.includes('No worker is here')")
+    site.finish(claim)
+    page.wait_for("document.querySelector('video.clip') !== null")
+    page.call("Page.bringToFront")  # behind another tab nothing plays
+    page.run("void document.querySelector('video.clip').play()")
+    page.wait_for("document.querySelector('video.clip').currentTime > 0.1")
+    says(other, "Nothing runs.")
+
+    said = page.run("document.body.innerText")
+    assert "Fast: 8 of 30 steps. It was there. 0.13 s of computing saved, measured." in said
+    assert "a red <circle> & more" in said
+    assert other.errors == []
+    other.close()
+
+
+def test_a_key_cancels_and_a_reload_loses_nothing(site: Site, page: Tab) -> None:
+    id_ = submit(page, site.url, "a blue square")
+    page.open(f"{site.url}/queue")
+    page.press("j")
+    page.wait_for("document.activeElement.classList.contains('prompt')")
+    page.press("c")
+    says(page, "Nothing waits.")
+    page.open(f"{site.url}/videos/video_{id_.hex}")
+
+    assert "cancelled" in page.run("document.body.innerText")
+    with site.factory() as session:
         assert jobs.get(session, "local", id_).status == "cancelled"
 
 
-def test_no_view_complains(url: str, session_factory: sessionmaker[Session]) -> None:
-    with tab() as page:
-        for path in ("/", "/queue", "/library", "/nights", "/workers", "/docs"):
-            page.open(url + path)
-            page.run("new Promise((done) => setTimeout(done, 300))")
-            assert page.run("document.documentElement.scrollWidth <= innerWidth"), path
+def test_what_is_deleted_can_be_taken_back(site: Site, page: Tab) -> None:
+    id_ = submit(page, site.url, "a blue square")
+    site.finish(site.claim(id_))
+    page.wait_for("document.querySelector('form[data-undo]') !== null")
+    page.run("document.querySelector('form[data-undo]').requestSubmit()")
+    says(page, "The video is deleted in")
+    page.run("document.querySelector('#undo button').click()")
+    page.wait_for("document.getElementById('undo').hidden")
 
-        assert page.errors == []
+    with site.factory() as session:
+        assert jobs.get(session, "local", id_).deleted_at is None
+
+
+def test_a_restart_of_the_api_loses_nothing(site: Site, started: Browser, engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("TRUNCATE jobs, batches, heartbeats CASCADE"))
+    own = Site(settings=site.settings, factory=site.factory, storage=site.storage, port=free_port())
+    page, serving = started.tab(), own.served()
+    next(serving)
+    claim = own.claim(submit(page, own.url, "a green triangle"))
+    page.open(f"{own.url}/queue")
+    serving.close()
+
+    own.step(claim, 6)
+    page.wait_for("!document.getElementById('lost').hidden")
+    again = own.served()
+    next(again)
+    says(page, "step 6 of 8")
+    page.wait_for("document.getElementById('lost').hidden")
+    page.close()
+    again.close()
+
+
+def test_thousands_scroll_and_play_when_pointed_at(site: Site, page: Tab, engine: Engine) -> None:
+    site.finish(site.claim(submit(page, site.url, "the youngest")))
+    rows = (
+        "INSERT INTO jobs (tenant, prompt, model, width, height, num_frames, fps, status, created_at) "
+        "SELECT 'local', 'a red circle ' || n, 'tiny', 32, 32, 17, 8, 'failed', now() - n * interval '1 minute' "
+        "FROM generate_series(1, 5000) AS n"
+    )
+    with engine.begin() as connection:
+        connection.execute(text(rows))
+    page.open(f"{site.url}/library")
+    page.wait_for("document.querySelector('.card img')?.naturalWidth > 0")
+    page.run("document.querySelector('.card').focus()")
+    page.wait_for("document.querySelector('.card video')?.currentTime > 0.1")
+
+    for number in (24, 48, 72):
+        page.wait_for(f"document.querySelectorAll('.card').length > {number}")
+        page.run("document.querySelector('.wall').lastElementChild.scrollIntoView()")
+
+    ids = page.run("[...document.querySelectorAll('.card')].map((card) => card.getAttribute('href'))")
+    assert len(ids) == len(set(ids)) >= 96
+
+
+AXE = Path(importlib.util.find_spec("axe_core_python").submodule_search_locations[0]) / "axe.min.js"  # type: ignore[union-attr,index]
+LOOK = """axe.run({resultTypes: ["violations"]}).then((found) =>
+    found.violations.map((one) => `${one.id}: ${one.nodes.map((node) => node.html).join(" | ")}`))"""
+
+
+def test_no_view_complains_or_keeps_anybody_out(site: Site, page: Tab) -> None:
+    site.finish(site.claim(submit(page, site.url, "a red circle")))
+    site.step(site.claim(submit(page, site.url, "a blue square")), 4)
+    done = page.run("fetch('/v1/videos?status=completed').then((said) => said.json()).then((all) => all.data[0].id)")
+    submit(page, site.url, "a green triangle")
+
+    found = {}
+    for look in ({"width": 1280, "height": 800}, {"width": 390, "height": 844, "dark": True}):
+        page.look_like(**look)
+        for path in ("/", "/queue", "/library", f"/videos/{done}", "/nights", "/cache", "/workers", "/docs"):
+            page.open(site.url + path)
+            page.run(AXE.read_text() + "; 0")
+            if wrong := page.run(LOOK):
+                found[path, look["width"]] = wrong
+            if page.run("document.documentElement.scrollWidth > innerWidth"):
+                found[path, look["width"], "too wide"] = page.run("document.documentElement.scrollWidth")
+    assert found == {}
+
+
+def test_what_the_cache_would_do_is_said_while_a_prompt_is_typed(site: Site, page: Tab) -> None:
+    page.open(site.url)
+    page.run("document.getElementById('prompt').focus()")
+    page.call("Input.insertText", text="a red circle")
+    wait_until(lambda: answer_as_a_worker(site.factory))
+    page.wait_for("!document.getElementById('would').hidden")
+
+    said = page.run("document.getElementById('would').innerText")
+    assert "Fast: 8 of 30 steps. It was there." in said
+    assert page.run("document.querySelector('.chip.known').title") == "made before as crimson disc, 97 % alike"
+    assert page.run("[...document.querySelectorAll('.chip')].map((chip) => chip.className)") == [
+        "chip known",
+        "chip out",
+        "chip unread",
+    ]
+
+
+def answer_as_a_worker(factory: sessionmaker[Session]) -> bool:
+    """Answer a question to the cache, if there is one."""
+    entity = {"text": "red circle", "kind": "object", "attributes": ["red"]}
+    match = {"entity": "red circle", "kind": "object", "similarity": 0.97, "donor_entity": "crimson disc", "donor": "x"}
+    found = {"entities": [entity], "matched": [match], "excluded": ["person"], "unread": ["4k"], "style": []}
+    plan = {"path": "fast", "steps": 8, "steps_saved": 22, "hit": "object", "nearest": 0.97}
+    why = {"reason": "entity_hit", "explanation": "It was there.", "whole_prompt": False, "fallback_reason": None}
+    with transaction(factory) as session:
+        question = questions.take(session, younger_s=60)
+        if question is not None:
+            prompt = question.asked["prompt"]
+            questions.answer(session, question.id, {"prompt": prompt, "language": "en", **found, **plan, **why})
+    return question is not None

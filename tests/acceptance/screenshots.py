@@ -1,0 +1,111 @@
+"""Pictures of the page with the small model at work: `python tests/acceptance/screenshots.py FOLDER`.
+
+Starts a service of its own, sends prompts that share things, and writes every view as PNG: light, dark, on a phone,
+empty, busy and without a worker.
+"""
+
+import base64
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import httpx
+from homes import ROOT, Home
+
+sys.path.insert(0, str(ROOT / "tests"))
+from browser import Tab, browser
+from running import free_port, wait_until
+
+PROMPTS = (
+    "a large red circle drifts right over a blue striped field",
+    "a small yellow square moves up over a green checkered wall",
+    "a large red circle moves up over a purple dotted field",
+    "a large green triangle drifts left over a blue striped field",
+    "a small yellow square drifts right over a blue striped field",
+    "a large red circle drifts left over a green checkered wall",
+)
+Looks = dict[str, tuple[int, int, bool]]
+LOOKS: Looks = {"light": (1280, 860, False), "dark": (1280, 860, True), "phone": (390, 844, False)}
+TYPED = "a large red circle and a small white cross over a blue striped field, no people, 4k"
+
+
+def main(folder: Path) -> None:
+    """Write the pictures."""
+    folder.mkdir(parents=True, exist_ok=True)
+    home = Home(folder=Path(tempfile.mkdtemp(prefix="chai-pictures-")))
+    port = str(free_port())
+    models = {"CHAI_MODELS_DIR": str(ROOT / "worker" / "cards"), "CHAI_DEFAULT_MODEL": "small"}
+    up = home.start("up", "--port", port, **models)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_until(lambda: ready(url), timeout_s=180, pause_s=0.5)
+        with browser() as started:
+            page = started.tab()
+            shoot(page, url, folder, "empty", {"make": "/", "library": "/library", "cache": "/cache"})
+            done = fill(url)
+            shoot(page, url, folder, "", views(done), LOOKS)
+            for _ in range(30):
+                send(url, PROMPTS[0], mode="full", num_inference_steps=100)
+            time.sleep(2)
+            shoot(page, url, folder, "busy", {"queue": "/queue"}, LOOKS)
+    finally:
+        up.terminate()
+        up.wait(timeout=120)
+
+
+def ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/readyz", trust_env=False).is_success
+    except httpx.TransportError:
+        return False
+
+
+def send(url: str, prompt: str, **more: object) -> str:
+    answer = httpx.post(f"{url}/v1/videos", json={"prompt": prompt, "seed": 7, **more}, trust_env=False)
+    return answer.raise_for_status().json()["id"]
+
+
+def fill(url: str) -> str:
+    """Have the prompts made, one after the other so that they find each other; return one that was fast."""
+    fast = ""
+    for prompt in PROMPTS:
+        id_ = send(url, prompt)
+        wait_until(lambda id_=id_: look(url, id_)["status"] == "completed", timeout_s=120, pause_s=0.3)  # type: ignore[misc]
+        fast = id_ if look(url, id_)["path"] == "fast" else fast
+    return fast or id_
+
+
+def look(url: str, id_: str) -> dict[str, str]:
+    return httpx.get(f"{url}/v1/videos/{id_}", trust_env=False).json()
+
+
+def views(done: str) -> dict[str, str]:
+    own = {"make": "/", "queue": "/queue", "library": "/library", "video": f"/videos/{done}"}
+    return {**own, "nights": "/nights", "cache": "/cache", "workers": "/workers", "docs": "/docs"}
+
+
+def shoot(
+    page: Tab,
+    url: str,
+    folder: Path,
+    what: str,
+    places: dict[str, str],
+    looks: Looks = LOOKS,
+) -> None:
+    for look_, (width, height, dark) in looks.items():
+        page.look_like(width=width, height=height, dark=dark)
+        for name, path in places.items():
+            page.open(url + path)
+            if name == "make" and not what:
+                page.run("document.getElementById('prompt').focus()")
+                page.call("Input.insertText", text=TYPED)
+                page.wait_for("!document.getElementById('would').hidden")
+            time.sleep(1.2)
+            picture = page.call("Page.captureScreenshot", format="png")["data"]
+            (folder / f"{'-'.join(filter(None, (name, what, look_)))}.png").write_bytes(base64.b64decode(picture))
+    print(f"{folder}: {', '.join(places)} {what}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
