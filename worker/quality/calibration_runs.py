@@ -25,6 +25,7 @@ from worker.cache.planner import Embedder
 from worker.jobs import pace
 from worker.jobs.context import JobContext
 from worker.jobs.metrics import Figures
+from worker.jobs.preview import Previews
 from worker.jobs.runner import borrow, decode, denoise, encode
 from worker.models.base import Sampling, VideoModel
 from worker.quality import candidates
@@ -204,7 +205,7 @@ class Runs:
         recorder = Recorder(self._kept_steps(candidate), seed=ready.seed) if is_lending else None
         if recorder is not None:
             ready = replace(ready, hooks=(*ready.hooks, recorder))
-        latents, _ = denoise(job, self.model, ready, self._encoding(job, number))
+        latents, _ = denoise(job, self.model, ready, self._encoding(job, number), Previews())
         if recorder is not None:
             cache.put(job.claim, plan, recorder.donor(), full_seconds=job.figures.gpu_seconds)
         return job, plan.donors[0].int if plan.donors else None, latents

@@ -27,6 +27,7 @@ from worker.cache.planner import StoredPlan
 from worker.jobs.attempt import parts
 from worker.jobs.context import JobContext
 from worker.jobs.metrics import Figures
+from worker.jobs.preview import Previews
 from worker.jobs.retry import DATABASE_AWAY
 from worker.jobs.runner import borrow, decode, denoise, encode, load
 from worker.models import faults
@@ -201,6 +202,6 @@ def _made(runtime: Runtime, row: Job, plan: StoredPlan, hold: CheckHold, figures
     if ready.plan.plan != plan.plan or len(plan.donors) != len(plan.plan.donors):
         raise Lost("the donor is gone")
     encoding = encode(job, model)
-    latents, _ = denoise(job, model, ready, encoding)
+    latents, _ = denoise(job, model, ready, encoding, Previews())
     _, mp4 = decode(job, model, latents)
     return mp4
