@@ -29,7 +29,7 @@ from api.file_batches import FileBatches
 from api.routing import Lane
 from api.settings import ApiSettings
 from api.webhooks import Webhooks
-from db import batches, heartbeats, jobs, outbox, previews, quality_checks, retention, webhooks
+from db import batches, cache_days, heartbeats, jobs, outbox, previews, quality_checks, retention, webhooks
 from db import files as stored_files
 from db.bell import Bell
 from db.heartbeats import Beat
@@ -295,7 +295,9 @@ class Relay:
             logger.warning("orphans removed", extra={"fields": fields})
 
     def forget(self) -> None:
-        """Delete history that is past keeping, a bounded number of rows at a time; the rest waits for next time."""
+        """Sum up the days that are over, then delete what is past keeping, a bounded number of rows at a time."""
+        with transaction(self._sessions) as session:
+            cache_days.roll_up(session)
         if not self._settings.keep_history_days:
             return
         older = timedelta(days=self._settings.keep_history_days)

@@ -115,6 +115,7 @@ DECISIONS = Flat(
         ("outcome", "text", "m.outcome", "of the attempt; empty while it runs"),
         ("gpu_seconds", "number", "m.gpu_seconds", "of the attempt: encode, denoise, decode"),
         ("seconds_saved", "number", "m.seconds_saved", "against measured full runs of the namespace"),
+        ("verdict", "text", "CASE WHEN m.wrong_match THEN 'wrong' END", "of an operator on the match; empty: none"),
     ),
 )
 EVENTS = Flat(
@@ -181,7 +182,31 @@ NAMESPACES = Flat(
         ("stored_entities", "whole", "n.num_entities", "that look-ups find"),
     ),
 )
-TABLES = (DECISIONS, EVENTS, ENTRIES, NAMESPACES)
+DAYS = Flat(
+    name="days",
+    meaning="Sums of each day that is over (UTC), kept when its rows are deleted.",
+    source="cache_days AS d",
+    order="d.day, d.namespace_id",
+    at="d.day",
+    space="d.namespace_id",
+    columns=_columns(
+        ("day", "text", "d.day::text", "2026-11-01"),
+        ("namespace", "text", "d.namespace_id::text", "see namespaces"),
+        ("decisions", "whole", "d.decisions", "taken"),
+        ("hits", "whole", "d.hits", "decisions for a donor"),
+        ("by_reason", "text", "d.by_reason::text", "JSON: decisions by reason"),
+        ("steps_saved", "whole", "d.steps_saved", "of hits, against full mode"),
+        ("videos", "whole", "d.videos", "completed"),
+        ("gpu_seconds", "number", "d.gpu_seconds", "of completed attempts"),
+        ("seconds_saved", "number", "d.seconds_saved", "GPU seconds, against measured full runs"),
+        ("inserts", "whole", "d.inserts", "entries that began to serve"),
+        ("evictions", "whole", "d.evictions", "entries that went for room, or were purged"),
+        ("refusals", "whole", "d.refusals", "entries that were not let in"),
+        ("bytes_read", "whole", "d.bytes_read", "of donors"),
+        ("bytes_written", "whole", "d.bytes_written", "of new entries"),
+    ),
+)
+TABLES = (DECISIONS, EVENTS, ENTRIES, NAMESPACES, DAYS)
 
 
 def read(

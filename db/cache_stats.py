@@ -36,12 +36,24 @@ class Range:
 
 def decisions(session: Session, within: Range, *, by: str) -> list[dict[str, Any]]:
     """Return the number of decisions and of hits by `kind`, `reason` or `day`; days in order, else most first."""
-    order = "1" if by == "day" else "2 DESC, 1"
+    if by == "day":
+        return [dict(row) for row in session.execute(_BY_DAY, within._values).mappings()]
     query = text(
         f"SELECT {_GROUPS[by]} AS name, count(*) AS decisions, count(*) FILTER (WHERE {_HIT}) AS hits "
-        f"FROM lookups WHERE {_RANGE} GROUP BY 1 ORDER BY {order}",
+        f"FROM lookups WHERE {_RANGE} GROUP BY 1 ORDER BY 2 DESC, 1",
     )
     return [dict(row) for row in session.execute(query, within._values).mappings()]
+
+
+# Days whose sums are kept, and of the others what their rows say.
+_BY_DAY = text(
+    "SELECT to_char(day, 'YYYY-MM-DD') AS name, sum(decisions)::bigint AS decisions, sum(hits)::bigint AS hits "
+    "FROM (SELECT day, decisions, hits FROM cache_days WHERE day >= :since AND (:namespace_id IS NULL "
+    "OR namespace_id = CAST(:namespace_id AS uuid)) UNION ALL "
+    f"SELECT (created_at AT TIME ZONE 'UTC')::date, 1, ({_HIT})::int FROM lookups WHERE {_RANGE} AND NOT EXISTS ("
+    "SELECT FROM cache_days AS d WHERE d.day = (created_at AT TIME ZONE 'UTC')::date AND d.day >= :since "
+    "AND d.namespace_id = lookups.namespace_id)) AS days GROUP BY day ORDER BY day"
+)
 
 
 def donors(session: Session, within: Range, *, limit: int = 10) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
 """The tables. Queries live beside them, one module a subject; states in `db.states`."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -491,6 +491,27 @@ class Veto(Base):
     donor_text: Mapped[str]  # of the stored one
     entry_id: Mapped[UUID]  # that it was of
     created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+
+
+class CacheDay(Base):
+    """Sums of one day (UTC) of a namespace; stays when the rows that it sums up are deleted."""
+
+    __tablename__ = "cache_days"
+
+    day: Mapped[date] = mapped_column(primary_key=True)
+    namespace_id: Mapped[UUID] = mapped_column(ForeignKey("namespaces.id"), primary_key=True)
+    decisions: Mapped[int] = mapped_column(BigInteger)
+    hits: Mapped[int] = mapped_column(BigInteger)
+    steps_saved: Mapped[int] = mapped_column(BigInteger)  # of hits, against full mode
+    inserts: Mapped[int] = mapped_column(BigInteger)
+    evictions: Mapped[int] = mapped_column(BigInteger)
+    refusals: Mapped[int] = mapped_column(BigInteger)
+    videos: Mapped[int] = mapped_column(BigInteger)  # completed
+    bytes_read: Mapped[int] = mapped_column(BigInteger)
+    bytes_written: Mapped[int] = mapped_column(BigInteger)
+    by_reason: Mapped[Json]  # decisions by reason
+    gpu_seconds: Mapped[float] = mapped_column(Float)
+    seconds_saved: Mapped[float] = mapped_column(Float)
 
 
 class PlanRow(Base):

@@ -55,7 +55,7 @@ def test_tables_hold_every_row_and_a_dictionary_every_column(start: Start, expor
 
     written = {Path(file).name: number for file, number in json.loads(out).items()}
     assert code == 0
-    assert written == {"decisions.csv": 4, "events.csv": 4, "entries.csv": 2, "namespaces.csv": 2}
+    assert written == {"decisions.csv": 4, "events.csv": 4, "entries.csv": 2, "namespaces.csv": 2, "days.csv": 0}
     decisions = rows(tmp_path / "out/decisions.csv")
     assert [row["reason"] for row in decisions] == ["empty_cache", "entity_hit", "entity_hit", "empty_cache"]
     assert decisions[2]["earlier_job"] == decisions[1]["job"]  # asked again

@@ -1,0 +1,76 @@
+"""Sums of days: written once, equal to what the rows say, and there when these are gone."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import delete, func, select, text, update
+from sqlalchemy.orm import Session, sessionmaker
+
+from db import cache, cache_days, cache_stats, jobs
+from db.models import CacheDay, CacheEvent, Job, JobMetric, Lookup, Namespace
+from db.session import transaction
+
+PLAN = {"hit": "object", "full_num_steps": 30, "recipe": {"num_steps": 8, "reuse": "cache_attention"}, "matched": []}
+NONE = {"hit": "none", "full_num_steps": 30, "recipe": {"num_steps": 30, "reuse": None}, "matched": []}
+
+
+@pytest.fixture
+def space(session_factory: sessionmaker[Session]) -> Namespace:
+    """Two days of decisions, one of them today's."""
+    given: dict[str, Any] = {"model": "tiny", "width": 32, "height": 32, "num_frames": 8, "fps": 8}
+    shape: dict[str, Any] = {"entities": [], "neighbours": [], "settings": {}, "occupancy": {}, "timings": {}}
+    with transaction(session_factory) as session:
+        space = cache.namespace(session, {"model": "tiny"}, scope="tenant", owner="ada", dims=4, byte_budget=9)
+        for number in range(6):
+            job, _ = jobs.accept(session, Job(tenant="ada", prompt="a fox", **given))
+            is_hit = number % 3 == 1
+            reason, plan = ("entity_hit", PLAN) if is_hit else ("no_match", NONE)
+            row = Lookup(job_id=job.id, fence=1, attempt=1, namespace_id=space.id, plan=plan, reason=reason, **shape)
+            figures = JobMetric(
+                job_id=job.id,
+                attempt=1,
+                fence=1,
+                tenant="ada",
+                namespace_id=space.id,
+                outcome="completed",
+                gpu_seconds=2.0,
+                seconds_saved=0.5 if is_hit else None,
+            )
+            event = CacheEvent(namespace_id=space.id, kind="hit" if is_hit else "insert", num_bytes=1)
+            session.add_all([row, figures, event])
+        session.flush()
+        old = func.now() - timedelta(days=3)
+        for table in (Lookup, JobMetric, CacheEvent):
+            ids = session.scalars(select(table.id).order_by(table.id).limit(4)).all()
+            session.execute(update(table).where(table.id.in_(ids)).values(created_at=old))
+        return space
+
+
+def test_a_day_that_is_over_is_summed_up_once_and_outlives_its_rows(
+    session_factory: sessionmaker[Session], space: Namespace
+) -> None:
+    within = cache_stats.Range(since=datetime.now(UTC) - timedelta(days=30), namespace_id=space.id)
+    with transaction(session_factory) as session:
+        before = cache_stats.decisions(session, within, by="day")
+
+        assert cache_days.roll_up(session) == 1
+        assert cache_days.roll_up(session) == 0
+
+        (day,) = session.scalars(select(CacheDay)).all()
+        assert (day.decisions, day.hits, day.steps_saved) == (4, 1, 22)
+        assert day.by_reason == {"entity_hit": 1, "no_match": 3}
+        assert (day.videos, day.gpu_seconds, day.seconds_saved, day.inserts) == (4, 8.0, 0.5, 3)
+        assert cache_stats.decisions(session, within, by="day") == before
+        session.execute(delete(Lookup).where(Lookup.created_at < func.now() - timedelta(days=1)))
+        assert cache_stats.decisions(session, within, by="day") == before
+    assert [row["decisions"] for row in before] == [4, 2]
+
+
+def test_a_day_that_is_not_over_waits(session_factory: sessionmaker[Session], space: Namespace) -> None:
+    with transaction(session_factory) as session:
+        session.execute(text("UPDATE lookups SET created_at = now()"))
+        session.execute(text("UPDATE job_metrics SET created_at = now()"))
+        session.execute(text("UPDATE cache_events SET created_at = now()"))
+
+        assert cache_days.roll_up(session) == 0
