@@ -1,9 +1,10 @@
 """Plots as inline SVG: bars and lines that need nothing beside them, light or dark."""
 
+import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
-WIDTH, HEIGHT, LEFT, BOTTOM = 640, 220, 44, 34
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 640, 230, 44, 34, 22
 COLOURS = ("#2563eb", "#d97706", "#059669", "#7c3aed", "#dc2626", "#64748b")
 
 
@@ -17,9 +18,9 @@ def bars(values: Sequence[tuple[str, float]], *, unit: str, mark: tuple[float, s
         return ""
     step = (WIDTH - LEFT) / len(values)
     parts = [_axis(top, unit)]
-    every = max(1, len(values) // 12)
+    every = _every(values[0][0], step)
     for place, (name, value) in enumerate(values):
-        height = (HEIGHT - BOTTOM - 14) * max(0.0, value) / top
+        height = (HEIGHT - BOTTOM - TOP) * max(0.0, value) / top
         x = LEFT + place * step
         parts.append(
             f'<rect x="{x + step * 0.1:.1f}" y="{HEIGHT - BOTTOM - height:.1f}" width="{step * 0.8:.1f}" '
@@ -38,16 +39,16 @@ def lines(series: Mapping[str, Sequence[float]], names: Sequence[str], *, unit: 
     """Return one line for each series over named places, with a legend."""
     if not names or not series:
         return ""
-    top = 1.1 * max(*(value for values in series.values() for value in values), 1e-9)
+    top = max(*(value for values in series.values() for value in values), 1e-9)
     step = (WIDTH - LEFT - 120) / max(1, len(names) - 1)
     parts = [_axis(top, unit)]
-    every = max(1, len(names) // 8)
+    every = _every(max(names, key=len), step)
     parts += [
         _word(LEFT + place * step, HEIGHT - BOTTOM + 14, name) for place, name in enumerate(names) if place % every == 0
     ]
     for number, (name, values) in enumerate(series.items()):
         colour = COLOURS[number % len(COLOURS)]
-        points = [(LEFT + k * step, HEIGHT - BOTTOM - (HEIGHT - BOTTOM - 14) * v / top) for k, v in enumerate(values)]
+        points = [(LEFT + k * step, HEIGHT - BOTTOM - (HEIGHT - BOTTOM - TOP) * v / top) for k, v in enumerate(values)]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
         parts += [
@@ -61,13 +62,18 @@ def lines(series: Mapping[str, Sequence[float]], names: Sequence[str], *, unit: 
     return _svg(parts)
 
 
+def _every(name: str, step: float) -> int:
+    """Return of how many places one gets its name, so that names do not touch."""
+    return max(1, math.ceil((7 * len(name) + 8) / step))
+
+
 def _axis(top: float, unit: str) -> str:
     base = HEIGHT - BOTTOM
     return (
         f'<path d="M{LEFT} 4V{base}H{WIDTH}" fill="none" stroke="currentColor" opacity=".4"/>'
-        f'<text x="{LEFT - 6}" y="16" text-anchor="end">{top:.3g}</text>'
+        f'<text x="{LEFT - 6}" y="{TOP + 4}" text-anchor="end">{top:.3g}</text>'
         f'<text x="{LEFT - 6}" y="{base}" text-anchor="end">0</text>'
-        f'<text x="{WIDTH - 4}" y="12" text-anchor="end" opacity=".7">{escape(unit)}</text>'
+        f'<text x="{LEFT + 6}" y="12" opacity=".7">{escape(unit)}</text>'
     )
 
 
