@@ -413,26 +413,24 @@ def look_up(extraction: Extraction, neighbours: Sequence[Neighbour], settings: M
         chosen += [matches[best][q] for q in taken]
         open_queries -= set(taken)
     coverage = _coverage(weights, chosen)
-    is_too_little = bool(chosen) and _is_too_little(extraction, chosen, coverage, settings)
+    too_little = bool(chosen) and is_too_little(extraction, [match.query for match in chosen], coverage, settings)
     top = max(neighbours, key=lambda n: (n.similarity, n.created, n.entry_id), default=None)
     return Hit(
-        kind=HitKind.NONE if is_too_little else _hit_kind(extraction, chosen),
-        matched=() if is_too_little else tuple(chosen),
+        kind=HitKind.NONE if too_little else _hit_kind(extraction, chosen),
+        matched=() if too_little else tuple(chosen),
         coverage=coverage,
-        candidates=() if is_too_little else tuple(candidates),
+        candidates=() if too_little else tuple(candidates),
         nearest=None if top is None else top.similarity,
         nearest_verdict=None if top is None else compare(extraction, top, settings),
-        is_too_little=is_too_little,
+        is_too_little=too_little,
     )
 
 
-def _is_too_little(
-    extraction: Extraction, chosen: Sequence[MatchedEntity], coverage: float, settings: MatchSettings
-) -> bool:
-    """Whether what is shared is no picture: a hand, a person among much else, one thing of a dozen."""
+def is_too_little(extraction: Extraction, queries: Sequence[int], coverage: float, settings: MatchSettings) -> bool:
+    """Whether what is shared, by number, is no picture: a hand, a person among much else, one thing of a dozen."""
     if coverage < settings.min_coverage:
         return True
-    most = max(extraction.entities[match.query].weight for match in chosen)
+    most = max(extraction.entities[query].weight for query in queries)
     return most < settings.min_weight and (most < PERSON or coverage <= settings.min_person_coverage)
 
 

@@ -9,6 +9,7 @@ prompts share entries it is a very good choice, not a proof.
 from collections.abc import Collection, Mapping, Sequence
 
 from shared.generation import Mode
+from worker.cache.decisions.matching import is_too_little
 from worker.cache.simulation.lookup import RARITY, Found, Resident, Rules
 from worker.cache.simulation.prepare import Prepared
 
@@ -19,16 +20,14 @@ Serves = Mapping[int, Sequence[int]]  # by request: the earlier ones whose laten
 
 def could_serve(prepared: Prepared, rules: Rules, index: int, matches: Sequence[Found]) -> bool:
     """Say whether an entry that matches a prompt so makes a hit, at the best that rarity may do for it."""
-    entities, settings = prepared.extractions[index].entities, rules.settings
-    if all(entities[query].weight < settings.min_weight for _, _, query in matches):
-        return False
-    weights = rules.weights(index)
+    settings, weights = rules.settings, rules.weights(index)
     covered = sum(weights[query] * likeness for likeness, _, query in matches)
     matched = {query for _, _, query in matches}
     rarest = RARITY[settings.neighbours_per_entity] if settings.by_rarity else 1.0
     rest = sum(weight for query, weight in enumerate(weights) if query not in matched) / rarest
-    own = sum(weights[query] for query in matched)
-    return not own or covered / (own + rest) >= settings.min_coverage
+    total = rest + sum(weights[query] for query in matched)
+    coverage = covered / total if total else 0.0
+    return not is_too_little(prepared.extractions[index], sorted(matched), coverage, settings)
 
 
 def serves(prepared: Prepared, order: Sequence[int], rules: Rules, *, isolation: str = "shared") -> Serves:

@@ -10,7 +10,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count, product
 
-from worker.cache.decisions.matching import Hit, MatchedEntity, MatchSettings, compare, contradict, look_up, marked
+from worker.cache.decisions.matching import (
+    Hit,
+    MatchedEntity,
+    MatchSettings,
+    compare,
+    contradict,
+    is_too_little,
+    look_up,
+    marked,
+)
 from worker.cache.decisions.types import (
     STYLE,
     WITH,
@@ -290,9 +299,7 @@ class Resident:
         total = sum(weights)
         coverage = covered / total if total else 0.0
         nearest = self._nearest(index)
-        if coverage < settings.min_coverage or all(
-            entities[query].weight < settings.min_weight for query, *_ in chosen
-        ):
+        if is_too_little(extraction, [query for query, *_ in chosen], coverage, settings):
             return Hit(kind=HitKind.NONE, coverage=coverage, nearest=nearest[0], is_too_little=True)
         return Hit(
             kind=_kind(entities, [query for query, *_ in chosen]),
