@@ -13,4 +13,5 @@ mount(app, "entities", "cli.lab.entities", "Measure how prompts are taken apart 
 mount(
     app, "rehearse", "cli.lab.rehearse", "Rehearse a night of bulk generation in two windows, parts killed on the way."
 )
+mount(app, "policies", "cli.lab.policies", "Compare eviction policies, thresholds and sharing on traces.")
 mount(app, "chaos", "cli.lab.chaos", "Attack a service of its own, and check that no job is lost.")

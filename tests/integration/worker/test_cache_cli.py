@@ -44,7 +44,7 @@ def test_ls_shows_namespaces_then_their_entries(start: Start, chai: Callable[...
     (space,) = json.loads(chai("ls", "--json")[1])
     (entry,) = json.loads(chai("ls", space["namespace"], "--json")[1])
 
-    assert (space["shared by"], space["entries"], space["policy"]) == ("ada", 1, "lru")
+    assert (space["shared by"], space["entries"], space["policy"]) == ("ada", 1, "gdsf")
     assert (entry["prompt"], entry["status"]) == (RED_FOX, "resident")
 
 
