@@ -498,20 +498,20 @@ class CacheDay(Base):
 
     __tablename__ = "cache_days"
 
-    day: Mapped[date] = mapped_column(primary_key=True)
+    day: Mapped[date] = mapped_column(primary_key=True)  # that is over
     namespace_id: Mapped[UUID] = mapped_column(ForeignKey("namespaces.id"), primary_key=True)
-    decisions: Mapped[int] = mapped_column(BigInteger)
-    hits: Mapped[int] = mapped_column(BigInteger)
+    decisions: Mapped[int] = mapped_column(BigInteger)  # taken
+    hits: Mapped[int] = mapped_column(BigInteger)  # decisions for a donor
     steps_saved: Mapped[int] = mapped_column(BigInteger)  # of hits, against full mode
-    inserts: Mapped[int] = mapped_column(BigInteger)
-    evictions: Mapped[int] = mapped_column(BigInteger)
-    refusals: Mapped[int] = mapped_column(BigInteger)
+    inserts: Mapped[int] = mapped_column(BigInteger)  # entries that began to serve
+    evictions: Mapped[int] = mapped_column(BigInteger)  # entries that went for room, or were purged
+    refusals: Mapped[int] = mapped_column(BigInteger)  # entries that were not let in
     videos: Mapped[int] = mapped_column(BigInteger)  # completed
-    bytes_read: Mapped[int] = mapped_column(BigInteger)
-    bytes_written: Mapped[int] = mapped_column(BigInteger)
+    bytes_read: Mapped[int] = mapped_column(BigInteger)  # of donors
+    bytes_written: Mapped[int] = mapped_column(BigInteger)  # of new entries
     by_reason: Mapped[Json]  # decisions by reason
-    gpu_seconds: Mapped[float] = mapped_column(Float)
-    seconds_saved: Mapped[float] = mapped_column(Float)
+    gpu_seconds: Mapped[float] = mapped_column(Float)  # of completed attempts
+    seconds_saved: Mapped[float] = mapped_column(Float)  # GPU seconds, against measured full runs
 
 
 class PlanRow(Base):
