@@ -304,6 +304,8 @@ class Ordered:
 
         from cli import forecast, night  # bring the service's own code
 
+        if len(self.listed.lines) > CHUNK:
+            output.note(f"ordering {len(self.listed.lines)} lines so that most find a donor; --order file would not")
         try:
             planned = night.of(self.listed)
             tally = forecast.Tally(planned)

@@ -5,7 +5,7 @@ order alone: whoever lends to many goes first, and those that it lends to follow
 Nothing of a line is changed, its mode neither. Who may lend to whom is what the look-up itself says of every pair.
 """
 
-from collections import OrderedDict, defaultdict, deque
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from shared.generation import Mode, RunPath
 from worker.cache.decisions import planning
-from worker.cache.decisions.matching import MatchSettings, look_up
+from worker.cache.decisions.matching import MatchSettings
 from worker.cache.decisions.planning import Plan, Table
 from worker.cache.decisions.types import Extraction, Neighbour
 
 OWN = "line "  # begins the entry ids of lines: how donors of the list itself are told from stored ones
 SLICE = 1000  # lines ordered at a time: pairs are compared, and the first slice runs while the next one is ordered
+MOST = 64  # donors that are asked for each line
 FAST_IN_A_FULL = 4  # about: jobs that other workers end while one of them makes a full run
 
 Vectors = NDArray[np.float32]  # (entities, dims), of unit length
@@ -134,26 +135,45 @@ def arrange(lines: Sequence[Line], room: Room, settings: MatchSettings, *, num_w
 
 
 def borrowers(lines: Sequence[Line], settings: MatchSettings) -> dict[int, dict[int, float]]:
-    """Return for each line those that would find it enough of a donor if it alone were stored, and what it covers."""
-    owners = [(index, entity) for index, line in enumerate(lines) for entity in range(len(line.extraction.entities))]
+    """Return for each line those that would find it enough of a donor if it alone were stored, and what it covers.
+
+    Of each line only the `MOST` donors are asked that are near to most lines: where all are alike, any will do.
+    """
     found: dict[int, dict[int, float]] = defaultdict(dict)
+    owners = [(index, entity) for index, line in enumerate(lines) for entity in range(len(line.extraction.entities))]
     if not owners:
         return found
     vectors = np.concatenate([line.vectors for line in lines if len(line.vectors)])
-    for index, line in enumerate(lines):
-        if not len(line.vectors) or line.mode is Mode.FULL:
-            continue
-        near: dict[int, list[Neighbour]] = defaultdict(list)
-        likeness = line.vectors @ vectors.T  # (entities, entities of all lines)
-        for query, column in zip(*np.nonzero(likeness >= settings.head_threshold), strict=True):
-            donor, entity = owners[column]
-            if donor != index and lines[donor].lends:
-                similarity = float(likeness[query, column])
-                near[donor].append(lines[donor].as_donor(entity, query=int(query), similarity=similarity))
-        for donor, neighbours in near.items():
-            if planning.decide(line.mode, line.extraction, neighbours, line.table, settings).donors:
-                found[donor][index] = look_up(line.extraction, neighbours, settings).coverage
+    near = [_near(index, lines, owners, vectors, settings) for index in range(len(lines))]
+    popular = Counter(donor for donors in near for donor in donors)
+    for index, donors in enumerate(near):
+        line = lines[index]
+        for donor in sorted(donors, key=lambda donor: (-popular[donor], donor))[:MOST]:
+            alike = [
+                lines[donor].as_donor(entity, query=query, similarity=similarity)
+                for query, entity, similarity in donors[donor]
+            ]
+            plan = planning.decide(line.mode, line.extraction, alike, line.table, settings)
+            if plan.donors:
+                covered = (settings.weight(line.extraction.entities[m.query]) * m.similarity for m in plan.matched)
+                found[donor][index] = sum(covered)
     return found
+
+
+def _near(
+    index: int, lines: Sequence[Line], owners: Sequence[tuple[int, int]], vectors: Vectors, settings: MatchSettings
+) -> dict[int, list[tuple[int, int, float]]]:
+    """Return the lines that could lend to one, each with what is near: own entity, theirs, similarity."""
+    line = lines[index]
+    near: dict[int, list[tuple[int, int, float]]] = defaultdict(list)
+    if not len(line.vectors) or line.mode is Mode.FULL:
+        return near
+    likeness = line.vectors @ vectors.T  # (entities, entities of all lines)
+    for query, column in zip(*np.nonzero(likeness >= settings.head_threshold), strict=True):
+        donor, entity = owners[column]
+        if donor != index and lines[donor].lends:
+            near[donor].append((int(query), entity, float(likeness[query, column])))
+    return near
 
 
 def _cover(
