@@ -79,7 +79,7 @@ class Night:
             session = self.factory() if self.factory else None
             try:  # closed before the lines go out: nothing stands open meanwhile
                 space = _space(session, part[0][1], self.embedder.name) if session else None
-                own = _own_settings(space)
+                own = _own_settings(space, self.cards[part[0][1].model])
                 if room is None:
                     self.measured[size] = _measured(session, part[0][1]) if session else {}
                     room = nights.Room(capacity=self._capacity(space, self.measured[size]))
@@ -197,10 +197,10 @@ def _checked(
     return [(listed.lines[index], job) for index, job in sorted(found.good.items())], bad
 
 
-def _own_settings(space: "Namespace | None") -> "SpaceSettings":
-    from worker.cache.namespaces import SpaceSettings
+def _own_settings(space: "Namespace | None", card: "ModelCard") -> "SpaceSettings":
+    from worker.cache.namespaces import SpaceSettings, initial_settings
 
-    return SpaceSettings.model_validate(space.settings) if space else SpaceSettings()
+    return SpaceSettings.model_validate(space.settings if space else initial_settings(card))
 
 
 def _space(session: "Session", job: "Job", embedder: str) -> "Namespace | None":

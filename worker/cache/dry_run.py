@@ -16,7 +16,7 @@ from worker.cache.decisions import planning
 from worker.cache.decisions.entities import Reads
 from worker.cache.decisions.planning import Plan
 from worker.cache.decisions.types import Extraction, Json
-from worker.cache.namespaces import SpaceSettings
+from worker.cache.namespaces import SpaceSettings, initial_settings
 from worker.cache.planner import Embedder
 from worker.settings import WorkerSettings
 
@@ -112,7 +112,7 @@ def decide(
     reads: Reads | None = None,
 ) -> DryRun:
     """Take the decision that a job with these parameters would get; a namespace that is not there yet is empty."""
-    own = SpaceSettings() if space is None else SpaceSettings.model_validate(space.settings)
+    own = SpaceSettings.model_validate(initial_settings(card) if space is None else space.settings)
     extraction = planner.extractor(own.extractor)(params.prompt, negative=params.negative_prompt or "", reads=reads)
     if session is None or space is None:
         table = planner.recipes(params, card, planning.TABLES[card.plans])

@@ -9,6 +9,7 @@ from db import cache
 from db.models import Job, Namespace
 from shared.model_cards import ModelCard
 from worker.cache.decisions.matching import MatchSettings
+from worker.cache.decisions.planning import NIRVANA_MATCH
 from worker.models.base import Fingerprint
 from worker.reuse.donor import Precision
 from worker.settings import WorkerSettings
@@ -45,7 +46,16 @@ def open_space(
         byte_budget=settings.cache_bytes,
         policy=settings.cache_policy,
         admission=settings.cache_admission,
+        settings=initial_settings(card),
     )
+
+
+def initial_settings(card: ModelCard) -> dict[str, Any]:
+    """Return the settings of a new namespace: plans that resume from like prompts look for like prompts."""
+    if card.plans != "nirvana":
+        return {}
+    match = {name: getattr(NIRVANA_MATCH, name) for name in ("same_threshold", "head_threshold", "related_threshold")}
+    return {"extractor": "whole_prompt", "match": match}
 
 
 def identity(card: ModelCard, model: Fingerprint, embedder: str, **size: int) -> dict[str, Any]:

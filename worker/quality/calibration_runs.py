@@ -18,9 +18,9 @@ from db.jobs import Claim
 from db.models import Job
 from shared.generation import GenerationParams, Mode
 from shared.model_cards import ModelCard
-from worker.cache.decisions.entities import extract
+from worker.cache import planner
 from worker.cache.decisions.planning import Case, Recipe
-from worker.cache.namespaces import identity
+from worker.cache.namespaces import SpaceSettings, identity, initial_settings
 from worker.cache.planner import Embedder
 from worker.jobs import pace
 from worker.jobs.context import JobContext
@@ -104,7 +104,9 @@ class Runs:
     _latest_encoding: tuple[int, object] | None = None
 
     def __post_init__(self) -> None:
-        self.index = Index(self.embedder, read=partial(extract, reads=self.model.reads))
+        own = SpaceSettings.model_validate(initial_settings(self.asked.card))  # those of a namespace to come
+        read = partial(planner.extractor(own.extractor), reads=self.model.reads)
+        self.index = Index(self.embedder, settings=own.matching(self.embedder.name), read=read)
         for prompt in self.asked.prompts:
             self.index.add(prompt)
         self.found = tuple(self.index.find(prompt, but=i) for i, prompt in enumerate(self.asked.prompts))

@@ -263,6 +263,50 @@ def test_the_half_without_the_prompt_can_be_left_alone(model_of, name) -> None:
     assert torch.equal(*unguided)
 
 
+def lending_all(model: Any, donors: list[Donor], **options: Any) -> CacheAttention:
+    timesteps = model.timesteps(params_of(model), Sampling(num_steps=STEPS, guidance_scale=5.0))
+    return CacheAttention(source="same_index", steps=(2,), **options).bind(donors, timesteps)
+
+
+@pytest.mark.parametrize("name", READS_DONORS)
+def test_of_several_donors_all_keys_are_read(model_of, name) -> None:
+    """As in the first family: one softmax over the tokens of all donors, each at its own positions."""
+    model = model_of(name)
+    one, other = recorded(model, prompt=WHALE, seed=8), recorded(model, prompt="a lake", seed=9)
+
+    def velocity(*donors: Donor) -> torch.Tensor:
+        return sampled(model, lending_all(model, list(donors)))[1].velocity
+
+    both, single = velocity(one, other), velocity(one)
+    torch.testing.assert_close(velocity(other, one), both, atol=2e-5, rtol=1e-4)
+    torch.testing.assert_close(velocity(one, one), single, atol=2e-5, rtol=1e-4)
+    for alone in (single, velocity(other)):
+        assert (both - alone).norm() > 1e-3 * both.norm()
+
+
+@pytest.mark.parametrize("name", READS_DONORS)
+def test_a_donors_keys_may_stand_beside_the_runs_own(model_of, name) -> None:
+    model = model_of(name)
+    alone, other = sampled(model)[1].velocity, recorded(model, prompt=WHALE, seed=8)
+
+    own = sampled(model, lending_all(model, [recorded(model)], keys="extend"))[1].velocity
+    beside = sampled(model, lending_all(model, [other], keys="extend"))[1].velocity
+    instead = sampled(model, lending_all(model, [other]))[1].velocity
+
+    torch.testing.assert_close(own, alone, atol=2e-5, rtol=1e-4)
+    assert (beside - alone).norm() > 0
+    assert (beside - instead).norm() > 1e-3 * alone.norm()
+
+
+def test_a_bias_on_a_donors_keys_is_refused_with_a_reason(model_of) -> None:
+    model = model_of("wan")
+
+    assert model.refuses("cache_attention", {"keys": "extend"}) is None
+    assert "weighs all keys alike" in model.refuses("cache_attention", {"bias": 0.5})
+    with pytest.raises(ValueError, match="bias weighs single keys"):
+        sampled(model, lending_all(model, [recorded(model)], bias=0.5))
+
+
 @pytest.mark.parametrize("name", READS_DONORS)
 def test_a_blend_lies_between_and_a_blend_of_nothing_is_the_run_alone(model_of, name) -> None:
     model = model_of(name)

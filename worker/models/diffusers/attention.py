@@ -79,12 +79,12 @@ class _Lending:
     place: Place
     cached: CachedLatents | None = None
     forwards: int = 0  # of the network since it was lent
-    donor: Tensor | None = None  # tokens (b, N, D) as the network embeds them
-    keys: dict[int, Tensor] = field(default_factory=dict)  # by block: the tokens that self-attention reads
+    donors: tuple[Tensor, ...] = ()  # tokens (b, N, D) of each, as the network embeds them
+    keys: dict[int, tuple[Tensor, ...]] = field(default_factory=dict)  # by block: the tokens that self-attention reads
 
     def lend(self, cached: CachedLatents | None) -> None:
         """Set what is read until the next call."""
-        self.cached, self.forwards, self.donor = cached, 0, None
+        self.cached, self.forwards, self.donors = cached, 0, ()
         self.keys.clear()
 
     def is_read(self, block: int) -> bool:
@@ -116,23 +116,35 @@ class _Processor:
         rotary: Any = None,
         **options: Any,
     ) -> Tensor:
-        """Attend to the donor's tokens where some are lent."""
+        """Attend to the tokens of donors where some are lent."""
         if self.is_noting:
             raise _Noted(hidden_states)
 
-        def attend(keys: Tensor | None) -> Tensor:
-            attended: Tensor = self.own(attn, hidden_states, keys, attention_mask, rotary, **options)
+        def attend(queries: Tensor, keys: Tensor | None, positions: Any) -> Tensor:
+            attended: Tensor = self.own(attn, queries, keys, attention_mask, positions, **options)
             return attended
 
-        cached, keys = self.lending.cached, self.lending.keys.pop(self.block, None)
-        if cached is None or keys is None:
-            return attend(encoder_hidden_states)
-        lent, rows = attend(keys), self.lending.rows(len(hidden_states))
+        cached, donors = self.lending.cached, self.lending.keys.pop(self.block, None)
+        if cached is None or donors is None:
+            return attend(hidden_states, encoder_hidden_states, rotary)
+        keys = (hidden_states, *donors) if cached.extend else donors
+        # Processors turn queries and keys by the same positions. So that every donor's keys keep theirs, the queries
+        # are repeated as often, and only the first of them are wanted: the sum over all keys, to the bit of one donor.
+        times, count = len(keys), hidden_states.shape[1]
+        queries = hidden_states.repeat(1, times, 1) if times > 1 else hidden_states
+        positions = rotary if times == 1 else _repeated(rotary, times)
+        lent = attend(queries, torch.cat(keys, dim=1), positions)[:, :count]
+        rows = self.lending.rows(len(hidden_states))
         if cached.blend == 1 and rows == len(hidden_states):
             return lent
-        alone = attend(encoder_hidden_states)
+        alone = attend(hidden_states, encoder_hidden_states, rotary)
         mixed = torch.lerp(alone, lent, cached.blend)
         return torch.cat([alone[:-rows], mixed[-rows:]])
+
+
+def _repeated(rotary: Any, times: int) -> Any:
+    """Return the positions (1, N, ...) of a row of tokens, for that row several times over."""
+    return None if rotary is None else tuple(torch.cat([part] * times, dim=1) for part in rotary)
 
 
 class Lender:
@@ -156,8 +168,8 @@ def lending(pipeline: Any, layout: Layout) -> Iterator[Lender]:
 
 def check(cached: CachedLatents) -> None:
     """Raise ValueError for what these networks cannot read."""
-    if cached.extend:
-        raise ValueError("keys='extend' needs positions for twice the tokens, which this network does not give")
+    if cached.bias:
+        raise ValueError("bias weighs single keys, which fast attention does not; leave it 0")
     if any(mask is not None for mask in cached.masks):
         raise ValueError("a donor that lends a part of its tokens cannot be read by this network")
 
@@ -171,12 +183,13 @@ def _enter(network: Any, layout: Layout, undo: ExitStack) -> _Lending:
         if lent.cached is not None:
             check(lent.cached)
 
-    def embed(device: torch.device) -> Tensor:
-        """Embed the donor once a step, within a forward: weights that wait elsewhere are here by then."""
+    def embed(device: torch.device) -> tuple[Tensor, ...]:
+        """Embed the donors once a step, within a forward: weights that wait elsewhere are here by then."""
         assert lent.cached is not None
-        if lent.donor is None:
-            lent.donor = place.embed(network, lent.cached.latents[0].to(device), layout)
-        return lent.donor
+        if not lent.donors:
+            latents = (latent.to(device) for latent in lent.cached.latents)
+            lent.donors = tuple(place.embed(network, latent, layout) for latent in latents)
+        return lent.donors
 
     undo.callback(network.register_forward_pre_hook(begin).remove)
     for number, block in enumerate(getattr(network, place.blocks)):
@@ -188,21 +201,31 @@ def _enter(network: Any, layout: Layout, undo: ExitStack) -> _Lending:
     return lent
 
 
-def _noting(processor: _Processor, lent: _Lending, embed: Callable[[torch.device], Tensor]) -> Callable[..., None]:
-    """Return what runs a block on the donor, as far as its self-attention, before it runs on its own tokens."""
+def _noting(
+    processor: _Processor, lent: _Lending, embed: Callable[[torch.device], tuple[Tensor, ...]]
+) -> Callable[..., None]:
+    """Return what runs a block on the donors, as far as its self-attention, before it runs on its own tokens."""
+
+    def noted(block: nn.Module, args: tuple[Any, ...], options: Mapping[str, Any]) -> Tensor:
+        processor.is_noting = True
+        try:
+            type(block).forward(block, *args, **options)  # past caches that wrap it: they must not count this run
+        except _Noted as found:
+            return found.tokens
+        finally:
+            processor.is_noting = False
+        raise AssertionError("the processor stops the block at its self-attention")
 
     def note(block: nn.Module, args: tuple[Any, ...], options: Mapping[str, Any]) -> None:
         if not lent.is_read(processor.block):
             return
         own = args[0] if args else options["hidden_states"]
-        donor = embed(own.device).to(own).expand(len(own), -1, -1)
-        args, options = ((donor, *args[1:]), options) if args else (args, {**options, "hidden_states": donor})
-        processor.is_noting = True
-        try:
-            type(block).forward(block, *args, **options)  # past caches that wrap it: they must not count this run
-        except _Noted as noted:
-            lent.keys[processor.block] = noted.tokens
-        finally:
-            processor.is_noting = False
+        donors = [donor.to(own).expand(len(own), -1, -1) for donor in embed(own.device)]
+        lent.keys[processor.block] = tuple(
+            noted(block, (donor, *args[1:]), options)
+            if args
+            else noted(block, args, {**options, "hidden_states": donor})
+            for donor in donors
+        )
 
     return note

@@ -66,8 +66,8 @@ class DiffusersModel:
             return schedule.why_not_resumed(self.pipeline.scheduler)
         if way != "cache_attention":
             return None
-        if options.get("keys", "replace") != "replace":
-            return "Its attention reads the keys of a donor in place of its own, not beside them."
+        if options.get("bias", 0.0):
+            return "Its attention weighs all keys alike; plans with a bias need another network."
         return attention.why_not(self.pipeline) or self.ignores_donors
 
     def latent_shape(self, params: GenerationParams) -> tuple[int, int, int, int]:
