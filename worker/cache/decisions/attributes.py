@@ -18,10 +18,8 @@ _RELATIVE = frozenset(("that", "which", "who"))
 _MADE = v.word_set(
     "made built carved crafted constructed sculpted formed cut completely entirely is are was out which that"
 )
-_MATERIALS = frozenset(v.CONFLICT_GROUPS["material"]) - {"ice", "snow", "sand", "fur", "crystal", "teddy"} | {
-    "gold",
-    "silver",
-}
+_ONLY_MADE = v.word_set("ice snow sand fur crystal cheese chocolate candy gingerbread")
+_MATERIALS = frozenset(v.CONFLICT_GROUPS["material"]) - _ONLY_MADE | {"gold", "silver"}
 _PAINTED = v.word_set(
     "painted coloured colored dyed tinted dressed clad tinged all entirely completely mostly glowing shining lit"
 )
@@ -74,7 +72,11 @@ def _fold_materials(words: list[Word]) -> None:
     for i in range(len(words) - 1, 1, -1):
         if i >= len(words):
             continue  # words behind the last one went
-        if words[i].lower not in _MATERIALS or not words[i].is_plain or words[i - 1].lower not in ("of", "from", "in"):
+        if (
+            words[i].lower not in _MATERIALS | _ONLY_MADE
+            or not words[i].is_plain
+            or words[i - 1].lower not in ("of", "from", "in")
+        ):
             continue
         if i + 1 < len(words) and (words[i + 1].tag in (*NOUN, *ADJECTIVE) or words[i + 1].lower == "and"):
             continue
@@ -82,7 +84,8 @@ def _fold_materials(words: list[Word]) -> None:
         while noun > 0 and words[noun].lower in _MADE:
             noun -= 1
         is_made = noun < i - 2
-        if words[noun].tag in NOUN and words[noun].is_plain and (is_made or words[i - 1].lower == "of"):
+        is_of = words[i - 1].lower == "of" and words[i].lower not in _ONLY_MADE  # not "a field of snow"
+        if words[noun].tag in NOUN and words[noun].is_plain and (is_made or is_of):
             if not is_made and words[noun].lower in v.QUANTIFIERS | v.CONTAINERS:
                 continue
             material = words[i]

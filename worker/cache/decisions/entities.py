@@ -307,7 +307,7 @@ def _entity_or_style(words: Sequence[Word], start: int, stop: int) -> Entity | N
     of = next((i for i, word in enumerate(phrase) if word.lower == "of"), len(phrase))
     noun = phrase[of - 1]
     head = singular(noun.lower)
-    if noun.is_name and head not in v.SCENE_NOUNS | v.PLACE_NOUNS | v.ANIMATE:
+    if noun.is_name and noun.lower not in v.SINGULARS and head not in v.SCENE_NOUNS | v.PLACE_NOUNS | v.ANIMATE:
         head = noun.lower
     rest = [word.lower for word in phrase[: of - 1] if word.tag != "DT"]
     counts = [word for i, word in enumerate(rest) if word in v.COUNTS or (i == 0 and word.isdigit())]

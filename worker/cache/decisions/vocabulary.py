@@ -320,9 +320,10 @@ QUANTIFIERS = word_set(
 EMPTY_NOUNS = word_set(
     "foreground middle center centre left right top bottom front back side sides edge distance end beginning "
     "thing things something someone somebody anyone everybody everyone nothing everything one ones other others "
-    "lot cameras-eye viewer frame screen-left subject subjects example time times job jobs concept moment "
+    "lot viewer frame screen-left subject subjects example time times job jobs concept moment "
     "moments second seconds minute minutes hour hours day today year years word words name idea sense air midair "
-    "point points week weeks month months decade century blur min mins sec secs format setup lots resolution mode up "
+    "gs point points "
+    "week weeks month months decade century blur min mins sec secs format setup lots resolution mode up "
     "down north south east west direction directions circles detail details feature features element elements "
     "effect effects version part parts kind type use look front-view action motion movement speed pace rhythm "
     "atmosphere mood vibe feeling feel ambiance ambience emotion emotions beauty majesty essence tranquility "
@@ -867,6 +868,9 @@ FUNCTION_TAGS: dict[str, str] = {
             "vs",
             "versus",
             "w/",
+            "whit",
+            "wiht",
+            "wth",
         ),
         "IN",
     ),
@@ -914,6 +918,7 @@ SINGULARS: dict[str, str] = {
         "viruses": "virus",
         "oases": "oasis",
         "people": "person",
+        "peoples": "person",
         "persons": "person",
         "men": "man",
         "women": "woman",

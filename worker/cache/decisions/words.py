@@ -15,7 +15,7 @@ ADJECTIVE = ("JJ", "JJR", "JJS")
 DESCRIBES = (*ADJECTIVE, "VBN", "CD", *NOUN)
 
 _TOKEN = re.compile(r"[^\W_]+(?:[-'’][^\W_]+|[.:]\d+)*|[^\w\s]")
-_AGE = re.compile(r"\b(\d+)[ -]years?[ -]old\b", re.I)
+_AGE = re.compile(r"\b(\d+|two|three|four|five|six|seven|eight|nine|ten)[ -]years?[ -]olds?\b", re.I)
 
 
 @dataclass(slots=True)
