@@ -8,34 +8,49 @@ look-up needs no other filter than the namespace.
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache as once
-from itertools import accumulate
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    DateTime,
+    Row,
+    Text,
+    Uuid,
+    and_,
+    column,
+    delete,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm.attributes import set_committed_value
 
+from db import eviction
 from db.errors import IllegalTransition, NotFound
-from db.models import EVICTION_ORDERS, CacheEntity, CacheEntry, CacheEvent, Job, Namespace, Pin
+from db.models import CacheEntity, CacheEntry, CacheEvent, Job, Namespace, Pin
 from db.states import EntryStatus, JobStatus, check_entry
 
-# An exact scan of so many vectors takes milliseconds and never misses; see docs/performance.md.
-EXACT_BELOW = 5_000
-# A namespace with less than this share of the index is scanned exactly up to the second figure: among the vectors of
-# others, the walk through the index would look at more than the scan does, and end early.
-LEAST_SHARE, EXACT_BESIDE_OTHERS = 0.5, 40_000
-SCAN_SHARE = 0.1  # of a namespace: once the index has been looked at so far in vain, an exact scan is cheaper
+# How a namespace is searched, by its entities; docs/performance.md says what each way costs. The signs of all its
+# vectors are as good as exact at a fraction of the time. The walk through the index takes the same time at any size,
+# but finds less, and among the vectors of others it looks at more than it finds.
+EXACT_BELOW = 2_000
+CODES_BELOW, CODES_BESIDE_OTHERS = 60_000, 500_000
+LEAST_SHARE = 0.5  # of all entities: with less, the second limit counts
+NUM_CODES = 256  # nearest by their signs, of which the nearest are returned
+SCAN_SHARE = 0.1  # of a namespace: once the index has been looked at so far in vain, a scan is cheaper
 _SCAN_LIMITS = (2_000, 20_000)  # vectors; the second is pgvector's own
-_OTHER_PLANS = (
-    "enable_seqscan",
-    "enable_bitmapscan",
-    "enable_sort",
-)  # what the planner prefers to HNSW in a small table
+_OTHER_PLANS = ("enable_seqscan", "enable_bitmapscan", "enable_sort")  # what the planner prefers in a small table
 INDEXED_DIMS = frozenset({384, 512, 768})  # vector sizes with an HNSW index; others are scanned exactly
 
 
@@ -94,6 +109,24 @@ def lock(session: Session, namespace_id: UUID) -> Namespace:
     return session.scalars(query, execution_options={"populate_existing": True}).one()
 
 
+def way_to_search(session: Session, space: Namespace, search: str = "auto") -> str:
+    """Return how a namespace is searched for a setting that may be `auto`: `exact`, `codes`, or `walk` and `hnsw`.
+
+    By its size; a large one by its share of the index as well. The last two go through the index: `walk` completes what
+    finds too little, `hnsw` is for tests of the index alone.
+    """
+    if search != "auto":
+        return search if search != "hnsw" or space.dims in INDEXED_DIMS else "exact"
+    if space.num_entities < EXACT_BELOW:
+        return "exact"
+    if space.num_entities < CODES_BELOW or space.dims not in INDEXED_DIMS:
+        return "codes"
+    if space.num_entities >= CODES_BESIDE_OTHERS:
+        return "walk"
+    everybody = select(func.sum(Namespace.num_entities)).where(Namespace.dims == space.dims)
+    return "walk" if space.num_entities >= LEAST_SHARE * (session.scalar(everybody) or 0) else "codes"
+
+
 def neighbours(
     session: Session,
     space: Namespace,
@@ -106,30 +139,31 @@ def neighbours(
 ) -> list[Found]:
     """Return the `limit` nearest stored entities of each vector, inside the namespace only; of equal ones the youngest.
 
-    `search` is `exact`, `hnsw`, or `auto`: exact while that is cheap, by the size of the namespace and by its share of
-    the index. The index holds each text of a namespace once. Its scan is iterative: without that, entities of other
-    namespaces and freshly evicted ones would use up the candidates and a hit would be missed. What equals one of
-    `texts` is found without it, and where it finds too little, an exact scan follows.
+    `search` is a way or setting of `way_to_search`. The index holds each text of a namespace once. Its scan is
+    iterative: without that, entities of other namespaces and freshly evicted ones would use up the candidates and a hit
+    would be missed. What equals one of `texts` is found without it, and where it finds too little, a scan of the codes
+    follows.
     """
     if not vectors:
         return []
     asked = _Asked(space=space, vectors=vectors, texts=texts or [""] * len(vectors), limit=limit)
-    if not _is_indexed(session, space, search):
-        return [_found(row) for row in _rows(session, asked, range(len(vectors)), indexed=False)]
+    way = way_to_search(session, space, search)
+    if way not in ("walk", "hnsw"):
+        return [_found(row) for row in _rows(session, asked, range(len(vectors)), way=way)]
     least, most = _SCAN_LIMITS
-    forced = dict.fromkeys(_OTHER_PLANS, "off") if search == "hnsw" else {}
     scan = {
         "hnsw.iterative_scan": "strict_order",
         "hnsw.ef_search": str(ef_search),
         "hnsw.max_scan_tuples": str(min(most, max(least, round(space.num_entities * SCAN_SHARE)))),
     }
-    _set(session, scan | forced)
-    rows = _rows(session, asked, range(len(vectors)), indexed=True)
-    _set(session, dict.fromkeys(forced, "on"))
+    forced = dict.fromkeys(_OTHER_PLANS if way == "hnsw" else (), "off")
+    rows = _rows(session, asked, range(len(vectors)), way="hnsw", settings=scan | forced)
+    if forced:
+        session.execute(select(*(func.set_config(name, "on", True) for name in forced)))
     full = {row.query for row in rows if row.num_vectors >= limit}
     short = [query for query in range(len(vectors)) if query not in full]
-    if short and search == "auto":
-        rows = [*(row for row in rows if row.query in full), *_rows(session, asked, short, indexed=False)]
+    if short and way == "walk":
+        rows = [*(row for row in rows if row.query in full), *_rows(session, asked, short, way="codes")]
     return sorted(map(_found, rows), key=lambda near: near.query)
 
 
@@ -143,33 +177,24 @@ class _Asked:
     limit: int
 
 
-def _is_indexed(session: Session, space: Namespace, search: str) -> bool:
-    if search == "exact" or space.dims not in INDEXED_DIMS:
-        return False
-    if search == "hnsw" or space.num_entities < EXACT_BELOW:
-        return search == "hnsw"
-    if space.num_entities >= EXACT_BESIDE_OTHERS:
-        return True
-    everybody = select(func.sum(Namespace.num_entities)).where(Namespace.dims == space.dims)
-    return space.num_entities >= LEAST_SHARE * (session.scalar(everybody) or 0)
+def _rows(
+    session: Session, asked: _Asked, queries: Sequence[int], *, way: str, settings: Mapping[str, str] | None = None
+) -> Sequence[Any]:
+    """Return rows (Any: of a textual query) for some of the vectors, the nearest first.
 
-
-def _set(session: Session, settings: Mapping[str, str]) -> None:
-    """Change settings of the server until the end of the transaction."""
-    if settings:
-        session.execute(select(*(func.set_config(name, value, True) for name, value in settings.items())))
-
-
-def _rows(session: Session, asked: _Asked, queries: Sequence[int], *, indexed: bool) -> Sequence[Any]:
-    """Return rows (Any: of a textual query) for some of the vectors, the nearest first."""
+    `settings` of the server go along in the same message, and hold until the end of the transaction.
+    """
+    vectors = [asked.vectors[query] for query in queries]
     values = {
         "queries": list(queries),
-        "vectors": [_literal(asked.vectors[query]) for query in queries],
+        "vectors": [_literal(vector) for vector in vectors],
+        "codes": ["".join("1" if value > 0 else "0" for value in vector) for vector in vectors],
         "texts": [asked.texts[query] for query in queries],
         "namespace_id": asked.space.id,
         "limit": asked.limit,
+        "num_codes": max(NUM_CODES, asked.limit),
     }
-    return session.execute(_statement(asked.space.dims, indexed=indexed), values).all()
+    return session.execute(_statement(asked.space.dims, way, tuple((settings or {}).items())), values).all()
 
 
 def _found(row: Any) -> Found:  # Any: a row of a textual query
@@ -186,30 +211,37 @@ def _found(row: Any) -> Found:  # Any: a row of a textual query
 
 
 @once
-def _statement(dims: int, *, indexed: bool) -> Any:  # Any: text() has no static columns
-    # Only the halfvec expression matches an HNSW index; the plain vector is scanned, through the namespace's own index.
-    # Found by half precision, ranked by full: both ways to search give one order.
-    own = f"namespace_id = :namespace_id AND dims = {dims} AND NOT is_copy"
-    by = f"embedding::halfvec({dims}) <=> q.vector::halfvec({dims})" if indexed else "embedding <=> q.vector"
-    equal = f"UNION ALL (SELECT text, embedding FROM cache_entities WHERE {own} AND text = q.text LIMIT :limit)"  # noqa: S608
+def _statement(dims: int, way: str, settings: tuple[tuple[str, str], ...]) -> Any:  # Any: text() has no static columns
+    own = f"namespace_id = :namespace_id AND NOT is_copy AND dims = {dims}"
+    given = f"SELECT text, embedding FROM cache_entities WHERE {own}"  # noqa: S608 - an integer of ours
+    nearest = {
+        "exact": f"{given} ORDER BY embedding <=> q.vector LIMIT :limit",
+        # By the index on the codes, which is scanned alone: nothing else is named before the join.
+        "codes": "SELECT text, embedding FROM (SELECT id FROM cache_entities WHERE namespace_id = :namespace_id "
+        "AND NOT is_copy ORDER BY code <~> q.code LIMIT :num_codes) AS near JOIN cache_entities USING (id) "
+        "ORDER BY embedding <=> q.vector LIMIT :limit",
+        # The cast of the column is what the index is on.
+        "hnsw": f"({given} ORDER BY embedding::halfvec({dims}) <=> q.vector LIMIT :limit) "
+        f"UNION ALL ({given} AND text = q.text LIMIT 1)",
+    }[way]
+    before = "".join(f"SET LOCAL {name} = {value}; " for name, value in settings)
     return text(
-        f"""
+        f"""{before}
         SELECT q.query, near.*, extract(epoch FROM cache_entries.created_at) AS created
-        FROM unnest(CAST(:queries AS int[]), CAST(CAST(:vectors AS text[]) AS vector[]), CAST(:texts AS text[]))
-             AS q(query, vector, text)
+        FROM unnest(
+            CAST(:queries AS int[]), CAST(CAST(:vectors AS text[]) AS halfvec[]),
+            CAST(CAST(:codes AS text[]) AS varbit[]), CAST(:texts AS text[])
+        ) AS q(query, vector, code, text)
         CROSS JOIN LATERAL (
             SELECT row.*, first.distance, first.num_vectors
             FROM (
-                SELECT text, embedding, embedding <=> q.vector AS distance, count(*) OVER () AS num_vectors
-                FROM (
-                    (SELECT text, embedding FROM cache_entities WHERE {own} ORDER BY {by} LIMIT :limit)
-                    {equal if indexed else ""}
-                ) AS candidates
+                SELECT text, embedding <=> q.vector AS distance, count(*) OVER () AS num_vectors
+                FROM ({nearest}) AS candidates
                 GROUP BY text, embedding
             ) AS first
             CROSS JOIN LATERAL (
                 SELECT id, entry_id, text, head, attributes, kind FROM cache_entities
-                WHERE namespace_id = :namespace_id AND text = first.text AND embedding = first.embedding
+                WHERE namespace_id = :namespace_id AND text = first.text AND entry_id IS NOT NULL
                 ORDER BY id DESC LIMIT :limit
             ) AS row
             ORDER BY first.distance, row.id DESC
@@ -217,22 +249,25 @@ def _statement(dims: int, *, indexed: bool) -> Any:  # Any: text() has no static
         ) AS near
         JOIN cache_entries ON cache_entries.id = near.entry_id
         ORDER BY q.query, near.distance, near.id DESC
-        """,  # noqa: S608 - the only thing put into the text is an integer of ours
+        """,  # noqa: S608 - what is put into the text is ours: integers, names and values of settings
     )
 
 
 def _literal(vector: Sequence[float]) -> str:
-    return "[" + ",".join(f"{value:.9g}" for value in vector) + "]"
+    return "[" + ",".join(f"{value:.6g}" for value in vector) + "]"
 
 
 def pin(session: Session, entry_ids: Sequence[UUID], *, job_id: UUID, fence: int) -> list[CacheEntry]:
     """Keep entries from eviction while a job uses them; return those that are still resident, in the order given."""
+    if not entry_ids:
+        return []
     query = select(CacheEntry).where(CacheEntry.id.in_(entry_ids), CacheEntry.status == EntryStatus.RESIDENT)
     # FOR SHARE meets the evictor's FOR UPDATE: one of the two sees the other.
-    rows = {row.id: row for row in session.scalars(query.with_for_update(read=True))}
-    if rows:
-        values = [{"entry_id": id_, "job_id": job_id, "fence": fence} for id_ in rows]
-        session.execute(insert(Pin).values(values).on_conflict_do_nothing())
+    held = query.with_for_update(read=True).cte("held")
+    pins = select(held.c.id, literal(job_id), literal(fence))
+    made = insert(Pin).from_select(["entry_id", "job_id", "fence"], pins).on_conflict_do_nothing().cte("made")
+    found = select(aliased(CacheEntry, held)).add_cte(made)
+    rows = {row.id: row for row in session.scalars(found)}
     return [rows[id_] for id_ in entry_ids if id_ in rows]
 
 
@@ -247,6 +282,19 @@ def events(session: Session, space: Namespace, *, after: int = 0) -> list[CacheE
     return list(session.scalars(query.order_by(CacheEvent.id)))
 
 
+def latest_demand(session: Session, space: Namespace, *, after: int, limit: int) -> list[Row[Any]]:
+    """Return the latest insertions and hits of a namespace since the event `after`, in order, as columns of events."""
+    asked = and_(CacheEvent.namespace_id == space.id, CacheEvent.id > after, CacheEvent.kind.in_(("insert", "hit")))
+    query = select(*CacheEvent.__table__.columns).where(asked).order_by(CacheEvent.id.desc()).limit(limit)
+    return list(reversed(session.execute(query).all()))
+
+
+def still_resident(session: Session, entry_ids: Iterable[UUID]) -> set[UUID]:
+    """Return which of these entries serve look-ups."""
+    query = select(CacheEntry.id).where(CacheEntry.id.in_(list(entry_ids)), CacheEntry.status == EntryStatus.RESIDENT)
+    return set(session.scalars(query))
+
+
 def pinned(session: Session, space: Namespace) -> set[UUID]:
     """Return the entries of a namespace that running attempts hold."""
     query = select(Pin.entry_id).join(CacheEntry).where(CacheEntry.namespace_id == space.id)
@@ -257,6 +305,7 @@ def entities(session: Session, entry_ids: Iterable[UUID]) -> dict[UUID, list[Cac
     """Return the entities of entries, by entry."""
     found: dict[UUID, list[CacheEntity]] = {}
     for entity in session.scalars(select(CacheEntity).where(CacheEntity.entry_id.in_(list(entry_ids)))):
+        assert entity.entry_id, "asked for by it"
         found.setdefault(entity.entry_id, []).append(entity)
     return found
 
@@ -268,64 +317,49 @@ def evict(
     *,
     policy: str,
     reason: str,
-    detail: Mapping[str, Any] | None = None,
     even_pinned: bool = False,
 ) -> list[CacheEntry]:
     """Take entries out of every look-up and return them; their bytes count until `gone`. Needs `lock`.
 
     What a running attempt has pinned stays, unless `even_pinned`: then that attempt finds the file missing and runs in
-    full mode. Two statements on purpose: the pins are read after the entries are locked, so none can slip in between.
+    full mode.
     """
-    query = select(CacheEntry).where(CacheEntry.id.in_(entry_ids), CacheEntry.status == EntryStatus.RESIDENT)
-    rows = list(session.scalars(query.with_for_update(skip_locked=not even_pinned)))
-    held = set() if even_pinned else pinned(session, space)
-    rows = [row for row in rows if row.id not in held]
-    _withdraw(session, space, rows, EntryStatus.EVICTING, reason)
-    space.eviction_age = max([space.eviction_age, *(row.priority for row in rows)])
-    now = _now(session)
-    session.add_all(
-        CacheEvent(
-            namespace_id=space.id,
-            kind="evict",
-            num_bytes=row.num_bytes,
-            created_at=now,
-            entry_id=row.id,
-            policy=policy,
-            detail=dict(detail or {}),
-        )
-        for row in rows
-    )
-    session.flush()
+    rows = take(session, space, entry_ids, even_pinned=even_pinned)
+    withdraw(session, space, rows, policy=policy, reason=reason, now=_now(session))
     return rows
 
 
-def first_to_go(
-    session: Session, space: Namespace, *, policy: str, bytes_needed: int, kept: Collection[UUID]
-) -> list[UUID]:
-    """Return the entries that a policy of `EVICTION_ORDERS` gives up for so many bytes, but for those `kept`.
+def take(
+    session: Session, space: Namespace, entry_ids: Sequence[UUID], *, even_pinned: bool = False
+) -> list[CacheEntry]:
+    """Lock entries that are resident and that nobody uses, and return them, in the order given. Needs `lock`.
 
-    Empty when all of them together are too few: as `eviction.victims` says it. Reads as many rows as go, by an index.
+    Two statements on purpose: the pins are read after the entries are locked, so none can slip in between.
     """
-    if bytes_needed <= 0:
+    if not entry_ids:
         return []
-    order = [getattr(CacheEntry, name) for name in EVICTION_ORDERS[policy]]
-    resident_rows = and_(CacheEntry.namespace_id == space.id, CacheEntry.status == EntryStatus.RESIDENT)
-    query = select(CacheEntry.id, CacheEntry.num_bytes).where(resident_rows).order_by(*order)
-    limit = 64 + len(kept)
-    while True:
-        rows = session.execute(query.limit(limit)).all()
-        chosen = _enough([(row.id, row.num_bytes) for row in rows if row.id not in kept], bytes_needed)
-        if chosen or len(rows) < limit:
-            return chosen
-        limit *= 8
+    query = select(CacheEntry).where(CacheEntry.id.in_(entry_ids), CacheEntry.status == EntryStatus.RESIDENT)
+    locked = query.with_for_update(skip_locked=not even_pinned)
+    rows = {row.id: row for row in session.scalars(locked, execution_options={"populate_existing": True})}
+    held = set() if even_pinned else set(session.scalars(select(Pin.entry_id).where(Pin.entry_id.in_(rows))))
+    return [rows[id_] for id_ in entry_ids if id_ in rows and id_ not in held]
 
 
-def _enough(rows: Sequence[tuple[UUID, int]], bytes_needed: int) -> list[UUID]:
-    """Return the first of these entries that have so many bytes together; none when all have less."""
-    for index, freed in enumerate(accumulate(num_bytes for _, num_bytes in rows)):
-        if freed >= bytes_needed:
-            return [id_ for id_, _ in rows[: index + 1]]
-    return []
+def withdraw(
+    session: Session,
+    space: Namespace,
+    rows: Sequence[CacheEntry],
+    *,
+    policy: str,
+    reason: str,
+    now: datetime,
+    detail: Mapping[str, Any] | None = None,
+) -> None:
+    """Take the rows of `take` out of every look-up, in one statement, and record it in their order. Needs `lock`."""
+    if rows:
+        _withdraw(session, space, rows, EntryStatus.EVICTING, reason, now, event="evict", policy=policy, detail=detail)
+        space.eviction_age = max([space.eviction_age, *(row.priority for row in rows)])
+        session.flush()
 
 
 def quarantine(session: Session, entry_id: UUID, *, reason: str) -> CacheEntry | None:
@@ -335,37 +369,95 @@ def quarantine(session: Session, entry_id: UUID, *, reason: str) -> CacheEntry |
     row = session.scalars(query.with_for_update()).one_or_none()
     if row is None:
         return None
-    _withdraw(session, space, [row], EntryStatus.QUARANTINED, reason)
-    _event(session, space, "quarantine", row.num_bytes, entry_id=row.id, detail={"reason": reason})
+    detail = {"reason": reason}
+    _withdraw(session, space, [row], EntryStatus.QUARANTINED, reason, _now(session), event="quarantine", detail=detail)
+    session.flush()
     return row
 
 
-def _withdraw(session: Session, space: Namespace, rows: Sequence[CacheEntry], to: EntryStatus, reason: str) -> None:
-    now = _now(session)
+def _withdraw(
+    session: Session,
+    space: Namespace,
+    rows: Sequence[CacheEntry],
+    to: EntryStatus,
+    reason: str,
+    now: datetime,
+    *,
+    event: str,
+    policy: str | None = None,
+    detail: Mapping[str, Any] | None = None,
+) -> None:
     for row in rows:
         check_entry(EntryStatus(row.status), to)
-        row.status, row.reason, row.ended_at = to, reason, now
-    removed = session.execute(
-        delete(CacheEntity)
-        .where(CacheEntity.entry_id.in_([row.id for row in rows]))
-        .returning(CacheEntity.text, CacheEntity.is_copy),
-    ).all()
-    _promote(session, space, {entity.text for entity in removed if not entity.is_copy})
-    space.num_entities -= len(removed)
-    session.flush()
+    values = {
+        "ids": [row.id for row in rows],
+        "space": space.id,
+        "status": to.value,
+        "reason": reason,
+        "now": now,
+        "event": event,
+        "policy": policy,
+        "detail": json.dumps(dict(detail or {})),
+    }
+    space.num_entities -= session.execute(_WITHDRAW, values).scalar_one()
+    eviction.left(space, rows)
+    for row in rows:
+        for name, value in (("status", to), ("reason", reason), ("ended_at", now)):
+            set_committed_value(row, name, value)
 
 
-def _promote(session: Session, space: Namespace, texts: Collection[str]) -> None:
-    """Put a copy into the vector index for each vector that went out of it."""
-    if texts:
-        session.execute(
-            text(
-                "UPDATE cache_entities SET is_copy = false WHERE id IN ("
-                "SELECT min(row.id) FROM cache_entities AS row WHERE namespace_id = :namespace_id "
-                "AND text = ANY(:texts) GROUP BY text, embedding HAVING bool_and(is_copy))"
-            ),
-            {"namespace_id": space.id, "texts": list(texts)},
+# Vectors go with the last entity of their text; one that came in the row of an entity stays for the others of the text.
+_WITHDRAW = text(
+    """
+    WITH given AS (SELECT id, place FROM unnest(CAST(:ids AS uuid[])) WITH ORDINALITY AS given(id, place)),
+    gone AS (
+        UPDATE cache_entries SET status = :status, reason = :reason, ended_at = :now FROM given
+        WHERE cache_entries.id = given.id RETURNING given.place, given.id, num_bytes
+    ),
+    logged AS (
+        INSERT INTO cache_events (namespace_id, kind, num_bytes, created_at, entry_id, policy, detail)
+        SELECT :space, :event, num_bytes, :now, id, :policy, CAST(:detail AS jsonb) FROM gone ORDER BY place
+    ),
+    removed AS (
+        DELETE FROM cache_entities WHERE entry_id = ANY(CAST(:ids AS uuid[]))
+        RETURNING id, text, is_copy, dims, embedding
+    ),
+    alone AS (
+        SELECT DISTINCT text FROM removed WHERE NOT EXISTS (
+            SELECT 1 FROM cache_entities AS other WHERE namespace_id = :space AND other.text = removed.text
+            AND entry_id IS NOT NULL AND entry_id <> ALL(CAST(:ids AS uuid[]))
         )
+    ),
+    ended AS (
+        DELETE FROM cache_entities WHERE namespace_id = :space AND NOT is_copy AND entry_id IS NULL
+        AND text IN (SELECT text FROM alone)
+    ),
+    moved AS (
+        INSERT INTO cache_entities (namespace_id, text, head, attributes, kind, dims, embedding)
+        SELECT DISTINCT ON (removed.text)
+            CAST(:space AS uuid), removed.text, '', CAST('{}' AS text[]), 'vector', dims, embedding
+        FROM removed WHERE NOT is_copy AND text NOT IN (SELECT text FROM alone) AND NOT EXISTS (
+            SELECT 1 FROM cache_entities AS other WHERE namespace_id = :space AND other.text = removed.text
+            AND NOT other.is_copy AND other.id NOT IN (SELECT id FROM removed)
+        )
+    )
+    SELECT count(*) FROM removed
+    """
+)
+
+
+def _store_vectors(session: Session, space: Namespace, texts: Sequence[str], vectors: Sequence[str]) -> None:
+    """Make a row for the vector of each text that has none yet."""
+    if texts:
+        query = text(
+            "INSERT INTO cache_entities (namespace_id, text, head, attributes, kind, dims, embedding) "
+            "SELECT DISTINCT ON (given.text) :namespace_id, given.text, '', '{}', 'vector', :dims, "
+            "CAST(given.vector AS halfvec) FROM unnest(CAST(:texts AS text[]), CAST(:vectors AS text[])) "
+            "AS given(text, vector) WHERE NOT EXISTS (SELECT 1 FROM cache_entities AS row WHERE NOT row.is_copy "
+            "AND row.namespace_id = :namespace_id AND row.text = given.text)"
+        )
+        values = {"namespace_id": space.id, "dims": space.dims, "texts": list(texts), "vectors": list(vectors)}
+        session.execute(query, values)
 
 
 def gone(session: Session, space: Namespace, entry_ids: Sequence[UUID]) -> int:
@@ -383,15 +475,30 @@ def gone(session: Session, space: Namespace, entry_ids: Sequence[UUID]) -> int:
     return total
 
 
-def leaving(session: Session, space: Namespace) -> list[CacheEntry]:
-    """Return entries that are evicted but whose files may still be there."""
-    evicting = and_(CacheEntry.namespace_id == space.id, CacheEntry.status == EntryStatus.EVICTING)
-    return list(session.scalars(select(CacheEntry).where(evicting)))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What an eviction has to know of its namespace."""
+
+    now: datetime
+    pinned: set[UUID]  # entries that running attempts hold
+    leaving: list[CacheEntry]  # evicted, but their files may still be there
 
 
-def clock(session: Session) -> float:
-    """Return the database's clock in seconds since 1970."""
-    return _now(session).timestamp()
+def standing(session: Session, space: Namespace) -> Standing:
+    """Return who is held and who is on the way out, by the database's clock."""
+    rows = session.execute(_STANDING, {"space": space.id}).all()
+    ids = [row.id for row in rows if row.what == "leaving"]
+    leaving = list(session.scalars(select(CacheEntry).where(CacheEntry.id.in_(ids)))) if ids else []
+    now = next(row.at for row in rows if row.what == "now")
+    return Standing(now=now, pinned={row.id for row in rows if row.what == "pinned"}, leaving=leaving)
+
+
+_STANDING = text(
+    "SELECT 'now' AS what, NULL AS id, clock_timestamp() AS at "
+    "UNION ALL SELECT 'pinned', cache_pins.entry_id, NULL FROM cache_pins JOIN cache_entries ON id = entry_id "
+    "WHERE namespace_id = :space "
+    "UNION ALL SELECT 'leaving', id, NULL FROM cache_entries WHERE namespace_id = :space AND status = 'evicting'"
+).columns(column("what", Text), column("id", Uuid), column("at", DateTime(timezone=True)))
 
 
 def reserve(session: Session, space: Namespace, entry: CacheEntry) -> bool:
@@ -418,10 +525,11 @@ def publish(
     row.status = EntryStatus.RESIDENT
     row.seconds_saved = seconds_saved
     row.published_at = _used(session, space, row)
-    indexed = _indexed(session, space, found)
+    texts, vectors = [entity.text for entity in found], [_literal(entity.embedding) for entity in found]
+    eviction.entered(session, space, row, texts)
     session.add_all(
         CacheEntity(
-            is_copy=(entity.text, _literal(entity.embedding)) in indexed,
+            is_copy=True,
             entry_id=entry_id,
             namespace_id=space.id,
             text=entity.text,
@@ -429,10 +537,10 @@ def publish(
             attributes=list(entity.attributes),
             kind=entity.kind,
             dims=space.dims,
-            embedding=list(entity.embedding),
         )
         for entity in found
     )
+    _store_vectors(session, space, texts, vectors)
     space.num_entities += len(found)
     _event(
         session,
@@ -445,18 +553,6 @@ def publish(
         fence=row.donor_fence,
         detail={"seconds_saved": seconds_saved, "entities": [entity.text for entity in found]},
     )
-
-
-def _indexed(session: Session, space: Namespace, found: Sequence[NewEntity]) -> set[tuple[str, str]]:
-    """Return which texts with their vectors are in the vector index already."""
-    query = text(
-        "SELECT given.text, given.vector FROM unnest(CAST(:texts AS text[]), CAST(:vectors AS text[])) "
-        "AS given(text, vector) WHERE EXISTS (SELECT 1 FROM cache_entities AS row WHERE NOT is_copy "
-        "AND namespace_id = :namespace_id AND row.text = given.text AND embedding = CAST(given.vector AS vector))"
-    )
-    texts, vectors = [entity.text for entity in found], [_literal(entity.embedding) for entity in found]
-    rows = session.execute(query, {"namespace_id": space.id, "texts": texts, "vectors": vectors})
-    return {(row.text, row.vector) for row in rows}
 
 
 def abandon(session: Session, entry_id: UUID) -> str | None:
@@ -473,6 +569,7 @@ def hit(session: Session, space: Namespace, entry_id: UUID, *, job_id: UUID, fen
     """Record that an entry served a finished job, and which others could have. Needs `lock`."""
     row = session.get_one(CacheEntry, entry_id, populate_existing=True)
     row.hits += 1
+    eviction.used(space, row)
     values = {"entry_id": entry_id, "job_id": job_id, "fence": fence, "detail": {"covers": list(covers)}}
     _event(session, space, "hit", row.num_bytes, created_at=_used(session, space, row), **values)
 
@@ -565,13 +662,13 @@ def resident(
 ) -> list[CacheEntry]:
     """Return the resident entries, the oldest first: of a namespace, a tenant, a donor job, or older than a time."""
     query = select(CacheEntry).where(CacheEntry.status == EntryStatus.RESIDENT).order_by(CacheEntry.created_at)
-    for column, value in (
+    for compared, value in (
         (CacheEntry.namespace_id, namespace_id),
         (CacheEntry.tenant, tenant),
         (CacheEntry.donor_job_id, job_id),
     ):
         if value is not None:
-            query = query.where(column == value)
+            query = query.where(compared == value)
     if before is not None:
         query = query.where(CacheEntry.created_at < before)
     return list(session.scalars(query))

@@ -4,10 +4,11 @@ from datetime import date, datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
-from pgvector.sqlalchemy import Vector
+from pgvector.sqlalchemy import HALFVEC
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
+    Computed,
     DateTime,
     Float,
     ForeignKey,
@@ -24,7 +25,7 @@ from sqlalchemy import (
     literal_column,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, BIT, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from db.states import BatchStatus, CheckStatus, EntryStatus, FileBatchStatus, JobStatus, Queue
@@ -330,17 +331,24 @@ class Namespace(Base):
     num_entities: Mapped[int] = mapped_column(server_default="0")  # findable now; chooses exact or indexed search
     policy: Mapped[str] = mapped_column(server_default="lru")
     eviction_age: Mapped[float] = mapped_column(Float, server_default="0")  # gdsf: the highest priority evicted so far
+    sieve_round: Mapped[int] = mapped_column(server_default="0")  # the hand: how often it came around,
+    sieve_at: Mapped[datetime | None]  # and where in the queue it is: behind what went last
+    sieve_id: Mapped[UUID | None]
+    queues: Mapped[Json] = mapped_column(server_default=_EMPTY)  # s3fifo: bytes and places
     admission: Mapped[str] = mapped_column(server_default="all")
     settings: Mapped[Json] = mapped_column(server_default=_EMPTY)  # thresholds and what an entry keeps
     created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
 
 
-EVICTION_ORDERS = {  # policy → columns of an entry, the first to go first; others read the events
+EVICTION_ORDERS = {  # policy → columns of an entry, the first to go first; see db/eviction.py
     "fifo": ("published_at", "id"),
     "lru": ("last_used", "id"),
     "lfu": ("hits", "last_used", "id"),
     "lcbfu": ("use", "last_used", "id"),
     "gdsf": ("priority", "last_used", "id"),
+    "sieve": ("sieve_round", "published_at", "id"),
+    "s3fifo": ("queue", "queue_place"),
+    "random": ("lot",),
 }
 
 
@@ -389,15 +397,29 @@ class CacheEntry(Base):
     seconds_saved: Mapped[float] = mapped_column(Float, server_default="0")  # GPU seconds that one hit saves
     use: Mapped[float] = mapped_column(Float, server_default="0")  # lcbfu: (hits + 1) x seconds_saved
     priority: Mapped[float] = mapped_column(Float, server_default="0")  # gdsf
+    sieve_round: Mapped[int] = mapped_column(server_default="0")  # of the hand, in which it takes the entry
+    queue: Mapped[int] = mapped_column(SmallInteger, server_default="0")  # s3fifo: 0 small, 1 main
+    queue_uses: Mapped[int] = mapped_column(SmallInteger, server_default="0")  # s3fifo: up to 3
+    queue_place: Mapped[int] = mapped_column(BigInteger, server_default="0")  # s3fifo
+    lot: Mapped[UUID] = mapped_column(Computed("md5(id::text)::uuid", persisted=True))  # random
 
 
 class CacheEntity(Base):
-    """One entity of an entry, findable by its vector."""
+    """One entity of an entry, or, without an entry, the vector that all entities of a namespace with this text share.
+
+    A row that is no copy is found by its vector. One that has an entry as well is both: an operator's own load.
+    """
 
     __tablename__ = "cache_entities"
     __table_args__ = (
         Index("ix_cache_entities_entry", "entry_id"),
-        Index("ix_cache_entities_namespace", "namespace_id", postgresql_where=text("NOT is_copy")),
+        Index("ix_cache_entities_vector", "namespace_id", "text", postgresql_where=text("NOT is_copy")),
+        Index(
+            "ix_cache_entities_code",
+            "namespace_id",
+            postgresql_include=["id", "code"],
+            postgresql_where=text("NOT is_copy"),
+        ),
         Index("ix_cache_entities_text", "namespace_id", "text", "id"),
         # One HNSW index for each vector size in use; a look-up names the same expression and predicate.
         *(
@@ -413,15 +435,29 @@ class CacheEntity(Base):
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
-    entry_id: Mapped[UUID] = mapped_column(ForeignKey("cache_entries.id", ondelete="CASCADE"))
+    entry_id: Mapped[UUID | None] = mapped_column(ForeignKey("cache_entries.id", ondelete="CASCADE"))
     namespace_id: Mapped[UUID] = mapped_column(ForeignKey("namespaces.id"))  # repeated here: the look-up filters on it
     text: Mapped[str]
     head: Mapped[str]
     attributes: Mapped[list[str]]
-    kind: Mapped[str]  # object or scene
+    kind: Mapped[str]  # object, scene or prompt; vector: no entity
     dims: Mapped[int] = mapped_column(Integer)
-    embedding: Mapped[Any] = mapped_column(Vector())  # Any: pgvector gives numpy arrays
-    is_copy: Mapped[bool] = mapped_column(server_default=_FALSE)  # an equal text is in the vector index already
+    embedding: Mapped[list[float] | None] = mapped_column(HALFVEC())  # of unit length
+    code: Mapped[str | None] = mapped_column(  # the signs of `embedding`: what is far by them is far
+        BIT(varying=True), Computed("binary_quantize(embedding)", persisted=True)
+    )
+    is_copy: Mapped[bool] = mapped_column(server_default=_FALSE)  # the vector of this text stands in another row
+
+
+class Ghost(Base):
+    """An entity of an entry that s3fifo gave up a short while ago."""
+
+    __tablename__ = "cache_ghosts"
+    __table_args__ = (Index("ix_cache_ghosts_place", "namespace_id", "place"),)
+
+    namespace_id: Mapped[UUID] = mapped_column(ForeignKey("namespaces.id"), primary_key=True)
+    text: Mapped[str] = mapped_column(primary_key=True)
+    place: Mapped[int] = mapped_column(BigInteger, primary_key=True)  # rises with every entry
 
 
 class Pin(Base):

@@ -122,6 +122,14 @@ def decide(
     shipped = settings.models_dir / card.name / planner.PLANS
     table = planner.recipes(params, card, planner.table_for(session, space, own, shipped, card.plans))
     extraction, vectors = planner.embed(embedder(), extraction)
-    near = planner.neighbours(session, space, own, extraction, vectors)
-    plan = planning.decide(params.mode, extraction, near, table, own.matching(space.identity["embedder"]))
+    matching = own.matching(space.identity["embedder"])
+    _, plan = planner.look_up(
+        session,
+        space,
+        own,
+        extraction,
+        vectors,
+        lambda near: planning.decide(params.mode, extraction, near, table, matching),
+        planner.Stopwatch(),
+    )
     return DryRun(prompt=params.prompt, extraction=extraction, plan=plan)

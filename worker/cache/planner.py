@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache as once
@@ -54,7 +54,7 @@ class Embedder(Protocol):
 
 @dataclass(slots=True)
 class Stopwatch:
-    """Seconds by part of the decision."""
+    """Seconds by part of the decision, all times together."""
 
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -63,7 +63,7 @@ class Stopwatch:
         """Time a block."""
         start = time.perf_counter()
         yield
-        self.seconds[name] = round(time.perf_counter() - start, 6)
+        self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - start, 6)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,10 +114,11 @@ def decide(
     """Choose how a job runs, pin its donors and record the decision.
 
     `reads` is what the model's text encoder gets of a prompt: what it does not get is no entity. Words are taken apart
-    and embedded between two transactions, so that none stands open while a model works.
+    and embedded before the transaction, so that none stands open while a model works.
     """
     watch = Stopwatch()
-    with transaction(factory) as session:
+    with factory() as session:
+        session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})  # reads, but for a new namespace
         space = open_space(session, claim.job, card, model, embedder.name, embedder.dim, settings)
         own = SpaceSettings.model_validate(space.settings)
         shipped = settings.models_dir / card.name / PLANS
@@ -142,11 +143,13 @@ def embed(embedder: Embedder, extraction: Extraction) -> tuple[Extraction, list[
 def answer(session: Session, question: Question) -> StoredPlan:
     """Look the entities up, choose, pin the donors and record it, all in the caller's transaction."""
     job, fence, space = question.claim.job, question.claim.fence, question.space
-    with question.watch.part("search"):
-        near = neighbours(session, space, question.settings, question.extraction, question.vectors)
-    with question.watch.part("decide"):
-        matching = question.matching
-        plan = planning.decide(Mode(job.mode), question.extraction, near, question.table, matching)
+    watch, matching = question.watch, question.matching
+
+    def plan_by(near: Sequence[Neighbour]) -> Plan:
+        with watch.part("decide"):
+            return planning.decide(Mode(job.mode), question.extraction, near, question.table, matching)
+
+    near, plan = look_up(session, space, question.settings, question.extraction, question.vectors, plan_by, watch)
     _record(session, question, near, plan)
     pinned = cache.pin(session, [UUID(id_) for id_ in plan.donors], job_id=job.id, fence=fence)
     seconds = metrics.mean_gpu_seconds(session, space.id)
@@ -266,13 +269,47 @@ def _shipped(file: Path) -> dict[str, dict[str, Any]]:
     return {content["key"]: content["recipes"]}
 
 
+def look_up(
+    session: Session,
+    space: Namespace,
+    own: SpaceSettings,
+    extraction: Extraction,
+    vectors: list[list[float]],
+    plan_by: Callable[[Sequence[Neighbour]], Plan],
+    watch: Stopwatch,
+) -> tuple[tuple[Neighbour, ...], Plan]:
+    """Return the stored entities near each vector, and the plan by them.
+
+    Where the index gives no donor, all codes are looked at before the job runs in full: that takes milliseconds, and
+    the run seconds.
+    """
+    with watch.part("search"):
+        way = cache.way_to_search(session, space, own.search)
+        near = neighbours(session, space, own, extraction, vectors, search=way)
+    plan = plan_by(near)
+    if way == "walk" and not plan.donors:
+        with watch.part("search"):
+            near = neighbours(session, space, own, extraction, vectors, search="codes")
+        plan = plan_by(near)
+    return near, plan
+
+
 def neighbours(
-    session: Session, space: Namespace, own: SpaceSettings, extraction: Extraction, vectors: list[list[float]]
+    session: Session,
+    space: Namespace,
+    own: SpaceSettings,
+    extraction: Extraction,
+    vectors: list[list[float]],
+    *,
+    search: str | None = None,
 ) -> tuple[Neighbour, ...]:
-    """Return the stored entities near each vector, as decisions read them; pairs that an operator vetoed left out."""
+    """Return the stored entities near each vector, as decisions read them; pairs that an operator vetoed left out.
+
+    By the namespace's own setting `search`, if none is given.
+    """
     limit = own.matching(space.identity["embedder"]).neighbours_per_entity
     texts = [entity.text for entity in extraction.entities]
-    found = cache.neighbours(session, space, vectors, texts=texts, limit=limit, search=own.search)
+    found = cache.neighbours(session, space, vectors, texts=texts, limit=limit, search=search or own.search)
     vetoed = vetoes.of(session, space.id, texts)
     return tuple(
         Neighbour(

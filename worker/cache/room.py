@@ -1,21 +1,24 @@
 """Room for a new entry: whether it may enter, what goes for it, and the files of what went."""
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
+from sqlalchemy import Row
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import cache, jobs, metrics
+from db import cache, eviction, jobs, metrics
 from db.errors import IllegalTransition
+from db.eviction import Asked, Choice
 from db.jobs import Claim
 from db.models import EVICTION_ORDERS, CacheEntry, CacheEvent, Namespace
 from db.session import transaction
 from shared.storage import Storage, StorageError
-from worker.cache.decisions.replay import apply
 from worker.cache.decisions.types import Entity, EntryRow, Event, EventKind
-from worker.cache.eviction import ADMISSIONS, POLICIES, Policy, victims
+from worker.cache.eviction import ADMISSIONS, victims
+from worker.cache.eviction.coverage import MEMORY, Coverage
 
 logger = logging.getLogger(__name__)
 
@@ -24,27 +27,17 @@ _SEED = 0  # of policies that draw lots
 
 
 @dataclass(slots=True)
-class History:
-    """What one worker has read of a namespace's events; the policy's state follows from them."""
+class Demand:
+    """What was asked for lately in a namespace, as one worker has read it."""
 
-    policy_name: str
-    policy: Policy
-    resident: dict[str, EntryRow] = field(default_factory=dict)
+    policy: Coverage = field(default_factory=Coverage)
     last_id: int = 0
 
-    def read(self, rows: Sequence[CacheEvent]) -> list[Event]:
-        """Take note of new events and return them for the policy."""
-        events = [event for row in rows if (event := as_event(row)) is not None]
-        for event in events:
-            apply(self.resident, event)
-        self.last_id = rows[-1].id if rows else self.last_id
-        return events
+
+Histories = dict[UUID, Demand]  # by namespace, kept by a worker's process
 
 
-Histories = dict[UUID, History]  # by namespace, kept by a worker's process
-
-
-def as_event(row: CacheEvent) -> Event | None:
+def as_event(row: CacheEvent | Row[Any]) -> Event | None:  # Any: of columns
     """Return a recorded event as policies and the simulator read it; None for a refusal, which changes nothing."""
     if row.kind not in list(EventKind):
         return None
@@ -55,6 +48,7 @@ def as_event(row: CacheEvent) -> Event | None:
         num_bytes=row.num_bytes,
         seconds_saved=row.detail.get("seconds_saved", 0.0),
         covers=tuple(row.detail.get("covers", ())),
+        entities=tuple(row.detail.get("entities", ())),
         policy=row.policy,
     )
 
@@ -107,46 +101,72 @@ def find(
 
 
 def read_ahead(session: Session, space: Namespace, histories: Histories) -> None:
-    """Read what happened so far, before the lock is taken, for a policy that chooses by it: that may take seconds."""
-    if space.policy in EVICTION_ORDERS:
-        return
-    history = _history(space, histories)
-    for event in history.read(cache.events(session, space, after=history.last_id)):
-        history.policy.observe(event)
+    """Read what was asked for lately, before the lock is taken, for the policy that goes by it."""
+    if space.policy == "coverage":
+        demand = histories.setdefault(space.id, Demand())
+        for row in cache.latest_demand(session, space, after=demand.last_id, limit=MEMORY):
+            if event := as_event(row):
+                demand.policy.observe(event)
+            demand.last_id = row.id
 
 
-def _history(space: Namespace, histories: Histories) -> History:
-    history = histories.get(space.id)
-    if history is None or history.policy_name != space.policy:
-        history = histories[space.id] = History(policy_name=space.policy, policy=POLICIES[space.policy](seed=_SEED))
-    return history
-
-
-def make(session: Session, space: Namespace, histories: Histories, *, num_bytes: int) -> list[CacheEntry]:
+def make(
+    session: Session, space: Namespace, histories: Histories, *, num_bytes: int, tenant: str | None = None
+) -> list[CacheEntry]:
     """Let the namespace's policy choose what goes, and take it out of service. Needs `cache.lock`."""
-    held = cache.pinned(session, space)
-    already = cache.leaving(session, space)  # by another worker, which may be dead: their bytes are as good as free
-    used = space.bytes_used - sum(entry.num_bytes for entry in already)
-    needed = used + num_bytes - space.byte_budget
-    now = cache.clock(session)
-    if space.policy in EVICTION_ORDERS:
-        ids = cache.first_to_go(session, space, policy=space.policy, bytes_needed=needed, kept=held)
-    else:
-        ids = _by_history(session, space, histories, bytes_needed=needed, now=now, kept=held)
-    pinned, chosen = sorted(map(str, held)), [str(id_) for id_ in ids]
-    detail = {"bytes_needed": needed, "at": now, "kept": pinned, "victims": chosen, "seed": _SEED}
-    return already + cache.evict(session, space, ids, policy=space.policy, reason="room", detail=detail)
+    standing = cache.standing(session, space)
+    used = space.bytes_used - sum(entry.num_bytes for entry in standing.leaving)  # by another worker, maybe dead
+    kept = set(standing.pinned)
+    needed, now = used + num_bytes - space.byte_budget, standing.now.timestamp()
+    while True:
+        asked = Asked(session=session, space=space, bytes_needed=needed, kept=frozenset(kept), now=now, seed=_SEED)
+        choice = choose(asked, histories)
+        rows = cache.take(session, space, choice.ids)
+        if len(rows) == len(choice.ids):
+            break
+        kept |= set(choice.ids) - {row.id for row in rows}  # pinned or in use since: the next go in their place
+    eviction.settle(session, space, choice, rows)
+    detail = {
+        "bytes_needed": needed,
+        "at": now,
+        "kept": sorted(map(str, kept)),
+        "victims": [str(id_) for id_ in choice.ids],
+        "seed": _SEED,
+    }
+    cache.withdraw(session, space, rows, policy=space.policy, reason="room", now=standing.now, detail=detail)
+    return standing.leaving + rows
 
 
-def _by_history(
-    session: Session, space: Namespace, histories: Histories, *, bytes_needed: int, now: float, kept: Collection[UUID]
-) -> list[UUID]:
-    """Return what a policy gives up whose state follows from the events: it orders all entries."""
-    history = _history(space, histories)
-    new = history.read(cache.events(session, space, after=history.last_id))
-    pinned = {str(id_) for id_ in kept}
-    may_go = [row for id_, row in history.resident.items() if id_ not in pinned]
-    return [UUID(id_) for id_ in victims(history.policy, may_go, new, bytes_needed=bytes_needed, now=now)]
+def choose(asked: Asked, histories: Histories) -> Choice:
+    """Return who goes by the namespace's policy; nothing is changed yet."""
+    if asked.space.policy == "coverage":
+        read_ahead(asked.session, asked.space, histories)
+        return _by_demand(asked, histories[asked.space.id].policy)
+    return eviction.choose(asked, asked.space.policy) if asked.space.policy in EVICTION_ORDERS else eviction.NOBODY
+
+
+def _by_demand(asked: Asked, policy: Coverage) -> Choice:
+    """Return what `coverage` gives up: what nobody asked for lately, the longest unused first, then by demand."""
+    wanted = policy.wanted
+    rows = eviction.in_order(asked, "lru")
+    idle = (row for row in rows if row.seconds_saved == 0 or str(row.id) not in wanted)
+    if chosen := eviction.enough(idle, asked.bytes_needed):
+        return Choice(ids=[row.id for row in chosen])
+    policy.alive = {str(id_) for id_ in cache.still_resident(asked.session, map(UUID, wanted))}
+    entries = [as_entry(row) for row in eviction.in_order(asked, "lru")]
+    chosen_ids = victims(policy, entries, [], bytes_needed=asked.bytes_needed, now=asked.now)
+    return Choice(ids=[UUID(id_) for id_ in chosen_ids])
+
+
+def as_entry(row: eviction.Found) -> EntryRow:
+    """Return a resident row as policies read it, but for its hits."""
+    return EntryRow(
+        id=str(row.id),
+        num_bytes=row.num_bytes,
+        seconds_saved=row.seconds_saved,
+        created=row.published_at.timestamp(),
+        last_hit=row.last_used.timestamp(),
+    )
 
 
 def shrink(

@@ -51,8 +51,8 @@ def store(session: Session, space: Namespace, *vectors: list[float], num_bytes: 
     cache.lock(session, space.id)
     assert cache.reserve(session, space, entry)
     found = [
-        cache.NewEntity(text=f"fox {i}", head="fox", attributes=("red",), kind="object", embedding=vector)
-        for i, vector in enumerate(vectors)
+        cache.NewEntity(text=f"fox {vector[0]}", head="fox", attributes=("red",), kind="object", embedding=vector)
+        for vector in vectors
     ]
     cache.publish(session, space, entry.id, found)
     return entry.id
@@ -73,7 +73,7 @@ def test_a_look_up_gives_the_nearest_of_each_vector_in_one_statement(session: Se
 
     assert [(near.query, near.entry_id) for near in found[::2]] == [(0, ids[3]), (1, ids[8])]
     assert found[0].similarity == pytest.approx(1.0, abs=1e-3)
-    assert (found[0].text, found[0].attributes) == ("fox 0", ("red",))
+    assert (found[0].text, found[0].attributes) == (f"fox {vectors[3][0]}", ("red",))
 
 
 def test_a_look_up_never_leaves_its_namespace(session: Session) -> None:

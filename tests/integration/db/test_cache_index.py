@@ -158,7 +158,9 @@ def test_a_small_tenant_finds_its_own_where_others_lie_nearer(engine: Engine, sp
 def test_a_walk_through_the_index_that_ends_early_is_completed_exactly(
     engine: Engine, spaces: dict[str, UUID], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache, "LEAST_SHARE", 0.0)  # by the index, as if the small tenant were the large one
+    monkeypatch.setattr(cache, "CODES_BELOW", 0)  # by the index, as if the small tenant were the large one
+    monkeypatch.setattr(cache, "LEAST_SHARE", 0.0)
+    monkeypatch.setattr(cache, "NUM_CODES", 2_000)
     monkeypatch.setattr(cache, "_SCAN_LIMITS", (10, 10))
     with sessions(engine)() as session:
         small, popular = (session.get_one(Namespace, spaces[owner]) for owner in ("small", "popular"))

@@ -1,6 +1,7 @@
 """Rows and their indexes give the victims that the policies choose from the history, one by one."""
 
 import random
+from collections.abc import Collection
 from itertools import count
 from uuid import UUID, uuid4
 
@@ -8,7 +9,8 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from db import cache
+from db import cache, eviction
+from db.eviction import Asked
 from db.models import EVICTION_ORDERS, CacheEntry, Job, Namespace, Pin
 from db.states import EntryStatus, JobStatus
 from worker.cache import room, trace
@@ -24,7 +26,7 @@ def make_space(session: Session, policy: str) -> Namespace:
     )
 
 
-def publish(session: Session, space: Namespace, *, num_bytes: int, seconds_saved: float) -> bool:
+def publish(session: Session, space: Namespace, *, num_bytes: int, seconds_saved: float, thing: str = "a fox") -> bool:
     """Make room as a worker does, and publish; False when nothing gives way."""
     id_ = uuid4()
     entry = CacheEntry(
@@ -47,7 +49,8 @@ def publish(session: Session, space: Namespace, *, num_bytes: int, seconds_saved
         cache.gone(session, space, [row.id for row in leaving])
     if not cache.reserve(session, space, entry):
         return False
-    cache.publish(session, space, id_, [], seconds_saved=seconds_saved)
+    entity = cache.NewEntity(text=thing, head="fox", attributes=(), kind="object", embedding=[1.0, 0.0, 0.0])
+    cache.publish(session, space, id_, [entity], seconds_saved=seconds_saved)
     return True
 
 
@@ -56,7 +59,7 @@ def resident(session: Session, space: Namespace) -> list[UUID]:
     return sorted(session.scalars(query))
 
 
-@pytest.mark.parametrize("policy", EVICTION_ORDERS)
+@pytest.mark.parametrize("policy", [*EVICTION_ORDERS, "coverage"])
 def test_victims_by_rows_are_those_of_the_policy_over_the_history(session: Session, policy: str) -> None:
     rng, space = random.Random(policy), make_space(session, policy)
     job = Job(
@@ -82,7 +85,9 @@ def test_victims_by_rows_are_those_of_the_policy_over_the_history(session: Sessi
             cache.quarantine(session, rng.choice(there), reason="test")
             cache.gone(session, space, [row.id for row in cache.unfinished(session, quarantine_s=-1)])
         else:
-            publish(session, space, num_bytes=rng.randint(5, 30), seconds_saved=rng.choice([1.0, 2.5, 7.0]))
+            thing = f"thing {rng.randrange(60)}"  # some of them again after a short while
+            value = rng.choice([1.0, 2.5, 7.0])
+            publish(session, space, num_bytes=rng.randint(5, 30), seconds_saved=value, thing=thing)
         if there and number % 17 == 0:
             session.add(Pin(entry_id=there[0], job_id=job.id, fence=number))
             session.flush()
@@ -97,27 +102,33 @@ def test_victims_by_rows_are_those_of_the_policy_over_the_history(session: Sessi
     assert replay(rows, policy="fifo" if policy != "fifo" else "lru") != []
 
 
-def test_too_little_to_give_up_means_no_victims(session: Session) -> None:
-    space = make_space(session, "lru")
+@pytest.mark.parametrize("policy", EVICTION_ORDERS)
+def test_too_little_to_give_up_means_no_victims(session: Session, policy: str) -> None:
+    space = make_space(session, policy)
     for _ in range(4):
         assert publish(session, space, num_bytes=10, seconds_saved=1.0)
-    first = cache.first_to_go(session, space, policy="lru", bytes_needed=1, kept=[])
 
-    assert cache.first_to_go(session, space, policy="lru", bytes_needed=41, kept=[]) == []
-    assert cache.first_to_go(session, space, policy="lru", bytes_needed=31, kept=first) == []
-    assert len(cache.first_to_go(session, space, policy="lru", bytes_needed=30, kept=first)) == 3
+    def chosen(bytes_needed: int, kept: Collection[UUID] = ()) -> list[UUID]:
+        asked = Asked(session=session, space=space, bytes_needed=bytes_needed, kept=frozenset(kept))
+        return eviction.choose(asked, policy).ids
+
+    first = chosen(1)
+    assert len(first) == 1
+    assert chosen(41) == []
+    assert chosen(31, kept=first) == []
+    assert len(chosen(30, kept=first)) == 3
 
 
 def test_another_policy_takes_over_as_if_it_had_always_been_there(session: Session) -> None:
     space = make_space(session, "lru")
-    for number in range(60):
+    for number in range(108):
         publish(session, space, num_bytes=20, seconds_saved=1.0 + number % 3)
         there = resident(session, space)
         cache.hit(session, space, there[number % len(there)], job_id=uuid4(), fence=1, covers=[])
-        space.policy = list(EVICTION_ORDERS)[number // 12]
+        space.policy = [*EVICTION_ORDERS, "coverage"][number // 12]
 
     rows = list(trace.read(session, space.id))
-    assert len({row.policy for row in rows if isinstance(row, EvictionRow)}) == len(EVICTION_ORDERS)
+    assert {row.policy for row in rows if isinstance(row, EvictionRow)} == {*EVICTION_ORDERS, "coverage"}
     assert replay(rows) == []
 
 

@@ -9,6 +9,8 @@ reckoned anew.
 
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
 from typing import ClassVar
 
 from worker.cache.decisions.types import EntryRow, Event, EventKind
@@ -16,6 +18,8 @@ from worker.cache.eviction.policy import Policy
 
 HALF_LIFE = 500  # events
 MEMORY = 8 * HALF_LIFE  # older demand weighs less than 0.4 %
+
+Rank = tuple[float, float, float, str]
 
 
 class Coverage(Policy):
@@ -26,40 +30,68 @@ class Coverage(Policy):
     def __init__(self, *, seed: int = 0) -> None:
         super().__init__(seed=seed)
         self._demand: deque[frozenset[str]] = deque(maxlen=MEMORY)
-        self._alive: set[str] = set()
+        self.alive: set[str] = set()  # entries that can serve
 
     def observe(self, event: Event) -> None:
         """Remembers who could serve what was asked for, and who is still there."""
         if event.kind in (EventKind.INSERT, EventKind.HIT):
             self._demand.append(frozenset((event.entry_id, *event.covers)))
-            self._alive.add(event.entry_id)
-        else:
-            self._alive.discard(event.entry_id)
+        if event.kind is EventKind.INSERT:
+            self.alive.add(event.entry_id)
+        elif event.kind is not EventKind.HIT:
+            self.alive.discard(event.entry_id)
+
+    @property
+    def wanted(self) -> frozenset[str]:
+        """Entries that could have served what was asked for lately; all others are worth nothing, and go first."""
+        return frozenset().union(*self._demand)
 
     def order(self, entries: Sequence[EntryRow], now: float) -> Iterator[str]:
         """Greedy: the least loss, again and again. Entries that may not go still cover demand."""
         remaining = {entry.id: entry for entry in entries}
-        alive = self._alive | remaining.keys()
-        while remaining:
-            loss, share = self._worth(alive)
-            ranks = {entry.id: _rank(entry, loss[entry.id], share[entry.id]) for entry in remaining.values()}
-            victim = min(remaining, key=ranks.__getitem__)
-            del remaining[victim]
-            alive.discard(victim)
-            yield victim
+        covers = _Covers.of(self._demand, self.alive | remaining.keys())
+        ranks = {entry.id: covers.rank(entry) for entry in entries}
+        heap = list(ranks.values())
+        heapify(heap)
+        while heap:
+            rank = heappop(heap)
+            if ranks.get(rank[-1]) != rank:  # reckoned anew since
+                continue
+            yield rank[-1]
+            del ranks[rank[-1]]
+            for entry_id in covers.without(rank[-1]) & ranks.keys():
+                ranks[entry_id] = covers.rank(remaining[entry_id])
+                heappush(heap, ranks[entry_id])
 
-    def _worth(self, alive: set[str]) -> tuple[dict[str, float], dict[str, float]]:
-        """Demand that only an entry covers, and its share of what it covers with others, by entry."""
-        loss: dict[str, float] = defaultdict(float)
-        share: dict[str, float] = defaultdict(float)
-        for age, served_by in enumerate(reversed(self._demand)):
-            able = served_by & alive
+
+@dataclass(slots=True)
+class _Covers:
+    """Who of those alive could serve what was asked for, the latest first."""
+
+    able: list[set[str]]
+    ages: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))  # entry → where in `able`
+
+    @classmethod
+    def of(cls, demand: Sequence[frozenset[str]], alive: set[str]) -> "_Covers":
+        found = cls([set(served_by & alive) for served_by in reversed(demand)])
+        for age, able in enumerate(found.able):
             for entry_id in able:
-                share[entry_id] += 0.5 ** (age / HALF_LIFE) / len(able)
-                loss[entry_id] += 0.5 ** (age / HALF_LIFE) if len(able) == 1 else 0.0
-        return loss, share
+                found.ages[entry_id].append(age)
+        return found
 
+    def rank(self, entry: EntryRow) -> Rank:
+        """Demand that only an entry covers, and its share of what it covers with others, by value; then its age."""
+        loss = share = 0.0
+        for age in self.ages.get(entry.id, ()):
+            number, weight = len(self.able[age]), 0.5 ** (age / HALF_LIFE)
+            share += weight / number
+            loss += weight if number == 1 else 0.0
+        value = entry.seconds_saved / max(1, entry.num_bytes)
+        return (loss * value, share * value, entry.last_used, entry.id)
 
-def _rank(entry: EntryRow, loss: float, share: float) -> tuple[float, float, float, str]:
-    value = entry.seconds_saved / max(1, entry.num_bytes)
-    return (loss * value, share * value, entry.last_used, entry.id)
+    def without(self, entry_id: str) -> set[str]:
+        """Take an entry out; return those that cover something of what it covered."""
+        ages = self.ages.pop(entry_id, [])
+        for age in ages:
+            self.able[age].discard(entry_id)
+        return set().union(*(self.able[age] for age in ages))

@@ -4,7 +4,7 @@ Entry ids never come back, so the ghost list remembers entities: an entry that s
 straight to the main queue.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from typing import ClassVar
@@ -13,6 +13,8 @@ from worker.cache.decisions.types import EntryRow, Event, EventKind
 from worker.cache.eviction.policy import Policy
 
 SMALL_SHARE = 0.1  # of the bytes
+MAX_USES = 3  # counts no further
+MAX_PASSED = 256  # entries of the main queue that one eviction lets live on: then the first goes, used or not
 
 
 class S3Fifo(Policy):
@@ -27,18 +29,21 @@ class S3Fifo(Policy):
         self.sizes: dict[str, int] = {}
         self.entities: dict[str, tuple[str, ...]] = {}
         self.ghost: deque[tuple[str, ...]] = deque()
+        self.remembered: Counter[str] = Counter()  # texts in the ghost list
+        self.small_bytes = self.main_bytes = 0
 
     def observe(self, event: Event) -> None:
         """Queues, counts (to 3), and repeats the moves that led to an eviction of its own."""
         entry_id = event.entry_id
         if event.kind is EventKind.INSERT:
-            is_back = any(text in texts for texts in self.ghost for text in event.entities)
+            is_back = any(self.remembered[text] > 0 for text in event.entities)
             (self.main if is_back else self.small)[entry_id] = 0
+            self._count(is_main=is_back, num_bytes=event.num_bytes)
             self.sizes[entry_id], self.entities[entry_id] = event.num_bytes, event.entities
         elif event.kind is EventKind.HIT:
             queue = self.small if entry_id in self.small else self.main
             if entry_id in queue:
-                queue[entry_id] = min(3, queue[entry_id] + 1)
+                queue[entry_id] = min(MAX_USES, queue[entry_id] + 1)
         elif entry_id in self.sizes and not (event.policy == "s3fifo" and self._evict({entry_id})):
             self._forget(entry_id)
 
@@ -48,11 +53,11 @@ class S3Fifo(Policy):
         yield from sorted(evictable - self.sizes.keys())
         ahead = deepcopy(self)
         while (victim := ahead._evict(evictable)) is not None:
+            evictable.discard(victim)
             yield victim
 
     def _evict(self, evictable: set[str]) -> str | None:
-        small_bytes = sum(self.sizes[entry_id] for entry_id in self.small)
-        if small_bytes >= SMALL_SHARE * sum(self.sizes.values()):
+        if self.small_bytes >= SMALL_SHARE * (self.small_bytes + self.main_bytes):
             return self._from_small(evictable) or self._from_main(evictable)
         return self._from_main(evictable) or self._from_small(evictable)
 
@@ -60,18 +65,20 @@ class S3Fifo(Policy):
         for entry_id, uses in list(self.small.items()):
             if uses > 1:
                 del self.small[entry_id]
+                self._count(is_main=False, num_bytes=-self.sizes[entry_id])
                 self.main[entry_id] = 0
+                self._count(is_main=True, num_bytes=self.sizes[entry_id])
             elif entry_id in evictable:
-                self.ghost.append(self._forget(entry_id))
-                while len(self.ghost) > len(self.main):
-                    self.ghost.popleft()
+                self._remember(self._forget(entry_id))
                 return entry_id
         return None
 
     def _from_main(self, evictable: set[str]) -> str | None:
-        while evictable & self.main.keys():
+        num_passed = 0
+        while not evictable.isdisjoint(self.main):
             for entry_id, uses in list(self.main.items()):
-                if uses > 0:
+                if uses > 0 and num_passed < MAX_PASSED:
+                    num_passed += 1
                     del self.main[entry_id]
                     self.main[entry_id] = uses - 1
                 elif entry_id in evictable:
@@ -79,8 +86,20 @@ class S3Fifo(Policy):
                     return entry_id
         return None
 
+    def _remember(self, texts: tuple[str, ...]) -> None:
+        self.ghost.append(texts)
+        self.remembered.update(texts)
+        while len(self.ghost) > len(self.main):
+            self.remembered.subtract(self.ghost.popleft())
+
+    def _count(self, *, is_main: bool, num_bytes: int) -> None:
+        if is_main:
+            self.main_bytes += num_bytes
+        else:
+            self.small_bytes += num_bytes
+
     def _forget(self, entry_id: str) -> tuple[str, ...]:
+        self._count(is_main=entry_id in self.main, num_bytes=-self.sizes.pop(entry_id))
         self.small.pop(entry_id, None)
         self.main.pop(entry_id, None)
-        self.sizes.pop(entry_id)
         return self.entities.pop(entry_id)

@@ -1,6 +1,8 @@
-"""SIEVE (NSDI 2024): a queue in order of insertion and a hand that moves from old to new.
+"""SIEVE (NSDI 2024): a queue in order of insertion and a hand that moves from old to new, around and around.
 
 A hit marks an entry. To evict, the hand passes marked entries, taking their marks, and stops at the first without one.
+Here a mark is a number: the round in which the hand will take the entry. So nothing has to be done to what is passed,
+and rows of a database say the same (`db.eviction`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -8,6 +10,8 @@ from typing import ClassVar
 
 from worker.cache.decisions.types import EntryRow, Event, EventKind
 from worker.cache.eviction.policy import Policy
+
+Turn = tuple[int, int]  # round, place in the queue
 
 
 class Sieve(Policy):
@@ -17,42 +21,41 @@ class Sieve(Policy):
 
     def __init__(self, *, seed: int = 0) -> None:
         super().__init__(seed=seed)
-        self._queue: list[str] = []  # oldest first
-        self._marked: set[str] = set()
-        self._hand = 0  # index of the next entry to look at
+        self._turns: dict[str, Turn] = {}  # oldest first
+        self._hand: Turn = (0, -1)  # of the entry that went last
+        self._num_seen = 0
 
     def observe(self, event: Event) -> None:
         """Inserts at the new end, marks at a hit, moves the hand at an eviction of its own."""
+        round_, _ = self._hand
         if event.kind is EventKind.INSERT:
-            self._queue.append(event.entry_id)
+            if self._turns and not self._is_ahead(next(reversed(self._turns))):
+                self._hand = (round_ := round_ + 1, -1)  # past the newest: start again from the oldest
+            self._turns[event.entry_id] = (round_, self._num_seen)
+            self._num_seen += 1
+        elif event.entry_id not in self._turns:
+            return
         elif event.kind is EventKind.HIT:
-            self._marked.add(event.entry_id)
-        elif event.entry_id in self._queue:
-            position = self._queue.index(event.entry_id)
+            _, place = self._turns[event.entry_id]
+            self._turns[event.entry_id] = (round_ + (1 if self._is_ahead(event.entry_id) else 2), place)
+        else:
             if event.kind is EventKind.EVICT and event.policy == "sieve":
-                for passed in self._walk(position):
-                    self._marked.discard(passed)
-                self._hand = position
-            elif position < self._hand:
-                self._hand -= 1
-            del self._queue[position]
-            if self._hand >= len(self._queue):  # past the newest: start again from the oldest
-                self._hand = 0
-            self._marked.discard(event.entry_id)
+                self._hand = self._turn(event.entry_id)
+            del self._turns[event.entry_id]
 
     def order(self, entries: Sequence[EntryRow], now: float) -> Iterator[str]:
-        """Once around for those without a mark, once more for the others; entries without history come first."""
+        """As the hand would take them if nothing more were used; entries without history come first."""
         evictable = {entry.id for entry in entries}
-        known = set(self._queue)
-        yield from sorted(evictable - known)
-        around = self._queue[self._hand :] + self._queue[: self._hand]
-        yield from (entry_id for entry_id in around if entry_id in evictable and entry_id not in self._marked)
-        yield from (entry_id for entry_id in around if entry_id in evictable and entry_id in self._marked)
+        yield from sorted(evictable - self._turns.keys())
+        yield from sorted(evictable & self._turns.keys(), key=self._turn)
 
-    def _walk(self, position: int) -> list[str]:
-        """What the hand passes on its way to `position`."""
-        if self._queue[position] in self._marked:
-            return list(self._queue)  # all were marked: a full round took every mark
-        if position >= self._hand:
-            return self._queue[self._hand : position]
-        return self._queue[self._hand :] + self._queue[:position]
+    def _turn(self, entry_id: str) -> Turn:
+        """When the hand takes it. What it has passed, as it was in use, comes again when the hand does."""
+        turn = self._turns[entry_id]
+        if turn > self._hand:
+            return turn
+        return (self._hand[0] + (0 if self._is_ahead(entry_id) else 1), turn[1])
+
+    def _is_ahead(self, entry_id: str) -> bool:
+        """Whether the hand comes to it in this round."""
+        return self._turns[entry_id][1] > self._hand[1]
