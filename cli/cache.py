@@ -160,6 +160,10 @@ def set_(
     ] = None,
     policy: Annotated[str | None, typer.Option(help="Eviction policy; docs/cache.md lists them.")] = None,
     admission: Annotated[str | None, typer.Option(help="all or second_sighting.")] = None,
+    tenant_share: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Share of the budget that one tenant may use, as 0.25; 0: all of it."),
+    ] = None,
     settings: Annotated[str | None, typer.Option(help='JSON, as {"match": {"same_threshold": 0.85}}.')] = None,
 ) -> None:
     """Change a namespace while jobs run; what is not given stays."""
@@ -249,6 +253,7 @@ def _space_row(session: "Session", space: "Namespace") -> dict[str, Any]:
         "budget": round(space.byte_budget / MIB, 1),
         "policy": space.policy,
         "admission": space.admission,
+        "tenant share": space.tenant_share or 1.0,
     }
 
 

@@ -501,6 +501,37 @@ _STANDING = text(
 ).columns(column("what", Text), column("id", Uuid), column("at", DateTime(timezone=True)))
 
 
+def lock_total(session: Session) -> None:
+    """Hold what all namespaces use together until the end of the transaction; to be taken before any `lock`."""
+    session.execute(select(func.pg_advisory_xact_lock(_TOTAL)))
+
+
+_TOTAL = 0x63686169_0001  # any fixed number
+
+
+def total_used(session: Session) -> int:
+    """Return the bytes that all namespaces use."""
+    return int(session.scalar(select(func.coalesce(func.sum(Namespace.bytes_used), 0))) or 0)
+
+
+def tenant_used(session: Session, space: Namespace, tenant: str) -> int:
+    """Return the bytes that a tenant's entries take up in a namespace."""
+    mine = and_(CacheEntry.namespace_id == space.id, CacheEntry.tenant == tenant, CacheEntry.status != EntryStatus.GONE)
+    return int(session.scalar(select(func.coalesce(func.sum(CacheEntry.num_bytes), 0)).where(mine)) or 0)
+
+
+def longest_unused(session: Session) -> UUID | None:
+    """Return the namespace whose longest unused entry has been so for longer than that of any other.
+
+    Where the policy keeps everything, nothing is to be had.
+    """
+    resident_rows = and_(CacheEntry.namespace_id == Namespace.id, CacheEntry.status == EntryStatus.RESIDENT)
+    first = select(CacheEntry.last_used).where(resident_rows).order_by(CacheEntry.last_used).limit(1).scalar_subquery()
+    gives_up = select(Namespace.id, first.label("since")).where(Namespace.policy != "none").subquery()
+    query = select(gives_up.c.id).where(gives_up.c.since.is_not(None)).order_by(gives_up.c.since).limit(1)
+    return session.scalar(query)
+
+
 def reserve(session: Session, space: Namespace, entry: CacheEntry) -> bool:
     """Book the bytes of an entry about to be written; False when they do not fit. Needs `lock`."""
     if space.bytes_used + entry.num_bytes > space.byte_budget:
@@ -551,7 +582,7 @@ def publish(
         entry_id=entry_id,
         job_id=row.donor_job_id,
         fence=row.donor_fence,
-        detail={"seconds_saved": seconds_saved, "entities": [entity.text for entity in found]},
+        detail={"seconds_saved": seconds_saved, "entities": [entity.text for entity in found], "tenant": row.tenant},
     )
 
 

@@ -318,6 +318,7 @@ class Namespace(Base):
     __table_args__ = (
         CheckConstraint("bytes_used >= 0 AND bytes_used <= byte_budget", name="budget"),
         CheckConstraint("scope IN ('tenant', 'group', 'shared')", name="scope"),
+        CheckConstraint("tenant_share > 0 AND tenant_share <= 1", name="tenant_share"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=_NEW_ID)
@@ -335,6 +336,7 @@ class Namespace(Base):
     sieve_at: Mapped[datetime | None]  # and where in the queue it is: behind what went last
     sieve_id: Mapped[UUID | None]
     queues: Mapped[Json] = mapped_column(server_default=_EMPTY)  # s3fifo: bytes and places
+    tenant_share: Mapped[float | None] = mapped_column(Float)  # of the budget, that one tenant may use; none: all
     admission: Mapped[str] = mapped_column(server_default="all")
     settings: Mapped[Json] = mapped_column(server_default=_EMPTY)  # thresholds and what an entry keeps
     created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
@@ -361,6 +363,13 @@ class CacheEntry(Base):
         CheckConstraint("num_bytes > 0", name="num_bytes"),
         UniqueConstraint("donor_job_id", "donor_fence"),
         Index("ix_cache_entries_namespace_status", "namespace_id", "status"),
+        Index(
+            "ix_cache_entries_tenant",
+            "namespace_id",
+            "tenant",
+            postgresql_include=["num_bytes"],
+            postgresql_where=text("status <> 'gone'"),
+        ),
         # Who goes first, by policy.
         *(
             Index(

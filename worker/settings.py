@@ -32,6 +32,7 @@ class WorkerSettings(Settings):
 
     embedder: str = "use"  # or minilm, or a sentence-transformers or CLIP text model that is on this machine
     cache_bytes: int = Field(default=1 << 30, ge=0)  # budget of a new namespace
+    cache_total_bytes: int | None = Field(default=None, ge=0)  # budget of all namespaces together; none: no limit
     cache_policy: str = "gdsf"  # never worse than the paper's lru on any trace: docs/policies.md
     cache_admission: Literal["all", "second_sighting"] = "all"
     cache_scope: Literal["tenant", "group", "shared"] = "tenant"  # who may share latents; see docs/cache.md

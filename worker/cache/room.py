@@ -1,6 +1,7 @@
 """Room for a new entry: whether it may enter, what goes for it, and the files of what went."""
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -49,6 +50,7 @@ def as_event(row: CacheEvent | Row[Any]) -> Event | None:  # Any: of columns
         seconds_saved=row.detail.get("seconds_saved", 0.0),
         covers=tuple(row.detail.get("covers", ())),
         entities=tuple(row.detail.get("entities", ())),
+        tenant=row.detail.get("tenant"),
         policy=row.policy,
     )
 
@@ -58,8 +60,8 @@ def admit(factory: sessionmaker[Session], claim: Claim, found: Sequence[Entity],
     with transaction(factory) as session:
         jobs.hold(session, claim)
         space = session.get_one(Namespace, entry.namespace_id)
-        if entry.num_bytes > space.byte_budget:
-            reason = "larger than the budget"
+        if entry.num_bytes > space.byte_budget * (space.tenant_share or 1):
+            reason = "larger than the budget" if space.tenant_share is None else "larger than a tenant's share"
         else:
             texts = [entity.text for entity in found] if space.admission != "all" else []
             sightings = metrics.sightings(session, space.id, texts, but=claim.job.id)
@@ -75,22 +77,40 @@ def _refuse(session: Session, claim: Claim, entry: CacheEntry, reason: str) -> N
 
 
 def find(
-    storage: Storage, factory: sessionmaker[Session], histories: Histories, claim: Claim, entry: CacheEntry
+    storage: Storage,
+    factory: sessionmaker[Session],
+    histories: Histories,
+    claim: Claim,
+    entry: CacheEntry,
+    *,
+    total_bytes: int | None = None,
 ) -> bool:
-    """Reserve the bytes of an entry, evicting others where needed; False when there is no room."""
-    with transaction(factory) as session:
-        jobs.hold(session, claim)
-        if cache.reserve(session, cache.lock(session, entry.namespace_id), entry):
-            return True
-    with transaction(factory) as session:
-        read_ahead(session, session.get_one(Namespace, entry.namespace_id), histories)
-    for _ in range(_TRIES):
+    """Reserve the bytes of an entry, evicting others where needed; False when there is no room.
+
+    `total_bytes` is the budget of all namespaces together. Over it, the namespace that has the longest unused entry
+    gives up something by its own policy.
+    """
+    for number in range(_TRIES):
+        if number == 1:  # there was no room at once
+            with transaction(factory) as session:
+                read_ahead(session, session.get_one(Namespace, entry.namespace_id), histories)
         with transaction(factory) as session:
             jobs.hold(session, claim)
+            over = 0
+            if total_bytes is not None:
+                cache.lock_total(session)
+                over = cache.total_used(session) + entry.num_bytes - total_bytes
             space = cache.lock(session, entry.namespace_id)
-            if cache.reserve(session, space, entry):
+            share = _over_share(session, space, entry)
+            if over <= 0 and share <= 0 and cache.reserve(session, space, entry):
                 return True
-            leaving = make(session, space, histories, num_bytes=entry.num_bytes)
+            leaving = []
+            if share > 0:
+                leaving = make(session, space, histories, bytes_needed=share, tenant=entry.tenant)
+            elif over <= 0:
+                leaving = make(session, space, histories, num_bytes=entry.num_bytes)
+        if share <= 0 < over:
+            leaving = _from_the_idlest(factory, histories, over)
         if not leaving:
             break
         remove(storage, factory, leaving)
@@ -98,6 +118,29 @@ def find(
         jobs.hold(session, claim)
         _refuse(session, claim, entry, "no room")
     return False
+
+
+def _over_share(session: Session, space: Namespace, entry: CacheEntry) -> int:
+    """Return by how many bytes an entry takes its tenant over its share; 0 where there are no shares."""
+    if space.tenant_share is None:
+        return 0
+    used = cache.tenant_used(session, space, entry.tenant)
+    return used + entry.num_bytes - math.floor(space.tenant_share * space.byte_budget)
+
+
+def _from_the_idlest(factory: sessionmaker[Session], histories: Histories, bytes_needed: int) -> list[CacheEntry]:
+    """Let the namespace with the longest unused entry give up so many bytes, or one entry if it has less.
+
+    A transaction of its own: nobody holds two namespaces.
+    """
+    with transaction(factory) as session:
+        space_id = cache.longest_unused(session)
+        if space_id is None:
+            return []
+        space = cache.lock(session, space_id)
+        return make(session, space, histories, bytes_needed=bytes_needed) or make(
+            session, space, histories, bytes_needed=1
+        )
 
 
 def read_ahead(session: Session, space: Namespace, histories: Histories) -> None:
@@ -111,15 +154,34 @@ def read_ahead(session: Session, space: Namespace, histories: Histories) -> None
 
 
 def make(
-    session: Session, space: Namespace, histories: Histories, *, num_bytes: int, tenant: str | None = None
+    session: Session,
+    space: Namespace,
+    histories: Histories,
+    *,
+    num_bytes: int = 0,
+    bytes_needed: int | None = None,
+    tenant: str | None = None,
 ) -> list[CacheEntry]:
-    """Let the namespace's policy choose what goes, and take it out of service. Needs `cache.lock`."""
+    """Let the namespace's policy choose what goes, and take it out of service. Needs `cache.lock`.
+
+    As much as is needed for `num_bytes` more in its budget, or `bytes_needed`; of one tenant only, if named. What is on
+    the way out already, by another worker that may be dead, counts, and is returned too.
+    """
     standing = cache.standing(session, space)
-    used = space.bytes_used - sum(entry.num_bytes for entry in standing.leaving)  # by another worker, maybe dead
+    on_the_way = [entry for entry in standing.leaving if tenant in (None, entry.tenant)]
+    wanted = space.bytes_used + num_bytes - space.byte_budget if bytes_needed is None else bytes_needed
+    needed, now = wanted - sum(entry.num_bytes for entry in on_the_way), standing.now.timestamp()
     kept = set(standing.pinned)
-    needed, now = used + num_bytes - space.byte_budget, standing.now.timestamp()
     while True:
-        asked = Asked(session=session, space=space, bytes_needed=needed, kept=frozenset(kept), now=now, seed=_SEED)
+        asked = Asked(
+            session=session,
+            space=space,
+            bytes_needed=needed,
+            kept=frozenset(kept),
+            tenant=tenant,
+            now=now,
+            seed=_SEED,
+        )
         choice = choose(asked, histories)
         rows = cache.take(session, space, choice.ids)
         if len(rows) == len(choice.ids):
@@ -132,6 +194,7 @@ def make(
         "kept": sorted(map(str, kept)),
         "victims": [str(id_) for id_ in choice.ids],
         "seed": _SEED,
+        "tenant": tenant,
     }
     cache.withdraw(session, space, rows, policy=space.policy, reason="room", now=standing.now, detail=detail)
     return standing.leaving + rows

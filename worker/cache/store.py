@@ -92,7 +92,8 @@ class StoredCache:
         )
         if not room.admit(self.factory, claim, plan.extraction.entities, entry):
             return None
-        if not room.find(self.storage, self.factory, self.histories, claim, entry):
+        total = self.settings.cache_total_bytes
+        if not room.find(self.storage, self.factory, self.histories, claim, entry, total_bytes=total):
             return None
         try:
             self.storage.write(entry.name, packed.content)

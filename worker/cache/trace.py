@@ -76,4 +76,5 @@ def _eviction(row: CacheEvent) -> EvictionRow:
         victims=tuple(chosen["victims"]),
         kept=tuple(chosen["kept"]),
         seed=chosen["seed"],
+        tenant=chosen.get("tenant"),
     )

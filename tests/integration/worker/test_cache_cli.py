@@ -90,12 +90,21 @@ def test_policy_budget_and_thresholds_change_while_the_service_runs(
     space = json.loads(chai("ls", "--json")[1])[0]["namespace"]
 
     code, _ = chai(
-        "set", space, "--policy", "gdsf", "--budget-mib", "5", "--settings", '{"match": {"same_threshold": 1}}'
+        "set",
+        space,
+        "--policy",
+        "gdsf",
+        "--budget-mib",
+        "5",
+        "--settings",
+        '{"match": {"same_threshold": 1}}',
+        "--tenant-share",
+        "0.5",
     )
 
     assert code == 0
     changed = json.loads(chai("ls", "--json")[1])[0]
-    assert (changed["policy"], changed["budget"]) == ("gdsf", 5.0)
+    assert (changed["policy"], changed["budget"], changed["tenant share"]) == ("gdsf", 5.0, 0.5)
     assert service.run("a red fox sleeps").status == "completed"
 
 

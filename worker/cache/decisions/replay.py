@@ -64,6 +64,7 @@ class EvictionRow:
     victims: tuple[str, ...]
     kept: tuple[str, ...] = ()  # entries that could not go: pinned by a running job
     seed: int = 0
+    tenant: str | None = None  # whose entries alone may go: it was over its share
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> Self:
@@ -79,6 +80,7 @@ class EvictionRow:
             "victims": list(self.victims),
             "kept": list(self.kept),
             "seed": self.seed,
+            "tenant": self.tenant,
         }
 
 
@@ -124,7 +126,7 @@ def rerun(
         elif isinstance(row, EvictionRow):
             key = (policy or row.policy, row.seed)
             reader, seen = readers.get(key) or (POLICIES[key[0]](seed=row.seed), 0)
-            evictable = [entry for entry_id, entry in resident.items() if entry_id not in row.kept]
+            evictable = [entry for entry in resident.values() if _may_go(entry, row)]
             chosen = victims(reader, evictable, history[seen:], bytes_needed=row.bytes_needed, now=row.at)
             readers[key] = (reader, len(history))
             yield index, row.victims, tuple(chosen)
@@ -133,11 +135,19 @@ def rerun(
             resident = apply(resident, row)
 
 
+def _may_go(entry: EntryRow, row: EvictionRow) -> bool:
+    return entry.id not in row.kept and row.tenant in (None, entry.tenant)
+
+
 def apply(resident: dict[str, EntryRow], event: Event) -> dict[str, EntryRow]:
     """The resident entries after an event; changes and returns the same dict."""
     if event.kind is EventKind.INSERT:
         resident[event.entry_id] = EntryRow(
-            id=event.entry_id, num_bytes=event.num_bytes, seconds_saved=event.seconds_saved, created=event.at
+            id=event.entry_id,
+            num_bytes=event.num_bytes,
+            seconds_saved=event.seconds_saved,
+            created=event.at,
+            tenant=event.tenant,
         )
     elif event.kind is EventKind.HIT and event.entry_id in resident:
         entry = resident[event.entry_id]

@@ -187,6 +187,7 @@ class EntryRow:
     last_hit: float | None = None  # seconds since 1970
     hits: int = 0
     entities: tuple[Entity, ...] = ()
+    tenant: str | None = None  # whose it is
 
     @property
     def last_used(self) -> float:
@@ -215,6 +216,7 @@ class Event:
     covers: tuple[str, ...] = ()  # hit: every entry that could have served it, the chosen one among them
     entities: tuple[str, ...] = ()  # insert: texts of its entities
     policy: str | None = None  # evict: who chose it
+    tenant: str | None = None  # insert: whose it is
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> Self:
