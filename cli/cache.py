@@ -177,6 +177,8 @@ def set_(
         with transaction(store.factory) as session:
             space = cache.lock(session, find_space(session, namespace).id)
             space.policy, space.admission = policy or space.policy, admission or space.admission
+            if tenant_share is not None:
+                space.tenant_share = tenant_share or None
             if settings is not None:
                 space.settings = checked_settings(settings)
         if budget_mib is not None:

@@ -44,10 +44,11 @@ from db.states import EntryStatus, JobStatus, check_entry
 # How a namespace is searched, by its entities; docs/performance.md says what each way costs. The signs of all its
 # vectors are as good as exact at a fraction of the time. The walk through the index takes the same time at any size,
 # but finds less, and among the vectors of others it looks at more than it finds.
-EXACT_BELOW = 2_000
+EXACT_BELOW = 8_000
 CODES_BELOW, CODES_BESIDE_OTHERS = 60_000, 500_000
 LEAST_SHARE = 0.5  # of all entities: with less, the second limit counts
 NUM_CODES = 256  # nearest by their signs, of which the nearest are returned
+DOUBTFUL = 0.5  # similarity: where the codes find nothing nearer, all is alike far, and the order of signs says little
 SCAN_SHARE = 0.1  # of a namespace: once the index has been looked at so far in vain, a scan is cheaper
 _SCAN_LIMITS = (2_000, 20_000)  # vectors; the second is pgvector's own
 _OTHER_PLANS = ("enable_seqscan", "enable_bitmapscan", "enable_sort")  # what the planner prefers in a small table
@@ -141,15 +142,17 @@ def neighbours(
 
     `search` is a way or setting of `way_to_search`. The index holds each text of a namespace once. Its scan is
     iterative: without that, entities of other namespaces and freshly evicted ones would use up the candidates and a hit
-    would be missed. What equals one of `texts` is found without it, and where it finds too little, a scan of the codes
-    follows.
+    would be missed. What equals one of `texts` is found without it, and is enough where there is enough of it; where
+    the index finds too little, a scan of the codes follows.
     """
     if not vectors:
         return []
     asked = _Asked(space=space, vectors=vectors, texts=texts or [""] * len(vectors), limit=limit)
     way = way_to_search(session, space, search)
-    if way not in ("walk", "hnsw"):
+    if way == "exact":
         return [_found(row) for row in _rows(session, asked, range(len(vectors)), way=way)]
+    if way == "codes":
+        return [_found(row) for row in _by_codes(session, asked, range(len(vectors)))]
     least, most = _SCAN_LIMITS
     scan = {
         "hnsw.iterative_scan": "strict_order",
@@ -163,7 +166,7 @@ def neighbours(
     full = {row.query for row in rows if row.num_vectors >= limit}
     short = [query for query in range(len(vectors)) if query not in full]
     if short and way == "walk":
-        rows = [*(row for row in rows if row.query in full), *_rows(session, asked, short, way="codes")]
+        rows = [*(row for row in rows if row.query in full), *_by_codes(session, asked, short)]
     return sorted(map(_found, rows), key=lambda near: near.query)
 
 
@@ -175,6 +178,17 @@ class _Asked:
     vectors: Sequence[Sequence[float]]
     texts: Sequence[str]
     limit: int
+
+
+def _by_codes(session: Session, asked: _Asked, queries: Sequence[int]) -> list[Any]:
+    """Return rows as `_rows` does, those of vectors without a neighbour near enough by an exact scan."""
+    rows = _rows(session, asked, queries, way="codes")
+    sure = {row.query for row in rows if 1 - row.distance >= DOUBTFUL}
+    doubtful = [query for query in queries if query not in sure]
+    if not doubtful:
+        return list(rows)
+    exact = _rows(session, asked, doubtful, way="exact")
+    return sorted([*(row for row in rows if row.query in sure), *exact], key=lambda row: row.query)
 
 
 def _rows(
@@ -210,32 +224,47 @@ def _found(row: Any) -> Found:  # Any: a row of a textual query
     )
 
 
+# The inner query names nothing but what the index on the codes holds, so that it is scanned alone.
+_NEAR_BY_CODES = (
+    "SELECT text, embedding FROM (SELECT id FROM cache_entities WHERE namespace_id = :namespace_id AND NOT is_copy "
+    "AND NOT q.is_full ORDER BY code <~> q.code LIMIT :num_codes) AS near JOIN cache_entities USING (id)"
+)
+
+
 @once
 def _statement(dims: int, way: str, settings: tuple[tuple[str, str], ...]) -> Any:  # Any: text() has no static columns
     own = f"namespace_id = :namespace_id AND NOT is_copy AND dims = {dims}"
     given = f"SELECT text, embedding FROM cache_entities WHERE {own}"  # noqa: S608 - an integer of ours
+    equal = f"({given} AND text = q.text LIMIT 1)"
     nearest = {
         "exact": f"{given} ORDER BY embedding <=> q.vector LIMIT :limit",
-        # By the index on the codes, which is scanned alone: nothing else is named before the join.
-        "codes": "SELECT text, embedding FROM (SELECT id FROM cache_entities WHERE namespace_id = :namespace_id "
-        "AND NOT is_copy ORDER BY code <~> q.code LIMIT :num_codes) AS near JOIN cache_entities USING (id) "
-        "ORDER BY embedding <=> q.vector LIMIT :limit",
+        "codes": f"({_NEAR_BY_CODES} ORDER BY embedding <=> q.vector LIMIT :limit) UNION ALL {equal}",
         # The cast of the column is what the index is on.
-        "hnsw": f"({given} ORDER BY embedding::halfvec({dims}) <=> q.vector LIMIT :limit) "
-        f"UNION ALL ({given} AND text = q.text LIMIT 1)",
+        "hnsw": f"({given} AND NOT q.is_full ORDER BY embedding::halfvec({dims}) <=> q.vector LIMIT :limit) "
+        f"UNION ALL {equal}",
     }[way]
     before = "".join(f"SET LOCAL {name} = {value}; " for name, value in settings)
     return text(
         f"""{before}
         SELECT q.query, near.*, extract(epoch FROM cache_entries.created_at) AS created
-        FROM unnest(
-            CAST(:queries AS int[]), CAST(CAST(:vectors AS text[]) AS halfvec[]),
-            CAST(CAST(:codes AS text[]) AS varbit[]), CAST(:texts AS text[])
-        ) AS q(query, vector, code, text)
+        FROM (
+            SELECT given.*, :limit = (
+                SELECT count(*) FROM (
+                    SELECT FROM cache_entities AS equal WHERE namespace_id = :namespace_id AND equal.text = given.text
+                    AND entry_id IS NOT NULL LIMIT :limit
+                ) AS first
+            ) AS is_full  -- as many are equal as are asked for: nothing is nearer
+            FROM unnest(
+                CAST(:queries AS int[]), CAST(CAST(:vectors AS text[]) AS halfvec[]),
+                CAST(CAST(:codes AS text[]) AS varbit[]), CAST(:texts AS text[])
+            ) AS given(query, vector, code, text)
+            OFFSET 0
+        ) AS q
         CROSS JOIN LATERAL (
             SELECT row.*, first.distance, first.num_vectors
             FROM (
-                SELECT text, embedding <=> q.vector AS distance, count(*) OVER () AS num_vectors
+                SELECT text, embedding <=> q.vector AS distance,
+                    CASE WHEN q.is_full THEN :limit ELSE count(*) OVER () END AS num_vectors
                 FROM ({nearest}) AS candidates
                 GROUP BY text, embedding
             ) AS first
@@ -423,8 +452,8 @@ _WITHDRAW = text(
         RETURNING id, text, is_copy, dims, embedding
     ),
     alone AS (
-        SELECT DISTINCT text FROM removed WHERE NOT EXISTS (
-            SELECT 1 FROM cache_entities AS other WHERE namespace_id = :space AND other.text = removed.text
+        SELECT text FROM (SELECT DISTINCT text FROM removed) AS named WHERE NOT EXISTS (
+            SELECT 1 FROM cache_entities AS other WHERE namespace_id = :space AND other.text = named.text
             AND entry_id IS NOT NULL AND entry_id <> ALL(CAST(:ids AS uuid[]))
         )
     ),

@@ -19,6 +19,8 @@ DIMS = (384, 512, 768)
 
 
 def upgrade() -> None:
+    op.execute("SET LOCAL statement_timeout = 0")
+    op.execute("SET LOCAL maintenance_work_mem = '1GB'")  # a graph that fits is built much faster
     _drop_vectors()
     op.drop_index("ix_cache_entities_namespace", "cache_entities")
     op.alter_column("cache_entities", "entry_id", existing_type=sa.Uuid(), nullable=True)

@@ -24,6 +24,7 @@ from worker.cache.eviction.coverage import MEMORY, Coverage
 logger = logging.getLogger(__name__)
 
 _TRIES = 8  # to find room while others take it
+_STEP = 500  # entries that go in one transaction when a budget shrinks
 _SEED = 0  # of policies that draw lots
 
 
@@ -241,24 +242,40 @@ def shrink(
     """
     histories: Histories = {}
     went: list[CacheEntry] = []
+    tries = _TRIES
     with transaction(factory) as session:
-        read_ahead(session, session.get_one(Namespace, namespace_id), histories)
-    for _ in range(_TRIES):
+        space = session.get_one(Namespace, namespace_id)
+        read_ahead(session, space, histories)
+        step = _STEP * max(1, space.bytes_used // max(1, cache.num_resident(session, space)))
+    while tries:
         with transaction(factory) as session:
             space = cache.lock(session, namespace_id)
             if space.bytes_used <= byte_budget:
                 cache.set_budget(session, space, byte_budget)
                 return went
-            leaving = make(session, space, histories, num_bytes=space.byte_budget - byte_budget)
-            in_use = space.bytes_used
+            over, in_use = space.bytes_used - byte_budget, space.bytes_used
+            if not went and not _can_give(session, space, histories, over):
+                break
+            leaving = make(session, space, histories, bytes_needed=min(over, step))
         if not leaving:
             break
         remove(storage, factory, leaving)
-        went += leaving
+        ids = {entry.id for entry in went}
+        fresh = [entry for entry in leaving if entry.id not in ids]
+        tries = tries if fresh else tries - 1  # their files stay: storage is away
+        went += fresh
     raise IllegalTransition(
         f"{in_use} bytes are in use, and the policy {space.policy} gives up too little of what no running job holds; "
         "try again later, choose another --policy, or use `chai cache purge`"
     )
+
+
+def _can_give(session: Session, space: Namespace, histories: Histories, num_bytes: int) -> bool:
+    """Say whether so much can go at all."""
+    standing = cache.standing(session, space)
+    needed = num_bytes - sum(entry.num_bytes for entry in standing.leaving)
+    asked = Asked(session=session, space=space, bytes_needed=needed, kept=frozenset(standing.pinned))
+    return needed <= 0 or bool(choose(asked, histories).ids)
 
 
 def remove(storage: Storage, factory: sessionmaker[Session], leaving: Sequence[CacheEntry]) -> None:

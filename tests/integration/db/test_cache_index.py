@@ -176,6 +176,26 @@ def test_a_walk_through_the_index_that_ends_early_is_completed_exactly(
     assert found["auto"] == found["exact"]
 
 
+@pytest.mark.parametrize("owner", ["popular", "small"])
+def test_the_codes_lose_no_hit_and_what_is_far_from_everything_is_compared_exactly(
+    engine: Engine, spaces: dict[str, UUID], owner: str
+) -> None:
+    with sessions(engine)() as session:
+        space = session.get_one(Namespace, spaces[owner])
+        vectors = [vector for _, vector in asked(session, space, 40)]
+        vectors += around(np.random.default_rng(2), np.zeros((5, DIMS)), spread=1.0).tolist()  # near nothing
+        near = {
+            search: cache.neighbours(session, space, vectors, limit=LIMIT, search=search)
+            for search in ("exact", "codes")
+        }
+
+    hits = {search: [row for row in rows if row.similarity >= 0.6] for search, rows in near.items()}
+    assert hits["codes"] == hits["exact"]
+    assert len(hits["exact"]) > 200
+    far = {search: [row.text for row in rows if row.query >= 40] for search, rows in near.items()}
+    assert far["codes"] == far["exact"]
+
+
 def test_an_equal_text_is_found_beside_what_the_index_gives(engine: Engine, spaces: dict[str, UUID]) -> None:
     with sessions(engine)() as session:
         popular = session.get_one(Namespace, spaces["popular"])

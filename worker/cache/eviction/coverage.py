@@ -7,8 +7,8 @@ seconds saved per byte goes first, then the least share of demand that others co
 reckoned anew.
 """
 
-from collections import defaultdict, deque
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from typing import ClassVar
@@ -29,22 +29,32 @@ class Coverage(Policy):
 
     def __init__(self, *, seed: int = 0) -> None:
         super().__init__(seed=seed)
-        self._demand: deque[frozenset[str]] = deque(maxlen=MEMORY)
+        self._demand: deque[frozenset[str]] = deque()
+        self._wanted: Counter[str] = Counter()  # in how much of the demand an entry is named
         self.alive: set[str] = set()  # entries that can serve
 
     def observe(self, event: Event) -> None:
         """Remembers who could serve what was asked for, and who is still there."""
         if event.kind in (EventKind.INSERT, EventKind.HIT):
-            self._demand.append(frozenset((event.entry_id, *event.covers)))
+            self._ask_for(frozenset((event.entry_id, *event.covers)))
         if event.kind is EventKind.INSERT:
             self.alive.add(event.entry_id)
         elif event.kind is not EventKind.HIT:
             self.alive.discard(event.entry_id)
 
     @property
-    def wanted(self) -> frozenset[str]:
+    def wanted(self) -> Collection[str]:
         """Entries that could have served what was asked for lately; all others are worth nothing, and go first."""
-        return frozenset().union(*self._demand)
+        return self._wanted.keys()
+
+    def _ask_for(self, served_by: frozenset[str]) -> None:
+        self._demand.append(served_by)
+        self._wanted.update(served_by)
+        if len(self._demand) > MEMORY:
+            for entry_id in self._demand.popleft():
+                self._wanted[entry_id] -= 1
+                if not self._wanted[entry_id]:
+                    del self._wanted[entry_id]
 
     def order(self, entries: Sequence[EntryRow], now: float) -> Iterator[str]:
         """Greedy: the least loss, again and again. Entries that may not go still cover demand."""
