@@ -21,7 +21,7 @@ from worker.cache.decisions.types import Extraction, Neighbour
 
 OWN = "line "  # begins the entry ids of lines: how donors of the list itself are told from stored ones
 SLICE = 1000  # lines ordered at a time: pairs are compared, and the first slice runs while the next one is ordered
-MOST = 64  # donors that are asked for each line
+MOST = 200  # donors that are asked for each line
 FAST_IN_A_FULL = 4  # about: jobs that other workers end while one of them makes a full run
 
 Vectors = NDArray[np.float32]  # (entities, dims), of unit length
