@@ -164,6 +164,8 @@ def _tried(card: ModelCard, models_dir: Path, device: str, size: str, frames: in
         latents = step.latents
     clip = model.decode(latents, params)
     model.finish()
+    if len(clip) != params.num_frames:
+        raise ValueError(f"it makes {len(clip)} frames where {params.num_frames} are asked for; write that in its card")
     return {
         "model": card.name,
         "device": str(model.device),

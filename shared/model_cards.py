@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 CARD = "chai.json"
+_OWN = ("full_steps", "fast_steps", "guidance_scale")  # of a model; what is usual for one is wrong for another
 SIDE_MULTIPLE = 8  # of the video autoencoders that are served
 
 
@@ -109,6 +110,11 @@ def _read(path: Path) -> ModelCard:
             raise ValueError(f"side_multiple {step!r} is not an even number; an MP4 has even sides")
         # A card may name the sizes that its model was trained on; a caller is promised what the file will have.
         lists["sizes"] = tuple(dict.fromkeys(legal_size(size, step) for size in lists["sizes"]))
+        family = values.get("family", "opensora")
+        if family != "opensora" and (missing := [name for name in _OWN if name not in values]):
+            raise ValueError(
+                f"a card of family {family} has to give {', '.join(missing)}: the defaults are Open-Sora's"
+            )
         loras = tuple(Lora(**lora) for lora in values.get("loras", ()))
         return ModelCard(**{**values, **lists, "loras": loras})
     except (ValueError, TypeError, KeyError) as error:

@@ -25,8 +25,8 @@ def new_home(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Home]:
 def bring_up() -> Callable[..., Up]:
     """Starts `chai up` in a home and waits until it says that it is there."""
 
-    def start(home: Home, *arguments: str) -> Up:
-        process = home.start("up", *arguments)
+    def start(home: Home, *arguments: str, **variables: str) -> Up:
+        process = home.start("up", *arguments, **variables)
         assert process.stdout is not None
         for line in process.stdout:
             if line.startswith("Ctrl-C"):

@@ -6,22 +6,30 @@ import re
 import signal
 import socket
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from homes import Home, Up
 
 from cli.client import Client
+from tests import tiny_pipelines
 
 PARTS = ("redis", "postgres", "api", "relay", "worker")
 FAULTS = {"killed": signal.SIGKILL, "stopped": signal.SIGSTOP}
 BACK_S = 60.0
+WAN = {"name": "wan", "title": "wan", "family": "diffusers", "source": "pipeline", "sizes": ["32x32"], "fps": 8}
+WAN |= {"frames": [5], "full_steps": 6, "fast_steps": 5, "guidance_scale": 5.0, "max_steps": 200}
 
 
 @pytest.fixture(scope="module")
 def own_up(new_home: Callable[[], Home], bring_up: Callable[..., Up]) -> Iterator[Up]:
     """A service for this module alone, since it is broken on purpose."""
-    running = bring_up(new_home(), "--no-flower")
+    home = new_home()
+    tiny_pipelines.save("wan", home.folder / "models" / "wan" / "pipeline")
+    (home.folder / "models" / "wan" / "chai.json").write_text(json.dumps(WAN))
+    running = bring_up(home, "--no-flower", CHAI_LEASE_S="5")
     yield running
     if running.process.poll() is None:
         running.stop()
@@ -56,6 +64,31 @@ def test_a_part_that_dies_or_freezes_comes_back_and_videos_are_made(own_up: Up, 
     wait_until(lambda: is_ready(own_up.home), BACK_S, "the API does not answer")
     done = own_up.home.chai("submit", f"a ball for {part}", "--steps", "2", "--watch")
     assert done.returncode == 0, done.stderr
+
+
+def test_a_bulk_run_of_a_pipeline_of_diffusers_loses_no_line_to_a_killed_worker(own_up: Up, tmp_path: Path) -> None:
+    home = own_up.home
+    lines = [{"prompt": f"a red fox runs in the forest {n}", "num_inference_steps": 60, "seed": n} for n in range(8)]
+    file = tmp_path / "foxes.jsonl"
+    file.write_text("\n".join(map(json.dumps, lines)))
+    batch = json.loads(home.chai("bulk", "run", str(file), "--model", "wan", "--detach", "--json").stdout)["id"]
+
+    def counts() -> dict[str, int]:
+        url = json.loads((home.folder / "var" / "run" / "up.json").read_text())["url"]
+        with urllib.request.urlopen(f"{url}/v1/batches/{batch}", timeout=30) as answer:
+            found: dict[str, int] = json.load(answer)["request_counts"]
+        return found
+
+    wait_until(lambda: counts()["completed"] >= 1, BACK_S, "no line of the run was made")
+    os.killpg(pids(home)["worker"], signal.SIGKILL)
+    cut = counts()
+    done = home.chai("bulk", "attach", batch, "--out", str(tmp_path / "out"), "--download")
+
+    assert cut["completed"] < len(lines), "the run was over before the worker was killed"
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(row) for row in (tmp_path / "out" / "results.jsonl").read_text().splitlines()]
+    assert [(row["status"], row["seed"]) for row in rows] == [("completed", n) for n in range(len(lines))]
+    assert all(Path(row["file"]).stat().st_size > 0 for row in rows)
 
 
 def test_each_fault_was_said_in_a_line_and_all_stops_within_seconds(own_up: Up) -> None:

@@ -237,7 +237,14 @@ def recipes(params: GenerationParams, card: ModelCard, table: Table) -> Table:
             recipe = replace(recipe, schedule={})  # the paper's first step without guidance is of its own model
         return recipe
 
-    return {Case(case): tuple(fitted(recipe) for recipe in found) for case, found in table.items()}
+    # With few steps a share of them may be none: such a donor would be read for nothing.
+    return {
+        Case(case): tuple(one for one in map(fitted, found) if _does_something(one)) for case, found in table.items()
+    }
+
+
+def _does_something(recipe: planning.Recipe) -> bool:
+    return recipe.reuse != "resume" or recipe.reuse_options.get("skipped_steps") != 0
 
 
 def _scaled(recipe: planning.Recipe, num_steps: int) -> planning.Recipe:

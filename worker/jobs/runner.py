@@ -23,7 +23,7 @@ from worker.jobs.progress import report_plan
 from worker.jobs.retry import DATABASE_AWAY, retry_database
 from worker.models.base import Sampling, VideoModel
 from worker.reuse import registry as ways
-from worker.reuse.recorder import Recorder, kept_steps
+from worker.reuse.recorder import PAPER_STEPS, Recorder, kept_steps
 
 logger = logging.getLogger(__name__)
 
@@ -172,7 +172,8 @@ def recording(job: JobContext, model: VideoModel, ready: Run) -> Recorder | None
         options=fast.schedule if fast else {},
     )
     timesteps = (model.timesteps(job.params, sampling) for sampling in (ready.sampling, lent_for))
-    return Recorder(kept_steps(plan.keep, *timesteps), seed=ready.seed)
+    read = ways.read_steps(fast.reuse or "", fast.reuse_options) if fast else PAPER_STEPS
+    return Recorder(kept_steps(plan.keep, *timesteps, read=read), seed=ready.seed)
 
 
 def decode(job: JobContext, model: VideoModel, latents: object) -> tuple[NDArray[np.uint8], bytes]:

@@ -237,7 +237,8 @@ class Runs:
         """Return the latents that the service keeps of a lender's run for this way of reuse alone."""
         lender = next(one for one in (self.full, *self.plain) if one.name == candidate.lender)
         needs = ways.requires(candidate.recipe.reuse or "", candidate.recipe.reuse_options)
-        return frozenset(map(latent_name, kept_steps(needs, self._levels(lender), self._levels(candidate))))
+        read = ways.read_steps(candidate.recipe.reuse or "", candidate.recipe.reuse_options)
+        return frozenset(map(latent_name, kept_steps(needs, self._levels(lender), self._levels(candidate), read=read)))
 
     def _levels(self, candidate: Candidate) -> list[float]:
         return self.model.timesteps(self.asked.params(0), self._sampling(candidate.recipe))

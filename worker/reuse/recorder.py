@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 KEEPS = ("nearest", "same_index")
+PAPER_STEPS = (2, 3, 4)
 
 
 class Recorder(PlainHook):
@@ -38,22 +39,25 @@ class Recorder(PlainHook):
         return Donor(tensors=dict(self._tensors), timesteps=dict(self._timesteps), seed=self._seed)
 
 
-def kept_steps(keep: Collection[str], full: Sequence[float], fast: Sequence[float]) -> tuple[int, ...]:
+def kept_steps(
+    keep: Collection[str], full: Sequence[float], fast: Sequence[float], *, read: Collection[int] = PAPER_STEPS
+) -> tuple[int, ...]:
     """Return the steps (1-based) of a full run whose latents a namespace keeps.
 
-    `nearest` are the three whose noise levels are nearest to steps 2, 3 and 4 of the fast run; `same_index` are steps
-    2, 3 and 4 themselves, the paper's literal reading.
+    `nearest` are those whose noise levels are nearest to the steps of the fast run that read a donor; `same_index` are
+    steps of these numbers themselves, the paper's literal reading.
 
     Args:
         keep: words of `KEEPS`; others ask for nothing here.
         full: timesteps (0..1000) of the full run.
         fast: timesteps of the runs that will use the donor.
+        read: their steps (1-based) that read it; the paper's are 2, 3 and 4.
     """
     steps: set[int] = set()
     if "nearest" in keep:
-        steps |= set(steps_nearest(full, fast[1:4]))
+        steps |= set(steps_nearest(full, [fast[step - 1] for step in sorted(read) if step <= len(fast)]))
     if "same_index" in keep:
-        steps |= {2, 3, 4}
+        steps |= {step for step in read if step <= len(full)}
     return tuple(sorted(steps))
 
 

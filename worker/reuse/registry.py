@@ -7,6 +7,7 @@ from typing import Any
 from worker.reuse.cache_attention import CacheAttention
 from worker.reuse.donor import Donor
 from worker.reuse.nothing import Nothing
+from worker.reuse.recorder import PAPER_STEPS
 from worker.reuse.resume import Resume
 from worker.reuse.way import Way, check_choice
 
@@ -52,6 +53,18 @@ def check(name: str, options: Options, *, ways: Ways = WAYS) -> None:
 def requires(name: str, options: Options, *, ways: Ways = WAYS) -> frozenset[str]:
     """Return what ways of reuse ask of a donor beside its clean latent, in the words of `keep`."""
     return frozenset().union(*(way.requires for way in build(name, options, ways=ways)))
+
+
+def read_steps(name: str, options: Options, *, ways: Ways = WAYS) -> tuple[int, ...]:
+    """Return the steps (1-based) at which ways of reuse read noisy latents: the paper's, unless one names others.
+
+    A way from elsewhere names none: its plan runs without a donor.
+    """
+    try:
+        named = {step for way in build(name, options, ways=ways) for step in getattr(way, "steps", ())}
+    except ValueError:
+        return PAPER_STEPS
+    return tuple(sorted(named)) or PAPER_STEPS
 
 
 def build(name: str, options: Options, *, ways: Ways = WAYS) -> list[Way]:

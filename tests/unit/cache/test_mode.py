@@ -1,6 +1,7 @@
 import pytest
 
-from shared.generation import Mode, RunPath
+from shared.generation import GenerationParams, Mode, RunPath
+from shared.model_cards import ModelCard
 from worker.cache.decisions.entities import whole_prompt
 from worker.cache.decisions.matching import MatchSettings
 from worker.cache.decisions.planning import (
@@ -17,6 +18,7 @@ from worker.cache.decisions.planning import (
     without_donors,
 )
 from worker.cache.decisions.types import Entity, EntityKind, Extraction, HitKind, Neighbour
+from worker.cache.planner import recipes
 
 DOG = Entity(text="brown dog", head="dog", attributes=("brown",))
 BEACH = Entity(text="beach", head="beach", kind=EntityKind.SCENE)
@@ -204,3 +206,15 @@ def test_a_recipe_that_makes_no_sense_is_refused(values: dict[str, float], messa
         Recipe(path=RunPath.FAST, **values)  # type: ignore[arg-type]
 
     assert str(error.value) == message
+
+
+def test_with_few_steps_a_donor_that_would_skip_none_is_not_read() -> None:
+    card = ModelCard(
+        name="m", title="m", source="m", sizes=("32x32",), fps=8, frames=(5,), full_steps=4, family="diffusers"
+    )
+    params = GenerationParams(prompt="a", model="m", width=32, height=32, num_frames=5, fps=8)
+
+    table = recipes(params, card, NIRVANA)
+
+    assert [recipe.num_skipped_steps for recipe in table[Case.PROMPT]] == [2, 2, 1, 1]
+    assert {recipe.num_steps for recipe in table[Case.PROMPT]} == {4}

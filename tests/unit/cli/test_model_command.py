@@ -1,5 +1,6 @@
 """`chai model add`, `ls`, `check`: pipelines of diffusers with random weights, and a hub that says no."""
 
+import inspect
 import json
 import re
 import threading
@@ -8,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import huggingface_hub.constants
 import pytest
 from typer.testing import CliRunner
@@ -16,6 +18,8 @@ from cli import model
 from shared import model_cards
 from tests import tiny_pipelines
 from worker.cache.decisions.planning import TABLES
+from worker.models.diffusers import attention, cards, schedule
+from worker.models.diffusers.loading import OFFLOADS
 
 ROOT = Path(__file__).parents[3]
 
@@ -194,8 +198,56 @@ def test_the_cards_of_the_documents_are_cards(tmp_path) -> None:
         (tmp_path / str(number)).mkdir()
         (tmp_path / str(number) / "chai.json").write_text(block)
 
-    cards = model_cards.load(tmp_path)
+    found = model_cards.load(tmp_path)
 
-    assert len(cards) == len(blocks) == 5
-    assert {card.family for card in cards.values()} == {"diffusers"}
-    assert all(card.fast_steps <= card.full_steps and card.plans in TABLES for card in cards.values())
+    assert len(found) == len(blocks) == 5
+    assert {card.family for card in found.values()} == {"diffusers"}
+    assert all(card.fast_steps <= card.full_steps and card.plans in TABLES for card in found.values())
+
+
+NAMED = re.compile(r"`([A-Z]\w+(?:Pipeline|Scheduler|Transformer3DModel))`")
+
+
+def test_every_name_of_diffusers_in_the_documents_is_in_the_installed_one() -> None:
+    named = set(NAMED.findall((ROOT / "docs" / "models.md").read_text()))
+    known = {*cards._FPS, *cards._SIDES, *attention.PLACES, *schedule.EXACT, *schedule.FORGETFUL}
+
+    assert {name for name in named | known if not hasattr(diffusers, name)} == set()
+    assert {"UniPCMultistepScheduler", "WanPipeline"} <= named | known
+
+
+def test_the_cards_of_the_documents_ask_for_what_their_pipelines_and_schedulers_take() -> None:
+    blocks = re.findall(r"```json\n(.*?)```", (ROOT / "docs" / "models.md").read_text(), flags=re.DOTALL)
+    for card in map(json.loads, blocks):
+        kind = diffusers.LTXPipeline if card["name"] == "ltx" else diffusers.WanPipeline
+        takes = inspect.signature(kind.__call__).parameters
+        step = cards._SIDES[kind.__name__]
+
+        assert set(card.get("call", {})) <= set(takes)
+        schedule.replaced(diffusers.FlowMatchEulerDiscreteScheduler(), card.get("scheduler", {}))
+        assert all(int(side) % step == 0 for size in card["sizes"] for side in size.split("x"))
+        assert all((count - 1) % (8 if card["name"] == "ltx" else 4) == 0 for count in card["frames"])
+        assert card.get("offload", "none") in OFFLOADS
+
+
+def test_a_size_that_the_pipeline_would_refuse_is_rounded_in_the_card(pipelines, tmp_path) -> None:
+    chai("add", "odd", "--source", str(pipelines / "wan"), "--size", "72x40", models_dir=tmp_path)
+
+    assert model_cards.load(tmp_path)["odd"].sizes == ("64x32",)
+
+
+def test_a_length_that_comes_out_otherwise_is_found_by_the_check(pipelines, tmp_path) -> None:
+    chai("add", "long", "--source", str(pipelines / "wan"), "--size", "32x32", "--frames", "6", models_dir=tmp_path)
+
+    checked = said(chai("check", "long", "--device", "cpu", models_dir=tmp_path))
+    assert "it makes 5 frames where 6 are asked for; write that in its card" in checked
+
+
+def test_a_card_of_another_family_has_to_give_its_own_steps_and_guidance(tmp_path) -> None:
+    (tmp_path / "bare").mkdir()
+    card = {"name": "bare", "title": "b", "family": "diffusers", "source": "s", "fps": 8}
+    card |= {"sizes": ["32x32"], "frames": [5]}
+    (tmp_path / "bare" / "chai.json").write_text(json.dumps(card | {"full_steps": 4}))
+
+    with pytest.raises(ValueError, match="has to give fast_steps, guidance_scale: the defaults are Open-Sora's"):
+        model_cards.load(tmp_path)

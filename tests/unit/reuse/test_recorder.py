@@ -7,6 +7,7 @@ from worker.models.opensora.sampler import denoise
 from worker.models.opensora.schedule import Schedule
 from worker.reuse.cache_attention import CacheAttention
 from worker.reuse.recorder import Recorder, kept_steps, steps_nearest
+from worker.reuse.registry import read_steps
 
 
 def recorded(run, **options):
@@ -59,3 +60,23 @@ def test_a_namespace_keeps_the_latents_that_its_fast_runs_read(keep: tuple[str, 
     fast = [1000 * (1 - i / 8) for i in range(8)]
 
     assert kept_steps(keep, full, fast) == steps
+
+
+@pytest.mark.parametrize(
+    ("read", "nearest", "same_index"),
+    [((2, 3, 4), (3, 6, 8), (2, 3, 4)), ((2,), (3,), (2,)), ((5, 6), (11, 13), (5, 6)), ((2, 99), (3,), (2,))],
+)
+def test_what_is_kept_are_the_steps_that_the_recipe_reads(read, nearest, same_index):
+    """Twenty steps and eight over the same levels."""
+    full = [1000 - 1000 * i / 20 for i in range(20)]
+    fast = [1000 - 1000 * i / 8 for i in range(8)]
+
+    assert kept_steps(["nearest"], full, fast, read=read) == nearest
+    assert kept_steps(["same_index"], full, fast, read=read) == same_index
+
+
+def test_the_steps_that_a_plan_reads_are_those_of_its_ways():
+    assert read_steps("cache_attention", {"steps": [5, 6]}) == (5, 6)
+    assert read_steps("resume+cache_attention", {"cache_attention": {"steps": [3]}, "skipped_steps": 1}) == (3,)
+    assert read_steps("resume", {"source": "stored"}) == (2, 3, 4)
+    assert read_steps("of another version", {"steps": [7]}) == (2, 3, 4)

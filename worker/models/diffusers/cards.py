@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.model_cards import ModelCard
+from shared.model_cards import SIDE_MULTIPLE, ModelCard
 from worker.models.diffusers import schedule
 from worker.models.diffusers.attention import PLACES
 from worker.models.diffusers.source import Source, check_pipeline, json_file
@@ -19,6 +19,7 @@ _FPS = {  # what the models were trained on, by the class of their pipeline; no 
     "HunyuanVideoPipeline": 24,
     "MochiPipeline": 30,
 }
+_SIDES = {"WanPipeline": 16, "LTXPipeline": 32}  # what sides have to be multiples of: the pipelines raise for others
 _FEW_STEPS = 8  # up to here there is little to leave out, and donors are not used
 _FAST_SHARE = 8 / 30  # of the steps of full mode, as in the paper
 
@@ -79,6 +80,7 @@ def propose(name: str, known: Known, given: Mapping[str, Any]) -> ModelCard:
         "sizes": _sizes(known),
         "fps": _fps(known, given),
         "frames": _frames(known),
+        "side_multiple": _SIDES.get(known.source.pipeline, SIDE_MULTIPLE),
         "fast_steps": steps if steps <= _FEW_STEPS else max(2, round(steps * _FAST_SHARE)),
         "plans": _plans(known, steps, given.get("scheduler", {})),
     }
