@@ -15,6 +15,7 @@ from db import jobs, vetoes
 from db.errors import IllegalTransition
 from db.models import Job, JobMetric, Lookup
 from db.session import transaction
+from worker.cache import packed
 
 Start = Callable[..., Any]  # Any: the Service of conftest
 FIRST, EQUAL = "a red fox runs through a snowy forest", "a red fox eats"
@@ -42,7 +43,7 @@ def test_an_equal_text_is_not_matched_with_that_video_again_and_is_with_others(s
         recorded = session.scalars(select(Lookup).where(Lookup.job_id == again.id)).one()
         assert jobs.get(session, "ada", hit.id).receipt["wrong_match"] is True
     assert rows == {donor.id: False, hit.id: True, again.id: False, third.id: False}
-    assert "red fox" not in [near["text"] for near in recorded.neighbours]  # what a replay decides on
+    assert "red fox" not in [near.text for near in packed.unpack(recorded.neighbours)]  # what a replay decides on
 
 
 def test_the_verdict_can_be_taken_back(start: Start) -> None:
