@@ -1,7 +1,7 @@
 """What a prompt would meet in the cache now, by the extraction and decision of the service; nothing is recorded."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from sqlalchemy import select
@@ -15,12 +15,15 @@ from worker.cache import planner
 from worker.cache.decisions import planning
 from worker.cache.decisions.entities import Reads
 from worker.cache.decisions.planning import Plan
-from worker.cache.decisions.types import Extraction, Json
+from worker.cache.decisions.types import Extraction, FallbackReason, Json
 from worker.cache.namespaces import SpaceSettings, initial_settings
 from worker.cache.planner import Embedder
 from worker.settings import WorkerSettings
 
 _SHAPE = ("model", "width", "height", "num_frames", "fps")
+
+
+_REFUSED = "The model reads no word of this prompt: a job with it would be refused."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +33,7 @@ class DryRun:
     prompt: str
     extraction: Extraction
     plan: Plan
+    is_refused: bool = False  # the model reads no word of the prompt; `extraction` says what the prompt names
 
     def to_dict(self) -> Json:
         """Return plain JSON."""
@@ -66,7 +70,7 @@ class DryRun:
                 "nearest": None if plan.nearest is None else round(plan.nearest, 4),
             },
             "reason": plan.reason.value,
-            "explanation": plan.reason.sentence,
+            "explanation": _REFUSED if self.is_refused else plan.reason.sentence,
         }
 
     def shown_to(self, session: Session, tenant: str) -> Json:
@@ -113,7 +117,17 @@ def decide(
 ) -> DryRun:
     """Take the decision that a job with these parameters would get; a namespace that is not there yet is empty."""
     own = SpaceSettings.model_validate(initial_settings(card) if space is None else space.settings)
-    extraction = planner.extractor(own.extractor)(params.prompt, negative=params.negative_prompt or "", reads=reads)
+    extract = planner.extractor(own.extractor)
+    extraction = extract(params.prompt, negative=params.negative_prompt or "", reads=reads)
+    if extraction.fallback_reason is FallbackReason.UNREAD:
+        table = planner.recipes(params, card, planning.TABLES[card.plans])
+        named = extract(params.prompt, negative=params.negative_prompt or "")
+        return DryRun(
+            prompt=params.prompt,
+            extraction=replace(named, unread=extraction.unread),
+            plan=planning.decide(params.mode, extraction, (), table),
+            is_refused=True,
+        )
     if session is None or space is None:
         table = planner.recipes(params, card, planning.TABLES[card.plans])
         return DryRun(

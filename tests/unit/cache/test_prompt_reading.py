@@ -4,11 +4,16 @@ import time
 
 import pytest
 
+from shared.generation import GenerationParams
+from shared.model_cards import ModelCard
 from worker.cache.decisions.entities import FallbackReason, extract, whole_prompt
 from worker.cache.decisions.languages import language
 from worker.cache.decisions.prompt_syntax import read
 from worker.cache.decisions.spelling import mended
 from worker.cache.decisions.types import Entity, Extraction
+from worker.cache.dry_run import decide
+from worker.models.embedders import load_embedder
+from worker.settings import WorkerSettings
 
 
 def texts(prompt: str) -> list[str]:
@@ -242,3 +247,23 @@ def test_rows_without_the_newer_fields_are_read() -> None:
     }
 
     assert Extraction.from_dict(row) == Extraction(entities=(Entity(text="fox", head="fox"),))
+
+
+def test_asking_what_a_prompt_names_tells_it_though_the_model_reads_nothing_of_it() -> None:
+    card = ModelCard(name="idle", title="", source=".", sizes=("16x16",), fps=8, frames=(2,), full_steps=30)
+    prompt = "一个戴着红帽子的女孩在雨中，没有车"
+    params = GenerationParams(prompt=prompt, model="idle", width=16, height=16, num_frames=2, fps=8)
+
+    found = decide(
+        None,
+        None,
+        params,
+        card,
+        load_embedder,
+        WorkerSettings(DATABASE_URL="postgresql://nobody"),
+        reads=lambda prompt: "",
+    )
+
+    assert [entity["text"] for entity in found.to_dict()["entities"]] == ["红帽子", "女孩", "雨"]
+    assert found.to_dict()["excluded"] == ["车"]
+    assert found.is_refused

@@ -97,6 +97,7 @@ _ACTIONS = word_set(
 ) - word_set("特写 滑板")
 _TAKES = "踢打骑弹吃喝看玩拿抱穿戴开唱拉吹画写读做"
 _PEOPLE = word_set(
+    "车 花 树 鸟 鱼 狗 猫 马 船 桥 门 窗 灯 火 草 龙 虎 熊 牛 羊 鸡 鸭 书 刀 剑 伞 "
     "侦探 裁判 教练 导演 编辑 机器人 宇航员 骑士 法师 武士 忍者 海盗 雕塑 喷泉 烟花 霓虹灯 大熊猫 宇航服"
 )
 _BODY = word_set("手 头 脸 身 身上 背 肩 嘴 眼 眼睛 手中 手里 心 心中 头上 怀")
@@ -128,6 +129,7 @@ def _tagger() -> Any:  # Any: jieba has no types
         for word in sorted(_SCENES | _STYLE | _PEOPLE | _ACTIONS | frozenset(_COLOURS)):
             if _HAS_CHINESE.search(word) and len(word) > 1:
                 jieba.add_word(word, freq=20_000, tag="a" if word in _COLOURS else "v" if word in _ACTIONS else "n")
+        jieba.add_word("没有", freq=1_000_000, tag="v")
         jieba.add_word("赛博朋克", tag="b")
         return jieba.posseg.POSTokenizer(jieba.dt)
 
