@@ -121,10 +121,17 @@ def _without_donors(job: JobContext, model: VideoModel, plan: CachePlan, reason:
 
 
 def sampling_of(job: JobContext, model: VideoModel, plan: CachePlan) -> Sampling:
-    """Return what the model needs to know of a plan."""
-    recipe = plan.plan.recipe
-    guidance = job.params.guidance_on(model.card)
-    return Sampling(num_steps=recipe.num_steps, guidance_scale=guidance, options=recipe.schedule)
+    """Return what the model needs to know of a plan.
+
+    A plan may guide no step at all; a request with a guidance or a negative prompt of its own is guided all the same.
+    """
+    recipe, params = plan.plan.recipe, job.params
+    options = dict(recipe.schedule)
+    if params.guidance_scale is not None or params.negative_prompt:
+        options.pop("guidance_scales", None)
+        if options.get("unguided_steps", 0) >= recipe.num_steps:
+            options.pop("unguided_steps")
+    return Sampling(num_steps=recipe.num_steps, guidance_scale=params.guidance_on(model.card), options=options)
 
 
 def encode(job: JobContext, model: VideoModel) -> object:

@@ -14,6 +14,7 @@ from worker.models.base import VideoModel
 
 SOURCE = "calibrated"  # of every recipe here
 SHARES = (1 / 2, 1 / 3, 1 / 4, 1 / 5, 1 / 8)  # of full mode's steps
+ALL = -1  # stands for as many as the schedule has
 FEW = 8  # up to here every smaller count from half of the steps on is tried
 
 # Options of a family's schedule that are worth a try, beside none.
@@ -21,6 +22,7 @@ SCHEDULES: Mapping[str, tuple[dict[str, Any], ...]] = {
     "opensora": (
         {},
         {"unguided_steps": 1},
+        {"unguided_steps": ALL},
         {"spacing": "quadratic"},
         {"spacing": "quadratic", "guidance_interval": [0.6, 1.0]},
         {"spacing": "quadratic", "skipped_steps": 1},
@@ -57,11 +59,15 @@ def plain(card: ModelCard, counts: Sequence[int] = ()) -> list[Candidate]:
     """Return schedules without a donor; `counts` are numbers of steps in place of the card's share."""
     options = SCHEDULES.get(card.family, _PLAIN)
     return [
-        _named(Recipe(path=RunPath.FAST, num_steps=count, schedule=schedule, source=SOURCE))
+        _named(Recipe(path=RunPath.FAST, num_steps=count, schedule=_of(count, schedule), source=SOURCE))
         for count in counts or step_counts(card)
         for schedule in options
         if count > schedule.get("skipped_steps", 0)
     ]
+
+
+def _of(count: int, schedule: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: count if value == ALL else value for name, value in schedule.items()}
 
 
 def reusing(card: ModelCard, base: Candidate, counts: Sequence[int] = ()) -> list[Candidate]:

@@ -24,7 +24,7 @@ from worker.cache.decisions.entities import extract
 from worker.errors import GiveUp
 from worker.jobs import video
 from worker.jobs.context import JobContext, Parts, RunResult
-from worker.jobs.runner import run
+from worker.jobs.runner import run, sampling_of
 from worker.jobs.video import Encoder
 from worker.models.base import Fingerprint, Step
 from worker.reuse.donor import Donor
@@ -188,6 +188,22 @@ def test_frames_are_compressed_while_the_next_are_decoded(monkeypatch: pytest.Mo
     _, result, storage = run_in_memory(IdleCache(plan_of(FULL)))
 
     assert len(video.decode(storage[result.file.name])) == 2
+
+
+@pytest.mark.parametrize(
+    ("asked", "is_guided"), [({}, False), ({"negative_prompt": "rain"}, True), ({"guidance_scale": 3.0}, True)]
+)
+def test_a_plan_without_guidance_never_drops_what_the_user_asked_of_it(asked: dict[str, Any], is_guided: bool) -> None:
+    schedule = {"unguided_steps": 4, "shift": 2.0}
+    recipe = planning.Recipe(path=planning.RunPath.FAST, num_steps=4, schedule=schedule)
+    row = Job(id=UUID(int=3), model="idle", width=16, height=16, num_frames=2, fps=8, prompt="a fox", **asked)
+    claim = Claim(job=row, fence=4, attempt=1, owner="w", queue_wait_s=0.0)
+    job = JobContext(claim=claim, params=GenerationParams.of(row), seed=9, hold=Free())
+    plan = CachePlan(plan=plan_of(recipe), extraction=extract("a fox"), keep=())
+
+    sampling = sampling_of(job, IdleModel(), plan)
+
+    assert sampling.options == ({"shift": 2.0} if is_guided else schedule)
 
 
 def test_pictures_stand_beside_the_video() -> None:

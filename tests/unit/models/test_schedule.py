@@ -107,3 +107,32 @@ def test_a_schedule_has_to_leave_a_step(skipped_steps):
         Schedule(num_steps=4, skipped_steps=skipped_steps)
 
     assert str(error.value) == f"skipped_steps {skipped_steps} is not in 0..3; one step must run"
+
+
+def test_a_schedule_may_name_the_level_and_the_guidance_of_every_step():
+    schedule = Schedule(num_steps=3, time_shift="none", levels=[1.0, 0.7, 0.25], guidance_scales=[1, 3.5, 1])
+
+    assert schedule.timesteps(64, 64, 8) == pytest.approx([1000, 700, 250])
+    assert [schedule.guidance(step) for step in range(3)] == [1, 3.5, 1]
+
+
+def test_named_levels_are_what_the_formula_gives_written_out():
+    computed, named = Schedule(num_steps=5), Schedule(num_steps=5, levels=[1.0, 0.8, 0.6, 0.4, 0.2])
+
+    assert named.timesteps(240, 426, 51) == pytest.approx(computed.timesteps(240, 426, 51))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"levels": [1.0]}, "levels has 1 numbers for 2 steps"),
+        ({"guidance_scales": [1, 1, 1]}, "guidance_scales has 3 numbers for 2 steps"),
+        ({"levels": [0.5, 0.5]}, "do not fall"),
+        ({"levels": [1.1, 0.5]}, "do not fall"),
+        ({"levels": [1.0, 0.0]}, "do not fall"),
+        ({"guidance_scales": [0.5, 1]}, "none is below"),
+    ],
+)
+def test_levels_and_scales_that_make_no_schedule_are_refused(options, said):
+    with pytest.raises(ValueError, match=said):
+        Schedule(num_steps=2, **options)

@@ -45,6 +45,14 @@ def test_a_pipeline_is_offered_no_options_of_a_schedule_that_it_does_not_have() 
     assert any(one.recipe.schedule.get("spacing") for one in candidates.plain(card(30, 8, "opensora")))
 
 
+def test_schedules_without_guidance_are_tried_too() -> None:
+    found = [one.recipe for one in candidates.plain(card(30, 8, "opensora"))]
+
+    assert {recipe.num_steps for recipe in found if recipe.schedule.get("unguided_steps") == recipe.num_steps} == {
+        recipe.num_steps for recipe in found
+    }
+
+
 @pytest.mark.parametrize("family", ["opensora", "diffusers"])
 @pytest.mark.parametrize(("full", "fast"), [(50, 13), (30, 8), (8, 8), (4, 4), (2, 2)])
 def test_every_way_of_reuse_runs_fewer_steps_than_a_miss_and_can_be_built(family: str, full: int, fast: int) -> None:

@@ -7,10 +7,13 @@ shifts it by the size of the video:
 
 with F = 1 for an image and floor(num_frames / 17) * 5 otherwise. F is 0 from 2 to 16 frames, where the formula is 0/0:
 such counts need a model whose time shift is `"none"` or a number.
+
+A schedule may also name tau_i and the guidance of every step itself.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -47,6 +50,8 @@ class Schedule:
     spacing: Spacing = "uniform"
     time_shift: TimeShift = "opensora"  # r by size and length as Open-Sora, none (r = shift), or r = this number
     is_discrete: bool = False  # round tau to whole timesteps before the shift
+    levels: Sequence[float] | None = None  # tau of each step, 1 at noise, in place of a spacing; the shift comes after
+    guidance_scales: Sequence[float] | None = None  # of each step, in place of guidance_scale and its exceptions
 
     def __post_init__(self) -> None:
         if self.num_steps < 1:
@@ -61,6 +66,20 @@ class Schedule:
             raise ValueError(f"time_shift {self.time_shift!r} is unknown; use 'opensora', 'none' or a number above 0")
         if self.unguided_steps < 0:
             raise ValueError(f"unguided_steps {self.unguided_steps} is below 0; use 0 to guide every step")
+        self._check_each("levels", self.levels)
+        self._check_each("guidance_scales", self.guidance_scales)
+        if self.levels is not None and not _falls(self.levels):
+            raise ValueError(
+                f"levels {list(self.levels)} do not fall; each lies below the one before, in 1 .. 0 (0 not)"
+            )
+        if any(scale < 1 for scale in self.guidance_scales or ()):
+            raise ValueError(
+                f"guidance_scales {list(self.guidance_scales or ())}: 1 is the prompt alone, none is below"
+            )
+
+    def _check_each(self, name: str, values: Sequence[float] | None) -> None:
+        if values is not None and len(values) != self.num_steps:
+            raise ValueError(f"{name} has {len(values)} numbers for {self.num_steps} steps; give one a step")
 
     def timesteps(self, height: int, width: int, num_frames: int, dtype: torch.dtype = torch.float32) -> list[float]:
         """Return the timestep (0..1000) that the network gets at each step; the last step ends at 0.
@@ -79,6 +98,8 @@ class Schedule:
 
     def guidance(self, step_index: int) -> float:
         """Return the guidance scale of a step (0-based); 1.0 means that only the prompt's half runs."""
+        if self.guidance_scales is not None:
+            return self.guidance_scales[step_index]
         if step_index < self.unguided_steps:
             return 1.0
         if self.guidance_interval is not None:
@@ -88,6 +109,8 @@ class Schedule:
         return self.guidance_scale
 
     def _tau(self, step_index: int) -> float:
+        if self.levels is not None:
+            return self.levels[step_index]
         return SPACINGS[self.spacing](step_index / self.num_steps)
 
     def _rounded(self, step_index: int) -> float:
@@ -115,6 +138,10 @@ def check_num_frames(num_frames: int) -> None:
             f"num_frames {num_frames} is between 2 and 16, where Open-Sora's time shift is 0/0; "
             "use 1 (an image) or 17 and more, or a model with time_shift 'none'"
         )
+
+
+def _falls(levels: Sequence[float]) -> bool:
+    return levels[0] <= 1 and all(later < earlier for earlier, later in pairwise([*levels, 0.0]))
 
 
 def _is_positive(value: object) -> bool:
