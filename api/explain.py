@@ -85,15 +85,17 @@ def _sentence(error: Mapping[str, Any], field: str, known: Sequence[str]) -> str
         case "string_too_short" | "too_short":
             return f"{field} is empty; write something"
         case "string_too_long" | "too_long":
-            return f"{field} has {_length(error['input'])}; use at most {context['max_length']}"
+            return f"{field} has {_length(error['input'], context)}; use at most {context['max_length']}"
         case "refused":
             return f"{field} {error['msg']}"
     kind = _KINDS.get(type_.split("_")[0], "valid here")
     return f"{field} {value} is not {kind}; send {kind}"
 
 
-def _length(value: str | list[object] | dict[str, object]) -> str:
-    return f"{len(value)} {'characters' if isinstance(value, str) else 'members'}"
+def _length(value: object, context: Mapping[str, object]) -> str:
+    """Of what came, or of what it was read as: a number may stand for a longer text."""
+    length = len(value) if isinstance(value, str | list | dict) else context.get("actual_length", "too many")
+    return f"{length} {'members' if isinstance(value, list | dict) else 'characters'}"
 
 
 def hint(field: str, known: Sequence[str]) -> str:

@@ -37,8 +37,9 @@ from worker.cache.decisions.planning import Recipe
 from worker.cache.decisions.types import HitKind
 from worker.cache.namespaces import identity
 from worker.jobs.attempt import generate
+from worker.quality.evidence import mean_of
 from worker.quality.shadow_reruns import check
-from worker.quality.thresholds import Loss, mean, threshold_of
+from worker.quality.thresholds import Loss, threshold_of
 from worker.runtime import Runtime
 from worker.settings import WorkerSettings
 
@@ -164,7 +165,8 @@ def side_of(checks: Sequence[QualityCheck]) -> Side:
     """Put checks together."""
     fast, full = (fmean(getattr(one, name) for one in checks) for name in ("fast_score", "full_score"))
     lost = [Loss(similarity=one.similarity, loss=one.loss or 0.0) for one in checks]
-    evidence = {"loss": mean(lost).mean, "error": mean(lost).error} if len(lost) > 1 else {}
+    known = mean_of([one.loss for one in lost]) if len(lost) > 1 else None
+    evidence = {"loss": known.mean, "error": known.error} if known else {}
     return Side(checks=len(checks), full_accuracy=full, fast_accuracy=fast, **evidence)
 
 

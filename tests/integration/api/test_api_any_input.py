@@ -232,7 +232,6 @@ def test_the_allowed_methods_are_all_named(shared_client: TestClient) -> None:
         ("GET", "/v1/videos/characters/char_1"),
         ("POST", "/v1/videos/video_1/remix"),
         ("POST", "/v1/images/generations"),
-        ("GET", "/v1/files"),
     ],
 )
 def test_what_openai_has_and_we_lack_is_said_in_one_sentence(shared_client: TestClient, method: str, path: str) -> None:

@@ -22,8 +22,9 @@ FIELDS = [
         "zzz",
         "unknown_field",
         "zzz is not a field of this request; known are prompt, model, size, seconds, seed, negative_prompt, "
-        "num_inference_steps, guidance_scale, fps, mode, metadata, width, height, num_frames, n, "
-        "num_outputs_per_prompt, user, generator_device, enable_teacache, enable_frame_interpolation",
+        "num_inference_steps, guidance_scale, fps, mode, metadata, webhook_url, width, height, num_frames, n, "
+        "num_outputs_per_prompt, user, generator_device, enable_teacache, enable_frame_interpolation, "
+        "extra_params, lora",
     ),
     # prompts
     (

@@ -107,7 +107,7 @@ def test_the_bell_rings_for_every_accepted_job(
         accept(session_factory)
         wait_until(lambda n=number: len(waiting(redis_url)) == n + 1)
 
-    assert num_waiting(session_factory) == 0
+    wait_until(lambda: num_waiting(session_factory) == 0)
 
 
 def test_a_message_carries_only_the_id_and_says_to_people_which_attempt_at_what_it_is(
