@@ -26,6 +26,12 @@ FIELDS = [
         "num_outputs_per_prompt, user, generator_device, enable_teacache, enable_frame_interpolation, "
         "extra_params, lora",
     ),
+    (
+        {"prompt": "a fox", "seconds": 7.075970496494969e-57},  # read as the text that it prints as
+        "seconds",
+        "invalid_value",
+        "seconds has 21 characters; use at most 20",
+    ),
     # prompts
     (
         {"prompt": ""},
