@@ -137,8 +137,11 @@ def test_what_waits_is_seen_by_every_tool_as_it_is_handed_over(
     with redis.Redis.from_url(service.env["REDIS_URL"]) as client:
         wait_until(lambda: client.llen("interactive") == 2, 10, service.folder)
 
-    handed = [id_ for id_ in ids if service.job(id_).published_at]
-    assert len(handed) == 2
+    def handed_over() -> list[UUID]:
+        return [id_ for id_ in ids if service.job(id_).published_at]
+
+    wait_until(lambda: len(handed_over()) == 2, 10, service.folder)  # committed after the hand-over
+    handed = handed_over()
     wait_until(lambda: len(tasks(flower)) == 2, 10, service.folder)
     assert {task_of(flower, id_)["state"] for id_ in handed} == {"PENDING"}
     with service.factory() as session:

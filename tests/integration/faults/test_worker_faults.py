@@ -37,14 +37,15 @@ def test_the_job_of_a_dead_child_runs_again_at_once_however_many_wait(service: S
     (id_,) = service.submit("slow", number=1)
     backlog = service.submit("slow", number=200, queue="bulk", batch_id=None)
     backlog += service.submit("slow", number=200)
-    worker = service.start_worker("first")
+    lease_s = 10 * LEASE_S
+    worker = service.start_worker("first", CHAI_LEASE_S=lease_s)
     service.wait_running(id_)
 
     worker.child.kill()
     killed_at = time.monotonic()
 
-    wait_until(lambda: service.job(id_).attempt == 2, LEASE_S + 5, service.folder)
-    assert time.monotonic() - killed_at < LEASE_S, "it did not wait for its lease"
+    wait_until(lambda: service.job(id_).attempt == 2, lease_s + 5, service.folder)
+    assert time.monotonic() - killed_at < lease_s, "it did not wait for its lease"
     with transaction(service.factory) as session:
         for waiting in backlog:
             jobs.request_cancel(session, "ada", waiting)
