@@ -1,9 +1,9 @@
 """Ids as callers see them: `video_`, `batch_`, `file-` or `wh_` and 32 hex digits. A bare UUID is read too."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
-from typing import Literal
+from typing import Literal, Protocol, TypedDict
 from uuid import UUID, uuid5
 
 from db.errors import NotFound
@@ -60,6 +60,32 @@ def known(kind: Kind, text: str) -> Iterator[UUID]:
         yield parse(kind, text)
     except NotFound:
         raise _unknown(kind, text) from None
+
+
+def cursor(kind: Kind, after: str | None) -> AbstractContextManager[UUID | None]:
+    """Give the parsed id that a page begins after, if any, to the block; as `known` where there is one."""
+    return known(kind, after) if after else nullcontext()
+
+
+class Listed(Protocol):
+    """What stands in a page."""
+
+    @property
+    def id(self) -> str:
+        """As callers see it."""
+
+
+class Ends(TypedDict):
+    """Where a page begins and ends, as every list says it."""
+
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+def ends(data: Sequence[Listed], *, has_more: bool) -> Ends:
+    """Return the ends of a page of rows."""
+    return Ends(first_id=data[0].id if data else None, last_id=data[-1].id if data else None, has_more=has_more)
 
 
 def _unknown(kind: Kind, text: str) -> NotFound:

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from api.estimates import Estimate
 from api.explain import discreet, without_folders
-from api.ids import batch_id, unix, video_id
+from api.ids import batch_id, ends, unix, video_id
 from api.schemas import Usage, Video, VideoError, VideoList
 from db.models import Job, JobMetric, ReusedLine
 from db.states import FINAL, JobStatus
@@ -71,12 +71,7 @@ def page(
     `lines` says what the videos of other runs are called in the run that is listed.
     """
     data = [show(row, metric=figures.get(row.id), reused=lines.get(row.id)) for row in rows[:limit]]
-    return VideoList(
-        data=data,
-        first_id=data[0].id if data else None,
-        last_id=data[-1].id if data else None,
-        has_more=len(rows) > limit,
-    )
+    return VideoList(data=data, **ends(data, has_more=len(rows) > limit))
 
 
 def _error(job: Job) -> VideoError | None:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from typing import Annotated, Any
 from uuid import UUID, uuid4
 
@@ -74,11 +73,10 @@ def list_(
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> BatchList:
     """List batches, the newest first."""
-    with call.begin() as (session, caller), _cursor(after) as cursor:
+    with call.begin() as (session, caller), ids.cursor("batch", after) as cursor:
         rows = file_batches.page(session, caller.tenant, limit=limit + 1, after=cursor)
         data = [_show(session, row) for row in rows[:limit]]
-    first, last = (data[0].id, data[-1].id) if data else (None, None)
-    return BatchList(data=data, first_id=first, last_id=last, has_more=len(rows) > limit)
+    return BatchList(data=data, **ids.ends(data, has_more=len(rows) > limit))
 
 
 @router.get("/{batch_id}", response_model=Batch)
@@ -185,7 +183,3 @@ def _counts(session: Session, row: FileBatch) -> BatchCounts:
     lost = number.get(JobStatus.FAILED, 0) + number.get(JobStatus.CANCELLED, 0)
     refused = file_batches.num_refused(session, row.id)
     return BatchCounts(total=row.num_lines, completed=number.get(JobStatus.COMPLETED, 0), failed=lost + refused)
-
-
-def _cursor(after: str | None) -> AbstractContextManager[UUID | None]:
-    return ids.known("batch", after) if after else nullcontext()

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -105,11 +105,10 @@ def list_(
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> BulkRunList:
     """List bulk runs, the newest first."""
-    with call.begin() as (session, caller), _cursor(after) as cursor:
+    with call.begin() as (session, caller), ids.cursor("bulk run", after) as cursor:
         rows = batches.page(session, caller.tenant, limit=limit + 1, after=cursor)
         data = [_show(session, row) for row in rows[:limit]]
-    first, last = (data[0].id, data[-1].id) if data else (None, None)
-    return BulkRunList(data=data, first_id=first, last_id=last, has_more=len(rows) > limit)
+    return BulkRunList(data=data, **ids.ends(data, has_more=len(rows) > limit))
 
 
 @router.get("/{batch_id}")
@@ -308,7 +307,3 @@ def _show(session: Session, batch: models.Batch) -> BulkRun:
         sealed_at=unix(batch.sealed_at),
         completed_at=unix(batch.finished_at) if batch.status == BatchStatus.COMPLETED else None,
     )
-
-
-def _cursor(after: str | None) -> AbstractContextManager[UUID | None]:
-    return ids.known("bulk run", after) if after else nullcontext()

@@ -1,9 +1,7 @@
 """/v1/files: what a batch reads and what it wrote, as OpenAI's client calls them."""
 
-from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from typing import Annotated, Any, Literal
-from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import StreamingResponse
@@ -72,13 +70,12 @@ def list_(
     purpose: Annotated[str | None, Query(max_length=50)] = None,
 ) -> FileList:
     """List files, the newest first."""
-    with call.begin() as (session, caller), _cursor(after) as cursor:
+    with call.begin() as (session, caller), ids.cursor("file", after) as cursor:
         rows = files.page(
             session, caller.tenant, limit=limit + 1, after=cursor, newest_first=order == "desc", purpose=purpose
         )
     data = [show(row) for row in rows[:limit]]
-    first, last = (data[0].id, data[-1].id) if data else (None, None)
-    return FileList(data=data, first_id=first, last_id=last, has_more=len(rows) > limit)
+    return FileList(data=data, **ids.ends(data, has_more=len(rows) > limit))
 
 
 @router.get("/{file_id}")
@@ -130,7 +127,3 @@ def _is_whole(storage: Storage, file: File) -> bool:
         return storage.size(file.name) == file.num_bytes
     except FileMissing:
         return False
-
-
-def _cursor(after: str | None) -> AbstractContextManager[UUID | None]:
-    return ids.known("file", after) if after else nullcontext()

@@ -3,7 +3,6 @@
 import hashlib
 import math
 import re
-from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -164,7 +163,7 @@ def list_(
 ) -> VideoList:
     """List videos, the newest first; `after` is the last id of the page before. Several filters narrow it down."""
     batch = ids.parse("bulk run", batch_id) if batch_id else None
-    with call.begin() as (session, caller), _cursor(after) as cursor:
+    with call.begin() as (session, caller), ids.cursor("video", after) as cursor:
         rows = jobs.page(
             session,
             caller.tenant,
@@ -382,7 +381,3 @@ def _why_none(job: Job, video_id: str) -> str:
 
 
 _ENDED = {JobStatus.FAILED: "failed", JobStatus.CANCELLED: "was cancelled"}
-
-
-def _cursor(after: str | None) -> AbstractContextManager[UUID | None]:
-    return ids.known("video", after) if after else nullcontext()
