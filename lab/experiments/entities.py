@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from worker.cache.decisions.entities import extract
 from worker.cache.decisions.matching import Hit, MatchSettings, compare, look_up
-from worker.cache.decisions.types import Entity, EntityKind, Extraction, Neighbour
+from worker.cache.decisions.types import EntityKind, Extraction, Neighbour
 from worker.models.embedders import Embedder
 
 DATA = Path("tests/data")
@@ -62,20 +62,7 @@ class Store:
         for query, line in enumerate(scores):
             for i in np.argsort(-line, kind="stable")[:limit]:
                 name, at, entity, _ = stored[i]
-                yield _neighbour(query, name, at, entity, float(line[i]))
-
-
-def _neighbour(query: int, name: str, at: float, entity: Entity, similarity: float) -> Neighbour:
-    return Neighbour(
-        query=query,
-        entry_id=name,
-        text=entity.text,
-        head=entity.head,
-        attributes=entity.stored_attributes,
-        kind=entity.kind,
-        similarity=similarity,
-        created=at,
-    )
+                yield Neighbour.of(entity, query=query, entry_id=name, similarity=float(line[i]), created=at)
 
 
 # --- hit rate ---------------------------------------------------------------------------------------------------------

@@ -14,10 +14,10 @@ from typing import Any
 from worker.cache import planner
 from worker.cache.decisions.entities import extract
 from worker.cache.decisions.matching import MatchSettings, compare
+from worker.cache.decisions.types import Neighbour
 from worker.cache.eviction import POLICIES
 from worker.cache.planner import Embedder
 from worker.cache.simulation import protocol, study
-from worker.cache.simulation.lookup import neighbour
 from worker.cache.simulation.play import Capacity, Setup, play
 from worker.cache.simulation.prepare import Prepared, Progress, Request, prepare
 from worker.cache.simulation.study import Sample, Study
@@ -182,7 +182,8 @@ def pairs_accepted(embedder: Embedder) -> dict[float, tuple[int, int, int, int]]
 def _matches(embedder: Embedder, ours: Any, theirs: Any, settings: MatchSettings) -> bool:
     a, b = embedder.embed([found.entities[0].lookup_text for found in (ours, theirs)])
     likeness = sum(x * y for x, y in zip(a, b, strict=True))
-    near = neighbour(replace(theirs.entities[0], context=()), 0, "", min(1.0, likeness), 0.0)
+    bare = replace(theirs.entities[0], context=())
+    near = Neighbour.of(bare, query=0, entry_id="", similarity=min(1.0, likeness), created=0.0)
     alone = replace(ours, entities=(replace(ours.entities[0], context=()),))
     return compare(alone, near, settings).is_match
 

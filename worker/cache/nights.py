@@ -42,16 +42,7 @@ class Line:
     def as_donor(self, entity: int, *, query: int, similarity: float, created: float = 0.0) -> Neighbour:
         """One of its entities, as the look-up would find it stored."""
         found = self.extraction.entities[entity]
-        return Neighbour(
-            query=query,
-            entry_id=self.id,
-            text=found.text,
-            head=found.head,
-            attributes=found.stored_attributes,
-            kind=found.kind,
-            similarity=min(1.0, similarity),
-            created=created,
-        )
+        return Neighbour.of(found, query=query, entry_id=self.id, similarity=min(1.0, similarity), created=created)
 
 
 @dataclass(slots=True)

@@ -45,13 +45,10 @@ class Index:
         for entity, vector in zip(extraction.entities, vectors, strict=True):
             self._vectors.append(vector)
             self._rows.append(
-                Neighbour(
+                Neighbour.of(
+                    entity,
                     query=0,
                     entry_id=str(self._num_entries),
-                    text=entity.text,
-                    head=entity.head,
-                    attributes=entity.stored_attributes,
-                    kind=entity.kind,
                     similarity=0.0,
                     created=float(self._num_entries),
                 )

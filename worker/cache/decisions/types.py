@@ -167,6 +167,20 @@ class Neighbour:
     created: float  # seconds since 1970: when the entry became resident
 
     @classmethod
+    def of(cls, entity: Entity, *, query: int, entry_id: str, similarity: float, created: float) -> Self:
+        """An entity of another prompt, as the look-up finds it stored."""
+        return cls(
+            query=query,
+            entry_id=entry_id,
+            text=entity.text,
+            head=entity.head,
+            attributes=entity.stored_attributes,
+            kind=entity.kind,
+            similarity=similarity,
+            created=created,
+        )
+
+    @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> Self:
         """The neighbour that `to_dict` wrote."""
         return cls(**{**row, "attributes": tuple(row["attributes"]), "kind": EntityKind(row["kind"])})

@@ -99,7 +99,9 @@ class Rules:
         if known is None:
             entity, fallback = self.prepared.entities[ours]
             alone = Extraction(entities=(entity,), fallback_reason=fallback)
-            near = neighbour(self.prepared.entities[theirs][0], 0, "", likeness, 0.0)
+            near = Neighbour.of(
+                self.prepared.entities[theirs][0], query=0, entry_id="", similarity=likeness, created=0.0
+            )
             known = self._verdicts[key] = compare(alone, near, self.settings).is_match
         return known
 
@@ -125,20 +127,6 @@ class Rules:
             entities = self.prepared.extractions[index].entities
             known = self._weights[index] = [self.settings.weight(entity) for entity in entities]
         return known
-
-
-def neighbour(entity: Entity, query: int, entry_id: str, likeness: float, created: float) -> Neighbour:
-    """Return a stored entity as decisions read it."""
-    return Neighbour(
-        query=query,
-        entry_id=entry_id,
-        text=entity.text,
-        head=entity.head,
-        attributes=entity.stored_attributes,
-        kind=entity.kind,
-        similarity=likeness,
-        created=created,
-    )
 
 
 class Resident:
@@ -194,7 +182,13 @@ class Resident:
     def _neighbour(self, query: int, _phrase: int, near: int, likeness: float, entry: int) -> Neighbour:
         at = self._prepared.vectors[entry].index(near)
         entity = self._prepared.extractions[entry].entities[at]
-        return neighbour(entity, query, self._name(entry), likeness, float(self._created[entry]))
+        return Neighbour.of(
+            entity,
+            query=query,
+            entry_id=self._name(entry),
+            similarity=likeness,
+            created=float(self._created[entry]),
+        )
 
     def look_up(self, index: int, rules: Rules, *, all_candidates: bool = False) -> Hit:
         """Return what entries share with a prompt. Candidates are left out unless they are asked for."""
