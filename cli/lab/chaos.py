@@ -7,10 +7,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -45,16 +45,34 @@ def chaos(
     """
     from lab.chaos.run import run
 
-    folder = Path(tempfile.mkdtemp(prefix="chai-chaos-"))
+    def attack(target: "Target", _folder: Path) -> Mapping[str, Any]:
+        return run(target, seed=seed, duration_s=60 * minutes, pause_s=pause, say=output.note)
+
+    try_out(attack, SETTINGS, prefix="chai-chaos-", keep=keep, kept="logs and database")
+
+
+def try_out(
+    attempt: Callable[["Target", Path], Mapping[str, Any]],
+    settings: Mapping[str, str],
+    *,
+    prefix: str,
+    keep: bool,
+    kept: str,
+) -> None:
+    """Run something on a service of its own in a temporary folder and print what came, one line of JSON.
+
+    The folder is kept where asked, and where `is_good` of what came is false, which is exit status 1.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=prefix))
     is_good = False
     try:
-        with own_service(folder, SETTINGS) as target:
-            found = run(target, seed=seed, duration_s=60 * minutes, pause_s=pause, say=output.note)
+        with own_service(folder, settings) as target:
+            found = attempt(target, folder)
         is_good = bool(found["is_good"])
         print(json.dumps(found), flush=True)
     finally:
         if keep or not is_good:
-            output.note(f"logs and database are kept in {folder}")
+            output.note(f"{kept} are kept in {folder}")
         else:
             shutil.rmtree(folder, ignore_errors=True)
     if not is_good:

@@ -1,10 +1,7 @@
 """`chai lab rehearse`: a night of a service of its own, in two windows, with every part killed on the way."""
 
-import json
 import os
-import shutil
 import signal
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -18,7 +15,7 @@ import typer
 from cli import bulk, manifest, output, report, results
 from cli.client import Client
 from cli.errors import CommandError, Refused, Unreachable
-from cli.lab.chaos import own_service
+from cli.lab.chaos import try_out
 
 if TYPE_CHECKING:
     from lab.chaos.run import Target
@@ -55,20 +52,11 @@ def rehearse(
 
     The last line is one JSON object: the forecast beside what came. Exit status 1 means that a line has no video.
     """
-    folder = Path(tempfile.mkdtemp(prefix="chai-night-"))
-    is_good = False
-    try:
-        with own_service(folder, {"CHAI_LEASE_S": "10"}) as target:
-            found = _night(target, folder, _prompts(lines, seed), steps, first, pause, kills)
-        is_good = bool(found["is_good"])
-        print(json.dumps(found), flush=True)
-    finally:
-        if keep or not is_good:
-            output.note(f"logs, database and report are kept in {folder}")
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
-    if not is_good:
-        raise typer.Exit(1)
+
+    def night(target: "Target", folder: Path) -> Mapping[str, Any]:
+        return _night(target, folder, _prompts(lines, seed), steps, first, pause, kills)
+
+    try_out(night, {"CHAI_LEASE_S": "10"}, prefix="chai-night-", keep=keep, kept="logs, database and report")
 
 
 def _prompts(number: int, seed: int) -> list[str]:
