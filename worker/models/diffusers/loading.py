@@ -93,13 +93,18 @@ def compile_blocks(model: DiffusersModel, options: EngineOptions) -> dict[str, s
 
 def _try(model: DiffusersModel, guidance_scale: float) -> None:
     """Make the smallest video."""
-    params = GenerationParams(
-        prompt="a trial", model=model.card.name, width=_PROBE, height=_PROBE, num_frames=1, fps=model.card.fps
-    )
-    num_steps = 8 if len(attention.transformers(model.pipeline)) > 1 else 2  # the second network has the late steps
-    sampling = Sampling(num_steps=num_steps, guidance_scale=guidance_scale)
+    params, sampling = _smallest(model, guidance_scale)
     for _ in model.sample(model.encode(params), params, sampling, seed=0):
         pass
+
+
+def _smallest(model: DiffusersModel, guidance_scale: float) -> tuple[GenerationParams, Sampling]:
+    """Return the smallest request that runs every network."""
+    params = GenerationParams(
+        prompt="", model=model.card.name, width=_PROBE, height=_PROBE, num_frames=1, fps=model.card.fps
+    )
+    num_steps = 8 if len(attention.transformers(model.pipeline)) > 1 else 2  # the second network has the late steps
+    return params, Sampling(num_steps=num_steps, guidance_scale=guidance_scale)
 
 
 def read(card: ModelCard, folder: str, options: EngineOptions, device: torch.device) -> Any:  # Any: of diffusers
@@ -224,16 +229,12 @@ def why_donors_are_ignored(model: DiffusersModel) -> str | None:
         return None
     if model.card.offload in ("group", "sequential"):
         return f"With offload: {model.card.offload} its blocks are in pieces, and none can be run on a donor first."
-    params = GenerationParams(
-        prompt="", model=model.card.name, width=_PROBE, height=_PROBE, num_frames=1, fps=model.card.fps
-    )
-    num_steps = 8 if len(attention.transformers(model.pipeline)) > 1 else 2  # the second network has the late steps
-    sampling = Sampling(num_steps=num_steps, guidance_scale=1.0)
+    params, sampling = _smallest(model, 1.0)
     try:
         encoding = model.encode(params)
         shape = model.latent_shape(params)
         donor = torch.randn((1, *shape), generator=torch.Generator().manual_seed(1)).to(model.device)
-        for step in (1, num_steps):
+        for step in (1, sampling.num_steps):
             way = CacheAttention(steps=(step,), source="clean", donors=(Donor(tensors={CLEAN: donor}),))
             runs = (list(model.sample(encoding, params, sampling, seed=0, hooks=hooks)) for hooks in ((), (way,)))
             alone, lent = (steps[-1].latents for steps in runs)
