@@ -130,11 +130,6 @@ class Experiment:
     _masks_by_number: dict[int, dict[str, Tensor]] = field(default_factory=dict)
     _residuals: dict[tuple[int, Schedule], dict[str, Tensor]] = field(default_factory=dict)
 
-    @property
-    def num_questions(self) -> int:
-        """How many prompts are asked."""
-        return len(self.questions)
-
     def cases(self) -> dict[HitKind, list[Question]]:
         """The questions by what the look-up says is shared."""
         ordered = sorted(self.questions, key=lambda question: question.case.value)
@@ -151,15 +146,6 @@ class Experiment:
             return [outcome for question in asked for outcome in self._plain(variant, [question])]
         batches = [asked[start : start + BATCH] for start in range(0, len(asked), BATCH)]
         return [outcome for batch in batches for outcome in self._plain(variant, batch)]
-
-    def restock(self, recipe: Recipe) -> None:
-        """Make the stored runs again by another schedule, as when that is what answers a miss."""
-        schedule = self.model.pipeline.schedule(recipe.num_steps, self.model.guidance_scale, **recipe.schedule)
-        captions, seeds = [run.caption for run in self.stored], [run.seed for run in self.stored]
-        self.stored = full_runs(self.model.pipeline, captions, seeds, schedule)
-        self._donors.clear()
-        self._masks_by_number.clear()
-        self._residuals.clear()
 
     def full_outcomes(self) -> list[Outcome]:
         """Full mode's own clips, judged."""

@@ -21,7 +21,6 @@ from PIL import Image
 CRF = 18  # visually lossless
 PRESET = "veryfast"
 BT709 = 1  # the matrix, by its number in ITU-T H.273
-UNSPECIFIED = 2
 POSTER_SIDE = 512  # longest side of a poster, in pixels
 TILE_SIDE = 160  # longest side of a tile of a sheet
 SHEET_TILES = 25  # most tiles of a sheet

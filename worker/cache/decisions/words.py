@@ -45,11 +45,6 @@ class Word:
         """Whether it may belong to something that is seen."""
         return not (self.is_style or self.is_ignored)
 
-    @property
-    def ends_sentence(self) -> bool:
-        """Whether a new thought begins after it."""
-        return self.lower in (".", "!", "?", ";", ":")
-
 
 def read(text: str) -> list[Word]:
     """The words of a text without its signs (`prompt_syntax`), untagged."""

@@ -11,7 +11,6 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
-from typing import ClassVar
 
 from worker.cache.decisions.types import EntryRow, Event, EventKind
 from worker.cache.eviction.policy import Policy
@@ -24,8 +23,6 @@ Rank = tuple[float, float, float, str]
 
 class Coverage(Policy):
     """Least demand that only it covers, first."""
-
-    reads_events: ClassVar[bool] = True
 
     def __init__(self, *, seed: int = 0) -> None:
         super().__init__(seed=seed)

@@ -4,7 +4,6 @@ priority = L at the last use + uses x seconds saved / bytes;     L = the highest
 """
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar
 
 from worker.cache.decisions.types import EntryRow, Event, EventKind
 from worker.cache.eviction.policy import Policy
@@ -12,8 +11,6 @@ from worker.cache.eviction.policy import Policy
 
 class Gdsf(Policy):
     """Least value per byte first."""
-
-    reads_events: ClassVar[bool] = True
 
     def __init__(self, *, seed: int = 0) -> None:
         super().__init__(seed=seed)

@@ -6,15 +6,12 @@ and feeds it as it goes. Both get the same answer, because what a policy knows c
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import ClassVar
 
 from worker.cache.decisions.types import EntryRow, Event
 
 
 class Policy:
     """Reads events, orders entries. The default reads nothing."""
-
-    reads_events: ClassVar[bool] = False  # false: the rows say everything, the caller may leave the history out
 
     def __init__(self, *, seed: int = 0) -> None:
         self.seed = seed

@@ -7,7 +7,6 @@ straight to the main queue.
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
-from typing import ClassVar
 
 from worker.cache.decisions.types import EntryRow, Event, EventKind
 from worker.cache.eviction.policy import Policy
@@ -19,8 +18,6 @@ MAX_PASSED = 256  # entries of the main queue that one eviction lets live on: th
 
 class S3Fifo(Policy):
     """The small queue while it is over its share, else the main queue."""
-
-    reads_events: ClassVar[bool] = True
 
     def __init__(self, *, seed: int = 0) -> None:
         super().__init__(seed=seed)

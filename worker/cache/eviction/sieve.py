@@ -6,7 +6,6 @@ and rows of a database say the same (`db.eviction`).
 """
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar
 
 from worker.cache.decisions.types import EntryRow, Event, EventKind
 from worker.cache.eviction.policy import Policy
@@ -16,8 +15,6 @@ Turn = tuple[int, int]  # round, place in the queue
 
 class Sieve(Policy):
     """First without a mark, from the hand on."""
-
-    reads_events: ClassVar[bool] = True
 
     def __init__(self, *, seed: int = 0) -> None:
         super().__init__(seed=seed)
