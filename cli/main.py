@@ -28,11 +28,11 @@ app = typer.Typer(
 
 SERVICE, CLIENT, RESEARCH = "The service", "Videos", "Models and measurements"
 
-MOUNTED = {  # subcommands that live in cli/<name>.py and are imported only when called
-    "model": "Look at models and fetch weights.",
-    "cache": "Look into the cache, warm it, purge it.",
-    "calibrate": "Find the cheapest plan that keeps quality.",
-    "monitor": "See what re-run jobs lost by their donors, and at what cost.",
+MOUNTED = {  # subcommands that live in modules of their own and are imported only when called
+    "model": ("cli.model", "Look at models and fetch weights."),
+    "cache": ("cli.cache.commands", "Look into the cache, ask it, warm it, purge it."),
+    "calibrate": ("cli.calibrate", "Find the cheapest plan that keeps quality."),
+    "monitor": ("cli.monitor", "See what re-run jobs lost by their donors, and at what cost."),
 }
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
@@ -400,8 +400,8 @@ def _leave_with(video: Json) -> None:
 app.add_typer(bulk.app, name="bulk", rich_help_panel=CLIENT)
 app.add_typer(keys.app, name="keys", rich_help_panel=SERVICE)
 app.add_typer(lab.app, name="lab", rich_help_panel=RESEARCH)
-for _name, _summary in MOUNTED.items():
-    mount(app, _name, f"cli.{_name}", _summary, panel=RESEARCH)
+for _name, (_module, _summary) in MOUNTED.items():
+    mount(app, _name, _module, _summary, panel=RESEARCH)
 
 
 def main() -> None:

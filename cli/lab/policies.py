@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from cli import local, output, trace_files
-from cli.cache_simulate import load_embedder, told
+from cli.cache.simulate import load_embedder, told
 from cli.errors import BadInput
 
 app = typer.Typer(help="Measure policies, thresholds and sharing on traces.", invoke_without_command=True)

@@ -13,7 +13,7 @@ from typing import Any
 import browser
 import pytest
 
-from cli.cache_report import Trial, _recommendations
+from cli.cache.report import Trial, _recommendations
 from cli.main import main
 
 Start = Callable[..., Any]  # Any: the Service of conftest

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli import local, output
+from cli.cache.spaces import find_space
 from cli.errors import BadInput
 from cli.list_files import STDIN, from_stdin
 
@@ -64,7 +65,6 @@ def stats(
     as_json: AsJson = False,
 ) -> None:
     """Show what the cache did: hit rate by kind, reason and day, who lends most, bytes and savings."""
-    from cli.cache import find_space
     from db import cache_stats
     from db.session import connect, sessions
 

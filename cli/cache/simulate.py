@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli import local, output, trace_files
+from cli.cache.spaces import checked_settings, find_space
 from cli.errors import BadInput, CommandError
 
 if TYPE_CHECKING:
@@ -111,7 +112,6 @@ def _of_file(trace: Path) -> Source:
 
 
 def _recorded(namespace: str | None, days: float | None) -> Source:
-    from cli.cache import find_space
     from db.session import connect, sessions
     from worker.cache.simulation import recorded
 
@@ -279,7 +279,6 @@ def simulated(source: Source, asked: Asked) -> Answer:
 
 def own_settings(text: str | None) -> "SpaceSettings":
     """Return the settings of a namespace that a text in JSON gives; raise `BadInput`."""
-    from cli.cache import checked_settings
     from worker.cache.namespaces import SpaceSettings
 
     return SpaceSettings() if text is None else SpaceSettings.model_validate(checked_settings(text))

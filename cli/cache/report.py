@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli import cache_simulate, local, output, plots
+from cli import local, output, plots
+from cli.cache import simulate
+from cli.cache.spaces import find_space
 from cli.report import STYLE, listed, section, table
 
 if TYPE_CHECKING:
@@ -47,7 +49,6 @@ def report(
 
     The page quotes prompts of every tenant: it is for the operator.
     """
-    from cli.cache import find_space
     from db import cache_stats
     from db.session import connect, sessions
     from worker.cache.simulation import recorded
@@ -58,7 +59,7 @@ def report(
         with sessions(engine)() as session:
             space_id = find_space(session, namespace).id if namespace else None
             found = recorded.read(session, namespace_id=space_id, since=since)
-            cache_simulate.of_record(found)  # says what to do when there is nothing
+            simulate.of_record(found)  # says what to do when there is nothing
             within = cache_stats.Range(since=since, namespace_id=space_id)
             by_day = cache_stats.seconds_by_day(session, within)
     finally:
@@ -209,21 +210,21 @@ def _what_if(found: "Recorded") -> list[Trial]:
     from worker.cache.simulation import study
     from worker.cache.simulation.play import Capacity, Setup
 
-    source = cache_simulate.of_record(found)
+    source = simulate.of_record(found)
     policy = source.policies[0]
     base = Setup(capacity=Capacity(), policy=policy, isolation="tenant")
     if source.entry_bytes is not None:
         base = replace(base, entry_bytes=source.entry_bytes)
     asked = [("as it was", policy, None, base), *_changes(found, base)]
-    embedder = cache_simulate.load_embedder(None)
+    embedder = simulate.load_embedder(None)
     with output.Meter(1) as meter:
-        prepared = cache_simulate.prepared_with(
+        prepared = simulate.prepared_with(
             found.requests,
             "lexicon",
             embedder,
             [each[3] for each in asked],
             local.var_dir() / "simulation",
-            cache_simulate.told(meter),
+            simulate.told(meter),
         )
         ran = study.study(prepared, [each[3] for each in asked], [found.sample], warmup=0)
     trials = []

@@ -11,7 +11,9 @@ from uuid import UUID
 
 import typer
 
-from cli import bulk, cache_export, cache_questions, cache_report, cache_simulate, local, output
+from cli import bulk, local, output
+from cli.cache import export, questions, report, simulate
+from cli.cache.spaces import checked_settings, find_space
 from cli.errors import BadInput
 
 if TYPE_CHECKING:
@@ -21,11 +23,11 @@ if TYPE_CHECKING:
     from shared.storage import Storage
 
 app = typer.Typer(help="Look into the cache, ask it, warm it, purge it.", no_args_is_help=True)
-for _name, _command in cache_questions.COMMANDS.items():
+for _name, _command in questions.COMMANDS.items():
     app.command(_name)(_command)
-app.command()(cache_simulate.simulate)
-app.command()(cache_report.report)
-app.command()(cache_export.export)
+app.command()(simulate.simulate)
+app.command()(report.report)
+app.command()(export.export)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 SpaceId = Annotated[str, typer.Argument(metavar="NAMESPACE", help="As `chai cache ls` shows it; a beginning will do.")]
@@ -200,24 +202,6 @@ def _set_budget(store: _Store, space_id: UUID, budget_mib: float) -> None:
         output.note(f"evicted {len(went)} entries, {sum(entry.num_bytes for entry in went) / MIB:.1f} MiB")
 
 
-def checked_settings(text: str) -> dict[str, Any]:
-    """Return the settings of a namespace that `--settings` gives; raise `BadInput` for what cannot be."""
-    from pydantic import ValidationError
-
-    from worker.cache.namespaces import SpaceSettings
-
-    try:
-        checked = SpaceSettings.model_validate_json(text)
-        checked.matching("")  # checks the thresholds too
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "JSON"
-        raise BadInput(f"--settings {where}: {first['msg']}") from error
-    except ValueError as error:
-        raise BadInput(f"--settings match: {error}") from error
-    return checked.model_dump(mode="json", exclude_unset=True)
-
-
 def _choose(option: str, value: str | None, known: Any) -> None:  # Any: a collection of names
     if value is not None and value not in known:
         raise BadInput(f"{option} {value!r} is unknown; choose from {', '.join(known)}")
@@ -228,16 +212,6 @@ def _status(value: str | None) -> Any:  # Any: EntryStatus, imported late
 
     _choose("--status", value, list(EntryStatus))
     return value and EntryStatus(value)
-
-
-def find_space(session: "Session", beginning: str) -> "Namespace":
-    """Return the namespace whose id begins so; raise `BadInput` unless it is one."""
-    from db import cache
-
-    found = [space for space in cache.namespaces(session) if str(space.id).startswith(beginning)]
-    if len(found) != 1:
-        raise BadInput(f"NAMESPACE {beginning!r} names {len(found)} namespaces; `chai cache ls` lists them")
-    return found[0]
 
 
 def _space_row(session: "Session", space: "Namespace") -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli import local, output
+from cli.cache.spaces import find_space
 from cli.errors import BadInput
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ def export(
     as_json: Annotated[bool, typer.Option("--json", help="Print the files and their rows for programs.")] = False,
 ) -> None:
     """Write decisions, events, entries and namespaces as tables, and README.md, which says what each column means."""
-    from cli.cache import find_space
     from db import cache_rows
     from db.session import connect, sessions
 

@@ -1,0 +1,1 @@
+"""`chai cache`: commands that look into the cache, ask it, warm it, purge it."""
