@@ -19,6 +19,7 @@ PACKAGES = {
 FOLDERS = {
     "api/routes": "endpoints",
     "api/web": "the page: templates, words, one style sheet, one script",
+    "cli/cache": "`chai cache`: ask, replay, report, purge",
     "cli/lab": "commands of research",
     "cli/services": "embedded Postgres and Redis",
     "migrations/versions": "the steps",
