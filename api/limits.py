@@ -1,7 +1,6 @@
 """What a key allows of new videos. A replay is no new video: whoever asks here has looked for one before."""
 
 import math
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,37 +8,26 @@ from dataclasses import dataclass, field
 from sqlalchemy.orm import Session
 
 from api.errors import QueueFull
-from db import jobs, metrics
+from db import jobs, keys, metrics
 from db.keys import Caller
 
-MINUTE_S = 60.0
 FRESH_S = 10.0  # GPU seconds of a tenant are summed up this often at most
-
-
-@dataclass(slots=True, kw_only=True)
-class _Bucket:
-    """Videos that a key may submit now; refills evenly, to a minute's worth."""
-
-    left: float
-    at: float  # on the monotonic clock
 
 
 @dataclass(slots=True)
 class Limits:
-    """What each key has used of its limits in this process."""
+    """What each key allows; remembers for a while what tenants have used."""
 
     clock: Callable[[], float] = time.monotonic
-    _buckets: dict[str, _Bucket] = field(default_factory=dict)  # by tenant
     _spent: dict[str, tuple[float, float]] = field(default_factory=dict)  # tenant → GPU seconds, and when summed up
-    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def check(self, session: Session, caller: Caller, num_more: int = 1, *, is_bulk: bool = False) -> None:
         """Raise QueueFull when a limit leaves no room for so many new videos."""
         check_room(caller, jobs.num_queued(session, caller.tenant) if caller.max_queued is not None else 0, num_more)
         if caller.max_gpu_seconds is not None:
             self._check_spent(session, caller, caller.max_gpu_seconds)
-        if caller.max_per_minute is not None and not is_bulk:
-            self._take(caller.tenant, caller.max_per_minute)
+        if caller.key and caller.max_per_minute is not None and not is_bulk:
+            _take(session, caller.key, caller.max_per_minute)
 
     def _check_spent(self, session: Session, caller: Caller, most: float) -> None:
         seconds, at = self._spent.get(caller.tenant, (0.0, -math.inf))
@@ -51,16 +39,9 @@ class Limits:
             wait_s = max(1, math.ceil(metrics.free_in_s(session, caller.tenant, most)) + math.ceil(FRESH_S))
             raise QueueFull(message, code="quota_exceeded", headers={"Retry-After": str(wait_s)})
 
-    def _take(self, name: str, per_minute: int) -> None:
-        with self._lock:
-            now = self.clock()
-            bucket = self._buckets.setdefault(name, _Bucket(left=per_minute, at=now))
-            refilled = bucket.left + (now - bucket.at) * per_minute / MINUTE_S
-            bucket.left, bucket.at = min(float(per_minute), refilled), now
-            if bucket.left >= 1:
-                bucket.left -= 1
-                return
-            wait_s = math.ceil((1 - bucket.left) * MINUTE_S / per_minute) if per_minute else 60
+
+def _take(session: Session, key: str, per_minute: int) -> None:
+    if wait_s := math.ceil(keys.take(session, key, per_minute)):
         message = f"this key allows {per_minute} new videos a minute; try again in {wait_s} s"
         raise QueueFull(message, code="rate_limit_exceeded", headers={"Retry-After": str(wait_s)})
 

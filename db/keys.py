@@ -16,6 +16,7 @@ from db.models import ApiKey
 _BRAND = "sk-chai"
 ALL_SCOPES = ("jobs", "read", "admin")  # make and look; look alone; what is the operator's
 IS_LIVE = (ApiKey.revoked_at.is_(None), or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > func.now()))
+MINUTE_S = 60.0
 LIMITS = ("max_queued", "max_per_minute", "max_gpu_seconds")
 
 
@@ -28,7 +29,7 @@ class Caller:
     scopes: frozenset[str]
     key: str | None = None  # prefix of the key; none where none is needed
     max_queued: int | None = None  # jobs that may wait at once; none: no limit, here and below
-    max_per_minute: int | None = None  # new videos, by each API process; lines of bulk runs do not count
+    max_per_minute: int | None = None  # new videos of the key; lines of bulk runs do not count
     max_gpu_seconds: float | None = None  # of the tenant's attempts within a day
 
 
@@ -74,6 +75,23 @@ def check(session: Session, key: str) -> Caller | None:
         max_per_minute=row.limits.get("max_per_minute"),
         max_gpu_seconds=row.limits.get("max_gpu_seconds"),
     )
+
+
+def take(session: Session, prefix: str, per_minute: int) -> float:
+    """Take one of the new videos that a key may make; return for how many seconds to wait where none is left, else 0.
+
+    They come back evenly, to a minute's worth, on the database clock. The key's row is locked until the transaction
+    ends, so that any number of processes count as one; one that is rolled back has taken nothing.
+    """
+    now = func.clock_timestamp()
+    come_back = func.extract("epoch", now - ApiKey.minute_at) * per_minute / MINUTE_S
+    left = func.least(per_minute, func.coalesce(ApiKey.minute_left + come_back, per_minute))
+    is_key = ApiKey.prefix == prefix
+    taken = update(ApiKey).where(is_key, left >= 1).values(minute_left=left - 1, minute_at=now).returning(ApiKey.id)
+    if session.scalar(taken, execution_options={"synchronize_session": False}) is not None:
+        return 0.0
+    remainder = session.scalar(select(left).where(is_key)) or 0.0
+    return (1 - float(remainder)) * MINUTE_S / per_minute if per_minute else MINUTE_S
 
 
 def live(session: Session, prefixes: Collection[str]) -> set[str]:

@@ -652,6 +652,8 @@ class ApiKey(Base):
     group: Mapped[str | None]  # whose namespaces it may share
     scopes: Mapped[list[str]]
     limits: Mapped[Json] = mapped_column(server_default=_EMPTY)
+    minute_left: Mapped[float | None]  # new videos that it may still make of a minute's worth, when it made its last
+    minute_at: Mapped[datetime | None]  # when that was
     created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]

@@ -1,19 +1,23 @@
 """What a key allows, and what it does not count."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from pathlib import Path
 from uuid import uuid4
 
+import httpx
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import func, select
+from running import api_process
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.errors import QueueFull
 from api.limits import Limits
 from db import keys, metrics
 from db.keys import Caller
-from db.models import JobMetric
+from db.models import ApiKey, JobMetric
 from db.session import transaction
 
 NewKey = Callable[..., dict[str, str]]
@@ -39,23 +43,50 @@ def test_a_key_allows_so_many_new_videos_a_minute_and_any_number_of_replays(
 
 
 def test_a_minute_gives_back_a_minutes_worth_and_no_more(session: Session) -> None:
-    now = 0.0
-    limits = Limits(clock=lambda: now)
-    caller = Caller(tenant="a", group=None, scopes=frozenset(), max_queued=None, max_per_minute=3)
+    _, key = keys.create(session, "a", max_per_minute=3)
+    caller = Caller(tenant="a", group=None, scopes=frozenset(), key=key.prefix, max_per_minute=3)
 
-    def allowed() -> int:
+    def allowed_after(seconds: int) -> int:
+        session.execute(update(ApiKey).values(minute_at=ApiKey.minute_at - timedelta(seconds=seconds)))
         for number in range(10):
             try:
-                limits.check(session, caller)
+                Limits().check(session, caller)
             except QueueFull:
                 return number
         return 10
 
-    assert allowed() == 3
-    now = 20.0
-    assert allowed() == 1
-    now = 3600.0
-    assert allowed() == 3
+    assert [allowed_after(seconds) for seconds in (0, 20, 3600)] == [3, 1, 3]
+
+
+def test_two_processes_count_the_videos_of_a_key_together(
+    environment: dict[str, str], guarded: TestClient, new_key: NewKey, tmp_path: Path
+) -> None:
+    headers = new_key("a", max_per_minute=5)
+    with api_process({**environment, "CHAI_AUTH": "keys"}, tmp_path) as other:
+
+        def post(number: int) -> int:
+            if number % 2:
+                return guarded.post("/v1/videos", json=PROMPT, headers=headers).status_code
+            return httpx.post(f"{other.url}/v1/videos", json=PROMPT, headers=headers, trust_env=False).status_code
+
+        with ThreadPoolExecutor(4) as pool:
+            answers = list(pool.map(post, range(12)))
+
+    assert (answers.count(200), answers.count(429)) == (5, 7)
+
+
+def test_a_video_that_came_to_nothing_takes_nothing_of_the_minute(session_factory: sessionmaker[Session]) -> None:
+    with transaction(session_factory) as session:
+        _, key = keys.create(session, "a", max_per_minute=1)
+
+    def take() -> float:
+        return keys.take(session, key.prefix, 1)
+
+    with session_factory() as session:
+        assert (take(), take() > 0) == (0, True)
+        session.rollback()
+    with session_factory() as session:
+        assert take() == 0
 
 
 def test_a_tenant_that_used_its_gpu_seconds_of_a_day_waits(
