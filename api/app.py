@@ -27,7 +27,7 @@ from api.settings import ApiSettings
 from api.surface import Surface
 from api.waiting import Waiting, preferred_s
 from db.session import connect, sessions
-from shared import logs, model_cards
+from shared import logs, model_cards, tracing
 from shared.model_cards import ModelCard
 from shared.storage import Storage
 
@@ -73,7 +73,12 @@ def create_app(settings: ApiSettings) -> FastAPI:
             engine.dispose()
 
     app = FastAPI(
-        title="CHAI", summary="Prompts become videos", version=version("chai-t2v"), lifespan=lifespan, **OWN_DOCS
+        title="CHAI",
+        summary="Prompts become videos",
+        version=version("chai-t2v"),
+        lifespan=lifespan,
+        **OWN_DOCS,
+        **_telemetry(),
     )
     errors.install(app)
     for part in (videos, events, files, batches, bulk_runs, webhooks, cache, models, health, pages):
@@ -84,6 +89,13 @@ def create_app(settings: ApiSettings) -> FastAPI:
     app.state.surface = Surface(app.openapi())
     app.add_middleware(Outermost, surface=app.state.surface, settings=settings)
     return app
+
+
+def _telemetry() -> dict[str, Any]:  # Any: FastAPI's own configuration
+    """Return what lets FastAPI make a span of each request where traces are wanted, and nothing else."""
+    provider = tracing.provider()
+    wanted = {"tracer_provider": provider, "tracing": provider is not None, "operation_spans": False}
+    return {"telemetry": {**wanted, "metrics": False, "logs": False, "auto_configure": False}}
 
 
 def _with_examples(document: dict[str, Any], card: ModelCard) -> dict[str, Any]:  # Any: OpenAPI
@@ -177,6 +189,7 @@ def _log(scope: Scope, status: int, request_id: str, seconds: float) -> None:
 def main(host: str | None = None, port: int | None = None) -> None:
     """Serve until SIGTERM; arguments go before CHAI_API_HOST and CHAI_API_PORT."""
     logs.configure()
+    tracing.configure("api")
     given = {"api_host": host, "api_port": port}
     settings = ApiSettings.model_validate({name: value for name, value in given.items() if value is not None})
     app = create_app(settings)

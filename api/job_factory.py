@@ -12,7 +12,7 @@ from api.explain import shown
 from api.schemas import NO_OPS, BatchLine, CreateVideo
 from db.models import Job
 from db.states import Queue
-from shared import captions, prompts
+from shared import captions, prompts, tracing
 from shared.model_cards import ModelCard
 
 CLEANED_CHARS = 200  # of a prompt that is cleaned while its sender waits: a few milliseconds at most
@@ -59,6 +59,7 @@ def job(request: CreateVideo, cards: Mapping[str, ModelCard], *, tenant: str, de
         request=_as_written(request),
         queue=Queue.INTERACTIVE,
         request_hash=fingerprint(request),
+        traceparent=tracing.traceparent(),
     )
 
 

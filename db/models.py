@@ -134,6 +134,7 @@ class Job(Base):
     webhook_url: Mapped[str | None]  # told when it ends
     idempotency_key: Mapped[str | None]
     request_hash: Mapped[str | None]  # of the body that came with the key
+    traceparent: Mapped[str | None]  # the span of the request, where traces are wanted
 
     status: Mapped[str] = mapped_column(server_default=JobStatus.QUEUED)
     attempt: Mapped[int] = mapped_column(server_default="0")  # claims so far

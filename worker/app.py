@@ -26,7 +26,7 @@ from db import heartbeats, jobs, quality_checks
 from db.jobs import Swept
 from db.session import connect, sessions, transaction
 from db.states import Queue, queue_of_model
-from shared import logs
+from shared import logs, tracing
 from worker import fitness, questions, tasks
 from worker.gate import Gate
 from worker.models import registry
@@ -119,6 +119,7 @@ def connect_signals(settings: WorkerSettings, owner: str, runtime: Callable[[], 
         logs.configure(loglevel)
 
     def prepare(**_: object) -> None:
+        tracing.configure("worker")
         if settings.torch_threads:
             registry.limit_threads(settings.torch_threads)
         fitness.start(runtime())
@@ -134,6 +135,7 @@ def connect_signals(settings: WorkerSettings, owner: str, runtime: Callable[[], 
     signals.worker_ready.connect(watch, weak=False)
     signals.setup_logging.connect(log, weak=False)  # instead of Celery's own lines
     signals.worker_process_init.connect(prepare, weak=False)
+    signals.worker_process_shutdown.connect(lambda **_: tracing.stop(), weak=False)
     signals.worker_shutting_down.connect(give_back, weak=False)
 
 

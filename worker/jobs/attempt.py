@@ -2,8 +2,11 @@
 
 import logging
 import secrets
+from contextlib import AbstractContextManager
 from uuid import UUID
 
+from db.jobs import Claim
+from shared import tracing
 from shared.generation import GenerationParams
 from worker.jobs import outcomes
 from worker.jobs.context import JobContext, Parts, RunResult
@@ -34,13 +37,21 @@ def generate(runtime: Runtime, job_id: UUID) -> bool:
         return False
     params = GenerationParams.of(claim.job)
     seed = secrets.randbelow(MAX_SEED) if params.seed is None else params.seed
-    with Lease(runtime.factory, claim, runtime.settings) as lease:
+    with _traced(claim), Lease(runtime.factory, claim, runtime.settings) as lease:
         job = JobContext(claim=claim, params=params, seed=seed, hold=lease)
         try:
             run(job, parts(runtime))
         except Exception as error:
             outcomes.end_unfinished(runtime, job, error)
+        tracing.note(path=job.figures.path, reason=job.figures.reason, steps=job.figures.num_steps)
     return True
+
+
+def _traced(claim: Claim) -> AbstractContextManager[object]:
+    """Return the span of an attempt, where spans are wanted."""
+    job, waited_s = claim.job, claim.queue_wait_s
+    video = f"video_{job.id.hex}"
+    return tracing.attempt(job.traceparent, waited_s=waited_s, video=video, number=claim.attempt, model=job.model)
 
 
 def parts(runtime: Runtime) -> Parts:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+from shared import tracing
+
 _ENGINE_STAGES = ("encode", "denoise", "decode")
 
 
@@ -32,7 +34,8 @@ class Figures:
         """Add the seconds of the block to a stage, also when the block raises."""
         start = time.perf_counter()
         try:
-            yield
+            with tracing.stage(name):
+                yield
         finally:
             self.stage_s[name] = self.stage_s.get(name, 0.0) + time.perf_counter() - start
 
