@@ -28,6 +28,7 @@ OURS = SERVICES - {"postgres", "redis"}
 FOREIGN_VARIABLES = {
     "HF_HOME",
     "CELERY_BROKER_URL",
+    "CHAI_URL",
     flower.ADDRESS_VARIABLE,
     flower.PASSWORD_VARIABLE,
 }  # not of settings
@@ -69,6 +70,14 @@ def test_flower_is_started_with_a_password_that_must_be_given(services: dict[str
 
     assert given[flower.PASSWORD_VARIABLE].startswith("${FLOWER_PASSWORD:?")
     assert given[flower.ADDRESS_VARIABLE] == "0.0.0.0"
+
+
+def test_the_page_and_flower_link_to_each_other_where_a_browser_finds_them(services: dict[str, Any]) -> None:
+    """Both addresses follow the published ports, which .env may move."""
+    for asks, variable, leads_to in (("api", "CHAI_FLOWER_URL", "flower"), ("flower", "CHAI_URL", "api")):
+        (published,) = services[leads_to]["ports"]
+
+        assert services[asks]["environment"][variable] == f"http://{published.rpartition(':')[0]}"
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))
