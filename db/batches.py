@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from shared.run_windows import RunWindow
 
 CHUNK = 2000  # lines cancelled in one transaction, or tried again in one statement
 RUNS = (BatchStatus.IN_PROGRESS, BatchStatus.PAUSED)  # sealed, not ended
+UNENDED = (BatchStatus.OPEN, *RUNS)
 
 
 def open_(
@@ -93,14 +95,18 @@ def set_window(session: Session, batch: Batch, window: RunWindow | None) -> None
     hold_or_free(session, batch)
 
 
+def clock(session: Session) -> datetime:
+    """Return the time that windows go by: the database's, one for all parts, and read nowhere else."""
+    now: datetime = session.scalars(select(func.clock_timestamp())).one()
+    return now
+
+
 def hold_or_free(session: Session, batch: Batch) -> bool:
     """Hold a run that is paused or outside its window, and free it else; return whether that changed anything.
 
-    By the database's clock. A worker cannot claim lines of a held run, even those whose message it has.
+    A worker cannot claim lines of a held run, even those whose message it has.
     """
-    now = session.scalar(select(func.clock_timestamp()))
-    assert now is not None
-    is_open = batch.run_window is None or RunWindow.of(batch.run_window).is_open(now)
+    is_open = batch.run_window is None or RunWindow.of(batch.run_window).is_open(clock(session))
     is_held = batch.status == BatchStatus.PAUSED or not is_open
     has_changed = is_held != batch.is_held
     batch.is_held = is_held
@@ -116,16 +122,22 @@ def held_s(session: Session, batch_id: UUID) -> float | None:
     batch = session.get(Batch, batch_id)
     if batch is None or not batch.is_held:
         return 0.0
-    now = session.scalar(select(func.clock_timestamp()))
-    if batch.status == BatchStatus.PAUSED or batch.run_window is None or now is None:
+    if batch.status == BatchStatus.PAUSED or batch.run_window is None:
         return None
-    window = RunWindow.of(batch.run_window)
+    window, now = RunWindow.of(batch.run_window), clock(session)
     return 0.0 if window.is_open(now) else (window.next_change(now) - now).total_seconds()
+
+
+def window_changes_at(session: Session, batch: Batch) -> datetime | None:
+    """Return when the window of a run opens, or closes if it is open; None for a run without one, or that has ended."""
+    if batch.run_window is None or batch.status not in UNENDED:
+        return None
+    return RunWindow.of(batch.run_window).next_change(clock(session))
 
 
 def keep_windows(session: Session) -> list[UUID]:
     """Open and close the windows of all runs that have one; return the runs that changed."""
-    query = select(Batch).where(Batch.run_window.is_not(None), Batch.status.in_((BatchStatus.OPEN, *RUNS)))
+    query = select(Batch).where(Batch.run_window.is_not(None), Batch.status.in_(UNENDED))
     rows = session.scalars(query.order_by(Batch.id).with_for_update(skip_locked=True))
     return [batch.id for batch in rows.all() if hold_or_free(session, batch)]
 

@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -288,8 +287,6 @@ def _check_length(session: Session, batch: models.Batch, num_more: int, most: in
 
 def _show(session: Session, batch: models.Batch) -> BulkRun:
     counts = batches.counts(session, batch)
-    window = None if batch.run_window is None else RunWindow.of(batch.run_window)
-    change = window.next_change(datetime.now(UTC)) if window and batch.status not in FINAL else None
     return BulkRun(
         id=shown_id(batch.id),
         name=batch.name,
@@ -297,7 +294,7 @@ def _show(session: Session, batch: models.Batch) -> BulkRun:
         status=BatchStatus(batch.status).value,
         window=None if batch.run_window is None else Window(**batch.run_window),
         is_held=batch.is_held,
-        window_changes_at=unix(change),
+        window_changes_at=unix(batches.window_changes_at(session, batch)),
         series=batch.series,
         num_reused=reused_lines.number(session, batch.id),
         request_counts=Counts(total=sum(counts.values()), **counts),
