@@ -153,7 +153,7 @@ def _show_progress(meter: output.Meter, num_done: int, num_all: int, video: Json
 
 def _ended(shot: Shot, number: int, num_all: int) -> str:
     receipt = Receipt.of(shot.video)
-    what = receipt.error or f"{receipt.path} in {output.seconds(receipt.run_s)}"
+    what = receipt.error or f"{receipt.path} with {output.seconds(shot.computed_s)} of computing"
     return f"{number:>2} of {num_all}  {receipt.status}, {what}: {shot.video['prompt']}"
 
 
@@ -207,17 +207,28 @@ def _close(shots: Sequence[Shot], pairs: Sequence[Pair], folder: Path, *, url: s
         fast_s = sum(pair.fast.computed_s or 0.0 for pair in measured)
         full_s = sum(pair.full.computed_s or 0.0 for pair in measured)
         share = f", {1 - fast_s / full_s:.0%}" if full_s else ""
-        told_s = sum(Receipt.of(pair.fast.video).saved_s or 0.0 for pair in measured)
         print(
             f"measured {output.seconds(fast_s)} of computing for them; the same {len(measured)} in full took "
             f"{output.seconds(full_s)}: {output.seconds(full_s - fast_s)} less{share}"
         )
-        print(f"receipts {output.seconds(told_s)} saved, as the service reckoned it when they ended")
+        _print_receipts(measured)
     _print_accuracy(pairs)
     print(f"videos   {folder}")
     if pairs:
         print(f"picture  {_draw(pairs, folder)}")
     print(f"page     {url}/{'  (when `chai up` runs; it has these videos)' if is_ours else ''}")
+
+
+def _print_receipts(measured: Sequence[Pair]) -> None:
+    """Say what the service reckoned as each video ended, and what was measured for the same ones."""
+    told = [(saved_s, pair) for pair in measured if (saved_s := Receipt.of(pair.fast.video).saved_s) is not None]
+    if told:
+        measured_s = sum(pair.saved_s or 0.0 for _, pair in told)
+        print(
+            f"receipts say {output.seconds(sum(saved_s for saved_s, _ in told))} saved; "
+            f"measured for {'the same' if len(told) == len(measured) else f'{len(told)} of them'}: "
+            f"{output.seconds(measured_s)}"
+        )
 
 
 def _print_accuracy(pairs: Sequence[Pair]) -> None:
@@ -267,7 +278,9 @@ def _took(shot: Shot) -> str:
 
 
 def _figures(pair: Pair) -> str:
-    return "" if pair.saved_s is None else f"measured difference: {pair.saved_s:+.2f} s"
+    if pair.saved_s is None:
+        return ""
+    return f"fast took {abs(pair.saved_s):.2f} s {'less' if pair.saved_s >= 0 else 'more'}"
 
 
 def _row(shot: Shot, pair: Pair | None) -> tuple[str, ...]:

@@ -112,12 +112,12 @@ def _plain(value: object) -> object:
 
 
 def matches(video: Mapping[str, Any]) -> Iterator[str]:
-    """Go through what the cache knew of a prompt: `circle with 'red circle' at 0.97`."""
+    """Go through what the cache knew of a prompt: `circle with 'red circle' at 0.97`; `circle` for the same words."""
     cache = video.get("cache") or {}
     for match in cache.get("matched") or []:
-        donor = match.get("donor_entity")
+        entity, donor, similarity = match["entity"], match.get("donor_entity"), match.get("similarity")
         with_donor = f" with {donor!r}" if donor else ""
-        yield f"{match['entity']}{with_donor} at {match.get('similarity')}"
+        yield entity if donor == entity and similarity == 1 else f"{entity}{with_donor} at {similarity}"
 
 
 def _steps(video: Mapping[str, Any]) -> str:

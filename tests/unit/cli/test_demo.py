@@ -43,11 +43,21 @@ def test_what_was_saved_is_the_difference_to_the_twin_and_stands_beside_what_the
     assert capsys.readouterr().out.splitlines()[1:] == [
         "2 of 2 ran fast.",
         "measured 1.00 s of computing for them; the same 2 in full took 4.00 s: 3.00 s less, 75%",
-        "receipts 18 s saved, as the service reckoned it when they ended",
+        "receipts say 18 s saved; measured for the same: 3.00 s",
         f"videos   {tmp_path}",
         "picture  sheet.png",
         "page     http://127.0.0.1:8400/",
     ]
+
+
+def test_what_no_receipt_tells_is_left_out_of_the_comparison_with_receipts(capsys: pytest.CaptureFixture[str]) -> None:
+    """The first run of a process, for one: the service does not reckon with its time."""
+    pairs = [Pair(fast=shot("fast", 0.5, told_s=told_s), full=shot("full", 2.0), donor=None) for told_s in (None, 1.25)]
+
+    demo._print_receipts(pairs)
+    demo._print_receipts(pairs[:1])
+
+    assert capsys.readouterr().out == "receipts say 1.25 s saved; measured for 1 of them: 1.50 s\n"
 
 
 def test_a_twin_that_failed_counts_for_nothing() -> None:
