@@ -25,6 +25,7 @@ OLDEST_POSTGRES, OLDEST_PGVECTOR, OLDEST_REDIS = 15, (0, 8, 4), (6, 2)
 LITTLE_ROOM, NO_ROOM = 5 * 2**30, 2**29  # bytes free
 SKEW_S, WRONG_SKEW_S = 2.0, 30.0  # against the database; leases are judged by its clock
 SILENT_S = 60.0  # a part that gave no sign of life for this long
+STARTING = "starting"  # what a worker says of itself before its first trial
 TIMEOUT_S = 5
 
 
@@ -274,14 +275,27 @@ def _queue(cursor: Any) -> Findings:  # Any: as above
 
 
 def _beats(cursor: Any) -> Findings:  # Any: as above
-    cursor.execute("SELECT name, extract(epoch FROM clock_timestamp() - seen_at) FROM heartbeats ORDER BY name")
-    for name, age_s in cursor.fetchall():
-        if float(age_s) > SILENT_S:
+    cursor.execute(
+        "SELECT name, extract(epoch FROM clock_timestamp() - seen_at)::float, detail->>'is_fit', detail->>'reason' "
+        "FROM heartbeats ORDER BY name"
+    )
+    beats = cursor.fetchall()
+    for name, age_s, is_fit, reason in beats:
+        if age_s > SILENT_S:
             yield _look(
                 f"part {name}", f"gave no sign of life for {output.seconds(age_s)}", "if it should run, start it"
             )
+        elif is_fit == "false" and reason == STARTING:
+            yield _look(f"part {name}", "is about to begin", "wait; loading a large model takes minutes")
+        elif is_fit == "false":
+            do = "docs/troubleshooting.md has the way out of each reason"
+            yield _wrong(f"part {name}", f"takes no jobs ({reason})", do)
         else:
             yield _fine(f"part {name}", f"alive {output.seconds(age_s)} ago")
+    if not any(name.startswith("worker:") and age_s <= SILENT_S for name, age_s, *_ in beats):
+        yield _look(
+            "workers", "none is there: what is asked for waits", "`chai up` brings one; elsewhere: `chai worker`"
+        )
 
 
 def _clock(cursor: Any) -> Finding:  # Any: as above

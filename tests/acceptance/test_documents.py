@@ -21,6 +21,7 @@ from worker.settings import WorkerSettings
 README = (ROOT / "README.md").read_text()
 CHINESE = (ROOT / "README.zh-CN.md").read_text()
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
+TROUBLESHOOTING = (ROOT / "docs" / "troubleshooting.md").read_text()
 OPERATION = (ROOT / "docs" / "operation.md").read_text()
 
 
@@ -103,6 +104,16 @@ def test_every_long_page_begins_with_ten_plain_lines() -> None:
     ]
 
     assert without == []
+
+
+def test_every_reason_of_a_job_or_a_worker_has_its_way_out() -> None:
+    """The codes are those that the worker and the sweep of leases give."""
+    sources = "".join(file.read_text() for file in (*(ROOT / "worker").rglob("*.py"), ROOT / "db" / "jobs.py"))
+    raised = re.findall(r"\b(?:Unfit|GiveUp|_of_machine|_of_surroundings)\(\s*\"([a-z_]+)\"", sources)
+    said = re.findall(r"\b(?:error_)?code(?:, message)? ?= ?\"([a-z_]+)\"", sources)
+
+    assert len({*raised, *said}) > 12
+    assert {code for code in {*raised, *said} if f"`{code}`" not in TROUBLESHOOTING} == set()
 
 
 def test_the_list_of_settings_is_complete_and_has_the_defaults() -> None:

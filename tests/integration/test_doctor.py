@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from sqlalchemy.orm import Session
 
 from cli import doctor, local
+from db import heartbeats
 
 ROOT = Path(__file__).parents[2]
 
@@ -45,6 +47,25 @@ def test_before_the_first_start_nothing_is_wrong(tmp_path: Path) -> None:
 
     assert status == 0
     assert found["postgres"]["do"] == "`chai up` starts one; set DATABASE_URL for another"
+
+
+def test_workers_that_take_no_jobs_are_named_with_their_reason(
+    database_url: str, session: Session, tmp_path: Path
+) -> None:
+    _, before = looked(tmp_path, DATABASE_URL=database_url)
+    heartbeats.beat(session, "worker:good@here", {"is_fit": True, "reason": ""})
+    heartbeats.beat(session, "worker:new@here", {"is_fit": False, "reason": "starting"})
+    heartbeats.beat(session, "worker:off@here", {"is_fit": False, "reason": "clock: 300 s off"})
+    session.commit()
+
+    status, found = looked(tmp_path, DATABASE_URL=database_url)
+
+    assert before["workers"]["state"] == "look"
+    assert "workers" not in found
+    states = {name: found[f"part worker:{name}@here"]["state"] for name in ("good", "new", "off")}
+    assert states == {"good": "fine", "new": "look", "off": "wrong"}
+    assert found["part worker:off@here"]["seen"] == "takes no jobs (clock: 300 s off)"
+    assert status == 1
 
 
 @pytest.mark.parametrize(
