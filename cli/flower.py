@@ -93,7 +93,8 @@ def _linked(url: str | None, templates: str) -> dict[str, Any]:
 
     if not url or urlsplit(url).scheme not in ("http", "https"):
         return {}
-    link = f'<li class="nav-item"><a class="nav-link" href="{escape(url)}">CHAI</a></li>'
+    page = f"{url.rstrip('/').removesuffix('/v1')}/"  # OpenAI's clients want /v1 behind it
+    link = f'<li class="nav-item"><a class="nav-link" href="{escape(page)}">CHAI</a></li>'
 
     class Linked(Loader):
         def _create_template(self, name: str) -> Template:

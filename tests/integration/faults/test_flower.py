@@ -1,9 +1,12 @@
 """Flower and other watchers of Celery beside a real relay and worker: what they show is what the rows say."""
 
+import json
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -13,10 +16,12 @@ import pytest
 import redis
 from processes import Process, Service, wait_until
 from running import free_port
+from sqlalchemy import text
 
 from db import jobs, outbox
 from db.session import transaction
 
+ROOT = Path(__file__).resolve().parents[3]
 PASSWORD = "for this test"
 PAGE = "http://127.0.0.1:1/"
 ENDS = ("task-succeeded", "task-failed")
@@ -26,7 +31,7 @@ ENDS = ("task-succeeded", "task-failed")
 def flower(service: Service, tmp_path: Path) -> Iterator[httpx.Client]:
     """A client of a Flower that was there before any worker."""
     port, log = free_port(), tmp_path / "flower.log"
-    env = {**service.env, "CHAI_FLOWER_PASSWORD": PASSWORD, "CHAI_VAR_DIR": str(tmp_path), "CHAI_URL": PAGE}
+    env = {**service.env, "CHAI_FLOWER_PASSWORD": PASSWORD, "CHAI_VAR_DIR": str(tmp_path), "CHAI_URL": f"{PAGE}v1"}
     with log.open("wb") as stream:
         popen = subprocess.Popen(
             [sys.executable, "-m", "cli.main", "flower", "--port", str(port)],
@@ -159,3 +164,62 @@ def test_a_cancelled_job_that_the_broker_has_is_revoked_and_costs_nothing(
 
     wait_until(lambda: {task_of(flower, id_).get("state") for id_ in ids} == {"REVOKED"}, 20, service.folder)
     assert [service.outcomes(id_) for id_ in ids] == [[], []]
+
+
+def celery(service: Service, *arguments: str) -> list[str]:
+    """The command line of Celery's own tools, which know nothing of this service but its broker."""
+    return [sys.executable, "-m", "celery", "--broker", service.env["REDIS_URL"], *arguments]
+
+
+@contextmanager
+def listening(service: Service) -> Iterator[Path]:
+    """`celery events`, which hears what every exporter counts; yields what it writes."""
+    said = service.folder / "celery-events.log"
+    with said.open("wb") as stream:
+        popen = subprocess.Popen(celery(service, "events", "--dump"), stdout=stream, stderr=subprocess.STDOUT)
+    try:
+        with redis.Redis.from_url(service.env["REDIS_URL"]) as client:  # until then nobody hears what is said
+            wait_until(lambda: bool(client.keys("_kombu.binding.celeryev")), 60, service.folder)
+        yield said
+    finally:
+        popen.terminate()
+        popen.wait(timeout=20)
+
+
+def counted(said: Path) -> Counter[str]:
+    """How many tasks an exporter has heard of, by what became of them."""
+    return Counter(kind for kind in re.findall(r"\] task (sent|succeeded|failed|revoked): ", said.read_text()))
+
+
+def running(service: Service) -> list[str]:
+    done = subprocess.run(celery(service, "inspect", "active", "--json"), capture_output=True, text=True, check=True)
+    return [task["id"] for tasks in json.loads(done.stdout).values() for task in tasks]
+
+
+def scaled_by(service: Service) -> int:
+    """What KEDA scales by, with the statement of the example that asks the database."""
+    (statement,) = re.findall(r"#   (SELECT .*\n)#   (WHERE .*\n)", (ROOT / "deploy" / "keda.yaml").read_text())
+    with service.factory() as session:
+        return int(session.scalar(text("".join(statement))) or 0)
+
+
+def test_tools_of_celery_count_what_the_database_does(service: Service, relay: Process) -> None:
+    with listening(service) as said, redis.Redis.from_url(service.env["REDIS_URL"]) as broker:
+        first = service.submit("slow", number=2, num_inference_steps=100)  # of 0.1 s each
+        wait_until(lambda: counted(said)["sent"] == broker.llen("interactive") == 2, 20, service.folder)
+        rest = [*service.submit("tiny", number=3), *service.submit("greedy", number=2)]
+        assert scaled_by(service) == 7  # the broker holds two of them, until workers come
+
+        cancel(service, first[0])  # before a worker has it
+        service.start_worker("first")
+        service.wait_running(first[1])
+        assert running(service) == [f"video_{first[1].hex}-1"]
+        cancel(service, first[1])  # amid its steps
+        service.wait_ended([*first, *rest])
+
+        with service.factory() as session:
+            ends = jobs.counts(session)
+        assert ends == {"completed": 3, "failed": 2, "cancelled": 2}
+        expected = {"sent": 7, "succeeded": ends["completed"], "failed": ends["failed"], "revoked": ends["cancelled"]}
+        wait_until(lambda: counted(said) == expected, 20, service.folder)
+        assert (broker.llen("interactive"), broker.llen("bulk"), scaled_by(service)) == (0, 0, 0)
