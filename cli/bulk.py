@@ -134,7 +134,7 @@ def attach(batch_id: BatchId, out: Out = None, download: Download = False, as_js
 
 @app.command()
 def status(
-    batch_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="All the newest without one.")] = None,
+    batch_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="The newest runs when not given.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show one run, or the newest."""
@@ -146,7 +146,14 @@ def status(
 
 
 @app.command("report")
-def report_(batch_id: BatchId, out: Out = None, as_json: AsJson = False) -> None:
+def report_(
+    batch_id: BatchId,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for report.html and report.json, var/bulk/<id> when not given; - prints the JSON."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Say what a run did: hits, savings, failures with the way out, the slowest, and what to change tonight."""
     from cli import report
 

@@ -12,6 +12,7 @@ import typer
 
 from cli import local, output
 from cli.errors import BadInput, CommandError
+from cli.list_files import STDIN
 from cli.model_cards import MODELS_DIR, ModelsDir, cards_in, sides
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from worker.quality.judges import Judge
     from worker.settings import WorkerSettings
 
-app = typer.Typer(help="Find the cheapest plan that keeps quality.")
+app = typer.Typer(add_completion=False, help="Find the cheapest plan that keeps quality.")
 
 PROMPTS = "prompts.txt"  # beside a card: what its model is calibrated on unless a list is named
 
@@ -30,7 +31,7 @@ PROMPTS = "prompts.txt"  # beside a card: what its model is calibrated on unless
 @app.command()
 def calibrate(
     model: Annotated[str, typer.Option(help="A model that has a card.")] = "small",
-    prompts: Annotated[Path | None, typer.Option(help="Your own list, a prompt a line.")] = None,
+    prompts: Annotated[Path | None, typer.Option(help="Your own list, a prompt a line; - reads stdin.")] = None,
     limit: Annotated[int | None, typer.Option(min=2, help="Only the first prompts of the list.")] = None,
     seed: Annotated[int, typer.Option(help="Of the noise.")] = 1,
     size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT; else the card's first.")] = None,
@@ -166,6 +167,8 @@ def _prompts(named: Path | None, beside: Path, limit: int | None) -> tuple[str, 
     from worker.quality import default_prompts
 
     file = named or (beside if beside.exists() else default_prompts.FILE)
+    if str(file) == STDIN:
+        file = Path("/dev/stdin")
     try:
         found = default_prompts.read(file)
     except OSError as error:

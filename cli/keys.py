@@ -25,7 +25,7 @@ _LIFE = re.compile(r"(\d{1,6})\s*([mhdw])", re.ASCII)
 _UNIT = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-Prefix = Annotated[str, typer.Argument(help="As `chai keys ls` shows it.")]
+Prefix = Annotated[str, typer.Argument(metavar="PREFIX", help="As `chai keys ls` shows it.")]
 Scope = Annotated[list[str] | None, typer.Option(help=SCOPES)]
 MaxQueued = Annotated[str | None, typer.Option(metavar="NUMBER", help="Videos that may wait at once, or none.")]
 PerMinute = Annotated[str | None, typer.Option(metavar="NUMBER", help="New videos a minute, or none.")]
@@ -35,7 +35,7 @@ Life = Annotated[str | None, typer.Option(metavar="TIME", help="Ends after 12h, 
 
 @app.command()
 def create(
-    tenant: Annotated[str, typer.Argument(help="Whose videos and cache the key reaches.")],
+    tenant: Annotated[str, typer.Argument(metavar="TENANT", help="Whose videos and cache the key reaches.")],
     group: Annotated[str | None, typer.Option(help="Group whose shared caches it may use.")] = None,
     scope: Scope = None,
     max_queued: MaxQueued = None,

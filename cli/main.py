@@ -20,8 +20,15 @@ from cli.list_files import from_stdin
 from cli.mounting import mount
 from cli.receipt import facts, state
 
+HELP = """Text-to-video generation that gets faster the more it is used.
+
+New here? `chai demo` shows it in two minutes; `chai up` runs the service.
+Commands talk to that one, or to the one that CHAI_URL names (CHAI_API_KEY).
+Exit status: 0 all is well, 1 it did not work, 2 what was given is no good.
+"""
+
 app = typer.Typer(
-    help="Text-to-video generation that gets faster the more it is used.",
+    help=HELP,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -79,14 +86,20 @@ def version() -> str:
 
 @app.command(rich_help_panel=CLIENT)
 def submit(
-    prompt: Annotated[str, typer.Argument(help="What the video shows; - reads it from stdin.")],
-    model: Annotated[str | None, typer.Option(help="A model of `GET /v1/models`.")] = None,
-    size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT.")] = None,
-    seconds: Annotated[str | None, typer.Option(help="Length.")] = None,
-    seed: Annotated[int | None, typer.Option(help="The same seed gives the same full run.")] = None,
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="What the video shows; - reads it from stdin.")],
+    model: Annotated[
+        str | None, typer.Option(help="As `chai model ls` shows it; the service's own choice when not given.")
+    ] = None,
+    size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT in pixels; the model's own when not given.")] = None,
+    seconds: Annotated[str | None, typer.Option(help="Length; the model's own when not given.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the noise: the same one gives the same full run.")] = None,
     negative_prompt: Annotated[str | None, typer.Option(help="What it should not show.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Denoising steps.")] = None,
-    guidance: Annotated[float | None, typer.Option(help="Guidance scale.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Denoising steps of a full run; the model's own when not given.")
+    ] = None,
+    guidance: Annotated[
+        float | None, typer.Option(help="How closely to follow the prompt; 1 is no guidance, at half the cost.")
+    ] = None,
     fps: Annotated[int | None, typer.Option(help="Frames a second.")] = None,
     mode: Annotated[
         str | None,
@@ -154,7 +167,9 @@ def cancel(video_id: VideoId, as_json: AsJson = False) -> None:
 
 @app.command(rich_help_panel=CLIENT)
 def delete(
-    video_ids: Annotated[list[str], typer.Argument(metavar="ID...", help="As `chai list` prints them.")],
+    video_ids: Annotated[
+        list[str], typer.Argument(metavar="ID...", help="As `chai list` prints them; beginnings, or latest, will do.")
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Delete videos and their files; one that has not ended is cancelled."""
@@ -290,7 +305,7 @@ def flower_(port: Port = 5555) -> None:
 
 @app.command(rich_help_panel=SERVICE)
 def alive(
-    part: Annotated[str, typer.Argument(help="relay or worker.")],
+    part: Annotated[str, typer.Argument(metavar="PART", help="relay or worker.")],
     silent: Annotated[float, typer.Option(min=1, help="Seconds without a sign of life that are too many.")] = 30.0,
 ) -> None:
     """Say whether a part on this machine gave a sign of life, with exit status 1 if not: a container's health check."""
@@ -305,7 +320,9 @@ def alive(
 
 @app.command(rich_help_panel=SERVICE)
 def migrate(
-    revision: Annotated[str, typer.Argument(help="Where to go: head, base or a revision.")] = "head",
+    revision: Annotated[
+        str, typer.Argument(metavar="REVISION", help="Where to go: head, base or a revision.")
+    ] = "head",
     down: Annotated[bool, typer.Option("--down", help="Go down; tables that go take their rows along.")] = False,
 ) -> None:
     """Bring the database to a revision of the tables."""

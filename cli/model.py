@@ -11,7 +11,7 @@ from cli import model_cards, output
 from cli.errors import BadInput, CommandError
 from cli.model_cards import MODELS_DIR, ModelsDir
 
-app = typer.Typer(help="Add, list and check models, and fetch weights.", no_args_is_help=True)
+app = typer.Typer(add_completion=False, help="Add, list and check models, and fetch weights.", no_args_is_help=True)
 app.command()(model_cards.add)
 app.command()(model_cards.ls)
 app.command()(model_cards.check)
@@ -21,7 +21,7 @@ OPENSORA = "opensora-1.2"
 
 @app.command()
 def pull(
-    name: Annotated[str, typer.Argument(help="The model.")] = OPENSORA,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The model.")] = OPENSORA,
     transformer: Annotated[str | None, typer.Option(help="Folder or repository to take instead.")] = None,
     vae: Annotated[str | None, typer.Option(help="Folder or repository to take instead.")] = None,
     text_encoder: Annotated[str | None, typer.Option(help="Folder or repository to take instead.")] = None,
@@ -68,7 +68,7 @@ def _has(weight_files: Callable[[Path], object], folder: Path) -> bool:
 
 @app.command()
 def inspect(
-    model: Annotated[str, typer.Argument(help="A folder, or the name of an installed model.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A folder, or the name of an installed model.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
     models_dir: ModelsDir = MODELS_DIR,
 ) -> None:
@@ -103,8 +103,8 @@ def _folder(model: str, models_dir: Path) -> Path:
 
 @app.command()
 def convert(
-    source: Annotated[Path, typer.Argument(help="Folder with .bin weights.")],
-    target: Annotated[Path, typer.Argument(help="New folder.")],
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="Folder with .bin weights.")],
+    target: Annotated[Path, typer.Argument(metavar="TARGET", help="New folder.")],
 ) -> None:
     """Rewrite pickled weights as safetensors. Reads tensors only: a file that wants to run code is refused."""
     from worker.models.opensora.weights import ModelFilesError, convert_pickle

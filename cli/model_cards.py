@@ -24,7 +24,7 @@ _CHECKED_STEPS = 2
 
 
 def add(
-    name: Annotated[str, typer.Argument(help="What callers will name the model.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What callers will name the model.")],
     source: Annotated[str, typer.Option(help="A folder, or OWNER/NAME on the hub: a pipeline of diffusers.")],
     steps: Annotated[int | None, typer.Option(min=1, help="Of full mode; else the pipeline's own.")] = None,
     fast_steps: Annotated[int | None, typer.Option(min=1, help="Of fast mode.")] = None,
@@ -107,7 +107,7 @@ def ls(
 
 
 def check(
-    name: Annotated[str, typer.Argument(help="A model that has a card.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A model that has a card.")],
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     size: Annotated[str | None, typer.Option(help="Of the clip that is made; else the card's first.")] = None,
     frames: Annotated[int | None, typer.Option(min=1, help="Of the clip; else the card's first.")] = None,

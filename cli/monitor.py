@@ -10,7 +10,7 @@ from cli import local, output
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-app = typer.Typer(help="What the monitor found.")
+app = typer.Typer(add_completion=False, help="What the monitor found.")
 
 
 @app.command()

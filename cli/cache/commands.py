@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from db.models import CacheEntry, Namespace
     from shared.storage import Storage
 
-app = typer.Typer(help="Look into the cache, ask it, warm it, purge it.", no_args_is_help=True)
+app = typer.Typer(add_completion=False, help="Look into the cache, ask it, warm it, purge it.", no_args_is_help=True)
 for _name, _command in questions.COMMANDS.items():
     app.command(_name)(_command)
 app.command()(simulate.simulate)
@@ -45,7 +45,7 @@ class _Store:
 
 @app.command()
 def ls(
-    namespace: Annotated[str | None, typer.Argument(help="Show the entries of this one.")] = None,
+    namespace: Annotated[str | None, typer.Argument(metavar="NAMESPACE", help="Show the entries of this one.")] = None,
     status: Annotated[str | None, typer.Option(help="writing, resident, evicting, quarantined or gone.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many entries, the newest first.")] = 50,
     as_json: AsJson = False,
@@ -140,7 +140,10 @@ def _evict(store: _Store, space_id: UUID, ids: list[UUID]) -> "list[CacheEntry]"
 
 @app.command()
 def warm(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="prompts.txt, .csv or .jsonl")],
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="prompts.txt, .csv, .jsonl or .parquet; a folder of lists; - reads stdin."),
+    ],
     model: Annotated[str | None, typer.Option(help="Model, for lines that do not say.")] = None,
     size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT, for lines that do not say.")] = None,
     everything: Annotated[

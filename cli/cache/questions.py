@@ -27,7 +27,9 @@ MIB = 1024 * 1024
 
 
 def try_(
-    prompt: Annotated[str, typer.Argument(help="What a video would show; - reads one prompt a line from stdin.")],
+    prompt: Annotated[
+        str, typer.Argument(metavar="PROMPT", help="What a video would show; - reads one prompt a line from stdin.")
+    ],
     model: Annotated[str | None, typer.Option(help="A model; else the service's default.")] = None,
     size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT; else the model's default.")] = None,
     tenant: Annotated[str | None, typer.Option(help="Whose cache; else the newest of this model and size.")] = None,
@@ -60,7 +62,9 @@ def try_(
 
 
 def stats(
-    namespace: Annotated[str | None, typer.Argument(help="As `chai cache ls` shows it; else all.")] = None,
+    namespace: Annotated[
+        str | None, typer.Argument(metavar="NAMESPACE", help="As `chai cache ls` shows it; else all.")
+    ] = None,
     days: Annotated[float, typer.Option(min=0, help="How far back, in days.")] = 30,
     as_json: AsJson = False,
 ) -> None:

@@ -19,6 +19,7 @@ import typer
 from cli import local, output, plots
 from cli.cache import simulate
 from cli.cache.spaces import find_space
+from cli.list_files import STDIN
 from cli.report import STYLE, listed, section, table
 
 if TYPE_CHECKING:
@@ -40,9 +41,13 @@ PLOTS = "svg{display:block;margin:.5rem 0}"
 
 
 def report(
-    namespace: Annotated[str | None, typer.Argument(help="As `chai cache ls` shows it; else all.")] = None,
+    namespace: Annotated[
+        str | None, typer.Argument(metavar="NAMESPACE", help="As `chai cache ls` shows it; else all.")
+    ] = None,
     days: Annotated[float, typer.Option(min=0, help="How far back, in days.")] = 30,
-    out: Annotated[Path | None, typer.Option(help="The page, with JSON beside it; else var/cache-report.html.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The page, with JSON beside it; else var/cache-report.html; - prints the JSON.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs, write no page.")] = False,
 ) -> None:
     """Say what the cache did, why it did not do more, and what other settings would have done with this traffic.
@@ -65,7 +70,7 @@ def report(
     finally:
         engine.dispose()
     told = of(found, by_day, _what_if(found))
-    if as_json:
+    if as_json or str(out) == STDIN:
         output.print_json(told)
         return
     file = out or local.var_dir() / "cache-report.html"

@@ -8,7 +8,7 @@ import typer
 
 from cli.errors import BadInput
 
-app = typer.Typer(help="Measure speed.", no_args_is_help=True)
+app = typer.Typer(add_completion=False, help="Measure speed.", no_args_is_help=True)
 
 
 class Preset(StrEnum):

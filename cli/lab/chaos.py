@@ -21,7 +21,7 @@ from cli.services.process import free_port
 if TYPE_CHECKING:
     from lab.chaos.run import Target
 
-app = typer.Typer(help="Attack a service of its own and check the rules.")
+app = typer.Typer(add_completion=False, help="Attack a service of its own and check the rules.")
 START_S, STOP_S = 300.0, 90.0
 SETTINGS = {  # orphans of the run are swept within it; leases stay as they are in service
     "CHAI_DEFAULT_MODEL": "tiny",
@@ -37,7 +37,7 @@ def chaos(
     minutes: Annotated[float, typer.Option(min=0.1, help="How long to attack; healing comes on top.")] = 5.0,
     seed: Annotated[int, typer.Option(help="Gives the plan of blows; the same again with the same seed.")] = 1,
     pause: Annotated[float, typer.Option(min=1, help="Mean seconds between two blows.")] = 8.0,
-    keep: Annotated[bool, typer.Option(help="Keep the folder with logs and database.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the folder with logs and database.")] = False,
 ) -> None:
     """Submit, cancel, delete, replay and run bulk lists while parts are killed, frozen, cut off and out of disk.
 

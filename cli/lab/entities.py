@@ -7,14 +7,16 @@ import typer
 
 from cli import output
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()
 def measure(
     prompts: Annotated[
         Path | None,
-        typer.Argument(exists=True, help="Prompts of other people: one a line, or JSON lines with `prompt`."),
+        typer.Argument(
+            metavar="FILE", exists=True, help="Prompts of other people: one a line, or JSON lines with `prompt`."
+        ),
     ] = None,
     embedder: Annotated[str, typer.Option(help="Whose vectors: use, minilm or a folder.")] = "use",
     samples: Annotated[int, typer.Option(min=1, help="How many streams of 1,100 prompts count hits.")] = 3,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from worker.quality.clip import ClipScorer
     from worker.quality.lpips import Lpips
 
-app = typer.Typer(help="Measure quality and time of plans.", invoke_without_command=True)
+app = typer.Typer(add_completion=False, help="Measure quality and time of plans.", invoke_without_command=True)
 
 
 class Preset(StrEnum):

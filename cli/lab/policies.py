@@ -9,7 +9,9 @@ from cli import local, output, trace_files
 from cli.cache.simulate import load_embedder, told
 from cli.errors import BadInput
 
-app = typer.Typer(help="Measure policies, thresholds and sharing on traces.", invoke_without_command=True)
+app = typer.Typer(
+    add_completion=False, help="Measure policies, thresholds and sharing on traces.", invoke_without_command=True
+)
 
 
 @app.callback()

@@ -20,7 +20,7 @@ from cli.lab.chaos import try_out
 if TYPE_CHECKING:
     from lab.chaos.run import Target
 
-app = typer.Typer(help="Rehearse a night of bulk generation.")
+app = typer.Typer(add_completion=False, help="Rehearse a night of bulk generation.")
 
 PARTS = ("worker", "relay", "api", "redis", "postgres")
 NUM_FIRST = 4  # videos made before, so that the forecast has something to reckon with
@@ -46,7 +46,9 @@ def rehearse(
     seed: Annotated[int, typer.Option(help="Of the prompts.")] = 1,
     steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps; the model's when not given.")] = None,
     kills: Annotated[int, typer.Option(min=0, help="How often each part is killed.")] = 2,
-    keep: Annotated[bool, typer.Option(help="Keep the folder with logs, database and the morning's report.")] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep the folder with logs, database and the morning's report.")
+    ] = False,
 ) -> None:
     """Run a list on the small model across two windows, killing worker, relay, API, Redis and Postgres on the way.
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lab.training.train_vae import VaeRun
     from worker.models.opensora.small_vae import SmallVAE
 
-app = typer.Typer(help="Train a small model.", no_args_is_help=True)
+app = typer.Typer(add_completion=False, help="Train a small model.", no_args_is_help=True)
 
 Out = Annotated[Path, typer.Option(help="Folder for checkpoints and the finished pipeline.")]
 Minutes = Annotated[float | None, typer.Option(min=0, help="Stop after this long; --resume goes on.")]

@@ -1,0 +1,60 @@
+"""What `--help` says of every command: something of each option, in the same words for the same thing."""
+
+import importlib
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from typer.main import get_command
+
+ROOT = Path(__file__).resolve().parents[3]
+MODULES = [file for file in (ROOT / "cli").rglob("*.py") if "\napp = typer.Typer(" in file.read_text()]
+COMPLETION = {"--install-completion", "--show-completion"}
+
+
+def commands(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
+    yield name, command
+    for sub in getattr(command, "commands", {}).values():
+        yield from commands(sub, f"{name} {sub.name}")
+
+
+@pytest.fixture(scope="module")
+def found() -> list[tuple[str, click.Parameter]]:
+    """Every parameter of every command, mounted ones too, under the names of module and command."""
+    roots = [
+        (file.stem, importlib.import_module(".".join(file.relative_to(ROOT).with_suffix("").parts)).app)
+        for file in MODULES
+    ]
+    every = [pair for name, app in roots for pair in commands(get_command(app), name)]
+    return [(name, parameter) for name, command in every for parameter in command.params]
+
+
+def test_every_option_and_argument_says_what_it_is(found: list[tuple[str, click.Parameter]]) -> None:
+    silent = [f"{name} {parameter.name}" for name, parameter in found if not getattr(parameter, "help", "")]
+
+    assert len(found) > 200
+    assert silent == []
+
+
+def test_what_stands_without_a_name_is_in_capitals(found: list[tuple[str, click.Parameter]]) -> None:
+    names = [parameter.metavar or "" for _, parameter in found if parameter.param_type_name == "argument"]
+
+    assert names
+    assert [name for name in names if name == "" or name != name.upper()] == []
+
+
+def test_completion_is_offered_once(found: list[tuple[str, click.Parameter]]) -> None:
+    offering = {name for name, parameter in found if COMPLETION & set(parameter.opts)}
+
+    assert offering <= {"main", "keys", "bulk", "group"}  # one command with three groups of its own
+
+
+def test_json_is_asked_for_by_the_same_option_everywhere(found: list[tuple[str, click.Parameter]]) -> None:
+    by_name: dict[str, set[str]] = defaultdict(set)
+    for name, parameter in found:
+        if "json" in (parameter.name or ""):
+            by_name[str(parameter.opts)].add(name)
+
+    assert set(by_name) == {"['--json']"}
