@@ -67,6 +67,7 @@ class Found:
     kind: str
     similarity: float  # cosine, 1 is equal
     created: float  # seconds since 1970: when the entry was made
+    uses: int  # videos that the entry has lent to
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,6 +222,7 @@ def _found(row: Any) -> Found:  # Any: a row of a textual query
         kind=row.kind,
         similarity=1.0 - float(row.distance),
         created=float(row.created),
+        uses=row.uses,
     )
 
 
@@ -246,7 +248,8 @@ def _statement(dims: int, way: str, settings: tuple[tuple[str, str], ...]) -> An
     before = "".join(f"SET LOCAL {name} = {value}; " for name, value in settings)
     return text(
         f"""{before}
-        SELECT q.query, near.*, extract(epoch FROM cache_entries.created_at) AS created
+        SELECT q.query, near.*, extract(epoch FROM cache_entries.created_at) AS created,
+            cache_entries.hits AS uses
         FROM (
             SELECT given.*, :limit = (
                 SELECT count(*) FROM (

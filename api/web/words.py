@@ -139,6 +139,7 @@ _WHY_NOT = {
     "fast_requested_no_hit": "nothing shared, fast mode asked for",
     "empty_cache": "nothing of the kind is stored",
     "too_little": "too little is shared",
+    "renewal": "what is shared has lent often enough",
     "only_related": "only related things are stored",
     "conflict": "another colour, number, age or look",
     "no_match": "nothing alike is stored",

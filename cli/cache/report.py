@@ -35,7 +35,7 @@ WORTH_SAYING = 0.005  # hit rate: a smaller gain is not worth a change
 POLICIES = ("lru", "lfu", "sieve", "gdsf", "s3fifo", "fifo")
 BUDGETS = (0.5, 1.0, 2.0, 4.0)  # times the recorded ones
 THRESHOLD_STEPS = (-0.1, -0.05, 0.0, 0.05, 0.1)
-MISSES = ("no_match", "only_related", "too_little", "conflict", "hit_too_weak", "empty_cache")
+MISSES = ("no_match", "only_related", "too_little", "renewal", "conflict", "hit_too_weak", "empty_cache")
 NUM_BUCKETS = 24  # of time
 PLOTS = "svg{display:block;margin:.5rem 0}"
 

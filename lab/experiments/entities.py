@@ -8,7 +8,7 @@ in any language match.
 
 import hashlib
 import json
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
@@ -35,6 +35,7 @@ class Store:
     embedder: Embedder
     capacity: int
     entries: OrderedDict[str, tuple[float, Extraction, NDArray[np.float32]]] = field(default_factory=OrderedDict)
+    uses: Counter[str] = field(default_factory=Counter)
 
     def taken_apart(self, prompt: str) -> tuple[Extraction, NDArray[np.float32]]:
         """A prompt and the vectors of its entities."""
@@ -46,6 +47,7 @@ class Store:
     def keep(self, name: str, at: float, found: Extraction, vectors: NDArray[np.float32]) -> None:
         """Store an entry; the oldest in use gives way."""
         self.entries[name] = (at, found, vectors)
+        self.uses[name] = 0
         while len(self.entries) > self.capacity:
             self.entries.popitem(last=False)
 
@@ -62,7 +64,8 @@ class Store:
         for query, line in enumerate(scores):
             for i in np.argsort(-line, kind="stable")[:limit]:
                 name, at, entity, _ = stored[i]
-                yield Neighbour.of(entity, query=query, entry_id=name, similarity=float(line[i]), created=at)
+                likeness, uses = float(line[i]), self.uses[name]
+                yield Neighbour.of(entity, query=query, entry_id=name, similarity=likeness, created=at, uses=uses)
 
 
 # --- hit rate ---------------------------------------------------------------------------------------------------------
@@ -82,6 +85,7 @@ def stream(
             answers.append((prompt, hit))
         if hit.donors:
             store.entries.move_to_end(hit.donors[0])
+            store.uses[hit.donors[0]] += 1
         if not hit.donors and found.entities:
             store.keep(prompt, number, found, vectors)
     return answers

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol, Self
 from uuid import UUID
 
-from shared.generation import GenerationParams, Mode
+from shared.generation import GenerationParams, Mode, RunPath
 from shared.model_cards import ModelCard
 from worker.cache.decisions import planning
 from worker.cache.decisions.entities import Reads
@@ -34,6 +34,7 @@ class CachePlan:
     own_donors: Mapping[str, str] = field(default_factory=dict)  # those that the tenant may hear of: entry → video
     keep: tuple[str, ...] = ()  # what a full run leaves beside its clean latent, in the recorder's words
     full_seconds: float | None = None  # mean GPU seconds of measured full runs of the namespace
+    max_chain: int = 0  # fast runs, each the donor of the next, that leave theirs too
     is_calibrated: bool = False  # the recipes are measured ones, which the quality monitor may move
 
     def without_donors(self, mode: Mode, reason: Reason = Reason.DONOR_UNUSABLE, note: str = "") -> Self:
@@ -49,6 +50,16 @@ class CachePlan:
             gpu_seconds_saved=gpu_seconds_saved,
             unread=self.extraction.unread,
         )
+
+    @property
+    def chain(self) -> int:
+        """How many runs lie between what this one would leave and a full run; 0: it is one."""
+        return 0 if self.plan.path is RunPath.FULL else 1
+
+    @property
+    def leaves(self) -> bool:
+        """Whether the run leaves its latents: a fast one near enough to a full one that began at the beginning."""
+        return not self.chain or (self.chain <= self.max_chain and not self.plan.recipe.num_skipped_steps)
 
     @property
     def lent_for(self) -> Recipe | None:

@@ -39,10 +39,10 @@ class Line:
     lends: bool = True  # a full run of it is kept
     stored: tuple[Neighbour, ...] = ()  # what the cache holds near to it now
 
-    def as_donor(self, entity: int, *, query: int, similarity: float, created: float = 0.0) -> Neighbour:
+    def as_donor(self, entity: int, *, query: int, similarity: float, created: float = 0.0, uses: int = 0) -> Neighbour:
         """One of its entities, as the look-up would find it stored."""
-        found = self.extraction.entities[entity]
-        return Neighbour.of(found, query=query, entry_id=self.id, similarity=min(1.0, similarity), created=created)
+        found, likeness = self.extraction.entities[entity], min(1.0, similarity)
+        return Neighbour.of(found, query=query, entry_id=self.id, similarity=likeness, created=created, uses=uses)
 
 
 @dataclass(slots=True)
@@ -52,6 +52,7 @@ class Room:
     capacity: int | None = None  # entries; None: all of them
     _entries: OrderedDict[str, tuple[float, Line]] = field(default_factory=OrderedDict)
     _num_kept: int = 0
+    _uses: Counter[str] = field(default_factory=Counter)
 
     def keep(self, line: Line) -> None:
         """Keep what a full run of a line leaves."""
@@ -65,6 +66,7 @@ class Room:
         for id_ in plan.donors:
             if id_ in self._entries:
                 self._entries.move_to_end(id_)
+                self._uses[id_] += 1
 
     def near(self, line: Line, limit: int) -> list[Neighbour]:
         """Return the kept entities that are nearest to each of a line's."""
@@ -80,7 +82,8 @@ class Room:
         for query, likeness in enumerate(line.vectors @ kept.T):  # (entities, kept)
             for index in np.argsort(-likeness, kind="stable")[:limit]:
                 created, donor, entity = rows[index]
-                found.append(donor.as_donor(entity, query=query, similarity=float(likeness[index]), created=created))
+                similarity, uses = float(likeness[index]), self._uses[donor.id]
+                found.append(donor.as_donor(entity, query=query, similarity=similarity, created=created, uses=uses))
         return found
 
 

@@ -17,17 +17,17 @@ _KINDS = list(EntityKind)
 
 
 def pack(neighbours: Iterable[Neighbour]) -> Json:
-    """Return plain JSON: entries (id, when made, marks of its prompt), phrases, and rows that refer to both."""
-    entries: dict[tuple[str, float, tuple[str, ...]], int] = {}
+    """Return plain JSON: entries (id, when made, marks of its prompt, uses), phrases, and rows that refer to both."""
+    entries: dict[tuple[str, float, tuple[str, ...], int], int] = {}
     phrases: dict[tuple[str, str, tuple[str, ...], EntityKind], int] = {}
     rows: list[list[float]] = []
     for near in neighbours:
         own, marks = _split(near.attributes)
-        entry = entries.setdefault((near.entry_id, near.created, marks), len(entries))
+        entry = entries.setdefault((near.entry_id, near.created, marks, near.uses), len(entries))
         phrase = phrases.setdefault((near.text, near.head, own, near.kind), len(phrases))
         rows.append([near.query, entry, phrase, near.similarity])
     return {
-        "entries": [[id_, created, list(marks)] for id_, created, marks in entries],
+        "entries": [[id_, created, list(marks), uses] for id_, created, marks, uses in entries],
         "phrases": [[text, head, list(own), _KINDS.index(kind)] for text, head, own, kind in phrases],
         "rows": rows,
     }
@@ -49,7 +49,7 @@ def unpack(packed: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> tuple[Nei
         return tuple(Neighbour.from_dict(row) for row in packed)
     found = []
     for query, entry, phrase, similarity in packed["rows"]:
-        entry_id, created, marks = packed["entries"][entry]
+        entry_id, created, marks, *uses = packed["entries"][entry]  # older rows do not say how often it had lent
         text, head, own, kind = packed["phrases"][phrase]
         found.append(
             Neighbour(
@@ -61,6 +61,7 @@ def unpack(packed: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> tuple[Nei
                 kind=_KINDS[kind],
                 similarity=similarity,
                 created=created,
+                uses=uses[0] if uses else 0,
             )
         )
     return tuple(found)

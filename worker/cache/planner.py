@@ -94,6 +94,11 @@ class StoredPlan(CachePlan):
     pinned: tuple[CacheEntry, ...]  # the donors
     fast_seconds: float | None  # mean GPU seconds of measured fast runs of the namespace
 
+    @property
+    def chain(self) -> int:
+        """How many runs lie between what this one would leave and a full run; 0: it is one."""
+        return 0 if self.plan.path is RunPath.FULL else 1 + max((entry.chain for entry in self.pinned), default=0)
+
     def without_donors(self, mode: Mode, reason: Reason = Reason.DONOR_UNUSABLE, note: str = "") -> Self:
         """Return the plan that stands when no donor can be used."""
         plan = super(StoredPlan, self).without_donors(mode, reason, note)  # slots: the class is made twice
@@ -162,6 +167,7 @@ def answer(session: Session, question: Question) -> StoredPlan:
         own_donors=own_donors(pinned, job.tenant),
         keep=kept(question.settings, question.table),
         full_seconds=seconds.get(RunPath.FULL),
+        max_chain=question.settings.max_chain,
         is_calibrated=question.settings.table == "calibrated",
         space=space,
         settings=question.settings,
@@ -328,6 +334,7 @@ def neighbours(
             kind=EntityKind(near.kind),
             similarity=near.similarity,
             created=near.created,
+            uses=near.uses,
         )
         for near in found
         if not any(pair.covers(texts[near.query], near.text, near.entry_id) for pair in vetoed)

@@ -88,7 +88,8 @@ class StoredCache:
             schema_version=_codec().SCHEMA_VERSION,
             tensors=packed.tensors,
             seed=donor.seed or 0,
-            full_seconds=full_seconds,
+            full_seconds=_in_full(plan, full_seconds),
+            chain=plan.chain,
         )
         if not room.admit(self.factory, claim, plan.extraction.entities, entry):
             return None
@@ -137,6 +138,13 @@ def _codec() -> ModuleType:
     from worker.reuse import codec
 
     return codec
+
+
+def _in_full(plan: StoredPlan, seconds: float) -> float:
+    """Return what a run costs in full mode: what it took, or what its donor's did."""
+    if not plan.chain:
+        return seconds
+    return max((entry.full_seconds for entry in plan.pinned), default=plan.full_seconds or seconds)
 
 
 def _publish(session: Session, space: Namespace, plan: StoredPlan, entry_id: UUID) -> None:

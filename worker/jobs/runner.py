@@ -169,8 +169,7 @@ def denoise(
 def recording(job: JobContext, model: VideoModel, ready: Run) -> Recorder | None:
     """Return what collects the donor of a run; None for one that may not lend."""
     plan, card = ready.plan, model.card
-    is_full = plan.plan.path is RunPath.FULL and not job.is_rerun
-    if not (is_full and job.params.is_canonical(card) and plan.extraction.entities):
+    if job.is_rerun or not (plan.leaves and job.params.is_canonical(card) and plan.extraction.entities):
         return None
     fast = plan.lent_for
     lent_for = Sampling(

@@ -3,8 +3,10 @@ from pathlib import Path
 
 import pytest
 
+from shared.generation import Mode
 from worker.cache.decisions.entities import extract
 from worker.cache.decisions.matching import Hit, MatchSettings, Verdict, Veto, compare, has_conflict, look_up
+from worker.cache.decisions.planning import Reason, decide
 from worker.cache.decisions.types import Entity, EntityKind, Extraction, HitKind, Neighbour
 
 PAIRS = [
@@ -19,7 +21,7 @@ PROMPT = Extraction(entities=(DOG, BEACH))
 
 
 def near(
-    entry_id: str, query: int, similarity: float, *, created: float = 0.0, entity: Entity | None = None
+    entry_id: str, query: int, similarity: float, *, created: float = 0.0, entity: Entity | None = None, uses: int = 0
 ) -> Neighbour:
     stored = entity or PROMPT.entities[query]
     return Neighbour(
@@ -31,6 +33,7 @@ def near(
         kind=stored.kind,
         similarity=similarity,
         created=created,
+        uses=uses,
     )
 
 
@@ -231,3 +234,31 @@ def test_an_unknown_setting_is_refused_by_name() -> None:
         ValueError, match=r"^threshold is not a match setting; there are same_threshold, head_threshold, "
     ):
         MatchSettings.from_dict({"threshold": 0.8})
+
+
+@pytest.mark.parametrize(
+    ("others", "donors", "reason"),
+    [
+        pytest.param([near("fresh", 0, 0.9, uses=4)], ("fresh",), Reason.ENTITY_HIT, id="for another, if less alike"),
+        pytest.param([], (), Reason.RENEWAL, id="for a full run, that leaves a fresh one"),
+        pytest.param([near("worn too", 1, 1.0, uses=9)], (), Reason.RENEWAL, id="all are worn"),
+    ],
+)
+def test_a_donor_that_lent_often_enough_is_passed_over(
+    others: list[Neighbour], donors: tuple[str, ...], reason: Reason
+) -> None:
+    plan = decide(Mode.AUTO, PROMPT, [near("worn", 0, 1.0, uses=5), *others], settings=MatchSettings(max_uses=5))
+
+    assert (plan.donors, plan.reason) == (donors, reason)
+
+
+def test_without_a_bound_a_donor_lends_for_ever() -> None:
+    plan = decide(Mode.AUTO, PROMPT, [near("old", 0, 1.0, uses=10_000)], settings=MatchSettings(max_uses=0))
+
+    assert plan.donors == ("old",)
+
+
+def test_a_worn_donor_that_would_be_no_hit_asks_for_no_fresh_one() -> None:
+    near_by = [near("worn", 0, 0.75, entity=BLACK_DOG, uses=5)]
+
+    assert decide(Mode.AUTO, PROMPT, near_by, settings=MatchSettings(max_uses=5)).reason is Reason.CONFLICT

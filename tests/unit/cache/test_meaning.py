@@ -1,5 +1,7 @@
 """A hit means something: enough of the picture, nothing that contradicts, nothing that the embedder does not know."""
 
+from dataclasses import replace
+
 import pytest
 
 from shared.generation import Mode
@@ -11,7 +13,7 @@ from worker.cache.decisions.types import Entity, Extraction, HitKind, Neighbour
 USE = MatchSettings.of_embedder("use-multilingual-v3", {})
 NEWER = (
     *("min_coverage", "min_weight", "by_rarity", "style_conflicts", "heads_need_synonyms"),
-    *("min_person_coverage", "other_noun_margin"),
+    *("min_person_coverage", "other_noun_margin", "max_uses"),
 )
 
 
@@ -71,6 +73,18 @@ def test_what_carries_no_picture_is_no_hit_alone(noun: str) -> None:
     answer = look_up(found, stored(f"a {noun} and a walrus")[:1], USE)
 
     assert answer.donors == ()
+
+
+@pytest.mark.parametrize(
+    ("shared", "is_hit"),
+    [pytest.param(1, False, id="a scene alone"), pytest.param(0, True, id="an object covers as much")],
+)
+def test_a_scene_alone_may_have_to_cover_more(shared: int, is_hit: bool) -> None:
+    prompt = extract("a red fox in a forest")
+    near = [Neighbour.of(prompt.entities[shared], query=shared, entry_id="e", similarity=1.0, created=0.0)]
+
+    assert [entity.kind.value for entity in prompt.entities] == ["object", "scene"]
+    assert bool(look_up(prompt, near, replace(USE, min_scene_coverage=0.6)).donors) is is_hit
 
 
 def test_too_little_of_the_picture_is_no_hit_and_says_so() -> None:

@@ -27,7 +27,7 @@ from worker.models.embedders import load_embedder
 
 LINES = (Path(__file__).parents[2] / "data/entities.jsonl").read_text().splitlines()
 PROMPTS = [json.loads(line)["prompt"] for line in LINES]
-EQUAL = MatchSettings(min_coverage=0.0, by_rarity=False)
+EQUAL = MatchSettings(min_coverage=0.0, by_rarity=False, max_uses=0)
 
 
 @pytest.fixture(scope="module")
@@ -78,11 +78,13 @@ def replay(trace: Prepared, policy: str, entries: int, **more: Any) -> Played:
         MatchSettings(head_threshold=0.5, related_threshold=0.45, heads_need_synonyms=False, style_conflicts=False),
         MatchSettings(veto="never", by_rarity=False, min_coverage=0.4, min_weight=0.0, neighbours_per_entity=3),  # type: ignore[arg-type]
         MatchSettings(max_donors=2),
+        MatchSettings(max_uses=2),
     ],
-    ids=["default", "weak", "strict coverage", "two donors"],
+    ids=["default", "weak", "strict coverage", "two donors", "worn donors"],
 )
 def test_every_look_up_is_the_one_of_the_service(prepared: Prepared, settings: MatchSettings) -> None:
     rules, rng = Rules(prepared, settings), random.Random(1)
+    by_name = {f"entry {index:04d}": index for index in range(len(prepared.requests))}
     resident = Resident(prepared, "entry {:04d}".format)
     for index in range(len(prepared.requests)):
         near = resident.neighbours(index, settings.neighbours_per_entity)
@@ -94,6 +96,8 @@ def test_every_look_up_is_the_one_of_the_service(prepared: Prepared, settings: M
         assert plan.candidates == expected.candidates
         if found.nearest != FAR:
             assert plan == planning.answer(Mode.AUTO, expected)
+        for entry in map(by_name.__getitem__, plan.donors):
+            resident.used(entry)
         if rng.random() < 0.6:
             resident.add(index)
         if len(resident) > 60:

@@ -8,8 +8,8 @@ measurements.
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
 from functools import lru_cache
 from itertools import pairwise
@@ -82,6 +82,7 @@ _BEFORE = {
     "heads_need_synonyms": False,
     "other_noun_margin": 0.0,
     "min_person_coverage": 1.0,
+    "max_uses": 0,
 }
 
 
@@ -99,12 +100,14 @@ class MatchSettings:
     max_donors: int = 1  # more: further entries for what the first does not cover
     neighbours_per_entity: int = 16  # how many stored entities the look-up fetches for each of the prompt's
     min_coverage: float = 0.12  # share of the prompt that a hit must cover, by weight
+    min_scene_coverage: float | None = None  # the same for a hit that rests on a scene alone; None: min_coverage
     min_weight: float = 0.5  # what one matched entity at least must be worth: a hand alone is no hit
     by_rarity: bool = True  # an entity that many stored videos show counts less
     style_conflicts: bool = True  # a drawing is no donor for a photograph
     heads_need_synonyms: bool = True  # below same_threshold only known synonyms match
     min_person_coverage: float = 0.12  # share that a hit must cover which rests on somebody of whom no more is said
     other_noun_margin: float = 0.06  # how far above same_threshold another noun must lie, unless it is a known synonym
+    max_uses: int = 20  # videos that one entry lends to; then a full run leaves a fresh one. 0: any number
 
     def __post_init__(self) -> None:
         if not 0 <= self.related_threshold <= self.head_threshold <= self.same_threshold <= 1:
@@ -116,14 +119,16 @@ class MatchSettings:
             share = getattr(self, name)
             if not 0 <= share <= 1:
                 raise ValueError(f"{name} is {share}; it must lie between 0 and 1")
+        if self.min_scene_coverage is not None and not 0 <= self.min_scene_coverage <= 1:
+            raise ValueError(f"min_scene_coverage is {self.min_scene_coverage}; it must lie between 0 and 1")
         for name in ("object_weight", "scene_weight"):
             weight = getattr(self, name)
             if not (math.isfinite(weight) and weight > 0):
                 raise ValueError(f"{name} is {weight}; it must be a positive number")
-        for name in ("max_donors", "neighbours_per_entity"):
+        for name, least in (("max_donors", 1), ("neighbours_per_entity", 1), ("max_uses", 0)):
             count = getattr(self, name)
-            if count < 1:
-                raise ValueError(f"{name} is {count}; it must be at least 1")
+            if count < least:
+                raise ValueError(f"{name} is {count}; it must be at least {least}")
 
     @classmethod
     def of_embedder(cls, embedder: str, row: Mapping[str, Any]) -> Self:
@@ -194,6 +199,7 @@ class Hit:
     nearest: float | None = None  # highest similarity seen, matching or not
     nearest_verdict: Verdict | None = None
     is_too_little: bool = False  # something matches, but it is too little of the picture to be a hit
+    is_worn: bool = False  # only entries that have lent too often make a hit: a full run is to leave a fresh one
 
     @property
     def donors(self) -> tuple[str, ...]:
@@ -389,10 +395,22 @@ def look_up(extraction: Extraction, neighbours: Sequence[Neighbour], settings: M
     """The donors that cover the prompt best.
 
     Entries are compared by the weighted similarity of what they cover; equal ones by how much of the rest of their
-    prompts is common, then by age, younger first, then by id. The order of `neighbours` does not matter.
+    prompts is common, then by age, younger first, then by id. The order of `neighbours` does not matter. One that has
+    lent to `max_uses` videos is passed over.
     """
-    matches = _matches_by_entry(extraction, neighbours, settings)
-    weights = _weights(extraction, matches, settings)
+    worn = {near.entry_id for near in neighbours if settings.max_uses and near.uses >= settings.max_uses}
+    hit = _look_up(extraction, neighbours, settings, without=worn)
+    if hit.matched or not worn:
+        return hit
+    return replace(hit, is_worn=bool(_look_up(extraction, neighbours, settings).matched))
+
+
+def _look_up(
+    extraction: Extraction, neighbours: Sequence[Neighbour], settings: MatchSettings, *, without: Container[str] = ()
+) -> Hit:
+    found = _matches_by_entry(extraction, neighbours, settings)
+    weights = _weights(extraction, found, settings)
+    matches = {entry_id: of for entry_id, of in found.items() if entry_id not in without}
     created = {neighbour.entry_id: neighbour.created for neighbour in neighbours}
     alike = _likeness(extraction, neighbours)
 
@@ -428,7 +446,9 @@ def look_up(extraction: Extraction, neighbours: Sequence[Neighbour], settings: M
 
 def is_too_little(extraction: Extraction, queries: Sequence[int], coverage: float, settings: MatchSettings) -> bool:
     """Whether what is shared, by number, is no picture: a hand, a person among much else, one thing of a dozen."""
-    if coverage < settings.min_coverage:
+    is_scene = all(extraction.entities[query].kind is EntityKind.SCENE for query in queries)
+    least = settings.min_scene_coverage if is_scene else settings.min_coverage
+    if coverage < (settings.min_coverage if least is None else least):
         return True
     most = max(extraction.entities[query].weight for query in queries)
     return most < settings.min_weight and (most < PERSON or coverage <= settings.min_person_coverage)

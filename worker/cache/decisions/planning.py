@@ -40,6 +40,7 @@ class Reason(StrEnum):
     FAST_REQUESTED_NO_HIT = "fast_requested_no_hit"
     EMPTY_CACHE = "empty_cache"
     TOO_LITTLE = "too_little"
+    RENEWAL = "renewal"
     ONLY_RELATED = "only_related"
     CONFLICT = "conflict"
     NO_MATCH = "no_match"
@@ -61,6 +62,7 @@ _SENTENCES = {
     Reason.FULL_REQUESTED: "Full mode was asked for.",
     Reason.FAST_REQUESTED_NO_HIT: "Fast mode was asked for and nothing is shared: few steps without a donor.",
     Reason.EMPTY_CACHE: "No stored entity was near: the cache holds nothing of this kind yet.",
+    Reason.RENEWAL: "The earlier videos with an entity of this prompt have lent often enough: this one is made afresh.",
     Reason.TOO_LITTLE: "What an earlier video shares with this prompt is too little of the picture.",
     Reason.ONLY_RELATED: "Stored entities are related to this prompt, none is the same thing.",
     Reason.CONFLICT: "The nearest stored entity has another colour, number, age, size or look, or is excluded.",
@@ -332,6 +334,8 @@ def _recipe_for(table: Table, hit: Hit) -> Recipe | None:
 def _reason_for_miss(hit: Hit) -> Reason:
     if hit.matched:
         return Reason.HIT_TOO_WEAK
+    if hit.is_worn:
+        return Reason.RENEWAL
     if hit.is_too_little:
         return Reason.TOO_LITTLE
     if hit.nearest is None:

@@ -165,9 +165,10 @@ class Neighbour:
     kind: EntityKind
     similarity: float  # cosine, -1 to 1
     created: float  # seconds since 1970: when the entry became resident
+    uses: int = 0  # videos that the entry has lent to
 
     @classmethod
-    def of(cls, entity: Entity, *, query: int, entry_id: str, similarity: float, created: float) -> Self:
+    def of(cls, entity: Entity, *, query: int, entry_id: str, similarity: float, created: float, uses: int = 0) -> Self:
         """An entity of another prompt, as the look-up finds it stored."""
         return cls(
             query=query,
@@ -178,6 +179,7 @@ class Neighbour:
             kind=entity.kind,
             similarity=similarity,
             created=created,
+            uses=uses,
         )
 
     @classmethod

@@ -7,7 +7,7 @@ known, and each pair of entities is compared once. The answers are the same; tes
 import math
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count, product
 
 from worker.cache.decisions.matching import (
@@ -138,6 +138,7 @@ class Resident:
         self._rows: dict[int, dict[int, tuple[int, int]]] = defaultdict(dict)  # phrase → row → entry, entity
         self._of: dict[int, list[tuple[int, int]]] = {}  # entry → phrase, row
         self._created: dict[int, int] = {}
+        self._uses: dict[int, int] = {}
         self._next, self._ages = count(), count()
 
     def __len__(self) -> int:
@@ -155,6 +156,7 @@ class Resident:
             of.append((phrase, row))
         self._of[entry] = of
         self._created[entry] = next(self._ages)
+        self._uses[entry] = 0
 
     def remove(self, entry: int) -> None:
         """Take an entry out."""
@@ -163,7 +165,11 @@ class Resident:
             del rows[row]
             if not rows:
                 del self._rows[phrase]
-        del self._created[entry]
+        del self._created[entry], self._uses[entry]
+
+    def used(self, entry: int) -> None:
+        """Note that an entry lent to a video."""
+        self._uses[entry] += 1
 
     def neighbours(self, index: int, limit: int) -> list[Neighbour]:
         """Return the `limit` nearest rows to each entity of a prompt, as the service's look-up gives them."""
@@ -188,6 +194,7 @@ class Resident:
             entry_id=self._name(entry),
             similarity=likeness,
             created=float(self._created[entry]),
+            uses=self._uses[entry],
         )
 
     def look_up(self, index: int, rules: Rules, *, all_candidates: bool = False) -> Hit:
@@ -199,6 +206,23 @@ class Resident:
         if not found:
             return self._missed(index, rules)
         weights = self._weights(index, rules, found)
+        most = rules.settings.max_uses
+        fresh = {entry: of for entry, of in found.items() if self._uses[entry] < most} if most else found
+        hit = self._choose(index, rules, fresh, weights, all_candidates=all_candidates) if fresh else None
+        if (hit is not None and hit.matched) or len(fresh) == len(found):
+            return hit or self._missed(index, rules)
+        is_worn = bool(self._choose(index, rules, found, weights, all_candidates=False).matched)
+        return replace(hit or self._missed(index, rules), is_worn=is_worn)
+
+    def _choose(
+        self,
+        index: int,
+        rules: Rules,
+        found: dict[int, list[Found]],
+        weights: list[float],
+        *,
+        all_candidates: bool,
+    ) -> Hit:
         best, candidates = self._best(index, rules, found, weights, all_candidates=all_candidates)
         return self._hit(index, rules, weights, best, found[best], candidates)
 

@@ -69,6 +69,7 @@ class Setup:
     seconds_saved: float = 1.0  # by one hit, where a request does not say
     seed: int = 0
     budget_times: float = 1.0  # each budget, so many times
+    max_chain: int = 0  # as in the settings of a namespace
 
 
 @dataclass(slots=True)
@@ -148,6 +149,7 @@ class _Player:
         self.now = 0  # the step: policies ask for the order of things alone
         self.plans: dict[int, Plan] = {}  # of requests that have not ended
         self.held: Counter[str] = Counter()  # donors of these
+        self.chains: dict[int, int] = {}  # by request that ran fast: runs from its latents back to a full one
         self.booked: set[int] = set()  # requests whose latents have room and do not serve yet
         self.by_name = {name: index for index, name in enumerate(self.names)}
         self.wants_covers = watch is not None or setup.policy == "coverage"
@@ -224,7 +226,7 @@ class _Player:
 
     def _room(self, index: int) -> None:
         plan = self.plans.get(index)
-        if plan is None or plan.path is not RunPath.FULL or not self.prepared.requests[index].leaves:
+        if plan is None or not self.prepared.requests[index].leaves or not self._lends(index, plan):
             return
         place, size = self.places[index], self.sizes[index]
         if size > place.budget or not self._is_admitted(index, place):
@@ -248,6 +250,13 @@ class _Player:
             self.played.least_free = free
         self.booked.add(index)
 
+    def _lends(self, index: int, plan: Plan) -> bool:
+        """Say whether a run leaves its latents, and note how many runs stand between them and a full one."""
+        if plan.path is RunPath.FULL:
+            return True
+        self.chains[index] = 1 + max((self.chains.get(self.by_name[donor], 0) for donor in plan.donors), default=0)
+        return self.chains[index] <= self.setup.max_chain
+
     def _is_admitted(self, index: int, place: _Place) -> bool:
         if self.setup.admission == "all":
             return True
@@ -264,6 +273,7 @@ class _Player:
         for donor in plan.donors:
             self._let_go(donor)
             if self.by_name[donor] in place.resident:
+                place.resident.used(self.by_name[donor])
                 place.order.hit(donor, self.now, plan.candidates)
         if index in self.booked:
             self.booked.discard(index)
