@@ -618,6 +618,47 @@ def publish(
     )
 
 
+def movable(session: Session, source: Namespace, target: Namespace, *, limit: int) -> list[UUID]:
+    """Return resident entries that another namespace has room for, the longest unused first.
+
+    Where there is not room for all, those stay that were unused for even longer.
+    """
+    mine = and_(CacheEntry.namespace_id == source.id, CacheEntry.status == EntryStatus.RESIDENT)
+    query = select(CacheEntry.id, CacheEntry.num_bytes).where(mine)
+    over = source.bytes_used - (target.byte_budget - target.bytes_used)
+    chosen: list[UUID] = []
+    for row in session.execute(query.order_by(CacheEntry.last_used, CacheEntry.id)):
+        if over > 0:
+            over -= row.num_bytes
+        elif len(chosen) < limit:
+            chosen.append(row.id)
+        else:
+            break
+    held = pinned(session, source) if chosen else set()
+    return [id_ for id_ in chosen if id_ not in held]
+
+
+def move(
+    session: Session, source: Namespace, target: Namespace, found: Mapping[UUID, Sequence[NewEntity]]
+) -> list[CacheEntry]:
+    """Let entries serve in another namespace, found by these entities, and return them. Needs `lock` of both.
+
+    They enter in the order given, as new ones do. What is in use stays, and what the target has no room for.
+    """
+    rows = take(session, source, list(found))
+    while rows and target.bytes_used + sum(row.num_bytes for row in rows) > target.byte_budget:
+        rows.pop()
+    withdraw(session, source, rows, policy="reembed", reason="reembedded", now=_now(session))
+    for row in rows:
+        source.bytes_used -= row.num_bytes
+        target.bytes_used += row.num_bytes
+        row.written_for = row.written_for or source.fingerprint
+        row.namespace_id, row.status, row.reason, row.ended_at, row.hits = target.id, EntryStatus.WRITING, None, None, 0
+        session.flush()
+        publish(session, target, row.id, found[row.id], seconds_saved=row.seconds_saved)
+    return rows
+
+
 def abandon(session: Session, entry_id: UUID) -> str | None:
     """Mark an entry whose writer gave up; return its file's name, for `gone` after the unlink."""
     row = session.scalars(select(CacheEntry).where(CacheEntry.id == entry_id).with_for_update()).one()

@@ -396,6 +396,7 @@ class CacheEntry(Base):
     tensors: Mapped[Json]  # name → {shape, dtype, timestep}
     seed: Mapped[int] = mapped_column(BigInteger)  # of the initial noise
     chain: Mapped[int] = mapped_column(SmallInteger, server_default="0")  # fast runs from here back to a full one
+    written_for: Mapped[str | None]  # fingerprint in its file, where not that of its namespace: another embedder's
     full_seconds: Mapped[float] = mapped_column(Float)  # what the full run cost
     status: Mapped[str] = mapped_column(server_default=EntryStatus.WRITING)
     reason: Mapped[str | None]  # why evicted or quarantined

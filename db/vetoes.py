@@ -69,6 +69,11 @@ def of(session: Session, namespace_id: UUID, texts: Collection[str]) -> list[Pai
     return [Pair(text=row.text, donor_text=row.donor_text, entry_id=row.entry_id) for row in session.scalars(query)]
 
 
+def move(session: Session, source_id: UUID, target_id: UUID) -> None:
+    """Let verdicts hold in another namespace, to which entries move."""
+    session.execute(update(Veto).where(Veto.namespace_id == source_id).values(namespace_id=target_id))
+
+
 def _decision(session: Session, job: Job) -> Lookup | None:
     """Return the decision that a job ran by, if a donor was in it; forgotten ones are not known any more."""
     query = select(Lookup).where(Lookup.job_id == job.id, Lookup.attempt == job.attempt)

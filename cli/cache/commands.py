@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from db.models import CacheEntry, Namespace
     from shared.storage import Storage
+    from worker.cache.planner import Embedder
 
 app = typer.Typer(add_completion=False, help="Look into the cache, ask it, warm it, purge it.", no_args_is_help=True)
 for _name, _command in questions.COMMANDS.items():
@@ -154,6 +155,59 @@ def warm(
 ) -> None:
     """Fill the cache from a list of prompts, as a bulk run; prompts that find a donor already only confirm it."""
     bulk.run(file, mode="full" if everything else "auto", model=model, size=size, detach=detach, as_json=as_json)
+
+
+@app.command()
+def reembed(
+    namespace: Annotated[str | None, typer.Argument(help="This one alone; else all with another embedder.")] = None,
+    embedder: Annotated[str | None, typer.Option(help="use, minilm ...; else the service's, CHAI_EMBEDDER.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Move what is stored to another embedder, words embedded anew, beside the running service.
+
+    Stop it at any time and start it again: what has moved has moved, the rest is found as before.
+    """
+    loaded = simulate.load_embedder(embedder)
+    with _open() as store:
+        rows = [_reembedded(store, space_id, loaded) for space_id in _of_other_embedders(store, namespace, loaded)]
+    if as_json or rows:
+        _print(rows, as_json=as_json)
+    else:
+        output.note(f"nothing to do: no entry was stored with another embedder than {loaded.name}")
+
+
+def _of_other_embedders(store: _Store, namespace: str | None, embedder: "Embedder") -> list[UUID]:
+    from worker.cache import reembed as moves
+
+    with store.factory() as session:
+        spaces = moves.find(session, embedder)
+        chosen = None if namespace is None else find_space(session, namespace).id
+        return [space.id for space in spaces if chosen in (None, space.id)]
+
+
+def _reembedded(store: _Store, space_id: UUID, embedder: "Embedder") -> dict[str, Any]:
+    """Move the entries of one namespace; return what became of it."""
+    from db import cache
+    from db.models import Namespace
+    from db.session import transaction
+    from worker.cache import reembed as moves
+
+    with transaction(store.factory) as session:
+        source = session.get_one(Namespace, space_id)
+        move, total = moves.begin(session, source, embedder), cache.num_resident(session, source)
+    moved = 0
+    with output.Meter(total) as meter:
+        while number := moves.step(store.factory, move, embedder):
+            moved += number
+            meter.show(min(moved, total), f"{moved} of {total} entries moved")
+    with store.factory() as session:
+        left = cache.num_resident(session, session.get_one(Namespace, move.source))
+    if left:
+        output.note(
+            f"{left} entries stay in {str(move.source)[:8]}: running jobs hold them, or {str(move.target)[:8]} has no "
+            "room for them; raise its budget with `chai cache set`, or do this again later"
+        )
+    return {"from": str(move.source)[:8], "to": str(move.target)[:8], "moved": moved, "left": left}
 
 
 @app.command("set")

@@ -56,7 +56,7 @@ class StoredCache:
         donors, num_bytes = [], 0
         for entry in plan.pinned:
             try:
-                donors.append(self._read(entry, plan.space.fingerprint, shape))
+                donors.append(self._read(entry, entry.written_for or plan.space.fingerprint, shape))
                 num_bytes += entry.num_bytes
             except (BrokenDonor, FileMissing) as error:
                 logger.warning("cache entry %s goes into quarantine: %s", entry.id, error)

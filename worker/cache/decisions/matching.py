@@ -71,6 +71,7 @@ THRESHOLDS: Mapping[str, tuple[float, float, float, float]] = {
     "all-MiniLM-L6-v2": (0.80, 0.70, 0.55, 0.95),
     "use-multilingual-v3": (0.80, 0.60, 0.50, 0.97),
 }
+THRESHOLD_NAMES = ("same_threshold", "head_threshold", "related_threshold", "foreign_threshold")
 _UNMEASURED = (0.9999, 0.9999, 0.9999, 0.9999)  # equal texts only
 
 # What settings meant before they existed: recorded decisions are taken again under these.
@@ -133,7 +134,7 @@ class MatchSettings:
     @classmethod
     def of_embedder(cls, embedder: str, row: Mapping[str, Any]) -> Self:
         """Settings with the thresholds of an embedder, for what `row` leaves out; equal texts only if it has none."""
-        names = ("same_threshold", "head_threshold", "related_threshold", "foreign_threshold")
+        names = THRESHOLD_NAMES
         values = dict(zip(names, THRESHOLDS.get(embedder, _UNMEASURED), strict=True)) | dict(row)
         for higher, lower in pairwise(names[:3]):  # what is not said gives way to what is
             if lower not in row:

@@ -1,0 +1,147 @@
+"""Stored entries move to another embedder, a few at a time, and none is lost."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from db import cache, vetoes
+from db.models import CacheEntity, Job, Namespace, Veto
+from db.session import transaction
+from worker.cache import reembed
+from worker.cache.decisions.types import OPAQUE
+from worker.models.embedders import load_embedder
+
+Start = Callable[..., Any]  # Any: the Service of conftest
+STORED = ["a red fox runs through a snowy forest", "two robots play chess in a library", "a lighthouse at dawn"]
+
+
+@pytest.fixture(scope="module")
+def minilm() -> Any:
+    return load_embedder("minilm")
+
+
+def filled(start: Start) -> Any:
+    service = start()
+    for prompt in STORED:
+        assert service.run(prompt).path == "full"
+    return service
+
+
+def with_embedder(service: Any, embedder: Any) -> Any:
+    """A worker of the same service, started anew with another embedder."""
+    return replace(service, runtime=replace(service.runtime, embedder=embedder))
+
+
+def begun(service: Any, embedder: Any) -> reembed.Move:
+    with transaction(service.factory) as session:
+        (source,) = reembed.find(session, embedder)
+        return reembed.begin(session, source, embedder)
+
+
+def spaces(service: Any) -> dict[str, Namespace]:
+    with service.factory() as session:
+        return {space.identity["embedder"]: space for space in session.scalars(select(Namespace))}
+
+
+def test_every_entry_lends_under_the_new_embedder_and_under_the_old_until_it_moves(start: Start, minilm: Any) -> None:
+    service = filled(start)
+    newer = with_embedder(service, minilm)
+    move = begun(service, minilm)
+
+    assert reembed.step(service.factory, move, minilm, limit=1) == 1  # the oldest: the fox; then it stops
+
+    assert service.run("a lighthouse in the fog").path == "fast"
+    assert newer.run("a red fox sleeps").path == "fast"
+    assert newer.run("a lighthouse in the fog", mode="fast").receipt["donors"] == []
+    while reembed.step(service.factory, move, minilm):
+        pass
+    assert newer.run("a lighthouse on a cliff").receipt["reason"] == "entity_hit"
+    assert [entry.namespace_id for entry in service.entries()] == [move.target] * 3
+    service.check_ledger()
+
+
+def test_a_moved_entry_is_found_by_the_new_vectors_alone(start: Start, minilm: Any) -> None:
+    service = filled(start)
+    move = begun(service, minilm)
+    while reembed.step(service.factory, move, minilm):
+        pass
+
+    with service.factory() as session:
+        rows = session.scalars(select(CacheEntity)).all()
+        target = session.get_one(Namespace, move.target)
+        texts = sorted({row.text for row in rows if row.entry_id})
+        near = cache.neighbours(session, target, minilm.embed(texts), texts=texts, limit=1)
+    assert {(row.namespace_id, row.dims) for row in rows} == {(move.target, minilm.dim)}
+    assert [(texts[row.query], round(row.similarity, 2)) for row in near] == [(name, 1.0) for name in texts]
+    assert target.num_entities == len([row for row in rows if row.entry_id])
+    assert (spaces(service)["use-multilingual-v3"].num_entities, spaces(service)["use-multilingual-v3"].bytes_used) == (
+        0,
+        0,
+    )
+
+
+def test_words_that_the_new_embedder_does_not_know_match_equal_text_only(start: Start, minilm: Any) -> None:
+    service = filled(start)
+    with transaction(service.factory) as session:
+        session.execute(update(CacheEntity).where(CacheEntity.text == "red fox").values(text="熊猫"))
+    move = begun(service, minilm)
+    while reembed.step(service.factory, move, minilm):
+        pass
+
+    with service.factory() as session:
+        rows = session.scalars(select(CacheEntity).where(CacheEntity.entry_id.is_not(None))).all()
+    assert [row.text for row in rows if OPAQUE in row.attributes] == ["熊猫"]
+
+
+def test_settings_go_along_but_for_thresholds_and_verdicts_on_matches_do(start: Start, minilm: Any) -> None:
+    service = filled(start)
+    settings = {"match": {"same_threshold": 0.85, "min_coverage": 0.3}, "precision": "int8"}
+    with transaction(service.factory) as session:
+        session.execute(update(Namespace).values(settings=settings, policy="sieve", byte_budget=7_000_000))
+    hit = service.run("a red fox sleeps", mode="fast")
+    with transaction(service.factory) as session:
+        vetoes.mark(session, session.get_one(Job, hit.id))
+
+    move = begun(service, minilm)
+
+    target = spaces(service)[minilm.name]
+    assert target.settings == {"match": {"min_coverage": 0.3}, "precision": "int8"}
+    assert (target.policy, target.byte_budget, target.dims) == ("sieve", 7_000_000, 384)
+    with service.factory() as session:
+        assert {veto.namespace_id for veto in session.scalars(select(Veto))} == {move.target}
+
+
+def test_what_the_new_namespace_has_no_room_for_stays_where_it_is(start: Start, minilm: Any) -> None:
+    service = filled(start)
+    newer = with_embedder(service, minilm)
+    newer.run("a green turtle")
+    one = service.entries()[0].num_bytes
+    with transaction(service.factory) as session:
+        session.execute(update(Namespace).values(byte_budget=3 * one + one // 2))
+
+    move = begun(service, minilm)
+    moved = reembed.step(service.factory, move, minilm)
+
+    assert (moved, reembed.step(service.factory, move, minilm)) == (2, 0)
+    assert [entry.namespace_id == move.target for entry in service.entries()] == [False, True, True, True]
+    service.check_ledger()
+
+
+def test_what_a_running_job_holds_stays_until_it_has_ended(start: Start, minilm: Any) -> None:
+    service = filled(start)
+    first = service.entries()[0]
+    job = service.run("a red fox sleeps")
+    with transaction(service.factory) as session:
+        cache.pin(session, [first.id], job_id=job.id, fence=job.fence)
+    move = begun(service, minilm)
+
+    while reembed.step(service.factory, move, minilm):
+        pass
+
+    assert [entry.namespace_id == move.source for entry in service.entries()] == [True, False, False]
+    with transaction(service.factory) as session:
+        cache.unpin(session, job_id=job.id, fence=job.fence)
+    assert reembed.step(service.factory, move, minilm) == 1

@@ -1,0 +1,93 @@
+"""Another embedder for what is stored: entries move, a few at a time, to the namespace of the new one.
+
+An embedder is part of a namespace's identity, so another one starts with an empty cache; latents do not depend on it.
+Each step is one transaction in which an entry leaves the look-ups of one namespace and enters those of the other, with
+its file, its bytes and its words embedded anew. So it may be stopped and started again, beside a running service: at
+every time each entry is found by one of the two.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy.orm import Session, sessionmaker
+
+from db import cache, vetoes
+from db.models import CacheEntity, Namespace
+from db.session import transaction
+from worker.cache.decisions.matching import THRESHOLD_NAMES
+from worker.cache.decisions.types import OPAQUE, Entity
+from worker.cache.planner import Embedder
+
+STEP = 100  # entries of one transaction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """From which namespace to which."""
+
+    source: UUID
+    target: UUID
+
+
+def find(session: Session, embedder: Embedder) -> list[Namespace]:
+    """Return the namespaces of other embedders that hold entries."""
+    others = (space for space in cache.namespaces(session) if space.identity["embedder"] != embedder.name)
+    return [space for space in others if cache.num_resident(session, space)]
+
+
+def begin(session: Session, source: Namespace, embedder: Embedder) -> Move:
+    """Find the namespace that a source's entries move to, or make it: as the source, but for thresholds of its own.
+
+    Its budget is at least the source's, and operators' verdicts on matches go along.
+    """
+    own = {name: value for name, value in source.identity.items() if name not in ("scope", "owner")}
+    match = {name: value for name, value in source.settings.get("match", {}).items() if name not in THRESHOLD_NAMES}
+    settings = {name: value for name, value in source.settings.items() if name != "match"}
+    target = cache.namespace(
+        session,
+        own | {"embedder": embedder.name},
+        scope=source.scope,
+        owner=source.owner,
+        dims=embedder.dim,
+        byte_budget=source.byte_budget,
+        policy=source.policy,
+        admission=source.admission,
+        tenant_share=source.tenant_share,
+        settings=settings | ({"match": match} if match else {}),
+    )
+    target.byte_budget = max(target.byte_budget, source.byte_budget)
+    vetoes.move(session, source.id, target.id)
+    return Move(source=source.id, target=target.id)
+
+
+def step(factory: sessionmaker[Session], move: Move, embedder: Embedder, *, limit: int = STEP) -> int:
+    """Move the entries that were unused for longest, of those that the target has room for; return how many.
+
+    None: all that is left is held by running jobs or does not fit. Words are embedded outside the transaction.
+    """
+    with factory() as session:
+        source, target = (session.get_one(Namespace, id_) for id_ in (move.source, move.target))
+        ids = cache.movable(session, source, target, limit=limit)
+        found = {id_: _anew(rows, embedder) for id_, rows in cache.entities(session, ids).items()}
+    with transaction(factory) as session:
+        held = {id_: cache.lock(session, id_) for id_ in sorted((move.source, move.target))}  # two steps never cross
+        return len(cache.move(session, held[move.source], held[move.target], {id_: found.get(id_, []) for id_ in ids}))
+
+
+def _anew(rows: Sequence[CacheEntity], embedder: Embedder) -> list[cache.NewEntity]:
+    """Return stored entities with the vectors of another embedder, and marked where it does not know their words."""
+    texts = [Entity(text=row.text, head=row.head).lookup_text for row in rows]
+    return [
+        cache.NewEntity(
+            text=row.text,
+            head=row.head,
+            attributes=(
+                *(word for word in row.attributes if word != OPAQUE),
+                *(() if embedder.knows(text) else (OPAQUE,)),
+            ),
+            kind=row.kind,
+            embedding=vector,
+        )
+        for row, text, vector in zip(rows, texts, embedder.embed(texts), strict=True)
+    ]
