@@ -81,7 +81,7 @@ DECISIONS = Flat(
         ),
         ("mode", "text", "l.settings->>'mode'", "auto, fast, full"),
         ("path", "text", "l.plan#>>'{recipe,path}'", "fast, full"),
-        ("reason", "text", "l.reason", "docs/cache.md, section 4"),
+        ("reason", "text", "l.reason", "docs/cache.md, From a prompt to a hit"),
         ("hit", "text", "l.plan->>'hit'", "scene, object, both, prompt, none"),
         ("reuse", "text", "l.plan#>>'{recipe,reuse}'", "way of reuse; empty without a donor"),
         ("steps", "whole", f"(l.plan#>>'{{recipe,num_steps}}')::int - {_SKIPPED}", "denoising steps of the plan"),
