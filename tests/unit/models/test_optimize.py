@@ -3,6 +3,7 @@
 import logging
 import random
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -53,11 +54,11 @@ def test_compiled_blocks_give_the_same_video(fresh_compiler):  # minutes of C++
 @pytest.fixture
 def fresh_compiler() -> Iterator[None]:
     """A compiler that has seen nothing, and whose settings are put back."""
-    limit, shapes = torch._dynamo.config.recompile_limit, torch.fx.experimental._config.use_duck_shape
+    shapes = torch.fx.experimental._config.use_duck_shape
     torch._dynamo.reset()
     yield
     torch._dynamo.reset()
-    torch._dynamo.config.recompile_limit, torch.fx.experimental._config.use_duck_shape = limit, shapes
+    torch.fx.experimental._config.use_duck_shape = shapes
 
 
 PROMPTS = ("a cat", "a", "a dog and a cat on a mat beside a long red sofa")
@@ -110,6 +111,25 @@ def test_no_job_waits_for_a_compiler_after_the_warm_up(monkeypatch, fresh_compil
 
     assert warm > 0
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == warm
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
+def test_what_was_not_warmed_up_is_compiled_too_in_whichever_thread(monkeypatch, fresh_compiler):
+    """Settings of the compiler are a thread's own: one that loads must not be the only one that may compile more."""
+    compiled = tiny()
+    monkeypatch.setattr(Block, "compile", lambda block, **options: nn.Module.compile(block, backend="eager", **options))
+    optimize(compiled, Options(mode="compile", warm=(VideoSize(height=32, width=32, num_frames=17),)))
+    variants = [{"blend": 0.5}, {"keys": "extend"}, {"bias": 1.0}, {"bias": 1.0, "halves": "conditional"}]
+    job = {"prompt": "a", "negative": None, "size": (32, 32), "num_frames": 17, "guidance": 7.0, "unguided": 0}
+    graphs = torch._dynamo.utils.counters["stats"]
+
+    def run(way: dict[str, Any]) -> bool:
+        before = graphs["unique_graphs"]
+        made(compiled, {**job, "way": way})
+        return graphs["unique_graphs"] > before
+
+    with ThreadPoolExecutor(1) as other:
+        assert [other.submit(run, way).result() for way in variants] == [True] * len(variants)
 
 
 def test_auto_compiles_on_a_gpu_only():

@@ -135,12 +135,11 @@ def _compile(pipeline: ChaiPipeline, sizes: tuple[VideoSize, ...]) -> None:
     Sizes are free from the start (`dynamic`) and independent of each other: that a batch of two and two latent frames
     are the same number says nothing of the next job.
     """
-    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MAX_VARIANTS)
-    torch.fx.experimental._config.use_duck_shape = False
+    take_sizes_apart()
     transformer = pipeline.transformer
     before, transformer.caption_bucket = transformer.caption_bucket, CAPTION_BUCKET
     for block in transformer.blocks:
-        block.compile(dynamic=True)
+        block.compile(dynamic=True, recompile_limit=MAX_VARIANTS)
     try:
         warm_up(pipeline, sizes)
     except Exception:
@@ -148,6 +147,14 @@ def _compile(pipeline: ChaiPipeline, sizes: tuple[VideoSize, ...]) -> None:
         for block in transformer.blocks:
             block._compiled_call_impl = None  # what `compile` set
         raise
+
+
+def take_sizes_apart() -> None:
+    """Let the compiler, in this thread, take no two sizes for the same because they are equal in one job.
+
+    Its settings are a thread's own, and a worker loads in another thread than it denoises in.
+    """
+    torch.fx.experimental._config.use_duck_shape = False
 
 
 def warm_up(pipeline: ChaiPipeline, sizes: tuple[VideoSize, ...] = ()) -> None:

@@ -94,6 +94,7 @@ class OpenSoraModel:
         hooks: Sequence[StepHook] = (),
     ) -> Generator[Step]:
         """Denoise; yield after every step, the device at most one step behind."""
+        compilation.take_sizes_apart()
         steps = self.pipeline.steps(
             encoding.caption,
             self._schedule(sampling),
