@@ -51,6 +51,14 @@ def paced(items: Iterable[T], device: torch.device) -> Generator[T]:
         yield item
 
 
+def free_bytes(device: torch.device) -> int | None:
+    """Return what is free on a GPU, with what this process keeps for itself and does not use; None elsewhere."""
+    if device.type != "cuda":
+        return None
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + kept
+
+
 def reset_peak_memory(device: torch.device) -> None:
     """Begin a new measurement of `peak_memory`."""
     if device.type == "cuda":

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from worker.models.opensora.vae import EncodingNoise, OpenSoraVAE, PatchVAE, to_uint8
+from worker.models.opensora.vae import EncodingNoise, OpenSoraVAE, PatchVAE, frames_that_fit, to_uint8
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "opensora12"
 VAE = GOLDEN / "vae"
@@ -122,6 +122,30 @@ def test_the_micro_batch_of_the_spatial_decoder_changes_nothing(vae, batch):
 
     vae.decode_batch = 4
     torch.testing.assert_close(video, case["out"], atol=ATOL, rtol=0)
+
+
+@pytest.mark.parametrize("frames", [20, 34, 51])
+def test_chunks_that_are_decoded_together_give_the_same_frames(vae, frames):
+    case = load_file(VAE / f"decode_T{frames}.safetensors")
+    vae.chunks_at_once = 3
+
+    video = vae.decode(case["in.z"], frames)
+
+    vae.chunks_at_once = 1
+    torch.testing.assert_close(video, case["out"], atol=ATOL, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("free", "frames"),
+    [
+        (None, 16),  # a device that does not say
+        (10_000, 16),
+        (1_000, 5),  # half of it, 100 bytes a frame
+        (0, 1),
+    ],
+)
+def test_no_more_frames_are_decoded_at_once_than_fit_half_of_what_is_free(free, frames):
+    assert frames_that_fit(free, 100, most=16) == frames
 
 
 def test_noise_is_drawn_spatially_in_groups_of_four_frames_then_per_chunk(vae):

@@ -41,7 +41,8 @@ FP8_MAX = 448.0
 CAPTION_BUCKET = 16  # tokens: the prompts of a night have ten lengths in such buckets, and ninety without
 MAX_VARIANTS = 64  # of a block's code; what is warmed up makes a dozen, and beyond the limit blocks run uncompiled
 NUM_GRAPHS = 8  # shapes; each holds the activations of one forward
-GPU_DECODE_BATCH = 16  # frames per call of the spatial decoder
+GPU_DECODE_BATCH = 16  # most frames per call of the spatial decoder
+GPU_CHUNKS = 4  # of 17 frames per call of the temporal decoder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +53,6 @@ class Options:
     dtype: torch.dtype | None = None  # of transformer and VAE; None = as loaded
     fp8: bool = False  # 8-bit floating-point linear layers in the blocks
     text: TextPlace = "keep"  # T5 on the device; as its files are; on the CPU between prompts; in 8 bit
-    decode_batch: int | None = None  # frames per call of the spatial decoder; None = 16 on a GPU, as loaded elsewhere
     warm: tuple[VideoSize, ...] = ()  # run once before the first job where blocks are compiled; none = the own size
 
 
@@ -122,11 +122,9 @@ def _place(pipeline: ChaiPipeline, options: Options, device: torch.device) -> No
         pipeline.text_encoder.to("cpu")
     else:
         pipeline.text_encoder.to(device)
-    if isinstance(pipeline.vae, OpenSoraVAE):
-        default = GPU_DECODE_BATCH if device.type == "cuda" else pipeline.vae.decode_batch
-        pipeline.vae.decode_batch = options.decode_batch or default
-        if device.type == "cuda":
-            pipeline.vae.spatial_vae.to(memory_format=torch.channels_last)
+    if isinstance(pipeline.vae, OpenSoraVAE) and device.type == "cuda":
+        pipeline.vae.decode_batch, pipeline.vae.chunks_at_once = GPU_DECODE_BATCH, GPU_CHUNKS
+        pipeline.vae.spatial_vae.to(memory_format=torch.channels_last)
 
 
 def _compile(pipeline: ChaiPipeline, sizes: tuple[VideoSize, ...]) -> None:

@@ -155,12 +155,9 @@ class SelfAttention(nn.Module):
         projected: Tensor = self.proj(out)
         return projected  # (B, T, S, C)
 
-    def _heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        q, k, v = split_heads(self.qkv(x), 3, self.num_heads)
-        return self.q_norm(q), self.k_norm(k), v  # each (B, T, S, H, d)
-
     def _spatial_heads(self, x: Tensor) -> list[Tensor]:
-        return [rearrange(part, "B T S H d -> (B T) H S d") for part in self._heads(x)]
+        q, k, v = split_heads(self.qkv(x), 3, self.num_heads)  # each (B, T, S, H, d)
+        return [rearrange(part, "B T S H d -> (B T) H S d") for part in (self.q_norm(q), self.k_norm(k), v)]
 
     def _spatial(self, x: Tensor, cached: CachedLatents | None) -> Tensor:
         q, k, v = self._spatial_heads(x)
@@ -181,8 +178,9 @@ class SelfAttention(nn.Module):
         return out if rows == q.shape[0] else torch.cat([out, attend(q[rows:], k[rows:], v[rows:])])
 
     def _temporal(self, x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
-        q, k, v = self._heads(x)
-        q, k, v = (rearrange(p, "B T S H d -> (B S) H T d") for p in (rotate(q, rotary), rotate(k, rotary), v))
+        # In the order of the dot product at once: norms and rotation then need no copies of their own.
+        q, k, v = rearrange(self.qkv(x), "B T S (n H d) -> n (B S) H T d", n=3, H=self.num_heads).unbind(0)
+        q, k = rotate(self.q_norm(q), rotary), rotate(self.k_norm(k), rotary)
         return rearrange(attend(q, k, v), "(B S) H T d -> B T S (H d)", B=x.shape[0])
 
 
@@ -234,8 +232,7 @@ class Block(nn.Module):
         """What comes after self-attention: the caption and the MLP."""
         *_, shift, scale, gate = modulation
         x = x + self.cross_attn(x, *caption, caption_mask, taps)
-        fed: Tensor = gate * self.mlp(modulate(x, shift, scale))
-        return x + fed  # (B, T, S, C)
+        return torch.addcmul(x, gate, self.mlp(modulate(x, shift, scale)))  # (B, T, S, C)
 
 
 class SpatialBlock(Block):
@@ -255,7 +252,7 @@ class SpatialBlock(Block):
         if cached is not None:
             tokens = tuple(modulate(c, shift[: len(c)], scale[: len(c)]) for c in cached.tokens)
             cached = replace(cached, tokens=tokens)
-        x = x + gate * self.attn(modulate(x, shift, scale), None, cached)
+        x = torch.addcmul(x, gate, self.attn(modulate(x, shift, scale), None, cached))
         return self._rest(x, six, caption, caption_mask, taps)
 
 
@@ -273,10 +270,10 @@ class TemporalBlock(Block):
     ) -> Tensor:
         six = self._six(modulation)
         shift, scale, gate, *_ = six
-        attention: Tensor = gate * self.attn(modulate(x, shift, scale), rotary)
+        attention = self.attn(modulate(x, shift, scale), rotary)
         if taps is not None and taps.temporal_attention_of is not None:
-            taps.results["temporal_attention"] = attention
-        return self._rest(x + attention, six, caption, caption_mask, taps)
+            taps.results["temporal_attention"] = gate * attention
+        return self._rest(torch.addcmul(x, gate, attention), six, caption, caption_mask, taps)
 
 
 class FinalLayer(nn.Module):
@@ -539,7 +536,7 @@ class STDiT3(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ships 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     """Layer norm without learned weights, then scale and shift."""
-    return F.layer_norm(x, (x.shape[-1],), eps=1e-6) * (1 + scale) + shift
+    return torch.addcmul(shift, F.layer_norm(x, (x.shape[-1],), eps=1e-6), 1 + scale)
 
 
 @functools.lru_cache(maxsize=8)

@@ -17,6 +17,9 @@ from diffusers.models.modeling_utils import ModelMixin
 from einops import rearrange
 from torch import Tensor, nn
 
+from worker.models import device as devices
+
+TENSORS_AT_ONCE = 3  # of the widest place of the spatial decoder: what a convolution reads, writes, and the shortcut
 # The SDXL layout: 3 -> 4 channels, 8x smaller.
 SPATIAL: dict[str, Any] = {
     "in_channels": 3,
@@ -41,6 +44,21 @@ TEMPORAL: dict[str, Any] = {
     "temporal_downsample": [False, True, True],
     "num_groups": 32,
 }
+
+
+class _One:
+    """A divisor that leaves a tensor as it is, and costs no kernel."""
+
+    def __rtruediv__(self, dividend: Tensor) -> Tensor:
+        return dividend
+
+
+def _divide_by_no_ones(module: nn.Module) -> None:
+    """Spare the blocks of diffusers the division that ends each of them, by a factor that is one in this model."""
+    for part in module.modules():
+        for factor in ("output_scale_factor", "rescale_output_factor"):
+            if getattr(part, factor, None) == 1.0:
+                setattr(part, factor, _One())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,7 +248,8 @@ class OpenSoraVAE(Autoencoder):
     that autoencoder's own factor is 0.13025; chunks are normalised on their own; the padding of a short chunk is in
     front; both stages sample while encoding.
 
-    `decode_batch` is the number of frames in one call of the spatial decoder. It bounds memory and changes no value.
+    `decode_batch` is the number of frames in one call of the spatial decoder, fewer where they would not fit what is
+    free on the device; `chunks_at_once` that of whole chunks in one call of the temporal one. Both change no value.
     """
 
     _supports_gradient_checkpointing = False
@@ -249,10 +268,11 @@ class OpenSoraVAE(Autoencoder):
     ):
         super().__init__()  # type: ignore[no-untyped-call]
         self.spatial_vae = SpatialVAE(spatial_autoencoder_kl or SPATIAL)
+        _divide_by_no_ones(self.spatial_vae)
         self.temporal_vae = TemporalVAE(temporal or TEMPORAL)
         self.register_buffer("shift", torch.tensor(shift).view(1, -1, 1, 1, 1))
         self.register_buffer("scale", torch.tensor(scale).view(1, -1, 1, 1, 1))
-        self.decode_batch = micro_batch_size
+        self.decode_batch, self.chunks_at_once = micro_batch_size, 1
         # Checkpoints older than diffusers 0.15 call the attention weights query, key, value and proj_attn.
         self.register_load_state_dict_pre_hook(  # type: ignore[no-untyped-call]
             lambda module, state_dict, *_: module._fix_state_dict_keys_on_load(state_dict)
@@ -325,9 +345,10 @@ class OpenSoraVAE(Autoencoder):
 
     @torch.no_grad()
     def decode_parts(self, latents: Tensor, num_frames: int) -> Iterator[Tensor]:
-        """The decoded video in parts of `decode_batch` frames, so that a caller can write while it decodes."""
+        """The decoded video in parts of up to `decode_batch` frames, so that a caller can write while it decodes."""
         z = self.decode_time(latents, num_frames) / self._config.spatial_latent_multiplier
-        per_video = max(1, self.decode_batch // len(z))
+        fitting = frames_that_fit(devices.free_bytes(z.device), self._bytes_of_a_frame(z), most=self.decode_batch)
+        per_video = max(1, fitting // len(z))
         for part in torch.split(z, per_video, dim=2):
             frames = self.spatial_vae.decode(rearrange(part, "b c t h w -> (b t) c h w"))
             yield rearrange(frames, "(b t) c h w -> b c t h w", b=len(z))
@@ -338,8 +359,20 @@ class OpenSoraVAE(Autoencoder):
         self._check_frames(latents.shape[2], num_frames)
         z = latents.to(self.dtype) * self.scale + self.shift
         per_chunk = -(-self._config.micro_frame_size // self.temporal_vae.factor)
-        chunks = zip(torch.split(z, per_chunk, dim=2), self._chunks(num_frames), strict=True)
-        return torch.cat([self.temporal_vae.decode(chunk, count) for chunk, count in chunks], dim=2)
+        parts, counts = torch.split(z, per_chunk, dim=2), self._chunks(num_frames)
+        decoded: list[Tensor] = []
+        while len(decoded) < len(parts):
+            start = len(decoded)
+            alike = sum(count == counts[start] for count in counts[start : start + self.chunks_at_once])
+            together = self.temporal_vae.decode(torch.cat(parts[start : start + alike]), counts[start])
+            decoded += together.chunk(alike)
+        return torch.cat(decoded, dim=2)
+
+    def _bytes_of_a_frame(self, z: Tensor) -> int:
+        """About what one frame of latents (..., h, w) takes at the widest place of the spatial decoder."""
+        spatial: Any = self.spatial_vae.module
+        channels = int(spatial.config.block_out_channels[:2][-1])  # that reach the last block at full size
+        return TENSORS_AT_ONCE * channels * z.shape[-2] * z.shape[-1] * self._reduction**2 * z.element_size()
 
     @property
     def _reduction(self) -> int:
@@ -357,6 +390,16 @@ class OpenSoraVAE(Autoencoder):
                 f"num_frames {num_frames} needs {expected} latent frames, got {num_latents}; "
                 "pass the number of frames that the latents were made for"
             )
+
+
+def frames_that_fit(free_bytes: int | None, bytes_of_a_frame: int, *, most: int) -> int:
+    """Return how many frames to decode in one call: at most `most`, in half of what is free; at least one.
+
+    None is a device that does not say what is free.
+    """
+    if free_bytes is None:
+        return most
+    return max(1, min(most, free_bytes // 2 // bytes_of_a_frame))
 
 
 class PatchVAE(Autoencoder):
