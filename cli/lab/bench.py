@@ -8,7 +8,7 @@ import typer
 
 from cli.errors import BadInput
 
-app = typer.Typer(add_completion=False, help="Measure speed.", no_args_is_help=True)
+app = typer.Typer(add_completion=False, help="Measure speed.")
 
 
 class Preset(StrEnum):
@@ -42,12 +42,47 @@ class DType(StrEnum):
     float32 = "float32"
 
 
+SETTINGS = "off,compile,graphs,compile+fp8"
+TWO_SIZES = {
+    Preset.opensora: (("240p", "72"), ("480p", "51")),
+    Preset.small: (("64x64", "16"), ("64x64", "1")),
+    Preset.tiny: (("32x32", "17"), ("48x32", "1")),
+}
 DEFAULT_SIZES = {Preset.opensora: ("240p", "72"), Preset.small: ("64x64", "16"), Preset.tiny: ("32x32", "17")}
 
 
-@app.callback()
-def bench() -> None:
-    """Measure speed."""
+@app.callback(invoke_without_command=True)
+def bench(
+    context: typer.Context,
+    preset: Annotated[Preset | None, typer.Option(help="Which model; by default the released one on a GPU.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cuda, cuda:1, cpu ...")] = "auto",
+    steps: Annotated[int, typer.Option(min=1, help="Steps of each prompt.")] = 8,
+    settings: Annotated[str, typer.Option(help="Which settings, separated by commas.")] = SETTINGS,
+) -> None:
+    """Measure speed; alone: every setting of the engine with prompts of ten lengths at two sizes, random weights."""
+    if context.invoked_subcommand is not None:
+        return
+    from lab.benchmarks import engine, modes
+    from worker.models import device as devices
+    from worker.models.opensora.sizes import VideoSize, named_frames
+
+    if unknown := [name for name in settings.split(",") if name not in modes.SETTINGS]:
+        raise BadInput(f"{unknown[0]!r} is no setting; there are {', '.join(modes.SETTINGS)}")
+    chosen = preset or (Preset.opensora if devices.choose(device).type == "cuda" else Preset.small)
+    sizes = []
+    for size, frames in TWO_SIZES[chosen]:
+        height, width = _pixels(size, "9:16")
+        sizes.append(VideoSize(height=height, width=width, num_frames=named_frames(frames)))
+    first = sizes[0]
+    request = engine.Request(
+        preset=chosen.value,
+        height=first.height,
+        width=first.width,
+        num_frames=first.num_frames,
+        steps=(steps,),
+        device=device,
+    )
+    modes.run(request, sizes, settings.split(","))
 
 
 @app.command()

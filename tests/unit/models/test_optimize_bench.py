@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from torch import nn
 from transformers import T5Config
 from typer.testing import CliRunner
 
@@ -14,7 +15,7 @@ from lab.benchmarks.plain import plain_decode, plain_steps
 from worker.models.opensora.presets import stdit3_xl2_config, tiny
 from worker.models.opensora.sampler import Conditioning
 from worker.models.opensora.sizes import VideoSize
-from worker.models.opensora.stdit3 import STDiT3
+from worker.models.opensora.stdit3 import Block, STDiT3
 from worker.models.opensora.vae import OpenSoraVAE
 
 
@@ -113,6 +114,25 @@ def test_the_benchmark_ends_with_one_line_of_figures():
     assert report["peak_tflops"] > 0
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # the compiler's own
+def test_settings_are_tried_with_prompts_of_ten_lengths_at_two_sizes(monkeypatch):
+    monkeypatch.setattr(Block, "compile", lambda block, **options: nn.Module.compile(block, backend="eager", **options))
+    torch._dynamo.reset()
+
+    result = CliRunner().invoke(
+        bench.app, ["--preset", "tiny", "--device", "cpu", "--steps", "1", "--settings", "off,compile"]
+    )
+
+    assert result.exit_code == 0, result.output
+    rows = json.loads(result.output.splitlines()[-1])["rows"]
+    assert [(row["setting"], row["size"]) for row in rows] == [
+        (setting, size) for setting in ("off", "compile") for size in ("32x32 x 17", "48x32 x 1")
+    ]
+    assert {row["compiled"] for row in rows} == {0}, "no prompt's length or size waits for the compiler"
+    assert all(row["left_off"] == {} for row in rows)
+    assert all(row["slowest_s"] >= row["step_s"] > 0 for row in rows)
+
+
 def test_the_released_model_is_built_with_random_weights(monkeypatch, golden):
     small_t5 = {"d_model": 4096, "d_ff": 16, "num_layers": 1, "num_heads": 2, "d_kv": 8}
     monkeypatch.setattr(engine, "stdit3_xl2_config", lambda: stdit3_xl2_config() | {"hidden_size": 32, "depth": 1})
@@ -140,3 +160,9 @@ def test_the_benchmark_names_what_it_cannot_use(arguments, message):
     result = CliRunner().invoke(bench.app, ["engine", "--preset", "tiny", *arguments])
 
     assert message in str(result.exception)
+
+
+def test_a_setting_that_is_none_is_named():
+    result = CliRunner().invoke(bench.app, ["--settings", "off,fast"])
+
+    assert str(result.exception) == "'fast' is no setting; there are off, compile, graphs, compile+fp8"

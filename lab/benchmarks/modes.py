@@ -1,0 +1,122 @@
+"""`chai lab bench`: what each setting of the engine makes of prompts of ten lengths at two sizes; one table.
+
+What one prompt at one size would hide shows here: a compiler that starts again for a length it has not seen, a replay
+that knows too few shapes, and what is made of a setting that the machine cannot have.
+"""
+
+import json
+import platform
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from lab.benchmarks.engine import Request, build
+from worker.models import device as devices
+from worker.models import faults
+from worker.models.opensora.compilation import Mode, optimize, options
+from worker.models.opensora.pipeline import ChaiPipeline
+from worker.models.opensora.sizes import VideoSize
+
+LENGTHS = (2, 5, 9, 14, 20, 27, 35, 48, 70, 110)  # words, about as prompts of people have them
+WORDS = ["a", "red", "fox", "walks", "slowly", "through", "fresh", "snow", "under", "a", "pale", "winter", "sun"]
+SETTINGS: dict[str, tuple[Mode, bool]] = {  # name: how steps are run, and whether their layers are 8-bit
+    "off": ("off", False),
+    "compile": ("compile", False),
+    "graphs": ("graphs", False),
+    "compile+fp8": ("compile", True),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One setting at one size. Times in seconds of the clock, `cpu` of the processor."""
+
+    setting: str
+    size: str
+    ready_s: float  # loading, compiling and the warm-up, all sizes together
+    step_s: float  # median over all steps of all prompts
+    step_cpu_s: float
+    slowest_s: float  # the slowest step of all
+    compiled: int  # pieces of code that were compiled after the warm-up: none should be
+    peak_bytes: int  # on a GPU; elsewhere what the process ever took
+    left_off: dict[str, str]  # what the machine cannot have, and why
+
+
+def run(request: Request, sizes: Sequence[VideoSize], settings: Sequence[str] = tuple(SETTINGS)) -> dict[str, Any]:
+    """Measure all, print a table and one line of JSON, and return what the line holds."""
+    device = devices.choose(request.device)
+    rows = [row for setting in settings for row in _rows(request, setting, sizes, device)]
+    report = {
+        "bench": "modes",
+        "preset": request.preset,
+        "device": str(device),
+        "processor": platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
+        "lengths": LENGTHS,
+        "steps": request.steps[0],
+        "rows": [asdict(row) for row in rows],
+        **faults.versions(),
+    }
+    _print(report, rows)
+    return report
+
+
+def _rows(request: Request, setting: str, sizes: Sequence[VideoSize], device: torch.device) -> Iterator[Row]:
+    mode, fp8 = SETTINGS[setting]
+    began = time.perf_counter()
+    pipeline = build(replace(request, mode=mode, fp8=fp8), device)
+    outcome = optimize(pipeline, options(device, mode=mode, fp8=fp8, warm=tuple(sizes)), device)
+    ready_s = time.perf_counter() - began
+    for size in sizes:
+        devices.reset_peak_memory(device)
+        before, cpu = _num_graphs(), time.process_time()
+        steps = [step for length in LENGTHS for step in _steps(pipeline, size, length, request.steps[0], device)]
+        yield Row(
+            setting=setting,
+            size=f"{size.width}x{size.height} x {size.num_frames}",
+            ready_s=ready_s,
+            step_s=statistics.median(steps),
+            step_cpu_s=(time.process_time() - cpu) / len(steps),
+            slowest_s=max(steps),
+            compiled=_num_graphs() - before,
+            peak_bytes=devices.peak_memory(device),
+            left_off=dict(outcome.refused),
+        )
+
+
+def _num_graphs() -> int:
+    return int(torch._dynamo.utils.counters["stats"]["unique_graphs"])
+
+
+def _steps(
+    pipeline: ChaiPipeline, size: VideoSize, num_words: int, num_steps: int, device: torch.device
+) -> Iterator[float]:
+    """Yield the seconds of each step of a prompt of so many words."""
+    caption = pipeline.encode_prompt([" ".join(WORDS[i % len(WORDS)] for i in range(num_words))])
+    schedule = pipeline.schedule(num_steps)
+    steps = pipeline.steps(caption, schedule, seed=1, height=size.height, width=size.width, num_frames=size.num_frames)
+    devices.finish(device)
+    began = time.perf_counter()
+    for _ in steps:
+        devices.finish(device)
+        yield time.perf_counter() - began
+        began = time.perf_counter()
+
+
+def _print(report: dict[str, Any], rows: Sequence[Row]) -> None:
+    title = f"{report['preset']} on {report.get('gpu', report['device'])}, prompts of {len(LENGTHS)} lengths"
+    figures = ("ready/s", "step/ms", "cpu/ms", "slowest/ms", "compiled late", "memory/MB")
+    table = Table("setting", "size", *figures, "left off", title=title)
+    for row in rows:
+        times = [f"{1e3 * seconds:.4g}" for seconds in (row.step_s, row.step_cpu_s, row.slowest_s)]
+        why = "; ".join(f"{name}: {reason}" for name, reason in row.left_off.items())
+        memory = f"{row.peak_bytes / 1e6:.0f}"
+        table.add_row(row.setting, row.size, f"{row.ready_s:.1f}", *times, str(row.compiled), memory, why)
+    Console(width=160).print(table)
+    print(json.dumps(report))
