@@ -11,7 +11,22 @@ from typing import Any
 from uuid import UUID
 
 from psycopg2.errors import LockNotAvailable
-from sqlalchemy import ColumnElement, Select, and_, case, delete, func, or_, select, text, true, tuple_, update
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Select,
+    and_,
+    case,
+    delete,
+    func,
+    literal_column,
+    or_,
+    select,
+    text,
+    true,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
@@ -243,16 +258,53 @@ def claim(
 
     The relay hears of it: there is room in the window for the next job.
     """
+    return _claim(session, Job.id == id_, *_is_for(owner, models), owner=owner, lease_s=lease_s)
+
+
+def claim_ahead(
+    session: Session, *, owner: str, lease_s: float, model: str, models: Collection[str], queues: Collection[str]
+) -> Claim | None:
+    """Take the job that comes next to a worker which still runs another; None where there is none to take so.
+
+    None, too, while another worker idles that could begin at once; and when what comes next is of another model than
+    `model`, the one that is loaded, or broke before: that one runs with nothing beside it, and what stands behind it
+    waits for it.
+    """
+    handed = (Job.queue.in_(queues), Job.status == JobStatus.QUEUED, Job.published_at.is_not(None))
+    order = (Job.queue.desc(), Job.published_at, Job.id)  # interactive before bulk
+    first = select(Job.id).where(*handed, *_is_for(owner, models or None)).order_by(*order).limit(1)
+    runs_beside = Job.model == model, Job.num_lost == 0, Job.num_faults == 0
+    return _claim(
+        session, Job.id == first.scalar_subquery(), *runs_beside, ~_SOMEBODY_IDLES, owner=owner, lease_s=lease_s
+    )
+
+
+def broke_before(job: Job) -> bool:
+    """Whether a process died or a machine failed at a job: it runs with nothing beside it."""
+    return bool(job.num_lost or job.num_faults)
+
+
+_SOMEBODY_IDLES: ColumnElement[bool] = literal_column(
+    """EXISTS (
+        SELECT FROM heartbeats AS other WHERE other.name LIKE 'worker:%' AND other.seen_at > now() - interval '15 s'
+        AND other.detail->'is_fit' = 'true' AND other.detail->'queues' @> to_jsonb(jobs.queue)
+        AND coalesce(other.detail->'models' @> to_jsonb(jobs.model), true)
+        AND other.name NOT IN (SELECT 'worker:' || lease_owner FROM jobs WHERE status = 'in_progress')
+    )""",
+    Boolean,
+)
+
+
+def _is_for(owner: str, models: Collection[str] | None) -> tuple[ColumnElement[bool], ...]:
+    """Say of a queued job that this worker may have it now."""
+    return may_take(owner), ~outbox.is_held(), true() if models is None else Job.model.in_(models)
+
+
+def _claim(session: Session, *which: ColumnElement[bool], owner: str, lease_s: float) -> Claim | None:
     since = func.coalesce(Job.queued_at, Job.created_at)
     row = session.execute(
         update(Job)
-        .where(
-            Job.id == id_,
-            Job.status == JobStatus.QUEUED,
-            may_take(owner),
-            ~outbox.is_held(),
-            true() if models is None else Job.model.in_(models),
-        )
+        .where(Job.status == JobStatus.QUEUED, *which)
         .values(
             status=JobStatus.IN_PROGRESS,
             lease_owner=owner,

@@ -109,7 +109,8 @@ def mean_gpu_seconds(session: Session, namespace_id: UUID, *, last: int = MEAN_O
 def spread(session: Session, **size: object) -> dict[str, Spread]:
     """Return by path what the latest completed attempts at one model and size took, of any tenant.
 
-    `size` names `model`, `width`, `height` and `num_frames`. Loading the model, which a night does once, is left out.
+    `size` names `model`, `width`, `height` and `num_frames`. Loading the model, which a night does once, and waiting
+    for the job before are left out.
     """
     found = session.execute(_SPREAD, {**size, "last": SPREAD_OF}).mappings()
     return {row["path"]: Spread(**{name: row[name] for name in row if name != "path"}) for row in found}
@@ -124,7 +125,7 @@ _SPREAD = text(
     FROM (
         SELECT metric.path, metric.gpu_seconds, coalesce(metric.bytes_written, 0)::float AS latent_bytes,
             (jobs.output->>'bytes')::float AS video_bytes,
-            (SELECT sum(value::float) FROM jsonb_each_text(metric.stage_s) WHERE key <> 'load') AS wall_s,
+            (SELECT sum(value::float) FROM jsonb_each_text(metric.stage_s) WHERE key NOT IN ('load', 'turn')) AS wall_s,
             row_number() OVER (PARTITION BY metric.path ORDER BY metric.id DESC) AS place
         FROM job_metrics AS metric JOIN jobs ON jobs.id = metric.job_id AND jobs.attempt = metric.attempt
         WHERE metric.outcome = 'completed' AND metric.gpu_seconds IS NOT NULL AND metric.path IS NOT NULL
@@ -135,10 +136,14 @@ _SPREAD = text(
 
 
 def mean_run_seconds(session: Session, *, last: int = MEAN_OF) -> dict[str, float]:
-    """Return by model how long the latest completed attempts took from claim to end, in seconds."""
+    """Return by model how long the latest completed attempts took from claim to end, in seconds.
+
+    Without the time in which they waited for the job before theirs.
+    """
     query = text(
-        "SELECT jobs.model, avg(extract(epoch FROM jobs.finished_at - jobs.claimed_at)) AS mean FROM ("
-        "SELECT job_id FROM job_metrics WHERE outcome = 'completed' ORDER BY id DESC LIMIT :last) AS recent "
+        "SELECT jobs.model, avg(extract(epoch FROM jobs.finished_at - jobs.claimed_at) "
+        "- coalesce((stage_s->>'turn')::float, 0)) AS mean FROM ("
+        "SELECT job_id, stage_s FROM job_metrics WHERE outcome = 'completed' ORDER BY id DESC LIMIT :last) AS recent "
         "JOIN jobs ON jobs.id = recent.job_id WHERE jobs.status = 'completed' GROUP BY jobs.model",
     )
     return {row.model: float(row.mean) for row in session.execute(query, {"last": last}) if row.mean is not None}

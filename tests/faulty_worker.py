@@ -9,8 +9,11 @@ import signal
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from shared.model_cards import ModelCard
 from shared.storage import Storage
@@ -24,6 +27,7 @@ from worker.transport import QoS
 SICK = "TEST_SICK_FILE"  # names a file: while it is there, this machine is sick in the way that it says
 STEP_S = 0.1
 DECODE_S = 5.0
+DECODING = "TEST_DECODE_S"  # another time
 STORAGE_S = 4.0  # for one file: longer than a lease of the tests
 
 
@@ -49,8 +53,24 @@ class Late(Slow):
         return self._model.sample(*args, **options)
 
     def decode_parts(self, *args: Any, **options: Any) -> Any:
-        time.sleep(DECODE_S)
+        time.sleep(float(os.environ.get(DECODING, DECODE_S)))
         return self._model.decode_parts(*args, **options)
+
+
+class Paced(Slow):
+    """A model that sleeps instead of working, gives frames of a real size, and notes when it has the device."""
+
+    def sample(self, *args: Any, **options: Any) -> Iterator[Any]:
+        note("begin")
+        for step in self._model.sample(*args, **options):
+            time.sleep(PACED_STEP_S)
+            yield step
+
+    def decode_parts(self, *_: Any) -> Iterator[Any]:
+        for part in np.split(moving_gradient(), PACED_PARTS):
+            time.sleep(PACED_PART_S)
+            yield part
+        note("end")
 
 
 class Poison(Slow):
@@ -83,6 +103,23 @@ class Sick(Slow):
         return self._model.sample(*args, **options)
 
 
+PACED_STEP_S, PACED_PART_S, PACED_PARTS = 0.25, 0.03, 6
+PACED_LOG = "TEST_DEVICE_LOG"  # names a file: a line for each time that the device is taken, and given back
+
+
+@cache
+def moving_gradient() -> Any:
+    """72 frames of 426 x 240 with grain, as long to compress as a video."""
+    grain = np.random.default_rng(0).integers(0, 24, (72, 240, 426, 3), np.uint8)
+    moving = (np.add.outer(np.arange(72) * 3, np.arange(426)) // 2 % 200).astype(np.uint8)
+    return grain + moving[:, None, :, None]
+
+
+def note(what: str) -> None:
+    with Path(os.environ[PACED_LOG]).open("a") as log:
+        log.write(f"{what} {time.monotonic()}\n")
+
+
 ERRORS = {
     "installation": ValueError("operands could not be broadcast together"),
     "temporary folder": FileNotFoundError("[Errno 2] No such file or directory: '/tmp/chai'"),
@@ -102,7 +139,7 @@ def fail_if(is_sick: bool, sickness: str) -> None:
         raise ERRORS[sickness]
 
 
-FAULTS = {"random-tiny": Sick, "slow": Slow, "late": Late, "poison": Poison, "greedy": Greedy}
+FAULTS = {"random-tiny": Sick, "slow": Slow, "late": Late, "paced": Paced, "poison": Poison, "greedy": Greedy}
 
 
 def load(card: ModelCard, settings: WorkerSettings) -> VideoModel:

@@ -195,7 +195,14 @@ def linked(url: str, at: str = "127.0.0.1") -> tuple[Link, str]:
 
 def write_cards(folder: Path) -> Path:
     """Write the cards of tiny models, healthy and otherwise, as `faulty_worker.py` understands them."""
-    sources = {"tiny": "random-tiny", "slow": "slow", "late": "late", "poison": "poison", "greedy": "greedy"}
+    sources = {
+        "tiny": "random-tiny",
+        "slow": "slow",
+        "late": "late",
+        "paced": "paced",
+        "poison": "poison",
+        "greedy": "greedy",
+    }
     for name, source in sources.items():
         steps = SLOW_STEPS if name == "slow" else 4
         card = {"name": name, "title": name, "source": source, "sizes": ["32x32"], "fps": 8, "frames": [17, 1]}

@@ -1,9 +1,9 @@
 """The worker process: a Celery parent that takes messages, and one child that runs jobs on its device.
 
 The parent never runs the model. It says every few seconds that it lives, so that the relay hands over as much as there
-are workers for. When its child dies it gives the child's job back at once, counted as lost. At SIGTERM (and Ctrl-C) it
-gives the job in progress back to the queue at once, in the database, where another worker finds it within seconds; the
-child notices at its next step and stops without writing.
+are workers for. When its child dies it gives the child's jobs back at once, counted as lost. At SIGTERM (and Ctrl-C) it
+gives the jobs in progress back to the queue at once, in the database, where another worker finds them within seconds;
+the child notices at its next step and stops without writing.
 Celery's warm shutdown waits for that. A parent that has no time left (SIGKILL) costs one lease.
 """
 
@@ -28,6 +28,7 @@ from db.session import connect, sessions, transaction
 from db.states import Queue, queue_of_model
 from shared import logs, tracing
 from worker import fitness, questions, tasks
+from worker.announcements import Announcements
 from worker.gate import Gate
 from worker.models import registry
 from worker.runtime import Load, Runtime, load_model, model_names, open_runtime
@@ -91,9 +92,11 @@ def main(
     app = make_app(settings)
     gate = Gate()
     gate.close("starting")
-    runtime = functools.cache(functools.partial(open_runtime, settings, owner=owner, load=load, gate=gate))
+    begun = Announcements()
+    open_own = functools.partial(open_runtime, settings, owner=owner, load=load, gate=gate)
+    runtime = functools.cache(functools.partial(open_own, queues=queues, announce=begun.tell))
     tasks.register(app, runtime)
-    connect_signals(settings, owner, runtime, gate)
+    connect_signals(settings, owner, runtime, gate, begun)
     models = sorted(model_names(settings.models_dir))
     presence = Presence(settings.database_url, owner, queues, models, gate)
     # A worker in a container runs as root; with JSON only, a message cannot carry code.
@@ -112,7 +115,9 @@ def main(
     return int(worker.exitcode or 0)
 
 
-def connect_signals(settings: WorkerSettings, owner: str, runtime: Callable[[], Runtime], gate: Gate) -> None:
+def connect_signals(
+    settings: WorkerSettings, owner: str, runtime: Callable[[], Runtime], gate: Gate, begun: Announcements
+) -> None:
     """Log as the other parts do, prepare children, take messages while they are fit, release the job when stopped."""
 
     def log(loglevel: int = logging.INFO, **_: object) -> None:
@@ -126,11 +131,13 @@ def connect_signals(settings: WorkerSettings, owner: str, runtime: Callable[[], 
         questions.start(runtime())
 
     def give_back(**_: object) -> None:
+        gate.stop()
         release(settings.database_url, owner)
 
     def watch(sender: Any, **_: object) -> None:
         watch_children(sender, lambda: lose(settings, owner))
         take_while(sender, lambda: gate.is_open)
+        begun.follow(sender)
 
     signals.worker_ready.connect(watch, weak=False)
     signals.setup_logging.connect(log, weak=False)  # instead of Celery's own lines

@@ -23,7 +23,7 @@ from worker.jobs import video
 from worker.jobs.faults import Blame, Fault
 from worker.jobs.retry import DATABASE_AWAY, first_line
 from worker.models import faults as devices
-from worker.models.base import Sampling
+from worker.models.base import Sampling, VideoModel
 from worker.runtime import Runtime
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
@@ -61,6 +61,11 @@ def note(runtime: Runtime, job_id: UUID, fault: Fault) -> None:
     elif len(runtime.faulty_jobs) >= most:
         runtime.gate.close(f"{fault.code}: the last {most} jobs broke here, though the worker's own trial passes")
         _prove_later(runtime, pause_s=min(FIRST_PAUSE_S * 2 ** len(runtime.faulty_jobs), LONGEST_PAUSE_S))
+
+
+def prove(runtime: Runtime) -> None:
+    """Take no jobs until the machine has passed its trials; on a device that is lost, end this process."""
+    _prove_later(runtime, pause_s=FIRST_PAUSE_S)
 
 
 def _prove_later(runtime: Runtime, *, pause_s: float) -> None:
@@ -175,8 +180,12 @@ def _model(runtime: Runtime) -> None:
 
 def _clip(runtime: Runtime) -> None:
     """Make the smallest clip of the model that is loaded, from prompt to MP4."""
-    devices.free_memory()
-    model = runtime.model(runtime.loaded or runtime.own_model)
+    with runtime.pipeline.device:
+        devices.free_memory()
+        _make_clip(runtime.model(runtime.loaded or runtime.own_model))
+
+
+def _make_clip(model: VideoModel) -> None:
     card = model.card
     width, height = min((tuple(map(int, size.split("x"))) for size in card.sizes), key=lambda size: size[0] * size[1])
     params = GenerationParams(

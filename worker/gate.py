@@ -6,6 +6,7 @@ import time
 
 _HEADER = struct.Struct("=BH")  # open, length of the reason
 _SIZE = 1024
+_STOPPED = 2
 
 
 class Gate:
@@ -31,11 +32,17 @@ class Gate:
 
     def open(self) -> None:
         """Let jobs in."""
-        self._write(1, "")
+        if self._memory[0] != _STOPPED:
+            self._write(1, "")
 
     def close(self, reason: str) -> None:
         """Take no more jobs; the one that runs goes on."""
-        self._write(0, reason)
+        if self._memory[0] != _STOPPED:
+            self._write(0, reason)
+
+    def stop(self) -> None:
+        """Take no more jobs for good: the worker is being stopped."""
+        self._write(_STOPPED, "stopping")
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until the gate is open; return whether it is."""

@@ -2,14 +2,17 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy.orm import Session, sessionmaker
 
+from db.jobs import Claim
 from db.session import connect, sessions
+from db.states import Queue
 from shared import model_cards
 from shared.model_cards import ModelCard
 from shared.storage import Storage
@@ -19,6 +22,7 @@ from worker.cache.store import StoredCache
 from worker.errors import Unfit
 from worker.gate import Gate
 from worker.jobs.pace import Pace
+from worker.jobs.pipeline import Pipeline
 from worker.jobs.preview import Previews
 from worker.models import faults, registry
 from worker.models.base import VideoModel
@@ -26,6 +30,8 @@ from worker.models.registry import EngineOptions
 from worker.settings import WorkerSettings
 
 logger = logging.getLogger(__name__)
+
+POOL_SIZE = 4  # connections kept: two jobs, two leases; as many more for a moment
 
 Load = Callable[[ModelCard, WorkerSettings], VideoModel]
 
@@ -46,13 +52,16 @@ def load_model(card: ModelCard, settings: WorkerSettings) -> VideoModel:
 
 @dataclass(slots=True, kw_only=True)
 class Runtime:
-    """What jobs share, one after the other."""
+    """What jobs share."""
 
     settings: WorkerSettings
     owner: str  # names this worker in the leases it holds
     factory: sessionmaker[Session]
     storage: Storage
     load: Load = load_model
+    queues: Sequence[str] = tuple(Queue)  # that it serves
+    announce: Callable[[Claim], None] = lambda claim: None  # that a job is begun ahead of its message
+    pipeline: Pipeline = field(default_factory=Pipeline)  # of jobs
     embedder: Embedder | None = None  # None: what the settings name, loaded with the first plan
     histories: Histories = field(default_factory=dict)  # what this process has read of each namespace's events
     pace: Pace = field(default_factory=Pace)
@@ -154,9 +163,11 @@ def model_names(folder: Path) -> frozenset[str]:
         return frozenset()
 
 
-def open_runtime(settings: WorkerSettings, *, owner: str, load: Load = load_model, gate: Gate | None = None) -> Runtime:
-    """Build what a child process owns; nothing is connected or loaded yet."""
-    engine = connect(settings.database_url, pool_size=2, application=f"chai-worker {owner}")
+def open_runtime(
+    settings: WorkerSettings, *, owner: str, load: Load = load_model, gate: Gate | None = None, **more: Any
+) -> Runtime:
+    """Build what a child process owns; nothing is connected or loaded yet. `more` is what `Runtime` takes."""
+    engine = connect(settings.database_url, pool_size=POOL_SIZE, application=f"chai-worker {owner}")
     return Runtime(
         settings=settings,
         owner=owner,
@@ -164,4 +175,5 @@ def open_runtime(settings: WorkerSettings, *, owner: str, load: Load = load_mode
         storage=Storage(settings.storage_url, access=settings.storage_access),
         load=load,
         gate=gate or Gate(),
+        **more,
     )

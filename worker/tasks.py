@@ -86,7 +86,7 @@ def register(app: Celery, runtime: Callable[[], Runtime]) -> None:
         try:
             if is_over(runtime(), job_id, attempt):
                 raise Ignore
-            if generate(runtime(), job_id):
+            if generate(runtime(), job_id, attempt):
                 return ended(runtime(), job_id, attempt)
             check(runtime(), job_id)
             return unclaimed(runtime(), job_id, attempt)
@@ -109,6 +109,11 @@ def parse(args: tuple[object, ...], kwargs: dict[str, object]) -> UUID:
         return UUID(str(args[0]))
     except ValueError as error:
         raise Reject(f"a {NAME} message holds one job id and nothing else: {error}", requeue=False) from error
+
+
+def task_id(job_id: UUID, attempt: int) -> str:
+    """Return the id that the relay gives to the task of an attempt."""
+    return f"video_{job_id.hex}-{attempt}"
 
 
 def attempt_of(task_id: str | None) -> int | None:

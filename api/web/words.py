@@ -13,7 +13,7 @@ from db.states import BatchStatus
 
 _MARKS = {"queued": "○", "in_progress": "◐", "completed": "●", "failed": "✕", "cancelled": "⊘"}
 _STATES = {"queued": "waiting", "in_progress": "running"}
-_STAGES = ("load", "decide", "fetch", "encode", "denoise", "decode", "compress", "store", "keep")
+_STAGES = ("load", "decide", "fetch", "encode", "turn", "denoise", "decode", "compress", "store", "keep")
 _PARTS = (("completed", "done"), ("failed", "failed"), ("cancelled", "cancelled"), ("in_progress", "going"))
 
 

@@ -22,7 +22,7 @@ import psutil
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from faulty_worker import DECODE_S
+from faulty_worker import DECODE_S, PACED_LOG
 from machines import Machine, laid, may_lay_cables
 from processes import Nursery, Service, environment, linked, wait_until, write_cards
 from pydantic import BaseModel
@@ -41,6 +41,7 @@ from shared.storage import VIDEOS, Storage
 pytestmark = pytest.mark.bench
 
 NUM_POSTS, NUM_JOBS = 300, 100
+NUM_PACED, IDLE_MS = 20, 20.0
 NUM_TRIALS = int(os.environ.get("CHAI_BENCH_TRIALS", "3"))
 ENGINE_SIZE, ENGINE_STEPS = 256, 30  # makes the tiny model work for as long as the small one
 
@@ -111,6 +112,19 @@ def around_the_engine(service: Service) -> dict[str, float]:
         "job_s": statistics.median(float(total_s) for total_s, _ in rows),
         "not_engine_share": statistics.median(shares),
     }
+
+
+def device_idle(service: Service) -> list[float]:
+    """Milliseconds for which the device waits between two jobs of a backlog, by a model that sleeps."""
+    log = service.folder / "device"
+    service.processes.pop(1).kill()
+    service.start_worker("paced", **{PACED_LOG: log})
+    service.wait_ended(service.submit("paced", number=NUM_PACED, mode="full"), PATIENCE_S)
+    taken, given = (
+        [float(line.split()[1]) for line in log.read_text().splitlines() if line.startswith(word)]
+        for word in ("begin", "end")
+    )
+    return sorted(1e3 * (begin - end) for end, begin in zip(given[1:], taken[2:], strict=False))
 
 
 @contextmanager
@@ -351,6 +365,17 @@ def test_durable_jobs_stay_within_their_budgets(default_service: Service) -> Non
     for name, (limit, unit) in BUDGETS.items():
         print(f"  {figures[name]:10.3f}  (budget {limit:g})  {unit}")
     print(json.dumps({"benchmark": "jobs", **{k: round(v, 4) for k, v in figures.items()}, **this_machine()}))
+
+
+def test_the_device_hardly_waits_between_two_jobs(default_service: Service) -> None:
+    waits = device_idle(default_service)
+    default_service.check()
+
+    p50, longest = statistics.median(waits), waits[-1]
+    print(f"\n  the device waits {p50:.1f} ms p50, {longest:.0f} ms at most, between jobs (budget {IDLE_MS:g} ms)")
+    figures = {"idle_p50_ms": round(p50, 2), "idle_max_ms": round(longest, 1), "jobs": NUM_PACED}
+    print(json.dumps({"benchmark": "idle device", **figures, **this_machine()}))
+    assert p50 <= IDLE_MS
 
 
 @pytest.mark.timeout(120 + 300 * NUM_TRIALS)

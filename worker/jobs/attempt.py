@@ -2,49 +2,155 @@
 
 import logging
 import secrets
+from concurrent.futures import Future
 from contextlib import AbstractContextManager
+from functools import partial
 from uuid import UUID
 
+from db import jobs
 from db.jobs import Claim
+from db.session import transaction
 from shared import tracing
-from shared.generation import GenerationParams
+from shared.generation import GenerationParams, Mode
+from worker import fitness
+from worker.cache.decisions.entities import extract
+from worker.errors import Stopped
 from worker.jobs import outcomes
 from worker.jobs.context import JobContext, Parts, RunResult
 from worker.jobs.lease import Lease, claim_job
+from worker.jobs.pipeline import LOOK_S, Turn
+from worker.jobs.retry import DATABASE_AWAY, first_line
 from worker.jobs.runner import run
 from worker.quality import monitor
 from worker.runtime import Runtime
 
 GATE_PATIENCE_S = 30.0  # for a message that came while the worker tries itself
+LAST_WAIT_S = 5.0  # of a process that will end, for the job beside the one that broke it
 MAX_SEED = 2**31  # what every client can hold
 
 
 logger = logging.getLogger(__name__)
 
 
-def generate(runtime: Runtime, job_id: UUID) -> bool:
+def generate(runtime: Runtime, job_id: UUID, attempt: int | None = None) -> bool:
     """Run a job to an end that its row tells: completed, failed, cancelled or back in the queue.
 
-    Does nothing and returns False when somebody else has the job, when it has ended, and while this worker is not fit.
-    Raises only what leaves this process unusable.
+    One that was claimed ahead of its message runs already: its end is waited for. Does nothing and returns False when
+    somebody else has the job, when it has ended, and while this worker is not fit. Raises only what leaves this process
+    unusable.
     """
+    with runtime.pipeline.door:  # nothing is claimed ahead meanwhile
+        begun = runtime.pipeline.find(job_id, attempt)
+        claim = None if begun else _claim(runtime, job_id)
+    if begun is None and claim is None:
+        return False
+    try:
+        if begun is not None:
+            begun.result()
+        elif claim is not None:
+            _run(runtime, claim)
+    except Exception:
+        runtime.pipeline.wait_empty(LAST_WAIT_S)  # the job beside this one is given back
+        raise
+    return True
+
+
+def _claim(runtime: Runtime, job_id: UUID) -> Claim | None:
+    """Take the job of a message, when the jobs that came without one have ended."""
+    runtime.pipeline.wait_empty()
     if not runtime.gate.wait(GATE_PATIENCE_S):
         logger.warning("job %s is left to others: this worker takes no jobs (%s)", job_id, runtime.gate.reason)
-        return False
+        return None
     models = runtime.models() or None  # where no card can be read the claim goes on, and the fault is seen
     claim = claim_job(runtime.factory, job_id, owner=runtime.owner, lease_s=runtime.settings.lease_s, models=models)
-    if claim is None:
-        return False
+    if claim is not None:
+        runtime.pipeline.hold(claim)
+    return claim
+
+
+def _go_on(runtime: Runtime, current: Claim, *, lends: bool) -> None:
+    """Claim the job that comes next and begin it, while the current one has the device."""
+    if not runtime.pipeline.door.acquire(blocking=False):
+        return
+    try:
+        claim = _claim_ahead(runtime, current.job.model)
+        if claim is None:
+            return
+        end = runtime.pipeline.begin(claim)
+    finally:
+        runtime.pipeline.door.release()
+    _run_beside(runtime, claim, end, lender=current if lends else None)
+
+
+def _claim_ahead(runtime: Runtime, model: str) -> Claim | None:
+    if runtime.pipeline.is_full or not runtime.gate.is_open:
+        return None
+    models, lease_s = runtime.models(), runtime.settings.lease_s
+    try:
+        with transaction(runtime.factory) as session:
+            return jobs.claim_ahead(
+                session, owner=runtime.owner, lease_s=lease_s, model=model, models=models, queues=runtime.queues
+            )
+    except DATABASE_AWAY as error:
+        logger.warning("the next job is not claimed ahead: %s", first_line(error))
+        return None
+
+
+def _may_borrow(claim: Claim, lender: Claim) -> bool:
+    """Whether a job could find in the cache what another is about to leave there: they name a thing in common."""
+    named, shown = ({entity.head for entity in extract(each.job.prompt).entities} for each in (claim, lender))
+    return claim.job.mode != Mode.FULL and not named.isdisjoint(shown)
+
+
+def _run_beside(runtime: Runtime, claim: Claim, end: Future[None], lender: Claim | None) -> None:
+    """Run a job that was claimed ahead; the task that its message becomes hears of the end."""
+    try:
+        runtime.announce(claim)
+        _run(runtime, claim, is_ahead=True, lender=lender if lender and _may_borrow(claim, lender) else None)
+    except Exception as error:  # this process is unusable
+        end.set_exception(error)
+        fitness.prove(runtime)  # which ends it, should no message come
+    else:
+        end.set_result(None)
+
+
+def _run(runtime: Runtime, claim: Claim, *, is_ahead: bool = False, lender: Claim | None = None) -> None:
+    """Run an attempt that this process holds; raises only what leaves this process unusable."""
+    try:
+        _attempt(runtime, claim, is_ahead=is_ahead, lender=lender)
+    finally:
+        runtime.pipeline.let_go(claim)
+
+
+def _attempt(runtime: Runtime, claim: Claim, *, is_ahead: bool, lender: Claim | None) -> None:
+    """Run an attempt, after its lender if there is one.
+
+    The job that broke has the device until it is known whose fault that was: the next one must not find out too.
+    """
     params = GenerationParams.of(claim.job)
     seed = secrets.randbelow(MAX_SEED) if params.seed is None else params.seed
     with _traced(claim), Lease(runtime.factory, claim, runtime.settings) as lease:
-        job = JobContext(claim=claim, params=params, seed=seed, hold=lease)
+
+        def check() -> None:
+            lease.check()
+            if is_ahead and not runtime.gate.is_open:
+                raise Stopped(f"job {claim.job.id}: its worker takes no jobs any more: {runtime.gate.reason}")
+
+        def expect_end(left_s: float, *, lends: bool) -> None:
+            if not jobs.broke_before(claim.job):
+                runtime.pipeline.look(partial(_go_on, runtime, claim, lends=lends), left_s)
+
+        turn = Turn(runtime.pipeline.device, check=check)
+        job = JobContext(claim=claim, params=params, seed=seed, hold=lease, turn=turn, expect_end=expect_end)
         try:
+            while lender is not None and not runtime.pipeline.wait_end(lender, LOOK_S):
+                check()
             run(job, parts(runtime))
         except Exception as error:
             outcomes.end_unfinished(runtime, job, error)
-        tracing.note(path=job.figures.path, reason=job.figures.reason, steps=job.figures.num_steps)
-    return True
+        finally:
+            tracing.note(path=job.figures.path, reason=job.figures.reason, steps=job.figures.num_steps)
+            turn.free()
 
 
 def _traced(claim: Claim) -> AbstractContextManager[object]:

@@ -14,6 +14,7 @@ from worker.cache.base import CachePlan, Kept, LatentCache
 from worker.jobs.lease import Hold
 from worker.jobs.metrics import Figures
 from worker.jobs.pace import Pace
+from worker.jobs.pipeline import Turn
 from worker.jobs.preview import Previews
 from worker.models.base import Sampling, StepHook, VideoModel
 
@@ -27,7 +28,7 @@ class VideoStore(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What jobs share, one after the other."""
+    """What jobs share."""
 
     model: Callable[[str], VideoModel]  # by name, loaded where it is not yet; raises `Unfit`
     cache: LatentCache
@@ -38,6 +39,17 @@ class Parts:
     previews: Previews = field(default_factory=Previews)
 
 
+class ExpectEnd(Protocol):
+    """What is told after each step how long the rest of them will take."""
+
+    def __call__(self, left_s: float, *, lends: bool) -> None:
+        """Take note; `lends` says that the run may enter the cache."""
+
+
+def _nobody_waits(left_s: float, *, lends: bool) -> None:
+    """Let no other job begin beside this one."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobContext:
     """One try at a job."""
@@ -46,6 +58,8 @@ class JobContext:
     params: GenerationParams
     seed: int  # of the noise, unless the run takes a donor's
     hold: Hold
+    turn: Turn = field(default_factory=Turn)  # at the device
+    expect_end: ExpectEnd = _nobody_waits
     figures: Figures = field(default_factory=Figures)  # a meter: filled while the attempt runs
     is_rerun: bool = False  # of the quality monitor: leaves nothing behind
 

@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 
@@ -33,10 +32,15 @@ def run(job: JobContext, parts: Parts) -> None:
     model = load(job, parts)
     read(job, model)
     plan = decide(job, model, parts.cache)
+    if not model.prepares_aside:
+        wait(job, model)
     ready = borrow(job, model, parts.cache, plan)
     encoding = encode(job, model)
+    wait(job, model)
     latents, recorder = denoise(job, model, ready, encoding, parts.previews)
-    frames, mp4 = decode(job, model, latents)
+    frames, film = decode(job, model, latents)
+    job.turn.free()  # from here on the next job has the device
+    mp4 = compress(job, film)
     parts.previews.learn(job.params.model, latents, frames)
     pictures = picture(job, frames)
     file = store(job, parts.storage, mp4, patience_s=parts.storage_patience_s)
@@ -61,7 +65,6 @@ def load(job: JobContext, parts: Parts) -> VideoModel:
     """Return the model of the job; the one of the last job is still there."""
     with job.figures.stage("load"):
         model = parts.model(job.params.model)
-    model.reset_peak_memory()
     job.figures.versions = dict(model.engine)
     job.hold.check()
     return model
@@ -143,22 +146,34 @@ def encode(job: JobContext, model: VideoModel) -> object:
     return encoding
 
 
+def wait(job: JobContext, model: VideoModel) -> None:
+    """Wait until the device is this job's."""
+    with job.figures.stage("turn"):
+        is_new = job.turn.take()
+    if is_new:
+        model.reset_peak_memory()
+
+
 def denoise(
     job: JobContext, model: VideoModel, ready: Run, encoding: object, previews: Previews | None = None
 ) -> tuple[object, Recorder | None]:
     """Return the latents and, of a run that may enter the cache, the recorder that watched it.
 
-    Now and then somebody may see what it becomes. Progress, cancelling and the lease are looked at after each step.
+    Now and then somebody may see what it becomes. Progress, cancelling and the lease are looked at after each step, and
+    the next job hears how long it still takes.
     """
     recorder = recording(job, model, ready)
     hooks = ready.hooks if recorder is None else (*ready.hooks, recorder)
     guidance = model.guidance(ready.sampling)
     num_steps = ready.plan.plan.recipe.num_evaluated_steps
+    began = time.perf_counter()
     with job.figures.stage("denoise"):
         sampled = model.sample(encoding, job.params, ready.sampling, seed=ready.seed, hooks=hooks)
         with closing(sampled) as steps:  # a job that is cancelled here leaves no run behind
             for done, step in enumerate(steps, start=1):
                 job.figures.model_evaluations += pace.evaluations(guidance[step.index : step.index + 1])
+                left_s = (num_steps - done) * (time.perf_counter() - began) / done
+                job.expect_end(left_s, lends=recorder is not None)
                 picture = None if previews is None else previews.picture(job.params.model, step)
                 seen = {} if picture is None else {"preview": picture}
                 job.hold.check(step=done, progress=100 * done // (num_steps + 1), **seen)  # 100 is the published video
@@ -182,22 +197,23 @@ def recording(job: JobContext, model: VideoModel, ready: Run) -> Recorder | None
     return Recorder(kept_steps(plan.keep, *timesteps, read=read), seed=ready.seed)
 
 
-def decode(job: JobContext, model: VideoModel, latents: object) -> tuple[NDArray[np.uint8], bytes]:
-    """Return the frames (T, H, W, 3) and the MP4: what is decoded is compressed while the next frames are decoded."""
-    encoder, frames = video.Encoder(fps=job.params.fps), []
-    with ThreadPoolExecutor(1, thread_name_prefix="mp4") as writer:
-        with job.figures.stage("decode"):
-            written = []
-            for part in model.decode_parts(latents, job.params):  # type: ignore[arg-type]  # its own tensors
-                frames.append(part)
-                written.append(writer.submit(encoder.add, part))
-            model.finish()
-        job.figures.peak_memory = model.peak_memory()
-        job.hold.check()
-        with job.figures.stage("compress"):
-            for each in written:
-                each.result()
-            return np.concatenate(frames), encoder.finish()
+def decode(job: JobContext, model: VideoModel, latents: object) -> tuple[NDArray[np.uint8], video.Film]:
+    """Return the frames (T, H, W, 3) and their film: each is compressed while the next ones are decoded."""
+    film, frames = video.Film(fps=job.params.fps), []
+    with job.figures.stage("decode"):
+        for part in model.decode_parts(latents, job.params):  # type: ignore[arg-type]  # its own tensors
+            frames.append(part)
+            film.add(part)
+        model.finish()
+    job.figures.peak_memory = model.peak_memory()
+    job.hold.check()
+    return np.concatenate(frames), film
+
+
+def compress(job: JobContext, film: video.Film) -> bytes:
+    """Return the MP4, once the last frames are compressed."""
+    with job.figures.stage("compress"):
+        return film.finish()
 
 
 def picture(job: JobContext, frames: NDArray[np.uint8]) -> Mapping[str, tuple[bytes, Mapping[str, Any]]]:

@@ -10,6 +10,7 @@ Nothing here touches a disk: a worker needs no temporary folder to finish its vi
 
 import io
 import math
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import av
@@ -80,6 +81,26 @@ class Encoder:
         self._container.mux(self._stream.encode(None))
         self._container.close()
         return self._file.getvalue()
+
+
+class Film:
+    """An MP4 that a thread of its own compresses, for whoever makes the frames."""
+
+    def __init__(self, *, fps: int) -> None:
+        self._encoder = Encoder(fps=fps)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="mp4")
+        self._added: list[Future[None]] = []
+
+    def add(self, frames: NDArray[np.uint8]) -> None:
+        """Let more frames (T, H, W, 3), uint8 RGB, be compressed; what is wrong with them `finish` raises."""
+        self._added.append(self._thread.submit(self._encoder.add, frames))
+
+    def finish(self) -> bytes:
+        """Return the MP4; raises what `Encoder` does."""
+        with self._thread:
+            for frames in self._added:
+                frames.result()
+            return self._encoder.finish()
 
 
 class _SecondReader(io.RawIOBase):

@@ -138,6 +138,10 @@ class VideoModel(Protocol):
     def engine(self) -> Mapping[str, str]:
         """What was asked for speed, and what became of it: `on`, or `off` and why."""
 
+    @property
+    def prepares_aside(self) -> bool:
+        """Whether a job may ask for shapes, timesteps and its text while another one is denoised or decoded."""
+
     def refuses(self, way: str, options: Mapping[str, Any]) -> str | None:
         """Return a sentence on why a way of reuse, or several joined by `+`, cannot be had here; None where it can."""
 

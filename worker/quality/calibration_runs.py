@@ -26,7 +26,7 @@ from worker.jobs import pace
 from worker.jobs.context import JobContext
 from worker.jobs.metrics import Figures
 from worker.jobs.preview import Previews
-from worker.jobs.runner import borrow, decode, denoise, encode
+from worker.jobs.runner import borrow, compress, decode, denoise, encode
 from worker.models.base import Sampling, VideoModel
 from worker.quality import candidates
 from worker.quality.calibration_cache import CalibrationCache
@@ -186,7 +186,8 @@ class Runs:
 
     def _make(self, candidate: Candidate, number: int) -> None:
         job, donor, latents = self._run(candidate, number, is_lending=candidate.name == self.full.name)
-        _, mp4 = decode(job, self.model, latents)
+        _, film = decode(job, self.model, latents)
+        mp4 = compress(job, film)
         made = Made(
             plan=candidate.name,
             prompt=number,

@@ -29,7 +29,7 @@ from worker.jobs.context import JobContext
 from worker.jobs.metrics import Figures
 from worker.jobs.preview import Previews
 from worker.jobs.retry import DATABASE_AWAY
-from worker.jobs.runner import borrow, decode, denoise, encode, load
+from worker.jobs.runner import borrow, compress, decode, denoise, encode, load
 from worker.models import faults
 from worker.quality import judges
 from worker.quality import monitor as rule
@@ -197,11 +197,12 @@ def _made(runtime: Runtime, row: Job, plan: StoredPlan, hold: CheckHold, figures
         figures=figures,
         is_rerun=True,
     )
-    model = load(job, parts(runtime))
-    ready = borrow(job, model, runtime.cache, plan)
-    if ready.plan.plan != plan.plan or len(plan.donors) != len(plan.plan.donors):
-        raise Lost("the donor is gone")
-    encoding = encode(job, model)
-    latents, _ = denoise(job, model, ready, encoding, Previews())
-    _, mp4 = decode(job, model, latents)
-    return mp4
+    with runtime.pipeline.device:
+        model = load(job, parts(runtime))
+        ready = borrow(job, model, runtime.cache, plan)
+        if ready.plan.plan != plan.plan or len(plan.donors) != len(plan.plan.donors):
+            raise Lost("the donor is gone")
+        encoding = encode(job, model)
+        latents, _ = denoise(job, model, ready, encoding, Previews())
+        _, film = decode(job, model, latents)
+    return compress(job, film)

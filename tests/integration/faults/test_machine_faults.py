@@ -35,7 +35,7 @@ def test_forty_jobs_beside_a_healthy_and_a_broken_worker_all_complete(
     service.wait_ended(ids, 120)
 
     assert statuses(service, ids) == {JobStatus.COMPLETED}
-    assert "model_fault" in service.unfit("broken")
+    wait_until(lambda: "model_fault" in service.unfit("broken"), SEEN_S, service.folder)  # its next sign of life
     assert sum(service.job(id_).num_lost for id_ in ids) == 0
     service.check()
 

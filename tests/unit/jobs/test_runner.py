@@ -38,6 +38,7 @@ class IdleModel:
 
     card, device, fingerprint = CARD, "nowhere", Fingerprint(revision="0", latent_dtype="none")
     engine = MappingProxyType({"compile": "off: there is nothing to compile"})
+    prepares_aside = True
 
     def refuses(self, way, options):
         return "It was made for nothing." if way == "resume" else None

@@ -56,6 +56,11 @@ class DiffusersModel:
         device: torch.device = self.pipeline._execution_device
         return device
 
+    @property
+    def prepares_aside(self) -> bool:
+        """No: a pipeline keeps what it is called with in itself, and is asked for shapes by calling it."""
+        return False
+
     def refuses(self, way: str, options: Mapping[str, Any]) -> str | None:
         """Return a sentence on why ways of reuse, joined by `+`, cannot be had here; None where they can."""
         reasons = (self._refuses(part, options.get(part, options)) for part in way.split("+"))

@@ -51,6 +51,11 @@ class OpenSoraModel:
         device: torch.device = self.pipeline.transformer.device
         return device
 
+    @property
+    def prepares_aside(self) -> bool:
+        """Not where T5 needs the memory that denoising takes."""
+        return not self.pipeline.captions.offload
+
     def refuses(self, way: str, options: Mapping[str, Any]) -> str | None:
         """Refuse nothing: this network was written for it."""
         del way, options
