@@ -27,7 +27,7 @@ from typing import ClassVar
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, InternalError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
@@ -195,7 +195,9 @@ UNAVAILABLE = "the database does not answer; nothing was changed, try again in a
 READ_ONLY = "the database takes no writes at the moment; nothing was changed, try again in a second"
 STORAGE_AWAY = "the storage of videos does not answer; try again in a second"
 UNSTORABLE = "a value of this request cannot be stored; send another one"
+OLD_TABLES = "the tables of the database are not those of this version; the operator runs `chai migrate`"
 READ_ONLY_STATES = frozenset({"25006"})  # SQLSTATE of a standby, and of a server that was told to take no writes
+OLD_TABLES_STATES = frozenset({"42P01", "42703"})  # of a table, and of a column, that is not there
 INTERNAL = "this is a fault of the server; try again, and if it stays tell the operator request id {request_id}"
 
 
@@ -204,6 +206,7 @@ def install(app: FastAPI) -> None:
     for kind in HTTP:
         app.add_exception_handler(kind, _answer)
     app.add_exception_handler(InternalError, _answer)
+    app.add_exception_handler(ProgrammingError, _answer)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_http)
 
@@ -220,7 +223,9 @@ def describe(error: Exception) -> Error:
     if isinstance(error, DataError):
         return Error(message=UNSTORABLE, type=type_, code="invalid_value")
     if isinstance(error, DBAPIError | PoolTimeout):
-        return Error(message=READ_ONLY if _is_read_only(error) else UNAVAILABLE, type=type_, code="unavailable")
+        state = _sql_state(error)
+        message = OLD_TABLES if state in OLD_TABLES_STATES else READ_ONLY if state in READ_ONLY_STATES else UNAVAILABLE
+        return Error(message=message, type=type_, code="unavailable")
     return Error(message=discreet(str(error)), type=type_, code="not_found")
 
 
@@ -268,12 +273,12 @@ async def _answer_http(request: Request, error: Exception) -> JSONResponse:
     return _envelope(status, Error(message=discreet(message), type="invalid_request_error", code=code), headers)
 
 
-def _is_read_only(error: Exception) -> bool:
-    return getattr(getattr(error, "orig", None), "pgcode", None) in READ_ONLY_STATES
+def _sql_state(error: Exception) -> str | None:
+    return getattr(getattr(error, "orig", None), "pgcode", None)
 
 
 def _row(error: Exception) -> tuple[HTTPStatus, str]:
-    if _is_read_only(error):
+    if _sql_state(error) in READ_ONLY_STATES | OLD_TABLES_STATES:
         return HTTPStatus.SERVICE_UNAVAILABLE, "server_error"
     return next(HTTP[kind] for kind in type(error).__mro__ if kind in HTTP)
 

@@ -8,6 +8,7 @@ Nothing is remembered between two calls: another process may have written or rem
 
 StorageError               the storage did not do what was asked; it may later
 ├── FileMissing            there is no such file
+├── OutsideError           a link leads out of the storage
 └── TemporaryFolderError   this machine's folder for temporary files is missing, full or not writable
 """
 
@@ -17,7 +18,7 @@ import re
 import secrets
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -55,6 +56,10 @@ class StorageError(Exception):
 
 class FileMissing(StorageError):
     """There is no such file."""
+
+
+class OutsideError(StorageError, ValueError):
+    """A link leads out of the storage."""
 
 
 class TemporaryFolderError(StorageError):
@@ -277,8 +282,11 @@ class Storage:
                     if not self._fs.exists(path):
                         raise
 
-    def check(self) -> None:
-        """Write, read and remove a small file; raise `StorageError` that names the storage and the step that failed."""
+    def check(self, *, folders: Iterable[str] = ()) -> None:
+        """Write, read and remove a small file; raise `StorageError` that names the storage and the step that failed.
+
+        On a disk these folders, too, must be writable where they are there.
+        """
         name = f"checks/{secrets.token_hex(8)}"
         content = secrets.token_bytes(16)
         with self._step("write"):
@@ -290,6 +298,10 @@ class Storage:
         finally:
             with self._step("remove"):
                 self.remove(name)
+        for folder in folders if self._is_local else ():
+            place = Path(self._path(f"{folder}/x")).parent
+            if place.exists() and not (place.is_dir() and os.access(place, os.W_OK | os.X_OK)):
+                raise StorageError(f"{folder} in {shown(self.url)} is no folder that this account may write to")
 
     @contextmanager
     def _step(self, verb: str) -> Iterator[None]:
@@ -304,7 +316,7 @@ class Storage:
             raise ValueError(f"{name!r} is not a name that this service makes")
         path = f"{self._root}/{name}"
         if self._is_local and not Path(path).resolve().is_relative_to(Path(self._root).resolve()):
-            raise ValueError(f"{name!r} lies outside of {shown(self.url)}")
+            raise OutsideError(f"{name!r} lies outside of {shown(self.url)}; mount a disk there instead of a link")
         return path
 
 

@@ -14,10 +14,10 @@ from uuid import UUID
 
 from sqlalchemy import func, select
 
-from db import identities
+from db import identities, migrate
 from db.session import transaction
 from shared.generation import GenerationParams
-from shared.storage import FileMissing, StorageError, check_temporary_folder, shown
+from shared.storage import LATENTS, PICTURES, VIDEOS, FileMissing, StorageError, check_temporary_folder, shown
 from worker.errors import Unfit
 from worker.jobs import video
 from worker.jobs.faults import Blame, Fault
@@ -135,7 +135,7 @@ def _codec(_: Runtime) -> None:
 
 
 def _storage(runtime: Runtime) -> None:
-    runtime.storage.check()
+    runtime.storage.check(folders=(VIDEOS, LATENTS, PICTURES))
 
 
 def _same_storage(runtime: Runtime) -> None:
@@ -158,6 +158,12 @@ def _foreign(runtime: Runtime, has: str, known: UUID | None) -> Unfit:
         "parts have it and see that it is mounted; for files that moved, write that id into service/storage-id there"
     )
     return Unfit("foreign_storage", message)
+
+
+def _tables(runtime: Runtime) -> None:
+    with transaction(runtime.factory) as session:
+        if (said := migrate.behind(session)) is not None:
+            raise Unfit("tables", said)
 
 
 def _clock(runtime: Runtime) -> None:
@@ -202,6 +208,6 @@ def _make_clip(model: VideoModel) -> None:
 
 
 LOCAL: Sequence[Trial] = (_temporary_folder, _codec, _clip)
-SHARED: Sequence[Trial] = (_same_storage, _storage, _clock)  # what is not ours is not written to
+SHARED: Sequence[Trial] = (_tables, _same_storage, _storage, _clock)  # what is not ours is not written to
 AT_START: Sequence[Trial] = (_temporary_folder, _codec, *SHARED, _model)
 WHOLE: Sequence[Trial] = (*LOCAL, *SHARED)

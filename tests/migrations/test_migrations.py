@@ -1,5 +1,6 @@
 """The tables can be made, match the models, and can be taken down again."""
 
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -41,6 +42,13 @@ def test_every_step_goes_down_and_up_again(empty_database_url: str) -> None:
 
     migrate.upgrade(empty_database_url)
     command.check(migrate.config(empty_database_url))
+
+
+def test_a_folder_may_have_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    newest = ScriptDirectory.from_config(migrate.config("")).get_current_head()
+    monkeypatch.setattr(migrate, "MIGRATIONS", shutil.copytree(migrate.MIGRATIONS, tmp_path / "50 % for Jürgen"))
+
+    assert ScriptDirectory.from_config(migrate.config("")).get_current_head() == newest
 
 
 def test_two_processes_may_migrate_at_once(empty_database_url: str) -> None:

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from sqlalchemy.exc import ProgrammingError
+
 from shared.storage import StorageError, TemporaryFolderError
 from worker.errors import GiveUp, Unfit
 from worker.jobs.retry import DATABASE_AWAY
@@ -64,7 +66,7 @@ def sort(error: Exception) -> Fault:
     if devices.is_out_of_memory(error):
         message = "the video does not fit the worker's memory; ask for a smaller size or less seconds"
         return Fault(blame=Blame.JOB, code="out_of_memory", message=message, is_doubtful=True)
-    if isinstance(error, DATABASE_AWAY):
+    if isinstance(error, (*DATABASE_AWAY, ProgrammingError)):  # or its tables are those of another version
         return _of_surroundings("database_unavailable", "the database was away during the run; try again later")
     if isinstance(error, StorageError) and not isinstance(error, TemporaryFolderError):
         return _of_surroundings("storage_unavailable", "the video was made but could not be stored; try again later")

@@ -113,6 +113,18 @@ def test_a_link_out_of_the_storage_is_not_followed(tmp_path: Path) -> None:
 
     with pytest.raises(ValueError, match="lies outside of"):
         storage.write(video_name(ID, 1), CONTENT)
+    with pytest.raises(StorageError, match="lies outside of"):  # no job's fault: the worker stops
+        storage.check(folders=["videos"])
+
+
+def test_a_folder_that_is_none_fails_the_check_of_who_writes_there(tmp_path: Path) -> None:
+    storage = Storage(tmp_path.as_uri())
+    (tmp_path / "latents").touch()
+
+    storage.check(folders=["videos"])
+
+    with pytest.raises(StorageError, match=r"latents in .* is no folder that this account may write to"):
+        storage.check(folders=["videos", "latents"])
 
 
 def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
 """Whose fault it is that an attempt broke."""
 
 import pytest
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from shared.storage import StorageError, TemporaryFolderError
 from worker.errors import GiveUp, Unfit
@@ -25,6 +25,7 @@ SORTED = [
     (ImportError("libcudnn.so.9"), MACHINE, MACHINE),
     (TemporaryFolderError("/tmp is full"), MACHINE, MACHINE),
     (StorageError("videos/a.mp4: not written"), SURROUNDINGS, SURROUNDINGS),
+    (ProgrammingError("SELECT 1", {}, Exception("column jobs.a does not exist")), SURROUNDINGS, SURROUNDINGS),
     (OperationalError("SELECT 1", {}, Exception("server closed the connection")), SURROUNDINGS, SURROUNDINGS),
 ]
 
