@@ -18,7 +18,6 @@ from kombu.exceptions import ChannelError, OperationalError
 
 from api.ids import video_id
 from db.outbox import Waiting
-from db.states import Queue
 
 TASK = "chai.generate"
 NO_SUCH_QUEUE = "404"
@@ -58,9 +57,9 @@ class Broker:
         if job.is_returned:
             self._to_front(queue)
 
-    def publish_check(self, job_id: UUID) -> None:
+    def publish_check(self, job_id: UUID, queue: str) -> None:
         """Hand a check of a job that has ended to the workers; raise `BrokerAway`."""
-        self._send(Queue.BULK.value, job_id, f"{video_id(job_id)}-check", f"({video_id(job_id)!r}, 'check')", "{}")
+        self._send(queue, job_id, f"{video_id(job_id)}-check", f"({video_id(job_id)!r}, 'check')", "{}")
 
     def _send(self, queue: str, job_id: UUID, task_id: str, args: str, kwargs: str) -> None:
         with self._errors():

@@ -9,7 +9,9 @@ from typing import Any, Generic, TypeVar
 
 from sqlalchemy.orm import Session
 
+from api import routing
 from db import batches, cache_stats, heartbeats, metrics, queue_positions
+from db.heartbeats import Beat
 from db.models import Job
 from db.states import JobStatus
 
@@ -28,6 +30,15 @@ class Estimate:
     position: int | None = None  # jobs before it, while queued
     workers: int | None = None  # alive now; none: nobody knows
     eta_seconds: float | None = None
+    waiting_reason: str | None = None  # why it would wait even if it were the next
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crew:
+    """The workers that are there."""
+
+    number: int | None  # none: none was ever seen
+    living: list[Beat]
 
 
 @dataclass(slots=True)
@@ -59,7 +70,7 @@ class Estimates:
 
     def __init__(self) -> None:
         self._marks = _Kept(queue_positions.mark)
-        self._workers = _Kept(_workers)
+        self._crew = _Kept(_crew)
         self._seconds = _Kept(metrics.mean_run_seconds)
 
     def of(self, session: Session, job: Job) -> Estimate:
@@ -67,15 +78,22 @@ class Estimates:
         if job.status not in (JobStatus.QUEUED, JobStatus.IN_PROGRESS):
             return Estimate()
         position = self._position(session, job) if job.status == JobStatus.QUEUED else None
-        (workers,) = self._workers.get(session)
+        crew = self._crew.get(session)
         seconds = self._seconds.get(session).get(job.model)
         is_waiting = position is not None
         held_s = batches.held_s(session, job.batch_id) if job.batch_id and is_waiting else 0.0
-        return Estimate(position=position, workers=workers, eta_seconds=_eta(job, position, workers, seconds, held_s))
+        obstacle = routing.obstacle(job.queue, job.model, crew.living) if is_waiting else None
+        takers = 0 if obstacle and crew.living else crew.number
+        return Estimate(
+            position=position,
+            workers=crew.number,
+            eta_seconds=_eta(job, position, takers, seconds, held_s),
+            waiting_reason=_held(held_s) or obstacle,
+        )
 
     def num_workers(self, session: Session) -> int | None:
         """Return how many workers are alive; none: nobody knows."""
-        return self._workers.get(session)[0]
+        return self._crew.get(session).number
 
     def _position(self, session: Session, job: Job) -> int:
         if self._marks.is_fresh:  # the queue was long a moment ago
@@ -103,9 +121,16 @@ def _last(days: float) -> cache_stats.Range:
     return cache_stats.Range(since=datetime.now(UTC) - timedelta(days=days))
 
 
-def _workers(session: Session) -> tuple[int | None]:
+def _crew(session: Session) -> Crew:
     beats = heartbeats.seen(session, "worker")
-    return (sum(beat.age_s < ALIVE_S for beat in beats) if beats else None,)
+    living = [beat for beat in beats if beat.age_s < ALIVE_S]
+    return Crew(number=len(living) if beats else None, living=living)
+
+
+def _held(held_s: float | None) -> str | None:
+    if held_s is None:
+        return "its bulk run is paused"
+    return "its bulk run waits for its window" if held_s else None
 
 
 def _eta(

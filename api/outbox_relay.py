@@ -201,15 +201,17 @@ class Relay:
         return sum(map(self._broker.length, routing.lists(queue, self._workers(session, queue), flying)))
 
     def _hand_over_checks(self) -> None:
-        """Hand over a check of the monitor for each worker when nothing else waits and the broker holds none."""
+        """Hand over a check of the monitor for each worker with its model, when they have nothing else to do."""
         with transaction(self._sessions) as session:
-            rows = outbox.take_checks(session, limit=1)
-            if not rows or not outbox.is_idle(session) or self._broker.length(Queue.BULK):
+            if not outbox.take_checks(session, limit=1):
                 return
-            rows = outbox.take_checks(session, limit=max(1, len(self._workers(session, Queue.BULK))))
-            for row in rows:
-                self._broker.publish_check(row.job_id)
-            outbox.checks_handed_over(session, rows)
+            workers = self._workers(session, Queue.BULK)
+            for lane in routing.lanes(Queue.BULK, workers) if workers else ():
+                if outbox.is_idle(session, models=lane.models) and not self._broker.length(lane.name):
+                    rows = outbox.take_checks(session, limit=lane.num_workers, models=lane.models)
+                    for row in rows:
+                        self._broker.publish_check(row.job_id, lane.name)
+                    outbox.checks_handed_over(session, rows)
 
     def sweep(self) -> None:
         """Requeue or end jobs whose lease expired, close batches."""

@@ -4,13 +4,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from sqlalchemy.orm import Session, sessionmaker
 from starlette.concurrency import run_in_threadpool
 
-from db import heartbeats, identities, outbox
-from db.heartbeats import Beat
+from api import routing
+from db import heartbeats, identities, migrate, outbox
 from db.session import transaction
 from shared.storage import FileMissing, Storage, shown
 
@@ -18,10 +19,28 @@ logger = logging.getLogger("api.readiness")
 OK = "ok"
 FRESH_S = 1.0
 FRESH_STORAGE_S = 10.0  # a try writes a file
+FRESH_STRANDED_S = 5.0  # reads every waiting row
 RELAY_SILENT_S = 30.0
 WORKER_SILENT_S = 60.0
 OUTBOX_OLD_S = 60.0
 PATIENCE_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What one look found. Hosts, files and errors go to the log only."""
+
+    checks: dict[str, str]  # "ok", or what is wrong, by part
+    notes: list[str] = field(default_factory=list)  # jobs that no worker takes, where others are taken
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether jobs get through. Notes do not count: for one job without a taker, the others need not stop."""
+        return all(result == OK for result in self.checks.values())
+
+
+class OldTables(Exception):
+    """The database waits for `chai migrate`."""
 
 
 class ForeignStorage(Exception):
@@ -34,34 +53,41 @@ class Readiness:
     def __init__(self, factory: sessionmaker[Session], storage: Storage) -> None:
         self._factory, self._storage = factory, storage
         self._lock = asyncio.Lock()
-        self._found: dict[str, str] = {}
+        self._found = Found(checks={})
         self._until = 0.0
         self._storage_found, self._storage_until = OK, 0.0
+        self._stranded: list[str] = []
+        self._stranded_until = 0.0
 
-    async def checks(self) -> dict[str, str]:
-        """Return "ok", or what is wrong, by part. Hosts, files and errors go to the log only."""
+    async def found(self) -> Found:
+        """Look, at most once a second."""
         async with self._lock:
             if time.monotonic() >= self._until:
                 self._found = await self._look()
                 self._until = time.monotonic() + FRESH_S
             return self._found
 
-    async def _look(self) -> dict[str, str]:
+    async def _look(self) -> Found:
         try:
             async with asyncio.timeout(PATIENCE_S):
                 return await run_in_threadpool(self._try_all)
         except TimeoutError:
-            return {"database": f"did not answer within {PATIENCE_S:g} s"}
+            return Found(checks={"database": f"did not answer within {PATIENCE_S:g} s"})
 
-    def _try_all(self) -> dict[str, str]:
-        found = {"database": _try("database", self._write), "storage": self._try_storage()}
-        if found["database"] == OK:
-            with transaction(self._factory) as session:
-                found |= flow(session)
-        return found
+    def _try_all(self) -> Found:
+        checks = {"database": _try("database", self._write), "storage": self._try_storage()}
+        if checks["database"] != OK:
+            return Found(checks=checks)
+        with transaction(self._factory) as session:
+            checks |= flow(session)
+            if time.monotonic() >= self._stranded_until:
+                self._stranded, self._stranded_until = stranded(session), time.monotonic() + FRESH_STRANDED_S
+        return Found(checks=checks, notes=self._stranded)
 
     def _write(self) -> None:
         with transaction(self._factory) as session:
+            if (said := migrate.behind(session)) is not None:
+                raise OldTables(said)
             heartbeats.beat(session, "api")
 
     def _check_same_storage(self) -> None:
@@ -98,13 +124,18 @@ def flow(session: Session) -> dict[str, str]:
         found["workers"] = _young(beats[0].age_s, WORKER_SILENT_S, "no worker has given a sign of life")
         living = [beat for beat in beats if beat.age_s < WORKER_SILENT_S]
         if living and not any(beat.detail.get("is_fit", True) for beat in living):
-            found["workers"] = f"no worker takes jobs: {_code(living[0])}; its log says why"
+            found["workers"] = f"no worker takes jobs: {routing.reason_code(living[0])}; its log says why"
     return found
 
 
-def _code(beat: Beat) -> str:
-    """Return the word for programs of why a worker takes no jobs; the rest of the reason may name files."""
-    return str(beat.detail.get("reason", "")).partition(":")[0]
+def stranded(session: Session) -> list[str]:
+    """Return a sentence for each kind of waiting job that no living worker takes, where others are taken."""
+    living = [beat for beat in heartbeats.seen(session, "worker") if beat.age_s < WORKER_SILENT_S]
+    said = []
+    for queue, model, number in outbox.waiting(session) if living else ():
+        if why := routing.obstacle(queue, model, living):
+            said.append(f"{number} queued: {why}")
+    return said
 
 
 def _young(age_s: float, most_s: float, wrong: str) -> str:
@@ -115,6 +146,8 @@ def _try(name: str, check: Callable[[], None]) -> str:
     """Return "ok", or the kind of failure; the details, which may name hosts, go to the log only."""
     try:
         check()
+    except OldTables as error:
+        return str(error)
     except Exception as error:  # any failure means not ready; there is no list of what drivers raise
         logger.warning("not ready", extra={"fields": {"part": name, "error": str(error)}})
         return f"does not work ({type(error).__name__}); the server's log says why"

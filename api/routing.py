@@ -2,6 +2,7 @@
 
 Where all workers have the same models there is one list a queue. A model that only some have gets a list of its own,
 `bulk.wan` for one, which they serve beside the common one: a worker without it must not take the message and lose it.
+A job that no worker takes waits; `obstacle` says why.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -47,6 +48,29 @@ def lanes(queue: Queue, workers: Sequence[Beat]) -> list[Lane]:
             for model in scarce
         ),
     ]
+
+
+def obstacle(queue: str, model: str, workers: Sequence[Beat]) -> str | None:
+    """Say why none of the workers that live takes a job, and what to do; None where one does."""
+    if not workers:
+        return "no worker is here: start one with `chai worker`, or all parts with `chai up`"
+    having = [beat for beat in workers if model in beat.detail.get("models", [model])]
+    if not having:
+        return (
+            f"no worker has the model {model!r}: start one on a machine that has it, or put it into a worker's "
+            "CHAI_MODELS_DIR and restart that worker"
+        )
+    fit = [beat for beat in having if beat.detail.get("is_fit", True)]
+    if not fit:
+        return f"no worker with the model {model!r} takes jobs: {reason_code(having[0])}; its log says why"
+    if not any(queue in beat.detail.get("queues", list(Queue)) for beat in fit):
+        return f"no worker with the model {model!r} serves {queue} jobs: start one without --queues, or with {queue}"
+    return None
+
+
+def reason_code(beat: Beat) -> str:
+    """Return the word for programs of why a worker takes no jobs; the rest of the reason may name files."""
+    return str(beat.detail.get("reason", "")).partition(":")[0]
 
 
 def lists(queue: Queue, workers: Sequence[Beat], flying: Iterable[InFlight]) -> Collection[str]:

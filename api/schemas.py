@@ -356,6 +356,7 @@ class Video(BaseModel):
     queue_position: int | None  # jobs before this one; only while queued, and not in lists
     eta_seconds: float | None  # until its end, by what others took lately; not in lists
     workers: int | None  # alive now, if known; not in lists
+    waiting_reason: str | None  # why it would wait even if it were the next, and what to do; not in lists
     cancel_requested: bool
     batch_id: str | None
     custom_id: str | None
@@ -674,3 +675,4 @@ class Health(BaseModel):
 
     status: Literal["ok", "unavailable"]
     checks: dict[str, str]
+    notes: list[str] = []  # what some jobs wait for though the service works

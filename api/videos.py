@@ -53,6 +53,7 @@ def show(
         queue_position=estimate.position,
         eta_seconds=estimate.eta_seconds,
         workers=estimate.workers,
+        waiting_reason=estimate.waiting_reason,
         cancel_requested=job.cancel_requested,
         batch_id=batch_id(job.batch_id) if job.batch_id else None,
         custom_id=(reused or job).custom_id,

@@ -72,6 +72,7 @@ class Video(TypedDict):
     queue_position: int | None
     eta_seconds: float | None
     workers: int | None
+    waiting_reason: str | None
     batch_id: str | None
     custom_id: str | None
     cache: Json | None

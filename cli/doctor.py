@@ -4,7 +4,6 @@ Nothing is changed and nothing is started. A check that raises is a finding, not
 """
 
 import importlib.metadata
-import json
 import os
 import platform
 import shutil
@@ -164,23 +163,32 @@ def check_service(var: Path) -> Findings:
             yield _look("api", f"nobody answers at {client.url}", "start the service with `chai up`, or set CHAI_URL")
         elif answer is None:
             yield _wrong("api", f"nobody answers at {client.url}", "look at the end of log/api.log; check CHAI_URL")
-        elif answer[0] == 200:
+        elif answer.status_code == 200:
             yield _fine("api", f"ready at {client.url}")
         else:
-            yield _wrong("api", f"not ready at {client.url}: {answer[1]}", "mend what is unavailable")
+            yield _wrong("api", f"not ready at {client.url}: {_said(answer, 'checks')}", "mend what is unavailable")
         if answer is not None:
+            for note in _said(answer, "notes") if answer.status_code == 200 else ():
+                seen, _, do = note.rpartition(": ")
+                yield _look("jobs that wait", seen, do)
             yield _key(client)
 
 
-def _ask(client: Client, path: str) -> tuple[int, str] | None:
+def _ask(client: Client, path: str) -> Any:  # Any: a httpx.Response, imported late, or None
     import httpx
 
     try:
-        answer = httpx.get(client.url + path, timeout=TIMEOUT_S, trust_env="127.0.0.1" not in client.url)
+        return httpx.get(client.url + path, timeout=TIMEOUT_S, trust_env="127.0.0.1" not in client.url)
     except httpx.HTTPError:
         return None
-    checks = answer.json().get("checks", {}) if "json" in answer.headers.get("content-type", "") else {}
-    return answer.status_code, json.dumps(checks or answer.text[:200], ensure_ascii=False)
+
+
+def _said(answer: Any, field: str) -> Any:  # Any: as above, and JSON
+    """Return a field of /readyz; what stands there instead where the answer is somebody else's."""
+    try:
+        return answer.json()[field]
+    except (ValueError, KeyError, TypeError):
+        return answer.text[:200] if field == "checks" else []
 
 
 def _key(client: Client) -> Finding:
@@ -343,7 +351,7 @@ def check_storage(var: Path) -> Findings:
     """Whether videos and latents can be written and read back."""
     from shared.storage import Storage
 
-    url = os.environ.get("STORAGE_URL", (var / "storage").as_uri())
+    url = os.environ.get("STORAGE_URL", f"file://{var / 'storage'}")
     if url.startswith("file:") and not Path(url.removeprefix("file://")).exists():
         yield _look("storage", f"{url} is not there yet", "the service makes it; on several machines, check the mount")
         return

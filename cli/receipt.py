@@ -11,7 +11,7 @@ from cli import output
 TOLD = {  # what `facts` tells in words of its own; the rest of the object follows by its own names
     "video": {"id", "object", "prompt", "status", "progress", "queue_position", "path", "error", "cache", "usage"}
     | {"size", "seconds", "fps", "num_frames", "num_steps", "num_inference_steps", "step", "mode", "metadata"}
-    | {"created_at", "completed_at", "expires_at"},
+    | {"created_at", "completed_at", "expires_at", "waiting_reason"},
     "cache": {"path", "explanation", "matched", "donors", "similarity", "steps", "unread"},
     "usage": {"queue_wait_s", "run_s", "seconds_saved", "gpu_seconds", "bytes", "stage_s"},
 }
@@ -60,7 +60,8 @@ def _matched(cache: Mapping[str, Any]) -> str:
 def state(video: Mapping[str, Any]) -> str:
     """Say where a video is, with its place in the queue or its step."""
     if video["status"] == "queued" and video.get("queue_position") is not None:
-        return f"queued, {video['queue_position']} before it"
+        reason = video.get("waiting_reason")
+        return f"queued, {video['queue_position']} before it" + (f"; {reason}" if reason else "")
     if video["status"] == "in_progress" and video.get("step") is not None:
         return f"step {video['step']} of {video['num_steps']}"
     return str(video["status"])

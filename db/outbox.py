@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, TextClause, delete, func, insert, select, text, update
+from sqlalchemy import ColumnElement, Select, TextClause, delete, func, insert, select, text, true, update
 from sqlalchemy.orm import Session
 
 from db.models import Batch, Job, Outbox
@@ -74,6 +74,13 @@ def unheard_s(session: Session) -> float | None:
     oldest = select(func.min(Job.created_at)).where(*waits)
     age = session.scalar(select(func.extract("epoch", func.clock_timestamp() - oldest.scalar_subquery())))
     return None if age is None else float(age)
+
+
+def waiting(session: Session) -> list[tuple[str, str, int]]:
+    """Return queue, model and number of the jobs that wait and are not held; reads every one of them."""
+    query = select(Job.queue, Job.model, func.count()).where(Job.status == JobStatus.QUEUED, ~is_held())
+    rows = session.execute(query.group_by(Job.queue, Job.model).order_by(Job.model))
+    return [(queue, model, number) for queue, model, number in rows]
 
 
 def in_flight(session: Session) -> list[InFlight]:
@@ -193,9 +200,18 @@ def hold_back(session: Session, batch_id: UUID) -> None:
     )
 
 
-def is_idle(session: Session) -> bool:
-    """Whether no job waits for a worker but those of runs that are held."""
-    return not session.scalar(select(select(Job.id).where(Job.status == JobStatus.QUEUED, ~is_held()).exists()))
+def is_idle(session: Session, *, models: Collection[str] | None = None) -> bool:
+    """Whether no job, of these models, waits for a worker but those of runs that are held."""
+    return not session.scalar(select(awaits(models)))
+
+
+def awaits(models: Collection[str] | None = None) -> ColumnElement[bool]:
+    """Say whether a job, of these models, waits for a worker."""
+    return select(Job.id).where(Job.status == JobStatus.QUEUED, ~is_held(), _of(models)).exists()
+
+
+def _of(models: Collection[str] | None) -> ColumnElement[bool]:
+    return true() if models is None else Job.model.in_(models)
 
 
 def add_last(session: Session, job_ids: Sequence[UUID]) -> None:
@@ -207,9 +223,15 @@ def add_last(session: Session, job_ids: Sequence[UUID]) -> None:
     ring(session)
 
 
-def take_checks(session: Session, *, limit: int) -> list[Outbox]:
-    """Lock the oldest checks that no other relay has."""
-    return list(session.scalars(select(Outbox).order_by(Outbox.id).limit(limit).with_for_update(skip_locked=True)))
+def take_checks(session: Session, *, limit: int, models: Collection[str] | None = None) -> list[Outbox]:
+    """Lock the oldest checks, of jobs of these models, that no other relay has."""
+    query = select(Outbox).join(Job, Job.id == Outbox.job_id).where(_of(models)).order_by(Outbox.id).limit(limit)
+    return list(session.scalars(query.with_for_update(of=Outbox, skip_locked=True)))
+
+
+def forget_checks(session: Session, job_ids: Select[UUID]) -> None:
+    """Remove the checks of these jobs."""
+    session.execute(delete(Outbox).where(Outbox.job_id.in_(job_ids)), execution_options={"synchronize_session": False})
 
 
 def checks_handed_over(session: Session, rows: Sequence[Outbox]) -> None:

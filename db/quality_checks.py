@@ -3,7 +3,7 @@
 A check is lost without harm: with its worker, its message, its job or its donor. Nothing waits for one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -27,7 +27,7 @@ class Standing:
     """Whether a check may go on."""
 
     is_ours: bool  # not taken back by a worker that shuts down
-    is_quiet: bool  # no job waits
+    is_quiet: bool  # no job waits that its worker could take
 
 
 def sample(session: Session, job_id: UUID, *, output_name: str, **values: Any) -> bool:
@@ -58,10 +58,10 @@ def claim(session: Session, job_id: UUID, *, owner: str) -> QualityCheck | None:
     return session.scalars(taken, execution_options={"populate_existing": True}).one_or_none()
 
 
-def standing(session: Session, check: QualityCheck) -> Standing:
-    """Say whether a running check is still its worker's, and whether a job waits for one."""
-    waits = select(Job.id).where(Job.status == JobStatus.QUEUED).exists()
-    is_ours, is_busy = session.execute(select(select(QualityCheck.id).where(_held(check)).exists(), waits)).one()
+def standing(session: Session, check: QualityCheck, *, models: Collection[str]) -> Standing:
+    """Say whether a running check is still its worker's, and whether a job waits that the worker has the model for."""
+    held = select(QualityCheck.id).where(_held(check)).exists()
+    is_ours, is_busy = session.execute(select(held, outbox.awaits(models))).one()
     return Standing(is_ours=is_ours, is_quiet=not is_busy)
 
 
@@ -112,7 +112,10 @@ def sweep(session: Session) -> int:
     """Give up checks whose worker or message is gone; return how many."""
     since = func.coalesce(QualityCheck.started_at, QualityCheck.created_at)
     old = [and_(QualityCheck.status == status, since < func.now() - age) for status, age in FORGOTTEN.items()]
-    return _end(session, or_(*old), CheckStatus.LOST, seconds=0.0, reason="forgotten")
+    number = _end(session, or_(*old), CheckStatus.LOST, seconds=0.0, reason="forgotten")
+    lost = select(QualityCheck.job_id).where(QualityCheck.status == CheckStatus.LOST)
+    outbox.forget_checks(session, lost)  # of a model that no worker has had for a day
+    return number
 
 
 def lock(session: Session, namespace_key: str, kind: str) -> PlanRow | None:

@@ -9,7 +9,6 @@ from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from api.deps import Operating, Owned
-from api.readiness import OK
 from api.schemas import Health
 
 router = APIRouter(tags=["health"])
@@ -18,22 +17,26 @@ _FIGURES: dict[int | str, dict[str, Any]] = {  # Any: a piece of OpenAPI
 }
 
 
-@router.get("/health", include_in_schema=False)  # what other services of this kind call it
-@router.get("/healthz")
+@router.get(
+    "/health", include_in_schema=False, response_model_exclude_defaults=True
+)  # what other services of this kind call it
+@router.get("/healthz", response_model_exclude_defaults=True)
 async def healthz() -> Health:
     """Say that this process lives."""
     return Health(status="ok", checks={})
 
 
-@router.get("/readyz", responses={503: {"model": Health, "description": "What is wrong"}})
+@router.get(
+    "/readyz", response_model_exclude_defaults=True, responses={503: {"model": Health, "description": "What is wrong"}}
+)
 async def readyz(service: Owned, response: Response) -> Health:
     """Say whether jobs get through: database, storage, relay and workers, as found within the last second."""
-    checks = await service.readiness.checks()
-    if all(result == OK for result in checks.values()):
-        return Health(status="ok", checks=checks)
+    found = await service.readiness.found()
+    if found.is_ready:
+        return Health(status="ok", checks=found.checks, notes=found.notes)
     response.status_code = 503
     response.headers["Retry-After"] = "1"
-    return Health(status="unavailable", checks=checks)
+    return Health(status="unavailable", checks=found.checks, notes=found.notes)
 
 
 @router.get("/metrics", response_class=Response, responses=_FIGURES)

@@ -45,6 +45,7 @@ def video(job: Job, *, estimate: Estimate | None = None, metric: JobMetric | Non
         "step": f"step {shown.step} of {shown.num_steps}" if shown.step is not None and shown.num_steps else "",
         "attempt": shown.attempt,
         "before": _before(given.position),
+        "waits": given.waiting_reason or "",
         "eta": duration(given.eta_seconds) if (given.eta_seconds or 0) >= 1 else "",
         "error": shown.error.message if shown.error else "",
         "receipt": receipt(shown),

@@ -6,6 +6,7 @@ no cache entry, no hit, no figures of a job.
 
 import logging
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
@@ -57,6 +58,7 @@ class CheckHold:
 
     factory: sessionmaker[Session]
     row: QualityCheck
+    models: Collection[str]  # that this worker has
     every_s: float
     is_expired: bool = False
     _asked_at: float = field(default_factory=time.monotonic)
@@ -67,7 +69,7 @@ class CheckHold:
         if time.monotonic() - self._asked_at < self.every_s:
             return
         with transaction(self.factory) as session:
-            standing = quality_checks.standing(session, self.row)
+            standing = quality_checks.standing(session, self.row, models=self.models)
         self._asked_at = time.monotonic()
         if not standing.is_ours:
             raise TakenBack
@@ -103,12 +105,15 @@ def _claim(runtime: Runtime, job_id: UUID) -> QualityCheck | None:
         elif runtime.settings.monitor_share == 0:
             quality_checks.lose(session, row, reason="the monitor was switched off")
             return None
+        elif (job := session.get(Job, job_id)) and job.model not in runtime.models():
+            quality_checks.put_back(session, row, seconds=0.0)
+            return None
         return row
 
 
 def _run(runtime: Runtime, row: QualityCheck) -> None:
     figures = Figures()
-    hold = CheckHold(factory=runtime.factory, row=row, every_s=runtime.settings.progress_s)
+    hold = CheckHold(factory=runtime.factory, row=row, models=runtime.models(), every_s=runtime.settings.progress_s)
     try:
         known = _recorded(runtime, row)
         measured = _measure(runtime, known, hold, figures)

@@ -472,6 +472,7 @@ def test_lines_of_a_paused_run_stand_before_nobody_and_have_no_end_in_sight(
 
     assert [video["queue_position"] for video in videos] == [1, 2]  # behind its own run's alone
     assert (videos[0]["eta_seconds"] is None, videos[1]["eta_seconds"]) == (False, None)
+    assert videos[1]["waiting_reason"] == "its bulk run is paused"
     client.post(f"/v1/bulk-runs/{paused}/resume")
     assert client.get(f"/v1/videos/{id_}").json()["queue_position"] == 4
 

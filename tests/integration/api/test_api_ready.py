@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from api.app import create_app
 from api.settings import ApiSettings
+from cli import doctor
 from cli.services.postgres import Postgres
 from db import heartbeats, identities
 from db.migrate import upgrade
@@ -57,6 +58,51 @@ def test_workers_that_live_and_take_no_jobs_are_named_without_their_files(client
 
     assert answer.status_code == 503
     assert answer.json()["checks"]["workers"] == "no worker takes jobs: temporary_folder; its log says why"
+
+
+def test_jobs_that_no_worker_takes_are_named_and_stop_nobody(
+    client: TestClient, session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHAI_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr(doctor, "_ask", lambda _, path: client.get(path))  # this API has no port
+    heartbeats.beat(session, "relay:a")
+    heartbeats.beat(session, "worker:a", {"models": ["wan"]})
+    session.commit()
+    for _ in range(2):
+        client.post("/v1/videos", json={"prompt": "a red circle"})
+
+    answer = client.get("/readyz")
+    found = [finding for finding in doctor.check_service(tmp_path) if finding.what == "jobs that wait"]
+
+    assert (answer.status_code, answer.json()["status"]) == (200, "ok")
+    (note,) = answer.json()["notes"]
+    assert note.startswith("2 queued: no worker has the model 'tiny': start one on a machine that has it")
+    assert [(finding.state, finding.seen) for finding in found] == [
+        ("look", "2 queued: no worker has the model 'tiny'")
+    ]
+
+
+def test_tables_of_an_earlier_version_are_not_ready_and_say_what_to_do(client: TestClient, session: Session) -> None:
+    newest = session.scalar(text("SELECT version_num FROM alembic_version"))
+    session.execute(text("UPDATE alembic_version SET version_num = '0004'"))
+    session.execute(text("ALTER TABLE jobs RENAME COLUMN progress TO stride"))
+    session.commit()
+
+    ready, made = client.get("/readyz"), client.post("/v1/videos", json={"prompt": "a"})
+
+    assert ready.status_code == 503
+    assert ready.json()["checks"]["database"] == (
+        f"the tables of the database are at 0004, this version needs {newest}: run `chai migrate`"
+    )
+    assert (made.status_code, made.headers["retry-after"]) == (503, "1")
+    assert made.json()["error"]["message"].endswith("the operator runs `chai migrate`")
+
+
+def test_tables_of_a_later_version_serve(client: TestClient, session: Session) -> None:
+    session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    session.commit()
+
+    assert client.get("/readyz").json()["checks"]["database"] == "ok"
 
 
 def test_parts_that_live_are_well(client: TestClient, session: Session) -> None:

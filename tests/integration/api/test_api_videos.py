@@ -67,6 +67,7 @@ def test_a_new_video_is_the_whole_object(client: TestClient) -> None:
         "queue_position": 0,
         "eta_seconds": None,
         "workers": None,
+        "waiting_reason": "no worker is here: start one with `chai worker`, or all parts with `chai up`",
         "cancel_requested": False,
         "batch_id": None,
         "line": None,

@@ -180,6 +180,26 @@ def test_who_waits_learns_how_long_it_may_take(
     assert etas == [10, 10, 20, 20]
 
 
+def test_a_job_whose_model_no_worker_has_says_so_until_one_comes(client: TestClient, session: Session) -> None:
+    heartbeats.beat(session, "worker:a", {"models": ["wan"]})
+    session.commit()
+    id_ = client.post("/v1/videos", json=PROMPT).json()["id"]
+
+    def look() -> dict:
+        client.app.state.service.estimates.__init__()  # forget what was seen a moment ago
+        return client.get(f"/v1/videos/{id_}").json()
+
+    alone = look()
+    page = client.get("/queue").text
+    heartbeats.beat(session, "worker:b", {"models": ["tiny", "wan"]})
+    session.commit()
+
+    assert alone["waiting_reason"].startswith("no worker has the model 'tiny': start one on a machine that has it")
+    assert (alone["workers"], alone["eta_seconds"]) == (1, None)
+    assert "no worker has the model" in page
+    assert look()["waiting_reason"] is None
+
+
 def fill(session: Session, number: int, queue: str) -> None:
     rows = [
         {"tenant": "t", "prompt": "p", "model": "tiny", "width": 64, "height": 64, "num_frames": 8, "fps": 8,

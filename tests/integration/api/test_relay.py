@@ -91,6 +91,27 @@ def start(settings: ApiSettings, engine: Engine, storage: Storage) -> Iterator[C
         assert not thread.is_alive()
 
 
+def test_a_check_goes_only_to_workers_that_have_its_model(
+    settings: ApiSettings, engine: Engine, storage: Storage, session_factory: sessionmaker[Session], redis_url: str
+) -> None:
+    job_id = accept(session_factory)  # of the model tiny
+    with transaction(session_factory) as session:
+        session.execute(update(Job).values(status="completed", output={"name": "videos/a.mp4"}))
+        outbox.add_last(session, [job_id])
+        heartbeats.beat(session, "worker:a", {"models": ["wan"]})
+    relay = Relay(settings, engine, Broker(settings.redis_url), storage)
+
+    relay.publish()
+    without = waiting(redis_url, "bulk")
+    accept(session_factory, model="absent")  # nobody takes it: it keeps no check waiting
+    with transaction(session_factory) as session:
+        heartbeats.beat(session, "worker:b", {"models": ["tiny", "wan"]})
+    relay.publish()
+    relay._leave()
+
+    assert (without, waiting(redis_url, "bulk"), waiting(redis_url, "bulk.tiny")) == ([], [], [str(job_id)])
+
+
 def test_a_bell_that_is_closed_can_be_pulled(engine: Engine) -> None:
     """A signal may come while the relay is leaving: nobody waits any more, and nothing is wrong."""
     bell = Bell(engine, outbox.CHANNEL)

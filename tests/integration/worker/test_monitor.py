@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -277,6 +278,7 @@ def test_a_check_whose_message_was_lost_is_given_up_after_a_day(start: Start) ->
         assert quality_checks.sweep(session) == 0
         session.execute(update(QualityCheck).values(created_at=func.now() - timedelta(days=2)))
         assert quality_checks.sweep(session) == 1
+    assert messages(service) == []
 
 
 def test_a_check_makes_way_for_a_job_and_gives_up_after_three_starts(start: Start) -> None:
@@ -312,8 +314,33 @@ def test_a_worker_that_shuts_down_puts_its_check_back(start: Start, database_url
     assert statuses(service) == ["waiting"]
     assert [row.job_id for row in messages(service)] == [job.id]
     with transaction(service.factory) as session:
-        assert not quality_checks.standing(session, taken).is_ours
+        assert not quality_checks.standing(session, taken, models=["tiny"]).is_ours
         assert not quality_checks.finish(session, taken, seconds=1.0, judge="distance", loss=0.5)
+
+
+def test_a_check_that_came_to_a_worker_without_its_model_goes_back(start: Start, tmp_path: Path) -> None:
+    service = start(monitor_share=1.0)
+    service.run(RED_FOX)
+    job = service.run(SAME_FOX)
+    published(service)
+
+    check(service.with_settings(models_dir=tmp_path).runtime, job.id)
+
+    assert statuses(service) == ["waiting"]
+    assert [row.job_id for row in messages(service)] == [job.id]
+
+
+def test_a_check_does_not_make_way_for_jobs_that_its_worker_cannot_take(start: Start) -> None:
+    service = start(monitor_share=1.0, progress_s=1e-6)
+    service.run(RED_FOX)
+    job = service.run(SAME_FOX)
+    with transaction(service.factory) as session:
+        given = {"model": "absent", "width": 32, "height": 32, "num_frames": 8, "fps": 8}
+        jobs.accept(session, Job(tenant="eve", prompt="a blue whale", **given))
+
+    check(service.runtime, job.id)
+
+    assert statuses(service) == ["done"]
 
 
 def test_a_check_of_a_monitor_that_was_switched_off_is_dropped(start: Start) -> None:

@@ -2,7 +2,9 @@
 
 from uuid import UUID
 
-from api.routing import Lane, lanes, lists
+import pytest
+
+from api.routing import Lane, lanes, lists, obstacle
 from db.heartbeats import Beat
 from db.outbox import InFlight
 from db.states import Queue
@@ -49,3 +51,23 @@ def test_only_its_own_models_fill_a_list() -> None:
 
 def test_messages_are_looked_for_where_workers_that_left_took_them() -> None:
     assert lists(Queue.BULK, [worker("a")], [flying("b", 1), flying("c", 0)]) == ["bulk", "bulk.b"]
+
+
+@pytest.mark.parametrize(
+    ("beats", "said"),
+    [
+        ([], "no worker is here: start one with `chai worker`, or all parts with `chai up`"),
+        ([{"models": ["b"]}], "no worker has the model 'a': start one on a machine that has it, or put it into a "
+         "worker's CHAI_MODELS_DIR and restart that worker"),
+        ([{"models": ["b"]}, {"models": ["a"], "is_fit": False, "reason": "codec: /srv/x"}],
+         "no worker with the model 'a' takes jobs: codec; its log says why"),
+        ([{"models": ["a"], "queues": ["interactive"]}],
+         "no worker with the model 'a' serves bulk jobs: start one without --queues, or with bulk"),
+        ([{"models": ["a"], "is_fit": False}, {"models": ["b", "a"], "queues": ["bulk"]}], None),
+        ([{}], None),  # of an older version, which does not say
+    ],
+)  # fmt: skip
+def test_why_nobody_takes_a_job_is_said_with_the_way_out(beats: list[dict], said: str | None) -> None:
+    workers = [Beat(name=f"worker:{number}", age_s=0.0, detail=detail) for number, detail in enumerate(beats)]
+
+    assert obstacle(Queue.BULK, "a", workers) == said

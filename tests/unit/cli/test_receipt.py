@@ -41,6 +41,7 @@ def test_a_video_that_has_not_run_has_an_empty_receipt() -> None:
     ("video", "text"),
     [
         ({"status": "queued", "queue_position": 3}, "queued, 3 before it"),
+        ({"status": "queued", "queue_position": 0, "waiting_reason": "no worker"}, "queued, 0 before it; no worker"),
         ({"status": "queued", "queue_position": None}, "queued"),
         ({"status": "in_progress", "step": 4, "num_steps": 30}, "step 4 of 30"),
         ({"status": "in_progress", "step": None}, "in_progress"),
