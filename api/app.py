@@ -186,11 +186,11 @@ def _log(scope: Scope, status: int, request_id: str, seconds: float) -> None:
     logger.info("request", extra={"fields": {**fields, "request_id": request_id}})
 
 
-def main(host: str | None = None, port: int | None = None) -> None:
-    """Serve until SIGTERM; arguments go before CHAI_API_HOST and CHAI_API_PORT."""
+def main(host: str | None = None, port: int | None = None, *, fd: int | None = None) -> None:
+    """Serve until SIGTERM; arguments go before CHAI_API_HOST and CHAI_API_PORT. `fd` is a socket that listens there."""
     logs.configure()
     tracing.configure("api")
     given = {"api_host": host, "api_port": port}
     settings = ApiSettings.model_validate({name: value for name, value in given.items() if value is not None})
     app = create_app(settings)
-    server.serve(app, settings, stopping=lambda: app.state.service.release())
+    server.serve(app, settings, fd=fd, stopping=lambda: app.state.service.release())

@@ -16,8 +16,11 @@ from api.settings import ApiSettings
 SPARE_FILES = 200  # descriptors for the database, storage and logs
 
 
-def serve(app: ASGIApp, settings: ApiSettings, *, stopping: Callable[[], None]) -> None:
-    """Serve until SIGTERM; `stopping` lets those go who would wait for longer than a shutdown takes."""
+def serve(app: ASGIApp, settings: ApiSettings, *, fd: int | None = None, stopping: Callable[[], None]) -> None:
+    """Serve until SIGTERM; `stopping` lets those go who would wait for longer than a shutdown takes.
+
+    `fd` is the number of a socket that listens already; without it one is opened at the settings' host and port.
+    """
     config = uvicorn.Config(
         app,
         host=settings.api_host,
@@ -28,7 +31,7 @@ def serve(app: ASGIApp, settings: ApiSettings, *, stopping: Callable[[], None]) 
         server_header=False,
         timeout_graceful_shutdown=5,
     )
-    Server(config, stopping).run()
+    Server(config, stopping).run(sockets=None if fd is None else [socket.socket(fileno=fd)])
 
 
 class Server(uvicorn.Server):

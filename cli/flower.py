@@ -4,15 +4,17 @@ It shows attempts as they ended (see `worker.tasks`) and what the broker holds: 
 waits in all is in Postgres, and on the page that CHAI_URL names: Flower links to it.
 """
 
+import logging
 import os
 import secrets
+import socket
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from cli import local
-from cli.output import note
 
+logger = logging.getLogger("cli.flower")
 USER = "chai"
 PASSWORD_VARIABLE = "CHAI_FLOWER_PASSWORD"  # noqa: S105 - the name of a variable
 ADDRESS_VARIABLE = "CHAI_FLOWER_ADDRESS"  # in a container, where the published port is the one on loopback
@@ -27,20 +29,24 @@ def password_file(var: Path) -> Path:
     return var / "run" / "flower.secret"
 
 
-def serve(port: int) -> None:
-    """Serve Flower until SIGTERM. /metrics and /healthcheck stay open to this machine, the rest asks for a password."""
+def serve(port: int, *, fd: int | None = None) -> None:
+    """Serve Flower until SIGTERM. /metrics and /healthcheck stay open to this machine, the rest asks for a password.
+
+    `fd` is the number of a socket that listens at the port already.
+    """
     from shared import logs
 
     logs.configure()
     address = os.environ.get(ADDRESS_VARIABLE, "127.0.0.1")
     file = password_file(local.var_dir())
     password = os.environ.get(PASSWORD_VARIABLE) or _password(file)
-    note(f"Flower   http://{address}:{port}  (user {USER}, password in {PASSWORD_VARIABLE} or {file})")
+    where = {"url": f"http://{address}:{port}", "user": USER, "password_in": f"{PASSWORD_VARIABLE} or {file}"}
+    logger.info("flower started", extra={"fields": where})
     # By the environment: every user of a machine can read the arguments of a process.
     os.environ["FLOWER_BASIC_AUTH"] = f"{USER}:{password}"
     os.environ.pop("FLOWER_UNAUTHENTICATED_API", None)
     options = [f"--address={address}", f"--port={port}", "--read-only=True", f"--tasks-columns={COLUMNS}"]
-    _run(_celery(os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")), options)
+    _run(_celery(os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")), options, fd=fd)
 
 
 def _celery(redis_url: str) -> Any:  # Any: celery has no types
@@ -59,7 +65,7 @@ def _celery(redis_url: str) -> Any:  # Any: celery has no types
     return app
 
 
-def _run(app: Any, arguments: list[str]) -> None:
+def _run(app: Any, arguments: list[str], *, fd: int | None) -> None:
     """Do what Flower's own command does, and look for workers again and again; by itself it asks once, at its start."""
     import atexit
     import contextlib
@@ -68,6 +74,7 @@ def _run(app: Any, arguments: list[str]) -> None:
     from flower import command
     from flower.app import Flower
     from flower.urls import settings
+    from tornado.httpserver import HTTPServer
     from tornado.ioloop import PeriodicCallback
     from tornado.options import options
 
@@ -79,7 +86,12 @@ def _run(app: Any, arguments: list[str]) -> None:
     flower = Flower(capp=app, options=options, **{**settings, **more})
     atexit.register(flower.stop)
     signal.signal(signal.SIGTERM, command.sigterm_handler)
-    flower.start_http_server()
+    if fd is None:
+        flower.start_http_server()
+    else:
+        door = socket.socket(fileno=fd)
+        door.setblocking(False)
+        HTTPServer(flower).add_socket(door)
     PeriodicCallback(flower.update_workers, LOOK_EVERY_MS).start()
     with contextlib.suppress(KeyboardInterrupt, SystemExit):
         flower.start()

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -42,7 +42,9 @@ def announce(var: Path, running: Running, secrets: Mapping[str, str]) -> None:
     folder = var / "run"
     folder.mkdir(parents=True, exist_ok=True)
     for variable, value in secrets.items():
-        write_secret(folder / f"{SECRETS[variable]}.secret", value)
+        secret = folder / f"{SECRETS[variable]}.secret"
+        if not secret.exists() or secret.read_text() != value:  # a full disk must not cost one that is there
+            write_secret(secret, value)
     file = folder / "up.json"
     partial = file.with_suffix(".part")
     partial.write_text(json.dumps(asdict(running), indent=2) + "\n")
@@ -52,7 +54,8 @@ def announce(var: Path, running: Running, secrets: Mapping[str, str]) -> None:
 def withdraw(var: Path) -> None:
     """Remove what `announce` wrote."""
     for name in ("up.json", *(f"{name}.secret" for name in SECRETS.values())):
-        (var / "run" / name).unlink(missing_ok=True)
+        with suppress(OSError):  # of a disk that takes no writes, too
+            (var / "run" / name).unlink()
 
 
 def running(var: Path) -> Running | None:

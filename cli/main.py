@@ -59,6 +59,7 @@ class Variant(StrEnum):
 
 
 Port = Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")]
+Door = Annotated[int | None, typer.Option("--fd", hidden=True, help="Number of an open socket that listens there.")]
 
 
 def _print_version(wanted: bool) -> None:
@@ -261,12 +262,13 @@ def doctor(as_json: AsJson = False) -> None:
 def api(
     host: Annotated[str | None, typer.Option(help="Address; any but loopback asks callers for API keys.")] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="CHAI_API_PORT when not given.")] = None,
+    fd: Door = None,
 ) -> None:
     """Serve the HTTP API."""
     from api.app import main as serve
 
     local.database_url()
-    serve(host, port)
+    serve(host, port, fd=fd)
 
 
 @app.command(rich_help_panel=SERVICE)
@@ -295,12 +297,12 @@ def worker(
 
 
 @app.command("flower", rich_help_panel=SERVICE)
-def flower_(port: Port = 5555) -> None:
+def flower_(port: Port = 5555, fd: Door = None) -> None:
     """Serve Flower on loopback, read-only, behind a password."""
     from cli import flower
 
     local.join(local.var_dir())
-    flower.serve(port)
+    flower.serve(port, fd=fd)
 
 
 @app.command(rich_help_panel=SERVICE)

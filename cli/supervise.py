@@ -38,6 +38,7 @@ PROBE_S = 2.0  # pause between two looks at whether a child is alive
 STOPPED_S = 5.0  # somebody may stop a process for a look; longer than this and it is missing
 NUM_SILENT = 3  # failed probes in a row, at least
 PATIENCE_S = 20.0
+LEFTOVER_STOP_S = 15.0  # from SIGTERM to SIGKILL
 
 Probe = Callable[[float], bool | None]  # seconds since the start → alive; None: cannot be known now
 
@@ -49,6 +50,7 @@ class Part:
     name: str  # names the log file, the status lines and the pid file
     command: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)  # added to the environment of the supervisor
+    fds: tuple[int, ...] = ()  # open files that it gets under the same numbers
     stop_timeout_s: float = 30.0  # from SIGTERM to SIGKILL
     probe: Probe | None = None
     patience_s: float = PATIENCE_S  # how long the probe may fail
@@ -109,7 +111,7 @@ class _Command:
     def start(self) -> None:
         self._process = None
         env = {**os.environ, **self.part.env}
-        self._process = spawn(self.part.command, log=self.log, cwd=Path.cwd(), env=env)
+        self._process = spawn(self.part.command, log=self.log, cwd=Path.cwd(), env=env, fds=self.part.fds)
         _write_pid(self.pid_file, self._process.pid)
 
     def pid(self) -> int | None:
@@ -137,7 +139,8 @@ class _Command:
             return None
         status = stop(self._process, with_signal=None, timeout_s=self.part.stop_timeout_s)
         self._process = None
-        self.pid_file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.pid_file.unlink()
         return status
 
 
@@ -204,7 +207,7 @@ class Supervisor:
         self._parts = [_Child(_Command(part, var)) for part in parts]
         self._servers = [_Child(_Served(server)) for server in servers]
         self._children = [*self._servers, *self._parts]
-        self._report, self._changed = report, changed
+        self._var, self._report, self._changed = var, report, changed
         self._stopping = threading.Event()
         self._watchers = [
             threading.Thread(target=self._watch, args=(child,), name=f"watch-{child.process.name}", daemon=True)
@@ -213,9 +216,7 @@ class Supervisor:
 
     def start(self) -> Self:
         """Start all parts in their order, after ending what a killed supervisor left running."""
-        for child in self._parts:
-            assert isinstance(child.process, _Command)
-            _stop_leftover(child.process.pid_file, child.process.part.stop_timeout_s)
+        stop_leftovers(self._var)
         for child in self._children:
             self._start(child, is_first=True)
         for watcher in self._watchers:
@@ -294,9 +295,16 @@ class Supervisor:
         child.heard_at, child.num_silent, child.stopped_since = None, 0, None
         if is_first and isinstance(process, _Served):
             return
-        self._report(f"{process.name} started (pid {process.pid()}, log {process.log})")
+        self._say(f"{process.name} started (pid {process.pid()}, log {process.log})")
         if not is_first:
-            self._changed()
+            try:
+                self._changed()
+            except OSError as error:  # a full disk: what is written there is of use to others, not to this
+                self._say(f"what runs now could not be written down: {error}")
+
+    def _say(self, line: str) -> None:
+        with contextlib.suppress(OSError):  # whoever listened may be gone; the parts are watched all the same
+            self._report(line)
 
     def _missing(self, child: _Child) -> str | None:
         """Return why a process that has not ended does not do its work either, or None."""
@@ -336,18 +344,18 @@ class Supervisor:
         log = child.process.log
         if child.num_failures >= GIVE_UP_AFTER:
             child.is_given_up = True
-            self._report(
+            self._say(
                 f"GIVEN UP: {why}, {child.num_failures} times in a row; it is not started again; the end of {log}:\n"
                 f"{last_lines(log)}"
             )
             return
         delay_s = restart_delay_s(child.num_failures)
         child.start_at = time.monotonic() + delay_s
-        self._report(f"{why}; next start in {delay_s:g} s; {log} ends with: {last_lines(log, 1).strip()[:200]}")
+        self._say(f"{why}; next start in {delay_s:g} s; {log} ends with: {last_lines(log, 1).strip()[:200]}")
 
     def _stop(self, child: _Child) -> None:
         if (status := child.process.stop()) is not None:
-            self._report(f"{child.process.name} stopped ({_describe(status)})")
+            self._say(f"{child.process.name} stopped ({_describe(status)})")
 
 
 def restart_delay_s(num_failures: int) -> float:
@@ -382,13 +390,20 @@ def _status(process: psutil.Process) -> str:
 
 
 def _write_pid(file: Path, pid: int) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    # The start time tells the process from a later one that got the same number.
-    with contextlib.suppress(psutil.NoSuchProcess):
+    # The start time tells the process from a later one that got the same number. The process is watched without the
+    # file too, which only helps whoever comes after a launcher that was killed.
+    with contextlib.suppress(psutil.NoSuchProcess, OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(f"{pid} {psutil.Process(pid).create_time()}")
 
 
-def _stop_leftover(file: Path, timeout_s: float) -> None:
+def stop_leftovers(var: Path) -> None:
+    """End the parts that a killed supervisor left running on `var`."""
+    for file in (var / "run").glob("*.pid"):
+        _stop_leftover(file)
+
+
+def _stop_leftover(file: Path) -> None:
     try:
         pid, created = file.read_text().split()
         process = psutil.Process(int(pid))
@@ -396,5 +411,5 @@ def _stop_leftover(file: Path, timeout_s: float) -> None:
             return
     except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
         return
-    if end_foreign([process], with_signal=signal.SIGTERM, timeout_s=timeout_s):
+    if end_foreign([process], with_signal=signal.SIGTERM, timeout_s=LEFTOVER_STOP_S):
         os.killpg(process.pid, signal.SIGKILL)

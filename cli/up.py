@@ -1,11 +1,13 @@
 """The whole service on one machine: `chai up` starts it, `chai demo` uses the same start."""
 
+import errno
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,10 +18,11 @@ from cli.errors import CommandError
 from cli.liveness import Heartbeats, answers
 from cli.output import note
 from cli.services.embedded import Services
-from cli.services.embedded import running as services_running
+from cli.services.embedded import started as servers_started
 from cli.services.errors import ServiceError
-from cli.services.process import free_port, last_lines, listener
-from cli.supervise import Part, Supervisor
+from cli.services.lock import folder_lock
+from cli.services.process import last_lines, listener, listening
+from cli.supervise import Part, Supervisor, stop_leftovers
 
 API_PORT = 8400
 FLOWER_PORT = 5555
@@ -47,6 +50,14 @@ class Service:
     running: local.Running
     check: Callable[[], None]  # raises `CommandError` when a part cannot be kept alive: for who waits for it now
     check_given_up: Callable[[], None]  # the same when all hope is gone: for who runs it night and day
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doors:
+    """Sockets that listen for the parts: held here, so that a part that starts again is waited for, not refused."""
+
+    api: socket.socket
+    flower: socket.socket | None
 
 
 class Stopped(Exception):
@@ -96,40 +107,53 @@ def service(var: Path, choices: Choices, *, report: Callable[[str], None]) -> It
         raise CommandError(f"the service already runs at {found.url} (process {found.pid}); stop that one first")
     database_url = local.database_url() if "DATABASE_URL" in os.environ else None
     redis_url = os.environ.get("REDIS_URL")
-    port, flower_port = _port(choices), free_port(FLOWER_PORT)
-    if choices.port is None and port != API_PORT:
-        report(f"port {API_PORT} is taken by {listener(API_PORT) or 'another process'}; the API gets {port}")
     try:
-        with services_running(var, database_url=database_url, redis_url=redis_url, report=report) as services:
-            yield from _parts_running(var, services, choices, report, port=port, flower_port=flower_port)
+        with ExitStack() as stack:
+            stack.enter_context(folder_lock(var))
+            stop_leftovers(var)  # they hold ports
+            doors = Doors(
+                api=stack.enter_context(_door(API_PORT, choices.port, "the API", report)),
+                flower=stack.enter_context(_door(FLOWER_PORT, None, "Flower", report)) if choices.has_flower else None,
+            )
+            servers = servers_started(var, database_url=database_url, redis_url=redis_url, report=report)
+            yield from _parts_running(var, stack.enter_context(servers), choices, report, doors)
     except ServiceError as error:
         raise CommandError(str(error)) from error
 
 
-def _port(choices: Choices) -> int:
-    if choices.port is None:
-        return free_port(API_PORT)
-    if free_port(choices.port) != choices.port:
-        holder = listener(choices.port) or "another process"
-        raise CommandError(
-            f"port {choices.port} is taken by {holder}; choose another with --port, or stop that process"
-        )
-    return choices.port
+def _door(usual: int, asked: int | None, whose: str, report: Callable[[str], None]) -> socket.socket:
+    """Listen at a port now, seconds before the part that serves it is there: nobody else gets it meanwhile."""
+    port = asked or usual
+    try:
+        return listening(port)
+    except OSError as error:
+        is_taken = error.errno == errno.EADDRINUSE
+        why = f"is taken by {listener(port) or 'another process'}" if is_taken else f"cannot be had ({error.strerror})"
+        if asked:
+            way_out = "choose another with --port" + (", or stop that process" if is_taken else "")
+            raise CommandError(f"port {port} {why}; {way_out}") from error
+    door = listening(0)
+    report(f"port {port} {why}; {whose} gets {_number(door)}")
+    return door
+
+
+def _number(door: socket.socket) -> int:
+    return int(door.getsockname()[1])
 
 
 def _parts_running(
-    var: Path, services: Services, choices: Choices, report: Callable[[str], None], *, port: int, flower_port: int
+    var: Path, services: Services, choices: Choices, report: Callable[[str], None], doors: Doors
 ) -> Iterator[Service]:
     secrets = {"DATABASE_URL": services.database_url, "REDIS_URL": services.redis_url}
-    storage_url = os.environ.get("STORAGE_URL", (var / "storage").as_uri())
+    storage_url = os.environ.get("STORAGE_URL", f"file://{var / 'storage'}")
     shared = {**secrets, "STORAGE_URL": storage_url, "CHAI_VAR_DIR": str(var), "CHAI_DEFAULT_MODEL": _default_model()}
     report("bringing the tables up to date")
     migrate(services.database_url)
-    parts = _parts(var, shared, choices, port=port, flower_port=flower_port)
+    parts = _parts(shared, choices, doors)
     running = local.Running(
         pid=os.getpid(),
-        url=f"http://127.0.0.1:{port}",
-        flower_url=f"http://127.0.0.1:{flower_port}" if choices.has_flower else None,
+        url=_url(doors.api),
+        flower_url=_url(doors.flower) if doors.flower else None,
         storage_url=storage_url,
         pids={},
     )
@@ -165,17 +189,22 @@ def _default_model() -> str:
     return os.environ.get("CHAI_DEFAULT_MODEL", installed)
 
 
-def _parts(var: Path, env: dict[str, str], choices: Choices, *, port: int, flower_port: int) -> list[Part]:
+def _url(door: socket.socket) -> str:
+    return f"http://127.0.0.1:{_number(door)}"
+
+
+def _parts(env: dict[str, str], choices: Choices, doors: Doors) -> list[Part]:
     """Return the processes in the order of their start; workers come last, so that they stop first."""
     chai = (sys.executable, "-m", "cli.main")
-    flower_url = {"CHAI_FLOWER_URL": f"http://127.0.0.1:{flower_port}"} if choices.has_flower else {}
+    flower_url = {"CHAI_FLOWER_URL": _url(doors.flower)} if doors.flower else {}
     beats = Heartbeats(env["DATABASE_URL"])
     parts = [
         Part(
             name="api",
-            command=(*chai, "api", "--port", str(port)),
+            command=(*chai, "api", *_at(doors.api)),
             env={**flower_url, **env},
-            probe=partial(answers, port, "/healthz"),
+            fds=(doors.api.fileno(),),
+            probe=partial(answers, _number(doors.api), "/healthz"),
             stop_timeout_s=API_STOP_S,
         ),
         Part(
@@ -187,11 +216,17 @@ def _parts(var: Path, env: dict[str, str], choices: Choices, *, port: int, flowe
             stop_timeout_s=API_STOP_S,
         ),
     ]
-    if choices.has_flower:
-        command = (*chai, "flower", "--port", str(flower_port))
-        probe = partial(answers, flower_port, "/healthcheck")
-        page = {"CHAI_URL": f"http://127.0.0.1:{port}"}
-        parts.append(Part(name="flower", command=command, env={**env, **page}, probe=probe, stop_timeout_s=API_STOP_S))
+    if doors.flower:
+        parts.append(
+            Part(
+                name="flower",
+                command=(*chai, "flower", *_at(doors.flower)),
+                env={**env, "CHAI_URL": _url(doors.api)},
+                fds=(doors.flower.fileno(),),
+                probe=partial(answers, _number(doors.flower), "/healthcheck"),
+                stop_timeout_s=API_STOP_S,
+            )
+        )
     for number in range(1, choices.num_workers + 1):
         name = "worker" if choices.num_workers == 1 else f"worker-{number}"
         worker_env = {**env, **_share_of_machine(number, choices.num_workers)}
@@ -206,6 +241,10 @@ def _parts(var: Path, env: dict[str, str], choices: Choices, *, port: int, flowe
             )
         )
     return parts
+
+
+def _at(door: socket.socket) -> tuple[str, ...]:
+    return "--port", str(_number(door)), "--fd", str(door.fileno())
 
 
 def _share_of_machine(number: int, num_workers: int) -> dict[str, str]:

@@ -16,7 +16,8 @@ class Settings(BaseSettings):
 
     database_url: str = Field(alias="DATABASE_URL")  # postgresql+psycopg2://…
     redis_url: str = Field(default="redis://127.0.0.1:6379/0", alias="REDIS_URL")
-    storage_url: str = Field(default=(ROOT / "var" / "storage").as_uri(), alias="STORAGE_URL")  # any fsspec URL
+    # Any fsspec URL. A folder's path stands in it as it is: fsspec reads no %20, so `Path.as_uri()` names another one.
+    storage_url: str = Field(default=f"file://{ROOT / 'var' / 'storage'}", alias="STORAGE_URL")
     storage_access: Literal["private", "group"] = (
         "private"  # on disks: for the account of the service, or for its group too
     )

@@ -28,13 +28,29 @@ def running(
     durable: bool = True,
     report: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Services]:
+    """Do what `started` does, as the only launcher on `var`; raise FolderInUse when another one runs there."""
+    with (
+        folder_lock(var),
+        started(var, database_url=database_url, redis_url=redis_url, durable=durable, report=report) as services,
+    ):
+        yield services
+
+
+@contextmanager
+def started(
+    var: Path,
+    *,
+    database_url: str | None = None,
+    redis_url: str | None = None,
+    durable: bool = True,
+    report: Callable[[str], None] = lambda _: None,
+) -> Iterator[Services]:
     """Run what is not given as a URL on `var/postgres` and `var/redis` for the block; Redis stops before Postgres.
 
-    Raises FolderInUse when another launcher runs on `var`, MissingProgram and StartFailed.
+    For whoever holds the folder's lock. Raises MissingProgram and StartFailed.
     """
     servers: list[Postgres | Redis] = []
     with ExitStack() as stack:
-        stack.enter_context(folder_lock(var))
         if database_url is None:
             postgres = Postgres(var / "postgres", logs=var / "log", durable=durable)
             stack.callback(postgres.stop)

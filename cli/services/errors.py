@@ -4,6 +4,7 @@ ServiceError
 ├── MissingProgram   a binary is not installed: install it, or name an external server
 ├── FolderInUse      another process runs its services there: stop it, or choose another folder
 └── StartFailed      the server ended or did not answer; the message ends with its last log lines
+    └── PortTaken    another process has its port
 """
 
 
@@ -21,3 +22,7 @@ class FolderInUse(ServiceError):
 
 class StartFailed(ServiceError):
     """A server ended or did not answer in time."""
+
+
+class PortTaken(StartFailed):
+    """Another process has the port."""

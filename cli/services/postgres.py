@@ -81,8 +81,12 @@ class Postgres:
         programs, way = self._programs()
         processes.stop_leftovers("postgres", self.data, with_signal=signal.SIGINT)
         self._make_data(programs, way)
-        self.port = processes.free_port(self.port or processes.remembered_port(self.folder / "port"))
-        self._launch(programs, way)
+
+        def launch(port: int) -> None:
+            self.port = port
+            self._launch(programs, way)
+
+        processes.on_free_port(self.port or processes.remembered_port(self.folder / "port"), launch)
         self._part_passwords()
         self._make_database()
         return self
@@ -191,7 +195,8 @@ class Postgres:
             else:
                 return
         self.stop()
-        raise StartFailed(f"Postgres did not start; the end of {self.log}:\n{processes.last_lines(self.log)}")
+        assert self.port is not None
+        raise processes.not_started("Postgres", self.port, self.log)
 
     def _connect(self, database: str, timeout_s: int = 5) -> psycopg2.extensions.connection:
         for secret in self._admin_secrets():

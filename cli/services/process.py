@@ -7,12 +7,12 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import psutil
 
-from cli.services.errors import StartFailed
+from cli.services.errors import PortTaken, StartFailed
 
 
 def spawn(
@@ -21,10 +21,11 @@ def spawn(
     log: Path,
     cwd: Path,
     env: Mapping[str, str] | None = None,
+    fds: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     """Start `command` in its own session, its output appended to `log`; `env` replaces the environment.
 
-    Logs name prompts: folder and file are their owner's alone.
+    It has the open files `fds` under the same numbers. Logs name prompts: folder and file are their owner's alone.
     """
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with open(log, "ab", opener=_private) as output:  # Path.open takes no opener
@@ -37,6 +38,7 @@ def spawn(
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            pass_fds=fds,
         )
 
 
@@ -134,11 +136,49 @@ def free_port(preferred: int | None = None) -> int:
     raise OSError("no free TCP port on 127.0.0.1")
 
 
+def listening(port: int) -> socket.socket:
+    """Return a socket that listens on a loopback port, 0 for any; raise OSError when that cannot be had.
+
+    It is for a child: from here on the port is nobody else's, and callers wait until the child takes them.
+    """
+    listener = socket.socket()
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port))
+        listener.listen(socket.SOMAXCONN)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def on_free_port(preferred: int | None, launch: Callable[[int], None]) -> None:
+    """Launch a server that binds a port by itself, on the preferred one if it is free; raise StartFailed.
+
+    Somebody may take the port before the server has it: then it gets another one.
+    """
+    for is_last in (False, False, True):
+        port = free_port(preferred)
+        try:
+            launch(port)
+        except PortTaken:
+            if is_last:
+                raise
+        else:
+            return
+
+
 def kept_port(port: int) -> int:
-    """Return `port`, which others know a server by; raise StartFailed when another process has taken it."""
+    """Return `port`, which others know a server by; raise PortTaken when another process has taken it."""
     if free_port(port) != port:
-        raise StartFailed(f"port {port} on 127.0.0.1 is taken by {listener(port) or 'another process'}")
+        raise PortTaken(f"port {port} on 127.0.0.1 is taken by {listener(port) or 'another process'}")
     return port
+
+
+def not_started(name: str, port: int, log: Path) -> StartFailed:
+    """Return why a server that has ended did not come up, with the end of its log."""
+    kind = StartFailed if free_port(port) == port else PortTaken
+    return kind(f"{name} did not start; the end of {log}:\n{last_lines(log)}")
 
 
 def listener(port: int) -> str | None:

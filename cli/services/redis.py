@@ -10,7 +10,6 @@ from typing import Self
 
 from cli.services import process as processes
 from cli.services.binaries import redis_server
-from cli.services.errors import StartFailed
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0
@@ -62,8 +61,12 @@ class Redis:
 
     def start(self) -> Self:
         """(Re)start the server and wait until it answers. Raises MissingProgram and StartFailed."""
-        self.port = processes.free_port(self.port or processes.remembered_port(self.folder / "port"))
-        return self.restart()
+        processes.on_free_port(self.port or processes.remembered_port(self.folder / "port"), self._start_at)
+        return self
+
+    def _start_at(self, port: int) -> None:
+        self.port = port
+        self.restart()
 
     def restart(self) -> Self:
         """Start again on the port that others know. Raises MissingProgram and StartFailed."""
@@ -110,7 +113,8 @@ class Redis:
                 return
             time.sleep(0.01)
         self.stop()
-        raise StartFailed(f"Redis did not start; the end of {self.log}:\n{processes.last_lines(self.log)}")
+        assert self.port is not None
+        raise processes.not_started("Redis", self.port, self.log)
 
     def _reply(self) -> tuple[bytes, bytes] | None:
         assert self.port is not None

@@ -117,5 +117,5 @@ def _far_worker(target: Target) -> FarWorker:
         links.append(link)
     temporary = target.folder / "far-tmp"
     temporary.mkdir(exist_ok=True)
-    env = {**urls, "STORAGE_URL": target.storage.as_uri(), "TMPDIR": str(temporary), "CHAI_DEFAULT_MODEL": "tiny"}
+    env = {**urls, "STORAGE_URL": f"file://{target.storage}", "TMPDIR": str(temporary), "CHAI_DEFAULT_MODEL": "tiny"}
     return FarWorker(env=env, links=tuple(links), log=target.folder / "far.log")

@@ -1,12 +1,7 @@
 """The service as a person runs it: `chai up` in a process of its own, with the random tiny model."""
 
-import fcntl
 import json
-import os
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from homes import CARD, Home, Up
@@ -17,7 +12,7 @@ def new_home(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Home]:
     """Makes empty homes."""
 
     def make() -> Home:
-        folder = tmp_path_factory.mktemp("home")
+        folder = tmp_path_factory.mktemp("a home of Jürgen, 50%")
         card = folder / "models" / "tiny" / "chai.json"
         card.parent.mkdir(parents=True)
         card.write_text(json.dumps(CARD))
@@ -26,25 +21,16 @@ def new_home(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Home]:
     return make
 
 
-@contextmanager
-def one_at_a_time() -> Iterator[None]:
-    """Keep other processes of these tests from choosing a port that this one has chosen and not yet taken."""
-    with (Path(tempfile.gettempdir()) / f"chai-tests-{os.getuid()}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 @pytest.fixture(scope="session")
 def bring_up() -> Callable[..., Up]:
     """Starts `chai up` in a home and waits until it says that it is there."""
 
     def start(home: Home, *arguments: str, **variables: str) -> Up:
-        with one_at_a_time():
-            process = home.start("up", *arguments, **variables)
-            assert process.stdout is not None
-            for line in process.stdout:
-                if line.startswith("Ctrl-C"):
-                    return Up(home=home, process=process)
+        process = home.start("up", *arguments, **variables)
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("Ctrl-C"):
+                return Up(home=home, process=process)
         _, said = process.communicate()
         raise AssertionError(f"chai up ended with {process.returncode}:\n{said}")
 

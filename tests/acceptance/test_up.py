@@ -8,12 +8,16 @@ import socket
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
+import psutil
 import pytest
 from homes import Home, Up
 
+from cli import up
 from cli.client import Client
+from cli.services.process import listening
 from tests import tiny_pipelines
 
 PARTS = ("redis", "postgres", "api", "relay", "worker")
@@ -39,10 +43,13 @@ def pids(home: Home) -> dict[str, int]:
     return json.loads((home.folder / "var" / "run" / "up.json").read_text())["pids"]
 
 
+def url(home: Home) -> str:
+    return json.loads((home.folder / "var" / "run" / "up.json").read_text())["url"]
+
+
 def is_ready(home: Home) -> bool:
     """A started process is not yet one that answers, least of all on a busy machine."""
-    url = json.loads((home.folder / "var" / "run" / "up.json").read_text())["url"]
-    with Client(url, timeout_s=5.0) as client:
+    with Client(url(home), timeout_s=5.0) as client:
         return client.is_ready()
 
 
@@ -66,6 +73,15 @@ def test_a_part_that_dies_or_freezes_comes_back_and_videos_are_made(own_up: Up, 
     assert done.returncode == 0, done.stderr
 
 
+def test_a_caller_who_comes_while_the_api_starts_again_is_answered_not_refused(own_up: Up) -> None:
+    before = pids(own_up.home)["api"]
+
+    os.kill(before, signal.SIGKILL)
+    wait_until(lambda: not psutil.pid_exists(before), BACK_S, "the API lives on")
+    with urllib.request.urlopen(f"{url(own_up.home)}/healthz", timeout=BACK_S) as answer:
+        assert answer.status == 200
+
+
 def test_a_bulk_run_of_a_pipeline_of_diffusers_loses_no_line_to_a_killed_worker(own_up: Up, tmp_path: Path) -> None:
     home = own_up.home
     lines = [{"prompt": f"a red fox runs in the forest {n}", "num_inference_steps": 60, "seed": n} for n in range(8)]
@@ -74,8 +90,7 @@ def test_a_bulk_run_of_a_pipeline_of_diffusers_loses_no_line_to_a_killed_worker(
     batch = json.loads(home.chai("bulk", "run", str(file), "--model", "wan", "--detach", "--json").stdout)["id"]
 
     def counts() -> dict[str, int]:
-        url = json.loads((home.folder / "var" / "run" / "up.json").read_text())["url"]
-        with urllib.request.urlopen(f"{url}/v1/batches/{batch}", timeout=30) as answer:
+        with urllib.request.urlopen(f"{url(home)}/v1/batches/{batch}", timeout=30) as answer:
             found: dict[str, int] = json.load(answer)["request_counts"]
         return found
 
@@ -103,6 +118,30 @@ def test_each_fault_was_said_in_a_line_and_all_stops_within_seconds(own_up: Up) 
         assert len(ends) >= 2, said
     assert "SIGINT: stopping; a video that is being made goes back to the queue" in said
     assert said.splitlines()[-1] == f"stopped; everything is kept in {own_up.home.folder / 'var'}"
+
+
+def test_a_launcher_that_is_killed_is_followed_by_one_at_the_same_port(own_up: Up, bring_up: Callable[..., Up]) -> None:
+    with listening(0) as door:
+        port = str(door.getsockname()[1])
+    killed = bring_up(own_up.home, "--port", port, "--no-flower")
+    killed.process.kill()
+    killed.process.communicate()
+
+    again = bring_up(own_up.home, "--port", port, "--no-flower")
+
+    assert url(own_up.home) == f"http://127.0.0.1:{port}"
+    again.stop()
+
+
+def test_two_launchers_never_choose_the_same_port() -> None:
+    """Before the first of them has an API that could hold one."""
+    said: list[str] = []
+    with ExitStack() as stack:
+        doors = [stack.enter_context(up._door(up.API_PORT, None, "the API", said.append)) for _ in range(3)]
+
+        assert len({door.getsockname() for door in doors}) == 3
+    assert all(re.fullmatch(r"port 8400 is taken by .+; the API gets \d+", line) for line in said)
+    assert len(said) >= 2
 
 
 def test_a_port_that_was_asked_for_and_is_taken_is_refused_with_its_holder(home: Home) -> None:

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import psutil
@@ -18,7 +18,7 @@ import psycopg2.errors
 import pytest
 import redis
 
-from cli.services import binaries, privileges
+from cli.services import binaries, privileges, process
 from cli.services.embedded import running
 from cli.services.errors import MissingProgram, StartFailed
 from cli.services.postgres import Postgres
@@ -215,6 +215,21 @@ def test_a_taken_port_is_replaced_by_a_free_one(postgres: Postgres, tmp_path: Pa
     with stopping(other):
         assert other.port != postgres.port
         assert (other.folder / "port").read_text() == str(other.port)
+
+
+def test_a_port_that_is_taken_between_its_choice_and_the_start_is_replaced() -> None:
+    tried: list[int] = []
+    with ExitStack() as others:
+
+        def launch(port: int) -> None:
+            tried.append(port)
+            if len(tried) == 1:
+                others.enter_context(process.listening(port))
+            process.kept_port(port)
+
+        process.on_free_port(None, launch)
+
+    assert len(set(tried)) == len(tried) == 2
 
 
 def test_a_second_launcher_on_the_same_folder_is_refused_with_the_holder(tmp_path: Path) -> None:

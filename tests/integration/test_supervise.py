@@ -46,6 +46,27 @@ def test_a_killed_part_is_started_again(tmp_path: Path) -> None:
     assert lines[1] == f"api was ended by SIGKILL; next start in 0.5 s; {log} ends with: "
 
 
+def test_parts_are_watched_though_nobody_listens_and_nothing_can_be_written(tmp_path: Path) -> None:
+    (tmp_path / "run").touch()  # no folder: as little can be written as on a full disk
+    told: list[str] = []
+
+    def nobody(line: str) -> None:
+        told.append(line)
+        raise BrokenPipeError
+
+    def full() -> None:
+        raise OSError(28, "No space left on device")
+
+    with Supervisor([python("api", SLEEP)], var=tmp_path, report=nobody, changed=full) as supervisor:
+        for _ in range(2):
+            before = supervisor.pid("api")
+            os.kill(before, signal.SIGKILL)
+            wait_until(lambda before=before: supervisor.pid("api") not in (None, before))
+
+        wait_until(lambda: told[-1] == "what runs now could not be written down: [Errno 28] No space left on device")
+    assert len([line for line in told if line.startswith("api started")]) == 3
+
+
 def test_parts_stop_in_the_reverse_of_their_order(tmp_path: Path) -> None:
     lines: list[str] = []
     with Supervisor([python(name, SLEEP) for name in ("api", "relay", "worker")], var=tmp_path, report=lines.append):
