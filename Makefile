@@ -16,7 +16,7 @@ CPU_TORCH = $(BIN)/pip install --quiet --disable-pip-version-check --no-deps $(P
 PACKAGES := api cli db lab migrations shared tests worker
 
 .DEFAULT_GOAL := help
-.PHONY: help demo chaos up test check coverage format bench lock clean
+.PHONY: help demo chaos up test check coverage format bench audit lock clean
 .DELETE_ON_ERROR:
 
 help:  ## show this list
@@ -52,6 +52,11 @@ coverage: $(SETUP)  ## run the tests and say which lines they never reach
 
 bench: $(SETUP)  ## print measurements
 	$(BIN)/pytest -m bench -s tests/benchmarks $(ARGS)
+
+# In an environment of its own: its dependencies are none of ours. Fails, too, for what could not be looked up.
+audit:  ## compare the tested versions with the advisories that PyPI knows
+	@test -x var/audit/bin/pip-audit || { $(PYTHON) -m venv var/audit && var/audit/bin/pip install --quiet $(PIP_ARGS) pip-audit; }
+	var/audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip --strict $(ARGS)
 
 lock: $(SETUP)  ## write the versions in .venv to constraints.txt
 	{ echo '# The exact versions that are tested; `make lock` writes this file from .venv.'; \

@@ -2,8 +2,11 @@
 
 import json
 import logging
+import os
 import sys
+import threading
 from datetime import UTC, datetime
+from types import TracebackType
 
 
 class JsonLines(logging.Formatter):
@@ -24,8 +27,20 @@ class JsonLines(logging.Formatter):
 
 
 def configure(level: int = logging.INFO) -> None:
-    """Send every log of this process to stderr as JSON lines."""
+    """Send all that this process says to stderr as JSON lines: logs, warnings, what it dies of; no bars of progress.
+
+    To be called before libraries that draw bars are loaded.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.getLogger("kombu").setLevel(logging.WARNING)
+    logging.captureWarnings(True)
+    os.environ |= {"TQDM_DISABLE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    sys.excepthook = _crashed
+    threading.excepthook = lambda args: _crashed(args.exc_type, args.exc_value, args.exc_traceback)
+
+
+def _crashed(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+    found = (kind, error or kind(), trace)
+    logging.getLogger("crash").critical("%s: %s", kind.__name__, error, exc_info=found)

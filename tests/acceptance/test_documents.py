@@ -23,6 +23,7 @@ CHINESE = (ROOT / "README.zh-CN.md").read_text()
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
 TROUBLESHOOTING = (ROOT / "docs" / "troubleshooting.md").read_text()
 OPERATION = (ROOT / "docs" / "operation.md").read_text()
+RELIABILITY = (ROOT / "docs" / "reliability.md").read_text()
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -124,6 +125,18 @@ def test_the_list_of_settings_is_complete_and_has_the_defaults() -> None:
         shown[name] = folder
 
     assert rows == shown
+
+
+def test_every_fault_of_the_list_has_a_test_that_exists() -> None:
+    rows = re.findall(r"^\| (F\d+) \| [^|]+ \| (.+) \|$", RELIABILITY, re.MULTILINE)
+    files = list((ROOT / "tests").rglob("test_*.py"))
+    known = {name for file in files for name in re.findall(r"^def (test_\w+)", file.read_text(), re.MULTILINE)}
+    named = {fault: set(re.findall(r"`(?:[\w/]+/)?(test_\w+)(?:\.py)?`", tests)) for fault, tests in rows}
+
+    assert [fault for fault, _ in rows] == [f"F{number}" for number in range(1, 28)]
+    assert [fault for fault, tests in named.items() if not tests] == []
+    assert set(re.findall(r"`(test_\w+)`", RELIABILITY)) - known == set()
+    assert [place for place in re.findall(r"`(tests/[\w/.]+)`", RELIABILITY) if not (ROOT / place).exists()] == []
 
 
 def test_the_statements_for_alerts_run(database_url: str) -> None:

@@ -5,6 +5,7 @@
 
 import json
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -108,9 +109,15 @@ def test_a_service_has_limits(services: dict[str, Any], name: str) -> None:
 
 
 def test_no_index_of_packages_is_named() -> None:
+    index = re.compile(r"https?://\S*(?:pypi\.|pythonhosted\.|download\.pytorch\.|registry\.npmjs\.|/simple\b)")
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    files = [ROOT / name for name in tracked.split("\0") if name and (ROOT / name).is_file()]
+    texts = {file: file.read_bytes().decode(errors="ignore") for file in files if file.stat().st_size < 1_000_000}
+
+    assert len(texts) > 300
+    assert [str(file) for file, text in texts.items() if index.search(text)] == []
     for name in [*FILES, "Dockerfile"]:
-        text = (ROOT / name).read_text()
-        assert not re.search(r"https?://(?!127\.0\.0\.1)", text), name
+        assert not re.search(r"https?://(?!127\.0\.0\.1)", texts[ROOT / name]), name
 
 
 def test_indexes_of_packages_come_from_the_builder(services: dict[str, Any]) -> None:

@@ -57,3 +57,26 @@ def test_a_worker_logs_as_the_other_parts_do(monkeypatch: pytest.MonkeyPatch) ->
     lines = [json.loads(text) for text in ended.stderr.splitlines()]
     assert {"time", "level", "logger", "event"} <= set(lines[0])
     assert any(line["level"] == "error" for line in lines)  # no broker, no database
+
+
+CRASH = """
+import threading, warnings
+from shared import logs
+logs.configure()
+from tqdm import tqdm
+warnings.warn("old\\nways")
+list(tqdm(range(3)))
+thread = threading.Thread(target=lambda: 1 / 0)
+thread.start()
+thread.join()
+raise KeyError("gone")
+"""
+
+
+def test_warnings_and_crashes_are_lines_too_and_bars_of_progress_are_none() -> None:
+    ended = subprocess.run([sys.executable, "-c", CRASH], capture_output=True, text=True, timeout=120)
+
+    lines = [json.loads(text) for text in ended.stderr.splitlines()]
+    assert [line["logger"] for line in lines] == ["py.warnings", "crash", "crash"]
+    assert [line["event"] for line in lines[1:]] == ["ZeroDivisionError: division by zero", "KeyError: 'gone'"]
+    assert "Traceback" in lines[2]["traceback"]
