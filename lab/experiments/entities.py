@@ -202,12 +202,41 @@ def swapped_figures(
 
 
 def unlike_figures(embedder: Embedder, settings: MatchSettings) -> dict[str, dict[str, float]]:
-    """Hits among prompts about different things, by language; they share places, which therefore do not count."""
+    """Hits among prompts about different things, by language."""
     figures: dict[str, dict[str, float]] = {}
     for language, words in json.loads((DATA / "unlike_prompts.json").read_text()).items():
         prompts = [words["form"].format(thing) for thing in words["things"]]
         figures[language] = _hits_among(prompts, embedder, settings)
     return figures
+
+
+def crossed_figures(embedder: Embedder, settings: MatchSettings, *, num_things: int = 8) -> dict[str, dict[str, float]]:
+    """Hits between a coloured thing in English and in each other language: the same one, and all that are not."""
+    data = json.loads((DATA / "crossed_prompts.json").read_text())
+    english = _forms(data["en"], num_things)
+    figures: dict[str, dict[str, float]] = {}
+    store = Store(embedder, 1)
+    asked = {key: store.taken_apart(prompt) for key, prompt in english.items()}
+    for language in data.keys() - {"en"}:
+        count = {"same": 0, "same hits": 0, "other": 0, "other hits": 0}
+        for key, prompt in _forms(data[language], num_things).items():
+            store.keep("donor", 0, *store.taken_apart(prompt))
+            for other, (found, vectors) in asked.items():
+                near = list(store.neighbours(vectors, settings.neighbours_per_entity))
+                kind = "same" if key == other else "other"
+                count[kind] += 1
+                count[f"{kind} hits"] += bool(look_up(found, near, settings).donors)
+        figures[language] = dict(count)
+    return figures
+
+
+def _forms(words: Row, num_things: int) -> dict[tuple[int, int], str]:
+    """Each coloured thing of a language, by the numbers of thing and colour."""
+    return {
+        (i, k): words["form"].format(thing=thing, colour=colour)
+        for i, thing in enumerate(words["things"][:num_things])
+        for k, colour in enumerate(words["colours"])
+    }
 
 
 def _hits_among(prompts: Sequence[str], embedder: Embedder, settings: MatchSettings) -> dict[str, float]:
@@ -245,6 +274,7 @@ def measure(
     result["pairs"] = pair_figures(embedder, settings)
     result["unlike"] = unlike_figures(embedder, settings)
     result["swapped"] = swapped_figures(embedder, settings)
+    result["crossed"] = crossed_figures(embedder, settings)
     if len(prompts) >= WARM_UP + COUNTED:
         tried = {coverage: replace(settings, min_coverage=coverage) for coverage in coverages}
         result["hit rate"] = {

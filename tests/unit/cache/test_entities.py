@@ -104,8 +104,9 @@ def test_a_surface_is_scene_after_a_preposition_of_place_and_an_object_elsewhere
         (" \x00\t", FallbackReason.EMPTY),
         ("🙂🙂", FallbackReason.EMPTY),
         ("running fast", FallbackReason.NO_NOUNS),
-        ("Un perro corre por la playa al atardecer", FallbackReason.NOT_ENGLISH),
-        ("夜の東京を走る電車", FallbackReason.NOT_ENGLISH),
+        ("Un cane corre sulla spiaggia al tramonto", FallbackReason.NOT_ENGLISH),
+        ("สุนัขวิ่งบนชายหาด", FallbackReason.NOT_ENGLISH),
+        ("corre muy rápido", FallbackReason.NO_NOUNS),
     ],
 )
 def test_what_cannot_be_read_falls_back_to_the_whole_prompt_and_says_why(prompt: str, reason: FallbackReason) -> None:

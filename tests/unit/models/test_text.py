@@ -4,6 +4,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer, T5Config, T5EncoderModel, T5Tokenizer
 
+from worker.models import prompt_text
 from worker.models.opensora.text import CaptionEncoder
 from worker.models.text_cache import TextCache
 
@@ -162,3 +163,19 @@ def test_what_is_read_ends_behind_the_last_token_of_the_limit(encoder):
 
 def test_of_a_caption_that_is_cleaned_away_nothing_is_read(encoder):
     assert encoder.read("一只红色的猫") == ""
+
+
+@pytest.mark.parametrize(
+    ("prompt", "num_tokens", "given"),
+    [
+        ("a cat", 12, "a cat"),
+        ("a naïve cat", 14, "a       cat"),  # a word with one letter that the tokenizer lacks is none
+        ("cat 猫 cat", 14, "cat   cat"),
+        ("猫と犬", 14, "   "),
+        ("a very long cat", 9, "a very l"),
+    ],
+)
+def test_what_the_tokenizer_has_no_token_for_is_not_given_to_the_model(
+    tokenizer: T5Tokenizer, prompt: str, num_tokens: int, given: str
+) -> None:
+    assert prompt_text.given(tokenizer, prompt, num_tokens=num_tokens) == given

@@ -18,7 +18,7 @@ from dataclasses import replace
 from functools import cache, partial
 from typing import Protocol
 
-from worker.cache.decisions import attributes, chinese, languages, negation, prompt_syntax, salience, style
+from worker.cache.decisions import attributes, languages, negation, prompt_syntax, readers, salience, style
 from worker.cache.decisions import vocabulary as v
 from worker.cache.decisions import words as w
 from worker.cache.decisions.spelling import RARE, zipf
@@ -53,8 +53,9 @@ def extract(prompt: str, tagger: Tagger | None = None, *, negative: str = "", re
     """
     syntax = prompt_syntax.read(_clean(prompt))
     language = languages.language(syntax.text)
-    if language == languages.CHINESE:
-        return _finished(_chinese(syntax, prompt, reads), negative, tagger)
+    reader = readers.of(language)
+    if reader is not None:
+        return _finished(_read_other(syntax, prompt, language, reader, reads), negative, tagger)
     words = w.read(syntax.text)
     words, unread = _read_by_model(words, reads(prompt) if reads else None)
     if not any(word.lower[0].isalnum() for word in words):
@@ -84,23 +85,27 @@ def _finished(found: Extraction, negative: str, tagger: Tagger | None) -> Extrac
     return found.with_context(style.classes(word for text in found.style for word in text.split()))
 
 
-def _chinese(syntax: prompt_syntax.Prompt, prompt: str, reads: Reads | None) -> Extraction:
-    """What a Chinese prompt names."""
-    text, unread = _characters_read(syntax.text, reads(prompt) if reads else None)
+def _read_other(
+    syntax: prompt_syntax.Prompt, prompt: str, language: str, reader: readers.Reader, reads: Reads | None
+) -> Extraction:
+    """What a prompt in another language than English names."""
+    taken = _characters_read if language in readers.WITHOUT_BLANKS else _words_read
+    text, unread = taken(syntax.text, reads(prompt) if reads else None)
     if not any(char.isalnum() for char in text):
-        return _unread(unread, languages.CHINESE)
-    found = chinese.read(text)
-    listed = [entity for part in syntax.excluded for entity in chinese.read(part).entities]
+        return _unread(unread, language) if unread else whole_prompt(prompt, FallbackReason.EMPTY)
+    found = reader(text)
+    listed = [entity for part in syntax.excluded for entity in reader(part).entities]
     result = Extraction(
         entities=found.entities[:MAX_ENTITIES],
         style=tuple(dict.fromkeys((*found.style, *syntax.style))),
         excluded=_unique((*found.excluded, *listed)),
         unread=unread,
-        language=languages.CHINESE,
+        language=language,
     )
     if found.entities:
         return result
-    return replace(result, entities=whole_prompt(prompt).entities, fallback_reason=FallbackReason.NO_NOUNS)
+    whole = whole_prompt(text if unread else prompt)
+    return replace(result, entities=whole.entities, fallback_reason=FallbackReason.NO_NOUNS)
 
 
 def _unread(words: tuple[str, ...], language: str) -> Extraction:
@@ -128,6 +133,10 @@ def _read_english(
 
 def _excluded_by_list(text: str, tagger: Tagger | None) -> tuple[Entity, ...]:
     """The things of a list of what must not be seen: "cats, extra fingers"."""
+    reader = readers.of(languages.language(text))
+    if reader is not None:
+        found = reader(text)
+        return _unique((*found.entities, *found.excluded))[:MAX_ENTITIES]
     words = w.read(text)
     seen, excluded, _ = _read_english(words, tagger) if words else ((), (), ())
     return _unique((*seen, *excluded))[:MAX_ENTITIES]
@@ -195,6 +204,14 @@ def _read_by_model(words: list[Word], text: str | None) -> tuple[list[Word], tup
             position = place
             kept.append(word)
     return kept, tuple(unread)
+
+
+def _words_read(text: str, given: str | None) -> tuple[str, tuple[str, ...]]:
+    """A text without the words that the model's encoder does not get."""
+    if given is None:
+        return text, ()
+    words, unread = _read_by_model(w.tokens(text), given)
+    return " ".join(word.text for word in words), unread
 
 
 def _characters_read(text: str, given: str | None) -> tuple[str, tuple[str, ...]]:

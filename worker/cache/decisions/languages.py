@@ -1,6 +1,6 @@
 """Which language a prompt is in, by script and by how common its words are in each language (wordfreq).
 
-Only English and Chinese are taken apart (`entities`, `chinese`); what is in another language is compared as a whole.
+English is taken apart by `entities`, eight more by `readers`; what is in another language is compared as a whole.
 """
 
 import re
@@ -51,12 +51,12 @@ def _latin(words: Sequence[str]) -> str:
 @cache
 def _gap(name: str, word: str) -> float:
     ours = max(zipf(word), _LIST_ENDS)
-    theirs = max(_frequency(name).get(word, 0.0), _LIST_ENDS)
+    theirs = max(frequency(name).get(word, 0.0), _LIST_ENDS)
     return min(max(theirs - ours, -_MAX_GAP), _MAX_GAP)
 
 
 @cache
-def _frequency(name: str) -> dict[str, float]:
+def frequency(name: str) -> dict[str, float]:
     """Zipf values of the commonest 30,000 words of a language: 6 ms."""
     from math import log10
 

@@ -15,9 +15,12 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Self
 
+from worker.cache.decisions.languages import CHINESE, ENGLISH
+from worker.cache.decisions.readers import lexicon
 from worker.cache.decisions.salience import PERSON
 from worker.cache.decisions.spelling import zipf
 from worker.cache.decisions.types import (
+    LANGUAGE,
     OPAQUE,
     STYLE,
     WITH,
@@ -226,9 +229,8 @@ def has_conflict(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
 
 
 @lru_cache(maxsize=1 << 16)
-def has_other_nature(our_text: str, their_text: str) -> bool:
+def has_other_nature(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
     """Whether the nouns themselves, or what they are made into, exclude each other: king and queen, dog and toy dog."""
-    ours, theirs = our_text.split(), their_text.split()
     for name in HEAD_GROUPS:
         group = CONFLICT_GROUPS[name]
         a = {group[word] for word in ours if word in group}
@@ -242,7 +244,12 @@ def has_other_nature(our_text: str, their_text: str) -> bool:
     }
 
 
-def _compounds(words: list[str]) -> frozenset[str]:
+def _words(phrase: Entity | Neighbour) -> tuple[str, ...]:
+    """The words of a phrase without its marks, the noun last; in English where their English word is known."""
+    return (*(word for word in phrase.attributes if ":" not in word), phrase.head)
+
+
+def _compounds(words: tuple[str, ...]) -> frozenset[str]:
     """The fixed pairs of words at its end, of which the first makes another thing: a black hole, a hot dog."""
     return frozenset(pair for pair in (" ".join(words[-2:]),) if pair in COMPOUNDS)
 
@@ -267,13 +274,31 @@ def compare(extraction: Extraction, neighbour: Neighbour, settings: MatchSetting
     entity = extraction.entities[neighbour.query]
     if (entity.kind is EntityKind.PROMPT) != (neighbour.kind is EntityKind.PROMPT):
         return Verdict.DIFFERENT  # a whole prompt is no thing in another's picture
-    is_equal = entity.text == neighbour.text
-    if (entity.is_opaque or OPAQUE in neighbour.attributes) and not is_equal:
+    if (entity.is_opaque or OPAQUE in neighbour.attributes) and entity.text != neighbour.text:
         return Verdict.DIFFERENT  # unknown words all have one vector
+    if not _can_be_the_same(entity, neighbour):
+        return Verdict.DIFFERENT
     verdict = _by_similarity(extraction, entity, neighbour, settings)
     if verdict.is_match and contradict(entity.context, neighbour.attributes, by_style=settings.style_conflicts):
         return Verdict.CONFLICT
     return verdict
+
+
+def _can_be_the_same(entity: Entity, neighbour: Neighbour) -> bool:
+    """Whether phrases of two languages can be one thing: the English word of both is known and the same.
+
+    What is spelled alike need not be (French "lit" is a bed), and an embedder has such words in one place. Chinese has
+    no English words; there the embedder alone decides.
+    """
+    ours, theirs = language_of(entity.context), language_of(neighbour.attributes)
+    if ours == theirs or CHINESE in (ours, theirs) or entity.kind is EntityKind.PROMPT:
+        return True
+    return entity.head == neighbour.head and entity.head in lexicon.known_nouns()
+
+
+def language_of(marks: Sequence[str]) -> str:
+    """The language that a phrase is in, by the marks of its prompt."""
+    return next((mark.removeprefix(LANGUAGE) for mark in marks if mark.startswith(LANGUAGE)), ENGLISH)
 
 
 def _by_similarity(extraction: Extraction, entity: Entity, neighbour: Neighbour, settings: MatchSettings) -> Verdict:
@@ -347,7 +372,7 @@ def _is_about_another(entity: Entity, neighbour: Neighbour) -> bool:
 def _excludes(entity: Entity, neighbour: Neighbour) -> bool:
     is_prompt = entity.kind is EntityKind.PROMPT
     return has_conflict(entity.attributes, neighbour.attributes) or (
-        not is_prompt and has_other_nature(entity.text, neighbour.text)
+        not is_prompt and has_other_nature(_words(entity), _words(neighbour))
     )
 
 

@@ -125,6 +125,10 @@ _LISTS: tuple[tuple[str, frozenset[str]], ...] = (
 def _by_context(lower: Sequence[str], tags: Sequence[str], i: int, before: str, after: str) -> str:
     """A tag that the neighbours decide; `tags` are corrected up to i."""
     word, tag = lower[i], tags[i]
+    if word in ("take", "takes", "taking", "took", "place") and _takes_place(lower, i):
+        return "VB"
+    if word in FINITE and word not in _BASES and i and lower[i - 1] in ("this", "that"):
+        return "VB"  # "this shows": no plural stands behind "this"
     if word in _NOUNS_TOO and (found := _noun_too(word, tag, before, after)):
         return found
     if word.endswith("ing") and word not in v.ING_NOUNS and len(word) > 4 and tag not in ("NNP", "IN"):
@@ -161,6 +165,11 @@ def _by_context(lower: Sequence[str], tags: Sequence[str], i: int, before: str, 
     if tag == "NNS" and before in ("NN", "NNP") and after in ("DT", "PRP$"):
         return "VBZ"
     return tag
+
+
+def _takes_place(lower: Sequence[str], i: int) -> bool:
+    pairs = (tuple(lower[i : i + 2]), tuple(lower[max(0, i - 1) : i + 1]))
+    return any(len(pair) == 2 and pair[0].startswith(("tak", "took")) and pair[1] == "place" for pair in pairs)
 
 
 _NOUNS_TOO = v.word_set("can head pretty opening alien human robot android zombie skeleton chinese")

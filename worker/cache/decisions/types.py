@@ -14,6 +14,7 @@ from worker.cache.decisions.vocabulary import SYNONYMS
 Json = dict[str, Any]  # Any: decoded JSON
 
 WITH, WITHOUT, STYLE = "with:", "without:", "style:"  # marks of a prompt that each of its entities carries
+LANGUAGE = "language:"  # mark of what a prompt in another language than English names
 OPAQUE = "opaque:"  # mark of an entity whose words its embedder does not know
 MAX_MARKS = 32
 
@@ -30,7 +31,7 @@ class FallbackReason(StrEnum):
     """Why the whole prompt stands in for its entities."""
 
     NO_NOUNS = "no_nouns"  # nothing in it names a thing or a place
-    NOT_ENGLISH = "not_english"  # a language that is not taken apart: all but English and Chinese
+    NOT_ENGLISH = "not_english"  # a language that is not taken apart
     EMPTY = "empty"  # no words at all
     UNREAD = "unread"  # the model's text encoder gets none of its words
 
@@ -59,10 +60,10 @@ class Entity:
     """A thing or place that a prompt names."""
 
     text: str  # lower case, no determiner, no count, head in the singular: "red sports car"
-    head: str  # the noun that the phrase is about: "car"
+    head: str  # the noun that the phrase is about, in English where its English word is known: "car"
     attributes: tuple[str, ...] = ()  # the other words, and the count that `text` dropped: ("two", "red", "sports")
     kind: EntityKind = EntityKind.OBJECT
-    context: tuple[str, ...] = ()  # marks of the whole prompt: "with:beach", "without:person", "style:drawn"
+    context: tuple[str, ...] = ()  # marks of the whole prompt: "with:beach", "without:person", "language:fr"
     weight: float = 1.0  # how much of a picture it is, 0 to 1: a hand, a person, a hope say little of what is seen
     is_opaque: bool = False  # the embedder does not know its words: it is the same as equal text only
 
@@ -73,7 +74,9 @@ class Entity:
 
     @property
     def lookup_text(self) -> str:
-        """What is embedded: the text with one word for each colour, size, age and pattern."""
+        """What is embedded: the text with, in English, one word for each colour, size, age and pattern."""
+        if any(mark.startswith(LANGUAGE) for mark in self.context):
+            return self.text
         return " ".join(SYNONYMS.get(word, word) for word in self.text.split())
 
     @classmethod
@@ -121,6 +124,7 @@ class Extraction:
     def with_context(self, style_classes: Collection[str]) -> Self:
         """The extraction with the marks of the whole prompt on each of its entities."""
         marks = (
+            *((f"{LANGUAGE}{self.language}",) if self.language != "en" else ()),
             *(f"{STYLE}{name}" for name in sorted(style_classes)),
             *(f"{WITHOUT}{entity.head}" for entity in self.excluded),
             *(f"{WITH}{entity.head}" for entity in self.entities if entity.kind is not EntityKind.PROMPT),

@@ -46,6 +46,11 @@ class Word:
         return not (self.is_style or self.is_ignored)
 
 
+def tokens(text: str) -> list[Word]:
+    """The words and signs of a text in any language, as they stand."""
+    return [Word(text=token, lower=token.lower(), original=token.lower()) for token in _TOKEN.findall(text)[:MAX_WORDS]]
+
+
 def read(text: str) -> list[Word]:
     """The words of a text without its signs (`prompt_syntax`), untagged."""
     tokens = _TOKEN.findall(_AGE.sub(r"\1-year-old", text))[:MAX_WORDS]

@@ -16,6 +16,7 @@ from torch import Tensor
 from shared.generation import GenerationParams
 from shared.model_cards import ModelCard
 from worker.models import device as devices
+from worker.models import prompt_text
 from worker.models.base import Fingerprint, RequestError, Sampling, Step, StepHook
 from worker.models.diffusers import attention, schedule, turns
 from worker.models.diffusers.layout import Layout
@@ -88,16 +89,13 @@ class DiffusersModel:
         return [max(1.0, sampling.guidance_scale)] * sampling.num_steps
 
     def reads(self, prompt: str) -> str:
-        """Return the part of a prompt that the pipeline's first text encoder gets: cut behind its last token."""
+        """Return what the pipeline's first text encoder gets of a prompt: within its limit, and known to it."""
         tokenizer: Any = getattr(self.pipeline, "tokenizer", None)
         default = self._takes["max_sequence_length"].default if "max_sequence_length" in self._takes else None
         limit = self.card.call.get("max_sequence_length", default)
         if limit is None or not getattr(tokenizer, "is_fast", False):
             return prompt
-        kept = tokenizer(prompt, truncation=True, max_length=limit, return_offsets_mapping=True)
-        if len(kept["input_ids"]) < limit:
-            return prompt
-        return prompt[: max((end for _, end in kept["offset_mapping"]), default=0)]
+        return prompt_text.given(tokenizer, prompt, num_tokens=limit)
 
     def encode(self, params: GenerationParams) -> Encoding:
         """Return what the pipeline's own text encoders make of the prompt and the negative prompt."""

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from shared.captions import prepare_caption
+from worker.models import prompt_text
 from worker.models.text_cache import TextCache
 
 NUM_KEPT = 64  # prompts; a caption of the released size is 4.9 MB
@@ -38,10 +39,8 @@ class Caption:
 
 
 def read(tokenizer: Any, prompt: str, *, num_tokens: int) -> str:
-    """The part of a prompt within so many tokens, cleaned."""
-    text = prepare_caption(prompt)
-    tokens = tokenizer(text, max_length=num_tokens, truncation=True, return_offsets_mapping=True)
-    return text[: max((end for _, end in tokens["offset_mapping"]), default=0)]
+    """The part of a prompt within so many tokens, cleaned, without what the tokenizer has no token for."""
+    return prompt_text.given(tokenizer, prepare_caption(prompt), num_tokens=num_tokens)
 
 
 def reader(pipeline: Path) -> Callable[[str], str]:

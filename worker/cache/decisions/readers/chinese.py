@@ -11,11 +11,11 @@ places and times are scenes.
 import re
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from worker.cache.decisions import salience
+from worker.cache.decisions.readers.reading import Found, Reading
 from worker.cache.decisions.types import Entity, EntityKind
 from worker.cache.decisions.vocabulary import STYLE_WORDS, word_set
 
@@ -45,7 +45,7 @@ _COLOURS = {
 }
 _SIZES = word_set("大 小 巨大 巨型 大型 小型 微小 迷你 高大 小小")
 _OTHER_ADJECTIVES = word_set(
-    "老 旧 新 年轻 古老 现代 古代 未来 美丽 可爱 漂亮 雪白 木 木制 木质 木头 金属 石头 石制 玻璃 塑料 破旧 豪华 "
+    "老 旧 新 年老 年轻 古老 现代 古代 未来 美丽 可爱 漂亮 雪白 木 木制 木质 木头 金属 石头 石制 玻璃 塑料 破旧 豪华 "
     "安静 热闹 繁忙 昏暗 明亮 "
     "黑暗 寒冷 炎热 巨 高 矮 胖 瘦 长 短 圆 方 透明 废弃 荒凉 神秘 赛博朋克 毛绒 机械 中国 日本 复古 发光 宏伟 "
     "壮观 茂密 宁静 金属质"
@@ -106,15 +106,6 @@ _COUNTS = word_set("两 二 三 四 五 六 七 八 九 十 几")
 _LISTS = word_set("、 和 或 或者 与 及")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """What a Chinese text names."""
-
-    entities: tuple[Entity, ...]
-    excluded: tuple[Entity, ...] = ()
-    style: tuple[str, ...] = ()
-
-
 @cache
 def _tagger() -> Any:  # Any: jieba has no types
     """jieba's tagger with its dictionary: 1 s, wanted only where Chinese is read."""
@@ -134,18 +125,9 @@ def _tagger() -> Any:  # Any: jieba has no types
         return jieba.posseg.POSTokenizer(jieba.dt)
 
 
-@dataclass(slots=True)
-class _Found:
-    """What has been read so far, in order."""
-
-    seen: dict[str, Entity]
-    excluded: dict[str, Entity]
-    style: dict[str, None]
-
-
 def read(text: str) -> Reading:
     """The entities, the excluded entities and the style of a Chinese text."""
-    found = _Found({}, {}, {})
+    found = Found()
     text = _LABEL.sub(lambda match: _label(match, found), text)
     text = _LETTERS.sub(lambda match: _latin(match[0], found), text)
     text = re.sub(r"(?<=[\u3400-\u9fff])\s+(?=[\u3400-\u9fff])", "，", text)
@@ -154,12 +136,10 @@ def read(text: str) -> Reading:
     i = 0
     while i < len(words):
         i = _next(words, i, found)
-    return Reading(
-        entities=tuple(found.seen.values()), excluded=tuple(found.excluded.values()), style=tuple(found.style)
-    )
+    return found.reading()
 
 
-def _label(match: re.Match[str], found: _Found) -> str:
+def _label(match: re.Match[str], found: Found) -> str:
     """What a label leaves of a text: "风格：水墨" is style."""
     if match[1] in _STYLE_LABELS:
         found.style[match[2].strip()] = None
@@ -167,7 +147,7 @@ def _label(match: re.Match[str], found: _Found) -> str:
     return f"，{match[2]}"
 
 
-def _latin(word: str, found: _Found) -> str:
+def _latin(word: str, found: Found) -> str:
     lower = word.lower()
     if lower in _STYLE or lower in STYLE_WORDS:
         found.style[lower] = None
@@ -192,7 +172,7 @@ def _parts(word: str, flag: str) -> list[tuple[str, str]]:
 Words = Sequence[tuple[str, str]]
 
 
-def _next(words: Words, i: int, found: _Found) -> int:
+def _next(words: Words, i: int, found: Found) -> int:
     """Reads what stands at i; returns where the next thing begins."""
     word, _ = words[i]
     if word in _NOBODY:

@@ -1,0 +1,132 @@
+"""Prompts in other languages: the thing with its attributes, the place that it is in, what is not seen."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.experiments.entities import crossed_figures
+from worker.cache.decisions.entities import extract
+from worker.cache.decisions.matching import MatchSettings, compare
+from worker.cache.decisions.types import Extraction, Neighbour
+from worker.models.embedders import load_embedder
+
+ROWS = [
+    json.loads(line) for line in (Path(__file__).parents[2] / "data/other_languages.jsonl").read_text().splitlines()
+]
+LANGUAGES = ("es", "fr", "pt", "de", "ru", "ja", "ko", "zh")
+
+
+def read(prompt: str) -> dict[str, Any]:
+    found = extract(prompt)
+    return {
+        "entities": [[entity.text, entity.kind.value] for entity in found.entities],
+        "excluded": [entity.text for entity in found.excluded],
+        "style": list(found.style),
+        "language": found.language,
+    }
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_prompts_of_a_language_are_taken_apart(language: str) -> None:
+    rows = [row for row in ROWS if row["language"] == language]
+    usual = {"excluded": [], "style": []}
+
+    assert {row["prompt"]: read(row["prompt"]) for row in rows} == {
+        row["prompt"]: usual | {name: row[name] for name in row if name != "prompt"} for row in rows
+    }
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "un (zorro:1.3) rojo <lora:pelaje:0.8> --ar 16:9",
+        "un ((renard)) rouge <lora:poil:0.8> --ar 16:9",
+        "uma (raposa:1.2) vermelha <lora:pelo:0.8> --ar 16:9",
+        "ein roter (Fuchs:1.3) <lora:fell:0.8> --ar 16:9",
+        "красный (лис:1.3) <lora:fur:0.8> --ar 16:9",
+        "赤い(狐:1.3)<lora:fur:0.8> --ar 16:9",
+        "빨간 (여우:1.3) <lora:fur:0.8> --ar 16:9",
+    ],
+)
+def test_weights_tags_and_parameters_are_no_part_of_a_phrase(prompt: str) -> None:
+    (fox,) = extract(prompt).entities
+
+    assert (fox.head, fox.attributes) == ("fox", ("red",))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("un dragón rojo", "un dragón azul"),
+        ("un grand dragon", "un petit dragon"),
+        ("ein roter Drache", "ein blauer Drache"),
+        ("um rei", "uma rainha"),
+        ("красный дракон", "синий дракон"),
+        ("赤い竜", "青い竜"),
+        ("빨간 용", "파란 용"),
+        ("un dragon rouge", "a blue dragon"),
+    ],
+)
+def test_colours_sizes_and_kinds_exclude_each_other_in_and_across_languages(one: str, other: str) -> None:
+    assert verdict(one, other, similarity=0.95) in ("conflict", "different")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_match"),
+    [
+        ("un chat rouge", "a red cat", True),
+        ("рыжий кот", "un gato naranja", True),
+        ("un lit", "a lit", False),  # a bed
+        ("un chat", "a chat", False),
+        ("ein Rock", "a rock", False),  # a skirt
+        ("un zepelín", "a zeppelin", False),  # its English word is not known
+    ],
+)
+def test_across_languages_the_same_english_noun_matches_and_not_what_is_spelled_alike(
+    one: str, other: str, is_match: bool
+) -> None:
+    assert (verdict(one, other, similarity=0.99) in ("same", "same_head")) is is_match
+
+
+def verdict(one: str, other: str, *, similarity: float) -> str:
+    """How the first thing of a prompt compares with that of another."""
+    ours, theirs = extract(one).entities[0], extract(other).entities[0]
+    near = Neighbour.of(theirs, query=0, entry_id="donor", similarity=similarity, created=0.0)
+    settings = MatchSettings.of_embedder("use-multilingual-v3", {})
+    return compare(Extraction(entities=(ours,)), near, settings).value
+
+
+def test_things_match_across_languages_and_others_do_not() -> None:
+    embedder = load_embedder()
+
+    figures = crossed_figures(embedder, MatchSettings.of_embedder(embedder.name, {}), num_things=3)
+
+    assert figures.keys() == set(LANGUAGES)
+    assert {name: row["other hits"] for name, row in figures.items()} == dict.fromkeys(LANGUAGES, 0)
+    assert all(row["same hits"] >= 0.6 * row["same"] for row in figures.values())
+
+
+def test_a_negative_prompt_in_another_language_excludes_as_well() -> None:
+    assert [entity.text for entity in extract("a quiet harbour", negative="personas, coches rojos").excluded] == [
+        "persona",
+        "coche rojo",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "given", "entities", "unread"),
+    [
+        ("un gato negro y un perro", "un gato negro y", ["gato negro"], ("un", "perro")),
+        ("рыжий кот, белый пёс", "рыжий кот", ["рыжий кот"], ("белый", "пёс")),
+        ("赤い猫と白い犬", "赤い猫と", ["赤い猫"], ("白", "い", "犬")),
+    ],
+)
+def test_what_the_encoder_does_not_get_is_no_entity_in_any_language(
+    prompt: str, given: str, entities: list[str], unread: tuple[str, ...]
+) -> None:
+    found = extract(prompt, reads=lambda _: given)
+
+    assert [entity.text for entity in found.entities] == entities
+    assert found.unread == unread

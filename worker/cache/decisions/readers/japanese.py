@@ -1,0 +1,173 @@
+"""Japanese words with their roles, by janome's dictionary.
+
+"古い木のテーブルの上に置かれた二つの白いカップ"  →  古い木テーブル (scene) · 白いカップ (object)
+"""
+
+import re
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from worker.cache.decisions import style_words
+from worker.cache.decisions import vocabulary as v
+from worker.cache.decisions.readers import postpositions as p
+from worker.cache.decisions.readers.lexicon import Sort, meanings, nouns
+from worker.cache.decisions.readers.postpositions import Role, Token
+from worker.cache.decisions.readers.reading import Reading
+from worker.cache.decisions.vocabulary import word_set
+
+_NAMED = v.STYLE_WORDS | style_words.TOOLS
+_PLACE = word_set("で に へ にて において")
+_BE = word_set("いる ある 含む 見える 写る 映る 入る おる 出る 使う 着る かぶる 持つ")
+_NONE = word_set("ない なし 無し ぬ ず ん 抜き 無い")
+_NOBODY = word_set("無人 人気のない 誰")
+_LIKE = word_set("よう みたい")
+_SIDES = word_set("上 中 下 前 後ろ 横 隣 そば 間 周り 奥 側 うえ なか 真ん中 中心")
+_STYLE_ENDS = word_set("風 調 風味 タッチ 感 的")
+_LONGEST = 6  # janome's words that may be one of the lexicon
+
+
+@cache
+def _tokenizer() -> Any:  # Any: janome has no types
+    """janome with its dictionary: 0.5 s, mapped into memory, wanted only where Japanese is read."""
+    from janome.tokenizer import Tokenizer
+
+    return Tokenizer(mmap=True)
+
+
+def read(text: str) -> Reading:
+    """The entities, the excluded entities and the style of a Japanese text."""
+    return p.read(tag(text), _LANGUAGE)
+
+
+def tag(text: str) -> list[Token]:
+    """The words of a text with their roles."""
+    tokens: list[Token] = []
+    for part in _PART.findall(text.lower()):
+        tokens += _latin(part) if _LATIN.fullmatch(part) else _cut(part)
+    return _described_by_verbs(tokens)
+
+
+_LATIN = re.compile(r"[a-z0-9][a-z0-9.+-]*")
+_PART = re.compile(r"[a-z0-9][a-z0-9.+-]*|[^a-z0-9]+")
+_KATAKANA = re.compile(r"[\u30a1-\u30fa\u30fc]+")
+
+
+def _latin(word: str) -> list[Token]:
+    """A word in Latin letters or a number."""
+    return [Token(word, Role.NUMBER if word.isdigit() else Role.NOUN, is_style=word in _NAMED)]
+
+
+def _cut(text: str) -> list[Token]:
+    cut = [word for word in _tokenizer().tokenize(text) if word.surface.strip()]
+    tokens: list[Token] = []
+    i = 0
+    while i < len(cut):
+        length = _known_length(cut, i)
+        after = cut[i + length] if i + length < len(cut) else None
+        whole = "".join(word.surface for word in cut[i : i + length])
+        first, _, second = whole.partition("の")
+        if first and second and whole not in meanings("ja"):  # a name in the dictionary: 木の下
+            tokens += [*_cut(first), Token("の", Role.LINK), *_cut(second)]
+        else:
+            tokens.append(_token(whole, cut[i + length - 1], after, is_one=length == 1))
+        i += length
+    return tokens
+
+
+def _known_length(cut: Sequence[Any], i: int) -> int:
+    """How many words at i are one of the lexicon: 宇宙 + 飛行 + 士."""
+    known = meanings("ja")
+    for length in range(min(_LONGEST, len(cut) - i), 1, -1):
+        text = "".join(word.surface for word in cut[i : i + length])
+        if text in known and not text.endswith(("の", "な")):
+            return length
+    length = 1
+    while i + length < len(cut) and all(_KATAKANA.fullmatch(cut[k].surface) for k in (i, i + length)):
+        length += 1  # a foreign word that the dictionary lacks
+    return length
+
+
+def _token(text: str, word: Any, after: Any, *, is_one: bool) -> Token:
+    part, detail, *_ = word.part_of_speech.split(",")
+    lower = text.lower()
+    base = word.base_form if is_one else text
+    meaning = meanings("ja").get(lower) or meanings("ja").get(base)
+    is_style = lower in _NAMED if meaning is None else meaning.sort is Sort.STYLE
+    role = _role(text, part, detail, base, after) if is_one else Role.NOUN
+    if meaning is not None and meaning.sort is Sort.NUMBER:
+        role = Role.NUMBER
+    if role is Role.NOUN and meaning is not None and meaning.sort.describes and text.endswith("い"):
+        role = Role.ADJECTIVE
+    return Token(lower, role, meaning, nouns("ja").get(lower), is_style=is_style)
+
+
+def _role(text: str, part: str, detail: str, base: str, after: Any) -> Role:
+    if text in _NOBODY:
+        return Role.NOBODY
+    if base in _NONE and part in ("形容詞", "助動詞", "名詞"):
+        return Role.NONE
+    if text in _LIKE and detail in ("非自立", "接尾"):
+        return Role.LIKE
+    if part == "記号":
+        return Role.END
+    if part == "助詞":
+        return Role.LINK if text == "の" else Role.PLACE if text in _PLACE else Role.PARTICLE
+    if part == "動詞":
+        return Role.BE if base in _BE else Role.VERB
+    if part in ("形容詞", "連体詞"):
+        return Role.ADJECTIVE
+    return _noun_role(text, detail, after) if part == "名詞" else Role.VERB
+
+
+def _noun_role(text: str, detail: str, after: Any) -> Role:
+    following = after.surface if after is not None else ""
+    if text in _SIDES:
+        return Role.SIDE
+    if detail == "形容動詞語幹" and following in ("な", "の"):
+        return Role.ADJECTIVE
+    if detail == "サ変接続" and after is not None and after.base_form in ("する", "できる"):
+        return Role.VERB
+    if detail == "数":
+        return Role.NUMBER
+    if detail == "接尾" and text not in _STYLE_ENDS:
+        return Role.COUNTER if text in _COUNTERS else Role.NOUN
+    return Role.VERB if detail in ("代名詞", "非自立") else Role.NOUN
+
+
+_COUNTERS = word_set("匹 人 台 本 羽 枚 頭 軒 個 つ 冊 杯 隻 機 名 着 輪")
+
+
+_COVERED = ("覆", "囲", "包", "満")
+
+
+def _described_by_verbs(tokens: Sequence[Token]) -> list[Token]:
+    """Without "な" behind a description, and with what a verb says of the next noun: 赤く塗られた車."""
+    kept: list[Token] = []
+    for i, token in enumerate(tokens):
+        if token.role is Role.PLACE and i + 1 < len(tokens) and tokens[i + 1].text.startswith(_COVERED):
+            token.role = Role.PARTICLE  # 苔に覆われた
+        if token.text == "な" and kept and kept[-1].role is Role.ADJECTIVE:
+            kept[-1].text += "な"
+            continue
+        if token.role is Role.ADJECTIVE and token.text.endswith("く"):
+            end = i + 1
+            while end < len(tokens) and tokens[end].role in (Role.VERB, Role.BE):
+                end += 1
+            is_colour = token.is_of(Sort.COLOUR) and end > i + 1 and end < len(tokens)
+            if not (is_colour and tokens[end].role is Role.NOUN):
+                token.role = Role.VERB
+            else:
+                token.text = f"{token.text[:-1]}い"
+                for verb in tokens[i + 1 : end]:
+                    verb.text = ""
+        if token.text:
+            kept.append(token)
+    return kept
+
+
+_LANGUAGE = p.Language(
+    blank="",
+    joins=lambda left, right: not (left.is_of(Sort.SCENE) and right.is_of(Sort.SCENE, Sort.PERSON, Sort.ANIMATE)),
+    noun=lambda text: nouns("ja").get(text),
+)

@@ -1,0 +1,202 @@
+"""Phrases of languages that put a particle behind their nouns: Japanese, Korean.
+
+    "窓辺で眠る赤い猫、人はいない"  →  窓辺 (scene) · 赤い猫 (object);   excluded: 人
+
+Each language tags its words (`Token.role`); the rule is common: descriptions, nouns, and what stands behind them says
+whether they are a place, are compared with, or are not there.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+
+from worker.cache.decisions.readers.lexicon import Meaning, Sort
+from worker.cache.decisions.readers.reading import Found, Reading, Said, entity
+from worker.cache.decisions.types import Entity
+
+
+class Role(Enum):
+    """What a word or particle does in a sentence."""
+
+    NOUN = auto()
+    ADJECTIVE = auto()
+    NUMBER = auto()
+    COUNTER = auto()  # what is counted by: 匹, 마리
+    LINK = auto()  # の, 의
+    PLACE = auto()  # the words before are where something is
+    PARTICLE = auto()  # any other
+    SIDE = auto()  # on, in, under: 上, 위
+    BE = auto()  # is there
+    NONE = auto()  # is not there
+    NOBODY = auto()
+    LIKE = auto()  # the words before are compared with
+    VERB = auto()
+    END = auto()
+
+
+@dataclass(slots=True)
+class Token:
+    """A word with its role."""
+
+    text: str
+    role: Role
+    meaning: Meaning | None = None
+    noun: Meaning | None = None  # what it means as the noun of a phrase
+    is_style: bool = False
+
+    @property
+    def said(self) -> Said:
+        """The word as part of an entity."""
+        return Said(self.text, self.meaning)
+
+    def is_of(self, *sorts: Sort) -> bool:
+        """Whether the word is of one of these sorts."""
+        return self.meaning is not None and self.meaning.sort in sorts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Language:
+    """What a language does with its words."""
+
+    blank: str  # between the words of a phrase
+    joins: Callable[[Token, Token], bool]  # whether two nouns in a row are one thing
+    noun: Callable[[str], Meaning | None]  # what nouns joined to one mean
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phrase:
+    """Nouns with what describes them."""
+
+    described: tuple[Token, ...]
+    nouns: tuple[Token, ...]
+    counts: tuple[str, ...]
+    stop: int
+
+
+def read(tokens: Sequence[Token], language: Language) -> Reading:
+    """The entities, the excluded entities and the style of tagged words."""
+    found = Found()
+    i = 0
+    while i < len(tokens):
+        i = _next(tokens, i, language, found)
+    return found.reading()
+
+
+def _next(tokens: Sequence[Token], i: int, language: Language, found: Found) -> int:
+    """Reads what stands at i; returns where the next thing begins."""
+    if tokens[i].role is Role.NOBODY:
+        person = Said(tokens[i].text, Meaning("person", Sort.PERSON))
+        found.add(entity(person, person.text, ()), is_excluded=True)
+        return i + 1
+    phrase = _phrase(tokens, i, language)
+    if phrase is None:
+        if tokens[i].is_style:
+            found.style[tokens[i].text] = None
+        return i + 1
+    stop = phrase.stop
+    if phrase.nouns[-1].is_style or _is_manner(phrase.nouns[-1]):
+        words = (token.text for token in (*phrase.described, *phrase.nouns))
+        found.style[language.blank.join(words)] = None
+        return stop
+    after = _after(tokens, stop)
+    if after is Role.LIKE:
+        return stop + 1
+    said, end = _said(tokens, stop)
+    described = replace(phrase, described=(*said, *phrase.described))
+    found.add(_entity(described, language, is_place=after is Role.PLACE), is_excluded=after is Role.NONE)
+    for token in phrase.described:
+        if token.is_style:
+            found.style[token.text] = None
+    return end
+
+
+def _is_manner(noun: Token) -> bool:
+    return noun.noun is not None and noun.noun.english == "manner"
+
+
+def _phrase(tokens: Sequence[Token], i: int, language: Language) -> Phrase | None:
+    """The phrase that begins at i, None if none does."""
+    described: list[Token] = []
+    counts: list[str] = []
+    while i < len(tokens):
+        token = tokens[i]
+        after = tokens[i + 1].role if i + 1 < len(tokens) else Role.END
+        following = tokens[i + 2].role if i + 2 < len(tokens) else Role.END
+        if token.role is Role.NUMBER:
+            counts.append(token.said.english)
+        elif token.role is Role.ADJECTIVE:
+            described.append(token)
+        elif token.role is Role.NOUN and _describes(token) and after in (Role.NOUN, Role.ADJECTIVE):
+            described.append(token)  # "나무 테이블"
+        elif token.role is Role.NOUN and _describes(token) and after is Role.LINK and following is not Role.SIDE:
+            i += 1
+            described.append(replace(token, text=token.text + tokens[i].text))  # "木のテーブル"
+        elif token.role is not Role.COUNTER and not (token.role is Role.LINK and counts):
+            break
+        i += 1
+    nouns: list[Token] = []
+    while i < len(tokens) and tokens[i].role is Role.NOUN:
+        if nouns and not language.joins(nouns[-1], tokens[i]):
+            break
+        nouns.append(tokens[i])
+        i += 1
+    if not nouns:
+        return None
+    if i < len(tokens) and tokens[i].role is Role.NUMBER and not _counts_next(tokens, i):
+        counts.append(tokens[i].said.english)  # "고양이 두 마리"
+        i += 1
+        i += i < len(tokens) and tokens[i].role is Role.COUNTER
+    return Phrase(described=tuple(described), nouns=tuple(nouns), counts=tuple(counts), stop=i)
+
+
+def _describes(token: Token) -> bool:
+    return token.meaning is not None and token.meaning.sort.describes
+
+
+def _counts_next(tokens: Sequence[Token], i: int) -> bool:
+    after = [token.role for token in tokens[i + 1 : i + 4]]
+    return after[:1] == [Role.NOUN] or after[:2] in ([Role.LINK, Role.NOUN], [Role.COUNTER, Role.LINK])
+
+
+def _after(tokens: Sequence[Token], i: int) -> Role | None:
+    """What stands behind a phrase makes of it: PLACE, NONE, LIKE, or nothing."""
+    roles = [token.role for token in tokens[i : i + 5]] + [Role.END]
+    if roles[0] is Role.LIKE or roles[:2] == [Role.LINK, Role.LIKE]:
+        return Role.LIKE
+    k = 0
+    while roles[k] in (Role.PARTICLE, Role.PLACE, Role.LINK, Role.BE) and k < 4:
+        k += 1
+    if roles[k] is Role.NONE:
+        return Role.NONE
+    is_side = roles[0] is Role.SIDE or roles[:2] == [Role.LINK, Role.SIDE]
+    return Role.PLACE if is_side or roles[0] is Role.PLACE else None
+
+
+def _said(tokens: Sequence[Token], i: int) -> tuple[tuple[Token, ...], int]:
+    """What a sentence says of the noun before i, and where that ends: 車は赤い, 자동차는 빨간색이다."""
+    if not (i + 1 < len(tokens) and tokens[i].role is Role.PARTICLE and _is_look(tokens[i + 1])):
+        return (), i
+    end = i + 2
+    while end < len(tokens) and tokens[end].role in (Role.BE, Role.PARTICLE, Role.VERB):
+        end += 1
+    return ((tokens[i + 1],), end) if end == len(tokens) or tokens[end].role is Role.END else ((), i)
+
+
+def _is_look(token: Token) -> bool:
+    return token.role in (Role.ADJECTIVE, Role.NOUN) and _describes(token)
+
+
+def _entity(phrase: Phrase, language: Language, *, is_place: bool) -> Entity | None:
+    """The entity of a phrase: its last noun is the head, unless all of them are one word of the lexicon."""
+    *before, last = phrase.nouns
+    whole = language.noun(language.blank.join(token.text for token in phrase.nouns))
+    described = [token for token in phrase.described if not token.is_style]
+    if whole is not None:
+        head = Said("".join(token.text for token in phrase.nouns), whole)
+    else:
+        head = Said(last.text, last.noun)
+        described += before
+    text = language.blank.join(
+        token.text for token in (*(t for t in phrase.described if not t.is_style), *phrase.nouns)
+    )
+    return entity(head, text, [token.said for token in described], counts=phrase.counts, is_place=is_place)

@@ -1,0 +1,319 @@
+"""Phrases of languages that put a preposition before their nouns: Spanish, French, Portuguese, German, Russian.
+
+    "un chat rouge endormi sur un lit, sans personne"  →  chat rouge (object) · lit (scene);   excluded: personne
+
+Each language tags its words (`Token.role`); the rule is common: descriptions, a noun, and where the language puts them
+behind it more descriptions and "de" with a bare noun. What is said of the noun by a verb joins it ("est rouge").
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+
+from worker.cache.decisions.readers.lexicon import Meaning, Sort
+from worker.cache.decisions.readers.reading import Found, Reading, Said, entity
+from worker.cache.decisions.types import Entity
+
+
+class Role(Enum):
+    """What a word does in a sentence."""
+
+    NOUN = auto()
+    ADJECTIVE = auto()
+    PARTICIPLE = auto()  # an adjective, unless something follows that says by what or where: "assis sur"
+    NUMBER = auto()
+    ARTICLE = auto()
+    IN = auto()  # what follows is a place
+    ON = auto()  # what follows is a place where it is a surface
+    PREPOSITION = auto()
+    OF = auto()
+    AND = auto()
+    OR = auto()
+    COPULA = auto()
+    RELATIVE = auto()
+    NEGATION = auto()  # what follows is not seen
+    NOT = auto()  # what the verb behind it names is not seen
+    NOBODY = auto()
+    LIKE = auto()  # what follows is compared with
+    DEGREE = auto()
+    VERB = auto()
+    OTHER = auto()  # adverbs, pronouns
+    END = auto()  # a comma, a full stop
+
+
+@dataclass(slots=True)
+class Token:
+    """A word with its role."""
+
+    text: str  # lower case, in the singular
+    role: Role
+    written: str = ""  # lower case, as it stands
+    meaning: Meaning | None = None
+    is_name: bool = False
+    is_style: bool = False
+    cases: frozenset[str] = frozenset()  # Russian: what it can agree with
+
+    @property
+    def said(self) -> Said:
+        """The word as part of an entity."""
+        return Said(self.text, self.meaning)
+
+    def is_of(self, *sorts: Sort) -> bool:
+        """Whether the word is of one of these sorts."""
+        return self.meaning is not None and self.meaning.sort in sorts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phrase:
+    """A noun with what describes it: places in the list of tokens."""
+
+    start: int
+    noun: int
+    stop: int
+    parts: tuple[int, ...]  # what describes it
+    of: int | None = None  # where "de" with a bare noun stands
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """How a language builds its phrases."""
+
+    follows: bool  # adjectives stand behind the noun
+    joins_of: bool  # "mesa de madera" is one phrase
+    shown: Callable[[Sequence[Token], Phrase], str]  # the text of a phrase
+
+
+_DESCRIBES = (Role.ADJECTIVE, Role.PARTICIPLE)
+_BEHIND_PARTICIPLE = (Role.IN, Role.ON, Role.PREPOSITION, Role.OF)
+_MAX_APART = 3  # words between "no" and what is not seen
+
+
+def plain(tokens: Sequence[Token], phrase: Phrase) -> str:
+    """The words of a phrase in their order, counts left out."""
+    kept = {phrase.noun, *phrase.parts, *(range(phrase.of, phrase.stop) if phrase.of is not None else ())}
+    is_plural = tokens[phrase.noun].text == tokens[phrase.noun].written  # in form: what describes it stays so too
+    first_of = phrase.stop if phrase.of is None else phrase.of
+    words = [
+        tokens[i].written if is_plural or i >= first_of else tokens[i].text
+        for i in range(min(kept), max(kept) + 1)
+        if i in kept or (tokens[i].role is Role.AND and i - 1 in kept and i + 1 in kept)
+    ]
+    return " ".join(words).replace("' ", "'")
+
+
+def read(tokens: Sequence[Token], order: Order) -> Reading:
+    """The entities, the excluded entities and the style of tagged words."""
+    found = Found()
+    i = 0
+    while i < len(tokens):
+        i = _next(tokens, i, order, found)
+    return found.reading()
+
+
+def _next(tokens: Sequence[Token], i: int, order: Order, found: Found) -> int:
+    """Reads what stands at i; returns where the next thing begins."""
+    role = tokens[i].role
+    if role is Role.NOBODY:
+        person = Said(tokens[i].text, Meaning("person", Sort.PERSON))
+        found.add(entity(person, person.text, ()), is_excluded=True)
+        return i + 1
+    if role in (Role.NEGATION, Role.NOT):
+        return _exclude(tokens, i, order, found)
+    if role is Role.LIKE:
+        compared = phrase_at(tokens, _skip(tokens, i + 1, Role.ARTICLE), order)
+        return compared.stop if compared else i + 1
+    if tokens[i].is_style and role is not Role.NOUN:
+        return _style(tokens, i, order, found)
+    phrase = phrase_at(tokens, i, order)
+    if phrase is None:
+        return i + 1
+    noun = tokens[phrase.noun]
+    if noun.is_style or _is_look(tokens, phrase):
+        return _style(tokens, i, order, found)
+    said, stop = _said(tokens, phrase.stop)
+    found.add(_entity(tokens, phrase, order, said))
+    for part in phrase.parts:
+        if tokens[part].is_style:
+            found.style[tokens[part].written] = None
+    return stop
+
+
+def _is_look(tokens: Sequence[Token], phrase: Phrase) -> bool:
+    """Whether a phrase about nothing says how it looks: "escena cinematográfica", "estilo anime", "plano aéreo"."""
+    meaning = tokens[phrase.noun].meaning
+    if meaning is None or meaning.sort is not Sort.NOTHING:
+        return False
+    return meaning.english == "manner" or any(tokens[part].is_style for part in phrase.parts)
+
+
+def _style(tokens: Sequence[Token], i: int, order: Order, found: Found) -> int:
+    """Takes a phrase of style; "in the style of" goes on to the comma."""
+    phrase = phrase_at(tokens, i, order)
+    stop = phrase.stop if phrase else i + 1
+    noun = tokens[phrase.noun] if phrase else None
+    if noun and noun.is_of(Sort.NOTHING):
+        while stop < len(tokens) and tokens[stop].role is not Role.END:
+            stop += 1
+    while stop < len(tokens) and tokens[stop].is_style:
+        stop += 1
+    found.style[" ".join(token.written for token in tokens[i:stop])] = None
+    return stop
+
+
+def _exclude(tokens: Sequence[Token], i: int, order: Order, found: Found) -> int:
+    """Takes the things of a negation; returns where it ends."""
+    start = i + 1
+    if tokens[i].role is Role.NOT:
+        verbs = (Role.VERB, Role.COPULA, Role.NOT, Role.OTHER, Role.DEGREE, Role.OF)
+        while start < min(i + 1 + _MAX_APART, len(tokens)) and tokens[start].role in verbs:
+            start += 1
+    stop = start
+    while True:
+        start = _skip(tokens, start, Role.ARTICLE, Role.OF, Role.NEGATION)
+        if start < len(tokens) and tokens[start].role is Role.NOBODY:
+            return _next(tokens, start, order, found)
+        phrase = phrase_at(tokens, start, order)
+        if phrase is None:
+            return max(stop, i + 1)
+        found.add(_entity(tokens, phrase, order, ()), is_excluded=True)
+        stop = phrase.stop
+        follows = stop + 1 < len(tokens) and tokens[stop].role in (Role.OR, Role.AND, Role.NEGATION)
+        if not follows or (tokens[stop].role is Role.AND and tokens[stop + 1].role is Role.ARTICLE):
+            return stop
+        start = stop + 1
+
+
+def _skip(tokens: Sequence[Token], i: int, *roles: Role) -> int:
+    while i < len(tokens) and tokens[i].role in roles:
+        i += 1
+    return i
+
+
+def phrase_at(tokens: Sequence[Token], i: int, order: Order) -> Phrase | None:
+    """The phrase that begins at i, None if none does."""
+    noun = i
+    parts: list[int] = []
+    while noun < len(tokens) and tokens[noun].role is not Role.NOUN:
+        is_pair = tokens[noun].role is Role.AND and parts == [*parts[:-1], noun - 1] and _describes(tokens, noun + 1)
+        if tokens[noun].role in _DESCRIBES:
+            parts.append(noun)
+        elif tokens[noun].role not in (Role.NUMBER, Role.DEGREE) and not is_pair:
+            return None
+        noun += 1
+    if noun == len(tokens):
+        return None
+    stop, of = noun + 1, None
+    while order.follows and stop < len(tokens):
+        end = _description_end(tokens, noun, stop)
+        if end == stop and order.joins_of and of is None:
+            end = _bare_of(tokens, noun, stop)
+            of = stop if end > stop else None
+        if end == stop:
+            break
+        if of is None or of < stop:
+            parts += [k for k in range(stop, end) if tokens[k].role in (*_DESCRIBES, Role.NOUN)]
+        stop = end
+    if not order.follows:
+        while stop < len(tokens) and tokens[stop].is_name and tokens[noun].is_name:
+            parts.append(noun)  # "BMW Cabrio"
+            noun, stop = stop, stop + 1
+        if stop + 1 < len(tokens) and tokens[stop].role is Role.OF and tokens[stop + 1].is_of(Sort.MATERIAL):
+            of, stop = stop, stop + 2  # "Drache aus Holz"
+    return Phrase(start=i, noun=noun, stop=stop, parts=tuple(parts), of=of)
+
+
+def _describes(tokens: Sequence[Token], i: int) -> bool:
+    return i < len(tokens) and tokens[i].role in _DESCRIBES
+
+
+def _description_end(tokens: Sequence[Token], noun: int, i: int) -> int:
+    """Where one description behind a noun ends; i if none begins there."""
+    token = tokens[i]
+    after = tokens[i + 1].role if i + 1 < len(tokens) else Role.END
+    if token.role is Role.ADJECTIVE:
+        return i + 1
+    if token.role is Role.PARTICIPLE:
+        return i if after in _BEHIND_PARTICIPLE else i + 1
+    if token.role is Role.AND and tokens[i - 1].role in _DESCRIBES and _describes(tokens, i + 1):
+        return i + 2
+    if token.role is Role.DEGREE and _describes(tokens, i + 1):
+        return i + 2
+    if token.role is Role.NOUN and not token.is_style and i - noun < 3 and not tokens[noun].is_of(Sort.NOTHING):
+        return i + 1  # "perro labrador", "torre Eiffel"
+    return i
+
+
+def _bare_of(tokens: Sequence[Token], noun: int, i: int) -> int:
+    """Where "de" with a bare noun ends: "mesa de madera", not "calle de la ciudad"; i if there is none."""
+    if i + 1 >= len(tokens) or tokens[noun].is_of(Sort.NOTHING, Sort.CONTAINER):
+        return i
+    of = tokens[i + 1]
+    if tokens[i].role is Role.IN:
+        return i + 2 if of.is_of(Sort.MATERIAL) else i  # "table en bois"
+    is_joint = tokens[i].role is Role.OF or tokens[i].written == "à"
+    is_bare = of.role is Role.NOUN and not of.is_name and not of.is_of(*_APART)
+    is_look = of.role is Role.ADJECTIVE and of.meaning is not None and not of.is_of(Sort.COLOUR)
+    return i + 2 if is_joint and (is_bare or is_look) else i
+
+
+_APART = (Sort.NOTHING, Sort.STYLE, Sort.SCENE, Sort.BODY, Sort.CLOTHES, Sort.PERSON)
+
+
+def _said(tokens: Sequence[Token], i: int) -> tuple[tuple[int, ...], int]:
+    """What a sentence says of the noun before i ("que es azul", "está pintado de azul"), and where that ends."""
+    end = i + 1 if i < len(tokens) and tokens[i].role is Role.RELATIVE else i
+    while end < len(tokens) and tokens[end].role in (Role.COPULA, Role.PARTICIPLE):
+        end += 1
+    if end == i or tokens[end - 1].role is Role.RELATIVE:
+        if not (i < len(tokens) and tokens[i].role in (Role.OF, Role.IN)):
+            return (), i
+        end = i
+    is_bare = end == i  # "en blanco", "de color rojo"
+    end = _skip(tokens, end, Role.DEGREE, Role.OF, Role.IN)
+    said = []
+    while end < len(tokens) and (tokens[end].role in _DESCRIBES or (said and tokens[end].role is Role.AND)):
+        if tokens[end].role is Role.AND and not _describes(tokens, end + 1):
+            break
+        if tokens[end].role is not Role.AND:
+            said.append(end)
+        end += 1
+    is_closed = end == len(tokens) or tokens[end].role not in (Role.NOUN, Role.NUMBER)
+    is_visible = any(tokens[k].is_of(Sort.COLOUR) if is_bare else tokens[k].meaning for k in said)
+    return (tuple(said), end) if said and is_closed and is_visible else ((), i)
+
+
+def _entity(tokens: Sequence[Token], phrase: Phrase, order: Order, said: Sequence[int]) -> Entity | None:
+    """The entity of a phrase with what a sentence says of it."""
+    parts = tuple(part for part in phrase.parts if not tokens[part].is_style)
+    phrase = replace(phrase, parts=(*parts, *said))
+    of = () if phrase.of is None else range(phrase.of + 1, phrase.stop)
+    is_place, is_group = _surroundings(tokens, phrase.start)
+    counts = [tokens[i].said.english for i in range(phrase.start, phrase.noun) if tokens[i].role is Role.NUMBER]
+    return entity(
+        tokens[phrase.noun].said,
+        order.shown(tokens, phrase),
+        [tokens[i].said for i in sorted((*phrase.parts, *of))],
+        counts=counts or (["many"] if is_group else []),
+        is_place=is_place,
+    )
+
+
+def _surroundings(tokens: Sequence[Token], start: int) -> tuple[bool, bool]:
+    """Whether a phrase that begins here is where something is, and whether it is a group: "un grupo de niños"."""
+    i, is_group = start - 1, False
+    while i >= 0:
+        before = tokens[i - 1] if i else None
+        if tokens[i].is_of(Sort.NOTHING) and i == start - 1:
+            is_group = tokens[i].said.english == "group"  # "Gruppe Kinder"
+        elif tokens[i].role is Role.OF and before is not None:
+            if before.is_of(Sort.SCENE) and tokens[start].is_name:
+                return True, False  # "calle de Lisboa"
+            if before.is_of(Sort.NOTHING):
+                is_group = is_group or before.said.english == "group"
+                i -= 1
+            elif before.role not in (Role.IN, Role.ON):
+                break
+        elif tokens[i].role not in (Role.ARTICLE, Role.NUMBER, Role.ADJECTIVE):
+            break
+        i -= 1
+    return i >= 0 and tokens[i].role in (Role.IN, Role.ON), is_group

@@ -1,0 +1,75 @@
+"""What a reader makes of a text, and how its phrases become entities."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from worker.cache.decisions import salience
+from worker.cache.decisions import vocabulary as v
+from worker.cache.decisions.readers.lexicon import Meaning, Sort
+from worker.cache.decisions.types import Entity, EntityKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What a text names."""
+
+    entities: tuple[Entity, ...]
+    excluded: tuple[Entity, ...] = ()
+    style: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Found:
+    """What has been read so far, in order."""
+
+    seen: dict[str, Entity] = field(default_factory=dict)
+    excluded: dict[str, Entity] = field(default_factory=dict)
+    style: dict[str, None] = field(default_factory=dict)
+
+    def add(self, entity: Entity | None, *, is_excluded: bool = False) -> None:
+        """Take in an entity, once each text."""
+        if entity is not None:
+            (self.excluded if is_excluded else self.seen).setdefault(entity.text, entity)
+
+    def reading(self) -> Reading:
+        """All of it; what is excluded is not seen."""
+        return Reading(
+            entities=tuple(self.seen.values()), excluded=tuple(self.excluded.values()), style=tuple(self.style)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A word as it stands in an entity."""
+
+    text: str  # in the form in which it is shown
+    meaning: Meaning | None = None
+
+    @property
+    def english(self) -> str:
+        """The English word, or the word itself where the lexicon does not have it."""
+        return self.meaning.english if self.meaning else self.text
+
+
+def entity(
+    head: Said, text: str, described: Sequence[Said], *, counts: Sequence[str] = (), is_place: bool = False
+) -> Entity | None:
+    """The entity of a phrase; None when it names nothing that is seen.
+
+    `text` is the phrase as shown, `is_place` whether something is in or on it by what stands around it.
+    """
+    sort = head.meaning.sort if head.meaning else None
+    if sort is Sort.NOTHING or sort is Sort.STYLE:
+        return None
+    *more, noun = head.english.split()
+    if not described and noun in v.EMPTY_WHEN_BARE:
+        return None
+    attributes = tuple(dict.fromkeys((*counts, *(word.english for word in described), *more)))
+    is_scene = sort is Sort.SCENE or (is_place and not (head.meaning and head.meaning.is_object))
+    return Entity(
+        text=text,
+        head=noun,
+        attributes=attributes,
+        kind=EntityKind.SCENE if is_scene else EntityKind.OBJECT,
+        weight=salience.weight(noun, attributes),
+    )

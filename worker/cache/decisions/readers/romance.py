@@ -1,0 +1,207 @@
+"""Spanish, French and Portuguese words with their roles: closed classes, endings, and how common infinitives are.
+
+    "un gato negro duerme sobre una mesa de madera"  →  gato negro (object) · mesa de madera (scene)
+
+The noun comes first and its adjectives follow, so what must be told is where they end: a word behind a noun is a verb
+where people use its infinitive ("camina", caminar), else it describes ("perro labrador").
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import cache, partial
+
+from worker.cache.decisions import style_words
+from worker.cache.decisions import vocabulary as v
+from worker.cache.decisions.languages import frequency
+from worker.cache.decisions.readers import prepositions as p
+from worker.cache.decisions.readers.lexicon import Meaning, Sort, meanings
+from worker.cache.decisions.readers.prepositions import Role, Token
+from worker.cache.decisions.readers.reading import Reading
+from worker.cache.decisions.readers.romance_words import GRAMMARS, Grammar
+
+_TOKEN = re.compile(r"[^\W\d_]+['’]|[^\W\d_]+(?:-[^\W\d_]+)*|\d+\w*|[^\w\s]")
+_COMMONER = 0.7  # a singular may be so much rarer than its plural, as powers of ten
+_NAMED = v.STYLE_WORDS | style_words.TOOLS
+_ORDER = p.Order(follows=True, joins_of=True, shown=p.plain)
+
+
+def reader(language: str) -> partial[Reading]:
+    """What reads texts of `es`, `fr` or `pt`."""
+    return partial(_read, grammar=GRAMMARS[language])
+
+
+def _read(text: str, *, grammar: Grammar) -> Reading:
+    return p.read(tag(text, grammar), _ORDER)
+
+
+def tag(text: str, grammar: Grammar) -> list[Token]:
+    """The words of a text with their roles."""
+    tokens = [_token(word, grammar) for word in _joined(_TOKEN.findall(text.replace("’", "'")), grammar)]
+    for i in range(len(tokens)):
+        tokens[i].role = _in_context(tokens, i, grammar)
+    return tokens
+
+
+def _joined(words: Sequence[str], grammar: Grammar) -> Iterator[str]:
+    """The words, those of fixed phrases as one: "puesta de sol"."""
+    i = 0
+    while i < len(words):
+        texts = (" ".join(words[i : i + n]).replace("' ", "'") for n in (4, 3, 2))
+        lengths = zip((4, 3, 2), texts, strict=True)
+        length, text = next(((n, t) for n, t in lengths if t.lower() in grammar.fixed), (1, words[i]))
+        is_colours = text.lower() in _TWO_COLOURS and i and words[i - 1].isalpha()
+        if is_colours:
+            length, text = 1, words[i]
+        yield text
+        i += length
+
+
+_TWO_COLOURS = frozenset(("blanco y negro", "noir et blanc", "preto e branco"))
+_LOOKS = (*("cámara", "plano", "vista", "alta", "ciencia", "blanco y", "gros", "vue", "haute", "noir et", "plan "),)
+_LOOKS = (*_LOOKS, *("science", "câmera", "primer", "primeiro", "preto e", "ficção"))
+
+
+def _token(word: str, grammar: Grammar) -> Token:
+    lower = word.lower()
+    if not lower[0].isalnum():
+        return Token(lower, Role.END, lower)
+    if lower in grammar.fixed:
+        is_style = lower.startswith(_LOOKS)
+        sunrise = lower.startswith(("salida", "lever", "nascer"))
+        sort = Sort.THING if "-iel" in lower or "lèvres" in lower or "guarda" in lower else Sort.SCENE
+        english = "sunrise" if sunrise else "sunset" if "sol" in lower else lower
+        return Token(lower, Role.NOUN, lower, Meaning(english, Sort.STYLE if is_style else sort), is_style=is_style)
+    if lower[0].isdigit():
+        is_style = not lower.isdigit()
+        return Token(lower, Role.ADJECTIVE if is_style else Role.NUMBER, lower, is_style=is_style)
+    role = _closed(lower, grammar)
+    if role is not None:
+        return Token(lower, role, lower, _numbers(grammar.language).get(lower))
+    meaning, text = _known(lower, grammar)
+    is_name = word[0].isupper() and meaning is None
+    is_style = lower in _NAMED if meaning is None else meaning.sort is Sort.STYLE
+    return Token(text, _open(lower, text, meaning, grammar), lower, meaning, is_name=is_name, is_style=is_style)
+
+
+def _closed(lower: str, grammar: Grammar) -> Role | None:
+    """The role of a word of a closed class."""
+    return next((role for role, words in _classes(grammar.language) if lower in words), None)
+
+
+@cache
+def _classes(language: str) -> tuple[tuple[Role, frozenset[str]], ...]:
+    g = GRAMMARS[language]
+    return (
+        *((Role.NOBODY, g.nobody), (Role.NEGATION, g.negations), (Role.NOT, g.nots), (Role.OF, g.of)),
+        *((Role.IN, g.inside), (Role.ON, g.on), (Role.PREPOSITION, g.prepositions), (Role.AND, g.conjunctions)),
+        *((Role.OR, g.alternatives), (Role.COPULA, g.copulas), (Role.RELATIVE, g.relatives), (Role.LIKE, g.likes)),
+        *(
+            (Role.NUMBER, frozenset(_numbers(language)) - g.articles),
+            (Role.ARTICLE, g.articles),
+            (Role.DEGREE, g.degrees),
+        ),
+        (Role.OTHER, g.others),
+    )
+
+
+@cache
+def _numbers(language: str) -> dict[str, Meaning]:
+    return {word: meaning for word, meaning in meanings(language).items() if meaning.sort is Sort.NUMBER}
+
+
+def _known(lower: str, grammar: Grammar) -> tuple[Meaning | None, str]:
+    """What a word means, and its singular."""
+    known = meanings(grammar.language)
+    singular = _singular(lower, grammar)
+    for word in (lower, singular):
+        if word in known:
+            return known[word], word
+    for word in _variants(singular, grammar.feminines):
+        if word in known and (known[word].sort.describes or known[word].sort in _GENDERED):
+            return known[word], singular
+    return None, singular
+
+
+_GENDERED = (Sort.PERSON, Sort.ANIMATE, Sort.STYLE)
+
+
+def _variants(word: str, endings: Sequence[tuple[str, tuple[str, ...]]]) -> Iterator[str]:
+    for ending, others in endings:
+        if word.endswith(ending) and len(word) > len(ending) + 1:
+            for other in others:
+                yield word[: -len(ending)] + other
+
+
+@cache
+def _singular(lower: str, grammar: Grammar) -> str:
+    known, common = meanings(grammar.language), frequency(grammar.language)
+    if lower in known or lower in grammar.nouns:
+        return lower
+    for word in _variants(lower, grammar.plurals):
+        is_listed = word in known or word in grammar.nouns or word in grammar.adjectives
+        if is_listed or any(base in known or base in grammar.adjectives for base in _variants(word, grammar.feminines)):
+            return word
+        if word in common and common[word] > common.get(lower, 0.0) - _COMMONER:
+            return word
+    return lower
+
+
+def _open(lower: str, singular: str, meaning: Meaning | None, grammar: Grammar) -> Role:
+    """The role of a word by itself: what it means, what it is listed as, how it ends."""
+    if meaning is not None:
+        is_material = meaning.sort is Sort.MATERIAL and singular in meanings(grammar.language)
+        return Role.ADJECTIVE if meaning.sort.describes and not is_material else Role.NOUN
+    forms = {lower, singular, *_variants(singular, grammar.feminines)}
+    if forms & grammar.postures:
+        return Role.PARTICIPLE
+    if lower in grammar.verbs:
+        return Role.VERB
+    if forms & grammar.nouns:
+        return Role.NOUN
+    if forms & grammar.adjectives:
+        return Role.ADJECTIVE
+    if lower.endswith(grammar.gerund_ends or ("\0",)):
+        return Role.VERB
+    return Role.NOUN
+
+
+def _in_context(tokens: Sequence[Token], i: int, grammar: Grammar) -> Role:
+    """The role of a word beside its neighbours; the roles before i are final."""
+    token = tokens[i]
+    before = tokens[i - 1].role if i else Role.END
+    after = tokens[i + 1].role if i + 1 < len(tokens) else Role.END
+    follows = before in (Role.NOUN, Role.ADJECTIVE, Role.PARTICIPLE)
+    if token.role is Role.VERB and before in (Role.ARTICLE, Role.NUMBER, Role.OF):
+        return Role.NOUN  # "la danse"
+    if token.role is Role.ADJECTIVE and before in (Role.ARTICLE, Role.NUMBER) and not token.is_style:
+        is_colour = token.is_of(Sort.COLOUR) and i > 1 and tokens[i - 2].role in (Role.IN, Role.OF)
+        ends = after in (Role.END, Role.VERB, Role.IN, Role.ON, Role.PREPOSITION, Role.RELATIVE, Role.COPULA, Role.OF)
+        if ends and token.is_of(Sort.AGE):
+            token.meaning = Meaning("person", Sort.PERSON)  # "un joven camina"
+        return Role.NOUN if ends and not is_colour else token.role
+    if token.role is not Role.NOUN or token.is_name:
+        return token.role
+    if before in (Role.RELATIVE, Role.OTHER, Role.NOT) and _is_verb(token, grammar):
+        return Role.VERB
+    if before is Role.AND and token.meaning is None and after is Role.ARTICLE and _is_verb(token, grammar):
+        return Role.VERB  # "y recorre una ciudad"
+    if not follows:
+        return token.role
+    subject = next((t for t in reversed(tokens[:i]) if t.role is Role.NOUN), token)
+    if token.meaning is not None:
+        acts = subject.is_of(Sort.PERSON, Sort.ANIMATE) and after not in (Role.OF, Role.END)
+        return Role.VERB if acts and _is_verb(token, grammar) else token.role
+    if token.text.endswith(grammar.participle_ends) and token.text not in grammar.nouns:
+        return Role.PARTICIPLE if after in (Role.OF, Role.PREPOSITION) else Role.ADJECTIVE
+    if token.text in grammar.nouns:
+        return token.role
+    acts = token.written.endswith(grammar.acting_ends) and subject.written.endswith(("s", "x"))
+    if acts or _is_verb(token, grammar):
+        return Role.VERB
+    return Role.ADJECTIVE if token.text.endswith(grammar.adjective_ends) else token.role
+
+
+def _is_verb(token: Token, grammar: Grammar) -> bool:
+    """Whether the word is a form of the present whose infinitive people use."""
+    common = frequency(grammar.language)
+    return token.text in grammar.verbs or any(word in common for word in _variants(token.text, grammar.infinitives))

@@ -1,0 +1,36 @@
+"""Which part of a prompt the tokenizer of a text encoder gives its model."""
+
+from typing import Any
+
+_FIRST_IDEOGRAPH = 0x2E80  # from here on scripts put no blanks between words: a character stands for itself
+
+
+def given(tokenizer: Any, text: str, *, num_tokens: int) -> str:
+    """The text within so many tokens, with blanks in place of the words that the tokenizer has no token for.
+
+    `tokenizer` is a fast one of transformers. An unknown token says only that something stood there: the model makes
+    the same of every word that became one.
+    """
+    tokens = tokenizer(text, max_length=num_tokens, truncation=True, return_offsets_mapping=True)
+    end = max((stop for _, stop in tokens["offset_mapping"]), default=0)
+    is_cut = len(tokens["input_ids"]) >= num_tokens
+    kept = list(text[:end] if is_cut else text)
+    for token, (start, stop) in zip(tokens["input_ids"], tokens["offset_mapping"], strict=True):
+        if token == tokenizer.unk_token_id and stop > start:
+            start, stop = _word(text, start, stop)
+            stop = min(stop, len(kept))
+            kept[start:stop] = " " * (stop - start)
+    return "".join(kept)
+
+
+def _word(text: str, start: int, stop: int) -> tuple[int, int]:
+    """The whole of the words that a span is part of; ideographs are no part of one."""
+    while start > 0 and _is_letter(text[start]) and _is_letter(text[start - 1]):
+        start -= 1
+    while stop < len(text) and _is_letter(text[stop - 1]) and _is_letter(text[stop]):
+        stop += 1
+    return start, stop
+
+
+def _is_letter(char: str) -> bool:
+    return char.isalnum() and ord(char) < _FIRST_IDEOGRAPH
