@@ -104,7 +104,7 @@ def test_a_whole_prompt_matches_no_single_entity() -> None:
 def test_prompts_that_the_embedder_cannot_read_match_only_when_nearly_equal(
     similarity: float, verdict: Verdict
 ) -> None:
-    prompt = extract("고양이가 피아노를 친다")
+    prompt = extract("แมวเล่นเปียโน")
 
     assert compare(prompt, near("a", 0, similarity, entity=prompt.entities[0]), MatchSettings()) is verdict
 

@@ -261,6 +261,8 @@ def _phrases(words: Sequence[Word]) -> Iterator[tuple[int, int]]:
 def _without_empty_end(words: Sequence[Word], start: int, stop: int) -> int:
     """Where a phrase ends without nouns that name nothing: "stadium year", "forest side"."""
     end = stop
+    if words[end - 1].lower in v.CARRIERS:
+        return end
     if words[end - 1].lower == "day" and words[end - 2].lower in v.SCENE_NOUNS:
         return end  # christmas day
     while end - start > 1 and words[end - 1].lower in v.EMPTY_NOUNS and words[end - 2].is_noun:
@@ -290,8 +292,7 @@ def _is_pair(words: Sequence[Word], i: int) -> bool:
     """Whether "and" at i joins two descriptions of one noun: "black and white cow"."""
     return (
         i + 2 < len(words)
-        and words[i - 1].tag == "JJ"
-        and words[i + 1].tag == "JJ"
+        and all(word.tag == "JJ" or word.lower in v.CONFLICT_GROUPS["colour"] for word in (words[i - 1], words[i + 1]))
         and words[i + 2].tag in (*_NOUN, "JJ")
         and not any(word.is_style for word in words[i - 1 : i + 3])
     )
@@ -337,6 +338,7 @@ def _entity_or_style(words: Sequence[Word], start: int, stop: int) -> Entity | N
         return None
     is_day = noun.lower == "day" and len(phrase) > 1 and words[stop - 2].lower in v.SCENE_NOUNS
     is_empty = not is_day and ({noun.lower, head} & v.EMPTY_NOUNS or (len(head) == 1 and head.isascii()))
+    is_empty = is_empty or noun.lower in v.CARRIERS
     if _is_quantifier(words, stop, head) or is_empty or head in v.STYLE_HEADS:
         return None
     if not described and (head in v.EMPTY_WHEN_BARE | v.UNSEEN or head in v.ADJECTIVES - v.NOUNS or head[0].isdigit()):

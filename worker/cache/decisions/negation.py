@@ -73,7 +73,8 @@ def _trigger(words: Sequence[Word], i: int) -> tuple[int, bool]:
     ):
         return 0, False  # "nobody except a monk"
     if (lower, after) in _PHRASES:
-        return 2, False
+        is_place = lower == "void" and i > 0 and words[i - 1].tag in ("IN", "DT", "JJ")
+        return (0, False) if is_place else (2, False)  # "into the void of space"
     if lower == "not" and i and words[i - 1].tag == "DT":
         return 0, False  # "a not very tall man"
     if after in _NO_NEGATION or (lower == "no" and not after[:1].isalpha()):

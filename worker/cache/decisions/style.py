@@ -41,6 +41,7 @@ def mark_style(words: Sequence[Word]) -> None:
             word.is_style = True
         i += max(1, length)
     _mark_tags(words)
+    _mark_idioms(words)
     for i, word in enumerate(words):
         if word.lower == "inspired" and i and words[i - 1].is_style:
             word.is_style = True  # "ghibli inspired"
@@ -225,13 +226,20 @@ def _mark_names(words: Sequence[Word], i: int, *, needs_name: bool) -> bool:
         return False
     while end < len(words) - 1 and words[end].lower in (",", "and", "&"):
         following = end + 2 if words[end].lower == "," and words[end + 1].lower in ("and", "&", "by") else end + 1
-        stop = _name_end(words, following, needs_name=needs_name or _starts_thing(words, following))
+        is_strict = needs_name or _starts_thing(words, following)
+        stop = _artist_end(words, following) or _name_end(words, following, needs_name=is_strict)
         if stop == following:
             break
         end = stop
     for word in words[i:end]:
         word.is_style = True
     return True
+
+
+def _artist_end(words: Sequence[Word], i: int) -> int:
+    """Where the name of a known artist at i ends; 0 if none stands there."""
+    names = (tuple(word.lower for word in words[i : i + n]) for n in (4, 3, 2, 1))
+    return next((i + len(name) for name in names if name in style_words.ARTISTS), 0)
 
 
 def _name_end(words: Sequence[Word], i: int, *, needs_name: bool) -> int:
@@ -305,6 +313,14 @@ def _mark_comparison(words: Sequence[Word], i: int) -> None:
     end = _compared_end(words, start)
     if end > start:
         _ignore(words, i, end)
+
+
+def _mark_idioms(words: Sequence[Word]) -> None:
+    """Marks "face to face", "in full swing": neither faces nor swings are meant."""
+    for i in range(len(words)):
+        for length in (4, 3, 2):
+            if tuple(word.lower for word in words[i : i + length]) in v.IDIOMS:
+                _ignore(words, i, i + length)
 
 
 def _before(words: Sequence[Word], i: int, reach: int) -> list[tuple[int, Word]]:

@@ -19,7 +19,7 @@ GENRES = word_set(
 )
 # as a tag of their own: how or with what it was made, where it is shown
 MEDIA = word_set(
-    "analog matte glow bloom blur grain grains sharpness symmetry symmetrical specularity composition iridescence "
+    "matte glow bloom blur grain grains sharpness symmetry symmetrical specularity composition iridescence "
     "gradient "
     "gradients wallpaper collage collages impasto airbrush gouache fresco ink chalk pastel pencil charcoal acrylic "
     "oil "
@@ -41,8 +41,8 @@ TOOLS = word_set(
     "ultrawide "
     "widescreen fullscreen godrays sfm c4d mcbess hyperdetail hyperdetailed hypervivid hyperrealism hyperreal "
     "ultrasharp ultrarealism photorealisim unfocus unfocused superdetailed extremly-detailed filmic cg cgi-animation "
-    "dolbyvision modelsociety cgworld cartoony octant raytraced raytracting prerendered semirealistic subsurface "
-    "ultradetailed uhdr supersampling midjunrnyv5 novelai"
+    "analog dolbyvision modelsociety cgworld cartoony octant raytraced raytracting prerendered semirealistic "
+    "subsurface ultradetailed uhdr supersampling midjunrnyv5 novelai"
 )
 
 
@@ -77,7 +77,8 @@ PHRASES = _listed("""
     effects; special effects; lens distortion; vhs filter; old film; old movie; silent film; low fps; low budget; no
     sound; cg society; character portrait; full colour print; full color print; street art; profile picture; 3d
     model; comic book panel; comic panel; vhs tape; arri alexa; film reel; perfect form; main character; side
-    profile; waist up; full page; full character; head in focus; focus on face
+    profile; red shift; subsurface scatters; sony animation studios; face model; soft blur;
+    scene background; displacement map; waist up; full page; full character; head in focus; focus on face
 """)
 
 # painters, illustrators, photographers, directors and studios that prompts name for their look

@@ -137,6 +137,10 @@ def _by_context(lower: Sequence[str], tags: Sequence[str], i: int, before: str, 
         return "JJ"
     if word in v.COLOUR_NOUNS and _is_shade(lower, tags, i):
         return "JJ"
+    if word == "neon" and lower[i + 1 : i + 2] and lower[i + 1] in v.CONFLICT_GROUPS["colour"]:
+        return "JJ"
+    if lower[i + 1 : i + 2] == ["lit"] and tag in _NOUN and after not in _NOUN:
+        return "JJ"  # "a room that is candle lit"
     if word in v.SUFFIX_ADJECTIVES and before in ("NN", "JJ") and after in (*_NOUN, "JJ"):
         return "JJ"
     if i and lower[i - 1] in ("to", "that", "who", "which") and word in FINITE and after != "IN":
@@ -222,6 +226,8 @@ def _ing(lower: Sequence[str], i: int, before: str, after: str) -> str:
     """A word in -ing: a description before a noun ("flying cars"), else what the thing does."""
     if before == "CD" and after not in (*_NOUN, "JJ"):
         return "VBG"  # "both laughing"
+    if before == "JJ" and after in (",", ".") and lower[i] not in v.ING_NOUNS:
+        return "VBG"  # "a dress white glittering,"
     if before in ("DT", "PRP$", "JJ", "CD"):
         return "JJ" if after in (*_NOUN, "JJ", "VBG", "VBN", "VBD", "CD") else "NN"
     if lower[i] in v.TRANSITIVE_ING and before == "JJ" and lower[i - 1].endswith("-old"):

@@ -320,15 +320,51 @@ QUANTIFIERS = word_set(
 EMPTY_NOUNS = word_set(
     "foreground middle center centre left right top bottom front back side sides edge distance end beginning "
     "thing things something someone somebody anyone everybody everyone nothing everything one ones other others "
-    "lot viewer frame screen-left subject subjects example time times job jobs concept moment "
-    "moments second seconds minute minutes hour hours day today year years word words name idea sense air midair "
-    "gs point points "
+    "lot viewer frame length diameter width height screen-left subject subjects example time times job jobs concept "
+    "moment moments second seconds minute minutes hour hours day today year years word words name idea sense air "
+    "midair gs point points "
     "week weeks month months decade century blur min mins sec secs format setup lots resolution mode up "
     "down north south east west direction directions circles detail details feature features element elements "
     "effect effects version part parts kind type use look front-view action motion movement speed pace rhythm "
     "atmosphere mood vibe feeling feel ambiance ambience emotion emotions beauty majesty essence tranquility "
     "serenity sight testament contrast work life chance attempt addition process manner fashion case fact order "
     "turn result focus duration channel youtube instagram tiktok please thanks prompt request place"
+)
+# a phrase that ends in one of these says how things look or move, and names nothing: "matrix effect", "rasta colors"
+CARRIERS = word_set(
+    "effect effects color colors colour colours contrast motion movement vibe vibes feel feeling mood atmosphere "
+    "length speed sharpness saturation brightness exposure clarity composition"
+)
+# what is said so is no thing of the picture
+IDIOMS = frozenset(
+    tuple(idiom.split())
+    for idiom in (
+        *("face to face", "side by side", "back to back", "hand in hand", "arm in arm", "head to toe", "eye to eye"),
+        *("step by step", "one by one", "shoulder to shoulder", "cheek to cheek", "in full swing", "full swing"),
+        *(
+            "hole in one",
+            "jump scare",
+            "of course",
+            "in action",
+            "for example",
+            "at work",
+            "on top",
+            "from head to toe",
+        ),
+        *("in detail", "in real life", "real life", "point of view", "in no time", "in person"),
+        *("in charge", "in love", "at peace", "at rest", "on display", "in sight", "in use", "by hand", "at hand"),
+        *(
+            "on purpose",
+            "by chance",
+            "in turn",
+            "in time",
+            "at ease",
+            "in line",
+            "in the way",
+            "on the way",
+            "in person",
+        ),
+    )
 )
 UNITS = word_set("meter metre cm mm km mile foot inch yard kg gram pound ton percent degree dollar euro iso year")
 # what one calls a picture as a whole: with nothing but praise it is style
@@ -491,6 +527,7 @@ UNSEEN = word_set(
     "energy spirit soul mind purpose meaning culture tradition history future past present heritage quality health "
     "wealth attention help support care trust respect love fear anger peace harmony nostalgia loneliness solitude "
     "message thought idea memory feeling sense concept passion determination ambition possibility opportunity topic "
+    "expression surprise astonishment disbelief amazement boredom curiosity understanding infinity eternity awareness "
     "importance existence reality truth difference problem solution reason need want wish desire advice story tale"
 )
 
@@ -756,7 +793,7 @@ VERBS_OR_NOUNS = word_set(
     "roll splash shower bloom blow bow drum trail spray cast set cut circle head ski skate kiss hug orbit study "
     "work cook call house color bubble shadow spring tie sketch drill cascade point turn charge press shot hike "
     "smile look show guard battle pet storm catch bite slice pose ripple hammer speed flash leave cover bark beat "
-    "watch blast pan paddle feature kick zip"
+    "watch blast pan paddle feature kick zip drop"
 )
 # who does things: "man waves", against "ocean waves"
 ANIMATE = word_set(

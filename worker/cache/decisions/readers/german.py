@@ -33,7 +33,7 @@ _CLASSES: tuple[tuple[Role, frozenset[str]], ...] = (
             "vorm während zu zum zur zwischen entlang gegenüber unterhalb"
         ),
     ),
-    (Role.AND, word_set("und sowie")),
+    (Role.AND, word_set("und sowie vs")),
     (Role.OR, word_set("oder noch")),
     (Role.COPULA, word_set("ist sind war waren wird werden bleibt wirkt scheint wurde")),
     (Role.LIKE, word_set("wie als")),
@@ -56,11 +56,11 @@ _CLASSES: tuple[tuple[Role, frozenset[str]], ...] = (
     ),
 )
 _VERBS = word_set(
-    "schläft fährt läuft trägt hält sitzt steht liegt geht fliegt springt isst liest sieht fällt gibt trinkt spielt "
-    "tanzt singt schwimmt rennt hat haben kommt macht zeigt zeige erstelle erzeuge mache hängt brennt leuchtet scheint "
-    "schaut blickt kämpft reitet wächst treibt schwebt rollt dreht öffnet schließt kocht malt schreibt lächelt lacht "
-    "weint jagt sitzend liegend stehend fahren laufen fliegen spielen gehen stehen liegen tanzen rennen gleitet zieht "
-    "überquert erkundet beobachtet schlafen kämpfen springen schwimmen"
+    "soll sollen kann können muss will wollen schläft fährt läuft trägt hält sitzt steht liegt geht fliegt springt "
+    "isst liest sieht fällt gibt trinkt spielt tanzt singt schwimmt rennt hat haben kommt macht zeigt zeige erstelle "
+    "erzeuge mache hängt brennt leuchtet scheint schaut blickt kämpft reitet wächst treibt schwebt rollt dreht öffnet "
+    "schließt kocht malt schreibt lächelt lacht weint jagt sitzend liegend stehend fahren laufen fliegen spielen gehen "
+    "stehen liegen tanzen rennen gleitet zieht überquert erkundet beobachtet schlafen kämpfen springen schwimmen"
 )
 _ADJECTIVES = word_set(
     "schön hübsch hässlich glücklich traurig wild magisch geheimnisvoll hoch tief lang kurz breit schmal voll sauber "

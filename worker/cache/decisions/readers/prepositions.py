@@ -238,7 +238,8 @@ def _description_end(tokens: Sequence[Token], noun: int, i: int) -> int:
         return i + 2
     if token.role is Role.DEGREE and _describes(tokens, i + 1):
         return i + 2
-    if token.role is Role.NOUN and not token.is_style and i - noun < 3 and not tokens[noun].is_of(Sort.NOTHING):
+    is_other = token.is_style or token.is_of(Sort.NOTHING) or tokens[noun].is_of(Sort.NOTHING)
+    if token.role is Role.NOUN and not is_other and i - noun < 3:
         return i + 1  # "perro labrador", "torre Eiffel"
     return i
 
@@ -250,12 +251,13 @@ def _bare_of(tokens: Sequence[Token], noun: int, i: int) -> int:
     of = tokens[i + 1]
     if tokens[i].role is Role.IN:
         return i + 2 if of.is_of(Sort.MATERIAL) else i  # "table en bois"
-    is_joint = tokens[i].role is Role.OF or tokens[i].written == "à"
+    is_joint = tokens[i].written in _JOINTS
     is_bare = of.role is Role.NOUN and not of.is_name and not of.is_of(*_APART)
     is_look = of.role is Role.ADJECTIVE and of.meaning is not None and not of.is_of(Sort.COLOUR)
     return i + 2 if is_joint and (is_bare or is_look) else i
 
 
+_JOINTS = ("de", "d'", "à")  # "del", "do" have an article
 _APART = (Sort.NOTHING, Sort.STYLE, Sort.SCENE, Sort.BODY, Sort.CLOTHES, Sort.PERSON)
 
 
@@ -270,7 +272,7 @@ def _said(tokens: Sequence[Token], i: int) -> tuple[tuple[int, ...], int]:
         end = i
     is_bare = end == i  # "en blanco", "de color rojo"
     end = _skip(tokens, end, Role.DEGREE, Role.OF, Role.IN)
-    said = []
+    said: list[int] = []
     while end < len(tokens) and (tokens[end].role in _DESCRIBES or (said and tokens[end].role is Role.AND)):
         if tokens[end].role is Role.AND and not _describes(tokens, end + 1):
             break

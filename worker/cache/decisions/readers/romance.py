@@ -7,6 +7,7 @@ where people use its infinitive ("camina", caminar), else it describes ("perro l
 """
 
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import cache, partial
 
@@ -57,8 +58,10 @@ def _joined(words: Sequence[str], grammar: Grammar) -> Iterator[str]:
 
 
 _TWO_COLOURS = frozenset(("blanco y negro", "noir et blanc", "preto e branco"))
-_LOOKS = (*("cámara", "plano", "vista", "alta", "ciencia", "blanco y", "gros", "vue", "haute", "noir et", "plan "),)
-_LOOKS = (*_LOOKS, *("science", "câmera", "primer", "primeiro", "preto e", "ficção"))
+_LOOKS = (  # how fixed phrases begin that say how it is filmed
+    *("cámara", "câmera", "plano", "primer", "primeiro", "plan ", "gros", "vista", "vue", "alta", "haute", "ciencia"),
+    *("science", "blanco y", "noir et", "preto e", "ficção"),
+)
 
 
 def _token(word: str, grammar: Grammar) -> Token:
@@ -75,6 +78,8 @@ def _token(word: str, grammar: Grammar) -> Token:
         is_style = not lower.isdigit()
         return Token(lower, Role.ADJECTIVE if is_style else Role.NUMBER, lower, is_style=is_style)
     role = _closed(lower, grammar)
+    if role is None and lower.endswith("mente") and grammar.language != "fr":
+        role = Role.OTHER  # an adverb
     if role is not None:
         return Token(lower, role, lower, _numbers(grammar.language).get(lower))
     meaning, text = _known(lower, grammar)
@@ -116,10 +121,26 @@ def _known(lower: str, grammar: Grammar) -> tuple[Meaning | None, str]:
     for word in (lower, singular):
         if word in known:
             return known[word], word
+    found = _unaccented(grammar.language).get(without_accents(singular))
+    if found is not None and not {lower, singular} & (grammar.verbs | grammar.nouns | grammar.adjectives):
+        return found, singular
     for word in _variants(singular, grammar.feminines):
         if word in known and (known[word].sort.describes or known[word].sort in _GENDERED):
             return known[word], singular
     return None, singular
+
+
+def without_accents(word: str) -> str:
+    """A word as it is typed in haste: camara, arvore."""
+    return "".join(char for char in unicodedata.normalize("NFD", word) if not unicodedata.combining(char))
+
+
+@cache
+def _unaccented(language: str) -> dict[str, Meaning]:
+    """The words of the lexicon that have accents, without them."""
+    known = meanings(language)
+    bare = {without_accents(word): meaning for word, meaning in known.items()}
+    return {word: meaning for word, meaning in bare.items() if word not in known}
 
 
 _GENDERED = (Sort.PERSON, Sort.ANIMATE, Sort.STYLE)
@@ -173,6 +194,11 @@ def _in_context(tokens: Sequence[Token], i: int, grammar: Grammar) -> Role:
     follows = before in (Role.NOUN, Role.ADJECTIVE, Role.PARTICIPLE)
     if token.role is Role.VERB and before in (Role.ARTICLE, Role.NUMBER, Role.OF):
         return Role.NOUN  # "la danse"
+    if token.role is Role.ARTICLE and token.text in ("esta", "estas") and _is_said_next(tokens, i, grammar):
+        return Role.COPULA  # "está" without its accent
+    can_act = before in (Role.END, Role.VERB) or tokens[i - 1].written in _BEFORE_INFINITIVE
+    if token.role is Role.NOUN and token.meaning is None and can_act and _is_verb_here(token, after, grammar):
+        return Role.VERB
     if token.role is Role.ADJECTIVE and before in (Role.ARTICLE, Role.NUMBER) and not token.is_style:
         is_colour = token.is_of(Sort.COLOUR) and i > 1 and tokens[i - 2].role in (Role.IN, Role.OF)
         ends = after in (Role.END, Role.VERB, Role.IN, Role.ON, Role.PREPOSITION, Role.RELATIVE, Role.COPULA, Role.OF)
@@ -181,8 +207,9 @@ def _in_context(tokens: Sequence[Token], i: int, grammar: Grammar) -> Role:
         return Role.NOUN if ends and not is_colour else token.role
     if token.role is not Role.NOUN or token.is_name:
         return token.role
-    if before in (Role.RELATIVE, Role.OTHER, Role.NOT) and _is_verb(token, grammar):
-        return Role.VERB
+    if before in (Role.RELATIVE, Role.OTHER, Role.NOT):
+        acts = token.meaning is None and token.written.endswith(grammar.acting_ends)
+        return Role.VERB if acts or _is_verb(token, grammar) else token.role
     if before is Role.AND and token.meaning is None and after is Role.ARTICLE and _is_verb(token, grammar):
         return Role.VERB  # "y recorre una ciudad"
     if not follows:
@@ -199,6 +226,22 @@ def _in_context(tokens: Sequence[Token], i: int, grammar: Grammar) -> Role:
     if acts or _is_verb(token, grammar):
         return Role.VERB
     return Role.ADJECTIVE if token.text.endswith(grammar.adjective_ends) else token.role
+
+
+_BEFORE_INFINITIVE = ("a", "para", "por", "de", "d'", "à", "pour")
+_INFINITIVES = ("ar", "er", "ir", "re")
+
+
+def _is_verb_here(token: Token, after: Role, grammar: Grammar) -> bool:
+    """Whether an unknown word is what is to be done ("crear un logo", "de gravir") or happens ("llega una moto")."""
+    if token.text.endswith(_INFINITIVES) and token.text not in grammar.nouns:
+        return token.text in frequency(grammar.language)
+    return after is Role.ARTICLE and _is_verb(token, grammar)
+
+
+def _is_said_next(tokens: Sequence[Token], i: int, grammar: Grammar) -> bool:
+    said = tokens[i + 1].written if i + 1 < len(tokens) else ""
+    return said.endswith((*grammar.participle_ends, *grammar.gerund_ends)) and tokens[i + 1].meaning is None
 
 
 def _is_verb(token: Token, grammar: Grammar) -> bool:

@@ -52,7 +52,7 @@ SPANISH = Grammar(
         "detrás junto cerca frente alrededor a través lejos"
     ),
     of=word_set("de del"),
-    conjunctions=word_set("y e"),
+    conjunctions=word_set("y e vs"),
     alternatives=word_set("o u ni"),
     copulas=word_set("es son está están era eran fue parece parecen parecía siendo estaba"),
     relatives=word_set("que cual quien quienes cuyo cuya"),
@@ -67,14 +67,15 @@ SPANISH = Grammar(
         "juntos juntas vez veces así entonces mucho poco hay uno otra"
     ),
     verbs=word_set(
-        "va van viene vienen duerme duermen juega juegan vuela vuelan llueve nieva come comen corre corren bebe beben "
-        "lee leen sonríe ríe ríen sube suben cae caen hace hacen dice tiene tienen sostiene sostienen lleva llevan ve "
-        "ven mira miran muestra muestran sale salen se entra entran conduce conducen cruza persigue persiguen vuelve "
-        "siente se sienta sigue siguen brilla brillan arde arden crece crecen aparece aparecen abre abren cierra "
-        "puede pueden quiere debe hay haz crea genera muéstrame muestra toca tocan salta saltan nada nadan baila "
-        "bailan camina caminan canta cantan pasa pasan pasea pasean cocina pinta habla hablan viste visten usa usan "
-        "rodea rodean cubre cubren ilumina iluminan cuelga cuelgan flota flotan gira giran descansa pelea pelean lucha "
-        "luchan observa observan explora exploran navega navegan cabalga cabalgan monta explota estalla llora grita"
+        "va van viene vienen sirve sirven llega llegan duerme duermen juega juegan vuela vuelan llueve nieva come "
+        "comen corre corren bebe beben lee leen sonríe ríe ríen sube suben cae caen hace hacen dice tiene tienen "
+        "sostiene sostienen lleva llevan ve ven mira miran muestra muestran sale salen se entra entran conduce "
+        "conducen cruza persigue persiguen vuelve siente se sienta sigue siguen brilla brillan arde arden crece crecen "
+        "aparece aparecen abre abren cierra puede pueden quiere debe hay haz crea genera muéstrame muestra toca tocan "
+        "salta saltan nada nadan baila bailan camina caminan canta cantan pasa pasan pasea pasean cocina pinta habla "
+        "hablan viste visten usa usan rodea rodean cubre cubren ilumina iluminan cuelga cuelgan flota flotan gira "
+        "giran descansa pelea pelean lucha luchan observa observan explora exploran navega navegan cabalga cabalgan "
+        "monta explota estalla llora grita"
     ),
     nouns=word_set(
         "helado soldado vestido pescado tejado mercado prado estado cuadrado lado sonido abogado ganado calzado "
@@ -85,9 +86,9 @@ SPANISH = Grammar(
         "plaza noche tarde calle llave nave leche carne sangre fantasma"
     ),
     adjectives=word_set(
-        "bonito bello hermoso lindo feo feliz triste alegre salvaje mágico misterioso alto bajo largo corto ancho "
-        "estrecho profundo alegre sola solo lleno vacío limpio sucio seco mojado fresco frío caliente cálido suave "
-        "duro fuerte débil libre rico pobre dulce salado amargo claro plano curvo loco quieto vivo muerto verde "
+        "guapo bonito bello hermoso lindo feo feliz triste alegre salvaje mágico misterioso alto bajo largo corto "
+        "ancho estrecho profundo alegre sola solo lleno vacío limpio sucio seco mojado fresco frío caliente cálido "
+        "suave duro fuerte débil libre rico pobre dulce salado amargo claro plano curvo loco quieto vivo muerto verde "
         "enorme inmenso pálido rápido lento elegante adorable tierno peludo rubio moreno pelirrojo calvo cómodo urbano "
         "rural humano marino submarino espacial medieval antiguo japonés chino francés español mexicano italiano "
         "ruso alemán inglés coreano americano africano árabe chino nocturno diurno oscuro gótico barroco "
@@ -105,7 +106,7 @@ SPANISH = Grammar(
         *("ística", "ario", "aria", "ante", "iente", "il", "al", "ar", "ñol", "és", "esa", "ano", "ana", "ino", "ina"),
     ),
     participle_ends=("ado", "ada", "ido", "ida"),
-    gerund_ends=("ando", "iendo", "yendo", "ándose", "iéndose"),
+    gerund_ends=("ando", "iendo", "yendo", "ándose", "iéndose", "andose", "iendose"),
     acting_ends=("an", "en"),
     infinitives=(("a", ("ar",)), ("e", ("er", "ir")), ("ó", ("ar",))),
     plurals=(
@@ -132,10 +133,10 @@ FRENCH = Grammar(
     on=word_set("sur au-dessus par-dessus"),
     prepositions=word_set(
         "à au aux avec contre depuis derrière devant entre par pour sous vers chez pendant parmi près autour à-côté "
-        "dessus dessous long travers loin hors"
+        "dessus dessous long travers loin hors pres"
     ),
     of=word_set("de d'"),
-    conjunctions=word_set("et"),
+    conjunctions=word_set("et vs"),
     alternatives=word_set("ou ni"),
     copulas=word_set("est sont a ont était étaient semble semblent paraît devient étant reste"),
     relatives=word_set("qui que dont qu' lequel laquelle où"),
@@ -227,7 +228,7 @@ PORTUGUESE = Grammar(
         "embaixo debaixo diante atrás junto perto frente redor através longe"
     ),
     of=word_set("de do da dos das dum duma"),
-    conjunctions=word_set("e"),
+    conjunctions=word_set("e vs"),
     alternatives=word_set("ou nem"),
     copulas=word_set("é são está estão era eram foi parece parecem sendo estava fica"),
     relatives=word_set("que qual quem cujo cuja"),
@@ -238,8 +239,8 @@ PORTUGUESE = Grammar(
     degrees=word_set("cor cores muito mais tão bastante completamente totalmente quase todo toda"),
     others=word_set(
         "se lhe me te ele ela eles elas eu você vocês nós aí ali lá aqui também já ainda enquanto quando onde porque "
-        "se mas porém depois antes sempre lentamente rapidamente suavemente acima abaixo longe perto só sozinho "
-        "sozinha juntos juntas vez vezes assim então pouco há"
+        "se mas porém depois antes sempre lentamente rapidamente suavemente acima abaixo apenas agora tudo nada longe "
+        "perto só sozinho sozinha juntos juntas vez vezes assim então pouco há"
     ),
     verbs=word_set(
         "vai vão vem vêm dorme dormem joga jogam voa voam chove neva come comem corre correm bebe bebem lê leem sorri "
