@@ -16,8 +16,12 @@ LATIN = ("es", "fr", "de", "pt", "it", "nl", "pl", "tr", "sv", "ro", "id")
 
 _WORD = re.compile(r"[^\W\d_]+")
 _MAX_WORDS = 60  # enough to tell
+_ENOUGH = 3  # words without a capital that tell a language by themselves
+_MARKED = 1.0  # what a letter that English lacks adds to the gap of a language that has it
+_MARKS = {"es": "ñ", "pt": "ãõ", "de": "äöüß"}  # accents come with names and borrowed words
 _MAX_GAP = 4.0  # of one word: a single one must not decide
 _MARGIN = 0.6  # mean gap from which on a prompt is not English
+_SURE = 0.9  # the same where a part of the words decides
 _LIST_ENDS = 3.0  # Zipf value: rarer words are in none of the small lists
 _SCRIPTS = (
     ("ja", re.compile("[\u3040-\u30ff]")),
@@ -34,25 +38,31 @@ def language(text: str) -> str:
     letters = [char for char in text if char.isalpha()]
     if sum(_weight(char) for char in letters if ord(char) > _LAST_LATIN) > _FOREIGN_SHARE * len(letters):
         return next((name for name, script in _SCRIPTS if script.search(text)), OTHER)
-    return _latin(_WORD.findall(text.lower())[:_MAX_WORDS])
+    words = _WORD.findall(text)[:_MAX_WORDS]
+    found = _latin([word.lower() for word in words])
+    small = [word for word in words if word.islower()]
+    if found == ENGLISH and _ENOUGH <= len(small) < len(words):
+        return _latin(small, margin=_SURE)  # names are English in any language: "riesige Roboter kämpfen in New York"
+    return found
 
 
 def _weight(char: str) -> int:
     return 3 if "\u3040" <= char <= "\ud7af" else 1  # an ideograph or a syllable says as much as three letters
 
 
-def _latin(words: Sequence[str]) -> str:
+def _latin(words: Sequence[str], margin: float = _MARGIN) -> str:
     """English, or the language in which the words are so much commoner that it must be that one."""
     gaps = {name: sum(_gap(name, word) for word in words) for name in LATIN}
     best = max(gaps, key=lambda name: gaps[name], default=ENGLISH)
-    return best if words and gaps[best] > _MARGIN * max(2, len(words)) else ENGLISH
+    return best if words and gaps[best] > margin * max(2, len(words)) else ENGLISH
 
 
 @cache
 def _gap(name: str, word: str) -> float:
     ours = max(zipf(word), _LIST_ENDS)
     theirs = max(frequency(name).get(word, 0.0), _LIST_ENDS)
-    return min(max(theirs - ours, -_MAX_GAP), _MAX_GAP)
+    is_marked = ours == _LIST_ENDS and any(char in _MARKS.get(name, "") for char in word)
+    return min(max(theirs - ours, -_MAX_GAP), _MAX_GAP) + (_MARKED if is_marked else 0.0)
 
 
 @cache

@@ -80,8 +80,13 @@ _NAMED = v.STYLE_WORDS | style_words.TOOLS
 
 def _shown(tokens: Sequence[Token], phrase: Phrase) -> str:
     """The phrase with what is said of its noun before it: "die Straßenbahn ist gelb"."""
+    words = []
+    for i in phrase.parts:
+        if i - 2 in phrase.parts and tokens[i - 1].role is Role.AND:
+            words.append(tokens[i - 1].text)  # "rotes und blaues Haus"
+        words.append(tokens[i].text)
     of = () if phrase.of is None else range(phrase.of, phrase.stop)
-    return " ".join(tokens[i].text for i in (*phrase.parts, phrase.noun, *of))
+    return " ".join((*words, *(tokens[i].text for i in (phrase.noun, *of))))
 
 
 _ORDER = p.Order(follows=False, joins_of=False, shown=_shown)
@@ -153,6 +158,8 @@ def _open(tokens: Sequence[Token], words: Sequence[str], i: int, *, has_capitals
     after = tokens[i + 1].role if i + 1 < len(tokens) else Role.END
     before = tokens[i - 1].role if i else Role.END
     describes = after in (Role.NOUN, Role.ADJECTIVE, Role.AND)
+    if describes and not tokens[i].is_name and (look := _look(lower)) is not None:
+        tokens[i].meaning = look  # "junge Frau", beside "Junge"
     if _is_adjective(tokens[i], lower):
         return Role.ADJECTIVE
     is_capital = words[i][0].isupper()
@@ -170,6 +177,13 @@ def _open(tokens: Sequence[Token], words: Sequence[str], i: int, *, has_capitals
     if before in (Role.NOUN, Role.OTHER) and _is_verb(lower):
         return Role.VERB
     return Role.ADJECTIVE if describes and lower.endswith(_ENDS) else Role.NOUN
+
+
+def _look(lower: str) -> Meaning | None:
+    """What a word means as a description."""
+    known = meanings("de")
+    found = (known[base] for base in (lower, *_bases(lower, _ENDS)) if base in known)
+    return next((meaning for meaning in found if meaning.sort.describes), None)
 
 
 def _is_adjective(token: Token, lower: str) -> bool:

@@ -130,11 +130,14 @@ def _noun_role(text: str, detail: str, after: Any) -> Role:
         return Role.VERB
     if detail == "数":
         return Role.NUMBER
+    if detail == "接尾" and text in _PLURALS:
+        return Role.PARTICLE
     if detail == "接尾" and text not in _STYLE_ENDS:
         return Role.COUNTER if text in _COUNTERS else Role.NOUN
     return Role.VERB if detail in ("代名詞", "非自立") else Role.NOUN
 
 
+_PLURALS = word_set("たち 達 ら さん ちゃん 様")
 _COUNTERS = word_set("匹 人 台 本 羽 枚 頭 軒 個 つ 冊 杯 隻 機 名 着 輪")
 
 

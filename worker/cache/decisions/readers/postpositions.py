@@ -128,6 +128,9 @@ def _phrase(tokens: Sequence[Token], i: int, language: Language) -> Phrase | Non
             described.append(token)
         elif token.role is Role.NOUN and _describes(token) and after in (Role.NOUN, Role.ADJECTIVE):
             described.append(token)  # "나무 테이블"
+        elif _is_pair(tokens, i):
+            described += [replace(token, text=token.text + tokens[i + 1].text)]  # "赤と青の家"
+            i += 1
         elif token.role is Role.NOUN and _describes(token) and after is Role.LINK and following is not Role.SIDE:
             i += 1
             described.append(replace(token, text=token.text + tokens[i].text))  # "木のテーブル"
@@ -147,6 +150,14 @@ def _phrase(tokens: Sequence[Token], i: int, language: Language) -> Phrase | Non
         i += 1
         i += i < len(tokens) and tokens[i].role is Role.COUNTER
     return Phrase(described=tuple(described), nouns=tuple(nouns), counts=tuple(counts), stop=i)
+
+
+def _is_pair(tokens: Sequence[Token], i: int) -> bool:
+    """Whether two looks at i are joined before a noun."""
+    if i + 3 >= len(tokens) or tokens[i + 1].text not in ("と", "과", "와"):
+        return False
+    is_linked = tokens[i + 3].role in (Role.LINK, Role.NOUN)
+    return _is_look(tokens[i]) and _is_look(tokens[i + 2]) and is_linked
 
 
 def _describes(token: Token) -> bool:
@@ -174,6 +185,9 @@ def _after(tokens: Sequence[Token], i: int) -> Role | None:
 
 def _said(tokens: Sequence[Token], i: int) -> tuple[tuple[Token, ...], int]:
     """What a sentence says of the noun before i, and where that ends: 車は赤い, 자동차는 빨간색이다."""
+    if i + 1 < len(tokens) and tokens[i].role is Role.LINK and tokens[i - 1].is_of(Sort.BODY):
+        is_look = tokens[i + 1].role is Role.ADJECTIVE
+        return ((tokens[i + 1],), i + 2) if is_look else ((), i)  # 髪の長い
     if not (i + 1 < len(tokens) and tokens[i].role is Role.PARTICLE and _is_look(tokens[i + 1])):
         return (), i
     end = i + 2

@@ -15,7 +15,7 @@ from worker.cache.decisions import style_words
 from worker.cache.decisions import vocabulary as v
 from worker.cache.decisions.languages import frequency
 from worker.cache.decisions.readers import prepositions as p
-from worker.cache.decisions.readers.lexicon import Meaning, Sort, meanings
+from worker.cache.decisions.readers.lexicon import Meaning, Sort, meanings, nouns
 from worker.cache.decisions.readers.prepositions import Role, Token
 from worker.cache.decisions.readers.reading import Reading
 from worker.cache.decisions.readers.romance_words import GRAMMARS, Grammar
@@ -40,6 +40,9 @@ def tag(text: str, grammar: Grammar) -> list[Token]:
     tokens = [_token(word, grammar) for word in _joined(_TOKEN.findall(text.replace("’", "'")), grammar)]
     for i in range(len(tokens)):
         tokens[i].role = _in_context(tokens, i, grammar)
+        is_made_of = i > 0 and tokens[i - 1].role in (Role.OF, Role.IN)
+        if tokens[i].role is Role.NOUN and tokens[i].is_of(Sort.MATERIAL) and not is_made_of:
+            tokens[i].meaning = nouns(grammar.language).get(tokens[i].text)  # "un verre" is no material
     return tokens
 
 
@@ -68,6 +71,8 @@ def _token(word: str, grammar: Grammar) -> Token:
     lower = word.lower()
     if not lower[0].isalnum():
         return Token(lower, Role.END, lower)
+    if lower in grammar.fixed and lower in meanings(grammar.language):
+        return Token(lower, Role.NOUN, lower, meanings(grammar.language)[lower])
     if lower in grammar.fixed:
         is_style = lower.startswith(_LOOKS)
         sunrise = lower.startswith(("salida", "lever", "nascer"))
@@ -222,6 +227,8 @@ def _in_context(tokens: Sequence[Token], i: int, grammar: Grammar) -> Role:
         return Role.PARTICIPLE if after in (Role.OF, Role.PREPOSITION) else Role.ADJECTIVE
     if token.text in grammar.nouns:
         return token.role
+    if _acts_somewhere(token, subject, after, grammar):
+        return Role.VERB
     acts = token.written.endswith(grammar.acting_ends) and subject.written.endswith(("s", "x"))
     if acts or _is_verb(token, grammar):
         return Role.VERB
@@ -242,6 +249,17 @@ def _is_verb_here(token: Token, after: Role, grammar: Grammar) -> bool:
 def _is_said_next(tokens: Sequence[Token], i: int, grammar: Grammar) -> bool:
     said = tokens[i + 1].written if i + 1 < len(tokens) else ""
     return said.endswith((*grammar.participle_ends, *grammar.gerund_ends)) and tokens[i + 1].meaning is None
+
+
+def _acts_somewhere(token: Token, subject: Token, after: Role, grammar: Grammar) -> bool:
+    """Whether an unknown word behind somebody is what they do: "un león ruge en", "cheval galopant sur"."""
+    if after not in (Role.IN, Role.ON, Role.PREPOSITION, Role.ARTICLE) or token.text in grammar.adjectives:
+        return False
+    if grammar.language == "fr" and token.text.endswith("ant"):
+        return True
+    is_form = token.text.endswith(("e", "t") if grammar.language == "fr" else ("a", "e"))
+    is_somebody = subject.is_of(Sort.PERSON, Sort.ANIMATE)
+    return is_form and is_somebody and not token.text.endswith(grammar.adjective_ends)
 
 
 def _is_verb(token: Token, grammar: Grammar) -> bool:

@@ -116,7 +116,14 @@ SPANISH = Grammar(
     feminines=(("a", ("o", "")), ("esa", ("és",))),
     fixed=frozenset(
         (
-            *("puesta de sol", "puesta del sol", "salida del sol", "noche estrellada", "parque de atracciones"),
+            *(
+                "nueva york",
+                "puesta de sol",
+                "puesta del sol",
+                "salida del sol",
+                "noche estrellada",
+                "parque de atracciones",
+            ),
             *("cámara lenta", "primer plano", "vista aérea", "alta calidad", "alta resolución", "blanco y negro"),
             *("sala de estar", "estación de tren", "campo de flores", "plano general", "ciencia ficción"),
         )
@@ -208,7 +215,14 @@ FRENCH = Grammar(
     ),
     fixed=frozenset(
         (
-            *("coucher de soleil", "lever de soleil", "coucher du soleil", "lever du soleil", "clair de lune"),
+            *(
+                "new york",
+                "coucher de soleil",
+                "lever de soleil",
+                "coucher du soleil",
+                "lever du soleil",
+                "clair de lune",
+            ),
             *("gros plan", "vue aérienne", "haute qualité", "haute résolution", "noir et blanc", "plan large"),
             *("science fiction", "chemin de fer", "salle de bain", "bord de mer", "arc en ciel", "rouge à lèvres"),
         )
@@ -289,7 +303,16 @@ PORTUGUESE = Grammar(
     feminines=(("a", ("o", "")), ("esa", ("ês",)), ("ã", ("ão",))),
     fixed=frozenset(
         (
-            *("pôr do sol", "por do sol", "nascer do sol", "câmera lenta", "primeiro plano", "vista aérea"),
+            *(
+                "nova york",
+                "nova iorque",
+                "pôr do sol",
+                "por do sol",
+                "nascer do sol",
+                "câmera lenta",
+                "primeiro plano",
+                "vista aérea",
+            ),
             *("alta qualidade", "alta resolução", "preto e branco", "plano geral", "ficção científica", "guarda chuva"),
             *("parque de diversões", "estação de trem", "sala de estar"),
         )

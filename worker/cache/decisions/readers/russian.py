@@ -147,7 +147,7 @@ def _with_colours(tokens: list[Token]) -> list[Token]:
         after = tokens[i + 1] if i + 1 < len(tokens) else None
         if after is not None and after.written == _OF_COLOUR:
             del tokens[i + 1]
-        elif after is not None and after.role is not Role.END:
+        elif after is not None and after.role not in (Role.END, Role.AND):
             continue
         tokens.insert(i - 1, tokens.pop(i))
     return tokens
