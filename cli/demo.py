@@ -92,7 +92,7 @@ def demo(out: Path | None, *, as_json: bool) -> int:
             requests = _in_full(shots)
             if requests:
                 note(f"the {len(requests)} fast ones once more in full, with the same seeds, to compare")
-            twins = _make(client, requests, folder / "full", check)
+            twins = _make(client, requests, folder / "full", check, tells_each=False)
             pairs = _pairs(client, shots, twins, folder)
     except Stopped:
         note("stopped; run it again to go on")
@@ -129,12 +129,15 @@ def _in_full(shots: Sequence[Shot]) -> list[Json]:
     return [{"prompt": video["prompt"], "seed": video["seed"], "mode": "full"} for video in fast]
 
 
-def _make(client: Client, requests: Sequence[Json], folder: Path, check: Callable[[], None]) -> list[Shot]:
+def _make(
+    client: Client, requests: Sequence[Json], folder: Path, check: Callable[[], None], *, tells_each: bool = True
+) -> list[Shot]:
     """Submit all requests, follow them to their ends in turn and save what completed; `check` may give up."""
     videos = [client.submit(request) for request in requests]
     shots: list[Shot] = []
     with output.Meter(100 * len(videos)) as meter:
-        meter.line(f"submitted {len(videos)} prompts to {client.url}")
+        if tells_each:
+            meter.line(f"submitted {len(videos)} prompts to {client.url}")
         for video in videos:
 
             def seen(video: Json) -> None:
@@ -142,7 +145,8 @@ def _make(client: Client, requests: Sequence[Json], folder: Path, check: Callabl
                 _show_progress(meter, len(shots), len(videos), video)
 
             shots.append(_save(client, client.wait(video["id"], seen=seen), len(shots) + 1, folder))
-            meter.line(_ended(shots[-1], len(shots), len(videos)))
+            if tells_each:
+                meter.line(_ended(shots[-1], len(shots), len(videos)))
     return shots
 
 
@@ -153,8 +157,11 @@ def _show_progress(meter: output.Meter, num_done: int, num_all: int, video: Json
 
 def _ended(shot: Shot, number: int, num_all: int) -> str:
     receipt = Receipt.of(shot.video)
-    what = receipt.error or f"{receipt.path} with {output.seconds(shot.computed_s)} of computing"
-    return f"{number:>2} of {num_all}  {receipt.status}, {what}: {shot.video['prompt']}"
+    if shot.file is None:
+        what = f"{receipt.status}, {receipt.error or 'no reason given'}"
+    else:
+        what = f"{receipt.path}, computed {output.seconds(shot.computed_s)}"
+    return f"{number:>2} of {num_all}  {what}: {shot.video['prompt']}"
 
 
 def _save(client: Client, video: Json, number: int, folder: Path) -> Shot:
@@ -196,7 +203,8 @@ def _donor(client: Client, shot: Shot, at_hand: dict[str, Shot], folder: Path) -
 def _show(shots: Sequence[Shot], pairs: Sequence[Pair]) -> None:
     by_id = {pair.fast.video["id"]: pair for pair in pairs}
     print()
-    output.print_table(COLUMNS, [_row(shot, by_id.get(shot.video["id"])) for shot in shots])
+    rows = [_row(number, shot, by_id.get(shot.video["id"])) for number, shot in enumerate(shots, start=1)]
+    output.print_table(COLUMNS, rows)
 
 
 def _close(shots: Sequence[Shot], pairs: Sequence[Pair], folder: Path, *, url: str, is_ours: bool) -> None:
@@ -283,10 +291,11 @@ def _figures(pair: Pair) -> str:
     return f"fast took {abs(pair.saved_s):.2f} s {'less' if pair.saved_s >= 0 else 'more'}"
 
 
-def _row(shot: Shot, pair: Pair | None) -> tuple[str, ...]:
+def _row(number: int, shot: Shot, pair: Pair | None) -> tuple[str, ...]:
+    """Fill the columns; the prompt by its number, as it stands above: the table fits a terminal of 80 columns."""
     receipt = Receipt.of(shot.video)
     return (
-        shot.video["prompt"],
+        str(number),
         receipt.path or receipt.status,
         str(receipt.num_steps or ""),
         output.seconds(shot.computed_s),
