@@ -166,6 +166,7 @@ def denoise(
     hooks = ready.hooks if recorder is None else (*ready.hooks, recorder)
     guidance = model.guidance(ready.sampling)
     num_steps = ready.plan.plan.recipe.num_evaluated_steps
+    may_have_company = model.engine.get("graphs") != "on"  # a recording of kernels suffers no other thread at a GPU
     began = time.perf_counter()
     with job.figures.stage("denoise"):
         sampled = model.sample(encoding, job.params, ready.sampling, seed=ready.seed, hooks=hooks)
@@ -173,7 +174,8 @@ def denoise(
             for done, step in enumerate(steps, start=1):
                 job.figures.model_evaluations += pace.evaluations(guidance[step.index : step.index + 1])
                 left_s = (num_steps - done) * (time.perf_counter() - began) / done
-                job.expect_end(left_s, lends=recorder is not None)
+                if may_have_company:
+                    job.expect_end(left_s, lends=recorder is not None)
                 picture = None if previews is None else previews.picture(job.params.model, step)
                 seen = {} if picture is None else {"preview": picture}
                 job.hold.check(step=done, progress=100 * done // (num_steps + 1), **seen)  # 100 is the published video

@@ -125,11 +125,12 @@ class Free:
         self.told.append(progress)
 
 
-def run_in_memory(cache: IdleCache, **asked: str) -> tuple[JobContext, RunResult, Memory]:
+def run_in_memory(cache: IdleCache, **asked: Any) -> tuple[JobContext, RunResult, Memory]:
+    beside = {name: asked.pop(name) for name in ("expect_end",) if name in asked}
     words = {"prompt": "a fox", **asked}
     row = Job(id=UUID(int=3), model="idle", width=16, height=16, num_frames=2, fps=8, **words)
     claim = Claim(job=row, fence=4, attempt=1, owner="w", queue_wait_s=0.0)
-    job = JobContext(claim=claim, params=GenerationParams.of(row), seed=9, hold=Free())
+    job = JobContext(claim=claim, params=GenerationParams.of(row), seed=9, hold=Free(), **beside)
     results: list[RunResult] = []
     storage = Memory()
     parts = Parts(
@@ -157,6 +158,19 @@ def test_a_job_runs_from_prompt_to_published_video_in_memory() -> None:
     assert (result.seed, result.seconds_saved, result.kept) == (9, None, Kept(entry_id=UUID(int=2), num_bytes=5))
     assert job.figures.model_evaluations == 30
     assert [told["step"] for told in job.hold.told if "step" in told] == list(range(1, 31))
+
+
+@pytest.mark.parametrize(("engine", "is_told"), [({"compile": "on"}, True), ({"graphs": "on"}, False)], ids=str)
+def test_the_next_job_hears_how_long_the_steps_take_unless_kernels_are_recorded(
+    monkeypatch: pytest.MonkeyPatch, engine: dict[str, str], is_told: bool
+) -> None:
+    told: list[tuple[float, bool]] = []
+    monkeypatch.setattr(IdleModel, "engine", engine)
+
+    run_in_memory(IdleCache(plan_of(FULL)), expect_end=lambda left_s, *, lends: told.append((left_s, lends)))
+
+    assert [left_s == 0 for left_s, _ in told] == ([False] * 29 + [True]) * is_told
+    assert all(lends for _, lends in told)
 
 
 def test_the_row_says_what_the_file_has_not_what_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
