@@ -4,6 +4,7 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 from uuid import UUID
 
@@ -34,6 +35,7 @@ class Demand:
 
     policy: Coverage = field(default_factory=Coverage)
     last_id: int = 0
+    lock: Lock = field(default_factory=Lock)  # two jobs of a process may end at once
 
 
 Histories = dict[UUID, Demand]  # by namespace, kept by a worker's process
@@ -148,10 +150,11 @@ def read_ahead(session: Session, space: Namespace, histories: Histories) -> None
     """Read what was asked for lately, before the lock is taken, for the policy that goes by it."""
     if space.policy == "coverage":
         demand = histories.setdefault(space.id, Demand())
-        for row in cache.latest_demand(session, space, after=demand.last_id, limit=MEMORY):
-            if event := as_event(row):
-                demand.policy.observe(event)
-            demand.last_id = row.id
+        with demand.lock:
+            for row in cache.latest_demand(session, space, after=demand.last_id, limit=MEMORY):
+                if event := as_event(row):
+                    demand.policy.observe(event)
+                demand.last_id = row.id
 
 
 def make(
@@ -205,7 +208,9 @@ def choose(asked: Asked, histories: Histories) -> Choice:
     """Return who goes by the namespace's policy; nothing is changed yet."""
     if asked.space.policy == "coverage":
         read_ahead(asked.session, asked.space, histories)
-        return _by_demand(asked, histories[asked.space.id].policy)
+        demand = histories[asked.space.id]
+        with demand.lock:
+            return _by_demand(asked, demand.policy)
     return eviction.choose(asked, asked.space.policy) if asked.space.policy in EVICTION_ORDERS else eviction.NOBODY
 
 

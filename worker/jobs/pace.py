@@ -33,7 +33,7 @@ class Pace:
 
     def seconds_per_evaluation(self, kind: Hashable) -> float | None:
         """Return the mean of the remembered runs; None before the second run of a kind."""
-        known = self._runs.get(kind, ())
+        known = tuple(self._runs.get(kind, ()))  # another job may end meanwhile
         evaluations = sum(run.evaluations for run in known)
         return sum(run.seconds for run in known) / evaluations if evaluations else None
 
