@@ -66,7 +66,7 @@ def test_prompts_that_exclude_each_other_do_not_lend(prompt: str, donor: str) ->
     assert hit(prompt, donor).kind is HitKind.NONE
 
 
-@pytest.mark.parametrize("noun", ["hand", "expression", "person", "face", "smile", "friend"])
+@pytest.mark.parametrize("noun", ["hand", "expression", "person", "face", "smile", "friend", "corner", "panic"])
 def test_what_carries_no_picture_is_no_hit_alone(noun: str) -> None:
     found = Extraction(entities=extract(f"a {noun} and a zeppelin").entities[:1])
 
