@@ -342,6 +342,7 @@ def _setups(asked: Asked, own: "SpaceSettings", embedder: str, *, as_recorded: b
             policy=policy,
             admission=admission,
             settings=None if keeps and threshold is None else _matching(own, embedder, threshold),
+            max_chain=own.max_chain,
             isolation=isolation,
             entry_bytes=asked.entry_bytes,
             table=None if keeps else _table(own),

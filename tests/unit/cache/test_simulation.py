@@ -278,3 +278,12 @@ def test_processes_find_what_one_finds(prepared: Prepared, monkeypatch: pytest.M
     many, one = (study.study(prepared, setups, drawn, warmup=0, num_processes=number) for number in (2, 1))
 
     assert many.figures == one.figures
+
+
+@pytest.mark.parametrize(("longest", "entries"), [(0, 1), (1, 2), (3, 4)])
+def test_fast_runs_leave_entries_as_far_from_a_full_run_as_is_asked(longest: int, entries: int) -> None:
+    setup = Setup(capacity=Capacity(num_entries=9), settings=EQUAL, entry_bytes=1, max_chain=longest)
+
+    played = play(things([7] * 6), sequence(range(6)), setup)
+
+    assert (played.num_entries, rate(played)) == (entries, 5 / 6)
