@@ -130,6 +130,19 @@ def test_what_the_new_namespace_has_no_room_for_stays_where_it_is(start: Start, 
     service.check_ledger()
 
 
+def test_what_fills_the_new_namespace_meanwhile_leaves_the_rest_where_it_is(start: Start, minilm: Any) -> None:
+    service = filled(start)
+    move = begun(service, minilm)
+    ids = [entry.id for entry in service.entries()]
+    with transaction(service.factory) as session:
+        source, target = (cache.lock(session, id_) for id_ in (move.source, move.target))
+        target.byte_budget = service.entries()[0].num_bytes * 3 // 2
+        moved = cache.move(session, source, target, {id_: [] for id_ in ids})
+
+    assert [entry.id for entry in moved] == ids[:1]
+    service.check_ledger()
+
+
 def test_what_a_running_job_holds_stays_until_it_has_ended(start: Start, minilm: Any) -> None:
     service = filled(start)
     first = service.entries()[0]

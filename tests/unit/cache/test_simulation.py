@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -287,3 +288,17 @@ def test_fast_runs_leave_entries_as_far_from_a_full_run_as_is_asked(longest: int
     played = play(things([7] * 6), sequence(range(6)), setup)
 
     assert (played.num_entries, rate(played)) == (entries, 5 / 6)
+
+
+def test_after_so_many_uses_a_full_run_leaves_a_fresh_entry() -> None:
+    setup = Setup(capacity=Capacity(num_entries=9), settings=replace(EQUAL, max_uses=2), entry_bytes=1)
+
+    played = play(things([7] * 6), sequence(range(6)), setup)
+
+    assert [reason.value for reason in played.reasons] == [
+        "empty_cache",
+        *["prompt_hit"] * 2,
+        "renewal",
+        *["prompt_hit"] * 2,
+    ]
+    assert played.num_entries == 2
