@@ -90,6 +90,18 @@ def test_across_languages_the_same_english_noun_matches_and_not_what_is_spelled_
     assert (verdict(one, other, similarity=0.99) in ("same", "same_head")) is is_match
 
 
+@pytest.mark.parametrize(("similarity", "is_match"), [(0.81, False), (0.9, True)])
+def test_nouns_that_share_a_character_are_one_thing_only_far_above_the_threshold(
+    similarity: float, is_match: bool
+) -> None:
+    assert (verdict("风筝", "风车", similarity=similarity) == "same") is is_match
+
+
+@pytest.mark.parametrize(("prompt", "language"), [("自転車", "ja"), ("桜並木", "ja"), ("熊猫", "zh"), ("自行车", "zh")])
+def test_ideographs_alone_are_japanese_where_no_chinese_has_them(prompt: str, language: str) -> None:
+    assert extract(prompt).language == language
+
+
 def verdict(one: str, other: str, *, similarity: float) -> str:
     """How the first thing of a prompt compares with that of another."""
     ours, theirs = extract(one).entities[0], extract(other).entities[0]

@@ -29,6 +29,9 @@ _SCRIPTS = (
     (CHINESE, re.compile("[\u3400-\u9fff\uf900-\ufaff]")),
     ("ru", re.compile("[\u0400-\u04ff]")),
 )
+_JAPANESE = frozenset(
+    "転駅桜竜図広気売検渋焼働畑込峠塩戦闘楽薬歩沢滝鉄銭関霊顔斉円拡乗県蔵豊臓戸"
+)  # characters of no Chinese
 _LAST_LATIN = 0x24F
 _FOREIGN_SHARE = 0.3  # of the letters
 
@@ -37,7 +40,8 @@ def language(text: str) -> str:
     """The language of a text: `en`, `zh`, one of LATIN, `ja`, `ko`, `ru`, or `other`."""
     letters = [char for char in text if char.isalpha()]
     if sum(_weight(char) for char in letters if ord(char) > _LAST_LATIN) > _FOREIGN_SHARE * len(letters):
-        return next((name for name, script in _SCRIPTS if script.search(text)), OTHER)
+        found = next((name for name, script in _SCRIPTS if script.search(text)), OTHER)
+        return "ja" if found == CHINESE and not _JAPANESE.isdisjoint(text) else found
     words = _WORD.findall(text)[:_MAX_WORDS]
     found = _latin([word.lower() for word in words])
     small = [word for word in words if word.islower()]

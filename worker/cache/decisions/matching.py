@@ -331,8 +331,11 @@ def _is_doubtful(entity: Entity, neighbour: Neighbour, settings: MatchSettings, 
     An embedder knows rare words by their letters only, puts a word near to those that it contains (handshake, hand),
     and a thing near to what goes with it (coffee, cafe).
     """
-    if entity.kind is EntityKind.PROMPT or not (entity.head + neighbour.head).isascii():
+    if entity.kind is EntityKind.PROMPT:
         return False
+    if not (entity.head + neighbour.head).isascii():  # 風船, a balloon, and 風車, a windmill
+        shares = not is_same_noun and not set(entity.head).isdisjoint(neighbour.head)
+        return shares and neighbour.similarity < settings.same_threshold + settings.other_noun_margin
     is_near = neighbour.similarity < settings.same_threshold + settings.other_noun_margin
     if is_same_noun:
         return is_near and _are_two_kinds(entity.attributes, neighbour.attributes)
