@@ -32,6 +32,7 @@ FOLDERS = {
     "lab/training": "the small model",
     "worker/cache": "latents kept and found again",
     "worker/cache/decisions": "pure: prompt to plan",
+    "worker/cache/decisions/readers": "prompts in other languages than English",
     "worker/cache/eviction": "who goes when room is needed",
     "worker/cache/simulation": "the cache without the service: what if",
     "worker/jobs": "run one job",
