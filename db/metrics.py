@@ -1,5 +1,6 @@
 """Figures of attempts and decisions: a row each, changed by an operator's verdict only; and what follows from them."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,6 +16,7 @@ from db.jobs import Claim
 from db.models import Job, JobMetric, Lookup, Namespace, PlanRow
 
 MEAN_OF = 50  # attempts that a mean is reckoned from
+LOANS_OF = 1000  # decisions that a donor's share of layouts is reckoned from
 SPREAD_OF = 500  # attempts that a spread is reckoned from
 
 
@@ -93,6 +95,16 @@ def record_lookup(session: Session, claim: Claim, space: Namespace, **decision: 
         **decision,
     }
     session.execute(postgresql.insert(Lookup).values(values).on_conflict_do_nothing())
+
+
+def layout_loans(session: Session, namespace_id: UUID, *, last: int = LOANS_OF) -> tuple[int, dict[str, int]]:
+    """Return the number of the latest decisions of a namespace, at most `last`, and how many took whose layout."""
+    query = text(
+        "SELECT plan->>'reason' = 'layout_hit' AS took, plan->'matched'->0->>'entry_id' AS entry FROM lookups "
+        "WHERE namespace_id = :namespace_id ORDER BY id DESC LIMIT :last"
+    )
+    rows = session.execute(query, {"namespace_id": namespace_id, "last": last}).all()
+    return len(rows), dict(Counter(row.entry for row in rows if row.took))
 
 
 def mean_gpu_seconds(session: Session, namespace_id: UUID, *, last: int = MEAN_OF) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """The page, as HTML: what the API can do, for people. Each view is a URL; every button is a form."""
 
+import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Annotated, Any
 from urllib.parse import quote, urlencode
@@ -93,7 +94,7 @@ def make(
     asked: Values = {"prompt": prompt[:4000]}
     if again:
         with call.begin() as (session, caller), ids.known("video", again) as id_:
-            asked = _as_asked(jobs.get(session, caller.tenant, id_))
+            asked = _as_asked(jobs.get(session, caller.tenant, id_), is_new_roll=not how)
     if how:
         asked["mode"] = how
     return _make(request, call, asked)
@@ -395,7 +396,8 @@ def _shown(session: Session, rows: list[Job], call: Call | None = None) -> list[
     ]
 
 
-def _as_asked(job: Job) -> Values:
+def _as_asked(job: Job, *, is_new_roll: bool) -> Values:
+    """Return the fields of a request like an earlier one's; a new roll of a donor's layout gets a seed of its own."""
     asked = {
         "prompt": job.prompt,
         "model": job.model,
@@ -405,6 +407,7 @@ def _as_asked(job: Job) -> Values:
         "negative_prompt": job.negative_prompt,
         "num_inference_steps": job.num_inference_steps,
         "guidance_scale": job.guidance_scale,
+        "seed": secrets.randbelow(1 << 31) if is_new_roll and job.receipt.get("layout") == "donor" else None,
     }
     return {name: value for name, value in asked.items() if value is not None}
 

@@ -98,12 +98,13 @@ def recorded(run: FullRun, keep: Sequence[str], fast: Sequence[float]) -> Donor:
     """
     full = [timestep for timestep, _ in run.trajectory[:-1]]
     recorder = Recorder(kept_steps(keep, full, fast), seed=run.seed)
-    for index, ((timestep, _), (next_timestep, latents)) in enumerate(pairwise(run.trajectory)):
+    for index, ((timestep, entered), (next_timestep, latents)) in enumerate(pairwise(run.trajectory)):
         step = Step(
             index=index,
             num_steps=len(full),
             timestep=timestep,
             next_timestep=next_timestep,
+            entered=entered,
             latents=latents,
             velocity=latents,  # which no recorder reads
         )

@@ -64,8 +64,12 @@ class CachePlan:
     @property
     def lent_for(self) -> Recipe | None:
         """The recipe that donors of this namespace are kept for: the first that reuses them."""
-        recipes = (recipe for found in self.table.values() for recipe in found)
-        return next((recipe for recipe in recipes if recipe.reuse), None)
+        return next(iter(self.reusing), None)
+
+    @property
+    def reusing(self) -> tuple[Recipe, ...]:
+        """The recipes that use a donor."""
+        return tuple(recipe for found in self.table.values() for recipe in found if recipe.reuse)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,8 +25,9 @@ class SpaceSettings(BaseModel):
     extractor: str = "lexicon"
     table: str = Field(default="calibrated", pattern="^(calibrated|paper|nirvana|plain)$")  # where recipes come from
     precision: Precision = "bfloat16"
-    keep: tuple[str, ...] | None = None  # nearest, same_index; None = what the recipes read
+    keep: tuple[str, ...] | None = None  # nearest, same_index, entry; None = what the recipes read
     max_chain: int = Field(default=0, ge=0, le=100)  # fast runs, each the donor of the next, that leave entries too
+    layout_share: float = Field(default=0.02, gt=0, le=1)  # of the latest jobs that may have one donor's layout
 
     def matching(self, embedder: str) -> MatchSettings:
         """The thresholds and weights in force: the embedder's measured ones, and what `match` says otherwise."""

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache as once
@@ -30,6 +30,8 @@ from worker.reuse import registry as ways
 from worker.settings import WorkerSettings
 
 PLANS = "plans.json"  # beside a model's card: what `chai calibrate` found before it shipped
+
+_OF_ITS_STEPS = ("levels", "guidance_scales")  # of a schedule: one for each step
 
 extractor = once(entities.extractor)
 
@@ -150,12 +152,19 @@ def answer(session: Session, question: Question) -> StoredPlan:
     job, fence, space = question.claim.job, question.claim.fence, question.space
     watch, matching = question.watch, question.matching
 
+    loans = metrics.layout_loans(session, space.id) if Case.LAYOUT in question.table else None
+    worn: frozenset[str] = frozenset()
+
     def plan_by(near: Sequence[Neighbour]) -> Plan:
+        nonlocal worn
         with watch.part("decide"):
-            return planning.decide(Mode(job.mode), question.extraction, near, question.table, matching)
+            if loans is not None:
+                entries = {neighbour.entry_id for neighbour in near}
+                worn = planning.worn_out(entries, *loans, share=question.settings.layout_share)
+            return planning.decide(Mode(job.mode), question.extraction, near, question.table, matching, worn=worn)
 
     near, plan = look_up(session, space, question.settings, question.extraction, question.vectors, plan_by, watch)
-    _record(session, question, near, plan)
+    _record(session, question, near, plan, worn)
     pinned = cache.pin(session, [UUID(id_) for id_ in plan.donors], job_id=job.id, fence=fence)
     seconds = metrics.mean_gpu_seconds(session, space.id)
     stored = StoredPlan(
@@ -204,7 +213,7 @@ def own_donors(entries: Sequence[CacheEntry], tenant: str) -> Mapping[str, str]:
     return {str(entry.id): f"video_{entry.donor_job_id.hex}" for entry in entries if entry.tenant == tenant}
 
 
-def _record(session: Session, question: Question, near: Sequence[Neighbour], plan: Plan) -> None:
+def _record(session: Session, question: Question, near: Sequence[Neighbour], plan: Plan, worn: Collection[str]) -> None:
     extraction = question.extraction
     metrics.record_lookup(
         session,
@@ -221,6 +230,7 @@ def _record(session: Session, question: Question, near: Sequence[Neighbour], pla
             "excluded": [entity.to_dict() for entity in extraction.excluded],
             "unread": list(extraction.unread),
             "language": extraction.language,
+            **({"worn": sorted(worn)} if worn else {}),
         },
         plan=plan.to_dict(),
         reason=plan.reason.value,
@@ -238,14 +248,18 @@ def recipes(params: GenerationParams, card: ModelCard, table: Table) -> Table:
             return _scaled(recipe, full)
         if params.num_inference_steps or recipe.source in planning.NOT_OF_A_MODEL:
             steps = full if recipe.path is RunPath.FULL else (params.num_inference_steps or card.fast_steps)
-            recipe = replace(recipe, num_steps=steps + recipe.num_skipped_steps)
+            schedule = {name: value for name, value in recipe.schedule.items() if name not in _OF_ITS_STEPS}
+            recipe = replace(recipe, num_steps=steps + recipe.num_skipped_steps, schedule=schedule)
         if recipe.source in planning.NOT_OF_A_MODEL and card.family != "opensora":
             recipe = replace(recipe, schedule={})  # the paper's first step without guidance is of its own model
         return recipe
 
-    # With few steps a share of them may be none: such a donor would be read for nothing.
+    # With few steps a share of them may be none: such a donor would be read for nothing. Who names a seed asks for the
+    # layout of that seed, and no donor's; and a donor keeps the latent where the plan's own steps enter, no other.
     return {
-        Case(case): tuple(one for one in map(fitted, found) if _does_something(one)) for case, found in table.items()
+        Case(case): tuple(one for one in map(fitted, found) if _does_something(one))
+        for case, found in table.items()
+        if case is not Case.LAYOUT or (params.seed is None and params.num_inference_steps is None)
     }
 
 

@@ -13,7 +13,7 @@ from shared import prompts
 from shared.generation import RunPath
 from shared.storage import StorageError, StoredFile
 from worker.cache.base import CachePlan, Kept, LatentCache
-from worker.cache.decisions.planning import Case, Reason
+from worker.cache.decisions.planning import Case, Reason, Recipe
 from worker.errors import GiveUp
 from worker.jobs import pace, video
 from worker.jobs.context import JobContext, Parts, Run, RunResult, VideoStore
@@ -189,14 +189,25 @@ def recording(job: JobContext, model: VideoModel, ready: Run) -> Recorder | None
     if job.is_rerun or not (plan.leaves and job.params.is_canonical(card) and plan.extraction.entities):
         return None
     fast = plan.lent_for
-    lent_for = Sampling(
-        num_steps=fast.num_steps if fast else card.fast_steps,
-        guidance_scale=card.guidance_scale,
-        options=fast.schedule if fast else {},
-    )
-    timesteps = (model.timesteps(job.params, sampling) for sampling in (ready.sampling, lent_for))
+    full, lent_for = model.timesteps(job.params, ready.sampling), _levels_of(job, model, fast)
     read = ways.read_steps(fast.reuse or "", fast.reuse_options) if fast else PAPER_STEPS
-    return Recorder(kept_steps(plan.keep, *timesteps, read=read), seed=ready.seed)
+    levels = {
+        level
+        for recipe in plan.reusing
+        if "entry" in plan.keep
+        and (level := ways.entry(recipe.reuse or "", recipe.reuse_options, _levels_of(job, model, recipe)))
+    }
+    return Recorder(kept_steps(plan.keep, full, lent_for, read=read), levels=levels, seed=ready.seed)
+
+
+def _levels_of(job: JobContext, model: VideoModel, recipe: Recipe | None) -> list[float]:
+    """Return the timesteps of the runs that a recipe makes of requests like this one; None: the card's fast ones."""
+    sampling = Sampling(
+        num_steps=recipe.num_steps if recipe else model.card.fast_steps,
+        guidance_scale=model.card.guidance_scale,
+        options=recipe.schedule if recipe else {},
+    )
+    return model.timesteps(job.params, sampling)
 
 
 def decode(job: JobContext, model: VideoModel, latents: object) -> tuple[NDArray[np.uint8], video.Film]:

@@ -75,6 +75,7 @@ class Step:
     num_steps: int
     timestep: float  # 0..1000, at which the velocity was predicted
     next_timestep: float  # noise level of `latents`
+    entered: Tensor  # float32 (B, C, T, H, W), before the step
     latents: Tensor  # float32 (B, C, T, H, W), after the step
     velocity: Tensor  # float32 (B, C, T, H, W), guided and corrected; points from noise to data
 

@@ -146,14 +146,19 @@ def calibrate(runs: Runs, demand: Demand) -> Result:
         runs.lend(base)
     for number in runs.hits():
         for one in reusing:
-            runs.make(one, number)
+            if number in runs.hits(*one.cases):
+                runs.make(one, number)
     bound = demand.bound(runs.judges, runs.reading())
     return _decided(runs, bound, base, reusing)
 
 
 def _decided(runs: Runs, bound: Bound, base: Candidate, reusing: Sequence[Candidate]) -> Result:
     without_hit = _choose(runs, list(runs.numbers), [], bound)
-    hits = {case: _choose(runs, numbers, reusing, bound) for case in HITS if (numbers := runs.hits(case))}
+    hits = {
+        case: _choose(runs, numbers, [one for one in reusing if case in one.cases], bound)
+        for case in HITS
+        if (numbers := runs.hits(case))
+    }
     missing = tuple(_missing(runs, bound))
     choices: Mapping[Case, Choice] = {}
     if bound.deciding and len(runs.numbers) >= bound.min_prompts:
@@ -167,7 +172,7 @@ def _decided(runs: Runs, bound: Bound, base: Candidate, reusing: Sequence[Candid
         ),
         lines=tuple(_lines(runs, bound, hits, without_hit, reusing)),
         shown=tuple(one for one in (*near, *reusing[:2]) if one.name != runs.full.name),
-        refused=candidates.refused(runs.model, candidates.reusing(runs.asked.card, base, runs.asked.counts)),
+        refused=candidates.refused(runs.model, runs.candidates(base)),
     )
 
 
@@ -207,7 +212,7 @@ def _lines(
     for case, choice in hits.items():
         numbers = runs.hits(case)
         rivals = [runs.measured(one, numbers) for one in runs.plain]
-        for candidate in reusing:
+        for candidate in (one for one in reusing if case in one.cases):
             one = runs.measured(candidate, numbers)
             yield Line(case=case.value, plan=one, verdict=_verdict(one, choice, rivals, bound))
 
@@ -226,7 +231,7 @@ def _verdict(one: Measured, choice: Choice, rivals: Sequence[Measured], bound: B
 
 def _with_donors(runs: Runs, base: Candidate) -> list[Candidate]:
     lending = [] if base.name == runs.full.name else [base for _ in runs.numbers]
-    return [*lending, *(one for one in runs.reusing(base) for _ in runs.hits())]
+    return [*lending, *(one for one in runs.reusing(base) for _ in runs.hits(*one.cases))]
 
 
 def _cost(runs: Runs, plans: Sequence[Candidate]) -> float:

@@ -19,6 +19,7 @@ from db.models import Job
 from shared.generation import GenerationParams, Mode
 from shared.model_cards import ModelCard
 from worker.cache import planner
+from worker.cache.decisions.matching import Hit
 from worker.cache.decisions.planning import Case, Recipe
 from worker.cache.namespaces import SpaceSettings, identity, initial_settings
 from worker.cache.planner import Embedder
@@ -38,7 +39,7 @@ from worker.quality.judges import Judge
 from worker.quality.plan_table import HITS
 from worker.quality.videos import Video
 from worker.reuse import registry as ways
-from worker.reuse.donor import latent_name
+from worker.reuse.donor import latent_name, level_name
 from worker.reuse.recorder import Recorder, kept_steps
 
 Tell = Callable[[float, str], object]  # how many evaluations are done, and what is going on
@@ -126,16 +127,24 @@ class Runs:
         """The schedules that are tried."""
         return candidates.plain(self.asked.card, self.asked.counts)
 
+    def candidates(self, base: Candidate) -> list[Candidate]:
+        """Return the ways of reuse that run less than `base`, the plan of a miss."""
+        card = self.asked.card
+        return [
+            *candidates.reusing(card, base, self.asked.counts),
+            *candidates.entering(card, base, self._levels(base)),
+        ]
+
     def reusing(self, base: Candidate) -> list[Candidate]:
         """Return the ways of reuse that are tried, without those that the model refuses."""
-        found = candidates.reusing(self.asked.card, base, self.asked.counts)
+        found = self.candidates(base)
         refused = candidates.refused(self.model, found)
         return [one for one in found if one.recipe.reuse not in refused]
 
     def hits(self, *kinds: Case) -> list[int]:
         """Return the prompts that have a hit of these kinds; of any kind when none is named."""
-        wanted = {kind.value for kind in kinds or HITS}
-        return [i for i in self.numbers if self.found[i].hit.kind.value in wanted]
+        wanted = frozenset(kinds or HITS)
+        return [i for i in self.numbers if not wanted.isdisjoint(_cases(self.found[i].hit))]
 
     def cost(self, candidate: Candidate) -> float:
         """Return the evaluations of a run."""
@@ -205,7 +214,8 @@ class Runs:
         ready = borrow(job, self.model, cache, plan)
         if candidate.recipe.reuse and not ready.hooks:
             raise RuntimeError(f"{candidate.name}, prompt {number + 1}: {ready.plan.receipt()['explanation']}")
-        recorder = Recorder(self._kept_steps(candidate), seed=ready.seed) if is_lending else None
+        levels = {level for one in self.reusing(candidate) if (level := self._entry(one))} if is_lending else ()
+        recorder = Recorder(self._kept_steps(candidate), levels=levels, seed=ready.seed) if is_lending else None
         if recorder is not None:
             ready = replace(ready, hooks=(*ready.hooks, recorder))
         latents, _ = denoise(job, self.model, ready, self._encoding(job, number), Previews())
@@ -224,7 +234,7 @@ class Runs:
             index=self.index,
             folder=self.record.donors(candidate.lender or candidate.name),
             fingerprint=self.asked.key(self.model, self.embedder.name),
-            table=dict.fromkeys(Case, (candidate.recipe,)),
+            table=dict.fromkeys(set(Case) - ({Case.LAYOUT} - set(candidate.cases)), (candidate.recipe,)),
             number=number,
             lends=self._lent(candidate) if candidate.lender else (),
         )
@@ -239,7 +249,13 @@ class Runs:
         lender = next(one for one in (self.full, *self.plain) if one.name == candidate.lender)
         needs = ways.requires(candidate.recipe.reuse or "", candidate.recipe.reuse_options)
         read = ways.read_steps(candidate.recipe.reuse or "", candidate.recipe.reuse_options)
-        return frozenset(map(latent_name, kept_steps(needs, self._levels(lender), self._levels(candidate), read=read)))
+        steps = kept_steps(needs, self._levels(lender), self._levels(candidate), read=read)
+        entry = self._entry(candidate)
+        return frozenset(map(latent_name, steps)) | ({level_name(entry)} if entry else set())
+
+    def _entry(self, candidate: Candidate) -> float | None:
+        """Return the timestep at which a way of reuse enters its donor's own trajectory."""
+        return ways.entry(candidate.recipe.reuse or "", candidate.recipe.reuse_options, self._levels(candidate))
 
     def _levels(self, candidate: Candidate) -> list[float]:
         return self.model.timesteps(self.asked.params(0), self._sampling(candidate.recipe))
@@ -283,3 +299,8 @@ class Runs:
         found = [self.record.judged.get((candidate.name, number, judge)) for number in numbers]
         scores = [one.fast_score for one in found if one is not None and one.fast_score is not None]
         return fmean(scores) if scores else None
+
+
+def _cases(hit: Hit) -> tuple[Case, ...]:
+    """Return what a hit is, for which recipes are sought."""
+    return (Case(hit.kind.value), *((Case.LAYOUT,) if hit.shares_layout else ()))

@@ -9,10 +9,11 @@ from typing import Any
 
 from shared.generation import RunPath
 from shared.model_cards import ModelCard
-from worker.cache.decisions.planning import Recipe
+from worker.cache.decisions.planning import Case, Recipe
 from worker.models.base import VideoModel
 
 SOURCE = "calibrated"  # of every recipe here
+KINDS = (Case.SCENE, Case.OBJECT, Case.BOTH, Case.PROMPT)  # of hit
 SHARES = (1 / 2, 1 / 3, 1 / 4, 1 / 5, 1 / 8)  # of full mode's steps
 ALL = -1  # stands for as many as the schedule has
 FEW = 8  # up to here every smaller count from half of the steps on is tried
@@ -28,6 +29,9 @@ SCHEDULES: Mapping[str, tuple[dict[str, Any], ...]] = {
         {"spacing": "quadratic", "skipped_steps": 1},
     ),
 }
+# Few steps without guidance at levels of their own, which begin high enough for a donor; by family.
+LEVELS: Mapping[str, tuple[tuple[float, ...], ...]] = {"opensora": ((0.92,), (0.95, 0.65), (0.9375, 0.75, 0.4375))}
+LATEST_ENTRY = 900.0  # timestep: below it a run takes more of its donor than the layout (docs/evaluation.md)
 _PLAIN: tuple[dict[str, Any], ...] = ({},)
 
 
@@ -38,6 +42,11 @@ class Candidate:
     name: str
     recipe: Recipe
     lender: str = ""  # name of the candidate whose runs are the donors
+
+    @property
+    def cases(self) -> tuple[Case, ...]:
+        """The kinds of hit that it may answer."""
+        return (Case.LAYOUT,) if self.recipe.reuse == "own_trajectory" else KINDS
 
 
 def full(card: ModelCard) -> Candidate:
@@ -63,7 +72,15 @@ def plain(card: ModelCard, counts: Sequence[int] = ()) -> list[Candidate]:
         for count in counts or step_counts(card)
         for schedule in options
         if count > schedule.get("skipped_steps", 0)
+    ] + [
+        _named(Recipe(path=RunPath.FAST, num_steps=len(levels), schedule=_at(levels), source=SOURCE))
+        for levels in LEVELS.get(card.family, ())
+        if len(levels) < card.full_steps
     ]
+
+
+def _at(levels: Sequence[float]) -> dict[str, Any]:
+    return {"levels": list(levels), "unguided_steps": len(levels)}
 
 
 def _of(count: int, schedule: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,9 +90,31 @@ def _of(count: int, schedule: Mapping[str, Any]) -> dict[str, Any]:
 def reusing(card: ModelCard, base: Candidate, counts: Sequence[int] = ()) -> list[Candidate]:
     """Return ways of reuse that run fewer steps than `base`, the plan of a miss, with its schedule."""
     own = base.recipe.num_evaluated_steps
-    schedule = {key: value for key, value in base.recipe.schedule.items() if key != "skipped_steps"}
+    of_its_steps = ("skipped_steps", "levels")  # which other numbers of steps cannot have
+    schedule = {key: value for key, value in base.recipe.schedule.items() if key not in of_its_steps}
     fewer = [count for count in counts or step_counts(card) if count < own]
     found = (*_attending(fewer[:3], schedule), *_resuming(own, fewer[:2], schedule))
+    return [_named(recipe, lender=base.name) for recipe in found]
+
+
+def entering(card: ModelCard, base: Candidate, levels: Sequence[float]) -> list[Candidate]:
+    """Return runs that enter a donor's own trajectory: schedules of few steps, and that of `base` from high levels on.
+
+    `levels` are the timesteps of `base`, the plan of a miss.
+    """
+    own, skipped = base.recipe.num_steps, base.recipe.schedule.get("skipped_steps", 0)
+    found = [
+        _with("own_trajectory", {}, len(few), _at(few))
+        for few in LEVELS.get(card.family, ())
+        if len(few) < base.recipe.num_evaluated_steps
+    ]
+    latest = max((step for step, level in enumerate(levels) if level >= LATEST_ENTRY), default=0)
+    schedule = {key: value for key, value in base.recipe.schedule.items() if key != "skipped_steps"}
+    found += [
+        _with("own_trajectory", {"skipped_steps": steps}, own, schedule)
+        for steps in sorted({skipped + 1, latest})
+        if skipped < steps <= latest
+    ]
     return [_named(recipe, lender=base.name) for recipe in found]
 
 

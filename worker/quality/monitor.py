@@ -17,7 +17,6 @@ from worker.cache.base import CachePlan
 from worker.cache.decisions import planning
 from worker.cache.decisions.planning import Case, Plan, Reason, Recipe, Table
 from worker.cache.decisions.replay import DecisionRow
-from worker.cache.decisions.types import HitKind
 from worker.cache.namespaces import plan_key
 from worker.quality.judges import Judge, Judged
 from worker.quality.thresholds import SOURCE, Loss, Move, Rule, demanding, is_chosen, relaxed, threshold_of
@@ -65,7 +64,7 @@ def sample(
                 output_name=output_name,
                 namespace_id=chosen.namespace_id,
                 namespace_key=plan_key(session.get_one(Namespace, chosen.namespace_id)),
-                kind=plan.hit.value,
+                kind=plan.case.value,
                 similarity=plan.similarity,
                 is_refused=not chosen.plan.donors,
             )
@@ -92,7 +91,7 @@ def refused(session: Session, job: Job, fence: int) -> Plan:
 def unmoved(known: DecisionRow) -> Plan:
     """Return the plan of a recorded decision without the monitor's thresholds."""
     table = {case: relaxed(recipes) for case, recipes in known.table.items()}
-    return planning.decide(known.mode, known.extraction, known.neighbours, table, known.settings)
+    return planning.decide(known.mode, known.extraction, known.neighbours, table, known.settings, worn=known.worn)
 
 
 def recorded(session: Session, job: Job, fence: int) -> Lookup | None:
@@ -138,7 +137,7 @@ def _judge(
 def recipes_of(row: PlanRow | None, table: Table, kind: str) -> tuple[Sequence[Recipe], Sequence[Recipe]]:
     """Return the recipes of a case in force, and those before the monitor first moved its threshold."""
     if row is None:
-        found = table[Case(HitKind(kind).value)]
+        found = table[Case(kind)]
         return found, found
     stored: dict[str, list[dict[str, Any]]] = row.plan
     now, before = stored["recipes"], stored.get("before", stored["recipes"])

@@ -9,9 +9,10 @@ from typing import Any
 from db.models import PlanRow
 from shared.generation import RunPath
 from worker.cache.decisions.planning import Case
+from worker.quality.candidates import KINDS
 from worker.quality.evidence import Bound, Choice, Measured, Verdict, mean_of, most_likely
 
-HITS = (Case.SCENE, Case.OBJECT, Case.BOTH, Case.PROMPT)  # kinds of hit that may get a donor
+HITS = (*KINDS, Case.LAYOUT)  # what may get a donor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +53,9 @@ def decide(
 ) -> dict[Case, Choice]:
     """Return the table: what answers each kind of hit, a miss, and a fast run that was asked for."""
     # Without a donor a hit is a prompt like any other, and all prompts together say more than the few of one kind.
-    found = {case: hits[case] if case in hits and hits[case].verdict is Verdict.REUSE else without_hit for case in HITS}
+    earned = {case: choice for case, choice in hits.items() if choice.verdict is Verdict.REUSE}
+    found = {case: earned.get(case, without_hit) for case in KINDS}
+    found |= {case: choice for case, choice in earned.items() if case is Case.LAYOUT}  # else its kind answers it
     choices = with_misses(found, without_hit)
     choices[Case.PLAIN_FAST] = on_request(without_hit, plain, most=fast_steps)
     return choices

@@ -14,6 +14,11 @@ Precision = Literal["float32", "bfloat16", "float8", "int8"]  # of latents on st
 CLEAN = "clean"  # name of the finished latent
 
 
+def level_name(timestep: float) -> str:
+    """Name of the latent at a timestep between two steps."""
+    return f"level_{timestep:08.3f}"
+
+
 def latent_name(step: int) -> str:
     """Name of the latent that entered step `step` (1-based)."""
     return f"latent_{step:02d}"
@@ -23,8 +28,9 @@ def latent_name(step: int) -> str:
 class Donor:
     """An earlier run, as far as it was kept.
 
-    Tensors are named `latent_02` (the latent that entered step 2, 1-based) and `clean` (the finished latent), each
-    (b, C, T, H, W); b is 1, or the number of prompts in the batch that uses them.
+    Tensors are named `latent_02` (the latent that entered step 2, 1-based), `level_0920.000` (the latent at that
+    timestep) and `clean` (the finished latent), each (b, C, T, H, W); b is 1, or the number of prompts in the batch
+    that uses them.
     """
 
     tensors: Mapping[str, Tensor]

@@ -6,21 +6,28 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from worker.models.base import PlainHook, Step
-from worker.reuse.donor import CLEAN, Donor, latent_name
+from worker.reuse.donor import CLEAN, Donor, latent_name, level_name
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-KEEPS = ("nearest", "same_index")
+KEEPS = ("nearest", "same_index", "entry")
 PAPER_STEPS = (2, 3, 4)
 
 
 class Recorder(PlainHook):
     """A hook that collects a donor from the steps of a run."""
 
-    def __init__(self, steps: Collection[int] = (2, 3, 4), *, seed: int | None = None) -> None:
-        """Keep the latents that enter `steps` (1-based, 2 and up), and always the clean one."""
+    def __init__(
+        self, steps: Collection[int] = (2, 3, 4), *, levels: Collection[float] = (), seed: int | None = None
+    ) -> None:
+        """Keep the latents that enter `steps` (1-based, 2 and up), those at `levels` (0..1000), and the clean one.
+
+        Between two steps a latent lies on the line between both: exactly so in a run of Euler steps (a rectified
+        flow's, and DDIM's on the scale of `worker.models.diffusers.schedule`), nearly so of the higher orders.
+        """
         self._keep = frozenset(steps)
+        self._levels = frozenset(levels)
         self._seed = seed
         self._tensors: dict[str, Tensor] = {}
         self._timesteps: dict[str, float] = {}
@@ -31,6 +38,11 @@ class Recorder(PlainHook):
         if entered in self._keep and entered <= step.num_steps:
             self._tensors[latent_name(entered)] = step.latents
             self._timesteps[latent_name(entered)] = step.next_timestep
+        for level in self._levels:
+            if step.timestep >= level > step.next_timestep:
+                share = (step.timestep - level) / (step.timestep - step.next_timestep)
+                self._tensors[level_name(level)] = step.entered.lerp(step.latents, share)
+                self._timesteps[level_name(level)] = level
         if step.index + 1 == step.num_steps:
             self._tensors[CLEAN] = step.latents
 
@@ -42,7 +54,7 @@ class Recorder(PlainHook):
 def kept_steps(
     keep: Collection[str], full: Sequence[float], fast: Sequence[float], *, read: Collection[int] = PAPER_STEPS
 ) -> tuple[int, ...]:
-    """Return the steps (1-based) of a full run whose latents a namespace keeps.
+    """Return the steps (1-based) of a full run whose latents a namespace keeps; for `entry` see `registry.entry`.
 
     `nearest` are those whose noise levels are nearest to the steps of the fast run that read a donor; `same_index` are
     steps of these numbers themselves, the paper's literal reading.

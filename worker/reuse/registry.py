@@ -7,6 +7,7 @@ from typing import Any
 from worker.reuse.cache_attention import CacheAttention
 from worker.reuse.donor import Donor
 from worker.reuse.nothing import Nothing
+from worker.reuse.own_trajectory import OwnTrajectory, entry_level
 from worker.reuse.recorder import PAPER_STEPS
 from worker.reuse.resume import Resume
 from worker.reuse.way import Way, check_choice
@@ -17,6 +18,7 @@ Ways = Mapping[str, type[Way]]
 WAYS: Ways = {
     "cache_attention": CacheAttention,
     "resume": Resume,
+    "own_trajectory": OwnTrajectory,
     "nothing": Nothing,
 }
 NOISES = ("fresh", "donor")  # which initial noise a run starts from when the user gave no seed
@@ -65,6 +67,18 @@ def read_steps(name: str, options: Options, *, ways: Ways = WAYS) -> tuple[int, 
     except ValueError:
         return PAPER_STEPS
     return tuple(sorted(named)) or PAPER_STEPS
+
+
+def entry(name: str, options: Options, timesteps: Sequence[float], *, ways: Ways = WAYS) -> float | None:
+    """Return the timestep at which a run enters its donor's own trajectory; None where it does not.
+
+    A way from elsewhere enters nowhere: its plan runs without a donor.
+    """
+    try:
+        found = [way for way in build(name, options, ways=ways) if isinstance(way, OwnTrajectory)]
+        return entry_level(timesteps, found[0].skipped_steps) if found else None
+    except (ValueError, KeyError):
+        return None
 
 
 def build(name: str, options: Options, *, ways: Ways = WAYS) -> list[Way]:

@@ -1,13 +1,13 @@
-"""Resuming: the run starts from the donor's latent at some noise level (NIRVANA, arXiv 2312.04429)."""
+"""Resuming: the run starts from the donor's clean latent under noise of its own (NIRVANA, arXiv 2312.04429)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Self
 
 from worker.reuse.donor import CLEAN, Donor
-from worker.reuse.way import Way, check_choice, check_fraction, nearest_step
+from worker.reuse.way import Way, check_fraction, nearest_step
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,21 +19,14 @@ class Resume(Way):
 
     level: float = 0.88  # t / 1000; lower keeps more of the donor
     skipped_steps: int | None = None  # in place of a level: the first step that runs is the one after these
-    source: Literal["noised", "stored"] = "noised"  # clean latent with this run's noise, or the nearest kept latent
 
     def __post_init__(self) -> None:
         check_fraction("Resume.level", self.level)
-        check_choice("Resume.source", self.source, ("noised", "stored"))
-
-    @property
-    def requires(self) -> frozenset[str]:
-        """A noisy latent, unless the clean one is given noise."""
-        return frozenset({"nearest"} if self.source == "stored" else ())
 
     def bind(self, donors: Sequence[Donor], timesteps: Sequence[float]) -> Self:
         """Return this way with its donors and its level; raise KeyError for a donor that lacks the latent."""
         for donor in donors:
-            donor.nearest(0.0) if self.source == "stored" else donor.get(CLEAN)
+            donor.get(CLEAN)
         bound = super(Resume, self).bind(donors, timesteps)  # slots: the class is made twice
         if self.skipped_steps is None:
             return bound
@@ -42,9 +35,6 @@ class Resume(Way):
     def start(self, latents: Tensor, timesteps: Sequence[float], first: int) -> tuple[int, Tensor]:
         """Return the step to start at (0-based) and the latent that enters it, made with the noise in `latents`."""
         del first
-        if self.source == "stored":
-            level, latent = self.donors[0].nearest(self.level * 1000)
-            return nearest_step(timesteps, level), latent.to(latents.dtype).expand_as(latents)
         index = nearest_step(timesteps, self.level * 1000)
         t = timesteps[index] / 1000
         return index, (1 - t) * self.lent() + t * latents

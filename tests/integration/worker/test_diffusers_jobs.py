@@ -11,14 +11,16 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import jobs
-from db.models import Job
+from db import jobs, metrics
+from db.models import Job, Namespace, PlanRow
 from db.session import transaction
 from shared.storage import Storage
 from tests import tiny_pipelines
 from tests.integration.worker.conftest import Service
+from worker.cache.namespaces import plan_key
 from worker.jobs.attempt import generate
 from worker.models.diffusers.model import DiffusersModel
 from worker.runtime import Runtime
@@ -134,6 +136,23 @@ def test_an_entity_hit_runs_fast_with_cache_attention_and_leaves_nothing(
     assert not np.array_equal(decoded[2], decoded[1])
     assert np.array_equal(decoded[3], decoded[1])
     service.check_ledger()
+
+
+@pytest.mark.parametrize("name", ["wan", "ltx", "cogvideox"])  # UniPC, Euler steps of a flow, DDIM
+def test_a_layout_is_taken_wherever_the_scheduler_draws_no_noise(service: Service, name: str) -> None:
+    run(service, name, FOX, seed=7, num_inference_steps=2)  # makes the namespace, leaves nothing
+    entering = {"path": "fast", "num_steps": FULL, "reuse": "own_trajectory", "reuse_options": {"skipped_steps": 1}}
+    with transaction(service.factory) as session:
+        (space,) = session.scalars(select(Namespace))
+        space.settings = {"layout_share": 1.0}
+        row = PlanRow(kind="layout", plan={"recipes": [entering]}, quality={}, cost={}, namespace_key=plan_key(space))
+        metrics.set_plans(session, row.namespace_key, [row])
+    run(service, name, FOX, seed=7)
+
+    job = run(service, name, "a red fox runs in the sea")
+
+    assert (job.status, job.receipt["reason"], job.receipt["layout"]) == ("completed", "layout_hit", "donor")
+    assert job.receipt["steps"] == FULL - 1
 
 
 def test_joint_attention_runs_in_full_and_the_receipt_says_why(service: Service) -> None:

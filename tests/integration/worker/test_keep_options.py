@@ -26,14 +26,15 @@ def configure(service: Any, settings: Mapping[str, Any]) -> None:
         session.execute(update(Namespace).values(settings=dict(settings)))
 
 
-def calibrate(service: Any, reuse: str | None, **options: Any) -> None:
-    """Store a plan that answers every hit with one way of reuse."""
+def calibrate(
+    service: Any, reuse: str | None, *, kinds: tuple[str, ...] = ("scene", "object", "both"), **options: Any
+) -> None:
+    """Store a plan that answers every hit, or hits of some kinds, with one way of reuse."""
     recipe = {"path": "fast", "num_steps": 5, "reuse": reuse, "reuse_options": options, "source": "calibrated"}
     with transaction(service.factory) as session:
         for key in {plan_key(space) for space in session.scalars(select(Namespace))}:
             rows = [
-                PlanRow(namespace_key=key, kind=kind, plan={"recipes": [recipe]}, quality={}, cost={})
-                for kind in ("scene", "object", "both")
+                PlanRow(namespace_key=key, kind=kind, plan={"recipes": [recipe]}, quality={}, cost={}) for kind in kinds
             ]
             metrics.set_plans(session, key, rows)
 
@@ -83,6 +84,24 @@ def test_a_donor_that_nothing_is_read_of_leaves_the_run_as_it_was(start: Start) 
     )
     assert (without.path, without.receipt["reuse"], without.receipt["reason"]) == ("fast", None, "plain_is_better")
     assert with_donor.output["sha256"] == without.output["sha256"]
+
+
+def test_a_run_takes_its_donors_layout_unless_a_seed_is_named_and_no_more_often_than_is_allowed(start: Start) -> None:
+    service = start()
+    service.run("a green turtle", num_inference_steps=1)  # makes the namespace, leaves nothing
+    configure(service, {"layout_share": 0.39})
+    calibrate(service, "own_trajectory", kinds=("layout",), skipped_steps=1)
+    first = service.run(OX)
+    (entry,) = service.entries()
+
+    taken, own, often = service.run(SAME_OX), service.run(SAME_OX, seed=11), service.run(SAME_OX)
+
+    assert len([name for name in entry.tensors if name.startswith("level_")]) == 1
+    assert (taken.path, taken.receipt["reason"], taken.receipt["layout"]) == ("fast", "layout_hit", "donor")
+    assert (taken.receipt["steps"], taken.receipt["donors"]) == (4, [f"video_{first.id.hex}"])
+    assert (own.output["seed"], own.receipt["layout"], own.receipt["reason"]) == (11, "own", "entity_hit")
+    assert (often.receipt["layout"], often.receipt["reason"]) == ("own", "entity_hit")  # two of five are more than .39
+    service.check_ledger()
 
 
 def test_a_run_takes_the_noise_of_its_donor_where_the_plan_says_so(start: Start) -> None:

@@ -174,6 +174,7 @@ def test_the_receipt_of_a_hit_on_an_own_video() -> None:
         "donors": ["video_1"],
         "reuse": "cache_attention",
         "steps": 8,
+        "layout": "own",
         "steps_saved": 22,
         "gpu_seconds_saved": 2.5,
         "unread": [],

@@ -81,7 +81,7 @@ def test_a_case_that_a_table_leaves_out_keeps_its_default() -> None:
     [
         (
             {"scenery": []},
-            "scenery is not a case of a plan; there are full, none, plain_fast, scene, object, both, prompt",
+            "scenery is not a case of a plan; there are full, none, plain_fast, scene, object, both, prompt, layout",
         ),
         ({"none": []}, "the case none has no recipe; it needs one, since no look-up has to succeed for it"),
     ],

@@ -32,7 +32,8 @@ def frames(of: torch.Tensor) -> np.ndarray:
 
 
 def step(at: torch.Tensor, velocity: torch.Tensor, level: float) -> Step:
-    return Step(index=3, num_steps=8, timestep=level + 100, next_timestep=level, latents=at, velocity=velocity)
+    known = {"index": 3, "num_steps": 8, "timestep": level + 100, "next_timestep": level}
+    return Step(**known, entered=at, latents=at, velocity=velocity)
 
 
 def test_a_noisy_latent_is_shown_as_it_will_be() -> None:

@@ -61,7 +61,9 @@ class IdleModel:
     def sample(self, encoding, params, sampling, *, seed, hooks=()) -> Iterator[Step]:
         n, ends = sampling.num_steps, [*self.timesteps(params, sampling)[1:], 0.0]
         for i, (t, end) in enumerate(zip(self.timesteps(params, sampling), ends, strict=True)):
-            step = Step(index=i, num_steps=n, timestep=t, next_timestep=end, latents=float(i), velocity=0.0)
+            step = Step(
+                index=i, num_steps=n, timestep=t, next_timestep=end, entered=0.0, latents=float(i), velocity=0.0
+            )
             for hook in hooks:
                 hook.finished(step)
             yield step

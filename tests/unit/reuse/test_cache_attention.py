@@ -412,15 +412,6 @@ def test_resume_starts_from_what_a_region_lends_and_fills_the_rest(small_run, el
     torch.testing.assert_close(out, final(**run | {"noise": start, "start": 1}))
 
 
-def test_resume_can_start_from_a_stored_latent(small_run):
-    run, given = small_run(), donor()
-
-    out = final(**run, hooks=[Resume(level=0.6, source="stored").bind([given], LEVELS)])
-
-    start = given.tensors["latent_04"]  # at 550; the nearest step is at 500
-    assert torch.equal(out, final(**run | {"noise": start, "start": 2}))
-
-
 @pytest.mark.parametrize(
     ("make", "message"),
     [

@@ -58,11 +58,11 @@ def test_options_of_the_plan_reach_each_of_several_methods(donor: Donor) -> None
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("magic", {}, "'magic' is not a way of reuse; there are cache_attention, resume, nothing, and several joined"),
-        ("resume", {"wait": 1}, "'wait' is not an option of resume; there are level, skipped_steps, source"),
-        ("resume", {"lend": "shared"}, "'lend' is not an option of resume; there are level, skipped_steps, source"),
+        ("magic", {}, "'magic' is not a way of reuse; there are cache_attention, resume, own_trajectory, nothing, and"),
+        ("resume", {"wait": 1}, "'wait' is not an option of resume; there are level, skipped_steps"),
+        ("resume", {"lend": "shared"}, "'lend' is not an option of resume; there are level, skipped_steps"),
         ("nothing", {"wait": 1}, "'wait' is not an option of nothing; there are none"),
-        ("resume", {"donors": []}, "'donors' is not an option of resume; there are level, skipped_steps, source"),
+        ("resume", {"donors": []}, "'donors' is not an option of resume; there are level, skipped_steps"),
         ("resume", {"noise": "old"}, "noise 'old' is unknown; use one of fresh, donor"),
     ],
 )
@@ -80,7 +80,7 @@ def test_a_name_that_does_not_exist_is_refused_with_those_that_do(
         ("cache_attention", {"source": "clean"}, set()),
         ("cache_attention", {"source": "same_index"}, {"same_index"}),
         ("resume", {"skipped_steps": 1}, set()),
-        ("resume", {"source": "stored"}, {"nearest"}),
+        ("own_trajectory", {}, {"entry"}),
         ("resume+cache_attention", {"skipped_steps": 1}, {"nearest"}),
         ("nothing", {}, set()),
     ],
@@ -97,7 +97,7 @@ def test_a_way_of_reuse_says_what_it_reads_of_a_donor(name: str, options: dict[s
         ("cache_attention", {"source": "clean"}, CLEAN, "the donor keeps no 'clean'"),
         ("cache_attention", {"source": "same_index", "steps": [2]}, latent_name(2), "the donor keeps no 'latent_02'"),
         ("cache_attention", {"source": "nearest_noise"}, latent_name(2), "the donor keeps no noisy latents"),
-        ("resume", {"source": "stored"}, latent_name(2), "the donor keeps no noisy latents"),
+        ("own_trajectory", {}, latent_name(2), "the donor keeps no noisy latents"),
         ("residual", {}, residual_name(4), "the donor keeps no 'residual_04'"),
     ],
 )

@@ -18,7 +18,7 @@ from dataclasses import replace
 from functools import cache, partial
 from typing import Protocol
 
-from worker.cache.decisions import attributes, languages, negation, prompt_syntax, readers, salience, style
+from worker.cache.decisions import attributes, languages, motion, negation, prompt_syntax, readers, salience, style
 from worker.cache.decisions import vocabulary as v
 from worker.cache.decisions import words as w
 from worker.cache.decisions.spelling import RARE, zipf
@@ -65,12 +65,14 @@ def extract(prompt: str, tagger: Tagger | None = None, *, negative: str = "", re
     if language != languages.ENGLISH:
         return replace(whole_prompt(prompt, FallbackReason.NOT_ENGLISH), language=language, unread=unread)
     found, excluded, styles = _read_english(words, tagger)
+    moves = motion.motions(words)
     listed = [entity for text in syntax.excluded for entity in _excluded_by_list(text, tagger)]
     result = Extraction(
         entities=found,
         style=tuple(dict.fromkeys((*styles, *syntax.style))),
         excluded=_unique((*excluded, *listed)),
         unread=unread,
+        motion=moves,
     )
     if not found:
         whole = whole_prompt(prompt, FallbackReason.NO_NOUNS)

@@ -21,8 +21,10 @@ from worker.cache.decisions.salience import PERSON
 from worker.cache.decisions.spelling import zipf
 from worker.cache.decisions.types import (
     LANGUAGE,
+    MOTION,
     OPAQUE,
     STYLE,
+    THINGS,
     WITH,
     WITHOUT,
     Entity,
@@ -51,6 +53,9 @@ class Veto(StrEnum):
     ALWAYS = "always"  # at every similarity below 1
     BETWEEN = "between"  # only between the two thresholds
     NEVER = "never"  # similarity alone decides
+
+
+LAYOUT_KINDS = (HitKind.OBJECT, HitKind.BOTH)  # a scene alone says nothing of where things go
 
 
 class Verdict(StrEnum):
@@ -204,6 +209,7 @@ class Hit:
     nearest_verdict: Verdict | None = None
     is_too_little: bool = False  # something matches, but it is too little of the picture to be a hit
     is_worn: bool = False  # only entries that have lent too often make a hit: a full run is to leave a fresh one
+    shares_layout: bool = False  # the first donor shows one of its things, as many of them, and moves them alike
 
     @property
     def donors(self) -> tuple[str, ...]:
@@ -461,16 +467,29 @@ def _look_up(
         open_queries -= set(taken)
     coverage = _coverage(weights, chosen)
     too_little = bool(chosen) and is_too_little(extraction, [match.query for match in chosen], coverage, settings)
+    kind = HitKind.NONE if too_little else _hit_kind(extraction, chosen)
     top = max(neighbours, key=lambda n: (n.similarity, n.created, n.entry_id), default=None)
     return Hit(
-        kind=HitKind.NONE if too_little else _hit_kind(extraction, chosen),
+        kind=kind,
         matched=() if too_little else tuple(chosen),
         coverage=coverage,
         candidates=() if too_little else tuple(candidates),
         nearest=None if top is None else top.similarity,
         nearest_verdict=None if top is None else compare(extraction, top, settings),
         is_too_little=too_little,
+        shares_layout=kind in LAYOUT_KINDS and _is_of_layout(extraction, neighbours, chosen[0].entry_id),
     )
+
+
+def is_of_layout(ours: Sequence[str], theirs: Sequence[str]) -> bool:
+    """Whether two prompts have as many things and move them alike, by their marks; without marks they do not."""
+    a, b = (frozenset(word for word in words if word.startswith((THINGS, MOTION))) for words in (ours, theirs))
+    return bool(a) and a == b
+
+
+def _is_of_layout(extraction: Extraction, neighbours: Sequence[Neighbour], donor: str) -> bool:
+    theirs = next(neighbour.attributes for neighbour in neighbours if neighbour.entry_id == donor)
+    return is_of_layout(extraction.entities[0].context, theirs)
 
 
 def is_too_little(extraction: Extraction, queries: Sequence[int], coverage: float, settings: MatchSettings) -> bool:

@@ -5,7 +5,7 @@ measures a table for a namespace; without one the paper's holds: 30 steps on a m
 steps 2, 3 and 4 on a hit.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Self
@@ -18,7 +18,7 @@ NEVER = 1.01  # a similarity that no hit reaches
 
 
 class Case(StrEnum):
-    """What a recipe answers. The values of HitKind, and two that no look-up gives."""
+    """What a recipe answers. The values of HitKind, two that no look-up gives, and one that comes before the kind."""
 
     FULL = "full"  # full mode was asked for
     NONE = "none"  # nothing shared, nothing asked for
@@ -27,11 +27,13 @@ class Case(StrEnum):
     OBJECT = "object"
     BOTH = "both"
     PROMPT = "prompt"
+    LAYOUT = "layout"  # an object or both, as many things, of the same motion: the donor's own trajectory may be taken
 
 
 class Reason(StrEnum):
     """Why a job runs as it does."""
 
+    LAYOUT_HIT = "layout_hit"
     ENTITY_HIT = "entity_hit"
     PROMPT_HIT = "prompt_hit"
     HIT_TOO_WEAK = "hit_too_weak"
@@ -55,6 +57,7 @@ class Reason(StrEnum):
 
 
 _SENTENCES = {
+    Reason.LAYOUT_HIT: "An earlier video of such things and motion lends its layout; a seed of your own makes another.",
     Reason.ENTITY_HIT: "An earlier video shows an entity of this prompt.",
     Reason.PROMPT_HIT: "An earlier prompt is like this one as a whole.",
     Reason.HIT_TOO_WEAK: "An earlier video shows an entity of this prompt, but measured, not alike enough.",
@@ -156,6 +159,7 @@ PLAIN: Table = {
         ),
     )
     for case in Case
+    if case is not Case.LAYOUT
 }
 
 TABLES: dict[str, Table] = {"paper": PAPER, "nirvana": NIRVANA, "plain": PLAIN}
@@ -208,6 +212,11 @@ class Plan:
         return tuple(dict.fromkeys(match.entry_id for match in self.matched))
 
     @property
+    def case(self) -> Case:
+        """What the recipe of a hit answers."""
+        return Case.LAYOUT if self.reason is Reason.LAYOUT_HIT else Case(self.hit.value)
+
+    @property
     def similarity(self) -> float | None:
         """The weakest match that the plan rests on."""
         return min((match.similarity for match in self.matched), default=None)
@@ -251,18 +260,25 @@ def decide(
     neighbours: Sequence[Neighbour],
     table: Table = PAPER,
     settings: MatchSettings | None = None,
+    *,
+    worn: Collection[str] = (),
 ) -> Plan:
     """What a job of this mode runs, given the stored entities near to its prompt's.
 
-    Depends on nothing but its arguments; the order of `neighbours` does not matter.
+    Depends on nothing but its arguments; the order of `neighbours` does not matter. `worn` are entries whose layout
+    was lent often enough (`worn_out`).
     """
-    return answer(mode, look_up(extraction, neighbours, settings or MatchSettings()), table)
+    return answer(mode, look_up(extraction, neighbours, settings or MatchSettings()), table, worn=worn)
 
 
-def answer(mode: Mode, hit: Hit, table: Table = PAPER) -> Plan:
+def answer(mode: Mode, hit: Hit, table: Table = PAPER, *, worn: Collection[str] = ()) -> Plan:
     """What a job of this mode runs on a hit, or on a miss and its cause."""
     if mode is Mode.FULL:
         return _plan(table, Case.FULL, Reason.FULL_REQUESTED, hit)
+    if hit.shares_layout and hit.donors[0] not in worn:
+        recipe = _strongest(table.get(Case.LAYOUT, ()), hit)
+        if recipe is not None:
+            return _build(table, recipe, Reason.LAYOUT_HIT, hit)
     recipe = _recipe_for(table, hit)
     if recipe is None:
         return _plan_without(mode, table, hit, _reason_for_miss(hit))
@@ -317,6 +333,7 @@ def receipt(
         "donors": [own[entry_id] for entry_id in used if entry_id in own],
         "reuse": plan.recipe.reuse,
         "steps": plan.recipe.num_evaluated_steps,
+        "layout": "donor" if plan.reason is Reason.LAYOUT_HIT else "own",
         "steps_saved": plan.steps_saved,
         "gpu_seconds_saved": gpu_seconds_saved,
         "unread": list(unread),
@@ -327,8 +344,20 @@ def _recipe_for(table: Table, hit: Hit) -> Recipe | None:
     """The recipe with the highest demand that the hit meets; none when it meets none."""
     if hit.similarity is None:
         return None
-    met = [recipe for recipe in table[Case(hit.kind.value)] if hit.similarity >= recipe.min_similarity]
+    return _strongest(table[Case(hit.kind.value)], hit)
+
+
+def _strongest(recipes: Sequence[Recipe], hit: Hit) -> Recipe | None:
+    met = [recipe for recipe in recipes if (hit.similarity or 0.0) >= recipe.min_similarity]
     return max(met, key=lambda recipe: recipe.min_similarity, default=None)
+
+
+def worn_out(entries: Collection[str], num_jobs: int, loans: Mapping[str, int], *, share: float) -> frozenset[str]:
+    """Return which of these entries' layouts one more job may not take: it would be in more than a share of the jobs.
+
+    `loans` counts, among the latest `num_jobs` jobs of a namespace, those that took each entry's layout.
+    """
+    return frozenset(entry for entry in entries if loans.get(entry, 0) + 1 > share * (num_jobs + 1))
 
 
 def _reason_for_miss(hit: Hit) -> Reason:

@@ -27,6 +27,7 @@ class DecisionRow:
     settings: MatchSettings
     table: Table
     plan: Plan
+    worn: tuple[str, ...] = ()  # entries whose layout was lent often enough
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> Self:
@@ -39,6 +40,7 @@ class DecisionRow:
             settings=MatchSettings.recorded(row["settings"]),
             table=table_from_rows(row["table"]),
             plan=Plan.from_dict(row["plan"]),
+            worn=tuple(row.get("worn", ())),
         )
 
     def to_dict(self) -> Json:
@@ -51,6 +53,7 @@ class DecisionRow:
             "settings": self.settings.to_dict(),
             "table": table_to_rows(self.table),
             "plan": self.plan.to_dict(),
+            **({"worn": list(self.worn)} if self.worn else {}),
         }
 
 
@@ -121,7 +124,8 @@ def rerun(
     readers: dict[tuple[str, int], tuple[Policy, int]] = {}
     for index, row in enumerate(trace):
         if isinstance(row, DecisionRow):
-            plan = decide(row.mode, row.extraction, row.neighbours, table or row.table, settings or row.settings)
+            given = (row.mode, row.extraction, row.neighbours, table or row.table, settings or row.settings)
+            plan = decide(*given, worn=row.worn)
             yield index, row.plan, plan
         elif isinstance(row, EvictionRow):
             key = (policy or row.policy, row.seed)

@@ -15,8 +15,10 @@ Json = dict[str, Any]  # Any: decoded JSON
 
 WITH, WITHOUT, STYLE = "with:", "without:", "style:"  # marks of a prompt that each of its entities carries
 LANGUAGE = "language:"  # mark of what a prompt in another language than English names
+MOTION, THINGS = "motion:", "things:"  # and those of its layout: what moves how, and the number of things
 OPAQUE = "opaque:"  # mark of an entity whose words its embedder does not know
 MAX_MARKS = 32
+NUMBERS = {"two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9"}
 
 
 class EntityKind(StrEnum):
@@ -68,6 +70,12 @@ class Entity:
     is_opaque: bool = False  # the embedder does not know its words: it is the same as equal text only
 
     @property
+    def count(self) -> int:
+        """How many of it there are, as far as a number says so; a crowd without one is one thing."""
+        numbers = (NUMBERS.get(word, word) for word in self.attributes)
+        return next((int(number) for number in numbers if number.isascii() and number.isdigit()), 1)
+
+    @property
     def stored_attributes(self) -> tuple[str, ...]:
         """What is stored of it beside text and head: attributes and marks."""
         return (*self.attributes, *self.context, *((OPAQUE,) if self.is_opaque else ()))
@@ -115,6 +123,7 @@ class Extraction:
     excluded: tuple[Entity, ...] = ()  # what must not be seen: never lends, never matches
     unread: tuple[str, ...] = ()  # words that the model's text encoder does not get: cleaned away, or behind its limit
     language: str = "en"
+    motion: tuple[str, ...] = ()  # what moves how, one word for each: "go", "left"; no entity, but of the layout
 
     def knowing(self, is_known: Sequence[bool]) -> Self:
         """The extraction with each entity marked whose words the embedder does not know."""
@@ -125,12 +134,20 @@ class Extraction:
         """The extraction with the marks of the whole prompt on each of its entities."""
         marks = (
             *((f"{LANGUAGE}{self.language}",) if self.language != "en" else ()),
+            *self._layout_marks(),
             *(f"{STYLE}{name}" for name in sorted(style_classes)),
             *(f"{WITHOUT}{entity.head}" for entity in self.excluded),
             *(f"{WITH}{entity.head}" for entity in self.entities if entity.kind is not EntityKind.PROMPT),
         )
         context = tuple(dict.fromkeys(marks))[:MAX_MARKS]
         return replace(self, entities=tuple(replace(entity, context=context) for entity in self.entities))
+
+    def _layout_marks(self) -> tuple[str, ...]:
+        """How many things there are, and what moves how: what two prompts of one layout have in common."""
+        things = [entity for entity in self.entities if entity.kind is EntityKind.OBJECT]
+        if not things or self.language != "en":  # the only one whose verbs are read
+            return ()
+        return (f"{THINGS}{sum(entity.count for entity in things)}", *(f"{MOTION}{word}" for word in self.motion))
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> Self:
@@ -143,6 +160,7 @@ class Extraction:
             excluded=tuple(Entity.from_dict(entity) for entity in row.get("excluded", ())),
             unread=tuple(row.get("unread", ())),
             language=row.get("language", "en"),
+            motion=tuple(row.get("motion", ())),
         )
 
     def to_dict(self) -> Json:
@@ -154,6 +172,7 @@ class Extraction:
             "excluded": [entity.to_dict() for entity in self.excluded],
             "unread": list(self.unread),
             "language": self.language,
+            **({"motion": list(self.motion)} if self.motion else {}),
         }
 
 

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field, replace
 from itertools import count, product
 
 from worker.cache.decisions.matching import (
+    LAYOUT_KINDS,
     Hit,
     MatchedEntity,
     MatchSettings,
     compare,
     contradict,
+    is_of_layout,
     is_too_little,
     look_up,
     marked,
@@ -319,8 +321,10 @@ class Resident:
         nearest = self._nearest(index)
         if is_too_little(extraction, [query for query, *_ in chosen], coverage, settings):
             return Hit(kind=HitKind.NONE, coverage=coverage, nearest=nearest[0], is_too_little=True)
+        kind = _kind(entities, [query for query, *_ in chosen])
+        theirs = self._prepared.extractions[best].entities[0].context
         return Hit(
-            kind=_kind(entities, [query for query, *_ in chosen]),
+            kind=kind,
             matched=tuple(
                 MatchedEntity(
                     query=query,
@@ -335,6 +339,7 @@ class Resident:
             coverage=coverage,
             candidates=candidates,
             nearest=nearest[0],
+            shares_layout=kind in LAYOUT_KINDS and is_of_layout(entities[0].context, theirs),
         )
 
     def _missed(self, index: int, rules: Rules) -> Hit:

@@ -68,7 +68,7 @@ class DiffusersModel:
         return next((reason for reason in reasons if reason), None)
 
     def _refuses(self, way: str, options: Mapping[str, Any]) -> str | None:
-        if way == "resume":
+        if way in ("resume", "own_trajectory"):
             return schedule.why_not_resumed(self.pipeline.scheduler)
         if way != "cache_attention":
             return None

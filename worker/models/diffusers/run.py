@@ -94,6 +94,7 @@ class Teller:
     lender: Lender | None
     index: int  # of the step to come, 0-based
     outputs: list[Tensor] = field(default_factory=list)  # of the model in the last step
+    samples: list[Tensor] = field(default_factory=list)  # latents that it was given, as the pipeline has them
 
     def listening_to(self, pipeline: Any, course: Course) -> dict[str, Any]:
         """Return the arguments that make a pipeline tell; one that has no callback is heard through its scheduler."""
@@ -119,7 +120,7 @@ class Teller:
 
     def velocity(self, output: Tensor, sample: Tensor) -> Tensor:
         """Return what the scheduler steps with: the model's output unless a hook changes it."""
-        self.outputs[:] = [output]
+        self.outputs[:], self.samples[:] = [output], [sample]
         layout, index = self.asked.layout, self.index
         before = after = -layout.told(output)
         for hook in self.hooks:
@@ -131,14 +132,21 @@ class Teller:
     def finish(self, latents: Tensor) -> None:
         """Tell of a finished step, wait until the next is wanted, and prepare it."""
         levels, index = self.asked.levels, self.index
-        unit = self.asked.units[index + 1]
-        told = self.asked.layout.told(latents)
+        told, entered = (
+            one if unit == 1 else one / unit
+            for one, unit in zip(
+                map(self.asked.layout.told, (latents, self.samples[0])),
+                (self.asked.units[index + 1], self.asked.units[index]),
+                strict=True,
+            )
+        )
         step = Step(
             index=index,
             num_steps=len(levels) - 1,
             timestep=levels[index],
             next_timestep=levels[index + 1],
-            latents=told if unit == 1 else told / unit,
+            entered=entered,
+            latents=told,
             velocity=-self.asked.layout.told(self.outputs[0]),
         )
         for hook in self.hooks:

@@ -157,7 +157,7 @@ def denoise(
         velocity = predict(latents, t, schedule.guidance(i), cached=cached, x_mask=x_mask)
         for hook in hooks:
             velocity = hook.velocity(velocity, latents, i, t)
-        latents = latents + velocity * ((t - t_next) / NUM_TIMESTEPS)
+        entered, latents = latents, latents + velocity * ((t - t_next) / NUM_TIMESTEPS)
         if x_mask is not None:
             latents = torch.where(x_mask[:, None, :, None, None], latents, kept)
         step = Step(
@@ -165,6 +165,7 @@ def denoise(
             num_steps=schedule.num_steps,
             timestep=t,
             next_timestep=t_next,
+            entered=entered,
             latents=latents,
             velocity=velocity,
         )
