@@ -7,6 +7,7 @@ from cli.mounting import mount
 app = typer.Typer(help="Research: evaluate, train, measure. The service needs none of it.", no_args_is_help=True)
 
 mount(app, "eval", "cli.lab.evaluation", "Measure quality and time of plans.")
+mount(app, "reuse", "cli.lab.reuse", "Measure what a donor is worth, on the small model or your own.")
 mount(app, "train", "cli.lab.train", "Train the small model.")
 mount(app, "bench", "cli.lab.bench", "Measure speed of the engine.")
 mount(app, "entities", "cli.lab.entities", "Measure how prompts are taken apart and matched.")

@@ -15,12 +15,12 @@ from itertools import pairwise
 from typing import Any, Literal, Self
 
 import torch
-from einops import repeat
 from torch import Tensor
 
 from worker.models.opensora.sampler import Caption, Conditioning, Velocity
 from worker.models.opensora.schedule import NUM_TIMESTEPS, Schedule
 from worker.models.opensora.stdit3 import STDiT3, Taps
+from worker.reuse.active_tokens import spread
 from worker.reuse.donor import CLEAN, Donor
 from worker.reuse.registry import WAYS as PRODUCT_WAYS
 from worker.reuse.registry import Ways
@@ -121,7 +121,7 @@ class MaskedResume(Resume):
         clean = donor.get(CLEAN)
         if donor.region is None:
             return clean
-        inside = latent_mask(donor.region, clean.shape)
+        inside = spread(donor.region, clean.shape)
         if self.elsewhere == "nothing":
             return clean * inside
         cells = inside.sum((-2, -1), keepdim=True).clamp(min=1)
@@ -151,15 +151,7 @@ def lend(donor: Donor, which: str, shared: Sequence[str]) -> Donor:
 
 
 def _inside(donor: Donor, change: Tensor) -> Tensor:
-    return change if donor.region is None else change * latent_mask(donor.region, change.shape)
-
-
-def latent_mask(region: Tensor, shape: torch.Size) -> Tensor:
-    """Spread a token mask (T, S) over the 2 x 2 latent cells of each token: bool (T, H, W)."""
-    height, width = shape[-2:]
-    rows = -(-height // 2)
-    cells = repeat(region, "T (h w) -> T (h p) (w q)", h=rows, p=2, q=2)
-    return cells[:, :height, :width]
+    return change if donor.region is None else change * spread(donor.region, change.shape)
 
 
 @torch.no_grad()

@@ -164,7 +164,7 @@ def answer(session: Session, question: Question) -> StoredPlan:
             return planning.decide(Mode(job.mode), question.extraction, near, question.table, matching, worn=worn)
 
     near, plan = look_up(session, space, question.settings, question.extraction, question.vectors, plan_by, watch)
-    _record(session, question, near, plan, worn)
+    _record(session, question, near, plan, worn & set(plan.candidates))
     pinned = cache.pin(session, [UUID(id_) for id_ in plan.donors], job_id=job.id, fence=fence)
     seconds = metrics.mean_gpu_seconds(session, space.id)
     stored = StoredPlan(

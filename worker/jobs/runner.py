@@ -195,6 +195,7 @@ def recording(job: JobContext, model: VideoModel, ready: Run) -> Recorder | None
         level
         for recipe in plan.reusing
         if "entry" in plan.keep
+        and ways.is_entering(recipe.reuse or "")
         and (level := ways.entry(recipe.reuse or "", recipe.reuse_options, _levels_of(job, model, recipe)))
     }
     return Recorder(kept_steps(plan.keep, full, lent_for, read=read), levels=levels, seed=ready.seed)

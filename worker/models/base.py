@@ -1,7 +1,7 @@
 """What a job knows of a video model, and what a way of reuse may ask of its sampling loop. Needs no torch.
 
 A `VideoModel` turns a request into frames in four verbs: encode, sample, decode, and timesteps for whoever plans. A
-`StepHook` is called at the four places of the loop where something from outside may come in. No hooks is the plain
+`StepHook` is called at the five places of the loop where something from outside may come in. No hooks is the plain
 model to the bit.
 """
 
@@ -67,6 +67,22 @@ class CachedLatents:
         return self.masks[donor] if donor < len(self.masks) else None
 
 
+@dataclass(slots=True, kw_only=True)
+class Computed:
+    """Which tokens a forward computes, and what the left-out ones are seen as by the others: their last full forward.
+
+    The network fills `kept` in a full forward and keeps the active tokens' part of it up to date in the others.
+    """
+
+    active: Tensor | None = None  # bool (T, S); None = all, whose keys and values are kept
+    kept: list[tuple[Tensor, Tensor]] = field(default_factory=list)  # of each block: keys, values (B, T S, H, d)
+
+    @property
+    def num_bytes(self) -> int:
+        """What is kept, in bytes."""
+        return sum(part.numel() * part.element_size() for pair in self.kept for part in pair)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """One finished step."""
@@ -81,13 +97,16 @@ class Step:
 
 
 class StepHook(Protocol):
-    """What may come into a run from outside, and watch it, at the four places of the sampling loop."""
+    """What may come into a run from outside, and watch it, at the five places of the sampling loop."""
 
     def start(self, latents: Tensor, timesteps: Sequence[float], first: int) -> tuple[int, Tensor]:
         """Return the step to start at (0-based) and the latent (B, C, T, H, W) that enters it."""
 
     def attention(self, index: int, timestep: float, batch: int) -> CachedLatents | None:
         """Return what self-attention reads at step `index` (0-based) of a batch of prompts; None: its own tokens."""
+
+    def computes(self, index: int) -> Computed | None:
+        """Return which tokens step `index` (0-based) computes; None: all, and nothing is kept of them."""
 
     def velocity(self, velocity: Tensor, latents: Tensor, index: int, timestep: float) -> Tensor:
         """Return the velocity (B, C, T, H, W) that step `index` is made with."""
@@ -109,6 +128,11 @@ class PlainHook:
     def attention(self, index: int, timestep: float, batch: int) -> CachedLatents | None:
         """Leave attention to the run's own tokens."""
         del index, timestep, batch
+        return None
+
+    def computes(self, index: int) -> Computed | None:
+        """Let every token be computed."""
+        del index
         return None
 
     def velocity(self, velocity: Tensor, latents: Tensor, index: int, timestep: float) -> Tensor:

@@ -93,8 +93,7 @@ def reusing(card: ModelCard, base: Candidate, counts: Sequence[int] = ()) -> lis
     of_its_steps = ("skipped_steps", "levels")  # which other numbers of steps cannot have
     schedule = {key: value for key, value in base.recipe.schedule.items() if key not in of_its_steps}
     fewer = [count for count in counts or step_counts(card) if count < own]
-    found = (*_attending(fewer[:3], schedule), *_resuming(own, fewer[:2], schedule))
-    return [_named(recipe, lender=base.name) for recipe in found]
+    return [_named(recipe, lender=base.name) for recipe in _attending(fewer[:3], schedule)]
 
 
 def entering(card: ModelCard, base: Candidate, levels: Sequence[float]) -> list[Candidate]:
@@ -131,14 +130,6 @@ def _attending(counts: Sequence[int], schedule: Mapping[str, Any]) -> Iterator[R
         steps = [step for step in (2, 3, 4) if step <= count]
         if steps:
             yield _with("cache_attention", {"steps": steps}, count, schedule)
-
-
-def _resuming(own: int, fewer: Sequence[int], schedule: Mapping[str, Any]) -> Iterator[Recipe]:
-    """The plan of a miss from a quarter or a half of its steps on, and fewer steps without their first."""
-    skips = {max(1, round(own * share)) for share in (1 / 4, 1 / 2)}
-    for count, skipped in [*((own, skipped) for skipped in sorted(skips)), *((count, 1) for count in fewer)]:
-        if skipped < count:
-            yield _with("resume", {"skipped_steps": skipped}, count, schedule)
 
 
 def _with(way: str, options: dict[str, Any], count: int, schedule: Mapping[str, Any]) -> Recipe:

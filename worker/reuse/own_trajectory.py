@@ -24,7 +24,7 @@ class OwnTrajectory(Way):
     """
 
     skipped_steps: int = 0  # of the schedule: the run enters at the step after them
-    level: float = 1000.0  # timestep of that step; set by `bind`
+    enters_at: float = 1000.0  # timestep of that step; set by `bind`
 
     def __post_init__(self) -> None:
         if self.skipped_steps < 0:
@@ -39,7 +39,7 @@ class OwnTrajectory(Way):
         """Return this way with its donors and its level; raise KeyError for a donor that has no latent there."""
         bound = replace(
             super(OwnTrajectory, self).bind(donors, timesteps),  # slots: the class is made twice
-            level=entry_level(timesteps, self.skipped_steps),
+            enters_at=entry_level(timesteps, self.skipped_steps),
         )
         bound.entry()
         return bound
@@ -51,9 +51,9 @@ class OwnTrajectory(Way):
 
     def entry(self) -> Tensor:
         """Return the first donor's latent at the entry."""
-        level, latent = self.donors[0].nearest(self.level)
-        if abs(level - self.level) > _SAME:
-            raise KeyError(f"the donor keeps no latent at timestep {self.level:g}, the nearest is at {level:g}")
+        level, latent = self.donors[0].nearest(self.enters_at)
+        if abs(level - self.enters_at) > _SAME:
+            raise KeyError(f"the donor keeps no latent at timestep {self.enters_at:g}, the nearest is at {level:g}")
         return latent
 
 

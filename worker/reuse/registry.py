@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
+from worker.reuse.active_tokens import ActiveTokens
 from worker.reuse.cache_attention import CacheAttention
 from worker.reuse.donor import Donor
 from worker.reuse.nothing import Nothing
@@ -19,12 +20,13 @@ WAYS: Ways = {
     "cache_attention": CacheAttention,
     "resume": Resume,
     "own_trajectory": OwnTrajectory,
+    "active_tokens": ActiveTokens,
     "nothing": Nothing,
 }
 NOISES = ("fresh", "donor")  # which initial noise a run starts from when the user gave no seed
 _OF_THE_PLAN = ("noise",)  # options that are no way's own
 _OF_THE_RUN = ("skipped_steps",)  # said once, whichever way of several it is for
-_OF_NO_USE = ("donors",)  # a field of every way that no plan sets
+_OF_NO_USE = ("donors", "course", "enters_at")  # fields that no plan sets
 
 
 def bind(
@@ -67,6 +69,11 @@ def read_steps(name: str, options: Options, *, ways: Ways = WAYS) -> tuple[int, 
     except ValueError:
         return PAPER_STEPS
     return tuple(sorted(named)) or PAPER_STEPS
+
+
+def is_entering(name: str) -> bool:
+    """Whether a run, by its ways of reuse, enters its donor's own trajectory."""
+    return "own_trajectory" in name.split("+")
 
 
 def entry(name: str, options: Options, timesteps: Sequence[float], *, ways: Ways = WAYS) -> float | None:

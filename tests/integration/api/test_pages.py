@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from api.app import create_app
 from db import heartbeats
+from db.models import Job
 from db.session import transaction
 from shared.storage import Storage
 
@@ -48,6 +49,20 @@ def test_a_form_makes_a_video(client: TestClient) -> None:
     assert answer.status_code == 303
     video = client.get(f"/v1{answer.headers['location']}").json()
     assert (video["prompt"], video["mode"], video["seed"]) == ("a red circle", "full", 7)
+
+
+@pytest.mark.parametrize(("layout", "is_new"), [("donor", True), ("own", False)])
+def test_a_new_roll_of_a_donors_layout_has_a_seed_of_its_own(
+    client: TestClient, session_factory: sessionmaker[Session], layout: str, is_new: bool
+) -> None:
+    id_ = client.post("/v1/videos", json={"prompt": "a red circle"}).json()["id"]
+    with transaction(session_factory) as session:
+        session.get_one(Job, UUID(id_.removeprefix("video_"))).receipt = {"layout": layout}
+
+    again, in_full = (client.get(f"/?again={id_}{how}").text for how in ("", "&how=full"))
+
+    assert bool(re.search(r'name="seed"[^>]* value="\d+"', again)) is is_new
+    assert not re.search(r'name="seed"[^>]* value="\d+"', in_full)
 
 
 def test_a_mistake_stands_where_it_was_made(client: TestClient) -> None:

@@ -228,9 +228,7 @@ def registry_dir() -> Path:
     return local.ROOT / "worker" / "cards"
 
 
-@pytest.mark.parametrize("way", ["cache_attention", "resume"])
 def test_a_clip_with_a_donor_is_the_one_that_a_job_makes(
-    way: str,
     models_dir: Path,
     tmp_path: Path,
     database_url: str,
@@ -244,7 +242,7 @@ def test_a_clip_with_a_donor_is_the_one_that_a_job_makes(
     asked = Asked(card=card, prompts=(FOX, SAME_FOX), seed=7, counts=(5,))
     runs = Runs(asked=asked, model=model, embedder=embedder, record=Record(tmp_path / "c", {}), judges=[Ssim()])
     calibrate(runs, Demand())
-    candidate = next(one for one in runs.reusing(runs.full) if one.recipe.reuse == way)
+    candidate = next(one for one in runs.reusing(runs.full) if one.recipe.reuse == "cache_attention")
     given = {"DATABASE_URL": database_url, "STORAGE_URL": storage_url, "models_dir": models_dir, "device": "cpu"}
     settings = WorkerSettings.model_validate(given | {"preload": False})
     runtime = Runtime(
@@ -259,7 +257,7 @@ def test_a_clip_with_a_donor_is_the_one_that_a_job_makes(
     for number, prompt in enumerate(asked.prompts):
         job = service.run(prompt, model="wan", width=32, height=32, num_frames=5, fps=8, seed=7 + number)
 
-    assert (job.receipt["reason"], job.receipt["reuse"]) == ("entity_hit", way)
+    assert (job.receipt["reason"], job.receipt["reuse"]) == ("entity_hit", "cache_attention")
     served = Video(service.storage.read(job.output["name"])).frames
     assert np.array_equal(served, Video(runs.record.video(candidate.name, 1).read_bytes()).frames)
     assert not np.array_equal(served, Video(runs.record.video(runs.plain[0].name, 1).read_bytes()).frames)

@@ -6,6 +6,7 @@ import pytest
 
 from shared.generation import RunPath
 from shared.model_cards import ModelCard
+from worker.cache.decisions.planning import Case
 from worker.quality import candidates
 from worker.reuse import registry as ways
 
@@ -58,7 +59,8 @@ def test_schedules_without_guidance_are_tried_too() -> None:
 def test_every_way_of_reuse_runs_fewer_steps_than_a_miss_and_can_be_built(family: str, full: int, fast: int) -> None:
     own = card(full, fast, family)
     for base in (candidates.full(own), *candidates.plain(own)):
-        found = candidates.reusing(own, base)
+        levels = [1000 * (1 - step / base.recipe.num_steps / 9) for step in range(base.recipe.num_steps)]
+        found = [*candidates.reusing(own, base), *candidates.entering(own, base, levels)]
         assert len({one.name for one in found}) == len(found)
         for one in found:
             assert 1 <= one.recipe.num_evaluated_steps < base.recipe.num_evaluated_steps
@@ -74,9 +76,29 @@ def test_the_same_way_with_other_donors_is_another_candidate() -> None:
 
 
 def test_what_a_model_refuses_is_named_by_way() -> None:
-    model = SimpleNamespace(refuses=lambda way, options: "Not here." if way == "resume" else None)
+    model = SimpleNamespace(refuses=lambda way, options: "Not here." if way == "cache_attention" else None)
     own = card(30, 8)
 
     found = candidates.refused(model, candidates.reusing(own, candidates.full(own)))
 
-    assert found == {"resume": "Not here."}
+    assert found == {"cache_attention": "Not here."}
+
+
+def test_a_layout_is_entered_after_the_first_step_and_after_the_last_high_one() -> None:
+    own = card(10, 5)
+    levels = [1000.0, 980.0, 950.0, 905.0, 850.0, 700.0, 500.0, 300.0, 200.0, 100.0]
+
+    found = candidates.entering(own, candidates.full(own), levels)
+
+    assert [one.recipe.reuse_options for one in found] == [{"skipped_steps": 1}, {"skipped_steps": 3}]
+    assert {one.cases for one in found} == {(Case.LAYOUT,)}
+    assert candidates.entering(own, candidates.full(own), [1000.0, 850.0]) == []  # none high enough
+
+
+def test_few_unguided_steps_are_tried_with_a_layout_and_without_it() -> None:
+    own = card(30, 8, "opensora")
+    plain = {str(one.recipe.schedule) for one in candidates.plain(own)}
+    entering = candidates.entering(own, candidates.full(own), [1000.0])
+
+    assert {one.recipe.num_evaluated_steps for one in entering} == {1, 2, 3}
+    assert {str(one.recipe.schedule) for one in entering} <= plain

@@ -7,11 +7,12 @@ import torch
 import torch.nn.functional as F
 
 from lab.baselines.adacache import AdaCache
-from lab.experiments.ways import Blend, Residual, latent_mask, lending, mask_name
+from lab.experiments.ways import Blend, Residual, lending, mask_name
 from lab.experiments.ways import MaskedResume as Resume
 from worker.models.base import CachedLatents
 from worker.models.opensora.sampler import Velocity, denoise
 from worker.models.opensora.schedule import Schedule
+from worker.reuse.active_tokens import spread
 from worker.reuse.cache_attention import CacheAttention
 from worker.reuse.donor import Donor
 from worker.reuse.nothing import Nothing
@@ -261,7 +262,7 @@ def test_tokens_lent_by_two_donors_take_the_place_of_the_own_ones(small_run):
     run = small_run()
     some = lending(replace_tensors(donor(1), {mask_name("a"): PART}), "a")
     rest = lending(replace_tensors(donor(2), {mask_name("a"): PART}), "a", is_inverted=True)
-    cells = latent_mask(PART, noise(0).shape)
+    cells = spread(PART, noise(0).shape)
     joined = {n: torch.where(cells, t, rest.tensors[n]) for n, t in some.tensors.items() if t.dim() == 5}
 
     out = final(**run, hooks=cache_attention(some, rest))
@@ -361,7 +362,7 @@ def test_blend_acts_only_inside_the_lent_tokens(small_run):
 
     out = final(**run, hooks=[Blend(weight=1.0).bind([given], LEVELS)])
 
-    cells = latent_mask(PART, out.shape)
+    cells = spread(PART, out.shape)
     torch.testing.assert_close(out, torch.where(cells, given.tensors["clean"], final(**run)), atol=1e-5, rtol=1e-5)
 
 
@@ -449,4 +450,4 @@ def replace_tensors(given, tensors):
 
 
 def changed_outside(latent):
-    return latent + 3 * ~latent_mask(PART, latent.shape)
+    return latent + 3 * ~spread(PART, latent.shape)

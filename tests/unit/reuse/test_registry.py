@@ -58,7 +58,7 @@ def test_options_of_the_plan_reach_each_of_several_methods(donor: Donor) -> None
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("magic", {}, "'magic' is not a way of reuse; there are cache_attention, resume, own_trajectory, nothing, and"),
+        ("magic", {}, "'magic' is not a way of reuse; there are cache_attention, resume, own_trajectory, active_"),
         ("resume", {"wait": 1}, "'wait' is not an option of resume; there are level, skipped_steps"),
         ("resume", {"lend": "shared"}, "'lend' is not an option of resume; there are level, skipped_steps"),
         ("nothing", {"wait": 1}, "'wait' is not an option of nothing; there are none"),

@@ -70,6 +70,8 @@ class DiffusersModel:
     def _refuses(self, way: str, options: Mapping[str, Any]) -> str | None:
         if way in ("resume", "own_trajectory"):
             return schedule.why_not_resumed(self.pipeline.scheduler)
+        if way == "active_tokens":
+            return "Its blocks are the pipeline's own and compute all tokens; this takes a network of ours."
         if way != "cache_attention":
             return None
         if options.get("bias", 0.0):

@@ -1,4 +1,4 @@
-"""Attention as STDiT3 uses it: scaled dot product, rotary positions, and keys taken from cached latents.
+"""Attention as STDiT3 uses it: modulation, scaled dot product, rotary positions, and keys taken from cached latents.
 
 Tensors in a block are (B, T, S, C): batch, latent frames, tokens per frame, channels. Heads are split off only
 around the dot product, where the layout is (rows, H, tokens, d).
@@ -15,6 +15,11 @@ from worker.models.base import CachedLatents
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
     """softmax(q k' / sqrt(d) + mask) v over (rows, H, tokens, d)."""
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+
+
+def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """Layer norm without learned weights, then scale and shift."""
+    return torch.addcmul(shift, F.layer_norm(x, (x.shape[-1],), eps=1e-6), 1 + scale)
 
 
 def rotary_table(freqs: Tensor, num_frames: int) -> tuple[Tensor, Tensor]:

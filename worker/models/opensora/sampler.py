@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from worker.models.base import CachedLatents, Step, StepHook
+from worker.models.base import CachedLatents, Computed, Step, StepHook
 from worker.models.opensora.schedule import NUM_TIMESTEPS, Schedule
 from worker.models.opensora.stdit3 import PackedCaption, STDiT3
 
@@ -68,6 +68,7 @@ class Velocity:
         guidance: float,
         *,
         cached: CachedLatents | None = None,
+        computed: Computed | None = None,
         x_mask: Tensor | None = None,
     ) -> Tensor:
         """Predict the velocity (B, C, T, H, W), float32. Guidance 1 runs the prompts' half only."""
@@ -80,6 +81,7 @@ class Velocity:
             fps=self._fps,
             x_mask=None if x_mask is None else x_mask.repeat(halves, 1),
             cached=cached,
+            computed=computed,
             **self._size,
         )[:, : self._num_channels]
         if halves == 1:
@@ -154,7 +156,9 @@ def denoise(
             latents, x_mask = frames.enter(latents, t)
         offered = (hook.attention(i, t, len(latents)) for hook in hooks)
         cached = next((one for one in offered if one is not None), None)
-        velocity = predict(latents, t, schedule.guidance(i), cached=cached, x_mask=x_mask)
+        chosen = (hook.computes(i) for hook in hooks)
+        computed = next((one for one in chosen if one is not None), None)
+        velocity = predict(latents, t, schedule.guidance(i), cached=cached, computed=computed, x_mask=x_mask)
         for hook in hooks:
             velocity = hook.velocity(velocity, latents, i, t)
         entered, latents = latents, latents + velocity * ((t - t_next) / NUM_TIMESTEPS)

@@ -30,8 +30,9 @@ from diffusers.models.modeling_utils import ModelMixin
 from einops import rearrange
 from torch import Tensor, nn
 
-from worker.models.base import CachedLatents
-from worker.models.opensora.attention import attend, cached_keys, rotary_table, rotate, split_heads
+from worker.models.base import CachedLatents, Computed
+from worker.models.opensora import sparse
+from worker.models.opensora.attention import attend, cached_keys, modulate, rotary_table, rotate, split_heads
 
 FREQUENCY_DIM = 256  # size of the sinusoid in front of the timestep and fps embedders
 
@@ -155,9 +156,13 @@ class SelfAttention(nn.Module):
         projected: Tensor = self.proj(out)
         return projected  # (B, T, S, C)
 
+    def heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return queries, keys and values, without positions."""
+        q, k, v = split_heads(self.qkv(x), 3, self.num_heads)
+        return self.q_norm(q), self.k_norm(k), v  # each (B, T, S, H, d)
+
     def _spatial_heads(self, x: Tensor) -> list[Tensor]:
-        q, k, v = split_heads(self.qkv(x), 3, self.num_heads)  # each (B, T, S, H, d)
-        return [rearrange(part, "B T S H d -> (B T) H S d") for part in (self.q_norm(q), self.k_norm(k), v)]
+        return [rearrange(part, "B T S H d -> (B T) H S d") for part in self.heads(x)]
 
     def _spatial(self, x: Tensor, cached: CachedLatents | None) -> Tensor:
         q, k, v = self._spatial_heads(x)
@@ -218,10 +223,11 @@ class Block(nn.Module):
         self.cross_attn = CrossAttention(hidden_size, num_heads)
         self.mlp = Mlp(hidden_size, int(hidden_size * mlp_ratio), hidden_size)
 
-    def _six(self, modulation: Tensor) -> tuple[Tensor, ...]:
+    def six(self, modulation: Tensor) -> tuple[Tensor, ...]:
+        """Return shift, scale and gate of self-attention, then of the MLP."""
         return (self.scale_shift_table + modulation).unbind(-2)
 
-    def _rest(
+    def rest(
         self,
         x: Tensor,
         modulation: tuple[Tensor, ...],
@@ -247,13 +253,13 @@ class SpatialBlock(Block):
         cached: CachedLatents | None = None,
         taps: Taps | None = None,
     ) -> Tensor:
-        six = self._six(modulation)
+        six = self.six(modulation)
         shift, scale, gate, *_ = six
         if cached is not None:
             tokens = tuple(modulate(c, shift[: len(c)], scale[: len(c)]) for c in cached.tokens)
             cached = replace(cached, tokens=tokens)
         x = torch.addcmul(x, gate, self.attn(modulate(x, shift, scale), None, cached))
-        return self._rest(x, six, caption, caption_mask, taps)
+        return self.rest(x, six, caption, caption_mask, taps)
 
 
 class TemporalBlock(Block):
@@ -268,12 +274,12 @@ class TemporalBlock(Block):
         rotary: tuple[Tensor, Tensor],
         taps: Taps | None = None,
     ) -> Tensor:
-        six = self._six(modulation)
+        six = self.six(modulation)
         shift, scale, gate, *_ = six
         attention = self.attn(modulate(x, shift, scale), rotary)
         if taps is not None and taps.temporal_attention_of is not None:
             taps.results["temporal_attention"] = gate * attention
-        return self._rest(torch.addcmul(x, gate, attention), six, caption, caption_mask, taps)
+        return self.rest(torch.addcmul(x, gate, attention), six, caption, caption_mask, taps)
 
 
 class FinalLayer(nn.Module):
@@ -368,6 +374,7 @@ class STDiT3(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ships 
         width: Tensor | float,
         x_mask: Tensor | None = None,
         cached: CachedLatents | None = None,
+        computed: Computed | None = None,
         change: Tensor | None = None,
         taps: Taps | None = None,
         **ignored: Any,  # num_frames and ar: upstream passes them and its network does not use them
@@ -384,6 +391,8 @@ class STDiT3(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ships 
             height, width: size of the video in pixels (of the first sample, when tensors).
             x_mask: bool (B, T); False = this frame is known and treated as having timestep 0.
             cached: Cache Attention in the blocks that it names; None = the plain model.
+            computed: which tokens the blocks run over; those left out come back as they were embedded, and what is
+                predicted for them means nothing. Goes with neither `cached`, `taps` nor `x_mask`. None = all.
             change: (B, T, S, C) to add in place of running the blocks (see `worker.models.opensora.adacache`).
             taps: what else to report.
 
@@ -401,7 +410,12 @@ class STDiT3(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ships 
             if cached is not None:
                 cached = self._embed_cached(cached, x, position, dtype)
             start = hidden
-            hidden = self._blocks(hidden, modulation, caption, cached, taps)
+            if computed is None:
+                hidden = self._blocks(hidden, modulation, caption, cached, taps)
+            else:
+                _check_alone(cached, taps, x_mask)
+                rotary = rotary_table(self.rope.freqs, x.shape[2])
+                hidden = sparse.run_blocks(self, hidden, modulation, caption, rotary, computed)
             if taps is not None and taps.change:
                 taps.results["change"] = hidden - start
         out = self.final_layer(hidden, embedding, embedding0, x_mask)
@@ -534,9 +548,9 @@ class STDiT3(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ships 
         return x[..., : shape[-2], : shape[-1]]
 
 
-def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """Layer norm without learned weights, then scale and shift."""
-    return torch.addcmul(shift, F.layer_norm(x, (x.shape[-1],), eps=1e-6), 1 + scale)
+def _check_alone(*others: object) -> None:
+    if any(other is not None for other in others):
+        raise ValueError("computing some tokens goes with neither cached latents, taps nor a frame mask; leave one out")
 
 
 @functools.lru_cache(maxsize=8)

@@ -1,0 +1,84 @@
+"""`chai lab reuse`: what a donor is worth on a model of one's own, in one command and one page."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli import output
+from cli.errors import BadInput
+from cli.model_cards import MODELS_DIR, ModelsDir, cards_in
+
+if TYPE_CHECKING:
+    from lab.experiments.reuse_study import Judge
+    from shared.model_cards import ModelCard
+
+app = typer.Typer(help="Measure what donors are worth.", invoke_without_command=True)
+
+
+@app.callback()
+def reuse(
+    model: Annotated[str, typer.Option(help="Name of a card.")] = "small",
+    donors: Annotated[int, typer.Option(min=2, help="Full runs that lend; each has four to six prompts.")] = 20,
+    seed: Annotated[int, typer.Option(min=0, help="Of prompts and noise: explore on one, confirm on another.")] = 0,
+    minutes: Annotated[float, typer.Option(min=0, help="Stop after so long; the same command goes on.")] = 60.0,
+    plan: Annotated[list[str] | None, typer.Option(help="Only plans whose names begin so; may be repeated.")] = None,
+    clip: Annotated[Path | None, typer.Option(help="Folder of a CLIP model: adds CLIPScore.")] = None,
+    lpips: Annotated[Path | None, typer.Option(help="AlexNet's weights: adds LPIPS to full mode's clip.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    out: Annotated[Path | None, typer.Option(help="Folder of clips and results; else one under var/.")] = None,
+    models_dir: ModelsDir = MODELS_DIR,
+) -> None:
+    """Run pairs of prompts by plain plans, with a found donor, with an unrelated one; write one page of results."""
+    from lab.experiments import reuse_report, reuse_study, study_prompts
+    from worker.models import registry
+    from worker.models.embedders import load_embedder
+
+    known = cards_in(models_dir)
+    if model not in known:
+        raise BadInput(f"no model {model!r} in {models_dir}; there is {', '.join(known) or 'none'}: see chai model add")
+    loaded = registry.load(known[model], models_dir, registry.EngineOptions(device=device))
+    is_toy = _is_of_the_small_world(known[model])
+    draw = study_prompts.toy_prompts if is_toy else study_prompts.worded_prompts
+    plans = reuse_study.few_step_plans() if is_toy else reuse_study.many_step_plans(loaded)
+    plans = [one for one in plans if not plan or one.name.startswith(tuple(plan))]
+    plans = [one for one in plans if not (one.reuse and loaded.refuses(one.reuse, one.options))]
+    if not plans:
+        raise BadInput(f"--plan {', '.join(plan or ())}: no plan of {model} begins so, or the model refuses it")
+    study = reuse_study.Study(
+        model=loaded,
+        prompts=draw(donors, seed).looked_up(load_embedder()),
+        plans=plans,
+        judge=_judge(clip, lpips, is_toy=is_toy),
+        folder=out or Path("var") / "reuse" / f"{model}-{donors}-{seed}",
+        seed=seed,
+    )
+    with output.Meter(study.total) as meter:
+        study.tell = meter.show
+        is_whole = study.run(minutes=minutes)
+    written = reuse_report.write(study, is_whole=is_whole)
+    for file in written:
+        output.note(f"wrote {file}")
+    if not is_whole:
+        output.note("the time is over; the same command goes on where it stopped")
+    print(written[0].read_text())
+    output.print_json({"whole": is_whole, "clips": len(reuse_study.read(study.file)), "folder": str(study.folder)})
+
+
+def _is_of_the_small_world(card: "ModelCard") -> bool:
+    from lab.toy_world.world import NUM_FRAMES, SIDE
+
+    return card.default_size == f"{SIDE}x{SIDE}" and card.default_frames == NUM_FRAMES and card.family == "opensora"
+
+
+def _judge(clip: Path | None, lpips: Path | None, *, is_toy: bool) -> "Judge":
+    """Return what says how good a clip is: the checker where it can read prompts, else what was named."""
+    from lab.experiments import study_judges
+
+    if is_toy:
+        return study_judges.checked
+    try:
+        return study_judges.scored(clip, lpips)
+    except (OSError, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise BadInput(f"--clip or --lpips cannot be read: {reason}") from error

@@ -1,0 +1,37 @@
+"""How good a clip of a study is: the first figure ranks plans, more of it is better."""
+
+from pathlib import Path
+
+import numpy as np
+
+from lab.experiments.reuse_study import Frames, Judge
+from lab.toy_world.caption_parser import spec_of
+from lab.toy_world.checker import check
+from worker.quality.clip import ClipScorer
+from worker.quality.lpips import Lpips, weights_in
+from worker.quality.nearness import ssim
+
+
+def checked(prompt: str, clip: Frames, full: Frames) -> dict[str, float]:
+    """Return what the checker of the small world says of a clip, and how far it is from full mode's."""
+    asked = spec_of(prompt)
+    assert asked is not None, "a caption of the small world"
+    found = check(clip, asked)
+    gap = (clip.astype(np.float32) - full.astype(np.float32)) / 255
+    return {"accuracy": found.accuracy, "cond": found.prompt_distance, "d full": float(np.sqrt(np.square(gap).mean()))}
+
+
+def scored(clip_folder: Path | None, alexnet: Path | None) -> Judge:
+    """Return a judge by the weights that are named, and by SSIM; raise OSError or ValueError for weights that are none.
+
+    Without CLIP plans are ranked by nearness to full mode's clip, which says nothing for a donor: look at the sheet.
+    """
+    clips = None if clip_folder is None else ClipScorer.load(clip_folder)
+    network = None if alexnet is None else Lpips.load(weights_in(alexnet))
+
+    def judge(prompt: str, clip: Frames, full: Frames) -> dict[str, float]:
+        found = {} if clips is None else {"clip": clips.score(prompt, clip)}
+        found["ssim"] = ssim(clip, full)
+        return found if network is None else found | {"lpips": network.distance(clip, full)}
+
+    return judge

@@ -1,0 +1,158 @@
+"""A study of reuse: pairs drawn as they say, errors by donor, and twenty prompts end to end on the shipped model."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from lab.experiments import reuse_report, reuse_study
+from lab.experiments.reuse_report import ALL, LAYOUT, gap, lines
+from lab.experiments.reuse_study import FULL, Made, Study, few_step_plans, many_step_plans, read
+from lab.experiments.study_judges import checked, scored
+from lab.experiments.study_prompts import toy_prompts, worded_prompts
+from lab.toy_world.caption_parser import spec_of
+from shared.model_cards import load as load_cards
+from worker.models.embedders import load_embedder
+from worker.models.opensora.model import OpenSoraModel
+from worker.models.opensora.presets import tiny
+from worker.models.registry import EngineOptions, load
+
+CARDS = Path("worker/cards")
+
+
+def differing(prompt: str, donor: str) -> set[str]:
+    """Which parts of two prompts of the small world differ: the scene, and fields of the things."""
+    ours, theirs = spec_of(prompt), spec_of(donor)
+    assert ours is not None
+    assert theirs is not None
+    parts = {"scene"} if ours.scene != theirs.scene else set()
+    if len(ours.things) != len(theirs.things):
+        return parts | {"number"}
+    mine, others = (sorted(map(repr, spec.things)) for spec in (ours, theirs))
+    if mine == others:
+        return parts
+    for a, b in zip(ours.things, theirs.things, strict=True):
+        parts |= {field.name for field in dataclasses.fields(a) if getattr(a, field.name) != getattr(b, field.name)}
+    return parts
+
+
+def test_pairs_share_what_they_say() -> None:
+    prompts = toy_prompts(20, seed=3)
+    alone = {i for i, donor in enumerate(prompts.donors) if " and a" not in donor.replace(" and the", " and a")}
+
+    for pair in (pair for pair in prompts.pairs if pair.donor in alone):
+        found = differing(pair.prompt, prompts.donors[pair.donor])
+        if pair.kind == "same":
+            assert found == set()
+        if pair.kind == "object":
+            assert found == {"scene"}
+        if pair.kind == "motion":
+            assert found == {"motion"}
+        if pair.kind == "attribute":
+            assert len(found) == 1
+            assert found <= {"colour", "shape", "size"}
+        if pair.kind == "scene":
+            assert "scene" not in found
+            assert found
+    assert prompts == toy_prompts(20, seed=3)
+    assert prompts.donors != toy_prompts(20, seed=4).donors
+
+
+def test_the_service_itself_would_take_the_layout_where_things_and_motion_are_the_same() -> None:
+    prompts = toy_prompts(20, seed=3).looked_up(load_embedder())
+    taken = {kind: [pair.is_layout for pair in prompts.pairs if pair.kind == kind] for kind in ("same", "object")}
+
+    assert sum(taken["same"]) >= 14
+    assert sum(taken["object"]) >= 14
+    for pair in prompts.pairs:
+        if pair.is_layout:
+            ours, theirs = spec_of(pair.prompt), spec_of(prompts.donors[pair.donor])
+            assert ours is not None
+            assert theirs is not None
+            assert sorted(thing.motion for thing in ours.things) == sorted(thing.motion for thing in theirs.things)
+
+
+def made(pair: int, donor: int, plan: str, accuracy: float, *, evaluations: float = 1.0, kind: str = "same") -> Made:
+    known = {"pair": pair, "donor": donor, "plan": plan, "evaluations": evaluations, "kind": kind}
+    return Made(**known, is_layout=kind == "same", seconds=0.1, figures={"accuracy": accuracy})
+
+
+def test_pairs_of_one_donor_are_one_observation() -> None:
+    ours = [made(i, i // 3, "a", 1.0 if i < 3 else 0.0) for i in range(6)]
+    theirs = [made(i, i // 3, "b", 0.0) for i in range(6)]
+
+    found = gap(ours, theirs, "accuracy")
+
+    assert found is not None
+    assert (found.mean, found.pairs) == (0.5, 6)
+    assert found.error == pytest.approx((2 * (1.5**2 + 1.5**2)) ** 0.5 / 6)  # two donors, not six pairs
+    assert gap(ours[:3], theirs[:3], "accuracy") is None
+
+
+def test_the_rival_of_a_plan_is_the_best_plain_one_that_costs_no_more() -> None:
+    plans = [one for one in few_step_plans() if one.name in ("plain 1", "plain 0.92", "plain 0.95-0.65", "enter 0.92")]
+    costs = {"plain 1": (0.5, 0.2), "plain 0.92": (0.5, 0.6), "plain 0.95-0.65": (1.0, 0.9), "enter 0.92": (0.5, 0.8)}
+    rows = [
+        made(pair, pair, name, accuracy + 0.01 * pair, evaluations=cost)
+        for pair in range(3)
+        for name, (cost, accuracy) in costs.items()
+    ]
+
+    (line,) = [one for one in lines(rows, plans, LAYOUT) if one.plan == "enter 0.92"]
+
+    assert line.rival == "plain 0.92"
+    assert line.over_rival["accuracy"].mean == pytest.approx(0.2)
+
+
+@pytest.fixture(scope="module")
+def small():
+    return load(load_cards(CARDS)["small"], CARDS, EngineOptions(device="cpu"))
+
+
+def test_twenty_prompts_say_what_the_page_says(small, tmp_path: Path) -> None:
+    """Steps without guidance keep what is asked for; a run cut off goes on; what is made is counted once."""
+    prompts = toy_prompts(4, seed=0).looked_up(load_embedder())
+    prompts = dataclasses.replace(prompts, pairs=prompts.pairs[:20])
+    wanted = ("plain 4 quadratic", "plain 1", "enter 0.92", "enter 0.92, noise alone", "sparse, refresh 3")
+    plans = [one for one in few_step_plans() if one.name in wanted]
+    study = Study(model=small, prompts=prompts, plans=plans, judge=checked, folder=tmp_path)
+
+    assert not study.run(minutes=0)
+    assert study.run()
+    assert study.run()
+
+    clips = read(study.file)
+    assert len(clips) == study.total == 20 * 6
+    found = {line.plan: line for line in lines(clips, plans, ALL)}
+    assert found[FULL].evaluations == 30
+    assert found["plain 4 quadratic"].evaluations == 2
+    assert found["enter 0.92"].evaluations == 0.5
+    assert found["plain 4 quadratic"].figures["accuracy"] > 0.9
+    assert found["plain 4 quadratic"].figures["accuracy"] > found["plain 1"].figures["accuracy"]
+    assert 0.05 < found["sparse, refresh 3"].figures["active"] <= 1
+    assert found["sparse, refresh 3"].evaluations <= 3.5
+
+
+def test_a_model_of_ones_own_gives_a_page_with_a_sheet(tmp_path: Path, clip_folder: Path) -> None:
+    pipeline = tiny()
+    card = dataclasses.replace(load_cards(CARDS)["tiny"], full_steps=4, fast_steps=3)
+    model = OpenSoraModel(pipeline, card)
+    plans = many_step_plans(model)
+    prompts = worded_prompts(2, seed=1).looked_up(load_embedder())
+    study = Study(model=model, prompts=prompts, plans=plans, judge=scored(clip_folder, None), folder=tmp_path)
+
+    is_whole = study.run()
+    files = reuse_report.write(study, is_whole=is_whole, num_shown=1)
+
+    assert [file.name for file in files] == ["report.md", "sheet.png", "report.html"]
+    text = files[0].read_text()
+    assert "### attribute" in text
+    assert "differing" in text
+    assert {"enter 4 after 1", "enter 4 after 1, unrelated donor"} <= {one.plan for one in read(study.file)}
+
+
+def test_a_line_that_a_kill_cut_short_is_made_again(tmp_path: Path) -> None:
+    file = tmp_path / "clips.jsonl"
+    file.write_text('{"pair": 0, "kind": "sa')
+
+    assert reuse_study.read(file) == []

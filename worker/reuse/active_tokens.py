@@ -1,0 +1,130 @@
+"""Computing only what differs: tokens that come out as the donor's are led to the donor's, and not computed.
+
+The first forward is full and starts from the donor's noise (or in its own trajectory). Where the clean latent that it
+predicts is the donor's, nothing has to be computed any more; everywhere else the run goes on, with the keys and values
+that the left-out tokens had in the last full forward. A donor that shares nothing differs everywhere: then every
+token is active, and the run is the plain one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Self
+
+from worker.models.base import Computed
+from worker.reuse.donor import CLEAN, Donor
+from worker.reuse.way import Way, check_fraction
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+PATCH = 2  # latent cells of a token, in height and width
+
+
+@dataclass(slots=True, kw_only=True)
+class _Course:
+    """How far one run is."""
+
+    computed: Computed = field(default_factory=Computed)
+    last_full: int | None = None  # step, 0-based
+    is_plain: bool = False  # all tokens differ, and so they will
+    shares: list[float] = field(default_factory=list)  # of the tokens that each step computed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActiveTokens(Way):
+    """Compute the tokens that differ from the first donor's by more than `threshold`, and their neighbours."""
+
+    threshold: float = 0.3  # RMS of a token's difference, in standard deviations of the donor's latent
+    refresh: int = 3  # every so many steps all tokens are computed, and what differs is looked at anew
+    dilation: int = 0  # tokens around an active one, in its frame, that are active too
+    least: float = 0.05  # share of active tokens below which all are: the same prompt is no reason to copy a video
+    course: _Course = field(default_factory=_Course, compare=False)  # set by `bind`
+
+    def __post_init__(self) -> None:
+        check_fraction("ActiveTokens.least", self.least)
+        if self.refresh < 1:
+            raise ValueError(f"ActiveTokens.refresh {self.refresh} is below 1; 1 computes all tokens at every step")
+        if self.threshold < 0:
+            raise ValueError(f"ActiveTokens.threshold {self.threshold} is below 0; 0 makes every token active")
+        if self.dilation < 0:
+            raise ValueError(f"ActiveTokens.dilation {self.dilation} is below 0; 0 adds no neighbours")
+
+    def bind(self, donors: Sequence[Donor], timesteps: Sequence[float]) -> Self:
+        """Return this way with its donors, for one run; raise KeyError for one without its clean latent."""
+        donors[0].get(CLEAN)
+        bound = super(ActiveTokens, self).bind(donors, timesteps)  # slots: the class is made twice
+        return replace(bound, course=_Course())
+
+    def computes(self, index: int) -> Computed | None:
+        """Return what step `index` computes: all tokens now and then, and between those the active ones."""
+        course = self.course
+        if course.is_plain:
+            return None
+        if course.last_full is None or index - course.last_full >= self.refresh or course.computed.active is None:
+            course.last_full = index
+            return replace(course.computed, active=None)  # the same list of what is kept
+        return course.computed
+
+    def velocity(self, velocity: Tensor, latents: Tensor, index: int, timestep: float) -> Tensor:
+        """Return the velocity with the tokens that are left out led straight to where the donor ended."""
+        from torch import where
+
+        course, clean, t = self.course, self.donors[0].get(CLEAN).to(latents), timestep / 1000
+        if course.is_plain:
+            course.shares.append(1.0)
+            return velocity
+        if course.last_full == index:
+            course.shares.append(1.0)
+            self._note(self._differing(latents + t * velocity, clean))
+        else:
+            course.shares.append(float(_share(course.computed.active)))
+        if course.is_plain or course.computed.active is None:
+            return velocity
+        return where(spread(course.computed.active, velocity.shape), velocity, (clean - latents) / t)
+
+    def _note(self, differs: Tensor) -> None:
+        course = self.course
+        active = differs if course.computed.active is None else course.computed.active | differs
+        course.computed.active, course.is_plain = active, bool(active.all())
+        if course.is_plain:
+            course.computed.kept.clear()
+
+    @property
+    def shares(self) -> Sequence[float]:
+        """The share of the tokens that each step computed."""
+        return self.course.shares
+
+    def differing_share(self, velocity: Tensor, latents: Tensor, timestep: float) -> float:
+        """Return the share of the tokens whose predicted clean latent differs from the donor's."""
+        clean = self.donors[0].get(CLEAN).to(latents)
+        return float(_share(self._differing(latents + timestep / 1000 * velocity, clean)))
+
+    def _differing(self, predicted: Tensor, clean: Tensor) -> Tensor:
+        """Return which tokens differ from the donor's, bool (T, S); all when nearly none do."""
+        from torch.nn import functional
+
+        difference = (predicted - clean).square().mean((0, 1))  # (T, H, W)
+        height, width = difference.shape[-2:]
+        padded = functional.pad(difference, (0, -width % PATCH, 0, -height % PATCH))
+        tokens = functional.avg_pool2d(padded[:, None], PATCH)  # (T, 1, h, w)
+        active = tokens > (self.threshold * clean.std()) ** 2
+        if self.dilation:
+            size = 2 * self.dilation + 1
+            active = functional.max_pool2d(active.float(), size, stride=1, padding=self.dilation) > 0
+        active = active.flatten(1)
+        return active if float(_share(active)) >= self.least else active.new_ones(active.shape)
+
+
+def _share(active: Tensor | None) -> Tensor | float:
+    return 1.0 if active is None else active.float().mean()
+
+
+def spread(tokens: Tensor, shape: torch.Size) -> Tensor:
+    """Spread a token mask (T, S) over the 2 x 2 latent cells of each token: bool (T, H, W)."""
+    height, width = shape[-2:]
+    rows = -(-height // PATCH)
+    cells = tokens.view(len(tokens), rows, -1).repeat_interleave(PATCH, 1).repeat_interleave(PATCH, 2)
+    return cells[:, :height, :width]
