@@ -59,7 +59,8 @@ class CachePlan:
     @property
     def leaves(self) -> bool:
         """Whether the run leaves its latents: a fast one near enough to a full one that began at the beginning."""
-        return not self.chain or (self.chain <= self.max_chain and not self.plan.recipe.num_skipped_steps)
+        began = not self.plan.recipe.num_skipped_steps and self.plan.reason is not Reason.LAYOUT_HIT
+        return not self.chain or (self.chain <= self.max_chain and began)
 
     @property
     def lent_for(self) -> Recipe | None:

@@ -153,18 +153,20 @@ def answer(session: Session, question: Question) -> StoredPlan:
     watch, matching = question.watch, question.matching
 
     loans = metrics.layout_loans(session, space.id) if Case.LAYOUT in question.table else None
-    worn: frozenset[str] = frozenset()
+    overlent: frozenset[str] = frozenset()
 
     def plan_by(near: Sequence[Neighbour]) -> Plan:
-        nonlocal worn
+        nonlocal overlent
         with watch.part("decide"):
             if loans is not None:
                 entries = {neighbour.entry_id for neighbour in near}
-                worn = planning.worn_out(entries, *loans, share=question.settings.layout_share)
-            return planning.decide(Mode(job.mode), question.extraction, near, question.table, matching, worn=worn)
+                overlent = planning.overlent_layouts(entries, *loans, share=question.settings.layout_share)
+            return planning.decide(
+                Mode(job.mode), question.extraction, near, question.table, matching, overlent=overlent
+            )
 
     near, plan = look_up(session, space, question.settings, question.extraction, question.vectors, plan_by, watch)
-    _record(session, question, near, plan, worn & set(plan.candidates))
+    _record(session, question, near, plan, overlent & set(plan.candidates))
     pinned = cache.pin(session, [UUID(id_) for id_ in plan.donors], job_id=job.id, fence=fence)
     seconds = metrics.mean_gpu_seconds(session, space.id)
     stored = StoredPlan(
@@ -213,7 +215,9 @@ def own_donors(entries: Sequence[CacheEntry], tenant: str) -> Mapping[str, str]:
     return {str(entry.id): f"video_{entry.donor_job_id.hex}" for entry in entries if entry.tenant == tenant}
 
 
-def _record(session: Session, question: Question, near: Sequence[Neighbour], plan: Plan, worn: Collection[str]) -> None:
+def _record(
+    session: Session, question: Question, near: Sequence[Neighbour], plan: Plan, overlent: Collection[str]
+) -> None:
     extraction = question.extraction
     metrics.record_lookup(
         session,
@@ -230,7 +234,7 @@ def _record(session: Session, question: Question, near: Sequence[Neighbour], pla
             "excluded": [entity.to_dict() for entity in extraction.excluded],
             "unread": list(extraction.unread),
             "language": extraction.language,
-            **({"worn": sorted(worn)} if worn else {}),
+            **({"overlent": sorted(overlent)} if overlent else {}),
         },
         plan=plan.to_dict(),
         reason=plan.reason.value,

@@ -52,7 +52,7 @@ def decision(row: Lookup) -> DecisionRow:
         settings=MatchSettings.recorded(given["match"]),
         table=table_from_rows(given["table"]),
         plan=Plan.from_dict(row.plan),
-        worn=tuple(given.get("worn", ())),
+        overlent=tuple(given.get("overlent", ())),
     )
 
 

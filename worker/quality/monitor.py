@@ -91,7 +91,9 @@ def refused(session: Session, job: Job, fence: int) -> Plan:
 def unmoved(known: DecisionRow) -> Plan:
     """Return the plan of a recorded decision without the monitor's thresholds."""
     table = {case: relaxed(recipes) for case, recipes in known.table.items()}
-    return planning.decide(known.mode, known.extraction, known.neighbours, table, known.settings, worn=known.worn)
+    return planning.decide(
+        known.mode, known.extraction, known.neighbours, table, known.settings, overlent=known.overlent
+    )
 
 
 def recorded(session: Session, job: Job, fence: int) -> Lookup | None:

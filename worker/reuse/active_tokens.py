@@ -70,8 +70,6 @@ class ActiveTokens(Way):
 
     def velocity(self, velocity: Tensor, latents: Tensor, index: int, timestep: float) -> Tensor:
         """Return the velocity with the tokens that are left out led straight to where the donor ended."""
-        from torch import where
-
         course, clean, t = self.course, self.donors[0].get(CLEAN).to(latents), timestep / 1000
         if course.is_plain:
             course.shares.append(1.0)
@@ -83,11 +81,13 @@ class ActiveTokens(Way):
             course.shares.append(float(_share(course.computed.active)))
         if course.is_plain or course.computed.active is None:
             return velocity
-        return where(spread(course.computed.active, velocity.shape), velocity, (clean - latents) / t)
+        return velocity.where(spread(course.computed.active, velocity.shape), (clean - latents) / t)
 
     def _note(self, differs: Tensor) -> None:
-        course = self.course
-        active = differs if course.computed.active is None else course.computed.active | differs
+        course, before = self.course, self.course.computed.active
+        if before is None and float(_share(differs)) < self.least:
+            differs = differs.new_ones(differs.shape)
+        active = differs if before is None else before | differs
         course.computed.active, course.is_plain = active, bool(active.all())
         if course.is_plain:
             course.computed.kept.clear()
@@ -103,23 +103,31 @@ class ActiveTokens(Way):
         return float(_share(self._differing(latents + timestep / 1000 * velocity, clean)))
 
     def _differing(self, predicted: Tensor, clean: Tensor) -> Tensor:
-        """Return which tokens differ from the donor's, bool (T, S); all when nearly none do."""
-        from torch.nn import functional
-
+        """Return which tokens differ from the donor's, bool (T, S)."""
         difference = (predicted - clean).square().mean((0, 1))  # (T, H, W)
-        height, width = difference.shape[-2:]
-        padded = functional.pad(difference, (0, -width % PATCH, 0, -height % PATCH))
-        tokens = functional.avg_pool2d(padded[:, None], PATCH)  # (T, 1, h, w)
-        active = tokens > (self.threshold * clean.std()) ** 2
-        if self.dilation:
-            size = 2 * self.dilation + 1
-            active = functional.max_pool2d(active.float(), size, stride=1, padding=self.dilation) > 0
-        active = active.flatten(1)
-        return active if float(_share(active)) >= self.least else active.new_ones(active.shape)
+        frames, height, width = difference.shape
+        padded = difference.new_zeros(frames, height + height % PATCH, width + width % PATCH)
+        padded[:, :height, :width] = difference
+        tokens = padded.view(frames, padded.shape[1] // PATCH, PATCH, -1, PATCH).mean((2, 4))  # (T, h, w)
+        active: Tensor = tokens > (self.threshold * clean.std()) ** 2
+        for _ in range(self.dilation):
+            active = _grown(active)
+        return active.flatten(1)
 
 
 def _share(active: Tensor | None) -> Tensor | float:
     return 1.0 if active is None else active.float().mean()
+
+
+def _grown(active: Tensor) -> Tensor:
+    """Return a mask (T, h, w) with the eight neighbours of what it holds, in the same frame."""
+    rows = active.clone()
+    rows[:, 1:] |= active[:, :-1]
+    rows[:, :-1] |= active[:, 1:]
+    grown = rows.clone()
+    grown[..., 1:] |= rows[..., :-1]
+    grown[..., :-1] |= rows[..., 1:]
+    return grown
 
 
 def spread(tokens: Tensor, shape: torch.Size) -> Tensor:

@@ -6,7 +6,7 @@ from shared.generation import GenerationParams, Mode, RunPath
 from shared.model_cards import ModelCard
 from worker.cache import packed, planner
 from worker.cache.decisions.entities import extract
-from worker.cache.decisions.planning import PAPER, Case, Reason, Recipe, decide, receipt, worn_out
+from worker.cache.decisions.planning import PAPER, Case, Reason, Recipe, decide, overlent_layouts, receipt
 from worker.cache.decisions.types import Extraction, Neighbour
 
 ENTERING = Recipe(path=RunPath.FAST, num_steps=2, reuse="own_trajectory", source="calibrated")
@@ -81,12 +81,12 @@ def test_levels_of_a_plan_go_with_its_number_of_steps() -> None:
 
 
 def test_a_donor_lends_its_layout_to_a_share_of_the_jobs_and_no_more() -> None:
-    assert worn_out({"a"}, 48, {}, share=0.02) == {"a"}  # one of 49 were more than 2 %
-    assert worn_out({"a"}, 49, {}, share=0.02) == frozenset()
-    assert worn_out({"a", "b"}, 999, {"a": 20, "b": 19}, share=0.02) == {"a"}
+    assert overlent_layouts({"a"}, 48, {}, share=0.02) == {"a"}  # one of 49 were more than 2 %
+    assert overlent_layouts({"a"}, 49, {}, share=0.02) == frozenset()
+    assert overlent_layouts({"a", "b"}, 999, {"a": 20, "b": 19}, share=0.02) == {"a"}
 
     extraction = extract(STORED)
-    plan = decide(Mode.AUTO, extraction, stored(STORED, extraction), TABLE, worn={"donor"})
+    plan = decide(Mode.AUTO, extraction, stored(STORED, extraction), TABLE, overlent={"donor"})
     assert plan.reason is Reason.ENTITY_HIT  # by the plan of its kind
 
 

@@ -261,21 +261,21 @@ def decide(
     table: Table = PAPER,
     settings: MatchSettings | None = None,
     *,
-    worn: Collection[str] = (),
+    overlent: Collection[str] = (),
 ) -> Plan:
     """What a job of this mode runs, given the stored entities near to its prompt's.
 
-    Depends on nothing but its arguments; the order of `neighbours` does not matter. `worn` are entries whose layout
-    was lent often enough (`worn_out`).
+    Depends on nothing but its arguments; the order of `neighbours` does not matter. `overlent` are entries whose layout
+    was lent often enough (`overlent_layouts`).
     """
-    return answer(mode, look_up(extraction, neighbours, settings or MatchSettings()), table, worn=worn)
+    return answer(mode, look_up(extraction, neighbours, settings or MatchSettings()), table, overlent=overlent)
 
 
-def answer(mode: Mode, hit: Hit, table: Table = PAPER, *, worn: Collection[str] = ()) -> Plan:
+def answer(mode: Mode, hit: Hit, table: Table = PAPER, *, overlent: Collection[str] = ()) -> Plan:
     """What a job of this mode runs on a hit, or on a miss and its cause."""
     if mode is Mode.FULL:
         return _plan(table, Case.FULL, Reason.FULL_REQUESTED, hit)
-    if hit.shares_layout and hit.donors[0] not in worn:
+    if hit.shares_layout and hit.donors[0] not in overlent:
         recipe = _strongest(table.get(Case.LAYOUT, ()), hit)
         if recipe is not None:
             return _build(table, recipe, Reason.LAYOUT_HIT, hit)
@@ -352,7 +352,9 @@ def _strongest(recipes: Sequence[Recipe], hit: Hit) -> Recipe | None:
     return max(met, key=lambda recipe: recipe.min_similarity, default=None)
 
 
-def worn_out(entries: Collection[str], num_jobs: int, loans: Mapping[str, int], *, share: float) -> frozenset[str]:
+def overlent_layouts(
+    entries: Collection[str], num_jobs: int, loans: Mapping[str, int], *, share: float
+) -> frozenset[str]:
     """Return which of these entries' layouts one more job may not take: it would be in more than a share of the jobs.
 
     `loans` counts, among the latest `num_jobs` jobs of a namespace, those that took each entry's layout.

@@ -27,7 +27,7 @@ class DecisionRow:
     settings: MatchSettings
     table: Table
     plan: Plan
-    worn: tuple[str, ...] = ()  # entries whose layout was lent often enough
+    overlent: tuple[str, ...] = ()  # entries whose layout was lent often enough
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> Self:
@@ -40,7 +40,7 @@ class DecisionRow:
             settings=MatchSettings.recorded(row["settings"]),
             table=table_from_rows(row["table"]),
             plan=Plan.from_dict(row["plan"]),
-            worn=tuple(row.get("worn", ())),
+            overlent=tuple(row.get("overlent", ())),
         )
 
     def to_dict(self) -> Json:
@@ -53,7 +53,7 @@ class DecisionRow:
             "settings": self.settings.to_dict(),
             "table": table_to_rows(self.table),
             "plan": self.plan.to_dict(),
-            **({"worn": list(self.worn)} if self.worn else {}),
+            **({"overlent": list(self.overlent)} if self.overlent else {}),
         }
 
 
@@ -125,7 +125,7 @@ def rerun(
     for index, row in enumerate(trace):
         if isinstance(row, DecisionRow):
             given = (row.mode, row.extraction, row.neighbours, table or row.table, settings or row.settings)
-            plan = decide(*given, worn=row.worn)
+            plan = decide(*given, overlent=row.overlent)
             yield index, row.plan, plan
         elif isinstance(row, EvictionRow):
             key = (policy or row.policy, row.seed)
