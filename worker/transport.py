@@ -13,11 +13,26 @@ from typing import Any
 import redis
 from kombu.transport import redis as kombu_redis
 from kombu.transport import virtual
+from redis._parsers import BaseParser
 
 DEAD_LETTERS = "dead-letters"  # a Redis list; LRANGE shows what is in it
 MAX_DEAD_LETTERS = 1000  # the oldest go
 
-TAKES_NO_WRITES = (redis.exceptions.OutOfMemoryError, redis.exceptions.ReadOnlyError)
+
+class Refused(redis.exceptions.ResponseError):
+    """The server takes no writes now: its disk is full (MISCONF), or too few replicas follow it."""
+
+
+for _state in ("MISCONF", "NOREPLICAS"):  # states for which redis-py has no class
+    BaseParser.EXCEPTION_CLASSES.setdefault(_state, Refused)
+
+TAKES_NO_WRITES = (
+    Refused,
+    redis.exceptions.OutOfMemoryError,
+    redis.exceptions.ReadOnlyError,
+    redis.exceptions.ClusterDownError,  # of a primary that is down, too
+    redis.exceptions.NoPermissionError,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +112,7 @@ class Channel(kombu_redis.Channel):
 class Transport(kombu_redis.Transport):
     """Kombu's Redis transport with that channel, for which a server that takes no writes is away and not a bug.
 
-    Without room, or as a replica after a failover, Redis answers with an error to what a worker writes about a message;
+    Without room, with a full disk, or as a replica after a failover, Redis answers with an error to what a worker asks;
     to Celery that is the end of the worker, where a new connection later is all that it takes.
     """
 

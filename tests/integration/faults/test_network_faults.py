@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
 import redis
@@ -92,18 +94,48 @@ def test_a_relay_hands_over_again_after_a_server_was_out_of_reach(
     service.check()
 
 
-def test_a_broker_without_room_costs_no_job(service: Service, relay: Process, redis_url: str) -> None:
-    service.start_worker("first")
+@contextmanager
+def without_memory(client: redis.Redis) -> Iterator[None]:
+    client.config_set("maxmemory", "1mb")  # less than it holds; noeviction
+    try:
+        yield
+    finally:
+        client.config_set("maxmemory", "0")
+
+
+@contextmanager
+def without_disk(client: redis.Redis) -> Iterator[None]:
+    """A snapshot cannot be written: Redis answers MISCONF to every write from then on."""
+    before = client.config_get("dbfilename")["dbfilename"]
+    taken = Path(client.config_get("dir")["dir"]) / "taken"
+    taken.mkdir()  # no file can have this name
+    client.config_set("dbfilename", taken.name)
+    client.config_set("save", "3600 1")
+    try:
+        client.bgsave()
+        wait_until(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err", 20, taken)
+        with pytest.raises(redis.ResponseError, match="RDB snapshots"):
+            client.set("a", "b")
+        yield
+    finally:
+        client.config_set("save", "")
+        client.config_set("dbfilename", before)
+        taken.rmdir()
+
+
+@pytest.mark.parametrize("state", [without_memory, without_disk])
+def test_a_broker_without_room_costs_no_job(
+    service: Service, relay: Process, redis_url: str, state: Callable[[redis.Redis], AbstractContextManager[None]]
+) -> None:
+    worker = service.start_worker("first")
     complete_one(service)
-    with redis.Redis.from_url(redis_url) as client:
-        client.config_set("maxmemory", "1mb")  # less than it holds; noeviction
-        try:
-            ids = service.submit("tiny", number=5)
-            time.sleep(2)
-            assert {service.job(id_).status for id_ in ids} == {JobStatus.QUEUED}
-            assert relay.is_alive
-        finally:
-            client.config_set("maxmemory", "0")
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client, ExitStack() as stack:
+        stack.enter_context(state(client))
+        ids = service.submit("tiny", number=5)
+        time.sleep(2)
+        assert {service.job(id_).status for id_ in ids} == {JobStatus.QUEUED}
+        assert relay.is_alive
+        assert worker.is_alive
 
     service.wait_ended(ids)
     assert {tuple(service.outcomes(id_)) for id_ in ids} == {("completed",)}
