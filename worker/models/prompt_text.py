@@ -9,18 +9,29 @@ def given(tokenizer: Any, text: str, *, num_tokens: int) -> str:
     """The text within so many tokens, with blanks in place of the words that the tokenizer has no token for.
 
     `tokenizer` is a fast one of transformers. An unknown token says only that something stood there: the model makes
-    the same of every word that became one.
+    the same of every word that became one. With a tokenizer of whole words (the small model's, which has those of its
+    world) that holds for most of any prompt; there only what is cut counts, or nothing could be looked up.
     """
     tokens = tokenizer(text, max_length=num_tokens, truncation=True, return_offsets_mapping=True)
     end = max((stop for _, stop in tokens["offset_mapping"]), default=0)
     is_cut = len(tokens["input_ids"]) >= num_tokens
     kept = list(text[:end] if is_cut else text)
+    if not _spells(tokenizer):
+        return "".join(kept)
     for token, (start, stop) in zip(tokens["input_ids"], tokens["offset_mapping"], strict=True):
         if token == tokenizer.unk_token_id and stop > start:
             start, stop = _word(text, start, stop)
             stop = min(stop, len(kept))
             kept[start:stop] = " " * (stop - start)
     return "".join(kept)
+
+
+_NO_WORD = "qzxjv"
+
+
+def _spells(tokenizer: Any) -> bool:
+    """Whether a tokenizer has tokens for words that it has never seen, from their parts."""
+    return tokenizer.unk_token_id not in tokenizer(_NO_WORD)["input_ids"]
 
 
 def _word(text: str, start: int, stop: int) -> tuple[int, int]:

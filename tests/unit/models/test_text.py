@@ -4,6 +4,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer, T5Config, T5EncoderModel, T5Tokenizer
 
+from tests import tiny_pipelines
 from worker.models import prompt_text
 from worker.models.opensora.text import CaptionEncoder
 from worker.models.text_cache import TextCache
@@ -179,3 +180,10 @@ def test_what_the_tokenizer_has_no_token_for_is_not_given_to_the_model(
     tokenizer: T5Tokenizer, prompt: str, num_tokens: int, given: str
 ) -> None:
     assert prompt_text.given(tokenizer, prompt, num_tokens=num_tokens) == given
+
+
+def test_a_tokenizer_of_whole_words_gives_all_that_is_within_its_limit() -> None:
+    assert (
+        prompt_text.given(tiny_pipelines.tokenizer(), "a red zeppelin in the sea runs", num_tokens=5)
+        == "a red zeppelin in the"
+    )
