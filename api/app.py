@@ -26,7 +26,7 @@ from api.routes import batches, bulk_runs, cache, events, files, health, models,
 from api.settings import ApiSettings
 from api.surface import Surface
 from api.waiting import Waiting, preferred_s
-from db.session import connect, sessions
+from db.session import connect, readers, sessions
 from shared import logs, model_cards, tracing
 from shared.model_cards import ModelCard
 from shared.storage import Storage
@@ -60,6 +60,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
         app.state.service = Service(
             settings=settings,
             sessions=factory,
+            readers=readers(engine),
             cards=cards,
             storage=storage,
             readiness=Readiness(factory, storage),

@@ -20,21 +20,23 @@ class Deadline:
 
     async def serve(self, scope: Scope, receive: Receive, send: Send, *, timeout_s: float) -> None:
         """Serve a request; raise `Overdue` when no answer has begun after `timeout_s`."""
-        has_begun, is_over = asyncio.Event(), False
+        has_begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        is_over = False
 
         async def send_in_time(message: Message) -> None:
             if is_over:
                 raise asyncio.CancelledError
-            has_begun.set()
+            if not has_begun.done():
+                has_begun.set_result(None)
             await send(message)
 
         async def run() -> None:
             await self._app(scope, receive, send_in_time)
 
-        task, begun = asyncio.create_task(run()), asyncio.create_task(has_begun.wait())
+        task = asyncio.create_task(run())
         try:
-            await asyncio.wait({task, begun}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-            if not (task.done() or has_begun.is_set()):
+            await asyncio.wait({task, has_begun}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            if not (task.done() or has_begun.done()):
                 is_over = True
                 raise Overdue(
                     f"no answer within {timeout_s:g} s: something behind this server hangs; "
@@ -42,7 +44,7 @@ class Deadline:
                 )
             await task
         finally:
-            begun.cancel()
+            has_begun.cancel()
             if not task.done():
                 self._let_go(task)
 

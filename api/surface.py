@@ -38,8 +38,7 @@ class Surface:
 
     def check_query(self, method: str, path: str, query: bytes) -> None:
         """Raise BadRequest for a query field that the operation does not know, as for one of a body."""
-        known = self._query_fields(method, path)
-        if known is None or not query:
+        if not query or (known := self._query_fields(method, path)) is None:
             return
         for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
             if name not in known:

@@ -45,6 +45,11 @@ def sessions(engine: Engine) -> sessionmaker[Session]:
     return sessionmaker(engine, expire_on_commit=False)
 
 
+def readers(engine: Engine) -> sessionmaker[Session]:
+    """Return the factory of sessions that only read: each statement for itself, without BEGIN and COMMIT around it."""
+    return sessions(engine.execution_options(isolation_level="AUTOCOMMIT"))
+
+
 @contextmanager
 def transaction(factory: sessionmaker[Session]) -> Iterator[Session]:
     """Open a session, commit at the end, roll back on an exception."""

@@ -137,7 +137,7 @@ async def _look_when_ended(id_: UUID, call: Call, response: Response, prefer: st
 
 
 def _look(id_: UUID, call: Call) -> tuple[Job, Video]:
-    with call.begin() as (session, caller):
+    with call.look() as (session, caller):
         job = jobs.get(session, caller.tenant, id_)
         is_done = job.status == JobStatus.COMPLETED
         metric = metrics.of_attempt(session, job.id, job.attempt) if is_done else None
@@ -185,23 +185,23 @@ def list_(
     return videos.page(rows, limit, figures, lines)
 
 
-@router.get("/{video_id}", responses={304: {"description": "Nothing changed since the ETag"}})
+@router.get("/{video_id}", response_model=Video, responses={304: {"description": "Nothing changed since the ETag"}})
 async def retrieve(
     video_id: VideoId,
     call: Calling,
     response: Response,
     if_none_match: Annotated[str | None, Header()] = None,
     prefer: Prefer = None,
-) -> Video:
+) -> Response:
     """Look at a video; the headers say when to look again. `Prefer: wait=N` holds the answer until it has ended."""
     with ids.known("video", video_id) as id_:
         video = await _look_when_ended(id_, call, response, prefer)
     said = video.model_dump_json(exclude={"eta_seconds", "workers"})  # guesses that change by the second
     etag = f'"{hashlib.sha256(said.encode()).hexdigest()[:32]}"'
-    response.headers["ETag"] = etag
+    headers = {**response.headers, "ETag": etag}
     if content.holds(if_none_match or "", etag):
-        return Response(status_code=304, headers=dict(response.headers))  # type: ignore[return-value]
-    return video
+        return Response(status_code=304, headers=headers)
+    return Response(video.model_dump_json(), headers=headers, media_type="application/json")
 
 
 @router.post("/{video_id}/cancel")
