@@ -96,6 +96,7 @@ Steps = Annotated[int, Field(ge=1, le=1000)]
 Side = Annotated[int, Field(ge=1, le=100_000)]
 One = Annotated[int, AfterValidator(_one), WithJsonSchema({"type": "integer", "const": 1})]
 Nothing = Annotated[dict[str, Any], AfterValidator(_nothing), WithJsonSchema({"type": "object", "maxProperties": 0})]
+Idle = Annotated[float, Field(ge=0, le=100)]  # sets up what is switched off: read and forgotten
 Off = Annotated[bool, AfterValidator(_off), WithJsonSchema({"type": "boolean", "const": False})]
 
 
@@ -132,6 +133,13 @@ class CreateVideo(BaseModel):
     extra_params: Nothing | None = None
     lora: Nothing | None = None
 
+    # settings of what is switched off, as clients send them that write out every field
+    enable_upscaling: Off | None = None
+    generate_sound: Off | None = None
+    frame_interpolation_exp: Idle | None = None
+    frame_interpolation_scale: Idle | None = None
+    upscaling_scale: Idle | None = None
+
 
 # fields that change nothing: two requests that differ in these only are the same
 NO_OPS = frozenset(
@@ -144,6 +152,11 @@ NO_OPS = frozenset(
         "enable_frame_interpolation",
         "extra_params",
         "lora",
+        "enable_upscaling",
+        "generate_sound",
+        "frame_interpolation_exp",
+        "frame_interpolation_scale",
+        "upscaling_scale",
     }
 )
 

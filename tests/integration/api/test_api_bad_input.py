@@ -24,7 +24,8 @@ FIELDS = [
         "zzz is not a field of this request; known are prompt, model, size, seconds, seed, negative_prompt, "
         "num_inference_steps, guidance_scale, fps, mode, metadata, webhook_url, width, height, num_frames, n, "
         "num_outputs_per_prompt, user, generator_device, enable_teacache, enable_frame_interpolation, "
-        "extra_params, lora",
+        "extra_params, lora, "
+        "enable_upscaling, generate_sound, frame_interpolation_exp, frame_interpolation_scale, upscaling_scale",
     ),
     (
         {"prompt": "a fox", "seconds": 7.075970496494969e-57},  # read as the text that it prints as

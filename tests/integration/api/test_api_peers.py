@@ -34,7 +34,15 @@ ACCEPTED = [
     ({"seed": -1}, {"seed": None}),
     ({"enable_teacache": False, "enable_frame_interpolation": False}, {}),
     ({"extra_params": {}, "lora": {}}, {}),
+    # every field of such a service written out, though nothing of it is switched on
+    (
+        {"frame_interpolation_exp": 1, "frame_interpolation_scale": 1.0, "upscaling_scale": 4}
+        | {"enable_upscaling": False, "generate_sound": False, "fps": 8},
+        {"fps": 8},
+    ),
+    ({"seconds": 2, "fps": 8, "num_inference_steps": 4}, {"seconds": "2", "num_frames": 16}),
 ]
+UNSET = ("guidance_scale_2", "true_cfg_scale", "boundary_ratio", "flow_shift", "input_reference", "image_reference")
 
 
 @pytest.mark.parametrize(("body", "shown"), ACCEPTED)
@@ -52,6 +60,15 @@ def test_what_asks_for_what_we_do_is_accepted(shared_client: TestClient, body: d
 
     assert answer.status_code == 200, answer.text
     assert {name: answer.json()[name] for name in shown} == shown
+
+
+def test_fields_of_others_that_nobody_filled_in_are_left_out(shared_client: TestClient) -> None:
+    names = (*UNSET, "model", "size", "seconds", "seed", "fps", "user", "lora", "extra_params", "n", "enable_upscaling")
+
+    as_json = shared_client.post("/v1/videos", json={**PROMPT, **dict.fromkeys(names)})
+    as_form = shared_client.post("/v1/videos", data={**PROMPT, **dict.fromkeys(names, "")})
+
+    assert (as_json.status_code, as_form.status_code) == (200, 200), as_json.text + as_form.text
 
 
 def test_empty_fields_of_a_form_are_left_out(shared_client: TestClient) -> None:
@@ -73,6 +90,8 @@ REFUSED = [
     ),
     ({"lora": {"name": "quick"}}, "lora", "lora is not offered here; leave it out"),
     ({"enable_teacache": True}, "enable_teacache", "enable_teacache is not offered here; leave it out"),
+    *(({name: 3.0}, name, f"{name} is not a field of this request") for name in UNSET),
+    ({"enable_upscaling": True}, "enable_upscaling", "enable_upscaling is not offered here; leave it out"),
     ({"width": 64}, "height", "height is missing beside width; send both, or size"),
     ({"width": 65, "height": 48}, "size", "size '65x48' is none of tiny's; use 64x64, 64x48"),
     (
