@@ -23,7 +23,8 @@ from cli.errors import BadInput, CommandError, Refused, Unreachable
 from cli.list_files import STDIN
 from cli.manifest import BadLine, Line
 from cli.night import Order
-from cli.results import Result, exit_code
+from cli.results import exit_code
+from shared.results import Result
 from shared.run_windows import AtEnd, RunWindow
 
 app = typer.Typer(help="Run a whole list of prompts.", no_args_is_help=True)

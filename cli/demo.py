@@ -13,8 +13,9 @@ from cli import local, output
 from cli.client import FINAL, Client, Json, connect
 from cli.errors import CommandError
 from cli.output import note
-from cli.receipt import Receipt, matches, state
+from cli.receipt import matches, state
 from cli.up import Choices, Service, Stopped, service, stopped_by_signals
+from shared.receipts import Receipt
 
 COLUMNS = ("prompt", "path", "steps", "computed", "in full", "saved", "receipt", "knew from earlier videos")
 OPENING = """\

@@ -15,7 +15,7 @@ from html import escape
 from typing import Any
 
 from cli import output
-from cli.results import STAGES, Result
+from shared.results import STAGES, Result
 
 Json = dict[str, Any]  # Any: a report is what JSON holds
 

@@ -195,6 +195,17 @@ def paths(session: Session, batch: Batch) -> list[tuple[str, int, float]]:
     return [(path, number, float(seconds or 0)) for path, number, seconds in rows]
 
 
+def lines(session: Session, batch: Batch) -> list[tuple[UUID, str | None]]:
+    """Return the jobs of all lines of a run, those of earlier runs too, with where each line stands in the list."""
+    own = select(Job.id, Job.line).where(Job.batch_id == batch.id, Job.deleted_at.is_(None))
+    reused = (
+        select(Job.id, ReusedLine.line)
+        .join(ReusedLine, ReusedLine.job_id == Job.id)
+        .where(ReusedLine.batch_id == batch.id, Job.deleted_at.is_(None))
+    )
+    return [(id_, line) for query in (own, reused) for id_, line in session.execute(query)]
+
+
 def finish(session: Session) -> list[UUID]:
     """Close every sealed batch whose jobs have all ended, and cancel what is left of one that was cancelled."""
     is_left = or_(Job.status == JobStatus.QUEUED, and_(Job.status == JobStatus.IN_PROGRESS, ~Job.cancel_requested))

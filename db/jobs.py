@@ -217,6 +217,11 @@ def page(
     return list(session.scalars(query.order_by(*order)))
 
 
+def of_ids(session: Session, ids: Collection[UUID]) -> list[Job]:
+    """Return those of these jobs that there are and that are not deleted, in whatever order."""
+    return list(session.scalars(select(Job).where(Job.id.in_(ids), Job.deleted_at.is_(None))))
+
+
 def first_waiting(session: Session, tenant: str, *, limit: int) -> list[Job]:
     """Return the tenant's queued jobs that run first."""
     query = select(Job).where(Job.tenant == tenant, Job.status == JobStatus.QUEUED, Job.deleted_at.is_(None))

@@ -8,10 +8,11 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, BackgroundTasks, Depends, Query, Request, Response
+from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
-from api import batch_items, bodies, ids
+from api import batch_items, bodies, ids, line_results
 from api.deps import Call, Calling
 from api.errors import NotReady
 from api.ids import batch_id as shown_id
@@ -115,6 +116,23 @@ def retrieve(batch_id: str, call: Calling) -> BulkRun:
     """Look at a bulk run."""
     with call.begin() as (session, caller), ids.known("bulk run", batch_id) as id_:
         return _show(session, batches.get(session, caller.tenant, id_))
+
+
+_RESULTS: dict[int | str, dict[str, Any]] = {  # Any: OpenAPI
+    200: {
+        "description": "One row a line",
+        "content": {type_: {"schema": {"type": "string", "format": "binary"}} for type_ in line_results.TYPES.values()},
+    }
+}
+
+
+@router.get("/{batch_id}/results", response_class=Response, responses=_RESULTS)
+def results(batch_id: str, call: Calling, format: line_results.Form = "jsonl") -> Response:
+    """Download what has become of each line of a run, in the order of its list: JSONL, CSV or Parquet."""
+    with ids.known("bulk run", batch_id) as id_:
+        body = line_results.of_run(call, id_, format)
+    headers = {"Content-Disposition": f'attachment; filename="{shown_id(id_)}.{format}"'}
+    return StreamingResponse(body, headers=headers, media_type=line_results.TYPES[format])
 
 
 @router.post("/{batch_id}/items", openapi_extra=body_of(AddItems))

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli import bulk, manifest, output, report, results
+from cli import bulk, manifest, output, report
 from cli.client import Client
 from cli.errors import CommandError, Refused, Unreachable
 from cli.lab.chaos import try_out
+from shared.results import Result
 
 if TYPE_CHECKING:
     from lab.chaos.run import Target
@@ -90,7 +91,7 @@ def _night(
         output.note(f"{batch['id']}: {len(listed.lines)} lines, expected {batch['forecast']}")
         log = _watch(client, target, batch["id"], closes, pause_s, len(prompts), kills)
         batch = client.batch(batch["id"])
-        made = [results.Result.of(video, batch["id"], file=None) for video in client.videos(batch_id=batch["id"])]
+        made = [Result.of(video, batch["id"], file=None) for video in client.videos(batch_id=batch["id"])]
         found = report.of(batch, made)
         morning = folder / "report.html"
         morning.write_text(report.page(found, bulk.pictures(client, found["sheet"])), encoding="utf-8")

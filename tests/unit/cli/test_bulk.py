@@ -11,7 +11,8 @@ from cli import bulk, night, places
 from cli.client import Client
 from cli.manifest import Line, Manifest, read
 from cli.places import NoPlace
-from cli.results import Result, exit_code, write
+from cli.results import exit_code, write
+from shared.results import Result
 
 
 def video(**more: object) -> dict:

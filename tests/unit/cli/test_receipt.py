@@ -2,7 +2,8 @@
 
 import pytest
 
-from cli.receipt import Receipt, facts, state
+from cli.receipt import facts, state
+from shared.receipts import Receipt
 
 
 def test_a_receipt_takes_its_facts_from_the_cache_and_usage_blocks() -> None:

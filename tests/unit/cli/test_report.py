@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import pytest
 
 from cli import report
-from cli.results import Result
+from shared.results import Result
 
 COUNTS = {"total": 40, "queued": 0, "in_progress": 0, "completed": 40, "failed": 0, "cancelled": 0}
 
