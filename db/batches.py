@@ -2,24 +2,34 @@
 
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, func, or_, select, tuple_, update
+from sqlalchemy import BigInteger, and_, cast, func, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from db import jobs, outbox, retries, reused_lines
 from db.errors import NotFound
-from db.models import Batch, Job, ReusedLine
+from db.models import Batch, Job, JobMetric, ReusedLine
 from db.states import FINAL, BatchStatus, JobStatus, check_batch
 from shared.run_windows import RunWindow
 
 CHUNK = 2000  # lines cancelled in one transaction, or tried again in one statement
 RUNS = (BatchStatus.IN_PROGRESS, BatchStatus.PAUSED)  # sealed, not ended
 UNENDED = (BatchStatus.OPEN, *RUNS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Came:
+    """What became of a run's lines of one path."""
+
+    number: int  # of videos
+    seconds: float  # of work, from claim to end
+    num_bytes: int
+    seconds_saved: float
 
 
 def open_(
@@ -186,13 +196,26 @@ def counts(session: Session, batch: Batch) -> dict[str, int]:
     return dict(number)
 
 
-def paths(session: Session, batch: Batch) -> list[tuple[str, int, float]]:
-    """Return by path how many of the batch's jobs were completed, and their mean seconds from claim to end."""
-    mean = func.avg(func.extract("epoch", Job.finished_at - Job.claimed_at))
-    is_its = or_(Job.batch_id == batch.id, Job.id.in_(reused_lines.ids(batch.id)))
-    which = (is_its, Job.status == JobStatus.COMPLETED, Job.path.is_not(None))
-    rows = session.execute(select(Job.path, func.count(), mean).where(*which).group_by(Job.path).order_by(Job.path))
-    return [(path, number, float(seconds or 0)) for path, number, seconds in rows]
+def came(session: Session, batch: Batch) -> dict[str, Came]:
+    """Return by path what has become of the lines that the run made itself, which is what a forecast speaks of."""
+    seconds = func.extract("epoch", Job.finished_at - Job.claimed_at)
+    rows = (
+        select(
+            Job.path,
+            func.count(),
+            func.coalesce(func.sum(seconds), 0),
+            func.coalesce(func.sum(cast(Job.output["bytes"].astext, BigInteger)), 0),
+            func.sum(JobMetric.seconds_saved),
+        )
+        .outerjoin(JobMetric, and_(JobMetric.job_id == Job.id, JobMetric.attempt == Job.attempt))
+        .where(Job.batch_id == batch.id, Job.status == JobStatus.COMPLETED)
+        .group_by(Job.path)
+    )
+    return {
+        path: Came(number=number, seconds=float(work), num_bytes=int(size), seconds_saved=float(saved or 0))
+        for path, number, work, size, saved in session.execute(rows)
+        if path is not None
+    }
 
 
 def lines(session: Session, batch: Batch) -> list[tuple[UUID, str | None]]:
@@ -204,6 +227,16 @@ def lines(session: Session, batch: Batch) -> list[tuple[UUID, str | None]]:
         .where(ReusedLine.batch_id == batch.id, Job.deleted_at.is_(None))
     )
     return [(id_, line) for query in (own, reused) for id_, line in session.execute(query)]
+
+
+def pictured(session: Session, batch: Batch, limit: int) -> list[Job]:
+    """Return completed jobs of a run from all over it, `limit` at most."""
+    place = func.row_number().over(order_by=(Job.created_at, Job.id)).label("place")
+    every = func.greatest(1, (func.count().over() + limit - 1) // limit).label("every")
+    is_its = (Job.batch_id == batch.id, Job.status == JobStatus.COMPLETED, Job.deleted_at.is_(None))
+    each = select(Job.id, place, every).where(*is_its).subquery()
+    first = select(each.c.id).where((each.c.place - 1) % each.c.every == 0)
+    return list(session.scalars(select(Job).where(Job.id.in_(first)).order_by(Job.created_at, Job.id)))
 
 
 def finish(session: Session) -> list[UUID]:

@@ -3,7 +3,7 @@
 The lines of a chunk, and how far it went, are one transaction: when its writer dies, the next one goes on from there.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -48,6 +48,11 @@ def get(session: Session, tenant: str, id_: UUID, *, lock: bool = False) -> File
 def is_one(session: Session, id_: UUID) -> bool:
     """Return whether a file began a bulk run."""
     return session.get(FileBatch, id_) is not None
+
+
+def among(session: Session, ids: Collection[UUID]) -> set[UUID]:
+    """Return which of these bulk runs a file began."""
+    return set(session.scalars(select(FileBatch.id).where(FileBatch.id.in_(ids))))
 
 
 def page(session: Session, tenant: str, *, limit: int, after: UUID | None = None) -> list[FileBatch]:

@@ -21,16 +21,16 @@ from api.ids import video_id
 from api.routes import bulk_runs
 from api.routes import cache as cache_routes
 from api.routes import videos as video_routes
-from api.schemas import CreateVideo, RetryBatch
+from api.schemas import CreateVideo, RetryBatch, SetWindow, Window
 from api.web import forms, reference, render, words
-from api.web.forms import KEY_COOKIE, TOKEN_COOKIE, Act, Given, SignIn
-from db import batches, heartbeats, jobs, metrics
+from api.web.forms import KEY_COOKIE, TOKEN_COOKIE, Act, Given, Retry, SetTimes, SignIn
+from db import batches, file_batches, heartbeats, jobs, metrics, reused_lines
 from db.errors import NotFound
 from db.keys import Caller
-from db.models import Job
+from db.models import Batch, Job
 from db.states import JobStatus
 
-NUM_LATEST, NUM_WAITING, NUM_ENDED, NUM_CARDS, NUM_RUNS, NUM_HITS = 6, 25, 8, 24, 20, 20
+NUM_LATEST, NUM_WAITING, NUM_ENDED, NUM_CARDS, NUM_RUNS, NUM_HITS, NUM_SHEET = 6, 25, 8, 24, 20, 20, 24
 SPANS = [(1, "a day"), (7, "a week"), (30, "a month"), (365, "a year")]
 FOR_A_DAY = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
 _ENDED = (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED)
@@ -187,7 +187,10 @@ def video(request: Request, id_: str, call: Calling) -> HTMLResponse:
     with call.begin() as (session, caller), ids.known("video", id_) as known:
         job = jobs.get(session, caller.tenant, known)
         shown, now = _shown(session, [job], call)[0], _now(session, call)
-    return _page("video.html", request, call, "Video", {"now": now, "video": shown}, title=shown["prompt"][:60])
+        lent = jobs.of_ids(session, [ids.parse("video", donor) for donor in shown["donors"]])
+        donors = _shown(session, [donor for donor in lent if donor.tenant == caller.tenant])
+    values: Values = {"now": now, "video": shown, "donors": donors}
+    return _page("video.html", request, call, "Video", values, title=shown["prompt"][:60])
 
 
 @router.post("/videos/{id_}/cancel")
@@ -235,7 +238,7 @@ def nights(request: Request, call: Calling, after: str = "") -> HTMLResponse:
     with call.begin() as (session, caller):
         cursor = ids.parse("bulk run", after) if after else None
         rows = batches.page(session, caller.tenant, limit=NUM_RUNS + 1, after=cursor)
-        runs = [words.run(row, batches.counts(session, row)) for row in rows[:NUM_RUNS]]
+        runs = _runs(session, rows[:NUM_RUNS])
         now = _now(session, call)
     more = f"/nights?after={runs[-1]['id']}" if len(rows) > NUM_RUNS else ""
     return _page("nights.html", request, call, "Nights", {"now": now, "runs": runs, "next": more, "only": None})
@@ -243,13 +246,33 @@ def nights(request: Request, call: Calling, after: str = "") -> HTMLResponse:
 
 @router.get("/nights/{id_}")
 def night(request: Request, id_: str, call: Calling) -> HTMLResponse:
-    """Show one bulk run."""
+    """Show one bulk run: what was expected of it beside what came, and some of its pictures."""
     with call.begin() as (session, caller), ids.known("bulk run", id_) as known:
         row = batches.get(session, caller.tenant, known)
-        run, now = words.run(row, batches.counts(session, row)), _now(session, call)
-        run["paths"] = [(path, number, words.duration(mean)) for path, number, mean in batches.paths(session, row)]
+        (run,), now = _runs(session, [row]), _now(session, call)
+        run |= words.night(
+            row,
+            batches.came(session, row),
+            num_reused=reused_lines.number(session, row.id),
+            num_open=run["num_open"],
+            num_workers=now["workers"],
+        )
+        run["sheet"] = _shown(session, batches.pictured(session, row, NUM_SHEET))
     values = {"now": now, "runs": [run], "next": "", "only": run}
     return _page("nights.html", request, call, "Nights", values, title=f"Run {run['name']}")
+
+
+def _runs(session: Session, rows: list[Batch]) -> list[Values]:
+    of_files = file_batches.among(session, [row.id for row in rows])
+    return [
+        words.run(
+            row,
+            batches.counts(session, row),
+            of_file=row.id in of_files,
+            changes_at=batches.window_changes_at(session, row),
+        )
+        for row in rows
+    ]
 
 
 @router.post("/nights/{id_}/cancel")
@@ -276,9 +299,20 @@ def resume_night(id_: str, call: Calling, form: Annotated[Act, Depends(_form(Act
 
 
 @router.post("/nights/{id_}/retry")
-def retry_night(id_: str, call: Calling, form: Annotated[Act, Depends(_form(Act))]) -> Response:
-    """Make the failed and cancelled lines of a bulk run anew."""
-    bulk_runs.retry(id_, RetryBatch(), call)
+def retry_night(id_: str, call: Calling, form: Annotated[Retry, Depends(_form(Retry))]) -> Response:
+    """Make the failed or cancelled lines of a bulk run anew."""
+    bulk_runs.retry(id_, RetryBatch(only=form.only), call)
+    return _back(form)
+
+
+@router.post("/nights/{id_}/window")
+def set_times(id_: str, call: Calling, form: Annotated[SetTimes, Depends(_form(SetTimes))]) -> Response:
+    """Say when lines of a bulk run may start; `at_end` stays as it was unless the form says."""
+    window = None
+    if form.start or form.end:
+        at_end = form.at_end or (bulk_runs.retrieve(id_, call).window or Window(start="", end="")).at_end
+        window = {"start": form.start, "end": form.end, "tz": form.tz, "at_end": at_end}
+    bulk_runs.set_window(id_, bodies.check(SetWindow, {"window": window}), call)
     return _back(form)
 
 
@@ -328,6 +362,7 @@ def sign_out(request: Request, form: Annotated[Act, Depends(_form(Act))]) -> Res
 def docs(request: Request, service: Owned) -> HTMLResponse:
     """Show the API's document, with nothing from elsewhere."""
     values: Values = {"tags": reference.tags(request.app.openapi()), "base": str(request.base_url).rstrip("/")}
+    values |= {"signed_in": not service.settings.needs_keys, "operates": not service.settings.needs_keys}
     values |= {"title": "The HTTP API", "examples": words.examples([service.settings.default_model])}
     return _plain("reference.html", request, values)
 
@@ -421,7 +456,11 @@ def _part(beat: heartbeats.Beat, busy: list[Job], faults: Mapping[str, metrics.F
         "is_alive": beat.age_s < ALIVE_S,
         "age": f"{words.duration(beat.age_s)} ago",
         "jobs": [_work(job, caller) for job in busy if job.lease_owner == owner],
-        "says": [(name, _told(value)) for name, value in beat.detail.items() if value not in (None, "", [], {})],
+        "says": [
+            (name.removeprefix("is_").replace("_", " "), _told(value))
+            for name, value in beat.detail.items()
+            if value not in (None, "", [], {})
+        ],
         "fault": f"{fault.outcome}{f' ({fault.reason})' if fault.reason else ''}" if fault else "",
         "fault_at": fault.at if fault else None,
     }
@@ -435,6 +474,8 @@ def _work(job: Job, caller: Caller) -> Values:
 
 
 def _told(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, dict):
         return ", ".join(f"{name} {_told(one)}" for name, one in value.items())
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -2,7 +2,7 @@
 
 import secrets
 from hmac import compare_digest
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Request, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -24,6 +24,21 @@ class Act(BaseModel):
 
     token: Token = ""
     back: Place = "/"
+
+
+class Retry(Act):
+    """Which lines of a bulk run are made again."""
+
+    only: Literal["failed", "cancelled"] | None = None
+
+
+class SetTimes(Act):
+    """When lines of a bulk run may start; at any time where both times are left out."""
+
+    start: Annotated[str, Field(max_length=8)] = ""
+    end: Annotated[str, Field(max_length=8)] = ""
+    tz: Annotated[str, Field(max_length=60)] = "UTC"
+    at_end: Literal["finish", "stop"] | None = None  # left out: as it is
 
 
 class SignIn(BaseModel):

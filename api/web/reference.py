@@ -24,7 +24,7 @@ def _operation(method: str, path: str, operation: Json) -> dict[str, Any]:
         "path": path,
         "says": operation.get("description") or operation.get("summary", ""),
         "fields": [*_parameters(operation), *_body(operation)],
-        "answers": list(operation.get("responses", {})),
+        "answers": sorted(operation.get("responses", {})),
     }
 
 

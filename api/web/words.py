@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from api.estimates import Estimate
 from api.ids import batch_id
 from api.schemas import Video
 from api.videos import show
+from db.batches import Came
 from db.models import Batch, Job, JobMetric
 from db.states import BatchStatus
 
@@ -95,8 +97,13 @@ def stages(seconds: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{**part, "seconds": duration(known[part["name"]])} for part in _stretches(known)]
 
 
-def run(batch: Batch, counts: Mapping[str, int]) -> dict[str, Any]:
-    """Return what templates show of a bulk run. Any: texts, times and numbers."""
+def run(
+    batch: Batch, counts: Mapping[str, int], *, of_file: bool = False, changes_at: datetime | None = None
+) -> dict[str, Any]:
+    """Return what templates show of a bulk run, whose lines are made again only where no file began it.
+
+    `changes_at` is when its window opens or closes. Any: texts, times and numbers.
+    """
     total = sum(counts.values())
     parts, start = [], 0
     for status, kind in _PARTS:
@@ -110,27 +117,75 @@ def run(batch: Batch, counts: Mapping[str, int]) -> dict[str, Any]:
         "name": batch.name or batch.manifest_key,
         "status": {"open": "takes lines", "in_progress": "runs"}.get(batch.status, batch.status),
         "is_open": batch.status in (BatchStatus.OPEN, BatchStatus.IN_PROGRESS, BatchStatus.PAUSED),
-        "acts": _acts(batch, counts),
+        "acts": _acts(batch, counts, of_file=of_file),
         "total": total,
+        "num_open": counts.get("queued", 0) + counts.get("in_progress", 0),
         "parts": parts,
         "words": ", ".join(words),
         "created": batch.created_at,
         "ended": batch.finished_at,
-        "left": "",
-        "paths": [],
+        "held_until": changes_at if batch.is_held and batch.status != BatchStatus.PAUSED else None,
     }
 
 
-def _acts(batch: Batch, counts: Mapping[str, int]) -> list[tuple[str, str]]:
-    """Return what may be done with a run: the last part of its path, and words."""
-    acts = []
+def night(
+    batch: Batch, came: Mapping[str, Came], *, num_reused: int, num_open: int, num_workers: int
+) -> dict[str, Any]:
+    """Return what the page of one run says beyond that: what was expected beside what came, and its window.
+
+    What is left is reckoned from the lines so far, without hours in which the window is closed.
+
+    Any: texts and times.
+    """
+    expected: Mapping[str, Any] = batch.forecast or {}
+    made = [came.get("fast", _NONE), came.get("full", _NONE)]
+    work_s, num_made = sum(path.seconds for path in made), sum(path.number for path in made)
+    left_s = num_open * work_s / num_made / num_workers if num_made and num_workers and num_open else None
+    rows = [
+        ("Fast lines", _number(expected.get("num_fast")), f"{made[0].number:,}"),
+        ("Full lines", _number(expected.get("num_full")), f"{made[1].number:,}"),
+        ("Work", _work(expected), duration(work_s)),
+        ("Work left, about", "", duration(left_s)),
+        *((f"A {name} line", "", duration(path.seconds / path.number)) for name, path in came.items() if path.number),
+        ("Saved, measured", "", duration(made[0].seconds_saved) if made[0].number else ""),
+        ("Files", "", size(sum(path.num_bytes for path in made)) if num_made else ""),
+        ("From earlier runs", "", f"{num_reused:,} lines" if num_reused else ""),
+    ]
+    ends_at = expected.get("ends_at")
+    return {
+        "rows": [row for row in rows if row[1] or row[2]],
+        "is_forecast": bool(expected),
+        "ends": None if ends_at is None else datetime.fromtimestamp(ends_at, UTC),
+        "window": batch.run_window,
+    }
+
+
+_NONE = Came(number=0, seconds=0.0, num_bytes=0, seconds_saved=0.0)
+
+
+def _work(expected: Mapping[str, Any]) -> str:
+    low, likely, high = (expected.get(f"{name}_h") for name in ("low", "likely", "high"))
+    if likely is None:
+        return ""
+    between = f" ({duration(3600 * low)} to {duration(3600 * high)})" if low is not None and high is not None else ""
+    return f"{duration(3600 * likely)}{between}"
+
+
+def _number(number: int | None) -> str:
+    return "" if number is None else f"{number:,}"
+
+
+def _acts(batch: Batch, counts: Mapping[str, int], *, of_file: bool) -> list[tuple[str, str, dict[str, str]]]:
+    """Return what may be done with a run: the last part of its path, words, and fields."""
+    acts: list[tuple[str, str, dict[str, str]]] = []
     if batch.status == BatchStatus.IN_PROGRESS:
-        acts.append(("pause", "Pause"))
+        acts.append(("pause", "Pause", {}))
     if batch.status == BatchStatus.PAUSED:
-        acts.append(("resume", "Go on"))
-    if batch.status != BatchStatus.OPEN and (failed := counts.get("failed", 0) + counts.get("cancelled", 0)):
-        acts.append(("retry", f"Make {failed:,} again"))
-    return acts
+        acts.append(("resume", "Go on", {}))
+    if batch.status == BatchStatus.OPEN or of_file:
+        return acts
+    retried = [(status, number) for status in ("failed", "cancelled") if (number := counts.get(status, 0))]
+    return [*acts, *(("retry", f"Retry {number:,} {status}", {"only": status}) for status, number in retried)]
 
 
 _WHY_NOT = {
@@ -160,7 +215,7 @@ def cache(found: Mapping[str, Any]) -> dict[str, Any]:
     days = [
         {
             "day": row["name"],
-            "rate": f"{row['hit_rate']:.0%}",
+            "rate": f"{100 * row['hit_rate']:.0f} %",
             "height": f"{100 * row['hit_rate']:.1f}",
             "decisions": f"{row['decisions']:,}",
             "saved": duration(saved_on.get(row["name"], 0.0)),
@@ -172,7 +227,7 @@ def cache(found: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "decisions": f"{found['decisions']:,}",
         "hits": f"{found['hits']:,}",
-        "rate": "" if found["hit_rate"] is None else f"{found['hit_rate']:.0%}",
+        "rate": "" if found["hit_rate"] is None else f"{100 * found['hit_rate']:.0f} %",
         "saved": duration(saved["seconds_saved"]),
         "spent": duration(saved["gpu_seconds"]),
         "days": days,

@@ -1,16 +1,20 @@
 """Pictures of the page with the small model at work: `python tests/acceptance/screenshots.py FOLDER`.
 
-Starts a service of its own, sends prompts that share things, and writes every view as PNG: light, dark, on a phone,
-empty, busy and without a worker.
+Starts a service of its own, sends prompts that share things and a bulk run of more, and writes every view as PNG:
+light, dark, on a phone, empty, busy and without a worker.
 """
 
 import base64
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
+import psutil
 from homes import ROOT, Home
 
 sys.path.insert(0, str(ROOT / "tests"))
@@ -42,13 +46,18 @@ def main(folder: Path) -> None:
         wait_until(lambda: ready(url), timeout_s=180, pause_s=0.5)
         with browser() as started:
             page = started.tab()
-            shoot(page, url, folder, "empty", {"make": "/", "library": "/library", "cache": "/cache"})
-            done = fill(url)
-            shoot(page, url, folder, "", views(done), LOOKS)
+            shoot(
+                page, url, folder, "empty", {"make": "/", "library": "/library", "nights": "/nights", "cache": "/cache"}
+            )
+            done, night = fill(url), run(url)
+            shoot(page, url, folder, "", views(done, night), LOOKS)
             for _ in range(30):
                 send(url, PROMPTS[0], mode="full", num_inference_steps=100)
             time.sleep(2)
             shoot(page, url, folder, "busy", {"queue": "/queue"}, LOOKS)
+            with frozen(home):
+                wait_until(lambda: look_at(url, "/readyz").status_code == 503, timeout_s=90, pause_s=0.5)
+                shoot(page, url, folder, "alone", {"make": "/", "queue": "/queue"}, {"light": LOOKS["light"]})
     finally:
         up.terminate()
         up.wait(timeout=120)
@@ -76,13 +85,63 @@ def fill(url: str) -> str:
     return fast or id_
 
 
+def run(url: str) -> str:
+    """Have a bulk run made, of which one line is cancelled; return its id."""
+    lines = [
+        {"custom_id": f"{size}-{colour}-{shape}-{way}", "prompt": f"a {size} {colour} {shape} {way} over a {ground}"}
+        for size, colour, ground in (
+            ("large", "red", "blue striped field"),
+            ("small", "yellow", "green checkered wall"),
+        )
+        for shape in ("circle", "square", "triangle")
+        for way in ("drifts left", "drifts right", "moves up")
+    ]
+    forecast = {"order": "planned", "num_fast": 14, "num_full": 4, "low_h": 0.001, "likely_h": 0.003, "high_h": 0.009}
+    asked = {"manifest_key": "pictures", "name": "shapes.txt"}
+    post = partial(httpx.post, trust_env=False)
+    id_ = post(f"{url}/v1/bulk-runs", json=asked).json()["id"]
+    added = post(f"{url}/v1/bulk-runs/{id_}/items", json={"items": lines}).raise_for_status().json()["data"]
+    post(f"{url}/v1/videos/{added[-1]['id']}/cancel")
+    ends_at = int(time.time()) + 30
+    post(f"{url}/v1/bulk-runs/{id_}/seal", json={"forecast": forecast | {"ends_at": ends_at}}).raise_for_status()
+    wait_until(lambda: look_at(url, f"/v1/bulk-runs/{id_}").json()["status"] == "completed", timeout_s=180, pause_s=0.5)
+    return id_
+
+
+@contextmanager
+def frozen(home: Home) -> Iterator[None]:
+    """Freeze the workers, as a machine does that hangs, and `chai up`, which would start others in their place."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "environ"]):
+        is_its = str(home.folder) in str(process.info["environ"])
+        if is_its and {"up", "worker"} & set(process.info["cmdline"] or ()):
+            process.suspend()
+            found.append(process)
+    try:
+        yield
+    finally:
+        for process in found:
+            process.resume()
+
+
 def look(url: str, id_: str) -> dict[str, str]:
-    return httpx.get(f"{url}/v1/videos/{id_}", trust_env=False).json()
+    return look_at(url, f"/v1/videos/{id_}").json()
 
 
-def views(done: str) -> dict[str, str]:
+def look_at(url: str, path: str) -> httpx.Response:
+    return httpx.get(url + path, trust_env=False)
+
+
+def views(done: str, night: str) -> dict[str, str]:
     own = {"make": "/", "queue": "/queue", "library": "/library", "video": f"/videos/{done}"}
-    return {**own, "nights": "/nights", "cache": "/cache", "workers": "/workers", "docs": "/docs"}
+    return {
+        **own,
+        "nights": "/nights",
+        "night": f"/nights/{night}",
+        "cache": "/cache",
+        "workers": "/workers",
+        "docs": "/docs",
+    }
 
 
 def shoot(

@@ -7,10 +7,11 @@ const ENDED = ["completed", "failed", "cancelled"];
 const all = (selector, under = document) => [...under.querySelectorAll(selector)];
 
 function ago(then) {
-  const seconds = Math.max(0, (Date.now() - then) / 1000);
+  const since = (Date.now() - then) / 1000, seconds = Math.abs(since);
+  const told = (number, unit) => (since < 0 ? `in ${number} ${unit}` : `${number} ${unit} ago`);
   for (const [unit, length] of [["d", 86400], ["h", 3600], ["min", 60]])
-    if (seconds >= length) return `${Math.floor(seconds / length)} ${unit} ago`;
-  return seconds < 10 ? "just now" : `${Math.floor(seconds)} s ago`;
+    if (seconds >= length) return told(Math.floor(seconds / length), unit);
+  return seconds < 10 ? "just now" : told(Math.floor(seconds), "s");
 }
 
 function tellTimes(under = document) {
@@ -238,6 +239,7 @@ document.getElementById("theme")?.addEventListener("click", () => {
 });
 document.getElementById("ask")?.addEventListener("click", () => document.getElementById("help").showModal());
 if (location.hash === "#q") document.getElementById("q")?.focus();
+for (const zone of all("input[data-zone]")) zone.value = Intl.DateTimeFormat().resolvedOptions().timeZone || zone.value;
 tellTimes();
 setInterval(tellTimes, 15000);
 watchClips();

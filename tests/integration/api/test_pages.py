@@ -10,7 +10,7 @@ from running import mp4, settings_of, work
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.app import create_app
-from db import heartbeats
+from db import heartbeats, jobs
 from db.models import Job
 from db.session import transaction
 from shared.storage import Storage
@@ -212,6 +212,64 @@ def test_a_run_is_paused_goes_on_and_is_made_again_by_buttons(client: TestClient
         "cancelled",
         "in_progress",
     ]
+
+
+def test_a_run_shows_what_was_expected_beside_what_came_and_its_results(
+    client: TestClient, session_factory: sessionmaker[Session], storage: Storage
+) -> None:
+    run = client.post("/v1/bulk-runs", json={"manifest_key": "m", "name": "tonight"}).json()["id"]
+    items = {"items": [{"custom_id": str(n), "prompt": f"a red circle {n}"} for n in range(3)]}
+    lines = client.post(f"/v1/bulk-runs/{run}/items", json=items).json()["data"]
+    forecast = {"order": "planned", "num_fast": 2, "num_full": 1, "low_h": 0.01, "likely_h": 0.02, "high_h": 0.1}
+    client.post(f"/v1/bulk-runs/{run}/seal", json={"forecast": forecast | {"ends_at": 1_900_000_000}})
+    work(session_factory, storage, UUID(lines[0]["id"].removeprefix("video_")), mp4())
+
+    page = client.get(f"/nights/{run}").text
+
+    table = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in re.findall(r"<tr>.*?</tr>", page)]
+    assert ["Fast lines", "2", "1"] in table
+    assert ["Full lines", "1", "0"] in table
+    assert any(row[:2] == ["Work", "1 min 12 s (36 s to 6 min 0 s)"] for row in table)
+    for form_ in ("csv", "jsonl", "parquet"):
+        assert client.get(f"/v1/bulk-runs/{run}/results?format={form_}").is_success
+        assert f'href="/v1/bulk-runs/{run}/results?format={form_}"' in page
+    assert f'href="/videos/{lines[0]["id"]}" title="a red circle 0"' in page
+
+
+def test_times_of_a_run_are_set_by_a_form_and_what_running_lines_do_then_stays(client: TestClient) -> None:
+    run = client.post("/v1/bulk-runs", json={"manifest_key": "m", "name": "tonight"}).json()["id"]
+    path, asked = f"/nights/{run}", {"start": "22:00", "end": "06:00", "tz": "Europe/Berlin"}
+    client.post(f"/v1/bulk-runs/{run}/window", json={"window": {**asked, "at_end": "stop"}})
+
+    def set_window(**fields: str) -> object:
+        client.post(f"{path}/window", data=form(client, path, back=path, **fields))
+        return client.get(f"/v1/bulk-runs/{run}").json()["window"]
+
+    assert '<option value="stop" selected>' in client.get(path).text
+    assert set_window(**{**asked, "start": "23:00"}) == {**asked, "start": "23:00", "at_end": "stop"}
+    assert set_window(**asked, at_end="finish") == {**asked, "at_end": "finish"}
+    assert set_window() is None
+    refused = client.post(f"{path}/window", data=form(client, path, **{**asked, "tz": "Mars"}))
+    assert "is no time zone; write it like Europe/Berlin or UTC" in refused.text
+
+
+def test_failed_lines_alone_are_made_again(client: TestClient, session_factory: sessionmaker[Session]) -> None:
+    run = client.post("/v1/bulk-runs", json={"manifest_key": "m", "name": "tonight"}).json()["id"]
+    items = {"items": [{"custom_id": str(n), "prompt": "a red circle"} for n in range(2)]}
+    lines = client.post(f"/v1/bulk-runs/{run}/items", json=items).json()["data"]
+    client.post(f"/v1/bulk-runs/{run}/seal")
+    with transaction(session_factory) as session:
+        claim = jobs.claim(session, UUID(lines[0]["id"].removeprefix("video_")), owner="w", lease_s=30)
+        assert claim is not None
+        jobs.fail(session, claim, code="out_of_memory", message="too large")
+    client.post(f"/v1/videos/{lines[1]['id']}/cancel")
+    path = f"/nights/{run}"
+
+    assert "Retry 1 failed" in client.get(path).text
+    client.post(f"{path}/retry", data=form(client, path, back=path, only="failed"))
+
+    counts = client.get(f"/v1/bulk-runs/{run}").json()["request_counts"]
+    assert (counts["queued"], counts["failed"], counts["cancelled"]) == (1, 0, 1)
 
 
 def test_a_deleted_video_is_gone_from_the_library(client: TestClient) -> None:
