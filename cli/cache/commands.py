@@ -159,7 +159,9 @@ def warm(
 
 @app.command()
 def reembed(
-    namespace: Annotated[str | None, typer.Argument(help="This one alone; else all with another embedder.")] = None,
+    namespace: Annotated[
+        str | None, typer.Argument(metavar="NAMESPACE", help="This one alone; else all with another embedder.")
+    ] = None,
     embedder: Annotated[str | None, typer.Option(help="use, minilm ...; else the service's, CHAI_EMBEDDER.")] = None,
     as_json: AsJson = False,
 ) -> None:
