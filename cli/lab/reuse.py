@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from lab.experiments.reuse_study import Judge
     from shared.model_cards import ModelCard
 
-app = typer.Typer(help="Measure what donors are worth.", invoke_without_command=True)
+app = typer.Typer(add_completion=False, help="Measure what donors are worth.", invoke_without_command=True)
 
 
 @app.callback()
