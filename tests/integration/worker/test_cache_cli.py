@@ -108,6 +108,21 @@ def test_policy_budget_and_thresholds_change_while_the_service_runs(
     assert service.run("a red fox sleeps").status == "completed"
 
 
+def test_reembed_moves_every_entry_and_then_has_nothing_to_do(
+    start: Start, chai: Callable[..., tuple[int, str]]
+) -> None:
+    service = start()
+    service.run(RED_FOX)
+    service.run(ELSE)
+
+    code, text = chai("reembed", "--embedder", "minilm", "--json")
+
+    (row,) = json.loads(text[: text.rindex("]") + 1])  # what follows is progress
+    assert (code, row["moved"], row["left"]) == (0, 2, 0)
+    assert {str(entry.namespace_id)[:8] for entry in service.entries()} == {row["to"]}
+    assert "nothing to do: no entry was stored with another" in chai("reembed", "--embedder", "minilm")[1]
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
