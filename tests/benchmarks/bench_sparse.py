@@ -20,7 +20,7 @@ SHARES = (0.2, 0.4, 0.6, 0.8, 1.0)
 SIZES = {  # config, latent frames, latent side
     "small": (stdit3_small_config(), 4, 8),
     "small, 16 times the tokens": (stdit3_small_config(), 8, 24),
-    "full width, 2 of 28 pairs": ({**stdit3_xl2_config(), "depth": 2}, 5, 24),
+    "full width, 2 of 28 pairs": ({**stdit3_xl2_config(), "depth": 2}, 5, 16),
 }
 
 
@@ -54,7 +54,7 @@ def measured(network: Any, frames: int, side: int) -> Iterator[dict[str, float]]
         )
 
 
-def timed(run: Any, computed: Computed, times: int = 5) -> dict[str, float]:
+def timed(run: Any, computed: Computed, times: int = 3) -> dict[str, float]:
     run()
     found = []
     for _ in range(times):

@@ -132,7 +132,7 @@ class Runs:
         card = self.asked.card
         return [
             *candidates.reusing(card, base, self.asked.counts),
-            *candidates.entering(card, base, self._levels(base)),
+            *candidates.entering(card, base, self._levels(base), self.asked.counts),
         ]
 
     def reusing(self, base: Candidate) -> list[Candidate]:

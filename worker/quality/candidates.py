@@ -74,9 +74,14 @@ def plain(card: ModelCard, counts: Sequence[int] = ()) -> list[Candidate]:
         if count > schedule.get("skipped_steps", 0)
     ] + [
         _named(Recipe(path=RunPath.FAST, num_steps=len(levels), schedule=_at(levels), source=SOURCE))
-        for levels in LEVELS.get(card.family, ())
-        if len(levels) < card.full_steps
+        for levels in _levels(card, counts)
     ]
+
+
+def _levels(card: ModelCard, counts: Sequence[int]) -> list[tuple[float, ...]]:
+    """Return the levels of few-step schedules: all of the family's, or those of the named numbers of steps."""
+    found = [levels for levels in LEVELS.get(card.family, ()) if len(levels) < card.full_steps]
+    return [levels for levels in found if not counts or len(levels) in counts]
 
 
 def _at(levels: Sequence[float]) -> dict[str, Any]:
@@ -96,7 +101,7 @@ def reusing(card: ModelCard, base: Candidate, counts: Sequence[int] = ()) -> lis
     return [_named(recipe, lender=base.name) for recipe in _attending(fewer[:3], schedule)]
 
 
-def entering(card: ModelCard, base: Candidate, levels: Sequence[float]) -> list[Candidate]:
+def entering(card: ModelCard, base: Candidate, levels: Sequence[float], counts: Sequence[int] = ()) -> list[Candidate]:
     """Return runs that enter a donor's own trajectory: schedules of few steps, and that of `base` from high levels on.
 
     `levels` are the timesteps of `base`, the plan of a miss.
@@ -104,7 +109,7 @@ def entering(card: ModelCard, base: Candidate, levels: Sequence[float]) -> list[
     own, skipped = base.recipe.num_steps, base.recipe.schedule.get("skipped_steps", 0)
     found = [
         _with("own_trajectory", {}, len(few), _at(few))
-        for few in LEVELS.get(card.family, ())
+        for few in _levels(card, counts)
         if len(few) < base.recipe.num_evaluated_steps
     ]
     latest = max((step for step, level in enumerate(levels) if level >= LATEST_ENTRY), default=0)

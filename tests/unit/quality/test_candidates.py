@@ -102,3 +102,10 @@ def test_few_unguided_steps_are_tried_with_a_layout_and_without_it() -> None:
 
     assert {one.recipe.num_evaluated_steps for one in entering} == {1, 2, 3}
     assert {str(one.recipe.schedule) for one in entering} <= plain
+
+
+def test_who_names_numbers_of_steps_gets_no_others() -> None:
+    own = card(30, 8, "opensora")
+
+    assert {one.recipe.num_steps for one in candidates.plain(own, (4,))} == {4}
+    assert {one.recipe.num_steps for one in candidates.entering(own, candidates.full(own), [1000.0], (2,))} == {2}
