@@ -10,7 +10,7 @@ from typing import Any
 
 from shared.receipts import Receipt
 
-STAGES = ("load", "decide", "fetch", "encode", "denoise", "decode", "compress", "store", "keep")
+STAGES = ("load", "decide", "fetch", "encode", "turn", "denoise", "decode", "compress", "store", "keep")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +37,7 @@ class Result:
     decide_s: float | None
     fetch_s: float | None
     encode_s: float | None
+    turn_s: float | None  # waiting for the device, which the job before had
     denoise_s: float | None
     decode_s: float | None
     compress_s: float | None

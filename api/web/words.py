@@ -12,10 +12,10 @@ from api.videos import show
 from db.batches import Came
 from db.models import Batch, Job, JobMetric
 from db.states import BatchStatus
+from shared.results import STAGES
 
 _MARKS = {"queued": "○", "in_progress": "◐", "completed": "●", "failed": "✕", "cancelled": "⊘"}
 _STATES = {"queued": "waiting", "in_progress": "running"}
-_STAGES = ("load", "decide", "fetch", "encode", "turn", "denoise", "decode", "compress", "store", "keep")
 _PARTS = (("completed", "done"), ("failed", "failed"), ("cancelled", "cancelled"), ("in_progress", "going"))
 
 
@@ -47,7 +47,7 @@ def video(job: Job, *, estimate: Estimate | None = None, metric: JobMetric | Non
         "step": f"step {shown.step} of {shown.num_steps}" if shown.step is not None and shown.num_steps else "",
         "attempt": shown.attempt,
         "before": _before(given.position),
-        "waits": given.waiting_reason or "",
+        "waits": (given.waiting_reason or "").replace("`", ""),
         "eta": duration(given.eta_seconds) if (given.eta_seconds or 0) >= 1 else "",
         "error": shown.error.message if shown.error else "",
         "receipt": receipt(shown),
@@ -93,7 +93,7 @@ def _saved(shown: Video) -> str:
 def stages(seconds: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return stages as stretches of a bar of 100."""
     known = {name: float(value) for name, value in seconds.items() if isinstance(value, int | float)}
-    known = {name: known[name] for name in sorted(known, key=lambda name: (*_STAGES, name).index(name))}
+    known = {name: known[name] for name in sorted(known, key=lambda name: (*STAGES, name).index(name))}
     return [{**part, "seconds": duration(known[part["name"]])} for part in _stretches(known)]
 
 
