@@ -391,7 +391,7 @@ def withdraw(
     space: Namespace,
     rows: Sequence[CacheEntry],
     *,
-    policy: str,
+    policy: str | None,
     reason: str,
     now: datetime,
     detail: Mapping[str, Any] | None = None,

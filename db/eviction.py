@@ -78,6 +78,18 @@ def choose(asked: Asked, policy: str) -> Choice:
     return Choice(ids=[row.id for row in enough(rows, asked.bytes_needed)])
 
 
+def worn(asked: Asked, max_uses: int) -> list[UUID]:
+    """Return entries that have lent to so many videos, for as many bytes as are needed or as there are."""
+    chosen: list[UUID] = []
+    freed = 0
+    for row in _rows(asked, _resident(asked.space, "lfu").where(CacheEntry.hits >= max_uses)):
+        if freed >= asked.bytes_needed:
+            break
+        chosen.append(row.id)
+        freed += row.num_bytes
+    return chosen
+
+
 def in_order(asked: Asked, policy: str) -> Iterator[Found]:
     """Return the entries that may go in the order of a policy's columns, by its index."""
     return _rows(asked, _resident(asked.space, policy))

@@ -3,7 +3,8 @@
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from threading import Lock
 from typing import Any
 from uuid import UUID
@@ -21,6 +22,7 @@ from shared.storage import Storage, StorageError
 from worker.cache.decisions.types import Entity, EntryRow, Event, EventKind
 from worker.cache.eviction import ADMISSIONS, victims
 from worker.cache.eviction.coverage import MEMORY, Coverage
+from worker.cache.namespaces import SpaceSettings
 
 logger = logging.getLogger(__name__)
 
@@ -176,16 +178,19 @@ def make(
     wanted = space.bytes_used + num_bytes - space.byte_budget if bytes_needed is None else bytes_needed
     needed, now = wanted - sum(entry.num_bytes for entry in on_the_way), standing.now.timestamp()
     kept = set(standing.pinned)
+    asked = Asked(
+        session=session,
+        space=space,
+        bytes_needed=needed,
+        kept=frozenset(kept),
+        tenant=tenant,
+        now=now,
+        seed=_SEED,
+    )
+    worn = _take_worn(asked, standing.now)
+    needed -= sum(entry.num_bytes for entry in worn)
     while True:
-        asked = Asked(
-            session=session,
-            space=space,
-            bytes_needed=needed,
-            kept=frozenset(kept),
-            tenant=tenant,
-            now=now,
-            seed=_SEED,
-        )
+        asked = replace(asked, bytes_needed=needed, kept=frozenset(kept))
         choice = choose(asked, histories)
         rows = cache.take(session, space, choice.ids)
         if len(rows) == len(choice.ids):
@@ -201,7 +206,21 @@ def make(
         "tenant": tenant,
     }
     cache.withdraw(session, space, rows, policy=space.policy, reason="room", now=standing.now, detail=detail)
-    return standing.leaving + rows
+    return standing.leaving + worn + rows
+
+
+def _take_worn(asked: Asked, now: datetime) -> list[CacheEntry]:
+    """Take out of service what has lent as often as it may, until there is room: no look-up gives it any more.
+
+    Policies that count uses would keep just these for longest.
+    """
+    session, space = asked.session, asked.space
+    max_uses = SpaceSettings.model_validate(space.settings).matching("").max_uses  # of any embedder
+    if asked.bytes_needed <= 0 or max_uses == 0 or space.policy == "none":
+        return []
+    rows = cache.take(session, space, eviction.worn(asked, max_uses))
+    cache.withdraw(session, space, rows, policy=None, reason="worn", now=now, detail={"worn": True})
+    return rows
 
 
 def choose(asked: Asked, histories: Histories) -> Choice:

@@ -134,3 +134,42 @@ def test_another_policy_takes_over_as_if_it_had_always_been_there(session: Sessi
 
 def test_every_order_is_one_of_a_policy() -> None:
     assert set(EVICTION_ORDERS) <= set(POLICIES)
+
+
+@pytest.mark.parametrize("policy", [*EVICTION_ORDERS, "coverage"])
+def test_what_has_lent_as_often_as_it_may_goes_first(session: Session, policy: str) -> None:
+    space = make_space(session, policy)
+    space.settings = {"match": {"max_uses": 3}}
+    for _ in range(9):
+        publish(session, space, num_bytes=20, seconds_saved=1.0)
+    worn = resident(session, space)[4:6]
+    for id_ in [*worn, *worn, *worn]:
+        cache.hit(session, space, id_, job_id=uuid4(), fence=1, covers=[str(id_)])
+
+    for _ in range(3):
+        assert publish(session, space, num_bytes=20, seconds_saved=1.0)
+
+    assert not set(worn) & set(resident(session, space))
+    rows = list(trace.read(session, space.id))
+    assert [len(row.victims) for row in rows if isinstance(row, EvictionRow)] == []  # 200 bytes: one more fits
+    publish(session, space, num_bytes=20, seconds_saved=1.0)
+    rows = list(trace.read(session, space.id))
+    assert [len(row.victims) for row in rows if isinstance(row, EvictionRow)] == [1]  # now the policy chooses
+    assert replay(rows) == []
+
+
+@pytest.mark.parametrize(("policy", "max_uses", "finds_room"), [("lru", 0, True), ("none", 3, False)])
+def test_what_lends_without_a_bound_or_is_kept_for_good_does_not_go_first(
+    session: Session, policy: str, max_uses: int, finds_room: bool
+) -> None:
+    space = make_space(session, policy)
+    space.settings = {"match": {"max_uses": max_uses}}
+    for _ in range(10):
+        publish(session, space, num_bytes=20, seconds_saved=1.0)
+    popular = resident(session, space)[5]
+    for _ in range(5):
+        cache.hit(session, space, popular, job_id=uuid4(), fence=1, covers=[str(popular)])
+
+    assert publish(session, space, num_bytes=20, seconds_saved=1.0) is finds_room
+
+    assert popular in resident(session, space)

@@ -169,9 +169,10 @@ class Resident:
                 del self._rows[phrase]
         del self._created[entry], self._uses[entry]
 
-    def used(self, entry: int) -> None:
-        """Note that an entry lent to a video."""
+    def used(self, entry: int) -> int:
+        """Note that an entry lent to a video; return to how many it has."""
         self._uses[entry] += 1
+        return self._uses[entry]
 
     def neighbours(self, index: int, limit: int) -> list[Neighbour]:
         """Return the `limit` nearest rows to each entity of a prompt, as the service's look-up gives them."""

@@ -6,7 +6,7 @@ recorded trace says when each job was decided and when it ended; in a given one 
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -18,7 +18,7 @@ from worker.cache.decisions.types import HitKind
 from worker.cache.eviction import ADMISSIONS
 from worker.cache.simulation.lookup import Resident, Rules
 from worker.cache.simulation.orders import Order, order
-from worker.cache.simulation.prepare import Prepared
+from worker.cache.simulation.prepare import Prepared, Request
 
 Space = tuple[str, str]  # who shares, and the size of the videos
 
@@ -100,6 +100,7 @@ class _Place:
     budget: int
     used: int = 0
     sightings: Counter[str] = field(default_factory=Counter)
+    worn: dict[str, tuple[int, int]] = field(default_factory=dict)  # lent as often as they may: uses, last one
 
 
 def sequence(indices: Iterable[int]) -> Iterator[tuple[Phase, int]]:
@@ -195,6 +196,9 @@ class _Player:
         self.played.num_entries = sum(len(place.resident) for place in self.spaces.values())
         return self.played
 
+    def _settings(self, request: Request) -> MatchSettings:
+        return self.setup.settings or request.settings or MatchSettings()
+
     def _rules_of(self, settings: MatchSettings) -> Rules:
         found = self.rules.get(settings)
         if found is None:
@@ -203,7 +207,7 @@ class _Player:
 
     def _decide(self, index: int) -> None:
         request, place = self.prepared.requests[index], self.places[index]
-        rules = self.default_rules or self._rules_of(request.settings or MatchSettings())
+        rules = self.default_rules or self._rules_of(self._settings(request))
         table = self.setup.table or request.table or PAPER
         hit = place.resident.look_up(index, rules, all_candidates=self.wants_covers)
         plan = planning.answer(request.mode, hit, table)
@@ -235,7 +239,7 @@ class _Player:
         needed = place.used + size - place.budget
         if needed > 0:
             kept = [name for name, number in self.held.items() if number] if self.held else ()
-            chosen = place.order.victims(needed, self.now, kept, self.names[index])
+            chosen = self._victims(index, place, needed, kept)
             if self.watch is not None:
                 self.watch(index, tuple(chosen))
             if not chosen:
@@ -249,6 +253,18 @@ class _Player:
         if self.played.least_free is None or free < self.played.least_free:
             self.played.least_free = free
         self.booked.add(index)
+
+    def _victims(self, index: int, place: _Place, needed: int, kept: Collection[str]) -> list[str]:
+        """Return what goes for so many bytes, first what can lend no more; nothing when all of it is too little."""
+        worn: list[str] = []
+        for name in sorted(place.worn, key=lambda name: (place.worn[name], name)):
+            if needed > 0 and name not in kept:
+                worn.append(name)
+                needed -= self.sizes[self.by_name[name]]
+        if needed <= 0:
+            return worn
+        rest = place.order.victims(needed, self.now, {*kept, *worn} if worn else kept, self.names[index])
+        return worn + rest if rest else []
 
     def _lends(self, index: int, plan: Plan) -> bool:
         """Say whether a run leaves its latents, and note how many runs stand between them and a full one."""
@@ -273,8 +289,10 @@ class _Player:
         for donor in plan.donors:
             self._let_go(donor)
             if self.by_name[donor] in place.resident:
-                place.resident.used(self.by_name[donor])
                 place.order.hit(donor, self.now, plan.candidates)
+                uses = place.resident.used(self.by_name[donor])
+                if 0 < self._settings(request).max_uses <= uses and self.setup.policy != "none":
+                    place.worn[donor] = (uses, self.now)
         if index in self.booked:
             self.booked.discard(index)
             place.resident.add(index)
@@ -302,6 +320,7 @@ class _Player:
 
     def _take(self, index: int, place: _Place, *, is_eviction: bool) -> None:
         place.resident.remove(index)
+        place.worn.pop(self.names[index], None)
         place.order.remove(self.names[index], self.now, is_eviction=is_eviction)
         place.used -= self.sizes[index]
         assert place.used >= 0, "the ledger counts what is resident or booked"

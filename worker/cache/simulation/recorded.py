@@ -129,6 +129,6 @@ def _steps(
             ended, outcome = ends.others[attempt]
             yield (ended.timestamp(), 0), Phase.END if outcome == "completed" else Phase.DROP, index
     for event in log:
-        is_own = event.kind == "evict" and "victims" in event.detail
+        is_own = event.kind == "evict" and not event.detail.keys().isdisjoint(("victims", "worn"))
         if event.kind in ("evict", "quarantine") and not is_own and event.entry_id in by_entry:
             yield (event.created_at.timestamp(), event.id), Phase.REMOVE, by_entry[event.entry_id]
