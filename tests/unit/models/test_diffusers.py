@@ -30,6 +30,7 @@ from worker.models.diffusers.source import SourceError
 from worker.models.registry import EngineOptions
 from worker.reuse.cache_attention import CacheAttention
 from worker.reuse.donor import CLEAN, Donor
+from worker.reuse.own_trajectory import OwnTrajectory
 from worker.reuse.recorder import Recorder
 from worker.reuse.resume import Resume
 
@@ -325,7 +326,7 @@ def test_a_run_resumed_from_its_own_latent_is_the_rest_of_that_run(model_of, nam
     donor, alone = recorded(model), sampled(model)
     timesteps = [step.timestep for step in alone]
 
-    rest = sampled(model, Resume(source="stored", skipped_steps=3).bind([donor], timesteps))
+    rest = sampled(model, OwnTrajectory(skipped_steps=3).bind([donor], timesteps))
 
     assert [step.index for step in rest] == [3, 4, 5]
     assert [step.timestep for step in rest] == timesteps[3:]
@@ -338,7 +339,7 @@ def test_a_scheduler_that_forgets_its_history_resumes_within_two_per_cent(saved)
     donor, alone = recorded(model), sampled(model)
     timesteps = [step.timestep for step in alone]
 
-    rest = sampled(model, Resume(source="stored", skipped_steps=2).bind([donor], timesteps))
+    rest = sampled(model, OwnTrajectory(skipped_steps=2).bind([donor], timesteps))
 
     assert isinstance(model.pipeline.scheduler, UniPCMultistepScheduler)
     assert 0 < (rest[-1].latents - alone[-1].latents).norm() / alone[-1].latents.norm() < 0.02
