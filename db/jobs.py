@@ -354,6 +354,11 @@ def is_to_stop(session: Session, claim: Claim) -> bool:
     return claim.job.batch_id is not None and session.scalar(select(query.exists())) is True
 
 
+def is_held(session: Session, claim: Claim) -> bool:
+    """Whether the job's run was paused, or its window closed, since the claim: it may run on, but not begin."""
+    return session.scalar(select(select(Job.id).where(Job.id == claim.job.id, outbox.is_held()).exists())) is True
+
+
 def stopped(session: Session, claim: Claim) -> None:
     """Put the job back to the queue, to begin again when its run goes on; nothing is held against it.
 

@@ -140,7 +140,11 @@ def _attempt(runtime: Runtime, claim: Claim, *, is_ahead: bool, lender: Claim | 
             if not jobs.broke_before(claim.job):
                 runtime.pipeline.look(partial(_go_on, runtime, claim, lends=lends), left_s)
 
-        turn = Turn(runtime.pipeline.device, check=check)
+        def admit() -> None:
+            if is_ahead and _is_held(runtime, claim):
+                raise Stopped(f"job {claim.job.id}: its run was paused, or its window closed, before its turn")
+
+        turn = Turn(runtime.pipeline.device, check=check, admit=admit)
         job = JobContext(claim=claim, params=params, seed=seed, hold=lease, turn=turn, expect_end=expect_end)
         try:
             while lender is not None and not runtime.pipeline.wait_end(lender, LOOK_S):
@@ -151,6 +155,14 @@ def _attempt(runtime: Runtime, claim: Claim, *, is_ahead: bool, lender: Claim | 
         finally:
             tracing.note(path=job.figures.path, reason=job.figures.reason, steps=job.figures.num_steps)
             turn.free()
+
+
+def _is_held(runtime: Runtime, claim: Claim) -> bool:
+    try:
+        with transaction(runtime.factory) as session:
+            return jobs.is_held(session, claim)
+    except DATABASE_AWAY:
+        return False  # it was let in when it was claimed
 
 
 def _traced(claim: Claim) -> AbstractContextManager[object]:

@@ -42,19 +42,27 @@ def _is_wanted() -> None:
 class Turn:
     """A job's time with the device. Whoever breaks keeps it until it is known what broke: see `attempt`."""
 
-    def __init__(self, device: RLock | None = None, *, check: Callable[[], None] = _is_wanted) -> None:
+    def __init__(
+        self,
+        device: RLock | None = None,
+        *,
+        check: Callable[[], None] = _is_wanted,
+        admit: Callable[[], None] = _is_wanted,
+    ) -> None:
         self._device = device or RLock()
-        self._check = check
+        self._check = check  # while it waits, and at last
+        self._admit = admit  # once, when its turn has come
         self._has_it = False
 
     def take(self) -> bool:
-        """Wait for the device; return whether it was not the job's already. Raises what `check` raises meanwhile."""
+        """Wait for the device; return whether it was not the job's already. Raises what `check` and `admit` raise."""
         if self._has_it:
             return False
         while not self._device.acquire(timeout=LOOK_S):
             self._check()
         self._has_it = True
         self._check()  # whoever had it may have found the machine unfit
+        self._admit()
         return True
 
     def free(self) -> None:

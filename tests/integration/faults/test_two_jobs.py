@@ -12,9 +12,10 @@ import redis
 from faulty_worker import DECODING, SICK
 from processes import Process, Service, linked, wait_until
 
-from db import jobs
+from db import batches, jobs
+from db.models import Batch, Job
 from db.session import transaction
-from db.states import JobStatus
+from db.states import BatchStatus, JobStatus
 
 FULL = {"mode": "full"}  # the second would else be a hit of the first
 
@@ -109,6 +110,28 @@ def test_a_job_that_waits_is_cancelled_at_once_and_the_other_goes_on(service: Se
 
     assert service.job(second).step is None
     assert (service.outcomes(first), service.outcomes(second)) == (["completed"], ["cancelled"])
+    service.check()
+
+
+def test_a_job_whose_run_is_paused_before_its_turn_does_not_begin(service: Service, relay: Process) -> None:
+    service.start_worker("first")
+    first, second = two_held(service)
+
+    with transaction(service.factory) as session:
+        run = Batch(tenant="ada", name="night", manifest_key="night", status=BatchStatus.PAUSED, is_held=True)
+        session.add(run)
+        session.flush()
+        session.get_one(Job, second).batch_id = run.id
+    wait_until(lambda: service.job(second).status == JobStatus.QUEUED, 60, service.folder)
+    assert service.outcomes(second) == ["released"]
+    assert service.job(second).step is None
+    service.wait_ended([first])
+    with transaction(service.factory) as session:
+        batches.resume(session, session.get_one(Batch, run.id))
+
+    service.wait_ended([first, second])
+    assert service.outcomes(second) == ["released", "completed"]
+    assert service.job(second).num_lost == 0
     service.check()
 
 

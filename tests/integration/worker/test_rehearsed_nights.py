@@ -22,6 +22,7 @@ from db import batches
 from db.models import Job, JobMetric
 from db.session import connect
 from db.states import Queue
+from worker.jobs import pipeline as pipeline_module
 from worker.jobs.attempt import generate
 from worker.models.opensora.model import OpenSoraModel
 from worker.runtime import Runtime
@@ -158,6 +159,7 @@ def nights(
         nights = Nights(now=at(now), restarts=list(map(at, restarts)), settings=own, runtime=runtime)
         opened.append(nights)
         monkeypatch.setattr(batches, "clock", lambda _session: nights.now)
+        monkeypatch.setattr(pipeline_module, "AHEAD_S", -1.0)  # one job at a time: steps last no time by other clocks
         return nights.__enter__()
 
     yield begin
