@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from typing import Any, Literal
 from uuid import UUID
 
@@ -19,6 +20,11 @@ CHUNK = 500  # lines read in one transaction
 COPIED = 64 * 1024  # bytes of a file sent at once
 Form = Literal["jsonl", "csv", "parquet"]
 TYPES = {"jsonl": "application/jsonl", "csv": "text/csv; charset=utf-8", "parquet": "application/vnd.apache.parquet"}
+
+
+def forms() -> dict[Form, str]:
+    """Return the formats that this server can write, and their names for people: Parquet needs pyarrow."""
+    return {"csv": "CSV", "jsonl": "JSONL", **({"parquet": "Parquet"} if find_spec("pyarrow") else {})}
 
 
 def of_run(call: Call, id_: UUID, form: Form) -> Iterator[bytes]:

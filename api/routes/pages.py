@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
-from api import bodies, errors, explain, ids, job_factory
+from api import bodies, errors, explain, ids, job_factory, line_results
 from api.deps import Call, Calling, Operating, Owned, Service, caller_of
 from api.errors import ApiError, Unauthorized
 from api.estimates import ALIVE_S
@@ -257,6 +257,7 @@ def night(request: Request, id_: str, call: Calling) -> HTMLResponse:
             num_open=run["num_open"],
             num_workers=now["workers"],
         )
+        run["forms"] = line_results.forms()
         run["sheet"] = _shown(session, batches.pictured(session, row, NUM_SHEET))
     values = {"now": now, "runs": [run], "next": "", "only": run}
     return _page("nights.html", request, call, "Nights", values, title=f"Run {run['name']}")

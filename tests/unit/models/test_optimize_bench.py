@@ -124,7 +124,8 @@ def test_settings_are_tried_with_prompts_of_ten_lengths_at_two_sizes(monkeypatch
     )
 
     assert result.exit_code == 0, result.output
-    rows = json.loads(result.output.splitlines()[-1])["rows"]
+    said = [line for line in result.output.splitlines() if line.startswith("{")]  # others may stand behind it
+    rows = json.loads(said[-1])["rows"]
     assert [(row["setting"], row["size"]) for row in rows] == [
         (setting, size) for setting in ("off", "compile") for size in ("32x32 x 17", "48x32 x 1")
     ]
