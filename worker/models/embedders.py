@@ -21,6 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoTokenizer, CLIPTextModelWithProjection
 
+from worker.models.registry import LOADING
+
 USE = "use"
 USE_SHA256 = {
     "weights.npz": "0db566fd0af82cbf9f3a7eac3920ede5fb784a6882398563ca9b1bbd66fb37c9",
@@ -142,6 +144,11 @@ def load_embedder(name: str = USE) -> Embedder:
 
     Raises EmbedderError if it is missing, damaged or of a kind that has no phrase vectors.
     """
+    with LOADING:
+        return _load(name)
+
+
+def _load(name: str) -> Embedder:
     if name == USE:
         return _load_use()
     if name == MINILM:

@@ -4,6 +4,7 @@ import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from threading import RLock
 from typing import Literal
 
 from shared.model_cards import ModelCard
@@ -29,6 +30,10 @@ class EngineOptions:
 
 Loader = Callable[[ModelCard, str, EngineOptions], VideoModel]
 
+# transformers changes its own classes while it loads: of two loads at once one may undo what the other still needs, and
+# the loads of this process that follow then leave weights out. So one loads at a time.
+LOADING = RLock()
+
 FAMILIES: Mapping[str, str] = {  # name in a card → module whose `load` is a Loader
     "opensora": "worker.models.opensora.model",
     "diffusers": "worker.models.diffusers.loading",
@@ -46,8 +51,9 @@ def load(card: ModelCard, models_dir: Path, options: EngineOptions) -> VideoMode
         raise ValueError(f"{card.name}: {card.family!r} is not a family of models; there are {', '.join(FAMILIES)}")
     folder = models_dir / card.name / card.source
     source = str(folder) if folder.is_dir() else card.source
-    loader: Loader = importlib.import_module(FAMILIES[card.family]).load
-    return loader(card, source, options)
+    with LOADING:
+        loader: Loader = importlib.import_module(FAMILIES[card.family]).load
+        return loader(card, source, options)
 
 
 def reader(card: ModelCard, models_dir: Path) -> Callable[[str], str] | None:

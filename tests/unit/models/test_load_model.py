@@ -1,5 +1,7 @@
 """How a worker loads the model of a card."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +9,11 @@ import pytest
 import torch
 
 from shared.model_cards import ModelCard
+from worker.models import registry
 from worker.models.opensora.compilation import options
 from worker.models.opensora.model import OpenSoraModel
 from worker.models.opensora.presets import tiny
+from worker.models.registry import EngineOptions
 from worker.runtime import load_model
 from worker.settings import WorkerSettings
 
@@ -55,3 +59,21 @@ def test_the_settings_of_the_engine_reach_the_model(models: Path) -> None:
 )
 def test_auto_is_bfloat16_on_a_gpu_only(device: str, dtype: Any, expected: torch.dtype | None) -> None:
     assert options(torch.device(device), dtype=dtype).dtype == expected
+
+
+def test_one_model_loads_at_a_time(monkeypatch, tmp_path) -> None:
+    """transformers changes its own classes while it loads, and puts back what it found."""
+    loading, most = [], []
+
+    def load(*_: object) -> object:
+        loading.append(1)
+        most.append(len(loading))
+        time.sleep(0.05)
+        loading.pop()
+        return object()
+
+    monkeypatch.setattr("worker.models.opensora.model.load", load)
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda _: registry.load(CARD, tmp_path, EngineOptions()), range(4)))
+
+    assert most == [1] * 4
