@@ -10,10 +10,10 @@ from sqlalchemy.orm import Session
 
 from api import addresses, bodies, job_factory
 from api.errors import BadRequest, describe
-from api.ids import video_id
 from api.schemas import BatchLine, Item, ItemList
 from db import jobs
 from db.models import Batch, Job, ReusedLine
+from shared.ids import video_id
 from shared.model_cards import ModelCard
 
 Kept = Literal["accepted", "known", "reused"]

@@ -16,8 +16,8 @@ from celery import Celery
 from kombu.connection import Connection
 from kombu.exceptions import ChannelError, OperationalError
 
-from api.ids import video_id
 from db.outbox import Waiting
+from shared.ids import task_id, video_id
 
 TASK = "chai.generate"
 NO_SUCH_QUEUE = "404"
@@ -53,7 +53,7 @@ class Broker:
     def publish(self, job: Waiting, queue: str) -> None:
         """Hand a job's id to the workers, at the front when a worker had it before; raise `BrokerAway`."""
         shown = f"({video_id(job.id)!r}, {_shortened(job.prompt)!r})"
-        self._send(queue, job.id, f"{video_id(job.id)}-{job.attempt}", shown, f"{{'mode': {job.mode!r}}}")
+        self._send(queue, job.id, task_id(job.id, job.attempt), shown, f"{{'mode': {job.mode!r}}}")
         if job.is_returned:
             self._to_front(queue)
 

@@ -16,12 +16,12 @@ from sqlalchemy.orm import Session, sessionmaker
 from starlette.concurrency import run_in_threadpool
 
 from api import videos
-from api.ids import video_id
 from db import changes, keys, metrics
 from db.keys import Caller
 from db.models import Job
 from db.session import transaction
 from db.states import FINAL, JobStatus
+from shared.ids import video_id
 
 logger = logging.getLogger("api.events")
 LOOK_S = 0.3

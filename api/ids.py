@@ -20,11 +20,6 @@ _LIST = {
 }
 
 
-def video_id(id_: UUID) -> str:
-    """Return the public form of a job's id."""
-    return f"{_PREFIX['video']}{id_.hex}"
-
-
 def batch_id(id_: UUID) -> str:
     """Return the public form of the id of a bulk run, which is a batch's too when a file began it."""
     return f"{_PREFIX['batch']}{id_.hex}"

@@ -9,7 +9,7 @@ import os
 from typing import Any
 
 from db.jobs import Claim
-from worker.tasks import task_id
+from shared.ids import task_id
 
 
 class Announcements:

@@ -20,6 +20,7 @@ from sqlalchemy import select
 from db.models import Job, JobMetric
 from db.session import transaction
 from db.states import JobStatus
+from shared.ids import attempt_of
 from worker.jobs.attempt import generate
 from worker.jobs.retry import DATABASE_AWAY
 from worker.models import faults
@@ -109,17 +110,6 @@ def parse(args: tuple[object, ...], kwargs: dict[str, object]) -> UUID:
         return UUID(str(args[0]))
     except ValueError as error:
         raise Reject(f"a {NAME} message holds one job id and nothing else: {error}", requeue=False) from error
-
-
-def task_id(job_id: UUID, attempt: int) -> str:
-    """Return the id that the relay gives to the task of an attempt."""
-    return f"video_{job_id.hex}-{attempt}"
-
-
-def attempt_of(task_id: str | None) -> int | None:
-    """Return the attempt that a task's id names; None for an id that the relay did not make."""
-    found = re.fullmatch(r"video_[0-9a-f]{32}-(\d+)", task_id or "")
-    return int(found[1]) if found else None
 
 
 def is_over(runtime: Runtime, job_id: UUID, attempt: int | None) -> bool:

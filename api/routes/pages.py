@@ -17,7 +17,6 @@ from api import bodies, errors, explain, ids, job_factory, line_results
 from api.deps import Call, Calling, Operating, Owned, Service, caller_of
 from api.errors import ApiError, Unauthorized
 from api.estimates import ALIVE_S
-from api.ids import video_id
 from api.routes import bulk_runs
 from api.routes import cache as cache_routes
 from api.routes import videos as video_routes
@@ -29,6 +28,7 @@ from db.errors import NotFound
 from db.keys import Caller
 from db.models import Batch, Job
 from db.states import JobStatus
+from shared.ids import video_id
 
 NUM_LATEST, NUM_WAITING, NUM_ENDED, NUM_CARDS, NUM_RUNS, NUM_HITS, NUM_SHEET = 6, 25, 8, 24, 20, 20, 24
 SPANS = [(1, "a day"), (7, "a week"), (30, "a month"), (365, "a year")]

@@ -23,6 +23,7 @@ from db.errors import IllegalTransition
 from db.keys import Caller
 from db.models import Job
 from db.states import FINAL, JobStatus
+from shared.ids import video_id as shown_id
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
     "4XX": {"model": ErrorBody, "description": "What to change, in OpenAI's error envelope"},
@@ -116,7 +117,7 @@ def _submit(asked: CreateVideo, call: Call, key: str | None, cancel_after: str |
 
 def _finished(job: Job, request: Request, call: Call) -> Response:
     """Return the video of a job that has ended; raise what came instead of it."""
-    id_ = ids.video_id(job.id)
+    id_ = shown_id(job.id)
     if job.status == JobStatus.FAILED:
         shown = videos.show(job).error
         assert shown is not None
@@ -240,7 +241,7 @@ def delete(video_id: VideoId, call: Calling) -> DeletedVideo:
     """Cancel a video and remove it with its file."""
     with call.begin() as (session, caller), ids.known("video", video_id) as id_:
         jobs.remove(session, caller.tenant, id_)
-    return DeletedVideo(id=ids.video_id(id_))
+    return DeletedVideo(id=shown_id(id_))
 
 
 _FILE = {type_: {"schema": {"type": "string", "format": "binary"}} for type_ in ("video/mp4", "image/jpeg")}
@@ -287,7 +288,7 @@ def preview(video_id: VideoId, call: Calling, step: AnyStep = None) -> Response:
 
 def _content(video_id: str, request: Request, call: Calling, variant: str = "video", *, as_head: bool) -> Response:
     id_, output = _output(video_id, call)
-    name, sheet = ids.video_id(id_), {}
+    name, sheet = shown_id(id_), {}
     if variant != "video":
         sheet = output = _picture(video_id, output, variant)
     answer = content.answer(

@@ -15,6 +15,7 @@ from cli import bulk, local, output
 from cli.cache import export, questions, report, simulate
 from cli.cache.spaces import checked_settings, find_space
 from cli.errors import BadInput
+from shared.ids import video_id
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session, sessionmaker
@@ -298,7 +299,7 @@ def _entry_row(entry: "CacheEntry") -> dict[str, Any]:
         "status": entry.status,
         "KiB": round(entry.num_bytes / 1024, 1),
         "tenant": entry.tenant,
-        "video": f"video_{entry.donor_job_id.hex}",
+        "video": video_id(entry.donor_job_id),
         "created": f"{entry.created_at:%Y-%m-%d %H:%M}",
         "prompt": entry.prompt,
     }

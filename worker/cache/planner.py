@@ -17,6 +17,7 @@ from db.jobs import Claim
 from db.models import CacheEntry, Namespace
 from db.session import transaction
 from shared.generation import GenerationParams, Mode, RunPath
+from shared.ids import video_id
 from shared.model_cards import ModelCard
 from worker.cache import packed
 from worker.cache.base import CachePlan
@@ -212,7 +213,7 @@ def _is_known(recipe: planning.Recipe) -> bool:
 
 def own_donors(entries: Sequence[CacheEntry], tenant: str) -> Mapping[str, str]:
     """Return which donors the tenant may hear of, and the video that each came from."""
-    return {str(entry.id): f"video_{entry.donor_job_id.hex}" for entry in entries if entry.tenant == tenant}
+    return {str(entry.id): video_id(entry.donor_job_id) for entry in entries if entry.tenant == tenant}
 
 
 def _record(

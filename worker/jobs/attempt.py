@@ -12,6 +12,7 @@ from db.jobs import Claim
 from db.session import transaction
 from shared import tracing
 from shared.generation import GenerationParams, Mode
+from shared.ids import video_id
 from worker import fitness
 from worker.cache.decisions.entities import extract
 from worker.errors import Stopped
@@ -168,7 +169,7 @@ def _is_held(runtime: Runtime, claim: Claim) -> bool:
 def _traced(claim: Claim) -> AbstractContextManager[object]:
     """Return the span of an attempt, where spans are wanted."""
     job, waited_s = claim.job, claim.queue_wait_s
-    video = f"video_{job.id.hex}"
+    video = video_id(job.id)
     return tracing.attempt(job.traceparent, waited_s=waited_s, video=video, number=claim.attempt, model=job.model)
 
 
