@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from worker.cache.decisions.readers.lexicon import Meaning, Sort
-from worker.cache.decisions.readers.reading import Found, Reading, Said, entity
+from worker.cache.decisions.readers.reading import Found, Reading, Said, Worded, entity
 from worker.cache.decisions.types import Entity
 
 
@@ -35,7 +35,7 @@ class Role(Enum):
 
 
 @dataclass(slots=True)
-class Token:
+class Token(Worded):
     """A word with its role."""
 
     text: str
@@ -43,15 +43,6 @@ class Token:
     meaning: Meaning | None = None
     noun: Meaning | None = None  # what it means as the noun of a phrase
     is_style: bool = False
-
-    @property
-    def said(self) -> Said:
-        """The word as part of an entity."""
-        return Said(self.text, self.meaning)
-
-    def is_of(self, *sorts: Sort) -> bool:
-        """Whether the word is of one of these sorts."""
-        return self.meaning is not None and self.meaning.sort in sorts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +76,7 @@ def read(tokens: Sequence[Token], language: Language) -> Reading:
 def _next(tokens: Sequence[Token], i: int, language: Language, found: Found) -> int:
     """Reads what stands at i; returns where the next thing begins."""
     if tokens[i].role is Role.NOBODY:
-        person = Said(tokens[i].text, Meaning("person", Sort.PERSON))
-        found.add(entity(person, person.text, ()), is_excluded=True)
+        found.add_nobody(tokens[i].text)
         return i + 1
     phrase = _phrase(tokens, i, language)
     if phrase is None:

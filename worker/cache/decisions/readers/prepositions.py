@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from worker.cache.decisions.readers.lexicon import Meaning, Sort
-from worker.cache.decisions.readers.reading import Found, Reading, Said, entity
+from worker.cache.decisions.readers.reading import Found, Reading, Worded, entity
 from worker.cache.decisions.types import Entity
 
 
@@ -42,7 +42,7 @@ class Role(Enum):
 
 
 @dataclass(slots=True)
-class Token:
+class Token(Worded):
     """A word with its role."""
 
     text: str  # lower case, in the singular
@@ -52,15 +52,6 @@ class Token:
     is_name: bool = False
     is_style: bool = False
     cases: frozenset[str] = frozenset()  # Russian: what it can agree with
-
-    @property
-    def said(self) -> Said:
-        """The word as part of an entity."""
-        return Said(self.text, self.meaning)
-
-    def is_of(self, *sorts: Sort) -> bool:
-        """Whether the word is of one of these sorts."""
-        return self.meaning is not None and self.meaning.sort in sorts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,8 +105,7 @@ def _next(tokens: Sequence[Token], i: int, order: Order, found: Found) -> int:
     """Reads what stands at i; returns where the next thing begins."""
     role = tokens[i].role
     if role is Role.NOBODY:
-        person = Said(tokens[i].text, Meaning("person", Sort.PERSON))
-        found.add(entity(person, person.text, ()), is_excluded=True)
+        found.add_nobody(tokens[i].text)
         return i + 1
     if role in (Role.NEGATION, Role.NOT):
         return _exclude(tokens, i, order, found)

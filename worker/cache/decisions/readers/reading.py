@@ -31,6 +31,10 @@ class Found:
         if entity is not None:
             (self.excluded if is_excluded else self.seen).setdefault(entity.text, entity)
 
+    def add_nobody(self, word: str) -> None:
+        """Note that no person is seen, in the language's word for it."""
+        self.add(entity(Said(word, Meaning("person", Sort.PERSON)), word, ()), is_excluded=True)
+
     def reading(self) -> Reading:
         """All of it; what is excluded is not seen."""
         return Reading(
@@ -49,6 +53,23 @@ class Said:
     def english(self) -> str:
         """The English word, or the word itself where the lexicon does not have it."""
         return self.meaning.english if self.meaning else self.text
+
+
+class Worded:
+    """What tokens of every language have beside their role."""
+
+    __slots__ = ()
+    text: str
+    meaning: Meaning | None
+
+    @property
+    def said(self) -> Said:
+        """The word as part of an entity."""
+        return Said(self.text, self.meaning)
+
+    def is_of(self, *sorts: Sort) -> bool:
+        """Whether the word is of one of these sorts."""
+        return self.meaning is not None and self.meaning.sort in sorts
 
 
 def entity(
