@@ -5,7 +5,6 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy.orm import Session, sessionmaker
@@ -50,6 +49,10 @@ def load_model(card: ModelCard, settings: WorkerSettings) -> VideoModel:
     return registry.load(card, settings.models_dir, options)
 
 
+def _tell_nobody(claim: Claim) -> None:
+    """Leave a job that is begun ahead of its message to be found by it."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Runtime:
     """What jobs share."""
@@ -60,7 +63,7 @@ class Runtime:
     storage: Storage
     load: Load = load_model
     queues: Sequence[str] = tuple(Queue)  # that it serves
-    announce: Callable[[Claim], None] = lambda claim: None  # that a job is begun ahead of its message
+    announce: Callable[[Claim], None] = _tell_nobody  # that a job is begun ahead of its message
     pipeline: Pipeline = field(default_factory=Pipeline)  # of jobs
     embedder: Embedder | None = None  # None: what the settings name, loaded with the first plan
     histories: Histories = field(default_factory=dict)  # what this process has read of each namespace's events
@@ -164,9 +167,15 @@ def model_names(folder: Path) -> frozenset[str]:
 
 
 def open_runtime(
-    settings: WorkerSettings, *, owner: str, load: Load = load_model, gate: Gate | None = None, **more: Any
+    settings: WorkerSettings,
+    *,
+    owner: str,
+    load: Load = load_model,
+    gate: Gate | None = None,
+    queues: Sequence[str] = tuple(Queue),
+    announce: Callable[[Claim], None] = _tell_nobody,
 ) -> Runtime:
-    """Build what a child process owns; nothing is connected or loaded yet. `more` is what `Runtime` takes."""
+    """Build what a child process owns; nothing is connected or loaded yet."""
     engine = connect(settings.database_url, pool_size=POOL_SIZE, application=f"chai-worker {owner}")
     return Runtime(
         settings=settings,
@@ -175,5 +184,6 @@ def open_runtime(
         storage=Storage(settings.storage_url, access=settings.storage_access),
         load=load,
         gate=gate or Gate(),
-        **more,
+        queues=queues,
+        announce=announce,
     )
