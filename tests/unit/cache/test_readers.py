@@ -2,9 +2,9 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
+from readings import read
 
 from lab.experiments.entities import crossed_figures
 from worker.cache.decisions.entities import extract
@@ -16,16 +16,6 @@ ROWS = [
     json.loads(line) for line in (Path(__file__).parents[2] / "data/other_languages.jsonl").read_text().splitlines()
 ]
 LANGUAGES = ("es", "fr", "pt", "de", "ru", "ja", "ko", "zh")
-
-
-def read(prompt: str) -> dict[str, Any]:
-    found = extract(prompt)
-    return {
-        "entities": [[entity.text, entity.kind.value] for entity in found.entities],
-        "excluded": [entity.text for entity in found.excluded],
-        "style": list(found.style),
-        "language": found.language,
-    }
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -3,24 +3,14 @@
 import json
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import pytest
+from readings import read
 
 from worker.cache.decisions.entities import extract
 
 READINGS = [json.loads(line) for line in (Path(__file__).parents[2] / "data/readings.jsonl").read_text().splitlines()]
 KINDS = {kind: list(rows) for kind, rows in groupby(READINGS, key=lambda row: row["kind"])}
-
-
-def read(prompt: str) -> dict[str, Any]:
-    found = extract(prompt)
-    return {
-        "entities": [[entity.text, entity.kind.value] for entity in found.entities],
-        "excluded": [entity.text for entity in found.excluded],
-        "style": list(found.style),
-        "language": found.language,
-    }
 
 
 @pytest.mark.parametrize("kind", KINDS)
