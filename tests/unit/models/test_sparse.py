@@ -78,6 +78,19 @@ def test_left_out_tokens_are_seen_as_they_were(network):
     assert not torch.allclose(stale[cells(SOME).expand_as(whole)], whole[cells(SOME).expand_as(whole)], atol=1e-3)
 
 
+def test_a_full_forward_takes_the_place_of_the_one_before(network):
+    computed = Computed()
+    forward(network, seed=2, computed=computed)
+    whole = forward(network, computed=computed)
+    computed.active = SOME
+
+    out = forward(network, computed=computed)
+
+    assert len(computed.kept) == len(network.blocks)
+    inside = cells(SOME).expand_as(whole)
+    torch.testing.assert_close(out[inside], whole[inside], atol=1e-5, rtol=1e-5)
+
+
 def test_a_step_of_fewer_rows_uses_the_first_and_one_of_more_is_computed_whole(network):
     computed = Computed()
     whole = forward(network, batch=2, computed=computed)

@@ -64,6 +64,19 @@ def test_the_oftener_all_is_computed_the_nearer_it_comes_to_computing_all_at_eve
     assert 0 < near < far
 
 
+def test_what_was_active_once_stays_active_though_it_looks_like_the_donors_later(run):
+    clean = torch.randn(run["noise"].shape, generator=torch.Generator().manual_seed(3))
+    way = bound(Donor(tensors={CLEAN: clean}), refresh=1)
+    strange = clean.clone()
+    strange[..., :2, :2] += 9  # the first token of each frame
+
+    for index, predicted in enumerate((strange, clean)):
+        way.computes(index)
+        way.velocity(predicted - run["noise"], run["noise"], index, 1000.0)
+
+    assert way.course.computed.active.float().mean() == pytest.approx(1 / 6)
+
+
 def test_the_same_prompt_is_no_reason_to_copy_a_video(run):
     donor = alike(run, strange=0)
     way = ActiveTokens().bind([donor], [])
