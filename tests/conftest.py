@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -41,6 +42,13 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated", returncode=143))
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def _no_trial_goes_on() -> Iterator[None]:
+    """A worker's trial of its machine that outlives its test loads models beside all that follow."""
+    yield
+    assert [thread for thread in threading.enumerate() if thread.name == "fitness"] == []
 
 
 @pytest.fixture(scope="session")

@@ -130,6 +130,10 @@ def connect_signals(
         fitness.start(runtime())
         questions.start(runtime())
 
+    def end(**_: object) -> None:
+        runtime().ending.set()
+        tracing.stop()
+
     def give_back(**_: object) -> None:
         gate.stop()
         release(settings.database_url, owner)
@@ -142,7 +146,7 @@ def connect_signals(
     signals.worker_ready.connect(watch, weak=False)
     signals.setup_logging.connect(log, weak=False)  # instead of Celery's own lines
     signals.worker_process_init.connect(prepare, weak=False)
-    signals.worker_process_shutdown.connect(lambda **_: tracing.stop(), weak=False)
+    signals.worker_process_shutdown.connect(end, weak=False)
     signals.worker_shutting_down.connect(give_back, weak=False)
 
 

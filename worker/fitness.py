@@ -28,6 +28,7 @@ from worker.runtime import Runtime
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
 NEW_PROCESS_PAUSE_S = 5.0
+THREAD = "fitness"
 DEVICE_BROKEN = 70  # exit status of a child whose GPU gave up; the pool starts a new one
 OF_ONE_MODEL = ("model_not_found", "model_unavailable")
 
@@ -69,7 +70,7 @@ def prove(runtime: Runtime) -> None:
 
 
 def _prove_later(runtime: Runtime, *, pause_s: float) -> None:
-    threading.Thread(target=_prove, args=(runtime, pause_s), name="fitness", daemon=True).start()
+    threading.Thread(target=_prove, args=(runtime, pause_s), name=THREAD, daemon=True).start()
 
 
 def _prove(runtime: Runtime, pause_s: float) -> None:
@@ -78,13 +79,15 @@ def _prove(runtime: Runtime, pause_s: float) -> None:
     trials: Sequence[Trial] = WHOLE if pause_s else AT_START
     if pause_s:
         logger.error("takes no jobs for %.0f s at least: %s", pause_s, runtime.gate.reason)
-        time.sleep(pause_s)
+        if runtime.ending.wait(pause_s):
+            return
     while (wrong := tried(runtime, trials)) is not None:
         runtime.gate.close(_said(wrong))
         is_lost = wrong.__cause__ is not None and devices.is_broken(wrong.__cause__)
         again_s = NEW_PROCESS_PAUSE_S if is_lost else next(pauses)
         logger.error("takes no jobs: %s; tries itself again in %.0f s", _said(wrong), again_s)
-        time.sleep(again_s)
+        if runtime.ending.wait(again_s):
+            return
         if is_lost:
             os._exit(DEVICE_BROKEN)  # only a new process can say whether the device is back
     runtime.gate.open()

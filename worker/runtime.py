@@ -71,6 +71,7 @@ class Runtime:
     previews: Previews = field(default_factory=Previews)
     gate: Gate = field(default_factory=Gate)  # whether this worker takes jobs
     faulty_jobs: set[UUID] = field(default_factory=set)  # that broke here through the machine's fault, in a row
+    ending: threading.Event = field(default_factory=threading.Event)  # set: whoever waits to try again gives up
     _cards: dict[str, ModelCard] = field(default_factory=dict)
     _loaded: tuple[str, VideoModel] | None = None
     _loading: threading.Lock = field(default_factory=threading.Lock)

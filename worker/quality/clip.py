@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import AutoTokenizer, CLIPModel
 
+from worker.models.registry import LOADING
+
 MAX_FRAMES = 8  # spread over the video
 WEIGHT = 2.5  # the paper's: stretches cosines to about 0..1
 # Mean and deviation of the colours that CLIP was trained on.
@@ -27,8 +29,9 @@ class ClipScorer:
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Load a CLIP model; raise OSError or ValueError when the folder holds none. Loads nothing from the network."""
-        model = CLIPModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
-        return cls(model, AutoTokenizer.from_pretrained(folder, local_files_only=True))
+        with LOADING:
+            model = CLIPModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+            return cls(model, AutoTokenizer.from_pretrained(folder, local_files_only=True))
 
     @torch.no_grad()
     def score(self, prompt: str, frames: NDArray[np.uint8]) -> float:

@@ -1,7 +1,8 @@
 """A worker's process, in the test's own: real Postgres, storage, model and embedder."""
 
 import json
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from db.models import CacheEntry, Job, Namespace
 from db.session import transaction
 from db.states import EntryStatus
 from shared.storage import Storage
+from worker import fitness
 from worker.jobs.attempt import generate
 from worker.models.embedders import load_embedder
 from worker.models.opensora.model import OpenSoraModel
@@ -31,6 +33,20 @@ def pipeline() -> Any:
 @pytest.fixture(scope="session")
 def embedder() -> Any:
     return load_embedder()
+
+
+@pytest.fixture
+def ending() -> Iterator[threading.Event]:
+    """For runtimes of this process: set when the test is over, so that none tries its machine again beside the next.
+
+    A trial loads the model, and diffusers makes every module of the process without memory while it loads one.
+    """
+    event = threading.Event()
+    yield event
+    event.set()
+    for thread in threading.enumerate():
+        if thread.name == fitness.THREAD:
+            thread.join(60)
 
 
 @dataclass
@@ -78,6 +94,7 @@ def start(
     tmp_path: Path,
     pipeline: Any,
     embedder: Any,
+    ending: threading.Event,
 ) -> Callable[..., Service]:
     models = tmp_path / "models" / "tiny"
     models.mkdir(parents=True)
@@ -95,6 +112,7 @@ def start(
             storage=storage,
             load=lambda card, _: OpenSoraModel(pipeline, card),
             embedder=embedder,
+            ending=ending,
         )
         folder = Path(storage_url.removeprefix("file://"))
         return Service(runtime=runtime, factory=session_factory, storage=storage, folder=folder)

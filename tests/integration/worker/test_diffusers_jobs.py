@@ -51,7 +51,11 @@ def write_card(folder: Path, name: str, **values: Any) -> None:
 
 @pytest.fixture
 def start_in(
-    database_url: str, session_factory: sessionmaker[Session], storage_url: str, embedder: Any
+    database_url: str,
+    session_factory: sessionmaker[Session],
+    storage_url: str,
+    embedder: Any,
+    ending: threading.Event,
 ) -> Callable[..., Service]:
     def start(models_dir: Path) -> Service:
         given = {"DATABASE_URL": database_url, "STORAGE_URL": storage_url, "models_dir": models_dir}
@@ -62,6 +66,7 @@ def start_in(
             factory=session_factory,
             storage=Storage(storage_url),
             embedder=embedder,
+            ending=ending,
         )
         folder = Path(storage_url.removeprefix("file://"))
         return Service(runtime=runtime, factory=session_factory, storage=runtime.storage, folder=folder)
