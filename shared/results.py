@@ -37,7 +37,7 @@ class Result:
     decide_s: float | None
     fetch_s: float | None
     encode_s: float | None
-    turn_s: float | None  # waiting for the device, which the job before had
+    turn_s: float | None  # waiting for the device, which another job had
     denoise_s: float | None
     decode_s: float | None
     compress_s: float | None

@@ -145,7 +145,7 @@ def _attempt(runtime: Runtime, claim: Claim, *, is_ahead: bool, lender: Claim | 
             if is_ahead and _is_held(runtime, claim):
                 raise Stopped(f"job {claim.job.id}: its run was paused, or its window closed, before its turn")
 
-        turn = Turn(runtime.pipeline.device, check=check, admit=admit)
+        turn = Turn(runtime.pipeline.device, beside=runtime.pipeline.beside, check=check, admit=admit)
         job = JobContext(claim=claim, params=params, seed=seed, hold=lease, turn=turn, expect_end=expect_end)
         try:
             while lender is not None and not runtime.pipeline.wait_end(lender, LOOK_S):

@@ -1,7 +1,7 @@
 """What one attempt measures about itself."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +10,12 @@ from uuid import UUID
 from shared import tracing
 
 _ENGINE_STAGES = ("encode", "denoise", "decode")
+_WAITING = "turn"  # for the device, which another job had
+
+
+def _nothing(now: float) -> float:
+    """Return the seconds that other jobs had of a stage: none."""
+    return 0.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -30,18 +36,30 @@ class Figures:
     versions: dict[str, str] = field(default_factory=dict)  # and what the engine made of its settings
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Add the seconds of the block to a stage, also when the block raises."""
+    def stage(self, name: str, *, lent_s: Callable[[float], float] = _nothing) -> Iterator[None]:
+        """Add the seconds of the block to a stage, also when the block raises.
+
+        By `lent_s`, a clock of what the device did for another job meanwhile, that part counts as waiting for it: the
+        other job counts it as its own.
+        """
         start = time.perf_counter()
+        lent_before = lent_s(start)
         try:
             with tracing.stage(name):
                 yield
         finally:
-            self.stage_s[name] = self.stage_s.get(name, 0.0) + time.perf_counter() - start
+            end = time.perf_counter()
+            lent = lent_s(end) - lent_before
+            self._add(name, end - start - lent)
+            if lent:
+                self._add(_WAITING, lent)
+
+    def _add(self, name: str, seconds: float) -> None:
+        self.stage_s[name] = self.stage_s.get(name, 0.0) + seconds
 
     @property
     def gpu_seconds(self) -> float:
-        """Seconds in which the model held the device: text encoding, denoising and decoding."""
+        """Seconds in which the model worked for this job and no other: text encoding, denoising and decoding."""
         return sum(self.stage_s.get(name, 0.0) for name in _ENGINE_STAGES)
 
     def columns(self) -> dict[str, Any]:

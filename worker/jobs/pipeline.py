@@ -20,8 +20,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from threading import RLock
 from uuid import UUID
 
@@ -39,6 +40,32 @@ def _is_wanted() -> None:
     """Raise nothing: the job goes on."""
 
 
+class Beside:
+    """The clock of a text that is read while another job has the device: these seconds are the text's alone."""
+
+    def __init__(self) -> None:
+        self._ended_s = 0.0
+        self._begun_at: float | None = None  # one job at most is ahead
+        self._lock = threading.Lock()
+
+    def seconds(self, now: float) -> float:
+        """Return how long texts have been read beside a job until `now`, of `time.perf_counter`."""
+        with self._lock:
+            return self._ended_s + (0.0 if self._begun_at is None else max(0.0, now - self._begun_at))
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Count the block."""
+        with self._lock:
+            self._begun_at = time.perf_counter()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._ended_s += time.perf_counter() - self._begun_at
+                self._begun_at = None
+
+
 class Turn:
     """A job's time with the device. Whoever breaks keeps it until it is known what broke: see `attempt`."""
 
@@ -46,10 +73,12 @@ class Turn:
         self,
         device: RLock | None = None,
         *,
+        beside: Beside | None = None,
         check: Callable[[], None] = _is_wanted,
         admit: Callable[[], None] = _is_wanted,
     ) -> None:
         self._device = device or RLock()
+        self.beside = beside or Beside()
         self._check = check  # while it waits, and at last
         self._admit = admit  # once, when its turn has come
         self._has_it = False
@@ -65,6 +94,12 @@ class Turn:
         self._admit()
         return True
 
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Count the block as done beside the job that has the device, unless it is this one."""
+        with nullcontext() if self._has_it else self.beside.reading():
+            yield
+
     def free(self) -> None:
         """Let the next job have the device; nothing where this one has it not. By the thread that took it."""
         if self._has_it:
@@ -77,6 +112,7 @@ class Pipeline:
 
     def __init__(self) -> None:
         self.device = RLock()  # for whoever runs the model
+        self.beside = Beside()
         self.door = threading.Lock()  # for whoever claims a job
         self._held: set[_Key] = set()
         self._is_changed = threading.Condition()

@@ -139,7 +139,7 @@ def sampling_of(job: JobContext, model: VideoModel, plan: CachePlan) -> Sampling
 
 def encode(job: JobContext, model: VideoModel) -> object:
     """Return what the model reads of the prompt, and of the negative prompt."""
-    with job.figures.stage("encode"):
+    with job.figures.stage("encode"), job.turn.aside():
         encoding: object = model.encode(job.params)
         model.finish()
     job.hold.check()
@@ -168,7 +168,7 @@ def denoise(
     num_steps = ready.plan.plan.recipe.num_evaluated_steps
     may_have_company = model.engine.get("graphs") != "on"  # a recording of kernels suffers no other thread at a GPU
     began = time.perf_counter()
-    with job.figures.stage("denoise"):
+    with job.figures.stage("denoise", lent_s=job.turn.beside.seconds):
         sampled = model.sample(encoding, job.params, ready.sampling, seed=ready.seed, hooks=hooks)
         with closing(sampled) as steps:  # a job that is cancelled here leaves no run behind
             for done, step in enumerate(steps, start=1):
@@ -214,7 +214,7 @@ def _levels_of(job: JobContext, model: VideoModel, recipe: Recipe | None) -> lis
 def decode(job: JobContext, model: VideoModel, latents: object) -> tuple[NDArray[np.uint8], video.Film]:
     """Return the frames (T, H, W, 3) and their film: each is compressed while the next ones are decoded."""
     film, frames = video.Film(fps=job.params.fps), []
-    with job.figures.stage("decode"):
+    with job.figures.stage("decode", lent_s=job.turn.beside.seconds):
         for part in model.decode_parts(latents, job.params):  # type: ignore[arg-type]  # its own tensors
             frames.append(part)
             film.add(part)

@@ -3,7 +3,9 @@
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -24,6 +26,7 @@ from worker.cache.decisions.entities import extract
 from worker.errors import GiveUp
 from worker.jobs import video
 from worker.jobs.context import JobContext, Parts, RunResult
+from worker.jobs.pipeline import Pipeline, Turn
 from worker.jobs.runner import run, sampling_of
 from worker.jobs.video import Encoder
 from worker.models.base import Fingerprint, Step
@@ -128,7 +131,7 @@ class Free:
 
 
 def run_in_memory(cache: IdleCache, **asked: Any) -> tuple[JobContext, RunResult, Memory]:
-    beside = {name: asked.pop(name) for name in ("expect_end",) if name in asked}
+    beside = {name: asked.pop(name) for name in ("expect_end", "turn") if name in asked}
     words = {"prompt": "a fox", **asked}
     row = Job(id=UUID(int=3), model="idle", width=16, height=16, num_frames=2, fps=8, **words)
     claim = Claim(job=row, fence=4, attempt=1, owner="w", queue_wait_s=0.0)
@@ -173,6 +176,39 @@ def test_the_next_job_hears_how_long_the_steps_take_unless_kernels_are_recorded(
 
     assert [left_s == 0 for left_s, _ in told] == ([False] * 29 + [True]) * is_told
     assert all(lends for _, lends in told)
+
+
+def test_seconds_of_a_text_read_beside_a_job_are_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline, is_denoising, is_read = Pipeline(), threading.Event(), threading.Event()
+    sample = IdleModel.sample
+
+    def encode(model: IdleModel, params: GenerationParams) -> str:
+        if params.prompt == "a second fox":
+            assert is_denoising.wait(60)
+            time.sleep(0.3)
+            is_read.set()
+        return params.prompt
+
+    def sample_beside(model: IdleModel, encoding: str, *given: Any, **options: Any) -> Iterator[Step]:
+        is_denoising.set()
+        assert is_read.wait(60)
+        yield from sample(model, encoding, *given, **options)
+
+    def run_one(prompt: str) -> JobContext:
+        turn = Turn(pipeline.device, beside=pipeline.beside)
+        return run_in_memory(IdleCache(plan_of(FULL)), prompt=prompt, turn=turn)[0]
+
+    monkeypatch.setattr(IdleModel, "encode", encode)
+    monkeypatch.setattr(IdleModel, "sample", sample_beside)
+    extract("a fox")  # reads its lists: in a thread, its filter of warnings would not hold
+    began = time.perf_counter()
+    with ThreadPoolExecutor(2) as threads:
+        first, second = threads.map(run_one, ("a fox", "a second fox"))
+    elapsed_s = time.perf_counter() - began
+
+    assert second.figures.stage_s["encode"] >= 0.3
+    assert first.figures.gpu_seconds + second.figures.gpu_seconds <= elapsed_s
+    assert first.figures.stage_s["turn"] >= 0.3  # which leaves the sum of its stages what it was
 
 
 def test_the_row_says_what_the_file_has_not_what_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
