@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from worker.models.base import CachedLatents
-from worker.models.opensora.stdit3 import PackedCaption, STDiT3, Taps
+from worker.models.opensora.blocks import PackedCaption, Taps
+from worker.models.opensora.stdit3 import STDiT3
 
 Codebook = tuple[tuple[float, int], ...]  # (upper bound of c, steps to the next computed one); the last has no bound
 

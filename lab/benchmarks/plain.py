@@ -12,9 +12,10 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from worker.models.opensora.blocks import Block, HeadNorm, SelfAttention
 from worker.models.opensora.sampler import Caption, Conditioning
 from worker.models.opensora.schedule import NUM_TIMESTEPS, Schedule
-from worker.models.opensora.stdit3 import Block, HeadNorm, SelfAttention, STDiT3
+from worker.models.opensora.stdit3 import STDiT3
 from worker.models.opensora.vae import OpenSoraVAE, PatchVAE
 
 

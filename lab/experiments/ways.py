@@ -17,9 +17,10 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor
 
+from worker.models.opensora.blocks import Taps
 from worker.models.opensora.sampler import Caption, Conditioning, Velocity
 from worker.models.opensora.schedule import NUM_TIMESTEPS, Schedule
-from worker.models.opensora.stdit3 import STDiT3, Taps
+from worker.models.opensora.stdit3 import STDiT3
 from worker.reuse.active_tokens import spread
 from worker.reuse.donor import CLEAN, Donor
 from worker.reuse.registry import WAYS as PRODUCT_WAYS

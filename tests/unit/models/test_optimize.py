@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import nn
 
+from worker.models.opensora.blocks import Block
 from worker.models.opensora.compilation import Fp8Linear, Int8Linear, Options, optimize, options
 from worker.models.opensora.pipeline import ChaiPipeline
 from worker.models.opensora.presets import tiny
 from worker.models.opensora.sizes import VideoSize
-from worker.models.opensora.stdit3 import Block
 from worker.reuse.cache_attention import CacheAttention
 from worker.reuse.donor import Donor
 

@@ -12,10 +12,11 @@ from cli.lab import bench
 from lab.benchmarks import engine
 from lab.benchmarks.operations import decode_operations, text_operations, transformer_operations
 from lab.benchmarks.plain import plain_decode, plain_steps
+from worker.models.opensora.blocks import Block
 from worker.models.opensora.presets import stdit3_xl2_config, tiny
 from worker.models.opensora.sampler import Conditioning
 from worker.models.opensora.sizes import VideoSize
-from worker.models.opensora.stdit3 import Block, STDiT3
+from worker.models.opensora.stdit3 import STDiT3
 from worker.models.opensora.vae import OpenSoraVAE
 
 

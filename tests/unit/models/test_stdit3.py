@@ -4,8 +4,9 @@ import pytest
 import torch
 from einops import rearrange
 
+from worker.models.opensora.blocks import Taps
 from worker.models.opensora.presets import tiny_transformer
-from worker.models.opensora.stdit3 import STDiT3, Taps
+from worker.models.opensora.stdit3 import STDiT3
 
 CASES = [
     ("qknorm", "case_mask"),

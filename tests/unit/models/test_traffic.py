@@ -7,9 +7,10 @@ from transformers import T5Config, T5EncoderModel
 
 from lab.benchmarks.engine import T5_XXL
 from lab.benchmarks.traffic import Traffic, counted
+from worker.models.opensora.blocks import PackedCaption
 from worker.models.opensora.compilation import GPU_CHUNKS, GPU_DECODE_BATCH
 from worker.models.opensora.presets import stdit3_xl2_config
-from worker.models.opensora.stdit3 import PackedCaption, STDiT3
+from worker.models.opensora.stdit3 import STDiT3
 from worker.models.opensora.vae import OpenSoraVAE
 
 HEIGHT, WIDTH, FRAMES, CAPTION_TOKENS = 240, 426, 72, 300

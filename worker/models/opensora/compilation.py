@@ -23,9 +23,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from worker.models.opensora.blocks import PackedCaption
 from worker.models.opensora.pipeline import ChaiPipeline
 from worker.models.opensora.sizes import VideoSize
-from worker.models.opensora.stdit3 import PackedCaption, STDiT3
+from worker.models.opensora.stdit3 import STDiT3
 from worker.models.opensora.vae import OpenSoraVAE
 from worker.reuse.cache_attention import CacheAttention
 from worker.reuse.donor import CLEAN, Donor

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from worker.models.base import CachedLatents, Computed, Step, StepHook
+from worker.models.opensora.blocks import PackedCaption
 from worker.models.opensora.schedule import NUM_TIMESTEPS, Schedule
-from worker.models.opensora.stdit3 import PackedCaption, STDiT3
+from worker.models.opensora.stdit3 import STDiT3
 
 Network = Callable[..., Tensor]  # called as STDiT3 is; a compiled one, or one that reuses its own output
 

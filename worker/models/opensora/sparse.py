@@ -6,11 +6,9 @@ all tokens of their frame, in a temporal block to all frames of their place; the
 of the last full forward of the same run, so they are stale, but of nobody else's.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import torch
 from einops import rearrange
@@ -18,9 +16,7 @@ from torch import Tensor
 
 from worker.models.base import Computed
 from worker.models.opensora.attention import attend, modulate, rotate
-
-if TYPE_CHECKING:
-    from worker.models.opensora.stdit3 import Block, PackedCaption, STDiT3
+from worker.models.opensora.blocks import Block, PackedCaption
 
 Rotary = tuple[Tensor, Tensor]
 
@@ -55,25 +51,27 @@ def is_usable(computed: Computed, batch: int) -> bool:
 
 
 def run_blocks(
-    network: STDiT3, x: Tensor, modulation: Tensor, caption: PackedCaption, rotary: Rotary, computed: Computed
+    blocks: Sequence[Block], x: Tensor, modulation: Tensor, caption: PackedCaption, rotary: Rotary, computed: Computed
 ) -> Tensor:
     """Run all blocks over x (B, T, S, C); return it with the active tokens changed, and the others as they came."""
     if computed.active is None or not is_usable(computed, len(x)):
         computed.kept.clear()
-        return _all_blocks(network, x, modulation, caption, _keeping(rotary, computed))
+        return _all_blocks(blocks, x, modulation, caption, _keeping(rotary, computed))
     index = TokenIndex.of(computed.active)
     hidden = x.flatten(1, 2)[:, None, index.tokens]  # (B, 1, N, C)
-    hidden = _all_blocks(network, hidden, modulation, caption, _sparse(x.shape, rotary, computed, index))
+    hidden = _all_blocks(blocks, hidden, modulation, caption, _sparse(x.shape, rotary, computed, index))
     out = x.flatten(1, 2).clone()
     out[:, index.tokens] = hidden[:, 0]
     return out.view_as(x)
 
 
-Attend = Callable[["Block", Tensor, int], Tensor]  # block, modulated tokens, number of the block → attention's output
+Attend = Callable[[Block, Tensor, int], Tensor]  # block, modulated tokens, number of the block → attention's output
 
 
-def _all_blocks(network: STDiT3, x: Tensor, modulation: Tensor, caption: PackedCaption, attention: Attend) -> Tensor:
-    for number, block in enumerate(network.blocks):
+def _all_blocks(
+    blocks: Sequence[Block], x: Tensor, modulation: Tensor, caption: PackedCaption, attention: Attend
+) -> Tensor:
+    for number, block in enumerate(blocks):
         six = block.six(modulation)
         shift, scale, gate, *_ = six
         kv = caption.keys_values[number] if caption.keys_values else block.cross_attn.keys_values(caption.tokens)

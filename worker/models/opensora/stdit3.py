@@ -1,15 +1,8 @@
-"""STDiT3, the diffusion transformer of Open-Sora 1.2, in one file.
+"""STDiT3, the diffusion transformer of Open-Sora 1.2.
 
 The state dict has the keys of the released checkpoint and the config has its names, so a released folder loads
 unchanged. The network alternates spatial blocks (attention inside a latent frame) and temporal blocks (attention
 across frames at one position); both read the caption.
-
-    x <- x + g1 * SelfAttention(LN(x) * (1 + b1) + a1)
-    x <- x + CrossAttention(x, caption)
-    x <- x + g2 * MLP(LN(x) * (1 + b2) + a2)
-
-Hidden states stay (B, T, S, C) from the patches to the last layer: everything but the dot products is pointwise over
-tokens, so no block transposes more than its queries, keys and values.
 
 In bfloat16 the released network was trained and run with parameters, rotary and position frequencies and the
 *timestep* rounded to bfloat16 (above 512 a multiple of 4). The default does the same, because a checkpoint that never
@@ -20,7 +13,7 @@ timestep in float32 for models that were trained so.
 import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -32,38 +25,10 @@ from torch import Tensor, nn
 
 from worker.models.base import CachedLatents, Computed
 from worker.models.opensora import sparse
-from worker.models.opensora.attention import attend, cached_keys, modulate, rotary_table, rotate, split_heads
+from worker.models.opensora.attention import modulate, rotary_table
+from worker.models.opensora.blocks import Block, Mlp, PackedCaption, SpatialBlock, Taps, TemporalBlock
 
 FREQUENCY_DIM = 256  # size of the sinusoid in front of the timestep and fps embedders
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PackedCaption:
-    """A caption as cross-attention reads it; it depends on the prompt only, so one run computes it once."""
-
-    tokens: Tensor  # (B, L, C) projected; the kept tokens of each row come first
-    mask: Tensor | None  # bool (B, 1, 1, L), True = a token of this row; None when every row has L tokens
-    keys_values: tuple[tuple[Tensor, Tensor], ...] = ()  # per block in forward order, (B, H, L, d); empty = not kept
-
-    def rows(self, count: int) -> "PackedCaption":
-        """Return the caption of the first `count` rows of the batch."""
-        if count == len(self.tokens):
-            return self
-        return PackedCaption(
-            tokens=self.tokens[:count],
-            mask=None if self.mask is None else self.mask[:count],
-            keys_values=tuple((k[:count], v[:count]) for k, v in self.keys_values),
-        )
-
-
-@dataclass(slots=True, kw_only=True)
-class Taps:
-    """What one forward reports besides its output: the caller sets what it wants and reads the results."""
-
-    change: bool = False  # report what the blocks added to the hidden state, (B, T, S, C)
-    temporal_attention_of: int | None = None  # report the gated temporal attention of this block, (B, T, S, C)
-    cross_attention: bool = False  # report cross-attention averaged over heads and blocks, float32 (B, T, S, L)
-    results: dict[str, Tensor] = field(default_factory=dict)
 
 
 class PatchEmbed(nn.Module):
@@ -96,19 +61,6 @@ class ScalarEmbedder(nn.Module):
         return embedded  # (B, C)
 
 
-class Mlp(nn.Module):
-    """Linear, GELU (tanh form), linear."""
-
-    def __init__(self, in_features: int, hidden_features: int, out_features: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(in_features, hidden_features)
-        self.fc2 = nn.Linear(hidden_features, out_features)
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.fc2(F.gelu(self.fc1(x), approximate="tanh"))
-        return out
-
-
 class CaptionEmbedder(nn.Module):
     """Projection of text features; it also stores the null caption, a buffer of the checkpoint."""
 
@@ -122,164 +74,6 @@ class CaptionEmbedder(nn.Module):
     def forward(self, y: Tensor) -> Tensor:
         out: Tensor = self.y_proj(y)
         return out
-
-
-class HeadNorm(nn.Module):
-    """Root-mean-square norm over the channels of a head, computed in float32."""
-
-    def __init__(self, head_dim: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(head_dim))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.rms_norm(x, (x.shape[-1],), self.weight.to(x.dtype), eps=1e-6)  # they differ under autocast
-
-
-class SelfAttention(nn.Module):
-    """Attention inside each frame (no positions), or across frames when a rotary table is given."""
-
-    def __init__(self, hidden_size: int, num_heads: int, qk_norm: bool) -> None:
-        super().__init__()
-        self.num_heads = num_heads
-        self.qkv = nn.Linear(hidden_size, 3 * hidden_size)
-        self.q_norm = HeadNorm(hidden_size // num_heads) if qk_norm else nn.Identity()
-        self.k_norm = HeadNorm(hidden_size // num_heads) if qk_norm else nn.Identity()
-        self.proj = nn.Linear(hidden_size, hidden_size)
-
-    def forward(
-        self,
-        x: Tensor,
-        rotary: tuple[Tensor, Tensor] | None = None,
-        cached: CachedLatents | None = None,
-    ) -> Tensor:
-        out = self._spatial(x, cached) if rotary is None else self._temporal(x, rotary)
-        projected: Tensor = self.proj(out)
-        return projected  # (B, T, S, C)
-
-    def heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return queries, keys and values, without positions."""
-        q, k, v = split_heads(self.qkv(x), 3, self.num_heads)
-        return self.q_norm(q), self.k_norm(k), v  # each (B, T, S, H, d)
-
-    def _spatial_heads(self, x: Tensor) -> list[Tensor]:
-        return [rearrange(part, "B T S H d -> (B T) H S d") for part in self.heads(x)]
-
-    def _spatial(self, x: Tensor, cached: CachedLatents | None) -> Tensor:
-        q, k, v = self._spatial_heads(x)
-        out = attend(q, k, v) if cached is None else self._cache_attention(q, k, v, cached)
-        return rearrange(out, "(B T) H S d -> B T S (H d)", B=x.shape[0])
-
-    def _cache_attention(self, q: Tensor, k: Tensor, v: Tensor, cached: CachedLatents) -> Tensor:
-        rows = q.shape[0] if cached.rows is None else cached.rows * cached.tokens[0].shape[1]
-        own = (k[:rows], v[:rows])
-        donors = []
-        for tokens in cached.tokens:
-            _, donor_k, donor_v = self._spatial_heads(tokens)
-            repeats = (rows // donor_k.shape[0], 1, 1, 1)
-            donors.append((donor_k.repeat(repeats), donor_v.repeat(repeats)))
-        out = attend(q[:rows], *cached_keys(own, donors, cached))
-        if cached.blend < 1:
-            out = torch.lerp(attend(q[:rows], *own), out, cached.blend)
-        return out if rows == q.shape[0] else torch.cat([out, attend(q[rows:], k[rows:], v[rows:])])
-
-    def _temporal(self, x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
-        # In the order of the dot product at once: norms and rotation then need no copies of their own.
-        q, k, v = rearrange(self.qkv(x), "B T S (n H d) -> n (B S) H T d", n=3, H=self.num_heads).unbind(0)
-        q, k = rotate(self.q_norm(q), rotary), rotate(self.k_norm(k), rotary)
-        return rearrange(attend(q, k, v), "(B S) H T d -> B T S (H d)", B=x.shape[0])
-
-
-class CrossAttention(nn.Module):
-    """Attention of video tokens to the caption tokens of their own sample."""
-
-    def __init__(self, hidden_size: int, num_heads: int) -> None:
-        super().__init__()
-        self.num_heads = num_heads
-        self.q_linear = nn.Linear(hidden_size, hidden_size)
-        self.kv_linear = nn.Linear(hidden_size, 2 * hidden_size)
-        self.proj = nn.Linear(hidden_size, hidden_size)
-
-    def keys_values(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Project caption tokens (B, L, C) to keys and values, each (B, H, L, d)."""
-        k, v = split_heads(self.kv_linear(tokens), 2, self.num_heads)
-        return k.transpose(1, 2), v.transpose(1, 2)
-
-    def forward(self, x: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, taps: Taps | None = None) -> Tensor:
-        q = rearrange(self.q_linear(x), "B T S (H d) -> B H (T S) d", H=self.num_heads)
-        if taps is not None and taps.cross_attention:
-            _add(taps, "cross_attention", _attention_map(q, k, mask).view(*x.shape[:3], -1))
-        out = rearrange(attend(q, k, v, mask), "B H (T S) d -> B T S (H d)", T=x.shape[1])
-        projected: Tensor = self.proj(out)
-        return projected  # (B, T, S, C)
-
-
-class Block(nn.Module):
-    """What spatial and temporal blocks share. Each kind runs code of its own, so that each is compiled on its own."""
-
-    def __init__(self, hidden_size: int, num_heads: int, mlp_ratio: float, qk_norm: bool) -> None:
-        super().__init__()
-        self.scale_shift_table = nn.Parameter(torch.randn(6, hidden_size) / hidden_size**0.5)
-        self.attn = SelfAttention(hidden_size, num_heads, qk_norm)
-        self.cross_attn = CrossAttention(hidden_size, num_heads)
-        self.mlp = Mlp(hidden_size, int(hidden_size * mlp_ratio), hidden_size)
-
-    def six(self, modulation: Tensor) -> tuple[Tensor, ...]:
-        """Return shift, scale and gate of self-attention, then of the MLP."""
-        return (self.scale_shift_table + modulation).unbind(-2)
-
-    def rest(
-        self,
-        x: Tensor,
-        modulation: tuple[Tensor, ...],
-        caption: tuple[Tensor, Tensor],
-        caption_mask: Tensor | None,
-        taps: Taps | None,
-    ) -> Tensor:
-        """What comes after self-attention: the caption and the MLP."""
-        *_, shift, scale, gate = modulation
-        x = x + self.cross_attn(x, *caption, caption_mask, taps)
-        return torch.addcmul(x, gate, self.mlp(modulate(x, shift, scale)))  # (B, T, S, C)
-
-
-class SpatialBlock(Block):
-    """Attention inside each frame, where Cache Attention may read a donor."""
-
-    def forward(
-        self,
-        x: Tensor,
-        modulation: Tensor,
-        caption: tuple[Tensor, Tensor],
-        caption_mask: Tensor | None,
-        cached: CachedLatents | None = None,
-        taps: Taps | None = None,
-    ) -> Tensor:
-        six = self.six(modulation)
-        shift, scale, gate, *_ = six
-        if cached is not None:
-            tokens = tuple(modulate(c, shift[: len(c)], scale[: len(c)]) for c in cached.tokens)
-            cached = replace(cached, tokens=tokens)
-        x = torch.addcmul(x, gate, self.attn(modulate(x, shift, scale), None, cached))
-        return self.rest(x, six, caption, caption_mask, taps)
-
-
-class TemporalBlock(Block):
-    """Attention across frames at one position."""
-
-    def forward(
-        self,
-        x: Tensor,
-        modulation: Tensor,
-        caption: tuple[Tensor, Tensor],
-        caption_mask: Tensor | None,
-        rotary: tuple[Tensor, Tensor],
-        taps: Taps | None = None,
-    ) -> Tensor:
-        six = self.six(modulation)
-        shift, scale, gate, *_ = six
-        attention = self.attn(modulate(x, shift, scale), rotary)
-        if taps is not None and taps.temporal_attention_of is not None:
-            taps.results["temporal_attention"] = gate * attention
-        return self.rest(torch.addcmul(x, gate, attention), six, caption, caption_mask, taps)
 
 
 class FinalLayer(nn.Module):
@@ -415,7 +209,7 @@ class STDiT3(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ships 
             else:
                 _check_alone(cached, taps, x_mask)
                 rotary = rotary_table(self.rope.freqs, x.shape[2])
-                hidden = sparse.run_blocks(self, hidden, modulation, caption, rotary, computed)
+                hidden = sparse.run_blocks(self.blocks, hidden, modulation, caption, rotary, computed)
             if taps is not None and taps.change:
                 taps.results["change"] = hidden - start
         out = self.final_layer(hidden, embedding, embedding0, x_mask)
@@ -611,18 +405,6 @@ def _pad_rows(rows: list[Tensor], bucket: int | None) -> PackedCaption:
     tokens = F.pad(tokens, (0, 0, 0, -tokens.shape[1] % (bucket or 1)))
     mask = torch.arange(tokens.shape[1])[None] < torch.tensor(lengths)[:, None]
     return PackedCaption(tokens=tokens, mask=mask[:, None, None].to(tokens.device))
-
-
-def _attention_map(q: Tensor, k: Tensor, mask: Tensor | None) -> Tensor:
-    """Attention weights averaged over heads, float32 (B, tokens, L)."""
-    logits: Tensor = q.float() @ k.float().transpose(-1, -2) / q.shape[-1] ** 0.5
-    if mask is not None:
-        logits = logits.masked_fill(~mask, -torch.inf)
-    return logits.softmax(-1).mean(1)
-
-
-def _add(taps: Taps, name: str, value: Tensor) -> None:
-    taps.results[name] = taps.results[name] + value if name in taps.results else value
 
 
 def _first(value: Tensor | float) -> float:
