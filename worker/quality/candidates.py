@@ -25,6 +25,7 @@ SCHEDULES: Mapping[str, tuple[dict[str, Any], ...]] = {
         {"unguided_steps": 1},
         {"unguided_steps": ALL},
         {"spacing": "quadratic"},
+        {"spacing": "quadratic", "unguided_steps": ALL},
         {"spacing": "quadratic", "guidance_interval": [0.6, 1.0]},
         {"spacing": "quadratic", "skipped_steps": 1},
     ),

@@ -91,10 +91,11 @@ def test_a_run_takes_its_donors_layout_unless_a_seed_is_named_and_no_more_often_
     service.run("a green turtle", num_inference_steps=1)  # makes the namespace, leaves nothing
     configure(service, {"layout_share": 0.39})
     calibrate(service, "own_trajectory", kinds=("layout",), skipped_steps=1)
-    first = service.run(OX)
+    first = service.run(f"{OX} walks left")
     (entry,) = service.entries()
+    again = f"{SAME_OX} walks left"
 
-    taken, own, often = service.run(SAME_OX), service.run(SAME_OX, seed=11), service.run(SAME_OX)
+    taken, own, often = service.run(again), service.run(again, seed=11), service.run(again)
 
     assert len([name for name in entry.tensors if name.startswith("level_")]) == 1
     assert (taken.path, taken.receipt["reason"], taken.receipt["layout"]) == ("fast", "layout_hit", "donor")

@@ -34,6 +34,9 @@ def stored(prompt: str, extraction: Extraction) -> list[Neighbour]:
         ("a small red ball and a dog drift left over a plain wall", Reason.ENTITY_HIT),  # another number
         ("two small red balls drift left over a plain wall", Reason.ENTITY_HIT),
         ("a dog drifts left over a striped field", Reason.ENTITY_HIT),  # the scene alone
+        ("a small blue ball drifts left over a striped field", Reason.LAYOUT_HIT),  # another colour in the same scene
+        ("a small blue ball drifts up over a striped field", Reason.ENTITY_HIT),
+        ("two small blue balls drift left over a striped field", Reason.ENTITY_HIT),
     ],
 )
 def test_a_layout_is_taken_only_where_things_number_and_motion_are_shared(prompt: str, reason: Reason) -> None:
@@ -43,6 +46,22 @@ def test_a_layout_is_taken_only_where_things_number_and_motion_are_shared(prompt
 
     assert plan.reason is reason
     assert receipt(plan)["layout"] == ("donor" if reason is Reason.LAYOUT_HIT else "own")
+
+
+def test_a_thing_of_another_colour_may_be_called_by_a_synonym() -> None:
+    extraction = extract("a blue boat glides left over a calm sea")
+
+    plan = decide(Mode.AUTO, extraction, stored("a red ship drifts left over a calm sea", extraction), TABLE)
+
+    assert plan.reason is Reason.LAYOUT_HIT
+
+
+def test_where_no_motion_is_named_no_layout_is_shared() -> None:
+    extraction = extract("a small red ball over a plain wall")
+
+    plan = decide(Mode.AUTO, extraction, stored("a small red ball over a striped field", extraction), TABLE)
+
+    assert plan.reason is Reason.ENTITY_HIT
 
 
 def test_an_entry_from_before_layouts_were_noted_lends_none() -> None:

@@ -48,10 +48,11 @@ def test_a_pipeline_is_offered_no_options_of_a_schedule_that_it_does_not_have() 
 
 def test_schedules_without_guidance_are_tried_too() -> None:
     found = [one.recipe for one in candidates.plain(card(30, 8, "opensora"))]
+    unguided = [recipe for recipe in found if recipe.schedule.get("unguided_steps") == recipe.num_steps]
 
-    assert {recipe.num_steps for recipe in found if recipe.schedule.get("unguided_steps") == recipe.num_steps} == {
-        recipe.num_steps for recipe in found
-    }
+    assert {recipe.num_steps for recipe in unguided} == {recipe.num_steps for recipe in found}
+    quadratic = {recipe.num_steps for recipe in unguided if recipe.schedule.get("spacing") == "quadratic"}
+    assert quadratic == set(candidates.step_counts(card(30, 8)))
 
 
 @pytest.mark.parametrize("family", ["opensora", "diffusers"])

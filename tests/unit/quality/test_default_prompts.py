@@ -28,7 +28,7 @@ def test_the_list_that_ships_has_enough_of_every_kind_of_hit() -> None:
 def test_the_shipped_models_own_list_is_what_its_checker_reads() -> None:
     prompts = default_prompts.read(ROOT / "worker" / "cards" / "small" / "prompts.txt")
 
-    assert len(prompts) == 240
+    assert len(prompts) == 480
     assert all(caption_parser.spec_of(prompt) for prompt in prompts)
 
 

@@ -8,7 +8,7 @@ measurements.
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
 from functools import lru_cache
@@ -53,9 +53,6 @@ class Veto(StrEnum):
     ALWAYS = "always"  # at every similarity below 1
     BETWEEN = "between"  # only between the two thresholds
     NEVER = "never"  # similarity alone decides
-
-
-LAYOUT_KINDS = (HitKind.OBJECT, HitKind.BOTH)  # a scene alone says nothing of where things go
 
 
 class Verdict(StrEnum):
@@ -209,7 +206,7 @@ class Hit:
     nearest_verdict: Verdict | None = None
     is_too_little: bool = False  # something matches, but it is too little of the picture to be a hit
     is_worn: bool = False  # only entries that have lent too often make a hit: a full run is to leave a fresh one
-    shares_layout: bool = False  # the first donor shows one of its things, as many of them, and moves them alike
+    shares_layout: bool = False  # the first donor shows such things, as many of them, and moves them alike
 
     @property
     def donors(self) -> tuple[str, ...]:
@@ -477,19 +474,40 @@ def _look_up(
         nearest=None if top is None else top.similarity,
         nearest_verdict=None if top is None else compare(extraction, top, settings),
         is_too_little=too_little,
-        shares_layout=kind in LAYOUT_KINDS and _is_of_layout(extraction, neighbours, chosen[0].entry_id),
+        shares_layout=bool(chosen) and _shares_layout(kind, extraction, neighbours, chosen[0].entry_id),
     )
 
 
-def is_of_layout(ours: Sequence[str], theirs: Sequence[str]) -> bool:
-    """Whether two prompts have as many things and move them alike, by their marks; without marks they do not."""
-    a, b = (frozenset(word for word in words if word.startswith((THINGS, MOTION))) for words in (ours, theirs))
-    return bool(a) and a == b
+def shares_layout(kind: HitKind, entities: Sequence[Entity], theirs: Sequence[str]) -> bool:
+    """Whether a prompt may take the layout of a donor that it hits, whose prompt has the marks `theirs`.
+
+    Both name as many things and the same motion; where neither names any, nothing says that things go the same way.
+    Where the scene is all that matches, the donor's things bear the same nouns: a blue ball in place of a red one.
+    """
+    if kind not in (HitKind.OBJECT, HitKind.BOTH, HitKind.SCENE):
+        return False
+    a, b = (_layout(marks) for marks in (entities[0].context, theirs))
+    if a != b or not any(mark.startswith(MOTION) for mark in a):
+        return False
+    things = {entity.head for entity in entities if entity.kind is EntityKind.OBJECT}
+    return kind is not HitKind.SCENE or _without_synonyms(things) <= _without_synonyms(_named(theirs))
 
 
-def _is_of_layout(extraction: Extraction, neighbours: Sequence[Neighbour], donor: str) -> bool:
+def _layout(marks: Sequence[str]) -> frozenset[str]:
+    return frozenset(mark for mark in marks if mark.startswith((THINGS, MOTION)))
+
+
+def _named(marks: Sequence[str]) -> set[str]:
+    return {mark.removeprefix(WITH) for mark in marks if mark.startswith(WITH)}
+
+
+def _without_synonyms(nouns: Collection[str]) -> set[str]:
+    return {NOUN_SYNONYMS.get(noun, noun) for noun in nouns}
+
+
+def _shares_layout(kind: HitKind, extraction: Extraction, neighbours: Sequence[Neighbour], donor: str) -> bool:
     theirs = next(neighbour.attributes for neighbour in neighbours if neighbour.entry_id == donor)
-    return is_of_layout(extraction.entities[0].context, theirs)
+    return shares_layout(kind, extraction.entities, theirs)
 
 
 def is_too_little(extraction: Extraction, queries: Sequence[int], coverage: float, settings: MatchSettings) -> bool:

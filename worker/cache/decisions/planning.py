@@ -27,7 +27,7 @@ class Case(StrEnum):
     OBJECT = "object"
     BOTH = "both"
     PROMPT = "prompt"
-    LAYOUT = "layout"  # an object or both, as many things, of the same motion: the donor's own trajectory may be taken
+    LAYOUT = "layout"  # such things, as many of them, of the same motion: the donor's own trajectory may be taken
 
 
 class Reason(StrEnum):

@@ -11,16 +11,15 @@ from dataclasses import dataclass, field, replace
 from itertools import count, product
 
 from worker.cache.decisions.matching import (
-    LAYOUT_KINDS,
     Hit,
     MatchedEntity,
     MatchSettings,
     compare,
     contradict,
-    is_of_layout,
     is_too_little,
     look_up,
     marked,
+    shares_layout,
 )
 from worker.cache.decisions.types import (
     STYLE,
@@ -340,7 +339,7 @@ class Resident:
             coverage=coverage,
             candidates=candidates,
             nearest=nearest[0],
-            shares_layout=kind in LAYOUT_KINDS and is_of_layout(entities[0].context, theirs),
+            shares_layout=shares_layout(kind, entities, theirs),
         )
 
     def _missed(self, index: int, rules: Rules) -> Hit:
