@@ -50,7 +50,7 @@ def sweep_entries(storage: Storage, factory: sessionmaker[Session], *, quarantin
         by_space.setdefault(row.namespace_id, []).append(row.id)
     for namespace_id, ids in by_space.items():
         with transaction(factory) as session:
-            cache.gone(session, cache.lock(session, namespace_id), ids)
+            cache.gone(session, namespace_id, ids)
     return [row.name for row in rows]
 
 

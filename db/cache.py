@@ -18,6 +18,7 @@ from uuid import UUID
 from sqlalchemy import (
     ColumnElement,
     DateTime,
+    Integer,
     Row,
     Text,
     Uuid,
@@ -30,11 +31,13 @@ from sqlalchemy import (
     or_,
     select,
     text,
+    true,
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, aliased
 from sqlalchemy.orm.attributes import set_committed_value
+from sqlalchemy.orm.util import identity_key
 
 from db import eviction
 from db.errors import IllegalTransition, NotFound
@@ -323,11 +326,17 @@ def events(session: Session, space: Namespace, *, after: int = 0) -> list[CacheE
     return list(session.scalars(query.order_by(CacheEvent.id)))
 
 
-def latest_demand(session: Session, space: Namespace, *, after: int, limit: int) -> list[Row[Any]]:
-    """Return the latest insertions and hits of a namespace since the event `after`, in order, as columns of events."""
-    asked = and_(CacheEvent.namespace_id == space.id, CacheEvent.id > after, CacheEvent.kind.in_(("insert", "hit")))
-    query = select(*CacheEvent.__table__.columns).where(asked).order_by(CacheEvent.id.desc()).limit(limit)
-    return list(reversed(session.execute(query).all()))
+def latest_demand(session: Session, space: Namespace, *, after: int, limit: int) -> tuple[list[Row[Any]], int]:
+    """Return the latest insertions and hits since the event `after`, in order, as columns; and the last event's id.
+
+    Of a namespace. The last one of any kind: who asks again from there on reads no eviction twice.
+    """
+    mine = and_(CacheEvent.namespace_id == space.id, CacheEvent.id > after)
+    last = select(func.max(CacheEvent.id).label("last_id")).where(mine).subquery()
+    asked = select(CacheEvent).where(mine, CacheEvent.kind.in_(("insert", "hit")))
+    latest = asked.order_by(CacheEvent.id.desc()).limit(limit).subquery()
+    rows = session.execute(select(last.c.last_id, *latest.c).select_from(last.outerjoin(latest, true()))).all()
+    return [row for row in reversed(rows) if row.id is not None], rows[0].last_id or after
 
 
 def still_resident(session: Session, entry_ids: Iterable[UUID]) -> set[UUID]:
@@ -382,8 +391,11 @@ def take(
     query = select(CacheEntry).where(CacheEntry.id.in_(entry_ids), CacheEntry.status == EntryStatus.RESIDENT)
     locked = query.with_for_update(skip_locked=not even_pinned)
     rows = {row.id: row for row in session.scalars(locked, execution_options={"populate_existing": True})}
-    held = set() if even_pinned else set(session.scalars(select(Pin.entry_id).where(Pin.entry_id.in_(rows))))
+    held = set() if even_pinned else set(session.scalars(_PINS, {"ids": list(rows)}))
     return [rows[id_] for id_ in entry_ids if id_ in rows and id_ not in held]
+
+
+_PINS = text("SELECT entry_id FROM cache_pins WHERE entry_id = ANY(CAST(:ids AS uuid[]))")
 
 
 def withdraw(
@@ -398,9 +410,8 @@ def withdraw(
 ) -> None:
     """Take the rows of `take` out of every look-up, in one statement, and record it in their order. Needs `lock`."""
     if rows:
-        _withdraw(session, space, rows, EntryStatus.EVICTING, reason, now, event="evict", policy=policy, detail=detail)
         space.eviction_age = max([space.eviction_age, *(row.priority for row in rows)])
-        session.flush()
+        _withdraw(session, space, rows, EntryStatus.EVICTING, reason, now, event="evict", policy=policy, detail=detail)
 
 
 def quarantine(session: Session, entry_id: UUID, *, reason: str) -> CacheEntry | None:
@@ -412,7 +423,6 @@ def quarantine(session: Session, entry_id: UUID, *, reason: str) -> CacheEntry |
         return None
     detail = {"reason": reason}
     _withdraw(session, space, [row], EntryStatus.QUARANTINED, reason, _now(session), event="quarantine", detail=detail)
-    session.flush()
     return row
 
 
@@ -430,6 +440,8 @@ def _withdraw(
 ) -> None:
     for row in rows:
         check_entry(EntryStatus(row.status), to)
+    eviction.left(space, rows)
+    remembered = {name: getattr(space, name) for name in _REMEMBERED}
     values = {
         "ids": [row.id for row in rows],
         "space": space.id,
@@ -439,13 +451,19 @@ def _withdraw(
         "event": event,
         "policy": policy,
         "detail": json.dumps(dict(detail or {})),
+        **remembered,
+        "queues": json.dumps(space.queues),
     }
-    space.num_entities -= session.execute(_WITHDRAW, values).scalar_one()
-    eviction.left(space, rows)
+    with session.no_autoflush:  # what the policy remembers goes along in the same statement
+        num_entities = session.execute(_WITHDRAW, values).scalar_one()
+    for name, value in (remembered | {"num_entities": num_entities}).items():
+        set_committed_value(space, name, value)
     for row in rows:
         for name, value in (("status", to), ("reason", reason), ("ended_at", now)):
             set_committed_value(row, name, value)
 
+
+_REMEMBERED = ("eviction_age", "sieve_round", "sieve_at", "sieve_id", "queues")  # of a namespace, by its policies
 
 # Vectors go with the last entity of their text; one that came in the row of an entity stays for the others of the text.
 _WITHDRAW = text(
@@ -482,7 +500,9 @@ _WITHDRAW = text(
             AND NOT other.is_copy AND other.id NOT IN (SELECT id FROM removed)
         )
     )
-    SELECT count(*) FROM removed
+    UPDATE namespaces SET num_entities = num_entities - (SELECT count(*) FROM removed), eviction_age = :eviction_age,
+        sieve_round = :sieve_round, sieve_at = :sieve_at, sieve_id = :sieve_id, queues = CAST(:queues AS jsonb)
+    WHERE id = :space RETURNING num_entities
     """
 )
 
@@ -501,19 +521,31 @@ def _store_vectors(session: Session, space: Namespace, texts: Sequence[str], vec
         session.execute(query, values)
 
 
-def gone(session: Session, space: Namespace, entry_ids: Sequence[UUID]) -> int:
-    """Give back the bytes of evicted entries whose files are removed; return how many bytes. Needs `lock`."""
-    freed = session.execute(
-        update(CacheEntry)
-        .where(CacheEntry.id.in_(entry_ids), CacheEntry.status == EntryStatus.EVICTING)
-        .values(status=EntryStatus.GONE)
-        .returning(CacheEntry.num_bytes),
-        execution_options={"synchronize_session": "fetch"},
-    )
-    total = sum(freed.scalars())
-    space.bytes_used -= total
-    session.flush()
-    return total
+def gone(session: Session, namespace_id: UUID, entry_ids: Sequence[UUID]) -> int:
+    """Give back the bytes of evicted entries whose files are removed; return how many bytes. Takes the lock itself."""
+    freed = session.execute(_GONE, {"space": namespace_id, "ids": list(entry_ids)}).one()
+    space = session.identity_map.get(identity_key(Namespace, namespace_id))
+    if space is not None:
+        set_committed_value(space, "bytes_used", freed.bytes_used)
+    for entry_id in freed.ids:
+        if (row := session.identity_map.get(identity_key(CacheEntry, entry_id))) is not None:
+            set_committed_value(row, "status", EntryStatus.GONE)
+    return int(freed.num_bytes)
+
+
+# The lock comes first, in a statement of its own, as everywhere: who has an entry before it could wait in a circle.
+_GONE = text(
+    """
+    SELECT FROM namespaces WHERE id = :space FOR NO KEY UPDATE;
+    WITH freed AS (
+        UPDATE cache_entries SET status = 'gone' WHERE id = ANY(CAST(:ids AS uuid[])) AND status = 'evicting'
+        RETURNING id, num_bytes
+    ),
+    total AS (SELECT coalesce(sum(num_bytes), 0) AS num_bytes, array_agg(id) AS ids FROM freed)
+    UPDATE namespaces SET bytes_used = bytes_used - total.num_bytes FROM total WHERE namespaces.id = :space
+    RETURNING bytes_used, total.num_bytes, coalesce(total.ids, '{}') AS ids
+    """
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -523,23 +555,26 @@ class Standing:
     now: datetime
     pinned: set[UUID]  # entries that running attempts hold
     leaving: list[CacheEntry]  # evicted, but their files may still be there
+    most_hits: int  # of a resident entry
 
 
 def standing(session: Session, space: Namespace) -> Standing:
-    """Return who is held and who is on the way out, by the database's clock."""
+    """Return who is held, who is on the way out and whether anybody is worn, by the database's clock."""
     rows = session.execute(_STANDING, {"space": space.id}).all()
     ids = [row.id for row in rows if row.what == "leaving"]
     leaving = list(session.scalars(select(CacheEntry).where(CacheEntry.id.in_(ids)))) if ids else []
-    now = next(row.at for row in rows if row.what == "now")
-    return Standing(now=now, pinned={row.id for row in rows if row.what == "pinned"}, leaving=leaving)
+    now = next(row for row in rows if row.what == "now")
+    pins = {row.id for row in rows if row.what == "pinned"}
+    return Standing(now=now.at, pinned=pins, leaving=leaving, most_hits=now.hits or 0)
 
 
 _STANDING = text(
-    "SELECT 'now' AS what, NULL AS id, clock_timestamp() AS at "
-    "UNION ALL SELECT 'pinned', cache_pins.entry_id, NULL FROM cache_pins JOIN cache_entries ON id = entry_id "
+    "SELECT 'now' AS what, NULL AS id, clock_timestamp() AS at, (SELECT hits FROM cache_entries "
+    "WHERE namespace_id = :space AND status = 'resident' ORDER BY hits DESC LIMIT 1) AS hits "
+    "UNION ALL SELECT 'pinned', cache_pins.entry_id, NULL, NULL FROM cache_pins JOIN cache_entries ON id = entry_id "
     "WHERE namespace_id = :space "
-    "UNION ALL SELECT 'leaving', id, NULL FROM cache_entries WHERE namespace_id = :space AND status = 'evicting'"
-).columns(column("what", Text), column("id", Uuid), column("at", DateTime(timezone=True)))
+    "UNION ALL SELECT 'leaving', id, NULL, NULL FROM cache_entries WHERE namespace_id = :space AND status = 'evicting'"
+).columns(column("what", Text), column("id", Uuid), column("at", DateTime(timezone=True)), column("hits", Integer))
 
 
 def lock_total(session: Session) -> None:

@@ -21,7 +21,7 @@ from sqlalchemy.orm.attributes import set_committed_value
 from db.models import EVICTION_ORDERS, CacheEntry, Namespace
 from db.states import EntryStatus
 
-CHUNK = 64  # rows read at first
+CHUNK = 8  # rows read at first
 MAX_USES = 3  # s3fifo counts no further
 MAX_PASSED = 256  # s3fifo: how many that were used again one eviction lets live on
 SMALL_SHARE = 0.1  # s3fifo: of the bytes
@@ -97,10 +97,6 @@ def in_order(asked: Asked, policy: str) -> Iterator[Found]:
 
 def settle(session: Session, space: Namespace, choice: Choice, rows: Sequence[CacheEntry]) -> None:
     """Note how far the hand of sieve and the queues of s3fifo have come, before the chosen rows go."""
-    if choice.hand is not None:
-        space.sieve_round, space.sieve_at, space.sieve_id = choice.hand
-    if choice.queues is not None:
-        space.queues = dict(choice.queues)
     if choice.moves:
         session.execute(_MOVE, _columns(choice.moves))
     for row in rows:
@@ -113,9 +109,14 @@ def settle(session: Session, space: Namespace, choice: Choice, rows: Sequence[Ca
                 "space": space.id,
                 "ids": [id_ for _, id_ in choice.ghosts],
                 "places": [place for place, _ in choice.ghosts],
-                "first": queues_of(space)["first_ghost"],
+                "first": (choice.queues or {})["first_ghost"],
             },
         )
+    # Last: whatever asks the database in between would write them by themselves.
+    if choice.hand is not None:
+        space.sieve_round, space.sieve_at, space.sieve_id = choice.hand
+    if choice.queues is not None:
+        space.queues = dict(choice.queues)
 
 
 def entered(session: Session, space: Namespace, row: CacheEntry, texts: Sequence[str]) -> None:

@@ -275,9 +275,8 @@ def churn(bench: Bench, space_id: UUID, found: Corpus) -> None:
         ids = set(session.scalars(own.limit(len(found.entries) // 10)))
         for query in bench.embedder.embed(phrases(bench, found)[:10]):
             ids |= {row.entry_id for row in cache.neighbours(session, held, [query], limit=50)}
-        cache.gone(
-            session, held, [row.id for row in cache.evict(session, held, list(ids), policy="lru", reason="bench")]
-        )
+        went = cache.evict(session, held, list(ids), policy="lru", reason="bench")
+        cache.gone(session, space_id, [row.id for row in went])
 
 
 def evictions(bench: Bench, space_id: UUID, policy: str) -> dict[str, float]:
@@ -293,7 +292,7 @@ def evictions(bench: Bench, space_id: UUID, policy: str) -> dict[str, float]:
             held = cache.lock(session, space_id)
             leaving = room.make(session, held, histories, bytes_needed=number * ENTRY_BYTES)
         with transaction(bench.factory) as session:
-            freed = cache.gone(session, cache.lock(session, space_id), [row.id for row in leaving])
+            freed = cache.gone(session, space_id, [row.id for row in leaving])
         assert freed == number * ENTRY_BYTES
         return time.perf_counter() - start
 

@@ -4,7 +4,6 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from threading import Lock
 from typing import Any
 from uuid import UUID
@@ -13,6 +12,7 @@ from sqlalchemy import Row
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import cache, eviction, jobs, metrics
+from db.cache import Standing
 from db.errors import IllegalTransition
 from db.eviction import Asked, Choice
 from db.jobs import Claim
@@ -153,10 +153,9 @@ def read_ahead(session: Session, space: Namespace, histories: Histories) -> None
     if space.policy == "coverage":
         demand = histories.setdefault(space.id, Demand())
         with demand.lock:
-            for row in cache.latest_demand(session, space, after=demand.last_id, limit=MEMORY):
-                if event := as_event(row):
-                    demand.policy.observe(event)
-                demand.last_id = row.id
+            rows, demand.last_id = cache.latest_demand(session, space, after=demand.last_id, limit=MEMORY)
+            for event in filter(None, map(as_event, rows)):
+                demand.policy.observe(event)
 
 
 def make(
@@ -187,7 +186,7 @@ def make(
         now=now,
         seed=_SEED,
     )
-    worn = _take_worn(asked, standing.now)
+    worn = _take_worn(asked, standing)
     needed -= sum(entry.num_bytes for entry in worn)
     while True:
         asked = replace(asked, bytes_needed=needed, kept=frozenset(kept))
@@ -209,17 +208,17 @@ def make(
     return standing.leaving + worn + rows
 
 
-def _take_worn(asked: Asked, now: datetime) -> list[CacheEntry]:
+def _take_worn(asked: Asked, standing: Standing) -> list[CacheEntry]:
     """Take out of service what has lent as often as it may, until there is room: no look-up gives it any more.
 
     Policies that count uses would keep just these for longest.
     """
     session, space = asked.session, asked.space
     max_uses = SpaceSettings.model_validate(space.settings).matching("").max_uses  # of any embedder
-    if asked.bytes_needed <= 0 or max_uses == 0 or space.policy == "none":
+    if asked.bytes_needed <= 0 or not 0 < max_uses <= standing.most_hits or space.policy == "none":
         return []
     rows = cache.take(session, space, eviction.worn(asked, max_uses))
-    cache.withdraw(session, space, rows, policy=None, reason="worn", now=now, detail={"worn": True})
+    cache.withdraw(session, space, rows, policy=None, reason="worn", now=standing.now, detail={"worn": True})
     return rows
 
 
@@ -314,7 +313,7 @@ def remove(storage: Storage, factory: sessionmaker[Session], leaving: Sequence[C
             removed.setdefault(entry.namespace_id, []).append(entry.id)
     for namespace_id, ids in removed.items():
         with transaction(factory) as session:
-            cache.gone(session, cache.lock(session, namespace_id), ids)
+            cache.gone(session, namespace_id, ids)
 
 
 def give_back(storage: Storage, factory: sessionmaker[Session], entry: CacheEntry) -> None:

@@ -117,9 +117,9 @@ def test_bytes_come_back_only_when_the_file_is_gone(session: Session) -> None:
     cache.evict(session, space, [id_], policy="lru", reason="room")
     assert (space.bytes_used, space.num_entities) == (100, 0)
 
-    assert cache.gone(session, space, [id_]) == 100
+    assert cache.gone(session, space.id, [id_]) == 100
     assert space.bytes_used == 0
-    assert cache.gone(session, space, [id_]) == 0  # a sweeper that comes second frees nothing twice
+    assert cache.gone(session, space.id, [id_]) == 0  # a sweeper that comes second frees nothing twice
 
 
 def test_a_pinned_entry_is_not_evicted(session: Session) -> None:
@@ -191,7 +191,7 @@ def test_many_writers_and_evictors_never_pass_the_budget(session_factory: Factor
                 while not cache.reserve(session, space, entry):
                     oldest = kept.pop(0)
                     cache.evict(session, space, [oldest.id], policy="fifo", reason="room")
-                    cache.gone(session, space, [oldest.id])
+                    cache.gone(session, space.id, [oldest.id])
                 cache.publish(session, space, entry.id, [])
             with transaction(session_factory) as session:
                 failures.extend(broken_ledgers(session))

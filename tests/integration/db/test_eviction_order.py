@@ -6,7 +6,7 @@ from itertools import count
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import event, select, text
 from sqlalchemy.orm import Session
 
 from db import cache, eviction
@@ -46,7 +46,7 @@ def publish(session: Session, space: Namespace, *, num_bytes: int, seconds_saved
     cache.lock(session, space.id)
     if space.bytes_used + num_bytes > space.byte_budget:
         leaving = room.make(session, space, {}, num_bytes=num_bytes)
-        cache.gone(session, space, [row.id for row in leaving])
+        cache.gone(session, space.id, [row.id for row in leaving])
     if not cache.reserve(session, space, entry):
         return False
     entity = cache.NewEntity(text=thing, head="fox", attributes=(), kind="object", embedding=[1.0, 0.0, 0.0])
@@ -83,7 +83,7 @@ def test_victims_by_rows_are_those_of_the_policy_over_the_history(session: Sessi
             cache.hit(session, space, chosen, job_id=job.id, fence=1, covers=[str(chosen)])
         elif there and number % 31 == 0:
             cache.quarantine(session, rng.choice(there), reason="test")
-            cache.gone(session, space, [row.id for row in cache.unfinished(session, quarantine_s=-1)])
+            cache.gone(session, space.id, [row.id for row in cache.unfinished(session, quarantine_s=-1)])
         else:
             thing = f"thing {rng.randrange(60)}"  # some of them again after a short while
             value = rng.choice([1.0, 2.5, 7.0])
@@ -173,3 +173,26 @@ def test_what_lends_without_a_bound_or_is_kept_for_good_does_not_go_first(
     assert publish(session, space, num_bytes=20, seconds_saved=1.0) is finds_room
 
     assert popular in resident(session, space)
+
+
+@pytest.mark.parametrize("policy", EVICTION_ORDERS)
+def test_an_eviction_takes_few_statements_and_leaves_nothing_to_be_written(session: Session, policy: str) -> None:
+    """Each costs two processes their turn: they, not the rows, are what an eviction at a time takes."""
+    space = make_space(session, policy)
+    for number in range(20):
+        assert publish(session, space, num_bytes=10, seconds_saved=1.0, thing=f"thing {number}")
+    entry = session.get_one(CacheEntry, resident(session, space)[0])
+    cache.hit(session, space, entry.id, job_id=uuid4(), fence=1, covers=[])
+    held, seen = cache.lock(session, space.id), list[str]()
+    event.listen(session.get_bind(), "before_cursor_execute", lambda *given: seen.append(given[2]))
+
+    leaving = room.make(session, held, {}, num_bytes=10)
+    assert not session.is_modified(held)  # what the policy remembers went along
+    cache.gone(session, held.id, [row.id for row in leaving])
+
+    assert len(leaving) == 1
+    assert len(seen) <= 7, seen
+    remembered = space.bytes_used, space.num_entities, space.queues, space.sieve_at, space.eviction_age
+    session.expire(space)
+    assert remembered == (space.bytes_used, space.num_entities, space.queues, space.sieve_at, space.eviction_age)
+    assert (space.bytes_used, space.num_entities) == (190, 19)

@@ -55,7 +55,7 @@ def end(session: Session, space: Namespace, *entry_ids: UUID) -> None:
     """Evict entries and remove their files."""
     held = cache.lock(session, space.id)
     cache.evict(session, held, entry_ids, policy="lru", reason="test", even_pinned=True)
-    cache.gone(session, held, entry_ids)
+    cache.gone(session, held.id, entry_ids)
 
 
 def age(session: Session, *, days: int = 100) -> None:
@@ -310,7 +310,7 @@ def test_what_remains_replays_as_it_was_recorded(session: Session) -> None:
         for _ in range(number):
             held = cache.lock(session, space.id)
             leaving = room.make(session, held, histories, num_bytes=ENTRY_BYTES)
-            cache.gone(session, held, [entry.id for entry in leaving])
+            cache.gone(session, held.id, [entry.id for entry in leaving])
             stored(session, space, hits=1)
 
     fill(10)
