@@ -17,6 +17,7 @@ from shared.results import STAGES
 _MARKS = {"queued": "○", "in_progress": "◐", "completed": "●", "failed": "✕", "cancelled": "⊘"}
 _STATES = {"queued": "waiting", "in_progress": "running"}
 _PARTS = (("completed", "done"), ("failed", "failed"), ("cancelled", "cancelled"), ("in_progress", "going"))
+SHORTEST_S = 0.005  # that is not written as 0.00 s
 
 
 def duration(seconds: float | None) -> str:
@@ -91,8 +92,9 @@ def _saved(shown: Video) -> str:
 
 
 def stages(seconds: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return stages as stretches of a bar of 100."""
+    """Return stages as stretches of a bar of 100, without those too short to be written."""
     known = {name: float(value) for name, value in seconds.items() if isinstance(value, int | float)}
+    known = {name: value for name, value in known.items() if value >= SHORTEST_S}
     known = {name: known[name] for name in sorted(known, key=lambda name: (*STAGES, name).index(name))}
     return [{**part, "seconds": duration(known[part["name"]])} for part in _stretches(known)]
 

@@ -1,0 +1,15 @@
+"""What the page writes of a video."""
+
+from api.web import words
+
+
+def test_a_stage_too_short_to_be_written_is_no_part_of_the_bar() -> None:
+    shown = words.stages({"denoise": 3.0, "load": 0.004, "decode": 1.0})
+
+    assert [(stage["name"], stage["seconds"]) for stage in shown] == [("denoise", "3.00 s"), ("decode", "1.00 s")]
+    assert [(float(stage["start"]), float(stage["width"])) for stage in shown] == [(0, 75), (75, 25)]
+
+
+def test_a_video_without_measured_stages_has_no_bar() -> None:
+    assert words.stages({}) == []
+    assert words.stages({"denoise": 0.0}) == []
