@@ -202,7 +202,9 @@ def _read(session: Session, query: Select[Any], limit: int) -> Iterator[Found]:
 
 
 def enough(rows: Iterable[Found], bytes_needed: int) -> list[Found]:
-    """Return the first of these entries that have so many bytes together; none when all have less."""
+    """Return the first of these entries that have so many bytes together; none when all have less, or 0 are needed."""
+    if bytes_needed <= 0:
+        return []
     chosen: list[Found] = []
     freed = 0
     for row in rows:

@@ -251,7 +251,8 @@ def test_a_recorded_run_replays_to_the_same_decisions_and_evictions(start: Start
     for number in range(200):
         if number == 100:
             with transaction(service.factory) as session:
-                session.execute(update(Namespace).values(policy="coverage"))
+                worn_soon = {"match": {"max_uses": 5}}
+                session.execute(update(Namespace).values(policy="coverage", settings=worn_soon))
         mode = rng.choices(["auto", "full", "fast"], [8, 1, 1])[0]
         service.run(f"a {rng.choice(things)} near {rng.choice(places)}", mode=mode)
 
