@@ -43,6 +43,7 @@ def flower(service: Service, tmp_path: Path) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=url, auth=("chai", PASSWORD), trust_env=False, timeout=30) as client:
         try:
             wait_until(lambda: _answers(client), 60, tmp_path)
+            wait_heard(service)
             yield client
         finally:
             popen.terminate()
@@ -54,6 +55,15 @@ def _answers(client: httpx.Client) -> bool:
         return client.get("/healthcheck").is_success
     except httpx.TransportError:
         return False
+
+
+def wait_heard(service: Service) -> None:
+    """Wait until somebody has subscribed to Celery's events: those that are sent before that are lost."""
+    with redis.Redis.from_url(service.env["REDIS_URL"]) as broker:
+        number = str(broker.connection_pool.connection_kwargs["db"])
+        wait_until(
+            lambda: any(one["db"] == number and one["psub"] != "0" for one in broker.client_list()), 60, service.folder
+        )
 
 
 def tasks(flower: httpx.Client) -> dict[str, Any]:
@@ -178,8 +188,7 @@ def listening(service: Service) -> Iterator[Path]:
     with said.open("wb") as stream:
         popen = subprocess.Popen(celery(service, "events", "--dump"), stdout=stream, stderr=subprocess.STDOUT)
     try:
-        with redis.Redis.from_url(service.env["REDIS_URL"]) as client:  # until then nobody hears what is said
-            wait_until(lambda: bool(client.keys("_kombu.binding.celeryev")), 60, service.folder)
+        wait_heard(service)
         yield said
     finally:
         popen.terminate()
