@@ -20,13 +20,18 @@ from shared.receipts import Receipt
 COLUMNS = ("prompt", "path", "steps", "computed", "in full", "saved", "receipt", "knew from earlier videos")
 OPENING = """\
 {number} prompts become videos here, one after the other; it takes a minute or two.
-The service takes each prompt apart into things and scenes. When an earlier video shows one of them, the new one starts
-from what that video computed and needs far fewer steps: it runs fast. At the end the fast ones are made once more in
-full, with the same seeds, so that you can see and measure what the shortcut changed and what it saved.
+The service takes each prompt apart into things and scenes and looks for earlier videos that show one of them. What it
+runs then was measured (`chai calibrate`): the shipped model keeps its quality in few plain steps, so all run fast,
+without a donor. At the end the fast ones are made once more in full, with the same seeds, so that you can see and
+measure what the shortcut changed and what it saved.
+"""
+NO_DONOR = """\
+no earlier video was used. The paper's plans, which start from them: `chai cache set NAMESPACE --settings
+'{"table": "paper"}'` while `chai up` runs (`chai cache ls` names it), then this demo once more.
 """
 WARM = """\
 This cache has seen these prompts before: {number} of the newest videos are theirs. So nearly all will run fast now, on
-donors from earlier runs; an empty one (CHAI_VAR_DIR=/some/folder) shows the first time again.
+what earlier runs left; an empty one (CHAI_VAR_DIR=/some/folder) shows the first time again.
 """
 
 # Four full runs fill the cache; each later prompt shares a thing, a scene or both with an earlier one.
@@ -222,6 +227,8 @@ def _close(shots: Sequence[Shot], pairs: Sequence[Pair], folder: Path, *, url: s
         )
         _print_receipts(measured)
     _print_accuracy(pairs)
+    if pairs and not any(pair.donor for pair in pairs):
+        print(NO_DONOR, end="")
     print(f"videos   {folder}")
     if pairs:
         print(f"picture  {_draw(pairs, folder)}")
@@ -260,13 +267,13 @@ def _draw(pairs: Sequence[Pair], folder: Path) -> Path:
     rows = [
         filmstrip.Row(
             title=pair.fast.video["prompt"],
-            facts=f"known: {'; '.join(matches(pair.fast.video)) or 'the whole prompt'}   {_figures(pair)}",
+            facts=f"{_known(pair)}   {_figures(pair)}",
             strips=(
                 filmstrip.Strip(file=pair.full.file, caption=_took(pair.full)),
                 filmstrip.Strip(file=pair.fast.file, caption=_took(pair.fast)),
                 filmstrip.Strip(
                     file=pair.donor.file if pair.donor else None,
-                    caption=pair.donor.video["prompt"] if pair.donor else "the donor is gone, or none was needed",
+                    caption=pair.donor.video["prompt"] if pair.donor else "none, or it is gone",
                 ),
             ),
         )
@@ -280,6 +287,11 @@ def _draw(pairs: Sequence[Pair], folder: Path) -> Path:
     )
     filmstrip.sheet("Every fast video beside its full twin and its donor; time runs to the right", columns, rows, file)
     return file
+
+
+def _known(pair: Pair) -> str:
+    known = list(matches(pair.fast.video))
+    return f"known: {'; '.join(known)}" if known else "no earlier video was used"
 
 
 def _took(shot: Shot) -> str:

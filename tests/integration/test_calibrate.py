@@ -1,7 +1,8 @@
 """From measurements to the service's decision: what calibration stores is what a job runs."""
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -148,16 +149,37 @@ def test_plans_beside_a_card_hold_until_the_database_has_its_own(
     assert (shipped[Case.SCENE][0].reuse, stored[Case.SCENE][0].reuse) == ("resume", None)
 
 
-def test_plans_of_other_weights_are_not_used(
-    session_factory: sessionmaker[Session], space: Namespace, tmp_path: Path
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda plans: plans | {"key": "of another revision"}, "measured for other weights, another size or another"),
+        (lambda plans: plans | {"recipes": {"layouts": []}}, "no table of plans .*layouts is not a case of a plan"),
+        (lambda plans: plans | {"recipes": {"none": [{"steps": 4}]}}, "no table of plans .*path"),
+        (lambda plans: {"recipes": plans["recipes"]}, "no table of plans .*key"),
+        (lambda plans: [], "no table of plans"),
+    ],
+)
+def test_plans_that_are_of_something_else_or_broken_are_named_once_and_not_used(
+    session_factory: sessionmaker[Session],
+    space: Namespace,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    change: Callable[[Any], Any],
+    reason: str,
 ) -> None:
-    file = tmp_path / "plans.json"
-    write(calibration(measured("3 + donor", 3, 0.95, way="resume")), file, namespace_key="of another revision")
+    file = tmp_path / "wan" / "plans.json"
+    file.parent.mkdir()
+    write(calibration(measured("3 + donor", 3, 0.95, way="resume")), file, namespace_key=plan_key(space))
+    file.write_text(json.dumps(change(json.loads(file.read_text()))))
 
     with session_factory() as session:
-        table = planner.table_for(session, space, SpaceSettings(), file)
+        tables = [planner.table_for(session, space, SpaceSettings(), file) for _ in range(2)]
 
-    assert table == table_from_rows({})
+    assert tables == [table_from_rows({})] * 2
+    (said,) = [record.message for record in caplog.records if "is not used" in record.message]
+    assert re.search(reason, said)
+    assert said.startswith(str(file))
+    assert "chai calibrate --model wan" in said
 
 
 def test_what_is_written_says_what_it_rests_on(tmp_path: Path) -> None:

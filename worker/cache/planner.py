@@ -1,6 +1,7 @@
 """From a prompt to a plan: entities, vectors, stored neighbours, decision; all of it recorded."""
 
 import json
+import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ PLANS = "plans.json"  # beside a model's card: what `chai calibrate` found befor
 
 _OF_ITS_STEPS = ("levels", "guidance_scales")  # of a schedule: one for each step
 
+logger = logging.getLogger(__name__)
 extractor = once(entities.extractor)
 
 
@@ -288,17 +290,33 @@ def table_for(session: Session, space: Namespace, own: SpaceSettings, file: Path
     key = plan_key(space)
     if plans not in planning.TABLES:
         raise ValueError(f"the model's card asks for plans {plans!r}; there are {', '.join(planning.TABLES)}")
-    rows = {**_shipped(file).get(key, {}), **metrics.plans(session, key)}
+    rows = {**_shipped(file, key), **metrics.plans(session, key)}
     return planning.table_from_rows(rows, default=planning.TABLES[plans])
 
 
 @once
-def _shipped(file: Path) -> dict[str, dict[str, Any]]:
-    """Return the calibrated recipes that came with a model, by plan key; a key names weights and size."""
+def _shipped(file: Path, key: str) -> Mapping[str, Any]:
+    """Return the recipes that came with a model, where they were measured for this key: its weights, size, embedder.
+
+    What cannot be used is said once in the log, and no job fails for it.
+    """
     if not file.exists():
         return {}
-    content = json.loads(file.read_text())
-    return {content["key"]: content["recipes"]}
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        found: Mapping[str, Any] = content["recipes"]
+        measured_for = content["key"]
+        planning.table_from_rows(found)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = f"it is no table of plans ({type(error).__name__}: {error})"
+    else:
+        if measured_for == key:
+            return found
+        reason = "it was measured for other weights, another size or another embedder"
+    logger.warning(
+        "%s is not used: %s; `chai calibrate --model %s --write FILE` makes another", file, reason, file.parent.name
+    )
+    return {}
 
 
 def look_up(

@@ -24,7 +24,8 @@ from shared.model_cards import load
 from shared.storage import Storage
 from tests import tiny_pipelines
 from tests.integration.worker.conftest import Service
-from worker.cache.decisions.planning import Case
+from worker.cache import planner
+from worker.cache.decisions.planning import Case, table_from_rows
 from worker.models import embedders, registry
 from worker.models.embedders import Embedder
 from worker.quality.calibration import Demand, calibrate
@@ -224,6 +225,18 @@ def test_the_shipped_model_is_judged_by_its_checker_and_its_table_is_the_service
     key = Asked(card=card, prompts=("a",)).key(model, embedder.name)
     with session_factory() as session:
         assert metrics.plans(session, key) == found["recipes"]
+
+
+def test_the_table_of_the_shipped_model_is_of_its_weights_and_names_its_evidence(embedder: Embedder) -> None:
+    card = load(registry_dir())["small"]
+    model = registry.load(card, registry_dir(), registry.EngineOptions(device="cpu"))
+
+    plans = json.loads((registry_dir() / "small" / planner.PLANS).read_text())
+
+    assert plans["key"] == Asked(card=card, prompts=("a",)).key(model, embedder.name)
+    assert plans["prompts"] >= 480
+    assert plans["quality"]["none"]["losses"]["checker"]["mean"] < 0.02
+    table_from_rows(plans["recipes"])
 
 
 def registry_dir() -> Path:

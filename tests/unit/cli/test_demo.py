@@ -44,6 +44,7 @@ def test_what_was_saved_is_the_difference_to_the_twin_and_stands_beside_what_the
         "2 of 2 ran fast.",
         "measured 1.00 s of computing for them; the same 2 in full took 4.00 s: 3.00 s less, 75%",
         "receipts say 18 s saved; measured for the same: 3.00 s",
+        *demo.NO_DONOR.splitlines(),
         f"videos   {tmp_path}",
         "picture  sheet.png",
         "page     http://127.0.0.1:8400/",
