@@ -33,6 +33,12 @@ SETTINGS: dict[str, tuple[Mode, bool]] = {  # name: how steps are run, and wheth
 }
 
 
+GPU_ONLY = {  # setting: why it is not measured elsewhere, where it would be another under a wrong name
+    "graphs": "CUDA graphs need a CUDA device",
+    "compile+fp8": "8-bit floating-point layers pay on a CUDA device only",
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """One setting at one size. Times in seconds of the clock, `cpu` of the processor."""
@@ -45,13 +51,15 @@ class Row:
     slowest_s: float  # the slowest step of all
     compiled: int  # pieces of code that were compiled after the warm-up: none should be
     peak_bytes: int  # on a GPU; elsewhere what the process ever took
-    left_off: dict[str, str]  # what the machine cannot have, and why
+    left_off: dict[str, str]  # what could not be switched on, and why
 
 
 def run(request: Request, sizes: Sequence[VideoSize], settings: Sequence[str] = tuple(SETTINGS)) -> dict[str, Any]:
     """Measure all, print a table and one line of JSON, and return what the line holds."""
     device = devices.choose(request.device)
-    rows = [row for setting in settings for row in _rows(request, setting, sizes, device)]
+    is_gpu = device.type == "cuda"
+    refused = {} if is_gpu else {name: f"{GPU_ONLY[name]}, this is {device}" for name in settings if name in GPU_ONLY}
+    rows = [row for name in settings if name not in refused for row in _rows(request, name, sizes, device)]
     report = {
         "bench": "modes",
         "preset": request.preset,
@@ -61,6 +69,7 @@ def run(request: Request, sizes: Sequence[VideoSize], settings: Sequence[str] = 
         "lengths": LENGTHS,
         "steps": request.steps[0],
         "rows": [asdict(row) for row in rows],
+        "refused": refused,
         **faults.versions(),
     }
     _print(report, rows)
@@ -118,5 +127,8 @@ def _print(report: dict[str, Any], rows: Sequence[Row]) -> None:
         why = "; ".join(f"{name}: {reason}" for name, reason in row.left_off.items())
         memory = f"{row.peak_bytes / 1e6:.0f}"
         table.add_row(row.setting, row.size, f"{row.ready_s:.1f}", *times, str(row.compiled), memory, why)
-    Console(width=160).print(table)
+    console = Console(width=160)
+    console.print(table)
+    for name, reason in report["refused"].items():
+        console.print(f"{name} is not measured: {reason}")
     print(json.dumps(report))

@@ -135,6 +135,19 @@ def test_settings_are_tried_with_prompts_of_ten_lengths_at_two_sizes(monkeypatch
     assert all(row["slowest_s"] >= row["step_s"] > 0 for row in rows)
 
 
+def test_what_only_a_gpu_has_is_refused_before_anything_is_compiled_for_it():
+    settings = ["off", "graphs", "compile+fp8"]
+    result = CliRunner().invoke(
+        bench.app, ["--preset", "tiny", "--device", "cpu", "--steps", "1", "--settings", ",".join(settings)]
+    )
+
+    assert result.exit_code == 0, result.output
+    report = json.loads(next(line for line in result.output.splitlines() if line.startswith("{")))
+    assert {row["setting"] for row in report["rows"]} == {"off"}
+    assert list(report["refused"]) == settings[1:]
+    assert "graphs is not measured: CUDA graphs need a CUDA device, this is cpu" in result.output
+
+
 def test_the_released_model_is_built_with_random_weights(monkeypatch, golden):
     small_t5 = {"d_model": 4096, "d_ff": 16, "num_layers": 1, "num_heads": 2, "d_kv": 8}
     monkeypatch.setattr(engine, "stdit3_xl2_config", lambda: stdit3_xl2_config() | {"hidden_size": 32, "depth": 1})

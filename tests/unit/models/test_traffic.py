@@ -1,4 +1,4 @@
-"""The uncompiled network's kernels and bytes on a GPU, against a budget: neither grows back unseen."""
+"""The network's kernels and bytes on a GPU, uncompiled and compiled, against a budget: neither grows back unseen."""
 
 import pytest
 import torch
@@ -7,6 +7,7 @@ from transformers import T5Config, T5EncoderModel
 
 from lab.benchmarks.engine import T5_XXL
 from lab.benchmarks.traffic import Traffic, counted
+from worker.models.opensora.attention import rotary_table
 from worker.models.opensora.blocks import PackedCaption
 from worker.models.opensora.compilation import GPU_CHUNKS, GPU_DECODE_BATCH
 from worker.models.opensora.presets import stdit3_xl2_config
@@ -62,6 +63,42 @@ def test_a_piece_of_the_model_launches_and_moves_no_more_than_this(run, most_ker
 
     assert traffic.num_kernels <= most_kernels
     assert traffic.pointwise_bytes / GB <= most_gb
+
+
+def as_compiled(module: nn.Module, *inputs) -> Traffic:
+    from lab.benchmarks.compiled_traffic import compiled  # loads a compiler, with warnings of its own
+
+    return compiled(module, *inputs)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
+def test_compiled_blocks_launch_and_move_no_more_than_this():
+    """Of a guided step; beside products and attention."""
+    network = on_meta(lambda: STDiT3(**stdit3_xl2_config() | {"depth": 1}))
+    with torch.device("meta"), torch.no_grad():
+        frames, height, width = on_meta(OpenSoraVAE).latent_size(FRAMES, HEIGHT, WIDTH)
+        hidden = torch.empty(2, frames, -(-height // 2) * -(-width // 2), 1152, dtype=torch.bfloat16)
+        modulation = torch.empty(2, 1, 1, 6, 1152, dtype=torch.bfloat16)
+        keys = network.blocks[0].cross_attn.keys_values(torch.empty(2, CAPTION_TOKENS, 1152, dtype=torch.bfloat16))
+        rotary = rotary_table(network.rope.freqs, frames)
+
+    spatial = as_compiled(network.blocks[0], hidden, modulation, keys, None)
+    temporal = as_compiled(network.blocks[1], hidden, modulation, keys, None, rotary)
+
+    assert (spatial.kernels["addmm"], spatial.kernels["attention"]) == (6, 2)
+    assert spatial.num_kernels + temporal.num_kernels <= 31
+    assert stdit3_xl2_config()["depth"] * (spatial.pointwise_bytes + temporal.pointwise_bytes) / GB <= 58.2
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
+def test_a_compiled_sum_is_one_kernel_that_reads_its_input_once_and_writes_its_result():
+    class Sum(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return (x + 1) * (x - 1)
+
+    traffic = as_compiled(Sum(), torch.empty(4, 8, device="meta"))
+
+    assert (traffic.num_kernels, traffic.pointwise_bytes) == (1, 2 * 4 * 32)
 
 
 def test_a_view_costs_nothing_and_a_kernel_its_inputs_and_outputs():
