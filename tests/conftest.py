@@ -6,6 +6,8 @@ Each test gets a migrated database of its own, cloned from a template in tens of
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -20,6 +22,7 @@ import psycopg2
 import psycopg2.errors
 import pytest
 import redis
+from keeper import SESSION
 from psycopg2 import sql
 from sqlalchemy import URL, Engine, make_url
 from sqlalchemy.orm import Session, sessionmaker
@@ -30,8 +33,11 @@ from db.migrate import upgrade
 from db.session import connect, sessions
 from shared.settings import Settings
 
+os.environ[SESSION] = str(os.getpid())
 TEMPLATE = f"chai_template_{os.getpid()}"
 EXTERNAL_REDIS_DATABASE = 15  # emptied by the tests when REDIS_URL names a server of yours
+ROOT = Path(__file__).resolve().parents[1]
+MEMORY, MEMORY_BYTES = Path("/dev/shm"), 4 << 30
 _numbers = count(1)
 
 
@@ -53,10 +59,19 @@ def _no_trial_goes_on() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def services_folder() -> Iterator[Path]:
-    """A folder for the servers' data, gone after the session."""
-    folder = Path(tempfile.mkdtemp(prefix="chai-test-"))
-    yield folder
-    shutil.rmtree(folder)
+    """A folder for the servers' data, gone after the session, as is all that the session started."""
+    folder = Path(tempfile.mkdtemp(prefix="chai-test-", dir=_memory()))
+    command = [sys.executable, Path(__file__).with_name("keeper.py"), folder]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, start_new_session=True) as keeper:
+        yield folder
+        keeper.communicate(b"\n")
+
+
+def _memory() -> Path | None:
+    """A folder in memory where there is plenty: a database is 500 small files, cloned there in a tenth of the time."""
+    is_there = MEMORY.is_dir() and os.access(MEMORY, os.W_OK)
+    return MEMORY if is_there and shutil.disk_usage(MEMORY).free > MEMORY_BYTES else None
 
 
 @pytest.fixture(scope="session")
@@ -175,7 +190,9 @@ def _new_name() -> str:
 def _fresh_database(server: str, name: str, *, template: str = "template1") -> Iterator[str]:
     url = make_url(server)
     names = {"name": sql.Identifier(name), "template": sql.Identifier(template)}
-    _execute(url, sql.SQL("CREATE DATABASE {name} TEMPLATE {template}").format(**names))
+    # Without fsync, copying files costs less than logging every page of them.
+    strategy = "" if "DATABASE_URL" in os.environ else " STRATEGY FILE_COPY"
+    _execute(url, sql.SQL("CREATE DATABASE {name} TEMPLATE {template}" + strategy).format(**names))
     try:
         yield url.set(database=name).render_as_string(hide_password=False)
     finally:

@@ -1,6 +1,7 @@
 """Flower and other watchers of Celery beside a real relay and worker: what they show is what the rows say."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from uuid import UUID
 import httpx
 import pytest
 import redis
+from keeper import SESSION
 from processes import Process, Service, wait_until
 from running import free_port
 from sqlalchemy import text
@@ -31,7 +33,13 @@ ENDS = ("task-succeeded", "task-failed")
 def flower(service: Service, tmp_path: Path) -> Iterator[httpx.Client]:
     """A client of a Flower that was there before any worker."""
     port, log = free_port(), tmp_path / "flower.log"
-    env = {**service.env, "CHAI_FLOWER_PASSWORD": PASSWORD, "CHAI_VAR_DIR": str(tmp_path), "CHAI_URL": f"{PAGE}v1"}
+    env = {
+        **service.env,
+        SESSION: os.environ[SESSION],
+        "CHAI_FLOWER_PASSWORD": PASSWORD,
+        "CHAI_VAR_DIR": str(tmp_path),
+        "CHAI_URL": f"{PAGE}v1",
+    }
     with log.open("wb") as stream:
         popen = subprocess.Popen(
             [sys.executable, "-m", "cli.main", "flower", "--port", str(port)],
