@@ -2,11 +2,13 @@
 
 torch's compiler gets the piece with tensors that have shapes and no numbers, decides what becomes one kernel, and is
 asked what each reads and writes; no code is made of it. It decides as for a CPU, where it can be asked without a GPU:
-products and attention stay kernels of their own, what lies between them is joined by the same rules. What a kernel
-makes and no other reads is never written; what it reads twice counts once.
+products and attention stay kernels of their own, what lies between them is joined by much the same rules; where sizes
+are free, statistics of a norm are a kernel of their own, which a GPU's rules may join. What a kernel makes and no other
+reads is never written; what it reads twice counts once.
 """
 
 import copy
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -20,6 +22,7 @@ from torch._inductor.graph import GraphLowering
 from torch._inductor.scheduler import ExternKernelSchedulerNode, NopKernelSchedulerNode
 from torch._inductor.virtualized import V
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental import _config as shapes
 from torch.utils._pytree import tree_map_only
 
 from lab.benchmarks.traffic import PRODUCTS, Traffic
@@ -28,8 +31,11 @@ FUSED = "fused"  # what all kernels that the compiler writes itself are counted 
 
 
 @torch.no_grad()
-def compiled(module: nn.Module, *inputs: Any) -> Traffic:
-    """Count one run of a module on the meta device with inputs there, as it would run compiled."""
+def compiled(module: nn.Module, *inputs: Any, dynamic: bool = True) -> Traffic:
+    """Count one run of a module on the meta device with inputs there, as it would run compiled.
+
+    `dynamic` leaves all sizes free, as the worker compiles blocks; False is a compiler that knows this size only.
+    """
     traffic = Traffic()
 
     def lower(graph: Any, examples: list[Any], **_: Any) -> Any:
@@ -42,8 +48,8 @@ def compiled(module: nn.Module, *inputs: Any) -> Traffic:
 
     own = copy.deepcopy(module)
     torch._dynamo.reset()
-    with FakeTensorMode():
-        run = torch.compile(_on_cpu(own), backend=count, dynamic=False, fullgraph=True)
+    with FakeTensorMode(), shapes.patch(use_duck_shape=False):  # type: ignore[attr-defined]  # there at run time
+        run = torch.compile(_on_cpu(own), backend=count, dynamic=dynamic, fullgraph=True)
         run(*tree_map_only(Tensor, _like, inputs))
     return traffic
 
@@ -107,6 +113,6 @@ def _moved(node: Any) -> Iterable[int]:
         if not is_inner:
             accesses.setdefault(access.name, set()).add(access)
     for name, each in accesses.items():
-        size = V.graph.get_buffer(name).get_size()
-        whole = torch.Size(int(side) for side in size).numel() * V.graph.get_dtype(name).itemsize
+        sides = (V.graph.sizevars.optimization_hint(side) for side in V.graph.get_buffer(name).get_size())
+        whole = math.prod(sides) * V.graph.get_dtype(name).itemsize
         yield min(whole, sum(access.numbytes_hint() for access in each))
