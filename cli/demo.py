@@ -26,8 +26,8 @@ without a donor. At the end the fast ones are made once more in full, with the s
 measure what the shortcut changed and what it saved.
 """
 NO_DONOR = """\
-no earlier video was used. The paper's plans, which start from them: `chai cache set NAMESPACE --settings
-'{"table": "paper"}'` while `chai up` runs (`chai cache ls` names it), then this demo once more.
+no earlier video was used. The paper's plans start from them: while `chai up` runs, `chai cache ls` names the namespace;
+`chai cache set` it `--settings '{"table": "paper"}'`, `chai cache purge --all`, then run this demo once more.
 """
 WARM = """\
 This cache has seen these prompts before: {number} of the newest videos are theirs. So nearly all will run fast now, on

@@ -60,7 +60,7 @@ def full() -> list[Variant]:
 
 def goal() -> list[Variant]:
     """The few plans that the goal is claimed for, their controls, and the plain schedules of equal cost or less."""
-    few = [WAYS["resume from 1"].on(plain(3, **QUADRATIC)), WAYS["resume shared"].on(plain(4, **QUADRATIC))]
+    few = [WAYS["resume from 1"].on(plain(n, **QUADRATIC)) for n in (3, 4)]
     return [*plain_controls((), (2, 3, 4)), plain(8, **QUADRATIC), *few, *donor_controls(few)]
 
 

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import groupby
 from time import process_time
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from lab.baselines.adacache import AdaCache
 from lab.experiments.library import (
@@ -21,7 +20,6 @@ from lab.experiments.library import (
     whole_prompts,
 )
 from lab.experiments.variants import Source, Variant
-from lab.experiments.ways import WAYS, entity_masks, lend, step_residuals, token_positions
 from lab.toy_world.captions import (
     Caption,
     Shared,
@@ -36,13 +34,12 @@ from lab.toy_world.captions import (
 from lab.toy_world.checker import check
 from lab.toy_world.world import FPS, NUM_FRAMES, SIDE, Clip, Spec
 from shared.generation import Mode
-from worker.cache.decisions.entities import extract
 from worker.cache.decisions.planning import NIRVANA, NIRVANA_MATCH, Recipe, decide
-from worker.cache.decisions.types import Entity, HitKind
+from worker.cache.decisions.types import HitKind
 from worker.models.base import StepHook
 from worker.models.embedders import Embedder
 from worker.models.opensora.pipeline import ChaiPipeline
-from worker.models.opensora.sampler import Conditioning, Network, Velocity
+from worker.models.opensora.sampler import Conditioning, Network
 from worker.models.opensora.schedule import Schedule
 from worker.quality.index import Found, Index
 from worker.reuse import registry
@@ -127,8 +124,6 @@ class Experiment:
     questions: list[Question]
     full: dict[tuple[int, int], FullRun]  # by question and seed of the noise
     _donors: dict[tuple[object, ...], Donor] = field(default_factory=dict)
-    _masks_by_number: dict[int, dict[str, Tensor]] = field(default_factory=dict)
-    _residuals: dict[tuple[int, Schedule], dict[str, Tensor]] = field(default_factory=dict)
 
     def cases(self) -> dict[HitKind, list[Question]]:
         """The questions by what the look-up says is shared."""
@@ -169,11 +164,7 @@ class Experiment:
     def _with_donor(self, variant: Variant, question: Question) -> Outcome:
         number = question.donor if variant.source is not Source.RANDOM else question.random_donor
         assert number is not None
-        shared_texts = [match.donor_text for match in question.found.hit.matched]
-        if variant.source is Source.RANDOM:  # nothing matched: an entity of the same kind stands in
-            kinds = {match.kind for match in question.found.hit.matched}
-            shared_texts = [entity.text for entity in self._entities(number) if entity.kind in kinds]
-        return self._reusing(variant, variant.recipe, question, number, shared_texts)
+        return self._reusing(variant, variant.recipe, question, number)
 
     def _as_nirvana(self, variant: Variant, question: Question) -> Outcome:
         plan = decide(Mode.AUTO, question.whole.extraction, question.whole.neighbours, NIRVANA, NIRVANA_MATCH)
@@ -181,26 +172,15 @@ class Experiment:
             full = self.full[question.number, question.seed]
             return _judged(question, full.clip, full.clip, float(self.model.full_steps), full.seconds)
         number = int(plan.donors[0])
-        return self._reusing(variant, plan.recipe, question, number, [])
+        return self._reusing(variant, plan.recipe, question, number)
 
-    def _reusing(
-        self,
-        variant: Variant,
-        recipe: Recipe,
-        question: Question,
-        number: int,
-        shared_texts: Sequence[str],
-    ) -> Outcome:
+    def _reusing(self, variant: Variant, recipe: Recipe, question: Question, number: int) -> Outcome:
         assert recipe.reuse is not None
         schedule = self.model.schedule(variant, recipe)
         timesteps = schedule.timesteps(SIDE, SIDE, NUM_FRAMES)
-        options = {key: value for key, value in recipe.reuse_options.items() if key != "lend"}
         donor = self._donor(number, recipe, timesteps, is_noise=variant.source is Source.NOISE)
-        if "residual" in recipe.reuse:
-            donor = replace(donor, tensors={**donor.tensors, **self._residuals_of(number, schedule)})
-        donor = lend(donor, recipe.reuse_options.get("lend", "all"), shared_texts)
-        hooks = registry.bind(recipe.reuse, options, [donor], timesteps, ways=WAYS)
-        seed = self.stored[number].seed if options.get("noise") == "donor" else question.seed
+        hooks = registry.bind(recipe.reuse, recipe.reuse_options, [donor], timesteps)
+        seed = self.stored[number].seed if recipe.reuse_options.get("noise") == "donor" else question.seed
         sample = _sample(self.model.pipeline, [question], [seed], schedule, hooks=hooks)
         return self._judge(question, sample.clips[0], seed, sample)
 
@@ -211,48 +191,15 @@ class Experiment:
         full = self.full[question.number, seed].clip
         return _judged(question, clip, full, sample.evaluations, sample.seconds)
 
-    def _entities(self, number: int) -> tuple[Entity, ...]:
-        return extract(self.stored[number].caption.text).entities
-
     def _donor(self, number: int, recipe: Recipe, timesteps: Sequence[float], *, is_noise: bool) -> Donor:
-        """What the service keeps of a stored run for runs of this recipe, with masks of its entities where asked."""
+        """What the service keeps of a stored run for runs of this recipe."""
         assert recipe.reuse is not None
-        options = {key: value for key, value in recipe.reuse_options.items() if key != "lend"}
-        keep = tuple(sorted(registry.requires(recipe.reuse, options, ways=WAYS)))
+        keep = tuple(sorted(registry.requires(recipe.reuse, recipe.reuse_options)))
         key = (number, is_noise, keep, tuple(timesteps))
         if key not in self._donors:
             run = noise_run(self.stored[number], number) if is_noise else self.stored[number]
             self._donors[key] = recorded(run, keep, timesteps)
-        donor = self._donors[key]
-        if recipe.reuse_options.get("lend", "all") == "all":
-            return donor
-        return replace(donor, tensors={**donor.tensors, **self._masks_of(number)})
-
-    def _masks_of(self, number: int) -> dict[str, Tensor]:
-        if number not in self._masks_by_number:
-            self._masks_by_number[number] = self._masks(self.stored[number], number)
-        return self._masks_by_number[number]
-
-    def _masks(self, run: FullRun, number: int) -> dict[str, Tensor]:
-        pipeline, text = self.model.pipeline, run.caption.text
-        places = {
-            entity.text: token_positions(pipeline.tokenizer, text, entity.text, entity.head)
-            for entity in self._entities(number)
-        }
-        known = {name: place for name, place in places.items() if place}
-        if len(known) < 2:
-            return {}
-        caption, noise = pipeline.encode_prompt(text), pipeline.noise(run.seed).float()
-        return entity_masks(pipeline.transformer, caption, _conditioning(), run.clean, noise, known)
-
-    def _residuals_of(self, number: int, schedule: Schedule) -> dict[str, Tensor]:
-        key = (number, schedule)
-        if key not in self._residuals:
-            pipeline, run = self.model.pipeline, self.stored[number]
-            velocity = Velocity(pipeline.transformer, pipeline.encode_prompt(run.caption.text), _conditioning())
-            timesteps = schedule.timesteps(SIDE, SIDE, NUM_FRAMES)
-            self._residuals[key] = step_residuals(velocity, run.trajectory, schedule, timesteps)
-        return self._residuals[key]
+        return self._donors[key]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

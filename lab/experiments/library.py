@@ -12,7 +12,6 @@ from time import process_time
 import torch
 from torch import Tensor
 
-from lab.experiments.ways import Trajectory
 from lab.toy_world.captions import Caption
 from lab.toy_world.world import NUM_FRAMES, Clip
 from worker.cache.decisions.entities import whole_prompt
@@ -27,6 +26,7 @@ from worker.reuse.recorder import Recorder, kept_steps
 
 BATCH = 16  # clips sampled together; more brings nothing on a CPU
 
+Trajectory = Sequence[tuple[float, Tensor]]  # (timestep, latent), (1000, noise) first, (0, clean) last
 Progress = Callable[[int], object]  # told how many clips were made
 
 

@@ -120,7 +120,6 @@ def donor_controls(variants: Sequence[Variant]) -> list[Variant]:
         for one in variants
         if one.source is Source.FOUND
         for source in (Source.RANDOM, Source.NOISE)
-        if source is Source.RANDOM or one.recipe.reuse != "residual"  # noise has no step errors
     ]
 
 
@@ -151,34 +150,8 @@ WAYS = {
             method="cache_attention",
             options={"steps": [2, 3, 4], "source": "clean", "keys": "extend"},
         ),
-        Way(
-            label="CA extend shared",
-            method="cache_attention",
-            options={"steps": [2, 3, 4], "source": "clean", "keys": "extend", "lend": "shared"},
-        ),
-        Way(
-            label="CA extend shared, all steps",
-            method="cache_attention",
-            options={"steps": list(range(1, 9)), "source": "clean", "keys": "extend", "lend": "shared"},
-        ),
-        Way(label="blend .5", method="blend", options={"weight": 0.5}),
-        Way(label="blend .5 shared", method="blend", options={"weight": 0.5, "lend": "shared"}),
-        Way(label="blend 1 shared", method="blend", options={"weight": 1.0, "lend": "shared"}),
         Way(label="resume from 1", method="resume", options={"skipped_steps": 1}),
         Way(label="resume from 2", method="resume", options={"skipped_steps": 2}),
-        Way(label="resume shared", method="resume", options={"skipped_steps": 1, "lend": "shared"}),
-        Way(
-            label="resume shared, mean",
-            method="resume",
-            options={"skipped_steps": 1, "lend": "shared", "elsewhere": "mean"},
-        ),
-        Way(
-            label="resume+blend shared, mean",
-            method="resume+blend",
-            options={"skipped_steps": 1, "lend": "shared", "resume": {"elsewhere": "mean"}, "blend": {"weight": 0.5}},
-        ),
-        Way(label="residual shared", method="residual", options={"noise": "donor", "lend": "shared"}),
-        Way(label="residual", method="residual", options={"noise": "donor"}),
     )
 }
 
@@ -200,10 +173,7 @@ PAPER_WAYS = (
 def short_list() -> list[Variant]:
     """What the search left over (docs/lab-notes.md), each judged once more with its controls."""
     three, four, five = (plain(n, **QUADRATIC) for n in (3, 4, 5))
-    found = [WAYS[label].on(base) for base in (three, four, five) for label in ("resume from 1", "resume shared, mean")]
-    less_guided = plain(4, **QUADRATIC, guidance_interval=[0.6, 1.0])
-    found += [WAYS["resume shared"].on(four), WAYS["resume+blend shared, mean"].on(four)]
-    return [*found, WAYS["resume shared, mean"].on(less_guided), WAYS["CA"].on(three)]
+    return [*(WAYS["resume from 1"].on(base) for base in (three, four, five)), WAYS["CA"].on(three)]
 
 
 def _short(value: object) -> str:

@@ -14,9 +14,8 @@ from worker.reuse.resume import Resume
 from worker.reuse.way import Way, check_choice
 
 Options = Mapping[str, Any]  # Any: JSON values
-Ways = Mapping[str, type[Way]]
 
-WAYS: Ways = {
+WAYS: Mapping[str, type[Way]] = {
     "cache_attention": CacheAttention,
     "resume": Resume,
     "own_trajectory": OwnTrajectory,
@@ -29,9 +28,7 @@ _OF_THE_RUN = ("skipped_steps",)  # said once, whichever way of several it is fo
 _OF_NO_USE = ("donors", "course", "enters_at")  # fields that no plan sets
 
 
-def bind(
-    name: str, options: Options, donors: Sequence[Donor], timesteps: Sequence[float], *, ways: Ways = WAYS
-) -> list[Way]:
+def bind(name: str, options: Options, donors: Sequence[Donor], timesteps: Sequence[float]) -> list[Way]:
     """Return donors bound to ways of reuse, one hook a way.
 
     Args:
@@ -39,33 +36,32 @@ def bind(
         options: of the way; of several, by way.
         donors: earlier runs, best first, on the device of the run.
         timesteps: of the run to come, 0..1000.
-        ways: what names mean.
 
     Raises:
         ValueError: a name or option that does not exist; the message lists what does.
         KeyError: the donors do not keep what a way needs.
     """
-    return [way.bind(donors, timesteps) for way in build(name, options, ways=ways)]
+    return [way.bind(donors, timesteps) for way in build(name, options)]
 
 
-def check(name: str, options: Options, *, ways: Ways = WAYS) -> None:
+def check(name: str, options: Options) -> None:
     """Raise ValueError unless `bind` would take these; no donor is needed to ask."""
-    build(name, options, ways=ways)
+    build(name, options)
     check_choice("noise", options.get("noise", "fresh"), NOISES)
 
 
-def requires(name: str, options: Options, *, ways: Ways = WAYS) -> frozenset[str]:
+def requires(name: str, options: Options) -> frozenset[str]:
     """Return what ways of reuse ask of a donor beside its clean latent, in the words of `keep`."""
-    return frozenset().union(*(way.requires for way in build(name, options, ways=ways)))
+    return frozenset().union(*(way.requires for way in build(name, options)))
 
 
-def read_steps(name: str, options: Options, *, ways: Ways = WAYS) -> tuple[int, ...]:
+def read_steps(name: str, options: Options) -> tuple[int, ...]:
     """Return the steps (1-based) at which ways of reuse read noisy latents: the paper's, unless one names others.
 
     A way from elsewhere names none: its plan runs without a donor.
     """
     try:
-        named = {step for way in build(name, options, ways=ways) for step in getattr(way, "steps", ())}
+        named = {step for way in build(name, options) for step in getattr(way, "steps", ())}
     except ValueError:
         return PAPER_STEPS
     return tuple(sorted(named)) or PAPER_STEPS
@@ -76,37 +72,37 @@ def is_entering(name: str) -> bool:
     return "own_trajectory" in name.split("+")
 
 
-def entry(name: str, options: Options, timesteps: Sequence[float], *, ways: Ways = WAYS) -> float | None:
+def entry(name: str, options: Options, timesteps: Sequence[float]) -> float | None:
     """Return the timestep at which a run enters its donor's own trajectory; None where it does not.
 
     A way from elsewhere enters nowhere: its plan runs without a donor.
     """
     try:
-        found = [way for way in build(name, options, ways=ways) if isinstance(way, OwnTrajectory)]
+        found = [way for way in build(name, options) if isinstance(way, OwnTrajectory)]
         return entry_level(timesteps, found[0].skipped_steps) if found else None
     except (ValueError, KeyError):
         return None
 
 
-def build(name: str, options: Options, *, ways: Ways = WAYS) -> list[Way]:
+def build(name: str, options: Options) -> list[Way]:
     """Return ways of reuse with their options and no donors; raise ValueError as `bind` does."""
     names = name.split("+")
-    return [_build(part, options if len(names) == 1 else _options_of(part, options, ways), ways) for part in names]
+    return [_build(part, options if len(names) == 1 else _options_of(part, options)) for part in names]
 
 
-def _options_of(name: str, options: Options, ways: Ways) -> Options:
+def _options_of(name: str, options: Options) -> Options:
     """Return the options of one way among several: its own, and those that the run has as a whole."""
-    takes = {field.name for field in fields(ways[name])} if name in ways else set()
+    takes = {field.name for field in fields(WAYS[name])} if name in WAYS else set()
     of_the_run = {key: options[key] for key in _OF_THE_RUN if key in options and key in takes}
     return of_the_run | dict(options.get(name, {}))
 
 
-def _build(name: str, options: Options, ways: Ways) -> Way:
-    if name not in ways:
-        raise ValueError(f"{name!r} is not a way of reuse; there are {', '.join(ways)}, and several joined by +")
-    known = [field.name for field in fields(ways[name]) if field.name not in _OF_NO_USE]
-    own = {key: value for key, value in options.items() if key not in (*_OF_THE_PLAN, *ways)}
+def _build(name: str, options: Options) -> Way:
+    if name not in WAYS:
+        raise ValueError(f"{name!r} is not a way of reuse; there are {', '.join(WAYS)}, and several joined by +")
+    known = [field.name for field in fields(WAYS[name]) if field.name not in _OF_NO_USE]
+    own = {key: value for key, value in options.items() if key not in (*_OF_THE_PLAN, *WAYS)}
     for key in own:
         if key not in known:
             raise ValueError(f"{key!r} is not an option of {name}; there are {', '.join(known) or 'none'}")
-    return ways[name](**{key: tuple(value) if isinstance(value, list) else value for key, value in own.items()})
+    return WAYS[name](**{key: tuple(value) if isinstance(value, list) else value for key, value in own.items()})

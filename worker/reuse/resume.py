@@ -37,8 +37,4 @@ class Resume(Way):
         del first
         index = nearest_step(timesteps, self.level * 1000)
         t = timesteps[index] / 1000
-        return index, (1 - t) * self.lent() + t * latents
-
-    def lent(self) -> Tensor:
-        """Return the clean latent that noise is given to."""
-        return self.donors[0].get(CLEAN)
+        return index, (1 - t) * self.donors[0].get(CLEAN) + t * latents

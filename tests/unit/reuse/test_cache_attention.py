@@ -1,21 +1,21 @@
 """Reuse between videos: Cache Attention against a direct formula, and what each option and method does."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 import torch.nn.functional as F
 
 from lab.baselines.adacache import AdaCache
-from lab.experiments.ways import Blend, Residual, lending, mask_name
-from lab.experiments.ways import MaskedResume as Resume
 from worker.models.base import CachedLatents
-from worker.models.opensora.sampler import Velocity, denoise
+from worker.models.opensora.sampler import denoise
 from worker.models.opensora.schedule import Schedule
 from worker.reuse.active_tokens import spread
 from worker.reuse.cache_attention import CacheAttention
 from worker.reuse.donor import Donor
 from worker.reuse.nothing import Nothing
+from worker.reuse.resume import Resume
 
 T, S, D, HEADS = 3, 6, 16, 2  # frames, tokens per frame, head size, heads of the tiny transformer
 LEVELS = [1000.0, 950.0, 800.0, 550.0, 300.0]  # of a run
@@ -141,10 +141,8 @@ def test_other_steps_attend_to_themselves(small_run):
         cache_attention(donor(), steps=()),
         cache_attention(donor(), blocks=()),
         [Nothing().bind([donor()], LEVELS)],
-        [Blend(weight=0.0).bind([donor()], LEVELS)],
-        [Blend(above=1.0).bind([donor()], LEVELS)],
     ],
-    ids=["no blend", "no steps", "no blocks", "no method", "no weight", "no noise level"],
+    ids=["no blend", "no steps", "no blocks", "no method"],
 )
 def test_reuse_without_effect_changes_no_bit(small_run, hooks):
     run = small_run()
@@ -251,7 +249,7 @@ def test_a_second_donor_changes_the_result(small_run):
 
 def test_only_the_lent_tokens_of_a_donor_count(small_run):
     run = small_run()
-    lent = lending(replace_tensors(donor(), {mask_name("circle"): PART}), "circle")
+    lent = replace(donor(), region=PART)
     changed = replace_tensors(lent, {n: changed_outside(t) for n, t in lent.tensors.items() if t.dim() == 5})
 
     assert torch.equal(final(**run, hooks=cache_attention(lent)), final(**run, hooks=cache_attention(changed)))
@@ -260,8 +258,8 @@ def test_only_the_lent_tokens_of_a_donor_count(small_run):
 def test_tokens_lent_by_two_donors_take_the_place_of_the_own_ones(small_run):
     """One donor lends some tokens and one the rest: together they are one donor made of both parts."""
     run = small_run()
-    some = lending(replace_tensors(donor(1), {mask_name("a"): PART}), "a")
-    rest = lending(replace_tensors(donor(2), {mask_name("a"): PART}), "a", is_inverted=True)
+    some = replace(donor(1), region=PART)
+    rest = replace(donor(2), region=~PART)
     cells = spread(PART, noise(0).shape)
     joined = {n: torch.where(cells, t, rest.tensors[n]) for n, t in some.tensors.items() if t.dim() == 5}
 
@@ -273,7 +271,7 @@ def test_tokens_lent_by_two_donors_take_the_place_of_the_own_ones(small_run):
 
 def test_a_mask_without_tokens_lends_nothing(small_run):
     run = small_run()
-    empty = lending(replace_tensors(donor(), {mask_name("a"): torch.zeros(T, S, dtype=torch.bool)}), "a")
+    empty = replace(donor(), region=torch.zeros(T, S, dtype=torch.bool))
 
     for keys in ("replace", "extend"):
         out = final(**run, hooks=cache_attention(empty, keys=keys))
@@ -339,53 +337,6 @@ def test_cache_attention_adds_under_two_percent_to_a_step_of_the_released_model(
 # the other methods
 
 
-def test_full_blend_predicts_the_donors_clean_latent(small_run):
-    run, given = small_run(num_steps=1), donor()
-
-    out = final(**run, hooks=[Blend(weight=1.0).bind([given], LEVELS)])
-
-    torch.testing.assert_close(out, given.tensors["clean"], atol=1e-5, rtol=1e-5)
-
-
-def test_blend_moves_the_prediction_by_its_weight_at_any_noise_level():
-    velocity, latents, given = noise(1), noise(2), donor()
-
-    pulled = Blend(weight=0.3, above=0.0).bind([given], LEVELS).velocity(velocity, latents, 0, 500.0)
-
-    expected = torch.lerp(latents + 0.5 * velocity, given.tensors["clean"], 0.3)
-    torch.testing.assert_close(latents + 0.5 * pulled, expected, atol=1e-5, rtol=1e-5)
-
-
-def test_blend_acts_only_inside_the_lent_tokens(small_run):
-    run = small_run(num_steps=1)
-    given = lending(replace_tensors(donor(), {mask_name("a"): PART}), "a")
-
-    out = final(**run, hooks=[Blend(weight=1.0).bind([given], LEVELS)])
-
-    cells = spread(PART, out.shape)
-    torch.testing.assert_close(out, torch.where(cells, given.tensors["clean"], final(**run)), atol=1e-5, rtol=1e-5)
-
-
-def test_blend_stops_below_its_noise_level(small_run):
-    run = small_run()  # 1000, 750, 500, 250
-    steps = [list(denoise(**run, hooks=[Blend(above=a).bind([donor()], LEVELS)])) for a in (0.6, 0.3)]
-
-    assert torch.equal(steps[0][1].latents, steps[1][1].latents)
-    assert not torch.equal(steps[0][2].latents, steps[1][2].latents)
-
-
-def test_residual_is_added_to_the_velocity_of_its_step(small_run):
-    run = small_run(num_steps=2)
-    given = Donor(tensors={"residual_01": noise(1), "residual_02": noise(2)})
-
-    steps = list(denoise(**run, hooks=[Residual(gain=0.5).bind([given], LEVELS[:2])]))
-
-    plain = Velocity(run["transformer"], run["caption"], run["conditioning"])
-    for step, entered in zip(steps, (run["noise"], steps[0].latents), strict=True):
-        expected = plain(entered, step.timestep, 7.0) + 0.5 * noise(step.index + 1)
-        torch.testing.assert_close(step.velocity, expected, atol=1e-4, rtol=1e-4)
-
-
 def test_resume_starts_from_the_noised_clean_latent(small_run):
     run, given = small_run(), donor()
 
@@ -396,23 +347,6 @@ def test_resume_starts_from_the_noised_clean_latent(small_run):
     assert torch.equal(steps[-1].latents, final(**run | {"noise": start, "start": 1}))
 
 
-@pytest.mark.parametrize("elsewhere", ["nothing", "mean"])
-def test_resume_starts_from_what_a_region_lends_and_fills_the_rest(small_run, elsewhere):
-    run, clean = small_run(), donor().tensors["clean"]
-    region = torch.zeros(T, S, dtype=torch.bool)
-    region[:, 0] = True  # the first token: 2 x 2 cells in the corner of each frame
-    given = Donor(tensors={"clean": clean}, region=region)
-
-    out = final(**run, hooks=[Resume(level=0.7, elsewhere=elsewhere).bind([given], LEVELS)])
-
-    lent = torch.zeros_like(clean)
-    if elsewhere == "mean":
-        lent += clean[..., :2, :2].mean((-2, -1), keepdim=True)
-    lent[..., :2, :2] = clean[..., :2, :2]
-    start = 0.25 * lent + 0.75 * run["noise"]
-    torch.testing.assert_close(out, final(**run | {"noise": start, "start": 1}))
-
-
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -420,7 +354,7 @@ def test_resume_starts_from_what_a_region_lends_and_fills_the_rest(small_run, el
             lambda: CacheAttention(source="oldest"),
             "CacheAttention.source 'oldest' is unknown; use one of nearest_noise, same_index, clean",
         ),
-        (lambda: Blend(weight=1.5), "Blend.weight 1.5 is outside 0..1; 0 does nothing, 1 is the full effect"),
+        (lambda: Resume(level=1.5), "Resume.level 1.5 is outside 0..1; 0 does nothing, 1 is the full effect"),
         (
             lambda: Nothing().bind([], LEVELS),
             "a way of reuse needs a donor; without one pass no hook, which is the plain model",

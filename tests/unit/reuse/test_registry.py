@@ -5,18 +5,17 @@ from dataclasses import replace
 import pytest
 import torch
 
-from lab.experiments.ways import WAYS, Blend, MaskedResume, Residual, residual_name
 from worker.reuse import registry
 from worker.reuse.cache_attention import CacheAttention
 from worker.reuse.donor import CLEAN, Donor, latent_name
+from worker.reuse.resume import Resume
 
 TIMESTEPS = [1000.0, 750.0, 500.0, 250.0]
 
 
 @pytest.fixture
 def donor() -> Donor:
-    names = (CLEAN, latent_name(2), *(residual_name(step) for step in range(1, 5)))
-    tensors = {name: torch.zeros(1, 4, 1, 2, 4) for name in names}
+    tensors = {name: torch.zeros(1, 4, 1, 2, 4) for name in (CLEAN, latent_name(2))}
     return Donor(tensors=tensors, timesteps={latent_name(2): 750.0})
 
 
@@ -24,35 +23,33 @@ def donor() -> Donor:
     ("name", "options", "method"),
     [
         ("cache_attention", {"steps": [2, 3], "blocks": [0]}, CacheAttention(steps=(2, 3), blocks=(0,))),
-        ("blend", {"weight": 0.25}, Blend(weight=0.25)),
-        ("residual", {}, Residual()),
-        ("resume", {"skipped_steps": 2}, MaskedResume(level=0.5, skipped_steps=2)),
-        ("resume", {"level": 0.9, "noise": "donor"}, MaskedResume(level=0.9)),
+        ("resume", {"skipped_steps": 2}, Resume(level=0.5, skipped_steps=2)),
+        ("resume", {"level": 0.9, "noise": "donor"}, Resume(level=0.9)),
     ],
 )
 def test_a_method_is_built_from_plain_options(
     donor: Donor, name: str, options: dict[str, object], method: object
 ) -> None:
-    (bound,) = registry.bind(name, options, [donor], TIMESTEPS, ways=WAYS)
+    (bound,) = registry.bind(name, options, [donor], TIMESTEPS)
 
     assert bound == replace(method, donors=(donor,))
 
 
 def test_several_methods_take_their_options_by_name(donor: Donor) -> None:
-    options = {"residual": {"gain": 0.5}}
+    options = {"resume": {"level": 0.5}, "cache_attention": {"source": "clean"}}
 
-    bound = registry.bind("residual+cache_attention", options, [donor], TIMESTEPS, ways=WAYS)
+    bound = registry.bind("resume+cache_attention", options, [donor], TIMESTEPS)
 
-    assert bound == [Residual(gain=0.5, donors=(donor,)), CacheAttention(donors=(donor,))]
+    assert bound == [Resume(level=0.5, donors=(donor,)), CacheAttention(source="clean", donors=(donor,))]
 
 
 def test_options_of_the_plan_reach_each_of_several_methods(donor: Donor) -> None:
-    options = {"skipped_steps": 1, "resume": {"elsewhere": "mean"}, "blend": {"weight": 0.25}}
+    options = {"skipped_steps": 1, "cache_attention": {"source": "clean"}}
 
-    resume, blend = registry.bind("resume+blend", options, [donor], TIMESTEPS, ways=WAYS)
+    resume, attention = registry.bind("resume+cache_attention", options, [donor], TIMESTEPS)
 
-    assert resume == MaskedResume(level=0.75, skipped_steps=1, elsewhere="mean", donors=(donor,))
-    assert blend == Blend(weight=0.25, donors=(donor,))
+    assert resume == Resume(level=0.75, skipped_steps=1, donors=(donor,))
+    assert attention == CacheAttention(source="clean", donors=(donor,))
 
 
 @pytest.mark.parametrize(
@@ -92,13 +89,11 @@ def test_a_way_of_reuse_says_what_it_reads_of_a_donor(name: str, options: dict[s
 @pytest.mark.parametrize(
     ("name", "options", "without", "message"),
     [
-        ("blend", {}, CLEAN, "the donor keeps no 'clean'"),
         ("resume", {}, CLEAN, "the donor keeps no 'clean'"),
         ("cache_attention", {"source": "clean"}, CLEAN, "the donor keeps no 'clean'"),
         ("cache_attention", {"source": "same_index", "steps": [2]}, latent_name(2), "the donor keeps no 'latent_02'"),
         ("cache_attention", {"source": "nearest_noise"}, latent_name(2), "the donor keeps no noisy latents"),
         ("own_trajectory", {}, latent_name(2), "the donor keeps no noisy latents"),
-        ("residual", {}, residual_name(4), "the donor keeps no 'residual_04'"),
     ],
 )
 def test_a_donor_without_what_the_method_needs_is_refused_before_the_run(
@@ -109,9 +104,4 @@ def test_a_donor_without_what_the_method_needs_is_refused_before_the_run(
     lesser = Donor(tensors=tensors, timesteps=timesteps)
 
     with pytest.raises(KeyError, match=message):
-        registry.bind(name, options, [lesser], TIMESTEPS, ways=WAYS)
-
-
-def test_step_errors_of_a_longer_run_are_refused(donor: Donor) -> None:
-    with pytest.raises(KeyError, match="a longer run than one of 3 steps"):
-        registry.bind("residual", {}, [donor], TIMESTEPS[:3], ways=WAYS)
+        registry.bind(name, options, [lesser], TIMESTEPS)
