@@ -2,8 +2,9 @@
 
 import html
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 
@@ -12,6 +13,7 @@ from worker.quality.contact_sheet import sheet
 
 LAYOUT = "layout"  # the pairs whose donor the service's look-up would take the layout of
 ALL = "all"
+MIXES = (0.08, 0.26, 0.5)  # of layout hits in a stream: as in a trace of people's prompts, as drawn, half
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,20 +34,23 @@ class Gap:
         return f"**{text}**" if self.is_sure else text
 
 
-def gap(ours: Sequence[Made], theirs: Sequence[Made], figure: str) -> Gap | None:
+def gap(
+    ours: Sequence[Made], theirs: Sequence[Made], figure: str, weigh: Callable[[Made], float] = lambda one: 1.0
+) -> Gap | None:
     """Return ours less theirs on the pairs that both made; None where there are fewer than two donors.
 
-    Pairs of one donor are not independent: their sum is one observation.
+    Pairs of one donor are not independent: their sum is one observation. `weigh` says what a pair counts.
     """
     other = {one.pair: one.figures[figure] for one in theirs if figure in one.figures}
-    known = [(one.donor, one.figures[figure] - other[one.pair]) for one in ours if one.pair in other]
-    if len({donor for donor, _ in known}) < 2:
+    known = [(one.donor, weigh(one), one.figures[figure] - other[one.pair]) for one in ours if one.pair in other]
+    if len({donor for donor, *_ in known}) < 2:
         return None
-    mean, sums = fmean(value for _, value in known), defaultdict[int, float](float)
-    for donor, value in known:
-        sums[donor] += value - mean
+    whole, sums = sum(weight for _, weight, _ in known), defaultdict[int, float](float)
+    mean = sum(weight * value for _, weight, value in known) / whole
+    for donor, weight, value in known:
+        sums[donor] += weight * (value - mean)
     clusters = len(sums)
-    error = (sum(total**2 for total in sums.values()) * clusters / (clusters - 1)) ** 0.5 / len(known)
+    error = (sum(total**2 for total in sums.values()) * clusters / (clusters - 1)) ** 0.5 / whole
     return Gap(mean=mean, error=error, pairs=len(known))
 
 
@@ -113,7 +118,47 @@ def tables(made: Sequence[Made], plans: Sequence[StudyPlan]) -> str:
         found = lines(made, plans, kind)
         if found:
             parts.append(f"### {kind}\n\n{_table(found)}")
+    if streams := mixed(made, plans):
+        head = ("layout hits", "plan", "evals", "less full mode", "for layout hits", "evals", "less full mode", "fewer")
+        parts.append(f"### a stream of mixed prompts\n\n{_rows(head, streams)}")
     return "\n\n".join(parts) + "\n"
+
+
+def mixed(made: Sequence[Made], plans: Sequence[StudyPlan], shares: Sequence[float] = MIXES) -> list[list[str]]:
+    """Return, for shares of layout hits, each plain plan beside the same with those hits entering their donor's run.
+
+    The first figure less full mode's. What making the donors took is not counted.
+    """
+    by_plan = defaultdict[str, dict[int, Made]](dict)
+    for one in made:
+        by_plan[one.plan][one.pair] = one
+    full = [*by_plan[FULL].values()]
+    hits = sum(one.is_layout for one in full)
+    if not 0 < hits < len(full):
+        return []
+    entering = [plan.name for plan in plans if plan.donor == "found" and plan.reuse == "own_trajectory"]
+    rows = []
+    for share in shares:
+        weigh = partial(_weight, hit=share / hits, other=(1 - share) / (len(full) - hits))
+        for plain in (plan.name for plan in plans if plan.is_plain):
+            alone = [*by_plan[plain].values()]
+            for name in entering:
+                both = [by_plan[name].get(one.pair, one) if one.is_layout else one for one in alone]
+                costs = [sum(weigh(one) * one.evaluations for one in stream) for stream in (alone, both)]
+                if costs[1] < costs[0]:
+                    told = [_less_full(stream, full, weigh) for stream in (alone, both)]
+                    fewer = f"{1 - costs[1] / costs[0]:.0%}"
+                    ends = [plain, f"{costs[0]:.2f}", told[0], name, f"{costs[1]:.2f}", told[1], fewer]
+                    rows.append([f"{share:.2f}", *ends])
+    return rows
+
+
+def _weight(one: Made, *, hit: float, other: float) -> float:
+    return hit if one.is_layout else other
+
+
+def _less_full(stream: Sequence[Made], full: Sequence[Made], weigh: Callable[[Made], float]) -> str:
+    return str(gap(stream, full, next(iter(full[0].figures)), weigh) or "")
 
 
 def _table(found: Sequence[Line]) -> str:
@@ -133,6 +178,10 @@ def _table(found: Sequence[Line]) -> str:
         ]
         for line in found
     ]
+    return _rows(head, rows)
+
+
+def _rows(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lab.experiments import reuse_report, reuse_study
-from lab.experiments.reuse_report import ALL, LAYOUT, gap, lines
+from lab.experiments.reuse_report import ALL, LAYOUT, gap, lines, mixed
 from lab.experiments.reuse_study import FULL, Made, Study, few_step_plans, many_step_plans, read
 from lab.experiments.study_judges import checked, scored
 from lab.experiments.study_prompts import toy_prompts, worded_prompts
@@ -102,6 +102,26 @@ def test_the_rival_of_a_plan_is_the_best_plain_one_that_costs_no_more() -> None:
 
     assert line.rival == "plain 0.92"
     assert line.over_rival["accuracy"].mean == pytest.approx(0.2)
+
+
+def test_a_stream_weighs_layout_hits_by_their_share() -> None:
+    plans = [one for one in few_step_plans() if one.name in ("plain 4 quadratic", "enter 0.92")]
+    figures = {FULL: (30.0, 1.0, 1.0), "plain 4 quadratic": (2.0, 0.9, 0.9), "enter 0.92": (0.5, 0.7, 0.0)}
+    rows = [
+        dataclasses.replace(made(pair, pair, name, hit if pair < 2 else other, evaluations=cost), is_layout=pair < 2)
+        for pair in range(8)
+        for name, (cost, hit, other) in figures.items()
+    ]
+
+    found = mixed(rows, plans, (0.5, 0.08))
+
+    assert [row[:3] + row[4:6] + row[7:] for row in found] == [
+        ["0.50", "plain 4 quadratic", "2.00", "enter 0.92", "1.25", "38%"],
+        ["0.08", "plain 4 quadratic", "2.00", "enter 0.92", "1.88", "6%"],
+    ]
+    less = [[row[at].strip("*").split()[0] for at in (3, 6)] for row in found]
+    assert less == [["-0.100", "-0.200"], ["-0.100", "-0.116"]]
+    assert mixed(rows[:6], plans) == []  # nothing but hits: no stream
 
 
 @pytest.fixture(scope="module")
