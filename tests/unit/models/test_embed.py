@@ -8,7 +8,8 @@ import torch
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
 from worker.models import embedders
-from worker.models.embedders import EmbedderError, TransformerEmbedder, UseEmbedder, load_embedder, verify_sha256
+from worker.models.embedders import EmbedderError, UseEmbedder, load_embedder, verify_sha256
+from worker.models.transformer_embedders import TransformerEmbedder
 
 
 @pytest.fixture(scope="module")

