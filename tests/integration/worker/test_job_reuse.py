@@ -47,6 +47,16 @@ def test_nothing_shared_runs_in_full_and_enters_the_cache_too(start: Start) -> N
     assert [entry.prompt for entry in service.entries()] == [RED_FOX, ELSE]
 
 
+def test_a_jeep_of_another_colour_lends_nothing_to_its_scene(start: Start) -> None:
+    service = start()
+    service.run("la jeep rouge traverse le désert")
+    blue = service.run("la jeep bleue traverse le désert")
+    camel = service.run("un chameau traverse le désert")
+
+    assert (blue.path, blue.receipt["reason"], blue.receipt["donors"]) == ("full", "conflict", [])
+    assert (camel.path, camel.receipt["hit"]) == ("fast", "scene")
+
+
 def test_a_fast_run_adds_nothing_to_the_cache(start: Start) -> None:
     service = start()
     service.run(RED_FOX)

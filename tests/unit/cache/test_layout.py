@@ -35,8 +35,8 @@ def stored(prompt: str, extraction: Extraction) -> list[Neighbour]:
         ("two small red balls drift left over a plain wall", Reason.ENTITY_HIT),
         ("a dog drifts left over a striped field", Reason.ENTITY_HIT),  # the scene alone
         ("a small blue ball drifts left over a striped field", Reason.LAYOUT_HIT),  # another colour in the same scene
-        ("a small blue ball drifts up over a striped field", Reason.ENTITY_HIT),
-        ("two small blue balls drift left over a striped field", Reason.ENTITY_HIT),
+        ("a small blue ball drifts up over a striped field", Reason.CONFLICT),
+        ("two small blue balls drift left over a striped field", Reason.CONFLICT),
     ],
 )
 def test_a_layout_is_taken_only_where_things_number_and_motion_are_shared(prompt: str, reason: Reason) -> None:

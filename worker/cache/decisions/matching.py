@@ -21,6 +21,7 @@ from worker.cache.decisions.salience import PERSON
 from worker.cache.decisions.spelling import zipf
 from worker.cache.decisions.types import (
     LANGUAGE,
+    LOOKS,
     MOTION,
     OPAQUE,
     STYLE,
@@ -85,6 +86,7 @@ _BEFORE = {
     "min_weight": 0.0,
     "by_rarity": False,
     "style_conflicts": False,
+    "look_conflicts": False,
     "heads_need_synonyms": False,
     "other_noun_margin": 0.0,
     "min_person_coverage": 1.0,
@@ -110,6 +112,7 @@ class MatchSettings:
     min_weight: float = 0.5  # what one matched entity at least must be worth: a hand alone is no hit
     by_rarity: bool = True  # an entity that many stored videos show counts less
     style_conflicts: bool = True  # a drawing is no donor for a photograph
+    look_conflicts: bool = True  # a thing that both show and that looks otherwise: no donor, whatever else is shared
     heads_need_synonyms: bool = True  # below same_threshold only known synonyms match
     min_person_coverage: float = 0.12  # share that a hit must cover which rests on somebody of whom no more is said
     other_noun_margin: float = 0.06  # how far above same_threshold another noun must lie, unless it is a known synonym
@@ -166,6 +169,11 @@ class MatchSettings:
     def to_dict(self) -> Json:
         """Plain JSON."""
         return {**asdict(self), "veto": self.veto.value}
+
+    @property
+    def by_looks(self) -> bool:
+        """Whether a thing that looks otherwise makes another prompt no donor."""
+        return self.look_conflicts and self.veto is Veto.ALWAYS
 
     def weight(self, entity: Entity) -> float:
         """What covering an entity is worth."""
@@ -258,12 +266,30 @@ def _compounds(words: tuple[str, ...]) -> frozenset[str]:
 
 
 @lru_cache(maxsize=1 << 16)
-def contradict(ours: tuple[str, ...], theirs: tuple[str, ...], *, by_style: bool) -> bool:
-    """Whether one prompt shows what the other excludes, or both name looks that exclude each other (`context`)."""
+def contradict(ours: tuple[str, ...], theirs: tuple[str, ...], *, by_style: bool, by_looks: bool) -> bool:
+    """Whether one prompt shows what the other excludes, or both name looks that exclude each other (`context`).
+
+    Looks of the whole, its style, or of one thing that both show: a red jeep and a blue one in the same desert.
+    """
     if marked(WITHOUT, ours) & marked(WITH, theirs) or marked(WITH, ours) & marked(WITHOUT, theirs):
         return True
     a, b = marked(STYLE, ours), marked(STYLE, theirs)
-    return by_style and bool(a and b and a.isdisjoint(b))
+    if by_style and a and b and a.isdisjoint(b):
+        return True
+    looks, others = looks_of(ours), looks_of(theirs)
+    return by_looks and any(has_conflict(looks[noun], others[noun]) for noun in looks.keys() & others.keys())
+
+
+@lru_cache(maxsize=1 << 16)
+def looks_of(marks: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
+    """Return by noun, one for synonyms, everything that a prompt says of how such things look."""
+    found: dict[str, tuple[str, ...]] = {}
+    for mark in marks:
+        if mark.startswith(LOOKS):
+            noun, word = mark.removeprefix(LOOKS).rsplit(":", 1)
+            noun = NOUN_SYNONYMS.get(noun, noun)
+            found[noun] = (*found.get(noun, ()), word)
+    return found
 
 
 def marked(mark: str, words: tuple[str, ...]) -> frozenset[str]:
@@ -282,7 +308,8 @@ def compare(extraction: Extraction, neighbour: Neighbour, settings: MatchSetting
     if not _can_be_the_same(entity, neighbour):
         return Verdict.DIFFERENT
     verdict = _by_similarity(extraction, entity, neighbour, settings)
-    if verdict.is_match and contradict(entity.context, neighbour.attributes, by_style=settings.style_conflicts):
+    marks = entity.context, neighbour.attributes
+    if verdict.is_match and contradict(*marks, by_style=settings.style_conflicts, by_looks=settings.by_looks):
         return Verdict.CONFLICT
     return verdict
 

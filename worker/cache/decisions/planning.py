@@ -5,7 +5,7 @@ measures a table for a namespace; without one the paper's holds: 30 steps on a m
 steps 2, 3 and 4 on a hit.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Self
@@ -68,7 +68,7 @@ _SENTENCES = {
     Reason.RENEWAL: "The earlier videos with an entity of this prompt have lent often enough: this one is made afresh.",
     Reason.TOO_LITTLE: "What an earlier video shares with this prompt is too little of the picture.",
     Reason.ONLY_RELATED: "Stored entities are related to this prompt, none is the same thing.",
-    Reason.CONFLICT: "The nearest stored entity has another colour, number, age, size or look, or is excluded.",
+    Reason.CONFLICT: "What is nearest, or what goes with it, has another colour, number, age or look, or is excluded.",
     Reason.NO_MATCH: "No stored entity is like one of this prompt.",
     Reason.DONOR_UNUSABLE: "The stored latents of the chosen video could not be used.",
     Reason.NOT_ON_THIS_MODEL: "An earlier video shows what this prompt asks for, but this model cannot reuse it so.",
@@ -268,17 +268,31 @@ def decide(
     Depends on nothing but its arguments; the order of `neighbours` does not matter. `overlent` are entries whose layout
     was lent often enough (`overlent_layouts`).
     """
-    return answer(mode, look_up(extraction, neighbours, settings or MatchSettings()), table, overlent=overlent)
+    settings = settings or MatchSettings()
+    hit = look_up(extraction, neighbours, settings)
+    loose = replace(settings, look_conflicts=False)
+    hit = with_layout(hit, table, lambda: look_up(extraction, neighbours, loose), overlent=overlent)
+    return answer(mode, hit, table, overlent=overlent)
+
+
+def with_layout(hit: Hit, table: Table, of_any_look: Callable[[], Hit], *, overlent: Collection[str] = ()) -> Hit:
+    """The hit; or that on a donor which lends its layout, and no more, to things that look otherwise.
+
+    A blue ball may go where a red one went. Only a plan that was measured for layouts, on such pairs, does so.
+    """
+    if hit.shares_layout or not table.get(Case.LAYOUT):
+        return hit
+    other = of_any_look()
+    return hit if _for_layout(table, other, overlent) is None else other
 
 
 def answer(mode: Mode, hit: Hit, table: Table = PAPER, *, overlent: Collection[str] = ()) -> Plan:
     """What a job of this mode runs on a hit, or on a miss and its cause."""
     if mode is Mode.FULL:
         return _plan(table, Case.FULL, Reason.FULL_REQUESTED, hit)
-    if hit.shares_layout and hit.donors[0] not in overlent:
-        recipe = _strongest(table.get(Case.LAYOUT, ()), hit)
-        if recipe is not None:
-            return _build(table, recipe, Reason.LAYOUT_HIT, hit)
+    recipe = _for_layout(table, hit, overlent)
+    if recipe is not None:
+        return _build(table, recipe, Reason.LAYOUT_HIT, hit)
     recipe = _recipe_for(table, hit)
     if recipe is None:
         return _plan_without(mode, table, hit, _reason_for_miss(hit))
@@ -338,6 +352,12 @@ def receipt(
         "gpu_seconds_saved": gpu_seconds_saved,
         "unread": list(unread),
     }
+
+
+def _for_layout(table: Table, hit: Hit, overlent: Collection[str]) -> Recipe | None:
+    if not hit.shares_layout or hit.donors[0] in overlent:
+        return None
+    return _strongest(table.get(Case.LAYOUT, ()), hit)
 
 
 def _recipe_for(table: Table, hit: Hit) -> Recipe | None:

@@ -9,15 +9,18 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any, Self
 
-from worker.cache.decisions.vocabulary import SYNONYMS
+from worker.cache.decisions.vocabulary import CONFLICT_GROUPS, SYNONYMS
 
 Json = dict[str, Any]  # Any: decoded JSON
 
 WITH, WITHOUT, STYLE = "with:", "without:", "style:"  # marks of a prompt that each of its entities carries
+LOOKS = "looks:"  # and how its things look, "looks:jeep:red": what another look of the same noun contradicts
 LANGUAGE = "language:"  # mark of what a prompt in another language than English names
 MOTION, THINGS = "motion:", "things:"  # and those of its layout: what moves how, and the number of things
 OPAQUE = "opaque:"  # mark of an entity whose words its embedder does not know
 MAX_MARKS = 32
+LEAST_SEEN = 0.5  # weight of a thing whose looks tell two pictures apart
+_LOOKS = frozenset(word for group in CONFLICT_GROUPS.values() for word in group)
 NUMBERS = {"two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9"}
 
 
@@ -74,6 +77,19 @@ class Entity:
         """How many of it there are, as far as a number says so; a crowd without one is one thing."""
         numbers = (NUMBERS.get(word, word) for word in self.attributes)
         return next((int(number) for number in numbers if number.isascii() and number.isdigit()), 1)
+
+    @property
+    def noun(self) -> str:
+        """Its head without a colour that is one word with it: 黑猫, a black cat, is a cat (猫)."""
+        signs = {word[0] for word in self.attributes if not word.isascii()}
+        return self.head[1:] if len(self.head) > 1 and self.head[0] in signs else self.head
+
+    @property
+    def looks(self) -> tuple[str, ...]:
+        """What another look of the same thing would contradict: its colour, number, age; of a hand it tells nothing."""
+        if self.kind is not EntityKind.OBJECT or self.weight < LEAST_SEEN:
+            return ()
+        return tuple(word for word in self.attributes if word in _LOOKS or word.isdigit())
 
     @property
     def stored_attributes(self) -> tuple[str, ...]:
@@ -138,6 +154,7 @@ class Extraction:
             *(f"{STYLE}{name}" for name in sorted(style_classes)),
             *(f"{WITHOUT}{entity.head}" for entity in self.excluded),
             *(f"{WITH}{entity.head}" for entity in self.entities if entity.kind is not EntityKind.PROMPT),
+            *(f"{LOOKS}{entity.noun}:{word}" for entity in self.entities for word in entity.looks),
         )
         context = tuple(dict.fromkeys(marks))[:MAX_MARKS]
         return replace(self, entities=tuple(replace(entity, context=context) for entity in self.entities))

@@ -18,6 +18,7 @@ from worker.cache.decisions.matching import (
     contradict,
     is_too_little,
     look_up,
+    looks_of,
     marked,
     shares_layout,
 )
@@ -47,21 +48,23 @@ class Marks:
         self._contexts = contexts
         self.shown = [marked(WITH, context) for context in contexts]
         self.excludes = [any(mark.startswith(WITHOUT) for mark in context) for context in contexts]
+        self.described = [looks_of(context).keys() for context in contexts]
         styles: dict[tuple[str, ...], int] = {(): 0}
         named = [tuple(mark for mark in context if mark.startswith(STYLE)) for context in contexts]
         self.styles = [styles.setdefault(style, len(styles)) for style in named]
         self._style_names = list(styles)
         self._by_style: dict[tuple[int, int], bool] = {}
-        self._by_all: dict[tuple[int, int], bool] = {}
+        self._by_all: dict[tuple[int, int, bool], bool] = {}
 
-    def contradict(self, ours: int, theirs: int, *, by_style: bool) -> bool:
+    def contradict(self, ours: int, theirs: int, *, by_style: bool, by_looks: bool) -> bool:
         """Say whether two prompts exclude each other."""
-        if self.excludes[ours] or self.excludes[theirs]:
-            key = (ours, theirs)
-            known = self._by_all.get(key)
+        may_differ = by_looks and not self.described[ours].isdisjoint(self.described[theirs])
+        if self.excludes[ours] or self.excludes[theirs] or may_differ:
+            pair = (ours, theirs, by_looks)
+            known = self._by_all.get(pair)
             if known is None:
                 a, b = self._contexts[ours], self._contexts[theirs]
-                known = self._by_all[key] = contradict(a, b, by_style=by_style)
+                known = self._by_all[pair] = contradict(a, b, by_style=by_style, by_looks=by_looks)
             return known
         if not by_style:
             return False
@@ -71,7 +74,7 @@ class Marks:
         known = self._by_style.get(key)
         if known is None:
             a, b = self._style_names[key[0]], self._style_names[key[1]]
-            known = self._by_style[key] = contradict(a, b, by_style=True)
+            known = self._by_style[key] = contradict(a, b, by_style=True, by_looks=False)
         return known
 
 
@@ -231,7 +234,7 @@ class Resident:
     def matches(self, index: int, rules: Rules, limit: int) -> dict[int, list[Found]]:
         """Return for each entry its best match of each entity of the prompt, among the `limit` rows nearest to that."""
         prepared, settings, marks = self._prepared, rules.settings, rules.marks
-        head, by_style = settings.head_threshold, settings.style_conflicts
+        head, by_style, by_looks = settings.head_threshold, settings.style_conflicts, settings.by_looks
         found: dict[int, list[Found]] = {}
         refused: set[int] = set()
         get = self._rows.get
@@ -251,7 +254,7 @@ class Resident:
                         continue
                     known = found.get(entry)
                     if known is None:
-                        if marks.contradict(index, entry, by_style=by_style):
+                        if marks.contradict(index, entry, by_style=by_style, by_looks=by_looks):
                             refused.add(entry)
                             continue
                         found[entry] = [(likeness, prepared.entities[theirs][0].text, query)]

@@ -7,12 +7,12 @@ recorded trace says when each job was decided and when it ended; in a given one 
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
 from shared.generation import RunPath
 from worker.cache.decisions import planning
-from worker.cache.decisions.matching import MatchSettings
+from worker.cache.decisions.matching import Hit, MatchSettings
 from worker.cache.decisions.planning import PAPER, Plan, Reason, Table
 from worker.cache.decisions.types import HitKind
 from worker.cache.eviction import ADMISSIONS
@@ -209,8 +209,7 @@ class _Player:
         request, place = self.prepared.requests[index], self.places[index]
         rules = self.default_rules or self._rules_of(self._settings(request))
         table = self.setup.table or request.table or PAPER
-        hit = place.resident.look_up(index, rules, all_candidates=self.wants_covers)
-        plan = planning.answer(request.mode, hit, table)
+        plan = planning.answer(request.mode, self._look_up(index, rules, table), table)
         self.plans[index] = plan
         played = self.played
         played.indices.append(index)
@@ -227,6 +226,13 @@ class _Player:
             place.sightings.update({entity.text for entity in self.prepared.extractions[index].entities})
         if self.watch is not None:
             self.watch(index, plan)
+
+    def _look_up(self, index: int, rules: Rules, table: Table) -> Hit:
+        def under(rules: Rules) -> Hit:
+            return self.places[index].resident.look_up(index, rules, all_candidates=self.wants_covers)
+
+        loose = replace(rules.settings, look_conflicts=False)
+        return planning.with_layout(under(rules), table, lambda: under(self._rules_of(loose)))
 
     def _room(self, index: int) -> None:
         plan = self.plans.get(index)
