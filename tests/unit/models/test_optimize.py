@@ -51,9 +51,9 @@ def test_compiled_blocks_give_the_same_video(fresh_compiler):  # minutes of C++
     torch.testing.assert_close(video(pipeline), before, atol=1e-3, rtol=1e-3)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def fresh_compiler() -> Iterator[None]:
-    """A compiler that has seen nothing, and whose settings are put back."""
+    """A compiler that has seen nothing but this module, and whose settings are put back."""
     shapes = torch.fx.experimental._config.use_duck_shape
     torch._dynamo.reset()
     yield
@@ -97,35 +97,40 @@ def made(pipeline: ChaiPipeline, job: dict[str, Any]) -> torch.Tensor:
     return step.latents
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # the compiler's own
-def test_no_job_waits_for_a_compiler_after_the_warm_up(monkeypatch, fresh_compiler):
-    plain, compiled = tiny(), tiny()
-    monkeypatch.setattr(Block, "compile", lambda block, **options: nn.Module.compile(block, backend="eager", **options))
+@pytest.fixture(scope="module")
+def warmed(fresh_compiler: None) -> ChaiPipeline:
+    """A pipeline compiled for 17 frames and for a picture, as far as the compiler traces: C++ would take minutes."""
+    pipeline = tiny()
     sizes = tuple(VideoSize(height=32, width=32, num_frames=count) for count in (17, 1))
-    outcome = optimize(compiled, Options(mode="compile", warm=sizes))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Block, "compile", lambda block, **options: nn.Module.compile(block, backend="eager", **options))
+        outcome = optimize(pipeline, Options(mode="compile", warm=sizes))
     assert outcome.applied == ("compile",)
+    return pipeline
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # the compiler's own
+def test_no_job_waits_for_a_compiler_after_the_warm_up(warmed):
+    plain = tiny()
     warm = torch._dynamo.utils.counters["stats"]["unique_graphs"]
 
     for job in mixed_jobs(30):
-        torch.testing.assert_close(made(compiled, job), made(plain, job), atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(made(warmed, job), made(plain, job), atol=1e-4, rtol=1e-4)
 
     assert warm > 0
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == warm
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
-def test_what_was_not_warmed_up_is_compiled_too_in_whichever_thread(monkeypatch, fresh_compiler):
+def test_what_was_not_warmed_up_is_compiled_too_in_whichever_thread(warmed):
     """Settings of the compiler are a thread's own: one that loads must not be the only one that may compile more."""
-    compiled = tiny()
-    monkeypatch.setattr(Block, "compile", lambda block, **options: nn.Module.compile(block, backend="eager", **options))
-    optimize(compiled, Options(mode="compile", warm=(VideoSize(height=32, width=32, num_frames=17),)))
     variants = [{"blend": 0.5}, {"keys": "extend"}, {"bias": 1.0}, {"bias": 1.0, "halves": "conditional"}]
     job = {"prompt": "a", "negative": None, "size": (32, 32), "num_frames": 17, "guidance": 7.0, "unguided": 0}
     graphs = torch._dynamo.utils.counters["stats"]
 
     def run(way: dict[str, Any]) -> bool:
         before = graphs["unique_graphs"]
-        made(compiled, {**job, "way": way})
+        made(warmed, {**job, "way": way})
         return graphs["unique_graphs"] > before
 
     with ThreadPoolExecutor(1) as other:
