@@ -141,6 +141,7 @@ def neighbours(
     limit: int = 10,
     search: str = "auto",
     ef_search: int = 100,
+    least: float = -1.0,
 ) -> list[Found]:
     """Return the `limit` nearest stored entities of each vector, inside the namespace only; of equal ones the youngest.
 
@@ -148,10 +149,13 @@ def neighbours(
     iterative: without that, entities of other namespaces and freshly evicted ones would use up the candidates and a hit
     would be missed. What equals one of `texts` is found without it, and is enough where there is enough of it; where
     the index finds too little, a scan of the codes follows.
+
+    Nothing less alike than `least` matters to the caller: with nothing that near it gets what it gets, and no vector is
+    compared with all others to tell how far they are.
     """
     if not vectors:
         return []
-    asked = _Asked(space=space, vectors=vectors, texts=texts or [""] * len(vectors), limit=limit)
+    asked = _Asked(space=space, vectors=vectors, texts=texts or [""] * len(vectors), limit=limit, least=least)
     way = way_to_search(session, space, search)
     if way == "exact":
         return [_found(row) for row in _rows(session, asked, range(len(vectors)), way=way)]
@@ -182,11 +186,17 @@ class _Asked:
     vectors: Sequence[Sequence[float]]
     texts: Sequence[str]
     limit: int
+    least: float
 
 
 def _by_codes(session: Session, asked: _Asked, queries: Sequence[int]) -> list[Any]:
-    """Return rows as `_rows` does, those of vectors without a neighbour near enough by an exact scan."""
+    """Return rows as `_rows` does, those of vectors without a neighbour near enough by an exact scan.
+
+    Signs miss none that is more alike than `DOUBTFUL`: who asks for no others needs no scan.
+    """
     rows = _rows(session, asked, queries, way="codes")
+    if asked.least >= DOUBTFUL:
+        return list(rows)
     sure = {row.query for row in rows if 1 - row.distance >= DOUBTFUL}
     doubtful = [query for query in queries if query not in sure]
     if not doubtful:

@@ -357,9 +357,17 @@ def neighbours(
 
     By the namespace's own setting `search`, if none is given.
     """
-    limit = own.matching(space.identity["embedder"]).neighbours_per_entity
+    matching = own.matching(space.identity["embedder"])
     texts = [entity.text for entity in extraction.entities]
-    found = cache.neighbours(session, space, vectors, texts=texts, limit=limit, search=search or own.search)
+    found = cache.neighbours(
+        session,
+        space,
+        vectors,
+        texts=texts,
+        limit=matching.neighbours_per_entity,
+        search=search or own.search,
+        least=matching.related_threshold,
+    )
     vetoed = vetoes.of(session, space.id, texts)
     return tuple(
         Neighbour(

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from sqlalchemy import Engine, func, select, text
+from sqlalchemy import Engine, event, func, select, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import cache
@@ -194,6 +194,24 @@ def test_the_codes_lose_no_hit_and_what_is_far_from_everything_is_compared_exact
     assert len(hits["exact"]) > 200
     far = {search: [row.text for row in rows if row.query >= 40] for search, rows in near.items()}
     assert far["codes"] == far["exact"]
+
+
+def test_who_asks_for_nothing_far_gets_all_that_is_near_without_a_scan(engine: Engine, spaces: dict[str, UUID]) -> None:
+    with sessions(engine)() as session:
+        space = session.get_one(Namespace, spaces["popular"])
+        vectors = [vector for _, vector in asked(session, space, 40)]
+        vectors += around(np.random.default_rng(2), np.zeros((5, DIMS)), spread=1.0).tolist()  # near nothing
+        statements: list[str] = []
+        event.listen(engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
+        near = {
+            search: cache.neighbours(session, space, vectors, limit=LIMIT, search=search, least=0.5)
+            for search in ("exact", "codes")
+        }
+
+    assert len(statements) == 2  # one for each
+    hits = {search: [row for row in rows if row.similarity >= 0.5] for search, rows in near.items()}
+    assert hits["codes"] == hits["exact"]
+    assert len(hits["exact"]) > 200
 
 
 def test_an_equal_text_is_found_beside_what_the_index_gives(engine: Engine, spaces: dict[str, UUID]) -> None:
