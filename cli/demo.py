@@ -20,18 +20,17 @@ from shared.receipts import Receipt
 COLUMNS = ("prompt", "path", "steps", "computed", "in full", "saved", "receipt", "knew from earlier videos")
 OPENING = """\
 {number} prompts become videos here, one after the other; it takes a minute or two.
-The service takes each prompt apart into things and scenes and looks for earlier videos that show one of them. What it
-runs then was measured (`chai calibrate`): the shipped model keeps its quality in few plain steps, so all run fast,
-without a donor. At the end the fast ones are made once more in full, with the same seeds, so that you can see and
-measure what the shortcut changed and what it saved.
+The service takes each prompt apart into things and scenes. When an earlier video shows one of them, the new one starts
+from what that video computed and needs far fewer steps: it runs fast. At the end the fast ones are made once more in
+full, with the same seeds, so that you can see and measure what the shortcut changed and what it saved.
 """
-NO_DONOR = """\
-no earlier video was used. The paper's plans start from them: while `chai up` runs, `chai cache ls` names the namespace;
-`chai cache set` it `--settings '{"table": "paper"}'`, `chai cache purge --all`, then run this demo once more.
+EASY = """\
+this model is easy: four plain steps without a donor do as well (docs/evaluation.md). `chai cache set NAMESPACE
+--settings '{"table": "measured"}'` lets the service do that while `chai up` runs; `chai cache ls` names the namespace.
 """
 WARM = """\
 This cache has seen these prompts before: {number} of the newest videos are theirs. So nearly all will run fast now, on
-what earlier runs left; an empty one (CHAI_VAR_DIR=/some/folder) shows the first time again.
+donors from earlier runs; an empty one (CHAI_VAR_DIR=/some/folder) shows the first time again.
 """
 
 # Four full runs fill the cache; each later prompt shares a thing, a scene or both with an earlier one.
@@ -227,8 +226,8 @@ def _close(shots: Sequence[Shot], pairs: Sequence[Pair], folder: Path, *, url: s
         )
         _print_receipts(measured)
     _print_accuracy(pairs)
-    if pairs and not any(pair.donor for pair in pairs):
-        print(NO_DONOR, end="")
+    if pairs and pairs[0].fast.video.get("model") == "small":
+        print(EASY, end="")
     print(f"videos   {folder}")
     if pairs:
         print(f"picture  {_draw(pairs, folder)}")

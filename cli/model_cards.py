@@ -39,7 +39,9 @@ def add(
     offload: Annotated[str | None, typer.Option(help="model, group or sequential: for small GPUs.")] = None,
     quantization: Annotated[str | None, typer.Option(help="float8: weights wait in 8 bits.")] = None,
     attention_backend: Annotated[str | None, typer.Option(help="Of diffusers: native, flash, sage ...")] = None,
-    plans: Annotated[str | None, typer.Option(help="paper, nirvana or plain, until some are calibrated.")] = None,
+    plans: Annotated[
+        str | None, typer.Option(help="Until some are calibrated: paper, nirvana, plain, measured.")
+    ] = None,
     pipeline: Annotated[str | None, typer.Option(help="Class of diffusers in place of the named one.")] = None,
     revision: Annotated[str | None, typer.Option(help="Commit, tag or branch of a repository.")] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Write over a card of that name.")] = False,

@@ -111,7 +111,7 @@ class Night:
         from worker.cache.decisions import planning
 
         card, params = self.cards[job.model], GenerationParams.of(job)
-        table = planning.TABLES[card.plans]
+        table = planning.named(card.plans)
         found = planner.extractor(own.extractor)(params.prompt, negative=params.negative_prompt or "")
         extraction, vectors = planner.embed(self.embedder, found)
         stored: tuple[Neighbour, ...] = ()

@@ -39,7 +39,7 @@ class ModelCard:
     max_steps: int = 100
     guidance_scale: float = 7.0
     family: str = "opensora"  # which loader of the worker's registry knows the source
-    plans: str = "paper"  # recipes until some are calibrated: paper, nirvana, plain
+    plans: str = "paper"  # recipes until some are calibrated: paper, nirvana, plain, measured
 
     # What follows is read by the family `diffusers`; see docs/models.md.
     revision: str | None = None  # commit, tag or branch of a hub repository

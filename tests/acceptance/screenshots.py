@@ -5,7 +5,6 @@ light, dark, on a phone, empty, busy and without a worker.
 """
 
 import base64
-import shutil
 import sys
 import tempfile
 import time
@@ -40,9 +39,7 @@ def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     home = Home(folder=Path(tempfile.mkdtemp(prefix="chai-pictures-")))
     port = str(free_port())
-    cards = home.folder / "models"  # without the measured table: the pictures show the paper's plans, which use donors
-    shutil.copytree(ROOT / "worker" / "cards", cards, ignore=shutil.ignore_patterns("plans.json"))
-    models = {"CHAI_MODELS_DIR": str(cards), "CHAI_DEFAULT_MODEL": "small"}
+    models = {"CHAI_MODELS_DIR": str(ROOT / "worker" / "cards"), "CHAI_DEFAULT_MODEL": "small"}
     up = home.start("up", "--port", port, **models)
     url = f"http://127.0.0.1:{port}"
     try:

@@ -120,7 +120,7 @@ def decide(
     extract = planner.extractor(own.extractor)
     extraction = extract(params.prompt, negative=params.negative_prompt or "", reads=reads)
     if extraction.fallback_reason is FallbackReason.UNREAD:
-        table = planner.recipes(params, card, planning.TABLES[card.plans])
+        table = planner.recipes(params, card, planning.named(card.plans))
         named = extract(params.prompt, negative=params.negative_prompt or "")
         return DryRun(
             prompt=params.prompt,
@@ -129,7 +129,7 @@ def decide(
             is_refused=True,
         )
     if session is None or space is None:
-        table = planner.recipes(params, card, planning.TABLES[card.plans])
+        table = planner.recipes(params, card, planning.named(card.plans))
         return DryRun(
             prompt=params.prompt, extraction=extraction, plan=planning.decide(params.mode, extraction, (), table)
         )

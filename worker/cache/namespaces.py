@@ -23,7 +23,9 @@ class SpaceSettings(BaseModel):
     match: dict[str, Any] = Field(default_factory=dict)  # of MatchSettings
     search: str = Field(default="auto", pattern="^(auto|exact|hnsw)$")
     extractor: str = "lexicon"
-    table: str = Field(default="calibrated", pattern="^(calibrated|paper|nirvana|plain)$")  # where recipes come from
+    table: str = Field(
+        default="calibrated", pattern="^(calibrated|measured|paper|nirvana|plain)$"
+    )  # where recipes come from
     precision: Precision = "bfloat16"
     keep: tuple[str, ...] | None = None  # nearest, same_index, entry; None = what the recipes read
     max_chain: int = Field(default=0, ge=0, le=100)  # fast runs, each the donor of the next, that leave entries too

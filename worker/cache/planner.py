@@ -31,7 +31,7 @@ from worker.models.base import Fingerprint
 from worker.reuse import registry as ways
 from worker.settings import WorkerSettings
 
-PLANS = "plans.json"  # beside a model's card: what `chai calibrate` found before it shipped
+PLANS = "plans.json"  # beside a model's card: what `chai calibrate` found before it shipped, called `measured`
 
 _OF_ITS_STEPS = ("levels", "guidance_scales")  # of a schedule: one for each step
 
@@ -281,17 +281,15 @@ def _scaled(recipe: planning.Recipe, num_steps: int) -> planning.Recipe:
 
 
 def table_for(session: Session, space: Namespace, own: SpaceSettings, file: Path, plans: str = "paper") -> Table:
-    """Return the recipes in force: of each case the database's, else those in `file`, else those that `plans` names.
+    """Return the recipes in force: those that the namespace names, else of each case the database's or the card's.
 
-    Raises ValueError when that is no name of plans.
+    `file` has those that are called `measured`. Raises ValueError when the card names no plans.
     """
-    if own.table != "calibrated":
-        return planning.TABLES[own.table]
-    key = plan_key(space)
-    if plans not in planning.TABLES:
-        raise ValueError(f"the model's card asks for plans {plans!r}; there are {', '.join(planning.TABLES)}")
-    rows = {**_shipped(file, key), **metrics.plans(session, key)}
-    return planning.table_from_rows(rows, default=planning.TABLES[plans])
+    is_calibrated, key = own.table == "calibrated", plan_key(space)
+    name = plans if is_calibrated else own.table
+    measured = _shipped(file, key) if name == planning.MEASURED else {}
+    stored = metrics.plans(session, key) if is_calibrated else {}
+    return planning.table_from_rows({**measured, **stored}, default=planning.named(name))
 
 
 @once

@@ -14,7 +14,14 @@ from cli.filmstrip import Row, Strip
 
 def shot(path: str, gpu_seconds: float | None, *, told_s: float | None = None, file: Path | None = None) -> Shot:
     usage = {"gpu_seconds": gpu_seconds, "run_s": gpu_seconds, "queue_wait_s": 0.0, "seconds_saved": told_s}
-    video = {"id": f"video_{path}", "prompt": "a red circle", "status": "completed", "path": path, "usage": usage}
+    video = {
+        "id": f"video_{path}",
+        "model": "small",
+        "prompt": "a red circle",
+        "status": "completed",
+        "path": path,
+        "usage": usage,
+    }
     return Shot(video={**video, "num_steps": 8 if path == "fast" else 30}, file=file)
 
 
@@ -44,7 +51,7 @@ def test_what_was_saved_is_the_difference_to_the_twin_and_stands_beside_what_the
         "2 of 2 ran fast.",
         "measured 1.00 s of computing for them; the same 2 in full took 4.00 s: 3.00 s less, 75%",
         "receipts say 18 s saved; measured for the same: 3.00 s",
-        *demo.NO_DONOR.splitlines(),
+        *demo.EASY.splitlines(),
         f"videos   {tmp_path}",
         "picture  sheet.png",
         "page     http://127.0.0.1:8400/",

@@ -163,7 +163,15 @@ PLAIN: Table = {
 }
 
 TABLES: dict[str, Table] = {"paper": PAPER, "nirvana": NIRVANA, "plain": PLAIN}
+MEASURED = "measured"  # the table that came beside the model's card
 NOT_OF_A_MODEL = ("paper", "plain")  # sources of recipes whose steps a card replaces
+
+
+def named(plans: str) -> Table:
+    """Return the recipes of a name; those of `measured` stand over the paper's. Raises ValueError for no such name."""
+    if plans not in (MEASURED, *TABLES):
+        raise ValueError(f"there are no plans {plans!r}, but {', '.join((MEASURED, *TABLES))}")
+    return TABLES.get(plans, PAPER)
 
 
 def table_from_rows(rows: Mapping[str, Sequence[Mapping[str, Any]]], *, default: Table = PAPER) -> Table:
