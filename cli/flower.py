@@ -66,8 +66,10 @@ def _celery(redis_url: str) -> Any:  # Any: celery has no types
 
 
 def _run(app: Any, arguments: list[str], *, fd: int | None) -> None:
-    """Do what Flower's own command does, and look for workers again and again; by itself it asks once, at its start."""
-    import atexit
+    """Do what Flower's own command does, and look for workers again and again; by itself it asks once, at its start.
+
+    Does not return: where the broker is gone its threads try on for good, and Python would wait for them.
+    """
     import contextlib
     import signal
 
@@ -84,7 +86,6 @@ def _run(app: Any, arguments: list[str], *, fd: int | None) -> None:
     command.setup_logging()
     more = _linked(os.environ.get("CHAI_URL"), settings["template_path"])
     flower = Flower(capp=app, options=options, **{**settings, **more})
-    atexit.register(flower.stop)
     signal.signal(signal.SIGTERM, command.sigterm_handler)
     if fd is None:
         flower.start_http_server()
@@ -95,6 +96,9 @@ def _run(app: Any, arguments: list[str], *, fd: int | None) -> None:
     PeriodicCallback(flower.update_workers, LOOK_EVERY_MS).start()
     with contextlib.suppress(KeyboardInterrupt, SystemExit):
         flower.start()
+    flower.stop()
+    logging.shutdown()
+    os._exit(0)
 
 
 def _linked(url: str | None, templates: str) -> dict[str, Any]:

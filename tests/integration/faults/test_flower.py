@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from processes import Process, Service, wait_until
 from running import free_port
 from sqlalchemy import text
 
+from cli.services.redis import Redis
 from db import jobs, outbox
 from db.session import transaction
 
@@ -29,33 +30,59 @@ PAGE = "http://127.0.0.1:1/"
 ENDS = ("task-succeeded", "task-failed")
 
 
-@pytest.fixture
-def flower(service: Service, tmp_path: Path) -> Iterator[httpx.Client]:
-    """A client of a Flower that was there before any worker."""
-    port, log = free_port(), tmp_path / "flower.log"
-    env = {
-        **service.env,
+@contextmanager
+def started_flower(folder: Path, port: int, env: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A Flower whose log is `flower.log` in the folder, ended at last however it hangs."""
+    given = {
+        "PATH": "/usr/bin:/bin",
+        "PYTHONPATH": ":".join(filter(None, sys.path)),
         SESSION: os.environ[SESSION],
         "CHAI_FLOWER_PASSWORD": PASSWORD,
-        "CHAI_VAR_DIR": str(tmp_path),
+        "CHAI_VAR_DIR": str(folder),
         "CHAI_URL": f"{PAGE}v1",
     }
-    with log.open("wb") as stream:
+    with (folder / "flower.log").open("wb") as stream:
         popen = subprocess.Popen(
             [sys.executable, "-m", "cli.main", "flower", "--port", str(port)],
-            env={"PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(filter(None, sys.path)), **env},
+            env=given | dict(env),
             stdout=stream,
             stderr=subprocess.STDOUT,
         )
-    url = f"http://127.0.0.1:{port}"
-    with httpx.Client(base_url=url, auth=("chai", PASSWORD), trust_env=False, timeout=30) as client:
-        try:
+    try:
+        yield popen
+        popen.terminate()
+        assert popen.wait(timeout=20) == 0
+    finally:
+        popen.kill()
+        popen.wait()
+
+
+def client_of(port: int) -> httpx.Client:
+    return httpx.Client(base_url=f"http://127.0.0.1:{port}", auth=("chai", PASSWORD), trust_env=False, timeout=30)
+
+
+@pytest.fixture
+def flower(service: Service, tmp_path: Path) -> Iterator[httpx.Client]:
+    """A client of a Flower that was there before any worker."""
+    port = free_port()
+    with started_flower(tmp_path, port, service.env), client_of(port) as client:
+        wait_until(lambda: _answers(client), 60, tmp_path)
+        wait_heard(service.env["REDIS_URL"], service.folder)
+        yield client
+
+
+def test_flower_ends_when_it_is_told_to_though_its_broker_is_gone(tmp_path: Path) -> None:
+    """Every five seconds it asks workers for events, in a thread that tries to reach the broker for good."""
+    port, log = free_port(), tmp_path / "flower.log"
+    broker = Redis(tmp_path / "redis").start()
+    try:
+        with started_flower(tmp_path, port, {"REDIS_URL": broker.url}), client_of(port) as client:
             wait_until(lambda: _answers(client), 60, tmp_path)
-            wait_heard(service)
-            yield client
-        finally:
-            popen.terminate()
-            popen.wait(timeout=20)
+            wait_heard(broker.url, tmp_path)
+            broker.stop()
+            wait_until(lambda: log.read_text().count("Failed to capture events") >= 3, 60, tmp_path)
+    finally:
+        broker.stop()
 
 
 def _answers(client: httpx.Client) -> bool:
@@ -65,13 +92,11 @@ def _answers(client: httpx.Client) -> bool:
         return False
 
 
-def wait_heard(service: Service) -> None:
+def wait_heard(redis_url: str, folder: Path) -> None:
     """Wait until somebody has subscribed to Celery's events: those that are sent before that are lost."""
-    with redis.Redis.from_url(service.env["REDIS_URL"]) as broker:
+    with redis.Redis.from_url(redis_url) as broker:
         number = str(broker.connection_pool.connection_kwargs["db"])
-        wait_until(
-            lambda: any(one["db"] == number and one["psub"] != "0" for one in broker.client_list()), 60, service.folder
-        )
+        wait_until(lambda: any(one["db"] == number and one["psub"] != "0" for one in broker.client_list()), 60, folder)
 
 
 def tasks(flower: httpx.Client) -> dict[str, Any]:
@@ -196,7 +221,7 @@ def listening(service: Service) -> Iterator[Path]:
     with said.open("wb") as stream:
         popen = subprocess.Popen(celery(service, "events", "--dump"), stdout=stream, stderr=subprocess.STDOUT)
     try:
-        wait_heard(service)
+        wait_heard(service.env["REDIS_URL"], service.folder)
         yield said
     finally:
         popen.terminate()
