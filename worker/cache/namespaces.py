@@ -9,7 +9,7 @@ from db import cache
 from db.models import Job, Namespace
 from shared.model_cards import ModelCard
 from worker.cache.decisions.matching import MatchSettings
-from worker.cache.decisions.planning import NIRVANA_MATCH
+from worker.cache.decisions.planning import NAMES, NIRVANA_MATCH
 from worker.models.base import Fingerprint
 from worker.reuse.donor import Precision
 from worker.settings import WorkerSettings
@@ -23,9 +23,7 @@ class SpaceSettings(BaseModel):
     match: dict[str, Any] = Field(default_factory=dict)  # of MatchSettings
     search: str = Field(default="auto", pattern="^(auto|exact|hnsw)$")
     extractor: str = "lexicon"
-    table: str = Field(
-        default="calibrated", pattern="^(calibrated|measured|paper|nirvana|plain)$"
-    )  # where recipes come from
+    table: str = Field(default="calibrated", pattern=f"^({'|'.join(('calibrated', *NAMES))})$")  # of recipes
     precision: Precision = "bfloat16"
     keep: tuple[str, ...] | None = None  # nearest, same_index, entry; None = what the recipes read
     max_chain: int = Field(default=0, ge=0, le=100)  # fast runs, each the donor of the next, that leave entries too

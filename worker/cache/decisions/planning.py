@@ -164,13 +164,14 @@ PLAIN: Table = {
 
 TABLES: dict[str, Table] = {"paper": PAPER, "nirvana": NIRVANA, "plain": PLAIN}
 MEASURED = "measured"  # the table that came beside the model's card
+NAMES = (MEASURED, *TABLES)  # that a card or a namespace may give to its recipes
 NOT_OF_A_MODEL = ("paper", "plain")  # sources of recipes whose steps a card replaces
 
 
 def named(plans: str) -> Table:
     """Return the recipes of a name; those of `measured` stand over the paper's. Raises ValueError for no such name."""
-    if plans not in (MEASURED, *TABLES):
-        raise ValueError(f"there are no plans {plans!r}, but {', '.join((MEASURED, *TABLES))}")
+    if plans not in NAMES:
+        raise ValueError(f"there are no plans {plans!r}, but {', '.join(NAMES)}")
     return TABLES.get(plans, PAPER)
 
 
