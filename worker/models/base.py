@@ -50,7 +50,6 @@ class CachedLatents:
     """
 
     latents: tuple[Tensor, ...]
-    masks: tuple[Tensor | None, ...] = ()  # per donor: bool (T, S), the tokens it lends; None or missing = all
     extend: bool = False  # keep the current keys beside the cached ones
     blend: float = 1.0  # 0 = own attention only, 1 = cached attention only
     bias: float = 0.0  # added to the logits of cached keys
@@ -61,10 +60,6 @@ class CachedLatents:
     def acts_in(self, block: int) -> bool:
         """Whether self-attention in block number `block` reads the cache."""
         return self.blend > 0 and block in self.blocks
-
-    def mask_of(self, donor: int) -> Tensor | None:
-        """Return the token mask of donor number `donor`, or None when it lends every token."""
-        return self.masks[donor] if donor < len(self.masks) else None
 
 
 @dataclass(slots=True, kw_only=True)

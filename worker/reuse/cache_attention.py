@@ -61,7 +61,6 @@ class CacheAttention(Way):
             return None
         return CachedLatents(
             latents=tuple(self._latent(donor, index, timestep) for donor in self.donors),
-            masks=tuple(donor.region for donor in self.donors),
             extend=self.keys == "extend",
             blend=self.blend,
             bias=self.bias,

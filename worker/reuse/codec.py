@@ -1,18 +1,16 @@
 """A donor as one safetensors file, and back, trusting nothing.
 
 The header holds the schema version, the fingerprint of the namespace, the seed and the timesteps; the tensors are the
-donor's by name. Latents are kept in bfloat16 unless the namespace asks for 8 bits, with one scale a channel; masks are
-kept as bits. What a reader gets is float32.
+donor's by name. Latents are kept in bfloat16 unless the namespace asks for 8 bits, with one scale a channel. What a
+reader gets is float32.
 """
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
@@ -23,7 +21,6 @@ from worker.reuse.donor import BrokenDonor, Donor, Precision, UnknownSchema
 SCHEMA_VERSION = 1
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 _SCALE = ".scale"  # (1, C, 1, 1, 1) float32, beside a tensor kept in 8 bits
-_BITS = ".bits"  # uint8, eight tokens a byte
 _MAX_HEADER = 1 << 20  # bytes
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float8": torch.float8_e4m3fn, "int8": torch.int8}
 _LARGEST = {"float8": 448.0, "int8": 127.0}  # what an 8-bit value can hold
@@ -44,7 +41,7 @@ def pack(donor: Donor, *, fingerprint: str, precision: Precision = "bfloat16") -
     shapes: dict[str, list[int]] = {}
     for name, tensor in donor.tensors.items():
         shapes[name] = list(tensor.shape)
-        stored |= _bits(name, tensor) if tensor.dtype == torch.bool else _reduced(name, tensor, precision)
+        stored |= _reduced(name, tensor, precision)
     header = {
         "schema_version": str(SCHEMA_VERSION),
         "fingerprint": fingerprint,
@@ -54,7 +51,7 @@ def pack(donor: Donor, *, fingerprint: str, precision: Precision = "bfloat16") -
     }
     content = save(stored, header)
     described: dict[str, Any] = {
-        name: {"shape": shape, "dtype": _kept_as(donor.tensors[name], precision), "timestep": donor.timesteps.get(name)}
+        name: {"shape": shape, "dtype": precision, "timestep": donor.timesteps.get(name)}
         for name, shape in shapes.items()
     }
     return Packed(content=content, sha256=hashlib.sha256(content).hexdigest(), tensors=described)
@@ -93,13 +90,13 @@ def unpack(content: bytes, *, sha256: str, fingerprint: str, shape: tuple[int, .
 
 
 def _restored_donor(header: Mapping[str, str], stored: Mapping[str, Tensor]) -> Donor:
-    tensors = {name: _restored(name, kept, stored) for name, kept in json.loads(header["shapes"]).items()}
+    tensors = {name: _restored(name, stored) for name in json.loads(header["shapes"])}
     return Donor(tensors=tensors, timesteps=json.loads(header["timesteps"]), seed=json.loads(header["seed"]))
 
 
 def _check_latents(donor: Donor, shape: tuple[int, ...]) -> None:
     for name, tensor in donor.tensors.items():
-        if tensor.dtype != torch.bool and (tuple(tensor.shape[1:]) != shape or not tensor.isfinite().all()):
+        if tuple(tensor.shape[1:]) != shape or not tensor.isfinite().all():
             raise BrokenDonor(f"{name} has shape {tuple(tensor.shape[1:])} or no finite values, expected {shape}")
 
 
@@ -112,10 +109,6 @@ def _header(content: bytes) -> Mapping[str, str]:
     return metadata
 
 
-def _kept_as(tensor: Tensor, precision: str) -> str:
-    return "bits" if tensor.dtype == torch.bool else precision
-
-
 def _reduced(name: str, tensor: Tensor, precision: str) -> dict[str, Tensor]:
     tensor = tensor.detach().float().cpu().contiguous()
     if precision not in _LARGEST:
@@ -126,13 +119,6 @@ def _reduced(name: str, tensor: Tensor, precision: str) -> dict[str, Tensor]:
     return {name: values.to(_DTYPES[precision]), name + _SCALE: scale}
 
 
-def _bits(name: str, mask: Tensor) -> dict[str, Tensor]:
-    return {name + _BITS: torch.from_numpy(np.packbits(mask.cpu().numpy().reshape(-1)))}
-
-
-def _restored(name: str, shape: list[int], stored: Mapping[str, Tensor]) -> Tensor:
-    if name + _BITS in stored:
-        bits = np.unpackbits(stored[name + _BITS].numpy(), count=math.prod(shape))
-        return torch.from_numpy(bits.astype(bool)).reshape(shape)
+def _restored(name: str, stored: Mapping[str, Tensor]) -> Tensor:
     tensor = stored[name].float()
     return tensor * stored[name + _SCALE] if name + _SCALE in stored else tensor

@@ -36,7 +36,6 @@ class Donor:
     tensors: Mapping[str, Tensor]
     timesteps: Mapping[str, float] = field(default_factory=dict)  # of each latent, 0..1000
     seed: int | None = None  # of the initial noise
-    region: Tensor | None = None  # bool (T, S): the tokens that it lends; None = all
 
     def get(self, name: str) -> Tensor:
         """Return a tensor by name.
@@ -61,8 +60,7 @@ class Donor:
 
     def to(self, device: torch.device) -> Donor:
         """Return the donor with its tensors on `device`."""
-        moved = {name: tensor.to(device) for name, tensor in self.tensors.items()}
-        return replace(self, tensors=moved, region=None if self.region is None else self.region.to(device))
+        return replace(self, tensors={name: tensor.to(device) for name, tensor in self.tensors.items()})
 
 
 class BrokenDonor(ValueError):

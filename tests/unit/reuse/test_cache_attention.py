@@ -1,7 +1,6 @@
 """Reuse between videos: Cache Attention against a direct formula, and what each option and method does."""
 
 import math
-from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +10,6 @@ from lab.baselines.adacache import AdaCache
 from worker.models.base import CachedLatents
 from worker.models.opensora.sampler import denoise
 from worker.models.opensora.schedule import Schedule
-from worker.reuse.active_tokens import spread
 from worker.reuse.cache_attention import CacheAttention
 from worker.reuse.donor import Donor
 from worker.reuse.nothing import Nothing
@@ -19,7 +17,6 @@ from worker.reuse.resume import Resume
 
 T, S, D, HEADS = 3, 6, 16, 2  # frames, tokens per frame, head size, heads of the tiny transformer
 LEVELS = [1000.0, 950.0, 800.0, 550.0, 300.0]  # of a run
-PART = torch.tensor([[True, False] * 3, [True] * 2 + [False] * 4, [False, True] * 3])  # some tokens of each frame
 
 
 def final(**arguments):
@@ -247,37 +244,6 @@ def test_a_second_donor_changes_the_result(small_run):
     assert not torch.allclose(both, final(**run, hooks=cache_attention(donor(2))))
 
 
-def test_only_the_lent_tokens_of_a_donor_count(small_run):
-    run = small_run()
-    lent = replace(donor(), region=PART)
-    changed = replace_tensors(lent, {n: changed_outside(t) for n, t in lent.tensors.items() if t.dim() == 5})
-
-    assert torch.equal(final(**run, hooks=cache_attention(lent)), final(**run, hooks=cache_attention(changed)))
-
-
-def test_tokens_lent_by_two_donors_take_the_place_of_the_own_ones(small_run):
-    """One donor lends some tokens and one the rest: together they are one donor made of both parts."""
-    run = small_run()
-    some = replace(donor(1), region=PART)
-    rest = replace(donor(2), region=~PART)
-    cells = spread(PART, noise(0).shape)
-    joined = {n: torch.where(cells, t, rest.tensors[n]) for n, t in some.tensors.items() if t.dim() == 5}
-
-    out = final(**run, hooks=cache_attention(some, rest))
-
-    whole = replace_tensors(donor(), joined)
-    torch.testing.assert_close(out, final(**run, hooks=cache_attention(whole)), atol=1e-5, rtol=1e-5)
-
-
-def test_a_mask_without_tokens_lends_nothing(small_run):
-    run = small_run()
-    empty = replace(donor(), region=torch.zeros(T, S, dtype=torch.bool))
-
-    for keys in ("replace", "extend"):
-        out = final(**run, hooks=cache_attention(empty, keys=keys))
-        torch.testing.assert_close(out, final(**run), atol=1e-5, rtol=1e-5)
-
-
 def test_each_prompt_of_a_batch_reads_its_own_donor(small_run):
     run, given = small_run(batch=2), donor(batch=2)
 
@@ -380,8 +346,4 @@ def test_a_donor_without_the_latent_that_a_method_needs_is_refused(small_run):
 
 
 def replace_tensors(given, tensors):
-    return Donor(tensors=given.tensors | tensors, timesteps=given.timesteps, seed=given.seed, region=given.region)
-
-
-def changed_outside(latent):
-    return latent + 3 * ~spread(PART, latent.shape)
+    return Donor(tensors=given.tensors | tensors, timesteps=given.timesteps, seed=given.seed)

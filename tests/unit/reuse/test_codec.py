@@ -16,15 +16,11 @@ SHAPE = (4, 3, 6, 5)
 @pytest.fixture
 def donor() -> Donor:
     torch.manual_seed(0)
-    tensors = {
-        CLEAN: torch.randn(1, *SHAPE),
-        latent_name(2): 3 * torch.randn(1, *SHAPE),
-        "mask_red fox": torch.rand(3, 9) > 0.5,
-    }
+    tensors = {CLEAN: torch.randn(1, *SHAPE), latent_name(2): 3 * torch.randn(1, *SHAPE)}
     return Donor(tensors=tensors, timesteps={latent_name(2): 875.0}, seed=2**40 + 1)
 
 
-def test_a_donor_comes_back_with_its_seed_timesteps_and_masks(donor: Donor) -> None:
+def test_a_donor_comes_back_with_its_seed_and_timesteps(donor: Donor) -> None:
     packed = pack(donor, fingerprint="f", precision="float32")
 
     back = unpack(packed.content, sha256=packed.sha256, fingerprint="f", shape=SHAPE)
@@ -58,12 +54,6 @@ def test_fewer_bits_cost_what_their_format_says(
         assert ((found - clean).abs() <= largest_error * clean.abs() + 2**-9 * scale * (largest_error > 0)).all()
     values = 2 * clean.numel() * bytes_a_value
     assert values < len(packed.content) < values + 1500
-
-
-def test_a_mask_takes_one_bit_a_token(donor: Donor) -> None:
-    big = Donor(tensors={"mask_fox": torch.rand(20, 400) > 0.5})
-
-    assert len(pack(big, fingerprint="f").content) < 20 * 400 / 8 + 500
 
 
 @pytest.mark.parametrize(

@@ -170,8 +170,6 @@ def check(cached: CachedLatents) -> None:
     """Raise ValueError for what these networks cannot read."""
     if cached.bias:
         raise ValueError("bias weighs single keys, which fast attention does not; leave it 0")
-    if any(mask is not None for mask in cached.masks):
-        raise ValueError("a donor that lends a part of its tokens cannot be read by this network")
 
 
 def _enter(network: Any, layout: Layout, undo: ExitStack) -> _Lending:

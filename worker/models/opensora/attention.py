@@ -6,7 +6,7 @@ around the dot product, where the layout is (rows, H, tokens, d).
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange, repeat
+from einops import rearrange
 from torch import Tensor
 
 from worker.models.base import CachedLatents
@@ -44,10 +44,9 @@ def rotate(x: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:
 def cached_keys(
     own: tuple[Tensor, Tensor], donors: list[tuple[Tensor, Tensor]], cached: CachedLatents
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Choose the keys and values of Cache Attention, and the mask over them.
+    """Choose the keys and values of Cache Attention, and the bias over them.
 
-    The keys are [own tokens that no donor replaces] + [each donor's tokens inside its mask]. Spatial attention has
-    no positions on keys, so their order does not matter and a replaced token is one that is masked out.
+    Spatial attention has no positions on keys, so their order does not matter.
 
     Args:
         own: key and value of the current latent, (rows, H, S, d) with rows = batch x frames.
@@ -55,29 +54,15 @@ def cached_keys(
         cached: the options.
 
     Returns:
-        k, v (rows, H, N, d) and an additive mask (rows, 1, 1, N), or None when every key counts alike.
+        k, v (rows, H, N, d) and an additive mask (1, 1, 1, N), or None when every key counts alike.
     """
-    masks = [cached.mask_of(i) for i in range(len(donors))]
-    keep_own = cached.extend or all(m is not None for m in masks)
-    parts = [own, *donors] if keep_own else donors
+    parts = [own, *donors] if cached.extend else donors
     k, v = (torch.cat(side, dim=2) if len(side) > 1 else side[0] for side in zip(*parts, strict=True))
-    if cached.bias == 0 and all(m is None for m in masks):
+    if cached.bias == 0 or not cached.extend:
         return k, v, None
-    columns = [_column(own[0], m, cached.bias) for m in masks]
-    if keep_own:
-        lent = torch.stack([m for m in masks if m is not None]).any(0) if not cached.extend else None
-        columns.insert(0, _column(own[0], None if lent is None else ~lent, 0.0))
-    return k, v, torch.cat(columns, dim=-1)[:, None, None, :]  # (rows, 1, 1, N)
-
-
-def _column(like: Tensor, mask: Tensor | None, bias: float) -> Tensor:
-    """Additive mask (rows, S) of one group of keys: the bias where the mask holds, minus infinity elsewhere."""
-    rows, num_tokens = like.shape[0], like.shape[2]
-    column = like.new_full((), bias)
-    if mask is None:
-        return column.expand(rows, num_tokens)
-    column = torch.where(mask.to(like.device), column, like.new_full((), -torch.inf))  # (T, S)
-    return repeat(column, "T S -> (B T) S", B=rows // mask.shape[0])
+    bias = k.new_full((1, 1, 1, k.shape[2]), cached.bias)
+    bias[..., : own[0].shape[2]] = 0.0
+    return k, v, bias
 
 
 def split_heads(x: Tensor, num_parts: int, num_heads: int) -> tuple[Tensor, ...]:

@@ -47,7 +47,6 @@ class Taps:
 
     change: bool = False  # report what the blocks added to the hidden state, (B, T, S, C)
     temporal_attention_of: int | None = None  # report the gated temporal attention of this block, (B, T, S, C)
-    cross_attention: bool = False  # report cross-attention averaged over heads and blocks, float32 (B, T, S, L)
     results: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -144,10 +143,8 @@ class CrossAttention(nn.Module):
         k, v = split_heads(self.kv_linear(tokens), 2, self.num_heads)
         return k.transpose(1, 2), v.transpose(1, 2)
 
-    def forward(self, x: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, taps: Taps | None = None) -> Tensor:
+    def forward(self, x: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         q = rearrange(self.q_linear(x), "B T S (H d) -> B H (T S) d", H=self.num_heads)
-        if taps is not None and taps.cross_attention:
-            _add(taps, "cross_attention", _attention_map(q, k, mask).view(*x.shape[:3], -1))
         out = rearrange(attend(q, k, v, mask), "B H (T S) d -> B T S (H d)", T=x.shape[1])
         projected: Tensor = self.proj(out)
         return projected  # (B, T, S, C)
@@ -173,11 +170,10 @@ class Block(nn.Module):
         modulation: tuple[Tensor, ...],
         caption: tuple[Tensor, Tensor],
         caption_mask: Tensor | None,
-        taps: Taps | None,
     ) -> Tensor:
         """What comes after self-attention: the caption and the MLP."""
         *_, shift, scale, gate = modulation
-        x = x + self.cross_attn(x, *caption, caption_mask, taps)
+        x = x + self.cross_attn(x, *caption, caption_mask)
         return torch.addcmul(x, gate, self.mlp(modulate(x, shift, scale)))  # (B, T, S, C)
 
 
@@ -191,7 +187,6 @@ class SpatialBlock(Block):
         caption: tuple[Tensor, Tensor],
         caption_mask: Tensor | None,
         cached: CachedLatents | None = None,
-        taps: Taps | None = None,
     ) -> Tensor:
         six = self.six(modulation)
         shift, scale, gate, *_ = six
@@ -199,7 +194,7 @@ class SpatialBlock(Block):
             tokens = tuple(modulate(c, shift[: len(c)], scale[: len(c)]) for c in cached.tokens)
             cached = replace(cached, tokens=tokens)
         x = torch.addcmul(x, gate, self.attn(modulate(x, shift, scale), None, cached))
-        return self.rest(x, six, caption, caption_mask, taps)
+        return self.rest(x, six, caption, caption_mask)
 
 
 class TemporalBlock(Block):
@@ -219,16 +214,4 @@ class TemporalBlock(Block):
         attention = self.attn(modulate(x, shift, scale), rotary)
         if taps is not None and taps.temporal_attention_of is not None:
             taps.results["temporal_attention"] = gate * attention
-        return self.rest(torch.addcmul(x, gate, attention), six, caption, caption_mask, taps)
-
-
-def _attention_map(q: Tensor, k: Tensor, mask: Tensor | None) -> Tensor:
-    """Attention weights averaged over heads, float32 (B, tokens, L)."""
-    logits: Tensor = q.float() @ k.float().transpose(-1, -2) / q.shape[-1] ** 0.5
-    if mask is not None:
-        logits = logits.masked_fill(~mask, -torch.inf)
-    return logits.softmax(-1).mean(1)
-
-
-def _add(taps: Taps, name: str, value: Tensor) -> None:
-    taps.results[name] = taps.results[name] + value if name in taps.results else value
+        return self.rest(torch.addcmul(x, gate, attention), six, caption, caption_mask)

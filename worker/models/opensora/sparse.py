@@ -76,7 +76,7 @@ def _all_blocks(
         shift, scale, gate, *_ = six
         kv = caption.keys_values[number] if caption.keys_values else block.cross_attn.keys_values(caption.tokens)
         x = torch.addcmul(x, gate, block.attn.proj(attention(block, modulate(x, shift, scale), number)))
-        x = block.rest(x, six, kv, caption.mask, None)
+        x = block.rest(x, six, kv, caption.mask)
     return x
 
 

@@ -318,14 +318,12 @@ class STDiT3(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ships 
         for i, block in enumerate(self.blocks):
             pair, is_temporal = divmod(i, 2)
             kv = caption.keys_values[i] if caption.keys_values else block.cross_attn.keys_values(caption.tokens)
-            wanted = taps if taps is not None and (taps.cross_attention or taps.temporal_attention_of == pair) else None
             if is_temporal:
+                wanted = taps if taps is not None and taps.temporal_attention_of == pair else None
                 x = self._run(block, x, modulation, kv, caption.mask, rotary, wanted)
             else:
                 keys = cached if cached is not None and cached.acts_in(pair) else None
-                x = self._run(block, x, modulation, kv, caption.mask, keys, wanted)
-        if taps is not None and taps.cross_attention:
-            taps.results["cross_attention"] = taps.results["cross_attention"] / (2 * self._config.depth)
+                x = self._run(block, x, modulation, kv, caption.mask, keys)
         return x
 
     def _run(self, block: Block, *inputs: Any) -> Tensor:
