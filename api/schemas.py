@@ -457,6 +457,7 @@ class Model(BaseModel):
     fast_steps: int
     max_steps: int
     guidance_scale: float
+    examples: list[str]  # prompts that show what it can
 
 
 class ModelList(BaseModel):

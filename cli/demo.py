@@ -1,4 +1,4 @@
-"""`chai demo`: a dozen prompts become videos, and tables and a picture show what the cache did for each.
+"""`chai demo`: a model's example prompts become videos, and tables and a picture show what the cache did for each.
 
 Every fast video is made again in full with the same seed. What the demo calls measured is the difference of these two.
 """
@@ -33,22 +33,6 @@ This cache has seen these prompts before: {number} of the newest videos are thei
 donors from earlier runs; an empty one (CHAI_VAR_DIR=/some/folder) shows the first time again.
 """
 
-# Four full runs fill the cache; each later prompt shares a thing, a scene or both with an earlier one.
-PROMPTS = (
-    "a large red circle drifts right over a blue striped field",
-    "a small yellow square moves up over a green checkered wall",
-    "a large white triangle floats left over a purple plain background",
-    "a small blue cross slides down over a yellow barred floor",
-    "a large red circle drifts left over a blue striped field",
-    "a large red circle glides up over a green checkered wall",
-    "a small yellow square moves down over a blue striped field",
-    "a small green square rests over a blue striped field",
-    "a large white triangle floats right over a green checkered wall",
-    "a small yellow square slides left over a purple plain background",
-    "a small blue cross drifts up over a yellow barred floor",
-    "a large purple circle moves right over a yellow barred floor",
-)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shot:
@@ -79,11 +63,10 @@ class Pair:
         return self.full.computed_s - self.fast.computed_s
 
 
-def demo(out: Path | None, *, as_json: bool) -> int:
+def demo(out: Path | None, *, model: str, as_json: bool) -> int:
     """Make the videos and show the table; return the exit code."""
     var = local.var_dir()
     folder = (out or var / "demo").resolve()
-    note(OPENING.format(number=len(PROMPTS)))
     try:
         with stopped_by_signals(), ExitStack() as stack:
             running = local.running(var)
@@ -92,8 +75,10 @@ def demo(out: Path | None, *, as_json: bool) -> int:
                 started = _start(var, stack)
                 running, check = started.running, started.check
             client = stack.enter_context(connect(running.url))
-            _say_if_warm(client)
-            shots = _make(client, [{"prompt": prompt} for prompt in PROMPTS], folder, check)
+            prompts = _examples(client, model)
+            note(OPENING.format(number=len(prompts)))
+            _say_if_warm(client, prompts)
+            shots = _make(client, [{"model": model, "prompt": prompt} for prompt in prompts], folder, check)
             requests = _in_full(shots)
             if requests:
                 note(f"the {len(requests)} fast ones once more in full, with the same seeds, to compare")
@@ -110,9 +95,18 @@ def demo(out: Path | None, *, as_json: bool) -> int:
     return 0 if all(shot.file for shot in shots) else 1
 
 
-def _say_if_warm(client: Client) -> None:
+def _examples(client: Client, model: str) -> list[str]:
+    """Return the prompts of a model's card, which are in an order: what later ones share, an earlier one showed."""
+    known = {card["id"]: list(card["examples"]) for card in client.models()}
+    if not known.get(model):
+        usable = ", ".join(name for name, prompts in known.items() if prompts) or "none"
+        raise CommandError(f"model {model!r} of {client.url} has no examples; --model names another one: {usable}")
+    return known[model]
+
+
+def _say_if_warm(client: Client, prompts: Sequence[str]) -> None:
     """Say whether the cache is warm: then this run looks unlike the first."""
-    known = sum(video["prompt"] in PROMPTS and video["status"] == "completed" for video in client.videos(limit=100))
+    known = sum(video["prompt"] in prompts and video["status"] == "completed" for video in client.videos(limit=100))
     if known:
         note(WARM.format(number=known))
 
@@ -131,7 +125,9 @@ def _start(var: Path, stack: ExitStack) -> Service:
 def _in_full(shots: Sequence[Shot]) -> list[Json]:
     """Return requests for the fast videos again, in full mode with the same seed: what they are compared with."""
     fast = (shot.video for shot in shots if Receipt.of(shot.video).path == "fast")
-    return [{"prompt": video["prompt"], "seed": video["seed"], "mode": "full"} for video in fast]
+    return [
+        {"model": video["model"], "prompt": video["prompt"], "seed": video["seed"], "mode": "full"} for video in fast
+    ]
 
 
 def _make(

@@ -242,12 +242,13 @@ def up(
 @app.command(rich_help_panel=SERVICE)
 def demo(
     out: Annotated[Path | None, typer.Option(help="Folder for the videos; var/demo when not given.")] = None,
+    model: Annotated[str, typer.Option(help="Whose examples are made.")] = "small",
     as_json: AsJson = False,
 ) -> None:
     """Turn a dozen prompts into videos and show what the cache did."""
     from cli import demo as show
 
-    raise typer.Exit(show.demo(out, as_json=as_json))
+    raise typer.Exit(show.demo(out, model=model, as_json=as_json))
 
 
 @app.command(rich_help_panel=SERVICE)

@@ -40,6 +40,7 @@ class ModelCard:
     guidance_scale: float = 7.0
     family: str = "opensora"  # which loader of the worker's registry knows the source
     plans: str = "paper"  # recipes until some are calibrated: paper, nirvana, plain, measured
+    examples: tuple[str, ...] = ()  # prompts that show what it can: the page offers some, the demo makes all in turn
 
     # What follows is read by the family `diffusers`; see docs/models.md.
     revision: str | None = None  # commit, tag or branch of a hub repository
@@ -105,6 +106,7 @@ def _read(path: Path) -> ModelCard:
         if unknown := set(values) - known:
             raise ValueError(f"unknown fields {sorted(unknown)}; known are {sorted(known)}")
         lists = {name: tuple(values[name]) for name in ("sizes", "frames")}
+        lists["examples"] = tuple(values.get("examples", ()))
         step = values.get("side_multiple", SIDE_MULTIPLE)
         if not isinstance(step, int) or step < 2 or step % 2:
             raise ValueError(f"side_multiple {step!r} is not an even number; an MP4 has even sides")

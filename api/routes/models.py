@@ -42,4 +42,5 @@ def _show(card: ModelCard) -> Model:
         fast_steps=card.fast_steps,
         max_steps=card.max_steps,
         guidance_scale=card.guidance_scale,
+        examples=list(card.examples),
     )

@@ -129,7 +129,7 @@ def _make(request: Request, call: Call, asked: Mapping[str, Any], error: ApiErro
     cards, default = list(call.service.cards.values()), call.service.settings.default_model
     values: Values = {"latest": latest, "cards": cards, "default_model": default, "now": now, "asked": asked}
     values |= {"mistake": error.message if error else "", "wrong": error.param if error else ""}
-    values |= {"examples": words.examples([default])}
+    values |= {"examples": words.examples(call.service.cards[default])}
     return _page("make.html", request, call, "Make", values, status=400 if error else 200)
 
 
@@ -364,7 +364,7 @@ def docs(request: Request, service: Owned) -> HTMLResponse:
     """Show the API's document, with nothing from elsewhere."""
     values: Values = {"tags": reference.tags(request.app.openapi()), "base": str(request.base_url).rstrip("/")}
     values |= {"signed_in": not service.settings.needs_keys, "operates": not service.settings.needs_keys}
-    values |= {"title": "The HTTP API", "examples": words.examples([service.settings.default_model])}
+    values |= {"title": "The HTTP API", "examples": words.examples(service.cards[service.settings.default_model])}
     return _plain("reference.html", request, values)
 
 

@@ -12,11 +12,18 @@ from api.videos import show
 from db.batches import Came
 from db.models import Batch, Job, JobMetric
 from db.states import BatchStatus
+from shared.model_cards import ModelCard
 from shared.results import STAGES
 
 _MARKS = {"queued": "○", "in_progress": "◐", "completed": "●", "failed": "✕", "cancelled": "⊘"}
 _STATES = {"queued": "waiting", "in_progress": "running"}
 _PARTS = (("completed", "done"), ("failed", "failed"), ("cancelled", "cancelled"), ("in_progress", "going"))
+_NUM_EXAMPLES = 3  # that the page offers
+_EXAMPLES = (
+    "a corgi surfing a wave at sunset",
+    "a red fox walks through fresh snow",
+    "waves roll onto a black beach",
+)
 SHORTEST_S = 0.005  # that is not written as 0.00 s
 
 
@@ -263,15 +270,9 @@ def _stretches(numbers: Mapping[str, float]) -> list[dict[str, Any]]:
     return parts
 
 
-def examples(models: Sequence[str]) -> list[str]:
-    """Return prompts to try: of coloured shapes for the small model that ships, which knows nothing else."""
-    if "small" in models or "tiny" in models:
-        return [
-            "a large red circle drifts right over a blue striped field",
-            "a small yellow square moves up over a green checkered wall",
-            "a large green triangle drifts left over a purple dotted field",
-        ]
-    return ["a corgi surfing a wave at sunset", "a red fox walks through fresh snow", "waves roll onto a black beach"]
+def examples(card: ModelCard) -> Sequence[str]:
+    """Return a few prompts to try: the card's, as a model may know one world only."""
+    return card.examples[:_NUM_EXAMPLES] or _EXAMPLES
 
 
 def _state(shown: Video) -> str:

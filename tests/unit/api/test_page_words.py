@@ -1,6 +1,9 @@
 """What the page writes of a video."""
 
+from dataclasses import replace
+
 from api.web import words
+from shared.model_cards import ModelCard
 
 
 def test_a_stage_too_short_to_be_written_is_no_part_of_the_bar() -> None:
@@ -13,3 +16,10 @@ def test_a_stage_too_short_to_be_written_is_no_part_of_the_bar() -> None:
 def test_a_video_without_measured_stages_has_no_bar() -> None:
     assert words.stages({}) == []
     assert words.stages({"denoise": 0.0}) == []
+
+
+def test_the_prompts_to_try_are_of_the_world_that_the_model_knows() -> None:
+    card = ModelCard(name="", title="", source="", sizes=(), fps=8, frames=(8,), examples=("a", "b", "c", "d"))
+
+    assert words.examples(card) == ("a", "b", "c")
+    assert len(words.examples(replace(card, examples=()))) == 3

@@ -6,9 +6,12 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
+from scripted_service import Script
 
 from cli import demo, filmstrip
+from cli.client import Client
 from cli.demo import Pair, Shot
+from cli.errors import CommandError
 from cli.filmstrip import Row, Strip
 
 
@@ -93,3 +96,13 @@ def test_time_runs_to_the_right_with_gaps_and_a_place_without_a_video_stays_empt
         pixels[row + filmstrip.FRAME // 4, filmstrip.MARGIN + number * (width + gap) - gap // 2] for number in (1, 2)
     ]
     assert max(arrows) < 200
+
+
+def test_the_prompts_are_those_of_the_card_and_a_model_without_any_is_refused(scripted: Script) -> None:
+    scripted.answer({"data": [{"id": "bare", "examples": []}, {"id": "small", "examples": ["a", "b"]}]})
+
+    with Client(scripted.url) as client:
+        assert demo._examples(client, "small") == ["a", "b"]
+        for name in ("bare", "unheard"):
+            with pytest.raises(CommandError, match=rf"^model '{name}' of .* has no examples; .* another one: small$"):
+                demo._examples(client, name)
