@@ -27,7 +27,6 @@ from sqlalchemy import (
     delete,
     exists,
     func,
-    literal,
     or_,
     select,
     text,
@@ -35,7 +34,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
 from sqlalchemy.orm.util import identity_key
 
@@ -114,11 +113,11 @@ def lock(session: Session, namespace_id: UUID) -> Namespace:
     return session.scalars(query, execution_options={"populate_existing": True}).one()
 
 
-def way_to_search(session: Session, space: Namespace, search: str = "auto") -> str:
+def way_to_search(session: Session, space: Namespace, search: str = "auto", *, num_entities: int | None = None) -> str:
     """Return how a namespace is searched for a setting that may be `auto`: `exact`, `codes`, or `walk` and `hnsw`.
 
-    By its size; a large one by its share of the index as well. The last two go through the index: `walk` completes what
-    finds too little, `hnsw` is for tests of the index alone.
+    By its size; a large one by its share of the index as well, which holds `num_entities`, if known. The last two go
+    through the index: `walk` completes what finds too little, `hnsw` is for tests of the index alone.
     """
     if search != "auto":
         return search if search != "hnsw" or space.dims in INDEXED_DIMS else "exact"
@@ -128,8 +127,10 @@ def way_to_search(session: Session, space: Namespace, search: str = "auto") -> s
         return "codes"
     if space.num_entities >= CODES_BESIDE_OTHERS:
         return "walk"
-    everybody = select(func.sum(Namespace.num_entities)).where(Namespace.dims == space.dims)
-    return "walk" if space.num_entities >= LEAST_SHARE * (session.scalar(everybody) or 0) else "codes"
+    if num_entities is None:
+        everybody = select(func.sum(Namespace.num_entities)).where(Namespace.dims == space.dims)
+        num_entities = session.scalar(everybody) or 0
+    return "walk" if space.num_entities >= LEAST_SHARE * num_entities else "codes"
 
 
 def neighbours(
@@ -144,6 +145,8 @@ def neighbours(
     least: float = -1.0,
 ) -> list[Found]:
     """Return the `limit` nearest stored entities of each vector, inside the namespace only; of equal ones the youngest.
+
+    Those are left out that an operator found to be no match for the vector's text (`db.vetoes`).
 
     `search` is a way or setting of `way_to_search`. The index holds each text of a namespace once. Its scan is
     iterative: without that, entities of other namespaces and freshly evicted ones would use up the candidates and a hit
@@ -293,6 +296,10 @@ def _statement(dims: int, way: str, settings: tuple[tuple[str, str], ...]) -> An
             LIMIT :limit
         ) AS near
         JOIN cache_entries ON cache_entries.id = near.entry_id
+        WHERE NOT EXISTS (
+            SELECT FROM vetoes WHERE vetoes.namespace_id = :namespace_id AND vetoes.text = q.text
+            AND vetoes.donor_text = near.text AND (vetoes.text <> near.text OR vetoes.entry_id = near.entry_id)
+        )
         ORDER BY q.query, near.distance, near.id DESC
         """,  # noqa: S608 - what is put into the text is ours: integers, names and values of settings
     )
@@ -309,20 +316,6 @@ def _format(dims: int) -> str:
 
 def _code(vector: Sequence[float]) -> str:
     return "".join("1" if value > 0 else "0" for value in vector)
-
-
-def pin(session: Session, entry_ids: Sequence[UUID], *, job_id: UUID, fence: int) -> list[CacheEntry]:
-    """Keep entries from eviction while a job uses them; return those that are still resident, in the order given."""
-    if not entry_ids:
-        return []
-    query = select(CacheEntry).where(CacheEntry.id.in_(entry_ids), CacheEntry.status == EntryStatus.RESIDENT)
-    # FOR SHARE meets the evictor's FOR UPDATE: one of the two sees the other.
-    held = query.with_for_update(read=True).cte("held")
-    pins = select(held.c.id, literal(job_id), literal(fence))
-    made = insert(Pin).from_select(["entry_id", "job_id", "fence"], pins).on_conflict_do_nothing().cte("made")
-    found = select(aliased(CacheEntry, held)).add_cte(made)
-    rows = {row.id: row for row in session.scalars(found)}
-    return [rows[id_] for id_ in entry_ids if id_ in rows]
 
 
 def unpin(session: Session, *, job_id: UUID, fence: int) -> None:

@@ -8,12 +8,10 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func, insert, select, text, tuple_
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
-from db import jobs as job_rows
 from db.jobs import Claim
-from db.models import Job, JobMetric, Lookup, Namespace, PlanRow
+from db.models import Job, JobMetric, PlanRow
 
 MEAN_OF = 50  # attempts that a mean is reckoned from
 LOANS_OF = 1000  # decisions that a donor's share of layouts is reckoned from
@@ -81,22 +79,6 @@ def of_jobs(session: Session, jobs: Sequence[Job]) -> dict[UUID, JobMetric]:
     return {metric.job_id: metric for metric in session.scalars(select(JobMetric).where(latest))}
 
 
-def record_lookup(session: Session, claim: Claim, space: Namespace, **decision: Any) -> None:
-    """Write the row of a decision; `decision` are columns of `Lookup`. Writing it twice changes nothing.
-
-    Holds the job's row, and so the fence, until the transaction ends; raises `LeaseLost`.
-    """
-    job_rows.hold(session, claim)
-    values = {
-        "job_id": claim.job.id,
-        "fence": claim.fence,
-        "attempt": claim.attempt,
-        "namespace_id": space.id,
-        **decision,
-    }
-    session.execute(postgresql.insert(Lookup).values(values).on_conflict_do_nothing())
-
-
 def layout_loans(session: Session, namespace_id: UUID, *, last: int = LOANS_OF) -> tuple[int, dict[str, int]]:
     """Return the number of the latest decisions of a namespace, at most `last`, and how many took whose layout."""
     query = text(
@@ -105,17 +87,6 @@ def layout_loans(session: Session, namespace_id: UUID, *, last: int = LOANS_OF) 
     )
     rows = session.execute(query, {"namespace_id": namespace_id, "last": last}).all()
     return len(rows), dict(Counter(row.entry for row in rows if row.took))
-
-
-def mean_gpu_seconds(session: Session, namespace_id: UUID, *, last: int = MEAN_OF) -> dict[str, float]:
-    """Return the mean GPU seconds of the latest completed attempts of a namespace, by path that has any."""
-    query = text(
-        "SELECT asked.path, avg(recent.gpu_seconds) AS mean FROM (VALUES ('full'), ('fast')) AS asked(path) "
-        "CROSS JOIN LATERAL (SELECT gpu_seconds FROM job_metrics WHERE namespace_id = :namespace_id "
-        "AND path = asked.path AND outcome = 'completed' ORDER BY id DESC LIMIT :last) AS recent GROUP BY asked.path",
-    )
-    rows = session.execute(query, {"namespace_id": namespace_id, "last": last})
-    return {row.path: row.mean for row in rows}
 
 
 def spread(session: Session, **size: object) -> dict[str, Spread]:

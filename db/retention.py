@@ -106,7 +106,7 @@ def _has_open_job(job_id: Any) -> ColumnElement[bool]:  # Any: a column of eithe
 
 
 def _is_recent() -> ColumnElement[bool]:
-    """Whether a row is among those that `metrics.mean_gpu_seconds` reads, whenever that was."""
+    """Whether a row is among those that `decisions.known` reads, whenever that was."""
     newer = aliased(JobMetric)
     alike = and_(
         newer.namespace_id == JobMetric.namespace_id, newer.path == JobMetric.path, newer.outcome == "completed"

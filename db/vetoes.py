@@ -2,9 +2,9 @@
 
 Two different texts are never matched again in their namespace, whichever entry has the second. Where the texts are
 equal it was the entry that does not show what its prompt says: this text is not matched with that entry again.
+`db.cache.neighbours` leaves both out.
 """
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -23,11 +23,6 @@ class Pair:
     text: str
     donor_text: str
     entry_id: UUID
-
-    def covers(self, text: str, donor_text: str, entry_id: UUID) -> bool:
-        """Return whether a stored entity, found for an entity of a prompt, is what was vetoed."""
-        is_entry = self.text != self.donor_text or entry_id == self.entry_id
-        return is_entry and (text, donor_text) == (self.text, self.donor_text)
 
 
 def mark(session: Session, job: Job) -> list[Pair]:
@@ -61,12 +56,6 @@ def unmark(session: Session, job: Job) -> None:
     """Take the verdict on a job's matches back; what others were marked for stays."""
     session.execute(delete(Veto).where(Veto.job_id == job.id))
     _say(session, job, is_wrong=False)
-
-
-def of(session: Session, namespace_id: UUID, texts: Collection[str]) -> list[Pair]:
-    """Return what was vetoed in a namespace for entities of these texts."""
-    query = select(Veto).where(Veto.namespace_id == namespace_id, Veto.text.in_(texts))
-    return [Pair(text=row.text, donor_text=row.donor_text, entry_id=row.entry_id) for row in session.scalars(query)]
 
 
 def move(session: Session, source_id: UUID, target_id: UUID) -> None:

@@ -26,6 +26,7 @@ from sqlalchemy.orm import Session
 from worker.cache.decisions.entities import extractor
 
 NUM_EMBEDDED = 12_000
+PART = 10_000  # vectors made at once
 NUM_HELD_BACK = 1_000  # prompts that are asked for and not stored
 THINGS = (
     "fox wolf cat dog horse robot sailor car ship lamp chair bird turtle balloon bicycle piano dancer tree clock kite "
@@ -46,7 +47,7 @@ class Corpus:
     dims: int
     prompts: list[str]  # held back
     texts: list[str] = field(default_factory=list)
-    vectors: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), dtype=np.float32))
+    vectors: NDArray[np.float16] = field(default_factory=lambda: np.zeros((0, 0), dtype=np.float16))
     entries: list[tuple[int, ...]] = field(default_factory=list)
 
     @property
@@ -99,15 +100,18 @@ def _new(found: Corpus, rng: random.Random) -> int:
 
 
 def _embed(found: Corpus, embedder: Any) -> None:
-    real = embedder.embed(found.texts[:NUM_EMBEDDED])
+    """In half precision, as they are stored, and part by part: a million vectors are a gigabyte."""
+    known = np.asarray(embedder.embed(found.texts[:NUM_EMBEDDED]), dtype=np.float32)
+    found.vectors = np.empty((len(found.texts), found.dims), dtype=np.float16)
+    found.vectors[: len(known)] = known
     rng = np.random.default_rng(0)
-    known = np.asarray(real, dtype=np.float32)
-    rest = len(found.texts) - len(known)
-    pairs = rng.integers(len(known), size=(rest, 2))
-    noise = rng.normal(size=(rest, found.dims)).astype(np.float32) / np.sqrt(found.dims)
-    mixed = 0.8 * known[pairs[:, 0]] + 0.5 * known[pairs[:, 1]] + 0.3 * noise
-    mixed /= np.linalg.norm(mixed, axis=1, keepdims=True)
-    found.vectors = np.concatenate([known, mixed])
+    pairs = rng.integers(len(known), size=(len(found.texts) - len(known), 2))
+    for start in range(0, len(pairs), PART):
+        part = pairs[start : start + PART]
+        noise = rng.normal(size=(len(part), found.dims)).astype(np.float32) / np.sqrt(found.dims)
+        mixed = 0.8 * known[part[:, 0]] + 0.5 * known[part[:, 1]] + 0.3 * noise
+        mixed /= np.linalg.norm(mixed, axis=1, keepdims=True)
+        found.vectors[len(known) + start :][: len(part)] = mixed
 
 
 def load(

@@ -5,7 +5,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 
-from db import cache
+from db import cache, decisions
+from db.decisions import Known
 from db.models import Job, Namespace
 from shared.model_cards import ModelCard
 from worker.cache.decisions.matching import MatchSettings
@@ -36,20 +37,24 @@ class SpaceSettings(BaseModel):
 
 def open_space(
     session: Session, job: Job, card: ModelCard, model: Fingerprint, embedder: str, dims: int, settings: WorkerSettings
-) -> Namespace:
-    """Return the namespace of a job; make it when this is its first."""
+) -> Known:
+    """Return the namespace of a job, and what decisions read beside it; make it when this is its first."""
     scope, owner = sharing(job, settings)
-    return cache.namespace(
-        session,
-        identity(card, model, embedder, width=job.width, height=job.height, num_frames=job.num_frames, fps=job.fps),
-        scope=scope,
-        owner=owner,
-        dims=dims,
-        byte_budget=settings.cache_bytes,
-        policy=settings.cache_policy,
-        admission=settings.cache_admission,
-        settings=initial_settings(card),
-    )
+    shape = {"width": job.width, "height": job.height, "num_frames": job.num_frames, "fps": job.fps}
+    own = identity(card, model, embedder, **shape)
+    key, plans = cache.fingerprint({**own, "scope": scope, "owner": owner}), cache.fingerprint(own)
+    found = decisions.known(session, key, plan_key=plans)
+    if found is None:
+        initial = {
+            "byte_budget": settings.cache_bytes,
+            "policy": settings.cache_policy,
+            "admission": settings.cache_admission,
+            "settings": initial_settings(card),
+        }
+        cache.namespace(session, own, scope=scope, owner=owner, dims=dims, **initial)
+        found = decisions.known(session, key, plan_key=plans)
+        assert found, "made just now"
+    return found
 
 
 def initial_settings(card: ModelCard) -> dict[str, Any]:

@@ -13,10 +13,10 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import cache, metrics, vetoes
+from db import cache, decisions, metrics
+from db.decisions import Known
 from db.jobs import Claim
 from db.models import CacheEntry, Namespace
-from db.session import transaction
 from shared.generation import GenerationParams, Mode, RunPath
 from shared.ids import video_id
 from shared.model_cards import ModelCard
@@ -76,12 +76,17 @@ class Question:
     """A prompt taken apart, before its namespace is searched."""
 
     claim: Claim
-    space: Namespace
+    known: Known
     settings: SpaceSettings
     table: Table
     extraction: Extraction
     vectors: list[list[float]]
     watch: Stopwatch
+
+    @property
+    def space(self) -> Namespace:
+        """The namespace that is searched."""
+        return self.known.space
 
     @property
     def matching(self) -> MatchSettings:
@@ -123,24 +128,23 @@ def decide(
 ) -> StoredPlan:
     """Choose how a job runs, pin its donors and record the decision.
 
-    `reads` is what the model's text encoder gets of a prompt: what it does not get is no entity. Words are taken apart
-    and embedded before the transaction, so that none stands open while a model works.
+    `reads` is what the model's text encoder gets of a prompt: what it does not get is no entity. Three messages go to
+    the database, each a transaction of its own: words are taken apart and embedded while none stands open.
     """
     watch = Stopwatch()
     with factory() as session:
-        session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})  # reads, but for a new namespace
-        space = open_space(session, claim.job, card, model, embedder.name, embedder.dim, settings)
-        own = SpaceSettings.model_validate(space.settings)
+        session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
+        known = open_space(session, claim.job, card, model, embedder.name, embedder.dim, settings)
+        own = SpaceSettings.model_validate(known.space.settings)
         shipped = settings.models_dir / card.name / PLANS
-        table = recipes(params, card, table_for(session, space, own, shipped, card.plans))
-    with watch.part("extract"):
-        extraction = extractor(own.extractor)(params.prompt, negative=params.negative_prompt or "", reads=reads)
-    with watch.part("embed"):
-        extraction, vectors = embed(embedder, extraction)
-    question = Question(
-        claim=claim, space=space, settings=own, table=table, extraction=extraction, vectors=vectors, watch=watch
-    )
-    with transaction(factory) as session:
+        table = recipes(params, card, table_of(known.plans, known.space, own, shipped, card.plans))
+        with watch.part("extract"):
+            extraction = extractor(own.extractor)(params.prompt, negative=params.negative_prompt or "", reads=reads)
+        with watch.part("embed"):
+            extraction, vectors = embed(embedder, extraction)
+        question = Question(
+            claim=claim, known=known, settings=own, table=table, extraction=extraction, vectors=vectors, watch=watch
+        )
         return answer(session, question)
 
 
@@ -151,8 +155,8 @@ def embed(embedder: Embedder, extraction: Extraction) -> tuple[Extraction, list[
 
 
 def answer(session: Session, question: Question) -> StoredPlan:
-    """Look the entities up, choose, pin the donors and record it, all in the caller's transaction."""
-    job, fence, space = question.claim.job, question.claim.fence, question.space
+    """Look the entities up, choose, pin the donors and record it."""
+    job, space, seconds = question.claim.job, question.space, question.known.seconds
     watch, matching = question.watch, question.matching
 
     loans = metrics.layout_loans(session, space.id) if Case.LAYOUT in question.table else None
@@ -168,10 +172,10 @@ def answer(session: Session, question: Question) -> StoredPlan:
                 Mode(job.mode), question.extraction, near, question.table, matching, overlent=overlent
             )
 
-    near, plan = look_up(session, space, question.settings, question.extraction, question.vectors, plan_by, watch)
-    _record(session, question, near, plan, overlent & set(plan.candidates))
-    pinned = cache.pin(session, [UUID(id_) for id_ in plan.donors], job_id=job.id, fence=fence)
-    seconds = metrics.mean_gpu_seconds(session, space.id)
+    way = cache.way_to_search(session, space, question.settings.search, num_entities=question.known.num_entities)
+    found = question.extraction, question.vectors
+    near, plan = look_up(session, space, question.settings, *found, plan_by, watch, way=way)
+    pinned = _record(session, question, near, plan, overlent & set(plan.candidates))
     stored = StoredPlan(
         plan=plan,
         table=question.table,
@@ -220,12 +224,14 @@ def own_donors(entries: Sequence[CacheEntry], tenant: str) -> Mapping[str, str]:
 
 def _record(
     session: Session, question: Question, near: Sequence[Neighbour], plan: Plan, overlent: Collection[str]
-) -> None:
+) -> list[CacheEntry]:
+    """Record a decision and return its donors, pinned."""
     extraction = question.extraction
-    metrics.record_lookup(
+    return decisions.record(
         session,
         question.claim,
         question.space,
+        [UUID(id_) for id_ in plan.donors],
         entities=extraction.to_dict()["entities"],
         neighbours=packed.pack(packed.telling(near, question.matching)),
         settings={
@@ -281,15 +287,22 @@ def _scaled(recipe: planning.Recipe, num_steps: int) -> planning.Recipe:
 
 
 def table_for(session: Session, space: Namespace, own: SpaceSettings, file: Path, plans: str = "paper") -> Table:
-    """Return the recipes in force: those that the namespace names, else of each case the database's or the card's.
+    """Return the recipes in force, as `table_of` does, with those that the database has now."""
+    stored = metrics.plans(session, plan_key(space)) if own.table == "calibrated" else {}
+    return table_of(stored, space, own, file, plans)
+
+
+def table_of(
+    stored: Mapping[str, Any], space: Namespace, own: SpaceSettings, file: Path, plans: str = "paper"
+) -> Table:
+    """Return the recipes in force: those that the namespace names, else of each case the stored ones or the card's.
 
     `file` has those that are called `measured`. Raises ValueError when the card names no plans.
     """
-    is_calibrated, key = own.table == "calibrated", plan_key(space)
+    is_calibrated = own.table == "calibrated"
     name = plans if is_calibrated else own.table
-    measured = _shipped(file, key) if name == planning.MEASURED else {}
-    stored = metrics.plans(session, key) if is_calibrated else {}
-    return planning.table_from_rows({**measured, **stored}, default=planning.named(name))
+    measured = _shipped(file, plan_key(space)) if name == planning.MEASURED else {}
+    return planning.table_from_rows({**measured, **(stored if is_calibrated else {})}, default=planning.named(name))
 
 
 @once
@@ -325,6 +338,8 @@ def look_up(
     vectors: list[list[float]],
     plan_by: Callable[[Sequence[Neighbour]], Plan],
     watch: Stopwatch,
+    *,
+    way: str | None = None,
 ) -> tuple[tuple[Neighbour, ...], Plan]:
     """Return the stored entities near each vector, and the plan by them.
 
@@ -332,7 +347,7 @@ def look_up(
     the run seconds.
     """
     with watch.part("search"):
-        way = cache.way_to_search(session, space, own.search)
+        way = way or cache.way_to_search(session, space, own.search)
         near = neighbours(session, space, own, extraction, vectors, search=way)
     plan = plan_by(near)
     if way == "walk" and not plan.donors:
@@ -351,22 +366,20 @@ def neighbours(
     *,
     search: str | None = None,
 ) -> tuple[Neighbour, ...]:
-    """Return the stored entities near each vector, as decisions read them; pairs that an operator vetoed left out.
+    """Return the stored entities near each vector, as decisions read them.
 
     By the namespace's own setting `search`, if none is given.
     """
     matching = own.matching(space.identity["embedder"])
-    texts = [entity.text for entity in extraction.entities]
     found = cache.neighbours(
         session,
         space,
         vectors,
-        texts=texts,
+        texts=[entity.text for entity in extraction.entities],
         limit=matching.neighbours_per_entity,
         search=search or own.search,
         least=matching.related_threshold,
     )
-    vetoed = vetoes.of(session, space.id, texts)
     return tuple(
         Neighbour(
             query=near.query,
@@ -380,5 +393,4 @@ def neighbours(
             uses=near.uses,
         )
         for near in found
-        if not any(pair.covers(texts[near.query], near.text, near.entry_id) for pair in vetoed)
     )

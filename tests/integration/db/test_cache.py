@@ -8,9 +8,10 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import cache, jobs
-from db.errors import IllegalTransition
-from db.models import CacheEntity, CacheEntry, CacheEvent, Job, JobMetric, Namespace, Pin
+from db import cache, decisions, jobs
+from db.errors import IllegalTransition, LeaseLost
+from db.jobs import Claim
+from db.models import CacheEntity, CacheEntry, CacheEvent, Job, JobMetric, Lookup, Namespace, Pin, Veto
 from db.session import transaction
 from db.states import EntryStatus
 
@@ -125,11 +126,11 @@ def test_bytes_come_back_only_when_the_file_is_gone(session: Session) -> None:
 def test_a_pinned_entry_is_not_evicted(session: Session) -> None:
     space = make_space(session)
     id_ = store(session, space, unit(random.Random(0)))
-    job = jobs.accept(session, running_job())[0]
-    cache.pin(session, [id_], job_id=job.id, fence=1)
+    claim = running(session)
+    assert [row.id for row in decisions.record(session, claim, space, [id_], **DECISION)] == [id_]
 
     assert cache.evict(session, space, [id_], policy="lru", reason="room") == []
-    cache.unpin(session, job_id=job.id, fence=1)
+    cache.unpin(session, job_id=claim.job.id, fence=claim.fence)
     assert [row.id for row in cache.evict(session, space, [id_], policy="lru", reason="room")] == [id_]
 
 
@@ -137,12 +138,72 @@ def running_job() -> Job:
     return Job(tenant="ada", prompt="a fox", model="tiny", width=32, height=32, num_frames=8, fps=8)
 
 
+def running(session: Session) -> Claim:
+    claim = jobs.claim(session, jobs.accept(session, running_job())[0].id, owner="w", lease_s=30)
+    assert claim
+    return claim
+
+
+DECISION = {
+    "entities": [],
+    "neighbours": {},
+    "settings": {},
+    "plan": {},
+    "reason": "entity_hit",
+    "occupancy": {},
+    "timings": {},
+}
+
+
 def test_an_evicted_entry_cannot_be_pinned(session: Session) -> None:
     space = make_space(session)
-    id_ = store(session, space, unit(random.Random(0)))
-    cache.evict(session, space, [id_], policy="lru", reason="room")
+    evicted, there = (store(session, space, unit(random.Random(i))) for i in range(2))
+    cache.evict(session, space, [evicted], policy="lru", reason="room")
 
-    assert cache.pin(session, [id_], job_id=uuid4(), fence=1) == []
+    found = decisions.record(session, running(session), space, [evicted, there], **DECISION)
+
+    assert [row.id for row in found] == [there]
+    assert session.scalars(select(Pin.entry_id)).all() == [there]
+
+
+def test_an_attempt_that_lost_its_job_records_and_pins_nothing(session: Session) -> None:
+    space = make_space(session)
+    id_ = store(session, space, unit(random.Random(0)))
+    claim = running(session)
+    jobs.release(session, owner="w")
+
+    with pytest.raises(LeaseLost):
+        decisions.record(session, claim, space, [id_], **DECISION)
+
+    assert session.scalars(select(Lookup)).all() == session.scalars(select(Pin)).all() == []
+
+
+def test_a_decision_is_recorded_once(session: Session) -> None:
+    space = make_space(session)
+    claim = running(session)
+
+    for reason in ("entity_hit", "miss"):
+        assert decisions.record(session, claim, space, [], **(DECISION | {"reason": reason})) == []
+
+    assert session.scalars(select(Lookup.reason)).all() == ["entity_hit"]
+
+
+def test_a_match_that_was_found_wrong_is_left_out(session: Session) -> None:
+    """Two texts are kept apart whichever entry has the second; equal ones only for the entry that was wrong."""
+    space = make_space(session)
+    vectors = [unit(random.Random(i)) for i in range(2)]
+    ids = [store(session, space, vectors[0]) for _ in range(2)] + [store(session, space, vectors[1])]
+    stored, other = (f"fox {vector[0]}" for vector in vectors)
+    for donor_text in (stored, other):
+        pair = {"text": stored, "donor_text": donor_text, "entry_id": ids[0]}
+        session.add(Veto(job_id=uuid4(), namespace_id=space.id, **pair))
+    session.flush()
+
+    def found(text: str) -> set[UUID]:
+        return {row.entry_id for row in cache.neighbours(session, space, vectors[:1], texts=[text])}
+
+    assert found(stored) == {ids[1]}
+    assert found("another text") == set(ids)
 
 
 def test_pinning_and_evicting_at_once_never_both_succeed(session_factory: Factory) -> None:
@@ -150,14 +211,14 @@ def test_pinning_and_evicting_at_once_never_both_succeed(session_factory: Factor
     with transaction(session_factory) as session:
         space = make_space(session, byte_budget=10**9)
         ids = [store(session, space, unit(random.Random(i))) for i in range(30)]
-        job_id = jobs.accept(session, running_job())[0].id
+        claim = running(session)
     pins: list[UUID] = []
     evictions: list[UUID] = []
 
     def pin() -> None:
         for id_ in ids:
             with transaction(session_factory) as session:
-                pins.extend(row.id for row in cache.pin(session, [id_], job_id=job_id, fence=1))
+                pins.extend(row.id for row in decisions.record(session, claim, space, [id_], **DECISION))
 
     def evict() -> None:
         for id_ in ids:
@@ -254,7 +315,7 @@ def test_pins_of_ended_attempts_are_dropped(session: Session) -> None:
     space = make_space(session)
     id_ = store(session, space, unit(random.Random(0)))
     job = jobs.accept(session, running_job())[0]
-    cache.pin(session, [id_], job_id=job.id, fence=9)
+    session.add(Pin(entry_id=id_, job_id=job.id, fence=9))
 
     cache.unfinished(session, quarantine_s=0)
 

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select, update
 
 from db import cache, vetoes
-from db.models import CacheEntity, Job, Namespace, Veto
+from db.models import CacheEntity, Job, Namespace, Pin, Veto
 from db.session import transaction
 from worker.cache import reembed
 from worker.cache.decisions.types import OPAQUE
@@ -148,7 +148,7 @@ def test_what_a_running_job_holds_stays_until_it_has_ended(start: Start, minilm:
     first = service.entries()[0]
     job = service.run("a red fox sleeps")
     with transaction(service.factory) as session:
-        cache.pin(session, [first.id], job_id=job.id, fence=job.fence)
+        session.add(Pin(entry_id=first.id, job_id=job.id, fence=job.fence))
     move = begun(service, minilm)
 
     while reembed.step(service.factory, move, minilm):

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable
 from typing import Any
-from uuid import UUID
 
 import pytest
 from fastapi.testclient import TestClient
@@ -59,16 +58,6 @@ def test_the_verdict_can_be_taken_back(start: Start) -> None:
     with service.factory() as session:
         assert "wrong_match" not in jobs.get(session, "ada", hit.id).receipt
         assert not session.scalars(select(JobMetric.wrong_match).where(JobMetric.job_id == hit.id)).one()
-
-
-def test_two_words_are_kept_apart_whichever_video_shows_the_second() -> None:
-    one, other = UUID(int=1), UUID(int=2)
-    pair = vetoes.Pair(text="crimson fox", donor_text="red fox", entry_id=one)
-    same = vetoes.Pair(text="red fox", donor_text="red fox", entry_id=one)
-
-    assert pair.covers("crimson fox", "red fox", other)
-    assert not pair.covers("red fox", "red fox", one)
-    assert (same.covers("red fox", "red fox", one), same.covers("red fox", "red fox", other)) == (True, False)
 
 
 def test_a_video_without_a_match_cannot_be_wrong(start: Start) -> None:

@@ -1,0 +1,108 @@
+"""What a decision of the cache reads of its namespace and what it writes: one message to the database each.
+
+The search between the two is `db.cache.neighbours`.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import bindparam, func, select, text
+from sqlalchemy.orm import Session
+
+from db.errors import LeaseLost
+from db.jobs import Claim
+from db.metrics import MEAN_OF
+from db.models import CacheEntry, Namespace, PlanRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """A namespace, and what a decision reads beside it."""
+
+    space: Namespace
+    plans: Mapping[str, Sequence[Mapping[str, Any]]]  # calibrated recipes by case; empty before a calibration
+    seconds: Mapping[str, float]  # mean GPU seconds of the latest completed attempts, by path that has any
+    num_entities: int  # of all namespaces with vectors as long as this one's
+
+
+def known(session: Session, fingerprint: str, *, plan_key: str) -> Known | None:
+    """Return what is known of the namespace with this fingerprint, with the plans under `plan_key`; None: no such."""
+    row = session.execute(_KNOWN, {"fingerprint": fingerprint, "plan_key": plan_key, "last": MEAN_OF}).one_or_none()
+    if row is None:
+        return None
+    space, plans, seconds, num_entities = row
+    recipes = {kind: plan["recipes"] for kind, plan in (plans or {}).items()}
+    means = {path: float(mean) for path, mean in (seconds or {}).items()}
+    return Known(space=space, plans=recipes, seconds=means, num_entities=int(num_entities))
+
+
+_SECONDS = text(
+    "(SELECT jsonb_object_agg(path, mean) FROM (VALUES ('full'), ('fast')) AS asked(path) CROSS JOIN LATERAL ("
+    "SELECT avg(gpu_seconds) AS mean FROM (SELECT gpu_seconds FROM job_metrics WHERE namespace_id = namespaces.id "
+    "AND path = asked.path AND outcome = 'completed' ORDER BY id DESC LIMIT :last) AS recent) AS of_path "
+    "WHERE mean IS NOT NULL)"
+)
+_KNOWN = select(
+    Namespace,
+    select(func.jsonb_object_agg(PlanRow.kind, PlanRow.plan))
+    .where(PlanRow.namespace_key == bindparam("plan_key"))
+    .scalar_subquery(),
+    _SECONDS,
+    text("(SELECT sum(num_entities) FROM namespaces AS every WHERE every.dims = namespaces.dims)"),
+).where(Namespace.fingerprint == bindparam("fingerprint"))
+
+
+def record(
+    session: Session, claim: Claim, space: Namespace, donors: Sequence[UUID], **decision: Any
+) -> list[CacheEntry]:
+    """Write the row of a decision and keep its donors from eviction; return those still resident, in the order given.
+
+    `decision` are columns of `Lookup`. Writing it twice changes nothing. Holds the job's row, and so the fence, while
+    it does; raises `LeaseLost`.
+    """
+    values = {name: value if name == "reason" else json.dumps(value) for name, value in decision.items()}
+    values |= {
+        "job_id": claim.job.id,
+        "fence": claim.fence,
+        "attempt": claim.attempt,
+        "namespace_id": space.id,
+        "donors": list(donors),
+    }
+    found = session.scalars(_RECORD, values).all()
+    if not found:
+        raise LeaseLost(f"job {claim.job.id}: fence {claim.fence} is no longer current")
+    rows = {row.id: row for row in found if row is not None}
+    return [rows[id_] for id_ in donors if id_ in rows]
+
+
+# The lock comes first, in a statement of its own, and nobody takes the job after it. FOR SHARE meets the evictor's
+# FOR UPDATE: one of the two sees the other.
+_ENTRY = CacheEntry.__table__.columns
+_HELD = "jobs WHERE id = :job_id AND fence = :fence AND status = 'in_progress'"
+_RECORD = select(CacheEntry).from_statement(
+    text(
+        f"""
+        SELECT FROM {_HELD} FOR NO KEY UPDATE;
+        WITH held AS (SELECT id FROM {_HELD}),
+        decision AS (
+            INSERT INTO lookups (job_id, fence, attempt, namespace_id, entities, neighbours, settings, plan, reason,
+                occupancy, timings)
+            SELECT held.id, :fence, :attempt, :namespace_id, CAST(:entities AS jsonb), CAST(:neighbours AS jsonb),
+                CAST(:settings AS jsonb), CAST(:plan AS jsonb), :reason, CAST(:occupancy AS jsonb),
+                CAST(:timings AS jsonb)
+            FROM held ON CONFLICT DO NOTHING
+        ),
+        lent AS (
+            SELECT * FROM cache_entries WHERE id = ANY(CAST(:donors AS uuid[])) AND status = 'resident'
+            AND EXISTS (SELECT FROM held) FOR SHARE
+        ),
+        pinned AS (
+            INSERT INTO cache_pins (entry_id, job_id, fence) SELECT id, :job_id, :fence FROM lent ON CONFLICT DO NOTHING
+        )
+        SELECT {", ".join(f"lent.{column.name}" for column in _ENTRY)} FROM held LEFT JOIN lent ON true
+        """  # noqa: S608 - what is put into the text is ours
+    ).columns(*_ENTRY)
+)
