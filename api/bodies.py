@@ -29,6 +29,7 @@ FORMS = (MULTIPART, URLENCODED)
 LONG_BYTES = 16 * 1024  # parsed in a thread from here on
 MAX_CONTAINERS = 250_000  # objects and lists in one body: a small body can ask for a lot of memory
 MAX_FORM_FIELDS = 100
+MOST_DIGITS = 4300  # of a whole number that Python reads
 _CHARSETS = frozenset({b"utf-8", b"utf8", b"us-ascii"})
 _PAIR = re.compile(r"(metadata|expires_after)\[(.*)\]", re.DOTALL)
 _OBJECTS = frozenset({"metadata", "expires_after", "extra_params", "lora"})  # JSON in a form, or a field a member
@@ -75,16 +76,23 @@ def parse_json(body: bytes) -> object:
         raise BadRequest(f"the body has more than {MAX_CONTAINERS} objects and lists; send less", code="invalid_json")
     try:
         text = body.removeprefix(b"\xef\xbb\xbf").decode("utf-8")  # the mark that some editors put in front
-        return json.loads(text, parse_constant=_no_constant)
+        return _loaded(text)
     except UnicodeDecodeError as error:
         message = f"the body is not UTF-8 at byte {error.start}; send UTF-8"
     except json.JSONDecodeError as error:
         message = f"the body is not JSON: {error.msg} at line {error.lineno} column {error.colno}"
     except RecursionError:
         message = "the body is nested too deeply; flatten it"
-    except ValueError:  # Python reads no longer ones
-        message = "the body holds a number of more than 4300 digits; send a shorter one"
     raise BadRequest(message, code="invalid_json")
+
+
+def _loaded(text: str) -> object:
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:  # a number of more digits than Python reads: cut, so that its own field refuses it by name
+        return json.loads(text, parse_constant=_no_constant, parse_int=lambda digits: int(digits[:MOST_DIGITS]))
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:  # Any: JSON
@@ -183,7 +191,10 @@ def _values(fields: Iterable[tuple[str, bytes, bytes]]) -> dict[str, Any]:  # An
 
 
 def _object(name: str, value: str) -> dict[str, Any]:  # Any: JSON
-    pairs = parse_json(value.encode())
+    try:
+        pairs = parse_json(value.encode())
+    except BadRequest as error:
+        raise BadRequest(error.message.replace("the body", name, 1), param=name, code=error.reason) from None
     if not isinstance(pairs, dict):
         raise BadRequest(f"{name} {explain.shown(pairs)} is not an object; send an object", param=name)
     if name != "metadata":

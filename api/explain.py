@@ -38,8 +38,12 @@ def first(errors: Sequence[Any], known: Sequence[str] = ()) -> Problem:
     error = errors[0]
     place, *rest = error["loc"] or ("body",)
     field = rest if place in _PLACES and (rest or place == "body") else [place, *rest]
-    param = printable(".".join(map(str, field))) or None
-    return Problem(message=_sentence(error, param or "the body", known), param=param, code=_code(error["type"]))
+    if place == "query":
+        field = field[:1]  # one that may be repeated has its number behind its name
+    is_key = len(field) > 2 and field[-1] == "[key]"  # of an object: its field, the key, this mark
+    param = printable(".".join(map(str, field[:-2] if is_key else field))) or None
+    name = f"a key of {param}" if is_key else param or "the body"
+    return Problem(message=_sentence(error, name, known), param=param, code=_code(error["type"]))
 
 
 def shown(value: object) -> str:
@@ -80,6 +84,8 @@ def _sentence(error: Mapping[str, Any], field: str, known: Sequence[str]) -> str
             return f"{field} {value} is not known; use {context['expected']}"
         case "greater_than_equal":
             return f"{field} {value} is too small; use {context['ge']} or more"
+        case "greater_than":
+            return f"{field} {value} is too small; use more than {context['gt']}"
         case "less_than_equal":
             return f"{field} {value} is too large; use {context['le']} or less"
         case "string_too_short" | "too_short":

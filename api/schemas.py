@@ -11,6 +11,7 @@ from shared.run_windows import RunWindow
 
 MAX_PROMPT = 4000  # characters
 MAX_SEED = 2**32 - 1
+LATEST = 253_402_300_799  # Unix seconds: the last one of the year 9999
 MAX_LINES = 1000  # of one POST of batch items
 _ALLOWED_CONTROLS = "\t\n\r"
 _REFUSED_KINDS = {"Cc": "control character", "Cs": "half of a surrogate pair"}  # by Unicode category
@@ -172,7 +173,7 @@ def _window(window: "Window") -> "Window":
     try:
         RunWindow(start=window.start, end=window.end, tz=window.tz)
     except ValueError as error:
-        raise PydanticCustomError("refused", "{reason}", {"reason": str(error)}) from None
+        raise PydanticCustomError("refused", "{reason}", {"reason": str(error).removeprefix("a window ")}) from None
     return window
 
 
@@ -294,6 +295,9 @@ class AddItems(BaseModel):
     )
 
 
+Hours = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+
+
 class Forecast(BaseModel):
     """What the sender of a bulk run expects of it."""
 
@@ -302,10 +306,10 @@ class Forecast(BaseModel):
     order: Literal["planned", "file"]  # planned: lines were added so that most of them find a donor
     num_fast: Annotated[int, Field(ge=0, le=1_000_000)]
     num_full: Annotated[int, Field(ge=0, le=1_000_000)]
-    low_h: Annotated[float, Field(ge=0)] | None = None  # GPU hours
-    likely_h: Annotated[float, Field(ge=0)] | None = None
-    high_h: Annotated[float, Field(ge=0)] | None = None
-    ends_at: Annotated[int, Field(ge=0)] | None = None
+    low_h: Hours | None = None  # of a GPU
+    likely_h: Hours | None = None
+    high_h: Hours | None = None
+    ends_at: Annotated[int, Field(ge=0, le=LATEST)] | None = None
 
 
 class SealBatch(BaseModel):

@@ -7,9 +7,10 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from api.errors import BadRequest
-from api.explain import hint, printable
+from api.explain import hint, printable, shown
 
 _METHODS = ("get", "head", "post", "put", "patch", "delete", "options")
+_FOREIGN = re.compile("[\udc80-\udcff]")  # how `surrogateescape` keeps a byte that is not UTF-8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +18,7 @@ class Place:
     """One path of the document."""
 
     pattern: re.Pattern[str]
-    query_fields: Mapping[str, frozenset[str]]  # by method
+    query_fields: Mapping[str, Mapping[str, bool]]  # by method: each field, and whether it may be repeated
 
 
 class Surface:
@@ -37,16 +38,22 @@ class Surface:
         return sorted(found | ({"HEAD"} if "GET" in found else set()))
 
     def check_query(self, method: str, path: str, query: bytes) -> None:
-        """Raise BadRequest for a query field that the operation does not know, as for one of a body."""
+        """Raise BadRequest for a query as for a body: unknown fields, fields given twice, what is not UTF-8."""
         if not query or (known := self._query_fields(method, path)) is None:
             return
-        for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
+        given: set[str] = set()
+        for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True, errors="surrogateescape"):
             if name not in known:
                 name = printable(name)
                 message = f"{name} is not a query field of this request; {hint(name, sorted(known))}"
                 raise BadRequest(message, param=name, code="unknown_field")
+            if name in given and not known[name]:
+                raise BadRequest(f"{name} is given twice; send it once", param=name)
+            if _FOREIGN.search(value):
+                raise BadRequest(f"{name} {shown(value)} is not UTF-8; send UTF-8", param=name)
+            given.add(name)
 
-    def _query_fields(self, method: str, path: str) -> frozenset[str] | None:
+    def _query_fields(self, method: str, path: str) -> Mapping[str, bool] | None:
         for place in self._places:
             if method in place.query_fields and place.pattern.fullmatch(path):
                 return place.query_fields[method]
@@ -56,8 +63,13 @@ class Surface:
 def _place(path: str, operations: Mapping[str, Any]) -> Place:
     pattern = "[^/]+".join(re.escape(part) for part in re.split(r"\{[^}]*\}", path))
     fields = {
-        method.upper(): frozenset(p["name"] for p in operation.get("parameters", ()) if p["in"] == "query")
+        method.upper(): {p["name"]: _is_list(p) for p in operation.get("parameters", ()) if p["in"] == "query"}
         for method, operation in operations.items()
         if method in _METHODS
     }
     return Place(pattern=re.compile(pattern), query_fields=fields)
+
+
+def _is_list(parameter: Mapping[str, Any]) -> bool:
+    schema = parameter.get("schema", {})
+    return any(kind.get("type") == "array" for kind in (schema, *schema.get("anyOf", ())))

@@ -15,7 +15,7 @@ from db.session import transaction
 logger = logging.getLogger("api.waiting")
 LOOK_S = 0.2
 LONGEST_S = 60  # of Prefer: wait
-_PREFERRED = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,9})\"?(?:$|[,;\s])", re.IGNORECASE | re.ASCII)
+_PREFERRED = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,4000})\"?(?:$|[,;\s])", re.IGNORECASE | re.ASCII)
 
 
 def preferred_s(header: str | None) -> int:

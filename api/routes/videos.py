@@ -17,7 +17,7 @@ from api import addresses, bodies, content, explain, ids, job_factory, videos, w
 from api.deps import Call, Calling, Operating
 from api.errors import BadRequest, Gone, JobFailed, NotReady
 from api.limits import Limits
-from api.schemas import CreateVideo, DeletedVideo, ErrorBody, Video, VideoList
+from api.schemas import LATEST, CreateVideo, DeletedVideo, ErrorBody, Video, VideoList
 from db import jobs, metrics, previews, reused_lines, vetoes
 from db.errors import IllegalTransition
 from db.keys import Caller
@@ -37,7 +37,7 @@ Prefer = Annotated[str | None, Header(description="wait=N: hold the answer for u
 CancelAfter = Annotated[
     str | None, Header(alias="Cancel-After", description="30s, 10m, 2h: cancelled then", max_length=20)
 ]
-Moment = Annotated[int | None, Query(ge=0, le=253_402_300_799, description="Unix seconds")]
+Moment = Annotated[int | None, Query(ge=0, le=LATEST, description="Unix seconds")]
 _SCHEMA = CreateVideo.model_json_schema()
 _BODY = {
     "requestBody": {
@@ -87,18 +87,21 @@ async def create_and_wait(
     call: Calling,
     response: Response,
     idempotency_key: Key = None,
+    cancel_after: CancelAfter = None,
 ) -> Any:  # Any: the MP4, or the video object
     """Accept a prompt and answer with the MP4; when that takes too long, with 202 and the video as it is."""
-    job, _ = await run_in_threadpool(_submit, asked, call, idempotency_key, None)
+    job, is_new = await run_in_threadpool(_submit, asked, call, idempotency_key, cancel_after)
+    replayed = {} if is_new else {"Idempotent-Replayed": "true"}
     await call.service.waiting.ended(job.id, call.service.settings.sync_timeout_s)
     job, video = await run_in_threadpool(_look, job.id, call)
     if job.status in FINAL:
         answer = await run_in_threadpool(_finished, job, request, call)
         if video.inference_time_s is not None:
             answer.headers["X-Inference-Time-S"] = str(video.inference_time_s)
+        answer.headers.update(replayed)
         return answer
     _pace(response, job, call.service.settings.poll_after_ms)
-    headers = {**response.headers, "Location": f"/v1/videos/{video.id}"}
+    headers = {**response.headers, **replayed, "Location": f"/v1/videos/{video.id}"}
     return JSONResponse(video.model_dump(), status_code=202, headers=headers)
 
 

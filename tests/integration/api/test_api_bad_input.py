@@ -120,6 +120,13 @@ FIELDS = [
     # metadata
     ({"metadata": [1]}, "metadata", "invalid_value", "metadata [1] is not an object; send an object"),
     ({"metadata": {"a": 1}}, "metadata.a", "invalid_value", "metadata.a 1 is not text; send text"),
+    ({"metadata": {"": "b"}}, "metadata", "invalid_value", "a key of metadata is empty; write something"),
+    (
+        {"metadata": {"k" * 65: "b"}},
+        "metadata",
+        "invalid_value",
+        "a key of metadata has 65 characters; use at most 64",
+    ),
     (
         {"metadata": {str(number): "" for number in range(17)}},
         "metadata",
@@ -186,8 +193,8 @@ BODIES = [
         b'{"prompt": "a", "seed": ' + b"9" * 5000 + b"}",
         "application/json",
         400,
-        "invalid_json",
-        "the body holds a number of more than 4300 digits; send a shorter one",
+        "invalid_value",
+        f"seed {'9' * 60}… is too large; use 4294967295 or less",
     ),
     (b"{}", "application/json", 400, "missing_field", "prompt is missing; add it"),
     (
@@ -223,7 +230,7 @@ BODIES = [
         "application/x-www-form-urlencoded",
         400,
         "invalid_json",
-        "the body is not JSON: Expecting property name enclosed in double quotes at line 1 column 2",
+        "metadata is not JSON: Expecting property name enclosed in double quotes at line 1 column 2",
     ),
     (b"rubbish", "multipart/form-data", 400, "bad_request", "Missing boundary in multipart."),
     (b"", "multipart/form-data; boundary=b", 400, "missing_field", "prompt is missing; add it"),
@@ -273,7 +280,7 @@ PATHS = [
         "/v1/videos?status=done",
         {},
         400,
-        "status.0 'done' is not known; use 'queued', 'in_progress', 'completed', 'failed' or 'cancelled'",
+        "status 'done' is not known; use 'queued', 'in_progress', 'completed', 'failed' or 'cancelled'",
     ),
     ("GET", "/v1/videos?after=x", {}, 404, "no video 'x' for this key; GET /v1/videos lists what there is"),
     ("GET", "/v1/videos?batch_id=x", {}, 404, "no bulk run 'x' for this key; GET /v1/bulk-runs lists what there is"),

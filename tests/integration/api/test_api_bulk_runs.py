@@ -158,6 +158,14 @@ def test_a_run_keeps_what_its_sender_expected(client: TestClient, batch: str) ->
     client.post(f"/v1/bulk-runs/{batch}/seal", json={"forecast": {**expected, "ends_at": 1_800_000_000}})
 
     assert (refused.status_code, refused.json()["error"]["param"]) == (400, "forecast.order")
+    for name, number in (("ends_at", "1" + "0" * 30), ("low_h", "1e400")):  # what no page could show
+        impossible = json.dumps({**expected, name: 0}).replace(f'"{name}": 0', f'"{name}": {number}')
+        answer = client.post(
+            f"/v1/bulk-runs/{batch}/seal",
+            content=f'{{"forecast": {impossible}}}',
+            headers={"Content-Type": "application/json"},
+        )
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, f"forecast.{name}")
     assert client.get(f"/v1/bulk-runs/{batch}").json()["forecast"] == {**expected, "ends_at": 1_800_000_000}
 
 

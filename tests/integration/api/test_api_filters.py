@@ -71,6 +71,14 @@ REFUSED = [
     ),
     ("prompt=%00", "prompt", "prompt holds U+0000; remove it"),
     ("promt=circle", "promt", "promt is not a query field of this request; did you mean prompt?"),
+    ("prompt=ni%F1a", "prompt", r"prompt 'ni\udcf1a' is not UTF-8; send UTF-8"),
+    ("metadata=a=b&metadata=%ff=b", "metadata", r"metadata '\udcff=b' is not UTF-8; send UTF-8"),
+    ("path=fast&path=full", "path", "path is given twice; send it once"),
+    (
+        "status=completed,failed",
+        "status",
+        "status 'completed,failed' is not known; use 'queued', 'in_progress', 'completed', 'failed' or 'cancelled'",
+    ),
 ]
 
 

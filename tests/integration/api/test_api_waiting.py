@@ -12,6 +12,7 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.estimates import Estimates
+from api.waiting import preferred_s
 from db import heartbeats, jobs, queue_positions
 from db.models import Heartbeat, Job
 from db.session import transaction
@@ -53,6 +54,10 @@ def test_a_preference_that_means_nothing_is_ignored(client: TestClient, prefer: 
     assert "preference-applied" not in answer.headers
 
 
+def test_a_minute_is_the_longest_that_anybody_waits() -> None:
+    assert (preferred_s("wait=60"), preferred_s("wait=61"), preferred_s(f"wait={'9' * 100}")) == (60, 60, 60)
+
+
 def test_many_wait_at_once_without_holding_up_others(
     client: TestClient, session_factory: sessionmaker[Session], storage: Storage
 ) -> None:
@@ -91,8 +96,22 @@ def test_sync_answers_with_the_id_when_it_takes_too_long(client: TestClient) -> 
 
     assert (answer.status_code, answer.json()["status"]) == (202, "queued")
     assert answer.headers["location"] == f"/v1/videos/{answer.json()['id']}"
+    assert "idempotent-replayed" not in answer.headers
     again = client.post("/v1/videos/sync", json=PROMPT, headers={"Idempotency-Key": "k"})
     assert again.json()["id"] == answer.json()["id"]
+    assert again.headers["idempotent-replayed"] == "true"
+
+
+def test_sync_knows_the_headers_of_a_post(
+    client: TestClient, session: Session, session_factory: sessionmaker[Session], storage: Storage
+) -> None:
+    headers = {"Idempotency-Key": "k", "Cancel-After": "1h"}
+    with worker_thread(session_factory, storage):
+        first, again = (client.post("/v1/videos/sync", json=PROMPT, headers=headers) for _ in range(2))
+
+    assert (first.status_code, again.status_code, first.content) == (200, 200, again.content)
+    assert [answer.headers.get("idempotent-replayed") for answer in (first, again)] == [None, "true"]
+    assert session.get_one(Job, uuid_of({"id": first.headers["x-video-id"]})).cancel_at is not None
 
 
 def test_sync_says_why_there_is_no_video(client: TestClient, session_factory: sessionmaker[Session]) -> None:
