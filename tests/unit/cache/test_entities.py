@@ -183,9 +183,7 @@ BOUNDS = {
 
 
 @pytest.mark.parametrize("backend", ["lexicon", "spacy"])
-def test_precision_and_recall_on_the_held_out_prompts_stay_above_their_bounds(
-    backend: str, record_property: Callable[[str, object], None]
-) -> None:
+def test_precision_and_recall_on_the_held_out_prompts_stay_above_their_bounds(backend: str) -> None:
     try:
         read = extractor(backend)
     except TaggerUnavailable as unavailable:
@@ -193,7 +191,6 @@ def test_precision_and_recall_on_the_held_out_prompts_stay_above_their_bounds(
 
     figures = measure(read, "test")
 
-    record_property(backend, figures)
     print(backend, {name: round(value, 3) for name, value in figures.items()})
     too_low = {name: figures[name] for name, bound in BOUNDS.items() if figures[name] < bound}
     assert not too_low

@@ -1,14 +1,18 @@
 """Prompts in other languages: the thing with its attributes, the place that it is in, what is not seen."""
 
 import json
+import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 from readings import read
 
 from lab.experiments.entities import crossed_figures
+from worker.cache.decisions import tagging
 from worker.cache.decisions.entities import extract
 from worker.cache.decisions.matching import MatchSettings, compare
+from worker.cache.decisions.readers import chinese, russian
 from worker.cache.decisions.types import Extraction, Neighbour
 from worker.models.embedders import load_embedder
 
@@ -132,3 +136,13 @@ def test_what_the_encoder_does_not_get_is_no_entity_in_any_language(
 
     assert [entity.text for entity in found.entities] == entities
     assert found.unread == unread
+
+
+@pytest.mark.parametrize("load", [tagging._parser, chinese._tagger, russian._analyzer])
+def test_a_dictionary_is_loaded_without_changing_what_other_threads_are_warned_of(
+    load: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two jobs may load one each at once: whoever leaves `catch_warnings` last brings the other's filters back."""
+    monkeypatch.setattr(warnings, "catch_warnings", None)
+    load.__wrapped__()
+    assert not [rule for rule in warnings.filters if rule[0] == "ignore" and rule[2] is Warning and rule[3] is None]

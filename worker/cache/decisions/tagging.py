@@ -30,9 +30,9 @@ def _parser() -> Any:  # Any: TextBlob has no types
     """TextBlob's English parser with its lists loaded: 1.7 s of imports, wanted only where prompts are read."""
     from textblob.en import parser
 
-    with warnings.catch_warnings():  # it leaves the files of its lists open
-        warnings.simplefilter("ignore", ResourceWarning)
-        parser.find_tags(["Load", "everything"])
+    # It leaves the files of its lists open. For good: `catch_warnings` would be every thread's.
+    warnings.filterwarnings("ignore", category=ResourceWarning, module=".*textblob")
+    parser.find_tags(["Load", "everything"])
     return parser
 
 

@@ -109,20 +109,20 @@ _LISTS = word_set("、 和 或 或者 与 及")
 @cache
 def _tagger() -> Any:  # Any: jieba has no types
     """jieba's tagger with its dictionary: 1 s, wanted only where Chinese is read."""
-    with warnings.catch_warnings():  # it asks for pkg_resources and has odd escapes in its patterns
-        warnings.simplefilter("ignore")
-        import logging
+    # It asks for pkg_resources and has odd escapes in its patterns. For good: `catch_warnings` would be every thread's.
+    warnings.filterwarnings("ignore", module=".*jieba")
+    import logging
 
-        import jieba
-        import jieba.posseg
+    import jieba
+    import jieba.posseg
 
-        jieba.setLogLevel(logging.WARNING)
-        for word in sorted(_SCENES | _STYLE | _PEOPLE | _ACTIONS | frozenset(_COLOURS)):
-            if _HAS_CHINESE.search(word) and len(word) > 1:
-                jieba.add_word(word, freq=20_000, tag="a" if word in _COLOURS else "v" if word in _ACTIONS else "n")
-        jieba.add_word("没有", freq=1_000_000, tag="v")
-        jieba.add_word("赛博朋克", tag="b")
-        return jieba.posseg.POSTokenizer(jieba.dt)
+    jieba.setLogLevel(logging.WARNING)
+    for word in sorted(_SCENES | _STYLE | _PEOPLE | _ACTIONS | frozenset(_COLOURS)):
+        if _HAS_CHINESE.search(word) and len(word) > 1:
+            jieba.add_word(word, freq=20_000, tag="a" if word in _COLOURS else "v" if word in _ACTIONS else "n")
+    jieba.add_word("没有", freq=1_000_000, tag="v")
+    jieba.add_word("赛博朋克", tag="b")
+    return jieba.posseg.POSTokenizer(jieba.dt)
 
 
 def read(text: str) -> Reading:
