@@ -18,10 +18,20 @@ from dataclasses import replace
 from functools import cache, partial
 from typing import Protocol
 
-from worker.cache.decisions import attributes, languages, motion, negation, prompt_syntax, readers, salience, style
+from worker.cache.decisions import (
+    attributes,
+    languages,
+    motion,
+    negation,
+    prompt_syntax,
+    readers,
+    salience,
+    style,
+    style_words,
+)
 from worker.cache.decisions import vocabulary as v
 from worker.cache.decisions import words as w
-from worker.cache.decisions.spelling import RARE, zipf
+from worker.cache.decisions.spelling import RARE, is_known, zipf
 from worker.cache.decisions.tagging import Tagger, is_in_lexicon, lexicon_tagger, spacy_tagger
 from worker.cache.decisions.types import Entity, EntityKind, Extraction, FallbackReason
 from worker.cache.decisions.words import DESCRIBES as _DESCRIBES
@@ -265,11 +275,33 @@ def _without_empty_end(words: Sequence[Word], start: int, stop: int) -> int:
     end = stop
     if words[end - 1].lower in v.CARRIERS:
         return end
-    if words[end - 1].lower == "day" and words[end - 2].lower in v.SCENE_NOUNS:
-        return end  # christmas day
-    while end - start > 1 and words[end - 1].lower in v.EMPTY_NOUNS and words[end - 2].is_noun:
+    if _is_day(words, start, end):
+        return end
+    while end - start > 1 and _is_empty(words[end - 1].lower) and words[end - 2].is_noun:
+        if _is_kept(words[end - 2], words[end - 1]):
+            break
         end -= 1
     return end
+
+
+_POINTS_OF_THE_COMPASS = frozenset(("north", "south", "east", "west"))
+
+
+def _is_kept(before: Word, word: Word) -> bool:
+    """Whether a word that names nothing by itself ends a name or a fixed pair: kanye west, the milky way."""
+    if (before.lower, word.lower) in v.KEPT_PAIRS or (before.is_name and word.is_name):
+        return True
+    is_word = is_known(before.lower) or is_in_lexicon(before.lower)
+    return word.lower in _POINTS_OF_THE_COMPASS and not is_word
+
+
+def _is_day(words: Sequence[Word], start: int, end: int) -> bool:
+    """Whether the phrase is a day that one sees: a rainy day, christmas day."""
+    return words[end - 1].lower == "day" and any(word.lower in v.DAYS for word in words[start : end - 1])
+
+
+def _is_empty(noun: str) -> bool:
+    return not {noun, singular(noun)}.isdisjoint(v.EMPTY_NOUNS)
 
 
 def _continues(words: Sequence[Word], start: int, i: int) -> bool:
@@ -290,11 +322,14 @@ def _continues(words: Sequence[Word], start: int, i: int) -> bool:
     return True
 
 
+_PAIRED = v.CONFLICT_GROUPS["colour"].keys() | v.CONFLICT_GROUPS["material"].keys()
+
+
 def _is_pair(words: Sequence[Word], i: int) -> bool:
     """Whether "and" at i joins two descriptions of one noun: "black and white cow"."""
     return (
         i + 2 < len(words)
-        and all(word.tag == "JJ" or word.lower in v.CONFLICT_GROUPS["colour"] for word in (words[i - 1], words[i + 1]))
+        and all(word.tag == "JJ" or word.lower in _PAIRED for word in (words[i - 1], words[i + 1]))
         and words[i + 2].tag in (*_NOUN, "JJ")
         and not any(word.is_style for word in words[i - 1 : i + 3])
     )
@@ -312,7 +347,7 @@ def _join_of(words: Sequence[Word], start: int, stop: int) -> int:
     while end < len(words) and (words[end].is_name or words[end].lower == "the"):
         end += 1
     is_name = end > stop + 1 and words[end - 1].is_name and words[stop - 1].text[:1].isupper()
-    return end if is_name else stop
+    return end if is_name and not (words[stop - 1].lower.endswith("s") and is_in_lexicon(lower[stop - 1])) else stop
 
 
 def _name_length(lower: Sequence[str], i: int) -> int:
@@ -327,23 +362,30 @@ def _entity_or_style(words: Sequence[Word], start: int, stop: int) -> Entity | N
     of = next((i for i, word in enumerate(phrase) if word.lower == "of"), len(phrase))
     noun = phrase[of - 1]
     head = singular(noun.lower)
-    if noun.is_name and noun.lower not in v.SINGULARS and head not in v.SCENE_NOUNS | v.PLACE_NOUNS | v.ANIMATE:
+    if noun.is_name and noun.lower not in v.SINGULARS and not _is_common(phrase[: of - 1], head):
         head = noun.lower
     rest = [word.lower for word in phrase[: of - 1] if word.tag != "DT"]
     counts = [word for i, word in enumerate(rest) if word in v.COUNTS or (i == 0 and word.isdigit())]
     described = [word for word in rest if word not in counts]
     if counts and head in v.UNITS:
         return None
-    if noun.lower in v.STYLE_HEADS or (head in v.VIEWS and set(described) <= v.PRAISE | v.STYLE_WORDS and described):
+    if noun.lower in v.STYLE_HEADS | style_words.GENRE_HEADS or (
+        head in v.VIEWS and set(described) <= v.PRAISE | v.STYLE_WORDS and described
+    ):
         for word in phrase:
             word.is_style = not v.DURATIONS & {word.lower for word in phrase}
         return None
-    is_day = noun.lower == "day" and len(phrase) > 1 and words[stop - 2].lower in v.SCENE_NOUNS
-    is_empty = not is_day and ({noun.lower, head} & v.EMPTY_NOUNS or (len(head) == 1 and head.isascii()))
+    is_day = _is_day(words, start, stop)
+    is_kept = is_day or (of > 1 and _is_kept(phrase[of - 2], noun))
+    is_empty = not is_kept and (_is_empty(noun.lower) or len(head) == 1)
     is_empty = is_empty or noun.lower in v.CARRIERS
     if _is_quantifier(words, stop, head) or is_empty or head in v.STYLE_HEADS:
         return None
-    if not described and (head in v.EMPTY_WHEN_BARE | v.UNSEEN or head in v.ADJECTIVES - v.NOUNS or head[0].isdigit()):
+    if not described and (
+        head in v.EMPTY_WHEN_BARE | v.SEEN_WHEN_DESCRIBED or head in v.ADJECTIVES - v.NOUNS or head[0].isdigit()
+    ):
+        return None
+    if not noun.is_name and _is_unseen(head):
         return None
     tail = [word.lower for word in phrase[of:]]
     return Entity(
@@ -353,6 +395,18 @@ def _entity_or_style(words: Sequence[Word], start: int, stop: int) -> Entity | N
         kind=EntityKind.OBJECT if tail else _kind(words, start, head, noun),
         weight=salience.weight(head, described),
     )
+
+
+def _is_common(before: Sequence[Word], head: str) -> bool:
+    """Whether a noun with a capital is an ordinary one: "board Games", but not "Bill Gates"."""
+    if head in v.SCENE_NOUNS | v.PLACE_NOUNS | v.ANIMATE:
+        return True
+    return bool(before) and not before[-1].is_name and is_in_lexicon(head)
+
+
+def _is_unseen(head: str) -> bool:
+    """Whether no picture shows what the noun means: happiness, coexistence, music."""
+    return head in v.UNSEEN or (head.endswith(v.ABSTRACT_ENDS) and head not in v.SEEN_ALL_THE_SAME)
 
 
 def _is_quantifier(words: Sequence[Word], stop: int, head: str) -> bool:
@@ -372,6 +426,8 @@ _NO_PLACES = v.NOT_PLACES | v.ANIMATE | v.GENERIC | v.ABSTRACT
 
 def _kind(words: Sequence[Word], start: int, head: str, noun: Word) -> EntityKind:
     """Scene for places, weather and times of day; for surfaces after "on", "over" ...; for most that one is "in"."""
+    if _is_person(words, start, noun):
+        return EntityKind.OBJECT
     if head in v.SCENE_NOUNS or head == "day":
         return EntityKind.SCENE
     before = start - 1
@@ -386,6 +442,12 @@ def _kind(words: Sequence[Word], start: int, head: str, noun: Word) -> EntityKin
     is_inside = before >= 0 and words[before].lower in v.INSIDE and not _is_looked_at(words, before)
     names_place = not _NO_PLACES & {head, noun.lower}
     return EntityKind.SCENE if is_inside and names_place else EntityKind.OBJECT
+
+
+def _is_person(words: Sequence[Word], start: int, noun: Word) -> bool:
+    """Whether a phrase is somebody's name that ends in the word of a place: bruno mars, captain america."""
+    lower = tuple(word.lower for word in words[start : start + 4])
+    return noun.is_name and any(lower[: len(name)] == name for name in v.PEOPLE_BY_FIRST_WORD.get(lower[0], ()))
 
 
 def _is_looked_at(words: Sequence[Word], i: int) -> bool:

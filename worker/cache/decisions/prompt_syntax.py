@@ -132,7 +132,7 @@ _PARAMETERS = (
     ),
     re.compile(rf"(?<![\w-])-(?:ar|v|s|q|motion|gs|fps|seed|c|iw|hd|w|h|n|cfg|steps)\b(?:[ =:]+(?:{_VALUE}))+", re.I),
     re.compile(r"(?<![\w-])-(?:ar|motion|gs|fps|seed)\b", re.I),
-    re.compile(r"\b(?:motion|length|guidance)\s?[:=]?\s?\d+\b", re.I),
+    re.compile(r"\b(?:motion|length|guidance|seed)\s?[:=]?\s?\d+\b", re.I),
     re.compile(rf"\b{_SETTINGS_OF_A_RUN}\s*:\s*[\w.+ -]+?(?=,|\n|$)", re.I),
 )
 _COMMAND = re.compile(r"^\s*[/!](?:imagine|create|animate|video|dream|generate|prompt|txt2vid|draw)\b[:\s]*", re.I)

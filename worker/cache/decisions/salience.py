@@ -15,8 +15,8 @@ _VAGUE = v.word_set(
     "panic passage period profile progress randomness redemption show site solo stance technology transfiguration trip "
     "variation vision way"
 )
-_LITTLE = v.BODY_PARTS | v.GENERIC | v.ABSTRACT | v.UNSEEN | _VAGUE
-_NEVER_MUCH = v.BODY_PARTS | v.ABSTRACT | v.UNSEEN | _VAGUE  # whatever describes it
+_LITTLE = v.BODY_PARTS | v.GENERIC | v.ABSTRACT | v.UNSEEN | v.SEEN_WHEN_DESCRIBED | _VAGUE
+_NEVER_MUCH = v.BODY_PARTS | v.ABSTRACT | v.UNSEEN | v.SEEN_WHEN_DESCRIBED | _VAGUE  # whatever describes it
 _TELLS = frozenset(
     word for name, group in v.CONFLICT_GROUPS.items() if name not in ("number", "size") for word in group
 )

@@ -3,7 +3,7 @@
 A list of the frequencies of 321,000 English words and names (wordfreq) decides. A word that people use stays as it is,
 however near it is to another: mario is no macro, moose no mouse, spain no spin. What is hardly ever written is mended
 into a word of the extractor's own lists that is hundreds of times as common and one letter away; never into a colour,
-a number or a word of style, where a wrong guess changes the picture or makes a thing vanish.
+a number or a short word of style, where a wrong guess changes the picture or makes a thing vanish.
 """
 
 from collections.abc import Iterator
@@ -16,6 +16,7 @@ FARTHER = 2.0  # how many powers of ten commoner the mended word must be
 _UNHEARD = 1.2  # a wrong letter is mended only in words that nobody writes: a stoat is no start
 _COMMON = 3.3  # Zipf value of any word that may have been meant
 _SHORTEST = 5  # letters
+_LONG = 8  # letters from which on a wrong one, or one too many at the end, leaves no doubt of what was meant
 
 
 def is_known(word: str) -> bool:
@@ -50,7 +51,7 @@ def mended(word: str) -> str:
     if rarity >= RARE or _stem_is_known(word):
         return word
     for number, near in enumerate(_slips(word)):  # the likeliest slips first
-        if number == 2 and rarity > _UNHEARD:
+        if number == 2 and rarity > (_UNHEARD if len(word) < _LONG else RARE - 0.2):
             break
         meant = {other for other in near if zipf(other) - rarity >= FARTHER and zipf(other) >= _COMMON}
         if meant:
@@ -72,7 +73,7 @@ def _slips(word: str) -> Iterator[set[str]]:
     doubled = {word[:i] + word[i + 1 :] for i in inner if word[i] == word[i - 1]}
     single = {word[:i] + word[i - 1] + word[i:] for i in inner}
     yield swapped | doubled | single
-    shortened = {word[:i] + word[i + 1 :] for i in range(1, len(word) - 1)}
+    shortened = {word[:i] + word[i + 1 :] for i in range(1, len(word) - (len(word) < _LONG))}
     yield set(_lacking().get(word, ())) | shortened | {word.replace("f", "ph")}
     yield set().union(*(_lacking().get(shorter, ()) for shorter in shortened)) - swapped
 
@@ -100,12 +101,27 @@ def _present_participle(verb: str) -> str:
 _KNOWN = frozenset(
     word
     for words in (
-        *(v.COMMON, v.SCENE_NOUNS, v.PLACE_NOUNS, v.NOUNS, v.ADJECTIVES, v.STYLE_WORDS, v.STYLE_HEADS, v.VERBS),
+        *(
+            v.COMMON,
+            v.SCENE_NOUNS,
+            v.PLACE_NOUNS,
+            v.NOUNS,
+            v.ADJECTIVES,
+            v.STYLE_WORDS,
+            v.STYLE_HEADS,
+            v.VERBS,
+            v.PRAISE,
+        ),
         *(v.CLOTHES, v.CONTAINERS, v.BODY_PARTS, v.ANIMATE, v.MORE_PLACES),
         *(group.keys() for group in v.CONFLICT_GROUPS.values()),
         (_present_participle(verb) for verb in v.VERBS),
     )
     for word in words
 )
-_NEVER = frozenset(v.CONFLICT_GROUPS["colour"]) | frozenset(v.CONFLICT_GROUPS["number"]) | v.STYLE_WORDS - {"cinematic"}
+_NEVER = (
+    frozenset(v.CONFLICT_GROUPS["colour"])
+    | frozenset(v.CONFLICT_GROUPS["number"])
+    | v.PLACE_NAMES  # robin berlijn is not in berlin
+    | {word for word in v.STYLE_WORDS if len(word) < _LONG}
+)
 _TARGETS = frozenset(word for word in _KNOWN - _NEVER if len(word) >= _SHORTEST)

@@ -18,9 +18,10 @@ _PHRASES = frozenset(
     for phrase in (*v.STYLE_PHRASES, *style_words.PHRASES)
     for form in ((phrase, f"{phrase}s") if phrase.endswith(("light", "stroke")) else (phrase,))
 )
+_TITLES = frozenset(tuple(title.replace("'s", "").replace("-", " ").split()) for title in style_words.TITLES)
 _STYLE_WORDS = v.STYLE_WORDS | style_words.TOOLS
-_TAGS = _STYLE_WORDS | style_words.GENRES | style_words.MEDIA
-_LONGEST = max(map(len, _PHRASES))
+_TAGS = _STYLE_WORDS | style_words.GENRES | style_words.MEDIA | style_words.NAMES_OF_TOOLS
+_LONGEST = max(map(len, _PHRASES | _TITLES))
 _TWO_COLOURS = ("black", "and", "white")
 
 
@@ -41,6 +42,7 @@ def mark_style(words: Sequence[Word]) -> None:
             word.is_style = True
         i += max(1, length)
     _mark_tags(words)
+    _mark_heaped_artists(words)
     _mark_idioms(words)
     for i, word in enumerate(words):
         if word.lower == "inspired" and i and words[i - 1].is_style:
@@ -77,12 +79,47 @@ def _mark_tags(words: Sequence[Word]) -> None:
                 _mark(words, start, stop)
     for i, word in enumerate(words):
         after = words[i + 1].lower if i + 1 < len(words) else ""
+        if not word.is_style and word.lower in _KINDS and _is_beside_style(words, i):
+            word.is_style = True
+        if word.lower in _MEDIA_OF and after == "of":
+            word.is_style = True
         if _MEASURE.fullmatch(word.lower):
             word.is_style = True
         elif (word.lower[0].isdigit() and after in _UNITS) or (
             word.lower in ("iso", "f") and after[:1] in "/0123456789"
         ):
             _mark(words, i, i + 2 if after != "/" else i + 3)
+
+
+_KINDS = style_words.GENRES | style_words.MEDIA
+_MEDIA_OF = v.word_set(
+    "graffiti caricature collage screenshot headshot photoshoot panorama thumbnail clipart fresco mural"
+)
+
+
+def _is_beside_style(words: Sequence[Word], i: int) -> bool:
+    """Whether a kind of picture stands among other words of style: "fantasy cosmic concept art", "film noir horror"."""
+    end = i + 1
+    while end < len(words) and words[end].tag in ADJECTIVE and not words[end].is_style:
+        end += 1
+    if end < len(words) and words[end].is_style:
+        return True
+    return i > 0 and words[i - 1].is_style and (end == len(words) or not words[end].is_noun) and end == i + 1
+
+
+_FIRST_NAMES = frozenset(name[0] for name in style_words.ARTISTS)
+
+
+def _mark_heaped_artists(words: Sequence[Word]) -> None:
+    """Marks artists that stand behind a thing or beside style without a comma: "giant cave beksinski grainy"."""
+    for i in range(1, len(words)):
+        end = _artist_end(words, i) if words[i].lower in _FIRST_NAMES else 0
+        if not end or (end == i + 1 and not _is_unheard(words[i])):
+            continue
+        before = words[i - 1]
+        is_heaped = before.tag in ("NN", "NNS") and before.is_plain and is_in_lexicon(before.lower)
+        if is_heaped or before.is_style or (end < len(words) and words[end].is_style):
+            _mark(words, i, end)
 
 
 def _are_artists(text: tuple[str, ...]) -> bool:
@@ -152,6 +189,8 @@ def _phrase_length(words: Sequence[Word], parts: Sequence[tuple[str, ...]], i: i
         describes = j == i and words[i].lower not in _STYLE_WORDS and _describes_thing(words, i + 1)
         if len(flat) > 1 and flat in _PHRASES and not is_colours and not describes:
             longest = j - i + 1
+        if flat in _TITLES and not (_describes_thing(words, j + 1) and words[j + 1].is_noun):
+            longest = j - i + 1
     return longest
 
 
@@ -171,6 +210,9 @@ def _describes_thing(words: Sequence[Word], i: int) -> bool:
 def _is_style_word(words: Sequence[Word], i: int) -> bool:
     """Whether a word is style here. "cartoon, a dog" is; "a cartoon dog" describes the dog."""
     word = words[i].lower
+    if word in style_words.NAMES_OF_TOOLS:
+        beside = (*words[max(0, i - 2) : i], *words[i + 1 : i + 3])
+        return any(other.lower in _STYLE_WORDS | v.STYLE_HEADS for other in beside)
     if word not in _STYLE_WORDS:
         return False
     if word not in v.AMBIGUOUS_STYLE_WORDS:
@@ -190,9 +232,12 @@ def _mark_around_style(words: Sequence[Word], i: int) -> None:
     if i + 1 < len(words) and words[i + 1].lower in ("of", "by"):
         words[i + 1].is_style = True
         _mark_names(words, i + 2, needs_name=False)
-    for word in reversed(words[max(0, i - 4) : i]):
+    for k in range(i - 1, max(0, i - 4) - 1, -1):
+        word = words[k]
         if word.tag not in (*DESCRIBES, "VBG", "POS") and not word.is_style:
             break
+        if k < i - 1 and word.tag == "NNS" and is_in_lexicon(word.lower) and not word.is_style:
+            break  # "green grasses ghibli style": a thing, and the style of the whole
         word.is_style = True
 
 
@@ -261,6 +306,8 @@ def _name_end(words: Sequence[Word], i: int, *, needs_name: bool) -> int:
 
 def _starts_thing(words: Sequence[Word], i: int) -> bool:
     """Whether a phrase of ordinary words begins here, as in "style of moebius, a ship"."""
+    if i + 1 < len(words) and is_in_lexicon(words[i].lower.capitalize()) and _is_nameish(words[i + 1]):
+        return False  # "and frank schoonover"
     return i >= len(words) or words[i].tag in ("DT", "PRP$", "CD", "JJ") or is_known(words[i].lower)
 
 

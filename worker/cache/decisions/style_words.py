@@ -12,14 +12,21 @@ GENRES = word_set(
     "cyberpunk biopunk dieselpunk solarpunk afrofuturism afropunk retrofuturism futurism surrealism minimalism "
     "maximalism expressionism realism romanticism impressionism symbolism modernism tropicalism baroque rococo "
     "renaissance gothic bauhaus constructivism brutalism psychedelia psychedelic lovecraftian occult macabre "
-    "grotesque "
-    "satire parody nostalgia mystique terror dread gore thrilling trippy eerie eery creepy creepypasta dreamcore "
-    "weirdcore vaporwave dark-fantasy avantgarde avant-garde maximalist minimalist abstract arthouse painterly "
-    "medieval vintage retro chaos chaotic dreamy nightmare surreal dystopian"
+    "grotesque satire parody nostalgia mystique terror dread gore thrilling trippy eerie eery creepy creepypasta "
+    "dreamcore weirdcore vaporwave dark-fantasy avantgarde avant-garde maximalist minimalist abstract arthouse "
+    "painterly punk cybernetic elite solo emotional norse kitsch medieval vintage retro chaos chaotic dreamy "
+    "nightmare surreal dystopian"
+)
+# as the noun of a phrase: style, whatever stands before it ("nordic horror")
+GENRE_HEADS = word_set(
+    "fantasy horror sci-fi scifi thriller comedy drama noir dystopia utopia steampunk cyberpunk biopunk dieselpunk "
+    "solarpunk afrofuturism retrofuturism futurism surrealism minimalism maximalism expressionism impressionism "
+    "romanticism symbolism modernism baroque rococo bauhaus psychedelia satire parody nostalgia vaporwave synthwave "
+    "gore fan-fiction steam-punk cyber-punk"
 )
 # as a tag of their own: how or with what it was made, where it is shown
 MEDIA = word_set(
-    "matte glow bloom blur grain grains sharpness symmetry symmetrical specularity composition iridescence "
+    "raw matte glow bloom blur grain grains sharpness symmetry symmetrical specularity composition iridescence "
     "gradient "
     "gradients wallpaper collage collages impasto airbrush gouache fresco ink chalk pastel pencil charcoal acrylic "
     "oil "
@@ -28,16 +35,18 @@ MEDIA = word_set(
     "screenshot thumbnail panorama isometric sculpture 3d-model model texture textures pattern scenery architecture "
     "sculpt masterwork artbook lightbox particles smoothness fullshot halfbody powerfull iso specular"
 )
+# the same beside other words of style, but names of people too: "maya and houdini vfx", arnold schwarzenegger
+NAMES_OF_TOOLS = word_set("arnold maya houdini redshift canon olympus sigma leica zeiss procreate nvidia")
 # wherever they stand: programs, sites, cameras, films, prizes
 TOOLS = word_set(
     "twitter instagram patreon facebook youtube tumblr reddit tiktok artstation deviantart pixiv cgsociety behance "
     "pinterest flickr dribbble danbooru furaffinity skeb fanbox pixiv-fanbox "
-    "dezeen unsplash shutterstock imgur worksafe nsfw zbrush houdini maya redshift arnold vray v-ray keyshot corona "
+    "dezeen unsplash shutterstock imgur worksafe nsfw zbrush vray v-ray keyshot corona "
     "daz "
-    "daz3d cryengine photoshop lightroom photolab clipstudio medibang procreate midjourney novelai dall-e nvidia rtx "
+    "daz3d cryengine photoshop lightroom photolab clipstudio medibang midjourney novelai dall-e rtx "
     "hdri "
-    "hq uhq jpg png jpeg dslr slr gopro nikon canon pentax hasselblad hasselblaad leica fujifilm fuji olympus sigma "
-    "zeiss mamiya ektachrome kodachrome velvia portra ektar cinestill instax lomography polaroids anamorphic "
+    "hq uhq jpg png jpeg dslr slr gopro nikon pentax hasselblad hasselblaad fujifilm fuji "
+    "mamiya ektachrome kodachrome velvia portra ektar cinestill instax lomography polaroids anamorphic "
     "ultrawide "
     "widescreen fullscreen godrays sfm c4d mcbess hyperdetail hyperdetailed hypervivid hyperrealism hyperreal "
     "ultrasharp ultrarealism photorealisim unfocus unfocused superdetailed extremly-detailed filmic cg cgi-animation "
@@ -77,8 +86,50 @@ PHRASES = _listed("""
     effects; special effects; lens distortion; vhs filter; old film; old movie; silent film; low fps; low budget; no
     sound; cg society; character portrait; full colour print; full color print; street art; profile picture; 3d
     model; comic book panel; comic panel; vhs tape; arri alexa; film reel; perfect form; main character; side
-    profile; red shift; subsurface scatters; sony animation studios; face model; soft blur;
-    scene background; displacement map; waist up; full page; full character; head in focus; focus on face
+    profile; red shift; subsurface scatters; sony animation studios; face model; soft blur; scene background;
+    displacement map; security camera; surveillance camera; dash cam; body cam; pen and ink; ink and pen; light
+    leak; light leaks; lens flares; after effects; premiere pro; vegas pro; davinci resolve; key visual; official
+    media; still life; epic scale; massive scale; grand scale; large scale; high res; hi res; hi resolution; low
+    res; star wars episode; entire body; whole body; indirect light; ambient light; perfect loop; aspect ration;
+    aspect ratio; walt disney; film grains; full motion; fast motion; fast paced; slow paced; high speed; slow
+    speed; slow moion; screen capture; test signal; split view; aspect view; top shot; movie camera angle; handheld
+    camera; film look; movie look; full hd quality; ultra high resolution; waist up; full page; full character; head
+    in focus; focus on face
+""")
+
+# films, series, games, books, magazines: where something comes from; nothing of it need be seen
+TITLES = _listed("""
+    the last jedi; last jedi;
+    league of legends; lord of the rings; the lord of the rings; game of thrones; house of cards; call of duty;
+    prince of persia; ocarina of time; prince of egypt; sons of anarchy; lord of the flies; house of the dragon;
+    guardians of the galaxy; star wars; star trek; stranger things; blade runner; blade runner 2049; the matrix;
+    fight club; pulp fiction; breaking bad; better call saul; the walking dead; squid game; twin peaks; back to the
+    future; jurassic park; jurassic world; the big lebowski; big lebowski; mad max fury road; the sopranos; the
+    truman show; a clockwork orange; clockwork orange; 2001 a space odyssey; space odyssey; apocalypse now;
+    reservoir dogs; kill bill; inglourious basterds; django unchained; the grand budapest hotel; grand budapest
+    hotel; fast and furious; fast & furious; the hunger games; hunger games; pirates of the caribbean; witcher 3;
+    elden ring; dark souls; bloodborne; sekiro; skyrim; elder scrolls; the elder scrolls; fallout 4; new vegas;
+    cyberpunk 2077; deus ex; team fortress; team fortress 2; grand theft auto; gta; gta v; gta 5; gta san andreas;
+    red dead redemption; assassin's creed; assassins creed; final fantasy; final fantasy vii; legend of zelda; the
+    legend of zelda; breath of the wild; wind waker; the wind waker; super mario bros; mario kart; animal crossing;
+    resident evil; silent hill; metal gear; metal gear solid; street fighter; mortal kombat; apex legends;
+    overwatch; fortnite; minecraft; roblox; starcraft; world of warcraft; warcraft; hearthstone; warhammer;
+    warhammer 40k; warhammer 40000; warhammer fantasy; dungeons & dragons; pathfinder; amongus; horizon zero dawn;
+    god of war; the last of us; last of us; death stranding; mass effect; dead space; doom eternal; bioshock;
+    borderlands; disco elysium; stardew valley; no man's sky; south park; family guy; adventure time; gravity falls;
+    avatar the last airbender; attack on titan; dragon ball; dragon ball z; death note; neon genesis evangelion;
+    evangelion; cowboy bebop; fullmetal alchemist; demon slayer; jujutsu kaisen; my hero academia; sword art online;
+    ghost in the shell; spirited away; naruto shippuden; tokyo ghoul; genshin impact; texas
+    chainsaw massacre; nightmare before christmas; the nightmare before christmas; gone with the wind; the sound of
+    music; toy story; finding nemo; the lion king; the jungle book; jungle book; avengers endgame; infinity war; dc
+    comics; dc universe; marvel universe; marvel cinematic universe; journey to the west; monty python; monty python
+    holy grail; peaky blinders; money heist; downton abbey; the x files; x files; sesame street; saturday night
+    live; futurama; american psycho; the big bang theory; big bang theory; how i met your mother; the hitchhiker's
+    guide; war and peace; crime and punishment; the great gatsby; great gatsby; vogue; vogue magazine; time
+    magazine; national geographic magazine; playboy magazine; rolling stone magazine; vanity fair; elle magazine;
+    harper's bazaar; bbc; hbo; netflix; cnn; pbs; mtv; fox news; hulu; crunchyroll; icewind dale; baldur's gate;
+    diablo iii; diablo 2; path of exile; magic the gathering; yu-gi-oh; yugioh; pokemon go; la la land;
+    requiem for a dream; trainspotting; donnie darko; interstellar
 """)
 
 # painters, illustrators, photographers, directors and studios that prompts name for their look
@@ -86,53 +137,56 @@ ARTISTS = frozenset(
     tuple(name.split())
     for name in _listed("""
     aardman; agnes cecile; agnes pelton; aivazovsky; akihiko yoshida; akira kurosawa; akira toriyama; alan lee;
-    albert bierstadt; albert robida; albrecht durer; aleksi briclot; alex grey; alex ross; alfred hitchcock;
-    alphonse mucha; alyssa monks; anato finnstark; andreas rocha; andrei riabovitchev; andrei tarkovsky; android
-    jones; andy warhol; anna podedworna; annie leibovitz; ansel adams; anton fadeev; antoni gaudi; artem demura;
-    artgem; artgerm; arthur rackham; ash thorp; asher durand; ashley wood; atey ghailan; aubrey beardsley; audrey
-    kawasaki; ayami kojima; aykut aydogdu; balthus; banksy; basquiat; bastien lecouffe deharme; beatrix potter;
-    beeple; beksinski; beksiński; ben templesmith; bernie fuchs; bernini; boris vallejo; bosch; botticelli;
-    bouguereau; brian froud; brom; bruce davidson; bruce pennington; bruegel; camille rose garcia; canaletto;
-    caravaggio; carne griffiths; caspar david friedrich; cedric peyravernay; cezanne; chagall; charles dana gibson;
-    charles vess; charlie bowater; chesley bonestell; chris foss; christopher nolan; claude monet; clyde caldwell;
-    craig mullins; cyril rolando; da vinci; dali; dan mumford; dante gabriel rossetti; dave mckean; david
-    cronenberg; david hockney; david lachapelle; david lynch; degas; denis villeneuve; diane arbus; disney; donato
-    giancola; dorian cleavenger; dr seuss; dreamworks; dürer; earl moran; edmund blair leighton; edmund dulac;
-    edvard munch; edward hopper; edward robert hughes; egon schiele; eiichiro oda; el greco; enoch bolles; esuthio;
-    eugene delacroix; federico fellini; fellini; feng zhu; fenghua zhong; ferdinand knab; francis bacon; francisco
-    goya; frank frazetta; frank miller; frantisek kupka; frederic church; frida kahlo; gaston bussiere; geof darrow;
-    georgia o'keeffe; gerald brom; ghibli; giger; gil elvgren; goro fujita; goya; grant wood; greg hildebrandt; greg
-    rutkowski; gregory crewdson; gustav klimt; gustave courbet; gustave dore; gustave doré; h r giger; harumi
-    hironaka; hayao miyazaki; helmut newton; hieronymus bosch; hikari shimoda; hirohiko araki; hiroshige; hitchcock;
-    hokusai; hr geiger; hr giger; huang guangjian; ian mcque; ian sprigger; ian spriggs; ilya kuvshinov; ilya repin;
-    ingmar bergman; ingres; ivan aivazovsky; ivan bilibin; ivan shishkin; j c leyendecker; jack kirby; jacques louis
-    david; jakub rozalski; james cameron; james gilleard; james gurney; james jean; jamie hewlett; jan urschel; jean
-    baptiste monge; jean delville; jean giraud; jean michel basquiat; jeff easley; jeff koons; jenny saville; jeremy
-    lipking; jeremy mann; jesper ejsing; jim burns; jim lee; johannes vermeer; john berkey; john burningham; john
-    harris; john howe; john park; john singer sargent; john waterhouse; john william godward; john william
-    waterhouse; joseph christian leyendecker; josephine wall; junji ito; justin gerard; justin sweet; kai carpenter;
-    kandinsky; katsuhiro otomo; kaws; kay nielsen; keith parkinson; kentaro miura; khyzyl saleem; kirchner; klee;
-    klimt; krenz cushart; kubrick; kuroda seiki; kurosawa; larry elmore; laurie greasley; leonardo da vinci;
-    leyendecker; liam brazier; lisa frank; lois van baarle; loish; louise zhang; luc schuiten; lucian freud; luis
-    royo; maciej kuciara; magali villeneuve; magritte; makoto shinkai; mamoru oshii; marc simonetti; margaret mee;
-    mark arian; mark brooks; mark ryden; martin parr; masamune shirow; matisse; mattias adolfsson; maxfield parrish;
-    michael hussar; michael whelan; michelangelo; mike mignola; miles johnston; miro; miyazaki; moebius; mohrbacher;
-    mondrian; monet; mucha; munch; naoko takeuchi; nicholas roerich; nixeu; noah bradley; norman rockwell; odilon
-    redon; osamu tezuka; ossdraws; ozabu; pablo picasso; paolo roversi; pascal campion; paul klee; peter chung;
-    peter ferguson; peter mohrbacher; peter paul rubens; phil hale; picasso; pieter bruegel; pino daeni; pixar;
-    quentin blake; quentin tarantino; ralph horsley; ray caesar; raymond swanland; rembrandt; rene magritte; renoir;
-    rhads; ridley scott; robert mccall; rodney matthews; roger deakins; roger dean; ross bugden; ross draws; ross
-    tran; rossdraws; ruan jia; rubens; russ mills; sachin teng; sakimichan; salvador dali; sam spratt; sandro
-    botticelli; sargent; satoshi kon; sergey kolesov; shepard fairey; shichiro kobayashi; shinsui ito; simon bisley;
-    simon stalenhag; simon stålenhag; sparth; spielberg; stanley artgerm; stanley artgerm lau; stanley artgermm;
-    stanley kubrick; stephen bliss; steve mccurry; steven spielberg; studio ghibli; syd mead; takashi murakami;
-    takeshi obata; tara mcpherson; tarantino; tarkovsky; ted nasmith; theodor kittelsen; thierry doizon; thomas
-    cole; thomas kinkade; thomas moran; tim burton; tim walker; tite kubo; titian; todd lockwood; todd mcfarlane;
-    tom bagshaw; tomer hanuka; tooth wu; tsutomu nihei; utagawa hiroshige; van gogh; velazquez; vermeer; victo ngai;
-    victor charreton; victor enrich; victor nizovtsev; viktor vasnetsov; vincent di fate; vincent van gogh; vivian
-    maier; wadim kashin; walter everett; warhol; waterhouse; wayne barlowe; wayne thiebaud; wes anderson; william
-    adolphe bouguereau; william blake; william bradford; william eggleston; william turner; wlop; wylie beckert;
-    yago hortal; yayoi kusama; yoshitaka amano; yukio kitt; yusuke murata; zaha hadid; zdzislaw beksinski; zdzisław
-    beksiński
+    albert bierstadt; albert robida; albrecht durer; alejandro jodorowsky; aleksi briclot; alex grey; alex ross;
+    alfred hitchcock; alfred stieglitz; alphonse mucha; alyssa monks; anato finnstark; andreas rocha; andrei
+    riabovitchev; andrei tarkovsky; android jones; andy warhol; anna podedworna; annie leibovitz; ansel adams; anton
+    fadeev; antoni gaudi; artem demura; artgem; artgerm; arthur rackham; ash thorp; asher durand; ashley wood; atey
+    ghailan; aubrey beardsley; audrey kawasaki; ayami kojima; aykut aydogdu; balthus; banksy; basquiat; bastien
+    lecouffe deharme; beatrix potter; beeple; beksinski; beksiński; ben templesmith; bernie fuchs; bernini; bob
+    peak; boris vallejo; bosch; botticelli; bouguereau; brian froud; brom; bruce davidson; bruce pennington;
+    bruegel; camille rose garcia; canaletto; caravaggio; carne griffiths; caspar david friedrich; cedric
+    peyravernay; cezanne; chagall; charles dana gibson; charles vess; charlie bowater; chesley bonestell; chris
+    foss; christopher nolan; claude monet; clive barker; clyde caldwell; craig mullins; cronenberg; cyril rolando;
+    da vinci; dali; dan mumford; dante gabriel rossetti; dario argento; dave mckean; david cronenberg; david
+    fincher; david hockney; david lachapelle; david lynch; degas; del toro; denis villeneuve; diane arbus; disney;
+    donato giancola; dorian cleavenger; dr seuss; dreamworks; drew struzan; dürer; earl moran; edmund blair
+    leighton; edmund dulac; edvard munch; edward hopper; edward robert hughes; egon schiele; eiichiro oda; el greco;
+    enoch bolles; esuthio; eugene delacroix; federico fellini; fellini; feng zhu; fenghua zhong; ferdinand knab;
+    francis bacon; francisco goya; frank frazetta; frank miller; frantisek kupka; frederic church; frida kahlo;
+    gaston bussiere; geof darrow; george miller; georgia o'keeffe; gerald brom; ghibli; giger; gil elvgren; goro
+    fujita; goya; grant wood; greg hildebrandt; greg rutkowski; gregory crewdson; guillermo del toro; gustav klimt;
+    gustave courbet; gustave dore; gustave doré; h r giger; hans zimmer; harumi hironaka; hayao miyazaki; helmut
+    newton; hieronymus bosch; hikari shimoda; hirohiko araki; hiroshige; hitchcock; hokusai; hr geiger; hr giger;
+    hr. giger; huang guangjian; ian mcque; ian sprigger; ian spriggs; ilya kuvshinov; ilya repin; ingmar bergman;
+    ingres; ivan aivazovsky; ivan bilibin; ivan shishkin; j c leyendecker; jack kirby; jacques louis david; jakub
+    rozalski; james cameron; james gilleard; james gurney; james jean; jamie hewlett; jan urschel; jean baptiste
+    monge; jean delville; jean giraud; jean michel basquiat; jeff easley; jeff koons; jenny saville; jeremy lipking;
+    jeremy mann; jesper ejsing; jim burns; jim lee; jodorowsky; johannes vermeer; john berkey; john burningham; john
+    carpenter; john harris; john howe; john park; john singer sargent; john waterhouse; john william godward; john
+    william waterhouse; joseph christian leyendecker; josephine wall; junji ito; justin gerard; justin sweet; kai
+    carpenter; kandinsky; katsuhiro otomo; kaws; kay nielsen; keith parkinson; kentaro miura; khyzyl saleem;
+    kirchner; klee; klimt; krenz cushart; kubrick; kubrik; kuroda seiki; kurosawa; larry elmore; laurie greasley;
+    leonardo da vinci; leyendecker; liam brazier; lisa frank; lois van baarle; loish; louise zhang; luc schuiten;
+    lucian freud; luis royo; maciej kuciara; magali villeneuve; magritte; makoto shinkai; mamoru oshii; marc
+    simonetti; margaret mee; mark arian; mark brooks; mark ryden; martin parr; martin scorsese; masamune shirow;
+    matisse; mattias adolfsson; maxfield parrish; michael bay; michael hussar; michael whelan; michelangelo; mike
+    mignola; miles johnston; miro; miyazaki; moebius; mohrbacher; mondrian; monet; mucha; munch; naoko takeuchi;
+    nicholas roerich; nixeu; noah bradley; norman rockwell; odilon redon; osamu tezuka; ossdraws; ozabu; pablo
+    picasso; paolo roversi; pascal campion; paul klee; peter chung; peter ferguson; peter jackson; peter mohrbacher;
+    peter paul rubens; phil hale; picasso; pieter bruegel; pino daeni; pixar; quentin blake; quentin tarantino;
+    ralph horsley; ray caesar; raymond swanland; rembrandt; rene magritte; renoir; rhads; ridley scott; robert
+    mccall; rodney matthews; roger deakins; roger dean; ross bugden; ross draws; ross tran; rossdraws; ruan jia;
+    rubens; russ mills; sachin teng; sakimichan; salvador dali; sam raimi; sam spratt; sandro botticelli; sargent;
+    satoshi kon; scorsese; sergey kolesov; shepard fairey; shichiro kobayashi; shinsui ito; simon bisley; simon
+    stalenhag; simon stålenhag; sofia coppola; sparth; spielberg; stanley artgerm; stanley artgerm lau; stanley
+    artgermm; stanley kubrick; stephen bliss; steve mccurry; steven spielberg; studio ghibli; syd mead; takashi
+    murakami; takeshi obata; tara mcpherson; tarantino; tarkovsky; ted nasmith; terry gilliam; theodor kittelsen;
+    thierry doizon; thomas cole; thomas kinkade; thomas moran; tim burton; tim walker; tite kubo; titian; todd
+    lockwood; todd mcfarlane; tom bagshaw; tomer hanuka; tooth wu; tsutomu nihei; utagawa hiroshige; van gogh;
+    velazquez; vermeer; victo ngai; victor charreton; victor enrich; victor nizovtsev; viktor vasnetsov; vincent di
+    fate; vincent van gogh; vivian maier; wadim kashin; walter everett; warhol; waterhouse; wayne barlowe; wayne
+    thiebaud; wes anderson; william adolphe bouguereau; william blake; william bradford; william eggleston; william
+    turner; wlop; wong kar wai; wylie beckert; yago hortal; yayoi kusama; yoshitaka amano; yukio kitt; yusuke
+    murata; zaha hadid; zdzislaw beksinski; zdzisław beksiński
     """)
 )

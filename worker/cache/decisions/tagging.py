@@ -12,10 +12,16 @@ from functools import cache
 from typing import Any
 
 from worker.cache.decisions import vocabulary as v
+from worker.cache.decisions.spelling import zipf
 
 Tagger = Callable[[Sequence[str]], list[str]]
 
 _NUMBER = re.compile(r"[\d.,:]+(st|nd|rd|th)?")
+_DECADE = re.compile(r"(?:1\d|20)?\d0'?s")
+_GUESSED = re.compile(r"\w+(?<!ic|on|in|nt|rn|ur|or|id|iv)(?<!i)al")
+_HEARD_OF = 3.6  # Zipf value
+_DECADES = v.word_set("twenties thirties forties fifties sixties seventies eighties nineties")
+_PERIOD = "PERIOD"
 _CONTRACTED = re.compile(r"'(?:ve|re|ll|m|d)$|n't$")
 _NOUN = ("NN", "NNS", "NNP", "NNPS")
 _STARTS_OBJECT = ("DT", "PRP$", "IN", "RB", "PRP", "TO", "CD")
@@ -79,11 +85,23 @@ def correct(words: Sequence[str], tags: Sequence[str]) -> list[str]:
     """The lexicon's tags, corrected for captions; `words` in the case that they were written in."""
     lower = [word.lower() for word in words]
     fixed = [_by_word(word, original, tag) for word, original, tag in zip(lower, words, tags, strict=True)]
+    named = set(_people(lower))
+    for i in named:
+        fixed[i] = "NNP"
     for i in range(len(fixed)):
         before = fixed[i - 1] if i else ","
         after = fixed[i + 1] if i + 1 < len(fixed) else "."
-        fixed[i] = _by_context(lower, fixed, i, before, after)
+        if i not in named:
+            fixed[i] = _by_context(lower, fixed, i, before, after)
     return fixed
+
+
+def _people(lower: Sequence[str]) -> Iterator[int]:
+    """The places of words that are somebody's name, though they are ordinary words: bruno mars, will smith."""
+    for i, word in enumerate(lower):
+        for name in v.PEOPLE_BY_FIRST_WORD.get(word, ()):
+            if tuple(lower[i : i + len(name)]) == name:
+                yield from range(i, i + len(name))
 
 
 def _by_word(word: str, original: str, tag: str) -> str:
@@ -94,6 +112,8 @@ def _by_word(word: str, original: str, tag: str) -> str:
         return tag if tag in ("POS", "CC") else "."
     if _NUMBER.fullmatch(word):
         return "CD"
+    if _DECADE.fullmatch(word) or word in _DECADES:
+        return _PERIOD
     if _CONTRACTED.search(word):
         return "VB"
     if original[0].isupper() and tag in ("NNP", "NNPS"):
@@ -103,6 +123,8 @@ def _by_word(word: str, original: str, tag: str) -> str:
             return "NNS" if tag_of_list == "NN" and _is_plural(word) else tag_of_list
     if tag in ("NNP", "NNPS", "FW", "UH", "SYM", "LS", "MD", "EX"):
         return "NN"
+    if tag == "JJ" and _GUESSED.fullmatch(word) and not is_in_lexicon(word) and zipf(word) < _HEARD_OF:
+        return "NN"  # mohanlal, taj mahal: the lexicon takes any unknown word in -al for an adjective
     if "-" in word and word.endswith("s") and tag not in _NOUN:
         return "NNS"
     if "-" in word and not word.endswith("s"):
@@ -125,11 +147,31 @@ _LISTS: tuple[tuple[str, frozenset[str]], ...] = (
 def _by_context(lower: Sequence[str], tags: Sequence[str], i: int, before: str, after: str) -> str:
     """A tag that the neighbours decide; `tags` are corrected up to i."""
     word, tag = lower[i], tags[i]
+    if tag == _PERIOD:
+        return "JJ" if after in _NOUN else "."  # "a 1950s diner"; a decade alone is no thing
     if word in ("take", "takes", "taking", "took", "place") and _takes_place(lower, i):
         return "VB"
     if word in FINITE and word not in _BASES and i and lower[i - 1] in ("this", "that"):
         return "VB"  # "this shows": no plural stands behind "this"
-    if word in _NOUNS_TOO and (found := _noun_too(word, tag, before, after)):
+    if word == "half" and before in _NOUN and after in ("VBN", "VBD", "JJ"):
+        return "RB"  # "pyramids half built"
+    if FINITE.get(word) in v.VERBS_OR_NOUNS and before in (",", ".", "CC") and after in ("DT", "PRP$"):
+        return "VB"  # "craft a visual", "and waves her hand"
+    if word in _REQUESTS and (i == 0 or before == ".") and after in _STARTS_THING:
+        return "VB"  # "animate the girl"
+    if word in FINITE and i and lower[i - 1] in _BEING and lower[i + 1 : i + 2] == ["by"]:
+        return "VBN"  # "is being attack by a kraken"
+    if i + 1 < len(lower) and f"{word} {lower[i + 1]}" in v.COMPOUNDS and after in _NOUN:
+        return tag if tag == "JJ" else "NN"
+    if word == "saw" and before in (*_NOUN, "PRP") and after in ("DT", "PRP$", "PRP"):
+        return "VB"
+    if i and lower[i - 1] in _MODALS and (word in FINITE or tag == "VB"):
+        return "VB"  # "they would stage a mock trial"
+    if word in v.MODIFIER_NOUNS and after == "JJ":
+        return "JJ"  # "a porcelain old woman"
+    if word in _NOUNS_TOO and (found := _noun_too(lower, tag, i, before, after)):
+        return found
+    if word.endswith("ing") and i + 1 < len(lower) and (found := _ing_before_noun(lower, i, before, after)):
         return found
     if word.endswith("ing") and word not in v.ING_NOUNS and len(word) > 4 and tag not in ("NNP", "IN"):
         return _ing(lower, i, before, after)
@@ -147,7 +189,7 @@ def _by_context(lower: Sequence[str], tags: Sequence[str], i: int, before: str, 
         return "VB"
     if before == "PRP" and lower[i - 1] in _SUBJECTS and (word in FINITE or tag in ("VBN", "VBD")):
         return "VB"
-    if word in _CALLED and before in (*_NOUN, "VBG"):
+    if word in _CALLED and before in (*_NOUN, "VBG", ",", "."):
         return "VB"
     if word in v.VERBS_OR_NOUNS and before in _NOUN and (after in ("DT", "PRP$") or lower[i + 1 : i + 2] == ["each"]):
         return "VB"  # "an elephant at forest fight a tiger"
@@ -176,17 +218,25 @@ def _takes_place(lower: Sequence[str], i: int) -> bool:
     return any(len(pair) == 2 and pair[0].startswith(("tak", "took")) and pair[1] == "place" for pair in pairs)
 
 
-_NOUNS_TOO = v.word_set("can head pretty opening alien human robot android zombie skeleton chinese")
+_REQUESTS = v.word_set(
+    "create generate animate make show imagine draw visualize visualise depict illustrate craft produce"
+)
+_BEING = frozenset(("being", "is", "are", "was", "get", "gets", "getting"))
+_STARTS_THING = ("DT", "PRP$", "CD", "JJ", "VBG", "VBN", *_NOUN)
+_MODALS = v.word_set("would will could should must might may shall cannot can't cant don't dont doesn't doesnt")
+_NOUNS_TOO = v.word_set("can head pretty opening alien human robot android zombie skeleton chinese male female")
 _CALLED = v.word_set("named called titled entitled known nicknamed")
 _AGENTS = ("man", "woman", "ist", "boy", "girl")
 _SUBJECTS = v.word_set("he she it they who i we you")
 
 
-def _noun_too(word: str, tag: str, before: str, after: str) -> str | None:
+def _noun_too(lower: Sequence[str], tag: str, i: int, before: str, after: str) -> str | None:
     """The tag of a word with a second life: a can, a head, pretty girl, a lid opening; None where the rest decides."""
+    word = lower[i]
     is_last = after in (".", ",", "IN", "CC", "VBG", "VB", "VBZ", "WRB", "RB")
     if word == "can":
-        return "NN" if before in ("DT", "JJ", "NN", "CD") and is_last else None
+        is_verb = lower[i + 1 : i + 2] == ["be"]
+        return "NN" if before in ("DT", "JJ", "NN", "CD") and is_last and not is_verb else None
     if word == "head":
         return None if after in ("IN", "TO") and before in ("PRP", "NNS", "VB") else "NN"
     if word == "pretty":
@@ -208,7 +258,8 @@ def _acts(lower: Sequence[str], tags: Sequence[str], i: int, before: str, after:
         return after in ("DT", "PRP$", "IN") or (
             "and" in lower[max(0, i - 4) : i] and after in (*_NOUN, "IN", "JJ", ".", ",")
         )
-    return after in ("DT", "PRP$", "IN", "RB", "JJ", "PRP", "CD", ".", ",", *_NOUN) and not _starts_compound(tags, i)
+    ends = ("DT", "PRP$", "IN", "RB", "JJ", "PRP", "CD", "WRB", ".", ",", *_NOUN)
+    return after in ends and not _starts_compound(tags, i)
 
 
 def _starts_compound(tags: Sequence[str], i: int) -> bool:
@@ -222,12 +273,29 @@ def _is_shade(lower: Sequence[str], tags: Sequence[str], i: int) -> bool:
     return i + 2 < len(lower) and tags[i + 2] in (*_NOUN, "JJ")
 
 
+def _ing_before_noun(lower: Sequence[str], i: int, before: str, after: str) -> str | None:
+    """The tag of a word in -ing that the noun behind it decides: a skipping rope, somebody lighting a candle."""
+    following = lower[i + 1]
+    is_doing = before in _NOUN and lower[i - 1] in v.ANIMATE  # "a woman shopping clothes"
+    if after in _NOUN and ((lower[i] in v.ATTRIBUTIVE_ING and not is_doing) or _makes_one_thing(lower[i], following)):
+        return "NN"
+    if lower[i] in v.ING_NOUNS and before in _NOUN and after in ("DT", "PRP$"):
+        return "VBG"
+    return None
+
+
+def _makes_one_thing(word: str, noun: str) -> bool:
+    return any((word, form) in v.ING_COMPOUNDS for form in (noun, noun.removesuffix("s"), noun.removesuffix("es")))
+
+
 def _ing(lower: Sequence[str], i: int, before: str, after: str) -> str:
     """A word in -ing: a description before a noun ("flying cars"), else what the thing does."""
     if before == "CD" and after not in (*_NOUN, "JJ"):
         return "VBG"  # "both laughing"
     if before == "JJ" and after in (",", ".") and lower[i] not in v.ING_NOUNS:
         return "VBG"  # "a dress white glittering,"
+    if before == "JJ" and after in ("PRP", "DT", "PRP$", "IN", "WRB", "TO"):
+        return "VBG"  # "a wounded elderly walking through snow"
     if before in ("DT", "PRP$", "JJ", "CD"):
         return "JJ" if after in (*_NOUN, "JJ", "VBG", "VBN", "VBD", "CD") else "NN"
     if lower[i] in v.TRANSITIVE_ING and before == "JJ" and lower[i - 1].endswith("-old"):

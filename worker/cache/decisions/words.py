@@ -55,7 +55,7 @@ def read(text: str) -> list[Word]:
     """The words of a text without its signs (`prompt_syntax`), untagged."""
     tokens = _TOKEN.findall(_AGE.sub(r"\1-year-old", text))[:MAX_WORDS]
     tokens = [part for token in tokens for part in _split_possessive(token) if len(part) <= _MAX_WORD]
-    tokens = [token for i, token in enumerate(tokens) if i == 0 or not _is_repeated(tokens[i - 1], token)]
+    tokens = _joined([token for i, token in enumerate(tokens) if i == 0 or not _is_repeated(tokens[i - 1], token)])
     shouts = has_capitals_throughout(tokens)
     words = []
     for i, token in enumerate(tokens):
@@ -68,6 +68,17 @@ def read(text: str) -> list[Word]:
             Word(text=token if is_name and lower == token.lower() else lower, lower=lower, original=token.lower())
         )
     return words
+
+
+def _joined(tokens: Sequence[str]) -> list[str]:
+    """The tokens, with those that people tear apart in one: back ground, sun set."""
+    found: list[str] = []
+    for token in tokens:
+        if found and (whole := v.SPLIT_WORDS.get((found[-1].lower(), token.lower()))):
+            found[-1] = whole
+        else:
+            found.append(token)
+    return found
 
 
 def _split_possessive(token: str) -> tuple[str, ...]:
