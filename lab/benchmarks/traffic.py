@@ -120,6 +120,7 @@ class _Kernels(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch typ
         name = func.overloadpacket.__name__
         if not func.is_view and not name.startswith(("empty", "new_empty", "_unsafe_view", "detach", "alias")):
             written = tree_leaves(out)
-            read = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+            given = {key: value for key, value in (kwargs or {}).items() if key != "out"}
+            read = [leaf for leaf in tree_leaves((args, given)) if isinstance(leaf, Tensor)]
             self._traffic.add(name, *(written if name == "embedding" else read), *written)  # of a table, some rows
         return out

@@ -46,7 +46,7 @@ def test_run_equals_the_recorded_one(golden, name):
     torch.testing.assert_close(last.latents, recorded["out"], atol=2e-4, rtol=0)
     entered = [x[: len(x) // 2] for x, *_ in seen]
     torch.testing.assert_close(torch.stack(entered), recorded["traj"][:-1], atol=2e-4, rtol=0)
-    timesteps = torch.stack([timestep for _, timestep, *_ in seen])
+    timesteps = torch.stack([timestep.expand(len(x)) for x, timestep, *_ in seen])
     assert torch.equal(timesteps, recorded["timesteps"])
 
 

@@ -10,8 +10,16 @@ import pytest
 import torch
 from torch import nn
 
-from worker.models.opensora.blocks import Block
-from worker.models.opensora.compilation import Fp8Linear, Int8Linear, Options, optimize, options
+from worker.models.opensora.blocks import Block, Mlp
+from worker.models.opensora.compilation import (
+    Fp8Linear,
+    Int8Linear,
+    Options,
+    check_gelu,
+    join_gelu,
+    optimize,
+    options,
+)
 from worker.models.opensora.pipeline import ChaiPipeline
 from worker.models.opensora.presets import tiny
 from worker.models.opensora.sizes import VideoSize
@@ -135,6 +143,52 @@ def test_what_was_not_warmed_up_is_compiled_too_in_whichever_thread(warmed):
 
     with ThreadPoolExecutor(1) as other:
         assert [other.submit(run, way).result() for way in variants] == [True] * len(variants)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_a_product_that_gives_the_exact_gelu_is_noticed(dtype):
+    """As torch's does on a CPU."""
+    with pytest.raises(RuntimeError, match="on cpu the GELU of a product is not the tanh form"):
+        check_gelu(torch.device("cpu"), dtype)
+
+
+@pytest.mark.parametrize("error", [0, 5e-4])  # of a GPU's own instruction for tanh
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_a_product_that_gives_the_tanh_form_is_taken(monkeypatch, dtype, error):
+    def product(bias, rows, weight, *, use_gelu):
+        inner = rows.float() @ weight.float() + bias.float()
+        wrong = error * torch.where(torch.arange(inner.numel()).view_as(inner) % 2 == 0, 1, -1)
+        tanh = torch.tanh((2 / torch.pi) ** 0.5 * (inner + 0.044715 * inner**3)) * (1 + wrong)
+        return (0.5 * inner * (1 + tanh)).to(dtype)
+
+    monkeypatch.setattr(torch, "_addmm_activation", product)
+
+    check_gelu(torch.device("cpu"), dtype)
+
+
+def test_a_gelu_stays_a_kernel_of_its_own_where_there_are_gradients_or_8_bit_products_or_another_device():
+    part, x = Mlp(32, 64, 32), torch.linspace(-4, 4, 64).view(2, 32)
+    plain = part(x)
+
+    assert join_gelu([part], "cuda") == 1
+    assert torch.equal(part(x), plain)
+    assert join_gelu([part], "cpu") == 1
+    assert 0 < distance(part(x), plain) < 1e-3  # the exact form: the product's
+    with torch.enable_grad():
+        assert torch.equal(part(x), plain)
+    part.fc1 = Int8Linear(part.fc1)
+    assert join_gelu([part], "cpu") == 0
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_gpu_joins_the_gelu_with_its_product(dtype):
+    plain, pipeline = tiny().to("cuda", dtype), tiny()
+
+    outcome = optimize(pipeline, Options(dtype=dtype), "cuda")
+
+    assert outcome.applied == ("gelu in product",)
+    assert 0 < distance(video(pipeline), video(plain)) < 0.1
 
 
 def test_auto_compiles_on_a_gpu_only():

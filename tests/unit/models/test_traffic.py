@@ -9,7 +9,7 @@ from lab.benchmarks.engine import T5_XXL
 from lab.benchmarks.traffic import Traffic, counted
 from worker.models.opensora.attention import rotary_table
 from worker.models.opensora.blocks import PackedCaption
-from worker.models.opensora.compilation import GPU_CHUNKS, GPU_DECODE_BATCH
+from worker.models.opensora.compilation import GPU_CHUNKS, GPU_DECODE_BATCH, join_gelu
 from worker.models.opensora.presets import stdit3_xl2_config
 from worker.models.opensora.stdit3 import STDiT3
 from worker.models.opensora.vae import OpenSoraVAE
@@ -26,13 +26,14 @@ def on_meta(make) -> nn.Module:
 def guided_step() -> Traffic:
     """A forward of both halves at 240p, whose caption was read before."""
     network, vae = on_meta(lambda: STDiT3(**stdit3_xl2_config())), on_meta(OpenSoraVAE)
+    join_gelu(network.blocks, "meta")
     with torch.device("meta"), torch.no_grad():
         latents = torch.empty(2, 4, *vae.latent_size(FRAMES, HEIGHT, WIDTH))
         tokens = torch.empty(2, CAPTION_TOKENS, 1152, dtype=torch.bfloat16)
         keys = tuple(block.cross_attn.keys_values(tokens) for block in network.blocks)
         caption = PackedCaption(tokens=tokens, mask=None, keys_values=keys)
         with counted() as traffic:
-            network(latents, torch.empty(2), caption, fps=torch.empty(1), height=HEIGHT, width=WIDTH)
+            network(latents, torch.empty(1), caption, fps=torch.empty(1), height=HEIGHT, width=WIDTH)
     return traffic
 
 
@@ -55,7 +56,7 @@ def text_of_30_tokens() -> Traffic:
 
 @pytest.mark.parametrize(
     ("run", "most_kernels", "most_gb"),  # of what is neither a matrix product nor attention
-    [(guided_step, 1615, 107.9), (decoding, 1063, 159.5), (text_of_30_tokens, 896, 0.6)],
+    [(guided_step, 1390, 72.7), (decoding, 1063, 159.5), (text_of_30_tokens, 896, 0.6)],
     ids=lambda value: getattr(value, "__name__", ""),
 )
 def test_a_piece_of_the_model_launches_and_moves_no_more_than_this(run, most_kernels, most_gb):
@@ -75,19 +76,20 @@ def as_compiled(module: nn.Module, *inputs) -> Traffic:
 def test_compiled_blocks_launch_and_move_no_more_than_this():
     """Of a guided step; beside products and attention."""
     network = on_meta(lambda: STDiT3(**stdit3_xl2_config() | {"depth": 1}))
+    join_gelu(network.blocks, "cpu")  # the compiler is asked as for one
     with torch.device("meta"), torch.no_grad():
         frames, height, width = on_meta(OpenSoraVAE).latent_size(FRAMES, HEIGHT, WIDTH)
         hidden = torch.empty(2, frames, -(-height // 2) * -(-width // 2), 1152, dtype=torch.bfloat16)
-        modulation = torch.empty(2, 1, 1, 6, 1152, dtype=torch.bfloat16)
+        modulation = torch.empty(1, 1, 1, 6, 1152, dtype=torch.bfloat16)
         keys = network.blocks[0].cross_attn.keys_values(torch.empty(2, CAPTION_TOKENS, 1152, dtype=torch.bfloat16))
         rotary = rotary_table(network.rope.freqs, frames)
 
     spatial = as_compiled(network.blocks[0], hidden, modulation, keys, None)
     temporal = as_compiled(network.blocks[1], hidden, modulation, keys, None, rotary)
 
-    assert (spatial.kernels["addmm"], spatial.kernels["attention"]) == (6, 2)
-    assert spatial.num_kernels + temporal.num_kernels <= 35
-    assert stdit3_xl2_config()["depth"] * (spatial.pointwise_bytes + temporal.pointwise_bytes) / GB <= 64.8
+    assert (spatial.kernels["addmm"], spatial.kernels["_addmm_activation"], spatial.kernels["attention"]) == (5, 1, 2)
+    assert spatial.num_kernels + temporal.num_kernels <= 29
+    assert stdit3_xl2_config()["depth"] * (spatial.pointwise_bytes + temporal.pointwise_bytes) / GB <= 40.7
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
@@ -104,7 +106,9 @@ def test_a_compiled_sum_is_one_kernel_that_reads_its_input_once_and_writes_its_r
 def test_a_view_costs_nothing_and_a_kernel_its_inputs_and_outputs():
     with counted() as traffic:
         x = torch.empty(4, 8, device="meta").transpose(0, 1)
-        x + torch.empty(1, 4, device="meta").expand(8, 4)
+        row = torch.empty(1, 4, device="meta").expand(8, 4)
+        x + row
+        torch.mul(x, row, out=torch.empty(8, 4, device="meta"))
 
-    assert dict(traffic.kernels) == {"add": 1}
-    assert traffic.pointwise_bytes == 4 * (32 + 4 + 32)
+    assert dict(traffic.kernels) == {"add": 1, "mul": 1}
+    assert traffic.pointwise_bytes == 2 * 4 * (32 + 4 + 32)

@@ -18,7 +18,9 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tenso
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """Layer norm without learned weights, then scale and shift."""
+    """Layer norm without learned weights, then scale and shift; one kernel where all tokens share these."""
+    if shift.numel() == x.shape[-1]:
+        return F.layer_norm(x, (x.shape[-1],), 1 + scale.flatten(), shift.flatten(), eps=1e-6)
     return torch.addcmul(shift, F.layer_norm(x, (x.shape[-1],), eps=1e-6), 1 + scale)
 
 
@@ -33,12 +35,14 @@ def rotary_table(freqs: Tensor, num_frames: int) -> tuple[Tensor, Tensor]:
 def rotate(x: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:
     """Rotate neighbouring channel pairs (2k, 2k+1) of (rows, H, T, d) by the table's angle of their frame.
 
-    Each channel times the cosine, plus the other of its pair times the signed sine: four kernels where there is no
-    compiler, half the bytes of one formula for the even channels and another for the odd ones.
+    Each channel times the cosine, plus the other of its pair times the signed sine: three kernels where there is no
+    compiler, half the bytes of one formula for the even channels and another for the odd ones. The sum is float32 and
+    is written in the dtype of x at once, but for gradients, which cannot have that.
     """
     cos, sin = table
     others = rearrange(x, "... (k pair) -> ... k pair", pair=2).flip(-1).flatten(-2)
-    return torch.addcmul(x * cos, others, sin).to(x.dtype)
+    out = None if torch.is_grad_enabled() else torch.empty_like(others)
+    return torch.addcmul(x * cos, others, sin, out=out).to(x.dtype)
 
 
 def cached_keys(

@@ -77,7 +77,7 @@ class Velocity:
         rows = halves * len(latents)
         out = self._network(
             latents.repeat(halves, 1, 1, 1, 1),
-            torch.full((rows,), timestep, device=latents.device),
+            torch.full((1,), timestep, device=latents.device),
             self._caption.rows(rows),
             fps=self._fps,
             x_mask=None if x_mask is None else x_mask.repeat(halves, 1),

@@ -177,11 +177,11 @@ class STDiT3(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ships 
 
         Args:
             x: latent (B, C, T, H, W).
-            timestep: (B,), on the scale 0..1000.
+            timestep: (B,), on the scale 0..1000; (1,) when all rows share it, which spares a kernel at each norm.
             y: text features (B, 1, L, caption_channels), or what `pack_caption` made of them. With
                 `skip_y_embedder`, packed features (1, sum of lengths, hidden_size).
             mask: (b, L), non-zero = token counts; b divides B. With `skip_y_embedder`, the lengths.
-            fps: frames per second, (b,), repeated over the batch.
+            fps: frames per second, (b,), repeated over the timesteps; b divides their number.
             height, width: size of the video in pixels (of the first sample, when tensors).
             x_mask: bool (B, T); False = this frame is known and treated as having timestep 0.
             cached: Cache Attention in the blocks that it names; None = the plain model.
@@ -196,7 +196,7 @@ class STDiT3(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ships 
         dtype, batch = self.x_embedder.proj.weight.dtype, x.shape[0]
         position = self._position(x, height, width, dtype)
         hidden = self.x_embedder(x.to(dtype)) + position  # (B, T, S, C)
-        embedding, embedding0, modulation = self._modulation(timestep, fps, x_mask, batch, dtype)
+        embedding, embedding0, modulation = self._modulation(timestep, fps, x_mask, dtype)
         if change is not None:
             hidden = hidden + change
         else:
@@ -273,18 +273,18 @@ class STDiT3(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ships 
         return position_embedding(grid, scale, self._config.hidden_size, dtype, x.device)
 
     def _modulation(
-        self, timestep: Tensor, fps: Tensor, x_mask: Tensor | None, batch: int, dtype: torch.dtype
+        self, timestep: Tensor, fps: Tensor, x_mask: Tensor | None, dtype: torch.dtype
     ) -> tuple[Tensor, Tensor | None, Tensor]:
         if not self._config.exact_timesteps:
             timestep = timestep.to(dtype)
-        fps = self.fps_embedder(fps.to(dtype).repeat(batch // fps.shape[0]), dtype)
-        embedding = self.t_embedder(timestep, dtype) + fps  # (B, C)
+        fps = self.fps_embedder(fps.to(dtype).repeat(len(timestep) // len(fps)), dtype)
+        embedding = self.t_embedder(timestep, dtype) + fps  # (B, C) or (1, C)
         modulation = self._six(embedding)
         if x_mask is None:
             return embedding, None, modulation
         embedding0 = self.t_embedder(torch.zeros_like(timestep), dtype) + fps
         modulation = torch.where(x_mask[:, :, None, None, None], modulation, self._six(embedding0))
-        return embedding, embedding0, modulation  # (B, C), (B, C), (B, T, 1, 6, C)
+        return embedding, embedding0, modulation  # the third (B or 1, 1, 1, 6, C) above, here (B, T, 1, 6, C)
 
     def _six(self, embedding: Tensor) -> Tensor:
         six: Tensor = rearrange(self.t_block(embedding), "B (n C) -> B 1 1 n C", n=6)
