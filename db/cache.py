@@ -49,6 +49,8 @@ from db.states import EntryStatus, JobStatus, check_entry
 EXACT_BELOW = 8_000
 CODES_BELOW, CODES_BESIDE_OTHERS = 60_000, 500_000
 LEAST_SHARE = 0.5  # of all entities: with less, the second limit counts
+EF_SEARCH = 100  # how wide the walk is: how many of the nearest it goes on from
+EF_SEARCH_AGAIN = 400  # of one that looks for what the first has missed, at any size a fraction of scanning the codes
 NUM_CODES = 256  # nearest by their signs, of which the nearest are returned
 DOUBTFUL = 0.5  # similarity: where the codes find nothing nearer, all is alike far, and the order of signs says little
 SCAN_SHARE = 0.1  # of a namespace: once the index has been looked at so far in vain, a scan is cheaper
@@ -141,7 +143,7 @@ def neighbours(
     texts: Sequence[str] | None = None,
     limit: int = 10,
     search: str = "auto",
-    ef_search: int = 100,
+    ef_search: int | None = None,
     least: float = -1.0,
 ) -> list[Found]:
     """Return the `limit` nearest stored entities of each vector, inside the namespace only; of equal ones the youngest.
@@ -167,7 +169,7 @@ def neighbours(
     least, most = _SCAN_LIMITS
     scan = {
         "hnsw.iterative_scan": "strict_order",
-        "hnsw.ef_search": str(ef_search),
+        "hnsw.ef_search": str(ef_search or EF_SEARCH),
         "hnsw.max_scan_tuples": str(min(most, max(least, round(space.num_entities * SCAN_SHARE)))),
     }
     forced = dict.fromkeys(_OTHER_PLANS if way == "hnsw" else (), "off")

@@ -343,8 +343,8 @@ def look_up(
 ) -> tuple[tuple[Neighbour, ...], Plan]:
     """Return the stored entities near each vector, and the plan by them.
 
-    Where the index gives no donor, all codes are looked at before the job runs in full: that takes milliseconds, and
-    the run seconds.
+    Where the walk through the index gives no donor, a wider one follows before the job runs in full: that takes
+    milliseconds, and the run seconds.
     """
     with watch.part("search"):
         way = way or cache.way_to_search(session, space, own.search)
@@ -352,7 +352,8 @@ def look_up(
     plan = plan_by(near)
     if way == "walk" and not plan.donors:
         with watch.part("search"):
-            near = neighbours(session, space, own, extraction, vectors, search="codes")
+            again = cache.EF_SEARCH_AGAIN
+            near = neighbours(session, space, own, extraction, vectors, search=way, ef_search=again)
         plan = plan_by(near)
     return near, plan
 
@@ -365,6 +366,7 @@ def neighbours(
     vectors: list[list[float]],
     *,
     search: str | None = None,
+    ef_search: int | None = None,
 ) -> tuple[Neighbour, ...]:
     """Return the stored entities near each vector, as decisions read them.
 
@@ -378,6 +380,7 @@ def neighbours(
         texts=[entity.text for entity in extraction.entities],
         limit=matching.neighbours_per_entity,
         search=search or own.search,
+        ef_search=ef_search,
         least=matching.related_threshold,
     )
     return tuple(

@@ -1,6 +1,6 @@
 """The look-up loses no hit: not among equal words, not beside a tenant whose entities lie nearer."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -13,6 +13,11 @@ from sqlalchemy.orm import Session, sessionmaker
 from db import cache
 from db.models import CacheEntity, CacheEntry, Namespace
 from db.session import connect, sessions, transaction
+from shared.generation import Mode
+from worker.cache import planner
+from worker.cache.decisions import planning
+from worker.cache.decisions.types import Entity, Extraction, Neighbour
+from worker.cache.namespaces import SpaceSettings
 
 DIMS, LIMIT, SAME = 384, 16, 0.8
 NUM_POPULAR, NUM_SMALL, NUM_TEXTS = 16_000, 6_000, 4_000
@@ -174,6 +179,33 @@ def test_a_walk_through_the_index_that_ends_early_is_completed_exactly(
 
     assert found["hnsw"] != found["exact"]  # that is what has to be completed
     assert found["auto"] == found["exact"]
+
+
+def test_who_finds_no_donor_looks_again_and_finds_what_the_first_walk_missed(
+    engine: Engine, spaces: dict[str, UUID], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "EF_SEARCH", 1)
+    looks: list[tuple[Neighbour, ...]] = []
+
+    def plan_by(near: Sequence[Neighbour]) -> planning.Plan:
+        looks.append(tuple(near))
+        return planning.decide(Mode.AUTO, extraction, ())  # no donor
+
+    def hits(near: Sequence[Neighbour]) -> set[tuple[int, str]]:
+        return {(row.query, row.text) for row in near if row.similarity >= SAME}
+
+    with sessions(engine)() as session:
+        space = session.get_one(Namespace, spaces["popular"])
+        space.identity = {**space.identity, "embedder": "use-multilingual-v3"}
+        names, vectors = zip(*asked(session, space, 40), strict=True)
+        extraction = Extraction(entities=tuple(Entity(text=name, head="thing") for name in names))
+        found = session, space, SpaceSettings(), extraction, list(vectors)
+        planner.look_up(*found, plan_by, planner.Stopwatch(), way="walk")
+        exact = planner.neighbours(*found, search="exact")
+
+    first, again = looks
+    assert hits(first) < hits(exact)
+    assert hits(again) == hits(exact)
 
 
 @pytest.mark.parametrize("owner", ["popular", "small"])
