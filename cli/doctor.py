@@ -10,7 +10,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,8 @@ def doctor(*, as_json: bool) -> int:
     """Look at everything and print it; return 1 when something is wrong, else 0."""
     var = local.var_dir()
     local.join(var)
-    findings = [finding for check in CHECKS for finding in _safely(check, var)]
+    found = (finding for check in CHECKS for finding in _safely(check, var))
+    findings = [replace(finding, seen=local.discreet(finding.seen)) for finding in found]  # drivers quote whole URLs
     if as_json:
         output.print_json([asdict(finding) for finding in findings])
     else:

@@ -37,6 +37,7 @@ def serve(port: int, *, fd: int | None = None) -> None:
     from shared import logs
 
     logs.configure()
+    redis_url = local.redis_url()
     address = os.environ.get(ADDRESS_VARIABLE, "127.0.0.1")
     file = password_file(local.var_dir())
     password = os.environ.get(PASSWORD_VARIABLE) or _password(file)
@@ -46,7 +47,7 @@ def serve(port: int, *, fd: int | None = None) -> None:
     os.environ["FLOWER_BASIC_AUTH"] = f"{USER}:{password}"
     os.environ.pop("FLOWER_UNAUTHENTICATED_API", None)
     options = [f"--address={address}", f"--port={port}", "--read-only=True", f"--tasks-columns={COLUMNS}"]
-    _run(_celery(os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")), options, fd=fd)
+    _run(_celery(redis_url), options, fd=fd)
 
 
 def _celery(redis_url: str) -> Any:  # Any: celery has no types

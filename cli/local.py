@@ -14,7 +14,7 @@ from cli.errors import BadInput
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_URL = "http://127.0.0.1:8400"
-PASSWORD = re.compile(r"(?<=//)([^/@:]*):[^/@]*@")  # of a URL
+_PASSWORD = re.compile(r"(?<=//)([^/@:\s]*):\S*@")  # of a URL, also where it holds what should be escaped
 SECRETS = {"DATABASE_URL": "database", "REDIS_URL": "redis"}  # variable → name of its file
 
 
@@ -106,6 +106,22 @@ def database_url() -> str:
         return Settings.model_validate({}).database_url
 
 
+def redis_url() -> str:
+    """Return REDIS_URL, else the default; raise `BadInput`."""
+    from shared.settings import REDIS_URL, checked_redis_url
+
+    url = os.environ.get("REDIS_URL", REDIS_URL)
+    try:
+        return checked_redis_url(url)
+    except ValueError as error:
+        raise BadInput(f"REDIS_URL {discreet(url)!r}: {error}") from None
+
+
+def discreet(text: str) -> str:
+    """Return a text without the passwords of the URLs in it."""
+    return _PASSWORD.sub(r"\1:***@", text)
+
+
 @contextmanager
 def settings_checked() -> Iterator[None]:
     """Turn what pydantic says about a bad environment value into `BadInput` that names the variable."""
@@ -118,8 +134,8 @@ def settings_checked() -> Iterator[None]:
         first = error.errors()[0]
         name = str(first["loc"][0])
         variable = name if name.isupper() else f"CHAI_{name.upper()}"
-        value = PASSWORD.sub(r"\1:***@", str(first["input"]))
-        raise BadInput(f"{variable} {value!r}: {first['msg']}") from error
+        reason = first["msg"].removeprefix("Value error, ")
+        raise BadInput(f"{variable} {discreet(str(first['input']))!r}: {reason}") from error
 
 
 def write_secret(file: Path, value: str) -> None:

@@ -447,11 +447,13 @@ def main() -> None:
 def _of_database(error: Exception) -> str | None:
     """Say what the database or its migrations complain of; None for any other error, which is a fault of ours."""
     package, name = type(error).__module__.partition(".")[0], type(error).__name__
-    first = str(error).strip().split("\n")[0]
+    first = local.discreet(str(error).strip().split("\n")[0])
     if package == "alembic":
         return f"{first}; `chai migrate head` goes to the newest tables"
     if package in ("sqlalchemy", "psycopg2") and name in ("OperationalError", "InterfaceError", "ArgumentError"):
         return f"the database does not answer as it should: {first}; `chai doctor` looks at it"
+    if package in ("sqlalchemy", "psycopg2") and "invalid dsn" in first:
+        return f"DATABASE_URL is not understood: {first}"
     if package in ("sqlalchemy", "psycopg2") and "does not exist" in first:
         return f"the database lacks tables ({first}); bring it up to date with `chai migrate`"
     return None

@@ -106,7 +106,7 @@ def service(var: Path, choices: Choices, *, report: Callable[[str], None]) -> It
     if found := local.running(var):
         raise CommandError(f"the service already runs at {found.url} (process {found.pid}); stop that one first")
     database_url = local.database_url() if "DATABASE_URL" in os.environ else None
-    redis_url = os.environ.get("REDIS_URL")
+    redis_url = local.redis_url() if "REDIS_URL" in os.environ else None
     try:
         with ExitStack() as stack:
             stack.enter_context(folder_lock(var))

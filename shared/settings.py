@@ -1,12 +1,29 @@
 """What every part of the service needs to know, read once from the environment."""
 
+import re
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parent.parent
+REDIS_URL = "redis://127.0.0.1:6379/0"
+_DATABASE = re.compile(r"postgresql\+psycopg2://(?:.*@)?(?:\[[^\]]*\]|[^/:?@]*)(?::\d+)?(?:[/?].*)?", re.ASCII)
+_DATABASE_NUMBER = re.compile(r"/?\d*", re.ASCII)
+
+
+def checked_redis_url(url: str) -> str:
+    """Return the address of a broker; raise ValueError for one that no part could reach."""
+    try:
+        parts = urlsplit(url)
+        is_one = parts.scheme in ("redis", "rediss") and parts.port != 0 and _DATABASE_NUMBER.fullmatch(parts.path)
+    except ValueError:  # of a port that is no number
+        is_one = None
+    if not is_one:
+        raise ValueError("is no address of a Redis; write it like redis://:PASSWORD@HOST:6379/0")
+    return url
 
 
 class Settings(BaseSettings):
@@ -15,7 +32,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="CHAI_", extra="ignore", frozen=True)
 
     database_url: str = Field(alias="DATABASE_URL")  # postgresql+psycopg2://…
-    redis_url: str = Field(default="redis://127.0.0.1:6379/0", alias="REDIS_URL")
+    redis_url: str = Field(default=REDIS_URL, alias="REDIS_URL")
     # Any fsspec URL. A folder's path stands in it as it is: fsspec reads no %20, so `Path.as_uri()` names another one.
     storage_url: str = Field(default=f"file://{ROOT / 'var' / 'storage'}", alias="STORAGE_URL")
     storage_access: Literal["private", "group"] = (
@@ -39,10 +56,17 @@ class Settings(BaseSettings):
         # SQLAlchemy 2.1 reads a bare postgresql:// as psycopg 3, which is not installed.
         for bare in ("postgresql://", "postgres://"):
             if url.startswith(bare):
-                return "postgresql+psycopg2://" + url.removeprefix(bare)
+                url = "postgresql+psycopg2://" + url.removeprefix(bare)
         if not url.startswith("postgresql+psycopg2://"):
             raise ValueError("must begin with postgresql+psycopg2:// (Postgres 15+ with pgvector)")
+        if not _DATABASE.fullmatch(url):
+            raise ValueError("is no address of a database; write it like postgresql://USER:PASSWORD@HOST:5432/NAME")
         return url
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_a_broker(cls, url: str) -> str:
+        return checked_redis_url(url)
 
     @field_validator("storage_url")
     @classmethod

@@ -153,7 +153,7 @@ def test_the_demo_gives_up_on_a_worker_that_cannot_run(new_home: Callable[[], Ho
 
     assert done.returncode == 1
     assert "error: worker ends again and again; the end of " in done.stderr
-    assert "error: CHAI_CACHE_POLICY 'mru': Value error, 'mru' is not an eviction policy; there are " in done.stderr
+    assert "error: CHAI_CACHE_POLICY 'mru': 'mru' is not an eviction policy; there are " in done.stderr
 
 
 def test_videos_outlive_a_restart(new_home: Callable[[], Home], bring_up: Callable[..., Up], tmp_path: Path) -> None:

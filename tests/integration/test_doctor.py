@@ -72,6 +72,7 @@ def test_workers_that_take_no_jobs_are_named_with_their_reason(
     ("variables", "what", "do"),
     [
         ({"DATABASE_URL": "postgresql://u:secret@127.0.0.1:9/d"}, "postgres", "start it, or check DATABASE_URL"),
+        ({"DATABASE_URL": "mysql://u:secret@h/d"}, "postgres", "start it, or check DATABASE_URL"),  # quoted by libpq
         ({"REDIS_URL": "redis://:secret@127.0.0.1:9/0"}, "redis", "start it, or check REDIS_URL"),
         ({"CHAI_URL": "http://127.0.0.1:9"}, "api", "look at the end of log/api.log; check CHAI_URL"),
         ({"CHAI_MODELS_DIR": "/nonexistent"}, "models", "check CHAI_MODELS_DIR"),

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from sqlalchemy.engine import make_url
 
 from cli import local
 from cli.errors import BadInput
@@ -81,3 +82,54 @@ def test_a_bare_postgres_url_is_read_for_the_driver_at_hand(monkeypatch: pytest.
     monkeypatch.setenv("DATABASE_URL", "postgresql://u@h/d")
 
     assert local.database_url() == "postgresql+psycopg2://u@h/d"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:secret@h:abc/d",
+        "postgresql://u:secret@h1:1,h2:2/d",
+        "postgres://u:s/ec#ret@h:/d",
+        "postgresql://u:secret@h:5432/d\n",
+    ],
+)
+def test_an_address_of_no_database_is_named_without_its_password(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", url)
+
+    with pytest.raises(BadInput) as refused:
+        local.database_url()
+
+    assert str(refused.value).startswith(f"DATABASE_URL '{url.partition('u:')[0]}u:***@h")
+    assert str(refused.value).endswith(
+        "': is no address of a database; write it like postgresql://USER:PASSWORD@HOST:5432/NAME"
+    )
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:p@ss/w#rd@h:5432/d?sslmode=require",
+        "postgresql:///d?host=/run/postgresql",
+        "postgresql://[::1]:5432/d",
+        "postgresql://h",
+    ],
+)
+def test_whatever_sqlalchemy_reads_is_a_database(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", url)
+
+    assert make_url(local.database_url()).drivername == "postgresql+psycopg2"
+
+
+def test_an_address_of_no_broker_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    for url in ("h:6379", "http://:secret@h:6379", "redis://:secret@h:abc/0", "redis://:secret@h:6379/first"):
+        monkeypatch.setenv("REDIS_URL", url)
+        with pytest.raises(BadInput, match="is no address of a Redis; write it like redis://") as refused:
+            local.redis_url()
+        assert "secret" not in str(refused.value)
+        monkeypatch.setenv("DATABASE_URL", SECRETS["DATABASE_URL"])
+        with pytest.raises(BadInput) as by_a_part:
+            local.database_url()
+        assert str(by_a_part.value) == str(refused.value)
+    for url in ("redis://h", "rediss://u:p@h:6380/3?ssl_cert_reqs=none", "redis://[::1]:6379/"):
+        monkeypatch.setenv("REDIS_URL", url)
+        assert local.redis_url() == url

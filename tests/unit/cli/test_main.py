@@ -5,11 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psycopg2
 import pytest
 from scripted_service import Script
 
 from cli.client import Client
-from cli.main import _save
+from cli.main import _of_database, _save
 
 ROOT = Path(__file__).parents[3]
 HEAVY = ("torch", "numpy", "fastapi", "celery", "sqlalchemy", "pydantic", "transformers", "psutil")
@@ -103,18 +104,29 @@ def test_a_database_that_is_away_is_a_sentence() -> None:
     assert "secret" not in done.stderr
 
 
+@pytest.mark.parametrize("url", ["postgresql://u:secret@h/d?sslmod=require", "mysql://u:secret@h/d"])
+def test_what_libpq_does_not_understand_is_a_sentence_without_the_password(url: str) -> None:
+    with pytest.raises(psycopg2.ProgrammingError) as error:
+        psycopg2.connect(url)
+
+    sentence = _of_database(error.value)
+    assert sentence is not None
+    assert sentence.startswith("DATABASE_URL is not understood: ")
+    assert "secret" not in sentence
+
+
 GOOD = "postgresql+psycopg2://u@127.0.0.1:9/d"
 
 
 @pytest.mark.parametrize(
     ("variables", "said"),
     [
-        ({"DATABASE_URL": "mysql://u:secret@h/d"}, "error: DATABASE_URL 'mysql://u:***@h/d': Value error, must begin"),
+        ({"DATABASE_URL": "mysql://u:secret@h/d"}, "error: DATABASE_URL 'mysql://u:***@h/d': must begin"),
         (
             {"DATABASE_URL": GOOD, "STORAGE_URL": "s4://u:secret@b"},
-            "error: STORAGE_URL 's4://u:***@b': Value error, names no storage that fsspec knows; use file://, s3://",
+            "error: STORAGE_URL 's4://u:***@b': names no storage that fsspec knows; use file://, s3://",
         ),
-        ({"DATABASE_URL": GOOD, "STORAGE_URL": "az://b"}, "error: STORAGE_URL 'az://b': Value error, needs a driver: "),
+        ({"DATABASE_URL": GOOD, "STORAGE_URL": "az://b"}, "error: STORAGE_URL 'az://b': needs a driver: "),
     ],
 )
 def test_a_server_that_is_none_is_named_without_its_password(variables: dict[str, str], said: str) -> None:
