@@ -37,11 +37,12 @@ function refresh(after_ms = 300) {
         const next = fresh.getElementById(old.id);
         if (!next || old.dataset.seen === next.outerHTML) continue;
         for (const shown of all("img[data-preview]", old)) next.querySelector(`img[data-preview="${shown.dataset.preview}"]`)?.replaceWith(shown);
-        const focused = old.contains(document.activeElement) && document.activeElement.id;
+        const at = document.activeElement, link = at?.getAttribute("href");
+        const focused = old.contains(at) && (at.id ? `#${CSS.escape(at.id)}` : link && `a[href="${CSS.escape(link)}"]`);
         const html = next.outerHTML;
         old.replaceWith(document.adoptNode(next));
         next.dataset.seen = html;
-        if (focused) document.getElementById(focused)?.focus();
+        if (focused) document.querySelector(focused)?.focus();
       }
       watchClips();
       sketchAll();
@@ -135,7 +136,9 @@ function rest(row) {
   if (row.querySelector("img[data-clip]")) clip.remove();
 }
 const rowOf = (element) => element?.closest?.("li[data-row]");
-for (const kind of ["pointerover", "focusin"]) document.addEventListener(kind, (event) => clipOf(event.target)?.play().catch(() => {}));
+const isStill = matchMedia("(prefers-reduced-motion: reduce)").matches;  // then nothing plays that nobody started
+if (isStill) for (const clip of all("video[autoplay]")) { clip.autoplay = false; clip.pause(); }
+else for (const kind of ["pointerover", "focusin"]) document.addEventListener(kind, (event) => clipOf(event.target)?.play().catch(() => {}));
 for (const kind of ["pointerout", "focusout"]) document.addEventListener(kind, (event) => { const row = rowOf(event.target); if (row && row !== rowOf(event.relatedTarget)) rest(row); });
 
 // The next page of the wall, before its end comes into sight.
@@ -202,17 +205,31 @@ if (form) {
   if (form.prompt.value) later();
 }
 
-// What destroys waits for ten seconds in which it can be taken back; who leaves the page has taken it back.
+// What destroys waits for ten seconds in which it can be taken back; who leaves the page has taken it back. One thing waits at a time: the same
+// again changes nothing, another sends the first at once. It is sent as it was asked for, for what is live may have replaced the form.
+let waiting = null;
+async function sent(asked) {
+  const answer = await fetch(asked.action, { method: "POST", body: asked.body }).catch(() => null);
+  if (!answer?.ok) Object.assign(document.getElementById("lost"), { textContent: "That was not done: load the page again, then try again.", hidden: false });
+  return answer?.ok ? answer.url : null;
+}
 document.addEventListener("submit", (event) => {
   const words = event.target.dataset.undo;
   if (!words) return;
   event.preventDefault();
+  const asked = { action: event.target.getAttribute("action"), body: new URLSearchParams(new FormData(event.target)) };
+  if (waiting?.action === asked.action) return;
+  waiting?.stop();
+  if (waiting) sent(waiting);
   const said = document.getElementById("undo"), button = Object.assign(document.createElement("button"), { textContent: "Undo" });
   let left = 10;
-  const tick = setInterval(() => { left -= 1; count.textContent = ` in ${left} s. `; if (left <= 0) { stop(); event.target.submit(); } }, 1000);
-  const stop = () => { clearInterval(tick); said.hidden = true; };
+  const end = async () => { const next = await sent(asked); if (next && !waiting) location.assign(next); };
+  const tick = setInterval(() => { left -= 1; count.textContent = ` in ${left} s. `; if (left <= 0) { over(); end(); } }, 1000);
+  const over = () => { asked.stop(); waiting = null; };
+  asked.stop = () => { clearInterval(tick); said.hidden = true; };
+  waiting = asked;
   const count = Object.assign(document.createElement("span"), { textContent: ` in ${left} s. ` });
-  button.addEventListener("click", stop);
+  button.addEventListener("click", over);
   count.setAttribute("aria-hidden", "true");
   said.replaceChildren(words, count, button);
   said.hidden = false;

@@ -188,6 +188,75 @@ def test_what_is_deleted_can_be_taken_back(site: Site, page: Tab) -> None:
         assert jobs.get(session, "local", id_).deleted_at is None
 
 
+# Seconds pass when `pass_s` says so.
+CLOCK = """window.ticks = []; window.setInterval = (tick) => ticks.push(tick) - 1;
+    window.clearInterval = (number) => { ticks[number] = () => {}; };
+    window.pass_s = (seconds) => { for (; seconds > 0; seconds--) for (const tick of [...ticks]) tick(); }; 0"""
+
+
+def test_what_is_pressed_twice_is_taken_back_at_once_and_nothing_else_is_lost(site: Site, page: Tab) -> None:
+    """Its form may be replaced meanwhile by what is live, and something else may be pressed."""
+    page.open(f"{site.url}/nights")
+    post = """(path, body) => fetch(path, {method: "POST", body: JSON.stringify(body),
+        headers: {"Content-Type": "application/json"}}).then((said) => said.json())"""
+    for key in ("first", "second"):
+        item = {"custom_id": "1", "prompt": "a red circle"}
+        add = f"({post})(`/v1/bulk-runs/${{run.id}}/items`, {{items: [{item}]}})"
+        page.run(f"({post})('/v1/bulk-runs', {{manifest_key: '{key}'}}).then((run) => {add})")
+    page.open(f"{site.url}/nights")
+    page.run(CLOCK)
+
+    def press(number: int) -> None:
+        page.run(f"document.querySelectorAll('form[data-undo]')[{number}].requestSubmit()")
+
+    def cancelled() -> int:
+        with site.factory() as session:
+            return jobs.counts(session).get("cancelled", 0)
+
+    press(0)
+    press(0)
+    page.run("document.querySelector('#undo button').click()")
+    page.run("pass_s(20)")
+    assert (page.run("document.getElementById('undo').hidden"), cancelled()) == (True, 0)
+
+    press(0)
+    press(1)
+    wait_until(lambda: cancelled() == 1)
+    page.run("document.getElementById('nights').innerHTML = ''")
+    page.run("pass_s(10)")
+    wait_until(lambda: cancelled() == 2)
+    page.wait_for("document.getElementById('nights').innerText.includes('cancelled')")
+
+
+def test_who_goes_by_keyboard_keeps_the_place_while_things_run(site: Site, page: Tab) -> None:
+    claim = site.claim(submit(page, site.url, "a blue square"))
+    site.step(claim, 3)
+    page.open(f"{site.url}/queue")
+    page.press("j")
+    page.wait_for("document.activeElement.classList.contains('prompt')")
+    site.finish(claim)
+    says(page, "It was there.")
+
+    assert page.run("document.activeElement.innerText") == "a blue square"
+
+
+def test_prompts_read_in_their_own_direction_and_nothing_moves_for_whom_it_should_not(site: Site, page: Tab) -> None:
+    still = {"name": "prefers-reduced-motion", "value": "reduce"}
+    page.call("Emulation.setEmulatedMedia", features=[still])
+    site.finish(site.claim(submit(page, site.url, "\u05e2\u05d9\u05d2\u05d5\u05dc \u05d0\u05d3\u05d5\u05dd")))
+    page.wait_for("document.querySelector('video.clip')?.readyState > 1")
+    assert page.run("getComputedStyle(document.querySelector('h1')).direction") == "rtl"
+    page.call("Page.reload")
+    page.wait_for("document.querySelector('video.clip')?.readyState > 1")
+    assert page.run("document.querySelector('video.clip').paused")
+
+    page.open(f"{site.url}/library")
+    page.run("document.querySelector('.card').focus()")
+    assert page.run("document.querySelector('.card video')") is None
+    page.press(" ")
+    page.wait_for("document.querySelector('.card video')?.currentTime > 0")
+
+
 def test_a_restart_of_the_api_loses_nothing(site: Site, started: Browser, engine: Engine) -> None:
     with engine.begin() as connection:
         connection.execute(text("TRUNCATE jobs, batches, heartbeats CASCADE"))
