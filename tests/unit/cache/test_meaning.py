@@ -13,7 +13,7 @@ from worker.cache.decisions.types import Entity, Extraction, HitKind, Neighbour
 USE = MatchSettings.of_embedder("use-multilingual-v3", {})
 NEWER = (
     *("min_coverage", "min_weight", "by_rarity", "style_conflicts", "heads_need_synonyms"),
-    *("min_person_coverage", "other_noun_margin", "max_uses"),
+    *("min_person_coverage", "other_noun_margin", "max_uses", "shared_description"),
 )
 
 
@@ -178,6 +178,20 @@ def test_what_is_near_is_the_same_thing_only_by_its_noun(
     near = [neighbour for neighbour in stored(donor, similarity) if neighbour.query == 0]
 
     assert bool(look_up(found, near, USE).donors) is is_hit
+
+
+@pytest.mark.parametrize(
+    ("donor", "is_hit"),
+    [("a man on a tram", False), ("a young man on a tram", True), ("a youthful man on a tram", True)],
+)
+def test_a_description_that_only_one_prompt_gives_makes_nobody_more_alike(donor: str, is_hit: bool) -> None:
+    prompt = extract("a young man in a harbour with a kettle, a yak and a sundial")
+    near = [neighbour for neighbour in stored(donor, 0.9) if neighbour.query == 0 and neighbour.head == "man"]
+
+    answer = look_up(prompt, near, replace(USE, min_person_coverage=0.5))
+
+    assert (bool(answer.donors), answer.is_too_little) == (is_hit, not is_hit)
+    assert look_up(prompt, near, replace(USE, min_person_coverage=0.5, shared_description=False)).donors
 
 
 def test_somebody_alone_is_a_hit_only_where_little_else_is_asked_for() -> None:

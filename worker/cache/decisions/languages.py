@@ -22,6 +22,7 @@ _MARKS = {"es": "ñ", "pt": "ãõ", "de": "äöüß"}  # accents come with names
 _MAX_GAP = 4.0  # of one word: a single one must not decide
 _MARGIN = 0.6  # mean gap from which on a prompt is not English
 _SURE = 0.9  # the same where a part of the words decides
+_NOT_USED, _COMMON = 2.0, 5.0  # Zipf values between which uses tell languages of one family apart
 _LIST_ENDS = 3.0  # Zipf value: rarer words are in none of the small lists
 _SCRIPTS = (
     ("ja", re.compile("[\u3040-\u30ff]")),
@@ -57,8 +58,13 @@ def _weight(char: str) -> int:
 def _latin(words: Sequence[str], margin: float = _MARGIN) -> str:
     """English, or the language in which the words are so much commoner that it must be that one."""
     gaps = {name: sum(_gap(name, word) for word in words) for name in LATIN}
-    best = max(gaps, key=lambda name: gaps[name], default=ENGLISH)
-    return best if words and gaps[best] > margin * max(2, len(words)) else ENGLISH
+    likely = [name for name in LATIN if words and gaps[name] > margin * max(2, len(words))]
+    return max(likely, key=lambda name: sum(_use(name, word) for word in words), default=ENGLISH)
+
+
+def _use(name: str, word: str) -> float:
+    """How much a word is at home in a language; its commonest words, each in several, say no more than others."""
+    return min(max(frequency(name).get(word, 0.0), _NOT_USED), _COMMON)
 
 
 @cache

@@ -15,6 +15,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Self
 
+from worker.cache.decisions import salience
 from worker.cache.decisions.languages import CHINESE, ENGLISH
 from worker.cache.decisions.readers import lexicon
 from worker.cache.decisions.salience import PERSON
@@ -91,6 +92,7 @@ _BEFORE = {
     "other_noun_margin": 0.0,
     "min_person_coverage": 1.0,
     "max_uses": 0,
+    "shared_description": False,
 }
 
 
@@ -114,7 +116,8 @@ class MatchSettings:
     style_conflicts: bool = True  # a drawing is no donor for a photograph
     look_conflicts: bool = True  # a thing that both show and that looks otherwise: no donor, whatever else is shared
     heads_need_synonyms: bool = True  # below same_threshold only known synonyms match
-    min_person_coverage: float = 0.12  # share that a hit must cover which rests on somebody of whom no more is said
+    min_person_coverage: float = 0.15  # share that a hit must cover which rests on somebody of whom no more is said
+    shared_description: bool = True  # somebody is described by what both prompts say of them, not by one alone
     other_noun_margin: float = 0.06  # how far above same_threshold another noun must lie, unless it is a known synonym
     max_uses: int = 20  # videos that one entry lends to; then a full run leaves a fresh one. 0: any number
 
@@ -490,7 +493,8 @@ def _look_up(
         chosen += [matches[best][q] for q in taken]
         open_queries -= set(taken)
     coverage = _coverage(weights, chosen)
-    too_little = bool(chosen) and is_too_little(extraction, [match.query for match in chosen], coverage, settings)
+    shared = [(match.query, match.donor_text) for match in chosen]
+    too_little = bool(chosen) and is_too_little(extraction, shared, coverage, settings)
     kind = HitKind.NONE if too_little else _hit_kind(extraction, chosen)
     top = max(neighbours, key=lambda n: (n.similarity, n.created, n.entry_id), default=None)
     return Hit(
@@ -537,14 +541,28 @@ def _shares_layout(kind: HitKind, extraction: Extraction, neighbours: Sequence[N
     return shares_layout(kind, extraction.entities, theirs)
 
 
-def is_too_little(extraction: Extraction, queries: Sequence[int], coverage: float, settings: MatchSettings) -> bool:
-    """Whether what is shared, by number, is no picture: a hand, a person among much else, one thing of a dozen."""
-    is_scene = all(extraction.entities[query].kind is EntityKind.SCENE for query in queries)
+def is_too_little(
+    extraction: Extraction, shared: Sequence[tuple[int, str]], coverage: float, settings: MatchSettings
+) -> bool:
+    """Whether what is shared is no picture: a hand, a person among much else, one thing of a dozen.
+
+    `shared` has the number of each entity that a donor covers and the donor's text for it.
+    """
+    is_scene = all(extraction.entities[query].kind is EntityKind.SCENE for query, _ in shared)
     least = settings.min_scene_coverage if is_scene else settings.min_coverage
     if coverage < (settings.min_coverage if least is None else least):
         return True
-    most = max(extraction.entities[query].weight for query in queries)
+    most = max(_shared_weight(extraction.entities[query], text, settings) for query, text in shared)
     return most < settings.min_weight and (most < PERSON or coverage <= settings.min_person_coverage)
+
+
+def _shared_weight(entity: Entity, donor_text: str, settings: MatchSettings) -> float:
+    """How much of a picture two phrases have in common: a young man and any other man are just a man."""
+    is_somebody = settings.shared_description and entity.head in PERSONS and language_of(entity.context) == ENGLISH
+    if not is_somebody or entity.text == donor_text:
+        return entity.weight
+    theirs = _canonical(tuple(donor_text.split()))
+    return min(entity.weight, salience.weight(entity.head, sorted(_canonical(entity.attributes) & theirs)))
 
 
 def _weights(

@@ -163,6 +163,8 @@ def _by_context(lower: Sequence[str], tags: Sequence[str], i: int, before: str, 
         return "VBN"  # "is being attack by a kraken"
     if i + 1 < len(lower) and f"{word} {lower[i + 1]}" in v.COMPOUNDS and after in _NOUN:
         return tag if tag == "JJ" else "NN"
+    if i and f"{lower[i - 1]} {word}" in v.COMPOUNDS and before in _NOUN:
+        return "NN"  # "a food stand"
     if word == "saw" and before in (*_NOUN, "PRP") and after in ("DT", "PRP$", "PRP"):
         return "VB"
     if i and lower[i - 1] in _MODALS and (word in FINITE or tag == "VB"):
@@ -173,6 +175,8 @@ def _by_context(lower: Sequence[str], tags: Sequence[str], i: int, before: str, 
         return found
     if word.endswith("ing") and i + 1 < len(lower) and (found := _ing_before_noun(lower, i, before, after)):
         return found
+    if word in v.ING_NOUNS and tag == "VBG" and before in (*_NOUN, "JJ", "DT"):
+        return "NN"  # "a zebra crossing"
     if word.endswith("ing") and word not in v.ING_NOUNS and len(word) > 4 and tag not in ("NNP", "IN"):
         return _ing(lower, i, before, after)
     if word in v.CONFLICT_GROUPS["colour"] and (after in (*_NOUN, "JJ", "CC") or tag not in _NOUN):

@@ -284,6 +284,7 @@ COMPOUNDS = frozenset(
             "parking lot",
             "roller coaster",
         ),
+        *("food stand", "lemonade stand", "night stand", "zebra crossing", "street light", "street lamp"),
         *("dance floor", "ball room", "fight club", "race car", "fire place", "rose garden", "fire pit", "drum set"),
         *("coffee shop", "barber shop", "flower shop", "burger king", "prom queen", "drag queen", "ice queen"),
     )
@@ -510,7 +511,10 @@ GENERIC = word_set(
     "人 人们 人物 角色 朋友 东西 动物 手 脸 眼睛 头 头发 身体 表情"
 )
 # bare, one of them is anybody
-PERSONS = word_set("man woman boy girl lady gentleman kid child baby teenager guy men women 男人 女人 男孩 女孩 孩子")
+PERSONS = word_set(
+    "man woman boy girl lady gentleman kid child baby teenager teen guy men women wife husband mother father mom dad "
+    "son daughter brother sister girlfriend boyfriend dude 男人 女人 男孩 女孩 孩子"
+)
 ABSTRACT = word_set(
     "expression emotion smile gaze look glance stare grin frown laugh laughter tear voice scream whisper breath "
     "thought idea dream memory hope happiness joy love fear anger sadness sorrow pain peace harmony freedom power "

@@ -27,7 +27,8 @@ def could_serve(prepared: Prepared, rules: Rules, index: int, matches: Sequence[
     rest = sum(weight for query, weight in enumerate(weights) if query not in matched) / rarest
     total = rest + sum(weights[query] for query in matched)
     coverage = covered / total if total else 0.0
-    return not is_too_little(prepared.extractions[index], sorted(matched), coverage, settings)
+    shared = [(query, text) for _, text, query in matches]
+    return not is_too_little(prepared.extractions[index], shared, coverage, settings)
 
 
 def serves(prepared: Prepared, order: Sequence[int], rules: Rules, *, isolation: str = "shared") -> Serves:
