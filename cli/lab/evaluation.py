@@ -35,7 +35,9 @@ PROMPTS = {Preset.quick: 24, Preset.schedules: 48, Preset.reuse: 48, Preset.full
 @app.callback()
 def evaluate(
     context: typer.Context,
-    model: Annotated[Path, typer.Option(help="Pipeline folder of a small model.")] = Path("worker/cards/small"),
+    model: Annotated[Path, typer.Option(help="Pipeline folder of a model of a procedural world.")] = Path(
+        "worker/cards/small"
+    ),
     preset: Annotated[Preset, typer.Option(help="quick, schedules, reuse, full or goal.")] = Preset.quick,
     prompts: Annotated[int | None, typer.Option(min=4, help="How many; by default 24, 48, 48, 120 or 1,200.")] = None,
     stored: Annotated[int | None, typer.Option(min=4, help="Full runs in the cache; as many as prompts.")] = None,

@@ -11,6 +11,7 @@ from cli.model_cards import MODELS_DIR, ModelsDir, cards_in
 
 if TYPE_CHECKING:
     from lab.experiments.reuse_study import Judge
+    from lab.toy_world.worlds import World
     from shared.model_cards import ModelCard
 
 app = typer.Typer(add_completion=False, help="Measure what donors are worth.", invoke_without_command=True)
@@ -38,18 +39,18 @@ def reuse(
     if model not in known:
         raise BadInput(f"no model {model!r} in {models_dir}; there is {', '.join(known) or 'none'}: see chai model add")
     loaded = registry.load(known[model], models_dir, registry.EngineOptions(device=device))
-    is_toy = _is_of_the_small_world(known[model])
-    draw = study_prompts.toy_prompts if is_toy else study_prompts.worded_prompts
-    plans = reuse_study.few_step_plans() if is_toy else reuse_study.many_step_plans(loaded)
+    world = _world_of(known[model])
+    drawn = study_prompts.world_prompts(world, donors, seed) if world else study_prompts.worded_prompts(donors, seed)
+    plans = reuse_study.few_step_plans() if world else reuse_study.many_step_plans(loaded)
     plans = [one for one in plans if not plan or one.name.startswith(tuple(plan))]
     plans = [one for one in plans if not (one.reuse and loaded.refuses(one.reuse, one.options))]
     if not plans:
         raise BadInput(f"--plan {', '.join(plan or ())}: no plan of {model} begins so, or the model refuses it")
     study = reuse_study.Study(
         model=loaded,
-        prompts=draw(donors, seed).looked_up(load_embedder()),
+        prompts=drawn.looked_up(load_embedder()),
         plans=plans,
-        judge=_judge(clip, lpips, is_toy=is_toy),
+        judge=_judge(clip, lpips, world),
         folder=out or Path("var") / "reuse" / f"{model}-{donors}-{seed}",
         seed=seed,
     )
@@ -65,18 +66,20 @@ def reuse(
     output.print_json({"whole": is_whole, "clips": len(reuse_study.read(study.file)), "folder": str(study.folder)})
 
 
-def _is_of_the_small_world(card: "ModelCard") -> bool:
-    from lab.toy_world.world import NUM_FRAMES, SIDE
+def _world_of(card: "ModelCard") -> "World | None":
+    """Return the procedural world that a model draws, by the shape of its clips."""
+    from lab.toy_world.worlds import world_of
 
-    return card.default_size == f"{SIDE}x{SIDE}" and card.default_frames == NUM_FRAMES and card.family == "opensora"
+    width, height = map(int, card.default_size.split("x"))
+    return world_of((card.default_frames, height, width, 3)) if card.family == "opensora" else None
 
 
-def _judge(clip: Path | None, lpips: Path | None, *, is_toy: bool) -> "Judge":
+def _judge(clip: Path | None, lpips: Path | None, world: "World | None") -> "Judge":
     """Return what says how good a clip is: the checker where it can read prompts, else what was named."""
     from lab.experiments import study_judges
 
-    if is_toy:
-        return study_judges.checked
+    if world:
+        return study_judges.checked(world)
     try:
         return study_judges.scored(clip, lpips)
     except (OSError, ValueError) as error:

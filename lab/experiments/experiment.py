@@ -20,40 +20,23 @@ from lab.experiments.library import (
     whole_prompts,
 )
 from lab.experiments.variants import Source, Variant
-from lab.toy_world.captions import (
-    Caption,
-    Shared,
-    caption_of,
-    sample_captions,
-    share_both,
-    share_nothing,
-    share_object,
-    share_scene,
-    shared,
-)
-from lab.toy_world.checker import check
-from lab.toy_world.world import FPS, NUM_FRAMES, SIDE, Clip, Spec
+from lab.toy_world.captions import Shared
+from lab.toy_world.world import Clip
+from lab.toy_world.worlds import Caption, World, world_of
 from shared.generation import Mode
 from worker.cache.decisions.planning import NIRVANA, NIRVANA_MATCH, Recipe, decide
 from worker.cache.decisions.types import HitKind
 from worker.models.base import StepHook
 from worker.models.embedders import Embedder
 from worker.models.opensora.pipeline import ChaiPipeline
-from worker.models.opensora.sampler import Conditioning, Network
+from worker.models.opensora.sampler import Network
 from worker.models.opensora.schedule import Schedule
 from worker.quality.index import Found, Index
 from worker.reuse import registry
 from worker.reuse.donor import Donor
 
-_PAIRS = 0.2  # share of stored clips with two things
-
 CODEBOOKS: dict[str, Callable[[], AdaCache]] = {"fast": AdaCache.fast, "slow": AdaCache.slow}
-_REDRAW = {
-    HitKind.SCENE: share_scene,
-    HitKind.OBJECT: share_object,
-    HitKind.BOTH: share_both,
-    HitKind.NONE: share_nothing,
-}
+_KINDS = (HitKind.SCENE, HitKind.OBJECT, HitKind.BOTH, HitKind.NONE)
 _TRIES = 200  # prompts drawn until the look-up gives the wanted kind of hit
 
 
@@ -81,7 +64,7 @@ class Outcome:
 
     question: int
     attributes: dict[str, bool]
-    shown: Spec
+    shown: Any  # things and a scene, as far as the checker of the world finds them
     prompt_distance: float  # to the nearest clip that fits the prompt, 0..1
     manifold_distance: float  # to the nearest clip that the world can draw, 0..1
     distance_to_full: float  # to full mode's clip from the same noise, root mean square, 0..1
@@ -103,6 +86,20 @@ class Model:
     full_steps: int
     fast_steps: int
     guidance_scale: float
+
+    @property
+    def clip_shape(self) -> tuple[int, int, int, int]:
+        """Of its clips, (T, H, W, 3)."""
+        config: Any = self.pipeline.config  # diffusers declares a dict and returns one with attributes
+        return config.num_frames, config.height, config.width, 3
+
+    @property
+    def world(self) -> World:
+        """The procedural world that it draws; raises ValueError for a model of none."""
+        found = world_of(self.clip_shape)
+        if found is None:
+            raise ValueError(f"clips of shape {self.clip_shape} are of no procedural world; nothing can judge them")
+        return found
 
     @property
     def full_schedule(self) -> Schedule:
@@ -145,7 +142,7 @@ class Experiment:
     def full_outcomes(self) -> list[Outcome]:
         """Full mode's own clips, judged."""
         return [
-            _judged(question, run.clip, run.clip, float(self.model.full_steps), run.seconds)
+            self._judged(question, run.clip, run.clip, float(self.model.full_steps), run.seconds)
             for question in self.questions
             for run in [self.full[question.number, question.seed]]
         ]
@@ -170,14 +167,15 @@ class Experiment:
         plan = decide(Mode.AUTO, question.whole.extraction, question.whole.neighbours, NIRVANA, NIRVANA_MATCH)
         if plan.recipe.reuse is None:
             full = self.full[question.number, question.seed]
-            return _judged(question, full.clip, full.clip, float(self.model.full_steps), full.seconds)
+            return self._judged(question, full.clip, full.clip, float(self.model.full_steps), full.seconds)
         number = int(plan.donors[0])
         return self._reusing(variant, plan.recipe, question, number)
 
     def _reusing(self, variant: Variant, recipe: Recipe, question: Question, number: int) -> Outcome:
         assert recipe.reuse is not None
         schedule = self.model.schedule(variant, recipe)
-        timesteps = schedule.timesteps(SIDE, SIDE, NUM_FRAMES)
+        num_frames, height, width, _ = self.model.clip_shape
+        timesteps = schedule.timesteps(height, width, num_frames)
         donor = self._donor(number, recipe, timesteps, is_noise=variant.source is Source.NOISE)
         hooks = registry.bind(recipe.reuse, recipe.reuse_options, [donor], timesteps)
         seed = self.stored[number].seed if recipe.reuse_options.get("noise") == "donor" else question.seed
@@ -189,7 +187,22 @@ class Experiment:
             runs = full_runs(self.model.pipeline, [question.caption], [seed], self.model.full_schedule)
             self.full[question.number, seed] = runs[0]
         full = self.full[question.number, seed].clip
-        return _judged(question, clip, full, sample.evaluations, sample.seconds)
+        return self._judged(question, clip, full, sample.evaluations, sample.seconds)
+
+    def _judged(self, question: Question, clip: Clip, full: Clip, evaluations: float, seconds: float) -> Outcome:
+        verdict = self.model.world.check(clip, question.caption.spec)
+        difference = (clip.astype(np.float32) - full.astype(np.float32)) / 255
+        return Outcome(
+            question=question.number,
+            attributes=verdict.attributes,
+            shown=verdict.shown,
+            prompt_distance=verdict.prompt_distance,
+            manifold_distance=verdict.manifold_distance,
+            distance_to_full=float(np.sqrt(np.square(difference).mean())),
+            evaluations=evaluations,
+            seconds=seconds,
+            clip=clip,
+        )
 
     def _donor(self, number: int, recipe: Recipe, timesteps: Sequence[float], *, is_noise: bool) -> Donor:
         """What the service keeps of a stored run for runs of this recipe."""
@@ -220,13 +233,14 @@ def _sample(
     hooks: Sequence[StepHook] = (),
     network: Network | None = None,
 ) -> _Sample:
+    config: Any = pipeline.config  # diffusers declares a dict and returns one with attributes
     began = process_time()
     with _counted_rows(pipeline) as rows:
         steps = pipeline.steps(
             [question.caption.text for question in asked], schedule, seed=seeds, hooks=hooks, network=network
         )
         *_, last = steps
-    clips = [pipeline.decode(latents, NUM_FRAMES) for latents in last.latents]
+    clips = [pipeline.decode(latents, config.num_frames) for latents in last.latents]
     seconds = (process_time() - began) / len(asked)
     return _Sample(clips=clips, evaluations=sum(rows) / (2 * len(asked)), seconds=seconds)
 
@@ -247,26 +261,6 @@ def _counted_rows(pipeline: ChaiPipeline) -> Iterator[list[int]]:
         hook.remove()
 
 
-def _judged(question: Question, clip: Clip, full: Clip, evaluations: float, seconds: float) -> Outcome:
-    verdict = check(clip, question.caption.spec)
-    difference = (clip.astype(np.float32) - full.astype(np.float32)) / 255
-    return Outcome(
-        question=question.number,
-        attributes=verdict.attributes,
-        shown=verdict.shown,
-        prompt_distance=verdict.prompt_distance,
-        manifold_distance=verdict.manifold_distance,
-        distance_to_full=float(np.sqrt(np.square(difference).mean())),
-        evaluations=evaluations,
-        seconds=seconds,
-        clip=clip,
-    )
-
-
-def _conditioning() -> Conditioning:
-    return Conditioning(height=SIDE, width=SIDE, num_frames=NUM_FRAMES, fps=FPS)
-
-
 def prepare(
     model: Model,
     embedder: Embedder,
@@ -282,7 +276,7 @@ def prepare(
     until the look-up reports that kind of hit; which run then lends is the look-up's choice. The same seed gives the
     same experiment.
     """
-    captions = sample_captions(seed, num_stored, pairs=_PAIRS)
+    captions = model.world.captions(seed, num_stored)
     stored = full_runs(model.pipeline, captions, [seed + i for i in range(num_stored)], model.full_schedule, progress)
     entities, wholes = Index(embedder), whole_prompts(embedder, NIRVANA_MATCH)
     for caption in captions:
@@ -290,7 +284,7 @@ def prepare(
         wholes.add(caption.text)
     rng = np.random.default_rng([seed, 1])
     questions = [
-        _ask(number, captions, entities, wholes, seed=seed + num_stored + number, rng=rng)
+        _ask(number, model.world, captions, entities, wholes, seed=seed + num_stored + number, rng=rng)
         for number in range(num_prompts)
     ]
     runs = full_runs(
@@ -306,6 +300,7 @@ def prepare(
 
 def _ask(
     number: int,
+    world: World,
     captions: Sequence[Caption],
     entities: Index,
     wholes: Index,
@@ -313,16 +308,16 @@ def _ask(
     seed: int,
     rng: np.random.Generator,
 ) -> Question:
-    wanted = list(_REDRAW)[number % len(_REDRAW)]
+    wanted = _KINDS[number % len(_KINDS)]
     for _ in range(_TRIES):
         lender = captions[int(rng.integers(len(captions)))]
-        caption = caption_of(_REDRAW[wanted](lender.spec, rng), rng)
+        caption = world.say(world.redraw(lender.spec, Shared(wanted.value), rng), rng)
         found = entities.find(caption.text)
         if found.hit.kind is wanted:
             break
     donor = int(found.hit.donors[0]) if found.hit.donors else None
     others = [i for i in range(len(captions)) if i != donor]
-    unlike = [i for i in others if shared(caption.spec, captions[i].spec) is Shared.NONE]
+    unlike = [i for i in others if world.shared(caption.spec, captions[i].spec) is Shared.NONE]
     return Question(
         number=number,
         caption=caption,

@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from time import process_time
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from lab.toy_world.captions import Caption
-from lab.toy_world.world import NUM_FRAMES, Clip
+from lab.toy_world.world import Clip
+from lab.toy_world.worlds import Caption
 from worker.cache.decisions.entities import whole_prompt
 from worker.cache.decisions.matching import MatchSettings
 from worker.models.base import Step
@@ -70,6 +71,7 @@ def full_runs(
 def _full_runs(
     pipeline: ChaiPipeline, captions: Sequence[Caption], seeds: Sequence[int], schedule: Schedule
 ) -> Iterator[FullRun]:
+    config: Any = pipeline.config  # diffusers declares a dict and returns one with attributes
     began = process_time()
     noise = pipeline.noise(seeds).float()
     latents = [(1000.0, noise)]
@@ -81,7 +83,7 @@ def _full_runs(
             caption=caption,
             seed=seed,
             trajectory=[(timestep, latent[i : i + 1].clone()) for timestep, latent in latents],
-            clip=pipeline.decode(latents[-1][1][i], NUM_FRAMES),
+            clip=pipeline.decode(latents[-1][1][i], config.num_frames),
             seconds=seconds,
         )
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from lab.experiments.experiment import Experiment, Outcome, Question
-from lab.experiments.scores import Difference, Figures, compare, features, figures, leakage
+from lab.experiments.scores import MIN_FOR_FD, Difference, Figures, compare, features, figures, leakage
 from lab.experiments.variants import FULL, Variant
-from lab.toy_world.world import Clip, draw_layout, render
+from lab.toy_world.world import Clip
 from worker.quality.contact_sheet import sheet
 
 ALL = "all"
@@ -55,7 +55,7 @@ Results = Mapping[str, tuple[Variant, Sequence[Outcome]]]  # by name of the vari
 
 def rows(experiment: Experiment, results: Results) -> list[Row]:
     """Every variant over all its questions, and again for each thing that was shared."""
-    real = features(_drawn(experiment))
+    real = features(_drawn(experiment)) if len(experiment.questions) >= MIN_FOR_FD else None
     found = []
     groups: dict[str, set[int]] = {ALL: {question.number for question in experiment.questions}}
     groups |= {case.value: {question.number for question in asked} for case, asked in experiment.cases().items()}
@@ -183,4 +183,4 @@ def _drawn(experiment: Experiment) -> list[Clip]:
     """Clips of the world that fit the prompts, four for each: what the Fréchet distance compares with."""
     rng = np.random.default_rng(0)
     specs = [question.caption.spec for question in experiment.questions]
-    return [render(spec, draw_layout(spec, rng)) for spec in specs for _ in range(4)]
+    return [experiment.model.world.render(spec, rng) for spec in specs for _ in range(4)]

@@ -211,7 +211,7 @@ def write(study: Study, *, is_whole: bool, num_shown: int = 4) -> list[Path]:
 def _shown(study: Study, num_shown: int):  # type: ignore[no-untyped-def]  # an image of Pillow
     found = next((plan.name for plan in study.plans if plan.donor == "found"), None)
     plain = next((plan.name for plan in study.plans if plan.is_plain), None)
-    names = [name for name in (plain, found, f"{found}, unrelated donor") if name]
+    names = [name for name in (plain, found, found and f"{found}, unrelated donor") if name]
     pairs = study.prompts.pairs[: num_shown * len({pair.kind for pair in study.prompts.pairs})]
     rows = []
     for number, pair in enumerate(pairs):

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lab.experiments.experiment import Outcome
-from lab.toy_world.captions import sample_captions
-from lab.toy_world.checker import ATTRIBUTES
-from lab.toy_world.world import Clip, Spec, draw_layout, render
+from lab.toy_world.world import Clip
+from lab.toy_world.worlds import Spec, world_of
 
 MIN_FOR_FD = 48  # clips; the covariance of fewer says nothing
 _FEATURES = (8, 12)  # channels of the two random layers
+_AT_ONCE = 128  # clips that pass them together
 _THING_ATTRIBUTES = ("colour", "shape", "size", "motion")
 
 
@@ -68,7 +68,7 @@ def figures(outcomes: Sequence[Outcome], real: Tensor | None = None) -> Figures:
     return Figures(
         count=len(outcomes),
         accuracy=_mean([outcome.accuracy for outcome in outcomes]),
-        attributes={name: _mean([outcome.attributes[name] for outcome in outcomes]) for name in ATTRIBUTES},
+        attributes={name: _mean([outcome.attributes[name] for outcome in outcomes]) for name in outcomes[0].attributes},
         prompt_distance=_mean([outcome.prompt_distance for outcome in outcomes]),
         manifold_distance=_mean([outcome.manifold_distance for outcome in outcomes]),
         distance_to_full=_mean([outcome.distance_to_full for outcome in outcomes]),
@@ -118,10 +118,15 @@ def features(clips: Sequence[Clip]) -> Tensor:
 
     Each is divided by its deviation over drawn clips, or the strong ones would hide the rest.
     """
-    return _pooled(clips) / _deviation()
+    return _pooled(clips) / _deviation(clips[0].shape)
 
 
 def _pooled(clips: Sequence[Clip]) -> Tensor:
+    parts = (clips[start : start + _AT_ONCE] for start in range(0, len(clips), _AT_ONCE))
+    return torch.cat([_pooled_part(part) for part in parts])
+
+
+def _pooled_part(clips: Sequence[Clip]) -> Tensor:
     video = torch.from_numpy(np.stack(clips)).float().permute(0, 4, 1, 2, 3) / 127.5 - 1  # (N, 3, T, H, W)
     pooled = []
     for weight in _random_layers():
@@ -139,10 +144,12 @@ def _random_layers() -> tuple[Tensor, ...]:
 
 
 @cache
-def _deviation() -> Tensor:
+def _deviation(clip_shape: tuple[int, ...]) -> Tensor:
+    world = world_of(clip_shape)
+    if world is None:
+        raise ValueError(f"clips of shape {clip_shape} are of no procedural world")
     rng = np.random.default_rng(0)
-    drawn = [render(caption.spec, draw_layout(caption.spec, rng)) for caption in sample_captions(0, 256)]
-    return _pooled(drawn).std(0)
+    return _pooled([world.render(caption.spec, rng) for caption in world.captions(0, 256)]).std(0)
 
 
 def frechet(ours: Tensor, real: Tensor) -> float:

@@ -5,20 +5,23 @@ from pathlib import Path
 import numpy as np
 
 from lab.experiments.reuse_study import Frames, Judge
-from lab.toy_world.caption_parser import spec_of
-from lab.toy_world.checker import check
+from lab.toy_world.worlds import World
 from worker.quality.clip import ClipScorer
 from worker.quality.lpips import Lpips, weights_in
 from worker.quality.nearness import ssim
 
 
-def checked(prompt: str, clip: Frames, full: Frames) -> dict[str, float]:
-    """Return what the checker of the small world says of a clip, and how far it is from full mode's."""
-    asked = spec_of(prompt)
-    assert asked is not None, "a caption of the small world"
-    found = check(clip, asked)
-    gap = (clip.astype(np.float32) - full.astype(np.float32)) / 255
-    return {"accuracy": found.accuracy, "cond": found.prompt_distance, "d full": float(np.sqrt(np.square(gap).mean()))}
+def checked(world: World) -> Judge:
+    """Return what asks the checker of a world about a clip, and says how far it is from full mode's."""
+
+    def judge(prompt: str, clip: Frames, full: Frames) -> dict[str, float]:
+        asked = world.read(prompt)
+        assert asked is not None, "a caption of the world"
+        found = world.check(clip, asked)
+        gap = float(np.sqrt(np.square((clip.astype(np.float32) - full.astype(np.float32)) / 255).mean()))
+        return {"accuracy": found.accuracy, "cond": found.prompt_distance, "d full": gap}
+
+    return judge
 
 
 def scored(clip_folder: Path | None, alexnet: Path | None) -> Judge:

@@ -1,15 +1,18 @@
-"""Pairs of prompts that share a known part: of the small world, or in words for any model."""
+"""Pairs of prompts that share a known part: of a procedural world, or in words for any model."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from lab.toy_world.captions import Shared, Split, caption_of, sample_spec, share_nothing, share_scene, shared, split_of
-from lab.toy_world.world import Colour, Motion, Shape, Size, Spec, Thing
+from lab.toy_world.captions import Shared
+from lab.toy_world.worlds import Spec, World
 from worker.cache.decisions.entities import EntityKind, extract
 from worker.models.embedders import Embedder
 from worker.quality.index import Index
+
+_TRIES = 300  # captions that are drawn for one with the nouns of another
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,28 +46,31 @@ def _looked_up(pair: Pair, index: Index) -> Pair:
     return replace(pair, donor=int(hit.donors[0]), is_layout=True) if hit.shares_layout else pair
 
 
-# --- the small world ------------------------------------------------------------------------------------------------
+# --- the procedural worlds -----------------------------------------------------------------------------------------
 
 
-def toy_prompts(num_donors: int, seed: int) -> Prompts:
-    """Draw donors of one or two things, and five prompts for each; the same seed draws the same."""
+def world_prompts(world: World, num_donors: int, seed: int) -> Prompts:
+    """Draw donors of a procedural world, and six prompts for each; the same seed draws the same."""
     rng = np.random.default_rng([seed, 7])
-    specs = [sample_spec(rng, pairs=0.2) for _ in range(num_donors)]
-    donors = tuple(caption_of(spec, rng).text for spec in specs)
+    specs = [world.draw(rng) for _ in range(num_donors)]
+    donors = tuple(world.say(spec, rng).text for spec in specs)
     pairs = []
     for i, donor in enumerate(specs):
         for kind, redraw in _REDRAW.items():
-            spec = redraw(donor, rng)
-            prompt = _said(spec, rng, like=donors[i] if kind in ("same", "object") else None)
-            pairs.append(Pair(kind=kind, prompt=prompt, donor=i, unrelated=_unrelated(spec, specs, i, rng)))
+            spec = redraw(world, donor, rng)
+            prompt = _said(world, spec, rng, like=donors[i] if kind in ("same", "object") else None)
+            pairs.append(Pair(kind=kind, prompt=prompt, donor=i, unrelated=_unrelated(world, spec, specs, i, rng)))
     return Prompts(donors=donors, pairs=tuple(pairs))
 
 
-def _said(spec: Spec, rng: np.random.Generator, *, like: str | None) -> str:
-    """Return a caption; with `like` one that calls its things by the same nouns, as who asks for them again does."""
-    text = caption_of(spec, rng).text
-    while like is not None and _nouns(text) != _nouns(like):
-        text = caption_of(spec, rng).text
+def _said(world: World, spec: Spec, rng: np.random.Generator, *, like: str | None) -> str:
+    """Return a caption; with `like` one that calls its things by the same nouns, as who asks for them again does.
+
+    Where the service reads nouns of its own into a long sentence, no other one may have them: then any will do.
+    """
+    text, tries = world.say(spec, rng).text, 1
+    while like is not None and tries < _TRIES and _nouns(text) != _nouns(like):
+        text, tries = world.say(spec, rng).text, tries + 1
     return text
 
 
@@ -72,53 +78,63 @@ def _nouns(text: str) -> list[str]:
     return sorted(entity.head for entity in extract(text).entities if entity.kind is EntityKind.OBJECT)
 
 
-def _unrelated(spec: Spec, specs: Sequence[Spec], own: int, rng: np.random.Generator) -> int:
+def _unrelated(world: World, spec: Spec, specs: Sequence[Spec], own: int, rng: np.random.Generator) -> int:
     others = [i for i in range(len(specs)) if i != own]
-    return int(rng.choice([i for i in others if shared(spec, specs[i]) is Shared.NONE] or others or [own]))
+    return int(rng.choice([i for i in others if world.shared(spec, specs[i]) is Shared.NONE] or others or [own]))
 
 
-def _same(spec: Spec, rng: np.random.Generator) -> Spec:
-    del rng
+def _same(world: World, spec: Spec, rng: np.random.Generator) -> Spec:
+    del world, rng
     return spec
 
 
-def _other_scene(spec: Spec, rng: np.random.Generator) -> Spec:
-    return _drawn(lambda: replace(spec, scene=sample_spec(rng).scene), spec)
+def _other_scene(world: World, spec: Spec, rng: np.random.Generator) -> Spec:
+    return _drawn(world, lambda: replace(spec, scene=world.draw_scene(rng)), spec, rng)
 
 
-def _other_motion(spec: Spec, rng: np.random.Generator) -> Spec:
-    return _drawn(lambda: _with_first(spec, motion=list(Motion)[rng.integers(len(Motion))]), spec)
+def _other_motion(world: World, spec: Spec, rng: np.random.Generator) -> Spec:
+    return _drawn(world, lambda: _with_first(spec, world.moved(spec.things[0], rng)), spec, rng)
 
 
-def _other_attribute(spec: Spec, rng: np.random.Generator) -> Spec:
-    name, kinds = [("colour", Colour), ("shape", Shape), ("size", Size)][rng.integers(3)]
-    return _drawn(lambda: _with_first(spec, **{name: list(kinds)[rng.integers(len(kinds))]}), spec)
+def _other_attribute(world: World, spec: Spec, rng: np.random.Generator) -> Spec:
+    first = spec.things[0]
+    name = ("colour", "shape", "size")[rng.integers(3)]
+    kinds = [*getattr(first, name).__class__]
+    return _drawn(
+        world, lambda: _with_first(spec, replace(first, **{name: kinds[rng.integers(len(kinds))]})), spec, rng
+    )
 
 
-def _with_first(spec: Spec, **values: object) -> Spec:
-    first: Thing = replace(spec.things[0], **values)  # type: ignore[arg-type]  # of its own fields
-    return replace(spec, things=(first, *spec.things[1:]))
+def _with_first(spec: Spec, thing: Any) -> Spec:
+    return replace(spec, things=(thing, *spec.things[1:]))
 
 
-def _drawn(draw: Callable[[], Spec], but: Spec) -> Spec:
+def _drawn(world: World, draw: Callable[[], Spec], but: Spec, rng: np.random.Generator) -> Spec:
     """Draw until a spec that the world can show is another one."""
     while True:
         try:
             spec = draw()
         except ValueError:  # of the scene's colour, or in each other's way
             continue
-        is_clear = len({thing.colour for thing in spec.things}) == len(spec.things)
-        if spec != but and is_clear and split_of(spec) is Split.TRAIN:
+        if spec != but and world.is_drawable(spec, rng):
             return spec
 
 
-_REDRAW: dict[str, Callable[[Spec, np.random.Generator], Spec]] = {
+def _other_things(world: World, spec: Spec, rng: np.random.Generator) -> Spec:
+    return world.redraw(spec, Shared.SCENE, rng)
+
+
+def _other_all(world: World, spec: Spec, rng: np.random.Generator) -> Spec:
+    return world.redraw(spec, Shared.NONE, rng)
+
+
+_REDRAW: dict[str, Callable[[World, Spec, np.random.Generator], Spec]] = {
     "same": _same,  # in other words
     "object": _other_scene,  # the things and their motion
     "attribute": _other_attribute,  # all but a colour, a shape or a size
     "motion": _other_motion,
-    "scene": share_scene,
-    "nothing": share_nothing,
+    "scene": _other_things,
+    "nothing": _other_all,
 }
 
 # --- words for any model --------------------------------------------------------------------------------------------

@@ -204,25 +204,25 @@ def _looks(spec: Spec) -> set[tuple[Shape, Size, Colour]]:
 
 def share_scene(spec: Spec, rng: np.random.Generator, split: Split = Split.TRAIN) -> Spec:
     """A spec with the scene of `spec` and other things."""
-    return _redraw(spec, rng, split, Shared.SCENE)
+    return redraw(spec, Shared.SCENE, rng, split)
 
 
 def share_object(spec: Spec, rng: np.random.Generator, split: Split = Split.TRAIN) -> Spec:
     """A spec with the first thing of `spec`, which may move elsewhere, in another scene."""
-    return _redraw(spec, rng, split, Shared.OBJECT)
+    return redraw(spec, Shared.OBJECT, rng, split)
 
 
 def share_both(spec: Spec, rng: np.random.Generator, split: Split = Split.TRAIN) -> Spec:
     """A spec with the scene and the first thing of `spec`, which may move elsewhere."""
-    return _redraw(spec, rng, split, Shared.BOTH)
+    return redraw(spec, Shared.BOTH, rng, split)
 
 
 def share_nothing(spec: Spec, rng: np.random.Generator, split: Split = Split.TRAIN) -> Spec:
     """A spec with another scene and other things."""
-    return _redraw(spec, rng, split, Shared.NONE)
+    return redraw(spec, Shared.NONE, rng, split)
 
 
-def _redraw(spec: Spec, rng: np.random.Generator, split: Split, wanted: Shared) -> Spec:
+def redraw(spec: Spec, wanted: Shared, rng: np.random.Generator, split: Split = Split.TRAIN) -> Spec:
     """Draw until a spec, given what is to be kept, shares exactly what is wanted and belongs to the split."""
     while True:
         fresh = sample_spec(rng, pairs=float(len(spec.things) - 1))

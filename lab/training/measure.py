@@ -2,38 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from lab.toy_world.checker import check
 from lab.toy_world.world import Clip
+from lab.toy_world.worlds import Caption, Verdict
 from worker.models.opensora.pipeline import ChaiPipeline
 from worker.models.opensora.schedule import Schedule
-
-
-class Asked(Protocol):
-    """A caption of either world: a sentence and what it asks for."""
-
-    @property
-    def text(self) -> str: ...
-
-    @property
-    def spec(self) -> Any: ...
-
-
-class Verdict(Protocol):
-    """What a checker of either world says of a clip."""
-
-    @property
-    def attributes(self) -> dict[str, bool]: ...
-
-    @property
-    def manifold_distance(self) -> float: ...
-
-    @property
-    def prompt_distance(self) -> float: ...
-
 
 Check = Callable[[Clip, Any], Verdict]
 
@@ -61,7 +38,7 @@ def sample(pipeline: ChaiPipeline, prompts: Sequence[str], schedule: Schedule, *
     return [pipeline.decode(latents, config.num_frames) for latents in last.latents]
 
 
-def judge(clips: Sequence[Clip], captions: Sequence[Asked], check: Check = check) -> list[Verdict]:
+def judge(clips: Sequence[Clip], captions: Sequence[Caption], check: Check = check) -> list[Verdict]:
     """The checker's verdict on each clip; the checker is that of the small world unless another is given."""
     return [check(clip, caption.spec) for clip, caption in zip(clips, captions, strict=True)]
 
@@ -80,7 +57,7 @@ def accuracy(verdicts: Sequence[Verdict]) -> Accuracy:
 
 def measure(
     pipeline: ChaiPipeline,
-    captions: Sequence[Asked],
+    captions: Sequence[Caption],
     schedule: Schedule,
     *,
     seed: int = 0,

@@ -136,11 +136,12 @@ def sample_spec(rng: np.random.Generator, split: Split = Split.TRAIN, *, mix: Mi
     """Draw a spec of a split by rejection. Three things that nearly never find room together are left out."""
     while True:
         spec = _any_spec(rng, mix or Mix())
-        if split_of(spec) is split and _has_room(spec, rng):
+        if split_of(spec) is split and has_room(spec, rng):
             return spec
 
 
-def _has_room(spec: Spec, rng: np.random.Generator) -> bool:
+def has_room(spec: Spec, rng: np.random.Generator) -> bool:
+    """Whether a few draws of places find one at which no two things touch."""
     try:
         draw_layout(spec, rng, tries=_TRIES)
     except ValueError:
@@ -283,5 +284,5 @@ def redraw(spec: Spec, wanted: Shared, rng: np.random.Generator, split: Split = 
         if len(scene.colours | {thing.colour for thing in things}) < len(scene.colours) + len(things):
             continue
         drawn = replace(fresh, things=things, scene=scene)
-        if shared(spec, drawn) is wanted and split_of(drawn) is split and _has_room(drawn, rng):
+        if shared(spec, drawn) is wanted and split_of(drawn) is split and has_room(drawn, rng):
             return drawn

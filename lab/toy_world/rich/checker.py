@@ -75,6 +75,11 @@ class Shown:
     layout: Layout
     distance: float  # to the clip drawn so, root mean square over all values, 0..1
 
+    @property
+    def scene(self) -> Scene:
+        """The scene of the setting."""
+        return self.setting.scene
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:

@@ -9,8 +9,9 @@ from lab.experiments import reuse_report, reuse_study
 from lab.experiments.reuse_report import ALL, LAYOUT, gap, lines, mixed
 from lab.experiments.reuse_study import FULL, Made, Study, few_step_plans, many_step_plans, read
 from lab.experiments.study_judges import checked, scored
-from lab.experiments.study_prompts import toy_prompts, worded_prompts
+from lab.experiments.study_prompts import worded_prompts, world_prompts
 from lab.toy_world.caption_parser import spec_of
+from lab.toy_world.worlds import RICH, SMALL, World
 from shared.model_cards import load as load_cards
 from worker.models.embedders import load_embedder
 from worker.models.opensora.model import OpenSoraModel
@@ -20,9 +21,9 @@ from worker.models.registry import EngineOptions, load
 CARDS = Path("worker/cards")
 
 
-def differing(prompt: str, donor: str) -> set[str]:
-    """Which parts of two prompts of the small world differ: the scene, and fields of the things."""
-    ours, theirs = spec_of(prompt), spec_of(donor)
+def differing(world: World, prompt: str, donor: str) -> set[str]:
+    """Which parts of two prompts of a world differ: the scene, and fields of the things."""
+    ours, theirs = world.read(prompt), world.read(donor)
     assert ours is not None
     assert theirs is not None
     parts = {"scene"} if ours.scene != theirs.scene else set()
@@ -36,30 +37,32 @@ def differing(prompt: str, donor: str) -> set[str]:
     return parts
 
 
-def test_pairs_share_what_they_say() -> None:
-    prompts = toy_prompts(20, seed=3)
-    alone = {i for i, donor in enumerate(prompts.donors) if " and a" not in donor.replace(" and the", " and a")}
+@pytest.mark.parametrize(("world", "count", "seed"), [(SMALL, 20, 3), (RICH, 6, 7)], ids=["small", "rich"])
+def test_pairs_share_what_they_say(world: World, count: int, seed: int) -> None:
+    prompts = world_prompts(world, count, seed=seed)
+    alone = {i for i, donor in enumerate(prompts.donors) if len(world.read(donor).things) == 1}
 
     for pair in (pair for pair in prompts.pairs if pair.donor in alone):
-        found = differing(pair.prompt, prompts.donors[pair.donor])
+        found = differing(world, pair.prompt, prompts.donors[pair.donor])
         if pair.kind == "same":
             assert found == set()
         if pair.kind == "object":
             assert found == {"scene"}
         if pair.kind == "motion":
-            assert found == {"motion"}
+            assert found
+            assert found <= {"motion", "speed"}
         if pair.kind == "attribute":
             assert len(found) == 1
             assert found <= {"colour", "shape", "size"}
         if pair.kind == "scene":
             assert "scene" not in found
             assert found
-    assert prompts == toy_prompts(20, seed=3)
-    assert prompts.donors != toy_prompts(20, seed=4).donors
+    assert prompts == world_prompts(world, count, seed=seed)
+    assert prompts.donors != world_prompts(world, count, seed=seed + 1).donors
 
 
 def test_the_service_itself_would_take_the_layout_where_things_and_motion_are_the_same() -> None:
-    prompts = toy_prompts(20, seed=3).looked_up(load_embedder())
+    prompts = world_prompts(SMALL, 20, seed=3).looked_up(load_embedder())
     taken = {kind: [pair.is_layout for pair in prompts.pairs if pair.kind == kind] for kind in ("same", "object")}
 
     assert sum(taken["same"]) >= 14
@@ -131,11 +134,11 @@ def small():
 
 def test_twenty_prompts_say_what_the_page_says(small, tmp_path: Path) -> None:
     """Steps without guidance keep what is asked for; a run cut off goes on; what is made is counted once."""
-    prompts = toy_prompts(4, seed=0).looked_up(load_embedder())
+    prompts = world_prompts(SMALL, 4, seed=0).looked_up(load_embedder())
     prompts = dataclasses.replace(prompts, pairs=prompts.pairs[:20])
     wanted = ("plain 4 quadratic", "plain 1", "enter 0.92", "enter 0.92, noise alone", "sparse, refresh 3")
     plans = [one for one in few_step_plans() if one.name in wanted]
-    study = Study(model=small, prompts=prompts, plans=plans, judge=checked, folder=tmp_path)
+    study = Study(model=small, prompts=prompts, plans=plans, judge=checked(SMALL), folder=tmp_path)
 
     assert not study.run(minutes=0)
     assert study.run()

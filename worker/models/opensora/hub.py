@@ -18,6 +18,7 @@ from huggingface_hub import snapshot_download
 from transformers import AutoTokenizer, T5EncoderModel
 
 from worker.models.opensora.caption import DEFAULT_AESTHETIC_SCORE
+from worker.models.opensora.small_vae import SmallVAE
 from worker.models.opensora.stdit3 import STDiT3
 from worker.models.opensora.vae import OpenSoraVAE
 from worker.models.opensora.weights import (
@@ -54,9 +55,9 @@ OPENSORA_CARD = {
     "fps": 24,
     "frames": [72, 51, 68, 102, 204],
 }
-COMPONENTS = {  # what a saved pipeline may name; diffusers would import any module that model_index.json asks for
-    "transformer": ("worker.models.opensora.stdit3",),
-    "vae": ("worker.models.opensora.vae", "worker.models.opensora.small_vae"),
+COMPONENTS = {  # what a saved pipeline may name; diffusers finds our modules only where they are imported already
+    "transformer": (STDiT3.__module__,),
+    "vae": (OpenSoraVAE.__module__, SmallVAE.__module__),
     "text_encoder": ("transformers",),
     "tokenizer": ("transformers",),
 }

@@ -1,0 +1,146 @@
+"""The procedural worlds as values: what a tool needs of the world that a model draws, whichever it is.
+
+The shape of its clips says which world is meant, so a model needs no word about it in its card.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+
+from lab.toy_world import caption_parser, captions, checker, world
+from lab.toy_world.captions import Shared, Split
+from lab.toy_world.rich import caption_parser as rich_parser
+from lab.toy_world.rich import captions as rich_captions
+from lab.toy_world.rich import checker as rich_checker
+from lab.toy_world.rich import drawing as rich_drawing
+from lab.toy_world.rich import world as rich_world
+from lab.toy_world.world import Clip
+
+Spec = Any  # each world has specs of its own; tools only pass them on and look at things, scene, colour and the like
+_SEVERAL = 0.2  # share of two things among the small world's fresh prompts
+
+
+class Caption(Protocol):
+    """A sentence and what it asks for."""
+
+    @property
+    def text(self) -> str: ...
+
+    @property
+    def spec(self) -> Spec: ...
+
+
+class Verdict(Protocol):
+    """What a checker says of a clip."""
+
+    @property
+    def attributes(self) -> dict[str, bool]: ...
+
+    @property
+    def shown(self) -> Any: ...  # things and a scene
+
+    @property
+    def accuracy(self) -> float: ...
+
+    @property
+    def manifold_distance(self) -> float: ...
+
+    @property
+    def prompt_distance(self) -> float: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """A world: what it can show, how that is said, drawn and judged. A generator decides what is left open."""
+
+    clip_shape: tuple[int, ...]  # (T, H, W, 3)
+    draw: Callable[[np.random.Generator], Spec]  # of its fresh prompts, held-out pairs left out
+    draw_scene: Callable[[np.random.Generator], Any]
+    say: Callable[[Spec, np.random.Generator], Caption]
+    read: Callable[[str], Spec | None]  # None: no caption of this world, or one that leaves something open
+    render: Callable[[Spec, np.random.Generator], Clip]
+    check: Callable[[Clip, Spec], Verdict]
+    shared: Callable[[Spec, Spec], Shared]
+    redraw: Callable[[Spec, Shared, np.random.Generator], Spec]  # shares exactly that
+    moved: Callable[[Any, np.random.Generator], Any]  # a thing with any motion
+    is_drawable: Callable[[Spec, np.random.Generator], bool]  # and shows no held-out pair
+
+    def captions(self, seed: int, count: int) -> list[Caption]:
+        """Draw captions. The same seed gives the same ones."""
+        rng = np.random.default_rng(seed)
+        return [self.say(self.draw(rng), rng) for _ in range(count)]
+
+
+def world_of(clip_shape: Sequence[int]) -> World | None:
+    """Return the world whose clips have this shape (T, H, W, 3)."""
+    return next((one for one in WORLDS if one.clip_shape == tuple(clip_shape)), None)
+
+
+def share_shown(prompt: str, clip: Clip) -> float | None:
+    """Return the share of what a prompt asks for that a clip shows; None for the prompt or the clip of no world."""
+    shown_in = world_of(clip.shape)
+    asked = shown_in.read(prompt) if shown_in else None
+    return None if shown_in is None or asked is None else shown_in.check(clip, asked).accuracy
+
+
+def _render(spec: world.Spec, rng: np.random.Generator) -> Clip:
+    return world.render(spec, world.draw_layout(spec, rng))
+
+
+def _moved(thing: world.Thing, rng: np.random.Generator) -> world.Thing:
+    return replace(thing, motion=list(world.Motion)[rng.integers(len(world.Motion))])
+
+
+def _is_drawable(spec: world.Spec, rng: np.random.Generator) -> bool:
+    del rng
+    has_twins = len({thing.colour for thing in spec.things}) < len(spec.things)
+    return not has_twins and captions.split_of(spec) is Split.TRAIN
+
+
+def _redraw(spec: world.Spec, wanted: Shared, rng: np.random.Generator) -> world.Spec:
+    return captions.redraw(spec, wanted, rng)
+
+
+def _rich_render(spec: rich_world.Spec, rng: np.random.Generator) -> Clip:
+    return rich_drawing.render(spec, rich_world.draw_layout(spec, rng))
+
+
+def _rich_moved(thing: rich_world.Thing, rng: np.random.Generator) -> rich_world.Thing:
+    fresh = rich_captions.sample_spec(rng).things[0]
+    return replace(thing, motion=fresh.motion, speed=fresh.speed)
+
+
+def _rich_is_drawable(spec: rich_world.Spec, rng: np.random.Generator) -> bool:
+    return rich_captions.split_of(spec) is Split.TRAIN and rich_captions.has_room(spec, rng)
+
+
+SMALL = World(
+    clip_shape=(world.NUM_FRAMES, world.SIDE, world.SIDE, 3),
+    draw=partial(captions.sample_spec, pairs=_SEVERAL),
+    draw_scene=lambda rng: captions.sample_spec(rng).scene,
+    say=captions.caption_of,
+    read=caption_parser.spec_of,
+    render=_render,
+    check=checker.check,
+    shared=captions.shared,
+    redraw=_redraw,
+    moved=_moved,
+    is_drawable=_is_drawable,
+)
+RICH = World(
+    clip_shape=(rich_world.NUM_FRAMES, rich_world.SIDE, rich_world.SIDE, 3),
+    draw=rich_captions.sample_spec,
+    draw_scene=lambda rng: rich_captions.sample_spec(rng).scene,
+    say=rich_captions.caption_of,
+    read=rich_parser.spec_of,
+    render=_rich_render,
+    check=rich_checker.check,
+    shared=rich_captions.shared,
+    redraw=rich_captions.redraw,
+    moved=_rich_moved,
+    is_drawable=_rich_is_drawable,
+)
+WORLDS = (SMALL, RICH)

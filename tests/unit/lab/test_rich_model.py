@@ -1,0 +1,63 @@
+"""What measures a model finds the rich world by the shape of its clips: an untrained model of it, end to end."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from cli.lab.reuse import app
+from lab.experiments.evaluate import run
+from lab.experiments.report import ALL
+from lab.experiments.variants import FULL, plain
+from lab.toy_world.reading import new_text_encoder, new_tokenizer
+from lab.toy_world.rich.checker import ATTRIBUTES
+from lab.toy_world.rich.reading import RICH_WORLD
+from lab.toy_world.rich.world import FPS, NUM_FRAMES, SIDE
+from lab.training.publish import card
+from lab.training.train import export
+from lab.training.train_rich import RichRecipe, new_rich_transformer
+from worker.models.opensora.pipeline import ChaiPipeline
+from worker.models.opensora.small_vae import SmallVAE
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pipeline folder with its card: random weights, two steps in full mode."""
+    vae = SmallVAE()
+    transformer = new_rich_transformer(RichRecipe(width=32, depth=1), vae.latent_shape(NUM_FRAMES, SIDE, SIDE))
+    torch.manual_seed(0)
+    pipeline = ChaiPipeline(
+        transformer,
+        vae,
+        new_text_encoder(RICH_WORLD),
+        new_tokenizer(RICH_WORLD),
+        time_shift="none",
+        height=SIDE,
+        width=SIDE,
+        num_frames=NUM_FRAMES,
+        fps=FPS,
+    )
+    made = tmp_path_factory.mktemp("cards") / "rich"
+    export(pipeline, made)
+    (made / "chai.json").write_text(json.dumps(card(pipeline, "rich") | {"full_steps": 2}))
+    return made
+
+
+def test_an_evaluation_asks_the_checker_of_the_world_that_the_model_draws(folder: Path) -> None:
+    found = run(folder, [plain(1)], num_prompts=4, num_stored=4, seed=1)
+
+    rows = {row.name: row.figures for row in found.rows if row.group == ALL}
+    assert set(rows) == {FULL.name, "1 steps"}
+    assert set(rows["1 steps"].attributes) == set(ATTRIBUTES)
+    assert rows["1 steps"].evaluations == 1
+    assert 0 <= rows["1 steps"].accuracy < 0.9  # of noise
+
+
+def test_a_study_of_reuse_draws_pairs_of_the_world_that_the_model_draws(folder: Path, tmp_path: Path) -> None:
+    options = ["--models-dir", str(folder.parent), "--model", "rich", "--donors", "2", "--plan", "plain 0.92"]
+    out = CliRunner().invoke(app, [*options, "--out", str(tmp_path)], catch_exceptions=False).stdout
+
+    assert json.loads(out.splitlines()[-1]) == {"whole": True, "clips": 24, "folder": str(tmp_path)}
+    assert "| plan | pairs | evals | s | accuracy | cond | d full |" in out
