@@ -2,9 +2,9 @@
 
 import re
 import unicodedata
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from shared.run_windows import RunWindow
@@ -310,6 +310,14 @@ class Forecast(BaseModel):
     likely_h: Hours | None = None
     high_h: Hours | None = None
     ends_at: Annotated[int, Field(ge=0, le=LATEST)] | None = None
+
+    @classmethod
+    def kept(cls, values: dict[str, Any] | None) -> Self | None:  # Any: JSON
+        """Return what a run keeps; None too for what was taken in before there were bounds, and no page can show."""
+        try:
+            return None if values is None else cls(**values)
+        except ValidationError:
+            return None
 
 
 class SealBatch(BaseModel):

@@ -351,6 +351,11 @@ def _note_known(batch: Json, listed: manifest.Manifest, window: Json | None) -> 
     if counts["failed"] or counts["cancelled"]:
         lines = f"{counts['failed']} failed and {counts['cancelled']} cancelled lines"
         output.note(f"`chai bulk retry {id_}` makes its {lines} anew")
+    if (num_refused := batch["num_bad_lines"] - len(listed.bad)) > 0:
+        output.note(
+            f"the service refused {num_refused} of its lines then; correct them, or add an empty line where the "
+            "service has changed: of a changed list, only what has no video is made"
+        )
     if batch["status"] == "paused":
         output.note(f"it is paused; `chai bulk resume {id_}` lets it go on")
     if window and batch["status"] not in ENDED and batch["window"] != window:

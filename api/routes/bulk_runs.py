@@ -317,7 +317,7 @@ def _show(session: Session, batch: models.Batch) -> BulkRun:
         num_reused=reused_lines.number(session, batch.id),
         request_counts=Counts(total=sum(counts.values()), **counts),
         num_bad_lines=batch.num_bad_lines,
-        forecast=None if batch.forecast is None else Forecast(**batch.forecast),
+        forecast=Forecast.kept(batch.forecast),
         created_at=unix(batch.created_at) or 0,
         sealed_at=unix(batch.sealed_at),
         completed_at=unix(batch.finished_at) if batch.status == BatchStatus.COMPLETED else None,

@@ -7,7 +7,7 @@ from typing import Any
 
 from api.estimates import Estimate
 from api.ids import batch_id
-from api.schemas import Video
+from api.schemas import Forecast, Video
 from api.videos import show
 from db.batches import Came
 from db.models import Batch, Job, JobMetric
@@ -146,7 +146,8 @@ def night(
 
     Any: texts and times.
     """
-    expected: Mapping[str, Any] = batch.forecast or {}
+    kept = Forecast.kept(batch.forecast)
+    expected: Mapping[str, Any] = kept.model_dump() if kept else {}
     made = [came.get("fast", _NONE), came.get("full", _NONE)]
     work_s, num_made = sum(path.seconds for path in made), sum(path.number for path in made)
     left_s = num_open * work_s / num_made / num_workers if num_made and num_workers and num_open else None

@@ -8,10 +8,10 @@ from uuid import UUID
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, sessionmaker
 
 from db import batches, jobs, outbox
-from db.models import Job, JobMetric
+from db.models import Batch, Job, JobMetric
 from db.states import JobStatus, Queue
 
 
@@ -150,7 +150,9 @@ def test_sealing_twice_changes_nothing(client: TestClient, batch: str) -> None:
     assert client.post(f"/v1/bulk-runs/{batch}/seal").json() == first
 
 
-def test_a_run_keeps_what_its_sender_expected(client: TestClient, batch: str) -> None:
+def test_a_run_keeps_what_its_sender_expected(
+    client: TestClient, batch: str, session_factory: sessionmaker[Session]
+) -> None:
     client.post(f"/v1/bulk-runs/{batch}/items", json={"items": [line(1)]})
     expected = {"order": "planned", "num_fast": 0, "num_full": 1, "low_h": 0.1, "likely_h": 0.2, "high_h": 0.5}
 
@@ -167,6 +169,12 @@ def test_a_run_keeps_what_its_sender_expected(client: TestClient, batch: str) ->
         )
         assert (answer.status_code, answer.json()["error"]["param"]) == (400, f"forecast.{name}")
     assert client.get(f"/v1/bulk-runs/{batch}").json()["forecast"] == {**expected, "ends_at": 1_800_000_000}
+
+    with session_factory() as session:  # one of before there were bounds
+        session.execute(update(Batch).values(forecast={**expected, "ends_at": 10**30}))
+        session.commit()
+    assert [run["forecast"] for run in client.get("/v1/bulk-runs").json()["data"]] == [None]
+    assert client.get(f"/nights/{batch}").status_code == 200
 
 
 def test_an_empty_batch_ends_when_it_is_sealed(client: TestClient, batch: str) -> None:

@@ -9,7 +9,7 @@ from scripted_service import Script
 
 from cli import bulk, night, places
 from cli.client import Client
-from cli.manifest import Line, Manifest, read
+from cli.manifest import BadLine, Line, Manifest, read
 from cli.places import NoPlace
 from cli.results import exit_code, write
 from shared.results import Result
@@ -200,3 +200,17 @@ def test_a_list_that_cannot_be_planned_is_sent_as_it_stands(
     assert list(ordered.lines()) == list(listed.lines)
     assert ordered.forecast is None
     assert "no plan could be made: CHAI_EMBEDDER" in capsys.readouterr().err
+
+
+def test_who_runs_a_list_again_hears_of_lines_that_were_refused(
+    scripted: Script, capsys: pytest.CaptureFixture[str]
+) -> None:
+    counts = {"failed": 0, "cancelled": 0}
+    scripted.answer({"id": "batch_1", "status": "completed", "request_counts": counts, "num_bad_lines": 3})
+    bad = (BadLine(number=7, file="", reason="prompt is empty"),)
+    listed = Manifest(key="k", take=1, lines=tuple(lines(4)), bad=bad, duplicates=())
+
+    with Client(scripted.url) as client:
+        bulk.submit(client, "list.txt", listed)
+
+    assert "the service refused 2 of its lines then; correct them, or add an empty line" in capsys.readouterr().err
