@@ -43,6 +43,7 @@ def load_model(card: ModelCard, settings: WorkerSettings) -> VideoModel:
         dtype=settings.engine_dtype,
         fp8=settings.engine_fp8,
         text=settings.engine_text,
+        second_device=settings.engine_second_device,
         text_cache=settings.text_cache_dir,
         text_cache_bytes=settings.text_cache_bytes,
     )

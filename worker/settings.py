@@ -19,6 +19,7 @@ class WorkerSettings(Settings):
     engine_dtype: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 on a GPU
     engine_fp8: bool = False  # 8-bit linear layers, where the GPU has them
     engine_text: Literal["keep", "exact", "offload", "int8"] = "keep"  # T5; docs/operation.md
+    engine_second_device: str | None = None  # cuda:1: makes half of each guided step
     text_cache_dir: Path | None = None  # what text encoders made of prompts, kept on this machine's disk
     text_cache_bytes: int = Field(default=2 << 30, ge=0)
     preload: bool = True  # load the default model when the child starts, not with its first job

@@ -24,6 +24,7 @@ class EngineOptions:
     dtype: DtypeName = "auto"  # auto: bfloat16 on a GPU, as the files hold it elsewhere
     fp8: bool = False
     text: TextPlace = "keep"
+    second_device: str | None = None  # cuda:1: makes half of each guided step
     text_cache: Path | None = None  # folder for what text encoders made of prompts
     text_cache_bytes: int = 2 << 30
 

@@ -157,6 +157,12 @@ def test_blocks_that_cannot_be_compiled_run_as_they_are(saved, monkeypatch, valu
     assert len(sampled(model)) == STEPS
 
 
+def test_a_second_device_is_left_off_with_its_reason(saved) -> None:
+    model = registry.load(card_of("wan"), saved("wan"), EngineOptions(device="cpu", second_device="cuda:1"))
+
+    assert model.engine == {"second device": "off: the pipelines of diffusers make the halves of guidance themselves"}
+
+
 @pytest.mark.parametrize("name", tiny_pipelines.FAMILIES)
 def test_steps_are_told_one_by_one_in_one_form(model_of, name) -> None:
     model = model_of(name)

@@ -59,8 +59,16 @@ def load(card: ModelCard, folder: str, options: EngineOptions) -> VideoModel:
     made_by = f"{fingerprint.revision} {fingerprint.latent_dtype}"
     model.text_cache = text_cache(options.text_cache, encoder=made_by, max_bytes=options.text_cache_bytes)
     model.ignores_donors = why_donors_are_ignored(model)
-    model.engine = compile_blocks(model, options)
+    model.engine = compile_blocks(model, options) | _without_second_device(card, options)
     return model
+
+
+def _without_second_device(card: ModelCard, options: EngineOptions) -> dict[str, str]:
+    if options.second_device is None:
+        return {}
+    reason = "the pipelines of diffusers make the halves of guidance themselves"
+    logger.warning("%s: second device is left off: %s", card.name, reason)
+    return {"second device": f"off: {reason}"}
 
 
 def compile_blocks(model: DiffusersModel, options: EngineOptions) -> dict[str, str]:

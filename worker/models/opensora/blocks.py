@@ -11,6 +11,7 @@ Hidden states stay (B, T, S, C) throughout: everything but the dot products is p
 transposes more than its queries, keys and values.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -34,10 +35,14 @@ class PackedCaption:
         """Return the caption of the first `count` rows of the batch."""
         if count == len(self.tokens):
             return self
+        return self.map(lambda part: part[:count])
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> "PackedCaption":
+        """Return the caption with every tensor changed so."""
         return PackedCaption(
-            tokens=self.tokens[:count],
-            mask=None if self.mask is None else self.mask[:count],
-            keys_values=tuple((k[:count], v[:count]) for k, v in self.keys_values),
+            tokens=change(self.tokens),
+            mask=None if self.mask is None else change(self.mask),
+            keys_values=tuple((change(k), change(v)) for k, v in self.keys_values),
         )
 
 

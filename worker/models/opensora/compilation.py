@@ -24,10 +24,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from worker.models.opensora import hub
 from worker.models.opensora.blocks import Mlp, PackedCaption, linear_gelu
 from worker.models.opensora.pipeline import ChaiPipeline
 from worker.models.opensora.sizes import VideoSize
 from worker.models.opensora.stdit3 import STDiT3
+from worker.models.opensora.two_devices import OnTwoDevices
 from worker.models.opensora.vae import OpenSoraVAE
 from worker.reuse.cache_attention import CacheAttention
 from worker.reuse.donor import CLEAN, Donor
@@ -56,6 +58,7 @@ class Options:
     fp8: bool = False  # 8-bit floating-point linear layers in the blocks
     text: TextPlace = "keep"  # T5 on the device; as its files are; on the CPU between prompts; in 8 bit
     warm: tuple[VideoSize, ...] = ()  # run once before the first job where blocks are compiled; none = the own size
+    second_device: str | None = None  # makes half of each guided step, with a copy of the transformer
 
 
 def options(
@@ -66,6 +69,7 @@ def options(
     fp8: bool = False,
     text: TextPlace = "keep",
     warm: tuple[VideoSize, ...] = (),
+    second_device: str | None = None,
 ) -> Options:
     """Return the options of plain settings; `auto` is bfloat16, compiled, on a GPU; elsewhere it is what files hold."""
     if mode == "auto":
@@ -74,7 +78,7 @@ def options(
         chosen = torch.bfloat16 if device.type == "cuda" else None
     else:
         chosen = {"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype]
-    return Options(mode=mode, dtype=chosen, fp8=fp8, text=text, warm=warm)
+    return Options(mode=mode, dtype=chosen, fp8=fp8, text=text, warm=warm, second_device=second_device)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +104,8 @@ def optimize(pipeline: ChaiPipeline, options: Options, device: torch.device | st
         settings["fp8"] = lambda: _use_fp8(pipeline.transformer, device, mode=options.mode)
     if device.type == "cuda" and pipeline.transformer.dtype != torch.float32:
         settings["gelu in product"] = lambda: _join_gelu(pipeline.transformer, device)
+    if options.second_device is not None:
+        settings["second device"] = lambda: _share(pipeline, options)
     if options.mode != "off":
         settings["compile"] = lambda: _compile(pipeline, options.warm)
     if options.mode == "graphs":
@@ -163,6 +169,17 @@ def check_gelu(device: torch.device, dtype: torch.dtype) -> None:
         raise RuntimeError(f"on {device.type} the GELU of a product is not the tanh form")
 
 
+def _share(pipeline: ChaiPipeline, options: Options) -> None:
+    """Let a second device make half of each guided step."""
+    if options.mode == "graphs":
+        raise RuntimeError("a recording has the kernels of one device; set the engine's mode to compile")
+    transformer, device = pipeline.transformer, torch.empty(0, device=options.second_device).device
+    if device == transformer.device:
+        raise RuntimeError(f"{device} is the first device already; name another")
+    hub.check_memory({"copy of the transformer": transformer.get_memory_footprint()}, device)
+    pipeline.network = OnTwoDevices(transformer, device)
+
+
 def _compile(pipeline: ChaiPipeline, sizes: tuple[VideoSize, ...]) -> None:
     """Compile the blocks for every shape, by what jobs may ask for; raise what a compiler raises.
 
@@ -170,15 +187,16 @@ def _compile(pipeline: ChaiPipeline, sizes: tuple[VideoSize, ...]) -> None:
     are the same number says nothing of the next job.
     """
     take_sizes_apart()
-    transformer = pipeline.transformer
+    transformer, network = pipeline.transformer, pipeline.network
+    blocks = [*transformer.blocks, *(network.copy.blocks if isinstance(network, OnTwoDevices) else ())]
     before, transformer.caption_bucket = transformer.caption_bucket, CAPTION_BUCKET
-    for block in transformer.blocks:
+    for block in blocks:
         block.compile(dynamic=True, recompile_limit=MAX_VARIANTS)
     try:
         warm_up(pipeline, sizes)
     except Exception:
         transformer.caption_bucket = before
-        for block in transformer.blocks:
+        for block in blocks:
             block._compiled_call_impl = None  # what `compile` set
         raise
 
@@ -262,7 +280,7 @@ class _Recording:
         size: tuple[float, float],
     ):
         self._inputs = [x.clone(), timestep.clone(), fps.clone()]
-        self._caption = _map_caption(caption, torch.clone)
+        self._caption = caption.map(torch.clone)
         self._shown: PackedCaption | None = None
         self._position = transformer._position(x, *size, transformer.dtype)  # cached elsewhere: must outlive the graph
         height, width = size
@@ -312,14 +330,6 @@ def _is_same(left: PackedCaption | None, right: PackedCaption) -> bool:
         return False
     pairs = zip(_tensors(left), _tensors(right), strict=True)
     return all(a.data_ptr() == b.data_ptr() and a.shape == b.shape for a, b in pairs)
-
-
-def _map_caption(caption: PackedCaption, change: Callable[[Tensor], Tensor]) -> PackedCaption:
-    return PackedCaption(
-        tokens=change(caption.tokens),
-        mask=None if caption.mask is None else change(caption.mask),
-        keys_values=tuple((change(k), change(v)) for k, v in caption.keys_values),
-    )
 
 
 class Int8Linear(nn.Module):

@@ -144,7 +144,13 @@ def load(card: ModelCard, source: str, options: EngineOptions) -> OpenSoraModel:
         return OpenSoraModel(tiny().to(device), card)
     pipeline = ChaiPipeline.from_pretrained(source)
     wanted = compilation.options(
-        device, mode=options.mode, dtype=options.dtype, fp8=options.fp8, text=options.text, warm=sizes_of(card)
+        device,
+        mode=options.mode,
+        dtype=options.dtype,
+        fp8=options.fp8,
+        text=options.text,
+        warm=sizes_of(card),
+        second_device=options.second_device,
     )
     text_encoder = pipeline.text_encoder
     weights = revision([text_encoder.config.to_dict()], [text_encoder])
