@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lab.experiments.experiment import Outcome
 from lab.toy_world.world import Clip
-from lab.toy_world.worlds import Spec, world_of
+from lab.toy_world.worlds import Spec, known_world
 
 MIN_FOR_FD = 48  # clips; the covariance of fewer says nothing
 _FEATURES = (8, 12)  # channels of the two random layers
@@ -145,9 +145,7 @@ def _random_layers() -> tuple[Tensor, ...]:
 
 @cache
 def _deviation(clip_shape: tuple[int, ...]) -> Tensor:
-    world = world_of(clip_shape)
-    if world is None:
-        raise ValueError(f"clips of shape {clip_shape} are of no procedural world")
+    world = known_world(clip_shape)
     rng = np.random.default_rng(0)
     return _pooled([world.render(caption.spec, rng) for caption in world.captions(0, 256)]).std(0)
 

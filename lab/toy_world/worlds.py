@@ -57,6 +57,7 @@ class World:
     """A world: what it can show, how that is said, drawn and judged. A generator decides what is left open."""
 
     clip_shape: tuple[int, ...]  # (T, H, W, 3)
+    examples: tuple[str, ...]  # for a card: four, then others that share a thing or a scene with them
     draw: Callable[[np.random.Generator], Spec]  # of its fresh prompts, held-out pairs left out
     draw_scene: Callable[[np.random.Generator], Any]
     say: Callable[[Spec, np.random.Generator], Caption]
@@ -77,6 +78,16 @@ class World:
 def world_of(clip_shape: Sequence[int]) -> World | None:
     """Return the world whose clips have this shape (T, H, W, 3)."""
     return next((one for one in WORLDS if one.clip_shape == tuple(clip_shape)), None)
+
+
+def known_world(clip_shape: Sequence[int]) -> World:
+    """Return the world whose clips have this shape; raise ValueError where there is none."""
+    found = world_of(clip_shape)
+    if found is None:
+        raise ValueError(
+            f"clips of shape {tuple(clip_shape)} are of no procedural world, so nothing here can judge them"
+        )
+    return found
 
 
 def share_shown(prompt: str, clip: Clip) -> float | None:
@@ -119,6 +130,20 @@ def _rich_is_drawable(spec: rich_world.Spec, rng: np.random.Generator) -> bool:
 
 SMALL = World(
     clip_shape=(world.NUM_FRAMES, world.SIDE, world.SIDE, 3),
+    examples=(
+        "a large red circle drifts right over a blue striped field",
+        "a small yellow square moves up over a green checkered wall",
+        "a large white triangle floats left over a purple plain background",
+        "a small blue cross slides down over a yellow barred floor",
+        "a large red circle drifts left over a blue striped field",
+        "a large red circle glides up over a green checkered wall",
+        "a small yellow square moves down over a blue striped field",
+        "a small green square rests over a blue striped field",
+        "a large white triangle floats right over a green checkered wall",
+        "a small yellow square slides left over a purple plain background",
+        "a small blue cross drifts up over a yellow barred floor",
+        "a large purple circle moves right over a yellow barred floor",
+    ),
     draw=partial(captions.sample_spec, pairs=_SEVERAL),
     draw_scene=lambda rng: captions.sample_spec(rng).scene,
     say=captions.caption_of,
@@ -132,6 +157,20 @@ SMALL = World(
 )
 RICH = World(
     clip_shape=(rich_world.NUM_FRAMES, rich_world.SIDE, rich_world.SIDE, 3),
+    examples=(
+        "a large red star drifts slowly right over a blue brick wall",
+        "a small yellow ring glides slowly up over a green checkered floor, at dusk",
+        "a large white square slides slowly left over a purple wavy background",
+        "a small cyan cross moves slowly down over an orange tiled floor, lit from the left",
+        "a large red star drifts slowly left over a blue brick wall",
+        "a large red star glides slowly up over a green checkered floor, at dusk",
+        "a small yellow ring races down over a blue brick wall, as the camera pans right",
+        "a large white square rests over an orange tiled floor, lit from the left",
+        "a small yellow ring slides slowly right and a large white square rests over a purple wavy background",
+        "a small cyan cross races up over a green checkered floor, as the camera pans left",
+        "a large orange triangle rests over a blue brick wall that turns purple",
+        "a large red star drifts slowly right and a small cyan cross rests over a purple wavy background",
+    ),
     draw=rich_captions.sample_spec,
     draw_scene=lambda rng: rich_captions.sample_spec(rng).scene,
     say=rich_captions.caption_of,

@@ -9,6 +9,7 @@ from typing import Any
 from lab.toy_world.captions import Split, sample_captions
 from lab.toy_world.rich import captions as rich_captions
 from lab.toy_world.rich import checker as rich_checker
+from lab.toy_world.worlds import World, known_world
 from lab.training.measure import Accuracy, measure
 from lab.training.train import Run, export
 from lab.training.train_rich import RichRun
@@ -17,6 +18,8 @@ from worker.models.opensora.pipeline import ChaiPipeline
 GUIDANCE = 1.5  # of the card and of the closing measurement
 FULL_STEPS = 30
 FRESH = 1_000_000  # seed of the captions and noise of the closing measurement
+CALIBRATED = 777_000  # seed of the captions of `prompts.txt`
+NUM_PROMPTS = 480  # in it, as the bounds of a calibration need some hundred
 KINDS: dict[str, tuple[Split, float]] = {  # what is measured: split and share of captions with two things
     "one thing": (Split.TRAIN, 0.0),
     "two things": (Split.TRAIN, 1.0),
@@ -31,10 +34,11 @@ RICH_KINDS: dict[str, tuple[Split, tuple[float, ...]]] = {  # split and shares o
 
 
 def write(run: Run, folder: Path, *, num_clips: int) -> dict[str, Accuracy]:
-    """Write pipeline, card and `training.json` (recipe, cost, accuracies), and return the accuracies by kind."""
+    """Write pipeline, card, `prompts.txt` and `training.json` (recipe, cost, accuracies); return those by kind."""
     pipeline = run.pipeline()
     export(pipeline, folder)
     (folder / "chai.json").write_text(json.dumps(card(pipeline, folder.name), indent=2) + "\n")
+    (folder / "prompts.txt").write_text(prompts(pipeline))
     figures = rich_figures(pipeline, num_clips) if isinstance(run, RichRun) else small_figures(pipeline, num_clips)
     training = {
         "recipe": asdict(run.recipe),
@@ -68,6 +72,20 @@ def rich_figures(pipeline: ChaiPipeline, num_clips: int) -> dict[str, Accuracy]:
     return {kind: measure(pipeline, some, schedule, seed=FRESH, check=check) for kind, some in asked.items()}
 
 
+def prompts(pipeline: ChaiPipeline) -> str:
+    """The list that the model is calibrated on: captions of its world, a line each."""
+    drawn = _world(pipeline).captions(CALIBRATED, 2 * NUM_PROMPTS)
+    texts = list(dict.fromkeys(caption.text for caption in drawn))[:NUM_PROMPTS]
+    return "\n".join(
+        (f"# Captions of the model's world, seed {CALIBRATED}: the first {NUM_PROMPTS} that differ.", *texts, "")
+    )
+
+
+def _world(pipeline: ChaiPipeline) -> World:
+    config: Any = pipeline.config  # diffusers declares a dict and returns one with attributes
+    return known_world((config.num_frames, config.height, config.width, 3))
+
+
 def card(pipeline: ChaiPipeline, name: str) -> dict[str, Any]:
     """What the service reads about the model; its folder is the card's own."""
     config: Any = pipeline.config  # diffusers declares a dict and returns one with attributes
@@ -81,6 +99,7 @@ def card(pipeline: ChaiPipeline, name: str) -> dict[str, Any]:
         "full_steps": FULL_STEPS,
         "fast_steps": 8,
         "guidance_scale": GUIDANCE,
+        "examples": list(_world(pipeline).examples),
     }
 
 

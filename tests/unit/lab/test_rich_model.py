@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
@@ -15,11 +16,15 @@ from lab.toy_world.reading import new_text_encoder, new_tokenizer
 from lab.toy_world.rich.checker import ATTRIBUTES
 from lab.toy_world.rich.reading import RICH_WORLD
 from lab.toy_world.rich.world import FPS, NUM_FRAMES, SIDE
+from lab.toy_world.worlds import WORLDS, World
 from lab.training.publish import card
 from lab.training.train import export
 from lab.training.train_rich import RichRecipe, new_rich_transformer
+from worker.cache.decisions.types import HitKind
+from worker.models.embedders import load_embedder
 from worker.models.opensora.pipeline import ChaiPipeline
 from worker.models.opensora.small_vae import SmallVAE
+from worker.quality.index import Index
 
 
 @pytest.fixture(scope="module")
@@ -61,3 +66,19 @@ def test_a_study_of_reuse_draws_pairs_of_the_world_that_the_model_draws(folder: 
 
     assert json.loads(out.splitlines()[-1]) == {"whole": True, "clips": 24, "folder": str(tmp_path)}
     assert "| plan | pairs | evals | s | accuracy | cond | d full |" in out
+
+
+@pytest.mark.parametrize("world", WORLDS, ids=["small", "rich"])
+def test_examples_of_a_world_can_be_drawn_and_all_but_four_have_something_to_borrow(world: World) -> None:
+    index, rng = Index(load_embedder()), np.random.default_rng(0)
+    kinds = []
+    for prompt in world.examples:
+        spec = world.read(prompt)
+        assert spec is not None, prompt
+        assert world.is_drawable(spec, rng), prompt
+        kinds.append(index.find(prompt).hit.kind)
+        index.add(prompt)
+
+    assert kinds[:4] == [HitKind.NONE] * 4
+    assert HitKind.NONE not in kinds[4:]
+    assert set(kinds[4:]) == {HitKind.SCENE, HitKind.OBJECT, HitKind.BOTH}

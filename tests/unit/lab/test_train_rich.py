@@ -23,6 +23,7 @@ from lab.toy_world.reading import (
     new_tokenizer,
     share_understood,
 )
+from lab.toy_world.rich.caption_parser import spec_of
 from lab.toy_world.rich.captions import Mix, sample_captions
 from lab.toy_world.rich.reading import MAX_TOKENS, RICH_WORLD
 from lab.training.train import fit
@@ -30,6 +31,7 @@ from lab.training.train_rich import RichBatches, RichRecipe, RichRun, Store, spe
 from lab.training.train_vae import to_video
 from worker.models.opensora.pipeline import ChaiPipeline
 from worker.models.opensora.small_vae import SmallVAE
+from worker.quality import default_prompts
 
 TINY = RichRecipe(
     lessons=Lessons(num_steps=2, batch_size=4),
@@ -180,6 +182,7 @@ def test_the_commands_train_a_vae_and_a_model_and_can_be_cut_off(tmp_path: Path)
     assert training["steps"] == 2
     assert set(training["accuracy"]) == {"one thing", "two things", "three things", "held-out pairs"}
     assert json.loads((tmp_path / "rich" / "chai.json").read_text())["sizes"] == ["96x96"]
+    assert all(spec_of(prompt) for prompt in default_prompts.read(tmp_path / "rich" / "prompts.txt"))
     assert ChaiPipeline.from_pretrained(tmp_path / "rich").config.num_frames == 16
 
 
