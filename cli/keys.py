@@ -162,7 +162,10 @@ def _life(text: str) -> timedelta | None:
     match = _LIFE.fullmatch(text.strip())
     if match is None:
         raise BadInput(f"--life {text!r} is not a time; write it like 12h, 30d or 8w, or {NONE}")
-    return timedelta(**{_UNIT[match[2]]: int(match[1])})
+    life = timedelta(**{_UNIT[match[2]]: int(match[1])})
+    if not timedelta() < life <= timedelta(days=local.A_CENTURY):
+        raise BadInput(f"--life {text!r} is not between a minute and a century; write {NONE} for a key that stays")
+    return life
 
 
 @contextmanager

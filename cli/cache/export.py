@@ -25,7 +25,8 @@ def export(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Is made; files of the same names are replaced.")],
     namespace: Annotated[str | None, typer.Option(help="As `chai cache ls` shows it; else all.")] = None,
     days: Annotated[
-        float | None, typer.Option(min=0, help="How far back, in days; else everything that is kept.")
+        float | None,
+        typer.Option(min=0, max=local.A_CENTURY, help="How far back, in days; else everything that is kept."),
     ] = None,
     no_prompts: Annotated[bool, typer.Option("--no-prompts", help="Leave out every word of a prompt.")] = False,
     kind: Annotated[str | None, typer.Option("--format", help="parquet or csv; else parquet where pyarrow is.")] = None,

@@ -65,7 +65,7 @@ def stats(
     namespace: Annotated[
         str | None, typer.Argument(metavar="NAMESPACE", help="As `chai cache ls` shows it; else all.")
     ] = None,
-    days: Annotated[float, typer.Option(min=0, help="How far back, in days.")] = 30,
+    days: Annotated[float, typer.Option(min=0, max=local.A_CENTURY, help="How far back, in days.")] = 30,
     as_json: AsJson = False,
 ) -> None:
     """Show what the cache did: hit rate by kind, reason and day, who lends most, bytes and savings."""

@@ -44,7 +44,7 @@ def report(
     namespace: Annotated[
         str | None, typer.Argument(metavar="NAMESPACE", help="As `chai cache ls` shows it; else all.")
     ] = None,
-    days: Annotated[float, typer.Option(min=0, help="How far back, in days.")] = 30,
+    days: Annotated[float, typer.Option(min=0, max=local.A_CENTURY, help="How far back, in days.")] = 30,
     out: Annotated[
         Path | None, typer.Option(help="The page, with JSON beside it; else var/cache-report.html; - prints the JSON.")
     ] = None,

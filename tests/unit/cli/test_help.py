@@ -8,6 +8,11 @@ from pathlib import Path
 import click
 import pytest
 from typer.main import get_command
+from typer.testing import CliRunner
+
+from cli import keys
+from cli.cache import commands as cache_commands
+from cli.errors import BadInput
 
 ROOT = Path(__file__).resolve().parents[3]
 MODULES = [file for file in (ROOT / "cli").rglob("*.py") if "\napp = typer.Typer(" in file.read_text()]
@@ -58,3 +63,17 @@ def test_json_is_asked_for_by_the_same_option_everywhere(found: list[tuple[str, 
             by_name[str(parameter.opts)].add(name)
 
     assert set(by_name) == {"['--json']"}
+
+
+@pytest.mark.parametrize("command", ["stats", "report", "export somewhere", "simulate --recorded"])
+@pytest.mark.parametrize("days", ["inf", "nan", "1e12"])
+def test_no_number_of_days_is_further_than_dates_go(command: str, days: str) -> None:
+    done = CliRunner().invoke(cache_commands.app, [*command.split(), "--days", days])
+
+    assert (done.exit_code, "'--days'" in done.output) == (2, True)
+
+
+@pytest.mark.parametrize("life", ["0d", "999999w"])  # over at once; of a year that nothing reads any more
+def test_a_key_s_life_is_one_that_dates_hold(life: str) -> None:
+    with pytest.raises(BadInput, match=f"--life '{life}' is not between a minute and a century; write none for"):
+        keys._life(life)
