@@ -170,8 +170,9 @@ def _is_aside(words: Sequence[Word], i: int) -> bool:
     while i < len(words) and words[i].lower in _DEGREES:
         i += 1
     stop = _attributes_end(words, i)
-    if stop == i or not {word.lower for word in words[i:stop]} & _COLOURS:
-        return False
+    said = {word.lower for word in words[i:stop]}
+    if stop == i or words[stop - 1].lower not in _COLOURS or not said <= _COLOURS | v.COLOUR_NOUNS | {"and"}:
+        return False  # "palm trees, white sand"
     rest = [word.lower for word in words[stop : stop + 2]]
     if rest[:1] == [","] and _describes_next(words, stop + 1):
         return False  # "a swan, black, grey rocks"

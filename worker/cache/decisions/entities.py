@@ -369,23 +369,12 @@ def _entity_or_style(words: Sequence[Word], start: int, stop: int) -> Entity | N
     described = [word for word in rest if word not in counts]
     if counts and head in v.UNITS:
         return None
-    if noun.lower in v.STYLE_HEADS | style_words.GENRE_HEADS or (
-        head in v.VIEWS and set(described) <= v.PRAISE | v.STYLE_WORDS and described
-    ):
+    if noun.lower in _STYLE_HEADS or (head in v.VIEWS and described and _SAYS_LITTLE.issuperset(described)):
         for word in phrase:
             word.is_style = not v.DURATIONS & {word.lower for word in phrase}
         return None
-    is_day = _is_day(words, start, stop)
-    is_kept = is_day or (of > 1 and _is_kept(phrase[of - 2], noun))
-    is_empty = not is_kept and (_is_empty(noun.lower) or len(head) == 1)
-    is_empty = is_empty or noun.lower in v.CARRIERS
-    if _is_quantifier(words, stop, head) or is_empty or head in v.STYLE_HEADS:
-        return None
-    if not described and (
-        head in v.EMPTY_WHEN_BARE | v.SEEN_WHEN_DESCRIBED or head in v.ADJECTIVES - v.NOUNS or head[0].isdigit()
-    ):
-        return None
-    if not noun.is_name and _is_unseen(head):
+    is_kept = _is_day(words, start, stop) or (of > 1 and _is_kept(phrase[of - 2], noun))
+    if _is_quantifier(words, stop, head) or (not is_kept and _names_nothing(noun, head, described)):
         return None
     tail = [word.lower for word in phrase[of:]]
     return Entity(
@@ -397,9 +386,24 @@ def _entity_or_style(words: Sequence[Word], start: int, stop: int) -> Entity | N
     )
 
 
+_STYLE_HEADS = v.STYLE_HEADS | style_words.GENRE_HEADS
+_SAYS_LITTLE = v.PRAISE | v.STYLE_WORDS
+_EMPTY_WHEN_BARE = v.EMPTY_WHEN_BARE | v.SEEN_WHEN_DESCRIBED | (v.ADJECTIVES - v.NOUNS)
+_COMMON_NOUNS = v.SCENE_NOUNS | v.PLACE_NOUNS | v.ANIMATE
+
+
+def _names_nothing(noun: Word, head: str, described: Sequence[str]) -> bool:
+    """Whether a noun, or a bare one, is no thing of a picture: a moment, a feeling, a scene."""
+    if len(head) == 1 or _is_empty(noun.lower) or noun.lower in v.CARRIERS or head in v.STYLE_HEADS:
+        return True
+    if not described and (head in _EMPTY_WHEN_BARE or head[0].isdigit()):
+        return True
+    return not noun.is_name and _is_unseen(head)
+
+
 def _is_common(before: Sequence[Word], head: str) -> bool:
     """Whether a noun with a capital is an ordinary one: "board Games", but not "Bill Gates"."""
-    if head in v.SCENE_NOUNS | v.PLACE_NOUNS | v.ANIMATE:
+    if head in _COMMON_NOUNS:
         return True
     return bool(before) and not before[-1].is_name and is_in_lexicon(head)
 

@@ -57,8 +57,9 @@ def _weight(char: str) -> int:
 
 def _latin(words: Sequence[str], margin: float = _MARGIN) -> str:
     """English, or the language in which the words are so much commoner that it must be that one."""
-    gaps = {name: sum(_gap(name, word) for word in words) for name in LATIN}
-    likely = [name for name in LATIN if words and gaps[name] > margin * max(2, len(words))]
+    least = margin * max(2, len(words))
+    gaps = [sum(found) for found in zip(*map(_gaps, words), strict=True)]  # of each language
+    likely = [name for name, gap in zip(LATIN, gaps, strict=False) if gap > least]  # none without words
     return max(likely, key=lambda name: sum(_use(name, word) for word in words), default=ENGLISH)
 
 
@@ -68,6 +69,11 @@ def _use(name: str, word: str) -> float:
 
 
 @cache
+def _gaps(word: str) -> tuple[float, ...]:
+    """By how much a word is commoner in each language than in English."""
+    return tuple(_gap(name, word) for name in LATIN)
+
+
 def _gap(name: str, word: str) -> float:
     ours = max(zipf(word), _LIST_ENDS)
     theirs = max(frequency(name).get(word, 0.0), _LIST_ENDS)

@@ -74,11 +74,13 @@ _FIRST = v.word_set(
 
 
 def _rejoined(text: str) -> str:
-    """Puts "close - up", "3 5 mm" and "1 9 8 0 s" together again, and takes the dots from initials."""
+    """Puts "close - up", "3 5 mm" and "1 9 8 0 s" together again, and takes the dots from initials and titles."""
     if " - " in text:
         text = _HYPHEN.sub(_hyphenated, text)
     text = _DIGITS.sub(lambda match: match[0].replace(" ", ""), text)
     text = re.sub(r"\b(\d{2,4}) s\b", r"\1s", text)
+    text = re.sub(r"\b(\d)(girls?|boys?|m[ae]n|wom[ae]n|people)\b", r"\1 \2", text, flags=re.I)
+    text = re.sub(r"\b(dr|mr|mrs|ms|st|prof)\.(?= ?[a-z])", r"\1 ", text, flags=re.I)
     return _INITIALS.sub(lambda match: f"{match[1] or match[2]} ", text)
 
 

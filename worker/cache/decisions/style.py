@@ -20,6 +20,7 @@ _PHRASES = frozenset(
 )
 _TITLES = frozenset(tuple(title.replace("'s", "").replace("-", " ").split()) for title in style_words.TITLES)
 _STYLE_WORDS = v.STYLE_WORDS | style_words.TOOLS
+_STYLE_OR_HEADS = _STYLE_WORDS | v.STYLE_HEADS
 _TAGS = _STYLE_WORDS | style_words.GENRES | style_words.MEDIA | style_words.NAMES_OF_TOOLS
 _LONGEST = max(map(len, _PHRASES | _TITLES))
 _TWO_COLOURS = ("black", "and", "white")
@@ -52,6 +53,8 @@ def mark_style(words: Sequence[Word]) -> None:
             _mark_around_style(words, i)
         elif word.lower == "by":
             _mark_artists(words, i)
+        elif word.lower == "of" and i and words[i - 1].lower in _WORKS and _artist_end(words, i + 1):
+            word.is_style = _mark_names(words, i + 1, needs_name=False)  # "art of giger and artgerm"
         elif word.lower in _COMPARES:
             _mark_comparison(words, i)
 
@@ -71,7 +74,8 @@ def _mark_tags(words: Sequence[Word]) -> None:
         text = tuple(word.lower for word in words[start:stop])
         is_artist = _are_artists(text)
         names += is_artist
-        if is_artist or all(word.is_style or word.lower in _TAGS for word in words[start:stop]):
+        is_look = len(segments) >= _MIN_TAGS and stop - start == 1 and _is_unknown_adjective(words[start])
+        if is_artist or is_look or all(word.is_style or word.lower in _TAGS for word in words[start:stop]):
             _mark(words, start, stop)
     if names >= _MIN_NAMES:
         for start, stop in segments:
@@ -118,8 +122,19 @@ def _mark_heaped_artists(words: Sequence[Word]) -> None:
             continue
         before = words[i - 1]
         is_heaped = before.tag in ("NN", "NNS") and before.is_plain and is_in_lexicon(before.lower)
-        if is_heaped or before.is_style or (end < len(words) and words[end].is_style):
+        after = words[end] if end < len(words) else None
+        is_tag = before.lower == "," and end > i + 1 and after is not None and after.tag in ("RB", *DESCRIBES)
+        if is_heaped or is_tag or before.is_style or (after is not None and after.is_style):
             _mark(words, i, end)
+
+
+_MIN_TAGS = 3  # parts between commas from which on a prompt is a list of tags
+_ADJECTIVE_ENDS = ("core", "punk", "wave", "ism", "ic", "ical", "ive", "ous", "ful", "ish", "less", "ary", "esque")
+
+
+def _is_unknown_adjective(word: Word) -> bool:
+    """Whether a word that no list has looks like an adjective, and so tells how the picture looks: "synthcore"."""
+    return word.lower.endswith(_ADJECTIVE_ENDS) and _is_unheard(word) and not word.text[:1].isupper()
 
 
 def _are_artists(text: tuple[str, ...]) -> bool:
@@ -204,7 +219,7 @@ def style_runs(words: Sequence[Word]) -> Iterator[str]:
 
 def _describes_thing(words: Sequence[Word], i: int) -> bool:
     """Whether the words before i describe the thing named there."""
-    return i < len(words) and words[i].tag in (*NOUN, "JJ") and words[i].lower not in v.STYLE_HEADS | _STYLE_WORDS
+    return i < len(words) and words[i].tag in (*NOUN, "JJ") and words[i].lower not in _STYLE_OR_HEADS
 
 
 def _is_style_word(words: Sequence[Word], i: int) -> bool:
@@ -212,13 +227,13 @@ def _is_style_word(words: Sequence[Word], i: int) -> bool:
     word = words[i].lower
     if word in style_words.NAMES_OF_TOOLS:
         beside = (*words[max(0, i - 2) : i], *words[i + 1 : i + 3])
-        return any(other.lower in _STYLE_WORDS | v.STYLE_HEADS for other in beside)
+        return any(other.lower in _STYLE_OR_HEADS for other in beside)
     if word not in _STYLE_WORDS:
         return False
     if word not in v.AMBIGUOUS_STYLE_WORDS:
         return True
     before = words[i - 1].tag if i else "."
-    if i + 1 < len(words) and words[i + 1].lower in _STYLE_WORDS | v.STYLE_HEADS:
+    if i + 1 < len(words) and words[i + 1].lower in _STYLE_OR_HEADS:
         return True  # "a disney cartoon"
     return not (
         _describes_thing(words, i + 1)
@@ -231,7 +246,9 @@ def _mark_around_style(words: Sequence[Word], i: int) -> None:
     words[i].is_style = True
     if i + 1 < len(words) and words[i + 1].lower in ("of", "by"):
         words[i + 1].is_style = True
-        _mark_names(words, i + 2, needs_name=False)
+        is_told = i > 0 and words[i - 1].is_style and i + 2 < len(words) and words[i + 2].lower in ("a", "an")
+        if not is_told:  # "cartoon style of a bear": the bear is what is drawn
+            _mark_names(words, i + 2, needs_name=False)
     for k in range(i - 1, max(0, i - 4) - 1, -1):
         word = words[k]
         if word.tag not in (*DESCRIBES, "VBG", "POS") and not word.is_style:
@@ -245,7 +262,10 @@ def _mark_around_style(words: Sequence[Word], i: int) -> None:
 
 _MAX_NAME = 12  # words: lists of names lack their commas
 _HEARD_OF = 3.0  # Zipf value: a rarer word that no dictionary has is taken for a name
-_WORKS = v.word_set("art artwork painting illustration drawing directed shot painted drawn film photo photograph")
+_WORKS = v.word_set(
+    "art artwork painting illustration drawing directed shot painted drawn film photo photograph illustrated rendered "
+    "designed sculpted animated"
+)
 
 
 def _mark_artists(words: Sequence[Word], i: int) -> None:

@@ -26,32 +26,27 @@ GENRE_HEADS = word_set(
 )
 # as a tag of their own: how or with what it was made, where it is shown
 MEDIA = word_set(
-    "raw matte glow bloom blur grain grains sharpness symmetry symmetrical specularity composition iridescence "
-    "gradient "
-    "gradients wallpaper collage collages impasto airbrush gouache fresco ink chalk pastel pencil charcoal acrylic "
-    "oil "
-    "canvas vector typography icon clipart sticker print prints poster caricature graffiti cosplay photoshoot "
-    "headshot "
-    "screenshot thumbnail panorama isometric sculpture 3d-model model texture textures pattern scenery architecture "
-    "sculpt masterwork artbook lightbox particles smoothness fullshot halfbody powerfull iso specular"
+    "lithography cyanotype linocut woodcut etching screenprint crystallography nft diy raw matte glow bloom blur "
+    "grain grains sharpness symmetry symmetrical specularity composition iridescence gradient gradients wallpaper "
+    "collage collages impasto airbrush gouache fresco ink chalk pastel pencil charcoal acrylic oil canvas vector "
+    "typography icon clipart sticker print prints poster caricature graffiti cosplay photoshoot headshot screenshot "
+    "thumbnail panorama isometric sculpture 3d-model model texture textures pattern scenery architecture sculpt "
+    "masterwork artbook lightbox particles smoothness fullshot halfbody powerfull iso specular"
 )
 # the same beside other words of style, but names of people too: "maya and houdini vfx", arnold schwarzenegger
 NAMES_OF_TOOLS = word_set("arnold maya houdini redshift canon olympus sigma leica zeiss procreate nvidia")
 # wherever they stand: programs, sites, cameras, films, prizes
 TOOLS = word_set(
-    "twitter instagram patreon facebook youtube tumblr reddit tiktok artstation deviantart pixiv cgsociety behance "
-    "pinterest flickr dribbble danbooru furaffinity skeb fanbox pixiv-fanbox "
-    "dezeen unsplash shutterstock imgur worksafe nsfw zbrush vray v-ray keyshot corona "
-    "daz "
-    "daz3d cryengine photoshop lightroom photolab clipstudio medibang midjourney novelai dall-e rtx "
-    "hdri "
-    "hq uhq jpg png jpeg dslr slr gopro nikon pentax hasselblad hasselblaad fujifilm fuji "
-    "mamiya ektachrome kodachrome velvia portra ektar cinestill instax lomography polaroids anamorphic "
-    "ultrawide "
-    "widescreen fullscreen godrays sfm c4d mcbess hyperdetail hyperdetailed hypervivid hyperrealism hyperreal "
-    "ultrasharp ultrarealism photorealisim unfocus unfocused superdetailed extremly-detailed filmic cg cgi-animation "
-    "analog dolbyvision modelsociety cgworld cartoony octant raytraced raytracting prerendered semirealistic "
-    "subsurface ultradetailed uhdr supersampling midjunrnyv5 novelai"
+    "greyscale ultrareal eos sketchfab artstationhd artstationhq twitter instagram patreon facebook youtube tumblr "
+    "reddit tiktok artstation deviantart pixiv cgsociety behance pinterest flickr dribbble danbooru furaffinity skeb "
+    "fanbox pixiv-fanbox dezeen unsplash shutterstock imgur worksafe nsfw zbrush vray v-ray keyshot corona daz daz3d "
+    "cryengine photoshop lightroom photolab clipstudio medibang midjourney novelai dall-e rtx hdri hq uhq jpg png "
+    "jpeg dslr slr gopro nikon pentax hasselblad hasselblaad fujifilm fuji mamiya ektachrome kodachrome velvia portra "
+    "ektar cinestill instax lomography polaroids anamorphic ultrawide widescreen fullscreen godrays sfm c4d mcbess "
+    "hyperdetail hyperdetailed hypervivid hyperrealism hyperreal ultrasharp ultrarealism photorealisim unfocus "
+    "unfocused superdetailed extremly-detailed filmic cg cgi-animation analog dolbyvision modelsociety cgworld "
+    "cartoony octant raytraced raytracting prerendered semirealistic subsurface ultradetailed uhdr supersampling "
+    "midjunrnyv5 novelai"
 )
 
 
@@ -94,7 +89,10 @@ PHRASES = _listed("""
     aspect ratio; walt disney; film grains; full motion; fast motion; fast paced; slow paced; high speed; slow
     speed; slow moion; screen capture; test signal; split view; aspect view; top shot; movie camera angle; handheld
     camera; film look; movie look; full hd quality; ultra high resolution; waist up; full page; full character; head
-    in focus; focus on face
+    in focus; focus on face; canon eos; eos r; aaa game; for aaa game; street fashion; movement camera; wet plate;
+    vintage wet plate; negative space; weta fx; global light; steam punk; cyber punk; deviant art; mixed style;
+    mixed styles; night vision camera; trail cam; food blog; mixed media; digital collage; screen print; light dust;
+    album cover art; airbrush art; technical draw; slow pan; dash camera; night vision
 """)
 
 # films, series, games, books, magazines: where something comes from; nothing of it need be seen

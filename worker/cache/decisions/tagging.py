@@ -18,6 +18,7 @@ Tagger = Callable[[Sequence[str]], list[str]]
 
 _NUMBER = re.compile(r"[\d.,:]+(st|nd|rd|th)?")
 _DECADE = re.compile(r"(?:1\d|20)?\d0'?s")
+_LONGEST_NAME_IN_ING = 4  # letters
 _GUESSED = re.compile(r"\w+(?<!ic|on|in|nt|rn|ur|or|id|iv)(?<!i)al")
 _HEARD_OF = 3.6  # Zipf value
 _DECADES = v.word_set("twenties thirties forties fifties sixties seventies eighties nineties")
@@ -123,6 +124,10 @@ def _by_word(word: str, original: str, tag: str) -> str:
             return "NNS" if tag_of_list == "NN" and _is_plural(word) else tag_of_list
     if tag in ("NNP", "NNPS", "FW", "UH", "SYM", "LS", "MD", "EX"):
         return "NN"
+    if tag == "RB" and word.endswith("ly") and not is_in_lexicon(word) and is_in_lexicon(word.capitalize()):
+        return "NN"  # billy
+    if tag == "VBG" and len(word) <= _LONGEST_NAME_IN_ING and not is_in_lexicon(word):
+        return "NN"  # ming
     if tag == "JJ" and _GUESSED.fullmatch(word) and not is_in_lexicon(word) and zipf(word) < _HEARD_OF:
         return "NN"  # mohanlal, taj mahal: the lexicon takes any unknown word in -al for an adjective
     if "-" in word and word.endswith("s") and tag not in _NOUN:
@@ -165,6 +170,11 @@ def _by_context(lower: Sequence[str], tags: Sequence[str], i: int, before: str, 
         return tag if tag == "JJ" else "NN"
     if i and f"{lower[i - 1]} {word}" in v.COMPOUNDS and before in _NOUN:
         return "NN"  # "a food stand"
+    is_noun_too = FINITE.get(word) in v.VERBS_OR_NOUNS or word == "flies"
+    if before == "VBG" and is_noun_too and lower[i - 1] in v.TRANSITIVE_ING:
+        return "NNS" if word.endswith("s") else "NN"  # "catching flies"
+    if word == "well" and before in ("DT", "PRP$") and after not in ("JJ", "VBN", "VBD", *_NOUN):
+        return "NN"  # "out of a well"
     if word == "saw" and before in (*_NOUN, "PRP") and after in ("DT", "PRP$", "PRP"):
         return "VB"
     if i and lower[i - 1] in _MODALS and (word in FINITE or tag == "VB"):
@@ -210,11 +220,25 @@ def _by_context(lower: Sequence[str], tags: Sequence[str], i: int, before: str, 
         return "NN"
     if tag in ("VB", "VBP", "VBZ") and word not in FINITE and word not in v.FUNCTION_TAGS and before in (",", "."):
         return tag if after in _STARTS_OBJECT else "NNS" if word.endswith("s") else "NN"
+    if tag == "JJ" and after not in (*_NOUN, "JJ", "CC") and before in ("DT", "JJ", "PRP$", "CD") and _is_thing(word):
+        return "NN"  # "a brown bulldog"
     if tag == "JJ" and before in ("DT", "PRP$") and after in (".", "IN", "WRB") and lower[i + 1 : i + 2] != [","]:
         return "NN"  # "his net"
     if tag == "NNS" and before in ("NN", "NNP") and after in ("DT", "PRP$"):
         return "VBZ"
     return tag
+
+
+_DESCRIBING_ENDS = (
+    *("ed", "ing", "ful", "ous", "ish", "ic", "ive", "less", "able", "ible", "al", "y", "ern", "ant", "ent", "like"),
+    *("er", "est", "ile", "ary", "ory", "ane", "ine", "ese", "ian"),
+)
+
+
+def _is_thing(word: str) -> bool:
+    """Whether a word that the lexicon lacks, and takes for an adjective, does not end like one."""
+    is_listed = word in _LISTED or is_in_lexicon(word) or "-" in word
+    return not is_listed and not word.endswith(_DESCRIBING_ENDS)
 
 
 def _takes_place(lower: Sequence[str], i: int) -> bool:
@@ -259,7 +283,7 @@ def _acts(lower: Sequence[str], tags: Sequence[str], i: int, before: str, after:
     if not is_somebody or (after in ("NNS", "NN") and lower[i] in _BASES and "and" not in lower[max(0, i - 4) : i]):
         return False
     if lower[i] in _BASES:
-        return after in ("DT", "PRP$", "IN") or (
+        return after in ("DT", "PRP$", "IN", "RB") or (
             "and" in lower[max(0, i - 4) : i] and after in (*_NOUN, "IN", "JJ", ".", ",")
         )
     ends = ("DT", "PRP$", "IN", "RB", "JJ", "PRP", "CD", "WRB", ".", ",", *_NOUN)
@@ -270,9 +294,12 @@ def _starts_compound(tags: Sequence[str], i: int) -> bool:
     return i + 1 < len(tags) and tags[i + 1] in _NOUN and i > 1 and tags[i - 2] == "NNP"
 
 
+_SHADED = v.CONFLICT_GROUPS["colour"].keys() | v.CONFLICT_GROUPS["hair"].keys()
+
+
 def _is_shade(lower: Sequence[str], tags: Sequence[str], i: int) -> bool:
     """Whether a noun names the shade of the colour behind it: "a sky blue kettle"."""
-    if not (i + 1 < len(lower) and lower[i + 1] in v.CONFLICT_GROUPS["colour"]):
+    if not (i + 1 < len(lower) and lower[i + 1] in _SHADED):
         return False
     return i + 2 < len(lower) and tags[i + 2] in (*_NOUN, "JJ")
 

@@ -284,6 +284,7 @@ COMPOUNDS = frozenset(
             "parking lot",
             "roller coaster",
         ),
+        *("boxing match", "football match", "soccer match", "tennis match", "wrestling match"),
         *("food stand", "lemonade stand", "night stand", "zebra crossing", "street light", "street lamp"),
         *("dance floor", "ball room", "fight club", "race car", "fire place", "rose garden", "fire pit", "drum set"),
         *("coffee shop", "barber shop", "flower shop", "burger king", "prom queen", "drag queen", "ice queen"),
@@ -311,11 +312,11 @@ COUNTS = frozenset(CONFLICT_GROUPS["number"]) | word_set("hundred thousand milli
 
 # "a herd of elephants" is about elephants
 QUANTIFIERS = word_set(
-    "myriad plethora abundance tons loads blend fusion multitudes layers lineup horde hordes group groups pair pairs "
-    "couple herd flock bunch lot lots variety series row rows stack piece pieces number hint hints touch swarm pile "
-    "piles mix mixture combination assortment tangle gathering crowds hundreds thousands dozens millions kind kinds "
-    "type types sort sorts set array collection multitude handful range cluster clusters pack plenty crowd trail "
-    "dozen bit part parts heap trio crew gang slice slices game"
+    "form shape myriad plethora abundance tons loads blend fusion multitudes layers lineup horde hordes group groups "
+    "pair pairs couple herd flock bunch lot lots variety series row rows stack piece pieces number hint hints touch "
+    "swarm pile piles mix mixture combination assortment tangle gathering crowds hundreds thousands dozens millions "
+    "kind kinds type types sort sorts set array collection multitude handful range cluster clusters pack plenty crowd "
+    "trail dozen bit part parts heap trio crew gang slice slices game"
 )
 
 # nouns that point at a place in the frame or at nothing: never an entity
@@ -531,31 +532,31 @@ ABSTRACT = word_set(
 SEEN_WHEN_DESCRIBED = word_set("energy magic power life wonder aura")
 # nobody sees these, however they are described: feelings, ideas, measures, sounds, doings; no entity
 UNSEEN = word_set(
-    "techno reggae hip-hop dubstep edm interview hypnosis kitsch psychedelia freshness vengeance chic swag clout hype "
-    "wanderlust karma fiction gameplay viewpoint vantage hope happiness joy sadness sorrow freedom courage bravery "
-    "innocence knowledge wisdom truth destiny fate luck imagination inspiration motivation success failure victory "
-    "mystery grace elegance strength soul mind purpose meaning culture tradition history future past present heritage "
-    "quality health wealth attention help support care trust respect love fear anger peace harmony nostalgia "
-    "loneliness solitude message thought idea memory feeling sense concept passion determination ambition possibility "
-    "opportunity topic expression surprise astonishment disbelief amazement boredom curiosity understanding infinity "
-    "eternity awareness importance existence reality difference problem solution reason need want wish desire advice "
-    "story tale music sound song noise voice melody rhythm tune volume echo size height weight amount level rate "
-    "ratio percentage age number length width depth demise birth trade exchange challenge spin technique strategy "
-    "skill talent effort habit aim role rule lesson trend value price cost profit benefit impact influence advantage "
-    "progress growth change shift loss gain risk danger threat panic despair grief agony misery rage fury hate hatred "
-    "envy jealousy guilt shame pride lust greed faith belief doubt honor honour glory fame mercy revenge justice "
-    "liberty approach aspect basis context factor issue matter state status situation increase decrease rise try go "
-    "bloom unison sync stealth haste hurry ease comfort pleasure delight bliss ecstasy theory belief logic awe fun "
-    "glam philosophy psychology mysticism spirituality politics economy frequency version edition sake behalf favor "
-    "favour instance occasion purpose start finish summary introduction explanation answer question response reply "
-    "request demand order command promise vow secret lie rumor gossip joke humor humour irony sarcasm wit charm "
-    "charisma confidence patience ability capability potential limit extent range variety majority minority half rest "
-    "remainder communication cooperation collaboration education employment entertainment motion ambience ambiance "
-    "presence absence silence violence mayhem havoc anticipation suspense tension drama adventure excitement thrill "
-    "relief regret remorse sympathy empathy compassion kindness generosity hospitality loyalty honesty dignity "
-    "humility patriotism heroism diligence discipline obedience rebellion resilience temperature warmth coldness "
-    "taste smell scent touch opinion attitude behavior behaviour manner routine procedure protocol policy guideline "
-    "requirement"
+    "death math mathematics techno reggae hip-hop dubstep edm interview hypnosis kitsch psychedelia freshness "
+    "vengeance chic swag clout hype wanderlust karma fiction gameplay viewpoint vantage hope happiness joy sadness "
+    "sorrow freedom courage bravery innocence knowledge wisdom truth destiny fate luck imagination inspiration "
+    "motivation success failure victory mystery grace elegance strength soul mind purpose meaning culture tradition "
+    "history future past present heritage quality health wealth attention help support care trust respect love fear "
+    "anger peace harmony nostalgia loneliness solitude message thought idea memory feeling sense concept passion "
+    "determination ambition possibility opportunity topic expression surprise astonishment disbelief amazement "
+    "boredom curiosity understanding infinity eternity awareness importance existence reality difference problem "
+    "solution reason need want wish desire advice story tale music sound song noise voice melody rhythm tune volume "
+    "echo size height weight amount level rate ratio percentage age number length width depth demise birth trade "
+    "exchange challenge spin technique strategy skill talent effort habit aim role rule lesson trend value price cost "
+    "profit benefit impact influence advantage progress growth change shift loss gain risk danger threat panic "
+    "despair grief agony misery rage fury hate hatred envy jealousy guilt shame pride lust greed faith belief doubt "
+    "honor honour glory fame mercy revenge justice liberty approach aspect basis context factor issue matter state "
+    "status situation increase decrease rise try go bloom unison sync stealth haste hurry ease comfort pleasure "
+    "delight bliss ecstasy theory belief logic awe fun glam philosophy psychology mysticism spirituality politics "
+    "economy frequency version edition sake behalf favor favour instance occasion purpose start finish summary "
+    "introduction explanation answer question response reply request demand order command promise vow secret lie "
+    "rumor gossip joke humor humour irony sarcasm wit charm charisma confidence patience ability capability potential "
+    "limit extent range variety majority minority half rest remainder communication cooperation collaboration "
+    "education employment entertainment motion ambience ambiance presence absence silence violence mayhem havoc "
+    "anticipation suspense tension drama adventure excitement thrill relief regret remorse sympathy empathy "
+    "compassion kindness generosity hospitality loyalty honesty dignity humility patriotism heroism diligence "
+    "discipline obedience rebellion resilience temperature warmth coldness taste smell scent touch opinion attitude "
+    "behavior behaviour manner routine procedure protocol policy guideline requirement"
 )
 # the same by their end, but for those that a picture shows
 ABSTRACT_ENDS = (
@@ -838,29 +839,29 @@ AMBIGUOUS_STYLE_WORDS = word_set(
 )
 # verbs as they stand in captions; forms in -s, -ing and -ed are made from these
 VERBS = word_set(
-    "add approach arrive ascend attack balance bake bark bathe battle beat become begin bend bite blink bloom blow "
-    "boil bounce break breathe bring build burn burst buy call capture carry cast catch celebrate change charge chase "
-    "cheer chew chop circle clean climb clap close collide come contain cook cover crash crawl create cross cry curl "
-    "cut dance depict descend dig dive drag draw drift drink drive drizzle drop eat emerge emit enjoy enter examine "
-    "exit expand explode explore express face fall feature feed fight fill finish fix flap float flow flutter fly "
-    "fold follow form gallop gather gaze get give glide glisten glow go grab graze greet grin grow hang hatch have "
-    "head heal help hide hike hit hold hop hover howl hug hunt inspect jog jump juggle keep kick kiss knead kneel "
-    "knit land laugh lay lead leap leave let lick lie lift light-up listen look make march meander meditate meet melt "
-    "merge mix morph move nap nod open orbit paddle paint pan parade park pass peek peel perch perform pet pick play "
-    "plunge point pose pour practice pray press preen prepare pull push put race rain raise reach read reflect relax "
-    "release rest reveal ride rise roam roar roast roll rotate row ruin rumble run rush sail salute save say scamper "
-    "scan scream sculpt see seem serve set shake share shatter shine shoot shout show sing sip sit skate skateboard "
-    "skim sketch ski sleep slice slide smile smoke sneak sneeze sniff snow soar solve sparkle speak spin splash "
-    "spread sprint sprout squeeze stack stand stare start stir stop stretch stroll strum struggle study surf surround "
-    "sway sweep swim swing swirl take talk taste teach tell think throw tie toss tower trace train transform travel "
-    "trot try tumble turn twinkle twirl twist type unfold unfurl unroll use wade wag wait wake walk wander wash watch "
-    "water wave wear weave welcome whisper wield wink work wrap write yawn yell zoom dash drill erupt evolve explain "
-    "flicker grill kayak parachute pedal plant ripple shimmer ship skydive snowboard snorkel spray stride tap "
-    "traverse whirl blast illuminate inhabit lean lounge navigate overlook resemble scurry trickle weep bow bob "
-    "cascade cradle crumble drum flip flee gleam giggle hammer hurl mend speed flash loom mow nibble patrol patter "
-    "pluck pounce prance prowl recline sizzle slither snuggle stomp strut stumble swoop tend trail trudge usher "
-    "vanish wobble wrestle zip shed spill drape adjust swallow animate include destroy promote discover sacrifice "
-    "reload drown crush smash lurk haunt admire adore appear disappear observe perceive brainstorm interact "
+    "comfort add approach arrive ascend attack balance bake bark bathe battle beat become begin bend bite blink bloom "
+    "blow boil bounce break breathe bring build burn burst buy call capture carry cast catch celebrate change charge "
+    "chase cheer chew chop circle clean climb clap close collide come contain cook cover crash crawl create cross cry "
+    "curl cut dance depict descend dig dive drag draw drift drink drive drizzle drop eat emerge emit enjoy enter "
+    "examine exit expand explode explore express face fall feature feed fight fill finish fix flap float flow flutter "
+    "fly fold follow form gallop gather gaze get give glide glisten glow go grab graze greet grin grow hang hatch "
+    "have head heal help hide hike hit hold hop hover howl hug hunt inspect jog jump juggle keep kick kiss knead "
+    "kneel knit land laugh lay lead leap leave let lick lie lift light-up listen look make march meander meditate "
+    "meet melt merge mix morph move nap nod open orbit paddle paint pan parade park pass peek peel perch perform pet "
+    "pick play plunge point pose pour practice pray press preen prepare pull push put race rain raise reach read "
+    "reflect relax release rest reveal ride rise roam roar roast roll rotate row ruin rumble run rush sail salute "
+    "save say scamper scan scream sculpt see seem serve set shake share shatter shine shoot shout show sing sip sit "
+    "skate skateboard skim sketch ski sleep slice slide smile smoke sneak sneeze sniff snow soar solve sparkle speak "
+    "spin splash spread sprint sprout squeeze stack stand stare start stir stop stretch stroll strum struggle study "
+    "surf surround sway sweep swim swing swirl take talk taste teach tell think throw tie toss tower trace train "
+    "transform travel trot try tumble turn twinkle twirl twist type unfold unfurl unroll use wade wag wait wake walk "
+    "wander wash watch water wave wear weave welcome whisper wield wink work wrap write yawn yell zoom dash drill "
+    "erupt evolve explain flicker grill kayak parachute pedal plant ripple shimmer ship skydive snowboard snorkel "
+    "spray stride tap traverse whirl blast illuminate inhabit lean lounge navigate overlook resemble scurry trickle "
+    "weep bow bob cascade cradle crumble drum flip flee gleam giggle hammer hurl mend speed flash loom mow nibble "
+    "patrol patter pluck pounce prance prowl recline sizzle slither snuggle stomp strut stumble swoop tend trail "
+    "trudge usher vanish wobble wrestle zip shed spill drape adjust swallow animate include destroy promote discover "
+    "sacrifice reload drown crush smash lurk haunt admire adore appear disappear observe perceive brainstorm interact "
     "participate accept achieve adopt allow announce apply arrange ask assemble attach attend avoid awaken banish "
     "beckon beg behave belong betray bless borrow bother breed bump choose chew clutch collapse collide collect "
     "combine compare compete complete confront connect conquer consider consume continue convert convince count cower "
@@ -881,14 +882,14 @@ VERBS = word_set(
 )
 # of the above, also everyday nouns: a verb only where the words around them say so
 VERBS_OR_NOUNS = word_set(
-    "drink wave light fall fire rock star cloud flower sail ship train plant paint water park face form smoke snow "
-    "rain row tower ruin stack land ring ride race swing slide walk run dance dive fight play march jump roll splash "
-    "shower bloom blow bow drum trail spray cast set cut circle head ski skate kiss hug orbit study work cook call "
-    "house color bubble shadow spring tie sketch drill cascade point turn charge press shot hike smile look show "
-    "guard battle pet storm catch bite slice pose ripple hammer speed flash leave cover bark beat watch blast pan "
-    "paddle feature kick zip drop attempt tap dash punch scratch stab slap crash chase hunt grin frown leap sprint "
-    "stroll crawl wink claw shake increase drift crack escape return love ship guide ripple trap trick treat visit "
-    "witness thunder strike shrug smell toast return own harvest count load escape bump plot sob stray"
+    "exchange comfort drink wave light fall fire rock star cloud flower sail ship train plant paint water park face "
+    "form smoke snow rain row tower ruin stack land ring ride race swing slide walk run dance dive fight play march "
+    "jump roll splash shower bloom blow bow drum trail spray cast set cut circle head ski skate kiss hug orbit study "
+    "work cook call house color bubble shadow spring tie sketch drill cascade point turn charge press shot hike smile "
+    "look show guard battle pet storm catch bite slice pose ripple hammer speed flash leave cover bark beat watch "
+    "blast pan paddle feature kick zip drop attempt tap dash punch scratch stab slap crash chase hunt grin frown leap "
+    "sprint stroll crawl wink claw shake increase drift crack escape return love ship guide ripple trap trick treat "
+    "visit witness thunder strike shrug smell toast return own harvest count load escape bump plot sob stray"
 )
 # who does things: "man waves", against "ocean waves"
 ANIMATE = word_set(
@@ -908,24 +909,27 @@ DAYS = word_set(
 )
 # before "horses", "a guitar" ... the action, never a description: "riding horses"
 TRANSITIVE_ING = word_set(
-    "riding eating holding wearing playing drinking making chasing carrying watching reading driving cooking "
-    "looking using having doing taking giving throwing catching pouring painting drawing building fighting "
-    "feeding washing cutting kneading chopping hugging kissing petting showing featuring depicting crossing "
-    "entering leaving exploring climbing hunting picking planting repairing opening closing pulling pushing "
-    "lifting getting putting writing reviewing studying selling buying kicking hitting shooting licking cleaning "
-    "brushing stirring mixing baking shaving spreading peeling grilling slicing frying boiling sewing knitting "
-    "folding wrapping polishing facing overlooking surrounding covering filling wielding casting creating "
-    "becoming being going"
+    "breathing channeling channelling summoning collecting performing conducting blowing wiping uploading brandishing "
+    "promoting injuring destroying transcending casting attacking defeating greeting admiring observing inspecting "
+    "presenting visiting delivering discovering discussing enjoying escaping protecting rescuing ringing serving "
+    "teaching riding eating holding wearing playing drinking making chasing carrying watching reading driving cooking "
+    "looking using having doing taking giving throwing catching pouring painting drawing building fighting feeding "
+    "washing cutting kneading chopping hugging kissing petting showing featuring depicting crossing entering leaving "
+    "exploring climbing hunting picking planting repairing opening closing pulling pushing lifting getting putting "
+    "writing reviewing studying selling buying kicking hitting shooting licking cleaning brushing stirring mixing "
+    "baking shaving spreading peeling grilling slicing frying boiling sewing knitting folding wrapping polishing "
+    "facing overlooking surrounding covering filling wielding casting creating becoming being going"
 )
 # before a noun always a description: "a led gaming plate"
 ATTRIBUTIVE_ING = word_set(
-    "gaming engineering coworking dining parking recording shopping bowling boxing wrestling manufacturing publishing "
-    "swimming hiking camping skiing surfing sporting wedding teaching nursing banking marketing"
+    "mining gaming engineering coworking dining parking recording shopping bowling boxing wrestling manufacturing "
+    "publishing swimming hiking camping skiing surfing sporting wedding teaching nursing banking marketing"
 )
 # nouns that describe even before an adjective: "a cartoon mexican child", "a porcelain old woman"
 MODIFIER_NOUNS = word_set(
-    "cartoon anime lego neon porcelain platinum pixel velvet silk leather marble wool cotton chrome plastic clay "
-    "crystal gold silver bronze copper steel iron stone concrete brick glass paper cardboard origami"
+    "bleach strawberry honey cartoon anime lego neon porcelain platinum pixel velvet silk leather marble wool cotton "
+    "chrome plastic clay crystal gold silver bronze copper steel iron stone concrete brick glass paper cardboard "
+    "origami"
 )
 # words in -ing that make one thing with the noun behind them, whoever does what before: "skipping rope"
 ING_COMPOUNDS = frozenset(
@@ -1029,24 +1033,23 @@ ADJECTIVES = word_set(
 )
 # words that the lexicon reads as verbs or names, and that are things in prompts
 NOUNS = word_set(
-    "corgi panda koala axolotl capybara otter kitten kittens puppy husky dachshund poodle chihuahua labrador "
-    "retriever astronaut cosmonaut spaceship starship ufo robot cyborg android mecha drone hologram skyscraper "
-    "wizard witch ninja samurai knight viking pirate mermaid unicorn dragon dinosaur t-rex zombie vampire "
-    "werewolf superhero batman spiderman superman selfie smartphone laptop skateboard snowboard surfboard "
-    "hoverboard guitar ukulele saxophone sushi ramen pizza taco burger cupcake latte espresso cappuccino "
-    "croissant avocado boba sunset sunrise dusk dawn neon skyline cityscape seascape reef coral jellyfish "
-    "seahorse octopus stingray butterfly hummingbird flamingo peacock toucan macaw chameleon gecko iguana "
-    "hedgehog raccoon meerkat sloth lemur triangle square circle cross star hexagon pentagon diamond rectangle "
-    "oval heart stripe stripes bar bars dots mosaic rose roses saw bear duck fly fan crane bat seal swallow lead "
-    "hybrid fractal human tear wind bow ski mouse fish deer sheep liquid plus box block wedge pyramid disc ball"
+    "bulldog titanic asteroid siren clownfish halfling corgi panda koala axolotl capybara otter kitten kittens puppy "
+    "husky dachshund poodle chihuahua labrador retriever astronaut cosmonaut spaceship starship ufo robot cyborg "
+    "android mecha drone hologram skyscraper wizard witch ninja samurai knight viking pirate mermaid unicorn dragon "
+    "dinosaur t-rex zombie vampire werewolf superhero batman spiderman superman selfie smartphone laptop skateboard "
+    "snowboard surfboard hoverboard guitar ukulele saxophone sushi ramen pizza taco burger cupcake latte espresso "
+    "cappuccino croissant avocado boba sunset sunrise dusk dawn neon skyline cityscape seascape reef coral jellyfish "
+    "seahorse octopus stingray butterfly hummingbird flamingo peacock toucan macaw chameleon gecko iguana hedgehog "
+    "raccoon meerkat sloth lemur triangle square circle cross star hexagon pentagon diamond rectangle oval heart "
+    "stripe stripes bar bars dots mosaic rose roses saw bear duck fly fan crane bat seal swallow lead hybrid fractal "
+    "human tear wind bow ski mouse fish deer sheep liquid plus box block wedge pyramid disc ball"
 )
 # after a noun they make a description of it: "heart shaped box", "ring tailed lemur"
 SUFFIX_ADJECTIVES = word_set(
-    "shaped colored coloured tailed haired eyed themed legged winged faced skinned sized looking filled covered "
-    "lit made like inspired clad headed horned armed nosed based accented infused powered driven lined infested "
-    "soaked "
-    "drenched encrusted studded capped topped plated wrapped shaded tinted toned scented flavored flavoured furred "
-    "feathered scaled bodied hearted carved knit woven carrying wielding bearing"
+    "knitted embroidered shaped colored coloured tailed haired eyed themed legged winged faced skinned sized looking "
+    "filled covered lit made like inspired clad headed horned armed nosed based accented infused powered driven lined "
+    "infested soaked drenched encrusted studded capped topped plated wrapped shaded tinted toned scented flavored "
+    "flavoured furred feathered scaled bodied hearted carved knit woven carrying wielding bearing"
 )
 # plurals that stand before a noun: "sports car"
 PLURAL_MODIFIERS = word_set(
@@ -1290,7 +1293,17 @@ KEPT_PAIRS = frozenset(
             "steven jobs",
         ),
         *("spinning top", "big top", "hill top", "roof top", "mountain top", "mountain tops", "roof tops", "tree tops"),
-        *("human being", "human beings", "living being", "living beings", "hot air", "boxing day", "key words"),
+        *(
+            "body part",
+            "body parts",
+            "human being",
+            "human beings",
+            "living being",
+            "living beings",
+            "hot air",
+            "boxing day",
+            "key words",
+        ),
     )
 )
 
