@@ -16,6 +16,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
+    ARRAY,
     ColumnElement,
     DateTime,
     Integer,
@@ -23,6 +24,8 @@ from sqlalchemy import (
     Text,
     Uuid,
     and_,
+    any_,
+    bindparam,
     column,
     delete,
     exists,
@@ -50,7 +53,7 @@ EXACT_BELOW = 8_000
 CODES_BELOW, CODES_BESIDE_OTHERS = 60_000, 500_000
 LEAST_SHARE = 0.5  # of all entities: with less, the second limit counts
 EF_SEARCH = 100  # how wide the walk is: how many of the nearest it goes on from
-EF_SEARCH_AGAIN = 400  # of one that looks for what the first has missed, at any size a fraction of scanning the codes
+EF_SEARCH_AGAIN = 1_000  # the widest there is, for what a first walk has missed
 NUM_CODES = 256  # nearest by their signs, of which the nearest are returned
 DOUBTFUL = 0.5  # similarity: where the codes find nothing nearer, all is alike far, and the order of signs says little
 SCAN_SHARE = 0.1  # of a namespace: once the index has been looked at so far in vain, a scan is cheaper
@@ -111,8 +114,10 @@ def lock(session: Session, namespace_id: UUID) -> Namespace:
     Rows that refer to the namespace may be inserted meanwhile: decisions go on, and two attempts that have written
     their metrics do not wait for each other in a circle.
     """
-    query = select(Namespace).where(Namespace.id == namespace_id).with_for_update(key_share=True)
-    return session.scalars(query, execution_options={"populate_existing": True}).one()
+    return session.scalars(_LOCK, {"id": namespace_id}, execution_options={"populate_existing": True}).one()
+
+
+_LOCK = select(Namespace).where(Namespace.id == bindparam("id")).with_for_update(key_share=True)
 
 
 def way_to_search(session: Session, space: Namespace, search: str = "auto", *, num_entities: int | None = None) -> str:
@@ -150,10 +155,13 @@ def neighbours(
 
     Those are left out that an operator found to be no match for the vector's text (`db.vetoes`).
 
-    `search` is a way or setting of `way_to_search`. The index holds each text of a namespace once. Its scan is
-    iterative: without that, entities of other namespaces and freshly evicted ones would use up the candidates and a hit
-    would be missed. What equals one of `texts` is found without it, and is enough where there is enough of it; where
-    the index finds too little, a scan of the codes follows.
+    `search` is a way or setting of `way_to_search`; or `again`, for whom a walk gave nothing that is of use: that is by
+    codes, and in the largest namespaces a wider walk, which takes the same time at any size.
+
+    The index holds each text of a namespace once. Its scan is iterative: without that, entities of other namespaces and
+    freshly evicted ones would use up the candidates and a hit would be missed. What equals one of `texts` is found
+    without it, and is enough where there is enough of it; where the index finds too little, a scan of the codes
+    follows.
 
     Nothing less alike than `least` matters to the caller: with nothing that near it gets what it gets, and no vector is
     compared with all others to tell how far they are.
@@ -162,6 +170,8 @@ def neighbours(
         return []
     asked = _Asked(space=space, vectors=vectors, texts=texts or [""] * len(vectors), limit=limit, least=least)
     way = way_to_search(session, space, search)
+    if way == "again":
+        way, ef_search = "codes" if space.num_entities < CODES_BESIDE_OTHERS else "walk", EF_SEARCH_AGAIN
     if way == "exact":
         return [_found(row) for row in _rows(session, asked, range(len(vectors)), way=way)]
     if way == "codes":
@@ -393,13 +403,17 @@ def take(
     """
     if not entry_ids:
         return []
-    query = select(CacheEntry).where(CacheEntry.id.in_(entry_ids), CacheEntry.status == EntryStatus.RESIDENT)
-    locked = query.with_for_update(skip_locked=not even_pinned)
-    rows = {row.id: row for row in session.scalars(locked, execution_options={"populate_existing": True})}
+    taken = _LOCK_RESIDENT if even_pinned else _LOCK_UNUSED
+    found = session.scalars(taken, {"ids": list(entry_ids)}, execution_options={"populate_existing": True})
+    rows = {row.id: row for row in found}
     held = set() if even_pinned else set(session.scalars(_PINS, {"ids": list(rows)}))
     return [rows[id_] for id_ in entry_ids if id_ in rows and id_ not in held]
 
 
+_RESIDENT = select(CacheEntry).where(
+    CacheEntry.id == any_(bindparam("ids", type_=ARRAY(Uuid))), CacheEntry.status == EntryStatus.RESIDENT
+)
+_LOCK_RESIDENT, _LOCK_UNUSED = _RESIDENT.with_for_update(), _RESIDENT.with_for_update(skip_locked=True)
 _PINS = text("SELECT entry_id FROM cache_pins WHERE entry_id = ANY(CAST(:ids AS uuid[]))")
 
 

@@ -9,12 +9,13 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache as once
 from heapq import merge
 from itertools import chain
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, Select, and_, exists, func, or_, select, text, tuple_
+from sqlalchemy import ColumnElement, Integer, Row, Select, and_, bindparam, exists, func, or_, select, text, tuple_
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
 
@@ -82,7 +83,7 @@ def worn(asked: Asked, max_uses: int) -> list[UUID]:
     """Return entries that have lent to so many videos, for as many bytes as are needed or as there are."""
     chosen: list[UUID] = []
     freed = 0
-    for row in _rows(asked, _resident(asked.space, "lfu").where(CacheEntry.hits >= max_uses)):
+    for row in _rows(asked, _resident("lfu").where(CacheEntry.hits >= max_uses)):
         if freed >= asked.bytes_needed:
             break
         chosen.append(row.id)
@@ -92,7 +93,7 @@ def worn(asked: Asked, max_uses: int) -> list[UUID]:
 
 def in_order(asked: Asked, policy: str) -> Iterator[Found]:
     """Return the entries that may go in the order of a policy's columns, by its index."""
-    return _rows(asked, _resident(asked.space, policy))
+    return _rows(asked, _resident(policy))
 
 
 def settle(session: Session, space: Namespace, choice: Choice, rows: Sequence[CacheEntry]) -> None:
@@ -165,11 +166,15 @@ def _with(state: Mapping[str, int], queue: int, num_bytes: int) -> dict[str, int
     return {**state, "main_bytes": state["main_bytes"] + num_bytes, "num_main": number}
 
 
-def _resident(space: Namespace, policy: str) -> Select[Any]:
-    """Return the query of a namespace's resident entries in a policy's order."""
-    columns = (getattr(CacheEntry, name) for name in _COLUMNS)
-    mine = select(*columns).where(CacheEntry.namespace_id == space.id, CacheEntry.status == EntryStatus.RESIDENT)
-    return mine.order_by(*(getattr(CacheEntry, name) for name in EVICTION_ORDERS[policy]))
+@once
+def _resident(policy: str) -> Select[Any]:
+    """Return the query of a namespace's resident entries in a policy's order, for `_read`."""
+    rows = CacheEntry.__table__.c
+    mine = select(*(rows[name] for name in _COLUMNS)).where(
+        rows.namespace_id == bindparam("space"), rows.status == EntryStatus.RESIDENT.value
+    )
+    part = mine.offset(bindparam("seen", type_=Integer)).limit(bindparam("limit", type_=Integer))
+    return part.order_by(*(rows[name] for name in EVICTION_ORDERS[policy]))
 
 
 _COLUMNS = (
@@ -188,13 +193,13 @@ _COLUMNS = (
 
 def _rows(asked: Asked, query: Select[Any]) -> Iterator[Found]:
     """Read the rows of a query that may go, few at first."""
-    return filter(asked.may_go, _read(asked.session, query, CHUNK + len(asked.kept)))
+    return filter(asked.may_go, _read(asked, query, CHUNK + len(asked.kept)))
 
 
-def _read(session: Session, query: Select[Any], limit: int) -> Iterator[Found]:
+def _read(asked: Asked, query: Select[Any], limit: int) -> Iterator[Found]:
     seen = 0
     while True:
-        rows = session.execute(query.offset(seen).limit(limit)).all()
+        rows = asked.session.execute(query, {"space": asked.space.id, "seen": seen, "limit": limit}).all()
         yield from rows
         if len(rows) < limit:
             return
@@ -218,7 +223,7 @@ def enough(rows: Iterable[Found], bytes_needed: int) -> list[Found]:
 def _by_lot(asked: Asked) -> Iterator[Found]:
     """Entries from a lot that is drawn, once around."""
     drawn = UUID(int=random.Random(f"{asked.seed}/{asked.now!r}").getrandbits(128))  # noqa: S311 - no secret
-    query = _resident(asked.space, "random")
+    query = _resident("random")
     return chain(*(_rows(asked, query.where(side)) for side in (CacheEntry.lot >= drawn, CacheEntry.lot < drawn)))
 
 
@@ -227,7 +232,7 @@ def _by_hand(asked: Asked) -> Iterator[Found]:
 
     What the hand has passed although it carries no mark was in use then; it comes again when the hand does.
     """
-    space, query = asked.space, _resident(asked.space, "sieve")
+    space, query = asked.space, _resident("sieve")
     if space.sieve_at is None:
         return _rows(asked, query)
     place = tuple_(CacheEntry.sieve_round, CacheEntry.published_at, CacheEntry.id)
@@ -380,8 +385,8 @@ class _Walk:
         self.state["first_ghost"] = max(self.state["first_ghost"], least)
 
     def _head(self, queue: int) -> Iterator[_Item]:
-        query = _resident(self.asked.space, "s3fifo").where(CacheEntry.queue == queue)
-        for row in _read(self.asked.session, query, CHUNK):
+        query = _resident("s3fifo").where(CacheEntry.queue == queue)
+        for row in _read(self.asked, query, CHUNK):
             may_go = self.asked.may_go(row)
             yield _Item(id=row.id, num_bytes=row.num_bytes, queue=queue, uses=row.queue_uses, may_go=may_go)
 
@@ -391,5 +396,6 @@ class _Walk:
             blocked = or_(blocked, CacheEntry.tenant != self.asked.tenant)
         elif not self.asked.kept:
             return 0
-        mine = _resident(self.asked.space, "s3fifo").where(CacheEntry.queue == MAIN, blocked).order_by(None)
-        return self.asked.session.scalar(select(func.count()).select_from(mine.subquery())) or 0
+        mine = and_(CacheEntry.namespace_id == self.asked.space.id, CacheEntry.status == EntryStatus.RESIDENT)
+        query = select(func.count()).select_from(CacheEntry).where(mine, CacheEntry.queue == MAIN, blocked)
+        return self.asked.session.scalar(query) or 0

@@ -55,3 +55,11 @@ def transaction(factory: sessionmaker[Session]) -> Iterator[Session]:
     """Open a session, commit at the end, roll back on an exception."""
     with factory() as session, session.begin():
         yield session
+
+
+@contextmanager
+def by_message(factory: sessionmaker[Session]) -> Iterator[Session]:
+    """Open a session in which each message to the database is a transaction of its own: no BEGIN, no COMMIT."""
+    with factory() as session:
+        session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
+        yield session

@@ -33,7 +33,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from db import cache, jobs
 from db.jobs import Claim
 from db.models import CacheEntry, Job, Namespace
-from db.session import transaction
+from db.session import by_message, transaction
 from shared import model_cards
 from shared.generation import GenerationParams, Mode
 from shared.model_cards import ModelCard
@@ -291,7 +291,7 @@ def evictions(bench: Bench, space_id: UUID, policy: str) -> dict[str, float]:
         with transaction(bench.factory) as session:
             held = cache.lock(session, space_id)
             leaving = room.make(session, held, histories, bytes_needed=number * ENTRY_BYTES)
-        with transaction(bench.factory) as session:
+        with by_message(bench.factory) as session:
             freed = cache.gone(session, space_id, [row.id for row in leaving])
         assert freed == number * ENTRY_BYTES
         return time.perf_counter() - start

@@ -2,8 +2,8 @@
 
 `CHAI_BENCH_PROMPTS` names a file of prompts, one a line or JSON lines with a `prompt`; the extractor makes phrases of
 them. Without it, phrases of our own follow Zipf's law. More entries than prompts repeat the prompts, with as many
-phrases exchanged for new ones as the prompts themselves bring new ones. The most frequent phrases are embedded; the
-vectors of the rest lie between those of two others, as embedding a million takes hours.
+phrases exchanged for new ones as the prompts themselves bring new ones. The phrases of prompts are embedded; a new one
+lies between two others, as embedding a million takes hours.
 """
 
 import io
@@ -25,7 +25,6 @@ from sqlalchemy.orm import Session
 
 from worker.cache.decisions.entities import extractor
 
-NUM_EMBEDDED = 12_000
 PART = 10_000  # vectors made at once
 NUM_HELD_BACK = 1_000  # prompts that are asked for and not stored
 THINGS = (
@@ -88,7 +87,7 @@ def corpus(embedder: Any, num_entries: int) -> Corpus:
     while len(found.entries) < num_entries:
         kept = found.entries[rng.randrange(len(stored))]
         found.entries.append(tuple(_new(found, rng) if rng.random() < once else index for index in kept))
-    _embed(found, embedder)
+    _embed(found, embedder, len(number))
     return found
 
 
@@ -99,9 +98,9 @@ def _new(found: Corpus, rng: random.Random) -> int:
     return len(found.texts) - 1
 
 
-def _embed(found: Corpus, embedder: Any) -> None:
+def _embed(found: Corpus, embedder: Any, num_real: int) -> None:
     """In half precision, as they are stored, and part by part: a million vectors are a gigabyte."""
-    known = np.asarray(embedder.embed(found.texts[:NUM_EMBEDDED]), dtype=np.float32)
+    known = np.asarray(embedder.embed(found.texts[:num_real]), dtype=np.float32)
     found.vectors = np.empty((len(found.texts), found.dims), dtype=np.float16)
     found.vectors[: len(known)] = known
     rng = np.random.default_rng(0)

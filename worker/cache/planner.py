@@ -17,6 +17,7 @@ from db import cache, decisions, metrics
 from db.decisions import Known
 from db.jobs import Claim
 from db.models import CacheEntry, Namespace
+from db.session import by_message
 from shared.generation import GenerationParams, Mode, RunPath
 from shared.ids import video_id
 from shared.model_cards import ModelCard
@@ -132,8 +133,7 @@ def decide(
     the database, each a transaction of its own: words are taken apart and embedded while none stands open.
     """
     watch = Stopwatch()
-    with factory() as session:
-        session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
+    with by_message(factory) as session:
         known = open_space(session, claim.job, card, model, embedder.name, embedder.dim, settings)
         own = SpaceSettings.model_validate(known.space.settings)
         shipped = settings.models_dir / card.name / PLANS
@@ -343,7 +343,7 @@ def look_up(
 ) -> tuple[tuple[Neighbour, ...], Plan]:
     """Return the stored entities near each vector, and the plan by them.
 
-    Where the walk through the index gives no donor, a wider one follows before the job runs in full: that takes
+    Where the walk through the index gives no donor, a closer look follows before the job runs in full: that takes
     milliseconds, and the run seconds.
     """
     with watch.part("search"):
@@ -352,8 +352,7 @@ def look_up(
     plan = plan_by(near)
     if way == "walk" and not plan.donors:
         with watch.part("search"):
-            again = cache.EF_SEARCH_AGAIN
-            near = neighbours(session, space, own, extraction, vectors, search=way, ef_search=again)
+            near = neighbours(session, space, own, extraction, vectors, search="again")
         plan = plan_by(near)
     return near, plan
 
@@ -366,7 +365,6 @@ def neighbours(
     vectors: list[list[float]],
     *,
     search: str | None = None,
-    ef_search: int | None = None,
 ) -> tuple[Neighbour, ...]:
     """Return the stored entities near each vector, as decisions read them.
 
@@ -380,7 +378,6 @@ def neighbours(
         texts=[entity.text for entity in extraction.entities],
         limit=matching.neighbours_per_entity,
         search=search or own.search,
-        ef_search=ef_search,
         least=matching.related_threshold,
     )
     return tuple(

@@ -17,7 +17,7 @@ from db.errors import IllegalTransition
 from db.eviction import Asked, Choice
 from db.jobs import Claim
 from db.models import EVICTION_ORDERS, CacheEntry, CacheEvent, Namespace
-from db.session import transaction
+from db.session import by_message, transaction
 from shared.storage import Storage, StorageError
 from worker.cache.decisions.types import Entity, EntryRow, Event, EventKind
 from worker.cache.eviction import ADMISSIONS, victims
@@ -312,7 +312,7 @@ def remove(storage: Storage, factory: sessionmaker[Session], leaving: Sequence[C
         else:
             removed.setdefault(entry.namespace_id, []).append(entry.id)
     for namespace_id, ids in removed.items():
-        with transaction(factory) as session:
+        with by_message(factory) as session:
             cache.gone(session, namespace_id, ids)
 
 

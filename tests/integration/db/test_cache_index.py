@@ -181,9 +181,11 @@ def test_a_walk_through_the_index_that_ends_early_is_completed_exactly(
     assert found["auto"] == found["exact"]
 
 
+@pytest.mark.parametrize("largest", [0, 10**9])  # by a wider walk, by codes
 def test_who_finds_no_donor_looks_again_and_finds_what_the_first_walk_missed(
-    engine: Engine, spaces: dict[str, UUID], monkeypatch: pytest.MonkeyPatch
+    engine: Engine, spaces: dict[str, UUID], monkeypatch: pytest.MonkeyPatch, largest: int
 ) -> None:
+    monkeypatch.setattr(cache, "CODES_BESIDE_OTHERS", largest)
     monkeypatch.setattr(cache, "EF_SEARCH", 1)
     looks: list[tuple[Neighbour, ...]] = []
 
