@@ -19,6 +19,7 @@ app = typer.Typer(add_completion=False, help="Train a small model.", no_args_is_
 
 Out = Annotated[Path, typer.Option(help="Folder for checkpoints and the finished pipeline.")]
 Minutes = Annotated[float | None, typer.Option(min=0, help="Stop after this long; --resume goes on.")]
+Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in OUT.")]
 
 
@@ -37,7 +38,7 @@ def small(
     minutes: Annotated[float | None, typer.Option(min=0, help="Stop after this long; --resume goes on.")] = None,
     seed: Annotated[int, typer.Option(help="Of weights, clips and noise; the shipped model is 1.")] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in OUT.")] = False,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: Device = "cpu",
     clips: Annotated[int, typer.Option(min=1, help="Clips of each kind in the closing measurement.")] = 64,
 ) -> None:
     """Train the small model on clips drawn on the fly and write it as a pipeline folder."""
@@ -80,6 +81,7 @@ def rich(
     minutes: Minutes = None,
     seed: Annotated[int, typer.Option(help="Of weights, clips and noise.")] = 1,
     resume: Resume = False,
+    device: Device = "cpu",
     clips: Annotated[int, typer.Option(min=1, help="Clips of each kind in the closing measurement.")] = 64,
 ) -> None:
     """Train a model of the rich world: encode clips once, then learn from them; all of it can be cut off."""
@@ -97,7 +99,10 @@ def rich(
     _fill(store, encoder)
     recipe = RichRecipe(seed=seed, lessons=Lessons(seed=seed, num_steps=lessons or 1200))
     recipe = recipe if steps is None else recipe.stretched(steps)
-    run = RichRun.go_on(checkpoint, store, num_steps=steps) if resume else RichRun(recipe, encoder, store)
+    if resume:
+        run = RichRun.go_on(checkpoint, store, num_steps=steps, device=device)
+    else:
+        run = RichRun(recipe, encoder, store, device=device)
     if _fit(run, checkpoint, minutes):
         _publish(run, out / "rich", clips)
 

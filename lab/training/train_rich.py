@@ -111,6 +111,16 @@ class RichBatch:
     noise: Tensor  # as data
     time: Tensor  # (B,) in 0..1
 
+    def to(self, device: torch.device) -> "RichBatch":
+        """The same on another device."""
+        return RichBatch(
+            data=self.data.to(device),
+            words=Words(ids=self.words.ids.to(device), mask=self.words.mask.to(device)),
+            dropped=self.dropped.to(device),
+            noise=self.noise.to(device),
+            time=self.time.to(device),
+        )
+
 
 class RichBatches:
     """The endless sequence of training batches of a recipe from a file of latents."""
@@ -167,8 +177,9 @@ def rich_loss(transformer: STDiT3, text_encoder: T5EncoderModel, batch: RichBatc
     """Mean squared error of the velocity, which points from noise to data."""
     t = batch.time[:, None, None, None, None]
     x = (1 - t) * batch.data + t * batch.noise
-    size, fps = torch.full((1,), float(SIDE)), torch.full((len(x),), float(FPS))
-    with sdpa_kernel(SDPBackend.MATH), torch.autocast("cpu", torch.bfloat16):
+    size = torch.full((1,), float(SIDE), device=x.device)
+    fps = torch.full((len(x),), float(FPS), device=x.device)
+    with sdpa_kernel(SDPBackend.MATH), torch.autocast(x.device.type, torch.bfloat16):
         with torch.no_grad():
             text = text_encoder(input_ids=batch.words.ids, attention_mask=batch.words.mask).last_hidden_state
             null = transformer.y_embedder.y_embedding[: text.shape[1]].to(text)
@@ -181,37 +192,46 @@ def rich_loss(transformer: STDiT3, text_encoder: T5EncoderModel, batch: RichBatc
 class RichRun(Run):
     """A training run on the latents of a file."""
 
-    def __init__(self, recipe: RichRecipe, vae: SmallVAE, store: Store, *, text_encoder: T5EncoderModel | None = None):
+    def __init__(
+        self,
+        recipe: RichRecipe,
+        vae: SmallVAE,
+        store: Store,
+        *,
+        device: str = "cpu",
+        text_encoder: T5EncoderModel | None = None,
+    ):
         self.recipe = recipe
-        self.device = torch.device("cpu")
+        self.device = torch.device(device)
         self.vae = vae
         self.latents = RichBatches(recipe, store)
         transformer = new_rich_transformer(recipe, store.latents.shape[2:])
         self._begin(text_encoder or learn_to_read(recipe.lessons, RICH_WORLD).encoder, transformer)
 
     def _loss(self) -> Tensor:
-        return rich_loss(self.transformer, self.text_encoder, self.latents.at(self.step))
+        return rich_loss(self.transformer, self.text_encoder, self.latents.at(self.step).to(self.device))
 
     @property
     def _vaes(self) -> tuple[nn.Module, ...]:
         return (self.vae,)
 
     @classmethod
-    def go_on(cls, path: Path, store: Store, *, num_steps: int | None = None) -> "RichRun":
+    def go_on(cls, path: Path, store: Store, *, num_steps: int | None = None, device: str = "cpu") -> "RichRun":
         """The run of a file of `save`, to the length of its recipe or another one."""
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, map_location=device, weights_only=True)
         recipe = RichRecipe(**{**state["recipe"], "lessons": Lessons(**state["recipe"]["lessons"])})
         recipe = recipe if num_steps is None else recipe.stretched(num_steps)
-        run = cls(recipe, SmallVAE(), store, text_encoder=new_text_encoder(RICH_WORLD).requires_grad_(False))
+        reader = new_text_encoder(RICH_WORLD).requires_grad_(False)
+        run = cls(recipe, SmallVAE(), store, device=device, text_encoder=reader)
         run.restore(state)
         return run
 
     def pipeline(self) -> ChaiPipeline:
         """The averaged weights as a pipeline of their own."""
         return ChaiPipeline(
-            copy.deepcopy(self.average),
-            copy.deepcopy(self.vae),
-            copy.deepcopy(self.text_encoder),
+            copy.deepcopy(self.average).cpu(),
+            copy.deepcopy(self.vae).cpu(),
+            copy.deepcopy(self.text_encoder).cpu(),
             new_tokenizer(RICH_WORLD),
             time_shift="none",
             height=SIDE,

@@ -1,5 +1,6 @@
 """A model of the rich world: its reading, its file of latents, its training and its command."""
 
+import copy
 import json
 import re
 from dataclasses import replace
@@ -164,6 +165,19 @@ def test_a_resumed_run_ends_with_the_same_weights(store: Store, vae: SmallVAE, t
     assert second.step == 6
     for ours, theirs in zip(second.average.parameters(), whole.average.parameters(), strict=True):
         assert torch.equal(ours, theirs)
+
+
+@pytest.mark.gpu
+def test_a_gpu_goes_on_with_what_a_cpu_began(store: Store, vae: SmallVAE, tmp_path: Path) -> None:
+    first = RichRun(TINY, copy.deepcopy(vae), store)
+    first.advance()
+    first.save(tmp_path / "checkpoint.pt")
+
+    second = RichRun.go_on(tmp_path / "checkpoint.pt", store, device="cuda")
+    on_cpu, on_gpu = first.advance(), second.advance()
+
+    assert on_gpu == pytest.approx(on_cpu, rel=0.02)  # both in bfloat16
+    assert second.pipeline().transformer.device.type == "cpu"
 
 
 def test_the_commands_train_a_vae_and_a_model_and_can_be_cut_off(tmp_path: Path) -> None:
