@@ -40,7 +40,7 @@ class ActiveTokens(Way):
     threshold: float = 0.3  # RMS of a token's difference, in standard deviations of the donor's latent
     refresh: int = 3  # every so many steps all tokens are computed, and what differs is looked at anew
     dilation: int = 0  # tokens around an active one, in its frame, that are active too
-    least: float = 0.05  # share of active tokens below which all are: the same prompt is no reason to copy a video
+    least: float = 0.05  # share of active tokens up to which all are: the same prompt is no reason to copy a video
     course: _Course = field(default_factory=_Course, compare=False)  # set by `bind`
 
     def __post_init__(self) -> None:
@@ -85,7 +85,7 @@ class ActiveTokens(Way):
 
     def _note(self, differs: Tensor) -> None:
         course, before = self.course, self.course.computed.active
-        if before is None and float(_share(differs)) < self.least:
+        if before is None and float(_share(differs)) <= self.least:
             differs = differs.new_ones(differs.shape)
         active = differs if before is None else before | differs
         course.computed.active, course.is_plain = active, bool(active.all())

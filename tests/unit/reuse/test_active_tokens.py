@@ -77,9 +77,10 @@ def test_what_was_active_once_stays_active_though_it_looks_like_the_donors_later
     assert way.course.computed.active.float().mean() == pytest.approx(1 / 6)
 
 
-def test_the_same_prompt_is_no_reason_to_copy_a_video(run):
+@pytest.mark.parametrize("options", [{}, {"least": 0.0}])
+def test_the_same_prompt_is_no_reason_to_copy_a_video(run, options):
     donor = alike(run, strange=0)
-    way = ActiveTokens().bind([donor], [])
+    way = ActiveTokens(**options).bind([donor], [])
 
     assert torch.equal(final(run, way), final(run))
 
