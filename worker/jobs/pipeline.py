@@ -45,7 +45,8 @@ class Beside:
 
     def __init__(self) -> None:
         self._ended_s = 0.0
-        self._begun_at: float | None = None  # one job at most is ahead
+        self._begun_at: float | None = None
+        self._readers = 0  # one while a job has the device; more only before any has it
         self._lock = threading.Lock()
 
     def seconds(self, now: float) -> float:
@@ -57,13 +58,17 @@ class Beside:
     def reading(self) -> Iterator[None]:
         """Count the block."""
         with self._lock:
-            self._begun_at = time.perf_counter()
+            self._readers += 1
+            if self._begun_at is None:
+                self._begun_at = time.perf_counter()
         try:
             yield
         finally:
             with self._lock:
-                self._ended_s += time.perf_counter() - self._begun_at
-                self._begun_at = None
+                self._readers -= 1
+                if self._begun_at is not None and not self._readers:
+                    self._ended_s += time.perf_counter() - self._begun_at
+                    self._begun_at = None
 
 
 class Turn:

@@ -1,6 +1,7 @@
 """Who has the device, and how many jobs a process holds."""
 
 import threading
+import time
 from uuid import uuid4
 
 import pytest
@@ -104,3 +105,20 @@ def test_the_end_of_a_job_begun_ahead_is_found_once_by_its_own_message() -> None
     assert not pipeline.wait_empty(0)
     pipeline.let_go(ahead)
     assert pipeline.wait_empty(30)
+
+
+def test_two_texts_that_are_read_at_once_count_as_the_time_that_passed() -> None:
+    """Two jobs that begin together both read before one has the device."""
+    beside = Pipeline().beside
+    first, second = beside.reading(), beside.reading()
+
+    began = time.perf_counter()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    ended_first = beside.seconds(time.perf_counter())
+    time.sleep(0.01)
+    second.__exit__(None, None, None)
+    passed_s = time.perf_counter() - began
+
+    assert ended_first + 0.01 <= beside.seconds(time.perf_counter()) <= passed_s
