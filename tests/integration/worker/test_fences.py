@@ -143,7 +143,7 @@ def test_whoever_loses_its_job_between_two_statements_publishes_and_records_noth
             break
         num_taken += 1
 
-    assert num_taken >= 8, "the attempt has at least so many statements between its claim and its end"
+    assert num_taken >= 6, "the attempt has at least so many statements between its claim and its end"
     assert taker.num_statements < MAX_STATEMENTS
     with service.factory() as session:
         (ended,) = session.scalars(select(JobMetric.job_id).where(JobMetric.outcome == "completed")).all()[-1:]
