@@ -63,7 +63,7 @@ class Pair:
         return self.full.computed_s - self.fast.computed_s
 
 
-def demo(out: Path | None, *, model: str, as_json: bool) -> int:
+def demo(out: Path | None, *, model: str | None, as_json: bool) -> int:
     """Make the videos and show the table; return the exit code."""
     var = local.var_dir()
     folder = (out or var / "demo").resolve()
@@ -75,7 +75,7 @@ def demo(out: Path | None, *, model: str, as_json: bool) -> int:
                 started = _start(var, stack)
                 running, check = started.running, started.check
             client = stack.enter_context(connect(running.url))
-            prompts = _examples(client, model)
+            model, prompts = _examples(client, model)
             note(OPENING.format(number=len(prompts)))
             _say_if_warm(client, prompts)
             shots = _make(client, [{"model": model, "prompt": prompt} for prompt in prompts], folder, check)
@@ -95,13 +95,18 @@ def demo(out: Path | None, *, model: str, as_json: bool) -> int:
     return 0 if all(shot.file for shot in shots) else 1
 
 
-def _examples(client: Client, model: str) -> list[str]:
-    """Return the prompts of a model's card, which are in an order: what later ones share, an earlier one showed."""
-    known = {card["id"]: list(card["examples"]) for card in client.models()}
-    if not known.get(model):
+def _examples(client: Client, model: str | None) -> tuple[str, list[str]]:
+    """Return a model, the service's default unless one is named, and its card's examples.
+
+    They are in an order: what later ones share, an earlier one showed.
+    """
+    known = {card["id"]: list(card["examples"]) for card in client.models()}  # the default first
+    chosen = model or next(iter(known))
+    if not known.get(chosen):
         usable = ", ".join(name for name, prompts in known.items() if prompts) or "none"
-        raise CommandError(f"model {model!r} of {client.url} has no examples; --model names another one: {usable}")
-    return known[model]
+        way_out = f"write some in its card, or name another by --model: {usable}"
+        raise CommandError(f"model {chosen!r} of {client.url} has no examples; {way_out}")
+    return chosen, known[chosen]
 
 
 def _say_if_warm(client: Client, prompts: Sequence[str]) -> None:

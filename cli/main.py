@@ -242,7 +242,7 @@ def up(
 @app.command(rich_help_panel=SERVICE)
 def demo(
     out: Annotated[Path | None, typer.Option(help="Folder for the videos; var/demo when not given.")] = None,
-    model: Annotated[str, typer.Option(help="Whose examples are made.")] = "small",
+    model: Annotated[str | None, typer.Option(help="Whose examples are made; else the service's default.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Turn a dozen prompts into videos and show what the cache did."""

@@ -14,9 +14,10 @@ router = APIRouter(prefix="/v1/models", tags=["models"], responses=REFUSALS)
 
 @router.get("")
 def list_(call: Calling) -> ModelList:
-    """List the models."""
+    """List the models, the default first."""
     with call.begin():
-        return ModelList(data=[_show(card) for card in call.service.cards.values()])
+        cards, default = call.service.cards, call.service.settings.default_model
+        return ModelList(data=[_show(card) for _, card in sorted(cards.items(), key=lambda item: item[0] != default)])
 
 
 @router.get("/{model}")

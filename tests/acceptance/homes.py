@@ -1,5 +1,6 @@
 """The service as a person runs it: `chai up` in a process of its own, with the random tiny model."""
 
+import json
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ CARD = {
     "fps": 8,
     "frames": [8, 16],
     "max_steps": 1000,
+    "examples": json.loads((ROOT / "worker" / "cards" / "small" / "chai.json").read_text())["examples"],
 }
 
 

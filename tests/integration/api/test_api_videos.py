@@ -5,13 +5,15 @@ from uuid import UUID
 import httpx
 import pytest
 from fastapi.testclient import TestClient
-from running import mp4, work
+from running import mp4, settings_of, work
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session, sessionmaker
 
+from api.app import create_app
 from db import jobs
 from db.models import Job
 from db.session import transaction
+from shared.settings import Settings
 from shared.storage import Storage
 
 
@@ -377,6 +379,15 @@ def test_models_show_their_limits(client: TestClient) -> None:
     assert client.get("/v1/models/tiny").json() == models["data"][0]
     assert models["data"][0]["sizes"] == ["64x64", "64x48"]
     assert client.get("/v1/models/sora").json()["error"]["message"] == "no model 'sora'; use tiny"
+
+
+def test_the_default_model_is_the_first(environment: dict[str, str]) -> None:
+    for default in ("small", "tiny"):
+        settings = settings_of(
+            environment, models_dir=Settings.model_fields["models_dir"].default, default_model=default
+        )
+        with TestClient(create_app(settings), base_url="http://127.0.0.1") as client:
+            assert client.get("/v1/models").json()["data"][0]["id"] == default
 
 
 def test_a_ready_service_says_so(client: TestClient) -> None:

@@ -99,10 +99,10 @@ def test_time_runs_to_the_right_with_gaps_and_a_place_without_a_video_stays_empt
 
 
 def test_the_prompts_are_those_of_the_card_and_a_model_without_any_is_refused(scripted: Script) -> None:
-    scripted.answer({"data": [{"id": "bare", "examples": []}, {"id": "small", "examples": ["a", "b"]}]})
+    scripted.answer({"data": [{"id": "small", "examples": ["a", "b"]}, {"id": "bare", "examples": []}]})
 
     with Client(scripted.url) as client:
-        assert demo._examples(client, "small") == ["a", "b"]
+        assert demo._examples(client, "small") == demo._examples(client, None) == ("small", ["a", "b"])
         for name in ("bare", "unheard"):
-            with pytest.raises(CommandError, match=rf"^model '{name}' of .* has no examples; .* another one: small$"):
+            with pytest.raises(CommandError, match=rf"^model '{name}' of .* has no examples; .* by --model: small$"):
                 demo._examples(client, name)
