@@ -12,8 +12,7 @@ from uuid import UUID
 from sqlalchemy import bindparam, func, select, text
 from sqlalchemy.orm import Session
 
-from db.errors import LeaseLost
-from db.jobs import Claim
+from db.jobs import Claim, lost
 from db.metrics import MEAN_OF
 from db.models import CacheEntry, Namespace, PlanRow
 
@@ -73,7 +72,7 @@ def record(
     }
     found = session.scalars(_RECORD, values).all()
     if not found:
-        raise LeaseLost(f"job {claim.job.id}: fence {claim.fence} is no longer current")
+        raise lost(claim)
     rows = {row.id: row for row in found if row is not None}
     return [rows[id_] for id_ in donors if id_ in rows]
 

@@ -343,7 +343,7 @@ def beat(session: Session, claim: Claim, *, lease_s: float, **progress: Any) -> 
         execution_options={"synchronize_session": False},
     ).scalar_one_or_none()
     if asked is None:
-        raise LeaseLost(f"job {claim.job.id}: fence {claim.fence} is no longer current")
+        raise lost(claim)
     return asked
 
 
@@ -397,7 +397,7 @@ def _finish(session: Session, claim: Claim, status: JobStatus, **values: Any) ->
         execution_options={"synchronize_session": False},
     ).scalar_one_or_none()
     if done is None:
-        raise LeaseLost(f"job {claim.job.id}: fence {claim.fence} is no longer current")
+        raise lost(claim)
 
 
 def _held(claim: Claim) -> tuple[ColumnElement[bool], ...]:
@@ -409,6 +409,11 @@ def release(session: Session, *, owner: str) -> list[UUID]:
     return _return(session, Job.lease_owner == owner, "released", lost=0)
 
 
+def lost(claim: Claim) -> LeaseLost:
+    """Return what an attempt is told whose job another has, or nobody."""
+    return LeaseLost(f"job {claim.job.id}: fence {claim.fence} is no longer current")
+
+
 def hold(session: Session, claim: Claim) -> Job:
     """Lock the job's row until the transaction ends; raise `LeaseLost`.
 
@@ -418,7 +423,7 @@ def hold(session: Session, claim: Claim) -> Job:
     query = select(Job).where(*_held(claim)).with_for_update(key_share=True)
     job = session.scalars(query, execution_options={"populate_existing": True}).one_or_none()
     if job is None:
-        raise LeaseLost(f"job {claim.job.id}: fence {claim.fence} is no longer current")
+        raise lost(claim)
     return job
 
 

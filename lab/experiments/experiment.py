@@ -32,6 +32,7 @@ from worker.models.opensora.pipeline import ChaiPipeline
 from worker.models.opensora.sampler import Network
 from worker.models.opensora.schedule import Schedule
 from worker.quality.index import Found, Index
+from worker.quality.nearness import distance
 from worker.reuse import registry
 from worker.reuse.donor import Donor
 
@@ -188,14 +189,13 @@ class Experiment:
 
     def _judged(self, question: Question, clip: Clip, full: Clip, evaluations: float, seconds: float) -> Outcome:
         verdict = self.model.world.check(clip, question.caption.spec)
-        difference = (clip.astype(np.float32) - full.astype(np.float32)) / 255
         return Outcome(
             question=question.number,
             attributes=verdict.attributes,
             shown=verdict.shown,
             prompt_distance=verdict.prompt_distance,
             manifold_distance=verdict.manifold_distance,
-            distance_to_full=float(np.sqrt(np.square(difference).mean())),
+            distance_to_full=distance(clip, full),
             evaluations=evaluations,
             seconds=seconds,
             clip=clip,

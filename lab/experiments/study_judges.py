@@ -2,13 +2,11 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from lab.experiments.reuse_study import Frames, Judge
 from lab.toy_world.worlds import World
 from worker.quality.clip import ClipScorer
 from worker.quality.lpips import Lpips, weights_in
-from worker.quality.nearness import ssim
+from worker.quality.nearness import distance, ssim
 
 
 def checked(world: World) -> Judge:
@@ -18,8 +16,7 @@ def checked(world: World) -> Judge:
         asked = world.read(prompt)
         assert asked is not None, "a caption of the world"
         found = world.check(clip, asked)
-        gap = float(np.sqrt(np.square((clip.astype(np.float32) - full.astype(np.float32)) / 255).mean()))
-        return {"accuracy": found.accuracy, "cond": found.prompt_distance, "d full": gap}
+        return {"accuracy": found.accuracy, "cond": found.prompt_distance, "d full": distance(clip, full)}
 
     return judge
 

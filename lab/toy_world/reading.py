@@ -74,6 +74,10 @@ class Words:
     ids: Tensor
     mask: Tensor
 
+    def to(self, device: torch.device) -> "Words":
+        """The same on another device."""
+        return Words(ids=self.ids.to(device), mask=self.mask.to(device))
+
 
 def new_tokenizer(language: Language = SMALL_WORLD) -> PreTrainedTokenizerFast:
     """A tokenizer of whole lower-case words; a word outside the captions' vocabulary becomes <unk>."""

@@ -93,8 +93,9 @@ def known_world(clip_shape: Sequence[int]) -> World:
 def share_shown(prompt: str, clip: Clip) -> float | None:
     """Return the share of what a prompt asks for that a clip shows; None for the prompt or the clip of no world."""
     shown_in = world_of(clip.shape)
-    asked = shown_in.read(prompt) if shown_in else None
-    return None if shown_in is None or asked is None else shown_in.check(clip, asked).accuracy
+    if shown_in is None or (asked := shown_in.read(prompt)) is None:
+        return None
+    return shown_in.check(clip, asked).accuracy
 
 
 def _render(spec: world.Spec, rng: np.random.Generator) -> Clip:
@@ -109,10 +110,6 @@ def _is_drawable(spec: world.Spec, rng: np.random.Generator) -> bool:
     del rng
     has_twins = len({thing.colour for thing in spec.things}) < len(spec.things)
     return not has_twins and captions.split_of(spec) is Split.TRAIN
-
-
-def _redraw(spec: world.Spec, wanted: Shared, rng: np.random.Generator) -> world.Spec:
-    return captions.redraw(spec, wanted, rng)
 
 
 def _rich_render(spec: rich_world.Spec, rng: np.random.Generator) -> Clip:
@@ -151,7 +148,7 @@ SMALL = World(
     render=_render,
     check=checker.check,
     shared=captions.shared,
-    redraw=_redraw,
+    redraw=captions.redraw,
     moved=_moved,
     is_drawable=_is_drawable,
 )

@@ -98,7 +98,7 @@ class Batch:
         """The same on another device."""
         return Batch(
             video=self.video.to(device),
-            words=Words(ids=self.words.ids.to(device), mask=self.words.mask.to(device)),
+            words=self.words.to(device),
             dropped=self.dropped.to(device),
             noise=self.noise.to(device),
             time=self.time.to(device),

@@ -31,7 +31,7 @@ from lab.toy_world.reading import (
 from lab.toy_world.rich.captions import caption_of, sample_spec
 from lab.toy_world.rich.reading import MAX_TOKENS, RICH_WORLD
 from lab.toy_world.rich.world import FPS, NUM_FRAMES, SIDE, Spec
-from lab.training.train import Recipe, Run
+from lab.training.train import Recipe, Run, Vae
 from lab.training.train_vae import to_video
 from worker.models.opensora.pipeline import ChaiPipeline
 from worker.models.opensora.small_vae import SmallVAE
@@ -115,7 +115,7 @@ class RichBatch:
         """The same on another device."""
         return RichBatch(
             data=self.data.to(device),
-            words=Words(ids=self.words.ids.to(device), mask=self.words.mask.to(device)),
+            words=self.words.to(device),
             dropped=self.dropped.to(device),
             noise=self.noise.to(device),
             time=self.time.to(device),
@@ -189,6 +189,21 @@ def rich_loss(transformer: STDiT3, text_encoder: T5EncoderModel, batch: RichBatc
     return loss
 
 
+def rich_pipeline(transformer: STDiT3, vae: Vae, text_encoder: T5EncoderModel) -> ChaiPipeline:
+    """The networks of a model of the rich world as a pipeline."""
+    return ChaiPipeline(
+        transformer,
+        vae,
+        text_encoder,
+        new_tokenizer(RICH_WORLD),
+        time_shift="none",
+        height=SIDE,
+        width=SIDE,
+        num_frames=NUM_FRAMES,
+        fps=FPS,
+    )
+
+
 class RichRun(Run):
     """A training run on the latents of a file."""
 
@@ -228,14 +243,6 @@ class RichRun(Run):
 
     def pipeline(self) -> ChaiPipeline:
         """The averaged weights as a pipeline of their own."""
-        return ChaiPipeline(
-            copy.deepcopy(self.average).cpu(),
-            copy.deepcopy(self.vae).cpu(),
-            copy.deepcopy(self.text_encoder).cpu(),
-            new_tokenizer(RICH_WORLD),
-            time_shift="none",
-            height=SIDE,
-            width=SIDE,
-            num_frames=NUM_FRAMES,
-            fps=FPS,
+        return rich_pipeline(
+            copy.deepcopy(self.average).cpu(), copy.deepcopy(self.vae).cpu(), copy.deepcopy(self.text_encoder).cpu()
         )

@@ -22,8 +22,6 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-
 from worker.quality import nearness
 from worker.quality.command import Scorer
 from worker.quality.videos import Video
@@ -177,8 +175,7 @@ class Distance:
         """Root mean square over all values, 0..1."""
         if fast.frames.shape != full.frames.shape:
             return None
-        gap = (fast.frames.astype(np.float32) - full.frames.astype(np.float32)) / 255
-        return Judged(judge=self.name, loss=float(np.sqrt(np.square(gap).mean())))
+        return Judged(judge=self.name, loss=nearness.distance(fast.frames, full.frames))
 
 
 def ranking(*, command: str | None = None, clip: Path | None = None) -> tuple[Judge, ...]:

@@ -16,6 +16,12 @@ def psnr(ours: Frames, theirs: Frames) -> float:
         return float(np.mean(10 * np.log10(_PEAK**2 / errors)))
 
 
+def distance(ours: Frames, theirs: Frames) -> float:
+    """Root mean square of the difference of two videos, uint8 (T, H, W, 3), with values in 0..1."""
+    difference = (ours.astype(np.float32) - theirs.astype(np.float32)) / _PEAK
+    return float(np.sqrt(np.square(difference).mean()))
+
+
 def ssim(ours: Frames, theirs: Frames) -> float:
     """Structural similarity (Wang et al. 2004) with a flat 8 x 8 window, the mean over windows, channels, frames."""
     return float(np.mean([_ssim_of_frame(a, b) for a, b in zip(ours, theirs, strict=True)]))

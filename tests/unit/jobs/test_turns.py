@@ -117,7 +117,7 @@ def test_two_texts_that_are_read_at_once_count_as_the_time_that_passed() -> None
     second.__enter__()
     first.__exit__(None, None, None)
     ended_first = beside.seconds(time.perf_counter())
-    time.sleep(0.01)
+    time.sleep(0.01)  # what the second reads alone
     second.__exit__(None, None, None)
     passed_s = time.perf_counter() - began
 

@@ -12,17 +12,16 @@ from cli.lab.reuse import app
 from lab.experiments.evaluate import run
 from lab.experiments.report import ALL
 from lab.experiments.variants import FULL, plain
-from lab.toy_world.reading import new_text_encoder, new_tokenizer
+from lab.toy_world.reading import new_text_encoder
 from lab.toy_world.rich.checker import ATTRIBUTES
 from lab.toy_world.rich.reading import RICH_WORLD
-from lab.toy_world.rich.world import FPS, NUM_FRAMES, SIDE
+from lab.toy_world.rich.world import NUM_FRAMES, SIDE
 from lab.toy_world.worlds import WORLDS, World
 from lab.training.publish import card
 from lab.training.train import export
-from lab.training.train_rich import RichRecipe, new_rich_transformer
+from lab.training.train_rich import RichRecipe, new_rich_transformer, rich_pipeline
 from worker.cache.decisions.types import HitKind
 from worker.models.embedders import load_embedder
-from worker.models.opensora.pipeline import ChaiPipeline
 from worker.models.opensora.small_vae import SmallVAE
 from worker.quality.index import Index
 
@@ -33,17 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     vae = SmallVAE()
     transformer = new_rich_transformer(RichRecipe(width=32, depth=1), vae.latent_shape(NUM_FRAMES, SIDE, SIDE))
     torch.manual_seed(0)
-    pipeline = ChaiPipeline(
-        transformer,
-        vae,
-        new_text_encoder(RICH_WORLD),
-        new_tokenizer(RICH_WORLD),
-        time_shift="none",
-        height=SIDE,
-        width=SIDE,
-        num_frames=NUM_FRAMES,
-        fps=FPS,
-    )
+    pipeline = rich_pipeline(transformer, vae, new_text_encoder(RICH_WORLD))
     made = tmp_path_factory.mktemp("cards") / "rich"
     export(pipeline, made)
     (made / "chai.json").write_text(json.dumps(card(pipeline, "rich") | {"full_steps": 2}))
