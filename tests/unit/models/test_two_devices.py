@@ -156,3 +156,18 @@ def test_a_second_device_that_cannot_be_is_left_off_with_its_reason(monkeypatch,
 
     assert reason in outcome.refused["second device"]
     assert pipeline.network is pipeline.transformer
+
+
+@torch.no_grad()
+def test_a_donor_for_every_row_is_read_on_the_first_device_alone():
+    torch.manual_seed(0)
+    transformer = STDiT3(**stdit3_tiny_config()).eval()
+    network, ones = OnTwoDevices(transformer, torch.device("cpu")), torch.ones(1)
+    caption = transformer.pack_caption(transformer.null_caption(2), None, 2, keep_keys=True)
+    lent = CachedLatents(latents=(torch.randn(2, 4, 2, 8, 8),))
+    there, x = rows_of(network.copy), torch.randn(2, 4, 2, 8, 8)
+
+    found = network(x, ones, caption, fps=ones, height=32, width=32, cached=lent)
+
+    assert torch.equal(found, transformer(x, ones, caption, fps=ones, height=32, width=32, cached=lent))
+    assert there == []
