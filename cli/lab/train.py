@@ -1,6 +1,7 @@
 """`chai lab train`: make the weights of the small model again, or those of the rich world's VAE and model."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -75,8 +76,11 @@ def rich(
         "var/rich/vae"
     ),
     specs: Annotated[int, typer.Option(min=1, help="Specs whose clips are encoded and kept.")] = 24_000,
-    layouts: Annotated[int, typer.Option(min=1, help="Clips of each spec, 18 KB each.")] = 4,
+    layouts: Annotated[int, typer.Option(min=1, help="Clips of each spec, 18 KB each.")] = 8,
+    captions: Annotated[int, typer.Option(min=1, help="Captions of each spec.")] = 16,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that encode; 0: this one.")] = 0,
     steps: Annotated[int | None, typer.Option(min=1, help="Stretch the recipe to this length.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Clips of a step, in place of the recipe's number.")] = None,
     lessons: Annotated[int | None, typer.Option(min=1, help="Steps in which the text encoder learns to read.")] = None,
     minutes: Minutes = None,
     seed: Annotated[int, typer.Option(help="Of weights, clips and noise.")] = 1,
@@ -84,9 +88,12 @@ def rich(
     device: Device = "cpu",
     clips: Annotated[int, typer.Option(min=1, help="Clips of each kind in the closing measurement.")] = 64,
 ) -> None:
-    """Train a model of the rich world: encode clips once, then learn from them; all of it can be cut off."""
+    """Train a model of the rich world: encode clips once, then learn from them; all of it can be cut off.
+
+    Made for one GPU: on a CPU a step takes half a minute.
+    """
     from lab.toy_world.reading import Lessons
-    from lab.training.train_rich import RichRecipe, RichRun, Store
+    from lab.training.train_rich import RichRecipe, RichRun, Source, Store
     from worker.models.opensora.small_vae import SmallVAE
 
     if not vae_folder.is_dir():
@@ -95,9 +102,12 @@ def rich(
         )
     checkpoint = _checkpoint(out / "checkpoint.pt", resume)
     encoder = SmallVAE.from_pretrained(vae_folder)
-    store = Store(out, seed=seed, num_specs=specs, num_layouts=layouts, shape=encoder.latent_shape(16, 96, 96))
-    _fill(store, encoder)
     recipe = RichRecipe(seed=seed, lessons=Lessons(seed=seed, num_steps=lessons or 1200))
+    untold = recipe.lessons.sizes_untold
+    source = Source(seed=seed, specs=specs, layouts=layouts, captions=captions, sizes_untold=untold)
+    store = Store(out, source, encoder.latent_shape(16, 96, 96))
+    _fill(store, encoder, workers)
+    recipe = replace(recipe, batch_size=batch or recipe.batch_size)
     recipe = recipe if steps is None else recipe.stretched(steps)
     if resume:
         run = RichRun.go_on(checkpoint, store, num_steps=steps, device=device)
@@ -117,10 +127,10 @@ def _checkpoint(path: Path, resume: bool) -> Path:
     return path
 
 
-def _fill(store: "Store", encoder: "SmallVAE") -> None:
-    total = len(store.latents)
+def _fill(store: "Store", encoder: "SmallVAE", workers: int) -> None:
+    total = store.source.specs
     with output.Meter(total) as meter:
-        for done in store.fill(encoder):
+        for done in store.fill(encoder, workers=workers):
             meter.show(done, f"encoded {done} of {total} specs")
 
 

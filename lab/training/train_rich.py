@@ -1,14 +1,19 @@
-"""Training of a model of the rich world: a rectified flow on latents that are made once and kept in a file.
+"""Training of a model of the rich world: a rectified flow on latents that are made once and kept in files.
 
-Drawing and encoding a clip costs half as much as learning from it, so each clip is learned from many times, every time
-under another caption and other noise. Several layouts of each spec are kept, and the one nearest to the noise is
-learned, as in the small model's later legs. Batch number n depends on the seed, the file and n only.
+Each clip is learned from many times, every time with other noise and mostly under another caption. Several layouts of
+each spec are kept, and the one nearest to the noise is learned, as in the small model's later legs. Batch number n
+depends on the seed, the files, the kind of device and n only.
 """
 
+import contextlib
 import copy
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -26,79 +31,126 @@ from lab.toy_world.reading import (
     learn_to_read,
     new_text_encoder,
     new_tokenizer,
-    tokenize,
 )
 from lab.toy_world.rich.captions import caption_of, sample_spec
 from lab.toy_world.rich.reading import MAX_TOKENS, RICH_WORLD
 from lab.toy_world.rich.world import FPS, NUM_FRAMES, SIDE, Spec
-from lab.training.train import Recipe, Run, Vae
+from lab.training.train import Course, Recipe, Run, Vae
 from lab.training.train_vae import to_video
+from worker.models.opensora.blocks import PackedCaption
 from worker.models.opensora.pipeline import ChaiPipeline
 from worker.models.opensora.small_vae import SmallVAE
 from worker.models.opensora.stdit3 import STDiT3
 
 Latents = NDArray[np.float16]  # (specs, layouts, C, T', h, w)
+Captions = NDArray[np.int16]  # (specs, captions, MAX_TOKENS), token numbers, padded
 _PART = 32  # specs that are encoded between two notes of how far the file is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RichRecipe(Recipe):
-    """Everything that decides the weights but the VAE and the number of clips in the file."""
+    """Everything that decides the weights but the VAE and the number of clips in the files. Made for one GPU."""
 
     lessons: Lessons = field(default_factory=lambda: Lessons(num_steps=1200))
-    width: int = 160
-    batch_size: int = 32
-    rate: tuple[tuple[int, float], ...] = ((0, 0.01), (99, 1.0), (12_000, 1.0), (20_000, 0.0))
+    patch: int = 1  # positions of a latent along each side of a token; of two a thing would be four tokens
+    width: int = 192
+    depth: int = 4
+    batch_size: int = 256
+    rate: Course = ((0, 0.01), (199, 1.0), (6_000, 1.0), (12_000, 0.0))
     time_mean: float = 0.8
     time_std: float = 1.4
 
 
 def spec_at(seed: int, index: int) -> Spec:
-    """The spec number `index` of a file of latents."""
+    """The spec number `index` of a store."""
     return sample_spec(np.random.default_rng((seed, 3, index)))
 
 
-class Store:
-    """A file of latents that grows: clip after clip of spec after spec, with several layouts of each."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """What a store is made of."""
 
-    def __init__(self, folder: Path, *, seed: int, num_specs: int, num_layouts: int, shape: tuple[int, ...]):
+    seed: int
+    specs: int
+    layouts: int  # clips of each spec
+    captions: int  # of each spec
+    sizes_untold: float  # share of captions that say no size
+
+    def part(self, vae: SmallVAE, specs: range) -> tuple[Latents, Captions]:
+        """Latents (specs, layouts, C, T', h, w) and captions (specs, captions, MAX_TOKENS) of some specs."""
+        latents, texts = [], []
+        for index in specs:
+            spec, rng = spec_at(self.seed, index), np.random.default_rng((self.seed, 4, index))
+            with torch.autocast("cpu", torch.bfloat16):
+                latents.append(vae.encode(to_video([spec] * self.layouts, rng)).half().numpy())
+            told = rng.random(self.captions) >= self.sizes_untold
+            texts += [caption_of(spec, rng, tell_sizes=bool(tell)).text for tell in told]
+        ids = new_tokenizer(RICH_WORLD)(texts, padding="max_length", max_length=MAX_TOKENS)["input_ids"]
+        return np.stack(latents), np.array(ids, dtype=np.int16).reshape(len(specs), self.captions, MAX_TOKENS)
+
+
+class Store:
+    """Files of latents and captions that grow, spec after spec."""
+
+    def __init__(self, folder: Path, source: Source, shape: tuple[int, ...]):
         folder.mkdir(parents=True, exist_ok=True)
-        self.seed = seed
-        self._note = folder / "latents.json"
+        self.source = source
         self.file = folder / "latents.npy"
-        wanted = {"seed": seed, "specs": num_specs, "layouts": num_layouts, "shape": list(shape)}
+        self._note = folder / "latents.json"
+        captions = folder / "captions.npy"
+        wanted = asdict(source) | {"shape": list(shape)}
         if not self._note.exists():
-            whole = (num_specs, num_layouts, *shape)
-            np.lib.format.open_memmap(self.file, mode="w+", dtype=np.float16, shape=whole).flush()
+            _new_file(self.file, (source.specs, source.layouts, *shape), np.float16)
+            _new_file(captions, (source.specs, source.captions, MAX_TOKENS), np.int16)
             self._write(wanted | {"done": 0})
         self._state: dict[str, Any] = json.loads(self._note.read_text())
         kept = {name: value for name, value in self._state.items() if name != "done"}
         if kept != wanted:
             raise ValueError(f"{self.file} holds {kept}, not {wanted}; choose another folder")
         self.latents: Latents = np.load(self.file, mmap_mode="r+")
+        self.captions: Captions = np.load(captions, mmap_mode="r+")
 
     @property
     def done(self) -> int:
-        """Specs whose clips are in the file."""
+        """Specs whose clips are in the files."""
         return int(self._state["done"])
 
-    def fill(self, vae: SmallVAE) -> Iterator[int]:
-        """Encode what is missing; yields the number of specs done, now and then."""
-        while self.done < len(self.latents):
-            end = min(self.done + _PART, len(self.latents))
-            for index in range(self.done, end):
-                rng = np.random.default_rng((self.seed, 4, index))
-                video = to_video([spec_at(self.seed, index)] * self.latents.shape[1], rng)
-                with torch.autocast("cpu", torch.bfloat16):
-                    self.latents[index] = vae.encode(video).float().numpy()
-            self._state["done"] = end
-            self._write(self._state)
-            yield end
+    def fill(self, vae: SmallVAE, *, workers: int = 0) -> Iterator[int]:
+        """Make what is missing, in so many processes (0: in this one); yields the number of specs done, now and then.
+
+        A store that was cut off goes on where it was.
+        """
+        total = self.source.specs
+        parts = [range(start, min(start + _PART, total)) for start in range(self.done, total, _PART)]
+        make = partial(self.source.part, vae)
+        with _mapper(workers) as map_parts:
+            for part, (latents, captions) in zip(parts, map_parts(make, parts), strict=True):
+                self.latents[part.start : part.stop], self.captions[part.start : part.stop] = latents, captions
+                self._state["done"] = part.stop
+                self._write(self._state)
+                yield part.stop
 
     def _write(self, state: dict[str, Any]) -> None:
         partial = self._note.with_suffix(".partial")
         partial.write_text(json.dumps(state) + "\n")
         partial.replace(self._note)
+
+
+def _new_file(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> None:
+    np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape).flush()
+
+
+@contextlib.contextmanager
+def _mapper(workers: int) -> Iterator[Callable[..., Iterator[Any]]]:
+    """`map`, in so many processes of their own, which end with what they are doing."""
+    if not workers:
+        yield map
+        return
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        yield pool.map
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,45 +163,36 @@ class RichBatch:
     noise: Tensor  # as data
     time: Tensor  # (B,) in 0..1
 
-    def to(self, device: torch.device) -> "RichBatch":
-        """The same on another device."""
-        return RichBatch(
-            data=self.data.to(device),
-            words=self.words.to(device),
-            dropped=self.dropped.to(device),
-            noise=self.noise.to(device),
-            time=self.time.to(device),
-        )
-
 
 class RichBatches:
-    """The endless sequence of training batches of a recipe from a file of latents."""
+    """The endless sequence of training batches of a recipe from a store, drawn on a device that holds all of it."""
 
-    def __init__(self, recipe: RichRecipe, store: Store):
+    def __init__(self, recipe: RichRecipe, store: Store, device: torch.device):
         self.recipe = recipe
-        self.store = store
-        self.tokenizer = new_tokenizer(RICH_WORLD)
+        self.device = device
+        self.latents = torch.from_numpy(store.latents[: store.done]).to(device)
+        self.captions = torch.from_numpy(store.captions[: store.done]).to(device)
+        tokenizer = new_tokenizer(RICH_WORLD)
+        self.padding, self.unknown = tokenizer.pad_token_id, tokenizer.unk_token_id
 
     def at(self, step: int) -> RichBatch:
         """Batch number `step`."""
         recipe, n = self.recipe, self.recipe.batch_size
-        rng = np.random.default_rng((recipe.seed, 5, step))
-        generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
-        indices = rng.integers(self.store.done, size=n)
-        specs = [spec_at(self.store.seed, int(index)) for index in indices]
-        told = rng.random(n) >= recipe.lessons.sizes_untold
-        texts = [caption_of(spec, rng, tell_sizes=bool(tell)).text for spec, tell in zip(specs, told, strict=True)]
-        words = tokenize(self.tokenizer, texts, word_dropout=recipe.lessons.word_dropout, generator=generator)
-        dropped = torch.rand(n, generator=generator) < recipe.caption_dropout
-        noise = torch.randn(n, *self.store.latents.shape[2:], generator=generator)
-        layouts = torch.from_numpy(self.store.latents[indices].astype(np.float32))  # (B, layouts, C, T', h, w)
+        generator = torch.Generator(self.device).manual_seed(recipe.seed * 1_000_003 + step)
+        drawn: dict[str, Any] = {"generator": generator, "device": self.device}
+        rows = torch.randint(len(self.latents), (n,), **drawn)
+        ids = self.captions[rows, torch.randint(self.captions.shape[1], (n,), **drawn)].long()
+        mask = ids != self.padding
+        unknown = mask & (torch.rand(ids.shape, **drawn) < recipe.lessons.word_dropout)
+        layouts = self.latents[rows].float()  # (B, layouts, C, T', h, w)
+        noise = torch.randn(n, *layouts.shape[2:], **drawn)
         nearest = (layouts - noise[:, None]).flatten(2).square().sum(2).argmin(1)
         return RichBatch(
-            data=layouts[torch.arange(n), nearest],
-            words=words,
-            dropped=dropped,
+            data=layouts[torch.arange(n, device=self.device), nearest],
+            words=Words(ids=ids.masked_fill(unknown, self.unknown), mask=mask.long()),
+            dropped=torch.rand(n, **drawn) < recipe.caption_dropout,
             noise=noise,
-            time=torch.sigmoid(torch.randn(n, generator=generator) * recipe.time_std + recipe.time_mean),
+            time=torch.sigmoid(torch.randn(n, **drawn) * recipe.time_std + recipe.time_mean),
         )
 
 
@@ -160,6 +203,7 @@ def new_rich_transformer(recipe: RichRecipe, shape: tuple[int, ...]) -> STDiT3:
         input_size=shape[1:],
         input_sq_size=SIDE,
         in_channels=shape[0],
+        patch_size=(1, recipe.patch, recipe.patch),
         hidden_size=recipe.width,
         depth=recipe.depth,
         num_heads=recipe.width // 32,
@@ -177,16 +221,24 @@ def rich_loss(transformer: STDiT3, text_encoder: T5EncoderModel, batch: RichBatc
     """Mean squared error of the velocity, which points from noise to data."""
     t = batch.time[:, None, None, None, None]
     x = (1 - t) * batch.data + t * batch.noise
-    size = torch.full((1,), float(SIDE), device=x.device)
     fps = torch.full((len(x),), float(FPS), device=x.device)
-    with sdpa_kernel(SDPBackend.MATH), torch.autocast(x.device.type, torch.bfloat16):
+    with _fast_attention(x.device), torch.autocast(x.device.type, torch.bfloat16):
         with torch.no_grad():
             text = text_encoder(input_ids=batch.words.ids, attention_mask=batch.words.mask).last_hidden_state
-            null = transformer.y_embedder.y_embedding[: text.shape[1]].to(text)
-            text = torch.where(batch.dropped[:, None, None], null, text)[:, None]
-        velocity = transformer(x, 1000 * batch.time, text, batch.words.mask, fps=fps, height=size, width=size)
+        null = transformer.y_embedder.y_embedding[: text.shape[1]].to(text)
+        text = torch.where(batch.dropped[:, None, None], null, text)
+        # Not `pack_caption`, which waits for the device to learn how long the longest caption is.
+        caption = PackedCaption(
+            tokens=transformer.y_embedder(text[:, None]).flatten(1, 2), mask=batch.words.mask[:, None, None] != 0
+        )
+        velocity = transformer(x, 1000 * batch.time, caption, fps=fps, height=float(SIDE), width=float(SIDE))
     loss: Tensor = (velocity.float() - (batch.data - batch.noise)).square().mean()
     return loss
+
+
+def _fast_attention(device: torch.device) -> AbstractContextManager[None]:
+    """On a CPU plain products are the fastest way to learn attention over so few tokens."""
+    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else contextlib.nullcontext()
 
 
 def rich_pipeline(transformer: STDiT3, vae: Vae, text_encoder: T5EncoderModel) -> ChaiPipeline:
@@ -219,12 +271,15 @@ class RichRun(Run):
         self.recipe = recipe
         self.device = torch.device(device)
         self.vae = vae
-        self.latents = RichBatches(recipe, store)
+        self.stored = RichBatches(recipe, store, self.device)
         transformer = new_rich_transformer(recipe, store.latents.shape[2:])
         self._begin(text_encoder or learn_to_read(recipe.lessons, RICH_WORLD).encoder, transformer)
+        if self.device.type == "cuda":
+            for block in self.transformer.blocks:
+                nn.Module.compile(block)
 
     def _loss(self) -> Tensor:
-        return rich_loss(self.transformer, self.text_encoder, self.latents.at(self.step).to(self.device))
+        return rich_loss(self.transformer, self.text_encoder, self.stored.at(self.step))
 
     @property
     def _vaes(self) -> tuple[nn.Module, ...]:

@@ -25,10 +25,11 @@ from lab.toy_world.reading import (
     share_understood,
 )
 from lab.toy_world.rich.caption_parser import spec_of
-from lab.toy_world.rich.captions import Mix, sample_captions
+from lab.toy_world.rich.captions import COLOURS, Mix, sample_captions
 from lab.toy_world.rich.reading import MAX_TOKENS, RICH_WORLD
+from lab.training import publish
 from lab.training.train import fit
-from lab.training.train_rich import RichBatches, RichRecipe, RichRun, Store, spec_at
+from lab.training.train_rich import RichBatches, RichRecipe, RichRun, Source, Store, rich_loss, spec_at
 from lab.training.train_vae import to_video
 from worker.models.opensora.pipeline import ChaiPipeline
 from worker.models.opensora.small_vae import SmallVAE
@@ -36,12 +37,15 @@ from worker.quality import default_prompts
 
 TINY = RichRecipe(
     lessons=Lessons(num_steps=2, batch_size=4),
+    patch=2,
     width=32,
     depth=1,
     batch_size=4,
     rate=((0, 0.05), (3, 1.0), (30, 1.0), (40, 0.0)),
 )
 SHAPE = (16, 4, 12, 12)
+SOURCE = Source(seed=1, specs=6, layouts=2, captions=3, sizes_untold=0.2)
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +57,7 @@ def vae() -> SmallVAE:
 
 @pytest.fixture
 def store(tmp_path: Path, vae: SmallVAE) -> Store:
-    made = Store(tmp_path / "store", seed=1, num_specs=6, num_layouts=2, shape=SHAPE)
+    made = Store(tmp_path / "store", SOURCE, SHAPE)
     list(made.fill(vae))
     return made
 
@@ -106,25 +110,42 @@ def test_the_file_holds_the_clips_of_its_specs(store: Store, vae: SmallVAE) -> N
     assert abs(store.latents[5] - expected).max() < 0.05  # float16, encoded in bfloat16
 
 
-def test_a_file_that_was_cut_off_goes_on_where_it_was(tmp_path: Path, vae: SmallVAE) -> None:
-    whole, first = (Store(tmp_path / name, seed=1, num_specs=40, num_layouts=1, shape=SHAPE) for name in "ab")
-    list(whole.fill(vae))
+def test_the_file_holds_captions_of_its_specs(store: Store) -> None:
+    tokenizer = new_tokenizer(RICH_WORLD)
+    texts = tokenizer.batch_decode(store.captions[5], skip_special_tokens=True)
 
-    next(first.fill(vae))
+    assert store.captions.shape == (6, 3, MAX_TOKENS)
+    assert len(set(texts)) > 1
+    spec = spec_at(1, 5)
+    for text in texts:
+        words = text.split()
+        assert any(colour in words for colour in COLOURS[spec.scene.colour]), text
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_file_that_was_cut_off_goes_on_where_it_was(tmp_path: Path, vae: SmallVAE, workers: int) -> None:
+    source = replace(SOURCE, specs=40, layouts=1)
+    whole, first = (Store(tmp_path / name, source, SHAPE) for name in "ab")
+    list(whole.fill(vae, workers=workers))
+
+    cut = first.fill(vae)
+    next(cut)
+    cut.close()
     assert first.done == 32
-    second = Store(tmp_path / "b", seed=1, num_specs=40, num_layouts=1, shape=SHAPE)
+    second = Store(tmp_path / "b", source, SHAPE)
     list(second.fill(vae))
 
     assert np.array_equal(second.latents, whole.latents)
+    assert np.array_equal(second.captions, whole.captions)
 
 
 def test_a_file_of_something_else_is_refused(store: Store) -> None:
     with pytest.raises(ValueError, match=r"latents.npy holds \{'seed': 1.*\}, not \{'seed': 2.*\}; choose another"):
-        Store(store.file.parent, seed=2, num_specs=6, num_layouts=2, shape=SHAPE)
+        Store(store.file.parent, replace(SOURCE, seed=2), SHAPE)
 
 
 def test_a_clip_is_the_layout_nearest_to_its_noise(store: Store) -> None:
-    batch = RichBatches(replace(TINY, batch_size=16), store).at(3)
+    batch = RichBatches(replace(TINY, batch_size=16), store, CPU).at(3)
 
     for data, noise in zip(batch.data, batch.noise, strict=True):
         kept = torch.from_numpy(store.latents.astype(np.float32)).flatten(0, 1)
@@ -133,13 +154,53 @@ def test_a_clip_is_the_layout_nearest_to_its_noise(store: Store) -> None:
         assert torch.equal(both[(both - noise).flatten(1).square().sum(1).argmin()], data)
 
 
+def test_a_clip_goes_with_a_caption_of_its_own_spec(store: Store) -> None:
+    recipe = replace(TINY, batch_size=16, lessons=replace(TINY.lessons, word_dropout=0.0))
+    batch = RichBatches(recipe, store, CPU).at(3)
+
+    for data, ids, mask in zip(batch.data, batch.words.ids, batch.words.mask, strict=True):
+        gap = np.abs(store.latents.astype(np.float32) - data.numpy()).reshape(6, 2, -1).sum(2).min(1)
+        own = store.captions[gap.argmin()]
+        assert any(np.array_equal(ids.numpy(), row) for row in own)
+        assert mask.sum() == (ids != 0).sum()
+
+
+def test_some_words_are_unknown(store: Store) -> None:
+    recipe = replace(TINY, batch_size=64, lessons=replace(TINY.lessons, word_dropout=0.3))
+    words = RichBatches(recipe, store, CPU).at(3).words
+    unknown = new_tokenizer(RICH_WORLD).unk_token_id
+
+    assert not (words.ids[words.mask == 0] == unknown).any()
+    assert (words.ids[words.mask == 1] == unknown).float().mean() == pytest.approx(0.3, abs=0.1)
+
+
 def test_a_batch_depends_on_seed_and_step_only(store: Store) -> None:
-    batches, again = RichBatches(TINY, store), RichBatches(TINY, store)
+    batches, again = RichBatches(TINY, store, CPU), RichBatches(TINY, store, CPU)
     batches.at(4)
 
     assert torch.equal(batches.at(5).data, again.at(5).data)
     assert torch.equal(batches.at(5).words.ids, again.at(5).words.ids)
     assert not torch.equal(batches.at(5).noise, batches.at(6).noise)
+
+
+def test_the_loss_reads_captions_as_the_pipeline_does(store: Store, vae: SmallVAE) -> None:
+    run = RichRun(TINY, vae, store)
+    torch.nn.init.normal_(run.transformer.final_layer.linear.weight, std=0.1)
+    for block in run.transformer.blocks:
+        torch.nn.init.normal_(block.cross_attn.proj.weight, std=0.1)
+    batch = replace(RichBatches(TINY, store, CPU).at(3), dropped=torch.zeros(4, dtype=torch.bool))
+    text = run.text_encoder(input_ids=batch.words.ids, attention_mask=batch.words.mask).last_hidden_state[:, None]
+    t = batch.time[:, None, None, None, None]
+    x = (1 - t) * batch.data + t * batch.noise
+    with torch.no_grad():
+        velocity = run.transformer(
+            x, 1000 * batch.time, text, batch.words.mask, fps=torch.full((4,), 12.0), height=96.0, width=96.0
+        )
+    expected = (velocity - (batch.data - batch.noise)).square().mean()
+
+    assert float(rich_loss(run.transformer, run.text_encoder, batch).detach()) == pytest.approx(
+        float(expected), rel=0.01
+    )
 
 
 def test_a_few_steps_lower_the_loss(store: Store, vae: SmallVAE, tmp_path: Path) -> None:
@@ -180,15 +241,19 @@ def test_a_gpu_goes_on_with_what_a_cpu_began(store: Store, vae: SmallVAE, tmp_pa
     assert second.pipeline().transformer.device.type == "cpu"
 
 
-def test_the_commands_train_a_vae_and_a_model_and_can_be_cut_off(tmp_path: Path) -> None:
+def test_the_commands_train_a_vae_and_a_model_and_can_be_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publish, "FULL_STEPS", 2)  # of the closing measurement
+
     def train(*options: str) -> None:
         CliRunner().invoke(app, [*options, "--out", str(tmp_path)], catch_exceptions=False)
 
-    small = ("--specs", "4", "--layouts", "1", "--vae", str(tmp_path / "vae"))
+    small = ("--specs", "4", "--layouts", "1", "--captions", "2", "--vae", str(tmp_path / "vae"))
     train("vae", "--steps", "2", "--minutes", "0")
     assert not (tmp_path / "vae").exists()
     train("vae", "--resume", "--clips", "1")
-    train("rich", *small, "--steps", "2", "--lessons", "1", "--minutes", "0")
+    train("rich", *small, "--steps", "2", "--batch", "1", "--lessons", "1", "--minutes", "0")
     assert not (tmp_path / "rich").exists()
     train("rich", *small, "--resume", "--clips", "1")
 
