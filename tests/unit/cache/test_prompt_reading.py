@@ -248,7 +248,7 @@ def test_a_prompt_that_the_model_gets_nothing_of_lends_nothing(prompt: str) -> N
 def test_each_entity_carries_its_surroundings() -> None:
     (pier,) = extract("anime, a pier without a parrot").entities
 
-    assert pier.context == ("style:drawn", "without:parrot", "with:pier")
+    assert pier.context == ("style:drawn/flat/anime", "without:parrot", "with:pier")
     assert Entity.from_dict(pier.to_dict()) == pier
 
 

@@ -13,7 +13,7 @@ a language that is not read, is one entity as a whole, and the extraction says s
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from typing import Protocol
@@ -27,6 +27,7 @@ from worker.cache.decisions import (
     readers,
     salience,
     style,
+    style_classes,
     style_words,
 )
 from worker.cache.decisions import vocabulary as v
@@ -65,7 +66,8 @@ def extract(prompt: str, tagger: Tagger | None = None, *, negative: str = "", re
     language = languages.language(syntax.text)
     reader = readers.of(language)
     if reader is not None:
-        return _finished(_read_other(syntax, prompt, language, reader, reads), negative, tagger)
+        result, looks = _read_other(syntax, prompt, language, reader, reads)
+        return _finished(result, (*looks, *syntax.style), negative, tagger)
     words = w.read(syntax.text)
     words, unread = _read_by_model(words, reads(prompt) if reads else None)
     if not any(word.lower[0].isalnum() for word in words):
@@ -87,24 +89,28 @@ def extract(prompt: str, tagger: Tagger | None = None, *, negative: str = "", re
     if not found:
         whole = whole_prompt(prompt, FallbackReason.NO_NOUNS)
         result = replace(result, entities=whole.entities, fallback_reason=whole.fallback_reason)
-    return _finished(result, negative, tagger)
+    return _finished(result, result.style, negative, tagger)
 
 
-def _finished(found: Extraction, negative: str, tagger: Tagger | None) -> Extraction:
-    """The extraction with what the request's negative prompt excludes, and each entity with its surroundings."""
+def _finished(found: Extraction, looks: Iterable[str], negative: str, tagger: Tagger | None) -> Extraction:
+    """The extraction with what the request's negative prompt excludes, and each entity with its surroundings.
+
+    `looks` are the words of its style in English.
+    """
     if negative:
         found = replace(found, excluded=_unique((*found.excluded, *_excluded_by_list(_clean(negative), tagger))))
-    return found.with_context(style.classes(word for text in found.style for word in text.split()))
+    described = [word for entity in found.entities for word in entity.attributes]
+    return found.with_context(style_classes.classes(looks, described))
 
 
 def _read_other(
     syntax: prompt_syntax.Prompt, prompt: str, language: str, reader: readers.Reader, reads: Reads | None
-) -> Extraction:
-    """What a prompt in another language than English names."""
+) -> tuple[Extraction, tuple[str, ...]]:
+    """What a prompt in another language than English names, and the words of its style in English."""
     taken = _characters_read if language in readers.WITHOUT_BLANKS else _words_read
     text, unread = taken(syntax.text, reads(prompt) if reads else None)
     if not any(char.isalnum() for char in text):
-        return _unread(unread, language) if unread else whole_prompt(prompt, FallbackReason.EMPTY)
+        return (_unread(unread, language) if unread else whole_prompt(prompt, FallbackReason.EMPTY)), ()
     found = reader(text)
     listed = [entity for part in syntax.excluded for entity in reader(part).entities]
     result = Extraction(
@@ -114,10 +120,10 @@ def _read_other(
         unread=unread,
         language=language,
     )
-    if found.entities:
-        return result
-    whole = whole_prompt(text if unread else prompt)
-    return replace(result, entities=whole.entities, fallback_reason=FallbackReason.NO_NOUNS)
+    if not found.entities:
+        whole = whole_prompt(text if unread else prompt)
+        result = replace(result, entities=whole.entities, fallback_reason=FallbackReason.NO_NOUNS)
+    return result, found.looks
 
 
 def _unread(words: tuple[str, ...], language: str) -> Extraction:

@@ -15,7 +15,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Self
 
-from worker.cache.decisions import salience
+from worker.cache.decisions import salience, style_classes
 from worker.cache.decisions.languages import CHINESE, ENGLISH
 from worker.cache.decisions.readers import lexicon
 from worker.cache.decisions.salience import PERSON
@@ -276,8 +276,7 @@ def contradict(ours: tuple[str, ...], theirs: tuple[str, ...], *, by_style: bool
     """
     if marked(WITHOUT, ours) & marked(WITH, theirs) or marked(WITH, ours) & marked(WITHOUT, theirs):
         return True
-    a, b = marked(STYLE, ours), marked(STYLE, theirs)
-    if by_style and a and b and a.isdisjoint(b):
+    if by_style and style_classes.exclude(marked(STYLE, ours), marked(STYLE, theirs)):
         return True
     looks, others = looks_of(ours), looks_of(theirs)
     return by_looks and any(has_conflict(looks[noun], others[noun]) for noun in looks.keys() & others.keys())

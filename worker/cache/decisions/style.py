@@ -1,13 +1,13 @@
 """How a prompt wants to look: camera, medium, quality, artists. And what it compares things with, which nobody sees.
 
-Style is never looked up. Its *class* (drawn, photographed, rendered) says which donors must not lend: see `matching`.
+Style is never looked up. Its classes say which donors must not lend: see `style_classes`.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from worker.cache.decisions import style_words
+from worker.cache.decisions import style_classes, style_words
 from worker.cache.decisions import vocabulary as v
 from worker.cache.decisions.spelling import is_known, zipf
 from worker.cache.decisions.tagging import is_in_lexicon
@@ -24,11 +24,6 @@ _STYLE_OR_HEADS = _STYLE_WORDS | v.STYLE_HEADS
 _TAGS = _STYLE_WORDS | style_words.GENRES | style_words.MEDIA | style_words.NAMES_OF_TOOLS
 _LONGEST = max(map(len, _PHRASES | _TITLES))
 _TWO_COLOURS = ("black", "and", "white")
-
-
-def classes(words: Iterable[str]) -> frozenset[str]:
-    """The classes of looks that words name: `drawn`, `photo`, `rendered`; empty when they name none."""
-    return frozenset(v.STYLE_CLASSES[word] for word in words if word in v.STYLE_CLASSES)
 
 
 def mark_style(words: Sequence[Word]) -> None:
@@ -75,6 +70,7 @@ def _mark_tags(words: Sequence[Word]) -> None:
         is_artist = _are_artists(text)
         names += is_artist
         is_look = len(segments) >= _MIN_TAGS and stop - start == 1 and _is_unknown_adjective(words[start])
+        is_look = is_look or style_classes.is_look(" ".join(text))
         if is_artist or is_look or all(word.is_style or word.lower in _TAGS for word in words[start:stop]):
             _mark(words, start, stop)
     if names >= _MIN_NAMES:

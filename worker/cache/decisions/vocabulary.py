@@ -623,16 +623,6 @@ STYLE_WORDS = word_set(
     "storyboard b-roll cinematography cinematographic cinematics noir film-noir technicolor ukiyo-e rotoscoped "
     "chiaroscuro lofi portrait wideshot drone"
 )
-# how a picture was made: a drawing is no donor for a photograph
-STYLE_CLASSES = _groups(
-    drawn="cartoon cartoonish anime manga watercolor watercolour sketch ukiyo-e rotoscoped comic cel-shaded drawing "
-    "illustration painting painted hand-drawn pixel-art pixelart ghibli storyboard doodle impressionism cubism chibi "
-    "impressionist crayon animated cartoons",
-    photo="photorealistic photorealism photoreal photograph photographic photography photo footage realistic realism "
-    "hyperrealistic hyper-realistic hyperrealism ultrarealistic ultra-realistic lifelike documentary gopro arri "
-    "kodak 35mm live-action b-roll",
-    rendered="3d cgi claymation pixar voxel low-poly lowpoly stop-motion lego octane blender clay origami",
-)
 # style: longest first wins
 STYLE_PHRASES = (
     "worm's eye view",

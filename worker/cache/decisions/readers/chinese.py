@@ -72,9 +72,22 @@ _STYLE = word_set(
     "电影感 电影 电影级 电影般 写实 逼真 真实感 超写实 动漫 动画 卡通 漫画 水彩 水彩画 油画 水墨 水墨画 素描 国画 "
     "插画 赛博朋克风 特写 近景 远景 中景 全景 航拍 俯拍 仰拍 俯视 慢动作 慢镜头 延时 延时摄影 镜头 画面 画质 高清 "
     "超高清 高画质 风格 光影 构图 景深 虚化 渲染 质感 色调 氛围 视频 照片 摄影 拍摄 视角 像素 分辨率 细节 高质量 "
-    "杰作 广角 微距 手持 跟拍 黑白 复古风 宫崎骏 皮克斯 4k 8k 2k hd 3d 2d cg 1080p imax"
+    "杰作 广角 微距 手持 跟拍 黑白 复古风 宫崎骏 皮克斯 恐怖片 惊悚片 纪录片 喜剧片 黏土动画 粘土动画 "
+    "定格动画 像素风 像素画 4k 8k 2k hd 3d 2d cg 1080p imax"
 )
-_STYLE_ENDS = ("风格", "镜头", "画质", "画风", "感", "视角", "摄影")
+_LOOKS = {  # how what they are part of looks, in English
+    **dict.fromkeys(("写实", "逼真", "真实", "照片", "摄影", "纪录片"), "realistic"),
+    **dict.fromkeys(("水墨", "国画"), "ink-wash"),
+    **dict.fromkeys(("黏土", "粘土"), "claymation"),
+    **dict.fromkeys(("像素风", "像素画", "像素艺术"), "pixel-art"),
+    **dict.fromkeys(("恐怖", "惊悚"), "horror"),
+    **dict.fromkeys(("动漫", "漫画", "日漫"), "anime"),
+    **dict.fromkeys(("黑白", "单色"), "monochrome"),
+    **{"水彩": "watercolor", "油画": "oil-painting", "卡通": "cartoon", "动画": "animation", "素描": "sketch"},
+    **{"插画": "illustration", "皮克斯": "pixar", "宫崎骏": "ghibli", "电影": "film", "彩色": "colorful"},
+    **{"定格动画": "stop-motion", "乐高": "lego", "剪纸": "papercraft", "喜剧": "comedy"},
+}
+_STYLE_ENDS = ("风格", "镜头", "画质", "画风", "感", "视角", "摄影", "电影", "影片", "动画", "漫画")
 _NOTHING = word_set(
     "个 一个 东西 时候 样子 方向 部分 瞬间 过程 时间 整个 旁边 中央 中间 周围 左边 右边 前方 后方 远处 近处 四周 "
     "一起 人们的 全身 人像"
@@ -142,15 +155,20 @@ def read(text: str) -> Reading:
 def _label(match: re.Match[str], found: Found) -> str:
     """What a label leaves of a text: "风格：水墨" is style."""
     if match[1] in _STYLE_LABELS:
-        found.style[match[2].strip()] = None
+        _add_style(match[2].strip(), found)
         return "，"
     return f"，{match[2]}"
+
+
+def _add_style(text: str, found: Found) -> None:
+    looks = (english for word, english in _LOOKS.items() if word in text)
+    found.add_style(text, (text, *looks))
 
 
 def _latin(word: str, found: Found) -> str:
     lower = word.lower()
     if lower in _STYLE or lower in STYLE_WORDS:
-        found.style[lower] = None
+        _add_style(lower, found)
         return "，"
     return word
 
@@ -186,10 +204,10 @@ def _next(words: Words, i: int, found: Found) -> int:
     if stop == i:
         return i + 1
     if _is_style(words[first:stop]):
-        found.style["".join(part for part, _ in words[i:stop] if part != "的")] = None
+        _add_style("".join(part for part, _ in words[i:stop] if part != "的"), found)
     else:
         while first < stop - 1 and words[first][0] in _STYLE:
-            found.style[words[first][0]] = None
+            _add_style(words[first][0], found)
             first, i = first + 1, first + 1
         said, end = _said(words, stop)
         entity = _entity(words, i, stop, said)

@@ -135,10 +135,11 @@ def _meaning(lower: str) -> Meaning | None:
         for base in (lower[start:], *_bases(lower[start:], _PLURALS)):
             if len(base) >= _SHORTEST and base in known and not known[base].sort.describes:
                 found = known[base]
+                if found.sort is Sort.STYLE or found.english == "manner":  # "Schwarzweißfilm", "Anime-Stil"
+                    first = lower[:start].strip("-")
+                    return Meaning(f"{known[first].english if first in known else first} {found.english}", found.sort)
                 if found.sort is not Sort.NOTHING:
                     return Meaning(lower, found.sort)
-                if found.english == "manner":
-                    return found  # "Anime-Stil"
     return None
 
 

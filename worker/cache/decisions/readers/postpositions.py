@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from worker.cache.decisions.readers.lexicon import Meaning, Sort
-from worker.cache.decisions.readers.reading import Found, Reading, Said, Worded, entity
+from worker.cache.decisions.readers.reading import TWO_COLOURS, Found, Reading, Said, Worded, entity
 from worker.cache.decisions.types import Entity
 
 
@@ -81,12 +81,13 @@ def _next(tokens: Sequence[Token], i: int, language: Language, found: Found) -> 
     phrase = _phrase(tokens, i, language)
     if phrase is None:
         if tokens[i].is_style:
-            found.style[tokens[i].text] = None
+            found.add_style(tokens[i].text, (tokens[i].said.english,))
         return i + 1
     stop = phrase.stop
-    if phrase.nouns[-1].is_style or _is_manner(phrase.nouns[-1]):
-        words = (token.text for token in (*phrase.described, *phrase.nouns))
-        found.style[language.blank.join(words)] = None
+    is_look = all(token.said.english == TWO_COLOURS for token in phrase.nouns)
+    if is_look or phrase.nouns[-1].is_style or _is_manner(phrase.nouns[-1]):
+        words = (*phrase.described, *phrase.nouns)
+        found.add_style(language.blank.join(token.text for token in words), (token.said.english for token in words))
         return stop
     after = _after(tokens, stop)
     if after is Role.LIKE:
@@ -96,7 +97,7 @@ def _next(tokens: Sequence[Token], i: int, language: Language, found: Found) -> 
     found.add(_entity(described, language, is_place=after is Role.PLACE), is_excluded=after is Role.NONE)
     for token in phrase.described:
         if token.is_style:
-            found.style[token.text] = None
+            found.add_style(token.text, (token.said.english,))
     return end
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from worker.cache.decisions.readers.lexicon import Meaning, Sort
-from worker.cache.decisions.readers.reading import Found, Reading, Worded, entity
+from worker.cache.decisions.readers.reading import TWO_COLOURS, Found, Reading, Worded, entity
 from worker.cache.decisions.types import Entity
 
 
@@ -116,7 +116,7 @@ def _next(tokens: Sequence[Token], i: int, order: Order, found: Found) -> int:
         return _style(tokens, i, order, found)
     phrase = phrase_at(tokens, i, order)
     if phrase is None:
-        return i + 1
+        return _style(tokens, i, order, found) if tokens[i].said.english == TWO_COLOURS else i + 1
     noun = tokens[phrase.noun]
     if noun.is_style or _is_look(tokens, phrase):
         return _style(tokens, i, order, found)
@@ -124,7 +124,7 @@ def _next(tokens: Sequence[Token], i: int, order: Order, found: Found) -> int:
     found.add(_entity(tokens, phrase, order, said))
     for part in phrase.parts:
         if tokens[part].is_style:
-            found.style[tokens[part].written] = None
+            found.add_style(tokens[part].written, (tokens[part].said.english,))
     return stop
 
 
@@ -133,7 +133,7 @@ def _is_look(tokens: Sequence[Token], phrase: Phrase) -> bool:
     meaning = tokens[phrase.noun].meaning
     if meaning is None or meaning.sort is not Sort.NOTHING:
         return False
-    return meaning.english == "manner" or any(tokens[part].is_style for part in phrase.parts)
+    return meaning.english.endswith("manner") or any(tokens[part].is_style for part in phrase.parts)
 
 
 def _style(tokens: Sequence[Token], i: int, order: Order, found: Found) -> int:
@@ -146,7 +146,8 @@ def _style(tokens: Sequence[Token], i: int, order: Order, found: Found) -> int:
             stop += 1
     while stop < len(tokens) and tokens[stop].is_style:
         stop += 1
-    found.style[" ".join(token.written for token in tokens[i:stop])] = None
+    run = tokens[i:stop]
+    found.add_style(" ".join(token.written for token in run), (token.said.english for token in run))
     return stop
 
 

@@ -1,12 +1,14 @@
 """What a reader makes of a text, and how its phrases become entities."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from worker.cache.decisions import salience
 from worker.cache.decisions import vocabulary as v
 from worker.cache.decisions.readers.lexicon import Meaning, Sort
 from worker.cache.decisions.types import Entity, EntityKind
+
+TWO_COLOURS = "black-and-white"  # of a thing where one is named, else of the whole picture
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +18,7 @@ class Reading:
     entities: tuple[Entity, ...]
     excluded: tuple[Entity, ...] = ()
     style: tuple[str, ...] = ()
+    looks: tuple[str, ...] = ()  # the words of its style in English, as far as they are known
 
 
 @dataclass(slots=True)
@@ -25,11 +28,17 @@ class Found:
     seen: dict[str, Entity] = field(default_factory=dict)
     excluded: dict[str, Entity] = field(default_factory=dict)
     style: dict[str, None] = field(default_factory=dict)
+    looks: list[str] = field(default_factory=list)
 
     def add(self, entity: Entity | None, *, is_excluded: bool = False) -> None:
         """Take in an entity, once each text."""
         if entity is not None:
             (self.excluded if is_excluded else self.seen).setdefault(entity.text, entity)
+
+    def add_style(self, text: str, looks: Iterable[str]) -> None:
+        """Take in how it looks, in the words of the prompt and in English."""
+        self.style[text] = None
+        self.looks.append(" ".join(looks))
 
     def add_nobody(self, word: str) -> None:
         """Note that no person is seen, in the language's word for it."""
@@ -38,7 +47,10 @@ class Found:
     def reading(self) -> Reading:
         """All of it; what is excluded is not seen."""
         return Reading(
-            entities=tuple(self.seen.values()), excluded=tuple(self.excluded.values()), style=tuple(self.style)
+            entities=tuple(self.seen.values()),
+            excluded=tuple(self.excluded.values()),
+            style=tuple(self.style),
+            looks=tuple(self.looks),
         )
 
 

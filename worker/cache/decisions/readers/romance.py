@@ -53,17 +53,24 @@ def _joined(words: Sequence[str], grammar: Grammar) -> Iterator[str]:
         texts = (" ".join(words[i : i + n]).replace("' ", "'") for n in (4, 3, 2))
         lengths = zip((4, 3, 2), texts, strict=True)
         length, text = next(((n, t) for n, t in lengths if t.lower() in grammar.fixed), (1, words[i]))
-        is_colours = text.lower() in _TWO_COLOURS and i and words[i - 1].isalpha()
-        if is_colours:
+        if text.lower() in _TWO_COLOURS and i and words[i - 1].isalpha() and not _is_of_the_whole(words, i, grammar):
             length, text = 1, words[i]
         yield text
         i += length
 
 
+def _is_of_the_whole(words: Sequence[str], i: int, grammar: Grammar) -> bool:
+    """Whether the colours at i are those of the picture: ", en blanco y negro", "película en blanco y negro"."""
+    before = words[i - 2] if i > 1 else ","
+    meaning, _ = _known(before.lower(), grammar)
+    is_picture = meaning is not None and meaning.sort in (Sort.STYLE, Sort.NOTHING)
+    return words[i - 1].lower() in ("en", "em") and (is_picture or not before[0].isalnum())
+
+
 _TWO_COLOURS = frozenset(("blanco y negro", "noir et blanc", "preto e branco"))
 _LOOKS = (  # how fixed phrases begin that say how it is filmed
     *("cámara", "câmera", "plano", "primer", "primeiro", "plan ", "gros", "vista", "vue", "alta", "haute", "ciencia"),
-    *("science", "blanco y", "noir et", "preto e", "ficção"),
+    *("science", "ficção"),
 )
 
 
@@ -72,7 +79,8 @@ def _token(word: str, grammar: Grammar) -> Token:
     if not lower[0].isalnum():
         return Token(lower, Role.END, lower)
     if lower in grammar.fixed and lower in meanings(grammar.language):
-        return Token(lower, Role.NOUN, lower, meanings(grammar.language)[lower])
+        known = meanings(grammar.language)[lower]
+        return Token(lower, Role.NOUN, lower, known, is_style=known.sort is Sort.STYLE)
     if lower in grammar.fixed:
         is_style = lower.startswith(_LOOKS)
         sunrise = lower.startswith(("salida", "lever", "nascer"))

@@ -126,6 +126,7 @@ SPANISH = Grammar(
             ),
             *("cámara lenta", "primer plano", "vista aérea", "alta calidad", "alta resolución", "blanco y negro"),
             *("sala de estar", "estación de tren", "campo de flores", "plano general", "ciencia ficción"),
+            "dibujos animados",
         )
     ),
 )
@@ -225,6 +226,7 @@ FRENCH = Grammar(
             ),
             *("gros plan", "vue aérienne", "haute qualité", "haute résolution", "noir et blanc", "plan large"),
             *("science fiction", "chemin de fer", "salle de bain", "bord de mer", "arc en ciel", "rouge à lèvres"),
+            "dessin animé",
         )
     ),
 )
@@ -314,7 +316,7 @@ PORTUGUESE = Grammar(
                 "vista aérea",
             ),
             *("alta qualidade", "alta resolução", "preto e branco", "plano geral", "ficção científica", "guarda chuva"),
-            *("parque de diversões", "estação de trem", "sala de estar"),
+            *("parque de diversões", "estação de trem", "sala de estar", "desenho animado"),
         )
     ),
 )
