@@ -45,7 +45,8 @@ PASSING = (DBAPIError, PoolTimeout, BrokerAway, StorageError)  # over when the o
 CHUNK = 20  # jobs of a queue handed over in one transaction
 FORGET_CHUNK = 500  # rows of a table deleted in one transaction
 FORGET_CHUNKS = 20  # in one turn: over a million rows of each table a day, more than jobs can write
-PURGE_CHUNKS = 50  # of 100 removed jobs in one turn
+PURGE_CHUNK = 20  # removed jobs in one transaction, which stands open while their files go
+PURGE_CHUNKS = 250  # in one turn
 FIRST_BACKOFF_S = 0.05
 LONGEST_BACKOFF_S = 2.0
 LONGEST_FAULT_BACKOFF_S = 60.0  # of a duty that fails for a reason that may not pass
@@ -271,11 +272,11 @@ class Relay:
     def purge(self) -> None:
         """Delete the rows of removed jobs, and their videos, and files whose time is over."""
         with transaction(self._sessions) as session:
-            for name in stored_files.purge(session, limit=100):
+            for name in stored_files.purge(session, limit=PURGE_CHUNK):
                 self._storage.remove(name)
         for _ in range(PURGE_CHUNKS):
             with transaction(self._sessions) as session:
-                names = jobs.purge(session)
+                names = jobs.purge(session, limit=PURGE_CHUNK)
                 for name in names:
                     self._storage.remove(name)  # before the commit: a crash leaves a row without a file, purged again
             if not names or self._stopped.is_set():

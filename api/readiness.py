@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from api import routing
 from db import heartbeats, identities, migrate, outbox
-from db.session import transaction
+from db.session import by_message, transaction
 from shared.storage import FileMissing, Storage, shown
 
 logger = logging.getLogger("api.readiness")
@@ -85,7 +85,7 @@ class Readiness:
         return Found(checks=checks, notes=self._stranded)
 
     def _write(self) -> None:
-        with transaction(self._factory) as session:
+        with by_message(self._factory) as session:  # the row of all: no process keeps it, should its machine be cut off
             if (said := migrate.behind(session)) is not None:
                 raise OldTables(said)
             heartbeats.beat(session, "api")

@@ -37,6 +37,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
 from sqlalchemy.orm.util import identity_key
@@ -44,6 +45,7 @@ from sqlalchemy.orm.util import identity_key
 from db import eviction
 from db.errors import IllegalTransition, NotFound
 from db.models import CacheEntity, CacheEntry, CacheEvent, Job, Namespace, Pin
+from db.session import waited_in_vain
 from db.states import EntryStatus, JobStatus, check_entry
 
 # How a namespace is searched, by its entities; docs/performance.md says what each way costs. The signs of all its
@@ -115,6 +117,20 @@ def lock(session: Session, namespace_id: UUID) -> Namespace:
     their metrics do not wait for each other in a circle.
     """
     return session.scalars(_LOCK, {"id": namespace_id}, execution_options={"populate_existing": True}).one()
+
+
+def try_lock(session: Session, namespace_id: UUID) -> Namespace | None:
+    """Hold the namespace as `lock` does; None when another holds it for too long, and the transaction goes on.
+
+    It may be a machine that nobody can reach any more: what must not wait for that one does without the ledger.
+    """
+    try:
+        with session.begin_nested():
+            return lock(session, namespace_id)
+    except OperationalError as error:
+        if waited_in_vain(error):
+            return None
+        raise
 
 
 _LOCK = select(Namespace).where(Namespace.id == bindparam("id")).with_for_update(key_share=True)

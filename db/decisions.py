@@ -77,8 +77,9 @@ def record(
     return [rows[id_] for id_ in donors if id_ in rows]
 
 
-# The lock comes first, in a statement of its own, and nobody takes the job after it. FOR SHARE meets the evictor's
-# FOR UPDATE: one of the two sees the other.
+# The lock comes first, in a statement of its own, and nobody takes the job after it. FOR KEY SHARE meets the evictor's
+# FOR UPDATE: one of the two sees the other. It does not meet hits that a job which ends counts, and passes over an
+# entry that is about to go: whoever holds either may be a machine that nobody can reach any more.
 _ENTRY = CacheEntry.__table__.columns
 _HELD = "jobs WHERE id = :job_id AND fence = :fence AND status = 'in_progress'"
 _RECORD = select(CacheEntry).from_statement(
@@ -96,7 +97,7 @@ _RECORD = select(CacheEntry).from_statement(
         ),
         lent AS (
             SELECT * FROM cache_entries WHERE id = ANY(CAST(:donors AS uuid[])) AND status = 'resident'
-            AND EXISTS (SELECT FROM held) FOR SHARE
+            AND EXISTS (SELECT FROM held) FOR KEY SHARE SKIP LOCKED
         ),
         pinned AS (
             INSERT INTO cache_pins (entry_id, job_id, fence) SELECT id, :job_id, :fence FROM lent ON CONFLICT DO NOTHING

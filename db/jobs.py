@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from psycopg2.errors import LockNotAvailable
 from sqlalchemy import (
     Boolean,
     ColumnElement,
@@ -34,6 +33,7 @@ from sqlalchemy.orm import Session
 from db import outbox, retries, reused_lines
 from db.errors import Conflict, InUse, LeaseLost, NotFound
 from db.models import Batch, Job, JobMetric, RemovedJob
+from db.session import waited_in_vain
 from db.states import FINAL, JobStatus, Queue, check_job
 from shared.run_windows import AtEnd
 
@@ -75,7 +75,7 @@ def accept(session: Session, job: Job) -> tuple[Job, bool]:
     try:
         row = session.scalars(made).one_or_none()
     except OperationalError as error:
-        if isinstance(error.orig, LockNotAvailable):
+        if waited_in_vain(error):
             message = f"{job.idempotency_key!r} belongs to a request that has not ended; try again in a second"
             raise InUse(message) from error
         raise

@@ -190,11 +190,14 @@ def take_back(session: Session, queue: Queue, *, older_s: float) -> list[UUID]:
 
 
 def hold_back(session: Session, batch_id: UUID) -> None:
-    """Let the jobs of a run wait here again that the broker has and no worker; their messages lead to nothing."""
+    """Let the jobs of a run wait here again that the broker has and no worker; their messages lead to nothing.
+
+    One whose row another holds is being claimed just now, or comes back with `take_back`.
+    """
     handed = Job.batch_id == batch_id, Job.status == JobStatus.QUEUED, Job.published_at.is_not(None)
     session.execute(
         update(Job)
-        .where(Job.id.in_(select(Job.id).where(*handed).order_by(Job.id).with_for_update()))
+        .where(Job.id.in_(select(Job.id).where(*handed).order_by(Job.id).with_for_update(skip_locked=True)))
         .values(published_at=None),
         execution_options={"synchronize_session": False},
     )

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session, sessionmaker
 
 from db.jobs import Claim
-from db.session import connect, sessions
+from db.session import LOCK_PATIENCE_S, connect, sessions
 from db.states import Queue
 from shared import model_cards
 from shared.model_cards import ModelCard
@@ -178,7 +178,12 @@ def open_runtime(
     announce: Callable[[Claim], None] = _tell_nobody,
 ) -> Runtime:
     """Build what a child process owns; nothing is connected or loaded yet."""
-    engine = connect(settings.database_url, pool_size=POOL_SIZE, application=f"chai-worker {owner}")
+    engine = connect(
+        settings.database_url,
+        pool_size=POOL_SIZE,
+        application=f"chai-worker {owner}",
+        lock_patience_s=min(LOCK_PATIENCE_S, settings.heartbeat_s),  # what waits may hold the row of its own heartbeat
+    )
     return Runtime(
         settings=settings,
         owner=owner,

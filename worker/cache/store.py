@@ -29,6 +29,8 @@ from worker.settings import WorkerSettings
 
 logger = logging.getLogger(__name__)
 
+_HELD = "another transaction holds the namespace, perhaps of a machine that is out of reach"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredCache:
@@ -105,15 +107,22 @@ class StoredCache:
         return Kept(entry_id=entry.id, num_bytes=len(packed.content))
 
     def commit(self, session: Session, claim: Claim, plan: CachePlan, kept: Kept | None) -> None:
-        """Publish the new entry and record the hits, in the transaction that completes the job."""
+        """Publish the new entry and record the hits, in the transaction that completes the job.
+
+        Where another holds the namespace for too long, the video does not wait: no hit is counted then, and the entry
+        is swept, as a dead worker's is.
+        """
         assert isinstance(plan, StoredPlan), "made by this cache"
-        space = cache.lock(session, plan.space.id)
-        for entry in plan.pinned:
-            covers = plan.plan.candidates
-            cache.hit(session, space, entry.id, job_id=claim.job.id, fence=claim.fence, covers=covers)
+        space = cache.try_lock(session, plan.space.id)
+        if space is None:
+            logger.warning("job %s: its hits are not counted and its latents not kept: %s", claim.job.id, _HELD)
+        else:
+            for entry in plan.pinned:
+                covers = plan.plan.candidates
+                cache.hit(session, space, entry.id, job_id=claim.job.id, fence=claim.fence, covers=covers)
+            if kept is not None:
+                _publish(session, space, plan, kept.entry_id)
         cache.unpin(session, job_id=claim.job.id, fence=claim.fence)
-        if kept is not None:
-            _publish(session, space, plan, kept.entry_id)
 
     def _read(self, entry: CacheEntry, fingerprint: str, shape: tuple[int, ...]) -> Donor:
         """Return a donor; a copy that turned out wrong is fetched anew once."""

@@ -7,12 +7,13 @@ from collections.abc import Collection
 from typing import Any, Protocol, Self
 from uuid import UUID
 
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import jobs, previews
 from db.errors import LeaseLost
 from db.jobs import Claim
-from db.session import transaction
+from db.session import transaction, waited_in_vain
 from worker.errors import Cancelled, Stopped
 from worker.jobs.retry import DATABASE_AWAY, first_line, retry_database
 from worker.settings import WorkerSettings
@@ -130,11 +131,17 @@ def claim_job(
 ) -> Claim | None:
     """Take a job, waiting for the database as long as it takes: without it a worker can do nothing else.
 
-    None when somebody else has the job, it has ended, or it is of another model than these.
+    None when somebody else has the job, it has ended, or it is of another model than these; and when its row is held
+    for too long, by a machine that may be out of reach: the relay hands the job over again, and others wait meanwhile.
     """
 
     def take() -> Claim | None:
-        with transaction(factory) as session:
-            return jobs.claim(session, job_id, owner=owner, lease_s=lease_s, models=models)
+        try:
+            with transaction(factory) as session:
+                return jobs.claim(session, job_id, owner=owner, lease_s=lease_s, models=models)
+        except OperationalError as error:
+            if waited_in_vain(error):
+                return None
+            raise
 
     return retry_database(take, until=lambda: False)

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from shared import prompts
 from shared.generation import RunPath
 from shared.storage import StorageError, StoredFile
-from worker.cache.base import CachePlan, Kept, LatentCache
+from worker.cache.base import CachePlan, Kept, LatentCache, Lent
 from worker.cache.decisions.planning import Case, Reason, Recipe
 from worker.errors import GiveUp
 from worker.jobs import pace, video
 from worker.jobs.context import JobContext, Parts, Run, RunResult, VideoStore
 from worker.jobs.preview import Previews
 from worker.jobs.progress import report_plan
-from worker.jobs.retry import DATABASE_AWAY, retry_database
+from worker.jobs.retry import DATABASE_AWAY, first_line, retry_database
 from worker.models.base import Sampling, VideoModel
 from worker.reuse import registry as ways
 from worker.reuse.recorder import PAPER_STEPS, Recorder, kept_steps
@@ -101,7 +101,7 @@ def borrow(job: JobContext, model: VideoModel, cache: LatentCache, plan: CachePl
         return _without_donors(job, model, plan, Reason.NOT_ON_THIS_MODEL, refusal)
     shape = model.latent_shape(job.params)
     with job.figures.stage("fetch"):
-        lent = cache.fetch(plan, shape)
+        lent = _fetch(job, cache, plan, shape)
         job.figures.bytes_read += lent.num_bytes
         timesteps = model.timesteps(job.params, sampling_of(job, model, plan))
         donors = [donor.to(model.device) for donor in lent.donors]
@@ -115,6 +115,14 @@ def borrow(job: JobContext, model: VideoModel, cache: LatentCache, plan: CachePl
     takes_noise = job.params.seed is None and recipe.reuse_options.get("noise") == "donor"
     seed = donors[0].seed if takes_noise and donors[0].seed is not None else job.seed
     return Run(plan=plan, sampling=sampling_of(job, model, plan), seed=seed, hooks=tuple(hooks))
+
+
+def _fetch(job: JobContext, cache: LatentCache, plan: CachePlan, shape: tuple[int, ...]) -> Lent:
+    try:
+        return cache.fetch(plan, shape)
+    except DATABASE_AWAY as error:  # a broken donor that cannot be taken out of service now: the next job finds it too
+        logger.warning("job %s runs without its donors: %s", job.job_id, first_line(error))
+        return Lent(donors=())
 
 
 def _without_donors(job: JobContext, model: VideoModel, plan: CachePlan, reason: Reason, note: str = "") -> Run:

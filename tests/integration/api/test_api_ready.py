@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 from fastapi.testclient import TestClient
 from running import CARDS, settings_of, work
-from sqlalchemy import select, text, update
+from sqlalchemy import Engine, event, select, text, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.app import create_app
@@ -159,6 +159,23 @@ def test_many_who_ask_are_answered_from_one_look(client: TestClient, session: Se
 
     after = session.scalar(text("SELECT seen_at FROM heartbeats WHERE name = 'api'"))
     assert (after - before).total_seconds() < 3 or after == before
+
+
+def test_the_row_that_all_apis_write_is_free_once_it_is_written(client: TestClient, engine: Engine) -> None:
+    """A machine that is cut off between a statement and its commit would make all the others unready."""
+    seen = []
+
+    def look(_: object, __: object, statement: str, *___: object) -> None:
+        if statement.startswith("INSERT INTO heartbeats"):
+            with engine.begin() as other:
+                row = "SELECT name FROM heartbeats WHERE name = 'api' FOR UPDATE NOWAIT"
+                seen.append(other.scalar(text(row)))
+
+    with client.app.state.service.sessions() as session:
+        event.listen(session.get_bind(), "after_cursor_execute", look)
+    client.get("/readyz")
+
+    assert seen == ["api"]
 
 
 ROUTES = [

@@ -144,6 +144,22 @@ def test_what_is_lost_waits_again_once_it_is_old_enough(accept: Callable[..., UU
     assert set(picked(session)) == ids
 
 
+def test_a_run_is_held_back_without_the_line_whose_row_a_lost_machine_holds(
+    accept: Callable[..., UUID], open_run: Callable[..., UUID], session: Session, session_factory: Factory
+) -> None:
+    run = open_run()
+    held, other = accept(run=run), accept(run=run)
+    outbox.handed_over(session, {held, other})
+    session.commit()
+
+    with session_factory() as lost:
+        jobs.get(lost, "ada", held, lock=True)
+        outbox.hold_back(session, run)
+        session.commit()
+
+    assert picked(session) == [other]
+
+
 def test_picking_from_fifty_thousand_reads_indexes_and_sorts_nothing_long(session: Session) -> None:
     """Milliseconds, then, on any machine: how many, `make bench` says."""
     _fill(session)
