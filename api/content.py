@@ -115,7 +115,7 @@ def answer(
     total = checked.check(storage, output, what)
     if not holds(asked.get("if-match", "*"), etag):
         raise PreconditionFailed(f"If-Match does not name {etag}; leave it out, or download the video anew")
-    if holds(asked.get("if-none-match", ""), etag):
+    if holds(asked.get("if-none-match", ""), etag, weakly=True):
         return Response(status_code=304, headers=headers)
     wanted = asked.get("range") if asked.get("if-range", etag) == etag else None
     part = span(wanted, total, what)
@@ -129,9 +129,10 @@ def answer(
     return StreamingResponse(read(storage, name, part), status_code=status, headers=headers, media_type=media_type)
 
 
-def holds(header: str, etag: str) -> bool:
-    """Return whether If-Match or If-None-Match names this version."""
-    return header.strip() == "*" or etag in (name.strip().removeprefix("W/") for name in header.split(","))
+def holds(header: str, etag: str, *, weakly: bool = False) -> bool:
+    """Return whether If-Match, or `weakly` If-None-Match, names this version; `W/"…"` names it weakly alone."""
+    names = (name.strip() for name in header.split(","))
+    return header.strip() == "*" or etag in (name.removeprefix("W/") if weakly else name for name in names)
 
 
 def _digest(storage: Storage, name: str) -> str:
