@@ -22,6 +22,7 @@ from starlette.concurrency import run_in_threadpool
 from api import explain
 from api.deps import Service
 from api.errors import BadRequest, TooLarge, TooSlow, UnsupportedMedia
+from shared.json_members import given_twice, members
 
 JSON = "application/json"
 MULTIPART, URLENCODED = "multipart/form-data", "application/x-www-form-urlencoded"
@@ -71,7 +72,10 @@ def check(model: type[M], values: object) -> M:
 
 
 def parse_json(body: bytes) -> object:
-    """Parse strict JSON: UTF-8, no NaN, no bottomless nesting, no masses of objects. Raises BadRequest."""
+    """Parse strict JSON: UTF-8, no NaN, no bottomless nesting, no masses of objects. Raises BadRequest.
+
+    A member that is given twice becomes `TWICE`, which its own field refuses: it costs no other line of the request.
+    """
     if body.count(b"{") + body.count(b"[") > MAX_CONTAINERS:
         raise BadRequest(f"the body has more than {MAX_CONTAINERS} objects and lists; send less", code="invalid_json")
     try:
@@ -88,11 +92,16 @@ def parse_json(body: bytes) -> object:
 
 def _loaded(text: str) -> object:
     try:
-        return json.loads(text, parse_constant=_no_constant)
+        return json.loads(text, parse_constant=_no_constant, object_pairs_hook=members)
     except json.JSONDecodeError:
         raise
     except ValueError:  # a number of more digits than Python reads: cut, so that its own field refuses it by name
-        return json.loads(text, parse_constant=_no_constant, parse_int=lambda digits: int(digits[:MOST_DIGITS]))
+        return json.loads(
+            text,
+            parse_constant=_no_constant,
+            object_pairs_hook=members,
+            parse_int=lambda digits: int(digits[:MOST_DIGITS]),
+        )
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:  # Any: JSON
@@ -185,8 +194,8 @@ def _values(fields: Iterable[tuple[str, bytes, bytes]]) -> dict[str, Any]:  # An
             values[name] = _object(name, value)
         elif value or name in _KEEPS_EMPTY:
             values[name] = value
-    for name, members in pairs.items():
-        values[name] = {**values.get(name, {}), **members}
+    for name, own in pairs.items():
+        values[name] = {**values.get(name, {}), **own}
     return values
 
 
@@ -197,6 +206,9 @@ def _object(name: str, value: str) -> dict[str, Any]:  # Any: JSON
         raise BadRequest(error.message.replace("the body", name, 1), param=name, code=error.reason) from None
     if not isinstance(pairs, dict):
         raise BadRequest(f"{name} {explain.shown(pairs)} is not an object; send an object", param=name)
+    if (twice := given_twice(pairs)) is not None:
+        field = f"{name}.{explain.printable(twice)}"
+        raise BadRequest(f"{field} is given twice; send it once", param=field)
     if name != "metadata":
         return {key: text if isinstance(text, str) else json.dumps(text) for key, text in _given(pairs).items()}
     for key, text in _given(pairs).items():

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+from shared.json_members import TWICE
+
 SHOWN_CHARS = 60  # of a wrong value
 NAME_CHARS = 100  # of a field's name that is said back
 _KEY = re.compile(r"sk-chai-[0-9A-Za-z]+-\S+")
@@ -74,6 +76,8 @@ def _code(type_: str) -> str:
 
 
 def _sentence(error: Mapping[str, Any], field: str, known: Sequence[str]) -> str:
+    if error.get("input") is TWICE:
+        return f"{field} is given twice; send it once"
     type_, value, context = error["type"], shown(error.get("input")), error.get("ctx", {})
     match type_:
         case "missing":

@@ -17,6 +17,7 @@ from typing import Any
 
 from chai_client.encoding import shown
 from cli.errors import BadInput
+from shared.json_members import given_twice, members
 
 Values = dict[str, Any]  # Any: a cell is text, a JSON value may be a number
 Row = tuple[int, Values | str]  # number of the line, from 1; its values, or the reason why there are none
@@ -178,13 +179,15 @@ def _json_rows(_name: str, content: str) -> Iterator[Row]:
 
 def _json_row(line: str) -> Values | str:
     try:
-        value = json.loads(line)
+        value = json.loads(line, object_pairs_hook=members)
     except json.JSONDecodeError as error:
         return f"broken JSON ({error})"
     except (ValueError, RecursionError):
         return "a number of thousands of digits, or brackets in thousands of brackets, is nothing that can be sent"
     if not isinstance(value, dict):
         return 'not a JSON object; write {"prompt": …}'
+    if (twice := given_twice(value)) is not None:
+        return f"{shown(twice)} is given twice; keep one"
     body = value.get("body")  # lines of the OpenAI batch format: {custom_id, method, url, body}
     return {"custom_id": value.get("custom_id"), **body} if isinstance(body, dict) else value
 
@@ -258,14 +261,16 @@ def _named(names: Sequence[str], cells: Sequence[str]) -> Values | str:
     return _with_metadata_columns(values, dict(given))
 
 
-def _with_metadata_columns(values: Values, given: Values) -> Values:
+def _with_metadata_columns(values: Values, given: Values) -> Values | str:
+    if (twice := given_twice(values)) is not None:
+        return f"{shown(twice)} is given twice; keep one"
     columns = {name.removeprefix(METADATA_COLUMN): value for name, value in given.items() if METADATA_COLUMN in name}
     return {**values, "metadata": {**values.get("metadata", {}), **columns}} if columns else values
 
 
 def _json_cell(cell: str) -> Values | None:
     try:
-        value = json.loads(cell)
+        value = json.loads(cell, object_pairs_hook=members)
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
@@ -293,7 +298,7 @@ def _parquet_rows(name: str, content: bytes) -> Iterator[Row]:
         raise BadInput(f"{name} is no readable Parquet file ({error})") from error
 
 
-def _parquet_row(row: Values) -> Values:
+def _parquet_row(row: Values) -> Values | str:
     given = {name: value for name, value in row.items() if value is not None}
     if isinstance(given.get("metadata"), list):  # how a map comes
         given["metadata"] = dict(given["metadata"])

@@ -19,6 +19,7 @@ from cli.lab import group as lab
 from cli.list_files import from_stdin
 from cli.mounting import mount
 from cli.receipt import facts, state
+from shared.json_members import given_twice, members
 
 HELP = """Text-to-video generation that gets faster the more it is used.
 
@@ -358,9 +359,11 @@ def _metadata(given: list[str]) -> dict[str, object]:
 
 def _json_object(text: str) -> dict[str, object]:
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=members)
     except (ValueError, RecursionError) as error:
         raise BadInput(f"--metadata {text!r} is not JSON ({error}); write KEY=VALUE, or an object") from None
+    if (twice := given_twice(value)) is not None:
+        raise BadInput(f"--metadata {text!r}: {twice} is given twice; keep one")
     return dict(value)
 
 

@@ -140,6 +140,49 @@ def test_a_number_that_nothing_holds_is_named_and_costs_no_other_line(
 
 
 @pytest.mark.parametrize(
+    ("members", "param"),
+    [
+        ('"prompt": "a", "prompt": "a"', "prompt"),
+        ('"prompt": "a", "seed": null, "seed": 5', "seed"),  # null is left out, and is a value all the same
+        ('"prompt": "a", "zzz": 1, "zzz": 1', "zzz"),
+        ('"prompt": "a", "metadata": {"shelf": "a", "shelf": "b"}', "metadata.shelf"),
+        ('"prompt": "a", "metadata": {}, "metadata": {}', "metadata"),
+        ('"prompt": "a", "seconds": 1, "seconds": 2', "seconds"),
+    ],
+)
+def test_a_member_that_is_given_twice_is_named_and_costs_no_other_line(
+    client: TestClient, members: str, param: str
+) -> None:
+    alone = client.post("/v1/videos", content=f"{{{members}}}", headers=JSON)
+    batch = client.post("/v1/bulk-runs", json={"manifest_key": "m"}).json()["id"]
+    lines = f'{{"items": [{{"custom_id": "1", {members}}}, {{"custom_id": "2", "prompt": "a"}}]}}'
+    added = client.post(f"/v1/bulk-runs/{batch}/items", content=lines, headers=JSON)
+
+    error = alone.json()["error"]
+    assert (alone.status_code, error["param"]) == (400, param)
+    assert error["message"] == f"{param} is given twice; send it once"
+    assert (added.json()["accepted"], added.json()["refused"]) == (1, 1)
+    assert added.json()["data"][0]["error"]["message"] == error["message"]
+
+
+def test_lines_that_are_given_twice_are_refused(client: TestClient) -> None:
+    batch = client.post("/v1/bulk-runs", json={"manifest_key": "m"}).json()["id"]
+    lines = '"items": [{"custom_id": "1", "prompt": "a"}]'
+
+    answer = client.post(f"/v1/bulk-runs/{batch}/items", content=f"{{{lines}, {lines}}}", headers=JSON)
+
+    assert (answer.status_code, answer.json()["error"]["message"]) == (400, "items is given twice; send it once")
+
+
+@pytest.mark.parametrize("name", ["metadata", "extra_params"])
+def test_a_member_of_json_in_a_form_that_is_given_twice_is_named(client: TestClient, name: str) -> None:
+    answer = client.post("/v1/videos", files={"prompt": (None, "a"), name: (None, '{"shelf": "a", "shelf": "b"}')})
+
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"] == f"{name}.shelf is given twice; send it once"
+
+
+@pytest.mark.parametrize(
     ("path", "message"),
     [
         ("/v1/videos?statuss=queued", "statuss is not a query field of this request; did you mean status?"),

@@ -43,6 +43,10 @@ def test_a_client_command_imports_nothing_heavy() -> None:
         ),
         (("submit", "a", "--metadata", "shelf"), "error: --metadata 'shelf' is neither KEY=VALUE nor a JSON object"),
         (("submit", "a", "--metadata", "{"), "error: --metadata '{' is not JSON (Expecting property name"),
+        (
+            ("submit", "a", "--metadata", '{"k": "v", "k": "w"}'),
+            """error: --metadata '{"k": "v", "k": "w"}': k is given twice; keep one""",
+        ),
         (("bulk", "run", "missing.txt"), "error: missing.txt cannot be read: No such file or directory"),
         (("keys", "ls"), "error: no database: start the service with `chai up`, or set DATABASE_URL"),
         (

@@ -73,6 +73,9 @@ def test_jsonl_takes_the_openai_batch_form_too(tmp_path: Path) -> None:
         ("{", "broken JSON (Expecting property name enclosed in double quotes: line 1 column 2 (char 1))"),
         ("[]", 'not a JSON object; write {"prompt": …}'),
         ("{}", "prompt is empty; say what the video shows"),
+        ('{"prompt": "a", "prompt": "b"}', "'prompt' is given twice; keep one"),
+        ('{"prompt": "a", "metadata": {"k": "v", "k": "v"}}', "'metadata.k' is given twice; keep one"),
+        ('{"body": {"prompt": "a", "seed": 1, "seed": 1}}', "'body.seed' is given twice; keep one"),
         ('{"prompt": " "}', "prompt is empty; say what the video shows"),
         ('{"prompt": ["a"]}', "prompt ['a'] is not text"),
         ('{"prompt": "a", "seed": 1.5}', "seed 1.5 is not a whole number"),
@@ -274,6 +277,7 @@ def test_a_bad_row_of_a_table_costs_itself_alone(tmp_path: Path, row: str, promp
 
 def test_metadata_of_a_table_is_json_in_its_column_or_a_column_each(tmp_path: Path) -> None:
     table = 'prompt,metadata,metadata.Row\na,"{""shelf"": ""b""}",7\nb,,8\nc,shelf b,\nd,[1],\n'
+    table += 'e,"{""k"": ""a"", ""k"": ""a""}"\n'
 
     read = manifest.read(written(tmp_path, "list.csv", table), {})
 
@@ -281,6 +285,7 @@ def test_metadata_of_a_table_is_json_in_its_column_or_a_column_each(tmp_path: Pa
     assert [(line.number, line.reason) for line in read.bad] == [
         (4, """metadata 'shelf b' is not a JSON object; write {"shelf": "b"}"""),
         (5, """metadata '[1]' is not a JSON object; write {"shelf": "b"}"""),
+        (6, "'metadata.k' is given twice; keep one"),
     ]
 
 
