@@ -7,6 +7,7 @@ that knows too few shapes, and what is made of a setting that the machine cannot
 import json
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -59,7 +60,17 @@ def run(request: Request, sizes: Sequence[VideoSize], settings: Sequence[str] = 
     device = devices.choose(request.device)
     is_gpu = device.type == "cuda"
     refused = {} if is_gpu else {name: f"{GPU_ONLY[name]}, this is {device}" for name in settings if name in GPU_ONLY}
-    rows = [row for name in settings if name not in refused for row in _rows(request, name, sizes, device)]
+    rows: list[Row] = []
+    for name in settings:
+        if name in refused:
+            continue
+        try:
+            for row in _rows(request, name, sizes, device):
+                print(f"{row.setting}, {row.size}: {1e3 * row.step_s:.4g} ms a step", file=sys.stderr, flush=True)
+                rows.append(row)
+        except Exception as error:  # one setting in many may ask too much of this machine
+            refused[name] = f"it broke: {error}"
+        faults.free_memory()
     report = {
         "bench": "modes",
         "preset": request.preset,

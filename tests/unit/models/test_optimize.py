@@ -12,11 +12,13 @@ from torch import nn
 
 from worker.models.opensora.blocks import Block, Mlp
 from worker.models.opensora.compilation import (
+    MAX_VARIANTS,
     Fp8Linear,
     Int8Linear,
     Options,
     check_gelu,
     join_gelu,
+    limit_of_variants,
     optimize,
     options,
 )
@@ -145,6 +147,14 @@ def test_what_was_not_warmed_up_is_compiled_too_in_whichever_thread(warmed):
         assert [other.submit(run, way).result() for way in variants] == [True] * len(variants)
 
 
+def test_a_torch_that_knows_no_limit_of_one_block_gets_it_for_all(monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda model=None, *, dynamic=None: model)
+    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 8)
+
+    assert limit_of_variants() == {}
+    assert torch._dynamo.config.recompile_limit == MAX_VARIANTS
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_a_product_that_gives_the_exact_gelu_is_noticed(dtype):
     """As torch's does on a CPU."""
@@ -225,6 +235,7 @@ def test_graphs_are_refused_without_a_gpu(monkeypatch):
     assert pipeline.network is pipeline.transformer
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore:TensorFloat32")  # the compiler's own
 @pytest.mark.gpu
 def test_recorded_steps_give_the_same_video_for_every_prompt():
     pipeline = tiny().to("cuda")

@@ -9,10 +9,11 @@ from transformers import T5Config
 from typer.testing import CliRunner
 
 from cli.lab import bench
-from lab.benchmarks import engine
+from lab.benchmarks import engine, modes
 from lab.benchmarks.operations import decode_operations, text_operations, transformer_operations
 from lab.benchmarks.plain import plain_decode, plain_steps
 from worker.models.opensora.blocks import Block
+from worker.models.opensora.compilation import optimize
 from worker.models.opensora.presets import stdit3_xl2_config, tiny
 from worker.models.opensora.sampler import Conditioning
 from worker.models.opensora.sizes import VideoSize
@@ -146,6 +147,23 @@ def test_what_only_a_gpu_has_is_refused_before_anything_is_compiled_for_it():
     assert {row["setting"] for row in report["rows"]} == {"off"}
     assert list(report["refused"]) == settings[1:]
     assert "graphs is not measured: CUDA graphs need a CUDA device, this is cpu" in result.output
+
+
+def test_a_setting_that_breaks_leaves_the_others_their_rows(monkeypatch):
+    def apply(pipeline, options, device):
+        if options.mode == "compile":
+            raise MemoryError("too large for this machine")
+        return optimize(pipeline, options, device)
+
+    monkeypatch.setattr(modes, "optimize", apply)
+
+    result = CliRunner().invoke(
+        bench.app, ["--preset", "tiny", "--device", "cpu", "--steps", "1", "--settings", "compile,off"]
+    )
+
+    report = json.loads(next(line for line in result.output.splitlines() if line.startswith("{")))
+    assert {row["setting"] for row in report["rows"]} == {"off"}
+    assert report["refused"] == {"compile": "it broke: too large for this machine"}
 
 
 def test_the_released_model_is_built_with_random_weights(monkeypatch, golden):

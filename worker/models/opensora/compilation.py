@@ -14,6 +14,7 @@ compiler: guided and unguided steps, with a donor and without, videos and images
 small sizes; a step with reuse or a frame mask runs unrecorded.
 """
 
+import inspect
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
@@ -191,7 +192,7 @@ def _compile(pipeline: ChaiPipeline, sizes: tuple[VideoSize, ...]) -> None:
     blocks = [*transformer.blocks, *(network.copy.blocks if isinstance(network, OnTwoDevices) else ())]
     before, transformer.caption_bucket = transformer.caption_bucket, CAPTION_BUCKET
     for block in blocks:
-        block.compile(dynamic=True, recompile_limit=MAX_VARIANTS)
+        block.compile(dynamic=True, **limit_of_variants())
     try:
         warm_up(pipeline, sizes)
     except Exception:
@@ -199,6 +200,14 @@ def _compile(pipeline: ChaiPipeline, sizes: tuple[VideoSize, ...]) -> None:
         for block in blocks:
             block._compiled_call_impl = None  # what `compile` set
         raise
+
+
+def limit_of_variants() -> dict[str, int]:
+    """Return the option of `compile` that raises its limit; nothing where torch is older and has one limit for all."""
+    if "recompile_limit" in inspect.signature(torch.compile).parameters:
+        return {"recompile_limit": MAX_VARIANTS}
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MAX_VARIANTS)
+    return {}
 
 
 def take_sizes_apart() -> None:
