@@ -173,7 +173,7 @@ def report_(
         later=f"`chai bulk report {batch['id']} --out FOLDER` writes it later",
     )
     for line in found["tonight"] or ["nothing to change: all lines have their videos"]:
-        print(line)
+        output.say(line)
     print(f"report   {folder / 'report.html'}\n         {folder / 'report.json'}")
 
 
@@ -562,7 +562,7 @@ def _print_end(batch: Json, made: Sequence[Result], folder: Path, *, as_json: bo
     counts = ", ".join(f"{number} {name}" for name, number in sorted(by_status.items())) or "nothing to do"
     twice = f", {num_duplicates} said twice" if num_duplicates else ""
     earlier = f", {batch['num_reused']} of them by earlier runs" if batch["num_reused"] else ""
-    print(f"{batch['name']}: {counts}{earlier}; {batch['num_bad_lines']} lines left out{twice}")
+    output.say(f"{batch['name']}: {counts}{earlier}; {batch['num_bad_lines']} lines left out{twice}")
     print(f"results  {folder / 'results.csv'}\n         {folder / 'results.jsonl'}")
 
 

@@ -75,9 +75,9 @@ def _print(findings: list[Finding]) -> None:
     marks = {State.FINE: "ok   ", State.LOOK: "look ", State.WRONG: "WRONG"}
     width = max(len(finding.what) for finding in findings)
     for finding in findings:
-        print(f"{marks[finding.state]}  {finding.what:<{width}}  {finding.seen}")
+        output.say(f"{marks[finding.state]}  {finding.what:<{width}}  {finding.seen}")
         if finding.do:
-            print(f"       {'':<{width}}  → {finding.do}")
+            output.say(f"       {'':<{width}}  → {finding.do}")
     num_wrong = sum(finding.state is State.WRONG for finding in findings)
     num_look = sum(finding.state is State.LOOK for finding in findings)
     print(f"\n{num_wrong} wrong, {num_look} worth a look, {len(findings)} looked at")

@@ -1,8 +1,12 @@
-"""What a person sees: bars and tables on a terminal, plain lines in a pipe. Results go to stdout, notes to stderr."""
+"""What a person sees: bars and tables on a terminal, plain lines in a pipe. Results go to stdout, notes to stderr.
+
+Prompts, names and errors are the words of others: what would command the terminal or turn the line around is escaped.
+"""
 
 import io
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -21,12 +25,25 @@ from cli.errors import BadInput
 WHOLE = frozenset({"id", "prefix"})  # columns that are copied: never cut, never wrapped
 LEAST_WIDTH = 12  # characters of any other column
 PLAIN_EVERY_S = 10.0  # pause between two progress lines in a pipe
+# Control characters but the tab and the end of a line, ends of lines of other kinds, and what sets the direction of the
+# letters behind it. What joins letters (U+200D) or hints at a direction (U+200E, U+200F) belongs to scripts and emoji.
+_COMMANDS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+def plain(text: str) -> str:
+    """Return a text that a terminal shows and does not obey, escaped as JSON escapes it."""
+    return _COMMANDS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def say(text: str) -> None:
+    """Print a result in words."""
+    print(plain(text), flush=True)
 
 
 def print_json(value: object) -> None:
     """Print one JSON document on one line; where the terminal or pipe is not UTF-8, in ASCII alone."""
     is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-    print(json.dumps(value, ensure_ascii=not is_utf8))
+    print(plain(json.dumps(value, ensure_ascii=not is_utf8)))
 
 
 def print_what_fits() -> None:
@@ -46,7 +63,7 @@ def print_facts(facts: Mapping[str, str], *, file: TextIO | None = None) -> None
     """Print names and values, one a line."""
     width = max((len(name) for name in facts), default=0) + 2
     for name, value in facts.items():
-        print(f"{name:<{width}}{value}", file=file or sys.stdout)
+        print(f"{name:<{width}}{plain(value)}", file=file or sys.stdout)
 
 
 def raw_stdout() -> BinaryIO:
@@ -59,7 +76,7 @@ def raw_stdout() -> BinaryIO:
 
 def note(text: str) -> None:
     """Say something beside the result."""
-    print(text, file=sys.stderr, flush=True)
+    print(plain(text), file=sys.stderr, flush=True)
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -67,6 +84,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
     Ids are for copying: they are whole in every width, and a terminal too narrow for a row shows it on several lines.
     """
+    rows = [[plain(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
         _print_on_terminal(columns, rows)
         return
@@ -109,7 +127,7 @@ class Meter:
     def show(self, done: float, text: str) -> None:
         """Set how much of the total is done and what is going on."""
         if self._bar is not None:
-            self._bar.update(self._task, completed=done, description=text)
+            self._bar.update(self._task, completed=done, description=plain(text))
             return
         before, at = self._last
         if text != before and (done >= self._total or time.monotonic() - at >= PLAIN_EVERY_S):
@@ -119,7 +137,7 @@ class Meter:
     def line(self, text: str) -> None:
         """Print a line that stays."""
         if self._bar is not None:
-            self._bar.console.print(text, markup=False, highlight=False)
+            self._bar.console.print(plain(text), markup=False, highlight=False)
         else:
             note(text)
 

@@ -79,7 +79,7 @@ def report(
     local.write_secret(file.with_suffix(".json"), json.dumps(told, ensure_ascii=False, indent=2) + "\n")
     output.note(f"{file} and {file.with_suffix('.json')} hold the report; they quote prompts")
     for line in told["recommendations"]:
-        print(line)
+        output.say(line)
 
 
 def of(found: "Recorded", by_day: Sequence[Mapping[str, Any]], trials: "Sequence[Trial]") -> Json:

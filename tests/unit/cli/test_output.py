@@ -38,6 +38,46 @@ def test_a_long_prompt_is_shortened_to_one_line() -> None:
     assert output.shortened("a\nlong  prompt", 8) == "a long …"
 
 
+OTHERS = "red\x1b[2J\x9b2J \u202egpj.exe\u2066 \u2028 end"  # clears the screen, turns the rest around, ends the line
+HARMLESS = "\N{MAN}\u200d\N{WOMAN} \u05d0\u200f \t\u3000\u00a0"
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_the_words_of_others_do_not_command_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, is_terminal: bool
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: is_terminal)
+    monkeypatch.setattr(output, "Console", lambda **given: Console(**given, width=200, force_terminal=is_terminal))
+
+    output.print_table(("id", "prompt"), [("1", OTHERS)])
+    output.print_facts({"prompt": OTHERS})
+    output.print_json({"prompt": OTHERS})
+    output.note(OTHERS)
+    output.say(OTHERS)
+    with output.Meter(1) as meter:
+        meter.show(1, OTHERS)
+        meter.line(OTHERS)
+
+    captured = capsys.readouterr()
+    shown = captured.out + captured.err
+    assert shown.count(r"red\u001b[2J\u009b2J \u202egpj.exe\u2066 \u2028 end") >= 7
+    assert not {"\x9b", "\u202e", "\u2066", "\u2028"} & set(shown)
+    assert "\x1b[2J" not in shown
+
+
+def test_what_scripts_and_emoji_need_is_left_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    output.say(HARMLESS)
+    output.note("a\nb")
+
+    assert capsys.readouterr() == (f"{HARMLESS}\n", "a\nb\n")
+
+
+def test_json_stays_what_it_was(capsys: pytest.CaptureFixture[str]) -> None:
+    output.print_json({"prompt": OTHERS + HARMLESS})
+
+    assert json.loads(capsys.readouterr().out) == {"prompt": OTHERS + HARMLESS}
+
+
 @pytest.mark.parametrize("width", [20, 40, 80, 100, 200])
 def test_ids_are_whole_in_every_width(
     width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
