@@ -89,15 +89,9 @@ class Model:
     guidance_scale: float
 
     @property
-    def clip_shape(self) -> tuple[int, int, int, int]:
-        """Of its clips, (T, H, W, 3)."""
-        config: Any = self.pipeline.config  # diffusers declares a dict and returns one with attributes
-        return config.num_frames, config.height, config.width, 3
-
-    @property
     def world(self) -> World:
         """The procedural world that it draws; raises ValueError for a model of none."""
-        return known_world(self.clip_shape)
+        return known_world(self.pipeline.clip_shape)
 
     @property
     def full_schedule(self) -> Schedule:
@@ -172,7 +166,7 @@ class Experiment:
     def _reusing(self, variant: Variant, recipe: Recipe, question: Question, number: int) -> Outcome:
         assert recipe.reuse is not None
         schedule = self.model.schedule(variant, recipe)
-        num_frames, height, width, _ = self.model.clip_shape
+        num_frames, height, width, _ = self.model.pipeline.clip_shape
         timesteps = schedule.timesteps(height, width, num_frames)
         donor = self._donor(number, recipe, timesteps, is_noise=variant.source is Source.NOISE)
         hooks = registry.bind(recipe.reuse, recipe.reuse_options, [donor], timesteps)

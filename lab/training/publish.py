@@ -9,7 +9,7 @@ from typing import Any
 from lab.toy_world.captions import Split, sample_captions
 from lab.toy_world.rich import captions as rich_captions
 from lab.toy_world.rich import checker as rich_checker
-from lab.toy_world.worlds import World, known_world
+from lab.toy_world.worlds import known_world
 from lab.training.measure import Accuracy, measure
 from lab.training.train import Run, export
 from lab.training.train_rich import RichRun
@@ -74,16 +74,11 @@ def rich_figures(pipeline: ChaiPipeline, num_clips: int) -> dict[str, Accuracy]:
 
 def prompts(pipeline: ChaiPipeline) -> str:
     """The list that the model is calibrated on: captions of its world, a line each."""
-    drawn = _world(pipeline).captions(CALIBRATED, 2 * NUM_PROMPTS)
+    drawn = known_world(pipeline.clip_shape).captions(CALIBRATED, 2 * NUM_PROMPTS)
     texts = list(dict.fromkeys(caption.text for caption in drawn))[:NUM_PROMPTS]
     return "\n".join(
         (f"# Captions of the model's world, seed {CALIBRATED}: the first {NUM_PROMPTS} that differ.", *texts, "")
     )
-
-
-def _world(pipeline: ChaiPipeline) -> World:
-    config: Any = pipeline.config  # diffusers declares a dict and returns one with attributes
-    return known_world((config.num_frames, config.height, config.width, 3))
 
 
 def card(pipeline: ChaiPipeline, name: str) -> dict[str, Any]:
@@ -99,7 +94,7 @@ def card(pipeline: ChaiPipeline, name: str) -> dict[str, Any]:
         "full_steps": FULL_STEPS,
         "fast_steps": 8,
         "guidance_scale": GUIDANCE,
-        "examples": list(_world(pipeline).examples),
+        "examples": list(known_world(pipeline.clip_shape).examples),
     }
 
 

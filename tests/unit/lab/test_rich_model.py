@@ -13,6 +13,7 @@ from lab.experiments.evaluate import run
 from lab.experiments.report import ALL
 from lab.experiments.variants import FULL, plain
 from lab.toy_world.reading import new_text_encoder
+from lab.toy_world.rich.caption_parser import spec_of
 from lab.toy_world.rich.checker import ATTRIBUTES
 from lab.toy_world.rich.reading import RICH_WORLD
 from lab.toy_world.rich.world import NUM_FRAMES, SIDE
@@ -20,6 +21,7 @@ from lab.toy_world.worlds import WORLDS, World
 from lab.training.publish import card
 from lab.training.train import export
 from lab.training.train_rich import RichRecipe, new_rich_transformer, rich_pipeline
+from shared import model_cards
 from worker.cache.decisions.types import HitKind
 from worker.models.embedders import load_embedder
 from worker.models.opensora.small_vae import SmallVAE
@@ -37,6 +39,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     export(pipeline, made)
     (made / "chai.json").write_text(json.dumps(card(pipeline, "rich") | {"full_steps": 2}))
     return made
+
+
+def test_the_card_that_training_writes_offers_prompts_of_the_world_that_the_model_draws(folder: Path) -> None:
+    examples = model_cards.load(folder.parent)["rich"].examples
+
+    assert all(spec_of(prompt) for prompt in examples)
+    assert len(examples) >= 8
 
 
 def test_an_evaluation_asks_the_checker_of_the_world_that_the_model_draws(folder: Path) -> None:

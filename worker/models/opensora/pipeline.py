@@ -281,5 +281,10 @@ class ChaiPipeline(DiffusionPipeline):
         return height or self._own.height, width or self._own.width, num_frames or self._own.num_frames
 
     @property
+    def clip_shape(self) -> tuple[int, int, int, int]:
+        """The shape of its clips where nothing else is asked for: (T, H, W, 3)."""
+        return self._own.num_frames, self._own.height, self._own.width, 3
+
+    @property
     def _own(self) -> Any:  # diffusers declares a dict and returns one with attributes
         return self.config
