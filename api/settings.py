@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from shared.limits import A_CENTURY
 from shared.settings import Settings
 
 MIB = 1024 * 1024
@@ -36,7 +37,7 @@ class ApiSettings(Settings):
     tidy_s: float = Field(default=600.0, gt=0)  # pause between two looks for files that no row names
     orphan_s: float = Field(default=3600.0, gt=0)  # such a file may be younger than this: its attempt may still end
     quarantine_s: float = Field(default=86_400.0, ge=0)  # a broken file of latents is kept this long for a look
-    keep_history_days: float = Field(default=90.0, ge=0, le=36_525)  # what is over for longer is deleted; 0: never
+    keep_history_days: float = Field(default=90.0, ge=0, le=A_CENTURY)  # what is over for longer is deleted; 0: never
     lost_s: float = Field(default=3.0, gt=0)  # handed over this long ago, no worker came, the broker holds fewer: lost
 
     @property

@@ -10,6 +10,7 @@ import typer
 
 from cli import local, output
 from cli.errors import BadInput
+from shared.limits import A_CENTURY
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -163,7 +164,7 @@ def _life(text: str) -> timedelta | None:
     if match is None:
         raise BadInput(f"--life {text!r} is not a time; write it like 12h, 30d or 8w, or {NONE}")
     life = timedelta(**{_UNIT[match[2]]: int(match[1])})
-    if not timedelta() < life <= timedelta(days=local.A_CENTURY):
+    if not timedelta() < life <= timedelta(days=A_CENTURY):
         raise BadInput(f"--life {text!r} is not between a minute and a century; write {NONE} for a key that stays")
     return life
 

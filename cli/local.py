@@ -15,7 +15,6 @@ from cli.errors import BadInput
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_URL = "http://127.0.0.1:8400"
 _PASSWORD = re.compile(r"(?<=//)([^/@:\s]*):\S*@")  # of a URL, also where it holds what should be escaped
-A_CENTURY = 36_525  # days: further than any record goes back, or any key should last; dates hold it
 SECRETS = {"DATABASE_URL": "database", "REDIS_URL": "redis"}  # variable → name of its file
 
 

@@ -11,6 +11,7 @@ import typer
 from cli import local, output
 from cli.cache.spaces import find_space
 from cli.errors import BadInput
+from shared.limits import A_CENTURY
 
 if TYPE_CHECKING:
     from db.cache_rows import Column, Flat
@@ -26,7 +27,7 @@ def export(
     namespace: Annotated[str | None, typer.Option(help="As `chai cache ls` shows it; else all.")] = None,
     days: Annotated[
         float | None,
-        typer.Option(min=0, max=local.A_CENTURY, help="How far back, in days; else everything that is kept."),
+        typer.Option(min=0, max=A_CENTURY, help="How far back, in days; else everything that is kept."),
     ] = None,
     no_prompts: Annotated[bool, typer.Option("--no-prompts", help="Leave out every word of a prompt.")] = False,
     kind: Annotated[str | None, typer.Option("--format", help="parquet or csv; else parquet where pyarrow is.")] = None,

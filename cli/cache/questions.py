@@ -13,6 +13,7 @@ from cli import local, output
 from cli.cache.spaces import find_space
 from cli.errors import BadInput
 from cli.list_files import STDIN, from_stdin
+from shared.limits import A_CENTURY
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -65,7 +66,7 @@ def stats(
     namespace: Annotated[
         str | None, typer.Argument(metavar="NAMESPACE", help="As `chai cache ls` shows it; else all.")
     ] = None,
-    days: Annotated[float, typer.Option(min=0, max=local.A_CENTURY, help="How far back, in days.")] = 30,
+    days: Annotated[float, typer.Option(min=0, max=A_CENTURY, help="How far back, in days.")] = 30,
     as_json: AsJson = False,
 ) -> None:
     """Show what the cache did: hit rate by kind, reason and day, who lends most, bytes and savings."""

@@ -21,6 +21,7 @@ from cli.cache import simulate
 from cli.cache.spaces import find_space
 from cli.list_files import STDIN
 from cli.report import STYLE, listed, section, table
+from shared.limits import A_CENTURY
 
 if TYPE_CHECKING:
     from worker.cache.decisions.replay import DecisionRow
@@ -44,7 +45,7 @@ def report(
     namespace: Annotated[
         str | None, typer.Argument(metavar="NAMESPACE", help="As `chai cache ls` shows it; else all.")
     ] = None,
-    days: Annotated[float, typer.Option(min=0, max=local.A_CENTURY, help="How far back, in days.")] = 30,
+    days: Annotated[float, typer.Option(min=0, max=A_CENTURY, help="How far back, in days.")] = 30,
     out: Annotated[
         Path | None, typer.Option(help="The page, with JSON beside it; else var/cache-report.html; - prints the JSON.")
     ] = None,

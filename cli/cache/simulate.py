@@ -17,6 +17,7 @@ import typer
 from cli import local, output, trace_files
 from cli.cache.spaces import checked_settings, find_space
 from cli.errors import BadInput, CommandError
+from shared.limits import A_CENTURY
 
 if TYPE_CHECKING:
     from worker.cache.namespaces import SpaceSettings
@@ -36,7 +37,7 @@ def simulate(
     ] = None,
     recorded: Annotated[bool, typer.Option("--recorded", help="Replay what the service recorded.")] = False,
     namespace: Annotated[str | None, typer.Option(help="Of the record: one, as `chai cache ls` shows it.")] = None,
-    days: Annotated[float | None, typer.Option(min=0, max=local.A_CENTURY, help="Of the record: how far back.")] = None,
+    days: Annotated[float | None, typer.Option(min=0, max=A_CENTURY, help="Of the record: how far back.")] = None,
     capacity: Annotated[
         str | None,
         typer.Option(help="10% of what all prompts would leave, 110 entries, 500MiB, recorded; several with commas."),

@@ -12,7 +12,8 @@ from uuid import UUID
 import httpx
 import pytest
 import redis
-from running import Process, api_process, mp4, relay_process, wait_until, work
+from pydantic import ValidationError
+from running import Process, api_process, mp4, relay_process, settings_of, wait_until, work
 from sqlalchemy import Engine, func, select, text, update
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -385,6 +386,19 @@ def test_history_past_keeping_is_deleted_in_time_however_much_it_is(
 
     wait_until(lambda: num_events(session_factory) == 0)
     wait_until(lambda: batches_deleted(caplog) == [FORGET_CHUNK, FORGET_CHUNK, 1])
+
+
+def test_history_is_kept_for_a_century_at_most(
+    start: Callable[..., Relay], session_factory: sessionmaker[Session], environment: dict[str, str]
+) -> None:
+    """Beyond that no date may hold the day before which everything is deleted."""
+    refuse_long_ago(session_factory, number=3)
+
+    start(keep_history_days=36_525).forget()
+
+    assert num_events(session_factory) == 3
+    with pytest.raises(ValidationError, match="keep_history_days\n  Input should be less than or equal to 36525"):
+        settings_of(environment, keep_history_days=36_526)
 
 
 def test_history_is_kept_for_ever_when_told_so(
