@@ -245,7 +245,6 @@ def test_equal_durations_are_equal_requests(client: TestClient) -> None:
     [
         "/healthz",
         "/health",
-        "/readyz",
         "/v1/models",
         "/v1/models/tiny",
         "/v1/videos",
