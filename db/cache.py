@@ -21,6 +21,7 @@ from sqlalchemy import (
     DateTime,
     Integer,
     Row,
+    Select,
     Text,
     Uuid,
     and_,
@@ -45,6 +46,7 @@ from sqlalchemy.orm.util import identity_key
 from db import eviction
 from db.errors import IllegalTransition, NotFound
 from db.models import CacheEntity, CacheEntry, CacheEvent, Job, Namespace, Pin
+from db.prepared import Prepared
 from db.session import waited_in_vain
 from db.states import EntryStatus, JobStatus, check_entry
 
@@ -362,12 +364,18 @@ def latest_demand(session: Session, space: Namespace, *, after: int, limit: int)
 
     Of a namespace. The last one of any kind: who asks again from there on reads no eviction twice.
     """
-    mine = and_(CacheEvent.namespace_id == space.id, CacheEvent.id > after)
-    last = select(func.max(CacheEvent.id).label("last_id")).where(mine).subquery()
-    asked = select(CacheEvent).where(mine, CacheEvent.kind.in_(("insert", "hit")))
-    latest = asked.order_by(CacheEvent.id.desc()).limit(limit).subquery()
-    rows = session.execute(select(last.c.last_id, *latest.c).select_from(last.outerjoin(latest, true()))).all()
+    rows = session.execute(_latest_demand(), {"space": space.id, "after": after, "limit": limit}).all()
     return [row for row in reversed(rows) if row.id is not None], rows[0].last_id or after
+
+
+@once
+def _latest_demand() -> Select[Any]:
+    event = CacheEvent.__table__.c
+    mine = and_(event.namespace_id == bindparam("space"), event.id > bindparam("after"))
+    last = select(func.max(event.id).label("last_id")).where(mine).subquery()
+    asked = select(*event).where(mine, event.kind.in_(("insert", "hit")))
+    latest = asked.order_by(event.id.desc()).limit(bindparam("limit", type_=Integer)).subquery()
+    return select(last.c.last_id, *latest.c).select_from(last.outerjoin(latest, true()))
 
 
 def still_resident(session: Session, entry_ids: Iterable[UUID]) -> set[UUID]:
@@ -419,18 +427,32 @@ def take(
     """
     if not entry_ids:
         return []
-    taken = _LOCK_RESIDENT if even_pinned else _LOCK_UNUSED
+    taken = _TAKE_RESIDENT if even_pinned else _TAKE_UNUSED
     found = session.scalars(taken, {"ids": list(entry_ids)}, execution_options={"populate_existing": True})
     rows = {row.id: row for row in found}
-    held = set() if even_pinned else set(session.scalars(_PINS, {"ids": list(rows)}))
-    return [rows[id_] for id_ in entry_ids if id_ in rows and id_ not in held]
+    return [rows[id_] for id_ in entry_ids if id_ in rows]
 
 
-_RESIDENT = select(CacheEntry).where(
-    CacheEntry.id == any_(bindparam("ids", type_=ARRAY(Uuid))), CacheEntry.status == EntryStatus.RESIDENT
+_ENTRY = CacheEntry.__table__.columns
+_TAKE_RESIDENT = (
+    select(CacheEntry)
+    .where(CacheEntry.id == any_(bindparam("ids", type_=ARRAY(Uuid))), CacheEntry.status == EntryStatus.RESIDENT)
+    .with_for_update()
 )
-_LOCK_RESIDENT, _LOCK_UNUSED = _RESIDENT.with_for_update(), _RESIDENT.with_for_update(skip_locked=True)
-_PINS = text("SELECT entry_id FROM cache_pins WHERE entry_id = ANY(CAST(:ids AS uuid[]))")
+# One message; the second statement has to know which entries the first one found locked by others.
+_TAKE_UNUSED = select(CacheEntry).from_statement(
+    text(
+        f"""
+        SELECT set_config('chai.taken', coalesce(string_agg(CAST(id AS text), ','), ''), true) FROM (
+            SELECT id FROM cache_entries WHERE id = ANY(CAST(:ids AS uuid[])) AND status = 'resident'
+            FOR UPDATE SKIP LOCKED
+        ) AS locked;
+        SELECT {", ".join(column.name for column in _ENTRY)} FROM cache_entries
+        WHERE id = ANY(CAST(string_to_array(current_setting('chai.taken'), ',') AS uuid[]))
+        AND NOT EXISTS (SELECT FROM cache_pins WHERE entry_id = cache_entries.id)
+        """  # noqa: S608 - what is put into the text is ours
+    ).columns(*_ENTRY)
+)
 
 
 def withdraw(
@@ -490,7 +512,8 @@ def _withdraw(
         "queues": json.dumps(space.queues),
     }
     with session.no_autoflush:  # what the policy remembers goes along in the same statement
-        num_entities = session.execute(_WITHDRAW, values).scalar_one()
+        _WITHDRAW.on(session)
+        num_entities = session.execute(_CALL_WITHDRAW, values).scalar_one()
     for name, value in (remembered | {"num_entities": num_entities}).items():
         set_committed_value(space, name, value)
     for row in rows:
@@ -501,25 +524,41 @@ def _withdraw(
 _REMEMBERED = ("eviction_age", "sieve_round", "sieve_at", "sieve_id", "queues")  # of a namespace, by its policies
 
 # Vectors go with the last entity of their text; one that came in the row of an entity stays for the others of the text.
-_WITHDRAW = text(
+_WITHDRAW = Prepared(
+    "withdraw",
+    {
+        "ids": "uuid[]",
+        "space": "uuid",
+        "status": "text",
+        "reason": "text",
+        "now": "timestamptz",
+        "event": "text",
+        "policy": "text",
+        "detail": "jsonb",
+        "eviction_age": "float8",
+        "sieve_round": "int",
+        "sieve_at": "timestamptz",
+        "sieve_id": "uuid",
+        "queues": "jsonb",
+    },
     """
-    WITH given AS (SELECT id, place FROM unnest(CAST(:ids AS uuid[])) WITH ORDINALITY AS given(id, place)),
+    WITH given AS (SELECT id, place FROM unnest(:ids) WITH ORDINALITY AS given(id, place)),
     gone AS (
         UPDATE cache_entries SET status = :status, reason = :reason, ended_at = :now FROM given
         WHERE cache_entries.id = given.id RETURNING given.place, given.id, num_bytes
     ),
     logged AS (
         INSERT INTO cache_events (namespace_id, kind, num_bytes, created_at, entry_id, policy, detail)
-        SELECT :space, :event, num_bytes, :now, id, :policy, CAST(:detail AS jsonb) FROM gone ORDER BY place
+        SELECT :space, :event, num_bytes, :now, id, :policy, :detail FROM gone ORDER BY place
     ),
     removed AS (
-        DELETE FROM cache_entities WHERE entry_id = ANY(CAST(:ids AS uuid[]))
+        DELETE FROM cache_entities WHERE entry_id = ANY(:ids)
         RETURNING id, text, is_copy, dims, embedding
     ),
     alone AS (
         SELECT text FROM (SELECT DISTINCT text FROM removed) AS named WHERE NOT EXISTS (
             SELECT 1 FROM cache_entities AS other WHERE namespace_id = :space AND other.text = named.text
-            AND entry_id IS NOT NULL AND entry_id <> ALL(CAST(:ids AS uuid[]))
+            AND entry_id IS NOT NULL AND entry_id <> ALL(:ids)
         )
     ),
     ended AS (
@@ -529,17 +568,18 @@ _WITHDRAW = text(
     moved AS (
         INSERT INTO cache_entities (namespace_id, text, head, attributes, kind, dims, embedding)
         SELECT DISTINCT ON (removed.text)
-            CAST(:space AS uuid), removed.text, '', CAST('{}' AS text[]), 'vector', dims, embedding
+            :space, removed.text, '', CAST('{}' AS text[]), 'vector', dims, embedding
         FROM removed WHERE NOT is_copy AND text NOT IN (SELECT text FROM alone) AND NOT EXISTS (
             SELECT 1 FROM cache_entities AS other WHERE namespace_id = :space AND other.text = removed.text
             AND NOT other.is_copy AND other.id NOT IN (SELECT id FROM removed)
         )
     )
     UPDATE namespaces SET num_entities = num_entities - (SELECT count(*) FROM removed), eviction_age = :eviction_age,
-        sieve_round = :sieve_round, sieve_at = :sieve_at, sieve_id = :sieve_id, queues = CAST(:queues AS jsonb)
+        sieve_round = :sieve_round, sieve_at = :sieve_at, sieve_id = :sieve_id, queues = :queues
     WHERE id = :space RETURNING num_entities
-    """
+    """,
 )
+_CALL_WITHDRAW = text(_WITHDRAW.call)
 
 
 def _store_vectors(session: Session, space: Namespace, texts: Sequence[str], vectors: Sequence[str]) -> None:
@@ -595,7 +635,8 @@ class Standing:
 
 def standing(session: Session, space: Namespace) -> Standing:
     """Return who is held, who is on the way out and whether anybody is worn, by the database's clock."""
-    rows = session.execute(_STANDING, {"space": space.id}).all()
+    _STANDING.on(session)
+    rows = session.execute(_CALL_STANDING, {"space": space.id}).all()
     ids = [row.id for row in rows if row.what == "leaving"]
     leaving = list(session.scalars(select(CacheEntry).where(CacheEntry.id.in_(ids)))) if ids else []
     now = next(row for row in rows if row.what == "now")
@@ -603,13 +644,18 @@ def standing(session: Session, space: Namespace) -> Standing:
     return Standing(now=now.at, pinned=pins, leaving=leaving, most_hits=now.hits or 0)
 
 
-_STANDING = text(
-    "SELECT 'now' AS what, NULL AS id, clock_timestamp() AS at, (SELECT hits FROM cache_entries "
+_STANDING = Prepared(
+    "standing",
+    {"space": "uuid"},
+    "SELECT 'now' AS what, NULL::uuid AS id, clock_timestamp() AS at, (SELECT hits FROM cache_entries "
     "WHERE namespace_id = :space AND status = 'resident' ORDER BY hits DESC LIMIT 1) AS hits "
     "UNION ALL SELECT 'pinned', cache_pins.entry_id, NULL, NULL FROM cache_pins JOIN cache_entries ON id = entry_id "
     "WHERE namespace_id = :space "
-    "UNION ALL SELECT 'leaving', id, NULL, NULL FROM cache_entries WHERE namespace_id = :space AND status = 'evicting'"
-).columns(column("what", Text), column("id", Uuid), column("at", DateTime(timezone=True)), column("hits", Integer))
+    "UNION ALL SELECT 'leaving', id, NULL, NULL FROM cache_entries WHERE namespace_id = :space AND status = 'evicting'",
+)
+_CALL_STANDING = text(_STANDING.call).columns(
+    column("what", Text), column("id", Uuid), column("at", DateTime(timezone=True)), column("hits", Integer)
+)
 
 
 def lock_total(session: Session) -> None:

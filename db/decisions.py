@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from db.jobs import Claim, lost
 from db.metrics import MEAN_OF
 from db.models import CacheEntry, Namespace, PlanRow
+from db.prepared import Prepared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +71,8 @@ def record(
         "namespace_id": space.id,
         "donors": list(donors),
     }
-    found = session.scalars(_RECORD, values).all()
+    _RECORD.on(session)
+    found = session.scalars(_CALL_RECORD, values).all()
     if not found:
         raise lost(claim)
     rows = {row.id: row for row in found if row is not None}
@@ -82,27 +84,36 @@ def record(
 # entry that is about to go: whoever holds either may be a machine that nobody can reach any more.
 _ENTRY = CacheEntry.__table__.columns
 _HELD = "jobs WHERE id = :job_id AND fence = :fence AND status = 'in_progress'"
-_RECORD = select(CacheEntry).from_statement(
-    text(
-        f"""
-        SELECT FROM {_HELD} FOR NO KEY UPDATE;
-        WITH held AS (SELECT id FROM {_HELD}),
-        decision AS (
-            INSERT INTO lookups (job_id, fence, attempt, namespace_id, entities, neighbours, settings, plan, reason,
-                occupancy, timings)
-            SELECT held.id, :fence, :attempt, :namespace_id, CAST(:entities AS jsonb), CAST(:neighbours AS jsonb),
-                CAST(:settings AS jsonb), CAST(:plan AS jsonb), :reason, CAST(:occupancy AS jsonb),
-                CAST(:timings AS jsonb)
-            FROM held ON CONFLICT DO NOTHING
-        ),
-        lent AS (
-            SELECT * FROM cache_entries WHERE id = ANY(CAST(:donors AS uuid[])) AND status = 'resident'
-            AND EXISTS (SELECT FROM held) FOR KEY SHARE SKIP LOCKED
-        ),
-        pinned AS (
-            INSERT INTO cache_pins (entry_id, job_id, fence) SELECT id, :job_id, :fence FROM lent ON CONFLICT DO NOTHING
-        )
-        SELECT {", ".join(f"lent.{column.name}" for column in _ENTRY)} FROM held LEFT JOIN lent ON true
-        """  # noqa: S608 - what is put into the text is ours
-    ).columns(*_ENTRY)
+_RECORD = Prepared(
+    "record_decision",
+    {
+        "job_id": "uuid",
+        "fence": "bigint",
+        "attempt": "int",
+        "namespace_id": "uuid",
+        "donors": "uuid[]",
+        "reason": "text",
+        **dict.fromkeys(("entities", "neighbours", "settings", "plan", "occupancy", "timings"), "jsonb"),
+    },
+    f"""
+    WITH held AS (SELECT id FROM {_HELD}),
+    decision AS (
+        INSERT INTO lookups (job_id, fence, attempt, namespace_id, entities, neighbours, settings, plan, reason,
+            occupancy, timings)
+        SELECT held.id, :fence, :attempt, :namespace_id, :entities, :neighbours, :settings, :plan, :reason,
+            :occupancy, :timings
+        FROM held ON CONFLICT DO NOTHING
+    ),
+    lent AS (
+        SELECT * FROM cache_entries WHERE id = ANY(:donors) AND status = 'resident'
+        AND EXISTS (SELECT FROM held) FOR KEY SHARE SKIP LOCKED
+    ),
+    pinned AS (
+        INSERT INTO cache_pins (entry_id, job_id, fence) SELECT id, :job_id, :fence FROM lent ON CONFLICT DO NOTHING
+    )
+    SELECT {", ".join(f"lent.{column.name}" for column in _ENTRY)} FROM held LEFT JOIN lent ON true
+    """,  # noqa: S608 - what is put into the text is ours
+)
+_CALL_RECORD = select(CacheEntry).from_statement(
+    text(f"SELECT FROM {_HELD} FOR NO KEY UPDATE; {_RECORD.call}").columns(*_ENTRY)
 )

@@ -83,7 +83,7 @@ def worn(asked: Asked, max_uses: int) -> list[UUID]:
     """Return entries that have lent to so many videos, for as many bytes as are needed or as there are."""
     chosen: list[UUID] = []
     freed = 0
-    for row in _rows(asked, _resident("lfu").where(CacheEntry.hits >= max_uses)):
+    for row in _rows(asked, _resident("lfu", "hits >= :max_uses"), max_uses=max_uses):
         if freed >= asked.bytes_needed:
             break
         chosen.append(row.id)
@@ -167,11 +167,14 @@ def _with(state: Mapping[str, int], queue: int, num_bytes: int) -> dict[str, int
 
 
 @once
-def _resident(policy: str) -> Select[Any]:
-    """Return the query of a namespace's resident entries in a policy's order, for `_read`."""
+def _resident(policy: str, condition: str = "true") -> Select[Any]:
+    """Return the query of a namespace's resident entries in a policy's order, for `_read`.
+
+    Those on a condition, which may name values of its own. Built once: that takes as long as to execute it.
+    """
     rows = CacheEntry.__table__.c
     mine = select(*(rows[name] for name in _COLUMNS)).where(
-        rows.namespace_id == bindparam("space"), rows.status == EntryStatus.RESIDENT.value
+        rows.namespace_id == bindparam("space"), rows.status == EntryStatus.RESIDENT.value, text(condition)
     )
     part = mine.offset(bindparam("seen", type_=Integer)).limit(bindparam("limit", type_=Integer))
     return part.order_by(*(rows[name] for name in EVICTION_ORDERS[policy]))
@@ -191,15 +194,16 @@ _COLUMNS = (
 )
 
 
-def _rows(asked: Asked, query: Select[Any]) -> Iterator[Found]:
+def _rows(asked: Asked, query: Select[Any], **values: Any) -> Iterator[Found]:
     """Read the rows of a query that may go, few at first."""
-    return filter(asked.may_go, _read(asked, query, CHUNK + len(asked.kept)))
+    return filter(asked.may_go, _read(asked, query, CHUNK + len(asked.kept), **values))
 
 
-def _read(asked: Asked, query: Select[Any], limit: int) -> Iterator[Found]:
+def _read(asked: Asked, query: Select[Any], limit: int, **values: Any) -> Iterator[Found]:
     seen = 0
     while True:
-        rows = asked.session.execute(query, {"space": asked.space.id, "seen": seen, "limit": limit}).all()
+        part = {"space": asked.space.id, "seen": seen, "limit": limit, **values}
+        rows = asked.session.execute(query, part).all()
         yield from rows
         if len(rows) < limit:
             return
@@ -223,8 +227,8 @@ def enough(rows: Iterable[Found], bytes_needed: int) -> list[Found]:
 def _by_lot(asked: Asked) -> Iterator[Found]:
     """Entries from a lot that is drawn, once around."""
     drawn = UUID(int=random.Random(f"{asked.seed}/{asked.now!r}").getrandbits(128))  # noqa: S311 - no secret
-    query = _resident("random")
-    return chain(*(_rows(asked, query.where(side)) for side in (CacheEntry.lot >= drawn, CacheEntry.lot < drawn)))
+    sides = (_resident("random", side) for side in ("lot >= :drawn", "lot < :drawn"))
+    return chain.from_iterable(_rows(asked, side, drawn=drawn) for side in sides)
 
 
 def _by_hand(asked: Asked) -> Iterator[Found]:
@@ -232,13 +236,17 @@ def _by_hand(asked: Asked) -> Iterator[Found]:
 
     What the hand has passed although it carries no mark was in use then; it comes again when the hand does.
     """
-    space, query = asked.space, _resident("sieve")
+    space, late = asked.space, list[Found]()
+    rows = _rows(asked, _resident("sieve"))
     if space.sieve_at is None:
-        return _rows(asked, query)
-    place = tuple_(CacheEntry.sieve_round, CacheEntry.published_at, CacheEntry.id)
-    hand = tuple_(space.sieve_round, space.sieve_at, space.sieve_id)
-    late = sorted(_rows(asked, query.where(place <= hand)), key=lambda row: _turn(space, row))
-    return merge(late, _rows(asked, query.where(place > hand)), key=lambda row: _turn(space, row))
+        return rows
+    for row in rows:
+        if (row.sieve_round, row.published_at, row.id) > (space.sieve_round, space.sieve_at, space.sieve_id):
+            rows = chain([row], rows)
+            break
+        late.append(row)
+    late.sort(key=lambda row: _turn(space, row))
+    return merge(late, rows, key=lambda row: _turn(space, row))
 
 
 def _turn(space: Namespace, row: Any) -> Hand:  # Any: a row of a query or of the table
@@ -385,8 +393,7 @@ class _Walk:
         self.state["first_ghost"] = max(self.state["first_ghost"], least)
 
     def _head(self, queue: int) -> Iterator[_Item]:
-        query = _resident("s3fifo").where(CacheEntry.queue == queue)
-        for row in _read(self.asked, query, CHUNK):
+        for row in _read(self.asked, _resident("s3fifo", "queue = :queue"), CHUNK, queue=queue):
             may_go = self.asked.may_go(row)
             yield _Item(id=row.id, num_bytes=row.num_bytes, queue=queue, uses=row.queue_uses, may_go=may_go)
 

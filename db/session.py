@@ -1,11 +1,15 @@
 """Engines and sessions: built once by whoever owns the process, closed by it."""
 
+import select
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import psycopg2.extensions
 from psycopg2.errors import LockNotAvailable
-from sqlalchemy import Engine, create_engine
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.exc import InvalidatePoolError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 # A network that swallows packets must not hold a thread for the quarter of an hour that TCP would wait: what is sent
@@ -19,16 +23,28 @@ _NETWORK = {
     "keepalives_count": 2,
 }
 # The server's side of the same: it gives up what a lost client left open. Nor does it compile statements: those of a
-# look-up are estimated high enough for that, take a few milliseconds, and would wait a hundred for the compiler.
+# look-up are estimated high enough for that, take a few milliseconds, and would wait a hundred for the compiler. What
+# is prepared (`db.prepared`) it plans once: left to itself it guesses ten values for an array, and plans anew for one.
 # What was left open ends well within a lease (30 s), whatever stands between the two and still answers: until then the
 # rows that it holds are nobody else's.
 _SERVER = (
-    "-c timezone=utc -c jit=off -c statement_timeout=30s -c idle_in_transaction_session_timeout=15s "
+    "-c timezone=utc -c jit=off -c plan_cache_mode=force_generic_plan "
+    "-c statement_timeout=30s -c idle_in_transaction_session_timeout=15s "
     "-c tcp_user_timeout=15s -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=3 -c tcp_keepalives_count=3"
 )
 
-
 LOCK_PATIENCE_S = 5.0
+_SURE_S = 5.0  # idle for longer, a connection may be dead without a sign of it
+
+
+class _Connection(psycopg2.extensions.connection):
+    """Without BEGIN and COMMIT, or with them, as SQLAlchemy asks for; it asks for no other isolation than the default.
+
+    psycopg2's own way to be told so asks the server each time, to and fro, what would change nothing.
+    """
+
+    def set_isolation_level(self, level: int | None) -> None:
+        self.autocommit = level == psycopg2.extensions.ISOLATION_LEVEL_AUTOCOMMIT
 
 
 def connect(
@@ -36,22 +52,53 @@ def connect(
 ) -> Engine:
     """Return a pooled engine that survives a restart of Postgres and a network that goes and comes back.
 
-    `pool_pre_ping` replaces connections that died while idle. A statement may run for 30 s and wait `lock_patience_s`
-    for a lock: a stuck statement must not hold a heartbeat past its lease. Nobody waits longer than 10 s for one of the
-    pool.
+    Connections that died while idle are replaced. A statement may run for 30 s and wait `lock_patience_s` for a lock: a
+    stuck statement must not hold a heartbeat past its lease. Nobody waits longer than 10 s for one of the pool.
     """
-    return create_engine(
+    engine = create_engine(
         database_url,
         pool_size=pool_size,
         max_overflow=pool_size,
-        pool_pre_ping=True,
         pool_timeout=10,
         connect_args={
+            "connection_factory": _Connection,
             "application_name": application,
             "options": f"{_SERVER} -c lock_timeout={round(1000 * lock_patience_s)}",
             **_NETWORK,
         },
     )
+    _replace_the_dead(engine)
+    return engine
+
+
+def _replace_the_dead(engine: Engine) -> None:
+    """Look at each connection that is taken from the pool: as `pool_pre_ping` does, but ask the server only in doubt.
+
+    A server that ends a connection says so, and the machine of one that dies: something is there to read where nothing
+    should be. A network that swallows packets says nothing: who was idle for long is asked as well.
+    """
+
+    def is_in_doubt(connection: Any, idle_s: float) -> bool:
+        line = select.poll()
+        line.register(connection.fileno(), select.POLLIN)
+        return idle_s > _SURE_S or bool(line.poll(0))
+
+    def back(_: Any, record: Any) -> None:
+        record.info["back"] = time.monotonic()
+
+    def out(connection: Any, record: Any, _: Any) -> None:
+        if (since := record.info.get("back")) is None:
+            return  # just opened
+        try:
+            if is_in_doubt(connection, time.monotonic() - since):
+                engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            if engine.dialect.is_disconnect(error, connection, None):
+                raise InvalidatePoolError from error
+            raise
+
+    event.listen(engine, "checkin", back)
+    event.listen(engine, "checkout", out)
 
 
 def waited_in_vain(error: OperationalError) -> bool:

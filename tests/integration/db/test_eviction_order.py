@@ -190,8 +190,9 @@ def test_an_eviction_takes_few_statements_and_leaves_nothing_to_be_written(sessi
     assert not session.is_modified(held)  # what the policy remembers went along
     cache.gone(session, held.id, [row.id for row in leaving])
 
+    sent = [statement for statement in seen if not statement.startswith("PREPARE")]  # that is once a connection
     assert len(leaving) == 1
-    assert len(seen) <= 7, seen
+    assert len(sent) <= 6, sent
     remembered = space.bytes_used, space.num_entities, space.queues, space.sieve_at, space.eviction_age
     session.expire(space)
     assert remembered == (space.bytes_used, space.num_entities, space.queues, space.sieve_at, space.eviction_age)

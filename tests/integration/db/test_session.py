@@ -3,8 +3,12 @@
 import os
 import socket
 
-from sqlalchemy import Engine
+import pytest
+from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session, sessionmaker
 
+from db import session as db_session
+from db.session import by_message, transaction
 from shared.settings import Settings
 
 
@@ -31,3 +35,54 @@ def test_a_connection_gives_up_what_nobody_acknowledges_and_asks_when_it_is_quie
         assert all(0 < setting <= 60_000 for setting in limits.values())
         lease_ms = 1000 * Settings.model_fields["lease_s"].default
         assert limits["idle_in_transaction_session_timeout"] <= lease_ms / 2  # then others have what a lost one held
+
+
+def pid(session: Session) -> int:
+    return int(session.scalar(text("SELECT pg_backend_pid()")) or 0)
+
+
+def test_what_died_while_idle_is_replaced_at_once(session_factory: sessionmaker[Session]) -> None:
+    with transaction(session_factory) as session:
+        dead = pid(session)
+    with transaction(session_factory) as killer:
+        assert (alive := pid(killer)) == dead
+        with session_factory() as other:
+            dead = pid(other)
+        killer.execute(text("SELECT pg_terminate_backend(:pid, 10000)"), {"pid": dead})  # ms: it has gone after that
+        with transaction(session_factory) as session:
+            assert pid(session) not in (dead, alive)
+
+
+def test_who_was_idle_for_long_is_asked(
+    session_factory: sessionmaker[Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network that swallows packets leaves nothing to read; what is asked and does not answer is replaced as well."""
+    monkeypatch.setattr(db_session, "_SURE_S", -1.0)
+    asked = list[object]()
+    dialect = session_factory.kw["bind"].dialect
+    ping = dialect.do_ping
+    monkeypatch.setattr(dialect, "do_ping", lambda connection: asked.append(connection) or ping(connection))
+
+    pids = []
+    for _ in range(2):
+        with transaction(session_factory) as session:
+            pids.append(pid(session))
+
+    assert len(asked) == 1
+    assert pids[0] == pids[1]
+
+
+def test_a_message_of_its_own_is_all_that_is_sent(session_factory: sessionmaker[Session]) -> None:
+    """No BEGIN, no COMMIT, nothing that is set for the connection before it and set back after it."""
+    with by_message(session_factory) as watching:
+
+        def last_heard(number: int) -> str:
+            return str(watching.scalar(text("SELECT query FROM pg_stat_activity WHERE pid = :pid"), {"pid": number}))
+
+        numbers = set()
+        for _ in range(3):
+            with by_message(session_factory) as session:
+                numbers.add(number := pid(session))
+                assert last_heard(number) == "SELECT pg_backend_pid()"
+            assert last_heard(number) == "SELECT pg_backend_pid()"
+        assert len(numbers) == 1
