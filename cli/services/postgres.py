@@ -23,6 +23,7 @@ ADMIN = "postgres"
 NAME = "chai"  # role and database of the application
 START_TIMEOUT_S = 120.0  # crash recovery of a large database takes its time
 STOP_TIMEOUT_S = 20.0
+MEMORY = "512MB"  # of pages, taken as they are used: with Postgres's own 128, look-ups of a large cache wait for copies
 
 
 class Postgres:
@@ -176,6 +177,7 @@ class Postgres:
             "listen_addresses": "127.0.0.1",
             "port": processes.kept_port(self.port),
             "unix_socket_directories": "",
+            "shared_buffers": MEMORY,
             "fsync": "on" if self._durable else "off",
         }
         command: list[str | Path] = [*way.prefix, programs / "postgres", "-D", self.data]
