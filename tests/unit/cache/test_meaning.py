@@ -13,7 +13,7 @@ from worker.cache.decisions.types import Entity, Extraction, HitKind, Neighbour
 USE = MatchSettings.of_embedder("use-multilingual-v3", {})
 NEWER = (
     *("min_coverage", "min_weight", "by_rarity", "style_conflicts", "heads_need_synonyms"),
-    *("min_person_coverage", "other_noun_margin", "max_uses", "shared_description"),
+    *("min_person_coverage", "other_noun_margin", "max_uses", "shared_description", "closer_donors"),
 )
 
 
@@ -98,6 +98,23 @@ def test_too_little_of_the_picture_is_no_hit_and_says_so() -> None:
 def test_a_noun_described_more_closely_matches_and_one_that_names_another_thing_does_not() -> None:
     assert hit("a snowy jungle", "a jungle", 0.7).kind is HitKind.SCENE
     assert hit("a bonsai tree", "a tree", 0.7).kind is HitKind.NONE
+
+
+@pytest.mark.parametrize(
+    ("prompt", "donor", "is_hit"),
+    [
+        ("a dancer on a stage", "a theatre stage", True),
+        ("a dancer on a theatre stage", "a stage", False),  # what a noun adds may be another thing: a bonsai tree
+        ("a pine tree", "a hemlock tree", False),
+        ("a blue stage", "a red theatre stage", False),
+    ],
+)
+def test_a_donor_may_show_what_is_wanted_more_closely_than_the_prompt_says(
+    prompt: str, donor: str, is_hit: bool
+) -> None:
+    assert bool(hit(prompt, donor, 0.72).donors) is is_hit
+    assert not hit(prompt, donor, 0.69).donors  # below, a screen would take an led screen
+    assert not hit(prompt, donor, 0.72, replace(USE, closer_donors=False)).donors
 
 
 def test_of_equal_donors_the_one_with_more_of_the_same_prompt_wins() -> None:

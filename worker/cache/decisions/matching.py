@@ -93,6 +93,7 @@ _BEFORE = {
     "min_person_coverage": 1.0,
     "max_uses": 0,
     "shared_description": False,
+    "closer_donors": False,
 }
 
 
@@ -119,6 +120,7 @@ class MatchSettings:
     min_person_coverage: float = 0.15  # share that a hit must cover which rests on somebody of whom no more is said
     shared_description: bool = True  # somebody is described by what both prompts say of them, not by one alone
     other_noun_margin: float = 0.06  # how far above same_threshold another noun must lie, unless it is a known synonym
+    closer_donors: bool = True  # a donor's thing may be described by more nouns than the prompt's: a theatre stage
     max_uses: int = 20  # videos that one entry lends to; then a full run leaves a fresh one. 0: any number
 
     def __post_init__(self) -> None:
@@ -351,7 +353,9 @@ def _by_similarity(extraction: Extraction, entity: Entity, neighbour: Neighbour,
             return Verdict.SAME
         is_alike = _describes_alike(entity.attributes, neighbour.attributes)
         if is_strict and not is_alike and similarity >= (settings.head_threshold + settings.same_threshold) / 2:
-            is_alike = _are_described(entity.attributes, neighbour.attributes)
+            is_alike = _are_described(entity.attributes, neighbour.attributes) or (
+                settings.closer_donors and _says_more(neighbour.attributes, entity.attributes)
+            )
         if not settings.heads_need_synonyms or is_alike:
             return Verdict.SAME_HEAD if is_same_noun or not is_strict else Verdict.RELATED
     return Verdict.RELATED if similarity >= settings.related_threshold else Verdict.DIFFERENT
@@ -427,6 +431,12 @@ def _are_described(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
     a, b = _canonical(ours), _canonical(theirs)
     is_plain_to_see = (any(_is_seen(word) for word in more) for more in (a - b, b - a))
     return all(_is_adjective(word) for word in a ^ b) and not all(is_plain_to_see)  # a brown dog, a small dog
+
+
+@lru_cache(maxsize=1 << 16)
+def _says_more(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
+    """Whether one is described as the other is, and more closely: who wants a stage may have a theatre stage."""
+    return _canonical(ours) > _canonical(theirs)
 
 
 def _is_seen(word: str) -> bool:
