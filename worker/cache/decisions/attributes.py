@@ -28,11 +28,12 @@ _DEGREES = v.word_set("very really all so quite completely entirely mostly pure"
 _COLOURS = frozenset(v.CONFLICT_GROUPS["colour"])
 _VISUAL = frozenset(
     word for name, group in v.CONFLICT_GROUPS.items() if name not in ("number", "species") for word in group
-)
+) - {"uniform"}
 
 
 def fold(words: list[Word]) -> None:
     """Moves each attribute behind a noun to its place in front of it; changes `words`."""
+    _lead_with_style(words)
     _fold_patterns(words)
     _mark_shades(words)
     _join_listed(words)
@@ -42,6 +43,19 @@ def fold(words: list[Word]) -> None:
         if words[i].tag in NOUN and not (i + 1 < len(words) and words[i + 1].tag in NOUN) and words[i].is_plain:
             _fold_at(words, i)
         i -= 1
+
+
+def _lead_with_style(words: list[Word]) -> None:
+    """Brings words of style inside a phrase in front of it: "a tall anime boy" is a tall boy, drawn."""
+    for noun in range(len(words) - 1, 1, -1):
+        style = noun
+        while style > 0 and words[style - 1].is_style and words[style - 1].lower[0].isalnum():
+            style -= 1
+        start = style
+        while start > 0 and words[start - 1].tag in ADJECTIVE and words[start - 1].is_plain:
+            start -= 1
+        if start < style < noun and words[noun].is_plain and words[noun].tag in (*NOUN, *ADJECTIVE):
+            words[start:noun] = words[style:noun] + words[start:style]
 
 
 def _join_listed(words: list[Word]) -> None:

@@ -343,7 +343,7 @@ def _is_pair(words: Sequence[Word], i: int) -> bool:
 
 def _join_of(words: Sequence[Word], start: int, stop: int) -> int:
     """Takes in "of Y" of a name: Queen of England, statue of liberty."""
-    if stop + 1 >= len(words) or words[stop].lower != "of":
+    if stop + 1 >= len(words) or words[stop].lower != "of" or words[stop - 1].lower in _STYLE_HEADS:
         return stop
     lower = tuple(word.lower for word in words)
     length = _name_length(lower, stop - 1)
@@ -375,7 +375,8 @@ def _entity_or_style(words: Sequence[Word], start: int, stop: int) -> Entity | N
     described = [word for word in rest if word not in counts]
     if counts and head in v.UNITS:
         return None
-    if noun.lower in _STYLE_HEADS or (head in v.VIEWS and described and _SAYS_LITTLE.issuperset(described)):
+    says_little = _SAYS_LITTLE.issuperset(described) or (head in _PICTURES and all(w.tag == "JJ" for w in phrase[:-1]))
+    if noun.lower in _STYLE_HEADS or (head in v.VIEWS and described and says_little):
         for word in phrase:
             word.is_style = not v.DURATIONS & {word.lower for word in phrase}
         return None
@@ -392,6 +393,7 @@ def _entity_or_style(words: Sequence[Word], start: int, stop: int) -> Entity | N
     )
 
 
+_PICTURES = v.word_set("scene view image picture composition look")  # a scary scene: the picture itself
 _STYLE_HEADS = v.STYLE_HEADS | style_words.GENRE_HEADS
 _SAYS_LITTLE = v.PRAISE | v.STYLE_WORDS
 _EMPTY_WHEN_BARE = v.EMPTY_WHEN_BARE | v.SEEN_WHEN_DESCRIBED | (v.ADJECTIVES - v.NOUNS)

@@ -249,9 +249,19 @@ def _mark_around_style(words: Sequence[Word], i: int) -> None:
         word = words[k]
         if word.tag not in (*DESCRIBES, "VBG", "POS") and not word.is_style:
             break
-        if k < i - 1 and word.tag == "NNS" and is_in_lexicon(word.lower) and not word.is_style:
+        if k < i - 1 and not word.is_style and _ends_thing(words, k):
             break  # "green grasses ghibli style": a thing, and the style of the whole
         word.is_style = True
+
+
+def _ends_thing(words: Sequence[Word], k: int) -> bool:
+    """Whether what stands at k, before words of style, belongs to a thing: "in the forest real style"."""
+    word, after = words[k], words[k + 1]
+    if word.tag == "VBG":
+        return k > 0 and words[k - 1].is_noun and words[k - 1].is_plain  # "a girl walking anime style"
+    if not (word.is_noun and is_in_lexicon(word.lower)):
+        return False
+    return word.tag == "NNS" or (after.tag in (*ADJECTIVE, "NNP") and not after.is_style and word.is_plain)
 
 
 # --- artists --------------------------------------------------------------------------------------------------------

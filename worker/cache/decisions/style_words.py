@@ -92,7 +92,8 @@ PHRASES = _listed("""
     in focus; focus on face; canon eos; eos r; aaa game; for aaa game; street fashion; movement camera; wet plate;
     vintage wet plate; negative space; weta fx; global light; steam punk; cyber punk; deviant art; mixed style;
     mixed styles; night vision camera; trail cam; food blog; mixed media; digital collage; screen print; light dust;
-    album cover art; airbrush art; technical draw; slow pan; dash camera; night vision; b & w; b / w
+    album cover art; airbrush art; technical draw; slow pan; dash camera; night vision; b & w; b / w; fever dream;
+    colour pallet; color pallet; roaring twenties
 """)
 
 # films, series, games, books, magazines: where something comes from; nothing of it need be seen

@@ -185,6 +185,8 @@ def _by_context(lower: Sequence[str], tags: Sequence[str], i: int, before: str, 
         return found
     if word.endswith("ing") and i + 1 < len(lower) and (found := _ing_before_noun(lower, i, before, after)):
         return found
+    if word in v.ING_NOUNS and word.removesuffix("ing") in _BASES and before in (",", ".") and after in ("DT", "PRP$"):
+        return "VBG"  # ", offering a view"
     if word in v.ING_NOUNS and tag == "VBG" and before in (*_NOUN, "JJ", "DT"):
         return "NN"  # "a zebra crossing"
     if word.endswith("ing") and word not in v.ING_NOUNS and len(word) > 4 and tag not in ("NNP", "IN"):
@@ -201,6 +203,10 @@ def _by_context(lower: Sequence[str], tags: Sequence[str], i: int, before: str, 
         return "JJ"
     if i and lower[i - 1] in ("to", "that", "who", "which") and word in FINITE and after != "IN":
         return "VB"
+    if i > 1 and lower[i - 1] == "to" and lower[i - 2] in _LEADS_TO_VERB and tag in (*_NOUN, "VB", "VBP"):
+        return "VB"  # "about to fall on", "used to ravage"
+    if tag in ("VB", "VBP") and i and lower[i - 1] in ("with", "without") and after in (".", ",", "CC", "IN"):
+        return "NN"  # "cleaning the house with mop"
     if before == "PRP" and lower[i - 1] in _SUBJECTS and (word in FINITE or tag in ("VBN", "VBD")):
         return "VB"
     if word in _CALLED and before in (*_NOUN, "VBG", ",", "."):
@@ -246,13 +252,19 @@ def _takes_place(lower: Sequence[str], i: int) -> bool:
     return any(len(pair) == 2 and pair[0].startswith(("tak", "took")) and pair[1] == "place" for pair in pairs)
 
 
+_LEADS_TO_VERB = v.word_set(
+    "about able ready used supposed try tries tried trying want wants wanted wanting begin begins began begun "
+    "beginning start starts started starting continue continues continued need needs needed have has had learn learns "
+    "learned learning decide decides decided refuse refuses refused attempt attempts attempting fail fails failed"
+)
 _REQUESTS = v.word_set(
-    "create generate animate make show imagine draw visualize visualise depict illustrate craft produce"
+    "create generate animate make show imagine draw visualize visualise depict illustrate craft produce "
+    "showcase incorporate highlight feature capture include emphasize emphasise convey portray describe write add"
 )
 _BEING = frozenset(("being", "is", "are", "was", "get", "gets", "getting"))
 _STARTS_THING = ("DT", "PRP$", "CD", "JJ", "VBG", "VBN", *_NOUN)
 _MODALS = v.word_set("would will could should must might may shall cannot can't cant don't dont doesn't doesnt")
-_NOUNS_TOO = v.word_set("can head pretty opening alien human robot android zombie skeleton chinese male female")
+_NOUNS_TOO = v.word_set("can uniform head pretty opening alien human robot android zombie skeleton chinese male female")
 _CALLED = v.word_set("named called titled entitled known nicknamed")
 _AGENTS = ("man", "woman", "ist", "boy", "girl")
 _SUBJECTS = v.word_set("he she it they who i we you")

@@ -537,6 +537,7 @@ ABSTRACT = word_set(
 SEEN_WHEN_DESCRIBED = word_set("energy magic power life wonder aura")
 # nobody sees these, however they are described: feelings, ideas, measures, sounds, doings; no entity
 UNSEEN = word_set(
+    "way tone era teamwork income poem poetry longing oh "
     "death math mathematics techno reggae hip-hop dubstep edm interview hypnosis kitsch psychedelia freshness "
     "vengeance chic swag clout hype wanderlust karma fiction gameplay viewpoint vantage hope happiness joy sadness "
     "sorrow freedom courage bravery innocence knowledge wisdom truth destiny fate luck imagination inspiration "

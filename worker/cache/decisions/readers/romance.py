@@ -194,9 +194,16 @@ def _open(lower: str, singular: str, meaning: Meaning | None, grammar: Grammar) 
         return Role.NOUN
     if forms & grammar.adjectives:
         return Role.ADJECTIVE
-    if lower.endswith(grammar.gerund_ends or ("\0",)):
+    if lower.endswith(grammar.gerund_ends or ("\0",)) or _has_pronoun(lower, grammar):
         return Role.VERB
     return Role.NOUN
+
+
+def _has_pronoun(lower: str, grammar: Grammar) -> bool:
+    """Whether a word is a verb with the pronoun that is joined to it: "lanzándole", "comprarla", "olhando-se"."""
+    found = grammar.with_pronoun.fullmatch(lower)
+    infinitive = found.groupdict().get("infinitive") if found else None
+    return found is not None and (infinitive is None or infinitive in frequency(grammar.language))
 
 
 def _in_context(tokens: Sequence[Token], i: int, grammar: Grammar) -> Role:
@@ -220,6 +227,9 @@ def _in_context(tokens: Sequence[Token], i: int, grammar: Grammar) -> Role:
         return Role.NOUN if ends and not is_colour else token.role
     if token.role is not Role.NOUN or token.is_name:
         return token.role
+    is_french_form = grammar.language == "fr" and token.written.endswith("ant") and token.text not in grammar.nouns
+    if is_french_form and token.meaning is None and before is Role.ARTICLE and tokens[max(0, i - 2)].role is Role.NOUN:
+        return Role.VERB  # "un chien le regardant"
     if before in (Role.RELATIVE, Role.OTHER, Role.NOT):
         acts = token.meaning is None and token.written.endswith(grammar.acting_ends)
         return Role.VERB if acts or _is_verb(token, grammar) else token.role

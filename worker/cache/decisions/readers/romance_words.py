@@ -1,5 +1,6 @@
 """Closed word classes of Spanish, French and Portuguese, and words that endings do not tell. Plain data."""
 
+import re
 from dataclasses import dataclass
 
 from worker.cache.decisions.vocabulary import word_set
@@ -32,6 +33,7 @@ class Grammar:
     adjective_ends: tuple[str, ...]
     participle_ends: tuple[str, ...]
     gerund_ends: tuple[str, ...]
+    with_pronoun: re.Pattern[str]  # a verb with the pronoun that is joined to it: "lanzándole", "olhando-se"
     acting_ends: tuple[str, ...]  # of what several do, behind a noun in the plural
     infinitives: tuple[tuple[str, tuple[str, ...]], ...]  # an ending of the present, and those of its infinitives
     plurals: tuple[tuple[str, tuple[str, ...]], ...]  # an ending of the plural, and those of the singular
@@ -75,7 +77,7 @@ SPANISH = Grammar(
         "salta saltan nada nadan baila bailan camina caminan canta cantan pasa pasan pasea pasean cocina pinta habla "
         "hablan viste visten usa usan rodea rodean cubre cubren ilumina iluminan cuelga cuelgan flota flotan gira "
         "giran descansa pelea pelean lucha luchan observa observan explora exploran navega navegan cabalga cabalgan "
-        "monta explota estalla llora grita"
+        "monta explota estalla llora grita quiero quisiera necesito dame hazme dime ponme imagina dibuja"
     ),
     nouns=word_set(
         "helado soldado vestido pescado tejado mercado prado estado cuadrado lado sonido abogado ganado calzado "
@@ -106,7 +108,11 @@ SPANISH = Grammar(
         *("ística", "ario", "aria", "ante", "iente", "il", "al", "ar", "ñol", "és", "esa", "ano", "ana", "ino", "ina"),
     ),
     participle_ends=("ado", "ada", "ido", "ida"),
-    gerund_ends=("ando", "iendo", "yendo", "ándose", "iéndose", "andose", "iendose"),
+    gerund_ends=("ando", "iendo", "yendo"),
+    with_pronoun=re.compile(
+        r"\w+(?:[aá]nd|[ií]end|yend)o(?:me|te|se|nos)?(?:l[aeo]s?)?|\w*[áéí]\w+me(?:l[ao]s?)?|"
+        r"(?P<infinitive>\w{2,}[aei]r)(?=.)(?:me|te|se|nos)?(?:l[aeo]s?)?"
+    ),
     acting_ends=("an", "en"),
     infinitives=(("a", ("ar",)), ("e", ("er", "ir")), ("ó", ("ar",))),
     plurals=(
@@ -166,7 +172,7 @@ FRENCH = Grammar(
         "traversent roule roulent peint peignent cuisine parle parlent grimpe entre sort sortent ouvre ferme monte "
         "montre montrent crée génère neige pleut assis peut peuvent doit veut apparaît explose combat combattent "
         "pousse coule coulent glisse se promène promènent repose reposent éclaire éclairent entoure entourent recouvre "
-        "voyage nourrit observe explore chevauche navigue pêche pleure crie fume"
+        "voyage nourrit observe explore chevauche navigue pêche pleure crie fume veux voudrais aimerais dessine imagine"
     ),
     nouns=word_set(
         "chat lit port bois pont mont bateau château oiseau gâteau chapeau cheval animal hôpital métal journal canal "
@@ -201,6 +207,7 @@ FRENCH = Grammar(
     ),
     participle_ends=("é", "ée", "i", "ie", "u", "ue"),
     gerund_ends=(),
+    with_pronoun=re.compile(r"\w+-(?:moi|toi|les?|la|nous|lui|leur)"),
     acting_ends=("ent",),
     infinitives=(("e", ("er",)), ("it", ("ir",)), ("a", ("er",))),
     plurals=(("eaux", ("eau",)), ("aux", ("al",)), ("eux", ("eu",)), ("s", ("",)), ("x", ("",))),
@@ -265,7 +272,7 @@ PORTUGUESE = Grammar(
         "deve crie cria gere mostre toca tocam salta saltam pula pulam nada nadam dança dançam anda andam caminha "
         "caminham canta cantam passa passam passeia cozinha pinta fala falam veste usa usam cerca cobre ilumina "
         "flutua flutuam gira giram descansa luta lutam observa observam explora navega cavalga monta explode chora "
-        "grita deita dirigindo desliza rola brinca brincam"
+        "grita deita dirigindo desliza rola brinca brincam quero gostaria preciso faça desenhe imagine"
     ),
     nouns=word_set(
         "soldado vestido telhado mercado prado estado lado gelado advogado gado sol animal cristal hospital metal "
@@ -296,6 +303,7 @@ PORTUGUESE = Grammar(
     ),
     participle_ends=("ado", "ada", "ido", "ida"),
     gerund_ends=("ando", "endo", "indo"),
+    with_pronoun=re.compile(r"\w+-(?:me|te|se|nos|lhes?|l?[ao]s?|n[ao]s?)"),
     acting_ends=("am", "em"),
     infinitives=(("a", ("ar",)), ("e", ("er", "ir"))),
     plurals=(
