@@ -3,6 +3,7 @@
 One thread reads what ended and takes what is due; a few others send, so that a slow address holds up itself alone.
 """
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -11,7 +12,6 @@ import logging
 import random
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -33,9 +33,10 @@ from db.webhooks import Due
 
 logger = logging.getLogger("api.webhooks")
 
-NUM_SENDERS = 8
+NUM_SENDERS = 16
+MOST_OF_TENANT = 8  # of them at once: a slow tenant leaves the others some
 MOST_EACH = 2  # deliveries to one address at once
-TIMEOUT_S = 10.0  # of an attempt, all in all a little more
+TIMEOUT_S = 10.0  # of an attempt, all in all but for looking up the name
 # Pauses between attempts: about 60 hours in all, then it is given up.
 PAUSES_S = (5, 30, 120, 600, 1800, 7200, 18_000, 36_000, 50_400, 50_400, 50_400)
 GONE = 410  # the receiver does not want to hear of it any more
@@ -47,21 +48,20 @@ class Webhooks:
     def __init__(self, factory: sessionmaker[Session], settings: ApiSettings) -> None:
         self._factory, self._allowed = factory, settings.webhook_allowed
         self._pool = ThreadPoolExecutor(NUM_SENDERS, thread_name_prefix="webhook")
-        self._busy: Counter[str] = Counter()  # by URL
+        self._busy: list[Due] = []
         self._lock = threading.Lock()
 
     def turn(self) -> None:
         """Note what ended since the last turn, and begin to send what is due. Does not wait for any receiver."""
         self._collect()
         with self._lock:
-            self._busy = +self._busy
-            room, busy = NUM_SENDERS - self._busy.total(), set(self._busy)
-        if room > 0:
+            busy = list(self._busy)
+        if (room := NUM_SENDERS - len(busy)) > 0:
             with transaction(self._factory) as session:
-                due = webhooks.take(session, limit=room, busy=busy, most_each=MOST_EACH)
+                due = webhooks.take(session, limit=room, busy=busy, most_each=MOST_EACH, most_of_tenant=MOST_OF_TENANT)
             for one in due:
                 with self._lock:
-                    self._busy[one.url] += 1
+                    self._busy.append(one)
                 self._pool.submit(self._send, one)
 
     def close(self) -> None:
@@ -91,7 +91,7 @@ class Webhooks:
             logger.warning("delivery broke", extra={"fields": {"delivery": due.id}}, exc_info=broken)
         finally:
             with self._lock:
-                self._busy[due.url] -= 1
+                self._busy.remove(due)
 
     def _post(self, due: Due) -> tuple[int | None, str, bool]:
         """Send once; return the answer's status, what was wrong (empty: nothing), and whether another try may help."""
@@ -108,6 +108,8 @@ class Webhooks:
             status = _status(url, headers, body, host=parts.hostname or "")
         except Blocked as error:
             return None, f"the URL {error}", True
+        except TimeoutError:
+            return None, f"no answer within {TIMEOUT_S:g} s", True
         except httpx.HTTPError as error:
             return None, f"no answer ({type(error).__name__}: {error})", True
         return status, "" if 200 <= status < 300 else f"answered {status}", status != GONE
@@ -162,12 +164,21 @@ def _deliveries(
 
 
 def _status(url: str, headers: Mapping[str, str], body: bytes, *, host: str) -> int:
-    """Post, and return the status; redirects are not followed, and the answer's body is not read."""
-    with (
-        httpx.Client(timeout=TIMEOUT_S, trust_env=False, follow_redirects=False) as client,
-        client.stream("POST", url, headers=headers, content=body, extensions={"sni_hostname": host}) as answer,
-    ):
-        return answer.status_code
+    """Post, and return the status; redirects are not followed, and the answer's body is not read.
+
+    Raises TimeoutError after all of `TIMEOUT_S`: the limits of httpx are each of one piece, and an answer may come in
+    any number of pieces. Only a loop can be stopped in the middle of a read.
+    """
+
+    async def post() -> int:
+        async with (
+            asyncio.timeout(TIMEOUT_S),
+            httpx.AsyncClient(timeout=None, trust_env=False, follow_redirects=False) as client,  # noqa: S113 - above
+            client.stream("POST", url, headers=headers, content=body, extensions={"sni_hostname": host}) as answer,
+        ):
+            return answer.status_code
+
+    return asyncio.run(post())
 
 
 def _pause_s(attempt: int) -> float | None:

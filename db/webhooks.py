@@ -7,13 +7,14 @@ which a video may end has to think of it.
 
 import base64
 import secrets
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, delete, func, or_, select, tuple_, update
+from sqlalchemy import and_, case, delete, func, literal, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -133,16 +134,24 @@ def add(session: Session, deliveries: Sequence[Mapping[str, Any]]) -> None:
         session.execute(insert(Delivery).on_conflict_do_nothing(), [dict(row) for row in deliveries])
 
 
-def take(session: Session, *, limit: int, busy: Collection[str], most_each: int) -> list[Due]:
-    """Take deliveries whose time has come, at most `most_each` of an address and none of the busy ones.
+def take(session: Session, *, limit: int, busy: Collection[Due], most_each: int, most_of_tenant: int) -> list[Due]:
+    """Take deliveries whose time has come, at most `most_each` of an address and none of those that are called now.
 
-    They come again after a while, unless somebody says how they went.
+    `busy` are the deliveries under way: with them a tenant has at most `most_of_tenant`, so that others have a turn
+    however many addresses it names. They come again after a while, unless somebody says how they went.
     """
     is_heard = or_(Delivery.webhook_id.is_(None), Delivery.webhook_id.in_(_heard()))
-    due = and_(Delivery.due_at <= func.now(), Delivery.url.not_in(busy), is_heard)
+    due = and_(Delivery.due_at <= func.now(), Delivery.url.not_in({one.url for one in busy}), is_heard)
     place = func.row_number().over(partition_by=Delivery.url, order_by=Delivery.due_at).label("place")
-    ranked = select(Delivery.id, Delivery.due_at, place).where(due).subquery()
-    first = select(ranked.c.id).where(ranked.c.place <= most_each).order_by(ranked.c.due_at).limit(limit)
+    ranked = select(Delivery.id, Delivery.due_at, Delivery.tenant, place).where(due).subquery()
+    of_tenant = func.row_number().over(partition_by=ranked.c.tenant, order_by=ranked.c.due_at).label("of_tenant")
+    each = (
+        select(ranked.c.id, ranked.c.due_at, ranked.c.tenant, of_tenant).where(ranked.c.place <= most_each).subquery()
+    )
+    counts = Counter(one.tenant for one in busy)
+    under_way = case(counts, value=each.c.tenant, else_=0) if counts else literal(0)
+    has_room = each.c.of_tenant + under_way <= most_of_tenant
+    first = select(each.c.id).where(has_room).order_by(each.c.due_at).limit(limit)
     ids = session.scalars(select(Delivery.id).where(Delivery.id.in_(first)).with_for_update(skip_locked=True)).all()
     taken = (
         update(Delivery)

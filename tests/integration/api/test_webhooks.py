@@ -4,6 +4,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -130,7 +131,7 @@ def ended(client: TestClient, headers: dict[str, str], **more: object) -> str:
 def turn(relay: Webhooks, session: Session) -> None:
     """A turn of the relay, and the end of all that it began."""
     relay.turn()
-    wait_until(lambda: not +relay._busy)
+    wait_until(lambda: not relay._busy)
     session.rollback()
 
 
@@ -256,7 +257,7 @@ def test_a_relay_that_dies_while_it_sends_leaves_it_to_the_next(
     ended(hooked, mine)
     relay._collect()
     with transaction(relay._factory) as dying:
-        assert len(rows.take(dying, limit=9, busy=(), most_each=2)) == 1  # and it is never heard of again
+        assert len(rows.take(dying, limit=9, busy=[], most_each=2, most_of_tenant=9)) == 1  # and never heard of again
     turn(relay, session)
     assert receiver.got == []
 
@@ -285,6 +286,62 @@ def test_a_slow_receiver_holds_up_itself_alone(
 
     wait_until(lambda: len(quick.got) == 1)
     assert len(slow.got) == webhooks.MOST_EACH
+    slow.hold.set()
+
+
+@contextmanager
+def drip(pause_s: float) -> Iterator[str]:
+    """A receiver that begins to answer and never ends: a character of one header after the other."""
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            with server.accept()[0] as line, suppress(OSError):
+                line.sendall(b"HTTP/1.1 200 OK\r\nX-Mud: ")
+                while not over.wait(pause_s):
+                    line.sendall(b"x")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.getsockname()[1]}/hook"
+        finally:
+            over.set()
+            thread.join()
+
+
+def test_a_receiver_that_answers_drop_by_drop_is_given_up_in_time(
+    hooked: TestClient, new_key, relay: Webhooks, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhooks, "TIMEOUT_S", 0.5)
+    mine = new_key("a")
+
+    with drip(pause_s=0.1) as url:
+        register(hooked, url, mine)
+        ended(hooked, mine)
+        turn(relay, session)
+
+    assert session.scalars(select(Delivery.error)).one() == "no answer within 0.5 s"
+
+
+def test_a_tenant_with_many_slow_receivers_holds_up_itself_alone(
+    hooked: TestClient, new_key, relay: Webhooks, receivers: Callable[[], Receiver], session: Session
+) -> None:
+    """Addresses of its own cost a tenant nothing: each video may name another."""
+    slow, quick = receivers(), receivers()
+    slow.hold = threading.Event()
+    one, two = new_key("a"), new_key("b")
+    for number in range(webhooks.NUM_SENDERS):
+        ended(hooked, one, webhook_url=f"{slow.url}/{number}")
+    for _ in range(2):
+        relay.turn()
+    wait_until(lambda: len(slow.got) == webhooks.MOST_OF_TENANT)
+
+    ended(hooked, two, webhook_url=quick.url)
+    relay.turn()
+
+    wait_until(lambda: len(quick.got) == 1)
+    assert len(slow.got) == webhooks.MOST_OF_TENANT
     slow.hold.set()
 
 
