@@ -258,21 +258,24 @@ def _pgvector(cursor: Any) -> Findings:  # Any: as above
 
 
 def _tables(cursor: Any) -> Findings:  # Any: as above
-    from alembic.script import ScriptDirectory
+    from db import migrate
 
-    from db.migrate import config
-
-    newest = ScriptDirectory.from_config(config("")).get_current_head()
+    newest = migrate.steps()[0]
     cursor.execute("SELECT to_regclass('alembic_version') IS NOT NULL")
     if not cursor.fetchone()[0]:
         yield _wrong("tables", "none", "`chai migrate`")
         return
     cursor.execute("SELECT version_num FROM alembic_version")
     found = ", ".join(row[0] for row in cursor.fetchall())
-    if found != newest:
+    if migrate.is_later(found):
+        yield _look(
+            "tables", f"at {found}, this version knows them up to {newest}", "update chai here; it serves as is"
+        )
+    elif found != newest:
         yield _wrong("tables", f"at {found or 'nothing'}, this version needs {newest}", "`chai migrate`, with a backup")
         return
-    yield _fine("tables", f"at {found}, the newest")
+    else:
+        yield _fine("tables", f"at {found}, the newest")
     yield from _queue(cursor)
     yield from _beats(cursor)
 

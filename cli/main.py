@@ -330,10 +330,11 @@ def migrate(
     down: Annotated[bool, typer.Option("--down", help="Go down; tables that go take their rows along.")] = False,
 ) -> None:
     """Bring the database to a revision of the tables."""
-    from db.migrate import downgrade, upgrade
+    from db.migrate import downgrade, is_later, upgrade
 
-    (downgrade if down else upgrade)(local.database_url(), revision)
-    output.note(f"the database is at {revision}")
+    found = (downgrade if down else upgrade)(local.database_url(), revision)
+    later = ", of a later version than this one, which they serve: nothing is done" if is_later(found) else ""
+    output.note(f"the tables are at {found or 'base'}{later}")
 
 
 def _from_stdin() -> str:

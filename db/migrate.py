@@ -9,6 +9,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from db.session import connect, sessions
+
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 
 
@@ -22,27 +24,53 @@ def config(database_url: str) -> Config:
 
 def behind(session: Session) -> str | None:
     """Say that the tables are older than this version, and what to do; None when they are not. Newer ones serve too."""
-    steps = _steps()
-    if session.scalar(text("SELECT to_regclass('alembic_version')")) is None:
-        found = None
-    else:
-        found = session.scalar(text("SELECT version_num FROM alembic_version"))
-    if found == steps[0] or (found is not None and found not in steps):
+    found, newest = revision(session), steps()[0]
+    if found == newest or is_later(found):
         return None
-    return f"the tables of the database are at {found or 'nothing'}, this version needs {steps[0]}: run `chai migrate`"
+    return f"the tables of the database are at {found or 'nothing'}, this version needs {newest}: run `chai migrate`"
+
+
+def revision(session: Session) -> str | None:
+    """Return where the tables are; None when there are none."""
+    if session.scalar(text("SELECT to_regclass('alembic_version')")) is None:
+        return None
+    found: str | None = session.scalar(text("SELECT version_num FROM alembic_version"))
+    return found
+
+
+def is_later(revision: str | None) -> bool:
+    """Whether tables are of a later version than this one: it does not know the step that made them."""
+    return revision is not None and revision not in steps()
 
 
 @functools.cache
-def _steps() -> tuple[str, ...]:
+def steps() -> tuple[str, ...]:
     """Return all revisions that this version knows, the newest first."""
     return tuple(step.revision for step in ScriptDirectory.from_config(config("")).walk_revisions())
 
 
-def upgrade(database_url: str, revision: str = "head") -> None:
-    """Go up to a revision; a second process waits for the first and then finds nothing to do."""
-    command.upgrade(config(database_url), revision)
+def upgrade(database_url: str, to: str = "head") -> str | None:
+    """Go up to a revision, and return where the tables are; a second process waits for the first and does nothing.
+
+    Tables of a later version stay as they are: they serve this one too.
+    """
+    before = _revision(database_url)
+    if to == "head" and is_later(before):
+        return before
+    command.upgrade(config(database_url), to)
+    return _revision(database_url)
 
 
-def downgrade(database_url: str, revision: str = "base") -> None:
-    """Go down to a revision, data included."""
-    command.downgrade(config(database_url), revision)
+def _revision(database_url: str) -> str | None:
+    engine = connect(database_url, pool_size=1, application="chai-migrate")
+    try:
+        with sessions(engine)() as session:
+            return revision(session)
+    finally:
+        engine.dispose()
+
+
+def downgrade(database_url: str, to: str = "base") -> str | None:
+    """Go down to a revision, data included, and return where the tables are."""
+    command.downgrade(config(database_url), to)
+    return _revision(database_url)

@@ -3,9 +3,10 @@
 import os
 
 from alembic import context
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 
 from db.models import Base
+from db.session import connect
 
 # Any fixed number: whoever holds it migrates, everybody else waits.
 _LOCK = 0x63686169
@@ -16,7 +17,8 @@ _url = context.config.attributes.get("database_url") or os.environ["DATABASE_URL
 
 
 def _run() -> None:
-    engine = create_engine(_url)
+    # Without a machine at its other end the lock is soon free again. Whoever waits for it waits as long as it takes.
+    engine = connect(_url, pool_size=1, application="chai-migrate", lock_patience_s=0)
     with engine.connect() as connection:
         # Session-level, so that it spans the transactions of all steps.
         connection.execute(text("SET statement_timeout = '10min'"))

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from cli import doctor, local
@@ -47,6 +48,23 @@ def test_before_the_first_start_nothing_is_wrong(tmp_path: Path) -> None:
 
     assert status == 0
     assert found["postgres"]["do"] == "`chai up` starts one; set DATABASE_URL for another"
+
+
+@pytest.mark.parametrize(
+    ("at", "state", "do"),
+    [("0004", "wrong", "`chai migrate`, with a backup"), ("9999", "look", "update chai here; it serves as is")],
+)
+def test_tables_of_another_version_are_named_with_what_to_do(
+    database_url: str, session: Session, tmp_path: Path, at: str, state: str, do: str
+) -> None:
+    session.execute(text(f"UPDATE alembic_version SET version_num = '{at}'"))
+    session.commit()
+
+    status, found = looked(tmp_path, DATABASE_URL=database_url)
+
+    assert (found["tables"]["state"], found["tables"]["do"]) == (state, do)
+    assert found["tables"]["seen"].startswith(f"at {at}, this version ")
+    assert ("queue" in found, status) == ((False, 1) if state == "wrong" else (True, 0))
 
 
 def test_workers_that_take_no_jobs_are_named_with_their_reason(

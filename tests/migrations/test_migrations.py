@@ -5,11 +5,12 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, inspect, text
+from sqlalchemy import Engine, create_engine, event, inspect, text
 from sqlalchemy.exc import OperationalError
 
 from db import migrate
@@ -60,6 +61,39 @@ def test_two_processes_may_migrate_at_once(empty_database_url: str) -> None:
 
     assert [process.returncode for process in done] == [0, 0, 0], done[0].stderr
     assert _tables(empty_database_url) == set(Base.metadata.tables)
+
+
+def test_tables_of_a_later_version_stay_as_they_are(empty_database_url: str) -> None:
+    """Who goes back to an earlier version of the service starts it on them."""
+    newest = migrate.upgrade(empty_database_url)
+    engine = create_engine(empty_database_url)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    engine.dispose()
+
+    assert newest == migrate.steps()[0]
+    assert migrate.upgrade(empty_database_url) == "9999"
+
+
+def test_who_migrates_waits_without_limit_and_is_given_up_when_its_machine_is_lost(empty_database_url: str) -> None:
+    """What it holds is the lock that everybody waits for who starts."""
+    seen = {}
+
+    def look(connection: Any, *_: object) -> None:
+        with connection.cursor() as cursor:
+            names = "'application_name', 'lock_timeout', 'tcp_keepalives_idle'"
+            cursor.execute(f"SELECT name, setting FROM pg_settings WHERE name IN ({names})")
+            found = dict(cursor.fetchall())
+            seen[found.pop("application_name"), found["lock_timeout"]] = int(found["tcp_keepalives_idle"])
+
+    event.listen(Engine, "connect", look)
+    try:
+        migrate.upgrade(empty_database_url, "0001")
+    finally:
+        event.remove(Engine, "connect", look)
+
+    assert 0 < seen["chai-migrate", "0"] <= 10
+    assert all(name == "chai-migrate" for name, _ in seen)
 
 
 def test_a_migration_gives_up_rather_than_queue_behind_a_long_lock(
