@@ -4,6 +4,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import json
+import signal
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -292,6 +293,9 @@ def worker(
 
     local.database_url()
     WorkerSettings.model_validate({})  # before the slow imports: a bad value is said at once
+    signal.signal(
+        signal.SIGINT, signal.SIG_DFL
+    )  # a KeyboardInterrupt in one of them may be lost; then Celery has its own
 
     from worker.app import main as work
 

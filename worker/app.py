@@ -86,7 +86,7 @@ def main(
     load: Load = load_model,
     log_level: str = "INFO",
 ) -> int:
-    """Run a worker on these queues until SIGTERM; return its exit status."""
+    """Run a worker on these queues until SIGTERM or Ctrl-C; return its exit status, 0 when it ended as it was told."""
     settings = WorkerSettings.model_validate({})  # from the environment
     owner = f"{name}@{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
     app = make_app(settings)
@@ -109,10 +109,12 @@ def main(
         without_mingle=True,
         quiet=True,
     )
+    ends: list[str] = []  # Celery's word for each signal: Warm, and Cold for the second
+    signals.worker_shutting_down.connect(lambda how, **_: ends.append(how), weak=False)
     signals.worker_ready.connect(lambda **_: presence.start(), weak=False)
     worker.start()
     presence.stop()
-    return int(worker.exitcode or 0)
+    return 0 if ends == ["Warm"] else int(worker.exitcode or 0)
 
 
 def connect_signals(
