@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import bindparam, func, select, text
+from sqlalchemy import ColumnClause, column, select, text
 from sqlalchemy.orm import Session
 
 from db.jobs import Claim, lost
 from db.metrics import MEAN_OF
-from db.models import CacheEntry, Namespace, PlanRow
+from db.models import CacheEntry, Namespace
 from db.prepared import Prepared
 
 
@@ -30,7 +30,9 @@ class Known:
 
 def known(session: Session, fingerprint: str, *, plan_key: str) -> Known | None:
     """Return what is known of the namespace with this fingerprint, with the plans under `plan_key`; None: no such."""
-    row = session.execute(_KNOWN, {"fingerprint": fingerprint, "plan_key": plan_key, "last": MEAN_OF}).one_or_none()
+    _KNOWN.on(session)
+    values = {"fingerprint": fingerprint, "plan_key": plan_key, "last": MEAN_OF}
+    row = session.execute(_CALL_KNOWN, values).one_or_none()
     if row is None:
         return None
     space, plans, seconds, num_entities = row
@@ -39,20 +41,27 @@ def known(session: Session, fingerprint: str, *, plan_key: str) -> Known | None:
     return Known(space=space, plans=recipes, seconds=means, num_entities=int(num_entities))
 
 
-_SECONDS = text(
-    "(SELECT jsonb_object_agg(path, mean) FROM (VALUES ('full'), ('fast')) AS asked(path) CROSS JOIN LATERAL ("
-    "SELECT avg(gpu_seconds) AS mean FROM (SELECT gpu_seconds FROM job_metrics WHERE namespace_id = namespaces.id "
-    "AND path = asked.path AND outcome = 'completed' ORDER BY id DESC LIMIT :last) AS recent) AS of_path "
-    "WHERE mean IS NOT NULL)"
+_NAMESPACE = Namespace.__table__.columns
+_KNOWN = Prepared(
+    "known",
+    {"fingerprint": "text", "plan_key": "text", "last": "int"},
+    f"""
+    SELECT {", ".join(column.name for column in _NAMESPACE)},
+        (SELECT jsonb_object_agg(kind, plan) FROM plans WHERE namespace_key = :plan_key) AS plans,
+        (
+            SELECT jsonb_object_agg(path, mean) FROM (VALUES ('full'), ('fast')) AS asked(path) CROSS JOIN LATERAL (
+                SELECT avg(gpu_seconds) AS mean FROM (
+                    SELECT gpu_seconds FROM job_metrics WHERE namespace_id = namespaces.id AND path = asked.path
+                    AND outcome = 'completed' ORDER BY id DESC LIMIT :last
+                ) AS recent
+            ) AS of_path WHERE mean IS NOT NULL
+        ) AS seconds,
+        (SELECT sum(num_entities) FROM namespaces AS every WHERE every.dims = namespaces.dims) AS of_all
+    FROM namespaces WHERE fingerprint = :fingerprint
+    """,  # noqa: S608 - what is put into the text is ours
 )
-_KNOWN = select(
-    Namespace,
-    select(func.jsonb_object_agg(PlanRow.kind, PlanRow.plan))
-    .where(PlanRow.namespace_key == bindparam("plan_key"))
-    .scalar_subquery(),
-    _SECONDS,
-    text("(SELECT sum(num_entities) FROM namespaces AS every WHERE every.dims = namespaces.dims)"),
-).where(Namespace.fingerprint == bindparam("fingerprint"))
+_OTHERS: list[ColumnClause[Any]] = [column(name) for name in ("plans", "seconds", "of_all")]
+_CALL_KNOWN = select(Namespace, *_OTHERS).from_statement(text(_KNOWN.call).columns(*_NAMESPACE, *_OTHERS))
 
 
 def record(
@@ -111,7 +120,7 @@ _RECORD = Prepared(
     pinned AS (
         INSERT INTO cache_pins (entry_id, job_id, fence) SELECT id, :job_id, :fence FROM lent ON CONFLICT DO NOTHING
     )
-    SELECT {", ".join(f"lent.{column.name}" for column in _ENTRY)} FROM held LEFT JOIN lent ON true
+    SELECT {", ".join(f"lent.{row.name}" for row in _ENTRY)} FROM held LEFT JOIN lent ON true
     """,  # noqa: S608 - what is put into the text is ours
 )
 _CALL_RECORD = select(CacheEntry).from_statement(

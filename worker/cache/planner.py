@@ -383,7 +383,7 @@ def neighbours(
     return tuple(
         Neighbour(
             query=near.query,
-            entry_id=str(near.entry_id),
+            entry_id=near.entry,
             text=near.text,
             head=near.head,
             attributes=near.attributes,

@@ -12,6 +12,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -62,6 +63,7 @@ class KeepingEmbedder(ABC):
         self._num_kept = num_kept
         self._lock = threading.Lock()  # a question may come while a job is planned
         self._kept: OrderedDict[str, np.ndarray[Any, Any]] = OrderedDict()
+        self._share = lru_cache(num_kept)(self._unknown_share)
 
     @abstractmethod
     def _forward(self, phrases: list[str]) -> list[np.ndarray[Any, Any]]:
@@ -83,7 +85,7 @@ class KeepingEmbedder(ABC):
     def knows(self, phrase: str) -> bool:
         """Whether most of its words are known; the vectors of other phrases may agree about nothing."""
         with self._lock:
-            return self._unknown_share(phrase) <= MAX_UNKNOWN
+            return self._share(phrase) <= MAX_UNKNOWN
 
     def _keep(self, vectors: dict[str, np.ndarray[Any, Any]]) -> None:
         for phrase, vector in vectors.items():
