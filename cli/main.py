@@ -293,9 +293,8 @@ def worker(
 
     local.database_url()
     WorkerSettings.model_validate({})  # before the slow imports: a bad value is said at once
-    signal.signal(
-        signal.SIGINT, signal.SIG_DFL
-    )  # a KeyboardInterrupt in one of them may be lost; then Celery has its own
+    # Until Celery has a handler of its own: a KeyboardInterrupt within an import may be lost.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     from worker.app import main as work
 
