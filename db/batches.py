@@ -240,17 +240,21 @@ def pictured(session: Session, batch: Batch, limit: int) -> list[Job]:
 
 
 def finish(session: Session) -> list[UUID]:
-    """Close every sealed batch whose jobs have all ended, and cancel what is left of one that was cancelled."""
+    """Close every sealed batch whose jobs have all ended, and cancel what is left of one that was cancelled.
+
+    What another transaction holds is left to the next time: the relay that asks has the jobs of all to hand over.
+    """
     is_left = or_(Job.status == JobStatus.QUEUED, and_(Job.status == JobStatus.IN_PROGRESS, ~Job.cancel_requested))
     left = select(Job.id).where(Job.batch_id == Batch.id, is_left).exists()
     for batch_id in session.scalars(select(Batch.id).where(Batch.status == BatchStatus.CANCELLED, left)):
-        jobs.cancel_lines(session, batch_id, limit=CHUNK)
+        jobs.cancel_lines(session, batch_id, limit=CHUNK, skip_locked=True)
     running = select(Job.id).where(Job.batch_id == Batch.id, Job.status.not_in(FINAL)).exists()
     reused = select(Job.id).join(ReusedLine, ReusedLine.job_id == Job.id).where(ReusedLine.batch_id == Batch.id)
     awaited = reused.where(Job.status.not_in(FINAL)).exists()
+    ended = select(Batch.id).where(Batch.status.in_(RUNS), ~running, ~awaited)
     done = session.scalars(
         update(Batch)
-        .where(Batch.status.in_(RUNS), ~running, ~awaited)
+        .where(Batch.id.in_(ended.with_for_update(skip_locked=True, key_share=True)))
         .values(status=BatchStatus.COMPLETED, finished_at=func.now(), is_held=False)
         .returning(Batch.id),
         execution_options={"synchronize_session": "fetch"},

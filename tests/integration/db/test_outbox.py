@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import batches, jobs, outbox
-from db.models import Job
+from db.models import Batch, Job
 from db.session import transaction
 from db.states import Queue
 
@@ -158,6 +158,32 @@ def test_a_run_is_held_back_without_the_line_whose_row_a_lost_machine_holds(
         session.commit()
 
     assert picked(session) == [other]
+
+
+def test_runs_end_without_what_a_lost_machine_holds(
+    accept: Callable[..., UUID], open_run: Callable[..., UUID], session: Session, session_factory: Factory
+) -> None:
+    """The relay that ends them hands the jobs of everybody over in between."""
+    cancelled, ended, held_run = open_run(), open_run(), open_run()
+    held, other = accept(run=cancelled), accept(run=cancelled)
+    lines = [accept(run=run) for run in (ended, held_run)]
+    for run in (ended, held_run):
+        batches.seal(session, session.get_one(Batch, run), num_bad_lines=0)
+    for line in lines:
+        jobs.request_cancel(session, "ada", line)
+    batches.cancel(session, session.get_one(Batch, cancelled))
+    session.commit()
+
+    with session_factory() as lost:
+        jobs.get(lost, "ada", held, lock=True)
+        batches.get(lost, "ada", held_run, lock=True)
+        assert batches.finish(session) == [ended]
+        session.commit()
+
+    assert {id_: session.get_one(Job, id_).status for id_ in (held, other)} == {held: "queued", other: "cancelled"}
+    assert batches.finish(session) == [held_run]
+    session.expire_all()
+    assert session.get_one(Job, held).status == "cancelled"
 
 
 def test_picking_from_fifty_thousand_reads_indexes_and_sorts_nothing_long(session: Session) -> None:
