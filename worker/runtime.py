@@ -41,7 +41,6 @@ def load_model(card: ModelCard, settings: WorkerSettings) -> VideoModel:
         device=settings.device,
         mode=settings.engine_mode,
         dtype=settings.engine_dtype,
-        fp8=settings.engine_fp8,
         text=settings.engine_text,
         second_device=settings.engine_second_device,
         text_cache=settings.text_cache_dir,

@@ -17,7 +17,6 @@ class WorkerSettings(Settings):
     torch_threads: int | None = Field(default=None, ge=1)  # of torch on the CPU; none: torch decides
     engine_mode: Literal["auto", "off", "compile", "graphs"] = "auto"  # auto: compile on a GPU
     engine_dtype: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 on a GPU
-    engine_fp8: bool = False  # 8-bit linear layers, where the GPU has them
     engine_text: Literal["keep", "exact", "offload", "int8"] = "keep"  # T5; docs/operation.md
     engine_second_device: str | None = None  # cuda:1: makes half of each guided step
     text_cache_dir: Path | None = None  # what text encoders made of prompts, kept on this machine's disk

@@ -66,7 +66,6 @@ class Request:
     device: str = "auto"
     mode: Mode = "off"
     dtype: str | None = None  # float32 or bfloat16; None = bfloat16 on a GPU, float32 elsewhere
-    fp8: bool = False
     text: TextPlace = "keep"
     repeats: int = 3
     has_plain: bool = True  # also run the plain model
@@ -168,9 +167,7 @@ def _random(make: Callable[[], nn.Module], device: torch.device, dtype: torch.dt
 
 def _options(request: Request, device: torch.device) -> Options:
     default = "bfloat16" if device.type == "cuda" else "float32"
-    return Options(
-        mode=request.mode, dtype=getattr(torch, request.dtype or default), fp8=request.fp8, text=request.text
-    )
+    return Options(mode=request.mode, dtype=getattr(torch, request.dtype or default), text=request.text)
 
 
 def matrix_peak(device: torch.device, dtype: torch.dtype) -> float:

@@ -26,17 +26,9 @@ from worker.models.opensora.sizes import VideoSize
 
 LENGTHS = (2, 5, 9, 14, 20, 27, 35, 48, 70, 110)  # words, about as prompts of people have them
 WORDS = ["a", "red", "fox", "walks", "slowly", "through", "fresh", "snow", "under", "a", "pale", "winter", "sun"]
-SETTINGS: dict[str, tuple[Mode, bool]] = {  # name: how steps are run, and whether their layers are 8-bit
-    "off": ("off", False),
-    "compile": ("compile", False),
-    "graphs": ("graphs", False),
-    "compile+fp8": ("compile", True),
-}
-
-
+SETTINGS: tuple[Mode, ...] = ("off", "compile", "graphs")
 GPU_ONLY = {  # setting: why it is not measured elsewhere, where it would be another under a wrong name
     "graphs": "CUDA graphs need a CUDA device",
-    "compile+fp8": "8-bit floating-point layers pay on a CUDA device only",
 }
 
 
@@ -55,7 +47,7 @@ class Row:
     left_off: dict[str, str]  # what could not be switched on, and why
 
 
-def run(request: Request, sizes: Sequence[VideoSize], settings: Sequence[str] = tuple(SETTINGS)) -> dict[str, Any]:
+def run(request: Request, sizes: Sequence[VideoSize], settings: Sequence[Mode] = SETTINGS) -> dict[str, Any]:
     """Measure all, print a table and one line of JSON, and return what the line holds."""
     device = devices.choose(request.device)
     is_gpu = device.type == "cuda"
@@ -87,11 +79,10 @@ def run(request: Request, sizes: Sequence[VideoSize], settings: Sequence[str] = 
     return report
 
 
-def _rows(request: Request, setting: str, sizes: Sequence[VideoSize], device: torch.device) -> Iterator[Row]:
-    mode, fp8 = SETTINGS[setting]
+def _rows(request: Request, setting: Mode, sizes: Sequence[VideoSize], device: torch.device) -> Iterator[Row]:
     began = time.perf_counter()
-    pipeline = build(replace(request, mode=mode, fp8=fp8), device)
-    outcome = optimize(pipeline, options(device, mode=mode, fp8=fp8, warm=tuple(sizes)), device)
+    pipeline = build(replace(request, mode=setting), device)
+    outcome = optimize(pipeline, options(device, mode=setting, warm=tuple(sizes)), device)
     ready_s = time.perf_counter() - began
     for size in sizes:
         devices.reset_peak_memory(device)

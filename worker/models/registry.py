@@ -22,7 +22,6 @@ class EngineOptions:
     device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
     mode: EngineMode = "off"  # auto: compile on a GPU
     dtype: DtypeName = "auto"  # auto: bfloat16 on a GPU, as the files hold it elsewhere
-    fp8: bool = False
     text: TextPlace = "keep"
     second_device: str | None = None  # cuda:1: makes half of each guided step
     text_cache: Path | None = None  # folder for what text encoders made of prompts

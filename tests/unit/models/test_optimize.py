@@ -13,7 +13,6 @@ from torch import nn
 from worker.models.opensora.blocks import Block, Mlp
 from worker.models.opensora.compilation import (
     MAX_VARIANTS,
-    Fp8Linear,
     Int8Linear,
     Options,
     check_gelu,
@@ -149,10 +148,10 @@ def test_what_was_not_warmed_up_is_compiled_too_in_whichever_thread(warmed):
 
 def test_a_torch_that_knows_no_limit_of_one_block_gets_it_for_all(monkeypatch):
     monkeypatch.setattr(torch, "compile", lambda model=None, *, dynamic=None: model)
-    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 8)
 
-    assert limit_of_variants() == {}
-    assert torch._dynamo.config.recompile_limit == MAX_VARIANTS
+    with torch._dynamo.config.patch(recompile_limit=8):  # monkeypatch would leave the compiler without a limit
+        assert limit_of_variants() == {}
+        assert torch._dynamo.config.recompile_limit == MAX_VARIANTS
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
@@ -176,18 +175,16 @@ def test_a_product_that_gives_the_tanh_form_is_taken(monkeypatch, dtype, error):
     check_gelu(torch.device("cpu"), dtype)
 
 
-def test_a_gelu_stays_a_kernel_of_its_own_where_there_are_gradients_or_8_bit_products_or_another_device():
+def test_a_gelu_stays_a_kernel_of_its_own_where_there_are_gradients_or_another_device():
     part, x = Mlp(32, 64, 32), torch.linspace(-4, 4, 64).view(2, 32)
     plain = part(x)
 
-    assert join_gelu([part], "cuda") == 1
+    join_gelu([part], "cuda")
     assert torch.equal(part(x), plain)
-    assert join_gelu([part], "cpu") == 1
+    join_gelu([part], "cpu")
     assert 0 < distance(part(x), plain) < 1e-3  # the exact form: the product's
     with torch.enable_grad():
         assert torch.equal(part(x), plain)
-    part.fc1 = Int8Linear(part.fc1)
-    assert join_gelu([part], "cpu") == 0
 
 
 @pytest.mark.gpu
@@ -261,42 +258,12 @@ def test_bfloat16_stays_near_float32():
     assert distance(video(pipeline), before) < 0.2
 
 
-def test_fp8_layers_stay_near_bfloat16(monkeypatch):
-    pipeline = tiny()
-    optimize(pipeline, Options(dtype=torch.bfloat16))
-    before = video(pipeline)
-    monkeypatch.setattr(Block, "compile", lambda block, **_: None)
-
-    outcome = optimize(pipeline, Options(fp8=True, mode="compile"))
-
-    assert outcome.applied == ("fp8", "compile")
-    assert isinstance(pipeline.transformer.blocks[0].mlp.fc1, Fp8Linear)
-    assert 0 < distance(video(pipeline), before) < 0.3
-
-
-def test_fp8_without_compile_is_refused():
-    outcome = optimize(tiny(), Options(fp8=True, dtype=torch.bfloat16))
-
-    assert "set the engine's mode to compile" in outcome.refused["fp8"]
-
-
-def test_fp8_without_bfloat16_says_what_to_set(monkeypatch):
-    monkeypatch.setattr(Block, "compile", lambda block, **_: None)
-    outcome = optimize(tiny(), Options(fp8=True, mode="compile"))
-
-    assert outcome.refused == {
-        "fp8": "fp8 layers give bfloat16 and the transformer is torch.float32; set dtype to bfloat16"
-    }
-
-
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize(("kind", "tolerance"), [(Int8Linear, 0.01), (Fp8Linear, 0.06)])
-def test_an_8_bit_layer_stays_near_its_original(kind, tolerance, bias):
+def test_an_8_bit_layer_stays_near_its_original(bias):
     torch.manual_seed(0)
-    linear = nn.Linear(64, 32, bias=bias, dtype=torch.bfloat16 if kind is Fp8Linear else torch.float32)
-    x = torch.randn(2, 5, 64, dtype=linear.weight.dtype)
+    linear, x = nn.Linear(64, 32, bias=bias), torch.randn(2, 5, 64)
 
-    assert distance(kind(linear)(x).float(), linear(x).float()) < tolerance
+    assert distance(Int8Linear(linear)(x), linear(x)) < 0.01
 
 
 def test_a_text_encoder_in_8_bit_stays_near_float32():

@@ -137,7 +137,7 @@ def test_settings_are_tried_with_prompts_of_ten_lengths_at_two_sizes(monkeypatch
 
 
 def test_what_only_a_gpu_has_is_refused_before_anything_is_compiled_for_it():
-    settings = ["off", "graphs", "compile+fp8"]
+    settings = ["off", "graphs"]
     result = CliRunner().invoke(
         bench.app, ["--preset", "tiny", "--device", "cpu", "--steps", "1", "--settings", ",".join(settings)]
     )
@@ -198,4 +198,4 @@ def test_the_benchmark_names_what_it_cannot_use(arguments, message):
 def test_a_setting_that_is_none_is_named():
     result = CliRunner().invoke(bench.app, ["--settings", "off,fast"])
 
-    assert str(result.exception) == "'fast' is no setting; there are off, compile, graphs, compile+fp8"
+    assert str(result.exception) == "'fast' is no setting; there are off, compile, graphs"

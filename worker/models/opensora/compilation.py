@@ -41,8 +41,6 @@ Mode = Literal["auto", "off", "compile", "graphs"]
 TextPlace = Literal["keep", "exact", "offload", "int8"]
 DtypeName = Literal["auto", "float32", "bfloat16"]
 
-FP8 = torch.float8_e4m3fn
-FP8_MAX = 448.0
 CAPTION_BUCKET = 16  # tokens: the prompts of a night have ten lengths in such buckets, and ninety without
 MAX_VARIANTS = 64  # of a block's code; what is warmed up makes a dozen, and beyond the limit blocks run uncompiled
 NUM_GRAPHS = 8  # shapes; each holds the activations of one forward
@@ -56,7 +54,6 @@ class Options:
 
     mode: Mode = "off"  # auto: compile on a GPU
     dtype: torch.dtype | None = None  # of transformer and VAE; None = as loaded
-    fp8: bool = False  # 8-bit floating-point linear layers in the blocks
     text: TextPlace = "keep"  # T5 on the device; as its files are; on the CPU between prompts; in 8 bit
     warm: tuple[VideoSize, ...] = ()  # run once before the first job where blocks are compiled; none = the own size
     second_device: str | None = None  # makes half of each guided step, with a copy of the transformer
@@ -67,7 +64,6 @@ def options(
     *,
     mode: Mode = "off",
     dtype: DtypeName = "auto",
-    fp8: bool = False,
     text: TextPlace = "keep",
     warm: tuple[VideoSize, ...] = (),
     second_device: str | None = None,
@@ -79,7 +75,7 @@ def options(
         chosen = torch.bfloat16 if device.type == "cuda" else None
     else:
         chosen = {"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype]
-    return Options(mode=mode, dtype=chosen, fp8=fp8, text=text, warm=warm, second_device=second_device)
+    return Options(mode=mode, dtype=chosen, text=text, warm=warm, second_device=second_device)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,8 +97,6 @@ def optimize(pipeline: ChaiPipeline, options: Options, device: torch.device | st
     if options.text == "int8":
         settings["text int8"] = lambda: replace_linears(pipeline.text_encoder, Int8Linear)
     _place(pipeline, options, device)
-    if options.fp8:
-        settings["fp8"] = lambda: _use_fp8(pipeline.transformer, device, mode=options.mode)
     if device.type == "cuda" and pipeline.transformer.dtype != torch.float32:
         settings["gelu in product"] = lambda: _join_gelu(pipeline.transformer, device)
     if options.second_device is not None:
@@ -140,17 +134,13 @@ def _place(pipeline: ChaiPipeline, options: Options, device: torch.device) -> No
 
 def _join_gelu(transformer: STDiT3, device: torch.device) -> None:
     check_gelu(device, transformer.dtype)
-    if not join_gelu(transformer.blocks, device.type):
-        raise RuntimeError("the products before it are in 8-bit floating point")
+    join_gelu(transformer.blocks, device.type)
 
 
-def join_gelu(blocks: Iterable[nn.Module], device_type: str) -> int:
-    """Let the products before a GELU apply it, on devices of this type; return how many there are to do so."""
-    parts = [part for block in blocks for part in block.modules() if isinstance(part, Mlp)]
-    plain = [part for part in parts if isinstance(part.fc1, nn.Linear)]
-    for part in plain:
+def join_gelu(blocks: Iterable[nn.Module], device_type: str) -> None:
+    """Let the products before a GELU apply it, on devices of this type."""
+    for part in (part for block in blocks for part in block.modules() if isinstance(part, Mlp)):
         part.joined_on = device_type
-    return len(plain)
 
 
 @torch.no_grad()
@@ -358,49 +348,6 @@ class Int8Linear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out = nn.functional.linear(x, self.weight.to(x.dtype)) * self.scale.to(x.dtype)
         return out if self.bias is None else out + self.bias
-
-
-class Fp8Linear(nn.Module):
-    """A linear layer in 8-bit floating point: one scale per output for the weights, one per token for the input."""
-
-    weight: Tensor
-    scale: Tensor
-
-    def __init__(self, linear: nn.Linear):
-        super().__init__()
-        weight, scale = _to_fp8(linear.weight.detach())
-        self.register_buffer("weight", weight)
-        self.register_buffer("scale", scale)
-        self.bias = linear.bias
-
-    def forward(self, x: Tensor) -> Tensor:
-        rows, scale = _to_fp8(x.flatten(0, -2))
-        out = torch._scaled_mm(
-            rows, self.weight.t(), scale_a=scale, scale_b=self.scale.t(), bias=self.bias, out_dtype=torch.bfloat16
-        )
-        return out.view(*x.shape[:-1], -1)
-
-
-def _to_fp8(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows in 8-bit floating point and their scales (rows, 1) float32."""
-    scale = (x.abs().amax(1, keepdim=True).float() / FP8_MAX).clamp_min(1e-12)
-    return (x / scale).to(FP8), scale
-
-
-def _use_fp8(transformer: STDiT3, device: torch.device, *, mode: Mode) -> None:
-    if mode == "off":
-        raise RuntimeError(
-            "uncompiled, 8-bit layers move more bytes than they save and are slower than bfloat16; "
-            "set the engine's mode to compile"
-        )
-    if device.type == "cuda" and torch.cuda.get_device_capability(device) < (8, 9):
-        raise RuntimeError(f"{torch.cuda.get_device_name(device)} has no 8-bit floating-point units")
-    if transformer.dtype != torch.bfloat16:
-        raise RuntimeError(
-            f"fp8 layers give bfloat16 and the transformer is {transformer.dtype}; set dtype to bfloat16"
-        )
-    for block in transformer.blocks:
-        replace_linears(block, Fp8Linear)
 
 
 def replace_linears(module: nn.Module, kind: Callable[[nn.Linear], nn.Module]) -> None:

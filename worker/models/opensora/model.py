@@ -147,7 +147,6 @@ def load(card: ModelCard, source: str, options: EngineOptions) -> OpenSoraModel:
         device,
         mode=options.mode,
         dtype=options.dtype,
-        fp8=options.fp8,
         text=options.text,
         warm=sizes_of(card),
         second_device=options.second_device,
