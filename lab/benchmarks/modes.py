@@ -1,4 +1,4 @@
-"""`chai lab bench`: what each setting of the engine makes of prompts of ten lengths at two sizes; one table.
+"""`chai lab bench`: what each setting of the engine makes of prompts of ten lengths at several sizes; one table.
 
 What one prompt at one size would hide shows here: a compiler that starts again for a length it has not seen, a replay
 that knows too few shapes, and what is made of a setting that the machine cannot have.

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from worker.models.opensora import compilation
 from worker.models.opensora.blocks import Block, Mlp
 from worker.models.opensora.compilation import (
     MAX_VARIANTS,
@@ -245,6 +246,37 @@ def test_recorded_steps_give_the_same_video_for_every_prompt():
         torch.testing.assert_close(
             pipeline(prompt, seed=1, output_type="latent").frames, expected, atol=1e-3, rtol=1e-3
         )
+
+
+class Recorded:
+    """A recording that runs the network again."""
+
+    def __init__(self, network, pool, x, timestep, caption, fps, size):
+        del pool, x, timestep, caption, fps
+        self.network, self.size = network, size
+
+    def replay(self, x, timestep, caption, fps):
+        return self.network(x, timestep, caption, fps=fps, height=self.size[0], width=self.size[1])
+
+
+@pytest.mark.parametrize(("most", "count"), [(31, 0), (32, 1)])
+def test_a_forward_is_recorded_only_where_it_is_small(monkeypatch, most, count):
+    """A large one keeps a GPU busy for longer than its launches take: a recording would hold memory for nothing."""
+    monkeypatch.setattr(compilation, "RECORDED_TOKENS", most)
+    monkeypatch.setattr(compilation, "_Recording", Recorded)
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: None)
+    pipeline = tiny()
+    before = image(pipeline)
+    pipeline.network = network = compilation.RecordedTransformer(pipeline.transformer)
+
+    assert torch.equal(image(pipeline), before)
+    assert len(network._recordings) == count
+
+
+def image(pipeline: ChaiPipeline) -> torch.Tensor:
+    """Of 16 tokens in each half of guidance."""
+    *_, step = pipeline.steps("a cat", pipeline.schedule(2), height=32, width=32, num_frames=1, seed=1)
+    return step.latents
 
 
 def test_bfloat16_stays_near_float32():

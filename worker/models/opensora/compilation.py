@@ -10,12 +10,13 @@ released weights get it rounded as they were trained, models of our own get floa
 `compile` compiles blocks, not the whole network: spatial blocks share one piece of code and temporal ones another, for
 any batch, length and size at once. Everything that jobs vary is run once at the start, so that no job waits for a
 compiler: guided and unguided steps, with a donor and without, videos and images. Captions are padded to a multiple of
-16 tokens. `graphs` records the kernels of a whole forward per shape and replays them, which removes the launch gaps of
-small sizes; a step with reuse or a frame mask runs unrecorded.
+16 tokens. `graphs` records the kernels of a whole small forward per shape and replays them, for where a GPU waits for
+launches: images and small clips. Larger forwards run compiled, as do steps with reuse or a frame mask.
 """
 
 import inspect
 import logging
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -43,7 +44,8 @@ DtypeName = Literal["auto", "float32", "bfloat16"]
 
 CAPTION_BUCKET = 16  # tokens: the prompts of a night have ten lengths in such buckets, and ninety without
 MAX_VARIANTS = 64  # of a block's code; what is warmed up makes a dozen, and beyond the limit blocks run uncompiled
-NUM_GRAPHS = 8  # shapes; each holds the activations of one forward
+NUM_GRAPHS = 16  # shapes; each holds the keys and values of its caption, up to 0.16 GB
+RECORDED_TOKENS = 8192  # of all rows: above, an H100 computes for longer than a host launches compiled kernels
 GPU_DECODE_BATCH = 16  # most frames per call of the spatial decoder
 GPU_CHUNKS = 4  # of 17 frames per call of the temporal decoder
 
@@ -235,7 +237,7 @@ def _record(pipeline: ChaiPipeline, device: torch.device, sizes: tuple[VideoSize
 
 
 class RecordedTransformer:
-    """STDiT3 whose plain forwards are recorded as CUDA graphs, one for each shape, and replayed.
+    """STDiT3 whose small plain forwards are recorded as CUDA graphs, one for each shape, and replayed.
 
     Behaves like the transformer in every other way. A recording is compared with the network once, when it is made.
     """
@@ -253,7 +255,7 @@ class RecordedTransformer:
         self, x: Tensor, timestep: Tensor, y: PackedCaption, *, fps: Tensor, height: float, width: float, **options: Any
     ) -> Tensor:
         """Predict as `STDiT3.forward` does."""
-        if any(value is not None for value in options.values()):
+        if self._num_tokens(x) > RECORDED_TOKENS or any(value is not None for value in options.values()):
             plain: Tensor = self._transformer(x, timestep, y, fps=fps, height=height, width=width, **options)
             return plain
         key = (x.shape, x.dtype, y.tokens.shape, y.mask is None, fps.shape, height, width)
@@ -263,6 +265,9 @@ class RecordedTransformer:
         while len(self._recordings) > self._capacity:
             self._recordings.popitem(last=False)
         return self._recordings[key].replay(x, timestep, y, fps)
+
+    def _num_tokens(self, x: Tensor) -> int:
+        return x[:, 0].numel() // math.prod(self._transformer.x_embedder.patch_size)
 
 
 class _Recording:
