@@ -24,7 +24,7 @@ from api.settings import ApiSettings
 from db import batches, file_batches, files
 from db.errors import NotFound
 from db.models import Batch, File, FileBatch, Job, JobMetric, RefusedLine
-from db.session import transaction
+from db.session import by_message, transaction
 from db.states import BatchStatus, FileBatchStatus
 from shared import model_cards
 from shared.model_cards import ModelCard
@@ -130,7 +130,7 @@ class FileBatches:
 
     def _finalize(self, row: FileBatch) -> bool:
         """Write the files of a batch whose videos have all ended, and end it; the one that is first does."""
-        with self._factory() as reader:
+        with by_message(self._factory) as reader:  # what has ended stays as it is, and writing may take minutes
             answered = (_answered(job, metric) for job, metric in file_batches.ended(reader, row.id, is_completed=True))
             outputs, errors = self._write(row, "output", answered), self._write(row, "error", _errors(reader, row))
         with transaction(self._factory) as session:

@@ -69,7 +69,8 @@ def step(factory: sessionmaker[Session], move: Move, embedder: Embedder, *, limi
     with factory() as session:
         source, target = (session.get_one(Namespace, id_) for id_ in (move.source, move.target))
         ids = cache.movable(session, source, target, limit=limit)
-        found = {id_: _anew(rows, embedder) for id_, rows in cache.entities(session, ids).items()}
+        words = cache.entities(session, ids)
+    found = {id_: _anew(rows, embedder) for id_, rows in words.items()}
     with transaction(factory) as session:
         held = {id_: cache.lock(session, id_) for id_ in sorted((move.source, move.target))}  # two steps never cross
         return len(cache.move(session, held[move.source], held[move.target], {id_: found.get(id_, []) for id_ in ids}))

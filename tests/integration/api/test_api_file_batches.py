@@ -2,22 +2,24 @@
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from uuid import UUID
 
 import pytest
 from fastapi.testclient import TestClient
 from running import relay_process, settings_of, wait_until
-from sqlalchemy import func, select, update
+from sqlalchemy import Engine, func, select, update
 from sqlalchemy.orm import Session, sessionmaker
+from standing import num_standing
 
 from api import file_batches as parts
 from api import file_lines, sweeps
 from api.file_batches import FileBatches
 from api.file_lines import MAX_LINE_BYTES
-from db import batches
+from db import batches, jobs
 from db import files as stored_files
 from db.models import File, FileBatch, Job, RefusedLine
 from db.session import transaction
@@ -155,6 +157,34 @@ def test_what_has_not_ended_in_its_24_hours_is_expired(
     assert (batch["status"], batch["output_file_id"]) == ("expired", None)
     assert batch["expired_at"] >= batch["finalizing_at"]
     assert [one["error"]["code"] for one in errors(client, batch)] == ["batch_expired"] * 2
+
+
+def test_files_are_written_while_no_transaction_stands_open(
+    client: TestClient, relay: FileBatches, session: Session, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of a long batch may take longer than the database lets one stand."""
+    standing, writing = [], Storage.writing
+
+    @contextmanager
+    def watched(storage: Storage, name: str) -> Iterator[IO[bytes]]:
+        with writing(storage, name) as stream:
+            yield stream
+            standing.append(num_standing(engine))
+
+    monkeypatch.setattr(Storage, "writing", watched)
+    id_ = begin(client, text(line(1), line(2), "bad"))
+    relay.turn()
+    for video in session.scalars(select(Job.id)).all():
+        jobs.request_cancel(session, "local", video)
+    batches.finish(session)
+    session.commit()
+    standing.clear()
+
+    while relay.turn():
+        pass
+
+    assert client.get(f"/v1/batches/{id_}").json()["status"] == "completed"
+    assert standing == [0]
 
 
 def test_the_same_idempotency_key_gives_the_same_batch(client: TestClient) -> None:

@@ -5,7 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import Engine, select, update
+from standing import num_standing
 
 from db import cache, vetoes
 from db.models import CacheEntity, Job, Namespace, Pin, Veto
@@ -61,6 +62,22 @@ def test_every_entry_lends_under_the_new_embedder_and_under_the_old_until_it_mov
     assert newer.run("a lighthouse on a cliff").receipt["reason"] == "entity_hit"
     assert [entry.namespace_id for entry in service.entries()] == [move.target] * 3
     service.check_ledger()
+
+
+def test_words_are_embedded_while_no_transaction_stands_open(start: Start, minilm: Any, engine: Engine) -> None:
+    """Hundreds of them may take longer than the database lets one stand."""
+    service = filled(start)
+    move, standing = begun(service, minilm), []
+
+    class Watched:
+        knows = minilm.knows
+
+        def embed(self, phrases: list[str]) -> list[list[float]]:
+            standing.append(num_standing(engine))
+            return minilm.embed(phrases)
+
+    assert reembed.step(service.factory, move, Watched()) == len(STORED)
+    assert standing == [0] * len(STORED)
 
 
 def test_a_moved_entry_is_found_by_the_new_vectors_alone(start: Start, minilm: Any) -> None:
