@@ -256,7 +256,8 @@ class Recorded:
         self.network, self.size = network, size
 
     def replay(self, x, timestep, caption, fps):
-        return self.network(x, timestep, caption, fps=fps, height=self.size[0], width=self.size[1])
+        copied = caption.map(torch.clone)
+        return self.network(x, timestep, copied, fps=fps, height=self.size[0], width=self.size[1])
 
 
 @pytest.mark.parametrize(("most", "count"), [(31, 0), (32, 1)])
@@ -271,6 +272,20 @@ def test_a_forward_is_recorded_only_where_it_is_small(monkeypatch, most, count):
 
     assert torch.equal(image(pipeline), before)
     assert len(network._recordings) == count
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
+def test_a_recording_runs_the_code_that_steps_run(warmed, monkeypatch):
+    """Of copies: laid out in another way they would be compiled for once more."""
+    monkeypatch.setattr(compilation, "_Recording", Recorded)
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: None)
+    monkeypatch.setattr(warmed, "network", compilation.RecordedTransformer(warmed.transformer))
+    warm = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+
+    image(warmed)
+
+    assert len(warmed.network._recordings) == 1
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == warm
 
 
 def image(pipeline: ChaiPipeline) -> torch.Tensor:

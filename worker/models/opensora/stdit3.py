@@ -221,7 +221,8 @@ class STDiT3(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ships 
         """Project text features and drop the tokens that the mask drops.
 
         Reads the lengths on the host (one synchronisation), so do it once per prompt. With `keep_keys` the keys and
-        values of every block are computed too, and no step repeats them.
+        values of every block are computed too, and no step repeats them. Nothing kept is a view: compiled code knows
+        views from tensors, and a recording reads copies.
 
         Raises:
             ValueError: a row of the mask keeps no token.
@@ -235,7 +236,8 @@ class STDiT3(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ships 
         caption = _pad_rows(rows, self.caption_bucket)
         if not keep_keys:
             return caption
-        kept = tuple(block.cross_attn.keys_values(caption.tokens) for block in self.blocks)
+        pairs = (block.cross_attn.keys_values(caption.tokens) for block in self.blocks)
+        kept = tuple((k.contiguous(), v.contiguous()) for k, v in pairs)
         return replace(caption, keys_values=kept)
 
     def null_caption(self, batch: int) -> Tensor:
@@ -401,8 +403,8 @@ def _pad_rows(rows: list[Tensor], bucket: int | None) -> PackedCaption:
     if bucket is None and min(lengths) == max(lengths):
         return PackedCaption(tokens=tokens, mask=None)
     tokens = F.pad(tokens, (0, 0, 0, -tokens.shape[1] % (bucket or 1)))
-    mask = torch.arange(tokens.shape[1])[None] < torch.tensor(lengths)[:, None]
-    return PackedCaption(tokens=tokens, mask=mask[:, None, None].to(tokens.device))
+    mask = torch.arange(tokens.shape[1]) < torch.tensor(lengths).view(-1, 1, 1, 1)
+    return PackedCaption(tokens=tokens, mask=mask.to(tokens.device))
 
 
 def _first(value: Tensor | float) -> float:
