@@ -299,8 +299,8 @@ def _found(row: Any) -> Found:  # Any: a row of a textual query
 
 # The inner query names nothing but what the index on the codes holds, so that it is scanned alone.
 _NEAR_BY_CODES = (
-    "SELECT text, embedding FROM (SELECT id FROM cache_entities WHERE namespace_id = :space AND NOT is_copy "
-    "AND NOT q.is_full ORDER BY code <~> q.code LIMIT :num_codes) AS near JOIN cache_entities USING (id)"
+    "SELECT text, embedding FROM cache_entities WHERE id = ANY(ARRAY(SELECT id FROM cache_entities WHERE "
+    "namespace_id = :space AND NOT is_copy AND NOT q.is_full ORDER BY code <~> q.code LIMIT :num_codes))"
 )
 _SETTINGS = (
     "SET LOCAL hnsw.iterative_scan = strict_order; SET LOCAL hnsw.ef_search = :ef_search; "
@@ -346,7 +346,7 @@ def _search(way: str, dims: int, limit: int, space_id: UUID | None) -> tuple[Pre
                 SELECT text, embedding <=> q.vector AS distance,
                     CASE WHEN q.is_full THEN {limit} ELSE count(*) OVER () END AS num_vectors
                 FROM ({nearest}) AS candidates
-                GROUP BY text, embedding
+                GROUP BY text, embedding ORDER BY distance
             ) AS first
             CROSS JOIN LATERAL (
                 SELECT id, entry_id, CAST(entry_id AS text) AS entry, text, head, attributes, kind FROM cache_entities
