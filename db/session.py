@@ -38,13 +38,17 @@ _SURE_S = 5.0  # idle for longer, a connection may be dead without a sign of it
 
 
 class _Connection(psycopg2.extensions.connection):
-    """Without BEGIN and COMMIT, or with them, as SQLAlchemy asks for; it asks for no other isolation than the default.
+    """Sends nothing to go without BEGIN and COMMIT, nor to go back.
 
-    psycopg2's own way to be told so asks the server each time, to and fro, what would change nothing.
+    psycopg2 by itself asks the server each time for the isolation that it has already.
     """
 
     def set_isolation_level(self, level: int | None) -> None:
-        self.autocommit = level == psycopg2.extensions.ISOLATION_LEVEL_AUTOCOMMIT
+        alone = psycopg2.extensions.ISOLATION_LEVEL_AUTOCOMMIT
+        if level == alone or self.autocommit:
+            self.autocommit = level == alone
+        else:
+            super().set_isolation_level(level)
 
 
 def connect(
