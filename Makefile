@@ -23,7 +23,7 @@ help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
 demo: $(SETUP)  ## prompts become videos: everything started, watched and stopped again
-	$(BIN)/chai demo $(ARGS)
+	$(BIN)/chai demo --model rich $(ARGS)
 
 chaos: $(SETUP)  ## attack a service of its own and check the rules; ARGS="--minutes 30 --seed 7"
 	$(BIN)/chai lab chaos $(ARGS)

@@ -57,6 +57,8 @@ class World:
     """A world: what it can show, how that is said, drawn and judged. A generator decides what is left open."""
 
     clip_shape: tuple[int, ...]  # (T, H, W, 3)
+    title: str  # of the card of a model that draws it
+    guidance_scale: float  # of that card
     examples: tuple[str, ...]  # for a card: four, then others that share a thing or a scene with them
     draw: Callable[[np.random.Generator], Spec]  # of its fresh prompts, held-out pairs left out
     draw_scene: Callable[[np.random.Generator], Any]
@@ -127,6 +129,8 @@ def _rich_is_drawable(spec: rich_world.Spec, rng: np.random.Generator) -> bool:
 
 SMALL = World(
     clip_shape=(world.NUM_FRAMES, world.SIDE, world.SIDE, 3),
+    title="A small trained model of a procedural world",
+    guidance_scale=1.5,
     examples=(
         "a large red circle drifts right over a blue striped field",
         "a small yellow square moves up over a green checkered wall",
@@ -154,6 +158,8 @@ SMALL = World(
 )
 RICH = World(
     clip_shape=(rich_world.NUM_FRAMES, rich_world.SIDE, rich_world.SIDE, 3),
+    title="A trained model of a richer procedural world, 96 x 96 pixels",
+    guidance_scale=4.0,
     examples=(
         "a large red star drifts slowly right over a blue brick wall",
         "a small yellow ring glides slowly up over a green checkered floor, at dusk",

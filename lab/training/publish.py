@@ -14,8 +14,8 @@ from lab.training.measure import Accuracy, measure
 from lab.training.train import Run, export
 from lab.training.train_rich import RichRun
 from worker.models.opensora.pipeline import ChaiPipeline
+from worker.models.opensora.schedule import Schedule
 
-GUIDANCE = 1.5  # of the card and of the closing measurement
 FULL_STEPS = 30
 FRESH = 1_000_000  # seed of the captions and noise of the closing measurement
 CALIBRATED = 777_000  # seed of the captions of `prompts.txt`
@@ -46,7 +46,7 @@ def write(run: Run, folder: Path, *, num_clips: int) -> dict[str, Accuracy]:
         "clips_seen": run.step * run.recipe.batch_size,
         "seconds": round(run.seconds),
         "num_steps": FULL_STEPS,
-        "guidance_scale": GUIDANCE,
+        "guidance_scale": known_world(pipeline.clip_shape).guidance_scale,
         "accuracy": {kind: asdict(figure) for kind, figure in figures.items()},
     }
     (folder / "training.json").write_text(json.dumps(training, indent=2) + "\n")
@@ -55,7 +55,7 @@ def write(run: Run, folder: Path, *, num_clips: int) -> dict[str, Accuracy]:
 
 def small_figures(pipeline: ChaiPipeline, num_clips: int) -> dict[str, Accuracy]:
     """How well a model of the small world follows fresh captions, by kind."""
-    schedule = pipeline.schedule(FULL_STEPS, GUIDANCE)
+    schedule = _full_schedule(pipeline)
     return {
         kind: measure(pipeline, sample_captions(FRESH, num_clips, split, pairs=pairs), schedule, seed=FRESH)
         for kind, (split, pairs) in KINDS.items()
@@ -64,12 +64,16 @@ def small_figures(pipeline: ChaiPipeline, num_clips: int) -> dict[str, Accuracy]
 
 def rich_figures(pipeline: ChaiPipeline, num_clips: int) -> dict[str, Accuracy]:
     """How well a model of the rich world follows fresh captions, by kind."""
-    schedule, check = pipeline.schedule(FULL_STEPS, GUIDANCE), rich_checker.check
+    schedule, check = _full_schedule(pipeline), rich_checker.check
     asked = {
         kind: rich_captions.sample_captions(FRESH, num_clips, split, mix=rich_captions.Mix(counts=counts))
         for kind, (split, counts) in RICH_KINDS.items()
     }
     return {kind: measure(pipeline, some, schedule, seed=FRESH, check=check) for kind, some in asked.items()}
+
+
+def _full_schedule(pipeline: ChaiPipeline) -> Schedule:
+    return pipeline.schedule(FULL_STEPS, known_world(pipeline.clip_shape).guidance_scale)
 
 
 def prompts(pipeline: ChaiPipeline) -> str:
@@ -84,17 +88,18 @@ def prompts(pipeline: ChaiPipeline) -> str:
 def card(pipeline: ChaiPipeline, name: str) -> dict[str, Any]:
     """What the service reads about the model; its folder is the card's own."""
     config: Any = pipeline.config  # diffusers declares a dict and returns one with attributes
+    world = known_world(pipeline.clip_shape)
     return {
         "name": name,
-        "title": "A small trained model of a procedural world",
+        "title": world.title,
         "source": ".",
         "sizes": [f"{config.width}x{config.height}"],
         "fps": config.fps,
         "frames": [config.num_frames],
         "full_steps": FULL_STEPS,
         "fast_steps": 8,
-        "guidance_scale": GUIDANCE,
-        "examples": list(known_world(pipeline.clip_shape).examples),
+        "guidance_scale": world.guidance_scale,
+        "examples": list(world.examples),
     }
 
 

@@ -389,7 +389,9 @@ def fit(run: Trained, checkpoint: Path, *, save_every_s: float = 120.0) -> Itera
 
 
 def export(pipeline: ChaiPipeline, folder: Path) -> None:
-    """Write a pipeline folder with the transformer in float16, which halves its size; it loads as float32."""
+    """Write a pipeline folder with what was trained by gradients in float16, half the size; it loads as float32."""
     pipeline = copy.deepcopy(pipeline)
     pipeline.transformer.half()
+    if isinstance(pipeline.vae, SmallVAE):
+        pipeline.vae.half()
     pipeline.save_pretrained(folder, safe_serialization=True)

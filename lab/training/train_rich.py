@@ -55,10 +55,11 @@ class RichRecipe(Recipe):
     patch: int = 1  # positions of a latent along each side of a token; of two a thing would be four tokens
     width: int = 192
     depth: int = 4
-    batch_size: int = 256
-    rate: Course = ((0, 0.01), (199, 1.0), (6_000, 1.0), (12_000, 0.0))
+    batch_size: int = 128
+    rate: Course = ((0, 0.01), (399, 1.0), (12_000, 1.0), (24_000, 0.0))
     time_mean: float = 0.8
     time_std: float = 1.4
+    ema_decay: float = 0.999
 
 
 def spec_at(seed: int, index: int) -> Spec:
