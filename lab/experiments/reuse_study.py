@@ -68,7 +68,7 @@ def _said(levels: Sequence[float]) -> str:
 
 
 def few_step_plans() -> list[StudyPlan]:
-    """For the small models: plans of half an evaluation to four, nothing guided."""
+    """For the small models: plans of half an evaluation to four, nothing guided, and eight guided steps."""
 
     def unguided(*levels: float) -> dict[str, Any]:
         return {"levels": list(levels), "unguided_steps": len(levels)}
@@ -96,9 +96,11 @@ def few_step_plans() -> list[StudyPlan]:
     both = {"skipped_steps": 2, "own_trajectory": {"skipped_steps": 2}, "active_tokens": {"refresh": 3}}
     plan = StudyPlan(name="enter and sparse", num_steps=8, schedule=quadratic, reuse="own_trajectory+active_tokens")
     found += controlled(replace(plan, options=both))
-    eight = StudyPlan(name="8 uniform, guided", num_steps=8)
-    attending = replace(eight, reuse="cache_attention", options={"steps": [2, 3, 4]}, donor="found")
-    return [*found, eight, replace(attending, name="Cache Attention, 8 uniform")]
+    for spacing in ("uniform", "quadratic"):
+        eight = StudyPlan(name=f"8 {spacing}, guided", num_steps=8, schedule={"spacing": spacing})
+        attending = replace(eight, name=f"Cache Attention, 8 {spacing}", reuse="cache_attention")
+        found += [eight, *controlled(replace(attending, options={"steps": [2, 3, 4]}))]
+    return found
 
 
 def many_step_plans(model: VideoModel) -> list[StudyPlan]:
