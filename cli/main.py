@@ -289,6 +289,7 @@ def worker(
     queues: Annotated[str, typer.Option(help="Queues to serve, the first one first.")] = "interactive,bulk",
 ) -> None:
     """Make videos: one job at a time, one worker a GPU."""
+    from worker import threads
     from worker.settings import WorkerSettings
 
     local.database_url()
@@ -296,6 +297,7 @@ def worker(
     # Until Celery has a handler of its own: a KeyboardInterrupt within an import may be lost.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
+    threads.give_way()
     from worker.app import main as work
 
     sys.exit(work(queues.split(","), name=name))

@@ -33,6 +33,28 @@ def test_a_client_command_imports_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize(
+    ("variables", "turns"),
+    [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, "None")],
+)
+def test_a_worker_says_how_threads_wait_before_torch_is_loaded(variables: dict[str, str], turns: str) -> None:
+    code = """
+import os, sys, types
+app = types.ModuleType("worker.app")
+app.main = lambda queues, name: print(os.environ.get("GOMP_SPINCOUNT"), "torch" in sys.modules)
+sys.modules["worker.app"] = app
+from cli.main import app as chai
+chai(["worker"])
+"""
+    environment = {"PATH": "/usr/bin:/bin", "DATABASE_URL": "postgresql://localhost/chai", **variables}
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60
+    )
+
+    assert done.stdout.strip() == f"{turns} False", done.stderr
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("status", "video_1"), "error: no answer from http://127.0.0.1:9 "),
