@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
+from functools import partial
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import unquote_to_bytes
 
@@ -91,17 +92,13 @@ def parse_json(body: bytes) -> object:
 
 
 def _loaded(text: str) -> object:
+    load = partial(json.loads, parse_constant=_no_constant, object_pairs_hook=members)
     try:
-        return json.loads(text, parse_constant=_no_constant, object_pairs_hook=members)
+        return load(text)
     except json.JSONDecodeError:
         raise
     except ValueError:  # a number of more digits than Python reads: cut, so that its own field refuses it by name
-        return json.loads(
-            text,
-            parse_constant=_no_constant,
-            object_pairs_hook=members,
-            parse_int=lambda digits: int(digits[:MOST_DIGITS]),
-        )
+        return load(text, parse_int=lambda digits: int(digits[:MOST_DIGITS]))
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:  # Any: JSON

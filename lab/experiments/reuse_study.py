@@ -99,7 +99,8 @@ def few_step_plans() -> list[StudyPlan]:
     for spacing in ("uniform", "quadratic"):
         eight = StudyPlan(name=f"8 {spacing}, guided", num_steps=8, schedule={"spacing": spacing})
         attending = replace(eight, name=f"Cache Attention, 8 {spacing}", reuse="cache_attention")
-        found += [eight, *controlled(replace(attending, options={"steps": [2, 3, 4]}))]
+        # It begins with noise of its own, so that of its donor says nothing about it.
+        found += [eight, *controlled(replace(attending, options={"steps": [2, 3, 4]}))[:2]]
     return found
 
 
