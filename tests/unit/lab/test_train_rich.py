@@ -187,19 +187,19 @@ def test_the_loss_reads_captions_as_the_pipeline_does(store: Store, vae: SmallVA
     run = RichRun(TINY, vae, store)
     torch.nn.init.normal_(run.transformer.final_layer.linear.weight, std=0.1)
     for block in run.transformer.blocks:
-        torch.nn.init.normal_(block.cross_attn.proj.weight, std=0.1)
+        torch.nn.init.normal_(block.cross_attn.proj.weight, std=2.0)
     batch = replace(RichBatches(TINY, store, CPU).at(3), dropped=torch.zeros(4, dtype=torch.bool))
-    text = run.text_encoder(input_ids=batch.words.ids, attention_mask=batch.words.mask).last_hidden_state[:, None]
     t = batch.time[:, None, None, None, None]
     x = (1 - t) * batch.data + t * batch.noise
-    with torch.no_grad():
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        text = run.text_encoder(input_ids=batch.words.ids, attention_mask=batch.words.mask).last_hidden_state[:, None]
         velocity = run.transformer(
             x, 1000 * batch.time, text, batch.words.mask, fps=torch.full((4,), 12.0), height=96.0, width=96.0
         )
     expected = (velocity - (batch.data - batch.noise)).square().mean()
 
     assert float(rich_loss(run.transformer, run.text_encoder, batch).detach()) == pytest.approx(
-        float(expected), rel=0.01
+        float(expected), rel=1e-3
     )
 
 
