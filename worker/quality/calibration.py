@@ -1,7 +1,8 @@
 """`chai calibrate`: which plan of a model answers which kind of hit, by measurement on this machine.
 
-First the schedules. The one that is chosen then makes the donors, because with calibrated plans it is what answers a
-miss; so reuse is measured with the donors that it will have.
+First the schedules; one that loses too much beyond doubt is given up after the first prompts. The one that is chosen
+then makes the donors, because with calibrated plans it is what answers a miss; so reuse is measured with the donors
+that it will have.
 """
 
 import time
@@ -136,8 +137,13 @@ def total(runs: Runs) -> float:
 def calibrate(runs: Runs, demand: Demand) -> Result:
     """Make and judge what is missing, and decide."""
     for number in runs.numbers:
-        for one in (runs.full, *runs.plain):
+        for one in (runs.full, *runs.running()):
             runs.make(one, number)
+        if number + 1 in _looks(demand.min_prompts, len(runs.numbers)):
+            bound = demand.bound(runs.judges, runs.reading())
+            for one in runs.running():
+                if bound.is_hopeless(runs.measured(one, range(number + 1))):
+                    runs.give_up(one, after=number + 1)
     bound = demand.bound(runs.judges, runs.reading())
     without_hit = _choose(runs, list(runs.numbers), [], bound)
     base = next(one for one in (runs.full, *runs.plain) if one.name == without_hit.chosen.name)
@@ -150,6 +156,11 @@ def calibrate(runs: Runs, demand: Demand) -> Result:
                 runs.make(one, number)
     bound = demand.bound(runs.judges, runs.reading())
     return _decided(runs, bound, base, reusing)
+
+
+def _looks(first: int, count: int) -> list[int]:
+    """Return the numbers of prompts after which hopeless schedules are given up: few looks, so few wrong ones."""
+    return [first * 2**i for i in range(count.bit_length()) if first * 2**i < count]
 
 
 def _decided(runs: Runs, bound: Bound, base: Candidate, reusing: Sequence[Candidate]) -> Result:

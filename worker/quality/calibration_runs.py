@@ -101,6 +101,7 @@ class Runs:
     fresh: float = 0.0  # of this process
     index: Index = field(init=False)
     found: tuple[Found, ...] = field(init=False)  # what each prompt meets among the others
+    _given_up: dict[str, int] = field(default_factory=dict)  # schedule → on how many prompts it was run
     _latest_full: tuple[int, Video] | None = None  # with the scores that it has already
     _latest_encoding: tuple[int, object] | None = None
 
@@ -126,6 +127,16 @@ class Runs:
     def plain(self) -> list[Candidate]:
         """The schedules that are tried."""
         return candidates.plain(self.asked.card, self.asked.counts)
+
+    def running(self) -> list[Candidate]:
+        """The schedules that were not given up."""
+        return [one for one in self.plain if one.name not in self._given_up]
+
+    def give_up(self, schedule: Candidate, *, after: int) -> None:
+        """Run a schedule on no more than so many prompts."""
+        self._given_up[schedule.name] = after
+        self.done += self.cost(schedule) * (len(self.numbers) - after)
+        self.tell(self.done, f"{schedule.name}: given up after {after} prompts")
 
     def candidates(self, base: Candidate) -> list[Candidate]:
         """Return the ways of reuse that run less than `base`, the plan of a miss."""
@@ -176,14 +187,18 @@ class Runs:
             self.done += self.cost(base)
 
     def measured(self, candidate: Candidate, numbers: Sequence[int]) -> Measured:
-        """Return what the judges found of a plan on these prompts; full mode loses nothing against itself."""
+        """Return what the judges found of a plan on these prompts; full mode loses nothing against itself.
+
+        Of a schedule that was given up, on those of them that came before.
+        """
+        numbers = [number for number in numbers if number < self._given_up.get(candidate.name, len(self.numbers))]
         made = [self.record.made[candidate.name, number] for number in numbers]
         losses = {judge: tuple(self._loss(candidate, number, judge) for number in numbers) for judge in self.reading()}
         return Measured(
             name=candidate.name,
             recipe=candidate.recipe,
-            evaluations=fmean(one.evaluations for one in made),
-            seconds=fmean(one.seconds for one in made),
+            evaluations=fmean(one.evaluations for one in made) if made else self.cost(candidate),
+            seconds=fmean(one.seconds for one in made) if made else 0.0,
             losses=losses,
             scores={judge: score for judge in losses if (score := self._score(candidate, numbers, judge)) is not None},
         )

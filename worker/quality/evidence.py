@@ -19,6 +19,8 @@ from statistics import fmean, stdev
 
 from worker.cache.decisions.planning import Recipe
 
+BEYOND_DOUBT = 3.0  # standard errors by which a plan lost too much: more prompts would not save it
+
 
 class Verdict(StrEnum):
     """Why a recipe was chosen."""
@@ -55,7 +57,9 @@ class Mean:
 
 
 def mean_of(values: Sequence[float]) -> Mean:
-    """Return the mean of one value or more."""
+    """Return the mean of one value or more; none say nothing."""
+    if not values:
+        return Mean(mean=0.0, error=math.inf, count=0)
     error = stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.inf
     return Mean(mean=fmean(values), error=error, count=len(values))
 
@@ -77,7 +81,10 @@ def most_likely(bad: int, count: int, *, confidence: float = 0.95) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """A recipe on a list of prompts; every candidate of a case is measured on the same ones, in the same order."""
+    """A recipe on a list of prompts; every candidate of a case is measured on the same ones, in the same order.
+
+    One that was given up is measured on the first of them alone.
+    """
 
     name: str
     recipe: Recipe
@@ -121,6 +128,14 @@ class Bound:
     def keeps(self, one: Measured) -> bool:
         """Whether a plan is as good as full mode."""
         return self.why_not(one) is None
+
+    def is_hopeless(self, one: Measured) -> bool:
+        """Whether a plan lost more than is allowed beyond doubt, so that no further prompt has to be run by it."""
+        if one.count < self.min_prompts:
+            return False
+        means = {judge: mean_of(one.losses[judge]) for judge in self.deciding}
+        least = {judge: mean.mean - BEYOND_DOUBT * mean.error for judge, mean in means.items()}
+        return any(least[judge] > allowed for judge, allowed in self.deciding.items())
 
     def beats(self, one: Measured, other: Measured) -> bool:
         """Whether a plan is better than another for one judge that ranks, beyond doubt, and not worse for the rest."""
@@ -170,7 +185,8 @@ def is_earned(one: Measured, plain: Sequence[Measured], bound: Bound) -> bool:
 
 
 def _gain(one: Measured, other: Measured, judge: str) -> Mean:
-    return mean_of([theirs - ours for ours, theirs in zip(one.losses[judge], other.losses[judge], strict=True)])
+    """Return the gain on the prompts of both: the first ones, where one was given up."""
+    return mean_of([theirs - ours for ours, theirs in zip(one.losses[judge], other.losses[judge], strict=False)])
 
 
 def _rivals(one: Measured, plain: Sequence[Measured]) -> list[Measured]:

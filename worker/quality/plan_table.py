@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from db.models import PlanRow
@@ -114,4 +115,4 @@ def write(found: Calibration, file: Path, *, namespace_key: str) -> None:
 
 
 def _lost(one: Measured) -> float:
-    return sum(sum(losses) for losses in one.losses.values())
+    return sum(fmean(losses) for losses in one.losses.values())

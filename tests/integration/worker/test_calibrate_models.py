@@ -31,7 +31,7 @@ from worker.models.embedders import Embedder
 from worker.quality.calibration import Demand, calibrate
 from worker.quality.calibration_record import Record
 from worker.quality.calibration_runs import Asked, Runs
-from worker.quality.judges import Ssim
+from worker.quality.judges import Judged, Ssim
 from worker.quality.videos import Video
 from worker.runtime import Runtime
 from worker.settings import WorkerSettings
@@ -117,6 +117,39 @@ def test_a_judge_that_finds_all_alike_takes_the_cheapest_schedule_and_no_donor(
         assert {row.kind for row in session.query(PlanRow)} == {
             case for case in Case if case not in (Case.FULL, Case.LAYOUT)
         }
+
+
+class Likeness:
+    """Takes every clip that is not full mode's to the bit for a bad one."""
+
+    name, tolerance, ranks = "likeness", 0.1, True
+
+    def judge(self, prompt: str, fast: Video, full: Video) -> Judged:
+        loss = float(np.abs(fast.frames.astype(float) - full.frames).mean() > 0)
+        return Judged(judge=self.name, loss=loss, fast_score=1 - loss, full_score=1.0)
+
+
+def test_a_schedule_that_loses_beyond_doubt_is_given_up_after_the_first_prompts(
+    models_dir: Path, tmp_path: Path, embedder: Embedder
+) -> None:
+    card = load(models_dir)["wan"]
+    model = registry.load(card, models_dir, registry.EngineOptions(device="cpu"))
+    asked = Asked(card=card, prompts=(FOX, WHALE, SAME_FOX, "a tree"), counts=(1,))
+    told: list[tuple[float, str]] = []
+    runs = Runs(
+        asked=asked, model=model, embedder=embedder, record=Record(tmp_path, {}), judges=[Likeness()],
+        tell=lambda done, text: told.append((done, text)),
+    )  # fmt: skip
+
+    result = calibrate(runs, Demand(min_prompts=2, max_bad=1))
+
+    assert [number for plan, number in runs.record.made if plan == "1 steps"] == [0, 1]
+    assert {line.plan.name: (line.plan.count, line.verdict) for line in result.lines if line.case == "all"} == {
+        "full": (4, "chosen"),
+        "1 steps": (2, "likeness: loss +1.000 ± 0.000, allowed 0.1"),
+    }
+    assert [text for _, text in told if "given up" in text] == ["1 steps: given up after 2 prompts"]
+    assert result.calibration.recipes()["plain_fast"][0]["num_steps"] == 1  # fast was asked for: it is all there is
 
 
 def test_a_judge_without_a_tolerance_decides_nothing_and_says_what_to_give(

@@ -1,5 +1,7 @@
 """The rule of calibration on constructed measurements."""
 
+from dataclasses import replace
+
 import pytest
 
 from shared.generation import RunPath
@@ -72,6 +74,26 @@ def test_reuse_at_a_cost_that_no_schedule_was_measured_at_has_to_beat_the_cheape
     assert choose(FULL, plain, [idle], BOUND).chosen.name == "4"
     assert choose(FULL, plain, [idle, helpful], BOUND).chosen.name == "2 + donor"
     assert choose(FULL, [], [helpful], BOUND).chosen is FULL
+
+
+def test_only_a_loss_beyond_doubt_is_hopeless() -> None:
+    scattered = replace(FULL, losses={"accuracy": (0.0, 0.2) * 20, "distance": (0.0,) * 40})  # .1 ± .016
+    doubtful = replace(FULL, losses={"accuracy": (-0.2, 0.25) * 20, "distance": (0.0,) * 40})  # .025 ± .036
+    early = replace(FULL, losses={"accuracy": (0.2,) * 29, "distance": (0.0,) * 29})
+
+    assert BOUND.is_hopeless(scattered)
+    assert not BOUND.is_hopeless(doubtful)
+    assert not BOUND.keeps(doubtful)
+    assert not BOUND.is_hopeless(early)
+
+
+def test_a_donor_has_to_beat_a_schedule_that_was_given_up_on_the_prompts_of_both() -> None:
+    short = replace(PLAIN[0], losses={judge: losses[:30] for judge, losses in PLAIN[0].losses.items()})
+    unseen = replace(PLAIN[0], losses=dict.fromkeys(PLAIN[0].losses, ()))
+    helpful = measured("2 + donor", 2, 0.95, way="resume")
+
+    assert choose(FULL, [short, *PLAIN[1:]], [helpful], BOUND).verdict is Verdict.REUSE
+    assert choose(FULL, [unseen, *PLAIN[1:]], [helpful], BOUND).verdict is Verdict.PLAIN
 
 
 def test_a_plan_that_drifts_from_its_prompts_does_not_keep() -> None:
