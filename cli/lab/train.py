@@ -164,7 +164,7 @@ def _started(seed: int, steps: int | None, lessons: int | None, device: str) -> 
 
 def _fit(run: "Run | VaeRun", checkpoint: Path, minutes: float | None) -> bool:
     """Train with a bar until the end of the recipe, or of the time; whether it was that of the recipe."""
-    from lab.training.train import fit
+    from lab.training.runs import fit
 
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
     recent: list[float] = []

@@ -5,10 +5,10 @@ Batch number n of a run depends on the seed and n only, so a run that was cut of
 
 import copy
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ from lab.toy_world.reading import (
     tokenize,
 )
 from lab.toy_world.world import FPS, GRID, NUM_FRAMES, SIDE, Spec, draw_layout, render
+from lab.training.runs import move_average, write
 from worker.models.opensora.pipeline import ChaiPipeline
 from worker.models.opensora.small_vae import SmallVAE
 from worker.models.opensora.stdit3 import STDiT3
@@ -105,19 +106,30 @@ class Batch:
         )
 
 
-def new_transformer(recipe: Recipe) -> STDiT3:
-    """Fresh weights. Sets torch's global seed."""
+def new_transformer(
+    recipe: Recipe,
+    latent: Sequence[int] = (LATENT_CHANNELS, NUM_FRAMES // 2, SIDE // 4, SIDE // 4),
+    *,
+    side: int = SIDE,
+    patch: int = 2,
+    max_tokens: int = MAX_TOKENS,
+) -> STDiT3:
+    """Fresh weights for latents (C, T', h, w) of clips of `side` pixels, a token of patch x patch of their positions.
+
+    Sets torch's global seed.
+    """
     torch.manual_seed(recipe.seed)
     transformer: STDiT3 = STDiT3(
-        input_size=(NUM_FRAMES // 2, SIDE // 4, SIDE // 4),
-        input_sq_size=SIDE,
-        in_channels=LATENT_CHANNELS,
+        input_size=tuple(latent[1:]),
+        input_sq_size=side,
+        in_channels=latent[0],
+        patch_size=(1, patch, patch),
         hidden_size=recipe.width,
         depth=recipe.depth,
         num_heads=recipe.width // 32,
         pred_sigma=False,
         caption_channels=TEXT_CHANNELS,
-        model_max_length=MAX_TOKENS,
+        model_max_length=max_tokens,
         qk_norm=True,
         exact_timesteps=True,
     )
@@ -282,18 +294,12 @@ class Run:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         self.step += 1
-        self._update_average()
+        move_average(self.average, self.transformer, self.step, self.recipe.ema_decay)
         self.seconds += time.monotonic() - started
         return float(loss.detach())
 
     def _loss(self) -> Tensor:
         return flow_loss(self.transformer, self.text_encoder, self.vae, self.batches.at(self.step).to(self.device))
-
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        decay = min(self.recipe.ema_decay, self.step / (self.step + 10))
-        for mean, value in zip(self.average.parameters(), self.transformer.parameters(), strict=True):
-            mean.lerp_(value.detach(), 1 - decay)
 
     def save(self, path: Path) -> None:
         """Write everything needed to go on, replacing `path` in one step."""
@@ -307,9 +313,7 @@ class Run:
             "average": self.average.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
         }
-        partial = path.with_suffix(".partial")
-        torch.save(state, partial)
-        partial.replace(path)
+        write(state, path)
 
     @classmethod
     def resume(cls, path: Path, *, num_steps: int | None = None, device: str = "cpu") -> "Run":
@@ -355,37 +359,6 @@ class Run:
             num_frames=NUM_FRAMES,
             fps=FPS,
         )
-
-
-class Trained(Protocol):
-    """A run of any kind."""
-
-    step: int
-    seconds: float
-
-    @property
-    def recipe(self) -> Any:
-        """What has a `num_steps`."""
-        ...
-
-    def advance(self) -> float:
-        """Learn from the next batch and return its loss."""
-        ...
-
-    def save(self, path: Path) -> None:
-        """Write everything needed to go on."""
-        ...
-
-
-def fit(run: Trained, checkpoint: Path, *, save_every_s: float = 120.0) -> Iterator[float]:
-    """Train to the end of the recipe, saving now and then; yields the loss of each step."""
-    saved = time.monotonic()
-    while run.step < run.recipe.num_steps:
-        yield run.advance()
-        if time.monotonic() - saved >= save_every_s:
-            run.save(checkpoint)
-            saved = time.monotonic()
-    run.save(checkpoint)
 
 
 def export(pipeline: ChaiPipeline, folder: Path) -> None:

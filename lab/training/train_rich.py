@@ -8,7 +8,7 @@ depends on the seed, the files, the kind of device and n only.
 import contextlib
 import copy
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
@@ -25,7 +25,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import T5EncoderModel
 
 from lab.toy_world.reading import (
-    TEXT_CHANNELS,
     Lessons,
     Words,
     learn_to_read,
@@ -35,7 +34,7 @@ from lab.toy_world.reading import (
 from lab.toy_world.rich.captions import caption_of, sample_spec
 from lab.toy_world.rich.reading import MAX_TOKENS, RICH_WORLD
 from lab.toy_world.rich.world import FPS, NUM_FRAMES, SIDE, Spec
-from lab.training.train import Course, Recipe, Run, Vae
+from lab.training.train import Course, Recipe, Run, Vae, new_transformer
 from lab.training.train_vae import to_video
 from worker.models.opensora.blocks import PackedCaption
 from worker.models.opensora.pipeline import ChaiPipeline
@@ -197,25 +196,9 @@ class RichBatches:
         )
 
 
-def new_rich_transformer(recipe: RichRecipe, shape: tuple[int, ...]) -> STDiT3:
+def new_rich_transformer(recipe: RichRecipe, shape: Sequence[int]) -> STDiT3:
     """Fresh weights for latents (C, T', h, w). Sets torch's global seed."""
-    torch.manual_seed(recipe.seed)
-    transformer: STDiT3 = STDiT3(
-        input_size=shape[1:],
-        input_sq_size=SIDE,
-        in_channels=shape[0],
-        patch_size=(1, recipe.patch, recipe.patch),
-        hidden_size=recipe.width,
-        depth=recipe.depth,
-        num_heads=recipe.width // 32,
-        pred_sigma=False,
-        caption_channels=TEXT_CHANNELS,
-        model_max_length=MAX_TOKENS,
-        qk_norm=True,
-        exact_timesteps=True,
-    )
-    transformer.initialize_weights()
-    return transformer
+    return new_transformer(recipe, shape, side=SIDE, patch=recipe.patch, max_tokens=MAX_TOKENS)
 
 
 def rich_loss(transformer: STDiT3, text_encoder: T5EncoderModel, batch: RichBatch) -> Tensor:

@@ -18,6 +18,7 @@ from lab.toy_world.captions import Split
 from lab.toy_world.rich.captions import sample_spec
 from lab.toy_world.rich.drawing import render
 from lab.toy_world.rich.world import Spec, draw_layout
+from lab.training.runs import move_average, write
 from worker.models.opensora.small_vae import SmallVAE
 
 FRESH = 7_000_001  # seed of the clips that measure
@@ -146,7 +147,7 @@ class VaeRun:
             optimizer.step()
         self.vae.zero_grad(set_to_none=True)
         self.step += 1
-        self._update_average()
+        move_average(self.average, self.vae, self.step, self.recipe.ema_decay)
         self.seconds += time.monotonic() - started
         return float(loss.detach())
 
@@ -166,12 +167,6 @@ class VaeRun:
     def _groups(self) -> list[dict[str, Any]]:
         return [group for optimizer in self.optimizers for group in optimizer.param_groups]
 
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        decay = min(self.recipe.ema_decay, self.step / (self.step + 10))
-        for mean, value in zip(self.average.parameters(), self.vae.parameters(), strict=True):
-            mean.lerp_(value.detach(), 1 - decay)
-
     def save(self, path: Path) -> None:
         """Write everything needed to go on, replacing `path` in one step."""
         state = {
@@ -182,9 +177,7 @@ class VaeRun:
             "average": self.average.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
         }
-        partial = path.with_suffix(".partial")
-        torch.save(state, partial)
-        partial.replace(path)
+        write(state, path)
 
     @classmethod
     def resume(cls, path: Path, *, num_steps: int | None = None) -> "VaeRun":

@@ -10,7 +10,8 @@ from einops import rearrange
 from lab.toy_world.checker import project
 from lab.toy_world.reading import Lessons
 from lab.toy_world.world import SIDE, layouts, render
-from lab.training.train import Batches, Recipe, Run, fit, learning_rate_at, new_vae
+from lab.training.runs import fit
+from lab.training.train import Batches, Recipe, Run, learning_rate_at, new_vae
 
 TINY = Recipe(
     lessons=Lessons(num_steps=2, batch_size=4),

@@ -28,7 +28,7 @@ from lab.toy_world.rich.caption_parser import spec_of
 from lab.toy_world.rich.captions import COLOURS, Mix, sample_captions
 from lab.toy_world.rich.reading import MAX_TOKENS, RICH_WORLD
 from lab.training import publish
-from lab.training.train import fit
+from lab.training.runs import fit
 from lab.training.train_rich import RichBatches, RichRecipe, RichRun, Source, Store, rich_loss, spec_at
 from lab.training.train_vae import to_video
 from worker.models.opensora.pipeline import ChaiPipeline

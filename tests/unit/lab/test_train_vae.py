@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from lab.training.train import fit
+from lab.training.runs import fit
 from lab.training.train_vae import VaeRecipe, VaeRun, clips_of, crops_of, noisy, psnr, share_of_rate
 from worker.models.opensora.small_vae import SmallVAE
 

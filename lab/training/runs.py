@@ -1,0 +1,54 @@
+"""What all training runs have in common: the loop with its saving, the moving average, the file."""
+
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+
+class Trained(Protocol):
+    """A run of any kind."""
+
+    step: int
+    seconds: float
+
+    @property
+    def recipe(self) -> Any:
+        """What has a `num_steps`."""
+        ...
+
+    def advance(self) -> float:
+        """Learn from the next batch and return its loss."""
+        ...
+
+    def save(self, path: Path) -> None:
+        """Write everything needed to go on."""
+        ...
+
+
+def fit(run: Trained, checkpoint: Path, *, save_every_s: float = 120.0) -> Iterator[float]:
+    """Train to the end of the recipe, saving now and then; yields the loss of each step."""
+    saved = time.monotonic()
+    while run.step < run.recipe.num_steps:
+        yield run.advance()
+        if time.monotonic() - saved >= save_every_s:
+            run.save(checkpoint)
+            saved = time.monotonic()
+    run.save(checkpoint)
+
+
+def move_average(average: nn.Module, weights: nn.Module, step: int, decay: float) -> None:
+    """Move averaged weights towards those after `step`, faster in the first steps than `decay` says."""
+    move = get_ema_multi_avg_fn(min(decay, step / (step + 10)))  # type: ignore[no-untyped-call]
+    move(list(average.parameters()), list(weights.parameters()), step)
+
+
+def write(state: Mapping[str, Any], path: Path) -> None:
+    """Write the state of a run, replacing `path` in one step."""
+    partial = path.with_suffix(".partial")
+    torch.save(state, partial)
+    partial.replace(path)
