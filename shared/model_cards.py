@@ -36,6 +36,7 @@ class ModelCard:
     max_frames: int | None = None
     full_steps: int = 30
     fast_steps: int = 8
+    fast_schedule: Mapping[str, Any] = field(default_factory=dict)  # options of fast mode's, of family opensora
     max_steps: int = 100
     guidance_scale: float = 7.0
     family: str = "opensora"  # which loader of the worker's registry knows the source
@@ -117,6 +118,11 @@ def _read(path: Path) -> ModelCard:
             raise ValueError(
                 f"a card of family {family} has to give {', '.join(missing)}: the defaults are Open-Sora's"
             )
+        schedule = values.get("fast_schedule", {})
+        if not isinstance(schedule, dict):
+            raise ValueError(f'fast_schedule {schedule!r} is not an object, as {{"spacing": "quadratic"}}')
+        if schedule and family != "opensora":
+            raise ValueError("fast_schedule is of the family opensora; a pipeline's is its scheduler's: set scheduler")
         loras = tuple(Lora(**lora) for lora in values.get("loras", ()))
         return ModelCard(**{**values, **lists, "loras": loras})
     except (ValueError, TypeError, KeyError) as error:
