@@ -4,7 +4,6 @@ What is long is parsed in a thread, so that the others are served meanwhile.
 """
 
 import asyncio
-import io
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -15,9 +14,8 @@ from urllib.parse import unquote_to_bytes
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
-from python_multipart import parse_form
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import Field, File, parse_options_header
+from python_multipart.multipart import Field, File, FormParser, parse_options_header
 from starlette.concurrency import run_in_threadpool
 
 from api import explain
@@ -31,9 +29,11 @@ FORMS = (MULTIPART, URLENCODED)
 LONG_BYTES = 16 * 1024  # parsed in a thread from here on
 MAX_CONTAINERS = 250_000  # objects and lists in one body: a small body can ask for a lot of memory
 MAX_FORM_FIELDS = 100
+CUT_FORM = "the form ends in the middle; send it again"
+_EXACT = 2**53  # every whole number up to here is a float of its own
 MOST_DIGITS = 4300  # of a whole number that Python reads
 _CHARSETS = frozenset({b"utf-8", b"utf8", b"us-ascii"})
-_PAIR = re.compile(r"(metadata|expires_after)\[(.*)\]", re.DOTALL)
+_PAIR = re.compile(r"(metadata|expires_after)\[((?:(?!\]\[).)*)\]", re.DOTALL)  # a[b][c] would be no text
 _OBJECTS = frozenset({"metadata", "expires_after", "extra_params", "lora"})  # JSON in a form, or a field a member
 _KEEPS_EMPTY = frozenset({"prompt"})  # "is empty" says more than "is missing"
 
@@ -92,7 +92,7 @@ def parse_json(body: bytes) -> object:
 
 
 def _loaded(text: str) -> object:
-    load = partial(json.loads, parse_constant=_no_constant, object_pairs_hook=members)
+    load = partial(json.loads, parse_constant=_no_constant, parse_float=_number, object_pairs_hook=members)
     try:
         return load(text)
     except json.JSONDecodeError:
@@ -101,12 +101,20 @@ def _loaded(text: str) -> object:
         return load(text, parse_int=lambda digits: int(digits[:MOST_DIGITS]))
 
 
+def _number(text: str) -> int | float:
+    """Read 5.0 as the whole number that it is: JSON has one kind of number, and some languages write it so."""
+    number = float(text)
+    return int(number) if number.is_integer() and abs(number) <= _EXACT else number
+
+
 def _given(values: dict[str, Any]) -> dict[str, Any]:  # Any: JSON
     """Take out what is null: a client that fills every field means by it what one means that leaves them out."""
-    given = {_readable(name): value for name, value in values.items() if value is not None}
-    if isinstance(given.get("metadata"), dict):
-        given["metadata"] = {name: value for name, value in given["metadata"].items() if value is not None}
-    return given
+    return {_readable(name): _without_nulls(value) for name, value in values.items() if value is not None}
+
+
+def _without_nulls(value: Any) -> Any:  # Any: JSON
+    """Take null out of a field that is an object, as of the request; no field has objects of objects."""
+    return {name: of for name, of in value.items() if of is not None} if isinstance(value, dict) else value
 
 
 def _readable(name: str) -> str:
@@ -180,32 +188,43 @@ def _values(fields: Iterable[tuple[str, bytes, bytes]]) -> dict[str, Any]:  # An
     """Return what a form says. An empty field is one that nobody filled in."""
     values: dict[str, Any] = {}
     pairs: dict[str, dict[str, str]] = {}
+    seen: set[str] = set()
     for name, raw_name, raw in fields:
         value = _text(raw, raw_name)
-        if name in values:
-            shown = explain.printable(name)
-            raise BadRequest(f"{shown} is given twice; send it once", param=shown)
+        if name in seen:
+            _refuse_twice(name)
+        seen.add(name)
         if pair := _PAIR.fullmatch(name):
             pairs.setdefault(pair[1], {})[pair[2]] = value
         elif name in _OBJECTS and value:
-            values[name] = _object(name, value)
+            if (found := _object(name, value)) is not None:
+                values[name] = found
         elif value or name in _KEEPS_EMPTY:
             values[name] = value
     for name, own in pairs.items():
+        if twice := next((key for key in own if key in values.get(name, {})), None):
+            _refuse_twice(f"{name}.{twice}")
         values[name] = {**values.get(name, {}), **own}
     return values
 
 
-def _object(name: str, value: str) -> dict[str, Any]:  # Any: JSON
+def _refuse_twice(name: str) -> NoReturn:
+    shown = explain.printable(name)
+    raise BadRequest(f"{shown} is given twice; send it once", param=shown)
+
+
+def _object(name: str, value: str) -> dict[str, Any] | None:  # Any: JSON
+    """Read a field that is JSON; null is left out."""
     try:
         pairs = parse_json(value.encode())
     except BadRequest as error:
         raise BadRequest(error.message.replace("the body", name, 1), param=name, code=error.reason) from None
+    if pairs is None:
+        return None
     if not isinstance(pairs, dict):
         raise BadRequest(f"{name} {explain.shown(pairs)} is not an object; send an object", param=name)
     if (twice := given_twice(pairs)) is not None:
-        field = f"{name}.{explain.printable(twice)}"
-        raise BadRequest(f"{field} is given twice; send it once", param=field)
+        _refuse_twice(f"{name}.{twice}")
     if name != "metadata":
         return {key: text if isinstance(text, str) else json.dumps(text) for key, text in _given(pairs).items()}
     for key, text in _given(pairs).items():
@@ -225,6 +244,7 @@ def _text(raw: bytes, name: bytes) -> str:
 
 def _multipart(body: bytes, header: str) -> list[tuple[bytes, bytes]]:
     found: list[tuple[bytes, bytes]] = []
+    ends: list[bool] = []
 
     def on_field(field: Field) -> None:
         found.append((field.field_name or b"", field.value or b""))
@@ -235,13 +255,23 @@ def _multipart(body: bytes, header: str) -> list[tuple[bytes, bytes]]:
         file.close()
         raise BadRequest(f"{name} is a file, and no file is read here; send text fields only", param=name)
 
-    if b"boundary" not in parse_options_header(header)[1]:
-        raise BadRequest("Missing boundary in multipart.", code="bad_request")
+    parser = FormParser(MULTIPART, on_field, on_file, lambda: ends.append(True), boundary=boundary(header))
     try:
-        parse_form({"Content-Type": header.encode("latin-1")}, io.BytesIO(body), on_field, on_file)
+        parser.write(body)
+        parser.finalize()
     except (FormParserError, ValueError, AssertionError) as error:
         message = f"the body is not multipart/form-data as its Content-Type says ({error}); check the boundary"
         raise BadRequest(explain.printable(message), code="bad_request") from None
+    if body and not ends:  # the last field may be the one that is missing
+        raise BadRequest(CUT_FORM, code="bad_request")
+    return found
+
+
+def boundary(header: str) -> bytes:
+    """Return what parts a form's fields, by its Content-Type; raise `BadRequest`."""
+    found = parse_options_header(header)[1].get(b"boundary")
+    if not found:
+        raise BadRequest("Content-Type has no boundary; let the HTTP client write it", code="bad_request")
     return found
 
 

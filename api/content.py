@@ -1,4 +1,4 @@
-"""Bytes of a finished video: whole, or the range that a player asks for."""
+"""Bytes of a stored file: whole, or the range that a player asks for."""
 
 import hashlib
 import re
@@ -38,9 +38,9 @@ def span(header: str | None, total: int, what: str = "video") -> Span:
         case first, last:
             start, stop = first, min(last + 1, total)
     if start >= stop:
+        way_out = f"ask for bytes=0-{total - 1}" if total else "leave it out"
         raise OutOfRange(
-            f"Range {printable(header or '')!r} lies behind the end; "
-            f"the {what} has {total} bytes, ask for bytes=0-{total - 1}",
+            f"Range {printable(header or '')!r} lies behind the end; the {what} has {total} bytes, {way_out}",
             param="Range",
             headers={"Content-Range": f"bytes */{total}"},
         )
@@ -91,6 +91,18 @@ class Checked:
         return size
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """A file that was found whole, and what is said of it."""
+
+    name: str  # in storage
+    num_bytes: int
+    etag: str
+    media_type: str
+    disposition: str  # Content-Disposition
+    what: str  # in messages
+
+
 def answer(
     storage: Storage,
     checked: Checked,
@@ -105,28 +117,40 @@ def answer(
 
     Raises Damaged, Gone, OutOfRange and PreconditionFailed.
     """
-    name, etag = str(output["name"]), f'"{str(output.get("sha256") or output["name"])[:32]}"'
+    kept = Kept(
+        name=str(output["name"]),
+        num_bytes=checked.check(storage, output, what),
+        etag=f'"{str(output.get("sha256") or output["name"])[:32]}"',
+        media_type="video/mp4" if what == "video" else "image/jpeg",
+        disposition=f'inline; filename="{file_name}"',
+        what=what,
+    )
+    return as_asked(storage, kept, asked, as_head=as_head)
+
+
+def as_asked(storage: Storage, kept: Kept, asked: Mapping[str, str], *, as_head: bool) -> Response:
+    """Return a file or a part of it, as the request's headers ask. Raises OutOfRange and PreconditionFailed."""
+    etag = kept.etag
     headers = {
         "ETag": etag,
         "Accept-Ranges": "bytes",
         "Cache-Control": "private, max-age=3600",
-        "Content-Disposition": f'inline; filename="{file_name}"',
+        "Content-Disposition": kept.disposition,
     }
-    total = checked.check(storage, output, what)
     if not holds(asked.get("if-match", "*"), etag):
-        raise PreconditionFailed(f"If-Match does not name {etag}; leave it out, or download the video anew")
+        raise PreconditionFailed(f"If-Match does not name {etag}; leave it out, or download the {kept.what} anew")
     if holds(asked.get("if-none-match", ""), etag, weakly=True):
         return Response(status_code=304, headers=headers)
     wanted = asked.get("range") if asked.get("if-range", etag) == etag else None
-    part = span(wanted, total, what)
+    part = span(wanted, kept.num_bytes, kept.what)
     headers["Content-Length"] = str(part.stop - part.start)
     status = 200
     if asked_range(wanted) is not None:  # the whole file too, where it was asked for as a range: players probe so
         status, headers["Content-Range"] = 206, f"bytes {part.start}-{part.stop - 1}/{part.total}"
-    media_type = "video/mp4" if what == "video" else "image/jpeg"
     if as_head:
-        return Response(status_code=status, headers=headers, media_type=media_type)
-    return StreamingResponse(read(storage, name, part), status_code=status, headers=headers, media_type=media_type)
+        return Response(status_code=status, headers=headers, media_type=kept.media_type)
+    body = read(storage, kept.name, part)
+    return StreamingResponse(body, status_code=status, headers=headers, media_type=kept.media_type)
 
 
 def holds(header: str, etag: str, *, weakly: bool = False) -> bool:

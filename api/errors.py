@@ -267,10 +267,17 @@ async def _answer_http(request: Request, error: Exception) -> JSONResponse:
     elif status == HTTPStatus.NOT_FOUND:
         message, code = f"there is nothing at {printable(path)}; /docs lists the paths", "not_found"
     elif status == HTTPStatus.METHOD_NOT_ALLOWED:
-        allowed = ", ".join(request.app.state.surface.methods(path)) or headers.get("Allow", "another method")
+        allowed = ", ".join(request.app.state.surface.methods(path)) or _with_head(
+            headers.get("Allow", "another method")
+        )
         headers["Allow"] = allowed
         message, code = f"{method} is not allowed at {printable(path)}; use {allowed}", "method_not_allowed"
     return _envelope(status, Error(message=discreet(message), type="invalid_request_error", code=code), headers)
+
+
+def _with_head(allowed: str) -> str:
+    """Return the methods of a page, which the document of the API lacks: HEAD is answered wherever GET is."""
+    return f"{allowed}, HEAD" if "GET" in allowed.split(", ") else allowed
 
 
 def _sql_state(error: Exception) -> str | None:

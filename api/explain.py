@@ -43,8 +43,8 @@ def first(errors: Sequence[Any], known: Sequence[str] = ()) -> Problem:
     if place == "query":
         field = field[:1]  # one that may be repeated has its number behind its name
     is_key = len(field) > 2 and field[-1] == "[key]"  # of an object: its field, the key, this mark
-    param = printable(".".join(map(str, field[:-2] if is_key else field))) or None
-    name = f"a key of {param}" if is_key else param or "the body"
+    param = printable(".".join(map(str, field[:-2] if is_key else field))) if field else None
+    name = f"a key of {param}" if is_key else "the body" if param is None else param or "''"
     return Problem(message=_sentence(error, name, known), param=param, code=_code(error["type"]))
 
 

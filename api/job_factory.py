@@ -162,7 +162,7 @@ def _frames_of(seconds: str, fps: int, card: ModelCard) -> int:
 
 def _number(seconds: str, card: ModelCard) -> float:
     try:
-        number = float(seconds)
+        number = float(seconds) if seconds.isascii() and "_" not in seconds else math.nan  # Python reads ٣ and 1_0
     except ValueError:
         number = math.nan
     if not 0 < number < math.inf:

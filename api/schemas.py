@@ -81,7 +81,7 @@ def _nothing(value: dict[str, Any]) -> dict[str, Any]:  # Any: JSON
 
 
 Text = Annotated[str, AfterValidator(_clean)]
-_DECIMAL = re.compile(r"\s*(?:\d{1,9}(?:\.\d*)?|\.\d+)\s*", re.ASCII)
+_DECIMAL = re.compile(r"\s*\+?(?:\d{1,9}(?:\.\d*)?|\.\d+)(?:e[+-]?\d)?\s*", re.ASCII | re.IGNORECASE)
 Seconds = Annotated[
     str,
     BeforeValidator(_as_text),

@@ -51,6 +51,8 @@ class Surface:
                 raise BadRequest(f"{name} is given twice; send it once", param=name)
             if _FOREIGN.search(value):
                 raise BadRequest(f"{name} {shown(value)} is not UTF-8; send UTF-8", param=name)
+            if "\0" in value:  # nothing that is stored holds it, and no database takes it
+                raise BadRequest(f"{name} {shown(value)} holds U+0000; remove it", param=name)
             given.add(name)
 
     def _query_fields(self, method: str, path: str) -> Mapping[str, bool] | None:

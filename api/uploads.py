@@ -84,7 +84,7 @@ class _Form:
         if self.filename is not None:
             raise BadRequest("file is given twice; send it once", param="file")
         self._value = None
-        self.filename = filename.decode("utf-8", "replace").replace("\x00", "")[-_MAX_FILENAME:] or "file"
+        self.filename = _named(filename)
 
     def data(self, data: bytes, start: int, end: int) -> None:
         piece = data[start:end]
@@ -176,13 +176,12 @@ def check_total(session: Session, caller: Caller, upload: Upload, settings: ApiS
 
 
 def _boundary(request: Request) -> bytes:
-    type_, options = parse_options_header(request.headers.get("content-type", ""))
+    header = request.headers.get("content-type", "")
+    type_, _ = parse_options_header(header)
     if type_.lower() != bodies.MULTIPART.encode():
         message = f"Content-Type {explain.shown(type_.decode('latin-1'))} is not read here; send {bodies.MULTIPART}"
         raise UnsupportedMedia(message)
-    if not options.get(b"boundary"):
-        raise BadRequest("Content-Type has no boundary; let the HTTP client write it", code="bad_request")
-    return options[b"boundary"]
+    return bodies.boundary(header)
 
 
 async def _feed(request: Request, form: _Form, boundary: bytes, settings: ApiSettings) -> None:
@@ -205,7 +204,7 @@ async def _feed(request: Request, form: _Form, boundary: bytes, settings: ApiSet
     if form.num_bytes > settings.max_file_bytes:
         _refuse_length(settings.max_file_bytes)
     if not form.is_whole:
-        raise BadRequest("the form ends in the middle; send it again", code="bad_request")
+        raise BadRequest(bodies.CUT_FORM, code="bad_request")
 
 
 def _refuse_length(most: int) -> NoReturn:
@@ -226,7 +225,22 @@ async def _chunks(request: Request, timeout_s: float) -> AsyncIterator[bytes]:
         raise TooSlow(message, headers={"Connection": "close"}) from None
 
 
+def _named(raw: bytes) -> str:
+    """Return a file's own name, its end if it is long; raise `BadRequest` for what is no text, as in every field."""
+    try:
+        name = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        message = f"file's name is not UTF-8 at byte {error.start}; send UTF-8"
+        raise BadRequest(message, param="file") from None
+    if "\0" in name:
+        raise BadRequest(f"file's name {explain.shown(name)} holds U+0000; remove it", param="file")
+    return name[-_MAX_FILENAME:] or "file"
+
+
 def _fields(form: _Form) -> UploadFields:
+    if any(name == b"file" for name, _ in form.fields):
+        message = "file is a text field here, not a file; send it with a filename, as curl's -F file=@NAME does"
+        raise BadRequest(message, param="file")
     fields = bodies.check_form(UploadFields, form.fields)
     if form.filename is None:
         raise BadRequest("file is missing; add it", param="file", code="missing_field")

@@ -40,8 +40,9 @@ class Call:
     data: Mapping[str, str] | None = None
 
     def build(self, http: httpx.Client | httpx.AsyncClient) -> httpx.Request:
-        """Return the request; raise `BadInput` for what JSON cannot carry."""
+        """Return the request; raise `BadInput` for what JSON, or a URL, cannot carry."""
         headers = dict(self.headers)
+        check_fields(self.params)
         if self.json is None:
             options: dict[str, Any] = {"files": self.files, "data": self.data} if self.files else {}
         else:
@@ -77,9 +78,14 @@ def keyed(key: str | None) -> dict[str, str]:
 
 def encoded(value: Mapping[str, Any]) -> bytes:
     """Return JSON; raise `BadInput` that names the field that it cannot carry."""
+    check_fields(value)
+    return encoding.encoded(value)
+
+
+def check_fields(fields: Mapping[str, Any]) -> None:
+    """Raise `BadInput` that names the field that cannot be sent."""
     try:
-        encoding.num_bytes(value)
-        return encoding.encoded(value)
+        encoding.num_bytes(fields)
     except ValueError as error:
         raise BadInput(str(error)) from None
 
@@ -222,7 +228,7 @@ def _escaped(name: str) -> str:
 def _host(url: str) -> str:
     try:
         parts = httpx.URL(url)
-    except httpx.InvalidURL as error:
+    except (httpx.InvalidURL, UnicodeEncodeError) as error:
         raise BadInput(f"CHAI_URL {url!r} is not a URL ({error}); write it like {DEFAULT_URL}") from error
     if parts.scheme not in ("http", "https") or not parts.host:
         raise BadInput(f"CHAI_URL {url!r} is not an http URL; write it like {DEFAULT_URL}")

@@ -1,6 +1,7 @@
 """`chai calibrate`: measure which plan keeps a model's quality, and let the service choose by it."""
 
 import hashlib
+import math
 import os
 import sys
 import time
@@ -33,7 +34,7 @@ def calibrate(
     model: Annotated[str, typer.Option(help="A model that has a card.")] = "small",
     prompts: Annotated[Path | None, typer.Option(help="Your own list, a prompt a line; - reads stdin.")] = None,
     limit: Annotated[int | None, typer.Option(min=2, help="Only the first prompts of the list.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the noise.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the noise.")] = 1,
     size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT; else the card's first.")] = None,
     frames: Annotated[int | None, typer.Option(min=1, help="Else the card's first.")] = None,
     steps: Annotated[list[int] | None, typer.Option(min=1, help="Steps to try; may be repeated.")] = None,
@@ -185,7 +186,9 @@ def _tolerances(texts: Sequence[str] | None) -> Mapping[str, float]:
         try:
             found[name] = float(value)
         except ValueError:
-            raise BadInput(f"--tolerance {text!r} is not JUDGE=VALUE, such as clip=0.02") from None
+            found[name] = math.nan
+        if not math.isfinite(found[name]):
+            raise BadInput(f"--tolerance {text!r} is not JUDGE=VALUE, such as clip=0.02")
     return found
 
 

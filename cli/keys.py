@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Create, list, limit and revoke API keys.", no_args_is_help=True)
 
 NONE = "none"
+LONGEST_NAME = 200  # characters of a tenant or group
 SCOPES = "jobs (make and look), read (look alone), admin; may be repeated."
 COLUMNS = ("prefix", "tenant", "group", "scopes", "limits", "created", "expires", "used", "state")
 _LIFE = re.compile(r"(\d{1,6})\s*([mhdw])", re.ASCII)
@@ -51,6 +52,8 @@ def create(
     scopes = _scopes(scope or ["jobs"])
     if not tenant.strip():
         raise BadInput("TENANT is empty; name who will use the key")
+    _check_name("TENANT", tenant)
+    _check_name("--group", group or "")
     limits = _limits(max_queued, max_per_minute, max_gpu_seconds)
     lasts = _life(life) if life else None
     with _session() as session:
@@ -132,6 +135,14 @@ def _shown(row: "ApiKey") -> dict[str, str]:
         "used": f"{row.last_used_at:%Y-%m-%d %H:%M}" if row.last_used_at else "",
         "state": "revoked" if row.revoked_at else "expired" if is_over else "live",
     }
+
+
+def _check_name(field: str, name: str) -> None:
+    """Raise `BadInput` for a name that no table shows as it is."""
+    if len(name) > LONGEST_NAME:
+        raise BadInput(f"{field} has {len(name)} characters; use at most {LONGEST_NAME}")
+    if not name.isprintable():
+        raise BadInput(f"{field} {name!r} holds a character that cannot be printed; use letters and digits")
 
 
 def _scopes(given: list[str]) -> list[str]:

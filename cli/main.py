@@ -289,9 +289,13 @@ def worker(
     queues: Annotated[str, typer.Option(help="Queues to serve, the first one first.")] = "interactive,bulk",
 ) -> None:
     """Make videos: one job at a time, one worker a GPU."""
+    from db.states import Queue
     from worker import threads
     from worker.settings import WorkerSettings
 
+    served = queues.split(",")
+    if unknown := [queue for queue in served if queue not in list(Queue)]:
+        raise BadInput(f"--queues {unknown[0]!r} is unknown; choose from {', '.join(Queue)}, with commas")
     local.database_url()
     WorkerSettings.model_validate({})  # before the slow imports: a bad value is said at once
     # Until Celery has a handler of its own: a KeyboardInterrupt within an import may be lost.
@@ -300,7 +304,7 @@ def worker(
     threads.give_way()
     from worker.app import main as work
 
-    sys.exit(work(queues.split(","), name=name))
+    sys.exit(work(served, name=name))
 
 
 @app.command("flower", rich_help_panel=SERVICE)
@@ -337,6 +341,8 @@ def migrate(
     """Bring the database to a revision of the tables."""
     from db.migrate import downgrade, is_later, upgrade
 
+    if not revision.strip():
+        raise BadInput("REVISION is empty; write head, base or a revision")
     found = (downgrade if down else upgrade)(local.database_url(), revision)
     later = ", of a later version than this one, which they serve: nothing is done" if is_later(found) else ""
     output.note(f"the tables are at {found or 'base'}{later}")
@@ -442,6 +448,11 @@ def main() -> None:
     except CommandError as error:
         output.note(f"error: {error}")
         sys.exit(error.exit_code)
+    except UnicodeEncodeError:  # somewhere behind a word of the command: paths may hold such bytes, little else
+        if (word := next((word for word in sys.argv[1:] if not _is_utf8(word)), None)) is None:
+            raise
+        output.note(f"error: {word!r} holds a byte that is not UTF-8; write it in UTF-8")
+        sys.exit(2)
     except OSError as error:  # a full disk, a folder that others own, a pipe that broke: nothing that a traceback mends
         where = f"{error.filename}: " if error.filename else ""
         output.note(f"error: {where}{places.reason(error)}")
@@ -451,6 +462,10 @@ def main() -> None:
             raise
         output.note(f"error: {sentence}")
         sys.exit(1)
+
+
+def _is_utf8(word: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in word)
 
 
 def _of_database(error: Exception) -> str | None:

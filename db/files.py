@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, func, select, tuple_
 from sqlalchemy.orm import Session
 
+from db import removed
 from db.errors import InUse, NotFound
 from db.models import File, FileBatch
 from db.states import FileBatchStatus
@@ -52,8 +53,7 @@ def page(
         query = query.where(File.purpose == purpose)
     place = tuple_(File.created_at, File.id)
     if after:
-        cursor = get(session, tenant, after)
-        here = tuple_(cursor.created_at, cursor.id)
+        here = tuple_(*removed.stood(session, File, tenant, after))
         query = query.where(place < here if newest_first else place > here)
     order = (File.created_at.desc(), File.id.desc()) if newest_first else (File.created_at, File.id)
     return list(session.scalars(query.order_by(*order).limit(limit)))
@@ -73,6 +73,7 @@ def remove(session: Session, tenant: str, id_: UUID) -> str:
     if session.scalar(select(_is_read(file.id))):
         raise FileInUse("a batch is reading this file; cancel the batch, or wait until it is in_progress")
     session.delete(file)
+    removed.note(session, [(file.id, file.tenant, file.created_at)])
     session.flush()
     return file.name
 
@@ -83,6 +84,7 @@ def purge(session: Session, *, limit: int) -> list[str]:
     old = session.scalars(query.with_for_update(skip_locked=True)).all()
     for file in old:
         session.delete(file)
+    removed.note(session, [(file.id, file.tenant, file.created_at) for file in old])
     session.flush()
     return [file.name for file in old]
 

@@ -30,9 +30,9 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from db import outbox, retries, reused_lines
+from db import outbox, removed, retries, reused_lines
 from db.errors import Conflict, InUse, LeaseLost, NotFound
-from db.models import Batch, Job, JobMetric, RemovedJob
+from db.models import Batch, Job, JobMetric
 from db.session import waited_in_vain
 from db.states import FINAL, JobStatus, Queue, check_job
 from shared.run_windows import AtEnd
@@ -40,7 +40,6 @@ from shared.run_windows import AtEnd
 KEY_LIFE = timedelta(days=1)  # an idempotency key is known for this long
 KEY_PATIENCE_MS = 2000  # two requests with one key: the second waits this long for the first
 FAULT_PAUSE_S = 5.0  # from a machine's fault to the next try on the same machine; doubles with each
-CURSOR_LIFE = timedelta(days=1)  # a removed job is good as a cursor for this long
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,7 +211,7 @@ def page(
     if words:
         query = query.where(Job.prompt.icontains(words, autoescape=True))
     if after:
-        query = query.where(_behind(_stood(session, tenant, after), newest_first=newest_first))
+        query = query.where(_behind(removed.stood(session, Job, tenant, after), newest_first=newest_first))
     order = (Job.created_at.desc(), Job.id.desc()) if newest_first else (Job.created_at, Job.id)
     return list(session.scalars(query.order_by(*order)))
 
@@ -227,15 +226,6 @@ def first_waiting(session: Session, tenant: str, *, limit: int) -> list[Job]:
     query = select(Job).where(Job.tenant == tenant, Job.status == JobStatus.QUEUED, Job.deleted_at.is_(None))
     order = (Job.queue.desc(), Job.priority, Job.created_at, Job.id)  # interactive before bulk
     return list(session.scalars(query.order_by(*order).limit(limit)))
-
-
-def _stood(session: Session, tenant: str, id_: UUID) -> tuple[datetime, UUID]:
-    """Return where a job stands in the list of its tenant, or stood until it was removed; raise `NotFound`."""
-    for table in (Job, RemovedJob):
-        query = select(table.created_at).where(table.id == id_, table.tenant == tenant)
-        if (created_at := session.scalar(query)) is not None:
-            return created_at, id_
-    raise NotFound(f"no job {id_}")
 
 
 def _behind(cursor: tuple[datetime, UUID], *, newest_first: bool) -> ColumnElement[bool]:
@@ -559,10 +549,7 @@ def purge(session: Session, *, limit: int = 100) -> list[str]:
         .returning(Job.id, Job.tenant, Job.created_at, Job.output),
         execution_options={"synchronize_session": False},
     ).all()
-    if gone:
-        stood = [{"id": row.id, "tenant": row.tenant, "created_at": row.created_at} for row in gone]
-        session.execute(insert(RemovedJob), stood)
-    session.execute(delete(RemovedJob).where(RemovedJob.removed_at < func.now() - CURSOR_LIFE))
+    removed.note(session, [(row.id, row.tenant, row.created_at) for row in gone])
     files = [file for row in gone if row.output for file in (row.output, *row.output.get("pictures", {}).values())]
     return [file["name"] for file in files]
 

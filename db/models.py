@@ -167,15 +167,15 @@ class Job(Base):
     changed: Mapped[int] = mapped_column(BigInteger, server_default=_TRANSACTION, onupdate=_TRANSACTION)
 
 
-class RemovedJob(Base):
-    """Where a job stood that its tenant removed: whoever pages through a list while deleting goes on behind it."""
+class RemovedRow(Base):
+    """Where a job or a file stood that was removed: whoever pages through a list while deleting goes on behind it."""
 
     __tablename__ = "removed_jobs"
     __table_args__ = (Index("ix_removed_jobs_removed", "removed_at"),)
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     tenant: Mapped[str]
-    created_at: Mapped[datetime]  # of the job
+    created_at: Mapped[datetime]  # of the job or file
     removed_at: Mapped[datetime] = mapped_column(server_default=_NOW)
 
 

@@ -3,11 +3,10 @@
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Query, Response
-from fastapi.responses import StreamingResponse
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api import ids, uploads
-from api.content import Span, read
+from api.content import Kept, as_asked
 from api.deps import Calling
 from api.errors import Gone
 from api.ids import file_id as shown_id
@@ -38,8 +37,11 @@ _BODY: dict[str, Any] = {  # Any: a piece of OpenAPI
         },
     }
 }
+_LINES = {JSONL: {"schema": {"type": "string", "format": "binary"}}}
 _BYTES: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The lines", "content": {JSONL: {"schema": {"type": "string", "format": "binary"}}}}
+    200: {"description": "The lines", "content": _LINES},
+    206: {"description": "A range", "content": _LINES},
+    304: {"description": "Nothing changed since the ETag"},
 }
 
 
@@ -86,19 +88,22 @@ def retrieve(file_id: str, call: Calling) -> FileObject:
 
 
 @router.get("/{file_id}/content", response_class=Response, responses=_BYTES)
-def content(file_id: str, call: Calling) -> Response:
-    """Download a file."""
+def content(file_id: str, request: Request, call: Calling) -> Response:
+    """Download a file, whole or by Range."""
     with call.begin() as (session, caller), ids.known("file", file_id) as id_:
         file = files.get(session, caller.tenant, id_)
-    storage, size = call.service.storage, file.num_bytes
+    storage = call.service.storage
     if not _is_whole(storage, file):
         raise Gone(f"the bytes of file {file_id} are no longer there; upload it again", code="file_gone")
-    headers = {
-        "Content-Length": str(size),
-        "Content-Disposition": f'attachment; filename="{shown_id(id_)}.jsonl"',
-    }
-    body = read(storage, file.name, Span(start=0, stop=size, total=size))
-    return StreamingResponse(body, headers=headers, media_type=JSONL)
+    kept = Kept(
+        name=file.name,
+        num_bytes=file.num_bytes,
+        etag=f'"{id_.hex}"',  # its bytes never change
+        media_type=JSONL,
+        disposition=f'attachment; filename="{shown_id(id_)}.jsonl"',
+        what="file",
+    )
+    return as_asked(storage, kept, request.headers, as_head=False)
 
 
 @router.delete("/{file_id}")

@@ -3,6 +3,7 @@
 import hashlib
 import math
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -83,7 +84,6 @@ async def create(
 @router.post("/sync", openapi_extra=_BODY, response_class=Response, responses=_SYNC)
 async def create_and_wait(
     asked: Annotated[CreateVideo, Depends(_requested)],
-    request: Request,
     call: Calling,
     response: Response,
     idempotency_key: Key = None,
@@ -95,7 +95,7 @@ async def create_and_wait(
     await call.service.waiting.ended(job.id, call.service.settings.sync_timeout_s)
     job, video = await run_in_threadpool(_look, job.id, call)
     if job.status in FINAL:
-        answer = await run_in_threadpool(_finished, job, request, call)
+        answer = await run_in_threadpool(_finished, job, call)
         if video.inference_time_s is not None:
             answer.headers["X-Inference-Time-S"] = str(video.inference_time_s)
         answer.headers.update(replayed)
@@ -118,14 +118,14 @@ def _submit(asked: CreateVideo, call: Call, key: str | None, cancel_after: str |
         return _accept(session, call.service.limits, caller, job)
 
 
-def _finished(job: Job, request: Request, call: Call) -> Response:
+def _finished(job: Job, call: Call) -> Response:
     """Return the video of a job that has ended; raise what came instead of it."""
     id_ = shown_id(job.id)
     if job.status == JobStatus.FAILED:
         shown = videos.show(job).error
         assert shown is not None
         raise JobFailed(f"video {id_} failed: {shown.message}", code=shown.code, headers={"X-Video-Id": id_})
-    answer = _content(id_, request, call, as_head=False)
+    answer = _content(id_, {}, call, as_head=False)  # a POST asks for no part, and names no version
     answer.headers["X-Video-Id"] = id_
     return answer
 
@@ -178,8 +178,8 @@ def list_(
             batch_id=batch,
             path=path,
             mode=mode,
-            model=_storable("model", model),
-            words=_storable("prompt", prompt),
+            model=model,
+            words=prompt,
             since=_time(created_after),
             before=_time(created_before),
             metadata=dict(map(_pair, metadata or ())),
@@ -262,13 +262,13 @@ Variant = Annotated[
 @router.get("/{video_id}/content", response_class=Response, responses=_BINARY)
 def download(video_id: VideoId, request: Request, call: Calling, variant: Variant = "video") -> Response:
     """Download the MP4 or a picture of it, whole or by Range."""
-    return _content(video_id, request, call, variant, as_head=False)
+    return _content(video_id, request.headers, call, variant, as_head=False)
 
 
 @router.head("/{video_id}/content", response_class=Response, responses=_BINARY)
 def look_at_content(video_id: VideoId, request: Request, call: Calling, variant: Variant = "video") -> Response:
     """Say how long the file is."""
-    return _content(video_id, request, call, variant, as_head=True)
+    return _content(video_id, request.headers, call, variant, as_head=True)
 
 
 _PICTURE: dict[int | str, dict[str, Any]] = {
@@ -289,7 +289,9 @@ def preview(video_id: VideoId, call: Calling, step: AnyStep = None) -> Response:
     return Response(picture, media_type="image/jpeg", headers=headers)
 
 
-def _content(video_id: str, request: Request, call: Calling, variant: str = "video", *, as_head: bool) -> Response:
+def _content(
+    video_id: str, asked: Mapping[str, str], call: Calling, variant: str = "video", *, as_head: bool
+) -> Response:
     id_, output = _output(video_id, call)
     name, sheet = shown_id(id_), {}
     if variant != "video":
@@ -298,7 +300,7 @@ def _content(video_id: str, request: Request, call: Calling, variant: str = "vid
         call.service.storage,
         call.service.checked,
         output,
-        request.headers,
+        asked,
         file_name=f"{name}.mp4" if variant == "video" else f"{name}.{variant}.jpg",
         as_head=as_head,
         what=variant,
@@ -339,18 +341,11 @@ def _time(moment: int | None) -> datetime | None:
 
 
 def _pair(text: str) -> tuple[str, str]:
-    key, equals, value = (_storable("metadata", text) or "").partition("=")
+    key, equals, value = text.partition("=")
     if not (key and equals):
         message = f"metadata {explain.shown(text)} is not KEY=VALUE; write it like metadata=scene=12"
         raise BadRequest(message, param="metadata")
     return key, value
-
-
-def _storable(name: str, text: str | None) -> str | None:
-    """Return a text to be looked for; raise `BadRequest` for one that no database holds."""
-    if text is not None and "\0" in text:
-        raise BadRequest(f"{name} holds U+0000; remove it", param=name)
-    return text
 
 
 def _duration(text: str) -> timedelta:

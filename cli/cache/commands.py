@@ -170,9 +170,13 @@ def reembed(
 
     Stop it at any time and start it again: what has moved has moved, the rest is found as before.
     """
-    loaded = simulate.load_embedder(embedder)
-    with _open() as store:
-        rows = [_reembedded(store, space_id, loaded) for space_id in _of_other_embedders(store, namespace, loaded)]
+    try:
+        loaded = simulate.load_embedder(embedder)
+        with _open() as store:
+            rows = [_reembedded(store, space_id, loaded) for space_id in _of_other_embedders(store, namespace, loaded)]
+    except KeyboardInterrupt:
+        output.note("\nstopped: what has moved has moved; the same command moves the rest")
+        raise typer.Exit(130) from None
     if as_json or rows:
         _print(rows, as_json=as_json)
     else:
@@ -329,7 +333,7 @@ def _video(text: str | None) -> UUID | None:
 def _time(text: str | None) -> datetime | None:
     try:
         return None if text is None else datetime.fromisoformat(text).astimezone()
-    except ValueError:
+    except (ValueError, OverflowError):
         raise BadInput(f"--before {text!r} is not a time; write 2026-11-01 or 2026-11-01T08:00") from None
 
 

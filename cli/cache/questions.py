@@ -183,9 +183,9 @@ def _card(model: str | None, settings: "WorkerSettings") -> "ModelCard":
 def _params(card: "ModelCard", size: str | None, mode: str) -> dict[str, Any]:
     from shared.generation import Mode
 
-    width, by, height = (size or card.default_size).partition("x")
-    if not (by and width.isdigit() and height.isdigit()):
-        raise BadInput(f"--size {size!r} is no WIDTHxHEIGHT; {card.name} makes {', '.join(card.sizes)}")
+    width, _, height = (size or card.default_size).partition("x")
+    if size is not None and size not in card.sizes:
+        raise BadInput(f"--size {size!r} is none of {card.name}'s; use {', '.join(card.sizes)}")
     if mode not in list(Mode):
         raise BadInput(f"--mode {mode!r} is unknown; choose from {', '.join(Mode)}")
     return {"model": card.name, "width": int(width), "height": int(height), "mode": Mode(mode)}

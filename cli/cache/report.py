@@ -19,6 +19,7 @@ import typer
 from cli import local, output, plots
 from cli.cache import simulate
 from cli.cache.spaces import find_space
+from cli.errors import BadInput
 from cli.list_files import STDIN
 from cli.report import STYLE, listed, section, table
 from shared.limits import A_CENTURY
@@ -75,6 +76,8 @@ def report(
         output.print_json(told)
         return
     file = out or local.var_dir() / "cache-report.html"
+    if file.exists() and not file.is_file():  # it would be put in the place of a device, or under a folder's name
+        raise BadInput(f"--out {str(file)!r} is no file; name one, or - for the JSON")
     file.parent.mkdir(parents=True, exist_ok=True)
     local.write_secret(file, page(told))
     local.write_secret(file.with_suffix(".json"), json.dumps(told, ensure_ascii=False, indent=2) + "\n")

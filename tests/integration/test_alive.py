@@ -9,7 +9,7 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session, sessionmaker
 from typer.testing import CliRunner
 
-from cli.main import app
+from cli.main import app, main
 from db import heartbeats
 from db.models import Heartbeat
 from db.session import transaction
@@ -53,3 +53,15 @@ def test_a_part_is_alive_while_it_says_so(
     found = CliRunner().invoke(app, ["alive", part])
 
     assert (found.exit_code, said in found.output) == (status, True), found.output
+
+
+def test_words_that_are_not_utf_8_are_named(beat, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    """The database takes none of them; nor do Redis and tables of Parquet."""
+    part = b"\xff".decode("utf-8", "surrogateescape")
+    monkeypatch.setattr("sys.argv", ["chai", "alive", part])
+
+    with pytest.raises(SystemExit) as end:
+        main()
+
+    assert end.value.code == 2
+    assert capsys.readouterr().err == "error: '\\udcff' holds a byte that is not UTF-8; write it in UTF-8\n"

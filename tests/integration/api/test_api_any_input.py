@@ -34,6 +34,35 @@ def test_null_is_left_out_of_the_other_requests_too(client: TestClient) -> None:
     assert client.post(f"/v1/bulk-runs/{batch}/seal", json={"num_bad_lines": None}).status_code == 200
 
 
+def test_null_is_left_out_of_a_field_that_is_an_object(client: TestClient) -> None:
+    window = {"start": "22:00", "end": "06:00", "tz": None, "at_end": None}
+
+    run = client.post("/v1/bulk-runs", json={"manifest_key": "m", "window": window})
+    idle = client.post("/v1/videos", json={**GOOD, "extra_params": {"a": None}, "lora": {"path": None}})
+    form = client.post("/v1/videos", content=b"prompt=a&metadata=null&extra_params=null", headers=FORM)
+
+    assert run.json()["window"] == {"start": "22:00", "end": "06:00", "tz": "UTC", "at_end": "finish"}
+    assert (idle.status_code, form.status_code, form.json()["metadata"]) == (200, 200, {})
+
+
+@pytest.mark.parametrize(("name", "value"), [("seed", 5), ("num_inference_steps", 3), ("fps", 8), ("n", 1)])
+def test_a_whole_number_is_one_however_it_is_written(client: TestClient, name: str, value: int) -> None:
+    bodies = [f'{{"prompt": "a", "{name}": {number}}}' for number in (value, f"{value}.0", f"{value}e0")]
+
+    answers = [client.post("/v1/videos", content=body, headers={**JSON, "Idempotency-Key": "k"}) for body in bodies]
+
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    half = client.post("/v1/videos", content=f'{{"prompt": "a", "{name}": {value}.5}}', headers=JSON)
+    assert (half.status_code, half.json()["error"]["param"]) == (400, name)
+
+
+@pytest.mark.parametrize("seconds", ["\u0661", "1_0", "0x1", "1,5", "", "nan"])
+def test_what_is_no_decimal_is_no_duration(shared_client: TestClient, seconds: str) -> None:
+    answer = shared_client.post("/v1/videos", json={**GOOD, "seconds": seconds})
+
+    assert answer.json()["error"]["message"] == f"seconds {seconds!r} is not a positive number; try 2"
+
+
 UNSEEN = [
     "\u200b",
     "\u200d\ufe0f",
@@ -198,6 +227,22 @@ def test_a_misspelt_query_field_is_not_ignored(shared_client: TestClient, path: 
     assert (answer.json()["error"]["message"], answer.json()["error"]["code"]) == (message, "unknown_field")
 
 
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/v1/videos?prompt=a%00", "prompt"),
+        ("/v1/videos?metadata=a%3D%00", "metadata"),
+        ("/v1/files?purpose=%00", "purpose"),
+        ("/v1/bulk-runs?after=%00", "after"),
+    ],
+)
+def test_what_no_database_holds_is_not_looked_for(shared_client: TestClient, path: str, name: str) -> None:
+    answer = shared_client.get(path)
+
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, name)
+    assert answer.json()["error"]["message"].endswith("holds U+0000; remove it")
+
+
 def test_a_post_may_not_carry_query_fields(shared_client: TestClient) -> None:
     assert shared_client.post("/v1/videos?mode=fast", json=GOOD).status_code == 400
 
@@ -208,6 +253,10 @@ def test_a_post_may_not_carry_query_fields(shared_client: TestClient) -> None:
         (b"prompt=a&metadata=%5B1%5D&metadata%5Ba%5D=b", "metadata"),
         (b"prompt=a&prompt=b", "prompt"),
         (b"prompt=a&metadata=%7B%22a%22:1%7D", "metadata.a"),
+        (b"prompt=a&metadata[a]=b&metadata[a]=c", "metadata[a]"),
+        (b"prompt=a&metadata[a]=b&metadata=%7B%22a%22:%22c%22%7D", "metadata.a"),
+        (b"prompt=a&metadata[a][b]=c", "metadata[a][b]"),
+        (b"prompt=a&seed=&seed=5", "seed"),
     ],
 )
 def test_a_form_that_contradicts_itself_is_refused(shared_client: TestClient, form: bytes, param: str) -> None:
@@ -233,7 +282,7 @@ def test_an_empty_body_is_no_body(client: TestClient) -> None:
 def test_equal_durations_are_equal_requests(client: TestClient) -> None:
     answers = [
         client.post("/v1/videos", json={**GOOD, "seconds": seconds}, headers={"Idempotency-Key": "k"})
-        for seconds in (2, 2.0, "2", "2.0", " 2 ")
+        for seconds in (2, 2.0, "2", "2.0", " 2 ", "+2", "2e0")
     ]
 
     assert {answer.status_code for answer in answers} == {200}
@@ -265,6 +314,7 @@ def test_the_allowed_methods_are_all_named(shared_client: TestClient) -> None:
 
     assert answer.status_code == 405
     assert answer.headers["allow"] == "DELETE, GET, HEAD"
+    assert shared_client.put("/library").headers["allow"] == "GET, HEAD"
 
 
 @pytest.mark.parametrize(
@@ -407,3 +457,9 @@ def test_a_name_no_encoding_holds_can_be_said_back(shared_client: TestClient) ->
 
     assert answer.status_code == 400
     assert answer.json()["error"]["param"] == r"\ud800"
+
+
+def test_a_field_without_a_name_is_not_called_the_body(shared_client: TestClient) -> None:
+    answer = shared_client.post("/v1/videos", json={**GOOD, "": 1})
+
+    assert answer.json()["error"]["message"].startswith("'' is not a field of this request")

@@ -232,7 +232,21 @@ BODIES = [
         "invalid_json",
         "metadata is not JSON: Expecting property name enclosed in double quotes at line 1 column 2",
     ),
-    (b"rubbish", "multipart/form-data", 400, "bad_request", "Missing boundary in multipart."),
+    (
+        b"rubbish",
+        "multipart/form-data",
+        400,
+        "bad_request",
+        "Content-Type has no boundary; let the HTTP client write it",
+    ),
+    (
+        b'--b\r\nContent-Disposition: form-data; name="prompt"\r\n\r\na\r\n--b\r\n'
+        b'Content-Disposition: form-data; name="seed"\r\n\r\n5',
+        "multipart/form-data; boundary=b",
+        400,
+        "bad_request",
+        "the form ends in the middle; send it again",
+    ),
     (b"", "multipart/form-data; boundary=b", 400, "missing_field", "prompt is missing; add it"),
 ]
 

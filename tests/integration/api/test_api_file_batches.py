@@ -288,6 +288,9 @@ REFUSED = [
         400,
         "colour is not a field of this request",
     ),
+    (FORM, PURPOSE + FILE.replace("passwd", "\udcff") + "--x--\r\n", 400, "file's name is not UTF-8 at byte 10"),
+    (FORM, PURPOSE + FILE.replace("passwd", "\0") + "--x--\r\n", 400, "holds U+0000; remove it"),
+    (FORM, PURPOSE + PURPOSE.replace("purpose", "file") + "--x--\r\n", 400, "file is a text field here, not a file"),
     (FORM, "nonsense", 400, "the body is not multipart/form-data as its Content-Type says"),
 ]
 
@@ -296,7 +299,8 @@ REFUSED = [
 def test_a_refused_upload_leaves_nothing(
     client: TestClient, storage: Storage, type_: str, body: str, status: int, said: str
 ) -> None:
-    answer = client.post("/v1/files", content=body, headers={"Content-Type": type_})
+    content = body.encode("utf-8", "surrogateescape")
+    answer = client.post("/v1/files", content=content, headers={"Content-Type": type_})
 
     assert answer.status_code == status, answer.text
     assert said in answer.json()["error"]["message"]
@@ -343,6 +347,60 @@ def test_files_go_when_their_time_is_over_and_orphans_too(
     assert gone == [f"files/{UUID(old[5:])}.jsonl"]
     assert sorted(orphans) == sorted([*gone, "files/00000000-0000-4000-8000-000000000000.jsonl"])
     assert client.get(f"/v1/files/{kept}").status_code == 200
+
+
+def test_a_file_is_downloaded_by_range_as_a_video_is(client: TestClient) -> None:
+    content = text(line(0), line(1))
+    id_ = upload(client, content)
+
+    def ask(**headers: str) -> Any:
+        return client.get(
+            f"/v1/files/{id_}/content", headers={name.replace("_", "-"): of for name, of in headers.items()}
+        )
+
+    whole, rest, tail = ask(), ask(Range="bytes=5-"), ask(Range="bytes=-3")
+    etag = whole.headers["etag"]
+    assert (whole.status_code, whole.content, whole.headers["accept-ranges"]) == (200, content, "bytes")
+    assert (rest.status_code, rest.content) == (206, content[5:])
+    assert tail.headers["content-range"] == f"bytes {len(content) - 3}-{len(content) - 1}/{len(content)}"
+    assert ask(Range=f"bytes={len(content)}-").status_code == 416
+    assert ask(If_None_Match=etag).status_code == 304
+    assert ask(Range="bytes=5-", If_Range='"another"').content == content
+
+
+def test_an_empty_file_is_downloaded(client: TestClient) -> None:
+    id_ = upload(client, b"")
+
+    assert client.get(f"/v1/files/{id_}/content").content == b""
+    beyond = client.get(f"/v1/files/{id_}/content", headers={"Range": "bytes=0-"})
+    assert (beyond.status_code, beyond.json()["error"]["message"]) == (
+        416,
+        "Range 'bytes=0-' lies behind the end; the file has 0 bytes, leave it out",
+    )
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+def test_whoever_deletes_files_while_paging_sees_every_one_once(
+    client: TestClient, session: Session, session_factory: sessionmaker[Session], order: str
+) -> None:
+    made = [upload(client, text(line(number))) for number in range(5)]
+    seen, after = [], {}
+
+    while True:
+        page = client.get("/v1/files", params={"limit": 2, "order": order, **after}).json()
+        seen += [file["id"] for file in page["data"]]
+        if not page["has_more"]:
+            break
+        if not after:
+            assert client.delete(f"/v1/files/{page['last_id']}").status_code == 200
+        else:  # its time is over, and the relay takes it away
+            session.execute(update(File).where(File.id == UUID(page["last_id"][5:])).values(expires_at=func.now()))
+            session.commit()
+            with transaction(session_factory) as other:
+                stored_files.purge(other, limit=10)
+        after = {"after": page["last_id"]}
+
+    assert seen == (made if order == "asc" else made[::-1])
 
 
 def test_lines_are_counted_and_read_alike_however_they_are_cut() -> None:

@@ -87,6 +87,16 @@ def test_sync_answers_with_the_video(
     assert float(answer.headers["x-inference-time-s"]) >= 0
 
 
+def test_sync_has_no_parts_and_no_versions(
+    client: TestClient, session_factory: sessionmaker[Session], storage: Storage
+) -> None:
+    asked = [{"Range": "bytes=0-4"}, {"If-None-Match": "*"}, {"If-Match": '"x"'}]
+    with worker_thread(session_factory, storage):
+        answers = [client.post("/v1/videos/sync", json=PROMPT, headers=headers) for headers in asked]
+
+    assert [(answer.status_code, answer.content) for answer in answers] == [(200, mp4())] * 3
+
+
 def test_sync_answers_with_the_id_when_it_takes_too_long(client: TestClient) -> None:
     service = client.app.state.service
     settings = service.settings.model_copy(update={"sync_timeout_s": 0.2})

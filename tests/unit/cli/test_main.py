@@ -16,6 +16,9 @@ ROOT = Path(__file__).parents[3]
 HEAVY = ("torch", "numpy", "fastapi", "celery", "sqlalchemy", "pydantic", "transformers", "psutil")
 
 
+FOREIGN = b"\xff".decode("utf-8", "surrogateescape")  # as a byte that is not UTF-8 comes
+
+
 def chai(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "cli.main", *arguments]
     environment = {"PATH": "/usr/bin:/bin", "NO_COLOR": "1", "COLUMNS": "200", **variables}
@@ -60,9 +63,18 @@ chai(["worker"])
         (("status", "video_1"), "error: no answer from http://127.0.0.1:9 "),
         (("status", "../x"), "error: id '../x' is not an id; `chai list` and `chai bulk status` show them"),
         (
-            ("submit", b"\xff".decode("utf-8", "surrogateescape")),
+            ("submit", FOREIGN),
             "error: prompt holds U+DCFF: half of a surrogate pair, or",
         ),
+        (("list", "--prompt", FOREIGN), "error: prompt holds U+DCFF: half of a surrogate pair, or a byte that is"),
+        (("list", "--metadata", f"a={FOREIGN}"), "error: metadata holds U+DCFF: half of a surrogate pair, or a byte"),
+        (
+            ("worker", "--queues", "fast"),
+            "error: --queues 'fast' is unknown; choose from interactive, bulk, with commas",
+        ),
+        (("migrate", ""), "error: REVISION is empty; write head, base or a revision"),
+        (("keys", "create", "a\nb"), "error: TENANT 'a\\nb' holds a character that cannot be printed; use letters"),
+        (("keys", "create", "a" * 201), "error: TENANT has 201 characters; use at most 200"),
         (("submit", "a", "--metadata", "shelf"), "error: --metadata 'shelf' is neither KEY=VALUE nor a JSON object"),
         (("submit", "a", "--metadata", "{"), "error: --metadata '{' is not JSON (Expecting property name"),
         (
