@@ -13,7 +13,11 @@ from worker.cache.decisions.spelling import is_known
 from worker.cache.decisions.tagging import FINITE, is_in_lexicon
 from worker.cache.decisions.words import ADJECTIVE, NOUN, Word
 
-_COPULA = v.word_set("is are was were looks look appears appear remains stays be being turns turning turned becomes")
+_COPULA = v.word_set(
+    "is are was were looks look appears appear remains stays be being been turns turning turned becomes"
+)
+_CHANGES = v.word_set("turns turning turned becomes")
+_PERFECT = frozenset(("has", "have", "had"))
 _RELATIVE = frozenset(("that", "which", "who"))
 _MADE = v.word_set(
     "made built carved crafted constructed sculpted formed cut completely entirely is are was out which that"
@@ -130,12 +134,16 @@ def _fold_at(words: list[Word], noun: int) -> None:
     if start == noun + 1 and not said <= _COLOURS:
         return  # "a jeep red" is a red jeep; "a wall old ..." begins something else
     subject = _subject(words, noun) if is_sentence else noun
+    if words[start - 1].lower in _CHANGES and _COLOURS & said and _has_colour(words, subject):
+        return  # "a blue sky that turns purple" is blue at first
     end = stop + 1 if stop < len(words) and words[stop].lower in _COLOUR_NOUNS else stop
     if words[stop : stop + 2] and [word.lower for word in words[stop : stop + 2]] in (
         ["in", "color"],
         ["in", "colour"],
     ):
         end = stop + 2
+    while words[noun + 1].lower == "," and end < len(words) and words[end].is_ignored:
+        end += 1  # ", black as night,"
     if words[noun + 1].lower == "," and end < len(words) and words[end].lower == ",":
         end += 1
         if end < len(words) and words[end].lower in FINITE:
@@ -148,6 +156,14 @@ def _fold_at(words: list[Word], noun: int) -> None:
     while place > 0 and words[place - 1].tag in NOUN and not words[place - 1].is_name:
         place -= 1
     words[place:place] = moved
+
+
+def _has_colour(words: Sequence[Word], noun: int) -> bool:
+    """Whether a colour stands before the noun."""
+    i = noun
+    while i > 0 and words[i - 1].tag in (*NOUN, *ADJECTIVE):
+        i -= 1
+    return any(word.lower in _COLOURS for word in words[i:noun])
 
 
 def _is_in_name(words: Sequence[Word], noun: int) -> bool:
@@ -163,8 +179,10 @@ def _said(words: Sequence[Word], i: int) -> tuple[int, bool]:
         i += 1
     if i < len(words) and words[i].lower in _RELATIVE:
         i += 1
-        if not (i < len(words) and words[i].lower in _COPULA):
+        if not (i < len(words) and words[i].lower in _COPULA | _PERFECT):
             return start, False
+    if i + 1 < len(words) and words[i].lower in _PERFECT and words[i + 1].lower == "been":
+        i += 1
     if i < len(words) and words[i].lower in _COPULA:
         is_sentence = i == start
         i += 1
@@ -187,6 +205,8 @@ def _is_aside(words: Sequence[Word], i: int) -> bool:
     said = {word.lower for word in words[i:stop]}
     if stop == i or words[stop - 1].lower not in _COLOURS or not said <= _COLOURS | v.COLOUR_NOUNS | {"and"}:
         return False  # "palm trees, white sand"
+    while stop < len(words) and words[stop].is_ignored:
+        stop += 1
     rest = [word.lower for word in words[stop : stop + 2]]
     if rest[:1] == [","] and _describes_next(words, stop + 1):
         return False  # "a swan, black, grey rocks"

@@ -32,6 +32,7 @@ from worker.cache.decisions import (
 )
 from worker.cache.decisions import vocabulary as v
 from worker.cache.decisions import words as w
+from worker.cache.decisions.readers.reading import Reading
 from worker.cache.decisions.spelling import RARE, is_known, zipf
 from worker.cache.decisions.tagging import Tagger, is_in_lexicon, lexicon_tagger, spacy_tagger
 from worker.cache.decisions.types import Entity, EntityKind, Extraction, FallbackReason
@@ -111,7 +112,7 @@ def _read_other(
     text, unread = taken(syntax.text, reads(prompt) if reads else None)
     if not any(char.isalnum() for char in text):
         return (_unread(unread, language) if unread else whole_prompt(prompt, FallbackReason.EMPTY)), ()
-    found = reader(text)
+    found = _read_mixed(text, reader) if language in _IDEOGRAPHIC else reader(text)
     listed = [entity for part in syntax.excluded for entity in reader(part).entities]
     result = Extraction(
         entities=found.entities[:MAX_ENTITIES],
@@ -124,6 +125,33 @@ def _read_other(
         whole = whole_prompt(text if unread else prompt)
         result = replace(result, entities=whole.entities, fallback_reason=FallbackReason.NO_NOUNS)
     return result, found.looks
+
+
+_IDEOGRAPHIC = (*readers.WITHOUT_BLANKS, "ko", "ru")  # languages whose letters are not those of English
+_ENGLISH_RUN = re.compile(r"(?<![^\s,;.!?，。、；！？:：])[A-Za-z][A-Za-z' ,;.!?&-]*(?![^\s,;.!?，。、；！？:：])")
+
+
+def _read_mixed(text: str, reader: readers.Reader) -> Reading:
+    """What a text in other letters names, with what stands in it in English: "a 熊猫 eating 竹子 in the snow"."""
+    english = [run for run in _ENGLISH_RUN.findall(text) if _is_english(run)]
+    if not english:
+        return reader(text)
+    found = reader(_ENGLISH_RUN.sub(lambda match: "，" if _is_english(match[0]) else match[0], text))
+    seen, excluded, style = _read_english(w.read(" , ".join(english)), None)
+    entities = sorted((*found.entities, *seen), key=lambda entity: text.lower().find(entity.text.split()[0]))
+    return replace(
+        found,
+        entities=_unique(entities),
+        excluded=_unique((*found.excluded, *excluded)),
+        style=(*found.style, *style),
+        looks=(*found.looks, *style),
+    )
+
+
+def _is_english(run: str) -> bool:
+    """Whether letters among others are English words; a single one may be style, which every reader knows."""
+    word = run.strip(" ,;.!?-&").lower()
+    return " " in word or (word.isalpha() and word not in v.STYLE_WORDS)
 
 
 def _unread(words: tuple[str, ...], language: str) -> Extraction:
@@ -381,7 +409,11 @@ def _entity_or_style(words: Sequence[Word], start: int, stop: int) -> Entity | N
             word.is_style = not v.DURATIONS & {word.lower for word in phrase}
         return None
     is_kept = _is_day(words, start, stop) or (of > 1 and _is_kept(phrase[of - 2], noun))
-    if _is_quantifier(words, stop, head) or (not is_kept and _names_nothing(noun, head, described)):
+    if (
+        _is_quantifier(words, stop, head)
+        or _is_part_of_place(words, start, stop)
+        or (not is_kept and _names_nothing(noun, head, described))
+    ):
         return None
     tail = [word.lower for word in phrase[of:]]
     return Entity(
@@ -425,6 +457,14 @@ def _is_quantifier(words: Sequence[Word], stop: int, head: str) -> bool:
     return head in v.QUANTIFIERS and stop < len(words) and words[stop].lower == "of"
 
 
+def _is_part_of_place(words: Sequence[Word], start: int, stop: int) -> bool:
+    """Whether a phrase says where in the next one something is: "at the foot of a volcano"."""
+    is_part = words[stop - 1].lower in _PARTS_WITH_NAMES and [word.lower for word in words[stop : stop + 1]] == ["of"]
+    return (
+        is_part and start > 1 and words[start - 1].lower == "the" and words[start - 2].lower in ("at", "to", "in", "on")
+    )
+
+
 def _count_before(words: Sequence[Word], start: int) -> list[str]:
     """The count of "two of ...", "a pair of ...": the counting noun before "of"."""
     if start >= 2 and words[start - 1].lower == "of" and words[start - 2].lower in v.QUANTIFIERS:
@@ -433,6 +473,10 @@ def _count_before(words: Sequence[Word], start: int) -> list[str]:
     return []
 
 
+_PARTS_WITH_NAMES = frozenset(("foot", "base", "heart", "brink", "outskirts", "tip"))
+_PARTS_OF_PLACES = v.word_set(
+    "front middle center centre edge foot base heart outskirts bottom top end side mouth brink"
+)
 _NO_PLACES = v.NOT_PLACES | v.ANIMATE | v.GENERIC | v.ABSTRACT
 
 
@@ -445,7 +489,7 @@ def _kind(words: Sequence[Word], start: int, head: str, noun: Word) -> EntityKin
     before = start - 1
     while before >= 0 and words[before].tag in ("DT", "PRP$", "CD", "JJ", "RB"):
         before -= 1
-    in_front = before >= 1 and words[before].lower == "of" and words[before - 1].lower == "front"
+    in_front = before >= 1 and words[before].lower == "of" and words[before - 1].lower in _PARTS_OF_PLACES
     after_place = in_front or (before >= 0 and words[before].lower in v.SCENE_PREPOSITIONS)
     if after_place and noun.is_name and words[before].lower in ("in", "through", "across"):
         return EntityKind.SCENE
@@ -486,4 +530,4 @@ def _is_name_in_s(word: str, single: str) -> bool:
         return False
     if zipf(single) >= RARE and not is_in_lexicon(single.capitalize()) and zipf(word) < zipf(single) + 1:
         return False
-    return is_in_lexicon(word.capitalize()) or (zipf(single) < RARE and zipf(word) > zipf(single) + 1)
+    return is_in_lexicon(word.capitalize()) or zipf(word) > zipf(single) + 1

@@ -8,7 +8,9 @@ None of it names a thing that can be seen, and each dialect has its own signs: A
 """
 
 import html
+import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from worker.cache.decisions import vocabulary as v
@@ -25,12 +27,58 @@ class Prompt:
 
 def read(prompt: str) -> Prompt:
     """The words of a prompt without the signs around them."""
-    text = _rejoined(_without_markup(prompt))
+    text = _rejoined(_without_markup(_out_of_json(prompt)))
     text, excluded = _split_excluded(text)
     text = _without_parameters(text)
     text, style = _split_labels(text)
+    text = "".join(_lines(text))
     return Prompt(text=_without_weights(text), excluded=tuple(map(_without_weights, excluded)), style=tuple(style))
 
+
+_WRAPPED = 60  # characters from which on a line may have been broken for its length
+
+
+def _lines(text: str) -> Iterator[str]:
+    """The text with a full stop behind each line that stands by itself, as in a list."""
+    for line in text.splitlines(keepends=True):
+        is_part = len(line) >= _WRAPPED or not line.endswith("\n") or not line.rstrip()[-1:].isalnum()
+        yield line if is_part else f"{line.rstrip()} .\n"
+
+
+# --- what a program wrote ---------------------------------------------------------------------------------------------
+
+_MAX_DEPTH = 8  # of lists and objects in each other
+
+
+def _out_of_json(text: str) -> str:
+    """The texts of a prompt that is a JSON object or list, each with its label where the label says what it is."""
+    if not text.lstrip().startswith(("{", "[")) or '"' not in text:
+        return text
+    try:
+        values = list(_values(json.loads(text), "", _MAX_DEPTH))
+    except ValueError:  # brackets of a prompt
+        return text
+    seen = (value for label, value in values if not _UNWANTED.search(label))
+    unwanted = (value for label, value in values if _UNWANTED.search(label))
+    return ".\n".join((*seen, *(f"negative prompt: {value}" for value in unwanted)))
+
+
+_UNWANTED = re.compile(r"negative|exclude|avoid", re.I)
+_NO_PICTURE = re.compile(r"(?:^|[ _-])(?:model|sampler|scheduler|seed|id|user|type|role|version|lang(?:uage)?)$", re.I)
+
+
+def _values(found: object, label: str, depth: int) -> Iterator[tuple[str, str]]:
+    """Each text of parsed JSON with the name it stands under; the values of styles as a label would say it."""
+    if isinstance(found, str) and not _NO_PICTURE.search(label):
+        is_style = _STYLE_LABEL.search(label) and not _UNWANTED.search(label)
+        yield label, f"style: {found.replace('.', ',')}" if is_style else found
+    elif isinstance(found, (dict, list)) and depth:
+        rows = found.items() if isinstance(found, dict) else ((label, value) for value in found)
+        for name, value in rows:
+            yield from _values(value, f"{label} {name}" if isinstance(found, dict) else label, depth - 1)
+
+
+# --- markup -----------------------------------------------------------------------------------------------------------
 
 _PARTS = re.compile(r"\d\$\$")  # {2$$fox|wolf|bear}: how many
 _TAG = re.compile(r"<[/!]?[@#:]?[a-z][^<>\n]{0,120}>|<[@#:][^<>\n]{0,60}>", re.I)
@@ -46,13 +94,24 @@ _EMBEDDING = re.compile(
 )
 
 
+_EMPHASIS = re.compile(r"(?<![\w*])\*{1,3}(?=[^\s*])([^*\n]+)(?<!\s)\*{1,3}(?![\w*])|`+([^`\n]+)`+")  # **white**
+_HEADING = re.compile(r"^[^\S\n]*(?:#{1,6} +|[-•*] +(?=\S))", re.M)  # "# Ruins", "- a violin"
+_HASHTAGS = re.compile(r"(?:(?<![\w&])#[^\W\d]\w*\s*){2,}|(?<=\s)#[^\W\d]\w*\s*$")
+_SLUG = re.compile(r"\b(?:INT|EXT|I/E)\b\.?(?:\s?/\s?(?:INT|EXT)\b\.?)?(?=\s+[A-Z])")  # "INT. DINER - NIGHT"
+_SHORT_FORMS = ((re.compile(r"\bw/o\b", re.I), "without"), (re.compile(r"(?<![\w/])w/(?=\s|[a-z])", re.I), "with "))
+
+
 def _without_markup(text: str) -> str:
     if "&" in text:
         text = html.unescape(html.unescape(text))
     text = re.sub(r"[^\S\n]+", " ", text)
     text = re.sub(r"<person>", "person", text, flags=re.I)
-    for pattern in (_PARTS, _TAG, _URL, _ADDRESS, _EMBEDDING):
+    text = _HASHTAGS.sub(lambda match: f" {match[0].replace('#', ', ')} ", text)
+    for pattern in (_PARTS, _TAG, _URL, _ADDRESS, _EMBEDDING, _SLUG):
         text = pattern.sub(" ", text)
+    text = _HEADING.sub(". ", _EMPHASIS.sub(lambda match: match[1] or match[2], text))
+    for short, full in _SHORT_FORMS:
+        text = short.sub(full, text)
     text = text.replace("’", "'").replace("‘", "'")
     return re.sub(r"(?<=\w)'-(?=\w)", "-", text)  # jack-o'-lantern
 
@@ -100,6 +159,7 @@ _NEGATIVE = re.compile(
     re.I | re.S,
 )
 _NEGATIVE_CHINESE = re.compile(r"(?:负面|反向|负向|否定)(?:提示|描述)?词?\s*:\s*([^。\n]*)")
+_NEGATIVE_WEIGHT = re.compile(r"(^|::\s*[\d.]*|\n)([^:\n]+?)::\s*-(?:\d+\.?\d*|\.\d+)")  # "boat::2 people::-.5"
 _NO_PARAMETER = re.compile(r"(?<![\w-])--?(?:no|neg|negative)(?:[ =:]+)(.+?)(?=\s--?[a-z]|$)", re.I | re.S)
 
 
@@ -113,6 +173,9 @@ def _split_excluded(text: str) -> tuple[str, list[str]]:
     text = _NEGATIVE.sub(take, text)
     text = _NEGATIVE_CHINESE.sub(take, text)
     text = _NO_PARAMETER.sub(take, text)
+    while (weighted := _NEGATIVE_WEIGHT.search(text)) is not None:
+        excluded.append(weighted[2].strip(" \"'.,"))
+        text = f"{text[: weighted.end(1)]} :: {text[weighted.end() :]}"
     return text, [part for part in excluded if part]
 
 
@@ -146,7 +209,7 @@ _LABEL = re.compile(
     r"|titles?|descriptions?|subjects?|settings?|backgrounds?|foreground|actions?|location|place|environment|characters?"
     r"|caption|text|topic|theme|details?|idea|concept|story|script|input|output|message|note|time|weather"
     r"|(?:art |visual |video )?styles?|aesthetics?|moods?|tones?|camera(?: \w+)?|quality|medium|resolution|format|genre"
-    r"|lighting|lens|colou?r palette|film stock|aspect ratio|fps|duration|length|artists?)"
+    r"|user|assistant|system|human|lighting|lens|colou?r palette|film stock|aspect ratio|fps|duration|length|artists?)"
     r"[*_]*\s*[:=][*_]*)(?!\S*\d:)\s*",
     re.I,
 )
@@ -164,8 +227,14 @@ def _without_parameters(text: str) -> str:
     return _SPLIT.sub(" , ", text)
 
 
+_NUMBERED = re.compile(
+    r"\b((?:scene|shot|clip|frame|part|step|panel|act|cut)\s*#?(?:\d+|[ivx]+))\s*[(\[]([^()\[\]\n]*)[)\]]\s*:", re.I
+)
+
+
 def _split_labels(text: str) -> tuple[str, list[str]]:
     """The text without its labels, and the values of those that say how it looks."""
+    text = _NUMBERED.sub(r"\1: \2. ", text)  # "Shot 3 (close-up): ..."
     parts: list[str] = []
     style: list[str] = []
     position = 0

@@ -358,8 +358,10 @@ def _is_nameish(word: Word) -> bool:
 # --- comparisons ----------------------------------------------------------------------------------------------------
 
 _COMPARES = v.word_set(
-    "like as resembling resembles resemble similar reminiscent unlike mimicking mimics imitating shape"
+    "like as resembling resembles resemble similar reminiscent unlike mimicking mimics imitating shape color colour "
+    "size"
 )
+_LOOKS = frozenset(word for name in ("colour", "size", "age", "light") for word in v.CONFLICT_GROUPS[name])
 _EXAMPLES = v.word_set("things objects animals items creatures elements places colors colours such would")
 
 
@@ -375,14 +377,19 @@ def _mark_comparison(words: Sequence[Word], i: int) -> None:
         if after in ("if", "though"):
             _ignore(words, i - 1 if i and words[i - 1].is_style else i, _clause_end(words, i))
             return
-        if not any(word.lower == "as" and words[k + 1].tag in (*ADJECTIVE, "RB") for k, word in _before(words, i, 3)):
+        is_look = before is not None and before.tag in ADJECTIVE and before.lower in _LOOKS  # "black as night"
+        if not is_look and not any(
+            word.lower == "as" and words[k + 1].tag in (*ADJECTIVE, "RB") for k, word in _before(words, i, 3)
+        ):
             return
-    elif lower == "shape":
+    elif lower in ("shape", "color", "colour", "size"):
         if after != "of" or before is None or before.lower not in ("the", "a"):
             return
+        if lower != "shape" and not (i > 1 and (words[i - 2].is_noun or words[i - 2].lower in (",", "in", "with"))):
+            return  # "the color of the sky is red": the sky is seen
     elif after not in ("to", "of") and lower in ("similar", "reminiscent"):
         return
-    start = i + 2 if lower in ("similar", "reminiscent", "shape") else i + 1
+    start = i + 2 if lower in ("similar", "reminiscent", "shape", "color", "colour", "size") else i + 1
     end = _compared_end(words, start)
     if end > start:
         _ignore(words, i, end)

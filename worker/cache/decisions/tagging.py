@@ -162,6 +162,10 @@ def _by_context(lower: Sequence[str], tags: Sequence[str], i: int, before: str, 
         return "RB"  # "pyramids half built"
     if FINITE.get(word) in v.VERBS_OR_NOUNS and before in (",", ".", "CC") and after in ("DT", "PRP$"):
         return "VB"  # "craft a visual", "and waves her hand"
+    if word.endswith("s") and word in FINITE and _is_joined_verb(lower, tags, i, before, after):
+        return "VB"  # "looks at the camera and smiles"
+    if word in _TURNS and i + 1 < len(lower) and lower[i + 1] in v.CONFLICT_GROUPS["colour"]:
+        return "VB"  # "the leaf that was green turns yellow"
     if word in _REQUESTS and (i == 0 or before == ".") and after in _STARTS_THING:
         return "VB"  # "animate the girl"
     if word in FINITE and i and lower[i - 1] in _BEING and lower[i + 1 : i + 2] == ["by"]:
@@ -187,7 +191,8 @@ def _by_context(lower: Sequence[str], tags: Sequence[str], i: int, before: str, 
         return found
     if word in v.ING_NOUNS and word.removesuffix("ing") in _BASES and before in (",", ".") and after in ("DT", "PRP$"):
         return "VBG"  # ", offering a view"
-    if word in v.ING_NOUNS and tag == "VBG" and before in (*_NOUN, "JJ", "DT"):
+    acts = before == "NNS" and lower[i - 1] not in v.PLURAL_MODIFIERS  # "clouds gathering"
+    if word in v.ING_NOUNS and tag == "VBG" and before in (*_NOUN, "JJ", "DT") and not acts:
         return "NN"  # "a zebra crossing"
     if word.endswith("ing") and word not in v.ING_NOUNS and len(word) > 4 and tag not in ("NNP", "IN"):
         return _ing(lower, i, before, after)
@@ -228,6 +233,8 @@ def _by_context(lower: Sequence[str], tags: Sequence[str], i: int, before: str, 
         return tag if after in _STARTS_OBJECT else "NNS" if word.endswith("s") else "NN"
     if tag == "JJ" and after not in (*_NOUN, "JJ", "CC") and before in ("DT", "JJ", "PRP$", "CD") and _is_thing(word):
         return "NN"  # "a brown bulldog"
+    if tag == "JJ" and after in _ENDS_PHRASE and _is_object(tags, i) and _has_plural(lower, i):
+        return "NN"  # "a rainbow appears"
     if tag == "JJ" and before in ("DT", "PRP$") and after in (".", "IN", "WRB") and lower[i + 1 : i + 2] != [","]:
         return "NN"  # "his net"
     if tag == "NNS" and before in ("NN", "NNP") and after in ("DT", "PRP$"):
@@ -235,10 +242,51 @@ def _by_context(lower: Sequence[str], tags: Sequence[str], i: int, before: str, 
     return tag
 
 
+_ENDS_PHRASE = ("VBZ", "IN", "WRB", ".")
+_USED = 2.5  # Zipf value of a plural that the lexicon lacks
+
+
+def _is_object(tags: Sequence[str], i: int) -> bool:
+    """Whether an article and no noun stands before i: "a large giant", but not "crazy hot"."""
+    while i > 0 and tags[i - 1] == "JJ":
+        i -= 1
+    return i > 0 and tags[i - 1] in ("DT", "PRP$")
+
+
+def _has_plural(lower: Sequence[str], i: int) -> bool:
+    """Whether people use a plural of the word at i, and no comma stands behind it: "a light, airy room"."""
+    plural = f"{lower[i]}s"
+    is_used = _parser().lexicon.get(plural, "NNS") == "NNS" and zipf(plural) >= _USED
+    is_listed = lower[i] in v.ADJECTIVES and lower[i] not in v.NOUNS
+    return is_used and not is_listed and lower[i + 1 : i + 2] != [","]
+
+
 _DESCRIBING_ENDS = (
     *("ed", "ing", "ful", "ous", "ish", "ic", "ive", "less", "able", "ible", "al", "y", "ern", "ant", "ent", "like"),
     *("er", "est", "ile", "ary", "ory", "ane", "ine", "ese", "ian"),
 )
+
+
+def _is_joined_verb(lower: Sequence[str], tags: Sequence[str], i: int, before: str, after: str) -> bool:
+    """Whether a word in -s is what somebody does next: "enters a bar, orders whiskey and lights a cigarette"."""
+    if before not in ("CC", "."):
+        return False
+    start = next((k + 1 for k in range(i - 1, -1, -1) if lower[k] in _SENTENCE_ENDS), 0)
+    acts = [k for k in range(start, i - 1) if tags[k] == "VB" and lower[k].endswith("s") and lower[k] in FINITE]
+    if not acts:
+        return False
+    is_next = lower[i - 1] in ("and", "then") or (lower[i - 1] == "," and after in (*_STARTS_OBJECT, "JJ", *_NOUN))
+    if after in (*_STARTS_OBJECT, "VBG"):
+        return is_next
+    if after in (*_NOUN, "JJ"):
+        return is_next and tags[i - 2] not in ("NNS", "JJ")  # no noun in the plural stands before another
+    done = tags[acts[-1] + 1 : i - 1]  # what the verb before does it to: one thing, not the first of a list
+    is_one_thing = not done or (tags[i - 2] in ("RB", "NN", "NNP", "PRP") and not _ONE.isdisjoint(done))
+    return is_next and is_one_thing and after == "."
+
+
+_ONE = frozenset(("DT", "PRP$", "PRP", "RB"))
+_SENTENCE_ENDS = (".", ";", "!", "?")
 
 
 def _is_thing(word: str) -> bool:
@@ -261,6 +309,7 @@ _REQUESTS = v.word_set(
     "create generate animate make show imagine draw visualize visualise depict illustrate craft produce "
     "showcase incorporate highlight feature capture include emphasize emphasise convey portray describe write add"
 )
+_TURNS = v.word_set("turn turns become becomes")
 _BEING = frozenset(("being", "is", "are", "was", "get", "gets", "getting"))
 _STARTS_THING = ("DT", "PRP$", "CD", "JJ", "VBG", "VBN", *_NOUN)
 _MODALS = v.word_set("would will could should must might may shall cannot can't cant don't dont doesn't doesnt")
@@ -359,6 +408,9 @@ def _finite(lower: Sequence[str], tags: Sequence[str], i: int, before: str, afte
         return "VB"
     is_joined = is_plural_form and "and" in lower[max(0, i - 6) : i]
     plural_subject = (before == "NNS" and is_in_lexicon(lower[i - 1][:-1])) or is_joined
+    plural_subject = plural_subject or (word in v.VERBS - v.VERBS_OR_NOUNS and _are_several(tags, i))
+    if before == "NNS" and not is_plural_form and after in _STARTS_OBJECT and lower[i - 1] not in v.PLURAL_MODIFIERS:
+        return "VB"  # "his eyes cries under the rain"
     if before in ("RB", "CC", "WRB", "VB", "PRP") and tag in _NOUN and FINITE[word] in v.VERBS_OR_NOUNS:
         return "VB" if after in ("DT", "PRP$", "RB", "IN") and before in ("RB", "PRP") else tag
     if before in _NOUN and is_plural_form != plural_subject and word not in _BOTH_FORMS:
@@ -368,6 +420,14 @@ def _finite(lower: Sequence[str], tags: Sequence[str], i: int, before: str, afte
     if FINITE[word] in v.VERBS_OR_NOUNS and after == "IN" and lower[i] in v.SCENE_NOUNS | v.PLACE_NOUNS:
         return tag
     return "VB"
+
+
+def _are_several(tags: Sequence[str], i: int) -> bool:
+    """Whether the subject of what stands at i is a plural before a preposition: "the toys in the shop wake up"."""
+    k = i - 1
+    while k > 0 and tags[k] in ("NN", "JJ", "DT", "PRP$"):
+        k -= 1
+    return k > 0 and k < i - 2 and tags[k] == "IN" and tags[k - 1] == "NNS"
 
 
 def _third_person(verb: str) -> str:

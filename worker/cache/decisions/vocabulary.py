@@ -361,6 +361,10 @@ IDIOMS = frozenset(
         *("in detail", "in real life", "real life", "point of view", "in no time", "in person"),
         *("in charge", "in love", "at peace", "at rest", "on display", "in sight", "in use", "by hand", "at hand"),
         *(
+            "in a row",
+            "in rows",
+            "in single file",
+            "passage of time",
             "on purpose",
             "by chance",
             "in turn",
@@ -434,7 +438,9 @@ PLACE_NOUNS = word_set(
     "path trail track railway bus train car boat ship spaceship cockpit grassland wave waves fire smoke flower "
     "flowers sunflower puddle darkness shadows tent campfire fireplace window ruin ruins volcano crowd traffic "
     "dust bush bamboo wheat corn spotlight windowsill shelf rug carpet tiles pavement cobblestone hut barn mill "
-    "lighthouse"
+    "lighthouse fence throne pillow cushion podium pedestal ceiling nightstand mattress hammock stool tabletop "
+    "workbench altar anvil ledge sill iceberg floe stump catwalk ramp embankment treetop chimney crosswalk "
+    "driveway route jetty trampoline dresser mantelpiece"
 )
 SCENE_PREPOSITIONS = word_set(
     "over on in at through across under beneath beside by near along inside within into onto against above below "
@@ -505,7 +511,7 @@ AIMS = word_set(
     "look looks looking looked stare stares staring gaze gazes gazing glance glances point points pointing smile "
     "smiles smiling wave waves waving laugh laughs laughing shoot shoots shooting throw throws throwing yell yells "
     "yelling shout shouts shouting scream screams screaming aim aims aiming wink winks bark barks barking peek peeks "
-    "growl growls"
+    "growl growls growling hiss hisses hissing snarl snarls snarling nod nods nodding swing swings swinging peck pecks"
 )
 # they carry no picture: a match of these alone is no hit
 GENERIC = word_set(
@@ -631,6 +637,7 @@ STYLE_WORDS = word_set(
 )
 # style: longest first wins
 STYLE_PHRASES = (
+    *("key shot", "key art", "key frame", "key visual", "chroma key", "low key", "high key", "key light"),
     "worm's eye view",
     "fish eye",
     "fish eye lens",
@@ -874,7 +881,15 @@ VERBS = word_set(
     "separate settle shiver shrink shrug sink smear smell sob soak spawn spit squat startle steal sting stray strike "
     "strive submerge succeed suck suffer suggest summon surrender survive swap swear swipe symbolize threaten thrive "
     "thunder tiptoe tremble trap treat trick unleash unlock uncover understand unveil upset visit wince witness "
-    "wonder worship yearn zigzag"
+    "wonder worship yearn zigzag "
+    "order knock lock pump polish hire marry bury trim shave scrub weigh install execute steer rebuild forge "
+    "poke dodge pierce creep absorb choke bleed shove lure occupy salvage accompany command rinse pack "
+    "unpack sew stitch mop vacuum shovel wipe sharpen whisk fry iron weld applaud clash spar duel levitate "
+    "scuttle slink stalk hobble waddle wiggle nuzzle hiss growl meow purr chirp croak bellow hoot squawk buzz "
+    "swarm rake haul lug sift dangle ooze spew puff loiter bicker argue nag flirt salsa pirouette "
+    "sunbathe doze snore yank tow toil wring rappel sled toboggan ambush besiege interrogate arrest handcuff "
+    "evacuate bulldoze excavate unearth dissect inject flood overflow extinguish douse sprinkle scoop ladle "
+    "garnish marinate season brew peddle haggle barter auction unload refuel hijack"
 )
 # of the above, also everyday nouns: a verb only where the words around them say so
 VERBS_OR_NOUNS = word_set(
@@ -885,7 +900,9 @@ VERBS_OR_NOUNS = word_set(
     "look show guard battle pet storm catch bite slice pose ripple hammer speed flash leave cover bark beat watch "
     "blast pan paddle feature kick zip drop attempt tap dash punch scratch stab slap crash chase hunt grin frown leap "
     "sprint stroll crawl wink claw shake increase drift crack escape return love ship guide ripple trap trick treat "
-    "visit witness thunder strike shrug smell toast return own harvest count load escape bump plot sob stray"
+    "visit witness thunder strike shrug smell toast return own harvest count load escape bump plot sob stray "
+    "order knock lock pump command iron mop growl hiss buzz swarm clash duel vacuum shovel rake puff stitch "
+    "salsa tow sled ambush arrest handcuff flood ladle scoop season brew auction stalk lure polish trim pack"
 )
 # who does things: "man waves", against "ocean waves"
 ANIMATE = word_set(
@@ -1038,7 +1055,7 @@ NOUNS = word_set(
     "seahorse octopus stingray butterfly hummingbird flamingo peacock toucan macaw chameleon gecko iguana hedgehog "
     "raccoon meerkat sloth lemur triangle square circle cross star hexagon pentagon diamond rectangle oval heart "
     "stripe stripes bar bars dots mosaic rose roses saw bear duck fly fan crane bat seal swallow lead hybrid fractal "
-    "human tear wind bow ski mouse fish deer sheep liquid plus box block wedge pyramid disc ball"
+    "human tear wind bow ski mouse fish deer sheep liquid plus box block wedge pyramid disc ball key rainbow"
 )
 # after a noun they make a description of it: "heart shaped box", "ring tailed lemur"
 SUFFIX_ADJECTIVES = word_set(
@@ -1055,6 +1072,7 @@ PLURAL_MODIFIERS = word_set(
 ADVERBS = word_set(
     "very really extremely highly super quite so too just also slowly quickly gently softly brightly left right "
     "up down away together around forward forwards backward backwards upward upwards downward downwards back "
+    "onstage offstage backstage ashore offshore aboard midair "
     "inward inwards outward outwards outside inside upstairs downstairs overhead here there still again almost fully "
     "beautifully elegantly "
     "gracefully leftward leftwards rightward rightwards sideways diagonally freely happily peacefully"

@@ -53,7 +53,8 @@ def tokens(text: str) -> list[Word]:
 
 def read(text: str) -> list[Word]:
     """The words of a text without its signs (`prompt_syntax`), untagged."""
-    tokens = _TOKEN.findall(_AGE.sub(r"\1-year-old", text))[:MAX_WORDS]
+    text = re.sub(r"(?<=\s)&(?=\s)", "and", _AGE.sub(r"\1-year-old", text))
+    tokens = _TOKEN.findall(text)[:MAX_WORDS]
     tokens = [part for token in tokens for part in _split_possessive(token) if len(part) <= _MAX_WORD]
     tokens = _joined([token for i, token in enumerate(tokens) if i == 0 or not _is_repeated(tokens[i - 1], token)])
     shouts = has_capitals_throughout(tokens)

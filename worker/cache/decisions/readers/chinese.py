@@ -11,6 +11,7 @@ places and times are scenes.
 import re
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -108,6 +109,10 @@ _ACTIONS = word_set(
     "学习 休息 "
     "等待 飘动 流动 闪烁 升起 落下 穿行 漂浮 盛开 旅行 生活 特写"
 ) - word_set("特写 滑板")
+_MEASURES = "条只个匹头位辆艘座棵朵把张杯盏"
+_ACTING = word_set(
+    "飞行 燃烧 旋转 漂浮 发光 会飞 流动 闪烁 奔跑 移动 悬浮"
+)  # before a thing, what it is like: 飞行汽车
 _TAKES = "堆踢打骑弹吃喝看玩拿抱穿戴开唱拉吹画写读做"
 _PEOPLE = word_set(
     "车 花 树 鸟 鱼 狗 猫 马 船 桥 门 窗 灯 火 草 龙 虎 熊 牛 羊 鸡 鸭 书 刀 剑 伞 "
@@ -139,13 +144,34 @@ def _tagger() -> Any:  # Any: jieba has no types
 
 
 def read(text: str) -> Reading:
-    """The entities, the excluded entities and the style of a Chinese text."""
+    """The entities, the excluded entities and the style of a Chinese text.
+
+    Traditional characters are read as the simplified ones, which the dictionary has, and shown as they were written.
+    """
+    from wordfreq.chinese import simplify_chinese
+
+    simple = _HAS_CHINESE.sub(lambda match: simplify_chinese(match[0])[:1], text.replace("著", "着"))
+    if simple == text:
+        return _read(text)
+    written = str.maketrans({new: old for old, new in zip(text, simple, strict=True) if old != new})
+    found = _read(simple)
+    return Reading(
+        entities=tuple(replace(entity, text=entity.text.translate(written)) for entity in found.entities),
+        excluded=tuple(replace(entity, text=entity.text.translate(written)) for entity in found.excluded),
+        style=tuple(style.translate(written) for style in found.style),
+        looks=found.looks,
+    )
+
+
+def _read(text: str) -> Reading:
+    """What a text in simplified characters names."""
     found = Found()
     text = _LABEL.sub(lambda match: _label(match, found), text)
     text = _LETTERS.sub(lambda match: _latin(match[0], found), text)
     text = re.sub(r"(?<=[\u3400-\u9fff])\s+(?=[\u3400-\u9fff])", "，", text)
     cut = [(word.strip().lower(), flag) for word, flag in _tagger().cut(text) if word.strip()]
-    words = [part for word, flag in cut for part in _parts(word, flag)]
+    befores = ("", *(flag for _, flag in cut))
+    words = [part for (word, flag), before in zip(cut, befores, strict=False) for part in _parts(word, flag, before)]
     i = 0
     while i < len(words):
         i = _next(words, i, found)
@@ -173,14 +199,24 @@ def _latin(word: str, found: Found) -> str:
     return word
 
 
-def _parts(word: str, flag: str) -> list[tuple[str, str]]:
-    """A word of the dictionary that is two here: 窗台上 (on the sill), 云中 (in clouds), 踢足球 (kicks a ball)."""
+def _parts(word: str, flag: str, before: str) -> list[tuple[str, str]]:
+    """A word of the dictionary that is two here: 窗台上 (on the sill), 云中 (in clouds), 踢足球 (kicks a ball).
+
+    `before` is the flag of the word before it: 木桌上 is on a wooden table.
+    """
     known = _tagger().word_tag_tab
+    if len(word) > 2 and word[1] == "着" and flag[0] == "n":
+        return [(word[0], "v"), ("着", "uz"), (word[2:], "n")]  # 骑着马
+    if len(word) == 3 and word[0] == "一" and word[1] in _MEASURES and flag in ("l", "i", "n", "m"):
+        return [("一", "m"), (word[1], "q"), (word[2], "n")]  # 一条龙, also a service from one hand
     is_place = word[-1] in _PLACE_AFTER and (
-        (len(word) > 2 and (word[:-1] in _SCENES or known.get(word[:-1])))
-        or (len(word) == 2 and word[0] in "云雨雪雾林水海河湖山草花")
+        (len(word) > 2 and (word[:-1] in _SCENES or known.get(word[:-1]) or word not in known))
+        or (
+            len(word) == 2
+            and (word[0] in "云雨雪雾林水海河湖山草花" or (before[:1] in "nab" and before and flag in "ns"))
+        )
     )
-    if is_place and word not in _SCENES - {"雨中"} and word[-1] in "上里中下内外":
+    if is_place and (word not in _SCENES - {"雨中"} or (word == "树下" and before)) and word[-1] in "上里中下内外":
         return [(word[:-1], "n"), (word[-1], "f")]
     if len(word) > 2 and word[0] in _TAKES and word not in _SCENES and known.get(word[1:], "")[:1] == "n":
         return [(word[0], "v"), (word[1:], "n")]
@@ -271,6 +307,7 @@ def _phrase(words: Words, i: int) -> tuple[int, int]:
     while first < len(words):
         word, flag = words[first]
         is_description = word in _ADJECTIVES or (flag in _DESCRIBES and not _is_noun(word, flag)) or flag == "q"
+        is_description = is_description or _is_acting(words, first)
         if (
             not is_description and not (word == "的" and first > i)
         ) or word in _STOPS | _PLACE_BEFORE | _NEGATIONS | _LIKE:
@@ -282,6 +319,12 @@ def _phrase(words: Words, i: int) -> tuple[int, int]:
             break
         stop += 1
     return (first, stop) if stop > first else (i, i)
+
+
+def _is_acting(words: Words, i: int) -> bool:
+    """Whether what stands at i says what the thing right behind it does: 飞行汽车, but not 车飞行."""
+    is_first = i == 0 or not _is_noun(*words[i - 1])
+    return words[i][0] in _ACTING and is_first and i + 1 < len(words) and _is_noun(*words[i + 1])
 
 
 def _is_noun(word: str, flag: str) -> bool:

@@ -109,7 +109,7 @@ def _role(text: str, part: str, detail: str, base: str, after: Any) -> Role:
         return Role.NONE
     if text in _LIKE and detail in ("非自立", "接尾"):
         return Role.LIKE
-    if part == "記号":
+    if part == "記号" or not text[0].isalnum():
         return Role.END
     if part == "助詞":
         return Role.LINK if text == "の" else Role.PLACE if text in _PLACE else Role.PARTICLE

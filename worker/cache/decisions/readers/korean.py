@@ -42,6 +42,8 @@ _PARTICLES: tuple[tuple[str, Role, bool | None], ...] = (
 )
 _BY_LENGTH = sorted(_PARTICLES, key=lambda row: -len(row[0]))
 _NONE = word_set("없는 없이 없다 없음 아닌 없고 없습니다 제외 제외한 없어야 않는 않고 안보이는 말고")
+_NOT_DONE = ("않", "못")  # behind a verb in 지: 쓰지 않은
+_SHOWN = word_set("있지 보이지 나오지 나타나지 들어가지 등장하지")  # what does not do this is not seen
 _NOBODY = word_set("아무도 무인")
 _LIKE_WORDS = word_set("같은 같이 처럼 닮은")
 _SIDES = word_set("위 안 아래 앞 뒤 옆 속 중앙 가운데 사이 주변 밑 곁 너머 근처 한가운데 밖")
@@ -84,6 +86,15 @@ def tag(text: str) -> list[Token]:
             counts = bool(tokens) and tokens[-1].role is Role.NUMBER
             is_thing = token.role is Role.COUNTER and not counts and token.meaning is not None
             tokens.append(replace(token, role=Role.NOUN) if is_thing else token)  # 개: a dog, unless two are counted
+    return _denied(tokens)
+
+
+def _denied(tokens: list[Token]) -> list[Token]:
+    """The words with what is not done to a thing as its absence: 모자를 쓰지 않은 남자; not 고양이가 자지 않는다."""
+    for verb, word in zip(range(1, len(tokens)), tokens[2:], strict=False):
+        if tokens[verb].text.endswith("지") and word.text.startswith(_NOT_DONE):
+            is_absent = tokens[verb - 1].text in ("을", "를") or tokens[verb].text in _SHOWN
+            tokens[verb].role, word.role = (Role.BE, Role.NONE) if is_absent else (Role.VERB, Role.VERB)
     return tokens
 
 
@@ -170,6 +181,12 @@ def _is_attribute(word: str) -> bool:
                 "으",
                 "너",
                 "켜",
+                "노",
+                "걷",
+                "웃",
+                "먹",
+                "짓",
+                "듣",
             )
         )
     )

@@ -130,7 +130,7 @@ def _phrase(tokens: Sequence[Token], i: int, language: Language) -> Phrase | Non
         i += 1
     nouns: list[Token] = []
     while i < len(tokens) and tokens[i].role is Role.NOUN:
-        if nouns and not language.joins(nouns[-1], tokens[i]):
+        if nouns and not (language.joins(nouns[-1], tokens[i]) or _is_one_word(nouns[-1], tokens[i], language)):
             break
         nouns.append(tokens[i])
         i += 1
@@ -141,6 +141,11 @@ def _phrase(tokens: Sequence[Token], i: int, language: Language) -> Phrase | Non
         i += 1
         i += i < len(tokens) and tokens[i].role is Role.COUNTER
     return Phrase(described=tuple(described), nouns=tuple(nouns), counts=tuple(counts), stop=i)
+
+
+def _is_one_word(left: Token, right: Token, language: Language) -> bool:
+    """Whether two nouns are one of the lexicon: 우주 비행사."""
+    return language.noun(f"{left.text}{language.blank}{right.text}") is not None
 
 
 def _is_pair(tokens: Sequence[Token], i: int) -> bool:

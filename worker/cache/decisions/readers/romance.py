@@ -39,11 +39,17 @@ def tag(text: str, grammar: Grammar) -> list[Token]:
     """The words of a text with their roles."""
     tokens = [_token(word, grammar) for word in _joined(_TOKEN.findall(text.replace("’", "'")), grammar)]
     for i in range(len(tokens)):
+        if i and tokens[i].text in _YEARS and tokens[i - 1].role is Role.NUMBER:
+            tokens[i - 1].role = tokens[i].role = Role.OTHER  # "una niña de siete años"
+            continue
         tokens[i].role = _in_context(tokens, i, grammar)
         is_made_of = i > 0 and tokens[i - 1].role in (Role.OF, Role.IN)
         if tokens[i].role is Role.NOUN and tokens[i].is_of(Sort.MATERIAL) and not is_made_of:
             tokens[i].meaning = nouns(grammar.language).get(tokens[i].text)  # "un verre" is no material
     return tokens
+
+
+_YEARS = ("año", "an", "ano")
 
 
 def _joined(words: Sequence[str], grammar: Grammar) -> Iterator[str]:
@@ -78,6 +84,8 @@ def _token(word: str, grammar: Grammar) -> Token:
     lower = word.lower()
     if not lower[0].isalnum():
         return Token(lower, Role.END, lower)
+    if " " in lower and (placed := _closed(lower, grammar)) is not None:
+        return Token(lower, placed, lower)  # "al pie de"
     if lower in grammar.fixed and lower in meanings(grammar.language):
         known = meanings(grammar.language)[lower]
         return Token(lower, Role.NOUN, lower, known, is_style=known.sort is Sort.STYLE)
@@ -261,7 +269,7 @@ def _is_verb_here(token: Token, after: Role, grammar: Grammar) -> bool:
     """Whether an unknown word is what is to be done ("crear un logo", "de gravir") or happens ("llega una moto")."""
     if token.text.endswith(_INFINITIVES) and token.text not in grammar.nouns:
         return token.text in frequency(grammar.language)
-    return after is Role.ARTICLE and _is_verb(token, grammar)
+    return after in (Role.ARTICLE, Role.LIKE) and _is_verb(token, grammar)
 
 
 def _is_said_next(tokens: Sequence[Token], i: int, grammar: Grammar) -> bool:

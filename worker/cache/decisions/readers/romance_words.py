@@ -48,7 +48,7 @@ SPANISH = Grammar(
         "nuestro nuestra otro otra otros otras cada todo toda todos todas al algún alguna algunos algunas"
     ),
     inside=word_set("en dentro"),
-    on=word_set("sobre encima"),
+    on=word_set("sobre encima") | {"en lo alto", "al pie", "al borde", "a orillas", "en medio", "en la cima"},
     prepositions=word_set(
         "a ante bajo con contra desde entre hacia hasta para por según tras durante mediante al debajo delante "
         "detrás junto cerca frente alrededor a través lejos"
@@ -133,6 +133,7 @@ SPANISH = Grammar(
             *("cámara lenta", "primer plano", "vista aérea", "alta calidad", "alta resolución", "blanco y negro"),
             *("sala de estar", "estación de tren", "campo de flores", "plano general", "ciencia ficción"),
             "dibujos animados",
+            *("en lo alto", "al pie", "al borde", "a orillas", "en medio", "en la cima"),
         )
     ),
 )
@@ -144,7 +145,7 @@ FRENCH = Grammar(
         "autres chaque tout toute toutes tous du des au aux quelque"
     ),
     inside=word_set("dans en"),
-    on=word_set("sur au-dessus par-dessus"),
+    on=word_set("sur au-dessus par-dessus") | {"au sommet", "au pied", "au bord", "au milieu", "en haut"},
     prepositions=word_set(
         "à au aux avec contre depuis derrière devant entre par pour sous vers chez pendant parmi près autour à-côté "
         "dessus dessous long travers loin hors pres"
@@ -234,6 +235,7 @@ FRENCH = Grammar(
             *("gros plan", "vue aérienne", "haute qualité", "haute résolution", "noir et blanc", "plan large"),
             *("science fiction", "chemin de fer", "salle de bain", "bord de mer", "arc en ciel", "rouge à lèvres"),
             "dessin animé",
+            *("au sommet", "au pied", "au bord", "au milieu", "en haut"),
         )
     ),
 )
@@ -245,7 +247,7 @@ PORTUGUESE = Grammar(
         "minha outro outra outros outras cada todo toda todos todas algum alguma alguns algumas"
     ),
     inside=word_set("em no na nos nas num numa nuns numas dentro neste nesta naquele"),
-    on=word_set("sobre cima"),
+    on=word_set("sobre cima") | {"no alto", "no topo", "à beira", "ao pé", "no meio"},
     prepositions=word_set(
         "ao aos à às ante sob com contra desde entre até para por pelo pela pelos pelas durante perante após "
         "embaixo debaixo diante atrás junto perto frente redor através longe"
@@ -281,7 +283,7 @@ PORTUGUESE = Grammar(
         "café cozinha chuva música fábrica folha água estrela janela montanha vento praça rua chave nave leite carne "
         "sangue homem jovem mulher cão pão avião leão limão coração menina rainha galinha cadeira floresta areia "
         "bicicleta barco tartaruga farol girassol cachecol futebol anel pincel papel hotel túnel borboleta fantasma "
-        "aquário armário cenário dinossauro violino menino moinho"
+        "aquário armário cenário dinossauro violino menino moinho cais lápis ônibus"
     ),
     adjectives=word_set(
         "bonito belo lindo feio feliz triste alegre selvagem mágico misterioso alto baixo longo comprido curto largo "
@@ -325,6 +327,7 @@ PORTUGUESE = Grammar(
             ),
             *("alta qualidade", "alta resolução", "preto e branco", "plano geral", "ficção científica", "guarda chuva"),
             *("parque de diversões", "estação de trem", "sala de estar", "desenho animado"),
+            *("no alto", "no topo", "à beira", "ao pé", "no meio"),
         )
     ),
 )
