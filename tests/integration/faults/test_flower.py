@@ -147,7 +147,8 @@ def test_flower_finds_a_worker_that_comes_after_it_and_knows_both_queues_before(
     before = flower.get("/broker").text
     service.start_worker("late")
 
-    wait_until(lambda: flower.get("/api/workers").json() != {}, 20, service.folder)
+    # Flower asks for each part of what it knows of a worker by a question of its own.
+    wait_until(lambda: "active_queues" in str(flower.get("/api/workers").json()), 60, service.folder)
     (worker,) = flower.get("/api/workers").json().values()
 
     assert all(f">{queue}<" in "".join(before.split()) for queue in ("interactive", "bulk"))
