@@ -30,7 +30,9 @@ class Home:
     @property
     def environment(self) -> dict[str, str]:
         """What every command of this home is started with; services of the surroundings are left out."""
-        kept = {name: value for name, value in os.environ.items() if not name.endswith("_URL") and name[:5] != "CHAI_"}
+        theirs = {name for name in os.environ if name.endswith("_URL") or name.startswith("CHAI_")}
+        theirs.discard("CHAI_TEST_SESSION")  # by which `keeper.py` finds what is left of a session that was killed
+        kept = {name: value for name, value in os.environ.items() if name not in theirs}
         own = {
             "CHAI_VAR_DIR": str(self.folder / "var"),
             "CHAI_MODELS_DIR": str(self.folder / "models"),
