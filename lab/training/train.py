@@ -7,6 +7,7 @@ import copy
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -143,6 +144,17 @@ def new_vae(num_clips: int = 2000) -> PatchVAE:
     The square root of each channel's deviation is divided out: raw channels would hide the edges of shapes behind flat
     colour, white ones would give the faintest detail the weight of a colour.
     """
+    projection, mean, scale = _directions(num_clips)
+    vae: PatchVAE = PatchVAE(
+        patch_time=2, patch_space=4, num_channels=LATENT_CHANNELS, mean=mean.tolist(), std=scale.tolist()
+    )
+    vae.set_projection(projection)
+    return vae
+
+
+@cache
+def _directions(num_clips: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Directions (channel, value of a block), and mean and scale of each channel; every run of a process uses them."""
     rng = np.random.default_rng(2024)
     video = _to_video([caption.spec for caption in sample_captions(2024, num_clips)], rng, grid=FINE_GRID)
     blocks = rearrange(video, "b c (t i) (h j) (w k) -> (b t h w) (c i j k)", i=2, j=4, k=4).double()
@@ -150,15 +162,7 @@ def new_vae(num_clips: int = 2000) -> PatchVAE:
     projection = directions.T.flip(0)[:LATENT_CHANNELS].float()
     scale = values.flip(0)[:LATENT_CHANNELS] ** 0.25
     scale = scale * (values.flip(0)[:LATENT_CHANNELS] / scale**2).mean() ** 0.5
-    vae: PatchVAE = PatchVAE(
-        patch_time=2,
-        patch_space=4,
-        num_channels=LATENT_CHANNELS,
-        mean=(projection @ blocks.mean(0).float()).tolist(),
-        std=scale.tolist(),
-    )
-    vae.set_projection(projection)
-    return vae
+    return projection, projection @ blocks.mean(0).float(), scale
 
 
 def _value(course: Course, step: int) -> float:

@@ -266,6 +266,7 @@ def test_eight_processes_at_the_byte_limit_never_pass_it(cluster: Cluster) -> No
     with transaction(cluster.factory) as session:
         cache.lock(session, space.id).byte_budget = NUM_FITTING * size + size // 2
     start = FORK.Event()
+    extractor("lexicon")("a fox")  # reads its dictionaries: once, not in each process
     writers = [cluster.start(keep_many, cluster.storage, space.id, seed, start) for seed in range(NUM_PROCESSES)]
 
     start.set()

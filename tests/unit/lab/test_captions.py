@@ -25,7 +25,8 @@ from lab.toy_world.world import Spec
 
 
 def test_there_are_more_than_a_hundred_thousand_captions() -> None:
-    assert len({caption.text for caption in sample_captions(0, 120_000)}) >= 100_000
+    """As with birthdays: of n captions k draws repeat k²/2n, here 20, and more where some are likelier than others."""
+    assert len({caption.text for caption in sample_captions(0, 2000)}) > 1995
 
 
 def test_the_same_seed_gives_the_same_captions() -> None:
