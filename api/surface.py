@@ -39,10 +39,15 @@ class Surface:
 
     def check_query(self, method: str, path: str, query: bytes) -> None:
         """Raise BadRequest for a query as for a body: unknown fields, fields given twice, what is not UTF-8."""
-        if not query or (known := self._query_fields(method, path)) is None:
+        if not query:
             return
-        given: set[str] = set()
+        known, given = self._query_fields(method, path), set[str]()
         for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True, errors="surrogateescape"):
+            if "\0" in value:  # nothing that is stored holds it, and no database takes it
+                shown_name = printable(name)
+                raise BadRequest(f"{shown_name} {shown(value)} holds U+0000; remove it", param=shown_name)
+            if known is None:  # a page, which leaves out what it does not know
+                continue
             if name not in known:
                 name = printable(name)
                 message = f"{name} is not a query field of this request; {hint(name, sorted(known))}"
@@ -51,8 +56,6 @@ class Surface:
                 raise BadRequest(f"{name} is given twice; send it once", param=name)
             if _FOREIGN.search(value):
                 raise BadRequest(f"{name} {shown(value)} is not UTF-8; send UTF-8", param=name)
-            if "\0" in value:  # nothing that is stored holds it, and no database takes it
-                raise BadRequest(f"{name} {shown(value)} holds U+0000; remove it", param=name)
             given.add(name)
 
     def _query_fields(self, method: str, path: str) -> Mapping[str, bool] | None:

@@ -113,7 +113,7 @@ def _parsed(name: str, content: bytes, *, suffix: str, only_known: bool = True) 
     if len(content) > LONGEST_FILE:
         raise BadInput(f"{name} has more than {LONGEST_FILE} bytes; split it into smaller lists")
     if suffix == PARQUET or (not suffix and content.startswith(b"PAR1")):
-        rows = tuple(_parquet_rows(name, content))
+        rows = tuple(_foreign_named(_parquet_rows(name, content)))
         return PromptFile(name=name, content=hashlib.sha256(content).hexdigest(), rows=rows)
     text = _decoded(name, content)
     suffix = suffix or _guessed(text)
@@ -244,8 +244,12 @@ def _check_header(file: str, names: Sequence[str], *, only_known: bool) -> None:
         raise BadInput(f"the CSV header {list(names)} has no column prompt; known columns are {', '.join(FIELDS)}")
     if only_known and (unknown := [name for name in names if name and not _is_known(name)]):
         raise BadInput(f"unknown columns {', '.join(unknown)} in the CSV header; known are {', '.join(FIELDS)}")
+    _check_twice(f"{file}: the CSV header", names)
+
+
+def _check_twice(header: str, names: Sequence[str]) -> None:
     if twice := [name for name in names if name and names.count(name) > 1]:
-        raise BadInput(f"{file}: the CSV header names the column {twice[0]} twice; keep one")
+        raise BadInput(f"{header} names the column {twice[0]} twice; keep one")
 
 
 def _named(names: Sequence[str], cells: Sequence[str]) -> Values | str:
@@ -264,16 +268,25 @@ def _named(names: Sequence[str], cells: Sequence[str]) -> Values | str:
 def _with_metadata_columns(values: Values, given: Values) -> Values | str:
     if (twice := given_twice(values)) is not None:
         return f"{shown(twice)} is given twice; keep one"
-    columns = {name.removeprefix(METADATA_COLUMN): value for name, value in given.items() if METADATA_COLUMN in name}
-    return {**values, "metadata": {**values.get("metadata", {}), **columns}} if columns else values
+    columns = {name: value for name, value in given.items() if name.startswith(METADATA_COLUMN)}
+    if not columns:
+        return values
+    metadata = values.get("metadata", {})
+    if not isinstance(metadata, dict):
+        return f"metadata {shown(metadata)} is not an object"
+    own = {name.removeprefix(METADATA_COLUMN): value for name, value in columns.items()}
+    if both := own.keys() & metadata.keys():
+        return f"'{METADATA_COLUMN}{min(both)}' is given twice; keep one"
+    return {**values, "metadata": {**metadata, **own}}
 
 
 def _json_cell(cell: str) -> Values | None:
+    """Read a cell that holds an object, null being one without members; None for anything else."""
     try:
         value = json.loads(cell, object_pairs_hook=members)
     except (ValueError, RecursionError):
         return None
-    return value if isinstance(value, dict) else None
+    return {} if value is None else value if isinstance(value, dict) else None
 
 
 def _parquet_rows(name: str, content: bytes) -> Iterator[Row]:
@@ -287,25 +300,33 @@ def _parquet_rows(name: str, content: bytes) -> Iterator[Row]:
     number = 0
     try:
         file = parquet.ParquetFile(io.BytesIO(content))
-        names = list(file.schema_arrow.names)
+        columns = list(file.schema_arrow.names)
+        names = [_column(column) for column in columns]
         if "prompt" not in names:
-            raise BadInput(f"{name} has the columns {names} and none named prompt; known are {', '.join(FIELDS)}")
+            raise BadInput(f"{name} has the columns {columns} and none named prompt; known are {', '.join(FIELDS)}")
+        _check_twice(f"{name}: the table", names)
         for batch in file.iter_batches():
             for row in batch.to_pylist():
                 number += 1
-                yield number, _parquet_row(row)
+                yield number, _parquet_row({_column(column): value for column, value in row.items()})
     except (ValueError, OSError, NotImplementedError) as error:  # pyarrow's own errors are of these kinds
         raise BadInput(f"{name} is no readable Parquet file ({error})") from error
 
 
 def _parquet_row(row: Values) -> Values | str:
-    given = {name: value for name, value in row.items() if value is not None}
-    if isinstance(given.get("metadata"), list):  # how a map comes
-        given["metadata"] = dict(given["metadata"])
-    elif isinstance(given.get("metadata"), str):
-        given["metadata"] = _json_cell(given["metadata"]) or given["metadata"]
+    given = {name: _as_text(value) for name, value in row.items() if value is not None}
+    metadata = given.get("metadata")
+    if isinstance(metadata, list) and all(isinstance(pair, tuple) for pair in metadata):  # how a map comes
+        given["metadata"] = members(metadata)
+    elif isinstance(metadata, str) and (found := _json_cell(metadata)) is not None:
+        given["metadata"] = found
     values = {name: value for name, value in given.items() if not name.startswith(METADATA_COLUMN)}
     return _with_metadata_columns(values, given)
+
+
+def _as_text(value: object) -> object:
+    """Return text that was written without saying that it is some; other bytes become a reason as in any file."""
+    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value
 
 
 PARQUET, CSV = ".parquet", (".csv", ".tsv")

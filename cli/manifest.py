@@ -128,9 +128,10 @@ def _line(row: _Placed, options: Mapping[str, Any]) -> Line:
     values = row.values
     if isinstance(values, str):
         raise ValueError(values)
+    values = {name: value for name, value in values.items() if value is not None}  # left out, as by the service
     if unknown := [name for name in values if name not in FIELDS]:
         raise ValueError(f"unknown fields {shortened(', '.join(unknown))}; known are {', '.join(FIELDS)}")
-    request = {**options, **{name: _typed(name, value) for name, value in values.items() if value is not None}}
+    request = {**options, **{name: _typed(name, value) for name, value in values.items()}}
     custom_id = request.pop("custom_id", None)
     if not str(request.get("prompt", "")).strip():
         raise ValueError("prompt is empty; say what the video shows")
@@ -152,7 +153,7 @@ def _typed(name: str, value: object) -> object:
         return _number(name, value, float)
     if name == "metadata":
         return value
-    if isinstance(value, (dict, list, bytes)):
+    if isinstance(value, (dict, list, bytes, bool)):
         raise ValueError(f"{name} {shown(value)} is not text")
     return _text(name, value)
 
@@ -173,12 +174,19 @@ def _number(name: str, value: object, kind: type[int] | type[float]) -> int | fl
     if kind is int and isinstance(value, str):
         value = _DECIMALS.sub("", value)  # and write them so
     try:
-        number = kind(str(value))
+        number = kind(_plain(str(value)))
     except ValueError:
         raise ValueError(f"{name} {shown(value)} is not a {'whole ' if kind is int else ''}number") from None
     if isinstance(number, float) and not math.isfinite(number):
         raise ValueError(f"{name} {shown(value)} is not a finite number, and JSON cannot carry it")
     return number
+
+
+def _plain(text: str) -> str:
+    """Return the text of a number; raise ValueError for digits and marks that Python alone reads, ٣ and 1_0."""
+    if not text.isascii() or "_" in text:
+        raise ValueError(text)
+    return text
 
 
 def _content_id(request: Values) -> str:

@@ -247,7 +247,7 @@ def finish(session: Session) -> list[UUID]:
     is_left = or_(Job.status == JobStatus.QUEUED, and_(Job.status == JobStatus.IN_PROGRESS, ~Job.cancel_requested))
     left = select(Job.id).where(Job.batch_id == Batch.id, is_left).exists()
     for batch_id in session.scalars(select(Batch.id).where(Batch.status == BatchStatus.CANCELLED, left)):
-        jobs.cancel_lines(session, batch_id, limit=CHUNK, skip_locked=True)
+        jobs.cancel_lines(session, batch_id, limit=CHUNK)
     running = select(Job.id).where(Job.batch_id == Batch.id, Job.status.not_in(FINAL)).exists()
     reused = select(Job.id).join(ReusedLine, ReusedLine.job_id == Job.id).where(ReusedLine.batch_id == Batch.id)
     awaited = reused.where(Job.status.not_in(FINAL)).exists()

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select, text, update
+from sqlalchemy import Select, delete, func, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from db.models import Json, Question
@@ -24,9 +24,18 @@ def ask(session: Session, tenant: str, group: str | None, asked: Mapping[str, An
 
 def take(session: Session, *, younger_s: float) -> Question | None:
     """Return the oldest question without an answer, held until the transaction ends; None: there is none."""
+    return session.scalars(_open(younger_s)).one_or_none()
+
+
+def is_asked(session: Session, *, younger_s: float) -> bool:
+    """Return whether a question waits that nobody is answering."""
+    return bool(session.scalars(_open(younger_s).with_only_columns(Question.id)).first())
+
+
+def _open(younger_s: float) -> Select[Question]:
     is_fresh = Question.created_at > func.now() - timedelta(seconds=younger_s)
     query = select(Question).where(Question.answer.is_(None), is_fresh).order_by(Question.id).limit(1)
-    return session.scalars(query.with_for_update(skip_locked=True)).one_or_none()
+    return query.with_for_update(skip_locked=True)
 
 
 def answer(session: Session, number: int, said: Mapping[str, Any]) -> None:

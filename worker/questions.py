@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import fields
 from functools import cache as once
 from pathlib import Path
@@ -55,6 +56,8 @@ def _answer_always(runtime: Runtime) -> None:
 
 def answer_one(runtime: Runtime) -> bool:
     """Answer a question, if there is one; return whether there was."""
+    if runtime.embedder is None and not _embedder_ahead(runtime):
+        return False
     with transaction(runtime.factory) as session:
         question = questions.take(session, younger_s=FRESH_S)
         if question is None:
@@ -64,6 +67,16 @@ def answer_one(runtime: Runtime) -> bool:
         except Unfit as error:  # no such model or embedder here
             said = {"refused": error.message}
         questions.answer(session, question.id, said)
+    return True
+
+
+def _embedder_ahead(runtime: Runtime) -> bool:
+    """Load the embedder if there is a question: it takes seconds, in which no transaction may stand open."""
+    with transaction(runtime.factory) as session:
+        if not questions.is_asked(session, younger_s=FRESH_S):
+            return False
+    with suppress(Unfit):  # whoever asks is told
+        runtime.loaded_embedder()
     return True
 
 

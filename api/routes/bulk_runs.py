@@ -268,7 +268,7 @@ def cancel_lines(call: Call, batch_id: UUID, *, for_s: float) -> bool:
         with call.begin() as (session, caller):
             if batches.get(session, caller.tenant, batch_id).status != BatchStatus.CANCELLED:
                 return True  # tried again meanwhile
-            if jobs.cancel_lines(session, batch_id, limit=batches.CHUNK) < batches.CHUNK:
+            if not jobs.cancel_lines(session, batch_id, limit=batches.CHUNK):  # what is held is the relay's
                 return True
     return False
 

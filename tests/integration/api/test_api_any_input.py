@@ -234,6 +234,7 @@ def test_a_misspelt_query_field_is_not_ignored(shared_client: TestClient, path: 
         ("/v1/videos?metadata=a%3D%00", "metadata"),
         ("/v1/files?purpose=%00", "purpose"),
         ("/v1/bulk-runs?after=%00", "after"),
+        ("/library?model=%00", "model"),
     ],
 )
 def test_what_no_database_holds_is_not_looked_for(shared_client: TestClient, path: str, name: str) -> None:

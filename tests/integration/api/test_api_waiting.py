@@ -280,3 +280,21 @@ def test_what_is_left_of_a_cancelled_batch_is_cancelled_by_the_relay(client: Tes
     session.commit()
 
     assert client.get(f"/v1/bulk-runs/{batch}").json()["request_counts"]["cancelled"] == 1
+
+
+def test_a_line_that_a_lost_machine_holds_holds_up_no_cancel(client: TestClient, session: Session) -> None:
+    from db import batches
+
+    batch = client.post("/v1/bulk-runs", json={"manifest_key": "m"}).json()["id"]
+    lines = [{"custom_id": str(number), **PROMPT} for number in range(3)]
+    made = client.post(f"/v1/bulk-runs/{batch}/items", json={"items": lines}).json()["data"]
+    session.execute(select(Job.id).where(Job.id == uuid_of(made[0])).with_for_update())
+
+    client.post(f"/v1/bulk-runs/{batch}/cancel")  # a wait would end in 503, and in minutes at worst
+
+    counts = client.get(f"/v1/bulk-runs/{batch}").json()["request_counts"]
+    assert (counts["cancelled"], counts["queued"]) == (2, 1)
+    session.rollback()
+    batches.finish(session)
+    session.commit()
+    assert client.get(f"/v1/bulk-runs/{batch}").json()["request_counts"]["cancelled"] == 3

@@ -2,12 +2,14 @@
 
 import io
 import json
+import signal
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from cli.main import main
+from worker.cache import reembed
 
 Start = Callable[..., Any]  # Any: the Service of conftest
 RED_FOX, ELSE = "a red fox runs through a snowy forest", "two robots play chess in a library"
@@ -211,3 +213,21 @@ def test_stats_tell_rates_donors_bytes_and_savings(start: Start, chai: Callable[
     assert found["space"]["bytes_used"] == sum(entry.num_bytes for entry in service.entries())
     assert found["savings"]["steps_saved"] == 6 - 5
     assert "donor" in chai("stats")[1]
+
+
+def test_ctrl_c_says_what_has_become_of_a_move(
+    start: Start, chai: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = start()
+    service.run(RED_FOX)
+    step = reembed.step
+
+    def interrupted(*args: Any) -> int:
+        moved = step(*args)
+        signal.raise_signal(signal.SIGINT)
+        return moved
+
+    monkeypatch.setattr(reembed, "step", interrupted)
+    code, said = chai("reembed", "--embedder", "minilm")
+
+    assert (code, said.splitlines()[-1]) == (130, "stopped: what has moved has moved; the same command moves the rest")

@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 from running import settings_of
+from sqlalchemy import Engine
+from standing import num_standing
 
 from api.app import create_app
 from db import questions
 from db.session import transaction
+from worker.models import embedders
 from worker.questions import answer_one
 
 Start = Callable[..., Any]  # Any: the Service of conftest
@@ -96,3 +99,24 @@ def test_a_request_that_cannot_be_is_refused_as_when_it_is_sent(client: tuple[Te
 
     assert tried == sent
     assert tried["error"]["param"] == "size"
+
+
+def test_no_transaction_stands_open_while_an_embedder_loads(
+    client: tuple[TestClient, Any], engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api, service = client
+    loaded, standing = service.runtime.embedder, []
+
+    def load(_name: str) -> Any:
+        standing.append(num_standing(engine))
+        return loaded
+
+    monkeypatch.setattr(embedders, "load_embedder", load)
+    service.runtime.embedder = None
+    assert not answer_one(service.runtime)
+    assert standing == []  # nobody asked
+
+    with answering(service):
+        assert api.post("/v1/cache/try", json={"prompt": RED_FOX}).status_code == 200
+
+    assert standing == [0]

@@ -67,12 +67,19 @@ def test_jsonl_takes_the_openai_batch_form_too(tmp_path: Path) -> None:
     assert read.lines[1].request == {"prompt": "x", "metadata": {"k": "v"}}
 
 
+def test_null_is_left_out_of_a_line_whatever_the_field(tmp_path: Path) -> None:
+    file = written(tmp_path, "list.jsonl", '{"prompt": "x", "seed": null, "input_reference": null}')
+
+    assert [line.request for line in manifest.read(file, {}).lines] == [{"prompt": "x"}]
+
+
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
         ("{", "broken JSON (Expecting property name enclosed in double quotes: line 1 column 2 (char 1))"),
         ("[]", 'not a JSON object; write {"prompt": …}'),
         ("{}", "prompt is empty; say what the video shows"),
+        ('{"prompt": true}', "prompt True is not text"),
         ('{"prompt": "a", "prompt": "b"}', "'prompt' is given twice; keep one"),
         ('{"prompt": "a", "metadata": {"k": "v", "k": "v"}}', "'metadata.k' is given twice; keep one"),
         ('{"body": {"prompt": "a", "seed": 1, "seed": 1}}', "'body.seed' is given twice; keep one"),
@@ -370,6 +377,59 @@ def test_parquet_is_read_where_pyarrow_is(tmp_path: Path) -> None:
 
     assert [line.request for line in read.lines] == [{"prompt": "a", "seed": 1, "metadata": {"shelf": "b"}}]
     assert [line.number for line in read.bad] == [2, 3]
+
+
+def test_a_bad_row_of_parquet_costs_itself_alone(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    file = tmp_path / "list.parquet"
+    rows = [
+        (b"a", None),
+        (b"caf\xe9", None),  # written without saying that it is text
+        (b"c", [("k", "v"), ("k", "w")]),
+        (b"d", [("k", "v")]),
+    ]
+    metadata = pyarrow.array([pairs for _, pairs in rows], pyarrow.map_(pyarrow.string(), pyarrow.string()))
+    parquet.write_table(pyarrow.table({"Prompt": [prompt for prompt, _ in rows], "metadata": metadata}), file)
+    lists = tmp_path / "lists.parquet"
+    parquet.write_table(pyarrow.table({"prompt": ["a"], "metadata": [["k"]]}), lists)
+    texts = tmp_path / "texts.parquet"
+    parquet.write_table(pyarrow.table({"prompt": ["a", "b"], "metadata": ["{}", "null"]}), texts)
+
+    read = manifest.read(file, {})
+
+    assert [line.request for line in read.lines] == [{"prompt": "a"}, {"prompt": "d", "metadata": {"k": "v"}}]
+    assert [(line.number, line.reason) for line in read.bad] == [
+        (2, "byte 0xe9 is not UTF-8; convert the file, say with iconv -f latin1 -t utf-8"),
+        (3, "'metadata.k' is given twice; keep one"),
+    ]
+    assert manifest.read(lists, {}).lines[0].request["metadata"] == ["k"]  # the service says what is wrong with it
+    assert [line.request["metadata"] for line in manifest.read(texts, {}).lines] == [{}, {}]
+
+
+def test_a_column_that_parquet_has_twice_is_named(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    file, column = tmp_path / "list.parquet", pyarrow.array(["a"])
+    parquet.write_table(pyarrow.Table.from_arrays([column, column], names=["prompt", "prompt"]), file)
+
+    with pytest.raises(BadInput) as refused:
+        manifest.read(file, {})
+
+    assert str(refused.value) == f"{file}: the table names the column prompt twice; keep one"
+
+
+@pytest.mark.parametrize("field", ["seed", "guidance_scale"])
+@pytest.mark.parametrize("number", ["\u0663", "1_0"])
+def test_what_python_alone_reads_is_no_number(tmp_path: Path, field: str, number: str) -> None:
+    file = written(tmp_path, "list.csv", f"prompt,{field}\na,{number}\nb,5\n")
+
+    read = manifest.read(file, {})
+
+    assert [line.request["prompt"] for line in read.lines] == ["b"]
+    assert read.bad[0].reason.startswith(f"{field} {number!r} is not a ")
 
 
 def test_parquet_without_pyarrow_is_refused_with_two_ways_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
