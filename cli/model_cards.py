@@ -38,12 +38,16 @@ def add(
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16.")] = None,
     offload: Annotated[str | None, typer.Option(help="model, group or sequential: for small GPUs.")] = None,
     quantization: Annotated[str | None, typer.Option(help="float8: weights wait in 8 bits.")] = None,
+    vae_tiling: Annotated[bool, typer.Option("--vae-tiling", help="Decode in pieces: less memory.")] = False,
     attention_backend: Annotated[str | None, typer.Option(help="Of diffusers: native, flash, sage ...")] = None,
     plans: Annotated[
         str | None, typer.Option(help="Until some are calibrated: paper, nirvana, plain, measured.")
     ] = None,
     pipeline: Annotated[str | None, typer.Option(help="Class of diffusers in place of the named one.")] = None,
     revision: Annotated[str | None, typer.Option(help="Commit, tag or branch of a repository.")] = None,
+    variant: Annotated[
+        str | None, typer.Option(help="fp16, bf16: which files of weights, where there are such.")
+    ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Write over a card of that name.")] = False,
     models_dir: ModelsDir = MODELS_DIR,
 ) -> None:
@@ -67,16 +71,19 @@ def add(
         "dtype": dtype,
         "offload": offload,
         "quantization": quantization,
+        "vae_tiling": vae_tiling,
         "attention_backend": attention_backend,
         "plans": plans,
         "pipeline": pipeline,
         "revision": revision,
+        "variant": variant,
     }
     at = str(Path(source).resolve()) if Path(source).is_dir() else source
     try:
         known = cards.look(sources.read(at, pipeline=pipeline, revision=revision), revision=revision)
         card = _asked(cards, name, known, given)
-    except OSError as error:
+        model_cards.parse(written(card))  # a card that cannot be read would stop the whole service
+    except (OSError, ValueError) as error:
         raise BadInput(str(error)) from error
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps(written(card), indent=2) + "\n")
@@ -122,21 +129,24 @@ def check(
         raise BadInput(f"no model {name!r} in {models_dir}; there is {', '.join(cards) or 'none'}: see chai model add")
     try:
         found = _tried(cards[name], models_dir, device, size or cards[name].default_size, frames)
-    except (OSError, ValueError, ImportError) as error:
-        raise CommandError(f"{name} does not work here: {error}") from error
-    except (MemoryError, RuntimeError) as error:
-        from worker.models.faults import is_out_of_memory
-
-        if not is_out_of_memory(error):
-            raise
-        raise CommandError(
-            f"{name} does not fit this device's memory; set offload (model, then group), quantization (float8) or "
-            "smaller sizes in its card"
-        ) from error
+    except Exception as error:  # a pipeline, its files and its libraries can fail in any way
+        raise CommandError(f"{name} {_broken(error)}") from error
     if as_json:
         output.print_json(found)
         return
     output.print_table(("what", "found"), [(key.replace("_", " "), str(value)) for key, value in found.items()])
+
+
+def _broken(error: Exception) -> str:
+    from worker.models.faults import is_out_of_memory
+
+    if is_out_of_memory(error):
+        return (
+            "does not fit this device's memory; set offload (model, then group), vae_tiling, quantization (float8) or "
+            "smaller sizes in its card"
+        )
+    explains = isinstance(error, (OSError, ValueError, ImportError, ArithmeticError)) and str(error)
+    return f"does not work here: {error if explains else f'{type(error).__name__}: {error}'}"
 
 
 def _tried(card: ModelCard, models_dir: Path, device: str, size: str, frames: int | None) -> dict[str, Any]:

@@ -1,14 +1,16 @@
 """Which models there are and what they can make, read from their cards: no torch needed to check a request."""
 
 import json
+import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 CARD = "chai.json"
 _OWN = ("full_steps", "fast_steps", "guidance_scale")  # of a model; what is usual for one is wrong for another
+PLANS = ("paper", "nirvana", "plain", "measured")  # recipes that a model can begin with
 SIDE_MULTIPLE = 8  # of the video autoencoders that are served
 
 
@@ -46,12 +48,14 @@ class ModelCard:
     # What follows is read by the family `diffusers`; see docs/models.md.
     revision: str | None = None  # commit, tag or branch of a hub repository
     pipeline: str | None = None  # class of diffusers in place of the one that the source names
+    variant: str | None = None  # fp16, bf16: which of the files of weights, where their names have such a word
     scheduler: Mapping[str, Any] = field(default_factory=dict)  # `class`, and values in place of the source's
     call: Mapping[str, Any] = field(default_factory=dict)  # further arguments of every run: guidance_scale_2 ...
     loras: tuple[Lora, ...] = ()
     dtype: str | None = None  # float32, bfloat16, float16; None: what the worker's engine is set to
     offload: str = "none"  # model, group, sequential: what of the weights waits in host memory
     quantization: str | Mapping[str, Any] | None = None  # float8, or a backend of diffusers with its options
+    vae_tiling: bool = False  # decode a picture in pieces: less memory at large sizes
     attention_backend: str | None = None  # of diffusers: native, flash, _flash_3 ...; None: its own choice
 
     @property
@@ -82,8 +86,15 @@ class ModelCard:
 
 def load(models_dir: Path) -> dict[str, ModelCard]:
     """Read every card under `models_dir`; raise `ValueError` naming the file and what is wrong with it."""
-    cards = (_read(path) for path in sorted(models_dir.glob(f"*/{CARD}")))
-    return {card.name: card for card in cards}
+    found: dict[str, tuple[Path, ModelCard]] = {}
+    for path in sorted(models_dir.glob(f"*/{CARD}")):
+        card = _read(path)
+        if card.name in found:
+            raise ValueError(
+                f"{path}: name {card.name!r} is that of {found[card.name][0]} too; give one of them another"
+            )
+        found[card.name] = (path, card)
+    return {name: card for name, (_, card) in found.items()}
 
 
 def legal_size(size: str, side_multiple: int = SIDE_MULTIPLE) -> str:
@@ -102,28 +113,120 @@ def legal_size(size: str, side_multiple: int = SIDE_MULTIPLE) -> str:
 
 def _read(path: Path) -> ModelCard:
     try:
-        values = json.loads(path.read_text())
-        known = {field.name for field in fields(ModelCard)}
-        if unknown := set(values) - known:
-            raise ValueError(f"unknown fields {sorted(unknown)}; known are {sorted(known)}")
-        lists = {name: tuple(values[name]) for name in ("sizes", "frames")}
-        lists["examples"] = tuple(values.get("examples", ()))
-        step = values.get("side_multiple", SIDE_MULTIPLE)
-        if not isinstance(step, int) or step < 2 or step % 2:
-            raise ValueError(f"side_multiple {step!r} is not an even number; an MP4 has even sides")
-        # A card may name the sizes that its model was trained on; a caller is promised what the file will have.
-        lists["sizes"] = tuple(dict.fromkeys(legal_size(size, step) for size in lists["sizes"]))
-        family = values.get("family", "opensora")
-        if family != "opensora" and (missing := [name for name in _OWN if name not in values]):
+        card = parse(json.loads(path.read_text()))
+        if (
+            card.name != path.parent.name
+            and (path.parent / card.source).is_dir()
+            and not Path(card.source).is_absolute()
+        ):
             raise ValueError(
-                f"a card of family {family} has to give {', '.join(missing)}: the defaults are Open-Sora's"
+                f"name {card.name!r} is not that of its folder, where source {card.source!r} is looked for"
             )
-        schedule = values.get("fast_schedule", {})
-        if not isinstance(schedule, dict):
-            raise ValueError(f'fast_schedule {schedule!r} is not an object, as {{"spacing": "quadratic"}}')
-        if schedule and family != "opensora":
-            raise ValueError("fast_schedule is of the family opensora; a pipeline's is its scheduler's: set scheduler")
-        loras = tuple(Lora(**lora) for lora in values.get("loras", ()))
-        return ModelCard(**{**values, **lists, "loras": loras})
-    except (ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{path}: {error}") from error
+    return card
+
+
+def parse(values: Any) -> ModelCard:
+    """Return the card that a file's content describes; raise `ValueError` naming the field that is wrong."""
+    if not isinstance(values, dict):
+        raise ValueError("a card is an object of fields, as docs/models.md has them")
+    known = {field.name for field in fields(ModelCard)}
+    if unknown := set(values) - known:
+        raise ValueError(f"unknown fields {sorted(unknown)}; known are {sorted(known)}")
+    if missing := [field.name for field in fields(ModelCard) if _is_needed(field) and field.name not in values]:
+        raise ValueError(f"a card has to give {', '.join(missing)}")
+    for name, value in values.items():
+        _check_field(name, value)
+    lists = {name: tuple(values[name]) for name in ("sizes", "frames")}
+    lists["examples"] = tuple(values.get("examples", ()))
+    step = values.get("side_multiple", SIDE_MULTIPLE)
+    # A card may name the sizes that its model was trained on; a caller is promised what the file will have.
+    lists["sizes"] = tuple(dict.fromkeys(legal_size(size, step) for size in lists["sizes"]))
+    family = values.get("family", "opensora")
+    if family != "opensora" and (missing := [name for name in _OWN if name not in values]):
+        raise ValueError(f"a card of family {family} has to give {', '.join(missing)}: the defaults are Open-Sora's")
+    if values.get("fast_schedule") and family != "opensora":
+        raise ValueError("fast_schedule is of the family opensora; a pipeline's is its scheduler's: set scheduler")
+    card = ModelCard(**{**values, **lists, "loras": tuple(_lora(lora) for lora in values.get("loras", ()))})
+    if card.fast_steps > card.full_steps:
+        raise ValueError(f"fast_steps {card.fast_steps} are more than full_steps {card.full_steps}")
+    if card.full_steps > card.max_steps:
+        raise ValueError(f"full_steps {card.full_steps} are more than max_steps {card.max_steps}")
+    if (card.min_frames is None) != (card.max_frames is None):
+        raise ValueError("min_frames and max_frames are a range; give both or none")
+    return card
+
+
+def _check_field(name: str, value: object) -> None:
+    """Raise `ValueError` where a field of a card has a value of another kind than it takes."""
+    kind, is_right = _KINDS[name]
+    if not is_right(value):
+        raise ValueError(f"{name} {value!r} is not {kind}")
+
+
+def _is_needed(field: Field[Any]) -> bool:
+    return field.default is MISSING and field.default_factory is MISSING
+
+
+def _lora(values: Mapping[str, Any]) -> Lora:
+    if "source" not in values:
+        raise ValueError(f'loras {values!r} name no source; write {{"source": FOLDER-OR-REPOSITORY, "weight": 1.0}}')
+    if unknown := set(values) - {field.name for field in fields(Lora)}:
+        raise ValueError(f"loras: unknown fields {sorted(unknown)}; known are source, weight, file")
+    if not _is_number(values.get("weight", 1.0)):
+        raise ValueError(f"loras: weight {values['weight']!r} is not a number")
+    return Lora(**values)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_list_of(is_right: Callable[[object], bool], *, fewest: int = 0) -> Callable[[object], bool]:
+    def check(value: object) -> bool:
+        return isinstance(value, list | tuple) and len(value) >= fewest and all(map(is_right, value))
+
+    return check
+
+
+def _is_object(value: object) -> bool:
+    return isinstance(value, Mapping)
+
+
+def _or_null(is_right: Callable[[object], bool]) -> Callable[[object], bool]:
+    return lambda value: value is None or is_right(value)
+
+
+_TEXT = ("a text", _is_text)
+_COUNT = ("a whole number from 1 on", _is_count)
+_KINDS: Mapping[str, tuple[str, Callable[[object], bool]]] = {
+    **dict.fromkeys(("name", "title", "source", "family", "offload"), _TEXT),
+    **dict.fromkeys(("fps", "full_steps", "fast_steps", "max_steps"), _COUNT),
+    **dict.fromkeys(("min_frames", "max_frames"), ("a whole number from 1 on, or null", _or_null(_is_count))),
+    **dict.fromkeys(
+        ("revision", "pipeline", "variant", "dtype", "attention_backend"), ("a text, or null", _or_null(_is_text))
+    ),
+    **dict.fromkeys(("scheduler", "call"), ("an object of names and values", _is_object)),
+    "fast_schedule": ('an object, as {"spacing": "quadratic"}', _is_object),
+    "side_multiple": ("an even number; an MP4 has even sides", lambda value: _is_count(value) and value % 2 == 0),  # type: ignore[operator]
+    "sizes": ('a list of sizes, as ["832x480"]', _is_list_of(_is_text, fewest=1)),
+    "frames": ("a list of frame counts, as [81, 41]", _is_list_of(_is_count, fewest=1)),
+    "examples": ("a list of prompts", _is_list_of(_is_text)),
+    "guidance_scale": ("a number from 0 on", lambda value: _is_number(value) and value >= 0),  # type: ignore[operator]
+    "plans": (f"one of {', '.join(PLANS)}", lambda value: value in PLANS),
+    "loras": ('a list of objects, as [{"source": "quick", "weight": 1.0}]', _is_list_of(_is_object)),
+    "quantization": (
+        "float8, or an object of a back end and its options",
+        lambda value: value is None or _is_text(value) or _is_object(value),
+    ),
+    "vae_tiling": ("true or false", lambda value: isinstance(value, bool)),
+}

@@ -53,7 +53,7 @@ def wan_transformer(**values: Any) -> WanTransformer3DModel:
     return WanTransformer3DModel(**given | values).eval()
 
 
-def _wan_vae() -> AutoencoderKLWan:
+def wan_vae() -> AutoencoderKLWan:
     return AutoencoderKLWan(
         base_dim=3, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1, temperal_downsample=[False, True, True]
     ).eval()
@@ -64,7 +64,7 @@ def wan(*, scheduler: Any = None, two: bool = False, expand_timesteps: bool = Fa
     return WanPipeline(
         tokenizer=tokenizer(),
         text_encoder=text_encoder(UMT5Config, UMT5EncoderModel),
-        vae=_wan_vae(),
+        vae=wan_vae(),
         scheduler=scheduler or FlowMatchEulerDiscreteScheduler(shift=3.0),
         transformer=wan_transformer(),
         transformer_2=wan_transformer() if two else None,

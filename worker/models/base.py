@@ -24,6 +24,15 @@ class RequestError(ValueError):
     """A request that this model can make nothing of, on whatever machine; the message says what to ask for instead."""
 
 
+def require_finite(is_finite: bool, card: ModelCard) -> None:
+    """Raise FloatingPointError where a model ran out of its numbers: the picture of that is black, and no video."""
+    if not is_finite:
+        raise FloatingPointError(
+            f"{card.name} made values that are no numbers; float16 has too small a range for many models, so give it "
+            "bfloat16 or float32 (`dtype` in its card, CHAI_ENGINE_DTYPE), or less guidance"
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
     """How a run steps from noise to data: the part of a plan that a model reads."""

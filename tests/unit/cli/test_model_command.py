@@ -105,12 +105,56 @@ def test_a_card_is_not_written_over_unasked(pipelines, tmp_path) -> None:
 
 
 def test_what_no_configuration_tells_is_asked_for_by_its_option(pipelines, tmp_path) -> None:
-    source = ["--source", str(pipelines / "wan"), "--pipeline", "SkyReelsV2Pipeline"]
+    source = ["--source", str(pipelines / "wan"), "--pipeline", "AnimateDiffPAGPipeline"]
+    given: list[str] = []
+    for option, value, message in (
+        ("--fps", "8", "nothing says at how many frames a second AnimateDiffPAGPipeline was trained; give --fps"),
+        ("--size", "64x64", "AnimateDiffPAGPipeline has no usual size; give --size WIDTHxHEIGHT"),
+    )[::-1]:
+        assert said(chai("add", "pag", *source, *given, models_dir=tmp_path)) == message
+        given += [option, value]
 
-    message = said(chai("add", "sky", *source, models_dir=tmp_path))
+    assert chai("add", "pag", *source, *given, models_dir=tmp_path).exit_code == 0
+    assert model_cards.load(tmp_path)["pag"].sizes == ("64x64",)
 
-    assert message == "nothing says at how many frames a second SkyReelsV2Pipeline was trained; give --fps"
-    assert chai("add", "sky", *source, "--fps", "24", models_dir=tmp_path).exit_code == 0
+
+@pytest.mark.parametrize(
+    ("pipeline", "message"),
+    [
+        ("LTX2Pipeline", "LTX2Pipeline makes sound along with the picture, in steps of its own"),
+        ("TextToVideoZeroPipeline", "TextToVideoZeroPipeline steps twice through a part of its schedule"),
+        ("AnimateDiffControlNetPipeline", "makes videos of conditioning_frames, not of a text alone"),
+        ("Cosmos2_5_TransferPipeline", "makes videos of controls, not of a text alone"),
+        ("FluxPipeline", "FluxPipeline makes no video of a text; a text-to-video pipeline is needed"),
+    ],
+)
+def test_a_pipeline_that_cannot_be_served_says_why_before_its_weights_are_fetched(
+    pipelines, tmp_path, pipeline, message
+) -> None:
+    source = ["--source", str(pipelines / "wan"), "--pipeline", pipeline]
+
+    assert message in said(chai("add", "x", *source, models_dir=tmp_path))
+
+
+def test_a_single_file_is_told_how_to_become_a_folder(tmp_path) -> None:
+    (tmp_path / "wan.gguf").write_bytes(b"GGUF")
+
+    message = said(chai("add", "x", "--source", str(tmp_path / "wan.gguf"), models_dir=tmp_path))
+
+    assert "is a single file, which does not say what pipeline it belongs to; load it with diffusers" in message
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (["--size", "8x8"], "size '8x8' has a side below 16; use multiples of 16"),
+        (["--plans", "best"], "plans 'best' is not one of paper, nirvana, plain, measured"),
+        (["--steps", "6", "--fast-steps", "60"], "fast_steps 60 are more than full_steps 6"),
+    ],
+)
+def test_a_card_that_the_service_would_not_read_is_not_written(pipelines, tmp_path, option, message) -> None:
+    assert said(chai("add", "x", "--source", str(pipelines / "wan"), *option, models_dir=tmp_path)) == message
+    assert model_cards.load(tmp_path) == {}
 
 
 @pytest.mark.parametrize(
@@ -194,9 +238,10 @@ def test_a_name_that_is_no_repository_is_said_so(tmp_path) -> None:
 
 def test_the_cards_of_the_documents_are_cards(tmp_path) -> None:
     blocks = re.findall(r"```json\n(.*?)```", (ROOT / "docs" / "models.md").read_text(), flags=re.DOTALL)
-    for number, block in enumerate(blocks):
-        (tmp_path / str(number)).mkdir()
-        (tmp_path / str(number) / "chai.json").write_text(block)
+    for block in blocks:
+        folder = tmp_path / json.loads(block)["name"]
+        folder.mkdir()
+        (folder / "chai.json").write_text(block)
 
     found = model_cards.load(tmp_path)
 

@@ -1,11 +1,13 @@
 """A card promises sizes that the files really have."""
 
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-from shared.model_cards import legal_size, load
+from shared.model_cards import _KINDS, PLANS, ModelCard, legal_size, load
+from worker.cache.decisions.planning import NAMES
 
 
 def card(folder: Path, **values: object) -> Path:
@@ -101,3 +103,73 @@ def test_a_card_that_cannot_be_kept_names_its_file(tmp_path: Path, values: dict[
         load(tmp_path)
 
     assert str(error.value) == f"{path}: {message}"
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"fps": "16"}, "fps '16' is not a whole number from 1 on"),
+        ({"fps": 0}, "fps 0 is not a whole number from 1 on"),
+        ({"fps": True}, "fps True is not a whole number from 1 on"),
+        ({"sizes": "64x64"}, "sizes '64x64' is not a list of sizes, as"),
+        ({"sizes": []}, "sizes [] is not a list of sizes, as"),
+        ({"frames": ["81"]}, "frames ['81'] is not a list of frame counts, as [81, 41]"),
+        ({"full_steps": 30.5}, "full_steps 30.5 is not a whole number from 1 on"),
+        ({"fast_steps": 31}, "fast_steps 31 are more than full_steps 30"),
+        ({"full_steps": 120, "fast_steps": 30}, "full_steps 120 are more than max_steps 100"),
+        ({"guidance_scale": "high"}, "guidance_scale 'high' is not a number from 0 on"),
+        ({"guidance_scale": -1}, "guidance_scale -1 is not a number from 0 on"),
+        ({"min_frames": 8}, "min_frames and max_frames are a range; give both or none"),
+        ({"plans": "best"}, "plans 'best' is not one of paper, nirvana, plain, measured"),
+        ({"scheduler": "UniPC"}, "scheduler 'UniPC' is not an object of names and values"),
+        ({"call": [1]}, "call [1] is not an object of names and values"),
+        ({"loras": {"source": "x"}}, "loras {'source': 'x'} is not a list of objects, as"),
+        ({"loras": [{"weight": 1}]}, "loras {'weight': 1} name no source"),
+        ({"loras": [{"source": "x", "strength": 1}]}, "loras: unknown fields ['strength']; known are source, weight"),
+        ({"loras": [{"source": "x", "weight": "1"}]}, "loras: weight '1' is not a number"),
+        ({"quantization": 8}, "quantization 8 is not float8, or an object of a back end and its options"),
+        ({"vae_tiling": "yes"}, "vae_tiling 'yes' is not true or false"),
+        ({"offload": None}, "offload None is not a text"),
+        ({"dtype": 16}, "dtype 16 is not a text, or null"),
+        ({"name": "other"}, "name 'other' is not that of its folder, where source '.' is looked for"),
+    ],
+)
+def test_a_field_of_another_kind_is_named(tmp_path: Path, values: dict[str, object], message: str) -> None:
+    path = card(tmp_path, **values)
+
+    with pytest.raises(ValueError) as error:
+        load(tmp_path)
+
+    assert str(error.value).startswith(f"{path}: {message}")
+
+
+def test_what_is_no_card_is_said_so(tmp_path: Path) -> None:
+    path = card(tmp_path)
+
+    for content, message in (
+        ("[1]", "a card is an object of fields"),
+        ("{}", "a card has to give name, title, source"),
+    ):
+        path.write_text(content)
+        with pytest.raises(ValueError, match=message):
+            load(tmp_path)
+
+
+def test_two_cards_of_one_name_are_both_named(tmp_path: Path) -> None:
+    first = card(tmp_path, source="owner/repository")
+    (tmp_path / "n").mkdir()
+    second = tmp_path / "n" / "chai.json"
+    second.write_text(first.read_text())
+
+    with pytest.raises(ValueError) as error:
+        load(tmp_path)
+
+    assert str(error.value) == f"{second}: name 'm' is that of {first} too; give one of them another"
+
+
+def test_a_card_may_begin_with_every_recipe_there_is() -> None:
+    assert set(PLANS) == set(NAMES)
+
+
+def test_every_field_of_a_card_has_its_kind() -> None:
+    assert set(_KINDS) == {field.name for field in fields(ModelCard)}

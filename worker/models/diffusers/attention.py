@@ -49,8 +49,8 @@ JOINT = ("HunyuanVideo", "CogVideoX", "Mochi")  # families whose video tokens at
 
 
 def transformers(pipeline: Any) -> list[Any]:
-    """Return the networks of a pipeline: two where one takes the noisy half of the steps and one the rest."""
-    found = (getattr(pipeline, name, None) for name in ("transformer", "transformer_2"))
+    """Return the networks that denoise: two where one takes the noisy half of the steps and one the rest, or a unet."""
+    found = (getattr(pipeline, name, None) for name in ("transformer", "transformer_2", "unet"))
     return [network for network in found if network is not None]
 
 

@@ -10,16 +10,42 @@ from typing import Any
 from shared.model_cards import SIDE_MULTIPLE, ModelCard
 from worker.models.diffusers import schedule
 from worker.models.diffusers.attention import PLACES
-from worker.models.diffusers.source import Source, check_pipeline, json_file
+from worker.models.diffusers.source import LENGTHS, Source, check_pipeline, json_file
 
 _FPS = {  # what the models were trained on, by the class of their pipeline; no configuration says it
-    "WanPipeline": 16,
-    "LTXPipeline": 24,
+    "AllegroPipeline": 15,
+    "AnimateDiffPipeline": 8,
+    "AnimateDiffSDXLPipeline": 8,
     "CogVideoXPipeline": 8,
+    "CosmosTextToWorldPipeline": 30,
+    "EasyAnimatePipeline": 8,
+    "HunyuanVideo15Pipeline": 24,
     "HunyuanVideoPipeline": 24,
+    "Kandinsky5T2VPipeline": 24,
+    "LTXPipeline": 24,
+    "LattePipeline": 8,
     "MochiPipeline": 30,
+    "MotifVideoPipeline": 24,
+    "SanaVideoPipeline": 16,
+    "SkyReelsV2Pipeline": 24,
+    "WanPipeline": 16,
 }
-_SIDES = {"WanPipeline": 16, "LTXPipeline": 32}  # what sides have to be multiples of: the pipelines raise for others
+_SIDES = {  # what sides have to be multiples of: the pipelines raise for others, or their networks break
+    "CogVideoXPipeline": 16,
+    "CosmosTextToWorldPipeline": 16,
+    "EasyAnimatePipeline": 16,
+    "HunyuanVideo15Pipeline": 16,
+    "HunyuanVideoPipeline": 16,
+    "Kandinsky5T2VPipeline": 16,
+    "LTXPipeline": 32,
+    "LattePipeline": 16,
+    "MochiPipeline": 16,
+    "MotifVideoPipeline": 16,
+    "SanaVideoPipeline": 32,
+    "SkyReelsV2Pipeline": 16,
+    "WanPipeline": 16,
+}
+_STRIDES = {"LTXPipeline": 8, "MochiPipeline": 6}  # frames that become one of latents; 4 for the others
 _FEW_STEPS = 8  # up to here there is little to leave out, and donors are not used
 _FAST_SHARE = 8 / 30  # of the steps of full mode, as in the paper
 
@@ -77,9 +103,9 @@ def propose(name: str, known: Known, given: Mapping[str, Any]) -> ModelCard:
         raise Unknown("guidance_scale", f"{known.source.pipeline} has no usual guidance; give --guidance (1 is none)")
     own = {
         "title": f"{known.source.pipeline} of {known.source.name}",
-        "sizes": _sizes(known),
-        "fps": _fps(known, given),
-        "frames": _frames(known),
+        "sizes": given.get("sizes") or _sizes(known),
+        "fps": given.get("fps") or _fps(known),
+        "frames": given.get("frames") or _frames(known),
         "side_multiple": _SIDES.get(known.source.pipeline, SIDE_MULTIPLE),
         "fast_steps": steps if steps <= _FEW_STEPS else max(2, round(steps * _FAST_SHARE)),
         "plans": _plans(known, steps, given.get("scheduler", {})),
@@ -102,20 +128,18 @@ def _sizes(known: Known) -> tuple[str, ...]:
 
 
 def _frames(known: Known) -> tuple[int, ...]:
-    usual = known.default("num_frames")
+    usual = next((known.default(name) for name in LENGTHS if known.default(name) is not None), None)
     if usual is None:
         shape = known.config("transformer", "sample_frames")
         if shape is None:
             raise Unknown("frames", f"{known.source.pipeline} has no usual length; give --frames")
         usual = shape
-    stride = 8 if known.source.pipeline.startswith("LTX") else 4
+    stride = _STRIDES.get(known.source.pipeline, 4)
     half = (usual // 2) // stride * stride + 1
-    return tuple(dict.fromkeys((usual, half)))
+    return (usual, half) if (usual - 1) % stride == 0 and half > 1 else (usual,)
 
 
-def _fps(known: Known, given: Mapping[str, Any]) -> int:
-    if given.get("fps"):
-        return int(given["fps"])
+def _fps(known: Known) -> int:
     name = known.source.pipeline
     if name not in _FPS:
         raise Unknown("fps", f"nothing says at how many frames a second {name} was trained; give --fps")

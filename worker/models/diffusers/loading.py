@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from shared.generation import GenerationParams
@@ -16,8 +18,9 @@ from shared.model_cards import Lora, ModelCard
 from worker.models import device as devices
 from worker.models.base import Fingerprint, Sampling, VideoModel
 from worker.models.diffusers import attention, schedule, source
-from worker.models.diffusers.model import DiffusersModel
+from worker.models.diffusers.model import OF_THE_REQUEST, DiffusersModel
 from worker.models.diffusers.source import SourceError
+from worker.models.faults import is_broken, is_out_of_memory
 from worker.models.fingerprint import revision
 from worker.models.registry import EngineOptions
 from worker.models.text_cache import text_cache
@@ -28,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 OFFLOADS = ("none", "model", "group", "sequential")
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_ONLY_TILED = ("AutoencoderKLAllegro",)  # decoders that know no other way
 _PROBE = 64  # pixels a side: the least that every known network takes
 _FUSED = (
     "A donor changes nothing in its networks (fused projections read the run's own tokens only); "
@@ -119,16 +123,73 @@ def read(card: ModelCard, folder: str, options: EngineOptions, device: torch.dev
     """Return the pipeline as it was saved, in the precision of the card."""
     found = source.read(folder, pipeline=card.pipeline, revision=card.revision)
     kind: Any = source.check_pipeline(folder, found.pipeline)
+    _check_call(card, kind)
+    dtype = dtype_of(card, options, device)
+    given = {"dtype": dtype, "revision": card.revision, "variant": card.variant, "use_safetensors": True}
     extra = _quantisation(card)
     try:
-        return kind.from_pretrained(
-            folder, dtype=dtype_of(card, options, device), revision=card.revision, use_safetensors=True, **extra
-        )
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        whole = {} if extra else _text_encoders(folder, found, given)
+        pipeline = kind.from_pretrained(folder, **given, **extra, **whole)
+    except Exception as error:  # files and libraries that do not fit each other break it in any way
+        if isinstance(error, SourceError) or is_out_of_memory(error) or is_broken(error):
+            raise
         said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise SourceError(f"{folder} could not be loaded as {found.pipeline} ({said}); {_way_out(folder)}") from error
+    for name, part in pipeline.components.items():
+        if isinstance(part, nn.Module):
+            _refuse_gaps(folder, name, [key for key, tensor in part.state_dict().items() if tensor.is_meta])
+    return pipeline
+
+
+def _check_call(card: ModelCard, kind: Any) -> None:
+    """Raise ValueError for arguments under `call` that would be dropped, or that belong to the request."""
+    takes = [name for name in inspect.signature(kind.__call__).parameters if name != "self"]
+    for name in card.call:
+        if name in OF_THE_REQUEST:
+            raise ValueError(f"{card.name}: call: {name!r} is for each request to say, or for its card's other fields")
+        if name not in takes:
+            free = ", ".join(known for known in takes if known not in OF_THE_REQUEST)
+            raise ValueError(f"{card.name}: call: {name!r} is no argument of {kind.__name__}; there are {free}")
+
+
+def _text_encoders(folder: str, found: source.Source, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parts that transformers loads: what their files lack it makes up at random, and only says so."""
+    import transformers
+
+    loaded: dict[str, Any] = {}
+    for name, (library, kind) in found.parts.items():
+        known = getattr(transformers, kind, None) if library == "transformers" else None
+        if not (isinstance(known, type) and issubclass(known, transformers.PreTrainedModel)):
+            continue
+        try:
+            loading: Any = known  # its return type knows nothing of what it is asked to say besides
+            loaded[name], info = loading.from_pretrained(folder, subfolder=name, output_loading_info=True, **given)
+        except (OSError, RuntimeError, SafetensorError) as error:
+            if is_out_of_memory(error) or is_broken(error):
+                raise
+            raise OSError(f"{name}: {error}") from error
+        _refuse_gaps(folder, name, sorted(info["missing_keys"]))
+    return loaded
+
+
+def _refuse_gaps(folder: str, part: str, missing: Sequence[str]) -> None:
+    if missing:
         raise SourceError(
-            f"{folder} could not be loaded as {found.pipeline} ({said}); fetch it again, or run `chai model check`"
-        ) from error
+            f"{folder}: the weights of {part} are not whole: {missing[0]} is missing, with {len(missing) - 1} others; "
+            "fetch or save it again"
+        )
+
+
+def _way_out(folder: str) -> str:
+    """Return what may help where weights cannot be read: they may be there in another form."""
+    files = [path for path in Path(folder).glob("*/*") if path.suffix in (".safetensors", ".bin")]
+    plain = {path.parent for path in files if path.name.count(".") == 1 and path.suffix == ".safetensors"}
+    others = [path for path in files if path.parent not in plain]
+    if variants := sorted({path.name.split(".")[1].split("-")[0] for path in others if path.name.count(".") == 2}):
+        return f'there are files of {" and ".join(variants)}: give --variant {variants[0]} ("variant" in the card)'
+    if others:
+        return "pickled weights (.bin) are not read: rewrite the folder of each part with `chai model convert`"
+    return "fetch or save it again"
 
 
 def dtype_of(card: ModelCard, options: EngineOptions, device: torch.device) -> torch.dtype:
@@ -146,6 +207,8 @@ def identify(pipeline: Any, card: ModelCard) -> Fingerprint:
     networks = attention.transformers(pipeline)
     encoders = [getattr(pipeline, name, None) for name in ("text_encoder", "text_encoder_2", "text_encoder_3")]
     modules: list[nn.Module] = [part for part in (*networks, pipeline.vae, *encoders) if part is not None]
+    parts = (part for _, part in sorted(pipeline.components.items()) if isinstance(part, nn.Module))
+    modules += [part for part in parts if not any(part is known for known in modules)]  # a unet, motion, connectors
     chosen = {
         "pipeline": type(pipeline).__name__,
         "scheduler": type(pipeline.scheduler).__name__,
@@ -175,7 +238,7 @@ def _add_lora(pipeline: Any, card: ModelCard, lora: Lora, name: str, folder: Pat
     at = str(beside) if folder.is_dir() and beside.exists() else lora.source
     try:
         pipeline.load_lora_weights(at, weight_name=lora.file, adapter_name=name, use_safetensors=True)
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+    except Exception as error:  # files, the hub, and libraries that do not fit each other
         if "PEFT" in str(error):
             raise ValueError(f"{card.name}: LoRAs need the package peft; run `pip install peft`") from error
         raise SourceError(f"{card.name}: LoRA {lora.source} could not be loaded ({error}); check `loras`") from error
@@ -222,6 +285,11 @@ def _place(pipeline: Any, card: ModelCard, device: torch.device) -> None:
         pipeline.enable_sequential_cpu_offload(device=device)
     else:
         pipeline.enable_group_offload(device, offload_type="leaf_level", use_stream=device.type == "cuda")
+    if card.vae_tiling or type(pipeline.vae).__name__ in _ONLY_TILED:
+        if not hasattr(pipeline.vae, "enable_tiling"):
+            kind = type(pipeline.vae).__name__
+            raise ValueError(f"{card.name}: vae_tiling: {kind} cannot decode in pieces; leave it out")
+        pipeline.vae.enable_tiling()
     if card.attention_backend is not None:
         for network in attention.transformers(pipeline):
             network.set_attention_backend(card.attention_backend)

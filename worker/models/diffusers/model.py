@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,18 +18,33 @@ from shared.generation import GenerationParams
 from shared.model_cards import ModelCard
 from worker.models import device as devices
 from worker.models import prompt_text
-from worker.models.base import Fingerprint, RequestError, Sampling, Step, StepHook
+from worker.models.base import Fingerprint, RequestError, Sampling, Step, StepHook, require_finite
 from worker.models.diffusers import attention, schedule, turns
 from worker.models.diffusers.layout import Layout
 from worker.models.diffusers.run import Asked, Run
 from worker.models.diffusers.schedule import Course
+from worker.models.diffusers.source import LENGTHS
 from worker.models.text_cache import TextCache
 
-RETURNED = (  # by `encode_prompt` of pipelines, in this order; told apart by their number
+_EMBEDS, _MASKS = (
     ("prompt_embeds", "negative_prompt_embeds"),
-    ("prompt_embeds", "prompt_attention_mask", "negative_prompt_embeds", "negative_prompt_attention_mask"),
+    ("prompt_attention_mask", "negative_prompt_attention_mask"),
+)
+RETURNED = (  # by `encode_prompt` of pipelines, in this order; told apart by their number and where the masks stand
+    _EMBEDS,
+    (_EMBEDS[0], _MASKS[0], _EMBEDS[1], _MASKS[1]),
+    (*_EMBEDS, *_MASKS),
 )
 _SCHEDULES_KNOWN = 64
+_MORE_THAN_EMBEDS = (  # what else is made of words: Latte counts those that it keeps only where it reads them itself
+    *("pooled_prompt_embeds", "prompt_embeds_2", "mask_feature"),
+)
+_RATES = ("frame_rate", "fps")  # what pipelines call the frames of a second
+OF_THE_REQUEST = (  # arguments of pipelines that no card can set for all runs
+    *("prompt", "negative_prompt", *_EMBEDS, *_MASKS, "height", "width", *LENGTHS, *_RATES, "num_inference_steps"),
+    *("guidance_scale", "generator", "latents", "output_type", "return_dict", "num_videos_per_prompt"),
+    *("callback_on_step_end", "callback_on_step_end_tensor_inputs", "num_images_per_prompt"),
+)
 _FEWEST = 2  # steps of a schedule that nobody follows: some schedulers divide by the others
 
 
@@ -94,6 +110,8 @@ class DiffusersModel:
         """Return what the pipeline's first text encoder gets of a prompt: within its limit, and known to it."""
         tokenizer: Any = getattr(self.pipeline, "tokenizer", None)
         default = self._takes["max_sequence_length"].default if "max_sequence_length" in self._takes else None
+        if default is None:  # CLIP's is its tokenizer's; that of encoders without one is astronomical
+            default = getattr(tokenizer, "model_max_length", None)
         limit = self.card.call.get("max_sequence_length", default)
         if limit is None or not getattr(tokenizer, "is_fast", False):
             return prompt
@@ -105,29 +123,45 @@ class DiffusersModel:
         if params.negative_prompt:
             if "negative_prompt" not in self._takes:
                 raise RequestError(f"{self.card.name} takes no negative prompt; leave it out")
+            if "true_cfg_scale" in self._takes and self.card.call.get("true_cfg_scale", 1.0) <= 1:
+                raise RequestError(
+                    f"{self.card.name} reads no negative prompt, for its guidance is an input of its network; leave it "
+                    "out, or let the card give `call` a true_cfg_scale above 1, at twice the cost of a step"
+                )
             words["negative_prompt"] = params.negative_prompt
         return self._encode(words, is_guided=params.guidance_on(self.card) > 1)
 
     @torch.no_grad()
     def _encode(self, words: Mapping[str, str], *, is_guided: bool) -> Encoding:
-        encode = getattr(self.pipeline, "encode_prompt", None)
-        if encode is None or "prompt_embeds" not in self._takes or "pooled_prompt_embeds" in self._takes:
+        if not self._takes_embeddings:
             return Encoding(arguments=words)
         key = json.dumps([sorted(words.items()), is_guided])
         if self.text_cache is not None and (stored := self.text_cache.get(key)) is not None:
             moved = {name: None if value is None else value.to(self.device) for name, value in stored.items()}
-            return Encoding(arguments=moved)
-        takes = inspect.signature(encode).parameters
+            return Encoding(arguments=self._wordless | moved)
+        takes = inspect.signature(self.pipeline.encode_prompt).parameters
         as_called = {name: found.default for name, found in self._takes.items() if found.default is not found.empty}
-        wanted = {**as_called, **self.card.call, "do_classifier_free_guidance": is_guided, **words}
-        encoded = encode(**{name: value for name, value in wanted.items() if name in takes})
-        names = next((names for names in RETURNED if len(names) == len(encoded)), ())
+        own = {"do_classifier_free_guidance": is_guided, "device": self.device, "num_images_per_prompt": 1}
+        wanted = {**as_called, **self.card.call, **own, **words}
+        encoded = self.pipeline.encode_prompt(**{name: value for name, value in wanted.items() if name in takes})
+        names = next((names for names in RETURNED if _are_those(names, encoded)), ())
         if not names or any(name not in self._takes for name in names):
             return Encoding(arguments=words)
         arguments = dict(zip(names, encoded, strict=True))
         if self.text_cache is not None and all(isinstance(value, torch.Tensor | None) for value in encoded):
             self.text_cache.put(key, arguments)
-        return Encoding(arguments=arguments)
+        return Encoding(arguments=self._wordless | arguments)
+
+    @property
+    def _takes_embeddings(self) -> bool:
+        """Whether all that the pipeline makes of words can be handed to it."""
+        takes = set(self._takes)
+        return hasattr(self.pipeline, "encode_prompt") and set(_EMBEDS) <= takes and not set(_MORE_THAN_EMBEDS) & takes
+
+    @property
+    def _wordless(self) -> dict[str, Any]:
+        """What stands for words beside their embeddings: pipelines refuse both, their own "" included."""
+        return {name: None for name in ("prompt", "negative_prompt") if name in self._takes}
 
     def sample(
         self,
@@ -154,12 +188,14 @@ class DiffusersModel:
 
     def decode(self, latents: Tensor, params: GenerationParams) -> NDArray[np.uint8]:
         """Return the frames (T, H, W, 3): the pipeline's own decoding, with nothing left to denoise."""
+        require_finite(bool(latents.isfinite().all()), self.card)
         layout = self._ask(params, _FEWEST).layout
         arguments = {**dict(self._nothing().arguments), "num_inference_steps": _FEWEST, "guidance_scale": 1.0}
-        nothing_left = Course(self.pipeline.scheduler, skipped=None)
+        nothing_left = Course(self.pipeline.scheduler, skipped=None, is_given_latents=True)
         given = {"latents": layout.own(latents.to(self.device)), "output_type": "np"}
-        video = self.call(nothing_left, params, {**arguments, **given}, seed=0)
-        return (np.asarray(video[0]) * 255).round().astype(np.uint8)
+        video = np.asarray(self.call(nothing_left, params, {**arguments, **given}, seed=0)[0])
+        require_finite(bool(np.isfinite(video).all()), self.card)
+        return (video * 255).round().astype(np.uint8)
 
     def decode_parts(self, latents: Tensor, params: GenerationParams) -> Iterator[NDArray[np.uint8]]:
         """Yield all frames at once: a pipeline decodes in one call."""
@@ -179,16 +215,17 @@ class DiffusersModel:
 
     def call(self, course: Course, params: GenerationParams, arguments: Mapping[str, Any], *, seed: int) -> Any:
         """Call the pipeline with a scheduler of ours, and return what it makes; an error leaves it as it was."""
+        course.generator = torch.Generator().manual_seed(seed)  # on the CPU: the same noise on every device
         size = {
             "height": params.height,
             "width": params.width,
-            "num_frames": params.num_frames,
-            "frame_rate": params.fps,
-            "generator": torch.Generator().manual_seed(seed),  # on the CPU: the same noise on every device
+            **dict.fromkeys(LENGTHS, params.num_frames),
+            **dict.fromkeys(_RATES, params.fps),
+            "generator": course.generator,
             "return_dict": False,
         }
         wanted = {**size, **self.card.call, **arguments}
-        with schedule.lent(self.pipeline, course):
+        with schedule.lent(self.pipeline, course), guided(self.pipeline, wanted["guidance_scale"]):
             try:
                 return self.pipeline(**{name: value for name, value in wanted.items() if name in self._takes})[0]
             except BaseException:
@@ -220,3 +257,24 @@ class DiffusersModel:
         if self._blank is None:
             self._blank = self._encode({"prompt": ""}, is_guided=False)
         return self._blank
+
+
+def _are_those(names: Sequence[str], encoded: Sequence[Any]) -> bool:
+    """Whether what was encoded can be what these names say: masks are (B, N), embeddings have features besides."""
+    return len(names) == len(encoded) and all(
+        value is None or (value.ndim == 2) == (name in _MASKS) for name, value in zip(names, encoded, strict=True)
+    )
+
+
+@contextmanager
+def guided(pipeline: Any, scale: float) -> Iterator[None]:
+    """Guide by this scale for a while, where a part of the pipeline guides and not an argument of its call."""
+    own = getattr(pipeline, "guider", None)
+    if own is None or not hasattr(own, "guidance_scale"):
+        yield
+        return
+    pipeline.guider = own.new(guidance_scale=scale)
+    try:
+        yield
+    finally:
+        pipeline.guider = own

@@ -71,6 +71,8 @@ class Run:
             arguments = {**self.arguments, **latents, **teller.listening_to(pipeline, course), "output_type": "latent"}
             teller.lend()
             model.call(course, self.params, arguments, seed=self.seed)
+        if teller.index != len(asked.levels) - 1:
+            raise ValueError(f"{_name(pipeline)} made {teller.index - first} steps {_UNFOLLOWED}")
 
     def _start(self, asked: Asked) -> tuple[int, dict[str, Tensor]]:
         """Return the first step and the latents that enter it, unless they are those that the pipeline draws."""
@@ -132,6 +134,11 @@ class Teller:
     def finish(self, latents: Tensor) -> None:
         """Tell of a finished step, wait until the next is wanted, and prepare it."""
         levels, index = self.asked.levels, self.index
+        if index >= len(levels) - 1:
+            raise ValueError(f"the pipeline made more than {index} steps {_UNFOLLOWED}")
+        if latents.shape[1:] != self.asked.layout.like.shape[1:]:
+            shapes = f"{tuple(latents.shape)} where it drew {tuple(self.asked.layout.like.shape)}"
+            raise ValueError(f"the pipeline denoises latents of {shapes}, so they cannot be followed")
         told, entered = (
             one if unit == 1 else one / unit
             for one, unit in zip(
@@ -155,6 +162,13 @@ class Teller:
         self.hand(step)
         if self.index < step.num_steps:
             self.lend()
+
+
+_UNFOLLOWED = "where its scheduler has others, so they cannot be followed; see docs/models.md for pipelines that can"
+
+
+def _name(pipeline: Any) -> str:
+    return type(pipeline).__name__
 
 
 def _parameters(pipeline: Any) -> Mapping[str, Any]:

@@ -24,7 +24,6 @@ EXACT = ("FlowMatchEulerDiscreteScheduler", "DDIMScheduler", "CogVideoXDDIMSched
 FORGETFUL = (  # begin at first order: they keep the predictions of earlier steps, which a resumed run has not made
     "UniPCMultistepScheduler",
     "DPMSolverMultistepScheduler",
-    "CogVideoXDPMScheduler",
 )
 
 Velocity = Callable[[Any, Any], Any]  # model output, latents → model output; all as the pipeline has them
@@ -32,19 +31,27 @@ Velocity = Callable[[Any, Any], Any]  # model output, latents → model output; 
 
 def why_not_resumed(scheduler: Any) -> str | None:  # Any: schedulers of diffusers are untyped
     """Return a sentence on why runs with this scheduler cannot begin later; None where they can."""
-    name = type(scheduler).__name__
+    name, config = type(scheduler).__name__, scheduler.config
     if name not in (*EXACT, *FORGETFUL):
         return f"Its scheduler, {name}, is not known to resume; {', '.join(EXACT)} and UniPC do."
-    if scheduler.config.get("stochastic_sampling"):
-        return f"Its scheduler, {name}, draws noise at every step (stochastic_sampling); a later start changes it."
+    algorithm = str(config.get("algorithm_type", ""))
+    if config.get("stochastic_sampling") or algorithm.startswith("sde"):
+        kind = "stochastic_sampling" if config.get("stochastic_sampling") else algorithm
+        return f"Its scheduler, {name}, draws noise at every step ({kind}); a later start changes it."
     if not _has_levels(scheduler):
         return f"The noise levels of its scheduler, {name}, are not known by these settings."
     return None
 
 
 def is_flow(scheduler: Any) -> bool:
-    """Whether latents are (1 - s) x + s e."""
-    return type(scheduler).__name__.startswith("FlowMatch") or bool(scheduler.config.get("use_flow_sigmas"))
+    """Whether latents are (1 - s) x + s e: of schedulers that have no other way, and of those that are told so."""
+    has_other = hasattr(scheduler, "alphas_cumprod") or hasattr(scheduler, "init_noise_sigma")
+    return bool(scheduler.config.get("use_flow_sigmas")) or (hasattr(scheduler, "sigmas") and not has_other)
+
+
+def _keeps_variance(scheduler: Any) -> bool:
+    """Whether latents begin as plain noise; those of Euler and its kin are x + s e, with an s of ten and more."""
+    return float(getattr(scheduler, "init_noise_sigma", 1.0)) == 1
 
 
 def _has_levels(scheduler: Any) -> bool:
@@ -54,17 +61,30 @@ def _has_levels(scheduler: Any) -> bool:
 class Course:
     """One run's scheduler and what the pipeline asked of it."""
 
-    def __init__(self, scheduler: Any, *, skipped: int | None = 0, velocity: Velocity | None = None) -> None:
+    def __init__(
+        self,
+        scheduler: Any,
+        *,
+        skipped: int | None = 0,
+        velocity: Velocity | None = None,
+        is_given_latents: bool = False,
+    ) -> None:
         """Make a scheduler of the same class and configuration that leaves out steps; None: all of them.
 
         `velocity` is given the model's output and the latents of each step, and returns what the step is made with.
+        Latents that are given are no noise to begin with, and pipelines are not to scale them up as such.
         """
         self.scheduler = type(scheduler).from_config(scheduler.config)
+        if is_given_latents:
+            kind = type(self.scheduler)
+            self.scheduler.__class__ = type(kind.__name__, (kind,), {"init_noise_sigma": 1.0})
         self.listener: Callable[[Tensor], None] | None = None  # of the latents after each step
+        self.generator: Any = None  # of torch: what a step draws noise from when its pipeline hands it none
         self._scales: list[tuple[float, float]] = []  # a and s where each step begins, and at the end
         self._skipped, self._velocity = skipped, velocity
         self._set_timesteps, self._step = self.scheduler.set_timesteps, self.scheduler.step
         self._takes = inspect.signature(self._step)
+        self.scheduler.__deepcopy__ = _refuse_copy
         self.scheduler.set_timesteps = _posing_as(self._set_timesteps, self._begin)
         self.scheduler.step = _posing_as(self._step, self._advance)
 
@@ -88,15 +108,22 @@ class Course:
             scheduler.sigmas = scheduler.sigmas[skipped:]
 
     def _advance(self, *args: Any, **options: Any) -> Any:
+        bound = self._takes.bind(*args, **options)
+        given = bound.arguments
         if self._velocity is not None:
-            bound = self._takes.bind(*args, **options)
-            given = bound.arguments
             given["model_output"] = self._velocity(given["model_output"], given["sample"])
-            args, options = bound.args, bound.kwargs
+        if "generator" in self._takes.parameters and given.get("generator") is None:
+            given["generator"] = self.generator
+        args, options = bound.args, bound.kwargs
         made = self._step(*args, **options)
         if self.listener is not None:
             self.listener(made[0] if isinstance(made, tuple) else made.prev_sample)
         return made
+
+
+def _refuse_copy(_: object) -> None:
+    """Refuse: steps of a copy would be told as steps of the video."""
+    raise ValueError("its pipeline steps with several schedulers at once, which cannot be followed")
 
 
 def _posing_as(known: Callable[..., Any], new: Callable[..., Any]) -> Callable[..., Any]:
@@ -116,6 +143,8 @@ def _scales(scheduler: Any) -> list[tuple[float, float]]:
         levels = [1 - sigma for sigma in sigmas] if scheduler.config.get("invert_sigmas") else sigmas
         return [(1 - level, level) for level in levels]
     times = [float(time) for time in scheduler.timesteps]
+    if hasattr(scheduler, "sigmas") and not _keeps_variance(scheduler):
+        return [(1.0, float(sigma)) for sigma in scheduler.sigmas[: len(times)]] + [(1.0, 0.0)]
     if hasattr(scheduler, "alphas_cumprod"):
         kept = [float(scheduler.alphas_cumprod[int(time)]) for time in times]
         return [(a**0.5, (1 - a) ** 0.5) for a in kept] + [(1.0, 0.0)]
@@ -138,14 +167,15 @@ def replaced(scheduler: Any, wanted: Mapping[str, Any]) -> Any:
     """Return the scheduler that a card asks for: values in place of the source's, and maybe another class.
 
     Raises:
-        ValueError: there is no such class, or it has no such value; the message names it.
+        ValueError: there is no such class, it has no such value, or it expects something else of the network than the
+            source's does; the message names it.
     """
     import diffusers
 
     if not wanted:
         return scheduler
     name = wanted.get("class", type(scheduler).__name__)
-    kind = getattr(diffusers, name, None)
+    kind = getattr(diffusers, str(name), None)
     if kind is None or not hasattr(kind, "set_timesteps"):
         raise ValueError(f"scheduler: {name!r} is no scheduler of diffusers {diffusers.__version__}")
     values = {key: value for key, value in wanted.items() if key != "class"}
@@ -153,4 +183,23 @@ def replaced(scheduler: Any, wanted: Mapping[str, Any]) -> Any:
     for key in values:
         if key not in takes:
             raise ValueError(f"scheduler: {key!r} is no value of {name}; there are {', '.join(takes)}")
-    return kind.from_config({**scheduler.config, **values})
+    try:
+        made = kind.from_config({**scheduler.config, **values})
+    except Exception as error:  # each class has its own ways to break on a wrong value
+        given = ", ".join(f"{key}={value!r}" for key, value in values.items())
+        raise ValueError(f"scheduler: {name} takes no {given} ({error}); see its page of diffusers") from error
+    if is_flow(made) != is_flow(scheduler):
+        raise ValueError(_other_prediction(scheduler, made))
+    return made
+
+
+def _other_prediction(own: Any, made: Any) -> str:
+    name, like = type(made).__name__, f"name one like its own, {type(own).__name__}"
+    if not is_flow(own):
+        return f"scheduler: {name} is for networks that predict a flow, and this one does not; {like}"
+    if "use_flow_sigmas" not in made.config:
+        return f"scheduler: {name} is not for networks that predict a flow, as this one does; {like}"
+    return (
+        f"scheduler: this network predicts a flow, which {name} expects with "
+        '"use_flow_sigmas": true, "prediction_type": "flow_prediction", "flow_shift": ... beside its `class`'
+    )

@@ -11,7 +11,18 @@ from typing import Any
 
 INDEX = "model_index.json"
 _LIBRARIES = ("diffusers", "transformers")  # diffusers imports whatever library an index names
-_OTHER_INPUTS = ("image", "video", "mask", "mask_image", "audio", "control_video", "conditions", "animate")
+_OTHER_INPUTS = (
+    *("image", "cond_image", "video", "mask", "mask_image", "audio", "animate", "reference_conditions"),
+    *("control_video", "controls", "conditions", "conditioning_frames"),
+)
+_UNFOLLOWED = {  # pipelines whose steps are not those of their scheduler, and what to name in their place
+    "SkyReelsV2DiffusionForcingPipeline": "gives frames clocks of their own; name SkyReelsV2Pipeline with --pipeline",
+    "TextToVideoSDPipeline": "steps frames as pictures of their own; a newer pipeline is needed",
+    "TextToVideoZeroPipeline": "steps twice through a part of its schedule; another pipeline is needed",
+    "TextToVideoZeroSDXLPipeline": "steps twice through a part of its schedule; another pipeline is needed",
+    "LTX2Pipeline": "makes sound along with the picture, in steps of its own; another pipeline is needed",
+}
+LENGTHS = ("num_frames", "frames", "video_length")  # what pipelines call the number of frames
 
 
 class SourceError(OSError):
@@ -40,10 +51,19 @@ def read(source: str, *, pipeline: str | None = None, revision: str | None = Non
     """
     index = json_file(source, INDEX, revision=revision)
     name = pipeline or index.get("_class_name")
+    if isinstance(name, list):
+        raise SourceError(
+            f"{source}: {INDEX} wants its pipeline ({name[-1]}) from a file of its own, which is code of others; "
+            "only pipelines of diffusers are loaded: name one for the same parts with --pipeline"
+        )
     if not isinstance(name, str):
         raise SourceError(f"{source}: {INDEX} names no pipeline (_class_name); it is not of diffusers")
     parts = {part: tuple(kind) for part, kind in index.items() if isinstance(kind, list) and len(kind) == 2 and kind[0]}
     for part, (library, kind) in parts.items():
+        if not isinstance(library, str) or not isinstance(kind, str):
+            raise SourceError(
+                f"{source}: {INDEX} says of {part} {[library, kind]}, no library and class; fetch it again"
+            )
         if library not in (*_LIBRARIES, *_own_modules()):
             raise SourceError(
                 f"{source}: {INDEX} wants {part} ({kind}) from {library!r}, which is code of others; "
@@ -64,10 +84,15 @@ def check_pipeline(source: str, name: str) -> type:
             "or name a class that it has with --pipeline"
         )
     takes = inspect.signature(kind.__call__).parameters
-    if "prompt" not in takes or not {"num_frames", "video_length"} & set(takes):
+    if "prompt" not in takes or not set(LENGTHS) & set(takes):
         raise SourceError(f"{source}: {name} makes no video of a text; a text-to-video pipeline is needed")
-    if "num_frames" not in takes:
-        raise SourceError(f"{source}: {name} takes its length as video_length, which is not supported")
+    if name in _UNFOLLOWED:
+        raise SourceError(f"{source}: {name} {_UNFOLLOWED[name]}")
+    if lacking := [value for value in ("latents", "output_type", "num_inference_steps") if value not in takes]:
+        raise SourceError(
+            f"{source}: {name} takes no {' and no '.join(lacking)}, without which its steps cannot be followed; "
+            "another pipeline is needed"
+        )
     if others := [other for other in _OTHER_INPUTS if other in takes]:
         raise SourceError(
             f"{source}: {name} makes videos of {' and '.join(others)}, not of a text alone; "
@@ -80,14 +105,22 @@ def check_pipeline(source: str, name: str) -> type:
 def json_file(source: str, name: str, *, revision: str | None = None) -> dict[str, Any]:
     """Return a JSON file of a folder or repository; raise SourceError as `read` does."""
     folder = Path(source)
+    if folder.is_file():
+        raise SourceError(
+            f"{source} is a single file, which does not say what pipeline it belongs to; load it with diffusers "
+            "(from_single_file) into its pipeline once, and give the folder that save_pretrained writes"
+        )
     path = folder / name if folder.is_dir() else _fetch(source, name, revision)
     try:
-        content: dict[str, Any] = json.loads(path.read_text())
+        content = json.loads(path.read_text())
+        if not isinstance(content, dict):
+            raise ValueError("no object, but a list or a single value")
     except FileNotFoundError:
         raise SourceError(f"{source} has no {name}; give a pipeline saved by diffusers' save_pretrained") from None
     except ValueError as error:
         raise SourceError(f"{path} is no JSON ({error}); fetch or save the pipeline again") from error
-    return content
+    found: dict[str, Any] = content
+    return found
 
 
 def _own_modules() -> tuple[str, ...]:

@@ -1,0 +1,291 @@
+"""Pipelines of diffusers that are held, called, guided or scheduled in ways of their own: none is silently another."""
+
+import inspect
+import json
+import shutil
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from shared.generation import GenerationParams
+from shared.model_cards import Lora, ModelCard
+from tests import more_tiny_pipelines as tiny
+from tests import tiny_pipelines
+from worker.models import registry
+from worker.models.base import Fingerprint, RequestError, Sampling
+from worker.models.diffusers import schedule, source
+from worker.models.diffusers.model import DiffusersModel
+from worker.models.diffusers.source import SourceError
+from worker.models.registry import EngineOptions
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:diffusers")  # its schedulers' with NumPy
+
+FOX = "a red fox runs in the forest"
+STEPS = 4
+SIZES = {**tiny_pipelines.SIZES, **tiny.SIZES}
+FLOW = {"use_flow_sigmas": True, "prediction_type": "flow_prediction", "flow_shift": 3.0}
+
+
+@pytest.fixture(scope="session")
+def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return the folder in which a pipeline was saved."""
+    folder = tmp_path_factory.mktemp("kinds")
+
+    @cache
+    def save(name: str) -> Path:
+        tiny.ALL[name]().save_pretrained(folder / name)
+        return folder / name
+
+    return save
+
+
+def load(folder: Path, name: str, **values: Any) -> Any:
+    width, height, frames = SIZES[name]
+    given = {"sizes": (f"{width}x{height}",), "fps": 8, "frames": (frames,), "call": tiny.CALLS.get(name, {})}
+    given |= {"full_steps": STEPS, "fast_steps": 2, "guidance_scale": 5.0, "family": "diffusers", "source": str(folder)}
+    return registry.load(ModelCard(name=name, title=name, **given | values), folder, EngineOptions(device="cpu"))
+
+
+def params_of(model: Any, **values: Any) -> GenerationParams:
+    width, height, frames = SIZES[model.card.name]
+    given = {"width": width, "height": height, "num_frames": frames, "fps": 8}
+    return GenerationParams(prompt=FOX, model=model.card.name, **given | values)
+
+
+def sampled(model: Any, *, guidance: float = 5.0, seed: int = 3) -> list[Any]:
+    params, sampling = params_of(model, guidance_scale=guidance), Sampling(num_steps=STEPS, guidance_scale=guidance)
+    return list(model.sample(model.encode(params), params, sampling, seed=seed))
+
+
+def direct(folder: Path, model: Any, output: str) -> Any:
+    """Call the pipeline as its own documentation does."""
+    pipeline = type(model.pipeline).from_pretrained(folder)
+    pipeline.scheduler = schedule.replaced(pipeline.scheduler, model.card.scheduler)
+    if model.card.name == "allegro":
+        pipeline.vae.enable_tiling()
+    if hasattr(pipeline, "guider"):
+        pipeline.guider = pipeline.guider.new(guidance_scale=5.0)
+    width, height, frames = SIZES[model.card.name]
+    call = {"width": width, "height": height, **dict.fromkeys(source.LENGTHS, frames), **model.card.call}
+    call |= {"num_inference_steps": STEPS, "guidance_scale": 5.0, "output_type": output}
+    takes = inspect.signature(pipeline.__call__).parameters
+    given = {name: value for name, value in call.items() if name in takes}
+    return pipeline(FOX, generator=torch.Generator().manual_seed(3), **given).frames
+
+
+@pytest.mark.parametrize(
+    ("name", "scheduler"),
+    [
+        *((name, {}) for name in tiny.KINDS),
+        ("animatediff", {"class": "EulerDiscreteScheduler"}),  # whose pipeline scales what it is given by 157
+        ("animatediff", {"class": "LCMScheduler"}),
+        ("wan", {"class": "DPMSolverMultistepScheduler", **FLOW}),
+    ],
+)
+def test_it_is_the_pipeline_called_directly_to_the_bit(folder_of, name, scheduler) -> None:
+    model = load(folder_of(name), name, scheduler=scheduler)
+
+    steps = sampled(model)
+    frames = model.decode(steps[-1].latents, params_of(model))
+
+    layout = model._ask(params_of(model), 2).layout
+    assert torch.equal(steps[-1].latents, layout.told(torch.as_tensor(direct(folder_of(name), model, "latent"))))
+    pixels = np.asarray(direct(folder_of(name), model, "np")[0])
+    assert np.array_equal(frames, (pixels * 255).round().astype(np.uint8))
+    levels = [step.timestep for step in steps]
+    assert levels == sorted(levels, reverse=True)
+    assert levels[0] > 900
+
+
+@pytest.mark.parametrize("kind", ["FlowMatchLCMScheduler", "LTXEulerAncestralRFScheduler"])
+def test_a_scheduler_that_draws_noise_draws_it_from_the_seed(folder_of, kind) -> None:
+    """Wan hands its scheduler no generator."""
+    model = load(folder_of("wan"), "wan", scheduler={"class": kind})
+
+    first, again, other = (sampled(model, seed=seed)[-1].latents for seed in (3, 3, 4))
+
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert "is not known to resume" in model.refuses("resume", {})
+
+
+def test_a_solver_that_draws_noise_is_not_resumed(folder_of) -> None:
+    drawing = {"class": "DPMSolverMultistepScheduler", **FLOW, "algorithm_type": "sde-dpmsolver++"}
+
+    model = load(folder_of("wan"), "wan", scheduler=drawing)
+
+    assert "draws noise at every step (sde-dpmsolver++)" in model.refuses("resume", {})
+
+
+@pytest.mark.parametrize(
+    ("name", "scheduler", "message"),
+    [
+        ("wan", {"class": "UniPCMultistepScheduler"}, r'which UniPC\w+ expects with "use_flow_sigmas": true'),
+        ("wan", {"class": "DDIMScheduler"}, "DDIMScheduler is not for networks that predict a flow, as this one does"),
+        ("animatediff", {"class": "FlowMatchEulerDiscreteScheduler"}, "this one does not; name one like its own, DDIM"),
+        ("wan", {"shift": "high"}, "FlowMatchEulerDiscreteScheduler takes no shift='high' "),
+        ("wan", {"class": ["Euler"]}, "is no scheduler of diffusers"),
+    ],
+)
+def test_a_scheduler_of_another_prediction_or_a_wrong_value_is_refused(folder_of, name, scheduler, message) -> None:
+    with pytest.raises(ValueError, match=rf"^scheduler: .*{message}"):
+        load(folder_of(name), name, scheduler=scheduler)
+
+
+def test_a_part_that_guides_is_told_the_scale_of_the_request(folder_of) -> None:
+    model, forwards = load(folder_of("hunyuan15"), "hunyuan15"), []
+    own = model.pipeline.guider
+    model.pipeline.transformer.register_forward_hook(lambda *_: forwards.append(model.pipeline.guider.guidance_scale))
+
+    sampled(model, guidance=1.0)
+    sampled(model, guidance=3.0)
+
+    assert forwards == [1.0] * STEPS + [3.0] * 2 * STEPS
+    assert model.pipeline.guider is own
+
+
+def test_a_negative_prompt_that_nothing_would_read_is_refused(folder_of) -> None:
+    model = load(folder_of("hunyuan"), "hunyuan")
+
+    with pytest.raises(RequestError, match=r"hunyuan reads no negative prompt.*`call` a true_cfg_scale above 1"):
+        model.encode(params_of(model, negative_prompt="a whale"))
+
+    load(folder_of("hunyuan"), "hunyuan", call={"true_cfg_scale": 2.0}).encode(params_of(model, negative_prompt="x"))
+
+
+class _Swapped:
+    """Encodes as EasyAnimate does: both embeddings, then both masks."""
+
+    def encode_prompt(self, prompt: str) -> tuple[Any, ...]:
+        return torch.ones(1, 3, 8), None, torch.ones(1, 3), None
+
+    def __call__(
+        self,
+        prompt: Any = None,
+        prompt_embeds: Any = None,
+        negative_prompt_embeds: Any = None,
+        prompt_attention_mask: Any = None,
+        negative_prompt_attention_mask: Any = None,
+    ) -> None: ...
+
+    _execution_device = torch.device("cpu")
+
+
+def test_embeddings_and_masks_are_told_apart_by_their_shape() -> None:
+    card = ModelCard(name="m", title="m", source="m", sizes=("32x32",), fps=8, frames=(5,))
+    model = DiffusersModel(_Swapped(), card, Fingerprint(revision="r", latent_dtype="float32"))
+
+    found = model.encode(GenerationParams(prompt=FOX, model="m", width=32, height=32, num_frames=5, fps=8)).arguments
+
+    assert (found["prompt_embeds"].ndim, found["prompt_attention_mask"].ndim) == (3, 2)
+    assert (found["prompt"], found["negative_prompt_embeds"]) == (None, None)
+
+
+def test_a_pipeline_whose_steps_cannot_be_followed_breaks_before_it_makes_another_video(folder_of, monkeypatch) -> None:
+    with pytest.raises(SourceError, match="gives frames clocks of their own; name SkyReelsV2Pipeline with --pipeline"):
+        load(folder_of("forcing"), "forcing")
+
+    monkeypatch.setattr(source, "_UNFOLLOWED", {})  # as a pipeline that nobody has read would be
+    with pytest.raises(ValueError, match=r"steps with several schedulers at once|cannot be followed"):
+        sampled(load(folder_of("forcing"), "forcing"))
+
+
+def changed(folder: Path, file: str, key: str, change: Callable[[torch.Tensor], torch.Tensor | None]) -> None:
+    """Change, or leave out, one tensor of a file of weights."""
+    tensors = load_file(folder / file)
+    name = next(name for name in tensors if key in name)
+    made = change(tensors.pop(name))
+    save_file(tensors if made is None else tensors | {name: made}, folder / file, metadata={"format": "pt"})
+
+
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+
+
+def renamed(folder: Path, word: str) -> None:
+    for path in [*folder.glob("*/*.safetensors")]:
+        path.rename(path.with_name(path.name.replace(".safetensors", f".{word}.safetensors")))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (
+            lambda at: changed(at, f"transformer/{WEIGHTS}", "to_q", lambda _: None),
+            "the weights of transformer are not ",
+        ),
+        (lambda at: changed(at, f"vae/{WEIGHTS}", "conv_in", lambda _: None), "the weights of vae are not whole: "),
+        (
+            lambda at: changed(at, "text_encoder/model.safetensors", "SelfAttention.q", lambda _: None),
+            "the weights of text_encoder are not whole: encoder.block.0.layer.0.SelfAttention.q.weight is missing",
+        ),
+        (lambda at: (at / "text_encoder/model.safetensors").write_bytes(b"short"), r"\(text_encoder: "),
+        (lambda at: renamed(at, "fp16"), r'files of fp16: give --variant fp16 \("variant" in the card\)'),
+        (lambda at: (at / "model_index.json").write_text("[1]"), "is no JSON"),
+        (
+            lambda at: (at / "model_index.json").write_text(json.dumps({"_class_name": ["theirs", "Theirs"]})),
+            r"wants its pipeline \(Theirs\) from a file of its own, which is code of others",
+        ),
+    ],
+    ids=["network", "decoder", "text encoder", "cut", "variant", "a list", "code of others"],
+)
+def test_weights_and_indexes_that_are_not_whole_are_named(folder_of, tmp_path, damage, message) -> None:
+    shutil.copytree(folder_of("wan"), tmp_path / "wan")
+    damage(tmp_path / "wan")
+
+    with pytest.raises(SourceError, match=message):
+        load(tmp_path / "wan", "wan")
+
+
+def test_weights_of_a_variant_are_the_same_model(folder_of, tmp_path) -> None:
+    shutil.copytree(folder_of("wan"), tmp_path / "wan")
+    renamed(tmp_path / "wan", "bf16")
+
+    assert load(tmp_path / "wan", "wan", variant="bf16").fingerprint == load(folder_of("wan"), "wan").fingerprint
+
+
+def test_numbers_out_of_range_are_no_black_video(folder_of, tmp_path) -> None:
+    shutil.copytree(folder_of("wan"), tmp_path / "wan")
+    changed(tmp_path / "wan", f"vae/{WEIGHTS}", "decoder.conv_out.weight", lambda tensor: tensor * float("nan"))
+    model = load(tmp_path / "wan", "wan")
+    latents = sampled(model)[-1].latents
+
+    for broken in (latents, latents * float("inf")):
+        with pytest.raises(FloatingPointError, match="wan made values that are no numbers; float16 has too small a ra"):
+            model.decode(broken, params_of(model))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"call": {"no_such": 3}}, "call: 'no_such' is no argument of WanPipeline; there are guidance_scale_2, attent"),
+        ({"call": {"height": 64}}, "call: 'height' is for each request to say"),
+        ({"loras": (Lora(source="a b/c"),)}, r"wan: LoRA a b/c could not be loaded .*; check `loras`"),
+        ({"dtype": "int4"}, "wan: dtype 'int4' is unknown; there are float32, bfloat16, float16"),
+    ],
+)
+def test_a_card_that_asks_for_what_is_not_there_names_the_field(folder_of, values, message) -> None:
+    with pytest.raises((ValueError, SourceError), match=message):
+        load(folder_of("wan"), "wan", **values)
+
+
+def test_two_unets_are_two_models(folder_of, tmp_path) -> None:
+    """Their latents must not be lent to each other."""
+    shutil.copytree(folder_of("animatediff"), tmp_path / "other")
+    changed(tmp_path / "other", f"unet/{WEIGHTS}", "conv_out.weight", lambda tensor: tensor + 1)
+
+    assert (
+        load(tmp_path / "other", "animatediff").fingerprint != load(folder_of("animatediff"), "animatediff").fingerprint
+    )
+
+
+def test_a_video_may_be_decoded_in_pieces(folder_of) -> None:
+    model = load(folder_of("wan"), "wan", vae_tiling=True)
+
+    assert model.pipeline.vae.use_tiling
+    assert len(model.decode(sampled(model)[-1].latents, params_of(model))) == 5
