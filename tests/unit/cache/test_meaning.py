@@ -60,6 +60,26 @@ def hit(prompt: str, donor: str, similarity: float = 0.9, settings: MatchSetting
         ("a burning tower", "a tower"),
         # a drawing for a photograph
         ("photograph of a fox", "anime, a fox"),
+        ("a colorful tram", "black and white photo of a tram"),
+        # another hour or season, people where none are to be
+        ("a castle at night", "a castle at noon"),
+        ("a blizzard over a village", "a village in summer"),
+        ("夜晚的城堡", "白天的城堡"),
+        ("un castillo de noche", "un castillo de día"),
+        ("замок ночью", "замок днём"),
+        ("밤의 성", "낮의 성"),
+        ("a street without people", "a crowded street"),
+        # another shade, number, age, state
+        ("a burgundy coat", "a khaki coat"),
+        ("a sky-blue kettle", "a dark-red kettle"),
+        ("a man wearing black", "a man wearing yellow"),
+        ("a pair of boots", "five boots"),
+        ("a leather dress", "a velvet dress"),
+        ("a wilted rose", "a blooming rose"),
+        ("a statue of a horse", "a brown horse"),
+        ("一座大房子", "一座小房子"),
+        ("拥挤的体育场", "空荡的体育场"),
+        ("로봇 강아지", "큰 강아지"),
     ],
 )
 def test_prompts_that_exclude_each_other_do_not_lend(prompt: str, donor: str) -> None:

@@ -31,7 +31,7 @@ _COLOUR_NOUNS = frozenset(("color", "colour", "colors", "colours", "coloured", "
 _DEGREES = v.word_set("very really all so quite completely entirely mostly pure")
 _COLOURS = frozenset(v.CONFLICT_GROUPS["colour"])
 _VISUAL = frozenset(
-    word for name, group in v.CONFLICT_GROUPS.items() if name not in ("number", "species") for word in group
+    word for name, group in v.CONFLICT_GROUPS.items() if name not in ("number", "species", "waking") for word in group
 ) - {"uniform"}
 
 
@@ -188,7 +188,7 @@ def _said(words: Sequence[Word], i: int) -> tuple[int, bool]:
         i += 1
     if i < len(words) and words[i].lower in _PAINTED:
         i += 1
-    if i < len(words) and words[i].lower in ("in", "of") and _is_colour(words, i + 1, named=words[i].lower == "of"):
+    if i < len(words) and _wears_colour(words, i):
         i += 1
     while i < len(words) - 1 and i > start and words[i].lower in _DEGREES and words[i + 1].lower in _VISUAL:
         i += 1
@@ -199,7 +199,7 @@ def _is_aside(words: Sequence[Word], i: int) -> bool:
     """Whether what stands behind a comma says the colour of the noun before it: ", which is silver,"."""
     if words[i].lower in _RELATIVE:
         return i + 2 < len(words) and words[i + 1].lower in _COPULA
-    while i < len(words) and words[i].lower in _DEGREES:
+    while i < len(words) and words[i].lower in _DEGREES | _PAINTED:
         i += 1
     stop = _attributes_end(words, i)
     said = {word.lower for word in words[i:stop]}
@@ -222,6 +222,21 @@ def _is_colour(words: Sequence[Word], i: int, *, named: bool) -> bool:
     after = words[i + 1].lower if i + 1 < len(words) else ""
     is_last = not after or not after[0].isalnum() or after in ("and", "in", "on", "at", "with")
     return i < len(words) and words[i].lower in _COLOURS and (not named or after in _COLOUR_NOUNS or is_last)
+
+
+def _wears_colour(words: Sequence[Word], i: int) -> bool:
+    """Whether a colour is said at i: "a nun in white", "a boat of red colour", "a man wearing black"."""
+    if words[i].lower == "wearing":
+        return _is_worn(words, i + 1)
+    return words[i].lower in ("in", "of") and _is_colour(words, i + 1, named=words[i].lower == "of")
+
+
+def _is_worn(words: Sequence[Word], i: int) -> bool:
+    """Whether colours at i are all that somebody wears: "a man wearing black", but not "wearing black boots"."""
+    stop = _attributes_end(words, i)
+    after = words[stop] if stop < len(words) else None
+    is_last = after is None or not (after.tag in (*NOUN, *ADJECTIVE) or after.lower in _COLOUR_NOUNS)
+    return stop > i and is_last and all(word.lower in _COLOURS | {"and"} for word in words[i:stop])
 
 
 def _attributes_end(words: Sequence[Word], i: int) -> int:

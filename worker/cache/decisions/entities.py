@@ -374,9 +374,9 @@ def _join_of(words: Sequence[Word], start: int, stop: int) -> int:
     if stop + 1 >= len(words) or words[stop].lower != "of" or words[stop - 1].lower in _STYLE_HEADS:
         return stop
     lower = tuple(word.lower for word in words)
-    length = _name_length(lower, stop - 1)
-    if length:
-        return stop - 1 + length
+    named = (k + _name_length(lower, k) for k in range(start, stop))
+    if (last := max(named)) > stop:
+        return last
     end = stop + 1
     while end < len(words) and (words[end].is_name or words[end].lower == "the"):
         end += 1
@@ -419,7 +419,7 @@ def _entity_or_style(words: Sequence[Word], start: int, stop: int) -> Entity | N
     return Entity(
         text=" ".join([*described, head, *tail]),
         head=head,
-        attributes=(*(counts or _count_before(words, start)), *described),
+        attributes=(*(counts or _count_before(words, start)), *_made_into(words, start), *described),
         kind=EntityKind.OBJECT if tail else _kind(words, start, head, noun),
         weight=salience.weight(head, described),
     )
@@ -429,6 +429,7 @@ _PICTURES = v.word_set("scene view image picture composition look")  # a scary s
 _STYLE_HEADS = v.STYLE_HEADS | style_words.GENRE_HEADS
 _SAYS_LITTLE = v.PRAISE | v.STYLE_WORDS
 _EMPTY_WHEN_BARE = v.EMPTY_WHEN_BARE | v.SEEN_WHEN_DESCRIBED | (v.ADJECTIVES - v.NOUNS)
+_FRUITS = v.word_set("orange olive violet lavender")  # in the plural no colours
 _COMMON_NOUNS = v.SCENE_NOUNS | v.PLACE_NOUNS | v.ANIMATE
 
 
@@ -436,7 +437,8 @@ def _names_nothing(noun: Word, head: str, described: Sequence[str]) -> bool:
     """Whether a noun, or a bare one, is no thing of a picture: a moment, a feeling, a scene."""
     if len(head) == 1 or _is_empty(noun.lower) or noun.lower in v.CARRIERS or head in v.STYLE_HEADS:
         return True
-    if not described and (head in _EMPTY_WHEN_BARE or head[0].isdigit()):
+    is_fruit = noun.lower != head and head in _FRUITS  # "vendors sell oranges"
+    if not described and not is_fruit and (head in _EMPTY_WHEN_BARE or head[0].isdigit()):
         return True
     return not noun.is_name and _is_unseen(head)
 
@@ -465,10 +467,21 @@ def _is_part_of_place(words: Sequence[Word], start: int, stop: int) -> bool:
     )
 
 
+def _made_into(words: Sequence[Word], start: int) -> list[str]:
+    """The image that a thing is seen as: a horse of "a statue of a horse" is no horse."""
+    of = start - 1
+    while of > 0 and words[of].tag in ("DT", "CD", "PRP$"):
+        of -= 1
+    image = words[of - 1].lower if of > 0 and words[of].lower == "of" and words[of - 1].is_plain else ""
+    return [image] if v.NATURES.get(image) == "image" else []
+
+
 def _count_before(words: Sequence[Word], start: int) -> list[str]:
     """The count of "two of ...", "a pair of ...": the counting noun before "of"."""
     if start >= 2 and words[start - 1].lower == "of" and words[start - 2].lower in v.QUANTIFIERS:
         noun = words[start - 2].lower
+        if noun in ("pair", "pairs", "couple", "trio"):
+            return ["three" if noun == "trio" else "two"]
         return [noun if noun in v.COUNTS else "many"] if noun not in ("kind", "type", "sort") else []
     return []
 

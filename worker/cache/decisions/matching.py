@@ -8,7 +8,7 @@ measurements.
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Collection, Container, Mapping, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
 from functools import lru_cache
@@ -46,6 +46,7 @@ from worker.cache.decisions.vocabulary import (
     NATURES,
     NOUN_SYNONYMS,
     PERSONS,
+    TIMES,
 )
 
 
@@ -235,6 +236,7 @@ class Hit:
 @lru_cache(maxsize=1 << 16)
 def has_conflict(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
     """Whether both name a colour (number, age, size ...) and no name is common to both."""
+    ours, theirs = (tuple(map(_shade_as_colour, words)) for words in (ours, theirs))
     for group in CONFLICT_GROUPS.values():
         a = {group[word] for word in ours if word in group}
         b = {group[word] for word in theirs if word in group}
@@ -242,6 +244,12 @@ def has_conflict(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
             return True
     a, b = ({word for word in words if word.isdigit()} for words in (ours, theirs))
     return bool(a and b and a.isdisjoint(b))
+
+
+def _shade_as_colour(word: str) -> str:
+    """The colour of a shade that is one word: sky-blue, dark-red."""
+    _, _, last = word.rpartition("-")
+    return last if last in CONFLICT_GROUPS["colour"] and word not in CONFLICT_GROUPS["colour"] else word
 
 
 @lru_cache(maxsize=1 << 16)
@@ -281,7 +289,18 @@ def contradict(ours: tuple[str, ...], theirs: tuple[str, ...], *, by_style: bool
     if by_style and style_classes.exclude(marked(STYLE, ours), marked(STYLE, theirs)):
         return True
     looks, others = looks_of(ours), looks_of(theirs)
+    if by_looks and any(a.isdisjoint(b) for a, b in _times(ours, theirs)):
+        return True
     return by_looks and any(has_conflict(looks[noun], others[noun]) for noun in looks.keys() & others.keys())
+
+
+def _times(ours: tuple[str, ...], theirs: tuple[str, ...]) -> Iterator[tuple[frozenset[str], frozenset[str]]]:
+    """What two prompts say of day or night and of winter or summer, where both say it: other light, another ground."""
+    a, b = marked(WITH, ours), marked(WITH, theirs)
+    for names in TIMES:
+        said = tuple(frozenset(names[word] for word in words if word in names) for words in (a, b))
+        if all(said):
+            yield said[0], said[1]
 
 
 @lru_cache(maxsize=1 << 16)
@@ -346,7 +365,9 @@ def _by_similarity(extraction: Extraction, entity: Entity, neighbour: Neighbour,
     is_same_noun = entity.head == neighbour.head or (is_strict and are_synonyms(entity.head, neighbour.head))
     if is_same or (similarity >= settings.head_threshold and is_same_noun):
         vetoed = settings.veto is Veto.ALWAYS or (settings.veto is Veto.BETWEEN and not is_same)
-        if vetoed and not is_equal and _excludes(entity, neighbour):
+        if vetoed and (
+            has_other_nature(_words(entity), _words(neighbour)) if is_equal else _excludes(entity, neighbour)
+        ):
             return Verdict.CONFLICT
         is_doubtful = is_strict and _is_doubtful(entity, neighbour, settings, is_same_noun=is_same_noun)
         if is_same and not is_doubtful and not (settings.heads_need_synonyms and _is_about_another(entity, neighbour)):

@@ -14,9 +14,10 @@ from worker.cache.decisions.words import DESCRIBES, NOUN, Word
 
 _NO_VERB = v.word_set("no without minus lacking lacks except excluding neither nor sans zero w/o")
 _BEFORE_VERB = v.word_set(
-    "not never don't doesn't didn't isn't aren't wasn't weren't won't can't cannot avoid avoiding avoids hasn't "
-    "haven't dont doesnt isnt refuses refusing refuse omit exclude hide remove"
+    "not never don't doesn't didn't isn't aren't wasn't weren't won't can't cannot hasn't "
+    "haven't dont doesnt isnt refuses refusing refuse"
 )
+_REQUESTS = v.word_set("omit exclude hide remove avoid avoiding")  # where a clause begins: "hide the logo"
 _PHRASES = {
     ("empty", "of"),
     ("free", "of"),
@@ -45,8 +46,10 @@ _NO_NEGATION = v.word_set(
     "longer matter only just far doubt problem more less end limit sooner way time idea warning delay fear hesitation "
     "question exception fail stopping pause rest effort regard mercy limits bounds signal entry parking smoking place"
 )
+_JOINTS = frozenset(("please", "and", "but", "to", "must", "should"))
 _EXCEPTIONS = frozenset(("except", "excluding", "than", "from"))
 _AUXILIARIES = v.word_set("be been being have has had do does is are was were get got show show include contain see")
+_HAVE = frozenset(("has", "have", "had"))
 _NOBODY = frozenset(("nobody", "noone", "no-one"))
 _MAX_VERBS = 3
 
@@ -69,7 +72,7 @@ def _trigger(words: Sequence[Word], i: int) -> tuple[int, bool]:
     if lower in _NOBODY or (lower == "no" and after == "one"):
         return (1 if lower in _NOBODY else 2), False
     if lower in _EXCEPTIONS | {"apart", "aside", "other"} and any(
-        word.is_excluded for word in words[max(0, i - 4) : i]
+        word.is_excluded or word.lower == "nothing" for word in words[max(0, i - 4) : i]
     ):
         return 0, False  # "nobody except a monk"
     if (lower, after) in _PHRASES:
@@ -81,7 +84,8 @@ def _trigger(words: Sequence[Word], i: int) -> tuple[int, bool]:
         return 0, False
     if lower in _NO_VERB:
         return 1, lower == "without"
-    return (1, True) if lower in _BEFORE_VERB else (0, False)
+    is_request = lower in _REQUESTS and (i == 0 or not words[i - 1].lower[0].isalnum() or words[i - 1].lower in _JOINTS)
+    return (1, True) if lower in _BEFORE_VERB or is_request else (0, False)
 
 
 def _mark(words: Sequence[Word], start: int, length: int, *, before_verb: bool) -> int:
@@ -112,12 +116,14 @@ def _skip_verbs(words: Sequence[Word], i: int) -> int:
     has_verb = False
     while i < stop:
         word = words[i]
-        is_verb = (word.tag.startswith("VB") and word.tag != "VBN") or (not has_verb and word.lower in FINITE)
+        is_done = i > 1 and words[i - 1].is_excluded and words[i - 2].lower in _HAVE  # "has never worn"
+        is_verb = word.tag.startswith("VB") and (word.tag != "VBN" or is_done)
+        is_verb = is_verb or (not has_verb and (word.lower in FINITE or (is_done and word.tag == "JJ")))
         if is_verb and has_verb and not word.lower.endswith("ing"):
             break  # "who never smiles holds a candle"
         if not (is_verb or word.tag.startswith(("RB", "TO")) or word.tag == "IN"):
             break
-        if is_verb and word.tag in NOUN:
+        if is_verb and word.tag in (*NOUN, "JJ", "VBN"):
             word.tag = "VB"
         has_verb = has_verb or (is_verb and word.lower not in _AUXILIARIES)
         i += 1

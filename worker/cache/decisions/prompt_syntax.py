@@ -88,6 +88,7 @@ _ADDRESS = re.compile(
 )
 _EMBEDDING = re.compile(
     r"\bembedding:\s?[^\s,()]+|__[\w/*-]+__"
+    r"|\bscore_\d+\w*|\b(?:source|rating)_\w+"  # of Pony
     r"|\b(?:easy[-_]?neg\w*|(?:very)?bad[-_]?(?:hands?|prompt|artist|image|dream|pictures?)[-_]?(?:v?\d\w*|neg\w*)"
     r"|ng[-_]deep\w*|negative[-_]?hand\w*|unrealistic[-_]?dream|fast[-_]?neg\w*)\b",
     re.I,
@@ -198,21 +199,24 @@ _PARAMETERS = (
     re.compile(rf"(?<![\w-])-(?:ar|v|s|q|motion|gs|fps|seed|c|iw|hd|w|h|n|cfg|steps)\b(?:[ =:]+(?:{_VALUE}))+", re.I),
     re.compile(r"(?<![\w-])-(?:ar|motion|gs|fps|seed)\b", re.I),
     re.compile(r"\b(?:motion|length|guidance|seed)\s?[:=]?\s?\d+\b", re.I),
-    re.compile(rf"\b{_SETTINGS_OF_A_RUN}\s*:\s*[\w.+ -]+?(?=,|\n|$)", re.I),
+    re.compile(rf"\b(?:{_SETTINGS_OF_A_RUN}|scheduler|fps|motion bucket)\s*[:=]\s*[\w.+ -]+?(?=[,|\n]|$)", re.I),
 )
 _COMMAND = re.compile(r"^\s*[/!](?:imagine|create|animate|video|dream|generate|prompt|txt2vid|draw)\b[:\s]*", re.I)
 _SPLIT = re.compile(r"\b(?:BREAK|ADDCOMM|ADDBASE|ADDCOL|ADDROW)\b")
-_LABEL = re.compile(
-    r"(?:^|(?<=[\n.;!?,\"]))[\s*#_•>\"'-]*"
-    r"((?:(?:positive|main|full|final|video|text|image|initial|user|motion|scene)[ _-]?prompts?|prompts?"
+_LABEL_NAMES = (
+    r"(?:(?:positive|main|full|final|video|text|image|initial|user|motion|scene)[ _-]?prompts?|prompts?"
     r"|(?:scene|shot|clip|frame|part|step|panel|act|video|option|image|sequence|cut)(?:\s*(?:#?\d+|[ivx]+|one|two|three))?"
     r"|titles?|descriptions?|subjects?|settings?|backgrounds?|foreground|actions?|location|place|environment|characters?"
     r"|caption|text|topic|theme|details?|idea|concept|story|script|input|output|message|note|time|weather"
     r"|(?:art |visual |video )?styles?|aesthetics?|moods?|tones?|camera(?: \w+)?|quality|medium|resolution|format|genre"
-    r"|user|assistant|system|human|lighting|lens|colou?r palette|film stock|aspect ratio|fps|duration|length|artists?)"
-    r"[*_]*\s*[:=][*_]*)(?!\S*\d:)\s*",
+    r"|user|assistant|system|human|narrator|lighting|lens|colou?r palette|film stock|aspect ratio|fps|duration|length"
+    r"|artists?)"
+)
+_LABEL = re.compile(
+    rf"(?:^|(?<=[\n.;!?,\"]))[\s*#_•>\"'-]*({_LABEL_NAMES}[*_]*\s*[:=][*_]*)(?!\S*\d:)\s*",
     re.I,
 )
+_BRACKETED = re.compile(rf"\[({_LABEL_NAMES})\]:?", re.I)  # "[Subject] a dancer [Setting] a theatre"
 _STYLE_LABEL = re.compile(
     r"lighting|style|aesthetic|mood|tone|camera|quality|medium|resolution|format|genre|lens|palette|stock|ratio|fps|duration"
     r"|length|artist",
@@ -234,6 +238,8 @@ _NUMBERED = re.compile(
 
 def _split_labels(text: str) -> tuple[str, list[str]]:
     """The text without its labels, and the values of those that say how it looks."""
+    if len(_BRACKETED.findall(text)) > 1:
+        text = _BRACKETED.sub(r". \1: ", text)
     text = _NUMBERED.sub(r"\1: \2. ", text)  # "Shot 3 (close-up): ..."
     parts: list[str] = []
     style: list[str] = []

@@ -32,6 +32,8 @@ def mark_style(words: Sequence[Word]) -> None:
     i = 0
     while i < len(words):
         length = _phrase_length(words, parts, i)
+        if length and _acts(words, i, length):
+            length = 0
         if length == 0 and _is_style_word(words, i):
             length = 1
         for word in words[i : i + length]:
@@ -52,6 +54,14 @@ def mark_style(words: Sequence[Word]) -> None:
             word.is_style = _mark_names(words, i + 1, needs_name=False)  # "art of giger and artgerm"
         elif word.lower in _COMPARES:
             _mark_comparison(words, i)
+
+
+def _acts(words: Sequence[Word], i: int, length: int) -> bool:
+    """Whether an artist is who does something in the picture: "van gogh sits in a field"."""
+    is_artist = tuple(word.lower for word in words[i : i + length]) in style_words.ARTISTS
+    is_subject = i == 0 or not words[i - 1].lower[0].isalnum() or words[i - 1].tag == "CC"
+    verb = words[i + length].tag if i + length < len(words) else "."
+    return is_artist and is_subject and verb in ("VB", "VBZ", "VBP", "VBG")
 
 
 # --- tags between commas --------------------------------------------------------------------------------------------
@@ -93,6 +103,7 @@ def _mark_tags(words: Sequence[Word]) -> None:
 
 _KINDS = style_words.GENRES | style_words.MEDIA
 _MEDIA_OF = v.word_set(
+    "daguerreotype tintype lithograph engraving woodcut linocut etching cyanotype "
     "graffiti caricature collage screenshot headshot photoshoot panorama thumbnail clipart fresco mural"
 )
 

@@ -71,7 +71,7 @@ def classes(style: Iterable[str], things: Collection[str] = ()) -> frozenset[str
     for weak in _WEAK_CLASSES:
         if not _of(_MEDIUM, found):
             found |= {weak[word] for word in words if word in weak}
-    if any(_is_coloured(word) for word in things):
+    if any(_is_coloured(word) or CLASSES.get(word) == "colour" for word in things):
         found.add("colour")
     return frozenset(name for name in found if not any(_is_kind_of(other, name) for other in found - {name}))
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any, Self
 
-from worker.cache.decisions.vocabulary import CONFLICT_GROUPS, SYNONYMS
+from worker.cache.decisions.vocabulary import CONFLICT_GROUPS, CROWDED, SYNONYMS
 
 Json = dict[str, Any]  # Any: decoded JSON
 
@@ -154,6 +154,7 @@ class Extraction:
             *(f"{STYLE}{name}" for name in sorted(style_classes)),
             *(f"{WITHOUT}{entity.head}" for entity in self.excluded),
             *(f"{WITH}{entity.head}" for entity in self.entities if entity.kind is not EntityKind.PROMPT),
+            *(f"{WITH}person" for entity in self.entities if not CROWDED.isdisjoint(entity.attributes)),
             *(f"{LOOKS}{entity.noun}:{word}" for entity in self.entities for word in entity.looks),
         )
         context = tuple(dict.fromkeys(marks))[:MAX_MARKS]

@@ -16,14 +16,14 @@ def _groups(**synonyms: str) -> dict[str, str]:
 # Words of one group that mean different things cannot both be true of one thing. Synonyms share a value.
 CONFLICT_GROUPS: dict[str, dict[str, str]] = {
     "colour": _groups(
-        red="红色 red crimson scarlet ruby maroon",
+        red="红色 red crimson scarlet ruby maroon burgundy vermilion",
         blue="蓝色 blue navy azure cobalt sapphire",
         green="绿色 green emerald lime olive",
-        yellow="黄色 yellow lemon mustard gold golden",
+        yellow="黄色 yellow lemon mustard gold golden ochre",
         orange="橙色 orange amber tangerine",
-        purple="紫色 purple violet lavender magenta",
-        pink="粉色 pink rose",
-        brown="棕色 brown chestnut tan beige",
+        purple="紫色 purple violet lavender magenta indigo mauve lilac",
+        pink="粉色 pink rose fuchsia",
+        brown="棕色 brown chestnut tan beige khaki taupe",
         black="黑色 black ebony jet-black",
         white="白色 white ivory snow-white",
         grey="灰色 grey gray",
@@ -36,7 +36,7 @@ CONFLICT_GROUPS: dict[str, dict[str, str]] = {
         large="大 巨大 巨型 大型 高大 large big huge giant gigantic enormous massive colossal oversized",
     ),
     "age": _groups(
-        young="年轻 young teenage youthful newborn baby toddler",
+        young="年轻 young teenage youthful newborn baby toddler puppy kitten cub foal fawn piglet",
         middle="middle-aged",
         old="老 旧 古老 古代 old elderly aged ancient senior aging",
         modern="现代 未来 modern new brand-new futuristic",
@@ -77,7 +77,8 @@ CONFLICT_GROUPS: dict[str, dict[str, str]] = {
         glass="glass crystal",
         plastic="plastic rubber",
         paper="paper cardboard origami",
-        cloth="cotton silk velvet woolen woollen denim lace linen leather fur",
+        cloth="cotton silk velvet woolen woollen denim lace linen",
+        hide="leather fur",
         clay="clay ceramic porcelain",
         ice="ice snow",
         sand="sand",
@@ -159,14 +160,35 @@ CONFLICT_GROUPS: dict[str, dict[str, str]] = {
         夜晚="夜晚 夜 晚上",
     ),
     "state": _groups(
-        empty="empty abandoned deserted desolate",
-        crowded="crowded busy bustling",
+        empty="空荡 空荡荡 空旷 废弃 荒凉 empty abandoned deserted desolate",
+        crowded="拥挤 热闹 繁忙 crowded busy bustling",
+    ),
+    "bloom": _groups(
+        wilted="wilted withered wilting",
+        blooming="blooming blossoming flowering",
+    ),
+    "waking": _groups(
+        asleep="sleeping asleep dozing",
+        awake="roaring running jumping leaping galloping dancing fighting",
     ),
     "mood": _groups(
         calm="calm peaceful serene tranquil quiet",
         violent="violent raging stormy turbulent",
     ),
 }
+
+# Times that a whole prompt is at, by the nouns that name them: a castle at night lends nothing to one at noon.
+TIMES: tuple[dict[str, str], ...] = (
+    _groups(
+        night="night nighttime midnight 夜晚 夜 晚上 深夜 午夜",
+        day="day daytime daylight morning noon midday 白天 早晨 中午 正午 午后",
+    ),
+    _groups(
+        winter="winter snow snowfall snowstorm blizzard 雪 大雪 冬天 冬季",
+        summer="summer 夏天 夏季",
+    ),
+)
+CROWDED = frozenset(("crowded", "拥挤"))  # a place with people in it
 
 # For the embedder, which puts "crimson" far from "red". Words that are also names of things stay out: gold, rose.
 SYNONYMS: dict[str, str] = _groups(
@@ -297,7 +319,7 @@ COMPOUNDS = frozenset(
 )
 
 # these groups are told by the noun itself too: a prince is no princess, a disc no square
-HEAD_GROUPS = word_set("gender ages shape species hour season")
+HEAD_GROUPS = word_set("gender age ages shape species hour season")
 # what makes another thing of whatever it describes, whether or not the other thing is described
 NATURES = {
     word: name
@@ -637,6 +659,7 @@ STYLE_WORDS = word_set(
 )
 # style: longest first wins
 STYLE_PHRASES = (
+    *("video game", "horror game", "computer game"),
     *("key shot", "key art", "key frame", "key visual", "chroma key", "low key", "high key", "key light"),
     "worm's eye view",
     "fish eye",
@@ -1172,6 +1195,13 @@ PEOPLE = frozenset(
         *("lady bird", "billie eilish", "george floyd", "britney spears", "rick ross", "young thug", "drew barrymore"),
         *(
             "doctor strange",
+            "optimus prime",
+            "buzz lightyear",
+            "patrick star",
+            "peppa pig",
+            "poison ivy",
+            "green goblin",
+            "doctor who",
             "black widow",
             "black panther",
             "wonder woman",
@@ -1295,6 +1325,7 @@ SPLIT_WORDS: dict[tuple[str, str], str] = {
 KEPT_PAIRS = frozenset(
     tuple(pair.split())
     for pair in (
+        *("parking lot", "parking lots", "vacant lot", "vacant lots"),
         *("milky way", "new year", "new years", "tank top", "tank tops", "halter top", "crop top", "crop tops"),
         *(
             "tube top",

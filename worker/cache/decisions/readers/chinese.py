@@ -49,7 +49,7 @@ _OTHER_ADJECTIVES = word_set(
     "老 旧 新 年老 年轻 古老 现代 古代 未来 美丽 可爱 漂亮 雪白 木 木制 木质 木头 金属 石头 石制 玻璃 塑料 破旧 豪华 "
     "安静 热闹 繁忙 昏暗 明亮 "
     "黑暗 寒冷 炎热 巨 高 矮 胖 瘦 长 短 圆 方 透明 废弃 荒凉 神秘 赛博朋克 毛绒 机械 中国 日本 复古 发光 宏伟 "
-    "壮观 茂密 宁静 金属质"
+    "壮观 茂密 宁静 金属质 空荡 空荡荡 空旷 拥挤"
 )
 _ADJECTIVES = frozenset(_COLOURS) | _SIZES | _OTHER_ADJECTIVES
 _PLACE_AFTER = word_set(
@@ -67,7 +67,7 @@ _SCENES = word_set(
     "动物园 "
     "水族馆 操场 实验室 工厂 仓库 地下室 隧道 火车站 田园 果园 葡萄园 花海 花田 林间 树下 山顶 山脚 云海 银河 极光 "
     "霓虹 午夜 深夜 "
-    "正午 雨夜 雪夜 月夜 风暴 沙尘暴 彩虹 晚霞 朝霞"
+    "正午 白天 雨夜 雪夜 月夜 风暴 沙尘暴 彩虹 晚霞 朝霞"
 )
 _STYLE = word_set(
     "电影感 电影 电影级 电影般 写实 逼真 真实感 超写实 动漫 动画 卡通 漫画 水彩 水彩画 油画 水墨 水墨画 素描 国画 "
@@ -116,7 +116,7 @@ _ACTING = word_set(
 _TAKES = "堆踢打骑弹吃喝看玩拿抱穿戴开唱拉吹画写读做"
 _PEOPLE = word_set(
     "车 花 树 鸟 鱼 狗 猫 马 船 桥 门 窗 灯 火 草 龙 虎 熊 牛 羊 鸡 鸭 书 刀 剑 伞 "
-    "侦探 裁判 教练 导演 编辑 机器人 宇航员 骑士 法师 武士 忍者 海盗 雕塑 喷泉 烟花 霓虹灯 大熊猫 宇航服"
+    "少年 少女 侦探 裁判 教练 导演 编辑 机器人 宇航员 骑士 法师 武士 忍者 海盗 雕塑 喷泉 烟花 霓虹灯 大熊猫 宇航服"
 )
 _BODY = word_set("手 头 脸 身 身上 背 肩 嘴 眼 眼睛 手中 手里 心 心中 头上 怀")
 _STOPS = word_set("， 。 ！ ？ ； ： 、 , . ! ? ; : \n | ( ) （ ） 和 与 及 跟 而 但 但是")
@@ -213,10 +213,10 @@ def _parts(word: str, flag: str, before: str) -> list[tuple[str, str]]:
         (len(word) > 2 and (word[:-1] in _SCENES or known.get(word[:-1]) or word not in known))
         or (
             len(word) == 2
-            and (word[0] in "云雨雪雾林水海河湖山草花" or (before[:1] in "nab" and before and flag in "ns"))
+            and (word[0] in "云雨雪雾林水海河湖山草花" or (before[:1] in "nabp" and before and flag in "ns"))
         )
     )
-    if is_place and (word not in _SCENES - {"雨中"} or (word == "树下" and before)) and word[-1] in "上里中下内外":
+    if is_place and (word not in _SCENES - {"雨中"} or (word == "树下" and before)) and word[-1] in "上里中下内外前":
         return [(word[:-1], "n"), (word[-1], "f")]
     if len(word) > 2 and word[0] in _TAKES and word not in _SCENES and known.get(word[1:], "")[:1] == "n":
         return [(word[0], "v"), (word[1:], "n")]
@@ -343,12 +343,13 @@ def _entity(words: Words, start: int, stop: int, said: Sequence[str]) -> Entity 
     run = [word for word, flag in words[start:stop] if word != "的" and flag not in ("uj", "q", "m")]
     counts = [word[0] for word, flag in words[start:stop] if flag == "m" and word[0] in _COUNTS]
     run = [*said, *run]
-    if not run or all(word in _NOTHING for word in run) or run[-1] in _ADJECTIVES:
+    if not run or all(word in _NOTHING for word in run) or run[-1] in _ADJECTIVES or run == ["背景"]:
         return None
     head = run[-1]
     described = run[:-1]
     colours = [found for word in run if (found := _colour(word))]
-    attributes = dict.fromkeys((*counts, *(word for word in described if word not in _COLOURS), *colours))
+    sizes = [word[0] for word in run if _is_sized(word)]
+    attributes = dict.fromkeys((*counts, *sizes, *(word for word in described if word not in _COLOURS), *colours))
     return Entity(
         text="".join(run),
         head=head,
@@ -358,11 +359,18 @@ def _entity(words: Words, start: int, stop: int, said: Sequence[str]) -> Entity 
     )
 
 
+def _is_sized(word: str) -> bool:
+    """Whether a word begins with the size or age of what it names: 大房子, 小猫; but not 大象, 老师."""
+    rest = word[1:]
+    is_thing = rest in _PEOPLE or (len(rest) > 1 and _tagger().word_tag_tab.get(rest, "")[:1] == "n")
+    return word[0] in "大小老" and is_thing
+
+
 def _colour(word: str) -> str | None:
     """The colour that a word is or begins with: 红色, 橘猫, 红衣服."""
     if word in _COLOURS:
         return _COLOURS[word]
-    is_coloured = len(word) > 1 and word[0] in _COLOURS and word not in _SCENES
+    is_coloured = len(word) > 1 and word[0] in _COLOURS and word not in _SCENES | {"白天"}
     return _COLOURS[word[0]] if is_coloured else None
 
 

@@ -128,7 +128,7 @@ def _token(word: str) -> Token:
 def _meaning(lower: str) -> Meaning | None:
     """What a word means: itself, its base form, or for a compound what sort of thing its last part is."""
     known = meanings("de")
-    for base in (lower, *_bases(lower, (*_ENDS, *_PLURALS))):
+    for base in (lower, *_bases(lower, (*_ENDS, *_PLURALS)), lower.translate(_UMLAUTS)):  # Vögel, Vogel
         if base in known:
             return known[base]
     for start in range(1, len(lower) - _SHORTEST + 1):

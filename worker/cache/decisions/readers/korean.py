@@ -213,6 +213,9 @@ def _noun(text: str) -> Meaning | None:
 
 _LANGUAGE = p.Language(
     blank=" ",
-    joins=lambda left, right: not left.is_of(Sort.SCENE, Sort.PERSON, Sort.ANIMATE, Sort.SURFACE, Sort.NOTHING),
+    joins=lambda left, right: (
+        left.said.english in v.NATURES  # 로봇 강아지, a robot dog
+        or not left.is_of(Sort.SCENE, Sort.PERSON, Sort.ANIMATE, Sort.SURFACE, Sort.NOTHING)
+    ),
     noun=_noun,
 )

@@ -230,6 +230,7 @@ def _description_end(tokens: Sequence[Token], noun: int, i: int) -> int:
     if token.role is Role.DEGREE and _describes(tokens, i + 1):
         return i + 2
     is_other = token.is_style or token.is_of(Sort.NOTHING) or tokens[noun].is_of(Sort.NOTHING)
+    is_other = is_other or (token.is_of(Sort.SCENE) and " " in token.written)  # "castillo de día"
     if token.role is Role.NOUN and not is_other and i - noun < 3:
         return i + 1  # "perro labrador", "torre Eiffel"
     return i

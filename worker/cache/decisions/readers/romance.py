@@ -88,7 +88,7 @@ def _token(word: str, grammar: Grammar) -> Token:
         return Token(lower, placed, lower)  # "al pie de"
     if lower in grammar.fixed and lower in meanings(grammar.language):
         known = meanings(grammar.language)[lower]
-        return Token(lower, Role.NOUN, lower, known, is_style=known.sort is Sort.STYLE)
+        return Token(lower.removeprefix("de "), Role.NOUN, lower, known, is_style=known.sort is Sort.STYLE)
     if lower in grammar.fixed:
         is_style = lower.startswith(_LOOKS)
         sunrise = lower.startswith(("salida", "lever", "nascer"))
@@ -230,6 +230,7 @@ def _in_context(tokens: Sequence[Token], i: int, grammar: Grammar) -> Role:
     if token.role is Role.ADJECTIVE and before in (Role.ARTICLE, Role.NUMBER) and not token.is_style:
         is_colour = token.is_of(Sort.COLOUR) and i > 1 and tokens[i - 2].role in (Role.IN, Role.OF)
         ends = after in (Role.END, Role.VERB, Role.IN, Role.ON, Role.PREPOSITION, Role.RELATIVE, Role.COPULA, Role.OF)
+        ends = ends or (i + 1 < len(tokens) and _do_next(token, tokens[i + 1], grammar))
         if ends and token.is_of(Sort.AGE):
             token.meaning = Meaning("person", Sort.PERSON)  # "un joven camina"
         return Role.NOUN if ends and not is_colour else token.role
@@ -259,6 +260,14 @@ def _in_context(tokens: Sequence[Token], i: int, grammar: Grammar) -> Role:
     if acts or _is_verb(token, grammar):
         return Role.VERB
     return Role.ADJECTIVE if token.text.endswith(grammar.adjective_ends) else token.role
+
+
+def _do_next(token: Token, after: Token, grammar: Grammar) -> bool:
+    """Whether what stands behind a plural is what they do: "las ancianas toman té"."""
+    acts = after.role is Role.NOUN and after.meaning is None and after.written.endswith(grammar.acting_ends)
+    infinitives = _variants(after.written[:-1], grammar.infinitives)  # toman, toma, tomar
+    common = frequency(grammar.language)
+    return acts and token.written.endswith(("s", "x")) and any(word in common for word in infinitives)
 
 
 _BEFORE_INFINITIVE = ("a", "para", "por", "de", "d'", "à", "pour")

@@ -133,6 +133,7 @@ SPANISH = Grammar(
             *("cámara lenta", "primer plano", "vista aérea", "alta calidad", "alta resolución", "blanco y negro"),
             *("sala de estar", "estación de tren", "campo de flores", "plano general", "ciencia ficción"),
             "dibujos animados",
+            *("de día", "pleno día"),
             *("en lo alto", "al pie", "al borde", "a orillas", "en medio", "en la cima"),
         )
     ),
@@ -235,6 +236,7 @@ FRENCH = Grammar(
             *("gros plan", "vue aérienne", "haute qualité", "haute résolution", "noir et blanc", "plan large"),
             *("science fiction", "chemin de fer", "salle de bain", "bord de mer", "arc en ciel", "rouge à lèvres"),
             "dessin animé",
+            *("de jour", "plein jour"),
             *("au sommet", "au pied", "au bord", "au milieu", "en haut"),
         )
     ),
@@ -327,6 +329,7 @@ PORTUGUESE = Grammar(
             ),
             *("alta qualidade", "alta resolução", "preto e branco", "plano geral", "ficção científica", "guarda chuva"),
             *("parque de diversões", "estação de trem", "sala de estar", "desenho animado"),
+            *("de dia", "pleno dia"),
             *("no alto", "no topo", "à beira", "ao pé", "no meio"),
         )
     ),

@@ -92,7 +92,7 @@ def _token(word: str, after: Token | None) -> Token:
         return Token(lower, role, lower)
     parse = _parse_of(lower, after)
     text = _inflected(lower, frozenset(("nomn", "sing", "masc"))) if parse.tag.POS == "PRTF" else parse.normal_form
-    meaning = meanings("ru").get(text)
+    meaning = meanings("ru").get(lower) or meanings("ru").get(text)
     role = _role(parse, meaning)
     cases = _cases(lower, parse.tag.POS)
     if parse.tag.POS == "PRTF" and after is not None and after.cases and not cases & after.cases:
