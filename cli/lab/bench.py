@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cli.errors import BadInput
+from cli.errors import BadInput, CommandError
 
 app = typer.Typer(add_completion=False, help="Measure speed.")
 
@@ -69,7 +69,11 @@ def bench(
     wanted = settings.split(",")
     if unknown := [name for name in wanted if name not in modes.SETTINGS]:
         raise BadInput(f"{unknown[0]!r} is no setting; there are {', '.join(modes.SETTINGS)}")
-    chosen = preset or (Preset.opensora if devices.choose(device).type == "cuda" else Preset.small)
+    try:
+        is_gpu = devices.choose(device).type == "cuda"
+    except ValueError as error:
+        raise BadInput(str(error)) from error
+    chosen = preset or (Preset.opensora if is_gpu else Preset.small)
     sizes = []
     for size, frames in SIZES[chosen]:
         height, width = _pixels(size, "9:16")
@@ -83,7 +87,9 @@ def bench(
         steps=(steps,),
         device=device,
     )
-    modes.run(request, sizes, [mode for mode in modes.SETTINGS if mode in wanted])
+    report = modes.run(request, sizes, [mode for mode in modes.SETTINGS if mode in wanted])
+    if not report["rows"]:
+        raise CommandError("nothing could be measured; the reasons stand above")
 
 
 @app.command()
@@ -128,7 +134,12 @@ def engine(
         repeats=repeats,
         has_plain=plain,
     )
-    engine.run(request)
+    try:
+        report = engine.run(request)
+    except ValueError as error:
+        raise BadInput(str(error)) from error
+    if not report["results"]:
+        raise CommandError("nothing could be measured; the reasons stand above")
 
 
 def _pixels(size: str, aspect_ratio: str) -> tuple[int, int]:
@@ -142,6 +153,9 @@ def _pixels(size: str, aspect_ratio: str) -> tuple[int, int]:
 
 def _counts(steps: str) -> tuple[int, ...]:
     try:
-        return tuple(int(count) for count in steps.split(","))
+        counts = tuple(int(count) for count in steps.split(","))
     except ValueError as error:
         raise BadInput(f"steps {steps!r} are not numbers; write them as 30,8") from error
+    if min(counts) < 1:
+        raise BadInput(f"steps {steps!r} are not all 1 or more; write them as 30,8")
+    return counts

@@ -4,6 +4,7 @@ Random weights are fine for this: time does not depend on the values, as long as
 """
 
 import ctypes
+import itertools
 import json
 import platform
 import statistics
@@ -110,12 +111,20 @@ def run(request: Request) -> dict[str, Any]:
     pipeline = build(request, device)
     outcome = optimize(pipeline, _options(request, device), device)
     peak = matrix_peak(device, pipeline.transformer.dtype)
-    results = []
-    for num_steps in request.steps:
-        results.append(_measure(pipeline, request, num_steps, device, is_plain=False))
-        if request.has_plain:
-            results.append(_measure(pipeline, request, num_steps, device, is_plain=True))
-    report = _report(request, device, outcome.applied, outcome.refused, peak, results)
+    results: list[Measured] = []
+    refused = dict(outcome.refused)
+    for num_steps, is_plain in itertools.product(request.steps, (False, True)[: 1 + request.has_plain]):
+        name = f"{'plain' if is_plain else 'engine'}, {num_steps} steps"
+        print(f"{name}: {1 + request.repeats} runs", file=sys.stderr, flush=True)
+        try:
+            results.append(_measure(pipeline, request, num_steps, device, is_plain=is_plain))
+        except KeyboardInterrupt:
+            refused[name] = "interrupted"
+            break
+        except Exception as error:  # what was measured before stays
+            refused[name] = faults.told(error)
+            faults.free_memory()
+    report = _report(request, device, outcome.applied, refused, peak, results)
     _print(report, results, peak)
     return report
 
@@ -123,7 +132,12 @@ def run(request: Request) -> dict[str, Any]:
 def build(request: Request, device: torch.device) -> ChaiPipeline:
     """The pipeline of a preset: with random weights, or from the folder of models."""
     if request.models_dir is not None:
-        card = model_cards.load(request.models_dir)[request.preset]
+        cards = model_cards.load(request.models_dir)
+        if (card := cards.get(request.preset)) is None:
+            raise ValueError(
+                f"no model {request.preset!r} in {request.models_dir}; there is {', '.join(cards) or 'none'}: fetch it "
+                "with `chai model pull`, or add --random-weights, which take as long"
+            )
         return ChaiPipeline.from_pretrained(request.models_dir / card.name / card.source)
     if request.preset == "tiny":
         return tiny()
@@ -339,4 +353,6 @@ def _print(report: dict[str, Any], results: list[Measured], peak: float) -> None
     console.print(table)
     for steps, factor in report["speedup"].items():
         console.print(f"{steps} steps: {factor:.2f} times the speed of the plain model")
+    for name, reason in report["refused"].items():
+        console.print(f"{name}: {reason}")
     print(json.dumps(report))

@@ -48,7 +48,10 @@ class Row:
 
 
 def run(request: Request, sizes: Sequence[VideoSize], settings: Sequence[Mode] = SETTINGS) -> dict[str, Any]:
-    """Measure all, print a table and one line of JSON, and return what the line holds."""
+    """Measure all, print a table and one line of JSON, and return what the line holds.
+
+    A setting that breaks, and a run that is interrupted, cost what they have not measured yet.
+    """
     device = devices.choose(request.device)
     is_gpu = device.type == "cuda"
     refused = {} if is_gpu else {name: f"{GPU_ONLY[name]}, this is {device}" for name in settings if name in GPU_ONLY}
@@ -56,12 +59,16 @@ def run(request: Request, sizes: Sequence[VideoSize], settings: Sequence[Mode] =
     for name in settings:
         if name in refused:
             continue
+        print(f"{name}: loads, and compiles if it has to, which may take minutes", file=sys.stderr, flush=True)
         try:
             for row in _rows(request, name, sizes, device):
                 print(f"{row.setting}, {row.size}: {1e3 * row.step_s:.4g} ms a step", file=sys.stderr, flush=True)
                 rows.append(row)
+        except KeyboardInterrupt:
+            refused[name] = "interrupted"
+            break
         except Exception as error:  # one setting in many may ask too much of this machine
-            refused[name] = f"it broke: {error}"
+            refused[name] = faults.told(error)
         faults.free_memory()
     report = {
         "bench": "modes",
@@ -132,5 +139,7 @@ def _print(report: dict[str, Any], rows: Sequence[Row]) -> None:
     console = Console(width=160)
     console.print(table)
     for name, reason in report["refused"].items():
-        console.print(f"{name} is not measured: {reason}")
+        console.print(
+            f"{name} is not measured{' further' if any(row.setting == name for row in rows) else ''}: {reason}"
+        )
     print(json.dumps(report))

@@ -87,6 +87,11 @@ def _of_surroundings(code: str, message: str) -> Fault:
 def _of_nobody(error: Exception) -> Fault:
     if isinstance(error, ValueError):
         code, message = "invalid_request", f"the model cannot run this request: {error}"
+    elif isinstance(error, FloatingPointError):
+        code, message = (
+            "not_finite",
+            "the model ran out of the range of its numbers; ask for less guidance, or its operator",
+        )
     else:
         code, message = "internal_error", f"the worker failed ({type(error).__name__}); ask the operator for its log"
     return Fault(blame=Blame.NOBODY, code=code, message=message, is_doubtful=True)

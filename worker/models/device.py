@@ -11,12 +11,26 @@ T = TypeVar("T")
 
 
 def choose(name: str = "auto") -> torch.device:
-    """Return the named device; `auto` is the first of CUDA, Apple's GPU and the CPU that is there."""
+    """Return the named device; `auto` is the first of CUDA, Apple's GPU and the CPU that is there.
+
+    Raises ValueError for one that is not here.
+    """
     if name != "auto":
-        return torch.device(name)
+        return _named(name)
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def _named(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"device {name!r} is unknown; give auto, cpu, cuda, cuda:1 or mps") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        build = f"torch {torch.__version__} sees {torch.cuda.device_count()} of them"
+        raise ValueError(f"device {name!r} is not here: {build}; see `chai doctor`, or give auto")
+    return device
 
 
 def limit_threads(num_threads: int) -> None:

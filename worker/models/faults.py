@@ -20,6 +20,13 @@ def is_broken(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and not is_out_of_memory(error) and "CUDA error" in str(error)
 
 
+def told(error: BaseException) -> str:
+    """Return what broke, for whoever measures or tries something on this device."""
+    if is_out_of_memory(error):
+        return "it does not fit this device's memory"
+    return f"it broke: {type(error).__name__}: {error}"
+
+
 def free_memory() -> None:
     """Give back what a run that broke left behind."""
     gc.collect()

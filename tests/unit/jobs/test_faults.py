@@ -18,6 +18,7 @@ SORTED = [
     (RequestError("width 250 is not a multiple of 8"), JOB, JOB),  # what the model says of the request
     (MemoryError(), JOB, MACHINE),  # too large, or no memory at any size
     (ValueError("operands could not be broadcast"), NOBODY, MACHINE),  # a broken library says so too
+    (FloatingPointError("values that are no numbers"), NOBODY, MACHINE),  # of this request, or of the model at all
     (KeyError("bias"), NOBODY, MACHINE),
     (RuntimeError("CUDA error: an illegal memory access was encountered"), MACHINE, MACHINE),
     (Unfit("model_not_found", "/srv has no model"), MACHINE, MACHINE),

@@ -173,7 +173,35 @@ def test_a_setting_that_breaks_leaves_the_others_their_rows(monkeypatch):
 
     report = json.loads(next(line for line in result.output.splitlines() if line.startswith("{")))
     assert {row["setting"] for row in report["rows"]} == {"off"}
-    assert report["refused"] == {"compile": "it broke: too large for this machine"}
+    assert report["refused"] == {"compile": "it does not fit this device's memory"}
+
+
+@pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt])
+def test_what_was_measured_before_something_broke_is_kept(monkeypatch, error):
+    measure = engine._measure
+
+    def once(*arguments, is_plain):
+        if is_plain:
+            raise error
+        return measure(*arguments, is_plain=False)
+
+    monkeypatch.setattr(engine, "_measure", once)
+
+    result = CliRunner().invoke(bench.app, ["engine", "--steps", "1", "--repeats", "1", "--device", "cpu"])
+
+    assert result.exit_code == 0, result.output
+    report = json.loads(next(line for line in result.output.splitlines() if line.startswith("{")))
+    assert [(row["path"], row["num_steps"]) for row in report["results"]] == [("engine", 1)]
+    assert list(report["refused"]) == ["plain, 1 steps"]
+
+
+def test_a_benchmark_that_measured_nothing_fails(monkeypatch):
+    monkeypatch.setattr(modes, "build", lambda *_: pytest.fail("no weights"))
+
+    result = CliRunner().invoke(bench.app, ["--preset", "tiny", "--device", "cpu", "--settings", "graphs"])
+
+    assert str(result.exception) == "nothing could be measured; the reasons stand above"
+    assert "graphs is not measured: CUDA graphs need a CUDA device, this is cpu" in result.output
 
 
 def test_the_released_model_is_built_with_random_weights(monkeypatch, golden):
@@ -197,6 +225,13 @@ def test_the_released_model_is_built_with_random_weights(monkeypatch, golden):
         (["--frames", "3s"], "number of frames '3s' is not a name"),
         (["--size", "huge"], "resolution 'huge' is unknown"),
         (["--steps", "many"], "steps 'many' are not numbers; write them as 30,8"),
+        (["--steps", "8,0"], "steps '8,0' are not all 1 or more; write them as 30,8"),
+        (["--device", "wow"], "device 'wow' is unknown; give auto, cpu, cuda, cuda:1 or mps"),
+        (["--device", "cuda:99"], "device 'cuda:99' is not here: torch "),
+        (
+            ["--preset", "small", "--models-dir", "/nowhere"],
+            "no model 'small' in /nowhere; there is none: fetch it with",
+        ),
     ],
 )
 def test_the_benchmark_names_what_it_cannot_use(arguments, message):

@@ -13,7 +13,7 @@ from torch import Tensor
 from shared.generation import GenerationParams
 from shared.model_cards import ModelCard
 from worker.models import device as devices
-from worker.models.base import Fingerprint, Sampling, Step, StepHook
+from worker.models.base import Fingerprint, Sampling, Step, StepHook, require_finite
 from worker.models.fingerprint import identify, revision
 from worker.models.opensora import compilation
 from worker.models.opensora.pipeline import ChaiPipeline
@@ -115,10 +115,12 @@ class OpenSoraModel:
 
     def decode(self, latents: Tensor, params: GenerationParams) -> NDArray[np.uint8]:
         """Return the frames (T, H, W, 3)."""
+        require_finite(bool(latents.isfinite().all()), self.card)
         return self.pipeline.decode(latents, params.num_frames)
 
     def decode_parts(self, latents: Tensor, params: GenerationParams) -> Iterator[NDArray[np.uint8]]:
         """Yield the same frames in order, as many at a time as the VAE decodes together."""
+        require_finite(bool(latents.isfinite().all()), self.card)
         return self.pipeline.decode_parts(latents, params.num_frames)
 
     def finish(self) -> None:
