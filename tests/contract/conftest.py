@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from fastapi import FastAPI
-from running import CARDS, api_thread, settings_of, worker_thread
+from running import CARDS, api_thread, described_once, settings_of, worker_thread
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.app import create_app
@@ -14,6 +14,12 @@ from api.settings import ApiSettings
 from db import batches
 from db.session import transaction
 from shared.storage import Storage
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _apps_are_described_once() -> Iterator[None]:
+    with described_once():
+        yield
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
-from running import CARDS, Process, api_process, settings_of
+from running import CARDS, Process, api_process, described_once, settings_of
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.app import create_app
@@ -13,6 +13,12 @@ from api.settings import ApiSettings
 from db import keys
 from db.session import transaction
 from shared.storage import Storage
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _apps_are_described_once() -> Iterator[None]:
+    with described_once():
+        yield
 
 
 @pytest.fixture

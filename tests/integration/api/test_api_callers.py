@@ -18,14 +18,14 @@ ELSEWHERE = "https://evil.example"
 @pytest.mark.parametrize(
     "host", ["127.0.0.1:8400", "localhost", "LOCALHOST:1", "[::1]:8400", "127.8.9.1", "localhost."]
 )
-def test_names_of_this_machine_are_served(client: TestClient, host: str) -> None:
-    assert client.get("/v1/videos", headers={"Host": host}).status_code == 200
+def test_names_of_this_machine_are_served(shared_client: TestClient, host: str) -> None:
+    assert shared_client.get("/v1/videos", headers={"Host": host}).status_code == 200
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8400", "10.0.0.1", "127.0.0.1.evil.example", "[", ""])
 @pytest.mark.parametrize("path", ["/v1/videos", "/healthz", "/docs", "/nowhere"])
-def test_a_name_that_was_pointed_here_is_not_served(client: TestClient, host: str, path: str) -> None:
-    answer = client.get(path, headers={"Host": host})
+def test_a_name_that_was_pointed_here_is_not_served(shared_client: TestClient, host: str, path: str) -> None:
+    answer = shared_client.get(path, headers={"Host": host})
 
     assert answer.status_code == 421
     assert answer.json()["error"]["message"] == (
