@@ -67,6 +67,7 @@ def hit(prompt: str, donor: str, similarity: float = 0.9, settings: MatchSetting
         ("夜晚的城堡", "白天的城堡"),
         ("un castillo de noche", "un castillo de día"),
         ("замок ночью", "замок днём"),
+        ("ein Schloss bei Nacht", "ein Schloss am Tag"),
         ("밤의 성", "낮의 성"),
         ("a street without people", "a crowded street"),
         # another shade, number, age, state

@@ -8,6 +8,7 @@ In a text without capitals a phrase ends in what stands before a verb, a preposi
 import re
 from collections.abc import Iterator, Sequence
 from functools import cache
+from itertools import pairwise
 
 from worker.cache.decisions import style_words
 from worker.cache.decisions import vocabulary as v
@@ -102,6 +103,9 @@ def tag(text: str) -> list[Token]:
     words = _TOKEN.findall(text)
     has_capitals = any(word[0].isupper() and word[1:].islower() for word in words[1:])
     tokens = [_token(word) for word in words]
+    for before, token in pairwise(tokens):
+        if token.text == "tag" and before.text in ("am", "bei"):
+            token.meaning = Meaning("daytime", Sort.SCENE)  # else a length of time
     for i in range(len(tokens) - 1, -1, -1):
         if tokens[i].role is Role.NOUN and not tokens[i].is_style:
             tokens[i].role = _open(tokens, words, i, has_capitals=has_capitals)

@@ -167,6 +167,7 @@ def _counts_next(tokens: Sequence[Token], i: int) -> bool:
 
 def _after(tokens: Sequence[Token], i: int) -> Role | None:
     """What stands behind a phrase makes of it: PLACE, NONE, LIKE, or nothing."""
+    i = _behind_list(tokens, i)
     roles = [token.role for token in tokens[i : i + 5]] + [Role.END]
     if roles[0] is Role.LIKE or roles[:2] == [Role.LINK, Role.LIKE]:
         return Role.LIKE
@@ -177,6 +178,18 @@ def _after(tokens: Sequence[Token], i: int) -> Role | None:
         return Role.NONE
     is_side = roles[0] is Role.SIDE or roles[:2] == [Role.LINK, Role.SIDE]
     return Role.PLACE if is_side or roles[0] is Role.PLACE else None
+
+
+def _behind_list(tokens: Sequence[Token], i: int) -> int:
+    """Where a list with "too" behind each thing goes on after its last: 人も車もいない, 사람도 차도 없는."""
+    while i + 2 < len(tokens) and tokens[i].text in _TOO and tokens[i + 1].role is Role.NOUN:
+        if tokens[i + 2].text not in _TOO:
+            break
+        i += 2
+    return i
+
+
+_TOO = ("も", "도")
 
 
 def _said(tokens: Sequence[Token], i: int) -> tuple[tuple[Token, ...], int]:
