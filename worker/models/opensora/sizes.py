@@ -129,16 +129,6 @@ def latent_frames(num_frames: int) -> int:
     return LATENTS_PER_CHUNK * chunks + -(-rest // TEMPORAL_FACTOR)
 
 
-def pixel_frames(num_latent_frames: int) -> int:
-    """Frames that whole chunks of latent frames stand for."""
-    chunks, rest = divmod(num_latent_frames, LATENTS_PER_CHUNK)
-    if rest:
-        raise SizeError(
-            f"{num_latent_frames} latent frames are not whole chunks; use a multiple of {LATENTS_PER_CHUNK}"
-        )
-    return FRAMES_PER_CHUNK * chunks
-
-
 def check_size(height: int, width: int, num_frames: int) -> VideoSize:
     """The size, if Open-Sora 1.2 can generate it.
 
