@@ -141,7 +141,7 @@ def of(listed: Manifest) -> Night:
 
     factory = database()
     with local.settings_checked():
-        settings = WorkerSettings.model_validate({} if factory else {"database_url": "postgresql://none/none"})
+        settings = WorkerSettings.model_validate({} if factory else {"DATABASE_URL": "postgresql://none/none"})
     cards = model_cards.load(settings.models_dir)
     try:
         embedder = load_embedder(settings.embedder)
