@@ -29,6 +29,7 @@ from api.waiting import Waiting, preferred_s
 from db.session import connect, readers, sessions
 from shared import logs, model_cards, tracing
 from shared.model_cards import ModelCard
+from shared.settings import SettingsError
 from shared.storage import Storage
 
 logger = logging.getLogger("api")
@@ -193,5 +194,8 @@ def main(host: str | None = None, port: int | None = None, *, fd: int | None = N
     tracing.configure("api")
     given = {"api_host": host, "api_port": port}
     settings = ApiSettings.model_validate({name: value for name, value in given.items() if value is not None})
-    app = create_app(settings)
+    try:
+        app = create_app(settings)
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
     server.serve(app, settings, fd=fd, stopping=lambda: app.state.service.release())

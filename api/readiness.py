@@ -75,8 +75,9 @@ class Readiness:
             return Found(checks={"database": f"did not answer within {PATIENCE_S:g} s"})
 
     def _try_all(self) -> Found:
-        checks = {"database": _try("database", self._write), "storage": self._try_storage()}
-        if checks["database"] != OK:
+        database = _try("database", self._write)
+        checks = {"database": database, "storage": self._try_storage(has_database=database == OK)}
+        if database != OK:
             return Found(checks=checks)
         with transaction(self._factory) as session:
             checks |= flow(session)
@@ -103,12 +104,13 @@ class Readiness:
         except FileMissing:
             return None
 
-    def _try_storage(self) -> str:
+    def _try_storage(self, *, has_database: bool) -> str:
+        """Try the storage; whether it is the workers' own, the database knows, and a dead one is no fault of it."""
         if time.monotonic() >= self._storage_until:
             self._storage_found = _try("storage", self._storage.check)
-            if self._storage_found == OK:
+            if self._storage_found == OK and has_database:
                 self._storage_found = _try("storage", self._check_same_storage)
-            fresh_s = FRESH_STORAGE_S if self._storage_found == OK else FRESH_S
+            fresh_s = FRESH_STORAGE_S if self._storage_found == OK and has_database else FRESH_S
             self._storage_until = time.monotonic() + fresh_s
         return self._storage_found
 

@@ -41,7 +41,9 @@ class Call:
 
     def build(self, http: httpx.Client | httpx.AsyncClient) -> httpx.Request:
         """Return the request; raise `BadInput` for what JSON, or a URL, cannot carry."""
-        headers = dict(self.headers)
+        headers = {name: value.strip() for name, value in self.headers.items()}  # a header carries no blanks around it
+        for name, value in headers.items():
+            check_header(name, value)
         check_fields(self.params)
         if self.json is None:
             options: dict[str, Any] = {"files": self.files, "data": self.data} if self.files else {}
@@ -72,6 +74,8 @@ def base(url: str) -> str:
 
 def keyed(key: str | None) -> dict[str, str]:
     """Return the header against doubles, with the caller's key or another one."""
+    if key is not None and not key.strip():
+        raise BadInput(f"--idempotency-key {key!r} is empty; write a UUID, or leave it out")
     check_header("--idempotency-key", key or "")
     return {"Idempotency-Key": key or str(uuid4())}
 

@@ -124,11 +124,14 @@ def discreet(text: str) -> str:
 
 @contextmanager
 def settings_checked() -> Iterator[None]:
-    """Turn what pydantic says about a bad environment value into `BadInput` that names the variable."""
+    """Turn what is said about a bad environment value into `BadInput` that names the variable."""
     try:
         yield
     except ValueError as error:
-        pydantic = sys.modules.get("pydantic")  # not imported for this: most commands read no settings
+        # not imported for this: most commands read no settings
+        settings, pydantic = sys.modules.get("shared.settings"), sys.modules.get("pydantic")
+        if settings is not None and isinstance(error, settings.SettingsError):
+            raise BadInput(str(error)) from error
         if pydantic is None or not isinstance(error, pydantic.ValidationError):
             raise
         first = error.errors()[0]

@@ -350,7 +350,7 @@ def migrate(
 
 def _from_stdin() -> str:
     try:
-        return from_stdin().decode().strip()
+        return from_stdin().decode().removeprefix("\ufeff").strip()
     except UnicodeDecodeError as error:
         raise BadInput(f"what came from stdin is not UTF-8 ({error})") from None
 

@@ -8,6 +8,8 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from shared.json_members import given_twice, members
+
 CARD = "chai.json"
 _OWN = ("full_steps", "fast_steps", "guidance_scale")  # of a model; what is usual for one is wrong for another
 PLANS = ("paper", "nirvana", "plain", "measured")  # recipes that a model can begin with
@@ -113,7 +115,10 @@ def legal_size(size: str, side_multiple: int = SIDE_MULTIPLE) -> str:
 
 def _read(path: Path) -> ModelCard:
     try:
-        card = parse(json.loads(path.read_text()))
+        values = json.loads(path.read_text("utf-8-sig"), object_pairs_hook=members)  # editors put a mark in front
+        if (twice := given_twice(values)) is not None:
+            raise ValueError(f"{twice} is given twice; keep one")
+        card = parse(values)
         if (
             card.name != path.parent.name
             and (path.parent / card.source).is_dir()
@@ -122,7 +127,7 @@ def _read(path: Path) -> ModelCard:
             raise ValueError(
                 f"name {card.name!r} is not that of its folder, where source {card.source!r} is looked for"
             )
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise ValueError(f"{path}: {error}") from error
     return card
 

@@ -26,6 +26,10 @@ def checked_redis_url(url: str) -> str:
     return url
 
 
+class SettingsError(ValueError):
+    """Settings that are well-formed and do not fit what is there; the message names the variable or the file."""
+
+
 class Settings(BaseSettings):
     """Shared settings; a bad value stops the process and names the variable."""
 

@@ -1,6 +1,7 @@
 """/readyz says whether jobs get through; every route says so when the database does not take them."""
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import timedelta
@@ -9,11 +10,12 @@ from uuid import UUID, uuid4
 
 import pytest
 from fastapi.testclient import TestClient
-from running import CARDS, settings_of, work
+from running import CARDS, settings_of, wait_until, work
 from sqlalchemy import Engine, event, select, text, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.app import create_app
+from api.readiness import FRESH_S
 from api.settings import ApiSettings
 from cli import doctor
 from cli.services.postgres import Postgres
@@ -234,6 +236,9 @@ def test_a_database_that_takes_no_writes_or_is_gone_is_a_503_on_every_route(
         own_postgres.stop()
         said = "the database does not answer; nothing was changed, try again in a second"
         assert set(ask(ROUTES + LOOKS).values()) == {(503, "1", said)}
+        wait_until(lambda: "OperationalError" in client.get("/readyz").json()["checks"]["database"])
+        time.sleep(FRESH_S)  # what was found before the stop is old
+        assert client.get("/readyz").json()["checks"]["storage"] == "ok"  # it is not to blame
         own_postgres.start()
 
 

@@ -210,6 +210,23 @@ def test_what_cannot_be_sent_is_named_before_it_is(request_: dict[str, object], 
     assert str(refused.value).startswith(message)
 
 
+@pytest.mark.parametrize("key", ["", " ", "\t\n"])
+def test_an_empty_idempotency_key_is_no_protection_and_is_named(key: str) -> None:
+    with Client("http://127.0.0.1:9") as client, pytest.raises(BadInput) as refused:
+        client.submit({"prompt": "a"}, idempotency_key=key)
+
+    assert str(refused.value) == f"--idempotency-key {key!r} is empty; write a UUID, or leave it out"
+
+
+def test_blanks_around_what_a_header_carries_are_not_blamed_on_the_service(scripted: Script) -> None:
+    scripted.answer(VIDEO)
+
+    with Client(scripted.url) as client:
+        client.submit({"prompt": "a"}, idempotency_key=" k ")
+
+    assert scripted.requests[0][2]["Idempotency-Key"] == "k"
+
+
 def test_an_idempotency_key_that_no_header_carries_is_named() -> None:
     with Client("http://127.0.0.1:9") as client, pytest.raises(BadInput) as refused:
         client.submit({"prompt": "a"}, idempotency_key="Dienstag ü")

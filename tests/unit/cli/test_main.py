@@ -217,3 +217,17 @@ def test_a_pipe_without_a_name_is_a_list(tmp_path: Path) -> None:
     )
 
     assert done.stderr.startswith("error: no answer from")  # it was read, and would have been sent
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"CHAI_DEFAULT_MODEL": "nope"}, "error: CHAI_DEFAULT_MODEL 'nope' has no card in "),
+        ({"CHAI_MODELS_DIR": "/nowhere"}, "error: CHAI_DEFAULT_MODEL 'small' has no card in /nowhere; there are: none"),
+    ],
+)
+def test_a_setting_that_does_not_fit_what_is_there_is_a_sentence(variables: dict[str, str], said: str) -> None:
+    done = chai("api", DATABASE_URL="postgresql://chai@127.0.0.1:1/chai", **variables)
+
+    assert (done.returncode, done.stderr.startswith(said)) == (2, True), done.stderr
+    assert len(done.stderr.splitlines()) == 1

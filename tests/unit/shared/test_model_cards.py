@@ -173,3 +173,29 @@ def test_a_card_may_begin_with_every_recipe_there_is() -> None:
 
 def test_every_field_of_a_card_has_its_kind() -> None:
     assert set(_KINDS) == {field.name for field in fields(ModelCard)}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"name": "m", "name": "n"}', "name is given twice; keep one"),
+        ("[" * 100_000, "maximum recursion depth exceeded"),
+        ('{"guidance_scale": 1%s}' % ("0" * 400), ""),  # more than a float holds
+    ],
+    ids=["twice", "deep", "large"],
+)
+def test_json_of_no_use_is_named_with_its_file(tmp_path: Path, text: str, said: str) -> None:
+    path = card(tmp_path)
+    path.write_text(json.dumps({**json.loads(path.read_text()), **json.loads(text)}) if not said else text)
+
+    with pytest.raises(ValueError) as error:
+        load(tmp_path)
+
+    assert str(error.value).startswith(f"{path}: {said}")
+
+
+def test_the_mark_of_an_editor_is_no_part_of_a_card(tmp_path: Path) -> None:
+    path = card(tmp_path)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+
+    assert list(load(tmp_path)) == ["m"]
