@@ -149,11 +149,11 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def wait_until(holds: Callable[[], bool], *, timeout_s: float = 20.0, pause_s: float = 0.02) -> None:
-    """Return once `holds()`; fail after the timeout."""
+def wait_until(holds: Callable[[], object], timeout_s: float = 20.0, what: str = "", *, pause_s: float = 0.02) -> None:
+    """Return once `holds()`; fail after the timeout, saying what went wrong."""
     deadline = time.monotonic() + timeout_s
     while not holds():
-        assert time.monotonic() < deadline, f"not so within {timeout_s} s"
+        assert time.monotonic() < deadline, what or f"not so within {timeout_s} s"
         time.sleep(pause_s)
 
 

@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import subprocess
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ import httpx
 import pytest
 import yaml
 from homes import ROOT
-from running import free_port
+from running import free_port, wait_until
 
 SUITE = "bookworm"
 PYTHON, POSTGRES, REDIS = "chai-test/python", "chai-test/postgres", "chai-test/redis"
@@ -151,19 +150,12 @@ def health(container: str) -> str:
     return run("docker", "inspect", "--format", "{{.State.Health.Status}}", container).stdout.strip()
 
 
-def wait_until(holds: Callable[[], bool], timeout_s: float, what: str) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not holds():
-        assert time.monotonic() < deadline, what
-        time.sleep(1)
-
-
 def test_sixty_jobs_outlive_a_worker_and_restarts_of_redis_and_postgres(compose: Callable[..., str]) -> None:
     parts = [name for name in compose("config", "--services").split() if name != "migrate"]
     containers = {name: compose("ps", "--quiet", name).split() for name in parts}
     for name, ids in containers.items():
         for id_ in ids:
-            wait_until(lambda id_=id_: health(id_) == "healthy", HEALTHY_S, f"{name} is not healthy")
+            wait_until(lambda id_=id_: health(id_) == "healthy", HEALTHY_S, f"{name} is not healthy", pause_s=1)
     made = json.loads(compose("run", "--rm", "api", "keys", "create", "ada", "--json"))
     (published,) = re.findall(r":(\d+)", compose("port", "api", "8000"))[-1:]
 
@@ -182,7 +174,7 @@ def test_sixty_jobs_outlive_a_worker_and_restarts_of_redis_and_postgres(compose:
             listed = client.get("/v1/videos", params={"limit": 100})
             return sum(video["status"] == "completed" for video in listed.json().get("data", ()))
 
-        wait_until(lambda: num_completed() == NUM_JOBS, DONE_S, "not every job was completed")
+        wait_until(lambda: num_completed() == NUM_JOBS, DONE_S, "not every job was completed", pause_s=1)
 
     lines = [
         line

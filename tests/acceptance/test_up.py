@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 from homes import Home, Up
+from running import wait_until
 
 from cli import up
 from cli.client import Client
@@ -53,13 +54,6 @@ def is_ready(home: Home) -> bool:
         return client.is_ready()
 
 
-def wait_until(holds: Callable[[], bool], timeout_s: float, what: str) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not holds():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.1)
-
-
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("part", PARTS)
 def test_a_part_that_dies_or_freezes_comes_back_and_videos_are_made(own_up: Up, part: str, fault: str) -> None:
@@ -68,7 +62,7 @@ def test_a_part_that_dies_or_freezes_comes_back_and_videos_are_made(own_up: Up, 
     os.kill(before[part], FAULTS[fault])
 
     wait_until(lambda: pids(own_up.home).get(part) not in (None, before[part]), BACK_S, f"{part} did not come back")
-    wait_until(lambda: is_ready(own_up.home), BACK_S, "the API does not answer")
+    wait_until(lambda: is_ready(own_up.home), BACK_S, "the API does not answer", pause_s=0.1)
     done = own_up.home.chai("submit", f"a ball for {part}", "--steps", "2", "--watch")
     assert done.returncode == 0, done.stderr
 
@@ -94,7 +88,7 @@ def test_a_bulk_run_of_a_pipeline_of_diffusers_loses_no_line_to_a_killed_worker(
             found: dict[str, int] = json.load(answer)["request_counts"]
         return found
 
-    wait_until(lambda: counts()["completed"] >= 1, BACK_S, "no line of the run was made")
+    wait_until(lambda: counts()["completed"] >= 1, BACK_S, "no line of the run was made", pause_s=0.1)
     os.killpg(pids(home)["worker"], signal.SIGKILL)
     cut = counts()
     done = home.chai("bulk", "attach", batch, "--out", str(tmp_path / "out"), "--download")

@@ -8,11 +8,11 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
+from running import wait_until
 
 from cli import supervise
 from cli.services.postgres import Postgres
@@ -24,13 +24,6 @@ SLEEP = "import time; time.sleep(60)"
 
 def python(name: str, code: str, **options: float) -> Part:
     return Part(name=name, command=(sys.executable, "-c", code), **options)
-
-
-def wait_until(condition: Callable[[], object], timeout_s: float = 10.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
 
 
 def test_a_killed_part_is_started_again(tmp_path: Path) -> None:
