@@ -20,6 +20,7 @@ from tests import tiny_pipelines
 from worker.models import registry
 from worker.models.base import Fingerprint, RequestError, Sampling
 from worker.models.diffusers import schedule, source
+from worker.models.diffusers.loading import identify
 from worker.models.diffusers.model import DiffusersModel
 from worker.models.diffusers.source import SourceError
 from worker.models.registry import EngineOptions
@@ -83,7 +84,7 @@ def direct(folder: Path, model: Any, output: str) -> Any:
     ("name", "scheduler"),
     [
         *((name, {}) for name in tiny.KINDS),
-        ("animatediff", {"class": "EulerDiscreteScheduler"}),  # whose pipeline scales what it is given by 157
+        ("animatediff", {"class": "EulerDiscreteScheduler"}),
         ("animatediff", {"class": "LCMScheduler"}),
         ("wan", {"class": "DPMSolverMultistepScheduler", **FLOW}),
     ],
@@ -249,6 +250,27 @@ def test_weights_of_a_variant_are_the_same_model(folder_of, tmp_path) -> None:
     assert load(tmp_path / "wan", "wan", variant="bf16").fingerprint == load(folder_of("wan"), "wan").fingerprint
 
 
+def test_a_variant_that_some_parts_lack_is_taken_where_it_is(folder_of, tmp_path) -> None:
+    shutil.copytree(folder_of("wan"), tmp_path / "wan")
+    (tmp_path / "wan" / "transformer" / WEIGHTS).rename(
+        tmp_path / "wan" / "transformer" / WEIGHTS.replace(".s", ".bf16.s")
+    )
+
+    assert load(tmp_path / "wan", "wan", variant="bf16").fingerprint == load(folder_of("wan"), "wan").fingerprint
+
+
+def test_embeddings_that_two_names_share_are_whole_under_either(folder_of, tmp_path) -> None:
+    shutil.copytree(folder_of("wan"), tmp_path / "wan")
+    file = tmp_path / "wan" / "text_encoder" / "model.safetensors"
+    tensors = load_file(file)
+    shared = tensors.pop("shared.weight")
+    save_file({**tensors, "encoder.embed_tokens.weight": shared}, file, metadata={"format": "pt"})
+
+    found, own = load(tmp_path / "wan", "wan"), load(folder_of("wan"), "wan")
+    assert torch.equal(found.pipeline.text_encoder.encoder.embed_tokens.weight, shared)
+    assert found.fingerprint == own.fingerprint
+
+
 def test_numbers_out_of_range_are_no_black_video(folder_of, tmp_path) -> None:
     shutil.copytree(folder_of("wan"), tmp_path / "wan")
     changed(tmp_path / "wan", f"vae/{WEIGHTS}", "decoder.conv_out.weight", lambda tensor: tensor * float("nan"))
@@ -282,6 +304,29 @@ def test_two_unets_are_two_models(folder_of, tmp_path) -> None:
     assert (
         load(tmp_path / "other", "animatediff").fingerprint != load(folder_of("animatediff"), "animatediff").fingerprint
     )
+
+
+def test_a_part_beside_the_networks_makes_another_model(folder_of) -> None:
+    model = load(folder_of("animatediff"), "animatediff")
+    model.pipeline.image_encoder = part = torch.nn.Linear(2, 2)
+    before = identify(model.pipeline, model.card)
+
+    torch.nn.init.ones_(part.weight)
+
+    assert identify(model.pipeline, model.card) != before
+
+
+def test_finished_latents_are_decoded_as_they_are(folder_of, monkeypatch) -> None:
+    """A pipeline takes what it is given for noise and scales it by Euler's largest s, which is 0 when none is left."""
+    euler = {"class": "EulerDiscreteScheduler", "timestep_spacing": "linspace"}
+    model, seen = load(folder_of("animatediff"), "animatediff", scheduler=euler), []
+    vae, latents = model.pipeline.vae, sampled(model)[-1].latents
+    decode = vae.decode
+    monkeypatch.setattr(vae, "decode", lambda given, *rest, **more: seen.append(given) or decode(given, *rest, **more))
+
+    model.decode(latents, params_of(model))
+
+    torch.testing.assert_close(torch.cat(seen), latents[0].transpose(0, 1) / vae.config.scaling_factor)
 
 
 def test_a_video_may_be_decoded_in_pieces(folder_of) -> None:

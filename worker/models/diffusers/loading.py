@@ -162,14 +162,27 @@ def _text_encoders(folder: str, found: source.Source, given: Mapping[str, Any]) 
         if not (isinstance(known, type) and issubclass(known, transformers.PreTrainedModel)):
             continue
         try:
-            loading: Any = known  # its return type knows nothing of what it is asked to say besides
-            loaded[name], info = loading.from_pretrained(folder, subfolder=name, output_loading_info=True, **given)
+            loaded[name], missing = _loaded(known, folder, name, given)
         except (OSError, RuntimeError, SafetensorError) as error:
             if is_out_of_memory(error) or is_broken(error):
                 raise
             raise OSError(f"{name}: {error}") from error
-        _refuse_gaps(folder, name, sorted(info["missing_keys"]))
+        _refuse_gaps(folder, name, missing)
     return loaded
+
+
+def _loaded(kind: Any, folder: str, name: str, given: Mapping[str, Any]) -> tuple[nn.Module, list[str]]:
+    """Return a part, and the names of its weights that no file has, not even under the name of one that is shared."""
+    try:
+        part, info = kind.from_pretrained(folder, subfolder=name, output_loading_info=True, **given)
+    except OSError:
+        if given["variant"] is None:
+            raise
+        plain = {**given, "variant": None}  # not every part of a pipeline has files of it
+        part, info = kind.from_pretrained(folder, subfolder=name, output_loading_info=True, **plain)
+    tensors, missing = part.state_dict(), set(info["missing_keys"])
+    there = {tensor.data_ptr() for key, tensor in tensors.items() if key not in missing}
+    return part, [key for key in sorted(missing) if key in tensors and tensors[key].data_ptr() not in there]
 
 
 def _refuse_gaps(folder: str, part: str, missing: Sequence[str]) -> None:
