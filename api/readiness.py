@@ -125,7 +125,7 @@ def flow(session: Session) -> dict[str, str]:
     if beats := heartbeats.seen(session, "worker"):
         found["workers"] = _young(beats[0].age_s, WORKER_SILENT_S, "no worker has given a sign of life")
         living = [beat for beat in beats if beat.age_s < WORKER_SILENT_S]
-        if living and not any(beat.detail.get("is_fit", True) for beat in living):
+        if living and not any(beat.detail.get("is_fit", True) or routing.is_starting(beat) for beat in living):
             found["workers"] = f"no worker takes jobs: {routing.reason_code(living[0])}; its log says why"
     return found
 

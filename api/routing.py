@@ -8,7 +8,7 @@ A job that no worker takes waits; `obstacle` says why.
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from db.heartbeats import Beat
+from db.heartbeats import STARTING, Beat
 from db.outbox import InFlight
 from db.states import Queue, queue_of_model
 
@@ -61,6 +61,8 @@ def obstacle(queue: str, model: str, workers: Sequence[Beat]) -> str | None:
             "CHAI_MODELS_DIR and restart that worker"
         )
     fit = [beat for beat in having if beat.detail.get("is_fit", True)]
+    if not fit and all(map(is_starting, having)):
+        return f"every worker with the model {model!r} is starting"
     if not fit:
         return f"no worker with the model {model!r} takes jobs: {reason_code(having[0])}; its log says why"
     if not any(queue in beat.detail.get("queues", list(Queue)) for beat in fit):
@@ -71,6 +73,11 @@ def obstacle(queue: str, model: str, workers: Sequence[Beat]) -> str | None:
 def reason_code(beat: Beat) -> str:
     """Return the word for programs of why a worker takes no jobs; the rest of the reason may name files."""
     return str(beat.detail.get("reason", "")).partition(":")[0]
+
+
+def is_starting(beat: Beat) -> bool:
+    """Whether a worker will take jobs once it is ready: they wait for it as for one that is not there yet."""
+    return reason_code(beat) == STARTING
 
 
 def lists(queue: Queue, workers: Sequence[Beat], flying: Iterable[InFlight]) -> Collection[str]:

@@ -15,6 +15,8 @@ from sqlalchemy.orm import Session
 
 from db.models import Heartbeat
 
+STARTING = "starting"  # why a worker takes no jobs yet
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beat:

@@ -91,7 +91,7 @@ def main(
     owner = f"{name}@{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
     app = make_app(settings)
     gate = Gate()
-    gate.close("starting")
+    gate.close(heartbeats.STARTING)
     begun = Announcements()
     open_own = functools.partial(open_runtime, settings, owner=owner, load=load, gate=gate)
     runtime = functools.cache(functools.partial(open_own, queues=queues, announce=begun.tell))

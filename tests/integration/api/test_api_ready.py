@@ -62,6 +62,17 @@ def test_workers_that_live_and_take_no_jobs_are_named_without_their_files(client
     assert answer.json()["checks"]["workers"] == "no worker takes jobs: temporary_folder; its log says why"
 
 
+def test_a_worker_that_starts_takes_no_api_out_of_service(client: TestClient, session: Session) -> None:
+    heartbeats.beat(session, "worker:a", {"is_fit": False, "reason": heartbeats.STARTING})
+    session.commit()
+    client.post("/v1/videos", json={"prompt": "a red circle"})
+
+    answer = client.get("/readyz")
+
+    assert (answer.status_code, answer.json()["checks"]["workers"]) == (200, "ok")
+    assert answer.json()["notes"] == ["1 queued: every worker with the model 'tiny' is starting"]
+
+
 def test_jobs_that_no_worker_takes_are_named_and_stop_nobody(
     client: TestClient, session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
