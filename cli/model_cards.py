@@ -83,6 +83,8 @@ def add(
         known = cards.look(sources.read(at, pipeline=pipeline, revision=revision), revision=revision)
         card = _asked(cards, name, known, given)
         model_cards.parse(written(card))  # a card that cannot be read would stop the whole service
+        if card.fast_steps > card.full_steps:
+            raise ValueError(f"fast_steps {card.fast_steps} are more than full_steps {card.full_steps}")
     except (OSError, ValueError) as error:
         raise BadInput(str(error)) from error
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -154,10 +154,6 @@ def parse(values: Any) -> ModelCard:
     if values.get("fast_schedule") and family != "opensora":
         raise ValueError("fast_schedule is of the family opensora; a pipeline's is its scheduler's: set scheduler")
     card = ModelCard(**{**values, **lists, "loras": tuple(_lora(lora) for lora in values.get("loras", ()))})
-    if card.fast_steps > card.full_steps:
-        raise ValueError(f"fast_steps {card.fast_steps} are more than full_steps {card.full_steps}")
-    if card.full_steps > card.max_steps:
-        raise ValueError(f"full_steps {card.full_steps} are more than max_steps {card.max_steps}")
     if (card.min_frames is None) != (card.max_frames is None):
         raise ValueError("min_frames and max_frames are a range; give both or none")
     return card
