@@ -52,15 +52,15 @@ def test_watching_in_a_pipe_prints_plain_lines(home: Home) -> None:
 
 
 def test_a_video_can_be_taken_back(home: Home) -> None:
-    ids = [home.chai("submit", PROMPT, "--steps", "1000").stdout.strip() for _ in range(2)]
+    video_id = home.chai("submit", PROMPT, "--steps", "1000").stdout.strip()
 
-    states = [json.loads(home.chai("cancel", id_, "--json").stdout) for id_ in ids]  # the running one before it ends
+    state = json.loads(home.chai("cancel", video_id, "--json").stdout)  # at once: it may be running
 
-    assert all(state["status"] == "cancelled" or state["cancel_requested"] for state in states)
-    watched = home.chai("watch", ids[1])
+    assert state["status"] == "cancelled" or state["cancel_requested"]
+    watched = home.chai("watch", video_id)
     assert watched.returncode == 1
     listed = json.loads(home.chai("list", "--status", "cancelled", "--json").stdout)
-    assert ids[1] in [video["id"] for video in listed]
+    assert video_id in [video["id"] for video in listed]
 
 
 def test_a_repeated_submission_with_a_key_makes_one_video(home: Home) -> None:

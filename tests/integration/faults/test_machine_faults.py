@@ -178,7 +178,7 @@ def test_workers_with_different_models_each_take_what_they_have(service: Service
     service.start_workers("large", CHAI_MODELS_DIR=rest)  # without the default model
 
     slow = service.submit("slow", number=6)
-    tiny = service.submit("tiny", number=20)
+    tiny = service.submit("tiny", number=6)
     service.wait_ended(tiny, HEALS_S)
     assert not all(service.job(id_).status in FINAL for id_ in slow)  # of another worker, and in nobody's way
     service.wait_ended(slow, HEALS_S)
