@@ -69,7 +69,7 @@ REFUSED = [
         "created_after",
         "created_after 'now' is not a whole number; send a whole number",
     ),
-    ("prompt=%00", "prompt", "prompt holds U+0000; remove it"),
+    ("prompt=%00", "prompt", "prompt '\\x00' holds U+0000; remove it"),
     ("promt=circle", "promt", "promt is not a query field of this request; did you mean prompt?"),
     ("prompt=ni%F1a", "prompt", r"prompt 'ni\udcf1a' is not UTF-8; send UTF-8"),
     ("metadata=a=b&metadata=%ff=b", "metadata", r"metadata '\udcff=b' is not UTF-8; send UTF-8"),
