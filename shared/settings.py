@@ -77,7 +77,9 @@ class Settings(BaseSettings):
     def _has_a_driver(cls, url: str) -> str:
         from fsspec import get_filesystem_class  # a part that names no storage may lack it
 
-        protocol = url.partition("://")[0] if "://" in url else "file"
+        protocol, _, place = url.partition("://") if "://" in url else ("file", "", url)
+        if not place.strip("/"):
+            raise ValueError("names no folder or bucket; write it like file:///srv/chai or s3://BUCKET/chai")
         try:
             get_filesystem_class(protocol)
         except ValueError:

@@ -164,6 +164,7 @@ GOOD = "postgresql+psycopg2://u@127.0.0.1:9/d"
             {"DATABASE_URL": GOOD, "STORAGE_URL": "s4://u:secret@b"},
             "error: STORAGE_URL 's4://u:***@b': names no storage that fsspec knows; use file://, s3://",
         ),
+        ({"DATABASE_URL": GOOD, "STORAGE_URL": "s3://"}, "error: STORAGE_URL 's3://': names no folder or bucket; "),
         ({"DATABASE_URL": GOOD, "STORAGE_URL": "az://b"}, "error: STORAGE_URL 'az://b': needs a driver: "),
     ],
 )
