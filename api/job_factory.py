@@ -14,6 +14,7 @@ from db.models import Job
 from db.states import Queue
 from shared import captions, prompts, tracing
 from shared.model_cards import ModelCard
+from shared.numerals import plain
 
 CLEANED_CHARS = 200  # of a prompt that is cleaned while its sender waits: a few milliseconds at most
 
@@ -162,7 +163,7 @@ def _frames_of(seconds: str, fps: int, card: ModelCard) -> int:
 
 def _number(seconds: str, card: ModelCard) -> float:
     try:
-        number = float(seconds) if seconds.isascii() and "_" not in seconds else math.nan  # Python reads ٣ and 1_0
+        number = float(plain(seconds))
     except ValueError:
         number = math.nan
     if not 0 < number < math.inf:

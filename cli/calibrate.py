@@ -133,14 +133,11 @@ def _measured(runs: "Runs", demand: "Demand") -> "Result":
 
 
 def _explained(error: Exception, model: str) -> Exception:
-    from worker.models.faults import is_out_of_memory
+    from worker.models.faults import TOO_LARGE, is_out_of_memory
 
     if not is_out_of_memory(error):
         return error
-    return CommandError(
-        f"{model} does not fit this device's memory; set offload (model, then group), quantization (float8) or "
-        "smaller sizes in its card, or give --size and --frames"
-    )
+    return CommandError(f"{model} {TOO_LARGE}, or give --size and --frames")
 
 
 def _timed(meter: output.Meter, runs: "Runs") -> Callable[[float, str], None]:

@@ -24,7 +24,6 @@ OLDEST_POSTGRES, OLDEST_PGVECTOR, OLDEST_REDIS = 15, (0, 8, 4), (6, 2)
 LITTLE_ROOM, NO_ROOM = 5 * 2**30, 2**29  # bytes free
 SKEW_S, WRONG_SKEW_S = 2.0, 30.0  # against the database; leases are judged by its clock
 SILENT_S = 60.0  # a part that gave no sign of life for this long
-STARTING = "starting"  # what a worker says of itself before its first trial
 TIMEOUT_S = 5
 
 
@@ -287,6 +286,8 @@ def _queue(cursor: Any) -> Findings:  # Any: as above
 
 
 def _beats(cursor: Any) -> Findings:  # Any: as above
+    from db.heartbeats import STARTING
+
     cursor.execute(
         "SELECT name, extract(epoch FROM clock_timestamp() - seen_at)::float, detail->>'is_fit', detail->>'reason' "
         "FROM heartbeats ORDER BY name"

@@ -16,6 +16,7 @@ from chai_client import encoding
 from chai_client.encoding import shortened, shown
 from cli.errors import BadInput
 from cli.list_files import FIELDS, NUMBER_FIELDS, WHOLE_FIELDS, PromptFile, Values, read_lists
+from shared.numerals import plain
 
 _DECIMALS = re.compile(r"(?<=\d)\.0+\s*$", re.ASCII)  # of a whole number
 LONGEST_LINE = 2**20  # bytes of JSON: far more than the service takes, little enough for many in one request
@@ -174,19 +175,12 @@ def _number(name: str, value: object, kind: type[int] | type[float]) -> int | fl
     if kind is int and isinstance(value, str):
         value = _DECIMALS.sub("", value)  # and write them so
     try:
-        number = kind(_plain(str(value)))
+        number = kind(plain(str(value)))
     except ValueError:
         raise ValueError(f"{name} {shown(value)} is not a {'whole ' if kind is int else ''}number") from None
     if isinstance(number, float) and not math.isfinite(number):
         raise ValueError(f"{name} {shown(value)} is not a finite number, and JSON cannot carry it")
     return number
-
-
-def _plain(text: str) -> str:
-    """Return the text of a number; raise ValueError for digits and marks that Python alone reads, ٣ and 1_0."""
-    if not text.isascii() or "_" in text:
-        raise ValueError(text)
-    return text
 
 
 def _content_id(request: Values) -> str:

@@ -140,13 +140,10 @@ def check(
 
 
 def _broken(error: Exception) -> str:
-    from worker.models.faults import is_out_of_memory
+    from worker.models.faults import TOO_LARGE, is_out_of_memory
 
     if is_out_of_memory(error):
-        return (
-            "does not fit this device's memory; set offload (model, then group), vae_tiling, quantization (float8) or "
-            "smaller sizes in its card"
-        )
+        return TOO_LARGE
     explains = isinstance(error, (OSError, ValueError, ImportError, ArithmeticError)) and str(error)
     return f"does not work here: {error if explains else f'{type(error).__name__}: {error}'}"
 

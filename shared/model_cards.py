@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from shared.json_members import given_twice, members
 
@@ -184,11 +184,11 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str) and bool(value.strip())
 
 
-def _is_count(value: object) -> bool:
+def _is_count(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
@@ -218,11 +218,11 @@ _KINDS: Mapping[str, tuple[str, Callable[[object], bool]]] = {
     ),
     **dict.fromkeys(("scheduler", "call"), ("an object of names and values", _is_object)),
     "fast_schedule": ('an object, as {"spacing": "quadratic"}', _is_object),
-    "side_multiple": ("an even number; an MP4 has even sides", lambda value: _is_count(value) and value % 2 == 0),  # type: ignore[operator]
+    "side_multiple": ("an even number; an MP4 has even sides", lambda value: _is_count(value) and value % 2 == 0),
     "sizes": ('a list of sizes, as ["832x480"]', _is_list_of(_is_text, fewest=1)),
     "frames": ("a list of frame counts, as [81, 41]", _is_list_of(_is_count, fewest=1)),
     "examples": ("a list of prompts", _is_list_of(_is_text)),
-    "guidance_scale": ("a number from 0 on", lambda value: _is_number(value) and value >= 0),  # type: ignore[operator]
+    "guidance_scale": ("a number from 0 on", lambda value: _is_number(value) and value >= 0),
     "plans": (f"one of {', '.join(PLANS)}", lambda value: value in PLANS),
     "loras": ('a list of objects, as [{"source": "quick", "weight": 1.0}]', _is_list_of(_is_object)),
     "quantization": (

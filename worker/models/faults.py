@@ -20,6 +20,12 @@ def is_broken(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and not is_out_of_memory(error) and "CUDA error" in str(error)
 
 
+TOO_LARGE = (  # what is to be said of a model, and what its owner can do
+    "does not fit this device's memory; set offload (model, then group), vae_tiling, quantization (float8) or "
+    "smaller sizes in its card"
+)
+
+
 def told(error: BaseException) -> str:
     """Return what broke, for whoever measures or tries something on this device."""
     if is_out_of_memory(error):

@@ -136,10 +136,11 @@ def total(runs: Runs) -> float:
 
 def calibrate(runs: Runs, demand: Demand) -> Result:
     """Make and judge what is missing, and decide."""
+    looks = _looks(demand.min_prompts, len(runs.numbers))
     for number in runs.numbers:
         for one in (runs.full, *runs.running()):
             runs.make(one, number)
-        if number + 1 in _looks(demand.min_prompts, len(runs.numbers)):
+        if number + 1 in looks:
             bound = demand.bound(runs.judges, runs.reading())
             for one in runs.running():
                 if bound.is_hopeless(runs.measured(one, range(number + 1))):

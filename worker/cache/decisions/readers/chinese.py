@@ -155,9 +155,13 @@ def read(text: str) -> Reading:
         return _read(text)
     written = str.maketrans({new: old for old, new in zip(text, simple, strict=True) if old != new})
     found = _read(simple)
+
+    def as_written(entities: Sequence[Entity]) -> tuple[Entity, ...]:
+        return tuple(replace(entity, text=entity.text.translate(written)) for entity in entities)
+
     return Reading(
-        entities=tuple(replace(entity, text=entity.text.translate(written)) for entity in found.entities),
-        excluded=tuple(replace(entity, text=entity.text.translate(written)) for entity in found.excluded),
+        entities=as_written(found.entities),
+        excluded=as_written(found.excluded),
         style=tuple(style.translate(written) for style in found.style),
         looks=found.looks,
     )

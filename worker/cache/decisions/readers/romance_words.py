@@ -41,6 +41,7 @@ class Grammar:
     fixed: frozenset[str]  # words of several parts
 
 
+_SPANISH_ON = ("en lo alto", "al pie", "al borde", "a orillas", "en medio", "en la cima")  # on top of, at the foot of
 SPANISH = Grammar(
     language="es",
     articles=word_set(
@@ -48,7 +49,7 @@ SPANISH = Grammar(
         "nuestro nuestra otro otra otros otras cada todo toda todos todas al algún alguna algunos algunas"
     ),
     inside=word_set("en dentro"),
-    on=word_set("sobre encima") | {"en lo alto", "al pie", "al borde", "a orillas", "en medio", "en la cima"},
+    on=word_set("sobre encima") | {*_SPANISH_ON},
     prepositions=word_set(
         "a ante bajo con contra desde entre hacia hasta para por según tras durante mediante al debajo delante "
         "detrás junto cerca frente alrededor a través lejos"
@@ -134,11 +135,12 @@ SPANISH = Grammar(
             *("sala de estar", "estación de tren", "campo de flores", "plano general", "ciencia ficción"),
             "dibujos animados",
             *("de día", "pleno día"),
-            *("en lo alto", "al pie", "al borde", "a orillas", "en medio", "en la cima"),
+            *_SPANISH_ON,
         )
     ),
 )
 
+_FRENCH_ON = ("au sommet", "au pied", "au bord", "au milieu", "en haut")  # on top of, at the foot of
 FRENCH = Grammar(
     language="fr",
     articles=word_set(
@@ -146,7 +148,7 @@ FRENCH = Grammar(
         "autres chaque tout toute toutes tous du des au aux quelque"
     ),
     inside=word_set("dans en"),
-    on=word_set("sur au-dessus par-dessus") | {"au sommet", "au pied", "au bord", "au milieu", "en haut"},
+    on=word_set("sur au-dessus par-dessus") | {*_FRENCH_ON},
     prepositions=word_set(
         "à au aux avec contre depuis derrière devant entre par pour sous vers chez pendant parmi près autour à-côté "
         "dessus dessous long travers loin hors pres"
@@ -237,11 +239,12 @@ FRENCH = Grammar(
             *("science fiction", "chemin de fer", "salle de bain", "bord de mer", "arc en ciel", "rouge à lèvres"),
             "dessin animé",
             *("de jour", "plein jour"),
-            *("au sommet", "au pied", "au bord", "au milieu", "en haut"),
+            *_FRENCH_ON,
         )
     ),
 )
 
+_PORTUGUESE_ON = ("no alto", "no topo", "à beira", "ao pé", "no meio")  # on top of, at the foot of
 PORTUGUESE = Grammar(
     language="pt",
     articles=word_set(
@@ -249,7 +252,7 @@ PORTUGUESE = Grammar(
         "minha outro outra outros outras cada todo toda todos todas algum alguma alguns algumas"
     ),
     inside=word_set("em no na nos nas num numa nuns numas dentro neste nesta naquele"),
-    on=word_set("sobre cima") | {"no alto", "no topo", "à beira", "ao pé", "no meio"},
+    on=word_set("sobre cima") | {*_PORTUGUESE_ON},
     prepositions=word_set(
         "ao aos à às ante sob com contra desde entre até para por pelo pela pelos pelas durante perante após "
         "embaixo debaixo diante atrás junto perto frente redor através longe"
@@ -330,7 +333,7 @@ PORTUGUESE = Grammar(
             *("alta qualidade", "alta resolução", "preto e branco", "plano geral", "ficção científica", "guarda chuva"),
             *("parque de diversões", "estação de trem", "sala de estar", "desenho animado"),
             *("de dia", "pleno dia"),
-            *("no alto", "no topo", "à beira", "ao pé", "no meio"),
+            *_PORTUGUESE_ON,
         )
     ),
 )

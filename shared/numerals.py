@@ -1,0 +1,8 @@
+"""Numbers that callers write as text."""
+
+
+def plain(text: str) -> str:
+    """Return the text of a number; raise ValueError for digits and marks that Python alone reads, ٣ and 1_0."""
+    if not text.isascii() or "_" in text:
+        raise ValueError(text)
+    return text
