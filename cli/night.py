@@ -205,13 +205,13 @@ def _own_settings(space: "Namespace | None", card: "ModelCard") -> "SpaceSetting
 
 def _space(session: "Session", job: "Job", embedder: str) -> "Namespace | None":
     """Return the namespace that holds most of what such a job could use."""
-    from db import cache
+    from db import namespaces
 
     wanted = {"model": job.model, "embedder": embedder, "width": job.width, "height": job.height}
     wanted |= {"num_frames": job.num_frames, "fps": job.fps}
     fitting = [
         space
-        for space in cache.namespaces(session)
+        for space in namespaces.every(session)
         if all(space.identity.get(name) == value for name, value in wanted.items())
     ]
     return max(fitting, key=lambda space: space.num_entities, default=None)

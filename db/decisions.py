@@ -1,6 +1,6 @@
 """What a decision of the cache reads of its namespace and what it writes: one message to the database each.
 
-The search between the two is `db.cache.neighbours`.
+The search between the two is `db.cache_search.neighbours`.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Who goes first when a namespace needs room, by rows that all workers share: as many are read as go.
 
 Each function gives the victims that the policy of the same name in `worker.cache.eviction` chooses from the history;
-tests hold them together. All need `cache.lock`.
+tests hold them together. All need `namespaces.lock`.
 """
 
 import random

@@ -2,7 +2,7 @@
 
 Two different texts are never matched again in their namespace, whichever entry has the second. Where the texts are
 equal it was the entry that does not show what its prompt says: this text is not matched with that entry again.
-`db.cache.neighbours` leaves both out.
+`db.cache_search.neighbours` leaves both out.
 """
 
 from dataclasses import dataclass

@@ -53,11 +53,11 @@ def ls(
     as_json: AsJson = False,
 ) -> None:
     """List namespaces, or the entries of one."""
-    from db import cache
+    from db import cache, namespaces
 
     with _open() as store, store.factory() as session:
         if namespace is None and status is None:
-            rows = [_space_row(session, space) for space in cache.namespaces(session)]
+            rows = [_space_row(session, space) for space in namespaces.every(session)]
         else:
             space_id = find_space(session, namespace).id if namespace else None
             found = cache.listing(session, namespace_id=space_id, status=_status(status), limit=limit)
@@ -71,7 +71,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show one entry: what it holds, what it is found by, what it served."""
-    from db import cache
+    from db import cache, namespaces
     from db.errors import NotFound
 
     with _open() as store, store.factory() as session:
@@ -79,7 +79,7 @@ def show(
             entry = cache.entry(session, _uuid(entry_id))
         except NotFound as error:
             raise BadInput(f"{error}; `chai cache ls NAMESPACE` lists them") from error
-        space = cache.namespace_of(session, entry)
+        space = namespaces.of(session, entry)
         events = [event for event in cache.events(session, space) if event.entry_id == entry.id]
         found = {
             **_entry_row(entry),
@@ -132,11 +132,11 @@ def purge(
 
 
 def _evict(store: _Store, space_id: UUID, ids: list[UUID]) -> "list[CacheEntry]":
-    from db import cache
+    from db import cache, namespaces
     from db.session import transaction
 
     with transaction(store.factory) as session:
-        space = cache.lock(session, space_id)
+        space = namespaces.lock(session, space_id)
         return cache.evict(session, space, ids, policy="purge", reason="purged by the operator", even_pinned=True)
 
 
@@ -194,21 +194,21 @@ def _of_other_embedders(store: _Store, namespace: str | None, embedder: "Embedde
 
 def _reembedded(store: _Store, space_id: UUID, embedder: "Embedder") -> dict[str, Any]:
     """Move the entries of one namespace; return what became of it."""
-    from db import cache
+    from db import namespaces
     from db.models import Namespace
     from db.session import transaction
     from worker.cache import reembed as moves
 
     with transaction(store.factory) as session:
         source = session.get_one(Namespace, space_id)
-        move, total = moves.begin(session, source, embedder), cache.num_resident(session, source)
+        move, total = moves.begin(session, source, embedder), namespaces.num_resident(session, source)
     moved = 0
     with output.Meter(total) as meter:
         while number := moves.step(store.factory, move, embedder):
             moved += number
             meter.show(min(moved, total), f"{moved} of {total} entries moved")
     with store.factory() as session:
-        left = cache.num_resident(session, session.get_one(Namespace, move.source))
+        left = namespaces.num_resident(session, session.get_one(Namespace, move.source))
     if left:
         output.note(
             f"{left} entries stay in {str(move.source)[:8]}: running jobs hold them, or {str(move.target)[:8]} has no "
@@ -233,7 +233,7 @@ def set_(
     settings: Annotated[str | None, typer.Option(help='JSON, as {"match": {"same_threshold": 0.85}}.')] = None,
 ) -> None:
     """Change a namespace while jobs run; what is not given stays."""
-    from db import cache
+    from db import namespaces
     from db.session import transaction
     from worker.cache.eviction import ADMISSIONS, POLICIES
 
@@ -241,7 +241,7 @@ def set_(
     _choose("--admission", admission, ADMISSIONS)
     with _open() as store:
         with transaction(store.factory) as session:
-            space = cache.lock(session, find_space(session, namespace).id)
+            space = namespaces.lock(session, find_space(session, namespace).id)
             space.policy, space.admission = policy or space.policy, admission or space.admission
             if tenant_share is not None:
                 space.tenant_share = tenant_share or None
@@ -279,7 +279,7 @@ def _status(value: str | None) -> Any:  # Any: EntryStatus, imported late
 
 
 def _space_row(session: "Session", space: "Namespace") -> dict[str, Any]:
-    from db import cache
+    from db import namespaces
 
     identity = space.identity
     return {
@@ -287,7 +287,7 @@ def _space_row(session: "Session", space: "Namespace") -> dict[str, Any]:
         "shared by": space.owner if space.scope == "tenant" else f"{space.scope} {space.owner}",
         "model": identity["model"],
         "size": f"{identity['width']}x{identity['height']}x{identity['num_frames']}",
-        "entries": cache.num_resident(session, space),
+        "entries": namespaces.num_resident(session, space),
         "entities": space.num_entities,
         "MiB": round(space.bytes_used / MIB, 1),
         "budget": round(space.byte_budget / MIB, 1),

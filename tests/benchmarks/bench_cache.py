@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from sqlalchemy import event, select, text, update
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import cache, jobs
+from db import cache, cache_search, jobs, namespaces
 from db.jobs import Claim
 from db.models import CacheEntry, Job, Namespace
 from db.session import by_message, transaction
@@ -270,11 +270,11 @@ def churn(bench: Bench, space_id: UUID, found: Corpus) -> None:
     """Evict a tenth of the entries and whatever is nearest to ten phrases, without a vacuum."""
     with transaction(bench.factory) as session:
         session.execute(text("SET LOCAL statement_timeout = 0"))
-        held = cache.lock(session, space_id)
+        held = namespaces.lock(session, space_id)
         own = select(CacheEntry.id).where(CacheEntry.namespace_id == space_id).order_by(CacheEntry.name)
         ids = set(session.scalars(own.limit(len(found.entries) // 10)))
         for query in bench.embedder.embed(phrases(bench, found)[:10]):
-            ids |= {row.entry_id for row in cache.neighbours(session, held, [query], limit=50)}
+            ids |= {row.entry_id for row in cache_search.neighbours(session, held, [query], limit=50)}
         went = cache.evict(session, held, list(ids), policy="lru", reason="bench")
         cache.gone(session, space_id, [row.id for row in went])
 
@@ -289,7 +289,7 @@ def evictions(bench: Bench, space_id: UUID, policy: str) -> dict[str, float]:
     def evict(number: int) -> float:
         start = time.perf_counter()
         with transaction(bench.factory) as session:
-            held = cache.lock(session, space_id)
+            held = namespaces.lock(session, space_id)
             leaving = room.make(session, held, histories, bytes_needed=number * ENTRY_BYTES)
         with by_message(bench.factory) as session:
             freed = cache.gone(session, space_id, [row.id for row in leaving])

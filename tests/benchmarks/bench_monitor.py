@@ -25,8 +25,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import jobs, quality_checks
-from db.cache import fingerprint
 from db.models import Job, PlanRow, QualityCheck
+from db.namespaces import fingerprint
 from db.session import transaction
 from db.states import CheckStatus
 from lab.toy_world.captions import Caption, caption_of, sample_captions, share_object, share_scene

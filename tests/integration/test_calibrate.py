@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import cache, metrics
+from db import metrics, namespaces
 from db.models import Namespace
 from db.session import transaction
 from shared.generation import Mode, RunPath
@@ -131,7 +131,7 @@ def test_a_new_calibration_takes_the_place_of_the_old_one(session_factory: sessi
 def space(session_factory: sessionmaker[Session]) -> Namespace:
     values: dict[str, Any] = {"byte_budget": 1, "policy": "lru", "admission": "all"}
     with transaction(session_factory) as session:
-        return cache.namespace(session, IDENTITY, scope="tenant", owner="ada", dims=384, **values)
+        return namespaces.get_or_create(session, IDENTITY, scope="tenant", owner="ada", dims=384, **values)
 
 
 def test_plans_beside_a_card_hold_until_the_database_has_its_own(

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db import cache
+from db import namespaces
 from db.models import CacheEntry, Namespace
 from shared.generation import GenerationParams
 from shared.model_cards import ModelCard
@@ -98,7 +98,7 @@ def find_space(session: Session, params: GenerationParams, tenant: str | None, g
     None when there is none yet.
     """
     readable = {("shared", "all"), ("tenant", tenant), ("group", group)}
-    for space in reversed(cache.namespaces(session)):
+    for space in reversed(namespaces.every(session)):
         is_theirs = tenant is None or (space.scope, space.owner) in readable
         if is_theirs and all(space.identity[name] == getattr(params, name) for name in _SHAPE):
             return space

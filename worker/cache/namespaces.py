@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 
-from db import cache, decisions
+from db import decisions, namespaces
 from db.decisions import Known
 from db.models import Job, Namespace
 from shared.model_cards import ModelCard
@@ -42,7 +42,7 @@ def open_space(
     scope, owner = sharing(job, settings)
     shape = {"width": job.width, "height": job.height, "num_frames": job.num_frames, "fps": job.fps}
     own = identity(card, model, embedder, **shape)
-    key, plans = cache.fingerprint({**own, "scope": scope, "owner": owner}), cache.fingerprint(own)
+    key, plans = namespaces.fingerprint({**own, "scope": scope, "owner": owner}), namespaces.fingerprint(own)
     found = decisions.known(session, key, plan_key=plans)
     if found is None:
         initial = {
@@ -51,7 +51,7 @@ def open_space(
             "admission": settings.cache_admission,
             "settings": initial_settings(card),
         }
-        cache.namespace(session, own, scope=scope, owner=owner, dims=dims, **initial)
+        namespaces.get_or_create(session, own, scope=scope, owner=owner, dims=dims, **initial)
         found = decisions.known(session, key, plan_key=plans)
         assert found, "made just now"
     return found
@@ -89,4 +89,6 @@ def sharing(job: Job, settings: WorkerSettings) -> tuple[str, str]:
 
 def plan_key(space: Namespace) -> str:
     """Return what calibrated plans are kept under: everything but the sharing, for a plan holds nobody's latents."""
-    return cache.fingerprint({name: value for name, value in space.identity.items() if name not in ("scope", "owner")})
+    return namespaces.fingerprint(
+        {name: value for name, value in space.identity.items() if name not in ("scope", "owner")}
+    )

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import cache, decisions, metrics
+from db import cache_search, decisions, metrics, namespaces
 from db.decisions import Known
 from db.jobs import Claim
 from db.models import CacheEntry, Namespace
@@ -172,7 +172,7 @@ def answer(session: Session, question: Question) -> StoredPlan:
                 Mode(job.mode), question.extraction, near, question.table, matching, overlent=overlent
             )
 
-    way = cache.way_to_search(session, space, question.settings.search, num_entities=question.known.num_entities)
+    way = cache_search.way_to_search(session, space, question.settings.search, num_entities=question.known.num_entities)
     found = question.extraction, question.vectors
     near, plan = look_up(session, space, question.settings, *found, plan_by, watch, way=way)
     pinned = _record(session, question, near, plan, overlent & set(plan.candidates))
@@ -247,7 +247,7 @@ def _record(
         },
         plan=plan.to_dict(),
         reason=plan.reason.value,
-        occupancy=cache.occupancy(question.space),
+        occupancy=namespaces.occupancy(question.space),
         timings=question.watch.seconds,
     )
 
@@ -355,7 +355,7 @@ def look_up(
     milliseconds, and the run seconds.
     """
     with watch.part("search"):
-        way = way or cache.way_to_search(session, space, own.search)
+        way = way or cache_search.way_to_search(session, space, own.search)
         near = neighbours(session, space, own, extraction, vectors, search=way)
     plan = plan_by(near)
     if way == "walk" and not plan.donors:
@@ -379,7 +379,7 @@ def neighbours(
     By the namespace's own setting `search`, if none is given.
     """
     matching = own.matching(space.identity["embedder"])
-    found = cache.neighbours(
+    found = cache_search.neighbours(
         session,
         space,
         vectors,

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import cache, vetoes
+from db import cache, namespaces, vetoes
 from db.models import CacheEntity, Namespace
 from db.session import transaction
 from worker.cache.decisions.matching import THRESHOLD_NAMES
@@ -32,8 +32,8 @@ class Move:
 
 def find(session: Session, embedder: Embedder) -> list[Namespace]:
     """Return the namespaces of other embedders that hold entries."""
-    others = (space for space in cache.namespaces(session) if space.identity["embedder"] != embedder.name)
-    return [space for space in others if cache.num_resident(session, space)]
+    others = (space for space in namespaces.every(session) if space.identity["embedder"] != embedder.name)
+    return [space for space in others if namespaces.num_resident(session, space)]
 
 
 def begin(session: Session, source: Namespace, embedder: Embedder) -> Move:
@@ -44,7 +44,7 @@ def begin(session: Session, source: Namespace, embedder: Embedder) -> Move:
     own = {name: value for name, value in source.identity.items() if name not in ("scope", "owner")}
     match = {name: value for name, value in source.settings.get("match", {}).items() if name not in THRESHOLD_NAMES}
     settings = {name: value for name, value in source.settings.items() if name != "match"}
-    target = cache.namespace(
+    target = namespaces.get_or_create(
         session,
         own | {"embedder": embedder.name},
         scope=source.scope,
@@ -72,7 +72,9 @@ def step(factory: sessionmaker[Session], move: Move, embedder: Embedder, *, limi
         words = cache.entities(session, ids)
     found = {id_: _anew(rows, embedder) for id_, rows in words.items()}
     with transaction(factory) as session:
-        held = {id_: cache.lock(session, id_) for id_ in sorted((move.source, move.target))}  # two steps never cross
+        held = {
+            id_: namespaces.lock(session, id_) for id_ in sorted((move.source, move.target))
+        }  # two steps never cross
         return len(cache.move(session, held[move.source], held[move.target], {id_: found.get(id_, []) for id_ in ids}))
 
 

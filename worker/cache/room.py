@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import Row
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import cache, eviction, jobs, metrics
+from db import cache, eviction, jobs, metrics, namespaces
 from db.cache import Standing
 from db.errors import IllegalTransition
 from db.eviction import Asked, Choice
@@ -77,7 +77,7 @@ def admit(factory: sessionmaker[Session], claim: Claim, found: Sequence[Entity],
 
 
 def _refuse(session: Session, claim: Claim, entry: CacheEntry, reason: str) -> None:
-    space = cache.lock(session, entry.namespace_id)
+    space = namespaces.lock(session, entry.namespace_id)
     cache.refuse(session, space, job_id=claim.job.id, fence=claim.fence, num_bytes=entry.num_bytes, reason=reason)
 
 
@@ -103,9 +103,9 @@ def find(
             jobs.hold(session, claim)
             over = 0
             if total_bytes is not None:
-                cache.lock_total(session)
-                over = cache.total_used(session) + entry.num_bytes - total_bytes
-            space = cache.lock(session, entry.namespace_id)
+                namespaces.lock_total(session)
+                over = namespaces.total_used(session) + entry.num_bytes - total_bytes
+            space = namespaces.lock(session, entry.namespace_id)
             share = _over_share(session, space, entry)
             if over <= 0 and share <= 0 and cache.reserve(session, space, entry):
                 return True
@@ -129,7 +129,7 @@ def _over_share(session: Session, space: Namespace, entry: CacheEntry) -> int:
     """Return by how many bytes an entry takes its tenant over its share; 0 where there are no shares."""
     if space.tenant_share is None:
         return 0
-    used = cache.tenant_used(session, space, entry.tenant)
+    used = namespaces.tenant_used(session, space, entry.tenant)
     return used + entry.num_bytes - math.floor(space.tenant_share * space.byte_budget)
 
 
@@ -139,10 +139,10 @@ def _from_the_idlest(factory: sessionmaker[Session], histories: Histories, bytes
     A transaction of its own: nobody holds two namespaces.
     """
     with transaction(factory) as session:
-        space_id = cache.longest_unused(session)
+        space_id = namespaces.longest_unused(session)
         if space_id is None:
             return []
-        space = cache.lock(session, space_id)
+        space = namespaces.lock(session, space_id)
         return make(session, space, histories, bytes_needed=bytes_needed) or make(
             session, space, histories, bytes_needed=1
         )
@@ -167,7 +167,7 @@ def make(
     bytes_needed: int | None = None,
     tenant: str | None = None,
 ) -> list[CacheEntry]:
-    """Let the namespace's policy choose what goes, and take it out of service. Needs `cache.lock`.
+    """Let the namespace's policy choose what goes, and take it out of service. Needs `namespaces.lock`.
 
     As much as is needed for `num_bytes` more in its budget, or `bytes_needed`; of one tenant only, if named. What is on
     the way out already, by another worker that may be dead, counts, and is returned too.
@@ -269,12 +269,12 @@ def shrink(
     with transaction(factory) as session:
         space = session.get_one(Namespace, namespace_id)
         read_ahead(session, space, histories)
-        step = _STEP * max(1, space.bytes_used // max(1, cache.num_resident(session, space)))
+        step = _STEP * max(1, space.bytes_used // max(1, namespaces.num_resident(session, space)))
     while tries:
         with transaction(factory) as session:
-            space = cache.lock(session, namespace_id)
+            space = namespaces.lock(session, namespace_id)
             if space.bytes_used <= byte_budget:
-                cache.set_budget(session, space, byte_budget)
+                namespaces.set_budget(session, space, byte_budget)
                 return went
             over, in_use = space.bytes_used - byte_budget, space.bytes_used
             if not went and not _can_give(session, space, histories, over):

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import cache
+from db import cache, namespaces
 from db.errors import IllegalTransition
 from db.jobs import Claim
 from db.models import CacheEntry, Namespace
@@ -113,7 +113,7 @@ class StoredCache:
         is swept, as a dead worker's is.
         """
         assert isinstance(plan, StoredPlan), "made by this cache"
-        space = cache.try_lock(session, plan.space.id)
+        space = namespaces.try_lock(session, plan.space.id)
         if space is None:
             logger.warning("job %s: its hits are not counted and its latents not kept: %s", claim.job.id, _HELD)
         else:

@@ -13,9 +13,9 @@ from statistics import fmean
 from typing import Any
 from uuid import UUID
 
-from db.cache import fingerprint
 from db.jobs import Claim
 from db.models import Job
+from db.namespaces import fingerprint
 from shared.generation import GenerationParams, Mode
 from shared.model_cards import ModelCard
 from worker.cache import planner

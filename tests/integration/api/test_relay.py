@@ -21,7 +21,7 @@ from api.broker import Broker, BrokerAway
 from api.outbox_relay import FORGET_CHUNK, Duty, Relay
 from api.settings import ApiSettings
 from cli.services.redis import Redis
-from db import batches, cache, heartbeats, jobs, outbox
+from db import batches, heartbeats, jobs, namespaces, outbox
 from db.bell import Bell
 from db.models import Batch, CacheEvent, Heartbeat, Job
 from db.outbox import Waiting
@@ -358,7 +358,9 @@ def test_files_that_no_row_names_are_removed_in_time(
 def refuse_long_ago(factory: sessionmaker[Session], *, number: int) -> None:
     """Record that latents found no room, a hundred days ago."""
     with transaction(factory) as session:
-        space = cache.namespace(session, {"model": "tiny"}, scope="tenant", owner="ada", dims=384, byte_budget=1)
+        space = namespaces.get_or_create(
+            session, {"model": "tiny"}, scope="tenant", owner="ada", dims=384, byte_budget=1
+        )
         refusals = (
             "INSERT INTO cache_events (namespace_id, kind, num_bytes, created_at) "
             "SELECT :space, 'refuse', 9, now() - interval '100 days' FROM generate_series(1, :number)"

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import cache, decisions, jobs
+from db import cache, cache_search, decisions, jobs, namespaces
 from db.errors import IllegalTransition, LeaseLost
 from db.jobs import Claim
 from db.models import CacheEntity, CacheEntry, CacheEvent, Job, JobMetric, Lookup, Namespace, Pin, Veto
@@ -26,7 +26,9 @@ def unit(rng: random.Random) -> list[float]:
 
 
 def make_space(session: Session, *, owner: str = "ada", byte_budget: int = 10_000) -> Namespace:
-    return cache.namespace(session, {"model": "tiny"}, scope="tenant", owner=owner, dims=DIMS, byte_budget=byte_budget)
+    return namespaces.get_or_create(
+        session, {"model": "tiny"}, scope="tenant", owner=owner, dims=DIMS, byte_budget=byte_budget
+    )
 
 
 def new_entry(space: Namespace, *, num_bytes: int = 100, tenant: str = "ada") -> CacheEntry:
@@ -49,7 +51,7 @@ def new_entry(space: Namespace, *, num_bytes: int = 100, tenant: str = "ada") ->
 
 def store(session: Session, space: Namespace, *vectors: list[float], num_bytes: int = 100) -> UUID:
     entry = new_entry(space, num_bytes=num_bytes)
-    cache.lock(session, space.id)
+    namespaces.lock(session, space.id)
     assert cache.reserve(session, space, entry)
     found = [
         cache.NewEntity(text=f"fox {vector[0]}", head="fox", attributes=("red",), kind="object", embedding=vector)
@@ -70,7 +72,7 @@ def test_a_look_up_gives_the_nearest_of_each_vector_in_one_statement(session: Se
     space, vectors = make_space(session), [unit(rng) for _ in range(20)]
     ids = [store(session, space, vector) for vector in vectors]
 
-    found = cache.neighbours(session, space, [vectors[3], vectors[8]], limit=2, search=search)
+    found = cache_search.neighbours(session, space, [vectors[3], vectors[8]], limit=2, search=search)
 
     assert [(near.query, near.entry_id) for near in found[::2]] == [(0, ids[3]), (1, ids[8])]
     assert found[0].similarity == pytest.approx(1.0, abs=1e-3)
@@ -82,7 +84,7 @@ def test_a_look_up_never_leaves_its_namespace(session: Session) -> None:
     theirs, ours = make_space(session, owner="eve"), make_space(session)
     store(session, theirs, vector)
 
-    assert cache.neighbours(session, ours, [vector], search="hnsw") == []
+    assert cache_search.neighbours(session, ours, [vector], search="hnsw") == []
 
 
 def test_the_index_still_finds_the_nearest_live_entity_after_all_nearer_ones_were_evicted(session: Session) -> None:
@@ -95,11 +97,11 @@ def test_the_index_still_finds_the_nearest_live_entity_after_all_nearer_ones_wer
     survivor = store(session, space, unit(rng))
     session.commit()
 
-    space = cache.lock(session, space.id)
+    space = namespaces.lock(session, space.id)
     cache.evict(session, space, doomed, policy="lru", reason="test")
     session.commit()
 
-    found = cache.neighbours(session, space, [target], limit=1, search="hnsw", ef_search=40)
+    found = cache_search.neighbours(session, space, [target], limit=1, search="hnsw", ef_search=40)
     assert [near.entry_id for near in found] == [survivor]
 
 
@@ -200,7 +202,7 @@ def test_a_match_that_was_found_wrong_is_left_out(session: Session) -> None:
     session.flush()
 
     def found(text: str) -> set[UUID]:
-        return {row.entry_id for row in cache.neighbours(session, space, vectors[:1], texts=[text])}
+        return {row.entry_id for row in cache_search.neighbours(session, space, vectors[:1], texts=[text])}
 
     assert found(stored) == {ids[1]}
     assert found("another text") == set(ids)
@@ -223,7 +225,7 @@ def test_pinning_and_evicting_at_once_never_both_succeed(session_factory: Factor
     def evict() -> None:
         for id_ in ids:
             with transaction(session_factory) as session:
-                held = cache.lock(session, space.id)
+                held = namespaces.lock(session, space.id)
                 evictions.extend(row.id for row in cache.evict(session, held, [id_], policy="lru", reason="room"))
 
     threads = [threading.Thread(target=work) for work in (pin, evict)]
@@ -246,7 +248,7 @@ def test_many_writers_and_evictors_never_pass_the_budget(session_factory: Factor
         rng = random.Random(seed)
         for _ in range(12):
             with transaction(session_factory) as session:
-                space = cache.lock(session, space_id)
+                space = namespaces.lock(session, space_id)
                 entry = new_entry(space, num_bytes=rng.randint(50, 400))
                 kept = cache.resident(session, namespace_id=space.id)
                 while not cache.reserve(session, space, entry):
@@ -284,7 +286,7 @@ def test_a_quarantined_entry_serves_nothing_and_is_swept_after_its_time(session:
 
     cache.quarantine(session, id_, reason="checksum")
 
-    assert cache.neighbours(session, space, [vector]) == []
+    assert cache_search.neighbours(session, space, [vector]) == []
     assert cache.unfinished(session, quarantine_s=3600) == []
     session.commit()  # the sweeper's transaction begins after it
     assert [row.id for row in cache.unfinished(session, quarantine_s=0)] == [id_]
@@ -353,7 +355,7 @@ def test_a_budget_below_what_is_used_is_refused(session: Session) -> None:
     store(session, space, unit(random.Random(0)))
 
     with pytest.raises(IllegalTransition, match="100 bytes are in use; evict down to 50 first"):
-        cache.set_budget(session, space, 50)
+        namespaces.set_budget(session, space, 50)
 
 
 def test_attempts_that_wrote_their_metrics_do_not_wait_for_each_other_to_lock_the_namespace(
@@ -368,4 +370,4 @@ def test_attempts_that_wrote_their_metrics_do_not_wait_for_each_other_to_lock_th
             values = {"attempt": 1, "fence": 1, "tenant": "ada", "outcome": "completed", "namespace_id": space_id}
             session.add(JobMetric(job_id=uuid4(), **values))
             session.flush()
-        assert cache.lock(first, space_id).id == space_id  # or fails after the lock timeout
+        assert namespaces.lock(first, space_id).id == space_id  # or fails after the lock timeout

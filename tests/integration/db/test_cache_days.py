@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import cache, cache_days, cache_stats, jobs
+from db import cache_days, cache_stats, jobs, namespaces
 from db.models import CacheDay, CacheEvent, Job, JobMetric, Lookup, Namespace
 from db.session import transaction
 
@@ -21,7 +21,7 @@ def space(session_factory: sessionmaker[Session]) -> Namespace:
     given: dict[str, Any] = {"model": "tiny", "width": 32, "height": 32, "num_frames": 8, "fps": 8}
     shape: dict[str, Any] = {"entities": [], "neighbours": [], "settings": {}, "occupancy": {}, "timings": {}}
     with transaction(session_factory) as session:
-        space = cache.namespace(session, {"model": "tiny"}, scope="tenant", owner="ada", dims=4, byte_budget=9)
+        space = namespaces.get_or_create(session, {"model": "tiny"}, scope="tenant", owner="ada", dims=4, byte_budget=9)
         for number in range(6):
             job, _ = jobs.accept(session, Job(tenant="ada", prompt="a fox", **given))
             is_hit = number % 3 == 1

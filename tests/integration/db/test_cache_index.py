@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Engine, event, func, select, text
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import cache
+from db import cache, cache_search, namespaces
 from db.models import CacheEntity, CacheEntry, Namespace
 from db.session import connect, sessions, transaction
 from shared.generation import Mode
@@ -40,7 +40,7 @@ def words(rng: np.random.Generator, number: int) -> NDArray[np.int64]:
 
 def fill(session: Session, owner: str, texts: list[str], vectors: Vectors) -> Namespace:
     """A namespace of one entry with so many entities, as publishing them one by one leaves it but for the entries."""
-    space = cache.namespace(
+    space = namespaces.get_or_create(
         session, {"model": "m"}, scope="tenant", owner=owner, dims=DIMS, byte_budget=1 << 40, policy="lru"
     )
     entry = CacheEntry(
@@ -135,7 +135,7 @@ def test_no_hit_is_lost_against_exact_search(engine: Engine, spaces: dict[str, U
         space = session.get_one(Namespace, spaces[owner])
         for name, vector in asked(session, space, 60):
             near = {
-                search: cache.neighbours(session, space, [vector], texts=[name], limit=LIMIT, search=search)
+                search: cache_search.neighbours(session, space, [vector], texts=[name], limit=LIMIT, search=search)
                 for search in ("exact", "auto")
             }
             hits = [row.similarity for row in near["exact"] if row.similarity >= SAME]
@@ -152,7 +152,7 @@ def test_a_small_tenant_finds_its_own_where_others_lie_nearer(engine: Engine, sp
         small, popular = (session.get_one(Namespace, spaces[owner]) for owner in ("small", "popular"))
         _, vector = asked(session, popular, 1)[0]
         near = {
-            search: [row.text for row in cache.neighbours(session, small, [vector], limit=LIMIT, search=search)]
+            search: [row.text for row in cache_search.neighbours(session, small, [vector], limit=LIMIT, search=search)]
             for search in ("exact", "auto")
         }
 
@@ -165,12 +165,12 @@ def test_a_walk_through_the_index_that_ends_early_is_completed(
     engine: Engine, spaces: dict[str, UUID], monkeypatch: pytest.MonkeyPatch, largest: int, by_codes: bool
 ) -> None:
     """In the largest namespaces by a wider walk, not by codes: a look at all of them takes longer with each."""
-    monkeypatch.setattr(cache, "EXACT_BELOW", 0)  # by the index, as if the small tenant were the large one
-    monkeypatch.setattr(cache, "CODES_BELOW", 0)
-    monkeypatch.setattr(cache, "CODES_BESIDE_OTHERS", largest)
-    monkeypatch.setattr(cache, "LEAST_SHARE", 0.0)
-    monkeypatch.setattr(cache, "NUM_CODES", 2_000)
-    monkeypatch.setattr(cache, "_SCAN_LIMITS", (10, 10))
+    monkeypatch.setattr(cache_search, "EXACT_BELOW", 0)  # by the index, as if the small tenant were the large one
+    monkeypatch.setattr(cache_search, "CODES_BELOW", 0)
+    monkeypatch.setattr(cache_search, "CODES_BESIDE_OTHERS", largest)
+    monkeypatch.setattr(cache_search, "LEAST_SHARE", 0.0)
+    monkeypatch.setattr(cache_search, "NUM_CODES", 2_000)
+    monkeypatch.setattr(cache_search, "_SCAN_LIMITS", (10, 10))
     statements = list[str]()
     event.listen(engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
     with sessions(engine)() as session:
@@ -179,7 +179,8 @@ def test_a_walk_through_the_index_that_ends_early_is_completed(
 
         def texts(search: str) -> list[str]:
             return [
-                row.text for row in cache.neighbours(session, small, [vector], limit=200, search=search, ef_search=10)
+                row.text
+                for row in cache_search.neighbours(session, small, [vector], limit=200, search=search, ef_search=10)
             ]
 
         found = {search: texts(search) for search in ("exact", "hnsw")}
@@ -196,8 +197,8 @@ def test_a_walk_through_the_index_that_ends_early_is_completed(
 def test_who_finds_no_donor_looks_again_and_finds_what_the_first_walk_missed(
     engine: Engine, spaces: dict[str, UUID], monkeypatch: pytest.MonkeyPatch, largest: int
 ) -> None:
-    monkeypatch.setattr(cache, "CODES_BESIDE_OTHERS", largest)
-    monkeypatch.setattr(cache, "EF_SEARCH", 1)
+    monkeypatch.setattr(cache_search, "CODES_BESIDE_OTHERS", largest)
+    monkeypatch.setattr(cache_search, "EF_SEARCH", 1)
     looks: list[tuple[Neighbour, ...]] = []
 
     def plan_by(near: Sequence[Neighbour]) -> planning.Plan:
@@ -230,7 +231,7 @@ def test_the_codes_lose_no_hit_and_what_is_far_from_everything_is_compared_exact
         vectors = [vector for _, vector in asked(session, space, 40)]
         vectors += around(np.random.default_rng(2), np.zeros((5, DIMS)), spread=1.0).tolist()  # near nothing
         near = {
-            search: cache.neighbours(session, space, vectors, limit=LIMIT, search=search)
+            search: cache_search.neighbours(session, space, vectors, limit=LIMIT, search=search)
             for search in ("exact", "codes")
         }
 
@@ -249,7 +250,7 @@ def test_who_asks_for_nothing_far_gets_all_that_is_near_without_a_scan(engine: E
         statements: list[str] = []
         event.listen(engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
         near = {
-            search: cache.neighbours(session, space, vectors, limit=LIMIT, search=search, least=0.5)
+            search: cache_search.neighbours(session, space, vectors, limit=LIMIT, search=search, least=0.5)
             for search in ("exact", "codes")
         }
 
@@ -263,7 +264,7 @@ def test_an_equal_text_is_found_beside_what_the_index_gives(engine: Engine, spac
     with sessions(engine)() as session:
         popular = session.get_one(Namespace, spaces["popular"])
         elsewhere = [1.0] + [0.0] * (DIMS - 1)
-        found = cache.neighbours(session, popular, [elsewhere], texts=["text 3"], limit=10**4, search="hnsw")
+        found = cache_search.neighbours(session, popular, [elsewhere], texts=["text 3"], limit=10**4, search="hnsw")
 
     assert "text 3" in {row.text for row in found}
 
@@ -283,23 +284,25 @@ def publish(session: Session, space: Namespace, *found: cache.NewEntity) -> UUID
         seed=1,
         full_seconds=1.0,
     )
-    cache.lock(session, space.id)
+    namespaces.lock(session, space.id)
     assert cache.reserve(session, space, entry)
     cache.publish(session, space, entry.id, found)
     return entry.id
 
 
 def test_the_index_holds_each_text_once_whoever_comes_and_goes(session: Session) -> None:
-    space = cache.namespace(session, {"model": "m"}, scope="tenant", owner="ada", dims=DIMS, byte_budget=1 << 40)
+    space = namespaces.get_or_create(
+        session, {"model": "m"}, scope="tenant", owner="ada", dims=DIMS, byte_budget=1 << 40
+    )
     fox = cache.NewEntity(text="fox", head="fox", attributes=(), kind="object", embedding=[1.0] + [0.0] * (DIMS - 1))
     ids = [publish(session, space, fox) for _ in range(3)]
     indexed = select(func.count()).where(CacheEntity.namespace_id == space.id, ~CacheEntity.is_copy)
 
-    found = [[row.entry_id for row in cache.neighbours(session, space, [fox.embedding], search="hnsw")]]
+    found = [[row.entry_id for row in cache_search.neighbours(session, space, [fox.embedding], search="hnsw")]]
     numbers = [session.scalar(indexed)]
     for id_ in (ids[0], ids[2], ids[1]):
         cache.evict(session, space, [id_], policy="lru", reason="test")
-        found.append([row.entry_id for row in cache.neighbours(session, space, [fox.embedding], search="hnsw")])
+        found.append([row.entry_id for row in cache_search.neighbours(session, space, [fox.embedding], search="hnsw")])
         numbers.append(session.scalar(indexed))
 
     assert found == [[ids[2], ids[1], ids[0]], [ids[2], ids[1]], [ids[1]], []]

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import event, select, text
 from sqlalchemy.orm import Session
 
-from db import cache, eviction
+from db import cache, eviction, namespaces
 from db.eviction import Asked
 from db.models import EVICTION_ORDERS, CacheEntry, Job, Namespace, Pin
 from db.states import EntryStatus, JobStatus
@@ -21,7 +21,7 @@ BUDGET = 200
 
 
 def make_space(session: Session, policy: str) -> Namespace:
-    return cache.namespace(
+    return namespaces.get_or_create(
         session, {"model": "m"}, scope="tenant", owner="ada", dims=3, byte_budget=BUDGET, policy=policy
     )
 
@@ -43,7 +43,7 @@ def publish(session: Session, space: Namespace, *, num_bytes: int, seconds_saved
         seed=1,
         full_seconds=1.0,
     )
-    cache.lock(session, space.id)
+    namespaces.lock(session, space.id)
     if space.bytes_used + num_bytes > space.byte_budget:
         leaving = room.make(session, space, {}, num_bytes=num_bytes)
         cache.gone(session, space.id, [row.id for row in leaving])
@@ -79,7 +79,7 @@ def test_victims_by_rows_are_those_of_the_policy_over_the_history(session: Sessi
         there = resident(session, space)
         if there and rng.random() < 0.6:
             chosen = there[min(int(rng.paretovariate(0.8)) - 1, len(there) - 1)]
-            cache.lock(session, space.id)
+            namespaces.lock(session, space.id)
             cache.hit(session, space, chosen, job_id=job.id, fence=1, covers=[str(chosen)])
         elif there and number % 31 == 0:
             cache.quarantine(session, rng.choice(there), reason="test")
@@ -183,7 +183,7 @@ def test_an_eviction_takes_few_statements_and_leaves_nothing_to_be_written(sessi
         assert publish(session, space, num_bytes=10, seconds_saved=1.0, thing=f"thing {number}")
     entry = session.get_one(CacheEntry, resident(session, space)[0])
     cache.hit(session, space, entry.id, job_id=uuid4(), fence=1, covers=[])
-    held, seen = cache.lock(session, space.id), list[str]()
+    held, seen = namespaces.lock(session, space.id), list[str]()
     event.listen(session.get_bind(), "before_cursor_execute", lambda *given: seen.append(given[2]))
 
     leaving = room.make(session, held, {}, num_bytes=10)

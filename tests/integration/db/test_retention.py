@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import cache, decisions, jobs, metrics, quality_checks, retention
+from db import cache, decisions, jobs, metrics, namespaces, quality_checks, retention
 from db.eviction import Asked
 from db.models import CacheEntry, CacheEvent, Job, JobMetric, Lookup, Namespace, Pin, QualityCheck
 from db.retention import Forgotten
@@ -23,7 +23,9 @@ ENTRY_BYTES = 100
 
 def make_space(session: Session, *, entries: int = 100) -> Namespace:
     budget = entries * ENTRY_BYTES
-    return cache.namespace(session, {"model": "tiny"}, scope="tenant", owner="ada", dims=384, byte_budget=budget)
+    return namespaces.get_or_create(
+        session, {"model": "tiny"}, scope="tenant", owner="ada", dims=384, byte_budget=budget
+    )
 
 
 def stored(session: Session, space: Namespace, *, hits: int = 0) -> UUID:
@@ -43,7 +45,7 @@ def stored(session: Session, space: Namespace, *, hits: int = 0) -> UUID:
         seed=7,
         full_seconds=2.5,
     )
-    held = cache.lock(session, space.id)
+    held = namespaces.lock(session, space.id)
     assert cache.reserve(session, held, entry)
     cache.publish(session, held, id_, [], seconds_saved=2.0)
     for _ in range(hits):
@@ -53,7 +55,7 @@ def stored(session: Session, space: Namespace, *, hits: int = 0) -> UUID:
 
 def end(session: Session, space: Namespace, *entry_ids: UUID) -> None:
     """Evict entries and remove their files."""
-    held = cache.lock(session, space.id)
+    held = namespaces.lock(session, space.id)
     cache.evict(session, held, entry_ids, policy="lru", reason="test", even_pinned=True)
     cache.gone(session, held.id, entry_ids)
 
@@ -181,10 +183,12 @@ def test_an_entry_that_a_running_job_still_holds_stays(session: Session) -> None
 def test_old_refusals_go_and_leave_the_events_of_live_entries_between_them(session: Session) -> None:
     space = make_space(session)
     for _ in range(3):
-        cache.refuse(session, cache.lock(session, space.id), job_id=uuid4(), fence=1, num_bytes=9, reason="no room")
+        cache.refuse(
+            session, namespaces.lock(session, space.id), job_id=uuid4(), fence=1, num_bytes=9, reason="no room"
+        )
         live = stored(session, space)
     age(session)
-    cache.refuse(session, cache.lock(session, space.id), job_id=uuid4(), fence=1, num_bytes=9, reason="no room")
+    cache.refuse(session, namespaces.lock(session, space.id), job_id=uuid4(), fence=1, num_bytes=9, reason="no room")
 
     assert forget(session).events == 3
 
@@ -311,7 +315,7 @@ def test_what_remains_replays_as_it_was_recorded(session: Session) -> None:
 
     def fill(number: int) -> None:
         for _ in range(number):
-            held = cache.lock(session, space.id)
+            held = namespaces.lock(session, space.id)
             leaving = room.make(session, held, histories, num_bytes=ENTRY_BYTES)
             cache.gone(session, held.id, [entry.id for entry in leaving])
             stored(session, space, hits=1)

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import cache, jobs
+from db import cache, jobs, namespaces
 from db.jobs import Claim
 from db.models import EVICTION_ORDERS, CacheEntry, CacheEvent, Job, Namespace
 from db.session import transaction
@@ -24,7 +24,7 @@ def open_space(
 ) -> UUID:
     with transaction(factory) as session:
         values = {"byte_budget": entries * BYTES, "policy": policy, "tenant_share": share}
-        return cache.namespace(session, {"model": "m"}, scope="shared", owner=owner, dims=3, **values).id
+        return namespaces.get_or_create(session, {"model": "m"}, scope="shared", owner=owner, dims=3, **values).id
 
 
 def claim_of(factory: Factory, tenant: str) -> Claim:
@@ -58,7 +58,7 @@ def put(
     if not room.find(storage, factory, {}, claim, entry, total_bytes=total_bytes):
         return None
     with transaction(factory) as session:
-        cache.publish(session, cache.lock(session, space_id), entry.id, [], seconds_saved=1.0)
+        cache.publish(session, namespaces.lock(session, space_id), entry.id, [], seconds_saved=1.0)
     return entry.id
 
 
@@ -87,7 +87,7 @@ def test_over_the_budget_of_all_the_longest_unused_goes_whosesoever_it_is(
     new += [put(session_factory, storage, busy, "ada", total_bytes=4 * BYTES) for _ in range(2)]
     assert (resident(session_factory, quiet), resident(session_factory, busy)) == ([], new[1:])
     with session_factory() as session:
-        assert cache.total_used(session) == 4 * BYTES
+        assert namespaces.total_used(session) == 4 * BYTES
 
 
 def test_an_entry_larger_than_all_may_use_is_refused_and_nothing_else_is_lost_that_need_not_be(
@@ -122,4 +122,4 @@ def test_a_tenant_over_its_share_gives_up_its_own_and_leaves_the_others_alone(
         assert [row.tenant for row in rows if isinstance(row, EvictionRow)] == ["ada"] * 3
         assert replay(rows) == []
         space = session.get_one(Namespace, space_id)
-        assert (space.bytes_used, cache.tenant_used(session, space, "ada")) == (4 * BYTES, 2 * BYTES)
+        assert (space.bytes_used, namespaces.tenant_used(session, space, "ada")) == (4 * BYTES, 2 * BYTES)

@@ -22,7 +22,7 @@ from sqlalchemy import create_engine, func, select, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.sweeps import sweep_entries
-from db import cache, jobs
+from db import cache, cache_search, jobs, namespaces
 from db.models import CacheEntry, CacheEvent, Job, Namespace
 from db.session import connect, sessions, transaction
 from db.states import EntryStatus
@@ -192,7 +192,7 @@ def test_an_entry_that_another_process_reads_is_not_evicted_for_room(cluster: Cl
     assert storage.is_there.wait(TIMEOUT_S)
 
     with transaction(cluster.factory) as session:
-        space = cache.lock(session, cluster.space().id)
+        space = namespaces.lock(session, cluster.space().id)
         space.byte_budget = space.bytes_used
         leaving = room.make(session, space, {}, num_bytes=1)
     storage.may_go_on.set()
@@ -211,7 +211,7 @@ def test_a_purge_under_a_reader_costs_its_job_nothing_but_the_gain(cluster: Clus
     assert storage.is_there.wait(TIMEOUT_S)
 
     with transaction(cluster.factory) as session:
-        space = cache.lock(session, cluster.space().id)
+        space = namespaces.lock(session, cluster.space().id)
         ids = [entry.id for entry in cache.resident(session)]
         removed = cache.evict(session, space, ids, policy="purge", reason="test", even_pinned=True)
     room.remove(cluster.storage, cluster.factory, removed)
@@ -261,10 +261,10 @@ def requeued(cluster: Cluster) -> list[UUID]:
 def test_eight_processes_at_the_byte_limit_never_pass_it(cluster: Cluster) -> None:
     """F15: each writes and evicts; every commit leaves a true ledger within the budget."""
     with transaction(cluster.factory) as session:
-        space = cache.namespace(session, {"m": 1}, scope="tenant", owner="ada", dims=DIMS, byte_budget=1)
+        space = namespaces.get_or_create(session, {"m": 1}, scope="tenant", owner="ada", dims=DIMS, byte_budget=1)
     size = len(pack(donor(0), fingerprint=space.fingerprint).content)
     with transaction(cluster.factory) as session:
-        cache.lock(session, space.id).byte_budget = NUM_FITTING * size + size // 2
+        namespaces.lock(session, space.id).byte_budget = NUM_FITTING * size + size // 2
     start = FORK.Event()
     extractor("lexicon")("a fox")  # reads its dictionaries: once, not in each process
     writers = [cluster.start(keep_many, cluster.storage, space.id, seed, start) for seed in range(NUM_PROCESSES)]
@@ -362,8 +362,8 @@ def test_an_index_that_is_rebuilt_or_gone_makes_no_decision_wrong(cluster: Clust
 
 def fill(factory: Factory, number: int) -> UUID:
     with transaction(factory) as session:
-        space = cache.namespace(session, {"m": 1}, scope="tenant", owner="ada", dims=DIMS, byte_budget=10**9)
-        cache.lock(session, space.id)
+        space = namespaces.get_or_create(session, {"m": 1}, scope="tenant", owner="ada", dims=DIMS, byte_budget=10**9)
+        namespaces.lock(session, space.id)
         for seed in range(number):
             entry = CacheEntry(
                 namespace_id=space.id,
@@ -393,7 +393,7 @@ def look_up_until(factory: Factory, space_id: UUID, stop: Event, count: Any) -> 
         seed = random.randrange(300)
         with transaction(factory) as session:
             search = random.choice(["hnsw", "auto"])
-            found = cache.neighbours(session, space, [unit(random.Random(seed))], limit=1, search=search)
+            found = cache_search.neighbours(session, space, [unit(random.Random(seed))], limit=1, search=search)
         assert [near.text for near in found] == [str(seed)]
         count.value += 1
 

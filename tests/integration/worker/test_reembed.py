@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine, select, update
 from standing import num_standing
 
-from db import cache, vetoes
+from db import cache, cache_search, namespaces, vetoes
 from db.models import CacheEntity, Job, Namespace, Pin, Veto
 from db.session import transaction
 from worker.cache import reembed
@@ -90,7 +90,7 @@ def test_a_moved_entry_is_found_by_the_new_vectors_alone(start: Start, minilm: A
         rows = session.scalars(select(CacheEntity)).all()
         target = session.get_one(Namespace, move.target)
         texts = sorted({row.text for row in rows if row.entry_id})
-        near = cache.neighbours(session, target, minilm.embed(texts), texts=texts, limit=1)
+        near = cache_search.neighbours(session, target, minilm.embed(texts), texts=texts, limit=1)
     assert {(row.namespace_id, row.dims) for row in rows} == {(move.target, minilm.dim)}
     assert [(texts[row.query], round(row.similarity, 2)) for row in near] == [(name, 1.0) for name in texts]
     assert target.num_entities == len([row for row in rows if row.entry_id])
@@ -152,7 +152,7 @@ def test_what_fills_the_new_namespace_meanwhile_leaves_the_rest_where_it_is(star
     move = begun(service, minilm)
     ids = [entry.id for entry in service.entries()]
     with transaction(service.factory) as session:
-        source, target = (cache.lock(session, id_) for id_ in (move.source, move.target))
+        source, target = (namespaces.lock(session, id_) for id_ in (move.source, move.target))
         target.byte_budget = service.entries()[0].num_bytes * 3 // 2
         moved = cache.move(session, source, target, {id_: [] for id_ in ids})
 
