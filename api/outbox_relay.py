@@ -51,6 +51,7 @@ FIRST_BACKOFF_S = 0.05
 LONGEST_BACKOFF_S = 2.0
 LONGEST_FAULT_BACKOFF_S = 60.0  # of a duty that fails for a reason that may not pass
 BEAT_S = 2.0
+LOOKS = 3  # for lost messages, in the time after which one is lost
 WINDOWS_S = 1.0
 WEBHOOKS_S = 0.5  # to the next look at what ended and what is to be told
 BATCHES_S = 0.5  # to the next look at files that are to be read, or to be written
@@ -107,11 +108,12 @@ class Relay:
         self._stopped = threading.Event()
         self.name = f"relay:{socket.gethostname()}:{os.getpid()}"
         self._alive = self.name.replace(":", "@", 1)
+        self._short_since: dict[Queue, float] = {}  # on the monotonic clock: the broker holds fewer than it was given
         self._publishing = Duty(name="publish", act=self.publish, every_s=settings.relay_poll_s)
         self._duties = (
             self._publishing,
             Duty(name="sweep", act=self.sweep, every_s=settings.sweep_s),
-            Duty(name="republish", act=self.republish, every_s=min(settings.sweep_s, settings.lost_s)),
+            Duty(name="republish", act=self.republish, every_s=min(settings.sweep_s, settings.lost_s / LOOKS)),
             Duty(name="windows", act=self.keep_windows, every_s=WINDOWS_S),
             Duty(name="beat", act=self.beat, every_s=BEAT_S),
         )
@@ -235,15 +237,20 @@ class Relay:
             self._publishing.due = 0.0
 
     def republish(self) -> None:
-        """Take back jobs whose message the broker must have lost: it holds fewer than were handed over.
+        """Take back jobs whose message the broker must have lost: look after look it holds fewer than it was given.
 
-        Which of them it was nobody knows; all that wait for longer than any worker takes to come are handed over again.
+        One look says little: a worker takes a message off its list a moment before it claims the job. Which of them is
+        lost nobody knows; all that wait for longer than any worker takes to come are handed over again.
         """
         for queue in Queue:
+            now = time.monotonic()
+            short_since = self._short_since.pop(queue, now)  # a look that fails begins anew
             with transaction(self._sessions) as session:
                 flying = outbox.in_flight(session)
-                num_missing = _num_handed(flying, queue) - self._length(session, queue, flying)
-                if num_missing <= 0:
+                if _num_handed(flying, queue) <= self._length(session, queue, flying):
+                    continue
+                if now - short_since < self._settings.lost_s:
+                    self._short_since[queue] = short_since
                     continue
                 lost = outbox.take_back(session, queue, older_s=self._settings.lost_s)
             if lost:

@@ -302,6 +302,35 @@ def test_jobs_that_wait_in_a_full_queue_are_not_published_again(
     assert len(waiting(redis_url)) == 3
 
 
+def test_a_message_in_the_hand_of_a_worker_is_not_taken_for_lost(
+    settings: ApiSettings, engine: Engine, storage: Storage, session_factory: sessionmaker[Session], redis_url: str
+) -> None:
+    """Between taking a message and claiming its job a worker needs a moment: the relay may look just then, twice."""
+    first, second = (str(accept(session_factory)) for _ in range(2))
+    own = settings.model_copy(update={"lost_s": 1e-6})
+    relay = Relay(own, engine, Broker(own.redis_url), storage)
+    relay.publish()
+    with redis.Redis.from_url(redis_url) as client:
+        client.rpop("interactive")
+
+    relay.republish()
+    claim(session_factory, first)
+    relay.republish()
+    third = str(accept(session_factory))
+    relay.publish()
+    with redis.Redis.from_url(redis_url) as client:
+        client.rpop("interactive")
+    relay.republish()
+
+    assert (waiting(redis_url), num_waiting(session_factory)) == ([third], 0)
+    relay.republish()  # nobody claimed the second
+    assert num_waiting(session_factory) == 2
+    relay.publish()
+    assert set(waiting(redis_url)) == {second, third}
+    relay.stop()
+    relay.run()  # to its end
+
+
 def test_the_sweep_requeues_a_job_whose_worker_fell_silent(
     start: Callable[..., Relay], session_factory: sessionmaker[Session], redis_url: str
 ) -> None:
