@@ -30,7 +30,7 @@ from db.session import connect, readers, sessions
 from shared import logs, model_cards, tracing
 from shared.model_cards import ModelCard
 from shared.settings import SettingsError
-from shared.storage import Storage
+from shared.storage import opened
 
 logger = logging.getLogger("api")
 REQUEST_ID = "x-request-id"
@@ -43,7 +43,7 @@ _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 def create_app(settings: ApiSettings) -> FastAPI:
     """Return the service. Its connections are opened when it starts and closed when it stops.
 
-    Raises `ValueError` when the default model has no card.
+    Raises `ValueError` when the default model has no card, `SettingsError` when the storage cannot be opened.
     """
     cards = model_cards.load(settings.models_dir)
     if settings.default_model not in cards:
@@ -52,11 +52,12 @@ def create_app(settings: ApiSettings) -> FastAPI:
             f"there are: {', '.join(cards) or 'none'}"
         )
 
+    storage = opened(settings)
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         current_default_thread_limiter().total_tokens = settings.num_threads
         engine = connect(settings.database_url, pool_size=settings.num_threads, application="chai-api")
-        storage = Storage(settings.storage_url, access=settings.storage_access)
         factory = sessions(engine)
         app.state.service = Service(
             settings=settings,
@@ -137,6 +138,7 @@ class Outermost:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        scope = server.origin_form(scope)
         request_id, began, status = _request_id(scope), time.perf_counter(), 0
 
         async def send_with_id(message: Message) -> None:

@@ -37,7 +37,7 @@ from db.outbox import InFlight
 from db.session import connect, sessions, transaction
 from db.states import Queue
 from shared import logs
-from shared.storage import Storage, StorageError
+from shared.storage import Storage, StorageError, opened
 
 logger = logging.getLogger("api.outbox_relay")
 
@@ -329,9 +329,7 @@ def main() -> None:
     logs.configure()
     settings = ApiSettings.model_validate({})
     engine = connect(settings.database_url, pool_size=5, application="chai-relay")
-    relay = Relay(
-        settings, engine, Broker(settings.redis_url), Storage(settings.storage_url, access=settings.storage_access)
-    )
+    relay = Relay(settings, engine, Broker(settings.redis_url), opened(settings))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: relay.stop())
     logger.info("relay started")

@@ -1,26 +1,37 @@
 """The HTTP server: uvicorn, and a limit to what a connection may cost before anybody knows whose it is."""
 
 import asyncio
+import re
 import resource
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from urllib.parse import unquote
 
 import uvicorn
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from api import errors
 from api.settings import ApiSettings
+from shared.settings import SettingsError
 
+_ABSOLUTE = re.compile(rb"https?://([^/]*)(/.*)?", re.IGNORECASE | re.DOTALL)
 SPARE_FILES = 200  # descriptors for the database, storage and logs
 
 
 def serve(app: ASGIApp, settings: ApiSettings, *, fd: int | None = None, stopping: Callable[[], None]) -> None:
     """Serve until SIGTERM; `stopping` lets those go who would wait for longer than a shutdown takes.
 
-    `fd` is the number of a socket that listens already; without it one is opened at the settings' host and port.
+    `fd` is the number of a socket that listens already; without it one is opened at the settings' host and port. Raises
+    `SettingsError` for a host that nobody knows.
     """
+    try:
+        socket.getaddrinfo(settings.api_host or None, settings.api_port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        message = f"CHAI_API_HOST {settings.api_host!r} leads to no address: {error.strerror}; name one of this machine"
+        raise SettingsError(message) from error
     config = uvicorn.Config(
         app,
         host=settings.api_host,
@@ -111,3 +122,17 @@ def _affordable(wanted: int) -> int:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return max(8, min(wanted, soft - SPARE_FILES)) if soft != resource.RLIM_INFINITY else wanted
+
+
+def origin_form(scope: Scope) -> Scope:
+    """Return a request as it would come by its path alone: some clients write the whole URL, as they do to a proxy.
+
+    The host in that URL is the one that counts, whatever the header says (RFC 9112, 3.2.2).
+    """
+    found = _ABSOLUTE.fullmatch(scope.get("raw_path") or b"")
+    if found is None:
+        return scope
+    host, path = found[1], found[2] or b"/"
+    asked = {**scope, "raw_path": path, "path": unquote(path.decode("ascii")), "headers": list(scope["headers"])}
+    MutableHeaders(scope=asked)["host"] = host.decode("ascii")
+    return asked

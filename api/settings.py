@@ -3,12 +3,13 @@
 from ipaddress import ip_address
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from shared.limits import A_CENTURY
 from shared.settings import Settings
 
 MIB = 1024 * 1024
+_NOT_OF_A_HOST = frozenset("/@?#[]")
 
 
 class ApiSettings(Settings):
@@ -40,10 +41,25 @@ class ApiSettings(Settings):
     keep_history_days: float = Field(default=90.0, ge=0, le=A_CENTURY)  # what is over for longer is deleted; 0: never
     lost_s: float = Field(default=3.0, gt=0)  # handed over this long ago, no worker came, the broker holds fewer: lost
 
+    @field_validator("flower_url")
+    @classmethod
+    def _is_a_link(cls, url: str | None) -> str | None:
+        if url and not url.startswith(("http://", "https://")):
+            raise ValueError("is no address of a page; write it like http://127.0.0.1:5555")
+        return url
+
+    @field_validator("webhook_hosts")
+    @classmethod
+    def _names_hosts(cls, hosts: str) -> str:
+        for word in _words(hosts):
+            if set(word) & _NOT_OF_A_HOST:
+                raise ValueError(f"{word!r} is no host; write HOST or HOST:PORT, several with commas")
+        return hosts
+
     @property
     def webhook_allowed(self) -> frozenset[str]:
         """What `webhook_hosts` names."""
-        return frozenset(self.webhook_hosts.replace(",", " ").lower().split())
+        return frozenset(_words(self.webhook_hosts))
 
     @property
     def needs_keys(self) -> bool:
@@ -57,3 +73,7 @@ class ApiSettings(Settings):
             return ip_address(self.api_host).is_loopback
         except ValueError:
             return self.api_host == "localhost"
+
+
+def _words(hosts: str) -> list[str]:
+    return hosts.replace(",", " ").lower().split()

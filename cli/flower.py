@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from cli import local
+from cli import local, places
+from cli.errors import BadInput
 
 logger = logging.getLogger("cli.flower")
 USER = "chai"
@@ -47,7 +48,11 @@ def serve(port: int, *, fd: int | None = None) -> None:
     os.environ["FLOWER_BASIC_AUTH"] = f"{USER}:{password}"
     os.environ.pop("FLOWER_UNAUTHENTICATED_API", None)
     options = [f"--address={address}", f"--port={port}", "--read-only=True", f"--tasks-columns={COLUMNS}"]
-    _run(_celery(redis_url), options, fd=fd)
+    try:
+        _run(_celery(redis_url), options, fd=fd)
+    except OSError as error:
+        reason = f"cannot be listened at ({places.reason(error)}); name an address of this machine, and a free port"
+        raise BadInput(f"{ADDRESS_VARIABLE} {address!r}, port {port}: {reason}") from error
 
 
 def _celery(redis_url: str) -> Any:  # Any: celery has no types

@@ -30,9 +30,15 @@ class Running:
 
 
 def var_dir() -> Path:
-    """Return the folder for everything a run writes: CHAI_VAR_DIR, else `var/` of the checkout or of the directory."""
+    """Return the folder for everything a run writes: CHAI_VAR_DIR, else `var/` of the checkout or of the directory.
+
+    Raises `BadInput` where a file stands in its place.
+    """
     if given := os.environ.get("CHAI_VAR_DIR"):
-        return Path(given).resolve()
+        folder = Path(given).resolve()
+        if (file := next((part for part in (folder, *folder.parents) if part.is_file()), None)) is not None:
+            raise BadInput(f"CHAI_VAR_DIR {given!r}: {file} is a file; name a folder, or one that can be made")
+        return folder
     home = ROOT if (ROOT / "pyproject.toml").exists() else Path.cwd()
     return home / "var"
 

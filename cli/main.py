@@ -458,7 +458,7 @@ def main() -> None:
         output.note(f"error: {where}{places.reason(error)}")
         sys.exit(1)
     except Exception as error:
-        if (sentence := _of_database(error)) is None:
+        if (sentence := _of_database(error) or _of_storage(error)) is None:
             raise
         output.note(f"error: {sentence}")
         sys.exit(1)
@@ -481,6 +481,14 @@ def _of_database(error: Exception) -> str | None:
     if package in ("sqlalchemy", "psycopg2") and "does not exist" in first:
         return f"the database lacks tables ({first}); bring it up to date with `chai migrate`"
     return None
+
+
+def _of_storage(error: Exception) -> str | None:
+    """Say what the storage complains of; None for any other error."""
+    storage = sys.modules.get("shared.storage")  # not imported for this
+    if storage is None or not isinstance(error, storage.StorageError):
+        return None
+    return f"the storage does not answer as it should: {local.discreet(str(error))}; `chai doctor` looks at it"
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg2.extensions
 from psycopg2.errors import LockNotAvailable
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.exc import InvalidatePoolError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -59,6 +59,7 @@ def connect(
     Connections that died while idle are replaced. A statement may run for 30 s and wait `lock_patience_s` for a lock: a
     stuck statement must not hold a heartbeat past its lease. Nobody waits longer than 10 s for one of the pool.
     """
+    asked = make_url(database_url).query  # its own options stand beside ours, and go before what says how to wait
     engine = create_engine(
         database_url,
         pool_size=pool_size,
@@ -67,8 +68,8 @@ def connect(
         connect_args={
             "connection_factory": _Connection,
             "application_name": application,
-            "options": f"{_SERVER} -c lock_timeout={round(1000 * lock_patience_s)}",
-            **_NETWORK,
+            "options": f"{asked.get('options', '')} {_SERVER} -c lock_timeout={round(1000 * lock_patience_s)}".lstrip(),
+            **{name: value for name, value in _NETWORK.items() if name not in asked},
         },
     )
     _replace_the_dead(engine)

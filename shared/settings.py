@@ -26,6 +26,21 @@ def checked_redis_url(url: str) -> str:
     return url
 
 
+def _check_options(url: str) -> None:
+    """Raise ValueError for a port that is none, and for options behind `?` that Postgres has not."""
+    from psycopg2 import ProgrammingError, extensions
+    from sqlalchemy import make_url
+
+    asked = make_url(url)
+    if asked.port is not None and not 0 < asked.port < 65536:
+        raise ValueError(f"has the port {asked.port}; there are 1 to 65535")
+    names = asked.translate_connect_args(username="user", database="dbname")
+    try:
+        extensions.make_dsn(**names | dict(asked.query))
+    except ProgrammingError as error:
+        raise ValueError(f"cannot be used: {str(error).strip()}") from None
+
+
 class SettingsError(ValueError):
     """Settings that are well-formed and do not fit what is there; the message names the variable or the file."""
 
@@ -65,6 +80,7 @@ class Settings(BaseSettings):
             raise ValueError("must begin with postgresql+psycopg2:// (Postgres 15+ with pgvector)")
         if not _DATABASE.fullmatch(url):
             raise ValueError("is no address of a database; write it like postgresql://USER:PASSWORD@HOST:5432/NAME")
+        _check_options(url)
         return url
 
     @field_validator("redis_url")

@@ -22,6 +22,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, Literal
 from uuid import UUID, uuid4
@@ -29,6 +30,8 @@ from uuid import UUID, uuid4
 import fsspec
 from fsspec.dircache import DirCache
 from fsspec.implementations.local import LocalFileSystem
+
+from shared.settings import Settings, SettingsError
 
 VIDEOS = "videos"
 LATENTS = "latents"
@@ -112,15 +115,41 @@ class Storage:
 
     def __init__(self, url: str, *, access: Access = "private") -> None:
         self.url = url
-        with _translated(shown(url)):
-            # An instance of its own, since fsspec shares them, and without its cache of listings: a listing from before
-            # hides what others have written since.
-            self._fs, self._root = fsspec.url_to_fs(url, skip_instance_cache=True)
-            self._fs.dircache = DirCache(use_listings_cache=False)
         self._file_mode, self._folder_mode = MODES[access]
-        self._is_local = isinstance(self._fs, LocalFileSystem)
+
+    def connect(self) -> None:
+        """Reach the storage now, not with the first file: some kinds ask a server who is there."""
+        self._opened  # noqa: B018
+
+    @cached_property
+    def _opened(self) -> tuple[Any, str]:  # Any: fsspec is untyped
+        """The driver and its name for the root; not kept when it fails, for a storage that is away may come back."""
+        try:
+            with _translated(shown(self.url)):
+                # An instance of its own, since fsspec shares them, and without its cache of listings: a listing from
+                # before hides what others have written since.
+                driver, root = fsspec.url_to_fs(self.url, skip_instance_cache=True)
+        except ValueError as error:
+            raise StorageError(f"{shown(self.url)}: {error}") from error
+        driver.dircache = DirCache(use_listings_cache=False)
+        return driver, root
+
+    @property
+    def _fs(self) -> Any:
+        return self._opened[0]
+
+    @property
+    def _root(self) -> str:
+        return self._opened[1]
+
+    @property
+    def _is_local(self) -> bool:
+        return isinstance(self._fs, LocalFileSystem)
+
+    @property
+    def _is_atomic(self) -> bool:
         protocols = self._fs.protocol
-        self._is_atomic = bool(_WHOLE_OR_NOTHING & ({protocols} if isinstance(protocols, str) else set(protocols)))
+        return bool(_WHOLE_OR_NOTHING & ({protocols} if isinstance(protocols, str) else set(protocols)))
 
     def write(self, name: str, content: bytes) -> StoredFile:
         """Write a file so that nobody ever sees a part of it; an existing one is replaced."""
@@ -318,6 +347,19 @@ class Storage:
         if self._is_local and not Path(path).resolve().is_relative_to(Path(self._root).resolve()):
             raise OutsideError(f"{name!r} lies outside of {shown(self.url)}; mount a disk there instead of a link")
         return path
+
+
+def opened(settings: Settings) -> Storage:
+    """Return the service's storage; raise `SettingsError` where its address leads to none."""
+    storage = Storage(settings.storage_url, access=settings.storage_access)
+    try:
+        storage.connect()
+    except StorageError as error:
+        raise SettingsError(
+            f"STORAGE_URL cannot be opened: {error}; start what it names, or give a folder or a bucket: "
+            "file:///srv/chai, s3://BUCKET/chai"
+        ) from error
+    return storage
 
 
 def _temporary(last: str) -> str:

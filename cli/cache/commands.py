@@ -341,11 +341,10 @@ def _time(text: str | None) -> datetime | None:
 def _open() -> Iterator[_Store]:
     from db.session import connect, sessions
     from shared.settings import Settings
-    from shared.storage import Storage
+    from shared.storage import opened
 
     engine = connect(local.database_url(), pool_size=1, application="chai-cli")
     try:
-        settings = Settings.model_validate({})
-        yield _Store(factory=sessions(engine), storage=Storage(settings.storage_url, access=settings.storage_access))
+        yield _Store(factory=sessions(engine), storage=opened(Settings.model_validate({})))
     finally:
         engine.dispose()

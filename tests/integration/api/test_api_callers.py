@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 from fastapi.testclient import TestClient
-from running import api_process, settings_of
+from running import api_process, api_thread, settings_of
 
 from api.app import create_app
 
@@ -96,6 +96,21 @@ def test_a_key_in_the_wrong_place_is_not_said_back(client: TestClient) -> None:
     also = client.get("/sk-chai-01234567-verysecret")
 
     assert "verysecret" not in answer.text + also.text
+
+
+def test_a_whole_url_is_answered_as_its_path(environment: dict[str, str]) -> None:
+    """As a client writes to a proxy; the host in it counts, whatever the header says."""
+
+    def status_of(target: str, host: str) -> int:
+        with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as connection:
+            connection.sendall(f"GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+            return int(connection.makefile("rb").readline().split()[1])
+
+    with api_thread(create_app(settings_of(environment))) as url:
+        assert status_of("http://127.0.0.1/v1/videos?limit=1", "127.0.0.1") == 200
+        assert status_of("http://127.0.0.1/v1/videos?limit=0", "127.0.0.1") == 400
+        assert status_of("HTTP://LOCALHOST:8400", "evil.example") == 200
+        assert status_of("http://evil.example/v1/videos", "127.0.0.1") == 421
 
 
 def test_half_a_request_is_not_waited_for(environment: dict[str, str], tmp_path: Path) -> None:

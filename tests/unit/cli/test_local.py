@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import make_url
 
+from api.settings import ApiSettings
 from cli import local
 from cli.errors import BadInput
 from cli.services.lock import folder_lock
@@ -118,6 +119,59 @@ def test_whatever_sqlalchemy_reads_is_a_database(url: str, monkeypatch: pytest.M
     monkeypatch.setenv("DATABASE_URL", url)
 
     assert make_url(local.database_url()).drivername == "postgresql+psycopg2"
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("postgresql://u:secret@h/d?sslmod=require", 'cannot be used: invalid dsn: invalid connection option "sslmod"'),
+        ("postgresql://u:secret@h:99999/d", "has the port 99999; there are 1 to 65535"),
+    ],
+)
+def test_what_postgres_would_refuse_is_named_before_it_is_asked(
+    url: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", url)
+
+    with pytest.raises(BadInput) as refused:
+        local.database_url()
+
+    assert str(refused.value) == f"DATABASE_URL {url.replace('secret', '***')!r}: {said}"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("CHAI_FLOWER_URL", "flower:5555", "is no address of a page; write it like http://127.0.0.1:5555"),
+        (
+            "CHAI_WEBHOOK_HOSTS",
+            "a:80, http://b/",
+            "'http://b/' is no host; write HOST or HOST:PORT, several with commas",
+        ),
+    ],
+)
+def test_a_setting_that_can_mean_nothing_is_named(
+    variable: str, value: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", SECRETS["DATABASE_URL"])
+    monkeypatch.setenv(variable, value)
+
+    with pytest.raises(BadInput) as refused, local.settings_checked():
+        ApiSettings.model_validate({})
+
+    assert str(refused.value) == f"{variable} {value!r}: {said}"
+
+
+def test_a_file_in_the_place_of_the_folder_for_runs_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    monkeypatch.setenv("CHAI_VAR_DIR", str(file / "run"))
+
+    with pytest.raises(BadInput) as refused:
+        local.var_dir()
+
+    said = f"CHAI_VAR_DIR '{file / 'run'}': {file} is a file; name a folder, or one that can be made"
+    assert str(refused.value) == said
 
 
 def test_an_address_of_no_broker_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:

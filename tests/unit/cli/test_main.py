@@ -166,6 +166,10 @@ GOOD = "postgresql+psycopg2://u@127.0.0.1:9/d"
         ),
         ({"DATABASE_URL": GOOD, "STORAGE_URL": "s3://"}, "error: STORAGE_URL 's3://': names no folder or bucket; "),
         ({"DATABASE_URL": GOOD, "STORAGE_URL": "az://b"}, "error: STORAGE_URL 'az://b': needs a driver: "),
+        (
+            {"DATABASE_URL": GOOD, "STORAGE_URL": "ftp://u:secret@127.0.0.1:1/x"},
+            "error: STORAGE_URL cannot be opened: ftp://u:***@127.0.0.1:1/x: ConnectionRefusedError: ",
+        ),
     ],
 )
 def test_a_server_that_is_none_is_named_without_its_password(variables: dict[str, str], said: str) -> None:
