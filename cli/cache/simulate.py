@@ -197,6 +197,7 @@ class Answer:
                     "seconds_saved": round(found.saved * full_seconds, 3),
                     "by_kind": {kind: round(share, 4) for kind, share in found.by_kind.items()},
                     "by_reason": {reason: round(share, 4) for reason, share in found.by_reason.items()},
+                    "top_donors_share": _share_of(found.top_donors_share),
                     "entries": round(found.entries, 1),
                     "evictions": round(found.evictions, 1),
                     "bound_any_earlier_prompt": None if limit is None else round(limit.reachable, 4),
@@ -430,6 +431,7 @@ def _print(answer: Answer, rows: Sequence[Mapping[str, Any]]) -> None:
             "counted": f"{counted} requests, {answer.num_samples} times, of {answer.num_requests}",
             "whole prompts": (whole and f"{whole.figures[0].hit_rate:.1%} hits, if only they were compared")
             or "not tried",
+            "ten donors": _limit_text(first["top_donors_share"], "of the hits: those that lend most"),
             "any cache": reachable,
             "clairvoyant": _limit_text(first["clairvoyant"], "with this room, if the future were known"),
             "speed": f"{answer.study.decisions_per_minute:,.0f} decisions a minute",
@@ -444,6 +446,10 @@ def _limit_text(rate: float | None, what: str) -> str:
 def shown_rate(rate: float, within: Sequence[float], *, sign: str = "") -> str:
     """Return a rate with half of its interval, in per cent."""
     return f"{100 * rate:{sign}.1f} ± {50 * (within[1] - within[0]):.1f} %"
+
+
+def _share_of(share: float | None) -> float | None:
+    return None if share is None else round(share, 4)
 
 
 def _rounded(within: tuple[float, float]) -> list[float]:

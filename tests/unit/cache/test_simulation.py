@@ -302,3 +302,12 @@ def test_after_so_many_uses_a_full_run_leaves_a_fresh_entry() -> None:
         *["prompt_hit"] * 2,
     ]
     assert played.num_entries == 2
+
+
+def test_the_share_of_the_donors_that_lend_most_is_told() -> None:
+    played = replay(things([*range(20), *[0] * 9, *range(20)]), "lru", entries=30)
+
+    assert [len(donors) for donors in played.donors[:21]] == [*[0] * 20, 1]
+    assert protocol.figures([played], warmup=0).top_donors_share == (10 + 9) / 29  # one of ten uses, nine of one
+    assert protocol.figures([played], warmup=25).top_donors_share == (5 + 9) / 24
+    assert protocol.figures([replay(things([*range(9)]), "lru", entries=9)], warmup=0).top_donors_share is None

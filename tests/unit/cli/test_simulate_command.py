@@ -103,6 +103,7 @@ def test_the_last_line_is_one_object_with_rates_intervals_bounds_and_speed(chai:
         assert 0 <= low <= found[name] <= high <= 1
     assert found["prompt_hit_rate"] < found["entity_hit_rate"] <= found["clairvoyant"]
     assert found["clairvoyant"] <= found["bound_any_earlier_prompt"]
+    assert 0 < found["top_donors_share"] <= 1
     assert found["decisions"] == 300
     assert found["decisions_per_minute"] > 0
     assert found["requests"] == 80

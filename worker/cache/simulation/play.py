@@ -80,6 +80,7 @@ class Played:
     hits: list[HitKind] = field(default_factory=list)  # NONE also where a hit was not used
     reasons: list[Reason] = field(default_factory=list)
     savings: list[float] = field(default_factory=list)  # share of the steps of a full run
+    donors: list[tuple[str, ...]] = field(default_factory=list)  # names of the entries used, none where no hit was
     num_evictions: int = 0
     num_refused: int = 0
     num_entries: int = 0  # at the end
@@ -217,9 +218,11 @@ class _Player:
         if plan.recipe.reuse is None:
             played.hits.append(HitKind.NONE)
             played.savings.append(0.0)
+            played.donors.append(())
         else:
             played.hits.append(plan.hit)
             played.savings.append(plan.steps_saved / plan.full_num_steps)
+            played.donors.append(plan.donors)
             for donor in plan.donors:
                 self.held[donor] += 1
         if self.setup.admission != "all":

@@ -10,6 +10,7 @@ from statistics import fmean, stdev
 from worker.cache.decisions.types import HitKind
 from worker.cache.simulation.play import Played
 
+TOP = 10  # donors, whose share of the hits is told
 BLOCKS = 10  # a single replay is cut into so many, for an interval
 # Quantiles of Student's t at .975, by degrees of freedom; beyond the last, the normal distribution's.
 STUDENT: tuple[float, ...] = (
@@ -45,6 +46,7 @@ class Figures:
     saved_interval: Interval
     by_kind: dict[str, float]  # share of the requests
     by_reason: dict[str, float]
+    top_donors_share: float | None  # of a replay's hits, by its ten donors that lend most; None without hits
     evictions: float  # a replay, all requests
     entries: float  # at the end of a replay
     rates: tuple[float, ...]  # of each replay, or of the tenths of a single one
@@ -89,10 +91,17 @@ def figures(replays: Sequence[Played], *, warmup: int) -> Figures:
         saved_interval=_clipped(interval(shares)),
         by_kind={kind: number / total for kind, number in kinds.most_common()},
         by_reason={reason: number / total for reason, number in reasons.most_common()},
+        top_donors_share=_top_donors_share([played.donors[warmup:] for played in replays]),
         evictions=fmean(played.num_evictions for played in replays),
         entries=fmean(played.num_entries for played in replays),
         rates=tuple(rates),
     )
+
+
+def _top_donors_share(replays: Sequence[Sequence[Sequence[str]]]) -> float | None:
+    counts = [Counter(donor for donors in replay for donor in donors) for replay in replays]
+    shares = [sum(uses for _, uses in count.most_common(TOP)) / count.total() for count in counts if count]
+    return fmean(shares) if shares else None
 
 
 def interval(values: Sequence[float]) -> Interval:
