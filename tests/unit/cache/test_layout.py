@@ -32,7 +32,7 @@ def stored(prompt: str, extraction: Extraction) -> list[Neighbour]:
         ("a small red ball drifts right over a plain wall", Reason.ENTITY_HIT),  # another motion
         ("a small red ball rests on a plain wall", Reason.ENTITY_HIT),
         ("a small red ball and a dog drift left over a plain wall", Reason.ENTITY_HIT),  # another number
-        ("two small red balls drift left over a plain wall", Reason.ENTITY_HIT),
+        ("two small red balls drift left over a plain wall", Reason.CONFLICT),  # an article counts
         ("a dog drifts left over a striped field", Reason.ENTITY_HIT),  # the scene alone
         ("a small blue ball drifts left over a striped field", Reason.LAYOUT_HIT),  # another colour in the same scene
         ("a small blue ball drifts up over a striped field", Reason.CONFLICT),

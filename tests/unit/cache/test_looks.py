@@ -44,6 +44,14 @@ def asked(stored: str, prompt: str, settings: MatchSettings | None = None) -> Pl
         ("빨간 지프가 사막을 달린다", "파란 지프가 사막을 달린다"),
         ("一辆红色的吉普车穿过沙漠", "一辆蓝色的吉普车穿过沙漠"),
         ("一只黑猫在花园里", "一只白猫在花园里"),
+        # an article counts, of persons too
+        ("a fox in a forest", "ten foxes in a forest"),
+        ("a very old fox in a forest", "a pack of old foxes in a forest"),
+        ("a man on a pier", "two men on a pier"),
+        ("un pájaro en un bosque", "diez pájaros en un bosque"),
+        ("un oiseau dans une forêt", "quinze oiseaux dans une forêt"),
+        ("um pássaro em uma floresta", "dez pássaros em uma floresta"),
+        ("一只鸟在森林里", "一群鸟在森林里"),
     ],
 )
 def test_a_thing_that_looks_otherwise_is_no_donor_for_its_scene(stored: str, prompt: str) -> None:
@@ -66,6 +74,9 @@ def test_a_thing_that_looks_otherwise_is_no_donor_for_its_scene(stored: str, pro
         ("a red jeep under a green palm in the desert", "a red jeep under a tall palm in the desert"),
         ("un chat noir dort dans un jardin", "un chien blanc dort dans un jardin"),
         ("一只黑猫在花园里", "一只白狗在花园里"),
+        ("a fox in a forest", "foxes in a forest"),  # no number contradicts none
+        ("the fox in a forest", "two foxes in a forest"),
+        ("一片森林里的狐狸", "两片森林里的狐狸"),
     ],
 )
 def test_what_says_nothing_of_the_same_thing_still_lends(stored: str, prompt: str) -> None:

@@ -84,6 +84,9 @@ def test_the_matching_rule(stored: Entity, similarity: float, veto: Veto, verdic
         (("striped",), ("checkered",), True),
         (("two",), ("five",), True),
         (("747",), ("380",), True),  # numbers of a kind
+        (("15",), ("two",), True),
+        (("1",), ("15",), True),
+        (("15",), ("many",), False),
         (("red",), ("large",), False),  # different questions
     ],
 )

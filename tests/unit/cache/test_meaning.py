@@ -240,3 +240,37 @@ def test_somebody_alone_is_a_hit_only_where_little_else_is_asked_for() -> None:
 
     assert look_up(alone, near, USE).donors == ("donor",)
     assert look_up(among_much, near, USE).is_too_little
+
+
+@pytest.mark.parametrize(
+    ("skin", "dress", "other"),
+    [
+        ("a black man", "a man in black", "a man wearing white"),
+        ("white women", "women dressed in white", "women who are in red"),
+        ("a black businessman", "a businessman clad in black", "a businessman in blue"),
+        ("un hombre negro", "un hombre de negro", "un hombre de blanco"),
+        ("un homme noir", "un homme en noir", "un homme en rouge"),
+        ("um homem preto", "um homem de preto", "um homem de branco"),
+        ("eine schwarze Frau", "eine Frau in Schwarz", "eine Frau in Rot"),
+        ("чёрный человек", "человек в чёрном", "человек в белом"),
+    ],
+)
+def test_the_colour_that_somebody_wears_is_not_that_of_the_skin(skin: str, dress: str, other: str) -> None:
+    assert hit(dress, dress).donors
+    for prompt, donor in ((dress, skin), (skin, dress), (dress, other)):
+        assert hit(prompt, donor).donors == (), (prompt, donor)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        ("a man in black walks", ["black-clad man"]),
+        ("a man in black armor", ["man", "black armor"]),
+        ("a man in red and black clothes", ["man", "red and black clothes"]),
+        ("a woman dressed in black leather", ["woman", "black leather"]),
+        ("a woman painted red", ["red woman"]),
+        ("a nun in white", ["white nun"]),
+    ],
+)
+def test_only_a_colour_worn_by_somebody_and_nothing_else_is_the_dress(prompt: str, expected: list[str]) -> None:
+    assert [entity.text for entity in extract(prompt).entities] == expected

@@ -141,6 +141,25 @@ def test_artists_camera_and_comparisons_are_not_seen(prompt: str, seen: list[str
     assert extract(prompt).style == style
 
 
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        ("knight dragon castle sunset", ["knight", "dragon", "castle", "sunset"]),
+        ("oil painting, robot city night rain, 4k", ["robot", "city", "night", "rain"]),
+        ("princess tower dragon", ["princess", "tower", "dragon"]),
+        ("city street night", ["city street", "night"]),
+        # compounds
+        ("snow leopard mountain ridge", ["snow leopard mountain ridge"]),
+        ("pizza delivery truck driver", ["pizza delivery truck driver"]),
+        ("village school girl", ["village school girl"]),
+        ("summer night", ["summer night"]),
+        ("a dragon castle tower", ["dragon castle tower"]),
+    ],
+)
+def test_things_side_by_side_without_commas_are_told_from_compounds(prompt: str, expected: list[str]) -> None:
+    assert texts(prompt) == expected
+
+
 OTHER_WORDS = "mario moose spain crayon steven prada walter granny mucha thanos stoat artgerm kratos balck gren"
 
 

@@ -7,6 +7,7 @@ Only words that change a picture move: colours, patterns, sizes, ages, materials
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from worker.cache.decisions import vocabulary as v
 from worker.cache.decisions.spelling import is_known
@@ -148,14 +149,38 @@ def _fold_at(words: list[Word], noun: int) -> None:
         end += 1
         if end < len(words) and words[end].lower in FINITE:
             words[end].tag = "VB"  # "the car, which is silver, speeds"
+    is_worn = _is_worn_by(words[subject], words[noun + 1 : start])
+    if is_worn and said & _MATERIALS:
+        return  # "a woman in black leather": the leather is a thing
     moved = words[start:stop]
     for word in moved:
         word.tag = word.tag if word.lower == "and" else "JJ"
+    if is_worn:
+        moved = [_as_dress(word) for word in moved if word.lower != "and"]
     del words[noun + 1 : end]
     place = subject
     while place > 0 and words[place - 1].tag in NOUN and not words[place - 1].is_name:
         place -= 1
     words[place:place] = moved
+
+
+_SOMEBODY = v.SOMEBODY | v.PERSONS
+_WEARS = frozenset(("in", "wearing", "dressed", "clad"))
+
+
+def _is_worn_by(who: Word, joint: Sequence[Word]) -> bool:
+    """Whether a colour behind somebody is that of the clothes, by the words between: a man in black is not black."""
+    return _is_somebody(who.lower) and not _WEARS.isdisjoint(word.lower for word in joint)
+
+
+def _is_somebody(word: str) -> bool:
+    bare = v.SINGULARS.get(word, word.removesuffix("s"))
+    return not {bare, word}.isdisjoint(_SOMEBODY) or bare.endswith(("man", "woman", "men", "women"))
+
+
+def _as_dress(word: Word) -> Word:
+    text = f"{word.lower}{v.CLAD}" if word.lower in _COLOURS else word.lower
+    return replace(word, text=text, lower=text)
 
 
 def _has_colour(words: Sequence[Word], noun: int) -> bool:
@@ -249,7 +274,7 @@ def _attributes_end(words: Sequence[Word], i: int) -> int:
             end += 2
         elif end > i and words[end].lower == "and" and end + 1 < len(words) and words[end + 1].lower in _VISUAL:
             if _describes_next(words, end + 2):
-                break
+                return i if words[i - 1].lower in _WEARS else end  # "a man in red and black clothes"
             end += 2
         else:
             break
@@ -261,8 +286,10 @@ def _describes_next(words: Sequence[Word], i: int) -> bool:
     if i >= len(words) or words[i].lower in _COLOUR_NOUNS:
         return False
     after = words[i + 1].tag if i + 1 < len(words) else "."
-    if words[i].lower in FINITE and words[i].lower.endswith("s") and after in ("IN", "DT", "RB", "PRP$", "TO"):
-        words[i].tag = "VB"  # "an umbrella which is black stands by the door"
+    is_subject = i > 2 and words[i - 2].lower in _WEARS and _is_somebody(words[i - 3].lower)
+    acts = after in ("IN", "DT", "RB", "PRP$", "TO") or (is_subject and after in (".", "CC", "VBG"))
+    if words[i].lower in FINITE and words[i].lower.endswith("s") and acts:
+        words[i].tag = "VB"  # "an umbrella which is black stands by the door", "a man in black walks"
         return False
     return words[i].tag in (*NOUN, *ADJECTIVE, "CD") and words[i].is_plain
 

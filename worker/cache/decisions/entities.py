@@ -20,6 +20,7 @@ from typing import Protocol
 
 from worker.cache.decisions import (
     attributes,
+    heaps,
     languages,
     motion,
     negation,
@@ -300,7 +301,7 @@ def _phrases(words: Sequence[Word]) -> Iterator[tuple[int, int]]:
             stop -= 1
         if stop > i:
             stop = _join_of(words, i, _without_empty_end(words, i, stop))
-            yield i, stop
+            yield from heaps.parts(words, i, stop)
         i = max(stop, i + 1)
 
 
@@ -416,12 +417,14 @@ def _entity_or_style(words: Sequence[Word], start: int, stop: int) -> Entity | N
     ):
         return None
     tail = [word.lower for word in phrase[of:]]
+    counts = [v.NUMERALS.get(word, word) for word in counts] or _count_before(words, start)
     return Entity(
         text=" ".join([*described, head, *tail]),
         head=head,
-        attributes=(*(counts or _count_before(words, start)), *_made_into(words, start), *described),
+        attributes=(*counts, *_made_into(words, start), *described),
         kind=EntityKind.OBJECT if tail else _kind(words, start, head, noun),
         weight=salience.weight(head, described),
+        is_single=not counts and head == noun.lower and _is_behind_article(words, start),
     )
 
 
@@ -474,6 +477,14 @@ def _made_into(words: Sequence[Word], start: int) -> list[str]:
         of -= 1
     image = words[of - 1].lower if of > 0 and words[of].lower == "of" and words[of - 1].is_plain else ""
     return [image] if v.NATURES.get(image) == "image" else []
+
+
+def _is_behind_article(words: Sequence[Word], start: int) -> bool:
+    """Whether "a" stands before a phrase: a bird, a very big bird."""
+    article = start - 1
+    while article > 0 and words[article].tag == "RB":
+        article -= 1
+    return article >= 0 and words[article].lower in ("a", "an")
 
 
 def _count_before(words: Sequence[Word], start: int) -> list[str]:

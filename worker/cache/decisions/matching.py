@@ -238,12 +238,30 @@ def has_conflict(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
     """Whether both name a colour (number, age, size ...) and no name is common to both."""
     ours, theirs = (tuple(map(_shade_as_colour, words)) for words in (ours, theirs))
     for group in CONFLICT_GROUPS.values():
-        a = {group[word] for word in ours if word in group}
-        b = {group[word] for word in theirs if word in group}
+        a, b = ({group[word] for word in words if word in group} for words in (ours, theirs))
         if a and b and a.isdisjoint(b):
             return True
-    a, b = ({word for word in words if word.isdigit()} for words in (ours, theirs))
-    return bool(a and b and a.isdisjoint(b))
+    return _are_other_numbers(ours, theirs) or _is_skin(ours, theirs) or _is_skin(theirs, ours)
+
+
+def _are_other_numbers(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
+    """Whether both name a number in digits, or one does so and the other in a word (15 birds, two birds)."""
+    a, b = ({word for word in words if word.isdecimal() and word not in _NUMBERS} for words in (ours, theirs))
+    if a and b:
+        return a.isdisjoint(b)
+    said = {_NUMBERS[word] for word in (theirs if a else ours) if word in _NUMBERS}
+    return bool((a or b) and said and "many" not in said)
+
+
+_NUMBERS = CONFLICT_GROUPS["number"]
+
+
+def _is_skin(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
+    """Whether one names the colour of somebody's clothes alone, the other that of the skin: a man in black."""
+    a, b = (
+        {name for name in ("colour", "dress") for w in words if w in CONFLICT_GROUPS[name]} for words in (ours, theirs)
+    )
+    return a == {"dress"} and b == {"colour"}
 
 
 def _shade_as_colour(word: str) -> str:

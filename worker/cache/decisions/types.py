@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any, Self
 
-from worker.cache.decisions.vocabulary import CONFLICT_GROUPS, CROWDED, SYNONYMS
+from worker.cache.decisions.vocabulary import CONFLICT_GROUPS, CROWDED, PERSONS, SYNONYMS
 
 Json = dict[str, Any]  # Any: decoded JSON
 
@@ -71,6 +71,7 @@ class Entity:
     context: tuple[str, ...] = ()  # marks of the whole prompt: "with:beach", "without:person", "language:fr"
     weight: float = 1.0  # how much of a picture it is, 0 to 1: a hand, a person, a hope say little of what is seen
     is_opaque: bool = False  # the embedder does not know its words: it is the same as equal text only
+    is_single: bool = False  # an article says that it is one: "a bird", "un pájaro", 一只鸟
 
     @property
     def count(self) -> int:
@@ -87,9 +88,11 @@ class Entity:
     @property
     def looks(self) -> tuple[str, ...]:
         """What another look of the same thing would contradict: its colour, number, age; of a hand it tells nothing."""
-        if self.kind is not EntityKind.OBJECT or self.weight < LEAST_SEEN:
+        is_seen = self.weight >= LEAST_SEEN or self.head in PERSONS
+        if self.kind is not EntityKind.OBJECT or not is_seen:
             return ()
-        return tuple(word for word in self.attributes if word in _LOOKS or word.isdigit())
+        looks = tuple(word for word in self.attributes if word in _LOOKS or word.isdigit())
+        return (*looks, "1") if self.is_single else looks
 
     @property
     def stored_attributes(self) -> tuple[str, ...]:
@@ -114,6 +117,7 @@ class Entity:
             context=tuple(row.get("context", ())),
             weight=row.get("weight", 1.0),
             is_opaque=row.get("is_opaque", False),
+            is_single=row.get("is_single", False),
         )
 
     def to_dict(self) -> Json:
@@ -124,8 +128,13 @@ class Entity:
             "attributes": list(self.attributes),
             "kind": self.kind.value,
         }
-        more: Json = {"context": list(self.context), "weight": self.weight, "is_opaque": self.is_opaque}
-        usual: Json = {"context": [], "weight": 1.0, "is_opaque": False}
+        more: Json = {
+            "context": list(self.context),
+            "weight": self.weight,
+            "is_opaque": self.is_opaque,
+            "is_single": self.is_single,
+        }
+        usual: Json = {"context": [], "weight": 1.0, "is_opaque": False, "is_single": False}
         return row | {name: value for name, value in more.items() if value != usual[name]}
 
 

@@ -42,7 +42,7 @@ CONFLICT_GROUPS: dict[str, dict[str, str]] = {
         modern="现代 未来 modern new brand-new futuristic",
     ),
     "number": _groups(
-        one="one single lone solitary",
+        one="one single lone solitary 1",
         two="两 二 two 2 both",
         three="三 three 3",
         four="四 four 4",
@@ -188,6 +188,8 @@ TIMES: tuple[dict[str, str], ...] = (
         summer="summer 夏天 夏季",
     ),
 )
+CLAD = "-clad"  # of somebody in that colour
+CONFLICT_GROUPS["dress"] = {f"{word}{CLAD}": colour for word, colour in CONFLICT_GROUPS["colour"].items()}
 CROWDED = frozenset(("crowded", "拥挤"))  # a place with people in it
 
 # For the embedder, which puts "crimson" far from "red". Words that are also names of things stay out: gold, rose.
@@ -335,7 +337,20 @@ NATURES = {
     for word in words.split()
 }
 
-COUNTS = frozenset(CONFLICT_GROUPS["number"]) | word_set("hundred thousand million another other every each")
+_TEENS = ["thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]
+_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+_ONES = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+NUMERALS: dict[str, str] = {  # numbers that have no word in CONFLICT_GROUPS, as digits
+    "eleven": "11",
+    **{word: str(13 + i) for i, word in enumerate(_TEENS)},
+    **{word: str(20 + 10 * i) for i, word in enumerate(_TENS)},
+    **{f"{ten}-{one}": str(21 + 10 * i + k) for i, ten in enumerate(_TENS) for k, one in enumerate(_ONES)},
+}
+COUNTS = (
+    frozenset(CONFLICT_GROUPS["number"])
+    | NUMERALS.keys()
+    | word_set("hundred thousand million another other every each")
+)
 
 # "a herd of elephants" is about elephants
 QUANTIFIERS = word_set(
@@ -549,6 +564,8 @@ PERSONS = word_set(
     "man woman boy girl lady gentleman kid child baby teenager teen guy men women wife husband mother father mom dad "
     "son daughter brother sister girlfriend boyfriend dude 男人 女人 男孩 女孩 孩子"
 )
+# beside PERSONS and words in -man, -woman: a colour before them is that of the skin, one that they are in is worn
+SOMEBODY = word_set("person people figure someone somebody anybody everyone everybody human couple stranger")
 ABSTRACT = word_set(
     "expression emotion smile gaze look glance stare grin frown laugh laughter tear voice scream whisper breath "
     "thought idea dream memory hope happiness joy love fear anger sadness sorrow pain peace harmony freedom power "

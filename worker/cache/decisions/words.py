@@ -15,7 +15,10 @@ ADJECTIVE = ("JJ", "JJR", "JJS")
 DESCRIBES = (*ADJECTIVE, "VBN", "CD", *NOUN)
 
 _TOKEN = re.compile(r"[^\W_]+(?:[-'’][^\W_]+|[.:]\d+)*|[^\w\s]")
-_AGE = re.compile(r"\b(\d+|two|three|four|five|six|seven|eight|nine|ten)[ -]years?[ -]olds?\b", re.I)
+_NUMBERS = "|".join(
+    (r"\d+", *sorted(v.NUMERALS, key=len, reverse=True), "two|three|four|five|six|seven|eight|nine|ten")
+)
+_AGE = re.compile(rf"\b({_NUMBERS})[ -]years?[ -]olds?\b", re.I)
 
 
 @dataclass(slots=True)

@@ -18,7 +18,7 @@ from typing import Any
 from worker.cache.decisions import salience
 from worker.cache.decisions.readers.reading import Found, Reading
 from worker.cache.decisions.types import Entity, EntityKind
-from worker.cache.decisions.vocabulary import STYLE_WORDS, word_set
+from worker.cache.decisions.vocabulary import CONFLICT_GROUPS, STYLE_WORDS, word_set
 
 _NOUN = ("n", "nr", "nrt", "nrfg", "ns", "nt", "nz", "ng", "s", "t", "vn", "an", "eng", "l", "i", "j")
 _DESCRIBES = ("a", "ad", "b", "z", "ag", "m")
@@ -109,6 +109,7 @@ _ACTIONS = word_set(
     "学习 休息 "
     "等待 飘动 流动 闪烁 升起 落下 穿行 漂浮 盛开 旅行 生活 特写"
 ) - word_set("特写 滑板")
+_MORE_MEASURES, _CROWDS = "名根栋幢台部架支枝颗件匹艘", ("群", "些", "队", "排", "堆")
 _MEASURES = "条只个匹头位辆艘座棵朵把张杯盏"
 _ACTING = word_set(
     "飞行 燃烧 旋转 漂浮 发光 会飞 流动 闪烁 奔跑 移动 悬浮"
@@ -120,7 +121,7 @@ _PEOPLE = word_set(
 )
 _BODY = word_set("手 头 脸 身 身上 背 肩 嘴 眼 眼睛 手中 手里 心 心中 头上 怀")
 _STOPS = word_set("， 。 ！ ？ ； ： 、 , . ! ? ; : \n | ( ) （ ） 和 与 及 跟 而 但 但是")
-_COUNTS = word_set("两 二 三 四 五 六 七 八 九 十 几")
+_ONES = {sign: number for number, sign in enumerate("一二三四五六七八九", start=1)}
 _LISTS = word_set("、 和 或 或者 与 及")
 
 
@@ -345,7 +346,7 @@ def _is_style(run: Words) -> bool:
 
 def _entity(words: Words, start: int, stop: int, said: Sequence[str]) -> Entity | None:
     run = [word for word, flag in words[start:stop] if word != "的" and flag not in ("uj", "q", "m")]
-    counts = [word[0] for word, flag in words[start:stop] if flag == "m" and word[0] in _COUNTS]
+    counts = [count for word, flag in words[start:stop] if flag == "m" and (count := _count(word))]
     run = [*said, *run]
     if not run or all(word in _NOTHING for word in run) or run[-1] in _ADJECTIVES or run == ["背景"]:
         return None
@@ -360,7 +361,28 @@ def _entity(words: Words, start: int, stop: int, said: Sequence[str]) -> Entity 
         attributes=tuple(attributes),
         kind=_kind(words, start, stop, head, words[stop - 1][1]),
         weight=salience.weight(head, tuple(attributes)),
+        is_single=not counts and any(flag == "m" and _is_one(word) for word, flag in words[start:stop]),
     )
+
+
+def _count(word: str) -> str:
+    """The number that a word of number and measure says: 三只, 十五名, 一群; empty for one, and for what says none."""
+    if word[1:2] in _CROWDS or word in CONFLICT_GROUPS["number"]:
+        return word if word in CONFLICT_GROUPS["number"] else "许多"
+    digits = re.match(r"\d+|[一二两三四五六七八九十百千几]+", word)
+    if digits is None or digits[0] == "一":
+        return ""
+    if digits[0].isdecimal() or len(digits[0]) == 1:
+        return digits[0]
+    tens, is_ten, ones = digits[0].partition("十")
+    if not (is_ten and len(tens) < 2 and len(ones) < 2):
+        return "许多"  # 三五只, 几百个
+    return f"{_ONES.get(tens, 1)}{_ONES.get(ones, 0)}"
+
+
+def _is_one(word: str) -> bool:
+    """Whether a word is "one" and a measure of single things: 一只, but not 一片."""
+    return word[0] == "一" and word[1:2] in (*_MEASURES, *_MORE_MEASURES)
 
 
 def _is_sized(word: str) -> bool:

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from worker.cache.decisions.readers.lexicon import Meaning, Sort
-from worker.cache.decisions.readers.reading import TWO_COLOURS, Found, Reading, Worded, entity
+from worker.cache.decisions.readers.reading import TWO_COLOURS, Found, Reading, Said, Worded, entity
 from worker.cache.decisions.types import Entity
+from worker.cache.decisions.vocabulary import CLAD, PERSONS, SOMEBODY, word_set
 
 
 class Role(Enum):
@@ -279,17 +280,42 @@ def _said(tokens: Sequence[Token], i: int) -> tuple[tuple[int, ...], int]:
 def _entity(tokens: Sequence[Token], phrase: Phrase, order: Order, said: Sequence[int]) -> Entity | None:
     """The entity of a phrase with what a sentence says of it."""
     parts = tuple(part for part in phrase.parts if not tokens[part].is_style)
-    phrase = replace(phrase, parts=(*parts, *said))
+    if said and phrase.of is None and _is_worn(tokens, phrase, said):
+        phrase = replace(phrase, parts=parts, of=said[0] - 1, stop=said[-1] + 1)  # "hombre de negro"
+    else:
+        phrase = replace(phrase, parts=(*parts, *said))
     of = () if phrase.of is None else range(phrase.of + 1, phrase.stop)
     is_place, is_group = _surroundings(tokens, phrase.start)
     counts = [tokens[i].said.english for i in range(phrase.start, phrase.noun) if tokens[i].role is Role.NUMBER]
     return entity(
         tokens[phrase.noun].said,
         order.shown(tokens, phrase),
-        [tokens[i].said for i in sorted((*phrase.parts, *of))],
+        [_as_dress(tokens[i].said) if i in of and i in said else tokens[i].said for i in sorted((*phrase.parts, *of))],
         counts=counts or (["many"] if is_group else []),
+        is_single=not counts and not is_group and _is_behind_article(tokens, phrase),
         is_place=is_place,
     )
+
+
+def _is_worn(tokens: Sequence[Token], phrase: Phrase, said: Sequence[int]) -> bool:
+    """Whether a bare colour behind somebody is that of the clothes: "hombre de negro" is no "hombre negro"."""
+    is_bare = tokens[said[0] - 1].role in (Role.IN, Role.OF) and phrase.stop == said[0] - 1
+    is_somebody = tokens[phrase.noun].is_of(Sort.PERSON) and tokens[phrase.noun].said.english in _SOMEBODY
+    return is_bare and is_somebody and all(tokens[i].is_of(Sort.COLOUR) for i in said)
+
+
+def _as_dress(said: Said) -> Said:
+    return Said(said.text, Meaning(f"{said.english}{CLAD}", Sort.COLOUR))
+
+
+def _is_behind_article(tokens: Sequence[Token], phrase: Phrase) -> bool:
+    """Whether an article counts: "un pájaro" is one bird."""
+    first = phrase.start - 1
+    return first >= 0 and tokens[first].role is Role.ARTICLE and tokens[first].written in _ONE
+
+
+_SOMEBODY = PERSONS | SOMEBODY
+_ONE = word_set("un une una uno um uma ein eine einen einem einer eines")
 
 
 def _surroundings(tokens: Sequence[Token], start: int) -> tuple[bool, bool]:

@@ -85,11 +85,18 @@ class Worded:
 
 
 def entity(
-    head: Said, text: str, described: Sequence[Said], *, counts: Sequence[str] = (), is_place: bool = False
+    head: Said,
+    text: str,
+    described: Sequence[Said],
+    *,
+    counts: Sequence[str] = (),
+    is_single: bool = False,
+    is_place: bool = False,
 ) -> Entity | None:
     """The entity of a phrase; None when it names nothing that is seen.
 
-    `text` is the phrase as shown, `is_place` whether something is in or on it by what stands around it.
+    `text` is the phrase as shown, `is_single` whether an article says that it is one, `is_place` whether something is
+    in or on it by what stands around it.
     """
     sort = head.meaning.sort if head.meaning else None
     if sort is Sort.NOTHING or sort is Sort.STYLE:
@@ -105,4 +112,5 @@ def entity(
         attributes=attributes,
         kind=EntityKind.SCENE if is_scene else EntityKind.OBJECT,
         weight=salience.weight(noun, attributes),
+        is_single=is_single,
     )

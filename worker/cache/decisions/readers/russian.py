@@ -119,6 +119,8 @@ def _parse_of(lower: str, after: Token | None) -> Any:
         for parse in parses:
             if parse.tag.POS in ("ADJF", "PRTF"):
                 return parse
+    if parses[0].tag.mood == "impr":  # голубей: doves, hardly "become blue"
+        return next((parse for parse in parses if parse.tag.POS == "NOUN"), parses[0])
     if parses[0].tag.POS in ("NOUN", "ADVB"):
         known = meanings("ru")
         for parse in parses:
@@ -159,7 +161,8 @@ def _shown(tokens: Sequence[Token], phrase: Phrase) -> str:
     tag = next((tag for tag in tags if tag.case == "nomn"), tags[0] if tags else None)
     form = ("nomn", "plur") if tag is None or tag.number == "plur" else ("nomn", "sing", tag.gender or "masc")
     described = (_inflected(tokens[i].text, frozenset(form)) for i in phrase.parts if i != phrase.noun)
-    return " ".join((*described, noun.text))
+    of = () if phrase.of is None else range(phrase.of, phrase.stop)
+    return " ".join((*described, noun.text, *(tokens[i].written for i in of)))
 
 
 @cache

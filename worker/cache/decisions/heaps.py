@@ -1,0 +1,68 @@
+"""Nouns that stand side by side without commas, and are no compound: "knight dragon castle sunset".
+
+    "cat beach sunset"  →  cat · beach · sunset
+
+Only a run of three bare nouns or more between commas is taken for a heap: with an article, an adjective or two nouns
+("ninja cat", "a dragon castle") the last noun is what is named.
+"""
+
+from collections.abc import Iterator, Sequence
+from enum import Enum, auto
+
+from worker.cache.decisions import vocabulary as v
+from worker.cache.decisions.words import Word
+
+_SHORTEST = 3  # nouns
+_TIMES = v.word_set(
+    "night nighttime midnight dawn dusk sunset sunrise twilight morning evening noon rain snowfall fog mist "
+    "moonlight sunlight starlight thunderstorm blizzard lightning"
+)
+_PLACES = (v.SCENE_NOUNS | v.PLACE_NOUNS | v.MORE_PLACES) - v.ANIMATE - _TIMES
+
+
+class _Sort(Enum):
+    BEING = auto()
+    PLACE = auto()
+    TIME = auto()
+    THING = auto()
+
+
+def parts(words: Sequence[Word], start: int, stop: int) -> Iterator[tuple[int, int]]:
+    """Where each thing of a phrase begins and ends: the phrase itself, unless it is a heap."""
+    if _is_heap(words, start, stop):
+        for i in range(start + 1, stop):
+            if _is_cut(words, start, i):
+                yield start, i
+                start = i
+    yield start, stop
+
+
+def _is_heap(words: Sequence[Word], start: int, stop: int) -> bool:
+    """Whether nouns alone stand between two commas, or the ends of the prompt."""
+    is_whole = all(k in (-1, len(words)) or not words[k].lower[0].isalnum() for k in (start - 1, stop))
+    bare = words[start:stop]
+    return stop - start >= _SHORTEST and is_whole and all(word.is_noun and not word.is_name for word in bare)
+
+
+def _is_cut(words: Sequence[Word], start: int, i: int) -> bool:
+    """Whether another thing begins at i."""
+    before, word = words[i - 1].lower, words[i].lower
+    if f"{before} {word}" in v.COMPOUNDS:
+        return False
+    if _sort(word) is _Sort.TIME:
+        return before not in v.DAYS
+    if _sort(word) is _Sort.PLACE:
+        return _sort(before) is _Sort.BEING
+    is_local = _sort(before) is _Sort.PLACE and not v.PERSONS.isdisjoint(_forms(word))  # a school girl
+    return _sort(word) is _Sort.BEING and _sort(before) is not _Sort.THING and not is_local
+
+
+def _sort(word: str) -> _Sort:
+    for sort, nouns in ((_Sort.TIME, _TIMES), (_Sort.BEING, v.ANIMATE), (_Sort.PLACE, _PLACES)):
+        if not nouns.isdisjoint(_forms(word)):
+            return sort
+    return _Sort.THING
+
+
+def _forms(word: str) -> tuple[str, str]:
+    return word, v.SINGULARS.get(word, word.removesuffix("s"))
