@@ -167,7 +167,7 @@ def test_the_receipt_of_a_hit_on_an_own_video() -> None:
     assert block == {
         "path": "fast",
         "reason": "entity_hit",
-        "explanation": "An earlier video shows an entity of this prompt.",
+        "explanation": "An earlier video shows part of this prompt.",
         "hit": "object",
         "matched": [{"entity": "brown dog", "kind": "object", "similarity": 0.9123, "donor_entity": "brown dog"}],
         "similarity": 0.9123,

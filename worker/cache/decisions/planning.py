@@ -58,21 +58,21 @@ class Reason(StrEnum):
 
 _SENTENCES = {
     Reason.LAYOUT_HIT: "An earlier video of such things and motion lends its layout; a seed of your own makes another.",
-    Reason.ENTITY_HIT: "An earlier video shows an entity of this prompt.",
+    Reason.ENTITY_HIT: "An earlier video shows part of this prompt.",
     Reason.PROMPT_HIT: "An earlier prompt is like this one as a whole.",
-    Reason.HIT_TOO_WEAK: "An earlier video shows an entity of this prompt, but measured, not alike enough.",
-    Reason.PLAIN_IS_BETTER: "An earlier video shows an entity of this prompt; measured, its use gains nothing.",
+    Reason.HIT_TOO_WEAK: "An earlier video shows part of this prompt; measured, it is not alike enough.",
+    Reason.PLAIN_IS_BETTER: "An earlier video shows part of this prompt; measured, its use gains nothing.",
     Reason.FULL_REQUESTED: "Full mode was asked for.",
     Reason.FAST_REQUESTED_NO_HIT: "Fast mode was asked for and nothing is shared: few steps without a donor.",
-    Reason.EMPTY_CACHE: "No stored entity was near: the cache holds nothing of this kind yet.",
-    Reason.RENEWAL: "The earlier videos with an entity of this prompt have lent often enough: this one is made afresh.",
+    Reason.EMPTY_CACHE: "The cache holds nothing of this kind yet.",
+    Reason.RENEWAL: "The earlier videos with part of this prompt have lent often enough: this one is made afresh.",
     Reason.TOO_LITTLE: "What an earlier video shares with this prompt is too little of the picture.",
-    Reason.ONLY_RELATED: "Stored entities are related to this prompt, none is the same thing.",
+    Reason.ONLY_RELATED: "What is stored is related to this prompt; none of it is the same thing.",
     Reason.CONFLICT: "What is nearest, or what goes with it, has another colour, number, age or look, or is excluded.",
-    Reason.NO_MATCH: "No stored entity is like one of this prompt.",
+    Reason.NO_MATCH: "Nothing stored is like a part of this prompt.",
     Reason.DONOR_UNUSABLE: "The stored latents of the chosen video could not be used.",
     Reason.NOT_ON_THIS_MODEL: "An earlier video shows what this prompt asks for, but this model cannot reuse it so.",
-    Reason.NO_DONOR_PLANS: "An earlier video shows an entity of this prompt; the plans of this model use no donor.",
+    Reason.NO_DONOR_PLANS: "An earlier video shows part of this prompt; the plans of this model use no donor.",
 }
 
 
