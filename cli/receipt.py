@@ -7,12 +7,14 @@ from typing import Any
 
 from cli import output
 from shared.receipts import Receipt
+from shared.results import STAGES
 
 TOLD = {  # what `facts` tells in words of its own; the rest of the object follows by its own names
     "video": {"id", "object", "prompt", "status", "progress", "queue_position", "path", "error", "cache", "usage"}
     | {"size", "seconds", "fps", "num_frames", "num_steps", "num_inference_steps", "step", "mode", "metadata"}
-    | {"created_at", "completed_at", "expires_at", "waiting_reason"},
-    "cache": {"path", "explanation", "matched", "donors", "similarity", "steps", "unread"},
+    | {"created_at", "completed_at", "expires_at", "waiting_reason", "seed", "model"}
+    | {"inference_time_s", "stage_durations", "peak_memory_mb"},
+    "cache": {"path", "explanation", "matched", "donors", "similarity", "steps", "unread", "gpu_seconds_saved"},
     "usage": {"queue_wait_s", "run_s", "seconds_saved", "gpu_seconds", "bytes", "stage_s"},
 }
 
@@ -35,6 +37,7 @@ def facts(video: Mapping[str, Any]) -> dict[str, str]:
     receipt, cache, usage = Receipt.of(video), video.get("cache") or {}, video.get("usage") or {}
     told: dict[str, object] = {
         "id": video["id"],
+        "model": video.get("model"),
         "prompt": " ".join(str(video["prompt"]).split()),
         "status": state(video),
         "mode": receipt.mode,
@@ -44,6 +47,7 @@ def facts(video: Mapping[str, Any]) -> dict[str, str]:
         "donors": ", ".join(cache.get("donors") or []),
         "similarity": cache.get("similarity"),
         "not read": " ".join(cache.get("unread") or []),
+        "seed": video.get("seed"),
         "steps": _steps(video),
         "size": _size(video),
         "asked": _time(video.get("created_at")),
@@ -54,6 +58,7 @@ def facts(video: Mapping[str, Any]) -> dict[str, str]:
         "computed": output.seconds(usage.get("gpu_seconds")),
         "stages": ", ".join(_stages(usage)),
         "saved": output.seconds(receipt.saved_s),
+        "memory": _mebibytes(video.get("peak_memory_mb")),
         "bytes": usage.get("bytes"),
         "error": _error(video),
         "metadata": _plain(video.get("metadata") or None),
@@ -92,8 +97,14 @@ def _size(video: Mapping[str, Any]) -> str:
 
 
 def _stages(usage: Mapping[str, Any]) -> Iterator[str]:
-    for name, value in (usage.get("stage_s") or {}).items():
+    stages = usage.get("stage_s") or {}
+    for name in sorted(stages, key=lambda name: (*STAGES, name).index(name)):
+        value = stages[name]
         yield f"{name} {output.seconds(value) if isinstance(value, int | float) else value}"
+
+
+def _mebibytes(number: object) -> str:
+    return f"{number:.0f} MiB at most" if isinstance(number, int | float) else ""
 
 
 def _time(unix: object) -> str:

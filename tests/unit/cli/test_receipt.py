@@ -53,6 +53,18 @@ def test_the_state_says_what_a_person_waits_for(video: dict[str, object], text: 
     assert state(video) == text
 
 
+def test_what_the_object_says_twice_is_told_once_and_stages_in_their_order() -> None:
+    stages = {"decode": 0.25, "denoise": 1.5}
+    usage = {"run_s": 2.0, "stage_s": stages, "seconds_saved": 0.5}
+    again = {"inference_time_s": 2.0, "stage_durations": stages, "peak_memory_mb": 850.9469}
+    video = {"id": "video_1", "prompt": "a", "status": "completed", "path": "fast", "usage": usage, **again}
+
+    told = facts({**video, "cache": {"gpu_seconds_saved": 0.5}})
+
+    assert (told["stages"], told["memory"]) == ("denoise 1.50 s, decode 0.25 s", "851 MiB at most")
+    assert not {"inference_time_s", "stage_durations", "peak_memory_mb", "gpu_seconds_saved"} & told.keys()
+
+
 def test_a_person_is_told_all_that_the_object_holds_also_what_this_version_does_not_know() -> None:
     video = {
         "id": "video_1",
