@@ -103,6 +103,7 @@ def run(
         batch = submit(client, _name(file), listed, window=asked, order=order)
         if detach:
             _print_batch(batch, as_json=as_json)
+            output.note(f"`chai bulk attach {batch['id']}` follows it")
             raise typer.Exit(2 if batch["num_bad_lines"] else 0)
         raise typer.Exit(
             _follow(
@@ -219,7 +220,12 @@ def retry(
 ) -> None:
     """Make the failed and cancelled lines of a run anew; a run that had ended goes on."""
     with connect() as client:
-        _print_batch(client.retry_batch(names.batch(client, batch_id), only=only), as_json=as_json)
+        id_ = names.batch(client, batch_id)
+        before = client.batch(id_)["request_counts"]
+        batch = client.retry_batch(id_, only=only)
+        number = sum(before[status] for status in ([only] if only else ["failed", "cancelled"]))
+        output.note(f"{number} lines are made anew" if number else f"no line is {only or 'failed or cancelled'}")
+        _print_batch(batch, as_json=as_json)
 
 
 @app.command()
@@ -453,13 +459,13 @@ def _follow(
     if out is not None and str(out) == STDIN:
         return _print_results(client, batch)
     own = local.var_dir() / "bulk" / batch_id
-    folder, made = places.put(
+    _, (made, files) = places.put(
         [out, own] if out else [own],
         lambda folder: _written(client, batch_id, folder, download=download),
         what="results",
         later=f"`chai bulk attach {batch_id} --out FOLDER` writes them later",
     )
-    _print_end(batch, made, folder, as_json=as_json, num_duplicates=num_duplicates)
+    _print_end(batch, made, files, as_json=as_json, num_duplicates=num_duplicates)
     is_incomplete = any(result.error for result in made)  # a video that was made and could not be fetched, too
     return exit_code(made, num_bad_lines=batch["num_bad_lines"]) if not is_incomplete else 1
 
@@ -471,10 +477,9 @@ def _print_results(client: Client, batch: Json) -> int:
     return exit_code(made, num_bad_lines=batch["num_bad_lines"])
 
 
-def _written(client: Client, batch_id: str, folder: Path, *, download: bool) -> list[Result]:
+def _written(client: Client, batch_id: str, folder: Path, *, download: bool) -> tuple[list[Result], list[Path]]:
     made = _results(client, batch_id, folder, download=download)
-    results.write(folder, made)
-    return made
+    return made, results.write(folder, made)
 
 
 def _results(client: Client, batch_id: str, folder: Path, *, download: bool) -> list[Result]:
@@ -554,16 +559,20 @@ def _download(client: Client, video_id: str, target: Path) -> str | None:
     return None
 
 
-def _print_end(batch: Json, made: Sequence[Result], folder: Path, *, as_json: bool, num_duplicates: int = 0) -> None:
+def _print_end(
+    batch: Json, made: Sequence[Result], files: Sequence[Path], *, as_json: bool, num_duplicates: int = 0
+) -> None:
     if as_json:
-        output.print_json({**batch, "results": str(folder / "results.jsonl")})
+        output.print_json({**batch, "results": str(next(file for file in files if file.suffix == ".jsonl"))})
         return
     by_status = Counter(result.status for result in made)
-    counts = ", ".join(f"{number} {name}" for name, number in sorted(by_status.items())) or "nothing to do"
+    num_fast = sum(result.path == "fast" for result in made if result.status == "completed")
+    fast = {"completed": f" ({num_fast} fast)"} if num_fast else {}
+    counts = ", ".join(f"{number} {name}{fast.get(name, '')}" for name, number in sorted(by_status.items()))
     twice = f", {num_duplicates} said twice" if num_duplicates else ""
     earlier = f", {batch['num_reused']} of them by earlier runs" if batch["num_reused"] else ""
-    output.say(f"{batch['name']}: {counts}{earlier}; {batch['num_bad_lines']} lines left out{twice}")
-    print(f"results  {folder / 'results.csv'}\n         {folder / 'results.jsonl'}")
+    output.say(f"{batch['name']}: {counts or 'nothing to do'}{earlier}; {batch['num_bad_lines']} lines left out{twice}")
+    print("results  " + "\n         ".join(map(str, files)))
 
 
 def _print_batch(batch: Mapping[str, Any], *, as_json: bool) -> None:
@@ -591,4 +600,5 @@ def _window_text(batch: Mapping[str, Any]) -> str:
     if not window:
         return ""
     stops = ", stops" if window["at_end"] == AtEnd.STOP else ""
-    return f"{window['start']}-{window['end']} {window['tz']}{stops}"
+    closed = ", closed now" if batch["is_held"] and batch["status"] != "paused" else ""
+    return f"{window['start']}-{window['end']} {window['tz']}{stops}{closed}"

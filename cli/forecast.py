@@ -184,16 +184,17 @@ def facts(found: Forecast) -> dict[str, str]:
     """Return a forecast as names and texts for people."""
     cost, zone = found.cost, "%Y-%m-%d %H:%M %Z"
     asked = "the cache and the list itself" if found.is_cache_known else "the list itself; no service is running here"
+    crew = "1 worker" if found.num_workers == 1 else f"{found.num_workers} workers"
     told = {
         "lines": f"{found.num_lines} would run, {found.num_duplicates} duplicates, {len(found.bad)} cannot be used",
         "fast": f"{found.num_fast}: {found.num_hits_stored} by stored videos, {found.num_hits_own} by earlier lines",
         "full": f"{found.num_full}",
         "order": ORDERS[found.order],
         "looked up": asked,
-        "GPU hours": "no run of this kind was measured yet",
+        "GPU hours": "unknown: no run of this model and size was measured yet; make one first",
         "videos": _bytes(cost.video_bytes),
         "latents": _bytes(cost.latent_bytes) and f"{_bytes(cost.latent_bytes)}, less what is evicted",
-        "starts": f"{found.starts_at.astimezone():{zone}}, {found.num_workers} workers",
+        "starts": f"{found.starts_at.astimezone():{zone}}, {crew}",
     }
     if cost.low_h is not None and cost.likely_h is not None and cost.high_h is not None:
         told["GPU hours"] = f"{cost.low_h:.2g} to {cost.high_h:.2g}, likely {cost.likely_h:.2g}"

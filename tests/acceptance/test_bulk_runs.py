@@ -152,6 +152,7 @@ def test_a_run_is_paused_cancelled_and_tried_again(home: Home, tmp_path: Path) -
     assert (paused["status"], later["request_counts"]) == ("paused", paused["request_counts"])
     assert f"`chai bulk retry {batch}` makes its 0 failed and " in known.stderr
     assert "in_progress" in retried.stdout
+    assert "lines are made anew" in retried.stderr
     assert (done.returncode, "nights.jsonl: 12 completed" in done.stdout) == (0, True), done.stderr
 
 
@@ -161,8 +162,10 @@ def test_a_run_with_a_window_starts_when_it_opens(home: Home, tmp_path: Path) ->
     window = ("--window", f"{opens}-{closes}", "--tz", "UTC")
 
     before = json.loads(home.chai("bulk", "run", file, "--detach", "--json", *window).stdout)
+    listed = home.chai("bulk", "ls").stdout
     done = home.chai("bulk", "attach", before["id"], "--out", str(tmp_path / "out"))
 
+    assert f"{opens}-{closes} UTC, closed now" in listed
     assert (before["is_held"], before["request_counts"]["queued"]) == (True, 2)
     assert done.returncode == 0, done.stderr
     assert all(float(str(row["wait_s"])) > 1 for row in results(tmp_path / "out"))

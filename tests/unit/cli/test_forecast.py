@@ -77,4 +77,6 @@ def test_a_list_is_its_own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         (5, "mode 'warp' is not known; use 'auto', 'fast' or 'full'")
     ]
     assert (found.cost.likely_h, found.fits, found.is_cache_known) == (None, None, False)
-    assert forecast.facts(found)["GPU hours"] == "no run of this kind was measured yet"
+    assert (
+        forecast.facts(found)["GPU hours"] == "unknown: no run of this model and size was measured yet; make one first"
+    )
