@@ -222,10 +222,25 @@ def of_ids(session: Session, ids: Collection[UUID]) -> list[Job]:
 
 
 def first_waiting(session: Session, tenant: str, *, limit: int) -> list[Job]:
-    """Return the tenant's queued jobs that run first."""
+    """Return the tenant's queued jobs that run first; those of held runs come last."""
     query = select(Job).where(Job.tenant == tenant, Job.status == JobStatus.QUEUED, Job.deleted_at.is_(None))
-    order = (Job.queue.desc(), Job.priority, Job.created_at, Job.id)  # interactive before bulk
+    order = (outbox.is_held(), Job.queue.desc(), Job.priority, Job.created_at, Job.id)  # interactive before bulk
     return list(session.scalars(query.order_by(*order).limit(limit)))
+
+
+def latest(session: Session, tenant: str, *, limit: int) -> list[Job]:
+    """Return the tenant's newest jobs, without lines of runs that wait."""
+    query = select(Job).where(
+        Job.tenant == tenant, Job.deleted_at.is_(None), or_(Job.batch_id.is_(None), Job.status != JobStatus.QUEUED)
+    )
+    return list(session.scalars(query.order_by(Job.created_at.desc(), Job.id.desc()).limit(limit)))
+
+
+def last_ended(session: Session, tenant: str, *, limit: int) -> list[Job]:
+    """Return the tenant's jobs that ended last, the last one first."""
+    query = select(Job).where(Job.tenant == tenant, Job.status.in_(FINAL), Job.deleted_at.is_(None))
+    rows = session.scalars(query.order_by(Job.changed.desc()).limit(limit))  # its end is a job's last change
+    return sorted(rows, key=lambda job: job.finished_at or job.created_at, reverse=True)
 
 
 def _behind(cursor: tuple[datetime, UUID], *, newest_first: bool) -> ColumnElement[bool]:

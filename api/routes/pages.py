@@ -1,7 +1,10 @@
 """The page, as HTML: what the API can do, for people. Each view is a URL; every button is a form."""
 
+import csv
+import io
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 from urllib.parse import quote, urlencode
 from uuid import UUID
@@ -31,9 +34,9 @@ from db.states import JobStatus
 from shared.ids import video_id
 
 NUM_LATEST, NUM_WAITING, NUM_ENDED, NUM_CARDS, NUM_RUNS, NUM_HITS, NUM_SHEET = 6, 25, 8, 24, 20, 20, 24
+WITHIN = [("12", "the last 12 hours"), ("24", "the last day"), ("168", "the last week")]
 SPANS = [(1, "a day"), (7, "a week"), (30, "a month"), (365, "a year")]
 FOR_A_DAY = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
-_ENDED = (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED)
 Values = dict[str, Any]  # Any: what templates show
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -124,7 +127,7 @@ def _accept(asked: CreateVideo, call: Call) -> UUID:
 
 def _make(request: Request, call: Call, asked: Mapping[str, Any], error: ApiError | None = None) -> HTMLResponse:
     with call.begin() as (session, caller):
-        latest = _shown(session, jobs.page(session, caller.tenant, limit=NUM_LATEST))
+        latest = _shown(session, jobs.latest(session, caller.tenant, limit=NUM_LATEST))
         now = _now(session, call)
     cards, default = list(call.service.cards.values()), call.service.settings.default_model
     values: Values = {"latest": latest, "cards": cards, "default_model": default, "now": now, "asked": asked}
@@ -143,7 +146,7 @@ def queue(request: Request, call: Calling) -> HTMLResponse:
             "now": _now(session, call),
             "running": _shown(session, running, call),
             "waiting": _shown(session, waiting, call),
-            "ended": _shown(session, jobs.page(session, caller.tenant, limit=NUM_ENDED, status=_ENDED)),
+            "ended": _shown(session, jobs.last_ended(session, caller.tenant, limit=NUM_ENDED)),
         }
     return _page("queue.html", request, call, "Queue", values)
 
@@ -156,11 +159,13 @@ def library(
     status: str = "",
     path: str = "",
     model: str = "",
+    within: str = "",
     batch_id: str = "",
     after: str = "",
 ) -> HTMLResponse:
-    """Show videos as a wall, filtered; `after` is the last one of the part before."""
-    filters = {"q": q, "status": status, "path": path, "model": model, "batch_id": batch_id}
+    """Show videos as a wall, filtered; `within` are hours, `after` is the last one of the part before."""
+    filters = {"q": q, "status": status, "path": path, "model": model, "within": within, "batch_id": batch_id}
+    hours = int(within) if within in dict(WITHIN) else None
     with call.begin() as (session, caller):
         rows = jobs.page(
             session,
@@ -171,6 +176,7 @@ def library(
             path=path or None,
             model=model or None,
             words=q.replace("\0", "") or None,
+            since=datetime.now(UTC) - timedelta(hours=hours) if hours else None,
             batch_id=ids.parse("bulk run", batch_id) if batch_id else None,
         )
         videos, now = _shown(session, rows[:NUM_CARDS]), _now(session, call)
@@ -178,7 +184,7 @@ def library(
     more = f"/library?{urlencode({**kept, 'after': videos[-1]['id']})}" if len(rows) > NUM_CARDS else ""
     models = [(name, name) for name in call.service.cards]
     values: Values = {"videos": videos, "filters": filters, "is_filtered": bool(kept), "next": more}
-    return _page("library.html", request, call, "Library", {**values, "models": models, "now": now})
+    return _page("library.html", request, call, "Library", {**values, "models": models, "spans": WITHIN, "now": now})
 
 
 @router.get("/videos/{id_}")
@@ -241,7 +247,20 @@ def nights(request: Request, call: Calling, after: str = "") -> HTMLResponse:
         runs = _runs(session, rows[:NUM_RUNS])
         now = _now(session, call)
     more = f"/nights?after={runs[-1]['id']}" if len(rows) > NUM_RUNS else ""
-    return _page("nights.html", request, call, "Nights", {"now": now, "runs": runs, "next": more, "only": None})
+    values: Values = {"now": now, "runs": runs, "next": more, "only": None}
+    values["model"] = call.service.settings.default_model
+    return _page("nights.html", request, call, "Nights", values)
+
+
+@router.get("/nights/prompts.csv")
+def first_list(call: Calling) -> Response:
+    """Return a list to begin with: a few prompts that the default model can make."""
+    table = io.StringIO()
+    rows = csv.writer(table, lineterminator="\n")
+    rows.writerow(("custom_id", "prompt", "seed"))
+    card = call.service.cards[call.service.settings.default_model]
+    rows.writerows((f"shot-{number}", prompt, number) for number, prompt in enumerate(words.examples(card), 1))
+    return Response(table.getvalue(), media_type="text/csv")
 
 
 @router.get("/nights/{id_}")
@@ -268,7 +287,7 @@ def _runs(session: Session, rows: list[Batch]) -> list[Values]:
     return [
         words.run(
             row,
-            batches.counts(session, row),
+            batches.by_path(session, row),
             of_file=row.id in of_files,
             changes_at=batches.window_changes_at(session, row),
         )
@@ -420,6 +439,7 @@ def _now(session: Session, call: Call) -> Values:
         "waiting": counts.get(JobStatus.QUEUED, 0),
         "workers": call.service.estimates.num_workers(session) or 0,
         "progress": running[0].progress if running else 0,
+        "path": (running[0].path or "") if running else "",
     }
 
 

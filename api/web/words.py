@@ -1,8 +1,10 @@
 """What the page says of rows: states, receipts and figures in plain words."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import accumulate
 from typing import Any
 
 from api.estimates import Estimate
@@ -17,7 +19,14 @@ from shared.results import STAGES
 
 _MARKS = {"queued": "○", "in_progress": "◐", "completed": "●", "failed": "✕", "cancelled": "⊘"}
 _STATES = {"queued": "waiting", "in_progress": "running"}
-_PARTS = (("completed", "done"), ("failed", "failed"), ("cancelled", "cancelled"), ("in_progress", "going"))
+_PARTS = (("failed", "failed"), ("cancelled", "cancelled"), ("in_progress", "going"))
+_STAGES = {
+    "load": "load the model",
+    "fetch": "fetch the donor",
+    "encode": "read the prompt",
+    "turn": "wait for the device",
+    "keep": "keep for the cache",
+}
 _NUM_EXAMPLES = 3  # that the page offers
 _EXAMPLES = (
     "a corgi surfing a wave at sunset",
@@ -103,37 +112,50 @@ def stages(seconds: Mapping[str, Any]) -> list[dict[str, Any]]:
     known = {name: float(value) for name, value in seconds.items() if isinstance(value, int | float)}
     known = {name: value for name, value in known.items() if value >= SHORTEST_S}
     known = {name: known[name] for name in sorted(known, key=lambda name: (*STAGES, name).index(name))}
-    return [{**part, "seconds": duration(known[part["name"]])} for part in _stretches(known)]
+    return [
+        {**part, "name": _STAGES.get(part["name"], part["name"]), "seconds": duration(known[part["name"]])}
+        for part in _stretches(known)
+    ]
 
 
 def run(
-    batch: Batch, counts: Mapping[str, int], *, of_file: bool = False, changes_at: datetime | None = None
+    batch: Batch,
+    lines: Mapping[tuple[str, str | None], int],
+    *,
+    of_file: bool = False,
+    changes_at: datetime | None = None,
 ) -> dict[str, Any]:
     """Return what templates show of a bulk run, whose lines are made again only where no file began it.
 
-    `changes_at` is when its window opens or closes. Any: texts, times and numbers.
+    `lines` are their numbers by status and path, `changes_at` is when its window opens or closes. Any: texts, times
+    and numbers.
     """
-    total = sum(counts.values())
-    parts, start = [], 0
-    for status, kind in _PARTS:
-        if number := counts.get(status, 0):
-            parts.append((kind, start, number))
-            start += number
-    words = [f"{counts.get('completed', 0):,} of {total:,} done"]
-    words += [f"{counts[status]:,} {kind}" for status, kind in _PARTS[1:] if counts.get(status)]
+    counts: Counter[str] = Counter()
+    for (status, _), number in lines.items():
+        counts[status] += number
+    total, num_fast = counts.total(), lines.get(("completed", "fast"), 0)
+    numbers = {"fast": num_fast, "full": counts["completed"] - num_fast}
+    numbers |= {kind: counts[status] for status, kind in _PARTS}
+    starts = accumulate(numbers.values(), initial=0)
+    words = [f"{counts['completed']:,} of {total:,} done" + (f" ({num_fast:,} fast)" if num_fast else "")]
+    words += [f"{counts[status]:,} {_STATES.get(status, status)}" for status, _ in _PARTS if counts[status]]
+    is_waiting = batch.is_held and batch.status != BatchStatus.PAUSED
     return {
         "id": batch_id(batch.id),
         "name": batch.name or batch.manifest_key,
-        "status": {"open": "takes lines", "in_progress": "runs"}.get(batch.status, batch.status),
+        "status": "waits"
+        if is_waiting
+        else {"open": "takes lines", "in_progress": "runs"}.get(batch.status, batch.status),
         "is_open": batch.status in (BatchStatus.OPEN, BatchStatus.IN_PROGRESS, BatchStatus.PAUSED),
         "acts": _acts(batch, counts, of_file=of_file),
         "total": total,
-        "num_open": counts.get("queued", 0) + counts.get("in_progress", 0),
-        "parts": parts,
+        "num_open": counts["queued"] + counts["in_progress"],
+        "parts": [(kind, start, number) for (kind, number), start in zip(numbers.items(), starts, strict=False)],
         "words": ", ".join(words),
         "created": batch.created_at,
         "ended": batch.finished_at,
-        "held_until": changes_at if batch.is_held and batch.status != BatchStatus.PAUSED else None,
+        "opens": changes_at if is_waiting else None,
+        "closes": changes_at if not batch.is_held else None,
     }
 
 
@@ -154,8 +176,8 @@ def night(
     rows = [
         ("Fast lines", _number(expected.get("num_fast")), f"{made[0].number:,}"),
         ("Full lines", _number(expected.get("num_full")), f"{made[1].number:,}"),
-        ("Work", _work(expected), duration(work_s)),
-        ("Work left, about", "", duration(left_s)),
+        ("Time of work", _work(expected), duration(work_s)),
+        ("Time left, about", "", duration(left_s)),
         *((f"A {name} line", "", duration(path.seconds / path.number)) for name, path in came.items() if path.number),
         ("Saved, measured", "", duration(made[0].seconds_saved) if made[0].number else ""),
         ("Files", "", size(sum(path.num_bytes for path in made)) if num_made else ""),
@@ -244,6 +266,7 @@ def cache(found: Mapping[str, Any]) -> dict[str, Any]:
         "misses": _stretches({_WHY_NOT.get(row["name"], row["name"]): row["decisions"] for row in misses}),
         "entities": [(row["entity"], f"{row['hits']:,}") for row in found["entities"]],
         "bytes": f"{size(space['bytes_used'])} of {size(space['byte_budget'])}",
+        "has_budget": bool(space["byte_budget"]),
         "full": f"{full:.1f}",
         "entries": f"{space['entries']:,}",
         "evicted": f"{found['events'].get('evict', 0):,}",

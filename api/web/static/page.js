@@ -17,8 +17,8 @@ function ago(then) {
 function tellTimes(under = document) {
   for (const time of all("time[datetime]", under)) {
     const then = new Date(time.dateTime);
-    time.title = then.toLocaleString();
-    time.textContent = ago(then);
+    time.title = "clock" in time.dataset ? ago(then) : then.toLocaleString();
+    time.textContent = "clock" in time.dataset ? then.toLocaleString([], { dateStyle: "medium", timeStyle: "short" }) : ago(then);
   }
 }
 
@@ -65,7 +65,7 @@ function heard(video) {
   known.set(video.id, video.status);
   for (const row of all(`[data-video="${CSS.escape(video.id)}"]`)) {
     const bar = row.querySelector("progress");
-    if (bar) bar.value = video.progress;
+    if (bar) Object.assign(bar, { value: video.progress, className: `work ${video.path ?? ""}` });
     const shown = row.querySelector("img[data-preview]");
     if (shown && video.status === "in_progress" && video.step) sketch(shown, video.step);
     const step = row.querySelector("[data-step]");
@@ -73,7 +73,7 @@ function heard(video) {
   }
   if (video.status === "in_progress") {
     const line = document.querySelector(".hairline");
-    if (line) line.value = video.progress;
+    if (line) Object.assign(line, { value: video.progress, className: `hairline ${video.path ?? ""}` });
   }
   if (before !== video.status) {
     if (ENDED.includes(video.status)) say(`${video.status}: ${video.prompt.slice(0, 80)}`);
@@ -180,7 +180,7 @@ function tell(said) {
   const plan = document.createElement("p");
   const all = said.steps + said.steps_saved;
   const word = Object.assign(document.createElement("strong"), { className: said.path, textContent: said.path === "fast" ? "Fast" : "Full" });
-  const takes = said.seconds === null ? "" : ` About ${lasts(said.seconds)}${said.path === "fast" && said.full_seconds ? ` instead of ${lasts(said.full_seconds)}` : ""}, by the last ones; waiting aside.`;
+  const takes = said.seconds === null ? "" : ` About ${lasts(said.seconds)}${said.path === "fast" && said.full_seconds ? ` instead of ${lasts(said.full_seconds)}` : ""}, as recent ones took; the wait before comes on top.`;
   plan.append(word, `: ${said.steps}${said.steps_saved > 0 ? ` of ${all}` : ""} steps. ${said.explanation}${takes}`);
   would.className = `would ${said.path}`;
   would.replaceChildren(chips, plan);
@@ -194,9 +194,13 @@ async function wonder() {
   try {
     const answer = await fetch("/v1/cache/try", { method: "POST", body: asked, signal: ask.signal });
     const said = await answer.json();
-    if (answer.ok) tell(said);
-    else { would.className = "would"; would.textContent = said.error.message; }
-    would.hidden = false;
+    const mistake = document.getElementById("mistake");
+    if (answer.ok) {
+      tell(said);
+      mistake?.remove();
+      for (const field of all("[aria-invalid]", form)) field.removeAttribute("aria-invalid");
+    } else { would.className = "would"; would.textContent = said.error.message; }
+    would.hidden = !answer.ok && !!mistake?.textContent.includes(said.error.message);
   } catch { /* another question took its place, or the service is away, which the stream says */ }
 }
 if (form) {

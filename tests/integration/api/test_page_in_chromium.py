@@ -318,7 +318,7 @@ def test_no_view_complains_or_keeps_anybody_out(site: Site, page: Tab) -> None:
             page.run(AXE.read_text() + "; 0")
             if wrong := page.run(LOOK):
                 found[path, look["width"]] = wrong
-            if page.run("document.documentElement.scrollWidth > innerWidth"):
+            if page.run("document.documentElement.scrollWidth") > look["width"]:
                 found[path, look["width"], "too wide"] = page.run("document.documentElement.scrollWidth")
     assert found == {}
 

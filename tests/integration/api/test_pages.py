@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -11,6 +13,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from api import line_results
 from api.app import create_app
+from cli import manifest
 from db import heartbeats, jobs
 from db.models import Job
 from db.session import transaction
@@ -73,6 +76,7 @@ def test_a_mistake_stands_where_it_was_made(client: TestClient) -> None:
     assert "seed &#39;seven&#39; is not" in answer.text
     assert 'value="seven"' in answer.text
     assert ">a red circle</textarea>" in answer.text
+    assert answer.text.index('id="seed"') < answer.text.index('id="mistake"') < answer.text.index("<fieldset>")
 
 
 @pytest.mark.parametrize("path", ["/make", "/videos/video_{}/cancel", "/signin"])
@@ -110,6 +114,61 @@ def test_the_library_finds_by_words_and_goes_on(client: TestClient) -> None:
     assert len(re.findall('class="card"', client.get("/library?q=100%25").text)) == 1
 
 
+def test_the_library_finds_what_was_asked_for_lately(
+    client: TestClient, session_factory: sessionmaker[Session]
+) -> None:
+    for prompt in ("an old circle", "a new circle"):
+        id_ = client.post("/v1/videos", json={"prompt": prompt}).json()["id"]
+        with transaction(session_factory) as session:
+            if "old" in prompt:
+                session.get_one(Job, UUID(id_.removeprefix("video_"))).created_at -= timedelta(hours=13)
+
+    wall = client.get("/library?within=12").text
+
+    assert ("a new circle" in wall, "an old circle" in wall) == (True, False)
+    assert '<option value="12" selected>' in wall
+
+
+def test_what_ended_last_comes_first(client: TestClient, session_factory: sessionmaker[Session]) -> None:
+    ids = [client.post("/v1/videos", json={"prompt": f"circle {number}"}).json()["id"] for number in range(3)]
+    for number in (1, 2, 0):
+        client.post(f"/v1/videos/{ids[number]}/cancel")
+
+    assert re.findall(r"circle \d", client.get("/queue").text) == ["circle 0", "circle 2", "circle 1"]
+
+
+def test_lines_that_may_not_start_yet_hide_none_that_may(
+    client: TestClient, session_factory: sessionmaker[Session]
+) -> None:
+    with transaction(session_factory) as session:
+        heartbeats.beat(session, "worker:gpu-1")
+    for name in ("held", "free"):
+        run = client.post("/v1/bulk-runs", json={"manifest_key": name}).json()["id"]
+        client.post(f"/v1/bulk-runs/{run}/items", json={"items": [{"custom_id": "1", "prompt": f"{name} circle"}]})
+        client.post(f"/v1/bulk-runs/{run}/seal")
+        if name == "held":
+            client.post(f"/v1/bulk-runs/{run}/pause")
+
+    queue, make = client.get("/queue").text, client.get("/").text
+
+    assert re.findall(r"(held|free) circle</a>.*?(next|its bulk run is paused)", queue) == [
+        ("free", "next"),
+        ("held", "its bulk run is paused"),
+    ]
+    assert "circle" not in make.partition(">Latest<")[2]
+
+
+def test_a_list_to_begin_with_can_be_run(client: TestClient, tmp_path: Path) -> None:
+    path = re.search(r'href="(/nights/[^"]+)" download', client.get("/nights").text)
+    assert path is not None
+    (tmp_path / "prompts.csv").write_bytes(client.get(path[1]).content)
+
+    lines = manifest.read(tmp_path / "prompts.csv", {}).lines
+
+    assert [line.custom_id for line in lines] == ["shot-1", "shot-2", "shot-3"]
+    assert all(line.request["prompt"] in client.get("/").text for line in lines)
+
+
 def test_a_receipt_and_a_run_in_words(
     client: TestClient, session_factory: sessionmaker[Session], storage: Storage
 ) -> None:
@@ -118,10 +177,12 @@ def test_a_receipt_and_a_run_in_words(
     lines = client.post(f"/v1/bulk-runs/{batch}/items", json=items).json()["data"]
     work(session_factory, storage, UUID(lines[0]["id"].removeprefix("video_")), mp4())
 
-    assert "1 of 3 done" in client.get("/nights").text
+    runs = client.get("/nights").text
+    assert "1 of 3 done (1 fast)" in runs
+    assert '<rect class="fast" x="0" width="1" height="1"/>' in runs
     assert "Fast: 8 steps." in client.get(f"/videos/{lines[0]['id']}").text
     client.post(f"/nights/{batch}/cancel", data=form(client, f"/nights/{batch}"))
-    assert "1 of 3 done, 2 cancelled" in client.get(f"/nights/{batch}").text
+    assert "1 of 3 done (1 fast), 2 cancelled" in client.get(f"/nights/{batch}").text
 
 
 def test_the_view_of_workers_links_to_flower_where_there_is_one(environment: dict[str, str]) -> None:
@@ -230,7 +291,7 @@ def test_a_run_shows_what_was_expected_beside_what_came_and_its_results(
     table = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in re.findall(r"<tr>.*?</tr>", page)]
     assert ["Fast lines", "2", "1"] in table
     assert ["Full lines", "1", "0"] in table
-    assert any(row[:2] == ["Work", "1 min 12 s (36 s to 6 min 0 s)"] for row in table)
+    assert any(row[:2] == ["Time of work", "1 min 12 s (36 s to 6 min 0 s)"] for row in table)
     forms = line_results.forms()
     assert {"csv", "jsonl"} <= forms.keys()  # and Parquet, where pyarrow is
     for form_ in forms:
