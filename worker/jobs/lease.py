@@ -39,7 +39,7 @@ class Lease:
 
     The thread alone talks to the database, each quarter of a lease and, while steps go by, each `progress_s`; the loop
     of steps only looks at flags. While the database is away the thread tries again until the lease is over by this
-    process's own clock.
+    process's own clock; while it is there, and another transaction holds the row, until that ends.
     """
 
     def __init__(self, factory: sessionmaker[Session], claim: Claim, settings: WorkerSettings) -> None:
@@ -118,6 +118,8 @@ class Lease:
                 self._is_lost = True
             except DATABASE_AWAY as error:
                 logger.warning("job %s: heartbeat failed, trying again: %s", self.claim.job.id, first_line(error))
+                if isinstance(error, OperationalError) and waited_in_vain(error):
+                    self._extended_at = sent_at  # while another holds the row nobody can take the job
                 return False
             else:
                 self._extended_at, self._is_cancelled, self._is_stopped = sent_at, asked, stops

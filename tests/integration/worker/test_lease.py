@@ -6,14 +6,15 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select
+from running import wait_until
+from sqlalchemy import Engine, func, select, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import jobs
 from db.errors import LeaseLost
 from db.jobs import Claim
 from db.models import Batch, Job
-from db.session import transaction
+from db.session import connect, sessions, transaction
 from worker.errors import Cancelled, Stopped
 from worker.jobs.lease import Lease
 from worker.settings import WorkerSettings
@@ -139,6 +140,32 @@ def test_a_lease_without_an_answer_of_the_database_ends_by_itself(
             time.sleep(0.05)
         with pytest.raises(LeaseLost, match=r"no heartbeat for \d+\.\d s"):
             lease.check()
+
+
+def test_a_row_that_another_transaction_holds_is_nobody_elses(
+    engine: Engine, database_url: str, claim: Claim, settings: WorkerSettings
+) -> None:
+    """A machine that died between a statement and its commit holds the row for up to 15 s; leases may be shorter."""
+    hurried = connect(database_url, pool_size=1, lock_patience_s=0.1)
+    with (
+        engine.connect() as dead,
+        Lease(sessions(hurried), claim, settings.model_copy(update={"lease_s": 1.0})) as lease,
+    ):
+        dead.execute(text("SELECT FROM jobs FOR UPDATE"))
+        held_until = time.monotonic() + 1.5
+        while time.monotonic() < held_until:
+            lease.check()
+            time.sleep(0.02)
+        dead.rollback()
+        wait_until(lambda: _is_extended(sessions(engine), claim))
+        lease.check()
+    hurried.dispose()
+
+
+def _is_extended(factory: Factory, claim: Claim) -> bool:
+    with factory() as session:
+        held = session.get_one(Job, claim.job.id)
+        return held.fence == claim.fence and bool(session.scalar(select(held.lease_until > func.clock_timestamp())))
 
 
 def test_a_step_waits_a_bounded_time_for_a_heartbeat_that_hangs(
