@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diffusers import PNDMScheduler
 from safetensors.torch import load_file, save_file
 
 from shared.generation import GenerationParams
@@ -102,6 +103,24 @@ def test_it_is_the_pipeline_called_directly_to_the_bit(folder_of, name, schedule
     levels = [step.timestep for step in steps]
     assert levels == sorted(levels, reverse=True)
     assert levels[0] > 900
+
+
+@pytest.mark.parametrize(
+    ("has_warm_up", "asked", "made"),
+    [
+        (False, 20, 20),
+        (False, 3, 3),
+        (False, 2, 1),  # 1 or 3 are all there is
+        (True, 20, 20),
+        (True, 5, 14),  # the warm-up alone is longer
+    ],
+)
+def test_a_scheduler_that_adds_steps_makes_no_more_than_are_asked_for(has_warm_up: bool, asked: int, made: int) -> None:
+    course = schedule.Course(PNDMScheduler(skip_prk_steps=not has_warm_up))
+
+    course.scheduler.set_timesteps(asked, device="cpu")
+
+    assert len(course.levels) - 1 == made
 
 
 @pytest.mark.parametrize("kind", ["FlowMatchLCMScheduler", "LTXEulerAncestralRFScheduler"])

@@ -101,11 +101,21 @@ class Course:
     def _begin(self, *args: Any, **options: Any) -> None:
         self._set_timesteps(*args, **options)
         scheduler = self.scheduler
+        self._leave_out_more(*args, **options)
         self._scales = _scales(scheduler)
         skipped = len(scheduler.timesteps) if self._skipped is None else self._skipped
         scheduler.timesteps = scheduler.timesteps[skipped:]
         if hasattr(scheduler, "sigmas"):
             scheduler.sigmas = scheduler.sigmas[skipped:]
+
+    def _leave_out_more(self, *args: Any, **options: Any) -> None:
+        """Let no more steps be made than are asked for: PNDM adds some to begin with, and is asked for fewer."""
+        bound = inspect.signature(self._set_timesteps).bind(*args, **options)
+        asked = bound.arguments.get("num_inference_steps") or 0
+        fewer = 2 * asked - len(self.scheduler.timesteps)
+        if asked and asked > fewer >= asked / 2:  # a warm-up that is longer than the rest stays as it is
+            bound.arguments["num_inference_steps"] = fewer
+            self._set_timesteps(*bound.args, **bound.kwargs)
 
     def _advance(self, *args: Any, **options: Any) -> Any:
         bound = self._takes.bind(*args, **options)
