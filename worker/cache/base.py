@@ -35,6 +35,7 @@ class CachePlan:
     keep: tuple[str, ...] = ()  # what a full run leaves beside its clean latent, in the recorder's words
     full_seconds: float | None = None  # mean GPU seconds of measured full runs of the namespace
     max_chain: int = 0  # fast runs, each the donor of the next, that leave theirs too
+    ignored: tuple[str, ...] = ()  # of the request, beside words of its prompt: changes nothing of the video
     is_calibrated: bool = False  # the recipes are measured ones, which the quality monitor may move
 
     def without_donors(self, mode: Mode, reason: Reason = Reason.DONOR_UNUSABLE, note: str = "") -> Self:
@@ -48,7 +49,7 @@ class CachePlan:
             self.plan,
             own_donors=self.own_donors,
             gpu_seconds_saved=gpu_seconds_saved,
-            unread=self.extraction.unread,
+            unread=(*self.extraction.unread, *self.ignored),
         )
 
     @property

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Mapping
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -88,8 +89,17 @@ def decide(job: JobContext, model: VideoModel, cache: LatentCache) -> CachePlan:
 
     with job.figures.stage("decide"):
         plan = retry_database(look_up, until=lambda: job.hold.is_expired)
+    plan = replace(plan, ignored=ignored(job, model, plan))
     report_plan(job, plan)
     return plan
+
+
+def ignored(job: JobContext, model: VideoModel, plan: CachePlan) -> tuple[str, ...]:
+    """Return what of a request changes nothing: a negative prompt is heard only where a step is guided."""
+    away = job.params.negative_prompt
+    if not away or max(model.guidance(sampling_of(job, model, plan))) > 1:
+        return ()
+    return (f"negative prompt, for guidance is off: {away}",)
 
 
 def borrow(job: JobContext, model: VideoModel, cache: LatentCache, plan: CachePlan) -> Run:

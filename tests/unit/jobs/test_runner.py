@@ -53,7 +53,7 @@ class IdleModel:
         return [1000 * (1 - i / sampling.num_steps) for i in range(sampling.num_steps)]
 
     def guidance(self, sampling):
-        return [7.0] * sampling.num_steps
+        return [sampling.guidance_scale] * sampling.num_steps
 
     def reads(self, prompt):
         return CLEANED.get(prompt, prompt)
@@ -370,3 +370,13 @@ print(sorted({{"torch", "diffusers", "transformers", "lab"}} & set(sys.modules))
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
 
     assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(("guidance", "ignored"), [(1.0, ["negative prompt, for guidance is off: rain"]), (1.5, [])])
+def test_the_receipt_names_a_negative_prompt_that_no_step_is_guided_by(guidance: float, ignored: list[str]) -> None:
+    asked = {"negative_prompt": "rain", "guidance_scale": guidance}
+
+    job, result, _ = run_in_memory(IdleCache(plan_of(FULL)), **asked)
+
+    assert result.plan.receipt()["unread"] == ignored
+    assert [told["receipt"]["unread"] for told in job.hold.told if "receipt" in told] == [ignored]

@@ -104,7 +104,12 @@ class DiffusersModel:
 
     def guidance(self, sampling: Sampling) -> list[float]:
         """Return the guidance scale of each step."""
-        return [max(1.0, sampling.guidance_scale)] * sampling.num_steps
+        return [max(1.0, sampling.guidance_scale, self._own_guidance)] * sampling.num_steps
+
+    @property
+    def _own_guidance(self) -> float:
+        """The card's, by two evaluations of a network that takes the request's as an input; 1 is none."""
+        return float(self.card.call.get("true_cfg_scale", 1.0))
 
     def reads(self, prompt: str) -> str:
         """Return what the pipeline's first text encoder gets of a prompt: within its limit, and known to it."""
@@ -123,7 +128,7 @@ class DiffusersModel:
         if params.negative_prompt:
             if "negative_prompt" not in self._takes:
                 raise RequestError(f"{self.card.name} takes no negative prompt; leave it out")
-            if "true_cfg_scale" in self._takes and self.card.call.get("true_cfg_scale", 1.0) <= 1:
+            if "true_cfg_scale" in self._takes and self._own_guidance <= 1:
                 raise RequestError(
                     f"{self.card.name} reads no negative prompt, for its guidance is an input of its network; leave it "
                     "out, or let the card give `call` a true_cfg_scale above 1, at twice the cost of a step"
