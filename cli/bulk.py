@@ -278,7 +278,7 @@ def submit(
             for num_sent, chunk in _chunks(ordered.lines()):
                 sent = _send(client, batch["id"], chunk)
                 refused, num_reused = refused + sent.refused, num_reused + sent.num_reused
-                meter.show(num_sent, f"submitted {num_sent} of {len(listed.lines)} lines")
+                meter.show(num_sent, f"submitted {num_sent - len(refused)} of {len(listed.lines)} lines")
     except KeyboardInterrupt:
         output.note(
             f"\nstopped after {num_sent} of {len(listed.lines)} lines; what was submitted is being made, and the same "

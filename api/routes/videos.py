@@ -156,11 +156,13 @@ def list_(
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     order: Literal["asc", "desc"] = "desc",
     status: Annotated[list[JobStatus] | None, Query()] = None,
-    batch_id: Annotated[str | None, Query(max_length=100)] = None,
+    batch_id: Annotated[str | None, Query(min_length=1, max_length=100)] = None,
     path: Annotated[Literal["fast", "full"] | None, Query(description="what the attempt did")] = None,
     mode: Annotated[Literal["auto", "fast", "full"] | None, Query(description="what was asked for")] = None,
-    model: Annotated[str | None, Query(max_length=200)] = None,
-    prompt: Annotated[str | None, Query(max_length=200, description="words of the prompt, as they stand")] = None,
+    model: Annotated[str | None, Query(min_length=1, max_length=200)] = None,
+    prompt: Annotated[
+        str | None, Query(min_length=1, max_length=200, description="words of the prompt, as they stand")
+    ] = None,
     created_after: Moment = None,
     created_before: Moment = None,
     metadata: Annotated[list[str] | None, Query(description="KEY=VALUE; may be repeated", max_length=16)] = None,

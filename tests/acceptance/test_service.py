@@ -79,6 +79,7 @@ def test_a_repeated_submission_with_a_key_makes_one_video(home: Home) -> None:
         (("submit", PROMPT, "--mode", "turbo"), "mode"),
         (("status", "video_unknown"), "no video has an id that begins with 'video_unknown'; `chai list` shows them"),
         (("list", "--status", "lost"), "status"),
+        (("list", "--status", ""), "status"),
         (("status", "video_" + "0" * 32), f"no video 'video_{'0' * 32}' for this key"),
         (
             ("bulk", "attach", "batch_unknown"),

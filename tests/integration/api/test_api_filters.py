@@ -73,6 +73,8 @@ REFUSED = [
     ("promt=circle", "promt", "promt is not a query field of this request; did you mean prompt?"),
     ("prompt=ni%F1a", "prompt", r"prompt 'ni\udcf1a' is not UTF-8; send UTF-8"),
     ("metadata=a=b&metadata=%ff=b", "metadata", r"metadata '\udcff=b' is not UTF-8; send UTF-8"),
+    ("model=", "model", "model is empty; write something"),
+    ("prompt=", "prompt", "prompt is empty; write something"),
     ("path=fast&path=full", "path", "path is given twice; send it once"),
     (
         "status=completed,failed",
