@@ -3,7 +3,6 @@
 import hashlib
 import math
 import os
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -92,7 +91,7 @@ def calibrate(
     if dry_run:
         _list(runs)
         return
-    _confirm(yes)
+    output.confirm("Start?", yes=yes, otherwise="--yes starts, --dry-run only says what it would take")
     output.note(f"clips and results are kept in {runs.record.folder}; the same command goes on where it stopped")
     result = _measured(runs, demand)
     _show(result)
@@ -260,14 +259,6 @@ def _runs(
         raise BadInput(str(error)) from error
     except ValueError as error:  # a size that the model does not make
         raise BadInput(str(error)) from error
-
-
-def _confirm(yes: bool) -> None:
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise BadInput("nobody is here to be asked; --yes starts, --dry-run only says what it would take")
-    typer.confirm("Start?", default=True, abort=True)
 
 
 def _list(runs: "Runs") -> None:

@@ -1,4 +1,4 @@
-"""`chai model`: add, list and check models, fetch weights, look into folders, turn pickles into safetensors."""
+"""`chai model`: add, list, check and remove models, fetch weights, look into folders, turn pickles into safetensors."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -7,14 +7,17 @@ from typing import Annotated
 
 import typer
 
-from cli import model_cards, output
+from cli import model_cards, model_removal, output
 from cli.errors import BadInput, CommandError
 from cli.model_cards import MODELS_DIR, ModelsDir
 
-app = typer.Typer(add_completion=False, help="Add, list and check models, and fetch weights.", no_args_is_help=True)
+app = typer.Typer(
+    add_completion=False, help="Add, list, check and remove models, and fetch weights.", no_args_is_help=True
+)
 app.command()(model_cards.add)
 app.command()(model_cards.ls)
 app.command()(model_cards.check)
+app.command()(model_removal.rm)
 
 OPENSORA = "opensora-1.2"
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self, TextIO
 
+import typer
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -77,6 +78,18 @@ def raw_stdout() -> BinaryIO:
 def note(text: str) -> None:
     """Say something beside the result."""
     print(plain(text), file=sys.stderr, flush=True)
+
+
+def confirm(question: str, *, yes: bool, otherwise: str, default: bool = True) -> None:
+    """Ask before something is done that cannot be undone, or takes long; no ends the command.
+
+    Raises `BadInput`, with what to do otherwise, where nobody is there to be asked.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise BadInput(f"nobody is here to be asked; {otherwise}")
+    typer.confirm(question, default=default, abort=True)
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -679,6 +679,13 @@ def open_counts(session: Session, tenant: str) -> dict[str, int]:
     return {row.status: row.number for row in session.execute(query)}
 
 
+def open_of_model(session: Session, model: str) -> dict[str, int]:
+    """Return how many jobs of a model wait and run, of all tenants."""
+    which = (Job.model == model, Job.status.in_((JobStatus.QUEUED, JobStatus.IN_PROGRESS)))
+    query = select(Job.status, func.count().label("number")).where(*which).group_by(Job.status)
+    return {row.status: row.number for row in session.execute(query)}
+
+
 def in_progress(session: Session) -> list[Job]:
     """Return every job that a worker has, of all tenants."""
     return list(session.scalars(select(Job).where(Job.status == JobStatus.IN_PROGRESS).order_by(Job.claimed_at)))

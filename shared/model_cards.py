@@ -88,6 +88,15 @@ class ModelCard:
 
 def load(models_dir: Path) -> dict[str, ModelCard]:
     """Read every card under `models_dir`; raise `ValueError` naming the file and what is wrong with it."""
+    return {name: card for name, (_, card) in _found(models_dir).items()}
+
+
+def folder(models_dir: Path, name: str) -> Path:
+    """Return the folder in which the card of a model lies: not each has the model's name. Raises as `load`."""
+    return _found(models_dir)[name][0].parent
+
+
+def _found(models_dir: Path) -> dict[str, tuple[Path, ModelCard]]:
     found: dict[str, tuple[Path, ModelCard]] = {}
     for path in sorted(models_dir.glob(f"*/{CARD}")):
         card = _read(path)
@@ -96,7 +105,7 @@ def load(models_dir: Path) -> dict[str, ModelCard]:
                 f"{path}: name {card.name!r} is that of {found[card.name][0]} too; give one of them another"
             )
         found[card.name] = (path, card)
-    return {name: card for name, (_, card) in found.items()}
+    return found
 
 
 def legal_size(size: str, side_multiple: int = SIDE_MULTIPLE) -> str:
