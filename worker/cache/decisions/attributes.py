@@ -15,7 +15,8 @@ from worker.cache.decisions.tagging import FINITE, is_in_lexicon
 from worker.cache.decisions.words import ADJECTIVE, NOUN, Word
 
 _COPULA = v.word_set(
-    "is are was were looks look appears appear remains stays be being been turns turning turned becomes"
+    "is are was were looks look appears appear remains stays be being been turns turning turned becomes "
+    "glows gleams shines"
 )
 _CHANGES = v.word_set("turns turning turned becomes")
 _PERFECT = frozenset(("has", "have", "had"))
@@ -59,8 +60,14 @@ def _lead_with_style(words: list[Word]) -> None:
         start = style
         while start > 0 and words[start - 1].tag in ADJECTIVE and words[start - 1].is_plain:
             start -= 1
-        if start < style < noun and words[noun].is_plain and words[noun].tag in (*NOUN, *ADJECTIVE):
+        if start < style and words[style].lower in _MOVES and words[style - 1].lower in _PACES:
+            words[style - 1].is_style = True  # "slow zoom out black android"
+        elif start < style < noun and words[noun].is_plain and words[noun].tag in (*NOUN, *ADJECTIVE):
             words[start:noun] = words[style:noun] + words[start:style]
+
+
+_PACES = v.word_set("slow fast quick rapid smooth steady gentle gradual")
+_MOVES = v.word_set("zoom pan tilt dolly tracking panning zooming tilting orbit rotation camera motion")
 
 
 def _join_listed(words: list[Word]) -> None:

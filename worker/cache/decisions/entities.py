@@ -508,7 +508,7 @@ def _kind(words: Sequence[Word], start: int, head: str, noun: Word) -> EntityKin
     """Scene for places, weather and times of day; for surfaces after "on", "over" ...; for most that one is "in"."""
     if _is_person(words, start, noun):
         return EntityKind.OBJECT
-    if head in v.SCENE_NOUNS or head == "day":
+    if head in v.SCENE_NOUNS or head == "day" or _is_named_place(words, start, noun):
         return EntityKind.SCENE
     before = start - 1
     while before >= 0 and words[before].tag in ("DT", "PRP$", "CD", "JJ", "RB"):
@@ -522,6 +522,15 @@ def _kind(words: Sequence[Word], start: int, head: str, noun: Word) -> EntityKin
     is_inside = before >= 0 and words[before].lower in v.INSIDE and not _is_looked_at(words, before)
     names_place = not _NO_PLACES & {head, noun.lower}
     return EntityKind.SCENE if is_inside and names_place else EntityKind.OBJECT
+
+
+def _is_named_place(words: Sequence[Word], start: int, noun: Word) -> bool:
+    """Whether a phrase is a name behind what it names: lake louise, mount rainier."""
+    is_name = noun.is_name or not (is_known(noun.lower) or is_in_lexicon(noun.lower))
+    return words[start].lower in _BEFORE_NAMES and words[start + 1 : start + 2] == [noun] and is_name
+
+
+_BEFORE_NAMES = v.word_set("lake mount mt cape fort")
 
 
 def _is_person(words: Sequence[Word], start: int, noun: Word) -> bool:

@@ -9,6 +9,7 @@ article, or a preposition is seen again.
 from collections.abc import Sequence
 
 from worker.cache.decisions import vocabulary as v
+from worker.cache.decisions.style import is_unheard
 from worker.cache.decisions.tagging import FINITE
 from worker.cache.decisions.words import DESCRIBES, NOUN, Word
 
@@ -61,6 +62,8 @@ def mark_excluded(words: Sequence[Word]) -> None:
         if words[i].lower == "no" and i + 1 < len(words) and words[i + 1].lower in _NO_NEGATION:
             for word in words[i : i + 2]:
                 word.is_ignored = True
+        if words[i].lower in _GONE:
+            _mark_gone(words, i)
         length, before_verb = _trigger(words, i)
         i = _mark(words, i, length, before_verb=before_verb) if length else i + 1
 
@@ -69,6 +72,9 @@ def _trigger(words: Sequence[Word], i: int) -> tuple[int, bool]:
     """How many words at i open a negation (0 if none), and whether a verb may stand between it and the thing."""
     lower = words[i].lower
     after = words[i + 1].lower if i + 1 < len(words) else ""
+    if lower == "no" and 0 < i < len(words) - 1 and all(map(is_unheard, (words[i - 1], words[i + 1]))):
+        words[i].tag = "NNP"
+        return 0, False  # "kimetsu no yaiba"
     if lower in _NOBODY or (lower == "no" and after == "one"):
         return (1 if lower in _NOBODY else 2), False
     if lower in _EXCEPTIONS | {"apart", "aside", "other"} and any(
@@ -82,10 +88,32 @@ def _trigger(words: Sequence[Word], i: int) -> tuple[int, bool]:
         return 0, False  # "a not very tall man"
     if after in _NO_NEGATION or (lower == "no" and not after[:1].isalpha()):
         return 0, False
+    if lower == "missing" and i + 1 < len(words) and words[i + 1].tag in ("DT", "PRP$"):
+        return 1, False  # "a man missing a tooth"
     if lower in _NO_VERB:
         return 1, lower == "without"
     is_request = lower in _REQUESTS and (i == 0 or not words[i - 1].lower[0].isalnum() or words[i - 1].lower in _JOINTS)
     return (1, True) if lower in _BEFORE_VERB or is_request else (0, False)
+
+
+def _mark_gone(words: Sequence[Word], i: int) -> None:
+    """Marks the thing before "removed", "is missing": "a knight, helmet removed", "a pier where parrots are absent"."""
+    after = words[i + 1] if i + 1 < len(words) else None
+    is_last = after is None or not (after.tag in (*DESCRIBES, "DT", "PRP$") or after.lower == "by")
+    noun = i - 1
+    while noun > 0 and (words[noun].lower in _AUXILIARIES or words[noun].tag == "RB"):
+        noun -= 1
+    if not (is_last and noun >= 0 and words[noun].tag in NOUN):
+        return
+    start = noun
+    while start > 0 and words[start - 1].tag in (*DESCRIBES, "DT", "PRP$"):
+        start -= 1
+    for word in words[start : i + 1]:
+        word.is_excluded = True
+    words[i].tag = "IN"
+
+
+_GONE = v.word_set("absent missing removed omitted excluded nonexistent")
 
 
 def _mark(words: Sequence[Word], start: int, length: int, *, before_verb: bool) -> int:

@@ -96,6 +96,9 @@ _EMBEDDING = re.compile(
 
 
 _EMPHASIS = re.compile(r"(?<![\w*])\*{1,3}(?=[^\s*])([^*\n]+)(?<!\s)\*{1,3}(?![\w*])|`+([^`\n]+)`+")  # **white**
+_QUOTED = re.compile(
+    r"\b(an?|the) [\"“]([^\W\d_]+)[\"”](?= \w)", re.I
+)  # a "red" tram; what a sign says ends its phrase
 _HEADING = re.compile(r"^[^\S\n]*(?:#{1,6} +|[-•*] +(?=\S))", re.M)  # "# Ruins", "- a violin"
 _HASHTAGS = re.compile(r"(?:(?<![\w&])#[^\W\d]\w*\s*){2,}|(?<=\s)#[^\W\d]\w*\s*$")
 _SLUG = re.compile(r"\b(?:INT|EXT|I/E)\b\.?(?:\s?/\s?(?:INT|EXT)\b\.?)?(?=\s+[A-Z])")  # "INT. DINER - NIGHT"
@@ -111,6 +114,7 @@ def _without_markup(text: str) -> str:
     for pattern in (_PARTS, _TAG, _URL, _ADDRESS, _EMBEDDING, _SLUG):
         text = pattern.sub(" ", text)
     text = _HEADING.sub(". ", _EMPHASIS.sub(lambda match: match[1] or match[2], text))
+    text = _QUOTED.sub(r"\1 \2", text)
     for short, full in _SHORT_FORMS:
         text = short.sub(full, text)
     text = text.replace("’", "'").replace("‘", "'")
@@ -269,6 +273,7 @@ _SINGLE = re.compile(r"\[([^\[\]]*)\]|\{([^{}]*)\}")
 _FACTOR = re.compile(rf"\(([^()]*)\)\s*(?:{_NUMBER}|[+-]+)(?=[\s,.]|$)")  # (fox)1.3, (fox)++
 _ROUND = re.compile(r"((?<!\w)\w{1,40}|)( ?)\(([^()]*)\)")
 _AFTER_WORD = re.compile(rf"(?<=[^\W\d]):{_NUMBER}(?![\w:])|(?<=\w)(?:\+{{1,6}}|-{{2,6}})(?=[\s,.;)]|$)")
+_WEIGHTED_LOOK = re.compile(rf"\b([a-z-]+)::\s*{_NUMBER}\s+(?=[a-z])", re.I)  # "a red::2 lantern"
 _SEPARATOR = re.compile(rf"::\s*(?:{_NUMBER})?|[|]")
 
 
@@ -286,6 +291,7 @@ def _without_weights(text: str) -> str:
             break
     text = _ROUND.sub(_aside, text)
     text = _AFTER_WORD.sub(" ", text)
+    text = _WEIGHTED_LOOK.sub(lambda match: f"{match[1]} " if _describes(match[1]) else match[0], text)
     return _SEPARATOR.sub(" , ", text)
 
 
@@ -297,7 +303,22 @@ def _doubled(match: re.Match[str]) -> str:
 
 def _unwrapped(match: re.Match[str]) -> str:
     inner = next((group for group in match.groups() if group is not None), "")
-    return f" , {inner} , " if "," in inner else f" {inner} "
+    if "," not in inner:
+        return inner if inner[:1] > _LAST_OF_LATIN else f" {inner} "  # (红色:1.3)的船
+    after = _NEXT_WORD.match(match.string, match.end())
+    if after and after[1].lower() not in v.FUNCTION_TAGS and all(map(_describes, inner.split(","))):
+        return f" {inner.replace(',', ' ')} "  # "(red, shiny:1.2) apple"
+    return f" , {inner} , "
+
+
+_LAST_OF_LATIN = "\u2e7f"  # from here on scripts without blanks
+_NEXT_WORD = re.compile(r" ?([^\W\d_]+)")
+
+
+def _describes(text: str) -> bool:
+    """Whether a text is one word that says what a thing is like."""
+    word = text.strip().lower()
+    return word in v.ADJECTIVES or any(word in group for group in v.CONFLICT_GROUPS.values())
 
 
 def _aside(match: re.Match[str]) -> str:

@@ -15,6 +15,7 @@ RARE = 2.2  # Zipf value (log10 of uses per billion words) from which on a word 
 FARTHER = 2.0  # how many powers of ten commoner the mended word must be
 _UNHEARD = 1.2  # a wrong letter is mended only in words that nobody writes: a stoat is no start
 _COMMON = 3.3  # Zipf value of any word that may have been meant
+_SPOKEN = 1.5  # how many powers of ten commoner a verb is with its g
 _SHORTEST = 5  # letters
 _LONG = 8  # letters from which on a wrong one, or one too many at the end, leaves no doubt of what was meant
 
@@ -48,6 +49,8 @@ def mended(word: str) -> str:
     if len(word) < _SHORTEST or not (word.isascii() and word.isalpha()) or word in _KNOWN:
         return word
     rarity = zipf(word)
+    if word.endswith("in") and f"{word}g" in _KNOWN and zipf(f"{word}g") - rarity >= _SPOKEN:
+        return f"{word}g"  # drinkin
     if rarity >= RARE or _stem_is_known(word):
         return word
     for number, near in enumerate(_slips(word)):  # the likeliest slips first

@@ -16,7 +16,7 @@ from worker.cache.decisions.words import ADJECTIVE, DESCRIBES, NOUN, Word
 _PHRASES = frozenset(
     tuple(form.replace("'s", "").replace("-", " ").split())
     for phrase in (*v.STYLE_PHRASES, *style_words.PHRASES)
-    for form in ((phrase, f"{phrase}s") if phrase.endswith(("light", "stroke")) else (phrase,))
+    for form in ((phrase, f"{phrase}s") if phrase.endswith(("light", "stroke", "close up")) else (phrase,))
 )
 _TITLES = frozenset(tuple(title.replace("'s", "").replace("-", " ").split()) for title in style_words.TITLES)
 _STYLE_WORDS = v.STYLE_WORDS | style_words.TOOLS
@@ -54,6 +54,23 @@ def mark_style(words: Sequence[Word]) -> None:
             word.is_style = _mark_names(words, i + 1, needs_name=False)  # "art of giger and artgerm"
         elif word.lower in _COMPARES:
             _mark_comparison(words, i)
+        elif word.lower == "from" and i and words[i - 1].lower in _SEES:
+            end = _compared_end(words, i + 1)
+            if words[end - 1].lower != "space":
+                _ignore(words, i, end)  # "seen from a balloon", which nobody sees
+        elif word.lower == "for" and i and words[i - 1].lower in v.CARRIERS | _STYLE_OR_HEADS:
+            _mark_client(words, i)
+
+
+_SEES = v.word_set("seen viewed filmed photographed captured observed watched pictured")
+
+
+def _mark_client(words: Sequence[Word], i: int) -> None:
+    """Marks for whom a video is: "a clip for my company about a brewery" shows the brewery."""
+    end = _compared_end(words, i + 1)
+    is_owned = i + 1 < len(words) and words[i + 1].tag == "PRP$"
+    if is_owned or (end < len(words) and words[end].lower in ("about", "showing", "featuring")):
+        _ignore(words, i, end)
 
 
 def _acts(words: Sequence[Word], i: int, length: int) -> bool:
@@ -85,7 +102,7 @@ def _mark_tags(words: Sequence[Word]) -> None:
             _mark(words, start, stop)
     if names >= _MIN_NAMES:
         for start, stop in segments:
-            if 2 <= stop - start <= 3 and all(map(_is_unheard, words[start:stop])):
+            if 2 <= stop - start <= 3 and all(map(is_unheard, words[start:stop])):
                 _mark(words, start, stop)
     for i, word in enumerate(words):
         after = words[i + 1].lower if i + 1 < len(words) else ""
@@ -123,9 +140,12 @@ _FIRST_NAMES = frozenset(name[0] for name in style_words.ARTISTS)
 
 def _mark_heaped_artists(words: Sequence[Word]) -> None:
     """Marks artists that stand behind a thing or beside style without a comma: "giant cave beksinski grainy"."""
+    first = _artist_end(words, 0) if words else 0
+    if 1 < first < len(words) and words[first].tag in ("NN", "NNS", *ADJECTIVE):
+        _mark(words, 0, first)  # "gustav klimt tank girl"
     for i in range(1, len(words)):
         end = _artist_end(words, i) if words[i].lower in _FIRST_NAMES else 0
-        if not end or (end == i + 1 and not _is_unheard(words[i])):
+        if not end or (end == i + 1 and not is_unheard(words[i])):
             continue
         before = words[i - 1]
         is_heaped = before.tag in ("NN", "NNS") and before.is_plain and is_in_lexicon(before.lower)
@@ -141,7 +161,7 @@ _ADJECTIVE_ENDS = ("core", "punk", "wave", "ism", "ic", "ical", "ive", "ous", "f
 
 def _is_unknown_adjective(word: Word) -> bool:
     """Whether a word that no list has looks like an adjective, and so tells how the picture looks: "synthcore"."""
-    return word.lower.endswith(_ADJECTIVE_ENDS) and _is_unheard(word) and not word.text[:1].isupper()
+    return word.lower.endswith(_ADJECTIVE_ENDS) and is_unheard(word) and not word.text[:1].isupper()
 
 
 def _are_artists(text: tuple[str, ...]) -> bool:
@@ -169,8 +189,8 @@ def _mark(words: Sequence[Word], start: int, stop: int) -> None:
         word.is_style = True
 
 
-def _is_unheard(word: Word) -> bool:
-    """Whether hardly anybody writes the word, so that it is a name."""
+def is_unheard(word: Word) -> bool:
+    """Return whether hardly anybody writes the word, so that it is a name."""
     return word.lower.isalpha() and not is_known(word.lower) and not is_in_lexicon(word.lower)
 
 
@@ -185,7 +205,7 @@ def _mark_source(words: Sequence[Word], i: int) -> None:
     if words[i].lower == "shot" and not (words[i].is_style and not _describes_thing(words, i)):
         return
     end = i + 2
-    is_name = words[i].lower != "shot" or words[end].lower in _STYLE_WORDS or _is_unheard(words[end])
+    is_name = words[i].lower != "shot" or words[end].lower in _STYLE_WORDS or is_unheard(words[end])
     if words[i].lower == "inspired":
         is_name = _is_nameish(words[end])
     while end < len(words) and is_name and words[end].tag in (*DESCRIBES, "VBN") and words[end].lower != "with":
@@ -285,11 +305,16 @@ _WORKS = v.word_set(
 )
 
 
+_PASSIVE = v.word_set("get gets got getting being been is was are were be")
+
+
 def _mark_artists(words: Sequence[Word], i: int) -> None:
     """Marks "by X and Y, Z": who made it, not what is in it."""
     of_work = i > 0 and (words[i - 1].is_style or words[i - 1].lower in _WORKS)
     if not of_work and i > 0 and words[i - 1].tag.startswith("VB") and words[i - 1].tag != "VB":
         return  # "held by Batman"
+    if i > 1 and words[i - 1].lower == "shot" and words[i - 2].lower in _PASSIVE:
+        return  # "a soldier gets shot by a sniper"
     first = i + 2 if i + 1 < len(words) and words[i + 1].lower == "," else i + 1
     if first >= len(words) or words[first].tag in ("DT", "PRP$", ".") or not (of_work or _is_nameish(words[first])):
         return
@@ -303,7 +328,7 @@ def _mark_artists(words: Sequence[Word], i: int) -> None:
 
 def _mark_names(words: Sequence[Word], i: int, *, needs_name: bool) -> bool:
     """Marks a list of names from i on; with `needs_name` only words that are used as names. Says whether it did."""
-    end = _name_end(words, i, needs_name=needs_name)
+    end = max(_artist_end(words, i), _name_end(words, i, needs_name=needs_name))
     if end == i:
         return False
     while end < len(words) - 1 and words[end].lower in (",", "and", "&"):
@@ -328,8 +353,8 @@ def _name_end(words: Sequence[Word], i: int, *, needs_name: bool) -> int:
     end = i
     while end < min(i + _MAX_NAME, len(words)) and words[end].tag in (*DESCRIBES, "IN", "DT", "POS"):
         word = words[end]
-        if word.tag == "IN" and word.lower not in ("of", "de", "van", "von"):
-            break
+        if word.tag == "IN" and (word.lower not in ("of", "de", "van", "von") or _artist_end(words, i) == end):
+            break  # "painting by alphonse mucha of a dancer"
         is_name = _is_nameish(word) or (end > i and _is_nameish(words[end - 1]) and _ends_name(words, end))
         if needs_name and not (is_name or (end > i and end + 1 < len(words) and _is_nameish(words[end + 1]))):
             break

@@ -124,6 +124,9 @@ def _by_word(word: str, original: str, tag: str) -> str:
             return "NNS" if tag_of_list == "NN" and _is_plural(word) else tag_of_list
     if tag in ("NNP", "NNPS", "FW", "UH", "SYM", "LS", "MD", "EX"):
         return "NN"
+    is_verb = tag in ("VB", "VBP", "VBZ", "VBD")
+    if is_verb and word not in FINITE and not is_in_lexicon(word) and is_in_lexicon(word.capitalize()):
+        return "NN"  # lake louise: the lexicon guesses by the ending
     if tag == "RB" and word.endswith("ly") and not is_in_lexicon(word) and is_in_lexicon(word.capitalize()):
         return "NN"  # billy
     if tag == "VBG" and len(word) <= _LONGEST_NAME_IN_ING and not is_in_lexicon(word):
@@ -179,6 +182,8 @@ def _by_context(lower: Sequence[str], tags: Sequence[str], i: int, before: str, 
         return "NNS" if word.endswith("s") else "NN"  # "catching flies"
     if word == "well" and before in ("DT", "PRP$") and after not in ("JJ", "VBN", "VBD", *_NOUN):
         return "NN"  # "out of a well"
+    if word == "set" and before in _NOUN and (after in (".", "CC") or _is_object_set(lower, i, after)):
+        return "NN"  # "a film set", "a lego set with a box"
     if word == "saw" and before in (*_NOUN, "PRP") and after in ("DT", "PRP$", "PRP"):
         return "VB"
     if i and lower[i - 1] in _MODALS and (word in FINITE or tag == "VB"):
@@ -198,7 +203,7 @@ def _by_context(lower: Sequence[str], tags: Sequence[str], i: int, before: str, 
         return _ing(lower, i, before, after)
     if word in v.CONFLICT_GROUPS["colour"] and (after in (*_NOUN, "JJ", "CC") or tag not in _NOUN):
         return "JJ"
-    if word in v.COLOUR_NOUNS and _is_shade(lower, tags, i):
+    if (word in v.COLOUR_NOUNS and _is_shade(lower, tags, i)) or _is_before_colour(lower, tags, i):
         return "JJ"
     if word == "neon" and lower[i + 1 : i + 2] and lower[i + 1] in v.CONFLICT_GROUPS["colour"]:
         return "JJ"
@@ -295,6 +300,11 @@ def _is_thing(word: str) -> bool:
     return not is_listed and not word.endswith(_DESCRIBING_ENDS)
 
 
+def _is_object_set(lower: Sequence[str], i: int, after: str) -> bool:
+    """Whether "set" before a preposition is a thing: "a chess set on a table", but not "a story set in rome"."""
+    return after == "IN" and (lower[i + 1] in ("with", "of") or lower[i - 1] in v.NOUNS)
+
+
 def _takes_place(lower: Sequence[str], i: int) -> bool:
     pairs = (tuple(lower[i : i + 2]), tuple(lower[max(0, i - 1) : i + 1]))
     return any(len(pair) == 2 and pair[0].startswith(("tak", "took")) and pair[1] == "place" for pair in pairs)
@@ -363,6 +373,15 @@ def _is_shade(lower: Sequence[str], tags: Sequence[str], i: int) -> bool:
     if not (i + 1 < len(lower) and lower[i + 1] in _SHADED):
         return False
     return i + 2 < len(lower) and tags[i + 2] in (*_NOUN, "JJ")
+
+
+def _is_before_colour(lower: Sequence[str], tags: Sequence[str], i: int) -> bool:
+    """Whether an article, a noun, a colour and a noun are one phrase: "a peacock blue sari", "a judo white belt"."""
+    if not (tags[i] == "NN" and i and lower[i - 1] in ("a", "an") and i + 2 < len(lower)):
+        return False
+    is_thing = lower[i] in v.ANIMATE | v.PLACE_NOUNS | v.SCENE_NOUNS | v.STYLE_WORDS
+    is_coloured = lower[i + 1] in v.CONFLICT_GROUPS["colour"] and tags[i + 2] in ("NN", "NNS")
+    return is_coloured and not is_thing and lower[i + 2] not in ("background", "backdrop")
 
 
 def _ing_before_noun(lower: Sequence[str], i: int, before: str, after: str) -> str | None:

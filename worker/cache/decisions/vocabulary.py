@@ -1068,7 +1068,8 @@ ING_NOUNS = word_set(
 )
 # words that the lexicon does not know, or knows as something else
 ADJECTIVES = word_set(
-    "cyberpunk steampunk futuristic holographic checkered checked striped dotted spotted barred plain fluffy cute "
+    "close epic cyberpunk steampunk futuristic holographic checkered checked striped dotted spotted barred plain cute "
+    "fluffy "
     "adorable cozy surreal mystical magical enchanted glowing bioluminescent snowy rainy sunny cloudy foggy misty "
     "starry stormy windy icy sandy rocky grassy mossy rusty dusty muddy wooden woolen golden medieval viking "
     "victorian gothic majestic lush serene vibrant colorful colourful tiny giant gigantic mini miniature medium "

@@ -88,7 +88,7 @@ _LOOKS = {  # how what they are part of looks, in English
     **{"插画": "illustration", "皮克斯": "pixar", "宫崎骏": "ghibli", "电影": "film", "彩色": "colorful"},
     **{"定格动画": "stop-motion", "乐高": "lego", "剪纸": "papercraft", "喜剧": "comedy"},
 }
-_STYLE_ENDS = ("风格", "镜头", "画质", "画风", "感", "视角", "摄影", "电影", "影片", "动画", "漫画")
+_STYLE_ENDS = ("风格", "色调", "镜头", "画质", "画风", "感", "视角", "摄影", "电影", "影片", "动画", "漫画")
 _NOTHING = word_set(
     "个 一个 东西 时候 样子 方向 部分 瞬间 过程 时间 整个 旁边 中央 中间 周围 左边 右边 前方 后方 远处 近处 四周 "
     "一起 人们的 全身 人像"
@@ -114,7 +114,7 @@ _MEASURES = "条只个匹头位辆艘座棵朵把张杯盏"
 _ACTING = word_set(
     "飞行 燃烧 旋转 漂浮 发光 会飞 流动 闪烁 奔跑 移动 悬浮"
 )  # before a thing, what it is like: 飞行汽车
-_TAKES = "堆踢打骑弹吃喝看玩拿抱穿戴开唱拉吹画写读做"
+_TAKES = "织喂追举挥堆踢打骑弹吃喝看玩拿抱穿戴开唱拉吹画写读做"
 _PEOPLE = word_set(
     "车 花 树 鸟 鱼 狗 猫 马 船 桥 门 窗 灯 火 草 龙 虎 熊 牛 羊 鸡 鸭 书 刀 剑 伞 "
     "少年 少女 侦探 裁判 教练 导演 编辑 机器人 宇航员 骑士 法师 武士 忍者 海盗 雕塑 喷泉 烟花 霓虹灯 大熊猫 宇航服"
@@ -175,6 +175,9 @@ def _read(text: str) -> Reading:
     text = _LETTERS.sub(lambda match: _latin(match[0], found), text)
     text = re.sub(r"(?<=[\u3400-\u9fff])\s+(?=[\u3400-\u9fff])", "，", text)
     cut = [(word.strip().lower(), flag) for word, flag in _tagger().cut(text) if word.strip()]
+    for i in range(len(cut) - 1, 0, -1):
+        if cut[i][0] == "格" and cut[i - 1][0].endswith("风"):
+            cut[i - 1 : i + 1] = [(f"{cut[i - 1][0]}格", "n")]  # 赛博朋克风格
     befores = ("", *(flag for _, flag in cut))
     words = [part for (word, flag), before in zip(cut, befores, strict=False) for part in _parts(word, flag, before)]
     i = 0

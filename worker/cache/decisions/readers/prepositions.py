@@ -293,8 +293,17 @@ def _entity(tokens: Sequence[Token], phrase: Phrase, order: Order, said: Sequenc
         [_as_dress(tokens[i].said) if i in of and i in said else tokens[i].said for i in sorted((*phrase.parts, *of))],
         counts=counts or (["many"] if is_group else []),
         is_single=not counts and not is_group and _is_behind_article(tokens, phrase),
-        is_place=is_place,
+        is_place=is_place and not _is_garment(tokens, phrase),
     )
+
+
+def _is_garment(tokens: Sequence[Token], phrase: Phrase) -> bool:
+    """Whether an unknown coloured thing that somebody is in is worn: "женщина в красном платке"."""
+    who = phrase.start - 1
+    while who > 0 and tokens[who].role in (Role.ARTICLE, Role.IN):
+        who -= 1
+    is_coloured = any(tokens[i].is_of(Sort.COLOUR) for i in phrase.parts)
+    return is_coloured and who >= 0 and tokens[phrase.noun].meaning is None and tokens[who].is_of(Sort.PERSON)
 
 
 def _is_worn(tokens: Sequence[Token], phrase: Phrase, said: Sequence[int]) -> bool:

@@ -230,7 +230,9 @@ def _in_context(tokens: Sequence[Token], i: int, grammar: Grammar) -> Role:
     if token.role is Role.ADJECTIVE and before in (Role.ARTICLE, Role.NUMBER) and not token.is_style:
         is_colour = token.is_of(Sort.COLOUR) and i > 1 and tokens[i - 2].role in (Role.IN, Role.OF)
         ends = after in (Role.END, Role.VERB, Role.IN, Role.ON, Role.PREPOSITION, Role.RELATIVE, Role.COPULA, Role.OF)
-        ends = ends or (i + 1 < len(tokens) and _do_next(token, tokens[i + 1], grammar))
+        ends = (
+            ends or (i + 1 < len(tokens) and _do_next(token, tokens[i + 1], grammar)) or _does_next(tokens, i, grammar)
+        )
         if ends and token.is_of(Sort.AGE):
             token.meaning = Meaning("person", Sort.PERSON)  # "un joven camina"
         return Role.NOUN if ends and not is_colour else token.role
@@ -239,6 +241,8 @@ def _in_context(tokens: Sequence[Token], i: int, grammar: Grammar) -> Role:
     is_french_form = grammar.language == "fr" and token.written.endswith("ant") and token.text not in grammar.nouns
     if is_french_form and token.meaning is None and before is Role.ARTICLE and tokens[max(0, i - 2)].role is Role.NOUN:
         return Role.VERB  # "un chien le regardant"
+    if i and tokens[i - 1].written in _REFLEXIVES and token.meaning is None:
+        return Role.VERB  # "el perro se ríe"
     if before in (Role.RELATIVE, Role.OTHER, Role.NOT):
         acts = token.meaning is None and token.written.endswith(grammar.acting_ends)
         return Role.VERB if acts or _is_verb(token, grammar) else token.role
@@ -268,6 +272,15 @@ def _do_next(token: Token, after: Token, grammar: Grammar) -> bool:
     infinitives = _variants(after.written[:-1], grammar.infinitives)  # toman, toma, tomar
     common = frequency(grammar.language)
     return acts and token.written.endswith(("s", "x")) and any(word in common for word in infinitives)
+
+
+def _does_next(tokens: Sequence[Token], i: int, grammar: Grammar) -> bool:
+    """Whether what stands behind somebody old or young is what they do: "una anciana empieza a bailar"."""
+    if i + 2 >= len(tokens) or not tokens[i].is_of(Sort.AGE) or tokens[i + 1].role is not Role.NOUN:
+        return False
+    is_verb = tokens[i + 1].meaning is None and tokens[i + 1].text not in grammar.nouns
+    goes_on = tokens[i + 2].role in (Role.ARTICLE, Role.IN, Role.ON, Role.PREPOSITION)
+    return is_verb and goes_on and _is_verb(tokens[i + 1], grammar)
 
 
 _BEFORE_INFINITIVE = ("a", "para", "por", "de", "d'", "à", "pour")
@@ -300,4 +313,20 @@ def _acts_somewhere(token: Token, subject: Token, after: Role, grammar: Grammar)
 def _is_verb(token: Token, grammar: Grammar) -> bool:
     """Whether the word is a form of the present whose infinitive people use."""
     common = frequency(grammar.language)
-    return token.text in grammar.verbs or any(word in common for word in _variants(token.text, grammar.infinitives))
+    if token.text in grammar.verbs:
+        return True
+    forms = (form for stem in _stems(token.text, grammar) for form in _variants(stem, grammar.infinitives))
+    return any(word in common for word in forms)
+
+
+def _stems(form: str, grammar: Grammar) -> Iterator[str]:
+    """A form of the present as it would be if its stem kept its vowel: empieza, empeza (empezar)."""
+    yield form
+    for broken, vowels in _BROKEN if grammar.language == "es" else ():
+        before, found, rest = form.rpartition(broken)
+        if found and len(rest) > 1:
+            yield from (f"{before}{vowel}{rest}" for vowel in vowels)
+
+
+_BROKEN = (("ie", ("e",)), ("ue", ("o", "u")))
+_REFLEXIVES = ("se", "me", "te", "s'")
