@@ -279,26 +279,34 @@ class Relay:
     def purge(self) -> None:
         """Delete the rows of removed jobs, and their videos, and files whose time is over."""
         with transaction(self._sessions) as session:
-            for name in stored_files.purge(session, limit=PURGE_CHUNK):
-                self._storage.remove(name)
+            self._remove(stored_files.purge(session, limit=PURGE_CHUNK))
         for _ in range(PURGE_CHUNKS):
             with transaction(self._sessions) as session:
                 names = jobs.purge(session, limit=PURGE_CHUNK)
-                for name in names:
-                    self._storage.remove(name)  # before the commit: a crash leaves a row without a file, purged again
+                self._remove(names)
             if not names or self._stopped.is_set():
                 break
 
+    def _remove(self, names: list[str]) -> None:
+        """Remove files before the commit that forgets them: a crash leaves a row without a file, purged again.
+
+        What cannot be removed now is an orphan then.
+        """
+        if names:
+            sweeps.check_ours(self._storage, self._sessions)
+            sweeps.remove(self._storage, names)
+
     def tidy(self) -> None:
         """Finish evictions whose worker died, and remove files that no row names: written, but never published."""
-        left = sweeps.sweep_entries(self._storage, self._sessions, quarantine_s=self._settings.quarantine_s)
-        if left:
-            logger.warning("cache entries swept", extra={"fields": {"files": left}})
         with transaction(self._sessions) as session:
             quality_checks.sweep(session)
             webhooks.sweep(session, limit=FORGET_CHUNKS * FORGET_CHUNK)
             heartbeats.sweep(session, older=HEARTBEATS_KEPT)
             previews.sweep(session, older=PREVIEWS_KEPT)
+        sweeps.check_ours(self._storage, self._sessions)
+        left = sweeps.sweep_entries(self._storage, self._sessions, quarantine_s=self._settings.quarantine_s)
+        if left:
+            logger.warning("cache entries swept", extra={"fields": {"files": left}})
         orphans = sweeps.sweep(self._storage, self._sessions, older_s=self._settings.orphan_s)
         if orphans:
             fields = {"number": len(orphans), "files": orphans[:20]}

@@ -4,19 +4,24 @@ Only files whose names this service makes are touched: what others keep or leave
 file server, a note of the operator) is theirs.
 """
 
+import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import cache, files
+from db import cache, files, identities
 from db.models import Job
 from db.session import transaction
-from shared.storage import FILES, LATENTS, PICTURES, VIDEOS, Storage, video_name
+from db.states import JobStatus
+from shared.storage import FILES, LATENTS, PICTURES, VIDEOS, FileMissing, Storage, StorageError, shown, video_name
 
+logger = logging.getLogger("api.sweeps")
+
+MOST_REFUSED = 10  # files, the first ones: the storage itself is at fault
 _UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 # A file of an attempt or a tenant, whole or half written; see the names that `shared.storage` makes.
 _OURS = re.compile(
@@ -35,18 +40,18 @@ def sweep(storage: Storage, factory: sessionmaker[Session], *, older_s: float) -
         with transaction(factory) as session:
             kept = _KEPT[folder](session, old)
         orphans += [name for name in old if name not in kept]
-    for name in orphans:
-        storage.remove(name)
-    return orphans
+    left = remove(storage, orphans)
+    return [name for name in orphans if name not in left]
 
 
 def sweep_entries(storage: Storage, factory: sessionmaker[Session], *, quarantine_s: float) -> list[str]:
     """Finish what dead workers left half done with cache entries: unlink their files, give the bytes back."""
     with transaction(factory) as session:
         rows = cache.unfinished(session, quarantine_s=quarantine_s)
+    left = remove(storage, [row.name for row in rows])
+    rows = [row for row in rows if row.name not in left]
     by_space: dict[UUID, list[UUID]] = {}
     for row in rows:
-        storage.remove(row.name)
         by_space.setdefault(row.namespace_id, []).append(row.id)
     for namespace_id, ids in by_space.items():
         with transaction(factory) as session:
@@ -54,13 +59,53 @@ def sweep_entries(storage: Storage, factory: sessionmaker[Session], *, quarantin
     return [row.name for row in rows]
 
 
+def remove(storage: Storage, names: Iterable[str]) -> set[str]:
+    """Remove files; return those that could not be. Raises `StorageError` when the first ten all could not.
+
+    One that cannot go, of another account or under a lock of its store, must not keep all others.
+    """
+    left: dict[str, StorageError] = {}
+    for number, name in enumerate(names):
+        try:
+            storage.remove(name)
+        except StorageError as error:
+            left[name] = error
+            if len(left) == MOST_REFUSED == number + 1:
+                raise
+    if left:
+        said = {"number": len(left), "first": str(next(iter(left.values())))}
+        logger.warning("files cannot be removed", extra={"fields": said})
+    return set(left)
+
+
+def check_ours(storage: Storage, factory: sessionmaker[Session]) -> None:
+    """Raise `StorageError` unless this is the storage that this database's workers write to.
+
+    Of another's files no row is here: all of them would be orphans.
+    """
+    with transaction(factory) as session:
+        known = identities.storage(session)
+    try:
+        found = storage.marker(create=False)
+    except FileMissing:
+        found = None
+    if found != known:
+        has, ours = found or "no id", known or "none yet"
+        raise StorageError(f"nothing is removed from {shown(storage.url)}: it has {has}, the service's storage {ours}")
+
+
 def _published(session: Session, names: list[str]) -> set[str]:
-    """Return the names among these of the videos that are the output of a job, and of the pictures of these."""
+    """Return the names among these that are of a job's output, or of an attempt that goes on, whatever clocks say."""
     made = {name: (UUID(found[1]), int(found[2])) for name in names if (found := _OURS.fullmatch(name))}
     owners = {owner for owner, _ in made.values()}
     outputs = set(session.scalars(select(Job.output["name"].astext).where(Job.id.in_(owners))))
-    whole = (name for name in made if ".writing-" not in name)
-    return {name for name in whole if video_name(*made[name]) in outputs}
+    running = select(Job.id, Job.fence).where(Job.id.in_(owners), Job.status == JobStatus.IN_PROGRESS)
+    held = {(id_, fence) for id_, fence in session.execute(running)}
+    return {
+        name
+        for name, attempt in made.items()
+        if attempt in held or (".writing-" not in name and video_name(*attempt) in outputs)
+    }
 
 
 _KEPT: dict[str, Callable[[Session, list[str]], set[str]]] = {

@@ -115,11 +115,14 @@ class Storage:
 
     def __init__(self, url: str, *, access: Access = "private") -> None:
         self.url = url
+        self._has_mark = False  # its id was seen
         self._file_mode, self._folder_mode = MODES[access]
 
     def connect(self) -> None:
         """Reach the storage now, not with the first file: some kinds ask a server who is there."""
-        self._opened  # noqa: B018
+        if self._is_local:
+            with suppress(StorageError):  # before the first worker
+                self.marker(create=False)
 
     @cached_property
     def _opened(self) -> tuple[Any, str]:  # Any: fsspec is untyped
@@ -210,6 +213,7 @@ class Storage:
 
     @contextmanager
     def _temporary(self, path: Path) -> Iterator[tuple[Path, IO[bytes]]]:
+        self._check_mounted()
         _make_folders(path.parent, Path(self._root), self._folder_mode)
         temporary = path.with_name(_temporary(path.name))
         try:
@@ -234,19 +238,19 @@ class Storage:
 
     def read(self, name: str) -> bytes:
         """Return the content of a file; raise `FileMissing`."""
-        with _translated(name):
+        with self._found(name):
             content: bytes = self._fs.cat_file(self._path(name))
         return content
 
     def open(self, name: str) -> IO[bytes]:
         """Open a file for reading at any position; raise `FileMissing`."""
-        with _translated(name):
+        with self._found(name):
             stream: IO[bytes] = self._fs.open(self._path(name), "rb")
         return stream
 
     def size(self, name: str) -> int:
         """Return the length of a file in bytes; raise `FileMissing`."""
-        with _translated(name):
+        with self._found(name):
             return int(self._fs.info(self._path(name))["size"])
 
     def local_path(self, name: str) -> Path | None:
@@ -287,6 +291,7 @@ class Storage:
                 raise
             self._create(MARKER, str(uuid4()).encode())
             content = self.read(MARKER)
+        self._has_mark = True
         try:
             return UUID(content.decode().strip())
         except ValueError:  # of a decoding too
@@ -294,6 +299,27 @@ class Storage:
                 f"{MARKER} in {shown(self.url)} holds no id but {content[:40]!r}; "
                 "restore it from a backup, or remove it and the service makes another"
             ) from None
+
+    @contextmanager
+    def _found(self, name: str) -> Iterator[None]:
+        """Raise `FileMissing` for a file that is not there, and only while the storage is."""
+        try:
+            with _translated(name):
+                yield
+        except FileMissing:
+            self._check_mounted()
+            raise
+
+    def _check_mounted(self) -> None:
+        """Raise `StorageError` when a disk lost the id that was seen there: it is gone, and its mount point is bare.
+
+        What is written into that is lost when the disk comes back, and nothing that is missing there is gone.
+        """
+        if self._has_mark and self._is_local:
+            with _translated(shown(self.url)):
+                is_there = Path(self._root, MARKER).exists()
+            if not is_there:
+                raise StorageError(f"{shown(self.url)} has lost its {MARKER}: mount the disk again that was there")
 
     def _create(self, name: str, content: bytes) -> None:
         """Write a file unless somebody else does at this moment."""

@@ -142,13 +142,23 @@ def _storage(runtime: Runtime) -> None:
 
 
 def _same_storage(runtime: Runtime) -> None:
-    """Compare the id that the storage keeps with the one that the database knows; the first worker of all sets both."""
+    """Compare the id that the storage keeps with the one that the database knows; the first worker of all sets both.
+
+    Videos that were there before the database knew of any storage are another service's, or all that is left of one
+    whose database is lost: as files without a row they would be swept.
+    """
     with transaction(runtime.factory) as session:
         known = identities.storage(session)
+    storage = runtime.storage
     try:
-        found = runtime.storage.marker(create=known is None)
+        found = storage.marker(create=False)
     except FileMissing:
-        raise _foreign(runtime, "has no id", known) from None
+        if known is not None:
+            raise _foreign(runtime, "has no id", known) from None
+        found = storage.marker()
+    else:
+        if known is None and any(True for _ in storage.files(VIDEOS)):
+            raise _foreign(runtime, f"has the id {found} and holds videos", known)
     with transaction(runtime.factory) as session:
         known = identities.adopt_storage(session, found)
     if found != known:
@@ -156,10 +166,17 @@ def _same_storage(runtime: Runtime) -> None:
 
 
 def _foreign(runtime: Runtime, has: str, known: UUID | None) -> Unfit:
-    message = (
-        f"{shown(runtime.settings.storage_url)} {has}, the service's storage has {known}: set STORAGE_URL as the other "
-        "parts have it and see that it is mounted; for files that moved, write that id into service/storage-id there"
-    )
+    url = shown(runtime.settings.storage_url)
+    if known is None:
+        message = (
+            f"{url} {has}, and this database knows of none: restore the database that belongs to them, or set "
+            "STORAGE_URL to an empty folder; to give them up, which are swept then, remove service/storage-id there"
+        )
+    else:
+        message = (
+            f"{url} {has}, the service's storage has {known}: set STORAGE_URL as the other parts have it and see that "
+            "it is mounted; for files that moved, write that id into service/storage-id there"
+        )
     return Unfit("foreign_storage", message)
 
 

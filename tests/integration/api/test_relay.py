@@ -21,7 +21,7 @@ from api.broker import Broker, BrokerAway
 from api.outbox_relay import FORGET_CHUNK, Duty, Relay
 from api.settings import ApiSettings
 from cli.services.redis import Redis
-from db import batches, heartbeats, jobs, namespaces, outbox
+from db import batches, heartbeats, identities, jobs, namespaces, outbox
 from db.bell import Bell
 from db.models import Batch, CacheEvent, Heartbeat, Job
 from db.outbox import Waiting
@@ -630,6 +630,30 @@ def test_files_of_others_stay_and_stop_nothing(
 
     wait_until(lambda: sorted(path.name for path in folder.iterdir()) == sorted(others))
     assert "duty failed" not in caplog.text
+
+
+@pytest.mark.parametrize("known", [None, UUID(int=5)])
+def test_nothing_is_removed_from_the_storage_of_another_service(
+    start: Callable[..., Relay],
+    session_factory: sessionmaker[Session],
+    storage: Storage,
+    caplog: pytest.LogCaptureFixture,
+    known: UUID | None,
+) -> None:
+    """A STORAGE_URL that was copied from elsewhere: no row is here of any file there."""
+    theirs = storage.write(f"videos/{UUID(int=1)}.7.mp4", b"x").name
+    storage.marker()
+    if known is not None:
+        with transaction(session_factory) as session:
+            identities.adopt_storage(session, known)
+
+    start(orphan_s=0.0, tidy_s=0.1)
+
+    wait_until(lambda: "duty failed" in caplog.messages)
+    assert "nothing is removed from" in next(
+        record.fields["error"] for record in caplog.records if record.message == "duty failed"
+    )
+    assert [file.name for file in storage.files("videos")] == [theirs]
 
 
 def test_the_relay_says_that_it_lives_and_reaches_the_broker(

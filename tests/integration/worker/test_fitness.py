@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 from sqlalchemy import text
 
 from db.session import transaction
+from shared.storage import MARKER, Storage, video_name
 from worker import fitness
 
 
@@ -32,3 +34,18 @@ def test_a_worker_whose_folder_of_videos_leads_elsewhere_takes_no_jobs(start: Ca
 
     assert wrong is not None
     assert (wrong.code, "lies outside of" in wrong.message) == ("storage_unavailable", True)
+
+
+def test_a_worker_of_a_new_database_does_not_take_over_the_videos_of_another(start: Callable[..., Any]) -> None:
+    """A STORAGE_URL that was copied, or a database that was lost: all files there would be swept as orphans."""
+    service = start(preload=False)
+    service.storage.marker()
+    service.storage.write(video_name(uuid4(), 1), b"theirs")
+
+    wrong = fitness.tried(service.runtime, fitness.SHARED)
+
+    assert wrong is not None
+    assert (wrong.code, "holds videos, and this database knows of none" in wrong.message) == ("foreign_storage", True)
+    (service.folder / MARKER).unlink()  # its operator gives them up
+    service.runtime.storage = Storage(service.storage.url)
+    assert fitness.tried(service.runtime, fitness.SHARED) is None

@@ -365,3 +365,58 @@ def test_a_sweep_takes_old_files_that_no_row_names(
 
     assert sorted(removed) == sorted(orphans)
     assert {file.name for file in storage.files("videos")} == {published.name, young.name}
+
+
+def test_a_file_of_an_attempt_that_goes_on_stays_whatever_clocks_say(
+    session_factory: sessionmaker[Session], storage: Storage
+) -> None:
+    """The clock of the relay may be hours ahead: each file of a moment ago is old then."""
+    asked = {"prompt": "a fox", "model": "tiny", "width": 32, "height": 32, "num_frames": 17, "fps": 8}
+    with transaction(session_factory) as session:
+        id_ = jobs.accept(session, Job(tenant="ada", **asked))[0].id
+        claim = jobs.claim(session, id_, owner="w", lease_s=30)
+    assert claim is not None
+    mine = [video_name(id_, claim.fence), f"videos/.writing-0a1b2c3d-{id_}.{claim.fence}.mp4"]
+    for name in (*mine, before := video_name(id_, claim.fence - 1)):
+        storage.write(name, CONTENT)
+
+    assert sweep(storage, session_factory, older_s=-1) == [before]
+
+    with transaction(session_factory) as session:
+        jobs.cancelled(session, claim)
+    assert sorted(sweep(storage, session_factory, older_s=-1)) == sorted(mine)
+
+
+def test_a_file_that_cannot_be_removed_keeps_no_other(
+    session_factory: sessionmaker[Session], storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = sorted(storage.write(video_name(uuid4(), 1), CONTENT).name for _ in range(3))
+    remove = storage._fs.rm_file
+
+    def refuse(path: str) -> None:
+        if path.endswith(names[0]):
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+        remove(path)
+
+    monkeypatch.setattr(storage._fs, "rm_file", refuse)
+
+    assert sorted(sweep(storage, session_factory, older_s=-1)) == names[1:]
+    assert [file.name for file in storage.files("videos")] == names[:1]
+
+
+def test_a_disk_that_is_gone_from_its_mount_point_takes_and_misses_nothing(tmp_path: Path) -> None:
+    storage, name = Storage(f"file://{tmp_path}/mount"), video_name(uuid4(), 1)
+    storage.marker()
+    storage.write(name, CONTENT)
+    (tmp_path / "mount").rename(tmp_path / "disk")
+    (tmp_path / "mount").mkdir()
+
+    for act in (lambda: storage.write(name, CONTENT), lambda: storage.read(name), lambda: storage.size(name)):
+        with pytest.raises(StorageError, match="has lost its service/storage-id: mount the disk again") as error:
+            act()
+        assert not isinstance(error.value, FileMissing)
+
+    assert list((tmp_path / "mount").iterdir()) == []
+    (tmp_path / "mount").rmdir()
+    (tmp_path / "disk").rename(tmp_path / "mount")
+    assert storage.read(name) == CONTENT
