@@ -478,13 +478,16 @@ def _part(beat: heartbeats.Beat, busy: list[Job], faults: Mapping[str, metrics.F
         "age": f"{words.duration(beat.age_s)} ago",
         "jobs": [_work(job, caller) for job in busy if job.lease_owner == owner],
         "says": [
-            (name.removeprefix("is_").replace("_", " "), _told(value))
+            (_SAYS.get(name, name.replace("_", " ")), _told(value))
             for name, value in beat.detail.items()
             if value not in (None, "", [], {})
         ],
         "fault": f"{fault.outcome}{f' ({fault.reason})' if fault.reason else ''}" if fault else "",
         "fault_at": fault.at if fault else None,
     }
+
+
+_SAYS = {"is_fit": "takes jobs", "reason": "why not", "broker": "waiting in the broker"}
 
 
 def _work(job: Job, caller: Caller) -> Values:

@@ -161,7 +161,10 @@ const form = document.getElementById("make"), would = document.getElementById("w
 let asking = null, ask = null;
 function chip(text, kind, means, href) {
   const made = Object.assign(document.createElement(href ? "a" : "span"), { className: `chip ${kind}`, textContent: text, title: means });
-  if (href) made.href = href;
+  if (href) {  // the clip that it comes from, once it is pointed at
+    made.href = href;
+    made.append(Object.assign(document.createElement("img"), { loading: "lazy", alt: "", src: `/v1${href}/content?variant=thumbnail`, onerror() { this.remove(); } }));
+  }
   const hidden = Object.assign(document.createElement("span"), { className: "hidden", textContent: ` (${means})` });
   made.append(hidden);
   return made;

@@ -324,10 +324,12 @@ def test_no_view_complains_or_keeps_anybody_out(site: Site, page: Tab) -> None:
 
 
 def test_what_the_cache_would_do_is_said_while_a_prompt_is_typed(site: Site, page: Tab) -> None:
+    id_ = submit(page, site.url, "a crimson disc")
+    site.finish(site.claim(id_))
     page.open(site.url)
     page.run("document.getElementById('prompt').focus()")
     page.call("Input.insertText", text="a red circle")
-    wait_until(lambda: answer_as_a_worker(site.factory))
+    wait_until(lambda: answer_as_a_worker(site.factory, f"video_{id_.hex}"))
     page.wait_for("!document.getElementById('would').hidden")
 
     said = page.run("document.getElementById('would').innerText")
@@ -338,12 +340,15 @@ def test_what_the_cache_would_do_is_said_while_a_prompt_is_typed(site: Site, pag
         "chip out",
         "chip unread",
     ]
+    page.run("document.querySelector('.chip.known').focus()")
+    page.wait_for("document.querySelector('.chip.known img').naturalWidth > 0")
 
 
-def answer_as_a_worker(factory: sessionmaker[Session]) -> bool:
+def answer_as_a_worker(factory: sessionmaker[Session], donor: str) -> bool:
     """Answer a question to the cache, if there is one."""
     entity = {"text": "red circle", "kind": "object", "attributes": ["red"]}
-    match = {"entity": "red circle", "kind": "object", "similarity": 0.97, "donor_entity": "crimson disc", "donor": "x"}
+    match = {"entity": "red circle", "kind": "object", "similarity": 0.97, "donor_entity": "crimson disc"}
+    match |= {"donor": donor}
     found = {"entities": [entity], "matched": [match], "excluded": ["person"], "unread": ["4k"], "style": []}
     plan = {"path": "fast", "steps": 8, "steps_saved": 22, "hit": "object", "nearest": 0.97}
     why = {"reason": "entity_hit", "explanation": "It was there.", "whole_prompt": False, "fallback_reason": None}
