@@ -58,6 +58,7 @@ class ModelCard:
     offload: str = "none"  # model, group, sequential: what of the weights waits in host memory
     quantization: str | Mapping[str, Any] | None = None  # float8, or a backend of diffusers with its options
     vae_tiling: bool = False  # decode a picture in pieces: less memory at large sizes
+    context_parallel: int = 1  # GPUs that make each forward together, each a part of the video's tokens
     attention_backend: str | None = None  # of diffusers: native, flash, _flash_3 ...; None: its own choice
 
     @property
@@ -162,6 +163,8 @@ def parse(values: Any) -> ModelCard:
         raise ValueError(f"a card of family {family} has to give {', '.join(missing)}: the defaults are Open-Sora's")
     if values.get("fast_schedule") and family != "opensora":
         raise ValueError("fast_schedule is of the family opensora; a pipeline's is its scheduler's: set scheduler")
+    if values.get("context_parallel", 1) != 1 and family != "diffusers":
+        raise ValueError(f"context_parallel is of the family diffusers, not {family}; leave it out")
     card = ModelCard(**{**values, **lists, "loras": tuple(_lora(lora) for lora in values.get("loras", ()))})
     if (card.min_frames is None) != (card.max_frames is None):
         raise ValueError("min_frames and max_frames are a range; give both or none")
@@ -220,7 +223,7 @@ _TEXT = ("a text", _is_text)
 _COUNT = ("a whole number from 1 on", _is_count)
 _KINDS: Mapping[str, tuple[str, Callable[[object], bool]]] = {
     **dict.fromkeys(("name", "title", "source", "family", "offload"), _TEXT),
-    **dict.fromkeys(("fps", "full_steps", "fast_steps", "max_steps"), _COUNT),
+    **dict.fromkeys(("fps", "full_steps", "fast_steps", "max_steps", "context_parallel"), _COUNT),
     **dict.fromkeys(("min_frames", "max_frames"), ("a whole number from 1 on, or null", _or_null(_is_count))),
     **dict.fromkeys(
         ("revision", "pipeline", "variant", "dtype", "attention_backend"), ("a text, or null", _or_null(_is_text))

@@ -6,6 +6,10 @@ import sys
 from typing import Any
 
 
+class DeviceLost(RuntimeError):
+    """A device of this process, or a process that works on one for it, answers no more."""
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Say whether an error means that the job did not fit."""
     torch: Any = sys.modules.get("torch")
@@ -17,7 +21,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def is_broken(error: BaseException) -> bool:
     """Say whether the device can do nothing more in this process."""
-    return isinstance(error, RuntimeError) and not is_out_of_memory(error) and "CUDA error" in str(error)
+    said = isinstance(error, RuntimeError) and not is_out_of_memory(error) and "CUDA error" in str(error)
+    return said or isinstance(error, DeviceLost)
 
 
 TOO_LARGE = (  # what is to be said of a model, and what its owner can do

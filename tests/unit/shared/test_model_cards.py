@@ -81,6 +81,22 @@ def test_a_fast_schedule_is_options_of_a_schedule(tmp_path: Path, values: dict[s
     assert str(error.value) == f"{path}: {message}"
 
 
+@pytest.mark.parametrize(
+    ("degree", "message"),
+    [
+        (2, "context_parallel is of the family diffusers, not opensora; leave it out"),
+        (0, "context_parallel 0 is not a whole number from 1 on"),
+    ],
+)
+def test_devices_that_share_forwards_are_of_the_family_that_can(tmp_path: Path, degree: int, message: str) -> None:
+    path = card(tmp_path, context_parallel=degree)
+
+    with pytest.raises(ValueError) as error:
+        load(tmp_path)
+
+    assert str(error.value) == f"{path}: {message}"
+
+
 def test_a_model_may_need_larger_steps(tmp_path: Path) -> None:
     card(tmp_path, sizes=["424x240"], side_multiple=16)
 

@@ -56,6 +56,8 @@ def transformers(pipeline: Any) -> list[Any]:
 
 def why_not(pipeline: Any) -> str | None:
     """Return a sentence on why the networks of a pipeline take no donor in; None where they may."""
+    if any(getattr(network, "_parallel_config", None) is not None for network in transformers(pipeline)):
+        return "Its forwards are cut into parts for several devices (context_parallel), and a donor's tokens are not."
     kinds = [type(network).__name__ for network in transformers(pipeline)]
     if kinds and all(kind in PLACES for kind in kinds):
         return None

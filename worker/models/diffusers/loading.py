@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import logging
+import weakref
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,8 @@ from torch import nn
 from shared.generation import GenerationParams
 from shared.model_cards import Lora, ModelCard
 from worker.models import device as devices
-from worker.models.base import Fingerprint, Sampling, VideoModel
-from worker.models.diffusers import attention, schedule, source
+from worker.models.base import Fingerprint, RequestError, Sampling, VideoModel
+from worker.models.diffusers import attention, parallel, schedule, source
 from worker.models.diffusers.model import OF_THE_REQUEST, DiffusersModel
 from worker.models.diffusers.source import SourceError
 from worker.models.faults import is_broken, is_out_of_memory
@@ -60,11 +62,34 @@ def load(card: ModelCard, folder: str, options: EngineOptions) -> VideoModel:
     _place(pipeline, card, device)
     pipeline.set_progress_bar_config(disable=True)
     model = DiffusersModel(pipeline, card, fingerprint)
+    on_devices = _share_forwards(model, folder, options)
     made_by = f"{fingerprint.revision} {fingerprint.latent_dtype}"
     model.text_cache = text_cache(options.text_cache, encoder=made_by, max_bytes=options.text_cache_bytes)
     model.ignores_donors = why_donors_are_ignored(model)
-    model.engine = compile_blocks(model, options) | _without_second_device(card, options)
+    model.engine = on_devices | compile_blocks(model, options) | _without_second_device(card, options)
     return model
+
+
+def load_networks(card: ModelCard, folder: str, options: EngineOptions) -> list[Any]:
+    """Return the networks that denoise as `load` makes them, for a process that makes their forwards and no more."""
+    device = devices.choose(options.device)
+    pipeline = read(card, folder, options, device, has_text=False)
+    _add_loras(pipeline, card, Path(folder))
+    _quantise(pipeline, card)
+    _place(pipeline, card, device)
+    return attention.transformers(pipeline)
+
+
+def _share_forwards(model: DiffusersModel, folder: str, options: EngineOptions) -> dict[str, str]:
+    """Let other processes make their parts of each forward where the card asks for it, and try that once."""
+    card = model.card
+    if card.context_parallel == 1:
+        return {}
+    team = parallel.lead(model.pipeline, card, folder, options, model.device)
+    weakref.finalize(model, team.end)
+    with suppress(RequestError):  # the smallest has too few tokens for many devices
+        _try(model, card.guidance_scale)
+    return {"context parallel": f"on {card.context_parallel} devices, whose seconds count once"}
 
 
 def _without_second_device(card: ModelCard, options: EngineOptions) -> dict[str, str]:
@@ -84,6 +109,8 @@ def compile_blocks(model: DiffusersModel, options: EngineOptions) -> dict[str, s
     if not wanted:
         return {}
     card = model.card
+    if card.context_parallel > 1:
+        return {"compile": "off: blocks that exchange with other devices stay as they are"}
     if card.offload != "none" or card.quantization is not None:
         return {
             "compile": f"off: blocks with offload {card.offload} and quantization {card.quantization} stay as they are"
@@ -119,8 +146,10 @@ def _smallest(model: DiffusersModel, guidance_scale: float) -> tuple[GenerationP
     return params, Sampling(num_steps=num_steps, guidance_scale=guidance_scale)
 
 
-def read(card: ModelCard, folder: str, options: EngineOptions, device: torch.device) -> Any:  # Any: of diffusers
-    """Return the pipeline as it was saved, in the precision of the card."""
+def read(
+    card: ModelCard, folder: str, options: EngineOptions, device: torch.device, *, has_text: bool = True
+) -> Any:  # of diffusers
+    """Return the pipeline as it was saved, in the precision of the card; without what reads text, or with it."""
     found = source.read(folder, pipeline=card.pipeline, revision=card.revision)
     kind: Any = source.check_pipeline(folder, found.pipeline)
     _check_call(card, kind)
@@ -129,6 +158,8 @@ def read(card: ModelCard, folder: str, options: EngineOptions, device: torch.dev
     extra = _quantisation(card)
     try:
         whole = {} if extra else _text_encoders(folder, found, given)
+        if not has_text:
+            whole = {name: None for name, (library, _) in found.parts.items() if library == "transformers"}
         pipeline = kind.from_pretrained(folder, **given, **extra, **whole)
     except Exception as error:  # files and libraries that do not fit each other break it in any way
         if isinstance(error, SourceError) or is_out_of_memory(error) or is_broken(error):
