@@ -1,5 +1,6 @@
 """Bulk runs: a batch row, its jobs, and what has become of them."""
 
+import logging
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
@@ -16,6 +17,8 @@ from db.errors import NotFound
 from db.models import Batch, Job, JobMetric, ReusedLine
 from db.states import FINAL, BatchStatus, JobStatus, check_batch
 from shared.run_windows import RunWindow
+
+logger = logging.getLogger(__name__)
 
 CHUNK = 2000  # lines cancelled in one transaction, or tried again in one statement
 RUNS = (BatchStatus.IN_PROGRESS, BatchStatus.PAUSED)  # sealed, not ended
@@ -146,10 +149,19 @@ def window_changes_at(session: Session, batch: Batch) -> datetime | None:
 
 
 def keep_windows(session: Session) -> list[UUID]:
-    """Open and close the windows of all runs that have one; return the runs that changed."""
+    """Open and close the windows of all runs that have one; return the runs that changed.
+
+    One that cannot be read here, in a time zone that only the API's machine knows, stays as it is and stops no other.
+    """
     query = select(Batch).where(Batch.run_window.is_not(None), Batch.status.in_(UNENDED))
-    rows = session.scalars(query.order_by(Batch.id).with_for_update(skip_locked=True))
-    return [batch.id for batch in rows.all() if hold_or_free(session, batch)]
+    changed = []
+    for batch in session.scalars(query.order_by(Batch.id).with_for_update(skip_locked=True)).all():
+        try:
+            if hold_or_free(session, batch):
+                changed.append(batch.id)
+        except ValueError as error:
+            logger.warning("window of batch %s is not kept: %s", batch.id, error)
+    return changed
 
 
 def retry(session: Session, batch: Batch, statuses: Collection[JobStatus]) -> int:

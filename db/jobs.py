@@ -5,7 +5,7 @@ write nothing. Leases are set and judged on the database clock.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -572,10 +572,16 @@ def _owned(tenant: str, id_: UUID) -> Select[Job]:
 
 
 def sweep(session: Session, *, max_lost: int, limit: int = 100) -> Swept:
-    """End or requeue the jobs whose lease expired: a worker died, froze or lost the database."""
+    """End or requeue the jobs whose lease expired: a worker died, froze or lost the database.
+
+    A lease that ended before the database was started was nobody's to extend: nothing is held against its job.
+    """
     cancel_due(session, limit=limit)
     expired = and_(Job.status == JobStatus.IN_PROGRESS, Job.lease_until < func.now())
-    return _lose(session, expired, max_lost, limit)
+    while_away = and_(expired, Job.lease_until < func.pg_postmaster_start_time(), ~Job.cancel_requested)
+    freed = _return(session, while_away, "released", lost=0, limit=limit)
+    swept = _lose(session, expired, max_lost, limit)
+    return replace(swept, requeued=[*freed, *swept.requeued])
 
 
 def _lose(session: Session, which: ColumnElement[bool], max_lost: int, limit: int) -> Swept:

@@ -555,6 +555,19 @@ def test_a_window_that_is_closed_holds_a_run_and_one_that_opens_frees_it(client:
     assert (freed["window"], freed["is_held"], freed["window_changes_at"]) == (None, False, None)
 
 
+def test_a_window_that_cannot_be_read_here_keeps_no_other_shut(client: TestClient, session: Session) -> None:
+    """The machine of the API may know a time zone that the relay's does not."""
+    now = datetime.now(UTC)
+    opened, closes = (f"{now + timedelta(hours=hours):%H:%M}" for hours in (-2, 2))
+    runs = [sealed(client, line(1), manifest_key=f"run {n}", window={"start": opened, "end": closes}) for n in range(3)]
+    ids = sorted(UUID(run.removeprefix("batch_")) for run in runs)
+    foreign = {"start": opened, "end": closes, "tz": "Mars/Olympus", "at_end": "finish"}
+    session.execute(update(Batch).values(is_held=True))
+    session.execute(update(Batch).where(Batch.id == ids[1]).values(run_window=foreign))
+
+    assert batches.keep_windows(session) == [ids[0], ids[2]]
+
+
 def test_what_runs_when_a_window_closes_ends_and_nothing_else_starts(client: TestClient, session: Session) -> None:
     now = datetime.now(UTC)
     before, closes = (f"{now + timedelta(seconds=s):%H:%M:%S}" for s in (-3600, 3))

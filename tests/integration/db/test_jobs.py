@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
@@ -115,6 +116,26 @@ def test_an_expired_lease_returns_the_job_with_a_metrics_row(
         job = session.get_one(Job, id_)
         assert (job.status, job.num_lost, job.fence) == (JobStatus.QUEUED, 1, 2)
         assert session.scalars(select(JobMetric.outcome)).all() == ["lost"]
+
+
+def test_a_lease_that_ended_while_the_database_was_down_is_held_against_nobody(
+    accept: Callable[..., UUID], claim: Callable[..., jobs.Claim], session_factory: Factory
+) -> None:
+    """Three outages in a night are no prompt that kills workers."""
+    id_ = accept()
+    claim(id_)
+    with transaction(session_factory) as session:
+        before = func.pg_postmaster_start_time() - timedelta(seconds=1)
+        session.execute(update(Job).where(Job.id == id_).values(lease_until=before))
+
+    with transaction(session_factory) as session:
+        swept = jobs.sweep(session, max_lost=1)
+
+    assert (swept.requeued, swept.failed) == ([id_], [])
+    with session_factory() as session:
+        job = session.get_one(Job, id_)
+        assert (job.status, job.num_lost, job.fence) == (JobStatus.QUEUED, 0, 2)
+        assert session.scalars(select(JobMetric.outcome)).all() == ["released"]
 
 
 def test_a_job_that_keeps_killing_workers_fails(

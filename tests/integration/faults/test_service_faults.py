@@ -222,7 +222,8 @@ def test_a_database_away_for_longer_than_the_lease_costs_an_attempt_and_no_job(
     own_postgres.start()
 
     service.wait_ended([id_])
-    assert service.outcomes(id_) == ["lost", "completed"]
+    assert service.outcomes(id_) == ["released", "completed"]  # not the job's fault: nothing is held against it
+    assert service.job(id_).num_lost == 0
     service.check()
     engine.dispose()
 
