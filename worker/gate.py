@@ -25,6 +25,11 @@ class Gate:
         return self._memory[0] == 1
 
     @property
+    def is_stopped(self) -> bool:
+        """Whether no job may be taken any more, whatever happens."""
+        return self._memory[0] == _STOPPED
+
+    @property
     def reason(self) -> str:
         """Why the gate is closed; empty while it is open."""
         _, length = _HEADER.unpack_from(self._memory)
@@ -32,12 +37,12 @@ class Gate:
 
     def open(self) -> None:
         """Let jobs in."""
-        if self._memory[0] != _STOPPED:
+        if not self.is_stopped:
             self._write(1, "")
 
     def close(self, reason: str) -> None:
         """Take no more jobs; the one that runs goes on."""
-        if self._memory[0] != _STOPPED:
+        if not self.is_stopped:
             self._write(0, reason)
 
     def stop(self) -> None:
@@ -52,6 +57,6 @@ class Gate:
         return self.is_open
 
     def _write(self, is_open: int, reason: str) -> None:
-        said = reason.encode()[: _SIZE - _HEADER.size]
+        said = reason.encode(errors="replace")[: _SIZE - _HEADER.size]
         self._memory[_HEADER.size : _HEADER.size + len(said)] = said
         _HEADER.pack_into(self._memory, 0, is_open, len(said))

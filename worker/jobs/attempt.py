@@ -63,7 +63,12 @@ def _claim(runtime: Runtime, job_id: UUID) -> Claim | None:
         logger.warning("job %s is left to others: this worker takes no jobs (%s)", job_id, runtime.gate.reason)
         return None
     models = runtime.models() or None  # where no card can be read the claim goes on, and the fault is seen
-    claim = claim_job(runtime.factory, job_id, owner=runtime.owner, lease_s=runtime.settings.lease_s, models=models)
+    owner, lease_s, is_stopped = runtime.owner, runtime.settings.lease_s, lambda: runtime.gate.is_stopped
+    try:
+        claim = claim_job(runtime.factory, job_id, owner=owner, lease_s=lease_s, models=models, until=is_stopped)
+    except DATABASE_AWAY as error:
+        logger.warning("job %s is left to others: this worker stops (%s)", job_id, first_line(error))
+        return None
     if claim is not None:
         runtime.pipeline.hold(claim)
     return claim

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, Protocol, Self
 from uuid import UUID
 
@@ -129,12 +129,19 @@ class Lease:
 
 
 def claim_job(
-    factory: sessionmaker[Session], job_id: UUID, *, owner: str, lease_s: float, models: Collection[str] | None = None
+    factory: sessionmaker[Session],
+    job_id: UUID,
+    *,
+    owner: str,
+    lease_s: float,
+    models: Collection[str] | None = None,
+    until: Callable[[], bool] = lambda: False,
 ) -> Claim | None:
     """Take a job, waiting for the database as long as it takes: without it a worker can do nothing else.
 
     None when somebody else has the job, it has ended, or it is of another model than these; and when its row is held
     for too long, by a machine that may be out of reach: the relay hands the job over again, and others wait meanwhile.
+    Once `until()` is true nothing is waited for, and what the database says then is raised.
     """
 
     def take() -> Claim | None:
@@ -146,4 +153,4 @@ def claim_job(
                 return None
             raise
 
-    return retry_database(take, until=lambda: False)
+    return retry_database(take, until=until)

@@ -228,6 +228,30 @@ def test_a_database_away_for_longer_than_the_lease_costs_an_attempt_and_no_job(
     engine.dispose()
 
 
+def test_a_worker_that_waits_for_its_database_ends_when_it_is_told_to(
+    make_service: Callable[..., Service], own_postgres: Postgres, redis_url: str
+) -> None:
+    engine = connect(own_postgres.url)
+    service = make_service(sessions(engine), own_postgres.url, redis_url)
+    service.start_relay()
+    worker = service.start_worker("first")
+    worker.freeze()
+    (id_,) = service.submit("tiny")
+    wait_until(lambda: service.job(id_).published_at is not None, 20, service.folder)
+    own_postgres.stop()
+    worker.thaw()
+    wait_until(lambda: "database away, next try" in worker.log.read_text(), 20, service.folder)
+
+    worker.process.terminate()
+
+    wait_until(lambda: not worker.is_alive, 30, service.folder)
+    own_postgres.start()
+    service.start_worker("second")
+    service.wait_ended([id_])
+    service.check()
+    engine.dispose()
+
+
 def test_a_foreign_or_forged_message_is_refused_and_the_worker_lives(service: Service, relay: Process) -> None:
     worker = service.start_worker("first")
     child = worker.child.pid
