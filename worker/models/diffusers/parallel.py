@@ -92,7 +92,10 @@ def _why_not(card: ModelCard, networks: Sequence[Any], device: torch.device) -> 
         return f"devices of {device.type} cannot exchange; leave it out"
     last = (device.index or 0) + degree - 1
     if device.type == "cuda" and last >= torch.cuda.device_count():
-        return f"cuda:{last} is not here, torch sees {torch.cuda.device_count()} of them; give fewer, or leave it out"
+        here = torch.cuda.device_count()
+        return (
+            f"cuda:{last} is not here, this worker sees {here} of them (CUDA_VISIBLE_DEVICES); give fewer, or show more"
+        )
     return None
 
 
