@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from cli import night
+from cli import night, output
 from cli.manifest import BadLine, Manifest
 from cli.night import Decided, Night, Order, Size
 
@@ -191,13 +191,14 @@ def facts(found: Forecast) -> dict[str, str]:
         "full": f"{found.num_full}",
         "order": ORDERS[found.order],
         "looked up": asked,
-        "GPU hours": "unknown: no run of this model and size was measured yet; make one first",
+        "GPU time": "unknown: no run of this model and size was measured yet; make one first",
         "videos": _bytes(cost.video_bytes),
         "latents": _bytes(cost.latent_bytes) and f"{_bytes(cost.latent_bytes)}, less what is evicted",
         "starts": f"{found.starts_at.astimezone():{zone}}, {crew}",
     }
     if cost.low_h is not None and cost.likely_h is not None and cost.high_h is not None:
-        told["GPU hours"] = f"{cost.low_h:.2g} to {cost.high_h:.2g}, likely {cost.likely_h:.2g}"
+        low, high, likely = (output.seconds(3600 * hours) for hours in (cost.low_h, cost.high_h, cost.likely_h))
+        told["GPU time"] = f"{low} to {high}, likely {likely}"
     if found.likely_end:
         told["ends"] = f"{found.likely_end.astimezone():{zone}}"
     if found.closes_at and found.fits is not None:

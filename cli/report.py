@@ -7,6 +7,7 @@ The page has a contact sheet: the first frames of videos from all over the list.
 
 import base64
 import json
+import re
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -184,7 +185,7 @@ def page(report: Json, pictures: Mapping[str, bytes] | None = None) -> str:
         section("Hits and savings", table(("", ""), _gains(made))),
         section("What to change tonight", listed(report["tonight"]) or "<p>Nothing: all lines have their videos.</p>"),
         section("What has no video", table(("reason", "lines", "message", "way out", "which"), _reasons(report))),
-        section("Expected and come", table(("", "expected", "came"), _beside(report["forecast"]))),
+        section("Expected and come", table(("", "expected", "came"), _beside(report["forecast"], batch["status"]))),
         section("Contact sheet", _sheet(report["sheet"], pictures or {}, made["number"])),
         section("Where the time went", table(("stage", "seconds"), list(made["stages"].items()))),
         section("Slowest", table(("line", "prompt", "path", "seconds", "longest stage"), _slowest(report))),
@@ -193,23 +194,23 @@ def page(report: Json, pictures: Mapping[str, bytes] | None = None) -> str:
     return f"<!doctype html><meta charset=utf-8><title>{title}</title><style>{STYLE}</style>{''.join(parts)}\n"
 
 
-def _beside(forecast: Json | None) -> list[tuple[object, ...]]:
+def _beside(forecast: Json | None, status: str) -> list[tuple[object, ...]]:
     if forecast is None:
         return []
     expected, came = forecast["expected"], forecast["came"]
-    hours = [expected.get(name) for name in ("low_h", "likely_h", "high_h")]
-    low, likely, high = ("?" if number is None else f"{number:.2g}" for number in hours)
+    hours = [expected.get(name) for name in ("low_h", "high_h", "likely_h")]
+    low, high, likely = ("" if number is None else output.seconds(3600 * number) for number in hours)
     return [
         ("lines in the fast path", expected["num_fast"], came["num_fast"]),
         ("lines in full", expected["num_full"], came["num_full"]),
-        ("hours of work", f"{low} to {high}, likely {likely}", f"{came['work_h']:.2g}"),
-        ("ended", _moment(expected.get("ends_at")), _moment(came["ends_at"])),
+        ("time of work", f"{low} to {high}, likely {likely}" if likely else "", output.seconds(3600 * came["work_h"])),
+        ("ended", _moment(expected.get("ends_at")), _moment(came["ends_at"]) or status.replace("_", " ")),
         ("order of the lines", expected["order"], ""),
     ]
 
 
 def _moment(unix: int | None) -> str:
-    return f"{datetime.fromtimestamp(unix, UTC):%Y-%m-%d %H:%M} UTC" if unix else "?"
+    return f"{datetime.fromtimestamp(unix, UTC):%Y-%m-%d %H:%M} UTC" if unix else ""
 
 
 def _sheet(rows: Sequence[Json], pictures: Mapping[str, bytes], number: int) -> str:
@@ -262,7 +263,12 @@ def section(title: str, content: str) -> str:
 
 def listed(texts: Sequence[str]) -> str:
     """Return a list in HTML; nothing of nothing."""
-    return f"<ul>{''.join(f'<li>{escape(text)}</li>' for text in texts)}</ul>" if texts else ""
+    return f"<ul>{''.join(f'<li>{_code(text)}</li>' for text in texts)}</ul>" if texts else ""
+
+
+def _code(text: str) -> str:
+    """Write what stands between backticks as commands."""
+    return re.sub("`([^`]*)`", r"<code>\1</code>", escape(text))
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

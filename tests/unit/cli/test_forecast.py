@@ -78,5 +78,5 @@ def test_a_list_is_its_own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ]
     assert (found.cost.likely_h, found.fits, found.is_cache_known) == (None, None, False)
     assert (
-        forecast.facts(found)["GPU hours"] == "unknown: no run of this model and size was measured yet; make one first"
+        forecast.facts(found)["GPU time"] == "unknown: no run of this model and size was measured yet; make one first"
     )

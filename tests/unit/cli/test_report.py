@@ -142,9 +142,13 @@ def test_what_was_expected_stands_beside_what_came() -> None:
     assert found["forecast"]["came"] == {"num_fast": 2, "num_full": 1, "work_h": 0.1, "ends_at": 1_800_003_600}
     page = report.page(found)
     assert "<td>lines in the fast path</td><td>3</td><td>2</td>" in page
-    assert "<td>0.1 to 0.4, likely 0.2</td><td>0.1</td>" in page
+    assert "<td>6 min to 24 min, likely 12 min</td><td>6 min</td>" in page
     assert "<td>2027-01-15 08:00 UTC</td><td>2027-01-15 09:00 UTC</td>" in page
     assert "Expected and come" not in report.page(report.of(batch(), [fast()]))
+    cut_short = {**shown, **batch(cancelled=2), "status": "cancelled", "completed_at": None}
+    page = report.page(report.of(cut_short, [result("cancelled")]))
+    assert "<td>2027-01-15 08:00 UTC</td><td>cancelled</td>" in page
+    assert "<code>chai bulk retry batch_1 --only cancelled</code>" in page
 
 
 def test_the_contact_sheet_shows_videos_from_all_over_the_list() -> None:
