@@ -35,6 +35,16 @@ class Came:
     seconds_saved: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How many lines came to one end in one stretch of a run's time."""
+
+    part: int  # from 0
+    status: str
+    path: str | None
+    number: int
+
+
 def open_(
     session: Session,
     tenant: str,
@@ -236,6 +246,17 @@ def came(session: Session, batch: Batch) -> dict[str, Came]:
         for path, number, work, size, saved in session.execute(rows)
         if path is not None
     }
+
+
+def over_time(session: Session, batch: Batch, since: datetime, until: datetime, *, parts: int) -> list[Ended]:
+    """Return how many of the lines that a run made itself ended in each of `parts` equal stretches of time."""
+    at = func.width_bucket(func.extract("epoch", Job.finished_at), since.timestamp(), until.timestamp(), parts)
+    part = func.greatest(0, func.least(parts, at) - 1).label("part")
+    query = select(part, Job.status, Job.path, func.count()).where(Job.batch_id == batch.id, Job.status.in_(FINAL))
+    return [
+        Ended(part=part, status=status, path=path, number=number)
+        for part, status, path, number in session.execute(query.group_by(part, Job.status, Job.path))
+    ]
 
 
 def lines(session: Session, batch: Batch) -> list[tuple[UUID, str | None]]:

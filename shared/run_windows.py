@@ -57,6 +57,14 @@ class RunWindow:
             start for start, _ in spans if start > now
         )
 
+    def closed(self, since: datetime, until: datetime) -> Iterator[tuple[datetime, datetime]]:
+        """Go through the stretches between two times in which lines may not start."""
+        while since < until:
+            change = min(self.next_change(since), until)
+            if not self.is_open(since):
+                yield since, change
+            since = change
+
     def _spans(self, now: datetime) -> Iterator[tuple[datetime, datetime]]:
         """Go through the windows from yesterday's on, in UTC; one that a change of clocks leaves nothing of is none."""
         start, end, zone = _time("start", self.start), _time("end", self.end), ZoneInfo(self.tz)

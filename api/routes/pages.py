@@ -276,6 +276,9 @@ def night(request: Request, id_: str, call: Calling) -> HTMLResponse:
             num_open=run["num_open"],
             num_workers=now["workers"],
         )
+        since, until = words.span(row, run["ends"], batches.clock(session))
+        ended = batches.over_time(session, row, since, until, parts=words.NUM_PARTS)
+        run["course"] = words.course(row, ended, since, until, run["ends"])
         run["forms"] = line_results.forms()
         run["sheet"] = _shown(session, batches.pictured(session, row, NUM_SHEET))
     values = {"now": now, "runs": [run], "next": "", "only": run}

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from typing import Any
 
@@ -11,11 +11,12 @@ from api.estimates import Estimate
 from api.ids import batch_id
 from api.schemas import Forecast, Video
 from api.videos import show
-from db.batches import Came
+from db.batches import Came, Ended
 from db.models import Batch, Job, JobMetric
-from db.states import BatchStatus
+from db.states import BatchStatus, JobStatus
 from shared.model_cards import ModelCard
 from shared.results import STAGES
+from shared.run_windows import RunWindow
 
 _MARKS = {"queued": "○", "in_progress": "◐", "completed": "●", "failed": "✕", "cancelled": "⊘"}
 _STATES = {"queued": "waiting", "in_progress": "running"}
@@ -33,6 +34,8 @@ _EXAMPLES = (
     "a red fox walks through fresh snow",
     "waves roll onto a black beach",
 )
+NUM_PARTS = 120  # stretches in the picture of a run's time
+LONGEST = timedelta(days=60)  # of a run, of which windows are shown
 SHORTEST_S = 0.005  # that is not written as 0.00 s
 
 
@@ -189,6 +192,45 @@ def night(
         "is_forecast": bool(expected),
         "ends": None if ends_at is None else datetime.fromtimestamp(ends_at, UTC),
         "window": batch.run_window,
+    }
+
+
+def span(batch: Batch, expected: datetime | None, now: datetime) -> tuple[datetime, datetime]:
+    """Return the time that the picture of a run shows: from its beginning to its end, or the expected one if later."""
+    end = max(batch.finished_at or now, batch.created_at + timedelta(seconds=1))
+    return batch.created_at, end if expected is None or expected - batch.created_at > LONGEST else max(end, expected)
+
+
+def course(
+    batch: Batch, ended: Sequence[Ended], since: datetime, until: datetime, expected: datetime | None
+) -> dict[str, Any]:
+    """Return the time of a run as a picture of 100 by 100: what ended when, and where its window was closed.
+
+    Any: texts and places.
+    """
+
+    def place(time: datetime) -> float:
+        return 100 * (time - since) / (until - since)
+
+    heights: Counter[int] = Counter()
+    for some in ended:
+        heights[some.part] += some.number
+    most, tops = max(heights.values(), default=1), Counter[int]()
+    bars = []
+    for some in sorted(ended, key=lambda some: (some.status, some.path or "")):
+        tops[some.part] += some.number
+        kind = some.path or "full" if some.status == JobStatus.COMPLETED else some.status
+        left, top = 100 * some.part / NUM_PARTS, 100 - 100 * tops[some.part] / most
+        bars.append((kind, f"{left:.2f}", f"{top:.2f}", f"{100 * some.number / most:.2f}"))
+    is_short = batch.run_window is not None and until - since <= LONGEST
+    closed = RunWindow.of(batch.run_window).closed(since, until) if batch.run_window and is_short else ()
+    return {
+        "bars": bars,
+        "width": f"{100 / NUM_PARTS:.2f}",
+        "closed": [(f"{place(begin):.2f}", f"{place(end) - place(begin):.2f}") for begin, end in closed],
+        "expected": f"{place(expected):.2f}" if expected and since <= expected <= until else "",
+        "since": since,
+        "until": until,
     }
 
 

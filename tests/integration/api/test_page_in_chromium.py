@@ -188,6 +188,15 @@ def test_what_is_deleted_can_be_taken_back(site: Site, page: Tab) -> None:
         assert jobs.get(session, "local", id_).deleted_at is None
 
 
+def begin_run(page: Tab, key: str) -> str:
+    """Begin a bulk run of one line and return its id."""
+    post = """(path, body) => fetch(path, {method: "POST", body: JSON.stringify(body),
+        headers: {"Content-Type": "application/json"}}).then((said) => said.json())"""
+    item = {"custom_id": "1", "prompt": "a red circle"}
+    add = f"({post})(`/v1/bulk-runs/${{run.id}}/items`, {{items: [{item}]}}).then(() => run.id)"
+    return str(page.run(f"({post})('/v1/bulk-runs', {{manifest_key: '{key}'}}).then((run) => {add})"))
+
+
 # Seconds pass when `pass_s` says so.
 CLOCK = """window.ticks = []; window.setInterval = (tick) => ticks.push(tick) - 1;
     window.clearInterval = (number) => { ticks[number] = () => {}; };
@@ -197,12 +206,8 @@ CLOCK = """window.ticks = []; window.setInterval = (tick) => ticks.push(tick) - 
 def test_what_is_pressed_twice_is_taken_back_at_once_and_nothing_else_is_lost(site: Site, page: Tab) -> None:
     """Its form may be replaced meanwhile by what is live, and something else may be pressed."""
     page.open(f"{site.url}/nights")
-    post = """(path, body) => fetch(path, {method: "POST", body: JSON.stringify(body),
-        headers: {"Content-Type": "application/json"}}).then((said) => said.json())"""
     for key in ("first", "second"):
-        item = {"custom_id": "1", "prompt": "a red circle"}
-        add = f"({post})(`/v1/bulk-runs/${{run.id}}/items`, {{items: [{item}]}})"
-        page.run(f"({post})('/v1/bulk-runs', {{manifest_key: '{key}'}}).then((run) => {add})")
+        begin_run(page, key)
     page.open(f"{site.url}/nights")
     page.run(CLOCK)
 
@@ -309,11 +314,12 @@ def test_no_view_complains_or_keeps_anybody_out(site: Site, page: Tab) -> None:
     site.step(site.claim(submit(page, site.url, "a blue square")), 4)
     done = page.run("fetch('/v1/videos?status=completed').then((said) => said.json()).then((all) => all.data[0].id)")
     submit(page, site.url, "a green triangle")
+    run = f"/nights/{begin_run(page, 'night')}"
 
     found = {}
     for look in ({"width": 1280, "height": 800}, {"width": 390, "height": 844, "dark": True}):
         page.look_like(**look)
-        for path in ("/", "/queue", "/library", f"/videos/{done}", "/nights", "/cache", "/workers", "/docs"):
+        for path in ("/", "/queue", "/library", f"/videos/{done}", "/nights", run, "/cache", "/workers", "/docs"):
             page.open(site.url + path)
             page.run(AXE.read_text() + "; 0")
             if wrong := page.run(LOOK):

@@ -292,6 +292,8 @@ def test_a_run_shows_what_was_expected_beside_what_came_and_its_results(
     assert ["Fast lines", "2", "1"] in table
     assert ["Full lines", "1", "0"] in table
     assert any(row[:2] == ["Time of work", "1 min 12 s (36 s to 6 min 0 s)"] for row in table)
+    (course,) = re.findall('<svg class="course".*?</svg>', page)
+    assert re.findall(r'<rect class="(\w+)"[^>]* height="([\d.]+)"', course) == [("fast", "100.00")]
     forms = line_results.forms()
     assert {"csv", "jsonl"} <= forms.keys()  # and Parquet, where pyarrow is
     for form_ in forms:
