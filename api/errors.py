@@ -241,7 +241,7 @@ def answer(error: Exception) -> JSONResponse:
     if status == HTTPStatus.INTERNAL_SERVER_ERROR:
         raise error  # the outermost layer logs it and answers
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        logger.warning("not available", extra={"fields": {"error": str(error).splitlines()[0]}})
+        logger.warning("not available", extra={"fields": {"error": str(error).partition("\n")[0]}})
         return _envelope(status, describe(error), {"Retry-After": "1", **getattr(error, "headers", {})})
     headers = {"Retry-After": "1"} if isinstance(error, InUse) else getattr(error, "headers", None)
     return _envelope(status, describe(error), headers)

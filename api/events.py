@@ -120,7 +120,7 @@ class Events:
                     await self._send_away()
                     looked = time.monotonic()
             except Exception as error:  # the database may be away for a while; what happens meanwhile is told later
-                logger.warning("not looked", extra={"fields": {"error": str(error).splitlines()[0]}})
+                logger.warning("not looked", extra={"fields": {"error": str(error).partition("\n")[0]}})
                 await asyncio.sleep(1.0)
                 continue
             for event in events:

@@ -110,9 +110,11 @@ class Relay:
         self._alive = self.name.replace(":", "@", 1)
         self._short_since: dict[Queue, float] = {}  # on the monotonic clock: the broker holds fewer than it was given
         self._publishing = Duty(name="publish", act=self.publish, every_s=settings.relay_poll_s)
+        self._sweeping = Duty(name="sweep", act=self.sweep, every_s=settings.sweep_s)
+        self._swept_at = time.monotonic()
         self._duties = (
             self._publishing,
-            Duty(name="sweep", act=self.sweep, every_s=settings.sweep_s),
+            self._sweeping,
             Duty(name="republish", act=self.republish, every_s=min(settings.sweep_s, settings.lost_s / LOOKS)),
             Duty(name="windows", act=self.keep_windows, every_s=WINDOWS_S),
             Duty(name="beat", act=self.beat, every_s=BEAT_S),
@@ -217,9 +219,14 @@ class Relay:
                     outbox.checks_handed_over(session, rows)
 
     def sweep(self) -> None:
-        """Requeue or end jobs whose lease expired, close batches."""
+        """Requeue or end jobs whose lease expired, close batches.
+
+        While this failed the database took nothing of the workers either: what expired then is no fault of its job.
+        """
+        away_s = time.monotonic() - self._swept_at if self._sweeping.num_failures else 0.0
         with transaction(self._sessions) as session:
-            swept = jobs.sweep(session, max_lost=self._settings.max_lost)
+            swept = jobs.sweep(session, max_lost=self._settings.max_lost, away_s=away_s)
+        self._swept_at = time.monotonic()
         if swept.requeued or swept.failed or swept.cancelled:
             fields = {"requeued": swept.requeued, "failed": swept.failed, "cancelled": swept.cancelled}
             logger.warning("leases expired", extra={"fields": fields})

@@ -59,7 +59,7 @@ class Waiting:
                 asked = list(self._waiters)
                 running = await run_in_threadpool(self._running, asked)
             except Exception as error:  # the database may be away for a while; nobody is told anything untrue meanwhile
-                logger.warning("not looked", extra={"fields": {"error": str(error).splitlines()[0]}})
+                logger.warning("not looked", extra={"fields": {"error": str(error).partition("\n")[0]}})
                 await asyncio.sleep(1.0)
                 continue
             for id_ in set(asked) - running:

@@ -571,15 +571,18 @@ def _owned(tenant: str, id_: UUID) -> Select[Job]:
     return select(Job).where(Job.id == id_, Job.tenant == tenant, Job.deleted_at.is_(None))
 
 
-def sweep(session: Session, *, max_lost: int, limit: int = 100) -> Swept:
+def sweep(session: Session, *, max_lost: int, limit: int = 100, away_s: float = 0.0) -> Swept:
     """End or requeue the jobs whose lease expired: a worker died, froze or lost the database.
 
-    A lease that ended before the database was started was nobody's to extend: nothing is held against its job.
+    A lease that ended before the database was started, or in the last `away_s` in which it took no writes, was nobody's
+    to extend: nothing is held against its job.
     """
     cancel_due(session, limit=limit)
     expired = and_(Job.status == JobStatus.IN_PROGRESS, Job.lease_until < func.now())
-    while_away = and_(expired, Job.lease_until < func.pg_postmaster_start_time(), ~Job.cancel_requested)
-    freed = _return(session, while_away, "released", lost=0, limit=limit)
+    was_away = or_(
+        Job.lease_until < func.pg_postmaster_start_time(), Job.lease_until > func.now() - timedelta(seconds=away_s)
+    )
+    freed = _return(session, and_(expired, was_away, ~Job.cancel_requested), "released", lost=0, limit=limit)
     swept = _lose(session, expired, max_lost, limit)
     return replace(swept, requeued=[*freed, *swept.requeued])
 

@@ -337,7 +337,7 @@ def test_the_sweep_requeues_a_job_whose_worker_fell_silent(
     job_id = accept(session_factory)
     with transaction(session_factory) as session:
         jobs.claim(session, job_id, owner="w", lease_s=1)
-        session.execute(update(Job).values(lease_until=func.now() - text("interval '1 second'")))
+        session.execute(update(Job).values(lease_until=func.now() - text("interval '1 ms'")))
 
     start(sweep_s=0.2)
 
@@ -345,6 +345,39 @@ def test_the_sweep_requeues_a_job_whose_worker_fell_silent(
     with session_factory() as session:
         job = session.get_one(Job, job_id)
         assert (job.status, job.num_lost, job.fence) == ("queued", 1, 2)
+
+
+def test_a_lease_that_ended_while_the_database_took_no_writes_is_held_against_nobody(
+    settings: ApiSettings, engine: Engine, storage: Storage, session_factory: sessionmaker[Session]
+) -> None:
+    """Its disk is full, or it is a standby for a while: it runs all the time, and no heartbeat gets through."""
+    relay = Relay(settings.model_copy(update={"max_lost": 1}), engine, Broker(settings.redis_url), storage)
+    claim(session_factory, str(accept(session_factory)))
+
+    def expire(ago: str) -> None:
+        with transaction(session_factory) as session:
+            session.execute(update(Job).values(lease_until=func.clock_timestamp() - text(f"interval '{ago}'")))
+
+    def state() -> tuple[str, int]:
+        with session_factory() as session:
+            return session.execute(select(Job.status, Job.num_lost)).one()
+
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE jobs RENAME TO jobs_away"))
+    relay._sweeping.run()
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE jobs_away RENAME TO jobs"))
+    expire("0 seconds")
+    relay._sweeping.run()
+    assert state() == ("queued", 0)
+
+    with session_factory() as session:
+        claim(session_factory, str(session.scalars(select(Job.id)).one()))
+    expire("0 seconds")
+    relay._sweeping.run()
+    assert state() == ("failed", 1)  # the database was there
+    relay.stop()
+    relay.run()
 
 
 def test_the_sweep_ends_batches_and_removes_deleted_videos_with_their_files(

@@ -88,7 +88,7 @@ def test_of_many_claims_at_once_one_wins(accept: Callable[..., UUID], session_fa
 def test_a_late_worker_can_write_nothing(
     accept: Callable[..., UUID], claim: Callable[..., jobs.Claim], session_factory: Factory
 ) -> None:
-    late = claim(accept(), lease_s=-1)
+    late = claim(accept(), lease_s=-0.001)
     with transaction(session_factory) as session:
         jobs.sweep(session, max_lost=3)
 
@@ -106,7 +106,7 @@ def test_an_expired_lease_returns_the_job_with_a_metrics_row(
     accept: Callable[..., UUID], claim: Callable[..., jobs.Claim], session_factory: Factory
 ) -> None:
     id_ = accept()
-    claim(id_, lease_s=-1)
+    claim(id_, lease_s=-0.001)
 
     with transaction(session_factory) as session:
         swept = jobs.sweep(session, max_lost=3)
@@ -143,7 +143,7 @@ def test_a_job_that_keeps_killing_workers_fails(
 ) -> None:
     id_ = accept()
     for _ in range(3):
-        claim(id_, lease_s=-1)
+        claim(id_, lease_s=-0.001)
         with transaction(session_factory) as session:
             jobs.sweep(session, max_lost=3)
 
@@ -189,7 +189,7 @@ def test_a_lease_that_expires_after_a_cancel_ends_the_job_instead_of_running_it_
     accept: Callable[..., UUID], claim: Callable[..., jobs.Claim], session_factory: Factory
 ) -> None:
     id_ = accept()
-    claim(id_, lease_s=-1)
+    claim(id_, lease_s=-0.001)
     with transaction(session_factory) as session:
         jobs.request_cancel(session, "ada", id_)
 

@@ -50,7 +50,7 @@ class Taker:
             free = session.scalars(held.with_for_update(skip_locked=True)).one_or_none()
             if free is None:
                 return False
-            session.execute(update(Job).where(Job.id == free).values(lease_until=func.now() - text("interval '1 s'")))
+            session.execute(update(Job).where(Job.id == free).values(lease_until=func.now() - text("interval '1 ms'")))
             assert jobs.sweep(session, max_lost=9).requeued == [free]
             assert jobs.claim(session, free, owner="winner", lease_s=600)
         return True
