@@ -14,6 +14,7 @@ USE = MatchSettings.of_embedder("use-multilingual-v3", {})
 NEWER = (
     *("min_coverage", "min_weight", "by_rarity", "style_conflicts", "heads_need_synonyms"),
     *("min_person_coverage", "other_noun_margin", "max_uses", "shared_description", "closer_donors"),
+    "min_donor_share",
 )
 
 
@@ -109,7 +110,9 @@ def test_a_scene_alone_may_have_to_cover_more(shared: int, is_hit: bool) -> None
 
 
 def test_too_little_of_the_picture_is_no_hit_and_says_so() -> None:
-    prompt = extract("a fox, a tram, a kettle, a yak, a heron, a barge, a sundial, a tractor, a walrus, a piano")
+    prompt = extract(
+        "a fox, a tram, a kettle, a yak, a heron, a barge, a sundial, a tractor, a walrus, a piano, a globe"
+    )
     near = [neighbour for neighbour in stored("a fox") if neighbour.query == 0]
 
     assert look_up(prompt, near, USE).is_too_little
@@ -233,13 +236,32 @@ def test_a_description_that_only_one_prompt_gives_makes_nobody_more_alike(donor:
 
 
 def test_somebody_alone_is_a_hit_only_where_little_else_is_asked_for() -> None:
-    alone, among_much = extract("a woman with a kettle"), extract("a woman in a harbour with a kettle and a yak")
+    alone, among_much = (
+        extract("a woman with a kettle"),
+        extract("a woman in a harbour with a kettle, a yak and a bell"),
+    )
     near = [
         neighbour for neighbour in stored("a woman on a tram") if neighbour.query == 0 and neighbour.text == "woman"
     ]
 
     assert look_up(alone, near, USE).donors == ("donor",)
     assert look_up(among_much, near, USE).is_too_little
+
+
+@pytest.mark.parametrize(
+    ("donor", "is_hit"),
+    [
+        ("a book on a desk", True),
+        ("a book on a desk in a study with a lamp and a globe", True),  # a fifth of what it shows
+        ("a book on a desk in a study with a lamp, a globe and a clock", False),
+        ("a book, a man, a woman and a boy with hands and faces", True),  # persons and hands are little of a picture
+    ],
+)
+def test_what_is_a_side_matter_of_the_donor_is_no_hit(donor: str, is_hit: bool) -> None:
+    answer = hit("a cat reads a book", donor)
+
+    assert (bool(answer.donors), answer.is_too_little) == (is_hit, not is_hit)
+    assert hit("a cat reads a book", donor, settings=replace(USE, min_donor_share=0.0)).donors
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,7 @@ _BEFORE = {
     "max_uses": 0,
     "shared_description": False,
     "closer_donors": False,
+    "min_donor_share": 0.0,
 }
 
 
@@ -111,17 +112,18 @@ class MatchSettings:
     scene_weight: float = 1.0
     max_donors: int = 1  # more: further entries for what the first does not cover
     neighbours_per_entity: int = 16  # how many stored entities the look-up fetches for each of the prompt's
-    min_coverage: float = 0.12  # share of the prompt that a hit must cover, by weight
+    min_coverage: float = 0.1  # share of the prompt that a hit must cover, by weight
     min_scene_coverage: float | None = None  # the same for a hit that rests on a scene alone; None: min_coverage
     min_weight: float = 0.5  # what one matched entity at least must be worth: a hand alone is no hit
     by_rarity: bool = True  # an entity that many stored videos show counts less
     style_conflicts: bool = True  # a drawing is no donor for a photograph
     look_conflicts: bool = True  # a thing that both show and that looks otherwise: no donor, whatever else is shared
     heads_need_synonyms: bool = True  # below same_threshold only known synonyms match
-    min_person_coverage: float = 0.15  # share that a hit must cover which rests on somebody of whom no more is said
+    min_person_coverage: float = 0.11  # share that a hit must cover which rests on somebody of whom no more is said
     shared_description: bool = True  # somebody is described by what both prompts say of them, not by one alone
     other_noun_margin: float = 0.06  # how far above same_threshold another noun must lie, unless it is a known synonym
     closer_donors: bool = True  # a donor's thing may be described by more nouns than the prompt's: a theatre stage
+    min_donor_share: float = 0.2  # share of the donor's picture that must be in common; more is stricter
     max_uses: int = 20  # videos that one entry lends to; then a full run leaves a fresh one. 0: any number
 
     def __post_init__(self) -> None:
@@ -130,7 +132,8 @@ class MatchSettings:
                 "thresholds must rise from 0 to 1 in the order related, head, same; "
                 f"got {self.related_threshold}, {self.head_threshold}, {self.same_threshold}"
             )
-        for name in ("foreign_threshold", "min_coverage", "min_person_coverage", "min_weight", "other_noun_margin"):
+        shares = ("foreign_threshold", "min_coverage", "min_person_coverage", "min_weight", "other_noun_margin")
+        for name in (*shares, "min_donor_share"):
             share = getattr(self, name)
             if not 0 <= share <= 1:
                 raise ValueError(f"{name} is {share}; it must lie between 0 and 1")
@@ -542,7 +545,9 @@ def _look_up(
         open_queries -= set(taken)
     coverage = _coverage(weights, chosen)
     shared = [(match.query, match.donor_text) for match in chosen]
-    too_little = bool(chosen) and is_too_little(extraction, shared, coverage, settings)
+    marks = {neighbour.entry_id: neighbour.attributes for neighbour in neighbours}
+    theirs = marks[chosen[0].entry_id] if chosen else ()
+    too_little = bool(chosen) and is_too_little(extraction, shared, coverage, settings, theirs)
     kind = HitKind.NONE if too_little else _hit_kind(extraction, chosen)
     top = max(neighbours, key=lambda n: (n.similarity, n.created, n.entry_id), default=None)
     return Hit(
@@ -553,7 +558,7 @@ def _look_up(
         nearest=None if top is None else top.similarity,
         nearest_verdict=None if top is None else compare(extraction, top, settings),
         is_too_little=too_little,
-        shares_layout=bool(chosen) and _shares_layout(kind, extraction, neighbours, chosen[0].entry_id),
+        shares_layout=bool(chosen) and shares_layout(kind, extraction.entities, theirs),
     )
 
 
@@ -584,24 +589,32 @@ def _without_synonyms(nouns: Collection[str]) -> set[str]:
     return {NOUN_SYNONYMS.get(noun, noun) for noun in nouns}
 
 
-def _shares_layout(kind: HitKind, extraction: Extraction, neighbours: Sequence[Neighbour], donor: str) -> bool:
-    theirs = next(neighbour.attributes for neighbour in neighbours if neighbour.entry_id == donor)
-    return shares_layout(kind, extraction.entities, theirs)
-
-
 def is_too_little(
-    extraction: Extraction, shared: Sequence[tuple[int, str]], coverage: float, settings: MatchSettings
+    extraction: Extraction,
+    shared: Sequence[tuple[int, str]],
+    coverage: float,
+    settings: MatchSettings,
+    theirs: Sequence[str],
 ) -> bool:
     """Whether what is shared is no picture: a hand, a person among much else, one thing of a dozen.
 
-    `shared` has the number of each entity that a donor covers and the donor's text for it.
+    `shared` has the number of each entity that a donor covers and the donor's text for it, `theirs` the donor's marks.
     """
+    if settings.min_donor_share and _donor_share(extraction, shared, theirs) < settings.min_donor_share:
+        return True
     is_scene = all(extraction.entities[query].kind is EntityKind.SCENE for query, _ in shared)
     least = settings.min_scene_coverage if is_scene else settings.min_coverage
     if coverage < (settings.min_coverage if least is None else least):
         return True
     most = max(_shared_weight(extraction.entities[query], text, settings) for query, text in shared)
     return most < settings.min_weight and (most < PERSON or coverage <= settings.min_person_coverage)
+
+
+def _donor_share(extraction: Extraction, shared: Sequence[tuple[int, str]], theirs: Sequence[str]) -> float:
+    """How much of the donor's picture is shared, by what its things are worth as bare nouns: a book in a bag is not."""
+    shown = sum(salience.weight(noun, ()) for noun in _named(theirs))
+    common = sum(extraction.entities[query].weight for query, _ in shared)
+    return min(1.0, common / shown) if shown else 1.0
 
 
 def _shared_weight(entity: Entity, donor_text: str, settings: MatchSettings) -> float:

@@ -240,11 +240,18 @@ def _by_context(lower: Sequence[str], tags: Sequence[str], i: int, before: str, 
         return "NN"  # "a brown bulldog"
     if tag == "JJ" and after in _ENDS_PHRASE and _is_object(tags, i) and _has_plural(lower, i):
         return "NN"  # "a rainbow appears"
+    if tag == "JJ" and before == "DT" and not is_in_lexicon(word) and _starts_next_thing(lower, i + 1):
+        return "NN"  # "a barge, a sundial, a tractor": guessed by its ending
     if tag == "JJ" and before in ("DT", "PRP$") and after in (".", "IN", "WRB") and lower[i + 1 : i + 2] != [","]:
         return "NN"  # "his net"
     if tag == "NNS" and before in ("NN", "NNP") and after in ("DT", "PRP$"):
         return "VBZ"
     return tag
+
+
+def _starts_next_thing(lower: Sequence[str], i: int) -> bool:
+    """Whether a comma and an article stand at i: what stands before is a thing of a list."""
+    return lower[i : i + 1] == [","] and lower[i + 1 : i + 2] in (["a"], ["an"], ["the"])
 
 
 _ENDS_PHRASE = ("VBZ", "IN", "WRB", ".")

@@ -18,7 +18,7 @@ EVERYTHING = 1 << 40  # rows: more than any look-up finds
 Serves = Mapping[int, Sequence[int]]  # by request: the earlier ones whose latents could serve it
 
 
-def could_serve(prepared: Prepared, rules: Rules, index: int, matches: Sequence[Found]) -> bool:
+def could_serve(prepared: Prepared, rules: Rules, index: int, entry: int, matches: Sequence[Found]) -> bool:
     """Say whether an entry that matches a prompt so makes a hit, at the best that rarity may do for it."""
     settings, weights = rules.settings, rules.weights(index)
     covered = sum(weights[query] * likeness for likeness, _, query in matches)
@@ -28,7 +28,8 @@ def could_serve(prepared: Prepared, rules: Rules, index: int, matches: Sequence[
     total = rest + sum(weights[query] for query in matched)
     coverage = covered / total if total else 0.0
     shared = [(query, text) for _, text, query in matches]
-    return not is_too_little(prepared.extractions[index], shared, coverage, settings)
+    theirs = prepared.extractions[entry].entities[0].context
+    return not is_too_little(prepared.extractions[index], shared, coverage, settings, theirs)
 
 
 def serves(prepared: Prepared, order: Sequence[int], rules: Rules, *, isolation: str = "shared") -> Serves:
@@ -43,7 +44,9 @@ def serves(prepared: Prepared, order: Sequence[int], rules: Rules, *, isolation:
             place = places[key] = Resident(prepared, str)
         if request.mode is not Mode.FULL:
             near = place.matches(index, rules, EVERYTHING)
-            found[index] = [entry for entry, matches in near.items() if could_serve(prepared, rules, index, matches)]
+            found[index] = [
+                entry for entry, matches in near.items() if could_serve(prepared, rules, index, entry, matches)
+            ]
         if request.leaves:
             place.add(index)
     return found

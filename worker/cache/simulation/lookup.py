@@ -322,10 +322,10 @@ class Resident:
         total = sum(weights)
         coverage = covered / total if total else 0.0
         nearest = self._nearest(index)
-        if is_too_little(extraction, [(query, text) for query, _, text in chosen], coverage, settings):
+        theirs = self._prepared.extractions[best].entities[0].context
+        if is_too_little(extraction, [(query, text) for query, _, text in chosen], coverage, settings, theirs):
             return Hit(kind=HitKind.NONE, coverage=coverage, nearest=nearest[0], is_too_little=True)
         kind = _kind(entities, [query for query, *_ in chosen])
-        theirs = self._prepared.extractions[best].entities[0].context
         return Hit(
             kind=kind,
             matched=tuple(
