@@ -23,7 +23,10 @@ logger = logging.getLogger(__name__)
 
 
 def configure(part: str) -> None:
-    """Send the spans of this process where OTEL_* says, if it does; called once, in the process that makes them."""
+    """Send the spans of this process where OTEL_* says, if it does; called once, in the process that makes them.
+
+    Where that cannot be done the log says why, and the process goes on without.
+    """
     if not _is_asked():
         return
     try:
@@ -35,9 +38,13 @@ def configure(part: str) -> None:
         logger.warning("OTEL_* asks for traces and the extra is not installed; pip install 'chai-t2v[otel]'")
         return
     service = os.environ.get("OTEL_SERVICE_NAME", f"chai-{part}")
-    provider = TracerProvider(resource=Resource.create({"service.name": service}))
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-    use(provider)
+    try:
+        provider = TracerProvider(resource=Resource.create({"service.name": service}))
+        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    except Exception as error:  # it reads dozens of variables, each in a way of its own
+        logger.warning("no traces, for a variable of OTEL_* cannot be used: %s", error)
+    else:
+        use(provider)
 
 
 def use(provider: "TracerProvider | None") -> None:

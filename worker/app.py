@@ -126,11 +126,7 @@ def connect_signals(
         logs.configure(loglevel)
 
     def prepare(**_: object) -> None:
-        tracing.configure("worker")
-        if settings.torch_threads:
-            registry.limit_threads(settings.torch_threads)
-        fitness.start(runtime())
-        questions.start(runtime())
+        prepare_child(settings, runtime, gate)
 
     def end(**_: object) -> None:
         runtime().ending.set()
@@ -150,6 +146,19 @@ def connect_signals(
     signals.worker_process_init.connect(prepare, weak=False)
     signals.worker_process_shutdown.connect(end, weak=False)
     signals.worker_shutting_down.connect(give_back, weak=False)
+
+
+def prepare_child(settings: WorkerSettings, runtime: Callable[[], Runtime], gate: Gate) -> None:
+    """Let a new child try its machine and answer questions; what keeps it from that is the worker's reason."""
+    try:
+        tracing.configure("worker")
+        if settings.torch_threads:
+            registry.limit_threads(settings.torch_threads)
+        fitness.start(runtime())
+        questions.start(runtime())
+    except Exception as error:  # Celery would log it and go on, and the worker be starting for ever
+        gate.close(f"machine_fault: a child cannot begin: {type(error).__name__}: {error}")
+        raise
 
 
 def watch_children(consumer: Any, on_death: Callable[[], None]) -> None:

@@ -4,11 +4,14 @@ from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
+import pytest
 from sqlalchemy import text
 
 from db.session import transaction
 from shared.storage import MARKER, Storage, video_name
 from worker import fitness
+from worker.app import prepare_child
+from worker.gate import Gate
 
 
 def test_a_worker_in_front_of_tables_of_an_earlier_version_takes_no_jobs(start: Callable[..., Any]) -> None:
@@ -49,3 +52,19 @@ def test_a_worker_of_a_new_database_does_not_take_over_the_videos_of_another(sta
     (service.folder / MARKER).unlink()  # its operator gives them up
     service.runtime.storage = Storage(service.storage.url)
     assert fitness.tried(service.runtime, fitness.SHARED) is None
+
+
+def test_a_child_that_cannot_begin_says_why(start: Callable[..., Any]) -> None:
+    def broken() -> Any:
+        raise RuntimeError("no such device")
+
+    gate = Gate()
+    gate.close("starting")
+
+    with pytest.raises(RuntimeError):
+        prepare_child(start(preload=False).runtime.settings, broken, gate)
+
+    assert (gate.is_open, gate.reason) == (
+        False,
+        "machine_fault: a child cannot begin: RuntimeError: no such device",
+    )
