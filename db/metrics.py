@@ -28,6 +28,7 @@ class Spread:
     wall_s: float | None  # mean, with reading and writing
     video_bytes: float | None  # mean
     latent_bytes: float  # mean, as kept in the cache
+    usual_s: float | None = None  # median of wall_s: a first run, which warms up, does not move it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +103,7 @@ def spread(session: Session, **size: object) -> dict[str, Spread]:
 _SPREAD = text(
     """
     SELECT path, avg(gpu_seconds) AS mean_s, avg(wall_s) AS wall_s,
+        percentile_disc(0.5) WITHIN GROUP (ORDER BY wall_s) AS usual_s,
         percentile_cont(0.1) WITHIN GROUP (ORDER BY gpu_seconds) AS low_s,
         percentile_cont(0.9) WITHIN GROUP (ORDER BY gpu_seconds) AS high_s,
         avg(video_bytes) AS video_bytes, avg(latent_bytes) AS latent_bytes

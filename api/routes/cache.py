@@ -88,4 +88,4 @@ def _seconds(job: Job, call: Call) -> dict[str, float]:
     """Return by path how long attempts like this one took lately, without waiting."""
     size = {"model": job.model, "width": job.width, "height": job.height, "num_frames": job.num_frames}
     with call.begin() as (session, _):
-        return {path: found.wall_s for path, found in metrics.spread(session, **size).items() if found.wall_s}
+        return {path: found.usual_s for path, found in metrics.spread(session, **size).items() if found.usual_s}

@@ -18,7 +18,7 @@ function tellTimes(under = document) {
   for (const time of all("time[datetime]", under)) {
     const then = new Date(time.dateTime);
     time.title = "clock" in time.dataset ? ago(then) : then.toLocaleString();
-    time.textContent = "clock" in time.dataset ? then.toLocaleString([], { dateStyle: "medium", timeStyle: "short" }) : ago(then);
+    time.textContent = "clock" in time.dataset ? then.toLocaleString([], { month: "short", day: "numeric", hour: "numeric", minute: "2-digit" }) : ago(then);
   }
 }
 

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import jobs, outbox
+from db import jobs, metrics, outbox
 from db.errors import Conflict, LeaseLost, NotFound
 from db.models import Job, JobMetric
 from db.session import transaction
@@ -274,3 +274,18 @@ def test_a_job_that_many_machines_could_not_run_waits_for_all_and_fails_at_last(
     with transaction(session_factory) as session:
         job = session.get_one(Job, id_)
     assert (job.error_code, job.num_lost, job.num_faults) == ("codec", 0, 4)
+
+
+def test_a_first_run_that_warms_up_does_not_move_what_a_run_usually_takes(
+    accept: Callable[..., UUID], claim: Callable[..., jobs.Claim], session_factory: Factory
+) -> None:
+    for seconds in (4.0, 0.5):
+        claimed = claim(accept())
+        with transaction(session_factory) as session:
+            jobs.complete(session, claimed, output={"name": "x", "bytes": 1}, receipt={})
+            stages = {"load": 9.0, "turn": 9.0, "denoise": seconds}
+            metrics.record(session, claimed, outcome="completed", path="full", gpu_seconds=seconds, stage_s=stages)
+
+    with transaction(session_factory) as session:
+        found = metrics.spread(session, model="tiny", width=32, height=32, num_frames=8)["full"]
+    assert (found.usual_s, found.wall_s) == (0.5, 2.25)
