@@ -58,10 +58,11 @@ def mark_style(words: Sequence[Word]) -> None:
             end = _compared_end(words, i + 1)
             if words[end - 1].lower != "space":
                 _ignore(words, i, end)  # "seen from a balloon", which nobody sees
-        elif word.lower == "for" and i and words[i - 1].lower in v.CARRIERS | _STYLE_OR_HEADS:
+        elif word.lower == "for" and i and words[i - 1].lower in _VIDEOS:
             _mark_client(words, i)
 
 
+_VIDEOS = v.CARRIERS | _STYLE_OR_HEADS
 _SEES = v.word_set("seen viewed filmed photographed captured observed watched pictured")
 
 
@@ -104,6 +105,9 @@ def _mark_tags(words: Sequence[Word]) -> None:
         for start, stop in segments:
             if 2 <= stop - start <= 3 and all(map(is_unheard, words[start:stop])):
                 _mark(words, start, stop)
+    for run in _surnames(words, segments):
+        for start, stop in run:
+            _mark(words, start, stop)
     for i, word in enumerate(words):
         after = words[i + 1].lower if i + 1 < len(words) else ""
         if not word.is_style and word.lower in _KINDS and _is_beside_style(words, i):
@@ -116,6 +120,22 @@ def _mark_tags(words: Sequence[Word]) -> None:
             word.lower in ("iso", "f") and after[:1] in "/0123456789"
         ):
             _mark(words, i, i + 2 if after != "/" else i + 3)
+
+
+def _surnames(words: Sequence[Word], segments: Sequence[tuple[int, int]]) -> Iterator[Sequence[tuple[int, int]]]:
+    """Single names one after the other between commas, with a known artist among them: "Kirchner, Caulfield, Earle"."""
+
+    def is_single(segment: tuple[int, int]) -> bool:
+        word = words[segment[0]]
+        return segment[1] - segment[0] == 1 and word.text[:1].isupper() and (is_artist(segment) or is_unheard(word))
+
+    def is_artist(segment: tuple[int, int]) -> bool:
+        return (words[segment[0]].lower,) in style_words.ARTISTS
+
+    for is_run, run in groupby(segments, key=is_single):
+        found = list(run)
+        if is_run and len(found) >= _MIN_TAGS and any(map(is_artist, found)):
+            yield found
 
 
 _KINDS = style_words.GENRES | style_words.MEDIA

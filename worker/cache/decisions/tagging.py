@@ -209,8 +209,12 @@ def _by_context(lower: Sequence[str], tags: Sequence[str], i: int, before: str, 
         return "JJ"
     if lower[i + 1 : i + 2] == ["lit"] and tag in _NOUN and after not in _NOUN:
         return "JJ"  # "a room that is candle lit"
-    if word in v.SUFFIX_ADJECTIVES and before in ("NN", "JJ") and after in (*_NOUN, "JJ"):
-        return "JJ"
+    if (
+        word in v.SUFFIX_ADJECTIVES
+        and before in ("NN", "JJ")
+        and (after in (*_NOUN, "JJ") or (after == "VBG" and tags[i + 2 : i + 3] and tags[i + 2] in (*_NOUN, "JJ")))
+    ):
+        return "JJ"  # "dew covered blooming flower"
     if i and lower[i - 1] in ("to", "that", "who", "which") and word in FINITE and after != "IN":
         return "VB"
     if i > 1 and lower[i - 1] == "to" and lower[i - 2] in _LEADS_TO_VERB and tag in (*_NOUN, "VB", "VBP"):
@@ -386,9 +390,11 @@ def _is_before_colour(lower: Sequence[str], tags: Sequence[str], i: int) -> bool
     """Whether an article, a noun, a colour and a noun are one phrase: "a peacock blue sari", "a judo white belt"."""
     if not (tags[i] == "NN" and i and lower[i - 1] in ("a", "an") and i + 2 < len(lower)):
         return False
-    is_thing = lower[i] in v.ANIMATE | v.PLACE_NOUNS | v.SCENE_NOUNS | v.STYLE_WORDS
     is_coloured = lower[i + 1] in v.CONFLICT_GROUPS["colour"] and tags[i + 2] in ("NN", "NNS")
-    return is_coloured and not is_thing and lower[i + 2] not in ("background", "backdrop")
+    return is_coloured and lower[i] not in _NO_SHADES and lower[i + 2] not in ("background", "backdrop")
+
+
+_NO_SHADES = v.ANIMATE | v.PLACE_NOUNS | v.SCENE_NOUNS | v.STYLE_WORDS
 
 
 def _ing_before_noun(lower: Sequence[str], i: int, before: str, after: str) -> str | None:

@@ -363,6 +363,7 @@ QUANTIFIERS = word_set(
 
 # nouns that point at a place in the frame or at nothing: never an entity
 EMPTY_NOUNS = word_set(
+    "arrival arrivals departure departures "
     "loop loops entirety awe meantime midst foreground middle center centre left right top bottom front back side "
     "sides edge distance end beginning thing things something someone somebody anyone everybody everyone nothing "
     "everything one ones other others lot viewer frame length diameter width height screen-left subject subjects "
@@ -582,7 +583,7 @@ ABSTRACT = word_set(
 SEEN_WHEN_DESCRIBED = word_set("energy magic power life wonder aura")
 # nobody sees these, however they are described: feelings, ideas, measures, sounds, doings; no entity
 UNSEEN = word_set(
-    "way tone era teamwork income poem poetry longing oh "
+    "claim way tone era teamwork income poem poetry longing oh "
     "death math mathematics techno reggae hip-hop dubstep edm interview hypnosis kitsch psychedelia freshness "
     "vengeance chic swag clout hype wanderlust karma fiction gameplay viewpoint vantage hope happiness joy sadness "
     "sorrow freedom courage bravery innocence knowledge wisdom truth destiny fate luck imagination inspiration "

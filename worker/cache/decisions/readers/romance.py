@@ -280,6 +280,7 @@ def _does_next(tokens: Sequence[Token], i: int, grammar: Grammar) -> bool:
         return False
     is_verb = tokens[i + 1].meaning is None and tokens[i + 1].text not in grammar.nouns
     goes_on = tokens[i + 2].role in (Role.ARTICLE, Role.IN, Role.ON, Role.PREPOSITION)
+    goes_on = goes_on or (tokens[i + 2].role is Role.NOUN and tokens[i + 2].text != tokens[i + 2].written)  # "monedas"
     return is_verb and goes_on and _is_verb(tokens[i + 1], grammar)
 
 
