@@ -3,6 +3,7 @@
 import logging
 import re
 import time
+from asyncio import Semaphore
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -69,6 +70,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
             waiting=Waiting(factory),
             events=Events(factory),
             figures=Figures(factory),
+            reads=Semaphore(max(1, settings.num_threads // 2)),
         )
         try:
             yield

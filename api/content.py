@@ -2,10 +2,13 @@
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from asyncio import Semaphore
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from fastapi.responses import Response, StreamingResponse
+from starlette.concurrency import run_in_threadpool
 
 from api.errors import Damaged, Gone, OutOfRange, PreconditionFailed
 from api.explain import printable
@@ -126,6 +129,30 @@ def answer(
         what=what,
     )
     return as_asked(storage, kept, asked, as_head=as_head)
+
+
+async def in_turn(reads: Semaphore, make: Callable[..., Response], *args: Any, **options: Any) -> Response:
+    """Return what `make` answers, called in a thread; the body is read likewise, a piece at a time.
+
+    Each reading takes a turn of `reads`, fewer than there are threads: where a storage hangs the others go on, and jobs
+    are accepted.
+    """
+    async with reads:
+        answer = await run_in_threadpool(make, *args, **options)
+    if isinstance(answer, StreamingResponse):
+        answer.body_iterator = _pieces(reads, answer.body_iterator)
+    return answer
+
+
+async def _pieces(reads: Semaphore, body: AsyncIterable[Any]) -> AsyncIterator[Any]:
+    pieces = aiter(body)
+    while True:
+        async with reads:
+            try:
+                piece = await anext(pieces)
+            except StopAsyncIteration:
+                return
+        yield piece
 
 
 def as_asked(storage: Storage, kept: Kept, asked: Mapping[str, str], *, as_head: bool) -> Response:

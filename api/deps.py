@@ -48,6 +48,7 @@ class Service:
     waiting: Waiting
     events: Events
     figures: Figures
+    reads: Semaphore  # of stored files, at once: fewer than there are threads
     checked: Checked = field(default_factory=Checked)
     limits: Limits = field(default_factory=Limits)
     estimates: Estimates = field(default_factory=Estimates)

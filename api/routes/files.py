@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api import ids, uploads
-from api.content import Kept, as_asked
+from api.content import Kept, as_asked, in_turn
 from api.deps import Calling
 from api.errors import Gone
 from api.ids import file_id as shown_id
@@ -88,8 +88,12 @@ def retrieve(file_id: str, call: Calling) -> FileObject:
 
 
 @router.get("/{file_id}/content", response_class=Response, responses=_BYTES)
-def content(file_id: str, request: Request, call: Calling) -> Response:
+async def content(file_id: str, request: Request, call: Calling) -> Response:
     """Download a file, whole or by Range."""
+    return await in_turn(call.service.reads, _content, file_id, request, call)
+
+
+def _content(file_id: str, request: Request, call: Calling) -> Response:
     with call.begin() as (session, caller), ids.known("file", file_id) as id_:
         file = files.get(session, caller.tenant, id_)
     storage = call.service.storage

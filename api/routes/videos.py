@@ -95,7 +95,7 @@ async def create_and_wait(
     await call.service.waiting.ended(job.id, call.service.settings.sync_timeout_s)
     job, video = await run_in_threadpool(_look, job.id, call)
     if job.status in FINAL:
-        answer = await run_in_threadpool(_finished, job, call)
+        answer = await content.in_turn(call.service.reads, _finished, job, call)
         if video.inference_time_s is not None:
             answer.headers["X-Inference-Time-S"] = str(video.inference_time_s)
         answer.headers.update(replayed)
@@ -262,15 +262,15 @@ Variant = Annotated[
 
 
 @router.get("/{video_id}/content", response_class=Response, responses=_BINARY)
-def download(video_id: VideoId, request: Request, call: Calling, variant: Variant = "video") -> Response:
+async def download(video_id: VideoId, request: Request, call: Calling, variant: Variant = "video") -> Response:
     """Download the MP4 or a picture of it, whole or by Range."""
-    return _content(video_id, request.headers, call, variant, as_head=False)
+    return await content.in_turn(call.service.reads, _content, video_id, request.headers, call, variant, as_head=False)
 
 
 @router.head("/{video_id}/content", response_class=Response, responses=_BINARY)
-def look_at_content(video_id: VideoId, request: Request, call: Calling, variant: Variant = "video") -> Response:
+async def look_at_content(video_id: VideoId, request: Request, call: Calling, variant: Variant = "video") -> Response:
     """Say how long the file is."""
-    return _content(video_id, request.headers, call, variant, as_head=True)
+    return await content.in_turn(call.service.reads, _content, video_id, request.headers, call, variant, as_head=True)
 
 
 _PICTURE: dict[int | str, dict[str, Any]] = {

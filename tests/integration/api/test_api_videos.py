@@ -1,5 +1,7 @@
 """Submitting, looking, listing, cancelling, deleting and downloading over HTTP."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
 import httpx
@@ -10,6 +12,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.app import create_app
+from api.settings import ApiSettings
 from db import jobs
 from db.models import Job
 from db.session import transaction
@@ -401,3 +404,26 @@ def test_every_answer_carries_a_request_id(client: TestClient) -> None:
 
     assert own == "abc-1"
     assert len(made.headers["x-request-id"]) == 32
+
+
+def test_a_storage_that_hangs_keeps_no_job_from_being_accepted(
+    settings: ApiSettings, session_factory: sessionmaker[Session], storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a file server does that is gone: whoever reads waits, and nobody can tell for how long."""
+    answers = threading.Event()
+    app = create_app(settings.model_copy(update={"num_threads": 4}))
+    with TestClient(app, base_url="http://127.0.0.1") as client, ThreadPoolExecutor(13) as pool:
+        video = client.post("/v1/videos", json={"prompt": "a"}).json()["id"]
+        assert work(session_factory, storage, UUID(video.removeprefix("video_")), mp4())
+        driver = app.state.service.storage._fs
+        look = driver.info
+        monkeypatch.setattr(driver, "info", lambda path: answers.wait(30) and look(path))
+
+        readers = [pool.submit(client.get, f"/v1/videos/{video}/content") for _ in range(12)]
+        try:
+            accepted = pool.submit(client.post, "/v1/videos", json={"prompt": "b"}).result(timeout=15)
+        finally:
+            answers.set()
+
+        assert accepted.status_code == 200
+        assert {reader.result().status_code for reader in readers} == {200}
