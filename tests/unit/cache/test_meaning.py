@@ -287,6 +287,8 @@ def test_the_colour_that_somebody_wears_is_not_that_of_the_skin(skin: str, dress
     ("prompt", "expected"),
     [
         ("a man in black walks", ["black-clad man"]),
+        ("a man, dressed entirely in black, runs", ["black-clad man"]),
+        ("a man wearing all black", ["black-clad man"]),
         ("a man in black armor", ["man", "black armor"]),
         ("a man in red and black clothes", ["man", "red and black clothes"]),
         ("a woman dressed in black leather", ["woman", "black leather"]),

@@ -180,6 +180,11 @@ def _is_worn_by(who: Word, joint: Sequence[Word]) -> bool:
     return _is_somebody(who.lower) and not _WEARS.isdisjoint(word.lower for word in joint)
 
 
+def _may_wear(word: str) -> bool:
+    """Whether a word may stand before "in" and what is worn: a man in, dressed entirely in."""
+    return word in _BEFORE_LOOKS or _is_somebody(word)
+
+
 def _is_somebody(word: str) -> bool:
     bare = v.SINGULARS.get(word, word.removesuffix("s"))
     return not {bare, word}.isdisjoint(_SOMEBODY) or bare.endswith(("man", "woman", "men", "women"))
@@ -220,6 +225,8 @@ def _said(words: Sequence[Word], i: int) -> tuple[int, bool]:
         i += 1
     if i < len(words) and words[i].lower in _PAINTED:
         i += 1
+    if i + 1 < len(words) and words[i].lower in _DEGREES and words[i + 1].lower == "in":
+        i += 1  # "dressed entirely in white"
     if i < len(words) and _wears_colour(words, i):
         i += 1
     while i < len(words) - 1 and i > start and words[i].lower in _DEGREES and words[i + 1].lower in _VISUAL:
@@ -231,8 +238,9 @@ def _is_aside(words: Sequence[Word], i: int) -> bool:
     """Whether what stands behind a comma says the colour of the noun before it: ", which is silver,"."""
     if words[i].lower in _RELATIVE:
         return i + 2 < len(words) and words[i + 1].lower in _COPULA
-    while i < len(words) and words[i].lower in _DEGREES | _PAINTED:
+    while i < len(words) and words[i].lower in _BEFORE_LOOKS:
         i += 1
+    i += i < len(words) and words[i].lower == "in" and words[i - 1].lower in _BEFORE_LOOKS  # ", dressed in black,"
     stop = _attributes_end(words, i)
     said = {word.lower for word in words[i:stop]}
     if stop == i or words[stop - 1].lower not in _COLOURS or not said <= _COLOURS | v.COLOUR_NOUNS | {"and"}:
@@ -243,6 +251,9 @@ def _is_aside(words: Sequence[Word], i: int) -> bool:
     if rest[:1] == [","] and _describes_next(words, stop + 1):
         return False  # "a swan, black, grey rocks"
     return not rest or rest[0] in (",", ".", ";") or rest in (["in", "color"], ["in", "colour"])
+
+
+_BEFORE_LOOKS = _DEGREES | _PAINTED
 
 
 def _is_colour(words: Sequence[Word], i: int, *, named: bool) -> bool:
@@ -265,6 +276,7 @@ def _wears_colour(words: Sequence[Word], i: int) -> bool:
 
 def _is_worn(words: Sequence[Word], i: int) -> bool:
     """Whether colours at i are all that somebody wears: "a man wearing black", but not "wearing black boots"."""
+    i += i < len(words) and words[i].lower in _DEGREES  # "wearing all black"
     stop = _attributes_end(words, i)
     after = words[stop] if stop < len(words) else None
     is_last = after is None or not (after.tag in (*NOUN, *ADJECTIVE) or after.lower in _COLOUR_NOUNS)
@@ -293,7 +305,7 @@ def _describes_next(words: Sequence[Word], i: int) -> bool:
     if i >= len(words) or words[i].lower in _COLOUR_NOUNS:
         return False
     after = words[i + 1].tag if i + 1 < len(words) else "."
-    is_subject = i > 2 and words[i - 2].lower in _WEARS and _is_somebody(words[i - 3].lower)
+    is_subject = i > 2 and words[i - 2].lower in _WEARS and _may_wear(words[i - 3].lower)
     acts = after in ("IN", "DT", "RB", "PRP$", "TO") or (is_subject and after in (".", "CC", "VBG"))
     if words[i].lower in FINITE and words[i].lower.endswith("s") and acts:
         words[i].tag = "VB"  # "an umbrella which is black stands by the door", "a man in black walks"

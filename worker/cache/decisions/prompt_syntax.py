@@ -109,7 +109,7 @@ def _without_markup(text: str) -> str:
     if "&" in text:
         text = html.unescape(html.unescape(text))
     text = re.sub(r"[^\S\n]+", " ", text)
-    text = re.sub(r"<person>", "person", text, flags=re.I)
+    text = re.sub(r"<([a-z]+)>", _in_angles, text, flags=re.I)
     text = _HASHTAGS.sub(lambda match: f" {match[0].replace('#', ', ')} ", text)
     for pattern in (_PARTS, _TAG, _URL, _ADDRESS, _EMBEDDING, _SLUG):
         text = pattern.sub(" ", text)
@@ -313,6 +313,13 @@ def _unwrapped(match: re.Match[str]) -> str:
 
 _LAST_OF_LATIN = "\u2e7f"  # from here on scripts without blanks
 _NEXT_WORD = re.compile(r" ?([^\W\d_]+)")
+
+
+def _in_angles(match: re.Match[str]) -> str:
+    """A word in angle brackets that is no tag: <person>, a <red> gondola; but not <big>a fox</big>."""
+    word = match[1].lower()
+    is_tag = f"</{word}>" in match.string.lower()
+    return match[1] if (word == "person" or _describes(word)) and not is_tag else match[0]
 
 
 def _describes(text: str) -> bool:
