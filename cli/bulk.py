@@ -33,6 +33,7 @@ CHUNK = 200  # lines a request
 CHUNK_BYTES = 4 * 2**20  # of JSON a request, about: a quarter of what a service takes by default
 SPLIT_ON = frozenset({400, 413, 422})  # the request was refused as a whole: a line in it is to blame
 POLL_S = 1.0
+ENOUGH = 3  # lines whose pace says something of those that are left
 WORTH_A_PLAN = 20  # lines: ordering a few takes longer than they could gain
 ENDED = frozenset({"completed", "cancelled"})
 
@@ -494,7 +495,8 @@ def _watch(client: Client, batch_id: str) -> Json:
     started, num_before = time.monotonic(), _num_ended(batch)
     with output.Meter(batch["request_counts"]["total"]) as meter:
         while batch["status"] not in ENDED:
-            rate = (_num_ended(batch) - num_before) / max(time.monotonic() - started, 0.001)
+            number = _num_ended(batch) - num_before
+            rate = number / max(time.monotonic() - started, 0.001) if number >= ENOUGH else 0.0
             meter.show(_num_ended(batch), _progress(batch, rate))
             time.sleep(POLL_S)
             batch = _batch_after_outages(client, batch_id, meter)

@@ -34,6 +34,7 @@ from db.states import JobStatus
 from shared.ids import video_id
 
 NUM_LATEST, NUM_WAITING, NUM_ENDED, NUM_CARDS, NUM_RUNS, NUM_HITS, NUM_SHEET = 6, 25, 8, 24, 20, 20, 24
+NUM_LINES = 10_000  # of a run in a list of runs, up to which it says by which path they were made
 WITHIN = [("12", "the last 12 hours"), ("24", "the last day"), ("168", "the last week")]
 SPANS = [(1, "a day"), (7, "a week"), (30, "a month"), (365, "a year")]
 FOR_A_DAY = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
@@ -290,12 +291,19 @@ def _runs(session: Session, rows: list[Batch]) -> list[Values]:
     return [
         words.run(
             row,
-            batches.by_path(session, row),
+            _lines(session, row, is_alone=len(rows) == 1),
             of_file=row.id in of_files,
             changes_at=batches.window_changes_at(session, row),
         )
         for row in rows
     ]
+
+
+def _lines(session: Session, row: Batch, *, is_alone: bool) -> dict[tuple[str, str | None], int]:
+    counts = batches.counts(session, row)
+    if is_alone or sum(counts.values()) <= NUM_LINES:
+        return batches.by_path(session, row)
+    return {(status, None): number for status, number in counts.items()}
 
 
 @router.post("/nights/{id_}/cancel")

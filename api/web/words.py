@@ -20,6 +20,7 @@ from shared.run_windows import RunWindow
 
 _MARKS = {"queued": "○", "in_progress": "◐", "completed": "●", "failed": "✕", "cancelled": "⊘"}
 _STATES = {"queued": "waiting", "in_progress": "running"}
+_MADE = (("fast", "fast"), ("full", "full"), ("done", None))  # what a bar shows of completed lines, by path
 _PARTS = (("failed", "failed"), ("cancelled", "cancelled"), ("in_progress", "going"))
 _STAGES = {
     "load": "load the model",
@@ -130,14 +131,14 @@ def run(
 ) -> dict[str, Any]:
     """Return what templates show of a bulk run, whose lines are made again only where no file began it.
 
-    `lines` are their numbers by status and path, `changes_at` is when its window opens or closes. Any: texts, times
-    and numbers.
+    `lines` are their numbers by status and path, None where that is not known; `changes_at` is when its window opens
+    or closes. Any: texts, times and numbers.
     """
     counts: Counter[str] = Counter()
     for (status, _), number in lines.items():
         counts[status] += number
     total, num_fast = counts.total(), lines.get(("completed", "fast"), 0)
-    numbers = {"fast": num_fast, "full": counts["completed"] - num_fast}
+    numbers = {kind: lines.get(("completed", path), 0) for kind, path in _MADE}
     numbers |= {kind: counts[status] for status, kind in _PARTS}
     starts = accumulate(numbers.values(), initial=0)
     words = [f"{counts['completed']:,} of {total:,} done" + (f" ({num_fast:,} fast)" if num_fast else "")]

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from api import line_results
 from api.app import create_app
+from api.routes import pages
 from cli import manifest
 from db import heartbeats, jobs
 from db.models import Job
@@ -170,7 +171,7 @@ def test_a_list_to_begin_with_can_be_run(client: TestClient, tmp_path: Path) -> 
 
 
 def test_a_receipt_and_a_run_in_words(
-    client: TestClient, session_factory: sessionmaker[Session], storage: Storage
+    client: TestClient, session_factory: sessionmaker[Session], storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch = client.post("/v1/bulk-runs", json={"manifest_key": "m", "name": "tonight"}).json()["id"]
     items = {"items": [{"custom_id": str(n), "prompt": f"a red circle {n}"} for n in range(3)]}
@@ -180,6 +181,9 @@ def test_a_receipt_and_a_run_in_words(
     runs = client.get("/nights").text
     assert "1 of 3 done (1 fast)" in runs
     assert '<rect class="fast" x="0" width="1" height="1"/>' in runs
+    monkeypatch.setattr(pages, "NUM_LINES", 2)
+    client.post("/v1/bulk-runs", json={"manifest_key": "another"})
+    assert '<rect class="done" x="0" width="1" height="1"/>' in client.get("/nights").text  # one of very many lines
     assert "Fast: 8 steps." in client.get(f"/videos/{lines[0]['id']}").text
     client.post(f"/nights/{batch}/cancel", data=form(client, f"/nights/{batch}"))
     assert "1 of 3 done (1 fast), 2 cancelled" in client.get(f"/nights/{batch}").text
