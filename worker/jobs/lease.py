@@ -142,12 +142,20 @@ def claim_job(
     None when somebody else has the job, it has ended, or it is of another model than these; and when its row is held
     for too long, by a machine that may be out of reach: the relay hands the job over again, and others wait meanwhile.
     Once `until()` is true nothing is waited for, and what the database says then is raised.
+
+    The owner must hold no job: what it seems to have is a claim whose answer was lost, and goes back to the queue.
     """
+    num_tries = 0
 
     def take() -> Claim | None:
+        nonlocal num_tries
+        num_tries += 1
         try:
             with transaction(factory) as session:
-                return jobs.claim(session, job_id, owner=owner, lease_s=lease_s, models=models)
+                claim = jobs.claim(session, job_id, owner=owner, lease_s=lease_s, models=models)
+                if claim is None and num_tries > 1:
+                    jobs.release(session, owner=owner)
+                return claim
         except OperationalError as error:
             if waited_in_vain(error):
                 return None

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from running import wait_until
-from sqlalchemy import Engine, func, select, text
+from sqlalchemy import Engine, event, func, select, text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import jobs
@@ -16,7 +17,7 @@ from db.jobs import Claim
 from db.models import Batch, Job
 from db.session import connect, sessions, transaction
 from worker.errors import Cancelled, Stopped
-from worker.jobs.lease import Lease
+from worker.jobs.lease import Lease, claim_job
 from worker.settings import WorkerSettings
 
 Factory = sessionmaker[Session]
@@ -160,6 +161,27 @@ def test_a_row_that_another_transaction_holds_is_nobody_elses(
         wait_until(lambda: _is_extended(sessions(engine), claim))
         lease.check()
     hurried.dispose()
+
+
+def test_a_claim_whose_answer_was_lost_goes_back_to_the_queue(engine: Engine) -> None:
+    """The server took the commit and fell before it said so: nobody would work on the job until its lease is over."""
+    factory, answers = sessions(engine), iter([True])
+    asked = {"prompt": "a fox", "model": "tiny", "width": 32, "height": 32, "num_frames": 17, "fps": 8}
+    with transaction(factory) as session:
+        id_ = jobs.accept(session, Job(tenant="ada", **asked))[0].id
+    unheard = sessions(engine)
+
+    @event.listens_for(unheard, "after_commit")
+    def lose(_: Session) -> None:
+        if next(answers, False):
+            raise OperationalError("COMMIT", {}, Exception("server closed the connection unexpectedly"))
+
+    assert claim_job(unheard, id_, owner="w", lease_s=30) is None
+
+    with factory() as session:
+        job = session.get_one(Job, id_)
+        assert (job.status, job.attempt, job.num_lost) == ("queued", 1, 0)
+    assert claim_job(unheard, id_, owner="w", lease_s=30) is not None
 
 
 def _is_extended(factory: Factory, claim: Claim) -> bool:
