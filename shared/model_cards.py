@@ -40,7 +40,6 @@ class ModelCard:
     max_frames: int | None = None
     full_steps: int = 30
     fast_steps: int = 8
-    fast_schedule: Mapping[str, Any] = field(default_factory=dict)  # options of fast mode's, of family opensora
     max_steps: int = 100
     guidance_scale: float = 7.0
     family: str = "opensora"  # which loader of the worker's registry knows the source
@@ -161,8 +160,6 @@ def parse(values: Any) -> ModelCard:
     family = values.get("family", "opensora")
     if family != "opensora" and (missing := [name for name in _OWN if name not in values]):
         raise ValueError(f"a card of family {family} has to give {', '.join(missing)}: the defaults are Open-Sora's")
-    if values.get("fast_schedule") and family != "opensora":
-        raise ValueError("fast_schedule is of the family opensora; a pipeline's is its scheduler's: set scheduler")
     if values.get("context_parallel", 1) != 1 and family != "diffusers":
         raise ValueError(f"context_parallel is of the family diffusers, not {family}; leave it out")
     card = ModelCard(**{**values, **lists, "loras": tuple(_lora(lora) for lora in values.get("loras", ()))})
@@ -229,7 +226,6 @@ _KINDS: Mapping[str, tuple[str, Callable[[object], bool]]] = {
         ("revision", "pipeline", "variant", "dtype", "attention_backend"), ("a text, or null", _or_null(_is_text))
     ),
     **dict.fromkeys(("scheduler", "call"), ("an object of names and values", _is_object)),
-    "fast_schedule": ('an object, as {"spacing": "quadratic"}', _is_object),
     "side_multiple": ("an even number; an MP4 has even sides", lambda value: _is_count(value) and value % 2 == 0),
     "sizes": ('a list of sizes, as ["832x480"]', _is_list_of(_is_text, fewest=1)),
     "frames": ("a list of frame counts, as [81, 41]", _is_list_of(_is_count, fewest=1)),

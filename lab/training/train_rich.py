@@ -233,6 +233,7 @@ def rich_pipeline(transformer: STDiT3, vae: Vae, text_encoder: T5EncoderModel) -
         text_encoder,
         new_tokenizer(RICH_WORLD),
         time_shift="none",
+        spacing="quadratic",
         height=SIDE,
         width=SIDE,
         num_frames=NUM_FRAMES,

@@ -253,15 +253,15 @@ def _record(
 
 
 def recipes(params: GenerationParams, card: ModelCard, table: Table) -> Table:
-    """Return the table with the steps and the fast schedule of this model, or the steps that the job asks for."""
+    """Return the table with the steps of this model, or those that the job asks for."""
     full = params.num_inference_steps or card.full_steps
 
     def fitted(recipe: planning.Recipe) -> planning.Recipe:
         if recipe.source == "nirvana":
             return _scaled(recipe, full)
         is_for_any_model = recipe.source in planning.NOT_OF_A_MODEL
-        if is_for_any_model:
-            recipe = replace(recipe, schedule=_schedule(recipe, card))
+        if is_for_any_model and card.family != "opensora":  # a first step without guidance is of the paper's model
+            recipe = replace(recipe, schedule={})
         if params.num_inference_steps or is_for_any_model:
             steps = full if recipe.path is RunPath.FULL else (params.num_inference_steps or card.fast_steps)
             schedule = {name: value for name, value in recipe.schedule.items() if name not in _OF_ITS_STEPS}
@@ -275,13 +275,6 @@ def recipes(params: GenerationParams, card: ModelCard, table: Table) -> Table:
         for case, found in table.items()
         if case is not Case.LAYOUT or (params.seed is None and params.num_inference_steps is None)
     }
-
-
-def _schedule(recipe: planning.Recipe, card: ModelCard) -> dict[str, Any]:
-    """Return the options of a recipe that was made for no model in particular, as this one takes them."""
-    if recipe.path is RunPath.FAST and card.fast_schedule:
-        return dict(card.fast_schedule)
-    return recipe.schedule if card.family == "opensora" else {}  # a first step without guidance is the paper's model's
 
 
 def _does_something(recipe: planning.Recipe) -> bool:

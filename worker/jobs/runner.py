@@ -224,7 +224,7 @@ def _levels_of(job: JobContext, model: VideoModel, recipe: Recipe | None) -> lis
     sampling = Sampling(
         num_steps=recipe.num_steps if recipe else model.card.fast_steps,
         guidance_scale=model.card.guidance_scale,
-        options=recipe.schedule if recipe else dict(model.card.fast_schedule),
+        options=recipe.schedule if recipe else {},
     )
     return model.timesteps(job.params, sampling)
 

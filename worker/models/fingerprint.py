@@ -15,8 +15,11 @@ _SAMPLE = 64  # values of each tensor that enter the fingerprint
 def identify(pipeline: Any) -> Fingerprint:  # Any: ChaiPipeline, whose parts diffusers leaves untyped
     """Return the fingerprint of a pipeline."""
     parts = (pipeline.transformer, pipeline.vae)
+    configs = [part.config for part in parts]
+    if pipeline.config.spacing != "uniform":
+        configs.append({"spacing": pipeline.config.spacing})
     return Fingerprint(
-        revision=revision([part.config for part in parts], [*parts, pipeline.text_encoder]),
+        revision=revision(configs, [*parts, pipeline.text_encoder]),
         latent_dtype=str(pipeline.transformer.dtype).split(".")[-1],
     )
 

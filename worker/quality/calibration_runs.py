@@ -99,6 +99,7 @@ class Runs:
     tell: Tell = lambda done, text: None
     done: float = 0.0  # evaluations, of this process or an earlier one
     fresh: float = 0.0  # of this process
+    plain: tuple[Candidate, ...] = field(init=False)  # schedules that are tried, each once
     index: Index = field(init=False)
     found: tuple[Found, ...] = field(init=False)  # what each prompt meets among the others
     _given_up: dict[str, int] = field(default_factory=dict)  # schedule → on how many prompts it was run
@@ -106,6 +107,10 @@ class Runs:
     _latest_encoding: tuple[int, object] | None = None
 
     def __post_init__(self) -> None:
+        schedules: dict[object, Candidate] = {}
+        for one in candidates.plain(self.asked.card, self.asked.counts):
+            schedules.setdefault(self._steps(one), one)  # one may name the spacing that is the model's own
+        self.plain = tuple(schedules.values())
         own = SpaceSettings.model_validate(initial_settings(self.asked.card))  # those of a namespace to come
         read = partial(planner.extractor(own.extractor), reads=self.model.reads)
         self.index = Index(self.embedder, settings=own.matching(self.embedder.name), read=read)
@@ -122,11 +127,6 @@ class Runs:
     def full(self) -> Candidate:
         """Full mode."""
         return candidates.full(self.asked.card)
-
-    @property
-    def plain(self) -> list[Candidate]:
-        """The schedules that are tried."""
-        return candidates.plain(self.asked.card, self.asked.counts)
 
     def running(self) -> list[Candidate]:
         """The schedules that were not given up."""
@@ -274,6 +274,11 @@ class Runs:
 
     def _levels(self, candidate: Candidate) -> list[float]:
         return self.model.timesteps(self.asked.params(0), self._sampling(candidate.recipe))
+
+    def _steps(self, candidate: Candidate) -> tuple[object, ...]:
+        """Return what a schedule comes to on this model: its noise levels, with the guidance at each."""
+        guidance = self.model.guidance(self._sampling(candidate.recipe))
+        return (candidate.recipe.num_skipped_steps, *zip(self._levels(candidate), guidance, strict=True))
 
     def _sampling(self, recipe: Recipe) -> Sampling:
         guidance = self.asked.card.guidance_scale

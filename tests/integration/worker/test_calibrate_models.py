@@ -21,6 +21,7 @@ from db import metrics
 from db.models import PlanRow
 from db.session import transaction
 from shared.model_cards import load
+from shared.settings import ROOT
 from shared.storage import Storage
 from tests import tiny_pipelines
 from tests.integration.worker.conftest import Service
@@ -28,6 +29,9 @@ from worker.cache import planner
 from worker.cache.decisions.planning import Case, table_from_rows
 from worker.models import embedders, registry
 from worker.models.embedders import Embedder
+from worker.models.opensora.model import OpenSoraModel
+from worker.models.opensora.pipeline import ChaiPipeline
+from worker.models.opensora.presets import tiny
 from worker.quality.calibration import Demand, calibrate
 from worker.quality.calibration_record import Record
 from worker.quality.calibration_runs import Asked, Runs
@@ -150,6 +154,22 @@ def test_a_schedule_that_loses_beyond_doubt_is_given_up_after_the_first_prompts(
     }
     assert [text for _, text in told if "given up" in text] == ["1 steps: given up after 2 prompts"]
     assert result.calibration.recipes()["plain_fast"][0]["num_steps"] == 1  # fast was asked for: it is all there is
+
+
+@pytest.mark.parametrize("spacing", ["uniform", "quadratic"])
+def test_a_schedule_is_tried_once_though_its_spacing_is_the_models_own(
+    tmp_path: Path, embedder: Embedder, spacing: str
+) -> None:
+    model = OpenSoraModel(
+        ChaiPipeline(**tiny().components, time_shift="none", spacing=spacing), load(ROOT / "worker" / "cards")["tiny"]
+    )
+    asked = Asked(card=model.card, prompts=(FOX,), counts=(6,))
+
+    runs = Runs(asked=asked, model=model, embedder=embedder, record=Record(tmp_path, {}), judges=[])
+
+    assert [one.name for one in runs.plain][:3] == ["6 steps", "6 steps unguided_steps=1", "6 steps unguided_steps=6"]
+    assert ("6 steps spacing=quadratic" in [one.name for one in runs.plain]) == (spacing == "uniform")
+    assert len(runs.plain) == (7 if spacing == "uniform" else 5)
 
 
 def test_a_judge_without_a_tolerance_decides_nothing_and_says_what_to_give(

@@ -209,27 +209,6 @@ def test_a_recipe_that_makes_no_sense_is_refused(values: dict[str, float], messa
     assert str(error.value) == message
 
 
-def test_the_fast_schedule_of_a_card_replaces_the_papers_and_no_measured_one() -> None:
-    card = ModelCard(
-        name="m", title="m", source="m", sizes=("32x32",), fps=8, frames=(5,), fast_steps=9,
-        fast_schedule={"spacing": "quadratic"},
-    )  # fmt: skip
-    params = GenerationParams(prompt="a", model="m", width=32, height=32, num_frames=5, fps=8)
-
-    table = recipes(params, card, {**PAPER, Case.OBJECT: (PLAIN_4,)})
-
-    assert [(case, *(one.schedule for one in found)) for case, found in table.items()] == [
-        (Case.FULL, {}),
-        (Case.NONE, {}),
-        (Case.PLAIN_FAST, {"spacing": "quadratic"}),
-        (Case.SCENE, {"spacing": "quadratic"}),
-        (Case.OBJECT, {"unguided_steps": 1}),
-        (Case.BOTH, {"spacing": "quadratic"}),
-        (Case.PROMPT, {"spacing": "quadratic"}),
-    ]
-    assert table[Case.SCENE][0].num_steps == 9
-
-
 def test_with_few_steps_a_donor_that_would_skip_none_is_not_read() -> None:
     card = ModelCard(
         name="m", title="m", source="m", sizes=("32x32",), fps=8, frames=(5,), full_steps=4, family="diffusers"

@@ -1,8 +1,8 @@
 """How a worker loads the model of a card."""
 
+import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,19 +49,13 @@ def test_the_settings_of_the_engine_reach_the_model(models: Path) -> None:
     assert pipeline.captions.offload
 
 
-@pytest.mark.parametrize(
-    ("schedule", "message"),
-    [
-        ({"spacing": "cubic"}, "fast_schedule of saved: spacing 'cubic' is unknown; use one of uniform, quadratic"),
-        ({"space": "quadratic"}, "fast_schedule of saved: .*unexpected keyword argument 'space'"),
-        ({"levels": [0.9]}, "fast_schedule of saved: levels has 1 numbers for 8 steps"),
-    ],
-)
-def test_a_fast_schedule_that_is_none_is_refused_before_a_job(
-    models: Path, schedule: dict[str, object], message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        load_model(replace(CARD, fast_schedule=schedule), settings(models))
+def test_a_spacing_that_there_is_not_is_refused_before_a_job(models: Path, tmp_path: Path) -> None:
+    shutil.copytree(models / "saved", tmp_path / "saved")
+    index = tmp_path / "saved" / "model_index.json"
+    index.write_text(index.read_text().replace('"spacing": "uniform"', '"spacing": "cubic"'))
+
+    with pytest.raises(ValueError, match="spacing 'cubic' is unknown; use one of uniform, quadratic"):
+        load_model(CARD, settings(tmp_path))
 
 
 @pytest.mark.parametrize(

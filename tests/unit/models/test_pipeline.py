@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
+from worker.models.fingerprint import identify
 from worker.models.opensora.pipeline import ChaiPipeline
 from worker.models.opensora.presets import tiny
 from worker.models.opensora.vae import to_uint8
@@ -89,9 +90,13 @@ def test_every_step_is_told_to_the_callback(pipeline):
     assert all(tensors["latents"].shape == (1, 4, 3, 8, 8) for *_, tensors in seen)
 
 
-def test_the_schedule_has_the_models_time_shift(pipeline):
-    assert pipeline.schedule(num_steps=8).time_shift == "none"
-    assert pipeline.schedule(num_steps=8, time_shift=2.0).time_shift == 2.0
+def test_the_schedule_has_the_models_time_shift_and_spacing(pipeline):
+    quadratic = ChaiPipeline(**pipeline.components, spacing="quadratic")
+
+    assert (pipeline.schedule().time_shift, pipeline.schedule(time_shift=2.0).time_shift) == ("none", 2.0)
+    assert (pipeline.schedule().spacing, pipeline.schedule(spacing="quadratic").spacing) == ("uniform", "quadratic")
+    assert (quadratic.schedule().spacing, quadratic.schedule(spacing="uniform").spacing) == ("quadratic", "uniform")
+    assert identify(quadratic).revision != identify(pipeline).revision, "other latents lie at the same steps"
 
 
 @pytest.mark.parametrize(("output_type", "kind"), [("pil", Image.Image), ("np", np.ndarray)])

@@ -57,31 +57,6 @@ def test_a_card_that_names_training_sizes_offers_the_sizes_of_the_files(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"fast_schedule": "quadratic"}, """fast_schedule 'quadratic' is not an object, as {"spacing": "quadratic"}"""),
-        (
-            {
-                "fast_schedule": {"shift": 3},
-                "family": "diffusers",
-                "full_steps": 9,
-                "fast_steps": 4,
-                "guidance_scale": 1,
-            },
-            "fast_schedule is of the family opensora; a pipeline's is its scheduler's: set scheduler",
-        ),
-    ],
-)
-def test_a_fast_schedule_is_options_of_a_schedule(tmp_path: Path, values: dict[str, object], message: str) -> None:
-    path = card(tmp_path, **values)
-
-    with pytest.raises(ValueError) as error:
-        load(tmp_path)
-
-    assert str(error.value) == f"{path}: {message}"
-
-
-@pytest.mark.parametrize(
     ("degree", "message"),
     [
         (2, "context_parallel is of the family diffusers, not opensora; leave it out"),

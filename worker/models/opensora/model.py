@@ -143,7 +143,7 @@ def load(card: ModelCard, source: str, options: EngineOptions) -> OpenSoraModel:
     """Load a folder or hub name with the options of the engine; `random-tiny` needs neither."""
     device = devices.choose(options.device)
     if source == "random-tiny":
-        return _checked(OpenSoraModel(tiny().to(device), card))
+        return OpenSoraModel(tiny().to(device), card)
     pipeline = ChaiPipeline.from_pretrained(source)
     wanted = compilation.options(
         device,
@@ -159,18 +159,7 @@ def load(card: ModelCard, source: str, options: EngineOptions) -> OpenSoraModel:
         options.text_cache, encoder=f"{weights} {wanted.dtype} {wanted.text}", max_bytes=options.text_cache_bytes
     )
     outcome = compilation.optimize(pipeline, wanted, device)
-    return _checked(OpenSoraModel(pipeline, card, outcome.told()))
-
-
-def _checked(model: OpenSoraModel) -> OpenSoraModel:
-    """Return a model whose card names a fast schedule that there is; raise ValueError for another, before any job."""
-    card = model.card
-    try:
-        options = dict(card.fast_schedule)
-        model.guidance(Sampling(num_steps=card.fast_steps, guidance_scale=card.guidance_scale, options=options))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"fast_schedule of {card.name}: {error}") from error
-    return model
+    return OpenSoraModel(pipeline, card, outcome.told())
 
 
 def sizes_of(card: ModelCard) -> tuple[VideoSize, ...]:

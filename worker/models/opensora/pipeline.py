@@ -54,6 +54,7 @@ class ChaiPipeline(DiffusionPipeline):
         vae: OpenSoraVAE or PatchVAE.
         text_encoder, tokenizer: a T5EncoderModel and its tokenizer.
         time_shift: how the model's timesteps depend on size and length (see `worker.models.opensora.schedule`).
+        spacing: of the steps of a run that names none (`SPACINGS` there).
         aesthetic_score: appended to every prompt, as the released model was trained; None appends nothing.
         height, width, num_frames, fps: what a call that names none gets.
     """
@@ -67,6 +68,7 @@ class ChaiPipeline(DiffusionPipeline):
         text_encoder: Any,
         tokenizer: Any,
         time_shift: str | float = "opensora",  # a TimeShift; diffusers checks these types itself
+        spacing: str = "uniform",  # a Spacing
         aesthetic_score: float | None = None,
         height: int = 240,
         width: int = 426,
@@ -79,12 +81,14 @@ class ChaiPipeline(DiffusionPipeline):
         )
         self.register_to_config(  # type: ignore[no-untyped-call]
             time_shift=time_shift,
+            spacing=spacing,
             aesthetic_score=aesthetic_score,
             height=height,
             width=width,
             num_frames=num_frames,
             fps=fps,
         )
+        self.schedule()  # raises ValueError for a time shift or a spacing that there is not
         for module in (transformer, vae, text_encoder):
             module.requires_grad_(False).eval()
         self.network: Any = transformer  # what the steps call; `compilation` may put a faster one here
@@ -108,9 +112,9 @@ class ChaiPipeline(DiffusionPipeline):
         return loaded
 
     def schedule(self, num_steps: int = 30, guidance_scale: float = 7.0, **options: Any) -> Schedule:
-        """A schedule with this model's time shift."""
-        options.setdefault("time_shift", self._own.time_shift)
-        return Schedule(num_steps=num_steps, guidance_scale=guidance_scale, **options)
+        """A schedule with this model's time shift and spacing, where `options` name no others."""
+        own = {"time_shift": self._own.time_shift, "spacing": self._own.spacing}
+        return Schedule(num_steps=num_steps, guidance_scale=guidance_scale, **own | options)
 
     def encode_prompt(
         self, prompt: str | Sequence[str], *, motion_score: float | None = None, camera_motion: str | None = None
