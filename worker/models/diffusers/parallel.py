@@ -35,7 +35,6 @@ from diffusers import ContextParallelConfig, ParallelConfig
 from diffusers.hooks.context_parallel import apply_context_parallel
 from diffusers.hooks.hooks import HookRegistry, ModelHook
 from torch import Tensor, nn
-from torch._C._distributed_c10d import FileStore
 from torch.distributed.device_mesh import init_device_mesh
 
 from shared.model_cards import ModelCard
@@ -151,7 +150,7 @@ def meet(part: Part, config: Any) -> None:
         torch.cuda.set_device(device)
     dist.init_process_group(
         "gloo" if device.type == "cpu" else "nccl",
-        store=FileStore(part.meeting, degree),
+        store=dist.FileStore(part.meeting, degree),  # type: ignore[attr-defined]  # torch has no list of its names
         rank=part.rank,
         world_size=degree,
         timeout=timedelta(seconds=part.exchange_s),
