@@ -13,6 +13,8 @@ DRIVER := $(wildcard /proc/driver/nvidia/version /dev/nvidiactl /dev/nvidia0 /us
 WANTS_CPU := $(if $(DRIVER),,$(filter Linux,$(shell uname -s)))
 CPU_TORCH = $(BIN)/pip install --quiet --disable-pip-version-check --no-deps $(PIP_ARGS) \
 	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) '$(TORCH)+cpu'
+# Some images set it, and each of the many processes of `test` and `up` would compile again whatever it imports.
+unexport PYTHONDONTWRITEBYTECODE
 PACKAGES := api cli db lab migrations shared tests worker
 
 .DEFAULT_GOAL := help

@@ -251,15 +251,15 @@ def test_no_pin_outlives_its_job(start: Start) -> None:
 
 
 def test_a_recorded_run_replays_to_the_same_decisions_and_evictions(start: Start) -> None:
-    """200 jobs whose cache holds a few entries, under two policies, one after the other."""
+    """100 jobs whose cache holds a few entries, under two policies, one after the other."""
     probe = start()
     probe.run("a green turtle", tenant="probe")
     service = start(cache_bytes=6 * probe.entries()[0].num_bytes, cache_policy="lru")
     rng = random.Random(0)
     things = ["red fox", "blue whale", "old sailor", "tiny robot", "grey wolf", "white swan", "green parrot"]
     places = ["a snowy forest", "a wooden pier", "the desert", "a busy street", "a quiet lake"]
-    for number in range(200):
-        if number == 100:
+    for number in range(100):
+        if number == 50:
             with transaction(service.factory) as session:
                 worn_soon = {"match": {"max_uses": 5}}
                 session.execute(update(Namespace).values(policy="coverage", settings=worn_soon))
@@ -271,7 +271,7 @@ def test_a_recorded_run_replays_to_the_same_decisions_and_evictions(start: Start
         rows = list(trace.read(session, space.id))
 
     assert replay(rows) == []
-    assert sum(isinstance(row, DecisionRow) for row in rows) == 200
+    assert sum(isinstance(row, DecisionRow) for row in rows) == 100
     evictions = [row for row in rows if isinstance(row, EvictionRow)]
     assert {row.policy for row in evictions} == {"lru", "coverage"}
     assert replay(rows, policy="fifo") != []  # the comparison can fail

@@ -4,6 +4,7 @@ import copy
 import json
 import re
 from dataclasses import replace
+from functools import partialmethod
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ from lab.toy_world.rich.reading import MAX_TOKENS, RICH_WORLD
 from lab.training import publish
 from lab.training.runs import fit
 from lab.training.train_rich import RichBatches, RichRecipe, RichRun, Source, Store, rich_loss, spec_at
-from lab.training.train_vae import to_video
+from lab.training.train_vae import VaeRun, to_video
 from worker.models.opensora.pipeline import ChaiPipeline
 from worker.models.opensora.small_vae import SmallVAE
 from worker.quality import default_prompts
@@ -244,6 +245,7 @@ def test_the_commands_train_a_vae_and_a_model_and_can_be_cut_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(publish, "FULL_STEPS", 2)  # of the closing measurement
+    monkeypatch.setattr(VaeRun, "finished", partialmethod(VaeRun.finished, num_clips=4))
 
     def train(*options: str) -> None:
         CliRunner().invoke(app, [*options, "--out", str(tmp_path)], catch_exceptions=False)
