@@ -4,12 +4,13 @@ Nothing is changed and nothing is started. A check that raises is a finding, not
 """
 
 import importlib.metadata
+import math
 import os
 import platform
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -293,22 +294,40 @@ def _beats(cursor: Any) -> Findings:  # Any: as above
         "FROM heartbeats ORDER BY name"
     )
     beats = cursor.fetchall()
+    relays = {name: age_s for name, age_s, *_ in beats if name.startswith(("relay:", "relay@"))}
+    yield from _relays(relays)
     for name, age_s, is_fit, reason in beats:
-        if age_s > SILENT_S:
-            yield _look(
-                f"part {name}", f"gave no sign of life for {output.seconds(age_s)}", "if it should run, start it"
-            )
-        elif is_fit == "false" and reason == STARTING:
+        if name in relays:
+            continue
+        if age_s <= SILENT_S and is_fit == "false" and reason == STARTING:
             yield _look(f"part {name}", "is about to begin", "wait; loading a large model takes minutes")
-        elif is_fit == "false":
+        elif age_s <= SILENT_S and is_fit == "false":
             do = "docs/troubleshooting.md has the way out of each reason"
             yield _wrong(f"part {name}", f"takes no jobs ({reason})", do)
         else:
-            yield _fine(f"part {name}", f"alive {output.seconds(age_s)} ago")
+            yield _life(name, age_s)
     if not any(name.startswith("worker:") and age_s <= SILENT_S for name, age_s, *_ in beats):
         yield _look(
             "workers", "none is there: what is asked for waits", "`chai up` brings one; elsewhere: `chai worker`"
         )
+
+
+def _relays(ages: Mapping[str, float]) -> Findings:
+    """One finding a relay, of two signs of life: `relay@…` says that it lives, `relay:…` that it reaches the broker."""
+    for name in sorted({name.replace("@", ":", 1) for name in ages}):
+        reached_s = ages.get(name, math.inf)
+        lives_s = min(reached_s, ages.get(name.replace(":", "@", 1), math.inf))
+        if lives_s <= SILENT_S < reached_s:
+            since = "never reached" if math.isinf(reached_s) else f"not reached for {output.seconds(reached_s)}"
+            yield _wrong(f"part {name}", f"lives without the broker: {since}", "start Redis, or check REDIS_URL")
+        else:
+            yield _life(name, lives_s)
+
+
+def _life(name: str, age_s: float) -> Finding:
+    if age_s > SILENT_S:
+        return _look(f"part {name}", f"gave no sign of life for {output.seconds(age_s)}", "if it should run, start it")
+    return _fine(f"part {name}", f"alive {output.seconds(age_s)} ago")
 
 
 def _clock(cursor: Any) -> Finding:  # Any: as above

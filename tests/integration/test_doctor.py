@@ -86,6 +86,30 @@ def test_workers_that_take_no_jobs_are_named_with_their_reason(
     assert status == 1
 
 
+def test_a_relay_is_one_part_that_lives_and_reaches_the_broker_or_not(
+    database_url: str, session: Session, tmp_path: Path
+) -> None:
+    for name in ("relay@whole:1", "relay:whole:1", "relay@new:2", "relay@lost:3", "relay:lost:3", "relay:gone:4"):
+        heartbeats.beat(session, name)
+    session.execute(
+        text("UPDATE heartbeats SET seen_at = seen_at - interval '90 s' WHERE name IN ('relay:lost:3', 'relay:gone:4')")
+    )
+    session.commit()
+
+    status, found = looked(tmp_path, DATABASE_URL=database_url)
+
+    parts = {name: (one["state"], one["do"]) for name, one in found.items() if name.startswith("part ")}
+    assert parts == {
+        "part relay:gone:4": ("look", "if it should run, start it"),
+        "part relay:lost:3": ("wrong", "start Redis, or check REDIS_URL"),
+        "part relay:new:2": ("wrong", "start Redis, or check REDIS_URL"),
+        "part relay:whole:1": ("fine", ""),
+    }
+    assert found["part relay:new:2"]["seen"] == "lives without the broker: never reached"
+    assert found["part relay:lost:3"]["seen"].startswith("lives without the broker: not reached for ")
+    assert status == 1
+
+
 @pytest.mark.parametrize(
     ("variables", "what", "do"),
     [
