@@ -69,12 +69,14 @@ class Duty:
     every_s: float
     due: float = 0.0  # on the monotonic clock
     num_failures: int = 0  # in a row
+    last_error: str = ""  # its first line
 
     def run(self) -> None:
         """Act, and set when to act next: at the usual time, or later and later after failures. Never raises.
 
         A failure that has no place in `PASSING` is a fault of ours or of the data: its traceback goes to the log, and
-        the other duties go on.
+        the other duties go on. Of one in `PASSING`, which may come every two seconds for hours, the log hears once, and
+        again when it changes or is over.
         """
         try:
             self.act()
@@ -83,13 +85,18 @@ class Duty:
             is_passing = isinstance(error, PASSING)
             longest_s = LONGEST_BACKOFF_S if is_passing else LONGEST_FAULT_BACKOFF_S
             pause_s = min(longest_s, FIRST_BACKOFF_S * 2 ** min(self.num_failures - 1, 32))
-            fields = {"duty": self.name, "failures": self.num_failures, "error": _first_line(error)}
-            logger.warning("duty failed", extra={"fields": fields}, exc_info=None if is_passing else error)
+            self._tell(error, is_passing=is_passing)
         else:
             if self.num_failures:
                 logger.info("duty works again", extra={"fields": {"duty": self.name, "failures": self.num_failures}})
-            self.num_failures, pause_s = 0, self.every_s
+            self.num_failures, self.last_error, pause_s = 0, "", self.every_s
         self.due = time.monotonic() + pause_s
+
+    def _tell(self, error: Exception, *, is_passing: bool) -> None:
+        before, self.last_error = self.last_error, _first_line(error)
+        if not is_passing or self.last_error != before:
+            fields = {"duty": self.name, "failures": self.num_failures, "error": self.last_error}
+            logger.warning("duty failed", extra={"fields": fields}, exc_info=None if is_passing else error)
 
 
 def _first_line(error: Exception) -> str:

@@ -1,6 +1,7 @@
 """The relay against a real broker: what is committed gets there, whatever dies or goes away meanwhile."""
 
 import json
+import logging
 import threading
 import time
 from base64 import b64decode
@@ -624,6 +625,27 @@ def test_a_duty_that_fails_is_tried_later_and_later(error: Exception, longest_s:
         pauses.append(duty.due - time.monotonic())
 
     assert [*pauses[:4], pauses[-1]] == pytest.approx([0.05, 0.1, 0.2, 0.4, longest_s], abs=0.03)
+
+
+def test_what_a_duty_waits_for_is_said_once_and_again_when_it_changes(caplog: pytest.LogCaptureFixture) -> None:
+    errors = [BrokerAway("gone"), BrokerAway("gone"), BrokerAway("asks for a password"), None, BrokerAway("gone")]
+
+    def act() -> None:
+        if error := errors.pop(0):
+            raise error
+
+    caplog.set_level(logging.INFO, logger="api.outbox_relay")
+    duty = Duty(name="d", act=act, every_s=0.01)
+    while errors:
+        duty.run()
+
+    said = [(record.message, record.fields["failures"], record.fields.get("error")) for record in caplog.records]
+    assert said == [
+        ("duty failed", 1, "gone"),
+        ("duty failed", 3, "asks for a password"),
+        ("duty works again", 3, None),
+        ("duty failed", 1, "gone"),
+    ]
 
 
 def test_slow_tidying_holds_up_no_hand_over(
