@@ -40,6 +40,7 @@ def add(
     quantization: Annotated[str | None, typer.Option(help="float8: weights wait in 8 bits.")] = None,
     vae_tiling: Annotated[bool, typer.Option("--vae-tiling", help="Decode in pieces: less memory.")] = False,
     attention_backend: Annotated[str | None, typer.Option(help="Of diffusers: native, flash, sage ...")] = None,
+    context_parallel: Annotated[int | None, typer.Option(min=1, help="GPUs that make each forward together.")] = None,
     plans: Annotated[
         str | None, typer.Option(help="Until some are calibrated: paper, nirvana, plain, measured.")
     ] = None,
@@ -73,6 +74,7 @@ def add(
         "quantization": quantization,
         "vae_tiling": vae_tiling,
         "attention_backend": attention_backend,
+        "context_parallel": context_parallel,
         "plans": plans,
         "pipeline": pipeline,
         "revision": revision,

@@ -70,6 +70,7 @@ def test_a_card_is_read_from_what_the_pipeline_tells(pipelines, tmp_path, name, 
 def test_what_is_given_stands_in_the_card(pipelines, tmp_path) -> None:
     given = ["--steps", "4", "--guidance", "1", "--size", "64x64", "--frames", "5", "--fps", "8", "--dtype", "bfloat16"]
     more = ["--scheduler", "shift=5.0", "--call", "max_sequence_length=64", "--lora", "someone/fast=0.7"]
+    more += ["--context-parallel", "2"]
 
     done = chai("add", "quick", "--source", str(pipelines / "wan"), *given, *more, models_dir=tmp_path)
 
@@ -79,6 +80,7 @@ def test_what_is_given_stands_in_the_card(pipelines, tmp_path) -> None:
     assert (card.sizes, card.frames, card.fps, card.dtype) == (("64x64",), (5,), 8, "bfloat16")
     assert (card.scheduler, card.call) == ({"shift": 5.0}, {"max_sequence_length": 64})
     assert card.loras == (model_cards.Lora(source="someone/fast", weight=0.7),)
+    assert card.context_parallel == 2
 
 
 def test_a_card_that_was_added_is_listed_and_works(pipelines, tmp_path) -> None:

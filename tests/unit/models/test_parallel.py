@@ -209,8 +209,9 @@ def test_a_card_that_cannot_be_shared_is_refused_with_its_reason(folder, name, v
     assert str(refused.value) == f"{name}: context_parallel {given['context_parallel']}: {reason}"
 
 
-def test_ltx_is_cut_with_its_text_whole_and_its_follower_ends_with_the_model(folder) -> None:
-    model = load(folder, "ltx", context_parallel=2)
+def test_ltx_is_cut_with_its_text_whole_and_its_follower_ends_with_the_model(folder, caplog) -> None:
+    model = load(folder, "ltx", context_parallel=2, sizes=("64x64", "96x96"), frames=(9, 1))
+    assert "ltx: 96x96 x 1 will be refused: their tokens have no 2 equal parts (context_parallel);" in caplog.text
 
     found, process = made(model), follower()
 

@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,27 @@ def _share_forwards(model: DiffusersModel, folder: str, options: EngineOptions) 
     weakref.finalize(model, team.end)
     with suppress(RequestError):  # the smallest has too few tokens for many devices
         _try(model, card.guidance_scale)
+    if uneven := _uneven(model):
+        logger.warning(
+            "%s: %s will be refused: their tokens have no %d equal parts (context_parallel); take them out of the card",
+            *(card.name, ", ".join(uneven), card.context_parallel),
+        )
     return {"context parallel": f"on {card.context_parallel} devices, whose seconds count once"}
+
+
+def _uneven(model: DiffusersModel) -> list[str]:
+    """Return the sizes and lengths of a card that its devices cannot share evenly."""
+    card, network = model.card, attention.transformers(model.pipeline)[0]
+    found: list[str] = []
+    for size, num_frames in product(card.sizes, card.frames):
+        width, height = map(int, size.split("x"))
+        params = GenerationParams(
+            prompt="", model=card.name, width=width, height=height, num_frames=num_frames, fps=card.fps
+        )
+        with suppress(RequestError):  # that it cannot make at all
+            if parallel.num_tokens(network, model.drawn(params)) % card.context_parallel:
+                found.append(f"{size} x {num_frames}")
+    return found
 
 
 def _without_second_device(card: ModelCard, options: EngineOptions) -> dict[str, str]:

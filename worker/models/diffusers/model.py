@@ -98,6 +98,10 @@ class DiffusersModel:
         """Return channels, frames, height and width of the latents; raise RequestError for a size it cannot make."""
         return self._ask(params, _FEWEST).layout.shape
 
+    def drawn(self, params: GenerationParams) -> Tensor:
+        """Return latents in the form in which its networks get them; raise RequestError for a size it cannot make."""
+        return self._ask(params, _FEWEST).layout.like
+
     def timesteps(self, params: GenerationParams, sampling: Sampling) -> list[float]:
         """Return the noise level (0..1000) at which each step of a run begins."""
         return self._ask(params, sampling.num_steps).levels[:-1]

@@ -282,7 +282,7 @@ class _Leading(ModelHook):
 
     def new_forward(self, module: nn.Module, *args: Any, **options: Any) -> Any:
         """Make the forward together with the followers; raise RequestError for a length that has no equal parts."""
-        degree, count = self._team.degree, _num_tokens(module, args[0] if args else options["hidden_states"])
+        degree, count = self._team.degree, num_tokens(module, args[0] if args else options["hidden_states"])
         if count % degree:
             raise RequestError(f"its {count} tokens have no {degree} equal parts; ask for another size or length")
         with self._team.forward(self._number, args, options):
@@ -290,7 +290,7 @@ class _Leading(ModelHook):
             return forward(*args, **options)
 
 
-def _num_tokens(network: Any, latents: Tensor) -> int:
+def num_tokens(network: Any, latents: Tensor) -> int:
     """Return how many tokens of video a network makes of latents (B, C, T, H, W), or of (B, N, D) that are cut."""
     return latents.shape[1] if latents.ndim == 3 else latents[0, 0].numel() // math.prod(network.config.patch_size)
 
