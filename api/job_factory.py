@@ -72,6 +72,13 @@ def line(request: BatchLine, cards: Mapping[str, ModelCard], *, tenant: str, def
     return row
 
 
+def again(known: Job, cards: Mapping[str, ModelCard]) -> Job:
+    """Return an interactive job, of no run, that asks for what an earlier one asked for; raise `BadRequest`."""
+    _card(known.model, cards)
+    same = {name: getattr(known, name) for name in (*_SHAPING, "request", "webhook_url")}
+    return Job(tenant=known.tenant, queue=Queue.INTERACTIVE, traceparent=tracing.traceparent(), **same)
+
+
 def _line_key(row: Job) -> str:
     """Return a hash of all that shapes a video, defaults filled in: lines that ask for the same are alike."""
     return hashlib.sha256(json.dumps([getattr(row, name) for name in _SHAPING], sort_keys=True).encode()).hexdigest()

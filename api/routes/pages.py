@@ -121,9 +121,13 @@ def _accept(asked: CreateVideo, call: Call) -> UUID:
     with call.begin() as (session, caller):
         default = call.service.settings.default_model
         job = job_factory.job(asked, call.service.cards, tenant=caller.tenant, default_model=default)
-        job.group = caller.group
-        call.service.limits.check(session, caller)
-        return jobs.accept(session, job)[0].id
+        return _accept_job(session, call, caller, job)
+
+
+def _accept_job(session: Session, call: Call, caller: Caller, job: Job) -> UUID:
+    job.group = caller.group
+    call.service.limits.check(session, caller)
+    return jobs.accept(session, job)[0].id
 
 
 def _make(request: Request, call: Call, asked: Mapping[str, Any], error: ApiError | None = None) -> HTMLResponse:
@@ -205,6 +209,15 @@ def cancel(id_: str, call: Calling, form: Annotated[Act, Depends(_form(Act))]) -
     """Cancel a video."""
     video_routes.cancel(id_, call)
     return _back(form)
+
+
+@router.post("/videos/{id_}/again")
+def again(id_: str, call: Calling, form: Annotated[Act, Depends(_form(Act))]) -> Response:
+    """Ask for the same once more, as a video of its own, and go to it."""
+    with call.begin() as (session, caller), ids.known("video", id_) as known:
+        job = job_factory.again(jobs.get(session, caller.tenant, known), call.service.cards)
+        new = _accept_job(session, call, caller, job)
+    return RedirectResponse(f"/videos/{video_id(new)}", status_code=303)
 
 
 @router.post("/videos/{id_}/delete")

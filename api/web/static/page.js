@@ -212,34 +212,51 @@ if (form) {
   if (form.prompt.value) later();
 }
 
-// What destroys waits for ten seconds in which it can be taken back; who leaves the page has taken it back. One thing waits at a time: the same
-// again changes nothing, another sends the first at once. It is sent as it was asked for, for what is live may have replaced the form.
-let waiting = null;
+// The note offers one thing for ten seconds, fewer where another takes its place: then it is over. `press` is or holds its button.
+let offered = null;
+function offer(action, words, press, over, told = () => "") {
+  offered?.end();
+  const said = document.getElementById("undo"), count = Object.assign(document.createElement("span"), { textContent: told(10) });
+  let left = 10;
+  const stop = () => { clearInterval(tick); said.hidden = true; offered = null; };
+  const end = () => { stop(); over(); };
+  const tick = setInterval(() => { left -= 1; count.textContent = told(left); if (left <= 0) end(); }, 1000);
+  offered = { action, end };
+  press.addEventListener("click", stop);
+  count.setAttribute("aria-hidden", "true");
+  said.replaceChildren(words, count, press);
+  said.hidden = false;
+}
 async function sent(asked) {
   const answer = await fetch(asked.action, { method: "POST", body: asked.body }).catch(() => null);
   if (!answer?.ok) Object.assign(document.getElementById("lost"), { textContent: "That was not done: load the page again, then try again.", hidden: false });
   return answer?.ok ? answer.url : null;
 }
+
+// What destroys waits for these seconds, in which it can be taken back; who leaves the page has taken it back. The same again changes nothing.
+// It is sent as it was asked for, for what is live may have replaced the form.
+function destroyLater(asked, words) {
+  if (offered?.action === asked.action) return;
+  const over = async () => { const next = await sent(asked); if (next && !offered) location.assign(next); };
+  offer(asked.action, words, Object.assign(document.createElement("button"), { textContent: "Undo" }), over, (left) => ` in ${left} s. `);
+}
+
+// A video is cancelled at once, for somebody may wait for its GPU; what the note offers is the same from the start, behind what waits.
+async function cancelNow(asked, cancel) {
+  const again = cancel.cloneNode(true);
+  again.setAttribute("action", again.dataset.again);
+  for (const name of ["again", "cancel"]) delete again.dataset[name];
+  Object.assign(again.querySelector("button"), { id: "", textContent: "The same again" });
+  if (!(await sent(asked))) return;
+  offer(asked.action, "The video is cancelled. ", again, () => {});
+  refresh(0);
+}
 document.addEventListener("submit", (event) => {
-  const words = event.target.dataset.undo;
-  if (!words) return;
+  const form = event.target, { undo, again } = form.dataset;
+  if (!undo && !again) return;
   event.preventDefault();
-  const asked = { action: event.target.getAttribute("action"), body: new URLSearchParams(new FormData(event.target)) };
-  if (waiting?.action === asked.action) return;
-  waiting?.stop();
-  if (waiting) sent(waiting);
-  const said = document.getElementById("undo"), button = Object.assign(document.createElement("button"), { textContent: "Undo" });
-  let left = 10;
-  const end = async () => { const next = await sent(asked); if (next && !waiting) location.assign(next); };
-  const tick = setInterval(() => { left -= 1; count.textContent = ` in ${left} s. `; if (left <= 0) { over(); end(); } }, 1000);
-  const over = () => { asked.stop(); waiting = null; };
-  asked.stop = () => { clearInterval(tick); said.hidden = true; };
-  waiting = asked;
-  const count = Object.assign(document.createElement("span"), { textContent: ` in ${left} s. ` });
-  button.addEventListener("click", over);
-  count.setAttribute("aria-hidden", "true");
-  said.replaceChildren(words, count, button);
-  said.hidden = false;
+  const asked = { action: form.getAttribute("action"), body: new URLSearchParams(new FormData(form)) };
+  if (undo) destroyLater(asked, undo); else cancelNow(asked, form);
 });
 
 const PLACES = { m: "/", q: "/queue", l: "/library", n: "/nights", s: "/cache", w: "/workers" };

@@ -175,6 +175,21 @@ def test_a_key_cancels_and_a_reload_loses_nothing(site: Site, page: Tab) -> None
         assert jobs.get(session, "local", id_).status == "cancelled"
 
 
+def test_what_is_cancelled_is_asked_for_again_by_one_button(site: Site, page: Tab) -> None:
+    submit(page, site.url, "a blue square")
+    page.open(f"{site.url}/queue")
+    page.press("j")
+    page.wait_for("document.activeElement.classList.contains('prompt')")
+    page.press("c")
+    says(page, "The video is cancelled.")
+    page.run("document.querySelector('#undo button').click()")
+    page.wait_for("location.pathname.startsWith('/videos/video_')")
+
+    with site.factory() as session:
+        found = jobs.page(session, "local", limit=3)
+    assert [(job.status, job.prompt) for job in found] == [("queued", "a blue square"), ("cancelled", "a blue square")]
+
+
 def test_what_is_deleted_can_be_taken_back(site: Site, page: Tab) -> None:
     id_ = submit(page, site.url, "a blue square")
     site.finish(site.claim(id_))

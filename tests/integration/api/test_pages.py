@@ -342,6 +342,44 @@ def test_failed_lines_alone_are_made_again(client: TestClient, session_factory: 
     assert (counts["queued"], counts["failed"], counts["cancelled"]) == (1, 0, 1)
 
 
+def test_the_same_is_asked_for_again_with_all_that_shapes_it(client: TestClient) -> None:
+    shape = {"size": "64x48", "num_frames": 16, "seed": 7, "num_inference_steps": 5, "guidance_scale": 3.0, "fps": 4}
+    words = {"prompt": "a red circle", "negative_prompt": "a square", "mode": "full", "metadata": {"scene": "12"}}
+    id_ = client.post("/v1/videos", json=shape | words).json()["id"]
+    assert f'action="/videos/{id_}/again"' not in client.get(f"/videos/{id_}").text
+    first = client.post(f"/v1/videos/{id_}/cancel").json()
+    assert f'action="/videos/{id_}/again"' in client.get(f"/videos/{id_}").text
+
+    answer = client.post(f"/videos/{id_}/again", data=form(client, f"/videos/{id_}"), follow_redirects=False)
+
+    again = client.get(f"/v1{answer.headers['location']}").json()
+    assert (first["status"], again["status"], again["id"] == id_) == ("cancelled", "queued", False)
+    same = [*shape, *words, "seconds"]
+    assert {name: again[name] for name in same} == {name: first[name] for name in same}
+
+
+def test_asking_again_counts_against_the_limits_of_the_key(
+    guarded: TestClient, new_key: Callable[..., dict[str, str]]
+) -> None:
+    key = new_key("a", max_queued=1)
+    guarded.cookies.set("chai_key", key["Authorization"].removeprefix("Bearer "))
+    id_ = guarded.post("/v1/videos", json={"prompt": "a red circle"}, headers=key).json()["id"]
+
+    answer = guarded.post(f"/videos/{id_}/again", data=form(guarded, f"/videos/{id_}"))
+
+    assert answer.status_code == 429
+    assert "1 videos wait and this key allows 1; try again when some have run" in answer.text
+
+
+def test_a_line_of_a_run_is_made_again_by_its_run(client: TestClient) -> None:
+    run = client.post("/v1/bulk-runs", json={"manifest_key": "night"}).json()["id"]
+    items = {"items": [{"custom_id": "1", "prompt": "a red circle"}]}
+    id_ = client.post(f"/v1/bulk-runs/{run}/items", json=items).json()["data"][0]["id"]
+
+    assert f'action="/videos/{id_}/cancel"' in client.get("/queue").text
+    assert f"/videos/{id_}/again" not in client.get("/queue").text
+
+
 def test_a_deleted_video_is_gone_from_the_library(client: TestClient) -> None:
     id_ = client.post("/v1/videos", json={"prompt": "a red circle"}).json()["id"]
     client.post(f"/v1/videos/{id_}/cancel")
