@@ -265,7 +265,7 @@ document.addEventListener("keydown", (event) => {
   const rows = all("[data-row] a, a[data-row]").filter((link) => link.matches("[data-row], .prompt"));
   const here = rows.indexOf(document.activeElement);
   if (event.key === "?") document.getElementById("help").showModal();
-  else if (event.key === "/") { event.preventDefault(); const find = document.getElementById("q"); find ? find.focus() : location.assign("/library#q"); }
+  else if (event.key === "/") { event.preventDefault(); const find = document.getElementById("q"); find?.offsetParent ? find.focus() : location.assign("/library#q"); }
   else if (event.key === "j") rows[Math.min(here + 1, rows.length - 1)]?.focus();
   else if (event.key === "k") rows[Math.max(here - 1, 0)]?.focus();
   else if (event.key === " " && clipOf(document.activeElement)) { event.preventDefault(); const clip = clipOf(document.activeElement); clip.paused ? clip.play() : clip.pause(); }

@@ -260,6 +260,20 @@ def test_who_goes_by_keyboard_keeps_the_place_while_things_run(site: Site, page:
     assert page.run("document.activeElement.innerText") == "a blue square"
 
 
+def test_a_key_searches_the_library_from_any_view(site: Site, page: Tab) -> None:
+    page.open(f"{site.url}/queue")
+    page.press("/")
+    page.wait_for("document.activeElement.form?.className === 'find'")
+    page.call("Input.insertText", text="blue")
+    page.run("document.activeElement.form.requestSubmit()")
+    page.wait_for("location.pathname + location.search === '/library?q=blue' && document.readyState === 'complete'")
+
+    page.look_like(width=390, height=844)  # no field in the bar
+    page.open(f"{site.url}/queue")
+    page.press("/")
+    page.wait_for("location.pathname === '/library' && document.activeElement.id === 'q'")
+
+
 def test_prompts_read_in_their_own_direction_and_nothing_moves_for_whom_it_should_not(site: Site, page: Tab) -> None:
     still = {"name": "prefers-reduced-motion", "value": "reduce"}
     page.call("Emulation.setEmulatedMedia", features=[still])
