@@ -279,7 +279,8 @@ def submit(
             for num_sent, chunk in _chunks(ordered.lines()):
                 sent = _send(client, batch["id"], chunk)
                 refused, num_reused = refused + sent.refused, num_reused + sent.num_reused
-                meter.show(num_sent, f"submitted {num_sent - len(refused)} of {len(listed.lines)} lines")
+                usable, left_out = len(listed.lines) - len(refused), f", {len(refused)} refused" if refused else ""
+                meter.show(num_sent, f"submitted {num_sent - len(refused)} of {usable} lines{left_out}")
     except KeyboardInterrupt:
         output.note(
             f"\nstopped after {num_sent} of {len(listed.lines)} lines; what was submitted is being made, and the same "

@@ -38,12 +38,14 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
 from sqlalchemy.orm.util import identity_key
 
-from db import eviction, namespaces
-from db.cache_search import literal
+from db import cache_search, eviction, namespaces
 from db.errors import NotFound
 from db.models import CacheEntity, CacheEntry, CacheEvent, Job, Namespace, Pin
 from db.prepared import Prepared
 from db.states import EntryStatus, JobStatus, check_entry
+
+# Where a script that looks into the cache begins: a namespace, the right to change it, what is near in it.
+namespace, lock, neighbours = namespaces.get_or_create, namespaces.lock, cache_search.neighbours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -395,7 +397,7 @@ def publish(
     row.status = EntryStatus.RESIDENT
     row.seconds_saved = seconds_saved
     row.published_at = _used(session, space, row)
-    texts, vectors = [entity.text for entity in found], [literal(entity.embedding) for entity in found]
+    texts, vectors = [entity.text for entity in found], [cache_search.literal(entity.embedding) for entity in found]
     eviction.entered(session, space, row, texts)
     session.add_all(
         CacheEntity(

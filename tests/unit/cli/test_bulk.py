@@ -202,6 +202,20 @@ def test_a_list_that_cannot_be_planned_is_sent_as_it_stands(
     assert "no plan could be made: CHAI_EMBEDDER" in capsys.readouterr().err
 
 
+def test_lines_that_the_service_refuses_are_no_lines_to_come(
+    scripted: Script, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refusal, taken = (400, {}, {"error": {"message": "not that one"}}), (200, {}, {"data": []})
+    batch = {"id": "batch_1", "status": "open", "request_counts": {}, "num_bad_lines": 0}
+    scripted.answers = [(200, {}, batch), refusal, taken, refusal, (200, {}, {**batch, "status": "in_progress"})]
+    listed = Manifest(key="k", take=1, lines=tuple(lines(2)), bad=(), duplicates=())
+
+    with Client(scripted.url) as client:
+        bulk.submit(client, "list.txt", listed)
+
+    assert "submitted 1 of 1 lines, 1 refused" in capsys.readouterr().err
+
+
 def test_who_runs_a_list_again_hears_of_lines_that_were_refused(
     scripted: Script, capsys: pytest.CaptureFixture[str]
 ) -> None:
