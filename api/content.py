@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from api.errors import Damaged, Gone, OutOfRange, PreconditionFailed
 from api.explain import printable
-from shared.storage import FileMissing, Storage, StorageError
+from shared.storage import AHEAD_BYTES, FileMissing, Storage, StorageError
 
 CHUNK_BYTES = 256 * 1024
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII | re.IGNORECASE)
@@ -196,9 +196,9 @@ def _digest(storage: Storage, name: str) -> str:
 
 def read(storage: Storage, name: str, part: Span) -> Iterator[bytes]:
     """Yield the part; a file that ends early breaks the answer off, so that nobody takes it for the whole."""
-    with storage.open(name) as file:
+    left = part.stop - part.start
+    with storage.open(name, ahead=min(left, AHEAD_BYTES)) as file:
         file.seek(part.start)
-        left = part.stop - part.start
         while left:
             chunk = file.read(min(CHUNK_BYTES, left))
             if not chunk:

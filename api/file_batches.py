@@ -16,7 +16,7 @@ from uuid import UUID, uuid4, uuid5
 
 from sqlalchemy.orm import Session, sessionmaker
 
-from api import batch_items, file_lines, videos, webhooks
+from api import batch_items, file_lines, sweeps, videos, webhooks
 from api.errors import BadRequest, describe
 from api.ids import batch_id, file_id
 from api.schemas import Error
@@ -89,7 +89,9 @@ class FileBatches:
             stream = self._storage.open(file.name)
             with closing(file_lines.read(stream, offset=row.offset, number=row.line)) as found:
                 lines = list(islice(found, CHUNK))
-        except (NotFound, FileMissing):
+        except (NotFound, FileMissing) as error:
+            if isinstance(error, FileMissing):
+                sweeps.check_ours(self._storage, self._factory)  # of another storage all files are missing
             message = f"{file_id(row.input_file_id)} is no longer there; upload it again"
             file_batches.fail(session, row, run, code="input_file_gone", message=message)
             _tell(session, row)

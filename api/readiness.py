@@ -55,6 +55,8 @@ class Readiness:
         self._lock = asyncio.Lock()
         self._found = Found(checks={})
         self._until = 0.0
+        self._look: asyncio.Future[Found] | None = None  # one that goes on
+        self._trying = "database"
         self._storage_found, self._storage_until = OK, 0.0
         self._stranded: list[str] = []
         self._stranded_until = 0.0
@@ -63,20 +65,25 @@ class Readiness:
         """Look, at most once a second."""
         async with self._lock:
             if time.monotonic() >= self._until:
-                self._found = await self._look()
+                self._found = await self._looked()
                 self._until = time.monotonic() + FRESH_S
             return self._found
 
-    async def _look(self) -> Found:
-        try:
-            async with asyncio.timeout(PATIENCE_S):
-                return await run_in_threadpool(self._try_all)
-        except TimeoutError:
-            return Found(checks={"database": f"did not answer within {PATIENCE_S:g} s"})
+    async def _looked(self) -> Found:
+        """Look; one look that hangs is waited for again the next time, since each takes a thread."""
+        look = self._look = self._look or asyncio.ensure_future(run_in_threadpool(self._try_all))
+        done, _ = await asyncio.wait({look}, timeout=PATIENCE_S)
+        if not done:
+            return Found(checks={self._trying: f"did not answer within {PATIENCE_S:g} s"})
+        self._look = None
+        return look.result()
 
     def _try_all(self) -> Found:
+        self._trying = "database"
         database = _try("database", self._write)
+        self._trying = "storage"
         checks = {"database": database, "storage": self._try_storage(has_database=database == OK)}
+        self._trying = "database"
         if database != OK:
             return Found(checks=checks)
         with transaction(self._factory) as session:

@@ -17,16 +17,28 @@ from db import cache, files, identities
 from db.models import Job
 from db.session import transaction
 from db.states import JobStatus
-from shared.storage import FILES, LATENTS, PICTURES, VIDEOS, FileMissing, Storage, StorageError, shown, video_name
+from shared.storage import (
+    CHECKS,
+    FILES,
+    LATENTS,
+    PICTURES,
+    VIDEOS,
+    FileMissing,
+    Storage,
+    StorageError,
+    shown,
+    video_name,
+)
 
 logger = logging.getLogger("api.sweeps")
 
 MOST_REFUSED = 10  # files, the first ones: the storage itself is at fault
 _UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-# A file of an attempt or a tenant, whole or half written; see the names that `shared.storage` makes.
+# A file of an attempt or a tenant, whole or half written, or one of a check; see the names that `shared.storage` makes.
 _OURS = re.compile(
     rf"(?:{VIDEOS}|{LATENTS}|{PICTURES}|{FILES})/(?:\.writing-[0-9a-f]+-)?({_UUID})"
     r"(?:\.(\d+)\.(?:mp4|safetensors|[a-z]+\.jpg)|\.jsonl)"
+    rf"|{CHECKS}/(?:\.writing-[0-9a-f]+-)?[0-9a-f]{{16}}"
 )
 
 
@@ -34,7 +46,7 @@ def sweep(storage: Storage, factory: sessionmaker[Session], *, older_s: float) -
     """Remove files that no row names and that are older than any attempt could still be; return their names."""
     now = datetime.now(UTC)
     orphans: list[str] = []
-    for folder in (VIDEOS, PICTURES, LATENTS, FILES):
+    for folder in (VIDEOS, PICTURES, LATENTS, FILES, CHECKS):
         ours = (file for file in storage.files(folder) if _OURS.fullmatch(file.name))
         old = [file.name for file in ours if (now - file.modified_at).total_seconds() >= older_s]
         with transaction(factory) as session:
@@ -113,4 +125,5 @@ _KEPT: dict[str, Callable[[Session, list[str]], set[str]]] = {
     PICTURES: _published,
     LATENTS: lambda session, _: set(cache.names(session)),
     FILES: files.known,
+    CHECKS: lambda _, __: set(),
 }

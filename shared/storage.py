@@ -12,19 +12,22 @@ StorageError               the storage did not do what was asked; it may later
 └── TemporaryFolderError   this machine's folder for temporary files is missing, full or not writable
 """
 
+import asyncio
+import errno
 import hashlib
+import io
 import os
 import re
 import secrets
 import stat
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, cast
 from uuid import UUID, uuid4
 
 import fsspec
@@ -37,6 +40,7 @@ VIDEOS = "videos"
 LATENTS = "latents"
 PICTURES = "pictures"
 FILES = "files"
+CHECKS = "checks"
 MARKER = "service/storage-id"
 # Of files and folders on disks: for the account that runs the service, or for its group where parts run under several.
 MODES = {"private": (0o600, 0o700), "group": (0o660, 0o770)}
@@ -48,8 +52,15 @@ _ENDINGS = r"mp4|safetensors|thumbnail\.jpg|spritesheet\.jpg"
 _OURS = re.compile(
     rf"(?:{VIDEOS}|{LATENTS}|{PICTURES})/{_UUID}\.\d+\.(?:{_ENDINGS})|{FILES}/{_UUID}\.jsonl"
     rf"|(?:{VIDEOS}|{LATENTS}|{PICTURES}|{FILES})/{re.escape(_TEMPORARY)}[0-9a-f]+-.+"
+    rf"|{CHECKS}/(?:{re.escape(_TEMPORARY)}[0-9a-f]+-)?[0-9a-f]{{16}}"
 )
 _PROBE_BYTES = 1 << 20
+AHEAD_BYTES = 4 << 20  # read at once of a file far away
+_PART_BYTES = 8 << 20  # sent at once
+# A bucket that does not answer is given up after three times 15 s; by its driver's own measure, after half an hour.
+_S3_CONFIG = {"retries": {"mode": "standard", "total_max_attempts": 3}}
+# One that takes no bytes: its client waits for that without end.
+_CALL_S, _SLOWEST_UPLOAD = 60.0, 1 << 18  # bytes a second
 _WHOLE_OR_NOTHING = {"memory", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"}  # a put becomes visible as a whole
 
 
@@ -127,15 +138,27 @@ class Storage:
     @cached_property
     def _opened(self) -> tuple[Any, str]:  # Any: fsspec is untyped
         """The driver and its name for the root; not kept when it fails, for a storage that is away may come back."""
-        try:
-            with _translated(shown(self.url)):
-                # An instance of its own, since fsspec shares them, and without its cache of listings: a listing from
-                # before hides what others have written since.
-                driver, root = fsspec.url_to_fs(self.url, skip_instance_cache=True)
-        except ValueError as error:
-            raise StorageError(f"{shown(self.url)}: {error}") from error
+        with self._asked(shown(self.url)):
+            # An instance of its own, since fsspec shares them, and without its cache of listings: a listing from
+            # before hides what others have written since.
+            driver, root = fsspec.url_to_fs(self.url, skip_instance_cache=True, **_options(self.url))
         driver.dircache = DirCache(use_listings_cache=False)
+        if _is_s3(self.url):
+            driver.retries = 1  # its client's own count; these come on top, and for reads twice over
+            _bound(driver)
         return driver, root
+
+    @contextmanager
+    def _asked(self, what: str) -> Iterator[None]:
+        """Turn whatever the driver raises into this module's errors."""
+        try:
+            yield
+        except StorageError:
+            raise
+        except Exception as error:  # each driver has its own
+            if _is_refused(error):
+                self.__dict__.pop("_opened", None)  # it read its account once; the next one reads it anew
+            raise _translated(what, error) from error
 
     @property
     def _fs(self) -> Any:
@@ -157,7 +180,7 @@ class Storage:
     def write(self, name: str, content: bytes) -> StoredFile:
         """Write a file so that nobody ever sees a part of it; an existing one is replaced."""
         path = self._path(name)
-        with _translated(name):
+        with self._asked(name):
             if self._is_local:
                 self._write_locally(Path(path), content)
             elif self._is_atomic:
@@ -180,24 +203,29 @@ class Storage:
                     _sync(local)
                     temporary.replace(path)
             else:
-                with self._remote(path) as remote:
+                with self._remote(name, path) as remote:
                     yield remote
         except OSError as error:  # the block's own errors are its own
             raise StorageError(f"{name}: {type(error).__name__}: {error}") from error
 
     @contextmanager
-    def _remote(self, path: str) -> Iterator[IO[bytes]]:
-        if not self._is_atomic:
-            self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
-        stream: IO[bytes] = self._fs.open(path, "wb")
+    def _remote(self, name: str, path: str) -> Iterator[IO[bytes]]:
+        with self._asked(name):
+            if not self._is_atomic:
+                self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
+            driven = self._fs.open(path, "wb", block_size=_PART_BYTES)
         try:
-            yield stream
+            yield cast(IO[bytes], _Stream(driven, lambda: self._asked(name)))
+            with self._asked(name):
+                driven.close()
         except BaseException:
             with suppress(Exception):
-                getattr(stream, "discard", stream.close)()
+                getattr(driven, "discard", driven.close)()  # the parts that were sent
+            with suppress(Exception):
+                driven.closed = True  # else it writes what it has when it is collected
+            with suppress(Exception):
                 self._fs.rm_file(path)
             raise
-        stream.close()
 
     def _write_locally(self, path: Path, content: bytes) -> None:
         with self._written(path, content) as temporary:
@@ -238,20 +266,26 @@ class Storage:
 
     def read(self, name: str) -> bytes:
         """Return the content of a file; raise `FileMissing`."""
+        path = self._path(name)
         with self._found(name):
-            content: bytes = self._fs.cat_file(self._path(name))
+            content: bytes = self._fs.cat_file(path)
         return content
 
-    def open(self, name: str) -> IO[bytes]:
-        """Open a file for reading at any position; raise `FileMissing`."""
+    def open(self, name: str, *, ahead: int = AHEAD_BYTES) -> IO[bytes]:
+        """Open a file for reading at any position; raise `FileMissing`. Reads raise `StorageError`.
+
+        Of a file far away `ahead` bytes more than are asked for come at once.
+        """
+        path = self._path(name)
         with self._found(name):
-            stream: IO[bytes] = self._fs.open(self._path(name), "rb")
-        return stream
+            driven = self._fs.open(path, "rb", block_size=ahead)
+        return cast(IO[bytes], _Stream(driven, lambda: self._found(name)))
 
     def size(self, name: str) -> int:
         """Return the length of a file in bytes; raise `FileMissing`."""
+        path = self._path(name)
         with self._found(name):
-            return int(self._fs.info(self._path(name))["size"])
+            return int(self._fs.info(path)["size"])
 
     def local_path(self, name: str) -> Path | None:
         """Return where a file lies on this machine's file system; None for storage that is not one."""
@@ -259,12 +293,13 @@ class Storage:
 
     def remove(self, name: str) -> None:
         """Remove a file; one that is not there is as good as removed."""
-        with suppress(FileMissing), _translated(name):
-            self._fs.rm_file(self._path(name))
+        path = self._path(name)
+        with suppress(FileMissing), self._found(name):
+            self._fs.rm_file(path)
 
     def files(self, folder: str) -> Iterator[FoundFile]:
         """List the service's own files in a folder, half-written ones included; foreign names are passed over."""
-        with _translated(folder):
+        with self._asked(folder):
             found = _list_locally(Path(self._root, folder)) if self._is_local else self._list(folder)
         for name, num_bytes, modified_at in found:
             if _OURS.fullmatch(f"{folder}/{name}"):
@@ -304,27 +339,30 @@ class Storage:
     def _found(self, name: str) -> Iterator[None]:
         """Raise `FileMissing` for a file that is not there, and only while the storage is."""
         try:
-            with _translated(name):
+            with self._asked(name):
                 yield
         except FileMissing:
             self._check_mounted()
             raise
 
     def _check_mounted(self) -> None:
-        """Raise `StorageError` when a disk lost the id that was seen there: it is gone, and its mount point is bare.
+        """Raise `StorageError` when a storage lost the id that was seen there: it is gone.
 
-        What is written into that is lost when the disk comes back, and nothing that is missing there is gone.
+        What is written into the bare mount point of a disk is lost when the disk comes back, and nothing that is
+        missing there, or in a bucket whose server knows it no more, is gone.
         """
-        if self._has_mark and self._is_local:
-            with _translated(shown(self.url)):
-                is_there = Path(self._root, MARKER).exists()
+        if self._has_mark:
+            path = self._path(MARKER)
+            with self._asked(shown(self.url)):
+                is_there = self._fs.exists(path)
             if not is_there:
-                raise StorageError(f"{shown(self.url)} has lost its {MARKER}: mount the disk again that was there")
+                again = "mount the disk again that was there" if self._is_local else "see that its server has it again"
+                raise StorageError(f"{shown(self.url)} has lost its {MARKER}: {again}")
 
     def _create(self, name: str, content: bytes) -> None:
         """Write a file unless somebody else does at this moment."""
         path = self._path(name)
-        with _translated(name), suppress(FileExistsError):
+        with self._asked(name), suppress(FileExistsError):
             if self._is_local:
                 with self._written(Path(path), content) as temporary:
                     _link(temporary, Path(path))
@@ -333,8 +371,10 @@ class Storage:
                     self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
                 try:
                     self._fs.pipe_file(path, content, mode="create")
-                except OSError:  # each store has an error of its own for one that is there
-                    if not self._fs.exists(path):
+                except OSError as error:  # each store has an error of its own for one that is there
+                    if error.errno == errno.ENOSYS:  # a store that knows no conditions
+                        self._fs.pipe_file(path, content)
+                    elif not self._fs.exists(path):
                         raise
 
     def check(self, *, folders: Iterable[str] = ()) -> None:
@@ -342,7 +382,7 @@ class Storage:
 
         On a disk these folders, too, must be writable where they are there.
         """
-        name = f"checks/{secrets.token_hex(8)}"
+        name = f"{CHECKS}/{secrets.token_hex(8)}"
         content = secrets.token_bytes(16)
         with self._step("write"):
             self.write(name, content)
@@ -480,14 +520,78 @@ def _modified_at(info: dict[str, Any]) -> datetime:  # Any: each kind of storage
     return datetime.now(UTC)  # unknown: too young to sweep
 
 
-@contextmanager
-def _translated(what: str) -> Iterator[None]:
-    """Turn whatever a storage driver raises into this module's errors."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise FileMissing(f"{what}: no such file") from error
-    except (ValueError, StorageError):
-        raise
-    except Exception as error:  # each driver has its own
-        raise StorageError(f"{what}: {type(error).__name__}: {error}") from error
+class _Stream(io.RawIOBase):
+    """A driver's open file, each of whose failures is a `StorageError`."""
+
+    def __init__(self, driven: IO[bytes], asked: Callable[[], AbstractContextManager[None]]) -> None:
+        self._driven, self._asked, self._is_read = driven, asked, driven.readable()
+
+    def readable(self) -> bool:
+        return self._is_read
+
+    def writable(self) -> bool:
+        return not self._is_read
+
+    def seekable(self) -> bool:
+        return self._is_read
+
+    def readinto(self, buffer: Any) -> int:  # Any: typing has no name for what is writable
+        with self._asked():
+            content = self._driven.read(len(buffer))
+        buffer[: len(content)] = content
+        return len(content)
+
+    def write(self, content: Any) -> int:
+        with self._asked():
+            return self._driven.write(content)
+
+    def seek(self, place: int, whence: int = os.SEEK_SET) -> int:
+        with self._asked():
+            return self._driven.seek(place, whence)
+
+    def close(self) -> None:
+        if self._is_read:  # what is written is closed, or discarded, by who opened it
+            self._driven.close()
+        super().close()
+
+
+def _is_s3(url: str) -> bool:
+    return url.startswith(("s3:", "s3a:"))
+
+
+def _options(url: str) -> dict[str, Any]:
+    """Return what a driver is told; what FSSPEC_S3_CONFIG_KWARGS says goes before."""
+    if not _is_s3(url):
+        return {}
+    if "@" in url.partition("//")[2].partition("/")[0]:  # else the driver's message shows it whole
+        raise StorageError(f"{shown(url)}: an account in the address is not read; set AWS_ACCESS_KEY_ID and the others")
+    own = fsspec.config.conf.get("s3", {}).get("config_kwargs", {})
+    # A file is fetched at once: to ask for its length first takes twice as long, and errors of that carry no reason.
+    return {"config_kwargs": {**_S3_CONFIG, **own}, "max_concurrency": 1}
+
+
+def _bound(driver: Any) -> None:
+    """Let each call of S3 end: one that uploads waits for a server's consent and for its own bytes to leave."""
+    call = driver._call_s3
+
+    async def bounded(*args: Any, **options: Any) -> Any:
+        async with asyncio.timeout(_CALL_S + len(options.get("Body", b"")) / _SLOWEST_UPLOAD):
+            return await call(*args, **options)
+
+    driver._call_s3, driver.call_s3 = bounded, fsspec.asyn.sync_wrapper(bounded, obj=driver)
+
+
+def _is_refused(error: Exception) -> bool:
+    """Whether a server refused the account, or none was found; S3 gives a question for a length no reason but 400."""
+    refused = isinstance(error, PermissionError) or "Credential" in type(error).__name__
+    return refused or (isinstance(error, OSError) and error.errno == errno.EINVAL)
+
+
+def _translated(what: str, error: Exception) -> StorageError:
+    response = getattr(error.__cause__, "response", None)  # of S3
+    if isinstance(response, dict) and response.get("Error", {}).get("Code") == "NoSuchBucket":
+        return StorageError(f"{what}: there is no such bucket; create it, or name one that is there in STORAGE_URL")
+    if isinstance(error, FileNotFoundError):
+        return FileMissing(f"{what}: no such file")
+    said = str(error) or "no answer"
+    return StorageError(f"{what}: {type(error).__name__}: {said}")

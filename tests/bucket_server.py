@@ -2,7 +2,7 @@
 
 import hashlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,6 +21,8 @@ class Bucket(ThreadingHTTPServer):
         super().__init__((host, 0), _Handler)
         self.files: dict[str, bytes] = {}
         self.lock = threading.Lock()
+        self.refuse: Callable[[_Handler], tuple[int, str] | None] = lambda _: None  # status and code of an error
+        self.asked: list[str] = []  # method and range of each request
 
     @property
     def url(self) -> str:
@@ -44,6 +46,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_PUT(self) -> None:
         content = self._body()
+        if self._is_refused():
+            return
         with self.server.lock:
             if self.headers.get("If-None-Match") == "*" and self._key in self.server.files:
                 self._error(412, "PreconditionFailed")
@@ -52,6 +56,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(200, b"", ETag=_etag(content))
 
     def do_GET(self) -> None:
+        if self._is_refused():
+            return
         query = parse_qs(urlsplit(self.path).query, keep_blank_values=True)
         if not self._key:
             self._answer(200, self._listed(query), **{"Content-Type": "application/xml"})
@@ -73,6 +79,8 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET
 
     def do_DELETE(self) -> None:
+        if self._is_refused():
+            return
         self.server.files.pop(self._key, None)
         self._answer(204, b"")
 
@@ -81,6 +89,12 @@ class _Handler(BaseHTTPRequestHandler):
         for key in self._body().decode().split("<Key>")[1:]:
             self.server.files.pop(unquote(key.partition("</Key>")[0]), None)
         self._answer(200, b"<DeleteResult/>", **{"Content-Type": "application/xml"})
+
+    def _is_refused(self) -> bool:
+        self.server.asked.append(f"{self.command} {self.headers.get('Range', '')}".strip())
+        if found := self.server.refuse(self):
+            self._error(*found)
+        return found is not None
 
     def log_message(self, *_: object) -> None:
         pass

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from fastapi.testclient import TestClient
@@ -19,11 +19,11 @@ from api import file_batches as parts
 from api import file_lines, sweeps
 from api.file_batches import FileBatches
 from api.file_lines import MAX_LINE_BYTES
-from db import batches, jobs
+from db import batches, identities, jobs
 from db import files as stored_files
 from db.models import File, FileBatch, Job, RefusedLine
 from db.session import transaction
-from shared.storage import FILES, Storage
+from shared.storage import FILES, Storage, StorageError
 
 BATCH = {"endpoint": "/v1/videos", "completion_window": "24h"}
 
@@ -236,6 +236,21 @@ def test_a_file_that_vanished_fails_its_batch(client: TestClient, relay: FileBat
 
     batch = client.get(f"/v1/batches/{id_}").json()
     assert (batch["status"], batch["errors"]["data"][0]["code"]) == ("failed", "input_file_gone")
+
+
+def test_a_file_that_is_missing_with_its_storage_fails_no_batch(
+    client: TestClient, relay: FileBatches, session: Session, storage: Storage
+) -> None:
+    id_ = begin(client, text(line(1)))
+    identities.adopt_storage(session, uuid4())
+    session.commit()
+    for file in storage.files(FILES):  # of another storage nothing is there
+        storage.remove(file.name)
+
+    with pytest.raises(StorageError, match="has no id, the service's storage"):
+        relay.turn()
+
+    assert client.get(f"/v1/batches/{id_}").json()["status"] == "validating"
 
 
 def test_other_tenants_know_neither_file_nor_batch(guarded: TestClient, new_key: Callable[..., dict[str, str]]) -> None:

@@ -1,6 +1,7 @@
 """/readyz says whether jobs get through; every route says so when the database does not take them."""
 
 import os
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -161,6 +162,28 @@ def test_a_storage_that_is_not_the_workers_is_noticed(client: TestClient, sessio
     if not is_marked:
         with pytest.raises(FileMissing):  # a look marks nothing
             service.storage.marker(create=False)
+
+
+def test_a_storage_that_hangs_is_named_and_takes_one_thread(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service, answers = client.app.state.service, threading.Event()
+    asked: list[str] = []
+    monkeypatch.setattr("api.readiness.PATIENCE_S", 0.1)
+    monkeypatch.setattr(service.storage, "check", lambda: (asked.append("check"), answers.wait(60)))
+    try:
+        for _ in range(3):
+            service.readiness._until = 0.0
+            assert client.get("/readyz").json()["checks"] == {"storage": "did not answer within 0.1 s"}
+        assert asked == ["check"]
+    finally:
+        answers.set()
+
+    def is_well() -> bool:
+        service.readiness._until = 0.0
+        return client.get("/readyz").json()["checks"].get("storage") == "ok"
+
+    wait_until(is_well, 10)
 
 
 def test_many_who_ask_are_answered_from_one_look(client: TestClient, session: Session) -> None:

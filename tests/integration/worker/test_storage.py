@@ -353,11 +353,12 @@ def test_a_sweep_takes_old_files_that_no_row_names(
         published = storage.write(video_name(job.id, claim.fence), CONTENT)
         jobs.complete(session, claim, output={"name": published.name}, receipt={})
     half_written = f"videos/.writing-0a1b2c3d-{uuid4()}.1.mp4"
-    orphans = [video_name(job.id, 9), video_name(uuid4(), 1), latents_name(uuid4(), 1), half_written]
+    check = "checks/0123456789abcdef"
+    orphans = [video_name(job.id, 9), video_name(uuid4(), 1), latents_name(uuid4(), 1), half_written, check]
     for name in orphans:
         storage.write(name, CONTENT)
     hour_ago = time.time() - 3600
-    for path in (tmp_path / "storage").rglob("*.*"):
+    for path in (tmp_path / "storage").rglob("*"):
         os.utime(path, (hour_ago, hour_ago))
     young = storage.write(video_name(uuid4(), 1), CONTENT)
 

@@ -1,5 +1,6 @@
 """Storage in an S3-compatible bucket, over HTTP."""
 
+import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +9,7 @@ from uuid import uuid4
 import pytest
 from bucket_server import BUCKET, Bucket, bucket_server
 
-from shared.storage import FileMissing, Storage, video_name
+from shared.storage import MARKER, FileMissing, Storage, StorageError, video_name
 
 pytest.importorskip("s3fs", reason="videos in a bucket need s3fs")
 
@@ -63,3 +64,117 @@ def test_all_who_make_the_id_of_a_bucket_at_once_find_the_same(bucket: Bucket) -
         found = {each.result() for each in [pool.submit(first) for _ in range(number)]}
 
     assert len(found) == 1
+
+
+def test_a_bucket_that_is_not_there_has_lost_no_file(bucket: Bucket) -> None:
+    storage, name = Storage(f"s3://{BUCKET}/chai"), video_name(uuid4(), 1)
+    storage.write(name, b"0123456789")
+    bucket.refuse = lambda _: (404, "NoSuchBucket")
+
+    for act in (storage.size, storage.read, storage.open, storage.remove, lambda _: list(storage.files("videos"))):
+        with pytest.raises(StorageError, match="there is no such bucket; create it, or name one") as error:
+            act(name)
+        assert not isinstance(error.value, FileMissing)
+    with pytest.raises(StorageError, match="cannot write a small file in s3://videos/chai: checks/"):
+        storage.check()
+    with pytest.raises(StorageError, match="no such bucket"):
+        storage.marker()
+
+
+def test_a_server_that_knows_nothing_any_more_has_lost_no_file(bucket: Bucket) -> None:
+    storage, name = Storage(f"s3://{BUCKET}/chai"), video_name(uuid4(), 1)
+    storage.marker()
+    storage.write(name, b"0123456789")
+    bucket.refuse = lambda _: (404, "NoSuchKey")  # another's server, or a gateway before none
+
+    for act in (storage.size, storage.read, storage.open, storage.remove):
+        with pytest.raises(StorageError, match=f"has lost its {MARKER}: see that its server has it again") as error:
+            act(name)
+        assert not isinstance(error.value, FileMissing)
+
+
+def test_a_bucket_that_fails_is_asked_three_times(bucket: Bucket) -> None:
+    storage, name = Storage(f"s3://{BUCKET}/chai"), video_name(uuid4(), 1)
+    bucket.refuse = lambda _: (500, "InternalError")
+
+    with pytest.raises(StorageError, match="OSError"):
+        storage.read(name)
+
+    assert bucket.asked == ["GET"] * 3
+
+
+def test_of_a_part_little_more_than_the_part_is_fetched(bucket: Bucket) -> None:
+    storage, name = Storage(f"s3://{BUCKET}/chai"), video_name(uuid4(), 1)
+    storage.write(name, bytes(20 << 20))
+
+    with storage.open(name, ahead=2) as file:
+        file.seek(1000)
+        assert file.read(2) == bytes(2)
+    with storage.open(name) as file:
+        file.read(10)
+
+    assert [asked for asked in bucket.asked if "bytes=" in asked] == ["GET bytes=1000-1003", "GET bytes=0-4194313"]
+
+
+def test_a_bucket_that_goes_away_breaks_what_is_read_and_written(bucket: Bucket) -> None:
+    storage, name = Storage(f"s3://{BUCKET}/chai"), video_name(uuid4(), 1)
+    storage.write(name, b"0123456789")
+    with storage.open(name) as file:
+        bucket.refuse = lambda _: (403, "AccessDenied")
+        with pytest.raises(StorageError, match=name):
+            file.read(2)
+
+    other = video_name(uuid4(), 1)
+    with pytest.raises(StorageError, match=other), storage.writing(other) as stream:
+        stream.write(b"half")
+
+    bucket.refuse = lambda _: None
+    assert [found.name for found in storage.files("videos")] == [name]
+
+
+def test_an_account_that_is_renewed_is_used(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage, name = Storage(f"s3://{BUCKET}/chai"), video_name(uuid4(), 1)
+    bucket.refuse = lambda asked: None if "new" in asked.headers["Authorization"] else (403, "ExpiredToken")
+    with pytest.raises(StorageError, match="PermissionError"):
+        storage.write(name, b"0123456789")
+
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "new")
+
+    assert storage.write(name, b"0123456789").num_bytes == 10
+
+
+def test_a_bucket_that_knows_no_conditions_gets_its_id_too(bucket: Bucket) -> None:
+    bucket.refuse = lambda asked: (501, "NotImplemented") if "If-None-Match" in asked.headers else None
+    storage = Storage(f"s3://{BUCKET}/chai")
+
+    assert storage.marker() == storage.marker(create=False)
+
+
+def test_an_endpoint_that_is_no_address_is_the_storages_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "storage.example")
+
+    with pytest.raises(StorageError, match="Invalid endpoint: storage"):
+        Storage(f"s3://{BUCKET}/chai").check()
+
+
+def test_an_account_in_the_address_is_refused_and_not_shown() -> None:
+    with pytest.raises(StorageError) as error:
+        Storage("s3://ada:secret@videos/chai").check()
+
+    assert "set AWS_ACCESS_KEY_ID" in str(error.value)
+    assert "secret" not in str(error.value)
+
+
+def test_a_server_that_takes_no_bytes_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.storage._CALL_S", 0.5)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    name = video_name(uuid4(), 1)
+    with socket.create_server(("127.0.0.1", 0)) as server:  # nobody reads
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.getsockname()[1]}")
+        storage = Storage(f"s3://{BUCKET}/chai")
+
+        with pytest.raises(StorageError, match="TimeoutError: no answer"):
+            storage.write(name, b"0123456789")
+        with pytest.raises(StorageError, match="TimeoutError: no answer"), storage.writing(name) as stream:
+            stream.write(b"0123456789")
