@@ -35,6 +35,7 @@ from api import explain
 from api.explain import discreet, not_offered, printable
 from api.schemas import Error, ErrorBody
 from db.errors import Conflict, InUse, NotFound
+from shared.logs import first_line
 from shared.storage import StorageError
 
 logger = logging.getLogger("api")
@@ -241,7 +242,7 @@ def answer(error: Exception) -> JSONResponse:
     if status == HTTPStatus.INTERNAL_SERVER_ERROR:
         raise error  # the outermost layer logs it and answers
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        logger.warning("not available", extra={"fields": {"error": str(error).partition("\n")[0]}})
+        logger.warning("not available", extra={"fields": {"error": first_line(error)}})
         return _envelope(status, describe(error), {"Retry-After": "1", **getattr(error, "headers", {})})
     headers = {"Retry-After": "1"} if isinstance(error, InUse) else getattr(error, "headers", None)
     return _envelope(status, describe(error), headers)

@@ -22,6 +22,7 @@ from db.models import Job
 from db.session import transaction
 from db.states import FINAL, JobStatus
 from shared.ids import video_id
+from shared.logs import first_line
 
 logger = logging.getLogger("api.events")
 LOOK_S = 0.3
@@ -120,7 +121,7 @@ class Events:
                     await self._send_away()
                     looked = time.monotonic()
             except Exception as error:  # the database may be away for a while; what happens meanwhile is told later
-                logger.warning("not looked", extra={"fields": {"error": str(error).partition("\n")[0]}})
+                logger.warning("not looked", extra={"fields": {"error": first_line(error)}})
                 await asyncio.sleep(1.0)
                 continue
             for event in events:

@@ -93,14 +93,10 @@ class Duty:
         self.due = time.monotonic() + pause_s
 
     def _tell(self, error: Exception, *, is_passing: bool) -> None:
-        before, self.last_error = self.last_error, _first_line(error)
+        before, self.last_error = self.last_error, logs.first_line(error)
         if not is_passing or self.last_error != before:
             fields = {"duty": self.name, "failures": self.num_failures, "error": self.last_error}
             logger.warning("duty failed", extra={"fields": fields}, exc_info=None if is_passing else error)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 class Relay:
@@ -168,7 +164,7 @@ class Relay:
                 heartbeats.forget(session, self.name)
                 heartbeats.forget(session, self._alive)
         except PASSING as error:
-            logger.warning("sign of life left behind", extra={"fields": {"error": _first_line(error)}})
+            logger.warning("sign of life left behind", extra={"fields": {"error": logs.first_line(error)}})
 
     def stop(self) -> None:
         """End `run` after the transaction at hand; may be called from a signal handler."""

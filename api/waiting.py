@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from db import jobs
 from db.session import transaction
+from shared.logs import first_line
 
 logger = logging.getLogger("api.waiting")
 LOOK_S = 0.2
@@ -59,7 +60,7 @@ class Waiting:
                 asked = list(self._waiters)
                 running = await run_in_threadpool(self._running, asked)
             except Exception as error:  # the database may be away for a while; nobody is told anything untrue meanwhile
-                logger.warning("not looked", extra={"fields": {"error": str(error).partition("\n")[0]}})
+                logger.warning("not looked", extra={"fields": {"error": first_line(error)}})
                 await asyncio.sleep(1.0)
                 continue
             for id_ in set(asked) - running:

@@ -26,6 +26,11 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, default=str)
 
 
+def first_line(error: BaseException) -> str:
+    """Return what an error says, without the statement that SQLAlchemy adds; its kind where it says nothing."""
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
 def configure(level: int = logging.INFO) -> None:
     """Send all that this process says to stderr as JSON lines: logs, warnings, what it dies of; no bars of progress.
 

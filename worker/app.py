@@ -27,6 +27,7 @@ from db.jobs import Swept
 from db.session import connect, sessions, transaction
 from db.states import Queue, queue_of_model
 from shared import logs, tracing
+from shared.logs import first_line
 from worker import fitness, questions, tasks
 from worker.announcements import Announcements
 from worker.gate import Gate
@@ -238,7 +239,7 @@ class Presence:
             with transaction(sessions(self._engine)) as session:
                 write(session)
         except SQLAlchemyError as error:
-            logger.warning("no sign of life: %s", str(error).partition("\n")[0])
+            logger.warning("no sign of life: %s", first_line(error))
 
 
 def release(database_url: str, owner: str) -> None:

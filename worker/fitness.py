@@ -17,11 +17,12 @@ from sqlalchemy import func, select
 from db import identities, migrate
 from db.session import transaction
 from shared.generation import GenerationParams
+from shared.logs import first_line
 from shared.storage import LATENTS, PICTURES, VIDEOS, FileMissing, StorageError, check_temporary_folder, shown
 from worker.errors import Unfit
 from worker.jobs import video
 from worker.jobs.faults import Blame, Fault
-from worker.jobs.retry import DATABASE_AWAY, first_line
+from worker.jobs.retry import DATABASE_AWAY
 from worker.models import faults as devices
 from worker.models.base import Sampling, VideoModel
 from worker.runtime import Runtime

@@ -19,10 +19,11 @@ from db.models import Question
 from db.session import connect, transaction
 from shared import model_cards
 from shared.generation import GenerationParams
+from shared.logs import first_line
 from worker.cache import dry_run
 from worker.cache.decisions.types import Json
 from worker.errors import Unfit
-from worker.jobs.retry import DATABASE_AWAY, first_line
+from worker.jobs.retry import DATABASE_AWAY
 from worker.models import registry
 from worker.runtime import Runtime
 

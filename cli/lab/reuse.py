@@ -8,6 +8,7 @@ import typer
 from cli import output
 from cli.errors import BadInput
 from cli.model_cards import MODELS_DIR, ModelsDir, cards_in
+from shared.logs import first_line
 
 if TYPE_CHECKING:
     from lab.experiments.reuse_study import Judge
@@ -83,5 +84,4 @@ def _judge(clip: Path | None, lpips: Path | None, world: "World | None") -> "Jud
     try:
         return study_judges.scored(clip, lpips)
     except (OSError, ValueError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise BadInput(f"--clip or --lpips cannot be read: {reason}") from error
+        raise BadInput(f"--clip or --lpips cannot be read: {first_line(error)}") from error

@@ -13,6 +13,7 @@ from db.session import transaction
 from shared import tracing
 from shared.generation import GenerationParams, Mode
 from shared.ids import video_id
+from shared.logs import first_line
 from worker import fitness
 from worker.cache.decisions.entities import extract
 from worker.errors import Stopped
@@ -20,7 +21,7 @@ from worker.jobs import outcomes
 from worker.jobs.context import JobContext, Parts, RunResult
 from worker.jobs.lease import Lease, claim_job
 from worker.jobs.pipeline import LOOK_S, Turn
-from worker.jobs.retry import DATABASE_AWAY, first_line
+from worker.jobs.retry import DATABASE_AWAY
 from worker.jobs.runner import run
 from worker.quality import monitor
 from worker.runtime import Runtime

@@ -14,8 +14,9 @@ from db import jobs, previews
 from db.errors import LeaseLost
 from db.jobs import Claim
 from db.session import transaction, waited_in_vain
+from shared.logs import first_line
 from worker.errors import Cancelled, Stopped
-from worker.jobs.retry import DATABASE_AWAY, first_line, retry_database
+from worker.jobs.retry import DATABASE_AWAY, retry_database
 from worker.settings import WorkerSettings
 
 logger = logging.getLogger(__name__)

@@ -8,6 +8,8 @@ from typing import TypeVar
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from shared.logs import first_line
+
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
@@ -29,8 +31,3 @@ def retry_database(act: Callable[[], T], *, until: Callable[[], bool]) -> T:
             logger.warning("database away, next try in %.1f s: %s", pause_s, first_line(error))
         time.sleep(pause_s)
         pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
-
-
-def first_line(error: Exception) -> str:
-    """Return what an error says, without the statement that SQLAlchemy adds."""
-    return str(error).partition("\n")[0]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from shared import prompts
 from shared.generation import RunPath
+from shared.logs import first_line
 from shared.storage import StorageError, StoredFile
 from worker.cache.base import CachePlan, Kept, LatentCache, Lent
 from worker.cache.decisions.planning import Case, Reason, Recipe
@@ -20,7 +21,7 @@ from worker.jobs import pace, video
 from worker.jobs.context import JobContext, Parts, Run, RunResult, VideoStore
 from worker.jobs.preview import Previews
 from worker.jobs.progress import report_plan
-from worker.jobs.retry import DATABASE_AWAY, first_line, retry_database
+from worker.jobs.retry import DATABASE_AWAY, retry_database
 from worker.models.base import Sampling, VideoModel
 from worker.reuse import registry as ways
 from worker.reuse.recorder import PAPER_STEPS, Recorder, kept_steps

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoTokenizer, CLIPTextModelWithProjection
 
+from shared.logs import first_line
 from worker.models.embedders import NUM_KEPT, USE, EmbedderError, KeepingEmbedder
 
 BATCH = 64
@@ -51,7 +52,7 @@ def load(name: str) -> TransformerEmbedder:
         model = loader.from_pretrained(name, local_files_only=True, use_safetensors=True)
     except (OSError, ValueError, KeyError) as error:
         raise EmbedderError(
-            f"embedder {name!r} cannot be loaded from this machine ({_first_line(error)}); "
+            f"embedder {name!r} cannot be loaded from this machine ({first_line(error)}); "
             f"download it first with `hf download {name}`, or use {USE!r}"
         ) from error
     dim: Any = model.config.projection_dim if is_clip else model.config.hidden_size
@@ -75,10 +76,6 @@ def _projected(output: Any, mask: Tensor) -> Tensor:
     del mask  # CLIP pools at its end token itself
     projected: Tensor = output.text_embeds
     return projected
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 @contextmanager
