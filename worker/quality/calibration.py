@@ -1,13 +1,14 @@
 """`chai calibrate`: which plan of a model answers which kind of hit, by measurement on this machine.
 
-First the schedules; one that loses too much beyond doubt is given up after the first prompts. The one that is chosen
-then makes the donors, because with calibrated plans it is what answers a miss; so reuse is measured with the donors
-that it will have.
+First the schedules, the cheapest first, until one keeps: what costs more is not needed. It then makes the donors,
+because with calibrated plans it is what answers a miss; so reuse is measured with the donors that it will have. A plan
+that loses too much beyond doubt is given up after the first prompts.
 """
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, groupby
 
 from worker.cache.decisions.planning import Case
 from worker.jobs import pace, video
@@ -87,6 +88,7 @@ class Result:
     lines: tuple[Line, ...]
     shown: tuple[Candidate, ...]  # plans worth looking at beside full mode
     refused: Mapping[str, str]  # way of reuse → why the model cannot do it
+    not_needed: tuple[str, ...]  # schedules that cost more than one that keeps
 
 
 def measure_pace(asked: Asked, model: VideoModel, judges: Sequence[Judge]) -> Pace:
@@ -136,31 +138,58 @@ def total(runs: Runs) -> float:
 
 def calibrate(runs: Runs, demand: Demand) -> Result:
     """Make and judge what is missing, and decide."""
-    looks = _looks(demand.min_prompts, len(runs.numbers))
-    for number in runs.numbers:
-        for one in (runs.full, *runs.running()):
-            runs.make(one, number)
-        if number + 1 in looks:
-            bound = demand.bound(runs.judges, runs.reading())
-            for one in runs.running():
-                if bound.is_hopeless(runs.measured(one, range(number + 1))):
-                    runs.give_up(one, after=number + 1)
+    _run_schedules(runs, demand)
     bound = demand.bound(runs.judges, runs.reading())
     without_hit = _choose(runs, list(runs.numbers), [], bound)
     base = next(one for one in (runs.full, *runs.plain) if one.name == without_hit.chosen.name)
     reusing = runs.reusing(base) if runs.hits() else []
     if reusing:
         runs.lend(base)
-    for number in runs.hits():
-        for one in reusing:
-            if number in runs.hits(*one.cases):
-                runs.make(one, number)
+    _run(runs, demand, reusing)
     bound = demand.bound(runs.judges, runs.reading())
     return _decided(runs, bound, base, reusing)
 
 
+def _run_schedules(runs: Runs, demand: Demand) -> None:
+    """Run schedules, the cheapest first, up to those that keep; of equal cost all, so that the better one is chosen."""
+    by_cost = groupby(sorted(runs.plain, key=runs.cost), key=runs.cost)
+    left = [list(equal) for _, equal in by_cost] or [[]]
+    while left:
+        equal = left.pop(0)
+        _run(runs, demand, [runs.full, *equal])
+        bound = demand.bound(runs.judges, runs.reading())
+        if any(bound.keeps(runs.measured(one, runs.numbers)) for one in equal):
+            break
+    for one in chain(*left):
+        runs.give_up(one, after=0)
+
+
+def _run(runs: Runs, demand: Demand, plans: Sequence[Candidate]) -> None:
+    """Run plans on the prompts that they are for, each as long as there is hope for it."""
+    kinds = {one.name: runs.kinds(one) for one in plans}
+    for number in runs.numbers:
+        for one in plans:
+            if not runs.is_given_up(one) and any(number in kind for kind in kinds[one.name]):
+                runs.make(one, number)
+                if _is_hopeless(runs, demand, one, kinds[one.name], number):
+                    runs.give_up(one, after=number + 1)
+
+
+def _is_hopeless(runs: Runs, demand: Demand, one: Candidate, kinds: Sequence[Sequence[int]], number: int) -> bool:
+    """Whether a plan lost too much on every kind of prompt that it is for, up to this one.
+
+    Asked when a kind has had `min_prompts`, and each time these have doubled: few looks, so few wrong ones.
+    """
+    kinds = [kind for kind in kinds if len(kind) >= demand.min_prompts]
+    run = [[earlier for earlier in kind if earlier <= number] for kind in kinds]
+    looks = [_looks(demand.min_prompts, len(kind)) for kind in kinds]
+    if not any(number in made and len(made) in at for made, at in zip(run, looks, strict=True)):
+        return False
+    bound = demand.bound(runs.judges, runs.reading())
+    return all(bound.is_hopeless(runs.measured(one, made)) for made in run)
+
+
 def _looks(first: int, count: int) -> list[int]:
-    """Return the numbers of prompts after which hopeless schedules are given up: few looks, so few wrong ones."""
     return [first * 2**i for i in range(count.bit_length()) if first * 2**i < count]
 
 
@@ -174,10 +203,10 @@ def _decided(runs: Runs, bound: Bound, base: Candidate, reusing: Sequence[Candid
     missing = tuple(_missing(runs, bound))
     choices: Mapping[Case, Choice] = {}
     if bound.deciding and len(runs.numbers) >= bound.min_prompts:
-        plain = [runs.measured(one, runs.numbers) for one in runs.plain]
+        plain = [runs.measured(one, runs.numbers) for one in runs.tried]
         choices = plan_table.decide(hits, without_hit, plain, fast_steps=runs.asked.card.fast_steps)
     taken = {choice.chosen.name for choice in (without_hit, *hits.values())}
-    near = [one for one in (base, *runs.plain[:1], *reusing) if one.name in taken] or [*runs.plain[-1:], *reusing[:2]]
+    near = [one for one in (base, *runs.tried[:1], *reusing) if one.name in taken] or [*runs.tried[-1:], *reusing[:2]]
     return Result(
         calibration=Calibration(
             choices=choices, num_prompts=len(runs.numbers), seed=runs.asked.seed, bound=bound, missing=missing
@@ -185,11 +214,12 @@ def _decided(runs: Runs, bound: Bound, base: Candidate, reusing: Sequence[Candid
         lines=tuple(_lines(runs, bound, hits, without_hit, reusing)),
         shown=tuple(one for one in (*near, *reusing[:2]) if one.name != runs.full.name),
         refused=candidates.refused(runs.model, runs.candidates(base)),
+        not_needed=tuple(one.name for one in runs.plain if one not in runs.tried),
     )
 
 
 def _choose(runs: Runs, numbers: Sequence[int], reusing: Sequence[Candidate], bound: Bound) -> Choice:
-    full, *plain = (runs.measured(one, numbers) for one in (runs.full, *runs.plain))
+    full, *plain = (runs.measured(one, numbers) for one in (runs.full, *runs.tried))
     return choose(full, plain, [runs.measured(one, numbers) for one in reusing], bound)
 
 
@@ -217,13 +247,13 @@ def _missing(runs: Runs, bound: Bound) -> Iterator[str]:
 def _lines(
     runs: Runs, bound: Bound, hits: Mapping[Case, Choice], without_hit: Choice, reusing: Sequence[Candidate]
 ) -> Iterator[Line]:
-    plain = [runs.measured(one, runs.numbers) for one in runs.plain]
+    plain = [runs.measured(one, runs.numbers) for one in runs.tried]
     yield Line(case="all", plan=without_hit.full, verdict=_verdict(without_hit.full, without_hit, [], bound))
     for one in sorted(plain, key=lambda one: -one.evaluations):
         yield Line(case="all", plan=one, verdict=_verdict(one, without_hit, [], bound))
     for case, choice in hits.items():
         numbers = runs.hits(case)
-        rivals = [runs.measured(one, numbers) for one in runs.plain]
+        rivals = [runs.measured(one, numbers) for one in runs.tried]
         for candidate in (one for one in reusing if case in one.cases):
             one = runs.measured(candidate, numbers)
             yield Line(case=case.value, plan=one, verdict=_verdict(one, choice, rivals, bound))

@@ -41,7 +41,8 @@ def sentences(result: Result) -> list[str]:
     if not found.is_enough:
         return ["no table follows from this", *found.missing]
     chosen = [f"{case.value}: {one.chosen.name} ({one.verdict.sentence})" for case, one in found.choices.items()]
-    return [*chosen, *found.missing]
+    dearer = [f"not run, as a cheaper one keeps: {', '.join(result.not_needed)}"] if result.not_needed else []
+    return [*chosen, *dearer, *found.missing]
 
 
 def write(result: Result, runs: Runs) -> Path:

@@ -102,7 +102,8 @@ class Runs:
     plain: tuple[Candidate, ...] = field(init=False)  # schedules that are tried, each once
     index: Index = field(init=False)
     found: tuple[Found, ...] = field(init=False)  # what each prompt meets among the others
-    _given_up: dict[str, int] = field(default_factory=dict)  # schedule → on how many prompts it was run
+    _given_up: dict[str, int] = field(default_factory=dict)  # plan → it was run on the first so many prompts alone
+    _counted: set[tuple[str, int]] = field(default_factory=set)  # plan, prompt: what `done` holds
     _latest_full: tuple[int, Video] | None = None  # with the scores that it has already
     _latest_encoding: tuple[int, object] | None = None
 
@@ -128,15 +129,24 @@ class Runs:
         """Full mode."""
         return candidates.full(self.asked.card)
 
-    def running(self) -> list[Candidate]:
-        """The schedules that were not given up."""
-        return [one for one in self.plain if one.name not in self._given_up]
+    def is_given_up(self, plan: Candidate) -> bool:
+        """Whether a plan is run on no further prompt."""
+        return plan.name in self._given_up
 
-    def give_up(self, schedule: Candidate, *, after: int) -> None:
-        """Run a schedule on no more than so many prompts."""
-        self._given_up[schedule.name] = after
-        self.done += self.cost(schedule) * (len(self.numbers) - after)
-        self.tell(self.done, f"{schedule.name}: given up after {after} prompts")
+    def give_up(self, plan: Candidate, *, after: int) -> None:
+        """Run a plan on no more than the first `after` prompts."""
+        self._given_up[plan.name] = after
+        self.done += self.cost(plan) * sum(number >= after for number in {i for kind in self.kinds(plan) for i in kind})
+        self.tell(self.done, f"{plan.name}: given up after {after} prompts" if after else f"{plan.name}: not needed")
+
+    @property
+    def tried(self) -> list[Candidate]:
+        """The schedules that were run at all."""
+        return [one for one in self.plain if self._given_up.get(one.name) != 0]
+
+    def kinds(self, plan: Candidate) -> list[list[int]]:
+        """Return the prompts that a plan is for: all, or with a donor those of each kind of hit that it may answer."""
+        return [self.hits(case) for case in plan.cases] if plan.recipe.reuse else [list(self.numbers)]
 
     def candidates(self, base: Candidate) -> list[Candidate]:
         """Return the ways of reuse that run less than `base`, the plan of a miss."""
@@ -170,7 +180,9 @@ class Runs:
             self.fresh += self.cost(candidate)
         if candidate.name != self.full.name:
             self._judge(candidate, number)
-        self.done += self.cost(candidate)
+        if (candidate.name, number) not in self._counted:
+            self._counted.add((candidate.name, number))
+            self.done += self.cost(candidate)
 
     def is_made(self, candidate: Candidate, number: int) -> bool:
         """Whether a clip is there."""
@@ -184,12 +196,13 @@ class Runs:
             if not self._cache(base, number).file(number).exists():
                 self._run(base, number, is_lending=True)
                 self.fresh += self.cost(base)
-            self.done += self.cost(base)
+            if base.name != self.full.name:  # whose own runs were the donors, and are counted
+                self.done += self.cost(base)
 
     def measured(self, candidate: Candidate, numbers: Sequence[int]) -> Measured:
         """Return what the judges found of a plan on these prompts; full mode loses nothing against itself.
 
-        Of a schedule that was given up, on those of them that came before.
+        Of a plan that was given up, on those of them that came before.
         """
         numbers = [number for number in numbers if number < self._given_up.get(candidate.name, len(self.numbers))]
         made = [self.record.made[candidate.name, number] for number in numbers]

@@ -15,7 +15,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from statistics import fmean, stdev
+from statistics import NormalDist, fmean, stdev
 
 from worker.cache.decisions.planning import Recipe
 
@@ -79,6 +79,11 @@ def most_likely(bad: int, count: int, *, confidence: float = 0.95) -> float:
     return high
 
 
+def least_likely(bad: int, count: int, *, confidence: float = 0.95) -> float:
+    """Return the smallest share of bad ones that `bad` of `count` leave possible: the other end of `most_likely`."""
+    return 1.0 - most_likely(count - bad, count, confidence=confidence)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
     """A recipe on a list of prompts; every candidate of a case is measured on the same ones, in the same order.
@@ -133,9 +138,7 @@ class Bound:
         """Whether a plan lost more than is allowed beyond doubt, so that no further prompt has to be run by it."""
         if one.count < self.min_prompts:
             return False
-        means = {judge: mean_of(one.losses[judge]) for judge in self.deciding}
-        least = {judge: mean.mean - BEYOND_DOUBT * mean.error for judge, mean in means.items()}
-        return any(least[judge] > allowed for judge, allowed in self.deciding.items())
+        return any(self._is_hopeless(one.losses[judge], allowed) for judge, allowed in self.deciding.items())
 
     def beats(self, one: Measured, other: Measured) -> bool:
         """Whether a plan is better than another for one judge that ranks, beyond doubt, and not worse for the rest."""
@@ -146,6 +149,11 @@ class Bound:
     def num_bad(self, losses: Sequence[float], allowed: float) -> int:
         """Return how many videos lost far more than is allowed on the mean."""
         return sum(loss > self.bad * allowed for loss in losses)
+
+    def _is_hopeless(self, losses: Sequence[float], allowed: float) -> bool:
+        loss, bad = mean_of(losses), self.num_bad(losses, allowed)
+        least_bad = least_likely(bad, len(losses), confidence=NormalDist().cdf(BEYOND_DOUBT))
+        return loss.mean - BEYOND_DOUBT * loss.error > allowed or least_bad > self.max_bad
 
     def _why_not(self, losses: Sequence[float], judge: str, allowed: float) -> str | None:
         loss = mean_of(losses)

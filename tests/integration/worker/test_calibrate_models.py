@@ -117,6 +117,8 @@ def test_a_judge_that_finds_all_alike_takes_the_cheapest_schedule_and_no_donor(
     assert found["stored"]
     assert {case: rows[0]["reuse"] for case, rows in found["recipes"].items()} == dict.fromkeys(found["recipes"])
     assert (found["recipes"]["none"][0]["num_steps"], found["recipes"]["object"][0]["num_steps"]) == (2, 2)
+    assert not (tmp_path / "c" / "clips" / "3 steps").exists()
+    assert "not run, as a cheaper one keeps: 3 steps" in result.stderr
     with session_factory() as session:
         assert {row.kind for row in session.query(PlanRow)} == {
             case for case in Case if case not in (Case.FULL, Case.LAYOUT)
@@ -154,6 +156,23 @@ def test_a_schedule_that_loses_beyond_doubt_is_given_up_after_the_first_prompts(
     }
     assert [text for _, text in told if "given up" in text] == ["1 steps: given up after 2 prompts"]
     assert result.calibration.recipes()["plain_fast"][0]["num_steps"] == 1  # fast was asked for: it is all there is
+
+
+def test_a_way_of_reuse_is_given_up_where_every_kind_of_hit_lost_beyond_doubt(
+    models_dir: Path, tmp_path: Path, embedder: Embedder
+) -> None:
+    card = load(models_dir)["wan"]
+    model = registry.load(card, models_dir, registry.EngineOptions(device="cpu"))
+    foxes = (FOX, SAME_FOX, "a red fox on a boat", "a red fox in the desert")
+    asked = Asked(card=card, prompts=(*foxes, WHALE), counts=(1, 2))
+    runs = Runs(asked=asked, model=model, embedder=embedder, record=Record(tmp_path, {}), judges=[Likeness()])
+
+    result = calibrate(runs, Demand(min_prompts=2, max_bad=1))
+
+    clips = {line.plan.name: (line.case, line.plan.count) for line in result.lines if line.plan.recipe.reuse}
+    assert clips == {"2 steps + cache_attention steps=2 of full": ("object", 2)}
+    assert [number for plan, number in runs.record.made if "+" in plan] == [0, 1]
+    assert runs.done == sum(map(runs.cost, (runs.full, *runs.plain))) * 5 + 4 * runs.cost(runs.reusing(runs.full)[0])
 
 
 @pytest.mark.parametrize("spacing", ["uniform", "quadratic"])

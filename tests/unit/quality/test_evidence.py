@@ -6,7 +6,7 @@ import pytest
 
 from shared.generation import RunPath
 from worker.cache.decisions.planning import Recipe
-from worker.quality.evidence import Bound, Measured, Verdict, choose, most_likely
+from worker.quality.evidence import Bound, Measured, Verdict, choose, least_likely, most_likely
 
 BOUND = Bound(ranking={"accuracy": 0.01, "distance": 0.01}, num_errors=1.0)
 PROMPTS = 40
@@ -78,13 +78,23 @@ def test_reuse_at_a_cost_that_no_schedule_was_measured_at_has_to_beat_the_cheape
 
 def test_only_a_loss_beyond_doubt_is_hopeless() -> None:
     scattered = replace(FULL, losses={"accuracy": (0.0, 0.2) * 20, "distance": (0.0,) * 40})  # .1 ± .016
-    doubtful = replace(FULL, losses={"accuracy": (-0.2, 0.25) * 20, "distance": (0.0,) * 40})  # .025 ± .036
+    doubtful = replace(FULL, losses={"accuracy": (-0.08, 0.1) * 20, "distance": (0.0,) * 40})  # .01 ± .014
     early = replace(FULL, losses={"accuracy": (0.2,) * 29, "distance": (0.0,) * 29})
 
     assert BOUND.is_hopeless(scattered)
     assert not BOUND.is_hopeless(doubtful)
     assert not BOUND.keeps(doubtful)
     assert not BOUND.is_hopeless(early)
+
+
+def test_too_many_bad_ones_beyond_doubt_are_hopeless_whatever_the_mean() -> None:
+    bad, good = 10 * BOUND.ranking["accuracy"] + 0.01, -0.1
+    many = replace(FULL, losses={"accuracy": (bad,) * 18 + (good,) * 42, "distance": (0.0,) * 60})
+    some = replace(FULL, losses={"accuracy": (bad,) * 10 + (good,) * 50, "distance": (0.0,) * 60})
+
+    assert BOUND.is_hopeless(many)  # 18 of 60: a tenth is excluded
+    assert not BOUND.is_hopeless(some)
+    assert not BOUND.keeps(some)
 
 
 def test_a_donor_has_to_beat_a_schedule_that_was_given_up_on_the_prompts_of_both() -> None:
@@ -163,3 +173,4 @@ def test_nearness_alone_takes_a_schedule_and_never_a_donor() -> None:
 )
 def test_the_share_of_bad_ones_is_bounded_as_by_clopper_and_pearson(bad: int, count: int, share: float) -> None:
     assert most_likely(bad, count) == pytest.approx(share, abs=1e-5)
+    assert least_likely(count - bad, count) == pytest.approx(1 - share, abs=1e-5)
