@@ -52,6 +52,20 @@ def asked(stored: str, prompt: str, settings: MatchSettings | None = None) -> Pl
         ("un oiseau dans une forêt", "quinze oiseaux dans une forêt"),
         ("um pássaro em uma floresta", "dez pássaros em uma floresta"),
         ("一只鸟在森林里", "一群鸟在森林里"),
+        ("птица в лесу", "десять птиц в лесу"),  # no article: the form says that it is one
+        ("птица в лесу", "пять птиц в лесу"),
+        # clothes of who is not told by them, parts whose colour shows
+        ("a dancer in black on a stage", "a black dancer on a stage"),
+        ("a woman with red hair smiles in a garden", "a woman with blond hair smiles in a garden"),
+        ("a kitchen with yellow walls", "a kitchen with blue walls"),
+        ("a monk in saffron on a bridge", "a monk in white on a bridge"),
+        ("a closed umbrella on a beach", "an open umbrella on a beach"),
+        ("the road is wet in the desert, a wet jeep", "a dry jeep in the desert"),
+        # wherever a colour stands
+        ("an owl as white as snow in a forest", "an owl as black as coal in a forest"),
+        ("a jeep that's red in the desert", "a jeep that's blue in the desert"),
+        ("the jeep is a deep crimson, the desert", "the jeep is a pale blue, the desert"),
+        ("a jeep, its colour bright orange, in the desert", "a jeep, now grey, in the desert"),
     ],
 )
 def test_a_thing_that_looks_otherwise_is_no_donor_for_its_scene(stored: str, prompt: str) -> None:

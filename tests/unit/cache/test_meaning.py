@@ -79,6 +79,11 @@ def hit(prompt: str, donor: str, similarity: float = 0.9, settings: MatchSetting
         ("a leather dress", "a velvet dress"),
         ("a wilted rose", "a blooming rose"),
         ("a statue of a horse", "a brown horse"),
+        ("a wooden horse", "a horse"),  # an image of it
+        ("a lion made of ice", "a lion"),
+        ("a computer mouse", "a mouse"),
+        ("a saddle", "a horse that has lost its saddle"),
+        ("a bee on a rose", "a girl dressed as a bee"),
         ("一座大房子", "一座小房子"),
         ("拥挤的体育场", "空荡的体育场"),
         ("로봇 강아지", "큰 강아지"),

@@ -15,7 +15,7 @@ from worker.cache.decisions.tagging import FINITE, is_in_lexicon
 from worker.cache.decisions.words import ADJECTIVE, NOUN, Word
 
 _COPULA = v.word_set(
-    "is are was were looks look appears appear remains stays be being been turns turning turned becomes "
+    "is are was were 's looks look appears appear remains stays be being been turns turning turned becomes "
     "glows gleams shines"
 )
 _CHANGES = v.word_set("turns turning turned becomes")
@@ -98,28 +98,32 @@ def _fold_materials(words: list[Word]) -> None:
     for i in range(len(words) - 1, 1, -1):
         if i >= len(words):
             continue  # words behind the last one went
+        joint = i - 1
+        while joint > 0 and words[joint].lower in _COLOURS:
+            joint -= 1  # "built from black basalt"
         if (
             words[i].lower not in _MATERIALS | _ONLY_MADE
             or not words[i].is_plain
-            or words[i - 1].lower not in ("of", "from", "in")
+            or words[joint].lower not in ("of", "from", "in")
         ):
             continue
         if i + 1 < len(words) and (words[i + 1].tag in (*NOUN, *ADJECTIVE) or words[i + 1].lower == "and"):
             continue
-        noun = i - 2
+        noun = joint - 1
         while noun > 0 and words[noun].lower in _MADE:
             noun -= 1
-        is_made = noun < i - 2
-        is_of = words[i - 1].lower == "of" and words[i].lower not in _ONLY_MADE  # not "a field of snow"
+        is_made = noun < joint - 1
+        is_of = words[joint].lower == "of" and words[i].lower not in _ONLY_MADE  # not "a field of snow"
         if words[noun].tag in NOUN and words[noun].is_plain and (is_made or is_of):
             if not is_made and words[noun].lower in v.QUANTIFIERS | v.CONTAINERS:
                 continue
-            material = words[i]
-            material.tag = "JJ"
+            material = words[joint + 1 : i + 1]
+            for word in material:
+                word.tag = "JJ"
             del words[noun + 1 : i + 1]
             while noun > 0 and words[noun - 1].tag in NOUN:
                 noun -= 1
-            words.insert(noun, material)
+            words[noun:noun] = material
 
 
 def _mark_shades(words: Sequence[Word]) -> None:
@@ -150,7 +154,7 @@ def _fold_at(words: list[Word], noun: int) -> None:
         ["in", "colour"],
     ):
         end = stop + 2
-    while words[noun + 1].lower == "," and end < len(words) and words[end].is_ignored:
+    while words[noun + 1].lower in (",", "as") and end < len(words) and words[end].is_ignored:
         end += 1  # ", black as night,"
     if words[noun + 1].lower == "," and end < len(words) and words[end].lower == ",":
         end += 1
@@ -213,16 +217,20 @@ def _said(words: Sequence[Word], i: int) -> tuple[int, bool]:
     start = i
     is_sentence = False
     if i + 1 < len(words) and words[i].lower == "," and _is_aside(words, i + 1):
-        i += 1
+        i = _lead_end(words, i + 1)
     if i < len(words) and words[i].lower in _RELATIVE:
         i += 1
         if not (i < len(words) and words[i].lower in _COPULA | _PERFECT):
             return start, False
     if i + 1 < len(words) and words[i].lower in _PERFECT and words[i + 1].lower == "been":
         i += 1
-    if i < len(words) and words[i].lower in _COPULA:
+    if i < len(words) and words[i].lower in _COPULA and (words[i].lower != "'s" or i > start):
         is_sentence = i == start
         i += 1
+        if i < len(words) and words[i].lower in ("a", "an"):
+            i += 1  # "the curtains are a deep crimson"
+    elif i + 2 < len(words) and words[i].lower == "as" and words[i + 1].lower in _COLOURS and words[i + 2].is_ignored:
+        i += 1  # "an owl as white as snow"
     if i < len(words) and words[i].lower in _PAINTED:
         i += 1
     if i + 1 < len(words) and words[i].lower in _DEGREES and words[i + 1].lower == "in":
@@ -238,8 +246,7 @@ def _is_aside(words: Sequence[Word], i: int) -> bool:
     """Whether what stands behind a comma says the colour of the noun before it: ", which is silver,"."""
     if words[i].lower in _RELATIVE:
         return i + 2 < len(words) and words[i + 1].lower in _COPULA
-    while i < len(words) and words[i].lower in _BEFORE_LOOKS:
-        i += 1
+    i = _lead_end(words, i)
     i += i < len(words) and words[i].lower == "in" and words[i - 1].lower in _BEFORE_LOOKS  # ", dressed in black,"
     stop = _attributes_end(words, i)
     said = {word.lower for word in words[i:stop]}
@@ -253,7 +260,17 @@ def _is_aside(words: Sequence[Word], i: int) -> bool:
     return not rest or rest[0] in (",", ".", ";") or rest in (["in", "color"], ["in", "colour"])
 
 
-_BEFORE_LOOKS = _DEGREES | _PAINTED
+_BEFORE_LOOKS = _DEGREES | _PAINTED | {"now", "both"}
+
+
+def _lead_end(words: Sequence[Word], i: int) -> int:
+    """Where the words end that lead to a colour in an aside: "its colour a very", "both"."""
+    if i + 1 < len(words) and words[i].tag in ("DT", "PRP$", "IN") and words[i + 1].lower in _COLOUR_NOUNS:
+        i += 2
+        i += i < len(words) and words[i].lower in ("a", "an")
+    while i < len(words) and words[i].lower in _BEFORE_LOOKS:
+        i += 1
+    return i
 
 
 def _is_colour(words: Sequence[Word], i: int, *, named: bool) -> bool:

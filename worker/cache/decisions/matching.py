@@ -39,6 +39,7 @@ from worker.cache.decisions.types import (
 )
 from worker.cache.decisions.vocabulary import (
     ADJECTIVES,
+    ANIMATE,
     COMPOUNDS,
     CONFLICT_GROUPS,
     COUNTS,
@@ -282,11 +283,15 @@ def has_other_nature(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
         b = {group[word] for word in theirs if word in group}
         if a and b and a.isdisjoint(b):
             return True
-    if _compounds(ours) != _compounds(theirs):
-        return True
-    return {NATURES[word] for word in ours[:-1] if word in NATURES} != {
-        NATURES[word] for word in theirs[:-1] if word in NATURES
-    }
+    return _compounds(ours) != _compounds(theirs) or _natures(ours) != _natures(theirs)
+
+
+def _natures(words: tuple[str, ...]) -> frozenset[str]:
+    """What a phrase makes of its noun: a toy, a ruin; a being of wood or ice is an image of it."""
+    *described, noun = words
+    is_made = noun in ANIMATE and noun not in NATURES and any(word in CONFLICT_GROUPS["material"] for word in described)
+    found = {NATURES[word] for word in described if word in NATURES}
+    return frozenset(found | {"image"} if is_made else found)
 
 
 def _words(phrase: Entity | Neighbour) -> tuple[str, ...]:

@@ -16,9 +16,9 @@ from worker.cache.decisions.words import DESCRIBES, NOUN, Word
 _NO_VERB = v.word_set("no without minus lacking lacks except excluding neither nor sans zero w/o")
 _BEFORE_VERB = v.word_set(
     "not never don't doesn't didn't isn't aren't wasn't weren't won't can't cannot hasn't "
-    "haven't dont doesnt isnt refuses refusing refuse"
+    "haven't dont doesnt didnt isnt arent wasnt hasnt refuses refusing refuse couldn't wouldn't shouldn't mustn't ain't"
 )
-_REQUESTS = v.word_set("omit exclude hide remove avoid avoiding")  # where a clause begins: "hide the logo"
+_REQUESTS = v.word_set("omit exclude hide remove avoid avoiding skip ditch")  # where a clause begins: "hide the logo"
 _PHRASES = {
     ("empty", "of"),
     ("free", "of"),
@@ -37,6 +37,14 @@ _PHRASES = {
     ("hardly", "any"),
     ("barely", "any"),
     ("scarcely", "any"),
+    ("emptied", "of"),
+    ("cleared", "of"),
+    ("stripped", "of"),
+    ("drained", "of"),
+    ("rid", "of"),
+    ("anything", "but"),
+    ("leave", "out"),
+    ("leaving", "out"),
     ("in", "place"),
     ("apart", "from"),
     ("aside", "from"),
@@ -90,6 +98,8 @@ def _trigger(words: Sequence[Word], i: int) -> tuple[int, bool]:
         return 0, False
     if lower == "missing" and i + 1 < len(words) and words[i + 1].tag in ("DT", "PRP$"):
         return 1, False  # "a man missing a tooth"
+    if lower == "lost" and i + 1 < len(words) and words[i + 1].tag == "PRP$":
+        return 1, False  # "a horse that has lost its saddle"
     if lower in _NO_VERB:
         return 1, lower == "without"
     is_request = lower in _REQUESTS and (i == 0 or not words[i - 1].lower[0].isalnum() or words[i - 1].lower in _JOINTS)
@@ -136,7 +146,12 @@ def _mark(words: Sequence[Word], start: int, length: int, *, before_verb: bool) 
         end = _phrase_end(words, more)
     for word in words[start:end]:
         word.is_excluded = True
+        if word.lower in _SOULS:
+            word.lower, word.tag = "person", "NN"  # "not a soul"
     return end
+
+
+_SOULS = frozenset(("soul", "souls"))
 
 
 def _skip_verbs(words: Sequence[Word], i: int) -> int:

@@ -28,7 +28,7 @@ class Prompt:
 def read(prompt: str) -> Prompt:
     """The words of a prompt without the signs around them."""
     text = _rejoined(_without_markup(_out_of_json(prompt)))
-    text, excluded = _split_excluded(text)
+    text, excluded = _split_excluded(_APART.sub("--", text))  # "— ar 16:9"
     text = _without_parameters(text)
     text, style = _split_labels(text)
     text = "".join(_lines(text))
@@ -81,6 +81,7 @@ def _values(found: object, label: str, depth: int) -> Iterator[tuple[str, str]]:
 # --- markup -----------------------------------------------------------------------------------------------------------
 
 _PARTS = re.compile(r"\d\$\$")  # {2$$fox|wolf|bear}: how many
+_COMMENT = re.compile(r"<!--.*?(?:-->|$)", re.S)
 _TAG = re.compile(r"<[/!]?[@#:]?[a-z][^<>\n]{0,120}>|<[@#:][^<>\n]{0,60}>", re.I)
 _URL = re.compile(r"(?:\b(?:https?|ftp)://|\bwww\.)\S+|\b[\w-]+\.(?:com|net|org|io|gg)\b(?:/\S*)?", re.I)
 _ADDRESS = re.compile(
@@ -111,7 +112,7 @@ def _without_markup(text: str) -> str:
     text = re.sub(r"[^\S\n]+", " ", text)
     text = re.sub(r"<([a-z]+)>", _in_angles, text, flags=re.I)
     text = _HASHTAGS.sub(lambda match: f" {match[0].replace('#', ', ')} ", text)
-    for pattern in (_PARTS, _TAG, _URL, _ADDRESS, _EMBEDDING, _SLUG):
+    for pattern in (_COMMENT, _PARTS, _TAG, _URL, _ADDRESS, _EMBEDDING, _SLUG):
         text = pattern.sub(" ", text)
     text = _HEADING.sub(". ", _EMPHASIS.sub(lambda match: match[1] or match[2], text))
     text = _QUOTED.sub(r"\1 \2", text)
@@ -163,6 +164,11 @@ _NEGATIVE = re.compile(
     rf"\bneg(?:ative)?(?:[ _-]?prompts?)?\s*[:=]\s*(.*?)(?=\bpositive prompt\s*:|\b{_SETTINGS_OF_A_RUN}\s*:|$)",
     re.I | re.S,
 )
+_UNWANTED_LIST = re.compile(
+    r"(?:^|(?<=[.;,!?\n]))\s*(?:avoid|exclude|omit|(?:please )?(?:do not|don't) (?:include|show|add)|unwanted|no)"
+    r"\s*:\s*([^.;\n]*)",
+    re.I,
+)
 _NEGATIVE_CHINESE = re.compile(r"(?:负面|反向|负向|否定)(?:提示|描述)?词?\s*:\s*([^。\n]*)")
 _NEGATIVE_WEIGHT = re.compile(r"(^|::\s*[\d.]*|\n)([^:\n]+?)::\s*-(?:\d+\.?\d*|\.\d+)")  # "boat::2 people::-.5"
 _NO_PARAMETER = re.compile(r"(?<![\w-])--?(?:no|neg|negative)(?:[ =:]+)(.+?)(?=\s--?[a-z]|$)", re.I | re.S)
@@ -177,6 +183,7 @@ def _split_excluded(text: str) -> tuple[str, list[str]]:
 
     text = _NEGATIVE.sub(take, text)
     text = _NEGATIVE_CHINESE.sub(take, text)
+    text = _UNWANTED_LIST.sub(take, text)
     text = _NO_PARAMETER.sub(take, text)
     while (weighted := _NEGATIVE_WEIGHT.search(text)) is not None:
         excluded.append(weighted[2].strip(" \"'.,"))
@@ -228,6 +235,9 @@ _STYLE_LABEL = re.compile(
 )
 
 
+_APART = re.compile(r"(?<!\S)(?:--|[—–]) ?(?=(?:ar|v|s|q|c|iw|no|niji|seed|chaos|style|stylize|quality|version)\b)")
+
+
 def _without_parameters(text: str) -> str:
     text = _COMMAND.sub("", text)
     for pattern in _PARAMETERS:
@@ -264,6 +274,10 @@ def _split_labels(text: str) -> tuple[str, list[str]]:
 # --- weights --------------------------------------------------------------------------------------------------------
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)"
+_OPERATOR = re.compile(r"(?<=[)\"'])\s?\.(?:blend|and)\([^()]*\)")  # ("a tulip", "a rose").blend(.7, .3)
+_SWAPPED = re.compile(
+    r"(?:\([^()]*\)|\"[^\"]*\"|(?<!\w)\w{1,40})\.swap\(([^()]*?)(?:,\s*\w+=[^()]*)?\)"
+)  # cat.swap(dog)
 _MAX_NESTING = 8
 _EDITED = re.compile(rf"\[([^\[\]:]*):([^\[\]:]*):\s*{_NUMBER}\s*\]")  # [fox:wolf:0.5]: one, then the other
 _WEIGHTED = re.compile(rf"[(\[{{]([^()\[\]{{}}]*?)\s*:+\s*{_NUMBER}\s*[)\]}}]")  # (fox:1.3)
@@ -279,6 +293,7 @@ _SEPARATOR = re.compile(rf"::\s*(?:{_NUMBER})?|[|]")
 
 def _without_weights(text: str) -> str:
     text = re.sub(r"\\([()\[\]{}])", r"\1", text)  # an escaped bracket is a bracket
+    text = _SWAPPED.sub(r"\1", _OPERATOR.sub("", text))
     for _ in range(_MAX_NESTING):
         before = text
         text = _EDITED.sub(r" \1, \2 ", text)

@@ -50,6 +50,10 @@ def mark_style(words: Sequence[Word]) -> None:
             _mark_around_style(words, i)
         elif word.lower == "by":
             _mark_artists(words, i)
+        elif word.lower == "after" and _artist_end(words, i + 1):
+            word.is_style = _mark_names(words, i + 1, needs_name=False)  # "a canal after Canaletto"
+        elif word.lower in _MANNERS and _is_named_of(words, i):
+            words[i].is_style = words[i + 1].is_style = _mark_names(words, i + 2, needs_name=False)
         elif word.lower == "of" and i and words[i - 1].lower in _WORKS and _artist_end(words, i + 1):
             word.is_style = _mark_names(words, i + 1, needs_name=False)  # "art of giger and artgerm"
         elif word.lower in _COMPARES:
@@ -60,6 +64,15 @@ def mark_style(words: Sequence[Word]) -> None:
                 _ignore(words, i, end)  # "seen from a balloon", which nobody sees
         elif word.lower == "for" and i and words[i - 1].lower in _VIDEOS:
             _mark_client(words, i)
+
+
+_MANNERS = v.word_set("manner vein spirit tradition likeness")
+
+
+def _is_named_of(words: Sequence[Word], i: int) -> bool:
+    """Whether "of" and a name follow: "in the manner of Vermeer"."""
+    is_of = i + 2 < len(words) and words[i + 1].lower == "of"
+    return is_of and bool(_artist_end(words, i + 2) or _is_nameish(words[i + 2]))
 
 
 _VIDEOS = v.CARRIERS | _STYLE_OR_HEADS
@@ -414,10 +427,12 @@ def _is_nameish(word: Word) -> bool:
 # --- comparisons ----------------------------------------------------------------------------------------------------
 
 _COMPARES = v.word_set(
-    "like as resembling resembles resemble similar reminiscent unlike mimicking mimics imitating shape color colour "
-    "size"
+    "like as resembling resembles resemble similar reminiscent unlike mimicking mimics imitating shape form guise "
+    "color colour size"
 )
 _LOOKS = frozenset(word for name in ("colour", "size", "age", "light") for word in v.CONFLICT_GROUPS[name])
+_WITH_OF = v.word_set("similar reminiscent shape form guise color colour size")
+_DISGUISED = v.word_set("dressed disguised costumed masquerading cosplaying dresses dressing")  # as a pirate
 _EXAMPLES = v.word_set("things objects animals items creatures elements places colors colours such would")
 
 
@@ -434,18 +449,20 @@ def _mark_comparison(words: Sequence[Word], i: int) -> None:
             _ignore(words, i - 1 if i and words[i - 1].is_style else i, _clause_end(words, i))
             return
         is_look = before is not None and before.tag in ADJECTIVE and before.lower in _LOOKS  # "black as night"
+        is_look = is_look or (before is not None and before.lower in _DISGUISED)
         if not is_look and not any(
             word.lower == "as" and words[k + 1].tag in (*ADJECTIVE, "RB") for k, word in _before(words, i, 3)
         ):
             return
-    elif lower in ("shape", "color", "colour", "size"):
+    elif lower in ("shape", "form", "guise", "color", "colour", "size"):
         if after != "of" or before is None or before.lower not in ("the", "a"):
             return
-        if lower != "shape" and not (i > 1 and (words[i - 2].is_noun or words[i - 2].lower in (",", "in", "with"))):
+        is_beside = i > 1 and (words[i - 2].is_noun or words[i - 2].lower in (",", "in", "with"))
+        if lower not in ("shape", "form", "guise") and not is_beside:
             return  # "the color of the sky is red": the sky is seen
     elif after not in ("to", "of") and lower in ("similar", "reminiscent"):
         return
-    start = i + 2 if lower in ("similar", "reminiscent", "shape", "color", "colour", "size") else i + 1
+    start = i + 2 if lower in _WITH_OF else i + 1
     end = _compared_end(words, start)
     if end > start:
         _ignore(words, i, end)

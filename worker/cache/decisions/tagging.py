@@ -18,6 +18,7 @@ Tagger = Callable[[Sequence[str]], list[str]]
 
 _NUMBER = re.compile(r"[\d.,:]+(st|nd|rd|th)?")
 _DECADE = re.compile(r"(?:1\d|20)?\d0'?s")
+_TYPE_NUMBER = re.compile(r"(?!(?:mid|pre|post|late|early)-)[a-z]+\d*-\d[a-z\d]*(?<!\ds)|[a-z]+\d+-[a-z]+\d*")  # bb-8
 _LONGEST_NAME_IN_ING = 4  # letters
 _GUESSED = re.compile(r"\w+(?<!ic|on|in|nt|rn|ur|or|id|iv)(?<!i)al")
 _HEARD_OF = 3.6  # Zipf value
@@ -133,6 +134,8 @@ def _by_word(word: str, original: str, tag: str) -> str:
         return "NN"  # ming
     if tag == "JJ" and _GUESSED.fullmatch(word) and not is_in_lexicon(word) and zipf(word) < _HEARD_OF:
         return "NN"  # mohanlal, taj mahal: the lexicon takes any unknown word in -al for an adjective
+    if _TYPE_NUMBER.fullmatch(word):
+        return "NN"
     if "-" in word and word.endswith("s") and tag not in _NOUN:
         return "NNS"
     if "-" in word and not word.endswith("s"):
@@ -201,8 +204,20 @@ def _by_context(lower: Sequence[str], tags: Sequence[str], i: int, before: str, 
         return "NN"  # "a zebra crossing"
     if word.endswith("ing") and word not in v.ING_NOUNS and len(word) > 4 and tag not in ("NNP", "IN"):
         return _ing(lower, i, before, after)
+    if word in _FRUITS and before == "DT" and after == "CC" and _starts_thing(tags, i + 2):
+        return "NN"  # "half a lemon and two eggs"
     if word in v.CONFLICT_GROUPS["colour"] and (after in (*_NOUN, "JJ", "CC") or tag not in _NOUN):
         return "JJ"
+    if _is_in_shade_of_two(lower, i):
+        return "JJ"
+    if (
+        word.endswith("s")
+        and word in FINITE
+        and before == "NN"
+        and after in _BEHIND_VERB
+        and _is_of_subject(lower, tags, i)
+    ):
+        return "VB"  # "a woman with red hair smiles"
     if (word in v.COLOUR_NOUNS and _is_shade(lower, tags, i)) or _is_before_colour(lower, tags, i):
         return "JJ"
     if word == "neon" and lower[i + 1 : i + 2] and lower[i + 1] in v.CONFLICT_GROUPS["colour"]:
@@ -241,7 +256,7 @@ def _by_context(lower: Sequence[str], tags: Sequence[str], i: int, before: str, 
     if tag in ("VB", "VBP", "VBZ") and word not in FINITE and word not in v.FUNCTION_TAGS and before in (",", "."):
         return tag if after in _STARTS_OBJECT else "NNS" if word.endswith("s") else "NN"
     if tag == "JJ" and after not in (*_NOUN, "JJ", "CC") and before in ("DT", "JJ", "PRP$", "CD") and _is_thing(word):
-        return "NN"  # "a brown bulldog"
+        return "NN"  # "a brown bulldog", "a treeless plain"
     if tag == "JJ" and after in _ENDS_PHRASE and _is_object(tags, i) and _has_plural(lower, i):
         return "NN"  # "a rainbow appears"
     if tag == "JJ" and before == "DT" and not is_in_lexicon(word) and _starts_next_thing(lower, i + 1):
@@ -307,6 +322,8 @@ _SENTENCE_ENDS = (".", ";", "!", "?")
 
 def _is_thing(word: str) -> bool:
     """Whether a word that the lexicon lacks, and takes for an adjective, does not end like one."""
+    if word in v.SCENE_NOUNS:
+        return True
     is_listed = word in _LISTED or is_in_lexicon(word) or "-" in word
     return not is_listed and not word.endswith(_DESCRIBING_ENDS)
 
@@ -374,6 +391,35 @@ def _acts(lower: Sequence[str], tags: Sequence[str], i: int, before: str, after:
 
 def _starts_compound(tags: Sequence[str], i: int) -> bool:
     return i + 1 < len(tags) and tags[i + 1] in _NOUN and i > 1 and tags[i - 2] == "NNP"
+
+
+_FRUITS = v.word_set("lemon lime olive orange tangerine rose violet lavender chestnut")
+_BEHIND_VERB = (".", "IN", "RB", "DT", "PRP$", "TO", "CC")
+_WORN = v.BODY_PARTS | v.CLOTHES
+_REACH = 5  # words from what somebody wears back to "with" or "in"
+
+
+def _starts_thing(tags: Sequence[str], i: int) -> bool:
+    return i < len(tags) and tags[i] in ("DT", "CD", "PRP$")
+
+
+def _is_in_shade_of_two(lower: Sequence[str], i: int) -> bool:
+    """Whether a word is one of two that name a shade of the colour behind them: "a fire engine red lipstick"."""
+    return any(
+        tuple(lower[k : k + 2]) in v.SHADES_OF_TWO
+        and lower[k + 2 : k + 3]
+        and lower[k + 2] in v.CONFLICT_GROUPS["colour"]
+        for k in (i - 1, i)
+        if k >= 0
+    )
+
+
+def _is_of_subject(lower: Sequence[str], tags: Sequence[str], i: int) -> bool:
+    """Whether what stands before i is part of somebody, or worn, who is the subject of a verb at i."""
+    if lower[i - 1] not in _WORN:
+        return False
+    joint = next((k for k in range(i - 2, max(0, i - _REACH), -1) if lower[k] in ("with", "in", "wearing")), 0)
+    return joint > 0 and tags[joint - 1] in _NOUN and lower[joint - 1] in v.ANIMATE
 
 
 _SHADED = v.CONFLICT_GROUPS["colour"].keys() | v.CONFLICT_GROUPS["hair"].keys()

@@ -9,7 +9,14 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any, Self
 
-from worker.cache.decisions.vocabulary import CONFLICT_GROUPS, CROWDED, PERSONS, SYNONYMS
+from worker.cache.decisions.vocabulary import (
+    COLOURED_PARTS,
+    COLOURS_OF_HAIR,
+    CONFLICT_GROUPS,
+    CROWDED,
+    PERSONS,
+    SYNONYMS,
+)
 
 Json = dict[str, Any]  # Any: decoded JSON
 
@@ -20,6 +27,7 @@ MOTION, THINGS = "motion:", "things:"  # and those of its layout: what moves how
 OPAQUE = "opaque:"  # mark of an entity whose words its embedder does not know
 MAX_MARKS = 32
 LEAST_SEEN = 0.5  # weight of a thing whose looks tell two pictures apart
+_COLOURS = CONFLICT_GROUPS["colour"].keys() | COLOURS_OF_HAIR.keys()
 _LOOKS = frozenset(word for group in CONFLICT_GROUPS.values() for word in group)
 NUMBERS = {"two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9"}
 
@@ -88,6 +96,8 @@ class Entity:
     @property
     def looks(self) -> tuple[str, ...]:
         """What another look of the same thing would contradict: its colour, number, age; of a hand it tells nothing."""
+        if self.head in COLOURED_PARTS:
+            return tuple(COLOURS_OF_HAIR.get(word, word) for word in self.attributes if word in _COLOURS)
         is_seen = self.weight >= LEAST_SEEN or self.head in PERSONS
         if self.kind is not EntityKind.OBJECT or not is_seen:
             return ()

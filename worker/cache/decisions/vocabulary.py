@@ -16,19 +16,19 @@ def _groups(**synonyms: str) -> dict[str, str]:
 # Words of one group that mean different things cannot both be true of one thing. Synonyms share a value.
 CONFLICT_GROUPS: dict[str, dict[str, str]] = {
     "colour": _groups(
-        red="红色 red crimson scarlet ruby maroon burgundy vermilion",
-        blue="蓝色 blue navy azure cobalt sapphire",
-        green="绿色 green emerald lime olive",
+        red="红色 red crimson scarlet ruby maroon burgundy vermilion carmine",
+        blue="蓝色 blue navy azure cobalt sapphire cerulean ultramarine",
+        green="绿色 green emerald lime olive chartreuse viridian",
         yellow="黄色 yellow lemon mustard gold golden ochre",
-        orange="橙色 orange amber tangerine",
+        orange="橙色 orange amber tangerine saffron apricot",
         purple="紫色 purple violet lavender magenta indigo mauve lilac",
         pink="粉色 pink rose fuchsia",
-        brown="棕色 brown chestnut tan beige khaki taupe",
+        brown="棕色 brown chestnut tan beige khaki taupe umber sienna",
         black="黑色 black ebony jet-black",
         white="白色 white ivory snow-white",
         grey="灰色 grey gray",
         silver="银色 silver",
-        turquoise="turquoise teal cyan aqua",
+        turquoise="turquoise teal cyan aqua aquamarine",
     ),
     "size": _groups(
         small="小 小型 迷你 微小 small tiny little miniature mini petite minuscule",
@@ -71,15 +71,15 @@ CONFLICT_GROUPS: dict[str, dict[str, str]] = {
         neon="neon-lit neon",
     ),
     "material": _groups(
-        wooden="wooden wood oak bamboo wicker",
-        metal="metal metallic steel iron bronze copper brass aluminium aluminum",
-        stone="stone marble granite concrete brick",
+        wooden="wooden wood oak bamboo wicker mahogany teak",
+        metal="metal metallic steel iron bronze copper brass aluminium aluminum chrome pewter titanium",
+        stone="stone marble granite concrete brick basalt slate limestone sandstone",
         glass="glass crystal",
         plastic="plastic rubber",
         paper="paper cardboard origami",
-        cloth="cotton silk velvet woolen woollen denim lace linen",
-        hide="leather fur",
-        clay="clay ceramic porcelain",
+        cloth="cotton silk velvet woolen woollen wool denim lace linen satin felt",
+        hide="leather fur suede",
+        clay="clay ceramic porcelain terracotta earthenware",
         ice="ice snow",
         sand="sand",
     ),
@@ -163,6 +163,14 @@ CONFLICT_GROUPS: dict[str, dict[str, str]] = {
         empty="空荡 空荡荡 空旷 废弃 荒凉 empty abandoned deserted desolate",
         crowded="拥挤 热闹 繁忙 crowded busy bustling",
     ),
+    "opening": _groups(
+        open="open opened",
+        closed="closed shut",
+    ),
+    "wetness": _groups(
+        wet="wet soaked drenched",
+        dry="dry parched",
+    ),
     "bloom": _groups(
         wilted="wilted withered wilting",
         blooming="blooming blossoming flowering",
@@ -176,6 +184,10 @@ CONFLICT_GROUPS: dict[str, dict[str, str]] = {
         violent="violent raging stormy turbulent",
     ),
 }
+
+# parts of somebody or of a place that are little of a picture, but whose colour tells two pictures apart
+COLOURED_PARTS = word_set("hair beard fur wall floor ceiling background backdrop")
+COLOURS_OF_HAIR = {"blonde": "yellow", "blond": "yellow", "ginger": "red", "auburn": "red", "brunette": "brown"}
 
 # Times that a whole prompt is at, by the nouns that name them: a castle at night lends nothing to one at noon.
 TIMES: tuple[dict[str, str], ...] = (
@@ -206,15 +218,44 @@ SYNONYMS: dict[str, str] = _groups(
     old="elderly aged",
     checkered="checked chequered",
     striped="stripy banded",
+    truck="lorry",
+    highway="motorway",
+    stroller="pram pushchair",
 )
 
 # "sky blue", "blood red": before a colour these name a shade of it, and nothing that is seen
 COLOUR_NOUNS = word_set(
     "sky midnight forest salmon blood snow sea chocolate navy royal lime olive mint rose ruby charcoal ash coal jet "
     "milk pearl cherry apple wine brick rust coffee caramel sand lemon canary mustard peach coral candy bubblegum "
+    "eggshell eggplant aubergine pistachio sage fern avocado seafoam butter honey daffodil banana pumpkin carrot "
+    "ginger cinnamon walnut mahogany espresso mocha cocoa flamingo blush poppy lobster raspberry cranberry grape "
+    "mulberry amethyst orchid heather denim peacock prussian gunmetal graphite dove chalk porcelain onyx obsidian "
+    "tar soot racing "
     "lavender plum steel slate ice baby powder electric neon cobalt emerald moss grass jade ocean teal pitch ink "
     "raven fire flame burnt hot tomato strawberry lilac violet dove silver smoke bone cream ivory hunter army pine "
     "sapphire crimson scarlet cornflower periwinkle turquoise aqua dusty pastel light dark deep pale bright"
+)
+
+# two words that do the same
+SHADES_OF_TWO = frozenset(
+    (
+        *(
+            ("fire", "engine"),
+            ("candy", "apple"),
+            ("cotton", "candy"),
+            ("duck", "egg"),
+            ("egg", "yolk"),
+            ("egg", "shell"),
+        ),
+        *(
+            ("school", "bus"),
+            ("pea", "soup"),
+            ("british", "racing"),
+            ("lemon", "chiffon"),
+            ("rose", "petal"),
+            ("sea", "foam"),
+        ),
+    )
 )
 
 # nouns that name the same thing
@@ -266,6 +307,8 @@ NOUN_SYNONYMS: dict[str, str] = _groups(
     bathtub="tub",
     gown="dress",
     truck="lorry",
+    highway="motorway freeway",
+    stroller="pram pushchair",
     shop="store",
     hill="hillock hillside",
     jungle="rainforest",
@@ -317,6 +360,37 @@ COMPOUNDS = frozenset(
         *("food stand", "lemonade stand", "night stand", "zebra crossing", "street light", "street lamp"),
         *("dance floor", "ball room", "fight club", "race car", "fire place", "rose garden", "fire pit", "drum set"),
         *("coffee shop", "barber shop", "flower shop", "burger king", "prom queen", "drag queen", "ice queen"),
+        *("computer mouse", "rocking horse", "pommel horse", "chess king", "chess queen", "chess knight", "snow globe"),
+        *(
+            "baseball bat",
+            "cricket bat",
+            "crystal ball",
+            "disco ball",
+            "paper crane",
+            "construction crane",
+            "tower crane",
+        ),
+        *(
+            "potato chip",
+            "computer chip",
+            "piano key",
+            "chocolate bar",
+            "candy bar",
+            "gold bar",
+            "piggy bank",
+            "shoe horn",
+        ),
+        *(
+            "french horn",
+            "boxing ring",
+            "wedding ring",
+            "onion ring",
+            "water tank",
+            "gas tank",
+            "fish tank",
+            "egg roll",
+        ),
+        *("amusement park", "theme park", "car park", "music box", "mail box", "house boat", "sea star", "bird bath"),
     )
 )
 
@@ -358,7 +432,8 @@ QUANTIFIERS = word_set(
     "pair pairs couple herd flock bunch lot lots variety series row rows stack piece pieces number hint hints touch "
     "swarm pile piles mix mixture combination assortment tangle gathering crowds hundreds thousands dozens millions "
     "kind kinds type types sort sorts set array collection multitude handful range cluster clusters pack plenty crowd "
-    "trail dozen bit part parts heap trio crew gang slice slices game"
+    "trail dozen bit part parts heap trio crew gang slice slices game school shoal pod colony litter skein sheaf "
+    "bundle clump tuft throng mob half third thirds quarter quarters"
 )
 
 # nouns that point at a place in the frame or at nothing: never an entity
@@ -466,7 +541,10 @@ SCENE_NOUNS = PLACE_NAMES | word_set(
     "lobby balcony terrace porch patio greenhouse aquarium zoo circus carnival fair chapel monastery dojo workshop "
     "bookshop locker-room courtroom boxing-ring abbey cellar cove fjord glade swamp bog gorge ravine crater abyss "
     "underworld wasteland lounge foyer vestibule pantry nursery dormitory auditorium parlor parlour saloon cinema "
-    "penthouse shipyard quarry helipad rink ski-resort precinct"
+    "penthouse shipyard quarry helipad rink ski-resort precinct waterhole mesa lane nave breakwater hail sleet steppe "
+    "taiga heath moorland fen bayou atoll archipelago estuary headland boulevard promenade esplanade quay wharf marina "
+    "atrium veranda cloister crypt campsite campground concourse motorway freeway hinterland outback marshland paddock "
+    "arboretum fairground racecourse hamlet"
 )
 # nouns that are scenery after one of SCENE_PREPOSITIONS and things elsewhere
 PLACE_NOUNS = word_set(
@@ -478,7 +556,8 @@ PLACE_NOUNS = word_set(
     "dust bush bamboo wheat corn spotlight windowsill shelf rug carpet tiles pavement cobblestone hut barn mill "
     "lighthouse fence throne pillow cushion podium pedestal ceiling nightstand mattress hammock stool tabletop "
     "workbench altar anvil ledge sill iceberg floe stump catwalk ramp embankment treetop chimney crosswalk "
-    "driveway route jetty trampoline dresser mantelpiece"
+    "driveway route jetty trampoline dresser mantelpiece canal brook viaduct aqueduct overpass ditch curb kerb "
+    "doorstep doormat parapet rampart scaffolding plinth dais sideboard cabinet bookcase"
 )
 SCENE_PREPOSITIONS = word_set(
     "over on in at through across under beneath beside by near along inside within into onto against above below "
@@ -524,7 +603,8 @@ MORE_PLACES = word_set(
     "quarry mine kingdom realm dimension void abyss underworld pyramid sanctuary monastery pagoda amphitheater "
     "colosseum boardwalk speakeasy parlor parlour salon saloon foyer vestibule pantry nursery dormitory auditorium "
     "cinema theatre opera subway metro platform bus-stop garage parking-lot rink court pitch racetrack velodrome spa "
-    "sauna jacuzzi harbor"
+    "sauna jacuzzi harbor forge smithy brewery distillery winery foundry sawmill gazebo pavilion bandstand teahouse "
+    "treehouse igloo yurt bungalow chalet lodge hostel bathhouse boathouse farmhouse"
 )
 # after "in" or "at" these are no places either
 NOT_PLACES = (
@@ -565,8 +645,14 @@ PERSONS = word_set(
     "man woman boy girl lady gentleman kid child baby teenager teen guy men women wife husband mother father mom dad "
     "son daughter brother sister girlfriend boyfriend dude 男人 女人 男孩 女孩 孩子"
 )
-# beside PERSONS and words in -man, -woman: a colour before them is that of the skin, one that they are in is worn
-SOMEBODY = word_set("person people figure someone somebody anybody everyone everybody human couple stranger")
+# beside PERSONS and words in -man, -woman: a colour before them is that of the skin, one that they are in is worn;
+# not who is told by clothes: a black knight, a white nun
+SOMEBODY = word_set(
+    "person people figure someone somebody anybody everyone everybody human couple stranger dancer singer musician "
+    "artist painter teacher student farmer doctor nurse chef driver player actor actress model athlete runner boxer "
+    "guitarist pianist violinist drummer drummers cyclist skater skier surfer swimmer gymnast acrobat writer reader "
+    "worker waiter waitress tourist hiker jogger passenger pedestrian performer rapper scientist lawyer"
+)
 ABSTRACT = word_set(
     "expression emotion smile gaze look glance stare grin frown laugh laughter tear voice scream whisper breath "
     "thought idea dream memory hope happiness joy love fear anger sadness sorrow pain peace harmony freedom power "
@@ -943,7 +1029,7 @@ VERBS_OR_NOUNS = word_set(
     "sprint stroll crawl wink claw shake increase drift crack escape return love ship guide ripple trap trick treat "
     "visit witness thunder strike shrug smell toast return own harvest count load escape bump plot sob stray "
     "order knock lock pump command iron mop growl hiss buzz swarm clash duel vacuum shovel rake puff stitch "
-    "salsa tow sled ambush arrest handcuff flood ladle scoop season brew auction stalk lure polish trim pack"
+    "salsa tow sled ambush arrest handcuff flood ladle scoop season brew auction stalk lure polish trim pack box"
 )
 # who does things: "man waves", against "ocean waves"
 ANIMATE = word_set(
@@ -1376,7 +1462,11 @@ OF_NAMES = word_set(
     "statue-of-liberty queen-of-england tower-of-london tower-of-pisa "
     "king-of-england bird-of-paradise birds-of-paradise cup-of-tea-party "
     "gulf-of-mexico knights-of-the-round-table arc-de-triomphe great-wall-of-china "
-    "leaning-tower-of-pisa garden-of-eden "
+    "leaning-tower-of-pisa garden-of-eden lily-of-the-valley jack-of-all-trades bird-of-prey birds-of-prey "
+    "maid-of-honour maid-of-honor man-of-war men-of-war joan-of-arc helen-of-troy lawrence-of-arabia tower-of-babel "
+    "tree-of-life fountain-of-youth wheel-of-fortune hall-of-mirrors chest-of-drawers coat-of-arms star-of-david "
+    "queen-of-hearts king-of-hearts jack-of-hearts ace-of-spades ace-of-hearts man-of-steel mother-of-pearl "
+    "beast-of-burden beasts-of-burden lady-of-the-lake isle-of-skye isle-of-man cape-of-good-hope "
 )
 
 # words that end in s in the singular or have none

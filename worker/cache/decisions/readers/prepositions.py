@@ -54,6 +54,11 @@ class Token(Worded):
     is_style: bool = False
     cases: frozenset[str] = frozenset()  # Russian: what it can agree with
 
+    @property
+    def is_singular(self) -> bool:
+        """Whether its form can only be one of a thing, in a language that says so by the form alone."""
+        return bool(self.cases) and all(case.endswith(" sing") for case in self.cases)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phrase:
@@ -318,7 +323,9 @@ def _as_dress(said: Said) -> Said:
 
 
 def _is_behind_article(tokens: Sequence[Token], phrase: Phrase) -> bool:
-    """Whether an article counts: "un pájaro" is one bird."""
+    """Whether an article counts, or the form: "un pájaro", "птица" is one bird."""
+    if tokens[phrase.noun].is_singular:
+        return True
     first = phrase.start - 1
     return first >= 0 and tokens[first].role is Role.ARTICLE and tokens[first].written in _ONE
 
