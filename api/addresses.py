@@ -27,6 +27,7 @@ def check(url: str, allowed: Collection[str]) -> SplitResult:
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
+        host.encode("idna")  # no empty or endless labels
     except ValueError as error:
         raise Blocked(f"is no URL ({error})") from None
     if parts.scheme not in _PORTS or not host or port == 0:

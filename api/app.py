@@ -82,6 +82,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
         summary="Prompts become videos",
         version=version("chai-t2v"),
         lifespan=lifespan,
+        redirect_slashes=False,
         **OWN_DOCS,
         **_telemetry(),
     )

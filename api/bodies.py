@@ -44,8 +44,7 @@ async def read(
     request: Request, service: Service, model: type[M], *, max_bytes: int, forms: bool = False, optional: bool = False
 ) -> M:
     """Return the body as a `model`. Raises BadRequest, TooLarge, TooSlow and UnsupportedMedia."""
-    if (packed := request.headers.get("content-encoding", "identity").strip().lower()) != "identity":
-        raise UnsupportedMedia(f"Content-Encoding {explain.shown(packed)} is not read here; send the body as it is")
+    check_unpacked(request)
     header = request.headers.get("content-type", "")
     type_, options = parse_options_header(header)
     parse = _parser(type_.decode("latin-1").lower(), header, options.get(b"charset", b"utf-8"), model, forms=forms)
@@ -62,6 +61,13 @@ async def read(
         return await run_in_threadpool(parse, body) if len(body) > LONG_BYTES else parse(body)
 
 
+def check_unpacked(request: Request) -> None:
+    """Raise `UnsupportedMedia` for a body that is packed."""
+    packed = request.headers.get("content-encoding", "").strip().lower()
+    if packed not in ("", "identity"):
+        raise UnsupportedMedia(f"Content-Encoding {explain.shown(packed)} is not read here; send the body as it is")
+
+
 def check(model: type[M], values: object) -> M:
     """Return parsed JSON as a `model`; numbers must be numbers and texts texts, null is left out. Raises BadRequest."""
     if not isinstance(values, dict):
@@ -73,9 +79,10 @@ def check(model: type[M], values: object) -> M:
 
 
 def parse_json(body: bytes) -> object:
-    """Parse strict JSON: UTF-8, no NaN, no bottomless nesting, no masses of objects. Raises BadRequest.
+    """Parse strict JSON: UTF-8, no bottomless nesting, no masses of objects. Raises BadRequest.
 
-    A member that is given twice becomes `TWICE`, which its own field refuses: it costs no other line of the request.
+    A member that is given twice becomes `TWICE`, and NaN or Infinity a float, which its own field refuses: it costs no
+    other line of the request.
     """
     if body.count(b"{") + body.count(b"[") > MAX_CONTAINERS:
         raise BadRequest(f"the body has more than {MAX_CONTAINERS} objects and lists; send less", code="invalid_json")
@@ -92,7 +99,7 @@ def parse_json(body: bytes) -> object:
 
 
 def _loaded(text: str) -> object:
-    load = partial(json.loads, parse_constant=_no_constant, parse_float=_number, object_pairs_hook=members)
+    load = partial(json.loads, parse_float=_number, object_pairs_hook=members)
     try:
         return load(text)
     except json.JSONDecodeError:
@@ -120,11 +127,6 @@ def _without_nulls(value: Any) -> Any:  # Any: JSON
 def _readable(name: str) -> str:
     """Return a field's name, escaped where no encoding holds it: it is then unknown like any other misspelt one."""
     return name if name.isascii() else name.encode("utf-8", "backslashreplace").decode()
-
-
-def _no_constant(name: str) -> NoReturn:
-    message = f"the body is not JSON: {name} is not a number there; send a finite one or leave the field out"
-    raise BadRequest(message, code="invalid_json")
 
 
 def _parser(type_: str, header: str, charset: bytes, model: type[M], *, forms: bool) -> Callable[[bytes], M] | None:
@@ -251,20 +253,31 @@ def _multipart(body: bytes, header: str) -> list[tuple[bytes, bytes]]:
         _check_number(found)
 
     def on_file(file: File) -> None:
+        if not (file.file_name or file.size):  # what a browser sends for a file that nobody chose
+            file.close()
+            return
         name = explain.printable((file.field_name or b"").decode("utf-8", "backslashreplace"))
         file.close()
         raise BadRequest(f"{name} is a file, and no file is read here; send text fields only", param=name)
 
-    parser = FormParser(MULTIPART, on_field, on_file, lambda: ends.append(True), boundary=boundary(header))
+    mark = boundary(header)
     try:
+        parser = FormParser(MULTIPART, on_field, on_file, lambda: ends.append(True), boundary=mark)
         parser.write(body)
         parser.finalize()
     except (FormParserError, ValueError, AssertionError) as error:
-        message = f"the body is not multipart/form-data as its Content-Type says ({error}); check the boundary"
-        raise BadRequest(explain.printable(message), code="bad_request") from None
+        raise broken_form(error) from None
     if body and not ends:  # the last field may be the one that is missing
         raise BadRequest(CUT_FORM, code="bad_request")
     return found
+
+
+def broken_form(error: Exception) -> BadRequest:
+    """Return what to say of a body in which no parts are found."""
+    why = explain.printable(str(error))
+    return BadRequest(
+        f"the body is not {MULTIPART} as its Content-Type says ({why}); check the boundary", code="bad_request"
+    )
 
 
 def boundary(header: str) -> bytes:

@@ -73,15 +73,19 @@ class Events:
 
         Ends soon after the caller's key is revoked or expires.
 
-        `after` is the id of the last event heard; without it one video is told as it is, and all are from now on.
+        `after` is the id of the last event heard; without it one video is told as it is, and all are from now on. Who
+        heard more than there is, from a database that was put back since, is told to read the lists again.
         """
         tenant, until = caller.tenant, time.monotonic() + LONGEST_S
         listener = _Listener(tenant=tenant, video=video, key=caller.key)
         self._listeners.add(listener)
         try:
-            start = await run_in_threadpool(self._horizon) if after is None else after
+            now = await run_in_threadpool(self._horizon)
+            start = now if after is None else min(after, now)
             self._watch_from(start)
             yield _lines("ready", start, {"object": "events"}, retry_ms=1000)
+            if after is not None and after > now:  # an id of another database: what was missed cannot be told
+                yield _reload(tenant, now).text
             before = await run_in_threadpool(self._before, tenant, start, video)
             for past in before:
                 yield past.text

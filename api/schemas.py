@@ -57,7 +57,20 @@ def _canonical(seconds: str) -> str:
 
 def _chosen(seed: object) -> object:
     """Read -1 as other services do: the server chooses."""
-    return None if seed == "-1" or (seed == -1 and not isinstance(seed, bool)) else seed
+    return None if seed in ("-1", "-1.0") or (seed == -1 and not isinstance(seed, bool)) else seed
+
+
+def _whole(value: object) -> object:
+    """Refuse what Python alone reads as a number, 1_0, with the words for what is none."""
+    if isinstance(value, str) and "_" in value:
+        raise PydanticCustomError("int_parsing", "no number")
+    return value
+
+
+def _decimal(value: object) -> object:
+    if isinstance(value, str) and "_" in value:
+        raise PydanticCustomError("float_parsing", "no number")
+    return value
 
 
 def _one(number: int) -> int:
@@ -81,6 +94,8 @@ def _nothing(value: dict[str, Any]) -> dict[str, Any]:  # Any: JSON
 
 
 Text = Annotated[str, AfterValidator(_clean)]
+Whole = Annotated[int, BeforeValidator(_whole)]
+Number = Annotated[float, BeforeValidator(_decimal), Field(allow_inf_nan=False)]
 _DECIMAL = re.compile(r"\s*\+?(?:\d{1,9}(?:\.\d*)?|\.\d+)(?:e[+-]?\d)?\s*", re.ASCII | re.IGNORECASE)
 Seconds = Annotated[
     str,
@@ -93,11 +108,11 @@ Metadata = Annotated[
     dict[Annotated[Text, Field(min_length=1, max_length=64)], Annotated[Text, Field(max_length=512)]],
     Field(max_length=16),
 ]
-Steps = Annotated[int, Field(ge=1, le=1000)]
-Side = Annotated[int, Field(ge=1, le=100_000)]
-One = Annotated[int, AfterValidator(_one), WithJsonSchema({"type": "integer", "const": 1})]
+Steps = Annotated[Whole, Field(ge=1, le=1000)]
+Side = Annotated[Whole, Field(ge=1, le=100_000)]
+One = Annotated[Whole, AfterValidator(_one), WithJsonSchema({"type": "integer", "const": 1})]
 Nothing = Annotated[dict[str, Any], AfterValidator(_nothing), WithJsonSchema({"type": "object", "maxProperties": 0})]
-Idle = Annotated[float, Field(ge=0, le=100)]  # sets up what is switched off: read and forgotten
+Idle = Annotated[Number, Field(ge=0.0, le=100.0)]  # sets up what is switched off: read and forgotten
 Off = Annotated[bool, AfterValidator(_off), WithJsonSchema({"type": "boolean", "const": False})]
 
 
@@ -110,11 +125,13 @@ class CreateVideo(BaseModel):
     model: Annotated[Text, Field(max_length=200)] | None = None
     size: Annotated[str, Field(max_length=20)] | None = None  # WIDTHxHEIGHT
     seconds: Seconds | None = None
-    seed: Annotated[Annotated[int, Field(ge=0, le=MAX_SEED)] | None, BeforeValidator(_chosen)] = None  # or the server's
+    seed: Annotated[Annotated[Whole, Field(ge=0, le=MAX_SEED)] | None, BeforeValidator(_chosen)] = (
+        None  # or the server's
+    )
     negative_prompt: Annotated[Text, Field(max_length=MAX_PROMPT)] | None = None
     num_inference_steps: Steps | None = None
-    guidance_scale: Annotated[float, Field(ge=1, le=20, allow_inf_nan=False)] | None = None
-    fps: Annotated[int, Field(ge=1, le=60)] | None = None
+    guidance_scale: Annotated[Number, Field(ge=1.0, le=20.0)] | None = None
+    fps: Annotated[Whole, Field(ge=1, le=60)] | None = None
     mode: Literal["auto", "fast", "full"] = "auto"
     metadata: Metadata = Field(default_factory=dict)
     webhook_url: Annotated[Text, Field(max_length=2000)] | None = None  # told when it ends
@@ -122,7 +139,7 @@ class CreateVideo(BaseModel):
     # the same in other services' words
     width: Side | None = None  # with height: the size
     height: Side | None = None
-    num_frames: Annotated[int, Field(ge=1, le=1_000_000)] | None = None  # in the place of seconds
+    num_frames: Annotated[Whole, Field(ge=1, le=1_000_000)] | None = None  # in the place of seconds
 
     # what other services' clients send, and what happens here anyway
     n: One | None = None
@@ -248,7 +265,7 @@ class ExpiresAfter(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     anchor: Literal["created_at"]
-    seconds: Annotated[int, Field(ge=3600, le=2_592_000)]  # an hour to 30 days
+    seconds: Annotated[Whole, Field(ge=3600, le=2_592_000)]  # an hour to 30 days
 
 
 class UploadFields(BaseModel):
@@ -295,7 +312,7 @@ class AddItems(BaseModel):
     )
 
 
-Hours = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+Hours = Annotated[Number, Field(ge=0.0, le=1e9)]
 
 
 class Forecast(BaseModel):

@@ -17,6 +17,7 @@ from api import errors
 from api.settings import ApiSettings
 from shared.settings import SettingsError
 
+_SLASHED = re.compile(rb"/.*[^/]/", re.DOTALL)
 _ABSOLUTE = re.compile(rb"https?://([^/]*)(/.*)?", re.IGNORECASE | re.DOTALL)
 SPARE_FILES = 200  # descriptors for the database, storage and logs
 
@@ -127,12 +128,17 @@ def _affordable(wanted: int) -> int:
 def origin_form(scope: Scope) -> Scope:
     """Return a request as it would come by its path alone: some clients write the whole URL, as they do to a proxy.
 
-    The host in that URL is the one that counts, whatever the header says (RFC 9112, 3.2.2).
+    The host in that URL is the one that counts, whatever the header says (RFC 9112, 3.2.2). A slash at the end of a
+    path says nothing: to redirect would need the address that callers know, which a proxy in front may not tell.
     """
-    found = _ABSOLUTE.fullmatch(scope.get("raw_path") or b"")
-    if found is None:
+    raw = scope.get("raw_path") or b""
+    found = _ABSOLUTE.fullmatch(raw)
+    path = raw if found is None else found[2] or b"/"
+    if _SLASHED.fullmatch(path):
+        path = path[:-1]
+    if path == raw:
         return scope
-    host, path = found[1], found[2] or b"/"
     asked = {**scope, "raw_path": path, "path": unquote(path.decode("ascii")), "headers": list(scope["headers"])}
-    MutableHeaders(scope=asked)["host"] = host.decode("ascii")
+    if found is not None:
+        MutableHeaders(scope=asked)["host"] = found[1].decode("ascii")
     return asked

@@ -49,7 +49,7 @@ class Surface:
             if known is None:  # a page, which leaves out what it does not know
                 continue
             if name not in known:
-                name = printable(name)
+                name = printable(name) or "''"
                 message = f"{name} is not a query field of this request; {hint(name, sorted(known))}"
                 raise BadRequest(message, param=name, code="unknown_field")
             if name in given and not known[name]:

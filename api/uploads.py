@@ -1,11 +1,13 @@
 """Receiving a file: straight into storage as it comes, bounded in bytes, with a megabyte of it in memory at most."""
 
 import asyncio
+import re
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import IO, NoReturn
+from urllib.parse import unquote_to_bytes
 from uuid import UUID, uuid4
 
 from fastapi import Request
@@ -27,6 +29,8 @@ LONGEST_S = 3600.0  # an upload may take so long; each piece of it has the time 
 _BUFFER_BYTES = 256 * 1024
 _MAX_FIELD_BYTES = 1024
 _MAX_FILENAME = 200  # characters
+_AS_IT_IS = (b"7bit", b"8bit", b"binary")
+_EXTENDED = re.compile(rb"""filename\*\s*=\s*"?([\w-]*)'[^']*'([^\s;"]*)""", re.IGNORECASE)  # RFC 5987
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +75,7 @@ class _Form:
 
     def headers_finished(self) -> None:
         _, options = parse_options_header(self._head.get(b"content-disposition", b""))
-        name, filename = options.get(b"name", b""), options.get(b"filename")
+        name, filename = options.get(b"name", b""), _file_name(self._head.get(b"content-disposition", b""), options)
         shown = explain.printable(name.decode("utf-8", "backslashreplace"))
         if filename is None:
             if len(self.fields) == bodies.MAX_FORM_FIELDS:
@@ -83,6 +87,12 @@ class _Form:
             raise BadRequest(f"{shown} is a file, and file is the only one that is read here", param=shown)
         if self.filename is not None:
             raise BadRequest("file is given twice; send it once", param="file")
+        if (packed := self._head.get(b"content-transfer-encoding", b"binary").strip().lower()) not in _AS_IT_IS:
+            how = explain.shown(packed.decode("latin-1"))
+            message = (
+                f"file comes in Content-Transfer-Encoding {how}, which is not read here; send its bytes as they are"
+            )
+            raise BadRequest(message, param="file")
         self._value = None
         self.filename = _named(filename)
 
@@ -176,6 +186,7 @@ def check_total(session: Session, caller: Caller, upload: Upload, settings: ApiS
 
 
 def _boundary(request: Request) -> bytes:
+    bodies.check_unpacked(request)
     header = request.headers.get("content-type", "")
     type_, _ = parse_options_header(header)
     if type_.lower() != bodies.MULTIPART.encode():
@@ -199,8 +210,7 @@ async def _feed(request: Request, form: _Form, boundary: bytes, settings: ApiSet
         await run_in_threadpool(parser.write, bytes(buffer))
         parser.finalize()
     except (FormParserError, ValueError, AssertionError) as error:
-        message = f"the body is not {bodies.MULTIPART} as its Content-Type says ({error}); check the boundary"
-        raise BadRequest(explain.printable(message), code="bad_request") from None
+        raise bodies.broken_form(error) from None
     if form.num_bytes > settings.max_file_bytes:
         _refuse_length(settings.max_file_bytes)
     if not form.is_whole:
@@ -225,6 +235,17 @@ async def _chunks(request: Request, timeout_s: float) -> AsyncIterator[bytes]:
         raise TooSlow(message, headers={"Connection": "close"}) from None
 
 
+def _file_name(disposition: bytes, options: Mapping[bytes, bytes]) -> bytes | None:
+    """Return a file's name, None for a text field. A name in the extended form goes before the plain one beside it."""
+    found = _EXTENDED.search(disposition)
+    if found is None:
+        return options.get(b"filename")
+    try:
+        return unquote_to_bytes(found[2]).decode(found[1].decode()).encode()
+    except (LookupError, UnicodeError):
+        return options.get(b"filename", unquote_to_bytes(found[2]))
+
+
 def _named(raw: bytes) -> str:
     """Return a file's own name, its end if it is long; raise `BadRequest` for what is no text, as in every field."""
     try:
@@ -234,7 +255,7 @@ def _named(raw: bytes) -> str:
         raise BadRequest(message, param="file") from None
     if "\0" in name:
         raise BadRequest(f"file's name {explain.shown(name)} holds U+0000; remove it", param="file")
-    return name[-_MAX_FILENAME:] or "file"
+    return name[-_MAX_FILENAME:]
 
 
 def _fields(form: _Form) -> UploadFields:
@@ -242,6 +263,6 @@ def _fields(form: _Form) -> UploadFields:
         message = "file is a text field here, not a file; send it with a filename, as curl's -F file=@NAME does"
         raise BadRequest(message, param="file")
     fields = bodies.check_form(UploadFields, form.fields)
-    if form.filename is None:
+    if not (form.filename or form.num_bytes):  # none, or what a browser sends when nobody chose one
         raise BadRequest("file is missing; add it", param="file", code="missing_field")
     return fields

@@ -16,7 +16,7 @@ from api.ids import batch_id as shown_id
 from api.ids import file_id, unix
 from api.routes import bulk_runs
 from api.routes.videos import REFUSALS, Key, key_of
-from api.schemas import Batch, BatchCounts, BatchErrors, BatchList, BulkRun, CreateBatch, OpenBatch
+from api.schemas import Batch, BatchCounts, BatchErrors, BatchList, BulkRun, CreateBatch, OpenBatch, Whole
 from db import batches, file_batches, files, models
 from db.errors import Conflict, NotFound
 from db.models import File, FileBatch
@@ -70,7 +70,7 @@ def create(
 def list_(
     call: Calling,
     after: Annotated[str | None, Query(max_length=100)] = None,
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    limit: Annotated[Whole, Query(ge=1, le=100)] = 20,
 ) -> BatchList:
     """List batches, the newest first."""
     with call.begin() as (session, caller), ids.cursor("batch", after) as cursor:

@@ -29,6 +29,7 @@ from api.schemas import (
     RetryBatch,
     SealBatch,
     SetWindow,
+    Whole,
     Window,
 )
 from db import batches, file_batches, jobs, models, retries, reused_lines
@@ -102,7 +103,7 @@ def open_(asked: Annotated[OpenBatch, Depends(_opened)], call: Calling, response
 def list_(
     call: Calling,
     after: Annotated[str | None, Query(max_length=100)] = None,
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    limit: Annotated[Whole, Query(ge=1, le=100)] = 20,
 ) -> BulkRunList:
     """List bulk runs, the newest first."""
     with call.begin() as (session, caller), ids.cursor("bulk run", after) as cursor:

@@ -12,7 +12,7 @@ from api import bodies, job_factory
 from api.deps import Call, Calling, Operating
 from api.errors import BadRequest, Unanswered
 from api.routes.videos import REFUSALS
-from api.schemas import CacheTry, CreateVideo
+from api.schemas import CacheTry, CreateVideo, Number
 from db import metrics, questions
 from db.models import Job
 from shared.generation import GenerationParams
@@ -21,6 +21,7 @@ ANSWER_S = 4.0  # a worker whose model holds the interpreter for a moment still 
 LOOK_S = 0.04
 
 router = APIRouter(prefix="/v1/cache", tags=["cache"], responses=REFUSALS)
+Days = Annotated[Number, Query(gt=0.0, le=366.0)]
 _BODY = {"requestBody": {"required": True, "content": {bodies.JSON: {"schema": CreateVideo.model_json_schema()}}}}
 
 
@@ -41,7 +42,9 @@ async def try_(asked: Annotated[CreateVideo, Depends(_requested)], call: Calling
 
 
 @router.get("")
-def look(call: Operating, days: Annotated[float, Query(gt=0, le=366)] = 7) -> dict[str, Any]:  # Any: as the CLI has it
+def look(
+    call: Operating, days: Annotated[Number, Query(gt=0.0, le=366.0)] = 7
+) -> dict[str, Any]:  # Any: as the CLI has it
     """Show what the cache did: hit rate by kind, reason and day, who lends most, bytes, savings; for operators.
 
     The same as `chai cache stats --json`, of all tenants.

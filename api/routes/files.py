@@ -12,7 +12,7 @@ from api.errors import Gone
 from api.ids import file_id as shown_id
 from api.ids import unix
 from api.routes.videos import REFUSALS
-from api.schemas import DeletedFile, FileList, FileObject, UploadFields
+from api.schemas import DeletedFile, FileList, FileObject, UploadFields, Whole
 from api.uploads import Upload
 from db import files
 from db.models import File
@@ -67,7 +67,7 @@ def create(upload: Annotated[Upload, Depends(uploads.receive)], call: Calling) -
 def list_(
     call: Calling,
     after: Annotated[str | None, Query(max_length=100)] = None,
-    limit: Annotated[int, Query(ge=1, le=10_000)] = 10_000,
+    limit: Annotated[Whole, Query(ge=1, le=10_000)] = 10_000,
     order: Literal["asc", "desc"] = "desc",
     purpose: Annotated[str | None, Query(max_length=50)] = None,
 ) -> FileList:

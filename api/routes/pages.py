@@ -242,7 +242,7 @@ def mark_right(id_: str, call: Operating, form: Annotated[Act, Depends(_form(Act
 
 
 @router.get("/cache")
-def cache(request: Request, call: Operating, days: Annotated[float, Query(gt=0, le=366)] = 7) -> HTMLResponse:
+def cache(request: Request, call: Operating, days: cache_routes.Days = 7) -> HTMLResponse:
     """Show whether the cache is worth its bytes, of all tenants; and the caller's last hits."""
     with call.begin() as (session, caller):
         rows = jobs.page(session, caller.tenant, limit=NUM_HITS, status=[JobStatus.COMPLETED], path="fast")

@@ -18,7 +18,7 @@ from api import addresses, bodies, content, explain, ids, job_factory, videos, w
 from api.deps import Call, Calling, Operating
 from api.errors import BadRequest, Gone, JobFailed, NotReady
 from api.limits import Limits
-from api.schemas import LATEST, CreateVideo, DeletedVideo, ErrorBody, Video, VideoList
+from api.schemas import LATEST, CreateVideo, DeletedVideo, ErrorBody, Video, VideoList, Whole
 from db import jobs, metrics, previews, reused_lines, vetoes
 from db.errors import IllegalTransition
 from db.keys import Caller
@@ -38,7 +38,7 @@ Prefer = Annotated[str | None, Header(description="wait=N: hold the answer for u
 CancelAfter = Annotated[
     str | None, Header(alias="Cancel-After", description="30s, 10m, 2h: cancelled then", max_length=20)
 ]
-Moment = Annotated[int | None, Query(ge=0, le=LATEST, description="Unix seconds")]
+Moment = Annotated[Whole | None, Query(ge=0, le=LATEST, description="Unix seconds")]
 _SCHEMA = CreateVideo.model_json_schema()
 _BODY = {
     "requestBody": {
@@ -153,7 +153,7 @@ def _look(id_: UUID, call: Call) -> tuple[Job, Video]:
 def list_(
     call: Calling,
     after: Annotated[str | None, Query(max_length=100)] = None,
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    limit: Annotated[Whole, Query(ge=1, le=100)] = 20,
     order: Literal["asc", "desc"] = "desc",
     status: Annotated[list[JobStatus] | None, Query()] = None,
     batch_id: Annotated[str | None, Query(min_length=1, max_length=100)] = None,
@@ -205,7 +205,7 @@ async def retrieve(
     said = video.model_dump_json(exclude={"eta_seconds", "workers"})  # guesses that change by the second
     etag = f'"{hashlib.sha256(said.encode()).hexdigest()[:32]}"'
     headers = {**response.headers, "ETag": etag}
-    if content.holds(if_none_match or "", etag):
+    if content.holds(if_none_match or "", etag, weakly=True):
         return Response(status_code=304, headers=headers)
     return Response(video.model_dump_json(), headers=headers, media_type="application/json")
 
@@ -277,7 +277,7 @@ _PICTURE: dict[int | str, dict[str, Any]] = {
     200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}},
     204: {"description": "None now: it does not run, or has only begun"},
 }
-AnyStep = Annotated[int | None, Query(description="of whatever number: makes a URL that no cache knows")]
+AnyStep = Annotated[Whole | None, Query(description="of whatever number: makes a URL that no cache knows")]
 
 
 @router.get("/{video_id}/preview", response_class=Response, responses=_PICTURE)

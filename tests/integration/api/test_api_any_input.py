@@ -4,6 +4,7 @@ import json
 from datetime import timedelta
 from uuid import UUID
 
+import httpx
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import select, text, update
@@ -194,6 +195,53 @@ def test_a_member_that_is_given_twice_is_named_and_costs_no_other_line(
     assert added.json()["data"][0]["error"]["message"] == error["message"]
 
 
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+@pytest.mark.parametrize("name", [*NUMBERS, "prompt", "metadata", "user", "upscaling_scale", "enable_teacache", "lora"])
+def test_what_is_no_number_is_named_and_costs_no_other_line(client: TestClient, name: str, number: str) -> None:
+    members = f'"prompt": "a", "{name}": {number}' if name != "prompt" else f'"prompt": {number}'
+    alone = client.post("/v1/videos", content=f"{{{members}}}", headers=JSON)
+    batch = client.post("/v1/bulk-runs", json={"manifest_key": "m"}).json()["id"]
+    lines = f'{{"items": [{{"custom_id": "1", {members}}}, {{"custom_id": "2", "prompt": "a"}}]}}'
+    added = client.post(f"/v1/bulk-runs/{batch}/items", content=lines, headers=JSON)
+
+    assert (alone.status_code, alone.json()["error"]["param"]) == (400, name)
+    assert (added.json()["accepted"], added.json()["refused"]) == (1, 1)
+
+
+@pytest.mark.parametrize("members", ['"x": NaN', '"metadata": {"x": NaN}', '"extra_params": {"x": NaN}'])
+def test_no_field_stores_what_is_no_number(shared_client: TestClient, members: str) -> None:
+    answer = shared_client.post("/v1/videos", content=f'{{"prompt": "a", {members}}}', headers=JSON)
+
+    assert answer.status_code == 400
+
+
+@pytest.mark.parametrize("digits", ["1_0", "1_0.0"])
+@pytest.mark.parametrize("name", NUMBERS)
+def test_what_python_alone_reads_is_no_number_in_a_form(shared_client: TestClient, name: str, digits: str) -> None:
+    answer = shared_client.post("/v1/videos", content=f"prompt=a&{name}={digits}", headers=FORM)
+
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, name)
+
+
+@pytest.mark.parametrize("digits", ["1_0", "%D9%A3"])
+@pytest.mark.parametrize(
+    "field",
+    ["videos?limit", "files?limit", "batches?limit", "bulk-runs?limit", "videos?created_after", "cache?days"],
+)
+def test_what_python_alone_reads_is_no_number_in_a_query(shared_client: TestClient, field: str, digits: str) -> None:
+    answer = shared_client.get(f"/v1/{field}={digits}")
+
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"].endswith("number")
+
+
+@pytest.mark.parametrize("days", ["NaN", "inf", "1e400"])
+def test_a_number_of_days_is_finite(shared_client: TestClient, days: str) -> None:
+    answer = shared_client.get(f"/v1/cache?days={days}")
+
+    assert answer.json()["error"]["message"] == f"days '{days}' is not a finite number; send a finite number"
+
+
 def test_lines_that_are_given_twice_are_refused(client: TestClient) -> None:
     batch = client.post("/v1/bulk-runs", json={"manifest_key": "m"}).json()["id"]
     lines = '"items": [{"custom_id": "1", "prompt": "a"}]'
@@ -217,6 +265,7 @@ def test_a_member_of_json_in_a_form_that_is_given_twice_is_named(client: TestCli
         ("/v1/videos?statuss=queued", "statuss is not a query field of this request; did you mean status?"),
         ("/v1/models?a=1", "a is not a query field of this request; remove it"),
         ("/v1/videos/x?expand", "expand is not a query field of this request; remove it"),
+        ("/v1/models?=1", "'' is not a query field of this request; remove it"),
         ("/healthz?%00=1", r"\x00 is not a query field of this request; remove it"),
     ],
 )
@@ -308,6 +357,26 @@ def test_head_works_wherever_get_does(shared_client: TestClient, path: str) -> N
 
     assert (head.status_code, head.content) == (get.status_code, b"") == (200, b"")
     assert head.headers["content-type"] == get.headers["content-type"]
+
+
+@pytest.mark.parametrize("path", ["/healthz/", "/v1/videos/", "/v1/videos/?limit=1", "/v1/models/tiny/", "/library/"])
+def test_a_slash_at_the_end_says_nothing(shared_client: TestClient, path: str) -> None:
+    answer = shared_client.get(path, follow_redirects=False)
+
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/videos//", "/v1/videos/%2F", "/v1/videos/x/", "/v1/videos/?limi=1"])
+def test_a_path_that_is_none_with_a_slash_is_none(shared_client: TestClient, path: str) -> None:
+    answer = shared_client.get(path, follow_redirects=False)
+
+    assert answer.status_code == (400 if "?" in path else 404)
+
+
+def test_a_post_with_a_slash_at_the_end_is_not_sent_elsewhere(client: TestClient) -> None:
+    answer = client.post("/v1/videos/", json=GOOD, follow_redirects=False)
+
+    assert answer.json()["prompt"] == GOOD["prompt"]
 
 
 def test_the_allowed_methods_are_all_named(shared_client: TestClient) -> None:
@@ -464,3 +533,71 @@ def test_a_field_without_a_name_is_not_called_the_body(shared_client: TestClient
     answer = shared_client.post("/v1/videos", json={**GOOD, "": 1})
 
     assert answer.json()["error"]["message"].startswith("'' is not a field of this request")
+
+
+def part(name: str, content: str, more: str = "", header: str = "") -> str:
+    return f'--x\r\nContent-Disposition: form-data; name="{name}"{more}\r\n{header}\r\n{content}\r\n'
+
+
+def sent(client: TestClient, path: str, *parts: str, boundary: str = "x", **headers: str) -> httpx.Response:
+    type_ = f"multipart/form-data; boundary={boundary}"
+    return client.post(path, content="".join([*parts, "--x--\r\n"]), headers={"Content-Type": type_, **headers})
+
+
+PURPOSE = part("purpose", "batch")
+
+
+@pytest.mark.parametrize("path", ["/v1/videos", "/v1/files"])
+@pytest.mark.parametrize("boundary", ["b" * 300, "other"])
+def test_a_boundary_that_parts_nothing_is_said_with_the_way_out(
+    shared_client: TestClient, path: str, boundary: str
+) -> None:
+    answer = sent(shared_client, path, part("prompt", "a"), boundary=boundary)
+
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"].startswith("the body is not multipart/form-data as its Content-Type says")
+    assert answer.json()["error"]["message"].endswith("; check the boundary")
+
+
+def test_a_file_that_nobody_chose_is_left_out(shared_client: TestClient) -> None:
+    empty = part("input_reference", "", '; filename=""', "Content-Type: application/octet-stream\r\n")
+
+    answer = sent(shared_client, "/v1/videos", part("prompt", "a red circle"), empty)
+
+    assert (answer.status_code, answer.json()["prompt"]) == (200, "a red circle")
+    assert sent(shared_client, "/v1/videos", part("prompt", "a"), empty.replace('""', '"a.png"')).status_code == 400
+    missing = sent(shared_client, "/v1/files", PURPOSE, part("file", "", '; filename=""'))
+    assert missing.json()["error"]["message"] == "file is missing; add it"
+
+
+@pytest.mark.parametrize(
+    ("more", "name"),
+    [
+        ("; filename*=UTF-8''na%C3%AFve.jsonl", "naïve.jsonl"),
+        ("; filename=\"naive.jsonl\"; filename*=UTF-8''na%C3%AFve.jsonl", "naïve.jsonl"),
+        ("; filename*=iso-8859-1'en'na%EFve.jsonl", "naïve.jsonl"),
+        ("; filename=\"plain.jsonl\"; filename*=nonsense''x", "plain.jsonl"),
+        ('; filename="a.jsonl"', "a.jsonl"),
+        ('; filename=""', "file"),
+    ],
+)
+def test_a_file_has_the_name_that_its_sender_gave_it(client: TestClient, more: str, name: str) -> None:
+    answer = sent(client, "/v1/files", PURPOSE, part("file", "x", more))
+
+    assert answer.json().get("filename") == name, answer.json()
+
+
+@pytest.mark.parametrize("packed", ["base64", "Quoted-Printable"])
+def test_a_file_that_is_packed_is_not_stored_as_it_is(client: TestClient, packed: str) -> None:
+    header = f"Content-Transfer-Encoding: {packed}\r\n"
+    file = part("file", "YQ==", '; filename="a"', header)
+
+    answer = sent(client, "/v1/files", PURPOSE, file)
+
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "file")
+    assert answer.json()["error"]["message"].endswith("send its bytes as they are")
+    assert sent(client, "/v1/files", PURPOSE, file.replace(packed, "binary")).status_code == 200
+    assert (
+        sent(client, "/v1/files", PURPOSE, file.replace(packed, "8bit"), **{"Content-Encoding": "gzip"}).status_code
+        == 415
+    )

@@ -179,8 +179,8 @@ BODIES = [
         b'{"prompt": "a", "guidance_scale": NaN}',
         "application/json",
         400,
-        "invalid_json",
-        "the body is not JSON: NaN is not a number there; send a finite one or leave the field out",
+        "invalid_value",
+        "guidance_scale nan is not a finite number; send a finite number",
     ),
     (
         b"[" * 200_000,

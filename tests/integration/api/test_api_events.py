@@ -276,3 +276,11 @@ def test_a_stream_ends_when_its_key_is_revoked_and_the_others_go_on(
 
     assert heard == []
     assert told.data["id"] == video["id"]
+
+
+def test_who_comes_back_to_a_database_of_an_earlier_day_is_told_to_read_the_lists(url: str) -> None:
+    with followed(url, **{"Last-Event-ID": "9" * 18}) as heard, followed(url) as other:
+        video = post(url)
+
+        assert [next(heard).name, next(heard).data["id"]] == ["reload", video["id"]]
+        assert next(other).data["id"] == video["id"]  # the others are told as before

@@ -421,6 +421,8 @@ NEVER = [
     ("https://me:secret@example.org/", "holds a user name; put a secret into the path, or check the signature"),
     ("ftp://example.org/", "is not an https URL; write it like https://example.org/hook"),
     ("https:///hook", "is not an https URL; write it like https://example.org/hook"),
+    ("https://a..b/", "is no URL ("),
+    (f"https://{'a' * 64}.org/", "is no URL ("),
     ("https://example.org:99999/", "is no URL (Port out of range 0-65535)"),
     ("https://example.org/\r\nX: y", "holds the control character"),
 ]
