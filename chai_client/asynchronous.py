@@ -28,8 +28,8 @@ class AsyncClient:
         options = transport.options(self.url, key, timeout_s)
         try:
             self._http = httpx.AsyncClient(**options)
-        except (ValueError, httpx.InvalidURL) as error:
-            raise transport.bad_proxy(error) from None
+        except (OSError, ValueError, httpx.InvalidURL) as error:
+            raise transport.bad_environment(error) from None
 
     async def create(
         self,

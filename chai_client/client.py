@@ -27,8 +27,8 @@ class Client:
         options = transport.options(self.url, key, timeout_s)
         try:
             self._http = httpx.Client(**options)
-        except (ValueError, httpx.InvalidURL) as error:
-            raise transport.bad_proxy(error) from None
+        except (OSError, ValueError, httpx.InvalidURL) as error:
+            raise transport.bad_environment(error) from None
 
     def create(
         self,

@@ -9,6 +9,15 @@ ChaiError         1   something went wrong that is not the caller's doing
 The figures are what a command leaves with.
 """
 
+import re
+
+_PASSWORD = re.compile(r"(?<=//)([^/@:\s]*):\S*@")  # of a URL, also where it holds what should be escaped
+
+
+def discreet(text: str) -> str:
+    """Return a text without the passwords of the URLs in it."""
+    return _PASSWORD.sub(r"\1:***@", text)
+
 
 class ChaiError(Exception):
     """The message names what failed and the way out."""

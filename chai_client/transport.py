@@ -1,6 +1,7 @@
 """What both clients share: addresses, requests, when to try again, and what an answer means. Nothing here waits."""
 
 import json
+import os
 import random
 import re
 from collections.abc import Iterable, Mapping
@@ -12,7 +13,7 @@ from uuid import uuid4
 import httpx
 
 from chai_client import encoding
-from chai_client.errors import BadInput, ChaiError, Refused, Unreachable
+from chai_client.errors import BadInput, ChaiError, Refused, Unreachable, discreet
 from chai_client.values import Json
 
 DEFAULT_URL = "http://127.0.0.1:8400"
@@ -62,8 +63,12 @@ def options(url: str, key: str | None, timeout_s: float) -> dict[str, Any]:
     return {"base_url": url, "headers": headers, "timeout": timeout_s, "trust_env": not is_here}
 
 
-def bad_proxy(error: Exception) -> BadInput:
-    """Return what to say of a proxy variable that cannot be used."""
+def bad_environment(error: Exception) -> BadInput:
+    """Return what to say of a variable of the environment that cannot be used."""
+    if isinstance(error, OSError):  # of a file of certificates, which has no name in it
+        name = next((name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name)), "a certificate")
+        value = f" {os.environ[name]!r}" if name in os.environ else ""
+        return BadInput(f"{name}{value} cannot be read ({error.strerror or error}); mend it, or unset it")
     return BadInput(f"a proxy variable of the environment cannot be used ({error}); mend it, or unset it")
 
 
@@ -112,7 +117,7 @@ def segment(id_: str) -> str:
 def pause_s(number: int, answer: httpx.Response | None = None) -> float:
     """Return how long to wait before the next try, as the answer says if it does."""
     retry_after = answer.headers.get("retry-after", "") if answer is not None else ""
-    if retry_after.isdigit():
+    if retry_after.isascii() and retry_after.isdigit():
         return min(float(retry_after), LONGEST_PAUSE_S)
     return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** (number - 1)) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
 
@@ -120,17 +125,17 @@ def pause_s(number: int, answer: httpx.Response | None = None) -> float:
 def poll_s(headers: Mapping[str, str]) -> float:
     """Return how long the service asks to wait between two looks."""
     asked = headers.get("openai-poll-after-ms", "")
-    return int(asked) / 1000 if asked.isdigit() else 0.5
+    return min(int(asked) / 1000, LONGEST_PAUSE_S) if asked.isascii() and asked.isdigit() else 0.5
 
 
 def no_answer(url: str, error: Exception) -> Unreachable:
     """Return what to say when nobody answers."""
-    return Unreachable(f"no answer from {url} ({error}); start the service with `chai up`, or set CHAI_URL")
+    return Unreachable(f"no answer from {discreet(url)} ({error}); start the service with `chai up`, or set CHAI_URL")
 
 
 def went_away(url: str, path: str, error: Exception | str) -> Unreachable:
     """Return what to say when an answer broke off."""
-    return Unreachable(f"{url} went away during {path} ({error}); try again")
+    return Unreachable(f"{discreet(url)} went away during {path} ({error}); try again")
 
 
 def parsed(url: str, call: Call, answer: httpx.Response) -> Json:
@@ -140,7 +145,9 @@ def parsed(url: str, call: Call, answer: httpx.Response) -> Json:
     except ValueError:
         value = None
     if not isinstance(value, dict):
-        message = f"what answers at {url} is not CHAI ({call.method} {call.path} gave no JSON); check CHAI_URL"
+        message = (
+            f"what answers at {discreet(url)} is not CHAI ({call.method} {call.path} gave no JSON); check CHAI_URL"
+        )
         raise Unreachable(message)
     return value
 
@@ -151,9 +158,8 @@ def refused(answer: httpx.Response) -> ChaiError:
         error = answer.json()["error"]
         return Refused(error["message"], status=answer.status_code, code=error.get("code"), param=error.get("param"))
     except (ValueError, KeyError, TypeError):
-        return Refused(
-            f"{answer.request.url} answered {answer.status_code}: {answer.text[:200]}", status=answer.status_code
-        )
+        url = discreet(str(answer.request.url))
+        return Refused(f"{url} answered {answer.status_code}: {answer.text[:200]}", status=answer.status_code)
 
 
 def lines(requests: Iterable[Mapping[str, Any]]) -> bytes:
@@ -233,7 +239,13 @@ def _host(url: str) -> str:
     try:
         parts = httpx.URL(url)
     except (httpx.InvalidURL, UnicodeEncodeError) as error:
-        raise BadInput(f"CHAI_URL {url!r} is not a URL ({error}); write it like {DEFAULT_URL}") from error
+        raise BadInput(f"CHAI_URL {discreet(url)!r} is not a URL ({error}); write it like {DEFAULT_URL}") from error
     if parts.scheme not in ("http", "https") or not parts.host:
-        raise BadInput(f"CHAI_URL {url!r} is not an http URL; write it like {DEFAULT_URL}")
+        raise BadInput(f"CHAI_URL {discreet(url)!r} is not an http URL; write it like {DEFAULT_URL}")
+    if not 0 < (parts.port or 80) < 65536:
+        raise BadInput(f"CHAI_URL {discreet(url)!r} has the port {parts.port}, and there are 1 to 65535")
+    try:
+        parts.raw_host.decode("ascii").encode("idna")
+    except UnicodeError as error:  # what no resolver takes
+        raise BadInput(f"CHAI_URL {discreet(url)!r} names no host ({error}); write it like {DEFAULT_URL}") from error
     return parts.host

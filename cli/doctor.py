@@ -18,7 +18,7 @@ from typing import Any
 
 from cli import local, output
 from cli.client import Client, connect
-from cli.errors import CommandError
+from cli.errors import CommandError, discreet
 
 OLDEST_PYTHON = (3, 11)
 OLDEST_POSTGRES, OLDEST_PGVECTOR, OLDEST_REDIS = 15, (0, 8, 4), (6, 2)
@@ -54,7 +54,7 @@ def doctor(*, as_json: bool) -> int:
     var = local.var_dir()
     local.join(var)
     found = (finding for check in CHECKS for finding in _safely(check, var))
-    findings = [replace(finding, seen=local.discreet(finding.seen)) for finding in found]  # drivers quote whole URLs
+    findings = [replace(finding, seen=discreet(finding.seen)) for finding in found]  # drivers quote whole URLs
     if as_json:
         output.print_json([asdict(finding) for finding in findings])
     else:

@@ -37,6 +37,8 @@ BOMS = {  # of encodings that are not UTF-8; the longer mark first
     b"\xff\xfe": "utf-16",
     b"\xfe\xff": "utf-16",
 }
+_COLUMN = re.compile(r"[\w.-]*")  # one word; a sentence in which prompt stands between commas has others
+_OF_A_BATCH = ("custom_id", "method", "url", "body")
 FOREIGN_BYTE = re.compile("[\udc80-\udcff]")  # how `surrogateescape` keeps a byte that is not UTF-8
 
 
@@ -133,12 +135,13 @@ def _decoded(name: str, content: bytes) -> str:
 
 
 def _guessed(text: str) -> str:
-    """Tell the kind of a list without a name by its first line that is not blank."""
-    first = next((line.strip() for line in text.split("\n") if line.strip()), "")
-    if first.startswith("{"):
+    """Tell the kind of a list without a name by its first line that says something."""
+    lines = (line.strip().strip("\ufeff") for line in text.split("\n"))
+    first = next((line for line in lines if line and not SEPARATOR.fullmatch(line)), "")
+    if first.startswith(("{", "[{")) or first == "[":
         return ".jsonl"
     names = [_column(name) for name in re.split(f"[{DELIMITERS}]", first)]
-    return ".csv" if "prompt" in names and all(_is_known(name) for name in names) else ".txt"
+    return ".csv" if "prompt" in names and all(_COLUMN.fullmatch(name) for name in names) else ".txt"
 
 
 def _foreign_named(rows: Iterator[Row]) -> Iterator[Row]:
@@ -166,7 +169,9 @@ def _text_rows(_name: str, content: str) -> Iterator[Row]:
             yield number, {"prompt": prompt}
 
 
-def _json_rows(_name: str, content: str) -> Iterator[Row]:
+def _json_rows(name: str, content: str) -> Iterator[Row]:
+    if _is_array(content):
+        raise BadInput(f"{name} is one JSON array; write an object a line: jq -c '.[]' {name}")
     for number, line in enumerate(content.split("\n"), 1):
         line = line.strip().strip("\ufeff")
         if not line:
@@ -175,6 +180,13 @@ def _json_rows(_name: str, content: str) -> Iterator[Row]:
             yield number, line  # a reason with the byte in it: `_foreign_named` words it
             continue
         yield number, _json_row(line)
+
+
+def _is_array(content: str) -> bool:
+    try:
+        return content.lstrip("\ufeff \n\t").startswith("[") and isinstance(json.loads(content.strip("\ufeff")), list)
+    except (ValueError, RecursionError):
+        return False  # it has lines that are broken
 
 
 def _json_row(line: str) -> Values | str:
@@ -188,8 +200,20 @@ def _json_row(line: str) -> Values | str:
         return 'not a JSON object; write {"prompt": …}'
     if (twice := given_twice(value)) is not None:
         return f"{shown(twice)} is given twice; keep one"
-    body = value.get("body")  # lines of the OpenAI batch format: {custom_id, method, url, body}
-    return {"custom_id": value.get("custom_id"), **body} if isinstance(body, dict) else value
+    body = value.get("body")
+    return _batch_row(value, body) if isinstance(body, dict) else value
+
+
+def _batch_row(value: Values, body: Values) -> Values | str:
+    """Read a line of OpenAI's batch format: {custom_id, method, url, body}."""
+    if body.get("custom_id") is not None:
+        return "custom_id stands inside body; it stands beside it"
+    if unknown := [name for name in value if name not in _OF_A_BATCH]:
+        return f"{shown(unknown[0])} stands beside body; there stand {', '.join(_OF_A_BATCH)}"
+    for name, known in (("method", "POST"), ("url", "/v1/videos")):
+        if value.get(name) not in (None, known):
+            return f"{name} {shown(value[name])} is not {known}, which is what makes videos"
+    return {**body, "custom_id": value.get("custom_id")}
 
 
 def _csv_rows(name: str, content: str, *, only_known: bool = True) -> Iterator[Row]:
@@ -203,12 +227,14 @@ def _csv_rows(name: str, content: str, *, only_known: bool = True) -> Iterator[R
         return
     delimiter = max(DELIMITERS, key=lines[header].count)
     names = [_column(cell) for cell in next(csv.reader([lines[header]], delimiter=delimiter))]
+    index = next((place for place, column in enumerate(names) if column), 0)  # columns before the first with a name
+    names = names[index:]
     _check_header(name, names, only_known=only_known)
     for number, cells in _records(lines, header + 1, delimiter):
         if isinstance(cells, str):
             yield number, cells
         elif any(cell.strip() for cell in cells):
-            yield number, _named(names, cells)
+            yield number, _named(names, cells[index:])
 
 
 def _records(lines: Sequence[str], at: int, delimiter: str) -> Iterator[tuple[int, list[str] | str]]:

@@ -3,18 +3,16 @@
 import fcntl
 import json
 import os
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from cli.errors import BadInput
+from cli.errors import BadInput, discreet
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_URL = "http://127.0.0.1:8400"
-_PASSWORD = re.compile(r"(?<=//)([^/@:\s]*):\S*@")  # of a URL, also where it holds what should be escaped
 SECRETS = {"DATABASE_URL": "database", "REDIS_URL": "redis"}  # variable → name of its file
 
 
@@ -121,11 +119,6 @@ def redis_url() -> str:
         return checked_redis_url(url)
     except ValueError as error:
         raise BadInput(f"REDIS_URL {discreet(url)!r}: {error}") from None
-
-
-def discreet(text: str) -> str:
-    """Return a text without the passwords of the URLs in it."""
-    return _PASSWORD.sub(r"\1:***@", text)
 
 
 @contextmanager

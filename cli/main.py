@@ -15,7 +15,7 @@ import typer
 from chai_client import values
 from cli import bulk, keys, local, names, output, places
 from cli.client import Client, Json, connect
-from cli.errors import BadInput, CommandError
+from cli.errors import BadInput, CommandError, discreet
 from cli.lab import group as lab
 from cli.list_files import from_stdin
 from cli.mounting import mount
@@ -471,7 +471,7 @@ def _is_utf8(word: str) -> bool:
 def _of_database(error: Exception) -> str | None:
     """Say what the database or its migrations complain of; None for any other error, which is a fault of ours."""
     package, name = type(error).__module__.partition(".")[0], type(error).__name__
-    first = local.discreet(str(error).strip().split("\n")[0])
+    first = discreet(str(error).strip().split("\n")[0])
     if package == "alembic":
         return f"{first}; `chai migrate head` goes to the newest tables"
     if package in ("sqlalchemy", "psycopg2") and name in ("OperationalError", "InterfaceError", "ArgumentError"):
@@ -488,7 +488,7 @@ def _of_storage(error: Exception) -> str | None:
     storage = sys.modules.get("shared.storage")  # not imported for this
     if storage is None or not isinstance(error, storage.StorageError):
         return None
-    return f"the storage does not answer as it should: {local.discreet(str(error))}; `chai doctor` looks at it"
+    return f"the storage does not answer as it should: {discreet(str(error))}; `chai doctor` looks at it"
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def _whole(kind: Kind, text: str) -> str | None:
     """Return the id when nothing is left to look up; a UUID, as the database and Flower show it, is one too."""
     if re.fullmatch(f"({kind}_)?[0-9a-f]{{32}}", digits := text.lower().replace("-", "")):
         return f"{kind}_{digits.removeprefix(f'{kind}_')}"
-    if not text or not re.fullmatch(r"[\w-]+", text, re.ASCII):
+    if not digits.removeprefix(f"{kind}_") or not re.fullmatch(r"[\w-]+", text, re.ASCII):  # none begins every id
         raise BadInput(f"id {text!r} is not an id; `chai list` and `chai bulk status` show them")
     return None
 

@@ -8,7 +8,7 @@ from scripted_service import Script
 
 from chai_client import transport
 from cli.client import Client
-from cli.errors import BadInput, Refused, Unreachable
+from cli.errors import BadInput, CommandError, Refused, Unreachable
 
 VIDEO = {"id": "video_1", "status": "queued", "progress": 0}
 
@@ -241,3 +241,36 @@ def test_json_that_is_no_object_is_not_chai_either(scripted: Script) -> None:
 
     with Client(scripted.url) as client, pytest.raises(Unreachable, match="is not CHAI"):
         client.video("video_1")
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://a..b", "CHAI_URL 'http://a..b' names no host"),
+        (f"http://{'a' * 64}.org", "names no host"),
+        ("http://127.0.0.1:99999", "CHAI_URL 'http://127.0.0.1:99999' has the port 99999, and there are 1 to 65535"),
+    ],
+)
+def test_a_host_that_none_can_be_called_is_named(url: str, said: str) -> None:
+    with pytest.raises(BadInput) as refused:
+        Client(url)
+
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["http://ann:secret@127.0.0.1:1", "ftp://ann:secret@host", "http://ann:secret@a..b"])
+def test_a_password_in_the_address_is_not_shown(url: str) -> None:
+    with pytest.raises(CommandError) as refused, Client(url) as client:
+        client.video("video_1")
+
+    assert "secret" not in str(refused.value)
+
+
+def test_certificates_that_cannot_be_read_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere.pem")
+
+    with pytest.raises(BadInput) as refused:
+        Client("https://example.org")
+
+    said = "SSL_CERT_FILE '/nowhere.pem' cannot be read (No such file or directory); mend it, or unset it"
+    assert str(refused.value) == said

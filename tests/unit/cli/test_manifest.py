@@ -355,6 +355,9 @@ def test_a_folder_without_lists_is_refused(tmp_path: Path) -> None:
         (b'{"prompt": "a"}\n', ["a"]),
         (b"prompt,seed\na,1\n", ["a"]),
         (b"a prompt, of two parts\nb\n", ["a prompt, of two parts", "b"]),
+        (b"sep=;\nprompt;seed\na;1\n", ["a"]),
+        (b",prompt\n0,a\n", ["a"]),
+        (b"[a title] a castle\nb\n", ["[a title] a castle", "b"]),
     ],
 )
 def test_a_list_from_stdin_is_read_for_what_it_is(
@@ -455,3 +458,41 @@ def test_the_key_of_a_list_from_before_an_upgrade_is_the_same(tmp_path: Path) ->
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"list\.txt cannot be read: No such file or directory"):
         manifest.read(tmp_path / "list.txt", {})
+
+
+@pytest.mark.parametrize(
+    "content", [b"id,prompt\n1,a\n", b'[{"prompt": "a"}]\n', b'[\n{"prompt": "a"},\n{"prompt": "b"}\n]\n']
+)
+def test_a_table_or_an_array_from_stdin_is_no_list_of_sentences(
+    monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
+
+    with pytest.raises(BadInput, match=r"unknown columns id|stdin is one JSON array; write an object a line"):
+        manifest.read(Path("-"), {})
+
+
+def test_an_index_that_a_table_was_written_with_is_no_cell_of_a_prompt(tmp_path: Path) -> None:
+    read = manifest.read(written(tmp_path, "list.csv", ",prompt,seed\n0,a,5\n1,b,\n"), {})
+
+    assert [line.request for line in read.lines] == [{"prompt": "a", "seed": 5}, {"prompt": "b"}]
+
+
+@pytest.mark.parametrize(
+    ("beside", "reason"),
+    [
+        ({"url": "/v1/chat/completions"}, "url '/v1/chat/completions' is not /v1/videos, which is what makes videos"),
+        ({"method": "GET"}, "method 'GET' is not POST, which is what makes videos"),
+        ({"seed": 5}, "'seed' stands beside body; there stand custom_id, method, url, body"),
+        ({"body": {"prompt": "a", "custom_id": "b"}}, "custom_id stands inside body; it stands beside it"),
+    ],
+)
+def test_a_line_of_a_batch_that_asks_for_something_else_is_left_out(
+    tmp_path: Path, beside: dict[str, object], reason: str
+) -> None:
+    lines = [{"custom_id": "a", "body": {"prompt": "a"}, **beside}, {"custom_id": "b", "body": {"prompt": "b"}}]
+
+    read = manifest.read(written(tmp_path, "list.jsonl", "\n".join(map(json.dumps, lines))), {})
+
+    assert [bad.reason for bad in read.bad] == [reason]
+    assert [line.custom_id for line in read.lines] == ["b"]

@@ -45,6 +45,8 @@ def test_a_whole_id_is_not_looked_up(scripted: Script, text: str) -> None:
         ("a", f"'a' begins the ids of several: {FIRST}, {SECOND}; write more of it"),
         ("video_f", "no video has an id that begins with 'video_f'; `chai list` shows them"),
         ("../x", "id '../x' is not an id; `chai list` and `chai bulk status` show them"),
+        ("-", "id '-' is not an id; `chai list` and `chai bulk status` show them"),
+        ("video_", "id 'video_' is not an id; `chai list` and `chai bulk status` show them"),
         ("", "id '' is not an id; `chai list` and `chai bulk status` show them"),
     ],
 )
