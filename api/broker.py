@@ -7,7 +7,7 @@ Queues are plain Redis lists, `interactive` and `bulk`: what is best is decided 
 some workers have has lists of its own, see `api.routing`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
@@ -17,6 +17,7 @@ from kombu.connection import Connection
 from kombu.exceptions import ChannelError, OperationalError
 
 from db.outbox import Waiting
+from shared import environment
 from shared.ids import task_id, video_id
 
 TASK = "chai.generate"
@@ -39,6 +40,7 @@ class Broker:
     """One connection to the broker, opened when first needed and made anew after an error."""
 
     def __init__(self, url: str) -> None:
+        environment.forget(environment.CELERY)
         self._app = Celery("chai", broker=url, set_as_current=False)
         self._app.conf.update(
             task_serializer="json",
@@ -85,6 +87,16 @@ class Broker:
             client = getattr(connection.default_channel, "client", None)
             if client is not None:
                 client.lmove(queue, queue, "LEFT", "RIGHT")
+
+    def holding(self, queue: str, task_ids: Collection[str]) -> set[str]:
+        """Return those of these tasks whose messages wait in a queue; raise `BrokerAway`.
+
+        Reads the whole queue, a short window. Of another broker than Redis it says that none does.
+        """
+        with self._errors() as connection:
+            client = getattr(connection.default_channel, "client", None)
+            entries = [] if client is None else client.lrange(queue, 0, -1)
+        return {task_id for task_id in task_ids if any(f'"{task_id}"'.encode() in entry for entry in entries)}
 
     def length(self, queue: str) -> int:
         """Return how many messages wait in a queue; raise `BrokerAway`."""

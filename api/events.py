@@ -22,7 +22,7 @@ from db.models import Job
 from db.session import transaction
 from db.states import FINAL, JobStatus
 from shared.ids import video_id
-from shared.logs import first_line
+from shared.logs import Once
 
 logger = logging.getLogger("api.events")
 LOOK_S = 0.3
@@ -61,6 +61,7 @@ class Events:
 
     def __init__(self, factory: sessionmaker[Session]) -> None:
         self._factory = factory
+        self._looks = Once(logger)
         self._listeners: set[_Listener] = set()
         self._task: asyncio.Task[None] | None = None
         self._low = 0
@@ -125,9 +126,10 @@ class Events:
                     await self._send_away()
                     looked = time.monotonic()
             except Exception as error:  # the database may be away for a while; what happens meanwhile is told later
-                logger.warning("not looked", extra={"fields": {"error": first_line(error)}})
+                self._looks.failed("not looked", error)
                 await asyncio.sleep(1.0)
                 continue
+            self._looks.worked("looks again")
             for event in events:
                 for listener in self._listeners:
                     listener.hear(event)

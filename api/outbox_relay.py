@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from uuid import UUID
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
@@ -29,7 +30,7 @@ from api.file_batches import FileBatches
 from api.routing import Lane
 from api.settings import ApiSettings
 from api.webhooks import Webhooks
-from db import batches, cache_days, heartbeats, jobs, outbox, previews, quality_checks, retention, webhooks
+from db import batches, cache_days, clock, heartbeats, jobs, outbox, previews, quality_checks, retention, webhooks
 from db import files as stored_files
 from db.bell import Bell
 from db.heartbeats import Beat
@@ -37,6 +38,7 @@ from db.outbox import InFlight
 from db.session import connect, sessions, transaction
 from db.states import Queue
 from shared import logs
+from shared.ids import task_id
 from shared.storage import Storage, StorageError, opened
 
 logger = logging.getLogger("api.outbox_relay")
@@ -55,6 +57,7 @@ LOOKS = 3  # for lost messages, in the time after which one is lost
 WINDOWS_S = 1.0
 WEBHOOKS_S = 0.5  # to the next look at what ended and what is to be told
 BATCHES_S = 0.5  # to the next look at files that are to be read, or to be written
+CLOCK_STEP_S = 1.0  # by which the database's clock may seem to jump: what a question took to get there
 WORKER_SILENT_S = 15.0  # a worker without a sign of life for this long gets no messages
 HEARTBEATS_KEPT = timedelta(days=1)
 PREVIEWS_KEPT = timedelta(minutes=10)  # of a step that lasts; the next one replaces it
@@ -83,7 +86,8 @@ class Duty:
         except Exception as error:
             self.num_failures += 1
             is_passing = isinstance(error, PASSING)
-            longest_s = LONGEST_BACKOFF_S if is_passing else LONGEST_FAULT_BACKOFF_S
+            is_short = is_passing and not isinstance(error, sweeps.ForeignStorage)
+            longest_s = LONGEST_BACKOFF_S if is_short else LONGEST_FAULT_BACKOFF_S
             pause_s = min(longest_s, FIRST_BACKOFF_S * 2 ** min(self.num_failures - 1, 32))
             self._tell(error, is_passing=is_passing)
         else:
@@ -115,6 +119,7 @@ class Relay:
         self._publishing = Duty(name="publish", act=self.publish, every_s=settings.relay_poll_s)
         self._sweeping = Duty(name="sweep", act=self.sweep, every_s=settings.sweep_s)
         self._swept_at = time.monotonic()
+        self._ahead_s: float | None = None  # of the database's clock before the monotonic one, at the last sweep
         self._duties = (
             self._publishing,
             self._sweeping,
@@ -224,10 +229,16 @@ class Relay:
     def sweep(self) -> None:
         """Requeue or end jobs whose lease expired, close batches.
 
-        While this failed the database took nothing of the workers either: what expired then is no fault of its job.
+        While this failed the database took nothing of the workers either, nor while its clock was set forward: what
+        expired then is no fault of its job.
         """
         away_s = time.monotonic() - self._swept_at if self._sweeping.num_failures else 0.0
         with transaction(self._sessions) as session:
+            clock.follow(session, lease_s=self._settings.lease_s)
+            ahead_s = clock.read(session) - time.monotonic()
+            jump_s = ahead_s - self._ahead_s if self._ahead_s is not None else 0.0
+            self._ahead_s = ahead_s
+            away_s = max(away_s, jump_s if jump_s > CLOCK_STEP_S else 0.0)
             swept = jobs.sweep(session, max_lost=self._settings.max_lost, away_s=away_s)
         self._swept_at = time.monotonic()
         if swept.requeued or swept.failed or swept.cancelled:
@@ -249,8 +260,8 @@ class Relay:
     def republish(self) -> None:
         """Take back jobs whose message the broker must have lost: look after look it holds fewer than it was given.
 
-        One look says little: a worker takes a message off its list a moment before it claims the job. Which of them is
-        lost nobody knows; all that wait for longer than any worker takes to come are handed over again.
+        One look says little: a worker takes a message off its list a moment before it claims the job. What has waited
+        for longer than any worker takes to come, and lies in no list, is handed over again.
         """
         for queue in Queue:
             now = time.monotonic()
@@ -262,10 +273,17 @@ class Relay:
                 if now - short_since < self._settings.lost_s:
                     self._short_since[queue] = short_since
                     continue
-                lost = outbox.take_back(session, queue, older_s=self._settings.lost_s)
+                lost = self._take_back(session, queue, flying)
             if lost:
                 logger.warning("messages lost", extra={"fields": {"queue": queue, "republished": len(lost)}})
                 self._publishing.due = 0.0
+
+    def _take_back(self, session: Session, queue: Queue, flying: list[InFlight]) -> list[UUID]:
+        old = outbox.unclaimed(session, queue, older_s=self._settings.lost_s)
+        tasks = {task_id(id_, attempt): id_ for id_, attempt in old.items()}
+        lists = routing.lists(queue, self._workers(session, queue), flying)
+        there = set().union(*(self._broker.holding(name, tasks) for name in lists))
+        return outbox.take_back(session, [id_ for task, id_ in tasks.items() if task not in there])
 
     def beat(self) -> None:
         """Say in the database that this relay lives, and by another row that it reaches the broker and what is there.

@@ -41,6 +41,13 @@ class ApiSettings(Settings):
     keep_history_days: float = Field(default=90.0, ge=0, le=A_CENTURY)  # what is over for longer is deleted; 0: never
     lost_s: float = Field(default=3.0, gt=0)  # handed over this long ago, no worker came, the broker holds fewer: lost
 
+    @field_validator("api_port", mode="before")
+    @classmethod
+    def _is_no_address(cls, port: object) -> object:
+        """Kubernetes sets CHAI_API_PORT=tcp://10.0.0.7:8400 in every pod beside a service named chai-api."""
+        usual = cls.model_fields["api_port"].default
+        return usual if isinstance(port, str) and port.startswith("tcp://") else port
+
     @field_validator("flower_url")
     @classmethod
     def _is_a_link(cls, url: str | None) -> str | None:

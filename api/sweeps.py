@@ -5,7 +5,6 @@ file server, a note of the operator) is theirs.
 """
 
 import logging
-import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from uuid import UUID
@@ -26,6 +25,8 @@ from shared.storage import (
     FileMissing,
     Storage,
     StorageError,
+    attempt_of,
+    is_half_written,
     shown,
     video_name,
 )
@@ -33,13 +34,10 @@ from shared.storage import (
 logger = logging.getLogger("api.sweeps")
 
 MOST_REFUSED = 10  # files, the first ones: the storage itself is at fault
-_UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-# A file of an attempt or a tenant, whole or half written, or one of a check; see the names that `shared.storage` makes.
-_OURS = re.compile(
-    rf"(?:{VIDEOS}|{LATENTS}|{PICTURES}|{FILES})/(?:\.writing-[0-9a-f]+-)?({_UUID})"
-    r"(?:\.(\d+)\.(?:mp4|safetensors|[a-z]+\.jpg)|\.jsonl)"
-    rf"|{CHECKS}/(?:\.writing-[0-9a-f]+-)?[0-9a-f]{{16}}"
-)
+
+
+class ForeignStorage(StorageError):
+    """The storage is not the one that this database's workers write to: somebody has to see to that."""
 
 
 def sweep(storage: Storage, factory: sessionmaker[Session], *, older_s: float) -> list[str]:
@@ -47,8 +45,8 @@ def sweep(storage: Storage, factory: sessionmaker[Session], *, older_s: float) -
     now = datetime.now(UTC)
     orphans: list[str] = []
     for folder in (VIDEOS, PICTURES, LATENTS, FILES, CHECKS):
-        ours = (file for file in storage.files(folder) if _OURS.fullmatch(file.name))
-        old = [file.name for file in ours if (now - file.modified_at).total_seconds() >= older_s]
+        found = storage.files(folder)
+        old = [file.name for file in found if (now - file.modified_at).total_seconds() >= older_s]
         with transaction(factory) as session:
             kept = _KEPT[folder](session, old)
         orphans += [name for name in old if name not in kept]
@@ -91,7 +89,7 @@ def remove(storage: Storage, names: Iterable[str]) -> set[str]:
 
 
 def check_ours(storage: Storage, factory: sessionmaker[Session]) -> None:
-    """Raise `StorageError` unless this is the storage that this database's workers write to.
+    """Raise `ForeignStorage` unless this is the storage that this database's workers write to.
 
     Of another's files no row is here: all of them would be orphans.
     """
@@ -103,12 +101,14 @@ def check_ours(storage: Storage, factory: sessionmaker[Session]) -> None:
         found = None
     if found != known:
         has, ours = found or "no id", known or "none yet"
-        raise StorageError(f"nothing is removed from {shown(storage.url)}: it has {has}, the service's storage {ours}")
+        raise ForeignStorage(
+            f"nothing is removed from {shown(storage.url)}: it has {has}, the service's storage {ours}"
+        )
 
 
 def _published(session: Session, names: list[str]) -> set[str]:
     """Return the names among these that are of a job's output, or of an attempt that goes on, whatever clocks say."""
-    made = {name: (UUID(found[1]), int(found[2])) for name in names if (found := _OURS.fullmatch(name))}
+    made = {name: attempt for name in names if (attempt := attempt_of(name))}
     owners = {owner for owner, _ in made.values()}
     outputs = set(session.scalars(select(Job.output["name"].astext).where(Job.id.in_(owners))))
     running = select(Job.id, Job.fence).where(Job.id.in_(owners), Job.status == JobStatus.IN_PROGRESS)
@@ -116,7 +116,7 @@ def _published(session: Session, names: list[str]) -> set[str]:
     return {
         name
         for name, attempt in made.items()
-        if attempt in held or (".writing-" not in name and video_name(*attempt) in outputs)
+        if attempt in held or (not is_half_written(name) and video_name(*attempt) in outputs)
     }
 
 

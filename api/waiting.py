@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from db import jobs
 from db.session import transaction
-from shared.logs import first_line
+from shared.logs import Once
 
 logger = logging.getLogger("api.waiting")
 LOOK_S = 0.2
@@ -30,6 +30,7 @@ class Waiting:
 
     def __init__(self, factory: sessionmaker[Session]) -> None:
         self._factory = factory
+        self._looks = Once(logger)
         self._waiters: dict[UUID, set[asyncio.Event]] = {}
         self._task: asyncio.Task[None] | None = None
 
@@ -60,9 +61,10 @@ class Waiting:
                 asked = list(self._waiters)
                 running = await run_in_threadpool(self._running, asked)
             except Exception as error:  # the database may be away for a while; nobody is told anything untrue meanwhile
-                logger.warning("not looked", extra={"fields": {"error": first_line(error)}})
+                self._looks.failed("not looked", error)
                 await asyncio.sleep(1.0)
                 continue
+            self._looks.worked("looks again")
             for id_ in set(asked) - running:
                 for event in self._waiters.get(id_, ()):
                     event.set()

@@ -19,6 +19,8 @@ logger = logging.getLogger("cli.flower")
 USER = "chai"
 PASSWORD_VARIABLE = "CHAI_FLOWER_PASSWORD"  # noqa: S105 - the name of a variable
 ADDRESS_VARIABLE = "CHAI_FLOWER_ADDRESS"  # in a container, where the published port is the one on loopback
+# Kubernetes sets FLOWER_PORT=tcp://… in every pod beside a service named flower, which Flower cannot read.
+SAID_BY_ARGUMENTS = ("FLOWER_UNAUTHENTICATED_API", "FLOWER_ADDRESS", "FLOWER_PORT", "FLOWER_UNIX_SOCKET")
 QUEUES = ("interactive", "bulk")
 COLUMNS = "uuid,state,args,kwargs,result,received,started,runtime,worker"
 BAR = "navbar.html"  # of Flower: its first list holds the views
@@ -46,7 +48,8 @@ def serve(port: int, *, fd: int | None = None) -> None:
     logger.info("flower started", extra={"fields": where})
     # By the environment: every user of a machine can read the arguments of a process.
     os.environ["FLOWER_BASIC_AUTH"] = f"{USER}:{password}"
-    os.environ.pop("FLOWER_UNAUTHENTICATED_API", None)
+    for name in SAID_BY_ARGUMENTS:
+        os.environ.pop(name, None)
     options = [f"--address={address}", f"--port={port}", "--read-only=True", f"--tasks-columns={COLUMNS}"]
     try:
         _run(_celery(redis_url), options, fd=fd)
@@ -59,6 +62,9 @@ def _celery(redis_url: str) -> Any:  # Any: celery has no types
     from celery import Celery
     from kombu.entity import Queue
 
+    from shared import environment
+
+    environment.forget(environment.CELERY)
     app = Celery("chai-flower", broker=redis_url, set_as_current=False)
     app.conf.update(
         accept_content=["json"],

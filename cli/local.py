@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cli.errors import BadInput, discreet
+from shared import environment
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_URL = "http://127.0.0.1:8400"
@@ -95,8 +96,10 @@ def join(var: Path) -> None:
     os.environ.setdefault("STORAGE_URL", found.storage_url)
     for variable, name in SECRETS.items():
         file = var / "run" / f"{name}.secret"
-        if file.exists():
-            os.environ.setdefault(variable, file.read_text())
+        if file.exists() and variable not in os.environ:
+            os.environ[variable] = file.read_text()
+            if variable == "DATABASE_URL":
+                environment.forget(environment.LIBPQ)
 
 
 def database_url() -> str:

@@ -492,4 +492,7 @@ def _of_storage(error: Exception) -> str | None:
 
 
 if __name__ == "__main__":
+    from cli.start import in_utf8
+
+    in_utf8()
     main()

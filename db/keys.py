@@ -84,7 +84,8 @@ def take(session: Session, prefix: str, per_minute: int) -> float:
     ends, so that any number of processes count as one; one that is rolled back has taken nothing.
     """
     now = func.clock_timestamp()
-    come_back = func.extract("epoch", now - ApiKey.minute_at) * per_minute / MINUTE_S
+    passed_s = func.greatest(0, func.extract("epoch", now - ApiKey.minute_at))  # the clock may have been set back
+    come_back = passed_s * per_minute / MINUTE_S
     left = func.least(per_minute, func.coalesce(ApiKey.minute_left + come_back, per_minute))
     is_key = ApiKey.prefix == prefix
     taken = update(ApiKey).where(is_key, left >= 1).values(minute_left=left - 1, minute_at=now).returning(ApiKey.id)

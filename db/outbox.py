@@ -178,14 +178,18 @@ def handed_over(session: Session, ids: Collection[UUID]) -> None:
     )
 
 
-def take_back(session: Session, queue: Queue, *, older_s: float) -> list[UUID]:
-    """Let jobs wait again whose message is lost: handed over `older_s` ago, and no worker came for them."""
-    stale = select(Job.id).where(
-        Job.status == JobStatus.QUEUED,
-        Job.queue == queue,
-        Job.published_at < func.now() - timedelta(seconds=older_s),
-    )
-    back = update(Job).where(Job.id.in_(stale.with_for_update(skip_locked=True))).values(published_at=None)
+def unclaimed(session: Session, queue: Queue, *, older_s: float) -> dict[UUID, int]:
+    """Return the jobs handed over `older_s` ago for which no worker came, each with the attempt that it would be."""
+    since = func.now() - timedelta(seconds=older_s)
+    stale = Job.status == JobStatus.QUEUED, Job.queue == queue, Job.published_at < since
+    return {job.id: job.next for job in session.execute(select(Job.id, (Job.attempt + 1).label("next")).where(*stale))}
+
+
+def take_back(session: Session, ids: Collection[UUID]) -> list[UUID]:
+    """Let jobs wait again whose message is lost, unless a worker came for them after all."""
+    handed = Job.id.in_(ids), Job.status == JobStatus.QUEUED, Job.published_at.is_not(None)
+    which = select(Job.id).where(*handed).order_by(Job.id).with_for_update(skip_locked=True)
+    back = update(Job).where(Job.id.in_(which)).values(published_at=None)
     return list(session.scalars(back.returning(Job.id), execution_options={"synchronize_session": False}))
 
 

@@ -31,6 +31,27 @@ def first_line(error: BaseException) -> str:
     return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
+class Once:
+    """Says one thing once while it stays the same, and when it is over: what is tried every second fails for hours."""
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+        self._said = ""  # of the failure that lasts
+
+    def failed(self, event: str, error: BaseException) -> None:
+        """Log a failure unless it is the one before."""
+        said = first_line(error)
+        if said != self._said:
+            self._logger.warning(event, extra={"fields": {"error": said}})
+        self._said = said
+
+    def worked(self, event: str) -> None:
+        """Log that what failed works again."""
+        if self._said:
+            self._logger.info(event)
+        self._said = ""
+
+
 def configure(level: int = logging.INFO) -> None:
     """Send all that this process says to stderr as JSON lines: logs, warnings, what it dies of; no bars of progress.
 

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 ROOT = Path(__file__).resolve().parent.parent
 REDIS_URL = "redis://127.0.0.1:6379/0"
 _DATABASE = re.compile(r"postgresql\+psycopg2://(?:.*@)?(?:\[[^\]]*\]|[^/:?@]*)(?::\d+)?(?:[/?].*)?", re.ASCII)
+_HALF_A_SCHEME = re.compile(r"(?!file:)[A-Za-z][A-Za-z0-9]+:/?(?!/)", re.ASCII)
 _DATABASE_NUMBER = re.compile(r"/?\d*", re.ASCII)
 
 
@@ -93,6 +94,8 @@ class Settings(BaseSettings):
     def _has_a_driver(cls, url: str) -> str:
         from fsspec import get_filesystem_class  # a part that names no storage may lack it
 
+        if _HALF_A_SCHEME.match(url):
+            raise ValueError("is neither an address nor a folder; write s3://BUCKET/chai with two slashes, or ./NAME")
         protocol, _, place = url.partition("://") if "://" in url else ("file", "", url)
         if not place.strip("/"):
             raise ValueError("names no folder or bucket; write it like file:///srv/chai or s3://BUCKET/chai")

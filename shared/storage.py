@@ -49,10 +49,12 @@ _NAME = re.compile(r"(?:[a-z0-9_-]+/)+[A-Za-z0-9][A-Za-z0-9._-]*")
 _TEMPORARY = ".writing-"
 _UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _ENDINGS = r"mp4|safetensors|thumbnail\.jpg|spritesheet\.jpg"
+# Of an attempt or a tenant, whole or half written, or of a check.
 _OURS = re.compile(
-    rf"(?:{VIDEOS}|{LATENTS}|{PICTURES})/{_UUID}\.\d+\.(?:{_ENDINGS})|{FILES}/{_UUID}\.jsonl"
-    rf"|(?:{VIDEOS}|{LATENTS}|{PICTURES}|{FILES})/{re.escape(_TEMPORARY)}[0-9a-f]+-.+"
-    rf"|{CHECKS}/(?:{re.escape(_TEMPORARY)}[0-9a-f]+-)?[0-9a-f]{{16}}"
+    rf"(?:{VIDEOS}|{LATENTS}|{PICTURES})/(?:{re.escape(_TEMPORARY)}[0-9a-f]+-)?({_UUID})\.(\d+)\.(?:{_ENDINGS})"
+    rf"|{FILES}/(?:{re.escape(_TEMPORARY)}[0-9a-f]+-)?{_UUID}\.jsonl"
+    rf"|{CHECKS}/(?:{re.escape(_TEMPORARY)}[0-9a-f]+-)?[0-9a-f]{{16}}",
+    re.ASCII,
 )
 _PROBE_BYTES = 1 << 20
 AHEAD_BYTES = 4 << 20  # read at once of a file far away
@@ -118,6 +120,17 @@ def file_name(file_id: UUID) -> str:
     return f"{FILES}/{file_id}.jsonl"
 
 
+def attempt_of(name: str) -> tuple[UUID, int] | None:
+    """Return the job and the fence of the attempt that writes a video, its pictures or latents; None for others."""
+    found = _OURS.fullmatch(name)
+    return (UUID(found[1]), int(found[2])) if found and found[1] else None
+
+
+def is_half_written(name: str) -> bool:
+    """Whether a file of ours still has its temporary name: nobody ever reads it."""
+    return f"/{_TEMPORARY}" in name
+
+
 class Storage:
     """Whole files under one URL. Every method raises `StorageError` when the storage cannot be reached.
 
@@ -146,6 +159,7 @@ class Storage:
         if _is_s3(self.url):
             driver.retries = 1  # its client's own count; these come on top, and for reads twice over
             _bound(driver)
+            root = re.sub("/+", "/", root, count=1)  # no name begins with a slash: such a folder cannot be listed
         return driver, root
 
     @contextmanager
@@ -556,7 +570,7 @@ class _Stream(io.RawIOBase):
 
 
 def _is_s3(url: str) -> bool:
-    return url.startswith(("s3:", "s3a:"))
+    return url.startswith(("s3://", "s3a://"))
 
 
 def _options(url: str) -> dict[str, Any]:
@@ -565,6 +579,8 @@ def _options(url: str) -> dict[str, Any]:
         return {}
     if "@" in url.partition("//")[2].partition("/")[0]:  # else the driver's message shows it whole
         raise StorageError(f"{shown(url)}: an account in the address is not read; set AWS_ACCESS_KEY_ID and the others")
+    if "?versionId=" in url:  # the driver takes what follows for the version of one file, to which all would be written
+        raise StorageError(f"{shown(url)}: a version names one file; name a folder")
     own = fsspec.config.conf.get("s3", {}).get("config_kwargs", {})
     # A file is fetched at once: to ask for its length first takes twice as long, and errors of that carry no reason.
     return {"config_kwargs": {**_S3_CONFIG, **own}, "max_concurrency": 1}

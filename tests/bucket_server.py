@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 from xml.sax.saxutils import escape
 
 BUCKET = "videos"
@@ -22,6 +22,7 @@ class Bucket(ThreadingHTTPServer):
         self.files: dict[str, bytes] = {}
         self.lock = threading.Lock()
         self.refuse: Callable[[_Handler], tuple[int, str] | None] = lambda _: None  # status and code of an error
+        self.page = 1000  # keys of a listing that come at once
         self.asked: list[str] = []  # method and range of each request
 
     @property
@@ -38,6 +39,10 @@ def bucket_server(host: str = "127.0.0.1") -> Iterator[Bucket]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+def _told(key: str, query: dict[str, list[str]]) -> str:
+    return quote(key) if query.get("encoding-type") == ["url"] else escape(key)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -101,7 +106,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     @property
     def _key(self) -> str:
-        return unquote(urlsplit(self.path).path).removeprefix(f"/{BUCKET}").lstrip("/")
+        return unquote(urlsplit(self.path).path).removeprefix(f"/{BUCKET}").removeprefix("/")
 
     def _span(self, length: int) -> tuple[int, int]:
         first, _, last = self.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")
@@ -120,21 +125,28 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _listed(self, query: dict[str, list[str]]) -> bytes:
         prefix, delimiter = query.get("prefix", [""])[0], query.get("delimiter", [""])[0]
-        folders, rows = set(), []
+        after = query.get("continuation-token", [""])[0]
+        rows: dict[str, str] = {}  # by key, or by folder
         for key, content in sorted(self.server.files.items()):
             rest = key.removeprefix(prefix)
             if not key.startswith(prefix):
                 continue
             if delimiter and delimiter in rest:
-                folders.add(prefix + rest.partition(delimiter)[0] + delimiter)
+                folder = prefix + rest.partition(delimiter)[0] + delimiter
+                rows[folder] = f"<CommonPrefixes><Prefix>{_told(folder, query)}</Prefix></CommonPrefixes>"
                 continue
-            rows.append(
-                f"<Contents><Key>{escape(key)}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>"
+            rows[key] = (
+                f"<Contents><Key>{_told(key, query)}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>"
                 f"<ETag>{escape(_etag(content))}</ETag><Size>{len(content)}</Size></Contents>"
             )
-        rows += [f"<CommonPrefixes><Prefix>{escape(folder)}</Prefix></CommonPrefixes>" for folder in sorted(folders)]
-        count = f"<KeyCount>{len(rows)}</KeyCount><IsTruncated>false</IsTruncated>"
-        return f"<ListBucketResult><Name>{BUCKET}</Name>{count}{''.join(rows)}</ListBucketResult>".encode()
+        left = [key for key in sorted(rows) if key > after]
+        shown, more = left[: self.server.page], len(left) > self.server.page
+        count = f"<KeyCount>{len(shown)}</KeyCount><IsTruncated>{str(more).lower()}</IsTruncated>"
+        if more:
+            count += f"<NextContinuationToken>{escape(shown[-1])}</NextContinuationToken>"
+        coding = "<EncodingType>url</EncodingType>" if "encoding-type" in query else ""
+        listed = "".join(rows[key] for key in shown)
+        return f"<ListBucketResult><Name>{BUCKET}</Name>{coding}{count}{listed}</ListBucketResult>".encode()
 
     def _error(self, status: int, code: str) -> None:
         self._answer(status, f"<Error><Code>{code}</Code></Error>".encode(), **{"Content-Type": "application/xml"})

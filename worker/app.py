@@ -26,8 +26,8 @@ from db import heartbeats, jobs, quality_checks
 from db.jobs import Swept
 from db.session import connect, sessions, transaction
 from db.states import Queue, queue_of_model
-from shared import logs, tracing
-from shared.logs import first_line
+from shared import environment, logs, tracing
+from shared.logs import Once
 from worker import fitness, questions, tasks
 from worker.announcements import Announcements
 from worker.gate import Gate
@@ -45,6 +45,7 @@ logger = logging.getLogger(__name__)
 
 def make_app(settings: WorkerSettings) -> Celery:
     """Return the Celery app of workers, without its task."""
+    environment.forget(environment.CELERY)
     app = Celery("chai", broker=settings.redis_url, set_as_current=False)
     if settings.redis_url.startswith("redis"):
         app.conf.broker_transport = "worker.transport:Transport"
@@ -210,6 +211,7 @@ class Presence:
         self._name = f"worker:{owner}"
         self._said = {"queues": list(queues)} | ({"models": list(models)} if models else {})
         self._gate = gate
+        self._signs = Once(logger)
         self._engine = connect(database_url, pool_size=1, application=f"chai-worker {owner} alive")
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="presence", daemon=True)
@@ -239,7 +241,9 @@ class Presence:
             with transaction(sessions(self._engine)) as session:
                 write(session)
         except SQLAlchemyError as error:
-            logger.warning("no sign of life: %s", first_line(error))
+            self._signs.failed("no sign of life", error)
+        else:
+            self._signs.worked("a sign of life again")
 
 
 def release(database_url: str, owner: str) -> None:

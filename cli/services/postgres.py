@@ -16,6 +16,7 @@ from cli.services import process as processes
 from cli.services.binaries import postgres_bin
 from cli.services.errors import StartFailed
 from cli.services.privileges import Way, give, reachable, way_to_run
+from shared import environment
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +78,7 @@ class Postgres:
 
         Raises MissingProgram and StartFailed.
         """
+        environment.forget(environment.LIBPQ)
         self.stop()
         self.folder.mkdir(parents=True, exist_ok=True)
         programs, way = self._programs()

@@ -435,3 +435,27 @@ def test_a_missing_binary_says_what_to_install(find: str, message: str, monkeypa
 
     with pytest.raises(MissingProgram, match=message):
         getattr(binaries, find)()
+
+
+def test_a_shell_that_speaks_to_another_postgres_does_not_hinder_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """libpq completes every address by these, and waits for a server that is not there."""
+    foreign = {"PGHOSTADDR": "192.0.2.1", "PGSSLMODE": "verify-full", "PGSERVICE": "none", "PGOPTIONS": "-c a.b=c"}
+    for name, value in foreign.items():
+        monkeypatch.setenv(name, value)
+    server = Postgres(tmp_path / "postgres", durable=False)
+
+    try:
+        assert query(server.start().url, "SELECT 1") == 1
+    finally:
+        server.stop()
+
+
+def test_a_locale_that_is_not_utf_8_changes_no_file() -> None:
+    code = "import cli.start as s; s.in_utf8(); print(open(0).encoding, __import__('sys').flags.utf8_mode)"
+    env = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+
+    assert done.stdout.split() == ["utf-8", "1"]

@@ -139,8 +139,9 @@ def test_what_is_lost_waits_again_once_it_is_old_enough(accept: Callable[..., UU
     ids = {accept(), accept()}
     outbox.handed_over(session, ids)
 
-    assert outbox.take_back(session, Queue.INTERACTIVE, older_s=60) == []
-    assert set(outbox.take_back(session, Queue.INTERACTIVE, older_s=-1)) == ids
+    assert outbox.unclaimed(session, Queue.INTERACTIVE, older_s=60) == {}
+    assert outbox.unclaimed(session, Queue.INTERACTIVE, older_s=-1) == dict.fromkeys(ids, 1)
+    assert set(outbox.take_back(session, ids)) == ids
     assert set(picked(session)) == ids
 
 

@@ -52,6 +52,41 @@ def test_what_another_writes_is_found_though_the_folder_was_listed_before(bucket
     assert len(list(storage.files("videos"))) == 2
 
 
+@pytest.mark.parametrize("folder", ["", "/", "/chai/", "//chai", "///chai", "/a//b", "/ü +&=%20#?", "/*[x]", "/a:b@c"])
+def test_what_is_written_is_listed_and_removed_whatever_the_folder_is_called(bucket: Bucket, folder: str) -> None:
+    storage, name = Storage(f"s3://{BUCKET}{folder}"), video_name(uuid4(), 1)
+    storage.marker()
+
+    storage.write(name, b"0123456789")
+
+    assert [file.name for file in storage.files("videos")] == [name]
+    storage.remove(name)
+    assert list(storage.files("videos")) == []
+    assert not any(key.startswith("/") for key in bucket.files)
+
+
+def test_an_address_that_names_the_version_of_a_file_is_refused() -> None:
+    with pytest.raises(StorageError, match="a version names one file; name a folder"):
+        Storage(f"s3://{BUCKET}/chai?versionId=3").marker()
+
+
+def test_a_listing_of_many_pages_is_whole_and_passes_over_the_marks_of_folders(bucket: Bucket) -> None:
+    storage, names = Storage(f"s3://{BUCKET}/chai"), {video_name(uuid4(), 1) for _ in range(25)}
+    bucket.page = 10
+    bucket.files |= {f"chai/{name}": b"x" for name in names} | {"chai/": b"", "chai/videos/": b""}
+
+    assert {file.name for file in storage.files("videos")} == names
+
+
+@pytest.mark.parametrize("answer", [(503, "SlowDown"), (500, "InternalError"), (400, "RequestTimeout"), (502, "-")])
+def test_a_bucket_that_asks_for_patience_twice_is_asked_a_third_time(bucket: Bucket, answer: tuple[int, str]) -> None:
+    storage, name = Storage(f"s3://{BUCKET}/chai"), video_name(uuid4(), 1)
+    for act in (lambda: storage.write(name, b"x"), lambda: storage.read(name), lambda: list(storage.files("videos"))):
+        answers = iter([answer, answer])
+        bucket.refuse = lambda _, answers=answers: next(answers, None)
+        act()
+
+
 def test_all_who_make_the_id_of_a_bucket_at_once_find_the_same(bucket: Bucket) -> None:
     number, meet = 6, threading.Barrier(6)
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from shared.logs import JsonLines
+from shared.logs import JsonLines, Once
 
 
 def line(**values: object) -> dict[str, object]:
@@ -80,3 +80,17 @@ def test_warnings_and_crashes_are_lines_too_and_bars_of_progress_are_none() -> N
     assert [line["logger"] for line in lines] == ["py.warnings", "crash", "crash"]
     assert [line["event"] for line in lines[1:]] == ["ZeroDivisionError: division by zero", "KeyError: 'gone'"]
     assert "Traceback" in lines[2]["traceback"]
+
+
+def test_what_fails_every_second_is_said_once_until_it_changes_or_is_over(caplog: pytest.LogCaptureFixture) -> None:
+    looks = Once(logging.getLogger("api.waiting"))
+    caplog.set_level(logging.INFO, "api.waiting")
+
+    looks.worked("looks again")
+    for error in (OSError("away"), OSError("away"), OSError("full")):
+        looks.failed("not looked", error)
+    looks.worked("looks again")
+    looks.worked("looks again")
+
+    said = [(record.message, getattr(record, "fields", {}).get("error")) for record in caplog.records]
+    assert said == [("not looked", "away"), ("not looked", "full"), ("looks again", None)]
