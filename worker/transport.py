@@ -13,26 +13,14 @@ from typing import Any
 import redis
 from kombu.transport import redis as kombu_redis
 from kombu.transport import virtual
-from redis._parsers import BaseParser
 
 DEAD_LETTERS = "dead-letters"  # a Redis list; LRANGE shows what is in it
 MAX_DEAD_LETTERS = 1000  # the oldest go
 
 
-class Refused(redis.exceptions.ResponseError):
-    """The server takes no writes now: its disk is full (MISCONF), or too few replicas follow it."""
-
-
-for _state in ("MISCONF", "NOREPLICAS"):  # states for which redis-py has no class
-    BaseParser.EXCEPTION_CLASSES.setdefault(_state, Refused)
-
-TAKES_NO_WRITES = (
-    Refused,
-    redis.exceptions.OutOfMemoryError,
-    redis.exceptions.ReadOnlyError,
-    redis.exceptions.ClusterDownError,  # of a primary that is down, too
-    redis.exceptions.NoPermissionError,
-)
+# Whatever else a server answers than what was asked for: it is out of room, a replica, busy with a script, without a
+# disk, or somebody has a key of another kind where a queue should be.
+REFUSES = redis.exceptions.ResponseError
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +47,7 @@ class QoS(kombu_redis.QoS):
         """
         try:
             super().ack(delivery_tag)  # type: ignore[no-untyped-call]
-        except TAKES_NO_WRITES as error:
+        except REFUSES as error:
             logger.warning("the broker took no word of a message that is done with: %s", error)
             virtual.QoS.ack(self, delivery_tag)  # type: ignore[no-untyped-call]
 
@@ -110,11 +98,10 @@ class Channel(kombu_redis.Channel):
 
 
 class Transport(kombu_redis.Transport):
-    """Kombu's Redis transport with that channel, for which a server that takes no writes is away and not a bug.
+    """Kombu's Redis transport with that channel, for which a server that answers with an error is away and not a bug.
 
-    Without room, with a full disk, or as a replica after a failover, Redis answers with an error to what a worker asks;
-    to Celery that is the end of the worker, where a new connection later is all that it takes.
+    To Celery most such errors are the end of the worker, where a new connection later is all that it takes.
     """
 
     Channel = Channel
-    connection_errors = (*kombu_redis.Transport.connection_errors, *TAKES_NO_WRITES)
+    connection_errors = (*kombu_redis.Transport.connection_errors, REFUSES)

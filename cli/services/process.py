@@ -191,11 +191,12 @@ def listener(port: int) -> str | None:
 
 
 def remembered_port(file: Path) -> int | None:
-    """Return the port written in `file` by an earlier run, or None."""
+    """Return the port written in `file` by an earlier run, or None: what a power cut left there is no port."""
     try:
-        return int(file.read_text())
-    except (FileNotFoundError, ValueError):
+        port = int(file.read_text())
+    except (OSError, ValueError):
         return None
+    return port if 0 < port < 65536 else None
 
 
 def last_lines(log: Path, num_lines: int = 8) -> str:

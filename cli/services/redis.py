@@ -10,9 +10,11 @@ from typing import Self
 
 from cli.services import process as processes
 from cli.services.binaries import redis_server
+from cli.services.errors import PortTaken, StartFailed
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0
+UNREADABLE = (b"append only file", b"append-only file", b"Unrecoverable error", b"Wrong signature")  # in its log
 NUM_DATABASES = 1024  # tests take one each
 CONFIG = """\
 bind 127.0.0.1
@@ -69,7 +71,33 @@ class Redis:
         self.restart()
 
     def restart(self) -> Self:
-        """Start again on the port that others know. Raises MissingProgram and StartFailed."""
+        """Start again on the port that others know. Raises MissingProgram and StartFailed.
+
+        Data that cannot be read, after a power cut or on a disk that was full, is put aside: a queue that is lost is
+        handed over again from Postgres, a server that refuses to start is the end of the night.
+        """
+        begun = self.log.stat().st_size if self.log.exists() else 0
+        try:
+            return self._restart()
+        except PortTaken:
+            raise
+        except StartFailed:
+            if not (self._is_wanted and self._put_aside(begun)):
+                raise
+            return self._restart()
+
+    def _put_aside(self, begun: int) -> bool:
+        """Rename the append-only file where the log says that it was refused; return whether it was."""
+        file = self.folder / "appendonly.aof"
+        with self.log.open("rb") as log:
+            log.seek(begun)
+            said = log.read()
+        if file.exists() and any(word in said for word in UNREADABLE):
+            file.replace(file.with_suffix(".aof.unreadable"))
+            return True
+        return False
+
+    def _restart(self) -> Self:
         self.stop()
         program = redis_server()
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -459,3 +459,25 @@ def test_a_locale_that_is_not_utf_8_changes_no_file() -> None:
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
 
     assert done.stdout.split() == ["utf-8", "1"]
+
+
+@pytest.mark.parametrize("left", [b"", b"\0\0\0\0", b"99999999", b"-5", b"0", b"54x"])
+def test_a_port_that_a_power_cut_spoiled_is_chosen_anew(tmp_path: Path, left: bytes) -> None:
+    (tmp_path / "port").write_bytes(left)
+
+    assert process.remembered_port(tmp_path / "port") is None
+
+
+@pytest.mark.parametrize("left", [b"garbage\r\n", b"*3\r\n$3\r\nSET\r\n", b"\0" * 100, b"REDIS0009\xfa"])
+def test_a_queue_that_cannot_be_read_is_put_aside(tmp_path: Path, left: bytes) -> None:
+    server = Redis(tmp_path / "redis").start()
+    with redis.Redis.from_url(server.url) as client:
+        client.lpush("interactive", "a")
+    server.stop()
+    (tmp_path / "redis" / "appendonly.aof").write_bytes(left)
+
+    try:
+        with redis.Redis.from_url(server.start().url) as client:
+            assert client.lpush("interactive", "b") == 1
+    finally:
+        server.stop()

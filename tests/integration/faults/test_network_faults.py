@@ -123,7 +123,33 @@ def without_disk(client: redis.Redis) -> Iterator[None]:
         taken.rmdir()
 
 
-@pytest.mark.parametrize("state", [without_memory, without_disk])
+@contextmanager
+def with_keys_of_another_kind(client: redis.Redis) -> Iterator[None]:
+    """Another program has our names: Redis answers WRONGTYPE to whoever asks for a queue."""
+    names = ("interactive", "unacked", "unacked_index")
+    for name in names:
+        client.delete(name)
+        client.set(name, "theirs")
+    try:
+        yield
+    finally:
+        client.delete(*names)
+
+
+@contextmanager
+def failed_over(client: redis.Redis) -> Iterator[None]:
+    """It becomes a replica: whoever waits for a message hears UNBLOCKED, whoever writes READONLY."""
+    client.execute_command("REPLICAOF", "127.0.0.1", "9")
+    try:
+        yield
+    finally:
+        client.execute_command("REPLICAOF", "NO", "ONE")
+
+
+STATES = [without_memory, without_disk, with_keys_of_another_kind, failed_over]
+
+
+@pytest.mark.parametrize("state", STATES)
 def test_a_broker_without_room_costs_no_job(
     service: Service, relay: Process, redis_url: str, state: Callable[[redis.Redis], AbstractContextManager[None]]
 ) -> None:
