@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg2.extensions
-from psycopg2.errors import LockNotAvailable
+from psycopg2.errors import FeatureNotSupported, InvalidSqlStatementName, LockNotAvailable
 from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import InvalidatePoolError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -73,6 +74,7 @@ def connect(
         },
     )
     _replace_the_dead(engine)
+    _forget_old_plans(engine)
     return engine
 
 
@@ -104,6 +106,23 @@ def _replace_the_dead(engine: Engine) -> None:
 
     event.listen(engine, "checkin", back)
     event.listen(engine, "checkout", out)
+
+
+def _forget_old_plans(engine: Engine) -> None:
+    """Give up connections whose prepared statements are of other tables than there are: a migration went past them.
+
+    What was prepared on a connection fails there for good, and elsewhere not. To whoever asked the database was away
+    for a moment.
+    """
+
+    def failed(context: ExceptionContext) -> None:
+        error = context.original_exception
+        is_old = isinstance(error, FeatureNotSupported) and "cached plan" in str(error)
+        if is_old or isinstance(error, InvalidSqlStatementName):  # or whatever stands between has mixed connections up
+            context.is_disconnect = True
+            raise OperationalError(context.statement, None, error) from error
+
+    event.listen(engine, "handle_error", failed)
 
 
 def waited_in_vain(error: OperationalError) -> bool:

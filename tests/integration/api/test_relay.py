@@ -329,6 +329,7 @@ def test_a_message_in_the_hand_of_a_worker_is_not_taken_for_lost(
     relay.republish()  # nobody claimed the second; the third waits where it was put
     assert num_waiting(session_factory) == 1
     relay.publish()
+    relay._leave()
     assert sorted(waiting(redis_url)) == sorted([second, third])
     relay.stop()
     relay.run()  # to its end
@@ -775,6 +776,7 @@ def test_what_expires_while_the_databases_clock_jumps_forward_is_held_against_no
     monkeypatch.setattr(clock, "read", lambda session: read(session) + 3600)
 
     relay.sweep()
+    relay._leave()
 
     with session_factory() as session:
         job = session.get_one(Job, UUID(job_id))

@@ -1,6 +1,8 @@
 """Statements that a connection plans once."""
 
+import pytest
 from sqlalchemy import Engine, event, text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from db.prepared import Prepared
@@ -50,3 +52,27 @@ def test_a_new_connection_plans_anew(engine: Engine, session_factory: sessionmak
             session.rollback()
 
     assert sum(statement.startswith("PREPARE") for statement in seen) == 2
+
+
+@pytest.mark.parametrize("change", ["ALTER TABLE kept ALTER COLUMN word TYPE varchar(9)", "DEALLOCATE ALL"])
+def test_what_is_of_other_tables_or_gone_is_prepared_anew_after_one_error(
+    session_factory: sessionmaker[Session], change: str
+) -> None:
+    """A migration goes past a part that runs, or a pooler stands between: to that part the database was away."""
+    words = Prepared("words_of", {"word": "text"}, "SELECT * FROM kept WHERE word = :word")
+    with transaction(session_factory) as session:
+        session.execute(text("CREATE TABLE kept (word text)"))
+        session.execute(text("INSERT INTO kept VALUES ('a')"))
+
+    def look() -> object:
+        with transaction(session_factory) as session:
+            words.on(session)
+            return session.scalar(text(words.call), {"word": "a"})
+
+    assert look() == "a"
+    with transaction(session_factory) as session:
+        session.execute(text(change))
+
+    with pytest.raises(OperationalError, match=r"cached plan must not|does not exist"):
+        look()
+    assert look() == "a"
