@@ -63,6 +63,17 @@ _PART_BYTES = 8 << 20  # sent at once
 _S3_CONFIG = {"retries": {"mode": "standard", "total_max_attempts": 3}}
 # One that takes no bytes: its client waits for that without end.
 _CALL_S, _SLOWEST_UPLOAD = 60.0, 1 << 18  # bytes a second
+_LATER = {408, 409, 429}  # slow, changed by another just now, too many: Ceph, MinIO and R2 say so where AWS says 503
+_PAUSES_S = (0.3, 1.0)
+_ELSEWHERE = "the bucket is in another region; set AWS_DEFAULT_REGION to that, and AWS_ENDPOINT_URL to where it answers"
+_WAYS_OUT = {  # by the code of S3's error
+    "NoSuchBucket": "there is no such bucket; create it, or name one that is there in STORAGE_URL",
+    "PermanentRedirect": _ELSEWHERE,
+    "AuthorizationHeaderMalformed": _ELSEWHERE,
+    "301": _ELSEWHERE,
+    "RequestTimeTooSkewed": "the server refuses the clock of this machine; set it (NTP)",
+    "InvalidObjectState": "the file lies in an archive; restore it there, and take that rule off the bucket",
+}
 _WHOLE_OR_NOTHING = {"memory", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"}  # a put becomes visible as a whole
 
 
@@ -587,12 +598,25 @@ def _options(url: str) -> dict[str, Any]:
 
 
 def _bound(driver: Any) -> None:
-    """Let each call of S3 end: one that uploads waits for a server's consent and for its own bytes to leave."""
+    """Let each call of S3 end, and ask again whom its client gives up at once.
+
+    One that uploads waits for a server's consent and for its own bytes to leave.
+    """
     call = driver._call_s3
 
-    async def bounded(*args: Any, **options: Any) -> Any:
+    async def once(*args: Any, **options: Any) -> Any:
         async with asyncio.timeout(_CALL_S + len(options.get("Body", b"")) / _SLOWEST_UPLOAD):
             return await call(*args, **options)
+
+    async def bounded(*args: Any, **options: Any) -> Any:
+        for pause_s in _PAUSES_S:
+            try:
+                return await once(*args, **options)
+            except OSError as error:
+                if _response(error).get("ResponseMetadata", {}).get("HTTPStatusCode") not in _LATER:
+                    raise
+            await asyncio.sleep(pause_s)
+        return await once(*args, **options)
 
     driver._call_s3, driver.call_s3 = bounded, fsspec.asyn.sync_wrapper(bounded, obj=driver)
 
@@ -603,10 +627,17 @@ def _is_refused(error: Exception) -> bool:
     return refused or (isinstance(error, OSError) and error.errno == errno.EINVAL)
 
 
+def _response(error: Exception) -> dict[str, Any]:
+    """Return what a server of S3 answered; nothing for the errors of other drivers."""
+    response = getattr(error.__cause__, "response", None)
+    return response if isinstance(response, dict) else {}
+
+
 def _translated(what: str, error: Exception) -> StorageError:
-    response = getattr(error.__cause__, "response", None)  # of S3
-    if isinstance(response, dict) and response.get("Error", {}).get("Code") == "NoSuchBucket":
-        return StorageError(f"{what}: there is no such bucket; create it, or name one that is there in STORAGE_URL")
+    # the client of S3 follows whoever sends it on, and who does so for ever to the bottom of its stack
+    code = "PermanentRedirect" if isinstance(error, RecursionError) else _response(error).get("Error", {}).get("Code")
+    if way_out := _WAYS_OUT.get(code):
+        return StorageError(f"{what}: {way_out}")
     if isinstance(error, FileNotFoundError):
         return FileMissing(f"{what}: no such file")
     said = str(error) or "no answer"

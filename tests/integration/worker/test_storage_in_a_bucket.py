@@ -78,13 +78,44 @@ def test_a_listing_of_many_pages_is_whole_and_passes_over_the_marks_of_folders(b
     assert {file.name for file in storage.files("videos")} == names
 
 
-@pytest.mark.parametrize("answer", [(503, "SlowDown"), (500, "InternalError"), (400, "RequestTimeout"), (502, "-")])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (503, "SlowDown"),
+        (500, "InternalError"),
+        (400, "RequestTimeout"),
+        (502, "-"),
+        (429, "TooManyRequests"),
+        (408, "RequestTimeout"),
+        (409, "OperationAborted"),
+    ],
+)
 def test_a_bucket_that_asks_for_patience_twice_is_asked_a_third_time(bucket: Bucket, answer: tuple[int, str]) -> None:
     storage, name = Storage(f"s3://{BUCKET}/chai"), video_name(uuid4(), 1)
-    for act in (lambda: storage.write(name, b"x"), lambda: storage.read(name), lambda: list(storage.files("videos"))):
+    storage.write(name, b"x")
+    for act in (storage.size, storage.read, storage.remove, lambda name: storage.write(name, b"x")):
         answers = iter([answer, answer])
         bucket.refuse = lambda _, answers=answers: next(answers, None)
-        act()
+        if answer != (400, "RequestTimeout") or act != storage.size:  # whose answer has no body that could say so
+            act(name)
+
+
+@pytest.mark.parametrize(
+    ("answer", "way_out"),
+    [
+        ((301, "PermanentRedirect"), "the bucket is in another region; set AWS_DEFAULT_REGION to that"),
+        ((400, "AuthorizationHeaderMalformed"), "the bucket is in another region; set AWS_DEFAULT_REGION to that"),
+        ((403, "RequestTimeTooSkewed"), r"the server refuses the clock of this machine; set it \(NTP\)"),
+        ((403, "InvalidObjectState"), "the file lies in an archive; restore it there"),
+    ],
+)
+def test_what_somebody_must_see_to_is_said_with_the_way_out(
+    bucket: Bucket, answer: tuple[int, str], way_out: str
+) -> None:
+    bucket.refuse = lambda _: answer
+
+    with pytest.raises(StorageError, match=way_out):
+        Storage(f"s3://{BUCKET}/chai").read(video_name(uuid4(), 1))
 
 
 def test_all_who_make_the_id_of_a_bucket_at_once_find_the_same(bucket: Bucket) -> None:
