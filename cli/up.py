@@ -66,8 +66,12 @@ class Stopped(Exception):
 
 @contextmanager
 def stopped_by_signals() -> Iterator[None]:
-    """Raise `Stopped` at the first signal, anywhere in the block, and ignore later ones: stopping must not be torn."""
-    wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    """Raise `Stopped` at the first signal, anywhere in the block, and ignore later ones: stopping must not be torn.
+
+    Who started it with nohup closes the terminal and goes home: SIGHUP stays ignored then.
+    """
+    is_kept = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    wanted = (signal.SIGINT, signal.SIGTERM) + (() if is_kept else (signal.SIGHUP,))
 
     def stop(number: int, _frame: object) -> None:
         for other in wanted:

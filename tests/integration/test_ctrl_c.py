@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from running import CARDS, wait_until
 
+from cli.up import Stopped, stopped_by_signals
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -57,3 +59,20 @@ def test_before_there_is_anything_to_stop_it_ends_without_a_word(tmp_path: Path)
 
         assert process.wait(60) == -signal.SIGINT
     assert log.read_text() == "importing\n"
+
+
+@pytest.mark.parametrize(("before", "is_kept"), [(signal.SIG_IGN, True), (signal.SIG_DFL, False)])
+def test_a_terminal_that_closes_stops_the_service_unless_it_was_started_with_nohup(
+    before: signal.Handlers, is_kept: bool
+) -> None:
+    was = signal.signal(signal.SIGHUP, before)
+    try:
+        with stopped_by_signals():
+            os.kill(os.getpid(), signal.SIGHUP)
+            has_gone_on = True
+    except Stopped:
+        has_gone_on = False
+    finally:
+        signal.signal(signal.SIGHUP, was)
+
+    assert has_gone_on == is_kept
