@@ -73,10 +73,20 @@ def line(request: BatchLine, cards: Mapping[str, ModelCard], *, tenant: str, def
 
 
 def again(known: Job, cards: Mapping[str, ModelCard]) -> Job:
-    """Return an interactive job, of no run, that asks for what an earlier one asked for; raise `BadRequest`."""
+    """Return an interactive job, of no run, that asks for what an earlier one asked for; raise `BadRequest`.
+
+    Its key is one that no header carries, so that a button that is pressed twice makes one video.
+    """
     _card(known.model, cards)
+    key = f"\N{LEFTWARDS ARROW WITH HOOK} {known.id}"
     same = {name: getattr(known, name) for name in (*_SHAPING, "request", "webhook_url")}
-    return Job(tenant=known.tenant, queue=Queue.INTERACTIVE, traceparent=tracing.traceparent(), **same)
+    return Job(
+        tenant=known.tenant,
+        queue=Queue.INTERACTIVE,
+        traceparent=tracing.traceparent(),
+        idempotency_key=key,
+        **same,
+    )
 
 
 def _line_key(row: Job) -> str:

@@ -5,13 +5,15 @@ file server, a note of the operator) is theirs.
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
+from api.errors import Gone
 from db import cache, files, identities
 from db.models import Job
 from db.session import transaction
@@ -101,9 +103,22 @@ def check_ours(storage: Storage, factory: sessionmaker[Session]) -> None:
         found = None
     if found != known:
         has, ours = found or "no id", known or "none yet"
-        raise ForeignStorage(
-            f"nothing is removed from {shown(storage.url)}: it has {has}, the service's storage {ours}"
-        )
+        where = f"{shown(storage.url)}: it has {has}, the service's storage {ours}"
+        raise ForeignStorage(f"nothing is removed from, or gone from, {where}")
+
+
+@contextmanager
+def gone_from_ours_only(storage: Storage, factory: sessionmaker[Session]) -> Iterator[None]:
+    """Raise `StorageError` in the place of a `Gone` from the block where this storage is not the service's own.
+
+    A process that has just begun has not seen its id: a disk that is not mounted yet has none, nor has a gateway that
+    knows no file.
+    """
+    try:
+        yield
+    except Gone:
+        check_ours(storage, factory)
+        raise
 
 
 def _published(session: Session, names: list[str]) -> set[str]:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from api import ids, uploads
+from api import ids, sweeps, uploads
 from api.content import Kept, as_asked, in_turn
 from api.deps import Calling
 from api.errors import Gone
@@ -97,8 +97,9 @@ def _content(file_id: str, request: Request, call: Calling) -> Response:
     with call.begin() as (session, caller), ids.known("file", file_id) as id_:
         file = files.get(session, caller.tenant, id_)
     storage = call.service.storage
-    if not _is_whole(storage, file):
-        raise Gone(f"the bytes of file {file_id} are no longer there; upload it again", code="file_gone")
+    with sweeps.gone_from_ours_only(storage, call.service.sessions):
+        if not _is_whole(storage, file):
+            raise Gone(f"the bytes of file {file_id} are no longer there; upload it again", code="file_gone")
     kept = Kept(
         name=file.name,
         num_bytes=file.num_bytes,

@@ -126,8 +126,7 @@ def _accept(asked: CreateVideo, call: Call) -> UUID:
 
 def _accept_job(session: Session, call: Call, caller: Caller, job: Job) -> UUID:
     job.group = caller.group
-    call.service.limits.check(session, caller)
-    return jobs.accept(session, job)[0].id
+    return video_routes.accept(session, call.service.limits, caller, job)[0].id
 
 
 def _make(request: Request, call: Call, asked: Mapping[str, Any], error: ApiError | None = None) -> HTMLResponse:
@@ -213,7 +212,7 @@ def cancel(id_: str, call: Calling, form: Annotated[Act, Depends(_form(Act))]) -
 
 @router.post("/videos/{id_}/again")
 def again(id_: str, call: Calling, form: Annotated[Act, Depends(_form(Act))]) -> Response:
-    """Ask for the same once more, as a video of its own, and go to it."""
+    """Ask for the same once more, as a video of its own, and go to it; whoever asks twice gets to the same one."""
     with call.begin() as (session, caller), ids.known("video", id_) as known:
         job = job_factory.again(jobs.get(session, caller.tenant, known), call.service.cards)
         new = _accept_job(session, call, caller, job)

@@ -14,7 +14,7 @@ from sqlalchemy import func
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
-from api import addresses, bodies, content, explain, ids, job_factory, videos, waiting
+from api import addresses, bodies, content, explain, ids, job_factory, sweeps, videos, waiting
 from api.deps import Call, Calling, Operating
 from api.errors import BadRequest, Gone, JobFailed, NotReady
 from api.limits import Limits
@@ -115,7 +115,7 @@ def _submit(asked: CreateVideo, call: Call, key: str | None, cancel_after: str |
         job.idempotency_key, job.group = key_of(key), caller.group
         if cancel_after is not None:
             job.cancel_at = func.now() + _duration(cancel_after)
-        return _accept(session, call.service.limits, caller, job)
+        return accept(session, call.service.limits, caller, job)
 
 
 def _finished(job: Job, call: Call) -> Response:
@@ -298,15 +298,16 @@ def _content(
     name, sheet = shown_id(id_), {}
     if variant != "video":
         sheet = output = _picture(video_id, output, variant)
-    answer = content.answer(
-        call.service.storage,
-        call.service.checked,
-        output,
-        asked,
-        file_name=f"{name}.mp4" if variant == "video" else f"{name}.{variant}.jpg",
-        as_head=as_head,
-        what=variant,
-    )
+    with sweeps.gone_from_ours_only(call.service.storage, call.service.sessions):
+        answer = content.answer(
+            call.service.storage,
+            call.service.checked,
+            output,
+            asked,
+            file_name=f"{name}.mp4" if variant == "video" else f"{name}.{variant}.jpg",
+            as_head=as_head,
+            what=variant,
+        )
     layout = {
         f"X-Sheet-{part.capitalize()}": str(sheet[part]) for part in ("columns", "rows", "tiles") if part in sheet
     }
@@ -322,7 +323,7 @@ def _picture(video_id: str, output: dict[str, Any], variant: str) -> dict[str, A
     return picture
 
 
-def _accept(session: Session, limits: Limits, caller: Caller, job: Job) -> tuple[Job, bool]:
+def accept(session: Session, limits: Limits, caller: Caller, job: Job) -> tuple[Job, bool]:
     """Return the job and whether it is new; a replay takes no room, so no limit refuses it."""
     if known := jobs.replayed(session, job):
         return known, False

@@ -2,7 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from api.app import create_app
 from api.settings import ApiSettings
-from db import jobs
+from db import identities, jobs
 from db.models import Job
 from db.session import transaction
 from shared.settings import Settings
@@ -309,6 +309,20 @@ def test_content_whose_file_is_missing_is_gone(
 
     assert answer.status_code == 410
     assert answer.json()["error"]["message"] == "the video's file is no longer there; submit the prompt again"
+
+
+def test_nothing_is_gone_from_a_storage_that_is_not_the_services_own(
+    client: TestClient, session: Session, storage: Storage, finished: tuple[dict, bytes]
+) -> None:
+    identities.adopt_storage(
+        session, uuid4()
+    )  # this one has no id: a disk that is not mounted, a gateway without files
+    session.commit()
+    storage.remove(session.scalars(select(Job.output["name"].astext)).one())
+
+    answer = client.get(f"/v1/videos/{finished[0]['id']}/content")
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "storage_unavailable")
 
 
 @pytest.mark.parametrize(

@@ -356,6 +356,12 @@ def test_the_same_is_asked_for_again_with_all_that_shapes_it(client: TestClient)
     assert (first["status"], again["status"], again["id"] == id_) == ("cancelled", "queued", False)
     same = [*shape, *words, "seconds"]
     assert {name: again[name] for name in same} == {name: first[name] for name in same}
+    twice = client.post(f"/videos/{id_}/again", data=form(client, f"/videos/{id_}"), follow_redirects=False)
+    assert twice.headers["location"] == answer.headers["location"]
+    client.post(f"/v1/videos/{again['id']}/cancel")
+    path = f"/videos/{again['id']}"
+    thrice = client.post(f"{path}/again", data=form(client, path), follow_redirects=False)
+    assert thrice.headers["location"] not in (path, answer.headers["location"])
 
 
 def test_asking_again_counts_against_the_limits_of_the_key(
