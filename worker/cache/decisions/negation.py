@@ -101,7 +101,7 @@ def _trigger(words: Sequence[Word], i: int) -> tuple[int, bool]:
     if lower == "lost" and i + 1 < len(words) and words[i + 1].tag == "PRP$":
         return 1, False  # "a horse that has lost its saddle"
     if lower in _NO_VERB:
-        return 1, lower == "without"
+        return 1, lower == "without" and after.endswith("ing")  # "without wearing a hat", "without water or fish"
     is_request = lower in _REQUESTS and (i == 0 or not words[i - 1].lower[0].isalnum() or words[i - 1].lower in _JOINTS)
     return (1, True) if lower in _BEFORE_VERB or is_request else (0, False)
 
