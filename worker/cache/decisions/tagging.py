@@ -406,7 +406,7 @@ def _starts_thing(tags: Sequence[str], i: int) -> bool:
 def _is_in_shade_of_two(lower: Sequence[str], i: int) -> bool:
     """Whether a word is one of two that name a shade of the colour behind them: "a fire engine red lipstick"."""
     return any(
-        tuple(lower[k : k + 2]) in v.SHADES_OF_TWO
+        " ".join(lower[k : k + 2]) in v.SHADES_OF_TWO
         and lower[k + 2 : k + 3]
         and lower[k + 2] in v.CONFLICT_GROUPS["colour"]
         for k in (i - 1, i)
