@@ -2,10 +2,12 @@
 
 import csv
 import json
+import re
 import signal
 import time
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 from homes import Home
 
@@ -46,13 +48,13 @@ def test_a_run_makes_every_usable_line_and_names_the_others(home: Home, tmp_path
     rows = {row["custom_id"]: row for row in results(tmp_path / "out")}
     assert {name: row["status"] for name, row in rows.items()} == {"a": "completed", "c": "completed"}
     assert (rows["a"]["seed"], rows["a"]["steps"]) == (5, 2)
-    assert rows["a"]["path"] in {"full", "fast"}  # by which of the two began first
+    assert rows["a"]["path"] in {"full", "fast"}  # by whether another test had a red ball made
     assert isinstance(rows["c"]["seed"], int)  # the one that the service drew: enough to make the video again
     assert all(float(str(row["seconds"])) > 0 for row in rows.values())
     assert all(Path(str(row["file"])).stat().st_size > 0 for row in rows.values())
     with (tmp_path / "out" / "results.csv").open(newline="") as stream:
         assert [row["custom_id"] for row in csv.DictReader(stream)] == list(rows)
-    assert "list.jsonl: 2 completed; 2 lines left out" in done.stdout
+    assert re.search(r"^list\.jsonl: 2 completed( \(1 fast\))?; 2 lines left out", done.stdout)
 
 
 def test_running_the_same_list_again_submits_nothing(home: Home, tmp_path: Path) -> None:
@@ -133,13 +135,22 @@ def wait_for_ends(home: Home, batch: str) -> None:
             return
 
 
+def wait_for_what_runs(home: Home, batch: str) -> dict[str, Any]:
+    """Wait until no line of a run is being made, and return what is told of it then."""
+    for _ in range(100):
+        told: dict[str, Any] = json.loads(home.chai("bulk", "status", batch, "--json").stdout)
+        if not told["request_counts"]["in_progress"]:
+            return told
+        time.sleep(0.2)
+    raise AssertionError("a line does not end")
+
+
 def test_a_run_is_paused_cancelled_and_tried_again(home: Home, tmp_path: Path) -> None:
     file = written(tmp_path, "nights.jsonl", prompts(12, "calm", 300))
     batch = json.loads(home.chai("bulk", "run", file, "--detach", "--json").stdout)["id"]
 
     home.chai("bulk", "pause", batch)
-    time.sleep(2.0)  # what ran has ended
-    paused = json.loads(home.chai("bulk", "status", batch, "--json").stdout)
+    paused = wait_for_what_runs(home, batch)
     time.sleep(1.5)
     later = json.loads(home.chai("bulk", "status", batch, "--json").stdout)
     home.chai("bulk", "resume", batch)
