@@ -16,7 +16,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api import errors, server
+from api import errors, header_fields, server
 from api.deadline import Deadline
 from api.deps import Service
 from api.events import Events
@@ -169,6 +169,7 @@ class Outermost:
         if method == "HEAD" and not self._surface.has("HEAD", path):
             method = "GET"
         try:
+            scope = header_fields.read(scope)
             self._gate.check(scope)
             self._surface.check_query(method, path, scope["query_string"])
             timeout_s = self._settings.request_timeout_s + self._asked_wait_s(scope)

@@ -242,6 +242,41 @@ def test_a_number_of_days_is_finite(shared_client: TestClient, days: str) -> Non
     assert answer.json()["error"]["message"] == f"days '{days}' is not a finite number; send a finite number"
 
 
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("Idempotency-Key", ("a", "b")),
+        ("Cancel-After", ("90s", "2h")),
+        ("Content-Type", ("application/json", "multipart/form-data")),
+        ("Authorization", ("Bearer a", "Bearer b")),
+    ],
+)
+def test_a_header_of_one_value_that_has_two_is_named(
+    shared_client: TestClient, name: str, values: tuple[str, str]
+) -> None:
+    def asked(first: str, second: str) -> httpx.Response:
+        given = [(name, first), (name, second)]
+        headers = given if name == "Content-Type" else [*given, ("Content-Type", "application/json")]
+        return shared_client.post("/v1/videos", content=json.dumps(GOOD), headers=headers)
+
+    two, same = asked(*values), asked(values[0], values[0])
+
+    assert (two.status_code, two.json()["error"]["param"]) == (400, name)
+    assert two.json()["error"]["message"] == f"{name} is given twice, with two values; send it once"
+    assert same.status_code == 200, "a proxy that doubles a line changes nothing"
+
+
+def test_a_header_that_is_a_list_is_read_over_all_its_lines(client: TestClient) -> None:
+    id_ = client.post("/v1/videos", json=GOOD).json()["id"]
+    etag = client.get(f"/v1/videos/{id_}").headers["etag"]
+
+    waited = client.get(f"/v1/videos/{id_}", headers=[("Prefer", "respond-async"), ("Prefer", "wait=1")])
+    known = client.get(f"/v1/videos/{id_}", headers=[("If-None-Match", '"a"'), ("If-None-Match", etag)])
+
+    assert waited.headers["preference-applied"] == "wait=1"
+    assert known.status_code == 304
+
+
 def test_lines_that_are_given_twice_are_refused(client: TestClient) -> None:
     batch = client.post("/v1/bulk-runs", json={"manifest_key": "m"}).json()["id"]
     lines = '"items": [{"custom_id": "1", "prompt": "a"}]'

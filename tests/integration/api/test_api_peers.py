@@ -203,6 +203,21 @@ def test_conditions_are_kept(client: TestClient, finished: tuple[str, bytes], he
     assert client.get(path, headers=asked).status_code == status
 
 
+@pytest.mark.parametrize("asked", [{"Range": "bytes=0-9"}, {"Range": "bytes=99999999-"}, {"If-Range": '"a"'}])
+def test_head_says_what_the_whole_file_is_whatever_part_is_asked_for(
+    client: TestClient, finished: tuple[str, bytes], asked: dict
+) -> None:
+    """Range is a field of GET alone (RFC 9110, 14.2)."""
+    id_, content = finished
+    file = client.post("/v1/files", files={"file": ("a.jsonl", content)}, data={"purpose": "batch"}).json()["id"]
+
+    for path in (f"/v1/videos/{id_}/content", f"/v1/files/{file}/content"):
+        answer = client.head(path, headers=asked)
+
+        assert (answer.status_code, answer.headers["content-length"]) == (200, str(len(content)))
+        assert "content-range" not in answer.headers
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize("asked", [{}, {"Range": "bytes=0-9"}])
 @pytest.mark.parametrize("fault", ["cut", "longer", "other"])
