@@ -55,7 +55,7 @@ def simulate(
     seeds: Annotated[
         int | None, typer.Option(min=1, help="Random samples of the trace, windows where it has times.")
     ] = None,
-    entry_bytes: Annotated[str, typer.Option(help="Latents of one full run, where the trace does not say.")] = "1.3MB",
+    entry_bytes: Annotated[str, typer.Option(help="Latents of one full run, where the trace does not say.")] = "650KB",
     full_seconds: Annotated[float, typer.Option(min=0, help="GPU seconds of a full run.")] = FULL_S,
     bounds: Annotated[bool, typer.Option(help="Also say how good it can get.")] = True,
     whole_prompt: Annotated[bool, typer.Option(help="Also compare whole prompts, as NIRVANA does.")] = True,
@@ -155,7 +155,7 @@ class Asked:
     warmup: int = 0
     num_counted: int | None = None
     num_samples: int | None = None
-    entry_bytes: int = 1_300_000
+    entry_bytes: int = 650_000
     folder: Path
     has_bounds: bool = True
     has_whole_prompts: bool = True

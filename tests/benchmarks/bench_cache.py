@@ -55,6 +55,7 @@ from worker.models.opensora.text import Caption
 from worker.reuse.cache_attention import CacheAttention
 from worker.reuse.codec import PRECISIONS, pack, unpack
 from worker.reuse.donor import Donor, latent_name
+from worker.reuse.own_trajectory import OwnTrajectory
 from worker.reuse.recorder import Recorder, kept_steps
 from worker.settings import WorkerSettings
 
@@ -389,30 +390,42 @@ def test_cache_attention_costs_next_to_nothing() -> None:
 
 
 def models() -> dict[str, Any]:
-    """The tiny model, and the small one where it is installed."""
-    small = SHIPPED / "small"
+    """The tiny model, and those that ship where they are installed."""
     found = {"tiny": tiny()}
-    if (small / "chai.json").exists():
-        card = model_cards.load(SHIPPED)["small"]
-        found["small"] = ChaiPipeline.from_pretrained(small / card.source)
+    for name in ("small", "rich"):
+        if (SHIPPED / name / "chai.json").exists():
+            card = model_cards.load(SHIPPED)[name]
+            found[name] = ChaiPipeline.from_pretrained(SHIPPED / name / card.source)
     return found
 
 
+WAYS = {"Cache Attention": CacheAttention(), "its trajectory": OwnTrajectory(skipped_steps=2)}
+PAIRS = (  # what a donor shows, what is asked for
+    ("a red circle in the snow", "a red circle in the grass"),
+    ("a blue star moves left", "a green star moves left"),
+    ("two yellow squares at night", "two yellow squares on sand"),
+    ("a big purple triangle", "a big purple triangle and a small white circle"),
+)
+
+
 def full_run(pipeline: Any, prompt: str) -> Donor:
-    """Run 30 steps and keep what the paper's fast run reads."""
-    full, fast = pipeline.schedule(30), pipeline.schedule(8)
-    size = pipeline.config.height, pipeline.config.width, pipeline.config.num_frames
-    recorder = Recorder(kept_steps(["nearest"], full.timesteps(*size), fast.timesteps(*size)), seed=1)
-    list(pipeline.steps(prompt, full, seed=1, hooks=[recorder]))
+    """Run 30 steps and keep what fast runs of eight read."""
+    full, fast = timesteps(pipeline, 30), timesteps(pipeline, 8)
+    recorder = Recorder(kept_steps(["nearest"], full, fast), levels=[fast[2]], seed=1)
+    list(pipeline.steps(prompt, pipeline.schedule(30), seed=1, hooks=[recorder]))
     return recorder.donor()
 
 
-def fast_run(pipeline: Any, prompt: str, donor: Donor | None) -> tuple[torch.Tensor, NDArray[np.float64]]:
-    """Return the latents and the frames of eight steps with Cache Attention."""
-    hooks = [] if donor is None else [CacheAttention().bind([donor], [0.0] * 8)]
-    for step in pipeline.steps(prompt, pipeline.schedule(8), seed=2, hooks=hooks):
+def fast_run(pipeline: Any, prompt: str, hook: StepHook | None) -> tuple[torch.Tensor, NDArray[np.float64]]:
+    """Return the latents and the frames of eight steps."""
+    for step in pipeline.steps(prompt, pipeline.schedule(8), seed=2, hooks=[hook] if hook else []):
         latents = step.latents
     return latents, pipeline.decode(latents, pipeline.config.num_frames).astype(float)
+
+
+def timesteps(pipeline: Any, num_steps: int) -> list[float]:
+    size = pipeline.config.height, pipeline.config.width, pipeline.config.num_frames
+    return pipeline.schedule(num_steps).timesteps(*size)[:-1]
 
 
 def relative(found: torch.Tensor, wanted: torch.Tensor) -> float:
@@ -420,25 +433,39 @@ def relative(found: torch.Tensor, wanted: torch.Tensor) -> float:
 
 
 def test_what_fewer_bits_cost() -> None:
-    """Error of stored latents, and what it does to a fast run, next to what the donor itself does to it."""
-    rows = []
+    """Error of stored latents, and what it does to fast runs, next to what the donor itself does to them."""
+    kept = ("no donor", *PRECISIONS)
+    table = {}
     for name, pipeline in models().items():
-        donor = full_run(pipeline, "a red circle in the snow")
-        prompt = "a red circle in the grass"
-        (wanted, frames), (alone, alone_frames) = (fast_run(pipeline, prompt, lent) for lent in (donor, None))
-        effect = relative(alone, wanted), float(np.abs(alone_frames - frames).mean())
-        rows.append((name, "no donor", 0, 0.0, *effect))
-        for precision in PRECISIONS:
-            packed = pack(donor, fingerprint="f", precision=precision)
-            back = unpack(packed.content, sha256=packed.sha256, fingerprint="f", shape=tuple(wanted.shape[1:]))
-            error = max(relative(back.get(key), donor.get(key)) for key in donor.tensors)
-            latents, pixels = fast_run(pipeline, prompt, back)
-            change = relative(latents, wanted), float(np.abs(pixels - frames).mean())
-            rows.append((name, precision, len(packed.content), error, *change))
-    print("\n  model   kept as        bytes  error of latents  change of the run  of its pixels (0..255)")
-    for name, precision, num_bytes, error, change, pixels in rows:
-        print(f"  {name:6}  {precision:9} {num_bytes:10}  {error:16.5f}  {change:17.5f}  {pixels:22.4f}")
+        levels, found = timesteps(pipeline, 8), {precision: [] for precision in kept}
+        for shown, prompt in PAIRS:
+            donor = full_run(pipeline, shown)
+            alone = fast_run(pipeline, prompt, None)
+            runs = {way: fast_run(pipeline, prompt, hook.bind([donor], levels)) for way, hook in WAYS.items()}
+            found["no donor"].append([0, 0.0, *changes(runs, dict.fromkeys(WAYS, alone))])
+            for precision in PRECISIONS:
+                packed = pack(donor, fingerprint="f", precision=precision)
+                back = unpack(packed.content, sha256=packed.sha256, fingerprint="f", shape=tuple(alone[0].shape[1:]))
+                error = max(relative(back.get(key), donor.get(key)) for key in donor.tensors)
+                lent = {way: fast_run(pipeline, prompt, hook.bind([back], levels)) for way, hook in WAYS.items()}
+                found[precision].append([len(packed.content), error, *changes(runs, lent)])
+        table |= {(name, precision): np.mean(rows, axis=0) for precision, rows in found.items()}
+    print("\n                             error of       change of the run, of its pixels (0..255)")
+    print(f"  model  kept as       bytes   latents  {'':4}" + "".join(f"{way:>28}" for way in WAYS))
+    for (name, precision), (num_bytes, error, *change) in table.items():
+        figures = "".join(
+            f"{latents:18.5f}{pixels:10.4f}" for latents, pixels in zip(change[::2], change[1::2], strict=True)
+        )
+        print(f"  {name:5}  {precision:9}  {num_bytes:8.0f}  {error:8.5f}  {figures}")
+    rows = [[*key, *row] for key, row in table.items()]
     print(json.dumps({"benchmark": "precision", "rows": rows, **machine()}))
+
+
+def changes(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[float]:
+    """How far each run is from the wanted one: relative, of its latents; mean absolute, of its pixels."""
+    for way, (latents, pixels) in wanted.items():
+        yield relative(found[way][0], latents)
+        yield float(np.abs(found[way][1] - pixels).mean())
 
 
 def machine() -> dict[str, object]:

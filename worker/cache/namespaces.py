@@ -25,7 +25,7 @@ class SpaceSettings(BaseModel):
     search: str = Field(default="auto", pattern="^(auto|exact|hnsw)$")
     extractor: str = "lexicon"
     table: str = Field(default="calibrated", pattern=f"^({'|'.join(('calibrated', *NAMES))})$")  # of recipes
-    precision: Precision = "bfloat16"
+    precision: Precision = "int8"
     keep: tuple[str, ...] | None = None  # nearest, same_index, entry; None = what the recipes read
     max_chain: int = Field(default=0, ge=0, le=100)  # fast runs, each the donor of the next, that leave entries too
     layout_share: float = Field(default=0.02, gt=0, le=1)  # of the latest jobs that may have one donor's layout

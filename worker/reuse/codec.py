@@ -1,7 +1,7 @@
 """A donor as one safetensors file, and back, trusting nothing.
 
 The header holds the schema version, the fingerprint of the namespace, the seed and the timesteps; the tensors are the
-donor's by name. Latents are kept in bfloat16 unless the namespace asks for 8 bits, with one scale a channel. What a
+donor's by name. Latents are kept in 8 bits with one scale a channel, unless the namespace asks for more. What a
 reader gets is float32.
 """
 
@@ -35,7 +35,7 @@ class Packed:
     tensors: dict[str, Any]  # name → shape, dtype, timestep
 
 
-def pack(donor: Donor, *, fingerprint: str, precision: Precision = "bfloat16") -> Packed:
+def pack(donor: Donor, *, fingerprint: str, precision: Precision = "int8") -> Packed:
     """Return a donor as the bytes of a file."""
     stored: dict[str, Tensor] = {}
     shapes: dict[str, list[int]] = {}

@@ -58,6 +58,17 @@ def test_an_entry_holds_every_tensor_that_its_namespace_asks_for(start: Start, p
     service.check_ledger()
 
 
+def test_a_namespace_that_says_nothing_keeps_latents_in_eight_bits(start: Start) -> None:
+    service = start()
+
+    service.run(OX)
+
+    (entry,) = service.entries()
+    assert {tensor["dtype"] for tensor in entry.tensors.values()} == {"int8"}
+    assert service.run(SAME_OX).path == "fast"
+    service.check_ledger()
+
+
 @pytest.mark.parametrize("way", ["residual", "blend", "cache_attention+magic"])
 def test_a_plan_with_a_way_of_reuse_from_elsewhere_costs_its_job_nothing_but_the_gain(start: Start, way: str) -> None:
     service, _ = prepared(start, keep=["nearest"])
