@@ -4,7 +4,9 @@ import importlib
 import importlib.metadata
 import importlib.util
 import json
+import os
 import signal
+import stat
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -442,6 +444,7 @@ for _name, (_module, _summary) in MOUNTED.items():
 def main() -> None:
     """Run the command line; every foreseen failure is one line on stderr and an exit code."""
     output.print_what_fits()
+    os.umask(os.umask(0) | stat.S_IWOTH)  # no file of ours is everybody's to change, whatever the caller's umask lets
     try:
         with local.settings_checked():
             app(prog_name="chai")

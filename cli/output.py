@@ -3,13 +3,14 @@
 Prompts, names and errors are the words of others: what would command the terminal or turn the line around is escaped.
 """
 
+import errno
 import io
 import json
 import os
 import re
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self, TextIO
@@ -78,6 +79,28 @@ def raw_stdout() -> BinaryIO:
 def note(text: str) -> None:
     """Say something beside the result."""
     print(plain(text), file=sys.stderr, flush=True)
+
+
+def unless_gone(tell: Callable[[str], None], text: str) -> None:
+    """Tell something by `note` or `print`, and go on where it cannot be written.
+
+    A stream whose reader is gone (`| head -1`, a closed terminal) leads nowhere from then on.
+    """
+    try:
+        tell(text)
+        sys.stdout.flush()
+    except OSError as error:
+        if error.errno in (errno.EPIPE, errno.EIO):
+            for stream in (sys.stdout, sys.stderr):
+                _let_go(stream)
+
+
+def _let_go(stream: TextIO) -> None:
+    try:
+        stream.flush()
+    except OSError:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), stream.fileno())
 
 
 def confirm(question: str, *, yes: bool, otherwise: str, default: bool = True) -> None:

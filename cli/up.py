@@ -7,7 +7,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from cli import flower, local
 from cli.client import Client
 from cli.errors import CommandError
 from cli.liveness import Heartbeats, answers
-from cli.output import note
+from cli.output import note, unless_gone
 from cli.services.embedded import Services
 from cli.services.embedded import started as servers_started
 from cli.services.errors import ServiceError
@@ -77,7 +77,8 @@ def stopped_by_signals() -> Iterator[None]:
         for other in wanted:
             signal.signal(other, signal.SIG_IGN)
         said = f"{signal.Signals(number).name}: stopping; a video that is being made goes back to the queue\n"
-        os.write(2, said.encode())  # not print: the signal may have come in the middle of one
+        with suppress(OSError):  # nobody may listen any more
+            os.write(2, said.encode())  # not print: the signal may have come in the middle of one
         raise Stopped
 
     before = {number: signal.signal(number, stop) for number in wanted}
@@ -92,13 +93,13 @@ def up(choices: Choices) -> None:
     """Run the service until a signal comes."""
     var = local.var_dir()
     try:
-        with stopped_by_signals(), service(var, choices, report=note) as started:
-            print(_welcome(var, started.running), flush=True)
+        with stopped_by_signals(), service(var, choices, report=partial(unless_gone, note)) as started:
+            unless_gone(print, _welcome(var, started.running))
             while True:
                 time.sleep(CHECK_S)
                 started.check_given_up()
     except Stopped:
-        note(f"stopped; everything is kept in {var}")
+        unless_gone(note, f"stopped; everything is kept in {var}")
 
 
 @contextmanager

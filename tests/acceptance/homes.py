@@ -42,13 +42,12 @@ class Home:
         }
         return {**kept, **own}
 
-    def start(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
-        """Start a command, with more variables in its environment."""
+    def start(self, *arguments: str, umask: int = -1, **variables: str) -> subprocess.Popen[str]:
+        """Start a command, with more variables in its environment and perhaps a umask of its own."""
         command = [sys.executable, "-m", "cli.main", *arguments]
         pipe = subprocess.PIPE
-        return subprocess.Popen(
-            command, cwd=ROOT, env={**self.environment, **variables}, stdout=pipe, stderr=pipe, text=True
-        )
+        environment = {**self.environment, **variables}
+        return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True, umask=umask)
 
     def chai(self, *arguments: str, timeout_s: float = 300, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import socket
+import stat
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -149,3 +150,20 @@ def test_a_port_that_was_asked_for_and_is_taken_is_refused_with_its_holder(home:
     assert refused.returncode == 1
     way_out = "choose another with --port, or stop that process"
     assert re.fullmatch(rf"error: port {port} is taken by process {os.getpid()} \(.+\); {way_out}\n", refused.stderr)
+
+
+def test_a_start_that_nobody_reads_goes_on_and_opens_nothing_to_everybody(new_home: Callable[[], Home]) -> None:
+    """`umask 000; chai up 2>&1 | head -1`."""
+    home = new_home()
+    process = home.start("up", "--no-flower", umask=0)
+    assert process.stderr.readline() == "starting Postgres\n"
+    process.stderr.close()
+    process.stdout.close()
+
+    wait_until(lambda: (home.folder / "var" / "run" / "up.json").exists() or process.poll() is not None, BACK_S * 2)
+    made = home.chai("submit", "a red circle", "--steps", "2", "--out", str(home.folder / "var" / "a.mp4"), umask=0)
+    process.send_signal(signal.SIGTERM)
+
+    assert (process.wait(60), made.returncode) == (0, 0), made.stderr
+    found = [home.folder / "var", *(home.folder / "var").rglob("*")]
+    assert [path for path in found if path.stat().st_mode & stat.S_IWOTH] == []
