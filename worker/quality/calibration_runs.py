@@ -174,8 +174,8 @@ class Runs:
 
     def make(self, candidate: Candidate, number: int) -> None:
         """Make and judge a clip, unless it is there."""
-        self.tell(self.done, f"{candidate.name}: prompt {number + 1} of {len(self.numbers)}")
         if not self.is_made(candidate, number):
+            self.tell(self.done, f"{candidate.name}: prompt {number + 1} of {len(self.numbers)}")
             self._make(candidate, number)
             self.fresh += self.cost(candidate)
         if candidate.name != self.full.name:
@@ -192,8 +192,8 @@ class Runs:
     def lend(self, base: Candidate) -> None:
         """Run the plan of a miss once more where its latents were not kept; the full runs' were."""
         for number in self.numbers:
-            self.tell(self.done, f"donors by {base.name}: prompt {number + 1} of {len(self.numbers)}")
             if not self._cache(base, number).file(number).exists():
+                self.tell(self.done, f"donors by {base.name}: prompt {number + 1} of {len(self.numbers)}")
                 self._run(base, number, is_lending=True)
                 self.fresh += self.cost(base)
             if base.name != self.full.name:  # whose own runs were the donors, and are counted

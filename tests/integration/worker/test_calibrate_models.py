@@ -142,11 +142,14 @@ def test_a_schedule_that_loses_beyond_doubt_is_given_up_after_the_first_prompts(
     model = registry.load(card, models_dir, registry.EngineOptions(device="cpu"))
     asked = Asked(card=card, prompts=(FOX, WHALE, SAME_FOX, "a tree"), counts=(1,))
     told: list[tuple[float, str]] = []
-    runs = Runs(
-        asked=asked, model=model, embedder=embedder, record=Record(tmp_path, {}), judges=[Likeness()],
-        tell=lambda done, text: told.append((done, text)),
-    )  # fmt: skip
 
+    def opened() -> Runs:
+        return Runs(
+            asked=asked, model=model, embedder=embedder, record=Record(tmp_path, {}), judges=[Likeness()],
+            tell=lambda done, text: told.append((done, text)),
+        )  # fmt: skip
+
+    runs = opened()
     result = calibrate(runs, Demand(min_prompts=2, max_bad=1))
 
     assert [number for plan, number in runs.record.made if plan == "1 steps"] == [0, 1]
@@ -155,7 +158,14 @@ def test_a_schedule_that_loses_beyond_doubt_is_given_up_after_the_first_prompts(
         "1 steps": (2, "likeness: loss +1.000 ± 0.000, allowed 0.1"),
     }
     assert [text for _, text in told if "given up" in text] == ["1 steps: given up after 2 prompts"]
+    assert [text for _, text in told if "prompt " in text] == [  # in turns: full mode's clip first
+        f"{plan}: prompt {number} of 4" for number in (1, 2) for plan in ("full", "1 steps")
+    ] + ["full: prompt 3 of 4", "full: prompt 4 of 4"]
     assert result.calibration.recipes()["plain_fast"][0]["num_steps"] == 1  # fast was asked for: it is all there is
+
+    told.clear()
+    calibrate(opened(), Demand(min_prompts=2, max_bad=1))
+    assert [text for _, text in told] == ["1 steps: given up after 2 prompts"]  # what is there is not made again
 
 
 def test_a_way_of_reuse_is_given_up_where_every_kind_of_hit_lost_beyond_doubt(
