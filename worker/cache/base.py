@@ -64,11 +64,6 @@ class CachePlan:
         return not self.chain or (self.chain <= self.max_chain and began)
 
     @property
-    def lent_for(self) -> Recipe | None:
-        """The recipe that donors of this namespace are kept for: the first that reuses them."""
-        return next(iter(self.reusing), None)
-
-    @property
     def reusing(self) -> tuple[Recipe, ...]:
         """The recipes that use a donor."""
         return tuple(recipe for found in self.table.values() for recipe in found if recipe.reuse)

@@ -24,7 +24,7 @@ from worker.jobs.progress import report_plan
 from worker.jobs.retry import DATABASE_AWAY, retry_database
 from worker.models.base import Sampling, VideoModel
 from worker.reuse import registry as ways
-from worker.reuse.recorder import PAPER_STEPS, Recorder, kept_steps
+from worker.reuse.recorder import Recorder, kept_steps
 
 logger = logging.getLogger(__name__)
 
@@ -207,20 +207,17 @@ def recording(job: JobContext, model: VideoModel, ready: Run) -> Recorder | None
     plan, card = ready.plan, model.card
     if job.is_rerun or not (plan.leaves and job.params.is_canonical(card) and plan.extraction.entities):
         return None
-    fast = plan.lent_for
-    full, lent_for = model.timesteps(job.params, ready.sampling), _levels_of(job, model, fast)
-    read = ways.read_steps(fast.reuse or "", fast.reuse_options) if fast else PAPER_STEPS
-    levels = {
-        level
-        for recipe in plan.reusing
-        if "entry" in plan.keep
-        and ways.is_entering(recipe.reuse or "")
-        and (level := ways.entry(recipe.reuse or "", recipe.reuse_options, _levels_of(job, model, recipe)))
-    }
-    return Recorder(kept_steps(plan.keep, full, lent_for, read=read), levels=levels, seed=ready.seed)
+    full, steps, levels = model.timesteps(job.params, ready.sampling), set[int](), set[float]()
+    for recipe in plan.reusing:  # each reads at noise levels of its own
+        name, options, lent_for = recipe.reuse or "", recipe.reuse_options, _levels_of(job, model, recipe)
+        if read := ways.read_steps(name, options):
+            steps |= set(kept_steps(plan.keep, full, lent_for, read=read))
+        if "entry" in plan.keep and (level := ways.entry(name, options, lent_for)):
+            levels.add(level)
+    return Recorder(steps or kept_steps(plan.keep, full, _levels_of(job, model)), levels=levels, seed=ready.seed)
 
 
-def _levels_of(job: JobContext, model: VideoModel, recipe: Recipe | None) -> list[float]:
+def _levels_of(job: JobContext, model: VideoModel, recipe: Recipe | None = None) -> list[float]:
     """Return the timesteps of the runs that a recipe makes of requests like this one; None: the card's fast ones."""
     sampling = Sampling(
         num_steps=recipe.num_steps if recipe else model.card.fast_steps,

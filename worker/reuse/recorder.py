@@ -11,7 +11,8 @@ from worker.reuse.donor import CLEAN, Donor, latent_name, level_name
 if TYPE_CHECKING:
     from torch import Tensor
 
-KEEPS = ("nearest", "same_index", "entry")
+NOISY = frozenset({"nearest", "same_index"})
+KEEPS = (*sorted(NOISY), "entry")
 PAPER_STEPS = (2, 3, 4)
 
 

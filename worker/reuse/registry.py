@@ -9,7 +9,7 @@ from worker.reuse.cache_attention import CacheAttention
 from worker.reuse.donor import Donor
 from worker.reuse.nothing import Nothing
 from worker.reuse.own_trajectory import OwnTrajectory, entry_level
-from worker.reuse.recorder import PAPER_STEPS
+from worker.reuse.recorder import NOISY, PAPER_STEPS
 from worker.reuse.resume import Resume
 from worker.reuse.way import Way, check_choice
 
@@ -56,20 +56,15 @@ def requires(name: str, options: Options) -> frozenset[str]:
 
 
 def read_steps(name: str, options: Options) -> tuple[int, ...]:
-    """Return the steps (1-based) at which ways of reuse read noisy latents: the paper's, unless one names others.
+    """Return the steps (1-based) at which ways of reuse read noisy latents; none for those that read no such latent.
 
-    A way from elsewhere names none: its plan runs without a donor.
+    A way from elsewhere reads none: its plan runs without a donor.
     """
     try:
-        named = {step for way in build(name, options) for step in getattr(way, "steps", ())}
+        built = build(name, options)
     except ValueError:
-        return PAPER_STEPS
-    return tuple(sorted(named)) or PAPER_STEPS
-
-
-def is_entering(name: str) -> bool:
-    """Whether a run, by its ways of reuse, enters its donor's own trajectory."""
-    return "own_trajectory" in name.split("+")
+        return ()
+    return tuple(sorted({step for way in built if way.requires & NOISY for step in getattr(way, "steps", PAPER_STEPS)}))
 
 
 def entry(name: str, options: Options, timesteps: Sequence[float]) -> float | None:

@@ -30,12 +30,18 @@ def calibrate(
     service: Any, reuse: str | None, *, kinds: tuple[str, ...] = ("scene", "object", "both"), **options: Any
 ) -> None:
     """Store a plan that answers every hit, or hits of some kinds, with one way of reuse."""
-    recipe = {"path": "fast", "num_steps": 5, "reuse": reuse, "reuse_options": options, "source": "calibrated"}
+    calibrate_each(service, dict.fromkeys(kinds, (reuse, options)))
+
+
+def calibrate_each(service: Any, plans: Mapping[str, tuple[str | None, Mapping[str, Any]]]) -> None:
+    """Store a way of reuse and its options for each kind of hit."""
     with transaction(service.factory) as session:
         for key in {plan_key(space) for space in session.scalars(select(Namespace))}:
-            rows = [
-                PlanRow(namespace_key=key, kind=kind, plan={"recipes": [recipe]}, quality={}, cost={}) for kind in kinds
-            ]
+            rows = []
+            for kind, (reuse, options) in plans.items():
+                recipe = {"path": "fast", "num_steps": 5, "reuse": reuse, "reuse_options": options}
+                plan = {"recipes": [recipe | {"source": "calibrated"}]}
+                rows.append(PlanRow(namespace_key=key, kind=kind, plan=plan, quality={}, cost={}))
             metrics.set_plans(session, key, rows)
 
 
@@ -67,6 +73,21 @@ def test_a_namespace_that_says_nothing_keeps_latents_in_eight_bits(start: Start)
     assert {tensor["dtype"] for tensor in entry.tensors.values()} == {"int8"}
     assert service.run(SAME_OX).path == "fast"
     service.check_ledger()
+
+
+def test_an_entry_holds_what_each_recipe_of_the_table_reads(start: Start) -> None:
+    service = start()
+    service.run("a green turtle", num_inference_steps=1)  # makes the namespace, leaves nothing
+    early, late = (("cache_attention", {"steps": [step]}) for step in (2, 5))
+
+    for prompt, plans in {"a lamp": (early, early), "a kite": (late, late), "a spoon": (early, late)}.items():
+        calibrate_each(service, dict(zip(("scene", "object", "both", "prompt"), plans * 2, strict=True)))
+        service.run(prompt)
+
+    first, second, both = (entry.tensors.keys() for entry in service.entries())
+    assert both == first | second
+    assert first - second
+    assert second - first
 
 
 @pytest.mark.parametrize("way", ["residual", "blend", "cache_attention+magic"])

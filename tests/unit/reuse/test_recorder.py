@@ -78,5 +78,7 @@ def test_what_is_kept_are_the_steps_that_the_recipe_reads(read, nearest, same_in
 def test_the_steps_that_a_plan_reads_are_those_of_its_ways():
     assert read_steps("cache_attention", {"steps": [5, 6]}) == (5, 6)
     assert read_steps("resume+cache_attention", {"cache_attention": {"steps": [3]}, "skipped_steps": 1}) == (3,)
-    assert read_steps("resume", {"skipped_steps": 1}) == (2, 3, 4)
-    assert read_steps("of another version", {"steps": [7]}) == (2, 3, 4)
+    assert read_steps("resume", {"skipped_steps": 1}) == ()
+    assert read_steps("own_trajectory", {"skipped_steps": 1}) == read_steps("nothing", {}) == ()
+    assert read_steps("cache_attention", {"source": "clean", "steps": [5]}) == ()
+    assert read_steps("of another version", {"steps": [7]}) == ()
