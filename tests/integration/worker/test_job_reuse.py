@@ -173,7 +173,7 @@ def test_a_small_budget_evicts_the_least_recently_used_and_the_ledger_follows(st
     probe = start()
     probe.run("a green turtle", tenant="probe")
     budget = 2 * probe.entries()[0].num_bytes + 200
-    service = start(cache_bytes=budget)
+    service = start(cache_bytes=budget, cache_policy="lru")
     for prompt in (RED_FOX, ELSE, SAME_FOX, "a blue whale in the ocean"):
         service.run(prompt)
         service.check_ledger()
