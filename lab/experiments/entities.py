@@ -123,6 +123,14 @@ def labelled(path: Path, prompts: Sequence[str] = ()) -> list[Row]:
     ]
 
 
+def parts(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """The rows by what they were used for: development, read since, held back. Rows that do not say are `all`."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row.get("part", "all"), []).append(row)
+    return found
+
+
 def extraction_figures(rows: Sequence[Row]) -> dict[str, float]:
     """Precision and recall of entity texts, and the share of right kinds among them (docs/entity-labels.md)."""
     wrong = missing = right = kinds = 0
@@ -269,8 +277,7 @@ def measure(
     result: Row = {"embedder": embedder.name, "extraction": {}}
     for path in sorted(DATA.glob("entities*.jsonl")):
         if rows := labelled(path, prompts):
-            halves = {"development": rows[::2], "held back": rows[1::2]}
-            result["extraction"][path.stem] = {name: extraction_figures(half) for name, half in halves.items()}
+            result["extraction"][path.stem] = {name: extraction_figures(part) for name, part in parts(rows).items()}
     result["pairs"] = pair_figures(embedder, settings)
     result["unlike"] = unlike_figures(embedder, settings)
     result["swapped"] = swapped_figures(embedder, settings)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.experiments.entities import fingerprint, judged, labelled, swapped_figures
+from lab.experiments.entities import fingerprint, judged, labelled, parts, swapped_figures
 from worker.cache.decisions.matching import MatchSettings
 from worker.models.embedders import load_embedder
 
@@ -36,7 +36,7 @@ def test_label_files_name_prompts_by_fingerprint_only(name: str, number: int) ->
     rows = [json.loads(line) for line in (DATA / f"entities_{name}.jsonl").read_text().splitlines()]
 
     assert len({row["sha"] for row in rows}) == number
-    assert all(row.keys() <= {"sha", "entities", "unclear"} and len(row["sha"]) == 16 for row in rows)
+    assert all(row.keys() <= {"sha", "part", "entities", "unclear"} and len(row["sha"]) == 16 for row in rows)
 
 
 def test_labels_are_found_by_the_prompts_that_one_has(tmp_path: Path) -> None:
@@ -49,6 +49,31 @@ def test_labels_are_found_by_the_prompts_that_one_has(tmp_path: Path) -> None:
     )
 
     assert [row["prompt"] for row in labelled(file, ["a fox", "a tram"])] == ["a fox"]
+
+
+def test_a_row_stays_in_its_part_whichever_prompts_one_has(tmp_path: Path) -> None:
+    file = tmp_path / "labels.jsonl"
+    used = (("a fox", "development"), ("a tram", "held back"), ("a kettle", "development"), ("a barn", "read"))
+    file.write_text(
+        "".join(json.dumps({"sha": fingerprint(p), "part": part, "entities": []}) + "\n" for p, part in used)
+    )
+
+    found = parts(labelled(file, ["a tram", "a kettle", "a barn"]))
+
+    assert {name: [row["prompt"] for row in rows] for name, rows in found.items()} == {
+        "held back": ["a tram"],
+        "development": ["a kettle"],
+        "read": ["a barn"],
+    }
+
+
+@pytest.mark.parametrize(("name", "numbers"), [("vidprom", (149, 70, 78)), ("discord", (99, 60, 39))])
+def test_label_files_say_which_rows_nobody_has_read(name: str, numbers: tuple[int, int, int]) -> None:
+    rows = [json.loads(line) for line in (DATA / f"entities_{name}.jsonl").read_text().splitlines()]
+
+    used = [row.get("part") for row in rows if not row.get("unclear")]
+
+    assert tuple(used.count(part) for part in ("development", "read", "held back")) == numbers
 
 
 def test_prompts_that_differ_in_a_thing_or_a_colour_do_not_hit_in_any_language() -> None:
