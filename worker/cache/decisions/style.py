@@ -32,7 +32,7 @@ def mark_style(words: Sequence[Word]) -> None:
     i = 0
     while i < len(words):
         length = _phrase_length(words, parts, i)
-        if length and _acts(words, i, length):
+        if length and (_acts(words, i, length) or _is_used(words, i, length)):
             length = 0
         if length == 0 and _is_style_word(words, i):
             length = 1
@@ -43,18 +43,22 @@ def mark_style(words: Sequence[Word]) -> None:
     _mark_heaped_artists(words)
     _mark_idioms(words)
     for i, word in enumerate(words):
-        if word.lower == "inspired" and i and words[i - 1].is_style:
-            word.is_style = True  # "ghibli inspired"
+        if word.lower == "inspired":
+            _mark_inspiration(words, i)
         _mark_source(words, i)
         if word.lower in ("style", "styled", "styles", "aesthetic", "vibe", "vibes") or word.lower.endswith("-style"):
             _mark_around_style(words, i)
+        elif word.lower == "canvas" and i > 1 and words[i - 1].lower == "on" and words[i - 2].is_noun:
+            _mark(words, i - 1 - (words[i - 2].lower in _KINDS), i + 1)  # "chalk on canvas", but "on a canvas"
         elif word.lower == "by":
             _mark_artists(words, i)
         elif word.lower == "after" and _artist_end(words, i + 1):
             word.is_style = _mark_names(words, i + 1, needs_name=False)  # "a canal after Canaletto"
         elif word.lower in _MANNERS and _is_named_of(words, i):
             words[i].is_style = words[i + 1].is_style = _mark_names(words, i + 2, needs_name=False)
-        elif word.lower == "of" and i and words[i - 1].lower in _WORKS and _artist_end(words, i + 1):
+        elif word.lower == "of" and i > 1 and words[i - 1].is_noun and words[i - 1].lower in _PICTURES:
+            _mark_kind_of_picture(words, i - 1)
+        elif word.lower == "of" and i and words[i - 1].lower in _WORKS | _BLENDS and _artist_end(words, i + 1):
             word.is_style = _mark_names(words, i + 1, needs_name=False)  # "art of giger and artgerm"
         elif word.lower in _COMPARES:
             _mark_comparison(words, i)
@@ -64,6 +68,28 @@ def mark_style(words: Sequence[Word]) -> None:
                 _ignore(words, i, end)  # "seen from a balloon", which nobody sees
         elif word.lower == "for" and i and words[i - 1].lower in _VIDEOS:
             _mark_client(words, i)
+
+
+def _mark_inspiration(words: Sequence[Word], i: int) -> None:
+    """Marks "ghibli inspired" and, between commas, all before the word: "nier: automata inspired"."""
+    is_last = i + 1 == len(words) or words[i + 1].tag == "." or words[i + 1].lower == "and"
+    start = i
+    while is_last and start > 0 and (words[start - 1].lower == ":" or words[start - 1].tag in (*DESCRIBES, "RB")):
+        start -= 1
+    is_tag = start < i and start > 0 and words[start - 1].lower in (",", "(", ";")
+    if is_tag or (i and words[i - 1].is_style):
+        _mark(words, start if is_tag else i, i + 1)
+
+
+def _mark_kind_of_picture(words: Sequence[Word], i: int) -> None:
+    """Marks what says what kind of picture of something it is: "a press photo of", "head and shoulders portrait of"."""
+    start = i
+    while start > 0 and words[start - 1].tag in (*DESCRIBES, "CC", "RB") and not words[start - 1].is_ignored:
+        start -= 1
+    while start < i and words[start].tag in ("CC", "CD"):
+        start += 1
+    if start == 0 or words[start - 1].tag in ("DT", ".", "PRP$"):
+        _mark(words, start, i)
 
 
 _MANNERS = v.word_set("manner vein spirit tradition likeness")
@@ -93,6 +119,17 @@ def _acts(words: Sequence[Word], i: int, length: int) -> bool:
     is_subject = i == 0 or not words[i - 1].lower[0].isalnum() or words[i - 1].tag == "CC"
     verb = words[i + length].tag if i + length < len(words) else "."
     return is_artist and is_subject and verb in ("VB", "VBZ", "VBP", "VBG")
+
+
+_USES = v.word_set("playing holding reading carrying watching plays holds reads carries")
+
+
+def _is_used(words: Sequence[Word], i: int, length: int) -> bool:
+    """Whether somebody has in hand what else is style: "playing a video game", "reading a comic book"."""
+    start = i
+    while start > 0 and words[start - 1].tag in ("DT", "JJ", "PRP$", "CD"):
+        start -= 1
+    return length > 1 and start > 0 and words[start - 1].lower in _USES and words[i + length - 1].tag in NOUN
 
 
 # --- tags between commas --------------------------------------------------------------------------------------------
@@ -173,7 +210,7 @@ _FIRST_NAMES = frozenset(name[0] for name in style_words.ARTISTS)
 
 def _mark_heaped_artists(words: Sequence[Word]) -> None:
     """Marks artists that stand behind a thing or beside style without a comma: "giant cave beksinski grainy"."""
-    first = _artist_end(words, 0) if words else 0
+    first = _artists_end(words, 0) if words else 0
     if 1 < first < len(words) and words[first].tag in ("NN", "NNS", *ADJECTIVE):
         _mark(words, 0, first)  # "gustav klimt tank girl"
     for i in range(1, len(words)):
@@ -325,6 +362,9 @@ def _ends_thing(words: Sequence[Word], k: int) -> bool:
         return k > 0 and words[k - 1].is_noun and words[k - 1].is_plain  # "a girl walking anime style"
     if not (word.is_noun and is_in_lexicon(word.lower)):
         return False
+    is_name = word.is_name or (k > 0 and words[k - 1].is_name)
+    if word.lower in v.ANIMATE and after.lower in _STYLE_WORDS and word.is_plain and not is_name:
+        return True  # "a cute girl pixar style"
     return word.tag == "NNS" or (after.tag in (*ADJECTIVE, "NNP") and not after.is_style and word.is_plain)
 
 
@@ -338,6 +378,8 @@ _WORKS = v.word_set(
 )
 
 
+_BLENDS = v.word_set("mix mixture blend combination fusion hybrid mashup")  # of beeple and moebius
+_PICTURES = v.word_set("portrait photo photograph photography painting illustration drawing render sketch footage shot")
 _PASSIVE = v.word_set("get gets got getting being been is was are were be")
 
 
@@ -349,9 +391,10 @@ def _mark_artists(words: Sequence[Word], i: int) -> None:
     if i > 1 and words[i - 1].lower == "shot" and words[i - 2].lower in _PASSIVE:
         return  # "a soldier gets shot by a sniper"
     first = i + 2 if i + 1 < len(words) and words[i + 1].lower == "," else i + 1
-    if first >= len(words) or words[first].tag in ("DT", "PRP$", ".") or not (of_work or _is_nameish(words[first])):
+    if first >= len(words) or words[first].tag in ("DT", "PRP$", "."):
         return
-    if _mark_names(words, first, needs_name=not of_work):
+    is_name = of_work or _is_nameish(words[first]) or _artist_end(words, first) > first + 1
+    if is_name and _mark_names(words, first, needs_name=not of_work):
         words[i].is_style = True
         k = i - 1
         while k >= 0 and words[k].lower in (_WORKS if k == i - 1 else _TAGS):
@@ -396,6 +439,14 @@ def _name_end(words: Sequence[Word], i: int, *, needs_name: bool) -> int:
         end += 1
     while end > i and words[end - 1].tag in ("IN", "DT"):
         end -= 1
+    return end
+
+
+def _artists_end(words: Sequence[Word], i: int) -> int:
+    """Where known artists joined by "and" end; 0 if none stands at i."""
+    end = _artist_end(words, i)
+    while end and end + 1 < len(words) and words[end].lower in ("and", "&", ",") and _artist_end(words, end + 1):
+        end = _artist_end(words, end + 1)
     return end
 
 

@@ -26,6 +26,7 @@ _DECADES = v.word_set("twenties thirties forties fifties sixties seventies eight
 _PERIOD = "PERIOD"
 _CONTRACTED = re.compile(r"'(?:ve|re|ll|m|d)$|n't$")
 _NOUN = ("NN", "NNS", "NNP", "NNPS")
+_ADJECTIVE = ("JJ", "JJR", "JJS")
 _STARTS_OBJECT = ("DT", "PRP$", "IN", "RB", "PRP", "TO", "CD")
 
 
@@ -183,6 +184,8 @@ def _by_context(lower: Sequence[str], tags: Sequence[str], i: int, before: str, 
     is_noun_too = FINITE.get(word) in v.VERBS_OR_NOUNS or word == "flies"
     if before == "VBG" and is_noun_too and lower[i - 1] in v.TRANSITIVE_ING:
         return "NNS" if word.endswith("s") else "NN"  # "catching flies"
+    if word == "super" and after in _NOUN:
+        return "JJ"  # "a super villain", but "a super cute cat"
     if word == "well" and before in ("DT", "PRP$") and after not in ("JJ", "VBN", "VBD", *_NOUN):
         return "NN"  # "out of a well"
     if word == "set" and before in _NOUN and (after in (".", "CC") or _is_object_set(lower, i, after)):
@@ -193,6 +196,9 @@ def _by_context(lower: Sequence[str], tags: Sequence[str], i: int, before: str, 
         return "VB"  # "they would stage a mock trial"
     if word in v.MODIFIER_NOUNS and after == "JJ":
         return "JJ"  # "a porcelain old woman"
+    is_bare = before == "IN" and lower[i - 1] in ("with", "of") and tag == "NN" and after == "JJ"
+    if is_bare and word in _KINDS and tags[i + 2 : i + 3] and tags[i + 2] in _NOUN:
+        return "JJ"  # "with human blue eyes"
     if word in _NOUNS_TOO and (found := _noun_too(lower, tag, i, before, after)):
         return found
     if word.endswith("ing") and i + 1 < len(lower) and (found := _ing_before_noun(lower, i, before, after)):
@@ -234,10 +240,15 @@ def _by_context(lower: Sequence[str], tags: Sequence[str], i: int, before: str, 
         return "VB"
     if i > 1 and lower[i - 1] == "to" and lower[i - 2] in _LEADS_TO_VERB and tag in (*_NOUN, "VB", "VBP"):
         return "VB"  # "about to fall on", "used to ravage"
-    if tag in ("VB", "VBP") and i and lower[i - 1] in ("with", "without") and after in (".", ",", "CC", "IN"):
-        return "NN"  # "cleaning the house with mop"
+    is_thing = tag in ("VB", "VBP", "VBZ") and after not in (*_ADJECTIVE, "RB") and word not in _ONLY_VERBS
+    if before == "IN" and lower[i - 1] in _BEFORE_THINGS and is_thing:
+        return "NNS" if tag == "VBZ" else "NN"  # "cleaning the house with mop", "a portrait with ram skull"
+    if before == "CC" and after == "." and word.endswith("s") and tag in ("VBZ", "NNS") and _is_listed(lower, tags, i):
+        return "NNS"  # "lines and sparkles, roots"
     if before == "PRP" and lower[i - 1] in _SUBJECTS and (word in FINITE or tag in ("VBN", "VBD")):
         return "VB"
+    if i and lower[i - 1] in _ANYBODY and (word in FINITE or tag == "NNS"):
+        return "VB"  # "the car that everyone dreams of"
     if word in _CALLED and before in (*_NOUN, "VBG", ",", "."):
         return "VB"
     if word in v.VERBS_OR_NOUNS and before in _NOUN and (after in ("DT", "PRP$") or lower[i + 1 : i + 2] == ["each"]):
@@ -261,6 +272,14 @@ def _by_context(lower: Sequence[str], tags: Sequence[str], i: int, before: str, 
         return "NN"  # "a rainbow appears"
     if tag == "JJ" and before == "DT" and not is_in_lexicon(word) and _starts_next_thing(lower, i + 1):
         return "NN"  # "a barge, a sundial, a tractor": guessed by its ending
+    if (
+        tag == "JJ"
+        and "-" in word
+        and before in ("DT", "JJ", "PRP$", "CD")
+        and after in _ENDS_PHRASE
+        and _ends_in_noun(word)
+    ):
+        return "NN"  # "a black eye-patch"
     if tag == "JJ" and before in ("DT", "PRP$") and after in (".", "IN", "WRB") and lower[i + 1 : i + 2] != [","]:
         return "NN"  # "his net"
     if tag == "NNS" and before in ("NN", "NNP") and after in ("DT", "PRP$"):
@@ -268,9 +287,25 @@ def _by_context(lower: Sequence[str], tags: Sequence[str], i: int, before: str, 
     return tag
 
 
+_ONLY_VERBS = (v.VERBS - v.VERBS_OR_NOUNS) | v.FUNCTION_TAGS.keys()
+_BEFORE_THINGS = v.word_set("with without of from by into under behind near beside between against")
+
+
+def _is_listed(lower: Sequence[str], tags: Sequence[str], i: int) -> bool:
+    """Whether "and" joins what stands at i to a thing in the plural, of which no verb in -s is said."""
+    is_thing = i > 1 and tags[i - 2] == "NNS"
+    return is_thing and (lower[i - 2] not in FINITE or (i > 2 and tags[i - 3] in ("DT", "JJ", "CD", "PRP$")))
+
+
 def _starts_next_thing(lower: Sequence[str], i: int) -> bool:
     """Whether a comma and an article stand at i: what stands before is a thing of a list."""
     return lower[i : i + 1] == [","] and lower[i + 1 : i + 2] in (["a"], ["an"], ["the"])
+
+
+def _ends_in_noun(word: str) -> bool:
+    """Whether the last part of a compound is nothing but a noun: eye-patch, but not blue-eyed or low-key."""
+    last = word.rpartition("-")[2]
+    return _parser().lexicon.get(last) == "NN" or last in v.NOUNS | v.SCENE_NOUNS | v.PLACE_NOUNS
 
 
 _ENDS_PHRASE = ("VBZ", "IN", "WRB", ".")
@@ -354,6 +389,7 @@ _MODALS = v.word_set("would will could should must might may shall cannot can't 
 _NOUNS_TOO = v.word_set("can uniform head pretty opening alien human robot android zombie skeleton chinese male female")
 _CALLED = v.word_set("named called titled entitled known nicknamed")
 _AGENTS = ("man", "woman", "ist", "boy", "girl")
+_ANYBODY = v.word_set("everyone everybody someone somebody nobody anyone anybody everything something nothing")
 _SUBJECTS = v.word_set("he she it they who i we you")
 
 
@@ -382,6 +418,10 @@ def _acts(lower: Sequence[str], tags: Sequence[str], i: int, before: str, after:
     if not is_somebody or (after in ("NNS", "NN") and lower[i] in _BASES and "and" not in lower[max(0, i - 4) : i]):
         return False
     if lower[i] in _BASES:
+        if who not in v.ANIMATE and _is_object_of(tags, i - 1, lower):
+            return False  # "with a yellow popper flower in its lapel"
+        if after in _ADJECTIVE and who in v.ANIMATE and tags[i + 2 : i + 3] and tags[i + 2] not in (".", "CC"):
+            return True  # "a man walk slow on the beach"
         return after in ("DT", "PRP$", "IN", "RB") or (
             "and" in lower[max(0, i - 4) : i] and after in (*_NOUN, "IN", "JJ", ".", ",")
         )
@@ -389,10 +429,24 @@ def _acts(lower: Sequence[str], tags: Sequence[str], i: int, before: str, after:
     return after in ends and not _starts_compound(tags, i)
 
 
+_CAUSES = v.word_set("make makes let lets see sees watch watches help helps have has")  # make napoleon walk
+
+
+def _is_object_of(tags: Sequence[str], i: int, lower: Sequence[str]) -> bool:
+    """Whether what ends at i is what somebody does something to, or what stands with it."""
+    while i > 0 and tags[i] in (*_NOUN, "JJ", "CD", "DT", "PRP$"):
+        i -= 1
+    does = (tags[i] == "VBG" and lower[i] in v.TRANSITIVE_ING) or (
+        tags[i] == "VB" and lower[i] in FINITE.keys() - _CAUSES
+    )
+    return tags[i] == "IN" or does
+
+
 def _starts_compound(tags: Sequence[str], i: int) -> bool:
     return i + 1 < len(tags) and tags[i + 1] in _NOUN and i > 1 and tags[i - 2] == "NNP"
 
 
+_KINDS = v.ANIMATE | v.CONFLICT_GROUPS["species"].keys()
 _FRUITS = v.word_set("lemon lime olive orange tangerine rose violet lavender chestnut")
 _BEHIND_VERB = (".", "IN", "RB", "DT", "PRP$", "TO", "CC")
 _WORN = v.BODY_PARTS | v.CLOTHES
@@ -466,6 +520,8 @@ def _ing(lower: Sequence[str], i: int, before: str, after: str) -> str:
         return "VBG"  # "a dress white glittering,"
     if before == "JJ" and after in ("PRP", "DT", "PRP$", "IN", "WRB", "TO"):
         return "VBG"  # "a wounded elderly walking through snow"
+    if lower[i - 1 : i] in (["more"], ["most"], ["less"], ["least"]) and after in _NOUN:
+        return "JJ"  # "the most amazing sword"
     if before in ("DT", "PRP$", "JJ", "CD"):
         return "JJ" if after in (*_NOUN, "JJ", "VBG", "VBN", "VBD", "CD") else "NN"
     if lower[i] in v.TRANSITIVE_ING and before == "JJ" and lower[i - 1].endswith("-old"):
@@ -489,8 +545,12 @@ def _finite(lower: Sequence[str], tags: Sequence[str], i: int, before: str, afte
     plural_subject = plural_subject or (word in v.VERBS - v.VERBS_OR_NOUNS and _are_several(tags, i))
     if before == "NNS" and not is_plural_form and after in _STARTS_OBJECT and lower[i - 1] not in v.PLURAL_MODIFIERS:
         return "VB"  # "his eyes cries under the rain"
+    if before == "RB" and lower[i - 1] in _HOW_OFTEN:
+        return "VB"  # "a couple who always fights"
     if before in ("RB", "CC", "WRB", "VB", "PRP") and tag in _NOUN and FINITE[word] in v.VERBS_OR_NOUNS:
         return "VB" if after in ("DT", "PRP$", "RB", "IN") and before in ("RB", "PRP") else tag
+    if word in v.VERBS - v.VERBS_OR_NOUNS and after == "IN" and lower[i + 1] in _WHERETO and before == "NN":
+        return "VB"  # "smoke flow out of a sphere"
     if before in _NOUN and is_plural_form != plural_subject and word not in _BOTH_FORMS:
         return tag if tag in _NOUN else "NN" if word in v.VERBS_OR_NOUNS else "VB"
     if FINITE[word] in v.VERBS_OR_NOUNS and after not in _STARTS_OBJECT:
@@ -498,6 +558,10 @@ def _finite(lower: Sequence[str], tags: Sequence[str], i: int, before: str, afte
     if FINITE[word] in v.VERBS_OR_NOUNS and after == "IN" and lower[i] in v.SCENE_NOUNS | v.PLACE_NOUNS:
         return tag
     return "VB"
+
+
+_WHERETO = v.word_set("out through into onto over across down from off away towards toward")
+_HOW_OFTEN = v.word_set("always never often sometimes usually constantly slowly quickly suddenly")
 
 
 def _are_several(tags: Sequence[str], i: int) -> bool:

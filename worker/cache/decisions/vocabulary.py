@@ -630,7 +630,7 @@ UNSEEN = word_set(
     "economy frequency version edition sake behalf favor favour instance occasion purpose start finish summary "
     "introduction explanation answer question response reply request demand order command promise vow secret lie "
     "rumor gossip joke humor humour irony sarcasm wit charm charisma confidence patience ability capability potential "
-    "limit extent range variety majority minority half rest remainder communication cooperation collaboration "
+    "limit extent variety majority minority half rest remainder communication cooperation collaboration "
     "education employment entertainment motion ambience ambiance presence absence silence violence mayhem havoc "
     "anticipation suspense tension drama adventure excitement thrill relief regret remorse sympathy empathy "
     "compassion kindness generosity hospitality loyalty honesty dignity humility patriotism heroism diligence "
@@ -1150,7 +1150,8 @@ FUNCTION_TAGS: dict[str, str] = {
     **dict.fromkeys(("a", "an", "the", "this", "these", "those", "some", "any", "no", "every", "each"), "DT"),
     **dict.fromkeys(("its", "his", "her", "their", "my", "your", "our"), "PRP$"),
     **dict.fromkeys(("it", "he", "she", "they", "him", "them", "i", "you", "we", "us", "itself", "himself"), "PRP"),
-    **dict.fromkeys(("herself", "themselves", "each-other", "myself", "yourself", "ourselves"), "PRP"),
+    **dict.fromkeys(("herself", "themselves", "each-other", "eachother", "myself", "yourself", "ourselves"), "PRP"),
+    **dict.fromkeys(("more", "less", "most", "least"), "RB"),
     **dict.fromkeys(("and", "or", "but", "nor", "&", "+"), "CC"),
     **dict.fromkeys(("is", "are", "was", "were", "be", "been", "being", "am", "has", "have", "had", "does"), "VB"),
     **dict.fromkeys(("cant", "wont", "dont", "doesnt", "didnt", "isnt", "arent", "wasnt", "couldnt", "wouldnt"), "VB"),
