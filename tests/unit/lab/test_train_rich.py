@@ -123,7 +123,8 @@ def test_the_file_holds_captions_of_its_specs(store: Store) -> None:
         assert any(colour in words for colour in COLOURS[spec.scene.colour]), text
 
 
-def test_a_file_that_was_cut_off_goes_on_to_what_several_processes_make(tmp_path: Path, vae: SmallVAE) -> None:
+def test_a_file_that_was_cut_off_goes_on_to_what_several_processes_make(tmp_path: Path) -> None:
+    vae = SmallVAE(fine_width=8, coarse_width=16).eval().requires_grad_(False)
     source = replace(SOURCE, specs=40, layouts=1)
     whole, first = (Store(tmp_path / name, source, SHAPE) for name in "ab")
     list(whole.fill(vae, workers=2))
