@@ -21,17 +21,29 @@ def measure(
     embedder: Annotated[str, typer.Option(help="Whose vectors: use, minilm or a folder.")] = "use",
     samples: Annotated[int, typer.Option(min=1, help="How many streams of 1,100 prompts count hits.")] = 3,
     coverage: Annotated[list[float] | None, typer.Option(help="Try another least coverage too; repeatable.")] = None,
+    settings: Annotated[
+        str | None, typer.Option(metavar="JSON", help="Settings of a namespace to measure, in place of the shipped.")
+    ] = None,
     hits: Annotated[int, typer.Option(min=0, help="Show so many random hits, to be judged by eye.")] = 0,
 ) -> None:
-    """Measure extraction on the label files, labelled pairs, unlike prompts, and hit rates with PROMPTS.
+    """Measure extraction on the label files, labelled pairs, unlike prompts, and hit rates and labelled hits with FILE.
 
     Run it in the checkout: the label files lie in tests/data and name other people's prompts by fingerprint only.
     """
+    from cli.cache.simulate import own_settings
     from lab.experiments import entities
     from worker.models.embedders import load_embedder
 
     given = entities.read_prompts(prompts) if prompts else []
-    found = entities.measure(given, load_embedder(embedder), samples=samples, coverages=coverage or (), sampled=hits)
+    own, loaded = own_settings(settings), load_embedder(embedder)
+    found = entities.measure(
+        given,
+        loaded,
+        settings=own.matching(loaded.name),
+        samples=samples,
+        coverages=coverage or (),
+        sampled=hits,
+    )
     for row in found.pop("hits", []):
         output.print_facts({"prompt": row["prompt"][:150], "donor": row["donor"][:150], "matched": str(row["matched"])})
     for name, value in found.items():

@@ -2,8 +2,8 @@
 
 Four questions, each answered from label files of the project's own (tests/data) and from prompts given by path, which
 are never copied: what of extraction is right; which thresholds an embedder has; how many of a stream of prompts hit
-(the paper's protocol: 100 prompts to warm up, 1,000 counted, a cache of a tenth of them, LRU); whether unlike prompts
-in any language match.
+(the paper's protocol: 100 prompts to warm up, 1,000 counted, a cache of a tenth of them, LRU), and what labelled hits
+are worth; whether unlike prompts in any language match.
 """
 
 import hashlib
@@ -102,6 +102,38 @@ def hit_rates(prompts: Sequence[str], embedder: Embedder, settings: MatchSetting
 def _sample(prompts: Sequence[str], seed: int) -> list[str]:
     chosen = np.random.default_rng(seed).permutation(len(prompts))[: WARM_UP + COUNTED]
     return [prompts[i] for i in chosen]
+
+
+# --- labelled hits ----------------------------------------------------------------------------------------------------
+
+HIT_LABELS = ("right", "person", "vague", "related", "wrong")  # docs/entity-labels.md
+
+
+def hit_figures(
+    rows: Sequence[Row], prompts: Sequence[str], embedder: Embedder, settings: MatchSettings
+) -> dict[str, float]:
+    """Which labelled hits `settings` leave, and the share of each label among these.
+
+    A row names its prompt, the donor that was judged and the entries that matched, oldest first; the prompt is looked
+    up among these. Rows with a prompt that is not among `prompts` do not count. `kept` is the share of the rows that
+    hit the donor that was judged, `other` of those that hit another one, whose label nobody knows.
+    """
+    known = {fingerprint(prompt): prompt for prompt in prompts}
+    found = [row for row in rows if known.keys() >= {row["wanted"], row["donor"], *row["entries"]}]
+    named = {sha for row in found for sha in (row["wanted"], *row["entries"])}
+    read = {sha: Store(embedder, 1).taken_apart(known[sha]) for sha in named}
+    kept: Counter[str] = Counter()
+    for row in found:
+        store = Store(embedder, len(row["entries"]))
+        for at, sha in enumerate(row["entries"]):
+            store.keep(sha, at, *read[sha])
+        wanted, vectors = read[row["wanted"]]
+        donors = look_up(wanted, list(store.neighbours(vectors, settings.neighbours_per_entity)), settings).donors
+        kept["none" if not donors else row["label"] if donors[0] == row["donor"] else "other"] += 1
+    number = sum(kept[label] for label in HIT_LABELS)
+    shares = {label: round(kept[label] / max(1, number), 4) for label in HIT_LABELS}
+    whole = max(1, len(found))
+    return {"hits": len(found), "kept": round(number / whole, 4), "other": round(kept["other"] / whole, 4), **shares}
 
 
 # --- extraction -------------------------------------------------------------------------------------------------------
@@ -270,14 +302,23 @@ def read_prompts(path: Path) -> list[str]:
 
 
 def measure(
-    prompts: Sequence[str], embedder: Embedder, *, samples: int = 3, coverages: Sequence[float] = (), sampled: int = 0
+    prompts: Sequence[str],
+    embedder: Embedder,
+    *,
+    settings: MatchSettings | None = None,
+    samples: int = 3,
+    coverages: Sequence[float] = (),
+    sampled: int = 0,
 ) -> Row:
     """Everything that the label files, generated prompts and these prompts can tell, as plain JSON."""
-    settings = MatchSettings.of_embedder(embedder.name, {})
+    settings = settings or MatchSettings.of_embedder(embedder.name, {})
     result: Row = {"embedder": embedder.name, "extraction": {}}
     for path in sorted(DATA.glob("entities*.jsonl")):
         if rows := labelled(path, prompts):
             result["extraction"][path.stem] = {name: extraction_figures(part) for name, part in parts(rows).items()}
+    for path in sorted(DATA.glob("hits*.jsonl")) if prompts else ():
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        result.setdefault("labelled hits", {})[path.stem] = hit_figures(rows, prompts, embedder, settings)
     result["pairs"] = pair_figures(embedder, settings)
     result["unlike"] = unlike_figures(embedder, settings)
     result["swapped"] = swapped_figures(embedder, settings)

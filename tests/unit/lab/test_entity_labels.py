@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from lab.experiments.entities import fingerprint, judged, labelled, parts, swapped_figures
+from cli.errors import BadInput
+from cli.lab.entities import measure
+from lab.experiments.entities import HIT_LABELS, fingerprint, hit_figures, judged, labelled, parts, swapped_figures
 from worker.cache.decisions.matching import MatchSettings
 from worker.models.embedders import load_embedder
 
@@ -83,3 +85,52 @@ def test_prompts_that_differ_in_a_thing_or_a_colour_do_not_hit_in_any_language()
 
     assert figures.keys() >= {"en", "zh", "ja", "ko", "es", "fr", "de", "pt", "ru"}
     assert {(row["pairs"], row["hits"]) for row in figures.values()} == {(36, 0)}
+
+
+def test_labelled_hits_name_prompts_by_fingerprint_only() -> None:
+    rows = [json.loads(line) for line in (DATA / "hits_vidprom.jsonl").read_text().splitlines()]
+
+    assert len(rows) == 550
+    for row in rows:
+        assert row.keys() == {"sample", "wanted", "donor", "label", "entries"}
+        assert row["donor"] in row["entries"]
+        assert row["label"] in HIT_LABELS
+        assert {len(sha) for sha in (row["wanted"], *row["entries"])} == {16}
+
+
+def test_gates_are_measured_by_the_labels_of_the_hits_that_they_leave() -> None:
+    """Refused hits, other donors and prompts that one does not have are in no share."""
+    embedder = load_embedder()
+    prompts = {
+        "forest": "a fox in a forest",
+        "trees": "a bear in a forest",
+        "woman": "a woman smiles",
+        "lady": "a woman on a horse",
+        "meadow": "a fox and a bear in a forest",
+    }
+    sha = {name: fingerprint(prompt) for name, prompt in prompts.items()} | {"unknown": "0" * 16}
+    rows = [
+        {"wanted": sha[wanted], "donor": sha[donor], "label": label, "entries": [sha[name] for name in entries]}
+        for wanted, donor, label, entries in (
+            ("trees", "forest", "right", ["forest"]),
+            ("lady", "woman", "person", ["woman"]),
+            ("trees", "forest", "wrong", ["forest", "meadow"]),  # the meadow covers more
+            ("trees", "unknown", "wrong", ["unknown"]),
+        )
+    ]
+    lax, strict = (
+        MatchSettings.of_embedder(embedder.name, {"min_donor_share": 0, "min_person_coverage": share})
+        for share in (0, 1)
+    )
+
+    all_left = hit_figures(rows, list(prompts.values()), embedder, lax)
+    few_left = hit_figures(rows, list(prompts.values()), embedder, strict)
+
+    assert (all_left["hits"], all_left["kept"], all_left["other"]) == (3, 0.6667, 0.3333)
+    assert (all_left["right"], all_left["person"], all_left["wrong"]) == (0.5, 0.5, 0)
+    assert (few_left["kept"], few_left["right"], few_left["person"]) == (0.3333, 1, 0)
+
+
+def test_settings_that_are_no_settings_are_refused_before_anything_is_measured() -> None:
+    with pytest.raises(BadInput, match="min_right is not a match setting"):
+        measure(None, settings='{"match": {"min_right": 0.9}}')
