@@ -82,22 +82,26 @@ class Call:
             yield session, self.caller
 
 
-def caller_of(service: Service, key: str | None, *, is_change: bool = False) -> Caller:
-    """Return who sent a key, to look or to change anything; raise Unauthorized and Forbidden."""
+def caller_of(service: Service, key: str | None) -> Caller:
+    """Return who sent a key; raise Unauthorized."""
     if key is None:
         raise Unauthorized("the Authorization header is missing; send 'Bearer sk-chai-…'", headers=CHALLENGE)
     with service.readers() as session:
         caller = keys.check(session, key)
     if caller is None:
         raise Unauthorized("this API key is unknown, expired or revoked; ask the operator for one", headers=CHALLENGE)
-    if "jobs" not in caller.scopes and (is_change or "read" not in caller.scopes):
-        raise Forbidden("this API key has no scope 'jobs'; ask the operator for one that has")
     now = time.monotonic()
     if now - service.noted.get(key, -NOTE_USE_S) >= NOTE_USE_S:
         service.noted[key] = now
         with transaction(service.sessions) as session:
             keys.used(session, key)
     return caller
+
+
+def check_scope(caller: Caller, *, is_change: bool = False) -> None:
+    """Raise Forbidden for a key that may not look at what is its tenant's, or change it."""
+    if "jobs" not in caller.scopes and (is_change or "read" not in caller.scopes):
+        raise Forbidden("this API key has no scope 'jobs'; ask the operator for one that has")
 
 
 async def service(request: Request) -> Service:
@@ -109,17 +113,24 @@ async def service(request: Request) -> Service:
 _bearer = HTTPBearer(auto_error=False, description="An API key, where this server asks for one.")
 
 
-async def call(
+async def _known(
     request: Request,
     service: Annotated[Service, Depends(service)],
     bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
 ) -> Call:
-    """Return the request's way to the database; whose key it is, is asked before a body is read."""
+    """Return the way to the database of a live key, whatever it may do."""
     if not service.settings.needs_keys:
         return Call(service=service, caller=LOCAL)
     key = bearer.credentials if bearer else _from_page(request)
-    is_change = request.method not in SAFE
-    return Call(service=service, caller=await run_in_threadpool(caller_of, service, key, is_change=is_change))
+    if key is None and request.headers.get("authorization"):
+        raise Unauthorized("the Authorization header has no Bearer key; send 'Bearer sk-chai-…'", headers=CHALLENGE)
+    return Call(service=service, caller=await run_in_threadpool(caller_of, service, key))
+
+
+async def call(request: Request, known: Annotated[Call, Depends(_known)]) -> Call:
+    """Return the request's way to the database; whose key it is, is asked before a body is read."""
+    check_scope(known.caller, is_change=request.method not in SAFE)
+    return known
 
 
 def _from_page(request: Request) -> str | None:
@@ -132,11 +143,11 @@ def _from_page(request: Request) -> str | None:
     return key
 
 
-async def operator(call: Annotated[Call, Depends(call)]) -> Call:
-    """Return the way to the database of an operator; raise Forbidden for anybody else."""
-    if "admin" not in call.caller.scopes:
+async def operator(known: Annotated[Call, Depends(_known)]) -> Call:
+    """Return the way to the database of an operator, who needs no other scope; raise Forbidden for anybody else."""
+    if "admin" not in known.caller.scopes:
         raise Forbidden("this API key has no scope 'admin'; ask the operator for one that has")
-    return call
+    return known
 
 
 Owned = Annotated[Service, Depends(service)]

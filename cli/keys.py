@@ -50,12 +50,11 @@ def create(
     from db import keys
 
     scopes = _scopes(scope or ["jobs"])
-    if not tenant.strip():
-        raise BadInput("TENANT is empty; name who will use the key")
-    _check_name("TENANT", tenant)
-    _check_name("--group", group or "")
+    _check_name("TENANT", tenant, "name who will use the key")
+    if group is not None:
+        _check_name("--group", group, "name one, or leave it out")
     limits = _limits(max_queued, max_per_minute, max_gpu_seconds)
-    lasts = _life(life) if life else None
+    lasts = None if life is None else _life(life)
     with _session() as session:
         key, row = keys.create(session, tenant, group=group, scopes=scopes, life=lasts)
         keys.limit(session, row.prefix, **limits)
@@ -96,14 +95,14 @@ def set_(
 
     scopes = _scopes(scope) if scope else None
     limits = _limits(max_queued, max_per_minute, max_gpu_seconds)
-    if not (scopes or limits or life):
+    if not (scopes or limits or life is not None):
         raise BadInput("nothing to change; name a limit, --scope or --life")
-    lasts = _life(life) if life else None
+    lasts = None if life is None else _life(life)
     with _named(), _session() as session:
         row = keys.limit(session, prefix, **limits)
         if scopes:
             keys.set_scopes(session, prefix, scopes)
-        if life:
+        if life is not None:
             keys.expire(session, prefix, lasts)
         shown = _shown(row)
     if as_json:
@@ -137,8 +136,12 @@ def _shown(row: "ApiKey") -> dict[str, str]:
     }
 
 
-def _check_name(field: str, name: str) -> None:
-    """Raise `BadInput` for a name that no table shows as it is."""
+def _check_name(field: str, name: str, way_out: str) -> None:
+    """Raise `BadInput` for no name, and for one that no table shows as it is."""
+    if not name.strip():
+        raise BadInput(f"{field} is empty; {way_out}")
+    if name != name.strip():
+        raise BadInput(f"{field} {name!r} begins or ends with a space; write {name.strip()!r}")
     if len(name) > LONGEST_NAME:
         raise BadInput(f"{field} has {len(name)} characters; use at most {LONGEST_NAME}")
     if not name.isprintable():
@@ -150,7 +153,7 @@ def _scopes(given: list[str]) -> list[str]:
 
     if unknown := [name for name in given if name not in keys.ALL_SCOPES]:
         raise BadInput(f"--scope {unknown[0]!r} is unknown; choose from {', '.join(keys.ALL_SCOPES)}")
-    return given
+    return list(dict.fromkeys(given))
 
 
 def _limits(max_queued: str | None, max_per_minute: str | None, max_gpu_seconds: str | None) -> dict[str, float | None]:

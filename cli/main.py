@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from chai_client import values
-from cli import bulk, keys, local, names, output, places
+from cli import bulk, keys, local, manifest, names, output, places
 from cli.client import Client, Json, connect
 from cli.errors import BadInput, CommandError, discreet
 from cli.lab import group as lab
@@ -52,6 +52,7 @@ VideoId = Annotated[
     typer.Argument(metavar="ID", help="As `chai submit` and `chai list` print it; a beginning, or latest, will do."),
 ]
 STDIO = Path("-")
+NUMBER = "NUMBER"
 
 
 class Variant(StrEnum):
@@ -97,15 +98,18 @@ def submit(
     ] = None,
     size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT in pixels; the model's own when not given.")] = None,
     seconds: Annotated[str | None, typer.Option(help="Length; the model's own when not given.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of the noise: the same one gives the same full run.")] = None,
+    seed: Annotated[
+        str | None, typer.Option(metavar=NUMBER, help="Of the noise: the same one gives the same full run.")
+    ] = None,
     negative_prompt: Annotated[str | None, typer.Option(help="What it should not show.")] = None,
     steps: Annotated[
-        int | None, typer.Option(help="Denoising steps of a full run; the model's own when not given.")
+        str | None, typer.Option(metavar=NUMBER, help="Denoising steps of a full run; the model's own when not given.")
     ] = None,
     guidance: Annotated[
-        float | None, typer.Option(help="How closely to follow the prompt; 1 is no guidance, at half the cost.")
+        str | None,
+        typer.Option(metavar=NUMBER, help="How closely to follow the prompt; 1 is no guidance, at half the cost."),
     ] = None,
-    fps: Annotated[int | None, typer.Option(help="Frames a second.")] = None,
+    fps: Annotated[str | None, typer.Option(metavar=NUMBER, help="Frames a second.")] = None,
     mode: Annotated[
         str | None,
         typer.Option(
@@ -126,11 +130,11 @@ def submit(
         "model": model,
         "size": size,
         "seconds": seconds,
-        "seed": seed,
+        "seed": _number("--seed", seed),
         "negative_prompt": negative_prompt,
-        "num_inference_steps": steps,
-        "guidance_scale": guidance,
-        "fps": fps,
+        "num_inference_steps": _number("--steps", steps),
+        "guidance_scale": _number("--guidance", guidance, float),
+        "fps": _number("--fps", fps),
         "mode": mode,
         "metadata": _metadata(metadata or []) or None,
     }
@@ -355,6 +359,14 @@ def _from_stdin() -> str:
         return from_stdin().decode().removeprefix("\ufeff").strip()
     except UnicodeDecodeError as error:
         raise BadInput(f"what came from stdin is not UTF-8 ({error})") from None
+
+
+def _number(option: str, text: str | None, kind: type[int] | type[float] = int) -> int | float | None:
+    """Read a number of the request as lists write it: 1_0 is none."""
+    try:
+        return None if text is None else manifest.number(option, text, kind)
+    except ValueError as error:
+        raise BadInput(str(error)) from None
 
 
 def _metadata(given: list[str]) -> dict[str, object]:

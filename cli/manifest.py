@@ -149,9 +149,9 @@ def _check_length(item: Values) -> None:
 
 def _typed(name: str, value: object) -> object:
     if name in WHOLE_FIELDS:
-        return _number(name, value, int)
+        return number(name, value, int)
     if name in NUMBER_FIELDS:
-        return _number(name, value, float)
+        return number(name, value, float)
     if name == "metadata":
         return value
     if isinstance(value, (dict, list, bytes, bool)):
@@ -169,18 +169,19 @@ def _text(name: str, value: object) -> str:
         raise ValueError(f"{name} is a number of thousands of digits") from None
 
 
-def _number(name: str, value: object, kind: type[int] | type[float]) -> int | float:
+def number(name: str, value: object, kind: type[int] | type[float]) -> int | float:
+    """Return a number as callers write it, 7 and 7.0 alike; raise ValueError for what the service takes as none."""
     if kind is int and isinstance(value, float) and value.is_integer():
         return int(value)  # tables keep whole numbers beside empty cells as 7.0
     if kind is int and isinstance(value, str):
         value = _DECIMALS.sub("", value)  # and write them so
     try:
-        number = kind(plain(str(value)))
+        read = kind(plain(str(value)))
     except ValueError:
         raise ValueError(f"{name} {shown(value)} is not a {'whole ' if kind is int else ''}number") from None
-    if isinstance(number, float) and not math.isfinite(number):
+    if isinstance(read, float) and not math.isfinite(read):
         raise ValueError(f"{name} {shown(value)} is not a finite number, and JSON cannot carry it")
-    return number
+    return read
 
 
 def _content_id(request: Values) -> str:

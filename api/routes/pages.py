@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
 from api import bodies, errors, explain, ids, job_factory, line_results
-from api.deps import Call, Calling, Operating, Owned, Service, caller_of
+from api.deps import Call, Calling, Operating, Owned, Service, caller_of, check_scope
 from api.errors import ApiError, Unauthorized
 from api.estimates import ALIVE_S
 from api.routes import bulk_runs
@@ -385,7 +385,7 @@ async def signed_in(request: Request, service: Owned) -> Response:
     form = await bodies.read(request, service, SignIn, max_bytes=service.settings.max_body_bytes, forms=True)
     forms.check(request, form.token)
     try:
-        await run_in_threadpool(caller_of, service, form.key.strip())
+        check_scope(await run_in_threadpool(caller_of, service, form.key.strip()))
     except ApiError as error:
         return _sign_in(request, form.next, error)
     answer = RedirectResponse(forms.own(form.next), status_code=303)

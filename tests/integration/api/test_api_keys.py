@@ -28,6 +28,16 @@ def test_without_a_key_nothing_is_served(guarded: TestClient) -> None:
     }
 
 
+@pytest.mark.parametrize("header", ["sk-chai-12345678-abc", "Basic YTpi", "Bearer"])
+def test_a_header_without_a_bearer_key_is_not_called_missing(guarded: TestClient, header: str) -> None:
+    answer = guarded.get("/v1/videos", headers={"Authorization": header})
+
+    assert (answer.status_code, answer.json()["error"]["message"]) == (
+        401,
+        "the Authorization header has no Bearer key; send 'Bearer sk-chai-…'",
+    )
+
+
 @pytest.mark.parametrize("key", ["sk-chai-12345678-nonsense", "sk-chai", "nonsense", "sk-chai-\x00-a", "Ä"])
 def test_an_unknown_key_is_refused(guarded: TestClient, key: str) -> None:
     answer = guarded.get("/v1/models", headers={"Authorization": f"Bearer {key}".encode()})
@@ -53,6 +63,24 @@ def test_a_key_without_the_scope_is_refused(guarded: TestClient, new_key: NewKey
 
     assert answer.status_code == 403
     assert answer.json()["error"]["message"] == "this API key has no scope 'jobs'; ask the operator for one that has"
+
+
+@pytest.mark.parametrize("others", [[], ["read"], ["jobs"]])
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/metrics", 200),
+        ("GET", "/v1/cache", 200),
+        ("GET", "/cache", 200),  # a page
+        ("POST", f"/v1/videos/video_{0:032x}/wrong-match", 404),  # its own tenant's only
+    ],
+)
+def test_what_is_the_operators_takes_the_scope_admin_and_no_other(
+    guarded: TestClient, new_key: NewKey, method: str, path: str, status: int, others: list[str]
+) -> None:
+    assert guarded.request(method, path, headers=new_key("a", scopes=["admin", *others])).status_code == status
+    if others:
+        assert guarded.request(method, path, headers=new_key("a", scopes=others)).status_code == 403
 
 
 def test_a_key_that_may_look_changes_nothing(guarded: TestClient, new_key: NewKey) -> None:
