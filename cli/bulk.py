@@ -41,7 +41,12 @@ BATCH_COLUMNS = ("id", "name", "status", "completed", "failed", "cancelled", "to
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Out = Annotated[
-    Path | None, typer.Option(help="Folder for the results, var/bulk/<id> when not given; - prints them as JSONL.")
+    Path | None,
+    typer.Option(
+        metavar="PATH",
+        parser=places.given,
+        help="Folder for the results, var/bulk/<id> when not given; - prints them as JSONL.",
+    ),
 ]
 Download = Annotated[bool, typer.Option("--download", help="Save the videos beside the results.")]
 TimeZone = Annotated[
@@ -63,7 +68,11 @@ BatchId = Annotated[
 def run(
     file: Annotated[
         Path,
-        typer.Argument(metavar="FILE", help="prompts.txt, .csv, .jsonl or .parquet; a folder of lists; - reads stdin."),
+        typer.Argument(
+            metavar="FILE",
+            parser=places.given,
+            help="prompts.txt, .csv, .jsonl or .parquet; a folder of lists; - reads stdin.",
+        ),
     ],
     mode: Annotated[
         str | None,
@@ -153,7 +162,11 @@ def report_(
     batch_id: BatchId,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for report.html and report.json, var/bulk/<id> when not given; - prints the JSON."),
+        typer.Option(
+            metavar="PATH",
+            parser=places.given,
+            help="Folder for report.html and report.json, var/bulk/<id> when not given; - prints the JSON.",
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

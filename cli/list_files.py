@@ -37,6 +37,14 @@ BOMS = {  # of encodings that are not UTF-8; the longer mark first
     b"\xff\xfe": "utf-16",
     b"\xfe\xff": "utf-16",
 }
+PACKED = {  # first bytes of what has to be unpacked or exported before it is a list
+    b"\x1f\x8b": "packed by gzip; unpack it: gunzip -c {name}",
+    b"BZh": "packed by bzip2; unpack it: bunzip2 -c {name}",
+    b"\xfd7zXZ\0": "packed by xz; unpack it: xz -dc {name}",
+    b"\x28\xb5\x2f\xfd": "packed by zstd; unpack it: zstd -dc {name}",
+    b"PK\x03\x04": "a ZIP archive or a spreadsheet; unpack it, or save it as CSV",
+    b"%PDF-": "a PDF; save its text",
+}
 _COLUMN = re.compile(r"[\w.-]*")  # one word; a sentence in which prompt stands between commas has others
 _OF_A_BATCH = ("custom_id", "method", "url", "body")
 FOREIGN_BYTE = re.compile("[\udc80-\udcff]")  # how `surrogateescape` keeps a byte that is not UTF-8
@@ -114,6 +122,8 @@ def from_stdin() -> bytes:
 def _parsed(name: str, content: bytes, *, suffix: str, only_known: bool = True) -> PromptFile:
     if len(content) > LONGEST_FILE:
         raise BadInput(f"{name} has more than {LONGEST_FILE} bytes; split it into smaller lists")
+    if said := next((said for mark, said in PACKED.items() if content.startswith(mark)), None):
+        raise BadInput(f"{name} is {said.format(name=name)}")
     if suffix == PARQUET or (not suffix and content.startswith(b"PAR1")):
         rows = tuple(_foreign_named(_parquet_rows(name, content)))
         return PromptFile(name=name, content=hashlib.sha256(content).hexdigest(), rows=rows)

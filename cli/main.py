@@ -52,7 +52,7 @@ VideoId = Annotated[
     typer.Argument(metavar="ID", help="As `chai submit` and `chai list` print it; a beginning, or latest, will do."),
 ]
 STDIO = Path("-")
-NUMBER = "NUMBER"
+NUMBER, PATH = "NUMBER", "PATH"
 
 
 class Variant(StrEnum):
@@ -121,7 +121,10 @@ def submit(
     ] = None,
     idempotency_key: Annotated[str | None, typer.Option(help="The same key never makes a second video.")] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Stay until it has ended.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Save the video here, - for stdout; implies --watch.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar=PATH, parser=places.given, help="Save the video here, - for stdout; implies --watch."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask for a video; print its id."""
@@ -223,7 +226,10 @@ def list_(
 @app.command(rich_help_panel=CLIENT)
 def download(
     video_id: VideoId,
-    out: Annotated[Path | None, typer.Option(help="File, or - for stdout; <id>.mp4 here when not given.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar=PATH, parser=places.given, help="File, or - for stdout; <id>.mp4 here when not given."),
+    ] = None,
     variant: Annotated[Variant, typer.Option(help="The MP4, or a JPEG of it.")] = Variant.VIDEO,
 ) -> None:
     """Save the MP4 of a completed video, or a picture of it."""
@@ -249,7 +255,10 @@ def up(
 
 @app.command(rich_help_panel=SERVICE)
 def demo(
-    out: Annotated[Path | None, typer.Option(help="Folder for the videos; var/demo when not given.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar=PATH, parser=places.given, help="Folder for the videos; var/demo when not given."),
+    ] = None,
     model: Annotated[str | None, typer.Option(help="Whose examples are made; else the service's default.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -493,6 +502,8 @@ def _of_database(error: Exception) -> str | None:
         return f"the database does not answer as it should: {first}; `chai doctor` looks at it"
     if package in ("sqlalchemy", "psycopg2") and "invalid dsn" in first:
         return f"DATABASE_URL is not understood: {first}"
+    if package in ("sqlalchemy", "psycopg2") and name == "DataError":
+        return f"the database holds no such value: {first}"
     if package in ("sqlalchemy", "psycopg2") and "does not exist" in first:
         return f"the database lacks tables ({first}); bring it up to date with `chai migrate`"
     return None

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import typer
 
-from cli import bulk, local, output
+from cli import bulk, local, output, places
 from cli.cache import export, questions, report, simulate
 from cli.cache.spaces import checked_settings, find_space
 from cli.errors import BadInput
@@ -35,6 +35,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")
 SpaceId = Annotated[str, typer.Argument(metavar="NAMESPACE", help="As `chai cache ls` shows it; a beginning will do.")]
 
 MIB = 1024 * 1024
+MOST_MIB = 2**42  # a column of 64 bits holds as many bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +145,11 @@ def _evict(store: _Store, space_id: UUID, ids: list[UUID]) -> "list[CacheEntry]"
 def warm(
     file: Annotated[
         Path,
-        typer.Argument(metavar="FILE", help="prompts.txt, .csv, .jsonl or .parquet; a folder of lists; - reads stdin."),
+        typer.Argument(
+            metavar="FILE",
+            parser=places.given,
+            help="prompts.txt, .csv, .jsonl or .parquet; a folder of lists; - reads stdin.",
+        ),
     ],
     model: Annotated[str | None, typer.Option(help="Model, for lines that do not say.")] = None,
     size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT, for lines that do not say.")] = None,
@@ -222,7 +227,9 @@ def set_(
     namespace: SpaceId,
     budget_mib: Annotated[
         float | None,
-        typer.Option("--budget-mib", "--budget", min=0, help="Byte budget in MiB; what is over it goes by the policy."),
+        typer.Option(
+            "--budget-mib", "--budget", min=0, max=MOST_MIB, help="Byte budget in MiB; what is over goes by the policy."
+        ),
     ] = None,
     policy: Annotated[str | None, typer.Option(help="Eviction policy; docs/cache.md lists them.")] = None,
     admission: Annotated[str | None, typer.Option(help="all or second_sighting.")] = None,

@@ -49,11 +49,15 @@ def try_(
         card = _card(model, settings)
         wanted = {**_params(card, size, mode), "negative_prompt": negative_prompt}
         shape = _of("", card, wanted)
-        space = None if session is None else dry_run.find_space(session, shape, tenant, None)
         reads = registry.reader(card, settings.models_dir)
+        if session is not None:
+            _embedder(settings)  # before the first statement: a transaction that idles for long is ended
+        space = None if session is None else dry_run.find_space(session, shape, tenant, None)
         for line in _prompts(prompt):
             params = _of(line, card, wanted)
             found = dry_run.decide(session, space, params, card, lambda: _embedder(settings), settings, reads=reads)
+            if session is not None:
+                session.commit()  # nothing was written; the next prompt may take long to be read
             row = found.to_dict() | {"namespace": None if space is None else str(space.id)}
             if as_json or prompt == STDIN:
                 output.print_json(row)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli import local, output, plots
+from cli import local, output, places, plots
 from cli.cache import simulate
 from cli.cache.spaces import find_space
 from cli.errors import BadInput
@@ -48,7 +48,12 @@ def report(
     ] = None,
     days: Annotated[float, typer.Option(min=0, max=A_CENTURY, help="How far back, in days.")] = 30,
     out: Annotated[
-        Path | None, typer.Option(help="The page, with JSON beside it; else var/cache-report.html; - prints the JSON.")
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            parser=places.given,
+            help="The page, with JSON beside it; else var/cache-report.html; - prints the JSON.",
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs, write no page.")] = False,
 ) -> None:

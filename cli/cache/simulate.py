@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli import local, output, trace_files
+from cli import local, output, places, trace_files
 from cli.cache.spaces import checked_settings, find_space
 from cli.errors import BadInput, CommandError
 from shared.limits import A_CENTURY
@@ -33,7 +33,10 @@ FULL_S = 12.59  # the paper's full run, of 30 steps, on an H100
 
 def simulate(
     trace: Annotated[
-        Path | None, typer.Argument(metavar="TRACE", help="prompts.txt, .csv, .jsonl or .parquet; - reads stdin.")
+        Path | None,
+        typer.Argument(
+            metavar="TRACE", parser=places.given, help="prompts.txt, .csv, .jsonl or .parquet; - reads stdin."
+        ),
     ] = None,
     recorded: Annotated[bool, typer.Option("--recorded", help="Replay what the service recorded.")] = False,
     namespace: Annotated[str | None, typer.Option(help="Of the record: one, as `chai cache ls` shows it.")] = None,
@@ -59,7 +62,10 @@ def simulate(
     full_seconds: Annotated[float, typer.Option(min=0, help="GPU seconds of a full run.")] = FULL_S,
     bounds: Annotated[bool, typer.Option(help="Also say how good it can get.")] = True,
     whole_prompt: Annotated[bool, typer.Option(help="Also compare whole prompts, as NIRVANA does.")] = True,
-    cache_dir: Annotated[Path | None, typer.Option(help="Where vectors are kept; else var/simulation.")] = None,
+    cache_dir: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", parser=places.given, help="Where vectors are kept; else var/simulation."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, on the last line.")] = False,
 ) -> None:
     """Replay prompts through the service's own extraction, look-up, plans and policies, and say what would have hit.

@@ -7,7 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from running import CARDS
+from sqlalchemy import create_engine, text
 
+from cli.cache import questions
 from cli.main import main
 from worker.cache import reembed
 
@@ -108,6 +111,28 @@ def test_policy_budget_and_thresholds_change_while_the_service_runs(
     changed = json.loads(chai("ls", "--json")[1])[0]
     assert (changed["policy"], changed["budget"], changed["tenant share"]) == ("gdsf", 5.0, 0.5)
     assert service.run("a red fox sleeps").status == "completed"
+
+
+def test_a_question_holds_no_transaction_while_models_are_loaded(
+    start: Start, chai: Callable[..., tuple[int, str]], database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a slow disk that takes longer than the server leaves a transaction idle."""
+    service = start()
+    service.run(RED_FOX)
+    monkeypatch.setenv("CHAI_MODELS_DIR", str(CARDS))
+    monkeypatch.setenv("CHAI_DEFAULT_MODEL", "tiny")
+    load, seen = questions._embedder, []
+
+    def watched(settings: object) -> object:
+        with create_engine(database_url).connect() as connection:
+            query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'chai-cli' AND state ~ 'idle in'"
+            seen.append(connection.scalar(text(query)) if not seen else 0)
+        return load(settings)
+
+    monkeypatch.setattr(questions, "_embedder", watched)
+    code, said = chai("try", RED_FOX)
+
+    assert (code, seen[:1]) == (0, [0]), said
 
 
 def test_reembed_moves_every_entry_and_then_has_nothing_to_do(

@@ -73,6 +73,13 @@ def test_no_number_of_days_is_further_than_dates_go(command: str, days: str) -> 
     assert (done.exit_code, "'--days'" in done.output) == (2, True)
 
 
+@pytest.mark.parametrize("budget", ["1e30", "99999999999999999999", "inf", "nan"])
+def test_no_budget_is_more_than_its_column_holds(budget: str) -> None:
+    done = CliRunner().invoke(cache_commands.app, ["set", "a", "--budget", budget])
+
+    assert (done.exit_code, "--budget" in done.output) == (2, True)
+
+
 @pytest.mark.parametrize("life", ["0d", "999999w"])  # over at once; of a year that nothing reads any more
 def test_a_key_s_life_is_one_that_dates_hold(life: str) -> None:
     with pytest.raises(BadInput, match=f"--life '{life}' is not between a minute and a century; write none for"):

@@ -1,13 +1,16 @@
 """Lists of prompts for bulk runs."""
 
+import bz2
+import gzip
 import io
 import json
+import lzma
 import sys
 from pathlib import Path
 
 import pytest
 
-from cli import manifest
+from cli import manifest, places
 from cli.errors import BadInput
 from cli.manifest import BadLine
 
@@ -496,3 +499,32 @@ def test_a_line_of_a_batch_that_asks_for_something_else_is_left_out(
 
     assert [bad.reason for bad in read.bad] == [reason]
     assert [line.custom_id for line in read.lines] == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (gzip.compress(b"a red circle\n"), "packed by gzip; unpack it: gunzip -c {file}"),
+        (bz2.compress(b"a red circle\n"), "packed by bzip2; unpack it: bunzip2 -c {file}"),
+        (lzma.compress(b"a red circle\n"), "packed by xz; unpack it: xz -dc {file}"),
+        (b"PK\x03\x04\x14\0", "a ZIP archive or a spreadsheet; unpack it, or save it as CSV"),
+        (b"%PDF-1.7\n", "a PDF; save its text"),
+    ],
+    ids=["gzip", "bzip2", "xz", "zip", "pdf"],
+)
+@pytest.mark.parametrize("name", ["prompts.txt", "prompts.csv", "prompts.jsonl", "prompts.parquet"])
+def test_a_file_that_is_packed_is_called_so_and_not_another_encoding(
+    tmp_path: Path, name: str, content: bytes, said: str
+) -> None:
+    file = tmp_path / name
+    file.write_bytes(content)
+
+    with pytest.raises(BadInput) as refused:
+        manifest.read(file, {})
+
+    assert str(refused.value) == f"{file} is {said.format(file=file)}"
+
+
+def test_no_path_is_not_the_folder_one_is_in() -> None:
+    with pytest.raises(BadInput, match=r"a path is empty; name a file or folder, or \. for this one"):
+        places.given("")
