@@ -120,7 +120,7 @@ class MatchSettings:
     style_conflicts: bool = True  # a drawing is no donor for a photograph
     look_conflicts: bool = True  # a thing that both show and that looks otherwise: no donor, whatever else is shared
     heads_need_synonyms: bool = True  # below same_threshold only known synonyms match
-    min_person_coverage: float = 0.11  # share that a hit must cover which rests on somebody of whom no more is said
+    min_person_coverage: float = 0.8  # share that a hit must cover which rests on somebody of whom no more is said
     shared_description: bool = True  # somebody is described by what both prompts say of them, not by one alone
     other_noun_margin: float = 0.06  # how far above same_threshold another noun must lie, unless it is a known synonym
     closer_donors: bool = True  # a donor's thing may be described by more nouns than the prompt's: a theatre stage
