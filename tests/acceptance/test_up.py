@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 from homes import Home, Up
-from running import wait_until
+from running import free_port, wait_until
 
 from cli import up
 from cli.client import Client
@@ -155,7 +155,7 @@ def test_a_port_that_was_asked_for_and_is_taken_is_refused_with_its_holder(home:
 def test_a_start_that_nobody_reads_goes_on_and_opens_nothing_to_everybody(new_home: Callable[[], Home]) -> None:
     """`umask 000; chai up 2>&1 | head -1`."""
     home = new_home()
-    process = home.start("up", "--no-flower", umask=0)
+    process = home.start("up", "--port", str(free_port()), "--no-flower", umask=0)
     assert process.stderr.readline() == "starting Postgres\n"
     process.stderr.close()
     process.stdout.close()
