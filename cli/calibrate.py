@@ -147,10 +147,9 @@ def _timed(meter: output.Meter, runs: "Runs") -> Callable[[float, str], None]:
 
     def tell(done: float, text: str) -> None:
         taken = time.monotonic() - began
-        left = (
-            f", at most about {_minutes(taken / runs.fresh * (whole - done))} left" if runs.fresh and taken > 5 else ""
-        )
-        meter.show(done, f"{text}{left}")
+        if runs.fresh and taken > 5:
+            text += f", at most about {_minutes(taken / runs.fresh * (whole - done))} left"
+        meter.show(done, text)
 
     return tell
 

@@ -12,7 +12,7 @@ from shared.model_cards import ModelCard
 from worker.cache.decisions.matching import MatchSettings
 from worker.cache.decisions.planning import NAMES, NIRVANA_MATCH
 from worker.models.base import Fingerprint
-from worker.reuse.donor import Precision
+from worker.reuse.donor import KEPT_IN, Precision
 from worker.settings import WorkerSettings
 
 
@@ -25,7 +25,7 @@ class SpaceSettings(BaseModel):
     search: str = Field(default="auto", pattern="^(auto|exact|hnsw)$")
     extractor: str = "lexicon"
     table: str = Field(default="calibrated", pattern=f"^({'|'.join(('calibrated', *NAMES))})$")  # of recipes
-    precision: Precision = "int8"
+    precision: Precision = KEPT_IN
     keep: tuple[str, ...] | None = None  # nearest, same_index, entry; None = what the recipes read
     max_chain: int = Field(default=0, ge=0, le=100)  # fast runs, each the donor of the next, that leave entries too
     layout_share: float = Field(default=0.02, gt=0, le=1)  # of the latest jobs that may have one donor's layout

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from worker.reuse.donor import BrokenDonor, Donor, Precision, UnknownSchema
+from worker.reuse.donor import KEPT_IN, BrokenDonor, Donor, Precision, UnknownSchema
 
 SCHEMA_VERSION = 1
 PRECISIONS: tuple[str, ...] = get_args(Precision)
@@ -35,7 +35,7 @@ class Packed:
     tensors: dict[str, Any]  # name → shape, dtype, timestep
 
 
-def pack(donor: Donor, *, fingerprint: str, precision: Precision = "int8") -> Packed:
+def pack(donor: Donor, *, fingerprint: str, precision: Precision = KEPT_IN) -> Packed:
     """Return a donor as the bytes of a file."""
     stored: dict[str, Tensor] = {}
     shapes: dict[str, list[int]] = {}

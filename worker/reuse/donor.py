@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Precision = Literal["float32", "bfloat16", "float8", "int8"]  # of latents on storage
+KEPT_IN: Precision = "int8"  # unless a namespace says otherwise
 CLEAN = "clean"  # name of the finished latent
 
 

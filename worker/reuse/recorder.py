@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 NOISY = frozenset({"nearest", "same_index"})
-KEEPS = (*sorted(NOISY), "entry")
 PAPER_STEPS = (2, 3, 4)
 
 
@@ -61,7 +60,7 @@ def kept_steps(
     steps of these numbers themselves, the paper's literal reading.
 
     Args:
-        keep: words of `KEEPS`; others ask for nothing here.
+        keep: words of `NOISY`; others ask for nothing here.
         full: timesteps (0..1000) of the full run.
         fast: timesteps of the runs that will use the donor.
         read: their steps (1-based) that read it; the paper's are 2, 3 and 4.

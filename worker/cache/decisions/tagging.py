@@ -13,6 +13,7 @@ from typing import Any
 
 from worker.cache.decisions import vocabulary as v
 from worker.cache.decisions.spelling import zipf
+from worker.cache.decisions.words import ADJECTIVE, NOUN
 
 Tagger = Callable[[Sequence[str]], list[str]]
 
@@ -25,8 +26,6 @@ _HEARD_OF = 3.6  # Zipf value
 _DECADES = v.word_set("twenties thirties forties fifties sixties seventies eighties nineties")
 _PERIOD = "PERIOD"
 _CONTRACTED = re.compile(r"'(?:ve|re|ll|m|d)$|n't$")
-_NOUN = ("NN", "NNS", "NNP", "NNPS")
-_ADJECTIVE = ("JJ", "JJR", "JJS")
 _STARTS_OBJECT = ("DT", "PRP$", "IN", "RB", "PRP", "TO", "CD")
 
 
@@ -137,10 +136,10 @@ def _by_word(word: str, original: str, tag: str) -> str:
         return "NN"  # mohanlal, taj mahal: the lexicon takes any unknown word in -al for an adjective
     if _TYPE_NUMBER.fullmatch(word):
         return "NN"
-    if "-" in word and word.endswith("s") and tag not in _NOUN:
+    if "-" in word and word.endswith("s") and tag not in NOUN:
         return "NNS"
     if "-" in word and not word.endswith("s"):
-        return "JJ" if tag not in _NOUN or word.endswith(("ed", "ing")) else tag
+        return "JJ" if tag not in NOUN or word.endswith(("ed", "ing")) else tag
     return tag if tag[:1].isalpha() else "NN"
 
 
@@ -160,12 +159,12 @@ def _by_context(lower: Sequence[str], tags: Sequence[str], i: int, before: str, 
     """A tag that the neighbours decide; `tags` are corrected up to i."""
     word, tag = lower[i], tags[i]
     if tag == _PERIOD:
-        return "JJ" if after in _NOUN else "."  # "a 1950s diner"; a decade alone is no thing
+        return "JJ" if after in NOUN else "."  # "a 1950s diner"; a decade alone is no thing
     if word in ("take", "takes", "taking", "took", "place") and _takes_place(lower, i):
         return "VB"
     if word in FINITE and word not in _BASES and i and lower[i - 1] in ("this", "that"):
         return "VB"  # "this shows": no plural stands behind "this"
-    if word == "half" and before in _NOUN and after in ("VBN", "VBD", "JJ"):
+    if word == "half" and before in NOUN and after in ("VBN", "VBD", "JJ"):
         return "RB"  # "pyramids half built"
     if FINITE.get(word) in v.VERBS_OR_NOUNS and before in (",", ".", "CC") and after in ("DT", "PRP$"):
         return "VB"  # "craft a visual", "and waves her hand"
@@ -177,27 +176,27 @@ def _by_context(lower: Sequence[str], tags: Sequence[str], i: int, before: str, 
         return "VB"  # "animate the girl"
     if word in FINITE and i and lower[i - 1] in _BEING and lower[i + 1 : i + 2] == ["by"]:
         return "VBN"  # "is being attack by a kraken"
-    if i + 1 < len(lower) and f"{word} {lower[i + 1]}" in v.COMPOUNDS and after in _NOUN:
+    if i + 1 < len(lower) and f"{word} {lower[i + 1]}" in v.COMPOUNDS and after in NOUN:
         return tag if tag == "JJ" else "NN"
-    if i and f"{lower[i - 1]} {word}" in v.COMPOUNDS and before in _NOUN:
+    if i and f"{lower[i - 1]} {word}" in v.COMPOUNDS and before in NOUN:
         return "NN"  # "a food stand"
     is_noun_too = FINITE.get(word) in v.VERBS_OR_NOUNS or word == "flies"
     if before == "VBG" and is_noun_too and lower[i - 1] in v.TRANSITIVE_ING:
         return "NNS" if word.endswith("s") else "NN"  # "catching flies"
-    if word == "super" and after in _NOUN:
+    if word == "super" and after in NOUN:
         return "JJ"  # "a super villain", but "a super cute cat"
-    if word == "well" and before in ("DT", "PRP$") and after not in ("JJ", "VBN", "VBD", *_NOUN):
+    if word == "well" and before in ("DT", "PRP$") and after not in ("JJ", "VBN", "VBD", *NOUN):
         return "NN"  # "out of a well"
-    if word == "set" and before in _NOUN and (after in (".", "CC") or _is_object_set(lower, i, after)):
+    if word == "set" and before in NOUN and (after in (".", "CC") or _is_object_set(lower, i, after)):
         return "NN"  # "a film set", "a lego set with a box"
-    if word == "saw" and before in (*_NOUN, "PRP") and after in ("DT", "PRP$", "PRP"):
+    if word == "saw" and before in (*NOUN, "PRP") and after in ("DT", "PRP$", "PRP"):
         return "VB"
     if i and lower[i - 1] in _MODALS and (word in FINITE or tag == "VB"):
         return "VB"  # "they would stage a mock trial"
     if word in v.MODIFIER_NOUNS and after == "JJ":
         return "JJ"  # "a porcelain old woman"
     is_bare = before == "IN" and lower[i - 1] in ("with", "of") and tag == "NN" and after == "JJ"
-    if is_bare and word in _KINDS and tags[i + 2 : i + 3] and tags[i + 2] in _NOUN:
+    if is_bare and word in _KINDS and tags[i + 2 : i + 3] and tags[i + 2] in NOUN:
         return "JJ"  # "with human blue eyes"
     if word in _NOUNS_TOO and (found := _noun_too(lower, tag, i, before, after)):
         return found
@@ -206,13 +205,13 @@ def _by_context(lower: Sequence[str], tags: Sequence[str], i: int, before: str, 
     if word in v.ING_NOUNS and word.removesuffix("ing") in _BASES and before in (",", ".") and after in ("DT", "PRP$"):
         return "VBG"  # ", offering a view"
     acts = before == "NNS" and lower[i - 1] not in v.PLURAL_MODIFIERS  # "clouds gathering"
-    if word in v.ING_NOUNS and tag == "VBG" and before in (*_NOUN, "JJ", "DT") and not acts:
+    if word in v.ING_NOUNS and tag == "VBG" and before in (*NOUN, "JJ", "DT") and not acts:
         return "NN"  # "a zebra crossing"
     if word.endswith("ing") and word not in v.ING_NOUNS and len(word) > 4 and tag not in ("NNP", "IN"):
         return _ing(lower, i, before, after)
     if word in _FRUITS and before == "DT" and after == "CC" and _starts_thing(tags, i + 2):
         return "NN"  # "half a lemon and two eggs"
-    if word in v.CONFLICT_GROUPS["colour"] and (after in (*_NOUN, "JJ", "CC") or tag not in _NOUN):
+    if word in v.CONFLICT_GROUPS["colour"] and (after in (*NOUN, "JJ", "CC") or tag not in NOUN):
         return "JJ"
     if _is_in_shade_of_two(lower, i):
         return "JJ"
@@ -228,19 +227,19 @@ def _by_context(lower: Sequence[str], tags: Sequence[str], i: int, before: str, 
         return "JJ"
     if word == "neon" and lower[i + 1 : i + 2] and lower[i + 1] in v.CONFLICT_GROUPS["colour"]:
         return "JJ"
-    if lower[i + 1 : i + 2] == ["lit"] and tag in _NOUN and after not in _NOUN:
+    if lower[i + 1 : i + 2] == ["lit"] and tag in NOUN and after not in NOUN:
         return "JJ"  # "a room that is candle lit"
     if (
         word in v.SUFFIX_ADJECTIVES
         and before in ("NN", "JJ")
-        and (after in (*_NOUN, "JJ") or (after == "VBG" and tags[i + 2 : i + 3] and tags[i + 2] in (*_NOUN, "JJ")))
+        and (after in (*NOUN, "JJ") or (after == "VBG" and tags[i + 2 : i + 3] and tags[i + 2] in (*NOUN, "JJ")))
     ):
         return "JJ"  # "dew covered blooming flower"
     if i and lower[i - 1] in ("to", "that", "who", "which") and word in FINITE and after != "IN":
         return "VB"
-    if i > 1 and lower[i - 1] == "to" and lower[i - 2] in _LEADS_TO_VERB and tag in (*_NOUN, "VB", "VBP"):
+    if i > 1 and lower[i - 1] == "to" and lower[i - 2] in _LEADS_TO_VERB and tag in (*NOUN, "VB", "VBP"):
         return "VB"  # "about to fall on", "used to ravage"
-    is_thing = tag in ("VB", "VBP", "VBZ") and after not in (*_ADJECTIVE, "RB") and word not in _ONLY_VERBS
+    is_thing = tag in ("VB", "VBP", "VBZ") and after not in (*ADJECTIVE, "RB") and word not in _ONLY_VERBS
     if before == "IN" and lower[i - 1] in _BEFORE_THINGS and is_thing:
         return "NNS" if tag == "VBZ" else "NN"  # "cleaning the house with mop", "a portrait with ram skull"
     if before == "CC" and after == "." and word.endswith("s") and tag in ("VBZ", "NNS") and _is_listed(lower, tags, i):
@@ -249,9 +248,9 @@ def _by_context(lower: Sequence[str], tags: Sequence[str], i: int, before: str, 
         return "VB"
     if i and lower[i - 1] in _ANYBODY and (word in FINITE or tag == "NNS"):
         return "VB"  # "the car that everyone dreams of"
-    if word in _CALLED and before in (*_NOUN, "VBG", ",", "."):
+    if word in _CALLED and before in (*NOUN, "VBG", ",", "."):
         return "VB"
-    if word in v.VERBS_OR_NOUNS and before in _NOUN and (after in ("DT", "PRP$") or lower[i + 1 : i + 2] == ["each"]):
+    if word in v.VERBS_OR_NOUNS and before in NOUN and (after in ("DT", "PRP$") or lower[i + 1 : i + 2] == ["each"]):
         return "VB"  # "an elephant at forest fight a tiger"
     is_pure = word.endswith("s") and FINITE.get(word, "") in v.VERBS - v.VERBS_OR_NOUNS
     if is_pure and tag == "VBZ" and before == "JJ" and after in ("IN", "DT", "PRP$", "RB"):
@@ -259,26 +258,21 @@ def _by_context(lower: Sequence[str], tags: Sequence[str], i: int, before: str, 
     if word in FINITE and _acts(lower, tags, i, before, after):
         return "VB"
     if tag in ("VBN", "VBD") or (tag == "JJ" and word.endswith("ed")):
-        return "JJ" if after in (*_NOUN, "JJ") and before not in _NOUN else "VBN"
-    if word in FINITE and before in (*_NOUN, "RB", "PRP", "WRB", "CC", "VB"):
+        return "JJ" if after in (*NOUN, "JJ") and before not in NOUN else "VBN"
+    if word in FINITE and before in (*NOUN, "RB", "PRP", "WRB", "CC", "VB"):
         return _finite(lower, tags, i, before, after)
     if tag in ("VB", "VBP", "VBZ") and before in ("DT", "JJ", "PRP$", "CD") and word not in v.FUNCTION_TAGS:
         return "NN"
     if tag in ("VB", "VBP", "VBZ") and word not in FINITE and word not in v.FUNCTION_TAGS and before in (",", "."):
         return tag if after in _STARTS_OBJECT else "NNS" if word.endswith("s") else "NN"
-    if tag == "JJ" and after not in (*_NOUN, "JJ", "CC") and before in ("DT", "JJ", "PRP$", "CD") and _is_thing(word):
+    if tag == "JJ" and after not in (*NOUN, "JJ", "CC") and before in ("DT", "JJ", "PRP$", "CD") and _is_thing(word):
         return "NN"  # "a brown bulldog", "a treeless plain"
     if tag == "JJ" and after in _ENDS_PHRASE and _is_object(tags, i) and _has_plural(lower, i):
         return "NN"  # "a rainbow appears"
     if tag == "JJ" and before == "DT" and not is_in_lexicon(word) and _starts_next_thing(lower, i + 1):
         return "NN"  # "a barge, a sundial, a tractor": guessed by its ending
-    if (
-        tag == "JJ"
-        and "-" in word
-        and before in ("DT", "JJ", "PRP$", "CD")
-        and after in _ENDS_PHRASE
-        and _ends_in_noun(word)
-    ):
+    is_compound = tag == "JJ" and "-" in word and _ends_in_noun(word)
+    if is_compound and before in ("DT", "JJ", "PRP$", "CD") and after in _ENDS_PHRASE:
         return "NN"  # "a black eye-patch"
     if tag == "JJ" and before in ("DT", "PRP$") and after in (".", "IN", "WRB") and lower[i + 1 : i + 2] != [","]:
         return "NN"  # "his net"
@@ -341,10 +335,10 @@ def _is_joined_verb(lower: Sequence[str], tags: Sequence[str], i: int, before: s
     acts = [k for k in range(start, i - 1) if tags[k] == "VB" and lower[k].endswith("s") and lower[k] in FINITE]
     if not acts:
         return False
-    is_next = lower[i - 1] in ("and", "then") or (lower[i - 1] == "," and after in (*_STARTS_OBJECT, "JJ", *_NOUN))
+    is_next = lower[i - 1] in ("and", "then") or (lower[i - 1] == "," and after in (*_STARTS_OBJECT, "JJ", *NOUN))
     if after in (*_STARTS_OBJECT, "VBG"):
         return is_next
-    if after in (*_NOUN, "JJ"):
+    if after in (*NOUN, "JJ"):
         return is_next and tags[i - 2] not in ("NNS", "JJ")  # no noun in the plural stands before another
     done = tags[acts[-1] + 1 : i - 1]  # what the verb before does it to: one thing, not the first of a list
     is_one_thing = not done or (tags[i - 2] in ("RB", "NN", "NNP", "PRP") and not _ONE.isdisjoint(done))
@@ -384,7 +378,7 @@ _REQUESTS = v.word_set(
 )
 _TURNS = v.word_set("turn turns become becomes")
 _BEING = frozenset(("being", "is", "are", "was", "get", "gets", "getting"))
-_STARTS_THING = ("DT", "PRP$", "CD", "JJ", "VBG", "VBN", *_NOUN)
+_STARTS_THING = ("DT", "PRP$", "CD", "JJ", "VBG", "VBN", *NOUN)
 _MODALS = v.word_set("would will could should must might may shall cannot can't cant don't dont doesn't doesnt")
 _NOUNS_TOO = v.word_set("can uniform head pretty opening alien human robot android zombie skeleton chinese male female")
 _CALLED = v.word_set("named called titled entitled known nicknamed")
@@ -403,7 +397,7 @@ def _noun_too(lower: Sequence[str], tag: str, i: int, before: str, after: str) -
     if word == "head":
         return None if after in ("IN", "TO") and before in ("PRP", "NNS", "VB") else "NN"
     if word == "pretty":
-        return "JJ" if after in (*_NOUN, "JJ", "VBN", "VBD", "VBG") else tag
+        return "JJ" if after in (*NOUN, "JJ", "VBN", "VBD", "VBG") else tag
     if word == "opening":
         return "VBG" if before in ("NN", "NNP", "NNS", "VB") else None
     return "NN" if is_last and before in ("DT", "JJ", "IN", "CD", "PRP$", ",", ".", "CC") else None
@@ -420,12 +414,12 @@ def _acts(lower: Sequence[str], tags: Sequence[str], i: int, before: str, after:
     if lower[i] in _BASES:
         if who not in v.ANIMATE and _is_object_of(tags, i - 1, lower):
             return False  # "with a yellow popper flower in its lapel"
-        if after in _ADJECTIVE and who in v.ANIMATE and tags[i + 2 : i + 3] and tags[i + 2] not in (".", "CC"):
+        if after in ADJECTIVE and who in v.ANIMATE and tags[i + 2 : i + 3] and tags[i + 2] not in (".", "CC"):
             return True  # "a man walk slow on the beach"
         return after in ("DT", "PRP$", "IN", "RB") or (
-            "and" in lower[max(0, i - 4) : i] and after in (*_NOUN, "IN", "JJ", ".", ",")
+            "and" in lower[max(0, i - 4) : i] and after in (*NOUN, "IN", "JJ", ".", ",")
         )
-    ends = ("DT", "PRP$", "IN", "RB", "JJ", "PRP", "CD", "WRB", ".", ",", *_NOUN)
+    ends = ("DT", "PRP$", "IN", "RB", "JJ", "PRP", "CD", "WRB", ".", ",", *NOUN)
     return after in ends and not _starts_compound(tags, i)
 
 
@@ -434,7 +428,7 @@ _CAUSES = v.word_set("make makes let lets see sees watch watches help helps have
 
 def _is_object_of(tags: Sequence[str], i: int, lower: Sequence[str]) -> bool:
     """Whether what ends at i is what somebody does something to, or what stands with it."""
-    while i > 0 and tags[i] in (*_NOUN, "JJ", "CD", "DT", "PRP$"):
+    while i > 0 and tags[i] in (*NOUN, "JJ", "CD", "DT", "PRP$"):
         i -= 1
     does = (tags[i] == "VBG" and lower[i] in v.TRANSITIVE_ING) or (
         tags[i] == "VB" and lower[i] in FINITE.keys() - _CAUSES
@@ -443,7 +437,7 @@ def _is_object_of(tags: Sequence[str], i: int, lower: Sequence[str]) -> bool:
 
 
 def _starts_compound(tags: Sequence[str], i: int) -> bool:
-    return i + 1 < len(tags) and tags[i + 1] in _NOUN and i > 1 and tags[i - 2] == "NNP"
+    return i + 1 < len(tags) and tags[i + 1] in NOUN and i > 1 and tags[i - 2] == "NNP"
 
 
 _KINDS = v.ANIMATE | v.CONFLICT_GROUPS["species"].keys()
@@ -473,7 +467,7 @@ def _is_of_subject(lower: Sequence[str], tags: Sequence[str], i: int) -> bool:
     if lower[i - 1] not in _WORN:
         return False
     joint = next((k for k in range(i - 2, max(0, i - _REACH), -1) if lower[k] in ("with", "in", "wearing")), 0)
-    return joint > 0 and tags[joint - 1] in _NOUN and lower[joint - 1] in v.ANIMATE
+    return joint > 0 and tags[joint - 1] in NOUN and lower[joint - 1] in v.ANIMATE
 
 
 _SHADED = v.CONFLICT_GROUPS["colour"].keys() | v.CONFLICT_GROUPS["hair"].keys()
@@ -483,7 +477,7 @@ def _is_shade(lower: Sequence[str], tags: Sequence[str], i: int) -> bool:
     """Whether a noun names the shade of the colour behind it: "a sky blue kettle"."""
     if not (i + 1 < len(lower) and lower[i + 1] in _SHADED):
         return False
-    return i + 2 < len(lower) and tags[i + 2] in (*_NOUN, "JJ")
+    return i + 2 < len(lower) and tags[i + 2] in (*NOUN, "JJ")
 
 
 def _is_before_colour(lower: Sequence[str], tags: Sequence[str], i: int) -> bool:
@@ -500,10 +494,10 @@ _NO_SHADES = v.ANIMATE | v.PLACE_NOUNS | v.SCENE_NOUNS | v.STYLE_WORDS
 def _ing_before_noun(lower: Sequence[str], i: int, before: str, after: str) -> str | None:
     """The tag of a word in -ing that the noun behind it decides: a skipping rope, somebody lighting a candle."""
     following = lower[i + 1]
-    is_doing = before in _NOUN and lower[i - 1] in v.ANIMATE  # "a woman shopping clothes"
-    if after in _NOUN and ((lower[i] in v.ATTRIBUTIVE_ING and not is_doing) or _makes_one_thing(lower[i], following)):
+    is_doing = before in NOUN and lower[i - 1] in v.ANIMATE  # "a woman shopping clothes"
+    if after in NOUN and ((lower[i] in v.ATTRIBUTIVE_ING and not is_doing) or _makes_one_thing(lower[i], following)):
         return "NN"
-    if lower[i] in v.ING_NOUNS and before in _NOUN and after in ("DT", "PRP$"):
+    if lower[i] in v.ING_NOUNS and before in NOUN and after in ("DT", "PRP$"):
         return "VBG"
     return None
 
@@ -514,20 +508,20 @@ def _makes_one_thing(word: str, noun: str) -> bool:
 
 def _ing(lower: Sequence[str], i: int, before: str, after: str) -> str:
     """A word in -ing: a description before a noun ("flying cars"), else what the thing does."""
-    if before == "CD" and after not in (*_NOUN, "JJ"):
+    if before == "CD" and after not in (*NOUN, "JJ"):
         return "VBG"  # "both laughing"
     if before == "JJ" and after in (",", ".") and lower[i] not in v.ING_NOUNS:
         return "VBG"  # "a dress white glittering,"
     if before == "JJ" and after in ("PRP", "DT", "PRP$", "IN", "WRB", "TO"):
         return "VBG"  # "a wounded elderly walking through snow"
-    if lower[i - 1 : i] in (["more"], ["most"], ["less"], ["least"]) and after in _NOUN:
+    if lower[i - 1 : i] in (["more"], ["most"], ["less"], ["least"]) and after in NOUN:
         return "JJ"  # "the most amazing sword"
     if before in ("DT", "PRP$", "JJ", "CD"):
-        return "JJ" if after in (*_NOUN, "JJ", "VBG", "VBN", "VBD", "CD") else "NN"
+        return "JJ" if after in (*NOUN, "JJ", "VBG", "VBN", "VBD", "CD") else "NN"
     if lower[i] in v.TRANSITIVE_ING and before == "JJ" and lower[i - 1].endswith("-old"):
         return "VBG"
-    follows_thing = before in (*_NOUN, "WRB", "CC", "RB", "VBG", "VB", "PRP")
-    if follows_thing or lower[i] in v.TRANSITIVE_ING or after not in (*_NOUN, "JJ"):
+    follows_thing = before in (*NOUN, "WRB", "CC", "RB", "VBG", "VB", "PRP")
+    if follows_thing or lower[i] in v.TRANSITIVE_ING or after not in (*NOUN, "JJ"):
         return "VBG"
     return "JJ"
 
@@ -547,14 +541,14 @@ def _finite(lower: Sequence[str], tags: Sequence[str], i: int, before: str, afte
         return "VB"  # "his eyes cries under the rain"
     if before == "RB" and lower[i - 1] in _HOW_OFTEN:
         return "VB"  # "a couple who always fights"
-    if before in ("RB", "CC", "WRB", "VB", "PRP") and tag in _NOUN and FINITE[word] in v.VERBS_OR_NOUNS:
+    if before in ("RB", "CC", "WRB", "VB", "PRP") and tag in NOUN and FINITE[word] in v.VERBS_OR_NOUNS:
         return "VB" if after in ("DT", "PRP$", "RB", "IN") and before in ("RB", "PRP") else tag
     if word in v.VERBS - v.VERBS_OR_NOUNS and after == "IN" and lower[i + 1] in _WHERETO and before == "NN":
         return "VB"  # "smoke flow out of a sphere"
-    if before in _NOUN and is_plural_form != plural_subject and word not in _BOTH_FORMS:
-        return tag if tag in _NOUN else "NN" if word in v.VERBS_OR_NOUNS else "VB"
+    if before in NOUN and is_plural_form != plural_subject and word not in _BOTH_FORMS:
+        return tag if tag in NOUN else "NN" if word in v.VERBS_OR_NOUNS else "VB"
     if FINITE[word] in v.VERBS_OR_NOUNS and after not in _STARTS_OBJECT:
-        return tag if before in _NOUN and tag in _NOUN else "VB"
+        return tag if before in NOUN and tag in NOUN else "VB"
     if FINITE[word] in v.VERBS_OR_NOUNS and after == "IN" and lower[i] in v.SCENE_NOUNS | v.PLACE_NOUNS:
         return tag
     return "VB"
