@@ -38,7 +38,18 @@ def words(rng: np.random.Generator, number: int) -> NDArray[np.int64]:
     return rng.choice(NUM_TEXTS, size=number, p=shares / shares.sum())
 
 
-def fill(session: Session, owner: str, texts: list[str], vectors: Vectors) -> Namespace:
+def columns(texts: list[str], vectors: Vectors) -> dict[str, list[Any]]:
+    """Entities as the columns of a statement, the later ones of a text as copies."""
+    seen: set[str] = set()
+    copies = []
+    for name in texts:
+        copies.append(name in seen)
+        seen.add(name)
+    literals = ["[" + ",".join(f"{value:.6g}" for value in vector) + "]" for vector in vectors]
+    return {"texts": texts, "vectors": literals, "copies": copies}
+
+
+def fill(session: Session, owner: str, entities: dict[str, list[Any]]) -> Namespace:
     """A namespace of one entry with so many entities, as publishing them one by one leaves it but for the entries."""
     space = namespaces.get_or_create(
         session, {"model": "m"}, scope="tenant", owner=owner, dims=DIMS, byte_budget=1 << 40, policy="lru"
@@ -59,25 +70,14 @@ def fill(session: Session, owner: str, texts: list[str], vectors: Vectors) -> Na
     )
     session.add(entry)
     session.flush()
-    seen: set[str] = set()
-    rows: list[dict[str, Any]] = []
-    for name, vector in zip(texts, vectors, strict=True):
-        literal = "[" + ",".join(f"{value:.6g}" for value in vector) + "]"
-        rows.append({"text": name, "vector": literal, "is_copy": name in seen})
-        seen.add(name)
     insert = text(
         "INSERT INTO cache_entities (entry_id, namespace_id, text, head, attributes, kind, dims, embedding, is_copy) "
         "SELECT :entry, :space, given.text, 'thing', '{}', 'object', :dims, given.vector::vector, given.is_copy FROM "
         "unnest(CAST(:texts AS text[]), CAST(:vectors AS text[]), CAST(:copies AS bool[])) "
         "AS given(text, vector, is_copy)"
     )
-    columns = {
-        "texts": [row["text"] for row in rows],
-        "vectors": [row["vector"] for row in rows],
-        "copies": [row["is_copy"] for row in rows],
-    }
-    session.execute(insert, {"entry": entry.id, "space": space.id, "dims": DIMS, **columns})
-    space.num_entities = len(rows)
+    session.execute(insert, {"entry": entry.id, "space": space.id, "dims": DIMS, **entities})
+    space.num_entities = len(entities["texts"])
     return space
 
 
@@ -96,14 +96,15 @@ def spaces(engine: Engine) -> dict[str, UUID]:
     texts = around(rng, topics[rng.integers(40, size=NUM_TEXTS)], spread=0.8)
     popular, small = words(rng, NUM_POPULAR), words(rng, NUM_SMALL)
     far = around(rng, 0.3 * topics[rng.integers(40, size=NUM_TEXTS)], spread=1.0)
+    entities = {  # before the transaction, which may not idle for as long as this takes on a busy machine
+        "popular": columns([f"text {n}" for n in popular], texts[popular]),
+        "small": columns([f"far {n}" for n in small], far[small]),
+    }
     with transaction(sessions(engine)) as session:
         session.execute(text("SET LOCAL statement_timeout = 0"))
         definition = session.scalar(select(text(f"pg_get_indexdef('{INDEX}'::regclass)")))
         session.execute(text(f"DROP INDEX {INDEX}"))
-        made = {
-            "popular": fill(session, "popular", [f"text {n}" for n in popular], texts[popular]),
-            "small": fill(session, "small", [f"far {n}" for n in small], far[small]),
-        }
+        made = {owner: fill(session, owner, its) for owner, its in entities.items()}
         session.execute(text(str(definition)))
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("ANALYZE cache_entities"))
@@ -211,7 +212,7 @@ def test_who_finds_no_donor_looks_again_and_finds_what_the_first_walk_missed(
     with sessions(engine)() as session:
         space = session.get_one(Namespace, spaces["popular"])
         space.identity = {**space.identity, "embedder": "use-multilingual-v3"}
-        names, vectors = zip(*asked(session, space, 40), strict=True)
+        names, vectors = zip(*asked(session, space, 300), strict=True)  # of 40 it may miss none
         extraction = Extraction(entities=tuple(Entity(text=name, head="thing") for name in names))
         found = session, space, SpaceSettings(), extraction, list(vectors)
         planner.look_up(*found, plan_by, planner.Stopwatch(), way="walk")
