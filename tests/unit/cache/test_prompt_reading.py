@@ -65,11 +65,11 @@ def test_what_stands_behind_a_label_of_style_is_style() -> None:
 
 @pytest.mark.parametrize("text", ["(", "a", "[|", "-", "<", "a:", " (", "&lt;", "--no "])
 def test_signs_without_end_take_no_time(text: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
 
     read(text * (8_000 // len(text)))
 
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2  # seconds
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,5 @@
 """Phrase vectors of the shipped MiniLM, and clear errors for models that are not here."""
 
-import time
-
 import numpy as np
 import pytest
 import torch
@@ -122,12 +120,3 @@ def test_a_phrase_of_unknown_characters_is_not_known(use, phrase, is_known):
 def test_minilm_knows_no_chinese(minilm):
     assert minilm.knows("a red panda")
     assert not minilm.knows("熊猫")
-
-
-def test_a_phrase_takes_the_default_embedder_a_few_milliseconds(use):
-    use.embed(["warm"])
-
-    start = time.perf_counter()
-    use.embed([f"a red panda number {number}" for number in range(20)])
-
-    assert (time.perf_counter() - start) / 20 < 0.05
