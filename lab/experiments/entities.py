@@ -18,8 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from worker.cache.decisions.comparison import compare
 from worker.cache.decisions.entities import extract
-from worker.cache.decisions.matching import Hit, MatchSettings, compare, look_up
+from worker.cache.decisions.match_settings import MatchSettings
+from worker.cache.decisions.matching import Hit, look_up
 from worker.cache.decisions.types import EntityKind, Extraction, Neighbour
 from worker.models.embedders import Embedder
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from lab.toy_world.world import Clip
 from lab.toy_world.worlds import Caption
 from worker.cache.decisions.entities import whole_prompt
-from worker.cache.decisions.matching import MatchSettings
+from worker.cache.decisions.match_settings import MatchSettings
 from worker.models.base import Step
 from worker.models.embedders import Embedder
 from worker.models.opensora.pipeline import ChaiPipeline

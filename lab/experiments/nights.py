@@ -19,7 +19,7 @@ import numpy as np
 from shared.generation import Mode, RunPath
 from worker.cache import nights, planner
 from worker.cache.decisions import planning
-from worker.cache.decisions.matching import MatchSettings
+from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.nights import Line, Room
 from worker.models.embedders import Embedder, load_embedder
 

@@ -12,8 +12,9 @@ from statistics import fmean
 from typing import Any
 
 from worker.cache import planner
+from worker.cache.decisions.comparison import compare
 from worker.cache.decisions.entities import extract
-from worker.cache.decisions.matching import MatchSettings, compare
+from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.decisions.types import Neighbour
 from worker.cache.eviction import POLICIES
 from worker.cache.planner import Embedder

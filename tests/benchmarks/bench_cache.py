@@ -41,7 +41,7 @@ from shared.settings import ROOT
 from worker.cache import planner, room
 from worker.cache.decisions import planning
 from worker.cache.decisions.entities import extractor
-from worker.cache.decisions.matching import MatchSettings
+from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.eviction import POLICIES
 from worker.cache.namespaces import SpaceSettings, open_space
 from worker.models.base import StepHook

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from worker.cache import planner
-from worker.cache.decisions.matching import MatchSettings
+from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.simulation import prepare, study
 from worker.cache.simulation.play import Capacity, Setup
 from worker.cache.simulation.prepare import Request

@@ -9,7 +9,7 @@ from db import decisions, namespaces
 from db.decisions import Known
 from db.models import Job, Namespace
 from shared.model_cards import ModelCard
-from worker.cache.decisions.matching import MatchSettings
+from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.decisions.planning import NAMES, NIRVANA_MATCH
 from worker.models.base import Fingerprint
 from worker.reuse.donor import KEPT_IN, Precision

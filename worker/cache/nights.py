@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from shared.generation import Mode, RunPath
 from worker.cache.decisions import planning
-from worker.cache.decisions.matching import MatchSettings
+from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.decisions.planning import Plan, Table
 from worker.cache.decisions.types import Extraction, Neighbour
 

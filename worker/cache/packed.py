@@ -7,7 +7,7 @@ too far from the prompt to matter are left out. Rows of older versions are read 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from worker.cache.decisions.matching import MatchSettings
+from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.decisions.types import MOTION, STYLE, THINGS, WITH, WITHOUT, EntityKind, Json, Neighbour
 
 LAXER = 0.05  # thresholds down to so much below those in force can be asked for later

@@ -24,7 +24,7 @@ from shared.model_cards import ModelCard
 from worker.cache import packed
 from worker.cache.base import CachePlan
 from worker.cache.decisions import entities, planning
-from worker.cache.decisions.matching import MatchSettings
+from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.decisions.planning import Case, Plan, Reason, Table
 from worker.cache.decisions.types import EntityKind, Extraction, Neighbour
 from worker.cache.namespaces import SpaceSettings, open_space, plan_key

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from db import cache, namespaces, vetoes
 from db.models import CacheEntity, Namespace
 from db.session import transaction
-from worker.cache.decisions.matching import THRESHOLD_NAMES
+from worker.cache.decisions.match_settings import THRESHOLD_NAMES
 from worker.cache.decisions.types import OPAQUE, Entity
 from worker.cache.planner import Embedder
 

@@ -12,7 +12,7 @@ from db import cache
 from db.models import CacheEvent, Lookup, Namespace
 from shared.generation import Mode
 from worker.cache import packed
-from worker.cache.decisions.matching import MatchSettings
+from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.decisions.planning import Plan, table_from_rows
 from worker.cache.decisions.replay import DecisionRow, EvictionRow
 from worker.cache.decisions.types import Entity, Event, Extraction, FallbackReason

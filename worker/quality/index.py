@@ -7,7 +7,8 @@ import numpy as np
 
 from worker.cache import planner
 from worker.cache.decisions.entities import extract
-from worker.cache.decisions.matching import Hit, MatchSettings, look_up
+from worker.cache.decisions.match_settings import MatchSettings
+from worker.cache.decisions.matching import Hit, look_up
 from worker.cache.decisions.types import Extraction, Neighbour
 from worker.cache.planner import Embedder
 

@@ -4,7 +4,7 @@ import pytest
 
 from shared.generation import Mode
 from worker.cache.decisions.entities import extractor
-from worker.cache.decisions.matching import MatchSettings
+from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.decisions.planning import Plan, Reason, decide
 from worker.cache.decisions.types import Neighbour
 

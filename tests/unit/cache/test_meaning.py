@@ -6,7 +6,8 @@ import pytest
 
 from shared.generation import Mode
 from worker.cache.decisions.entities import extract
-from worker.cache.decisions.matching import Hit, MatchSettings, look_up
+from worker.cache.decisions.match_settings import MatchSettings
+from worker.cache.decisions.matching import Hit, look_up
 from worker.cache.decisions.planning import Reason, decide
 from worker.cache.decisions.types import Entity, Extraction, HitKind, Neighbour
 

@@ -3,7 +3,7 @@ import pytest
 from shared.generation import GenerationParams, Mode, RunPath
 from shared.model_cards import ModelCard
 from worker.cache.decisions.entities import whole_prompt
-from worker.cache.decisions.matching import MatchSettings
+from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.decisions.planning import (
     NIRVANA,
     NIRVANA_MATCH,

@@ -9,7 +9,7 @@ import pytest
 from shared.generation import Mode, RunPath
 from worker.cache import nights
 from worker.cache.decisions import planning
-from worker.cache.decisions.matching import MatchSettings
+from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.decisions.types import Entity, Extraction
 from worker.cache.nights import Line, Room
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from shared.generation import Mode
 from worker.cache import packed
-from worker.cache.decisions.matching import MatchSettings
+from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.decisions.planning import PAPER, decide
 from worker.cache.decisions.types import Entity, EntityKind, Extraction, Neighbour
 

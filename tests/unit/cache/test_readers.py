@@ -10,8 +10,9 @@ from readings import read
 
 from lab.experiments.entities import crossed_figures
 from worker.cache.decisions import tagging
+from worker.cache.decisions.comparison import compare
 from worker.cache.decisions.entities import extract
-from worker.cache.decisions.matching import MatchSettings, compare
+from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.decisions.readers import chinese, russian
 from worker.cache.decisions.types import Extraction, Neighbour
 from worker.models.embedders import load_embedder

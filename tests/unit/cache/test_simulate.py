@@ -10,7 +10,7 @@ import pytest
 
 from shared.generation import Mode, RunPath
 from worker.cache.decisions.entities import extract
-from worker.cache.decisions.matching import MatchSettings
+from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.decisions.planning import PAPER, Reason, decide
 from worker.cache.decisions.replay import DecisionRow, EvictionRow, apply, entries_of, replay, rerun
 from worker.cache.decisions.types import EntryRow, Event, EventKind, Extraction, Neighbour

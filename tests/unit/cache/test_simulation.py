@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from shared.generation import Mode
 from worker.cache import planner
 from worker.cache.decisions import planning
-from worker.cache.decisions.matching import MatchSettings
+from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.decisions.planning import Plan
 from worker.cache.decisions.replay import apply
 from worker.cache.decisions.types import Entity, EntityKind, EntryRow, Event, EventKind, Extraction, HitKind

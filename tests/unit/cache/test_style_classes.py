@@ -6,7 +6,8 @@ import pytest
 
 from worker.cache.decisions import style_classes
 from worker.cache.decisions.entities import extract
-from worker.cache.decisions.matching import MatchSettings, look_up
+from worker.cache.decisions.match_settings import MatchSettings
+from worker.cache.decisions.matching import look_up
 from worker.cache.decisions.types import STYLE, Neighbour
 
 USE = MatchSettings.of_embedder("use-multilingual-v3", {})

@@ -8,7 +8,7 @@ import pytest
 from cli.errors import BadInput
 from cli.lab.entities import measure
 from lab.experiments.entities import HIT_LABELS, fingerprint, hit_figures, judged, labelled, parts, swapped_figures
-from worker.cache.decisions.matching import MatchSettings
+from worker.cache.decisions.match_settings import MatchSettings
 from worker.models.embedders import load_embedder
 
 DATA = Path(__file__).parents[2] / "data"

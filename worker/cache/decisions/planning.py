@@ -11,7 +11,9 @@ from enum import StrEnum
 from typing import Any, Self
 
 from shared.generation import Mode, RunPath
-from worker.cache.decisions.matching import Hit, MatchedEntity, MatchSettings, Verdict, look_up
+from worker.cache.decisions.comparison import Verdict
+from worker.cache.decisions.match_settings import MatchSettings
+from worker.cache.decisions.matching import Hit, MatchedEntity, look_up
 from worker.cache.decisions.types import Extraction, HitKind, Json, Neighbour
 
 NEVER = 1.01  # a similarity that no hit reaches

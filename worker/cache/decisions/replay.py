@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from shared.generation import Mode
-from worker.cache.decisions.matching import MatchSettings
+from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.decisions.planning import Plan, Table, decide, table_from_rows, table_to_rows
 from worker.cache.decisions.types import EntryRow, Event, EventKind, Extraction, Json, Neighbour
 from worker.cache.eviction import POLICIES, Policy, victims

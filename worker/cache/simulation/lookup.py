@@ -10,18 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import count, product
 
-from worker.cache.decisions.matching import (
-    Hit,
-    MatchedEntity,
-    MatchSettings,
-    compare,
-    contradict,
-    is_too_little,
-    look_up,
-    looks_of,
-    marked,
-    shares_layout,
-)
+from worker.cache.decisions.comparison import compare
+from worker.cache.decisions.conflicts import contradict, looks_of, marked
+from worker.cache.decisions.match_settings import MatchSettings
+from worker.cache.decisions.matching import Hit, MatchedEntity, is_too_little, look_up, shares_layout
 from worker.cache.decisions.types import (
     STYLE,
     WITH,

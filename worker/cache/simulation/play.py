@@ -12,7 +12,8 @@ from enum import IntEnum
 
 from shared.generation import RunPath
 from worker.cache.decisions import planning
-from worker.cache.decisions.matching import Hit, MatchSettings
+from worker.cache.decisions.match_settings import MatchSettings
+from worker.cache.decisions.matching import Hit
 from worker.cache.decisions.planning import PAPER, Plan, Reason, Table
 from worker.cache.decisions.types import HitKind
 from worker.cache.eviction import ADMISSIONS

@@ -20,7 +20,7 @@ import numpy as np
 from shared.generation import Mode
 from worker.cache import decisions
 from worker.cache.decisions.entities import Extractor
-from worker.cache.decisions.matching import MatchSettings
+from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.decisions.planning import Table
 from worker.cache.decisions.types import Entity, Extraction, FallbackReason
 from worker.cache.planner import Embedder

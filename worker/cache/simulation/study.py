@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from statistics import fmean
 
-from worker.cache.decisions.matching import MatchSettings
+from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.simulation import bounds
 from worker.cache.simulation.lookup import Rules
 from worker.cache.simulation.play import Capacity, Phase, Played, Setup, Space, play, sequence

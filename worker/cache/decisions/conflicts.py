@@ -1,0 +1,125 @@
+"""What forbids a match: another colour, number, age or size, another kind of noun, prompts that exclude each other.
+
+A sentence embedder puts "white cat" and "black cat" nearer together than "ship" and "boat"; words decide here.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+
+from worker.cache.decisions import style_classes
+from worker.cache.decisions.types import LOOKS, STYLE, WITH, WITHOUT
+from worker.cache.decisions.vocabulary import (
+    ANIMATE,
+    COMPOUNDS,
+    CONFLICT_GROUPS,
+    HEAD_GROUPS,
+    NATURES,
+    NOUN_SYNONYMS,
+    PERSONS,
+    TIMES,
+)
+
+
+@lru_cache(maxsize=1 << 16)
+def has_conflict(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
+    """Whether both name a colour (number, age, size ...) and no name is common to both."""
+    ours, theirs = (tuple(map(_shade_as_colour, words)) for words in (ours, theirs))
+    for group in CONFLICT_GROUPS.values():
+        a, b = ({group[word] for word in words if word in group} for words in (ours, theirs))
+        if a and b and a.isdisjoint(b):
+            return True
+    return _are_other_numbers(ours, theirs) or _is_skin(ours, theirs) or _is_skin(theirs, ours)
+
+
+def _are_other_numbers(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
+    """Whether both name a number in digits, or one does so and the other in a word (15 birds, two birds)."""
+    a, b = ({word for word in words if word.isdecimal() and word not in _NUMBERS} for words in (ours, theirs))
+    if a and b:
+        return a.isdisjoint(b)
+    said = {_NUMBERS[word] for word in (theirs if a else ours) if word in _NUMBERS}
+    return bool((a or b) and said and "many" not in said)
+
+
+_NUMBERS = CONFLICT_GROUPS["number"]
+
+
+def _is_skin(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
+    """Whether one names the colour of somebody's clothes alone, the other that of the skin: a man in black."""
+    a, b = (
+        {name for name in ("colour", "dress") for w in words if w in CONFLICT_GROUPS[name]} for words in (ours, theirs)
+    )
+    return a == {"dress"} and b == {"colour"}
+
+
+def _shade_as_colour(word: str) -> str:
+    """The colour of a shade that is one word: sky-blue, dark-red."""
+    _, _, last = word.rpartition("-")
+    return last if last in CONFLICT_GROUPS["colour"] and word not in CONFLICT_GROUPS["colour"] else word
+
+
+@lru_cache(maxsize=1 << 16)
+def has_other_nature(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
+    """Whether the nouns themselves, or what they are made into, exclude each other: king and queen, dog and toy dog."""
+    for name in HEAD_GROUPS:
+        group = CONFLICT_GROUPS[name]
+        a = {group[word] for word in ours if word in group}
+        b = {group[word] for word in theirs if word in group}
+        if a and b and a.isdisjoint(b):
+            return True
+    return _compounds(ours) != _compounds(theirs) or _natures(ours) != _natures(theirs)
+
+
+def _natures(words: tuple[str, ...]) -> frozenset[str]:
+    """What a phrase makes of its noun: a toy, a ruin; a being of wood or ice is an image of it."""
+    *described, noun = words
+    is_made = noun in ANIMATE and noun not in NATURES and any(word in CONFLICT_GROUPS["material"] for word in described)
+    found = {NATURES[word] for word in described if word in NATURES}
+    return frozenset(found | {"image"} if is_made else found)
+
+
+def _compounds(words: tuple[str, ...]) -> frozenset[str]:
+    """The fixed pairs of words at its end, of which the first makes another thing: a black hole, a hot dog."""
+    return frozenset(pair for pair in (" ".join(words[-2:]),) if pair in COMPOUNDS)
+
+
+@lru_cache(maxsize=1 << 16)
+def contradict(ours: tuple[str, ...], theirs: tuple[str, ...], *, by_style: bool, by_looks: bool) -> bool:
+    """Whether one prompt shows what the other excludes, or both name looks that exclude each other (`context`).
+
+    Looks of the whole, its style, or of one thing that both show: a red jeep and a blue one in the same desert.
+    """
+    if marked(WITHOUT, ours) & marked(WITH, theirs) or marked(WITH, ours) & marked(WITHOUT, theirs):
+        return True
+    if by_style and style_classes.exclude(marked(STYLE, ours), marked(STYLE, theirs)):
+        return True
+    looks, others = looks_of(ours), looks_of(theirs)
+    if by_looks and any(a.isdisjoint(b) for a, b in _times(ours, theirs)):
+        return True
+    return by_looks and any(has_conflict(looks[noun], others[noun]) for noun in looks.keys() & others.keys())
+
+
+def _times(ours: tuple[str, ...], theirs: tuple[str, ...]) -> Iterator[tuple[frozenset[str], frozenset[str]]]:
+    """What two prompts say of day or night and of winter or summer, where both say it: other light, another ground."""
+    a, b = marked(WITH, ours), marked(WITH, theirs)
+    for names in TIMES:
+        said = tuple(frozenset(names[word] for word in words if word in names) for words in (a, b))
+        if all(said):
+            yield said[0], said[1]
+
+
+@lru_cache(maxsize=1 << 16)
+def looks_of(marks: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
+    """Return by noun, one for synonyms, everything that a prompt says of how such things look."""
+    found: dict[str, tuple[str, ...]] = {}
+    for mark in marks:
+        if mark.startswith(LOOKS):
+            noun, word = mark.removeprefix(LOOKS).rsplit(":", 1)
+            noun = NOUN_SYNONYMS.get(noun, noun)
+            found[noun] = (*found.get(noun, ()), word)
+    return found
+
+
+def marked(mark: str, words: tuple[str, ...]) -> frozenset[str]:
+    """Return what stands behind a mark; every kind of person is a person."""
+    found = (word.removeprefix(mark) for word in words if word.startswith(mark))
+    return frozenset("person" if word in PERSONS else word for word in found)
