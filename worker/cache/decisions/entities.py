@@ -352,11 +352,23 @@ def _continues(words: Sequence[Word], start: int, i: int) -> bool:
         return False
     if i > start and words[i - 1].tag in _NOUN and not words[i - 1].is_name:
         if word.tag == "JJ":  # "a car red" is two phrases, "a snow covered yard" one
-            return word.lower in v.SUFFIX_ADJECTIVES
+            return word.lower in v.SUFFIX_ADJECTIVES or _is_one(words, start, i)
         return word.tag in _NOUN
     return True
 
 
+def _is_one(words: Sequence[Word], start: int, i: int) -> bool:
+    """Whether "a" before a phrase makes one thing of a noun and what follows it: "a pet polar bear"."""
+    end = next((k for k in range(i, len(words)) if words[k].tag != "JJ" or not words[k].is_plain), len(words))
+    stop = next((k for k in range(end, len(words)) if not (words[k].is_noun and words[k].is_plain)), len(words))
+    is_single = (
+        stop > end and words[stop - 1].tag == "NN" and words[stop - 1].lower not in _STYLE_HEADS | v.EMPTY_WHEN_BARE
+    )
+    is_apart = words[i - 1].tag != "NN" or words[i - 1].lower in _STANDS_ALONE
+    return is_single and not is_apart and start > 0 and words[start - 1].lower in ("a", "an")
+
+
+_STANDS_ALONE = v.ANIMATE | v.BODY_PARTS | v.SCENE_NOUNS  # "a long face narrow nose"
 _PAIRED = v.CONFLICT_GROUPS["colour"].keys() | v.CONFLICT_GROUPS["material"].keys()
 
 
@@ -411,7 +423,7 @@ def _entity_or_style(words: Sequence[Word], start: int, stop: int) -> Entity | N
         return None
     is_kept = _is_day(words, start, stop) or (of > 1 and _is_kept(phrase[of - 2], noun))
     if (
-        _is_quantifier(words, stop, head)
+        _is_quantifier(words, stop)
         or _is_part_of_place(words, start, stop)
         or (not is_kept and _names_nothing(noun, head, described))
     ):
@@ -458,8 +470,9 @@ def _is_unseen(head: str) -> bool:
     return head in v.UNSEEN or (head.endswith(v.ABSTRACT_ENDS) and head not in v.SEEN_ALL_THE_SAME)
 
 
-def _is_quantifier(words: Sequence[Word], stop: int, head: str) -> bool:
-    return head in v.QUANTIFIERS and stop < len(words) and words[stop].lower == "of"
+def _is_quantifier(words: Sequence[Word], stop: int) -> bool:
+    nouns = {words[stop - 1].lower, singular(words[stop - 1].lower)}
+    return not v.QUANTIFIERS.isdisjoint(nouns) and stop < len(words) and words[stop].lower == "of"
 
 
 def _is_part_of_place(words: Sequence[Word], start: int, stop: int) -> bool:
@@ -554,7 +567,8 @@ def singular(word: str) -> str:
     from textblob.en.inflect import singularize
 
     single = str(singularize(word))
-    return word if _is_name_in_s(word, single) else single
+    is_field = word.endswith("ics") and lexicon_tagger()([single]) == ["JJ"]  # electronics, but not fabrics
+    return word if is_field or _is_name_in_s(word, single) else single
 
 
 def _is_name_in_s(word: str, single: str) -> bool:

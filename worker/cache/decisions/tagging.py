@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 
 from worker.cache.decisions import vocabulary as v
-from worker.cache.decisions.spelling import zipf
+from worker.cache.decisions.spelling import is_known, zipf
 from worker.cache.decisions.words import ADJECTIVE, NOUN
 
 Tagger = Callable[[Sequence[str]], list[str]]
@@ -123,6 +123,8 @@ def _by_word(word: str, original: str, tag: str) -> str:
     for tag_of_list, words in _LISTS:
         if word in words:
             return "NNS" if tag_of_list == "NN" and _is_plural(word) else tag_of_list
+    if original.islower() and not word.endswith(("ing", "ly")) and (of_parts := _by_parts(word)):
+        return of_parts
     if tag in ("NNP", "NNPS", "FW", "UH", "SYM", "LS", "MD", "EX"):
         return "NN"
     is_verb = tag in ("VB", "VBP", "VBZ", "VBD")
@@ -141,6 +143,32 @@ def _by_word(word: str, original: str, tag: str) -> str:
     if "-" in word and not word.endswith("s"):
         return "JJ" if tag not in NOUN or word.endswith(("ed", "ing")) else tag
     return tag if tag[:1].isalpha() else "NN"
+
+
+@cache
+def _by_parts(word: str) -> str | None:
+    """The tag of a word that nobody lists but whose parts are words: anglerfish, ultrafine, grungy; else None."""
+    if not word.isalpha() or is_known(word) or is_in_lexicon(word) or is_in_lexicon(word.capitalize()):
+        return None
+    if word.endswith("y") and "NN" in (_tag_in_lists(word[:-1]), _tag_in_lists(f"{word[:-1]}e")):
+        return "JJ"
+    for i in range(_SHORTEST_PART, len(word) - _SHORTEST_END + 1):
+        tag, has_prefix = _tag_in_lists(word[i:]), word[:i] in _PREFIXES
+        if (tag == "JJ" and has_prefix) or (tag in ("NN", "NNS") and (has_prefix or _tag_in_lists(word[:i]))):
+            return tag
+    return None
+
+
+def _tag_in_lists(word: str) -> str | None:
+    """The tag of a word of four letters or more by the lists and the lexicon; None if neither has it."""
+    if len(word) < _SHORTEST_END:
+        return None
+    listed = next((tag for tag, words in _LISTS if word in words), None)
+    return listed or _parser().lexicon.get(word)
+
+
+_SHORTEST_PART, _SHORTEST_END = 3, 4  # letters
+_PREFIXES = v.word_set("alter anti hyper mega micro mini multi neo over post semi sub super tri ultra uni")
 
 
 def _is_plural(word: str) -> bool:
@@ -211,6 +239,8 @@ def _by_context(lower: Sequence[str], tags: Sequence[str], i: int, before: str, 
         return _ing(lower, i, before, after)
     if word in _FRUITS and before == "DT" and after == "CC" and _starts_thing(tags, i + 2):
         return "NN"  # "half a lemon and two eggs"
+    if word in v.COLOURS_OF_HAIR and before in ("DT", "JJ", "PRP$", "CD") and after not in (*NOUN, *ADJECTIVE, "CC"):
+        return "NN"  # "a gorgeous blonde"
     if word in v.CONFLICT_GROUPS["colour"] and (after in (*NOUN, "JJ", "CC") or tag not in NOUN):
         return "JJ"
     if _is_in_shade_of_two(lower, i):
@@ -244,6 +274,8 @@ def _by_context(lower: Sequence[str], tags: Sequence[str], i: int, before: str, 
         return "NNS" if tag == "VBZ" else "NN"  # "cleaning the house with mop", "a portrait with ram skull"
     if before == "CC" and after == "." and word.endswith("s") and tag in ("VBZ", "NNS") and _is_listed(lower, tags, i):
         return "NNS"  # "lines and sparkles, roots"
+    if tag in NOUN and word.endswith("s") and _is_done(lower, tags, i, before, after):
+        return "VB"  # "a man steps out", "the being that controls"
     if before == "PRP" and lower[i - 1] in _SUBJECTS and (word in FINITE or tag in ("VBN", "VBD")):
         return "VB"
     if i and lower[i - 1] in _ANYBODY and (word in FINITE or tag == "NNS"):
@@ -265,6 +297,8 @@ def _by_context(lower: Sequence[str], tags: Sequence[str], i: int, before: str, 
         return "NN"
     if tag in ("VB", "VBP", "VBZ") and word not in FINITE and word not in v.FUNCTION_TAGS and before in (",", "."):
         return tag if after in _STARTS_OBJECT else "NNS" if word.endswith("s") else "NN"
+    if tag == "JJ" and word in v.ANIMATE and before == "DT" and after not in (*NOUN, *ADJECTIVE, "CC"):
+        return "NN"  # "a fairy riding a heron"
     if tag == "JJ" and after not in (*NOUN, "JJ", "CC") and before in ("DT", "JJ", "PRP$", "CD") and _is_thing(word):
         return "NN"  # "a brown bulldog", "a treeless plain"
     if tag == "JJ" and after in _ENDS_PHRASE and _is_object(tags, i) and _has_plural(lower, i):
@@ -283,6 +317,30 @@ def _by_context(lower: Sequence[str], tags: Sequence[str], i: int, before: str, 
 
 _ONLY_VERBS = (v.VERBS - v.VERBS_OR_NOUNS) | v.FUNCTION_TAGS.keys()
 _BEFORE_THINGS = v.word_set("with without of from by into under behind near beside between against")
+
+
+def _is_done(lower: Sequence[str], tags: Sequence[str], i: int, before: str, after: str) -> bool:
+    """Whether a noun in -s is the verb that its form may be, for what stands before it does something."""
+    if not _may_be_verb(lower[i]):
+        return False
+    if lower[i - 1] in ("that", "who", "which", "it", "he", "she"):
+        return after not in ("VB", "VBZ", "VBP")
+    is_somebody = before == "NN" and lower[i - 1] in v.ANIMATE and i > 1 and tags[i - 2] in ("DT", "JJ", "PRP$")
+    return is_somebody and (after in ("DT", "PRP$", "TO") or lower[i + 1 : i + 2] in _PARTICLES)
+
+
+@cache
+def _may_be_verb(word: str) -> bool:
+    """Whether the lexicon has the participles of a word without its -s or -es: stepping and stepped for steps."""
+    stems = [word[:-1], *([word[:-2]] if word.endswith("es") else [])]
+    participles = (
+        (f"{stem}ing", f"{stem}ed") for base in stems for stem in (base, base.removesuffix("e"), base + base[-1:])
+    )
+    lexicon = _parser().lexicon
+    return any(lexicon.get(ing) == "VBG" and lexicon.get(ed) in ("VBN", "VBD") for ing, ed in participles)
+
+
+_PARTICLES = [[particle] for particle in ("out", "up", "down", "off", "away", "into", "onto", "through", "over")]
 
 
 def _is_listed(lower: Sequence[str], tags: Sequence[str], i: int) -> bool:

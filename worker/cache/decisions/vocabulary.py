@@ -369,6 +369,7 @@ COUNTS = (
 
 # "a herd of elephants" is about elephants
 QUANTIFIERS = word_set(
+    "species genus breed breeds "
     "form shape myriad plethora abundance tons loads blend fusion multitudes layers lineup horde hordes group groups "
     "pair pairs couple herd flock bunch lot lots variety series row rows stack piece pieces number hint hints touch "
     "swarm pile piles mix mixture combination assortment tangle gathering crowds hundreds thousands dozens millions "
@@ -379,6 +380,7 @@ QUANTIFIERS = word_set(
 
 # nouns that point at a place in the frame or at nothing: never an entity
 EMPTY_NOUNS = word_set(
+    "location locations depths position positions vicinity whereabouts "
     "arrival arrivals departure departures "
     "loop loops entirety awe meantime midst foreground middle center centre left right top bottom front back side "
     "sides edge distance end beginning thing things something someone somebody anyone everybody everyone nothing "
