@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from cli import local, manifest, names, output, places, results
+from cli.arguments import App
 from cli.client import OUTAGE_S, Client, Json, connect
 from cli.errors import BadInput, CommandError, Refused, Unreachable
 from cli.list_files import STDIN
@@ -27,7 +28,7 @@ from cli.results import exit_code
 from shared.results import Result
 from shared.run_windows import AtEnd, RunWindow
 
-app = typer.Typer(help="Run a whole list of prompts.", no_args_is_help=True)
+app = App(help="Run a whole list of prompts.", no_args_is_help=True)
 
 CHUNK = 200  # lines a request
 CHUNK_BYTES = 4 * 2**20  # of JSON a request, about: a quarter of what a service takes by default
@@ -44,7 +45,6 @@ Out = Annotated[
     Path | None,
     typer.Option(
         metavar="PATH",
-        parser=places.given,
         help="Folder for the results, var/bulk/<id> when not given; - prints them as JSONL.",
     ),
 ]
@@ -70,7 +70,6 @@ def run(
         Path,
         typer.Argument(
             metavar="FILE",
-            parser=places.given,
             help="prompts.txt, .csv, .jsonl or .parquet; a folder of lists; - reads stdin.",
         ),
     ],
@@ -164,7 +163,6 @@ def report_(
         Path | None,
         typer.Option(
             metavar="PATH",
-            parser=places.given,
             help="Folder for report.html and report.json, var/bulk/<id> when not given; - prints the JSON.",
         ),
     ] = None,

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli import local, output
+from cli.arguments import App
 from cli.errors import BadInput, CommandError
 from cli.list_files import STDIN
 from cli.model_cards import MODELS_DIR, ModelsDir, cards_in, sides
+from shared.numerals import plain
 
 if TYPE_CHECKING:
     from shared.model_cards import ModelCard
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from worker.quality.judges import Judge
     from worker.settings import WorkerSettings
 
-app = typer.Typer(add_completion=False, help="Find the cheapest plan that keeps quality.")
+app = App(add_completion=False, help="Find the cheapest plan that keeps quality.")
 
 PROMPTS = "prompts.txt"  # beside a card: what its model is calibrated on unless a list is named
 
@@ -181,7 +183,7 @@ def _tolerances(texts: Sequence[str] | None) -> Mapping[str, float]:
     for text in texts or ():
         name, _, value = text.partition("=")
         try:
-            found[name] = float(value)
+            found[name] = float(plain(value))
         except ValueError:
             found[name] = math.nan
         if not math.isfinite(found[name]):

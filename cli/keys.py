@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli import local, output
+from cli.arguments import App
 from cli.errors import BadInput
 from shared.limits import A_CENTURY
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from db.models import ApiKey
 
-app = typer.Typer(help="Create, list, limit and revoke API keys.", no_args_is_help=True)
+app = App(help="Create, list, limit and revoke API keys.", no_args_is_help=True)
 
 NONE = "none"
 LONGEST_NAME = 200  # characters of a tenant or group

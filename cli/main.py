@@ -15,7 +15,8 @@ from typing import Annotated
 import typer
 
 from chai_client import values
-from cli import bulk, keys, local, manifest, names, output, places
+from cli import bulk, keys, local, names, output, places
+from cli.arguments import App
 from cli.client import Client, Json, connect
 from cli.errors import BadInput, CommandError, discreet
 from cli.lab import group as lab
@@ -31,7 +32,7 @@ Commands talk to that one, or to the one that CHAI_URL names (CHAI_API_KEY).
 Exit status: 0 all is well, 1 it did not work, 2 what was given is no good.
 """
 
-app = typer.Typer(
+app = App(
     help=HELP,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -52,7 +53,7 @@ VideoId = Annotated[
     typer.Argument(metavar="ID", help="As `chai submit` and `chai list` print it; a beginning, or latest, will do."),
 ]
 STDIO = Path("-")
-NUMBER, PATH = "NUMBER", "PATH"
+PATH = "PATH"
 
 
 class Variant(StrEnum):
@@ -98,18 +99,16 @@ def submit(
     ] = None,
     size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT in pixels; the model's own when not given.")] = None,
     seconds: Annotated[str | None, typer.Option(help="Length; the model's own when not given.")] = None,
-    seed: Annotated[
-        str | None, typer.Option(metavar=NUMBER, help="Of the noise: the same one gives the same full run.")
-    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the noise: the same one gives the same full run.")] = None,
     negative_prompt: Annotated[str | None, typer.Option(help="What it should not show.")] = None,
     steps: Annotated[
-        str | None, typer.Option(metavar=NUMBER, help="Denoising steps of a full run; the model's own when not given.")
+        int | None, typer.Option(help="Denoising steps of a full run; the model's own when not given.")
     ] = None,
     guidance: Annotated[
-        str | None,
-        typer.Option(metavar=NUMBER, help="How closely to follow the prompt; 1 is no guidance, at half the cost."),
+        float | None,
+        typer.Option(help="How closely to follow the prompt; 1 is no guidance, at half the cost."),
     ] = None,
-    fps: Annotated[str | None, typer.Option(metavar=NUMBER, help="Frames a second.")] = None,
+    fps: Annotated[int | None, typer.Option(help="Frames a second.")] = None,
     mode: Annotated[
         str | None,
         typer.Option(
@@ -123,7 +122,7 @@ def submit(
     watch: Annotated[bool, typer.Option("--watch", help="Stay until it has ended.")] = False,
     out: Annotated[
         Path | None,
-        typer.Option(metavar=PATH, parser=places.given, help="Save the video here, - for stdout; implies --watch."),
+        typer.Option(metavar=PATH, help="Save the video here, - for stdout; implies --watch."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -133,11 +132,11 @@ def submit(
         "model": model,
         "size": size,
         "seconds": seconds,
-        "seed": _number("--seed", seed),
+        "seed": seed,
         "negative_prompt": negative_prompt,
-        "num_inference_steps": _number("--steps", steps),
-        "guidance_scale": _number("--guidance", guidance, float),
-        "fps": _number("--fps", fps),
+        "num_inference_steps": steps,
+        "guidance_scale": guidance,
+        "fps": fps,
         "mode": mode,
         "metadata": _metadata(metadata or []) or None,
     }
@@ -228,7 +227,7 @@ def download(
     video_id: VideoId,
     out: Annotated[
         Path | None,
-        typer.Option(metavar=PATH, parser=places.given, help="File, or - for stdout; <id>.mp4 here when not given."),
+        typer.Option(metavar=PATH, help="File, or - for stdout; <id>.mp4 here when not given."),
     ] = None,
     variant: Annotated[Variant, typer.Option(help="The MP4, or a JPEG of it.")] = Variant.VIDEO,
 ) -> None:
@@ -257,7 +256,7 @@ def up(
 def demo(
     out: Annotated[
         Path | None,
-        typer.Option(metavar=PATH, parser=places.given, help="Folder for the videos; var/demo when not given."),
+        typer.Option(metavar=PATH, help="Folder for the videos; var/demo when not given."),
     ] = None,
     model: Annotated[str | None, typer.Option(help="Whose examples are made; else the service's default.")] = None,
     as_json: AsJson = False,
@@ -368,14 +367,6 @@ def _from_stdin() -> str:
         return from_stdin().decode().removeprefix("\ufeff").strip()
     except UnicodeDecodeError as error:
         raise BadInput(f"what came from stdin is not UTF-8 ({error})") from None
-
-
-def _number(option: str, text: str | None, kind: type[int] | type[float] = int) -> int | float | None:
-    """Read a number of the request as lists write it: 1_0 is none."""
-    try:
-        return None if text is None else manifest.number(option, text, kind)
-    except ValueError as error:
-        raise BadInput(str(error)) from None
 
 
 def _metadata(given: list[str]) -> dict[str, object]:

@@ -180,7 +180,7 @@ def number(name: str, value: object, kind: type[int] | type[float]) -> int | flo
     except ValueError:
         raise ValueError(f"{name} {shown(value)} is not a {'whole ' if kind is int else ''}number") from None
     if isinstance(read, float) and not math.isfinite(read):
-        raise ValueError(f"{name} {shown(value)} is not a finite number, and JSON cannot carry it")
+        raise ValueError(f"{name} {shown(value)} is not a finite number; write one")
     return read
 
 

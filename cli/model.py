@@ -8,12 +8,11 @@ from typing import Annotated
 import typer
 
 from cli import model_cards, model_removal, output
+from cli.arguments import App
 from cli.errors import BadInput, CommandError
 from cli.model_cards import MODELS_DIR, ModelsDir
 
-app = typer.Typer(
-    add_completion=False, help="Add, list, check and remove models, and fetch weights.", no_args_is_help=True
-)
+app = App(add_completion=False, help="Add, list, check and remove models, and fetch weights.", no_args_is_help=True)
 app.command()(model_cards.add)
 app.command()(model_cards.ls)
 app.command()(model_cards.check)
@@ -95,7 +94,7 @@ def inspect(
 def _folder(model: str, models_dir: Path) -> Path:
     from shared import model_cards
 
-    if Path(model).is_dir():
+    if model and Path(model).is_dir():
         return Path(model)
     cards = model_cards.load(models_dir)
     if model not in cards:

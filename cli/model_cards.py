@@ -15,8 +15,10 @@ import typer
 from cli import output
 from cli.errors import BadInput, CommandError
 from cli.local import ROOT
+from cli.manifest import number
 from shared import model_cards
 from shared.model_cards import CARD, Lora, ModelCard
+from shared.numerals import plain
 
 MODELS_DIR = ROOT / "worker" / "cards"
 ModelsDir = Annotated[Path, typer.Option(envvar="CHAI_MODELS_DIR", help="Where the models are.")]
@@ -225,7 +227,8 @@ def _typed(field: str, text: str) -> Any:
     try:
         if field == "sizes":
             return (text,)
-        return (int(text),) if field == "frames" else float(text) if field == "guidance_scale" else int(text)
+        read = number(field, text, float if field == "guidance_scale" else int)
+        return (read,) if field == "frames" else read
     except ValueError as error:
         raise BadInput(f"{field} {text!r} is no number") from error
 
@@ -233,7 +236,7 @@ def _typed(field: str, text: str) -> Any:
 def sides(size: str) -> tuple[int, int]:
     """Return width and height of WIDTHxHEIGHT; raise `BadInput`."""
     try:
-        width, height = (int(side) for side in size.lower().split("x"))
+        width, height = (int(plain(side)) for side in size.lower().split("x"))
     except ValueError as error:
         raise BadInput(f"size {size!r} is not WIDTHxHEIGHT; give for example 832x480") from error
     return width, height
@@ -248,7 +251,7 @@ def _checked_name(name: str) -> str:
 def _lora(text: str) -> Lora:
     source, _, weight = text.partition("=")
     try:
-        lora = Lora(source=source, weight=float(weight or 1))
+        lora = Lora(source=source, weight=number("weight", weight or "1", float))
     except ValueError as error:
         raise BadInput(f"--lora {text!r}: {weight!r} is no weight; give SOURCE=0.8") from error
     beside = Path(source)

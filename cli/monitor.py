@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli import local, output
+from cli.arguments import App
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-app = typer.Typer(add_completion=False, help="What the monitor found.")
+app = App(add_completion=False, help="What the monitor found.")
 
 
 @app.command()

@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
-from cli.errors import BadInput, CommandError
+from cli.errors import CommandError
 from cli.output import note
 
 T = TypeVar("T")
@@ -19,13 +19,6 @@ T = TypeVar("T")
 
 class NoPlace(CommandError):
     """No place took it; the service still has it."""
-
-
-def given(text: str) -> Path:
-    """Return the path that a caller names; raise `BadInput` for "", which Python takes for the folder they are in."""
-    if not text:
-        raise BadInput("a path is empty; name a file or folder, or . for this one")
-    return Path(text)
 
 
 def put(folders: Sequence[Path], write: Callable[[Path], T], *, what: str, later: str) -> tuple[Path, T]:

@@ -11,7 +11,8 @@ from uuid import UUID
 
 import typer
 
-from cli import bulk, local, output, places
+from cli import bulk, local, output
+from cli.arguments import App
 from cli.cache import export, questions, report, simulate
 from cli.cache.spaces import checked_settings, find_space
 from cli.errors import BadInput
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from shared.storage import Storage
     from worker.cache.planner import Embedder
 
-app = typer.Typer(add_completion=False, help="Look into the cache, ask it, warm it, purge it.", no_args_is_help=True)
+app = App(add_completion=False, help="Look into the cache, ask it, warm it, purge it.", no_args_is_help=True)
 for _name, _command in questions.COMMANDS.items():
     app.command(_name)(_command)
 app.command()(simulate.simulate)
@@ -60,7 +61,7 @@ def ls(
         if namespace is None and status is None:
             rows = [_space_row(session, space) for space in namespaces.every(session)]
         else:
-            space_id = find_space(session, namespace).id if namespace else None
+            space_id = None if namespace is None else find_space(session, namespace).id
             found = cache.listing(session, namespace_id=space_id, status=_status(status), limit=limit)
             rows = [_entry_row(entry) for entry in found]
     _print(rows, as_json=as_json)
@@ -147,7 +148,6 @@ def warm(
         Path,
         typer.Argument(
             metavar="FILE",
-            parser=places.given,
             help="prompts.txt, .csv, .jsonl or .parquet; a folder of lists; - reads stdin.",
         ),
     ],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli import local, output, places
+from cli import local, output
 from cli.cache.spaces import find_space
 from cli.errors import BadInput
 from shared.limits import A_CENTURY
@@ -23,9 +23,7 @@ number of the phrase, likeness). Rows of older versions are lists of objects wit
 
 
 def export(
-    folder: Annotated[
-        Path, typer.Argument(metavar="DIR", parser=places.given, help="Is made; files of the same names are replaced.")
-    ],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Is made; files of the same names are replaced.")],
     namespace: Annotated[str | None, typer.Option(help="As `chai cache ls` shows it; else all.")] = None,
     days: Annotated[
         float | None,
@@ -47,7 +45,7 @@ def export(
     written: dict[str, int] = {}
     try:
         with sessions(engine)() as session:
-            space_id = find_space(session, namespace).id if namespace else None
+            space_id = None if namespace is None else find_space(session, namespace).id
             for flat in cache_rows.TABLES:
                 file = folder / f"{flat.name}.{ending}"
                 columns = [column for column in flat.columns if column.name not in without]

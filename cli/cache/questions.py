@@ -80,7 +80,7 @@ def stats(
     engine = connect(local.database_url(), pool_size=1, application="chai-cli")
     try:
         with sessions(engine)() as session:
-            space_id = find_space(session, namespace).id if namespace else None
+            space_id = None if namespace is None else find_space(session, namespace).id
             since = datetime.now(UTC) - timedelta(days=days)
             found = cache_stats.summary(session, cache_stats.Range(since=since, namespace_id=space_id))
     finally:

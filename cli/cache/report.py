@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli import local, output, places, plots
+from cli import local, output, plots
 from cli.cache import simulate
 from cli.cache.spaces import find_space
 from cli.errors import BadInput
@@ -51,7 +51,6 @@ def report(
         Path | None,
         typer.Option(
             metavar="PATH",
-            parser=places.given,
             help="The page, with JSON beside it; else var/cache-report.html; - prints the JSON.",
         ),
     ] = None,
@@ -69,7 +68,7 @@ def report(
     engine = connect(local.database_url(), pool_size=1, application="chai-cli")
     try:
         with sessions(engine)() as session:
-            space_id = find_space(session, namespace).id if namespace else None
+            space_id = None if namespace is None else find_space(session, namespace).id
             found = recorded.read(session, namespace_id=space_id, since=since)
             simulate.of_record(found)  # says what to do when there is nothing
             within = cache_stats.Range(since=since, namespace_id=space_id)

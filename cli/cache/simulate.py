@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli import local, output, places, trace_files
+from cli import local, output, trace_files
 from cli.cache.spaces import checked_settings, find_space
 from cli.errors import BadInput, CommandError
 from shared.limits import A_CENTURY
+from shared.numerals import plain
 
 if TYPE_CHECKING:
     from worker.cache.namespaces import SpaceSettings
@@ -34,9 +35,7 @@ FULL_S = 12.59  # the paper's full run, of 30 steps, on an H100
 def simulate(
     trace: Annotated[
         Path | None,
-        typer.Argument(
-            metavar="TRACE", parser=places.given, help="prompts.txt, .csv, .jsonl or .parquet; - reads stdin."
-        ),
+        typer.Argument(metavar="TRACE", help="prompts.txt, .csv, .jsonl or .parquet; - reads stdin."),
     ] = None,
     recorded: Annotated[bool, typer.Option("--recorded", help="Replay what the service recorded.")] = False,
     namespace: Annotated[str | None, typer.Option(help="Of the record: one, as `chai cache ls` shows it.")] = None,
@@ -64,7 +63,7 @@ def simulate(
     whole_prompt: Annotated[bool, typer.Option(help="Also compare whole prompts, as NIRVANA does.")] = True,
     cache_dir: Annotated[
         Path | None,
-        typer.Option(metavar="PATH", parser=places.given, help="Where vectors are kept; else var/simulation."),
+        typer.Option(metavar="PATH", help="Where vectors are kept; else var/simulation."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, on the last line.")] = False,
 ) -> None:
@@ -125,7 +124,7 @@ def _recorded(namespace: str | None, days: float | None) -> Source:
     engine = connect(local.database_url(), pool_size=1, application="chai-cli")
     try:
         with sessions(engine)() as session:
-            space_id = find_space(session, namespace).id if namespace else None
+            space_id = None if namespace is None else find_space(session, namespace).id
             since = None if days is None else datetime.now(UTC) - timedelta(days=days)
             return of_record(recorded.read(session, namespace_id=space_id, since=since))
     finally:
@@ -470,10 +469,10 @@ def read_capacity(text: str) -> "Capacity":
     if value == "recorded":
         return Capacity()
     if value.endswith("%"):
-        share = float(value[:-1]) / 100
+        share = float(plain(value[:-1])) / 100
         found = Capacity(share=share)
         is_good = 0 < share <= 1
-    elif match := re.fullmatch(r"(\d+)\s*(entry|entries)?", value):
+    elif match := re.fullmatch(r"([0-9]+)\s*(entry|entries)?", value):
         found, is_good = Capacity(num_entries=int(match[1])), int(match[1]) > 0
     else:
         num_bytes = read_bytes(value)
@@ -494,7 +493,7 @@ def shown_capacity(capacity: "Capacity") -> str:
 
 def read_bytes(text: str) -> int:
     """Return a number of bytes: 1.3MB, 500 MiB, 1000B. Raises ValueError."""
-    match = re.fullmatch(r"([\d.]+)\s*([kmg]i?)?b", text.strip().lower())
+    match = re.fullmatch(r"([0-9.]+)\s*([kmg]i?)?b", text.strip().lower())
     if match is None:
         raise ValueError("no number of bytes")
     return round(float(match[1]) * UNITS[match[2] or ""])
@@ -511,7 +510,7 @@ def _bytes(option: str, text: str) -> int:
 
 
 def _share(text: str) -> float:
-    value = float(text)
+    value = float(plain(text))
     if not 0 < value <= 1:
         raise ValueError("outside 0 to 1")
     return value

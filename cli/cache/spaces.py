@@ -14,7 +14,7 @@ def find_space(session: "Session", beginning: str) -> "Namespace":
     """Return the namespace whose id begins so; raise `BadInput` unless it is one."""
     from db import namespaces
 
-    found = [space for space in namespaces.every(session) if str(space.id).startswith(beginning)]
+    found = [space for space in namespaces.every(session) if beginning and str(space.id).startswith(beginning)]
     if len(found) != 1:
         raise BadInput(f"NAMESPACE {beginning!r} names {len(found)} namespaces; `chai cache ls` lists them")
     return found[0]

@@ -1,14 +1,17 @@
 """`chai lab bench`: measurements of speed."""
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from cli.arguments import App
 from cli.errors import BadInput, CommandError
+from shared.numerals import plain
 
-app = typer.Typer(add_completion=False, help="Measure speed.")
+app = App(add_completion=False, help="Measure speed.")
 
 
 class Preset(StrEnum):
@@ -145,15 +148,13 @@ def engine(
 def _pixels(size: str, aspect_ratio: str) -> tuple[int, int]:
     from worker.models.opensora.sizes import named_size
 
-    width, cross, height = size.partition("x")
-    return (
-        (int(height), int(width)) if cross and width.isdigit() and height.isdigit() else named_size(size, aspect_ratio)
-    )
+    match = re.fullmatch(r"([0-9]{1,9})x([0-9]{1,9})", size)
+    return (int(match[2]), int(match[1])) if match else named_size(size, aspect_ratio)
 
 
 def _counts(steps: str) -> tuple[int, ...]:
     try:
-        counts = tuple(int(count) for count in steps.split(","))
+        counts = tuple(int(plain(count)) for count in steps.split(","))
     except ValueError as error:
         raise BadInput(f"steps {steps!r} are not numbers; write them as 30,8") from error
     if min(counts) < 1:

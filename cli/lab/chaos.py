@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli import local, output
+from cli.arguments import App
 from cli.errors import CommandError
 from cli.services.process import free_port
 
 if TYPE_CHECKING:
     from lab.chaos.run import Target
 
-app = typer.Typer(add_completion=False, help="Attack a service of its own and check the rules.")
+app = App(add_completion=False, help="Attack a service of its own and check the rules.")
 START_S, STOP_S = 300.0, 90.0
 SETTINGS = {  # orphans of the run are swept within it; leases stay as they are in service
     "CHAI_DEFAULT_MODEL": "tiny",

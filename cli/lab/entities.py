@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from cli import output
+from cli.arguments import App
 
-app = typer.Typer(add_completion=False)
+app = App(add_completion=False)
 
 
 @app.command()

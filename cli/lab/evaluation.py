@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli import output
+from cli.arguments import App
 from cli.errors import CommandError
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from worker.quality.clip import ClipScorer
     from worker.quality.lpips import Lpips
 
-app = typer.Typer(add_completion=False, help="Measure quality and time of plans.", invoke_without_command=True)
+app = App(add_completion=False, help="Measure quality and time of plans.", invoke_without_command=True)
 
 
 class Preset(StrEnum):

@@ -1,10 +1,9 @@
 """`chai lab`: research on the shipped model, and measurements of the engine."""
 
-import typer
-
+from cli.arguments import App
 from cli.mounting import mount
 
-app = typer.Typer(help="Research: evaluate, train, measure. The service needs none of it.", no_args_is_help=True)
+app = App(help="Research: evaluate, train, measure. The service needs none of it.", no_args_is_help=True)
 
 mount(app, "eval", "cli.lab.evaluation", "Measure quality and time of plans.")
 mount(app, "reuse", "cli.lab.reuse", "Measure what a donor is worth, on the small model or your own.")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli import bulk, manifest, output, report
+from cli.arguments import App
 from cli.client import Client
 from cli.errors import CommandError, Refused, Unreachable
 from cli.lab.chaos import try_out
@@ -21,7 +22,7 @@ from shared.results import Result
 if TYPE_CHECKING:
     from lab.chaos.run import Target
 
-app = typer.Typer(add_completion=False, help="Rehearse a night of bulk generation.")
+app = App(add_completion=False, help="Rehearse a night of bulk generation.")
 
 PARTS = ("worker", "relay", "api", "redis", "postgres")
 NUM_FIRST = 4  # videos made before, so that the forecast has something to reckon with

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli import output
+from cli.arguments import App
 from cli.errors import BadInput
 from cli.model_cards import MODELS_DIR, ModelsDir, cards_in
 from shared.logs import first_line
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from lab.toy_world.worlds import World
     from shared.model_cards import ModelCard
 
-app = typer.Typer(add_completion=False, help="Measure what donors are worth.", invoke_without_command=True)
+app = App(add_completion=False, help="Measure what donors are worth.", invoke_without_command=True)
 
 
 @app.callback()

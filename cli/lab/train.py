@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli import output
+from cli.arguments import App
 from cli.errors import CommandError
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from lab.training.train_vae import VaeRun
     from worker.models.opensora.small_vae import SmallVAE
 
-app = typer.Typer(add_completion=False, help="Train a small model.", no_args_is_help=True)
+app = App(add_completion=False, help="Train a small model.", no_args_is_help=True)
 
 Out = Annotated[Path, typer.Option(help="Folder for checkpoints and the finished pipeline.")]
 Minutes = Annotated[float | None, typer.Option(min=0, help="Stop after this long; --resume goes on.")]

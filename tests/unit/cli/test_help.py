@@ -15,7 +15,7 @@ from cli.cache import commands as cache_commands
 from cli.errors import BadInput
 
 ROOT = Path(__file__).resolve().parents[3]
-MODULES = [file for file in (ROOT / "cli").rglob("*.py") if "\napp = typer.Typer(" in file.read_text()]
+MODULES = [file for file in (ROOT / "cli").rglob("*.py") if "\napp = App(" in file.read_text()]
 COMPLETION = {"--install-completion", "--show-completion"}
 
 
@@ -68,16 +68,18 @@ def test_json_is_asked_for_by_the_same_option_everywhere(found: list[tuple[str, 
 @pytest.mark.parametrize("command", ["stats", "report", "export somewhere", "simulate --recorded"])
 @pytest.mark.parametrize("days", ["inf", "nan", "1e12"])
 def test_no_number_of_days_is_further_than_dates_go(command: str, days: str) -> None:
-    done = CliRunner().invoke(cache_commands.app, [*command.split(), "--days", days])
+    refused = CliRunner().invoke(cache_commands.app, [*command.split(), "--days", days]).exception
 
-    assert (done.exit_code, "'--days'" in done.output) == (2, True)
+    assert isinstance(refused, BadInput)
+    assert str(refused).startswith("--days ")
 
 
 @pytest.mark.parametrize("budget", ["1e30", "99999999999999999999", "inf", "nan"])
 def test_no_budget_is_more_than_its_column_holds(budget: str) -> None:
-    done = CliRunner().invoke(cache_commands.app, ["set", "a", "--budget", budget])
+    refused = CliRunner().invoke(cache_commands.app, ["set", "a", "--budget", budget]).exception
 
-    assert (done.exit_code, "--budget" in done.output) == (2, True)
+    assert isinstance(refused, BadInput)
+    assert str(refused).startswith("--budget-mib ")
 
 
 @pytest.mark.parametrize("life", ["0d", "999999w"])  # over at once; of a year that nothing reads any more

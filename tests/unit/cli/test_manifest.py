@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cli import manifest, places
+from cli import manifest
 from cli.errors import BadInput
 from cli.manifest import BadLine
 
@@ -523,8 +523,3 @@ def test_a_file_that_is_packed_is_called_so_and_not_another_encoding(
         manifest.read(file, {})
 
     assert str(refused.value) == f"{file} is {said.format(file=file)}"
-
-
-def test_no_path_is_not_the_folder_one_is_in() -> None:
-    with pytest.raises(BadInput, match=r"a path is empty; name a file or folder, or \. for this one"):
-        places.given("")
