@@ -197,6 +197,9 @@ def _values(fields: Iterable[tuple[str, bytes, bytes]]) -> dict[str, Any]:  # An
             _refuse_twice(name)
         seen.add(name)
         if pair := _PAIR.fullmatch(name):
+            if not pair[2]:  # how many clients write a list
+                message = f"{name} {explain.shown(value)} is a member of a list; send {pair[1]}[KEY]=VALUE"
+                raise BadRequest(message, param=pair[1])
             pairs.setdefault(pair[1], {})[pair[2]] = value
         elif name in _OBJECTS and value:
             if (found := _object(name, value)) is not None:

@@ -54,6 +54,7 @@ VideoId = Annotated[
 ]
 STDIO = Path("-")
 PATH = "PATH"
+PARTS = ("relay", "worker")  # that give signs of life
 
 
 class Variant(StrEnum):
@@ -338,6 +339,8 @@ def alive(
     """Say whether a part on this machine gave a sign of life, with exit status 1 if not: a container's health check."""
     from cli.alive import latest
 
+    if part not in PARTS:
+        raise BadInput(f"PART {part!r} gives no signs of life; choose from {', '.join(PARTS)}")
     age_s = latest(local.database_url(), part)
     if age_s is None or age_s > silent:
         output.note(f"{part}: no sign of life from this machine" + ("" if age_s is None else f" for {age_s:.0f} s"))

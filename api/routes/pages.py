@@ -181,7 +181,7 @@ def library(
             model=model or None,
             words=q.replace("\0", "") or None,
             since=datetime.now(UTC) - timedelta(hours=hours) if hours else None,
-            batch_id=ids.parse("bulk run", batch_id) if batch_id else None,
+            batch_id=video_routes.run_id(session, caller, batch_id) if batch_id else None,
         )
         videos, now = _shown(session, rows[:NUM_CARDS]), _now(session, call)
     kept = {name: value for name, value in filters.items() if value}

@@ -19,7 +19,7 @@ from api.deps import Call, Calling, Operating
 from api.errors import BadRequest, Gone, JobFailed, NotReady
 from api.limits import Limits
 from api.schemas import LATEST, CreateVideo, DeletedVideo, ErrorBody, Video, VideoList, Whole
-from db import jobs, metrics, previews, reused_lines, vetoes
+from db import batches, jobs, metrics, previews, reused_lines, vetoes
 from db.errors import IllegalTransition
 from db.keys import Caller
 from db.models import Job
@@ -168,27 +168,34 @@ def list_(
     metadata: Annotated[list[str] | None, Query(description="KEY=VALUE; may be repeated", max_length=16)] = None,
 ) -> VideoList:
     """List videos, the newest first; `after` is the last id of the page before. Several filters narrow it down."""
-    batch = ids.parse("bulk run", batch_id) if batch_id else None
-    with call.begin() as (session, caller), ids.cursor("video", after) as cursor:
-        rows = jobs.page(
-            session,
-            caller.tenant,
-            limit=limit + 1,
-            after=cursor,
-            newest_first=order == "desc",
-            status=status or (),
-            batch_id=batch,
-            path=path,
-            mode=mode,
-            model=model,
-            words=prompt,
-            since=_time(created_after),
-            before=_time(created_before),
-            metadata=dict(map(_pair, metadata or ())),
-        )
+    with call.begin() as (session, caller):
+        batch = None if batch_id is None else run_id(session, caller, batch_id)
+        with ids.cursor("video", after) as cursor:
+            rows = jobs.page(
+                session,
+                caller.tenant,
+                limit=limit + 1,
+                after=cursor,
+                newest_first=order == "desc",
+                status=status or (),
+                batch_id=batch,
+                path=path,
+                mode=mode,
+                model=model,
+                words=prompt,
+                since=_time(created_after),
+                before=_time(created_before),
+                metadata=dict(map(_pair, metadata or ())),
+            )
         figures = metrics.of_jobs(session, rows)
         lines = reused_lines.of_jobs(session, batch, rows) if batch else {}
     return videos.page(rows, limit, figures, lines)
+
+
+def run_id(session: Session, caller: Caller, text: str) -> UUID:
+    """Return the id of a run of the caller's, as the caller writes it; raise NotFound."""
+    with ids.known("bulk run", text) as id_:
+        return batches.get(session, caller.tenant, id_).id
 
 
 @router.get("/{video_id}", response_model=Video, responses={304: {"description": "Nothing changed since the ETag"}})

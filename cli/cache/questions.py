@@ -50,9 +50,11 @@ def try_(
         wanted = {**_params(card, size, mode), "negative_prompt": negative_prompt}
         shape = _of("", card, wanted)
         reads = registry.reader(card, settings.models_dir)
-        if session is not None:
-            _embedder(settings)  # before the first statement: a transaction that idles for long is ended
         space = None if session is None else dry_run.find_space(session, shape, tenant, None)
+        if session is not None:
+            session.commit()  # the embedder and the next prompt may take long, and a transaction that idles is ended
+        if space is not None:
+            _embedder(settings)
         for line in _prompts(prompt):
             params = _of(line, card, wanted)
             found = dry_run.decide(session, space, params, card, lambda: _embedder(settings), settings, reads=reads)

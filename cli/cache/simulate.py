@@ -57,7 +57,10 @@ def simulate(
     seeds: Annotated[
         int | None, typer.Option(min=1, help="Random samples of the trace, windows where it has times.")
     ] = None,
-    entry_bytes: Annotated[str, typer.Option(help="Latents of one full run, where the trace does not say.")] = "650KB",
+    entry_bytes: Annotated[
+        str | None,
+        typer.Option(help="Latents of one full run, where the trace does not say; else those of 240p and 3 s."),
+    ] = None,
     full_seconds: Annotated[float, typer.Option(min=0, help="GPU seconds of a full run.")] = FULL_S,
     bounds: Annotated[bool, typer.Option(help="Also say how good it can get.")] = True,
     whole_prompt: Annotated[bool, typer.Option(help="Also compare whole prompts, as NIRVANA does.")] = True,
@@ -87,7 +90,7 @@ def simulate(
         warmup=warmup,
         num_counted=requests,
         num_samples=seeds,
-        entry_bytes=source.entry_bytes or _bytes("--entry-bytes", entry_bytes),
+        entry_bytes=source.entry_bytes or (None if entry_bytes is None else _bytes("--entry-bytes", entry_bytes)),
         folder=cache_dir or local.var_dir() / "simulation",
         has_bounds=bounds,
         has_whole_prompts=whole_prompt,
@@ -160,7 +163,7 @@ class Asked:
     warmup: int = 0
     num_counted: int | None = None
     num_samples: int | None = None
-    entry_bytes: int = 650_000
+    entry_bytes: int | None = None  # None = as a `Setup` has it
     folder: Path
     has_bounds: bool = True
     has_whole_prompts: bool = True
@@ -342,6 +345,7 @@ def _setups(asked: Asked, own: "SpaceSettings", embedder: str, *, as_recorded: b
 
     keeps = as_recorded and asked.settings is None and asked.embedder is None
 
+    own_bytes = {} if asked.entry_bytes is None else {"entry_bytes": asked.entry_bytes}
     choices = product(asked.thresholds, asked.isolations, asked.capacities, asked.admissions, asked.policies)
     return [
         Setup(
@@ -351,8 +355,8 @@ def _setups(asked: Asked, own: "SpaceSettings", embedder: str, *, as_recorded: b
             settings=None if keeps and threshold is None else _matching(own, embedder, threshold),
             max_chain=own.max_chain,
             isolation=isolation,
-            entry_bytes=asked.entry_bytes,
             table=None if keeps else _table(own),
+            **own_bytes,
         )
         for threshold, isolation, capacity, admission, policy in choices
     ]

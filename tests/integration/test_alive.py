@@ -55,10 +55,16 @@ def test_a_part_is_alive_while_it_says_so(
     assert (found.exit_code, said in found.output) == (status, True), found.output
 
 
+def test_what_gives_no_signs_of_life_is_not_dead(beat) -> None:
+    refused = CliRunner().invoke(app, ["alive", "api"]).exception
+
+    assert str(refused) == "PART 'api' gives no signs of life; choose from relay, worker"
+
+
 def test_words_that_are_not_utf_8_are_named(beat, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     """The database takes none of them; nor do Redis and tables of Parquet."""
-    part = b"\xff".decode("utf-8", "surrogateescape")
-    monkeypatch.setattr("sys.argv", ["chai", "alive", part])
+    word = b"\xff".decode("utf-8", "surrogateescape")
+    monkeypatch.setattr("sys.argv", ["chai", "keys", "revoke", word])
 
     with pytest.raises(SystemExit) as end:
         main()

@@ -350,6 +350,14 @@ def test_a_form_that_contradicts_itself_is_refused(shared_client: TestClient, fo
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
 
 
+def test_a_list_in_a_form_is_no_object(shared_client: TestClient) -> None:
+    """As OpenAI's clients write one: with brackets and nothing in them."""
+    answer = shared_client.post("/v1/videos", content=b"prompt=a&metadata[]=shelf&metadata[]=b", headers=FORM)
+
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "metadata")
+    assert answer.json()["error"]["message"] == "metadata[] 'shelf' is a member of a list; send metadata[KEY]=VALUE"
+
+
 def test_json_sent_as_a_form_is_told_apart(shared_client: TestClient) -> None:
     answer = shared_client.post("/v1/videos", content=b'{"prompt":"x"}', headers=FORM)
 

@@ -297,6 +297,13 @@ PATHS = [
         "status 'done' is not known; use 'queued', 'in_progress', 'completed', 'failed' or 'cancelled'",
     ),
     ("GET", "/v1/videos?after=x", {}, 404, "no video 'x' for this key; GET /v1/videos lists what there is"),
+    (
+        "GET",
+        f"/v1/videos?batch_id=batch_{'0' * 32}",
+        {},
+        404,
+        f"no bulk run 'batch_{'0' * 32}' for this key; GET /v1/bulk-runs lists what there is",
+    ),
     ("GET", "/v1/videos?batch_id=x", {}, 404, "no bulk run 'x' for this key; GET /v1/bulk-runs lists what there is"),
     ("GET", "/v1/videos/%00", {}, 404, r"no video '\x00' for this key; GET /v1/videos lists what there is"),
     (

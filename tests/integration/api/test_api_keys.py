@@ -116,13 +116,15 @@ def test_another_tenants_things_do_not_exist(guarded: TestClient, new_key: NewKe
         ("POST", f"/v1/bulk-runs/{batch}/seal"),
         ("POST", f"/v1/bulk-runs/{batch}/cancel"),
         ("GET", f"/v1/bulk-runs?after={batch}"),
+        ("GET", f"/v1/videos?batch_id={batch}"),
+        ("GET", f"/library?batch_id={batch}"),
     ]
 
     for method, path in routes:
         assert guarded.request(method, path, headers=other).status_code == 404, path
     items = {"items": [{"custom_id": "1", "prompt": "theirs"}]}
     assert guarded.post(f"/v1/bulk-runs/{batch}/items", json=items, headers=other).status_code == 404
-    for path in ("/v1/videos", "/v1/bulk-runs", f"/v1/videos?batch_id={batch}"):
+    for path in ("/v1/videos", "/v1/bulk-runs"):
         assert guarded.get(path, headers=other).json()["data"] == []
     assert guarded.get(f"/v1/videos/{video}", headers=mine).json()["status"] == "queued"
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from running import CARDS
 from sqlalchemy import create_engine, text
 
 from cli.cache import questions
@@ -119,7 +118,7 @@ def test_a_question_holds_no_transaction_while_models_are_loaded(
     """On a slow disk that takes longer than the server leaves a transaction idle."""
     service = start()
     service.run(RED_FOX)
-    monkeypatch.setenv("CHAI_MODELS_DIR", str(CARDS))
+    monkeypatch.setenv("CHAI_MODELS_DIR", str(service.runtime.settings.models_dir))
     monkeypatch.setenv("CHAI_DEFAULT_MODEL", "tiny")
     load, seen = questions._embedder, []
 
@@ -133,6 +132,21 @@ def test_a_question_holds_no_transaction_while_models_are_loaded(
     code, said = chai("try", RED_FOX)
 
     assert (code, seen[:1]) == (0, [0]), said
+
+
+def test_try_loads_no_embedder_where_nothing_is_stored(
+    start: Start, chai: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = start()
+    service.run(RED_FOX)
+    monkeypatch.setenv("CHAI_MODELS_DIR", str(service.runtime.settings.models_dir))
+    loaded: list[object] = []
+    monkeypatch.setattr(questions, "_embedder", loaded.append)
+
+    code, text = chai("try", RED_FOX, "--model", "tiny", "--tenant", "eve")
+
+    assert (code, loaded) == (0, []), text
+    assert "nothing" in text
 
 
 def test_reembed_moves_every_entry_and_then_has_nothing_to_do(
