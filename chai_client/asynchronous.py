@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, Self, Unpack, cast
 import httpx
 
 from chai_client import calls, transport
-from chai_client.errors import Unfinished, Unreachable
+from chai_client.errors import LATER, Refused, Unfinished, Unreachable
 from chai_client.transport import Call
 from chai_client.values import FINAL, FINAL_OF_BATCHES, Batch, Fields, File, Filters, Json, Variant, Video
 
@@ -24,7 +24,7 @@ class AsyncClient:
     """
 
     def __init__(self, url: str = transport.DEFAULT_URL, key: str | None = None, *, timeout_s: float = 30.0) -> None:
-        self.url = transport.base(url)
+        self.url, self._timeout_s = transport.base(url), timeout_s
         options = transport.options(self.url, key, timeout_s)
         try:
             self._http = httpx.AsyncClient(**options)
@@ -57,8 +57,9 @@ class AsyncClient:
 
         `seen` is shown every answer on the way.
         """
-        call = calls.get(id_, held=seen is None)
-        return cast(Video, await self._wait(call, FINAL, timeout_s, cast(Callable[[Json], None] | None, seen)))
+        return cast(
+            Video, await self._wait(calls.get(id_), FINAL, timeout_s, cast(Callable[[Json], None] | None, seen))
+        )
 
     async def cancel(self, id_: str) -> Video:
         """Cancel a video that has not ended."""
@@ -140,7 +141,11 @@ class AsyncClient:
         return cast(Batch, await self._wait(calls.batch(id_), FINAL_OF_BATCHES, timeout_s, None))
 
     async def results(self, batch: Batch) -> AsyncIterator[Json]:
-        """Go through the lines of a batch that has ended: completed ones first, then what came to nothing."""
+        """Go through the lines of a batch that has ended: completed ones first, then what came to nothing.
+
+        Raises `Unfinished` for one that has not.
+        """
+        batch = transport.finished(batch)
         for id_ in (batch["output_file_id"], batch["error_file_id"]):
             for line in transport.results(await self.file_content(id_)) if id_ else ():
                 yield line
@@ -164,9 +169,8 @@ class AsyncClient:
     async def is_ready(self) -> bool:
         """Return whether the service answers and reaches its database and storage; workers may come later."""
         try:
-            checks = (await self._http.get("/readyz")).json()["checks"]
-            return bool({checks.get("database"), checks.get("storage")} == {"ok"})
-        except (httpx.RequestError, ValueError, KeyError):
+            return transport.is_ready(await self._http.get("/readyz"))
+        except httpx.RequestError:
             return False
 
     async def close(self) -> None:
@@ -187,12 +191,14 @@ class AsyncClient:
         began = time.monotonic()
         absent_since: float | None = None
         while True:
+            held_s = transport.held_s(transport.left_s(timeout_s, began), self._timeout_s)
             try:
-                answer = await self._answer(call)
+                answer = await self._answer(call.held(held_s) if seen is None else call)
                 absent_since = None
-            except Unreachable:
+            except (Unreachable, Refused) as error:
                 absent_since = absent_since or time.monotonic()
-                if time.monotonic() - absent_since > transport.OUTAGE_S:
+                is_over = time.monotonic() - absent_since > transport.OUTAGE_S
+                if is_over or not transport.may_pass(error) or transport.left_s(timeout_s, began) <= 0:
                     raise
                 continue
             value = transport.parsed(self.url, call, answer)
@@ -200,9 +206,10 @@ class AsyncClient:
                 seen(value)
             if value["status"] in final:
                 return value
-            if timeout_s is not None and time.monotonic() - began > timeout_s:
+            if (left_s := transport.left_s(timeout_s, began)) <= 0:
                 raise Unfinished(f"{value['id']} is {value['status']} after {timeout_s:g} s; it goes on, wait again")
-            await asyncio.sleep(0.2 if value["status"] == "in_progress" else transport.poll_s(answer.headers))
+            pause_s = 0.2 if value["status"] == "in_progress" else transport.poll_s(answer.headers)
+            await asyncio.sleep(min(pause_s, left_s))
 
     @asynccontextmanager
     async def _stream(self, call: Call) -> AsyncIterator[httpx.Response]:
@@ -224,7 +231,7 @@ class AsyncClient:
                     raise transport.no_answer(self.url, error) from error
                 await asyncio.sleep(transport.pause_s(number))
                 continue
-            if answer.status_code not in transport.RETRIED or number == transport.NUM_TRIES:
+            if answer.status_code not in LATER or number == transport.NUM_TRIES:
                 break
             await answer.aclose()
             await asyncio.sleep(transport.pause_s(number, answer))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from chai_client.transport import HELD_S, Call, keyed, segment
+from chai_client.transport import Call, keyed, segment
 from chai_client.values import Variant
 
 
@@ -13,10 +13,9 @@ def create(prompt: str, fields: Mapping[str, Any], *, key: str | None, cancel_af
     return Call(method="POST", path="/v1/videos", json={"prompt": prompt, **fields}, headers=headers)
 
 
-def get(id_: str, *, held: bool = False) -> Call:
-    """Look at a video; held, the answer comes when it has ended, or after a while."""
-    headers = {"Prefer": f"wait={HELD_S}"} if held else {}
-    return Call(method="GET", path=f"/v1/videos/{segment(id_)}", headers=headers)
+def get(id_: str) -> Call:
+    """Look at a video."""
+    return Call(method="GET", path=f"/v1/videos/{segment(id_)}")
 
 
 def cancel(id_: str) -> Call:

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, Self, Unpack, cast
 import httpx
 
 from chai_client import calls, transport
-from chai_client.errors import Unfinished, Unreachable
+from chai_client.errors import LATER, Refused, Unfinished, Unreachable
 from chai_client.transport import Call
 from chai_client.values import FINAL, FINAL_OF_BATCHES, Batch, Fields, File, Filters, Json, Variant, Video
 
@@ -23,7 +23,7 @@ class Client:
     """
 
     def __init__(self, url: str = transport.DEFAULT_URL, key: str | None = None, *, timeout_s: float = 30.0) -> None:
-        self.url = transport.base(url)
+        self.url, self._timeout_s = transport.base(url), timeout_s
         options = transport.options(self.url, key, timeout_s)
         try:
             self._http = httpx.Client(**options)
@@ -54,8 +54,7 @@ class Client:
 
         `seen` is shown every answer on the way.
         """
-        call = calls.get(id_, held=seen is None)
-        return cast(Video, self._wait(call, FINAL, timeout_s, cast(Callable[[Json], None] | None, seen)))
+        return cast(Video, self._wait(calls.get(id_), FINAL, timeout_s, cast(Callable[[Json], None] | None, seen)))
 
     def cancel(self, id_: str) -> Video:
         """Cancel a video that has not ended."""
@@ -134,7 +133,11 @@ class Client:
         return cast(Batch, self._wait(calls.batch(id_), FINAL_OF_BATCHES, timeout_s, None))
 
     def results(self, batch: Batch) -> Iterator[Json]:
-        """Go through the lines of a batch that has ended: completed ones first, then what came to nothing."""
+        """Go through the lines of a batch that has ended: completed ones first, then what came to nothing.
+
+        Raises `Unfinished` for one that has not.
+        """
+        batch = transport.finished(batch)
         for id_ in (batch["output_file_id"], batch["error_file_id"]):
             yield from transport.results(self.file_content(id_)) if id_ else ()
 
@@ -156,9 +159,8 @@ class Client:
     def is_ready(self) -> bool:
         """Return whether the service answers and reaches its database and storage; workers may come later."""
         try:
-            checks = self._http.get("/readyz").json()["checks"]
-            return bool({checks.get("database"), checks.get("storage")} == {"ok"})
-        except (httpx.RequestError, ValueError, KeyError):
+            return transport.is_ready(self._http.get("/readyz"))
+        except httpx.RequestError:
             return False
 
     def close(self) -> None:
@@ -179,12 +181,14 @@ class Client:
         began = time.monotonic()
         absent_since: float | None = None
         while True:
+            held_s = transport.held_s(transport.left_s(timeout_s, began), self._timeout_s)
             try:
-                answer = self._answer(call)
+                answer = self._answer(call.held(held_s) if seen is None else call)
                 absent_since = None
-            except Unreachable:
+            except (Unreachable, Refused) as error:
                 absent_since = absent_since or time.monotonic()
-                if time.monotonic() - absent_since > transport.OUTAGE_S:
+                is_over = time.monotonic() - absent_since > transport.OUTAGE_S
+                if is_over or not transport.may_pass(error) or transport.left_s(timeout_s, began) <= 0:
                     raise
                 continue
             value = transport.parsed(self.url, call, answer)
@@ -192,9 +196,10 @@ class Client:
                 seen(value)
             if value["status"] in final:
                 return value
-            if timeout_s is not None and time.monotonic() - began > timeout_s:
+            if (left_s := transport.left_s(timeout_s, began)) <= 0:
                 raise Unfinished(f"{value['id']} is {value['status']} after {timeout_s:g} s; it goes on, wait again")
-            time.sleep(0.2 if value["status"] == "in_progress" else transport.poll_s(answer.headers))
+            pause_s = 0.2 if value["status"] == "in_progress" else transport.poll_s(answer.headers)
+            time.sleep(min(pause_s, left_s))
 
     @contextmanager
     def _stream(self, call: Call) -> Iterator[httpx.Response]:
@@ -216,7 +221,7 @@ class Client:
                     raise transport.no_answer(self.url, error) from error
                 time.sleep(transport.pause_s(number))
                 continue
-            if answer.status_code not in transport.RETRIED or number == transport.NUM_TRIES:
+            if answer.status_code not in LATER or number == transport.NUM_TRIES:
                 break
             answer.close()
             time.sleep(transport.pause_s(number, answer))

@@ -19,6 +19,9 @@ def discreet(text: str) -> str:
     return _PASSWORD.sub(r"\1:***@", text)
 
 
+LATER = frozenset({429, 502, 503, 504})  # statuses that waiting may mend
+
+
 class ChaiError(Exception):
     """The message names what failed and the way out."""
 
@@ -47,4 +50,5 @@ class Refused(ChaiError):
         self.status = status
         self.code = code  # stable, for programs
         self.param = param  # the field at fault
+        self.is_passing = status in LATER  # the same call may work in a while
         self.exit_code = 2 if 400 <= status < 500 and status not in (401, 403, 429) else 1

@@ -1,11 +1,13 @@
 """What both clients share: addresses, requests, when to try again, and what an answer means. Nothing here waits."""
 
 import json
+import math
 import os
 import random
 import re
+import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -13,8 +15,8 @@ from uuid import uuid4
 import httpx
 
 from chai_client import encoding
-from chai_client.errors import BadInput, ChaiError, Refused, Unreachable, discreet
-from chai_client.values import Json
+from chai_client.errors import BadInput, ChaiError, Refused, Unfinished, Unreachable, discreet
+from chai_client.values import FINAL_OF_BATCHES, Batch, Json
 
 DEFAULT_URL = "http://127.0.0.1:8400"
 PAGE_SIZE = 100
@@ -22,9 +24,8 @@ NUM_TRIES = 5
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 5.0
 OUTAGE_S = 60.0  # how long who waits puts up with an absent service
-HELD_S = 20  # the service holds an answer for so long, for who waits
+HELD_S = 20  # the service holds an answer for so long at most, for who waits
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-RETRIED = frozenset({429, 502, 503, 504})
 _ETAG = re.compile(r'"([0-9A-Za-z]{1,64})"')
 
 
@@ -39,6 +40,10 @@ class Call:
     headers: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, Any] | None = None
     data: Mapping[str, str] | None = None
+
+    def held(self, seconds: int) -> "Call":
+        """Return the same call, to be answered when what it asks for has ended, or after so long."""
+        return replace(self, headers={**self.headers, "Prefer": f"wait={seconds}"}) if seconds else self
 
     def build(self, http: httpx.Client | httpx.AsyncClient) -> httpx.Request:
         """Return the request; raise `BadInput` for what JSON, or a URL, cannot carry."""
@@ -126,6 +131,37 @@ def poll_s(headers: Mapping[str, str]) -> float:
     """Return how long the service asks to wait between two looks."""
     asked = headers.get("openai-poll-after-ms", "")
     return min(int(asked) / 1000, LONGEST_PAUSE_S) if asked.isascii() and asked.isdigit() else 0.5
+
+
+def held_s(left_s: float, timeout_s: float) -> int:
+    """Return for how long an answer may be held: no longer than is waited, and than the connection puts up with."""
+    return max(0, int(min(HELD_S, timeout_s / 2, left_s)))
+
+
+def left_s(timeout_s: float | None, began: float) -> float:
+    """Return how much of a timeout is left since `began` (monotonic); infinitely much without one."""
+    return math.inf if timeout_s is None else timeout_s - (time.monotonic() - began)
+
+
+def may_pass(error: Unreachable | Refused) -> bool:
+    """Return whether waiting may mend it."""
+    return isinstance(error, Unreachable) or error.is_passing
+
+
+def is_ready(answer: httpx.Response) -> bool:
+    """Return whether the answer to /readyz says that database and storage work; False for what is no such answer."""
+    try:
+        checks = answer.json()["checks"]
+        return bool({checks["database"], checks["storage"]} == {"ok"})
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+def finished(batch: Batch) -> Batch:
+    """Return a batch that has ended; raise `Unfinished` for one that has no results yet."""
+    if batch["status"] not in FINAL_OF_BATCHES:
+        raise Unfinished(f"{batch['id']} is {batch['status']}; wait_batch waits for its results")
+    return batch
 
 
 def no_answer(url: str, error: Exception) -> Unreachable:

@@ -19,7 +19,7 @@ import typer
 
 from cli import local, manifest, names, output, places, results
 from cli.arguments import App
-from cli.client import OUTAGE_S, Client, Json, connect
+from cli.client import OUTAGE_S, Client, Json, connect, may_pass
 from cli.errors import BadInput, CommandError, Refused, Unreachable
 from cli.list_files import STDIN
 from cli.manifest import BadLine, Line
@@ -522,12 +522,14 @@ def _batch_after_outages(client: Client, batch_id: str, meter: output.Meter) -> 
     while True:
         try:
             return client.batch(batch_id)
-        except Unreachable as error:
+        except (Unreachable, Refused) as error:
+            if not may_pass(error):
+                raise
             if deadline is None:
                 deadline = time.monotonic() + OUTAGE_S
                 meter.line(f"{error}; waiting up to {OUTAGE_S:g} s for it")
             if time.monotonic() > deadline:
-                raise
+                raise Unreachable(str(error)) from error
 
 
 def _num_ended(batch: Json) -> int:

@@ -9,7 +9,7 @@ import pytest
 from scripted_service import Script
 
 import chai_client
-from chai_client import AsyncClient, Client, Unfinished, Unreachable, transport
+from chai_client import AsyncClient, Client, Refused, Unfinished, Unreachable, transport
 
 VIDEO = {"id": "video_1", "status": "queued", "progress": 0}
 ROOT = Path(__file__).parents[3]
@@ -91,7 +91,61 @@ def test_waiting_asks_the_service_to_hold_its_answer_and_ends_in_time(scripted: 
     with Client(scripted.url) as client, pytest.raises(Unfinished, match="video_1 is queued after 0 s; it goes on"):
         client.wait("video_1", timeout_s=0)
 
-    assert scripted.requests[0][2]["Prefer"] == "wait=20"
+    assert "Prefer" not in scripted.requests[0][2]
+
+
+@pytest.mark.parametrize(
+    ("timeout_s", "patience_s", "held"),
+    [
+        (None, 30.0, "wait=15"),  # half of what the connection puts up with
+        (None, 90.0, "wait=20"),
+        (7.5, 30.0, "wait=7"),  # what is left
+        (None, 1.0, None),
+    ],
+)
+def test_no_answer_is_held_for_longer_than_somebody_waits_for_it(
+    scripted: Script, timeout_s: float | None, patience_s: float, held: str | None
+) -> None:
+    scripted.answer({**VIDEO, "status": "completed"})
+
+    with Client(scripted.url, timeout_s=patience_s) as client:
+        client.wait("video_1", timeout_s=timeout_s)
+
+    assert scripted.requests[0][2].get("Prefer") == held
+
+
+def test_who_waits_sits_out_a_service_without_its_database_and_no_refusal(scripted: Script) -> None:
+    for _ in range(6):
+        scripted.answer({"error": {"message": "the database does not answer"}}, status=503, Retry_After="0")
+    scripted.answer({**VIDEO, "status": "completed"})
+    scripted.answer({"error": {"message": "no video"}}, status=404)
+
+    with Client(scripted.url) as client:
+        assert client.wait("video_1")["status"] == "completed"
+        with pytest.raises(Refused, match="no video"):
+            client.wait("video_1")
+
+
+def test_nobody_is_waited_for_longer_than_was_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "NUM_TRIES", 1)
+
+    with Client("http://127.0.0.1:9") as client, pytest.raises(Unreachable):
+        client.wait("video_1", timeout_s=0)
+
+
+def test_a_batch_that_has_not_ended_has_no_results_yet() -> None:
+    batch = {"id": "batch_1", "status": "in_progress", "output_file_id": None, "error_file_id": None}
+
+    with Client() as client, pytest.raises(Unfinished, match="batch_1 is in_progress; wait_batch waits for its"):
+        list(client.results(batch))
+
+
+@pytest.mark.parametrize("body", [[1], {"checks": []}, {"checks": {"database": "ok"}}, "no JSON"])
+def test_another_server_is_no_ready_service(scripted: Script, body: object) -> None:
+    scripted.answer(body)
+
+    with Client(scripted.url) as client:
+        assert not client.is_ready()
 
 
 def test_a_post_is_sent_again_with_the_same_key(scripted: Script) -> None:
