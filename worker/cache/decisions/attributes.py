@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from worker.cache.decisions import vocabulary as v
 from worker.cache.decisions.spelling import is_known
-from worker.cache.decisions.tagging import FINITE, is_in_lexicon
+from worker.cache.decisions.tagging import FINITE, is_first_name, is_in_lexicon
 from worker.cache.decisions.words import ADJECTIVE, NOUN, Word
 
 _COPULA = v.word_set(
@@ -142,7 +142,7 @@ def _fold_at(words: list[Word], noun: int) -> None:
         return
     said = {word.lower for word in words[start:stop]} - {"and"}
     if start == noun + 1 and _is_in_name(words, noun):
-        if stop == start + 1 and _is_first_name(words[noun]):
+        if stop == start + 1 and is_first_name(words[noun].lower):
             words[start].tag = "NNP"  # "claudia black", "walter white"
         return
     if start == noun + 1 and not said <= _COLOURS:
@@ -212,11 +212,6 @@ def _has_colour(words: Sequence[Word], noun: int) -> bool:
 def _is_in_name(words: Sequence[Word], noun: int) -> bool:
     """Whether a colour right behind a noun is somebody's surname."""
     return words[noun + 1].text[:1].isupper() or not (is_known(words[noun].lower) or is_in_lexicon(words[noun].lower))
-
-
-def _is_first_name(word: Word) -> bool:
-    """Whether nobody writes the word but with a capital."""
-    return is_in_lexicon(word.lower.capitalize()) and not is_in_lexicon(word.lower)
 
 
 def _said(words: Sequence[Word], i: int) -> tuple[int, bool]:

@@ -417,7 +417,8 @@ def _entity_or_style(words: Sequence[Word], start: int, stop: int) -> Entity | N
     if counts and head in v.UNITS:
         return None
     says_little = _SAYS_LITTLE.issuperset(described) or (head in _PICTURES and all(w.tag == "JJ" for w in phrase[:-1]))
-    if noun.lower in _STYLE_HEADS or (head in v.VIEWS and described and says_little):
+    is_of_picture = head in v.VIEWS and described and (says_little or described[-1] in v.STYLE_HEADS)
+    if noun.lower in _STYLE_HEADS or is_of_picture:
         for word in phrase:
             word.is_style = not v.DURATIONS & {word.lower for word in phrase}
         return None

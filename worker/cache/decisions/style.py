@@ -29,16 +29,13 @@ _TWO_COLOURS = ("black", "and", "white")
 def mark_style(words: Sequence[Word]) -> None:
     """Marks style phrases and words, "in the style of ...", "oil painting style", artists and comparisons."""
     parts = _parts(words)
-    i = 0
-    while i < len(words):
+    for i in range(len(words)):  # phrases overlap: "anamorphic lens flare"
         length = _phrase_length(words, parts, i)
         if length and (_acts(words, i, length) or _is_used(words, i, length)):
             length = 0
         if length == 0 and _is_style_word(words, i):
             length = 1
-        for word in words[i : i + length]:
-            word.is_style = True
-        i += max(1, length)
+        _mark(words, i, i + length)
     _mark_tags(words)
     _mark_heaped_artists(words)
     _mark_idioms(words)
@@ -46,7 +43,7 @@ def mark_style(words: Sequence[Word]) -> None:
         if word.lower == "inspired":
             _mark_inspiration(words, i)
         _mark_source(words, i)
-        if word.lower in ("style", "styled", "styles", "aesthetic", "vibe", "vibes") or word.lower.endswith("-style"):
+        if word.lower in ("style", "styled", "styles", "aesthetic", "vibe", "vibes") or _is_style_of_all(words, i):
             _mark_around_style(words, i)
         elif word.lower == "canvas" and i > 1 and words[i - 1].lower == "on" and words[i - 2].is_noun:
             _mark(words, i - 1 - (words[i - 2].lower in _KINDS), i + 1)  # "chalk on canvas", but "on a canvas"
@@ -66,8 +63,15 @@ def mark_style(words: Sequence[Word]) -> None:
             end = _compared_end(words, i + 1)
             if words[end - 1].lower != "space":
                 _ignore(words, i, end)  # "seen from a balloon", which nobody sees
-        elif word.lower == "for" and i and words[i - 1].lower in _VIDEOS:
+        elif word.lower == "for" and i:
             _mark_client(words, i)
+
+
+def _is_style_of_all(words: Sequence[Word], i: int) -> bool:
+    """Whether "anime-style" tells how the picture looks, and not what one thing is like: "a matrix-style jacket"."""
+    model, _, end = words[i].lower.rpartition("-")
+    is_thing = _describes_thing(words, i + 1) and model not in _TAGS and not style_classes.is_look(model)
+    return end == "style" and not is_thing
 
 
 def _mark_inspiration(words: Sequence[Word], i: int) -> None:
@@ -102,14 +106,21 @@ def _is_named_of(words: Sequence[Word], i: int) -> bool:
 
 
 _VIDEOS = v.CARRIERS | _STYLE_OR_HEADS
+_AUDIENCE = v.word_set(
+    "kids kid children childrens child toddlers babies teens teenagers adults students pupils beginners dummies seniors "
+    "parents preschoolers kindergarteners everyone"
+)
 _SEES = v.word_set("seen viewed filmed photographed captured observed watched pictured")
 
 
 def _mark_client(words: Sequence[Word], i: int) -> None:
-    """Marks for whom a video is: "a clip for my company about a brewery" shows the brewery."""
+    """Marks for whom a video is: "a clip for my company about a brewery" shows the brewery, "for kids" no kids."""
     end = _compared_end(words, i + 1)
+    is_video = words[i - 1].is_style or words[i - 1].lower in _VIDEOS or words[i - 1].lower in _TAGS
+    is_audience = words[end - 1].lower in _AUDIENCE and (is_video or words[i - 1].lower == ",")
+    is_told = end < len(words) and words[end].lower in ("about", "showing", "featuring")
     is_owned = i + 1 < len(words) and words[i + 1].tag == "PRP$"
-    if is_owned or (end < len(words) and words[end].lower in ("about", "showing", "featuring")):
+    if is_audience or (is_video and (is_owned or is_told)):
         _ignore(words, i, end)
 
 
@@ -155,7 +166,7 @@ def _mark_tags(words: Sequence[Word]) -> None:
         for start, stop in segments:
             if 2 <= stop - start <= 3 and all(map(is_unheard, words[start:stop])):
                 _mark(words, start, stop)
-    for run in _surnames(words, segments):
+    for run in _runs_of_artists(words, segments):
         for start, stop in run:
             _mark(words, start, stop)
     for i, word in enumerate(words):
@@ -172,22 +183,25 @@ def _mark_tags(words: Sequence[Word]) -> None:
             _mark(words, i, i + 2 if after != "/" else i + 3)
 
 
-def _surnames(words: Sequence[Word], segments: Sequence[tuple[int, int]]) -> Iterator[Sequence[tuple[int, int]]]:
-    """Single names one after the other between commas, with a known artist among them: "Kirchner, Caulfield, Earle"."""
+def _runs_of_artists(words: Sequence[Word], segments: Sequence[tuple[int, int]]) -> Iterator[Sequence[tuple[int, int]]]:
+    """Names one after the other between commas, from a known artist's on: "greg rutkowski, zabrocki, jayison devadas"."""
 
-    def is_single(segment: tuple[int, int]) -> bool:
-        word = words[segment[0]]
-        return segment[1] - segment[0] == 1 and word.text[:1].isupper() and (is_artist(segment) or is_unheard(word))
+    def is_name(segment: tuple[int, int]) -> bool:
+        name = words[slice(*segment)]
+        return len(name) <= _LONGEST_ARTIST and all(map(_is_nameish, name)) and any(map(is_unheard, name))
 
     def is_artist(segment: tuple[int, int]) -> bool:
-        return (words[segment[0]].lower,) in style_words.ARTISTS
+        return tuple(word.lower for word in words[slice(*segment)]) in style_words.ARTISTS
 
-    for is_run, run in groupby(segments, key=is_single):
+    for is_run, run in groupby(segments, key=lambda segment: is_artist(segment) or is_name(segment)):
         found = list(run)
-        if is_run and len(found) >= _MIN_TAGS and any(map(is_artist, found)):
-            yield found
+        first = next((k for k, segment in enumerate(found) if is_artist(segment)), len(found))
+        are_surnames = all(stop - start == 1 and words[start].text[:1].isupper() for start, stop in found)
+        if is_run:
+            yield found[0 if are_surnames and first < len(found) >= _MIN_TAGS else first :]
 
 
+_LONGEST_ARTIST = 3  # words
 _KINDS = style_words.GENRES | style_words.MEDIA
 _MEDIA_OF = v.word_set(
     "daguerreotype tintype lithograph engraving woodcut linocut etching cyanotype "
@@ -371,7 +385,7 @@ def _ends_thing(words: Sequence[Word], k: int) -> bool:
 # --- artists --------------------------------------------------------------------------------------------------------
 
 _MAX_NAME = 12  # words: lists of names lack their commas
-_HEARD_OF = 3.0  # Zipf value: a rarer word that no dictionary has is taken for a name
+_HEARD_OF = 4.0  # Zipf value: a rarer word that no dictionary has is taken for a name
 _WORKS = v.word_set(
     "art artwork painting illustration drawing directed shot painted drawn film photo photograph illustrated rendered "
     "designed sculpted animated"
@@ -379,7 +393,9 @@ _WORKS = v.word_set(
 
 
 _BLENDS = v.word_set("mix mixture blend combination fusion hybrid mashup")  # of beeple and moebius
-_PICTURES = v.word_set("portrait photo photograph photography painting illustration drawing render sketch footage shot")
+_PICTURES = v.word_set(
+    "view shot image picture closeup close-up portrait photo photograph photography painting illustration drawing render sketch footage shot"
+)
 _PASSIVE = v.word_set("get gets got getting being been is was are were be")
 
 
@@ -471,7 +487,7 @@ def _is_nameish(word: Word) -> bool:
     if not lower[:1].isalpha() or is_known(lower) or lower in v.FUNCTION_TAGS:
         return False
     return word.text[:1].isupper() or (
-        not is_in_lexicon(lower) and (is_in_lexicon(lower.capitalize()) or zipf(lower) < 3)
+        not is_in_lexicon(lower) and (is_in_lexicon(lower.capitalize()) or zipf(lower) < _HEARD_OF)
     )
 
 
@@ -493,6 +509,8 @@ def _mark_comparison(words: Sequence[Word], i: int) -> None:
     before = words[i - 1] if i else None
     after = words[i + 1].lower if i + 1 < len(words) else ""
     if lower == "like":
+        if words[i].tag == "JJ" and words[i - 1].tag == "JJ":
+            return  # "a jellyfish like creature"
         if before is None or before.lower in _EXAMPLES or before.tag in ("PRP", "MD") or after == "to":
             return
     elif lower == "as":

@@ -31,6 +31,9 @@ MEDIA = word_set(
     "collage collages impasto airbrush gouache fresco ink chalk pastel pencil charcoal acrylic oil canvas vector "
     "typography icon clipart sticker print prints poster caricature graffiti cosplay photoshoot headshot screenshot "
     "thumbnail panorama isometric sculpture 3d-model model texture textures pattern scenery architecture sculpt "
+    "tempera encaustic sanguine grisaille risograph halftone duotone mezzotint aquatint drypoint monotype tintype "
+    "daguerreotype ambrotype calotype autochrome newsreel cutscene infomercial featurette webtoon webcomic manhwa "
+    "cinemagraph anaglyph cover covers "
     "masterwork artbook lightbox particles smoothness fullshot halfbody powerfull iso specular"
 )
 # the same beside other words of style, but names of people too: "maya and houdini vfx", arnold schwarzenegger
@@ -55,6 +58,7 @@ def _listed(text: str) -> tuple[str, ...]:
 
 
 PHRASES = _listed("""
+    avant garde; movie still; film still; screen still; video still;
     full of colour; full of color; full color; full colour; global illumination; ambient occlusion; chromatic
     aberration; subsurface scattering; tone mapping; light shafts; light rays; lens blur; rule of thirds; golden
     ratio; rim lighting; symmetric balance; symmetrical balance; dolby vision; arnold render; face enhance; ai

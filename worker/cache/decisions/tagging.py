@@ -49,6 +49,11 @@ def is_in_lexicon(word: str) -> bool:
     return word in _parser().lexicon
 
 
+def is_first_name(word: str) -> bool:
+    """Return whether nobody writes the word but with a capital."""
+    return is_in_lexicon(word.capitalize()) and not is_in_lexicon(word)
+
+
 @cache
 def lexicon_tagger() -> Tagger:
     """The default tagger. The first call loads the lexicon."""
@@ -104,6 +109,16 @@ def _people(lower: Sequence[str]) -> Iterator[int]:
         for name in v.PEOPLE_BY_FIRST_WORD.get(word, ()):
             if tuple(lower[i : i + len(name)]) == name:
                 yield from range(i, i + len(name))
+        if lower[i + 1 : i + 2] == ["the"] and not _BEINGS.isdisjoint(lower[i + 2 : i + 3]) and _is_nobodys_word(word):
+            yield from range(i, i + 3)  # "pepe the frog"
+
+
+_BEINGS = v.ANIMATE | v.SOMEBODY
+
+
+def _is_nobodys_word(word: str) -> bool:
+    is_word = is_known(word) or is_in_lexicon(word) or word in FINITE or word in v.FUNCTION_TAGS
+    return word.isalpha() and not is_word and not word.endswith(("s", "ed"))
 
 
 def _by_word(word: str, original: str, tag: str) -> str:
@@ -186,6 +201,10 @@ _LISTS: tuple[tuple[str, frozenset[str]], ...] = (
 def _by_context(lower: Sequence[str], tags: Sequence[str], i: int, before: str, after: str) -> str:
     """A tag that the neighbours decide; `tags` are corrected up to i."""
     word, tag = lower[i], tags[i]
+    if (word == "like" and _likens(lower, tags, i)) or (after == "IN" and _likens(lower, tags, i + 1)):
+        return "JJ"  # "a jellyfish like creature"
+    if tag == "NNS" and before in ("NN", "NNP") and is_first_name(lower[i - 1]) and not _has_singular(word):
+        return "NNP"  # "christina hendricks"
     if tag == _PERIOD:
         return "JJ" if after in NOUN else "."  # "a 1950s diner"; a decade alone is no thing
     if word in ("take", "takes", "taking", "took", "place") and _takes_place(lower, i):
@@ -313,6 +332,21 @@ def _by_context(lower: Sequence[str], tags: Sequence[str], i: int, before: str, 
     if tag == "NNS" and before in ("NN", "NNP") and after in ("DT", "PRP$"):
         return "VBZ"
     return tag
+
+
+def _likens(lower: Sequence[str], tags: Sequence[str], i: int) -> bool:
+    """Whether "like" at i joins two nouns to one: no article stands behind it, and one before the first."""
+    if lower[i : i + 1] != ["like"] or i < 1 or lower[i + 1 : i + 2] == [] or tags[i - 1] not in ("NN", "JJ"):
+        return False
+    start = next((k for k in range(i - 2, -1, -1) if tags[k] not in ("NN", *ADJECTIVE)), -1)
+    return lower[i + 1] in _LIKENED and (start < 0 or tags[start] in ("DT", "."))
+
+
+_LIKENED = v.ANIMATE | v.GENERIC | v.PERSONS
+
+
+def _has_singular(word: str) -> bool:
+    return any(is_known(form) or is_in_lexicon(form) for form in (word, word[:-1]))
 
 
 _ONLY_VERBS = (v.VERBS - v.VERBS_OR_NOUNS) | v.FUNCTION_TAGS.keys()

@@ -380,7 +380,7 @@ QUANTIFIERS = word_set(
 
 # nouns that point at a place in the frame or at nothing: never an entity
 EMPTY_NOUNS = word_set(
-    "location locations depths position positions vicinity whereabouts "
+    "location locations depths vicinity whereabouts "
     "arrival arrivals departure departures "
     "loop loops entirety awe meantime midst foreground middle center centre left right top bottom front back side "
     "sides edge distance end beginning thing things something someone somebody anyone everybody everyone nothing "
@@ -1153,6 +1153,8 @@ FUNCTION_TAGS: dict[str, str] = {
     **dict.fromkeys(("its", "his", "her", "their", "my", "your", "our"), "PRP$"),
     **dict.fromkeys(("it", "he", "she", "they", "him", "them", "i", "you", "we", "us", "itself", "himself"), "PRP"),
     **dict.fromkeys(("herself", "themselves", "each-other", "eachother", "myself", "yourself", "ourselves"), "PRP"),
+    **dict.fromkeys(("theres", "heres", "thats", "whats", "hes", "shes", "whos", "youre", "theyre", "im"), "PRP"),
+    **dict.fromkeys(("own",), "DT"),
     **dict.fromkeys(("more", "less", "most", "least"), "RB"),
     **dict.fromkeys(("and", "or", "but", "nor", "&", "+"), "CC"),
     **dict.fromkeys(("is", "are", "was", "were", "be", "been", "being", "am", "has", "have", "had", "does"), "VB"),
