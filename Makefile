@@ -33,10 +33,11 @@ chaos: $(SETUP)  ## attack a service of its own and check the rules; ARGS="--min
 up: $(SETUP)  ## run the service until Ctrl-C: Postgres, Redis, API, relay, worker, Flower
 	$(BIN)/chai up $(ARGS)
 
-# Three processes, each with servers of its own, a file at a time: on two cores a third works while others wait. Files
-# begin in the order of their names, so that acceptance and faults, which mostly wait, have company that computes.
-# PARALLEL= runs one after the other.
-PARALLEL ?= -n 3 --dist loadfile --no-loadscope-reorder
+# One process a core and one more that works while others wait, eight at most; each has servers of its own and takes a file
+# at a time. Files begin in the order of their names, so that acceptance and faults, which mostly wait, have company that
+# computes. PARALLEL= runs one after the other.
+CORES := $(shell getconf _NPROCESSORS_ONLN)
+PARALLEL ?= -n $(shell echo $$(($(CORES) < 7 ? $(CORES) + 1 : 8))) --dist loadfile --no-loadscope-reorder
 
 test: $(SETUP)  ## run the tests against real services; ARGS="tests/unit -x", PARALLEL= for one process
 	$(BIN)/pytest $(PARALLEL) $(ARGS)
