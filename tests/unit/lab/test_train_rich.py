@@ -4,7 +4,7 @@ import copy
 import json
 import re
 from dataclasses import replace
-from functools import partialmethod
+from functools import partial, partialmethod
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +28,7 @@ from lab.toy_world.reading import (
 from lab.toy_world.rich.caption_parser import spec_of
 from lab.toy_world.rich.captions import COLOURS, Mix, sample_captions
 from lab.toy_world.rich.reading import MAX_TOKENS, RICH_WORLD
-from lab.training import publish
+from lab.training import publish, train_rich, train_vae
 from lab.training.runs import fit
 from lab.training.train_rich import RichBatches, RichRecipe, RichRun, Source, Store, rich_loss, spec_at
 from lab.training.train_vae import VaeRun, to_video
@@ -56,9 +56,10 @@ def vae() -> SmallVAE:
     return made
 
 
-@pytest.fixture
-def store(tmp_path: Path, vae: SmallVAE) -> Store:
-    made = Store(tmp_path / "store", SOURCE, SHAPE)
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory, vae: SmallVAE) -> Store:
+    """A file of latents; no test writes to it."""
+    made = Store(tmp_path_factory.mktemp("store"), SOURCE, SHAPE)
     list(made.fill(vae))
     return made
 
@@ -247,6 +248,9 @@ def test_the_commands_train_a_vae_and_a_model_and_can_be_cut_off(
 ) -> None:
     monkeypatch.setattr(publish, "FULL_STEPS", 2)  # of the closing measurement
     monkeypatch.setattr(VaeRun, "finished", partialmethod(VaeRun.finished, num_clips=4))
+    for module in (train_vae, train_rich):
+        monkeypatch.setattr(module, "SmallVAE", partial(SmallVAE, fine_width=8, coarse_width=16))
+    monkeypatch.setattr(train_rich, "RichRecipe", partial(RichRecipe, width=32, depth=1))
 
     def train(*options: str) -> None:
         CliRunner().invoke(app, [*options, "--out", str(tmp_path)], catch_exceptions=False)
