@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ from typer.testing import CliRunner
 
 from cli.errors import CommandError
 from cli.lab.train import app
+from lab.training import publish
+from lab.training import train as small
+from lab.training.train import Recipe
 from worker.models.opensora.pipeline import ChaiPipeline
 
 
@@ -17,7 +21,11 @@ def train(out: Path, *options: str) -> None:
     CliRunner().invoke(app, ["small", "--out", str(out), *options], catch_exceptions=False)
 
 
-def test_a_run_stops_after_its_minutes_and_resumes_to_a_pipeline_folder(tmp_path: Path) -> None:
+def test_a_run_stops_after_its_minutes_and_resumes_to_a_pipeline_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publish, "FULL_STEPS", 2)  # of the closing measurement
+    monkeypatch.setattr(small, "Recipe", partial(Recipe, width=32, depth=1, batch_size=4))
     train(tmp_path, "--steps", "3", "--lessons", "1", "--minutes", "0")
     assert not (tmp_path / "small").exists()
 
