@@ -30,8 +30,8 @@ from worker.quality.index import Index
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A pipeline folder with its card: random weights, two steps in full mode."""
-    vae = SmallVAE()
+    """A pipeline folder with its card: random weights, a narrow VAE, two steps in full mode."""
+    vae = SmallVAE(fine_width=8, coarse_width=16)
     transformer = new_rich_transformer(RichRecipe(width=32, depth=1), vae.latent_shape(NUM_FRAMES, SIDE, SIDE))
     torch.manual_seed(0)
     pipeline = rich_pipeline(transformer, vae, new_text_encoder(RICH_WORLD))
