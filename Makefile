@@ -34,8 +34,7 @@ up: $(SETUP)  ## run the service until Ctrl-C: Postgres, Redis, API, relay, work
 	$(BIN)/chai up $(ARGS)
 
 # One process a core and one more that works while others wait, eight at most; each has servers of its own and takes a file
-# at a time. Files begin in the order of their names, so that acceptance and faults, which mostly wait, have company that
-# computes. PARALLEL= runs one after the other.
+# at a time, one that waits and one that computes in turn (`conftest.py`). PARALLEL= runs one after the other.
 CORES := $(shell getconf _NPROCESSORS_ONLN)
 PARALLEL ?= -n $(shell echo $$(($(CORES) < 7 ? $(CORES) + 1 : 8))) --dist loadfile --no-loadscope-reorder
 

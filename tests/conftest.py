@@ -50,6 +50,15 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mix the files that mostly wait, for processes and servers, with those that compute, so that neither idles a core."""
+    files = list(dict.fromkeys(item.path for item in items))
+    computing = [file for file in files if {"unit", "golden"} & set(file.parts)]
+    waiting = [file for file in files if file not in set(computing)]
+    places = {file: at / len(group) for group in (waiting, computing) for at, file in enumerate(group)}
+    items.sort(key=lambda item: places[item.path])
+
+
 @pytest.fixture(autouse=True)
 def _no_trial_goes_on() -> Iterator[None]:
     """A worker's trial of its machine that outlives its test loads models beside all that follow."""
