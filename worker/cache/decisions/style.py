@@ -107,8 +107,8 @@ def _is_named_of(words: Sequence[Word], i: int) -> bool:
 
 _VIDEOS = v.CARRIERS | _STYLE_OR_HEADS
 _AUDIENCE = v.word_set(
-    "kids kid children childrens child toddlers babies teens teenagers adults students pupils beginners dummies seniors "
-    "parents preschoolers kindergarteners everyone"
+    "kids kid children childrens child toddlers babies teens teenagers adults students pupils beginners dummies "
+    "seniors parents preschoolers kindergarteners everyone"
 )
 _SEES = v.word_set("seen viewed filmed photographed captured observed watched pictured")
 
@@ -184,7 +184,7 @@ def _mark_tags(words: Sequence[Word]) -> None:
 
 
 def _runs_of_artists(words: Sequence[Word], segments: Sequence[tuple[int, int]]) -> Iterator[Sequence[tuple[int, int]]]:
-    """Names one after the other between commas, from a known artist's on: "greg rutkowski, zabrocki, jayison devadas"."""
+    """Names one after the other between commas, from a known artist's on: "greg rutkowski, zabrocki, karlkka"."""
 
     def is_name(segment: tuple[int, int]) -> bool:
         name = words[slice(*segment)]
@@ -394,7 +394,8 @@ _WORKS = v.word_set(
 
 _BLENDS = v.word_set("mix mixture blend combination fusion hybrid mashup")  # of beeple and moebius
 _PICTURES = v.word_set(
-    "view shot image picture closeup close-up portrait photo photograph photography painting illustration drawing render sketch footage shot"
+    "portrait photo photograph photography painting illustration drawing render sketch footage shot view image picture "
+    "closeup close-up"
 )
 _PASSIVE = v.word_set("get gets got getting being been is was are were be")
 
