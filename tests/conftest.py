@@ -51,7 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mix the files that mostly wait, for processes and servers, with those that compute, so that neither idles a core."""
+    """Mix the files that mostly wait, for processes and servers, with those that compute, so that no core is idle."""
     files = list(dict.fromkeys(item.path for item in items))
     computing = [file for file in files if {"unit", "golden"} & set(file.parts)]
     waiting = [file for file in files if file not in set(computing)]
