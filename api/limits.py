@@ -24,6 +24,8 @@ class Limits:
     def check(self, session: Session, caller: Caller, num_more: int = 1, *, is_bulk: bool = False) -> None:
         """Raise QueueFull when a limit leaves no room for so many new videos."""
         check_room(caller, jobs.num_queued(session, caller.tenant) if caller.max_queued is not None else 0, num_more)
+        if caller.max_gpu_seconds == 0:
+            raise _never("this key allows no GPU seconds; ask the operator for some", code="quota_exceeded")
         if caller.max_gpu_seconds is not None:
             self._check_spent(session, caller, caller.max_gpu_seconds)
         if caller.key and caller.max_per_minute is not None and not is_bulk:
@@ -40,7 +42,14 @@ class Limits:
             raise QueueFull(message, code="quota_exceeded", headers={"Retry-After": str(wait_s)})
 
 
+def _never(message: str, *, code: str) -> QueueFull:
+    """Return the refusal of what no waiting makes possible."""
+    return QueueFull(message, code=code, headers={"x-should-retry": "false"})
+
+
 def _take(session: Session, key: str, per_minute: int) -> None:
+    if per_minute == 0:
+        raise _never("this key allows no new videos; ask the operator for some", code="rate_limit_exceeded")
     if wait_s := math.ceil(keys.take(session, key, per_minute)):
         message = f"this key allows {per_minute} new videos a minute; try again in {wait_s} s"
         raise QueueFull(message, code="rate_limit_exceeded", headers={"Retry-After": str(wait_s)})
@@ -48,6 +57,11 @@ def _take(session: Session, key: str, per_minute: int) -> None:
 
 def check_room(caller: Caller, num_queued: int, num_more: int = 1) -> None:
     """Raise QueueFull when a key's limit leaves no room for more jobs."""
+    if caller.max_queued is not None and num_more > caller.max_queued:
+        message = (
+            f"this key lets {caller.max_queued} videos wait, not {num_more}; send fewer at once, or ask the operator"
+        )
+        raise _never(message, code="queue_full")
     if caller.max_queued is not None and num_queued + num_more > caller.max_queued:
         raise QueueFull(
             f"{num_queued} videos wait and this key allows {caller.max_queued}; try again when some have run",

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, Self, Unpack, cast
 import httpx
 
 from chai_client import calls, transport
-from chai_client.errors import LATER, Refused, Unfinished, Unreachable
+from chai_client.errors import Refused, Unfinished, Unreachable
 from chai_client.transport import Call
 from chai_client.values import FINAL, FINAL_OF_BATCHES, Batch, Fields, File, Filters, Json, Variant, Video
 
@@ -221,7 +221,7 @@ class Client:
                     raise transport.no_answer(self.url, error) from error
                 time.sleep(transport.pause_s(number))
                 continue
-            if answer.status_code not in LATER or number == transport.NUM_TRIES:
+            if not transport.is_later(answer) or number == transport.NUM_TRIES:
                 break
             answer.close()
             time.sleep(transport.pause_s(number, answer))

@@ -15,7 +15,7 @@ from uuid import uuid4
 import httpx
 
 from chai_client import encoding
-from chai_client.errors import BadInput, ChaiError, Refused, Unfinished, Unreachable, discreet
+from chai_client.errors import LATER, BadInput, ChaiError, Refused, Unfinished, Unreachable, discreet
 from chai_client.values import FINAL_OF_BATCHES, Batch, Json
 
 DEFAULT_URL = "http://127.0.0.1:8400"
@@ -188,11 +188,22 @@ def parsed(url: str, call: Call, answer: httpx.Response) -> Json:
     return value
 
 
+def is_later(answer: httpx.Response) -> bool:
+    """Return whether the same call may work in a while."""
+    return answer.status_code in LATER and answer.headers.get("x-should-retry") != "false"
+
+
 def refused(answer: httpx.Response) -> ChaiError:
     """Return the service's own words."""
     try:
         error = answer.json()["error"]
-        return Refused(error["message"], status=answer.status_code, code=error.get("code"), param=error.get("param"))
+        return Refused(
+            error["message"],
+            status=answer.status_code,
+            code=error.get("code"),
+            param=error.get("param"),
+            is_final=not is_later(answer),
+        )
     except (ValueError, KeyError, TypeError):
         url = discreet(str(answer.request.url))
         return Refused(f"{url} answered {answer.status_code}: {answer.text[:200]}", status=answer.status_code)

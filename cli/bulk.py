@@ -9,7 +9,7 @@ import io
 import json
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -33,6 +33,7 @@ app = App(help="Run a whole list of prompts.", no_args_is_help=True)
 CHUNK = 200  # lines a request
 CHUNK_BYTES = 4 * 2**20  # of JSON a request, about: a quarter of what a service takes by default
 SPLIT_ON = frozenset({400, 413, 422})  # the request was refused as a whole: a line in it is to blame
+FULL = "queue_full"  # the code of a key that lets no more videos wait
 POLL_S = 1.0
 ENOUGH = 3  # lines whose pace says something of those that are left
 WORTH_A_PLAN = 20  # lines: ordering a few takes longer than they could gain
@@ -287,8 +288,9 @@ def submit(
     ordered = Ordered(listed, window, order)
     try:
         with output.Meter(len(listed.lines)) as meter:
+            wait = _waiting_for_room(meter)
             for num_sent, chunk in _chunks(ordered.lines()):
-                sent = _send(client, batch["id"], chunk)
+                sent = _send(client, batch["id"], chunk, wait)
                 refused, num_reused = refused + sent.refused, num_reused + sent.num_reused
                 usable, left_out = len(listed.lines) - len(refused), f", {len(refused)} refused" if refused else ""
                 meter.show(num_sent, f"submitted {num_sent - len(refused)} of {usable} lines{left_out}")
@@ -421,20 +423,44 @@ class Sent:
     num_reused: int = 0  # have the video of an earlier run
 
 
-def _send(client: Client, batch_id: str, lines: Sequence[Line]) -> Sent:
-    """Send some lines.
+def _waiting_for_room(meter: output.Meter) -> Callable[[Refused], None]:
+    """Return what waits a moment for other videos of the key to run, and says so the first time."""
+    told: list[Refused] = []
+
+    def wait(error: Refused) -> None:
+        if not told:
+            meter.line(f"{error}; the rest is sent as there is room")
+        told.append(error)
+        time.sleep(POLL_S)
+
+    return wait
+
+
+def _added(client: Client, batch_id: str, lines: Sequence[Line], wait: Callable[[Refused], None]) -> Json:
+    items = [{**line.item, "line": line.label} for line in lines]
+    while True:
+        try:
+            return client.add_items(batch_id, items)
+        except Refused as error:
+            if error.code != FULL or not error.is_passing:
+                raise
+            wait(error)
+
+
+def _send(client: Client, batch_id: str, lines: Sequence[Line], wait: Callable[[Refused], None]) -> Sent:
+    """Send some lines, once the caller's key leaves room for them.
 
     A service that refuses them as a whole gets them by halves, until the line that it cannot take stands alone.
     """
     try:
-        answer = client.add_items(batch_id, [{**line.item, "line": line.label} for line in lines])
+        answer = _added(client, batch_id, lines, wait)
     except Refused as error:
-        if error.status not in SPLIT_ON:
+        if error.status not in SPLIT_ON and error.code != FULL:
             raise
         if len(lines) == 1:
             return Sent(refused=[BadLine(number=lines[0].number, file=lines[0].file, reason=str(error))])
         middle = len(lines) // 2
-        halves = [_send(client, batch_id, half) for half in (lines[:middle], lines[middle:])]
+        halves = [_send(client, batch_id, half, wait) for half in (lines[:middle], lines[middle:])]
         return Sent(
             refused=[line for half in halves for line in half.refused],
             num_reused=sum(half.num_reused for half in halves),

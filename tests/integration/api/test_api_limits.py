@@ -152,6 +152,41 @@ def test_limits_of_a_key_can_be_set_and_lifted(guarded: TestClient, session_fact
         keys.limit(session, row.prefix, max_size=1)
 
 
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ({"max_queued": 0}, "this key lets 0 videos wait, not 1; send fewer at once, or ask the operator"),
+        ({"max_per_minute": 0}, "this key allows no new videos; ask the operator for some"),
+        ({"max_gpu_seconds": 0}, "this key allows no GPU seconds; ask the operator for some"),
+    ],
+)
+def test_who_will_never_have_room_is_not_told_to_come_again(
+    guarded: TestClient, new_key: NewKey, limits: dict[str, int], said: str
+) -> None:
+    answer = guarded.post("/v1/videos", json=PROMPT, headers=new_key("a", **limits))
+
+    assert (answer.status_code, answer.json()["error"]["message"]) == (429, said)
+    assert (answer.headers["x-should-retry"], "retry-after" in answer.headers) == ("false", False)
+
+
+def test_more_lines_than_may_ever_wait_are_told_apart_from_those_that_must_wait(
+    guarded: TestClient, new_key: NewKey
+) -> None:
+    headers = new_key("a", max_queued=2)
+    batch = guarded.post("/v1/bulk-runs", json={"manifest_key": "m"}, headers=headers).json()["id"]
+
+    def add(*names: str) -> httpx.Response:
+        items = {"items": [{"custom_id": name, **PROMPT} for name in names]}
+        return guarded.post(f"/v1/bulk-runs/{batch}/items", json=items, headers=headers)
+
+    three, two, more = add("a", "b", "c"), add("a", "b"), add("c")
+
+    assert [answer.status_code for answer in (three, two, more)] == [429, 200, 429]
+    assert [answer.headers.get("x-should-retry") for answer in (three, more)] == ["false", None]
+    assert three.json()["error"]["message"].startswith("this key lets 2 videos wait, not 3; send fewer at once")
+    assert more.json()["error"]["message"] == "2 videos wait and this key allows 2; try again when some have run"
+
+
 def test_a_key_ends_when_its_life_is_over(guarded: TestClient, new_key: NewKey) -> None:
     assert guarded.get("/v1/videos", headers=new_key("a", life=timedelta(hours=1))).status_code == 200
     assert guarded.get("/v1/videos", headers=new_key("a", life=timedelta(0))).status_code == 401

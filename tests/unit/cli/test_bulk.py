@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from scripted_service import Script
 
+from chai_client import transport
 from cli import bulk, night, places
 from cli.client import Client
 from cli.manifest import BadLine, Line, Manifest, read
@@ -103,10 +104,25 @@ def test_lines_that_a_service_refuses_as_a_whole_are_halved_until_the_bad_one_st
     scripted.answers = [refusal, taken, refusal, taken, refusal]  # 4 lines, 2, 2, 1, 1
 
     with Client(scripted.url) as client:
-        (bad,) = bulk._send(client, "batch_1", lines(4)).refused
+        (bad,) = bulk._send(client, "batch_1", lines(4), pytest.fail).refused
 
     assert (bad.number, bad.reason) == (4, "not that one")
     assert [len(body["items"]) for *_, body in scripted.requests] == [4, 2, 2, 1, 1]
+
+
+def test_lines_are_sent_as_the_key_has_room_for_them(scripted: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "FIRST_PAUSE_S", 0.001)
+    never = (429, {"x-should-retry": "false"}, {"error": {"message": "not 4", "code": "queue_full"}})
+    full = (429, {"Retry-After": "0"}, {"error": {"message": "1 waits", "code": "queue_full"}})
+    taken = (200, {}, {"data": []})
+    scripted.answers = [never, *[full] * transport.NUM_TRIES, taken]
+    waits: list[str] = []
+
+    with Client(scripted.url) as client:
+        sent = bulk._send(client, "batch_1", lines(4), lambda error: waits.append(str(error)))
+
+    assert (sent.refused, waits) == ([], ["1 waits"])
+    assert [len(body["items"]) for *_, body in scripted.requests] == [4, *[2] * transport.NUM_TRIES, 2, 2]
 
 
 def test_long_lines_go_in_requests_that_a_service_takes() -> None:
