@@ -6,9 +6,12 @@ lexicon reads as nouns, participles that describe. spaCy with a model of the use
 """
 
 import re
+import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
+from threading import get_ident
 from typing import Any
 
 from worker.cache.decisions import vocabulary as v
@@ -20,6 +23,7 @@ Tagger = Callable[[Sequence[str]], list[str]]
 _NUMBER = re.compile(r"[\d.,:]+(st|nd|rd|th)?")
 _DECADE = re.compile(r"(?:1\d|20)?\d0'?s")
 _TYPE_NUMBER = re.compile(r"(?!(?:mid|pre|post|late|early)-)[a-z]+\d*-\d[a-z\d]*(?<!\ds)|[a-z]+\d+-[a-z]+\d*")  # bb-8
+_LEFT_OUT = ("scipy", "sklearn")  # NLTK, which TextBlob imports, takes 1.5 s for what it has of them, and nothing here
 _LONGEST_NAME_IN_ING = 4  # letters
 _GUESSED = re.compile(r"\w+(?<!ic|on|in|nt|rn|ur|or|id|iv)(?<!i)al")
 _HEARD_OF = 3.6  # Zipf value
@@ -33,10 +37,34 @@ class TaggerUnavailable(RuntimeError):
     """The chosen tagger is not installed; the message says how to install it."""
 
 
+class _Refusal:
+    """A finder by which one thread does not find some packages; others go on finding them."""
+
+    def __init__(self, packages: Collection[str]) -> None:
+        self._packages, self._thread = packages, get_ident()
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        """Raise ModuleNotFoundError for one of the packages; leave the rest to the other finders."""
+        if name in self._packages and get_ident() == self._thread:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+@contextmanager
+def _without(*packages: str) -> Iterator[None]:
+    """Import what can do without these packages as if they were not installed."""
+    refusal = _Refusal(packages)
+    sys.meta_path.insert(0, refusal)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(refusal)
+
+
 @cache
 def _parser() -> Any:  # Any: TextBlob has no types
-    """TextBlob's English parser with its lists loaded: 1.7 s of imports, wanted only where prompts are read."""
-    from textblob.en import parser
+    """TextBlob's English parser with its lists loaded: a second, wanted only where prompts are read."""
+    with _without(*_LEFT_OUT):
+        from textblob.en import parser
 
     # It leaves the files of its lists open. For good: `catch_warnings` would be every thread's.
     warnings.filterwarnings("ignore", category=ResourceWarning, module=".*textblob")
