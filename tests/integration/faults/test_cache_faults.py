@@ -46,7 +46,7 @@ from worker.settings import WorkerSettings
 
 DIMS = 384
 TIMEOUT_S = 120.0
-NUM_PROCESSES, NUM_EACH, NUM_FITTING = 8, 25, 40
+NUM_PROCESSES, NUM_EACH, NUM_FITTING = 8, 10, 16
 HNSW = f"ix_cache_entities_hnsw_{DIMS}"
 RED_FOX, SAME_FOX = "a red fox in the snow", "a red fox on a bench"
 FORK = multiprocessing.get_context("fork")
@@ -166,6 +166,12 @@ def join(*processes: BaseProcess) -> None:
     assert [process.exitcode for process in processes] == [0] * len(processes)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _dictionaries() -> None:
+    """Those that prompts are read with: here once, not in each process that is forked off this one."""
+    extractor("lexicon")(RED_FOX)
+
+
 @pytest.fixture
 def cluster(database_url: str, session_factory: Factory, storage_url: str, tmp_path: Path) -> Iterator[Cluster]:
     folder = tmp_path / "models" / "tiny"
@@ -266,7 +272,6 @@ def test_eight_processes_at_the_byte_limit_never_pass_it(cluster: Cluster) -> No
     with transaction(cluster.factory) as session:
         namespaces.lock(session, space.id).byte_budget = NUM_FITTING * size + size // 2
     start = FORK.Event()
-    extractor("lexicon")("a fox")  # reads its dictionaries: once, not in each process
     writers = [cluster.start(keep_many, cluster.storage, space.id, seed, start) for seed in range(NUM_PROCESSES)]
 
     start.set()
