@@ -423,6 +423,7 @@ def _entity_or_style(words: Sequence[Word], start: int, stop: int) -> Entity | N
             word.is_style = not v.DURATIONS & {word.lower for word in phrase}
         return None
     is_kept = _is_day(words, start, stop) or (of > 1 and _is_kept(phrase[of - 2], noun))
+    is_kept = is_kept or (head == "light" and stop < len(words) and words[stop].tag.startswith("VB"))  # it moves
     if (
         _is_quantifier(words, stop)
         or _is_part_of_place(words, start, stop)
@@ -558,11 +559,16 @@ def _is_looked_at(words: Sequence[Word], i: int) -> bool:
     return words[i].lower == "at" and any(word.lower in v.AIMS for word in words[max(0, i - 3) : i])
 
 
+_LONGER_THAN_WOMEN = 5  # letters: omen and semen are no men
+
+
 @cache
 def singular(word: str) -> str:
     """The singular of a noun."""
     if word in v.SINGULARS:
         return v.SINGULARS[word]
+    if word.endswith("men") and len(word) > _LONGER_THAN_WOMEN and zipf(f"{word[:-3]}man") >= RARE:
+        return f"{word[:-3]}man"
     if len(word) < 4 or not word.endswith("s") or word.endswith(("ss", "us", "is", "'s")):
         return word
     from textblob.en.inflect import singularize
@@ -574,7 +580,7 @@ def singular(word: str) -> str:
 
 def _is_name_in_s(word: str, single: str) -> bool:
     """Whether the s belongs to a name: thanos, andrews."""
-    if is_in_lexicon(single) or is_in_lexicon(word):
+    if is_known(single) or is_in_lexicon(single) or is_in_lexicon(word):
         return False
     if zipf(single) >= RARE and not is_in_lexicon(single.capitalize()) and zipf(word) < zipf(single) + 1:
         return False

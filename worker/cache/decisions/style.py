@@ -188,17 +188,27 @@ def _runs_of_artists(words: Sequence[Word], segments: Sequence[tuple[int, int]])
 
     def is_name(segment: tuple[int, int]) -> bool:
         name = words[slice(*segment)]
-        return len(name) <= _LONGEST_ARTIST and all(map(_is_nameish, name)) and any(map(is_unheard, name))
+        return 0 < len(name) <= _LONGEST_ARTIST and all(map(_is_nameish, name)) and any(map(is_unheard, name))
 
     def is_artist(segment: tuple[int, int]) -> bool:
         return tuple(word.lower for word in words[slice(*segment)]) in style_words.ARTISTS
 
-    for is_run, run in groupby(segments, key=lambda segment: is_artist(segment) or is_name(segment)):
+    parts = [part for segment in segments for part in _joined_by_and(words, *segment)]
+    for is_run, run in groupby(parts, key=lambda part: is_artist(part) or is_name(part)):
         found = list(run)
         first = next((k for k, segment in enumerate(found) if is_artist(segment)), len(found))
         are_surnames = all(stop - start == 1 and words[start].text[:1].isupper() for start, stop in found)
-        if is_run:
+        if is_run and (len(found) > 1 or found[0] in segments):  # not "with karl marx and frida kahlo"
             yield found[0 if are_surnames and first < len(found) >= _MIN_TAGS else first :]
+
+
+def _joined_by_and(words: Sequence[Word], start: int, stop: int) -> Iterator[tuple[int, int]]:
+    """Start and stop of what "and" joins."""
+    for i in range(start, stop):
+        if words[i].lower in ("and", "&"):
+            yield start, i
+            start = i + 1
+    yield start, stop
 
 
 _LONGEST_ARTIST = 3  # words
@@ -410,7 +420,7 @@ def _mark_artists(words: Sequence[Word], i: int) -> None:
     first = i + 2 if i + 1 < len(words) and words[i + 1].lower == "," else i + 1
     if first >= len(words) or words[first].tag in ("DT", "PRP$", "."):
         return
-    is_name = of_work or _is_nameish(words[first]) or _artist_end(words, first) > first + 1
+    is_name = of_work or _is_nameish(words[first]) or _artist_end(words, first) > first + 1 or _is_named(words, first)
     if is_name and _mark_names(words, first, needs_name=not of_work):
         words[i].is_style = True
         k = i - 1
@@ -448,7 +458,11 @@ def _name_end(words: Sequence[Word], i: int, *, needs_name: bool) -> int:
         word = words[end]
         if word.tag == "IN" and (word.lower not in ("of", "de", "van", "von") or _artist_end(words, i) == end):
             break  # "painting by alphonse mucha of a dancer"
-        is_name = _is_nameish(word) or (end > i and _is_nameish(words[end - 1]) and _ends_name(words, end))
+        is_name = (
+            _is_nameish(word)
+            or (end == i and _is_named(words, i))
+            or (end > i and _is_nameish(words[end - 1]) and _ends_name(words, end))
+        )
         if needs_name and not (is_name or (end > i and end + 1 < len(words) and _is_nameish(words[end + 1]))):
             break
         if word.lower in _STYLE_WORDS or (end > i and word.tag == "DT"):
@@ -457,6 +471,12 @@ def _name_end(words: Sequence[Word], i: int, *, needs_name: bool) -> int:
     while end > i and words[end - 1].tag in ("IN", "DT"):
         end -= 1
     return end
+
+
+def _is_named(words: Sequence[Word], i: int) -> bool:
+    """Whether a first name that is a word too stands before a surname that is none: "peter gric"."""
+    first = words[i].lower
+    return i + 1 < len(words) and is_unheard(words[i + 1]) and is_in_lexicon(first.capitalize()) and not is_known(first)
 
 
 def _artists_end(words: Sequence[Word], i: int) -> int:

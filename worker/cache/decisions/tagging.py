@@ -652,6 +652,9 @@ def _finite(lower: Sequence[str], tags: Sequence[str], i: int, before: str, afte
     if word not in _BASES and (before == "NNP" or (lower[i - 1] in v.ANIMATE and before == "NN")):
         return "VB"
     is_plural_form = word in _BASES
+    is_thing_too = FINITE[word] in v.VERBS_OR_NOUNS and not is_plural_form and word not in v.FUNCTION_TAGS
+    if is_thing_too and before == "NN" and (after == "VBG" or (after not in _STARTS_OBJECT[:2] and _is_bare(tags, i))):
+        return "NNS"  # "railway tracks going", "sparkles of water drops"
     if is_plural_form and before == "NNS" and lower[i - 1] not in v.PLURAL_MODIFIERS:
         return "VB"
     is_joined = is_plural_form and "and" in lower[max(0, i - 6) : i]
@@ -672,6 +675,12 @@ def _finite(lower: Sequence[str], tags: Sequence[str], i: int, before: str, afte
     if FINITE[word] in v.VERBS_OR_NOUNS and after == "IN" and lower[i] in v.SCENE_NOUNS | v.PLACE_NOUNS:
         return tag
     return "VB"
+
+
+def _is_bare(tags: Sequence[str], i: int) -> bool:
+    """Whether nouns and adjectives before i stand behind a preposition or a verb, without an article."""
+    start = next((k for k in range(i - 1, -1, -1) if tags[k] not in ("NN", *ADJECTIVE)), -1)
+    return start >= 0 and tags[start] in ("IN", "VBG")
 
 
 _WHERETO = v.word_set("out through into onto over across down from off away towards toward")

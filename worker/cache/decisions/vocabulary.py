@@ -612,6 +612,7 @@ ABSTRACT = word_set(
 SEEN_WHEN_DESCRIBED = word_set("energy magic power life wonder aura")
 # nobody sees these, however they are described: feelings, ideas, measures, sounds, doings; no entity
 UNSEEN = word_set(
+    "hello hi hey goodbye bye wow "
     "claim way tone era teamwork income poem poetry longing oh "
     "death math mathematics techno reggae hip-hop dubstep edm interview hypnosis kitsch psychedelia freshness "
     "vengeance chic swag clout hype wanderlust karma fiction gameplay viewpoint vantage hope happiness joy sadness "
@@ -637,7 +638,25 @@ UNSEEN = word_set(
     "anticipation suspense tension drama adventure excitement thrill relief regret remorse sympathy empathy "
     "compassion kindness generosity hospitality loyalty honesty dignity humility patriotism heroism diligence "
     "discipline obedience rebellion resilience temperature warmth coldness taste smell scent touch opinion attitude "
-    "behavior behaviour manner routine procedure protocol policy guideline requirement"
+    "behavior behaviour manner routine procedure protocol policy guideline requirement "
+    "government service law cause program term interest society career release choice offer percent "
+    "pain safety damage duty trial loan budget credit debt tax vote fee fund funding analysis approval backup "
+    "bid breach bonus boost category census certainty clause closure commerce complaint compromise concern consensus "
+    "consent conspiracy contempt controversy copyright coverage crisis criteria custody deadline debate debut decline "
+    "deficit delay denial dialogue difficulty dilemma diplomacy disadvantage disclosure discount discourse disgrace "
+    "dislike disorder dispute doctrine dread ego emphasis endeavor enthusiasm error esteem estimate excuse exile "
+    "expense expertise fatigue feat feedback fortune fraud gender genesis gist gratitude grammar guarantee harm hint "
+    "hobby hypothesis impulse incentive initiative injustice input inquiry insight instinct insult intake intent "
+    "interval jargon lack language latitude legacy leisure leverage lifestyle likelihood literacy literature "
+    "magnitude mandate marketing merit metaphor method mindset misconduct mistake momentum monopoly morale mortgage "
+    "motive motto neglect nonsense norm oath objective odds onset origin outcome outlook output outrage outset "
+    "overview pact parole phase phenomenon plea pledge plot practice precedent prejudice pressure prestige "
+    "principle privacy privilege prophecy proposal prospect prose pursuit query quota rationale referendum refusal "
+    "regard regime reminder removal renewal repertoire research restraint revenue revival rhetoric rivalry scenario "
+    "scandal scope scrutiny semester setback shortage slang sovereignty specialty spite stamina statistics stereotype "
+    "stigma stimulus strain stress supremacy survival suspicion symptom syndrome synthesis tempo tenure testimony "
+    "theorem therapy thesis tragedy trait treason turmoil turnover tyranny upbringing urge usage verdict virtue "
+    "vocabulary welfare willpower workload worth wrath zeal anatomy synesthesia"
 )
 # the same by their end, but for those that a picture shows
 ABSTRACT_ENDS = (
@@ -972,6 +991,7 @@ VERBS_OR_NOUNS = word_set(
     "sprint stroll crawl wink claw shake increase drift crack escape return love ship guide ripple trap trick treat "
     "visit witness thunder strike shrug smell toast return own harvest count load escape bump plot sob stray "
     "order knock lock pump command iron mop growl hiss buzz swarm clash duel vacuum shovel rake puff stitch "
+    "track stand chop lead parade patrol lounge perch hatch "
     "salsa tow sled ambush arrest handcuff flood ladle scoop season brew auction stalk lure polish trim pack box"
 )
 # who does things: "man waves", against "ocean waves"
@@ -1501,12 +1521,11 @@ SINGULARS: dict[str, str] = {
         "faces": "face",
         "pieces": "piece",
         "dice": "die",
-        "fishermen": "fisherman",
-        "firemen": "fireman",
-        "snowmen": "snowman",
-        "businessmen": "businessman",
-        "policemen": "policeman",
         "bubbles": "bubble",
+        "nebulae": "nebula",
+        "antennae": "antenna",
+        "larvae": "larva",
+        "formulae": "formula",
         "media": "media",
         "data": "data",
     },
