@@ -319,15 +319,12 @@ def _without_empty_end(words: Sequence[Word], start: int, stop: int) -> int:
     return end
 
 
-_POINTS_OF_THE_COMPASS = frozenset(("north", "south", "east", "west"))
-
-
 def _is_kept(before: Word, word: Word) -> bool:
     """Whether a word that names nothing by itself ends a name or a fixed pair: kanye west, the milky way."""
     if (before.lower, word.lower) in v.KEPT_PAIRS or (before.is_name and word.is_name):
         return True
     is_word = is_known(before.lower) or is_in_lexicon(before.lower)
-    return word.lower in _POINTS_OF_THE_COMPASS and not is_word
+    return word.lower in v.POINTS_OF_THE_COMPASS and not is_word
 
 
 def _is_day(words: Sequence[Word], start: int, end: int) -> bool:

@@ -137,10 +137,13 @@ def _people(lower: Sequence[str]) -> Iterator[int]:
         for name in v.PEOPLE_BY_FIRST_WORD.get(word, ()):
             if tuple(lower[i : i + len(name)]) == name:
                 yield from range(i, i + len(name))
+        if word in _TITLES and lower[i + 1 : i + 2] and lower[i + 1].isalpha() and lower[i + 1] not in v.FUNCTION_TAGS:
+            yield from range(i, i + 2)  # "dr strange"
         if lower[i + 1 : i + 2] == ["the"] and not _BEINGS.isdisjoint(lower[i + 2 : i + 3]) and _is_nobodys_word(word):
             yield from range(i, i + 3)  # "pepe the frog"
 
 
+_TITLES = v.word_set("dr mr mrs ms")
 _BEINGS = v.ANIMATE | v.SOMEBODY
 
 
@@ -258,6 +261,8 @@ def _by_context(lower: Sequence[str], tags: Sequence[str], i: int, before: str, 
     is_noun_too = FINITE.get(word) in v.VERBS_OR_NOUNS or word == "flies"
     if before == "VBG" and is_noun_too and lower[i - 1] in v.TRANSITIVE_ING:
         return "NNS" if word.endswith("s") else "NN"  # "catching flies"
+    if word in v.POINTS_OF_THE_COMPASS and tag == "RB" and after in NOUN:
+        return "NN"  # "south africa"
     if word == "super" and after in NOUN:
         return "JJ"  # "a super villain", but "a super cute cat"
     if word == "well" and before in ("DT", "PRP$") and after not in ("JJ", "VBN", "VBD", *NOUN):
@@ -564,7 +569,7 @@ _KINDS = v.ANIMATE | v.CONFLICT_GROUPS["species"].keys()
 _FRUITS = v.word_set("lemon lime olive orange tangerine rose violet lavender chestnut")
 _BEHIND_VERB = (".", "IN", "RB", "DT", "PRP$", "TO", "CC")
 _WORN = v.BODY_PARTS | v.CLOTHES
-_REACH = 5  # words from what somebody wears back to "with" or "in"
+_REACH = 9  # words from what somebody wears back to "with" or "in"
 
 
 def _starts_thing(tags: Sequence[str], i: int) -> bool:
@@ -586,10 +591,15 @@ def _is_of_subject(lower: Sequence[str], tags: Sequence[str], i: int) -> bool:
     """Whether what stands before i is part of somebody, or worn, who is the subject of a verb at i."""
     if lower[i - 1] not in _WORN:
         return False
-    joint = next((k for k in range(i - 2, max(0, i - _REACH), -1) if lower[k] in ("with", "in", "wearing")), 0)
-    return joint > 0 and tags[joint - 1] in NOUN and lower[joint - 1] in v.ANIMATE
+    for joint in range(i - 2, max(0, i - _REACH), -1):
+        if lower[joint] not in ("with", "in", "wearing") and tags[joint] not in (*_IN_PHRASE, "IN"):
+            return False
+        if lower[joint] in ("with", "in", "wearing") and tags[joint - 1] in NOUN and lower[joint - 1] in v.ANIMATE:
+            return True
+    return False
 
 
+_IN_PHRASE = (*NOUN, *ADJECTIVE, "DT", "PRP$", "CD")
 _SHADED = v.CONFLICT_GROUPS["colour"].keys() | v.CONFLICT_GROUPS["hair"].keys()
 
 

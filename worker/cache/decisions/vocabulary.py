@@ -393,6 +393,7 @@ EMPTY_NOUNS = word_set(
     "essence tranquility serenity sight testament contrast work life chance attempt addition process manner fashion "
     "case fact order turn result focus duration channel youtube instagram tiktok please thanks prompt request place"
 )
+POINTS_OF_THE_COMPASS = word_set("north south east west")
 # a phrase that ends in one of these says how things look or move, and names nothing: "matrix effect", "rasta colors"
 CARRIERS = word_set(
     "effect effects color colors colour colours contrast motion movement vibe vibes feel feeling mood atmosphere "
