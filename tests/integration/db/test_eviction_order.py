@@ -93,7 +93,7 @@ def test_victims_by_rows_are_those_of_the_policy_over_the_history(session: Sessi
             session.flush()
         if number % 17 == 8:
             session.execute(text("DELETE FROM cache_pins"))
-        if number == 400:
+        if number == 250:
             break
 
     rows = list(trace.read(session, space.id))
