@@ -529,6 +529,14 @@ class BulkRun(BaseModel):
     completed_at: int | None
 
 
+class DeletedBulkRun(BaseModel):
+    """The answer to a DELETE."""
+
+    id: str
+    object: Literal["bulk_run.deleted"] = "bulk_run.deleted"
+    deleted: Literal[True] = True
+
+
 class BulkRunList(BaseModel):
     """One page of bulk runs."""
 

@@ -276,7 +276,8 @@ def submit(
 
     The service runs the lines in the order in which they come. A long list is ordered and sent a piece at a time.
 
-    An interrupted submission goes on where it stopped, because the service knows lines by their custom_id.
+    An interrupted submission goes on where it stopped, because the service knows lines by their custom_id. Raises
+    `BadInput`, and leaves no batch behind, when the service takes no line.
     """
     series = name if listed.take == 1 else f"{name}, take {listed.take}"
     batch = client.open_batch(name, listed.key, series=series, window=window)
@@ -301,6 +302,9 @@ def submit(
         )
         raise typer.Exit(130) from None
     _report_lines(refused, ())
+    if len(refused) == len(listed.lines) and not batch["request_counts"]["total"]:
+        client.remove_batch(batch["id"])
+        raise BadInput(f"no line of {name} can be used; {refused[0].place}: {refused[0].reason}")
     if num_reused:
         output.note(f"{num_reused} of {len(listed.lines)} lines are videos of earlier runs and are not made again")
     num_bad = len(listed.bad) + len(refused)

@@ -79,6 +79,10 @@ class Client:
         """Return the newest batches."""
         return list(self._service.pages("/v1/bulk-runs", limit=limit))
 
+    def remove_batch(self, batch_id: str) -> Json:
+        """Remove a batch that has no line."""
+        return self._ask("DELETE", f"/v1/bulk-runs/{segment(batch_id)}")
+
     def cancel_batch(self, batch_id: str) -> Json:
         """Cancel what has not ended of a batch."""
         return self._ask("POST", f"/v1/bulk-runs/{segment(batch_id)}/cancel")

@@ -273,7 +273,9 @@ def _pairs(option: str, texts: Sequence[str] | None) -> Mapping[str, Any]:
 
 
 def cards_in(models_dir: Path) -> dict[str, ModelCard]:
-    """Return the cards of a folder; raise `BadInput` for one that cannot be read."""
+    """Return the cards of a folder; raise `BadInput` for one that cannot be read, or is not there."""
+    if not models_dir.is_dir():
+        raise BadInput(f"--models-dir {models_dir} is no folder; name the one that holds the models (CHAI_MODELS_DIR)")
     try:
         return model_cards.load(models_dir)
     except ValueError as error:

@@ -96,6 +96,16 @@ def seal(session: Session, batch: Batch, *, num_bad_lines: int, forecast: Mappin
     finish(session)
 
 
+def remove_empty(session: Session, batch: Batch) -> bool:
+    """Remove a batch, which is locked, if it has no line; return whether it is gone."""
+    lines = (select(Job.id).where(Job.batch_id == batch.id), reused_lines.ids(batch.id))
+    if any(session.scalar(select(of.exists())) for of in lines):
+        return False
+    session.delete(batch)
+    session.flush()
+    return True
+
+
 def pause(session: Session, batch: Batch) -> None:
     """Let nothing of a sealed run start; what runs ends. Raises `IllegalTransition` unless it is in progress."""
     if batch.status != BatchStatus.PAUSED:

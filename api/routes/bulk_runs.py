@@ -23,6 +23,7 @@ from api.schemas import (
     BulkRun,
     BulkRunList,
     Counts,
+    DeletedBulkRun,
     Forecast,
     ItemList,
     OpenBatch,
@@ -175,6 +176,21 @@ def seal(batch_id: str, asked: Annotated[SealBatch, Depends(_sealed)], call: Cal
             batches.seal(session, batch, num_bad_lines=asked.num_bad_lines, forecast=forecast)
             session.refresh(batch)
         return _show(session, batch)
+
+
+@router.delete("/{batch_id}")
+def delete(batch_id: str, call: Calling) -> DeletedBulkRun:
+    """Remove a run that has no line, such as one whose lines were all refused; one that had some stays."""
+    with call.begin() as (session, caller), ids.known("bulk run", batch_id) as id_:
+        batch = batches.get(session, caller.tenant, id_, lock=True)
+        _check_no_file(session, batch)
+        if not batches.remove_empty(session, batch):
+            raise NotReady(
+                f"batch {batch_id} has lines and stays; cancel it, or delete its videos",
+                code="batch_not_empty",
+                headers={"x-should-retry": "false"},
+            )
+    return DeletedBulkRun(id=shown_id(id_))
 
 
 @router.post("/{batch_id}/pause")

@@ -45,6 +45,8 @@ def try_(
     from worker.cache import dry_run
     from worker.models import registry
 
+    if not prompt.strip():
+        raise BadInput("PROMPT is empty; say in a sentence what the video shows")
     with _session() as (session, settings):
         card = _card(model, settings)
         wanted = {**_params(card, size, mode), "negative_prompt": negative_prompt}

@@ -11,6 +11,7 @@ import typer
 from cli import output
 from cli.arguments import App
 from cli.errors import CommandError
+from cli.lab import devices
 
 if TYPE_CHECKING:
     from lab.experiments.vbench import Pair
@@ -104,7 +105,7 @@ def vbench(
         raise CommandError(f"--prompts: {error}") from error
     clip_scorer = _load_clip(clip) if clip else None
     alexnet = _load_lpips(lpips) if lpips else None
-    pipeline = ChaiPipeline.from_pretrained(model).to(device)
+    pipeline = ChaiPipeline.from_pretrained(model).to(devices.checked(device))
     size = bench.Size(height=height, width=width, num_frames=frames)
     plans = {"full": pipeline.schedule(full_steps, guidance)}
     plans["fast"] = pipeline.schedule(fast_steps, guidance, unguided_steps=1)

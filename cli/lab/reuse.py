@@ -8,6 +8,7 @@ import typer
 from cli import output
 from cli.arguments import App
 from cli.errors import BadInput
+from cli.lab import devices
 from cli.model_cards import MODELS_DIR, ModelsDir, cards_in
 from shared.logs import first_line
 
@@ -40,7 +41,7 @@ def reuse(
     known = cards_in(models_dir)
     if model not in known:
         raise BadInput(f"no model {model!r} in {models_dir}; there is {', '.join(known) or 'none'}: see chai model add")
-    loaded = registry.load(known[model], models_dir, registry.EngineOptions(device=device))
+    loaded = registry.load(known[model], models_dir, registry.EngineOptions(device=devices.checked(device)))
     world = _world_of(known[model])
     drawn = study_prompts.world_prompts(world, donors, seed) if world else study_prompts.worded_prompts(donors, seed)
     plans = reuse_study.few_step_plans() if world else reuse_study.many_step_plans(loaded)

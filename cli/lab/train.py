@@ -10,6 +10,7 @@ import typer
 from cli import output
 from cli.arguments import App
 from cli.errors import CommandError
+from cli.lab import devices
 
 if TYPE_CHECKING:
     from lab.training.train import Run
@@ -45,6 +46,7 @@ def small(
 ) -> None:
     """Train the small model on clips drawn on the fly and write it as a pipeline folder."""
     checkpoint = _checkpoint(out / "checkpoint.pt", resume)
+    device = devices.checked(device)
     run = _resumed(checkpoint, steps, device) if resume else _started(seed, steps, lessons, device)
     if _fit(run, checkpoint, minutes):
         _publish(run, out / "small", clips)

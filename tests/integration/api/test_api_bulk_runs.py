@@ -609,3 +609,17 @@ def test_programs_from_before_bulk_runs_had_a_path_of_their_own_go_on_working(cl
     assert client.get(path).json()["request_counts"]["queued"] == 1
     assert client.post(f"{path}/cancel").json()["status"] == "cancelled"
     assert client.get("/v1/batches/batch_x").json()["error"]["message"].startswith("no batch 'batch_x'")
+
+
+def test_a_run_without_lines_can_be_removed_and_no_other(client: TestClient) -> None:
+    empty, full = (client.post("/v1/bulk-runs", json={"manifest_key": key}).json()["id"] for key in "ab")
+    client.post(f"/v1/bulk-runs/{full}/items", json={"items": [{"custom_id": "1", "prompt": "a"}]})
+
+    removed, kept = client.delete(f"/v1/bulk-runs/{empty}"), client.delete(f"/v1/bulk-runs/{full}")
+
+    assert removed.json() == {"id": empty, "object": "bulk_run.deleted", "deleted": True}
+    assert client.delete(f"/v1/bulk-runs/{empty}").status_code == 404
+    assert (kept.status_code, kept.json()["error"]["code"]) == (409, "batch_not_empty")
+    assert [run["id"] for run in client.get("/v1/bulk-runs").json()["data"]] == [full]
+    again = client.post("/v1/bulk-runs", json={"manifest_key": "a"})
+    assert (again.json()["status"], "idempotent-replayed" in again.headers) == ("open", False)

@@ -10,6 +10,7 @@ from scripted_service import Script
 from chai_client import transport
 from cli import bulk, night, places
 from cli.client import Client
+from cli.errors import BadInput
 from cli.manifest import BadLine, Line, Manifest, read
 from cli.places import NoPlace
 from cli.results import exit_code, write
@@ -222,7 +223,7 @@ def test_lines_that_the_service_refuses_are_no_lines_to_come(
     scripted: Script, capsys: pytest.CaptureFixture[str]
 ) -> None:
     refusal, taken = (400, {}, {"error": {"message": "not that one"}}), (200, {}, {"data": []})
-    batch = {"id": "batch_1", "status": "open", "request_counts": {}, "num_bad_lines": 0}
+    batch = {"id": "batch_1", "status": "open", "request_counts": {"total": 0}, "num_bad_lines": 0}
     scripted.answers = [(200, {}, batch), refusal, taken, refusal, (200, {}, {**batch, "status": "in_progress"})]
     listed = Manifest(key="k", take=1, lines=tuple(lines(2)), bad=(), duplicates=())
 
@@ -230,6 +231,19 @@ def test_lines_that_the_service_refuses_are_no_lines_to_come(
         bulk.submit(client, "list.txt", listed)
 
     assert "submitted 1 of 1 lines, 1 refused" in capsys.readouterr().err
+
+
+def test_a_list_of_which_the_service_takes_no_line_leaves_no_run(scripted: Script) -> None:
+    refusal = (400, {}, {"error": {"message": "not that one"}})
+    batch = {"id": "batch_1", "status": "open", "request_counts": {"total": 0}, "num_bad_lines": 0}
+    scripted.answers = [(200, {}, batch), *[refusal] * 3, (200, {}, {"deleted": True})]
+    listed = Manifest(key="k", take=1, lines=tuple(lines(2)), bad=(), duplicates=())
+
+    with Client(scripted.url) as client, pytest.raises(BadInput) as refused:
+        bulk.submit(client, "list.txt", listed)
+
+    assert str(refused.value) == "no line of list.txt can be used; line 1: not that one"
+    assert scripted.requests[-1][:2] == ("DELETE", "/v1/bulk-runs/batch_1")
 
 
 def test_who_runs_a_list_again_hears_of_lines_that_were_refused(

@@ -101,6 +101,9 @@ chai(["worker"])
             """error: --metadata '{"k": "v", "k": "w"}': k is given twice; keep one""",
         ),
         (("bulk", "run", "missing.txt"), "error: missing.txt cannot be read: No such file or directory"),
+        (("model", "ls", "--models-dir", "/nope"), "error: --models-dir /nope is no folder; name the one that holds"),
+        (("lab", "reuse", "--device", "potato"), "error: --device: device 'potato' is unknown; give auto, cpu, cuda"),
+        (("cache", "try", " "), "error: PROMPT is empty; say in a sentence what the video shows"),
         (("keys", "ls"), "error: no database: start the service with `chai up`, or set DATABASE_URL"),
         (
             ("keys", "create", "me", "--scope", "root"),
