@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger, and_, cast, func, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from db import jobs, outbox, retries, reused_lines
+from db import jobs, outbox, removed, retries, reused_lines
 from db.errors import NotFound
 from db.models import Batch, Job, JobMetric, ReusedLine
 from db.states import FINAL, BatchStatus, JobStatus, check_batch
@@ -81,8 +81,8 @@ def page(session: Session, tenant: str, *, limit: int, after: UUID | None = None
     """Return up to `limit` batches behind the cursor, the newest first; raise `NotFound` for a foreign cursor."""
     query = select(Batch).where(Batch.tenant == tenant)
     if after:
-        cursor = get(session, tenant, after)
-        query = query.where(tuple_(Batch.created_at, Batch.id) < tuple_(cursor.created_at, cursor.id))
+        here = tuple_(*removed.stood(session, Batch, tenant, after))
+        query = query.where(tuple_(Batch.created_at, Batch.id) < here)
     return list(session.scalars(query.order_by(Batch.created_at.desc(), Batch.id.desc()).limit(limit)))
 
 
@@ -101,6 +101,7 @@ def remove_empty(session: Session, batch: Batch) -> bool:
     lines = (select(Job.id).where(Job.batch_id == batch.id), reused_lines.ids(batch.id))
     if any(session.scalar(select(of.exists())) for of in lines):
         return False
+    removed.note(session, [(batch.id, batch.tenant, batch.created_at)])
     session.delete(batch)
     session.flush()
     return True

@@ -168,14 +168,14 @@ class Job(Base):
 
 
 class RemovedRow(Base):
-    """Where a job or a file stood that was removed: whoever pages through a list while deleting goes on behind it."""
+    """Where a removed job, file or run stood: whoever pages through a list while deleting goes on behind it."""
 
     __tablename__ = "removed_jobs"
     __table_args__ = (Index("ix_removed_jobs_removed", "removed_at"),)
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     tenant: Mapped[str]
-    created_at: Mapped[datetime]  # of the job or file
+    created_at: Mapped[datetime]  # of the job, file or run
     removed_at: Mapped[datetime] = mapped_column(server_default=_NOW)
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import delete, func, insert, select
 from sqlalchemy.orm import Session
 
 from db.errors import NotFound
-from db.models import File, Job, RemovedRow
+from db.models import Batch, File, Job, RemovedRow
 
 LIFE = timedelta(days=1)  # a removed row is good as a cursor for this long
 
@@ -21,7 +21,9 @@ def note(session: Session, rows: Sequence[tuple[UUID, str, datetime]]) -> None:
     session.execute(delete(RemovedRow).where(RemovedRow.removed_at < func.now() - LIFE))
 
 
-def stood(session: Session, table: type[Job] | type[File], tenant: str, id_: UUID) -> tuple[datetime, UUID]:
+def stood(
+    session: Session, table: type[Job] | type[File] | type[Batch], tenant: str, id_: UUID
+) -> tuple[datetime, UUID]:
     """Return where a row stands in the list of its tenant, or stood until it was removed; raise `NotFound`."""
     for kind in (table, RemovedRow):
         query = select(kind.created_at).where(kind.id == id_, kind.tenant == tenant)

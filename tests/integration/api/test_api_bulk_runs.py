@@ -619,6 +619,7 @@ def test_a_run_without_lines_can_be_removed_and_no_other(client: TestClient) -> 
 
     assert removed.json() == {"id": empty, "object": "bulk_run.deleted", "deleted": True}
     assert client.delete(f"/v1/bulk-runs/{empty}").status_code == 404
+    assert client.get(f"/v1/bulk-runs?after={empty}").json()["data"] == []  # of a page that it ended
     assert (kept.status_code, kept.json()["error"]["code"]) == (409, "batch_not_empty")
     assert [run["id"] for run in client.get("/v1/bulk-runs").json()["data"]] == [full]
     again = client.post("/v1/bulk-runs", json={"manifest_key": "a"})
