@@ -70,7 +70,7 @@ def test_running_the_same_list_again_submits_nothing(home: Home, tmp_path: Path)
 
 def test_a_person_who_waits_overtakes_a_run(home: Home, tmp_path: Path) -> None:
     file = written(tmp_path, "long.jsonl", prompts(40, "slow", 1000))
-    batch = json.loads(home.chai("bulk", "run", file, "--detach", "--json").stdout)
+    batch = json.loads(home.chai("bulk", "run", file, "--order", "file", "--detach", "--json").stdout)
 
     video = home.chai("submit", "a white ball", "--steps", "2", "--watch")
 
@@ -83,7 +83,7 @@ def test_a_person_who_waits_overtakes_a_run(home: Home, tmp_path: Path) -> None:
 
 
 def test_ctrl_c_leaves_a_run_going_and_attach_shows_its_end(home: Home, tmp_path: Path) -> None:
-    file = written(tmp_path, "night.jsonl", prompts(20, "dark", 100))
+    file = written(tmp_path, "night.jsonl", prompts(20, "dark", 40))
     process = home.start("bulk", "run", file)
     assert process.stderr is not None
     while "done" not in (line := process.stderr.readline()):
