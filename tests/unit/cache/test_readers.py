@@ -11,7 +11,7 @@ import pytest
 from readings import read
 
 from lab.experiments.entities import crossed_figures
-from worker.cache.decisions import tagging
+from worker.cache.decisions import english_lexicon
 from worker.cache.decisions.comparison import compare
 from worker.cache.decisions.entities import extract
 from worker.cache.decisions.match_settings import MatchSettings
@@ -141,7 +141,7 @@ def test_what_the_encoder_does_not_get_is_no_entity_in_any_language(
     assert found.unread == unread
 
 
-@pytest.mark.parametrize("load", [tagging._parser, chinese._tagger, russian._analyzer])
+@pytest.mark.parametrize("load", [english_lexicon.parser, chinese._tagger, russian._analyzer])
 def test_a_dictionary_is_loaded_without_changing_what_other_threads_are_warned_of(
     load: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,12 +153,13 @@ def test_a_dictionary_is_loaded_without_changing_what_other_threads_are_warned_o
 
 def test_the_lexicon_is_loaded_without_what_it_can_do_without() -> None:
     """NLTK imports SciPy and scikit-learn where they are: 1.5 s of every worker's start."""
-    read = "tagging.lexicon_tagger()(['a', 'red', 'fox'])"
-    tell = "print([name for name in ('scipy', 'sklearn') if name in sys.modules], bool(find_spec('scipy')))"
-    code = (
-        f"import sys; from importlib.util import find_spec; from worker.cache.decisions import tagging; {read}; {tell}"
-    )
+    code = """
+import sys
+from importlib.util import find_spec
+from worker.cache.decisions.english_lexicon import is_in_lexicon
+print(is_in_lexicon("fox"), [name for name in ("scipy", "sklearn") if name in sys.modules], bool(find_spec("scipy")))
+"""
 
     told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
 
-    assert told == "[] True\n"
+    assert told == "True [] True\n"

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from worker.cache.decisions import vocabulary as v
+from worker.cache.decisions.english_lexicon import FINITE, is_first_name, is_in_lexicon
 from worker.cache.decisions.spelling import is_known
-from worker.cache.decisions.tagging import FINITE, is_first_name, is_in_lexicon
 from worker.cache.decisions.words import ADJECTIVE, NOUN, Word
 
 _COPULA = v.word_set(

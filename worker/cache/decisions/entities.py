@@ -33,9 +33,10 @@ from worker.cache.decisions import (
 )
 from worker.cache.decisions import vocabulary as v
 from worker.cache.decisions import words as w
+from worker.cache.decisions.english_lexicon import is_in_lexicon
 from worker.cache.decisions.readers.reading import Reading
 from worker.cache.decisions.spelling import RARE, is_known, zipf
-from worker.cache.decisions.tagging import Tagger, is_in_lexicon, lexicon_tagger, spacy_tagger
+from worker.cache.decisions.tagging import Tagger, lexicon_tagger, spacy_tagger
 from worker.cache.decisions.types import Entity, EntityKind, Extraction, FallbackReason
 from worker.cache.decisions.words import DESCRIBES as _DESCRIBES
 from worker.cache.decisions.words import NOUN as _NOUN

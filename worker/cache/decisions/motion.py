@@ -10,7 +10,7 @@ donor unused; that is the cheaper mistake.
 from collections.abc import Iterator, Sequence
 
 from worker.cache.decisions import vocabulary as v
-from worker.cache.decisions.tagging import FINITE
+from worker.cache.decisions.english_lexicon import FINITE
 from worker.cache.decisions.words import Word
 
 _GROUPS = {

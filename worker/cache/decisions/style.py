@@ -9,8 +9,8 @@ from itertools import groupby
 
 from worker.cache.decisions import style_classes, style_words
 from worker.cache.decisions import vocabulary as v
+from worker.cache.decisions.english_lexicon import is_in_lexicon
 from worker.cache.decisions.spelling import is_known, zipf
-from worker.cache.decisions.tagging import is_in_lexicon
 from worker.cache.decisions.words import ADJECTIVE, DESCRIBES, NOUN, Word
 
 _PHRASES = frozenset(
