@@ -1,7 +1,7 @@
 """Ends what a test session leaves behind, servers and their data too, however it ended: limits and CI systems kill.
 
 It waits for a line from the session or its death. What the session started carries `SESSION` in its environment;
-servers write over theirs, and are known by the folder that they run in.
+servers write over theirs, and are known by the folder that they run in, or by who started them.
 """
 
 import os
@@ -28,11 +28,20 @@ def keep(folder: Path) -> None:
     stop_leftovers("postgres", folder / "postgres" / "data", with_signal=signal.SIGINT)
     for program in ("redis", "valkey"):
         stop_leftovers(program, folder / "redis", with_signal=signal.SIGKILL)
+    for process in _started(os.environ[SESSION]):
+        with suppress(psutil.Error):
+            process.kill()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _started(session: str) -> set[psutil.Process]:
+    """What carries the mark of a session, and what that has started: a service's own servers."""
+    found: set[psutil.Process] = set()
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            if process.pid != os.getpid() and process.environ().get(SESSION) == os.environ[SESSION]:
-                process.kill()
-    shutil.rmtree(folder, ignore_errors=True)
+            if process.environ().get(SESSION) == session:
+                found |= {process, *process.children(recursive=True)}
+    return found - {psutil.Process()}
 
 
 if __name__ == "__main__":

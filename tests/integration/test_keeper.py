@@ -14,19 +14,27 @@ from pathlib import Path
 from cli.services.redis import Redis
 os.environ[{name!r}] = str(os.getpid())
 subprocess.Popen([sys.executable, {keeper!r}, {folder!r}], stdin=subprocess.PIPE, start_new_session=True)
-part = subprocess.Popen(["sleep", "600"], start_new_session=True)
-print(part.pid, Redis(Path({folder!r}) / "redis").start().pid, flush=True)
+part = subprocess.Popen([sys.executable, "-c", {part!r}], start_new_session=True, stdout=subprocess.PIPE, text=True)
+print(part.pid, part.stdout.readline().strip(), Redis(Path({folder!r}) / "redis").start().pid, flush=True)
+time.sleep(600)
+"""
+PART = """
+import time
+from pathlib import Path
+from cli.services.redis import Redis
+print(Redis(Path({home!r})).start().pid, flush=True)
 time.sleep(600)
 """
 
 
 def test_what_a_killed_session_started_ends_with_it(tmp_path: Path) -> None:
     folder = tmp_path / "servers"
-    code = PARENT.format(name=keeper.SESSION, folder=str(folder), keeper=keeper.__file__)
+    part = PART.format(home=str(tmp_path / "home"))
+    code = PARENT.format(name=keeper.SESSION, folder=str(folder), keeper=keeper.__file__, part=part)
     session = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert session.stdout
     left = [psutil.Process(int(pid)) for pid in session.stdout.readline().split()]
-    assert len(left) == 2
+    assert len(left) == 3
 
     session.kill()
     session.communicate()
