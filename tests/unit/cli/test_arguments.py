@@ -25,8 +25,8 @@ BAD = {  # by kind: words that Typer alone reads, and what is said of them
 def applications() -> Iterator[Any]:
     yield main.app
     yield from (importlib.import_module(module).app for module, _ in main.MOUNTED.values())
-    for found in pkgutil.iter_modules(cli.lab.__path__, "cli.lab."):
-        yield importlib.import_module(found.name).app
+    modules = (importlib.import_module(found.name) for found in pkgutil.iter_modules(cli.lab.__path__, "cli.lab."))
+    yield from (module.app for module in modules if hasattr(module, "app"))
 
 
 def commands(command: Any) -> Iterator[Any]:
