@@ -38,9 +38,9 @@ def bring_up() -> Callable[..., Up]:
     return start
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def up(new_home: Callable[[], Home], bring_up: Callable[..., Up]) -> Iterator[Up]:
-    """One running service for all tests of this folder."""
+    """One running service for all tests of a file: idle beside all others, it would take a tenth of a core."""
     running = bring_up(new_home())
     yield running
     running.stop()
