@@ -104,6 +104,7 @@ def rich(
             f"{vae_folder} does not exist; run `chai lab train vae` first, or name another folder by --vae"
         )
     checkpoint = _checkpoint(out / "checkpoint.pt", resume)
+    device = devices.checked(device)
     encoder = SmallVAE.from_pretrained(vae_folder)
     recipe = RichRecipe(seed=seed, lessons=Lessons(seed=seed, num_steps=lessons or 1200))
     untold = recipe.lessons.sizes_untold

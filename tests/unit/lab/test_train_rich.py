@@ -276,3 +276,10 @@ def test_a_model_needs_a_vae(tmp_path: Path) -> None:
 
     with pytest.raises(CommandError, match=f"^{re.escape(message)}$"):
         CliRunner().invoke(app, ["rich", "--vae", str(tmp_path / "vae")], catch_exceptions=False)
+
+
+def test_a_device_that_is_not_here_is_refused_before_anything_is_encoded(tmp_path: Path) -> None:
+    options = ["rich", "--vae", str(tmp_path), "--out", str(tmp_path / "out"), "--device", "potato"]
+
+    with pytest.raises(CommandError, match=r"^--device: device 'potato' is unknown; give auto, cpu, cuda"):
+        CliRunner().invoke(app, options, catch_exceptions=False)
