@@ -40,6 +40,8 @@ from shared.storage import StorageError
 
 logger = logging.getLogger("api")
 
+STAYS = {"x-should-retry": "false"}  # headers of a refusal that no waiting mends: `openai` would try again
+
 
 class ApiError(Exception):
     """Base of every refusal; `param` names the field, `code` is stable and for programs."""

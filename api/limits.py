@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy.orm import Session
 
-from api.errors import QueueFull
+from api.errors import STAYS, QueueFull
 from db import jobs, keys, metrics
 from db.keys import Caller
 
@@ -44,7 +44,7 @@ class Limits:
 
 def _never(message: str, *, code: str) -> QueueFull:
     """Return the refusal of what no waiting makes possible."""
-    return QueueFull(message, code=code, headers={"x-should-retry": "false"})
+    return QueueFull(message, code=code, headers=STAYS)
 
 
 def _take(session: Session, key: str, per_minute: int) -> None:

@@ -19,9 +19,6 @@ def discreet(text: str) -> str:
     return _PASSWORD.sub(r"\1:***@", text)
 
 
-LATER = frozenset({429, 502, 503, 504})  # statuses that waiting may mend
-
-
 class ChaiError(Exception):
     """The message names what failed and the way out."""
 
@@ -46,11 +43,11 @@ class Refused(ChaiError):
     """The service answered with its error envelope."""
 
     def __init__(
-        self, message: str, *, status: int, code: str | None = None, param: str | None = None, is_final: bool = False
+        self, message: str, *, status: int, code: str | None = None, param: str | None = None, is_passing: bool = False
     ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code  # stable, for programs
         self.param = param  # the field at fault
-        self.is_passing = status in LATER and not is_final  # the same call may work in a while
+        self.is_passing = is_passing  # the same call may work in a while
         self.exit_code = 2 if 400 <= status < 500 and status not in (401, 403, 429) else 1

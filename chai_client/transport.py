@@ -15,7 +15,7 @@ from uuid import uuid4
 import httpx
 
 from chai_client import encoding
-from chai_client.errors import LATER, BadInput, ChaiError, Refused, Unfinished, Unreachable, discreet
+from chai_client.errors import BadInput, ChaiError, Refused, Unfinished, Unreachable, discreet
 from chai_client.values import FINAL_OF_BATCHES, Batch, Json
 
 DEFAULT_URL = "http://127.0.0.1:8400"
@@ -25,6 +25,7 @@ FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 5.0
 OUTAGE_S = 60.0  # how long who waits puts up with an absent service
 HELD_S = 20  # the service holds an answer for so long at most, for who waits
+LATER = frozenset({429, 502, 503, 504})  # statuses that waiting may mend
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _ETAG = re.compile(r'"([0-9A-Za-z]{1,64})"')
 
@@ -202,11 +203,12 @@ def refused(answer: httpx.Response) -> ChaiError:
             status=answer.status_code,
             code=error.get("code"),
             param=error.get("param"),
-            is_final=not is_later(answer),
+            is_passing=is_later(answer),
         )
     except (ValueError, KeyError, TypeError):
         url = discreet(str(answer.request.url))
-        return Refused(f"{url} answered {answer.status_code}: {answer.text[:200]}", status=answer.status_code)
+        message = f"{url} answered {answer.status_code}: {answer.text[:200]}"
+        return Refused(message, status=answer.status_code, is_passing=is_later(answer))
 
 
 def lines(requests: Iterable[Mapping[str, Any]]) -> bytes:

@@ -429,12 +429,13 @@ class Sent:
 
 def _waiting_for_room(meter: output.Meter) -> Callable[[Refused], None]:
     """Return what waits a moment for other videos of the key to run, and says so the first time."""
-    told: list[Refused] = []
+    is_told = False
 
     def wait(error: Refused) -> None:
-        if not told:
+        nonlocal is_told
+        if not is_told:
             meter.line(f"{error}; the rest is sent as there is room")
-        told.append(error)
+            is_told = True
         time.sleep(POLL_S)
 
     return wait

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from api import batch_items, bodies, ids, line_results
 from api.deps import Call, Calling
-from api.errors import NotReady
+from api.errors import STAYS, NotReady
 from api.ids import batch_id as shown_id
 from api.ids import unix
 from api.routes.videos import REFUSALS
@@ -188,7 +188,7 @@ def delete(batch_id: str, call: Calling) -> DeletedBulkRun:
             raise NotReady(
                 f"batch {batch_id} has lines and stays; cancel it, or delete its videos",
                 code="batch_not_empty",
-                headers={"x-should-retry": "false"},
+                headers=STAYS,
             )
     return DeletedBulkRun(id=shown_id(id_))
 
@@ -250,7 +250,7 @@ def _changing(call: Call, batch_id: str, change: str) -> Iterator[tuple[Session,
             raise NotReady(
                 f"batch {batch_id} is {status} and cannot {change}; {_WAY_OUT[status]}",
                 code="wrong_batch_status",
-                headers={"x-should-retry": "false"},
+                headers=STAYS,
             ) from None
 
 
@@ -295,7 +295,7 @@ def _check_open(batch: models.Batch, batch_id: str) -> None:
         raise NotReady(
             f"batch {batch_id} is {batch.status} and takes no more lines; open another with a new manifest_key",
             code="batch_not_open",
-            headers={"x-should-retry": "false"},
+            headers=STAYS,
         )
 
 
@@ -306,7 +306,7 @@ def _check_no_file(session: Session, batch: models.Batch) -> None:
             f"batch {shown_id(batch.id)} was made of a file and its results are files; "
             "make another batch of the lines in its error file",
             code="batch_of_a_file",
-            headers={"x-should-retry": "false"},
+            headers=STAYS,
         )
 
 
@@ -316,7 +316,7 @@ def _check_length(session: Session, batch: models.Batch, num_more: int, most: in
         raise NotReady(
             f"batch {shown_id(batch.id)} has {number} videos and may have {most}; open another for the rest",
             code="batch_full",
-            headers={"x-should-retry": "false"},
+            headers=STAYS,
         )
 
 

@@ -16,7 +16,7 @@ from starlette.concurrency import run_in_threadpool
 
 from api import addresses, bodies, content, explain, ids, job_factory, sweeps, videos, waiting
 from api.deps import Call, Calling, Operating
-from api.errors import BadRequest, Gone, JobFailed, NotReady
+from api.errors import STAYS, BadRequest, Gone, JobFailed, NotReady
 from api.limits import Limits
 from api.schemas import LATEST, CreateVideo, DeletedVideo, ErrorBody, Video, VideoList, Whole
 from db import batches, jobs, metrics, previews, reused_lines, vetoes
@@ -235,7 +235,7 @@ def mark_wrong(video_id: VideoId, call: Operating) -> Video:
         try:
             vetoes.mark(session, job)
         except IllegalTransition as error:
-            raise NotReady(f"video {video_id}: {error}", code="no_match", headers={"x-should-retry": "false"}) from None
+            raise NotReady(f"video {video_id}: {error}", code="no_match", headers=STAYS) from None
         return videos.show(job)
 
 
@@ -377,7 +377,7 @@ def _output(video_id: str, call: Calling) -> tuple[UUID, dict[str, Any]]:
     with call.begin() as (session, caller), ids.known("video", video_id) as id_:
         job = jobs.get(session, caller.tenant, id_)
     if job.output is None:
-        raise NotReady(_why_none(job, video_id), code="video_not_ready", headers={"x-should-retry": "false"})
+        raise NotReady(_why_none(job, video_id), code="video_not_ready", headers=STAYS)
     if job.expires_at is not None and job.expires_at <= datetime.now(UTC):
         raise Gone(f"video {video_id} expired at {job.expires_at:%Y-%m-%d %H:%M} UTC; submit the prompt again")
     return job.id, job.output

@@ -14,7 +14,7 @@ import typer
 from cli import bulk, local, output
 from cli.arguments import App
 from cli.cache import export, questions, report, simulate
-from cli.cache.spaces import checked_settings, find_space
+from cli.cache.spaces import checked_settings, find_id, find_space
 from cli.errors import BadInput
 from shared.ids import video_id
 
@@ -61,7 +61,7 @@ def ls(
         if namespace is None and status is None:
             rows = [_space_row(session, space) for space in namespaces.every(session)]
         else:
-            space_id = None if namespace is None else find_space(session, namespace).id
+            space_id = find_id(session, namespace)
             found = cache.listing(session, namespace_id=space_id, status=_status(status), limit=limit)
             rows = [_entry_row(entry) for entry in found]
     _print(rows, as_json=as_json)
@@ -193,7 +193,7 @@ def _of_other_embedders(store: _Store, namespace: str | None, embedder: "Embedde
 
     with store.factory() as session:
         spaces = moves.find(session, embedder)
-        chosen = None if namespace is None else find_space(session, namespace).id
+        chosen = find_id(session, namespace)
         return [space.id for space in spaces if chosen in (None, space.id)]
 
 

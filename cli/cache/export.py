@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli import local, output
-from cli.cache.spaces import find_space
+from cli.cache.spaces import find_id
 from cli.errors import BadInput
 from shared.limits import A_CENTURY
 
@@ -45,7 +45,7 @@ def export(
     written: dict[str, int] = {}
     try:
         with sessions(engine)() as session:
-            space_id = None if namespace is None else find_space(session, namespace).id
+            space_id = find_id(session, namespace)
             for flat in cache_rows.TABLES:
                 file = folder / f"{flat.name}.{ending}"
                 columns = [column for column in flat.columns if column.name not in without]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli import local, output
-from cli.cache.spaces import find_space
+from cli.cache.spaces import find_id
 from cli.errors import BadInput
 from cli.list_files import STDIN, from_stdin
 from shared.limits import A_CENTURY
@@ -84,7 +84,7 @@ def stats(
     engine = connect(local.database_url(), pool_size=1, application="chai-cli")
     try:
         with sessions(engine)() as session:
-            space_id = None if namespace is None else find_space(session, namespace).id
+            space_id = find_id(session, namespace)
             since = datetime.now(UTC) - timedelta(days=days)
             found = cache_stats.summary(session, cache_stats.Range(since=since, namespace_id=space_id))
     finally:

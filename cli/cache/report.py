@@ -18,7 +18,7 @@ import typer
 
 from cli import local, output, plots
 from cli.cache import simulate
-from cli.cache.spaces import find_space
+from cli.cache.spaces import find_id
 from cli.errors import BadInput
 from cli.list_files import STDIN
 from cli.report import STYLE, listed, section, table
@@ -68,7 +68,7 @@ def report(
     engine = connect(local.database_url(), pool_size=1, application="chai-cli")
     try:
         with sessions(engine)() as session:
-            space_id = None if namespace is None else find_space(session, namespace).id
+            space_id = find_id(session, namespace)
             found = recorded.read(session, namespace_id=space_id, since=since)
             simulate.of_record(found)  # says what to do when there is nothing
             within = cache_stats.Range(since=since, namespace_id=space_id)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli import local, output, trace_files
-from cli.cache.spaces import checked_settings, find_space
+from cli.cache.spaces import checked_settings, find_id
 from cli.errors import BadInput, CommandError
 from shared.limits import A_CENTURY
 from shared.numerals import plain
@@ -127,7 +127,7 @@ def _recorded(namespace: str | None, days: float | None) -> Source:
     engine = connect(local.database_url(), pool_size=1, application="chai-cli")
     try:
         with sessions(engine)() as session:
-            space_id = None if namespace is None else find_space(session, namespace).id
+            space_id = find_id(session, namespace)
             since = None if days is None else datetime.now(UTC) - timedelta(days=days)
             return of_record(recorded.read(session, namespace_id=space_id, since=since))
     finally:

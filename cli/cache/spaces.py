@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 from cli.errors import BadInput
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from sqlalchemy.orm import Session
 
     from db.models import Namespace
@@ -18,6 +20,11 @@ def find_space(session: "Session", beginning: str) -> "Namespace":
     if len(found) != 1:
         raise BadInput(f"NAMESPACE {beginning!r} names {len(found)} namespaces; `chai cache ls` lists them")
     return found[0]
+
+
+def find_id(session: "Session", beginning: str | None) -> "UUID | None":
+    """Return the id of the namespace that is named, None for all of them; raise `BadInput` unless it is one."""
+    return None if beginning is None else find_space(session, beginning).id
 
 
 def checked_settings(text: str) -> dict[str, Any]:
