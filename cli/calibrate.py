@@ -48,7 +48,13 @@ def calibrate(
     errors: Annotated[float, typer.Option(min=0, help="Standard errors that count against a plan.")] = 2.0,
     min_prompts: Annotated[int, typer.Option(min=2, help="Fewer prompts of a kind of hit decide nothing.")] = 30,
     max_bad: Annotated[float, typer.Option(min=0, max=1, help="Share of bad videos to exclude, 95 % sure.")] = 0.1,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 or mps; else CHAI_DEVICE.")] = None,
+    device: Annotated[
+        list[str] | None, typer.Option(help="auto, cpu, cuda, cuda:1 or mps; else CHAI_DEVICE; may be repeated.")
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes with a model each, spread over the devices; else one each."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of clips and results; else one under var/.")] = None,
     write: Annotated[Path | None, typer.Option(help="Also write the table to this file.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Start without a question.")] = False,
@@ -81,24 +87,26 @@ def calibrate(
         counts=tuple(sorted(set(_fewer(steps, card)), reverse=True)),
     )
     judges = _judges(judge, clip, lpips)
-    settings = _settings(url, models_dir, device)
-    loaded = _loaded(card, settings)
+    settings = _settings(url, models_dir, device[0] if device else None)
+    devices = device or [settings.device]
+    num_processes = _num_processes(workers, devices)
+    loaded = _loaded(card, settings, devices, num_processes)
     runs = _runs(loaded, asked, judges, settings, out)
     expected = _estimated(runs)
     output.note(
         f"{len(asked.prompts)} prompts, {len(runs.plain)} schedules, {len(runs.hits())} prompts with a hit: at most "
         f"{expected.clips} clips, about {_minutes(expected.seconds)} on {loaded.device}, and "
         f"{_minutes(expected.judging_s)} to judge them by {', '.join(one.name for one in judges)}"
+        f"{_shared(expected, num_processes)}"
     )
     if dry_run:
         _list(runs)
         return
     output.confirm("Start?", yes=yes, otherwise="--yes starts, --dry-run only says what it would take")
     output.note(f"clips and results are kept in {runs.record.folder}; the same command goes on where it stopped")
-    result = _measured(runs, demand)
+    result = _measured(runs, demand, settings, devices, num_processes)
     _show(result)
-    key = asked.key(loaded, runs.embedder.name)
-    is_stored = _kept(result, key, url=url, write=write)
+    is_stored = _kept(result, runs.key, url=url, write=write)
     output.note(f"look at {calibration_page.write(result, runs)}")
     recipes = result.calibration.recipes()
     output.print_json({"stored": is_stored, "recipes": recipes, "prompts": len(asked.prompts), "seed": seed})
@@ -116,33 +124,57 @@ def _estimated(runs: "Runs") -> "Estimate":
         raise _explained(error, runs.asked.card.name) from error
 
 
-def _measured(runs: "Runs", demand: "Demand") -> "Result":
+def _measured(
+    runs: "Runs", demand: "Demand", settings: "WorkerSettings", devices: Sequence[str], num_processes: int
+) -> "Result":
     from worker.quality import calibration
+    from worker.quality.calibration_processes import ProcessLost, started
     from worker.quality.calibration_record import Busy
     from worker.quality.command import JudgeError
 
     try:
-        with runs.record.held(), output.Meter(calibration.total(runs)) as meter:
+        with (
+            runs.record.held() as lock,
+            started(runs, settings, devices=devices, num_processes=num_processes, lock=lock) as processes,
+            output.Meter(calibration.total(runs)) as meter,
+        ):
             runs.tell = _timed(meter, runs)
-            return calibration.calibrate(runs, demand)
+            return calibration.calibrate(runs, demand, processes)
     except Busy as error:
         raise BadInput(str(error)) from error
     except JudgeError as error:
         raise CommandError(f"{error}; what is made is kept, the same command goes on") from error
+    except ProcessLost as error:
+        way_out = "with fewer --workers where memory ran out"
+        raise CommandError(f"{error}; what is made is kept, the same command goes on, {way_out}") from error
     except (MemoryError, RuntimeError) as error:
-        raise _explained(error, runs.asked.card.name) from error
+        raise _explained(error, runs.asked.card.name, num_processes) from error
 
 
-def _explained(error: Exception, model: str) -> Exception:
+def _explained(error: Exception, model: str, num_processes: int = 1) -> Exception:
     from worker.models.faults import TOO_LARGE, is_out_of_memory
 
     if not is_out_of_memory(error):
         return error
-    return CommandError(f"{model} {TOO_LARGE}, or give --size and --frames")
+    fewer = ", or fewer --workers" if num_processes > 1 else ""
+    return CommandError(f"{model} {TOO_LARGE}, or give --size and --frames{fewer}")
+
+
+def _num_processes(workers: int | None, devices: Sequence[str]) -> int:
+    if workers is not None and workers < len(devices):
+        raise BadInput(f"--workers {workers} leaves devices idle; name {workers} of them, or give {len(devices)}")
+    return workers or len(devices)
+
+
+def _shared(expected: "Estimate", num_processes: int) -> str:
+    if num_processes == 1:
+        return ""
+    whole = _minutes((expected.seconds + expected.judging_s) / num_processes)
+    return f"; {num_processes} processes are at most {num_processes} times as fast: {whole}"
 
 
 def _timed(meter: output.Meter, runs: "Runs") -> Callable[[float, str], None]:
-    """Show progress with the time that is left, by the pace of what this process made itself."""
+    """Show progress with the time that is left, by the pace of what was made since the start."""
     from worker.quality import calibration
 
     whole, began = calibration.total(runs), time.monotonic()
@@ -228,10 +260,15 @@ def _settings(url: str | None, models_dir: Path, device: str | None) -> "WorkerS
     return settings.model_copy(update={"models_dir": models_dir, **({"device": device} if device else {})})
 
 
-def _loaded(card: "ModelCard", settings: "WorkerSettings") -> "VideoModel":
+def _loaded(card: "ModelCard", settings: "WorkerSettings", devices: Sequence[str], num_processes: int) -> "VideoModel":
+    from worker.models import device
+    from worker.quality.calibration_processes import share_threads
     from worker.runtime import load_model
 
     try:
+        share_threads(num_processes)
+        for name in devices:
+            device.choose(name)
         return load_model(card, settings)
     except (OSError, ValueError, ImportError) as error:
         raise CommandError(f"{card.name} could not be loaded ({error}); see chai model check {card.name}") from error

@@ -14,7 +14,8 @@ from worker.cache.decisions.planning import Case
 from worker.jobs import pace, video
 from worker.models.base import Sampling, VideoModel
 from worker.quality import candidates, plan_table
-from worker.quality.calibration_runs import Asked, Runs
+from worker.quality.calibration_processes import Processes
+from worker.quality.calibration_runs import Asked, Runs, Work
 from worker.quality.candidates import Candidate
 from worker.quality.evidence import Bound, Choice, Measured, choose, is_earned
 from worker.quality.judges import Judge
@@ -136,27 +137,28 @@ def total(runs: Runs) -> float:
     return _cost(runs, first) + max(_cost(runs, _with_donors(runs, base)) for base in (runs.full, *runs.plain))
 
 
-def calibrate(runs: Runs, demand: Demand) -> Result:
-    """Make and judge what is missing, and decide."""
-    _run_schedules(runs, demand)
+def calibrate(runs: Runs, demand: Demand, processes: Processes | None = None) -> Result:
+    """Make and judge what is missing, here or in several processes, and decide."""
+    processes = processes or Processes(runs)
+    _run_schedules(runs, demand, processes)
     bound = demand.bound(runs.judges, runs.reading())
     without_hit = _choose(runs, list(runs.numbers), [], bound)
     base = next(one for one in (runs.full, *runs.plain) if one.name == without_hit.chosen.name)
     reusing = runs.reusing(base) if runs.hits() else []
     if reusing:
-        runs.lend(base)
-    _run(runs, demand, reusing)
+        processes.run([Work(plan=base, number=number, is_lending=True)] for number in runs.numbers)
+    _run(runs, demand, processes, reusing)
     bound = demand.bound(runs.judges, runs.reading())
     return _decided(runs, bound, base, reusing)
 
 
-def _run_schedules(runs: Runs, demand: Demand) -> None:
+def _run_schedules(runs: Runs, demand: Demand, processes: Processes) -> None:
     """Run schedules, the cheapest first, up to those that keep; of equal cost all, so that the better one is chosen."""
     by_cost = groupby(sorted(runs.plain, key=runs.cost), key=runs.cost)
     left = [list(equal) for _, equal in by_cost] or [[]]
     while left:
         equal = left.pop(0)
-        _run(runs, demand, [runs.full, *equal])
+        _run(runs, demand, processes, [runs.full, *equal])
         bound = demand.bound(runs.judges, runs.reading())
         if any(bound.keeps(runs.measured(one, runs.numbers)) for one in equal):
             break
@@ -164,33 +166,40 @@ def _run_schedules(runs: Runs, demand: Demand) -> None:
         runs.give_up(one, after=0)
 
 
-def _run(runs: Runs, demand: Demand, plans: Sequence[Candidate]) -> None:
-    """Run plans on the prompts that they are for, each as long as there is hope for it."""
-    kinds = {one.name: runs.kinds(one) for one in plans}
-    for number in runs.numbers:
-        for one in plans:
-            if not runs.is_given_up(one) and any(number in kind for kind in kinds[one.name]):
-                runs.make(one, number)
-                if _is_hopeless(runs, demand, one, kinds[one.name], number):
-                    runs.give_up(one, after=number + 1)
+def _run(runs: Runs, demand: Demand, processes: Processes, plans: Sequence[Candidate]) -> None:
+    """Run plans on the prompts that they are for, each as long as there is hope for it.
 
-
-def _is_hopeless(runs: Runs, demand: Demand, one: Candidate, kinds: Sequence[Sequence[int]], number: int) -> bool:
-    """Whether a plan lost too much on every kind of prompt that it is for, up to this one.
-
-    Asked when a kind has had `min_prompts`, and each time these have doubled: few looks, so few wrong ones.
+    From one look to the next: in between, all processes are at work; at a look they wait, so that none runs a plan that
+    is given up there.
     """
-    kinds = [kind for kind in kinds if len(kind) >= demand.min_prompts]
-    run = [[earlier for earlier in kind if earlier <= number] for kind in kinds]
-    looks = [_looks(demand.min_prompts, len(kind)) for kind in kinds]
-    if not any(number in made and len(made) in at for made, at in zip(run, looks, strict=True)):
-        return False
+    looks = {one.name: _looks(demand, runs.kinds(one)) for one in plans}
+    ends = sorted({runs.numbers[-1]}.union(*looks.values()))
+    for first, last in zip([0, *(end + 1 for end in ends)], ends, strict=False):
+        processes.run(_work(runs, plans, number) for number in range(first, last + 1))
+        for one in plans:
+            if last in looks[one.name] and not runs.is_given_up(one) and _is_hopeless(runs, demand, one, last):
+                runs.give_up(one, after=last + 1)
+
+
+def _work(runs: Runs, plans: Sequence[Candidate], number: int) -> list[Work]:
+    going_on = [one for one in plans if not runs.is_given_up(one)]
+    return [Work(plan=one, number=number) for one in going_on if any(number in kind for kind in runs.kinds(one))]
+
+
+def _looks(demand: Demand, kinds: Sequence[Sequence[int]]) -> set[int]:
+    """Return the prompts after which a plan is looked at: few looks, so few wrong ones.
+
+    The one with which a kind of them has had `min_prompts`, and each with which these have doubled.
+    """
+    first = demand.min_prompts
+    return {kind[first * 2**i - 1] for kind in kinds for i in range(len(kind).bit_length()) if first * 2**i < len(kind)}
+
+
+def _is_hopeless(runs: Runs, demand: Demand, one: Candidate, number: int) -> bool:
+    """Whether a plan lost too much on every kind of prompt that it is for, up to this one."""
+    kinds = [kind for kind in runs.kinds(one) if len(kind) >= demand.min_prompts]
     bound = demand.bound(runs.judges, runs.reading())
-    return all(bound.is_hopeless(runs.measured(one, made)) for made in run)
-
-
-def _looks(first: int, count: int) -> list[int]:
-    return [first * 2**i for i in range(count.bit_length()) if first * 2**i < count]
+    return all(bound.is_hopeless(runs.measured(one, [i for i in kind if i <= number])) for kind in kinds)
 
 
 def _decided(runs: Runs, bound: Bound, base: Candidate, reusing: Sequence[Candidate]) -> Result:

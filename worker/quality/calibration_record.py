@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import re
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -41,7 +42,8 @@ class Record:
 
     def __init__(self, folder: Path, run: Mapping[str, Any]) -> None:
         """Open or begin the record of a run; raise OtherRun where the folder is of another one."""
-        self.folder = folder
+        self.folder, self.run = folder, dict(run)
+        self._lock = threading.Lock()  # other processes' rows come by threads
         folder.mkdir(parents=True, exist_ok=True)
         file, own = folder / _RUN, json.loads(json.dumps(dict(run)))
         if file.exists():
@@ -49,20 +51,21 @@ class Record:
                 raise OtherRun(f"{folder} holds a calibration with another {', '.join(differing)}; name another folder")
         else:
             written(file, json.dumps(own, indent=2).encode())
-        self.made = {(row["plan"], row["prompt"]): Made(**row) for row in _rows(folder / _CLIPS)}
-        self.judged = {
-            (row.pop("plan"), row.pop("prompt"), row["judge"]): _judged(row) for row in _rows(folder / _JUDGED)
-        }
+        self.made: dict[tuple[str, int], Made] = {}
+        self.judged: dict[tuple[str, int, str], Judged | None] = {}
+        for name in (_CLIPS, _JUDGED):
+            for row in _rows(folder / name):
+                self._learn(name, row)
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Keep other processes away while the block runs; raise Busy when one is there."""
+    def held(self) -> Iterator[int]:
+        """Keep other processes away while the block runs, or one that has the open file lives; raise Busy for one."""
         with (self.folder / "lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise Busy(f"another process calibrates in {self.folder}; wait for it or end it") from None
-            yield
+            yield lock.fileno()
 
     def video(self, plan: str, prompt: int) -> Path:
         """Return where a clip is."""
@@ -75,14 +78,24 @@ class Record:
     def add(self, made: Made, mp4: bytes) -> None:
         """Keep a clip."""
         written(self.video(made.plan, made.prompt), mp4)
-        self.made[made.plan, made.prompt] = made
-        _append(self.folder / _CLIPS, asdict(made))
+        self.take(_CLIPS, asdict(made))
 
     def judge(self, plan: str, prompt: int, judge: str, found: Judged | None) -> None:
         """Keep what a judge said, or that it could not read the clip."""
-        self.judged[plan, prompt, judge] = found
         said: dict[str, Any] = {"judge": judge, "loss": None} if found is None else asdict(found)
-        _append(self.folder / _JUDGED, {"plan": plan, "prompt": prompt, **said})
+        self.take(_JUDGED, {"plan": plan, "prompt": prompt, **said})
+
+    def take(self, name: str, row: Mapping[str, Any]) -> None:
+        """Keep a row of the file of that name."""
+        self._learn(name, row)
+        with self._lock:
+            _append(self.folder / name, row)
+
+    def _learn(self, name: str, row: Mapping[str, Any]) -> None:
+        if name == _CLIPS:
+            self.made[row["plan"], row["prompt"]] = Made(**row)
+        else:
+            self.judged[row["plan"], row["prompt"], row["judge"]] = _judged(row)
 
 
 def slug(name: str) -> str:
@@ -91,7 +104,8 @@ def slug(name: str) -> str:
 
 
 def _judged(row: Mapping[str, Any]) -> Judged | None:
-    return None if row["loss"] is None else Judged(**row)
+    said = {name: value for name, value in row.items() if name not in ("plan", "prompt")}
+    return None if row["loss"] is None else Judged(**said)
 
 
 def _differing(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:

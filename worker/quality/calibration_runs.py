@@ -78,6 +78,15 @@ class Asked:
         return fingerprint(identity(self.card, model.fingerprint, embedder, **size))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """A clip of a plan with the verdicts on it, or the latents of its run for others to borrow."""
+
+    plan: Candidate
+    number: int  # of the prompt
+    is_lending: bool = False
+
+
 class _Hold:
     """What a lease is to a job; nobody takes this one away."""
 
@@ -98,12 +107,12 @@ class Runs:
     judges: Sequence[Judge]
     tell: Tell = lambda done, text: None
     done: float = 0.0  # evaluations, of this process or an earlier one
-    fresh: float = 0.0  # of this process
+    fresh: float = 0.0  # of those, made since the start
     plain: tuple[Candidate, ...] = field(init=False)  # schedules that are tried, each once
     index: Index = field(init=False)
     found: tuple[Found, ...] = field(init=False)  # what each prompt meets among the others
     _given_up: dict[str, int] = field(default_factory=dict)  # plan → it was run on the first so many prompts alone
-    _counted: set[tuple[str, int]] = field(default_factory=set)  # plan, prompt: what `done` holds
+    _counted: set[tuple[str, int, bool]] = field(default_factory=set)  # plan, prompt, lent: what `done` holds
     _latest_full: tuple[int, Video] | None = None  # with the scores that it has already
     _latest_encoding: tuple[int, object] | None = None
 
@@ -118,6 +127,11 @@ class Runs:
         for prompt in self.asked.prompts:
             self.index.add(prompt)
         self.found = tuple(self.index.find(prompt, but=i) for i, prompt in enumerate(self.asked.prompts))
+
+    @property
+    def key(self) -> str:
+        """What the service keeps plans under, and latents are stamped with."""
+        return self.asked.key(self.model, self.embedder.name)
 
     @property
     def numbers(self) -> range:
@@ -172,32 +186,45 @@ class Runs:
         recipe = candidate.recipe
         return pace.evaluations(self.model.guidance(self._sampling(recipe)), recipe.num_skipped_steps)
 
-    def make(self, candidate: Candidate, number: int) -> None:
-        """Make and judge a clip, unless it is there."""
-        if not self.is_made(candidate, number):
-            self.tell(self.done, f"{candidate.name}: prompt {number + 1} of {len(self.numbers)}")
-            self._make(candidate, number)
-            self.fresh += self.cost(candidate)
-        if candidate.name != self.full.name:
-            self._judge(candidate, number)
-        if (candidate.name, number) not in self._counted:
-            self._counted.add((candidate.name, number))
-            self.done += self.cost(candidate)
+    def do(self, work: Work) -> None:
+        """Do in this process what is not done yet: make a clip and judge it, or run a plan for its latents."""
+        if not self.has_run(work):
+            if work.is_lending:
+                self._run(work.plan, work.number, is_lending=True)
+            else:
+                self._make(work.plan, work.number)
+        if waiting := self._waiting(work):
+            self._judge(work.plan, work.number, waiting)
+
+    def is_done(self, work: Work) -> bool:
+        """Whether nothing is left to do."""
+        return self.has_run(work) and not self._waiting(work)
+
+    def has_run(self, work: Work) -> bool:
+        """Whether the model has done its part; the latents of full runs were kept with their clips."""
+        if work.is_lending:
+            return self._cache(work.plan, work.number).file(work.number).exists()
+        return self.is_made(work.plan, work.number)
+
+    def begin(self, work: Work) -> None:
+        """Say what is going on."""
+        doing = f"donors by {work.plan.name}" if work.is_lending else work.plan.name
+        self.tell(self.done, f"{doing}: prompt {work.number + 1} of {len(self.numbers)}")
+
+    def count(self, work: Work, *, fresh: bool) -> None:
+        """Take work into account that is done; `fresh` where the model ran for it."""
+        cost = self.cost(work.plan)
+        self.fresh += cost * fresh
+        key = (work.plan.name, work.number, work.is_lending)
+        is_counted_as_clip = work.is_lending and work.plan.name == self.full.name
+        if key not in self._counted and not is_counted_as_clip:
+            self._counted.add(key)
+            self.done += cost
 
     def is_made(self, candidate: Candidate, number: int) -> bool:
         """Whether a clip is there."""
         name = candidate.name
         return (name, number) in self.record.made and self.record.video(name, number).exists()
-
-    def lend(self, base: Candidate) -> None:
-        """Run the plan of a miss once more where its latents were not kept; the full runs' were."""
-        for number in self.numbers:
-            if not self._cache(base, number).file(number).exists():
-                self.tell(self.done, f"donors by {base.name}: prompt {number + 1} of {len(self.numbers)}")
-                self._run(base, number, is_lending=True)
-                self.fresh += self.cost(base)
-            if base.name != self.full.name:  # whose own runs were the donors, and are counted
-                self.done += self.cost(base)
 
     def measured(self, candidate: Candidate, numbers: Sequence[int]) -> Measured:
         """Return what the judges found of a plan on these prompts; full mode loses nothing against itself.
@@ -261,7 +288,7 @@ class Runs:
         return CalibrationCache(
             index=self.index,
             folder=self.record.donors(candidate.lender or candidate.name),
-            fingerprint=self.asked.key(self.model, self.embedder.name),
+            fingerprint=self.key,
             table=dict.fromkeys(set(Case) - ({Case.LAYOUT} - set(candidate.cases)), (candidate.recipe,)),
             number=number,
             lends=self._lent(candidate) if candidate.lender else (),
@@ -305,15 +332,16 @@ class Runs:
         assert params.seed is not None, "set by `Asked`"
         return JobContext(claim=claim, params=params, seed=params.seed, hold=_Hold(), figures=Figures(), is_rerun=True)
 
-    def _judge(self, candidate: Candidate, number: int) -> None:
-        """Ask the judges that have not said anything of a clip yet."""
-        waiting = [one for one in self.judges if (candidate.name, number, one.name) not in self.record.judged]
-        if not waiting:
-            return
+    def _waiting(self, work: Work) -> list[Judge]:
+        """Return the judges that have not said anything of a clip yet; full mode loses nothing against itself."""
+        if work.is_lending or work.plan.name == self.full.name:
+            return []
+        return [one for one in self.judges if (work.plan.name, work.number, one.name) not in self.record.judged]
+
+    def _judge(self, candidate: Candidate, number: int, judges: Sequence[Judge]) -> None:
         fast, full = Video(self.record.video(candidate.name, number).read_bytes()), self._full_video(number)
-        for one in waiting:
-            found = one.judge(self.asked.prompts[number], fast, full)
-            self.record.judge(candidate.name, number, one.name, found)
+        for one in judges:
+            self.record.judge(candidate.name, number, one.name, one.judge(self.asked.prompts[number], fast, full))
 
     def _full_video(self, number: int) -> Video:
         if self._latest_full is None or self._latest_full[0] != number:

@@ -67,13 +67,14 @@ class Scorer:
             )
         except OSError as error:
             raise JudgeError(f"{name} cannot be started ({error.strerror}); give its whole path") from error
-        try:
-            said, complained = process.communicate(timeout=self.timeout_s)
-        except subprocess.TimeoutExpired:
-            raise JudgeError(f"{name} took longer than {self.timeout_s:g} s for one video; it was ended") from None
-        finally:
-            if process.returncode is None:
-                _end(process)
+        with process:
+            try:
+                said, complained = process.communicate(timeout=self.timeout_s)
+            except subprocess.TimeoutExpired:
+                raise JudgeError(f"{name} took longer than {self.timeout_s:g} s for one video; it was ended") from None
+            finally:
+                if process.returncode is None:
+                    _end(process)
         if process.returncode != 0:
             last = (complained.strip().splitlines() or ["nothing on stderr"])[-1][:200]
             raise JudgeError(f"{name} ended with {process.returncode}: {last}")

@@ -1,0 +1,88 @@
+"""Another process of a calibration: it does the work that comes on its pipe, and ends when the pipe does."""
+
+import os
+import pickle
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Mapping
+from multiprocessing.connection import Connection
+from queue import SimpleQueue
+from typing import Any
+
+from worker.models.embedders import load_embedder
+from worker.models.faults import is_out_of_memory
+from worker.quality.calibration_processes import END_S, Part, ProcessLost
+from worker.quality.calibration_record import Record
+from worker.quality.calibration_runs import Runs, Work
+from worker.quality.command import JudgeError
+from worker.runtime import load_model
+
+
+class _Told(Record):
+    """The record as of the start; what comes to it is told to the process that keeps it."""
+
+    def __init__(self, part: Part, pipe: Connection) -> None:
+        super().__init__(part.folder, part.run)
+        self._pipe = pipe
+
+    def take(self, name: str, row: Mapping[str, Any]) -> None:
+        """Tell of a row."""
+        self._learn(name, row)
+        self._pipe.send((name, dict(row)))
+
+
+def main(pipe: Connection) -> None:
+    """Load the model of the part that comes first on the pipe, then do the work that comes after."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job was started without it
+    came: SimpleQueue[bytes] = SimpleQueue()
+    threading.Thread(target=_listen, args=(pipe, came), name="pipe", daemon=True).start()
+    name = "another process"
+    try:
+        part: Part = pickle.loads(came.get())  # noqa: S301 - of our own process
+        name = part.name
+        runs = _runs(part, pipe)
+        while True:
+            work: Work = pickle.loads(came.get())  # noqa: S301
+            runs.do(work)
+            pipe.send(None)
+    except KeyboardInterrupt:
+        return
+    except Exception as error:
+        traceback.print_exc()
+        pipe.send(_told(error, name))
+
+
+def _runs(part: Part, pipe: Connection) -> Runs:
+    model, embedder = load_model(part.asked.card, part.settings), load_embedder(part.settings.embedder)
+    runs = Runs(asked=part.asked, model=model, embedder=embedder, record=_Told(part, pipe), judges=part.judges)
+    if runs.key != part.key:
+        raise ValueError("its latents are of another precision than the first device's; name devices of one kind")
+    return runs
+
+
+def _told(error: Exception, name: str) -> Exception:
+    """Return an error that can be sent, of the class by which the command decides."""
+    if isinstance(error, JudgeError):
+        return JudgeError(str(error))
+    text = f"{name}: {type(error).__name__}: {error}"
+    return MemoryError(text) if is_out_of_memory(error) else ProcessLost(text)
+
+
+def _listen(pipe: Connection, came: SimpleQueue[bytes]) -> None:
+    """Take in what comes. When the sender is gone, end at once, with the judge that is at work."""
+    try:
+        while True:
+            came.put(pipe.recv_bytes())
+    except (EOFError, OSError):
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        time.sleep(END_S)
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    main(Connection(int(sys.argv[1])))
+    sys.stdout.flush()
+    os._exit(0)  # what a library still does in threads of its own keeps nobody waiting
