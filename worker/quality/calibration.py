@@ -172,18 +172,19 @@ def _run(runs: Runs, demand: Demand, processes: Processes, plans: Sequence[Candi
     From one look to the next: in between, all processes are at work; at a look they wait, so that none runs a plan that
     is given up there.
     """
-    looks = {one.name: _looks(demand, runs.kinds(one)) for one in plans}
+    kinds = {one.name: runs.kinds(one) for one in plans}
+    wanted = {name: frozenset(chain(*numbers)) for name, numbers in kinds.items()}
+    looks = {name: _looks(demand, numbers) for name, numbers in kinds.items()}
     ends = sorted({runs.numbers[-1]}.union(*looks.values()))
     for first, last in zip([0, *(end + 1 for end in ends)], ends, strict=False):
-        processes.run(_work(runs, plans, number) for number in range(first, last + 1))
-        for one in plans:
-            if last in looks[one.name] and not runs.is_given_up(one) and _is_hopeless(runs, demand, one, last):
+        going_on = [one for one in plans if not runs.is_given_up(one)]
+        processes.run(
+            [Work(plan=one, number=number) for one in going_on if number in wanted[one.name]]
+            for number in range(first, last + 1)
+        )
+        for one in going_on:
+            if last in looks[one.name] and _is_hopeless(runs, demand, kinds[one.name], one, last):
                 runs.give_up(one, after=last + 1)
-
-
-def _work(runs: Runs, plans: Sequence[Candidate], number: int) -> list[Work]:
-    going_on = [one for one in plans if not runs.is_given_up(one)]
-    return [Work(plan=one, number=number) for one in going_on if any(number in kind for kind in runs.kinds(one))]
 
 
 def _looks(demand: Demand, kinds: Sequence[Sequence[int]]) -> set[int]:
@@ -195,11 +196,11 @@ def _looks(demand: Demand, kinds: Sequence[Sequence[int]]) -> set[int]:
     return {kind[first * 2**i - 1] for kind in kinds for i in range(len(kind).bit_length()) if first * 2**i < len(kind)}
 
 
-def _is_hopeless(runs: Runs, demand: Demand, one: Candidate, number: int) -> bool:
+def _is_hopeless(runs: Runs, demand: Demand, kinds: Sequence[Sequence[int]], one: Candidate, number: int) -> bool:
     """Whether a plan lost too much on every kind of prompt that it is for, up to this one."""
-    kinds = [kind for kind in runs.kinds(one) if len(kind) >= demand.min_prompts]
+    run = [[earlier for earlier in kind if earlier <= number] for kind in kinds if len(kind) >= demand.min_prompts]
     bound = demand.bound(runs.judges, runs.reading())
-    return all(bound.is_hopeless(runs.measured(one, [i for i in kind if i <= number])) for kind in kinds)
+    return all(bound.is_hopeless(runs.measured(one, made)) for made in run)
 
 
 def _decided(runs: Runs, bound: Bound, base: Candidate, reusing: Sequence[Candidate]) -> Result:

@@ -13,9 +13,10 @@ from shared.model_cards import ModelCard
 from worker.cache.base import CachePlan, Kept, Lent
 from worker.cache.decisions import planning
 from worker.cache.decisions.entities import Reads
+from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.decisions.planning import Table
 from worker.models.base import Fingerprint
-from worker.quality.index import Index
+from worker.quality.index import Found
 from worker.reuse import codec
 from worker.reuse.donor import CLEAN, Donor
 
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 class CalibrationCache:
     """A `LatentCache` for one prompt of a list: every other prompt's run may lend to it."""
 
-    index: Index  # the prompts of the list, in order
+    found: Found  # what the prompt meets among the others
+    settings: MatchSettings  # by which it was looked up
     folder: Path  # of donors, a file a prompt
     fingerprint: str  # in the header of every file
     table: Table  # the recipes under test
@@ -38,10 +40,9 @@ class CalibrationCache:
         self, claim: Claim, params: GenerationParams, card: ModelCard, model: Fingerprint, *, reads: Reads | None = None
     ) -> CachePlan:
         """Decide as the service does, among the other prompts of the list."""
-        del card, model, reads  # the index was made for them
-        found = self.index.find(params.prompt, but=self.number)
-        settings = self.index.settings
-        plan = planning.decide(params.mode, found.extraction, found.neighbours, self.table, settings)
+        del card, model, reads  # it was looked up for them
+        found = self.found
+        plan = planning.decide(params.mode, found.extraction, found.neighbours, self.table, self.settings)
         donors = tuple(UUID(int=int(entry)) for entry in plan.donors)
         return CachePlan(plan=plan, table=self.table, extraction=found.extraction, donors=donors)
 

@@ -57,7 +57,14 @@ def main(pipe: Connection) -> None:
 
 def _runs(part: Part, pipe: Connection) -> Runs:
     model, embedder = load_model(part.asked.card, part.settings), load_embedder(part.settings.embedder)
-    runs = Runs(asked=part.asked, model=model, embedder=embedder, record=_Told(part, pipe), judges=part.judges)
+    runs = Runs(
+        asked=part.asked,
+        model=model,
+        embedder=embedder,
+        record=_Told(part, pipe),
+        judges=part.judges,
+        found=part.found,
+    )
     if runs.key != part.key:
         raise ValueError("its latents are of another precision than the first device's; name devices of one kind")
     return runs

@@ -8,7 +8,6 @@ Clips and latents are files, written by the process that made them. What they ar
 back as rows, and this process alone keeps those: the record has one writer.
 """
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -25,6 +24,7 @@ from typing import Any, Protocol
 from worker.models import registry
 from worker.quality.calibration_record import Record
 from worker.quality.calibration_runs import Asked, Runs, Work
+from worker.quality.index import Found
 from worker.quality.judges import Judge
 from worker.settings import WorkerSettings
 
@@ -42,6 +42,7 @@ class Part:
 
     name: str  # for messages
     asked: Asked
+    found: tuple[Found, ...]  # what the prompts meet
     settings: WorkerSettings  # with the device of this process
     judges: Sequence[Judge]
     folder: Path  # of the record
@@ -123,6 +124,7 @@ def started(
             part = Part(
                 name=f"process {number + 1} of {num_processes} ({device})",
                 asked=runs.asked,
+                found=runs.found,
                 settings=settings.model_copy(update={"device": device}),
                 judges=runs.judges,
                 folder=runs.record.folder,
@@ -143,6 +145,7 @@ class Other:
     """Another process, which does what it is told to until this one is gone."""
 
     def __init__(self, part: Part, record: Record, *, log: Path, lock: int) -> None:
+        self._part: Part | None = part  # that is not sent yet
         self._name, self._record, self._log = part.name, record, log
         self._pipe, there = Pipe()
         with there, log.open("wb") as output:
@@ -154,12 +157,13 @@ class Other:
                 pass_fds=[there.fileno(), lock],
                 start_new_session=True,  # Ctrl-C is for this process to hear
             )
-        with contextlib.suppress(OSError):  # gone already: the first work says so
-            self._pipe.send(part)
 
     def do(self, work: Work) -> None:
         """Have work done and keep what comes of it; raise what it broke with, or ProcessLost."""
         with self._watched():
+            if self._part is not None:  # here and not at the start: who sends waits for who still imports
+                self._pipe.send(self._part)
+                self._part = None
             self._pipe.send(work)
         while (row := self._hear()) is not None:
             self._record.take(*row)

@@ -19,8 +19,10 @@ from db.namespaces import fingerprint
 from shared.generation import GenerationParams, Mode
 from shared.model_cards import ModelCard
 from worker.cache import planner
+from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.decisions.matching import Hit
 from worker.cache.decisions.planning import Case, Recipe
+from worker.cache.decisions.types import Extraction
 from worker.cache.namespaces import SpaceSettings, identity, initial_settings
 from worker.cache.planner import Embedder
 from worker.jobs import pace
@@ -108,9 +110,9 @@ class Runs:
     tell: Tell = lambda done, text: None
     done: float = 0.0  # evaluations, of this process or an earlier one
     fresh: float = 0.0  # of those, made since the start
+    found: tuple[Found, ...] = ()  # what each prompt meets among the others; looked up unless it is given
+    matching: MatchSettings = field(init=False)
     plain: tuple[Candidate, ...] = field(init=False)  # schedules that are tried, each once
-    index: Index = field(init=False)
-    found: tuple[Found, ...] = field(init=False)  # what each prompt meets among the others
     _given_up: dict[str, int] = field(default_factory=dict)  # plan → it was run on the first so many prompts alone
     _counted: set[tuple[str, int, bool]] = field(default_factory=set)  # plan, prompt, lent: what `done` holds
     _latest_full: tuple[int, Video] | None = None  # with the scores that it has already
@@ -122,11 +124,15 @@ class Runs:
             schedules.setdefault(self._steps(one), one)  # one may name the spacing that is the model's own
         self.plain = tuple(schedules.values())
         own = SpaceSettings.model_validate(initial_settings(self.asked.card))  # those of a namespace to come
-        read = partial(planner.extractor(own.extractor), reads=self.model.reads)
-        self.index = Index(self.embedder, settings=own.matching(self.embedder.name), read=read)
+        self.matching = own.matching(self.embedder.name)
+        if not self.found:
+            self.found = self._look_up(planner.extractor(own.extractor))
+
+    def _look_up(self, extract: Callable[..., Extraction]) -> tuple[Found, ...]:
+        index = Index(self.embedder, settings=self.matching, read=partial(extract, reads=self.model.reads))
         for prompt in self.asked.prompts:
-            self.index.add(prompt)
-        self.found = tuple(self.index.find(prompt, but=i) for i, prompt in enumerate(self.asked.prompts))
+            index.add(prompt)
+        return tuple(index.find(prompt, but=i) for i, prompt in enumerate(self.asked.prompts))
 
     @property
     def key(self) -> str:
@@ -286,7 +292,8 @@ class Runs:
 
     def _cache(self, candidate: Candidate, number: int) -> CalibrationCache:
         return CalibrationCache(
-            index=self.index,
+            found=self.found[number],
+            settings=self.matching,
             folder=self.record.donors(candidate.lender or candidate.name),
             fingerprint=self.key,
             table=dict.fromkeys(set(Case) - ({Case.LAYOUT} - set(candidate.cases)), (candidate.recipe,)),

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from worker.cache import planner
 from worker.cache.decisions.entities import extract
@@ -37,14 +38,14 @@ class Index:
         self._embedder = embedder
         self._read = read
         self._rows: list[Neighbour] = []
-        self._vectors: list[list[float]] = []
+        self._vectors: list[NDArray[np.float64]] = []
         self._num_entries = 0
 
     def add(self, prompt: str) -> None:
         """Store the entities of one more run."""
         extraction, vectors = planner.embed(self._embedder, self._read(prompt))
         for entity, vector in zip(extraction.entities, vectors, strict=True):
-            self._vectors.append(vector)
+            self._vectors.append(np.asarray(vector))  # once: a list of floats is slow to read
             self._rows.append(
                 Neighbour.of(
                     entity,

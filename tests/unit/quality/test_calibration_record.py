@@ -1,5 +1,6 @@
 """What a calibration keeps in its folder, and reads again after it was cut off."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,18 @@ def test_two_processes_do_not_work_on_one_folder(tmp_path: Path) -> None:
 
     with one.held(), pytest.raises(Busy, match="another process calibrates in"), other.held():
         pass
+    with other.held():
+        pass
+
+
+def test_who_has_the_open_lock_keeps_others_away_when_its_first_owner_is_gone(tmp_path: Path) -> None:
+    one, other = Record(tmp_path, RUN), Record(tmp_path, RUN)
+    with one.held() as lock:
+        inherited = os.dup(lock)
+
+    with pytest.raises(Busy), other.held():
+        pass
+    os.close(inherited)
     with other.held():
         pass
 
