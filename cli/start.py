@@ -10,7 +10,10 @@ def main() -> None:
     """Run the command line; Ctrl-C ends it without a word until there is something to say."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     in_utf8()
-    from cli.main import main as run
+    from shared import imports
+
+    with imports.unchecked(for_good=True):
+        from cli.main import main as run
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
     run()

