@@ -79,9 +79,9 @@ def rich(
         "var/rich/vae"
     ),
     specs: Annotated[int, typer.Option(min=1, help="Specs whose clips are encoded and kept.")] = 24_000,
-    layouts: Annotated[int, typer.Option(min=1, help="Clips of each spec, 18 KB each.")] = 8,
+    layouts: Annotated[int, typer.Option(min=1, help="Clips of each spec, 18 KB each.")] = 24,
     captions: Annotated[int, typer.Option(min=1, help="Captions of each spec.")] = 16,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that encode; 0: this one.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that draw lots; 0: this one.")] = 0,
     steps: Annotated[int | None, typer.Option(min=1, help="Stretch the recipe to this length.")] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Clips of a step, in place of the recipe's number.")] = None,
     lessons: Annotated[int | None, typer.Option(min=1, help="Steps in which the text encoder learns to read.")] = None,
@@ -108,9 +108,11 @@ def rich(
     encoder = SmallVAE.from_pretrained(vae_folder)
     recipe = RichRecipe(seed=seed, lessons=Lessons(seed=seed, num_steps=lessons or 1200))
     untold = recipe.lessons.sizes_untold
-    source = Source(seed=seed, specs=specs, layouts=layouts, captions=captions, sizes_untold=untold)
+    source = Source(
+        seed=seed, specs=specs, layouts=layouts, captions=captions, sizes_untold=untold, counts=recipe.counts
+    )
     store = Store(out, source, encoder.latent_shape(16, 96, 96))
-    _fill(store, encoder, workers)
+    _fill(store, encoder.to(device), workers)
     recipe = replace(recipe, batch_size=batch or recipe.batch_size)
     recipe = recipe if steps is None else recipe.stretched(steps)
     if resume:

@@ -247,14 +247,20 @@ def learning_rate_at(recipe: Recipe, step: int) -> float:
     return float(np.interp(step, steps, shares))
 
 
-def optimizers(transformer: STDiT3, recipe: Recipe) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices inside the blocks, AdamW for the rest."""
+def split_parameters(transformer: STDiT3) -> tuple[list[Tensor], list[Tensor]]:
+    """The matrices inside the blocks, for Muon, and the rest, for AdamW."""
     matrices: list[Tensor] = []
     others: list[Tensor] = []
     for name, parameter in transformer.named_parameters():
         if parameter.requires_grad:
             is_matrix = "_blocks." in name and parameter.ndim == 2 and "table" not in name
             (matrices if is_matrix else others).append(parameter)
+    return matrices, others
+
+
+def optimizers(transformer: STDiT3, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices inside the blocks, AdamW for the rest."""
+    matrices, others = split_parameters(transformer)
     return [
         torch.optim.Muon(matrices, lr=recipe.matrix_lr, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
         torch.optim.AdamW(others, lr=recipe.other_lr, betas=(0.9, 0.99), weight_decay=0.0),
@@ -280,10 +286,13 @@ class Run:
         for module in (self.vae, self.text_encoder, self.transformer):
             nn.Module.to(module, self.device)
         self.average = copy.deepcopy(self.transformer).requires_grad_(False)
-        self.optimizers = optimizers(self.transformer, self.recipe)
+        self.optimizers = self._optimizers()
         self.full_rates = [group["lr"] for optimizer in self.optimizers for group in optimizer.param_groups]
         self.step = 0
         self.seconds = 0.0  # spent in steps, over all sessions of the run
+
+    def _optimizers(self) -> list[torch.optim.Optimizer]:
+        return optimizers(self.transformer, self.recipe)
 
     def advance(self) -> float:
         """Learn from the next batch and return its loss."""

@@ -3,16 +3,19 @@
 Each clip is learned from many times, every time with other noise and mostly under another caption. Several layouts of
 each spec are kept, and the one nearest to the noise is learned, as in the small model's later legs. Batch number n
 depends on the seed, the files, the kind of device and n only.
+
+On a GPU clips are drawn and encoded there, and a whole step, the optimisers' included, is one recording: launched one
+by one, its thousands of small kernels take three times as long as their work.
 """
 
 import contextlib
 import copy
 import json
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -31,11 +34,13 @@ from lab.toy_world.reading import (
     new_text_encoder,
     new_tokenizer,
 )
-from lab.toy_world.rich.captions import caption_of, sample_spec
+from lab.toy_world.rich.captions import Mix, caption_of, sample_spec
+from lab.toy_world.rich.painting import paint, row_of
 from lab.toy_world.rich.reading import MAX_TOKENS, RICH_WORLD
-from lab.toy_world.rich.world import FPS, NUM_FRAMES, SIDE, Spec
-from lab.training.train import Course, Recipe, Run, Vae, new_transformer
-from lab.training.train_vae import to_video
+from lab.toy_world.rich.world import FPS, NUM_FRAMES, SIDE, Spec, draw_layout
+from lab.training.muon import StackedMuon
+from lab.training.recording import RecordedStep
+from lab.training.train import Course, Recipe, Run, Vae, learning_rate_at, new_transformer, split_parameters
 from worker.models.opensora.blocks import PackedCaption
 from worker.models.opensora.pipeline import ChaiPipeline
 from worker.models.opensora.small_vae import SmallVAE
@@ -43,6 +48,7 @@ from worker.models.opensora.stdit3 import STDiT3
 
 Latents = NDArray[np.float16]  # (specs, layouts, C, T', h, w)
 Captions = NDArray[np.int16]  # (specs, captions, MAX_TOKENS), token numbers, padded
+Drawn = tuple[NDArray[np.int16], Captions]  # clips as `row_of` says them, (specs, layouts, ROW), and their captions
 _PART = 32  # specs that are encoded between two notes of how far the file is
 
 
@@ -51,6 +57,7 @@ class RichRecipe(Recipe):
     """Everything that decides the weights but the VAE and the number of clips in the files. Made for one GPU."""
 
     lessons: Lessons = field(default_factory=lambda: Lessons(num_steps=1200))
+    counts: tuple[float, ...] = (0.3, 0.35, 0.35)  # of clips with one, two and three things; more of what is hard
     patch: int = 1  # positions of a latent along each side of a token; of two a thing would be four tokens
     width: int = 192
     depth: int = 4
@@ -59,11 +66,6 @@ class RichRecipe(Recipe):
     time_mean: float = 0.8
     time_std: float = 1.4
     ema_decay: float = 0.999
-
-
-def spec_at(seed: int, index: int) -> Spec:
-    """The spec number `index` of a store."""
-    return sample_spec(np.random.default_rng((seed, 3, index)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,18 +77,32 @@ class Source:
     layouts: int  # clips of each spec
     captions: int  # of each spec
     sizes_untold: float  # share of captions that say no size
+    counts: tuple[float, ...]  # shares of specs with one, two and three things
 
-    def part(self, vae: SmallVAE, specs: range) -> tuple[Latents, Captions]:
-        """Latents (specs, layouts, C, T', h, w) and captions (specs, captions, MAX_TOKENS) of some specs."""
-        latents, texts = [], []
+    def spec_at(self, index: int) -> Spec:
+        """The spec of a number."""
+        return sample_spec(np.random.default_rng((self.seed, 3, index)), mix=Mix(counts=self.counts))
+
+    def drawn(self, specs: range) -> Drawn:
+        """The lots of some specs: what their clips show, and captions."""
+        rows, texts = [], []
         for index in specs:
-            spec, rng = spec_at(self.seed, index), np.random.default_rng((self.seed, 4, index))
-            with torch.autocast("cpu", torch.bfloat16):
-                latents.append(vae.encode(to_video([spec] * self.layouts, rng)).half().numpy())
+            spec, rng = self.spec_at(index), np.random.default_rng((self.seed, 4, index))
+            rows.append([row_of(spec, draw_layout(spec, rng)) for _ in range(self.layouts)])
             told = rng.random(self.captions) >= self.sizes_untold
             texts += [caption_of(spec, rng, tell_sizes=bool(tell)).text for tell in told]
         ids = new_tokenizer(RICH_WORLD)(texts, padding="max_length", max_length=MAX_TOKENS)["input_ids"]
-        return np.stack(latents), np.array(ids, dtype=np.int16).reshape(len(specs), self.captions, MAX_TOKENS)
+        return np.array(rows), np.array(ids, dtype=np.int16).reshape(len(specs), self.captions, MAX_TOKENS)
+
+
+def encoded(vae: SmallVAE, rows: NDArray[np.int16]) -> Latents:
+    """Latents (specs, layouts, C, T', h, w) of clips (specs, layouts, ROW), drawn and encoded on the VAE's device."""
+    device = vae.mean.device
+    clips = torch.from_numpy(rows).flatten(0, 1).to(device)
+    with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):  # many CPUs are slow at it
+        parts = [vae.encode(paint(part)).half() for part in torch.split(clips, 256)]
+    latents = torch.cat(parts)
+    return np.asarray(latents.reshape(*rows.shape[:2], *latents.shape[1:]).cpu().numpy())
 
 
 class Store:
@@ -98,7 +114,7 @@ class Store:
         self.file = folder / "latents.npy"
         self._note = folder / "latents.json"
         captions = folder / "captions.npy"
-        wanted = asdict(source) | {"shape": list(shape)}
+        wanted = json.loads(json.dumps(asdict(source) | {"shape": shape}))
         if not self._note.exists():
             _new_file(self.file, (source.specs, source.layouts, *shape), np.float16)
             _new_file(captions, (source.specs, source.captions, MAX_TOKENS), np.int16)
@@ -116,16 +132,17 @@ class Store:
         return int(self._state["done"])
 
     def fill(self, vae: SmallVAE, *, workers: int = 0) -> Iterator[int]:
-        """Make what is missing, in so many processes (0: in this one); yields the number of specs done, now and then.
+        """Make what is missing; yields the number of specs done, now and then.
 
-        A store that was cut off goes on where it was.
+        Lots are drawn in so many processes (0: in this one), clips and latents made here, on the VAE's device. A store
+        that was cut off goes on where it was.
         """
         total = self.source.specs
         parts = [range(start, min(start + _PART, total)) for start in range(self.done, total, _PART)]
-        make = partial(self.source.part, vae)
         with _mapper(workers) as map_parts:
-            for part, (latents, captions) in zip(parts, map_parts(make, parts), strict=True):
-                self.latents[part.start : part.stop], self.captions[part.start : part.stop] = latents, captions
+            for part, (rows, captions) in zip(parts, map_parts(self.source.drawn, parts), strict=True):
+                self.latents[part.start : part.stop] = encoded(vae, rows)
+                self.captions[part.start : part.stop] = captions
                 self._state["done"] = part.stop
                 self._write(self._state)
                 yield part.stop
@@ -162,6 +179,10 @@ class RichBatch:
     dropped: Tensor  # bool (B,), rows that see the null caption
     noise: Tensor  # as data
     time: Tensor  # (B,) in 0..1
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All of it."""
+        return self.data, self.words.ids, self.words.mask, self.dropped, self.noise, self.time
 
 
 class RichBatches:
@@ -259,12 +280,51 @@ class RichRun(Run):
         self.stored = RichBatches(recipe, store, self.device)
         transformer = new_rich_transformer(recipe, store.latents.shape[2:])
         self._begin(text_encoder or learn_to_read(recipe.lessons, RICH_WORLD).encoder, transformer)
+        self.recorded: RecordedStep[RichBatch] | None = None
         if self.device.type == "cuda":
             for block in self.transformer.blocks:
                 nn.Module.compile(block)
 
+    def _optimizers(self) -> list[torch.optim.Optimizer]:
+        matrices, others = split_parameters(self.transformer)
+        recipe = self.recipe
+        return [
+            StackedMuon(matrices, lr=recipe.matrix_lr, weight_decay=0.01),
+            torch.optim.AdamW(others, lr=recipe.other_lr, betas=(0.9, 0.99), weight_decay=0.0),
+        ]
+
+    def advance(self) -> float:
+        """Learn from the next batch and return its loss."""
+        if self.device.type != "cuda":
+            return super().advance()
+        started = time.monotonic()
+        if self.recorded is None:
+            self.recorded = RecordedStep(
+                self.stored.at(self.step), self._loss_of, self.transformer, self.average, self.optimizers
+            )
+        share = learning_rate_at(self.recipe, self.step)
+        self.step += 1
+        loss = self.recorded.run(
+            [share * full for full in self.full_rates], decay=min(self.recipe.ema_decay, self.step / (self.step + 10))
+        )
+        self.recorded.take(self.stored.at(self.step))  # drawn while the device learns
+        found = float(loss)
+        self.seconds += time.monotonic() - started
+        return found
+
     def _loss(self) -> Tensor:
-        return rich_loss(self.transformer, self.text_encoder, self.stored.at(self.step))
+        return self._loss_of(self.stored.at(self.step))
+
+    def _loss_of(self, batch: RichBatch) -> Tensor:
+        return rich_loss(self.transformer, self.text_encoder, batch)
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over what `save` wrote on any device."""
+        super().restore(state)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                if "capturable" in group:
+                    group["capturable"] = self.device.type == "cuda"
 
     @property
     def _vaes(self) -> tuple[nn.Module, ...]:

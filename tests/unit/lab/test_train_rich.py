@@ -30,7 +30,8 @@ from lab.toy_world.rich.captions import COLOURS, Mix, sample_captions
 from lab.toy_world.rich.reading import MAX_TOKENS, RICH_WORLD
 from lab.training import publish, train_rich, train_vae
 from lab.training.runs import fit
-from lab.training.train_rich import RichBatches, RichRecipe, RichRun, Source, Store, rich_loss, spec_at
+from lab.training.train import Run
+from lab.training.train_rich import RichBatches, RichRecipe, RichRun, Source, Store, rich_loss
 from lab.training.train_vae import VaeRun, to_video
 from worker.models.opensora.pipeline import ChaiPipeline
 from worker.models.opensora.small_vae import SmallVAE
@@ -45,7 +46,7 @@ TINY = RichRecipe(
     rate=((0, 0.05), (3, 1.0), (30, 1.0), (40, 0.0)),
 )
 SHAPE = (16, 4, 12, 12)
-SOURCE = Source(seed=1, specs=6, layouts=2, captions=3, sizes_untold=0.2)
+SOURCE = Source(seed=1, specs=6, layouts=2, captions=3, sizes_untold=0.2, counts=(0.4, 0.3, 0.3))
 CPU = torch.device("cpu")
 
 
@@ -103,13 +104,13 @@ def test_lessons_teach_to_read() -> None:
 
 
 def test_the_file_holds_the_clips_of_its_specs(store: Store, vae: SmallVAE) -> None:
-    video = to_video([spec_at(1, 5)] * 2, np.random.default_rng((1, 4, 5)))
+    video = to_video([SOURCE.spec_at(5)] * 2, np.random.default_rng((1, 4, 5)))
 
     expected = vae.encode(video).numpy()
 
     assert store.done == 6
     assert store.latents.shape == (6, 2, *SHAPE)
-    assert abs(store.latents[5] - expected).max() < 0.05  # float16, encoded in bfloat16
+    assert abs(store.latents[5] - expected).max() < 0.05  # float16; on a GPU encoded in bfloat16
 
 
 def test_the_file_holds_captions_of_its_specs(store: Store) -> None:
@@ -118,7 +119,7 @@ def test_the_file_holds_captions_of_its_specs(store: Store) -> None:
 
     assert store.captions.shape == (6, 3, MAX_TOKENS)
     assert len(set(texts)) > 1
-    spec = spec_at(1, 5)
+    spec = SOURCE.spec_at(5)
     for text in texts:
         words = text.split()
         assert any(colour in words for colour in COLOURS[spec.scene.colour]), text
@@ -228,6 +229,17 @@ def test_a_resumed_run_ends_with_the_same_weights(store: Store, vae: SmallVAE, t
     assert second.step == 6
     for ours, theirs in zip(second.average.parameters(), whole.average.parameters(), strict=True):
         assert torch.equal(ours, theirs)
+
+
+@pytest.mark.gpu
+def test_a_recorded_step_learns_what_its_calls_do(store: Store, vae: SmallVAE) -> None:
+    """The fourth step is recorded, and replayed from then on; two runs that never record do it call by call."""
+    recorded, called = (RichRun(TINY, copy.deepcopy(vae), store, device="cuda") for _ in range(2))
+    losses = [recorded.advance() for _ in range(8)]
+
+    assert losses == pytest.approx([Run.advance(called) for _ in range(8)], rel=0.02)
+    for ours, theirs in zip(recorded.average.parameters(), called.average.parameters(), strict=True):
+        assert torch.allclose(ours, theirs, atol=2e-3)
 
 
 @pytest.mark.gpu

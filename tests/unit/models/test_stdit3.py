@@ -4,6 +4,7 @@ import pytest
 import torch
 from einops import rearrange
 
+from worker.models.opensora.attention import attend, attend_few
 from worker.models.opensora.blocks import Taps
 from worker.models.opensora.presets import tiny_transformer
 from worker.models.opensora.stdit3 import STDiT3
@@ -294,3 +295,14 @@ def test_a_config_that_cannot_work_is_refused(config, message):
 
 def relative_l2(a, b):
     return ((a - b).norm() / b.norm()).item()
+
+
+@torch.enable_grad()
+def test_attention_over_few_tokens_is_attention():
+    q, k, v = (torch.randn(3, 2, 4, 8, requires_grad=True) for _ in range(3))
+    expected, found = attend(q, k, v), attend_few(q, k, v)
+
+    torch.testing.assert_close(found, expected)
+    slopes = (torch.autograd.grad(one.square().sum(), (q, k, v)) for one in (found, expected))
+    for ours, theirs in zip(*slopes, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)

@@ -20,7 +20,9 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from worker.models.base import CachedLatents
-from worker.models.opensora.attention import attend, cached_keys, modulate, rotate, split_heads
+from worker.models.opensora.attention import attend, attend_few, cached_keys, modulate, rotate, split_heads
+
+FEW = 4  # latent frames up to which temporal attention is learned without the fused kernels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +144,9 @@ class SelfAttention(nn.Module):
         # In the order of the dot product at once: norms and rotation then need no copies of their own.
         q, k, v = rearrange(self.qkv(x), "B T S (n H d) -> n (B S) H T d", n=3, H=self.num_heads).unbind(0)
         q, k = rotate(self.q_norm(q), rotary), rotate(self.k_norm(k), rotary)
-        return rearrange(attend(q, k, v), "(B S) H T d -> B T S (H d)", B=x.shape[0])
+        is_few = torch.is_grad_enabled() and x.is_cuda and x.shape[1] <= FEW
+        out = attend_few(q, k, v) if is_few else attend(q, k, v)
+        return rearrange(out, "(B S) H T d -> B T S (H d)", B=x.shape[0])
 
 
 class CrossAttention(nn.Module):
