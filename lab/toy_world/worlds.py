@@ -159,7 +159,7 @@ SMALL = World(
 RICH = World(
     clip_shape=(rich_world.NUM_FRAMES, rich_world.SIDE, rich_world.SIDE, 3),
     title="A trained model of a richer procedural world, 96 x 96 pixels",
-    guidance_scale=4.0,
+    guidance_scale=3.0,
     examples=(
         "a large red star drifts slowly right over a blue brick wall",
         "a small yellow ring glides slowly up over a green checkered floor, at dusk",

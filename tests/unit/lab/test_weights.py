@@ -22,7 +22,7 @@ SHA256 = {
     "small/transformer/diffusion_pytorch_model.safetensors": "c3962eea2e0aaa1e935b46b60092d12a5971b2df9bb9ef0da93df16faab5ddc5",  # noqa: E501 - a hash has no place to break
     "small/vae/diffusion_pytorch_model.safetensors": "bebc6fdd48a37e5c17acc88c0f7819b4e02d2f8885db247f6c18fb07f5b39d01",
     "small/text_encoder/model.safetensors": "eda6721e7719092e2d20d502bdc5a21534eb1602971bda61a3ede3171e28e7be",
-    "rich/transformer/diffusion_pytorch_model.safetensors": "ae005fcc1a95570a73dc11eacaa5f43c5fb6385ec11c88361d28034f98b4e56a",  # noqa: E501
+    "rich/transformer/diffusion_pytorch_model.safetensors": "3cc33151571b0549c7d5cd6a33d14e3170f132587fc5905dd0d5b75ee4ef4331",  # noqa: E501
     "rich/vae/diffusion_pytorch_model.safetensors": "81ef3ff907b2fca2f0f698d5de6f72748aee7fb8846a9ee4dc11c8e82d3945d8",
     "rich/text_encoder/model.safetensors": "d18123530d8017d42debd25a6b3b19b29cd6cbc43e926cbb69508d3ccba51ad3",
 }
