@@ -99,12 +99,17 @@ def test_ctrl_c_leaves_a_run_going_and_attach_shows_its_end(home: Home, tmp_path
     assert len(results(tmp_path / "out")) == 20
 
 
+def asked(home: Home, path: str) -> Any:
+    """What the service answers, without the second of processor time that a command takes."""
+    up = json.loads((home.folder / "var" / "run" / "up.json").read_text())
+    with urllib.request.urlopen(up["url"] + path, timeout=30) as answer:
+        return json.load(answer)
+
+
 def wait_for_lines(home: Home) -> int:
     """How many lines the newest run has, once it has some."""
-    up = json.loads((home.folder / "var" / "run" / "up.json").read_text())
     while True:
-        with urllib.request.urlopen(f"{up['url']}/v1/bulk-runs?limit=1", timeout=30) as answer:
-            newest = json.load(answer)["data"]
+        newest = asked(home, "/v1/bulk-runs?limit=1")["data"]
         if newest and newest[0]["request_counts"]["total"] > 0 and newest[0]["status"] == "open":
             return int(newest[0]["request_counts"]["total"])
         time.sleep(0.02)
@@ -129,13 +134,14 @@ def test_an_interrupted_submission_goes_on_where_it_stopped(home: Home, tmp_path
 def wait_for_none(home: Home, batch: str, *states: str) -> dict[str, Any]:
     """Wait until no line of a run is in one of these states, and return what is told of it then."""
     while True:
-        told: dict[str, Any] = json.loads(home.chai("bulk", "status", batch, "--json").stdout)
+        told: dict[str, Any] = asked(home, f"/v1/bulk-runs/{batch}")
         if not any(told["request_counts"][state] for state in states):
             return told
+        time.sleep(0.05)
 
 
 def test_a_run_is_paused_cancelled_and_tried_again(home: Home, tmp_path: Path) -> None:
-    file = written(tmp_path, "nights.jsonl", prompts(12, "calm", 300))
+    file = written(tmp_path, "nights.jsonl", prompts(8, "calm", 200))
     batch = json.loads(home.chai("bulk", "run", file, "--detach", "--json").stdout)["id"]
 
     home.chai("bulk", "pause", batch)
@@ -153,7 +159,7 @@ def test_a_run_is_paused_cancelled_and_tried_again(home: Home, tmp_path: Path) -
     assert f"`chai bulk retry {batch}` makes its 0 failed and " in known.stderr
     assert "in_progress" in retried.stdout
     assert "lines are made anew" in retried.stderr
-    assert (done.returncode, "nights.jsonl: 12 completed" in done.stdout) == (0, True), done.stderr
+    assert (done.returncode, "nights.jsonl: 8 completed" in done.stdout) == (0, True), done.stderr
 
 
 def test_a_run_with_a_window_starts_when_it_opens(home: Home, tmp_path: Path) -> None:

@@ -163,7 +163,7 @@ def test_videos_outlive_a_restart(new_home: Callable[[], Home], bring_up: Callab
     before = json.loads(home.chai("submit", PROMPT, "--out", str(tmp_path / "a.mp4"), "--json").stdout)
 
     said = first.stop(signal.SIGINT)
-    second = bring_up(home, "--no-flower")
+    second = bring_up(home, "--no-flower", CHAI_PRELOAD="false")  # nobody asks for another
     after = json.loads(home.chai("status", before["id"], "--json").stdout)
     home.chai("download", before["id"], "--out", str(tmp_path / "b.mp4"))
     second.stop()

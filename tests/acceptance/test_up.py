@@ -118,11 +118,12 @@ def test_each_fault_was_said_in_a_line_and_all_stops_within_seconds(own_up: Up) 
 def test_a_launcher_that_is_killed_is_followed_by_one_at_the_same_port(own_up: Up, bring_up: Callable[..., Up]) -> None:
     with listening(0) as door:
         port = str(door.getsockname()[1])
-    killed = bring_up(own_up.home, "--port", port, "--no-flower")
+    unloaded = {"CHAI_PRELOAD": "false"}  # nobody asks for a video
+    killed = bring_up(own_up.home, "--port", port, "--no-flower", **unloaded)
     killed.process.kill()
     killed.process.communicate()
 
-    again = bring_up(own_up.home, "--port", port, "--no-flower")
+    again = bring_up(own_up.home, "--port", port, "--no-flower", **unloaded)
 
     assert url(own_up.home) == f"http://127.0.0.1:{port}"
     again.stop()
@@ -139,13 +140,13 @@ def test_two_launchers_never_choose_the_same_port() -> None:
     assert len(said) >= 2
 
 
-def test_a_port_that_was_asked_for_and_is_taken_is_refused_with_its_holder(home: Home) -> None:
+def test_a_port_that_was_asked_for_and_is_taken_is_refused_with_its_holder(new_home: Callable[[], Home]) -> None:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         port = holder.getsockname()[1]
 
-        refused = home.chai("up", "--port", str(port), CHAI_VAR_DIR=str(home.folder / "other"))
+        refused = new_home().chai("up", "--port", str(port))
 
     assert refused.returncode == 1
     way_out = "choose another with --port, or stop that process"
