@@ -11,7 +11,7 @@ import psycopg2
 
 TIMEOUT_S = 5.0
 OLDEST_BEAT_S = 30.0  # parts write theirs every few seconds
-READ_EVERY_S = 1.0  # one look serves all parts
+READ_EVERY_S = 2.0  # one look serves all parts, which are probed this often
 
 BEATS = "SELECT name, extract(epoch FROM clock_timestamp() - seen_at) FROM heartbeats"
 

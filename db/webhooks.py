@@ -140,6 +140,8 @@ def take(session: Session, *, limit: int, busy: Collection[Due], most_each: int,
     `busy` are the deliveries under way: with them a tenant has at most `most_of_tenant`, so that others have a turn
     however many addresses it names. They come again after a while, unless somebody says how they went.
     """
+    if session.scalar(select(Delivery.id).where(Delivery.due_at <= func.now()).limit(1)) is None:
+        return []  # twice a second, at a fraction of the cost of the ranks below
     is_heard = or_(Delivery.webhook_id.is_(None), Delivery.webhook_id.in_(_heard()))
     due = and_(Delivery.due_at <= func.now(), Delivery.url.not_in({one.url for one in busy}), is_heard)
     place = func.row_number().over(partition_by=Delivery.url, order_by=Delivery.due_at).label("place")
