@@ -41,9 +41,14 @@ def fit(run: Trained, checkpoint: Path, *, save_every_s: float = 120.0) -> Itera
     run.save(checkpoint)
 
 
+def decay_at(step: int, decay: float) -> float:
+    """Share of the averaged weights that stays after `step`: less in the first steps than `decay` says."""
+    return min(decay, step / (step + 10))
+
+
 def move_average(average: nn.Module, weights: nn.Module, step: int, decay: float) -> None:
-    """Move averaged weights towards those after `step`, faster in the first steps than `decay` says."""
-    move = get_ema_multi_avg_fn(min(decay, step / (step + 10)))  # type: ignore[no-untyped-call]
+    """Move averaged weights towards those after `step`."""
+    move = get_ema_multi_avg_fn(decay_at(step, decay))  # type: ignore[no-untyped-call]
     move(list(average.parameters()), list(weights.parameters()), step)
 
 

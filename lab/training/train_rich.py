@@ -40,6 +40,7 @@ from lab.toy_world.rich.reading import MAX_TOKENS, RICH_WORLD
 from lab.toy_world.rich.world import FPS, NUM_FRAMES, SIDE, Spec, draw_layout
 from lab.training.muon import StackedMuon
 from lab.training.recording import RecordedStep
+from lab.training.runs import decay_at
 from lab.training.train import Course, Recipe, Run, Vae, learning_rate_at, new_transformer, split_parameters
 from worker.models.opensora.blocks import PackedCaption
 from worker.models.opensora.pipeline import ChaiPipeline
@@ -305,7 +306,7 @@ class RichRun(Run):
         share = learning_rate_at(self.recipe, self.step)
         self.step += 1
         loss = self.recorded.run(
-            [share * full for full in self.full_rates], decay=min(self.recipe.ema_decay, self.step / (self.step + 10))
+            [share * full for full in self.full_rates], decay=decay_at(self.step, self.recipe.ema_decay)
         )
         self.recorded.take(self.stored.at(self.step))  # drawn while the device learns
         found = float(loss)

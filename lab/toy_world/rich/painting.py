@@ -4,6 +4,7 @@ A clip comes as one row of small numbers (`row_of`), so that other processes can
 about the places, while a GPU draws.
 """
 
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -110,5 +111,5 @@ def _rgb() -> NDArray[np.float32]:
 
 
 @cache
-def _table(make: object, device: torch.device) -> Tensor:
-    return torch.from_numpy(make()).to(device)  # type: ignore[operator]
+def _table(make: Callable[[], NDArray[np.float32]], device: torch.device) -> Tensor:
+    return torch.from_numpy(make()).to(device)

@@ -233,7 +233,7 @@ def test_a_resumed_run_ends_with_the_same_weights(store: Store, vae: SmallVAE, t
 
 @pytest.mark.gpu
 def test_a_recorded_step_learns_what_its_calls_do(store: Store, vae: SmallVAE) -> None:
-    """The fourth step is recorded, and replayed from then on; two runs that never record do it call by call."""
+    """The fourth step is recorded, and replayed from then on; a run that never records does it call by call."""
     recorded, called = (RichRun(TINY, copy.deepcopy(vae), store, device="cuda") for _ in range(2))
     losses = [recorded.advance() for _ in range(8)]
 
