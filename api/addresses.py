@@ -1,6 +1,6 @@
 """Which addresses this service calls: public ones, and hosts that the operator named.
 
-A name is resolved once, and the connection goes to the address that was looked at: a name that answers differently the
+A name is resolved once, and the connection goes to an address that was looked at: a name that answers differently the
 second time leads nowhere else.
 """
 
@@ -65,8 +65,12 @@ def port_of(parts: SplitResult) -> int:
     return parts.port or _PORTS[parts.scheme]
 
 
-def resolve(parts: SplitResult, allowed: Collection[str]) -> str:
-    """Return the address to connect to. Raises `Blocked` when the host has one that is not public, or none."""
+def resolve(parts: SplitResult, allowed: Collection[str]) -> list[str]:
+    """Return the addresses to connect to, the first that answers. Raises `Blocked` when one is not public, or none is.
+
+    A host may answer at some of them only: at IPv4 where this machine has no way to IPv6, and a server of this machine
+    at 127.0.0.1 where `localhost` is ::1 first.
+    """
     host = parts.hostname or ""
     try:
         found = socket.getaddrinfo(host, port_of(parts), type=socket.SOCK_STREAM)
@@ -76,7 +80,7 @@ def resolve(parts: SplitResult, allowed: Collection[str]) -> str:
     if not is_allowed(parts, allowed):
         for address in addresses:
             _check_public(host, address)
-    return str(addresses[0])
+    return [str(address) for address in dict.fromkeys(addresses)]
 
 
 def _check_public(host: str, address: IPv4Address | IPv6Address) -> None:

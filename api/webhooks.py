@@ -9,13 +9,18 @@ import hashlib
 import hmac
 import json
 import logging
+import os
 import random
+import ssl
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
+from urllib.parse import SplitResult
 from uuid import UUID
 
 import httpx
@@ -101,16 +106,14 @@ class Webhooks:
         except Blocked as error:
             return None, f"the URL {error}", False
         try:
-            address = addresses.resolve(parts, self._allowed)
-            netloc = f"[{address}]" if ":" in address else address
-            url = parts._replace(netloc=f"{netloc}:{addresses.port_of(parts)}").geturl()
+            found = addresses.resolve(parts, self._allowed)
             headers = {"Host": parts.netloc, **signed(body, str(due.payload["id"]), due.secrets, now=time.time())}
-            status = _status(url, headers, body, host=parts.hostname or "")
+            status = _status([_at(parts, one) for one in found], headers, body, host=parts.hostname or "")
         except Blocked as error:
             return None, f"the URL {error}", True
         except TimeoutError:
             return None, f"no answer within {TIMEOUT_S:g} s", True
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, OSError) as error:  # of a file of certificates too
             return None, f"no answer ({type(error).__name__}: {error})", True
         return status, "" if 200 <= status < 300 else f"answered {status}", status != GONE
 
@@ -163,22 +166,45 @@ def _deliveries(
     return [{"key": key, "tenant": tenant, "webhook_id": row, "url": url, "payload": payload} for row, url in to]
 
 
-def _status(url: str, headers: Mapping[str, str], body: bytes, *, host: str) -> int:
-    """Post, and return the status; redirects are not followed, and the answer's body is not read.
+def _at(parts: SplitResult, address: str) -> str:
+    netloc = f"[{address}]" if ":" in address else address
+    return parts._replace(netloc=f"{netloc}:{addresses.port_of(parts)}").geturl()
 
-    Raises TimeoutError after all of `TIMEOUT_S`: the limits of httpx are each of one piece, and an answer may come in
-    any number of pieces. Only a loop can be stopped in the middle of a read.
+
+def _status(urls: Sequence[str], headers: Mapping[str, str], body: bytes, *, host: str) -> int:
+    """Post to the first that takes a connection, and return the status; the answer's body is not read.
+
+    Redirects are not followed. Raises TimeoutError after all of `TIMEOUT_S`, of which each connection has its share:
+    the other limits of httpx are each of one piece, and an answer may come in any number of pieces. Only a loop can be
+    stopped in the middle of a read.
     """
+    timeout = httpx.Timeout(None, connect=TIMEOUT_S / len(urls))
 
-    async def post() -> int:
+    async def post(url: str) -> int:
         async with (
-            asyncio.timeout(TIMEOUT_S),
-            httpx.AsyncClient(timeout=None, trust_env=False, follow_redirects=False) as client,  # noqa: S113 - above
+            httpx.AsyncClient(timeout=timeout, trust_env=False, follow_redirects=False, verify=_trusted()) as client,
             client.stream("POST", url, headers=headers, content=body, extensions={"sni_hostname": host}) as answer,
         ):
             return answer.status_code
 
-    return asyncio.run(post())
+    async def first() -> int:
+        async with asyncio.timeout(TIMEOUT_S):
+            for url in urls[:-1]:
+                with suppress(httpx.ConnectError, httpx.ConnectTimeout):  # nothing was sent
+                    return await post(url)
+            return await post(urls[-1])
+
+    return asyncio.run(first())
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    """Return the authorities that may vouch for a receiver: the public ones, and those that the environment names."""
+    context = httpx.create_ssl_context(trust_env=False)
+    file, folder = (os.environ.get(name) or None for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"))
+    if file or folder:
+        context.load_verify_locations(file, folder)
+    return context
 
 
 def _pause_s(attempt: int) -> float | None:

@@ -5,6 +5,7 @@ import math
 import os
 import random
 import re
+import ssl
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -66,7 +67,16 @@ def options(url: str, key: str | None, timeout_s: float) -> dict[str, Any]:
     check_header("CHAI_API_KEY", key, is_secret=True)
     is_here = _host(url) in LOOPBACK  # a proxy of the environment cannot reach it
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    return {"base_url": url, "headers": headers, "timeout": timeout_s, "trust_env": not is_here}
+    own = {"verify": _authorities()} if is_here and httpx.URL(url).scheme == "https" else {}
+    return {"base_url": url, "headers": headers, "timeout": timeout_s, "trust_env": not is_here, **own}
+
+
+def _authorities() -> ssl.SSLContext:
+    """Return who may vouch for a service, by the environment too; raise `BadInput`."""
+    try:
+        return httpx.create_ssl_context()
+    except OSError as error:
+        raise bad_environment(error) from None
 
 
 def bad_environment(error: Exception) -> BadInput:

@@ -2,6 +2,8 @@
 
 import re
 import socket
+import ssl
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -503,3 +505,120 @@ def test_the_connection_goes_to_the_address_that_was_looked_at(
 
     assert [(path, headers["Host"]) for path, headers, _ in looked_at.got] == [("/x", f"hook.example:{port}")]
     assert elsewhere.got == []
+
+
+@pytest.mark.parametrize("dead", [["::1"], ["127.0.0.2", "::1"], []], ids=["IPv6", "several", "none"])
+def test_a_name_with_several_addresses_is_reached_at_whichever_answers(
+    hooked: TestClient,
+    new_key,
+    relay: Webhooks,
+    receiver: Receiver,
+    session: Session,
+    dead: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`localhost` is ::1 first where a receiver listens at 127.0.0.1 alone; a host may have no way to IPv6."""
+    port = int(receiver.host.partition(":")[2])
+    named(monkeypatch, "hook.example", [*dead, "127.0.0.1", "127.0.0.3"], port)
+    relay._allowed = frozenset({"hook.example"})
+    with transaction(relay._factory) as own:
+        rows.register(own, "a", key=None, url=f"http://hook.example:{port}/x", events=["video.cancelled"])
+    ended(hooked, new_key("a"))
+
+    turn(relay, session)
+
+    assert [path for path, _, _ in receiver.got] == ["/x"]
+
+
+def test_a_name_none_of_whose_addresses_answers_is_tried_again_later(
+    hooked: TestClient, new_key, relay: Webhooks, receiver: Receiver, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = int(receiver.host.partition(":")[2])
+    named(monkeypatch, "hook.example", ["::1", "127.0.0.2"], port)
+    relay._allowed = frozenset({"hook.example"})
+    with transaction(relay._factory) as own:
+        rows.register(own, "a", key=None, url=f"http://hook.example:{port}/x", events=["video.cancelled"])
+    ended(hooked, new_key("a"))
+
+    turn(relay, session)
+
+    (delivery,) = session.scalars(select(Delivery))
+    assert delivery.error.startswith("no answer (ConnectError: ")
+    assert delivery.attempt == 1
+    assert receiver.got == []
+
+
+@pytest.mark.parametrize("name", ["SSL_CERT_FILE", "SSL_CERT_DIR", None])
+def test_a_receiver_with_a_certificate_of_the_house_is_trusted_where_the_environment_names_it(
+    hooked: TestClient,
+    new_key,
+    relay: Webhooks,
+    session: Session,
+    tmp_path: Path,
+    name: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    certificate, key = certified(tmp_path, "hook.example")
+    for one in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(one, raising=False)
+    if name:
+        monkeypatch.setenv(name, str(certificate if name == "SSL_CERT_FILE" else tmp_path))
+    webhooks._trusted.cache_clear()
+    got: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            got.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a handshake that the caller breaks off
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    named(monkeypatch, "hook.example", ["127.0.0.1"], server.server_port)
+    relay._allowed = frozenset({"hook.example"})
+    with transaction(relay._factory) as own:
+        url = f"https://hook.example:{server.server_port}/x"
+        rows.register(own, "a", key=None, url=url, events=["video.cancelled"])
+    ended(hooked, new_key("a"))
+
+    turn(relay, session)
+
+    server.shutdown()
+    thread.join()
+    server.server_close()
+    webhooks._trusted.cache_clear()
+    assert got == (["/x"] if name else [])
+    (delivery,) = session.scalars(select(Delivery))
+    assert ("CERTIFICATE_VERIFY_FAILED" in (delivery.error or "")) == (name is None)
+
+
+def certified(folder: Path, host: str) -> tuple[Path, Path]:
+    """Make a certificate of a host that vouches for itself, and link it as OpenSSL looks for it in a folder."""
+    certificate, key = folder / "house.pem", folder / "house.key"
+    made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    made += ["-subj", f"/CN={host}", "-addext", f"subjectAltName=DNS:{host}", "-keyout", key, "-out", certificate]
+    subprocess.run(made, check=True, capture_output=True)
+    asked = ["openssl", "x509", "-noout", "-hash", "-in", certificate]
+    hashed = subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()
+    (folder / f"{hashed}.0").symlink_to(certificate)
+    return certificate, key
+
+
+def named(monkeypatch: pytest.MonkeyPatch, name: str, found: list[str], port: int) -> None:
+    """Let a name lead to these addresses, in this order."""
+    real = socket.getaddrinfo
+
+    def resolved(host: str, *rest: object, **more: object) -> list:
+        if host == name:
+            return [info for one in found for info in real(one, port, type=socket.SOCK_STREAM)]
+        return real(host, *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolved)

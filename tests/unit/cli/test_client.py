@@ -266,11 +266,13 @@ def test_a_password_in_the_address_is_not_shown(url: str) -> None:
     assert "secret" not in str(refused.value)
 
 
-def test_certificates_that_cannot_be_read_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("url", ["https://example.org", "https://localhost:8443", "https://127.0.0.1:8443"])
+def test_certificates_that_cannot_be_read_are_named(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are read for a service of this machine too, for which no proxy is asked."""
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere.pem")
 
     with pytest.raises(BadInput) as refused:
-        Client("https://example.org")
+        Client(url)
 
     said = "SSL_CERT_FILE '/nowhere.pem' cannot be read (No such file or directory); mend it, or unset it"
     assert str(refused.value) == said
