@@ -63,7 +63,9 @@ def test_what_stands_behind_a_label_of_style_is_style() -> None:
     assert extract("a ferret. Style: soft anime. Camera: slow zoom in").style == ("soft anime", "slow zoom in")
 
 
-@pytest.mark.parametrize("text", ["(", "a", "[|", "-", "<", "a:", " (", "&lt;", "--no "])
+@pytest.mark.parametrize(
+    "text", [*"(a-<\"'“\n", "[|", "a:", " (", "&lt;", "--no ", "says '", "called “", "写着“", "namens A "]
+)
 def test_signs_without_end_take_no_time(text: str) -> None:
     start = time.process_time()
 

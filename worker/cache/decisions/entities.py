@@ -422,6 +422,7 @@ def _entity_or_style(words: Sequence[Word], start: int, stop: int) -> Entity | N
         return None
     is_kept = _is_day(words, start, stop) or (of > 1 and _is_kept(phrase[of - 2], noun))
     is_kept = is_kept or (head == "light" and stop < len(words) and words[stop].tag.startswith("VB"))  # it moves
+    is_kept = is_kept or (head in v.FRUITS and _is_behind_article(words, start))  # "an orange"
     if (
         _is_quantifier(words, stop)
         or _is_part_of_place(words, start, stop)
@@ -444,7 +445,6 @@ _PICTURES = v.word_set("scene view image picture composition look")  # a scary s
 _STYLE_HEADS = v.STYLE_HEADS | style_words.GENRE_HEADS
 _SAYS_LITTLE = v.PRAISE | v.STYLE_WORDS
 _EMPTY_WHEN_BARE = v.EMPTY_WHEN_BARE | v.SEEN_WHEN_DESCRIBED | (v.ADJECTIVES - v.NOUNS)
-_FRUITS = v.word_set("orange olive violet lavender")  # in the plural no colours
 _COMMON_NOUNS = v.SCENE_NOUNS | v.PLACE_NOUNS | v.ANIMATE
 
 
@@ -452,7 +452,7 @@ def _names_nothing(noun: Word, head: str, described: Sequence[str]) -> bool:
     """Whether a noun, or a bare one, is no thing of a picture: a moment, a feeling, a scene."""
     if len(head) == 1 or _is_empty(noun.lower) or noun.lower in v.CARRIERS or head in v.STYLE_HEADS:
         return True
-    is_fruit = noun.lower != head and head in _FRUITS  # "vendors sell oranges"
+    is_fruit = noun.lower != head and head in v.FRUITS  # "vendors sell oranges"
     if not described and not is_fruit and (head in _EMPTY_WHEN_BARE or head[0].isdigit()):
         return True
     return not noun.is_name and _is_unseen(head)

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from worker.cache.decisions import quotations
 from worker.cache.decisions import vocabulary as v
 
 
@@ -27,7 +28,7 @@ class Prompt:
 
 def read(prompt: str) -> Prompt:
     """The words of a prompt without the signs around them."""
-    text = _rejoined(_without_markup(_out_of_json(prompt)))
+    text = _rejoined(quotations.without(_without_markup(_out_of_json(prompt))))
     text, excluded = _split_excluded(_APART.sub("--", text))  # "— ar 16:9"
     text = _without_parameters(text)
     text, style = _split_labels(text)
@@ -109,7 +110,7 @@ _SHORT_FORMS = ((re.compile(r"\bw/o\b", re.I), "without"), (re.compile(r"(?<![\w
 def _without_markup(text: str) -> str:
     if "&" in text:
         text = html.unescape(html.unescape(text))
-    text = re.sub(r"[^\S\n]+", " ", text)
+    text = re.sub(r"\s*\n\s*", "\n", re.sub(r"[^\S\n]+", " ", text))
     text = re.sub(r"<([a-z]+)>", _in_angles, text, flags=re.I)
     text = _HASHTAGS.sub(lambda match: f" {match[0].replace('#', ', ')} ", text)
     for pattern in (_COMMENT, _PARTS, _TAG, _URL, _ADDRESS, _EMBEDDING, _SLUG):
@@ -224,7 +225,7 @@ _LABEL_NAMES = (
     r"|artists?)"
 )
 _LABEL = re.compile(
-    rf"(?:^|(?<=[\n.;!?,\"]))[\s*#_•>\"'-]*({_LABEL_NAMES}[*_]*\s*[:=][*_]*)(?!\S*\d:)\s*",
+    rf"(?:^|(?<=[\n.;!?,\"]))[\s*#_•>\"'-]{{0,16}}({_LABEL_NAMES}[*_]*\s*[:=][*_]*)(?!\S*\d:)\s*",
     re.I,
 )
 _BRACKETED = re.compile(rf"\[({_LABEL_NAMES})\]:?", re.I)  # "[Subject] a dancer [Setting] a theatre"

@@ -65,6 +65,8 @@ def mark_style(words: Sequence[Word]) -> None:
                 _ignore(words, i, end)  # "seen from a balloon", which nobody sees
         elif word.lower == "for" and i:
             _mark_client(words, i)
+        elif word.lower in _CALLED or (word.lower == "is" and i and words[i - 1].lower == "name"):
+            _mark_name(words, i)
 
 
 def _is_style_of_all(words: Sequence[Word], i: int) -> bool:
@@ -103,6 +105,31 @@ def _is_named_of(words: Sequence[Word], i: int) -> bool:
     """Whether "of" and a name follow: "in the manner of Vermeer"."""
     is_of = i + 2 < len(words) and words[i + 1].lower == "of"
     return is_of and bool(_artist_end(words, i + 2) or _is_nameish(words[i + 2]))
+
+
+_CALLED = v.word_set("named nicknamed called")
+_PLACES = v.word_set("city town village country island planet state region capital river mountain")  # their names tell
+_LONGEST_NAME = 3  # words
+
+
+def _mark_name(words: Sequence[Word], i: int) -> None:
+    """Marks ordinary words that somebody or something is called by: "a man called Fox", "a dog named bear".
+
+    Names that are no other word stay, for they say who is seen: "a fish called Wanda". So do kinds: "called a griffin".
+    """
+    who = words[i - 1].lower if i else ""
+    stop = i + 1
+    while stop < len(words) and stop - i <= _LONGEST_NAME and words[stop].text[:1].isupper():
+        stop += 1
+    is_bare = stop == i + 1 < len(words) and words[stop].tag in NOUN and words[i].lower != "is"
+    if is_bare and (words[i].lower != "called" or who in v.ANIMATE):
+        stop += 1
+    name = tuple(word.lower for word in words[i + 1 : stop])
+    is_somebody = (
+        any(name[: len(known)] == known for known in v.PEOPLE_BY_FIRST_WORD.get(name[0], ())) if name else True
+    )
+    if not is_somebody and who not in _PLACES and all(is_in_lexicon(word) for word in name):
+        _ignore(words, i, stop)
 
 
 _VIDEOS = v.CARRIERS | _STYLE_OR_HEADS
@@ -515,7 +542,7 @@ def _is_nameish(word: Word) -> bool:
 # --- comparisons ----------------------------------------------------------------------------------------------------
 
 _COMPARES = v.word_set(
-    "like as resembling resembles resemble similar reminiscent unlike mimicking mimics imitating shape form guise "
+    "like as than resembling resembles resemble similar reminiscent unlike mimicking mimics imitating shape form guise "
     "color colour size"
 )
 _LOOKS = frozenset(word for name in ("colour", "size", "age", "light") for word in v.CONFLICT_GROUPS[name])
@@ -544,6 +571,14 @@ def _mark_comparison(words: Sequence[Word], i: int) -> None:
             word.lower == "as" and words[k + 1].tag in (*ADJECTIVE, "RB") for k, word in _before(words, i, 3)
         ):
             return
+    elif lower == "than":
+        if (
+            before is None
+            or before.lower in ("rather", "other", "else")
+            or words[i + 1 : i + 2] == []
+            or words[i + 1].tag == "CD"
+        ):
+            return  # "rather than a dog", "no more than ten people"
     elif lower in ("shape", "form", "guise", "color", "colour", "size"):
         if after != "of" or before is None or before.lower not in ("the", "a"):
             return

@@ -139,6 +139,13 @@ def _by_context(lower: Sequence[str], tags: Sequence[str], i: int, before: str, 
     word, tag = lower[i], tags[i]
     if (word == "like" and _likens(lower, tags, i)) or (after == "IN" and _likens(lower, tags, i + 1)):
         return "JJ"  # "a jellyfish like creature"
+    if (
+        tag == "JJ"
+        and word in v.FRUITS
+        and _is_one(lower, i)
+        and after in ("IN", ".", "NNS", "VB", "VBZ", "RB", "WRB", "TO")
+    ):
+        return "NN"  # "an orange on a table"; what looks like a plural behind "an orange" is a verb
     if tag == "NNS" and before in ("NN", "NNP") and is_first_name(lower[i - 1]) and not _has_singular(word):
         return "NNP"  # "christina hendricks"
     if tag == _PERIOD:
@@ -376,6 +383,12 @@ def _is_joined_verb(lower: Sequence[str], tags: Sequence[str], i: int, before: s
 
 _ONE = frozenset(("DT", "PRP$", "PRP", "RB"))
 _SENTENCE_ENDS = (".", ";", "!", "?")
+
+
+def _is_one(lower: Sequence[str], i: int) -> bool:
+    """Whether "a" stands before a word, or before what is said of its size or of how it was cut."""
+    said = lower[i - 1] in v.CONFLICT_GROUPS["size"] or lower[i - 1] in v.OF_FRUITS
+    return lower[i - 1 - said] in ("a", "an") if i > said else False
 
 
 def _is_thing(word: str) -> bool:

@@ -241,7 +241,11 @@ COLOUR_NOUNS = word_set(
     "sapphire crimson scarlet cornflower periwinkle turquoise aqua dusty pastel light dark deep pale bright"
 )
 
-# two words that do the same
+# colours before a noun, things behind "a" and in the plural; what is said of such things, not of colours
+FRUITS = word_set("orange olive violet lavender")
+OF_FRUITS = word_set("ripe juicy fresh peeled sliced halved rotten single whole blooming wilted")
+
+# two words that are as COLOUR_NOUNS
 SHADES_OF_TWO = phrase_set(
     "fire engine, candy apple, cotton candy, duck egg, egg yolk, egg shell, school bus, pea soup, british racing, "
     "lemon chiffon, rose petal, sea foam"
