@@ -213,11 +213,20 @@ def check_database(_var: Path) -> Findings:
         yield _look("postgres", "not running here", "`chai up` starts one; set DATABASE_URL for another")
         return
     import psycopg2
+    from sqlalchemy.exc import ArgumentError
 
-    try:
-        connection = psycopg2.connect(url.replace("+psycopg2", ""), connect_timeout=TIMEOUT_S)
+    from db.session import NO_POOLER, arguments, takes_no_settings
+
+    url = url.replace("+psycopg2", "")
+    try:  # as the parts do
+        connection = psycopg2.connect(url, **arguments(url, "chai-doctor") | {"connect_timeout": TIMEOUT_S})
+    except (ArgumentError, ValueError):
+        do = "write it like postgresql://USER:PASSWORD@HOST:5432/NAME"
+        yield _wrong("postgres", "DATABASE_URL is no address of a database", do)
+        return
     except psycopg2.Error as error:
-        yield _wrong("postgres", str(error).strip().split("\n")[0], "start it, or check DATABASE_URL")
+        do = NO_POOLER if takes_no_settings(error) else "start it, or check DATABASE_URL"
+        yield _wrong("postgres", str(error).strip().split("\n")[0], do)
         return
     connection.autocommit = True
     try:
@@ -229,6 +238,9 @@ def check_database(_var: Path) -> Findings:
 
 
 def _database(cursor: Any) -> Findings:  # Any: psycopg2 brings no types
+    from db import migrate
+    from db.session import NO_POOLER
+
     cursor.execute("SELECT current_setting('server_version'), rolsuper FROM pg_roles WHERE rolname = current_user")
     version, is_superuser = cursor.fetchone()
     if int(version.split(".")[0].split()[0]) < OLDEST_POSTGRES:
@@ -241,6 +253,12 @@ def _database(cursor: Any) -> Findings:  # Any: psycopg2 brings no types
     cursor.execute("SELECT pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on'")
     if cursor.fetchone()[0]:
         yield _wrong("postgres", "takes no writes (a standby, or read-only)", "point DATABASE_URL at the primary")
+    cursor.execute("SHOW server_encoding")
+    if (encoding := cursor.fetchone()[0]) != migrate.ENCODING:
+        yield _wrong("database encoding", f"{encoding}, which lacks letters that prompts have", migrate.MAKE_ANEW)
+    cursor.execute("SELECT current_setting('plan_cache_mode')")
+    if cursor.fetchone()[0] != "force_generic_plan":
+        yield _wrong("postgres connection", "a pooler in between leaves out the settings of a connection", NO_POOLER)
     yield from _pgvector(cursor)
     yield from _tables(cursor)
     yield _clock(cursor)

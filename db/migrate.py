@@ -10,7 +10,10 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from db.session import connect, sessions
+from shared.settings import SettingsError
 
+ENCODING = "UTF8"  # any other, of a server that was set up without a locale, lacks letters that prompts have
+MAKE_ANEW = f"make it anew: CREATE DATABASE … ENCODING '{ENCODING}' TEMPLATE template0"
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 
 
@@ -52,7 +55,8 @@ def steps() -> tuple[str, ...]:
 def upgrade(database_url: str, to: str = "head") -> str | None:
     """Go up to a revision, and return where the tables are; a second process waits for the first and does nothing.
 
-    Tables of a later version stay as they are: they serve this one too.
+    Tables of a later version stay as they are: they serve this one too. Raises `SettingsError` for a database, still
+    without tables, that cannot hold all prompts.
     """
     before = _revision(database_url)
     if to == "head" and is_later(before):
@@ -65,7 +69,10 @@ def _revision(database_url: str) -> str | None:
     engine = connect(database_url, pool_size=1, application="chai-migrate")
     try:
         with sessions(engine)() as session:
-            return revision(session)
+            found, encoding = revision(session), session.scalar(text("SHOW server_encoding"))
+        if found is None and encoding != ENCODING:
+            raise SettingsError(f"DATABASE_URL names a database that is in {encoding}; {MAKE_ANEW}")
+        return found
     finally:
         engine.dispose()
 

@@ -35,6 +35,8 @@ _SERVER = (
 )
 
 LOCK_PATIENCE_S = 5.0
+# One that hands a connection to another between two transactions loses what is set and prepared on it, and who listens.
+NO_POOLER = "name the server itself in DATABASE_URL, without a pooler: each part keeps a few connections of its own"
 _SURE_S = 5.0  # idle for longer, a connection may be dead without a sign of it
 
 
@@ -60,22 +62,29 @@ def connect(
     Connections that died while idle are replaced. A statement may run for 30 s and wait `lock_patience_s` for a lock: a
     stuck statement must not hold a heartbeat past its lease. Nobody waits longer than 10 s for one of the pool.
     """
-    asked = make_url(database_url).query  # its own options stand beside ours, and go before what says how to wait
     engine = create_engine(
         database_url,
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_timeout=10,
-        connect_args={
-            "connection_factory": _Connection,
-            "application_name": application,
-            "options": f"{asked.get('options', '')} {_SERVER} -c lock_timeout={round(1000 * lock_patience_s)}".lstrip(),
-            **{name: value for name, value in _NETWORK.items() if name not in asked},
-        },
+        connect_args=arguments(database_url, application, lock_patience_s),
     )
     _replace_the_dead(engine)
     _forget_old_plans(engine)
     return engine
+
+
+def arguments(
+    database_url: str, application: str, lock_patience_s: float = LOCK_PATIENCE_S
+) -> dict[str, Any]:  # Any: each has a type of its own
+    """Return what psycopg2 is told beside the address of a database."""
+    asked = make_url(database_url).query  # its own options stand beside ours, and go before what says how to wait
+    return {
+        "connection_factory": _Connection,
+        "application_name": application,
+        "options": f"{asked.get('options', '')} {_SERVER} -c lock_timeout={round(1000 * lock_patience_s)}".lstrip(),
+        **{name: value for name, value in _NETWORK.items() if name not in asked},
+    }
 
 
 def _replace_the_dead(engine: Engine) -> None:
@@ -117,12 +126,18 @@ def _forget_old_plans(engine: Engine) -> None:
 
     def failed(context: ExceptionContext) -> None:
         error = context.original_exception
-        is_old = isinstance(error, FeatureNotSupported) and "cached plan" in str(error)
+        # by the place in the server that says so: its words are in the language of `lc_messages`
+        is_old = isinstance(error, FeatureNotSupported) and error.diag.source_function == "RevalidateCachedQuery"
         if is_old or isinstance(error, InvalidSqlStatementName):  # or whatever stands between has mixed connections up
             context.is_disconnect = True
             raise OperationalError(context.statement, None, error) from error
 
     event.listen(engine, "handle_error", failed)
+
+
+def takes_no_settings(error: Exception) -> bool:
+    """Say whether what answers is no server but a pooler, which refuses what each connection is set to."""
+    return "startup parameter" in str(error)  # PgBouncer's own words, in no other language
 
 
 def waited_in_vain(error: OperationalError) -> bool:

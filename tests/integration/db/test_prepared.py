@@ -1,5 +1,6 @@
 """Statements that a connection plans once."""
 
+import psycopg2.extensions
 import pytest
 from sqlalchemy import Engine, event, text
 from sqlalchemy.exc import OperationalError
@@ -76,3 +77,35 @@ def test_what_is_of_other_tables_or_gone_is_prepared_anew_after_one_error(
     with pytest.raises(OperationalError, match=r"cached plan must not|does not exist"):
         look()
     assert look() == "a"
+
+
+def test_a_plan_of_other_tables_is_known_in_whatever_language_the_server_speaks(
+    engine: Engine, session_factory: sessionmaker[Session]
+) -> None:
+    """The words of an error are those of `lc_messages`, its state is that of many others."""
+
+    class German(psycopg2.extensions.cursor):
+        def execute(self, *given: object) -> None:
+            try:
+                super().execute(*given)
+            except psycopg2.Error as error:
+                error.args = ("FEHLER:  gecachter Plan darf den Ergebnistyp nicht ändern",)
+                raise
+
+    event.listen(engine, "connect", lambda connection, _: setattr(connection, "cursor_factory", German))
+    words = Prepared("words_of", {"word": "text"}, "SELECT * FROM kept WHERE word = :word")
+    with transaction(session_factory) as session:
+        session.execute(text("CREATE TABLE kept (word text)"))
+        words.on(session)
+        session.execute(text(words.call), {"word": "a"})
+    with transaction(session_factory) as session:
+        session.execute(text("ALTER TABLE kept ALTER COLUMN word TYPE varchar(9)"))
+
+    def look() -> None:
+        with transaction(session_factory) as session:
+            words.on(session)
+            session.execute(text(words.call), {"word": "a"})
+
+    with pytest.raises(OperationalError, match="gecachter Plan"):
+        look()
+    look()

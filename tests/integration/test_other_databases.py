@@ -1,0 +1,157 @@
+"""Databases that are set up otherwise than the service needs them: each is named, with the way out."""
+
+import os
+import socket
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+
+import psycopg2
+import pytest
+from sqlalchemy import make_url
+from test_doctor import looked
+
+ROOT = Path(__file__).parents[2]
+NO_POOLER = "name the server itself in DATABASE_URL, without a pooler: each part keeps a few connections of its own"
+_OF_ENCRYPTION = (80877103, 80877104)  # what a client asks before it begins
+
+
+def migrated(url: str) -> tuple[int, str]:
+    """Run `chai migrate`; return its exit status and what it said."""
+    environment = {**os.environ, "DATABASE_URL": url}
+    command = [sys.executable, "-m", "cli.main", "migrate"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    return done.returncode, done.stderr
+
+
+@pytest.fixture
+def made(postgres_server: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A database of the application's role, in the encoding that the test names."""
+    encoding = getattr(request, "param", "UTF8")
+    name = f"chai_other_{encoding.lower()}_{os.getpid()}"
+    with closing(psycopg2.connect(postgres_server.replace("+psycopg2", ""))) as connection:
+        connection.autocommit = True
+        cursor = connection.cursor()
+        cursor.execute(
+            f"CREATE DATABASE {name} ENCODING '{encoding}' TEMPLATE template0 LOCALE_PROVIDER libc LOCALE 'C'"
+        )
+        yield make_url(postgres_server).set(database=name).render_as_string(hide_password=False)
+        cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.mark.parametrize("made", ["SQL_ASCII", "LATIN1"], indirect=True)
+def test_a_database_that_cannot_hold_all_prompts_gets_no_tables(made: str, tmp_path: Path) -> None:
+    encoding = "SQL_ASCII" if "sql_ascii" in made else "LATIN1"
+    anew = "make it anew: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+
+    status, said = migrated(made)
+    _, found = looked(tmp_path, DATABASE_URL=made)
+
+    assert (status, said) == (2, f"error: DATABASE_URL names a database that is in {encoding}; {anew}\n")
+    assert (found["database encoding"]["state"], found["database encoding"]["do"]) == ("wrong", anew)
+
+
+def test_a_role_that_may_not_add_the_extension_is_told_who_may(made: str) -> None:
+    status, said = migrated(made)
+
+    way_out = "a superuser gives the service's role a database and the extension, once: docs/operation.md, Security"
+    assert status == 1
+    assert said.startswith("error: ")
+    assert said.endswith(f'permission denied to create extension "vector"; {way_out}\n')
+    assert len(said.splitlines()) == 1
+
+
+def test_tables_of_another_program_are_left_alone(made: str, postgres_admin: str) -> None:
+    database = make_url(made).database
+    admin = make_url(postgres_admin).set(database=database).render_as_string(hide_password=False)
+    for url, statement in ((admin, "CREATE EXTENSION vector"), (made, "CREATE TABLE jobs (mine int)")):
+        with closing(psycopg2.connect(url.replace("+psycopg2", ""))) as connection:
+            connection.autocommit = True
+            connection.cursor().execute(statement)
+
+    status, said = migrated(made)
+
+    way_out = "DATABASE_URL names a database with tables of another program; give the service one of its own"
+    assert status == 1
+    assert said.endswith(f'relation "jobs" already exists; {way_out}\n')
+
+
+@pytest.fixture
+def pooler(database_url: str) -> Iterator[Callable[[bool], str]]:
+    """Stands before the server as PgBouncer does: refuses what a connection is set to, or leaves it out."""
+    parts = make_url(database_url)
+    listeners: list[socket.socket] = []
+
+    def pipe(source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while piece := source.recv(65536):
+                target.sendall(piece)
+        with suppress(OSError):
+            target.shutdown(socket.SHUT_WR)
+
+    def serve(client: socket.socket, *, refuses: bool) -> None:
+        with client:
+            length, kind = struct.unpack("!II", _exactly(client, 8))
+            while kind in _OF_ENCRYPTION:
+                client.sendall(b"N")
+                length, kind = struct.unpack("!II", _exactly(client, 8))
+            words = _exactly(client, length - 8).split(b"\0")
+            if refuses and b"options" in words[::2]:
+                said = b"SFATAL\0C08P01\0Munsupported startup parameter: options\0\0"
+                client.sendall(b"E" + struct.pack("!I", len(said) + 4) + said)
+                return
+            pairs = [pair for pair in zip(words[::2], words[1::2], strict=False) if pair[0] not in (b"options", b"")]
+            kept = b"".join(name + b"\0" + value + b"\0" for name, value in pairs) + b"\0"
+            with socket.create_connection((parts.host, parts.port)) as server:
+                server.sendall(struct.pack("!II", len(kept) + 8, kind) + kept)
+                back = threading.Thread(target=pipe, args=(server, client), daemon=True)
+                back.start()
+                pipe(client, server)
+                back.join()
+
+    def accept(listener: socket.socket, *, refuses: bool) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                threading.Thread(target=serve, args=(client,), kwargs={"refuses": refuses}, daemon=True).start()
+
+    def begin(refuses: bool) -> str:
+        listener = socket.create_server(("127.0.0.1", 0))
+        listeners.append(listener)
+        threading.Thread(target=accept, args=(listener,), kwargs={"refuses": refuses}, daemon=True).start()
+        url = parts.set(host="127.0.0.1", port=listener.getsockname()[1])
+        return url.render_as_string(hide_password=False)
+
+    yield begin
+    for listener in listeners:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+
+
+def _exactly(client: socket.socket, number: int) -> bytes:
+    content = b""
+    while len(content) < number:
+        content += client.recv(number - len(content))
+    return content
+
+
+def test_a_pooler_that_refuses_is_named_with_the_way_round_it(pooler: Callable[[bool], str], tmp_path: Path) -> None:
+    url = pooler(True)
+
+    status, said = migrated(url)
+    _, found = looked(tmp_path, DATABASE_URL=url)
+
+    assert status == 1
+    assert said.endswith(f"FATAL:  unsupported startup parameter: options; {NO_POOLER}\n")
+    assert (found["postgres"]["state"], found["postgres"]["do"]) == ("wrong", NO_POOLER)
+
+
+def test_a_pooler_that_leaves_settings_out_is_named_too(pooler: Callable[[bool], str], tmp_path: Path) -> None:
+    _, found = looked(tmp_path, DATABASE_URL=pooler(False))
+
+    assert (found["postgres"]["state"], found["tables"]["state"]) == ("fine", "fine")
+    assert (found["postgres connection"]["state"], found["postgres connection"]["do"]) == ("wrong", NO_POOLER)
