@@ -5,7 +5,6 @@ comes back with it as Last-Event-ID gets what changed meanwhile.
 """
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -21,6 +20,7 @@ from db.keys import Caller
 from db.models import Job
 from db.session import transaction
 from db.states import FINAL, JobStatus
+from shared import json_lines
 from shared.ids import video_id
 from shared.logs import Once
 
@@ -198,4 +198,5 @@ def _reload(tenant: str, id_: int) -> Event:
 
 def _lines(name: str, id_: int, data: object, *, retry_ms: int | None = None) -> str:
     retry = "" if retry_ms is None else f"retry: {retry_ms}\n"
-    return f"{retry}id: {id_}\nevent: {name}\ndata: {data if isinstance(data, str) else json.dumps(data)}\n\n"
+    written = json_lines.whole(data) if isinstance(data, str) else json_lines.line(data)
+    return f"{retry}id: {id_}\nevent: {name}\ndata: {written}\n\n"

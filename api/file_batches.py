@@ -4,7 +4,6 @@ One step of a batch is one transaction, and any process may take any step: what 
 request costs itself only; it stands in the error file with its reason.
 """
 
-import json
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import closing
@@ -26,7 +25,7 @@ from db.errors import NotFound
 from db.models import Batch, File, FileBatch, Job, JobMetric, RefusedLine
 from db.session import by_message, transaction
 from db.states import BatchStatus, FileBatchStatus
-from shared import model_cards
+from shared import json_lines, model_cards
 from shared.model_cards import ModelCard
 from shared.storage import FileMissing, Storage, file_name
 
@@ -155,7 +154,7 @@ class FileBatches:
         id_, num_lines, num_bytes = uuid4(), 0, 0
         with self._storage.writing(file_name(id_)) as stream:
             for line in chain((first,), lines):
-                num_bytes += stream.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+                num_bytes += stream.write(json_lines.line(line).encode() + b"\n")
                 num_lines += 1
         return File(
             id=id_,

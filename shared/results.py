@@ -2,12 +2,12 @@
 
 import csv
 import io
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from shared import json_lines
 from shared.receipts import Receipt
 
 STAGES = ("load", "decide", "fetch", "encode", "turn", "denoise", "decode", "compress", "store", "keep")
@@ -92,7 +92,7 @@ def place(line: str | None) -> Place:
 
 def jsonl(results: Sequence[Result]) -> str:
     """Return the lines of some results."""
-    return "".join(json.dumps(asdict(result), ensure_ascii=False) + "\n" for result in results)
+    return "".join(json_lines.line(asdict(result)) + "\n" for result in results)
 
 
 def csv_header() -> str:

@@ -173,9 +173,9 @@ def _prompts(given: str) -> Iterator[str]:
     if given != STDIN:
         yield given
         return
-    for line in from_stdin().decode("utf-8", "replace").splitlines():
-        if line.strip():
-            yield line.strip()
+    for line in from_stdin().splitlines():  # bytes: characters of Unicode that end a line are part of a prompt
+        if prompt := line.decode("utf-8", "replace").strip():
+            yield prompt
 
 
 def _card(model: str | None, settings: "WorkerSettings") -> "ModelCard":

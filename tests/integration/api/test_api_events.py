@@ -88,6 +88,16 @@ def test_a_life_is_told_from_first_to_last(url: str, session_factory: sessionmak
     assert last.data == httpx.get(f"{url}/v1/videos/{video['id']}", trust_env=False).json()
 
 
+def test_an_event_is_one_line_to_every_reader(url: str) -> None:
+    """`iter_lines` cuts a text at ends of lines that JSON leaves as they are."""
+    prompt = "a red\u2028circle\u2029moves"
+    with followed(url) as heard:
+        httpx.post(f"{url}/v1/videos", json={"prompt": prompt}, trust_env=False).raise_for_status()
+        told = next(heard)
+
+    assert told.data["prompt"] == prompt
+
+
 def test_who_comes_back_hears_what_happened_meanwhile(url: str) -> None:
     with followed(url) as heard:
         seen = post(url)

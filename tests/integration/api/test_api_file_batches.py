@@ -98,6 +98,22 @@ def test_a_bad_line_costs_itself_only(client: TestClient, relay: FileBatches, se
         assert said in error["message"]
 
 
+def test_a_line_of_results_is_one_to_every_reader(client: TestClient, relay: FileBatches) -> None:
+    """`splitlines` and `iter_lines` cut a text at ends of lines that JSON leaves as they are."""
+    name = "shot\u2028one\u2029"
+    id_ = begin(client, text({**line(1, prompt="a red\u2028circle"), "custom_id": name}))
+    while relay.turn():
+        pass
+    client.post(f"/v1/batches/{id_}/cancel")
+    while relay.turn():
+        pass
+
+    content = client.get(f"/v1/files/{client.get(f'/v1/batches/{id_}').json()['error_file_id']}/content")
+
+    (told,) = content.text.splitlines()
+    assert json.loads(told)["custom_id"] == name
+
+
 def test_reading_goes_on_after_a_crash_without_a_line_lost_or_doubled(
     client: TestClient, relay: FileBatches, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:

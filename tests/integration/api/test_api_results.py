@@ -56,6 +56,17 @@ def test_results_are_the_same_in_every_form(client: TestClient, run: str) -> Non
     assert columns.to_pylist() == expected
 
 
+def test_a_line_of_results_is_one_to_every_reader(client: TestClient) -> None:
+    """`splitlines` and `iter_lines` cut a text at ends of lines that JSON leaves as they are."""
+    run = client.post("/v1/bulk-runs", json={"manifest_key": "m"}).json()["id"]
+    prompt = "a red\u2028circle\u2029moves"
+    client.post(f"/v1/bulk-runs/{run}/items", json={"items": [{"custom_id": prompt, "prompt": prompt}]})
+
+    (line,) = client.get(f"/v1/bulk-runs/{run}/results").text.splitlines()
+
+    assert (json.loads(line)["custom_id"], json.loads(line)["prompt"]) == (prompt, prompt)
+
+
 def test_results_are_a_tenants_own_and_of_known_forms(client: TestClient, run: str) -> None:
     assert client.get(f"/v1/bulk-runs/{uuid4()}/results").status_code == 404
     assert client.get(f"/v1/bulk-runs/{run}/results?format=xlsx").json()["error"]["param"] == "format"
