@@ -28,7 +28,7 @@ class AsyncClient:
         options = transport.options(self.url, key, timeout_s)
         try:
             self._http = httpx.AsyncClient(**options)
-        except (OSError, ValueError, httpx.InvalidURL) as error:
+        except (ImportError, ValueError, httpx.InvalidURL) as error:  # of a proxy
             raise transport.bad_environment(error) from None
 
     async def create(

@@ -27,7 +27,7 @@ class Client:
         options = transport.options(self.url, key, timeout_s)
         try:
             self._http = httpx.Client(**options)
-        except (OSError, ValueError, httpx.InvalidURL) as error:
+        except (ImportError, ValueError, httpx.InvalidURL) as error:  # of a proxy
             raise transport.bad_environment(error) from None
 
     def create(

@@ -9,8 +9,10 @@ import ssl
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
+from urllib.request import getproxies
 from uuid import uuid4
 
 import httpx
@@ -65,10 +67,45 @@ def options(url: str, key: str | None, timeout_s: float) -> dict[str, Any]:
     """Return the options of an httpx client for a service; raise `BadInput`."""
     key = (key or "").strip()  # files and shells leave newlines behind
     check_header("CHAI_API_KEY", key, is_secret=True)
-    is_here = _host(url) in LOOPBACK  # a proxy of the environment cannot reach it
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    own = {"verify": _authorities()} if is_here and httpx.URL(url).scheme == "https" else {}
-    return {"base_url": url, "headers": headers, "timeout": timeout_s, "trust_env": not is_here, **own}
+    return {"base_url": url, "headers": headers, "timeout": timeout_s, **way(url)}
+
+
+def way(url: str) -> dict[str, Any]:
+    """Return the options of httpx that say how a service is reached, as the environment has it; raise `BadInput`.
+
+    What there is about proxies is read here: httpx cannot be made at all where NO_PROXY names an IPv6 network, as
+    container engines set it.
+    """
+    host = _host(url)
+    parts = httpx.URL(url)
+    verify = {"verify": _authorities()} if parts.scheme == "https" else {}
+    return {"trust_env": False, "proxy": _proxy(parts.scheme, host, parts.port), **verify}
+
+
+def _proxy(scheme: str, host: str, port: int | None) -> str | None:
+    given = getproxies()
+    proxy = given.get(scheme) or given.get("all")
+    is_direct = host in LOOPBACK or any(_names(entry, host, port) for entry in re.split(r"[,\s]+", given.get("no", "")))
+    if not proxy or is_direct:  # no proxy reaches this machine
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
+
+
+def _names(entry: str, host: str, port: int | None) -> bool:
+    """Return whether an entry of NO_PROXY names a host: as such, as a domain above it, or as a network around it."""
+    entry = entry.rpartition("://")[2].lower()
+    try:
+        network = ip_network(entry.translate({ord("["): None, ord("]"): None}), strict=False)
+    except ValueError:
+        name, _, only = entry.partition(":")
+        name = name.removeprefix("*").removeprefix(".")
+        is_named = bool(name) and f".{host}".endswith(f".{name}")
+        return entry == "*" or (is_named and only in ("", str(port)))
+    try:
+        return ip_address(host) in network
+    except ValueError:
+        return False
 
 
 def _authorities() -> ssl.SSLContext:
@@ -81,6 +118,10 @@ def _authorities() -> ssl.SSLContext:
 
 def bad_environment(error: Exception) -> BadInput:
     """Return what to say of a variable of the environment that cannot be used."""
+    if isinstance(error, ImportError):
+        return BadInput(
+            "a proxy variable of the environment names a SOCKS proxy; pip install 'httpx[socks]', or unset it"
+        )
     if isinstance(error, OSError):  # of a file of certificates, which has no name in it
         name = next((name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name)), "a certificate")
         value = f" {os.environ[name]!r}" if name in os.environ else ""

@@ -178,8 +178,10 @@ def check_service(var: Path) -> Findings:
 def _ask(client: Client, path: str) -> Any:  # Any: a httpx.Response, imported late, or None
     import httpx
 
+    from chai_client import transport
+
     try:
-        return httpx.get(client.url + path, timeout=TIMEOUT_S, trust_env="127.0.0.1" not in client.url)
+        return httpx.get(client.url + path, timeout=TIMEOUT_S, **transport.way(client.url))
     except httpx.HTTPError:
         return None
 

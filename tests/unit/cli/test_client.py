@@ -1,6 +1,7 @@
 """The client against a server that misbehaves on demand."""
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -162,6 +163,61 @@ def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(
 
     with Client(scripted.url) as client:
         assert client.video("video_1") == VIDEO
+
+
+# NO_PROXY → a service that its entries except from the proxy, and one that they do not
+EXCEPTED = [
+    ("chai.test", "http://chai.test", "http://chai.other"),
+    (".chai.test,b", "http://a.chai.test", "http://achai.test"),
+    ("*.chai.test", "http://a.chai.test", "http://b.test"),
+    ("chai.test:81", "http://chai.test:81", "http://chai.test:82"),
+    ("http://chai.test", "http://chai.test", "http://b.test"),
+    ("10.0.0.0/8 , ::1/128", "http://10.1.2.3", "http://11.1.2.3"),  # as container engines set it
+    ("localhost,::1,[::1],fd00::/8", "http://[fd00::1]:8400", "http://[fe80::1]:8400"),
+    ("192.0.2.7", "http://192.0.2.7", "http://192.0.2.70"),
+]
+
+
+@pytest.mark.parametrize(("entries", "excepted", "other"), EXCEPTED)
+def test_what_no_proxy_names_is_reached_directly_however_it_is_written(
+    entries: str, excepted: str, other: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "proxy.test:3128")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, entries)
+
+    with Client(excepted), Client(other):  # neither is refused
+        pass
+
+    assert (transport.way(excepted)["proxy"], transport.way(other)["proxy"]) == (None, "http://proxy.test:3128")
+
+
+def test_everything_may_be_reached_directly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "http://proxy.test:3128")
+    monkeypatch.setenv("no_proxy", "*")
+
+    assert transport.way("https://chai.test")["proxy"] is None
+
+
+def test_a_proxy_is_asked_for_what_lies_elsewhere(scripted: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", scripted.url)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    scripted.answer(VIDEO)
+
+    with Client("http://chai.test") as client:
+        assert client.video("video_1") == VIDEO
+
+    assert scripted.requests[0][1] == "http://chai.test/v1/videos/video_1"
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1080", "socks5h://127.0.0.1:1080"])
+def test_a_proxy_that_needs_a_package_is_named_with_it(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "socksio", None)
+    monkeypatch.setenv("ALL_PROXY", proxy)
+
+    with pytest.raises(BadInput, match=r"names a SOCKS proxy; pip install 'httpx\[socks\]', or unset it"):
+        Client("https://chai.test")
 
 
 @pytest.mark.parametrize("ending", ["", "/", "/v1", "/v1/"])
