@@ -52,6 +52,7 @@ def asked(stored: str, prompt: str, settings: MatchSettings | None = None) -> Pl
         ("un oiseau dans une forêt", "quinze oiseaux dans une forêt"),
         ("um pássaro em uma floresta", "dez pássaros em uma floresta"),
         ("一只鸟在森林里", "一群鸟在森林里"),
+        ("2条狗在草地上", "5条狗在草地上"),  # in digits
         ("птица в лесу", "десять птиц в лесу"),  # no article: the form says that it is one
         ("птица в лесу", "пять птиц в лесу"),
         # clothes of who is not told by them, parts whose colour shows

@@ -22,6 +22,7 @@ _BE = word_set("いる ある 含む 見える 写る 映る 入る おる 出�
 _NONE = word_set("ない なし 無し ぬ ず ん 抜き 無い")
 _NOBODY = word_set("無人 人気のない 誰")
 _LIKE = word_set("よう みたい")
+_DISGUISES = word_set("格好 恰好 コスプレ")  # of what somebody is not
 _SIDES = word_set("上 中 下 前 後ろ 横 隣 そば 間 周り 奥 側 うえ なか 真ん中 中心")
 _STYLE_ENDS = word_set("風 調 風味 タッチ 感 的")
 _LONGEST = 6  # janome's words that may be one of the lexicon
@@ -107,7 +108,7 @@ def _role(text: str, part: str, detail: str, base: str, after: Any) -> Role:
         return Role.NOBODY
     if base in _NONE and part in ("形容詞", "助動詞", "名詞"):
         return Role.NONE
-    if text in _LIKE and detail in ("非自立", "接尾"):
+    if (text in _LIKE and detail in ("非自立", "接尾")) or text in _DISGUISES:
         return Role.LIKE
     if part == "記号" or not text[0].isalnum():
         return Role.END

@@ -224,6 +224,8 @@ def _in_context(tokens: Sequence[Token], i: int, grammar: Grammar) -> Role:
         return Role.NOUN  # "la danse"
     if token.role is Role.ARTICLE and token.text in ("esta", "estas") and _is_said_next(tokens, i, grammar):
         return Role.COPULA  # "está" without its accent
+    if _is_compared_next(tokens, i, after):
+        return Role.LIKE
     can_act = before in (Role.END, Role.VERB) or tokens[i - 1].written in _BEFORE_INFINITIVE
     if token.role is Role.NOUN and token.meaning is None and can_act and _is_verb_here(token, after, grammar):
         return Role.VERB
@@ -264,6 +266,21 @@ def _in_context(tokens: Sequence[Token], i: int, grammar: Grammar) -> Role:
     if acts or _is_verb(token, grammar):
         return Role.VERB
     return Role.ADJECTIVE if token.text.endswith(grammar.adjective_ends) else token.role
+
+
+def _is_compared_next(tokens: Sequence[Token], i: int, after: Role) -> bool:
+    """Whether what follows is not there: "más grande que una casa", "disfrazado de león", "déguisé en lion"."""
+    if tokens[i].role in (Role.OF, Role.IN):
+        return i > 0 and tokens[i - 1].written.startswith(_DISGUISED)
+    before = {token.written for token in tokens[max(0, i - _FAR) : i]}
+    return tokens[i].written in ("que", "qu'") and after in (Role.ARTICLE, Role.NUMBER) and not before.isdisjoint(_MORE)
+
+
+_FAR = 4  # words from "more" to "than"
+_MORE = v.word_set(
+    "más menos mayor menor mejor peor plus moins meilleur meilleure pire mais maior melhor pior mayores menores maiores"
+)
+_DISGUISED = ("disfrazad", "disfarçad", "fantasiad", "déguisé", "travesti")
 
 
 def _do_next(token: Token, after: Token, grammar: Grammar) -> bool:

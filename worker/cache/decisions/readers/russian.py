@@ -37,7 +37,7 @@ _CLASSES: tuple[tuple[Role, frozenset[str]], ...] = (
     (Role.AND, word_set("и да")),
     (Role.OR, word_set("или либо")),
     (Role.COPULA, word_set("был была было были является")),
-    (Role.LIKE, word_set("как словно будто точно")),
+    (Role.LIKE, word_set("как словно будто точно чем")),
     (Role.DEGREE, word_set("очень совсем полностью весьма слишком")),
     (
         Role.ARTICLE,
