@@ -407,7 +407,7 @@ def check_models(_var: Path) -> Findings:
     """The cards and weights of this machine."""
     from shared import model_cards
 
-    folder = Path(os.environ.get("CHAI_MODELS_DIR", local.ROOT / "worker" / "cards"))
+    folder = Path(os.environ.get("CHAI_MODELS_DIR") or local.ROOT / "worker" / "cards")
     cards = model_cards.load(folder)
     if not cards:
         yield _wrong("models", f"none in {folder}", "check CHAI_MODELS_DIR")

@@ -41,7 +41,7 @@ def serve(port: int, *, fd: int | None = None) -> None:
 
     logs.configure()
     redis_url = local.redis_url()
-    address = os.environ.get(ADDRESS_VARIABLE, "127.0.0.1")
+    address = os.environ.get(ADDRESS_VARIABLE) or "127.0.0.1"
     file = password_file(local.var_dir())
     password = os.environ.get(PASSWORD_VARIABLE) or _password(file)
     where = {"url": f"http://{address}:{port}", "user": USER, "password_in": f"{PASSWORD_VARIABLE} or {file}"}

@@ -24,7 +24,7 @@ def rm(
     cards = cards_in(models_dir)
     if name not in cards:
         raise BadInput(f"no model {name!r} in {models_dir}; there is {', '.join(cards) or 'none'}")
-    if name == os.environ.get("CHAI_DEFAULT_MODEL", "small"):
+    if name == (os.environ.get("CHAI_DEFAULT_MODEL") or "small"):
         raise BadInput(f"{name!r} is the default model, and the API needs its card; set CHAI_DEFAULT_MODEL to another")
     folder = model_cards.folder(models_dir, name)
     _check_unused(name)

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parent.parent
 REDIS_URL = "redis://127.0.0.1:6379/0"
 _DATABASE = re.compile(r"postgresql\+psycopg2://(?:.*@)?(?:\[[^\]]*\]|[^/:?@]*)(?::\d+)?(?:[/?].*)?", re.ASCII)
 _HALF_A_SCHEME = re.compile(r"(?!file:)[A-Za-z][A-Za-z0-9]+:/?(?!/)", re.ASCII)
+_ADDRESSES = frozenset({"DATABASE_URL", "REDIS_URL", "STORAGE_URL"})
 _DATABASE_NUMBER = re.compile(r"/?\d*", re.ASCII)
 
 
@@ -64,6 +65,15 @@ class Settings(BaseSettings):
     lease_s: float = Field(default=30.0, ge=1, le=3600)  # a worker silent for this long has lost its job
     max_lost: int = Field(default=3, ge=1, le=100)  # leases that may expire before a job fails as worker_lost
     sweep_s: float = Field(default=5.0, gt=0, le=600)  # pause between two reconciler sweeps
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_left_out(cls, values: dict[str, object]) -> dict[str, object]:
+        """Take out what is empty, as compose files set what nobody gave: `CHAI_X: ${CHAI_X:-}`.
+
+        An empty address is a mistake: no other server or folder may stand in for it.
+        """
+        return {name: value for name, value in values.items() if value != "" or name in _ADDRESSES}
 
     @property
     def heartbeat_s(self) -> float:
