@@ -27,6 +27,9 @@ def reuse(
     seed: Annotated[int, typer.Option(min=0, help="Of prompts and noise: explore on one, confirm on another.")] = 0,
     minutes: Annotated[float, typer.Option(min=0, help="Stop after so long; the same command goes on.")] = 60.0,
     plan: Annotated[list[str] | None, typer.Option(help="Only plans whose names begin so; may be repeated.")] = None,
+    kind: Annotated[
+        list[str] | None, typer.Option(help="Only pairs that share this, as the report names it; may be repeated.")
+    ] = None,
     clip: Annotated[Path | None, typer.Option(help="Folder of a CLIP model: adds CLIPScore.")] = None,
     lpips: Annotated[Path | None, typer.Option(help="AlexNet's weights: adds LPIPS to full mode's clip.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
@@ -44,17 +47,24 @@ def reuse(
     loaded = registry.load(known[model], models_dir, registry.EngineOptions(device=devices.checked(device)))
     world = _world_of(known[model])
     drawn = study_prompts.world_prompts(world, donors, seed) if world else study_prompts.worded_prompts(donors, seed)
-    plans = reuse_study.few_step_plans() if world else reuse_study.many_step_plans(loaded)
+    plans = reuse_study.small_plans() if world else reuse_study.many_step_plans(loaded)
     plans = [one for one in plans if not plan or one.name.startswith(tuple(plan))]
     plans = [one for one in plans if not (one.reuse and loaded.refuses(one.reuse, one.options))]
     if not plans:
         raise BadInput(f"--plan {', '.join(plan or ())}: no plan of {model} begins so, or the model refuses it")
+    prompts = drawn.looked_up(load_embedder())
+    kinds = dict.fromkeys([one.kind for one in prompts.pairs] + [reuse_report.LAYOUT])
+    if unknown := [one for one in kind or () if one not in kinds]:
+        raise BadInput(f"--kind {unknown[0]}: give {', '.join(kinds)}")
+    prompts = prompts.of_kinds(kind) if kind else prompts
+    if not prompts.pairs:
+        raise BadInput(f"--kind {', '.join(kind or ())}: no pair of {donors} donors is one; give more")
     study = reuse_study.Study(
         model=loaded,
-        prompts=drawn.looked_up(load_embedder()),
+        prompts=prompts,
         plans=plans,
         judge=_judge(clip, lpips, world),
-        folder=out or Path("var") / "reuse" / f"{model}-{donors}-{seed}",
+        folder=out or Path("var") / "reuse" / "-".join([model, str(donors), str(seed), *(kind or ())]),
         seed=seed,
     )
     with output.Meter(study.total) as meter:

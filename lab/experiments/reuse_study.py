@@ -104,6 +104,24 @@ def few_step_plans() -> list[StudyPlan]:
     return found
 
 
+def guided_plans() -> list[StudyPlan]:
+    """For `rich`, which needs guidance and more than a few steps; its donors are entered at .96, .91 and .84."""
+    quadratic = {"spacing": "quadratic"}
+    noisiest = quadratic | {"guidance_interval": [0.6, 1.0]}
+    found = [StudyPlan(name=f"plain {n}, noisiest guided", num_steps=n, schedule=noisiest) for n in (15, 10, 6)]
+    found.append(StudyPlan(name="plain 10, unguided", num_steps=10, schedule=quadratic | {"unguided_steps": 10}))
+    entering = StudyPlan(name="", num_steps=10, schedule=noisiest, reuse="own_trajectory")
+    for entry in (2, 3, 4):
+        named = replace(entering, name=f"enter 10 after {entry}, noisiest guided", options={"skipped_steps": entry})
+        found += controlled(named)
+    return found
+
+
+def small_plans() -> list[StudyPlan]:
+    """For the models of the procedural worlds: few steps, and steps that are guided where most is decided."""
+    return few_step_plans() + guided_plans()
+
+
 def many_step_plans(model: VideoModel) -> list[StudyPlan]:
     """For any other model: its own steps and fewer, and donors' trajectories entered at high levels."""
     card, params = model.card, request(model.card, "")

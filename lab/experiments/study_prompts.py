@@ -40,6 +40,12 @@ class Prompts:
             index.add(prompt)
         return replace(self, pairs=tuple(_looked_up(pair, index) for pair in self.pairs))
 
+    def of_kinds(self, kinds: Sequence[str]) -> "Prompts":
+        """Return the same with the pairs of these kinds alone; `layout` is every pair whose layout would be lent."""
+        wanted = set(kinds)
+        chosen = [one for one in self.pairs if one.kind in wanted or (one.is_layout and "layout" in wanted)]
+        return replace(self, pairs=tuple(chosen))
+
 
 def _looked_up(pair: Pair, index: Index) -> Pair:
     hit = index.find(pair.prompt).hit
@@ -68,8 +74,9 @@ def _said(world: World, spec: Spec, rng: np.random.Generator, *, like: str | Non
 
     Where the service reads nouns of its own into a long sentence, no other one may have them: then any will do.
     """
+    wanted = None if like is None else _nouns(like)
     text, tries = world.say(spec, rng).text, 1
-    while like is not None and tries < _TRIES and _nouns(text) != _nouns(like):
+    while wanted is not None and tries < _TRIES and _nouns(text) != wanted:
         text, tries = world.say(spec, rng).text, tries + 1
     return text
 

@@ -8,9 +8,11 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from cli.errors import BadInput
 from cli.lab.reuse import app
 from lab.experiments.evaluate import run
 from lab.experiments.report import ALL
+from lab.experiments.reuse_study import read
 from lab.experiments.variants import FULL, plain
 from lab.toy_world.reading import new_text_encoder
 from lab.toy_world.rich.caption_parser import spec_of
@@ -64,6 +66,15 @@ def test_a_study_of_reuse_draws_pairs_of_the_world_that_the_model_draws(folder: 
 
     assert json.loads(out.splitlines()[-1]) == {"whole": True, "clips": 24, "folder": str(tmp_path)}
     assert "| plan | pairs | evals | s | accuracy | cond | d full |" in out
+
+
+def test_a_study_of_one_kind_of_pairs_makes_no_others(folder: Path, tmp_path: Path) -> None:
+    options = ["--models-dir", str(folder.parent), "--model", "rich", "--donors", "2", "--plan", "plain 6"]
+    CliRunner().invoke(app, [*options, "--kind", "scene", "--out", str(tmp_path)], catch_exceptions=False)
+    assert {(one.kind, one.donor) for one in read(tmp_path / "clips.jsonl")} == {("scene", 0), ("scene", 1)}
+
+    with pytest.raises(BadInput, match=r"--kind sane: give same, object, .*, layout"):
+        CliRunner().invoke(app, [*options, "--kind", "sane"], catch_exceptions=False)
 
 
 @pytest.mark.parametrize("world", WORLDS, ids=["small", "rich"])
