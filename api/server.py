@@ -1,6 +1,7 @@
 """The HTTP server: uvicorn, and a limit to what a connection may cost before anybody knows whose it is."""
 
 import asyncio
+import errno
 import re
 import resource
 import socket
@@ -26,13 +27,10 @@ def serve(app: ASGIApp, settings: ApiSettings, *, fd: int | None = None, stoppin
     """Serve until SIGTERM; `stopping` lets those go who would wait for longer than a shutdown takes.
 
     `fd` is the number of a socket that listens already; without it one is opened at the settings' host and port. Raises
-    `SettingsError` for a host that nobody knows.
+    `SettingsError` for a host that nobody knows and for an address that cannot be had.
     """
-    try:
-        socket.getaddrinfo(settings.api_host or None, settings.api_port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        message = f"CHAI_API_HOST {settings.api_host!r} leads to no address: {error.strerror}; name one of this machine"
-        raise SettingsError(message) from error
+    if fd is None:
+        _check_address(settings.api_host, settings.api_port)
     config = uvicorn.Config(
         app,
         host=settings.api_host,
@@ -44,6 +42,29 @@ def serve(app: ASGIApp, settings: ApiSettings, *, fd: int | None = None, stoppin
         timeout_graceful_shutdown=5,
     )
     Server(config, stopping).run(sockets=None if fd is None else [socket.socket(fileno=fd)])
+
+
+def _check_address(host: str, port: int) -> None:
+    """Raise `SettingsError` where nothing can listen: uvicorn says that in its log alone."""
+    try:
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        message = f"CHAI_API_HOST {host!r} leads to no address: {error.strerror}; name one of this machine"
+        raise SettingsError(message) from error
+    for family, kind, protocol_, _, address in found:
+        with socket.socket(family, kind, protocol_) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                trial.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            try:
+                trial.bind(address)
+            except OSError as error:
+                where = f"CHAI_API_PORT {port} of {address[0]}"
+                if error.errno == errno.EADDRINUSE:
+                    message = f"{where} is taken; choose another with --port, or stop who listens there"
+                else:
+                    message = f"{where} cannot be had: {error.strerror}; choose others with --host and --port"
+                raise SettingsError(message) from error
 
 
 class Server(uvicorn.Server):

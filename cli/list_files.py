@@ -81,6 +81,26 @@ def read_any_columns(source: Path) -> PromptFile:
     return _read(source, only_known=False)
 
 
+def read_prompts(source: Path) -> list[str]:
+    """Return the prompts at `source`, or of stdin for `-`, for who wants nothing else of a list.
+
+    Raises `BadInput` when nothing there can be read, or one line cannot.
+    """
+    listed = read_any_columns(source)
+    found = []
+    for number, values in listed.rows:
+        if isinstance(values, str):
+            raise BadInput(f"{listed.name}, line {number}: {values}")
+        prompt = values.get("prompt", "")
+        if not isinstance(prompt, str) or not prompt.strip():
+            what = f"prompt is {shown(prompt)}, not a text" if prompt else "there is no prompt"
+            raise BadInput(f"{listed.name}, line {number}: {what}")
+        found.append(prompt)
+    if not found:
+        raise BadInput(f"{listed.name} holds no prompt; write one in each line")
+    return found
+
+
 def _lists_of(folder: Path) -> list[Path]:
     try:
         files = sorted(file for file in folder.iterdir() if file.suffix.lower() in READERS and file.name[0] != ".")

@@ -9,6 +9,7 @@ import typer
 
 from cli.arguments import App
 from cli.errors import BadInput, CommandError
+from cli.lab import devices
 from shared.numerals import plain
 
 app = App(add_completion=False, help="Measure speed.")
@@ -66,16 +67,12 @@ def bench(
     if context.invoked_subcommand is not None:
         return
     from lab.benchmarks import engine, modes
-    from worker.models import device as devices
     from worker.models.opensora.sizes import VideoSize, named_frames
 
     wanted = settings.split(",")
     if unknown := [name for name in wanted if name not in modes.SETTINGS]:
         raise BadInput(f"{unknown[0]!r} is no setting; there are {', '.join(modes.SETTINGS)}")
-    try:
-        is_gpu = devices.choose(device).type == "cuda"
-    except ValueError as error:
-        raise BadInput(str(error)) from error
+    is_gpu = devices.checked(device).startswith("cuda")
     chosen = preset or (Preset.opensora if is_gpu else Preset.small)
     sizes = []
     for size, frames in SIZES[chosen]:

@@ -7,6 +7,7 @@ import typer
 
 from cli import output
 from cli.arguments import App
+from cli.list_files import read_prompts
 
 app = App(add_completion=False)
 
@@ -15,9 +16,7 @@ app = App(add_completion=False)
 def measure(
     prompts: Annotated[
         Path | None,
-        typer.Argument(
-            metavar="FILE", exists=True, help="Prompts of other people: one a line, or JSON lines with `prompt`."
-        ),
+        typer.Argument(metavar="FILE", help="Prompts of other people, in any form of a list; - reads stdin."),
     ] = None,
     embedder: Annotated[str, typer.Option(help="Whose vectors: use, minilm or a folder.")] = "use",
     samples: Annotated[int, typer.Option(min=1, help="How many streams of 1,100 prompts count hits.")] = 3,
@@ -35,7 +34,7 @@ def measure(
     from lab.experiments import entities
     from worker.models.embedders import load_embedder
 
-    given = entities.read_prompts(prompts) if prompts else []
+    given = read_prompts(prompts) if prompts else []
     own, loaded = own_settings(settings), load_embedder(embedder)
     found = entities.measure(
         given,

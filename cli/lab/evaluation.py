@@ -12,6 +12,7 @@ from cli import output
 from cli.arguments import App
 from cli.errors import CommandError
 from cli.lab import devices
+from cli.list_files import read_prompts
 
 if TYPE_CHECKING:
     from lab.experiments.vbench import Pair
@@ -99,10 +100,7 @@ def vbench(
     from lab.experiments import vbench as bench
     from worker.models.opensora.pipeline import ChaiPipeline
 
-    try:
-        texts = bench.read_prompts(prompts)
-    except (OSError, ValueError) as error:
-        raise CommandError(f"--prompts: {error}") from error
+    texts = read_prompts(prompts)
     clip_scorer = _load_clip(clip) if clip else None
     alexnet = _load_lpips(lpips) if lpips else None
     pipeline = ChaiPipeline.from_pretrained(model).to(devices.checked(device))

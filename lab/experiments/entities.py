@@ -297,12 +297,6 @@ def _hits_among(prompts: Sequence[str], embedder: Embedder, settings: MatchSetti
 # --- command ----------------------------------------------------------------------------------------------------------
 
 
-def read_prompts(path: Path) -> list[str]:
-    """The prompts of a file: one a line, or one JSON object a line with `prompt`."""
-    lines = [line for line in path.read_text().splitlines() if line.strip()]
-    return [json.loads(line)["prompt"] for line in lines] if path.suffix == ".jsonl" else lines
-
-
 def measure(
     prompts: Sequence[str],
     embedder: Embedder,

@@ -51,14 +51,6 @@ def file_name(prompt: str, index: int) -> str:
     return f"{prompt}-{index}.mp4"
 
 
-def read_prompts(file: Path) -> list[str]:
-    """The prompts of a list, one in each line. Raises ValueError when there is none."""
-    prompts = [line.strip() for line in file.read_text().splitlines() if line.strip()]
-    if not prompts:
-        raise ValueError(f"{file} holds no prompt; write one in each line")
-    return prompts
-
-
 def write_videos(
     pipeline: ChaiPipeline,
     prompts: Sequence[str],

@@ -2,13 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from cli.errors import CommandError
-from cli.lab import evaluation as commands
+from cli.errors import BadInput, CommandError
+from cli.lab import entities, evaluation
 from lab.experiments import vbench
 from worker.jobs import video
 from worker.models.opensora.presets import tiny
@@ -60,14 +61,6 @@ def test_a_prompt_with_a_slash_is_refused() -> None:
         vbench.file_name("black/white", 0)
 
 
-def test_an_empty_list_is_refused(tmp_path: Path) -> None:
-    file = tmp_path / "prompts.txt"
-    file.write_text("\n \n")
-
-    with pytest.raises(ValueError, match="holds no prompt; write one in each line"):
-        vbench.read_prompts(file)
-
-
 def test_scores_are_read_from_vbenchs_result_files(tmp_path: Path) -> None:
     content = {"motion_smoothness": [0.97, [{"video_path": "a-0.mp4", "video_results": 0.97}]]}
     (tmp_path / "run_eval_results.json").write_text(json.dumps(content))
@@ -95,8 +88,35 @@ def run(folder: Path, model: Path, prompts: str, *options: object) -> tuple[dict
     (folder / "prompts.txt").write_text(prompts)
     arguments = ["vbench", "--prompts", folder / "prompts.txt", "--model", model, "--out", folder / "out"]
     arguments += ["--samples", 1, "--full-steps", 2, "--fast-steps", 1, *options]
-    result = CliRunner().invoke(commands.app, [str(part) for part in arguments], catch_exceptions=False)
+    result = CliRunner().invoke(evaluation.app, [str(part) for part in arguments], catch_exceptions=False)
     return json.loads(result.stdout.splitlines()[-1]), result.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [(evaluation.app, "vbench", "--model", ".", "--out", ".", "--prompts"), (entities.app,)],
+    ids=["vbench", "entities"],
+)
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "prompts.jsonl cannot be read: No such file or directory"),
+        ("", "prompts.jsonl holds no prompt; write one in each line"),
+        ('{"prompt": "a red ball"}\n{"promt": "a cat"}', "prompts.jsonl, line 2: there is no prompt"),
+        ('{"prompt": "a red ball"}\n{', "prompts.jsonl, line 2: broken JSON (Expecting property name"),
+    ],
+)
+def test_a_list_that_cannot_be_read_is_named(
+    tmp_path: Path, command: tuple[Any, ...], content: str | None, message: str
+) -> None:
+    file = tmp_path / "prompts.jsonl"
+    if content is not None:
+        file.write_text(content)
+
+    with pytest.raises(BadInput) as refused:
+        CliRunner().invoke(command[0], [*command[1:], str(file)], catch_exceptions=False)
+
+    assert message in str(refused.value)
 
 
 def test_a_run_that_goes_on_scores_all_pairs(tmp_path: Path, model: Path) -> None:
