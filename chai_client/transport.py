@@ -281,6 +281,7 @@ class Partial:
     """A download under way: `FILE.ETAG.part`, so that it goes on with the same version only, today or tomorrow."""
 
     def __init__(self, file: Path) -> None:
+        file = Path(os.path.realpath(file))  # a link stays one: what it leads to is replaced
         file.parent.mkdir(parents=True, exist_ok=True)
         self._file = file
         found = sorted(file.parent.glob(f"{_escaped(file.name)}.*.part"))

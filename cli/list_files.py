@@ -29,6 +29,7 @@ FIELDS = ("custom_id", *TEXT_FIELDS, *WHOLE_FIELDS, *NUMBER_FIELDS, "metadata")
 METADATA_COLUMN = "metadata."  # a column metadata.shelf holds metadata["shelf"]
 LONGEST_FILE = 200 * 2**20  # bytes
 STDIN = "-"
+STDIN_NAME = "stdin"  # in messages
 DELIMITERS = ",;\t"
 SEPARATOR = re.compile(r'"?sep=.?"?', re.IGNORECASE)  # what spreadsheets write above the header
 BOMS = {  # of encodings that are not UTF-8; the longer mark first
@@ -45,6 +46,7 @@ PACKED = {  # first bytes of what has to be unpacked or exported before it is a 
     b"PK\x03\x04": "a ZIP archive or a spreadsheet; unpack it, or save it as CSV",
     b"%PDF-": "a PDF; save its text",
 }
+_DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d{1,2}", re.ASCII)  # 1,000 may be a thousand
 _COLUMN = re.compile(r"[\w.-]*")  # one word; a sentence in which prompt stands between commas has others
 _OF_A_BATCH = ("custom_id", "method", "url", "body")
 FOREIGN_BYTE = re.compile("[\udc80-\udcff]")  # how `surrogateescape` keeps a byte that is not UTF-8
@@ -65,7 +67,7 @@ def read_lists(source: Path) -> list[PromptFile]:
     Raises `BadInput` when nothing there can be read.
     """
     if str(source) == STDIN:
-        return [_parsed("stdin", from_stdin(), suffix="")]
+        return [_parsed(STDIN_NAME, from_stdin(), suffix="")]
     if source.is_dir():
         return [_read_or_named(file) for file in _lists_of(source)]
     return [_read(source)]
@@ -77,7 +79,7 @@ def read_any_columns(source: Path) -> PromptFile:
     Raises `BadInput` when nothing there can be read.
     """
     if str(source) == STDIN:
-        return _parsed("stdin", from_stdin(), suffix="", only_known=False)
+        return _parsed(STDIN_NAME, from_stdin(), suffix="", only_known=False)
     return _read(source, only_known=False)
 
 
@@ -159,7 +161,11 @@ def _decoded(name: str, content: bytes) -> str:
     if encoding is None and content[:400].count(0) > len(content[:400]) // 4:
         encoding = "utf-16"
     if encoding:
-        raise BadInput(f"{name} is {encoding.upper()}, not UTF-8; convert it: iconv -f {encoding} -t utf-8 {name}")
+        command = f"iconv -f {encoding} -t utf-8"
+        way_out = (
+            f"convert what you send: ... | {command} | ..." if name == STDIN_NAME else f"convert it: {command} {name}"
+        )
+        raise BadInput(f"{name} is {encoding.upper()}, not UTF-8; {way_out}")
     text = content.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
@@ -264,7 +270,17 @@ def _csv_rows(name: str, content: str, *, only_known: bool = True) -> Iterator[R
         if isinstance(cells, str):
             yield number, cells
         elif any(cell.strip() for cell in cells):
-            yield number, _named(names, cells[index:])
+            values = _named(names, cells[index:])
+            yield number, _with_points(values) if delimiter != "," and isinstance(values, dict) else values
+
+
+def _with_points(values: Values) -> Values:
+    """Write decimals as the service does, where no comma parts cells: spreadsheets of half of Europe write 7,5."""
+    numbers = (*NUMBER_FIELDS, *WHOLE_FIELDS, "seconds")
+    return {
+        name: value.replace(",", ".") if name in numbers and _DECIMAL_COMMA.fullmatch(value) else value
+        for name, value in values.items()
+    }
 
 
 def _records(lines: Sequence[str], at: int, delimiter: str) -> Iterator[tuple[int, list[str] | str]]:

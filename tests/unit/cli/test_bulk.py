@@ -8,7 +8,7 @@ import pytest
 from scripted_service import Script
 
 from chai_client import transport
-from cli import bulk, night, places
+from cli import bulk, night, places, results
 from cli.client import Client
 from cli.errors import BadInput
 from cli.manifest import BadLine, Line, Manifest, read
@@ -51,6 +51,17 @@ def test_a_result_tells_where_a_video_came_from_and_what_it_took() -> None:
     assert (made.matched, made.similarity, made.donor) == ("ball", 0.97, "video_0")
     assert (made.seconds, made.wait_s, made.saved_s, made.denoise_s, made.keep_s) == (2.0, 5.0, 1.5, 1.25, 0.1)
     assert made.fetch_s is None
+
+
+def test_results_are_written_to_where_a_link_leads(tmp_path: Path) -> None:
+    link = tmp_path / "results.csv"
+    link.symlink_to(tmp_path / "elsewhere.csv")
+
+    with results.replacing(link) as stream:
+        stream.write("a")
+
+    assert link.is_symlink()
+    assert (tmp_path / "elsewhere.csv").read_text() == "a"
 
 
 def test_results_stand_in_the_order_of_the_list() -> None:

@@ -154,6 +154,24 @@ def test_a_download_replaces_the_file_only_when_it_is_whole(scripted: Script, tm
     assert file.read_bytes() == b"0123456789"
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_link_stays_a_link_when_what_it_leads_to_is_replaced(
+    scripted: Script, tmp_path: Path, is_there: bool
+) -> None:
+    target, link = tmp_path / "large disk" / "a.mp4", tmp_path / "a.mp4"
+    target.parent.mkdir()
+    link.symlink_to(target)
+    if is_there:
+        target.write_bytes(b"of before")
+    scripted.answer(b"0123456789")
+
+    with Client(scripted.url) as client:
+        client.download("video_1", link)
+
+    assert link.is_symlink()
+    assert target.read_bytes() == b"0123456789"
+
+
 def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(
     scripted: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:

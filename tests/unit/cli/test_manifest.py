@@ -216,6 +216,17 @@ def test_a_file_of_wide_characters_is_named_with_the_command_that_converts_it(tm
     assert str(refused.value) == (f"{file} is {kind.upper()}, not UTF-8; convert it: iconv -f {kind} -t utf-8 {file}")
 
 
+def test_wide_characters_from_stdin_are_converted_on_their_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cli.list_files.from_stdin", lambda: "a red circle\n".encode("utf-16"))
+
+    with pytest.raises(BadInput) as refused:
+        manifest.read(Path("-"), {})
+
+    assert str(refused.value) == (
+        "stdin is UTF-16, not UTF-8; convert what you send: ... | iconv -f utf-16 -t utf-8 | ..."
+    )
+
+
 GOOD = '{"prompt": "good"}'
 DEEP = '{"prompt": "a", "metadata": ' + '{"a":' * 100_000 + "1" + "}" * 100_000 + "}"
 
@@ -311,6 +322,8 @@ def test_metadata_of_a_table_is_json_in_its_column_or_a_column_each(tmp_path: Pa
         "prompt,seed,\na,1,\n",
         "sep=;\nprompt;seed\na;1\n",
         "prompt,seed\na,1.0\n",  # a column of numbers and empty cells
+        "prompt;seed\na;1,0\n",  # the same where the comma is a decimal sign
+        "prompt\tseed\na\t1,0\n",
     ],
 )
 def test_tables_of_all_spreadsheets_are_read_alike(tmp_path: Path, table: str) -> None:
@@ -318,6 +331,21 @@ def test_tables_of_all_spreadsheets_are_read_alike(tmp_path: Path, table: str) -
     file.write_bytes(table.encode())
 
     assert [line.request for line in manifest.read(file, {}).lines] == [{"prompt": "a", "seed": 1}]
+
+
+def test_a_decimal_comma_is_one_where_no_comma_parts_cells(tmp_path: Path) -> None:
+    file = tmp_path / "list.csv"
+    file.write_text(
+        "prompt;seconds;guidance_scale;num_inference_steps\na 1,5 m wall;1,5;7,5;20\nb;2;7.5;1,0\nc;2;7;1,000\n"
+    )
+
+    read = manifest.read(file, {})
+
+    assert [line.request for line in read.lines] == [
+        {"prompt": "a 1,5 m wall", "seconds": "1.5", "guidance_scale": 7.5, "num_inference_steps": 20},
+        {"prompt": "b", "seconds": "2", "guidance_scale": 7.5, "num_inference_steps": 1},
+    ]
+    assert [bad.reason for bad in read.bad] == ["num_inference_steps '1,000' is not a whole number"]
 
 
 def test_a_line_in_another_encoding_is_left_out_of_a_text(tmp_path: Path) -> None:
