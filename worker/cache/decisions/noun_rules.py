@@ -1,0 +1,232 @@
+"""Rules for nouns and adjectives that a lexicon's tags take for something else, by what stands beside them.
+
+Each gives the tag of the word at a place, or None where it has nothing to say.
+"""
+
+from worker.cache.decisions import vocabulary as v
+from worker.cache.decisions.english_lexicon import FINITE, is_first_name, is_in_lexicon, tag_in_lexicon
+from worker.cache.decisions.neighbours import LISTED, ONLY_VERBS, Place
+from worker.cache.decisions.spelling import is_known, zipf
+from worker.cache.decisions.words import ADJECTIVE, NOUN
+
+PERIOD = "PERIOD"  # a decade or a century
+_NO_THINGS = ONLY_VERBS | v.FUNCTION_TAGS.keys()
+_BEFORE_THINGS = v.word_set("with without of from by into under behind near beside between against")
+_KINDS = v.ANIMATE | v.CONFLICT_GROUPS["species"].keys()
+_FRUITS = v.word_set("lemon lime olive orange tangerine rose violet lavender chestnut")
+_NOUNS_TOO = v.word_set("can uniform head pretty opening alien human robot android zombie skeleton chinese male female")
+_COLOURS = v.CONFLICT_GROUPS["colour"].keys()
+
+
+def name_or_fruit(at: Place) -> str | None:
+    """What is likened, an orange, somebody's last name, a decade."""
+    if (at.word == "like" and _likens(at, 0)) or (at.after == "IN" and _likens(at, 1)):
+        return "JJ"  # "a jellyfish like creature"
+    ends = ("IN", ".", "NNS", "VB", "VBZ", "RB", "WRB", "TO")
+    if at.tag == "JJ" and at.word in v.FRUITS and _is_one(at) and at.after in ends:
+        return "NN"  # "an orange on a table"; what looks like a plural behind "an orange" is a verb
+    if at.tag == "NNS" and at.before in ("NN", "NNP") and is_first_name(at.last) and not _has_singular(at.word):
+        return "NNP"  # "christina hendricks"
+    if at.tag == PERIOD:
+        return "JJ" if at.after in NOUN else "."  # "a 1950s diner"; a decade alone is no thing
+    return None
+
+
+def part_of_compound(at: Place) -> str | None:
+    """Words of which two make one thing, and words that are a thing beside others."""
+    word, before, after = at.word, at.before, at.after
+    if f"{word} {at.next}" in v.COMPOUNDS and after in NOUN:
+        return at.tag if at.tag == "JJ" else "NN"
+    if f"{at.last} {word}" in v.COMPOUNDS and before in NOUN:
+        return "NN"  # "a food stand"
+    is_noun_too = FINITE.get(word) in v.VERBS_OR_NOUNS or word == "flies"
+    if before == "VBG" and is_noun_too and at.last in v.TRANSITIVE_ING:
+        return "NNS" if word.endswith("s") else "NN"  # "catching flies"
+    if word in v.POINTS_OF_THE_COMPASS and at.tag == "RB" and after in NOUN:
+        return "NN"  # "south africa"
+    if word == "super" and after in NOUN:
+        return "JJ"  # "a super villain", but "a super cute cat"
+    if word == "well" and before in ("DT", "PRP$") and after not in ("JJ", "VBN", "VBD", *NOUN):
+        return "NN"  # "out of a well"
+    if word == "set" and before in NOUN and (after in (".", "CC") or _is_object_set(at)):
+        return "NN"  # "a film set", "a lego set with a box"
+    return None
+
+
+def kind_or_second_life(at: Place) -> str | None:
+    """Nouns that describe the one behind them, and words that are a thing or a look: a can, pretty."""
+    if at.word in v.MODIFIER_NOUNS and at.after == "JJ":
+        return "JJ"  # "a porcelain old woman"
+    is_bare = at.before == "IN" and at.last in ("with", "of") and at.tag == "NN" and at.after == "JJ"
+    if is_bare and at.word in _KINDS and at.tag_at(2) in NOUN:
+        return "JJ"  # "with human blue eyes"
+    return _noun_too(at) if at.word in _NOUNS_TOO else None
+
+
+def colour(at: Place) -> str | None:
+    """Colours, their shades and what looks like one; what stands before "lit" and "covered"."""
+    word, after = at.word, at.after
+    if word in _FRUITS and at.before == "DT" and after == "CC" and at.tag_at(2) in ("DT", "CD", "PRP$"):
+        return "NN"  # "half a lemon and two eggs"
+    ends_thing = after not in (*NOUN, *ADJECTIVE, "CC")
+    if word in v.COLOURS_OF_HAIR and at.before in ("DT", "JJ", "PRP$", "CD") and ends_thing:
+        return "NN"  # "a gorgeous blonde"
+    if word in _COLOURS and (after in (*NOUN, "JJ", "CC") or at.tag not in NOUN):
+        return "JJ"
+    if _is_in_shade_of_two(at):
+        return "JJ"
+    if (word in v.COLOUR_NOUNS and _is_shade(at)) or _is_before_colour(at):
+        return "JJ"
+    if word == "neon" and at.next in _COLOURS:
+        return "JJ"
+    if at.next == "lit" and at.tag in NOUN and after not in NOUN:
+        return "JJ"  # "a room that is candle lit"
+    describes = after in (*NOUN, "JJ") or (after == "VBG" and at.tag_at(2) in (*NOUN, "JJ"))
+    if word in v.SUFFIX_ADJECTIVES and at.before in ("NN", "JJ") and describes:
+        return "JJ"  # "dew covered blooming flower"
+    return None
+
+
+def thing_of_phrase(at: Place) -> str | None:
+    """What stands bare behind a preposition, or last in a list."""
+    is_thing = at.tag in ("VB", "VBP", "VBZ") and at.after not in (*ADJECTIVE, "RB") and at.word not in _NO_THINGS
+    if at.before == "IN" and at.last in _BEFORE_THINGS and is_thing:
+        return "NNS" if at.tag == "VBZ" else "NN"  # "cleaning the house with mop", "a portrait with ram skull"
+    ends_list = at.before == "CC" and at.after == "."
+    if ends_list and at.word.endswith("s") and at.tag in ("VBZ", "NNS") and _is_listed(at):
+        return "NNS"  # "lines and sparkles, roots"
+    return None
+
+
+def adjective_that_is_a_thing(at: Place) -> str | None:
+    """What the lexicon takes for an adjective, often by its ending, and no noun stands behind."""
+    if at.tag != "JJ":
+        return None
+    word, before, after = at.word, at.before, at.after
+    if word in v.ANIMATE and before == "DT" and after not in (*NOUN, *ADJECTIVE, "CC"):
+        return "NN"  # "a fairy riding a heron"
+    begins_thing = before in ("DT", "JJ", "PRP$", "CD")
+    if after not in (*NOUN, "JJ", "CC") and begins_thing and _is_thing(word):
+        return "NN"  # "a brown bulldog", "a treeless plain"
+    if after in _ENDS_PHRASE and _is_object(at) and _has_plural(at):
+        return "NN"  # "a rainbow appears"
+    if before == "DT" and not is_in_lexicon(word) and at.next == "," and at.word_at(2) in ("a", "an", "the"):
+        return "NN"  # "a barge, a sundial, a tractor": guessed by its ending, one of a list
+    if "-" in word and _ends_in_noun(word) and begins_thing and after in _ENDS_PHRASE:
+        return "NN"  # "a black eye-patch"
+    if before in ("DT", "PRP$") and after in (".", "IN", "WRB") and at.next != ",":
+        return "NN"  # "his net"
+    return None
+
+
+def _likens(at: Place, distance: int) -> bool:
+    """Whether "like" at a distance joins two nouns to one: no article stands behind it, and one before the first."""
+    i = at.i + distance
+    if at.word_at(distance) != "like" or i < 1 or at.tags[i - 1] not in ("NN", "JJ"):
+        return False
+    start = next((k for k in range(i - 2, -1, -1) if at.tags[k] not in ("NN", *ADJECTIVE)), -1)
+    return at.word_at(distance + 1) in _LIKENED and (start < 0 or at.tags[start] in ("DT", "."))
+
+
+_LIKENED = v.ANIMATE | v.GENERIC | v.PERSONS
+
+
+def _has_singular(word: str) -> bool:
+    return any(is_known(form) or is_in_lexicon(form) for form in (word, word[:-1]))
+
+
+def _is_listed(at: Place) -> bool:
+    """Whether "and" joins a word to a thing in the plural, of which no verb in -s is said."""
+    is_thing = at.tag_at(-2) == "NNS"
+    return is_thing and (at.word_at(-2) not in FINITE or at.tag_at(-3) in ("DT", "JJ", "CD", "PRP$"))
+
+
+def _ends_in_noun(word: str) -> bool:
+    """Whether the last part of a compound is nothing but a noun: eye-patch, but not blue-eyed or low-key."""
+    last = word.rpartition("-")[2]
+    return tag_in_lexicon(last) == "NN" or last in v.NOUNS | v.SCENE_NOUNS | v.PLACE_NOUNS
+
+
+_ENDS_PHRASE = ("VBZ", "IN", "WRB", ".")
+_USED = 2.5  # Zipf value of a plural that the lexicon lacks
+
+
+def _is_object(at: Place) -> bool:
+    """Whether an article and no noun stands before a word: "a large giant", but not "crazy hot"."""
+    i = at.i
+    while i > 0 and at.tags[i - 1] == "JJ":
+        i -= 1
+    return i > 0 and at.tags[i - 1] in ("DT", "PRP$")
+
+
+def _has_plural(at: Place) -> bool:
+    """Whether people use a plural of a word, and no comma stands behind it: "a light, airy room"."""
+    plural = f"{at.word}s"
+    is_used = tag_in_lexicon(plural) in ("NNS", None) and zipf(plural) >= _USED
+    is_listed = at.word in v.ADJECTIVES and at.word not in v.NOUNS
+    return is_used and not is_listed and at.next != ","
+
+
+_DESCRIBING_ENDS = (
+    *("ed", "ing", "ful", "ous", "ish", "ic", "ive", "less", "able", "ible", "al", "y", "ern", "ant", "ent", "like"),
+    *("er", "est", "ile", "ary", "ory", "ane", "ine", "ese", "ian"),
+)
+
+
+def _is_one(at: Place) -> bool:
+    """Whether "a" stands before a word, or before what is said of its size or of how it was cut."""
+    is_said = at.last in v.CONFLICT_GROUPS["size"] or at.last in v.OF_FRUITS
+    return at.word_at(-2 if is_said else -1) in ("a", "an")
+
+
+def _is_thing(word: str) -> bool:
+    """Whether a word that the lexicon lacks, and takes for an adjective, does not end like one."""
+    if word in v.SCENE_NOUNS:
+        return True
+    is_listed = word in LISTED or is_in_lexicon(word) or "-" in word
+    return not is_listed and not word.endswith(_DESCRIBING_ENDS)
+
+
+def _is_object_set(at: Place) -> bool:
+    """Whether "set" before a preposition is a thing: "a chess set on a table", but not "a story set in rome"."""
+    return at.after == "IN" and (at.next in ("with", "of") or at.last in v.NOUNS)
+
+
+def _noun_too(at: Place) -> str | None:
+    """The tag of a word with a second life: a can, a head, pretty girl, a lid opening; None where the rest decides."""
+    before, after = at.before, at.after
+    is_last = after in (".", ",", "IN", "CC", "VBG", "VB", "VBZ", "WRB", "RB")
+    if at.word == "can":
+        return "NN" if before in ("DT", "JJ", "NN", "CD") and is_last and at.next != "be" else None
+    if at.word == "head":
+        return None if after in ("IN", "TO") and before in ("PRP", "NNS", "VB") else "NN"
+    if at.word == "pretty":
+        return "JJ" if after in (*NOUN, "JJ", "VBN", "VBD", "VBG") else at.tag
+    if at.word == "opening":
+        return "VBG" if before in ("NN", "NNP", "NNS", "VB") else None
+    return "NN" if is_last and before in ("DT", "JJ", "IN", "CD", "PRP$", ",", ".", "CC") else None
+
+
+def _is_in_shade_of_two(at: Place) -> bool:
+    """Whether a word is one of two that name a shade of the colour behind them: "a fire engine red lipstick"."""
+    return (at.next in _COLOURS and f"{at.last} {at.word}" in v.SHADES_OF_TWO) or (
+        at.word_at(2) in _COLOURS and f"{at.word} {at.next}" in v.SHADES_OF_TWO
+    )
+
+
+_SHADED = _COLOURS | v.CONFLICT_GROUPS["hair"].keys()
+
+
+def _is_shade(at: Place) -> bool:
+    """Whether a noun names the shade of the colour behind it: "a sky blue kettle"."""
+    return at.next in _SHADED and at.tag_at(2) in (*NOUN, "JJ")
+
+
+def _is_before_colour(at: Place) -> bool:
+    """Whether an article, a noun, a colour and a noun are one phrase: "a peacock blue sari", "a judo white belt"."""
+    is_coloured = at.next in _COLOURS and at.tag_at(2) in ("NN", "NNS")
+    is_phrase = at.tag == "NN" and at.last in ("a", "an") and is_coloured
+    return is_phrase and at.word not in _NO_SHADES and at.word_at(2) not in ("background", "backdrop")
+
+
+_NO_SHADES = v.ANIMATE | v.PLACE_NOUNS | v.SCENE_NOUNS | v.STYLE_WORDS
