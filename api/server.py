@@ -40,6 +40,7 @@ def serve(app: ASGIApp, settings: ApiSettings, *, fd: int | None = None, stoppin
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=5,
+        timeout_keep_alive=settings.keep_alive_s,
     )
     Server(config, stopping).run(sockets=None if fd is None else [socket.socket(fileno=fd)])
 
@@ -83,7 +84,9 @@ class Server(uvicorn.Server):
 def protocol(header_timeout_s: float, max_connections: int) -> type[asyncio.Protocol]:
     """Return uvicorn's protocol with a deadline for the head of a request and a limit of connections.
 
-    uvicorn's own limit answers in plain text and without a Retry-After, and it waits for a head for ever.
+    uvicorn's own limit answers in plain text and without a Retry-After, and it waits for a head for ever. Between two
+    requests it keeps a connection for as long as it is told to: longer than a proxy in front does, which answers 502 to
+    whoever asks as one is closed.
     """
 
     class Bounded(H11Protocol):
@@ -97,12 +100,18 @@ def protocol(header_timeout_s: float, max_connections: int) -> type[asyncio.Prot
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
-            if self._is_served():
-                self._drop_deadline()
+            self._watch_head()
 
         def on_response_complete(self) -> None:
             super().on_response_complete()
-            self._await_head()
+            if self.conn.trailing_data[0]:  # of the next request
+                self._watch_head()
+
+        def _watch_head(self) -> None:
+            if self._is_served():
+                self._drop_deadline()
+            elif self._deadline is None:
+                self._await_head()
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._drop_deadline()

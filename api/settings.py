@@ -25,6 +25,7 @@ class ApiSettings(Settings):
     max_files_bytes: int = Field(default=2048 * MIB, ge=1024)  # of a tenant's files together
     max_connections: int = Field(default=2000, ge=8)  # more are told to come back
     header_timeout_s: float = Field(default=10.0, gt=0, le=600)  # a request's head must have come by then
+    keep_alive_s: int = Field(default=75, ge=1, le=3600)  # an idle connection is kept; proxies do so for a minute
     body_timeout_s: float = Field(default=60.0, gt=0, le=3600)  # and its body by then
     request_timeout_s: float = Field(default=120.0, gt=0)  # no answer has begun by then, asked waits apart: 503
     sync_timeout_s: float = Field(default=300.0, gt=0, le=3600)  # POST /v1/videos/sync answers 202 after this

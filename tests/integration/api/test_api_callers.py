@@ -137,6 +137,29 @@ def test_half_a_request_is_not_waited_for(environment: dict[str, str], tmp_path:
         assert "traceback" not in process.log.read_text()
 
 
+def test_a_connection_of_a_proxy_is_kept_for_its_next_request(environment: dict[str, str], tmp_path: Path) -> None:
+    """Proxies keep idle connections for a minute, and answer 502 to whose request comes as one is closed."""
+    environment |= {"CHAI_HEADER_TIMEOUT_S": "0.5", "CHAI_KEEP_ALIVE_S": "30"}
+    head = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
+    with api_process(environment, tmp_path) as process:
+        port = int(process.url.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            connection.settimeout(20)
+            for pause_s in (6.0, 0.0):  # for longer than a head may take, and than uvicorn keeps one by itself
+                connection.sendall(head + b"\r\n")
+                answer = b""
+                while not answer.endswith(b"}}"):
+                    piece = connection.recv(4000)
+                    assert piece, "closed"
+                    answer += piece
+                time.sleep(pause_s)
+            began = time.monotonic()
+            connection.sendall(head)  # and half a one is still not waited for
+            assert connection.recv(4000) == b""
+
+        assert time.monotonic() - began < 5
+
+
 def test_one_connection_too_many_is_told_to_come_back(environment: dict[str, str], tmp_path: Path) -> None:
     environment |= {"CHAI_MAX_CONNECTIONS": "8"}
     with api_process(environment, tmp_path) as process:
