@@ -32,7 +32,7 @@ class Gate:
             return
         headers = Headers(scope=scope)
         host = headers.get("host", "")
-        if self._is_loopback and not _names_loopback(host):
+        if self._is_loopback and "host" in headers and not _names_loopback(host):  # every browser sends one
             raise Misdirected(
                 f"Host {shown(host)} is not this machine; without keys only 127.0.0.1, localhost and [::1] are served"
             )

@@ -113,6 +113,16 @@ def test_a_whole_url_is_answered_as_its_path(environment: dict[str, str]) -> Non
         assert status_of("http://evil.example/v1/videos", "127.0.0.1") == 421
 
 
+def test_a_health_check_that_names_no_host_is_answered(environment: dict[str, str]) -> None:
+    """As load balancers send it, in HTTP/1.0; no browser leaves it out."""
+    with (
+        api_thread(create_app(settings_of(environment))) as url,
+        socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as connection,
+    ):
+        connection.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+        assert connection.makefile("rb").readline().split()[1] == b"200"
+
+
 def test_half_a_request_is_not_waited_for(environment: dict[str, str], tmp_path: Path) -> None:
     environment |= {"CHAI_HEADER_TIMEOUT_S": "0.5", "CHAI_BODY_TIMEOUT_S": "0.5"}
     with api_process(environment, tmp_path) as process:
