@@ -27,8 +27,10 @@ _NETWORK = {
 # look-up are estimated high enough for that, take a few milliseconds, and would wait a hundred for the compiler. What
 # is prepared (`db.prepared`) it plans once: left to itself it guesses ten values for an array, and plans anew for one.
 # What was left open ends well within a lease (30 s), whatever stands between the two and still answers: until then the
-# rows that it holds are nobody else's.
+# rows that it holds are nobody else's. Statements rest on READ COMMITTED, whatever a role or a database is set to: a
+# row that another has changed meanwhile is read anew, and is no error.
 _SERVER = (
+    r"-c default_transaction_isolation=read\ committed "
     "-c timezone=utc -c jit=off -c plan_cache_mode=force_generic_plan "
     "-c statement_timeout=30s -c idle_in_transaction_session_timeout=15s "
     "-c tcp_user_timeout=15s -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=3 -c tcp_keepalives_count=3"

@@ -8,7 +8,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import session as db_session
-from db.session import by_message, transaction
+from db.session import by_message, connect, sessions, transaction
 from shared.settings import Settings
 
 
@@ -86,3 +86,25 @@ def test_a_message_of_its_own_is_all_that_is_sent(session_factory: sessionmaker[
                 assert last_heard(number) == "SELECT pg_backend_pid()"
             assert last_heard(number) == "SELECT pg_backend_pid()"
         assert len(numbers) == 1
+
+
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+def test_a_transaction_sees_what_others_commit_whatever_the_database_is_set_to(
+    database_url: str, session: Session, level: str
+) -> None:
+    """Statements here rest on it: a row that another has changed meanwhile is read anew, and is no error."""
+    session.execute(text("CREATE TABLE counts (number int)"))
+    session.execute(text("INSERT INTO counts VALUES (0)"))
+    database = session.scalar(text("SELECT current_database()"))
+    session.execute(text(f"ALTER DATABASE {database} SET default_transaction_isolation = '{level}'"))
+    session.commit()
+    factory = sessions(engine := connect(database_url))
+
+    with transaction(factory) as first:
+        assert first.scalar(text("SELECT number FROM counts")) == 0
+        with transaction(factory) as second:
+            second.execute(text("UPDATE counts SET number = number + 1"))
+        number = first.scalar(text("UPDATE counts SET number = number + 1 RETURNING number"))
+
+    engine.dispose()
+    assert number == 2
