@@ -80,6 +80,13 @@ def hit(prompt: str, donor: str, similarity: float = 0.9, settings: MatchSetting
         ("a leather dress", "a velvet dress"),
         ("a wilted rose", "a blooming rose"),
         ("a statue of a horse", "a brown horse"),
+        ("statues of two lions", "a lion"),
+        ("a shadow of a wolf on a wall", "a wolf"),
+        ("footprints of a bear in snow", "a bear"),
+        ("the ghost of a pirate", "a pirate"),
+        ("a costume of a bee", "a bee"),
+        ("a poster of a wolf on a wall", "a wolf"),
+        ("a doll of a witch", "a witch"),
         ("a wooden horse", "a horse"),  # an image of it
         ("a lion made of ice", "a lion"),
         ("a computer mouse", "a mouse"),

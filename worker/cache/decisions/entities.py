@@ -484,12 +484,16 @@ def _is_part_of_place(words: Sequence[Word], start: int, stop: int) -> bool:
 
 
 def _made_into(words: Sequence[Word], start: int) -> list[str]:
-    """The image that a thing is seen as: a horse of "a statue of a horse" is no horse."""
+    """What a thing is seen as: a horse of "a statue of a horse" is no horse, nor is a wolf whose shadow is seen."""
     of = start - 1
     while of > 0 and words[of].tag in ("DT", "CD", "PRP$"):
         of -= 1
-    image = words[of - 1].lower if of > 0 and words[of].lower == "of" and words[of - 1].is_plain else ""
-    return [image] if v.NATURES.get(image) == "image" else []
+    is_of = of > 0 and words[of].lower == "of" and words[of - 1].is_plain
+    image = singular(words[of - 1].lower) if is_of else ""
+    return [image] if v.NATURES.get(image) in _MADE else []
+
+
+_MADE = frozenset(("image", "trace", "undead", "toy"))
 
 
 def _is_behind_article(words: Sequence[Word], start: int) -> bool:

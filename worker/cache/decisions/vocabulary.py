@@ -345,10 +345,12 @@ HEAD_GROUPS = word_set("gender age ages shape species hour season")
 NATURES = {
     word: name
     for name, words in (
-        ("toy", "toy teddy plush stuffed lego miniature"),
+        ("toy", "toy teddy plush plushie stuffed lego miniature doll puppet model replica"),
         ("machine", "robot robotic mechanical mecha cyborg android"),
         ("undead", "zombie undead skeleton ghost vampire"),
+        ("trace", "shadow silhouette outline footprint fossil hologram costume mask skull"),
         ("image", "cartoon anime statue sculpture painting origami paper clay gingerbread balloon holographic tattoo"),
+        ("image", "figurine bust poster sticker logo emblem carving engraving relief mosaic"),
         ("alien", "alien extraterrestrial"),
         ("baby", "baby"),
         ("ruin", "destroyed ruined burning wrecked broken crumbling collapsed exploding melting"),
