@@ -19,6 +19,7 @@ from kombu.exceptions import ChannelError, OperationalError
 from db.outbox import Waiting
 from shared import environment
 from shared.ids import task_id, video_id
+from shared.settings import broker_use_ssl
 
 TASK = "chai.generate"
 NO_SUCH_QUEUE = "404"
@@ -47,6 +48,7 @@ class Broker:
             accept_content=["json"],
             task_ignore_result=True,
             task_send_sent_event=True,  # Flower shows what waits
+            broker_use_ssl=broker_use_ssl(url),
             broker_transport_options=_TRANSPORT,
         )
         self._connection: Connection | None = None

@@ -63,11 +63,13 @@ def _celery(redis_url: str) -> Any:  # Any: celery has no types
     from kombu.entity import Queue
 
     from shared import environment
+    from shared.settings import broker_use_ssl
 
     environment.forget(environment.CELERY)
     app = Celery("chai-flower", broker=redis_url, set_as_current=False)
     app.conf.update(
         accept_content=["json"],
+        broker_use_ssl=broker_use_ssl(redis_url),
         broker_connection_retry_on_startup=True,
         # Named here too: until a worker says which it serves, the broker page would show a queue that is none.
         task_queues=[Queue(name) for name in QUEUES],  # type: ignore[no-untyped-call]

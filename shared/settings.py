@@ -1,8 +1,9 @@
 """What every part of the service needs to know, read once from the environment."""
 
 import re
+import ssl
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
@@ -26,6 +27,14 @@ def checked_redis_url(url: str) -> str:
     if not is_one:
         raise ValueError("is no address of a Redis; write it like redis://:PASSWORD@HOST:6379/0")
     return url
+
+
+def broker_use_ssl(url: str) -> dict[str, Any] | bool:  # Any: each option has a type of its own
+    """Return what Celery is told of a broker: behind TLS its certificate is looked at, or as the address says.
+
+    Left to itself Celery looks at none, and a worker, whose transport is our own, speaks in the clear.
+    """
+    return {"ssl_cert_reqs": ssl.CERT_REQUIRED} if urlsplit(url).scheme == "rediss" else False
 
 
 def _check_options(url: str) -> None:

@@ -28,6 +28,7 @@ from db.session import connect, sessions, transaction
 from db.states import Queue, queue_of_model
 from shared import environment, logs, tracing
 from shared.logs import Once
+from shared.settings import broker_use_ssl
 from worker import fitness, questions, tasks
 from worker.announcements import Announcements
 from worker.gate import Gate
@@ -62,6 +63,7 @@ def make_app(settings: WorkerSettings) -> Celery:
         worker_prefetch_multiplier=1,
         worker_disable_prefetch=True,
         task_time_limit=settings.time_limit_s,
+        broker_use_ssl=broker_use_ssl(settings.redis_url),
         broker_transport_options={
             "queue_order_strategy": "priority",
             "priority_steps": [0],  # one list a queue, under its own name; the relay hands over the best first
