@@ -75,14 +75,17 @@ class Client:
             call = calls.content(id_, variant, partial.headers)
             answer = self._answer(call, stream=True, also=(416,))
             try:
-                if answer.status_code == 416:
-                    if partial.is_whole(answer):
-                        return partial.finish()
+                if partial.is_whole(answer):
+                    return partial.finish()
+                if not partial.takes(answer):
                     partial.drop()
-                    continue
+                    if number < transport.NUM_TRIES:
+                        continue
+                    raise transport.went_away(self.url, call.path, "it sent another part than was asked for")
                 with partial.begin(answer).open("ab") as stream:
                     for chunk in answer.iter_bytes():
                         stream.write(chunk)
+                partial.check_end(answer)
                 return partial.finish()
             except httpx.RequestError as error:
                 if number >= transport.NUM_TRIES or not partial.can_go_on():

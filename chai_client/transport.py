@@ -30,6 +30,7 @@ OUTAGE_S = 60.0  # how long who waits puts up with an absent service
 HELD_S = 20  # the service holds an answer for so long at most, for who waits
 LATER = frozenset({429, 502, 503, 504})  # statuses that waiting may mend
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18})", re.ASCII)
 _ETAG = re.compile(r'"([0-9A-Za-z]{1,64})"')
 
 
@@ -300,10 +301,13 @@ class Partial:
         etag = self._part.name.removeprefix(f"{self._file.name}.").removesuffix(".part")
         return {"Range": f"bytes={self.num_bytes}-", "If-Range": f'"{etag}"'}
 
+    def _named(self, etag: str) -> Path:
+        return self._file.with_name(f"{self._file.name}.{etag}.part")
+
     def begin(self, answer: httpx.Response) -> Path:
         """Return the file to append to: what is here, where the answer is the rest of it, else a new one."""
         match = _ETAG.fullmatch(answer.headers.get("etag", ""))
-        part = self._file.with_name(f"{self._file.name}.{match[1] if match else 'new'}.part")
+        part = self._named(match[1] if match else "new")
         if answer.status_code != 206 or part != self._part:
             self.drop()
             part.write_bytes(b"")
@@ -311,8 +315,26 @@ class Partial:
         return part
 
     def is_whole(self, answer: httpx.Response) -> bool:
-        """Return whether "no such bytes" means that all are here."""
-        return answer.headers.get("content-range") == f"bytes */{self.num_bytes}" and self.num_bytes > 0
+        """Return whether an answer says "no such bytes", and means that all are here."""
+        there = answer.headers.get("content-range")
+        return answer.status_code == 416 and there == f"bytes */{self.num_bytes}" and self.num_bytes > 0
+
+    def takes(self, answer: httpx.Response) -> bool:
+        """Return whether an answer is the whole file, or goes on where this one ends, with the same version.
+
+        What stands between may keep parts of its own, and answer with one of those.
+        """
+        if answer.status_code != 206:
+            return answer.is_success
+        etag, part = _ETAG.fullmatch(answer.headers.get("etag", "")), _CONTENT_RANGE.fullmatch(_range_of(answer))
+        is_same = etag is not None and self._part == self._named(etag[1])
+        return is_same and part is not None and int(part[1]) == self.num_bytes
+
+    def check_end(self, answer: httpx.Response) -> None:
+        """Raise `httpx.RemoteProtocolError` when an answer was a part that ends before the file does."""
+        part = _CONTENT_RANGE.fullmatch(_range_of(answer)) if answer.status_code == 206 else None
+        if part is not None and self.num_bytes < int(part[2]):
+            raise httpx.RemoteProtocolError(f"{self.num_bytes} of {part[2]} bytes came")
 
     def can_go_on(self) -> bool:
         """Return whether the rest can be asked for."""
@@ -330,6 +352,10 @@ class Partial:
         number = self.num_bytes
         self._part.replace(self._file)
         return number
+
+
+def _range_of(answer: httpx.Response) -> str:
+    return str(answer.headers.get("content-range", ""))
 
 
 def _escaped(name: str) -> str:

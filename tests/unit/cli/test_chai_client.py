@@ -75,6 +75,55 @@ def test_what_another_day_began_is_taken_up_and_another_version_is_not(scripted:
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
 
 
+# what came instead of bytes 10 to 15 of the version that is half here
+OTHER_PARTS = [
+    ("bytes 8-15/16", '"abc"', b"89abcdef"),  # a cache that keeps blocks of its own
+    ("bytes 0-15/16", '"abc"', b"0123456789abcdef"),
+    ("bytes 10-15/16", '"def"', b"ABCDEF"),
+    ("bytes 10-15/*", '"abc"', b"abcdef"),
+    (None, '"abc"', b"abcdef"),
+    ("bytes 10-15/16", None, b"abcdef"),
+]
+
+
+@pytest.mark.parametrize(("part", "etag", "content"), OTHER_PARTS)
+@pytest.mark.parametrize("is_asynchronous", [False, True], ids=["", "asynchronous"])
+def test_another_part_than_was_asked_for_is_not_put_behind_what_is_here(
+    scripted: Script, tmp_path: Path, part: str | None, etag: str | None, content: bytes, is_asynchronous: bool
+) -> None:
+    (tmp_path / "a.mp4.abc.part").write_bytes(b"0123456789")
+    headers = {name: value for name, value in (("Content_Range", part), ("ETag", etag)) if value}
+    scripted.answer(content, status=206, **headers)
+    scripted.answer(b"0123456789abcdef", ETag='"abc"')
+
+    assert downloaded(scripted, tmp_path / "a.mp4", is_asynchronous=is_asynchronous) == 16
+
+    assert (tmp_path / "a.mp4").read_bytes() == b"0123456789abcdef"
+    assert "Range" not in scripted.requests[1][2]
+
+
+@pytest.mark.parametrize("is_asynchronous", [False, True], ids=["", "asynchronous"])
+def test_a_part_that_ends_early_is_not_the_end(scripted: Script, tmp_path: Path, is_asynchronous: bool) -> None:
+    (tmp_path / "a.mp4.abc.part").write_bytes(b"0123456789")
+    scripted.answer(b"abc", status=206, ETag='"abc"', Content_Range="bytes 10-12/16")
+    scripted.answer(b"def", status=206, ETag='"abc"', Content_Range="bytes 13-15/16")
+
+    assert downloaded(scripted, tmp_path / "a.mp4", is_asynchronous=is_asynchronous) == 16
+
+    assert (tmp_path / "a.mp4").read_bytes() == b"0123456789abcdef"
+
+
+def downloaded(scripted: Script, file: Path, *, is_asynchronous: bool) -> int:
+    async def download() -> int:
+        async with AsyncClient(scripted.url) as client:
+            return await client.download("video_1", file)
+
+    if is_asynchronous:
+        return asyncio.run(download())
+    with Client(scripted.url) as client:
+        return client.download("video_1", file)
+
+
 def test_what_had_come_whole_needs_its_name_only(scripted: Script, tmp_path: Path) -> None:
     (tmp_path / "a.mp4.abc.part").write_bytes(b"0123456789")
     scripted.answer({"error": {"message": "behind the end"}}, status=416, Content_Range="bytes */10")
