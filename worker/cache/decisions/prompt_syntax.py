@@ -97,6 +97,18 @@ _EMBEDDING = re.compile(
 )
 
 
+_CODES = re.compile(  # of forums and chats
+    r"\[img\][^\[\]\n]{0,300}\[/img\]|\[/?(?:img|url|quote|code|size|color|colour|spoiler|center|inst|[bisu])(?:=[^\]\n]{0,80})?\]"
+    r"|<\|\w{1,30}\|>\s?(?:(?:user|system|assistant)\b)?|\{\{\s?(?:char|user|prompt|input)\s?\}\}",
+    re.I,
+)
+_WEEKDAY = r"(?:mon|tues|wednes|thurs|fri|satur|sun)days?"
+_MONTH = r"(?:january|february|march|april|may|june|july|august|september|october|november|december)"
+_WHEN = re.compile(  # what a calendar or a clock says, which nobody sees
+    rf"\b(?:(?:at|by) )?\d{{1,2}}(?::\d\d)? ?[ap]\.?m\b\.?|\b(?:on|every) {_WEEKDAY}\b"
+    rf"|\b(?:on|in|since|until) {_MONTH}(?: \d{{1,2}}(?:st|nd|rd|th)?)?(?:,? \d{{4}})?(?= ?(?:[.,;!?]|$|\n))",
+    re.I,
+)
 _EMPHASIS = re.compile(r"(?<![\w*])\*{1,3}(?=[^\s*])([^*\n]+)(?<!\s)\*{1,3}(?![\w*])|`+([^`\n]+)`+")  # **white**
 _QUOTED = re.compile(
     r"\b(an?|the) [\"“]([^\W\d_]+)[\"”](?= \w)", re.I
@@ -113,7 +125,7 @@ def _without_markup(text: str) -> str:
     text = re.sub(r"\s*\n\s*", "\n", re.sub(r"[^\S\n]+", " ", text))
     text = re.sub(r"<([a-z]+)>", _in_angles, text, flags=re.I)
     text = _HASHTAGS.sub(lambda match: f" {match[0].replace('#', ', ')} ", text)
-    for pattern in (_COMMENT, _PARTS, _TAG, _URL, _ADDRESS, _EMBEDDING, _SLUG):
+    for pattern in (_COMMENT, _PARTS, _CODES, _TAG, _URL, _ADDRESS, _EMBEDDING, _SLUG, _WHEN):
         text = pattern.sub(" ", text)
     text = _HEADING.sub(". ", _EMPHASIS.sub(lambda match: match[1] or match[2], text))
     text = _QUOTED.sub(r"\1 \2", text)
@@ -210,7 +222,7 @@ _PARAMETERS = (
     ),
     re.compile(rf"(?<![\w-])-(?:ar|v|s|q|motion|gs|fps|seed|c|iw|hd|w|h|n|cfg|steps)\b(?:[ =:]+(?:{_VALUE}))+", re.I),
     re.compile(r"(?<![\w-])-(?:ar|motion|gs|fps|seed)\b", re.I),
-    re.compile(r"\b(?:motion|length|guidance|seed)\s?[:=]?\s?\d+\b", re.I),
+    re.compile(r"\b(?:motion|length|guidance|seed|cfg(?: scale)?|clip skip)\s?[:=]?\s?\d+(?:\.\d+)?\b", re.I),
     re.compile(rf"\b(?:{_SETTINGS_OF_A_RUN}|scheduler|fps|motion bucket)\s*[:=]\s*[\w.+ -]+?(?=[,|\n]|$)", re.I),
 )
 _COMMAND = re.compile(r"^\s*[/!](?:imagine|create|animate|video|dream|generate|prompt|txt2vid|draw)\b[:\s]*", re.I)
