@@ -51,7 +51,7 @@ def print_json(value: object) -> None:
 def print_what_fits() -> None:
     """Make characters that stdout or stderr cannot show come out escaped instead of ending the command.
 
-    What a caller has closed (`>&-`) swallows what is printed.
+    What a caller has closed (`>&-`) swallows what is printed. A width of no columns is none that is known.
     """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
@@ -59,6 +59,8 @@ def print_what_fits() -> None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115  # to the end
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    if os.environ.get("COLUMNS", "").strip("0") == "":
+        os.environ.pop("COLUMNS", None)  # 0 columns is what a terminal without a size says: help would be empty
 
 
 def print_facts(facts: Mapping[str, str], *, file: TextIO | None = None) -> None:

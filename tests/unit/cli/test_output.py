@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 
 import pytest
 from rich.console import Console
@@ -100,3 +101,14 @@ def test_json_is_ascii_where_the_pipe_is_not_utf_8(monkeypatch: pytest.MonkeyPat
     output.print_json({"prompt": "🌋 \ud800"})
 
     assert json.loads(raw.getvalue()) == {"prompt": "🌋 \ud800"}
+
+
+@pytest.mark.parametrize(("columns", "left"), [("0", None), ("", None), ("100", "100")])
+def test_a_terminal_without_a_size_has_one_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, columns: str, left: str | None
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+
+    output.print_what_fits()
+
+    assert os.environ.get("COLUMNS") == left
