@@ -28,7 +28,10 @@ def reuse(
     minutes: Annotated[float, typer.Option(min=0, help="Stop after so long; the same command goes on.")] = 60.0,
     plan: Annotated[list[str] | None, typer.Option(help="Only plans whose names begin so; may be repeated.")] = None,
     kind: Annotated[
-        list[str] | None, typer.Option(help="Only pairs that share this, as the report names it; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            help="Only pairs that share this, as the report names it; repeatable. With layout, those of them."
+        ),
     ] = None,
     clip: Annotated[Path | None, typer.Option(help="Folder of a CLIP model: adds CLIPScore.")] = None,
     lpips: Annotated[Path | None, typer.Option(help="AlexNet's weights: adds LPIPS to full mode's clip.")] = None,

@@ -41,9 +41,11 @@ class Prompts:
         return replace(self, pairs=tuple(_looked_up(pair, index) for pair in self.pairs))
 
     def of_kinds(self, kinds: Sequence[str]) -> "Prompts":
-        """Return the same with the pairs of these kinds alone; `layout` is every pair whose layout would be lent."""
-        wanted = set(kinds)
-        chosen = [one for one in self.pairs if one.kind in wanted or (one.is_layout and "layout" in wanted)]
+        """Return the same with the pairs of these kinds; `layout` keeps those of them whose layout would be lent."""
+        drawn = set(kinds) - {"layout"}
+        chosen = [
+            one for one in self.pairs if (not drawn or one.kind in drawn) and (one.is_layout or "layout" not in kinds)
+        ]
         return replace(self, pairs=tuple(chosen))
 
 

@@ -9,7 +9,7 @@ from lab.experiments import reuse_report, reuse_study
 from lab.experiments.reuse_report import ALL, LAYOUT, gap, lines, mixed
 from lab.experiments.reuse_study import FULL, Made, Study, few_step_plans, many_step_plans, read
 from lab.experiments.study_judges import checked, scored
-from lab.experiments.study_prompts import worded_prompts, world_prompts
+from lab.experiments.study_prompts import Pair, Prompts, worded_prompts, world_prompts
 from lab.toy_world.caption_parser import spec_of
 from lab.toy_world.worlds import RICH, SMALL, World
 from shared.model_cards import load as load_cards
@@ -73,6 +73,20 @@ def test_the_service_itself_would_take_the_layout_where_things_and_motion_are_th
             assert ours is not None
             assert theirs is not None
             assert sorted(thing.motion for thing in ours.things) == sorted(thing.motion for thing in theirs.things)
+
+
+def test_layout_narrows_the_kinds_that_are_asked_for() -> None:
+    about = {"prompt": "a", "donor": 0, "unrelated": 1}
+    pairs = [Pair(kind=kind, is_layout=is_layout, **about) for kind in ("same", "scene") for is_layout in (True, False)]
+    prompts = Prompts(donors=("a", "b"), pairs=tuple(pairs))
+
+    def kept(*kinds: str) -> list[int]:
+        return [pairs.index(pair) for pair in prompts.of_kinds(kinds).pairs]
+
+    assert kept("same") == [0, 1]
+    assert kept("layout") == [0, 2]
+    assert kept("same", "layout") == [0]
+    assert kept("same", "scene") == [0, 1, 2, 3]
 
 
 def made(pair: int, donor: int, plan: str, accuracy: float, *, evaluations: float = 1.0, kind: str = "same") -> Made:
