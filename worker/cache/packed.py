@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from worker.cache.decisions.match_settings import MatchSettings
-from worker.cache.decisions.types import MOTION, STYLE, THINGS, WITH, WITHOUT, EntityKind, Json, Neighbour
+from worker.cache.decisions.types import MOTION, SCENE_COLOUR, STYLE, THINGS, WITH, WITHOUT, EntityKind, Json, Neighbour
 
 LAXER = 0.05  # thresholds down to so much below those in force can be asked for later
 
-_MARKS = (WITH, WITHOUT, STYLE, MOTION, THINGS)
+_MARKS = (WITH, WITHOUT, STYLE, MOTION, THINGS, SCENE_COLOUR)
 _KINDS = list(EntityKind)
 
 

@@ -1,4 +1,5 @@
-"""When a donor's layout may be taken: the same things, as many, of the same motion, and no donor too often."""
+"""When a donor's layout may be taken: the same things, as many, of the same motion, before such a scene, and no donor
+too often."""
 
 import pytest
 
@@ -27,7 +28,8 @@ def stored(prompt: str, extraction: Extraction) -> list[Neighbour]:
 @pytest.mark.parametrize(
     ("prompt", "reason"),
     [
-        ("a small red ball is gliding to the left above a plain wall", Reason.LAYOUT_HIT),  # in words of its own
+        ("a small red ball is gliding to the left", Reason.LAYOUT_HIT),  # in words of its own; the scene is left open
+        ("a small red ball is gliding to the left above a plain wall", Reason.ENTITY_HIT),  # another scene
         ("over a striped field, a small red ball floats leftwards", Reason.LAYOUT_HIT),  # scene and thing
         ("a small red ball drifts right over a plain wall", Reason.ENTITY_HIT),  # another motion
         ("a small red ball rests on a plain wall", Reason.ENTITY_HIT),
@@ -54,6 +56,24 @@ def test_a_thing_of_another_colour_may_be_called_by_a_synonym() -> None:
     plan = decide(Mode.AUTO, extraction, stored("a red ship drifts left over a calm sea", extraction), TABLE)
 
     assert plan.reason is Reason.LAYOUT_HIT
+
+
+@pytest.mark.parametrize(
+    ("scene", "reason"),
+    [
+        ("a crimson wall", Reason.LAYOUT_HIT),  # no scene that matches, but of that colour
+        ("a striped red wall", Reason.LAYOUT_HIT),
+        ("a blue wall", Reason.ENTITY_HIT),
+        ("a red and blue wall", Reason.ENTITY_HIT),
+        ("a striped wall", Reason.ENTITY_HIT),
+    ],
+)
+def test_another_scene_lends_a_layout_only_where_it_has_the_same_colours(scene: str, reason: Reason) -> None:
+    extraction = extract(f"a small ball drifts left over {scene}")
+
+    plan = decide(Mode.AUTO, extraction, stored("a small ball drifts left over a red carpet", extraction), TABLE)
+
+    assert plan.reason is reason
 
 
 def test_where_no_motion_is_named_no_layout_is_shared() -> None:

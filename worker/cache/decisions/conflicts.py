@@ -3,7 +3,7 @@
 A sentence embedder puts "white cat" and "black cat" nearer together than "ship" and "boat"; words decide here.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 
 from worker.cache.decisions import style_classes
@@ -119,7 +119,7 @@ def looks_of(marks: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
     return found
 
 
-def marked(mark: str, words: tuple[str, ...]) -> frozenset[str]:
+def marked(mark: str, words: Sequence[str]) -> frozenset[str]:
     """Return what stands behind a mark; every kind of person is a person."""
     found = (word.removeprefix(mark) for word in words if word.startswith(mark))
     return frozenset("person" if word in PERSONS else word for word in found)

@@ -14,6 +14,7 @@ from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.decisions.salience import PERSON
 from worker.cache.decisions.types import (
     MOTION,
+    SCENE_COLOUR,
     THINGS,
     WITH,
     Entity,
@@ -135,12 +136,16 @@ def shares_layout(kind: HitKind, entities: Sequence[Entity], theirs: Sequence[st
 
     Both name as many things and the same motion; where neither names any, nothing says that things go the same way.
     Where the scene is all that matches, the donor's things bear the same nouns: a blue ball in place of a red one.
+    Where it does not match, it has the same colours, or the prompt names none: much of it is there where a run enters.
     """
     if kind not in (HitKind.OBJECT, HitKind.BOTH, HitKind.SCENE):
         return False
     a, b = (_layout(marks) for marks in (entities[0].context, theirs))
     if a != b or not any(mark.startswith(MOTION) for mark in a):
         return False
+    if kind is HitKind.OBJECT and any(entity.kind is EntityKind.SCENE for entity in entities):
+        colours = marked(SCENE_COLOUR, entities[0].context)
+        return bool(colours) and colours == marked(SCENE_COLOUR, theirs)
     things = {entity.head for entity in entities if entity.kind is EntityKind.OBJECT}
     return kind is not HitKind.SCENE or _without_synonyms(things) <= _without_synonyms(_named(theirs))
 

@@ -23,7 +23,8 @@ Json = dict[str, Any]  # Any: decoded JSON
 WITH, WITHOUT, STYLE = "with:", "without:", "style:"  # marks of a prompt that each of its entities carries
 LOOKS = "looks:"  # and how its things look, "looks:jeep:red": what another look of the same noun contradicts
 LANGUAGE = "language:"  # mark of what a prompt in another language than English names
-MOTION, THINGS = "motion:", "things:"  # and those of its layout: what moves how, and the number of things
+MOTION, THINGS = "motion:", "things:"  # and those of its layout: what moves how, the number of things,
+SCENE_COLOUR = "scene-colour:"  # and the colours of its scene
 OPAQUE = "opaque:"  # mark of an entity whose words its embedder does not know
 MAX_MARKS = 32
 LEAST_SEEN = 0.5  # weight of a thing whose looks tell two pictures apart
@@ -180,11 +181,16 @@ class Extraction:
         return replace(self, entities=tuple(replace(entity, context=context) for entity in self.entities))
 
     def _layout_marks(self) -> tuple[str, ...]:
-        """How many things there are, and what moves how: what two prompts of one layout have in common."""
+        """How many things there are, what moves how, and before what: what two prompts of one layout have in common."""
         things = [entity for entity in self.entities if entity.kind is EntityKind.OBJECT]
         if not things or self.language != "en":  # the only one whose verbs are read
             return ()
-        return (f"{THINGS}{sum(entity.count for entity in things)}", *(f"{MOTION}{word}" for word in self.motion))
+        scenes = (word for entity in self.entities if entity.kind is EntityKind.SCENE for word in entity.attributes)
+        return (
+            f"{THINGS}{sum(entity.count for entity in things)}",
+            *(f"{MOTION}{word}" for word in self.motion),
+            *(f"{SCENE_COLOUR}{colour}" for word in scenes if (colour := CONFLICT_GROUPS["colour"].get(word))),
+        )
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> Self:
