@@ -154,7 +154,7 @@ def test_a_layout_is_taken_wherever_the_scheduler_draws_no_noise(service: Servic
         metrics.set_plans(session, row.namespace_key, [row])
     run(service, name, FOX, seed=7)
 
-    job = run(service, name, "a red fox runs in the sea")
+    job = run(service, name, "a red fox runs")
 
     assert (job.status, job.receipt["reason"], job.receipt["layout"]) == ("completed", "layout_hit", "donor")
     assert job.receipt["steps"] == FULL - 1
