@@ -114,14 +114,14 @@ def service(var: Path, choices: Choices, *, report: Callable[[str], None]) -> It
     redis_url = local.redis_url() if "REDIS_URL" in os.environ else None
     try:
         with ExitStack() as stack:
-            stack.enter_context(folder_lock(var))
+            is_in_place = stack.enter_context(folder_lock(var))
             stop_leftovers(var)  # they hold ports
             doors = Doors(
                 api=stack.enter_context(_door(API_PORT, choices.port, "the API", report)),
                 flower=stack.enter_context(_door(FLOWER_PORT, None, "Flower", report)) if choices.has_flower else None,
             )
             servers = servers_started(var, database_url=database_url, redis_url=redis_url, report=report)
-            yield from _parts_running(var, stack.enter_context(servers), choices, report, doors)
+            yield from _parts_running(var, is_in_place, stack.enter_context(servers), choices, report, doors)
     except ServiceError as error:
         raise CommandError(str(error)) from error
 
@@ -147,7 +147,12 @@ def _number(door: socket.socket) -> int:
 
 
 def _parts_running(
-    var: Path, services: Services, choices: Choices, report: Callable[[str], None], doors: Doors
+    var: Path,
+    is_in_place: Callable[[], bool],
+    services: Services,
+    choices: Choices,
+    report: Callable[[str], None],
+    doors: Doors,
 ) -> Iterator[Service]:
     secrets = {"DATABASE_URL": services.database_url, "REDIS_URL": services.redis_url}
     storage_url = os.environ.get("STORAGE_URL", f"file://{var / 'storage'}")
@@ -174,10 +179,11 @@ def _parts_running(
             yield Service(
                 running=running,
                 check=partial(_check, supervisor, var),
-                check_given_up=partial(_check_given_up, supervisor, var),
+                check_given_up=partial(_check_given_up, supervisor, var, is_in_place),
             )
         finally:
-            local.withdraw(var)
+            if is_in_place():
+                local.withdraw(var)
 
 
 def migrate(database_url: str) -> None:
@@ -282,11 +288,14 @@ def _check(supervisor: Supervisor, var: Path) -> None:
         raise _broken(name, var)
 
 
-def _check_given_up(supervisor: Supervisor, var: Path) -> None:
-    """Raise `CommandError` when what was given up is more than the service can do without.
+def _check_given_up(supervisor: Supervisor, var: Path, is_in_place: Callable[[], bool]) -> None:
+    """Raise `CommandError` when what was given up is more than the service can do without, or its folder is gone.
 
-    Flower is a view, and one worker of several may go; what is left keeps working.
+    Flower is a view, and one worker of several may go; what is left keeps working. A folder that was removed may be
+    another service's by now, and the two would end each other's servers.
     """
+    if not is_in_place():
+        raise CommandError(f"{var} was moved or removed while the service ran, so it stops; `chai up` starts it anew")
     gone = supervisor.given_up()
     workers = [name for name in supervisor.names() if name.startswith("worker")]
     for name in gone:

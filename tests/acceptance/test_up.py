@@ -116,6 +116,7 @@ def test_each_fault_was_said_in_a_line_and_all_stops_within_seconds(own_up: Up) 
 
 
 def test_a_launcher_that_is_killed_is_followed_by_one_at_the_same_port(own_up: Up, bring_up: Callable[..., Up]) -> None:
+    """Which ends when its folder is moved away."""
     with listening(0) as door:
         port = str(door.getsockname()[1])
     unloaded = {"CHAI_PRELOAD": "false"}  # nobody asks for a video
@@ -126,7 +127,14 @@ def test_a_launcher_that_is_killed_is_followed_by_one_at_the_same_port(own_up: U
     again = bring_up(own_up.home, "--port", port, "--no-flower", **unloaded)
 
     assert url(own_up.home) == f"http://127.0.0.1:{port}"
-    again.stop()
+
+    var = own_up.home.folder / "var"
+    var.rename(own_up.home.folder / "away")
+    _, said = again.process.communicate(timeout=60)
+
+    assert said.splitlines()[-1].startswith(f"error: {var} was moved or removed while the service ran, so it stops")
+    assert again.process.returncode == 1
+    assert not var.exists()
 
 
 def test_two_launchers_never_choose_the_same_port() -> None:

@@ -33,6 +33,18 @@ def test_a_running_service_is_found_while_its_launcher_lives(tmp_path: Path) -> 
     assert local.url(tmp_path) == "http://127.0.0.1:8400"
 
 
+def test_a_folder_that_was_moved_or_replaced_is_no_longer_in_place(tmp_path: Path) -> None:
+    var = tmp_path / "var"
+    with folder_lock(var) as is_in_place:
+        (var / "lock").unlink()
+        assert is_in_place()  # whoever takes a lock for a leftover ends nothing
+
+        var.rename(tmp_path / "away")
+        assert not is_in_place()
+        var.mkdir()
+        assert not is_in_place()
+
+
 def test_secrets_are_for_the_owner_only_and_not_in_the_open_file(tmp_path: Path) -> None:
     local.announce(tmp_path, SERVICE, SECRETS)
 
