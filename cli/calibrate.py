@@ -14,7 +14,8 @@ from cli import local, output
 from cli.arguments import App
 from cli.errors import BadInput, CommandError
 from cli.list_files import STDIN
-from cli.model_cards import MODELS_DIR, ModelsDir, cards_in, sides
+from cli.local import MODELS_DIR
+from cli.model_cards import ModelsDir, cards_in, sides
 from shared.numerals import plain
 
 if TYPE_CHECKING:

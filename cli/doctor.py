@@ -218,13 +218,13 @@ def check_database(_var: Path) -> Findings:
     from sqlalchemy.exc import ArgumentError
 
     from db.session import NO_POOLER, arguments, takes_no_settings
+    from shared.settings import DATABASE_FORM
 
     url = url.replace("+psycopg2", "")
     try:  # as the parts do
         connection = psycopg2.connect(url, **arguments(url, "chai-doctor") | {"connect_timeout": TIMEOUT_S})
     except (ArgumentError, ValueError):
-        do = "write it like postgresql://USER:PASSWORD@HOST:5432/NAME"
-        yield _wrong("postgres", "DATABASE_URL is no address of a database", do)
+        yield _wrong("postgres", "DATABASE_URL is no address of a database", DATABASE_FORM)
         return
     except psycopg2.Error as error:
         do = NO_POOLER if takes_no_settings(error) else "start it, or check DATABASE_URL"
@@ -407,7 +407,7 @@ def check_models(_var: Path) -> Findings:
     """The cards and weights of this machine."""
     from shared import model_cards
 
-    folder = Path(os.environ.get("CHAI_MODELS_DIR") or local.ROOT / "worker" / "cards")
+    folder = local.models_dir()
     cards = model_cards.load(folder)
     if not cards:
         yield _wrong("models", f"none in {folder}", "check CHAI_MODELS_DIR")

@@ -83,6 +83,13 @@ def read_any_columns(source: Path) -> PromptFile:
     return _read(source, only_known=False)
 
 
+def readable(name: str, number: int, values: Values | str) -> Values:
+    """Return what a line of the list `name` holds; raise `BadInput` for one that cannot be read."""
+    if isinstance(values, str):
+        raise BadInput(f"{name}, line {number}: {values}")
+    return values
+
+
 def read_prompts(source: Path) -> list[str]:
     """Return the prompts at `source`, or of stdin for `-`, for who wants nothing else of a list.
 
@@ -91,9 +98,7 @@ def read_prompts(source: Path) -> list[str]:
     listed = read_any_columns(source)
     found = []
     for number, values in listed.rows:
-        if isinstance(values, str):
-            raise BadInput(f"{listed.name}, line {number}: {values}")
-        prompt = values.get("prompt", "")
+        prompt = readable(listed.name, number, values).get("prompt", "")
         if not isinstance(prompt, str) or not prompt.strip():
             what = f"prompt is {shown(prompt)}, not a text" if prompt else "there is no prompt"
             raise BadInput(f"{listed.name}, line {number}: {what}")

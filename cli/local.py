@@ -13,6 +13,7 @@ from cli.errors import BadInput, discreet
 from shared import environment
 
 ROOT = Path(__file__).resolve().parent.parent
+MODELS_DIR = ROOT / "worker" / "cards"
 DEFAULT_URL = "http://127.0.0.1:8400"
 SECRETS = {"DATABASE_URL": "database", "REDIS_URL": "redis"}  # variable → name of its file
 
@@ -26,6 +27,11 @@ class Running:
     flower_url: str | None
     storage_url: str
     pids: dict[str, int]  # by part, as started
+
+
+def models_dir() -> Path:
+    """Return the folder of the models: CHAI_MODELS_DIR, else the checkout's own."""
+    return Path(os.environ.get("CHAI_MODELS_DIR") or MODELS_DIR)
 
 
 def var_dir() -> Path:

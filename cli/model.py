@@ -10,7 +10,8 @@ import typer
 from cli import model_cards, model_removal, output
 from cli.arguments import App
 from cli.errors import BadInput, CommandError
-from cli.model_cards import MODELS_DIR, ModelsDir
+from cli.local import MODELS_DIR
+from cli.model_cards import ModelsDir
 
 app = App(add_completion=False, help="Add, list, check and remove models, and fetch weights.", no_args_is_help=True)
 app.command()(model_cards.add)

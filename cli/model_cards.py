@@ -14,13 +14,12 @@ import typer
 
 from cli import output
 from cli.errors import BadInput, CommandError
-from cli.local import ROOT
+from cli.local import MODELS_DIR
 from cli.manifest import number
 from shared import model_cards
 from shared.model_cards import CARD, Lora, ModelCard
 from shared.numerals import plain
 
-MODELS_DIR = ROOT / "worker" / "cards"
 ModelsDir = Annotated[Path, typer.Option(envvar="CHAI_MODELS_DIR", help="Where the models are.")]
 _CHECKED_STEPS = 2
 

@@ -10,7 +10,8 @@ import typer
 
 from cli import local, output
 from cli.errors import BadInput, CommandError
-from cli.model_cards import MODELS_DIR, ModelsDir, cards_in
+from cli.local import MODELS_DIR
+from cli.model_cards import ModelsDir, cards_in
 from shared import model_cards
 from shared.model_cards import ModelCard
 

@@ -29,7 +29,7 @@ def read(source: Path) -> "tuple[list[Request], bool]":
     from worker.cache.simulation.prepare import Request
 
     listed = list_files.read_any_columns(source)
-    rows = [(number, _readable(listed.name, number, values)) for number, values in listed.rows]
+    rows = [(number, list_files.readable(listed.name, number, values)) for number, values in listed.rows]
     if not rows:
         raise BadInput(f"{listed.name} holds no prompts; a trace has one a line, or the columns {COLUMNS}")
     found = [_request(listed.name, number, values) for number, values in rows]
@@ -44,12 +44,6 @@ def read(source: Path) -> "tuple[list[Request], bool]":
         output.note(f"{listed.name} is not in the order of its times: it is replayed in their order")
     requests = [Request(at=float(place), **found[index][0]) for place, index in enumerate(order)]
     return requests, times[0] is not None
-
-
-def _readable(name: str, number: int, values: Values | str) -> Values:
-    if isinstance(values, str):
-        raise BadInput(f"{name}, line {number}: {values}")
-    return values
 
 
 def _request(name: str, number: int, values: Values) -> tuple[dict[str, Any], float | None]:

@@ -195,8 +195,7 @@ def migrate(database_url: str) -> None:
 
 def _default_model() -> str:
     """Return the trained small model where it is installed, else the tiny one with random weights."""
-    models_dir = Path(os.environ.get("CHAI_MODELS_DIR") or local.ROOT / "worker" / "cards")
-    installed = "small" if (models_dir / "small" / "chai.json").exists() else "tiny"
+    installed = "small" if (local.models_dir() / "small" / "chai.json").exists() else "tiny"
     return os.environ.get("CHAI_DEFAULT_MODEL") or installed
 
 

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parent.parent
 REDIS_URL = "redis://127.0.0.1:6379/0"
+DATABASE_FORM = "write it like postgresql://USER:PASSWORD@HOST:5432/NAME"
 _DATABASE = re.compile(r"postgresql\+psycopg2://(?:.*@)?(?:\[[^\]]*\]|[^/:?@]*)(?::\d+)?(?:[/?].*)?", re.ASCII)
 _HALF_A_SCHEME = re.compile(r"(?!file:)[A-Za-z][A-Za-z0-9]+:/?(?!/)", re.ASCII)
 _ADDRESSES = frozenset({"DATABASE_URL", "REDIS_URL", "STORAGE_URL"})
@@ -99,7 +100,7 @@ class Settings(BaseSettings):
         if not url.startswith("postgresql+psycopg2://"):
             raise ValueError("must begin with postgresql+psycopg2:// (Postgres 15+ with pgvector)")
         if not _DATABASE.fullmatch(url):
-            raise ValueError("is no address of a database; write it like postgresql://USER:PASSWORD@HOST:5432/NAME")
+            raise ValueError(f"is no address of a database; {DATABASE_FORM}")
         _check_options(url)
         return url
 

@@ -9,7 +9,8 @@ from cli import output
 from cli.arguments import App
 from cli.errors import BadInput
 from cli.lab import devices
-from cli.model_cards import MODELS_DIR, ModelsDir, cards_in
+from cli.local import MODELS_DIR
+from cli.model_cards import ModelsDir, cards_in
 from shared.logs import first_line
 
 if TYPE_CHECKING:
@@ -50,13 +51,13 @@ def reuse(
     loaded = registry.load(known[model], models_dir, registry.EngineOptions(device=devices.checked(device)))
     world = _world_of(known[model])
     drawn = study_prompts.world_prompts(world, donors, seed) if world else study_prompts.worded_prompts(donors, seed)
-    plans = reuse_study.small_plans() if world else reuse_study.many_step_plans(loaded)
+    plans = reuse_study.few_step_plans() + reuse_study.guided_plans() if world else reuse_study.many_step_plans(loaded)
     plans = [one for one in plans if not plan or one.name.startswith(tuple(plan))]
     plans = [one for one in plans if not (one.reuse and loaded.refuses(one.reuse, one.options))]
     if not plans:
         raise BadInput(f"--plan {', '.join(plan or ())}: no plan of {model} begins so, or the model refuses it")
     prompts = drawn.looked_up(load_embedder())
-    kinds = dict.fromkeys([one.kind for one in prompts.pairs] + [reuse_report.LAYOUT])
+    kinds = dict.fromkeys([one.kind for one in prompts.pairs] + [study_prompts.LAYOUT])
     if unknown := [one for one in kind or () if one not in kinds]:
         raise BadInput(f"--kind {unknown[0]}: give {', '.join(kinds)}")
     prompts = prompts.of_kinds(kind) if kind else prompts

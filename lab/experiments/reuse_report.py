@@ -9,9 +9,9 @@ from pathlib import Path
 from statistics import fmean
 
 from lab.experiments.reuse_study import FULL, Made, Study, StudyPlan, read
+from lab.experiments.study_prompts import LAYOUT
 from worker.quality.contact_sheet import sheet
 
-LAYOUT = "layout"  # the pairs whose donor the service's look-up would take the layout of
 ALL = "all"
 MIXES = (0.08, 0.26, 0.5)  # of layout hits in a stream: as in a trace of people's prompts, as drawn, half
 

@@ -117,11 +117,6 @@ def guided_plans() -> list[StudyPlan]:
     return found
 
 
-def small_plans() -> list[StudyPlan]:
-    """For the models of the procedural worlds: few steps, and steps that are guided where most is decided."""
-    return few_step_plans() + guided_plans()
-
-
 def many_step_plans(model: VideoModel) -> list[StudyPlan]:
     """For any other model: its own steps and fewer, and donors' trajectories entered at high levels."""
     card, params = model.card, request(model.card, "")

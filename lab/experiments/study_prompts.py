@@ -12,6 +12,7 @@ from worker.cache.decisions.entities import EntityKind, extract
 from worker.models.embedders import Embedder
 from worker.quality.index import Index
 
+LAYOUT = "layout"  # the pairs whose donor the service's look-up would take the layout of
 _TRIES = 300  # captions that are drawn for one with the nouns of another
 
 
@@ -41,10 +42,10 @@ class Prompts:
         return replace(self, pairs=tuple(_looked_up(pair, index) for pair in self.pairs))
 
     def of_kinds(self, kinds: Sequence[str]) -> "Prompts":
-        """Return the same with the pairs of these kinds; `layout` keeps those of them whose layout would be lent."""
-        drawn = set(kinds) - {"layout"}
+        """Return the same with the pairs of these kinds; `LAYOUT` keeps those of them whose layout would be lent."""
+        drawn = set(kinds) - {LAYOUT}
         chosen = [
-            one for one in self.pairs if (not drawn or one.kind in drawn) and (one.is_layout or "layout" not in kinds)
+            one for one in self.pairs if (not drawn or one.kind in drawn) and (one.is_layout or LAYOUT not in kinds)
         ]
         return replace(self, pairs=tuple(chosen))
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psycopg2
 import pytest
+from piping import pipe
 from sqlalchemy import make_url
 from test_doctor import looked
 
@@ -86,13 +87,6 @@ def pooler(database_url: str) -> Iterator[Callable[[bool], str]]:
     parts = make_url(database_url)
     listeners: list[socket.socket] = []
 
-    def pipe(source: socket.socket, target: socket.socket) -> None:
-        with suppress(OSError):
-            while piece := source.recv(65536):
-                target.sendall(piece)
-        with suppress(OSError):
-            target.shutdown(socket.SHUT_WR)
-
     def serve(client: socket.socket, *, refuses: bool) -> None:
         with client:
             length, kind = struct.unpack("!II", _exactly(client, 8))
@@ -108,9 +102,11 @@ def pooler(database_url: str) -> Iterator[Callable[[bool], str]]:
             kept = b"".join(name + b"\0" + value + b"\0" for name, value in pairs) + b"\0"
             with socket.create_connection((parts.host, parts.port)) as server:
                 server.sendall(struct.pack("!II", len(kept) + 8, kind) + kept)
-                back = threading.Thread(target=pipe, args=(server, client), daemon=True)
+                back = threading.Thread(
+                    target=pipe, args=(server, client), kwargs={"then": socket.SHUT_WR}, daemon=True
+                )
                 back.start()
-                pipe(client, server)
+                pipe(client, server, then=socket.SHUT_WR)
                 back.join()
 
     def accept(listener: socket.socket, *, refuses: bool) -> None:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 from kombu import Connection
 from kombu.exceptions import OperationalError
+from piping import pipe
 from redis.exceptions import ConnectionError as Refused
 
 from api.broker import Broker
@@ -49,13 +50,6 @@ def secured(redis_url: str, certificate: Path) -> Iterator[str]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     listener = socket.create_server(("127.0.0.1", 0))
-
-    def pipe(source: socket.socket, target: socket.socket) -> None:
-        with suppress(OSError):
-            while piece := source.recv(65536):
-                target.sendall(piece)
-        with suppress(OSError):
-            target.shutdown(socket.SHUT_RDWR)
 
     def serve(plain: socket.socket) -> None:
         with (

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from lab.experiments import reuse_report, reuse_study
-from lab.experiments.reuse_report import ALL, LAYOUT, gap, lines, mixed
+from lab.experiments.reuse_report import ALL, gap, lines, mixed
 from lab.experiments.reuse_study import FULL, Made, Study, few_step_plans, many_step_plans, read
 from lab.experiments.study_judges import checked, scored
-from lab.experiments.study_prompts import Pair, Prompts, worded_prompts, world_prompts
+from lab.experiments.study_prompts import LAYOUT, Pair, Prompts, worded_prompts, world_prompts
 from lab.toy_world.caption_parser import spec_of
 from lab.toy_world.worlds import RICH, SMALL, World
 from shared.model_cards import load as load_cards

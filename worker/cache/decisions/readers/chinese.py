@@ -207,7 +207,7 @@ def _cut(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _in_words(number: int) -> str:
-    """A number as people say it before what it counts, as far as twelve: 两, 十."""
+    """A number as people say it before what it counts, as far as ten: 两, 十."""
     return "零一两三四五六七八九十"[number] if number <= 10 else str(number)
 
 
