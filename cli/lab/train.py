@@ -78,9 +78,9 @@ def rich(
     vae_folder: Annotated[Path, typer.Option("--vae", help="A VAE that `chai lab train vae` wrote.")] = Path(
         "var/rich/vae"
     ),
-    specs: Annotated[int, typer.Option(min=1, help="Specs whose clips are encoded and kept.")] = 24_000,
-    layouts: Annotated[int, typer.Option(min=1, help="Clips of each spec, 18 KB each.")] = 24,
-    captions: Annotated[int, typer.Option(min=1, help="Captions of each spec.")] = 16,
+    specs: Annotated[int, typer.Option(min=1, help="Specs whose clips are encoded and kept.")] = 150_000,
+    layouts: Annotated[int, typer.Option(min=1, help="Clips of each spec, each laid out by its noise, 18 KB.")] = 4,
+    captions: Annotated[int, typer.Option(min=1, help="Captions of each spec.")] = 4,
     workers: Annotated[int, typer.Option(min=0, help="Processes that draw lots; 0: this one.")] = 0,
     steps: Annotated[int | None, typer.Option(min=1, help="Stretch the recipe to this length.")] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Clips of a step, in place of the recipe's number.")] = None,
@@ -170,19 +170,22 @@ def _started(seed: int, steps: int | None, lessons: int | None, device: str) -> 
 
 def _fit(run: "Run | VaeRun", checkpoint: Path, minutes: float | None) -> bool:
     """Train with a bar until the end of the recipe, or of the time; whether it was that of the recipe."""
-    from lab.training.runs import fit
+    from lab.training.runs import Diverged, fit
 
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
     recent: list[float] = []
-    with output.Meter(run.recipe.num_steps) as meter:
-        for loss in fit(run, checkpoint):
-            recent = [*recent[-49:], loss]
-            mean = sum(recent) / len(recent)
-            pace = run.seconds / run.step
-            left = output.seconds(pace * (run.recipe.num_steps - run.step))
-            meter.show(run.step, f"step {run.step} of {run.recipe.num_steps}  loss {mean:.4f}  {left} left")
-            if deadline is not None and time.monotonic() >= deadline:
-                break
+    try:
+        with output.Meter(run.recipe.num_steps) as meter:
+            for loss in fit(run, checkpoint):
+                recent = [*recent[-49:], loss]
+                mean = sum(recent) / len(recent)
+                pace = run.seconds / run.step
+                left = output.seconds(pace * (run.recipe.num_steps - run.step))
+                meter.show(run.step, f"step {run.step} of {run.recipe.num_steps}  loss {mean:.4f}  {left} left")
+                if deadline is not None and time.monotonic() >= deadline:
+                    break
+    except Diverged as error:
+        raise CommandError(str(error)) from error
     run.save(checkpoint)
     finished = run.step >= run.recipe.num_steps
     if not finished:

@@ -1,5 +1,6 @@
 """What all training runs have in common: the loop with its saving, the moving average, the file."""
 
+import math
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -30,11 +31,25 @@ class Trained(Protocol):
         ...
 
 
+class Diverged(Exception):
+    """The loss of a step is no number, and neither are the weights from then on."""
+
+    def __init__(self, step: int, loss: float, checkpoint: Path):
+        way_out = f"go on from {checkpoint} with --resume" if checkpoint.exists() else "begin again with another --seed"
+        super().__init__(f"the loss of step {step} is {loss}, and nothing is learned from then on; {way_out}")
+
+
 def fit(run: Trained, checkpoint: Path, *, save_every_s: float = 120.0) -> Iterator[float]:
-    """Train to the end of the recipe, saving now and then; yields the loss of each step."""
+    """Train to the end of the recipe, saving now and then; yields the loss of each step.
+
+    Raises Diverged at the first loss that is not finite; the file stays as it was saved last.
+    """
     saved = time.monotonic()
     while run.step < run.recipe.num_steps:
-        yield run.advance()
+        loss = run.advance()
+        if not math.isfinite(loss):
+            raise Diverged(run.step, loss, checkpoint)
+        yield loss
         if time.monotonic() - saved >= save_every_s:
             run.save(checkpoint)
             saved = time.monotonic()
