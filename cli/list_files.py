@@ -49,6 +49,7 @@ PACKED = {  # first bytes of what has to be unpacked or exported before it is a 
 _DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d{1,2}", re.ASCII)  # 1,000 may be a thousand
 _COLUMN = re.compile(r"[\w.-]*")  # one word; a sentence in which prompt stands between commas has others
 _OF_A_BATCH = ("custom_id", "method", "url", "body")
+_CONVERTED = "iconv -t utf-8 -f cp1252 (western), gb18030 (Chinese), cp932 (Japanese) or cp949 (Korean)"
 FOREIGN_BYTE = re.compile("[\udc80-\udcff]")  # how `surrogateescape` keeps a byte that is not UTF-8
 
 
@@ -110,7 +111,8 @@ def read_prompts(source: Path) -> list[str]:
 
 def _lists_of(folder: Path) -> list[Path]:
     try:
-        files = sorted(file for file in folder.iterdir() if file.suffix.lower() in READERS and file.name[0] != ".")
+        named = (file for file in folder.iterdir() if file.suffix.lower() in READERS and file.name[0] != ".")
+        files = sorted(file for file in named if not file.is_fifo())  # a pipe would be waited for
     except OSError as error:
         raise BadInput(f"{folder} cannot be read: {error.strerror}") from error
     if not files:
@@ -191,7 +193,7 @@ def _foreign_named(rows: Iterator[Row]) -> Iterator[Row]:
         text = values if isinstance(values, str) else "".join(_texts(values))
         if found := FOREIGN_BYTE.search(text):
             byte = ord(found[0]) - 0xDC00
-            yield number, f"byte 0x{byte:02x} is not UTF-8; convert the file, say with iconv -f latin1 -t utf-8"
+            yield number, f"byte 0x{byte:02x} is not UTF-8; convert the file from what it is: {_CONVERTED}"
         else:
             yield number, values
 

@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import lzma
+import os
 import sys
 from pathlib import Path
 
@@ -200,7 +201,7 @@ def test_a_file_in_another_encoding_is_refused_with_the_way_out(tmp_path: Path) 
     file = tmp_path / "list.txt"
     file.write_bytes("Ägypten".encode("latin-1"))
 
-    with pytest.raises(BadInput, match=r"byte 0xc4 is not UTF-8; convert the file, say with iconv -f latin1 -t utf-8"):
+    with pytest.raises(BadInput, match=r"byte 0xc4 is not UTF-8; convert the file from what it is: iconv -t utf-8 -f "):
         manifest.read(file, {})
 
 
@@ -374,6 +375,17 @@ def test_a_folder_is_all_its_lists_and_a_file_of_no_use_costs_itself_alone(tmp_p
     assert read.duplicates[0].reason == f"the same as line 1 of {folder / 'a.jsonl'}"
 
 
+@pytest.mark.timeout(20)
+def test_a_pipe_in_a_folder_is_not_waited_for(tmp_path: Path) -> None:
+    written(tmp_path, "b.txt", "a\n")
+    os.mkfifo(tmp_path / "a.txt")
+
+    read = manifest.read(tmp_path, {})
+
+    assert [line.request["prompt"] for line in read.lines] == ["a"]
+    assert read.bad == ()
+
+
 def test_a_folder_without_lists_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"holds no lists; put \.txt, "):
         manifest.read(tmp_path, {})
@@ -435,7 +447,11 @@ def test_a_bad_row_of_parquet_costs_itself_alone(tmp_path: Path) -> None:
 
     assert [line.request for line in read.lines] == [{"prompt": "a"}, {"prompt": "d", "metadata": {"k": "v"}}]
     assert [(line.number, line.reason) for line in read.bad] == [
-        (2, "byte 0xe9 is not UTF-8; convert the file, say with iconv -f latin1 -t utf-8"),
+        (
+            2,
+            "byte 0xe9 is not UTF-8; convert the file from what it is: "
+            "iconv -t utf-8 -f cp1252 (western), gb18030 (Chinese), cp932 (Japanese) or cp949 (Korean)",
+        ),
         (3, "'metadata.k' is given twice; keep one"),
     ]
     assert manifest.read(lists, {}).lines[0].request["metadata"] == ["k"]  # the service says what is wrong with it

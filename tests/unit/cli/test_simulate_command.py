@@ -39,6 +39,7 @@ def chai(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tm
         ("broken.jsonl", '{"prompt": "a cat"}\n{"prompt": \n', "line 2: broken JSON"),
         ("broken.csv", 'prompt,user\n"a cat,ann\n', "line 2: broken CSV (a quote opens here and never closes)"),
         ("latin.txt", b"a cat\na caf\xe9\n", "line 2: byte 0xe9 is not UTF-8; convert the file"),
+        ("chinese.txt", "a cat\n熊猫在竹林里\n".encode("gb18030"), "-f cp1252 (western), gb18030 (Chinese), "),
         ("wide.txt", "a cat".encode("utf-16"), "is UTF-16, not UTF-8; convert it: iconv"),
         ("time.jsonl", '{"prompt": "a cat", "time": "noon"}\n', "line 1: time is 'noon'; write seconds, or 2026-11-01"),
         ("times.csv", "prompt,time\na cat,1\na dog,\n", "line 3: no time, which other lines have"),
