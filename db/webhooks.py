@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, case, delete, func, literal, or_, select, tuple_, update
+from sqlalchemy import and_, case, delete, exists, func, literal, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -26,6 +26,7 @@ from db.states import FINAL
 PAGE = 500
 LEASE = timedelta(seconds=60)  # an attempt is over by then, or its process
 BOTH_SIGN = timedelta(days=1)  # after a rotation the old secret signs too
+_READING = 0x63686169_0002  # any fixed number, see `db.namespaces`
 KEPT = timedelta(days=7)  # a delivery; the last attempt is made within three
 SECRET_BRAND = "whsec_"  # noqa: S105 - what secrets begin with
 
@@ -110,22 +111,25 @@ def live(session: Session) -> dict[str, list[Webhook]]:
 def ended(session: Session, tenants: Collection[str]) -> Iterator[list[Job]]:
     """Go through the videos that ended since the last time and that somebody may want to hear of, page by page.
 
-    At the end the place to read on is moved. One process reads at a time; the others find nothing.
+    At the end the place to read on is moved. One process reads at a time; the others find nothing. Nothing is written
+    while no job changes: this is asked twice a second, for ever.
     """
-    cursor = session.scalars(select(WebhookCursor).with_for_update(skip_locked=True)).one_or_none()
-    if cursor is None:
+    if not session.scalar(select(func.pg_try_advisory_xact_lock(_READING))):
         return
+    cursor = session.scalars(select(WebhookCursor)).one()
     high = changes.horizon(session)  # before the rows
+    low = min(cursor.horizon, high)
     wanted = or_(Job.webhook_url.is_not(None), Job.tenant.in_(tenants))
-    query = select(Job).where(Job.changed >= min(cursor.horizon, high), Job.status.in_(FINAL), wanted)
+    query = select(Job).where(Job.changed >= low, Job.status.in_(FINAL), wanted)
     query = query.where(Job.deleted_at.is_(None), changes.NOT_OF_THE_FUTURE).order_by(Job.changed, Job.id).limit(PAGE)
     rows = session.scalars(query).all()
     while rows:
         yield list(rows)
         behind = tuple_(Job.changed, Job.id) > tuple_(rows[-1].changed, rows[-1].id)
         rows = session.scalars(query.where(behind)).all()
-    cursor.horizon = high
-    session.flush()
+    if low < cursor.horizon or session.scalar(select(exists().where(Job.changed >= low))):
+        cursor.horizon = high
+        session.flush()
 
 
 def add(session: Session, deliveries: Sequence[Mapping[str, Any]]) -> None:

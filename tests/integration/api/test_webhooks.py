@@ -26,7 +26,7 @@ from api.outbox_relay import Relay
 from api.webhooks import Webhooks
 from db import jobs, keys
 from db import webhooks as rows
-from db.models import Delivery, Job
+from db.models import Delivery, Job, WebhookCursor
 from db.session import transaction
 from db.states import JobStatus
 from shared.storage import Storage
@@ -361,6 +361,47 @@ def test_the_duty_that_fails_holds_up_no_publishing(
     finally:
         relay.stop()
         thread.join()
+
+
+def heard(factory: sessionmaker[Session]) -> tuple[list[UUID], bool]:
+    """Videos that ended since the last time, and whether anything was written."""
+    with transaction(factory) as session:
+        found = [row.id for page in rows.ended(session, ["a"]) for row in page]
+        session.flush()
+        return found, session.scalar(text("SELECT pg_current_xact_id_if_assigned()")) is not None
+
+
+def test_nothing_is_written_while_no_video_changes(hooked: TestClient, new_key, session_factory) -> None:
+    id_ = UUID(ended(hooked, new_key("a"))[6:])
+
+    assert heard(session_factory) == ([id_], True)
+    assert [heard(session_factory) for _ in range(3)] == [([], False)] * 3
+    submit(hooked, new_key("b"))  # of nobody who wants to hear
+    assert heard(session_factory) == ([], True)
+    assert heard(session_factory) == ([], False)
+
+
+def test_one_process_reads_what_ended_and_the_others_do_not_wait(hooked: TestClient, new_key, session_factory) -> None:
+    id_ = UUID(ended(hooked, new_key("a"))[6:])
+
+    with transaction(session_factory) as first:
+        pages = rows.ended(first, ["a"])
+        assert [row.id for row in next(pages)] == [id_]
+        assert heard(session_factory) == ([], False)
+        assert list(pages) == []
+    assert heard(session_factory) == ([], False)
+
+
+def test_a_restored_database_with_numbers_of_the_future_tells_what_ends(
+    hooked: TestClient, new_key, session_factory, session: Session
+) -> None:
+    session.execute(update(WebhookCursor).values(horizon=10**12))
+    session.commit()
+
+    assert heard(session_factory) == ([], True)
+    id_ = UUID(ended(hooked, new_key("a"))[6:])
+    assert heard(session_factory) == ([id_], True)
+    assert heard(session_factory) == ([], False)
 
 
 def test_an_endpoint_of_a_revoked_key_is_told_nothing(
