@@ -13,6 +13,10 @@ PERIOD = "PERIOD"  # a decade or a century
 _NO_THINGS = ONLY_VERBS | v.FUNCTION_TAGS.keys()
 _BEFORE_THINGS = v.word_set("with without of from by into under behind near beside between against")
 _KINDS = v.ANIMATE | v.CONFLICT_GROUPS["species"].keys()
+_DOWNY = v.word_set("goose duck eider")
+_MONTHS = v.word_set("january february march april may june july august september october november december")
+_MANY_ALIKE = v.word_set("sheep fish deer moose bison shrimp squid salmon aircraft spacecraft")  # no -s for several
+_SEVERAL = v.word_set("many several few some these those")
 _FRUITS = v.word_set("lemon lime olive orange tangerine rose violet lavender chestnut")
 _NOUNS_TOO = v.word_set("can uniform head pretty opening alien human robot android zombie skeleton chinese male female")
 _COLOURS = v.CONFLICT_GROUPS["colour"].keys()
@@ -27,6 +31,8 @@ def name_or_fruit(at: Place) -> str | None:
         return "NN"  # "an orange on a table"; what looks like a plural behind "an orange" is a verb
     if at.tag == "NNS" and at.before in ("NN", "NNP") and is_first_name(at.last) and not _has_singular(at.word):
         return "NNP"  # "christina hendricks"
+    if "-" in at.word and at.last in ("named", "called", "nicknamed"):
+        return "NNP"  # "a robot named WALL-E rolls through a junkyard"
     if at.tag == PERIOD:
         return "JJ" if at.after in NOUN else "."  # "a 1950s diner"; a decade alone is no thing
     return None
@@ -44,6 +50,14 @@ def part_of_compound(at: Place) -> str | None:
         return "NNS" if word.endswith("s") else "NN"  # "catching flies"
     if word in v.POINTS_OF_THE_COMPASS and at.tag == "RB" and after in NOUN:
         return "NN"  # "south africa"
+    if word == "may" and after in ("NNS", "VB", "VBZ") and at.next.endswith("s") and at.next not in v.FUNCTION_TAGS:
+        return "NN"  # no verb in -s stands behind what may be
+    if at.last in _MONTHS and before == "NN" and word.endswith("s") and at.tag in ("NNS", "VB", "VBZ"):
+        return "NNS"  # "april showers"
+    if word == "down" and at.last in _DOWNY and after in NOUN:
+        return "NN"  # "a goose down jacket"
+    if word in _MANY_ALIKE and at.tag == "NN" and (at.last in _SEVERAL or (before == "CD" and at.last != "one")):
+        return "NNS"  # "five sheep jump"
     if word == "super" and after in NOUN:
         return "JJ"  # "a super villain", but "a super cute cat"
     if word == "well" and before in ("DT", "PRP$") and after not in ("JJ", "VBN", "VBD", *NOUN):
@@ -87,10 +101,38 @@ def colour(at: Place) -> str | None:
     return None
 
 
+def thing_of_one_kind(at: Place) -> str | None:
+    """What ends a thing behind the noun that says of which kind: a dog house, a monkey wrench.
+
+    One of something does nothing in a verb's plain form, and a verb that needs an object has one behind it. What people
+    write for "walks" all the same, as "a girl dance on the beach", stays a verb.
+    """
+    word, after = at.word, at.after
+    is_bare = at.tag in ("VB", "VBP") and word not in _KNOWN and word not in _ONLY_DONE
+    is_end = after in ("IN", ".", "CC", "VBZ", "VBG") or FINITE.get(at.next, at.next) != at.next
+    is_thing = is_bare or (word in _NEED_OBJECTS and at.last in v.ANIMATE)
+    return "NN" if is_thing and at.before == "NN" and is_end and _is_behind_one(at) else None
+
+
+_KNOWN = FINITE.keys() | v.FUNCTION_TAGS.keys()
+_ONLY_DONE = v.word_set("live stay know want find hear feel win lose fail obtain rely complain recover happen")
+_ONE = v.word_set("a an one another each")
+_NEED_OBJECTS = v.word_set("house plant trap tower pack box sled cover frame park toy bed collar tag track crossing")
+
+
+def _is_behind_one(at: Place) -> bool:
+    """Whether nouns and adjectives stand before a word, and before them an article."""
+    i = at.i - 1
+    while i >= 0 and at.tags[i] in ("NN", "JJ"):
+        i -= 1
+    return i >= 0 and at.words[i] in _ONE
+
+
 def thing_of_phrase(at: Place) -> str | None:
     """What stands bare behind a preposition, or last in a list."""
     is_thing = at.tag in ("VB", "VBP", "VBZ") and at.after not in (*ADJECTIVE, "RB") and at.word not in _NO_THINGS
-    if at.before == "IN" and at.last in _BEFORE_THINGS and is_thing:
+    is_handed_out = at.last == "out" and at.tag_at(-2) in ("VB", "VBZ")
+    if at.before == "IN" and (at.last in _BEFORE_THINGS or is_handed_out) and is_thing:
         return "NNS" if at.tag == "VBZ" else "NN"  # "cleaning the house with mop", "a portrait with ram skull"
     ends_list = at.before == "CC" and at.after == "."
     if ends_list and at.word.endswith("s") and at.tag in ("VBZ", "NNS") and _is_listed(at):

@@ -17,6 +17,7 @@ from worker.cache.decisions.words import NOUN
 _NUMBER = re.compile(r"[\d.,:]+(st|nd|rd|th)?")
 _DECADE = re.compile(r"(?:1\d|20)?\d0'?s")
 _TYPE_NUMBER = re.compile(r"(?!(?:mid|pre|post|late|early)-)[a-z]+\d*-\d[a-z\d]*(?<!\ds)|[a-z]+\d+-[a-z]+\d*")  # bb-8
+_LIKE_DRAGONFLY = re.compile(r"\w{2,}(?:fly|lily|belly|jelly)")
 _LONGEST_NAME_IN_ING = 4  # letters
 _GUESSED = re.compile(r"\w+(?<!ic|on|in|nt|rn|ur|or|id|iv)(?<!i)al")
 _HEARD_OF = 3.6  # Zipf value
@@ -47,6 +48,7 @@ _RULES = (  # the first that has something to say decides
     verb_rules.word_in_ing,
     noun_rules.colour,
     verb_rules.verb_of_clause,
+    noun_rules.thing_of_one_kind,
     noun_rules.thing_of_phrase,
     verb_rules.verb_of_subject,
     verb_rules.participle,
@@ -103,6 +105,8 @@ def _by_word(word: str, original: str, tag: str) -> str:
         return "NN"  # lake louise: the lexicon guesses by the ending
     if tag == "RB" and word.endswith("ly") and not is_in_lexicon(word) and is_in_lexicon(word.capitalize()):
         return "NN"  # billy
+    if tag == "RB" and _LIKE_DRAGONFLY.fullmatch(word) and not is_in_lexicon(word):
+        return "NN"  # guessed to be an adverb: mayfly, waterlily, potbelly
     if tag == "VBG" and len(word) <= _LONGEST_NAME_IN_ING and not is_in_lexicon(word):
         return "NN"  # ming
     if tag == "JJ" and _GUESSED.fullmatch(word) and not is_in_lexicon(word) and zipf(word) < _HEARD_OF:

@@ -62,6 +62,8 @@ def verb_behind_modal(at: Place) -> str | None:
 def word_in_ing(at: Place) -> str | None:
     """A word in -ing: what a thing does, what it is like, or a thing itself."""
     word, before, after = at.word, at.before, at.after
+    if word in _SPORTS.get(at.next, ()) and before in (*NOUN, "PRP", ",", "."):
+        return "RB"  # "a man rock climbing on a cliff"
     if word.endswith("ing") and at.next and (found := _ing_before_noun(at)):
         return found
     is_noun_too = word in v.ING_NOUNS
@@ -73,6 +75,19 @@ def word_in_ing(at: Place) -> str | None:
     if word.endswith("ing") and not is_noun_too and len(word) > 4 and at.tag not in ("NNP", "IN"):
         return _ing(at)
     return None
+
+
+_SPORTS = {  # and what stands before their name, which nobody sees
+    "climbing": v.word_set("rock ice mountain cliff"),
+    "dancing": v.word_set("ballroom belly tap line break pole ballet"),
+    "diving": v.word_set("scuba sky cliff"),
+    "fishing": v.word_set("fly ice"),
+    "jumping": v.word_set("bungee base show"),
+    "lifting": v.word_set("weight"),
+    "riding": v.word_set("horse horseback bull"),
+    "skating": v.word_set("ice roller figure inline speed"),
+    "surfing": v.word_set("wind kite"),
+}
 
 
 def verb_of_clause(at: Place) -> str | None:
@@ -98,6 +113,8 @@ def verb_of_subject(at: Place) -> str | None:
         return "VB"  # "the car that everyone dreams of"
     if word in _CALLED and before in (*NOUN, "VBG", ",", "."):
         return "VB"
+    if word.endswith("s") and before == "NNP" and at.next in _PARTICLES and _may_be_verb(word):
+        return "VB"  # "santa claus hands out presents"
     if word in v.VERBS_OR_NOUNS and before in NOUN and (after in ("DT", "PRP$") or at.next == "each"):
         return "VB"  # "an elephant at forest fight a tiger"
     is_pure = word.endswith("s") and FINITE.get(word, "") in ONLY_VERBS
