@@ -100,7 +100,14 @@ def _said(wrong: Unfit) -> str:
 
 
 def tried(runtime: Runtime, trials: Sequence[Trial]) -> Unfit | None:
-    """Return what is wrong with this machine, as far as these trials show."""
+    """Return what is wrong with this machine, as far as these trials show; nothing of them stays in memory."""
+    wrong = _wrong(runtime, trials)
+    if wrong is not None:
+        devices.forget(wrong)
+    return wrong
+
+
+def _wrong(runtime: Runtime, trials: Sequence[Trial]) -> Unfit | None:
     try:
         for trial in trials:
             trial(runtime)

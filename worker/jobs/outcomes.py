@@ -74,6 +74,7 @@ def end(runtime: Runtime, job: JobContext, outcome: str, write: Callable[[Sessio
 def _end_broken(runtime: Runtime, job: JobContext, error: Exception) -> None:
     """The job fails, or goes back to the queue: at its own cost, or at none where this machine is at fault."""
     logger.warning("job %s: attempt %d broke", job.job_id, job.claim.attempt, exc_info=error)
+    devices.forget(error)  # the machine tries itself next, and is to have the memory that this run had
     fault = faults.judge(error, lambda: fitness.tried(runtime, fitness.LOCAL))
     limits = runtime.settings
 

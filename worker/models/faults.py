@@ -3,6 +3,7 @@
 import gc
 import platform
 import sys
+import traceback
 from typing import Any
 
 
@@ -36,6 +37,22 @@ def told(error: BaseException) -> str:
     if is_out_of_memory(error):
         return "it does not fit this device's memory"
     return f"it broke: {type(error).__name__}: {error}"
+
+
+def forget(error: BaseException) -> None:
+    """Let go of what the frames of an error hold, and of those that it came from.
+
+    An error that is looked at keeps all that stood in the functions which it ended: the tensors of a run, half a model.
+    Whatever is tried next would not find room beside them. Functions that still run keep what is theirs.
+    """
+    left, seen = [error], set[int]()
+    while left:
+        one = left.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        traceback.clear_frames(one.__traceback__)
+        left += [before for before in (one.__cause__, one.__context__) if before is not None]
 
 
 def free_memory() -> None:

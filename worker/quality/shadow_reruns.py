@@ -127,6 +127,7 @@ def _run(runtime: Runtime, row: QualityCheck) -> None:
         raise
     except Exception as error:
         logger.warning("the check of job %s is lost: %s", row.job_id, error, exc_info=not isinstance(error, Lost))
+        faults.forget(error)
         with transaction(runtime.factory) as session:
             quality_checks.lose(session, row, reason=str(error) or type(error).__name__, seconds=figures.gpu_seconds)
         if faults.is_broken(error):
