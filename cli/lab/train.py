@@ -78,9 +78,9 @@ def rich(
     vae_folder: Annotated[Path, typer.Option("--vae", help="A VAE that `chai lab train vae` wrote.")] = Path(
         "var/rich/vae"
     ),
-    specs: Annotated[int, typer.Option(min=1, help="Specs whose clips are encoded and kept.")] = 150_000,
-    layouts: Annotated[int, typer.Option(min=1, help="Clips of each spec, each laid out by its noise, 18 KB.")] = 4,
-    captions: Annotated[int, typer.Option(min=1, help="Captions of each spec.")] = 4,
+    specs: Annotated[int, typer.Option(min=1, help="Specs whose clips are encoded and kept.")] = 24_000,
+    layouts: Annotated[int, typer.Option(min=1, help="Clips of each spec, 18 KB each.")] = 24,
+    captions: Annotated[int, typer.Option(min=1, help="Captions of each spec.")] = 16,
     workers: Annotated[int, typer.Option(min=0, help="Processes that draw lots; 0: this one.")] = 0,
     steps: Annotated[int | None, typer.Option(min=1, help="Stretch the recipe to this length.")] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Clips of a step, in place of the recipe's number.")] = None,

@@ -1,7 +1,8 @@
 """Training of a model of the rich world: a rectified flow on latents that are made once and kept in files.
 
-Each clip has noise of its own, which says where its things are (`placing.py`), and is learned from several times,
-mostly under another caption. Batch number n depends on the seed, the files, the kind of device and n only.
+Each clip is learned from many times, every time with other noise and mostly under another caption. Several layouts of
+each spec are kept, and the one nearest to the noise is learned, as in the small model's later legs. Batch number n
+depends on the seed, the files, the kind of device and n only.
 
 On a GPU clips are drawn and encoded there, and a whole step, the optimisers' included, is one recording: launched one
 by one, its thousands of small kernels take three times as long as their work.
@@ -35,11 +36,9 @@ from lab.toy_world.reading import (
 )
 from lab.toy_world.rich.captions import Mix, caption_of, sample_spec
 from lab.toy_world.rich.painting import paint, row_of
-from lab.toy_world.rich.placing import contrasts, placed
 from lab.toy_world.rich.reading import MAX_TOKENS, RICH_WORLD
 from lab.toy_world.rich.world import FPS, NUM_FRAMES, SIDE, Spec, draw_layout
 from lab.training.muon import StackedMuon
-from lab.training.numbered_noise import numbered_noise
 from lab.training.recording import RecordedStep
 from lab.training.runs import decay_at
 from lab.training.train import Course, Recipe, Run, Vae, learning_rate_at, new_transformer, split_parameters
@@ -50,7 +49,7 @@ from worker.models.opensora.stdit3 import STDiT3
 
 Latents = NDArray[np.float16]  # (specs, layouts, C, T', h, w)
 Captions = NDArray[np.int16]  # (specs, captions, MAX_TOKENS), token numbers, padded
-Drawn = tuple[NDArray[np.int16], Captions]  # a clip of each spec as `row_of` says it, (specs, ROW), and captions
+Drawn = tuple[NDArray[np.int16], Captions]  # clips as `row_of` says them, (specs, layouts, ROW), and their captions
 _PART = 32  # specs that are encoded between two notes of how far the file is
 
 
@@ -76,7 +75,7 @@ class Source:
 
     seed: int
     specs: int
-    layouts: int  # clips of each spec, each with noise of its own
+    layouts: int  # clips of each spec
     captions: int  # of each spec
     sizes_untold: float  # share of captions that say no size
     counts: tuple[float, ...]  # shares of specs with one, two and three things
@@ -90,26 +89,21 @@ class Source:
         rows, texts = [], []
         for index in specs:
             spec, rng = self.spec_at(index), np.random.default_rng((self.seed, 4, index))
-            rows.append(row_of(spec, draw_layout(spec, rng)))
+            rows.append([row_of(spec, draw_layout(spec, rng)) for _ in range(self.layouts)])
             told = rng.random(self.captions) >= self.sizes_untold
             texts += [caption_of(spec, rng, tell_sizes=bool(tell)).text for tell in told]
         ids = new_tokenizer(RICH_WORLD)(texts, padding="max_length", max_length=MAX_TOKENS)["input_ids"]
         return np.array(rows), np.array(ids, dtype=np.int16).reshape(len(specs), self.captions, MAX_TOKENS)
 
-    def clips_of(self, specs: range) -> Tensor:
-        """The numbers of the clips of some specs, int64 (specs, layouts)."""
-        return torch.arange(specs.start * self.layouts, specs.stop * self.layouts).reshape(-1, self.layouts)
 
-    def noise_of(self, clips: Tensor, shape: Sequence[int]) -> Tensor:
-        """The noise (B, C, T', h, w) of clips by their numbers (B,)."""
-        return numbered_noise(clips, shape, seed=self.seed)
-
-
-def encoded(vae: SmallVAE, rows: Tensor) -> Tensor:
-    """Latents (B, C, T', h, w), float16, of clips (B, ROW), drawn and encoded on the VAE's device."""
+def encoded(vae: SmallVAE, rows: NDArray[np.int16]) -> Latents:
+    """Latents (specs, layouts, C, T', h, w) of clips (specs, layouts, ROW), drawn and encoded on the VAE's device."""
     device = vae.mean.device
+    clips = torch.from_numpy(rows).flatten(0, 1).to(device)
     with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):  # many CPUs are slow at it
-        return torch.cat([vae.encode(paint(part)).half() for part in torch.split(rows.to(device), 256)])
+        parts = [vae.encode(paint(part)).half() for part in torch.split(clips, 256)]
+    latents = torch.cat(parts)
+    return np.asarray(latents.reshape(*rows.shape[:2], *latents.shape[1:]).cpu().numpy())
 
 
 class Store:
@@ -146,14 +140,9 @@ class Store:
         """
         total = self.source.specs
         parts = [range(start, min(start + _PART, total)) for start in range(self.done, total, _PART)]
-        contrast = contrasts(vae)
         with _mapper(workers) as map_parts:
             for part, (rows, captions) in zip(parts, map_parts(self.source.drawn, parts), strict=True):
-                clips = self.source.clips_of(part).to(contrast.device)
-                noise = self.source.noise_of(clips.flatten(), self.latents.shape[2:])
-                apart = torch.from_numpy(rows).to(contrast.device).repeat_interleave(self.source.layouts, dim=0)
-                latents = encoded(vae, placed(apart, noise, contrast)).reshape(*clips.shape, *noise.shape[1:])
-                self.latents[part.start : part.stop] = latents.cpu().numpy()
+                self.latents[part.start : part.stop] = encoded(vae, rows)
                 self.captions[part.start : part.stop] = captions
                 self._state["done"] = part.stop
                 self._write(self._state)
@@ -203,7 +192,6 @@ class RichBatches:
     def __init__(self, recipe: RichRecipe, store: Store, device: torch.device):
         self.recipe = recipe
         self.device = device
-        self.source = store.source
         self.latents = torch.from_numpy(store.latents[: store.done]).to(device)
         self.captions = torch.from_numpy(store.captions[: store.done]).to(device)
         tokenizer = new_tokenizer(RICH_WORLD)
@@ -214,16 +202,18 @@ class RichBatches:
         recipe, n = self.recipe, self.recipe.batch_size
         generator = torch.Generator(self.device).manual_seed(recipe.seed * 1_000_003 + step)
         drawn: dict[str, Any] = {"generator": generator, "device": self.device}
-        clips = torch.randint(len(self.latents) * self.source.layouts, (n,), **drawn)
-        specs = clips // self.source.layouts
-        ids = self.captions[specs, torch.randint(self.captions.shape[1], (n,), **drawn)].long()
+        rows = torch.randint(len(self.latents), (n,), **drawn)
+        ids = self.captions[rows, torch.randint(self.captions.shape[1], (n,), **drawn)].long()
         mask = ids != self.padding
         unknown = mask & (torch.rand(ids.shape, **drawn) < recipe.lessons.word_dropout)
+        layouts = self.latents[rows].float()  # (B, layouts, C, T', h, w)
+        noise = torch.randn(n, *layouts.shape[2:], **drawn)
+        nearest = (layouts - noise[:, None]).flatten(2).square().sum(2).argmin(1)
         return RichBatch(
-            data=self.latents[specs, clips % self.source.layouts].float(),
+            data=layouts[torch.arange(n, device=self.device), nearest],
             words=Words(ids=ids.masked_fill(unknown, self.unknown), mask=mask.long()),
             dropped=torch.rand(n, **drawn) < recipe.caption_dropout,
-            noise=self.source.noise_of(clips, self.latents.shape[2:]),
+            noise=noise,
             time=torch.sigmoid(torch.randn(n, **drawn) * recipe.time_std + recipe.time_mean),
         )
 

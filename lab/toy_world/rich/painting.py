@@ -29,10 +29,10 @@ from lab.toy_world.rich.world import (
 )
 
 Row = NDArray[np.int16]  # (ROW,)
-SCENE = 5  # numbers of a scene: texture, camera, light, colour, colour at the end
-THING = 6  # of a thing: sprite (0: none), colour, row and column of its box, rows and columns a frame
-ROW = SCENE + MAX_THINGS * THING
-SPRITES = [(shape, size) for shape in Shape for size in Size]
+_SCENE = 5  # numbers of a scene: texture, camera, light, colour, colour at the end
+_THING = 6  # of a thing: sprite (0: none), colour, row and column of its box, rows and columns a frame
+ROW = _SCENE + MAX_THINGS * _THING
+_SPRITES = [(shape, size) for shape in Shape for size in Size]
 _BOX = max(size.pixels for size in Size)
 _COLOURS, _LIGHTS, _TEXTURES, _CAMERAS = list(Colour), list(Light), list(Texture), list(Camera)
 
@@ -40,7 +40,7 @@ _COLOURS, _LIGHTS, _TEXTURES, _CAMERAS = list(Colour), list(Light), list(Texture
 def row_of(spec: Spec, layout: Layout) -> Row:
     """Return a clip as numbers."""
     scene, row = spec.scene, np.zeros(ROW, dtype=np.int16)
-    row[:SCENE] = (
+    row[:_SCENE] = (
         _TEXTURES.index(scene.texture),
         _CAMERAS.index(spec.camera),
         _LIGHTS.index(spec.light),
@@ -48,9 +48,9 @@ def row_of(spec: Spec, layout: Layout) -> Row:
         _COLOURS.index(scene.turns or scene.colour),
     )
     for number, (thing, place) in enumerate(zip(spec.things, layout.places, strict=True)):
-        start = SCENE + number * THING
-        drawn = 1 + SPRITES.index((thing.shape, thing.size))
-        row[start : start + THING] = (
+        start = _SCENE + number * _THING
+        drawn = 1 + _SPRITES.index((thing.shape, thing.size))
+        row[start : start + _THING] = (
             drawn,
             _COLOURS.index(thing.colour),
             *place,
@@ -63,13 +63,13 @@ def row_of(spec: Spec, layout: Layout) -> Row:
 def paint(rows: Tensor) -> Tensor:
     """Return the clips of rows, int (B, ROW), on their device: float32 (B, 3, T, H, W) in [-1, 1], of 8 bits."""
     device, rows = rows.device, rows.long()
-    texture, camera, light, first, last = rows[:, :SCENE].unbind(1)
+    texture, camera, light, first, last = rows[:, :_SCENE].unbind(1)
     rgb = _table(_rgb, device)
     share = _table(turned, device)[None, :, None]
     colours = rgb[first][:, None] + share * (rgb[last] - rgb[first])[:, None]  # (B, T, 3)
     backdrop = _table(_tones, device)[texture, camera]  # (B, T, H, W)
     frames = backdrop[:, None] * colours.movedim(2, 1)[..., None, None]  # (B, 3, T, H, W)
-    for thing in torch.split(rows[:, SCENE:], THING, 1):
+    for thing in torch.split(rows[:, _SCENE:], _THING, 1):
         cover, tone = _layer(thing)
         frames = frames * (1 - cover) + tone * rgb[thing[:, 1]][:, :, None, None, None]
     lit = (frames * _table(_brightness, device)[light][:, None, None, None] * 255).round()
@@ -91,8 +91,8 @@ def _layer(thing: Tensor) -> tuple[Tensor, Tensor]:
 
 def _boxes() -> NDArray[np.float32]:
     """Cover and tone of each sprite, (2, 1 + sprites, box + 1, box + 1); the first is none."""
-    found = np.zeros((2, 1 + len(SPRITES), _BOX + 1, _BOX + 1), dtype=np.float32)
-    for number, (shape, size) in enumerate(SPRITES, start=1):
+    found = np.zeros((2, 1 + len(_SPRITES), _BOX + 1, _BOX + 1), dtype=np.float32)
+    for number, (shape, size) in enumerate(_SPRITES, start=1):
         one = sprite(shape, size)
         found[:, number, : size.pixels, : size.pixels] = one.cover, one.tone
     return found
