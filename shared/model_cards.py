@@ -128,17 +128,19 @@ def _read(path: Path) -> ModelCard:
         if (twice := given_twice(values)) is not None:
             raise ValueError(f"{twice} is given twice; keep one")
         card = parse(values)
-        if (
-            card.name != path.parent.name
-            and (path.parent / card.source).is_dir()
-            and not Path(card.source).is_absolute()
-        ):
-            raise ValueError(
-                f"name {card.name!r} is not that of its folder, where source {card.source!r} is looked for"
-            )
+        _check_place(card, path.parent)
     except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise ValueError(f"{path}: {error}") from error
     return card
+
+
+def _check_place(card: ModelCard, folder: Path) -> None:
+    """Raise `ValueError` where what lies beside a card would be looked for in another folder: the one of its name."""
+    if card.name == folder.name:
+        return
+    for kind, source in (("source", card.source), *(("LoRA", lora.source) for lora in card.loras)):
+        if not Path(source).is_absolute() and (folder / source).exists():
+            raise ValueError(f"name {card.name!r} is not that of its folder, where {kind} {source!r} is looked for")
 
 
 def parse(values: Any) -> ModelCard:

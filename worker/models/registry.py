@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import RLock
 from types import ModuleType
@@ -28,6 +28,7 @@ class EngineOptions:
     second_device: str | None = None  # cuda:1: makes half of each guided step
     text_cache: Path | None = None  # folder for what text encoders made of prompts
     text_cache_bytes: int = 2 << 30
+    card_folder: Path | None = None  # beside what else a card names: LoRAs; `load` sets it
 
 
 Loader = Callable[[ModelCard, str, EngineOptions], VideoModel]
@@ -55,7 +56,7 @@ def load(card: ModelCard, models_dir: Path, options: EngineOptions) -> VideoMode
     source = str(folder) if folder.is_dir() else card.source
     with LOADING:
         loader: Loader = _module(FAMILIES[card.family]).load
-        return loader(card, source, options)
+        return loader(card, source, replace(options, card_folder=models_dir / card.name))
 
 
 def reader(card: ModelCard, models_dir: Path) -> Callable[[str], str] | None:

@@ -19,6 +19,7 @@ from diffusers import (
     WanTransformer3DModel,
 )
 from peft import LoraConfig, get_peft_model_state_dict
+from safetensors.torch import save_file
 
 from shared.generation import GenerationParams
 from shared.model_cards import Lora, ModelCard
@@ -475,6 +476,27 @@ def test_a_lora_beside_the_card_changes_the_model_as_much_as_its_weight(tmp_path
     assert models[2].refuses("cache_attention", {}) is None
     lent = sampled(models[2], lending(models[2], recorded(models[2], prompt=WHALE), steps=(2,)))
     assert not torch.equal(lent[1].velocity, sampled(models[2])[1].velocity)
+
+
+@pytest.mark.parametrize("where", ["quick", "quick/pytorch_lora_weights.safetensors"])
+def test_a_lora_lies_beside_the_card_wherever_the_pipeline_is(tmp_path, model_of, where) -> None:
+    tiny_pipelines.save("wan", tmp_path / "elsewhere" / "pipeline")
+    save_lora(tmp_path / "models" / "wan" / "quick")
+    card = card_of("wan", loras=(Lora(source=where),))
+    elsewhere = replace(card, source=str(tmp_path / "elsewhere" / "pipeline"))
+
+    latents = sampled(load(tmp_path / "models", elsewhere))[-1].latents
+
+    assert (latents - sampled(model_of("wan"))[-1].latents).norm() > 0.01
+
+
+def test_a_lora_of_another_kind_of_model_is_named(saved, tmp_path) -> None:
+    part = {f"unet.mid.to_q.lora_{side}.weight": torch.zeros(shape) for side, shape in (("A", (2, 8)), ("B", (8, 2)))}
+    save_file(part, tmp_path / "unet.safetensors")
+    lora = str(tmp_path / "unet.safetensors")
+
+    with pytest.raises(SourceError, match=rf"wan: LoRA {lora} has no weights for the networks of a WanPipeline: it "):
+        load(saved("wan"), card_of("wan", loras=(Lora(source=lora),)))
 
 
 def test_a_lora_that_is_not_there_is_named(saved) -> None:

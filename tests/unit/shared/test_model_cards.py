@@ -121,6 +121,10 @@ def test_a_card_that_cannot_be_kept_names_its_file(tmp_path: Path, values: dict[
         ({"offload": None}, "offload None is not a text"),
         ({"dtype": 16}, "dtype 16 is not a text, or null"),
         ({"name": "other"}, "name 'other' is not that of its folder, where source '.' is looked for"),
+        (
+            {"name": "other", "source": "owner/repository", "loras": [{"source": "."}]},
+            "name 'other' is not that of its folder, where LoRA '.' is looked for",
+        ),
     ],
 )
 def test_a_field_of_another_kind_is_named(tmp_path: Path, values: dict[str, object], message: str) -> None:

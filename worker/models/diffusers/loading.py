@@ -57,7 +57,7 @@ def load(card: ModelCard, folder: str, options: EngineOptions) -> VideoModel:
             f"{card.name}: scheduler {type(pipeline.scheduler).__name__} evaluates the model more than once a step; "
             "name FlowMatchEulerDiscreteScheduler or UniPCMultistepScheduler under `scheduler` in the card"
         )
-    _add_loras(pipeline, card, Path(folder))
+    _add_loras(pipeline, card, options.card_folder)
     fingerprint = identify(pipeline, card)  # before weights move to where they cannot be read
     _quantise(pipeline, card)
     _place(pipeline, card, device)
@@ -75,7 +75,7 @@ def load_networks(card: ModelCard, folder: str, options: EngineOptions) -> list[
     """Return the networks that denoise as `load` makes them, for a process that makes their forwards and no more."""
     device = devices.choose(options.device)
     pipeline = read(card, folder, options, device, has_text=False)
-    _add_loras(pipeline, card, Path(folder))
+    _add_loras(pipeline, card, options.card_folder)
     _quantise(pipeline, card)
     _place(pipeline, card, device)
     return attention.transformers(pipeline)
@@ -288,25 +288,30 @@ def identify(pipeline: Any, card: ModelCard) -> Fingerprint:
     )
 
 
-def _add_loras(pipeline: Any, card: ModelCard, folder: Path) -> None:
+def _add_loras(pipeline: Any, card: ModelCard, beside: Path | None) -> None:
     names = [f"lora_{number}" for number in range(len(card.loras))]
     for name, lora in zip(names, card.loras, strict=True):
-        _add_lora(pipeline, card, lora, name, folder)
+        _add_lora(pipeline, card, lora, name, beside)
     if names:
         pipeline.set_adapters(names, [lora.weight for lora in card.loras])
 
 
-def _add_lora(pipeline: Any, card: ModelCard, lora: Lora, name: str, folder: Path) -> None:
+def _add_lora(pipeline: Any, card: ModelCard, lora: Lora, name: str, beside: Path | None) -> None:
     if not hasattr(pipeline, "load_lora_weights"):
         raise ValueError(f"{card.name}: {type(pipeline).__name__} takes no LoRAs; leave `loras` out of the card")
-    beside = folder.parent / lora.source
-    at = str(beside) if folder.is_dir() and beside.exists() else lora.source
+    here = None if beside is None else beside / lora.source
+    at = lora.source if here is None or not here.exists() else str(here)
     try:
         pipeline.load_lora_weights(at, weight_name=lora.file, adapter_name=name, use_safetensors=True)
     except Exception as error:  # files, the hub, and libraries that do not fit each other
         if "PEFT" in str(error):
             raise ValueError(f"{card.name}: LoRAs need the package peft; run `pip install peft`") from error
         raise SourceError(f"{card.name}: LoRA {lora.source} could not be loaded ({error}); check `loras`") from error
+    if not any(name in adapters for adapters in pipeline.get_list_adapters().values()):
+        raise SourceError(
+            f"{card.name}: LoRA {lora.source} has no weights for the networks of a {type(pipeline).__name__}: "
+            "it belongs to another kind of model; take it out of `loras`"
+        )
 
 
 def _quantisation(card: ModelCard) -> dict[str, Any]:
