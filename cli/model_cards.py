@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -60,6 +61,7 @@ def add(
     target = models_dir / _checked_name(name) / CARD
     if target.exists() and not replace:
         raise BadInput(f"{target} is there already; give another name, or --replace")
+    _check_alone(name, models_dir, target.parent)
     given = {
         "full_steps": steps,
         "fast_steps": fast_steps,
@@ -91,7 +93,9 @@ def add(
     except (OSError, ValueError) as error:
         raise BadInput(str(error)) from error
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps(written(card), indent=2) + "\n")
+    whole = target.with_suffix(".new")  # a card of which a part is written would stop the whole service
+    whole.write_text(json.dumps(written(card), indent=2) + "\n")
+    whole.replace(target)
     output.note(f"wrote {target}; see that it works here with: chai model check {name}")
 
 
@@ -241,8 +245,15 @@ def sides(size: str) -> tuple[int, int]:
     return width, height
 
 
+def _check_alone(name: str, models_dir: Path, folder: Path) -> None:
+    """Raise `BadInput` where another folder has a card of that name: with two of them no card can be read."""
+    with suppress(KeyError, OSError, ValueError):  # none, or one that cannot be read: to be replaced, maybe
+        if (known := model_cards.folder(models_dir, name)) != folder:
+            raise BadInput(f"{known / CARD} is a card of that name already; give another name")
+
+
 def _checked_name(name: str) -> str:
-    if not name or name.startswith(".") or set(name) & set("/\\ \n\t"):
+    if not name.isprintable() or not name or name.startswith(".") or set(name) & set("/\\ "):
         raise BadInput(f"model name {name!r} has to be a plain word, such as wan-1.3b")
     return name
 

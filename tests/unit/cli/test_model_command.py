@@ -3,6 +3,7 @@
 import inspect
 import json
 import re
+import resource
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -104,6 +105,41 @@ def test_a_card_is_not_written_over_unasked(pipelines, tmp_path) -> None:
 
     assert "is there already; give another name, or --replace" in said(chai("add", "wan", *source, models_dir=tmp_path))
     assert chai("add", "wan", *source, "--replace", models_dir=tmp_path).exit_code == 0
+
+
+def test_a_name_that_a_card_in_another_folder_has_is_not_given_twice(pipelines, tmp_path) -> None:
+    """Two cards of one name could not be read, and none beside them."""
+    source = ["--source", str(pipelines / "wan")]
+    chai("add", "wan", *source, models_dir=tmp_path)
+    (tmp_path / "wan").rename(tmp_path / "moved")
+
+    message = said(chai("add", "wan", *source, "--replace", models_dir=tmp_path))
+
+    assert message == f"{tmp_path / 'moved' / 'chai.json'} is a card of that name already; give another name"
+    assert list(model_cards.load(tmp_path)) == ["wan"]
+
+
+def test_a_card_is_never_seen_half_written(pipelines, tmp_path) -> None:
+    source = ["--source", str(pipelines / "wan")]
+    chai("add", "wan", *source, models_dir=tmp_path)
+    was = (tmp_path / "wan" / "chai.json").read_text()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (9, hard))  # as a disk that has nine bytes left
+    try:
+        done = chai("add", "wan", *source, "--replace", models_dir=tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    assert "File too large" in said(done)
+    assert (tmp_path / "wan" / "chai.json").read_text() == was
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a/b", ".a", "a\nb", "\x1b[31mred", "a\u2028b"])
+def test_a_name_is_a_plain_word(pipelines, tmp_path, name) -> None:
+    message = said(chai("add", name, "--source", str(pipelines / "wan"), models_dir=tmp_path))
+
+    assert message == f"model name {name!r} has to be a plain word, such as wan-1.3b"
 
 
 def test_what_no_configuration_tells_is_asked_for_by_its_option(pipelines, tmp_path) -> None:

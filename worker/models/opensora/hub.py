@@ -340,7 +340,9 @@ def _index(tokenizer: str) -> dict[str, Any]:
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1) + "\n")
+    whole = path.with_suffix(".new")  # a card of which a part is written would stop the whole service
+    whole.write_text(json.dumps(content, indent=1) + "\n")
+    whole.replace(path)
 
 
 def _brief(error: Exception) -> str:
