@@ -250,6 +250,14 @@ def test_only_what_the_model_reads_is_an_entity() -> None:
     assert found.unread == ("4x4", "a", "walrus")
 
 
+def test_a_sign_that_the_model_gets_is_the_thing_that_it_shows() -> None:
+    assert [entity.text for entity in extract("🐱 on a 🛹", reads=lambda prompt: prompt).entities] == [
+        "cat",
+        "skateboard",
+    ]
+    assert [entity.text for entity in extract("🐱 on a tram", reads=lambda prompt: "on a tram").entities] == ["tram"]
+
+
 def test_whole_prompt_reuse_compares_what_was_written_and_tells_what_is_not_read() -> None:
     found = whole_prompt("a ferry, 4x4", reads=lambda prompt: "a ferry,")
 

@@ -238,7 +238,7 @@ def _read_by_model(words: list[Word], text: str | None) -> tuple[list[Word], tup
     """The words that the model's encoder gets, and those that it does not."""
     if text is None:
         return words, ()
-    given = _LETTERS.findall(unicodedata.normalize("NFKC", text).lower())
+    given = _LETTERS.findall(prompt_syntax.with_named_signs(unicodedata.normalize("NFKC", text)).lower())
     kept: list[Word] = []
     unread: list[str] = []
     position = 0

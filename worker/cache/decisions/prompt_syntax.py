@@ -10,6 +10,7 @@ None of it names a thing that can be seen, and each dialect has its own signs: A
 import html
 import json
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -109,6 +110,7 @@ _WHEN = re.compile(  # what a calendar or a clock says, which nobody sees
     rf"|\b(?:on|in|since|until) {_MONTH}(?: \d{{1,2}}(?:st|nd|rd|th)?)?(?:,? \d{{4}})?(?= ?(?:[.,;!?]|$|\n))",
     re.I,
 )
+_CHAT = re.compile(r"\b(?:pls+|plz+|thx|tysm|omg|lmao|rofl)\b|\blol+(?= ?(?:[.,;!?]|$|\n))", re.I)
 _EMPHASIS = re.compile(r"(?<![\w*])\*{1,3}(?=[^\s*])([^*\n]+)(?<!\s)\*{1,3}(?![\w*])|`+([^`\n]+)`+")  # **white**
 _QUOTED = re.compile(
     r"\b(an?|the) [\"“]([^\W\d_]+)[\"”](?= \w)", re.I
@@ -119,6 +121,30 @@ _SLUG = re.compile(r"\b(?:INT|EXT|I/E)\b\.?(?:\s?/\s?(?:INT|EXT)\b\.?)?(?=\s+[A-
 _SHORT_FORMS = ((re.compile(r"\bw/o\b", re.I), "without"), (re.compile(r"(?<![\w/])w/(?=\s|[a-z])", re.I), "with "))
 
 
+_SIGN = r"[\u2600-\u27bf\U0001f300-\U0001faff]"
+_BEFORE_NOUNS = "an?|the|my|in|on|of|at|by|with|under|and|wear(?:s|ing)|hold(?:s|ing)|eat(?:s|ing)|rid(?:es|ing)"
+_SIGN_AS_NOUN = re.compile(  # where a noun is missing: "a 🐶 wearing 🕶️", "🐱 on a 🛹"; but not "a cat 😍"
+    rf"(^|[,;.] |\b(?:{_BEFORE_NOUNS}) )({_SIGN})\ufe0f?"
+    r"(?=\s*$|\s?[.,;!?]| (?:in|on|at|under|with|and|or|near|is)\b"
+    r"| (?:wear|hold|eat|rid|play|driv|fly|sit|stand)(?:s|es|ing|ting)\b)",
+    re.I,
+)
+_NO_THINGS = re.compile(r"\b(?:face|hand|sign|mark|arrow|button|black|heavy|heart|fingers?|thumbs)\b")
+
+
+def with_named_signs(text: str) -> str:
+    """The text with the names of things for the signs that stand in for their nouns: a dog for 🐶."""
+    return text if text.isascii() else _SIGN_AS_NOUN.sub(_named, text)
+
+
+def _named(match: re.Match[str]) -> str:
+    """What a sign shows by its name in Unicode, but for moods and marks: 🐱 is a cat, 😂 stays."""
+    name = re.sub(
+        r" (?:face|building)$|^(?:dark|european|deciduous|evergreen) ", "", unicodedata.name(match[2], "face").lower()
+    )
+    return match[0] if _NO_THINGS.search(name) or name.count(" ") > 1 else f"{match[1]}{name}"
+
+
 def _without_markup(text: str) -> str:
     if "&" in text:
         text = html.unescape(html.unescape(text))
@@ -127,6 +153,7 @@ def _without_markup(text: str) -> str:
     text = _HASHTAGS.sub(lambda match: f" {match[0].replace('#', ', ')} ", text)
     for pattern in (_COMMENT, _PARTS, _CODES, _TAG, _URL, _ADDRESS, _EMBEDDING, _SLUG, _WHEN):
         text = pattern.sub(" ", text)
+    text = _CHAT.sub(" , ", with_named_signs(text))
     text = _HEADING.sub(". ", _EMPHASIS.sub(lambda match: match[1] or match[2], text))
     text = _QUOTED.sub(r"\1 \2", text)
     for short, full in _SHORT_FORMS:
@@ -222,6 +249,7 @@ _PARAMETERS = (
     ),
     re.compile(rf"(?<![\w-])-(?:ar|v|s|q|motion|gs|fps|seed|c|iw|hd|w|h|n|cfg|steps)\b(?:[ =:]+(?:{_VALUE}))+", re.I),
     re.compile(r"(?<![\w-])-(?:ar|motion|gs|fps|seed)\b", re.I),
+    re.compile(r"\bar:? ?\d{1,2} ?[:x/] ?\d{1,2}\b", re.I),  # "a train ar 16:9"
     re.compile(r"\b(?:motion|length|guidance|seed|cfg(?: scale)?|clip skip)\s?[:=]?\s?\d+(?:\.\d+)?\b", re.I),
     re.compile(rf"\b(?:{_SETTINGS_OF_A_RUN}|scheduler|fps|motion bucket)\s*[:=]\s*[\w.+ -]+?(?=[,|\n]|$)", re.I),
 )
