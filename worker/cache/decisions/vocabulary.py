@@ -528,9 +528,14 @@ CLOTHES = word_set(
     "dress suit coat jacket raincoat uniform armor armour costume hat cap helmet hood hoodie robe gown kimono shirt "
     "t-shirt tshirt blouse sweater jumper vest skirt jeans pants trousers shorts bikini swimsuit lingerie underwear "
     "tuxedo apron cloak cape mask glasses sunglasses boots shoes sneakers socks gloves scarf tie bowtie tutu sari "
-    "pajamas pyjamas outfit clothes clothing attire garb wear makeup leather silk denim lace latex spacesuit crown "
-    "wig veil turban tunic toga overalls onesie pyjama robes garments dresses suits uniforms costumes kilt poncho "
-    "stockings heels chains handcuffs bandages rags jewelry jewellery camouflage"
+    "pajamas pyjamas outfit clothes clothing attire garb wear makeup leather silk denim lace latex spacesuit crown wig "
+    "veil turban tunic toga overalls onesie pyjama robes garments dresses suits uniforms costumes kilt poncho "
+    "stockings heels chains handcuffs bandages rags jewelry jewellery camouflage pant leotard dhoti kurta saree "
+    "cardigan blazer kaftan sarong corset dungarees jumpsuit bodysuit hanbok qipao cheongsam yukata trenchcoat parka "
+    "anorak waistcoat turtleneck pullover bra negligee stocking chador hijab niqab abaya burqa fez beret beanie "
+    "balaclava bandana pajama nightgown wetsuit catsuit romper breeches pantsuit tracksuit sweatpants sweatshirt "
+    "undershirt camisole doublet jerkin cassock shawl sash cummerbund lehenga salwar sherwani dashiki dirndl "
+    "lederhosen"
 )
 CONTAINERS = word_set(
     "bowl cup teacup mug glass bottle jar box bag basket bucket pan pot oven fridge refrigerator cage bathtub tub "
