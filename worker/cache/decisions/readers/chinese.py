@@ -114,7 +114,7 @@ _MEASURES = "条只个匹头位辆艘座棵朵把张杯盏"
 _ACTING = word_set(
     "飞行 燃烧 旋转 漂浮 发光 会飞 流动 闪烁 奔跑 移动 悬浮"
 )  # before a thing, what it is like: 飞行汽车
-_TAKES = "织喂追举挥堆踢打骑弹吃喝看玩拿抱穿戴开唱拉吹画写读做"
+_TAKES = "放追织喂追举挥堆踢打骑弹吃喝看玩拿抱穿戴开唱拉吹画写读做"
 _PEOPLE = word_set(
     "车 花 树 鸟 鱼 狗 猫 马 船 桥 门 窗 灯 火 草 龙 虎 熊 牛 羊 鸡 鸭 书 刀 剑 伞 "
     "少年 少女 侦探 裁判 教练 导演 编辑 机器人 宇航员 骑士 法师 武士 忍者 海盗 雕塑 喷泉 烟花 霓虹灯 大熊猫 宇航服"
@@ -238,8 +238,14 @@ def _parts(word: str, flag: str, before: str) -> list[tuple[str, str]]:
     `before` is the flag of the word before it: 木桌上 is on a wooden table.
     """
     known = _tagger().word_tag_tab
-    if len(word) > 2 and word[1] == "着" and flag[0] == "n":
-        return [(word[0], "v"), ("着", "uz"), (word[2:], "n")]  # 骑着马
+    if len(word) > 2 and word[1] == "着" and flag[0] in "nl":
+        return [(word[0], "v"), ("着", "uz"), (word[2:], "n")]  # 骑着马, 下着雪
+    if len(word) > 2 and word[0] in _MEASURES and before == "m" and flag == "nr":
+        return [(word[0], "q"), (word[1:], "n")]  # 一|朵玫瑰
+    if word == "手持" and before[:1] == "n":
+        return [("持", "v")]  # 孙悟空手持金箍棒; else it is how the camera is held
+    if len(word) == 2 and word[0] in "追踢放" and flag[0] == "n":
+        return [(word[0], "v"), (word[1], "n")]  # 追球
     if len(word) == 3 and word[0] == "一" and word[1] in _MEASURES and flag in ("l", "i", "n", "m"):
         return [("一", "m"), (word[1], "q"), (word[2], "n")]  # 一条龙, also a service from one hand
     is_place = word[-1] in _PLACE_AFTER and (

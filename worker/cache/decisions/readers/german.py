@@ -50,6 +50,7 @@ _CLASSES: tuple[tuple[Role, frozenset[str]], ...] = (
     (
         Role.OTHER,
         word_set(
+            "mir mich dir dich uns "
             "er sie es wir ich du man sich ihm ihn ihnen auch noch schon immer dann da dort hier während wenn weil "
             "dass aber sondern doch nur mehr langsam schnell sanft gerade zusammen herum hinauf hinunter hoch oben "
             "unten vorne hinten links rechts davon darin darauf dabei weit bitte wo"
@@ -57,6 +58,7 @@ _CLASSES: tuple[tuple[Role, frozenset[str]], ...] = (
     ),
 )
 _VERBS = word_set(
+    "mach mache "
     "soll sollen kann können muss will wollen schläft fährt läuft trägt hält sitzt steht liegt geht fliegt springt "
     "isst liest sieht fällt gibt trinkt spielt tanzt singt schwimmt rennt hat haben kommt macht zeigt zeige erstelle "
     "erzeuge mache hängt brennt leuchtet scheint schaut blickt kämpft reitet wächst treibt schwebt rollt dreht öffnet "
@@ -136,6 +138,8 @@ def _meaning(lower: str) -> Meaning | None:
         if base in known:
             return known[base]
     for start in range(1, len(lower) - _SHORTEST + 1):
+        if lower[start - 1] == "ä":
+            continue  # no "Ufer" ends a "Verkäufer"
         for base in (lower[start:], *_bases(lower[start:], _PLURALS)):
             if len(base) >= _SHORTEST and base in known and not known[base].sort.describes:
                 found = known[base]

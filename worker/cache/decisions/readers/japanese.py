@@ -5,6 +5,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -46,9 +47,26 @@ def tag(text: str) -> list[Token]:
     tokens: list[Token] = []
     for part in _PART.findall(text.lower()):
         tokens += _latin(part) if _LATIN.fullmatch(part) else _cut(part)
-    return _described_by_verbs(tokens)
+    return _described_by_verbs(_without_counters(tokens))
 
 
+def _without_counters(tokens: Sequence[Token]) -> list[Token]:
+    """The words with numerals that count nothing as part of their noun (三毛猫), and without 名前 behind a name."""
+    kept: list[Token] = []
+    for i, token in enumerate(tokens):
+        before = kept[-1] if kept else None
+        is_part = before is not None and before.role is Role.NUMBER and before.text in _NUMERALS
+        if is_part and before is not None and token.role is Role.NOUN:
+            kept[-1] = replace(token, text=f"{before.text}{token.text}", meaning=None, noun=None)
+        elif token.text == "名前" and i and tokens[i - 1].text in ("という", "って"):
+            token.role = Role.VERB  # ポチという名前の犬
+            kept.append(token)
+        else:
+            kept.append(token)
+    return kept
+
+
+_NUMERALS = frozenset("一二三四五六七八九十百千万")
 _LATIN = re.compile(r"[a-z0-9][a-z0-9.+-]*")
 _PART = re.compile(r"[a-z0-9][a-z0-9.+-]*|[^a-z0-9]+")
 _KATAKANA = re.compile(r"[\u30a1-\u30fa\u30fc]+")

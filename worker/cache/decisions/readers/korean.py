@@ -59,6 +59,7 @@ _DESCRIPTIONS = word_set(
     "아름다운 화려한 우아한 살찐 털복숭이 반짝이는 빛나는 날아다니는 잠든 외로운 중세 마법 눈덮인"
 )
 _DESCRIBING_ENDS = ("한", "운", "된", "진", "로운", "스러운", "적인", "쁜", "른", "색", "빛", "인")
+_COSTUMES = word_set("의상 복장 코스튬 분장")
 _VERB_ENDS = (
     *("다", "고", "며", "면서", "어서", "아서", "려고", "는데", "지만", "게", "히", "요", "는", "려", "도록", "듯"),
     *("어", "아", "여", "해", "줘"),
@@ -215,6 +216,7 @@ _LANGUAGE = p.Language(
     blank=" ",
     joins=lambda left, right: (
         left.said.english in v.NATURES  # 로봇 강아지, a robot dog
+        or right.text in _COSTUMES  # 공룡 의상, a dinosaur costume
         or not left.is_of(Sort.SCENE, Sort.PERSON, Sort.ANIMATE, Sort.SURFACE, Sort.NOTHING)
     ),
     noun=_noun,

@@ -59,6 +59,11 @@ class Token(Worded):
         """Whether its form can only be one of a thing, in a language that says so by the form alone."""
         return bool(self.cases) and all(case.endswith(" sing") for case in self.cases)
 
+    @property
+    def is_genitive(self) -> bool:
+        """Whether it is a noun that can say whose something is, by its form."""
+        return self.role is Role.NOUN and any(case.startswith("gent") for case in self.cases)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phrase:
@@ -81,6 +86,7 @@ class Order:
 
 
 _DESCRIBES = (Role.ADJECTIVE, Role.PARTICIPLE)
+_COSTUMES = word_set("suit costume")
 _BEHIND_PARTICIPLE = (Role.IN, Role.ON, Role.PREPOSITION, Role.OF)
 _MAX_APART = 3  # words between "no" and what is not seen
 
@@ -216,6 +222,11 @@ def phrase_at(tokens: Sequence[Token], i: int, order: Order) -> Phrase | None:
             noun, stop = stop, stop + 1
         if stop + 1 < len(tokens) and tokens[stop].role is Role.OF and tokens[stop + 1].is_of(Sort.MATERIAL):
             of, stop = stop, stop + 2  # "Drache aus Holz"
+        whose = stop
+        while tokens[noun].said.english in _COSTUMES and whose < len(tokens) and tokens[whose].is_genitive:
+            whose += 1
+        if whose > stop:
+            of, stop = stop, whose  # "костюм пирата"
     return Phrase(start=i, noun=noun, stop=stop, parts=tuple(parts), of=of)
 
 
@@ -289,7 +300,7 @@ def _entity(tokens: Sequence[Token], phrase: Phrase, order: Order, said: Sequenc
         phrase = replace(phrase, parts=parts, of=said[0] - 1, stop=said[-1] + 1)  # "hombre de negro"
     else:
         phrase = replace(phrase, parts=(*parts, *said))
-    of = () if phrase.of is None else range(phrase.of + 1, phrase.stop)
+    of = () if phrase.of is None else range(phrase.of + (tokens[phrase.of].role is not Role.NOUN), phrase.stop)
     is_place, is_group = _surroundings(tokens, phrase.start)
     counts = [tokens[i].said.english for i in range(phrase.start, phrase.noun) if tokens[i].role is Role.NUMBER]
     return entity(

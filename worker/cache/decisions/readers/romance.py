@@ -226,6 +226,8 @@ def _in_context(tokens: Sequence[Token], i: int, grammar: Grammar) -> Role:
         return Role.COPULA  # "está" without its accent
     if _is_compared_next(tokens, i, after):
         return Role.LIKE
+    if token.written.startswith(_RESEMBLES) and i + 1 < len(tokens) and tokens[i + 1].written in _TO:
+        return Role.OTHER  # "una nube parecida a un dragón"
     can_act = before in (Role.END, Role.VERB) or tokens[i - 1].written in _BEFORE_INFINITIVE
     if token.role is Role.NOUN and token.meaning is None and can_act and _is_verb_here(token, after, grammar):
         return Role.VERB
@@ -253,6 +255,8 @@ def _in_context(tokens: Sequence[Token], i: int, grammar: Grammar) -> Role:
     if not follows:
         return token.role
     subject = next((t for t in reversed(tokens[:i]) if t.role is Role.NOUN), token)
+    if token.meaning is not None and token.written in grammar.verbs and after is Role.ARTICLE:
+        return Role.VERB  # "un homme sans chapeau lit le journal"
     if token.meaning is not None:
         acts = subject.is_of(Sort.PERSON, Sort.ANIMATE) and after not in (Role.OF, Role.END)
         return Role.VERB if acts and _is_verb(token, grammar) else token.role
@@ -272,6 +276,8 @@ def _is_compared_next(tokens: Sequence[Token], i: int, after: Role) -> bool:
     """Whether what follows is not there: "más grande que una casa", "disfrazado de león", "déguisé en lion"."""
     if tokens[i].role in (Role.OF, Role.IN):
         return i > 0 and tokens[i - 1].written.startswith(_DISGUISED)
+    if tokens[i].written in _TO:
+        return i > 0 and tokens[i - 1].written.startswith(_RESEMBLES)
     before = {token.written for token in tokens[max(0, i - _FAR) : i]}
     return tokens[i].written in ("que", "qu'") and after in (Role.ARTICLE, Role.NUMBER) and not before.isdisjoint(_MORE)
 
@@ -280,6 +286,8 @@ _FAR = 4  # words from "more" to "than"
 _MORE = v.word_set(
     "más menos mayor menor mejor peor plus moins meilleur meilleure pire mais maior melhor pior mayores menores maiores"
 )
+_TO = ("à", "au", "aux", "a", "al", "ao", "com")
+_RESEMBLES = ("ressembl", "semblable", "similaire", "parec", "similar", "semejante", "semelhante")
 _DISGUISED = ("disfrazad", "disfarçad", "fantasiad", "déguisé", "travesti")
 
 

@@ -67,7 +67,7 @@ SPANISH = Grammar(
     others=word_set(
         "se le les lo me te nos él ella ellos ellas yo tú ahí allí aquí también ya aún mientras cuando donde porque si "
         "pero sino luego después antes siempre lentamente rápidamente suavemente arriba abajo lejos cerca solo sólo "
-        "juntos juntas vez veces así entonces mucho poco hay uno otra"
+        "juntos juntas vez veces así entonces mucho poco hay uno otra favor porfa porfis"
     ),
     verbs=word_set(
         "va van viene vienen sirve sirven llega llegan duerme duermen juega juegan vuela vuelan llueve nieva come "
@@ -166,10 +166,11 @@ FRENCH = Grammar(
     others=word_set(
         "il elle ils elles on se s' y en lui je j' tu nous vous me te m' t' c' ça cela ici là bas aussi déjà encore "
         "toujours pendant quand lorsque alors puis ensuite mais car donc lentement rapidement doucement ensemble seul "
-        "haut bas loin près très debout afin côte fois"
+        "haut bas loin près très debout afin côte fois juste seulement après avant moi toi stp svp plaît merci"
     ),
     verbs=word_set(
-        "dort dorment court courent va vont vient viennent boit boivent lit lisent écrit écrivent sourit rit fait font "
+        "dort dorment court courent va vont vient viennent boit boivent lit lisent écrit écrivent rit fait font fais "
+        "sourit "
         "voit tient tiennent conduit conduisent suit suivent descend attend prend prennent met meurt vit vole volent "
         "nage nagent joue jouent danse dansent chante chantent marche marchent mange mangent regarde regardent porte "
         "portent saute sautent tombe tombent brille brillent brûle brûlent flotte flottent tourne tournent traverse "
@@ -270,7 +271,7 @@ PORTUGUESE = Grammar(
     others=word_set(
         "se lhe me te ele ela eles elas eu você vocês nós aí ali lá aqui também já ainda enquanto quando onde porque "
         "se mas porém depois antes sempre lentamente rapidamente suavemente acima abaixo apenas agora tudo nada longe "
-        "perto só sozinho sozinha juntos juntas vez vezes assim então pouco há"
+        "perto só sozinho sozinha juntos juntas vez vezes assim então pouco há favor pfv"
     ),
     verbs=word_set(
         "vai vão vem vêm dorme dormem joga jogam voa voam chove neva come comem corre correm bebe bebem lê leem sorri "

@@ -10,6 +10,7 @@ import re
 import warnings
 from collections.abc import Sequence
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 from worker.cache.decisions import style_words
@@ -23,7 +24,10 @@ from worker.cache.decisions.vocabulary import word_set
 _TOKEN = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*|\d+\w*|[^\w\s]")
 _CLASSES: tuple[tuple[Role, frozenset[str]], ...] = (
     (Role.NOBODY, word_set("никто никого никем")),
-    (Role.NEGATION, word_set("без нет кроме ни безо")),
+    (
+        Role.NEGATION,
+        word_set("без нет кроме ни безо никакой никакая никакое никакие никакого никаких никакому никакими"),
+    ),
     (Role.NOT, word_set("не никогда")),
     (Role.IN, word_set("в во внутри среди посреди")),
     (Role.ON, word_set("на")),
@@ -49,6 +53,7 @@ _NAMED = v.STYLE_WORDS | style_words.TOOLS
 _ADJECTIVES = frozenset(("ADJF", "ADJS", "PRTF"))
 _VERBS = frozenset(("VERB", "INFN", "GRND", "PRTS", "PRED"))
 _OTHERS = frozenset(("ADVB", "NPRO", "CONJ", "PRCL", "INTJ", "COMP", "PREP"))
+_RESEMBLES = ("похож", "смахива")
 _OF_COLOUR = "цвета"  # "машина красного цвета"
 
 
@@ -77,6 +82,9 @@ def tag(text: str) -> list[Token]:
     tokens: list[Token] = []
     for i in range(len(words) - 1, -1, -1):
         tokens.insert(0, _token(words[i], tokens[0] if tokens else None))
+    for before, token in pairwise(tokens):
+        if token.written == "на" and before.written.startswith(_RESEMBLES):
+            before.role, token.role = Role.OTHER, Role.LIKE  # "робот, похожий на человека"
     return _with_colours(tokens)
 
 
