@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 import shutil
 from collections.abc import Callable
 from functools import cache
@@ -260,6 +261,34 @@ def test_weights_and_indexes_that_are_not_whole_are_named(folder_of, tmp_path, d
 
     with pytest.raises(SourceError, match=message):
         load(tmp_path / "wan", "wan")
+
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 5135149760\n"
+
+
+@pytest.mark.parametrize(
+    "file", [f"transformer/{WEIGHTS}", "text_encoder/model.safetensors", "tokenizer/tokenizer.json"]
+)
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (POINTER, "is a pointer of git-lfs, not the file itself; run `git lfs pull` in its folder"),
+        ("short", "is not whole ("),
+        ("", "is not whole ("),
+    ],
+    ids=["pointer", "cut", "empty"],
+)
+def test_a_file_that_is_not_the_one_it_should_be_is_named(folder_of, tmp_path, file, content, said) -> None:
+    shutil.copytree(folder_of("wan"), tmp_path / "wan")
+    (tmp_path / "wan" / file).write_text(content)
+
+    with pytest.raises(SourceError, match=re.escape(f"{tmp_path / 'wan' / file} {said}")):
+        load(tmp_path / "wan", "wan")
+
+
+def test_a_variant_that_no_file_has_is_to_be_left_out(folder_of) -> None:
+    with pytest.raises(SourceError, match="no file of weights has 'fp16' in its name: leave --variant out"):
+        load(folder_of("wan"), "wan", variant="fp16")
 
 
 def test_weights_of_a_variant_are_the_same_model(folder_of, tmp_path) -> None:

@@ -160,6 +160,10 @@ def replace_by_page(folder: Path) -> None:
     (folder / "model.safetensors").write_text("<html>not found</html>")
 
 
+def replace_by_pointer(folder: Path) -> None:
+    (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 9\n")
+
+
 def only_pickle(folder: Path) -> None:
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
@@ -186,6 +190,10 @@ def lost_part(folder: Path) -> None:
         (cut, "{folder}/model.safetensors is truncated: {size} bytes of {whole}; download it again"),
         (cut_in_header, "{folder}/model.safetensors is truncated; download it again"),
         (replace_by_page, "{folder}/model.safetensors is not a safetensors file; download it again"),
+        (
+            replace_by_pointer,
+            "{folder}/model.safetensors is a pointer of git-lfs, not the file itself; run `git lfs pull` in its folder",
+        ),
         (
             only_pickle,
             "{folder} holds its weights only as pickle (pytorch_model.bin), which can run code when it is read; "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import logging
 import weakref
 from collections.abc import Mapping, Sequence
@@ -13,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from shared.generation import GenerationParams
 from shared.model_cards import Lora, ModelCard
 from worker.models import device as devices
+from worker.models import git_lfs
 from worker.models.base import Fingerprint, RequestError, Sampling, VideoModel
 from worker.models.diffusers import attention, parallel, schedule, source
 from worker.models.diffusers.model import OF_THE_REQUEST, DiffusersModel
@@ -186,7 +188,9 @@ def read(
         if isinstance(error, SourceError) or is_out_of_memory(error) or is_broken(error):
             raise
         said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise SourceError(f"{folder} could not be loaded as {found.pipeline} ({said}); {_way_out(folder)}") from error
+        raise SourceError(
+            f"{folder} could not be loaded as {found.pipeline} ({said}); {_way_out(folder, card)}"
+        ) from error
     for name, part in pipeline.components.items():
         if isinstance(part, nn.Module):
             _refuse_gaps(folder, name, [key for key, tensor in part.state_dict().items() if tensor.is_meta])
@@ -245,9 +249,13 @@ def _refuse_gaps(folder: str, part: str, missing: Sequence[str]) -> None:
         )
 
 
-def _way_out(folder: str) -> str:
-    """Return what may help where weights cannot be read: they may be there in another form."""
+def _way_out(folder: str, card: ModelCard) -> str:
+    """Return what may help where weights cannot be read: a file may be broken, or they are there in another form."""
+    if (broken := next(filter(None, map(_refusal, sorted(Path(folder).glob("*/*")))), None)) is not None:
+        return broken
     files = [path for path in Path(folder).glob("*/*") if path.suffix in (".safetensors", ".bin")]
+    if files and card.variant and not any(f".{card.variant}" in path.name for path in files):
+        return f'no file of weights has {card.variant!r} in its name: leave --variant out ("variant" in the card)'
     plain = {path.parent for path in files if path.name.count(".") == 1 and path.suffix == ".safetensors"}
     others = [path for path in files if path.parent not in plain]
     if variants := sorted({path.name.split(".")[1].split("-")[0] for path in others if path.name.count(".") == 2}):
@@ -255,6 +263,23 @@ def _way_out(folder: str) -> str:
     if others:
         return "pickled weights (.bin) are not read: rewrite the folder of each part with `chai model convert`"
     return "fetch or save it again"
+
+
+def _refusal(path: Path) -> str | None:
+    """Return what is wrong with a file of a pipeline, as far as its beginning and its length show."""
+    if not path.is_file():
+        return None
+    if (pointer := git_lfs.refusal(path)) is not None:
+        return pointer
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, "pt"):
+                pass
+        elif path.suffix == ".json":
+            json.loads(path.read_bytes())
+    except (OSError, ValueError, SafetensorError) as error:
+        return f"{path} is not whole ({error}); fetch or save it again"
+    return None
 
 
 def dtype_of(card: ModelCard, options: EngineOptions, device: torch.device) -> torch.dtype:

@@ -20,6 +20,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from worker.models import git_lfs
+
 SINGLE = ("diffusion_pytorch_model.safetensors", "model.safetensors")
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 _MAX_HEADER = 100_000_000
@@ -72,6 +74,8 @@ def _indexed(index: Path) -> list[Path]:
 
 def read_header(path: Path) -> dict[str, TensorInfo]:
     """The tensors of a safetensors file. Raises ModelFilesError if the file is truncated or something else."""
+    if (pointer := git_lfs.refusal(path)) is not None:
+        raise ModelFilesError(pointer)
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(8)
