@@ -105,7 +105,10 @@ def few_step_plans() -> list[StudyPlan]:
 
 
 def guided_plans() -> list[StudyPlan]:
-    """For `rich`, which needs guidance and more than a few steps; its donors are entered at .96, .91 and .84."""
+    """For `rich`, which needs guidance and more than a few steps.
+
+    Its donors are entered at .96, .91 and .84, or what differs from them is computed at the steps of its own table.
+    """
     quadratic = {"spacing": "quadratic"}
     noisiest = quadratic | {"guidance_interval": [0.6, 1.0]}
     found = [StudyPlan(name=f"plain {n}, noisiest guided", num_steps=n, schedule=noisiest) for n in (15, 10, 6)]
@@ -114,7 +117,9 @@ def guided_plans() -> list[StudyPlan]:
     for entry in (2, 3, 4):
         named = replace(entering, name=f"enter 10 after {entry}, noisiest guided", options={"skipped_steps": entry})
         found += controlled(named)
-    return found
+    sparse = {"refresh": 3, "noise": "donor"}
+    plan = StudyPlan(name="sparse 15, noisiest guided", num_steps=15, schedule=noisiest, reuse="active_tokens")
+    return found + controlled(replace(plan, options=sparse))
 
 
 def many_step_plans(model: VideoModel) -> list[StudyPlan]:

@@ -54,13 +54,14 @@ def measured(network: Any, frames: int, side: int) -> Iterator[dict[str, float]]
     words = torch.randn(1, 1, 16, config["caption_channels"], device=device)
     caption = network.pack_caption(words, None, 1, keep_keys=True)
     given = {"fps": torch.tensor([8.0], device=device), "height": 8 * side, "width": 8 * side}
-    step, tokens = torch.full((1,), 700.0, device=device), (frames, (side // 2) ** 2)
+    step, half = torch.full((1,), 700.0, device=device), side // 2  # tokens of 2 x 2 cells
     computed = Computed()
     network(x, step, caption, computed=computed, **given)
-    order = torch.randperm(tokens[0] * tokens[1], device=device)
+    order = torch.randperm(frames * half * half, device=device)
     yield {"share": 1.0, "dense": 1.0} | timed(lambda: network(x, step, caption, **given), computed, device)
     for share in SHARES:
-        computed.active = (order < round(share * len(order))).view(tokens)
+        active = (order < round(share * len(order))).view(frames, half, half)
+        computed.active = active.repeat_interleave(2, 1).repeat_interleave(2, 2)
         yield {"share": share, "dense": 0.0} | timed(
             lambda: network(x, step, caption, computed=computed, **given), computed, device
         )

@@ -78,7 +78,7 @@ class Computed:
     The network fills `kept` in a full forward and keeps the active tokens' part of it up to date in the others.
     """
 
-    active: Tensor | None = None  # bool (T, S); None = all, whose keys and values are kept
+    active: Tensor | None = None  # bool (T, H, W), cells of the latent; None = all, and they are kept
     kept: list[tuple[Tensor, Tensor]] = field(default_factory=list)  # of each block: keys, values (B, T S, H, d)
 
     @property

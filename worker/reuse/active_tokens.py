@@ -17,10 +17,9 @@ from worker.reuse.donor import CLEAN, Donor
 from worker.reuse.way import Way, check_fraction
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
-PATCH = 2  # latent cells of a token, in height and width
+TOGETHER = 2  # latent cells that differ or not as one, in height and width, whatever a token of the network is
 
 
 @dataclass(slots=True, kw_only=True)
@@ -30,17 +29,17 @@ class _Course:
     computed: Computed = field(default_factory=Computed)
     last_full: int | None = None  # step, 0-based
     is_plain: bool = False  # all tokens differ, and so they will
-    shares: list[float] = field(default_factory=list)  # of the tokens that each step computed
+    shares: list[float] = field(default_factory=list)  # of the cells that each step computed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActiveTokens(Way):
-    """Compute the tokens that differ from the first donor's by more than `threshold`, and their neighbours."""
+    """Compute what differs from the first donor's latent by more than `threshold`, and its neighbours."""
 
-    threshold: float = 0.3  # RMS of a token's difference, in standard deviations of the donor's latent
+    threshold: float = 0.3  # RMS difference of four cells, in standard deviations of the donor's latent
     refresh: int = 3  # every so many steps all tokens are computed, and what differs is looked at anew
-    dilation: int = 0  # tokens around an active one, in its frame, that are active too
-    least: float = 0.05  # share of active tokens up to which all are: the same prompt is no reason to copy a video
+    dilation: int = 0  # squares of four cells around an active one, in its frame, that are active too
+    least: float = 0.05  # share of active cells up to which all are: the same prompt is no reason to copy a video
     course: _Course = field(default_factory=_Course, compare=False)  # set by `bind`
 
     def __post_init__(self) -> None:
@@ -81,7 +80,7 @@ class ActiveTokens(Way):
             course.shares.append(float(_share(course.computed.active)))
         if course.is_plain or course.computed.active is None:
             return velocity
-        return velocity.where(spread(course.computed.active, velocity.shape), (clean - latents) / t)
+        return velocity.where(course.computed.active, (clean - latents) / t)
 
     def _note(self, differs: Tensor) -> None:
         course, before = self.course, self.course.computed.active
@@ -94,25 +93,26 @@ class ActiveTokens(Way):
 
     @property
     def shares(self) -> Sequence[float]:
-        """The share of the tokens that each step computed."""
+        """The share of the cells that each step computed."""
         return self.course.shares
 
     def differing_share(self, velocity: Tensor, latents: Tensor, timestep: float) -> float:
-        """Return the share of the tokens whose predicted clean latent differs from the donor's."""
+        """Return the share of the cells whose predicted clean latent differs from the donor's."""
         clean = self.donors[0].get(CLEAN).to(latents)
         return float(_share(self._differing(latents + timestep / 1000 * velocity, clean)))
 
     def _differing(self, predicted: Tensor, clean: Tensor) -> Tensor:
-        """Return which tokens differ from the donor's, bool (T, S)."""
+        """Return which cells differ from the donor's, bool (T, H, W)."""
         difference = (predicted - clean).square().mean((0, 1))  # (T, H, W)
         frames, height, width = difference.shape
-        padded = difference.new_zeros(frames, height + height % PATCH, width + width % PATCH)
+        padded = difference.new_zeros(frames, height + height % TOGETHER, width + width % TOGETHER)
         padded[:, :height, :width] = difference
-        tokens = padded.view(frames, padded.shape[1] // PATCH, PATCH, -1, PATCH).mean((2, 4))  # (T, h, w)
-        active: Tensor = tokens > (self.threshold * clean.std()) ** 2
+        squares = padded.view(frames, padded.shape[1] // TOGETHER, TOGETHER, -1, TOGETHER).mean((2, 4))  # (T, h, w)
+        active: Tensor = squares > (self.threshold * clean.std()) ** 2
         for _ in range(self.dilation):
             active = _grown(active)
-        return active.flatten(1)
+        cells = active.repeat_interleave(TOGETHER, 1).repeat_interleave(TOGETHER, 2)
+        return cells[:, :height, :width]
 
 
 def _share(active: Tensor | None) -> Tensor | float:
@@ -128,11 +128,3 @@ def _grown(active: Tensor) -> Tensor:
     grown[..., 1:] |= rows[..., :-1]
     grown[..., :-1] |= rows[..., 1:]
     return grown
-
-
-def spread(tokens: Tensor, shape: torch.Size) -> Tensor:
-    """Spread a token mask (T, S) over the 2 x 2 latent cells of each token: bool (T, H, W)."""
-    height, width = shape[-2:]
-    rows = -(-height // PATCH)
-    cells = tokens.view(len(tokens), rows, -1).repeat_interleave(PATCH, 1).repeat_interleave(PATCH, 2)
-    return cells[:, :height, :width]

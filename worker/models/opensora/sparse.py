@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
@@ -45,19 +46,37 @@ class TokenIndex:
         )
 
 
+def tokens_of(cells: Tensor, patch: tuple[int, int]) -> Tensor:
+    """Return the tokens (T, S) of `patch` rows and columns of a latent that hold any of some cells (T, H, W), bool."""
+    padded = F.max_pool2d(cells[:, None].float(), patch, ceil_mode=True)
+    return padded.flatten(1) > 0
+
+
 def is_usable(computed: Computed, batch: int) -> bool:
     """Whether a sparse forward can be had: the last full one kept as many rows."""
     return computed.active is not None and bool(computed.kept) and len(computed.kept[0][0]) >= batch
 
 
 def run_blocks(
-    blocks: Sequence[Block], x: Tensor, modulation: Tensor, caption: PackedCaption, rotary: Rotary, computed: Computed
+    blocks: Sequence[Block],
+    x: Tensor,
+    modulation: Tensor,
+    caption: PackedCaption,
+    rotary: Rotary,
+    computed: Computed,
+    patch: tuple[int, int],
 ) -> Tensor:
-    """Run all blocks over x (B, T, S, C); return it with the active tokens changed, and the others as they came."""
+    """Run all blocks over x (B, T, S, C); return it with the active tokens changed, and the others as they came.
+
+    patch: latent cells of a token, in height and width. Raises ValueError for active cells of another latent.
+    """
     if computed.active is None or not is_usable(computed, len(x)):
         computed.kept.clear()
         return _all_blocks(blocks, x, modulation, caption, _keeping(rotary, computed))
-    index = TokenIndex.of(computed.active)
+    active = tokens_of(computed.active, patch)
+    if active.shape != x.shape[1:3]:
+        raise ValueError(f"active cells are of {tuple(active.shape)} tokens; the latent has {tuple(x.shape[1:3])}")
+    index = TokenIndex.of(active)
     hidden = x.flatten(1, 2)[:, None, index.tokens]  # (B, 1, N, C)
     hidden = _all_blocks(blocks, hidden, modulation, caption, _sparse(x.shape, rotary, computed, index))
     out = x.flatten(1, 2).clone()

@@ -209,7 +209,8 @@ class STDiT3(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ships 
             else:
                 _check_alone(cached, taps, x_mask)
                 rotary = rotary_table(self.rope.freqs, x.shape[2])
-                hidden = sparse.run_blocks(self.blocks, hidden, modulation, caption, rotary, computed)
+                patch = self.x_embedder.patch_size[1:]
+                hidden = sparse.run_blocks(self.blocks, hidden, modulation, caption, rotary, computed, patch)
             if taps is not None and taps.change:
                 taps.results["change"] = hidden - start
         out = self.final_layer(hidden, embedding, embedding0, x_mask)
