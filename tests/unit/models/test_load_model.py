@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from shared.generation import GenerationParams
 from shared.model_cards import ModelCard
 from worker.models import registry
 from worker.models.opensora.compilation import options
@@ -87,3 +88,18 @@ def test_one_model_loads_at_a_time(monkeypatch, tmp_path) -> None:
         list(threads.map(lambda _: registry.load(CARD, tmp_path, EngineOptions()), range(4)))
 
     assert most == [1] * 4
+
+
+def test_numbers_out_of_range_are_no_black_video(models: Path) -> None:
+    model: Any = load_model(CARD, settings(models))
+    params = GenerationParams(prompt="a cat", model="saved", width=32, height=32, num_frames=8, fps=8)
+    latents = model.pipeline.noise([1], height=32, width=32, num_frames=8)
+    said = "^saved made values that are no numbers; float16 has too small a range"
+
+    assert model.decode(latents, params).shape == (8, 32, 32, 3)
+    with pytest.raises(FloatingPointError, match=said):
+        model.decode(latents * torch.inf, params)
+    for weights in model.pipeline.vae.buffers():
+        weights.fill_(torch.nan)
+    with pytest.raises(FloatingPointError, match=said):
+        model.decode(latents, params)

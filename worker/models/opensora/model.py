@@ -115,13 +115,15 @@ class OpenSoraModel:
 
     def decode(self, latents: Tensor, params: GenerationParams) -> NDArray[np.uint8]:
         """Return the frames (T, H, W, 3)."""
-        require_finite(bool(latents.isfinite().all()), self.card)
-        return self.pipeline.decode(latents, params.num_frames)
+        return np.concatenate(list(self.decode_parts(latents, params)))
 
     def decode_parts(self, latents: Tensor, params: GenerationParams) -> Iterator[NDArray[np.uint8]]:
         """Yield the same frames in order, as many at a time as the VAE decodes together."""
         require_finite(bool(latents.isfinite().all()), self.card)
-        return self.pipeline.decode_parts(latents, params.num_frames)
+        try:
+            yield from self.pipeline.decode_parts(latents, params.num_frames)
+        except FloatingPointError:
+            require_finite(False, self.card)
 
     def finish(self) -> None:
         """Wait for the device."""

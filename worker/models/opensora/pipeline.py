@@ -205,11 +205,16 @@ class ChaiPipeline(DiffusionPipeline):
         return np.concatenate(list(self.decode_parts(latents, num_frames)))
 
     def decode_parts(self, latents: Tensor, num_frames: int) -> Iterator[Frames]:
-        """The same frames in order, a few at a time, for writing while decoding goes on."""
+        """The same frames in order, a few at a time, for writing while decoding goes on.
+
+        Raises FloatingPointError where the decoder runs out of its numbers: rounded, that would be black.
+        """
         latents = latents[None] if latents.dim() == 4 else latents
         if len(latents) != 1:
             raise ValueError(f"decode takes the latents of one video, got {len(latents)}; call it for each")
         for part in self.vae.decode_parts(latents, num_frames):
+            if not part.isfinite().all():
+                raise FloatingPointError("the decoder made values that are no numbers")
             yield to_uint8(part)[0].cpu().numpy()
 
     @torch.no_grad()
