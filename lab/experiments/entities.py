@@ -122,7 +122,7 @@ def hit_figures(
     """
     known = {fingerprint(prompt): prompt for prompt in prompts}
     found = [row for row in rows if known.keys() >= {row["wanted"], row["donor"], *row["entries"]}]
-    named = {sha for row in found for sha in (row["wanted"], *row["entries"])}
+    named = sorted({sha for row in found for sha in (row["wanted"], *row["entries"])})  # vectors depend on their batch
     read = {sha: Store(embedder, 1).taken_apart(known[sha]) for sha in named}
     kept: Counter[str] = Counter()
     for row in found:
