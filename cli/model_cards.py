@@ -92,10 +92,7 @@ def add(
             raise ValueError(f"fast_steps {card.fast_steps} are more than full_steps {card.full_steps}")
     except (OSError, ValueError) as error:
         raise BadInput(str(error)) from error
-    target.parent.mkdir(parents=True, exist_ok=True)
-    whole = target.with_suffix(".new")  # a card of which a part is written would stop the whole service
-    whole.write_text(json.dumps(written(card), indent=2) + "\n")
-    whole.replace(target)
+    model_cards.write(target, written(card))
     output.note(f"wrote {target}; see that it works here with: chai model check {name}")
 
 

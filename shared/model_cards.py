@@ -143,6 +143,14 @@ def _check_place(card: ModelCard, folder: Path) -> None:
             raise ValueError(f"name {card.name!r} is not that of its folder, where {kind} {source!r} is looked for")
 
 
+def write(path: Path, values: Mapping[str, Any]) -> None:
+    """Write the JSON of a card, or of what lies beside one, whole: a part of a card would stop the service."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    whole = path.with_suffix(".new")
+    whole.write_text(json.dumps(values, indent=2) + "\n")
+    whole.replace(path)
+
+
 def parse(values: Any) -> ModelCard:
     """Return the card that a file's content describes; raise `ValueError` naming the field that is wrong."""
     if not isinstance(values, dict):

@@ -17,6 +17,7 @@ import torch
 from huggingface_hub import snapshot_download
 from transformers import AutoTokenizer, T5EncoderModel
 
+from shared import model_cards
 from worker.models.opensora.caption import DEFAULT_AESTHETIC_SCORE
 from worker.models.opensora.small_vae import SmallVAE
 from worker.models.opensora.stdit3 import STDiT3
@@ -310,7 +311,7 @@ def arrange(folders: Mapping[str, Path], target: Path) -> Path:
     pipeline = target / "pipeline"
     for part, model in (("transformer", STDiT3), ("vae", OpenSoraVAE)):
         config = {"_class_name": model.__name__, **_known(model, _read_config(folders[part]))}
-        _write_json(pipeline / part / "config.json", config)
+        model_cards.write(pipeline / part / "config.json", config)
         (weights,) = weight_files(folders[part])
         link_or_copy(weights, pipeline / part / "diffusion_pytorch_model.safetensors")
     text = folders["text_encoder"]
@@ -322,8 +323,8 @@ def arrange(folders: Mapping[str, Path], target: Path) -> Path:
     for name in _TOKENIZER_FILES:
         if (text / name).is_file():
             shutil.copy2(text / name, pipeline / "tokenizer" / name)
-    _write_json(pipeline / "model_index.json", _index(type(AutoTokenizer.from_pretrained(text)).__name__))
-    _write_json(target / "chai.json", OPENSORA_CARD)
+    model_cards.write(pipeline / "model_index.json", _index(type(AutoTokenizer.from_pretrained(text)).__name__))
+    model_cards.write(target / "chai.json", OPENSORA_CARD)
     return pipeline
 
 
@@ -336,13 +337,6 @@ def _index(tokenizer: str) -> dict[str, Any]:
         "tokenizer": ["transformers", tokenizer],
         **OPENSORA_DEFAULTS,
     }
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    whole = path.with_suffix(".new")  # a card of which a part is written would stop the whole service
-    whole.write_text(json.dumps(content, indent=1) + "\n")
-    whole.replace(path)
 
 
 def _brief(error: Exception) -> str:
