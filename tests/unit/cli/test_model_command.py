@@ -274,6 +274,21 @@ def test_a_name_that_is_no_repository_is_said_so(tmp_path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("page", "given"),
+    [
+        ("https://huggingface.co/Them/theirs-1.3B", "--source Them/theirs-1.3B"),
+        ("https://huggingface.co/them/theirs.git", "--source them/theirs"),
+        ("huggingface.co/them/theirs/tree/main?library=diffusers", "--source them/theirs"),
+        ("https://hf.co/them/theirs/blob/v9/model_index.json", "--source them/theirs --revision v9"),
+    ],
+)
+def test_the_page_of_a_repository_is_told_its_name(tmp_path, page, given) -> None:
+    told = said(chai("add", "x", "--source", page, models_dir=tmp_path))
+
+    assert told.replace("\n", " ").strip().endswith(f"{page} is the page of a repository; give its name: {given}")
+
+
 def test_the_cards_of_the_documents_are_cards(tmp_path) -> None:
     blocks = re.findall(r"```json\n(.*?)```", (ROOT / "docs" / "models.md").read_text(), flags=re.DOTALL)
     for block in blocks:

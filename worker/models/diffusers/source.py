@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,6 +124,21 @@ def json_file(source: str, name: str, *, revision: str | None = None) -> dict[st
     return found
 
 
+_PAGE = re.compile(
+    r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/([\w.-]+/[\w.-]+?)(?:\.git)?"
+    r"(?:/(?:tree|blob|resolve)/([^/?#]+)[^?#]*)?/?(?:[?#].*)?"
+)
+
+
+def _of_page(source: str) -> str | None:
+    """Return what to give in place of the address of a repository's page; None where it is none."""
+    if (page := _PAGE.fullmatch(source)) is None:
+        return None
+    name, revision = page.groups()
+    at = f" --revision {revision}" if revision and revision != "main" else ""
+    return f"is the page of a repository; give its name: --source {name}{at}"
+
+
 def _own_modules() -> tuple[str, ...]:
     """Return the names under which old indexes know parts of pipelines that diffusers itself has."""
     import diffusers.pipelines
@@ -145,7 +161,8 @@ def _fetch(source: str, name: str, revision: str | None) -> Path:
     try:
         return Path(hf_hub_download(source, name, revision=revision))
     except HFValidationError as error:
-        raise SourceError(f"{source} is no folder here, and no repository name; give one of the two") from error
+        named = _of_page(source) or "is no folder here, and no repository name; give one of the two"
+        raise SourceError(f"{source} {named}") from error
     except GatedRepoError as error:
         raise SourceError(
             f"{source} is gated; accept its terms on https://huggingface.co/{source}, then run `hf auth login`"
