@@ -226,15 +226,16 @@ def test_try_reads_a_prompt_a_line_without_any_service(
     chai: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("DATABASE_URL")
-    lines = b"a red fox in the snow\n\n\xe2\x98\x82\n"
+    lines = "a red fox in the snow\n\n☂\n☺\n".encode()
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(lines)))
 
     code, text = chai("try", "-", "--json")
 
-    fox, umbrella = (json.loads(line) for line in text.splitlines() if line.startswith("{"))
+    fox, umbrella, smile = (json.loads(line) for line in text.splitlines() if line.startswith("{"))
     assert code == 0
     assert (fox["whole_prompt"], fox["plan"]["path"], fox["reason"]) == (False, "full", "empty_cache")
-    assert umbrella["whole_prompt"]
+    assert [entity["text"] for entity in umbrella["entities"]] == ["umbrella"]
+    assert smile["whole_prompt"]
 
 
 def test_stats_tell_rates_donors_bytes_and_savings(start: Start, chai: Callable[..., tuple[int, str]]) -> None:
