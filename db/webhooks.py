@@ -119,6 +119,8 @@ def ended(session: Session, tenants: Collection[str]) -> Iterator[list[Job]]:
     cursor = session.scalars(select(WebhookCursor)).one()
     high = changes.horizon(session)  # before the rows
     low = min(cursor.horizon, high)
+    if low == cursor.horizon and not session.scalar(select(exists().where(Job.changed >= low))):
+        return
     wanted = or_(Job.webhook_url.is_not(None), Job.tenant.in_(tenants))
     query = select(Job).where(Job.changed >= low, Job.status.in_(FINAL), wanted)
     query = query.where(Job.deleted_at.is_(None), changes.NOT_OF_THE_FUTURE).order_by(Job.changed, Job.id).limit(PAGE)
@@ -127,9 +129,8 @@ def ended(session: Session, tenants: Collection[str]) -> Iterator[list[Job]]:
         yield list(rows)
         behind = tuple_(Job.changed, Job.id) > tuple_(rows[-1].changed, rows[-1].id)
         rows = session.scalars(query.where(behind)).all()
-    if low < cursor.horizon or session.scalar(select(exists().where(Job.changed >= low))):
-        cursor.horizon = high
-        session.flush()
+    cursor.horizon = high
+    session.flush()
 
 
 def add(session: Session, deliveries: Sequence[Mapping[str, Any]]) -> None:

@@ -14,7 +14,6 @@ _NO_THINGS = ONLY_VERBS | v.FUNCTION_TAGS.keys()
 _BEFORE_THINGS = v.word_set("with without of from by into under behind near beside between against")
 _KINDS = v.ANIMATE | v.CONFLICT_GROUPS["species"].keys()
 _DOWNY = v.word_set("goose duck eider")
-_MONTHS = v.word_set("january february march april may june july august september october november december")
 _MANY_ALIKE = v.word_set("sheep fish deer moose bison shrimp squid salmon aircraft spacecraft")  # no -s for several
 _SEVERAL = v.word_set("many several few some these those")
 _FRUITS = v.word_set("lemon lime olive orange tangerine rose violet lavender chestnut")
@@ -52,7 +51,7 @@ def part_of_compound(at: Place) -> str | None:
         return "NN"  # "south africa"
     if word == "may" and after in ("NNS", "VB", "VBZ") and at.next.endswith("s") and at.next not in v.FUNCTION_TAGS:
         return "NN"  # no verb in -s stands behind what may be
-    if at.last in _MONTHS and before == "NN" and word.endswith("s") and at.tag in ("NNS", "VB", "VBZ"):
+    if at.last in v.MONTHS and before == "NN" and word.endswith("s") and at.tag in ("NNS", "VB", "VBZ"):
         return "NNS"  # "april showers"
     if word == "down" and at.last in _DOWNY and after in NOUN:
         return "NN"  # "a goose down jacket"

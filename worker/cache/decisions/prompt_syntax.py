@@ -104,7 +104,7 @@ _CODES = re.compile(  # of forums and chats
     re.I,
 )
 _WEEKDAY = r"(?:mon|tues|wednes|thurs|fri|satur|sun)days?"
-_MONTH = r"(?:january|february|march|april|may|june|july|august|september|october|november|december)"
+_MONTH = rf"(?:{'|'.join(sorted(v.MONTHS))})"
 _WHEN = re.compile(  # what a calendar or a clock says, which nobody sees
     rf"\b(?:(?:at|by) )?\d{{1,2}}(?::\d\d)? ?[ap]\.?m\b\.?|\b(?:on|every) {_WEEKDAY}\b"
     rf"|\b(?:on|in|since|until) {_MONTH}(?: \d{{1,2}}(?:st|nd|rd|th)?)?(?:,? \d{{4}})?(?= ?(?:[.,;!?]|$|\n))",

@@ -400,6 +400,7 @@ EMPTY_NOUNS = word_set(
     "case fact order turn result focus duration channel youtube instagram tiktok please thanks prompt request place"
 )
 POINTS_OF_THE_COMPASS = word_set("north south east west")
+MONTHS = word_set("january february march april may june july august september october november december")
 # a phrase that ends in one of these says how things look or move, and names nothing: "matrix effect", "rasta colors"
 CARRIERS = word_set(
     "effect effects color colors colour colours contrast motion movement vibe vibes feel feeling mood atmosphere "

@@ -251,9 +251,10 @@ def _refuse_gaps(folder: str, part: str, missing: Sequence[str]) -> None:
 
 def _way_out(folder: str, card: ModelCard) -> str:
     """Return what may help where weights cannot be read: a file may be broken, or they are there in another form."""
-    if (broken := next(filter(None, map(_refusal, sorted(Path(folder).glob("*/*")))), None)) is not None:
+    found = sorted(Path(folder).glob("*/*"))
+    if (broken := next(filter(None, map(_refusal, found)), None)) is not None:
         return broken
-    files = [path for path in Path(folder).glob("*/*") if path.suffix in (".safetensors", ".bin")]
+    files = [path for path in found if path.suffix in (".safetensors", ".bin")]
     if files and card.variant and not any(f".{card.variant}" in path.name for path in files):
         return f'no file of weights has {card.variant!r} in its name: leave --variant out ("variant" in the card)'
     plain = {path.parent for path in files if path.name.count(".") == 1 and path.suffix == ".safetensors"}

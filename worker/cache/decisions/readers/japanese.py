@@ -55,14 +55,12 @@ def _without_counters(tokens: Sequence[Token]) -> list[Token]:
     kept: list[Token] = []
     for i, token in enumerate(tokens):
         before = kept[-1] if kept else None
-        is_part = before is not None and before.role is Role.NUMBER and before.text in _NUMERALS
-        if is_part and before is not None and token.role is Role.NOUN:
+        if before and before.role is Role.NUMBER and before.text in _NUMERALS and token.role is Role.NOUN:
             kept[-1] = replace(token, text=f"{before.text}{token.text}", meaning=None, noun=None)
-        elif token.text == "名前" and i and tokens[i - 1].text in ("という", "って"):
+            continue
+        if token.text == "名前" and i and tokens[i - 1].text in ("という", "って"):
             token.role = Role.VERB  # ポチという名前の犬
-            kept.append(token)
-        else:
-            kept.append(token)
+        kept.append(token)
     return kept
 
 
