@@ -51,7 +51,8 @@ _OTHER_ADJECTIVES = word_set(
     "黑暗 寒冷 炎热 巨 高 矮 胖 瘦 长 短 圆 方 透明 废弃 荒凉 神秘 赛博朋克 毛绒 机械 中国 日本 复古 发光 宏伟 "
     "壮观 茂密 宁静 金属质 空荡 空荡荡 空旷 拥挤"
 )
-_ADJECTIVES = frozenset(_COLOURS) | _SIZES | _OTHER_ADJECTIVES
+_MADE = word_set("冰制 纸制 雪制 金制 银制 铁制 铜制 钢制 竹制 布制 皮制 沙制 糖制")
+_ADJECTIVES = frozenset(_COLOURS) | _SIZES | _OTHER_ADJECTIVES | _MADE
 _PLACE_AFTER = word_set(
     "上 里 中 下 旁 边 前 后 内 外 间 上面 下面 里面 外面 旁边 前面 后面 之间 中间 之上 之下 之中 上空 附近 深处 尽头"
 )
@@ -117,7 +118,8 @@ _ACTING = word_set(
 _TAKES = "放追织喂追举挥堆踢打骑弹吃喝看玩拿抱穿戴开唱拉吹画写读做"
 _PEOPLE = word_set(
     "车 花 树 鸟 鱼 狗 猫 马 船 桥 门 窗 灯 火 草 龙 虎 熊 牛 羊 鸡 鸭 书 刀 剑 伞 "
-    "少年 少女 侦探 裁判 教练 导演 编辑 机器人 宇航员 骑士 法师 武士 忍者 海盗 雕塑 喷泉 烟花 霓虹灯 大熊猫 宇航服"
+    "少年 少女 侦探 裁判 教练 导演 编辑 机器人 宇航员 骑士 法师 武士 忍者 海盗 雕塑 喷泉 烟花 霓虹灯 大熊猫 宇航服 "
+    "玩偶服 布偶装"
 )
 _BODY = word_set("手 头 脸 身 身上 背 肩 嘴 眼 眼睛 手中 手里 心 心中 头上 怀")
 _STOPS = word_set("， 。 ！ ？ ； ： 、 , . ! ? ; : \n | ( ) （ ） 和 与 及 跟 而 但 但是")
@@ -140,7 +142,8 @@ def _tagger() -> Any:  # Any: jieba has no types
         if _HAS_CHINESE.search(word) and len(word) > 1:
             jieba.add_word(word, freq=20_000, tag="a" if word in _COLOURS else "v" if word in _ACTIONS else "n")
     jieba.add_word("没有", freq=1_000_000, tag="v")
-    jieba.add_word("赛博朋克", tag="b")
+    for word in sorted(_MADE | {"赛博朋克"}):
+        jieba.add_word(word, tag="b")
     return jieba.posseg.POSTokenizer(jieba.dt)
 
 
@@ -173,6 +176,7 @@ def _read(text: str) -> Reading:
     found = Found()
     text = _LABEL.sub(lambda match: _label(match, found), text)
     text = _LETTERS.sub(lambda match: _latin(match[0], found), text)
+    text = _MADE_OF.sub(lambda match: _STUFF[match[1]], text)
     text = re.sub(r"(?<=[\u3400-\u9fff])\s+(?=[\u3400-\u9fff])", "，", text)
     cut = [(word.strip().lower(), flag) for word, flag in _cut(text) if word.strip()]
     for i in range(len(cut) - 1, 0, -1):
@@ -185,6 +189,29 @@ def _read(text: str) -> Reading:
         i = _next(words, i, found)
     return found.reading()
 
+
+_STUFF = {  # what things are made of, as what stands before them
+    **dict.fromkeys(("木头", "木", "原木", "实木"), "木制"),
+    **dict.fromkeys(("冰", "冰块"), "冰制"),
+    **dict.fromkeys(("纸", "纸张", "折纸"), "纸制"),
+    **dict.fromkeys(("石头", "石", "岩石"), "石制"),
+    **{"玻璃": "玻璃", "水晶": "水晶", "金属": "金属", "塑料": "塑料", "雪": "雪制", "金": "金制", "黄金": "金制"},
+    **{
+        "银": "银制",
+        "铁": "铁制",
+        "铜": "铜制",
+        "钢": "钢制",
+        "竹": "竹制",
+        "竹子": "竹制",
+        "布": "布制",
+        "皮革": "皮制",
+    },
+    **{"陶瓷": "陶瓷", "沙": "沙制", "沙子": "沙制", "糖": "糖制", "巧克力": "巧克力"},
+}
+_MADE_OF = re.compile(  # 用冰雕成的城堡, 玻璃做的鱼
+    rf"[用由以]?({'|'.join(sorted(_STUFF, key=len, reverse=True))})"
+    r"(?:打造|制作|雕刻|搭建|建造|编织|堆砌|制造|[做制雕建搭砌织堆编造捏折])(?:而成|成)?的"
+)
 
 _COUNTED = re.compile(  # 3匹马, 三本书; 一 begins too many other words
     r"((?<![\d.:/])(?<![a-z])[1-9]\d{0,2} ?"

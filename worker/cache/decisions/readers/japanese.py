@@ -47,7 +47,7 @@ def tag(text: str) -> list[Token]:
     tokens: list[Token] = []
     for part in _PART.findall(text.lower()):
         tokens += _latin(part) if _LATIN.fullmatch(part) else _cut(part)
-    return _described_by_verbs(_without_counters(tokens))
+    return p.of_material(_described_by_verbs(_without_counters(tokens)), _MADE, "の")
 
 
 def _without_counters(tokens: Sequence[Token]) -> list[Token]:
@@ -158,6 +158,7 @@ _PLURALS = word_set("たち 達 ら さん ちゃん 様")
 _COUNTERS = word_set("匹 人 台 本 羽 枚 頭 軒 個 つ 冊 杯 隻 機 名 着 輪")
 
 
+_MADE = word_set("でき 出来 作ら 作っ 造ら 造っ 編ま 編ん 彫ら 彫っ")
 _COVERED = ("覆", "囲", "包", "満")
 
 
@@ -190,4 +191,5 @@ _LANGUAGE = p.Language(
     blank="",
     joins=lambda left, right: not (left.is_of(Sort.SCENE) and right.is_of(Sort.SCENE, Sort.PERSON, Sort.ANIMATE)),
     noun=lambda text: nouns("ja").get(text),
+    kinds=word_set("着ぐるみ ぬいぐるみ コスチューム 衣装 仮装 木 花 葉 実"),
 )

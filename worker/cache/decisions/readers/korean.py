@@ -59,7 +59,7 @@ _DESCRIPTIONS = word_set(
     "아름다운 화려한 우아한 살찐 털복숭이 반짝이는 빛나는 날아다니는 잠든 외로운 중세 마법 눈덮인"
 )
 _DESCRIBING_ENDS = ("한", "운", "된", "진", "로운", "스러운", "적인", "쁜", "른", "색", "빛", "인")
-_COSTUMES = word_set("의상 복장 코스튬 분장")
+_COSTUMES = word_set("의상 복장 코스튬 분장 인형 인형탈 탈 인형옷 옷")
 _VERB_ENDS = (
     *("다", "고", "며", "면서", "어서", "아서", "려고", "는데", "지만", "게", "히", "요", "는", "려", "도록", "듯"),
     *("어", "아", "여", "해", "줘"),
@@ -87,7 +87,10 @@ def tag(text: str) -> list[Token]:
             counts = bool(tokens) and tokens[-1].role is Role.NUMBER
             is_thing = token.role is Role.COUNTER and not counts and token.meaning is not None
             tokens.append(replace(token, role=Role.NOUN) if is_thing else token)  # 개: a dog, unless two are counted
-    return _denied(tokens)
+    return p.of_material(_denied(tokens), _MADE, "")
+
+
+_MADE = word_set("만든 만들어진 지은 지어진 조각한 조각된 된")
 
 
 def _denied(tokens: list[Token]) -> list[Token]:

@@ -52,6 +52,7 @@ class Language:
     blank: str  # between the words of a phrase
     joins: Callable[[Token, Token], bool]  # whether two nouns in a row are one thing
     noun: Callable[[str], Meaning | None]  # what nouns joined to one mean
+    kinds: frozenset[str] = frozenset()  # nouns that one linked to them says the kind of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +94,8 @@ def _next(tokens: Sequence[Token], i: int, language: Language, found: Found) -> 
     if after is Role.LIKE:
         return stop + 1
     said, end = _said(tokens, stop)
+    if stop < len(tokens) and tokens[stop].role is Role.LINK and phrase.described:
+        said, end = (), stop  # 青い目の白い犬: the dog is white, where 髪の長い女 has long hair
     described = replace(phrase, described=(*said, *phrase.described))
     found.add(_entity(described, language, is_place=after is Role.PLACE), is_excluded=after is Role.NONE)
     for token in phrase.described:
@@ -125,6 +128,9 @@ def _phrase(tokens: Sequence[Token], i: int, language: Language) -> Phrase | Non
         elif token.role is Role.NOUN and _describes(token) and after is Role.LINK and following is not Role.SIDE:
             i += 1
             described.append(replace(token, text=token.text + tokens[i].text))  # "木のテーブル"
+        elif token.role is Role.NOUN and after is Role.LINK and _makes_one(token, tokens[i + 2 : i + 3], language):
+            i += 1
+            described.append(replace(token, text=token.text + tokens[i].text))  # "パンダの着ぐるみ"
         elif token.role is not Role.COUNTER and not (token.role is Role.LINK and counts):
             break
         i += 1
@@ -141,6 +147,12 @@ def _phrase(tokens: Sequence[Token], i: int, language: Language) -> Phrase | Non
         i += 1
         i += i < len(tokens) and tokens[i].role is Role.COUNTER
     return Phrase(described=tuple(described), nouns=tuple(nouns), counts=tuple(counts), stop=i)
+
+
+def _makes_one(token: Token, after: Sequence[Token], language: Language) -> bool:
+    """Whether の joins a noun to what it is the kind of: a panda's costume, a cherry's tree; not a park's tree."""
+    is_place = token.is_of(Sort.SCENE, Sort.SURFACE, Sort.PERSON, Sort.NOTHING)
+    return bool(after) and after[0].role is Role.NOUN and after[0].text in language.kinds and not is_place
 
 
 def _is_one_word(left: Token, right: Token, language: Language) -> bool:
@@ -190,6 +202,33 @@ def _behind_list(tokens: Sequence[Token], i: int) -> int:
 
 
 _TOO = ("も", "도")
+
+
+def of_material(tokens: Sequence[Token], made: frozenset[str], link: str) -> list[Token]:
+    """The words with what a thing is made of as its description: ガラスでできた城, 유리로 만든 성.
+
+    `made` are the verbs that mean it, `link` stands between a material and its thing.
+    """
+    kept: list[Token] = []
+    i = 0
+    while i < len(tokens):
+        verb = i + 1 + (i + 1 < len(tokens) and tokens[i + 1].text in _OUT_OF)  # 나무로 has its own
+        is_made = tokens[i].role is Role.NOUN and verb < len(tokens) and tokens[verb].text in made
+        end = verb + 1
+        while end < len(tokens) and tokens[end].role in (Role.VERB, Role.BE):
+            end += 1
+        is_before_thing = end < len(tokens) and tokens[end].role in (Role.NOUN, Role.ADJECTIVE)
+        if is_made and tokens[i].is_stuff and is_before_thing:
+            stuff = tokens[i].text if verb > i + 1 else tokens[i].text.removesuffix("로")
+            kept.append(replace(tokens[i], text=f"{stuff}{link}", role=Role.ADJECTIVE))
+            i = end
+        else:
+            kept.append(tokens[i])
+            i += 1
+    return kept
+
+
+_OUT_OF = ("で", "から", "로", "으로")
 
 
 def _said(tokens: Sequence[Token], i: int) -> tuple[tuple[Token, ...], int]:

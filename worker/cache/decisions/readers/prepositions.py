@@ -209,8 +209,9 @@ def phrase_at(tokens: Sequence[Token], i: int, order: Order) -> Phrase | None:
     while order.follows and stop < len(tokens):
         end = _description_end(tokens, noun, stop)
         if end == stop and order.joins_of and of is None:
-            end = _bare_of(tokens, noun, stop)
-            of = stop if end > stop else None
+            joint = stop + _is_made(tokens, stop)
+            of_end = _bare_of(tokens, noun, joint)
+            end, of = (of_end, joint) if of_end > joint else (stop, None)
         if end == stop:
             break
         if of is None or of < stop:
@@ -220,8 +221,10 @@ def phrase_at(tokens: Sequence[Token], i: int, order: Order) -> Phrase | None:
         while stop < len(tokens) and tokens[stop].is_name and tokens[noun].is_name:
             parts.append(noun)  # "BMW Cabrio"
             noun, stop = stop, stop + 1
-        if stop + 1 < len(tokens) and tokens[stop].role is Role.OF and tokens[stop + 1].is_of(Sort.MATERIAL):
-            of, stop = stop, stop + 2  # "Drache aus Holz"
+        joint = stop + (stop < len(tokens) and tokens[stop].role is Role.END and _is_made(tokens, stop + 1))
+        joint += _is_made(tokens, joint)
+        if joint + 1 < len(tokens) and tokens[joint].written in _OUT_OF and tokens[joint + 1].is_stuff:
+            of, stop = joint, joint + 2  # "Drache aus Holz", "замок из льда"
         whose = stop
         while tokens[noun].said.english in _COSTUMES and whose < len(tokens) and tokens[whose].is_genitive:
             whose += 1
@@ -238,6 +241,8 @@ def _description_end(tokens: Sequence[Token], noun: int, i: int) -> int:
     """Where one description behind a noun ends; i if none begins there."""
     token = tokens[i]
     after = tokens[i + 1].role if i + 1 < len(tokens) else Role.END
+    if _is_made(tokens, i):
+        return i
     if token.role is Role.ADJECTIVE:
         return i + 1
     if token.role is Role.PARTICIPLE:
@@ -258,8 +263,10 @@ def _bare_of(tokens: Sequence[Token], noun: int, i: int) -> int:
     if i + 1 >= len(tokens) or tokens[noun].is_of(Sort.NOTHING, Sort.CONTAINER):
         return i
     of = tokens[i + 1]
-    if tokens[i].role is Role.IN:
-        return i + 2 if of.is_of(Sort.MATERIAL) else i  # "table en bois"
+    if tokens[i].role is Role.OF and _is_made(tokens, i - 1):
+        return i + 2 if of.role in (Role.NOUN, Role.ADJECTIVE) else i  # "castillo hecho de hielo"
+    if tokens[i].role is Role.IN or _is_made(tokens, i - 1):
+        return i + 2 if of.is_stuff else i  # "table en bois", "ours en peluche"
     is_joint = tokens[i].written in _JOINTS
     is_bare = of.role is Role.NOUN and not of.is_name and not of.is_of(*_APART)
     is_look = of.role is Role.ADJECTIVE and of.meaning is not None and not of.is_of(Sort.COLOUR)
@@ -267,6 +274,20 @@ def _bare_of(tokens: Sequence[Token], noun: int, i: int) -> int:
 
 
 _JOINTS = ("de", "d'", "à")  # "del", "do" have an article
+_OUT_OF = ("aus", "из")
+_MADE_OF = (*_JOINTS, *_OUT_OF, "en", "em", "con", "com")
+_MADE = (  # how words begin that say of what a thing is made
+    *("hech", "construid", "fabricad", "tallad", "esculpid", "tejid", "feit", "construíd", "talhad", "entalhad"),
+    *("fait", "construit", "fabriqu", "sculpt", "taillé", "gemacht", "gebaut", "gefertigt", "geschnitzt"),
+    *("сделанн", "построенн", "вырезанн", "изготовленн", "слепленн", "сложенн"),
+)
+
+
+def _is_made(tokens: Sequence[Token], i: int) -> bool:
+    """Whether a word at i says that what stands before it is made of what follows: hecho de, fait en."""
+    return i + 1 < len(tokens) and tokens[i].written.startswith(_MADE) and tokens[i + 1].written in _MADE_OF
+
+
 _APART = (Sort.NOTHING, Sort.STYLE, Sort.SCENE, Sort.BODY, Sort.CLOTHES, Sort.PERSON)
 
 

@@ -83,6 +83,16 @@ class Worded:
         """Whether the word is of one of these sorts."""
         return self.meaning is not None and self.meaning.sort in sorts
 
+    @property
+    def is_stuff(self) -> bool:
+        """Whether things are made of what the word names."""
+        return self.is_of(Sort.MATERIAL) or self.said.english in _STUFF
+
+
+_STUFF = v.CONFLICT_GROUPS["material"].keys() | v.word_set(
+    "tree rock plush lego gold silver fire water cloud smoke chocolate flower leaf candy"
+)
+
 
 def entity(
     head: Said,

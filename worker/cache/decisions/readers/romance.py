@@ -43,6 +43,8 @@ def tag(text: str, grammar: Grammar) -> list[Token]:
             tokens[i - 1].role = tokens[i].role = Role.OTHER  # "una niña de siete años"
             continue
         tokens[i].role = _in_context(tokens, i, grammar)
+        if tokens[i].written == "nada" and tokens[i + 1 : i + 2] and tokens[i + 1].written == "de":
+            tokens[i].role = Role.NEGATION  # "nada de coches"
         is_made_of = i > 0 and tokens[i - 1].role in (Role.OF, Role.IN)
         if tokens[i].role is Role.NOUN and tokens[i].is_of(Sort.MATERIAL) and not is_made_of:
             tokens[i].meaning = nouns(grammar.language).get(tokens[i].text)  # "un verre" is no material
@@ -254,7 +256,7 @@ def _in_context(tokens: Sequence[Token], i: int, grammar: Grammar) -> Role:
         return Role.VERB  # "y recorre una ciudad"
     if not follows:
         return token.role
-    subject = next((t for t in reversed(tokens[:i]) if t.role is Role.NOUN), token)
+    subject = _subject(tokens, i)
     if token.meaning is not None and token.written in grammar.verbs and after is Role.ARTICLE:
         return Role.VERB  # "un homme sans chapeau lit le journal"
     if token.meaning is not None:
@@ -270,6 +272,16 @@ def _in_context(tokens: Sequence[Token], i: int, grammar: Grammar) -> Role:
     if acts or _is_verb(token, grammar):
         return Role.VERB
     return Role.ADJECTIVE if token.text.endswith(grammar.adjective_ends) else token.role
+
+
+def _subject(tokens: Sequence[Token], i: int) -> Token:
+    """The noun that a word at i is said of: the horse of "caballo de madera"; the word itself if none stands before."""
+    nouns = [k for k in range(i - 1, -1, -1) if tokens[k].role is Role.NOUN]
+    if not nouns:
+        return tokens[i]
+    noun = nouns[0]
+    is_of = noun > 1 and tokens[noun - 1].role in (Role.OF, Role.IN) and tokens[noun - 2].role is Role.NOUN
+    return tokens[noun - 2] if is_of else tokens[noun]
 
 
 def _is_compared_next(tokens: Sequence[Token], i: int, after: Role) -> bool:

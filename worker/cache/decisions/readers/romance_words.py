@@ -102,7 +102,7 @@ SPANISH = Grammar(
     ),
     postures=word_set(
         "sentado dormido tumbado acostado parado apoyado colgado situado ubicado posado arrodillado recostado echado "
-        "vestido lleno cubierto rodeado hecho visto rodeado inspirado basado acompañado iluminado decorado"
+        "vestido lleno cubierto rodeado hecho visto filmado grabado inspirado basado acompañado iluminado decorado"
     ),
     adjective_ends=(
         *("oso", "osa", "ivo", "iva", "ico", "ica", "able", "ible", "esco", "esca", "ense", "iento", "ienta", "ístico"),
@@ -204,7 +204,8 @@ FRENCH = Grammar(
     ),
     postures=word_set(
         "assis endormi couché allongé posé appuyé accroché suspendu situé perché agenouillé debout installé habillé "
-        "vêtu rempli couvert entouré fait vu inspiré basé accompagné éclairé illuminé décoré garé penché garée"
+        "vêtu rempli couvert entouré fait vu filmé tourné inspiré basé accompagné éclairé illuminé décoré garé "
+        "penché garée"
     ),
     adjective_ends=(
         *("eux", "euse", "ique", "able", "ible", "if", "ive", "esque", "ais", "aise", "ois", "oise", "ain", "aine"),
@@ -303,7 +304,8 @@ PORTUGUESE = Grammar(
     ),
     postures=word_set(
         "sentado adormecido deitado parado apoiado pendurado situado localizado pousado ajoelhado encostado vestido "
-        "cheio coberto cercado rodeado feito visto inspirado baseado acompanhado iluminado decorado estacionado"
+        "cheio coberto cercado rodeado feito visto filmado gravado inspirado baseado acompanhado iluminado decorado "
+        "estacionado"
     ),
     adjective_ends=(
         *("oso", "osa", "ivo", "iva", "ico", "ica", "ável", "ível", "esco", "esca", "ense", "ento", "enta", "ístico"),

@@ -21,7 +21,11 @@ from worker.cache.decisions.readers.prepositions import Phrase, Role, Token
 from worker.cache.decisions.readers.reading import Reading
 from worker.cache.decisions.vocabulary import word_set
 
-_TOKEN = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*|\d+\w*|[^\w\s]")
+_VIEW = (
+    r"(?:вид|съёмка|съемка|ракурс|снято) (?:сверху|снизу|сбоку|спереди|сзади|издалека|вблизи|изнутри|"
+    r"с (?:воздуха|дрона|высоты(?: птичьего полёта| птичьего полета)?|земли|вертолёта|вертолета)|от первого лица)\b"
+)
+_TOKEN = re.compile(rf"{_VIEW}|[^\W\d_]+(?:-[^\W\d_]+)*|\d+\w*|[^\w\s]", re.I)
 _CLASSES: tuple[tuple[Role, frozenset[str]], ...] = (
     (Role.NOBODY, word_set("никто никого никем")),
     (
@@ -92,6 +96,8 @@ def _token(word: str, after: Token | None) -> Token:
     lower = word.lower()
     if not lower[0].isalnum():
         return Token(lower, Role.END, lower)
+    if " " in lower:
+        return Token(lower, Role.NOUN, lower, Meaning("camera angle", Sort.STYLE), is_style=True)
     if lower[0].isdigit():
         is_style = not lower.isdigit()
         return Token(lower, Role.ADJECTIVE if is_style else Role.NUMBER, lower, is_style=is_style)
