@@ -217,12 +217,12 @@ def check_database(_var: Path) -> Findings:
     import psycopg2
     from sqlalchemy.exc import ArgumentError
 
-    from db.session import NO_POOLER, arguments, takes_no_settings
+    from db.session import NO_POOLER, arguments, dial, takes_no_settings
     from shared.settings import DATABASE_FORM
 
     url = url.replace("+psycopg2", "")
     try:  # as the parts do
-        connection = psycopg2.connect(url, **arguments(url, "chai-doctor") | {"connect_timeout": TIMEOUT_S})
+        connection = dial(url, **arguments(url, "chai-doctor") | {"connect_timeout": TIMEOUT_S})
     except (ArgumentError, ValueError):
         yield _wrong("postgres", "DATABASE_URL is no address of a database", DATABASE_FORM)
         return

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import socketserver
 import struct
 import subprocess
 import sys
@@ -14,7 +15,12 @@ import psycopg2
 import pytest
 from piping import pipe
 from sqlalchemy import make_url
+from sqlalchemy.exc import OperationalError
 from test_doctor import looked
+
+from cli.liveness import Heartbeats
+from db.bell import Bell
+from db.session import connect
 
 ROOT = Path(__file__).parents[2]
 NO_POOLER = "name the server itself in DATABASE_URL, without a pooler: each part keeps a few connections of its own"
@@ -151,3 +157,37 @@ def test_a_pooler_that_leaves_settings_out_is_named_too(pooler: Callable[[bool],
 
     assert (found["postgres"]["state"], found["tables"]["state"]) == ("fine", "fine")
     assert (found["postgres connection"]["state"], found["postgres connection"]["do"]) == ("wrong", NO_POOLER)
+
+
+@pytest.fixture
+def refusing() -> Iterator[str]:
+    """The address of a server that begins, and says so as one with messages in Latin-1 does."""
+    words = "le système de base de données se lance".encode("latin-1")
+    said = b"".join(field + b"\0" for field in (b"SFATAL", b"VFATAL", b"C57P03", b"M" + words)) + b"\0"
+
+    class Refuse(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(1 << 10)
+            self.request.sendall(b"E" + struct.pack("!i", 4 + len(said)) + said)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Refuse) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield f"postgresql+psycopg2://chai@127.0.0.1:{server.server_address[1]}/chai?sslmode=disable&gssencmode=disable"
+        server.shutdown()
+
+
+def test_a_server_that_lets_nobody_in_is_away_whatever_its_encoding(refusing: str, tmp_path: Path) -> None:
+    engine = connect(refusing)
+    said = r"le syst\xe8me de base de donn\xe9es se lance"
+
+    with pytest.raises(OperationalError) as raised, engine.connect():
+        pass
+    _, found = looked(tmp_path, DATABASE_URL=refusing)
+
+    assert said in str(raised.value)
+    with closing(Bell(engine, "jobs")) as bell:
+        assert not bell.wait(0)
+    assert Heartbeats(refusing).is_young("relay", 60) is None
+    assert said in found["postgres"]["seen"]
+    assert found["postgres"]["do"] == "start it, or check DATABASE_URL"
+    engine.dispose()
