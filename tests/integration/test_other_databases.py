@@ -73,18 +73,57 @@ def test_a_role_that_may_not_add_the_extension_is_told_who_may(made: str) -> Non
 
 
 def test_tables_of_another_program_are_left_alone(made: str, postgres_admin: str) -> None:
-    database = make_url(made).database
-    admin = make_url(postgres_admin).set(database=database).render_as_string(hide_password=False)
-    for url, statement in ((admin, "CREATE EXTENSION vector"), (made, "CREATE TABLE jobs (mine int)")):
-        with closing(psycopg2.connect(url.replace("+psycopg2", ""))) as connection:
-            connection.autocommit = True
-            connection.cursor().execute(statement)
+    as_superuser(made, postgres_admin, "CREATE EXTENSION vector", "CREATE TABLE jobs (mine int)")
 
     status, said = migrated(made)
 
     way_out = "DATABASE_URL names a database with tables of another program; give the service one of its own"
     assert status == 1
     assert said.endswith(f'relation "jobs" already exists; {way_out}\n')
+
+
+def as_superuser(made: str, postgres_admin: str, *statements: str) -> str:
+    """Execute statements in a database, and return its name."""
+    admin = make_url(postgres_admin).set(database=make_url(made).database).render_as_string(hide_password=False)
+    with closing(psycopg2.connect(admin.replace("+psycopg2", ""))) as connection:
+        connection.autocommit = True
+        for statement in statements:
+            connection.cursor().execute(statement)
+    return str(make_url(made).database)
+
+
+def test_a_pgvector_that_is_out_of_sight_is_named_with_what_shows_it(
+    made: str, postgres_admin: str, tmp_path: Path
+) -> None:
+    """Hosted databases keep extensions in a schema of their own, which new roles do not look into."""
+    database = as_superuser(
+        made, postgres_admin, 'CREATE SCHEMA "Theirs"', 'CREATE EXTENSION vector WITH SCHEMA "Theirs"'
+    )
+    way_out = (
+        f'GRANT USAGE ON SCHEMA "Theirs" TO chai; ALTER DATABASE {database} SET search_path = "$user", public, "Theirs"'
+    )
+
+    status, said = migrated(made)
+    _, found = looked(tmp_path, DATABASE_URL=made)
+
+    hidden = "error: DATABASE_URL names a role that does not look where pgvector is; by its owner: "
+    assert (status, said) == (2, f"{hidden}{way_out}\n")
+    assert (found["pgvector"]["state"], found["pgvector"]["do"]) == ("wrong", way_out)
+    as_superuser(made, postgres_admin, *way_out.split("; "))
+    assert migrated(made)[0] == 0
+
+
+def test_a_pgvector_that_is_too_old_gets_no_tables(made: str, postgres_admin: str, tmp_path: Path) -> None:
+    """What Ubuntu 24.04 packages; a server's that was updated keeps the old one in each database, too."""
+    older = "UPDATE pg_extension SET extversion = '0.6.0' WHERE extname = 'vector'"
+    as_superuser(made, postgres_admin, "CREATE EXTENSION vector", "SET allow_system_table_mods = on", older)
+    newer = "install 0.8.4 or newer, then ALTER EXTENSION vector UPDATE"
+
+    status, said = migrated(made)
+    _, found = looked(tmp_path, DATABASE_URL=made)
+
+    assert (status, said) == (2, f"error: DATABASE_URL names a database whose pgvector is 0.6.0, too old; {newer}\n")
+    assert (found["pgvector"]["state"], found["pgvector"]["do"]) == ("wrong", newer)
 
 
 @pytest.fixture
