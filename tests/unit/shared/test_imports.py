@@ -15,11 +15,10 @@ def collections() -> Iterator[list[int]]:
     def note(phase: str, info: dict[str, int]) -> None:
         seen.append(info["generation"])
 
-    gc.unfreeze()
     gc.callbacks.append(note)
     yield seen
     gc.callbacks.remove(note)
-    gc.freeze()  # as it was: what the tests imported is not looked through again
+    gc.unfreeze()
 
 
 def many() -> list[list[int]]:

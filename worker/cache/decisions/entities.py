@@ -33,7 +33,7 @@ from worker.cache.decisions import (
 )
 from worker.cache.decisions import vocabulary as v
 from worker.cache.decisions import words as w
-from worker.cache.decisions.english_lexicon import is_in_lexicon
+from worker.cache.decisions.english_lexicon import is_in_lexicon, tag_in_lexicon
 from worker.cache.decisions.readers.reading import Reading
 from worker.cache.decisions.spelling import RARE, is_known, zipf
 from worker.cache.decisions.tagging import Tagger, lexicon_tagger, spacy_tagger
@@ -350,7 +350,7 @@ def _continues(words: Sequence[Word], start: int, i: int) -> bool:
         return False
     if i > start and words[i - 1].tag in _NOUN and not words[i - 1].is_name:
         if word.tag == "JJ":  # "a car red" is two phrases, "a snow covered yard" one
-            return word.lower in v.SUFFIX_ADJECTIVES or _is_one(words, start, i)
+            return word.lower in v.SUFFIX_ADJECTIVES or _is_one(words, start, i) or _is_title(words, start, i)
         return word.tag in _NOUN
     return True
 
@@ -363,10 +363,22 @@ def _is_one(words: Sequence[Word], start: int, i: int) -> bool:
         stop > end and words[stop - 1].tag == "NN" and words[stop - 1].lower not in _STYLE_HEADS | v.EMPTY_WHEN_BARE
     )
     is_apart = words[i - 1].tag != "NN" or words[i - 1].lower in _STANDS_ALONE
-    return is_single and not is_apart and start > 0 and words[start - 1].lower in ("a", "an")
+    is_place = words[i - 1].lower in v.PLACE_NOUNS and stop > end and words[stop - 1].lower in _SURROUNDINGS
+    return is_single and not (is_apart or is_place) and start > 0 and words[start - 1].lower in ("a", "an")
 
 
 _STANDS_ALONE = v.ANIMATE | v.BODY_PARTS | v.SCENE_NOUNS  # "a long face narrow nose"
+
+
+def _is_title(words: Sequence[Word], start: int, i: int) -> bool:
+    """Whether nouns, a material and a noun are all that stands between two commas: "dragon priest wooden mask"."""
+    begins = start == 0 or not words[start - 1].lower[0].isalnum()
+    is_made = words[i].lower in v.CONFLICT_GROUPS["material"] and i + 1 < len(words) and words[i + 1].tag == "NN"
+    ends = i + 2 >= len(words) or not words[i + 2].lower[0].isalnum()
+    return begins and is_made and ends and all(word.tag == "NN" for word in words[start:i])
+
+
+_SURROUNDINGS = v.SCENE_NOUNS | {"day"}
 _PAIRED = v.CONFLICT_GROUPS["colour"].keys() | v.CONFLICT_GROUPS["material"].keys()
 
 
@@ -416,11 +428,12 @@ def _entity_or_style(words: Sequence[Word], start: int, stop: int) -> Entity | N
         return None
     says_little = _SAYS_LITTLE.issuperset(described) or (head in _PICTURES and all(w.tag == "JJ" for w in phrase[:-1]))
     is_of_picture = head in v.VIEWS and described and (says_little or described[-1] in v.STYLE_HEADS)
-    if noun.lower in _STYLE_HEADS or is_of_picture:
+    is_compound = of > 1 and f"{phrase[of - 2].lower} {noun.lower}" in v.COMPOUNDS  # a paper clip
+    if (noun.lower in _STYLE_HEADS and not is_compound) or is_of_picture:
         for word in phrase:
             word.is_style = not v.DURATIONS & {word.lower for word in phrase}
         return None
-    is_kept = _is_day(words, start, stop) or (of > 1 and _is_kept(phrase[of - 2], noun))
+    is_kept = is_compound or _is_day(words, start, stop) or (of > 1 and _is_kept(phrase[of - 2], noun))
     is_kept = is_kept or (head == "light" and stop < len(words) and words[stop].tag.startswith("VB"))  # it moves
     is_kept = is_kept or (head in v.FRUITS and _is_behind_article(words, start))  # "an orange"
     if (
@@ -455,7 +468,7 @@ def _names_nothing(noun: Word, head: str, described: Sequence[str]) -> bool:
     is_fruit = noun.lower != head and head in v.FRUITS  # "vendors sell oranges"
     if not described and not is_fruit and (head in _EMPTY_WHEN_BARE or head[0].isdigit()):
         return True
-    return not noun.is_name and _is_unseen(head)
+    return not noun.is_name and noun.lower not in v.SEEN_IN_PLURAL and _is_unseen(head)
 
 
 def _is_common(before: Sequence[Word], head: str) -> bool:
@@ -544,10 +557,7 @@ def _kind(words: Sequence[Word], start: int, head: str, noun: Word) -> EntityKin
 def _is_named_place(words: Sequence[Word], start: int, noun: Word) -> bool:
     """Whether a phrase is a name behind what it names: lake louise, mount rainier."""
     is_name = noun.is_name or not (is_known(noun.lower) or is_in_lexicon(noun.lower))
-    return words[start].lower in _BEFORE_NAMES and words[start + 1 : start + 2] == [noun] and is_name
-
-
-_BEFORE_NAMES = v.word_set("lake mount mt cape fort")
+    return words[start].lower in v.BEFORE_NAMES and words[start + 1 : start + 2] == [noun] and is_name
 
 
 def _is_person(words: Sequence[Word], start: int, noun: Word) -> bool:
@@ -571,6 +581,8 @@ def singular(word: str) -> str:
         return v.SINGULARS[word]
     if word.endswith("men") and len(word) > _LONGER_THAN_WOMEN and zipf(f"{word[:-3]}man") >= RARE:
         return f"{word[:-3]}man"
+    if word.endswith("is") and tag_in_lexicon(word) in (None, "NNS") and tag_in_lexicon(word[:-1]) == "NN":
+        return word[:-1]  # taxis
     if len(word) < 4 or not word.endswith("s") or word.endswith(("ss", "us", "is", "'s")):
         return word
     from textblob.en.inflect import singularize

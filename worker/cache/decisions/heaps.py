@@ -13,6 +13,7 @@ from worker.cache.decisions import vocabulary as v
 from worker.cache.decisions.words import Word
 
 _SHORTEST = 3  # nouns
+_MANY = 2  # plurals before the last noun, which is one too often for a compound
 _TIMES = v.word_set(
     "night nighttime midnight dawn dusk sunset sunrise twilight morning evening noon rain snowfall fog mist "
     "moonlight sunlight starlight thunderstorm blizzard lightning"
@@ -29,12 +30,21 @@ class _Sort(Enum):
 
 def parts(words: Sequence[Word], start: int, stop: int) -> Iterator[tuple[int, int]]:
     """Where each thing of a phrase begins and ends: the phrase itself, unless it is a heap."""
-    if _is_heap(words, start, stop):
+    if sum(map(_is_several, words[start : stop - 1])) >= _MANY:
+        for i in range(start + 1, stop):
+            if _is_several(words[i - 1]):
+                yield start, i  # "scrolls maps artifacts"
+                start = i
+    elif _is_heap(words, start, stop):
         for i in range(start + 1, stop):
             if _is_cut(words, start, i):
                 yield start, i
                 start = i
     yield start, stop
+
+
+def _is_several(word: Word) -> bool:
+    return word.tag == "NNS" and word.lower.endswith("s")
 
 
 def _is_heap(words: Sequence[Word], start: int, stop: int) -> bool:

@@ -23,6 +23,8 @@ _COLOURS = v.CONFLICT_GROUPS["colour"].keys()
 
 def name_or_fruit(at: Place) -> str | None:
     """What is likened, an orange, somebody's last name, a decade."""
+    if at.word == "w" and len(at.last) == 1 and at.last.isalpha() and at.last not in ("a", "i"):
+        return "NNP"  # "j m w turner"; else it is "with"
     if (at.word == "like" and _likens(at, 0)) or (at.after == "IN" and _likens(at, 1)):
         return "JJ"  # "a jellyfish like creature"
     ends = ("IN", ".", "NNS", "VB", "VBZ", "RB", "WRB", "TO")
@@ -47,6 +49,8 @@ def part_of_compound(at: Place) -> str | None:
     is_noun_too = FINITE.get(word) in v.VERBS_OR_NOUNS or word == "flies"
     if before == "VBG" and is_noun_too and at.last in v.TRANSITIVE_ING:
         return "NNS" if word.endswith("s") else "NN"  # "catching flies"
+    if before == "VBG" and at.tag == "VBZ" and after in ("IN", ".", "CC"):
+        return "NNS"  # "opening presents under a tree"
     if word in v.POINTS_OF_THE_COMPASS and at.tag == "RB" and after in NOUN:
         return "NN"  # "south africa"
     if word == "may" and after in ("NNS", "VB", "VBZ") and at.next.endswith("s") and at.next not in v.FUNCTION_TAGS:
@@ -107,6 +111,9 @@ def thing_of_one_kind(at: Place) -> str | None:
     write for "walks" all the same, as "a girl dance on the beach", stays a verb.
     """
     word, after = at.word, at.after
+    if word in _LOOKS_TOO and at.tag == "JJ" and at.before in ("NN", "JJ") and after in ("IN", ".", "CC", "VBZ", "VBG"):
+        is_listed = at.next == "," and at.tag_at(2) in ADJECTIVE
+        return "NN" if not is_listed and (at.before == "NN" or _is_behind_one(at)) else None
     is_bare = at.tag in ("VB", "VBP") and word not in _KNOWN and word not in _ONLY_DONE
     is_end = after in ("IN", ".", "CC", "VBZ", "VBG") or FINITE.get(at.next, at.next) != at.next
     is_thing = is_bare or (word in _NEED_OBJECTS and at.last in v.ANIMATE)
@@ -116,6 +123,11 @@ def thing_of_one_kind(at: Place) -> str | None:
 _KNOWN = FINITE.keys() | v.FUNCTION_TAGS.keys()
 _ONLY_DONE = v.word_set("live stay know want find hear feel win lose fail obtain rely complain recover happen")
 _ONE = v.word_set("a an one another each")
+# what the lexicon has as a look alone, and is a thing or somebody behind a noun: a horse stable, a navy seal captive
+_LOOKS_TOO = v.word_set(
+    "stable general private chief senior junior native republican communist savage cardinal missionary auxiliary "
+    "mercenary convertible orderly professional civilian sovereign intellectual captive inferno"
+)
 _NEED_OBJECTS = v.word_set("house plant trap tower pack box sled cover frame park toy bed collar tag track crossing")
 
 
@@ -147,6 +159,8 @@ def adjective_that_is_a_thing(at: Place) -> str | None:
     if word in v.ANIMATE and before == "DT" and after not in (*NOUN, *ADJECTIVE, "CC"):
         return "NN"  # "a fairy riding a heron"
     begins_thing = before in ("DT", "JJ", "PRP$", "CD")
+    if word in _LOOKS_TOO and before in ("DT", "PRP$") and after in _ENDS_PHRASE and at.tag_at(2) not in ADJECTIVE:
+        return "NN"  # "kept in a stable, in the air"
     if after not in (*NOUN, "JJ", "CC") and begins_thing and _is_thing(word):
         return "NN"  # "a brown bulldog", "a treeless plain"
     if after in _ENDS_PHRASE and _is_object(at) and _has_plural(at):

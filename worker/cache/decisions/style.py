@@ -47,6 +47,8 @@ def mark_style(words: Sequence[Word]) -> None:
             _mark_around_style(words, i)
         elif word.lower == "canvas" and i > 1 and words[i - 1].lower == "on" and words[i - 2].is_noun:
             _mark(words, i - 1 - (words[i - 2].lower in _KINDS), i + 1)  # "chalk on canvas", but "on a canvas"
+        elif word.lower == "paper" and i > 1 and words[i - 1].lower == "on" and words[i - 2].lower in style_words.MEDIA:
+            _mark(words, i - 2 - (words[i - 3].tag in ADJECTIVE and i > 2), i + 1)  # "black ink on paper"
         elif word.lower == "by":
             _mark_artists(words, i)
         elif word.lower == "after" and _artist_end(words, i + 1):
@@ -63,6 +65,8 @@ def mark_style(words: Sequence[Word]) -> None:
             end = _compared_end(words, i + 1)
             if words[end - 1].lower != "space":
                 _ignore(words, i, end)  # "seen from a balloon", which nobody sees
+        elif word.lower == "from":
+            _mark_outlook(words, i)
         elif word.lower == "for" and i:
             _mark_client(words, i)
         elif word.lower in _CALLED or (word.lower == "is" and i and words[i - 1].lower == "name"):
@@ -133,6 +137,33 @@ def _mark_name(words: Sequence[Word], i: int) -> None:
 
 
 _VIDEOS = v.CARRIERS | _STYLE_OR_HEADS
+_OUTLOOKS = frozenset((("perspective",), ("viewpoint",), ("pov",), ("view",), ("eyes",), ("point", "of", "view")))
+
+
+def _mark_outlook(words: Sequence[Word], i: int) -> None:
+    """Marks through whose eyes it is seen, which shows nobody: "from a cat's point of view", "from the pov of ..."."""
+    start = i + 1 + (i + 1 < len(words) and words[i + 1].tag == "DT")
+    end = _outlook_end(words, start)
+    if end and end < len(words) and words[end].lower == "of":
+        stop = end + 1
+        while stop < len(words) and words[stop].tag in (*DESCRIBES, "DT", "PRP$"):
+            stop += 1
+        _ignore(words, i, stop)
+        return
+    owner = _compared_end(words, i + 1)
+    if words[owner - 1].lower in ("pov", "perspective", "viewpoint"):
+        _ignore(words, i, owner)  # "from a person pov"
+        return
+    if i + 1 < owner < len(words) and words[owner].lower == "'s" and (end := _outlook_end(words, owner + 1)):
+        _ignore(words, i, end)
+
+
+def _outlook_end(words: Sequence[Word], i: int) -> int:
+    """Where "perspective", "point of view" ... at i ends; 0 if none stands there."""
+    texts = (tuple(word.lower for word in words[i : i + length]) for length in (3, 1))
+    return next((i + len(text) for text in texts if text in _OUTLOOKS), 0)
+
+
 _AUDIENCE = v.word_set(
     "kids kid children childrens child toddlers babies teens teenagers adults students pupils beginners dummies "
     "seniors parents preschoolers kindergarteners everyone"
@@ -172,7 +203,7 @@ def _is_used(words: Sequence[Word], i: int, length: int) -> bool:
 
 # --- tags between commas --------------------------------------------------------------------------------------------
 
-_MEASURE = re.compile(r"\d+(?:mm|k|p|fps|bit|px|hz|iso|t)|f\d+(?:\.\d)?|iso\d+")
+_MEASURE = re.compile(r"\d+(?:mm|k|p|fps|bit|px|hz|iso|t)|fps\d+|f\d+(?:\.\d)?|iso\d+")
 _UNITS = v.word_set("mm k fps px hz bit iso resolution")
 _MIN_NAMES = 2  # artists in a prompt from which on what else looks like a name between commas is one too
 
@@ -186,7 +217,7 @@ def _mark_tags(words: Sequence[Word]) -> None:
         is_artist = _are_artists(text)
         names += is_artist
         is_look = len(segments) >= _MIN_TAGS and stop - start == 1 and _is_unknown_adjective(words[start])
-        is_look = is_look or style_classes.is_look(" ".join(text))
+        is_look = is_look or style_classes.is_look(" ".join(text)) or _is_credit(words[start:stop])
         if is_artist or is_look or all(word.is_style or word.lower in _TAGS for word in words[start:stop]):
             _mark(words, start, stop)
     if names >= _MIN_NAMES:
@@ -208,6 +239,15 @@ def _mark_tags(words: Sequence[Word]) -> None:
             word.lower in ("iso", "f") and after[:1] in "/0123456789"
         ):
             _mark(words, i, i + 2 if after != "/" else i + 3)
+
+
+def _is_credit(segment: Sequence[Word]) -> bool:
+    """Whether a text is somebody with initials, or with the site that shows their work: "andrew porter artstation"."""
+    if len(segment) < 2 or not all(word.lower.isalpha() for word in segment):
+        return False
+    *name, last = segment
+    is_shown = last.lower in style_words.TOOLS and all(map(_is_nameish, name))
+    return is_shown or (len(name) > 1 and all(len(word.lower) == 1 for word in name) and is_unheard(last))
 
 
 def _runs_of_artists(words: Sequence[Word], segments: Sequence[tuple[int, int]]) -> Iterator[Sequence[tuple[int, int]]]:
@@ -316,6 +356,8 @@ def is_unheard(word: Word) -> bool:
 
 
 _SOURCES = {"trending": ("on", "in", "at"), "featured": ("on", "in", "at"), "shot": ("on", "with"), "inspired": ("by",)}
+_SOURCES["captured"] = ("by", "on", "with")
+_CAMERAS = v.word_set("camera cameras camcorder lens lenses")
 
 
 def _mark_source(words: Sequence[Word], i: int) -> None:
@@ -326,6 +368,14 @@ def _mark_source(words: Sequence[Word], i: int) -> None:
     if words[i].lower == "shot" and not (words[i].is_style and not _describes_thing(words, i)):
         return
     end = i + 2
+    end_of_run = end
+    while end_of_run < len(words) and words[end_of_run].tag in DESCRIBES:
+        end_of_run += 1
+    if words[end_of_run - 1].lower in _CAMERAS:
+        _mark(words, i, end_of_run)  # "captured by Phantom high-speed camera"
+        return
+    if words[i].lower == "captured":
+        return
     is_name = words[i].lower != "shot" or words[end].lower in _STYLE_WORDS or is_unheard(words[end])
     if words[i].lower == "inspired":
         is_name = _is_nameish(words[end])
@@ -373,6 +423,8 @@ def _describes_thing(words: Sequence[Word], i: int) -> bool:
 def _is_style_word(words: Sequence[Word], i: int) -> bool:
     """Whether a word is style here. "cartoon, a dog" is; "a cartoon dog" describes the dog."""
     word = words[i].lower
+    if i and words[i - 1].lower in v.BEFORE_NAMES:
+        return False  # "mount fuji"
     if word in style_words.NAMES_OF_TOOLS:
         beside = (*words[max(0, i - 2) : i], *words[i + 1 : i + 3])
         return any(other.lower in _STYLE_OR_HEADS for other in beside)
@@ -481,7 +533,7 @@ def _artist_end(words: Sequence[Word], i: int) -> int:
 
 def _name_end(words: Sequence[Word], i: int, *, needs_name: bool) -> int:
     end = i
-    while end < min(i + _MAX_NAME, len(words)) and words[end].tag in (*DESCRIBES, "IN", "DT", "POS"):
+    while end < min(i + _MAX_NAME * (1 + needs_name), len(words)) and words[end].tag in (*DESCRIBES, "IN", "DT", "POS"):
         word = words[end]
         if word.tag == "IN" and (word.lower not in ("of", "de", "van", "von") or _artist_end(words, i) == end):
             break  # "painting by alphonse mucha of a dancer"

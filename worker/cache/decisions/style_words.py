@@ -58,6 +58,7 @@ def _listed(text: str) -> tuple[str, ...]:
 
 
 PHRASES = _listed("""
+    high detailed; extreme detailed; finely detailed; super detailed; extra detailed; mobile game;
     avant garde; movie still; film still; screen still; video still;
     full of colour; full of color; full color; full colour; global illumination; ambient occlusion; chromatic
     aberration; subsurface scattering; tone mapping; light shafts; light rays; lens blur; rule of thirds; golden
@@ -112,7 +113,8 @@ TITLES = _listed("""
     reservoir dogs; kill bill; inglourious basterds; django unchained; the grand budapest hotel; grand budapest
     hotel; fast and furious; fast & furious; the hunger games; hunger games; pirates of the caribbean; witcher 3;
     elden ring; dark souls; bloodborne; sekiro; skyrim; elder scrolls; the elder scrolls; fallout 4; new vegas;
-    cyberpunk 2077; deus ex; team fortress; team fortress 2; grand theft auto; gta; gta v; gta 5; gta san andreas;
+    cyberpunk 2077; deus ex; team fortress; team fortress 2; grand theft auto; gta; gta iv; gta 4; gta v; gta 5;
+    gta san andreas;
     red dead redemption; assassin's creed; assassins creed; final fantasy; final fantasy vii; legend of zelda; the
     legend of zelda; breath of the wild; wind waker; the wind waker; super mario bros; mario kart; animal crossing;
     resident evil; silent hill; metal gear; metal gear solid; street fighter; mortal kombat; apex legends;

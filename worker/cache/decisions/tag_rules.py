@@ -43,6 +43,7 @@ _RULES = (  # the first that has something to say decides
     noun_rules.name_or_fruit,
     verb_rules.verb_by_its_words,
     noun_rules.part_of_compound,
+    verb_rules.thing_that_was_done_to,
     verb_rules.verb_behind_modal,
     noun_rules.kind_or_second_life,
     verb_rules.word_in_ing,

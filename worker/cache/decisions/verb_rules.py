@@ -19,9 +19,15 @@ _LEADS_TO_VERB = v.word_set(
     "beginning start starts started starting continue continues continued need needs needed have has had learn learns "
     "learned learning decide decides decided refuse refuses refused attempt attempts attempting fail fails failed"
 )
+_PRETERITES = v.word_set(
+    "came went took began ran sang swam drew flew grew knew threw wrote drove rode ate gave spoke chose shook stole "
+    "sank"
+)
+_CUT_TO = v.word_set("half halves two pieces slices quarters thin small")
 _TURNS = v.word_set("turn turns become becomes")
 _BEING = frozenset(("being", "is", "are", "was", "get", "gets", "getting"))
 _STARTS_THING = ("DT", "PRP$", "CD", "JJ", "VBG", "VBN", *NOUN)
+_KNOWN = FINITE.keys() | v.FUNCTION_TAGS.keys()
 _MODALS = v.word_set("would will could should must might may shall cannot can't cant don't dont doesn't doesnt")
 _CALLED = v.word_set("named called titled entitled known nicknamed")
 _ANYBODY = v.word_set("everyone everybody someone somebody nobody anyone anybody everything something nothing")
@@ -35,6 +41,16 @@ def verb_by_its_words(at: Place) -> str | None:
         return "VB"
     if word in FINITE and word not in BASES and at.last in ("this", "that"):
         return "VB"  # "this shows": no plural stands behind "this"
+    if word in _PRETERITES and before not in ("DT", "PRP$", "JJ", "CD", "IN"):
+        return "VB"  # the lexicon's VBD is a look before a noun: "suddenly came heart attack"
+    if (
+        word == "cut"
+        and before in NOUN
+        and ((at.next in ("in", "into") and at.word_at(2) in _CUT_TO) or at.next == "open")
+    ):
+        return "VBN"  # "a dragon fruit cut in half"
+    if word in FINITE and before in (",", ".") and at.i and at.next in ("out", "away") and at.word_at(2) != "of":
+        return "VB"  # ", spread out around the room"
     if word == "half" and before in NOUN and after in ("VBN", "VBD", "JJ"):
         return "RB"  # "pyramids half built"
     if FINITE.get(word) in v.VERBS_OR_NOUNS and before in (",", ".", "CC") and after in ("DT", "PRP$"):
@@ -48,6 +64,18 @@ def verb_by_its_words(at: Place) -> str | None:
     if word in FINITE and at.last in _BEING and at.next == "by":
         return "VBN"  # "is being attack by a kraken"
     return None
+
+
+def thing_that_was_done_to(at: Place) -> str | None:
+    """What looks like a verb in its plain form before a participle: a monitor turned sideways."""
+    is_thing = (
+        at.tag in ("VB", "VBP")
+        and at.word not in _KNOWN
+        and at.before == "NN"
+        and at.after in ("VBN", "VBD")
+        and at.next.endswith("ed")
+    )
+    return "NN" if is_thing and at.last not in v.ANIMATE else None
 
 
 def verb_behind_modal(at: Place) -> str | None:
@@ -78,6 +106,7 @@ def word_in_ing(at: Place) -> str | None:
 
 
 _SPORTS = {  # and what stands before their name, which nobody sees
+    "wrestling": v.word_set("arm sumo mud"),
     "climbing": v.word_set("rock ice mountain cliff"),
     "dancing": v.word_set("ballroom belly tap line break pole ballet"),
     "diving": v.word_set("scuba sky cliff"),
@@ -95,6 +124,8 @@ def verb_of_clause(at: Place) -> str | None:
     is_form = at.word.endswith("s") and at.word in FINITE
     if is_form and at.before == "NN" and at.after in _BEHIND_VERB and _is_of_subject(at):
         return "VB"  # "a woman with red hair smiles"
+    if at.last == "to" and at.word.endswith("s") and at.word in FINITE and at.word not in BASES:
+        return "NNS"  # "looking to stars"
     if at.last in ("to", "that", "who", "which") and at.word in FINITE and at.after != "IN":
         return "VB"
     if at.last == "to" and at.word_at(-2) in _LEADS_TO_VERB and at.tag in (*NOUN, "VB", "VBP"):
@@ -259,7 +290,7 @@ _IN_PHRASE = (*NOUN, *ADJECTIVE, "DT", "PRP$", "CD")
 
 def _ing_before_noun(at: Place) -> str | None:
     """The tag of a word in -ing that the noun behind it decides: a skipping rope, somebody lighting a candle."""
-    is_doing = at.before in NOUN and at.last in v.ANIMATE  # "a woman shopping clothes"
+    is_doing = at.before == "RB" or (at.before in NOUN and at.last in v.ANIMATE)  # "a woman shopping clothes"
     is_kind = at.word in v.ATTRIBUTIVE_ING and not is_doing
     if at.after in NOUN and (is_kind or _makes_one_thing(at.word, at.next)):
         return "NN"
@@ -283,6 +314,11 @@ def _ing(at: Place) -> str:
         return "VBG"  # "a wounded elderly walking through snow"
     if at.last in ("more", "most", "less", "least") and after in NOUN:
         return "JJ"  # "the most amazing sword"
+    if before == "DT" and at.next == "," and at.tag_at(2) in ADJECTIVE:
+        return "JJ"  # "a terrifying, evil dragon"
+    is_there = at.last in ("is", "are", "was", "were") and at.word_at(-2) == "there"
+    if (at.last in _TURNS or is_there) and after in NOUN:
+        return "JJ"  # "becomes dancing people"
     if before in ("DT", "PRP$", "JJ", "CD"):
         return "JJ" if after in (*NOUN, "JJ", "VBG", "VBN", "VBD", "CD") else "NN"
     follows_thing = before in (*NOUN, "WRB", "CC", "RB", "VBG", "VB", "PRP")

@@ -323,6 +323,7 @@ NOUN_SYNONYMS: dict[str, str] = _groups(
 )
 # two words that are another thing than the second alone
 COMPOUNDS = phrase_set(
+    "paper clip, hair clip, bulldog clip, binder clip, tie clip, money clip, crocodile clip, bobby pin, "
     "black hole, white house, flying saucer, bathing suit, space suit, steering wheel, ferris wheel, reality tv, hot "
     "dog, ice cube, ice cream, sour cream, hen house, action figure, blue whale, polar bear, teddy bear, gummy bear, "
     "guinea pig, sea lion, mountain lion, sea horse, red panda, prairie dog, air balloon, fire truck, sand castle, "
@@ -398,9 +399,11 @@ EMPTY_NOUNS = word_set(
     "feature features element elements effect effects version part parts kind type use look front-view action motion "
     "movement speed pace rhythm atmosphere mood vibe feeling feel ambiance ambience emotion emotions beauty majesty "
     "essence tranquility serenity sight testament contrast work life chance attempt addition process manner fashion "
-    "case fact order turn result focus duration channel youtube instagram tiktok please thanks prompt request place"
+    "setting settings case fact order turn result focus duration channel youtube instagram tiktok please thanks prompt "
+    "request place"
 )
 POINTS_OF_THE_COMPASS = word_set("north south east west")
+BEFORE_NAMES = word_set("lake mount mt cape fort")
 MONTHS = word_set("january february march april may june july august september october november december")
 # a phrase that ends in one of these says how things look or move, and names nothing: "matrix effect", "rasta colors"
 CARRIERS = word_set(
@@ -415,6 +418,7 @@ IDIOMS = frozenset(
         *("step by step", "one by one", "shoulder to shoulder", "cheek to cheek", "in full swing", "full swing"),
         *(
             "hole in one",
+            "one day",
             "jump scare",
             "of course",
             "in action",
@@ -671,8 +675,38 @@ UNSEEN = word_set(
     "scandal scope scrutiny semester setback shortage slang sovereignty specialty spite stamina statistics stereotype "
     "stigma stimulus strain stress supremacy survival suspicion symptom syndrome synthesis tempo tenure testimony "
     "theorem therapy thesis tragedy trait treason turmoil turnover tyranny upbringing urge usage verdict virtue "
-    "vocabulary welfare willpower workload worth wrath zeal anatomy synesthesia"
+    "vocabulary welfare willpower workload worth wrath zeal anatomy synesthesia "
+    "accuracy ache acumen adequacy adhd aerodynamics aeronautics alchemy algebra algorithm allergy allure "
+    "alternative amnesia anaesthesia analogy anarchy anesthesia aneurysm angina angst anguish anorexia antipathy "
+    "apathy apnea appetite aptitude arithmetic arrhythmia arthritis artistry asthma astronomy asymmetry autonomy "
+    "avail bane bankruptcy bigotry biochemistry bloodlust bondage boon bravado brawn bronchitis brunt bulimia "
+    "camaraderie candor caprice carcinoma celibacy chagrin chaos chill chivalry cholera cirrhosis citizenship "
+    "climate colitis composure cough cowardice craftsmanship craze credo cryptography cunning curvature daydream "
+    "daze deadlock dearth decadence decorum defect delirium demeanor demeanour dementia demography dermatitis "
+    "deterrent diabetes diarrhea diarrhoea disarray discomfort discontent disease disgust dishonesty dishonor "
+    "dishonour dismay displeasure disregard disrepair distaste distress distrust downside drawback dream duress "
+    "dysentery dyslexia dystrophy eczema efficacy emphysema encephalitis endometriosis ennui entropy epilepsy "
+    "ethnography ethos eugenics euphoria eyesight fad fallacy fervor fervour finesse flavor flavour flaw folklore "
+    "folly foresight forgetfulness fortitude frailty fright gallantry genomics geometry geopolitics glamour "
+    "glaucoma glee gonorrhea gout grandeur grudge guesswork guile gusto haemorrhage handicap headache heartache "
+    "heartbreak heartburn hemorrhage hepatitis heresy hernia hindsight homeostasis homophobia hubris hunch hunger "
+    "hygiene hypothermia hypoxia hysteria idiocy illiteracy illness immediacy inaccuracy inadequacy ineptitude "
+    "infamy influenza insomnia intimacy intricacy intrigue ire irk jaundice jeopardy kinetics kingship kinship "
+    "knack legitimacy leprosy leukaemia leukemia libido lore lunacy lustre luxury lymphoma malaise malaria malice "
+    "manhood mania mastery maths matrimony measles melancholy melanoma meningitis metallurgy mettle migraine milieu "
+    "mismatch misogyny mistrust modesty monogamy monotony muddle mumps mystique nausea neuropathy nirvana normalcy "
+    "oblivion obstetrics oceanography odor odour onus orthodoxy osteoporosis overkill pang paranoia partisanship "
+    "peeve penchant pep percentile peril personhood phenotype phobia physics plethora pneumonia posture poverty "
+    "prerequisite prerogative primacy prowess psoriasis psychiatry psychosis psychotherapy ptsd qualm rabies "
+    "rapport rapture regimen renown retrospect rigor rote schizophrenia sclerosis scoliosis scorn scurvy secrecy "
+    "sepsis serendipity servitude shortfall sickness slavery slumber smallpox solace spondylitis sportsmanship "
+    "standpoint stardom stasis stature stench strife stupor stutter suffrage surplus symbiosis syphilis tact tactic "
+    "temper tetanus therapeutics thirst thrombosis tinnitus toothache trauma treachery trigonometry truce "
+    "tuberculosis tumult uncertainty unease unrest valor valour vertigo verve vice vigor vigour vogue wavelength "
+    "wedlock whim whimsy wistfulness woe workmanship xenophobia yearning zeitgeist zen zest"
 )
+# of them, things in the plural
+SEEN_IN_PLURAL = word_set("presents souls charms tastes minds")
 # the same by their end, but for those that a picture shows
 ABSTRACT_ENDS = (
     "ness",
@@ -940,7 +974,7 @@ STYLE_HEADS = word_set(
 )
 # of the style words, those that also describe things: "cartoon, a dog" against "a cartoon dog"
 AMBIGUOUS_STYLE_WORDS = word_set(
-    "black-and-white animated aerial tracking overhead macro loop pan tilt epic sketch blender photograph detailed "
+    "black-and-white animated aerial tracking overhead macro loop pan tilt epic sketch blender photograph "
     "intricate render "
     "cartoon photography gopro disney drone zoom filmed realistic grainy dolly lifelike seamless storyboard"
 )
@@ -1321,6 +1355,9 @@ PEOPLE_BY_FIRST_WORD = {first: [name for name in PEOPLE if name[0] == first] for
 
 # one word that people write as two
 SPLIT_WORDS: dict[tuple[str, str], str] = {
+    ("bull", "dog"): "bulldog",
+    ("a", "n"): "an",
+    ("space", "ships"): "spaceships",
     ("sun", "set"): "sunset",
     ("sun", "rise"): "sunrise",
     ("back", "ground"): "background",

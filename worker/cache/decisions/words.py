@@ -86,9 +86,14 @@ def _joined(tokens: Sequence[str]) -> list[str]:
 
 
 def _split_possessive(token: str) -> tuple[str, ...]:
+    if token.lower() in _OWNERS:
+        return (token[:-1], "'s")
     if token.lower().endswith("'s") and token.lower() not in v.STYLE_WORDS:
         return (token[:-2], "'s")
     return (token,)
+
+
+_OWNERS = v.word_set("mans womans childs mens womens childrens")  # as people write man's
 
 
 def _is_repeated(before: str, token: str) -> bool:
