@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -113,9 +114,15 @@ def _python(code: str, env: Mapping[str, str], log: Path) -> Iterator[Process]:
 def _answers(process: Process) -> bool:
     assert process.popen.poll() is None, process.log.read_text()
     try:
-        return httpx.get(f"{process.url}/healthz", trust_env=False).is_success
+        return _asking().get(f"{process.url}/healthz", headers={"Connection": "close"}).is_success
     except httpx.TransportError:
         return False
+
+
+@cache
+def _asking() -> httpx.Client:
+    """One for all: each would read the certificates of the system again, which takes longer than to ask."""
+    return httpx.Client(trust_env=False)
 
 
 @contextmanager

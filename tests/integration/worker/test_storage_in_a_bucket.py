@@ -90,7 +90,10 @@ def test_a_listing_of_many_pages_is_whole_and_passes_over_the_marks_of_folders(b
         (409, "OperationAborted"),
     ],
 )
-def test_a_bucket_that_asks_for_patience_twice_is_asked_a_third_time(bucket: Bucket, answer: tuple[int, str]) -> None:
+def test_a_bucket_that_asks_for_patience_twice_is_asked_a_third_time(
+    bucket: Bucket, answer: tuple[int, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.storage._PAUSES_S", (0.01, 0.02))
     storage, name = Storage(f"s3://{BUCKET}/chai"), video_name(uuid4(), 1)
     storage.write(name, b"x")
     for act in (storage.size, storage.read, storage.remove, lambda name: storage.write(name, b"x")):
