@@ -1,5 +1,7 @@
 """Speed settings: each gives the same video within its precision, or is left off with the reason."""
 
+import copy
+import functools
 import logging
 import random
 from collections.abc import Iterator
@@ -8,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers.models.resnet import ResnetBlock2D
 from torch import nn
 
 from worker.models.opensora import compilation
@@ -17,6 +20,8 @@ from worker.models.opensora.compilation import (
     Int8Linear,
     Options,
     check_gelu,
+    compile_decoder,
+    decoder_blocks,
     join_gelu,
     limit_of_variants,
     optimize,
@@ -25,6 +30,7 @@ from worker.models.opensora.compilation import (
 from worker.models.opensora.pipeline import ChaiPipeline
 from worker.models.opensora.presets import tiny
 from worker.models.opensora.sizes import VideoSize
+from worker.models.opensora.vae import OpenSoraVAE
 from worker.reuse.cache_attention import CacheAttention
 from worker.reuse.donor import Donor
 
@@ -109,8 +115,12 @@ def made(pipeline: ChaiPipeline, job: dict[str, Any]) -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def warmed(fresh_compiler: None) -> ChaiPipeline:
-    """A pipeline compiled for 17 frames and for a picture, as far as the compiler traces: C++ would take minutes."""
+    """A pipeline compiled for 17 frames and for a picture, as far as the compiler traces: C++ would take minutes.
+
+    Its attention fills tiles, as on a GPU.
+    """
     pipeline = tiny()
+    pipeline.transformer.tiled_on = "cpu"
     sizes = tuple(VideoSize(height=32, width=32, num_frames=count) for count in (17, 1))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Block, "compile", lambda block, **options: nn.Module.compile(block, backend="eager", **options))
@@ -145,6 +155,44 @@ def test_what_was_not_warmed_up_is_compiled_too_in_whichever_thread(warmed):
 
     with ThreadPoolExecutor(1) as other:
         assert [other.submit(run, way).result() for way in variants] == [True] * len(variants)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore:Dynamo detected a call to a `functools")
+def test_no_video_waits_for_a_compiler_while_it_is_decoded(fresh_compiler, golden, monkeypatch):
+    compile_it = functools.partialmethod(nn.Module.compile, backend="eager")  # C++ would take minutes
+    monkeypatch.setattr(ResnetBlock2D, "compile", compile_it, raising=False)
+    pipeline, plain = tiny(), OpenSoraVAE(**golden.json("vae/config")).eval()
+    pipeline.vae = copy.deepcopy(plain)
+    graphs = torch._dynamo.utils.counters["stats"]
+    before = graphs["unique_graphs"]
+
+    compile_decoder(pipeline, tuple(VideoSize(height=32, width=32, num_frames=count) for count in (6, 1)))
+    warm = graphs["unique_graphs"]
+
+    for height, width, num_frames in ((32, 32, 6), (48, 32, 9), (32, 64, 17), (32, 32, 1)):
+        latents = torch.randn(1, *plain.latent_size(num_frames, height, width)).unsqueeze(1).repeat(1, 4, 1, 1, 1)
+        found = pipeline.vae.decode(latents, num_frames)
+        torch.testing.assert_close(found, plain.decode(latents, num_frames), atol=1e-4, rtol=1e-4)
+    assert before < warm == graphs["unique_graphs"]
+
+
+def test_a_decoder_that_cannot_be_compiled_decodes_as_before(golden, monkeypatch):
+    pipeline = tiny()
+    pipeline.vae = OpenSoraVAE(**golden.json("vae/config")).eval()
+    latents = torch.randn(1, 4, *pipeline.vae.latent_size(1, 32, 32))
+    before = pipeline.vae.decode(latents, 1)
+    monkeypatch.setattr(
+        ResnetBlock2D, "compile", lambda block, **_: setattr(block, "_compiled_call_impl", broken_call), raising=False
+    )
+
+    with pytest.raises(RuntimeError, match="no compiler found"):
+        compile_decoder(pipeline, (VideoSize(height=32, width=32, num_frames=1),))
+
+    assert torch.equal(pipeline.vae.decode(latents, 1), before)
+
+
+def test_a_vae_without_a_spatial_decoder_has_nothing_to_compile():
+    assert decoder_blocks(tiny().vae) == []
 
 
 def test_a_torch_that_knows_no_limit_of_one_block_gets_it_for_all(monkeypatch):
@@ -246,6 +294,20 @@ def test_recorded_steps_give_the_same_video_for_every_prompt():
         torch.testing.assert_close(
             pipeline(prompt, seed=1, output_type="latent").frames, expected, atol=1e-3, rtol=1e-3
         )
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore:TensorFloat32")
+@pytest.mark.gpu
+def test_a_gpu_decodes_by_compiled_blocks(golden):
+    pipeline = tiny()
+    pipeline.vae = OpenSoraVAE(**golden.json("vae/config")).eval()
+    latents = torch.randn(1, 4, *pipeline.vae.latent_size(5, 32, 32))
+    before = pipeline.vae.decode(latents, 5)
+
+    outcome = optimize(pipeline, Options(mode="compile", warm=(VideoSize(height=32, width=32, num_frames=5),)), "cuda")
+
+    assert outcome.applied == ("compile", "compile decoder")
+    torch.testing.assert_close(pipeline.vae.decode(latents.cuda(), 5).cpu(), before, atol=1e-2, rtol=1e-2)
 
 
 class Recorded:

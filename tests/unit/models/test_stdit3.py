@@ -4,7 +4,7 @@ import pytest
 import torch
 from einops import rearrange
 
-from worker.models.opensora.attention import attend, attend_few
+from worker.models.opensora.attention import TILE, attend, attend_few, attend_frames, bias_of_heads
 from worker.models.opensora.blocks import Taps
 from worker.models.opensora.presets import tiny_transformer
 from worker.models.opensora.stdit3 import STDiT3
@@ -306,3 +306,41 @@ def test_attention_over_few_tokens_is_attention():
     slopes = (torch.autograd.grad(one.square().sum(), (q, k, v)) for one in (found, expected))
     for ours, theirs in zip(*slopes, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("num_frames", "at_once"), [(21, 4), (15, 8), (1, 16), (64, 2)])
+def test_heads_that_share_a_row_do_not_see_each_other(num_frames, at_once):
+    """As many at once as fill the tile of a GPU and divide the heads."""
+    q, k, v = torch.randn(3, 7, 16, num_frames, 8, generator=torch.Generator().manual_seed(1))
+
+    bias = bias_of_heads(16, num_frames, q.dtype, q.device)
+
+    assert bias.shape == (1, 1, at_once * num_frames, at_once * num_frames)
+    torch.testing.assert_close(attend_frames(q, k, v, bias), attend(q, k, v))
+    assert all(step % 16 == 0 for step in bias.stride()[:3])
+
+
+@pytest.mark.parametrize(("num_heads", "num_frames"), [(16, TILE // 2 + 1), (7, 21), (16, TILE + 1)])
+def test_heads_that_fit_no_tile_together_stay_alone(num_heads, num_frames):
+    assert bias_of_heads(num_heads, num_frames, torch.float32, torch.device("cpu")) is None
+
+
+def test_a_network_on_a_device_with_tiles_predicts_the_same(model):
+    given = inputs()
+    expected = model(**given)
+
+    model.tiled_on = "cpu"
+
+    assert model._frames(torch.zeros(2, 3, 6, 8)).bias is not None
+    torch.testing.assert_close(model(**given), expected, **CLOSE)
+
+
+@pytest.mark.gpu
+def test_a_gpu_predicts_as_a_cpu_does(model):
+    given = inputs()
+    expected = model(**given)
+
+    model.cuda()
+
+    found = model(**{name: value.cuda() if isinstance(value, torch.Tensor) else value for name, value in given.items()})
+    torch.testing.assert_close(found.cpu(), expected, atol=1e-4, rtol=1e-4)

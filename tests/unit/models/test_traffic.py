@@ -8,7 +8,7 @@ from transformers import T5Config, T5EncoderModel
 from lab.benchmarks.engine import T5_XXL
 from lab.benchmarks.traffic import Traffic, counted
 from worker.models.opensora.attention import rotary_table
-from worker.models.opensora.blocks import PackedCaption
+from worker.models.opensora.blocks import Frames, PackedCaption
 from worker.models.opensora.compilation import GPU_CHUNKS, GPU_DECODE_BATCH, join_gelu
 from worker.models.opensora.presets import stdit3_xl2_config
 from worker.models.opensora.stdit3 import STDiT3
@@ -82,10 +82,10 @@ def test_compiled_blocks_launch_and_move_no_more_than_this():
         hidden = torch.empty(2, frames, -(-height // 2) * -(-width // 2), 1152, dtype=torch.bfloat16)
         modulation = torch.empty(1, 1, 1, 6, 1152, dtype=torch.bfloat16)
         keys = network.blocks[0].cross_attn.keys_values(torch.empty(2, CAPTION_TOKENS, 1152, dtype=torch.bfloat16))
-        rotary = rotary_table(network.rope.freqs, frames)
+        seen = Frames(rotary_table(network.rope.freqs, frames))
 
     spatial = as_compiled(network.blocks[0], hidden, modulation, keys, None)
-    temporal = as_compiled(network.blocks[1], hidden, modulation, keys, None, rotary)
+    temporal = as_compiled(network.blocks[1], hidden, modulation, keys, None, seen)
 
     assert (spatial.kernels["addmm"], spatial.kernels["_addmm_activation"], spatial.kernels["attention"]) == (5, 1, 2)
     assert spatial.num_kernels + temporal.num_kernels <= 29

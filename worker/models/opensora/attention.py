@@ -11,6 +11,8 @@ from torch import Tensor
 
 from worker.models.base import CachedLatents
 
+TILE = 128  # queries that the fused kernels of a GPU take at once, whether there are as many or not
+
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
     """softmax(q k' / sqrt(d) + mask) v over (rows, H, tokens, d)."""
@@ -26,6 +28,27 @@ def attend_few(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     scores = (q[..., :, None, :] * k[..., None, :, :]).sum(-1) * q.shape[-1] ** -0.5  # (rows, H, tokens, tokens)
     out: Tensor = (scores.softmax(-1)[..., None] * v[..., None, :, :]).sum(-2)
     return out.to(v.dtype)
+
+
+def attend_frames(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
+    """The same over (rows, H, T, d) of T frames; with a bias, of as many heads at once as it is made for."""
+    length = q.shape[2] if bias is None else bias.shape[-1]
+    rows, keys, values = (part.reshape(len(part), -1, length, part.shape[-1]) for part in (q, k, v))
+    return attend(rows, keys, values, bias).reshape(q.shape)
+
+
+def bias_of_heads(num_heads: int, num_frames: int, dtype: torch.dtype, device: torch.device) -> Tensor | None:
+    """Return the bias (1, 1, N T, N T) with which N heads of T frames are one row in which none sees another.
+
+    N is the most that divides the heads and fits a tile; None where that is one. A GPU does the work of a tile whatever
+    is in it: on an H100 16 heads of 21 frames took 274 us by themselves, 145 as rows of 63 and 107 as rows of 105.
+    """
+    at_once = max(n for n in range(1, max(TILE // num_frames, 1) + 1) if num_heads % n == 0)
+    if at_once == 1:
+        return None
+    head = torch.arange(at_once * num_frames, device=device) // num_frames
+    bias = torch.zeros(len(head), len(head), dtype=dtype, device=device).masked_fill(head[:, None] != head, -torch.inf)
+    return F.pad(bias, (0, 16 - len(head) % 16))[None, None, :, : len(head)]  # lines begin where kernels can read them
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:

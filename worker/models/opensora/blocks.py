@@ -13,6 +13,7 @@ transposes more than its queries, keys and values.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +21,15 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from worker.models.base import CachedLatents
-from worker.models.opensora.attention import attend, attend_few, cached_keys, modulate, rotate, split_heads
+from worker.models.opensora.attention import (
+    attend,
+    attend_few,
+    attend_frames,
+    cached_keys,
+    modulate,
+    rotate,
+    split_heads,
+)
 
 FEW = 4  # latent frames up to which temporal attention is learned without the fused kernels
 
@@ -46,6 +55,13 @@ class PackedCaption:
             mask=None if self.mask is None else change(self.mask),
             keys_values=tuple((change(k), change(v)) for k, v in self.keys_values),
         )
+
+
+class Frames(NamedTuple):
+    """What attention across frames reads besides hidden states."""
+
+    rotary: tuple[Tensor, Tensor]  # see `rotary_table`
+    bias: Tensor | None = None  # see `bias_of_heads`
 
 
 @dataclass(slots=True, kw_only=True)
@@ -94,7 +110,7 @@ class HeadNorm(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Attention inside each frame (no positions), or across frames when a rotary table is given."""
+    """Attention inside each frame (no positions), or across frames when these are given."""
 
     def __init__(self, hidden_size: int, num_heads: int, qk_norm: bool) -> None:
         super().__init__()
@@ -107,10 +123,10 @@ class SelfAttention(nn.Module):
     def forward(
         self,
         x: Tensor,
-        rotary: tuple[Tensor, Tensor] | None = None,
+        frames: Frames | None = None,
         cached: CachedLatents | None = None,
     ) -> Tensor:
-        out = self._spatial(x, cached) if rotary is None else self._temporal(x, rotary)
+        out = self._spatial(x, cached) if frames is None else self._temporal(x, frames)
         projected: Tensor = self.proj(out)
         return projected  # (B, T, S, C)
 
@@ -140,12 +156,12 @@ class SelfAttention(nn.Module):
             out = torch.lerp(attend(q[:rows], *own), out, cached.blend)
         return out if rows == q.shape[0] else torch.cat([out, attend(q[rows:], k[rows:], v[rows:])])
 
-    def _temporal(self, x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
+    def _temporal(self, x: Tensor, frames: Frames) -> Tensor:
         # In the order of the dot product at once: norms and rotation then need no copies of their own.
         q, k, v = rearrange(self.qkv(x), "B T S (n H d) -> n (B S) H T d", n=3, H=self.num_heads).unbind(0)
-        q, k = rotate(self.q_norm(q), rotary), rotate(self.k_norm(k), rotary)
+        q, k = rotate(self.q_norm(q), frames.rotary), rotate(self.k_norm(k), frames.rotary)
         is_few = torch.is_grad_enabled() and x.is_cuda and x.shape[1] <= FEW
-        out = attend_few(q, k, v) if is_few else attend(q, k, v)
+        out = attend_few(q, k, v) if is_few else attend_frames(q, k, v, frames.bias)
         return rearrange(out, "(B S) H T d -> B T S (H d)", B=x.shape[0])
 
 
@@ -227,12 +243,12 @@ class TemporalBlock(Block):
         modulation: Tensor,
         caption: tuple[Tensor, Tensor],
         caption_mask: Tensor | None,
-        rotary: tuple[Tensor, Tensor],
+        frames: Frames,
         taps: Taps | None = None,
     ) -> Tensor:
         six = self.six(modulation)
         shift, scale, gate, *_ = six
-        attention = self.attn(modulate(x, shift, scale), rotary)
+        attention = self.attn(modulate(x, shift, scale), frames)
         if taps is not None and taps.temporal_attention_of is not None:
             taps.results["temporal_attention"] = gate * attention
         return self.rest(torch.addcmul(x, gate, attention), six, caption, caption_mask)

@@ -25,8 +25,8 @@ from torch import Tensor, nn
 
 from worker.models.base import CachedLatents, Computed
 from worker.models.opensora import sparse
-from worker.models.opensora.attention import modulate, rotary_table
-from worker.models.opensora.blocks import Block, Mlp, PackedCaption, SpatialBlock, Taps, TemporalBlock
+from worker.models.opensora.attention import bias_of_heads, modulate, rotary_table
+from worker.models.opensora.blocks import Block, Frames, Mlp, PackedCaption, SpatialBlock, Taps, TemporalBlock
 
 FREQUENCY_DIM = 256  # size of the sinusoid in front of the timestep and fps embedders
 
@@ -142,6 +142,7 @@ class STDiT3(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ships 
         self.out_channels = in_channels * 2 if pred_sigma else in_channels
         self.gradient_checkpointing = False
         self.caption_bucket: int | None = None  # packed captions are padded to a multiple of so many tokens
+        self.tiled_on = "cuda"  # type of device whose attention takes a tile of queries at once
         self.rope = RotaryFrequencies(hidden_size // num_heads)
         self.x_embedder = PatchEmbed((1, patch_size[1], patch_size[2]), in_channels, hidden_size)
         self.t_embedder = ScalarEmbedder(hidden_size)
@@ -317,17 +318,23 @@ class STDiT3(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ships 
         cached: CachedLatents | None,
         taps: Taps | None,
     ) -> Tensor:
-        rotary = rotary_table(self.rope.freqs, x.shape[1])
+        frames = self._frames(x)
         for i, block in enumerate(self.blocks):
             pair, is_temporal = divmod(i, 2)
             kv = caption.keys_values[i] if caption.keys_values else block.cross_attn.keys_values(caption.tokens)
             if is_temporal:
                 wanted = taps if taps is not None and taps.temporal_attention_of == pair else None
-                x = self._run(block, x, modulation, kv, caption.mask, rotary, wanted)
+                x = self._run(block, x, modulation, kv, caption.mask, frames, wanted)
             else:
                 keys = cached if cached is not None and cached.acts_in(pair) else None
                 x = self._run(block, x, modulation, kv, caption.mask, keys)
         return x
+
+    def _frames(self, x: Tensor) -> Frames:
+        rotary = rotary_table(self.rope.freqs, x.shape[1])
+        if x.device.type != self.tiled_on or torch.is_grad_enabled():  # training has a way of its own
+            return Frames(rotary)
+        return Frames(rotary, bias_of_heads(self._config.num_heads, x.shape[1], x.dtype, x.device))
 
     def _run(self, block: Block, *inputs: Any) -> Tensor:
         if self.gradient_checkpointing and torch.is_grad_enabled():

@@ -349,7 +349,8 @@ class OpenSoraVAE(Autoencoder):
         z = self.decode_time(latents, num_frames) / self._config.spatial_latent_multiplier
         fitting = frames_that_fit(devices.free_bytes(z.device), self._bytes_of_a_frame(z), most=self.decode_batch)
         per_video = max(1, fitting // len(z))
-        for part in torch.split(z, per_video, dim=2):
+        num_parts = -(-z.shape[2] // per_video)
+        for part in z.tensor_split(num_parts, dim=2):  # about alike: a compiler makes code of its own for one frame
             frames = self.spatial_vae.decode(rearrange(part, "b c t h w -> (b t) c h w"))
             yield rearrange(frames, "(b t) c h w -> b c t h w", b=len(z))
 
