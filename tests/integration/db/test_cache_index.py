@@ -114,12 +114,11 @@ def spaces(engine: Engine) -> dict[str, UUID]:
 def asked(session: Session, space: Namespace, number: int) -> list[tuple[str, list[float]]]:
     """Stored texts with their vectors, the often written ones more often, as prompts ask for them."""
     rng = np.random.default_rng(1)
-    rows = session.execute(
-        select(CacheEntity.text, CacheEntity.embedding)
-        .where(CacheEntity.namespace_id == space.id)
-        .order_by(CacheEntity.id)
-    ).all()
-    chosen = rng.choice(len(rows), size=number, replace=False)
+    mine = select(CacheEntity.id).where(CacheEntity.namespace_id == space.id).order_by(CacheEntity.id)
+    ids = session.scalars(mine).all()
+    chosen = [ids[i] for i in rng.choice(len(ids), size=number, replace=False)]
+    read = select(CacheEntity.id, CacheEntity.text, CacheEntity.embedding).where(CacheEntity.id.in_(chosen))
+    rows = {row.id: row for row in session.execute(read)}  # no others: to read a vector takes longer than to find it
     queries = []
     for index, row in enumerate(rows[i] for i in chosen):
         vector = np.asarray(row.embedding, dtype=float)
