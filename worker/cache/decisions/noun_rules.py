@@ -5,7 +5,7 @@ Each gives the tag of the word at a place, or None where it has nothing to say.
 
 from worker.cache.decisions import vocabulary as v
 from worker.cache.decisions.english_lexicon import FINITE, is_first_name, is_in_lexicon, tag_in_lexicon
-from worker.cache.decisions.neighbours import LISTED, ONLY_VERBS, Place
+from worker.cache.decisions.neighbours import BASES, LISTED, ONLY_VERBS, Place
 from worker.cache.decisions.spelling import is_known, zipf
 from worker.cache.decisions.words import ADJECTIVE, NOUN
 
@@ -49,6 +49,9 @@ def part_of_compound(at: Place) -> str | None:
     is_noun_too = FINITE.get(word) in v.VERBS_OR_NOUNS or word == "flies"
     if before == "VBG" and is_noun_too and at.last in v.TRANSITIVE_ING:
         return "NNS" if word.endswith("s") else "NN"  # "catching flies"
+    is_plural = word.endswith("s") and word in FINITE and word not in BASES
+    if at.next == "of" and before in ("NN", "JJ") and is_plural and FINITE[word] not in _OF:
+        return "NNS"  # "rainbow sparkles of water", "energy flows of fire"
     if before == "VBG" and at.tag == "VBZ" and after in ("IN", ".", "CC"):
         return "NNS"  # "opening presents under a tree"
     if word in v.POINTS_OF_THE_COMPASS and at.tag == "RB" and after in NOUN:
@@ -68,6 +71,9 @@ def part_of_compound(at: Place) -> str | None:
     if word == "set" and before in NOUN and (after in (".", "CC") or _is_object_set(at)):
         return "NN"  # "a film set", "a lego set with a box"
     return None
+
+
+_OF = v.word_set("dream think smell speak tell die taste approve consist beware learn hear sing talk boast warn remind")
 
 
 def kind_or_second_life(at: Place) -> str | None:
@@ -258,7 +264,7 @@ def _noun_too(at: Place) -> str | None:
     if at.word == "pretty":
         return "JJ" if after in (*NOUN, "JJ", "VBN", "VBD", "VBG") else at.tag
     if at.word == "opening":
-        return "VBG" if before in ("NN", "NNP", "NNS", "VB") else None
+        return "VBG" if before in ("NN", "NNP", "NNS", "VB", "RB") else None
     return "NN" if is_last and before in ("DT", "JJ", "IN", "CD", "PRP$", ",", ".", "CC") else None
 
 

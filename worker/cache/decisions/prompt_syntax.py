@@ -191,6 +191,8 @@ def _rejoined(text: str) -> str:
 
 def _hyphenated(match: re.Match[str]) -> str:
     first, second = match[1].lower(), match[2].lower()
+    if f"{first} {second}" in v.COMPOUNDS:
+        return f"{match[1]} {match[2]}"  # ice - cream
     is_one = first in _FIRST or second in _SECOND or second.endswith(_ENDS) or len(first) == 1
     return f"{match[1]}-{match[2]}" if is_one else match[0]
 

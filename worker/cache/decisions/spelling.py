@@ -53,6 +53,8 @@ def mended(word: str) -> str:
         return f"{word}g"  # drinkin
     if rarity >= RARE or _stem_is_known(word):
         return word
+    if word.endswith("s") and not word.endswith(("ies", "ss")) and (single := mended(word[:-1])) != word[:-1]:
+        return f"{single}s"  # ligths
     for number, near in enumerate(_slips(word)):  # the likeliest slips first
         if number == 2 and rarity > (_UNHEARD if len(word) < _LONG else RARE - 0.2):
             break

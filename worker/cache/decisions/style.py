@@ -216,7 +216,8 @@ def _mark_tags(words: Sequence[Word]) -> None:
         text = tuple(word.lower for word in words[start:stop])
         is_artist = _are_artists(text)
         names += is_artist
-        is_look = len(segments) >= _MIN_TAGS and stop - start == 1 and _is_unknown_adjective(words[start])
+        is_one_of_many = len(segments) >= _MIN_TAGS and stop - start == 1
+        is_look = is_one_of_many and (_is_unknown_adjective(words[start]) or words[start].lower in _LONE_TAGS)
         is_look = is_look or style_classes.is_look(" ".join(text)) or _is_credit(words[start:stop])
         if is_artist or is_look or all(word.is_style or word.lower in _TAGS for word in words[start:stop]):
             _mark(words, start, stop)
@@ -316,6 +317,7 @@ def _mark_heaped_artists(words: Sequence[Word]) -> None:
             _mark(words, i, end)
 
 
+_LONE_TAGS = v.word_set("character characters toon toons")
 _MIN_TAGS = 3  # parts between commas from which on a prompt is a list of tags
 _ADJECTIVE_ENDS = ("core", "punk", "wave", "ism", "ic", "ical", "ive", "ous", "ful", "ish", "less", "ary", "esque")
 
@@ -451,11 +453,23 @@ def _mark_around_style(words: Sequence[Word], i: int) -> None:
             _mark_names(words, i + 2, needs_name=False)
     for k in range(i - 1, max(0, i - 4) - 1, -1):
         word = words[k]
-        if word.tag not in (*DESCRIBES, "VBG", "POS") and not word.is_style:
+        if (word.tag not in (*DESCRIBES, "VBG", "POS") and not word.is_style) or word.lower.endswith("year-old"):
             break
         if k < i - 1 and not word.is_style and _ends_thing(words, k):
             break  # "green grasses ghibli style": a thing, and the style of the whole
         word.is_style = True
+    k = next((k for k in range(i - 1, 0, -1) if not words[k].is_style), 0)
+    while (
+        k > 0
+        and words[i].lower == "style"
+        and words[k].lower == "and"
+        and _is_nameish(words[k + 1])
+        and _is_nameish(words[k - 1])
+    ):
+        k -= 1
+        while k > 0 and _is_nameish(words[k]):
+            words[k].is_style = True  # "rob rey and kentaro miura style"
+            k -= 1
 
 
 def _ends_thing(words: Sequence[Word], k: int) -> bool:
@@ -477,7 +491,7 @@ _MAX_NAME = 12  # words: lists of names lack their commas
 _HEARD_OF = 4.0  # Zipf value: a rarer word that no dictionary has is taken for a name
 _WORKS = v.word_set(
     "art artwork painting illustration drawing directed shot painted drawn film photo photograph illustrated rendered "
-    "designed sculpted animated"
+    "designed sculpted animated poster fanart concept wallpaper"
 )
 
 
@@ -535,7 +549,8 @@ def _name_end(words: Sequence[Word], i: int, *, needs_name: bool) -> int:
     end = i
     while end < min(i + _MAX_NAME * (1 + needs_name), len(words)) and words[end].tag in (*DESCRIBES, "IN", "DT", "POS"):
         word = words[end]
-        if word.tag == "IN" and (word.lower not in ("of", "de", "van", "von") or _artist_end(words, i) == end):
+        is_whole = _artist_end(words, i) == end or tuple(word.lower for word in words[i:end]) in _TITLES
+        if word.tag == "IN" and (word.lower not in ("of", "de", "van", "von") or is_whole):
             break  # "painting by alphonse mucha of a dancer"
         is_name = (
             _is_nameish(word)

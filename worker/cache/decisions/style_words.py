@@ -58,7 +58,8 @@ def _listed(text: str) -> tuple[str, ...]:
 
 
 PHRASES = _listed("""
-    high detailed; extreme detailed; finely detailed; super detailed; extra detailed; mobile game;
+    high detailed; extreme detailed; finely detailed; super detailed; extra detailed; mobile game; realistic shaded;
+    profile portrait; profile picture;    profile shot;
     avant garde; movie still; film still; screen still; video still;
     full of colour; full of color; full color; full colour; global illumination; ambient occlusion; chromatic
     aberration; subsurface scattering; tone mapping; light shafts; light rays; lens blur; rule of thirds; golden

@@ -51,6 +51,10 @@ def verb_by_its_words(at: Place) -> str | None:
         return "VBN"  # "a dragon fruit cut in half"
     if word in FINITE and before in (",", ".") and at.i and at.next in ("out", "away") and at.word_at(2) != "of":
         return "VB"  # ", spread out around the room"
+    if at.last == "to" and at.tag == "NN" and after in ("DT", "PRP$") and at.word_at(-2) not in _NEAR:
+        return "VB"  # "looking to date a guy"
+    if before in ("NN", "NNP") and at.tag == "NNS" and _leads_on(at) and _may_be_verb(word):
+        return "VB"  # "the comet streaks across the sky", "putin teams up with a cat"
     if word == "half" and before in NOUN and after in ("VBN", "VBD", "JJ"):
         return "RB"  # "pyramids half built"
     if FINITE.get(word) in v.VERBS_OR_NOUNS and before in (",", ".", "CC") and after in ("DT", "PRP$"):
@@ -64,6 +68,17 @@ def verb_by_its_words(at: Place) -> str | None:
     if word in FINITE and at.last in _BEING and at.next == "by":
         return "VBN"  # "is being attack by a kraken"
     return None
+
+
+_NEAR = v.word_set("next close due according up")
+_ACROSS = v.word_set("across onto into toward towards")
+
+
+def _leads_on(at: Place) -> bool:
+    if at.next == "up":
+        return at.word_at(2) in ("with", "to", "against", "and")
+    start = next((k for k in range(at.i - 1, -1, -1) if at.tags[k] not in (*NOUN, *ADJECTIVE)), -1)
+    return at.next in _ACROSS and start >= 0 and at.words[start] in ("a", "an", "the")
 
 
 def thing_that_was_done_to(at: Place) -> str | None:
@@ -165,7 +180,7 @@ def present_tense(at: Place) -> str | None:
     """A verb by its form; a thing where an article stands before it or nothing shows that it is a verb."""
     if at.word in FINITE and at.before in (*NOUN, "RB", "PRP", "WRB", "CC", "VB"):
         return _finite(at)
-    if at.tag not in ("VB", "VBP", "VBZ") or at.word in v.FUNCTION_TAGS:
+    if at.tag not in ("VB", "VBP", "VBZ") or at.word in v.FUNCTION_TAGS or "'" in at.word:
         return None
     if at.before in ("DT", "JJ", "PRP$", "CD"):
         return "NN"

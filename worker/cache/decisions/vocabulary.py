@@ -453,7 +453,7 @@ PRAISE = word_set(
     "beautiful stunning amazing epic gorgeous intricate detailed perfect great awesome incredible breathtaking "
     "dramatic "
     "dynamic impressive professional realistic cinematic nice good best elegant magnificent wonderful spectacular "
-    "highly very ultra super extremely insanely hyper complex cool fantastic famous symmetrical symmetric"
+    "iconic highly very ultra super extremely insanely hyper complex cool fantastic famous symmetrical symmetric"
 )
 
 # empty unless something describes them: "on a checkered purple background" is a scene, "in the background" is not
@@ -756,7 +756,7 @@ SEEN_ALL_THE_SAME = word_set(
 
 # style: one word each
 STYLE_WORDS = word_set(
-    "cinematic photorealistic photorealism realistic hyperrealistic hyper-realistic hyperrealism ultrarealistic "
+    "ecu cinematic photorealistic photorealism realistic hyperrealistic hyper-realistic hyperrealism ultrarealistic "
     "ultra-realistic surrealistic surrealism impressionism cubism hd uhd fhd qhd 4k 8k 2k 16k 5k 6k 12k 1080p "
     "720p 2160p 480p 60fps 30fps 24fps 120fps 24p fps imax hdr 3d 2d cgi vfx timelapse time-lapse hyperlapse "
     "slow-motion slowmo slow-mo slomo closeup close-up bokeh cartoon cartoonish anime manga claymation "
@@ -1357,6 +1357,7 @@ PEOPLE_BY_FIRST_WORD = {first: [name for name in PEOPLE if name[0] == first] for
 SPLIT_WORDS: dict[tuple[str, str], str] = {
     ("bull", "dog"): "bulldog",
     ("a", "n"): "an",
+    ("hi", "tech"): "hi-tech",
     ("space", "ships"): "spaceships",
     ("sun", "set"): "sunset",
     ("sun", "rise"): "sunrise",

@@ -18,7 +18,7 @@ _TOKEN = re.compile(r"[^\W_]+(?:[-'’][^\W_]+|[.:]\d+)*|[^\w\s]")
 _NUMBERS = "|".join(
     (r"\d+", *sorted(v.NUMERALS, key=len, reverse=True), "two|three|four|five|six|seven|eight|nine|ten")
 )
-_AGE = re.compile(rf"\b({_NUMBERS})[ -]years?[ -]olds?\b", re.I)
+_AGE = re.compile(rf"\b({_NUMBERS})[ -]?(?:years?|yrs?)[ -]olds?\b", re.I)
 
 
 @dataclass(slots=True)
