@@ -33,10 +33,11 @@ chaos: $(SETUP)  ## attack a service of its own and check the rules; ARGS="--min
 up: $(SETUP)  ## run the service until Ctrl-C: Postgres, Redis, API, relay, worker, Flower
 	$(BIN)/chai up $(ARGS)
 
-# One process a core and one more that works while others wait, eight at most; each has servers of its own and takes a file
-# at a time, one that waits and one that computes in turn (`conftest.py`). PARALLEL= runs one after the other.
+# One process a core and two more that work while others wait, eight at most: for each second that a test computes it waits
+# for another. Each has servers of its own, 1 to 2 GB with what it starts, and takes a file at a time, one that waits and one
+# that computes in turn (`conftest.py`). PARALLEL= runs one after the other.
 CORES := $(shell getconf _NPROCESSORS_ONLN)
-PARALLEL ?= -n $(shell echo $$(($(CORES) < 7 ? $(CORES) + 1 : 8))) --dist loadfile --no-loadscope-reorder
+PARALLEL ?= -n $(shell echo $$(($(CORES) < 6 ? $(CORES) + 2 : 8))) --dist loadfile --no-loadscope-reorder
 
 test: $(SETUP)  ## run the tests against real services; ARGS="tests/unit -x", PARALLEL= for one process
 	$(BIN)/pytest $(PARALLEL) $(ARGS)
