@@ -23,6 +23,11 @@ from shared.numerals import plain
 
 ModelsDir = Annotated[Path, typer.Option(envvar="CHAI_MODELS_DIR", help="Where the models are.")]
 _CHECKED_STEPS = 2
+_CHOICES = {
+    "dtype": model_cards.DTYPES,
+    "offload": model_cards.OFFLOADS,
+    "quantization": model_cards.QUANTIZATIONS,
+}
 
 
 def add(
@@ -83,6 +88,11 @@ def add(
         "revision": revision,
         "variant": variant,
     }
+    for option, choices in _CHOICES.items():
+        if given[option] not in (None, *choices):
+            raise BadInput(f"--{option} {given[option]!r} is unknown; there are {', '.join(choices)}")
+    if revision is not None and Path(source).is_dir():
+        raise BadInput(f"--revision {revision!r} is of a repository, and {source} is a folder; leave it out")
     at = str(Path(source).resolve()) if Path(source).is_dir() else source
     try:
         known = cards.look(sources.read(at, pipeline=pipeline, revision=revision), revision=revision)

@@ -13,6 +13,9 @@ from shared.json_members import given_twice, members
 CARD = "chai.json"
 _OWN = ("full_steps", "fast_steps", "guidance_scale")  # of a model; what is usual for one is wrong for another
 PLANS = ("paper", "nirvana", "plain", "measured")  # recipes that a model can begin with
+DTYPES = ("float32", "bfloat16", "float16")
+OFFLOADS = ("none", "model", "group", "sequential")
+QUANTIZATIONS = ("none", "float8")  # beside back ends of diffusers with their options
 SIDE_MULTIPLE = 8  # of the video autoencoders that are served
 
 

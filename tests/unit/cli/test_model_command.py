@@ -20,7 +20,6 @@ from shared import model_cards
 from tests import tiny_pipelines
 from worker.cache.decisions.planning import TABLES
 from worker.models.diffusers import attention, cards, schedule
-from worker.models.diffusers.loading import OFFLOADS
 
 ROOT = Path(__file__).parents[3]
 
@@ -202,6 +201,10 @@ def test_a_card_that_the_service_would_not_read_is_not_written(pipelines, tmp_pa
         (["--size", "big"], "size 'big' is not WIDTHxHEIGHT; give for example 832x480"),
         (["--lora", "x=much"], "--lora 'x=much': 'much' is no weight; give SOURCE=0.8"),
         (["--pipeline", "WanImageToVideoPipeline"], "makes videos of image, not of a text alone"),
+        (["--dtype", "fp16"], "--dtype 'fp16' is unknown; there are float32, bfloat16, float16"),
+        (["--offload", "cloud"], "--offload 'cloud' is unknown; there are none, model, group, sequential"),
+        (["--quantization", "fp8"], "--quantization 'fp8' is unknown; there are none, float8"),
+        (["--revision", "main"], "--revision 'main' is of a repository, and"),
     ],
 )
 def test_a_wrong_option_is_named(pipelines, tmp_path, arguments, message) -> None:
@@ -215,7 +218,9 @@ def test_a_folder_that_is_no_pipeline_says_what_it_lacks(tmp_path) -> None:
 
 
 def test_checking_a_broken_model_says_why(pipelines, tmp_path) -> None:
-    chai("add", "wan", "--source", str(pipelines / "wan"), "--offload", "cloud", models_dir=tmp_path)
+    chai("add", "wan", "--source", str(pipelines / "wan"), models_dir=tmp_path)
+    file = tmp_path / "wan" / "chai.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "offload": "cloud"}))
 
     assert "wan does not work here: wan: offload 'cloud' is unknown" in said(
         chai("check", "wan", "--device", "cpu", models_dir=tmp_path)
@@ -325,7 +330,7 @@ def test_the_cards_of_the_documents_ask_for_what_their_pipelines_and_schedulers_
         schedule.replaced(diffusers.FlowMatchEulerDiscreteScheduler(), card.get("scheduler", {}))
         assert all(int(side) % step == 0 for size in card["sizes"] for side in size.split("x"))
         assert all((count - 1) % (8 if card["name"] == "ltx" else 4) == 0 for count in card["frames"])
-        assert card.get("offload", "none") in OFFLOADS
+        assert card.get("offload", "none") in model_cards.OFFLOADS
 
 
 def test_a_size_that_the_pipeline_would_refuse_is_rounded_in_the_card(pipelines, tmp_path) -> None:

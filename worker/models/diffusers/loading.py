@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from shared.generation import GenerationParams
-from shared.model_cards import Lora, ModelCard
+from shared.model_cards import DTYPES, OFFLOADS, Lora, ModelCard
 from worker.models import device as devices
 from worker.models import git_lfs
 from worker.models.base import Fingerprint, RequestError, Sampling, VideoModel
@@ -34,8 +34,6 @@ from worker.reuse.donor import CLEAN, Donor
 
 logger = logging.getLogger(__name__)
 
-OFFLOADS = ("none", "model", "group", "sequential")
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _ONLY_TILED = ("AutoencoderKLAllegro",)  # decoders that know no other way
 _PROBE = 64  # pixels a side: the least that every known network takes
 _FUSED = (
@@ -288,9 +286,10 @@ def dtype_of(card: ModelCard, options: EngineOptions, device: torch.device) -> t
     named = card.dtype or (None if options.dtype == "auto" else options.dtype)
     if named is None:
         return torch.bfloat16 if device.type == "cuda" else torch.float32
-    if named not in _DTYPES:
-        raise ValueError(f"{card.name}: dtype {named!r} is unknown; there are {', '.join(_DTYPES)}")
-    return _DTYPES[named]
+    if named not in DTYPES:
+        raise ValueError(f"{card.name}: dtype {named!r} is unknown; there are {', '.join(DTYPES)}")
+    chosen: torch.dtype = getattr(torch, named)
+    return chosen
 
 
 def identify(pipeline: Any, card: ModelCard) -> Fingerprint:
