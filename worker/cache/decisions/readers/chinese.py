@@ -65,7 +65,7 @@ _SCENES = word_set(
     "夏天 秋天 春天 冬季 夏季 秋季 春季 雨 雨中 雪 雨天 雪天 雾 暴风雨 阳光 月光 背景 地面 屋顶 阳台 走廊 小巷 巷子 "
     "公路 高速公路 马路 乡间 竹林 丛林 热带雨林 瀑布 悬崖 峡谷 战场 废墟 窗台 北京 上海 东京 巴黎 纽约 长城 故宫 "
     "西湖 大街 胡同 雪原 冰川 沼泽 岛屿 小岛 海岛 港湾 池塘 溪流 小溪 河边 岸边 桥上 教堂 剧院 电影院 商场 游乐园 "
-    "动物园 "
+    "动物园 夕阳 "
     "水族馆 操场 实验室 工厂 仓库 地下室 隧道 火车站 田园 果园 葡萄园 花海 花田 林间 树下 山顶 山脚 云海 银河 极光 "
     "霓虹 午夜 深夜 "
     "正午 白天 雨夜 雪夜 月夜 风暴 沙尘暴 彩虹 晚霞 朝霞"
@@ -284,6 +284,9 @@ def _parts(word: str, flag: str, before: str) -> list[tuple[str, str]]:
     )
     if is_place and (word not in _SCENES - {"雨中"} or (word == "树下" and before)) and word[-1] in "上里中下内外前":
         return [(word[:-1], "n"), (word[-1], "f")]
+    is_idiom = len(word) == 4 and flag in ("l", "i", "nr", "ns") and known.get(word[:2], "")[:1] == "n"
+    if is_idiom and word not in _SCENES and (known.get(word[2:], "n")[:1] in "avzd" or word.endswith("西下")):
+        return [(word[:2], "n"), (word[2:], "v")]  # 尘土飞扬, 阳光明媚: dust that rises
     if len(word) > 2 and word[0] in _TAKES and word not in _SCENES and known.get(word[1:], "")[:1] == "n":
         return [(word[0], "v"), (word[1:], "n")]
     return [(word, flag)]
@@ -384,7 +387,10 @@ def _phrase(words: Words, i: int) -> tuple[int, int]:
         if stop > first and words[stop][0] in _PLACE_AFTER and words[stop][1] in ("f", "s"):
             break
         stop += 1
-    return (first, stop) if stop > first else (i, i)
+    while stop - first > 1 and words[stop - 1][1] == "an":
+        stop -= 1  # 灯光温暖: what it is like stands behind it
+    is_quality = stop == first + 1 and words[first][1] == "an" and words[first][0] not in _PEOPLE
+    return (first, stop) if stop > first and not is_quality else (i, i)
 
 
 def _is_acting(words: Words, i: int) -> bool:

@@ -123,8 +123,17 @@ def _tokens(word: str) -> tuple[Token, ...]:
 
 def _token(text: str, role: Role) -> Token:
     meaning = meanings("ko").get(text)
-    is_style = text in _NAMED if meaning is None else meaning.sort is Sort.STYLE
+    is_style = text in _NAMED or _is_manner(text) if meaning is None else meaning.sort is Sort.STYLE
     return Token(text, role, meaning, nouns("ko").get(text), is_style=is_style)
+
+
+def _is_manner(text: str) -> bool:
+    """Whether a word says in whose manner: 만화풍, but not 태풍, a storm."""
+    return len(text) >= _SHORTEST_MANNER and text.endswith("풍") and text not in _WINDS
+
+
+_SHORTEST_MANNER = 3  # syllables
+_WINDS = word_set("계절풍 무역풍 편서풍 회오리폭풍 모래폭풍 눈폭풍")
 
 
 def _whole(word: str) -> Role | None:

@@ -77,7 +77,21 @@ def _is_of_the_whole(words: Sequence[str], i: int, grammar: Grammar) -> bool:
 
 _TWO_COLOURS = frozenset(("blanco y negro", "noir et blanc", "preto e branco"))
 _LOOKS = (  # how fixed phrases begin that say how it is filmed
-    *("cámara", "câmera", "plano", "primer", "primeiro", "plan ", "gros", "vista", "vue", "alta", "haute", "ciencia"),
+    *(
+        "cámara",
+        "câmera",
+        "plano",
+        "primer",
+        "primeiro",
+        "plan ",
+        "gros",
+        "caméra",
+        "vista",
+        "vue",
+        "alta",
+        "haute",
+        "ciencia",
+    ),
     *("science", "ficção"),
 )
 
@@ -339,8 +353,9 @@ def _is_said_next(tokens: Sequence[Token], i: int, grammar: Grammar) -> bool:
 
 def _acts_somewhere(token: Token, subject: Token, after: Role, grammar: Grammar) -> bool:
     """Whether an unknown word behind somebody is what they do: "un león ruge en", "cheval galopant sur"."""
-    if after not in (Role.IN, Role.ON, Role.PREPOSITION, Role.ARTICLE) or token.text in grammar.adjectives:
-        return False
+    places = (Role.IN, Role.ON, Role.PREPOSITION, Role.ARTICLE, *((Role.NOUN,) if grammar.language != "fr" else ()))
+    if after not in places or token.text in grammar.adjectives:
+        return False  # "la abuela amasa pan"
     if grammar.language == "fr" and token.text.endswith("ant"):
         return True
     is_form = token.text.endswith(("e", "t") if grammar.language == "fr" else ("a", "e"))

@@ -134,6 +134,7 @@ SPANISH = Grammar(
             *("cámara lenta", "primer plano", "vista aérea", "alta calidad", "alta resolución", "blanco y negro"),
             *("sala de estar", "estación de tren", "campo de flores", "plano general", "ciencia ficción"),
             "dibujos animados",
+            *("cámara en mano", "vista de dron", "vista de drone", "plano de dron"),
             *("de día", "pleno día"),
             *_SPANISH_ON,
         )
@@ -240,6 +241,7 @@ FRENCH = Grammar(
             *("gros plan", "vue aérienne", "haute qualité", "haute résolution", "noir et blanc", "plan large"),
             *("science fiction", "chemin de fer", "salle de bain", "bord de mer", "arc en ciel", "rouge à lèvres"),
             "dessin animé",
+            *("caméra à l'épaule", "caméra au poing", "vue de drone"),
             *("de jour", "plein jour"),
             *_FRENCH_ON,
         )
@@ -335,6 +337,7 @@ PORTUGUESE = Grammar(
             ),
             *("alta qualidade", "alta resolução", "preto e branco", "plano geral", "ficção científica", "guarda chuva"),
             *("parque de diversões", "estação de trem", "sala de estar", "desenho animado"),
+            *("câmera na mão", "vista de drone", "capa de chuva", "trem a vapor", "barco a vapor", "navio a vapor"),
             *("de dia", "pleno dia"),
             *_PORTUGUESE_ON,
         )
