@@ -217,12 +217,12 @@ def check_database(_var: Path) -> Findings:
     import psycopg2
     from sqlalchemy.exc import ArgumentError
 
-    from db.session import NO_POOLER, arguments, takes_no_settings
+    from db.session import NO_POOLER, arguments, dial, takes_no_settings
     from shared.settings import DATABASE_FORM
 
     url = url.replace("+psycopg2", "")
     try:  # as the parts do
-        connection = psycopg2.connect(url, **arguments(url, "chai-doctor") | {"connect_timeout": TIMEOUT_S})
+        connection = dial(url, **arguments(url, "chai-doctor") | {"connect_timeout": TIMEOUT_S})
     except (ArgumentError, ValueError):
         yield _wrong("postgres", "DATABASE_URL is no address of a database", DATABASE_FORM)
         return
@@ -267,14 +267,18 @@ def _database(cursor: Any) -> Findings:  # Any: psycopg2 brings no types
 
 
 def _pgvector(cursor: Any) -> Findings:  # Any: as above
-    cursor.execute("SELECT extversion FROM pg_extension WHERE extname = 'vector'")
-    row = cursor.fetchone()
-    if row is None:
+    from db import migrate
+
+    cursor.execute(migrate.PGVECTOR)
+    version, is_found, way_out = cursor.fetchone() or ("", False, None)
+    if way_out is None:
         yield _wrong("pgvector", "not in this database", "CREATE EXTENSION vector, by the superuser")
-    elif tuple(int(part) for part in row[0].split(".")[:3]) < OLDEST_PGVECTOR:
-        yield _wrong("pgvector", row[0], "install 0.8.4 or newer, then ALTER EXTENSION vector UPDATE")
+    elif migrate.version_of(version) < OLDEST_PGVECTOR:
+        yield _wrong("pgvector", version, migrate.NEWER_PGVECTOR)
+    elif not is_found:
+        yield _wrong("pgvector", f"{version}, in a schema where this role does not look", way_out)
     else:
-        yield _fine("pgvector", row[0])
+        yield _fine("pgvector", version)
 
 
 def _tables(cursor: Any) -> Findings:  # Any: as above

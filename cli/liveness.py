@@ -49,8 +49,10 @@ class Heartbeats:
         return min(found) < OLDEST_BEAT_S
 
     def _read(self) -> dict[str, float] | None:
+        from db.session import dial  # what `chai up` needs of the database it has loaded by now
+
         try:
-            connection = psycopg2.connect(self._url, connect_timeout=5, application_name="chai-up")
+            connection = dial(self._url, connect_timeout=5, application_name="chai-up")
         except psycopg2.Error:
             return None
         try:

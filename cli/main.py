@@ -521,6 +521,7 @@ def _way_out(error: Exception) -> str | None:
         return "install pgvector 0.8.4 or newer on the server of DATABASE_URL"
     ways_out = {
         "42501": "a superuser gives the service's role a database and the extension, once: docs/operation.md, Security",
+        "42704": "`chai doctor` looks whether pgvector is there, new enough and found",
         "42P07": "DATABASE_URL names a database with tables of another program; give the service one of its own",
     }
     return ways_out.get(str(state))

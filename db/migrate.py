@@ -14,6 +14,18 @@ from shared.settings import SettingsError
 
 ENCODING = "UTF8"  # any other, of a server that was set up without a locale, lacks letters that prompts have
 MAKE_ANEW = f"make it anew: CREATE DATABASE … ENCODING '{ENCODING}' TEMPLATE template0"
+OLDEST_PGVECTOR = (0, 8)  # before it nothing walks on through an index until a filter has enough
+# Its version, here or that a migration would add; whether its types are found; what makes them so, NULL without it.
+PGVECTOR = """
+    SELECT coalesce(extversion, default_version), to_regtype('vector') IS NOT NULL, CASE WHEN nspname IS NOT NULL THEN
+    format(
+        'GRANT USAGE ON SCHEMA %1$I TO %2$I; ALTER DATABASE %3$I SET search_path = "$user", public, %1$I',
+        nspname, current_user, current_database()
+    ) END
+    FROM pg_available_extensions LEFT JOIN pg_extension ON extname = name
+    LEFT JOIN pg_namespace ON pg_namespace.oid = extnamespace WHERE name = 'vector'
+"""
+NEWER_PGVECTOR = "install 0.8.4 or newer, then ALTER EXTENSION vector UPDATE"
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 
 
@@ -56,11 +68,12 @@ def upgrade(database_url: str, to: str = "head") -> str | None:
     """Go up to a revision, and return where the tables are; a second process waits for the first and does nothing.
 
     Tables of a later version stay as they are: they serve this one too. Raises `SettingsError` for a database, still
-    without tables, that cannot hold all prompts.
+    without tables, that cannot hold all prompts, and for one whose pgvector is too old, or out of its role's sight.
     """
     before = _revision(database_url)
     if to == "head" and is_later(before):
         return before
+    _check_pgvector(database_url)
     command.upgrade(config(database_url), to)
     return _revision(database_url)
 
@@ -75,6 +88,27 @@ def _revision(database_url: str) -> str | None:
         return found
     finally:
         engine.dispose()
+
+
+def version_of(said: str) -> tuple[int, ...]:
+    """Return the numbers of an extension's version."""
+    return tuple(int(part) for part in said.split(".") if part.isdecimal())
+
+
+def _check_pgvector(database_url: str) -> None:
+    engine = connect(database_url, pool_size=1, application="chai-migrate")
+    try:
+        with engine.connect() as connection:
+            row = connection.execute(text(PGVECTOR)).one_or_none()
+    finally:
+        engine.dispose()
+    if row is None:
+        return  # the migration that adds it says so
+    version, is_found, way_out = row
+    if version_of(version) < OLDEST_PGVECTOR:
+        raise SettingsError(f"DATABASE_URL names a database whose pgvector is {version}, too old; {NEWER_PGVECTOR}")
+    if way_out and not is_found:
+        raise SettingsError(f"DATABASE_URL names a role that does not look where pgvector is; by its owner: {way_out}")
 
 
 def downgrade(database_url: str, to: str = "base") -> str | None:

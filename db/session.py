@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import psycopg2
 import psycopg2.extensions
-from psycopg2.errors import FeatureNotSupported, InvalidSqlStatementName, LockNotAvailable
+from psycopg2.errors import FeatureNotSupported, InvalidSqlStatementName, LockNotAvailable, ReadOnlySqlTransaction
 from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import InvalidatePoolError, OperationalError
@@ -71,8 +72,9 @@ def connect(
         pool_timeout=10,
         connect_args=arguments(database_url, application, lock_patience_s),
     )
+    event.listen(engine, "do_connect", lambda _, __, args, options: dial(*args, **options))
     _replace_the_dead(engine)
-    _forget_old_plans(engine)
+    _give_up_the_useless(engine)
     return engine
 
 
@@ -87,6 +89,18 @@ def arguments(
         "options": f"{asked.get('options', '')} {_SERVER} -c lock_timeout={round(1000 * lock_patience_s)}".lstrip(),
         **{name: value for name, value in _NETWORK.items() if name not in asked},
     }
+
+
+def dial(*args: Any, **options: Any) -> Any:  # Any: as psycopg2 has them, which brings no types
+    """Connect as `psycopg2.connect` does, and read why a server lets nobody in, in whatever encoding it says so.
+
+    Before a server knows its client's encoding it uses its own: "le système de base de données se lance" of one in
+    Latin-1 is a `UnicodeDecodeError` of psycopg2, which nobody takes for a server that is away.
+    """
+    try:
+        return psycopg2.connect(*args, **options)
+    except UnicodeDecodeError as error:
+        raise psycopg2.OperationalError(error.object.decode(errors="backslashreplace").strip()) from error
 
 
 def _replace_the_dead(engine: Engine) -> None:
@@ -119,20 +133,23 @@ def _replace_the_dead(engine: Engine) -> None:
     event.listen(engine, "checkout", out)
 
 
-def _forget_old_plans(engine: Engine) -> None:
-    """Give up connections whose prepared statements are of other tables than there are: a migration went past them.
+def _give_up_the_useless(engine: Engine) -> None:
+    """Give up connections on which nothing will ever work again, though new ones may: they are as good as dead.
 
-    What was prepared on a connection fails there for good, and elsewhere not. To whoever asked the database was away
-    for a moment.
+    Prepared statements may be of other tables than there are, after a migration, or of another client, behind whatever
+    stands between. A server may have become a standby: the one that takes writes now is reached by connecting anew. To
+    whoever asked the database was away for a moment.
     """
 
     def failed(context: ExceptionContext) -> None:
         error = context.original_exception
         # by the place in the server that says so: its words are in the language of `lc_messages`
         is_old = isinstance(error, FeatureNotSupported) and error.diag.source_function == "RevalidateCachedQuery"
-        if is_old or isinstance(error, InvalidSqlStatementName):  # or whatever stands between has mixed connections up
+        if is_old or isinstance(error, InvalidSqlStatementName):
             context.is_disconnect = True
             raise OperationalError(context.statement, None, error) from error
+        if isinstance(error, ReadOnlySqlTransaction):
+            context.is_disconnect = True
 
     event.listen(engine, "handle_error", failed)
 

@@ -242,7 +242,7 @@ class Presence:
         try:
             with transaction(sessions(self._engine)) as session:
                 write(session)
-        except SQLAlchemyError as error:
+        except Exception as error:  # whatever it is: to a worker without signs of life no job is handed any more
             self._signs.failed("no sign of life", error)
         else:
             self._signs.worked("a sign of life again")

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import socketserver
 import struct
 import subprocess
 import sys
@@ -14,7 +15,12 @@ import psycopg2
 import pytest
 from piping import pipe
 from sqlalchemy import make_url
+from sqlalchemy.exc import OperationalError
 from test_doctor import looked
+
+from cli.liveness import Heartbeats
+from db.bell import Bell
+from db.session import connect
 
 ROOT = Path(__file__).parents[2]
 NO_POOLER = "name the server itself in DATABASE_URL, without a pooler: each part keeps a few connections of its own"
@@ -67,18 +73,57 @@ def test_a_role_that_may_not_add_the_extension_is_told_who_may(made: str) -> Non
 
 
 def test_tables_of_another_program_are_left_alone(made: str, postgres_admin: str) -> None:
-    database = make_url(made).database
-    admin = make_url(postgres_admin).set(database=database).render_as_string(hide_password=False)
-    for url, statement in ((admin, "CREATE EXTENSION vector"), (made, "CREATE TABLE jobs (mine int)")):
-        with closing(psycopg2.connect(url.replace("+psycopg2", ""))) as connection:
-            connection.autocommit = True
-            connection.cursor().execute(statement)
+    as_superuser(made, postgres_admin, "CREATE EXTENSION vector", "CREATE TABLE jobs (mine int)")
 
     status, said = migrated(made)
 
     way_out = "DATABASE_URL names a database with tables of another program; give the service one of its own"
     assert status == 1
     assert said.endswith(f'relation "jobs" already exists; {way_out}\n')
+
+
+def as_superuser(made: str, postgres_admin: str, *statements: str) -> str:
+    """Execute statements in a database, and return its name."""
+    admin = make_url(postgres_admin).set(database=make_url(made).database).render_as_string(hide_password=False)
+    with closing(psycopg2.connect(admin.replace("+psycopg2", ""))) as connection:
+        connection.autocommit = True
+        for statement in statements:
+            connection.cursor().execute(statement)
+    return str(make_url(made).database)
+
+
+def test_a_pgvector_that_is_out_of_sight_is_named_with_what_shows_it(
+    made: str, postgres_admin: str, tmp_path: Path
+) -> None:
+    """Hosted databases keep extensions in a schema of their own, which new roles do not look into."""
+    database = as_superuser(
+        made, postgres_admin, 'CREATE SCHEMA "Theirs"', 'CREATE EXTENSION vector WITH SCHEMA "Theirs"'
+    )
+    way_out = (
+        f'GRANT USAGE ON SCHEMA "Theirs" TO chai; ALTER DATABASE {database} SET search_path = "$user", public, "Theirs"'
+    )
+
+    status, said = migrated(made)
+    _, found = looked(tmp_path, DATABASE_URL=made)
+
+    hidden = "error: DATABASE_URL names a role that does not look where pgvector is; by its owner: "
+    assert (status, said) == (2, f"{hidden}{way_out}\n")
+    assert (found["pgvector"]["state"], found["pgvector"]["do"]) == ("wrong", way_out)
+    as_superuser(made, postgres_admin, *way_out.split("; "))
+    assert migrated(made)[0] == 0
+
+
+def test_a_pgvector_that_is_too_old_gets_no_tables(made: str, postgres_admin: str, tmp_path: Path) -> None:
+    """What Ubuntu 24.04 packages; a server's that was updated keeps the old one in each database, too."""
+    older = "UPDATE pg_extension SET extversion = '0.6.0' WHERE extname = 'vector'"
+    as_superuser(made, postgres_admin, "CREATE EXTENSION vector", "SET allow_system_table_mods = on", older)
+    newer = "install 0.8.4 or newer, then ALTER EXTENSION vector UPDATE"
+
+    status, said = migrated(made)
+    _, found = looked(tmp_path, DATABASE_URL=made)
+
+    assert (status, said) == (2, f"error: DATABASE_URL names a database whose pgvector is 0.6.0, too old; {newer}\n")
+    assert (found["pgvector"]["state"], found["pgvector"]["do"]) == ("wrong", newer)
 
 
 @pytest.fixture
@@ -151,3 +196,37 @@ def test_a_pooler_that_leaves_settings_out_is_named_too(pooler: Callable[[bool],
 
     assert (found["postgres"]["state"], found["tables"]["state"]) == ("fine", "fine")
     assert (found["postgres connection"]["state"], found["postgres connection"]["do"]) == ("wrong", NO_POOLER)
+
+
+@pytest.fixture
+def refusing() -> Iterator[str]:
+    """The address of a server that begins, and says so as one with messages in Latin-1 does."""
+    words = "le système de base de données se lance".encode("latin-1")
+    said = b"".join(field + b"\0" for field in (b"SFATAL", b"VFATAL", b"C57P03", b"M" + words)) + b"\0"
+
+    class Refuse(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(1 << 10)
+            self.request.sendall(b"E" + struct.pack("!i", 4 + len(said)) + said)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Refuse) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield f"postgresql+psycopg2://chai@127.0.0.1:{server.server_address[1]}/chai?sslmode=disable&gssencmode=disable"
+        server.shutdown()
+
+
+def test_a_server_that_lets_nobody_in_is_away_whatever_its_encoding(refusing: str, tmp_path: Path) -> None:
+    engine = connect(refusing)
+    said = r"le syst\xe8me de base de donn\xe9es se lance"
+
+    with pytest.raises(OperationalError) as raised, engine.connect():
+        pass
+    _, found = looked(tmp_path, DATABASE_URL=refusing)
+
+    assert said in str(raised.value)
+    with closing(Bell(engine, "jobs")) as bell:
+        assert not bell.wait(0)
+    assert Heartbeats(refusing).is_young("relay", 60) is None
+    assert said in found["postgres"]["seen"]
+    assert found["postgres"]["do"] == "start it, or check DATABASE_URL"
+    engine.dispose()

@@ -97,7 +97,11 @@ class Lease:
             self._wake.clear()
             if self._is_over or self._is_lost:
                 return
-            is_well = self._beat()
+            try:
+                is_well = self._beat()
+            except Exception:  # whatever it is: without this thread the job is lost
+                logger.exception("job %s: heartbeat failed, trying again", self.claim.job.id)
+                is_well = False
             pause_s = self._settings.heartbeat_s if is_well else min(self._settings.heartbeat_s, 1.0)
             if not is_well:
                 time.sleep(min(pause_s, 0.2))  # steps wake this thread: not in a tight loop

@@ -5,6 +5,7 @@ import socket
 
 import pytest
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import InternalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import session as db_session
@@ -108,3 +109,29 @@ def test_a_transaction_sees_what_others_commit_whatever_the_database_is_set_to(
 
     engine.dispose()
     assert number == 2
+
+
+def test_a_server_that_became_a_standby_is_left_for_the_one_that_takes_writes_now(
+    database_url: str, session: Session
+) -> None:
+    """Its connections live on and fail for ever, behind an address that leads elsewhere by now."""
+    session.execute(text("CREATE TABLE counts (number int)"))
+    database = session.scalar(text("SELECT current_database()"))
+    session.execute(text(f"ALTER DATABASE {database} SET default_transaction_read_only = on"))
+    session.commit()
+    factory = sessions(engine := connect(database_url))
+    with factory() as first, factory() as second:
+        standby = {pid(first), pid(second)}
+    session.execute(text(f"ALTER DATABASE {database} RESET default_transaction_read_only"))
+    session.commit()
+
+    with factory() as writing:
+        assert pid(writing) in standby
+        with pytest.raises(InternalError, match="read-only"):
+            writing.execute(text("INSERT INTO counts VALUES (1)"))
+    for _ in range(2):
+        with transaction(factory) as writing:
+            writing.execute(text("INSERT INTO counts VALUES (1)"))
+            assert pid(writing) not in standby
+
+    engine.dispose()

@@ -11,12 +11,14 @@ from sqlalchemy import Engine, event, func, select, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import jobs
+from db import heartbeats, jobs
 from db.errors import LeaseLost
 from db.jobs import Claim
 from db.models import Batch, Job
 from db.session import connect, sessions, transaction
+from worker.app import Presence
 from worker.errors import Cancelled, Stopped
+from worker.gate import Gate
 from worker.jobs.lease import Lease, claim_job
 from worker.settings import WorkerSettings
 
@@ -210,3 +212,47 @@ def test_a_step_waits_a_bounded_time_for_a_heartbeat_that_hangs(
         hangs.set()
 
     assert waited_s < 1.0
+
+
+def test_a_heartbeat_that_breaks_in_a_way_that_nobody_foresaw_is_sent_again(
+    session_factory: Factory, claim: Claim, settings: WorkerSettings
+) -> None:
+    """The thread that sends them goes on: without it the job would be another's."""
+    errors = [RuntimeError("can't start new thread"), MemoryError()]
+
+    def breaking() -> Session:
+        if errors:
+            raise errors.pop()
+        return session_factory()
+
+    with Lease(breaking, claim, settings) as lease:
+        wait_until(lambda: _is_past(session_factory, claim.job.lease_until))
+        assert _is_extended(session_factory, claim)
+        lease.check()
+
+
+def test_a_worker_that_could_not_say_that_it_lives_says_so_again(
+    database_url: str, session_factory: Factory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No job is handed to a worker whose thread of signs has ended."""
+    errors, beat = [RuntimeError("can't start new thread")], heartbeats.beat
+
+    def breaking(*args: object) -> None:
+        if errors:
+            raise errors.pop()
+        beat(*args)
+
+    monkeypatch.setattr("worker.app.PRESENCE_S", 0.1)
+    monkeypatch.setattr(heartbeats, "beat", breaking)
+    presence = Presence(database_url, "w", ["bulk"], [], Gate())
+    presence.start()
+
+    try:
+        wait_until(lambda: _is_seen(session_factory))
+    finally:
+        presence.stop()
+
+
+def _is_seen(session_factory: Factory) -> bool:
+    with session_factory() as session:
+        return bool(heartbeats.seen(session, "worker"))

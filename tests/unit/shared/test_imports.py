@@ -15,10 +15,11 @@ def collections() -> Iterator[list[int]]:
     def note(phase: str, info: dict[str, int]) -> None:
         seen.append(info["generation"])
 
+    gc.unfreeze()
     gc.callbacks.append(note)
     yield seen
     gc.callbacks.remove(note)
-    gc.unfreeze()
+    gc.freeze()  # as it was: what the tests imported is not looked through again
 
 
 def many() -> list[list[int]]:

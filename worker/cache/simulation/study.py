@@ -83,13 +83,14 @@ def study(
     processes = min(len(tasks), num_processes or os.cpu_count() or 1) if num_decisions > WORTH_A_PROCESS else 1
     work = _Work(prepared, setups, samples)
     found: dict[tuple[int, int], Played] = {}
-    gc.freeze()  # the trace stays as it is: looking through it for garbage would take longer than the replay
+    # The trace stays as it is: looking through it for garbage would take longer than the replay. It is never unfrozen:
+    # that would unfreeze too what the process froze at its start, and what is no longer used is freed all the same.
+    gc.freeze()
     start = time.perf_counter()
     for task, played in zip(tasks, _replays(work, tasks, processes), strict=True):
         found[task] = played
         counted(len(found), len(tasks))
     seconds = time.perf_counter() - start
-    gc.unfreeze()
     return Study(
         setups=setups,
         figures=[
