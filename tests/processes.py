@@ -115,6 +115,17 @@ class Service:
     def start_worker(self, name: str = "worker", **env: object) -> Process:
         return self.start_workers(name, **env)[name]
 
+    def start_alone(self, name: str) -> Process:
+        """Start a worker of this process, which hands down how it hears signals, in a session of its own."""
+        log = self._log(name)
+        env = {**os.environ, **self.env, "PYTHONPATH": os.pathsep.join([str(HERE), *filter(None, sys.path)])}
+        command = [sys.executable, "-c", f"from faulty_worker import run; run({name!r})"]
+        said = [(os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT, 0o600), (os.POSIX_SPAWN_DUP2, 1, 2)]
+        pid = os.posix_spawn(sys.executable, command, env, file_actions=said, setsid=True)
+        self.processes.append(Process(process=psutil.Process(pid), log=log))
+        wait_until(lambda: has_begun(log), 120, log)
+        return self.processes[-1]
+
     def unfit(self, name: str) -> str:
         """Why a worker takes no jobs, as its sign of life has it; empty when it does, or is only about to begin."""
         with transaction(self.factory) as session:

@@ -11,6 +11,7 @@ import functools
 import logging
 import os
 import secrets
+import signal
 import socket
 import threading
 import warnings
@@ -105,7 +106,7 @@ def main(
     presence = Presence(settings.database_url, owner, queues, models, gate)
     # A worker in a container runs as root; with JSON only, a message cannot carry code.
     warnings.filterwarnings("ignore", category=SecurityWarning)
-    worker = app.Worker(
+    worker = _closing_with_its_terminal(app.Worker)(
         hostname=f"{name}@{socket.gethostname()}",
         queues=[each for queue in queues for each in (queue, *(queue_of_model(queue, model) for model in models))],
         loglevel=log_level,
@@ -121,6 +122,22 @@ def main(
     return 0 if ends == ["Warm"] else int(worker.exitcode or 0)
 
 
+def _closing_with_its_terminal(kind: type[Any]) -> type[Any]:  # Any: Celery has no types
+    """Return Celery's worker, to which a terminal that closes means SIGTERM, and nothing when nohup started it.
+
+    Celery by itself starts its program anew, whatever it is told; its child dies of the signal, with its job.
+    """
+    is_kept = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+    class Worker(kind):  # type: ignore[misc]
+        def install_platform_tweaks(self, worker: Any) -> None:
+            super().install_platform_tweaks(worker)
+            stop = signal.SIG_IGN if is_kept else lambda *_: os.kill(os.getpid(), signal.SIGTERM)
+            signal.signal(signal.SIGHUP, stop)
+
+    return Worker
+
+
 def connect_signals(
     settings: WorkerSettings, owner: str, runtime: Callable[[], Runtime], gate: Gate, begun: Announcements
 ) -> None:
@@ -130,6 +147,7 @@ def connect_signals(
         logs.configure(loglevel)
 
     def prepare(**_: object) -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the parent hears it
         prepare_child(settings, runtime, gate)
 
     def end(**_: object) -> None:

@@ -1,6 +1,8 @@
 """Workers that die, freeze or are told to stop, with real processes and real signals."""
 
+import os
 import random
+import signal
 import time
 
 import pytest
@@ -84,6 +86,35 @@ def test_a_worker_told_to_stop_hands_its_job_over_before_its_lease_ends(service:
     service.wait_ended([id_])
     assert service.outcomes(id_) == ["released", "completed"]  # not "lost"
     assert service.job(id_).num_lost == 0
+    service.check()
+
+
+@pytest.mark.parametrize(
+    ("number", "before", "outcomes"),
+    [
+        (signal.SIGHUP, signal.SIG_IGN, ["completed"]),  # started with nohup
+        (signal.SIGHUP, signal.SIG_DFL, ["released", "completed"]),
+        (signal.SIGTERM, signal.SIG_DFL, ["released", "completed"]),  # as systemd sends it, to the child as well
+    ],
+)
+def test_a_signal_to_the_whole_family_is_not_held_against_its_job(
+    service: Service, relay: Process, number: signal.Signals, before: signal.Handlers, outcomes: list[str]
+) -> None:
+    was = signal.signal(signal.SIGHUP, before)
+    try:
+        worker = service.start_alone("alone")
+    finally:
+        signal.signal(signal.SIGHUP, was)
+    (id_,) = service.submit("slow")
+    service.wait_running(id_)
+
+    os.killpg(worker.process.pid, number)
+
+    if outcomes != ["completed"]:
+        wait_until(lambda: not worker.is_alive, 20, service.folder)
+        service.start_worker("next")
+    service.wait_ended([id_])
+    assert service.outcomes(id_) == outcomes
     service.check()
 
 
