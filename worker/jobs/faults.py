@@ -48,10 +48,16 @@ class Fault:
 
 
 def judge(error: Exception, trial: Callable[[], Unfit | None]) -> Fault:
-    """Say whose fault an error is; `trial` says what is wrong with this machine, and is asked only in doubt."""
+    """Say whose fault an error is; `trial` says what is wrong with this machine, and is asked only in doubt.
+
+    A job that does not fit beside what other processes keep in the device's memory may fit elsewhere, or later.
+    """
     fault = sort(error)
     if fault.is_doubtful and (wrong := trial()) is not None:
         return _of_machine(wrong.code)
+    if devices.is_out_of_memory(error) and devices.is_crowded():
+        message = "the video did not fit beside what else the workers' memory holds; try again later, or a smaller size"
+        return Fault(blame=Blame.MACHINE, code=fault.code, message=message)
     return fault
 
 

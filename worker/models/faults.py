@@ -6,6 +6,8 @@ import sys
 import traceback
 from typing import Any
 
+CROWDED = 0.25  # of a device's memory; a process takes one or two per cent beside what it reserves
+
 
 class DeviceLost(RuntimeError):
     """A device of this process, or a process that works on one for it, answers no more."""
@@ -18,6 +20,21 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     said = ("can't allocate memory", "not enough memory")  # by the CPU allocator, which has no class for it
     return isinstance(error, RuntimeError) and any(words in str(error) for words in said)
+
+
+def is_crowded() -> bool:
+    """Say whether other processes hold a quarter of the memory of a GPU that this one uses, or more."""
+    torch: Any = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return False
+    for device in range(torch.cuda.device_count()):
+        own = torch.cuda.memory_reserved(device)
+        if own == 0:
+            continue  # to ask would take memory of it
+        free, whole = torch.cuda.mem_get_info(device)
+        if whole - free - own >= CROWDED * whole:
+            return True
+    return False
 
 
 def is_broken(error: BaseException) -> bool:

@@ -1,6 +1,7 @@
 """Whose fault it is that an attempt broke."""
 
 import pytest
+import torch
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from shared.storage import StorageError, TemporaryFolderError
@@ -35,6 +36,23 @@ SORTED = [
 def test_a_fault_is_the_jobs_only_where_the_machine_is_sound(error: Exception, if_sound: Blame, if_sick: Blame) -> None:
     assert judge(error, lambda: None).blame is if_sound
     assert judge(error, lambda: WRONG).blame is if_sick
+
+
+@pytest.mark.parametrize(
+    ("own", "free", "blame"), [(50, 24, MACHINE), (50, 26, JOB), (0, 0, JOB)], ids=["shared", "its own", "unused"]
+)
+def test_a_job_that_does_not_fit_beside_another_program_is_not_too_large(
+    monkeypatch: pytest.MonkeyPatch, own: int, free: int, blame: Blame
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: own)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free, 100))
+
+    fault = judge(torch.OutOfMemoryError("CUDA out of memory"), lambda: None)
+
+    assert (fault.blame, fault.code) == (blame, "out_of_memory")
+    assert ("beside what else" in fault.message) == (blame is MACHINE)
 
 
 def test_a_machine_tries_itself_only_in_doubt() -> None:
