@@ -1,6 +1,7 @@
 """An embedded Redis (or Valkey) on a loopback port."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,7 +15,11 @@ from cli.services.errors import PortTaken, StartFailed
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0
-UNREADABLE = (b"append only file", b"append-only file", b"Unrecoverable error", b"Wrong signature")  # in its log
+DATA = ("appendonly.aof", "appendonlydir")  # before Redis 7, and since
+UNREADABLE = (  # in its log
+    *(b"append only file", b"append-only file", b"Unrecoverable error", b"Wrong signature", b"AOF MANIFEST"),
+    *(b"truncated file is not the last", b"Unable to obtain the AOF file"),
+)
 NUM_DATABASES = 1024  # tests take one each
 CONFIG = """\
 bind 127.0.0.1
@@ -31,7 +36,7 @@ maxmemory-policy noeviction
 
 
 class Redis:
-    """One server on `folder`, which holds its append-only file, `password`, `redis.conf` (mode 0600) and `port`.
+    """One server on `folder`, which holds its append-only data, `password`, `redis.conf` (mode 0600) and `port`.
 
     Writes are on disk within a second and nothing is ever evicted: a queue must not forget.
     """
@@ -87,15 +92,18 @@ class Redis:
             return self._restart()
 
     def _put_aside(self, begun: int) -> bool:
-        """Rename the append-only file where the log says that it was refused; return whether it was."""
-        file = self.folder / "appendonly.aof"
+        """Rename the append-only data where the log says that it was refused; return whether there was any."""
         with self.log.open("rb") as log:
             log.seek(begun)
             said = log.read()
-        if file.exists() and any(word in said for word in UNREADABLE):
-            file.replace(file.with_suffix(".aof.unreadable"))
-            return True
-        return False
+        there = [self.folder / name for name in DATA if (self.folder / name).exists()]
+        if not any(word in said for word in UNREADABLE):
+            return False
+        for data in there:
+            aside = data.with_name(f"{data.name}.unreadable")
+            shutil.rmtree(aside, ignore_errors=True)  # a folder takes no other's place
+            data.replace(aside)
+        return bool(there)
 
     def _restart(self) -> Self:
         self.stop()

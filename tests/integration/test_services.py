@@ -19,6 +19,7 @@ import pytest
 import redis
 
 from cli.services import binaries, privileges, process
+from cli.services.binaries import redis_server
 from cli.services.embedded import running
 from cli.services.errors import MissingProgram, StartFailed
 from cli.services.postgres import Postgres
@@ -474,10 +475,47 @@ def test_a_queue_that_cannot_be_read_is_put_aside(tmp_path: Path, left: bytes) -
     with redis.Redis.from_url(server.url) as client:
         client.lpush("interactive", "a")
     server.stop()
-    (tmp_path / "redis" / "appendonly.aof").write_bytes(left)
+    for file in (tmp_path / "redis").rglob("*.aof*"):  # one, or since Redis 7 three in a folder
+        if file.is_file():
+            file.write_bytes(left)
 
     try:
         with redis.Redis.from_url(server.start().url) as client:
             assert client.lpush("interactive", "b") == 1
     finally:
         server.stop()
+
+
+@pytest.mark.parametrize(
+    "said",  # by Redis 7.0, before it ended
+    [
+        "# \n*** FATAL AOF MANIFEST FILE ERROR ***\n# Found an empty AOF manifest",
+        "# Bad file format reading the append only file appendonly.aof.1.incr.aof: make a backup of your AOF file",
+        "# Short read or OOM loading DB. Unrecoverable error, aborting now.",
+        "# Fatal error: the truncated file is not the last file",
+        "# Unable to obtain the AOF file appendonly.aof.1.base.rdb length. stat: No such file or directory",
+    ],
+)
+def test_a_folder_that_cannot_be_read_is_put_aside_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    """The server of the tests writes one file; that of most machines keeps its queue in a folder."""
+    program = tmp_path / "bin" / "redis-server"
+    program.parent.mkdir()
+    program.write_text(
+        f"#!/bin/sh\n[ -e appendonlydir/bad ] && echo '{said}' && exit 1\nexec '{redis_server()}' \"$@\"\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    server = Redis(tmp_path / "redis")
+
+    for content in ("first", "second"):
+        left = tmp_path / "redis" / "appendonlydir"
+        left.mkdir(parents=True, exist_ok=True)
+        (left / "bad").write_text(content)
+        try:
+            assert server.start().answers()
+        finally:
+            server.stop()
+
+        assert (left.with_name("appendonlydir.unreadable") / "bad").read_text() == content
