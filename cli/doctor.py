@@ -19,9 +19,10 @@ from typing import Any
 from cli import local, output
 from cli.client import Client, connect
 from cli.errors import CommandError, discreet
+from cli.services.binaries import OLDEST_REDIS
 
 OLDEST_PYTHON = (3, 11)
-OLDEST_POSTGRES, OLDEST_PGVECTOR, OLDEST_REDIS = 15, (0, 8, 4), (6, 2)
+OLDEST_POSTGRES, OLDEST_PGVECTOR = 15, (0, 8, 4)
 LITTLE_ROOM, NO_ROOM = 5 * 2**30, 2**29  # bytes free
 SKEW_S, WRONG_SKEW_S = 2.0, 30.0  # against the database; leases are judged by its clock
 SILENT_S = 60.0  # a part that gave no sign of life for this long

@@ -469,6 +469,20 @@ def test_a_port_that_a_power_cut_spoiled_is_chosen_anew(tmp_path: Path, left: by
     assert process.remembered_port(tmp_path / "port") is None
 
 
+@pytest.mark.parametrize("said", ["echo 'Redis server v=6.0.16 sha=00000000:0 bits=64'", "exit 127", "echo who knows"])
+def test_a_redis_on_the_path_that_is_too_old_or_does_not_run_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    for name, lines in (("redis-server", said), ("valkey-server", "echo 'Valkey server v=8.0.1 sha=00000000:0'")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{lines}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/usr/bin{os.pathsep}/bin")
+
+    assert redis_server() == tmp_path / "valkey-server"
+    (tmp_path / "valkey-server").unlink()
+    assert redis_server().parent != tmp_path
+
+
 @pytest.mark.parametrize("left", [b"garbage\r\n", b"*3\r\n$3\r\nSET\r\n", b"\0" * 100, b"REDIS0009\xfa"])
 def test_a_queue_that_cannot_be_read_is_put_aside(tmp_path: Path, left: bytes) -> None:
     server = Redis(tmp_path / "redis").start()
