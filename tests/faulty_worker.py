@@ -17,6 +17,7 @@ import numpy as np
 
 from shared.model_cards import ModelCard
 from shared.storage import Storage
+from worker import fitness
 from worker.app import main
 from worker.jobs import video
 from worker.models.base import VideoModel
@@ -159,6 +160,15 @@ def die(*_: object, **__: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def begin_if_well(begin: Any) -> Any:
+    def begin_or_fail(runtime: Any) -> None:
+        if sickness() == "threads":
+            raise RuntimeError("can't start new thread")
+        begin(runtime)
+
+    return begin_or_fail
+
+
 def slowly(write: Any) -> Any:
     def write_slowly(*args: Any, **options: Any) -> Any:
         time.sleep(STORAGE_S)
@@ -178,6 +188,8 @@ def run(name: str) -> int:
         time.time = lambda: true_time() + 300
     if sickness() == "hand":
         QoS.append = die  # between taking a message off its list and noting that it was taken
+    if sickness() == "threads":
+        fitness.start = begin_if_well(fitness.start)
     if sickness() == "slow storage":
         Storage.write = slowly(Storage.write)
     return main(name=name, load=load)

@@ -39,6 +39,7 @@ from worker.settings import WorkerSettings
 
 QUEUES = (Queue.INTERACTIVE.value, Queue.BULK.value)  # in the order in which they are served
 PRESENCE_S = 2.0  # between two signs of life
+ANEW_S = 30  # after which a child that could not begin makes room for another
 LOST_WAIT_S = 0.2  # from a child's death to the round in which its place is free again
 VISIBILITY_TIMEOUT_S = 24 * 3600  # leases in Postgres, not the broker, say when a job is lost
 
@@ -180,6 +181,8 @@ def prepare_child(settings: WorkerSettings, runtime: Callable[[], Runtime], gate
         questions.start(runtime())
     except Exception as error:  # Celery would log it and go on, and the worker be starting for ever
         gate.close(f"machine_fault: a child cannot begin: {type(error).__name__}: {error}")
+        logger.error("takes no jobs: %s; another child tries in %d s", gate.reason, ANEW_S)
+        signal.alarm(ANEW_S)  # ends this one, also where no thread can be had
         raise
 
 

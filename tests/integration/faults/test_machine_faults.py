@@ -156,6 +156,21 @@ def test_a_storage_that_goes_away_stops_its_workers_and_fails_nothing(service: S
     service.check()
 
 
+def test_a_child_that_cannot_begin_makes_room_for_one_that_can(
+    service: Service, relay: Process, sick_file: Path
+) -> None:
+    sick_file.write_text("threads")
+    service.start_worker("sick", **{SICK: sick_file})
+    (id_,) = service.submit("tiny")
+    wait_until(lambda: "cannot begin: RuntimeError" in service.unfit("sick"), SEEN_S, service.folder)
+
+    sick_file.unlink()
+    service.wait_ended([id_], HEALS_S)
+
+    assert service.outcomes(id_) == ["completed"]
+    service.check()
+
+
 def test_a_storage_that_is_slower_than_a_lease_costs_no_attempt(service: Service, relay: Process) -> None:
     sick = service.folder / "sick"
     sick.write_text("slow storage")

@@ -1,5 +1,6 @@
 """What a worker finds wrong with its surroundings before it takes a job."""
 
+import signal
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -67,6 +68,7 @@ def test_a_child_that_cannot_begin_says_why(start: Callable[..., Any]) -> None:
     with pytest.raises(RuntimeError):
         prepare_child(start(preload=False).runtime.settings, broken, gate)
 
+    assert signal.alarm(0) > 0  # it would have ended, for another to try
     assert (gate.is_open, gate.reason) == (
         False,
         "machine_fault: a child cannot begin: RuntimeError: no such device",
