@@ -14,7 +14,7 @@ from shared.settings import SettingsError
 
 ENCODING = "UTF8"  # any other, of a server that was set up without a locale, lacks letters that prompts have
 MAKE_ANEW = f"make it anew: CREATE DATABASE … ENCODING '{ENCODING}' TEMPLATE template0"
-OLDEST_PGVECTOR = (0, 8)  # before it nothing walks on through an index until a filter has enough
+USABLE_PGVECTOR = (0, 8)  # before it nothing walks on through an index until a filter has enough
 # Its version, here or that a migration would add; whether its types are found; what makes them so, NULL without it.
 PGVECTOR = """
     SELECT coalesce(extversion, default_version), to_regtype('vector') IS NOT NULL, CASE WHEN nspname IS NOT NULL THEN
@@ -105,7 +105,7 @@ def _check_pgvector(database_url: str) -> None:
     if row is None:
         return  # the migration that adds it says so
     version, is_found, way_out = row
-    if version_of(version) < OLDEST_PGVECTOR:
+    if version_of(version) < USABLE_PGVECTOR:
         raise SettingsError(f"DATABASE_URL names a database whose pgvector is {version}, too old; {NEWER_PGVECTOR}")
     if way_out and not is_found:
         raise SettingsError(f"DATABASE_URL names a role that does not look where pgvector is; by its owner: {way_out}")

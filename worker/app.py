@@ -130,7 +130,7 @@ def _closing_with_its_terminal(kind: type[Any]) -> type[Any]:  # Any: Celery has
     """
     is_kept = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
-    class Worker(kind):  # type: ignore[misc]
+    class Worker(kind):  # type: ignore[misc]  # which class it is, the app says
         def install_platform_tweaks(self, worker: Any) -> None:
             super().install_platform_tweaks(worker)
             stop = signal.SIG_IGN if is_kept else lambda *_: os.kill(os.getpid(), signal.SIGTERM)

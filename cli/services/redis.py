@@ -96,9 +96,9 @@ class Redis:
         with self.log.open("rb") as log:
             log.seek(begun)
             said = log.read()
-        there = [self.folder / name for name in DATA if (self.folder / name).exists()]
         if not any(word in said for word in UNREADABLE):
             return False
+        there = [self.folder / name for name in DATA if (self.folder / name).exists()]
         for data in there:
             aside = data.with_name(f"{data.name}.unreadable")
             shutil.rmtree(aside, ignore_errors=True)  # a folder takes no other's place

@@ -19,7 +19,6 @@ import pytest
 import redis
 
 from cli.services import binaries, privileges, process
-from cli.services.binaries import redis_server
 from cli.services.embedded import running
 from cli.services.errors import MissingProgram, StartFailed
 from cli.services.postgres import Postgres
@@ -478,9 +477,9 @@ def test_a_redis_on_the_path_that_is_too_old_or_does_not_run_is_passed_over(
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/usr/bin{os.pathsep}/bin")
 
-    assert redis_server() == tmp_path / "valkey-server"
+    assert binaries.redis_server() == tmp_path / "valkey-server"
     (tmp_path / "valkey-server").unlink()
-    assert redis_server().parent != tmp_path
+    assert binaries.redis_server().parent != tmp_path
 
 
 @pytest.mark.parametrize("left", [b"garbage\r\n", b"*3\r\n$3\r\nSET\r\n", b"\0" * 100, b"REDIS0009\xfa"])
@@ -517,7 +516,7 @@ def test_a_folder_that_cannot_be_read_is_put_aside_each_time(
     program = tmp_path / "bin" / "redis-server"
     program.parent.mkdir()
     program.write_text(
-        f"#!/bin/sh\n[ -e appendonlydir/bad ] && echo '{said}' && exit 1\nexec '{redis_server()}' \"$@\"\n"
+        f"#!/bin/sh\n[ -e appendonlydir/bad ] && echo '{said}' && exit 1\nexec '{binaries.redis_server()}' \"$@\"\n"
     )
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")

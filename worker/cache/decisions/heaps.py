@@ -30,14 +30,10 @@ class _Sort(Enum):
 
 def parts(words: Sequence[Word], start: int, stop: int) -> Iterator[tuple[int, int]]:
     """Where each thing of a phrase begins and ends: the phrase itself, unless it is a heap."""
-    if sum(map(_is_several, words[start : stop - 1])) >= _MANY:
+    are_several = sum(map(_is_several, words[start : stop - 1])) >= _MANY  # "scrolls maps artifacts"
+    if are_several or _is_heap(words, start, stop):
         for i in range(start + 1, stop):
-            if _is_several(words[i - 1]):
-                yield start, i  # "scrolls maps artifacts"
-                start = i
-    elif _is_heap(words, start, stop):
-        for i in range(start + 1, stop):
-            if _is_cut(words, start, i):
+            if _is_several(words[i - 1]) if are_several else _is_cut(words, start, i):
                 yield start, i
                 start = i
     yield start, stop

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 
 from worker.cache.decisions import vocabulary as v
+from worker.cache.decisions.english_lexicon import FINITE
 
 ONLY_VERBS = v.VERBS - v.VERBS_OR_NOUNS  # in their plain form, as BASES
 BASES = v.VERBS | v.VERBS_OR_NOUNS
+KNOWN_VERBS = FINITE.keys() | v.FUNCTION_TAGS.keys()  # and whatever has one tag wherever it stands
 LISTED = v.NOUNS | v.SCENE_NOUNS | v.PLACE_NOUNS | v.ADJECTIVES
 STARTS_OBJECT = ("DT", "PRP$", "IN", "RB", "PRP", "TO", "CD")
 

@@ -5,7 +5,7 @@ Each gives the tag of the word at a place, or None where it has nothing to say.
 
 from worker.cache.decisions import vocabulary as v
 from worker.cache.decisions.english_lexicon import FINITE, is_first_name, is_in_lexicon, tag_in_lexicon
-from worker.cache.decisions.neighbours import BASES, LISTED, ONLY_VERBS, Place
+from worker.cache.decisions.neighbours import BASES, KNOWN_VERBS, LISTED, ONLY_VERBS, Place
 from worker.cache.decisions.spelling import is_known, zipf
 from worker.cache.decisions.words import ADJECTIVE, NOUN
 
@@ -120,13 +120,12 @@ def thing_of_one_kind(at: Place) -> str | None:
     if word in _LOOKS_TOO and at.tag == "JJ" and at.before in ("NN", "JJ") and after in ("IN", ".", "CC", "VBZ", "VBG"):
         is_listed = at.next == "," and at.tag_at(2) in ADJECTIVE
         return "NN" if not is_listed and (at.before == "NN" or _is_behind_one(at)) else None
-    is_bare = at.tag in ("VB", "VBP") and word not in _KNOWN and word not in _ONLY_DONE
+    is_bare = at.tag in ("VB", "VBP") and word not in KNOWN_VERBS and word not in _ONLY_DONE
     is_end = after in ("IN", ".", "CC", "VBZ", "VBG") or FINITE.get(at.next, at.next) != at.next
     is_thing = is_bare or (word in _NEED_OBJECTS and at.last in v.ANIMATE)
     return "NN" if is_thing and at.before == "NN" and is_end and _is_behind_one(at) else None
 
 
-_KNOWN = FINITE.keys() | v.FUNCTION_TAGS.keys()
 _ONLY_DONE = v.word_set("live stay know want find hear feel win lose fail obtain rely complain recover happen")
 _ONE = v.word_set("a an one another each")
 # what the lexicon has as a look alone, and is a thing or somebody behind a noun: a horse stable, a navy seal captive

@@ -357,8 +357,12 @@ def is_unheard(word: Word) -> bool:
     return word.lower.isalpha() and not is_known(word.lower) and not is_in_lexicon(word.lower)
 
 
-_SOURCES = {"trending": ("on", "in", "at"), "featured": ("on", "in", "at"), "shot": ("on", "with"), "inspired": ("by",)}
-_SOURCES["captured"] = ("by", "on", "with")
+_SOURCES = {
+    **dict.fromkeys(("trending", "featured"), ("on", "in", "at")),
+    "shot": ("on", "with"),
+    "captured": ("by", "on", "with"),
+    "inspired": ("by",),
+}
 _CAMERAS = v.word_set("camera cameras camcorder lens lenses")
 
 
@@ -458,17 +462,16 @@ def _mark_around_style(words: Sequence[Word], i: int) -> None:
         if k < i - 1 and not word.is_style and _ends_thing(words, k):
             break  # "green grasses ghibli style": a thing, and the style of the whole
         word.is_style = True
-    k = next((k for k in range(i - 1, 0, -1) if not words[k].is_style), 0)
-    while (
-        k > 0
-        and words[i].lower == "style"
-        and words[k].lower == "and"
-        and _is_nameish(words[k + 1])
-        and _is_nameish(words[k - 1])
-    ):
+    if words[i].lower == "style":
+        _mark_other_names(words, next((k for k in range(i - 1, 0, -1) if not words[k].is_style), 0))
+
+
+def _mark_other_names(words: Sequence[Word], k: int) -> None:
+    """Marks the names before an "and" at k that joins them to one that is style: "rob rey and kentaro miura style"."""
+    while k > 0 and words[k].lower == "and" and _is_nameish(words[k + 1]) and _is_nameish(words[k - 1]):
         k -= 1
         while k > 0 and _is_nameish(words[k]):
-            words[k].is_style = True  # "rob rey and kentaro miura style"
+            words[k].is_style = True
             k -= 1
 
 

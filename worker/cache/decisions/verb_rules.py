@@ -7,7 +7,7 @@ from functools import cache
 
 from worker.cache.decisions import vocabulary as v
 from worker.cache.decisions.english_lexicon import FINITE, is_in_lexicon, tag_in_lexicon
-from worker.cache.decisions.neighbours import BASES, LISTED, ONLY_VERBS, STARTS_OBJECT, Place
+from worker.cache.decisions.neighbours import BASES, KNOWN_VERBS, LISTED, ONLY_VERBS, STARTS_OBJECT, Place
 from worker.cache.decisions.words import ADJECTIVE, NOUN
 
 _REQUESTS = v.word_set(
@@ -27,7 +27,6 @@ _CUT_TO = v.word_set("half halves two pieces slices quarters thin small")
 _TURNS = v.word_set("turn turns become becomes")
 _BEING = frozenset(("being", "is", "are", "was", "get", "gets", "getting"))
 _STARTS_THING = ("DT", "PRP$", "CD", "JJ", "VBG", "VBN", *NOUN)
-_KNOWN = FINITE.keys() | v.FUNCTION_TAGS.keys()
 _MODALS = v.word_set("would will could should must might may shall cannot can't cant don't dont doesn't doesnt")
 _CALLED = v.word_set("named called titled entitled known nicknamed")
 _ANYBODY = v.word_set("everyone everybody someone somebody nobody anyone anybody everything something nothing")
@@ -85,7 +84,7 @@ def thing_that_was_done_to(at: Place) -> str | None:
     """What looks like a verb in its plain form before a participle: a monitor turned sideways."""
     is_thing = (
         at.tag in ("VB", "VBP")
-        and at.word not in _KNOWN
+        and at.word not in KNOWN_VERBS
         and at.before == "NN"
         and at.after in ("VBN", "VBD")
         and at.next.endswith("ed")

@@ -208,7 +208,7 @@ def _compile_parts(parts: Sequence[nn.Module], device: torch.device, run: Callab
         part.compile(dynamic=True, **limit_of_variants(), **own)
     try:
         run()
-    except Exception:
+    except Exception:  # a compiler can fail in any way
         for part in parts:
             part._compiled_call_impl = None  # what `compile` set
         raise
