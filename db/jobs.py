@@ -322,8 +322,6 @@ def _claim(session: Session, *which: ColumnElement[bool], owner: str, lease_s: f
             fence=Job.fence + 1,
             attempt=Job.attempt + 1,
             claimed_at=func.clock_timestamp(),
-            progress=0,
-            step=None,
         )
         .returning(Job, func.extract("epoch", func.clock_timestamp() - since)),
         execution_options={"synchronize_session": False, "populate_existing": True},
@@ -365,7 +363,7 @@ def is_held(session: Session, claim: Claim) -> bool:
 
 
 def stopped(session: Session, claim: Claim) -> None:
-    """Put the job back to the queue, to begin again when its run goes on; nothing is held against it.
+    """Put the job back to the queue, to begin again when its run goes on; nothing is held against it. See `_requeue`.
 
     The row of the attempt is the caller's to write, see `metrics.end`. Raises `LeaseLost`.
     """
@@ -410,8 +408,8 @@ def _held(claim: Claim) -> tuple[ColumnElement[bool], ...]:
 
 
 def release(session: Session, *, owner: str) -> list[UUID]:
-    """Give the jobs of a worker that shuts down back to the queue; no attempt is held against them."""
-    return _return(session, Job.lease_owner == owner, "released", lost=0)
+    """Give the jobs of a worker that shuts down back to the queue and return them; nothing is held against them."""
+    return _ids(_return(session, Job.lease_owner == owner, "released", lost=0), JobStatus.QUEUED)
 
 
 def lost(claim: Claim) -> LeaseLost:
@@ -441,17 +439,15 @@ def give_back(session: Session, claim: Claim, *, max_lost: int, code: str, messa
     """Return a job whose attempt broke for a passing reason to the queue, or fail it when that was the last try.
 
     Broken attempts count as lost ones. The row of the attempt is the caller's to write, see `metrics.end`. Returns what
-    the job now is; raises `LeaseLost`.
+    the job now is: cancelled, too, see `_requeue`. Raises `LeaseLost`.
     """
     job = hold(session, claim)
     job.num_lost += 1
-    if job.num_lost < max_lost:
+    if job.num_lost < max_lost or job.cancel_requested:
         _requeue(session, [job])
-        return JobStatus.QUEUED
-    check_job(JobStatus(job.status), JobStatus.FAILED)
-    job.error_code, job.error_message = code, message
-    _close(session, job, JobStatus.FAILED)
-    return JobStatus.FAILED
+    else:
+        _fail(session, job, code, message)
+    return JobStatus(job.status)
 
 
 def refuse(session: Session, claim: Claim, *, max_faults: int, code: str, message: str) -> JobStatus:
@@ -459,20 +455,19 @@ def refuse(session: Session, claim: Claim, *, max_faults: int, code: str, messag
 
     Nothing is held against the job. Other workers may have it at once, this one only after a pause that doubles; from
     the third fault on everybody waits, so that machines which broke together do not use it up in a second. The row of
-    the attempt is the caller's to write, see `metrics.end`. Returns what the job now is; raises `LeaseLost`.
+    the attempt is the caller's to write, see `metrics.end`. Returns what the job now is: cancelled, too, see `_requeue`.
+    Raises `LeaseLost`.
     """
     job = hold(session, claim)
     job.num_faults += 1
-    if job.num_faults < max_faults:
+    if job.num_faults < max_faults or job.cancel_requested:
         pause_s = FAULT_PAUSE_S * 2 ** (job.num_faults - 1)
         job.retry_at = session.scalar(select(func.clock_timestamp() + timedelta(seconds=pause_s)))
         job.excluded = sorted({*job.excluded, claim.owner})
         _requeue(session, [job])
-        return JobStatus.QUEUED
-    check_job(JobStatus(job.status), JobStatus.FAILED)
-    job.error_code, job.error_message = code, message
-    _close(session, job, JobStatus.FAILED)
-    return JobStatus.FAILED
+    else:
+        _fail(session, job, code, message)
+    return JobStatus(job.status)
 
 
 def may_take(owner: str) -> ColumnElement[bool]:
@@ -584,68 +579,75 @@ def sweep(session: Session, *, max_lost: int, limit: int = 100, away_s: float = 
     )
     freed = _return(session, and_(expired, was_away, ~Job.cancel_requested), "released", lost=0, limit=limit)
     swept = _lose(session, expired, max_lost, limit)
-    return replace(swept, requeued=[*freed, *swept.requeued])
+    return replace(swept, requeued=[*(job.id for job in freed), *swept.requeued])
 
 
 def _lose(session: Session, which: ColumnElement[bool], max_lost: int, limit: int) -> Swept:
     failed = _give_up(session, and_(which, Job.num_lost + 1 >= max_lost, ~Job.cancel_requested), limit)
-    cancelled = _end_cancelled(session, and_(which, Job.cancel_requested), limit)
-    return Swept(requeued=_return(session, which, "lost", lost=1, limit=limit), failed=failed, cancelled=cancelled)
+    back = _return(session, which, "lost", lost=1, limit=limit)
+    return Swept(requeued=_ids(back, JobStatus.QUEUED), failed=failed, cancelled=_ids(back, JobStatus.CANCELLED))
 
 
 def _give_up(session: Session, which: ColumnElement[bool], limit: int) -> list[UUID]:
     jobs = _locked(session, which, limit)
     for job in jobs:
         broken = _attempt(job, "lost")
-        check_job(JobStatus(job.status), JobStatus.FAILED)
         job.num_lost += 1
-        job.error_code = "worker_lost"
-        job.error_message = (
+        message = (
             f"{job.num_lost} workers died or fell silent while running this prompt; "
             "try another prompt or size, or ask the operator for the worker's log"
         )
-        _close(session, job, JobStatus.FAILED)
+        _fail(session, job, "worker_lost", message)
         _record(session, [broken])
     return [job.id for job in jobs]
 
 
-def _end_cancelled(session: Session, which: ColumnElement[bool], limit: int) -> list[UUID]:
-    jobs = _locked(session, which, limit)
-    for job in jobs:
-        broken = _attempt(job, "lost")
-        check_job(JobStatus(job.status), JobStatus.CANCELLED)
-        _close(session, job, JobStatus.CANCELLED)
-        _record(session, [broken])
-    return [job.id for job in jobs]
-
-
-def _return(session: Session, which: ColumnElement[bool], outcome: str, *, lost: int, limit: int = 100) -> list[UUID]:
-    """Put jobs in progress back to the queue, each with a metrics row for the broken attempt."""
+def _return(session: Session, which: ColumnElement[bool], outcome: str, *, lost: int, limit: int = 100) -> list[Job]:
+    """Put jobs in progress back to the queue, each with a metrics row for the broken attempt; see `_requeue`."""
     jobs = _locked(session, and_(Job.status == JobStatus.IN_PROGRESS, which), limit)
     broken = [_attempt(job, outcome) for job in jobs]
     for job in jobs:
         job.num_lost += lost
     _requeue(session, jobs)
     _record(session, broken)
-    return [job.id for job in jobs]
+    return jobs
 
 
 def _requeue(session: Session, jobs: Sequence[Job]) -> None:
+    """Let jobs wait again as if nobody had begun them; one whose user took it back meanwhile ends here.
+
+    It would wait for a worker only to be told so, and for ever where none comes.
+    """
     if not jobs:
         return
     now = session.scalar(select(func.clock_timestamp()))
     for job in jobs:
+        if job.cancel_requested:
+            check_job(JobStatus(job.status), JobStatus.CANCELLED)
+            _close(session, job, JobStatus.CANCELLED)
+            continue
         check_job(JobStatus(job.status), JobStatus.QUEUED)
         job.status, job.lease_until, job.lease_owner = JobStatus.QUEUED, None, None
         job.fence += 1
         job.published_at, job.queued_at = None, now
+        job.progress, job.step, job.num_steps, job.path, job.receipt = 0, None, None, None, {}
     session.flush()
     outbox.ring(session)
+
+
+def _ids(jobs: Sequence[Job], status: JobStatus) -> list[UUID]:
+    return [job.id for job in jobs if job.status == status]
 
 
 def _locked(session: Session, which: ColumnElement[bool], limit: int) -> list[Job]:
     query = select(Job).where(which).order_by(Job.lease_until).limit(limit).with_for_update(skip_locked=True)
     return list(session.scalars(query, execution_options={"populate_existing": True}))
+
+
+def _fail(session: Session, job: Job, code: str, message: str) -> None:
+    check_job(JobStatus(job.status), JobStatus.FAILED)
+    job.error_code, job.error_message = code, message
+    _close(session, job, JobStatus.FAILED)
 
 
 def _close(session: Session, job: Job, status: JobStatus) -> None:

@@ -127,7 +127,7 @@ def is_over(runtime: Runtime, job_id: UUID, attempt: int | None) -> bool:
 def ended(runtime: Runtime, job_id: UUID, attempt: int | None) -> str:
     """Return what an attempt made; raise one of `ENDS` for any other end."""
     rows = select(JobMetric.outcome, JobMetric.path, JobMetric.num_steps, JobMetric.gpu_seconds, Job.error_code)
-    rows = rows.add_columns(Job.error_message).outerjoin(Job, Job.id == JobMetric.job_id)
+    rows = rows.add_columns(Job.error_message, Job.status).outerjoin(Job, Job.id == JobMetric.job_id)
     rows = rows.where(JobMetric.job_id == job_id)
     if attempt is not None:
         rows = rows.where(JobMetric.attempt == attempt)
@@ -140,7 +140,7 @@ def ended(runtime: Runtime, job_id: UUID, attempt: int | None) -> str:
         raise AttemptReturned("the lease is lost; another attempt has the job, or it was deleted")
     if row.outcome == "completed":
         return f"completed {row.path}, {row.num_steps} steps, {row.gpu_seconds or 0:.2f} s"
-    if row.outcome == "cancelled":
+    if JobStatus.CANCELLED in (row.outcome, row.status):
         raise AttemptCancelled("by its user")
     if row.outcome == "failed" or row.error_code:
         raise AttemptFailed(f"{row.error_code}: {row.error_message}")

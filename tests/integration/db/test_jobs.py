@@ -289,3 +289,50 @@ def test_a_first_run_that_warms_up_does_not_move_what_a_run_usually_takes(
     with transaction(session_factory) as session:
         found = metrics.spread(session, model="tiny", width=32, height=32, num_frames=8)["full"]
     assert (found.usual_s, found.wall_s) == (0.5, 2.25)
+
+
+WAYS_BACK: dict[str, Callable[[Session, jobs.Claim], object]] = {
+    "its worker is stopped": lambda session, claim: jobs.release(session, owner=claim.owner),
+    "the window of its run closes": jobs.stopped,
+    "its attempt breaks": lambda session, claim: jobs.give_back(session, claim, max_lost=1, code="x", message="x"),
+    "its machine is at fault": lambda session, claim: jobs.refuse(session, claim, max_faults=1, code="x", message="x"),
+    "its worker dies": lambda session, claim: jobs.lose(session, owner=claim.owner, max_lost=1),
+}
+
+
+@pytest.mark.parametrize("way", WAYS_BACK)
+def test_a_job_that_its_user_took_back_does_not_wait_again_whyever_its_attempt_ends(
+    way: str, accept: Callable[..., UUID], claim: Callable[..., jobs.Claim], session_factory: Factory
+) -> None:
+    held = claim(accept())
+    with transaction(session_factory) as session:
+        jobs.request_cancel(session, "ada", held.job.id)
+
+    with transaction(session_factory) as session:
+        WAYS_BACK[way](session, held)
+
+    with session_factory() as session:
+        job = session.get_one(Job, held.job.id)
+        assert (job.status, job.error_code, job.lease_until) == (JobStatus.CANCELLED, None, None)
+        assert job.finished_at is not None
+
+
+def test_an_attempt_that_did_nothing_is_told_nothing_of_the_one_before(
+    accept: Callable[..., UUID], claim: Callable[..., jobs.Claim], session_factory: Factory
+) -> None:
+    id_ = accept()
+    first = claim(id_)
+    with transaction(session_factory) as session:
+        jobs.beat(session, first, lease_s=LEASE_S, progress=60, step=5, path="fast", num_steps=8, receipt={"mode": "x"})
+        jobs.release(session, owner="w1")
+
+    with session_factory() as session:
+        job = session.get_one(Job, id_)
+        assert (job.progress, job.step, job.num_steps, job.path, job.receipt) == (0, None, None, None, {})
+    claim(id_)
+    with transaction(session_factory) as session:
+        jobs.lose(session, owner="w1", max_lost=3)
+
+    with session_factory() as session:
+        rows = session.execute(select(JobMetric.outcome, JobMetric.path).order_by(JobMetric.attempt))
+        assert [tuple(row) for row in rows] == [("released", "fast"), ("lost", None)]

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -19,10 +20,13 @@ from keeper import SESSION
 from processes import Process, Service, wait_until
 from running import free_port
 from sqlalchemy import text
+from sqlalchemy.orm import Session, sessionmaker
 
 from cli.services.redis import Redis
 from db import jobs, outbox
+from db.models import Job
 from db.session import transaction
+from worker.tasks import AttemptCancelled, ended
 
 ROOT = Path(__file__).resolve().parents[3]
 PASSWORD = "for this test"
@@ -266,3 +270,17 @@ def test_tools_of_celery_count_what_the_database_does(service: Service, relay: P
         expected = {"sent": 7, "succeeded": ends["completed"], "failed": ends["failed"], "revoked": ends["cancelled"]}
         wait_until(lambda: counted(said) == expected, 20, service.folder)
         assert (broker.llen("interactive"), broker.llen("bulk"), scaled_by(service)) == (0, 0, 0)
+
+
+def test_the_task_of_a_job_that_its_user_took_back_while_its_worker_was_stopped_is_revoked(
+    session_factory: sessionmaker[Session],
+) -> None:
+    with transaction(session_factory) as session:
+        size = {"width": 32, "height": 32, "num_frames": 8, "fps": 8}
+        job, _ = jobs.accept(session, Job(tenant="ada", prompt="a fox", model="tiny", **size))
+        jobs.claim(session, job.id, owner="w", lease_s=30)
+        jobs.request_cancel(session, "ada", job.id)
+        jobs.release(session, owner="w")
+
+    with pytest.raises(AttemptCancelled):
+        ended(SimpleNamespace(factory=session_factory), job.id, 1)
