@@ -10,7 +10,7 @@ from itertools import groupby
 from worker.cache.decisions import style_classes, style_words
 from worker.cache.decisions import vocabulary as v
 from worker.cache.decisions.english_lexicon import is_in_lexicon
-from worker.cache.decisions.spelling import is_known, zipf
+from worker.cache.decisions.spelling import RARE, is_known, zipf
 from worker.cache.decisions.words import ADJECTIVE, DESCRIBES, NOUN, Word
 
 _PHRASES = frozenset(
@@ -67,10 +67,13 @@ def mark_style(words: Sequence[Word]) -> None:
                 _ignore(words, i, end)  # "seen from a balloon", which nobody sees
         elif word.lower == "from":
             _mark_outlook(words, i)
+        elif word.lower == "lightning" and i and words[i - 1].is_style:
+            word.is_style = True  # "volumetric lightning", which is lighting
         elif word.lower == "for" and i:
             _mark_client(words, i)
         elif word.lower in _CALLED or (word.lower == "is" and i and words[i - 1].lower == "name"):
             _mark_name(words, i)
+    _mark_by_company(words)
 
 
 def _is_style_of_all(words: Sequence[Word], i: int) -> bool:
@@ -102,7 +105,7 @@ def _mark_kind_of_picture(words: Sequence[Word], i: int) -> None:
         _mark(words, start, i)
 
 
-_MANNERS = v.word_set("manner vein spirit tradition likeness")
+_MANNERS = v.word_set("manner vein spirit tradition likeness hint hints")
 
 
 def _is_named_of(words: Sequence[Word], i: int) -> bool:
@@ -223,7 +226,7 @@ def _mark_tags(words: Sequence[Word]) -> None:
             _mark(words, start, stop)
     if names >= _MIN_NAMES:
         for start, stop in segments:
-            if 2 <= stop - start <= 3 and all(map(is_unheard, words[start:stop])):
+            if start and 2 <= stop - start <= 3 and all(map(is_unheard, words[start:stop])):
                 _mark(words, start, stop)
     for run in _runs_of_artists(words, segments):
         for start, stop in run:
@@ -240,6 +243,37 @@ def _mark_tags(words: Sequence[Word]) -> None:
             word.lower in ("iso", "f") and after[:1] in "/0123456789"
         ):
             _mark(words, i, i + 2 if after != "/" else i + 3)
+
+
+_MODEL_NUMBER = re.compile(r"(?=[a-z\d-]*\d)(?=[a-z\d-]*[a-z])[a-z\d-]{2,}")  # iq4, a7r, 1d
+
+
+def _mark_by_company(words: Sequence[Word]) -> None:
+    """Marks what no dictionary has between tags of style, behind what is seen: "a fox, artstation, lisa yuskavage"."""
+    segments = list(_segments(words))
+    styled = [all(word.is_style or word.lower in _TAGS for word in words[start:stop]) for start, stop in segments]
+    shown = next((k for k, (start, stop) in enumerate(segments) if _shows(words[start:stop])), len(segments))
+    unheard = [0 < k > shown and _is_name_or_number(words[start:stop]) for k, (start, stop) in enumerate(segments)]
+    for is_run, run in groupby(range(len(segments)), key=lambda k: unheard[k] and not styled[k]):
+        places = list(run)
+        first, last = places[0], places[-1]
+        begins = is_run and (styled[first - 1] or words[segments[first][0]].is_style)
+        if begins and (last + 1 == len(segments) or styled[last + 1]):
+            _mark(words, segments[first][0], segments[last][1])
+
+
+def _shows(segment: Sequence[Word]) -> bool:
+    return any(word.is_noun and word.is_plain for word in segment)
+
+
+def _is_name_or_number(segment: Sequence[Word]) -> bool:
+    """Whether a text is a name, a word that hardly anybody writes, or a machine with its number: "sony a7r iv"."""
+    if len(segment) == 1 and zipf(segment[0].lower) >= RARE:
+        return False  # fireflies
+    return len(segment) <= _LONGEST_ARTIST and all(
+        is_unheard(word) or word.lower in style_words.NAMES_OF_TOOLS or _MODEL_NUMBER.fullmatch(word.lower)
+        for word in segment
+    )
 
 
 def _is_credit(segment: Sequence[Word]) -> bool:
@@ -447,10 +481,13 @@ def _is_style_word(words: Sequence[Word], i: int) -> bool:
     )
 
 
+_BEFORE_MODELS = v.word_set("of by blending combining mixing")  # "a style blending Botticelli and Chung"
+
+
 def _mark_around_style(words: Sequence[Word], i: int) -> None:
     """Marks the words that say which style: those before, or after "style of"."""
     words[i].is_style = True
-    if i + 1 < len(words) and words[i + 1].lower in ("of", "by"):
+    if i + 1 < len(words) and words[i + 1].lower in _BEFORE_MODELS:
         words[i + 1].is_style = True
         is_told = i > 0 and words[i - 1].is_style and i + 2 < len(words) and words[i + 2].lower in ("a", "an")
         if not is_told:  # "cartoon style of a bear": the bear is what is drawn
@@ -498,6 +535,7 @@ _WORKS = v.word_set(
 )
 
 
+_PARTS_OF_WORKS = style_words.MEDIA | v.word_set("nature face background environment")  # ", nature by asher durand"
 _BLENDS = v.word_set("mix mixture blend combination fusion hybrid mashup")  # of beeple and moebius
 _PICTURES = v.word_set(
     "portrait photo photograph photography painting illustration drawing render sketch footage shot view image picture "
@@ -523,6 +561,8 @@ def _mark_artists(words: Sequence[Word], i: int) -> None:
         while k >= 0 and words[k].lower in (_WORKS if k == i - 1 else _TAGS):
             words[k].is_style = True
             k -= 1
+        if i > 1 and words[i - 2].lower == "," and words[i - 1].tag == "NN" and words[i - 1].lower in _PARTS_OF_WORKS:
+            words[i - 1].is_style = True
 
 
 def _mark_names(words: Sequence[Word], i: int, *, needs_name: bool) -> bool:

@@ -630,7 +630,7 @@ ABSTRACT = word_set(
 SEEN_WHEN_DESCRIBED = word_set("energy magic power life wonder aura")
 # nobody sees these, however they are described: feelings, ideas, measures, sounds, doings; no entity
 UNSEEN = word_set(
-    "none test january february december monday tuesday wednesday thursday friday saturday sunday "
+    "ai none test january february december monday tuesday wednesday thursday friday saturday sunday "
     "hello hi hey goodbye bye wow "
     "claim way tone era teamwork income poem poetry longing oh "
     "death math mathematics techno reggae hip-hop dubstep edm interview hypnosis kitsch psychedelia freshness "
@@ -775,7 +775,17 @@ STYLE_WORDS = word_set(
 # style: longest first wins
 STYLE_PHRASES = (
     *("video game", "horror game", "computer game"),
-    *("key shot", "key art", "key frame", "key visual", "chroma key", "low key", "high key", "key light"),
+    *(
+        "self portrait",
+        "key shot",
+        "key art",
+        "key frame",
+        "key visual",
+        "chroma key",
+        "low key",
+        "high key",
+        "key light",
+    ),
     "worm's eye view",
     "fish eye",
     "fish eye lens",
