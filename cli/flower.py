@@ -6,7 +6,6 @@ waits in all is in Postgres, and on the page that CHAI_URL names: Flower links t
 
 import logging
 import os
-import secrets
 import socket
 from pathlib import Path
 from typing import Any
@@ -43,7 +42,7 @@ def serve(port: int, *, fd: int | None = None) -> None:
     redis_url = local.redis_url()
     address = os.environ.get(ADDRESS_VARIABLE) or "127.0.0.1"
     file = password_file(local.var_dir())
-    password = os.environ.get(PASSWORD_VARIABLE) or _password(file)
+    password = os.environ.get(PASSWORD_VARIABLE) or local.secret(file)
     where = {"url": f"http://{address}:{port}", "user": USER, "password_in": f"{PASSWORD_VARIABLE} or {file}"}
     logger.info("flower started", extra={"fields": where})
     # By the environment: every user of a machine can read the arguments of a process.
@@ -134,10 +133,3 @@ def _linked(url: str | None, templates: str) -> dict[str, Any]:
             return Template(text.replace("</ul>", f"{link}</ul>", 1), name=name, loader=self)
 
     return {"template_loader": Linked(templates)}
-
-
-def _password(file: Path) -> str:
-    """Return the password in `file`, made the first time."""
-    if not file.exists():
-        local.write_secret(file, secrets.token_urlsafe(24))
-    return file.read_text()

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import secrets
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -149,12 +150,32 @@ def settings_checked() -> Iterator[None]:
         raise BadInput(f"{variable} {discreet(str(first['input']))!r}: {reason}") from error
 
 
+def secret(file: Path) -> str:
+    """Return the password in `file`, made the first time; what a power cut left empty is none."""
+    if not has_secret(file):
+        write_secret(file, secrets.token_urlsafe(24))
+    return file.read_text()
+
+
+def has_secret(file: Path) -> bool:
+    """Return whether a secret was written to `file`."""
+    return file.exists() and file.stat().st_size > 0
+
+
 def write_secret(file: Path, value: str) -> None:
-    """Write a file that only its owner can read."""
+    """Write a file that only its owner can read, whole or not at all. Raises OSError that names it."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.unlink(missing_ok=True)
-    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
-        stream.write(value)
+    partial = file.with_name(f"{file.name}.part")
+    partial.unlink(missing_ok=True)
+    try:
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
+            stream.write(value)
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(file)) from error
+    partial.replace(file)
 
 
 def _is_held(lock: Path) -> bool:

@@ -11,7 +11,7 @@ from typing import Self
 import psycopg2
 from psycopg2 import sql
 
-from cli.local import write_secret
+from cli import local
 from cli.services import process as processes
 from cli.services.binaries import postgres_bin
 from cli.services.errors import StartFailed
@@ -124,7 +124,7 @@ class Postgres:
 
     @property
     def _password(self) -> str:
-        return processes.secret(self.folder / "password")
+        return local.secret(self.folder / "password")
 
     @property
     def _admin_password(self) -> str:
@@ -136,18 +136,18 @@ class Postgres:
         In a folder of an earlier version that is the application's secret, until `_part_passwords` has run; a start
         that was cut in the middle of that left `admin.new`.
         """
-        files = [file for name in ("admin", "admin.new") if (file := self.folder / name).exists()]
+        files = [file for name in ("admin", "admin.new") if local.has_secret(file := self.folder / name)]
         secrets = [file.read_text() for file in files]
         return secrets[:1] if files and files[0].name == "admin" else [*secrets, self._password]
 
     def _part_passwords(self) -> None:
         """Give the superuser a secret of its own where it shares the application's; it is on disk before it holds."""
         file, new = self.folder / "admin", self.folder / "admin.new"
-        if file.exists():
+        if local.has_secret(file):
             return
         with closing(self._connect("postgres")) as connection, connection.cursor() as cursor:
             statement = sql.SQL("ALTER ROLE {} PASSWORD {}")
-            cursor.execute(statement.format(sql.Identifier(ADMIN), sql.Literal(processes.secret(new))))
+            cursor.execute(statement.format(sql.Identifier(ADMIN), sql.Literal(local.secret(new))))
         new.replace(file)
 
     def _programs(self) -> tuple[Path, Way]:
@@ -158,7 +158,7 @@ class Postgres:
         if (self.data / "PG_VERSION").exists():
             return
         secret = self.folder / "initdb.secret"  # a copy that the user who runs initdb may read
-        write_secret(secret, processes.secret(self.folder / "admin"))
+        local.write_secret(secret, local.secret(self.folder / "admin"))
         give(secret, way.owner)
         self.data.mkdir(mode=0o700, exist_ok=True)
         give(self.data, way.owner)

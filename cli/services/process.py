@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import secrets
 import signal
 import socket
 import subprocess
@@ -205,12 +204,3 @@ def last_lines(log: Path, num_lines: int = 8) -> str:
         return "\n".join(log.read_text(errors="replace").splitlines()[-num_lines:])
     except FileNotFoundError:
         return "(no log)"
-
-
-def secret(file: Path) -> str:
-    """Return the password in `file`, written once with mode 0600."""
-    if not file.exists():
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as stream:
-            stream.write(secrets.token_urlsafe(24))
-    return file.read_text()

@@ -1,6 +1,5 @@
 """An embedded Redis (or Valkey) on a loopback port."""
 
-import os
 import shutil
 import signal
 import socket
@@ -9,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Self
 
+from cli import local
 from cli.services import process as processes
 from cli.services.binaries import redis_server
 from cli.services.errors import PortTaken, StartFailed
@@ -133,13 +133,12 @@ class Redis:
 
     @property
     def _password(self) -> str:
-        return processes.secret(self.folder / "password")
+        return local.secret(self.folder / "password")
 
     def _write_config(self) -> Path:
         file = self.folder / "redis.conf"
         text = CONFIG.format(port=self.port, folder=self.folder, databases=NUM_DATABASES, password=self._password)
-        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
-            stream.write(text)
+        local.write_secret(file, text)
         return file
 
     def _wait_until_ready(self) -> None:

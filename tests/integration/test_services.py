@@ -182,9 +182,10 @@ def test_a_folder_in_which_both_shared_a_secret_is_taken_over(postgres: Postgres
     assert not (postgres.folder / "admin.new").exists()
 
 
-def test_a_lost_secret_is_named_at_once(postgres: Postgres) -> None:
+@pytest.mark.parametrize("left", ["of other data", ""])
+def test_a_lost_secret_is_named_at_once(postgres: Postgres, left: str) -> None:
     postgres.stop()
-    (postgres.folder / "admin").write_text("of other data")
+    (postgres.folder / "admin").write_text(left)
 
     with pytest.raises(
         StartFailed, match=r"no secret in .* opens .*: the files admin and password belong to this data"

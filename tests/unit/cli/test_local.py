@@ -1,6 +1,9 @@
 """What a running service leaves for other commands."""
 
 import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -51,6 +54,37 @@ def test_secrets_are_for_the_owner_only_and_not_in_the_open_file(tmp_path: Path)
     for name in ("database", "redis"):
         assert (tmp_path / "run" / f"{name}.secret").stat().st_mode & 0o777 == 0o600
     assert "pw" not in (tmp_path / "run" / "up.json").read_text()
+
+
+@contextmanager
+def no_room() -> Iterator[None]:
+    """Let no file grow, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_disk_without_room_leaves_no_empty_secret_and_keeps_the_one_before(tmp_path: Path) -> None:
+    new, old = tmp_path / "new", tmp_path / "old"
+    kept = local.secret(old)
+
+    for file in (new, old):
+        with no_room(), pytest.raises(OSError, match="File too large") as raised:
+            local.write_secret(file, "another")
+        assert raised.value.filename == str(file)
+
+    assert [file.name for file in tmp_path.iterdir()] == ["old"]
+    assert local.secret(old) == kept
+    assert len(local.secret(new)) >= 32
+
+
+def test_a_secret_that_a_power_cut_left_empty_is_made_anew(tmp_path: Path) -> None:
+    (tmp_path / "password").touch()
+
+    assert len(local.secret(tmp_path / "password")) >= 32
 
 
 def test_a_command_joins_the_running_service_but_the_environment_comes_first(
