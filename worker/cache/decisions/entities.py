@@ -34,6 +34,7 @@ from worker.cache.decisions import (
 from worker.cache.decisions import vocabulary as v
 from worker.cache.decisions import words as w
 from worker.cache.decisions.english_lexicon import is_in_lexicon, tag_in_lexicon
+from worker.cache.decisions.noun_rules import OF_TOPS
 from worker.cache.decisions.readers.reading import Reading
 from worker.cache.decisions.spelling import RARE, is_known, zipf
 from worker.cache.decisions.tagging import Tagger, lexicon_tagger, spacy_tagger
@@ -435,6 +436,7 @@ def _entity_or_style(words: Sequence[Word], start: int, stop: int) -> Entity | N
         return None
     is_kept = is_compound or _is_day(words, start, stop) or (of > 1 and _is_kept(phrase[of - 2], noun))
     is_kept = is_kept or (head == "light" and stop < len(words) and words[stop].tag.startswith("VB"))  # it moves
+    is_kept = is_kept or (head == "top" and described[-1:] and described[-1] in OF_TOPS)
     is_kept = is_kept or (head in v.FRUITS and _is_behind_article(words, start))  # "an orange"
     if (
         _is_quantifier(words, stop)
@@ -531,7 +533,8 @@ _PARTS_WITH_NAMES = frozenset(("foot", "base", "heart", "brink", "outskirts", "t
 _PARTS_OF_PLACES = v.word_set(
     "front middle center centre edge foot base heart outskirts bottom top end side mouth brink"
 )
-_NO_PLACES = v.NOT_PLACES | v.ANIMATE | v.GENERIC | v.ABSTRACT
+_ENDS_OF_CLOTHES = ("wear", "mask", "coat", "dres", "shirt", "skirt", "jacket", "pants", "boot", "shoe", "gown")
+_NO_PLACES = {"top"} | v.NOT_PLACES | v.ANIMATE | v.GENERIC | v.ABSTRACT
 
 
 def _kind(words: Sequence[Word], start: int, head: str, noun: Word) -> EntityKind:
@@ -550,7 +553,7 @@ def _kind(words: Sequence[Word], start: int, head: str, noun: Word) -> EntityKin
     if after_place and (head in v.PLACE_NOUNS or head in v.MORE_PLACES):
         return EntityKind.SCENE
     is_inside = before >= 0 and words[before].lower in v.INSIDE and not _is_looked_at(words, before)
-    names_place = not _NO_PLACES & {head, noun.lower}
+    names_place = not (_NO_PLACES & {head, noun.lower} or head.removesuffix("s").endswith(_ENDS_OF_CLOTHES))
     return EntityKind.SCENE if is_inside and names_place else EntityKind.OBJECT
 
 
@@ -583,6 +586,8 @@ def singular(word: str) -> str:
         return f"{word[:-3]}man"
     if word.endswith("is") and tag_in_lexicon(word) in (None, "NNS") and tag_in_lexicon(word[:-1]) == "NN":
         return word[:-1]  # taxis
+    if word.endswith("us") and is_known(word[:-1]):
+        return word[:-1]  # tutus
     if len(word) < 4 or not word.endswith("s") or word.endswith(("ss", "us", "is", "'s")):
         return word
     from textblob.en.inflect import singularize

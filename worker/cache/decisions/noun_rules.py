@@ -19,6 +19,8 @@ _SEVERAL = v.word_set("many several few some these those")
 _FRUITS = v.word_set("lemon lime olive orange tangerine rose violet lavender chestnut")
 _NOUNS_TOO = v.word_set("can uniform head pretty opening alien human robot android zombie skeleton chinese male female")
 _COLOURS = v.CONFLICT_GROUPS["colour"].keys()
+_CUTS = v.word_set("tank crop halter tube bikini tight sleeveless")
+OF_TOPS = _COLOURS | v.CONFLICT_GROUPS["material"].keys() | v.CONFLICT_GROUPS["pattern"].keys() | _CUTS  # that are worn
 
 
 def name_or_fruit(at: Place) -> str | None:
@@ -32,11 +34,23 @@ def name_or_fruit(at: Place) -> str | None:
         return "NN"  # "an orange on a table"; what looks like a plural behind "an orange" is a verb
     if at.tag == "NNS" and at.before in ("NN", "NNP") and is_first_name(at.last) and not _has_singular(at.word):
         return "NNP"  # "christina hendricks"
+    if at.before == "NN" and is_first_name(at.last) and _is_surname(at):
+        return "NNP"  # "a portrait of karl urban"
     if "-" in at.word and at.last in ("named", "called", "nicknamed"):
         return "NNP"  # "a robot named WALL-E rolls through a junkyard"
     if at.tag == PERIOD:
         return "JJ" if at.after in NOUN else "."  # "a 1950s diner"; a decade alone is no thing
     return None
+
+
+def _is_surname(at: Place) -> bool:
+    """Whether a word behind a first name says neither what its bearer is like nor what he does."""
+    if at.tag_at(-2) in NOUN or at.word in _COLOURS:
+        return False
+    if at.tag == "JJ":
+        is_name_too = tag_in_lexicon(at.word.capitalize()) == "NNP" and at.word not in v.ADJECTIVES
+        return is_name_too and (at.after == "." or at.next in ("as", "in", "and", "with"))
+    return at.tag in ("VB", "VBP") and at.word in BASES and at.after in ("VBN", "VBG")  # "sadie sink dressed as"
 
 
 def part_of_compound(at: Place) -> str | None:
@@ -68,6 +82,8 @@ def part_of_compound(at: Place) -> str | None:
         return "JJ"  # "a super villain", but "a super cute cat"
     if word == "well" and before in ("DT", "PRP$") and after not in ("JJ", "VBN", "VBD", *NOUN):
         return "NN"  # "out of a well"
+    if word == "top" and at.last in OF_TOPS and after not in (*NOUN, *ADJECTIVE):
+        return "NN"  # "a white top and jeans"
     if word == "set" and before in NOUN and (after in (".", "CC") or _is_object_set(at)):
         return "NN"  # "a film set", "a lego set with a box"
     return None
@@ -80,6 +96,9 @@ def kind_or_second_life(at: Place) -> str | None:
     """Nouns that describe the one behind them, and words that are a thing or a look: a can, pretty."""
     if at.word in v.MODIFIER_NOUNS and at.after == "JJ":
         return "JJ"  # "a porcelain old woman"
+    is_pair = at.next == "and" and at.tag_at(2) == "JJ" and at.tag_at(3) in NOUN
+    if at.tag == "NN" and at.word.endswith("ic") and is_pair and not is_in_lexicon(at.word) and at.word not in LISTED:
+        return "JJ"  # "masonic and kabbalistic symbols"
     is_bare = at.before == "IN" and at.last in ("with", "of") and at.tag == "NN" and at.after == "JJ"
     if is_bare and at.word in _KINDS and at.tag_at(2) in NOUN:
         return "JJ"  # "with human blue eyes"

@@ -46,6 +46,8 @@ def zipf(word: str) -> float:
 @cache
 def mended(word: str) -> str:
     """The known word that was meant, or the word itself when that is not sure."""
+    if word in v.SLIPS:
+        return v.SLIPS[word]
     if len(word) < _SHORTEST or not (word.isascii() and word.isalpha()) or word in _KNOWN:
         return word
     rarity = zipf(word)

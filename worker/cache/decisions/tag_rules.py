@@ -55,7 +55,7 @@ _RULES = (  # the first that has something to say decides
     verb_rules.participle,
     verb_rules.present_tense,
     noun_rules.adjective_that_is_a_thing,
-    verb_rules.plural_that_is_a_verb,
+    verb_rules.noun_that_is_a_verb,
 )
 
 

@@ -17,7 +17,9 @@ _REQUESTS = v.word_set(
 _LEADS_TO_VERB = v.word_set(
     "about able ready used supposed try tries tried trying want wants wanted wanting begin begins began begun "
     "beginning start starts started starting continue continues continued need needs needed have has had learn learns "
-    "learned learning decide decides decided refuse refuses refused attempt attempts attempting fail fails failed"
+    "learned learning appear appears appeared appearing seem seems seemed how love loves threaten threatens manage "
+    "manages struggle struggles struggling "
+    "decide decides decided refuse refuses refused attempt attempts attempting fail fails failed"
 )
 _PRETERITES = v.word_set(
     "came went took began ran sang swam drew flew grew knew threw wrote drove rode ate gave spoke chose shook stole "
@@ -104,6 +106,8 @@ def verb_behind_modal(at: Place) -> str | None:
 def word_in_ing(at: Place) -> str | None:
     """A word in -ing: what a thing does, what it is like, or a thing itself."""
     word, before, after = at.word, at.before, at.after
+    if (at.last == "its" and word in _WEATHER) or (at.next == "home" and word in _RETURNS and before != "DT"):
+        return "VBG"  # "its raining outside", ", coming home from school"
     if word in _SPORTS.get(at.next, ()) and before in (*NOUN, "PRP", ",", "."):
         return "RB"  # "a man rock climbing on a cliff"
     if word.endswith("ing") and at.next and (found := _ing_before_noun(at)):
@@ -119,6 +123,8 @@ def word_in_ing(at: Place) -> str | None:
     return None
 
 
+_WEATHER = v.word_set("raining snowing hailing storming")
+_RETURNS = v.word_set("coming going walking returning running riding flying heading driving arriving")
 _SPORTS = {  # and what stands before their name, which nobody sees
     "wrestling": v.word_set("arm sumo mud"),
     "climbing": v.word_set("rock ice mountain cliff"),
@@ -188,10 +194,14 @@ def present_tense(at: Place) -> str | None:
     return None
 
 
-def plural_that_is_a_verb(at: Place) -> str | None:
-    """What a single thing before it does to one behind it."""
-    does = at.tag == "NNS" and at.before in ("NN", "NNP") and at.after in ("DT", "PRP$")
-    return "VBZ" if does else None
+def noun_that_is_a_verb(at: Place) -> str | None:
+    """What the thing before it does to one behind it: one thing with an -s, several without."""
+    if at.after not in ("DT", "PRP$"):
+        return None
+    if at.tag == "NNS" and at.before in ("NN", "NNP"):
+        return "VBZ"
+    is_done = at.tag == "NN" and at.before == "NNS" and at.last not in v.PLURAL_MODIFIERS
+    return "VB" if is_done and _may_be_verb(f"{at.word}s") else None  # "people respect the lions"
 
 
 def _is_done(at: Place) -> bool:
@@ -308,7 +318,8 @@ def _ing_before_noun(at: Place) -> str | None:
     is_kind = at.word in v.ATTRIBUTIVE_ING and not is_doing
     if at.after in NOUN and (is_kind or _makes_one_thing(at.word, at.next)):
         return "NN"
-    if at.word in v.ING_NOUNS and at.before in NOUN and at.after in ("DT", "PRP$"):
+    does_many = at.after == "JJ" and at.tag_at(2) == "NNS"  # "an agency offering digital services"
+    if at.word in v.ING_NOUNS and at.before in NOUN and (at.after in ("DT", "PRP$") or does_many):
         return "VBG"
     return None
 

@@ -427,7 +427,7 @@ IDIOMS = frozenset(
             "on top",
             "from head to toe",
         ),
-        *("in detail", "in real life", "real life", "point of view", "in no time", "in person"),
+        *("in search", "in need", "in detail", "in real life", "real life", "point of view", "in no time", "in person"),
         *("in charge", "in love", "at peace", "at rest", "on display", "in sight", "in use", "by hand", "at hand"),
         *(
             "in a row",
@@ -1262,20 +1262,7 @@ FUNCTION_TAGS: dict[str, str] = {
             "vs",
             "versus",
             "w/",
-            "whit",
-            "wiht",
-            "wth",
-            "whith",
             "ontop",
-            "amoung",
-            "amoungst",
-            "betwen",
-            "beetween",
-            "trough",
-            "throught",
-            "throgh",
-            "accross",
-            "behing",
         ),
         "IN",
     ),
@@ -1363,6 +1350,24 @@ PEOPLE = frozenset(
 
 PEOPLE_BY_FIRST_WORD = {first: [name for name in PEOPLE if name[0] == first] for first, *_ in PEOPLE}
 
+# small words as people misspell them, and with the article behind them
+SLIPS: dict[str, str] = _groups(
+    **{
+        "with": "whit wiht iwth wtih wth whith witha withthe",
+        "from": "fron frm",
+        "in": "ina inthe inthis",
+        "on": "ona onthe",
+        "of": "ofa ofthe",
+        "at": "atthe",
+        "and": "amd adn andthe",
+        "the": "teh hte thw",
+        "among": "amoung amoungst",
+        "between": "betwen beetween",
+        "through": "trough throught throgh thru",
+        "across": "accross",
+        "behind": "behing",
+    }
+)
 # one word that people write as two
 SPLIT_WORDS: dict[tuple[str, str], str] = {
     ("bull", "dog"): "bulldog",
@@ -1409,6 +1414,7 @@ SPLIT_WORDS: dict[tuple[str, str], str] = {
     ("mush", "room"): "mushroom",
     ("dragon", "fly"): "dragonfly",
     ("jelly", "fish"): "jellyfish",
+    ("jelly", "fishes"): "jellyfishes",
     ("wild", "life"): "wildlife",
     ("key", "board"): "keyboard",
     ("skate", "board"): "skateboard",

@@ -18,7 +18,12 @@ _TOKEN = re.compile(r"[^\W_]+(?:[-'’][^\W_]+|[.:]\d+)*|[^\w\s]")
 _NUMBERS = "|".join(
     (r"\d+", *sorted(v.NUMERALS, key=len, reverse=True), "two|three|four|five|six|seven|eight|nine|ten")
 )
-_AGE = re.compile(rf"\b({_NUMBERS})[ -]?(?:years?|yrs?)[ -]olds?\b", re.I)
+_AGE = re.compile(rf"\b({_NUMBERS})[ -]?(?:(?:years?|yrs?)[ -](?:olds?|of age)|y\.?o)\b", re.I)
+_HEIGHT = re.compile(  # "20 foot tall", whose number nobody sees
+    rf"\b(?:{_NUMBERS})[ -]?(?:foot|feet|ft|met(?:er|re)s?|m|inch(?:es)?|cm|miles?|stor(?:y|ey|ies|eys))[ -]"
+    r"(?=(?:tall|high|long|wide|deep)\b)",
+    re.I,
+)
 
 
 @dataclass(slots=True)
@@ -56,7 +61,7 @@ def tokens(text: str) -> list[Word]:
 
 def read(text: str) -> list[Word]:
     """The words of a text without its signs (`prompt_syntax`), untagged."""
-    text = re.sub(r"(?<=\s)&(?=\s)", "and", _AGE.sub(r"\1-year-old", text))
+    text = re.sub(r"(?<=\s)&(?=\s)", "and", _HEIGHT.sub("", _AGE.sub(r"\1-year-old", text)))
     tokens = _TOKEN.findall(text)[:MAX_WORDS]
     tokens = [part for token in tokens for part in _split_possessive(token) if len(part) <= _MAX_WORD]
     tokens = _joined([token for i, token in enumerate(tokens) if i == 0 or not _is_repeated(tokens[i - 1], token)])
