@@ -408,8 +408,12 @@ def _held(claim: Claim) -> tuple[ColumnElement[bool], ...]:
 
 
 def release(session: Session, *, owner: str) -> list[UUID]:
-    """Give the jobs of a worker that shuts down back to the queue and return them; nothing is held against them."""
-    return _ids(_return(session, Job.lease_owner == owner, "released", lost=0), JobStatus.QUEUED)
+    """Give the jobs of a worker that shuts down back to the queue and return them; nothing is held against them.
+
+    One whose row another holds stays: its attempt stops by itself, see `worker.jobs.lease`.
+    """
+    its = _locked(session, and_(Job.status == JobStatus.IN_PROGRESS, Job.lease_owner == owner), 100)
+    return _ids(_return(session, its, "released", lost=0), JobStatus.QUEUED)
 
 
 def lost(claim: Claim) -> LeaseLost:
@@ -431,15 +435,20 @@ def hold(session: Session, claim: Claim) -> Job:
 
 
 def lose(session: Session, *, owner: str, max_lost: int) -> Swept:
-    """End or requeue the jobs of a worker whose process died, as `sweep` does when their leases run out."""
-    return _lose(session, and_(Job.status == JobStatus.IN_PROGRESS, Job.lease_owner == owner), max_lost, 100)
+    """End or requeue the jobs of a worker whose process died, as `sweep` does when their leases run out.
+
+    Waits for rows that another holds, most often what the server still does for the dead: nobody comes for them again
+    before the lease ends.
+    """
+    which = and_(Job.status == JobStatus.IN_PROGRESS, Job.lease_owner == owner)
+    return _lose(session, which, max_lost, 100, waits=True)
 
 
 def give_back(session: Session, claim: Claim, *, max_lost: int, code: str, message: str) -> JobStatus:
     """Return a job whose attempt broke for a passing reason to the queue, or fail it when that was the last try.
 
     Broken attempts count as lost ones. The row of the attempt is the caller's to write, see `metrics.end`. Returns what
-    the job now is: cancelled, too, see `_requeue`. Raises `LeaseLost`.
+    the job now is, also cancelled: see `_requeue`. Raises `LeaseLost`.
     """
     job = hold(session, claim)
     job.num_lost += 1
@@ -455,8 +464,8 @@ def refuse(session: Session, claim: Claim, *, max_faults: int, code: str, messag
 
     Nothing is held against the job. Other workers may have it at once, this one only after a pause that doubles; from
     the third fault on everybody waits, so that machines which broke together do not use it up in a second. The row of
-    the attempt is the caller's to write, see `metrics.end`. Returns what the job now is: cancelled, too, see `_requeue`.
-    Raises `LeaseLost`.
+    the attempt is the caller's to write, see `metrics.end`. Returns what the job now is, also cancelled: see
+    `_requeue`. Raises `LeaseLost`.
     """
     job = hold(session, claim)
     job.num_faults += 1
@@ -577,19 +586,20 @@ def sweep(session: Session, *, max_lost: int, limit: int = 100, away_s: float = 
     was_away = or_(
         Job.lease_until < func.pg_postmaster_start_time(), Job.lease_until > func.now() - timedelta(seconds=away_s)
     )
-    freed = _return(session, and_(expired, was_away, ~Job.cancel_requested), "released", lost=0, limit=limit)
+    nobodys = _locked(session, and_(expired, was_away, ~Job.cancel_requested), limit)
+    freed = _return(session, nobodys, "released", lost=0)
     swept = _lose(session, expired, max_lost, limit)
     return replace(swept, requeued=[*(job.id for job in freed), *swept.requeued])
 
 
-def _lose(session: Session, which: ColumnElement[bool], max_lost: int, limit: int) -> Swept:
-    failed = _give_up(session, and_(which, Job.num_lost + 1 >= max_lost, ~Job.cancel_requested), limit)
-    back = _return(session, which, "lost", lost=1, limit=limit)
+def _lose(session: Session, which: ColumnElement[bool], max_lost: int, limit: int, *, waits: bool = False) -> Swept:
+    broken = _locked(session, and_(which, Job.num_lost + 1 >= max_lost, ~Job.cancel_requested), limit, waits=waits)
+    failed = _give_up(session, broken)
+    back = _return(session, _locked(session, which, limit, waits=waits), "lost", lost=1)
     return Swept(requeued=_ids(back, JobStatus.QUEUED), failed=failed, cancelled=_ids(back, JobStatus.CANCELLED))
 
 
-def _give_up(session: Session, which: ColumnElement[bool], limit: int) -> list[UUID]:
-    jobs = _locked(session, which, limit)
+def _give_up(session: Session, jobs: Sequence[Job]) -> list[UUID]:
     for job in jobs:
         broken = _attempt(job, "lost")
         job.num_lost += 1
@@ -602,9 +612,8 @@ def _give_up(session: Session, which: ColumnElement[bool], limit: int) -> list[U
     return [job.id for job in jobs]
 
 
-def _return(session: Session, which: ColumnElement[bool], outcome: str, *, lost: int, limit: int = 100) -> list[Job]:
-    """Put jobs in progress back to the queue, each with a metrics row for the broken attempt; see `_requeue`."""
-    jobs = _locked(session, and_(Job.status == JobStatus.IN_PROGRESS, which), limit)
+def _return(session: Session, jobs: Sequence[Job], outcome: str, *, lost: int) -> Sequence[Job]:
+    """Put locked jobs back to the queue, each with a metrics row for the broken attempt; see `_requeue`."""
     broken = [_attempt(job, outcome) for job in jobs]
     for job in jobs:
         job.num_lost += lost
@@ -639,8 +648,8 @@ def _ids(jobs: Sequence[Job], status: JobStatus) -> list[UUID]:
     return [job.id for job in jobs if job.status == status]
 
 
-def _locked(session: Session, which: ColumnElement[bool], limit: int) -> list[Job]:
-    query = select(Job).where(which).order_by(Job.lease_until).limit(limit).with_for_update(skip_locked=True)
+def _locked(session: Session, which: ColumnElement[bool], limit: int, *, waits: bool = False) -> list[Job]:
+    query = select(Job).where(which).order_by(Job.lease_until).limit(limit).with_for_update(skip_locked=not waits)
     return list(session.scalars(query, execution_options={"populate_existing": True}))
 
 

@@ -2,7 +2,7 @@
 
 WorkerError
 ├── Cancelled   the user took the job back: the row says so
-├── Stopped     the window of its run closed, or its worker takes no jobs before it began: back to the queue
+├── Stopped     the window of its run closed, or its worker is stopped or takes no jobs: back to the queue
 ├── GiveUp      of the job: no attempt can succeed; it fails, with a code and a way out for the user
 └── Unfit       of this machine: back to the queue for another one, and nothing is held against the job
 

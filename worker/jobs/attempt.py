@@ -136,7 +136,8 @@ def _attempt(runtime: Runtime, claim: Claim, *, is_ahead: bool, lender: Claim | 
     """
     params = GenerationParams.of(claim.job)
     seed = secrets.randbelow(MAX_SEED) if params.seed is None else params.seed
-    with _traced(claim), Lease(runtime.factory, claim, runtime.settings) as lease:
+    held = Lease(runtime.factory, claim, runtime.settings, is_stopping=lambda: runtime.gate.is_stopped)
+    with _traced(claim), held as lease:
 
         def check() -> None:
             lease.check()

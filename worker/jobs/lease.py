@@ -40,13 +40,22 @@ class Lease:
 
     The thread alone talks to the database, each quarter of a lease and, while steps go by, each `progress_s`; the loop
     of steps only looks at flags. While the database is away the thread tries again until the lease is over by this
-    process's own clock; while it is there, and another transaction holds the row, until that ends.
+    process's own clock; while it is there, and another transaction holds the row, until that ends. A job that is still
+    held at a heartbeat though `is_stopping` says that its worker ends could not be given back by that.
     """
 
-    def __init__(self, factory: sessionmaker[Session], claim: Claim, settings: WorkerSettings) -> None:
+    def __init__(
+        self,
+        factory: sessionmaker[Session],
+        claim: Claim,
+        settings: WorkerSettings,
+        *,
+        is_stopping: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.claim = claim
         self._factory = factory
         self._settings = settings
+        self._is_stopping = is_stopping
         self._progress: dict[str, Any] = {}
         self._extended_at = time.monotonic()
         self._is_lost = self._is_cancelled = self._is_stopped = self._is_over = False
@@ -88,7 +97,7 @@ class Lease:
         if self._is_cancelled:
             raise Cancelled(f"job {self.claim.job.id}: cancelled by its user")
         if self._is_stopped:
-            raise Stopped(f"job {self.claim.job.id}: the window of its run closed")
+            raise Stopped(f"job {self.claim.job.id}: the window of its run closed, or its worker is being stopped")
 
     def _keep(self) -> None:
         pause_s = self._settings.heartbeat_s
@@ -116,7 +125,7 @@ class Lease:
             try:
                 with transaction(self._factory) as session:
                     asked = jobs.beat(session, self.claim, lease_s=self._settings.lease_s, **self._progress)
-                    stops = jobs.is_to_stop(session, self.claim)
+                    stops = self._is_stopping() or jobs.is_to_stop(session, self.claim)
                     if picture is not None:
                         previews.put(session, self.claim, picture)
             except LeaseLost:

@@ -1,5 +1,7 @@
 """Rows that a machine holds which nobody can reach any more: another connection, in a transaction that does not end."""
 
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,7 +16,10 @@ from db.models import CacheEvent, Job, JobMetric, Pin
 from db.session import connect, sessions, transaction
 from db.states import EntryStatus, JobStatus
 from shared.storage import LATENTS, Storage, StoredFile
+from worker.app import release
 from worker.jobs.lease import claim_job
+from worker.models.base import Step
+from worker.models.opensora.model import OpenSoraModel
 from worker.runtime import open_runtime
 
 Start = Callable[..., Any]  # Any: the Service of conftest
@@ -161,6 +166,46 @@ def test_a_job_whose_row_is_held_is_left_to_a_later_message(
         assert claim_job(hurried, id_, owner="w", lease_s=30) is None
 
     assert claim_job(hurried, id_, owner="w", lease_s=30) is not None
+
+
+def test_a_job_whose_row_is_held_while_its_worker_is_told_to_stop_goes_back_once_it_is_free(
+    service: Any, pipeline: Any, lost: Any, database_url: str
+) -> None:
+    class Told(OpenSoraModel):
+        def sample(self, *args: Any, **options: Any) -> Iterator[Step]:
+            for number, step in enumerate(super().sample(*args, **options)):
+                if number == 1:
+                    with lost("SELECT FROM jobs FOR UPDATE"):
+                        service.runtime.gate.stop()
+                        release(database_url, service.runtime.owner)
+                time.sleep(0.1)  # steps are slower than heartbeats
+                yield step
+
+    service = service.with_settings(progress_s=0.05)
+    service.runtime.load = lambda card, _: Told(pipeline, card)
+
+    job = service.run(RED_FOX)
+
+    assert (job.status, job.num_lost) == (JobStatus.QUEUED, 0)
+
+
+def test_a_dead_child_s_job_whose_row_is_held_for_a_moment_does_not_wait_for_its_lease(
+    session_factory: sessionmaker[Session], engine: Engine
+) -> None:
+    with transaction(session_factory) as session:
+        asked = {"prompt": "a fox", "model": "tiny", "width": 32, "height": 32, "num_frames": 8, "fps": 8}
+        id_ = jobs.accept(session, Job(tenant="ada", **asked))[0].id
+        jobs.claim(session, id_, owner="w", lease_s=30)
+
+    with engine.connect() as server:
+        server.execute(text("SELECT FROM jobs FOR UPDATE"))  # what it still does for the dead
+        soon = threading.Timer(0.3, server.rollback)
+        soon.start()
+        with transaction(session_factory) as session:
+            lost = jobs.lose(session, owner="w", max_lost=3)
+        soon.join()
+
+    assert lost.requeued == [id_]
 
 
 @pytest.mark.parametrize(("lease_s", "patience_ms"), [(2, 500), (30, 5000)])
