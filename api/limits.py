@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from sqlalchemy.orm import Session
 
 from api.errors import STAYS, QueueFull
-from db import jobs, keys, metrics
+from db import file_batches, jobs, keys, metrics
 from db.keys import Caller
 
 FRESH_S = 10.0  # GPU seconds of a tenant are summed up this often at most
@@ -23,7 +23,10 @@ class Limits:
 
     def check(self, session: Session, caller: Caller, num_more: int = 1, *, is_bulk: bool = False) -> None:
         """Raise QueueFull when a limit leaves no room for so many new videos."""
-        check_room(caller, jobs.num_queued(session, caller.tenant) if caller.max_queued is not None else 0, num_more)
+        if caller.max_queued is not None:
+            keys.lock_tenant(session, caller.tenant)
+            num_unread = file_batches.num_unread(session, caller.tenant)  # lines are jobs once they were read
+            _check_room(caller.max_queued, jobs.num_queued(session, caller.tenant) + num_unread, num_more)
         if caller.max_gpu_seconds == 0:
             raise _never("this key allows no GPU seconds; ask the operator for some", code="quota_exceeded")
         if caller.max_gpu_seconds is not None:
@@ -55,15 +58,13 @@ def _take(session: Session, key: str, per_minute: int) -> None:
         raise QueueFull(message, code="rate_limit_exceeded", headers={"Retry-After": str(wait_s)})
 
 
-def check_room(caller: Caller, num_queued: int, num_more: int = 1) -> None:
+def _check_room(most: int, num_queued: int, num_more: int) -> None:
     """Raise QueueFull when a key's limit leaves no room for more jobs."""
-    if caller.max_queued is not None and num_more > caller.max_queued:
-        message = (
-            f"this key lets {caller.max_queued} videos wait, not {num_more}; send fewer at once, or ask the operator"
-        )
+    if num_more > most:
+        message = f"this key lets {most} videos wait, not {num_more}; send fewer at once, or ask the operator"
         raise _never(message, code="queue_full")
-    if caller.max_queued is not None and num_queued + num_more > caller.max_queued:
+    if num_queued + num_more > most:
         raise QueueFull(
-            f"{num_queued} videos wait and this key allows {caller.max_queued}; try again when some have run",
+            f"{num_queued} videos wait and this key allows {most}; try again when some have run",
             headers={"Retry-After": "5"},
         )

@@ -21,7 +21,7 @@ from api.deps import Calling
 from api.errors import BadRequest, TooLarge, TooSlow, UnsupportedMedia
 from api.schemas import UploadFields
 from api.settings import ApiSettings
-from db import files
+from db import files, keys
 from db.keys import Caller
 from shared.storage import Storage, StorageError, file_name
 
@@ -179,6 +179,7 @@ def kept(upload: Upload, storage: Storage) -> Iterator[None]:
 
 def check_total(session: Session, caller: Caller, upload: Upload, settings: ApiSettings) -> None:
     """Raise TooLarge when a tenant's files would take more than they may."""
+    keys.lock_tenant(session, caller.tenant)
     number = files.num_bytes(session, caller.tenant)
     if number + upload.num_bytes > settings.max_files_bytes:
         message = f"your files have {number} bytes and may have {settings.max_files_bytes}; delete some first"

@@ -136,6 +136,13 @@ def refused(session: Session, id_: UUID) -> Iterator[RefusedLine]:
         session.expunge_all()
 
 
+def num_unread(session: Session, tenant: str) -> int:
+    """Return how many lines of a tenant's files are still to become jobs."""
+    left = func.greatest(0, FileBatch.num_lines - FileBatch.line)
+    is_read = FileBatch.status == FileBatchStatus.VALIDATING, FileBatch.ends_as.is_(None)
+    return int(session.scalar(select(func.sum(left)).where(FileBatch.tenant == tenant, *is_read)) or 0)
+
+
 def counts(session: Session, id_: UUID) -> dict[str, int]:
     """Return the number of a batch's videos by status."""
     query = select(Job.status, func.count().label("number")).where(_its(id_)).group_by(Job.status)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import func, or_, select, text, update
 from sqlalchemy.orm import Session
 
 from db.errors import NotFound
@@ -17,6 +17,7 @@ _BRAND = "sk-chai"
 ALL_SCOPES = ("jobs", "read", "admin")  # make and look; look alone; what is the operator's
 IS_LIVE = (ApiKey.revoked_at.is_(None), or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > func.now()))
 MINUTE_S = 60.0
+_ROOM = 0x63686169  # any fixed number: locks of two are apart from those of one
 LIMITS = ("max_queued", "max_per_minute", "max_gpu_seconds")
 
 
@@ -93,6 +94,11 @@ def take(session: Session, prefix: str, per_minute: int) -> float:
         return 0.0
     remainder = session.scalar(select(left).where(is_key)) or 0.0
     return (1 - float(remainder)) * MINUTE_S / per_minute if per_minute else MINUTE_S
+
+
+def lock_tenant(session: Session, tenant: str) -> None:
+    """Let nobody else count and take what a tenant may have until the transaction ends: both would find room."""
+    session.execute(text("SELECT pg_advisory_xact_lock(:room, hashtext(:tenant))"), {"room": _ROOM, "tenant": tenant})
 
 
 def live(session: Session, prefixes: Collection[str]) -> set[str]:

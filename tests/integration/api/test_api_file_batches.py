@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -299,6 +300,19 @@ def test_a_key_with_little_room_gets_no_batch(guarded: TestClient, new_key: Call
     assert guarded.get("/v1/bulk-runs", headers=headers).json()["data"] == []
 
 
+def test_lines_that_are_still_to_be_read_wait_too(guarded: TestClient, new_key: Callable[..., dict[str, str]]) -> None:
+    headers = new_key("a", max_queued=3)
+    begin(guarded, text(line(1), line(2)), headers=headers)
+
+    file = upload(guarded, text(line(1), line(2)), headers=headers)
+    second = guarded.post("/v1/batches", json={"input_file_id": file, **BATCH}, headers=headers)
+    video = guarded.post("/v1/videos", json={"prompt": "a circle"}, headers=headers)
+
+    assert (second.status_code, second.json()["error"]["code"]) == (429, "queue_full")
+    assert second.json()["error"]["message"] == "2 videos wait and this key allows 3; try again when some have run"
+    assert video.status_code == 200
+
+
 FORM = "multipart/form-data; boundary=x"
 PURPOSE = '--x\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n'
 FILE = '--x\r\nContent-Disposition: form-data; name="file"; filename="../../etc/passwd"\r\n\r\n{}\r\n'
@@ -354,11 +368,14 @@ def test_files_are_bounded_one_by_one_and_together(environment: dict[str, str], 
     settings = settings_of(environment, max_file_bytes=2048, max_files_bytes=3000)
     with TestClient(create_app(settings), base_url="http://127.0.0.1") as client:
         long = client.post("/v1/files", files={"file": ("a", b"x" * 200_000)}, data={"purpose": "batch"})
-        upload(client, b"x" * 2000)
-        more = client.post("/v1/files", files={"file": ("a", b"x" * 2000)}, data={"purpose": "batch"})
+        with ThreadPoolExecutor(8) as senders:
+            files = {"file": ("a", b"x" * 2000)}
+            sent = senders.map(lambda _: client.post("/v1/files", files=files, data={"purpose": "batch"}), range(16))
+            taken, *more = sorted(sent, key=lambda answer: answer.status_code)
 
     assert (long.status_code, long.json()["error"]["code"]) == (413, "body_too_large")
-    assert (more.status_code, more.json()["error"]["code"]) == (413, "files_full")
+    assert taken.status_code == 200
+    assert {(answer.status_code, answer.json()["error"]["code"]) for answer in more} == {(413, "files_full")}
     assert [file.num_bytes for file in storage.files(FILES)] == [2000]
 
 

@@ -187,6 +187,17 @@ def test_more_lines_than_may_ever_wait_are_told_apart_from_those_that_must_wait(
     assert more.json()["error"]["message"] == "2 videos wait and this key allows 2; try again when some have run"
 
 
+def test_so_many_videos_wait_and_no_more_however_many_requests_come_at_once(
+    guarded: TestClient, new_key: NewKey
+) -> None:
+    headers = new_key("a", max_queued=3)
+
+    with ThreadPoolExecutor(16) as callers:
+        answers = list(callers.map(lambda _: guarded.post("/v1/videos", json=PROMPT, headers=headers), range(48)))
+
+    assert sorted(answer.status_code for answer in answers) == [200] * 3 + [429] * 45
+
+
 def test_a_key_ends_when_its_life_is_over(guarded: TestClient, new_key: NewKey) -> None:
     assert guarded.get("/v1/videos", headers=new_key("a", life=timedelta(hours=1))).status_code == 200
     assert guarded.get("/v1/videos", headers=new_key("a", life=timedelta(0))).status_code == 401
