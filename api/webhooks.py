@@ -142,10 +142,12 @@ def tell(session: Session, tenant: str, event: Event, id_: UUID, data: Mapping[s
 
 def _of_video(job: Job, data: Mapping[str, Any], endpoints: Mapping[str, Sequence[Webhook]]) -> list[dict[str, Any]]:
     event: Any = f"video.{job.status}"  # Any: one of the three, by the states
-    to: list[tuple[UUID | None, str]] = [(row.id, row.url) for row in _asking(endpoints.get(job.tenant, ()), event)]
+    at = job.finished_at or datetime.now(UTC)
+    there = [row for row in endpoints.get(job.tenant, ()) if row.created_at <= at]
+    to: list[tuple[UUID | None, str]] = [(row.id, row.url) for row in _asking(there, event)]
     if job.webhook_url is not None and job.webhook_url not in {url for _, url in to}:
         to.append((None, job.webhook_url))
-    return _deliveries(job.tenant, event, job.id, data, job.finished_at or datetime.now(UTC), to)
+    return _deliveries(job.tenant, event, job.id, data, at, to)
 
 
 def _asking(endpoints: Sequence[Webhook], event: Event) -> list[Webhook]:

@@ -112,7 +112,8 @@ def ended(session: Session, tenants: Collection[str]) -> Iterator[list[Job]]:
     """Go through the videos that ended since the last time and that somebody may want to hear of, page by page.
 
     At the end the place to read on is moved. One process reads at a time; the others find nothing. Nothing is written
-    while no job changes: this is asked twice a second, for ever.
+    while no job changes: this is asked twice a second, for ever. A row may be written again long after its end, when a
+    key is used anew or an operator marks a match: what ended before deliveries are forgotten is no news then.
     """
     if not session.scalar(select(func.pg_try_advisory_xact_lock(_READING))):
         return
@@ -122,7 +123,8 @@ def ended(session: Session, tenants: Collection[str]) -> Iterator[list[Job]]:
     if low == cursor.horizon and not session.scalar(select(exists().where(Job.changed >= low))):
         return
     wanted = or_(Job.webhook_url.is_not(None), Job.tenant.in_(tenants))
-    query = select(Job).where(Job.changed >= low, Job.status.in_(FINAL), wanted)
+    is_news = Job.finished_at > func.now() - KEPT
+    query = select(Job).where(Job.changed >= low, Job.status.in_(FINAL), is_news, wanted)
     query = query.where(Job.deleted_at.is_(None), changes.NOT_OF_THE_FUTURE).order_by(Job.changed, Job.id).limit(PAGE)
     rows = session.scalars(query).all()
     while rows:

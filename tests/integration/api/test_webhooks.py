@@ -33,6 +33,7 @@ from shared.storage import Storage
 
 DOCUMENT = (Path(__file__).parents[3] / "docs" / "api.md").read_text()
 PROMPT = {"prompt": "a red circle", "metadata": {"scene": "12"}}
+LONG_AGO = func.now() - text("interval '8 days'")
 
 
 @dataclass(kw_only=True)
@@ -415,6 +416,41 @@ def test_an_endpoint_of_a_revoked_key_is_told_nothing(
         keys.revoke(own, gone["Authorization"].split("-")[2])
 
     ended(hooked, stays)
+    turn(relay, session)
+
+    assert receiver.got == []
+
+
+def test_a_video_of_long_ago_is_not_told_anew_when_its_row_is_written_again(
+    hooked: TestClient, new_key, relay: Webhooks, receiver: Receiver, session: Session
+) -> None:
+    mine = {**new_key("a"), "Idempotency-Key": "nightly"}
+    ended(hooked, mine, webhook_url=receiver.url)
+    turn(relay, session)
+    assert len(receiver.got) == 1
+    session.execute(update(Job).values(created_at=LONG_AGO, finished_at=LONG_AGO))
+    session.execute(update(Delivery).values(created_at=LONG_AGO))
+    rows.sweep(session, limit=10)
+    session.commit()
+
+    submit(hooked, mine, webhook_url=receiver.url)  # which takes the key from the old one
+    turn(relay, session)
+
+    assert len(receiver.got) == 1
+
+
+def test_an_endpoint_is_told_nothing_of_what_ended_before_it_was_there(
+    hooked: TestClient, new_key, relay: Webhooks, receiver: Receiver, session: Session
+) -> None:
+    mine = new_key("a")
+    ended(hooked, mine)
+    relay.turn()
+    register(hooked, receiver.url, mine)
+
+    session.execute(
+        update(Job).values(receipt={"wrong_match": True}, changed=text("pg_current_xact_id()::text::bigint"))
+    )
+    session.commit()
     turn(relay, session)
 
     assert receiver.got == []
