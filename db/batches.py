@@ -208,13 +208,9 @@ def _stored(window: RunWindow | None) -> dict[str, str] | None:
 
 
 def cancel(session: Session, batch: Batch) -> None:
-    """Say that a batch takes no more lines; its jobs are cancelled by `jobs.cancel_lines`, else by `finish`.
-
-    What another run of its series waits for goes on, as that run's own.
-    """
+    """Say that a batch takes no more lines; its jobs are cancelled by `jobs.cancel_lines`, else by `finish`."""
     if batch.status not in (BatchStatus.COMPLETED, BatchStatus.CANCELLED):
         check_batch(BatchStatus(batch.status), BatchStatus.CANCELLED)
-        reused_lines.hand_on(session, batch)
         batch.status = BatchStatus.CANCELLED
         batch.finished_at = session.scalar(select(func.now()))
     session.flush()

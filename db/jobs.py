@@ -494,16 +494,18 @@ def request_cancel(session: Session, tenant: str, id_: UUID) -> Job:
 
 
 def cancel_lines(session: Session, batch_id: UUID, *, limit: int) -> int:
-    """Cancel up to `limit` jobs of a batch that have not ended; return how many, 0 when none is left.
+    """Cancel up to `limit` jobs of a batch that have not ended; return how many are done with, 0 when none is left.
 
-    In one statement a chunk, so that the memory and the locks of 50,000 lines are those of a few. A row that another
-    holds, perhaps a machine out of reach, is left to `batches.finish`, which comes again.
+    What another run of its series waits for goes on, as that run's own. In one statement a chunk, so that the memory
+    and the locks of 50,000 lines are those of a few. A row that another holds, perhaps a machine out of reach, is left
+    to `batches.finish`, which comes again.
     """
     is_open = or_(Job.status == JobStatus.QUEUED, and_(Job.status == JobStatus.IN_PROGRESS, ~Job.cancel_requested))
     some = select(Job.id).where(Job.batch_id == batch_id, is_open).limit(limit)
-    ids = session.scalars(some.with_for_update(skip_locked=True)).all()
-    _cancel_all(session, ids)
-    return len(ids)
+    ids = set(session.scalars(some.with_for_update(skip_locked=True)))
+    handed_on, left = reused_lines.hand_on(session, ids)
+    _cancel_all(session, ids - handed_on - left)
+    return len(ids - left)
 
 
 def cancel_due(session: Session, *, limit: int = 100) -> list[UUID]:
@@ -518,7 +520,7 @@ def cancel_due(session: Session, *, limit: int = 100) -> list[UUID]:
     return list(ids)
 
 
-def _cancel_all(session: Session, ids: Sequence[UUID], **values: Any) -> None:
+def _cancel_all(session: Session, ids: Collection[UUID], **values: Any) -> None:
     check_job(JobStatus.QUEUED, JobStatus.CANCELLED)
     if not ids:
         return

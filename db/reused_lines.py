@@ -94,19 +94,26 @@ def _pairs(lines: Sequence[Job], candidates: Sequence[Job]) -> Iterator[tuple[Jo
             yield line, job
 
 
-def hand_on(session: Session, batch: Batch) -> None:
-    """Let what has not ended of a run that is about to be cancelled belong to the runs that wait for it."""
+def hand_on(session: Session, job_ids: Collection[UUID]) -> tuple[set[UUID], set[UUID]]:
+    """Let jobs that are about to be cancelled belong to the runs that wait for them; return which, and what is left.
+
+    The jobs' rows are locked, so that no run begins to wait meanwhile. Left until the next time is what a run waits for
+    whose own row is locked, by whoever adds to it: one of the two would wait for the other in a circle.
+    """
     waited_for = (
         select(ReusedLine.job_id, func.min(ReusedLine.batch_id.cast(String)).label("batch"))
         .join(Batch, Batch.id == ReusedLine.batch_id)
         .join(Job, Job.id == ReusedLine.job_id)
-        .where(Job.batch_id == batch.id, Job.status.not_in(FINAL), ~Job.cancel_requested, Batch.status.in_(LIVE))
+        .where(Job.id.in_(job_ids), Job.status.not_in(FINAL), ~Job.cancel_requested, Batch.status.in_(LIVE))
         .group_by(ReusedLine.job_id)
     )
-    heirs = [(UUID(row.batch), row.job_id) for row in session.execute(waited_for)]
+    heirs = {row.job_id: UUID(row.batch) for row in session.execute(waited_for)}
     if not heirs:
-        return
-    mine = tuple_(ReusedLine.batch_id, ReusedLine.job_id).in_(heirs)
+        return set(), set()
+    free = select(Batch.id).where(Batch.id.in_(heirs.values()))
+    runs = set(session.scalars(free.with_for_update(read=True, key_share=True, skip_locked=True)))
+    pairs = [(run, job_id) for job_id, run in heirs.items() if run in runs]
+    mine = tuple_(ReusedLine.batch_id, ReusedLine.job_id).in_(pairs)
     session.execute(
         update(Job)
         .where(Job.id == ReusedLine.job_id, mine)
@@ -114,3 +121,5 @@ def hand_on(session: Session, batch: Batch) -> None:
         execution_options={"synchronize_session": False},
     )
     session.execute(delete(ReusedLine).where(mine), execution_options={"synchronize_session": False})
+    handed = {job_id for _, job_id in pairs}
+    return handed, heirs.keys() - handed

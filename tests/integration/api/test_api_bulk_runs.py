@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import batches, jobs, outbox
@@ -296,6 +296,42 @@ def test_cancelling_a_run_leaves_what_a_later_one_waits_for(client: TestClient) 
     assert client.get(f"/v1/bulk-runs/{second}").json()["num_reused"] == 0  # the line is its own now
     assert statuses(added(client, second, line(1))) == ["known"]
     assert client.get(f"/v1/bulk-runs/{first}").json()["request_counts"]["cancelled"] == 1
+
+
+def test_a_run_that_comes_before_a_long_one_is_cancelled_to_its_end_gets_what_it_found_there(
+    client: TestClient, session: Session
+) -> None:
+    first, second = opened(client, "a"), opened(client, "b")
+    added(client, first, line(1), line(2))
+    with session.begin():
+        run = session.scalars(select(Batch).where(Batch.manifest_key == "a")).one()
+        batches.cancel(session, run)  # and no line as yet
+    assert statuses(added(client, second, line(1))) == ["reused"]
+
+    with session.begin():
+        batches.finish(session)
+
+    assert client.get(f"/v1/bulk-runs/{second}").json()["request_counts"]["queued"] == 1
+    assert client.get(f"/v1/bulk-runs/{first}").json()["request_counts"]["cancelled"] == 1
+
+
+def test_what_a_run_waits_for_that_is_added_to_at_this_moment_is_neither_cancelled_nor_waited_for(
+    client: TestClient, session: Session, session_factory: sessionmaker[Session]
+) -> None:
+    first, second = opened(client, "a"), opened(client, "b")
+    added(client, first, line(1), line(2))
+    added(client, second, line(1))
+
+    with session_factory() as other, other.begin():
+        other.execute(text("SELECT FROM batches WHERE manifest_key = 'b' FOR UPDATE"))
+        client.post(f"/v1/bulk-runs/{first}/cancel")
+        counts = client.get(f"/v1/bulk-runs/{first}").json()["request_counts"]
+        assert (counts["queued"], counts["cancelled"]) == (1, 1)
+    with session.begin():
+        batches.finish(session)
+
+    assert client.get(f"/v1/bulk-runs/{second}").json()["request_counts"]["queued"] == 1
+    assert client.get(f"/v1/bulk-runs/{first}").json()["request_counts"]["total"] == 1
 
 
 def test_a_run_ends_when_the_videos_of_earlier_runs_have(client: TestClient, session: Session) -> None:
