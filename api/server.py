@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from urllib.parse import unquote
 
+import h11
 import uvicorn
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -21,6 +22,10 @@ from shared.settings import SettingsError
 _SLASHED = re.compile(rb"/.*[^/]/", re.DOTALL)
 _ABSOLUTE = re.compile(rb"https?://([^/]*)(/.*)?", re.IGNORECASE | re.DOTALL)
 SPARE_FILES = 200  # descriptors for the database, storage and logs
+MALFORMED = (
+    "this is no request of HTTP/1.1; write what is not ASCII in a URL as %XX (`curl -G --data-urlencode`), "
+    "and send one Host and one length"
+)
 
 
 def serve(app: ASGIApp, settings: ApiSettings, *, fd: int | None = None, stopping: Callable[[], None]) -> None:
@@ -82,7 +87,7 @@ class Server(uvicorn.Server):
 
 
 def protocol(header_timeout_s: float, max_connections: int) -> type[asyncio.Protocol]:
-    """Return uvicorn's protocol with a deadline for the head of a request and a limit of connections.
+    """Return uvicorn's protocol with a deadline for the head of a request, a limit of connections and our refusals.
 
     uvicorn's own limit answers in plain text and without a Retry-After, and it waits for a head for ever. Between two
     requests it keeps a connection for as long as it is told to: longer than a proxy in front does, which answers 502 to
@@ -101,6 +106,15 @@ def protocol(header_timeout_s: float, max_connections: int) -> type[asyncio.Prot
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
             self._watch_head()
+
+        def send_400_response(self, msg: str) -> None:
+            """Answer what is no HTTP as every other refusal is answered; uvicorn would in plain text."""
+            refusal = errors.answer(errors.BadRequest(MALFORMED, code="malformed_request"))
+            headers = [*refusal.raw_headers, (b"connection", b"close")]
+            head = h11.Response(status_code=refusal.status_code, headers=headers, reason=b"Bad Request")
+            for event in (head, h11.Data(data=bytes(refusal.body)), h11.EndOfMessage()):
+                self.transport.write(self.conn.send(event))
+            self.transport.close()
 
         def on_response_complete(self) -> None:
             super().on_response_complete()

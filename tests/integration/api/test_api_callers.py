@@ -1,5 +1,6 @@
 """Who is served, and what a request may cost before that is known."""
 
+import json
 import socket
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from fastapi.testclient import TestClient
 from running import api_process, api_thread, settings_of
 
 from api.app import create_app
+from api.server import MALFORMED
 
 ELSEWHERE = "https://evil.example"
 
@@ -121,6 +123,31 @@ def test_a_health_check_that_names_no_host_is_answered(environment: dict[str, st
     ):
         connection.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
         assert connection.makefile("rb").readline().split()[1] == b"200"
+
+
+def test_what_is_no_http_is_refused_like_everything_else(environment: dict[str, str], tmp_path: Path) -> None:
+    post = b"POST /v1/videos HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    requests = [
+        "GET /v1/videos?prompt=caf\u00e9 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode(),  # as curl sends it
+        b"GET /v1/videos HTTP/1.1\r\n\r\n",
+        post + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
+        post + b"Transfer-Encoding: chunked\r\n\r\nno length\r\n",
+    ]
+    with api_process(environment, tmp_path) as process:
+        port = int(process.url.rpartition(":")[2])
+        for request in requests:
+            with socket.create_connection(("127.0.0.1", port)) as connection:
+                connection.sendall(request)
+                head, _, body = connection.makefile("rb").read().partition(b"\r\n\r\n")
+
+            assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+            assert json.loads(body)["error"] == {
+                "message": MALFORMED,
+                "type": "invalid_request_error",
+                "param": None,
+                "code": "malformed_request",
+            }
+        assert "traceback" not in process.log.read_text()
 
 
 def test_half_a_request_is_not_waited_for(environment: dict[str, str], tmp_path: Path) -> None:
