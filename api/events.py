@@ -65,7 +65,7 @@ class Events:
         self._listeners: set[_Listener] = set()
         self._task: asyncio.Task[None] | None = None
         self._low = 0
-        self._told: set[tuple[UUID, int]] = set()  # changes behind the horizon that were told
+        self._told: set[tuple[UUID, int]] = set()  # changes at or behind `_low` that were told
 
     async def listen(
         self, caller: Caller, *, after: int | None = None, video: UUID | None = None
@@ -120,8 +120,13 @@ class Events:
         looked = time.monotonic()
         while self._listeners:
             try:
-                tenants = {listener.tenant for listener in self._listeners}
-                events = await run_in_threadpool(self._look, sorted(tenants))
+                asked = self._tenants()
+                events, horizon = await run_in_threadpool(self._look, sorted(asked))
+                for event in events:  # first: they are not read again
+                    for listener in self._listeners:
+                        listener.hear(event)
+                if self._tenants() <= asked:  # else somebody came meanwhile, of whom nothing was read
+                    self._move_on(horizon)
                 if time.monotonic() - looked > KEYS_S:
                     await self._send_away()
                     looked = time.monotonic()
@@ -130,9 +135,6 @@ class Events:
                 await asyncio.sleep(1.0)
                 continue
             self._looks.worked("looks again")
-            for event in events:
-                for listener in self._listeners:
-                    listener.hear(event)
             await asyncio.sleep(LOOK_S)
 
     async def _send_away(self) -> None:
@@ -147,17 +149,22 @@ class Events:
         with transaction(self._factory) as session:
             return keys.live(session, prefixes)
 
-    def _look(self, tenants: Sequence[str]) -> list[Event]:
-        """Return what is new, and move the horizon."""
+    def _tenants(self) -> set[str]:
+        return {listener.tenant for listener in self._listeners}
+
+    def _move_on(self, horizon: int) -> None:
+        self._low, self._told = horizon, {(id_, changed) for id_, changed in self._told if changed >= horizon}
+
+    def _look(self, tenants: Sequence[str]) -> tuple[list[Event], int]:
+        """Return what is new, and where to read on."""
         with transaction(self._factory) as session:
             found = changes.since(session, self._low, tenants, limit=MOST_AT_ONCE)
             new = [row for row in found.rows if (row.id, row.changed) not in self._told]
             events = _told(session, new, self._low, found.horizon)
         if found.is_cut:
             events = [_reload(tenant, found.horizon) for tenant in tenants]
-        self._low = found.horizon
-        self._told = {(row.id, row.changed) for row in found.rows if row.changed >= self._low}
-        return events
+        self._told = {(row.id, row.changed) for row in found.rows}
+        return events, found.horizon
 
     def _before(self, tenant: str, after: int, video: UUID | None) -> list[Event]:
         """Return what a listener that comes, or comes back, has not heard of."""

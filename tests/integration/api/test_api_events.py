@@ -1,8 +1,10 @@
 """Streams of changes: everything that was committed is told, to whom it belongs, once or more but never not at all."""
 
+import asyncio
 import json
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import UUID
@@ -12,12 +14,15 @@ import pytest
 from fastapi.testclient import TestClient
 from running import Process, api_thread, mp4, settings_of, work
 from sqlalchemy import select, text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
+from starlette.concurrency import run_in_threadpool
 
 from api import events
 from api.app import create_app
 from api.settings import ApiSettings
 from db import changes, jobs, keys
+from db.keys import Caller
 from db.models import Job
 from db.session import transaction
 from shared.storage import Storage
@@ -294,3 +299,61 @@ def test_who_comes_back_to_a_database_of_an_earlier_day_is_told_to_read_the_list
 
         assert [next(heard).name, next(heard).data["id"]] == ["reload", video["id"]]
         assert next(other).data["id"] == video["id"]  # the others are told as before
+
+
+def test_a_listener_of_another_tenant_that_comes_while_a_look_is_under_way_misses_nothing(
+    session_factory: sessionmaker[Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The look reads the changes of the tenants that listened when it began, and moves the place to read on from."""
+    told, may_look, is_looking = events.Events(session_factory), threading.Event(), threading.Event()
+    look = told._look
+
+    def late(tenants: Sequence[str]) -> object:
+        is_looking.set()
+        assert may_look.wait(20)
+        return look(tenants)
+
+    async def hear() -> str:
+        first = told.listen(Caller(tenant="ada", group=None, scopes=frozenset()))
+        assert "ready" in await anext(first)
+        monkeypatch.setattr(told, "_look", late)
+        is_looking.clear()
+        assert await run_in_threadpool(is_looking.wait, 20)
+        second = told.listen(Caller(tenant="bob", group=None, scopes=frozenset()))
+        assert "ready" in await anext(second)
+        heard = asyncio.create_task(anext(second))
+        await asyncio.sleep(0.2)  # it has read what was before, which is nothing
+        with transaction(session_factory) as session:
+            asked = {"prompt": "a fox", "model": "tiny", "width": 32, "height": 32, "num_frames": 8, "fps": 8}
+            jobs.accept(session, Job(tenant="bob", **asked))
+        may_look.set()
+        try:
+            return await asyncio.wait_for(heard, 5)
+        finally:
+            await first.aclose()
+            await second.aclose()
+
+    assert "a fox" in asyncio.run(hear())
+
+
+def test_what_was_read_is_told_though_the_keys_cannot_be_looked_at(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "HEARTBEAT_S", 60.0)  # longer than the test waits for the event
+    with followed(url) as heard:
+        calls = iter([OperationalError("SELECT", None, Exception("the server is restarting"))])
+        look = events.Events._look
+
+        def fail_after_a_change(self: events.Events, tenants: Sequence[str]) -> object:
+            found = look(self, tenants)
+            monkeypatch.setattr(events, "KEYS_S", -1.0 if found[0] else 1e9)
+            return found
+
+        async def send_away(self: events.Events) -> None:
+            if error := next(calls, None):
+                raise error
+
+        monkeypatch.setattr(events.Events, "_look", fail_after_a_change)
+        monkeypatch.setattr(events.Events, "_send_away", send_away)
+
+        video = post(url)
+
+        assert next(heard).data["id"] == video["id"]
