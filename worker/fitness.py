@@ -23,7 +23,7 @@ from worker.errors import Unfit
 from worker.jobs import video
 from worker.jobs.faults import Blame, Fault
 from worker.jobs.retry import DATABASE_AWAY
-from worker.models import faults as devices
+from worker.models import faults as device_faults
 from worker.models.base import Sampling, VideoModel
 from worker.runtime import Runtime
 
@@ -84,7 +84,7 @@ def _prove(runtime: Runtime, pause_s: float) -> None:
             return
     while (wrong := tried(runtime, trials)) is not None:
         runtime.gate.close(_said(wrong))
-        is_lost = wrong.__cause__ is not None and devices.is_broken(wrong.__cause__)
+        is_lost = wrong.__cause__ is not None and device_faults.is_broken(wrong.__cause__)
         again_s = NEW_PROCESS_PAUSE_S if is_lost else next(pauses)
         logger.error("takes no jobs: %s; tries itself again in %.0f s", _said(wrong), again_s)
         if runtime.ending.wait(again_s):
@@ -103,7 +103,7 @@ def tried(runtime: Runtime, trials: Sequence[Trial]) -> Unfit | None:
     """Return what is wrong with this machine, as far as these trials show; nothing of them stays in memory."""
     wrong = _wrong(runtime, trials)
     if wrong is not None:
-        devices.forget(wrong)
+        device_faults.forget(wrong)
     return wrong
 
 
@@ -215,7 +215,7 @@ def _model(runtime: Runtime) -> None:
 def _clip(runtime: Runtime) -> None:
     """Make the smallest clip of the model that is loaded, from prompt to MP4."""
     with runtime.pipeline.device:
-        devices.free_memory()
+        device_faults.free_memory()
         _make_clip(runtime.model(runtime.loaded or runtime.own_model))
 
 

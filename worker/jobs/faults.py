@@ -19,7 +19,7 @@ from sqlalchemy.exc import ProgrammingError
 from shared.storage import StorageError, TemporaryFolderError
 from worker.errors import GiveUp, Unfit
 from worker.jobs.retry import DATABASE_AWAY
-from worker.models import faults as devices
+from worker.models import faults as device_faults
 from worker.models.base import RequestError
 
 
@@ -55,7 +55,7 @@ def judge(error: Exception, trial: Callable[[], Unfit | None]) -> Fault:
     fault = sort(error)
     if fault.is_doubtful and (wrong := trial()) is not None:
         return _of_machine(wrong.code)
-    if devices.is_out_of_memory(error) and devices.is_crowded():
+    if device_faults.is_out_of_memory(error) and device_faults.is_crowded():
         message = "the video did not fit beside what else the workers' memory holds; try again later, or a smaller size"
         return Fault(blame=Blame.MACHINE, code=fault.code, message=message)
     return fault
@@ -69,14 +69,14 @@ def sort(error: Exception) -> Fault:
         return _of_machine(error.code)
     if isinstance(error, RequestError):
         return Fault(blame=Blame.JOB, code="invalid_request", message=f"the model cannot run this request: {error}")
-    if devices.is_out_of_memory(error):
+    if device_faults.is_out_of_memory(error):
         message = "the video does not fit the worker's memory; ask for a smaller size or less seconds"
         return Fault(blame=Blame.JOB, code="out_of_memory", message=message, is_doubtful=True)
     if isinstance(error, (*DATABASE_AWAY, ProgrammingError)):  # or its tables are those of another version
         return _of_surroundings("database_unavailable", "the database was away during the run; try again later")
     if isinstance(error, StorageError) and not isinstance(error, TemporaryFolderError):
         return _of_surroundings("storage_unavailable", "the video was made but could not be stored; try again later")
-    if devices.is_broken(error) or isinstance(error, (OSError, ImportError, StorageError)):
+    if device_faults.is_broken(error) or isinstance(error, (OSError, ImportError, StorageError)):
         return _of_machine("machine_fault")
     return _of_nobody(error)
 

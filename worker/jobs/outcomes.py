@@ -18,7 +18,7 @@ from worker.jobs import faults
 from worker.jobs.context import JobContext, RunResult
 from worker.jobs.faults import Blame
 from worker.jobs.retry import DATABASE_AWAY, retry_database
-from worker.models import faults as devices
+from worker.models import faults as device_faults
 from worker.runtime import Runtime
 
 logger = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def end_unfinished(runtime: Runtime, job: JobContext, error: Exception) -> None:
 
 def end(runtime: Runtime, job: JobContext, outcome: str, write: Callable[[Session, Claim], object]) -> bool:
     """End the attempt in one transaction: what `write` says of the job, then the metrics row; False if it is lost."""
-    job.figures.versions |= devices.versions()
+    job.figures.versions |= device_faults.versions()
 
     def commit() -> None:
         with transaction(runtime.factory) as session:
@@ -74,7 +74,7 @@ def end(runtime: Runtime, job: JobContext, outcome: str, write: Callable[[Sessio
 def _end_broken(runtime: Runtime, job: JobContext, error: Exception) -> None:
     """The job fails, or goes back to the queue: at its own cost, or at none where this machine is at fault."""
     logger.warning("job %s: attempt %d broke", job.job_id, job.claim.attempt, exc_info=error)
-    devices.forget(error)  # the machine tries itself next, and is to have the memory that this run had
+    device_faults.forget(error)  # the machine tries itself next, and is to have the memory that this run had
     fault = faults.judge(error, lambda: fitness.tried(runtime, fitness.LOCAL))
     limits = runtime.settings
 
@@ -88,7 +88,7 @@ def _end_broken(runtime: Runtime, job: JobContext, error: Exception) -> None:
             jobs.give_back(session, claim, max_lost=limits.max_lost, **said)
 
     end(runtime, job, "failed" if fault.blame is Blame.JOB else "released", write)
-    if devices.is_broken(error):
+    if device_faults.is_broken(error):
         runtime.gate.close(f"{fault.code}: the device answers no more")
         raise error  # the device answers nothing more in this process
     fitness.note(runtime, job.job_id, fault)

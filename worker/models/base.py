@@ -27,10 +27,15 @@ class RequestError(ValueError):
 def require_finite(is_finite: bool, card: ModelCard) -> None:
     """Raise FloatingPointError where a model ran out of its numbers: the picture of that is black, and no video."""
     if not is_finite:
-        raise FloatingPointError(
-            f"{card.name} made values that are no numbers; float16 has too small a range for many models, so give it "
-            "bfloat16 or float32 (`dtype` in its card, CHAI_ENGINE_DTYPE), or less guidance"
-        )
+        raise not_finite(card)
+
+
+def not_finite(card: ModelCard) -> FloatingPointError:
+    """Return the error of a model that ran out of its numbers, with what its operator can do."""
+    return FloatingPointError(
+        f"{card.name} made values that are no numbers; float16 has too small a range for many models, so give it "
+        "bfloat16 or float32 (`dtype` in its card, CHAI_ENGINE_DTYPE), or less guidance"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from torch import Tensor
 from shared.generation import GenerationParams
 from shared.model_cards import ModelCard
 from worker.models import device as devices
-from worker.models.base import Fingerprint, Sampling, Step, StepHook, require_finite
+from worker.models.base import Fingerprint, Sampling, Step, StepHook, not_finite, require_finite
 from worker.models.fingerprint import identify, revision
 from worker.models.opensora import compilation
 from worker.models.opensora.pipeline import ChaiPipeline
@@ -122,8 +122,8 @@ class OpenSoraModel:
         require_finite(bool(latents.isfinite().all()), self.card)
         try:
             yield from self.pipeline.decode_parts(latents, params.num_frames)
-        except FloatingPointError:
-            require_finite(False, self.card)
+        except FloatingPointError as error:
+            raise not_finite(self.card) from error
 
     def finish(self) -> None:
         """Wait for the device."""
