@@ -677,7 +677,8 @@ def _attempt(job: Job, outcome: str) -> dict[str, Any]:
 def _record(session: Session, attempts: Sequence[Mapping[str, Any]]) -> None:
     """Write the rows of ended attempts, after the jobs' own: whoever holds a job's row may write its attempt's."""
     if attempts:
-        session.execute(insert(JobMetric).values(list(attempts)).on_conflict_do_nothing())
+        rows = [{**attempt, "created_at": func.clock_timestamp()} for attempt in attempts]
+        session.execute(insert(JobMetric).values(rows).on_conflict_do_nothing())
 
 
 def num_queued(session: Session, tenant: str) -> int:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID
@@ -14,7 +15,8 @@ from running import mp4, work
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import figures, heartbeats
+from db import figures, heartbeats, jobs, metrics
+from db.models import Job
 from db.session import transaction
 from shared.storage import Storage
 
@@ -92,6 +94,36 @@ def test_what_may_not_be_committed_yet_is_counted_later(
 
     assert early["chai_attempts_total", "completed", "fast"] == 0
     assert scrape(client)["chai_attempts_total", "completed", "fast"] == 1
+
+
+def test_an_attempt_whose_end_waited_for_a_lock_hides_none_that_is_not_committed_yet(
+    session_factory: sessionmaker[Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "SETTLED_S", 0.5)
+    with session_factory() as quick, session_factory() as slow:
+        seen = figures.latest(slow)  # its transaction begins here
+        first, second = (_claimed(session_factory) for _ in range(2))
+        time.sleep(0.6)
+        metrics.end(quick, first, jobs.cancelled, outcome="cancelled")
+        metrics.end(slow, second, jobs.cancelled, outcome="cancelled")
+        slow.commit()
+        with session_factory() as reader:
+            counted = figures.ended(reader, seen)
+        quick.commit()
+
+    monkeypatch.setattr(figures, "SETTLED_S", 0)
+    with session_factory() as reader:
+        later = figures.ended(reader, counted.seen)
+    assert sum(attempts.number for found in (counted, later) for attempts in found.attempts) == 2
+
+
+def _claimed(session_factory: sessionmaker[Session]) -> jobs.Claim:
+    asked = {"prompt": "a fox", "model": "tiny", "width": 32, "height": 32, "num_frames": 8, "fps": 8}
+    with transaction(session_factory) as session:
+        job, _ = jobs.accept(session, Job(tenant="ada", **asked))
+        claim = jobs.claim(session, job.id, owner="w", lease_s=30)
+    assert claim is not None
+    return claim
 
 
 def test_only_an_operator_reads_figures_where_keys_are_needed(
