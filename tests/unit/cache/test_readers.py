@@ -163,3 +163,9 @@ print(is_in_lexicon("fox"), [name for name in ("scipy", "sklearn") if name in sy
     told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
 
     assert told == "True [] True\n"
+
+
+def test_a_name_that_begins_with_a_colour_is_not_coloured() -> None:
+    palace = next(entity for entity in extract("一条金色的龙盘旋在紫禁城上空").entities if entity.text == "紫禁城")
+
+    assert palace.attributes == ()

@@ -107,7 +107,7 @@ _ACTIONS = word_set(
     "跑步 飞翔 飞舞 跳舞 游泳 睡觉 唱歌 散步 奔跑 玩耍 跳跃 大战 对战 决斗 战斗 追逐 行走 旋转 微笑 飞行 航行 行驶 "
     "燃烧 绽放 "
     "飘落 表演 演奏 画画 写字 读书 看书 吃饭 做饭 烹饪 钓鱼 滑雪 冲浪 滑板 骑马 开车 拥抱 亲吻 打架 喝茶 聊天 工作 "
-    "学习 休息 "
+    "学习 休息 雕刻 整理 正在 "
     "等待 飘动 流动 闪烁 升起 落下 穿行 漂浮 盛开 旅行 生活 特写"
 ) - word_set("特写 滑板")
 _MORE_MEASURES, _CROWDS = "名根栋幢台部架支枝颗件匹艘", ("群", "些", "队", "排", "堆")
@@ -263,6 +263,9 @@ def _latin(word: str, found: Found) -> str:
     return word
 
 
+_LANDSCAPE = "云雨雪雾林水海河湖山草花"
+
+
 def _parts(word: str, flag: str, before: str) -> list[tuple[str, str]]:
     """A word of the dictionary that is two here: 窗台上 (on the sill), 云中 (in clouds), 踢足球 (kicks a ball).
 
@@ -271,6 +274,12 @@ def _parts(word: str, flag: str, before: str) -> list[tuple[str, str]]:
     known = _tagger().word_tag_tab
     if len(word) > 2 and word[1] == "着" and flag[0] in "nl":
         return [(word[0], "v"), ("着", "uz"), (word[2:], "n")]  # 骑着马, 下着雪
+    if len(word) > 1 and word.endswith("着") and flag[0] in "nl":
+        return [(word[:-1], "v"), ("着", "uz")]  # 海浪拍打着礁石
+    if len(word) == 3 and word[0] in _LANDSCAPE and word[1] in "里上下中" and flag == "nr":
+        return [(word[0], "n"), (word[1], "f"), (word[2], "v")]  # 透明的|水|里|游着
+    if word == "飞":
+        return [(word, "v")]
     if len(word) > 2 and word[0] in _MEASURES and before == "m" and flag == "nr":
         return [(word[0], "q"), (word[1:], "n")]  # 一|朵玫瑰
     if word == "手持" and before[:1] == "n":
@@ -281,10 +290,7 @@ def _parts(word: str, flag: str, before: str) -> list[tuple[str, str]]:
         return [("一", "m"), (word[1], "q"), (word[2], "n")]  # 一条龙, also a service from one hand
     is_place = word[-1] in _PLACE_AFTER and (
         (len(word) > 2 and (word[:-1] in _SCENES or known.get(word[:-1]) or word not in known))
-        or (
-            len(word) == 2
-            and (word[0] in "云雨雪雾林水海河湖山草花" or (before[:1] in "nabp" and before and flag in "ns"))
-        )
+        or (len(word) == 2 and (word[0] in _LANDSCAPE or (before[:1] in "nabp" and before and flag in "ns")))
     )
     if is_place and (word not in _SCENES - {"雨中"} or (word == "树下" and before)) and word[-1] in "上里中下内外前":
         return [(word[:-1], "n"), (word[-1], "f")]
@@ -467,8 +473,12 @@ def _colour(word: str) -> str | None:
     """The colour that a word is or begins with: 红色, 橘猫, 红衣服."""
     if word in _COLOURS:
         return _COLOURS[word]
-    is_coloured = len(word) > 1 and word[0] in _COLOURS and word not in _SCENES | {"白天"}
+    is_place = word in _SCENES | {"白天"} or word.endswith(_NAMED_PLACES)
+    is_coloured = len(word) > 1 and word[0] in _COLOURS and not is_place
     return _COLOURS[word[0]] if is_coloured else None
+
+
+_NAMED_PLACES = ("城", "宫", "江", "河", "海")  # 紫禁城, 黄河: no colour is seen
 
 
 def _kind(words: Words, start: int, stop: int, head: str, flag: str) -> EntityKind:

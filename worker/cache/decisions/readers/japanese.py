@@ -47,7 +47,7 @@ def tag(text: str) -> list[Token]:
     tokens: list[Token] = []
     for part in _PART.findall(text.lower()):
         tokens += _latin(part) if _LATIN.fullmatch(part) else _cut(part)
-    return p.of_material(_described_by_verbs(_without_counters(tokens)), _MADE, "の")
+    return p.of_material(_described_by_verbs(_described_by_past(_without_counters(tokens))), _MADE, "の")
 
 
 def _without_counters(tokens: Sequence[Token]) -> list[Token]:
@@ -58,6 +58,8 @@ def _without_counters(tokens: Sequence[Token]) -> list[Token]:
         if before and before.role is Role.NUMBER and before.text in _NUMERALS and token.role is Role.NOUN:
             kept[-1] = replace(token, text=f"{before.text}{token.text}", meaning=None, noun=None)
             continue
+        if token.text == "風" and (before is None or before.role is not Role.NOUN):
+            token = replace(token, meaning=None, noun=None, is_style=False)  # the wind, but 印象派風
         if token.text == "名前" and i and tokens[i - 1].text in ("という", "って"):
             token.role = Role.VERB  # ポチという名前の犬
         kept.append(token)
@@ -160,6 +162,21 @@ _COUNTERS = word_set("匹 人 台 本 羽 枚 頭 軒 個 つ 冊 杯 隻 機 �
 
 _MADE = word_set("でき 出来 作ら 作っ 造ら 造っ 編ま 編ん 彫ら 彫っ")
 _COVERED = ("覆", "囲", "包", "満")
+
+
+def _described_by_past(tokens: Sequence[Token]) -> list[Token]:
+    """The words with a verb in its past right before a noun, and nothing more, as its look: 錆びた自転車."""
+    kept: list[Token] = []
+    for i, token in enumerate(tokens):
+        is_alone = len(kept) < 2 or kept[-2].role in (Role.END, Role.LINK, Role.ADJECTIVE)
+        is_past = bool(kept) and kept[-1].role is Role.VERB and token.text in ("た", "だ")
+        if is_past and is_alone and i + 1 < len(tokens) and tokens[i + 1].role is Role.NOUN:
+            kept[-1] = replace(kept[-1], text=f"{kept[-1].text}{token.text}", role=Role.ADJECTIVE)
+        elif token.text == "たて" and kept and i + 1 < len(tokens) and tokens[i + 1].role is Role.LINK:
+            kept[-1] = replace(kept[-1], text=f"{kept[-1].text}たて", role=Role.ADJECTIVE)  # 焼きたてのパン
+        elif not (token.role is Role.LINK and kept and kept[-1].text.endswith("たて")):
+            kept.append(token)
+    return kept
 
 
 def _described_by_verbs(tokens: Sequence[Token]) -> list[Token]:

@@ -163,7 +163,8 @@ def _split(word: str) -> tuple[str, Role | None]:
             or bool(_final(stem)) is after_consonant
             or (particle == "로" and _final(stem) == _FINAL_L)
         )
-        if particle in ("다", "이다", "하고", "도", "만", "들") or len(stem) == 1 or word.endswith(_DESCRIBING_ENDS):
+        is_short = len(stem) == 1 and particle not in ("을", "를")
+        if particle in ("다", "이다", "하고", "도", "만", "들") or is_short or word.endswith(_DESCRIBING_ENDS):
             fits = fits and is_known
         if fits and (is_known or not _is_attribute(word)):
             return stem, role
@@ -211,6 +212,8 @@ def _open(word: str) -> Role:
         return Role.NUMBER
     if len(word) > 1 and word.endswith(_DESCRIBING_ENDS):
         return Role.ADJECTIVE
+    if len(word) > _SHORTEST_MANNER and word[: len(word) // 2] == word[len(word) // 2 :]:
+        return Role.VERB  # 모락모락: how something goes on
     return Role.VERB if len(word) > 1 and word.endswith(_VERB_ENDS) else Role.NOUN
 
 

@@ -86,6 +86,7 @@ class Order:
 
 
 _DESCRIBES = (Role.ADJECTIVE, Role.PARTICIPLE)
+_LIGHT = word_set("luz lumière licht свет")
 _COSTUMES = word_set("suit costume")
 _BEHIND_PARTICIPLE = (Role.IN, Role.ON, Role.PREPOSITION, Role.OF)
 _MAX_APART = 3  # words between "no" and what is not seen
@@ -143,6 +144,9 @@ def _next(tokens: Sequence[Token], i: int, order: Order, found: Found) -> int:
 def _is_look(tokens: Sequence[Token], phrase: Phrase) -> bool:
     """Whether a phrase about nothing says how it looks: "escena cinematográfica", "estilo anime", "plano aéreo"."""
     meaning = tokens[phrase.noun].meaning
+    beside = (*phrase.parts, *range(phrase.stop, min(phrase.stop + 1, len(tokens))))
+    if tokens[phrase.noun].text in _LIGHT and any(tokens[part].is_style for part in beside):
+        return True  # "luz dramática"
     if meaning is None or meaning.sort is not Sort.NOTHING:
         return False
     return meaning.english.endswith("manner") or any(tokens[part].is_style for part in phrase.parts)

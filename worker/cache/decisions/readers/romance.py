@@ -110,6 +110,7 @@ def _token(word: str, grammar: Grammar) -> Token:
         sunrise = lower.startswith(("salida", "lever", "nascer"))
         sort = Sort.THING if "-iel" in lower or "lèvres" in lower or "guarda" in lower else Sort.SCENE
         english = "sunrise" if sunrise else "sunset" if "sol" in lower else lower
+        english = "new york" if lower.endswith(("york", "iorque")) else english
         return Token(lower, Role.NOUN, lower, Meaning(english, Sort.STYLE if is_style else sort), is_style=is_style)
     if lower[0].isdigit():
         is_style = not lower.isdigit()
@@ -247,6 +248,9 @@ def _in_context(tokens: Sequence[Token], i: int, grammar: Grammar) -> Role:
     can_act = before in (Role.END, Role.VERB) or tokens[i - 1].written in _BEFORE_INFINITIVE
     if token.role is Role.NOUN and token.meaning is None and can_act and _is_verb_here(token, after, grammar):
         return Role.VERB
+    leads_on = after is Role.ARTICLE or (i + 1 < len(tokens) and tokens[i + 1].written in _WHERETO)
+    if token.role is Role.ADJECTIVE and before is Role.NOUN and token.written in _VERBS_TOO and leads_on:
+        return Role.VERB  # "un ciclista baja por una montaña", but "una mesa baja de madera"
     if token.role is Role.ADJECTIVE and before in (Role.ARTICLE, Role.NUMBER) and not token.is_style:
         is_colour = token.is_of(Sort.COLOUR) and i > 1 and tokens[i - 2].role in (Role.IN, Role.OF)
         ends = after in (Role.END, Role.VERB, Role.IN, Role.ON, Role.PREPOSITION, Role.RELATIVE, Role.COPULA, Role.OF)
@@ -308,6 +312,8 @@ def _is_compared_next(tokens: Sequence[Token], i: int, after: Role) -> bool:
     return tokens[i].written in ("que", "qu'") and after in (Role.ARTICLE, Role.NUMBER) and not before.isdisjoint(_MORE)
 
 
+_VERBS_TOO = v.word_set("baja limpia seca llena vacía suelta despierta calma")  # adjectives, and what somebody does
+_WHERETO = ("por", "hacia", "hasta", "al", "para")
 _FAR = 4  # words from "more" to "than"
 _MORE = v.word_set(
     "más menos mayor menor mejor peor plus moins meilleur meilleure pire mais maior melhor pior mayores menores maiores"

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from worker.cache.decisions.vocabulary import word_set
+from worker.cache.decisions.vocabulary import phrase_set, word_set
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +41,10 @@ class Grammar:
     fixed: frozenset[str]  # words of several parts
 
 
+_CITIES = phrase_set(
+    "new york, nueva york, nova york, nova iorque, los angeles, los ángeles, san francisco, buenos aires, las vegas, "
+    "rio de janeiro, río de janeiro, são paulo, hong kong, san diego, new orleans, santa fe, cape town"
+)
 _SPANISH_ON = ("en lo alto", "al pie", "al borde", "a orillas", "en medio", "en la cima")  # on top of, at the foot of
 SPANISH = Grammar(
     language="es",
@@ -123,8 +127,8 @@ SPANISH = Grammar(
     feminines=(("a", ("o", "")), ("esa", ("és",))),
     fixed=frozenset(
         (
+            *_CITIES,
             *(
-                "nueva york",
                 "puesta de sol",
                 "puesta del sol",
                 "salida del sol",
@@ -230,6 +234,7 @@ FRENCH = Grammar(
     ),
     fixed=frozenset(
         (
+            *_CITIES,
             *(
                 "new york",
                 "coucher de soleil",
@@ -319,12 +324,21 @@ PORTUGUESE = Grammar(
     acting_ends=("am", "em"),
     infinitives=(("a", ("ar",)), ("e", ("er", "ir"))),
     plurals=(
-        *(("ões", ("ão",)), ("ães", ("ão",)), ("ãos", ("ão",)), ("ais", ("al",)), ("éis", ("el",)), ("óis", ("ol",))),
+        *(
+            ("ões", ("ão",)),
+            ("ães", ("ão",)),
+            ("uis", ("ul",)),
+            ("ãos", ("ão",)),
+            ("ais", ("al",)),
+            ("éis", ("el",)),
+            ("óis", ("ol",)),
+        ),
         *(("ns", ("m",)), ("res", ("r",)), ("zes", ("z",)), ("ses", ("s",)), ("eses", ("ês",)), ("s", ("",))),
     ),
     feminines=(("a", ("o", "")), ("esa", ("ês",)), ("ã", ("ão",))),
     fixed=frozenset(
         (
+            *_CITIES,
             *(
                 "nova york",
                 "nova iorque",
