@@ -101,7 +101,7 @@ def main(
     begun = Announcements()
     open_own = functools.partial(open_runtime, settings, owner=owner, load=load, gate=gate)
     runtime = functools.cache(functools.partial(open_own, queues=queues, announce=begun.tell))
-    tasks.register(app, runtime)
+    tasks.register(app, runtime, is_stopping=lambda: gate.is_stopped)
     connect_signals(settings, owner, runtime, gate, begun)
     models = sorted(model_names(settings.models_dir))
     presence = Presence(settings.database_url, owner, queues, models, gate)

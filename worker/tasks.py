@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
+from billiard.exceptions import WorkerLostError
 from celery import Celery
 from celery.exceptions import Ignore, Reject
 from celery.worker.request import Request
@@ -52,23 +53,33 @@ _EVENTS = {AttemptCancelled.__name__: "task-revoked", AttemptReturned.__name__: 
 class AttemptRequest(Request):  # type: ignore[misc]  # celery has no types
     """A task as the parent process follows it: tells Celery's tools how the attempt ended."""
 
+    is_stopping: Callable[[], bool] = staticmethod(lambda: False)  # whether its worker is being stopped
+
     def send_event(self, type: str, **fields: Any) -> None:
         """Send the event that is true of the attempt in place of Celery's own."""
-        kind, said = truthful(type, fields, args=str(self._request_dict.get("argsrepr") or ""))
+        args = str(self._request_dict.get("argsrepr") or "")
+        kind, said = truthful(type, fields, args=args, is_stopping=self.is_stopping())
         super().send_event(kind, **said)
 
 
-def truthful(kind: str, fields: dict[str, Any], *, args: str) -> tuple[str, dict[str, Any]]:
-    """Return kind and fields of an event as the attempt ended; a completed one shows its path beside its prompt."""
+def truthful(kind: str, fields: dict[str, Any], *, args: str, is_stopping: bool = False) -> tuple[str, dict[str, Any]]:
+    """Return kind and fields of an event as the attempt ended; a completed one shows its path beside its prompt.
+
+    A child that dies while its worker is stopped was told to stop as well: its job is back in the queue.
+    """
     if kind == "task-succeeded":
         made = re.search(r"completed (\w+)", str(fields.get("result", "")))
         return kind, fields | ({"args": f"{args[:-1]}, {made[1]!r})"} if made and args.endswith(")") else {})
     if kind != "task-failed":
         return kind, fields
-    name = str(fields.get("exception", "")).partition("(")[0]
+    error = str(fields.get("exception", ""))
+    name = error.partition("(")[0]
     if name == "ExceptionWithTraceback":  # billiard's wrapping: the name of the error stands in the last line
         *_, last = [line for line in str(fields.get("traceback", "")).splitlines() if line.strip(' "')] or [name]
-        return kind, fields | {"exception": last.strip()}
+        error = last.strip()
+    if is_stopping and WorkerLostError.__name__ in error:
+        name, error = AttemptReturned.__name__, f"{AttemptReturned.__name__}('its worker was stopped')"
+    fields = fields | {"exception": error}
     if name not in {end.__name__ for end in ENDS}:
         return kind, fields
     said = {key: value for key, value in fields.items() if key != "traceback"}  # nothing broke: no place to point to
@@ -77,8 +88,8 @@ def truthful(kind: str, fields: dict[str, Any], *, args: str) -> tuple[str, dict
     return _EVENTS.get(name, kind), said
 
 
-def register(app: Celery, runtime: Callable[[], Runtime]) -> None:
-    """Give the app its task; `runtime` is called in the child, with the first job."""
+def register(app: Celery, runtime: Callable[[], Runtime], *, is_stopping: Callable[[], bool] = lambda: False) -> None:
+    """Give the app its task; `runtime` is called in the child, with the first job, and `is_stopping` in the parent."""
 
     @app.task(name=NAME, bind=True, ignore_result=True, throws=ENDS)  # type: ignore[untyped-decorator]
     def generate_task(task: Any, *args: object, **kwargs: object) -> str:
@@ -99,7 +110,7 @@ def register(app: Celery, runtime: Callable[[], Runtime]) -> None:
             logger.exception("the device is unusable in this process; starting a new one")
             os._exit(DEVICE_BROKEN)
 
-    generate_task.Request = AttemptRequest
+    generate_task.Request = type("Request", (AttemptRequest,), {"is_stopping": staticmethod(is_stopping)})
 
 
 def parse(args: tuple[object, ...], kwargs: dict[str, object]) -> UUID:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -284,3 +285,17 @@ def test_the_task_of_a_job_that_its_user_took_back_while_its_worker_was_stopped_
 
     with pytest.raises(AttemptCancelled):
         ended(SimpleNamespace(factory=session_factory), job.id, 1)
+
+
+def test_a_task_whose_worker_is_stopped_with_its_child_went_back_to_the_queue(
+    service: Service, relay: Process, flower: httpx.Client
+) -> None:
+    worker = service.start_alone("alone")
+    (id_,) = service.submit("slow")
+    service.wait_running(id_)
+
+    os.killpg(worker.process.pid, signal.SIGTERM)
+
+    wait_until(lambda: not worker.is_alive, 20, service.folder)
+    wait_until(lambda: task_of(flower, id_)["state"] not in {"RECEIVED", "STARTED"}, 20, service.folder)
+    assert task_of(flower, id_)["state"] == "RETRY"
