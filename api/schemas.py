@@ -235,6 +235,8 @@ class OpenBatch(BaseModel):
     # Runs of one series make a line once: what an earlier one made, or will make, is not made again.
     series: Annotated[Text, Field(min_length=1, max_length=250)] | None = None
     window: CheckedWindow | None = None  # when its lines may start; at any time when null
+    # How many will come, where that is known: more than a run may have are refused before the first.
+    num_lines: Annotated[Whole, Field(ge=1)] | None = None
 
 
 WebhookEvent = Literal[

@@ -280,7 +280,7 @@ def submit(
     `BadInput`, and leaves no batch behind, when the service takes no line.
     """
     series = name if listed.take == 1 else f"{name}, take {listed.take}"
-    batch = client.open_batch(name, listed.key, series=series, window=window)
+    batch = client.open_batch(name, listed.key, series=series, num_lines=len(listed.lines), window=window)
     if batch["status"] != "open":
         _note_known(batch, listed, window)
         return batch
@@ -376,6 +376,8 @@ def _note_known(batch: Json, listed: manifest.Manifest, window: Json | None) -> 
     if counts["failed"] or counts["cancelled"]:
         lines = f"{counts['failed']} failed and {counts['cancelled']} cancelled lines"
         output.note(f"`chai bulk retry {id_}` makes its {lines} anew")
+    if batch["status"] == "cancelled" and batch["sealed_at"] is None:
+        output.note(f"it was cancelled when {counts['total']} of its {len(listed.lines)} lines had been sent")
     if (num_refused := batch["num_bad_lines"] - len(listed.bad)) > 0:
         output.note(
             f"the service refused {num_refused} of its lines then; correct them, or add an empty line where the "

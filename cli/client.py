@@ -57,9 +57,11 @@ class Client:
         """Write the video, or a picture of it, to `stream`; return its bytes."""
         return self._service.copy(id_, stream, variant=variant)
 
-    def open_batch(self, name: str, manifest_key: str, *, series: str, window: Json | None = None) -> Json:
+    def open_batch(
+        self, name: str, manifest_key: str, *, series: str, num_lines: int, window: Json | None = None
+    ) -> Json:
         """Return the batch of this manifest, a new one the first time; runs of one series make a line once."""
-        asked = {"name": name, "manifest_key": manifest_key, "series": series}
+        asked = {"name": name, "manifest_key": manifest_key, "series": series, "num_lines": num_lines}
         return self._ask("POST", "/v1/bulk-runs", json=asked | ({"window": window} if window else {}))
 
     def add_items(self, batch_id: str, items: Sequence[Mapping[str, Any]]) -> Json:

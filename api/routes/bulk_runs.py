@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from api import batch_items, bodies, ids, line_results
 from api.deps import Call, Calling
-from api.errors import STAYS, NotReady
+from api.errors import STAYS, BadRequest, NotReady
 from api.ids import batch_id as shown_id
 from api.ids import unix
 from api.routes.videos import REFUSALS
@@ -85,6 +85,7 @@ def _rule(window: Window | None) -> RunWindow | None:
 @router.post("", openapi_extra=body_of(OpenBatch))
 def open_(asked: Annotated[OpenBatch, Depends(_opened)], call: Calling, response: Response) -> BulkRun:
     """Begin a bulk run, or find the one that the same manifest key began."""
+    most = call.service.settings.max_batch_jobs
     with call.begin() as (session, caller):
         batch, is_new = batches.open_(
             session,
@@ -94,6 +95,12 @@ def open_(asked: Annotated[OpenBatch, Depends(_opened)], call: Calling, response
             series=asked.series,
             window=_rule(asked.window),
         )
+        if batch.status == BatchStatus.OPEN and asked.num_lines is not None and asked.num_lines > most:
+            raise BadRequest(
+                f"num_lines {asked.num_lines} is more than the {most} that a run may have; divide the list, "
+                "or let the operator raise CHAI_MAX_BATCH_JOBS",
+                param="num_lines",
+            )
         shown = _show(session, batch)
     if not is_new:
         response.headers["Idempotent-Replayed"] = "true"

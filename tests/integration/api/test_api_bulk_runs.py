@@ -7,9 +7,11 @@ from uuid import UUID
 
 import pytest
 from fastapi.testclient import TestClient
+from running import settings_of
 from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session, sessionmaker
 
+from api.app import create_app
 from db import batches, jobs, outbox
 from db.models import Batch, Job, JobMetric
 from db.states import JobStatus, Queue
@@ -196,6 +198,21 @@ def test_cancelling_a_batch_cancels_its_videos(client: TestClient, batch: str) -
         ("line-1", "cancelled"),
         ("line-2", "cancelled"),
     ]
+
+
+def test_a_list_longer_than_a_run_may_be_is_refused_before_its_first_line(environment: dict[str, str]) -> None:
+    settings = settings_of(environment, max_batch_jobs=2)
+    with TestClient(create_app(settings), base_url="http://127.0.0.1") as client:
+        refused = client.post("/v1/bulk-runs", json={"manifest_key": "m", "num_lines": 3})
+        taken = client.post("/v1/bulk-runs", json={"manifest_key": "m", "num_lines": 2})
+        runs = client.get("/v1/bulk-runs").json()["data"]
+
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "num_lines")
+    assert refused.json()["error"]["message"] == (
+        "num_lines 3 is more than the 2 that a run may have; divide the list, "
+        "or let the operator raise CHAI_MAX_BATCH_JOBS"
+    )
+    assert [run["id"] for run in runs] == [taken.json()["id"]]
 
 
 def test_batches_are_listed_newest_first_in_pages(client: TestClient) -> None:

@@ -10,7 +10,7 @@ from scripted_service import Script
 from chai_client import transport
 from cli import bulk, night, places, results
 from cli.client import Client
-from cli.errors import BadInput
+from cli.errors import BadInput, Refused
 from cli.manifest import BadLine, Line, Manifest, read
 from cli.places import NoPlace
 from cli.results import exit_code, write
@@ -242,6 +242,33 @@ def test_lines_that_the_service_refuses_are_no_lines_to_come(
         bulk.submit(client, "list.txt", listed)
 
     assert "submitted 1 of 1 lines, 1 refused" in capsys.readouterr().err
+
+
+def test_the_service_hears_first_how_many_lines_will_come(scripted: Script) -> None:
+    scripted.answer({"error": {"message": "num_lines 2 is more than the 1 that a run may have"}}, status=400)
+    listed = Manifest(key="k", take=1, lines=tuple(lines(2)), bad=(), duplicates=())
+
+    with Client(scripted.url) as client, pytest.raises(Refused, match="num_lines 2 is more than"):
+        bulk.submit(client, "list.txt", listed)
+
+    ((method, path, _, asked),) = scripted.requests
+    assert (method, path) == ("POST", "/v1/bulk-runs")
+    assert asked == {"name": "list.txt", "manifest_key": "k", "series": "list.txt", "num_lines": 2}
+
+
+def test_who_runs_a_list_again_hears_of_lines_that_were_never_sent(
+    scripted: Script, capsys: pytest.CaptureFixture[str]
+) -> None:
+    counts = {"total": 1, "failed": 0, "cancelled": 1}
+    scripted.answer(
+        {"id": "batch_1", "status": "cancelled", "sealed_at": None, "request_counts": counts, "num_bad_lines": 0}
+    )
+    listed = Manifest(key="k", take=1, lines=tuple(lines(3)), bad=(), duplicates=())
+
+    with Client(scripted.url) as client:
+        bulk.submit(client, "list.txt", listed)
+
+    assert "it was cancelled when 1 of its 3 lines had been sent" in capsys.readouterr().err
 
 
 def test_a_list_of_which_the_service_takes_no_line_leaves_no_run(scripted: Script) -> None:
