@@ -78,6 +78,8 @@ def part_of_compound(at: Place) -> str | None:
         return "NN"  # "a goose down jacket"
     if word in _MANY_ALIKE and at.tag == "NN" and (at.last in _SEVERAL or (before == "CD" and at.last != "one")):
         return "NNS"  # "five sheep jump"
+    if word == "round" and before in ("VB", "VBG", "VBZ", *NOUN) and (after == "DT" or at.next == "of"):
+        return "IN"  # "zombies standing round a table"
     if word == "super" and after in NOUN:
         return "JJ"  # "a super villain", but "a super cute cat"
     if word == "well" and before in ("DT", "PRP$") and after not in ("JJ", "VBN", "VBD", *NOUN):

@@ -85,7 +85,7 @@ def _values(found: object, label: str, depth: int) -> Iterator[tuple[str, str]]:
 _PARTS = re.compile(r"\d\$\$")  # {2$$fox|wolf|bear}: how many
 _COMMENT = re.compile(r"<!--.*?(?:-->|$)", re.S)
 _TAG = re.compile(r"<[/!]?[@#:]?[a-z][^<>\n]{0,120}>|<[@#:][^<>\n]{0,60}>", re.I)
-_URL = re.compile(r"(?:\b(?:https?|ftp)://|\bwww\.)\S+|\b[\w-]+\.(?:com|net|org|io|gg)\b(?:/\S*)?", re.I)
+_URL = re.compile(r"(?:\b(?:https?|ftp)://|\bwww\.)\S+|\b[\w-]+\.(?:com|net|org|io|gg|jp)\b(?:/\S*)?", re.I)
 _ADDRESS = re.compile(
     r"[\w.+-]{1,64}@[\w.-]+\.\w+|(?<![\w@])@[\w.]+|(?<!\w)#\d+\b|(?<!\w)#(?=[^\W\d])|:[a-z_]{3,}:(?!\w)", re.I
 )

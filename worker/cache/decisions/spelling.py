@@ -3,12 +3,14 @@
 A list of the frequencies of 321,000 English words and names (wordfreq) decides. A word that people use stays as it is,
 however near it is to another: mario is no macro, moose no mouse, spain no spin. What is hardly ever written is mended
 into a word of the extractor's own lists that is hundreds of times as common and one letter away; never into a colour,
-a number or a short word of style, where a wrong guess changes the picture or makes a thing vanish.
+a number or a short word of style, where a wrong guess changes the picture or makes a thing vanish. Long words of style
+need not be common: photorealisitc can have meant nothing else.
 """
 
 from collections.abc import Iterator
 from functools import cache
 
+from worker.cache.decisions import style_words
 from worker.cache.decisions import vocabulary as v
 
 RARE = 2.2  # Zipf value (log10 of uses per billion words) from which on a word is somebody's word
@@ -61,9 +63,10 @@ def mended(word: str) -> str:
         if number == 2 and rarity > (_UNHEARD if len(word) < _LONG else RARE - 0.2):
             break
         meant = {other for other in near if zipf(other) - rarity >= FARTHER and zipf(other) >= _COMMON}
+        meant = meant or (near & _LONG_STYLE if rarity < _UNHEARD else set())  # photorealisitc
         if meant:
             best = max(meant, key=lambda other: (zipf(other), other))
-            return best if best in _TARGETS else word
+            return best if best in _TARGETS | _LONG_STYLE else word
     return word
 
 
@@ -89,9 +92,10 @@ def _slips(word: str) -> Iterator[set[str]]:
 def _lacking() -> dict[str, tuple[str, ...]]:
     """Every common word, by each spelling that lacks one of its inner letters."""
     spellings: dict[str, list[str]] = {}
-    for word in sorted(_TARGETS | {w for w, f in frequencies().items() if f > 10 ** (_COMMON - 9) and w.isalpha()}):
+    common = {w for w, f in frequencies().items() if f > 10 ** (_COMMON - 9) and w.isalpha()}
+    for word in sorted(common | _TARGETS | _LONG_STYLE):
         if len(word) >= _SHORTEST:
-            for i in range(1, len(word) - 1):
+            for i in range(1, len(word) - (word not in _LONG_STYLE)):  # cinematik
                 spellings.setdefault(word[:i] + word[i + 1 :], []).append(word)
     return {spelling: tuple(dict.fromkeys(words)) for spelling, words in spellings.items()}
 
@@ -131,4 +135,5 @@ _NEVER = (
     | v.PLACE_NAMES  # robin berlijn is not in berlin
     | {word for word in v.STYLE_WORDS if len(word) < _LONG}
 )
+_LONG_STYLE = frozenset(word for word in v.STYLE_WORDS | style_words.TOOLS if len(word) >= _LONG and word.isalpha())
 _TARGETS = frozenset(word for word in _KNOWN - _NEVER if len(word) >= _SHORTEST)

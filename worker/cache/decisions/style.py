@@ -492,6 +492,8 @@ def _mark_around_style(words: Sequence[Word], i: int) -> None:
         is_told = i > 0 and words[i - 1].is_style and i + 2 < len(words) and words[i + 2].lower in ("a", "an")
         if not is_told:  # "cartoon style of a bear": the bear is what is drawn
             _mark_names(words, i + 2, needs_name=False)
+        if words[i].lower == "styled":
+            return  # "a singer styled by nick knight": who is seen
     for k in range(i - 1, max(0, i - 4) - 1, -1):
         word = words[k]
         if (word.tag not in (*DESCRIBES, "VBG", "POS") and not word.is_style) or word.lower.endswith("year-old"):

@@ -126,6 +126,7 @@ def word_in_ing(at: Place) -> str | None:
 _WEATHER = v.word_set("raining snowing hailing storming")
 _RETURNS = v.word_set("coming going walking returning running riding flying heading driving arriving")
 _SPORTS = {  # and what stands before their name, which nobody sees
+    "boxing": v.word_set("shadow kick thai"),
     "wrestling": v.word_set("arm sumo mud"),
     "climbing": v.word_set("rock ice mountain cliff"),
     "dancing": v.word_set("ballroom belly tap line break pole ballet"),

@@ -415,7 +415,15 @@ IDIOMS = frozenset(
     tuple(idiom.split())
     for idiom in (
         *("face to face", "side by side", "back to back", "hand in hand", "arm in arm", "head to toe", "eye to eye"),
-        *("step by step", "one by one", "shoulder to shoulder", "cheek to cheek", "in full swing", "full swing"),
+        *(
+            "step by step",
+            "one by one",
+            "shoulder to shoulder",
+            "cheek to cheek",
+            "ear to ear",
+            "in full swing",
+            "full swing",
+        ),
         *(
             "hole in one",
             "one day",
@@ -630,7 +638,7 @@ ABSTRACT = word_set(
 SEEN_WHEN_DESCRIBED = word_set("energy magic power life wonder aura")
 # nobody sees these, however they are described: feelings, ideas, measures, sounds, doings; no entity
 UNSEEN = word_set(
-    "ai none test january february december monday tuesday wednesday thursday friday saturday sunday "
+    "font ai none test january february december monday tuesday wednesday thursday friday saturday sunday "
     "hello hi hey goodbye bye wow "
     "claim way tone era teamwork income poem poetry longing oh "
     "death math mathematics techno reggae hip-hop dubstep edm interview hypnosis kitsch psychedelia freshness "
