@@ -17,12 +17,12 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from api.estimates import ALIVE_S
 from db import figures, heartbeats, outbox
+from db.decisions import HITS
 from db.figures import Ended, Seen
 from db.session import transaction
 from db.states import Queue
 
 FRESH_S = 2.0
-HITS = frozenset({"entity_hit", "prompt_hit"})
 # What a counter starts from: a series that comes with its first event has no increase for Prometheus.
 _OUTCOMES = tuple(product(("completed", "failed", "cancelled", "released", "lost"), ("fast", "full", "none")))
 _EVENTS = ("insert", "hit", "evict", "quarantine", "refuse")
@@ -38,7 +38,7 @@ class Counts:
         self.gpu_seconds: dict[str, float] = {"fast": 0.0, "full": 0.0, "none": 0.0}
         self.saved = 0.0
         self.stages: dict[str, float] = {}
-        self.decisions: Counter[str] = Counter(dict.fromkeys(sorted(HITS), 0))
+        self.decisions: Counter[str] = Counter(dict.fromkeys(HITS, 0))
         self.events: Counter[str] = Counter(dict.fromkeys(_EVENTS, 0))
         self.event_bytes: Counter[str] = Counter(dict.fromkeys(_EVENTS, 0))
 

@@ -4,7 +4,8 @@
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-_HIT = "reason IN ('entity_hit', 'prompt_hit')"
+from db.decisions import IS_HIT
+
 _DAY = "(created_at AT TIME ZONE 'UTC')::date"
 # Days that are over and have no sums. A day is summed up once: its rows do not change any more, but may be deleted.
 _OPEN = (
@@ -20,10 +21,10 @@ def roll_up(session: Session) -> int:
 
 _STATEMENT = f"""
     WITH of_lookups AS (
-        SELECT {_DAY} AS day, namespace_id, count(*) AS decisions, count(*) FILTER (WHERE {_HIT}) AS hits,
+        SELECT {_DAY} AS day, namespace_id, count(*) AS decisions, count(*) FILTER (WHERE {IS_HIT}) AS hits,
             coalesce(sum((plan->>'full_num_steps')::int - (plan#>>'{{recipe,num_steps}}')::int + coalesce(
                 (plan#>>'{{recipe,reuse_options,skipped_steps}}')::int,
-                (plan#>>'{{recipe,schedule,skipped_steps}}')::int, 0)) FILTER (WHERE {_HIT}), 0) AS steps_saved
+                (plan#>>'{{recipe,schedule,skipped_steps}}')::int, 0)) FILTER (WHERE {IS_HIT}), 0) AS steps_saved
         FROM lookups WHERE {_OPEN} GROUP BY 1, 2
     ), reasons AS (
         SELECT day, namespace_id, jsonb_object_agg(reason, number) AS by_reason FROM (

@@ -13,7 +13,8 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-_HIT = "reason IN ('entity_hit', 'prompt_hit')"
+from db.decisions import IS_HIT
+
 _RANGE = "(:namespace_id IS NULL OR namespace_id = CAST(:namespace_id AS uuid)) AND created_at >= :since"
 _GROUPS = {
     "kind": "plan->>'hit'",  # of the hit: scene, object, both, prompt, none
@@ -39,7 +40,7 @@ def decisions(session: Session, within: Range, *, by: str) -> list[dict[str, Any
     if by == "day":
         return [dict(row) for row in session.execute(_BY_DAY, within._values).mappings()]
     query = text(
-        f"SELECT {_GROUPS[by]} AS name, count(*) AS decisions, count(*) FILTER (WHERE {_HIT}) AS hits "
+        f"SELECT {_GROUPS[by]} AS name, count(*) AS decisions, count(*) FILTER (WHERE {IS_HIT}) AS hits "
         f"FROM lookups WHERE {_RANGE} GROUP BY 1 ORDER BY 2 DESC, 1",
     )
     return [dict(row) for row in session.execute(query, within._values).mappings()]
@@ -50,7 +51,7 @@ _BY_DAY = text(
     "SELECT to_char(day, 'YYYY-MM-DD') AS name, sum(decisions)::bigint AS decisions, sum(hits)::bigint AS hits "
     "FROM (SELECT day, decisions, hits FROM cache_days WHERE day >= :since AND (:namespace_id IS NULL "
     "OR namespace_id = CAST(:namespace_id AS uuid)) UNION ALL "
-    f"SELECT (created_at AT TIME ZONE 'UTC')::date, 1, ({_HIT})::int FROM lookups WHERE {_RANGE} AND NOT EXISTS ("
+    f"SELECT (created_at AT TIME ZONE 'UTC')::date, 1, ({IS_HIT})::int FROM lookups WHERE {_RANGE} AND NOT EXISTS ("
     "SELECT FROM cache_days AS d WHERE d.day = (created_at AT TIME ZONE 'UTC')::date AND d.day >= :since "
     "AND d.namespace_id = lookups.namespace_id)) AS days GROUP BY day ORDER BY day"
 )
@@ -97,7 +98,7 @@ def entities(session: Session, within: Range, *, limit: int = 10) -> list[dict[s
     """Return the stored entities that hits rested on most, and on how many."""
     query = text(
         "SELECT match->>'donor_text' AS entity, count(*) AS hits FROM lookups, "
-        f"jsonb_array_elements(plan->'matched') AS match WHERE {_HIT} AND {_RANGE} "
+        f"jsonb_array_elements(plan->'matched') AS match WHERE {IS_HIT} AND {_RANGE} "
         "GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT :limit",
     )
     return [dict(row) for row in session.execute(query, {**within._values, "limit": limit}).mappings()]
@@ -140,7 +141,7 @@ def steps_saved(session: Session, within: Range) -> int:
     query = text(
         "SELECT coalesce(sum((plan->>'full_num_steps')::int - (plan#>>'{recipe,num_steps}')::int + coalesce("
         "(plan#>>'{recipe,reuse_options,skipped_steps}')::int, (plan#>>'{recipe,schedule,skipped_steps}')::int, 0)"
-        f"), 0) FROM lookups WHERE {_HIT} AND {_RANGE}",
+        f"), 0) FROM lookups WHERE {IS_HIT} AND {_RANGE}",
     )
     return int(session.scalars(query, within._values).one())
 

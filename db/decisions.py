@@ -17,6 +17,9 @@ from db.metrics import MEAN_OF
 from db.models import CacheEntry, Namespace
 from db.prepared import Prepared
 
+HITS = ("entity_hit", "layout_hit", "prompt_hit")  # reasons of decisions for a donor
+IS_HIT = f"reason IN {HITS}"  # in SQL
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:

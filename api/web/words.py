@@ -12,6 +12,7 @@ from api.ids import batch_id
 from api.schemas import Forecast, Video
 from api.videos import show
 from db.batches import Came, Ended
+from db.decisions import HITS
 from db.models import Batch, Job, JobMetric
 from db.states import BatchStatus, JobStatus
 from shared.model_cards import ModelCard
@@ -278,13 +279,12 @@ _WHY_NOT = {
     "not_on_this_model": "this model cannot reuse it",
     "no_donor_plans": "the plans of this model use no donor",
 }
-_HITS = ("entity_hit", "prompt_hit")
 
 
 def cache(found: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the view of the cache shows. Any: texts, numbers and stretches of bars of 100."""
     space, saved = found["space"], found["savings"]
-    misses = [row for row in found["by_reason"] if row["name"] not in _HITS]
+    misses = [row for row in found["by_reason"] if row["name"] not in HITS]
     saved_on = {row["day"]: row["saved"] for row in found["savings_by_day"]}
     most = max([*saved_on.values(), 0.0]) or 1.0
     days = [

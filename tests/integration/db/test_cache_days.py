@@ -7,9 +7,11 @@ import pytest
 from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import cache_days, cache_stats, jobs, namespaces
+from api.web import words
+from db import cache_days, cache_stats, decisions, jobs, namespaces
 from db.models import CacheDay, CacheEvent, Job, JobMetric, Lookup, Namespace
 from db.session import transaction
+from worker.cache.decisions.planning import Reason
 
 PLAN = {"hit": "object", "full_num_steps": 30, "recipe": {"num_steps": 8, "reuse": "cache_attention"}, "matched": []}
 NONE = {"hit": "none", "full_num_steps": 30, "recipe": {"num_steps": 30, "reuse": None}, "matched": []}
@@ -74,3 +76,24 @@ def test_a_day_that_is_not_over_waits(session_factory: sessionmaker[Session], sp
         session.execute(text("UPDATE cache_events SET created_at = now()"))
 
         assert cache_days.roll_up(session) == 0
+
+
+def test_a_decision_for_a_donor_s_layout_is_a_hit(session_factory: sessionmaker[Session], space: Namespace) -> None:
+    within = cache_stats.Range(since=datetime.now(UTC) - timedelta(days=30), namespace_id=space.id)
+    with transaction(session_factory) as session:
+        session.execute(update(Lookup).where(Lookup.reason == "entity_hit").values(reason="layout_hit"))
+
+        found = cache_stats.summary(session, within)
+        cache_days.roll_up(session)
+
+        assert (found["hits"], found["savings"]["steps_saved"]) == (2, 44)
+        assert [row["hits"] for row in found["by_day"]] == [1, 1]
+        assert session.scalars(select(CacheDay.hits)).one() == 1
+    assert [miss["name"] for miss in words.cache(found)["misses"]] == ["nothing alike is stored"]
+
+
+def test_every_reason_for_a_donor_is_known_as_a_hit() -> None:
+    donors = {Reason.ENTITY_HIT, Reason.PROMPT_HIT, Reason.LAYOUT_HIT}
+
+    assert set(decisions.HITS) == donors
+    assert {reason for reason in Reason if reason.endswith("_hit")} - donors == {Reason.FAST_REQUESTED_NO_HIT}
