@@ -4,14 +4,16 @@ import json
 from pathlib import Path
 
 import tiny_pipelines
-from processes import LEASE_S, SLOW_STEPS, SWEEP_S, Process, Service, wait_until
+from processes import LEASE_S, SWEEP_S, Process, Service, wait_until
+
+STEPS = 100  # of 0.05 s: long enough to be hit in the middle
 
 
 def write_model(folder: Path) -> None:
     """Add a pipeline as diffusers saves it, and its card, to the models of a service."""
     tiny_pipelines.save("wan", folder / "wan" / "pipeline")
     card = {"name": "wan", "title": "wan", "family": "diffusers", "source": "pipeline", "sizes": ["32x32"], "fps": 8}
-    card |= {"frames": [5], "full_steps": SLOW_STEPS, "fast_steps": 5, "guidance_scale": 5.0}
+    card |= {"frames": [5], "full_steps": STEPS, "fast_steps": 5, "guidance_scale": 5.0}
     (folder / "wan" / "chai.json").write_text(json.dumps(card))
 
 
@@ -21,7 +23,7 @@ def test_a_worker_killed_in_the_middle_of_a_bulk_run_costs_an_attempt_and_no_job
     write_model(Path(service.env["CHAI_MODELS_DIR"]))
     workers = service.start_workers("first", "second")
     ids = service.submit("wan", number=4, num_frames=5, queue="bulk")
-    service.wait_running(ids[0], timeout_s=120, step=SLOW_STEPS // 4)
+    service.wait_running(ids[0], timeout_s=120, step=STEPS // 10)
 
     workers[service.holder(ids[0])].kill()
 

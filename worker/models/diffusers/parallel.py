@@ -44,7 +44,9 @@ from worker.models.diffusers.attention import PLACES, transformers
 from worker.models.registry import EngineOptions
 
 FOLLOWER = "worker.models.diffusers.follower"
-EXCHANGE_S = 600.0  # who has not answered by then does not: no forward takes as long
+# Who has not answered by then does not. NCCL counts from the launch, and no forward takes as long; gloo while one
+# process is at an exchange and the other is not, which is soon over, and it may miss that the other one died.
+EXCHANGE_S = {"cuda": 600.0, "cpu": 60.0}
 _THERE = "another device of this model (context_parallel) is lost:"
 _REPORT_S = 5.0  # from the end of an exchange to what a follower says of it
 
@@ -191,7 +193,7 @@ class Team:
                 self._part,
                 meeting=str(Path(folder, "meeting")),
                 num_threads=torch.get_num_threads(),
-                exchange_s=EXCHANGE_S,
+                exchange_s=EXCHANGE_S[self._part.device.type],
             )
             try:
                 for rank in range(1, self.degree):
