@@ -6,7 +6,7 @@ import time
 
 _HEADER = struct.Struct("=BH")  # open, length of the reason
 _SIZE = 1024
-_STOPPED = 2
+_STOPPED = _SIZE - 1  # a byte of its own: the other process may open or close at the same moment
 
 
 class Gate:
@@ -22,32 +22,32 @@ class Gate:
     @property
     def is_open(self) -> bool:
         """Whether jobs may be taken."""
-        return self._memory[0] == 1
+        return self._memory[0] == 1 and not self.is_stopped
 
     @property
     def is_stopped(self) -> bool:
         """Whether no job may be taken any more, whatever happens."""
-        return self._memory[0] == _STOPPED
+        return self._memory[_STOPPED] == 1
 
     @property
     def reason(self) -> str:
         """Why the gate is closed; empty while it is open."""
+        if self.is_stopped:
+            return "stopping"
         _, length = _HEADER.unpack_from(self._memory)
         return self._memory[_HEADER.size : _HEADER.size + length].decode(errors="replace")
 
     def open(self) -> None:
-        """Let jobs in."""
-        if not self.is_stopped:
-            self._write(1, "")
+        """Let jobs in, unless the worker is being stopped."""
+        self._write(1, "")
 
     def close(self, reason: str) -> None:
         """Take no more jobs; the one that runs goes on."""
-        if not self.is_stopped:
-            self._write(0, reason)
+        self._write(0, reason)
 
     def stop(self) -> None:
         """Take no more jobs for good: the worker is being stopped."""
-        self._write(_STOPPED, "stopping")
+        self._memory[_STOPPED] = 1
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until the gate is open; return whether it is."""
@@ -57,6 +57,6 @@ class Gate:
         return self.is_open
 
     def _write(self, is_open: int, reason: str) -> None:
-        said = reason.encode(errors="replace")[: _SIZE - _HEADER.size]
+        said = reason.encode(errors="replace")[: _STOPPED - _HEADER.size]
         self._memory[_HEADER.size : _HEADER.size + len(said)] = said
         _HEADER.pack_into(self._memory, 0, is_open, len(said))

@@ -1,5 +1,7 @@
 """Whose fault it is that an attempt broke."""
 
+from typing import Any
+
 import pytest
 import torch
 from sqlalchemy.exc import OperationalError, ProgrammingError
@@ -81,3 +83,19 @@ def test_a_closed_gate_says_why_until_it_opens() -> None:
     assert (gate.is_open, gate.reason[:31]) == (False, "temporary_folder: /tmp is full…")
     gate.open()
     assert (gate.is_open, gate.reason, gate.wait(0)) == (True, "", True)
+
+
+def test_a_gate_that_is_stopped_at_the_moment_in_which_the_other_process_opens_it_stays_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gate = Gate()
+
+    def late(*said: Any) -> None:
+        monkeypatch.undo()
+        gate.stop()
+        gate._write(*said)
+
+    monkeypatch.setattr(gate, "_write", late)
+    gate.open()
+
+    assert (gate.is_open, gate.is_stopped, gate.reason) == (False, True, "stopping")
