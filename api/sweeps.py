@@ -125,9 +125,9 @@ def _published(session: Session, names: list[str]) -> set[str]:
     """Return the names among these that are of a job's output, or of an attempt that goes on, whatever clocks say."""
     made = {name: attempt for name in names if (attempt := attempt_of(name))}
     owners = {owner for owner, _ in made.values()}
-    outputs = set(session.scalars(select(Job.output["name"].astext).where(Job.id.in_(owners))))
     running = select(Job.id, Job.fence).where(Job.id.in_(owners), Job.status == JobStatus.IN_PROGRESS)
-    held = {(id_, fence) for id_, fence in session.execute(running)}
+    held = {(id_, fence) for id_, fence in session.execute(running)}  # first: what is published meanwhile was running
+    outputs = set(session.scalars(select(Job.output["name"].astext).where(Job.id.in_(owners))))
     return {
         name
         for name, attempt in made.items()

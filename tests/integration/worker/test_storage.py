@@ -16,6 +16,7 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.spec import AbstractFileSystem
+from sqlalchemy import Engine, event
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.sweeps import sweep
@@ -386,6 +387,25 @@ def test_a_file_of_an_attempt_that_goes_on_stays_whatever_clocks_say(
     with transaction(session_factory) as session:
         jobs.cancelled(session, claim)
     assert sorted(sweep(storage, session_factory, older_s=-1)) == sorted(mine)
+
+
+def test_a_video_that_is_published_while_the_sweep_asks_for_its_rows_stays(
+    session_factory: sessionmaker[Session], storage: Storage, engine: Engine
+) -> None:
+    asked = {"prompt": "a fox", "model": "tiny", "width": 32, "height": 32, "num_frames": 17, "fps": 8}
+    with transaction(session_factory) as session:
+        id_ = jobs.accept(session, Job(tenant="ada", **asked))[0].id
+        claim = jobs.claim(session, id_, owner="w", lease_s=30)
+    assert claim is not None
+    mine = storage.write(video_name(id_, claim.fence), CONTENT).name
+
+    @event.listens_for(engine, "after_cursor_execute", once=True)
+    def publish(*_: Any) -> None:
+        with transaction(session_factory) as session:
+            jobs.complete(session, claim, output={"name": mine}, receipt={})
+
+    assert sweep(storage, session_factory, older_s=-1) == []
+    assert storage.read(mine) == CONTENT
 
 
 def test_a_file_that_cannot_be_removed_keeps_no_other(
