@@ -97,14 +97,14 @@ def _end_broken(runtime: Runtime, job: JobContext, error: Exception) -> None:
 def discard(runtime: Runtime, job: JobContext, error: Exception) -> None:
     """Leave the job to whoever has it now, and take away this attempt's file unless it was published after all.
 
-    A commit whose answer was lost in a restart looks like a lost lease here: the row decides.
+    A commit whose answer was lost in a restart looks like a lost lease here: the row decides, once nobody writes it.
     """
     logger.warning("job %s: attempt %d ends without a word: %s", job.job_id, job.claim.attempt, error)
     name = job.video_name
-    query = select(Job.id).where(Job.id == job.job_id, Job.output["name"].astext == name)
+    published = select(Job.output["name"].astext).where(Job.id == job.job_id).with_for_update(read=True)
     try:
         with transaction(runtime.factory) as session:
-            is_published = session.scalars(query).first() is not None
+            is_published = session.scalar(published) == name
         if not is_published:
             for left in (name, *job.picture_names.values()):
                 runtime.storage.remove(left)

@@ -12,12 +12,16 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from api.sweeps import sweep_entries
 from db import jobs
+from db.errors import LeaseLost
 from db.models import CacheEvent, Job, JobMetric, Pin
 from db.session import connect, sessions, transaction
 from db.states import EntryStatus, JobStatus
+from shared.generation import GenerationParams
 from shared.storage import LATENTS, Storage, StoredFile
 from worker.app import release
-from worker.jobs.lease import claim_job
+from worker.jobs.context import JobContext
+from worker.jobs.lease import Lease, claim_job
+from worker.jobs.outcomes import discard
 from worker.models.base import Step
 from worker.models.opensora.model import OpenSoraModel
 from worker.runtime import open_runtime
@@ -187,6 +191,30 @@ def test_a_job_whose_row_is_held_while_its_worker_is_told_to_stop_goes_back_once
     job = service.run(RED_FOX)
 
     assert (job.status, job.num_lost) == (JobStatus.QUEUED, 0)
+
+
+@pytest.mark.parametrize("comes_in_time", [True, False])
+def test_a_video_whose_commit_is_still_under_way_keeps_its_file(
+    service: Any, session_factory: sessionmaker[Session], comes_in_time: bool
+) -> None:
+    """The answer of the commit was lost, and the lease is over: the row, once it is free, says whose the file is."""
+    with transaction(session_factory) as session:
+        asked = {"prompt": "a fox", "model": "tiny", "width": 32, "height": 32, "num_frames": 8, "fps": 8}
+        id_ = jobs.accept(session, Job(tenant="ada", **asked))[0].id
+        claim = jobs.claim(session, id_, owner="w", lease_s=30)
+    assert claim is not None
+    held = Lease(session_factory, claim, service.runtime.settings)
+    attempt = JobContext(claim=claim, params=GenerationParams.of(claim.job), seed=1, hold=held)
+    service.storage.write(attempt.video_name, b"a video")
+
+    with session_factory() as unanswered:
+        jobs.complete(unanswered, claim, output={"name": attempt.video_name}, receipt={})
+        soon = threading.Timer(PATIENCE_S / 2 if comes_in_time else 3 * PATIENCE_S, unanswered.commit)
+        soon.start()
+        discard(service.runtime, attempt, LeaseLost("no heartbeat for 31 s"))
+        soon.join()
+
+    assert service.storage.read(attempt.video_name) == b"a video"
 
 
 def test_a_dead_child_s_job_whose_row_is_held_for_a_moment_does_not_wait_for_its_lease(
