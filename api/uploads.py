@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 from fastapi import Request
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
@@ -168,9 +169,11 @@ async def receive(request: Request, call: Calling) -> Upload:
 
 @contextmanager
 def kept(upload: Upload, storage: Storage) -> Iterator[None]:
-    """Remove the bytes again when the block, which writes their row, fails."""
+    """Remove the bytes again when the block, which writes their row, fails; without an answer the row may be there."""
     try:
         yield
+    except DBAPIError:
+        raise  # where it is not, they are an orphan, and swept
     except BaseException:
         with suppress(StorageError):  # else it is an orphan, and swept
             storage.remove(upload.name)

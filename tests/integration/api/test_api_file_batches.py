@@ -12,7 +12,8 @@ from uuid import UUID, uuid4
 import pytest
 from fastapi.testclient import TestClient
 from running import relay_process, settings_of, wait_until
-from sqlalchemy import Engine, func, select, update
+from sqlalchemy import Engine, event, func, select, update
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 from standing import num_standing
 
@@ -377,6 +378,27 @@ def test_files_are_bounded_one_by_one_and_together(environment: dict[str, str], 
     assert taken.status_code == 200
     assert {(answer.status_code, answer.json()["error"]["code"]) for answer in more} == {(413, "files_full")}
     assert [file.num_bytes for file in storage.files(FILES)] == [2000]
+
+
+def test_the_bytes_of_a_file_whose_row_has_no_answer_stay_until_it_is_known_that_there_is_none(
+    environment: dict[str, str], storage: Storage, session_factory: sessionmaker[Session]
+) -> None:
+    from api.app import create_app
+
+    app = create_app(settings_of(environment))
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+
+        def fall_silent(*_: object) -> None:
+            raise OperationalError("COMMIT", None, Exception("server closed the connection unexpectedly"))
+
+        engine = app.state.service.sessions.kw["bind"]
+        event.listen(engine, "commit", fall_silent)
+        answer = client.post("/v1/files", files={"file": ("a", b"{}")}, data={"purpose": "batch"})
+        event.remove(engine, "commit", fall_silent)
+
+    assert answer.status_code == 503
+    (file,) = storage.files(FILES)
+    assert sweeps.sweep(storage, session_factory, older_s=-1) == [file.name]
 
 
 def test_files_go_when_their_time_is_over_and_orphans_too(
