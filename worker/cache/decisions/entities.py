@@ -436,7 +436,7 @@ def _entity_or_style(words: Sequence[Word], start: int, stop: int) -> Entity | N
         return None
     is_kept = is_compound or _is_day(words, start, stop) or (of > 1 and _is_kept(phrase[of - 2], noun))
     is_kept = is_kept or (head == "light" and stop < len(words) and words[stop].tag.startswith("VB"))  # it moves
-    is_kept = is_kept or (head == "top" and described[-1:] and described[-1] in OF_TOPS)
+    is_kept = is_kept or (head == "top" and not OF_TOPS.isdisjoint(described[-1:]))
     is_kept = is_kept or (head in v.FRUITS and _is_behind_article(words, start))  # "an orange"
     if (
         _is_quantifier(words, stop)
