@@ -9,8 +9,8 @@ article, or a preposition is seen again.
 from collections.abc import Sequence
 
 from worker.cache.decisions import vocabulary as v
+from worker.cache.decisions.artists import is_unheard
 from worker.cache.decisions.english_lexicon import FINITE
-from worker.cache.decisions.style import is_unheard
 from worker.cache.decisions.words import DESCRIBES, NOUN, Word
 
 _NO_VERB = v.word_set("no without minus lacking lacks except excluding neither nor sans zero w/o")

@@ -4,7 +4,7 @@ Plain data beside `vocabulary`. A word of GENRES or MEDIA is style only as a tag
 with a noun behind it, it describes ("a fantasy castle").
 """
 
-from worker.cache.decisions.vocabulary import word_set
+from worker.cache.decisions.vocabulary import STYLE_HEADS, STYLE_WORDS, word_set
 
 # as a tag of their own: what kind of picture it is
 GENRES = word_set(
@@ -51,6 +51,11 @@ TOOLS = word_set(
     "cartoony octant raytraced raytracting prerendered semirealistic subsurface ultradetailed uhdr supersampling "
     "midjunrnyv5 novelai"
 )
+
+KINDS = GENRES | MEDIA
+WORDS = STYLE_WORDS | TOOLS  # one word each
+WORDS_OR_HEADS = WORDS | STYLE_HEADS
+TAGS = WORDS | KINDS | NAMES_OF_TOOLS  # all that is style where it stands between commas
 
 
 def _listed(text: str) -> tuple[str, ...]:

@@ -54,6 +54,18 @@ class Word:
         return not (self.is_style or self.is_ignored)
 
 
+def mark(words: Sequence[Word], start: int, stop: int) -> None:
+    """Marks words as style."""
+    for word in words[start:stop]:
+        word.is_style = True
+
+
+def ignore(words: Sequence[Word], start: int, stop: int) -> None:
+    """Marks words as naming what nobody sees."""
+    for word in words[start:stop]:
+        word.is_ignored, word.is_style = True, False
+
+
 def tokens(text: str) -> list[Word]:
     """The words and signs of a text in any language, as they stand."""
     return [Word(text=token, lower=token.lower(), original=token.lower()) for token in _TOKEN.findall(text)[:MAX_WORDS]]
