@@ -86,6 +86,7 @@ def arguments(
     return {
         "connection_factory": _Connection,
         "application_name": application,
+        "client_encoding": "utf8",  # whatever the role or the database is set to: prompts have every letter
         "options": f"{asked.get('options', '')} {_SERVER} -c lock_timeout={round(1000 * lock_patience_s)}".lstrip(),
         **{name: value for name, value in _NETWORK.items() if name not in asked},
     }

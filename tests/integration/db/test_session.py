@@ -111,6 +111,19 @@ def test_a_transaction_sees_what_others_commit_whatever_the_database_is_set_to(
     assert number == 2
 
 
+def test_text_is_sent_in_utf_8_whatever_the_database_is_set_to(engine: Engine, database_url: str) -> None:
+    with engine.begin() as connection:
+        connection.execute(text(f"ALTER DATABASE {engine.url.database} SET client_encoding = 'latin1'"))
+    own = connect(database_url, pool_size=1)
+    try:
+        with own.connect() as connection:
+            assert connection.scalar(text("SELECT cast(:told AS text)"), {"told": "红色的圆 café 🐱"}) == "红色的圆 café 🐱"
+    finally:
+        own.dispose()
+        with engine.begin() as connection:
+            connection.execute(text(f"ALTER DATABASE {engine.url.database} RESET client_encoding"))
+
+
 def test_a_server_that_became_a_standby_is_left_for_the_one_that_takes_writes_now(
     database_url: str, session: Session
 ) -> None:
