@@ -114,10 +114,11 @@ def test_a_transaction_sees_what_others_commit_whatever_the_database_is_set_to(
 def test_text_is_sent_in_utf_8_whatever_the_database_is_set_to(engine: Engine, database_url: str) -> None:
     with engine.begin() as connection:
         connection.execute(text(f"ALTER DATABASE {engine.url.database} SET client_encoding = 'latin1'"))
+    told = "红色的圆 café 🐱"
     own = connect(database_url, pool_size=1)
     try:
         with own.connect() as connection:
-            assert connection.scalar(text("SELECT cast(:told AS text)"), {"told": "红色的圆 café 🐱"}) == "红色的圆 café 🐱"
+            assert connection.scalar(text("SELECT cast(:told AS text)"), {"told": told}) == told
     finally:
         own.dispose()
         with engine.begin() as connection:
