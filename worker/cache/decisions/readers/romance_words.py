@@ -1,6 +1,7 @@
 """Closed word classes of Spanish, French and Portuguese, and words that endings do not tell. Plain data."""
 
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from worker.cache.decisions.vocabulary import phrase_set, word_set
@@ -359,3 +360,11 @@ PORTUGUESE = Grammar(
 )
 
 GRAMMARS = {grammar.language: grammar for grammar in (SPANISH, FRENCH, PORTUGUESE)}
+
+
+def variants(word: str, endings: Sequence[tuple[str, tuple[str, ...]]]) -> Iterator[str]:
+    """Yield a word with its ending put for others: gatas, gatos; it keeps two letters at least."""
+    for ending, others in endings:
+        if word.endswith(ending) and len(word) > len(ending) + 1:
+            for other in others:
+                yield word[: -len(ending)] + other
