@@ -181,8 +181,14 @@ def plans(session: Session, namespace_key: str) -> dict[str, list[dict[str, Any]
     return {row.kind: row.plan["recipes"] for row in rows}
 
 
+def lock_plans(session: Session, namespace_key: str) -> None:
+    """Let nobody else change these plans until the transaction ends: neither a calibration nor the monitor."""
+    session.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))"), {"key": namespace_key})
+
+
 def set_plans(session: Session, namespace_key: str, rows: Sequence[PlanRow]) -> None:
     """Put the plans of a calibration in the place of those before."""
+    lock_plans(session, namespace_key)
     for old in session.scalars(select(PlanRow).where(PlanRow.namespace_key == namespace_key)):
         session.delete(old)
     session.flush()

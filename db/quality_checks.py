@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, RowMapping, and_, func, insert, or_, select, text, update
 from sqlalchemy.orm import Session
 
-from db import outbox
+from db import metrics, outbox
 from db.models import Job, PlanRow, QualityCheck
 from db.states import CheckStatus, JobStatus
 
@@ -119,9 +119,9 @@ def sweep(session: Session) -> int:
 
 
 def lock(session: Session, namespace_key: str, kind: str) -> PlanRow | None:
-    """Let nobody else move the threshold of this case until the transaction ends; return its plan, if it has one."""
-    session.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:case, 0))"), {"case": namespace_key + kind})
-    return session.scalars(select(PlanRow).where(_case(PlanRow, namespace_key, kind)).with_for_update()).one_or_none()
+    """Let nobody else change the plans until the transaction ends; return that of this case, if it has one."""
+    metrics.lock_plans(session, namespace_key)
+    return session.scalars(select(PlanRow).where(_case(PlanRow, namespace_key, kind))).one_or_none()
 
 
 def losses(

@@ -1,6 +1,7 @@
 """The monitor on the path of real jobs: real Postgres, storage, model and embedder."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from celery import Celery
 from sqlalchemy import func, select, text, update
 
-from db import jobs, quality_checks
+from db import jobs, metrics, quality_checks
 from db.models import CacheEvent, Job, JobMetric, Outbox, PlanRow, QualityCheck
 from db.session import transaction
 from db.states import CheckStatus
@@ -173,6 +174,46 @@ def test_a_distance_moves_nothing_until_the_operator_names_a_tolerance(start: St
 
     assert statuses(service) == ["done"] * 3
     assert service.run(SAME_FOX).path == "fast"
+
+
+def _plan(name: str) -> PlanRow:
+    return PlanRow(namespace_key="key", kind="object", plan={"recipes": [name]}, quality={}, cost={})
+
+
+def test_a_move_waits_for_a_calibration_and_goes_by_what_it_found(start: Start) -> None:
+    factory = start().factory
+    with transaction(factory) as session:
+        metrics.set_plans(session, "key", [_plan("old")])
+
+    def found() -> object:
+        with transaction(factory) as session:
+            row = quality_checks.lock(session, "key", "object")
+            return None if row is None else row.plan["recipes"]
+
+    with ThreadPoolExecutor() as pool:
+        with transaction(factory) as session:
+            metrics.set_plans(session, "key", [_plan("new")])
+            read = pool.submit(found)
+            wait([read], timeout=0.5)
+        assert read.result(timeout=9) == ["new"]
+
+
+def test_a_calibration_is_stored_whatever_the_monitor_writes_at_that_moment(start: Start) -> None:
+    factory = start().factory
+
+    def store() -> None:
+        with transaction(factory) as session:
+            metrics.set_plans(session, "key", [_plan("new")])
+
+    with ThreadPoolExecutor() as pool:
+        with transaction(factory) as session:
+            quality_checks.lock(session, "key", "object")
+            quality_checks.set_plan(session, "key", "object", plan={"recipes": ["moved"]}, quality={})
+            stored = pool.submit(store)
+            wait([stored], timeout=0.5)
+        stored.result(timeout=9)
+    with factory() as session:
+        assert metrics.plans(session, "key") == {"object": ["new"]}
 
 
 def test_one_kind_of_hit_is_moved_without_the_others(start: Start) -> None:
