@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, and_, cast, func, or_, select, tuple_, update
+from sqlalchemy import BigInteger, ColumnElement, Select, and_, cast, func, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -295,17 +295,23 @@ def finish(session: Session) -> list[UUID]:
     """
     is_left = or_(Job.status == JobStatus.QUEUED, and_(Job.status == JobStatus.IN_PROGRESS, ~Job.cancel_requested))
     left = select(Job.id).where(Job.batch_id == Batch.id, is_left).exists()
-    for batch_id in session.scalars(select(Batch.id).where(Batch.status == BatchStatus.CANCELLED, left)):
+    for batch_id in session.scalars(_free(Batch.status == BatchStatus.CANCELLED, left)).all():
         jobs.cancel_lines(session, batch_id, limit=CHUNK)
     running = select(Job.id).where(Job.batch_id == Batch.id, Job.status.not_in(FINAL)).exists()
     reused = select(Job.id).join(ReusedLine, ReusedLine.job_id == Job.id).where(ReusedLine.batch_id == Batch.id)
     awaited = reused.where(Job.status.not_in(FINAL)).exists()
-    ended = select(Batch.id).where(Batch.status.in_(RUNS), ~running, ~awaited)
+    has_ended = and_(Batch.status.in_(RUNS), ~running, ~awaited)
+    ended = session.scalars(_free(has_ended)).all()
     done = session.scalars(
         update(Batch)
-        .where(Batch.id.in_(ended.with_for_update(skip_locked=True, key_share=True)))
+        .where(Batch.id.in_(ended), has_ended)  # asked again under the lock: a retry may have made new lines before it
         .values(status=BatchStatus.COMPLETED, finished_at=func.now(), is_held=False)
         .returning(Batch.id),
         execution_options={"synchronize_session": "fetch"},
     )
     return list(done)
+
+
+def _free(*which: ColumnElement[bool]) -> Select[UUID]:
+    """Return the query of such batches that locks them, without those that another transaction holds."""
+    return select(Batch.id).where(*which).with_for_update(skip_locked=True, key_share=True)

@@ -290,7 +290,7 @@ def cancel_lines(call: Call, batch_id: UUID, *, for_s: float) -> bool:
     began = time.monotonic()
     while time.monotonic() - began < for_s:
         with call.begin() as (session, caller):
-            if batches.get(session, caller.tenant, batch_id).status != BatchStatus.CANCELLED:
+            if batches.get(session, caller.tenant, batch_id, lock=True).status != BatchStatus.CANCELLED:
                 return True  # tried again meanwhile
             if not jobs.cancel_lines(session, batch_id, limit=batches.CHUNK):  # what is held is the relay's
                 return True

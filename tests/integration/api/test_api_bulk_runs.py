@@ -2,7 +2,9 @@
 
 import json
 import time
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -12,6 +14,7 @@ from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.app import create_app
+from api.routes import bulk_runs
 from db import batches, jobs, outbox
 from db.models import Batch, Job, JobMetric
 from db.states import JobStatus, Queue
@@ -677,3 +680,65 @@ def test_a_run_without_lines_can_be_removed_and_no_other(client: TestClient) -> 
     assert [run["id"] for run in client.get("/v1/bulk-runs").json()["data"]] == [full]
     again = client.post("/v1/bulk-runs", json={"manifest_key": "a"})
     assert (again.json()["status"], "idempotent-replayed" in again.headers) == ("open", False)
+
+
+def test_a_run_that_is_tried_again_while_it_is_closed_does_not_end(
+    client: TestClient, session: Session, session_factory: sessionmaker[Session]
+) -> None:
+    batch = sealed(client, line(1))
+    session.execute(update(Job).values(status=JobStatus.FAILED))
+    session.execute(
+        text(
+            "CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(1); "
+            "RETURN NULL; END $$"
+        )
+    )
+    session.execute(text("CREATE TRIGGER slowly BEFORE UPDATE ON batches EXECUTE FUNCTION slowly()"))
+    session.commit()
+
+    def close() -> None:
+        with session_factory() as other, other.begin():
+            batches.finish(other)
+
+    try:
+        with ThreadPoolExecutor() as pool:
+            closing = pool.submit(close)
+            time.sleep(0.3)  # its statement has begun
+            client.post(f"/v1/bulk-runs/{batch}/retry")
+            closing.result()
+    finally:
+        session.execute(text("DROP FUNCTION slowly CASCADE"))
+        session.commit()
+
+    shown = client.get(f"/v1/bulk-runs/{batch}").json()
+    assert (shown["status"], shown["request_counts"]["queued"]) == ("in_progress", 1)
+
+
+@pytest.mark.parametrize("who", ["the API", "the relay"])
+def test_lines_that_are_tried_again_are_not_cancelled_by_the_cancel_before(
+    client: TestClient, session: Session, monkeypatch: pytest.MonkeyPatch, who: str
+) -> None:
+    batch = sealed(client, line(1), line(2))
+    session.execute(update(Job).where(Job.custom_id == "line-1").values(status=JobStatus.FAILED))
+    session.commit()
+    cancel_lines = jobs.cancel_lines
+    tries: list[Future[Any]] = []
+
+    with ThreadPoolExecutor() as pool:
+
+        def late(session: Session, id_: UUID, *, limit: int) -> int:
+            if not tries:
+                tries.append(pool.submit(client.post, f"/v1/bulk-runs/{batch}/retry"))
+                wait(tries, timeout=0.5)
+            return cancel_lines(session, id_, limit=limit)
+
+        monkeypatch.setattr(jobs, "cancel_lines", late)
+        if who == "the relay":
+            monkeypatch.setattr(bulk_runs, "cancel_lines", lambda *_, **__: True)  # as if the API had died
+        client.post(f"/v1/bulk-runs/{batch}/cancel")
+        if who == "the relay":
+            batches.finish(session)
+            session.commit()
+        assert tries[0].result().status_code == 200
+
+    assert ("line-1", "queued") in ended(session, batch)
