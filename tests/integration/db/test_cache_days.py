@@ -97,3 +97,30 @@ def test_every_reason_for_a_donor_is_known_as_a_hit() -> None:
 
     assert set(decisions.HITS) == donors
     assert {reason for reason in Reason if reason.endswith("_hit")} - donors == {Reason.FAST_REQUESTED_NO_HIT}
+
+
+def test_what_commits_a_moment_after_midnight_is_summed_up_too(
+    session_factory: sessionmaker[Session], space: Namespace
+) -> None:
+    now = "CREATE FUNCTION midnight.now() RETURNS timestamptz LANGUAGE sql AS $$ SELECT {} $$"
+    tonight = "date_trunc('day', pg_catalog.now())"
+    with transaction(session_factory) as session:
+        session.execute(text("CREATE SCHEMA midnight"))
+        session.execute(text(now.format(f"{tonight} + interval '3 seconds'")))
+        session.execute(text("SET LOCAL search_path = midnight, pg_catalog, public"))
+        late = f"SELECT id FROM job_metrics WHERE created_at >= {tonight} ORDER BY id LIMIT 1"
+        session.execute(
+            text(f"UPDATE job_metrics SET created_at = {tonight} - interval '1 second' WHERE id = ({late})")
+        )
+        cache_days.roll_up(session)  # while the transaction of one more of that second is not over
+        session.execute(
+            text(f"UPDATE job_metrics SET created_at = {tonight} - interval '1 second' WHERE id = ({late})")
+        )
+        session.execute(text("DROP SCHEMA midnight CASCADE"))
+        session.execute(text("CREATE SCHEMA midnight"))
+        session.execute(text(now.format(f"{tonight} + interval '1 hour'")))
+
+        cache_days.roll_up(session)
+
+        assert session.scalars(select(CacheDay.videos).order_by(CacheDay.day.desc())).first() == 2
+        session.execute(text("DROP SCHEMA midnight CASCADE"))
