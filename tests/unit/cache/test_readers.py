@@ -1,6 +1,8 @@
 """Prompts in other languages: the thing with its attributes, the place that it is in, what is not seen."""
 
 import json
+import marshal
+import os
 import subprocess
 import sys
 import warnings
@@ -149,6 +151,27 @@ def test_a_dictionary_is_loaded_without_changing_what_other_threads_are_warned_o
     monkeypatch.setattr(warnings, "catch_warnings", None)
     load.__wrapped__()
     assert not [rule for rule in warnings.filters if rule[0] == "ignore" and rule[2] is Warning and rule[3] is None]
+
+
+READ_CHINESE = """
+import sys
+from worker.cache.decisions.entities import extract
+print([entity.text for entity in extract(sys.argv[1]).entities])
+"""
+
+
+def test_a_dictionary_that_somebody_left_in_the_temp_folder_is_not_read(tmp_path: Path) -> None:
+    prompt = "一只红色的猫在沙滩上奔跑"
+    words = {prompt[2:length]: 10**9 for length in range(3, 9)}  # 红 to 红色的猫在沙
+    (tmp_path / "jieba.cache").write_bytes(marshal.dumps((words, 10**10)))
+    planted = os.environ | {"TMPDIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+
+    said = subprocess.run(
+        [sys.executable, "-c", READ_CHINESE, prompt], env=planted, capture_output=True, text=True, check=True
+    )
+
+    assert said.stdout.strip() == str([entity.text for entity in extract(prompt).entities]) == "['红色猫', '沙滩']"
+    assert said.stderr == ""
 
 
 def test_the_lexicon_is_loaded_without_what_it_can_do_without() -> None:

@@ -132,19 +132,20 @@ def _tagger() -> Any:  # Any: jieba has no types
     """jieba's tagger with its dictionary: 1 s, wanted only where Chinese is read."""
     # It asks for pkg_resources and has odd escapes in its patterns. For good: `catch_warnings` would be every thread's.
     warnings.filterwarnings("ignore", module=".*jieba")
-    import logging
-
     import jieba
     import jieba.posseg
 
-    jieba.setLogLevel(logging.WARNING)
+    words = jieba.Tokenizer()
+    # By itself it believes a `jieba.cache` in /tmp, whoever put it there; to read that takes longer than to make it.
+    words.FREQ, words.total = words.gen_pfdict(words.get_dict_file())
+    words.initialized = True
     for word in sorted(_SCENES | _STYLE | _PEOPLE | _ACTIONS | frozenset(_COLOURS)):
         if _HAS_CHINESE.search(word) and len(word) > 1:
-            jieba.add_word(word, freq=20_000, tag="a" if word in _COLOURS else "v" if word in _ACTIONS else "n")
-    jieba.add_word("没有", freq=1_000_000, tag="v")
+            words.add_word(word, freq=20_000, tag="a" if word in _COLOURS else "v" if word in _ACTIONS else "n")
+    words.add_word("没有", freq=1_000_000, tag="v")
     for word in sorted(_MADE | {"赛博朋克"}):
-        jieba.add_word(word, tag="b")
-    return jieba.posseg.POSTokenizer(jieba.dt)
+        words.add_word(word, tag="b")
+    return jieba.posseg.POSTokenizer(words)
 
 
 def read(text: str) -> Reading:
