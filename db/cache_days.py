@@ -9,10 +9,8 @@ from db.decisions import IS_HIT
 _DAY = "(created_at AT TIME ZONE 'UTC')::date"
 # Days that are over and have no sums. A day is summed up once: its rows do not change any more, but may be deleted.
 # Not at midnight: transactions that began before may have rows of that day to commit.
-_OPEN = (
-    f"{_DAY} < ((now() - interval '10 minutes') AT TIME ZONE 'UTC')::date "
-    f"AND {_DAY} > coalesce((SELECT max(day) FROM cache_days), '-infinity')"
-)
+OVER = "date_trunc('day', now() - interval '10 minutes', 'UTC')"  # until when days are over
+_OPEN = f"created_at < {OVER} AND {_DAY} > coalesce((SELECT max(day) FROM cache_days), '-infinity')"
 
 
 def roll_up(session: Session) -> int:

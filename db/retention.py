@@ -2,8 +2,9 @@
 
 What stays however old it is: entries that have, or may have, a file, and all their events, since a policy's state
 follows from them; everything that belongs to a job that has not ended; the latest figures of each namespace, from which
-savings are reckoned; the latest checks of each case, by which thresholds move. An entry goes together with its events
-and not before all of it is old, so what remains is still a faithful record of the time that is kept.
+savings are reckoned; the latest checks of each case, by which thresholds move; what `cache_days` has not summed up. An
+entry goes together with its events and not before all of it is old, so what remains is still a faithful record of the
+time that is kept.
 """
 
 from collections.abc import Sequence
@@ -11,9 +12,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, select
+from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, literal_column, select
 from sqlalchemy.orm import Session, aliased
 
+from db import cache_days
 from db.metrics import MEAN_OF
 from db.models import CacheEntry, CacheEvent, Job, JobMetric, Lookup, Pin, QualityCheck
 from db.quality_checks import NUM_LOSSES
@@ -48,7 +50,7 @@ def forget(session: Session, *, older: timedelta, limit: int) -> Forgotten:
 
     Rows that another relay deletes at this moment are left to it. Doing it again goes on where this ended.
     """
-    before = func.now() - older
+    before = func.least(func.now() - older, literal_column(cache_days.OVER))  # what is not summed up yet stays
     locked, of_entries, entries = _gone_entries(session, before, limit)
     refusals = _remove(session, CacheEvent, before, CacheEvent.kind == "refuse", limit)
     lookups = _remove(session, Lookup, before, ~_has_open_job(Lookup.job_id), limit)

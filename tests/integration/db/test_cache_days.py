@@ -8,9 +8,10 @@ from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.web import words
-from db import cache_days, cache_stats, decisions, jobs, namespaces
+from db import cache_days, cache_stats, decisions, jobs, namespaces, retention
 from db.models import CacheDay, CacheEvent, Job, JobMetric, Lookup, Namespace
 from db.session import transaction
+from db.states import JobStatus
 from worker.cache.decisions.planning import Reason
 
 PLAN = {"hit": "object", "full_num_steps": 30, "recipe": {"num_steps": 8, "reuse": "cache_attention"}, "matched": []}
@@ -124,3 +125,17 @@ def test_what_commits_a_moment_after_midnight_is_summed_up_too(
 
         assert session.scalars(select(CacheDay.videos).order_by(CacheDay.day.desc())).first() == 2
         session.execute(text("DROP SCHEMA midnight CASCADE"))
+
+
+def test_rows_of_a_day_stay_until_it_is_summed_up(session_factory: sessionmaker[Session], space: Namespace) -> None:
+    today = func.date_trunc("day", func.now(), "UTC")
+    with transaction(session_factory) as session:
+        session.execute(update(Job).values(status=JobStatus.FAILED))
+        session.execute(update(Lookup).values(created_at=today))
+
+        retention.forget(session, older=timedelta(0), limit=100)
+
+        assert session.scalars(select(func.count()).select_from(Lookup)).one() == 6
+        session.execute(update(Lookup).values(created_at=today - timedelta(days=2)))
+        retention.forget(session, older=timedelta(0), limit=100)
+        assert session.scalars(select(func.count()).select_from(Lookup)).one() == 0
