@@ -1,5 +1,6 @@
 """Pipelines of diffusers behind the interface of jobs: real classes with random weights, saved and loaded."""
 
+import gc
 import json
 import shutil
 import threading
@@ -200,6 +201,54 @@ def test_a_run_that_is_left_in_the_middle_leaves_no_thread_and_no_state(model_of
     assert model.pipeline.scheduler is scheduler
     assert torch.equal(sampled(model)[-1].latents, before[-1].latents)
     assert not [hook for part in model.pipeline.transformer.modules() for hook in part._forward_pre_hooks]
+
+
+def num_tensors() -> int:
+    return sum(issubclass(type(one), torch.Tensor) for one in gc.get_objects())
+
+
+@pytest.mark.parametrize("name", tiny_pipelines.FAMILIES)
+def test_a_run_that_is_over_holds_no_tensors_until_rubbish_is_collected(model_of, name) -> None:
+    model = model_of(name)
+    sampled(model, PlainHook())  # what is kept for good is there now
+    gc.collect()
+    gc.disable()  # on a GPU nothing tells the collector how large the little that it sees is
+    try:
+        before = num_tensors()
+        sampled(model, PlainHook())
+        after = num_tensors()
+    finally:
+        gc.enable()
+
+    assert after == before
+
+
+def test_a_decoding_that_breaks_leaves_no_features_of_frames_in_the_vae(model_of, monkeypatch) -> None:
+    model = model_of("wan")
+    latents = sampled(model)[-1].latents
+    own, calls = model.pipeline.vae.decoder.forward, []
+
+    def second_breaks(*args: Any, **options: Any) -> Any:
+        calls.append(1)
+        if len(calls) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return own(*args, **options)
+
+    monkeypatch.setattr(model.pipeline.vae.decoder, "forward", second_breaks)
+    with pytest.raises(torch.OutOfMemoryError):
+        model.decode(latents, params_of(model))
+
+    assert not [kept for kept in model.pipeline.vae._feat_map if isinstance(kept, torch.Tensor)]
+
+
+def test_what_is_known_of_many_schedules_takes_no_room_on_the_device(model_of) -> None:
+    model = model_of("wan")
+    for num_steps in range(2, 8):
+        model.timesteps(params_of(model), Sampling(num_steps=num_steps, guidance_scale=1.0))
+
+    kept = [part for asked in model._asked.values() for part in (asked.noise, asked.layout.like)]
+
+    assert {part.untyped_storage().nbytes() for part in kept} == {kept[0].element_size()}
 
 
 def test_what_breaks_in_a_step_breaks_the_one_who_iterates_and_leaves_nothing(model_of) -> None:

@@ -238,6 +238,7 @@ class DiffusersModel:
             try:
                 return self.pipeline(**{name: value for name, value in wanted.items() if name in self._takes})[0]
             except BaseException:
+                _clear_vae(self.pipeline)
                 self.pipeline.maybe_free_model_hooks()  # what is off-loaded between runs goes where it waits
                 raise
 
@@ -258,7 +259,7 @@ class DiffusersModel:
         if key not in self._asked:
             if len(self._asked) >= _SCHEDULES_KNOWN:
                 self._asked.clear()
-            self._asked[key] = self.ask(params, num_steps, seed=0)
+            self._asked[key] = self.ask(params, num_steps, seed=0).without_numbers()
         return self._asked[key]
 
     def _nothing(self) -> Encoding:
@@ -266,6 +267,12 @@ class DiffusersModel:
         if self._blank is None:
             self._blank = self._encode({"prompt": ""}, is_guided=False)
         return self._blank
+
+
+def _clear_vae(pipeline: Any) -> None:
+    """Drop the features of earlier frames that some VAEs keep in themselves until a decoding is over: gigabytes."""
+    if hasattr(getattr(pipeline, "vae", None), "clear_cache"):
+        pipeline.vae.clear_cache()
 
 
 def _are_those(names: Sequence[str], encoded: Sequence[Any]) -> bool:

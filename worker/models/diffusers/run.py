@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
@@ -27,6 +27,10 @@ class Asked:
     noise: Tensor  # (1, C, T, H, W)
     levels: list[float]  # 0..1000, where each step begins; 0 at the end
     units: list[float]  # what the pipeline's latents are divided by to be told, likewise
+
+    def without_numbers(self) -> Asked:
+        """Return the same with one number in place of all latents: many can be kept and take no room on the device."""
+        return replace(self, layout=replace(self.layout, like=_hollow(self.layout.like)), noise=_hollow(self.noise))
 
 
 class Caller(Protocol):
@@ -165,6 +169,10 @@ class Teller:
 
 
 _UNFOLLOWED = "where its scheduler has others, so they cannot be followed; see docs/models.md for pipelines that can"
+
+
+def _hollow(tensor: Tensor) -> Tensor:
+    return tensor.new_zeros(()).expand(tensor.shape)
 
 
 def _name(pipeline: Any) -> str:

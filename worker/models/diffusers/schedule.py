@@ -98,6 +98,10 @@ class Course:
         """What latents are divided by to be told: those that enter each step, and the finished ones."""
         return [1.0 if is_flow(self.scheduler) else a + s for a, s in self._scales[:-1]] + [1.0]
 
+    def end(self) -> None:
+        """Let the scheduler go: while each holds the other, a run's latents stay until rubbish is collected."""
+        del self.scheduler.set_timesteps, self.scheduler.step
+
     def _begin(self, *args: Any, **options: Any) -> None:
         self._set_timesteps(*args, **options)
         scheduler = self.scheduler
@@ -164,13 +168,14 @@ def _scales(scheduler: Any) -> list[tuple[float, float]]:
 
 @contextmanager
 def lent(pipeline: Any, course: Course) -> Iterator[None]:
-    """Give the pipeline another scheduler for a while."""
+    """Give the pipeline another scheduler for a while, which ends the course."""
     own = pipeline.scheduler
     pipeline.scheduler = course.scheduler
     try:
         yield
     finally:
         pipeline.scheduler = own
+        course.end()
 
 
 def replaced(scheduler: Any, wanted: Mapping[str, Any]) -> Any:
