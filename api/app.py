@@ -1,14 +1,12 @@
 """The HTTP service: built by `create_app`, run by `main`."""
 
 import logging
-import re
 import time
 from asyncio import Semaphore
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
-from uuid import uuid4
 
 from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
@@ -34,11 +32,8 @@ from shared.settings import SettingsError
 from shared.storage import opened
 
 logger = logging.getLogger("api")
-REQUEST_ID = "x-request-id"
 CLIENT_GONE = 499  # in the log: nobody waits for an answer any more
 OWN_DOCS: dict[str, Any] = {"docs_url": None, "redoc_url": None}  # FastAPI's own take their scripts from elsewhere
-_ALWAYS = {"x-content-type-options": "nosniff", "cross-origin-resource-policy": "same-origin"}
-_GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def create_app(settings: ApiSettings) -> FastAPI:
@@ -142,13 +137,13 @@ class Outermost:
             await self._app(scope, receive, send)
             return
         scope = server.origin_form(scope)
-        request_id, began, status = _request_id(scope), time.perf_counter(), 0
+        request_id, began, status = header_fields.request_id(scope), time.perf_counter(), 0
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message).update({REQUEST_ID: request_id, **_ALWAYS})
+                MutableHeaders(scope=message).update(header_fields.of_every_answer(request_id))
             elif scope["method"] == "HEAD":
                 message = {**message, "body": b""}
             await send(message)
@@ -182,11 +177,6 @@ class Outermost:
         if scope["path"].endswith("/sync"):
             return self._settings.sync_timeout_s
         return preferred_s(Headers(scope=scope).get("prefer"))
-
-
-def _request_id(scope: Scope) -> str:
-    given = Headers(scope=scope).get(REQUEST_ID, "")
-    return given if _GIVEN_ID.fullmatch(given) else uuid4().hex
 
 
 def _log(scope: Scope, status: int, request_id: str, seconds: float) -> None:

@@ -265,11 +265,12 @@ async def _answer_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     method, path, headers = request.method, request.scope["path"], dict(error.headers or {})
     status, message, code = error.status_code, discreet(str(error.detail)), "bad_request"
-    if status in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED) and (said := not_offered(method, path)):
+    is_path = status == HTTPStatus.METHOD_NOT_ALLOWED
+    if (is_path or status == HTTPStatus.NOT_FOUND) and (said := not_offered(method, path, is_path=is_path)):
         status, message, code, headers = HTTPStatus.NOT_FOUND, said, "not_offered", {}
     elif status == HTTPStatus.NOT_FOUND:
         message, code = f"there is nothing at {printable(path)}; /docs lists the paths", "not_found"
-    elif status == HTTPStatus.METHOD_NOT_ALLOWED:
+    elif is_path:
         allowed = ", ".join(request.app.state.surface.methods(path)) or _with_head(
             headers.get("Allow", "another method")
         )

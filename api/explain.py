@@ -116,9 +116,12 @@ def hint(field: str, known: Sequence[str]) -> str:
     return f"known are {', '.join(known)}" if known else "remove it"
 
 
-def not_offered(method: str, path: str) -> str | None:
-    """Return what to say of a call of OpenAI's API that this service lacks; None for any other path."""
-    is_ours = path == "/v1/videos" or path.startswith(
+def not_offered(method: str, path: str, *, is_path: bool) -> str | None:
+    """Return what to say of a call of OpenAI's API that this service lacks; None for any other path.
+
+    `is_path`: something is served there, by another method.
+    """
+    is_ours = is_path or path.startswith(
         ("/v1/videos/", "/v1/bulk-runs", "/v1/batches", "/v1/files", "/v1/webhooks", "/v1/cache", "/v1/models")
     )
     if path.startswith("/v1/") and (not is_ours or _LACKING.fullmatch(path)):

@@ -1,5 +1,12 @@
-"""Header fields as HTTP means them where they come more than once, or with a method that they say nothing to."""
+"""Header fields as HTTP means them where they come more than once, or with a method that they say nothing to.
 
+And those of every answer.
+"""
+
+import re
+from uuid import uuid4
+
+from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from api.errors import BadRequest
@@ -20,6 +27,8 @@ _ONE_VALUE = {
         "Range",
     )
 }
+_REQUEST_ID = "x-request-id"
+_GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _OF_GET = frozenset({b"range", b"if-range"})  # to be ignored with every other method (RFC 9110, 14.2)
 
 
@@ -40,3 +49,18 @@ def read(scope: Scope) -> Scope:
     if scope["method"] != "GET":
         found = {name: value for name, value in found.items() if name not in _OF_GET}
     return {**scope, "headers": list(found.items())}
+
+
+def request_id(scope: Scope | None = None) -> str:
+    """Return the id that a caller gave to a request, or a new one."""
+    given = "" if scope is None else Headers(scope=scope).get(_REQUEST_ID, "")
+    return given if _GIVEN_ID.fullmatch(given) else uuid4().hex
+
+
+def of_every_answer(request_id: str) -> dict[str, str]:
+    """Return what no answer lacks: its request's id, and that it is no other type, nor for another site's page."""
+    return {
+        _REQUEST_ID: request_id,
+        "x-content-type-options": "nosniff",
+        "cross-origin-resource-policy": "same-origin",
+    }

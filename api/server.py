@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import logging
 import re
 import resource
 import socket
@@ -15,10 +16,11 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from api import errors
+from api import errors, header_fields
 from api.settings import ApiSettings
 from shared.settings import SettingsError
 
+logger = logging.getLogger("api")
 _SLASHED = re.compile(rb"/.*[^/]/", re.DOTALL)
 _ABSOLUTE = re.compile(rb"https?://([^/]*)(/.*)?", re.IGNORECASE | re.DOTALL)
 SPARE_FILES = 200  # descriptors for the database, storage and logs
@@ -110,6 +112,9 @@ def protocol(header_timeout_s: float, max_connections: int) -> type[asyncio.Prot
         def send_400_response(self, msg: str) -> None:
             """Answer what is no HTTP as every other refusal is answered; uvicorn would in plain text."""
             refusal = errors.answer(errors.BadRequest(MALFORMED, code="malformed_request"))
+            request_id = header_fields.request_id()
+            refusal.headers.update(header_fields.of_every_answer(request_id))
+            logger.info("no request", extra={"fields": {"status": refusal.status_code, "request_id": request_id}})
             headers = [*refusal.raw_headers, (b"connection", b"close")]
             head = h11.Response(status_code=refusal.status_code, headers=headers, reason=b"Bad Request")
             for event in (head, h11.Data(data=bytes(refusal.body)), h11.EndOfMessage()):
@@ -154,7 +159,9 @@ async def busy(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer a connection that is one too many."""
     if scope["type"] == "http":
         error = errors.TooManyConnections("this server has as many connections as it serves; try again in a second")
-        await errors.answer(error)(scope, receive, send)
+        answer = errors.answer(error)
+        answer.headers.update(header_fields.of_every_answer(header_fields.request_id(scope)))
+        await answer(scope, receive, send)
 
 
 def _affordable(wanted: int) -> int:

@@ -1,6 +1,7 @@
 """Input of every kind: left out in other words, unseen, in another encoding, too large, misspelt."""
 
 import json
+import re
 from datetime import timedelta
 from uuid import UUID
 
@@ -428,6 +429,16 @@ def test_the_allowed_methods_are_all_named(shared_client: TestClient) -> None:
     assert answer.status_code == 405
     assert answer.headers["allow"] == "DELETE, GET, HEAD"
     assert shared_client.put("/library").headers["allow"] == "GET, HEAD"
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", "TRACE"])
+def test_a_method_that_a_path_lacks_is_refused_as_such_at_every_path(shared_client: TestClient, method: str) -> None:
+    paths = [re.sub(r"\{[^}]*\}", "x", path) for path in shared_client.get("/openapi.json").json()["paths"]]
+
+    answers = {path: shared_client.request(method, path) for path in paths}
+
+    assert {path: answer.status_code for path, answer in answers.items()} == dict.fromkeys(paths, 405)
+    assert all(answer.headers["allow"] for answer in answers.values())
 
 
 @pytest.mark.parametrize(

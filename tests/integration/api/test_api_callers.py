@@ -1,6 +1,7 @@
 """Who is served, and what a request may cost before that is known."""
 
 import json
+import re
 import socket
 import time
 from collections.abc import Callable
@@ -141,6 +142,9 @@ def test_what_is_no_http_is_refused_like_everything_else(environment: dict[str, 
                 head, _, body = connection.makefile("rb").read().partition(b"\r\n\r\n")
 
             assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+            named = re.search(rb"\r\nx-request-id: ([0-9a-f]{32})(\r\n|$)", head)
+            assert named
+            assert named[1].decode() in process.log.read_text()
             assert json.loads(body)["error"] == {
                 "message": MALFORMED,
                 "type": "invalid_request_error",
@@ -204,11 +208,12 @@ def test_one_connection_too_many_is_told_to_come_back(environment: dict[str, str
         idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(8)]
         time.sleep(0.2)
 
-        answer = httpx.get(f"{process.url}/healthz", trust_env=False)
+        answer = httpx.get(f"{process.url}/healthz", headers={"X-Request-Id": "mine"}, trust_env=False)
 
         for connection in idle:
             connection.close()
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        assert answer.headers["x-request-id"] == "mine"
         assert answer.json()["error"]["code"] == "too_many_connections"
 
 

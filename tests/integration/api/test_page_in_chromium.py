@@ -393,3 +393,15 @@ def answer_as_a_worker(factory: sessionmaker[Session], donor: str) -> bool:
             prompt = question.asked["prompt"]
             questions.answer(session, question.id, {"prompt": prompt, "language": "en", **found, **plan, **why})
     return question is not None
+
+
+@pytest.mark.parametrize("prompt", ["x" * 2000, "一个红色的大圆圈" * 200])
+def test_a_long_prompt_leaves_room_for_the_rest_of_the_queue(site: Site, page: Tab, prompt: str) -> None:
+    page.look_like(width=360, height=740)
+    submit(page, site.url, prompt)
+    submit(page, site.url, "short")
+
+    page.open(f"{site.url}/queue")
+
+    assert page.run("document.querySelectorAll('.rows > li').length") == 2
+    assert page.run("Math.max(...[...document.querySelectorAll('.rows > li')].map((row) => row.offsetHeight))") < 200
