@@ -3,7 +3,7 @@
 import csv
 import io
 import secrets
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 from urllib.parse import quote, urlencode
@@ -144,15 +144,23 @@ def _make(request: Request, call: Call, asked: Mapping[str, Any], error: ApiErro
 def queue(request: Request, call: Calling) -> HTMLResponse:
     """Show what runs, what waits and what ended last."""
     with call.begin() as (session, caller):
-        running = jobs.page(session, caller.tenant, limit=NUM_WAITING, status=[JobStatus.IN_PROGRESS])
-        waiting = jobs.first_waiting(session, caller.tenant, limit=NUM_WAITING)
+        waiting = jobs.first_waiting(session, caller.tenant, limit=NUM_WAITING)  # in the order in which a job moves on:
+        running = jobs.page(session, caller.tenant, limit=NUM_WAITING, status=[JobStatus.IN_PROGRESS])  # none is lost
+        ended = jobs.last_ended(session, caller.tenant, limit=NUM_ENDED)
+        waiting, running, ended = _apart(waiting, running, ended)
         values: Values = {
             "now": _now(session, call),
             "running": _shown(session, running, call),
             "waiting": _shown(session, waiting, call),
-            "ended": _shown(session, jobs.last_ended(session, caller.tenant, limit=NUM_ENDED)),
+            "ended": _shown(session, ended),
         }
     return _page("queue.html", request, call, "Queue", values)
+
+
+def _apart(*lists: Sequence[Job]) -> list[list[Job]]:
+    """Return lists without what an earlier one has: what moved on between two statements is as it was first read."""
+    places = {job.id: place for place, rows in reversed(list(enumerate(lists))) for job in rows}
+    return [[job for job in rows if places[job.id] == place] for place, rows in enumerate(lists)]
 
 
 @router.get("/library")

@@ -406,3 +406,40 @@ def test_the_cache_is_for_operators(guarded: TestClient, new_key: Callable[..., 
         guarded.cookies.set("chai_key", headers["Authorization"].removeprefix("Bearer "))
         assert guarded.get("/cache").status_code == status
         assert ('href="/cache"' in guarded.get("/queue").text) == (status == 200)
+
+
+@pytest.mark.parametrize("first", ["page", "first_waiting"])
+def test_a_video_that_moves_on_while_the_queue_is_read_is_there_once(
+    client: TestClient, session_factory: sessionmaker[Session], monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    video = client.post("/v1/videos", json={"prompt": "a quick circle"}).json()["id"]
+    read = getattr(jobs, first)
+
+    def read_then_move(*args: object, **kwargs: object) -> list[Job]:
+        rows = read(*args, **kwargs)
+        monkeypatch.undo()
+        with transaction(session_factory) as session:
+            assert jobs.claim(session, UUID(video.rpartition("_")[2]), owner="w1", lease_s=60)
+        return rows
+
+    monkeypatch.setattr(jobs, first, read_then_move)
+    shown = client.get("/queue").text
+
+    assert shown.count(f'class="prompt" dir="auto" href="/videos/{video}"') == 1
+
+
+def test_a_video_that_ends_while_the_queue_is_read_is_there_once(
+    client: TestClient, session_factory: sessionmaker[Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video = client.post("/v1/videos", json={"prompt": "a quick circle"}).json()["id"]
+    read = jobs.last_ended
+
+    def end_then_read(session: Session, tenant: str, *, limit: int) -> list[Job]:
+        monkeypatch.undo()
+        assert client.post(f"/v1/videos/{video}/cancel").is_success
+        return read(session, tenant, limit=limit)
+
+    monkeypatch.setattr(jobs, "last_ended", end_then_read)
+    shown = client.get("/queue").text
+
+    assert shown.count(f'class="prompt" dir="auto" href="/videos/{video}"') == 1
