@@ -5,6 +5,7 @@ file server, a note of the operator) is theirs.
 """
 
 import logging
+import random
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -74,10 +75,13 @@ def sweep_entries(storage: Storage, factory: sessionmaker[Session], *, quarantin
 def remove(storage: Storage, names: Iterable[str]) -> set[str]:
     """Remove files; return those that could not be. Raises `StorageError` when the first ten all could not.
 
-    One that cannot go, of another account or under a lock of its store, must not keep all others.
+    One that cannot go, of another account or under a lock of its store, must not keep all others: they come in another
+    order each time, so that ten of those are not the first for ever.
     """
     left: dict[str, StorageError] = {}
-    for number, name in enumerate(names):
+    shuffled = list(names)
+    random.shuffle(shuffled)
+    for number, name in enumerate(shuffled):
         try:
             storage.remove(name)
         except StorageError as error:

@@ -240,6 +240,10 @@ class AsyncClient:
             await asyncio.sleep(transport.pause_s(number, answer))
         if answer.is_success or answer.status_code in also:
             return answer
-        await answer.aread()
-        await answer.aclose()
+        try:
+            await answer.aread()  # what it says
+        except httpx.RequestError as error:
+            raise transport.went_away(self.url, call.path, error) from error
+        finally:
+            await answer.aclose()
         raise transport.refused(answer)

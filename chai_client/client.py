@@ -230,6 +230,10 @@ class Client:
             time.sleep(transport.pause_s(number, answer))
         if answer.is_success or answer.status_code in also:
             return answer
-        answer.read()
-        answer.close()
+        try:
+            answer.read()  # what it says
+        except httpx.RequestError as error:
+            raise transport.went_away(self.url, call.path, error) from error
+        finally:
+            answer.close()
         raise transport.refused(answer)

@@ -521,7 +521,8 @@ def unfinished(session: Session, *, quarantine_s: float, limit: int = 200) -> li
     leaving = or_(
         CacheEntry.status == EntryStatus.EVICTING, and_(CacheEntry.status == EntryStatus.QUARANTINED, looked_at)
     )
-    rows = list(session.scalars(select(CacheEntry).where(leaving).limit(limit).with_for_update(skip_locked=True)))
+    some = select(CacheEntry).where(leaving).order_by(func.random()).limit(limit)  # others next time: some may never go
+    rows = list(session.scalars(some.with_for_update(skip_locked=True)))
     for row in rows:
         row.status = EntryStatus.EVICTING
     session.flush()

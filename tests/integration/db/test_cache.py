@@ -2,18 +2,22 @@
 
 import random
 import threading
+from contextlib import suppress
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, sessionmaker
 
+from api.sweeps import sweep_entries
 from db import cache, cache_search, decisions, jobs, namespaces
 from db.errors import IllegalTransition, LeaseLost
 from db.jobs import Claim
 from db.models import CacheEntity, CacheEntry, CacheEvent, Job, JobMetric, Lookup, Namespace, Pin, Veto
 from db.session import transaction
 from db.states import EntryStatus
+from shared.storage import StorageError
 
 Factory = sessionmaker[Session]
 DIMS = 384
@@ -371,3 +375,31 @@ def test_attempts_that_wrote_their_metrics_do_not_wait_for_each_other_to_lock_th
             session.add(JobMetric(job_id=uuid4(), **values))
             session.flush()
         assert namespaces.lock(first, space_id).id == space_id  # or fails after the lock timeout
+
+
+class Stuck:
+    """A storage in which some files cannot be removed."""
+
+    def __init__(self, names: set[str]) -> None:
+        self.names = names
+
+    def remove(self, name: str) -> None:
+        if name in self.names:
+            raise StorageError(f"{name}: locked")
+
+
+def test_entries_whose_files_cannot_be_removed_keep_no_other_for_ever(session, session_factory) -> None:
+    space = make_space(session, byte_budget=1_000_000)
+    for _ in range(32):
+        cache.reserve(session, space, new_entry(space))
+    session.commit()
+    names = [row.name for row in cache.unfinished(session, quarantine_s=0, limit=100)]
+    session.commit()
+    storage: Any = Stuck(set(names[:12]))
+
+    swept: set[str] = set()
+    for _ in range(50):
+        with suppress(StorageError):  # ten that refuse may come first now and then
+            swept |= set(sweep_entries(storage, session_factory, quarantine_s=0))
+
+    assert swept == set(names[12:])

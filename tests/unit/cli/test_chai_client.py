@@ -124,6 +124,16 @@ def downloaded(scripted: Script, file: Path, *, is_asynchronous: bool) -> int:
         return client.download("video_1", file)
 
 
+@pytest.mark.parametrize("is_asynchronous", [False, True])
+def test_a_refusal_that_breaks_off_is_a_service_that_went_away(
+    scripted: Script, tmp_path: Path, is_asynchronous: bool
+) -> None:
+    scripted.answer(b'{"er', status=404, content_length="100")
+
+    with pytest.raises(Unreachable, match=r"went away during /v1/videos/video_1/content"):
+        downloaded(scripted, tmp_path / "a.mp4", is_asynchronous=is_asynchronous)
+
+
 def test_what_had_come_whole_needs_its_name_only(scripted: Script, tmp_path: Path) -> None:
     (tmp_path / "a.mp4.abc.part").write_bytes(b"0123456789")
     scripted.answer({"error": {"message": "behind the end"}}, status=416, Content_Range="bytes */10")
