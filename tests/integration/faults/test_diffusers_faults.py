@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from uuid import UUID
 
 import tiny_pipelines
 from processes import LEASE_S, SWEEP_S, Process, Service, wait_until
@@ -22,13 +23,17 @@ def test_a_worker_killed_in_the_middle_of_a_bulk_run_costs_an_attempt_and_no_job
 ) -> None:
     write_model(Path(service.env["CHAI_MODELS_DIR"]))
     workers = service.start_workers("first", "second")
-    ids = service.submit("wan", number=4, num_frames=5, queue="bulk")
-    service.wait_running(ids[0], timeout_s=120, step=STEPS // 10)
+    ids = service.submit("wan", number=4, num_frames=5, queue="bulk")  # at once, so any of them may be the first
 
-    workers[service.holder(ids[0])].kill()
+    def running() -> list[UUID]:
+        return [id_ for id_ in ids if service.running(id_, step=STEPS // 10)]
 
-    wait_until(lambda: service.job(ids[0]).attempt == 2, LEASE_S + 2 * SWEEP_S + 30, service.folder)
+    wait_until(running, 120, service.folder)
+    (killed, *_) = running()
+    workers[service.holder(killed)].kill()
+
+    wait_until(lambda: service.job(killed).attempt == 2, LEASE_S + 2 * SWEEP_S + 30, service.folder)
     service.wait_ended(ids, timeout_s=180)
     assert [service.job(id_).status for id_ in ids] == ["completed"] * 4
-    assert service.outcomes(ids[0]) == ["lost", "completed"]
+    assert service.outcomes(killed) == ["lost", "completed"]
     service.check()

@@ -58,7 +58,8 @@ def made(model: Any, **values: int) -> torch.Tensor:
 
 def follower() -> psutil.Process:
     """The one process that makes forwards for this one."""
-    (found,) = (child for child in psutil.Process().children() if parallel.FOLLOWER in child.cmdline())
+    children = (child for child in psutil.Process().children() if is_running(child))  # others' may wait to be reaped
+    (found,) = (child for child in children if parallel.FOLLOWER in child.cmdline())
     return found
 
 
