@@ -42,6 +42,7 @@ def serve(port: int, *, fd: int | None = None) -> None:
     redis_url = local.redis_url()
     address = os.environ.get(ADDRESS_VARIABLE) or "127.0.0.1"
     file = password_file(local.var_dir())
+    file.parent.mkdir(parents=True, exist_ok=True)
     password = os.environ.get(PASSWORD_VARIABLE) or local.secret(file)
     where = {"url": f"http://{address}:{port}", "user": USER, "password_in": f"{PASSWORD_VARIABLE} or {file}"}
     logger.info("flower started", extra={"fields": where})

@@ -163,8 +163,10 @@ def has_secret(file: Path) -> bool:
 
 
 def write_secret(file: Path, value: str) -> None:
-    """Write a file that only its owner can read, whole or not at all. Raises OSError that names it."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+    """Write a file that only its owner can read, whole or not at all, in a folder that is there.
+
+    A service whose folder was moved away must not begin another. Raises OSError that names the file.
+    """
     partial = file.with_name(f"{file.name}.part")
     partial.unlink(missing_ok=True)
     try:

@@ -117,6 +117,8 @@ def test_each_fault_was_said_in_a_line_and_all_stops_within_seconds(own_up: Up) 
 
 def test_a_launcher_that_is_killed_is_followed_by_one_at_the_same_port(own_up: Up, bring_up: Callable[..., Up]) -> None:
     """Which ends when its folder is moved away."""
+    if own_up.process.poll() is None:  # alone: the test before has stopped it
+        own_up.stop(signal.SIGINT)
     with listening(0) as door:
         port = str(door.getsockname()[1])
     unloaded = {"CHAI_PRELOAD": "false"}  # nobody asks for a video
