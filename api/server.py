@@ -13,6 +13,7 @@ from urllib.parse import unquote
 import h11
 import uvicorn
 from starlette.datastructures import MutableHeaders
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -111,9 +112,8 @@ def protocol(header_timeout_s: float, max_connections: int) -> type[asyncio.Prot
 
         def send_400_response(self, msg: str) -> None:
             """Answer what is no HTTP as every other refusal is answered; uvicorn would in plain text."""
-            refusal = errors.answer(errors.BadRequest(MALFORMED, code="malformed_request"))
             request_id = header_fields.request_id()
-            refusal.headers.update(header_fields.of_every_answer(request_id))
+            refusal = _refusal(errors.BadRequest(MALFORMED, code="malformed_request"), request_id)
             logger.info("no request", extra={"fields": {"status": refusal.status_code, "request_id": request_id}})
             headers = [*refusal.raw_headers, (b"connection", b"close")]
             head = h11.Response(status_code=refusal.status_code, headers=headers, reason=b"Bad Request")
@@ -159,9 +159,14 @@ async def busy(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer a connection that is one too many."""
     if scope["type"] == "http":
         error = errors.TooManyConnections("this server has as many connections as it serves; try again in a second")
-        answer = errors.answer(error)
-        answer.headers.update(header_fields.of_every_answer(header_fields.request_id(scope)))
-        await answer(scope, receive, send)
+        await _refusal(error, header_fields.request_id(scope))(scope, receive, send)
+
+
+def _refusal(error: errors.ApiError, request_id: str) -> Response:
+    """Return the answer of a layer below the one that gives every answer its fields."""
+    answer = errors.answer(error)
+    answer.headers.update(header_fields.of_every_answer(request_id))
+    return answer
 
 
 def _affordable(wanted: int) -> int:

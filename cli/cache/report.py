@@ -83,7 +83,6 @@ def report(
     if file.exists() and not file.is_file():  # it would be put in the place of a device, or under a folder's name
         raise BadInput(f"--out {str(file)!r} is no file; name one, or - for the JSON")
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.parent.mkdir(parents=True, exist_ok=True)
     local.write_secret(file, page(told))
     local.write_secret(file.with_suffix(".json"), json.dumps(told, ensure_ascii=False, indent=2) + "\n")
     output.note(f"{file} and {file.with_suffix('.json')} hold the report; they quote prompts")

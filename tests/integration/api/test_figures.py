@@ -104,7 +104,7 @@ def test_an_attempt_whose_end_waited_for_a_lock_hides_none_that_is_not_committed
     with session_factory() as quick, session_factory() as slow:
         seen = figures.latest(slow)  # its transaction begins here
         first, second = (_claimed(session_factory) for _ in range(2))
-        time.sleep(0.6)
+        time.sleep(0.6)  # longer than figures take to settle
         metrics.end(quick, first, jobs.cancelled, outcome="cancelled")
         metrics.end(slow, second, jobs.cancelled, outcome="cancelled")
         slow.commit()

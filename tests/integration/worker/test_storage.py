@@ -369,15 +369,21 @@ def test_a_sweep_takes_old_files_that_no_row_names(
     assert {file.name for file in storage.files("videos")} == {published.name, young.name}
 
 
+def running(session_factory: sessionmaker[Session]) -> jobs.Claim:
+    """A job that an attempt has."""
+    asked = {"prompt": "a fox", "model": "tiny", "width": 32, "height": 32, "num_frames": 17, "fps": 8}
+    with transaction(session_factory) as session:
+        claim = jobs.claim(session, jobs.accept(session, Job(tenant="ada", **asked))[0].id, owner="w", lease_s=30)
+    assert claim is not None
+    return claim
+
+
 def test_a_file_of_an_attempt_that_goes_on_stays_whatever_clocks_say(
     session_factory: sessionmaker[Session], storage: Storage
 ) -> None:
     """The clock of the relay may be hours ahead: each file of a moment ago is old then."""
-    asked = {"prompt": "a fox", "model": "tiny", "width": 32, "height": 32, "num_frames": 17, "fps": 8}
-    with transaction(session_factory) as session:
-        id_ = jobs.accept(session, Job(tenant="ada", **asked))[0].id
-        claim = jobs.claim(session, id_, owner="w", lease_s=30)
-    assert claim is not None
+    claim = running(session_factory)
+    id_ = claim.job.id
     mine = [video_name(id_, claim.fence), f"videos/.writing-0a1b2c3d-{id_}.{claim.fence}.mp4"]
     for name in (*mine, before := video_name(id_, claim.fence - 1)):
         storage.write(name, CONTENT)
@@ -392,11 +398,8 @@ def test_a_file_of_an_attempt_that_goes_on_stays_whatever_clocks_say(
 def test_a_video_that_is_published_while_the_sweep_asks_for_its_rows_stays(
     session_factory: sessionmaker[Session], storage: Storage, engine: Engine
 ) -> None:
-    asked = {"prompt": "a fox", "model": "tiny", "width": 32, "height": 32, "num_frames": 17, "fps": 8}
-    with transaction(session_factory) as session:
-        id_ = jobs.accept(session, Job(tenant="ada", **asked))[0].id
-        claim = jobs.claim(session, id_, owner="w", lease_s=30)
-    assert claim is not None
+    claim = running(session_factory)
+    id_ = claim.job.id
     mine = storage.write(video_name(id_, claim.fence), CONTENT).name
 
     @event.listens_for(engine, "after_cursor_execute", once=True)

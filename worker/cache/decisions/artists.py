@@ -23,29 +23,15 @@ def mark_at(words: Sequence[Word], i: int) -> None:
 
 
 TITLES = frozenset(tuple(title.replace("'s", "").replace("-", " ").split()) for title in style_words.TITLES)
-
-
 _MAX_NAME = 12  # words: lists of names lack their commas
-
-
 _HEARD_OF = 4.0  # Zipf value: a rarer word that no dictionary has is taken for a name
-
-
 _WORKS = v.word_set(
     "art artwork painting illustration drawing directed shot painted drawn film photo photograph illustrated rendered "
     "designed sculpted animated poster fanart concept wallpaper"
 )
-
-
 _PARTS_OF_WORKS = style_words.MEDIA | v.word_set("nature face background environment")  # ", nature by asher durand"
-
-
 _BLENDS = v.word_set("mix mixture blend combination fusion hybrid mashup")  # of beeple and moebius
-
-
 _PASSIVE = v.word_set("get gets got getting being been is was are were be")
-
-
 _MANNERS = v.word_set("manner vein spirit tradition likeness hint hints")
 
 
@@ -88,8 +74,7 @@ def mark_names(words: Sequence[Word], i: int, *, needs_name: bool) -> bool:
         if stop == following:
             break
         end = stop
-    for word in words[i:end]:
-        word.is_style = True
+    mark(words, i, end)
     return True
 
 

@@ -17,11 +17,7 @@ _PHRASES = frozenset(
     for phrase in (*v.STYLE_PHRASES, *style_words.PHRASES)
     for form in ((phrase, f"{phrase}s") if phrase.endswith(("light", "stroke", "close up")) else (phrase,))
 )
-
-
 _LONGEST = max(map(len, _PHRASES | artists.TITLES))
-
-
 _TWO_COLOURS = ("black", "and", "white")
 
 
@@ -130,8 +126,6 @@ _SOURCES = {
     "captured": ("by", "on", "with"),
     "inspired": ("by",),
 }
-
-
 _CAMERAS = v.word_set("camera cameras camcorder lens lenses")
 
 

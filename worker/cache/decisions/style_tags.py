@@ -10,11 +10,7 @@ from worker.cache.decisions.spelling import RARE, zipf
 from worker.cache.decisions.words import ADJECTIVE, Word, mark
 
 _MEASURE = re.compile(r"\d+(?:mm|k|p|fps|bit|px|hz|iso|t)|fps\d+|f\d+(?:\.\d)?|iso\d+")
-
-
 _UNITS = v.word_set("mm k fps px hz bit iso resolution")
-
-
 _MIN_NAMES = 2  # artists in a prompt from which on what else looks like a name between commas is one too
 
 
@@ -127,8 +123,6 @@ def _joined_by_and(words: Sequence[Word], start: int, stop: int) -> Iterator[tup
 
 
 _LONGEST_ARTIST = 3  # words
-
-
 _MEDIA_OF = v.word_set(
     "daguerreotype tintype lithograph engraving woodcut linocut etching cyanotype "
     "graffiti caricature collage screenshot headshot photoshoot panorama thumbnail clipart fresco mural"
@@ -146,11 +140,7 @@ def _is_beside_style(words: Sequence[Word], i: int) -> bool:
 
 
 _LONE_TAGS = v.word_set("character characters toon toons")
-
-
 _MIN_TAGS = 3  # parts between commas from which on a prompt is a list of tags
-
-
 _ADJECTIVE_ENDS = ("core", "punk", "wave", "ism", "ic", "ical", "ive", "ous", "ful", "ish", "less", "ary", "esque")
 
 

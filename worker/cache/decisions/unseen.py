@@ -26,11 +26,7 @@ def mark_at(words: Sequence[Word], i: int) -> None:
 
 
 _CALLED = v.word_set("named nicknamed called")
-
-
 _PLACES = v.word_set("city town village country island planet state region capital river mountain")  # their names tell
-
-
 _LONGEST_NAME = 3  # words
 
 
@@ -55,8 +51,6 @@ def _mark_name(words: Sequence[Word], i: int) -> None:
 
 
 _VIDEOS = v.CARRIERS | style_words.WORDS_OR_HEADS
-
-
 _OUTLOOKS = frozenset((("perspective",), ("viewpoint",), ("pov",), ("view",), ("eyes",), ("point", "of", "view")))
 
 
@@ -88,8 +82,6 @@ _AUDIENCE = v.word_set(
     "kids kid children childrens child toddlers babies teens teenagers adults students pupils beginners dummies "
     "seniors parents preschoolers kindergarteners everyone"
 )
-
-
 _SEES = v.word_set("seen viewed filmed photographed captured observed watched pictured")
 
 
@@ -108,17 +100,9 @@ _COMPARES = v.word_set(
     "like as than resembling resembles resemble similar reminiscent unlike mimicking mimics imitating shape form guise "
     "color colour size"
 )
-
-
 _LOOKS = frozenset(word for name in ("colour", "size", "age", "light") for word in v.CONFLICT_GROUPS[name])
-
-
 _WITH_OF = v.word_set("similar reminiscent shape form guise color colour size")
-
-
 _DISGUISED = v.word_set("dressed disguised costumed masquerading cosplaying dresses dressing")  # as a pirate
-
-
 _EXAMPLES = v.word_set("things objects animals items creatures elements places colors colours such would")
 
 

@@ -11,7 +11,7 @@ from worker.cache.decisions.readers.romance_words import Grammar, variants
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class _Place:
     """A word among its neighbours; the roles before it are final."""
 
     tokens: Sequence[Token]
@@ -54,17 +54,17 @@ class Place:
 
 def role_in_context(tokens: Sequence[Token], i: int, grammar: Grammar) -> Role:
     """Return the role of the word at i; what somebody old or young is called gets its meaning as well."""
-    at = Place(tokens, i, grammar)
+    at = _Place(tokens, i, grammar)
     return next((role for rule in _RULES if (role := rule(at)) is not None), at.token.role)
 
 
-def _thing_that_is_done(at: Place) -> Role | None:
+def _thing_that_is_done(at: _Place) -> Role | None:
     """A verb by itself that stands where things do: "la danse"."""
     is_thing = at.token.role is Role.VERB and at.before in (Role.ARTICLE, Role.NUMBER, Role.OF)
     return Role.NOUN if is_thing else None
 
 
-def _copula_without_accent(at: Place) -> Role | None:
+def _copula_without_accent(at: _Place) -> Role | None:
     """An "esta" that says what somebody does: "un perro esta corriendo"."""
     if at.token.role is not Role.ARTICLE or at.token.text not in ("esta", "estas") or at.next is None:
         return None
@@ -72,7 +72,7 @@ def _copula_without_accent(at: Place) -> Role | None:
     return Role.COPULA if is_said and at.next.meaning is None else None
 
 
-def _comparison(at: Place) -> Role | None:
+def _comparison(at: _Place) -> Role | None:
     """What leads to something that is not there: "más grande que una casa", "disfrazado de león", "déguisé en lion"."""
     if at.token.role in (Role.OF, Role.IN):
         is_likeness = at.last is not None and at.last.written.startswith(_DISGUISED)
@@ -85,12 +85,12 @@ def _comparison(at: Place) -> Role | None:
     return Role.LIKE if is_likeness else None
 
 
-def _resemblance(at: Place) -> Role | None:
+def _resemblance(at: _Place) -> Role | None:
     """What is said to be alike: "una nube parecida a un dragón"."""
     return Role.OTHER if at.token.written.startswith(_RESEMBLES) and at.is_next(_TO) else None
 
 
-def _unknown_verb(at: Place) -> Role | None:
+def _unknown_verb(at: _Place) -> Role | None:
     """An unknown word that is to be done ("crear un logo", "de gravir") or happens ("llega una moto")."""
     token, grammar = at.token, at.grammar
     can_act = at.before in (Role.END, Role.VERB) or at.is_last(_BEFORE_INFINITIVE)
@@ -103,13 +103,13 @@ def _unknown_verb(at: Place) -> Role | None:
     return Role.VERB if acts else None
 
 
-def _verb_that_describes_too(at: Place) -> Role | None:
+def _verb_that_describes_too(at: _Place) -> Role | None:
     """An adjective that leads on: "un ciclista baja por una montaña", but "una mesa baja de madera"."""
     is_both = at.token.role is Role.ADJECTIVE and at.before is Role.NOUN and at.token.written in _VERBS_TOO
     return Role.VERB if is_both and (at.after is Role.ARTICLE or at.is_next(_WHERETO)) else None
 
 
-def _adjective_that_is_a_thing(at: Place) -> Role | None:
+def _adjective_that_is_a_thing(at: _Place) -> Role | None:
     """An adjective behind an article with no noun to come: "un joven camina"."""
     token = at.token
     if token.role is not Role.ADJECTIVE or at.before not in (Role.ARTICLE, Role.NUMBER) or token.is_style:
@@ -122,12 +122,12 @@ def _adjective_that_is_a_thing(at: Place) -> Role | None:
     return token.role if is_colour else Role.NOUN
 
 
-def _no_common_noun(at: Place) -> Role | None:
+def _no_common_noun(at: _Place) -> Role | None:
     """What else is no noun, and names: they are what they are by themselves."""
     return at.token.role if at.token.role is not Role.NOUN or at.token.is_name else None
 
 
-def _verb_behind_object(at: Place) -> Role | None:
+def _verb_behind_object(at: _Place) -> Role | None:
     """A form of French behind a pronoun that looks like an article: "un chien le regardant"."""
     token, grammar = at.token, at.grammar
     is_form = grammar.language == "fr" and token.written.endswith("ant") and token.text not in grammar.nouns
@@ -135,12 +135,12 @@ def _verb_behind_object(at: Place) -> Role | None:
     return Role.VERB if is_form and token.meaning is None and is_behind_noun else None
 
 
-def _reflexive_verb(at: Place) -> Role | None:
+def _reflexive_verb(at: _Place) -> Role | None:
     """What somebody does to themselves: "el perro se ríe"."""
     return Role.VERB if at.is_last(_REFLEXIVES) and at.token.meaning is None else None
 
 
-def _verb_of_clause(at: Place) -> Role | None:
+def _verb_of_clause(at: _Place) -> Role | None:
     """What is done behind "que", "no" or an adverb."""
     if at.before not in (Role.RELATIVE, Role.OTHER, Role.NOT):
         return None
@@ -148,18 +148,18 @@ def _verb_of_clause(at: Place) -> Role | None:
     return Role.VERB if acts or _is_verb(at.token, at.grammar) else at.token.role
 
 
-def _second_verb(at: Place) -> Role | None:
+def _second_verb(at: _Place) -> Role | None:
     """What is done besides: "y recorre una ciudad"."""
     can_act = at.before is Role.AND and at.token.meaning is None and at.after is Role.ARTICLE
     return Role.VERB if can_act and _is_verb(at.token, at.grammar) else None
 
 
-def _first_of_its_phrase(at: Place) -> Role | None:
+def _first_of_its_phrase(at: _Place) -> Role | None:
     """A noun with nothing before that it could describe, or could be done by."""
     return None if at.before in (Role.NOUN, Role.ADJECTIVE, Role.PARTICIPLE) else at.token.role
 
 
-def _known_noun(at: Place) -> Role | None:
+def _known_noun(at: _Place) -> Role | None:
     """A word of known meaning, unless somebody does it: "un homme sans chapeau lit le journal"."""
     if at.token.meaning is None:
         return None
@@ -169,18 +169,18 @@ def _known_noun(at: Place) -> Role | None:
     return Role.VERB if acts and _is_verb(at.token, at.grammar) else at.token.role
 
 
-def _participle(at: Place) -> Role | None:
+def _participle(at: _Place) -> Role | None:
     """How something is after what was done to it: "vestido de azul", "un mur peint"."""
     if not at.token.text.endswith(at.grammar.participle_ends) or at.token.text in at.grammar.nouns:
         return None
     return Role.PARTICIPLE if at.after in (Role.OF, Role.PREPOSITION) else Role.ADJECTIVE
 
 
-def _listed_noun(at: Place) -> Role | None:
+def _listed_noun(at: _Place) -> Role | None:
     return at.token.role if at.token.text in at.grammar.nouns else None
 
 
-def _verb_with_its_place(at: Place) -> Role | None:
+def _verb_with_its_place(at: _Place) -> Role | None:
     """An unknown word behind somebody that is what they do: "un león ruge en", "cheval galopant sur"."""
     token, grammar, is_french = at.token, at.grammar, at.grammar.language == "fr"
     places = (Role.IN, Role.ON, Role.PREPOSITION, Role.ARTICLE, *(() if is_french else (Role.NOUN,)))
@@ -193,14 +193,14 @@ def _verb_with_its_place(at: Place) -> Role | None:
     return Role.VERB if is_form and is_somebody and not token.text.endswith(grammar.adjective_ends) else None
 
 
-def _verb_by_its_form(at: Place) -> Role | None:
+def _verb_by_its_form(at: _Place) -> Role | None:
     """What several do ("unos niños juegan"), and what has an infinitive that people use."""
     are_several = _subject(at.tokens, at.i).written.endswith(("s", "x"))
     acts = at.token.written.endswith(at.grammar.acting_ends) and are_several
     return Role.VERB if acts or _is_verb(at.token, at.grammar) else None
 
 
-def _adjective(at: Place) -> Role | None:
+def _adjective(at: _Place) -> Role | None:
     return Role.ADJECTIVE if at.token.text.endswith(at.grammar.adjective_ends) else None
 
 
@@ -250,7 +250,7 @@ def _subject(tokens: Sequence[Token], i: int) -> Token:
     return tokens[noun - 2] if is_of else tokens[noun]
 
 
-def _do_next(at: Place) -> bool:
+def _do_next(at: _Place) -> bool:
     """Whether what stands behind a plural is what they do: "las ancianas toman té"."""
     verb, grammar = at.next, at.grammar
     if verb is None or verb.role is not Role.NOUN or verb.meaning is not None:
@@ -260,7 +260,7 @@ def _do_next(at: Place) -> bool:
     return is_form and any(word in frequency(grammar.language) for word in infinitives)
 
 
-def _does_next(at: Place) -> bool:
+def _does_next(at: _Place) -> bool:
     """Whether what stands behind somebody old or young is what they do: "una anciana empieza a bailar"."""
     tokens, i = at.tokens, at.i
     if i + 2 >= len(tokens) or not at.token.is_of(Sort.AGE) or tokens[i + 1].role is not Role.NOUN:
