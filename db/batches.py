@@ -199,8 +199,21 @@ def retry(session: Session, batch: Batch, statuses: Collection[JobStatus]) -> in
         batch.status, batch.finished_at = BatchStatus.IN_PROGRESS, None
     hold_or_free(session, batch)
     if number:
+        _reopen(session, batch.id)
         outbox.ring(session)
     return number
+
+
+def _reopen(session: Session, made_by: UUID) -> None:
+    """Let completed runs that have lines of this run wait for those that are made anew, as the run itself does."""
+    lines = select(ReusedLine.batch_id).join(Job, Job.id == ReusedLine.job_id)
+    awaited = lines.where(Job.batch_id == made_by, Job.status.not_in(FINAL))
+    session.execute(
+        update(Batch)
+        .where(Batch.id.in_(awaited), Batch.status == BatchStatus.COMPLETED)
+        .values(status=BatchStatus.IN_PROGRESS, finished_at=None),
+        execution_options={"synchronize_session": False},
+    )
 
 
 def _stored(window: RunWindow | None) -> dict[str, str] | None:

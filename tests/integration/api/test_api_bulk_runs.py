@@ -509,16 +509,22 @@ def test_the_id_of_a_video_leads_to_its_latest_retry(client: TestClient, session
     assert {client.get(f"/v1/videos/{id_}").status_code for id_ in (first, second, latest)} == {404}
 
 
-def test_another_run_that_reuses_a_video_has_its_retry(client: TestClient, session: Session) -> None:
-    """The later run takes its line from the first: made again there, it is the later run's, too."""
+@pytest.mark.parametrize("has_ended", [False, True])
+def test_another_run_that_reuses_a_video_has_its_retry(client: TestClient, session: Session, has_ended: bool) -> None:
+    """The later run takes its line from the first: made again there, it is the later run's, too, which waits for it."""
     first, later = opened(client, "a"), opened(client, "b")
     video = added(client, first, line(1))["data"][0]["id"]
     added(client, later, line(1, line="5"))
     for batch in (first, later):
         client.post(f"/v1/bulk-runs/{batch}/seal")
     set_status(session, video, JobStatus.FAILED)
+    if has_ended:
+        assert len(batches.finish(session)) == 2
+        session.commit()
 
     client.post(f"/v1/bulk-runs/{first}/retry")
+    assert not batches.finish(session)
+    session.commit()
 
     (made,) = client.get("/v1/videos", params={"batch_id": later}).json()["data"]
     assert (made["id"] != video, made["status"], made["line"]) == (True, "queued", "5")
