@@ -74,31 +74,32 @@ class AsyncClient:
 
         What broke off goes on where it ended, in this call or a later one.
         """
-        partial, number = transport.Partial(file), 0
-        while True:
-            before, number = partial.num_bytes, number + 1
-            call = calls.content(id_, variant, partial.headers)
-            answer = await self._answer(call, stream=True, also=(416,))
-            try:
-                if partial.is_whole(answer):
-                    return partial.finish()
-                if not partial.takes(answer):
-                    partial.drop()
-                    if number < transport.NUM_TRIES:
-                        continue
-                    raise transport.went_away(self.url, call.path, "it sent another part than was asked for")
-                with partial.begin(answer).open("ab") as stream:
+        number = 0
+        with transport.Partial(file) as partial:
+            while True:
+                before, number = partial.num_bytes, number + 1
+                call = calls.content(id_, variant, partial.headers)
+                answer = await self._answer(call, stream=True, also=(416,))
+                try:
+                    if partial.is_whole(answer):
+                        return partial.finish()
+                    if not partial.takes(answer):
+                        partial.drop()
+                        if number < transport.NUM_TRIES:
+                            continue
+                        raise transport.went_away(self.url, call.path, "it sent another part than was asked for")
+                    stream = partial.begin(answer)
                     async for chunk in answer.aiter_bytes():
                         stream.write(chunk)
-                partial.check_end(answer)
-                return partial.finish()
-            except httpx.RequestError as error:
-                if number >= transport.NUM_TRIES or not partial.can_go_on():
-                    raise transport.went_away(self.url, call.path, error) from error
-                number = 0 if partial.num_bytes > before else number
-                await asyncio.sleep(transport.pause_s(number + 1))
-            finally:
-                await answer.aclose()
+                    partial.check_end(answer)
+                    return partial.finish()
+                except httpx.RequestError as error:
+                    if number >= transport.NUM_TRIES or not partial.can_go_on():
+                        raise transport.went_away(self.url, call.path, error) from error
+                    number = 0 if partial.num_bytes > before else number
+                    await asyncio.sleep(transport.pause_s(number + 1))
+                finally:
+                    await answer.aclose()
 
     async def copy(self, id_: str, stream: BinaryIO, *, variant: Variant = "video") -> int:
         """Write the video, or a picture of it, to `stream`; return its bytes."""

@@ -1,5 +1,6 @@
 """What both clients share: addresses, requests, when to try again, and what an answer means. Nothing here waits."""
 
+import fcntl
 import json
 import math
 import os
@@ -11,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, BinaryIO, Self
 from urllib.request import getproxies
 from uuid import uuid4
 
@@ -31,7 +33,9 @@ HELD_S = 20  # the service holds an answer for so long at most, for who waits
 LATER = frozenset({429, 502, 503, 504})  # statuses that waiting may mend
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18})", re.ASCII)
-_ETAG = re.compile(r'"([0-9A-Za-z]{1,64})"')
+OWN = ".own.part"  # ends the name of what a download makes beside another of the same file
+_TAG = "[0-9a-f]{32}"  # of a version of a file, as the service writes it
+_ETAG = re.compile(f'"({_TAG})"')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,40 +283,46 @@ def results(content: bytes) -> list[Json]:
 
 
 class Partial:
-    """A download under way: `FILE.ETAG.part`, so that it goes on with the same version only, today or tomorrow."""
+    """A download under way: `FILE.ETAG.part`, so that it goes on with the same version only, today or tomorrow.
+
+    One download at a time has that file, which it locks. Another of the same file meanwhile writes to one of its own.
+    """
 
     def __init__(self, file: Path) -> None:
-        file = Path(os.path.realpath(file))  # a link stays one: what it leads to is replaced
+        self._file = file = Path(os.path.realpath(file))  # a link stays one: what it leads to is replaced
         file.parent.mkdir(parents=True, exist_ok=True)
-        self._file = file
-        found = sorted(file.parent.glob(f"{_escaped(file.name)}.*.part"))
-        self._part = found[0] if found else None
+        self._part: Path | None = None
+        self._etag: str | None = None  # of what is here; none: it is no version that can be asked for again
+        self._stream: BinaryIO | None = None
+        for part in sorted(file.parent.glob(f"{_escaped(file.name)}.*.part")):
+            etag = part.name.removeprefix(f"{file.name}.").removesuffix(".part")
+            if re.fullmatch(_TAG, etag) and (stream := _claimed(part)):
+                self._part, self._etag, self._stream = part, etag, stream
+                return
 
     @property
     def num_bytes(self) -> int:
         """What is here already."""
-        return self._part.stat().st_size if self._part and self._part.exists() else 0
+        return self._stream.tell() if self._stream else 0
 
     @property
     def headers(self) -> dict[str, str]:
         """What asks for the rest."""
-        if self._part is None or not self.num_bytes:
+        if not self.can_go_on() or not self.num_bytes:
             return {}
-        etag = self._part.name.removeprefix(f"{self._file.name}.").removesuffix(".part")
-        return {"Range": f"bytes={self.num_bytes}-", "If-Range": f'"{etag}"'}
+        return {"Range": f"bytes={self.num_bytes}-", "If-Range": f'"{self._etag}"'}
 
-    def _named(self, etag: str) -> Path:
-        return self._file.with_name(f"{self._file.name}.{etag}.part")
-
-    def begin(self, answer: httpx.Response) -> Path:
-        """Return the file to append to: what is here, where the answer is the rest of it, else a new one."""
-        match = _ETAG.fullmatch(answer.headers.get("etag", ""))
-        part = self._named(match[1] if match else "new")
-        if answer.status_code != 206 or part != self._part:
+    def begin(self, answer: httpx.Response) -> BinaryIO:
+        """Return what to append to: what is here, where the answer is the rest of it, else a new file."""
+        if answer.status_code != 206 or self._stream is None:
             self.drop()
-            part.write_bytes(b"")
-        self._part = part
-        return part
+            self._etag = _etag_of(answer)
+            self._part = self._file.with_name(f"{self._file.name}.{self._etag}.part")
+            self._stream = _claimed(self._part) if self._etag else None
+            if self._stream is None:
+                self._part = self._file.with_name(f"{self._file.name}.{uuid4().hex[:8]}{OWN}")
+                self._stream = self._part.open("ab")
+        return self._stream
 
     def is_whole(self, answer: httpx.Response) -> bool:
         """Return whether an answer says "no such bytes", and means that all are here."""
@@ -326,8 +336,7 @@ class Partial:
         """
         if answer.status_code != 206:
             return answer.is_success
-        etag, part = _ETAG.fullmatch(answer.headers.get("etag", "")), _CONTENT_RANGE.fullmatch(_range_of(answer))
-        is_same = etag is not None and self._part == self._named(etag[1])
+        part, is_same = _CONTENT_RANGE.fullmatch(_range_of(answer)), self.can_go_on() and self._etag == _etag_of(answer)
         return is_same and part is not None and int(part[1]) == self.num_bytes
 
     def check_end(self, answer: httpx.Response) -> None:
@@ -338,20 +347,55 @@ class Partial:
 
     def can_go_on(self) -> bool:
         """Return whether the rest can be asked for."""
-        return self._part is not None and not self._part.name.endswith(".new.part")
+        return self._etag is not None
 
     def drop(self) -> None:
         """Forget what is here."""
-        if self._part is not None:
+        if self._part is not None and self._stream is not None:
             self._part.unlink(missing_ok=True)
-        self._part = None
+            self._stream.close()
+        self._part = self._etag = self._stream = None
 
     def finish(self) -> int:
         """Put the whole in its place; return its bytes."""
         assert self._part is not None
+        assert self._stream is not None
+        self._stream.flush()
         number = self.num_bytes
-        self._part.replace(self._file)
+        self._part.replace(self._file)  # while it is locked: from here on nobody finds it by its old name
+        self._stream.close()
+        self._stream = None
         return number
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Keep what is here for a later download, unless none would find it."""
+        if self._part is not None and (self._part.name.endswith(OWN) or not self.num_bytes):
+            self.drop()
+        elif self._stream is not None:
+            self._stream.close()
+
+
+def _claimed(part: Path) -> BinaryIO | None:
+    """Open a file to append to, for this download alone; None while another has it, or where nothing can be locked."""
+    stream = part.open("ab")
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(stream.fileno()), part.stat()):  # else it was finished, or dropped, meanwhile
+            return stream
+    except OSError:
+        pass
+    stream.close()
+    return None
+
+
+def _etag_of(answer: httpx.Response) -> str | None:
+    match = _ETAG.fullmatch(answer.headers.get("etag", ""))
+    return match[1] if match else None
 
 
 def _range_of(answer: httpx.Response) -> str:

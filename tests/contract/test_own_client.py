@@ -28,6 +28,26 @@ def test_a_video_is_made_waited_for_and_saved(url: str, tmp_path: Path) -> None:
     assert (refused.value.status, refused.value.code) == (404, "not_found")
 
 
+@pytest.mark.usefixtures("worker")
+def test_downloads_of_one_file_at_once_leave_it_whole(url: str, tmp_path: Path) -> None:
+    """Two terminals, or `chai bulk run` and `chai bulk attach`, save the same video at the same time."""
+    file, whole = tmp_path / "a.mp4", io.BytesIO()
+
+    async def download() -> set[int]:
+        async with AsyncClient(url) as client:
+            made = await client.create("a red circle", model="tiny")
+            await client.wait(made["id"], timeout_s=60)
+            await client.copy(made["id"], whole)
+            numbers = set()
+            for _ in range(10):
+                numbers.update(await asyncio.gather(*(client.download(made["id"], file) for _ in range(4))))
+                assert file.read_bytes() == whole.getvalue()
+            return numbers
+
+    assert asyncio.run(download()) == {len(whole.getvalue())}
+    assert list(tmp_path.glob("*.part")) == []
+
+
 @pytest.mark.usefixtures("worker", "relay")
 def test_a_batch_is_made_waited_for_and_read(url: str) -> None:
     requests = [{"custom_id": "one", "prompt": "a red circle"}, {"prompt": "a blue square"}, {"prompt": ""}]

@@ -13,6 +13,8 @@ from chai_client import AsyncClient, Client, Refused, Unfinished, Unreachable, t
 
 VIDEO = {"id": "video_1", "status": "queued", "progress": 0}
 ROOT = Path(__file__).parents[3]
+ABC, DEF = (f'"{letters * 8}"' for letters in ("abc0", "def0"))  # versions of a file
+PART = f"a.mp4.{ABC[1:-1]}.part"
 
 
 @pytest.fixture(autouse=True)
@@ -31,8 +33,8 @@ def test_it_needs_nothing_of_the_service() -> None:
 
 
 def broken_off(scripted: Script) -> None:
-    scripted.answer(b"0123456789", content_length="16", ETag='"abc"')
-    scripted.answer(b"abcdef", status=206, ETag='"abc"', Content_Range="bytes 10-15/16")
+    scripted.answer(b"0123456789", content_length="16", ETag=ABC)
+    scripted.answer(b"abcdef", status=206, ETag=ABC, Content_Range="bytes 10-15/16")
 
 
 def test_a_download_that_breaks_off_goes_on_where_it_ended(scripted: Script, tmp_path: Path) -> None:
@@ -44,7 +46,7 @@ def test_a_download_that_breaks_off_goes_on_where_it_ended(scripted: Script, tmp
     assert (number, (tmp_path / "a.mp4").read_bytes()) == (16, b"0123456789abcdef")
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
     headers = scripted.requests[1][2]
-    assert (headers["Range"], headers["If-Range"]) == ("bytes=10-", '"abc"')
+    assert (headers["Range"], headers["If-Range"]) == ("bytes=10-", ABC)
 
 
 def test_the_asynchronous_one_does_the_same(scripted: Script, tmp_path: Path) -> None:
@@ -60,14 +62,14 @@ def test_the_asynchronous_one_does_the_same(scripted: Script, tmp_path: Path) ->
 
 
 def test_what_another_day_began_is_taken_up_and_another_version_is_not(scripted: Script, tmp_path: Path) -> None:
-    (tmp_path / "a.mp4.abc.part").write_bytes(b"0123456789")
-    scripted.answer(b"abcdef", status=206, ETag='"abc"', Content_Range="bytes 10-15/16")
+    (tmp_path / PART).write_bytes(b"0123456789")
+    scripted.answer(b"abcdef", status=206, ETag=ABC, Content_Range="bytes 10-15/16")
     with Client(scripted.url) as client:
         client.download("video_1", tmp_path / "a.mp4")
     assert (tmp_path / "a.mp4").read_bytes() == b"0123456789abcdef"
 
-    (tmp_path / "a.mp4.abc.part").write_bytes(b"0123456789")
-    scripted.answers = [(200, {"ETag": '"def"'}, b"other")]
+    (tmp_path / PART).write_bytes(b"0123456789")
+    scripted.answers = [(200, {"ETag": DEF}, b"other")]
     with Client(scripted.url) as client:
         client.download("video_1", tmp_path / "a.mp4")
 
@@ -77,11 +79,11 @@ def test_what_another_day_began_is_taken_up_and_another_version_is_not(scripted:
 
 # what came instead of bytes 10 to 15 of the version that is half here
 OTHER_PARTS = [
-    ("bytes 8-15/16", '"abc"', b"89abcdef"),  # a cache that keeps blocks of its own
-    ("bytes 0-15/16", '"abc"', b"0123456789abcdef"),
-    ("bytes 10-15/16", '"def"', b"ABCDEF"),
-    ("bytes 10-15/*", '"abc"', b"abcdef"),
-    (None, '"abc"', b"abcdef"),
+    ("bytes 8-15/16", ABC, b"89abcdef"),  # a cache that keeps blocks of its own
+    ("bytes 0-15/16", ABC, b"0123456789abcdef"),
+    ("bytes 10-15/16", DEF, b"ABCDEF"),
+    ("bytes 10-15/*", ABC, b"abcdef"),
+    (None, ABC, b"abcdef"),
     ("bytes 10-15/16", None, b"abcdef"),
 ]
 
@@ -91,10 +93,10 @@ OTHER_PARTS = [
 def test_another_part_than_was_asked_for_is_not_put_behind_what_is_here(
     scripted: Script, tmp_path: Path, part: str | None, etag: str | None, content: bytes, is_asynchronous: bool
 ) -> None:
-    (tmp_path / "a.mp4.abc.part").write_bytes(b"0123456789")
+    (tmp_path / PART).write_bytes(b"0123456789")
     headers = {name: value for name, value in (("Content_Range", part), ("ETag", etag)) if value}
     scripted.answer(content, status=206, **headers)
-    scripted.answer(b"0123456789abcdef", ETag='"abc"')
+    scripted.answer(b"0123456789abcdef", ETag=ABC)
 
     assert downloaded(scripted, tmp_path / "a.mp4", is_asynchronous=is_asynchronous) == 16
 
@@ -104,9 +106,9 @@ def test_another_part_than_was_asked_for_is_not_put_behind_what_is_here(
 
 @pytest.mark.parametrize("is_asynchronous", [False, True], ids=["", "asynchronous"])
 def test_a_part_that_ends_early_is_not_the_end(scripted: Script, tmp_path: Path, is_asynchronous: bool) -> None:
-    (tmp_path / "a.mp4.abc.part").write_bytes(b"0123456789")
-    scripted.answer(b"abc", status=206, ETag='"abc"', Content_Range="bytes 10-12/16")
-    scripted.answer(b"def", status=206, ETag='"abc"', Content_Range="bytes 13-15/16")
+    (tmp_path / PART).write_bytes(b"0123456789")
+    scripted.answer(b"abc", status=206, ETag=ABC, Content_Range="bytes 10-12/16")
+    scripted.answer(b"def", status=206, ETag=ABC, Content_Range="bytes 13-15/16")
 
     assert downloaded(scripted, tmp_path / "a.mp4", is_asynchronous=is_asynchronous) == 16
 
@@ -135,13 +137,33 @@ def test_a_refusal_that_breaks_off_is_a_service_that_went_away(
 
 
 def test_what_had_come_whole_needs_its_name_only(scripted: Script, tmp_path: Path) -> None:
-    (tmp_path / "a.mp4.abc.part").write_bytes(b"0123456789")
+    (tmp_path / PART).write_bytes(b"0123456789")
     scripted.answer({"error": {"message": "behind the end"}}, status=416, Content_Range="bytes */10")
 
     with Client(scripted.url) as client:
         assert client.download("video_1", tmp_path / "a.mp4") == 10
 
     assert (tmp_path / "a.mp4").read_bytes() == b"0123456789"
+
+
+def test_what_other_files_left_behind_is_theirs(scripted: Script, tmp_path: Path) -> None:
+    others = {PART, "a.mp4.part", "a.jpg.new.part"}
+    for name in others:
+        (tmp_path / name).write_bytes(b"0123456789")
+    scripted.answer(b"abcdef", ETag=ABC)
+
+    assert downloaded(scripted, tmp_path / "a", is_asynchronous=False) == 6
+
+    assert {path.name for path in tmp_path.iterdir()} == {"a", *others}
+
+
+def test_a_download_that_is_refused_leaves_nothing_behind(scripted: Script, tmp_path: Path) -> None:
+    scripted.answer({"error": {"message": "no video"}}, status=404)
+
+    with pytest.raises(Refused, match="no video"):
+        downloaded(scripted, tmp_path / "a.mp4", is_asynchronous=False)
+
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_waiting_asks_the_service_to_hold_its_answer_and_ends_in_time(scripted: Script) -> None:
