@@ -293,24 +293,18 @@ def dtype_of(card: ModelCard, options: EngineOptions, device: torch.device) -> t
 
 
 def identify(pipeline: Any, card: ModelCard) -> Fingerprint:
-    """Return what shapes the latents: class, configurations, weights with LoRAs, scheduler, precision, arguments."""
+    """Return what shapes the latents: class, parts with LoRAs, scheduler, guider, precision, and what the card says."""
     networks = attention.transformers(pipeline)
-    encoders = [getattr(pipeline, name, None) for name in ("text_encoder", "text_encoder_2", "text_encoder_3")]
-    modules: list[nn.Module] = [part for part in (*networks, pipeline.vae, *encoders) if part is not None]
-    parts = (part for _, part in sorted(pipeline.components.items()) if isinstance(part, nn.Module))
-    modules += [part for part in parts if not any(part is known for known in modules)]  # a unet, motion, connectors
     chosen = {
+        **pipeline.config,
         "pipeline": type(pipeline).__name__,
-        "scheduler": type(pipeline.scheduler).__name__,
         "call": dict(card.call),
         "loras": [asdict(lora) for lora in card.loras],
         "quantization": card.quantization,
+        "attention_backend": card.attention_backend,  # some multiply in 8 bits
     }
-    configs = [part.config for part in (*networks, pipeline.vae, pipeline.scheduler)]
-    dtype = networks[0].dtype if networks else next(modules[0].parameters()).dtype
-    return Fingerprint(
-        revision=revision([chosen, dict(pipeline.config), *configs], modules), latent_dtype=str(dtype).split(".")[-1]
-    )
+    dtype = networks[0].dtype if networks else pipeline.dtype
+    return Fingerprint(revision=revision(pipeline.components, chosen), latent_dtype=str(dtype).split(".")[-1])
 
 
 def _add_loras(pipeline: Any, card: ModelCard, beside: Path | None) -> None:

@@ -14,7 +14,7 @@ from shared.generation import GenerationParams
 from shared.model_cards import ModelCard
 from worker.models import device as devices
 from worker.models.base import Fingerprint, Sampling, Step, StepHook, not_finite, require_finite
-from worker.models.fingerprint import identify, revision
+from worker.models.fingerprint import identify
 from worker.models.opensora import compilation
 from worker.models.opensora.pipeline import ChaiPipeline
 from worker.models.opensora.presets import tiny
@@ -155,12 +155,10 @@ def load(card: ModelCard, source: str, options: EngineOptions) -> OpenSoraModel:
         warm=sizes_of(card),
         second_device=options.second_device,
     )
-    text_encoder = pipeline.text_encoder
-    weights = revision([text_encoder.config.to_dict()], [text_encoder])
-    pipeline.captions.on_disk = text_cache(
-        options.text_cache, encoder=f"{weights} {wanted.dtype} {wanted.text}", max_bytes=options.text_cache_bytes
-    )
     outcome = compilation.optimize(pipeline, wanted, device)
+    pipeline.captions.on_disk = text_cache(
+        options.text_cache, encoder=pipeline.captions.revision, max_bytes=options.text_cache_bytes
+    )
     return OpenSoraModel(pipeline, card, outcome.told())
 
 

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from shared.captions import prepare_caption
 from worker.models import prompt_text
+from worker.models.fingerprint import revision
 from worker.models.text_cache import TextCache
 
 NUM_KEPT = 64  # prompts; a caption of the released size is 4.9 MB
@@ -97,6 +98,12 @@ class CaptionEncoder:
         lengths = torch.tensor([len(row) for row in rows], device=states.device)
         mask = torch.arange(self.num_tokens, device=states.device)[None] < lengths[:, None]
         return Caption(embeds=states[:, None], mask=mask.long())
+
+    @property
+    def revision(self) -> str:
+        """What shapes the features of a text, as it is now: weights, their precision, tokenizer and limit."""
+        parts = {"text_encoder": self.text_encoder, "tokenizer": self.tokenizer}
+        return revision(parts, {"num_tokens": self.num_tokens})
 
     def read(self, prompt: str) -> str:
         """The part of a prompt that the model gets: cleaned, and cut behind its last token."""
