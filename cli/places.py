@@ -5,11 +5,14 @@ may move on to the next place; what was written before stays where it is.
 """
 
 import errno
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import TypeVar
+from uuid import uuid4
 
 from cli.errors import CommandError
 from cli.output import note
@@ -40,6 +43,21 @@ def put(folders: Sequence[Path], write: Callable[[Path], T], *, what: str, later
             note(f"{what} cannot be written to {', '.join(failures)}; written to {folder} instead")
         return folder, written
     raise NoPlace(f"{what} cannot be written to {', '.join(failures)}; {later}")
+
+
+@contextmanager
+def whole(file: Path) -> Iterator[Path]:
+    """Give a path whose content becomes `file` when the block ends well, whole or not at all.
+
+    It is nobody else's: two commands that write the same file at once do not write into each other's.
+    """
+    place = Path(os.path.realpath(file))  # a link stays one, and leads to the new
+    partial = place.with_name(f"{place.name}.{uuid4().hex[:8]}.part")
+    try:
+        yield partial
+        partial.replace(place)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def reason(error: OSError) -> str:

@@ -1,12 +1,12 @@
 """Results of a bulk run as files: JSONL, CSV and, where pyarrow is, Parquet."""
 
 import importlib.util
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from cli import places
 from shared import results as rows
 from shared.results import Result
 
@@ -25,10 +25,8 @@ def write(folder: Path, results: Sequence[Result]) -> list[Path]:
 @contextmanager
 def replacing(file: Path) -> Iterator[TextIO]:
     """Give a stream whose text becomes `file` when the block ends well, whole or not at all."""
-    file, partial = _places(file)
-    with partial.open("w", encoding="utf-8", newline="") as stream:
+    with places.whole(file) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
         yield stream
-    partial.replace(file)
 
 
 def exit_code(results: Sequence[Result], *, num_bad_lines: int) -> int:
@@ -41,13 +39,6 @@ def exit_code(results: Sequence[Result], *, num_bad_lines: int) -> int:
 def _parquet(file: Path, results: Sequence[Result]) -> Path:
     from pyarrow import parquet  # type: ignore[import-not-found,unused-ignore]  # optional, and it brings no types
 
-    place, partial = _places(file)
-    parquet.write_table(rows.parquet_table(results), partial)
-    partial.replace(place)
+    with places.whole(file) as partial:
+        parquet.write_table(rows.parquet_table(results), partial)
     return file
-
-
-def _places(file: Path) -> tuple[Path, Path]:
-    """Where a file is to stand, and where it is written until it is whole: a link stays one, and leads to the new."""
-    place = Path(os.path.realpath(file))
-    return place, place.with_name(place.name + ".part")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli import local, output
+from cli import local, output, places
 from cli.cache.spaces import find_id
 from cli.errors import BadInput
 from shared.limits import A_CENTURY
@@ -51,10 +51,12 @@ def export(
                 columns = [column for column in flat.columns if column.name not in without]
                 parts = cache_rows.read(session, flat, since=since, namespace_id=space_id, without=without)
                 write = _parquet if ending == "parquet" else _csv
-                written[str(file)] = write(file, columns, parts)
+                with places.whole(file) as partial:
+                    written[str(file)] = write(partial, columns, parts)
     finally:
         engine.dispose()
-    (folder / "README.md").write_text(dictionary(cache_rows.TABLES, without))
+    with places.whole(folder / "README.md") as partial:
+        partial.write_text(dictionary(cache_rows.TABLES, without), encoding="utf-8")
     if as_json:
         output.print_json(written)
     else:

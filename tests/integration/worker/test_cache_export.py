@@ -110,3 +110,22 @@ def test_an_unknown_format_is_refused(export: Export, tmp_path: Path) -> None:
     code, _, err = export(str(tmp_path), "--format", "xlsx")
 
     assert (code, "--format 'xlsx' is unknown; choose from parquet, csv" in err) == (2, True)
+
+
+def test_an_export_that_breaks_off_leaves_the_tables_of_the_one_before(
+    start: Start, export: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start().run("a red fox in a snowy forest")
+    export(str(tmp_path), "--format", "csv")
+    before = (tmp_path / "decisions.csv").read_text()
+
+    def half(*_: object, **__: object) -> Any:
+        yield [{"reason": "empty_cache"}]
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("db.cache_rows.read", half)
+    code, _, err = export(str(tmp_path), "--format", "csv")
+
+    assert (code, err) == (1, "error: No space left on device\n")
+    assert (tmp_path / "decisions.csv").read_text() == before
+    assert list(tmp_path.glob("*.part")) == []

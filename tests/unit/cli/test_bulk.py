@@ -64,6 +64,36 @@ def test_results_are_written_to_where_a_link_leads(tmp_path: Path) -> None:
     assert (tmp_path / "elsewhere.csv").read_text() == "a"
 
 
+def test_two_commands_that_write_the_same_results_do_not_write_into_each_others(tmp_path: Path) -> None:
+    """`chai bulk run` and `chai bulk attach` see the same end of a run, and write to the same folder."""
+    file = tmp_path / "results.csv"
+
+    with results.replacing(file) as one:
+        one.write("a, ")
+        with results.replacing(file) as other:
+            other.write("all of the other")
+        one.write("b")
+
+    assert file.read_text() == "a, b"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_results_that_cannot_be_written_leave_those_that_are_there(tmp_path: Path) -> None:
+    file = tmp_path / "results.csv"
+    file.write_text("before")
+
+    def write() -> None:
+        with results.replacing(file) as stream:
+            stream.write("a")
+            raise OSError("full")
+
+    with pytest.raises(OSError, match="full"):
+        write()
+
+    assert file.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [file]
+
+
 def test_results_stand_in_the_order_of_the_list() -> None:
     lines = ["10", "b.txt:2", None, "9", "a.txt:11", "second", "b.txt:1"]
 
