@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self, Unpack, cast
@@ -192,17 +193,17 @@ class AsyncClient:
     async def _wait(
         self, call: Call, final: frozenset[str], timeout_s: float | None, seen: Callable[[Json], None] | None
     ) -> Json:
-        began = time.monotonic()
+        call = replace(call, until=transport.until(timeout_s))
         absent_since: float | None = None
         while True:
-            held_s = transport.held_s(transport.left_s(timeout_s, began), self._timeout_s)
+            held_s = transport.held_s(call.until - time.monotonic(), self._timeout_s)
             try:
                 answer = await self._answer(call.held(held_s) if seen is None else call)
                 absent_since = None
             except (Unreachable, Refused) as error:
                 absent_since = absent_since or time.monotonic()
                 is_over = time.monotonic() - absent_since > transport.OUTAGE_S
-                if is_over or not transport.may_pass(error) or transport.left_s(timeout_s, began) <= 0:
+                if is_over or not transport.may_pass(error) or time.monotonic() >= call.until:
                     raise
                 continue
             value = transport.parsed(self.url, call, answer)
@@ -210,7 +211,7 @@ class AsyncClient:
                 seen(value)
             if value["status"] in final:
                 return value
-            if (left_s := transport.left_s(timeout_s, began)) <= 0:
+            if (left_s := call.until - time.monotonic()) <= 0:
                 raise Unfinished(f"{value['id']} is {value['status']} after {timeout_s:g} s; it goes on, wait again")
             pause_s = 0.2 if value["status"] == "in_progress" else transport.poll_s(answer.headers)
             await asyncio.sleep(min(pause_s, left_s))
@@ -231,11 +232,11 @@ class AsyncClient:
             try:
                 answer = await self._http.send(call.build(self._http), stream=stream)
             except httpx.RequestError as error:
-                if number == transport.NUM_TRIES:
+                if call.is_last(number):
                     raise transport.no_answer(self.url, error) from error
                 await asyncio.sleep(transport.pause_s(number))
                 continue
-            if not transport.is_later(answer) or number == transport.NUM_TRIES:
+            if not transport.is_later(answer) or call.is_last(number):
                 break
             await answer.aclose()
             await asyncio.sleep(transport.pause_s(number, answer))

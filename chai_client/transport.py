@@ -29,6 +29,7 @@ NUM_TRIES = 5
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 5.0
 OUTAGE_S = 60.0  # how long who waits puts up with an absent service
+GRACE_S = 5.0  # for an answer, where no time is left to wait for what it says
 HELD_S = 20  # the service holds an answer for so long at most, for who waits
 LATER = frozenset({429, 502, 503, 504})  # statuses that waiting may mend
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -49,6 +50,7 @@ class Call:
     headers: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, Any] | None = None
     data: Mapping[str, str] | None = None
+    until: float = math.inf  # monotonic: it is sent until then, and no answer is waited for much longer
 
     def held(self, seconds: int) -> "Call":
         """Return the same call, to be answered when what it asks for has ended, or after so long."""
@@ -65,7 +67,14 @@ class Call:
         else:
             headers["Content-Type"] = "application/json"
             options = {"content": encoded(self.json)}
+        if self.until < math.inf:
+            left_s = max(0.0, self.until - time.monotonic())
+            options["timeout"] = min(http.timeout.read or math.inf, left_s + GRACE_S)
         return http.build_request(self.method, self.path, params=dict(self.params), headers=headers, **options)
+
+    def is_last(self, number: int) -> bool:
+        """Return whether no try follows the one of that number, from 1."""
+        return number >= NUM_TRIES or time.monotonic() >= self.until
 
 
 def options(url: str, key: str | None, timeout_s: float) -> dict[str, Any]:
@@ -195,9 +204,9 @@ def held_s(left_s: float, timeout_s: float) -> int:
     return max(0, int(min(HELD_S, timeout_s / 2, left_s)))
 
 
-def left_s(timeout_s: float | None, began: float) -> float:
-    """Return how much of a timeout is left since `began` (monotonic); infinitely much without one."""
-    return math.inf if timeout_s is None else timeout_s - (time.monotonic() - began)
+def until(timeout_s: float | None) -> float:
+    """Return when a timeout that begins now ends (monotonic); never without one."""
+    return math.inf if timeout_s is None else time.monotonic() + timeout_s
 
 
 def may_pass(error: Unreachable | Refused) -> bool:

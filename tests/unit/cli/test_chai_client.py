@@ -1,8 +1,10 @@
 """The client that programs use, against a server that misbehaves on demand."""
 
 import asyncio
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -212,6 +214,29 @@ def test_nobody_is_waited_for_longer_than_was_said(monkeypatch: pytest.MonkeyPat
 
     with Client("http://127.0.0.1:9") as client, pytest.raises(Unreachable):
         client.wait("video_1", timeout_s=0)
+
+
+@pytest.mark.parametrize("is_asynchronous", [False, True], ids=["", "asynchronous"])
+def test_a_service_that_says_nothing_is_waited_for_no_longer_either(
+    monkeypatch: pytest.MonkeyPatch, is_asynchronous: bool
+) -> None:
+    monkeypatch.setattr(transport, "GRACE_S", 0.1)
+
+    async def wait_asynchronously(url: str) -> None:
+        async with AsyncClient(url) as client:
+            await client.wait("video_1", timeout_s=0.2)
+
+    def wait(url: str) -> None:
+        if is_asynchronous:
+            asyncio.run(wait_asynchronously(url))
+        with Client(url) as client:
+            client.wait("video_1", timeout_s=0.2)
+
+    began = time.monotonic()
+    with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(Unreachable, match="no answer"):
+        wait(f"http://127.0.0.1:{server.getsockname()[1]}")
+
+    assert time.monotonic() - began < 5
 
 
 def test_a_batch_that_has_not_ended_has_no_results_yet() -> None:
