@@ -22,32 +22,80 @@ function tellTimes(under = document) {
   }
 }
 
-// What is on the page now is put in the place of what was: only the parts that are marked as live, and of these only what changed.
-let refreshing = null;
+// A live part is made like a fresh one. What is in both stays the element that it was: a clip plays on, the focus stays.
+const keyOf = (node) => node.id || node.dataset?.video || ["action", "href", "src"].map((name) => node.getAttribute?.(name)).find(Boolean)
+  || (node.nodeName === "LI" && node.querySelector("a")?.getAttribute("href"));
+const isAlike = (one, other) => one.nodeName === other.nodeName && keyOf(one) === keyOf(other);
+function become(old, fresh) {
+  if (old.nodeType !== Node.ELEMENT_NODE) { if (old.data !== fresh.data) old.data = fresh.data; return; }
+  if (old.matches("video, img[data-preview]")) return;  // these are what they play and last showed
+  for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name)) old.removeAttribute(name);
+  for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  const left = [...old.childNodes].filter((one) => !("added" in (one.dataset ?? {})));
+  const pairs = [...fresh.childNodes].map((next) => {
+    const place = left.findIndex((one) => isAlike(one, next));
+    return [place < 0 ? null : left.splice(place, 1)[0], next];
+  });
+  for (const gone of left) gone.remove();
+  let at = old.firstChild;
+  for (const [same, next] of pairs) {
+    if (same && same === at) at = at.nextSibling;
+    else old.insertBefore(same ?? next, at);
+    if (same) become(same, next);
+  }
+}
+
+// What has the focus may go: then its like elsewhere has it, else what came into the place of its row.
+const linksOfRows = () => all("[data-row] a, a[data-row]").filter((link) => link.matches("[data-row], .prompt"));
+function keepFocus(change) {
+  const at = document.activeElement, link = at?.getAttribute("href"), row = at?.closest("li[data-row]");
+  const like = at?.id ? `#${CSS.escape(at.id)}` : link && `a[href="${CSS.escape(link)}"]`;
+  const place = linksOfRows().findIndex((one) => row?.contains(one));
+  change();
+  if (!at || at.isConnected) return;
+  const rows = linksOfRows();
+  ((like && document.querySelector(like)) ?? rows[Math.min(place, rows.length - 1)])?.focus();
+}
+
+// Looks at the page anew, one look at a time, and no more often than the answers take.
+const SLOWEST_MS = 20000;
+const needsKey = (answer) => answer.redirected && new URL(answer.url).pathname === "/signin";
+let due = null, isLooking = false, isStale = false, took_ms = 0;
 function refresh(after_ms = 300) {
-  refreshing ??= setTimeout(async () => {
-    refreshing = null;
-    if (!document.querySelector("[data-live]")) return;
-    try {
-      const answer = await fetch(location.href, { headers: { accept: "text/html" } });
-      if (!answer.ok) return;
-      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-      tellTimes(fresh);
-      for (const old of all("[data-live]")) {
-        const next = fresh.getElementById(old.id);
-        if (!next || old.dataset.seen === next.outerHTML) continue;
-        for (const shown of all("img[data-preview]", old)) next.querySelector(`img[data-preview="${shown.dataset.preview}"]`)?.replaceWith(shown);
-        const at = document.activeElement, link = at?.getAttribute("href");
-        const focused = old.contains(at) && (at.id ? `#${CSS.escape(at.id)}` : link && `a[href="${CSS.escape(link)}"]`);
-        const html = next.outerHTML;
-        old.replaceWith(document.adoptNode(next));
-        next.dataset.seen = html;
-        if (focused) document.querySelector(focused)?.focus();
-      }
-      watchClips();
-      sketchAll();
-    } catch { /* the service is away; the stream says so */ }
-  }, after_ms);
+  if (isLooking) isStale = true;
+  else due ??= setTimeout(look, Math.max(after_ms, Math.min(took_ms, 5000)));
+}
+async function look() {
+  due = null;
+  if (!document.querySelector("[data-live]")) return;
+  const began = performance.now();
+  isLooking = true;
+  try {
+    const answer = await fetch(location.href, { headers: { accept: "text/html" }, signal: AbortSignal.timeout(SLOWEST_MS) });
+    if (answer.status >= 500) silent();
+    else if (needsKey(answer)) signedOut();
+    else show(await read(answer), answer.ok);
+  } catch { silent(); }
+  isLooking = false;
+  took_ms = performance.now() - began;
+  if (isStale) { isStale = false; refresh(); }
+}
+async function read(answer) {
+  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  tellTimes(fresh);
+  return fresh;
+}
+function show(fresh, isThere) {
+  answered();
+  keepFocus(() => {
+    if (isThere) for (const old of all("[data-live]")) { const now = fresh.getElementById(old.id); if (now) become(old, now); }
+    else {  // it is gone, which no later look changes
+      become(document.getElementById("main"), fresh.getElementById("main"));
+      for (const old of all("[data-live]")) old.removeAttribute("data-live");
+    }
+  });
+  watchClips();
+  sketchAll();
 }
 
 // What runs shows what it is becoming; while there is no picture, nothing.
@@ -76,39 +124,60 @@ function heard(video) {
     if (line) Object.assign(line, { value: video.progress, className: `hairline ${video.path ?? ""}` });
   }
   if (before !== video.status) {
-    if (ENDED.includes(video.status)) say(`${video.status}: ${video.prompt.slice(0, 80)}`);
+    if (ENDED.includes(video.status) && !video.batch_id) say(`${video.status}: ${video.prompt.slice(0, 80)}`);
     refresh();
   }
 }
 
 function say(text) { const live = document.getElementById("said"); if (live) live.textContent = text; }
 
-// One stream for all tabs where the browser can share it, else one a tab; it comes back by itself.
-let lost = null, lostAt = null;
+// While nothing answers, the page says since when; whose key has ended is told so, and keeps what is on the page.
 const note = document.getElementById("lost");
-function follow() {
-  const source = new EventSource("/v1/events");
-  const channel = "BroadcastChannel" in window ? new BroadcastChannel("chai") : null;
-  const tell = (message) => { take(message); channel?.postMessage(message); };
-  source.onopen = () => tell({ kind: "open" });
-  source.onerror = () => tell({ kind: "lost" });
-  source.addEventListener("video", (event) => tell({ kind: "video", video: JSON.parse(event.data) }));
-  source.addEventListener("video.deleted", () => tell({ kind: "reload" }));
-  source.addEventListener("reload", () => tell({ kind: "reload" }));
-  addEventListener("pagehide", () => source.close());
+let silentSince = null, telling = null;
+function silent() {
+  if (silentSince) return;
+  silentSince = new Date();
+  telling = setTimeout(() => { note.textContent = `No answer since ${silentSince.toLocaleTimeString()}; trying again`; note.hidden = false; }, 5000);
 }
-function take(message) {
-  if (message.kind === "video") heard(message.video);
-  if (message.kind === "reload") refresh();
-  if (message.kind === "open") { clearTimeout(lost); lost = null; note.hidden = true; if (lostAt) refresh(); lostAt = null; }
-  if (message.kind === "lost" && !lost) {
-    lostAt = new Date();
-    lost = setTimeout(() => { note.textContent = `No answer since ${lostAt.toLocaleTimeString()}; trying again`; note.hidden = false; }, 5000);
-  }
+function answered() { clearTimeout(telling); silentSince = null; note.hidden = true; }
+function signedOut() {
+  answered();
+  const link = Object.assign(document.createElement("a"), { href: "/signin", target: "_blank", textContent: "Sign in" });
+  note.replaceChildren("This key is signed out, has expired or was revoked. ", link);
+  note.hidden = false;
+}
+
+// One stream for all tabs where the browser can share it, else one a tab. The browser brings back one that breaks off, and we one that was refused.
+let source = null;
+const channel = "BroadcastChannel" in window ? new BroadcastChannel("chai") : null;
+const spread = (message) => { take(message); channel?.postMessage(message); };
+function listen() {
+  source = new EventSource("/v1/events");
+  source.onopen = () => spread({ kind: "open" });
+  source.onerror = () => {
+    const isRefused = source.readyState === EventSource.CLOSED;
+    spread({ kind: isRefused ? "reload" : "lost" });
+    if (isRefused) setTimeout(listen, 5000);
+  };
+  source.addEventListener("video", (event) => spread({ kind: "video", video: JSON.parse(event.data) }));
+  source.addEventListener("video.deleted", (event) => spread({ kind: "deleted", id: JSON.parse(event.data).id }));
+  source.addEventListener("reload", () => spread({ kind: "reload" }));
+}
+function follow() {
+  listen();
+  addEventListener("pagehide", () => source.close());
+  addEventListener("pageshow", (event) => { if (event.persisted) { listen(); refresh(0); } });
+}
+function take({ kind, video, id }) {
+  if (kind === "video") return heard(video);
+  if (kind === "lost") return silent();
+  if (kind === "open" && !silentSince && note.hidden) return;
+  if (kind === "deleted") keepFocus(() => document.querySelector(`#wall > [data-video="${CSS.escape(id)}"]`)?.remove());
+  refresh();
 }
 if (document.body.dataset.follows === "yes") {
-  if (navigator.locks && "BroadcastChannel" in window) {
-    new BroadcastChannel("chai").onmessage = (event) => take(event.data);
+  if (navigator.locks && channel) {
+    channel.onmessage = (event) => take(event.data);
     navigator.locks.request("chai-events", () => new Promise(follow)).catch(() => {});
   } else follow();
   setInterval(() => { if (!document.hidden) refresh(0); }, 10000);
@@ -124,6 +193,7 @@ function clipOf(element) {
   const poster = frame?.querySelector("img[data-clip]");
   if (poster && !frame.querySelector("video")) {
     const clip = Object.assign(document.createElement("video"), { src: poster.dataset.clip, muted: true, loop: true, playsInline: true, tabIndex: -1, poster: poster.src });
+    clip.dataset.added = "";
     clip.setAttribute("aria-hidden", "true");
     frame.append(clip);
   }
@@ -148,8 +218,7 @@ const atEnd = new IntersectionObserver(async ([entry]) => {
   atEnd.unobserve(more);
   const answer = await fetch(more.href, { headers: { accept: "text/html" } }).catch(() => null);
   if (!answer?.ok) return;
-  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-  tellTimes(fresh);
+  const fresh = await read(answer);
   document.getElementById("wall").append(...fresh.getElementById("wall").children);
   const next = fresh.getElementById("more");
   if (next) { more.replaceWith(next); atEnd.observe(next); } else more.remove();
@@ -229,8 +298,12 @@ function offer(action, words, press, over, told = () => "") {
 }
 async function sent(asked) {
   const answer = await fetch(asked.action, { method: "POST", body: asked.body }).catch(() => null);
-  if (!answer?.ok) Object.assign(document.getElementById("lost"), { textContent: "That was not done: load the page again, then try again.", hidden: false });
-  return answer?.ok ? answer.url : null;
+  if (answer?.ok && !needsKey(answer)) return answer.url;
+  if (answer && needsKey(answer)) signedOut();
+  const why = answer && !answer.ok ? (await read(answer)).querySelector(".banner.bad")?.textContent : "";
+  const close = Object.assign(document.createElement("button"), { textContent: "Close" });
+  offer(null, `That was not done${why ? `: ${why}` : "; try again"}. `, close, () => {});
+  return null;
 }
 
 // What destroys waits for these seconds, in which it can be taken back; who leaves the page has taken it back. The same again changes nothing.
@@ -262,7 +335,7 @@ document.addEventListener("submit", (event) => {
 const PLACES = { m: "/", q: "/queue", l: "/library", n: "/nights", s: "/cache", w: "/workers" };
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, textarea, select")) return;
-  const rows = all("[data-row] a, a[data-row]").filter((link) => link.matches("[data-row], .prompt"));
+  const rows = linksOfRows();
   const here = rows.indexOf(document.activeElement);
   if (event.key === "?") document.getElementById("help").showModal();
   else if (event.key === "/") { event.preventDefault(); const find = document.getElementById("q"); find?.offsetParent ? find.focus() : location.assign("/library#q"); }

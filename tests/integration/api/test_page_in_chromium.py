@@ -2,7 +2,7 @@
 
 import importlib.util
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import UUID
 
@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from api.app import create_app
 from api.settings import ApiSettings
-from db import heartbeats, jobs, metrics, previews, questions
+from db import heartbeats, jobs, keys, metrics, previews, questions
 from db.jobs import Claim
 from db.session import connect, sessions, transaction
 from shared.storage import Storage, picture_name, video_name
@@ -260,6 +260,83 @@ def test_who_goes_by_keyboard_keeps_the_place_while_things_run(site: Site, page:
     assert page.run("document.activeElement.innerText") == "a blue square"
 
 
+def test_a_clip_plays_on_while_the_page_looks_again(site: Site, page: Tab) -> None:
+    site.finish(site.claim(submit(page, site.url, "a blue square")))
+    page.wait_for("document.querySelector('video.clip')?.readyState > 1")
+    page.run("Date.now = ((now) => () => now() + 60000)(Date.now)")  # what is said of times changes
+    page.run("Object.assign(document.querySelector('video.clip'), { mark: 'this one', muted: false }).focus()")
+    submit(other := page.browser.tab(), site.url, "another")
+    says(page, "1 waiting")
+
+    assert page.run("document.querySelector('video.clip').mark") == "this one"
+    assert page.run("document.activeElement.className") == "clip"
+    other.close()
+
+
+def test_a_button_in_focus_keeps_it_and_a_row_that_goes_leaves_it_to_the_next(site: Site, page: Tab) -> None:
+    for prompt in ("first", "second", "third"):
+        submit(page, site.url, prompt)
+    page.open(f"{site.url}/queue")
+    page.run("document.querySelectorAll('form[data-cancel] button')[1].focus()")
+    page.run("document.activeElement.form.requestSubmit()")
+    says(page, "The video is cancelled.")
+    page.wait_for("document.querySelectorAll('form[data-cancel]').length === 2")
+    assert page.run("document.activeElement.closest('li').innerText.includes('third')")
+
+    begin_run(page, "night")
+    page.open(f"{site.url}/nights")
+    page.run("document.querySelector('form[data-undo] button').focus()")
+    begin_run(page, "night 2")
+    page.run("refresh(0)")
+    page.wait_for("document.querySelectorAll('form[data-undo]').length === 2")
+    assert page.run("document.activeElement.closest('form')?.action.endsWith('/cancel')")
+
+
+def test_a_video_that_is_deleted_elsewhere_is_gone_from_open_pages(site: Site, page: Tab) -> None:
+    id_ = submit(page, site.url, "a blue square")
+    site.finish(site.claim(id_))
+    page.wait_for("document.querySelector('video.clip') !== null")
+    library = page.browser.tab()
+    library.open(f"{site.url}/library")
+    library.wait_for("document.querySelector('.card') !== null")
+    library.run(f"fetch('/v1/videos/video_{id_.hex}', {{method: 'DELETE'}})")
+
+    says(page, "Not here")
+    library.wait_for("document.querySelector('.card') === null")
+    assert page.run("document.querySelector('video')") is None
+    library.close()
+    page.errors.clear()  # that there is no such video
+
+
+def test_a_card_of_the_library_becomes_its_clip(site: Site, page: Tab) -> None:
+    id_ = submit(page, site.url, "a blue square")
+    page.open(f"{site.url}/library")
+    says(page, "waiting")
+    site.finish(site.claim(id_))
+
+    page.wait_for("document.querySelector('.card img[data-clip]')?.naturalWidth > 0")
+
+
+SLOW_LINE = """after = (ms) => new Promise((done) => setTimeout(done, ms));
+    open = most = 0; get = window.fetch;
+    window.fetch = async (...asked) => {
+        most = Math.max(most, ++open);
+        await after(1000);
+        return get(...asked).finally(() => { open--; });
+    }; 0"""
+
+
+def test_looks_do_not_pile_up_on_a_slow_line(site: Site, page: Tab) -> None:
+    page.open(f"{site.url}/queue")
+    page.run(SLOW_LINE)
+    page.run("(async () => { for (let n = 0; n < 12; n++) { refresh(); await after(200); } })()")
+    submit(other := page.browser.tab(), site.url, "the last")
+
+    says(page, "the last")
+    assert page.run("most") == 1
+    other.close()
+
+
 def test_a_key_searches_the_library_from_any_view(site: Site, page: Tab) -> None:
     page.open(f"{site.url}/queue")
     page.press("/")
@@ -309,6 +386,67 @@ def test_a_restart_of_the_api_loses_nothing(site: Site, started: Browser, engine
     page.wait_for("document.getElementById('lost').hidden")
     page.close()
     again.close()
+
+
+# The stream alone brings what is new.
+NO_POLLING = "for (let number = 1; number < 100; number++) clearInterval(number)"
+
+
+def sign_in(tab: Tab, site: Site) -> str:
+    """Sign in with a new key; return the part that names it."""
+    with transaction(site.factory) as session:
+        key, row = keys.create(session, "local")
+        prefix = row.prefix
+    tab.open(f"{site.url}/signin")
+    tab.run(f"document.getElementById('key').value = {key!r}")
+    tab.run("document.querySelector('main form').requestSubmit()")
+    tab.wait_for("location.pathname === '/' && document.readyState === 'complete'")
+    return prefix
+
+
+def test_a_key_that_ends_under_an_open_page_is_told_and_the_page_goes_on_with_another(site: Site, page: Tab) -> None:
+    guarded = replace(site, settings=site.settings.model_copy(update={"auth": "keys"}), port=free_port())
+    serving = guarded.served()
+    next(serving)
+    prefix = sign_in(page, guarded)
+    id_ = submit(page, guarded.url, "a blue square")
+    page.open(f"{guarded.url}/queue")
+    page.run(NO_POLLING)
+    with transaction(site.factory) as session:
+        keys.revoke(session, prefix)
+
+    page.run("document.querySelector('form[data-cancel]').requestSubmit()")
+    says(page, "That was not done")
+    says(page, "This key is signed out, has expired or was revoked. Sign in")
+    with site.factory() as session:
+        assert jobs.get(session, "local", id_).status == "queued"
+
+    sign_in(other := page.browser.tab(), guarded)
+    page.wait_for("document.getElementById('lost').hidden")
+    site.step(site.claim(id_), 3)
+    says(page, "step 3 of 8")
+    other.close()
+    page.errors.clear()  # that the stream was refused
+    page.open("about:blank#")
+    serving.close()
+
+
+def test_what_the_service_cannot_say_is_not_shown_as_new(site: Site, page: Tab) -> None:
+    """The stream lives on while the database is away, but nothing comes of it."""
+    page.open(f"{site.url}/queue")
+    page.run("window.fetch = async () => new Response('', { status: 503 }); 0")
+
+    says(page, "No answer since")
+
+
+def test_why_something_was_not_done_is_said_in_the_words_of_the_service(site: Site, page: Tab) -> None:
+    submit(page, site.url, "a blue square")
+    page.open(f"{site.url}/queue")
+    page.run("document.querySelector('form[data-cancel] [name=token]').value = 'old'")
+    page.run("document.querySelector('form[data-cancel]').requestSubmit()")
+
+    says(page, "That was not done: this form is too old, or another site made it; load the page again")
+    page.errors.clear()
 
 
 def test_thousands_scroll_and_play_when_pointed_at(site: Site, page: Tab, engine: Engine) -> None:
