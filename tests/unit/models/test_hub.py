@@ -17,6 +17,7 @@ from worker.models.opensora import hub
 from worker.models.opensora.hub import NotEnoughMemory, arrange, check_memory, inspect_model
 from worker.models.opensora.pipeline import ChaiPipeline
 from worker.models.opensora.presets import tiny, tiny_transformer
+from worker.models.opensora.stdit3 import STDiT3
 from worker.models.opensora.weights import ModelFilesError, convert_pickle, key_difference
 
 VAE = Path(__file__).parents[2] / "golden" / "opensora12" / "vae"
@@ -183,9 +184,26 @@ def lost_part(folder: Path) -> None:
     )
 
 
+def cut_index(folder: Path) -> None:
+    lost_part(folder)
+    path = folder / "model.safetensors.index.json"
+    path.write_text(path.read_text()[:20])
+
+
+def other_index(folder: Path) -> None:
+    (folder / "model.safetensors.index.json").write_text("{}")
+
+
+def other_header(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", 5) + b"[1,2]")
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
+        (cut_index, "{folder}/model.safetensors.index.json is no list of weight files; download it again"),
+        (other_index, "{folder}/model.safetensors.index.json is no list of weight files; download it again"),
+        (other_header, "{folder}/model.safetensors is not a safetensors file; download it again"),
         (drop_weights, "{folder} holds no weights; expected diffusion_pytorch_model.safetensors or model.safetensors"),
         (cut, "{folder}/model.safetensors is truncated: {size} bytes of {whole}; download it again"),
         (cut_in_header, "{folder}/model.safetensors is truncated; download it again"),
@@ -255,6 +273,33 @@ def test_a_pickle_in_parts_becomes_safetensors_in_parts(tmp_path):
     assert not (tmp_path / "target" / "pytorch_model.bin.index.json").exists()
 
 
+@pytest.mark.parametrize("parts", [[""], ["-00001-of-00002", "-00002-of-00002"]], ids=["one", "two"])
+def test_a_pickled_part_of_a_pipeline_is_found_by_diffusers_once_converted(tmp_path, parts):
+    tiny().transformer.save_pretrained(tmp_path / "source")
+    whole = tmp_path / "source" / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(whole)
+    whole.unlink()
+    for number, part in enumerate(parts):
+        state = dict(list(tensors.items())[number :: len(parts)])
+        torch.save(state, tmp_path / "source" / f"diffusion_pytorch_model{part}.bin")
+
+    convert_pickle(tmp_path / "source", tmp_path / "target")
+
+    found = STDiT3.from_pretrained(tmp_path / "target", use_safetensors=True).state_dict()
+    assert all(torch.equal(found[key], tensor) for key, tensor in tensors.items())
+    assert inspect_model(tmp_path / "target")[0].kind == "STDiT3"
+
+
+def test_arranging_a_model_around_a_part_of_its_own_keeps_the_part(released, tmp_path):
+    folders = {part.replace("-", "_"): released / name for part, name in FOLDERS.items()}
+    weights = arrange(folders, tmp_path) / "transformer" / "diffusion_pytorch_model.safetensors"
+    content = weights.read_bytes()
+
+    arrange({**folders, "transformer": weights.parent}, tmp_path)
+
+    assert weights.read_bytes() == content
+
+
 class Payload:
     def __reduce__(self):
         return (exec, ("raise SystemExit('code was run')",))
@@ -301,6 +346,18 @@ def test_a_folder_that_is_no_model_says_what_to_give(tmp_path):
         f"{tmp_path} has no model_index.json and no STDiT3 config.json; "
         "give a saved pipeline or the folder of the transformer"
     )
+
+
+def test_a_download_that_breaks_off_says_what_to_check(monkeypatch):
+    """What the hub's client speaks HTTP with has errors of its own, and they are no `OSError`."""
+    monkeypatch.setattr(hub, "snapshot_download", broken_off)
+
+    with pytest.raises(ModelFilesError, match=r"^'them/theirs' is no folder here and could not be downloaded \(peer"):
+        hub.fetch("them/theirs")
+
+
+def broken_off(*_: object, **__: object) -> None:
+    raise Exception("peer closed connection without sending complete message body")
 
 
 def test_a_name_that_cannot_be_downloaded_says_what_to_check(tmp_path):

@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from shared.generation import GenerationParams
+from shared.logs import first_line
 from shared.model_cards import DTYPES, OFFLOADS, Lora, ModelCard
 from worker.models import device as devices
 from worker.models import git_lfs
@@ -143,7 +144,7 @@ def compile_blocks(model: DiffusersModel, options: EngineOptions) -> dict[str, s
         for guidance_scale in {card.guidance_scale, 1.0}:
             _try(model, guidance_scale)
     except Exception as error:  # a compiler can fail in any way; the model runs without it
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = first_line(error)
         logger.warning("%s: compile is left off: %s", card.name, reason)
         for module in (part for network in networks for part in network.modules()):
             module._compiled_call_impl = None  # what `compile` set
@@ -185,9 +186,8 @@ def read(
     except Exception as error:  # files and libraries that do not fit each other break it in any way
         if isinstance(error, SourceError) or is_out_of_memory(error) or is_broken(error):
             raise
-        said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise SourceError(
-            f"{folder} could not be loaded as {found.pipeline} ({said}); {_way_out(folder, card)}"
+            f"{folder} could not be loaded as {found.pipeline} ({first_line(error)}); {_way_out(folder, card)}"
         ) from error
     for name, part in pipeline.components.items():
         if isinstance(part, nn.Module):

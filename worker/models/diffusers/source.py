@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from shared.logs import first_line
+
 INDEX = "model_index.json"
 _LIBRARIES = ("diffusers", "transformers")  # diffusers imports whatever library an index names
 _OTHER_INPUTS = (
@@ -179,3 +181,7 @@ def _fetch(source: str, name: str, revision: str | None) -> Path:
         ) from error
     except EntryNotFoundError as error:
         raise SourceError(f"{source}{at} has no {name}; give a repository in the form of diffusers") from error
+    except Exception as error:  # of the hub's other refusals, and of what it speaks HTTP with
+        raise SourceError(
+            f"{source} is no folder here, and the hub broke off ({first_line(error)}); try again, or give a folder"
+        ) from error

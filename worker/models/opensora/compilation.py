@@ -28,6 +28,7 @@ import torch.nn.functional as F
 from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor, nn
 
+from shared.logs import first_line
 from worker.models.opensora import hub
 from worker.models.opensora.blocks import Mlp, PackedCaption, linear_gelu
 from worker.models.opensora.pipeline import ChaiPipeline
@@ -119,7 +120,7 @@ def optimize(pipeline: ChaiPipeline, options: Options, device: torch.device | st
             apply()
             applied.append(name)
         except Exception as error:  # a compiler can fail in any way; the model runs without it
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            reason = first_line(error)
             logger.warning("%s is left off: %s", name, reason)
             refused[name] = reason
     return Outcome(applied=tuple(applied), refused=refused)

@@ -18,6 +18,7 @@ from huggingface_hub import snapshot_download
 from transformers import AutoTokenizer, T5EncoderModel
 
 from shared import model_cards
+from shared.logs import first_line
 from worker.models.opensora.caption import DEFAULT_AESTHETIC_SCORE
 from worker.models.opensora.small_vae import SmallVAE
 from worker.models.opensora.stdit3 import STDiT3
@@ -87,7 +88,7 @@ def is_opensora(source: str) -> bool:
     if source in (OPENSORA, OPENSORA_REPOS["transformer"]):
         return True
     config = Path(source) / "config.json"
-    return config.is_file() and "STDiT3" in _read_json(config).get("architectures", ["STDiT3"])
+    return config.is_file() and "STDiT3" in (_read_json(config).get("architectures") or ["STDiT3"])
 
 
 def load_opensora(
@@ -156,9 +157,9 @@ def fetch(
     patterns = [*_PATTERNS, *(_PICKLES if with_pickles else ())]
     try:
         path = snapshot_download(source, revision=revision, allow_patterns=patterns, local_files_only=local_files_only)
-    except (OSError, ValueError) as error:  # the hub's errors are of these two kinds
+    except Exception as error:  # of the hub, of what it speaks HTTP with, and of what it fetches large files with
         raise ModelFilesError(
-            f"{source!r} is no folder here and could not be downloaded ({_brief(error)}); "
+            f"{source!r} is no folder here and could not be downloaded ({first_line(error)}); "
             "check the name and the network, or give the folder of a copy"
         ) from error
     return Path(path)
@@ -337,7 +338,3 @@ def _index(tokenizer: str) -> dict[str, Any]:
         "tokenizer": ["transformers", tokenizer],
         **OPENSORA_DEFAULTS,
     }
-
-
-def _brief(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

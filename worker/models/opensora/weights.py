@@ -6,6 +6,7 @@ range of each tensor, and the bytes; so one read of the header tells whether the
 
 import json
 import os
+import re
 import shutil
 import struct
 from collections.abc import Iterable, Mapping
@@ -26,6 +27,7 @@ SINGLE = ("diffusion_pytorch_model.safetensors", "model.safetensors")
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 _MAX_HEADER = 100_000_000
 _NUM_NAMED = 3  # keys named in a message
+_PART = re.compile(r"-\d+-of-\d+(?=\.)")
 
 
 class ModelFilesError(OSError):
@@ -66,7 +68,10 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def _indexed(index: Path) -> list[Path]:
-    parts = sorted({index.parent / name for name in json.loads(index.read_text())["weight_map"].values()})
+    try:
+        parts = sorted({index.parent / name for name in json.loads(index.read_text())["weight_map"].values()})
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ModelFilesError(f"{index} is no list of weight files; download it again") from error
     if missing := [part.name for part in parts if not part.is_file()]:
         raise ModelFilesError(f"{index.parent} lacks {missing[0]}, which {index.name} names; download it again")
     return parts
@@ -84,15 +89,15 @@ def read_header(path: Path) -> dict[str, TensorInfo]:
             raise ModelFilesError(f"{path} is not a safetensors file; download it again")
         text = file.read(length)
     try:
-        header = json.loads(text)
-    except ValueError as error:
+        rows = {key: row for key, row in json.loads(text).items() if key != "__metadata__"}
+        expected = 8 + length + max((row["data_offsets"][1] for row in rows.values()), default=0)
+        tensors = {key: TensorInfo(dtype=row["dtype"], shape=tuple(row["shape"])) for key, row in rows.items()}
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         what = "truncated" if len(text) < length else "not a safetensors file"
         raise ModelFilesError(f"{path} is {what}; download it again") from error
-    header.pop("__metadata__", None)
-    expected = 8 + length + max((row["data_offsets"][1] for row in header.values()), default=0)
     if size != expected:
         raise ModelFilesError(f"{path} is truncated: {size} bytes of {expected}; download it again")
-    return {key: TensorInfo(dtype=row["dtype"], shape=tuple(row["shape"])) for key, row in header.items()}
+    return tensors
 
 
 def read_headers(files: Iterable[Path]) -> dict[str, TensorInfo]:
@@ -156,7 +161,7 @@ def convert_pickle(source: Path, target: Path) -> list[Path]:
     target.mkdir(parents=True, exist_ok=True)
     written, weight_map = [], {}
     for path in pickles:
-        part = target / path.name.replace("pytorch_model", "model").replace(".bin", ".safetensors")
+        part = target / _safe_name(path.name)
         state = _unshared(_load_pickle(path))
         save_file(state, part, metadata={"format": "pt"})
         weight_map.update(dict.fromkeys(state, part.name))
@@ -164,10 +169,17 @@ def convert_pickle(source: Path, target: Path) -> list[Path]:
     if len(written) > 1:
         total = sum(part.stat().st_size for part in written)
         index = {"metadata": {"total_size": total}, "weight_map": weight_map}
-        (target / "model.safetensors.index.json").write_text(json.dumps(index, indent=1))
+        whole = _PART.sub("", written[0].name)
+        (target / f"{whole}.index.json").write_text(json.dumps(index, indent=1))
     for path in (p for p in source.iterdir() if p.suffix in (".json", ".model", ".txt") and ".bin." not in p.name):
         shutil.copy2(path, target / path.name)
     return written
+
+
+def _safe_name(name: str) -> str:
+    """Return what a pickled file of weights is called as safetensors: by transformers, or by diffusers."""
+    stem = name.removesuffix(".bin")
+    return (stem if stem.startswith("diffusion_") else stem.replace("pytorch_model", "model")) + ".safetensors"
 
 
 def _load_pickle(path: Path) -> dict[str, Tensor]:
@@ -191,7 +203,9 @@ def _unshared(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Put a file at `target` without a second copy where the disk allows it."""
+    """Put a file at `target` without a second copy where the disk allows it; leave it where it is there already."""
+    if target.exists() and target.samefile(source):
+        return
     target.unlink(missing_ok=True)
     try:
         os.link(source.resolve(), target)
