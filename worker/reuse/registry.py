@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from math import inf
 from typing import Any
 
 from worker.reuse.active_tokens import ActiveTokens
@@ -82,22 +83,63 @@ def entry(name: str, options: Options, timesteps: Sequence[float]) -> float | No
 def build(name: str, options: Options) -> list[Way]:
     """Return ways of reuse with their options and no donors; raise ValueError as `bind` does."""
     names = name.split("+")
-    return [_build(part, options if len(names) == 1 else _options_of(part, options)) for part in names]
+    own = {key: value for key, value in options.items() if key not in _OF_THE_PLAN}
+    if len(names) == 1:
+        return [_build(name, own)]
+    for part in names:
+        _require_known(part)
+    takes = {*names}.union(*map(_of_the_run, names))
+    for key, value in own.items():
+        if key not in takes:
+            raise ValueError(f"{key!r} is not an option of {name}; what is a way's own stands under its name")
+        if key in names and not isinstance(value, Mapping):
+            raise ValueError(f"{key} {value!r} is no object of options")
+    return [
+        _build(part, {key: own[key] for key in _of_the_run(part) if key in own} | own.get(part, {})) for part in names
+    ]
 
 
-def _options_of(name: str, options: Options) -> Options:
-    """Return the options of one way among several: its own, and those that the run has as a whole."""
-    takes = {field.name for field in fields(WAYS[name])} if name in WAYS else set()
-    of_the_run = {key: options[key] for key in _OF_THE_RUN if key in options and key in takes}
-    return of_the_run | dict(options.get(name, {}))
+def _of_the_run(name: str) -> set[str]:
+    """Return what a way takes of what is said once for several."""
+    return {key for key in _OF_THE_RUN if key in _defaults(name)}
 
 
 def _build(name: str, options: Options) -> Way:
+    _require_known(name)
+    defaults = _defaults(name)
+    for key in options:
+        if key not in defaults:
+            raise ValueError(f"{key!r} is not an option of {name}; there are {', '.join(defaults) or 'none'}")
+    return WAYS[name](**{key: _checked(f"{name}.{key}", value, defaults[key]) for key, value in options.items()})
+
+
+def _require_known(name: str) -> None:
     if name not in WAYS:
         raise ValueError(f"{name!r} is not a way of reuse; there are {', '.join(WAYS)}, and several joined by +")
-    known = [field.name for field in fields(WAYS[name]) if field.name not in _OF_NO_USE]
-    own = {key: value for key, value in options.items() if key not in (*_OF_THE_PLAN, *WAYS)}
-    for key in own:
-        if key not in known:
-            raise ValueError(f"{key!r} is not an option of {name}; there are {', '.join(known) or 'none'}")
-    return WAYS[name](**{key: tuple(value) if isinstance(value, list) else value for key, value in own.items()})
+
+
+def _defaults(name: str) -> Options:
+    """Return the options of a way with their defaults."""
+    return {field.name: field.default for field in fields(WAYS[name]) if field.name not in _OF_NO_USE}
+
+
+def _checked(name: str, value: Any, default: object) -> Any:  # Any: JSON
+    """Return the value of an option as its way takes it; raise ValueError for one of another kind than its default."""
+    if isinstance(default, tuple):
+        if not isinstance(value, list | tuple) or not all(map(_is_whole, value)):
+            raise ValueError(f"{name} {value!r} is not a list of whole numbers from 0 on")
+        return tuple(value)
+    if isinstance(default, float):
+        is_right = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < inf
+        kind = "a number"
+    elif isinstance(default, str):
+        is_right, kind = isinstance(value, str), "a text"
+    else:
+        is_right, kind = _is_whole(value) or (value is None and default is None), "a whole number from 0 on"
+    if not is_right:
+        raise ValueError(f"{name} {value!r} is not {kind}")
+    return value
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
