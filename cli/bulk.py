@@ -107,7 +107,7 @@ def run(
     asked = None if window is None else _window(window, tz, at_end)
     listed = manifest.read(file, {name: value for name, value in given.items() if value is not None}, take=take)
     if dry_run:
-        raise typer.Exit(_print_forecast(listed, asked, order, as_json=as_json))
+        raise typer.Exit(_print_forecast(listed, _series(_name(file), listed), asked, order, as_json=as_json))
     _report_lines(listed.bad, listed.duplicates)
     with connect() as client:
         batch = submit(client, _name(file), listed, window=asked, order=order)
@@ -279,14 +279,14 @@ def submit(
     An interrupted submission goes on where it stopped, because the service knows lines by their custom_id. Raises
     `BadInput`, and leaves no batch behind, when the service takes no line.
     """
-    series = name if listed.take == 1 else f"{name}, take {listed.take}"
+    series = _series(name, listed)
     batch = client.open_batch(name, listed.key, series=series, num_lines=len(listed.lines), window=window)
     if batch["status"] != "open":
         _note_known(batch, listed, window)
         return batch
     refused: list[BadLine] = []
     num_sent = num_reused = 0
-    ordered = Ordered(listed, window, order)
+    ordered = Ordered(listed, window, _worth(order, listed), series)
     try:
         with output.Meter(len(listed.lines)) as meter:
             wait = _waiting_for_room(meter)
@@ -318,12 +318,13 @@ class Ordered:
     listed: manifest.Manifest
     window: Json | None
     order: Order
+    series: str | None = None
     forecast: Json | None = None
 
     def lines(self) -> Iterator[Line]:
         """Give every line once; where no plan can be made the rest comes in the order of the list."""
         sent: set[str] = set()
-        if self.order is Order.PLANNED and len(self.listed.lines) >= WORTH_A_PLAN:
+        if self.order is Order.PLANNED:
             try:
                 for line in self._planned():
                     sent.add(line.custom_id)
@@ -340,7 +341,7 @@ class Ordered:
         if len(self.listed.lines) > CHUNK:
             output.note(f"ordering {len(self.listed.lines)} lines so that most find a donor; --order file would not")
         try:
-            planned = night.of(self.listed)
+            planned = night.of(self.listed, self.series)
             tally = forecast.Tally(planned)
             for decided in planned.decided(self.order):
                 tally.add(decided)
@@ -357,11 +358,23 @@ def _rule(window: Json | None) -> RunWindow | None:
         raise BadInput(str(error)) from None
 
 
-def _print_forecast(listed: manifest.Manifest, window: Json | None, order: Order, *, as_json: bool) -> int:
+def _series(name: str, listed: manifest.Manifest) -> str:
+    """Name the runs that make a line once."""
+    return name if listed.take == 1 else f"{name}, take {listed.take}"
+
+
+def _worth(order: Order, listed: manifest.Manifest) -> Order:
+    """Return the order in which lines are sent."""
+    return order if len(listed.lines) >= WORTH_A_PLAN else Order.FILE
+
+
+def _print_forecast(listed: manifest.Manifest, series: str, window: Json | None, order: Order, *, as_json: bool) -> int:
     from cli import forecast  # brings the service's own code, torch among it
 
-    found = forecast.forecast(listed, _rule(window), order)
+    found = forecast.forecast(listed, _rule(window), _worth(order, listed), series=series)
     _report_lines(found.bad, listed.duplicates)
+    if found.submitted_as is not None:
+        output.note(_submitted_before(found.submitted_as, listed))
     if as_json:
         output.print_json(forecast.plain(found))
     else:
@@ -371,7 +384,7 @@ def _print_forecast(listed: manifest.Manifest, window: Json | None, order: Order
 
 def _note_known(batch: Json, listed: manifest.Manifest, window: Json | None) -> None:
     id_ = batch["id"]
-    output.note(f"this list was submitted before as {id_}; --take {listed.take + 1} would run it once more")
+    output.note(_submitted_before(id_, listed))
     counts = batch["request_counts"]
     if counts["failed"] or counts["cancelled"]:
         lines = f"{counts['failed']} failed and {counts['cancelled']} cancelled lines"
@@ -389,6 +402,10 @@ def _note_known(batch: Json, listed: manifest.Manifest, window: Json | None) -> 
         output.note(
             f"its window stays as it was; `chai bulk window {id_} {window['start']}-{window['end']}` changes it"
         )
+
+
+def _submitted_before(id_: str, listed: manifest.Manifest) -> str:
+    return f"this list was submitted before as {id_}; --take {listed.take + 1} would run it once more"
 
 
 def _window(times: str, tz: str | None, at_end: AtEnd) -> Json:

@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from cli import night, output
+from cli import local, night, output
+from cli.errors import BadInput
 from cli.manifest import BadLine, Manifest
 from cli.night import Decided, Night, Order, Size
 
@@ -37,6 +38,8 @@ class Forecast:
 
     num_lines: int  # that would run
     num_duplicates: int
+    num_reused: int  # that earlier runs have made, or will make
+    submitted_as: str | None  # the run that was made of this very list: nothing would run
     bad: tuple[BadLine, ...]
     num_fast: int
     num_full: int
@@ -58,13 +61,31 @@ class Forecast:
         return self.likely_end <= self.closes_at
 
 
-def forecast(listed: Manifest, window: "RunWindow | None", order: Order = Order.PLANNED) -> Forecast:
-    """Return what a list would do and cost now; the database is asked when a service is running or named."""
-    planned = night.of(listed)
+def forecast(
+    listed: Manifest, window: "RunWindow | None", order: Order = Order.PLANNED, *, series: str | None = None
+) -> Forecast:
+    """Return what a list would do and cost now; the database is asked when a service is running or named.
+
+    Lines that earlier runs of `series` have are not made again. Raises `BadInput` for more lines than a run may have.
+    """
+    _check_length(len(listed.lines))
+    planned = night.of(listed, series)
     tally = Tally(planned)
     for decided in planned.decided(order):
         tally.add(decided)
     return tally.forecast(listed, window, order)
+
+
+def _check_length(num_lines: int) -> None:
+    from api.settings import ApiSettings
+
+    with local.settings_checked():
+        most = ApiSettings.model_validate({"DATABASE_URL": "postgresql://none/none"}).max_batch_jobs
+    if num_lines > most:
+        raise BadInput(
+            f"{num_lines} lines are more than the {most} that a run may have; divide the list, or let the operator "
+            "raise CHAI_MAX_BATCH_JOBS"
+        )
 
 
 class Tally:
@@ -119,6 +140,8 @@ def _summed(
     return Forecast(
         num_lines=sum(part.num_fast + part.num_full for part in parts),
         num_duplicates=len(listed.duplicates),
+        num_reused=len(planned.earlier.lines),
+        submitted_as=planned.earlier.run,
         bad=(*listed.bad, *planned.bad),
         num_fast=sum(part.num_fast for part in parts),
         num_full=sum(part.num_full for part in parts),
@@ -185,8 +208,10 @@ def facts(found: Forecast) -> dict[str, str]:
     cost, zone = found.cost, "%Y-%m-%d %H:%M %Z"
     asked = "the cache and the list itself" if found.is_cache_known else "the list itself; no service is running here"
     crew = "1 worker" if found.num_workers == 1 else f"{found.num_workers} workers"
+    earlier = f", {found.num_reused} are videos of earlier runs" if found.num_reused else ""
     told = {
-        "lines": f"{found.num_lines} would run, {found.num_duplicates} duplicates, {len(found.bad)} cannot be used",
+        "lines": f"{found.num_lines} would run{earlier}, {found.num_duplicates} duplicates, "
+        f"{len(found.bad)} cannot be used",
         "fast": f"{found.num_fast}: {found.num_hits_stored} by stored videos, {found.num_hits_own} by earlier lines",
         "full": f"{found.num_full}",
         "order": ORDERS[found.order],

@@ -4,6 +4,7 @@ Entities, look-ups and plans are the service's own, against the stored videos an
 model's text encoder would leave out of a prompt is not known here. Nothing is written.
 """
 
+import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -48,6 +49,14 @@ class Decided:
     size: Size
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Earlier:
+    """What earlier runs have made of a list, or will make."""
+
+    run: str | None = None  # that was made of this very list
+    lines: frozenset[str] = frozenset()  # custom ids of those that are not made again
+
+
 @dataclass(slots=True, kw_only=True)
 class Night:
     """A list of prompts, and all that deciding over it needs."""
@@ -59,6 +68,7 @@ class Night:
     num_workers: int
     jobs: "Sequence[tuple[Line, Job]]"
     bad: Sequence[BadLine]
+    earlier: "Earlier"
     measured: "dict[Size, Mapping[str, Spread]]" = field(default_factory=dict)  # by path, of each size that came up
 
     def decided(self, order: Order) -> Iterator[Decided]:
@@ -130,10 +140,11 @@ class Night:
         )
 
 
-def of(listed: Manifest) -> Night:
+def of(listed: Manifest, series: str | None = None) -> Night:
     """Get ready to decide over a list; the database is asked when a service is running here or one is named.
 
-    Raises `BadInput` when this machine lacks what deciding needs.
+    Lines that earlier runs of `series` have made, or will make, are left out. Raises `BadInput` when this machine lacks
+    what deciding needs.
     """
     from shared import model_cards
     from worker.models.embedders import EmbedderError, load_embedder
@@ -148,21 +159,21 @@ def of(listed: Manifest) -> Night:
     except EmbedderError as error:
         raise BadInput(f"CHAI_EMBEDDER: {error}") from error
     jobs, bad = _checked(listed, cards, settings)
+    earlier = _earlier(factory, listed, series, [job for _, job in jobs]) if factory else Earlier()
     return Night(
         cards=cards,
         settings=settings,
         embedder=embedder,
         factory=factory,
         num_workers=_num_workers(factory),
-        jobs=jobs,
+        jobs=[(line, job) for line, job in jobs if line.custom_id not in earlier.lines],
         bad=bad,
+        earlier=earlier,
     )
 
 
 def database() -> "sessionmaker[Session] | None":
     """Return the way to the database of the service, if one is named and answers."""
-    import os
-
     from sqlalchemy.exc import SQLAlchemyError
 
     from db import jobs
@@ -195,6 +206,33 @@ def _checked(
         line, reason = listed.lines[index], item.error.message if item.error else ""
         bad.append(BadLine(number=line.number, file=line.file, reason=reason))
     return [(listed.lines[index], job) for index, job in sorted(found.good.items())], bad
+
+
+def _earlier(factory: "sessionmaker[Session]", listed: Manifest, series: str | None, jobs: "Sequence[Job]") -> Earlier:
+    """Look up what the service would not make again."""
+    from api.ids import batch_id
+    from db import batches, reused_lines
+    from db.models import Batch
+    from db.session import transaction
+    from db.states import BatchStatus
+
+    with transaction(factory) as session:
+        tenant = _tenant(session)
+        batch = batches.of_manifest(session, tenant, listed.key)
+        if batch is not None and batch.status != BatchStatus.OPEN:
+            return Earlier(run=batch_id(batch.id), lines=frozenset(line.custom_id for line in listed.lines))
+        asked = batch or Batch(id=uuid4(), tenant=tenant, series=series)
+        found = reused_lines.of_earlier(session, asked, jobs)
+        known = reused_lines.known(session, asked.id, {job.custom_id or "" for job in jobs})
+        return Earlier(lines=frozenset({*found, *known}))
+
+
+def _tenant(session: "Session") -> str:
+    """Return whose key CHAI_API_KEY is; without one, who asks a service that needs none."""
+    from db import keys
+
+    caller = keys.check(session, os.environ.get("CHAI_API_KEY", "").strip())
+    return caller.tenant if caller else "local"
 
 
 def _own_settings(space: "Namespace | None", card: "ModelCard") -> "SpaceSettings":

@@ -61,11 +61,17 @@ def open_(
         .on_conflict_do_nothing()
         .returning(Batch.id),
     ).scalar_one_or_none()
-    known = select(Batch).where(Batch.tenant == tenant, Batch.manifest_key == manifest_key)
-    batch = session.scalars(known).one()
+    batch = of_manifest(session, tenant, manifest_key)
+    assert batch is not None  # since it was made, or was there
     if made is not None:
         hold_or_free(session, batch)
     return batch, made is not None
+
+
+def of_manifest(session: Session, tenant: str, manifest_key: str) -> Batch | None:
+    """Return the tenant's batch for this manifest, None where nobody submitted it."""
+    known = select(Batch).where(Batch.tenant == tenant, Batch.manifest_key == manifest_key)
+    return session.scalars(known).one_or_none()
 
 
 def get(session: Session, tenant: str, id_: UUID, *, lock: bool = False) -> Batch:

@@ -47,9 +47,7 @@ def reuse(session: Session, batch: Batch, lines: Sequence[Job]) -> dict[str, tup
 
     A video that failed, was cancelled or removed, or whose file has expired, is made anew.
     """
-    if batch.series is None or not lines:
-        return {}
-    found = {line.custom_id or "": job for line, job in _pairs(lines, _candidates(session, batch, lines))}
+    found = of_earlier(session, batch, lines)
     rows = [
         {"batch_id": batch.id, "custom_id": line.custom_id, "job_id": found[line.custom_id or ""].id}
         | {"line": line.line, "request_hash": line.request_hash}
@@ -59,6 +57,13 @@ def reuse(session: Session, batch: Batch, lines: Sequence[Job]) -> dict[str, tup
     if rows:
         session.execute(insert(ReusedLine), rows)
     return known(session, batch.id, found)
+
+
+def of_earlier(session: Session, batch: Batch, lines: Sequence[Job]) -> dict[str, Job]:
+    """Return by custom id the videos of earlier runs of its series that a run would be given for these lines."""
+    if batch.series is None or not lines:
+        return {}
+    return {line.custom_id or "": job for line, job in _pairs(lines, _candidates(session, batch, lines))}
 
 
 def _candidates(session: Session, batch: Batch, lines: Sequence[Job]) -> list[Job]:

@@ -221,3 +221,23 @@ def test_a_dry_run_tells_what_the_real_one_does_and_a_report_what_it_did(home: H
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert (report["made"]["number"], report["made"]["fast"]) == (3, found["num_fast"])
     assert "told.jsonl" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_a_dry_run_knows_what_is_not_made_again(home: Home, tmp_path: Path) -> None:
+    prompts = ["a grey cross drifts left", "a grey circle drifts left"]
+    file = written(tmp_path, "twice.txt", prompts)
+    home.chai("bulk", "run", file)
+    batch = json.loads(home.chai("bulk", "ls", "--limit", "1", "--json").stdout)[0]["id"]
+
+    same = home.chai("bulk", "run", file, "--dry-run", "--json")
+    written(tmp_path, "twice.txt", [*prompts, "a grey square drifts left"])
+    longer = json.loads(home.chai("bulk", "run", file, "--dry-run", "--json").stdout)
+    again = json.loads(home.chai("bulk", "run", file, "--dry-run", "--json", "--take", "2").stdout)
+    real = json.loads(home.chai("bulk", "run", file, "--json").stdout)
+
+    told = json.loads(same.stdout)
+    assert (told["num_lines"], told["num_reused"], told["submitted_as"]) == (0, 2, batch)
+    assert f"submitted before as {batch}; --take 2 would run it once more" in same.stderr
+    assert (longer["num_lines"], longer["num_reused"], longer["submitted_as"], longer["order"]) == (1, 2, None, "file")
+    assert (again["num_lines"], again["num_reused"]) == (3, 0)
+    assert real["num_reused"] == longer["num_reused"]

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from cli import forecast, manifest, night
+from cli.errors import BadInput
 from cli.forecast import _cost, _Part, end_of
 from db.metrics import Spread
 from shared.run_windows import RunWindow
@@ -58,6 +59,22 @@ def test_what_was_never_measured_is_not_guessed() -> None:
     cost = _cost([part({"fast": 36.0}, fast=1, full=1)])
 
     assert (cost.low_h, cost.likely_h, cost.high_h, cost.latent_bytes) == (None, None, None, None)
+
+
+def test_a_list_that_is_too_long_for_a_run_is_refused_before_it_is_reckoned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHAI_MAX_BATCH_JOBS", "2")
+    monkeypatch.delattr(night, "of")
+    (tmp_path / "list.txt").write_text("a red circle\na blue square\na green cross\n")
+
+    with pytest.raises(BadInput) as refused:
+        forecast.forecast(manifest.read(tmp_path / "list.txt", {}), None)
+
+    assert str(refused.value) == (
+        "3 lines are more than the 2 that a run may have; divide the list, or let the operator raise "
+        "CHAI_MAX_BATCH_JOBS"
+    )
 
 
 def test_a_list_is_its_own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
