@@ -319,6 +319,8 @@ def _next(words: Words, i: int, found: Found) -> int:
     first, stop = _phrase(words, i)
     if stop == i:
         return i + 1
+    if _is_likeness(words, i, stop):
+        return stop + 1
     if _is_style(words[first:stop]):
         _add_style("".join(part for part, _ in words[i:stop] if part != "的"), found)
     else:
@@ -341,6 +343,15 @@ def _skip_comparison(words: Words, i: int) -> int:
     if stop < len(words) and words[stop][0] in _LIKE_ENDS:
         stop += 1
     return stop
+
+
+def _is_likeness(words: Words, start: int, stop: int) -> bool:
+    """Whether what stands behind a phrase makes a comparison of it: 龙一样的云, 雪一样白; but not 猫和狗一样大."""
+    likes = words[stop][0] if stop < len(words) else ""
+    after = words[stop + 1][0] if stop + 1 < len(words) else ""
+    is_with = start > 0 and words[start - 1][0] in ("和", "跟", "与", "同")
+    is_of_next = after == "的" or after in _ADJECTIVES or likes.startswith(("似", "般"))
+    return likes in _LIKE_ENDS and is_of_next and not is_with
 
 
 def _said(words: Words, i: int) -> tuple[list[str], int]:

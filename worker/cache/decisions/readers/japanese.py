@@ -25,6 +25,7 @@ _NOBODY = word_set("無人 人気のない 誰")
 _LIKE = word_set("よう みたい")
 _DISGUISES = word_set("格好 恰好 コスプレ")  # of what somebody is not
 _SIDES = word_set("上 中 下 前 後ろ 横 隣 そば 間 周り 奥 側 うえ なか 真ん中 中心")
+_POINTERS = word_set("この その あの どの ある とある 同じ 我が")  # which one it is, not what it is like
 _STYLE_ENDS = word_set("風 調 風味 タッチ 感 的")
 _LONGEST = 6  # janome's words that may be one of the lexicon
 
@@ -135,7 +136,7 @@ def _role(text: str, part: str, detail: str, base: str, after: Any) -> Role:
     if part == "動詞":
         return Role.BE if base in _BE else Role.VERB
     if part in ("形容詞", "連体詞"):
-        return Role.ADJECTIVE
+        return Role.PARTICLE if text in _POINTERS else Role.ADJECTIVE
     return _noun_role(text, detail, after) if part == "名詞" else Role.VERB
 
 
@@ -188,7 +189,12 @@ def _described_by_verbs(tokens: Sequence[Token]) -> list[Token]:
         if token.text == "な" and kept and kept[-1].role is Role.ADJECTIVE:
             kept[-1].text += "な"
             continue
-        if token.role is Role.ADJECTIVE and token.text.endswith("く"):
+        if token.text == "て" and i and tokens[i - 1].role is Role.ADJECTIVE:
+            continue
+        if token.role is Role.ADJECTIVE and token.text.endswith("く") and tokens[i + 1 : i + 2]:
+            if tokens[i + 1].text == "て":
+                kept.append(replace(token, text=f"{token.text[:-1]}い"))  # 黒くて大きい犬
+                continue
             end = i + 1
             while end < len(tokens) and tokens[end].role in (Role.VERB, Role.BE):
                 end += 1

@@ -238,10 +238,13 @@ def _said(tokens: Sequence[Token], i: int) -> tuple[tuple[Token, ...], int]:
         return ((tokens[i + 1],), i + 2) if is_look else ((), i)  # 髪の長い
     if not (i + 1 < len(tokens) and tokens[i].role is Role.PARTICLE and _is_look(tokens[i + 1])):
         return (), i
-    end = i + 2
+    end = i + 1
+    while end < len(tokens) and (_is_look(tokens[end]) or tokens[end].role is Role.ADJECTIVE):
+        end += 1
+    said = tuple(tokens[i + 1 : end])  # 犬は黒くて大きい
     while end < len(tokens) and tokens[end].role in (Role.BE, Role.PARTICLE, Role.VERB):
         end += 1
-    return ((tokens[i + 1],), end) if end == len(tokens) or tokens[end].role is Role.END else ((), i)
+    return (said, end) if end == len(tokens) or tokens[end].role is Role.END else ((), i)
 
 
 def _is_look(token: Token) -> bool:

@@ -89,6 +89,8 @@ _DESCRIBES = (Role.ADJECTIVE, Role.PARTICIPLE)
 _LIGHT = word_set("luz lumière licht свет")
 _COSTUMES = word_set("suit costume")
 _BEHIND_PARTICIPLE = (Role.IN, Role.ON, Role.PREPOSITION, Role.OF)
+_JOINS_PHRASE = (Role.OF, Role.IN, Role.ON, Role.PREPOSITION, Role.ARTICLE)
+_ENDS_SUBJECT = (Role.END, Role.VERB, Role.RELATIVE, Role.AND, Role.OR, Role.NEGATION, Role.NOT, Role.LIKE, Role.COPULA)
 _MAX_APART = 3  # words between "no" and what is not seen
 
 
@@ -107,11 +109,28 @@ def plain(tokens: Sequence[Token], phrase: Phrase) -> str:
 
 def read(tokens: Sequence[Token], order: Order) -> Reading:
     """The entities, the excluded entities and the style of tagged words."""
+    tokens = _told_of_subjects(tokens, order)
     found = Found()
     i = 0
     while i < len(tokens):
         i = _next(tokens, i, order, found)
     return found.reading()
+
+
+def _told_of_subjects(tokens: Sequence[Token], order: Order) -> list[Token]:
+    """The words with what a sentence says right behind its subject: "le chat sur la table est noir" is about the cat."""
+    told = list(tokens)
+    start = 0
+    for i, token in enumerate(tokens):
+        if token.role is Role.COPULA and told[i] is token:
+            said, end = _said(told, i)
+            first = phrase_at(told, _skip(told, start, Role.ARTICLE), order)
+            is_apart = first is not None and any(told[k].role in _JOINS_PHRASE for k in range(first.stop, i))
+            if said and first is not None and first.stop < i and is_apart:
+                told[first.stop : end] = told[i:end] + told[first.stop : i]
+        if token.role in _ENDS_SUBJECT:
+            start = i + 1
+    return told
 
 
 def _next(tokens: Sequence[Token], i: int, order: Order, found: Found) -> int:
@@ -122,8 +141,8 @@ def _next(tokens: Sequence[Token], i: int, order: Order, found: Found) -> int:
         return i + 1
     if role in (Role.NEGATION, Role.NOT):
         return _exclude(tokens, i, order, found)
-    if role is Role.LIKE:
-        compared = phrase_at(tokens, _skip(tokens, i + 1, Role.ARTICLE), order)
+    if role is Role.LIKE or _is_shape(tokens, i):
+        compared = phrase_at(tokens, _skip(tokens, i + 1, Role.ARTICLE, Role.OF), order)
         return compared.stop if compared else i + 1
     if tokens[i].is_style and role is not Role.NOUN:
         return _style(tokens, i, order, found)
@@ -139,6 +158,14 @@ def _next(tokens: Sequence[Token], i: int, order: Order, found: Found) -> int:
         if tokens[part].is_style:
             found.add_style(tokens[part].written, (tokens[part].said.english,))
     return stop
+
+
+def _is_shape(tokens: Sequence[Token], i: int) -> bool:
+    """Whether what follows gives a thing its shape alone: "en forma de corazón", "in Form eines Herzens", "в виде"."""
+    return tokens[i].written in _SHAPES and i > 0 and tokens[i - 1].role in (Role.IN, Role.PREPOSITION)
+
+
+_SHAPES = word_set("forma forme form gestalt форме виде")
 
 
 def _is_look(tokens: Sequence[Token], phrase: Phrase) -> bool:
@@ -160,11 +187,21 @@ def _style(tokens: Sequence[Token], i: int, order: Order, found: Found) -> int:
     if noun and noun.is_of(Sort.NOTHING):
         while stop < len(tokens) and tokens[stop].role is not Role.END:
             stop += 1
+    stop = max(stop, _medium_end(tokens, stop))
     while stop < len(tokens) and tokens[stop].is_style:
         stop += 1
     run = tokens[i:stop]
     found.add_style(" ".join(token.written for token in run), (token.said.english for token in run))
     return stop
+
+
+def _medium_end(tokens: Sequence[Token], i: int) -> int:
+    """Where it ends what a picture is painted with: "dibujo a lápiz", "peinture à l'huile"; 0 if that is not said."""
+    if i >= len(tokens) or tokens[i].written not in ("a", "à", "al", "au"):
+        return 0
+    medium = _skip(tokens, i + 1, Role.ARTICLE)
+    is_medium = medium < len(tokens) and tokens[medium].role is Role.NOUN and tokens[medium].meaning is None
+    return medium + 1 if is_medium else 0
 
 
 def _exclude(tokens: Sequence[Token], i: int, order: Order, found: Found) -> int:
@@ -270,7 +307,8 @@ def _bare_of(tokens: Sequence[Token], noun: int, i: int) -> int:
     if tokens[i].role is Role.OF and _is_made(tokens, i - 1):
         return i + 2 if of.role in (Role.NOUN, Role.ADJECTIVE) else i  # "castillo hecho de hielo"
     if tokens[i].role is Role.IN or _is_made(tokens, i - 1):
-        return i + 2 if of.is_stuff else i  # "table en bois", "ours en peluche"
+        is_bare = _is_made(tokens, i - 1) or tokens[i].written in _MADE_OF
+        return i + 2 if of.is_stuff and is_bare else i  # "table en bois", but not "raposa na neve"
     is_joint = tokens[i].written in _JOINTS
     is_bare = of.role is Role.NOUN and not of.is_name and not of.is_of(*_APART)
     is_look = of.role is Role.ADJECTIVE and of.meaning is not None and not of.is_of(Sort.COLOUR)
@@ -375,8 +413,8 @@ def _surroundings(tokens: Sequence[Token], start: int) -> tuple[bool, bool]:
     i, is_group = start - 1, False
     while i >= 0:
         before = tokens[i - 1] if i else None
-        if tokens[i].is_of(Sort.NOTHING) and i == start - 1:
-            is_group = tokens[i].said.english == "group"  # "Gruppe Kinder"
+        if tokens[i].is_of(Sort.NOTHING) and tokens[i].role is Role.NOUN:
+            is_group = is_group or tokens[i].said.english == "group"  # "Gruppe Kinder", "am Rande eines Tisches"
         elif tokens[i].role is Role.OF and before is not None:
             if before.is_of(Sort.SCENE) and tokens[start].is_name:
                 return True, False  # "calle de Lisboa"

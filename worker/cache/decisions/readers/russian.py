@@ -58,6 +58,7 @@ _ADJECTIVES = frozenset(("ADJF", "ADJS", "PRTF"))
 _VERBS = frozenset(("VERB", "INFN", "GRND", "PRTS", "PRED"))
 _OTHERS = frozenset(("ADVB", "NPRO", "CONJ", "PRCL", "INTJ", "COMP", "PREP"))
 _RESEMBLES = ("похож", "смахива")
+_IN_SUBJECT = (Role.NOUN, Role.ADJECTIVE, Role.ARTICLE, Role.IN, Role.ON, Role.PREPOSITION, Role.NUMBER)
 _OF_COLOUR = "цвета"  # "машина красного цвета"
 
 
@@ -160,12 +161,25 @@ def _with_colours(tokens: list[Token]) -> list[Token]:
         if tokens[i].role is not Role.ADJECTIVE or tokens[i - 1].role is not Role.NOUN or tokens[i].is_style:
             continue
         after = tokens[i + 1] if i + 1 < len(tokens) else None
+        noun = i - 1
         if after is not None and after.written == _OF_COLOUR:
             del tokens[i + 1]
         elif after is not None and after.role not in (Role.END, Role.AND):
             continue
-        tokens.insert(i - 1, tokens.pop(i))
+        else:
+            noun = _noun_of(tokens, i)
+        tokens.insert(noun, tokens.pop(i))
     return tokens
+
+
+def _noun_of(tokens: Sequence[Token], i: int) -> int:
+    """The noun that an adjective at i agrees with, as far back as its clause goes: "платье этой женщины красное"."""
+    k = i - 1
+    while k >= 0 and tokens[k].role in _IN_SUBJECT:
+        if tokens[k].role is Role.NOUN and (not tokens[k].cases or tokens[k].cases & tokens[i].cases):
+            return k
+        k -= 1
+    return i - 1
 
 
 def _shown(tokens: Sequence[Token], phrase: Phrase) -> str:
