@@ -32,9 +32,10 @@ _PAINTED = v.word_set(
 _COLOUR_NOUNS = frozenset(("color", "colour", "colors", "colours", "coloured", "colored"))
 _DEGREES = v.word_set("very really all so quite completely entirely mostly pure")
 _COLOURS = frozenset(v.CONFLICT_GROUPS["colour"])
+_SIZES = v.CONFLICT_GROUPS["size"].keys() | v.word_set("tall long short slim thin narrow wide")
 _VISUAL = frozenset(
     word for name, group in v.CONFLICT_GROUPS.items() if name not in ("number", "species", "waking") for word in group
-) - {"uniform"}
+) - {"uniform", "dimly", "brightly"}
 
 
 def fold(words: list[Word]) -> None:
@@ -233,15 +234,22 @@ def _said(words: Sequence[Word], i: int) -> tuple[int, bool]:
             i += 1  # "the curtains are a deep crimson"
     elif i + 2 < len(words) and words[i].lower == "as" and words[i + 1].lower in _COLOURS and words[i + 2].is_ignored:
         i += 1  # "an owl as white as snow"
-    if i < len(words) and words[i].lower in _PAINTED:
+    if i < len(words) and (words[i].lower in _PAINTED or _is_dyed(words, i)):
         i += 1
     if i + 1 < len(words) and words[i].lower in _DEGREES and words[i + 1].lower == "in":
         i += 1  # "dressed entirely in white"
     if i < len(words) and _wears_colour(words, i):
         i += 1
+        i += i < len(words) and words[i].lower in ("a", "an")  # "a violin of a golden colour"
     while i < len(words) - 1 and i > start and words[i].lower in _DEGREES and words[i + 1].lower in _VISUAL:
         i += 1
     return i, is_sentence
+
+
+def _is_dyed(words: Sequence[Word], i: int) -> bool:
+    """Whether a participle leads to a colour in which something is done: "glazed in cobalt blue"."""
+    is_in = words[i].tag == "VBN" and i + 2 < len(words) and words[i + 1].lower == "in"
+    return is_in and _is_colour(words, i + 2, named=False)
 
 
 def _is_aside(words: Sequence[Word], i: int) -> bool:
@@ -252,7 +260,7 @@ def _is_aside(words: Sequence[Word], i: int) -> bool:
     i += i < len(words) and words[i].lower == "in" and words[i - 1].lower in _BEFORE_LOOKS  # ", dressed in black,"
     stop = _attributes_end(words, i)
     said = {word.lower for word in words[i:stop]}
-    if stop == i or words[stop - 1].lower not in _COLOURS or not said <= _COLOURS | v.COLOUR_NOUNS | {"and"}:
+    if stop == i or words[stop - 1].lower not in _COLOURS or not said <= _COLOURS | v.COLOUR_NOUNS | {"and"} | _SIZES:
         return False  # "palm trees, white sand"
     while stop < len(words) and words[stop].is_ignored:
         stop += 1
@@ -290,6 +298,8 @@ def _wears_colour(words: Sequence[Word], i: int) -> bool:
     """Whether a colour is said at i: "a nun in white", "a boat of red colour", "a man wearing black"."""
     if words[i].lower == "wearing":
         return _is_worn(words, i + 1)
+    if words[i].lower == "of" and i + 3 < len(words) and words[i + 1].lower in ("a", "an"):
+        return words[i + 2].lower in _COLOURS and words[i + 3].lower in _COLOUR_NOUNS
     return words[i].lower in ("in", "of") and _is_colour(words, i + 1, named=words[i].lower == "of")
 
 
@@ -308,7 +318,7 @@ def _attributes_end(words: Sequence[Word], i: int) -> int:
     while end < len(words) and words[end].is_plain and not words[end].is_excluded:
         if words[end].lower in _VISUAL:
             end += 1
-        elif words[end].lower in v.COLOUR_NOUNS and end + 1 < len(words) and words[end + 1].lower in _COLOURS:
+        elif (end == i and _is_listed_look(words, i)) or _is_shade(words, end):
             end += 2
         elif end > i and words[end].lower == "and" and end + 1 < len(words) and words[end + 1].lower in _VISUAL:
             if _describes_next(words, end + 2):
@@ -317,6 +327,17 @@ def _attributes_end(words: Sequence[Word], i: int) -> int:
         else:
             break
     return end
+
+
+def _is_shade(words: Sequence[Word], i: int) -> bool:
+    """Whether a noun and the colour that it is a shade of stand at i: sky blue."""
+    return words[i].lower in v.COLOUR_NOUNS and i + 1 < len(words) and words[i + 1].lower in _COLOURS
+
+
+def _is_listed_look(words: Sequence[Word], i: int) -> bool:
+    """Whether any adjective and "and" lead to a word that changes the picture: "long and grey"."""
+    after = words[i + 1 : i + 3]
+    return words[i].tag == "JJ" and len(after) > 1 and after[0].lower == "and" and after[1].lower in _VISUAL
 
 
 def _describes_next(words: Sequence[Word], i: int) -> bool:

@@ -351,9 +351,20 @@ def _continues(words: Sequence[Word], start: int, i: int) -> bool:
         return False
     if i > start and words[i - 1].tag in _NOUN and not words[i - 1].is_name:
         if word.tag == "JJ":  # "a car red" is two phrases, "a snow covered yard" one
-            return word.lower in v.SUFFIX_ADJECTIVES or _is_one(words, start, i) or _is_title(words, start, i)
+            return (
+                word.lower in v.SUFFIX_ADJECTIVES
+                or _is_measured(words, i)
+                or _is_one(words, start, i)
+                or _is_title(words, start, i)
+            )
         return word.tag in _NOUN
     return True
+
+
+def _is_measured(words: Sequence[Word], i: int) -> bool:
+    """Whether a part of the body says how high or deep the thing behind it is: "thigh high leather boots"."""
+    is_body = words[i - 1].lower in v.BODY_PARTS and words[i].lower in v.MEASURED
+    return is_body and i + 1 < len(words) and words[i + 1].tag in _DESCRIBES
 
 
 def _is_one(words: Sequence[Word], start: int, i: int) -> bool:
@@ -541,7 +552,7 @@ def _kind(words: Sequence[Word], start: int, head: str, noun: Word) -> EntityKin
     """Scene for places, weather and times of day; for surfaces after "on", "over" ...; for most that one is "in"."""
     if _is_person(words, start, noun):
         return EntityKind.OBJECT
-    if head in v.SCENE_NOUNS or head == "day" or _is_named_place(words, start, noun):
+    if head in v.SCENE_NOUNS or head in ("day", "weather") or _is_named_place(words, start, noun):
         return EntityKind.SCENE
     before = start - 1
     while before >= 0 and words[before].tag in ("DT", "PRP$", "CD", "JJ", "RB"):

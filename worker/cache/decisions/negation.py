@@ -43,6 +43,8 @@ _PHRASES = {
     ("drained", "of"),
     ("rid", "of"),
     ("anything", "but"),
+    ("everything", "but"),
+    ("everyone", "but"),
     ("leave", "out"),
     ("leaving", "out"),
     ("in", "place"),

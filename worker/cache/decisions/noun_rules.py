@@ -36,11 +36,21 @@ def name_or_fruit(at: Place) -> str | None:
         return "NNP"  # "christina hendricks"
     if at.before == "NN" and is_first_name(at.last) and _is_surname(at):
         return "NNP"  # "a portrait of karl urban"
+    if at.tag == "JJ" and _is_between_names(at):
+        return "NNP"  # "obi wan kenobi"
     if "-" in at.word and at.last in ("named", "called", "nicknamed"):
         return "NNP"  # "a robot named WALL-E rolls through a junkyard"
     if at.tag == PERIOD:
         return "JJ" if at.after in NOUN else "."  # "a 1950s diner"; a decade alone is no thing
     return None
+
+
+def _is_between_names(at: Place) -> bool:
+    """Whether a word that is no look of these lists stands between two that are no words."""
+    is_look = at.word in v.ADJECTIVES or is_known(at.word) or zipf(at.word) > _OFTEN or not at.word.isalpha()
+    return not is_look and all(
+        word.isalpha() and not is_known(word) and not is_in_lexicon(word) for word in (at.last, at.next)
+    )
 
 
 def _is_surname(at: Place) -> bool:
@@ -125,10 +135,19 @@ def colour(at: Place) -> str | None:
         return "JJ"
     if at.next == "lit" and at.tag in NOUN and after not in NOUN:
         return "JJ"  # "a room that is candle lit"
+    is_done = at.tag == "VBN" and at.last not in _DOERS and word not in _CALLED
+    if is_done and after in ("NN", "NNS") and at.before == "NN" and _is_behind_one(at):
+        return "JJ"  # "a battery powered toy"
+    if word in v.MEASURED and at.last in v.BODY_PARTS and after in (*NOUN, "JJ"):
+        return "JJ"  # "thigh high leather boots"
     describes = after in (*NOUN, "JJ") or (after == "VBG" and at.tag_at(2) in (*NOUN, "JJ"))
     if word in v.SUFFIX_ADJECTIVES and at.before in ("NN", "JJ") and describes:
         return "JJ"  # "dew covered blooming flower"
     return None
+
+
+_DOERS = v.ANIMATE | v.BODY_PARTS | v.SCENE_NOUNS
+_CALLED = v.word_set("named called titled entitled nicknamed dressed aged left")
 
 
 def thing_of_one_kind(at: Place) -> str | None:
@@ -152,7 +171,7 @@ _ONE = v.word_set("a an one another each")
 # what the lexicon has as a look alone, and is a thing or somebody behind a noun: a horse stable, a navy seal captive
 _LOOKS_TOO = v.word_set(
     "stable general private chief senior junior native republican communist savage cardinal missionary auxiliary "
-    "mercenary convertible orderly professional civilian sovereign intellectual captive inferno"
+    "mercenary convertible orderly professional civilian sovereign intellectual captive inferno net"
 )
 _NEED_OBJECTS = v.word_set("house plant trap tower pack box sled cover frame park toy bed collar tag track crossing")
 
@@ -201,12 +220,16 @@ def adjective_that_is_a_thing(at: Place) -> str | None:
 
 
 def _likens(at: Place, distance: int) -> bool:
-    """Whether "like" at a distance joins two nouns to one: no article stands behind it, and one before the first."""
+    """Whether "like" at a distance joins two nouns to one: no article stands behind it, and one before the first.
+
+    What it joins them to may be said of which kind it is: "fever like dream creature".
+    """
     i = at.i + distance
     if at.word_at(distance) != "like" or i < 1 or at.tags[i - 1] not in ("NN", "JJ"):
         return False
     start = next((k for k in range(i - 2, -1, -1) if at.tags[k] not in ("NN", *ADJECTIVE)), -1)
-    return at.word_at(distance + 1) in _LIKENED and (start < 0 or at.tags[start] in ("DT", "."))
+    likened = at.word_at(distance + 1 + (at.tag_at(distance + 1) == "NN" and at.tag_at(distance + 2) == "NN"))
+    return likened in _LIKENED and (start < 0 or at.tags[start] in ("DT", "."))
 
 
 _LIKENED = v.ANIMATE | v.GENERIC | v.PERSONS
@@ -229,6 +252,7 @@ def _ends_in_noun(word: str) -> bool:
 
 
 _ENDS_PHRASE = ("VBZ", "IN", "WRB", ".")
+_OFTEN = 4.0  # Zipf value of an adjective that stands beside any word
 _USED = 2.5  # Zipf value of a plural that the lexicon lacks
 
 

@@ -63,7 +63,8 @@ def _people(lower: Sequence[str]) -> Iterator[int]:
     """The places of words that are somebody's name, though they are ordinary words: bruno mars, will smith."""
     for i, word in enumerate(lower):
         for name in v.PEOPLE_BY_FIRST_WORD.get(word, ()):
-            if tuple(lower[i : i + len(name)]) == name:
+            is_thing = word == "the" and i > 0 and lower[i - 1] in v.SCENE_PREPOSITIONS  # "on the rock"
+            if tuple(lower[i : i + len(name)]) == name and not is_thing:
                 yield from range(i, i + len(name))
         if word in _TITLES and lower[i + 1 : i + 2] and lower[i + 1].isalpha() and lower[i + 1] not in v.FUNCTION_TAGS:
             yield from range(i, i + 2)  # "dr strange"
@@ -110,6 +111,8 @@ def _by_word(word: str, original: str, tag: str) -> str:
         return "NN"  # guessed to be an adverb: mayfly, waterlily, potbelly
     if tag == "VBG" and len(word) <= _LONGEST_NAME_IN_ING and not is_in_lexicon(word):
         return "NN"  # ming
+    if tag == "NNS" and word.endswith(("us", "ss", "is")) and not is_in_lexicon(word):
+        return "NN"  # hibiscus
     if tag == "JJ" and _GUESSED.fullmatch(word) and not is_in_lexicon(word) and zipf(word) < _HEARD_OF:
         return "NN"  # mohanlal, taj mahal: the lexicon takes any unknown word in -al for an adjective
     if _TYPE_NUMBER.fullmatch(word):

@@ -69,8 +69,8 @@ CONFLICT_GROUPS: dict[str, dict[str, str]] = {
         dotted="dotted spotted polka-dot",
     ),
     "light": _groups(
-        bright="bright sunny sunlit brightly-lit daylit",
-        dark="dark dim gloomy unlit dimly-lit low-lit pitch-black darkened",
+        bright="bright sunny sunlit brightly brightly-lit daylit",
+        dark="dark dim gloomy unlit dimly dimly-lit low-lit pitch-black darkened",
         moonlit="moonlit",
         candlelit="candlelit",
         neon="neon-lit neon",
@@ -488,6 +488,7 @@ PLACE_NAMES = word_set(
 SCENE_NOUNS = PLACE_NAMES | word_set(
     "field background backdrop floor ground carpet beach street forest city desert ocean sea sky park meadow jungle "
     "woods wood countryside village town downtown skyline cityscape landscape seascape coast coastline shore "
+    "seashore riverside roadside cliffside observatory synagogue planetarium "
     "shoreline seaside riverbank lakeside mountain mountainside mountaintop valley canyon cliff hill hillside "
     "hilltop plain prairie savanna savannah tundra swamp marsh glacier island lagoon bay harbor harbour port reef "
     "seabed underwater cave cavern kitchen bedroom bathroom room living-room classroom office library museum "
@@ -521,7 +522,10 @@ PLACE_NOUNS = word_set(
     "lighthouse fence throne pillow cushion podium pedestal ceiling nightstand mattress hammock stool tabletop "
     "workbench altar anvil ledge sill iceberg floe stump catwalk ramp embankment treetop chimney crosswalk "
     "driveway route jetty trampoline dresser mantelpiece canal brook viaduct aqueduct overpass ditch curb kerb "
-    "doorstep doormat parapet rampart scaffolding plinth dais sideboard cabinet bookcase"
+    "doorstep doormat parapet rampart scaffolding plinth dais sideboard cabinet bookcase ridge slope peak summit lawn "
+    "tablecloth campus stair tray blanket escalator elevator aisle doorway gutter "
+    "roundabout underpass sandbar moor copse thicket hedge corral kennel coop nest den lair burrow tomb mausoleum "
+    "convent resort chamber hall closet bathtub"
 )
 SCENE_PREPOSITIONS = word_set(
     "over on in at through across under beneath beside by near along inside within into onto against above below "
@@ -558,6 +562,7 @@ CONTAINERS = word_set(
     "sack envelope notebook book diary journal frame lens microscope telescope goggles"
 )
 BODY_PARTS = word_set(
+    "thigh "
     "hand finger thumb arm elbow shoulder leg knee foot toe head face eye eyebrow eyelash ear nose mouth lip tooth "
     "tongue chin cheek neck chest breast belly stomach waist hip back skin hair beard mustache moustache fist palm "
     "wrist ankle heel nail fingernail forehead brow jaw throat spine lap body torso butt bum muscle vein bone paw "
@@ -1235,8 +1240,10 @@ SUFFIX_ADJECTIVES = word_set(
     "knitted embroidered shaped colored coloured tailed haired eyed themed legged winged faced skinned sized looking "
     "filled covered lit made like inspired clad headed horned armed nosed based accented infused powered driven lined "
     "infested soaked drenched encrusted studded capped topped plated wrapped shaded tinted toned scented flavored "
-    "flavoured furred feathered scaled bodied hearted carved knit woven carrying wielding bearing"
+    "flavoured furred feathered scaled bodied hearted carved knit woven drawn carrying wielding bearing"
 )
+# "knee high socks"
+MEASURED = word_set("high deep length")
 # plurals that stand before a noun: "sports car"
 PLURAL_MODIFIERS = word_set(
     "sports arms clothes goods games graphics electronics news savings fireworks jeans glasses woods"

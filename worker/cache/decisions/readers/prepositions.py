@@ -118,7 +118,7 @@ def read(tokens: Sequence[Token], order: Order) -> Reading:
 
 
 def _told_of_subjects(tokens: Sequence[Token], order: Order) -> list[Token]:
-    """The words with what a sentence says right behind its subject: "le chat sur la table est noir" is about the cat."""
+    """The words with what a sentence says right behind its subject: "le chat sur la table est noir"."""
     told = list(tokens)
     start = 0
     for i, token in enumerate(tokens):
