@@ -20,6 +20,7 @@ from api import bodies, errors, explain, ids, job_factory, line_results
 from api.deps import Call, Calling, Operating, Owned, Service, caller_of, check_scope
 from api.errors import ApiError, Unauthorized
 from api.estimates import ALIVE_S
+from api.gate import SAFE
 from api.routes import bulk_runs
 from api.routes import cache as cache_routes
 from api.routes import videos as video_routes
@@ -53,8 +54,7 @@ class PageRoute(APIRoute):
             try:
                 return await handle(request)
             except Unauthorized:
-                here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-                return RedirectResponse(f"/signin?next={quote(here)}", status_code=303)
+                return RedirectResponse(f"/signin?next={quote(_place(request))}", status_code=303)
             except (ApiError, NotFound) as error:
                 return _refusal(request, error)
             except RequestValidationError as error:
@@ -62,6 +62,13 @@ class PageRoute(APIRoute):
                 return _refusal(request, errors.BadRequest(problem.message, param=problem.param, code=problem.code))
 
         return answer
+
+
+def _place(request: Request) -> str:
+    """Return the page that a request is for: of a form, the one that it stands on."""
+    if request.method in SAFE:
+        return request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    return "/" + request.headers.get("referer", "").partition("://")[2].partition("/")[2]
 
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -111,16 +118,17 @@ async def submit(request: Request, call: Calling) -> Response:
     given = await bodies.read(request, call.service, Given, max_bytes=most, forms=True)
     forms.check(request, given.token)
     try:
-        id_ = await run_in_threadpool(_accept, bodies.check_texts(CreateVideo, given.typed), call)
+        id_ = await run_in_threadpool(_accept, bodies.check_texts(CreateVideo, given.typed), given.key, call)
     except (errors.BadRequest, errors.QueueFull) as error:
         return await run_in_threadpool(_make, request, call, given.typed, error)
     return RedirectResponse(f"/videos/{video_id(id_)}", status_code=303)
 
 
-def _accept(asked: CreateVideo, call: Call) -> UUID:
+def _accept(asked: CreateVideo, key: str | None, call: Call) -> UUID:
     with call.begin() as (session, caller):
         default = call.service.settings.default_model
         job = job_factory.job(asked, call.service.cards, tenant=caller.tenant, default_model=default)
+        job.idempotency_key = key
         return _accept_job(session, call, caller, job)
 
 
@@ -136,7 +144,7 @@ def _make(request: Request, call: Call, asked: Mapping[str, Any], error: ApiErro
     cards, default = list(call.service.cards.values()), call.service.settings.default_model
     values: Values = {"latest": latest, "cards": cards, "default_model": default, "now": now, "asked": asked}
     values |= {"mistake": error.message if error else "", "wrong": error.param if error else ""}
-    values |= {"examples": words.examples(call.service.cards[default])}
+    values |= {"once": secrets.token_urlsafe(12), "examples": words.examples(call.service.cards[default])}
     return _page("make.html", request, call, "Make", values, status=400 if error else 200)
 
 
@@ -432,8 +440,7 @@ def _page(
 
 
 def _plain(template: str, request: Request, values: Values, *, status: int = 200) -> HTMLResponse:
-    token, query = forms.token_of(request), request.url.query
-    here = request.url.path + (f"?{query}" if query else "")
+    token, here = forms.token_of(request), _place(request)
     frame = {
         "view": "",
         "signed_in": False,
@@ -442,6 +449,7 @@ def _plain(template: str, request: Request, values: Values, *, status: int = 200
         "now": None,
         "mistake": "",
         "here": here,
+        "at_ms": round(datetime.now(UTC).timestamp() * 1000),
     }
     answer = render.page(template, {**frame, "token": token, **values}, status=status)
     if TOKEN_COOKIE not in request.cookies:

@@ -1,5 +1,7 @@
 """What the page's forms carry. Each has a token that another site's page cannot know."""
 
+import hashlib
+import json
 import secrets
 from hmac import compare_digest
 from typing import Annotated, Literal
@@ -57,6 +59,13 @@ class Given(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     token: Token = ""
+    once: Token = ""  # of this showing of the form
+
+    @property
+    def key(self) -> str | None:
+        """A key that no header carries: a form that is sent twice as it is makes one video, changed it makes two."""
+        said = json.dumps([self.once, self.typed], sort_keys=True)
+        return f"\N{PENCIL} {hashlib.sha256(said.encode()).hexdigest()}" if self.once else None
 
     @property
     def typed(self) -> dict[str, str]:

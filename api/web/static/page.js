@@ -6,8 +6,11 @@ if (wanted) root.dataset.theme = wanted;
 const ENDED = ["completed", "failed", "cancelled"];
 const all = (selector, under = document) => [...under.querySelectorAll(selector)];
 
+// Times are told by the service's clock, whatever the one here says.
+const aheadOf = (page) => Number(page.body.dataset.now) - Date.now();
+let ahead_ms = aheadOf(document);
 function ago(then) {
-  const since = (Date.now() - then) / 1000, seconds = Math.abs(since);
+  const since = (Date.now() + ahead_ms - then) / 1000, seconds = Math.abs(since);
   const told = (number, unit) => (since < 0 ? `in ${number} ${unit}` : `${number} ${unit} ago`);
   for (const [unit, length] of [["d", 86400], ["h", 3600], ["min", 60]])
     if (seconds >= length) return told(Math.floor(seconds / length), unit);
@@ -82,6 +85,7 @@ async function look() {
 }
 async function read(answer) {
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  ahead_ms = aheadOf(fresh);
   tellTimes(fresh);
   return fresh;
 }
@@ -262,7 +266,7 @@ async function wonder() {
   if (!form.prompt.value.trim()) { would.hidden = true; return; }
   ask = new AbortController();
   const asked = new FormData(form);
-  asked.delete("token");
+  for (const name of ["token", "once"]) asked.delete(name);
   try {
     const answer = await fetch("/v1/cache/try", { method: "POST", body: asked, signal: ask.signal });
     const said = await answer.json();
@@ -296,15 +300,30 @@ function offer(action, words, press, over, told = () => "") {
   said.replaceChildren(words, count, press);
   said.hidden = false;
 }
+const post = (asked) => fetch(asked.action, { method: "POST", body: asked.body }).catch(() => null);
 async function sent(asked) {
-  const answer = await fetch(asked.action, { method: "POST", body: asked.body }).catch(() => null);
+  const answer = await post(asked);
   if (answer?.ok && !needsKey(answer)) return answer.url;
+  await refused(answer);
+  return null;
+}
+async function refused(answer) {
   if (answer && needsKey(answer)) signedOut();
   const why = answer && !answer.ok ? (await read(answer)).querySelector(".banner.bad")?.textContent : "";
   const close = Object.assign(document.createElement("button"), { textContent: "Close" });
   offer(null, `That was not done${why ? `: ${why}` : "; try again"}. `, close, () => {});
-  return null;
 }
+
+// What was typed stays until it is accepted, whatever becomes of the line, the service or the key; a mistake is shown beside it.
+async function make(asked) {
+  const answer = await post(asked);
+  if (answer?.ok && !needsKey(answer)) return location.assign(answer.url);
+  const again = answer?.status === 400 && (await read(answer.clone())).getElementById("make");
+  if (!again) return refused(answer);
+  become(form, again);
+  form.querySelector("[aria-invalid]")?.focus();
+}
+addEventListener("pageshow", (event) => { if (event.persisted && form) form.once.value += "+"; });  // who comes back asks anew
 
 // What destroys waits for these seconds, in which it can be taken back; who leaves the page has taken it back. The same again changes nothing.
 // It is sent as it was asked for, for what is live may have replaced the form.
@@ -326,10 +345,10 @@ async function cancelNow(asked, cancel) {
 }
 document.addEventListener("submit", (event) => {
   const form = event.target, { undo, again } = form.dataset;
-  if (!undo && !again) return;
+  if (!undo && !again && form.id !== "make") return;
   event.preventDefault();
   const asked = { action: form.getAttribute("action"), body: new URLSearchParams(new FormData(form)) };
-  if (undo) destroyLater(asked, undo); else cancelNow(asked, form);
+  if (undo) destroyLater(asked, undo); else if (again) cancelNow(asked, form); else make(asked);
 });
 
 const PLACES = { m: "/", q: "/queue", l: "/library", n: "/nights", s: "/cache", w: "/workers" };

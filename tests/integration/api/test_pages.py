@@ -56,6 +56,17 @@ def test_a_form_makes_a_video(client: TestClient) -> None:
     assert (video["prompt"], video["mode"], video["seed"]) == ("a red circle", "full", 7)
 
 
+def test_a_form_that_is_sent_twice_makes_one_video_and_one_that_was_changed_two(client: TestClient) -> None:
+    once = re.search(r'name="once" value="([^"]+)"', client.get("/").text)
+    sent = form(client, "/", prompt="a red circle", once=once[1] if once else "")
+
+    places = [client.post("/make", data=data, follow_redirects=False).headers["location"] for data in (sent, sent)]
+    client.post("/make", data={**sent, "seed": "7"})
+
+    assert places[0] == places[1]
+    assert len(client.get("/v1/videos").json()["data"]) == 2
+
+
 @pytest.mark.parametrize(("layout", "is_new"), [("donor", True), ("own", False)])
 def test_a_new_roll_of_a_donors_layout_has_a_seed_of_its_own(
     client: TestClient, session_factory: sessionmaker[Session], layout: str, is_new: bool
@@ -233,6 +244,15 @@ def test_a_key_signs_in(guarded: TestClient, new_key: Callable[..., dict[str, st
     assert guarded.get("/v1/videos").status_code == 200
     guarded.post("/signout", data=form(guarded, "/library"))
     assert guarded.get("/v1/videos").status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("referer", "place"), [("http://127.0.0.1/nights?after=x", "/nights%3Fafter%3Dx"), ("", "/"), ("x", "/")]
+)
+def test_a_sign_in_that_a_form_needs_leads_back_to_its_page(guarded: TestClient, referer: str, place: str) -> None:
+    answer = guarded.post("/nights/x/pause", data={}, headers={"referer": referer}, follow_redirects=False)
+
+    assert answer.headers["location"] == f"/signin?next={place}"
 
 
 @pytest.mark.parametrize("place", ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:x"])
