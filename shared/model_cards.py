@@ -1,8 +1,8 @@
 """Which models there are and what they can make, read from their cards: no torch needed to check a request."""
 
 import json
-import math
 import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
@@ -17,6 +17,7 @@ DTYPES = ("float32", "bfloat16", "float16")
 OFFLOADS = ("none", "model", "group", "sequential")
 QUANTIZATIONS = ("none", "float8")  # beside back ends of diffusers with their options
 SIDE_MULTIPLE = 8  # of the video autoencoders that are served
+_UNSAVED = re.compile("[\x00\ud800-\udfff]")  # in no database and no answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +88,13 @@ class ModelCard:
         if self.min_frames is None or self.max_frames is None:
             return ()
         return (round(min(max(wanted, self.min_frames), self.max_frames)),)
+
+
+_OF_DIFFUSERS = (
+    *("revision", "pipeline", "variant", "scheduler", "call", "loras", "dtype", "offload", "quantization"),
+    *("vae_tiling", "context_parallel", "attention_backend"),
+)
+_PLAIN = ModelCard(name="", title="", source="", sizes=(), fps=1, frames=())
 
 
 def load(models_dir: Path) -> dict[str, ModelCard]:
@@ -173,12 +181,21 @@ def parse(values: Any) -> ModelCard:
     family = values.get("family", "opensora")
     if family != "opensora" and (missing := [name for name in _OWN if name not in values]):
         raise ValueError(f"a card of family {family} has to give {', '.join(missing)}: the defaults are Open-Sora's")
-    if values.get("context_parallel", 1) != 1 and family != "diffusers":
-        raise ValueError(f"context_parallel is of the family diffusers, not {family}; leave it out")
     card = ModelCard(**{**values, **lists, "loras": tuple(_lora(lora) for lora in values.get("loras", ()))})
     if (card.min_frames is None) != (card.max_frames is None):
         raise ValueError("min_frames and max_frames are a range; give both or none")
+    if card.min_frames is not None and card.max_frames is not None and card.min_frames > card.max_frames:
+        raise ValueError(f"min_frames {card.min_frames} is above max_frames {card.max_frames}; no count is in between")
+    _check_family(card)
     return card
+
+
+def _check_family(card: ModelCard) -> None:
+    """Raise `ValueError` for what the loader of a card's family would not read."""
+    unread = {"opensora": _OF_DIFFUSERS, "diffusers": ()}.get(card.family, ("context_parallel",))
+    for name in unread:
+        if getattr(card, name) != getattr(_PLAIN, name):
+            raise ValueError(f"{name} is of the family diffusers, not {card.family}; leave it out")
 
 
 def _check_field(name: str, value: object) -> None:
@@ -197,13 +214,18 @@ def _lora(values: Mapping[str, Any]) -> Lora:
         raise ValueError(f'loras {values!r} name no source; write {{"source": FOLDER-OR-REPOSITORY, "weight": 1.0}}')
     if unknown := set(values) - {field.name for field in fields(Lora)}:
         raise ValueError(f"loras: unknown fields {sorted(unknown)}; known are source, weight, file")
-    if not _is_number(values.get("weight", 1.0)):
-        raise ValueError(f"loras: weight {values['weight']!r} is not a number")
+    for name, (kind, is_right) in _KINDS_OF_LORA.items():
+        if name in values and not is_right(values[name]):
+            raise ValueError(f"loras: {name} {values[name]!r} is not {kind}")
     return Lora(**values)
 
 
 def _is_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip())
+    return isinstance(value, str) and bool(value.strip()) and not _UNSAVED.search(value)
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and _is_text(value) and value.isprintable() and not re.search(r"^\.|[/\\]", value)
 
 
 def _is_count(value: object) -> TypeGuard[int]:
@@ -211,7 +233,7 @@ def _is_count(value: object) -> TypeGuard[int]:
 
 
 def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def _is_list_of(is_right: Callable[[object], bool], *, fewest: int = 0) -> Callable[[object], bool]:
@@ -230,14 +252,14 @@ def _or_null(is_right: Callable[[object], bool]) -> Callable[[object], bool]:
 
 
 _TEXT = ("a text", _is_text)
+_TEXT_OR_NULL = ("a text, or null", _or_null(_is_text))
 _COUNT = ("a whole number from 1 on", _is_count)
 _KINDS: Mapping[str, tuple[str, Callable[[object], bool]]] = {
-    **dict.fromkeys(("name", "title", "source", "family", "offload"), _TEXT),
+    "name": ("a plain word, such as wan-1.3b", _is_name),
+    **dict.fromkeys(("title", "source", "family", "offload"), _TEXT),
     **dict.fromkeys(("fps", "full_steps", "fast_steps", "max_steps", "context_parallel"), _COUNT),
     **dict.fromkeys(("min_frames", "max_frames"), ("a whole number from 1 on, or null", _or_null(_is_count))),
-    **dict.fromkeys(
-        ("revision", "pipeline", "variant", "dtype", "attention_backend"), ("a text, or null", _or_null(_is_text))
-    ),
+    **dict.fromkeys(("revision", "pipeline", "variant", "dtype", "attention_backend"), _TEXT_OR_NULL),
     **dict.fromkeys(("scheduler", "call"), ("an object of names and values", _is_object)),
     "side_multiple": ("an even number; an MP4 has even sides", lambda value: _is_count(value) and value % 2 == 0),
     "sizes": ('a list of sizes, as ["832x480"]', _is_list_of(_is_text, fewest=1)),
@@ -252,3 +274,4 @@ _KINDS: Mapping[str, tuple[str, Callable[[object], bool]]] = {
     ),
     "vae_tiling": ("true or false", lambda value: isinstance(value, bool)),
 }
+_KINDS_OF_LORA = {"source": _TEXT, "weight": ("a number", _is_number), "file": _TEXT_OR_NULL}

@@ -9,6 +9,8 @@ import pytest
 from shared.model_cards import _KINDS, PLANS, ModelCard, legal_size, load
 from worker.cache.decisions.planning import NAMES
 
+OF_DIFFUSERS = {"family": "diffusers", "full_steps": 4, "fast_steps": 2, "guidance_scale": 1.0}
+
 
 def card(folder: Path, **values: object) -> Path:
     (folder / "m").mkdir()
@@ -117,12 +119,27 @@ def test_a_card_that_cannot_be_kept_names_its_file(tmp_path: Path, values: dict[
         ({"loras": [{"source": "x", "strength": 1}]}, "loras: unknown fields ['strength']; known are source, weight"),
         ({"loras": [{"source": "x", "weight": "1"}]}, "loras: weight '1' is not a number"),
         ({"quantization": 8}, "quantization 8 is not float8, or an object of a back end and its options"),
+        ({"loras": [{"source": 5}]}, "loras: source 5 is not a text"),
+        ({"loras": [{"source": ""}]}, "loras: source '' is not a text"),
+        ({"loras": [{"source": "x", "file": 5}]}, "loras: file 5 is not a text, or null"),
+        ({"loras": [{"source": "x", "weight": 10**400}]}, "loras: weight 1000"),
+        ({"guidance_scale": 10**400}, "guidance_scale 1000"),
+        ({"guidance_scale": float("nan")}, "guidance_scale nan is not a number from 0 on"),
+        ({"min_frames": 9, "max_frames": 3}, "min_frames 9 is above max_frames 3; no count is in between"),
+        ({"title": "a\ud800"}, "title 'a\\ud800' is not a text"),
+        ({"examples": ["a\0"]}, "examples ['a\\x00'] is not a list of prompts"),
+        ({"name": "a/b"}, "name 'a/b' is not a plain word, such as wan-1.3b"),
+        ({"name": ".."}, "name '..' is not a plain word, such as wan-1.3b"),
+        ({"name": "a\n"}, "name 'a\\n' is not a plain word, such as wan-1.3b"),
+        ({"dtype": "float32"}, "dtype is of the family diffusers, not opensora; leave it out"),
+        ({"loras": [{"source": "x"}]}, "loras is of the family diffusers, not opensora; leave it out"),
+        ({"offload": "model"}, "offload is of the family diffusers, not opensora; leave it out"),
         ({"vae_tiling": "yes"}, "vae_tiling 'yes' is not true or false"),
         ({"offload": None}, "offload None is not a text"),
         ({"dtype": 16}, "dtype 16 is not a text, or null"),
         ({"name": "other"}, "name 'other' is not that of its folder, where source '.' is looked for"),
         (
-            {"name": "other", "source": "owner/repository", "loras": [{"source": "."}]},
+            {"name": "other", "source": "owner/repository", "loras": [{"source": "."}], **OF_DIFFUSERS},
             "name 'other' is not that of its folder, where LoRA '.' is looked for",
         ),
     ],
