@@ -4,12 +4,10 @@ Files of latents never change under a name, and each is checked against its row'
 wrong at worst, never stale. The oldest used go first when the folder is full.
 """
 
-import hashlib
-import secrets
 from contextlib import suppress
 from pathlib import Path
 
-from shared.folders import make_room, mark_used
+from shared.folders import make_room, mark_used, name_of, partial_of
 from shared.storage import Storage
 
 
@@ -43,13 +41,13 @@ class ReadThroughCache:
         return True
 
     def _copy(self, name: str) -> Path | None:
-        return None if self._folder is None else self._folder / hashlib.sha256(name.encode()).hexdigest()
+        return None if self._folder is None else self._folder / name_of(name)
 
     def _keep(self, copy: Path, content: bytes) -> None:
         """Write a copy under a temporary name, and make room for it; a disk that refuses costs only the copy."""
         if len(content) > self._max_bytes:
             return
-        partial = copy.with_suffix(f".{secrets.token_hex(4)}")
+        partial = partial_of(copy)
         try:
             copy.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             partial.touch(mode=0o600)  # latents of others: not for every user of this machine

@@ -4,10 +4,8 @@ A file holds the tensors of one text under a hash of the text and of the encoder
 depends on it: a file that cannot be read is encoded again, and a disk that refuses costs only the copy.
 """
 
-import hashlib
 import json
 import logging
-import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from shared.folders import make_room, mark_used
+from shared.folders import make_room, mark_used, name_of, partial_of
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +59,7 @@ class TextCache:
         if len(content) > self._max_bytes:
             return
         path = self._path(text)
-        partial = path.with_suffix(f".{secrets.token_hex(4)}")
+        partial = partial_of(path)
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             partial.write_bytes(content)
@@ -73,4 +71,4 @@ class TextCache:
                 partial.unlink()
 
     def _path(self, text: str) -> Path:
-        return self._folder / hashlib.sha256(f"{self._encoder}\n{text}".encode()).hexdigest()
+        return self._folder / name_of(f"{self._encoder}\n{text}")

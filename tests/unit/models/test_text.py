@@ -1,5 +1,7 @@
 """Captions: padded to the model's length, independent of neighbours, encoded once."""
 
+import os
+
 import pytest
 import torch
 from transformers import AutoTokenizer, T5Config, T5EncoderModel, T5Tokenizer
@@ -96,6 +98,17 @@ def test_what_is_kept_of_a_text_belongs_to_its_encoder_and_goes_when_there_is_no
         new.put(f"dog {number}", {"states": torch.ones(50)})
     assert old.get("a cat") is None
     assert sum(file.stat().st_size for file in tmp_path.iterdir()) <= 2000
+
+
+def test_a_text_on_a_disk_that_is_read_only_is_read(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(30, "Read-only file system")
+
+    cache = TextCache(tmp_path, encoder="t5", max_bytes=2000)
+    cache.put("a cat", {"states": torch.ones(1)})
+    monkeypatch.setattr(os, "utime", refuse)
+
+    assert cache.get("a cat") is not None
 
 
 @pytest.mark.parametrize("content", [b"", b"no tensors", bytes(100)])
