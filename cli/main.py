@@ -243,7 +243,8 @@ def download(
 @app.command(rich_help_panel=SERVICE)
 def up(
     port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="Port of the API on 127.0.0.1; 8400, or another that is free.")
+        int | None,
+        typer.Option(min=1, max=65535, help="Of the API; else CHAI_API_PORT, else 8400, or another that is free."),
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Worker processes; one a GPU is right.")] = 1,
     flower: Annotated[bool, typer.Option(help="Serve Flower, the view of the workers.")] = True,

@@ -38,7 +38,7 @@ BEAT_PATIENCE_S = 90.0  # signs of life need the database, and a relay's the bro
 class Choices:
     """What a caller may choose about a start."""
 
-    port: int | None = None  # taken or refused; none: the usual one, or another, and the command says so
+    port: int | None = None  # taken or refused; none: CHAI_API_PORT, likewise, else the usual one, or another, said so
     num_workers: int = 1
     has_flower: bool = True
 
@@ -110,6 +110,7 @@ def service(var: Path, choices: Choices, *, report: Callable[[str], None]) -> It
     """
     if found := local.running(var):
         raise CommandError(f"the service already runs at {found.url} (process {found.pid}); stop that one first")
+    port = _port(choices)
     database_url = local.database_url() if "DATABASE_URL" in os.environ else None
     redis_url = local.redis_url() if "REDIS_URL" in os.environ else None
     try:
@@ -117,7 +118,7 @@ def service(var: Path, choices: Choices, *, report: Callable[[str], None]) -> It
             is_in_place = stack.enter_context(folder_lock(var))
             stop_leftovers(var)  # they hold ports
             doors = Doors(
-                api=stack.enter_context(_door(API_PORT, choices.port, "the API", report)),
+                api=stack.enter_context(_door(API_PORT, port, "the API", report)),
                 flower=stack.enter_context(_door(FLOWER_PORT, None, "Flower", report)) if choices.has_flower else None,
             )
             servers = servers_started(var, database_url=database_url, redis_url=redis_url, report=report)
@@ -126,15 +127,28 @@ def service(var: Path, choices: Choices, *, report: Callable[[str], None]) -> It
         raise CommandError(str(error)) from error
 
 
+def _port(choices: Choices) -> int | None:
+    """Return the port that was asked for, if any; raise `BadInput` for a variable at which the parts would end."""
+    from api.settings import ApiSettings
+    from worker.settings import WorkerSettings
+
+    somewhere = {"DATABASE_URL": "postgresql://none/none"}
+    with local.settings_checked():
+        WorkerSettings.model_validate(somewhere)
+        settings = ApiSettings.model_validate(somewhere)
+    is_set = "api_port" in settings.model_fields_set
+    return choices.port or (settings.api_port if is_set else None)
+
+
 def _door(usual: int, asked: int | None, whose: str, report: Callable[[str], None]) -> socket.socket:
     """Listen at a port now, seconds before the part that serves it is there: nobody else gets it meanwhile."""
-    port = asked or usual
+    port = usual if asked is None else asked
     try:
         return listening(port)
     except OSError as error:
         is_taken = error.errno == errno.EADDRINUSE
         why = f"is taken by {listener(port) or 'another process'}" if is_taken else f"cannot be had ({error.strerror})"
-        if asked:
+        if asked is not None:
             way_out = "choose another with --port" + (", or stop that process" if is_taken else "")
             raise CommandError(f"port {port} {why}; {way_out}") from error
     door = listening(0)

@@ -150,13 +150,27 @@ def test_two_launchers_never_choose_the_same_port() -> None:
     assert len(said) >= 2
 
 
-def test_a_port_that_was_asked_for_and_is_taken_is_refused_with_its_holder(new_home: Callable[[], Home]) -> None:
+def test_a_variable_at_which_the_parts_would_end_is_named_before_they_start(new_home: Callable[[], Home]) -> None:
+    home = new_home()
+
+    refused = home.chai("up", "--port", "8400", CHAI_LEASE_S="soon", timeout_s=60)
+
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("error: CHAI_LEASE_S 'soon': ")
+    assert not (home.folder / "var" / "postgres").exists()
+
+
+@pytest.mark.parametrize("asks", ["--port", "CHAI_API_PORT"])
+def test_a_port_that_was_asked_for_and_is_taken_is_refused_with_its_holder(
+    new_home: Callable[[], Home], asks: str
+) -> None:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         port = holder.getsockname()[1]
 
-        refused = new_home().chai("up", "--port", str(port))
+        words, variables = (["--port", str(port)], {}) if asks == "--port" else ([], {asks: str(port)})
+        refused = new_home().chai("up", *words, **variables)
 
     assert refused.returncode == 1
     way_out = "choose another with --port, or stop that process"
