@@ -1,8 +1,19 @@
 """Which part of a prompt the tokenizer of a text encoder gives its model."""
 
+from threading import Lock
 from typing import Any
 
+# A tokenizer of transformers keeps in itself where it cuts, from call to call, and a worker reads one job's prompt
+# while another's is encoded: of two calls at once one is cut where the other is.
+_TURN = Lock()
+
 _FIRST_IDEOGRAPH = 0x2E80  # from here on scripts put no blanks between words: a character stands for itself
+
+
+def tokens(tokenizer: Any, text: str, **options: Any) -> Any:
+    """What a tokenizer makes of a text, whatever it is asked for by other threads."""
+    with _TURN:
+        return tokenizer(text, **options)
 
 
 def given(tokenizer: Any, text: str, *, num_tokens: int) -> str:
@@ -12,13 +23,13 @@ def given(tokenizer: Any, text: str, *, num_tokens: int) -> str:
     the same of every word that became one. With a tokenizer of whole words (the small model's, which has those of its
     world) that holds for most of any prompt; there only what is cut counts, or nothing could be looked up.
     """
-    tokens = tokenizer(text, max_length=num_tokens, truncation=True, return_offsets_mapping=True)
-    end = max((stop for _, stop in tokens["offset_mapping"]), default=0)
-    is_cut = len(tokens["input_ids"]) >= num_tokens
+    found = tokens(tokenizer, text, max_length=num_tokens, truncation=True, return_offsets_mapping=True)
+    end = max((stop for _, stop in found["offset_mapping"]), default=0)
+    is_cut = len(found["input_ids"]) >= num_tokens
     kept = list(text[:end] if is_cut else text)
     if not _spells(tokenizer):
         return "".join(kept)
-    for token, (start, stop) in zip(tokens["input_ids"], tokens["offset_mapping"], strict=True):
+    for token, (start, stop) in zip(found["input_ids"], found["offset_mapping"], strict=True):
         if token == tokenizer.unk_token_id and stop > start:
             start, stop = _word(text, start, stop)
             stop = min(stop, len(kept))
@@ -31,7 +42,7 @@ _NO_WORD = "qzxjv"
 
 def _spells(tokenizer: Any) -> bool:
     """Whether a tokenizer has tokens for words that it has never seen, from their parts."""
-    return tokenizer.unk_token_id not in tokenizer(_NO_WORD)["input_ids"]
+    return tokenizer.unk_token_id not in tokens(tokenizer, _NO_WORD)["input_ids"]
 
 
 def _word(text: str, start: int, stop: int) -> tuple[int, int]:

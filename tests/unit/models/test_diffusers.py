@@ -114,6 +114,17 @@ def test_without_hooks_it_is_the_pipeline_called_directly_to_the_bit(model_of, s
     assert frames.std() > 1
 
 
+def test_reading_a_prompt_leaves_the_tokenizer_of_a_running_pipeline_alone(model_of) -> None:
+    """It keeps where it cut the last text, and the text of another job is being cut meanwhile."""
+    model = model_of("wan")
+    rules = model.pipeline.tokenizer.backend_tokenizer
+    rules.enable_truncation(3)
+
+    assert model.reads("a red fox in the sea") == "a red fox in the sea"
+
+    assert rules.truncation["max_length"] == 3
+
+
 @pytest.mark.parametrize("name", ["wan", "ltx"])
 def test_a_prompt_is_encoded_once_where_a_folder_keeps_it(saved, monkeypatch, tmp_path, name) -> None:
     options = EngineOptions(device="cpu", text_cache=tmp_path)

@@ -1,6 +1,9 @@
 """Captions: padded to the model's length, independent of neighbours, encoded once."""
 
 import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 import torch
@@ -193,6 +196,29 @@ def test_what_the_tokenizer_has_no_token_for_is_not_given_to_the_model(
     tokenizer: T5Tokenizer, prompt: str, num_tokens: int, given: str
 ) -> None:
     assert prompt_text.given(tokenizer, prompt, num_tokens=num_tokens) == given
+
+
+def test_a_prompt_is_not_read_while_another_is_cut_to_be_encoded(t5, tokenizer) -> None:
+    """A tokenizer of transformers keeps the limit of the last call, whoever asks next."""
+
+    class Watched:
+        unk_token_id = tokenizer.unk_token_id
+        busy = False
+
+        def __call__(self, *texts: str, **options: Any) -> Any:
+            assert not self.busy, "another call is under way"
+            self.busy = True
+            time.sleep(0.01)
+            self.busy = False
+            return tokenizer(*texts, **options)
+
+    encoder = CaptionEncoder(t5, Watched(), num_tokens=LENGTH)
+
+    with ThreadPoolExecutor() as pool:
+        encoded = pool.submit(lambda: [encoder([f"cat {letter}"]) for letter in "abcd"])
+        read = pool.submit(lambda: [encoder.read(f"dog {letter}") for letter in "abcd"])
+
+    assert (len(encoded.result()), len(read.result())) == (4, 4)
 
 
 def test_a_tokenizer_of_whole_words_gives_all_that_is_within_its_limit() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import json
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -64,6 +65,8 @@ class DiffusersModel:
         self.text_cache: TextCache | None = None  # what was encoded before
         self.ignores_donors: str | None = None  # why, where the networks do as if there were none
         self._takes = inspect.signature(pipeline.__call__).parameters
+        # Its own, for the pipeline's is at work on another job while a prompt is read; see `prompt_text`.
+        self._tokenizer: Any = copy.deepcopy(getattr(pipeline, "tokenizer", None))
         self._blank: Encoding | None = None
         self._asked: dict[tuple[object, ...], Asked] = {}
 
@@ -117,7 +120,7 @@ class DiffusersModel:
 
     def reads(self, prompt: str) -> str:
         """Return what the pipeline's first text encoder gets of a prompt: within its limit, and known to it."""
-        tokenizer: Any = getattr(self.pipeline, "tokenizer", None)
+        tokenizer = self._tokenizer
         default = self._takes["max_sequence_length"].default if "max_sequence_length" in self._takes else None
         if default is None:  # CLIP's is its tokenizer's; that of encoders without one is astronomical
             default = getattr(tokenizer, "model_max_length", None)

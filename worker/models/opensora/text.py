@@ -130,7 +130,8 @@ class CaptionEncoder:
         return rows
 
     def _encode_one(self, text: str, device: torch.device) -> Tensor:
-        tokens = self.tokenizer(text, max_length=self.num_tokens, truncation=True, return_tensors="pt").to(device)
+        cut = {"max_length": self.num_tokens, "truncation": True}
+        tokens = prompt_text.tokens(self.tokenizer, text, return_tensors="pt", **cut).to(device)
         states: Tensor = self.text_encoder(input_ids=tokens.input_ids).last_hidden_state
         return states[0]  # (tokens, C)
 
