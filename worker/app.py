@@ -9,10 +9,12 @@ Celery's warm shutdown waits for that. A parent that has no time left (SIGKILL) 
 
 import functools
 import logging
+import multiprocessing
 import os
 import secrets
 import signal
 import socket
+import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Sequence
@@ -96,6 +98,7 @@ def main(
     settings = WorkerSettings.model_validate({})  # from the environment
     owner = f"{name}@{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
     app = make_app(settings)
+    share_without_folder()
     gate = Gate()
     gate.close(heartbeats.STARTING)
     begun = Announcements()
@@ -121,6 +124,14 @@ def main(
     worker.start()
     presence.stop()
     return 0 if ends == ["Warm"] else int(worker.exitcode or 0)
+
+
+def share_without_folder() -> None:
+    """Let what parent and child share have no folder of its own, which a worker that is killed leaves behind.
+
+    multiprocessing makes one, `pymp-...`, for files that it unlinks as soon as it has them open.
+    """
+    multiprocessing.current_process()._config["tempdir"] = tempfile.gettempdir()  # type: ignore[attr-defined]
 
 
 def _closing_with_its_terminal(kind: type[Any]) -> type[Any]:  # Any: Celery has no types
