@@ -1,7 +1,7 @@
 """`chai cache`: look into the latent cache, warm it, purge it, change its policy; straight on database and storage."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -239,26 +239,46 @@ def set_(
     ] = None,
     settings: Annotated[str | None, typer.Option(help='JSON, as {"match": {"same_threshold": 0.85}}.')] = None,
 ) -> None:
-    """Change a namespace while jobs run; what is not given stays."""
-    from db import namespaces
-    from db.session import transaction
+    """Change a namespace while jobs run, all of it or nothing; what is not given stays."""
     from worker.cache.eviction import ADMISSIONS, POLICIES
 
     _choose("--policy", policy, POLICIES)
     _choose("--admission", admission, ADMISSIONS)
+    given: dict[str, Any] = {  # Any: as columns hold it
+        "policy": policy,
+        "admission": admission,
+        "tenant_share": tenant_share,
+        "settings": None if settings is None else checked_settings(settings),
+    }
+    wanted = {name: value for name, value in given.items() if value is not None}
+    if tenant_share == 0:
+        wanted["tenant_share"] = None  # all of it
     with _open() as store:
-        with transaction(store.factory) as session:
-            space = namespaces.lock(session, find_space(session, namespace).id)
-            space.policy, space.admission = policy or space.policy, admission or space.admission
-            if tenant_share is not None:
-                space.tenant_share = tenant_share or None
-            if settings is not None:
-                space.settings = checked_settings(settings)
-        if budget_mib is not None:
-            _set_budget(store, space.id, budget_mib)
+        with store.factory() as session:
+            space_id = find_space(session, namespace).id
+        before = _changed(store, space_id, wanted)
+        try:
+            if budget_mib is not None:
+                _set_budget(store, space_id, budget_mib)
+        except BadInput:
+            _changed(store, space_id, before)
+            raise
         with store.factory() as session:
             row = _space_row(session, find_space(session, namespace))
     _print([row], as_json=False)
+
+
+def _changed(store: _Store, space_id: UUID, wanted: Mapping[str, Any]) -> dict[str, Any]:  # Any: as columns hold it
+    """Give columns of a namespace these values; return those from before."""
+    from db import namespaces
+    from db.session import transaction
+
+    with transaction(store.factory) as session:
+        space = namespaces.lock(session, space_id)
+        before = {name: getattr(space, name) for name in wanted}
+        for name, value in wanted.items():
+            setattr(space, name, value)
+    return before
 
 
 def _set_budget(store: _Store, space_id: UUID, budget_mib: float) -> None:

@@ -60,6 +60,8 @@ def report(
 
     The page quotes prompts of every tenant: it is for the operator.
     """
+    if out is not None and out.suffix == ".json":
+        raise BadInput(f"--out {str(out)!r} is the place of the JSON; name the page, as {out.with_suffix('.html')}")
     from db import cache_stats
     from db.session import connect, sessions
     from worker.cache.simulation import recorded

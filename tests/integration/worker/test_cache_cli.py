@@ -179,10 +179,13 @@ def test_a_setting_that_cannot_be_is_refused_with_the_way_out(
     start().run(RED_FOX)
     space = json.loads(chai("ls", "--json")[1])[0]["namespace"]
 
+    before = chai("ls", "--json")[1]
+
     code, text = chai("set", space, *args)
 
     assert code == 2
     assert message in " ".join(text.split())
+    assert chai("ls", "--json")[1] == before
 
 
 def test_a_smaller_budget_evicts_by_the_policy_until_it_holds(

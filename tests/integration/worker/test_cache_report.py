@@ -91,6 +91,14 @@ def test_a_report_of_nothing_says_what_to_do(chai: Callable[..., tuple[int, str,
     assert "no decision is recorded there; run some prompts first" in err
 
 
+def test_a_page_is_not_written_where_its_json_goes(chai: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    code, _, err = chai("report", "--out", str(tmp_path / "r.json"))
+
+    page = tmp_path / "r.html"
+    assert code == 2
+    assert f"--out '{tmp_path}/r.json' is the place of the JSON; name the page, as {page}" in err
+
+
 def test_enough_decisions_bring_a_recommendation_with_its_gain_and_how_sure_it_is() -> None:
     found: Any = SimpleNamespace(decisions=range(500), full_seconds=10.0)
     trial = Trial(
