@@ -92,7 +92,7 @@ async function read(answer) {
 function show(fresh, isThere) {
   answered();
   keepFocus(() => {
-    if (isThere) for (const old of all("[data-live]")) { const now = fresh.getElementById(old.id); if (now) become(old, now); }
+    if (isThere) for (const old of all("[data-live]:not([data-live] *)")) { const now = fresh.getElementById(old.id); if (now) become(old, now); }
     else {  // it is gone, which no later look changes
       become(document.getElementById("main"), fresh.getElementById("main"));
       for (const old of all("[data-live]")) old.removeAttribute("data-live");

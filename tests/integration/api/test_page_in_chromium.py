@@ -318,13 +318,24 @@ def test_a_video_that_is_deleted_elsewhere_is_gone_from_open_pages(site: Site, p
     page.errors.clear()  # that there is no such video
 
 
-def test_a_card_of_the_library_becomes_its_clip(site: Site, page: Tab) -> None:
+@pytest.mark.parametrize("path", ["/library", "/"])
+def test_a_card_becomes_its_clip(site: Site, page: Tab, path: str) -> None:
     id_ = submit(page, site.url, "a blue square")
-    page.open(f"{site.url}/library")
-    says(page, "waiting")
+    page.open(site.url + path)
+    page.wait_for("document.querySelector('.card .frame')?.innerText.includes('waiting')")
     site.finish(site.claim(id_))
 
     page.wait_for("document.querySelector('.card img[data-clip]')?.naturalWidth > 0")
+
+
+@pytest.mark.parametrize(("width", "at_least"), [(320, 2), (360, 2), (768, 4), (1280, 5)])
+def test_a_wall_has_as_many_columns_as_there_is_room_for(site: Site, page: Tab, width: int, at_least: int) -> None:
+    submit(page, site.url, "a blue square")
+    page.look_like(width=width, height=800)
+    page.open(f"{site.url}/library")
+
+    columns = page.run("getComputedStyle(document.getElementById('wall')).gridTemplateColumns")
+    assert len(columns.split()) >= at_least
 
 
 SLOW_LINE = """after = (ms) => new Promise((done) => setTimeout(done, ms));
