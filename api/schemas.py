@@ -553,6 +553,7 @@ class LastDelivery(BaseModel):
     """How an address was last told something."""
 
     event: str
+    state: Literal["sending", "delivered", "failed"]  # of this attempt
     attempt: int
     tried_at: int  # Unix seconds
     status: int | None  # of the answer

@@ -162,10 +162,11 @@ def take(session: Session, *, limit: int, busy: Collection[Due], most_each: int,
     has_room = each.c.of_tenant + under_way <= most_of_tenant
     first = select(each.c.id).where(has_room).order_by(each.c.due_at).limit(limit)
     ids = session.scalars(select(Delivery.id).where(Delivery.id.in_(first)).with_for_update(skip_locked=True)).all()
+    begun = {"attempt": Delivery.attempt + 1, "tried_at": func.clock_timestamp(), "status": None, "error": None}
     taken = (
         update(Delivery)
         .where(Delivery.id.in_(ids))
-        .values(attempt=Delivery.attempt + 1, due_at=func.clock_timestamp() + LEASE, tried_at=func.clock_timestamp())
+        .values(due_at=func.clock_timestamp() + LEASE, **begun)
         .returning(Delivery)
     )
     rows = session.scalars(taken, execution_options={"synchronize_session": False}).all() if ids else []

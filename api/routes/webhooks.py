@@ -93,6 +93,7 @@ def _show(session: Session, row: Webhook) -> Shown:
 def _told(last: Delivery) -> LastDelivery:
     return LastDelivery(
         event=last.payload["type"],
+        state="delivered" if last.delivered_at else "failed" if last.error else "sending",
         attempt=last.attempt,
         tried_at=unix(last.tried_at) or 0,
         status=last.status,

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -186,7 +187,7 @@ def test_an_endpoint_is_told_of_every_end_and_the_signature_holds(
     path, headers, _ = receiver.got[0]
     assert (path, headers["Host"], headers["Content-Type"]) == ("/hook", receiver.host, "application/json")
     shown = hooked.get(f"/v1/webhooks/{hook['id']}", headers=mine).json()["last_delivery"]
-    assert (shown["status"], shown["error"], shown["attempt"]) == (200, None, 1)
+    assert (shown["state"], shown["status"], shown["error"], shown["attempt"]) == ("delivered", 200, None, 1)
 
 
 def test_a_video_may_name_an_address_of_its_own_which_nobody_is_shown(
@@ -230,6 +231,34 @@ def test_what_was_not_taken_is_sent_again_later_and_in_the_same_words(
     assert len(receiver.got) == 3  # a redirect was not followed, the third was taken
     assert len({(headers["webhook-id"], body) for _, headers, body in receiver.got}) == 1
     assert session.scalars(select(Delivery.status)).one() == 200
+
+
+def test_a_delivery_that_is_under_way_says_so_and_nothing_of_the_attempt_before(
+    hooked: TestClient, new_key, relay: Webhooks, receiver: Receiver, session: Session
+) -> None:
+    mine = new_key("a")
+    hook = register(hooked, receiver.url, mine)
+    receiver.answers = [(500, {})]
+    ended(hooked, mine)
+
+    def last() -> dict[str, Any]:
+        return hooked.get(f"/v1/webhooks/{hook['id']}", headers=mine).json()["last_delivery"]
+
+    turn(relay, session)
+    before = last()
+    session.execute(update(Delivery).values(due_at=func.now()))
+    session.commit()
+    receiver.hold = threading.Event()
+    relay.turn()
+    wait_until(lambda: len(receiver.got) == 2)
+    meanwhile = last()
+    receiver.hold.set()
+    wait_until(lambda: not relay._busy)
+
+    assert (before["state"], before["attempt"], before["error"]) == ("failed", 1, "answered 500")
+    assert meanwhile == {**meanwhile, "state": "sending", "attempt": 2, "status": None, "error": None}
+    assert meanwhile["next_attempt_at"] is None
+    assert last()["state"] == "delivered"
 
 
 def test_a_receiver_that_is_gone_or_never_answers_well_is_given_up(
