@@ -7,6 +7,7 @@ import importlib.metadata
 import math
 import os
 import platform
+import re
 import shutil
 import sys
 import time
@@ -18,7 +19,7 @@ from typing import Any
 
 from cli import local, output
 from cli.client import Client, connect
-from cli.errors import CommandError, discreet
+from cli.errors import BadInput, CommandError, discreet
 from cli.services.binaries import OLDEST_REDIS
 
 OLDEST_PYTHON = (3, 11)
@@ -104,6 +105,16 @@ def check_software(_var: Path) -> Findings:
     else:
         yield _fine("python", f"{python} on {platform.system()} {platform.machine()}")
     yield _fine("chai", _version("chai-t2v") or "of a checkout that is not installed")
+
+
+def check_settings(_var: Path) -> Findings:
+    """The variables that the parts read."""
+    try:
+        local.api_settings()
+    except BadInput as error:
+        yield _wrong("settings", str(error), "mend that variable, or unset it: docs/operation.md lists them")
+    else:
+        yield _fine("settings", "each variable can be read")
 
 
 def check_gpu(_var: Path) -> Findings:
@@ -401,7 +412,8 @@ def check_storage(var: Path) -> Findings:
     from shared.storage import Storage
 
     url = os.environ.get("STORAGE_URL", f"file://{var / 'storage'}")
-    if url.startswith("file:") and not Path(url.removeprefix("file://")).exists():
+    folder = re.fullmatch("(?:file://|file:)?(/.*)", url)
+    if folder is not None and not Path(folder[1]).exists():
         yield _look("storage", f"{url} is not there yet", "the service makes it; on several machines, check the mount")
         return
     Storage(url).check()
@@ -433,6 +445,7 @@ def check_models(_var: Path) -> Findings:
 
 CHECKS: tuple[Callable[[Path], Findings], ...] = (
     check_software,
+    check_settings,
     check_gpu,
     check_disk,
     check_programs,

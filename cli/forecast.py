@@ -77,10 +77,7 @@ def forecast(
 
 
 def _check_length(num_lines: int) -> None:
-    from api.settings import ApiSettings
-
-    with local.settings_checked():
-        most = ApiSettings.model_validate({"DATABASE_URL": "postgresql://none/none"}).max_batch_jobs
+    most = local.api_settings().max_batch_jobs
     if num_lines > most:
         raise BadInput(
             f"{num_lines} lines are more than the {most} that a run may have; divide the list, or let the operator "

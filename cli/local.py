@@ -9,9 +9,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cli.errors import BadInput, discreet
 from shared import environment
+
+if TYPE_CHECKING:
+    from api.settings import ApiSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 MODELS_DIR = ROOT / "worker" / "cards"
@@ -129,6 +133,20 @@ def redis_url() -> str:
         return checked_redis_url(url)
     except ValueError as error:
         raise BadInput(f"REDIS_URL {discreet(url)!r}: {error}") from None
+
+
+def api_settings() -> "ApiSettings":
+    """Return the API's settings as the environment has them, wherever its database is.
+
+    Raises `BadInput` for a variable at which any part would end.
+    """
+    from api.settings import ApiSettings
+    from worker.settings import WorkerSettings
+
+    somewhere = {"DATABASE_URL": "postgresql://none/none"}
+    with settings_checked():
+        WorkerSettings.model_validate(somewhere)
+        return ApiSettings.model_validate(somewhere)
 
 
 @contextmanager

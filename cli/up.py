@@ -129,13 +129,7 @@ def service(var: Path, choices: Choices, *, report: Callable[[str], None]) -> It
 
 def _port(choices: Choices) -> int | None:
     """Return the port that was asked for, if any; raise `BadInput` for a variable at which the parts would end."""
-    from api.settings import ApiSettings
-    from worker.settings import WorkerSettings
-
-    somewhere = {"DATABASE_URL": "postgresql://none/none"}
-    with local.settings_checked():
-        WorkerSettings.model_validate(somewhere)
-        settings = ApiSettings.model_validate(somewhere)
+    settings = local.api_settings()
     is_set = "api_port" in settings.model_fields_set
     return choices.port or (settings.api_port if is_set else None)
 

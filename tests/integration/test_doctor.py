@@ -50,6 +50,22 @@ def test_before_the_first_start_nothing_is_wrong(tmp_path: Path) -> None:
     assert found["postgres"]["do"] == "`chai up` starts one; set DATABASE_URL for another"
 
 
+@pytest.mark.parametrize("before", ["", "file:", "file://"])
+def test_a_folder_that_is_not_mounted_is_not_made(before: str, tmp_path: Path) -> None:
+    _, found = looked(tmp_path, STORAGE_URL=f"{before}{tmp_path}/share")
+
+    assert found["storage"]["seen"] == f"{before}{tmp_path}/share is not there yet"
+    assert found["storage"]["do"] == "the service makes it; on several machines, check the mount"
+    assert not (tmp_path / "share").exists()
+
+
+def test_a_variable_at_which_a_part_would_end_is_named(tmp_path: Path) -> None:
+    status, found = looked(tmp_path, CHAI_LEASE_S="soon")
+
+    assert (status, found["settings"]["state"]) == (1, "wrong")
+    assert found["settings"]["seen"].startswith("CHAI_LEASE_S 'soon': ")
+
+
 @pytest.mark.parametrize(
     ("at", "state", "do"),
     [("0004", "wrong", "`chai migrate`, with a backup"), ("9999", "look", "update chai here; it serves as is")],
