@@ -44,6 +44,23 @@ _COLOURS = {
     **dict.fromkeys(("棕", "棕色", "褐色", "咖啡色"), "棕色"),
     **dict.fromkeys(("银", "银色"), "银色"),
 }
+_SHADES = {  # what stands before a colour and says which: 墨绿, 酒红色
+    "红": "酒 枣 玫 玫瑰 砖 暗 深 浅 桃 火",
+    "蓝": "湖 宝 藏 深 浅 淡 靛 孔雀",
+    "绿": "墨 草 军 深 浅 橄榄 嫩 薄荷 翡翠 苹果",
+    "黄": "柠檬 鹅 土 淡 浅 姜 明",
+    "白": "米 奶 乳 纯",
+    "灰": "深 浅 银 烟",
+    "紫": "深 浅 淡",
+    "棕": "深 浅 红",
+    "粉": "浅 淡 嫩",
+}
+_COLOURS |= {
+    f"{shade}{colour}{end}": _COLOURS[colour]
+    for colour, shades in _SHADES.items()
+    for shade in shades.split()
+    for end in ("", "色")
+}
 _SIZES = word_set("大 小 巨大 巨型 大型 小型 微小 迷你 高大 小小")
 _OTHER_ADJECTIVES = word_set(
     "老 旧 新 年老 年轻 古老 现代 古代 未来 美丽 可爱 漂亮 雪白 木 木制 木质 木头 金属 石头 石制 玻璃 塑料 破旧 豪华 "
@@ -96,7 +113,7 @@ _NOTHING = word_set(
 )
 _NEGATIONS = word_set(
     "没有 没 无 不要 别 不含 不包含 不是 除了 避免 禁止 毫无 不带 不戴 没戴 没穿 不穿 不出现 而非 而不是 缺少 缺乏 "
-    "远离 除 不见 并非 未见"
+    "远离 除 不见 并非 未见 看不到 看不见 见不到 找不到"
 )
 _NOBODY = word_set("无人 空无一人 没人")
 _LIKE = word_set("像 好像 就像 仿佛 犹如 宛如 宛若 如同 如 似 形似 酷似")
@@ -143,6 +160,7 @@ def _tagger() -> Any:  # Any: jieba has no types
         if _HAS_CHINESE.search(word) and len(word) > 1:
             words.add_word(word, freq=20_000, tag="a" if word in _COLOURS else "v" if word in _ACTIONS else "n")
     words.add_word("没有", freq=1_000_000, tag="v")
+    words.del_word("任何人")  # any person
     for word in sorted(_MADE | {"赛博朋克"}):
         words.add_word(word, tag="b")
     return jieba.posseg.POSTokenizer(words)

@@ -74,6 +74,7 @@ _ADJECTIVES = word_set(
     "dampfend fliegend leuchtend schlafend tanzend rennend sitzend stehend laufend brennend spielend verlassen "
     "verfallen"
 )
+_RELATIVES = word_set("der die das welcher welche welches")
 _ENDS = ("er", "es", "en", "em", "e")
 _PLURALS = ("en", "er", "n", "e", "s", "es", "se", "nen")
 _UMLAUTS = str.maketrans("äöü", "aou")
@@ -111,6 +112,21 @@ def tag(text: str) -> list[Token]:
     for i in range(len(tokens) - 1, -1, -1):
         if tokens[i].role is Role.NOUN and not tokens[i].is_style:
             tokens[i].role = _open(tokens, words, i, has_capitals=has_capitals)
+    return _with_clauses(tokens)
+
+
+def _with_clauses(tokens: list[Token]) -> list[Token]:
+    """The words with what a clause behind a noun says of it as a sentence would: "die Katze, die schwarz ist"."""
+    for i in range(len(tokens) - 1, 2, -1):
+        if tokens[i].role is not Role.COPULA:
+            continue
+        end = i - (tokens[i - 1].role is Role.VERB)  # "das rot gestrichen ist"
+        start = end
+        while start > 2 and tokens[start - 1].role in (Role.ADJECTIVE, Role.AND, Role.DEGREE):
+            start -= 1
+        is_clause = tokens[start - 1].written in _RELATIVES and tokens[start - 2].role is Role.END
+        if is_clause and start < end and tokens[start - 3].role is Role.NOUN:
+            tokens[start - 2 : i + 1] = [tokens[i], *tokens[start:end]]
     return tokens
 
 

@@ -48,7 +48,32 @@ def tag(text: str) -> list[Token]:
     tokens: list[Token] = []
     for part in _PART.findall(text.lower()):
         tokens += _latin(part) if _LATIN.fullmatch(part) else _cut(part)
-    return p.of_material(_described_by_verbs(_described_by_past(_without_counters(tokens))), _MADE, "の")
+    tokens = _described_by_past(_without_counters(_coloured(tokens)))
+    return p.of_material(_described_by_verbs(tokens), _MADE, "の")
+
+
+def _coloured(tokens: Sequence[Token]) -> list[Token]:
+    """The words with a colour that the lexicon lacks as a description: 紺色の着物, ベージュ色のコート."""
+    kept: list[Token] = []
+    i = 0
+    while i < len(tokens):
+        token = tokens[i]
+        is_linked = i + 1 < len(tokens) and tokens[i + 1].role is Role.LINK
+        is_colour = token.text.endswith("色") and token.text not in _NO_COLOURS and token.meaning is None
+        shade = kept[-1] if kept and token.text == "色" else None
+        i += 1
+        if not (is_colour and is_linked and (shade is None or shade.role in (Role.NOUN, Role.ADJECTIVE))):
+            kept.append(token)
+            continue
+        i += 1  # its の
+        if shade is None:
+            kept.append(replace(token, text=f"{token.text}の", role=Role.ADJECTIVE))
+        elif shade.role is Role.NOUN:
+            kept[-1] = replace(shade, text=f"{shade.text}色の", role=Role.ADJECTIVE)
+    return kept
+
+
+_NO_COLOURS = word_set("景色 特色 音色 顔色 異色")
 
 
 def _without_counters(tokens: Sequence[Token]) -> list[Token]:

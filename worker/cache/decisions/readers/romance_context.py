@@ -135,6 +135,13 @@ def _verb_behind_object(at: _Place) -> Role | None:
     return Role.VERB if is_form and token.meaning is None and is_behind_noun else None
 
 
+def _painted(at: _Place) -> Role | None:
+    """A participle that looks like a verb before a colour: "un bateau peint en blanc"."""
+    colour = at.tokens[at.i + 2] if at.i + 2 < len(at.tokens) else None
+    is_said = at.token.role is Role.VERB and at.before is Role.NOUN and at.is_next(("en", "de", "em"))
+    return Role.PARTICIPLE if is_said and colour is not None and colour.is_of(Sort.COLOUR) else None
+
+
 def _reflexive_verb(at: _Place) -> Role | None:
     """What somebody does to themselves: "el perro se ríe"."""
     return Role.VERB if at.is_last(_REFLEXIVES) and at.token.meaning is None else None
@@ -212,6 +219,7 @@ _RULES = (
     _unknown_verb,
     _verb_that_describes_too,
     _adjective_that_is_a_thing,
+    _painted,
     _no_common_noun,  # so nouns alone are left
     _verb_behind_object,
     _reflexive_verb,
@@ -276,6 +284,8 @@ def _is_verb(token: Token, grammar: Grammar) -> bool:
     common = frequency(grammar.language)
     if token.text in grammar.verbs:
         return True
+    if token.written != token.text and token.written.endswith("s"):
+        return False  # "hay palomas": whoever does it is no "you"
     forms = (form for stem in _stems(token.text, grammar) for form in variants(stem, grammar.infinitives))
     return any(word in common for word in forms)
 

@@ -91,7 +91,7 @@ SPANISH = Grammar(
         "militar collar altar dólar chocolate elefante gigante diamante amante estudiante cantante restaurante volante "
         "fuente puente gente serpiente ambiente oriente paciente presidente combate cocina lluvia música fábrica "
         "botánica tela nieve torre nube flor té café cohete mariposa rosa hoja agua estrella ventana montaña viento "
-        "plaza noche tarde calle llave nave leche carne sangre fantasma"
+        "plaza noche tarde calle llave nave leche carne sangre fantasma oliva lima menta mostaza"
     ),
     adjectives=word_set(
         "guapo bonito bello hermoso lindo feo feliz triste alegre salvaje mágico misterioso alto bajo largo corto "
