@@ -60,6 +60,10 @@ def hit(prompt: str, donor: str, similarity: float = 0.9, settings: MatchSetting
         ("a wooden bridge", "a stone bridge"),
         ("a toy car", "a car"),
         ("a burning tower", "a tower"),
+        ("a white-painted jeep", "a black-painted jeep"),
+        ("a parrot with blue feathers", "a parrot with red feathers"),
+        ("a van in yellow paint", "a van in black paint"),
+        ("a brightly lit corridor", "a dimly lit corridor"),
         # a drawing for a photograph
         ("photograph of a fox", "anime, a fox"),
         ("a colorful tram", "black and white photo of a tram"),

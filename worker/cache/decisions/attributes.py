@@ -30,6 +30,7 @@ _PAINTED = v.word_set(
     "painted coloured colored dyed tinted dressed clad tinged all entirely completely mostly glowing shining lit"
 )
 _COLOUR_NOUNS = frozenset(("color", "colour", "colors", "colours", "coloured", "colored"))
+_OWNS = frozenset(("whose", "'s"))
 _DEGREES = v.word_set("very really all so quite completely entirely mostly pure")
 _COLOURS = frozenset(v.CONFLICT_GROUPS["colour"])
 _SIZES = v.CONFLICT_GROUPS["size"].keys() | v.word_set("tall long short slim thin narrow wide")
@@ -47,7 +48,9 @@ def fold(words: list[Word]) -> None:
     _fold_materials(words)
     i = len(words) - 1
     while i >= 0:
-        if words[i].tag in NOUN and not (i + 1 < len(words) and words[i + 1].tag in NOUN) and words[i].is_plain:
+        is_last = words[i].tag in NOUN and not (i + 1 < len(words) and words[i + 1].tag in NOUN)
+        is_of_thing = i > 0 and words[i].lower in _COLOUR_NOUNS and words[i - 1].lower in _OWNS
+        if is_last and words[i].is_plain and not is_of_thing:
             _fold_at(words, i)
         i -= 1
 
@@ -219,6 +222,8 @@ def _said(words: Sequence[Word], i: int) -> tuple[int, bool]:
     """Where attributes may begin behind a noun, and whether a sentence says them of its subject."""
     start = i
     is_sentence = False
+    if i + 2 < len(words) and words[i].lower in _OWNS and words[i + 1].lower in _COLOUR_NOUNS:
+        return (i + 3 if words[i + 2].lower in _COPULA else i), False  # "a jeep whose colour is white"
     if i + 1 < len(words) and words[i].lower == "," and _is_aside(words, i + 1):
         i = _lead_end(words, i + 1)
     if i < len(words) and words[i].lower in _RELATIVE:

@@ -17,6 +17,7 @@ from worker.cache.decisions.vocabulary import (
     NOUN_SYNONYMS,
     PERSONS,
     TIMES,
+    word_set,
 )
 
 
@@ -52,9 +53,14 @@ def _is_skin(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
 
 
 def _shade_as_colour(word: str) -> str:
-    """The colour of a shade that is one word: sky-blue, dark-red."""
-    _, _, last = word.rpartition("-")
+    """The colour of a shade that is one word: sky-blue, dark-red; and of what is white-painted."""
+    first, _, last = word.rpartition("-")
+    if last in _TINTED and first in CONFLICT_GROUPS["colour"]:
+        return first
     return last if last in CONFLICT_GROUPS["colour"] and word not in CONFLICT_GROUPS["colour"] else word
+
+
+_TINTED = word_set("painted coloured colored tinted hued toned dyed")
 
 
 @lru_cache(maxsize=1 << 16)

@@ -135,9 +135,7 @@ def _mark(words: Sequence[Word], start: int, length: int, *, before_verb: bool) 
         word.tag = "IN" if word.lower not in _NOBODY else word.tag
     if words[start].lower in _NOBODY or (length == 2 and words[start + 1].lower == "one"):
         words[start].lower, words[start].tag = "person", "NN"
-        if start + length < len(words) and words[start + length].lower in FINITE:
-            words[start + length].tag = "VB"
-        return start + length
+        return _nobody_does(words, start + length)
     i = start + length
     if before_verb:
         i = _skip_verbs(words, i)
@@ -151,6 +149,17 @@ def _mark(words: Sequence[Word], start: int, length: int, *, before_verb: bool) 
         if word.lower in _SOULS:
             word.lower, word.tag = "person", "NN"  # "not a soul"
     return end
+
+
+def _nobody_does(words: Sequence[Word], i: int) -> int:
+    """Marks what nobody does something to by the verb at i, "nobody wears a helmet"; returns where that ends."""
+    if i >= len(words) or words[i].lower not in FINITE:
+        return i
+    words[i].tag = "VB"
+    end = _phrase_end(words, i + 1)
+    for word in words[i + 1 : end]:
+        word.is_excluded = True
+    return max(end, i)
 
 
 _SOULS = frozenset(("soul", "souls"))

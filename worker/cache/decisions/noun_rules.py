@@ -160,10 +160,17 @@ def thing_of_one_kind(at: Place) -> str | None:
     if word in _LOOKS_TOO and at.tag == "JJ" and at.before in ("NN", "JJ") and after in ("IN", ".", "CC", "VBZ", "VBG"):
         is_listed = at.next == "," and at.tag_at(2) in ADJECTIVE
         return "NN" if not is_listed and (at.before == "NN" or _is_behind_one(at)) else None
+    if at.tag == "JJR" and at.before == "NN" and at.next != "than" and _is_doer(word) and _is_behind_one(at):
+        return "NN"  # "a lion tamer"
     is_bare = at.tag in ("VB", "VBP") and word not in KNOWN_VERBS and word not in _ONLY_DONE
     is_end = after in ("IN", ".", "CC", "VBZ", "VBG") or FINITE.get(at.next, at.next) != at.next
     is_thing = is_bare or (word in _NEED_OBJECTS and at.last in v.ANIMATE)
     return "NN" if is_thing and at.before == "NN" and is_end and _is_behind_one(at) else None
+
+
+def _is_doer(word: str) -> bool:
+    """Whether a word that may compare is who does what its stem says: tamer."""
+    return word.endswith("er") and tag_in_lexicon(f"{word[:-2]}ing") == "VBG"
 
 
 _ONLY_DONE = v.word_set("live stay know want find hear feel win lose fail obtain rely complain recover happen")

@@ -192,7 +192,9 @@ CONFLICT_GROUPS: dict[str, dict[str, str]] = {
 }
 
 # parts of somebody or of a place that are little of a picture, but whose colour tells two pictures apart
-COLOURED_PARTS = word_set("hair beard fur wall floor ceiling background backdrop")
+COLOURED_PARTS = word_set(
+    "hair beard fur feather plumage wing mane skin scale paint wall floor ceiling background backdrop"
+)
 COLOURS_OF_HAIR = {"blonde": "yellow", "blond": "yellow", "ginger": "red", "auburn": "red", "brunette": "brown"}
 
 # Times that a whole prompt is at, by the nouns that name them: a castle at night lends nothing to one at noon.
@@ -523,9 +525,9 @@ PLACE_NOUNS = word_set(
     "workbench altar anvil ledge sill iceberg floe stump catwalk ramp embankment treetop chimney crosswalk "
     "driveway route jetty trampoline dresser mantelpiece canal brook viaduct aqueduct overpass ditch curb kerb "
     "doorstep doormat parapet rampart scaffolding plinth dais sideboard cabinet bookcase ridge slope peak summit lawn "
-    "tablecloth campus stair tray blanket escalator elevator aisle doorway gutter "
+    "campus stair tray blanket escalator elevator aisle doorway gutter "
     "roundabout underpass sandbar moor copse thicket hedge corral kennel coop nest den lair burrow tomb mausoleum "
-    "convent resort chamber hall closet bathtub"
+    "convent resort chamber hall closet"
 )
 SCENE_PREPOSITIONS = word_set(
     "over on in at through across under beneath beside by near along inside within into onto against above below "

@@ -157,8 +157,13 @@ def _meaning(lower: str) -> Meaning | None:
         if lower[start - 1] == "ä":
             continue  # no "Ufer" ends a "Verkäufer"
         for base in (lower[start:], *_bases(lower[start:], _PLURALS)):
-            if len(base) >= _SHORTEST and base in known and not known[base].sort.describes:
-                found = known[base]
+            found = known.get(base)
+            if (
+                len(base) >= _SHORTEST
+                and found is not None
+                and found.sort is not Sort.NUMBER
+                and not found.sort.describes
+            ):
                 if found.sort is Sort.STYLE or found.english == "manner":  # "Schwarzweißfilm", "Anime-Stil"
                     first = lower[:start].strip("-")
                     return Meaning(f"{known[first].english if first in known else first} {found.english}", found.sort)

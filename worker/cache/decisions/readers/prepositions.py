@@ -119,9 +119,9 @@ def read(tokens: Sequence[Token], order: Order) -> Reading:
 
 def _told_of_subjects(tokens: Sequence[Token], order: Order) -> list[Token]:
     """The words with what a sentence says right behind its subject: "le chat sur la table est noir"."""
-    told = list(tokens)
+    told = _with_asides(tokens)
     start = 0
-    for i, token in enumerate(tokens):
+    for i, token in enumerate(tuple(told)):
         if token.role is Role.COPULA and told[i] is token:
             said, end = _said(told, i)
             first = phrase_at(told, _skip(told, start, Role.ARTICLE), order)
@@ -130,6 +130,19 @@ def _told_of_subjects(tokens: Sequence[Token], order: Order) -> list[Token]:
                 told[first.stop : end] = told[i:end] + told[first.stop : i]
         if token.role in _ENDS_SUBJECT:
             start = i + 1
+    return told
+
+
+def _with_asides(tokens: Sequence[Token]) -> list[Token]:
+    """The words with a colour between commas as a sentence would say it: "el velero, blanco, navega"."""
+    told = list(tokens)
+    for i in range(1, len(tokens) - 1):
+        end = _skip(tokens, i + 1, Role.ADJECTIVE, Role.DEGREE)
+        is_last = end == len(tokens) or tokens[end].role is Role.END
+        is_thing = tokens[i - 1].role in (Role.NOUN, Role.ADJECTIVE) and not tokens[i - 1].is_style
+        is_look = tokens[end - 1].is_of(Sort.COLOUR) and tokens[end - 1].said.english != TWO_COLOURS
+        if tokens[i].text == "," and is_thing and end > i + 1 and is_last and is_look:
+            told[i] = replace(tokens[i], role=Role.COPULA)
     return told
 
 
