@@ -323,6 +323,28 @@ def test_a_saved_pipeline_is_checked_before_it_is_loaded(tmp_path):
         ChaiPipeline.from_pretrained(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("file", "key", "kind"),
+    [
+        ("text_encoder/model.safetensors", "encoder.block.0.layer.0.SelfAttention.k.weight", "T5EncoderModel"),
+        ("text_encoder/model.safetensors", "shared.weight", "T5EncoderModel"),
+        ("transformer/diffusion_pytorch_model.safetensors", "final_layer.linear.bias", "STDiT3"),
+        ("vae/diffusion_pytorch_model.safetensors", "mean", "PatchVAE"),
+    ],
+)
+def test_a_saved_pipeline_that_lacks_weights_is_not_completed_at_random(tmp_path, file, key, kind):
+    tiny().save_pretrained(tmp_path)
+    path = tmp_path / file
+    state = load_file(path)
+    del state[key]
+    save_file(state, path, metadata={"format": "pt"})
+
+    with pytest.raises(ModelFilesError) as error:
+        ChaiPipeline.from_pretrained(tmp_path)
+
+    assert str(error.value) == f"{path.parent} does not hold a {kind}: 1 missing ({key})"
+
+
 def test_a_saved_pipeline_names_no_code_of_others(tmp_path):
     tiny().save_pretrained(tmp_path)
     index = json.loads((tmp_path / "model_index.json").read_text())

@@ -15,20 +15,20 @@ from typing import Any
 import psutil
 import torch
 from huggingface_hub import snapshot_download
-from transformers import AutoTokenizer, T5EncoderModel
+from transformers import AutoTokenizer, T5Config, T5EncoderModel
 
 from shared import model_cards
 from shared.logs import first_line
 from worker.models.opensora.caption import DEFAULT_AESTHETIC_SCORE
 from worker.models.opensora.small_vae import SmallVAE
 from worker.models.opensora.stdit3 import STDiT3
-from worker.models.opensora.vae import OpenSoraVAE
+from worker.models.opensora.vae import OpenSoraVAE, PatchVAE
 from worker.models.opensora.weights import (
     ModelFilesError,
     check_keys,
+    key_difference,
     link_or_copy,
     load_weights,
-    read_header,
     read_headers,
     weight_files,
 )
@@ -181,9 +181,22 @@ def load_vae(folder: Path, dtype: torch.dtype = torch.float32) -> OpenSoraVAE:
 
 def load_text_encoder(folder: Path, dtype: torch.dtype = torch.float32) -> Any:
     """A T5 encoder of a folder; the decoder of a full T5 is left out."""
-    for path in weight_files(folder):
-        read_header(path)
+    check_text_encoder(folder)
     return T5EncoderModel.from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True)
+
+
+def check_text_encoder(folder: Path) -> None:
+    """Raise ModelFilesError unless a folder holds all weights of a T5 encoder; transformers makes up missing ones."""
+    found = read_headers(weight_files(folder))
+    with torch.device("meta"):
+        model = T5EncoderModel(T5Config(**_read_config(folder)))
+    model.tie_weights()
+    names: dict[int, list[str]] = {}  # of each weight: one that is shared has several, and lies under one of them
+    for name, weight in model.named_parameters(remove_duplicate=False):
+        names.setdefault(id(weight), []).append(name)
+    wanted = {next((name for name in one if name in found), one[0]): () for one in names.values()}
+    if difference := key_difference(wanted, dict.fromkeys(wanted.keys() & found.keys(), ())):
+        raise ModelFilesError(f"{folder} does not hold a T5EncoderModel: {difference}")
 
 
 def _empty(kind: type, folder: Path) -> Any:
@@ -248,9 +261,18 @@ def check_pipeline(folder: Path) -> None:
                 f"this engine loads {' or '.join(libraries)} only"
             )
         if part != "tokenizer":
-            tensors = read_headers(weight_files(folder / part))
-            sizes[part] = sum(tensor.num_values for tensor in tensors.values()) * torch.get_default_dtype().itemsize
+            sizes[part] = num_bytes(folder / part, torch.get_default_dtype())
+            _check_whole(folder / part, name)
     check_memory(sizes)
+
+
+def _check_whole(folder: Path, kind: str) -> None:
+    """Raise ModelFilesError for a part of a pipeline that lacks weights: its library would make them up, or break."""
+    if kind == T5EncoderModel.__name__:
+        check_text_encoder(folder)
+    elif kind in _OURS:
+        shapes = {key: tensor.shape for key, tensor in read_headers(weight_files(folder)).items()}
+        check_keys(_empty(_OURS[kind], folder), shapes, folder)
 
 
 def _read_index(folder: Path) -> dict[str, Any]:
@@ -279,7 +301,8 @@ def inspect_model(folder: Path) -> list[Component]:
     return [_inspect(folder / part, part) for part in COMPONENTS if part != "tokenizer"]
 
 
-_OURS: dict[str, type] = {"STDiT3": STDiT3, "OpenSoraVAE": OpenSoraVAE, "VideoAutoencoderPipeline": OpenSoraVAE}
+_OURS: dict[str, type] = {kind.__name__: kind for kind in (STDiT3, OpenSoraVAE, PatchVAE, SmallVAE)}
+_OURS["VideoAutoencoderPipeline"] = OpenSoraVAE  # as it was published
 
 
 def _inspect(folder: Path, name: str) -> Component:
