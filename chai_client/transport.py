@@ -1,6 +1,5 @@
 """What both clients share: addresses, requests, when to try again, and what an answer means. Nothing here waits."""
 
-import fcntl
 import json
 import math
 import os
@@ -371,6 +370,8 @@ class Partial:
         assert self._stream is not None
         self._stream.flush()
         number = self.num_bytes
+        if self._part.name.endswith(OWN):  # it is not locked, and some systems move no open file
+            self._stream.close()
         self._part.replace(self._file)  # while it is locked: from here on nobody finds it by its old name
         self._stream.close()
         self._stream = None
@@ -393,13 +394,25 @@ def _claimed(part: Path) -> BinaryIO | None:
     """Open a file to append to, for this download alone; None while another has it, or where nothing can be locked."""
     stream = part.open("ab")
     try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(stream)
         if os.path.samestat(os.fstat(stream.fileno()), part.stat()):  # else it was finished, or dropped, meanwhile
             return stream
-    except OSError:
+    except BlockingIOError:
         pass
+    except OSError:
+        if stream.tell() == 0:  # nobody has it
+            part.unlink(missing_ok=True)
     stream.close()
     return None
+
+
+def _lock(stream: BinaryIO) -> None:
+    """Lock a file for this process; raise `BlockingIOError` where another has it, `OSError` where none can."""
+    try:
+        import fcntl
+    except ImportError as error:
+        raise OSError("no locks of files on this system") from error
+    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _etag_of(answer: httpx.Response) -> str | None:

@@ -159,6 +159,20 @@ def test_what_other_files_left_behind_is_theirs(scripted: Script, tmp_path: Path
     assert {path.name for path in tmp_path.iterdir()} == {"a", *others}
 
 
+@pytest.mark.parametrize("is_asynchronous", [False, True])
+def test_where_no_file_can_be_locked_downloads_come_whole(
+    scripted: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_asynchronous: bool
+) -> None:
+    monkeypatch.setitem(sys.modules, "fcntl", None)  # as on Windows
+    scripted.answer(b"0123456789", ETag=ABC)
+
+    assert downloaded(scripted, tmp_path / "a.mp4", is_asynchronous=is_asynchronous) == 10
+
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+    imported = "import sys; sys.modules['fcntl'] = None; import chai_client"
+    subprocess.run([sys.executable, "-c", imported], check=True)
+
+
 def test_a_download_that_is_refused_leaves_nothing_behind(scripted: Script, tmp_path: Path) -> None:
     scripted.answer({"error": {"message": "no video"}}, status=404)
 
