@@ -105,8 +105,11 @@ def _header(content: bytes) -> Mapping[str, str]:
     length = int.from_bytes(content[:8], "little")
     if not 0 < length <= min(_MAX_HEADER, len(content) - 8):
         raise BrokenDonor(f"{len(content)} bytes that are no safetensors file")
-    metadata: Mapping[str, str] = json.loads(content[8 : 8 + length]).get("__metadata__", {})
-    return metadata
+    try:
+        metadata = json.loads(content[8 : 8 + length]).get("__metadata__", {})
+        return {name: str(value) for name, value in metadata.items()}
+    except (ValueError, AttributeError) as error:
+        raise BrokenDonor(f"a header that is none: {type(error).__name__} {error}") from error
 
 
 def _reduced(name: str, tensor: Tensor, precision: str) -> dict[str, Tensor]:

@@ -74,6 +74,11 @@ def kept_steps(
 
 
 def steps_nearest(timesteps: Sequence[float], wanted: Sequence[float]) -> tuple[int, ...]:
-    """Return the steps (1-based, 2 and up) of a full run whose noise levels are nearest to the wanted ones."""
+    """Return the steps (1-based, 2 and up) of a full run whose noise levels are nearest to the wanted ones.
+
+    None of a run of one step: only noise enters it.
+    """
     steps = range(2, len(timesteps) + 1)
+    if not steps:
+        return ()
     return tuple(sorted({min(steps, key=lambda k: abs(timesteps[k - 1] - t)) for t in wanted}))

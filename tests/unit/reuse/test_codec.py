@@ -13,6 +13,11 @@ from worker.reuse.donor import CLEAN, Donor, latent_name
 SHAPE = (4, 3, 6, 5)
 
 
+def headed(header: bytes) -> bytes:
+    """Return a file with this header, and no tensors."""
+    return len(header).to_bytes(8, "little") + header
+
+
 @pytest.fixture
 def donor() -> Donor:
     torch.manual_seed(0)
@@ -100,10 +105,13 @@ def test_values_that_are_not_finite_are_refused(donor: Donor) -> None:
         (b"", "0 bytes that are no safetensors file"),
         (b"\xff" * 64, "64 bytes that are no safetensors file"),
         (save({"x": torch.zeros(1)}), "no schema version, but ''"),
+        (headed(b"{x"), "a header that is none: JSONDecodeError Expecting property name"),
+        (headed(b"[1]"), "a header that is none: AttributeError 'list' object has no attribute 'get'"),
+        (headed(b'{"__metadata__": 5}'), "a header that is none: AttributeError 'int' object has no attribute 'items'"),
     ],
 )
 def test_what_is_no_donor_is_refused(content: bytes, message: str) -> None:
-    assert refused(content) == message
+    assert refused(content).startswith(message)
 
 
 def test_a_file_of_another_version_is_not_called_broken() -> None:

@@ -62,6 +62,10 @@ def test_a_namespace_keeps_the_latents_that_its_fast_runs_read(keep: tuple[str, 
     assert kept_steps(keep, full, fast) == steps
 
 
+def test_a_full_run_of_one_step_has_no_noisy_latent_to_keep():
+    assert kept_steps({"nearest", "same_index"}, [1000.0], [1000.0, 750.0, 500.0, 250.0]) == ()
+
+
 @pytest.mark.parametrize(
     ("read", "nearest", "same_index"),
     [((2, 3, 4), (3, 6, 8), (2, 3, 4)), ((2,), (3,), (2,)), ((5, 6), (11, 13), (5, 6)), ((2, 99), (3,), (2,))],
