@@ -32,13 +32,17 @@ class ReadThroughCache:
             self._keep(copy, content)
         return content
 
-    def forget(self, name: str) -> bool:
-        """Remove a copy that turned out wrong; False when there was none and the storage itself is to blame."""
+    def renew(self, name: str) -> bytes | None:
+        """Return a file from the storage itself, where its copy turned out wrong; None where there is no copy.
+
+        Raises what `Storage.read` raises.
+        """
         copy = self._copy(name)
         if copy is None or not copy.exists():
-            return False
-        copy.unlink(missing_ok=True)
-        return True
+            return None
+        content = self._storage.read(name)
+        self._keep(copy, content)
+        return content
 
     def _copy(self, name: str) -> Path | None:
         return None if self._folder is None else self._folder / name_of(name)

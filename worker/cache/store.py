@@ -131,9 +131,9 @@ class StoredCache:
         try:
             donor: Donor = _codec().unpack(copies.read(entry.name), **expected)
         except BrokenDonor:
-            if not copies.forget(entry.name):
+            if (content := copies.renew(entry.name)) is None:
                 raise
-            donor = _codec().unpack(copies.read(entry.name), **expected)
+            donor = _codec().unpack(content, **expected)
         return donor
 
     def _copies(self) -> ReadThroughCache:

@@ -51,15 +51,30 @@ def test_the_longest_unused_copy_makes_room(far: Storage, tmp_path: Path) -> Non
         nearby.read("latents/b")
 
 
-def test_a_wrong_copy_can_be_forgotten_and_fetched_anew(far: Storage, tmp_path: Path) -> None:
+def test_a_wrong_copy_is_fetched_anew(far: Storage, tmp_path: Path) -> None:
     nearby = ReadThroughCache(far, tmp_path / "near", max_bytes=1000)
     nearby.read("latents/a")
     (copy,) = (tmp_path / "near").iterdir()
     copy.write_bytes(b"wrong")
 
-    assert nearby.forget("latents/a")
-    assert nearby.read("latents/a") == b"a" * 100
-    assert not nearby.forget("latents/b")
+    assert nearby.renew("latents/a") == nearby.read("latents/a") == b"a" * 100
+    assert nearby.renew("latents/b") is None
+
+
+def test_a_wrong_copy_on_a_disk_that_is_read_only_stays_and_is_not_used(
+    far: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    nearby = ReadThroughCache(far, tmp_path / "near", max_bytes=1000)
+    nearby.read("latents/a")
+    (copy,) = (tmp_path / "near").iterdir()
+    copy.write_bytes(b"wrong")
+    for change in ("unlink", "touch", "mkdir", "replace"):
+        monkeypatch.setattr(Path, change, refuse)
+
+    assert nearby.renew("latents/a") == b"a" * 100
 
 
 def test_a_file_larger_than_the_folder_is_not_copied(far: Storage, tmp_path: Path) -> None:
@@ -78,4 +93,4 @@ def test_without_a_folder_nothing_is_copied(far: Storage) -> None:
     nearby = ReadThroughCache(far, None, max_bytes=1000)
 
     assert nearby.read("latents/a") == b"a" * 100
-    assert not nearby.forget("latents/a")
+    assert nearby.renew("latents/a") is None
