@@ -9,6 +9,8 @@ from shared.settings import Settings
 from worker.cache.eviction import POLICIES
 from worker.quality.command import Scorer
 
+_MAX_BIGINT = 2**63 - 1  # that a column of bytes holds
+
 
 class WorkerSettings(Settings):
     """Settings of one worker process and its child; a bad value stops the process and names the variable."""
@@ -31,8 +33,8 @@ class WorkerSettings(Settings):
     clock_skew_s: float = Field(default=120.0, gt=0)  # further from the database's clock a worker takes no jobs
 
     embedder: str = "use"  # or minilm, or a sentence-transformers or CLIP text model that is on this machine
-    cache_bytes: int = Field(default=1 << 30, ge=0)  # budget of a new namespace
-    cache_total_bytes: int | None = Field(default=None, ge=0)  # budget of all namespaces together; none: no limit
+    cache_bytes: int = Field(default=1 << 30, ge=0, le=_MAX_BIGINT)  # budget of a new namespace
+    cache_total_bytes: int | None = Field(default=None, ge=0, le=_MAX_BIGINT)  # of all namespaces; none: no limit
     cache_policy: str = "gdsf"  # never worse than the paper's lru on any trace: docs/policies.md
     cache_admission: Literal["all", "second_sighting"] = "all"
     cache_scope: Literal["tenant", "group", "shared"] = "tenant"  # who may share latents; see docs/cache.md

@@ -37,3 +37,14 @@ def test_an_empty_address_is_a_mistake(name: str, monkeypatch: pytest.MonkeyPatc
         WorkerSettings()
 
     assert refused.value.errors()[0]["loc"] == (name,)
+
+
+@pytest.mark.parametrize("name", ["cache_bytes", "cache_total_bytes"])
+def test_a_budget_that_no_column_holds_is_refused_at_the_start(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first job of every namespace would fail of it."""
+    monkeypatch.setenv(f"CHAI_{name.upper()}", str(2**63))
+
+    with pytest.raises(ValidationError) as refused:
+        WorkerSettings()
+
+    assert refused.value.errors()[0]["loc"] == (name,)
