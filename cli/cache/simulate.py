@@ -1,5 +1,6 @@
 """`chai cache simulate`: what a trace would have met under other budgets, policies, thresholds and sharing."""
 
+import math
 import os
 import re
 import sqlite3
@@ -500,7 +501,10 @@ def read_bytes(text: str) -> int:
     match = re.fullmatch(r"([0-9.]+)\s*([kmg]i?)?b", text.strip().lower())
     if match is None:
         raise ValueError("no number of bytes")
-    return round(float(match[1]) * UNITS[match[2] or ""])
+    number = float(match[1])
+    if not math.isfinite(number):
+        raise ValueError("more bytes than there are")
+    return round(number * UNITS[match[2] or ""])
 
 
 def _bytes(option: str, text: str) -> int:

@@ -1,15 +1,22 @@
 """What every command on namespaces asks of its arguments."""
 
-from typing import TYPE_CHECKING, Any
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from cli.errors import BadInput
 
 if TYPE_CHECKING:
     from uuid import UUID
 
+    from pydantic import ValidationError
     from sqlalchemy.orm import Session
 
     from db.models import Namespace
+    from worker.cache.namespaces import SpaceSettings
+
+KEPT = ("nearest", "same_index", "entry")  # latents that a namespace may keep
 
 
 def find_space(session: "Session", beginning: str) -> "Namespace":
@@ -35,11 +42,49 @@ def checked_settings(text: str) -> dict[str, Any]:
 
     try:
         checked = SpaceSettings.model_validate_json(text)
-        checked.matching("")  # checks the thresholds too
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "JSON"
-        raise BadInput(f"--settings {where}: {first['msg']}") from error
+        raise _refused("", error) from error
+    _check_kinds(checked.match)
+    try:
+        checked.matching("")  # checks the thresholds too
     except ValueError as error:
         raise BadInput(f"--settings match: {error}") from error
+    _check_names(checked)
     return checked.model_dump(mode="json", exclude_unset=True)
+
+
+def _check_kinds(match: Mapping[str, Any]) -> None:
+    """Raise `BadInput` for a value that is no number, or no truth value, where one belongs."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from worker.cache.decisions.match_settings import MatchSettings
+
+    for name, kind in get_type_hints(MatchSettings).items():
+        if name in match:
+            try:
+                TypeAdapter(kind).validate_json(json.dumps(match[name]), strict=True)
+            except ValidationError as error:
+                raise _refused(f"match.{name}", error) from error
+
+
+def _check_names(checked: "SpaceSettings") -> None:
+    """Raise `BadInput` for an extractor at which every job would fail, and for latents that nobody keeps.
+
+    What an extractor needs may be on the workers alone.
+    """
+    from worker.cache import planner
+    from worker.cache.decisions.tagging import TaggerUnavailable
+
+    try:
+        with suppress(TaggerUnavailable):
+            planner.extractor(checked.extractor)
+    except ValueError as error:
+        raise BadInput(f"--settings extractor: {error}") from error
+    for name in checked.keep or ():
+        if name not in KEPT:
+            raise BadInput(f"--settings keep: {name!r} is unknown; choose from {', '.join(KEPT)}")
+
+
+def _refused(where: str, error: "ValidationError") -> BadInput:
+    first = error.errors()[0]
+    return BadInput(f"--settings {where or '.'.join(map(str, first['loc'])) or 'JSON'}: {first['msg']}")

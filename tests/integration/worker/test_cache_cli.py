@@ -170,6 +170,19 @@ def test_reembed_moves_every_entry_and_then_has_nothing_to_do(
         (["--policy", "mru"], "--policy 'mru' is unknown; choose from none, fifo, lru"),
         (["--settings", '{"search": "best"}'], "--settings search: String should match pattern"),
         (["--settings", '{"match": {"same_threshold": 3}}'], "--settings match: thresholds must rise from 0 to 1"),
+        (
+            ["--settings", '{"match": {"max_uses": "few"}}'],
+            "--settings match.max_uses: Input should be a valid integer",
+        ),
+        (
+            ["--settings", '{"match": {"by_rarity": "no"}}'],
+            "--settings match.by_rarity: Input should be a valid boolean",
+        ),
+        (
+            ["--settings", '{"extractor": "nope"}'],
+            "--settings extractor: 'nope' is not an entity extractor; use lexicon",
+        ),
+        (["--settings", '{"keep": ["next"]}'], "--settings keep: 'next' is unknown; choose from nearest, same_index"),
         (["--policy", "none", "--budget-mib", "0"], "bytes are in use, and the policy none gives up too little"),
     ],
 )

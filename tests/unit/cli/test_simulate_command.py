@@ -70,6 +70,7 @@ def test_a_trace_that_cannot_be_replayed_is_refused_by_name_and_line(
         (["--capacity", "0"], "--capacity '0' cannot be used; write 10%, 110 entries or 500MiB, above 0"),
         (["--capacity", "10%,-1"], "--capacity '-1' cannot be used"),
         (["--capacity", "120%"], "--capacity '120%' cannot be used"),
+        (["--capacity", f"{'9' * 400}GB"], "9GB' cannot be used"),
         (["--threshold", "1.5"], "--threshold '1.5' cannot be used; write .8, above 0 and at most 1"),
         (["--entry-bytes", "many"], "--entry-bytes 'many' is no number of bytes; write 1.3MB or 500KiB"),
         (["--embedder", "no/such"], "--embedder: embedder 'no/such' cannot be loaded"),
