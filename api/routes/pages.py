@@ -187,18 +187,20 @@ def library(
     filters = {"q": q, "status": status, "path": path, "model": model, "within": within, "batch_id": batch_id}
     hours = int(within) if within in dict(WITHIN) else None
     with call.begin() as (session, caller):
-        rows = jobs.page(
-            session,
-            caller.tenant,
-            limit=NUM_CARDS + 1,
-            after=ids.parse("video", after) if after else None,
-            status=[JobStatus(status)] if status in set(JobStatus) else (),
-            path=path or None,
-            model=model or None,
-            words=q.replace("\0", "") or None,
-            since=datetime.now(UTC) - timedelta(hours=hours) if hours else None,
-            batch_id=video_routes.run_id(session, caller, batch_id) if batch_id else None,
-        )
+        run = video_routes.run_id(session, caller, batch_id) if batch_id else None
+        with ids.cursor("video", after) as cursor:
+            rows = jobs.page(
+                session,
+                caller.tenant,
+                limit=NUM_CARDS + 1,
+                after=cursor,
+                status=[JobStatus(status)] if status in set(JobStatus) else (),
+                path=path or None,
+                model=model or None,
+                words=q.replace("\0", "") or None,
+                since=datetime.now(UTC) - timedelta(hours=hours) if hours else None,
+                batch_id=run,
+            )
         videos, now = _shown(session, rows[:NUM_CARDS]), _now(session, call)
     kept = {name: value for name, value in filters.items() if value}
     more = f"/library?{urlencode({**kept, 'after': videos[-1]['id']})}" if len(rows) > NUM_CARDS else ""
@@ -270,8 +272,7 @@ def cache(request: Request, call: Operating, days: cache_routes.Days = 7) -> HTM
 @router.get("/nights")
 def nights(request: Request, call: Calling, after: str = "") -> HTMLResponse:
     """Show bulk runs."""
-    with call.begin() as (session, caller):
-        cursor = ids.parse("bulk run", after) if after else None
+    with call.begin() as (session, caller), ids.cursor("bulk run", after) as cursor:
         rows = batches.page(session, caller.tenant, limit=NUM_RUNS + 1, after=cursor)
         runs = _runs(session, rows[:NUM_RUNS])
         now = _now(session, call)

@@ -28,7 +28,8 @@ function tellTimes(under = document) {
 // A live part is made like a fresh one. What is in both stays the element that it was: a clip plays on, the focus stays.
 const keyOf = (node) => node.id || node.dataset?.video || ["action", "href", "src"].map((name) => node.getAttribute?.(name)).find(Boolean)
   || (node.nodeName === "LI" && node.querySelector("a")?.getAttribute("href"));
-const isAlike = (one, other) => one.nodeName === other.nodeName && keyOf(one) === keyOf(other);
+const isBroken = (node) => node.error || (node.matches?.("img:not([data-preview])") && node.complete && !node.naturalWidth);
+const isAlike = (one, other) => one.nodeName === other.nodeName && keyOf(one) === keyOf(other) && !isBroken(one);
 function become(old, fresh) {
   if (old.nodeType !== Node.ELEMENT_NODE) { if (old.data !== fresh.data) old.data = fresh.data; return; }
   if (old.matches("video, img[data-preview]")) return;  // these are what they play and last showed
@@ -221,7 +222,7 @@ const atEnd = new IntersectionObserver(async ([entry]) => {
   const more = entry.target;
   atEnd.unobserve(more);
   const answer = await fetch(more.href, { headers: { accept: "text/html" } }).catch(() => null);
-  if (!answer?.ok) return;
+  if (!answer?.ok || needsKey(answer)) return setTimeout(() => atEnd.observe(more), 3000);
   const fresh = await read(answer);
   document.getElementById("wall").append(...fresh.getElementById("wall").children);
   const next = fresh.getElementById("more");

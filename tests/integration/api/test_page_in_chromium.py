@@ -408,8 +408,9 @@ def test_a_restart_of_the_api_loses_nothing(site: Site, started: Browser, engine
     again.close()
 
 
-# The stream alone brings what is new.
-NO_POLLING = "for (let number = 1; number < 100; number++) clearInterval(number)"
+def by_stream_alone(page: Tab) -> None:
+    """Let the pages that are opened from now on look anew only when the stream says so."""
+    page.call("Page.addScriptToEvaluateOnNewDocument", source="window.setInterval = () => 0")
 
 
 def sign_in(tab: Tab, site: Site) -> str:
@@ -430,8 +431,8 @@ def test_a_key_that_ends_under_an_open_page_is_told_and_the_page_goes_on_with_an
     next(serving)
     prefix = sign_in(page, guarded)
     id_ = submit(page, guarded.url, "a blue square")
+    by_stream_alone(page)
     page.open(f"{guarded.url}/queue")
-    page.run(NO_POLLING)
     with transaction(site.factory) as session:
         keys.revoke(session, prefix)
 
@@ -489,6 +490,31 @@ def test_thousands_scroll_and_play_when_pointed_at(site: Site, page: Tab, engine
 
     ids = page.run("[...document.querySelectorAll('.card')].map((card) => card.getAttribute('href'))")
     assert len(ids) == len(set(ids)) >= 96
+
+
+LINE = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+
+
+def test_a_wall_goes_on_and_shows_its_posters_when_the_line_is_back(site: Site, page: Tab, engine: Engine) -> None:
+    page.open(site.url)
+    post = """fetch("/v1/videos", {method: "POST", body: JSON.stringify({prompt: "a red circle"}),
+        headers: {"Content-Type": "application/json"}})"""
+    page.run(f"(async () => {{ for (let n = 0; n < 59; n++) await {post}; }})()")
+    claim = site.claim(submit(page, site.url, "the youngest"))
+    by_stream_alone(page)
+    page.open(f"{site.url}/library")
+    page.wait_for("document.querySelectorAll('.card').length === 48")
+    page.call("Network.setBlockedURLs", urls=["*variant=thumbnail*", "*/library?after=*"])
+    site.finish(claim)
+    page.wait_for("document.querySelector('.card img[data-clip]')?.complete")
+    page.run("document.querySelector('.wall').lastElementChild.scrollIntoView()")
+    page.wait_for("performance.getEntriesByName(document.getElementById('more').href).length > 0")
+    page.call("Network.setBlockedURLs", urls=[])
+
+    page.wait_for("document.querySelectorAll('.card').length === 60")
+    page.run("scrollTo(0, 0); refresh(0)")
+    page.wait_for("document.querySelector('.card img[data-clip]').naturalWidth > 0")
+    page.errors.clear()  # that the line was cut
 
 
 AXE = Path(importlib.util.find_spec("axe_core_python").submodule_search_locations[0]) / "axe.min.js"  # type: ignore[union-attr,index]
@@ -564,11 +590,10 @@ SEND = "document.getElementById('make').requestSubmit()"
 def test_what_is_typed_stays_while_nothing_answers(site: Site, page: Tab) -> None:
     page.open(site.url)
     fill_in(page, prompt="a long thought", seed="7")
-    line = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
-    page.call("Network.emulateNetworkConditions", offline=True, **line)
+    page.call("Network.emulateNetworkConditions", offline=True, **LINE)
     page.run(SEND)
     says(page, "That was not done; try again.")
-    page.call("Network.emulateNetworkConditions", offline=False, **line)
+    page.call("Network.emulateNetworkConditions", offline=False, **LINE)
     page.run(f"{SEND}; {SEND}")
     page.wait_for("location.pathname.startsWith('/videos/video_')")
 

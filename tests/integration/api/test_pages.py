@@ -225,6 +225,14 @@ def test_what_is_not_there_is_a_page_too(client: TestClient, path: str) -> None:
     assert answer.status_code == 404
 
 
+@pytest.mark.parametrize(("path", "kind"), [("/library", "video"), ("/nights", "bulk run")])
+def test_a_page_after_what_is_not_there_names_it_as_it_was_asked_for(client: TestClient, path: str, kind: str) -> None:
+    answer = client.get(f"{path}?after={UUID(int=1).hex}")
+
+    assert answer.status_code == 404
+    assert f"no {kind} &#39;{UUID(int=1).hex}&#39; for this key" in answer.text
+
+
 def test_a_key_signs_in(guarded: TestClient, new_key: Callable[..., dict[str, str]]) -> None:
     key = new_key("a")["Authorization"].removeprefix("Bearer ")
     sent_away = guarded.get("/library?q=red", follow_redirects=False)
