@@ -1,5 +1,7 @@
 """Timesteps against the recorded ones, and the guidance of each step."""
 
+from math import inf
+
 import pytest
 import torch
 
@@ -81,6 +83,8 @@ def test_guidance_can_be_limited_to_an_interval_of_the_run():
     ("options", "message"),
     [
         ({"num_steps": 0}, "num_steps 0 is below 1; use 1 or more (30 is the full mode)"),
+        ({"shift": float("nan")}, "shift nan is not above 0; 1.0 leaves the time shift as it is"),
+        ({"time_shift": inf}, "time_shift inf is unknown; use 'opensora', 'none' or a number above 0"),
         ({"shift": 0.0}, "shift 0.0 is not above 0; 1.0 leaves the time shift as it is"),
         ({"spacing": "log"}, "spacing 'log' is unknown; use one of uniform, quadratic, linear_quadratic"),
         ({"time_shift": "big"}, "time_shift 'big' is unknown; use 'opensora', 'none' or a number above 0"),
@@ -131,6 +135,7 @@ def test_named_levels_are_what_the_formula_gives_written_out():
         ({"levels": [1.1, 0.5]}, "do not fall"),
         ({"levels": [1.0, 0.0]}, "do not fall"),
         ({"guidance_scales": [0.5, 1]}, "none is below"),
+        ({"guidance_scales": [float("nan"), 1]}, "none is below"),
     ],
 )
 def test_levels_and_scales_that_make_no_schedule_are_refused(options, said):

@@ -14,6 +14,7 @@ A schedule may also name tau_i and the guidance of every step itself.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import inf
 from typing import Literal
 
 import torch
@@ -58,7 +59,7 @@ class Schedule:
             raise ValueError(f"num_steps {self.num_steps} is below 1; use 1 or more (30 is the full mode)")
         if not 0 <= self.skipped_steps < self.num_steps:
             raise ValueError(f"skipped_steps {self.skipped_steps} is not in 0..{self.num_steps - 1}; one step must run")
-        if self.shift <= 0:
+        if not _is_positive(self.shift):
             raise ValueError(f"shift {self.shift} is not above 0; 1.0 leaves the time shift as it is")
         if self.spacing not in SPACINGS:
             raise ValueError(f"spacing {self.spacing!r} is unknown; use one of {', '.join(SPACINGS)}")
@@ -72,7 +73,7 @@ class Schedule:
             raise ValueError(
                 f"levels {list(self.levels)} do not fall; each lies below the one before, in 1 .. 0 (0 not)"
             )
-        if any(scale < 1 for scale in self.guidance_scales or ()):
+        if not all(scale >= 1 for scale in self.guidance_scales or ()):
             raise ValueError(
                 f"guidance_scales {list(self.guidance_scales or ())}: 1 is the prompt alone, none is below"
             )
@@ -145,4 +146,4 @@ def _falls(levels: Sequence[float]) -> bool:
 
 
 def _is_positive(value: object) -> bool:
-    return isinstance(value, int | float) and value > 0
+    return isinstance(value, int | float) and 0 < value < inf
