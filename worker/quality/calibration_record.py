@@ -53,18 +53,25 @@ class Record:
             written(file, json.dumps(own, indent=2).encode())
         self.made: dict[tuple[str, int], Made] = {}
         self.judged: dict[tuple[str, int, str], Judged | None] = {}
+        self._read()
+
+    def _read(self) -> None:
         for name in (_CLIPS, _JUDGED):
-            for row in _rows(folder / name):
+            for row in _rows(self.folder / name):
                 self._learn(name, row)
 
     @contextmanager
     def held(self) -> Iterator[int]:
-        """Keep other processes away while the block runs, or one that has the open file lives; raise Busy for one."""
+        """Keep other processes away while the block runs, or one that has the open file lives; raise Busy for one.
+
+        What another made since this was opened is known then: a question may have stood for hours.
+        """
         with (self.folder / "lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise Busy(f"another process calibrates in {self.folder}; wait for it or end it") from None
+            self._read()
             yield lock.fileno()
 
     def video(self, plan: str, prompt: int) -> Path:

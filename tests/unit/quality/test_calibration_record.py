@@ -59,6 +59,18 @@ def test_two_processes_do_not_work_on_one_folder(tmp_path: Path) -> None:
         pass
 
 
+def test_what_another_process_made_meanwhile_is_not_made_again(tmp_path: Path) -> None:
+    """The second `chai calibrate` asks whether to start while the first runs, and is answered when that is through."""
+    one, other = Record(tmp_path, RUN), Record(tmp_path, RUN)
+    with one.held():
+        one.add(made(0), b"mp4")
+
+    with other.held():
+        known = dict(other.made)
+
+    assert known == {("8 steps", 0): made(0)}
+
+
 def test_who_has_the_open_lock_keeps_others_away_when_its_first_owner_is_gone(tmp_path: Path) -> None:
     one, other = Record(tmp_path, RUN), Record(tmp_path, RUN)
     with one.held() as lock:
