@@ -90,6 +90,8 @@ def part_of_compound(at: Place) -> str | None:
         return "NNS"  # "five sheep jump"
     if word == "round" and before in ("VB", "VBG", "VBZ", *NOUN) and (after == "DT" or at.next == "of"):
         return "IN"  # "zombies standing round a table"
+    if word in ("post", "semi", "retro") and at.tag == "NN" and after == "JJ":
+        return "JJ"  # "post apocalyptic background"
     if word == "super" and after in NOUN:
         return "JJ"  # "a super villain", but "a super cute cat"
     if word == "well" and before in ("DT", "PRP$") and after not in ("JJ", "VBN", "VBD", *NOUN):

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from worker.cache.decisions import style_words
 from worker.cache.decisions import vocabulary as v
 from worker.cache.decisions.english_lexicon import is_in_lexicon
+from worker.cache.decisions.spelling import is_known
 from worker.cache.decisions.words import ADJECTIVE, DESCRIBES, NOUN, Word, ignore
 
 
@@ -21,11 +22,12 @@ def mark_at(words: Sequence[Word], i: int) -> None:
         _mark_outlook(words, i)
     elif lower == "for" and i:
         _mark_client(words, i)
-    elif lower in _CALLED or (lower == "is" and i and words[i - 1].lower == "name"):
+    elif lower in _CALLED or (lower == "is" and i and words[i - 1].lower in _NAMES):
         _mark_name(words, i)
 
 
-_CALLED = v.word_set("named nicknamed called")
+_CALLED = v.word_set("named nicknamed called christened dubbed")
+_NAMES = v.word_set("name surname nickname")
 _PLACES = v.word_set("city town village country island planet state region capital river mountain")  # their names tell
 _LONGEST_NAME = 3  # words
 
@@ -39,14 +41,16 @@ def _mark_name(words: Sequence[Word], i: int) -> None:
     stop = i + 1
     while stop < len(words) and stop - i <= _LONGEST_NAME and words[stop].text[:1].isupper():
         stop += 1
+    if stop == i + 1 and stop < len(words) and words[stop].lower == "the":
+        stop = _compared_end(words, stop)  # "a cafe called the blue parrot"
     is_bare = stop == i + 1 < len(words) and words[stop].tag in NOUN and words[i].lower != "is"
     if is_bare and (words[i].lower != "called" or who in v.ANIMATE):
         stop += 1
-    name = tuple(word.lower for word in words[i + 1 : stop])
+    name = tuple(word.lower for word in words[i + 1 : stop] if word.tag != "DT")
     is_somebody = (
         any(name[: len(known)] == known for known in v.PEOPLE_BY_FIRST_WORD.get(name[0], ())) if name else True
     )
-    if not is_somebody and who not in _PLACES and all(is_in_lexicon(word) for word in name):
+    if not is_somebody and who not in _PLACES and all(is_in_lexicon(word) or is_known(word) for word in name):
         ignore(words, i, stop)
 
 

@@ -30,7 +30,7 @@ _TURNS = v.word_set("turn turns become becomes")
 _BEING = frozenset(("being", "is", "are", "was", "get", "gets", "getting"))
 _STARTS_THING = ("DT", "PRP$", "CD", "JJ", "VBG", "VBN", *NOUN)
 _MODALS = v.word_set("would will could should must might may shall cannot can't cant don't dont doesn't doesnt")
-_CALLED = v.word_set("named called titled entitled known nicknamed")
+_CALLED = v.word_set("named called titled entitled known nicknamed christened dubbed")
 _ANYBODY = v.word_set("everyone everybody someone somebody nobody anyone anybody everything something nothing")
 _SUBJECTS = v.word_set("he she it they who i we you")
 

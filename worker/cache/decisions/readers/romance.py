@@ -59,13 +59,20 @@ def _joined(words: Sequence[str], grammar: Grammar) -> Iterator[str]:
     """The words, those of fixed phrases as one: "puesta de sol"."""
     i = 0
     while i < len(words):
-        texts = (" ".join(words[i : i + n]).replace("' ", "'") for n in (4, 3, 2))
-        lengths = zip((4, 3, 2), texts, strict=True)
-        length, text = next(((n, t) for n, t in lengths if t.lower() in grammar.fixed), (1, words[i]))
+        firsts = (words[i], words[i].removesuffix("s"))  # estrellas de mar
+        runs = ((n, " ".join((first, *words[i + 1 : i + n]))) for n in (4, 3, 2) for first in firsts)
+        texts = ((n, text.replace("' ", "'")) for n, text in runs)
+        length, text = next(((n, t) for n, t in texts if t.lower() in _fixed(grammar.language)), (1, words[i]))
         if text.lower() in _TWO_COLOURS and i and words[i - 1].isalpha() and not _is_of_the_whole(words, i, grammar):
             length, text = 1, words[i]
         yield text
         i += length
+
+
+@cache
+def _fixed(language: str) -> frozenset[str]:
+    """The phrases of a language that are one word elsewhere: "puesta de sol", "pomme de terre"."""
+    return GRAMMARS[language].fixed | {word for word in meanings(language) if " " in word}
 
 
 def _is_of_the_whole(words: Sequence[str], i: int, grammar: Grammar) -> bool:
@@ -103,7 +110,7 @@ def _token(word: str, grammar: Grammar) -> Token:
         return Token(lower, Role.END, lower)
     if " " in lower and (placed := _closed(lower, grammar)) is not None:
         return Token(lower, placed, lower)  # "al pie de"
-    if lower in grammar.fixed and lower in meanings(grammar.language):
+    if " " in lower and lower in meanings(grammar.language):
         known = meanings(grammar.language)[lower]
         return Token(lower.removeprefix("de "), Role.NOUN, lower, known, is_style=known.sort is Sort.STYLE)
     if lower in grammar.fixed:

@@ -74,7 +74,9 @@ def _copula_without_accent(at: _Place) -> Role | None:
 
 def _comparison(at: _Place) -> Role | None:
     """What leads to something that is not there: "más grande que una casa", "disfrazado de león", "déguisé en lion"."""
-    if at.token.role in (Role.OF, Role.IN):
+    if at.token.role is Role.COPULA:
+        is_likeness = at.token.written.startswith(_SEEMS) and at.after in (Role.ARTICLE, Role.NUMBER)
+    elif at.token.role in (Role.OF, Role.IN):
         is_likeness = at.last is not None and at.last.written.startswith(_DISGUISED)
     elif at.token.written in _TO:
         is_likeness = at.last is not None and at.last.written.startswith(_RESEMBLES)
@@ -83,6 +85,14 @@ def _comparison(at: _Place) -> Role | None:
         is_than = at.token.written in ("que", "qu'") and at.after in (Role.ARTICLE, Role.NUMBER)
         is_likeness = is_than and not before.isdisjoint(_MORE)
     return Role.LIKE if is_likeness else None
+
+
+def _lack(at: _Place) -> Role | None:
+    """An "of" behind what is without something: "un parque vacío de gente", "dépourvu de meubles"."""
+    if at.token.role is not Role.OF or at.last is None or not at.last.written.startswith(_LACKING):
+        return None
+    is_book = at.before is Role.NOUN and at.last.written.startswith("livr")  # "un livre de cuisine"
+    return None if is_book else Role.NEGATION
 
 
 def _resemblance(at: _Place) -> Role | None:
@@ -215,6 +225,7 @@ _RULES = (
     _thing_that_is_done,
     _copula_without_accent,
     _comparison,
+    _lack,
     _resemblance,
     _unknown_verb,
     _verb_that_describes_too,
@@ -241,6 +252,11 @@ _MORE = v.word_set(
     "más menos mayor menor mejor peor plus moins meilleur meilleure pire mais maior melhor pior mayores menores maiores"
 )
 _TO = ("à", "au", "aux", "a", "al", "ao", "com")
+_LACKING = (
+    *("vací", "libre", "despro", "caren", "exent", "vide", "dépourvu", "privé", "exempt", "démuni"),
+    *("vazi", "livre", "isent"),
+)
+_SEEMS = ("parec", "sembl")  # "un pastel que parece un coche"
 _RESEMBLES = ("ressembl", "semblable", "similaire", "parec", "similar", "semejante", "semelhante")
 _DISGUISED = ("disfrazad", "disfarçad", "fantasiad", "déguisé", "travesti")
 _BEFORE_INFINITIVE = ("a", "para", "por", "de", "d'", "à", "pour")
