@@ -18,7 +18,7 @@ from chai_client import values
 from cli import bulk, keys, local, names, output, places
 from cli.arguments import App
 from cli.client import Client, Json, connect
-from cli.errors import BadInput, CommandError, discreet
+from cli.errors import BadInput, CommandError, Refused, discreet
 from cli.lab import group as lab
 from cli.list_files import from_stdin
 from cli.mounting import mount
@@ -431,9 +431,20 @@ def _save(client: Client, id_: str, out: Path, variant: Variant = Variant.VIDEO)
 
 
 def _watched(client: Client, video_id: str) -> Json:
+    is_known = False
     with output.Meter(100) as meter:
+
+        def seen(video: Json) -> None:
+            nonlocal is_known
+            is_known = True
+            meter.show(video["progress"], state(video))
+
         try:
-            return client.wait(video_id, seen=lambda video: meter.show(video["progress"], state(video)))
+            return client.wait(video_id, seen=seen)
+        except Refused as error:
+            if is_known and error.status == 404:
+                raise CommandError(f"video {video_id} was deleted while it was watched") from error
+            raise
         except KeyboardInterrupt:
             meter.line(f"\nit goes on without you: `chai watch {video_id}` shows it, `chai cancel {video_id}` ends it")
             raise typer.Exit(130) from None

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[3]
 HEAVY = ("torch", "numpy", "fastapi", "celery", "sqlalchemy", "pydantic", "transformers", "psutil")
 
 
+VIDEO = f"video_{0:032x}"
 FOREIGN = b"\xff".decode("utf-8", "surrogateescape")  # as a byte that is not UTF-8 comes
 
 
@@ -209,6 +210,19 @@ def test_a_closed_stdin_is_a_sentence(command: str, tmp_path: Path) -> None:
     done = subprocess.run(["sh", "-c", line], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
 
     assert (done.returncode, done.stderr) == (2, "error: - reads stdin, which is closed\n")
+
+
+def test_a_video_that_is_deleted_while_it_is_watched_did_not_complete(scripted: Script) -> None:
+    error = {"message": "no video", "type": "not_found_error", "param": None, "code": "not_found"}
+    scripted.answer({"id": VIDEO, "status": "queued", "progress": 0, "estimate": None})
+    scripted.answer({"error": error}, status=404)
+    scripted.answer({"error": error}, status=404)
+
+    deleted, unknown = (chai("watch", VIDEO, CHAI_URL=scripted.url) for _ in range(2))
+
+    assert (deleted.returncode, unknown.returncode) == (1, 2)
+    assert deleted.stderr.endswith(f"error: video {VIDEO} was deleted while it was watched\n")
+    assert unknown.stderr == "error: no video\n"
 
 
 def test_a_closed_stdout_swallows_what_is_printed(scripted: Script, tmp_path: Path) -> None:
