@@ -322,7 +322,7 @@ def _bare_of(tokens: Sequence[Token], noun: int, i: int) -> int:
     if tokens[i].role is Role.IN or _is_made(tokens, i - 1):
         is_bare = _is_made(tokens, i - 1) or tokens[i].written in _MADE_OF
         return i + 2 if of.is_stuff and is_bare else i  # "table en bois", but not "raposa na neve"
-    is_joint = tokens[i].written in _JOINTS
+    is_joint = tokens[i].written in _JOINTS and tokens[i].role is not Role.NEGATION
     is_bare = of.role is Role.NOUN and not of.is_name and not of.is_of(*_APART)
     is_look = of.role is Role.ADJECTIVE and of.meaning is not None and not of.is_of(Sort.COLOUR)
     return i + 2 if is_joint and (is_bare or is_look) else i

@@ -1,5 +1,6 @@
 """The role of a Spanish, French or Portuguese word beside its neighbours: the first rule that knows decides."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -89,7 +90,7 @@ def _comparison(at: _Place) -> Role | None:
 
 def _lack(at: _Place) -> Role | None:
     """An "of" behind what is without something: "un parque vacío de gente", "dépourvu de meubles"."""
-    if at.token.role is not Role.OF or at.last is None or not at.last.written.startswith(_LACKING):
+    if at.token.role is not Role.OF or at.last is None or not _LACKING.fullmatch(at.last.written):
         return None
     is_book = at.before is Role.NOUN and at.last.written.startswith("livr")  # "un livre de cuisine"
     return None if is_book else Role.NEGATION
@@ -252,9 +253,9 @@ _MORE = v.word_set(
     "más menos mayor menor mejor peor plus moins meilleur meilleure pire mais maior melhor pior mayores menores maiores"
 )
 _TO = ("à", "au", "aux", "a", "al", "ao", "com")
-_LACKING = (
-    *("vací", "libre", "despro", "caren", "exent", "vide", "dépourvu", "privé", "exempt", "démuni"),
-    *("vazi", "livre", "isent"),
+_LACKING = re.compile(
+    r"(?:vací[oa]|libre|desprovist[oa]|carente|exent[oa]|vide|dépourvue?|privée?|exempte?|vazi[oa]|livre"
+    r"|desprovid[oa]|isent[oa])s?"
 )
 _SEEMS = ("parec", "sembl")  # "un pastel que parece un coche"
 _RESEMBLES = ("ressembl", "semblable", "similaire", "parec", "similar", "semejante", "semelhante")
