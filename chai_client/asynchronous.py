@@ -228,12 +228,14 @@ class AsyncClient:
 
     async def _answer(self, call: Call, *, stream: bool = False, also: tuple[int, ...] = ()) -> httpx.Response:
         """Send, again after outages and "try later"; raise what no waiting mends, but for statuses `also`."""
+        is_again = False  # an earlier try may have arrived
         for number in range(1, transport.NUM_TRIES + 1):
             try:
                 answer = await self._http.send(call.build(self._http), stream=stream)
             except httpx.RequestError as error:
                 if call.is_last(number):
                     raise transport.no_answer(self.url, error) from error
+                is_again = True
                 await asyncio.sleep(transport.pause_s(number))
                 continue
             if not transport.is_later(answer) or call.is_last(number):
@@ -242,6 +244,8 @@ class AsyncClient:
             await asyncio.sleep(transport.pause_s(number, answer))
         if answer.is_success or answer.status_code in also:
             return answer
+        if is_again and transport.is_gone(call, answer):
+            return transport.deleted(call)
         try:
             await answer.aread()  # what it says
         except httpx.RequestError as error:

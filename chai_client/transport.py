@@ -258,6 +258,16 @@ def is_later(answer: httpx.Response) -> bool:
     return answer.status_code in LATER and answer.headers.get("x-should-retry") != "false"
 
 
+def is_gone(call: Call, answer: httpx.Response) -> bool:
+    """Return whether there is nothing to delete: of a call that is sent again, what its first try was for."""
+    return call.method == "DELETE" and answer.status_code == 404
+
+
+def deleted(call: Call) -> httpx.Response:
+    """Return what the answer said that was lost."""
+    return httpx.Response(200, json={"id": call.path.rpartition("/")[2], "object": "video.deleted", "deleted": True})
+
+
 def refused(answer: httpx.Response) -> ChaiError:
     """Return the service's own words."""
     try:

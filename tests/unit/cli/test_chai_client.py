@@ -281,6 +281,27 @@ def test_a_post_is_sent_again_with_the_same_key(scripted: Script) -> None:
     assert first["Cancel-After"] == "30m"
 
 
+@pytest.mark.parametrize("is_asynchronous", [False, True], ids=["", "asynchronous"])
+def test_what_a_lost_answer_said_was_deleted_is_deleted(scripted: Script, is_asynchronous: bool) -> None:
+    gone = {"error": {"message": "no video"}}
+    scripted.answer(b'{"id": "vid', content_length="100")  # breaks off: nobody knows what became of it
+    scripted.answer(gone, status=404)
+
+    async def delete_asynchronously() -> None:
+        async with AsyncClient(scripted.url) as client:
+            await client.delete("video_1")
+
+    def delete() -> None:
+        with Client(scripted.url) as client:
+            client.delete("video_1")
+
+    asyncio.run(delete_asynchronously()) if is_asynchronous else delete()
+
+    assert len(scripted.requests) == 2
+    with pytest.raises(Refused, match="no video"):  # of a first try there never was any
+        delete()
+
+
 def test_both_clients_offer_the_same() -> None:
     def offered(kind: type) -> set[str]:
         return {name for name in vars(kind) if not name.startswith("_")}
