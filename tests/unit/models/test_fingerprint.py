@@ -78,7 +78,7 @@ CHANGES: list[tuple[str, str, Callable[[Any], None]]] = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "file", "change"), CHANGES, ids=str)
+@pytest.mark.parametrize(("kind", "file", "change"), CHANGES)
 def test_what_changes_the_picture_changes_the_fingerprint(saved, tmp_path, kind, file, change) -> None:
     shutil.copytree(saved / kind, tmp_path / "as it was" / "own")
 
