@@ -149,11 +149,21 @@ def test_the_demo_attaches_to_a_running_service(home: Home, tmp_path: Path) -> N
     assert "\x1b" not in done.stdout + done.stderr
 
 
-def test_the_demo_gives_up_on_a_worker_that_cannot_run(new_home: Callable[[], Home]) -> None:
-    done = new_home().chai("demo", CHAI_CACHE_POLICY="mru")
+def test_the_demo_gives_up_on_a_worker_that_cannot_run(new_home: Callable[[], Home], tmp_path: Path) -> None:
+    broken = "import os, sys\nif 'worker' in sys.orig_argv: os.write(2, b'no library here\\n'); os._exit(1)\n"
+    (tmp_path / "sitecustomize.py").write_text(broken)  # what every Python runs at its start
+
+    done = new_home().chai("demo", PYTHONPATH=str(tmp_path))
 
     assert done.returncode == 1
     assert "error: worker ends again and again; the end of " in done.stderr
+    assert "no library here" in done.stderr
+
+
+def test_the_demo_starts_nothing_at_a_bad_setting(new_home: Callable[[], Home]) -> None:
+    done = new_home().chai("demo", CHAI_CACHE_POLICY="mru")
+
+    assert done.returncode == 2
     assert "error: CHAI_CACHE_POLICY 'mru': 'mru' is not an eviction policy; there are " in done.stderr
 
 
