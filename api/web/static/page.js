@@ -156,13 +156,13 @@ function signedOut() {
 let source = null;
 const channel = "BroadcastChannel" in window ? new BroadcastChannel("chai") : null;
 const spread = (message) => { take(message); channel?.postMessage(message); };
-function listen() {
+function listen(opened = "open") {
   source = new EventSource("/v1/events");
-  source.onopen = () => spread({ kind: "open" });
+  source.onopen = () => spread({ kind: opened });
   source.onerror = () => {
     const isRefused = source.readyState === EventSource.CLOSED;
     spread({ kind: isRefused ? "reload" : "lost" });
-    if (isRefused) setTimeout(listen, 5000);
+    if (isRefused) setTimeout(() => listen("reload"), 5000);  // nobody tells what it has missed
   };
   source.addEventListener("video", (event) => spread({ kind: "video", video: JSON.parse(event.data) }));
   source.addEventListener("video.deleted", (event) => spread({ kind: "deleted", id: JSON.parse(event.data).id }));
@@ -171,7 +171,7 @@ function listen() {
 function follow() {
   listen();
   addEventListener("pagehide", () => source.close());
-  addEventListener("pageshow", (event) => { if (event.persisted) { listen(); refresh(0); } });
+  addEventListener("pageshow", (event) => { if (event.persisted) { listen("reload"); refresh(0); } });
 }
 function take({ kind, video, id }) {
   if (kind === "video") return heard(video);

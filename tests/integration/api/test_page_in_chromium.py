@@ -442,7 +442,9 @@ def test_a_key_that_ends_under_an_open_page_is_told_and_the_page_goes_on_with_an
     with site.factory() as session:
         assert jobs.get(session, "local", id_).status == "queued"
 
+    page.wait_for("source.readyState === EventSource.CLOSED")
     sign_in(other := page.browser.tab(), guarded)
+    page.run("refresh(0)")  # before the stream is back
     page.wait_for("document.getElementById('lost').hidden")
     site.step(site.claim(id_), 3)
     says(page, "step 3 of 8")
