@@ -264,8 +264,10 @@ def is_gone(call: Call, answer: httpx.Response) -> bool:
 
 
 def deleted(call: Call) -> httpx.Response:
-    """Return what the answer said that was lost."""
-    return httpx.Response(200, json={"id": call.path.rpartition("/")[2], "object": "video.deleted", "deleted": True})
+    """Return what the answer said that was lost: `/v1/bulk-runs/ID` was a `bulk_run`."""
+    *_, several, id_ = call.path.split("/")
+    kind = several.removesuffix("s").replace("-", "_")
+    return httpx.Response(200, json={"id": id_, "object": f"{kind}.deleted", "deleted": True})
 
 
 def refused(answer: httpx.Response) -> ChaiError:

@@ -68,7 +68,7 @@ class Night:
     num_workers: int
     jobs: "Sequence[tuple[Line, Job]]"
     bad: Sequence[BadLine]
-    earlier: "Earlier"
+    earlier: Earlier
     measured: "dict[Size, Mapping[str, Spread]]" = field(default_factory=dict)  # by path, of each size that came up
 
     def decided(self, order: Order) -> Iterator[Decided]:

@@ -129,7 +129,7 @@ def main(
 def share_without_folder() -> None:
     """Let what parent and child share have no folder of its own, which a worker that is killed leaves behind.
 
-    multiprocessing makes one, `pymp-...`, for files that it unlinks as soon as it has them open.
+    multiprocessing makes one, `pymp-...`, for files that it unlinks as soon as it has them open; no option says where.
     """
     multiprocessing.current_process()._config["tempdir"] = tempfile.gettempdir()  # type: ignore[attr-defined]
 

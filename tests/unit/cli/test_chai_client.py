@@ -302,6 +302,13 @@ def test_what_a_lost_answer_said_was_deleted_is_deleted(scripted: Script, is_asy
         delete()
 
 
+@pytest.mark.parametrize(("path", "kind"), [("/v1/videos/video_1", "video"), ("/v1/bulk-runs/run_1", "bulk_run")])
+def test_what_was_deleted_is_called_what_it_is(path: str, kind: str) -> None:
+    said = transport.deleted(transport.Call(method="DELETE", path=path)).json()
+
+    assert said == {"id": path.rpartition("/")[2], "object": f"{kind}.deleted", "deleted": True}
+
+
 def test_both_clients_offer_the_same() -> None:
     def offered(kind: type) -> set[str]:
         return {name for name in vars(kind) if not name.startswith("_")}

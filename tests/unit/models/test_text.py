@@ -208,7 +208,7 @@ def test_a_prompt_is_not_read_while_another_is_cut_to_be_encoded(t5, tokenizer) 
         def __call__(self, *texts: str, **options: Any) -> Any:
             assert not self.busy, "another call is under way"
             self.busy = True
-            time.sleep(0.01)
+            time.sleep(0.01)  # long enough for another thread to come in
             self.busy = False
             return tokenizer(*texts, **options)
 

@@ -564,11 +564,10 @@ CONTAINERS = word_set(
     "sack envelope notebook book diary journal frame lens microscope telescope goggles"
 )
 BODY_PARTS = word_set(
-    "thigh "
     "hand finger thumb arm elbow shoulder leg knee foot toe head face eye eyebrow eyelash ear nose mouth lip tooth "
     "tongue chin cheek neck chest breast belly stomach waist hip back skin hair beard mustache moustache fist palm "
     "wrist ankle heel nail fingernail forehead brow jaw throat spine lap body torso butt bum muscle vein bone paw "
-    "tail claw fur feather wing mane snout beak whisker horn hoof scale fang"
+    "tail claw fur feather wing mane snout beak whisker horn hoof scale fang thigh"
 )
 # places that the general list lacks; after "in", "inside" or "at" most other nouns are places as well
 MORE_PLACES = word_set(
