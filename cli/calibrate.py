@@ -281,7 +281,8 @@ def _runs(
     model: "VideoModel", asked: Any, judges: Sequence["Judge"], settings: "WorkerSettings", out: Path | None
 ) -> "Runs":
     from shared import prompts as texts
-    from worker.models.embedders import EmbedderError, load_embedder
+    from worker.models.embedders import load_embedder
+    from worker.models.keeping_embedder import EmbedderError
     from worker.quality.calibration_record import OtherRun, Record
     from worker.quality.calibration_runs import Runs
 

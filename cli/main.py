@@ -23,6 +23,7 @@ from cli.lab import group as lab
 from cli.list_files import from_stdin
 from cli.mounting import mount
 from cli.receipt import facts, state
+from cli.utf8 import in_utf8
 from shared import imports
 from shared.json_members import given_twice, members
 
@@ -548,7 +549,5 @@ def _of_storage(error: Exception) -> str | None:
 
 
 if __name__ == "__main__":
-    from cli.start import in_utf8
-
     in_utf8()
     main()

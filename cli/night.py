@@ -147,7 +147,8 @@ def of(listed: Manifest, series: str | None = None) -> Night:
     what deciding needs.
     """
     from shared import model_cards
-    from worker.models.embedders import EmbedderError, load_embedder
+    from worker.models.embedders import load_embedder
+    from worker.models.keeping_embedder import EmbedderError
     from worker.settings import WorkerSettings
 
     factory = database()

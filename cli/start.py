@@ -1,9 +1,8 @@
 """Where `chai` begins: before its imports, which take half a second in which somebody may press Ctrl-C."""
 
-import locale
-import os
 import signal
-import sys
+
+from cli.utf8 import in_utf8
 
 
 def main() -> None:
@@ -17,14 +16,3 @@ def main() -> None:
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
     run()
-
-
-def in_utf8() -> None:
-    """Begin this process anew where Python would read and write files in another encoding than ours, the locale's.
-
-    What it starts inherits that. A locale of C, or none, is UTF-8 to Python by itself.
-    """
-    if not sys.flags.utf8_mode and locale.getencoding().lower().replace("-", "") != "utf8":
-        os.environ["PYTHONUTF8"] = "1"
-        os.environ.setdefault("PYTHONIOENCODING", f"{locale.getencoding()}:backslashreplace")  # what a terminal shows
-        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606 - this program

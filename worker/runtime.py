@@ -130,7 +130,8 @@ class Runtime:
         """Return what compares phrases; raise `Unfit` when the setting names none that is here."""
         with self._loading:
             if self.embedder is None:
-                from worker.models.embedders import EmbedderError, load_embedder  # the parent process has no use for it
+                from worker.models.embedders import load_embedder  # the parent process has no use for it
+                from worker.models.keeping_embedder import EmbedderError
 
                 try:
                     self.embedder = load_embedder(self.settings.embedder)

@@ -300,11 +300,12 @@ def load_embedder(name: str | None) -> "Embedder":
     from transformers.utils import logging
 
     from worker.models import embedders
+    from worker.models.keeping_embedder import USE, EmbedderError
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
-        return embedders.load_embedder(name or os.environ.get("CHAI_EMBEDDER") or embedders.USE)
-    except embedders.EmbedderError as error:
+        return embedders.load_embedder(name or os.environ.get("CHAI_EMBEDDER") or USE)
+    except EmbedderError as error:
         raise BadInput(f"--embedder: {error}") from error
 
 

