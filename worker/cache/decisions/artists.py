@@ -44,11 +44,12 @@ def _is_named_of(words: Sequence[Word], i: int) -> bool:
 def _mark_artists(words: Sequence[Word], i: int) -> None:
     """Marks "by X and Y, Z": who made it, not what is in it."""
     of_work = i > 0 and (words[i - 1].is_style or words[i - 1].lower in _WORKS)
-    if not of_work and i > 0 and words[i - 1].tag.startswith("VB") and words[i - 1].tag != "VB":
+    is_known_artist = bool(_artist_end(words, i + 1)) and i > 0 and words[i - 1].tag == "VBG"  # "sparks flying by wlop"
+    if not (of_work or is_known_artist) and i > 0 and words[i - 1].tag.startswith("VB") and words[i - 1].tag != "VB":
         return  # "held by Batman"
     if i > 1 and words[i - 1].lower == "shot" and words[i - 2].lower in _PASSIVE:
         return  # "a soldier gets shot by a sniper"
-    first = i + 2 if i + 1 < len(words) and words[i + 1].lower == "," else i + 1
+    first = i + 2 if i + 1 < len(words) and words[i + 1].lower in (",", "and") else i + 1
     if first >= len(words) or words[first].tag in ("DT", "PRP$", "."):
         return
     is_name = of_work or is_nameish(words[first]) or _artist_end(words, first) > first + 1 or _is_named(words, first)
@@ -70,7 +71,8 @@ def mark_names(words: Sequence[Word], i: int, *, needs_name: bool) -> bool:
     while end < len(words) - 1 and words[end].lower in (",", "and", "&"):
         following = end + 2 if words[end].lower == "," and words[end + 1].lower in ("and", "&", "by") else end + 1
         is_strict = needs_name or _starts_thing(words, following)
-        stop = _artist_end(words, following) or _name_end(words, following, needs_name=is_strict)
+        stop = _artist_end(words, following) or _surname_end(words, following)
+        stop = stop or _name_end(words, following, needs_name=is_strict)
         if stop == following:
             break
         end = stop
@@ -104,6 +106,15 @@ def _name_end(words: Sequence[Word], i: int, *, needs_name: bool) -> int:
     while end > i and words[end - 1].tag in ("IN", "DT"):
         end -= 1
     return end
+
+
+def _surname_end(words: Sequence[Word], i: int) -> int:
+    """Where one of a row of names ends that is a word and a surname that is none: "and range murata and"; else 0."""
+    end = i + 2
+    is_joined = end <= len(words) and words[i - 1].lower in ("and", "&")
+    is_pair = is_joined and words[i].lower.isalpha() and words[i].lower not in v.FUNCTION_TAGS
+    is_last = end >= len(words) or words[end].lower in ("and", "&", "by") or not words[end].lower[0].isalnum()
+    return end if is_pair and is_last and is_unheard(words[i + 1]) else 0
 
 
 def _is_named(words: Sequence[Word], i: int) -> bool:

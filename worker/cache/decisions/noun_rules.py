@@ -17,7 +17,9 @@ _DOWNY = v.word_set("goose duck eider")
 _MANY_ALIKE = v.word_set("sheep fish deer moose bison shrimp squid salmon aircraft spacecraft")  # no -s for several
 _SEVERAL = v.word_set("many several few some these those")
 _FRUITS = v.word_set("lemon lime olive orange tangerine rose violet lavender chestnut")
-_NOUNS_TOO = v.word_set("can uniform head pretty opening alien human robot android zombie skeleton chinese male female")
+_NOUNS_TOO = v.word_set(
+    "can uniform head pretty opening giant alien human robot android zombie skeleton chinese male female"
+)
 _COLOURS = v.CONFLICT_GROUPS["colour"].keys()
 _CUTS = v.word_set("tank crop halter tube bikini tight sleeveless")
 OF_TOPS = _COLOURS | v.CONFLICT_GROUPS["material"].keys() | v.CONFLICT_GROUPS["pattern"].keys() | _CUTS  # that are worn
@@ -92,6 +94,8 @@ def part_of_compound(at: Place) -> str | None:
         return "IN"  # "zombies standing round a table"
     if word in ("post", "semi", "retro") and at.tag == "NN" and after == "JJ":
         return "JJ"  # "post apocalyptic background"
+    if word == "lighter" and before in ("DT", "JJ", "NN") and at.next != "than" and after in ("IN", ".", "CC", "VBG"):
+        return "NN"  # "a windproof lighter on a table"
     if word == "super" and after in NOUN:
         return "JJ"  # "a super villain", but "a super cute cat"
     if word == "well" and before in ("DT", "PRP$") and after not in ("JJ", "VBN", "VBD", *NOUN):
@@ -223,8 +227,8 @@ def adjective_that_is_a_thing(at: Place) -> str | None:
         return "NN"  # "a barge, a sundial, a tractor": guessed by its ending, one of a list
     if "-" in word and _ends_in_noun(word) and begins_thing and after in _ENDS_PHRASE:
         return "NN"  # "a black eye-patch"
-    if before in ("DT", "PRP$") and after in (".", "IN", "WRB") and at.next != ",":
-        return "NN"  # "his net"
+    if before in ("DT", "PRP$") and after in (".", "IN", "WRB") and at.next != "," and at.last not in ("all", "both"):
+        return "NN"  # "his net", but "all messy after a fight"
     return None
 
 

@@ -47,8 +47,12 @@ def _mark_at(words: Sequence[Word], i: int) -> None:
     _mark_source(words, i)
     if word in _STYLES or _is_style_of_all(words, i):
         _mark_around_style(words, i)
-    elif word in ("canvas", "paper"):
+    elif word in _GROUNDS:
         _mark_ground(words, i)
+    elif word in _MADE and words[i + 1 : i + 2] and words[i + 1].lower in ("with", "in"):
+        _mark_materials(words, i)
+    elif word == "from" and i and words[i - 1].lower in _SHEETS:
+        words[i - 1].is_style = True
     elif word == "of" and i > 1 and words[i - 1].is_noun and words[i - 1].lower in _PICTURES:
         _mark_kind_of_picture(words, i - 1)
     elif word == "lightning" and i and words[i - 1].is_style:
@@ -58,6 +62,9 @@ def _mark_at(words: Sequence[Word], i: int) -> None:
         unseen.mark_at(words, i)
 
 
+_MADE = v.word_set("drawn sketched rendered painted illustrated")
+_GROUNDS = v.word_set("canvas paper linen panel board vellum parchment")
+_SHEETS = v.word_set("page panel cover")  # "a page from a comic"
 _STYLES = v.word_set("style styled styles aesthetic vibe vibes")
 
 
@@ -68,8 +75,21 @@ def _mark_ground(words: Sequence[Word], i: int) -> None:
     medium = words[i - 2]
     if words[i].lower == "canvas" and medium.is_noun:
         mark(words, i - 1 - (medium.lower in style_words.KINDS), i + 1)
-    elif words[i].lower == "paper" and medium.lower in style_words.MEDIA:
+    elif words[i].lower != "canvas" and (medium.lower in style_words.MEDIA or medium.is_style):
         mark(words, i - 2 - (words[i - 3].tag in ADJECTIVE and i > 2), i + 1)
+
+
+def _mark_materials(words: Sequence[Word], i: int) -> None:
+    """Marks what a picture was drawn with: "drawn with charcoal and pen and ink"."""
+    stop = i + 2
+    while stop < len(words) and (
+        words[stop].is_style or words[stop].lower in style_words.MATERIALS or words[stop].lower in ("and", "colored")
+    ):
+        stop += 1
+    while words[stop - 1].lower in ("and", "colored"):
+        stop -= 1
+    if stop > i + 2:
+        mark(words, i, stop)
 
 
 def _is_style_of_all(words: Sequence[Word], i: int) -> bool:
@@ -99,6 +119,9 @@ def _mark_kind_of_picture(words: Sequence[Word], i: int) -> None:
         start += 1
     if start == 0 or words[start - 1].tag in ("DT", ".", "PRP$"):
         mark(words, start, i)
+
+
+_SERIES = v.word_set("series show shows game games movie movies franchise anime manga universe episode trailer")
 
 
 def _acts(words: Sequence[Word], i: int, length: int) -> bool:
@@ -171,8 +194,10 @@ def _phrase_length(words: Sequence[Word], parts: Sequence[tuple[str, ...]], i: i
         describes = j == i and words[i].lower not in style_words.WORDS and _describes_thing(words, i + 1)
         if len(flat) > 1 and flat in _PHRASES and not is_colours and not describes:
             longest = j - i + 1
-        if flat in artists.TITLES and not (_describes_thing(words, j + 1) and words[j + 1].is_noun):
-            longest = j - i + 1
+        if flat in artists.TITLES:
+            is_work = j + 1 < len(words) and words[j + 1].lower in _SERIES
+            if is_work or not (_describes_thing(words, j + 1) and words[j + 1].is_noun):
+                longest = j - i + 1 + is_work
     return longest
 
 
@@ -196,7 +221,7 @@ def _is_style_word(words: Sequence[Word], i: int) -> bool:
         return False  # "mount fuji"
     if word in style_words.NAMES_OF_TOOLS:
         beside = (*words[max(0, i - 2) : i], *words[i + 1 : i + 3])
-        return any(other.lower in style_words.WORDS_OR_HEADS for other in beside)
+        return any(other.lower in style_words.WORDS_OR_HEADS or style_tags.is_measure(other.lower) for other in beside)
     if word not in style_words.WORDS:
         return False
     if word not in v.AMBIGUOUS_STYLE_WORDS:

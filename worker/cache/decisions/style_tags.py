@@ -7,9 +7,17 @@ from itertools import groupby
 from worker.cache.decisions import artists, style_classes, style_words
 from worker.cache.decisions import vocabulary as v
 from worker.cache.decisions.spelling import RARE, zipf
+from worker.cache.decisions.vocabulary import STYLE_HEADS
 from worker.cache.decisions.words import ADJECTIVE, Word, mark
 
 _MEASURE = re.compile(r"\d+(?:mm|k|p|fps|bit|px|hz|iso|t)|fps\d+|f\d+(?:\.\d)?|iso\d+")
+
+
+def is_measure(word: str) -> bool:
+    """Whether a word tells a lens, a size in pixels or a rate: 24mm, 1080p, f8."""
+    return _MEASURE.fullmatch(word) is not None
+
+
 _UNITS = v.word_set("mm k fps px hz bit iso resolution")
 _MIN_NAMES = 2  # artists in a prompt from which on what else looks like a name between commas is one too
 
@@ -25,7 +33,7 @@ def mark_tags(words: Sequence[Word]) -> None:
         is_one_of_many = len(segments) >= _MIN_TAGS and stop - start == 1
         is_look = is_one_of_many and (_is_unknown_adjective(words[start]) or words[start].lower in _LONE_TAGS)
         is_look = is_look or style_classes.is_look(" ".join(text)) or _is_credit(words[start:stop])
-        if is_artist or is_look or all(word.is_style or word.lower in style_words.TAGS for word in words[start:stop]):
+        if is_artist or is_look or _is_all_style(words[start:stop]):
             mark(words, start, stop)
     if names >= _MIN_NAMES:
         for start, stop in segments:
@@ -40,7 +48,7 @@ def mark_tags(words: Sequence[Word]) -> None:
             word.is_style = True
         if word.lower in _MEDIA_OF and after == "of":
             word.is_style = True
-        if _MEASURE.fullmatch(word.lower):
+        if is_measure(word.lower):
             word.is_style = True
         elif (word.lower[0].isdigit() and after in _UNITS) or (
             word.lower in ("iso", "f") and after[:1] in "/0123456789"
@@ -53,6 +61,9 @@ _MODEL_NUMBER = re.compile(r"(?=[a-z\d-]*\d)(?=[a-z\d-]*[a-z])[a-z\d-]{2,}")  # 
 
 def mark_by_company(words: Sequence[Word]) -> None:
     """Marks what no dictionary has between tags of style, behind what is seen: "a fox, artstation, lisa yuskavage"."""
+    for i in range(1, len(words) - 1):
+        if words[i - 1].is_style and words[i + 1].is_style and artists.is_unheard(words[i]):
+            words[i].is_style = True  # "detailed artofmtg by hans dragan"
     segments = list(_segments(words))
     styled = [
         all(word.is_style or word.lower in style_words.TAGS for word in words[start:stop]) for start, stop in segments
@@ -65,6 +76,18 @@ def mark_by_company(words: Sequence[Word]) -> None:
         begins = is_run and (styled[first - 1] or words[segments[first][0]].is_style)
         if begins and (last + 1 == len(segments) or styled[last + 1]):
             mark(words, segments[first][0], segments[last][1])
+
+
+def _is_all_style(segment: Sequence[Word]) -> bool:
+    """Whether a text says nothing but how the picture looks: "ink drawing", "movie poster", "watercolors and ink"."""
+    *before, last = segment
+    is_kind = last.lower in style_words.KINDS | STYLE_HEADS
+    return (last.is_style or last.lower in style_words.TAGS | STYLE_HEADS) and all(
+        word.is_style
+        or word.lower in style_words.TAGS
+        or (is_kind and (word.lower in STYLE_HEADS or (word.lower == "and" and word is not before[0])))
+        for word in before
+    )
 
 
 def _shows(segment: Sequence[Word]) -> bool:

@@ -15,7 +15,7 @@ GENRES = word_set(
     "grotesque satire parody nostalgia mystique terror dread gore thrilling trippy eerie eery creepy creepypasta "
     "dreamcore weirdcore vaporwave dark-fantasy avantgarde avant-garde maximalist minimalist abstract arthouse "
     "painterly punk cybernetic elite solo emotional norse kitsch medieval vintage retro chaos chaotic dreamy "
-    "nightmare surreal dystopian"
+    "nightmare surreal dystopian apocalypse pop neo-gothic neo-noir"
 )
 # as the noun of a phrase: style, whatever stands before it ("nordic horror")
 GENRE_HEADS = word_set(
@@ -34,6 +34,7 @@ MEDIA = word_set(
     "tempera encaustic sanguine grisaille risograph halftone duotone mezzotint aquatint drypoint monotype tintype "
     "daguerreotype ambrotype calotype autochrome newsreel cutscene infomercial featurette webtoon webcomic manhwa "
     "cinemagraph anaglyph cover covers "
+    "outline outlines lineart line-art rpg "
     "masterwork artbook lightbox particles smoothness fullshot halfbody powerfull iso specular"
 )
 # the same beside other words of style, but names of people too: "maya and houdini vfx", arnold schwarzenegger
@@ -49,8 +50,15 @@ TOOLS = word_set(
     "hyperdetail hyperdetailed hypervivid hyperrealism hyperreal ultrasharp ultrarealism photorealisim unfocus "
     "unfocused superdetailed extremly-detailed filmic cg cgi-animation analog dolbyvision modelsociety cgworld "
     "cartoony octant raytraced raytracting prerendered semirealistic subsurface ultradetailed uhdr supersampling "
-    "midjunrnyv5 novelai"
+    "midjunrnyv5 novelai svg super8 super-8 revolog cinestill"
 )
+
+# of MEDIA, what one draws with
+MATERIALS = word_set(
+    "gouache ink inks chalk chalks pastel pastels pencil pencils charcoal acrylic acrylics oil oils crayon crayons pen "
+    "airbrush tempera watercolors watercolours"
+)
+MEDIA |= MATERIALS - {"pen", "crayon"}
 
 KINDS = GENRES | MEDIA
 WORDS = STYLE_WORDS | TOOLS  # one word each
@@ -104,7 +112,8 @@ PHRASES = _listed("""
     vintage wet plate; negative space; weta fx; global light; steam punk; cyber punk; deviant art; mixed style;
     mixed styles; night vision camera; trail cam; food blog; mixed media; digital collage; screen print; light dust;
     album cover art; airbrush art; technical draw; slow pan; dash camera; night vision; b & w; b / w; fever dream;
-    colour pallet; color pallet; roaring twenties
+    colour pallet; color pallet; roaring twenties; splash screen; loading screen; title screen; splash art; visual
+    novel; picture book; puzzle book; coloring book; colouring book; coloring page; colouring page; zoom camera
 """)
 
 # films, series, games, books, magazines: where something comes from; nothing of it need be seen
@@ -140,7 +149,12 @@ TITLES = _listed("""
     magazine; national geographic magazine; playboy magazine; rolling stone magazine; vanity fair; elle magazine;
     harper's bazaar; bbc; hbo; netflix; cnn; pbs; mtv; fox news; hulu; crunchyroll; icewind dale; baldur's gate;
     diablo iii; diablo 2; path of exile; magic the gathering; yu-gi-oh; yugioh; pokemon go; la la land;
-    requiem for a dream; trainspotting; donnie darko; interstellar
+    requiem for a dream; trainspotting; donnie darko; interstellar; devil may cry; dota; dota 2; guild wars; guild wars
+    2; dragon age; dragon age inquisition; mirror's edge; xenoblade chronicles; metroid prime; metroid fusion; counter
+    strike; half life 2; left 4 dead; halo infinite; gears of war; far cry 5; super smash bros; kingdom hearts; persona
+    5; nier automata; hollow knight; shadow of the colossus; one punch man; spy x family; rick and morty; he man and the
+    masters of the universe; age of empires; sea of thieves; heroes of might and magic; command and conquer; five nights
+    at freddy's; clash of clans; subway surfers; temple run; candy crush; doctor who; ready player one
 """)
 
 # painters, illustrators, photographers, directors and studios that prompts name for their look

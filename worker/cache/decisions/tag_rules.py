@@ -18,6 +18,7 @@ _NUMBER = re.compile(r"[\d.,:]+(st|nd|rd|th)?")
 _DECADE = re.compile(r"(?:1\d|20)?\d0'?s")
 _TYPE_NUMBER = re.compile(r"(?!(?:mid|pre|post|late|early)-)[a-z]+\d*-\d[a-z\d]*(?<!\ds)|[a-z]+\d+-[a-z]+\d*")  # bb-8
 _LIKE_DRAGONFLY = re.compile(r"\w{2,}(?:fly|lily|belly|jelly)")
+_LIKE_WINDPROOF = re.compile(r"\w{3,}(?:proof|worthy)")
 _LONGEST_NAME_IN_ING = 4  # letters
 _GUESSED = re.compile(r"\w+(?<!ic|on|in|nt|rn|ur|or|id|iv)(?<!i)al")
 _HEARD_OF = 3.6  # Zipf value
@@ -95,6 +96,8 @@ def _by_word(word: str, original: str, tag: str) -> str:
         return "VB"
     if original[0].isupper() and tag in ("NNP", "NNPS"):
         return "NNP"
+    if _LIKE_WINDPROOF.fullmatch(word):
+        return "JJ"
     for tag_of_list, words in _LISTS:
         if word in words:
             return "NNS" if tag_of_list == "NN" and _is_plural(word) else tag_of_list

@@ -397,7 +397,7 @@ EMPTY_NOUNS = word_set(
     "everything one ones other others lot viewer frame length diameter width height screen-left subject subjects "
     "example time times job jobs concept moment moments second seconds minute minutes hour hours day today year years "
     "word words name idea sense air midair gs point points week weeks month months decade century blur min mins sec "
-    "secs format setup lots resolution mode up down north south east west direction directions circles detail details "
+    "secs format setup lots resolution mode up down north south east west direction directions detail details "
     "feature features element elements effect effects version part parts kind type use look front-view action motion "
     "movement speed pace rhythm atmosphere mood vibe feeling feel ambiance ambience emotion emotions beauty majesty "
     "essence tranquility serenity sight testament contrast work life chance attempt addition process manner fashion "
@@ -470,7 +470,7 @@ PRAISE = word_set(
 EMPTY_WHEN_BARE = word_set(
     "color colour interior exterior object background backdrop scene setting area place region day way light image "
     "surface environment camera lens "
-    "landscape world"
+    "landscape world display"
 )
 
 # places by name, which are no spelling of anything else
@@ -1221,7 +1221,8 @@ ADJECTIVES = word_set(
     "russian greek roman egyptian mexican arabic arab turkish asian thai persian scottish irish nordic norse celtic "
     "crowded empty quiet calm busy dark bright steaming red blue green yellow orange purple pink brown black "
     "white grey gray silver gold large small big huge tall short iced sliced grilled fried baked roasted molten "
-    "frozen torn broken wounded injured wild stray spiral chubby plump"
+    "frozen torn broken wounded injured wild stray spiral chubby plump "
+    "messy grungy multicolor multicolour multicolored multicoloured symmetric symmetrical"
 )
 # words that the lexicon reads as verbs or names, and that are things in prompts
 NOUNS = word_set(
@@ -1234,7 +1235,7 @@ NOUNS = word_set(
     "seahorse octopus stingray butterfly hummingbird flamingo peacock toucan macaw chameleon gecko iguana hedgehog "
     "raccoon meerkat sloth lemur triangle square circle cross star hexagon pentagon diamond rectangle oval heart "
     "stripe stripes bar bars dots mosaic rose roses saw bear duck fly fan crane bat seal swallow lead hybrid fractal "
-    "human tear wind bow ski mouse fish deer sheep liquid plus box block wedge pyramid disc ball key rainbow"
+    "human giant tear wind bow ski mouse fish deer sheep liquid plus box block wedge pyramid disc ball key rainbow"
 )
 # after a noun they make a description of it: "heart shaped box", "ring tailed lemur"
 SUFFIX_ADJECTIVES = word_set(
@@ -1402,6 +1403,13 @@ SLIPS: dict[str, str] = _groups(
 # one word that people write as two
 SPLIT_WORDS: dict[tuple[str, str], str] = {
     ("bull", "dog"): "bulldog",
+    ("rain", "drop"): "raindrop",
+    ("rain", "drops"): "raindrops",
+    ("multi", "color"): "multicolor",
+    ("multi", "colour"): "multicolour",
+    ("multi", "colored"): "multicolored",
+    ("multi", "coloured"): "multicoloured",
+    ("art", "station"): "artstation",
     ("a", "n"): "an",
     ("hi", "tech"): "hi-tech",
     ("space", "ships"): "spaceships",
