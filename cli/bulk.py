@@ -12,14 +12,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
 from cli import local, manifest, names, output, places, results
 from cli.arguments import App
-from cli.client import OUTAGE_S, Client, Json, connect, may_pass
+from cli.client import OUTAGE_S, Client, Json, connect
 from cli.errors import BadInput, CommandError, Refused, Unreachable
 from cli.list_files import STDIN
 from cli.manifest import BadLine, Line
@@ -41,6 +42,7 @@ ENDED = frozenset({"completed", "cancelled"})
 
 BATCH_COLUMNS = ("id", "name", "status", "completed", "failed", "cancelled", "total", "window")
 
+T = TypeVar("T")
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Out = Annotated[
     Path | None,
@@ -276,8 +278,8 @@ def submit(
 
     The service runs the lines in the order in which they come. A long list is ordered and sent a piece at a time.
 
-    An interrupted submission goes on where it stopped, because the service knows lines by their custom_id. Raises
-    `BadInput`, and leaves no batch behind, when the service takes no line.
+    An interrupted submission goes on where it stopped, because the service knows lines by their custom_id. A service
+    that goes away on the way is waited for. Raises `BadInput`, and leaves no batch behind, when it takes no line.
     """
     series = _series(name, listed)
     batch = client.open_batch(name, listed.key, series=series, num_lines=len(listed.lines), window=window)
@@ -289,18 +291,18 @@ def submit(
     ordered = Ordered(listed, window, _worth(order, listed), series)
     try:
         with output.Meter(len(listed.lines)) as meter:
-            wait = _waiting_for_room(meter)
-            for num_sent, chunk in _chunks(ordered.lines()):
-                sent = _send(client, batch["id"], chunk, wait)
+            send = partial(_send, client, batch["id"], wait=_waiting_for_room(meter))
+            for number, chunk in _chunks(ordered.lines()):
+                sent = _through_outages(partial(send, chunk), meter.line)
+                num_sent = number
                 refused, num_reused = refused + sent.refused, num_reused + sent.num_reused
                 usable, left_out = len(listed.lines) - len(refused), f", {len(refused)} refused" if refused else ""
                 meter.show(num_sent, f"submitted {num_sent - len(refused)} of {usable} lines{left_out}")
     except KeyboardInterrupt:
-        output.note(
-            f"\nstopped after {num_sent} of {len(listed.lines)} lines; what was submitted is being made, and the same "
-            f"command goes on from there; `chai bulk cancel {batch['id']}` ends it"
-        )
+        output.note(f"\n{_goes_on(num_sent, listed, batch)}")
         raise typer.Exit(130) from None
+    except Unreachable as error:
+        raise Unreachable(f"{error}; {_goes_on(num_sent, listed, batch)}") from error
     _report_lines(refused, ())
     if len(refused) == len(listed.lines) and not batch["request_counts"]["total"]:
         client.remove_batch(batch["id"])
@@ -308,7 +310,11 @@ def submit(
     if num_reused:
         output.note(f"{num_reused} of {len(listed.lines)} lines are videos of earlier runs and are not made again")
     num_bad = len(listed.bad) + len(refused)
-    return client.seal_batch(batch["id"], num_bad_lines=num_bad, forecast=ordered.forecast)
+    seal = partial(client.seal_batch, batch["id"], num_bad_lines=num_bad, forecast=ordered.forecast)
+    try:
+        return _through_outages(seal, output.note)
+    except Unreachable as error:
+        raise Unreachable(f"{error}; {_goes_on(num_sent, listed, batch)}") from error
 
 
 @dataclass(slots=True)
@@ -349,6 +355,14 @@ class Ordered:
             self.forecast = forecast.kept(tally.forecast(self.listed, _rule(self.window), self.order))
         except SQLAlchemyError as error:
             raise Unreachable(f"the database: {str(error).splitlines()[0]}") from error
+
+
+def _goes_on(num_sent: int, listed: manifest.Manifest, batch: Json) -> str:
+    """Say what becomes of a list that was handed over in part."""
+    return (
+        f"stopped after {num_sent} of {len(listed.lines)} lines; what was submitted is being made, and the same "
+        f"command goes on from there; `chai bulk cancel {batch['id']}` ends it"
+    )
 
 
 def _rule(window: Json | None) -> RunWindow | None:
@@ -561,23 +575,23 @@ def _watch(client: Client, batch_id: str) -> Json:
             rate = number / max(time.monotonic() - started, 0.001) if number >= ENOUGH else 0.0
             meter.show(_num_ended(batch), _progress(batch, rate))
             time.sleep(POLL_S)
-            batch = _batch_after_outages(client, batch_id, meter)
+            batch = _through_outages(partial(client.batch, batch_id), meter.line)
         meter.show(_num_ended(batch), _progress(batch, 0.0))
     return batch
 
 
-def _batch_after_outages(client: Client, batch_id: str, meter: output.Meter) -> Json:
-    """Look at a run; a service that is away is waited for, and its absence said once."""
+def _through_outages(act: Callable[[], T], tell: Callable[[str], None]) -> T:
+    """Do what may be done again; a service that is away is waited for, and its absence said once."""
     deadline: float | None = None
     while True:
         try:
-            return client.batch(batch_id)
+            return act()
         except (Unreachable, Refused) as error:
-            if not may_pass(error):
+            if isinstance(error, Refused) and not (error.is_passing and error.status >= 500):
                 raise
             if deadline is None:
                 deadline = time.monotonic() + OUTAGE_S
-                meter.line(f"{error}; waiting up to {OUTAGE_S:g} s for it")
+                tell(f"{error}; waiting up to {OUTAGE_S:g} s for it")
             if time.monotonic() > deadline:
                 raise Unreachable(str(error)) from error
 

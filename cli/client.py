@@ -8,11 +8,11 @@ from typing import Any, BinaryIO, Self, cast
 
 import chai_client
 from chai_client import calls
-from chai_client.transport import OUTAGE_S, Call, keyed, may_pass, segment
+from chai_client.transport import OUTAGE_S, Call, keyed, segment
 from chai_client.values import FINAL, Json, Variant
 from cli import local
 
-__all__ = ["FINAL", "OUTAGE_S", "Client", "Json", "connect", "may_pass"]
+__all__ = ["FINAL", "OUTAGE_S", "Client", "Json", "connect"]
 
 
 class Client:

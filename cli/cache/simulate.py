@@ -62,7 +62,9 @@ def simulate(
         str | None,
         typer.Option(help="Latents of one full run, where the trace does not say; else those of 240p and 3 s."),
     ] = None,
-    full_seconds: Annotated[float, typer.Option(min=0, help="GPU seconds of a full run.")] = FULL_S,
+    full_seconds: Annotated[
+        float | None, typer.Option(min=0, help=f"GPU seconds of a full run; else as recorded, or {FULL_S}.")
+    ] = None,
     bounds: Annotated[bool, typer.Option(help="Also say how good it can get.")] = True,
     whole_prompt: Annotated[bool, typer.Option(help="Also compare whole prompts, as NIRVANA does.")] = True,
     cache_dir: Annotated[
@@ -97,7 +99,7 @@ def simulate(
         has_whole_prompts=whole_prompt,
     )
     answer = simulated(source, asked)
-    rows = answer.rows(source.full_seconds or full_seconds)
+    rows = answer.rows(_first(full_seconds, source.full_seconds, FULL_S))
     if as_json:
         output.print_json(answer.to_dict(rows))
     else:

@@ -10,7 +10,7 @@ from scripted_service import Script
 from chai_client import transport
 from cli import bulk, night, places, results
 from cli.client import Client
-from cli.errors import BadInput, Refused
+from cli.errors import BadInput, Refused, Unreachable
 from cli.manifest import BadLine, Line, Manifest, read
 from cli.places import NoPlace
 from cli.results import exit_code, write
@@ -284,6 +284,44 @@ def test_the_service_hears_first_how_many_lines_will_come(scripted: Script) -> N
     ((method, path, _, asked),) = scripted.requests
     assert (method, path) == ("POST", "/v1/bulk-runs")
     assert asked == {"name": "list.txt", "manifest_key": "k", "series": "list.txt", "num_lines": 2}
+
+
+def test_a_list_is_sent_on_when_a_service_that_went_away_is_back(
+    scripted: Script, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(transport, "FIRST_PAUSE_S", 0.001)
+    away = [(503, {"Retry-After": "0"}, {"error": {"message": "the database does not answer"}})] * transport.NUM_TRIES
+    batch = {"id": "batch_1", "status": "open", "request_counts": {"total": 0}, "num_bad_lines": 0}
+    taken, sealed = (200, {}, {"data": []}), (200, {}, {**batch, "status": "in_progress"})
+    scripted.answers = [(200, {}, batch), *away, taken, *away, sealed]
+    listed = Manifest(key="k", take=1, lines=tuple(lines(2)), bad=(), duplicates=())
+
+    with Client(scripted.url) as client:
+        submitted = bulk.submit(client, "list.txt", listed)
+
+    assert submitted["status"] == "in_progress"
+    assert capsys.readouterr().err.count("the database does not answer; waiting up to 60 s for it") == 2
+
+
+@pytest.mark.parametrize("num_taken", [0, 1])
+def test_who_loses_the_service_midway_hears_that_the_same_command_goes_on(
+    scripted: Script, monkeypatch: pytest.MonkeyPatch, num_taken: int
+) -> None:
+    monkeypatch.setattr(transport, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(bulk, "OUTAGE_S", 0.0)
+    batch = {"id": "batch_1", "status": "open", "request_counts": {"total": 0}, "num_bad_lines": 0}
+    taken = (200, {}, {"data": []})
+    away = (503, {"Retry-After": "0"}, {"error": {"message": "the database does not answer"}})
+    scripted.answers = [(200, {}, batch), *[taken] * num_taken, away]  # before the lines, and before the seal
+    listed = Manifest(key="k", take=1, lines=tuple(lines(2)), bad=(), duplicates=())
+
+    with Client(scripted.url) as client, pytest.raises(Unreachable) as lost:
+        bulk.submit(client, "list.txt", listed)
+
+    assert str(lost.value) == (
+        f"the database does not answer; stopped after {2 * num_taken} of 2 lines; what was submitted is being made, "
+        "and the same command goes on from there; `chai bulk cancel batch_1` ends it"
+    )
 
 
 def test_who_runs_a_list_again_hears_of_lines_that_were_never_sent(
