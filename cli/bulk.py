@@ -247,7 +247,12 @@ def retry(
 def window(
     batch_id: BatchId,
     times: Annotated[str, typer.Argument(metavar="START-END", help="22:00-06:00, or none for any time.")],
-    tz: TimeZone = None,
+    tz: Annotated[
+        str | None,
+        typer.Option(
+            help="Time zone, like Europe/Berlin; as it was when not given, this machine's for a first window."
+        ),
+    ] = None,
     at_end: Annotated[
         AtEnd | None,
         typer.Option("--at-window-end", help="finish or stop, as of `chai bulk run`; as it was when not given."),
@@ -260,7 +265,7 @@ def window(
         asked = None
         if times != "none":
             before = client.batch(id_)["window"] or {}
-            asked = _window(times, tz, at_end or AtEnd(before.get("at_end", AtEnd.FINISH)))
+            asked = _window(times, tz or before.get("tz"), at_end or AtEnd(before.get("at_end", AtEnd.FINISH)))
         _print_batch(client.set_window(id_, asked), as_json=as_json)
 
 

@@ -99,7 +99,7 @@ def simulate(
         has_whole_prompts=whole_prompt,
     )
     answer = simulated(source, asked)
-    rows = answer.rows(_first(full_seconds, source.full_seconds, FULL_S))
+    rows = answer.rows(source.full_seconds or FULL_S if full_seconds is None else full_seconds)
     if as_json:
         output.print_json(answer.to_dict(rows))
     else:

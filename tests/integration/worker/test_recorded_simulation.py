@@ -85,6 +85,24 @@ def test_the_record_answers_what_another_budget_would_have_done(
     assert runs[1]["entity_hit_rate"] < 3 / 8
 
 
+def test_what_a_full_run_takes_is_as_it_was_asked_for(
+    start: Start, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], database_url: str, tmp_path: Any
+) -> None:
+    service = start()
+    service.run(PROMPTS[0])
+    service.run("a red fox jumps")
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setenv("CHAI_VAR_DIR", str(tmp_path / "var"))
+    asked = ["chai", "cache", "simulate", "--recorded", "--full-seconds", "1000", "--no-bounds", "--json"]
+    monkeypatch.setattr("sys.argv", asked)
+
+    with pytest.raises(SystemExit, match="0"):
+        main()
+
+    (run,) = json.loads(capsys.readouterr().out.splitlines()[-1])["runs"]
+    assert run["seconds_saved"] > 10  # what was measured is far less than a second
+
+
 def _shown(plan: Plan) -> tuple[object, ...]:
     matches = [(m.entry_id, m.text, m.donor_text, m.kind, round(m.similarity, 4)) for m in plan.matched]
     return (plan.recipe, plan.reason, plan.hit, matches, plan.candidates)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from scripted_service import Script
+from typer.testing import CliRunner
 
 from chai_client import transport
 from cli import bulk, night, places, results
@@ -15,6 +16,8 @@ from cli.manifest import BadLine, Line, Manifest, read
 from cli.places import NoPlace
 from cli.results import exit_code, write
 from shared.results import Result
+
+ID = "batch_" + "0" * 32
 
 
 def video(**more: object) -> dict:
@@ -364,3 +367,25 @@ def test_who_runs_a_list_again_hears_of_lines_that_were_refused(
         bulk.submit(client, "list.txt", listed)
 
     assert "the service refused 2 of its lines then; correct them, or add an empty line" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("before", "given", "tz"),
+    [
+        ({"tz": "Asia/Tokyo", "at_end": "stop"}, [], "Asia/Tokyo"),  # not that of the machine that changes it
+        ({"tz": "Asia/Tokyo", "at_end": "stop"}, ["--tz", "UTC"], "UTC"),
+        (None, [], "Europe/Berlin"),
+    ],
+)
+def test_a_window_keeps_its_time_zone_unless_another_is_given(
+    scripted: Script, monkeypatch: pytest.MonkeyPatch, before: dict | None, given: list[str], tz: str
+) -> None:
+    monkeypatch.setenv("CHAI_URL", scripted.url)
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    counts = dict.fromkeys(("completed", "failed", "cancelled", "total"), 0)
+    scripted.answer({"id": ID, "name": "x", "status": "open", "window": before, "request_counts": counts})
+
+    done = CliRunner().invoke(bulk.app, ["window", ID, "23:00-05:00", *given, "--json"])
+
+    assert done.exit_code == 0, done.output
+    assert scripted.requests[-1][3]["window"]["tz"] == tz
