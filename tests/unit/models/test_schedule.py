@@ -98,6 +98,30 @@ def test_options_that_make_no_schedule_are_refused(options, message):
     assert str(error.value) == message
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"skipped_steps": "1"}, "skipped_steps '1' is not a whole number"),
+        ({"unguided_steps": True}, "unguided_steps True is not a whole number"),
+        ({"unguided_steps": None}, "unguided_steps None is not a whole number"),
+        ({"spacing": ["uniform"]}, "spacing ['uniform'] is not a word"),
+        ({"is_discrete": "no"}, "is_discrete 'no' is not true or false"),
+        ({"levels": 0.5}, "levels 0.5 is not a list of numbers, or null"),
+        ({"levels": []}, "levels has 0 numbers for 2 steps; give one a step"),
+        ({"guidance_scales": [1, "7"]}, "guidance_scales [1, '7'] is not a list of numbers, or null"),
+        ({"guidance_interval": [0.5]}, "guidance_interval [0.5] is not two numbers, the lower one first, or null"),
+        ({"guidance_interval": [0.9, 0.1]}, "guidance_interval [0.9, 0.1] is not two numbers, the lower one first, or"),
+        ({"num_steps": 3}, "'num_steps' is not an option of a schedule; there are skipped_steps, unguided_steps, "),
+        ({"spaces": "uniform"}, "'spaces' is not an option of a schedule; there are skipped_steps, unguided_steps, "),
+    ],
+)
+def test_an_option_of_a_plan_that_is_none_or_of_another_kind_is_named(options, message):
+    with pytest.raises(ValueError) as error:
+        Schedule.of(2, 7.0, options)
+
+    assert str(error.value).startswith(message)
+
+
 def test_no_frames_are_refused():
     with pytest.raises(ValueError) as error:
         Schedule().timesteps(240, 426, 0)

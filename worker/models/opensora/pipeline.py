@@ -114,7 +114,7 @@ class ChaiPipeline(DiffusionPipeline):
     def schedule(self, num_steps: int = 30, guidance_scale: float = 7.0, **options: Any) -> Schedule:
         """A schedule with this model's time shift and spacing, where `options` name no others."""
         own = {"time_shift": self._own.time_shift, "spacing": self._own.spacing}
-        return Schedule(num_steps=num_steps, guidance_scale=guidance_scale, **own | options)
+        return Schedule.of(num_steps, guidance_scale, own | options)
 
     def encode_prompt(
         self, prompt: str | Sequence[str], *, motion_score: float | None = None, camera_motion: str | None = None

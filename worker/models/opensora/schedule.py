@@ -11,11 +11,11 @@ such counts need a model whose time shift is `"none"` or a number.
 A schedule may also name tau_i and the guidance of every step itself.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from itertools import pairwise
 from math import inf
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -54,7 +54,19 @@ class Schedule:
     levels: Sequence[float] | None = None  # tau of each step, 1 at noise, in place of a spacing; the shift comes after
     guidance_scales: Sequence[float] | None = None  # of each step, in place of guidance_scale and its exceptions
 
+    @classmethod
+    def of(cls, num_steps: int, guidance_scale: float, options: Mapping[str, Any]) -> "Schedule":
+        """Return the schedule of a plan's options; raise ValueError for one that there is not, or of another kind."""
+        known = [field.name for field in fields(cls) if field.name not in ("num_steps", "guidance_scale")]
+        for name in options:
+            if name not in known:
+                raise ValueError(f"{name!r} is not an option of a schedule; there are {', '.join(known)}")
+        return cls(num_steps=num_steps, guidance_scale=guidance_scale, **options)
+
     def __post_init__(self) -> None:
+        for name, (kind, is_right) in _KINDS.items():
+            if not is_right(getattr(self, name)):
+                raise ValueError(f"{name} {getattr(self, name)!r} is not {kind}")
         if self.num_steps < 1:
             raise ValueError(f"num_steps {self.num_steps} is below 1; use 1 or more (30 is the full mode)")
         if not 0 <= self.skipped_steps < self.num_steps:
@@ -147,3 +159,31 @@ def _falls(levels: Sequence[float]) -> bool:
 
 def _is_positive(value: object) -> bool:
     return isinstance(value, int | float) and 0 < value < inf
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _are_numbers(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(map(_is_number, value))
+
+
+_KINDS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {  # of options whose values are compared or counted
+    **dict.fromkeys(("num_steps", "skipped_steps", "unguided_steps"), ("a whole number", _is_whole)),
+    "guidance_scale": ("a number", _is_number),
+    "guidance_interval": (
+        "two numbers, the lower one first, or null",
+        lambda value: value is None or (_are_numbers(value) and len(value) == 2 and value[0] <= value[1]),
+    ),
+    "spacing": ("a word", lambda value: isinstance(value, str)),
+    "is_discrete": ("true or false", lambda value: isinstance(value, bool)),
+    **dict.fromkeys(
+        ("levels", "guidance_scales"),
+        ("a list of numbers, or null", lambda value: value is None or _are_numbers(value)),
+    ),
+}
