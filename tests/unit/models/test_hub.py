@@ -290,6 +290,51 @@ def test_a_pickled_part_of_a_pipeline_is_found_by_diffusers_once_converted(tmp_p
     assert inspect_model(tmp_path / "target")[0].kind == "STDiT3"
 
 
+def split(folder: Path, name: str) -> Path:
+    """Turn the weights of a folder into two parts and their index; return the folder."""
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    names = [f"{name}-{number}-of-2.safetensors" for number in (1, 2)]
+    for number, part in enumerate(names):
+        state = dict(list(tensors.items())[number::2])
+        save_file(state, folder / part, metadata={"format": "pt"})
+    weight_map = {key: names[number % 2] for number, key in enumerate(tensors)}
+    index = {"metadata": {"total_size": 0}, "weight_map": weight_map}
+    (folder / f"{name}.safetensors.index.json").write_text(json.dumps(index))
+    return folder
+
+
+def test_weights_in_parts_are_arranged_and_give_way_to_a_whole_file(copy, released, tmp_path):
+    """An index that stayed behind would be read before the file that came in its place."""
+    whole = {part.replace("-", "_"): released / name for part, name in FOLDERS.items()}
+    parts = {part: split(copy / path.name, "model") for part, path in whole.items()}
+    wanted = ChaiPipeline.from_pretrained(arrange(whole, tmp_path / "whole"))
+
+    folder = arrange(parts, tmp_path / "parts")
+    found = ChaiPipeline.from_pretrained(folder)
+    arrange(whole, tmp_path / "parts")
+    arrange(parts, tmp_path / "whole")
+
+    linked = tmp_path / "whole" / "pipeline" / "transformer" / "diffusion_pytorch_model.safetensors"
+    assert not linked.samefile(whole["transformer"] / "model.safetensors"), "the released file was written over"
+    for part in ("transformer", "vae", "text_encoder"):
+        tensors = getattr(wanted, part).state_dict()
+        assert all(torch.equal(tensors[key], value) for key, value in getattr(found, part).state_dict().items())
+        assert [path.name for path in (folder / part).glob("*safetensors*")] == [
+            "model.safetensors" if part == "text_encoder" else "diffusion_pytorch_model.safetensors"
+        ]
+
+
+def test_older_names_in_parts_are_refused_where_diffusers_would_make_the_weights_up(copy, tmp_path):
+    folder = arrange({part.replace("-", "_"): copy / name for part, name in FOLDERS.items()}, tmp_path)
+    whole = folder / "vae" / "diffusion_pytorch_model.safetensors"
+    whole.rename(folder / "vae" / "model.safetensors")
+    split(folder / "vae", "diffusion_pytorch_model")
+
+    with pytest.raises(ModelFilesError, match="vae does not hold a OpenSoraVAE: 16 missing"):
+        ChaiPipeline.from_pretrained(folder)
+
+
 def test_arranging_a_model_around_a_part_of_its_own_keeps_the_part(released, tmp_path):
     folders = {part.replace("-", "_"): released / name for part, name in FOLDERS.items()}
     weights = arrange(folders, tmp_path) / "transformer" / "diffusion_pytorch_model.safetensors"

@@ -7,7 +7,7 @@ diffusers, so that a worker loads it like any other pipeline.
 import inspect
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 import torch
 from huggingface_hub import snapshot_download
+from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, T5Config, T5EncoderModel
 
 from shared import model_cards
@@ -272,7 +273,7 @@ def _check_whole(folder: Path, kind: str) -> None:
         check_text_encoder(folder)
     elif kind in _OURS:
         shapes = {key: tensor.shape for key, tensor in read_headers(weight_files(folder)).items()}
-        check_keys(_empty(_OURS[kind], folder), shapes, folder)
+        check_keys(_empty(_OURS[kind], folder), shapes, folder, in_parts=any(folder.glob("*.index.json")))
 
 
 def _read_index(folder: Path) -> dict[str, Any]:
@@ -336,13 +337,10 @@ def arrange(folders: Mapping[str, Path], target: Path) -> Path:
     for part, model in (("transformer", STDiT3), ("vae", OpenSoraVAE)):
         config = {"_class_name": model.__name__, **_known(model, _read_config(folders[part]))}
         model_cards.write(pipeline / part / "config.json", config)
-        (weights,) = weight_files(folders[part])
-        link_or_copy(weights, pipeline / part / "diffusion_pytorch_model.safetensors")
+        _put_weights(folders[part], pipeline / part / "diffusion_pytorch_model.safetensors")
     text = folders["text_encoder"]
-    (pipeline / "text_encoder").mkdir(exist_ok=True)
+    _put_text_weights(text, pipeline / "text_encoder")
     (pipeline / "tokenizer").mkdir(exist_ok=True)
-    for path in [*weight_files(text), *text.glob("*.safetensors.index.json")]:
-        link_or_copy(path, pipeline / "text_encoder" / path.name)
     shutil.copy2(text / "config.json", pipeline / "text_encoder" / "config.json")
     for name in _TOKENIZER_FILES:
         if (text / name).is_file():
@@ -350,6 +348,33 @@ def arrange(folders: Mapping[str, Path], target: Path) -> Path:
     model_cards.write(pipeline / "model_index.json", _index(type(AutoTokenizer.from_pretrained(text)).__name__))
     model_cards.write(target / "chai.json", OPENSORA_CARD)
     return pipeline
+
+
+def _put_weights(source: Path, target: Path) -> None:
+    """Put the weights of our network or VAE where diffusers finds them; in parts it knows no older names of them."""
+    files = weight_files(source)
+    if len(files) == 1:
+        link_or_copy(files[0], target)
+    else:
+        state = {key: tensor for path in files for key, tensor in load_file(path).items()}
+        save_file(state, target, metadata={"format": "pt"})
+    _remove_others(target.parent, {target.name})
+
+
+def _put_text_weights(source: Path, target: Path) -> None:
+    """Put the weights of a text encoder where transformers finds them, in one file or in parts."""
+    target.mkdir(exist_ok=True)
+    files = {path.name: path for path in (*weight_files(source), *source.glob("*.safetensors.index.json"))}
+    for name, path in files.items():
+        link_or_copy(path, target / name)
+    _remove_others(target, files)
+
+
+def _remove_others(folder: Path, names: Collection[str]) -> None:
+    """Remove weights of an earlier time: their index would be read before a file that came in their place."""
+    for path in folder.glob("*.safetensors*"):
+        if path.name not in names:
+            path.unlink()
 
 
 def _index(tokenizer: str) -> dict[str, Any]:

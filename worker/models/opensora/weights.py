@@ -127,9 +127,13 @@ def load_weights(model: nn.Module, folder: Path, dtype: torch.dtype) -> None:
     model.load_state_dict(state, assign=True)
 
 
-def check_keys(model: nn.Module, shapes: dict[str, tuple[int, ...]], folder: Path) -> None:
-    """Raise ModelFilesError with a summary if these are not the tensors of this model, under current or older names."""
-    if isinstance(model, ModelMixin):
+def check_keys(model: nn.Module, shapes: dict[str, tuple[int, ...]], folder: Path, *, in_parts: bool = False) -> None:
+    """Raise ModelFilesError with a summary if these are not the tensors of this model, under current or older names.
+
+    `in_parts`: diffusers is to load them, in several files. It knows older names in a whole file only, and makes up the
+    weights that it does not find.
+    """
+    if isinstance(model, ModelMixin) and not in_parts:
         model._fix_state_dict_keys_on_load(shapes)  # type: ignore[arg-type]  # it only renames keys
     wanted = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
     if difference := key_difference(wanted, shapes):
