@@ -126,7 +126,7 @@ class Night:
         extraction, vectors = planner.embed(self.embedder, found)
         stored: tuple[Neighbour, ...] = ()
         if session and space:
-            shipped = self.settings.models_dir / card.name / planner.PLANS
+            shipped = planner.shipped_plans(self.settings, card)
             table = planner.table_for(session, space, own, shipped, card.plans)
             stored = planner.neighbours(session, space, own, extraction, vectors)
         return nights.Line(

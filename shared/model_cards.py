@@ -11,6 +11,7 @@ from typing import Any, TypeGuard
 from shared.json_members import given_twice, members
 
 CARD = "chai.json"
+MEASURED_PLANS = "plans.json"  # beside a card: what `chai calibrate` found before the model shipped
 _OWN = ("full_steps", "fast_steps", "guidance_scale")  # of a model; what is usual for one is wrong for another
 PLANS = ("paper", "nirvana", "plain", "measured")  # recipes that a model can begin with
 DTYPES = ("float32", "bfloat16", "float16")
@@ -149,7 +150,8 @@ def _check_place(card: ModelCard, folder: Path) -> None:
     """Raise `ValueError` where what lies beside a card would be looked for in another folder: the one of its name."""
     if card.name == folder.name:
         return
-    for kind, source in (("source", card.source), *(("LoRA", lora.source) for lora in card.loras)):
+    beside = (("source", card.source), *(("LoRA", lora.source) for lora in card.loras), ("plans", MEASURED_PLANS))
+    for kind, source in beside:
         if not Path(source).is_absolute() and (folder / source).exists():
             raise ValueError(f"name {card.name!r} is not that of its folder, where {kind} {source!r} is looked for")
 
@@ -186,6 +188,9 @@ def parse(values: Any) -> ModelCard:
         raise ValueError("min_frames and max_frames are a range; give both or none")
     if card.min_frames is not None and card.max_frames is not None and card.min_frames > card.max_frames:
         raise ValueError(f"min_frames {card.min_frames} is above max_frames {card.max_frames}; no count is in between")
+    for name in ("full_steps", "fast_steps"):
+        if (steps := getattr(card, name)) > card.max_steps:
+            raise ValueError(f"{name} {steps} is above max_steps {card.max_steps}; raise max_steps")
     _check_family(card)
     return card
 

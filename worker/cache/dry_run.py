@@ -133,7 +133,7 @@ def decide(
         return DryRun(
             prompt=params.prompt, extraction=extraction, plan=planning.decide(params.mode, extraction, (), table)
         )
-    shipped = settings.models_dir / card.name / planner.PLANS
+    shipped = planner.shipped_plans(settings, card)
     table = planner.recipes(params, card, planner.table_for(session, space, own, shipped, card.plans))
     extraction, vectors = planner.embed(embedder(), extraction)
     matching = own.matching(space.identity["embedder"])

@@ -20,7 +20,7 @@ from db.models import CacheEntry, Namespace
 from db.session import by_message
 from shared.generation import GenerationParams, Mode, RunPath
 from shared.ids import video_id
-from shared.model_cards import ModelCard
+from shared.model_cards import MEASURED_PLANS, ModelCard
 from worker.cache import packed
 from worker.cache.base import CachePlan
 from worker.cache.decisions import entities, planning
@@ -31,8 +31,6 @@ from worker.cache.namespaces import SpaceSettings, open_space, plan_key
 from worker.models.base import Fingerprint
 from worker.reuse import registry as ways
 from worker.settings import WorkerSettings
-
-PLANS = "plans.json"  # beside a model's card: what `chai calibrate` found before it shipped, called `measured`
 
 _OF_ITS_STEPS = ("levels", "guidance_scales")  # of a schedule: one for each step
 
@@ -136,7 +134,7 @@ def decide(
     with by_message(factory) as session:
         known = open_space(session, claim.job, card, model, embedder.name, embedder.dim, settings)
         own = SpaceSettings.model_validate(known.space.settings)
-        shipped = settings.models_dir / card.name / PLANS
+        shipped = shipped_plans(settings, card)
         table = recipes(params, card, table_of(known.plans, known.space, own, shipped, card.plans))
         with watch.part("extract"):
             extraction = extractor(own.extractor)(params.prompt, negative=params.negative_prompt or "", reads=reads)
@@ -285,6 +283,11 @@ def _scaled(recipe: planning.Recipe, num_steps: int) -> planning.Recipe:
     """Return a recipe that skips the same share of another number of steps."""
     skipped = round(recipe.reuse_options["skipped_steps"] * num_steps / recipe.num_steps)
     return replace(recipe, num_steps=num_steps, reuse_options={**recipe.reuse_options, "skipped_steps": skipped})
+
+
+def shipped_plans(settings: WorkerSettings, card: ModelCard) -> Path:
+    """Return the file of the plans that come with a model, whether it is there or not."""
+    return settings.models_dir / card.name / MEASURED_PLANS
 
 
 def table_for(session: Session, space: Namespace, own: SpaceSettings, file: Path, plans: str = "paper") -> Table:

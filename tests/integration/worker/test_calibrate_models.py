@@ -20,12 +20,11 @@ from cli.errors import BadInput, CommandError
 from db import metrics
 from db.models import PlanRow
 from db.session import transaction
-from shared.model_cards import load
+from shared.model_cards import MEASURED_PLANS, load
 from shared.settings import ROOT
 from shared.storage import Storage
 from tests import tiny_pipelines
 from tests.integration.worker.conftest import Service
-from worker.cache import planner
 from worker.cache.decisions.planning import Case, table_from_rows
 from worker.models import embedders, registry
 from worker.models.embedders import Embedder
@@ -313,7 +312,7 @@ def test_the_table_of_the_shipped_model_is_of_its_weights_and_names_its_evidence
     card = load(registry_dir())["small"]
     model = registry.load(card, registry_dir(), registry.EngineOptions(device="cpu"))
 
-    plans = json.loads((registry_dir() / "small" / planner.PLANS).read_text())
+    plans = json.loads((registry_dir() / "small" / MEASURED_PLANS).read_text())
 
     assert plans["key"] == Asked(card=card, prompts=("a",)).key(model, embedder.name)
     assert plans["prompts"] >= 480

@@ -126,6 +126,8 @@ def test_a_card_that_cannot_be_kept_names_its_file(tmp_path: Path, values: dict[
         ({"guidance_scale": 10**400}, "guidance_scale 1000"),
         ({"guidance_scale": float("nan")}, "guidance_scale nan is not a number from 0 on"),
         ({"min_frames": 9, "max_frames": 3}, "min_frames 9 is above max_frames 3; no count is in between"),
+        ({"full_steps": 120}, "full_steps 120 is above max_steps 100; raise max_steps"),
+        ({"fast_steps": 9, "max_steps": 8, "full_steps": 8}, "fast_steps 9 is above max_steps 8; raise max_steps"),
         ({"title": "a\ud800"}, "title 'a\\ud800' is not a text"),
         ({"examples": ["a\0"]}, "examples ['a\\x00'] is not a list of prompts"),
         ({"name": "a/b"}, "name 'a/b' is not a plain word, such as wan-1.3b"),
@@ -151,6 +153,16 @@ def test_a_field_of_another_kind_is_named(tmp_path: Path, values: dict[str, obje
         load(tmp_path)
 
     assert str(error.value).startswith(f"{path}: {message}")
+
+
+def test_plans_beside_a_card_of_another_name_are_not_passed_over(tmp_path: Path) -> None:
+    path = card(tmp_path, name="other", source="owner/repository")
+    (path.parent / "plans.json").write_text("{}")
+
+    with pytest.raises(
+        ValueError, match=r"name 'other' is not that of its folder, where plans 'plans\.json' is looked "
+    ):
+        load(tmp_path)
 
 
 def test_what_is_no_card_is_said_so(tmp_path: Path) -> None:
