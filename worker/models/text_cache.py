@@ -1,15 +1,18 @@
 """What text encoders made of prompts, kept on this machine's disk: a night of prompts encodes each of them once.
 
-A file holds the tensors of one text under a hash of the text and of the encoder's weights. Nothing else than speed
-depends on it: a file that cannot be read is encoded again, and a disk that refuses costs only the copy.
+A file holds the tensors of one text under a hash of the text and of the encoder's weights, with a checksum of its own.
+Nothing else than speed depends on it: a file that cannot be read, or that the disk has changed, is encoded again, and a
+disk that refuses costs only the copy.
 """
 
 import json
 import logging
+import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -39,9 +42,11 @@ class TextCache:
         path = self._path(text)
         try:
             with safe_open(path, framework="pt") as file:
-                names = json.loads((file.metadata() or {})["names"])
+                said = file.metadata() or {}
                 found = set(file.keys())
-                tensors = {name: file.get_tensor(name) if name in found else None for name in names}
+                tensors = {name: file.get_tensor(name) if name in found else None for name in json.loads(said["names"])}
+            if said["crc32"] != _checksum(tensors):
+                raise ValueError("its tensors are not those that were written")
             mark_used(path)
         except FileNotFoundError:
             return None
@@ -55,7 +60,8 @@ class TextCache:
     def put(self, text: str, tensors: Tensors) -> None:
         """Keep tensors of a text; None stands for a tensor that there is not."""
         kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items() if tensor is not None}
-        content = save(kept, metadata={"names": json.dumps(list(tensors))})
+        said = {"names": json.dumps(list(tensors)), "crc32": _checksum({name: kept.get(name) for name in tensors})}
+        content = save(kept, metadata=said)
         if len(content) > self._max_bytes:
             return
         path = self._path(text)
@@ -72,3 +78,13 @@ class TextCache:
 
     def _path(self, text: str) -> Path:
         return self._folder / name_of(f"{self._encoder}\n{text}")
+
+
+def _checksum(tensors: Tensors) -> str:
+    found = 0
+    for name, tensor in tensors.items():
+        form = None if tensor is None else (tuple(tensor.shape), tensor.dtype)
+        found = zlib.crc32(f"{name} {form} ".encode(), found)
+        if tensor is not None:
+            found = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, found)
+    return f"{found:08x}"

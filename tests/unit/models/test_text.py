@@ -125,6 +125,21 @@ def test_a_broken_file_is_encoded_again(tmp_path, content):
     assert not file.exists()
 
 
+def test_a_bit_that_the_disk_changed_is_no_other_prompt(tmp_path):
+    cache = TextCache(tmp_path, encoder="t5", max_bytes=2000)
+    tensors = {"states": torch.ones(2, 3, dtype=torch.bfloat16), "mask": torch.tensor([True]), "scale": torch.tensor(2)}
+    cache.put("a cat", tensors)
+    (file,) = tmp_path.iterdir()
+    content = bytearray(file.read_bytes())
+    assert all(torch.equal(tensor, tensors[name]) for name, tensor in cache.get("a cat").items())
+
+    content[-1] ^= 1
+    file.write_bytes(content)
+
+    assert cache.get("a cat") is None
+    assert not file.exists()
+
+
 def test_a_prompt_is_cleaned_before_it_is_encoded(encoder):
     assert torch.equal(encoder(["  A <b>Cat</b> "]).embeds, encoder(["a cat"]).embeds)
 
