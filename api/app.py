@@ -82,6 +82,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
         **_telemetry(),
     )
     errors.install(app)
+    pages.install(app)
     for part in (videos, events, files, batches, bulk_runs, webhooks, cache, models, health, pages):
         app.include_router(part.router)
     if not settings.needs_keys:

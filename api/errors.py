@@ -211,7 +211,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(InternalError, _answer)
     app.add_exception_handler(ProgrammingError, _answer)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
-    app.add_exception_handler(HTTPException, _answer_http)
+    app.add_exception_handler(HTTPException, unserved)
 
 
 def describe(error: Exception) -> Error:
@@ -260,7 +260,7 @@ async def _answer_invalid(request: Request, error: Exception) -> JSONResponse:
     return await _answer(request, BadRequest(problem.message, param=problem.param, code=problem.code))
 
 
-async def _answer_http(request: Request, error: Exception) -> JSONResponse:
+async def unserved(request: Request, error: Exception) -> JSONResponse:
     """Answer what the framework refuses by itself: unknown paths and methods."""
     assert isinstance(error, HTTPException)
     method, path, headers = request.method, request.scope["path"], dict(error.headers or {})

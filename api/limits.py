@@ -22,7 +22,9 @@ class Limits:
     _spent: dict[str, tuple[float, float]] = field(default_factory=dict)  # tenant → GPU seconds, and when summed up
 
     def check(self, session: Session, caller: Caller, num_more: int = 1, *, is_bulk: bool = False) -> None:
-        """Raise QueueFull when a limit leaves no room for so many new videos."""
+        """Raise QueueFull when a limit leaves no room for so many new videos; for none there always is."""
+        if not num_more:
+            return
         if caller.max_queued is not None:
             keys.lock_tenant(session, caller.tenant)
             num_unread = file_batches.num_unread(session, caller.tenant)  # lines are jobs once they were read

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from api import batch_items, bodies, ids, line_results
 from api.deps import Call, Calling
 from api.errors import STAYS, BadRequest, NotReady
+from api.explain import shown
 from api.ids import batch_id as shown_id
 from api.ids import unix
 from api.routes.videos import REFUSALS
@@ -97,14 +98,14 @@ def open_(asked: Annotated[OpenBatch, Depends(_opened)], call: Calling, response
         )
         if batch.status == BatchStatus.OPEN and asked.num_lines is not None and asked.num_lines > most:
             raise BadRequest(
-                f"num_lines {asked.num_lines} is more than the {most} that a run may have; divide the list, "
+                f"num_lines {shown(asked.num_lines)} is more than the {most} that a run may have; divide the list, "
                 "or let the operator raise CHAI_MAX_BATCH_JOBS",
                 param="num_lines",
             )
-        shown = _show(session, batch)
+        found = _show(session, batch)
     if not is_new:
         response.headers["Idempotent-Replayed"] = "true"
-    return shown
+    return found
 
 
 @router.get("")

@@ -9,12 +9,13 @@ from typing import Annotated, Any
 from urllib.parse import quote, urlencode
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
 from fastapi.routing import APIRoute
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 
 from api import bodies, errors, explain, ids, job_factory, line_results
 from api.deps import Call, Calling, Operating, Owned, Service, caller_of, check_scope
@@ -82,6 +83,20 @@ def _form(model: type[Any]) -> Callable[[Request, Service], Awaitable[Any]]:  # 
         return form
 
     return read
+
+
+def install(app: FastAPI) -> None:
+    """Answer a browser that looks for a page which is not there with one; programs get the envelope."""
+    app.add_exception_handler(HTTPException, _nowhere)
+
+
+async def _nowhere(request: Request, error: Exception) -> Response:
+    said = await errors.unserved(request, error)
+    is_browser = "text/html" in request.headers.get("accept", "") and not request.url.path.startswith("/v1")
+    if said.status_code != 404 or not is_browser:
+        return said
+    values = {"title": "Not here", "mistake": f"There is nothing at {explain.printable(request.url.path)}."}
+    return _plain("error.html", request, values, status=404)
 
 
 @router.get("/web/{name}")

@@ -42,6 +42,19 @@ def test_a_key_allows_so_many_new_videos_a_minute_and_any_number_of_replays(
     assert guarded.post("/v1/videos", json=PROMPT, headers=new_key("b", max_per_minute=2)).status_code == 200
 
 
+def test_lines_that_earlier_runs_made_need_no_room(guarded: TestClient, new_key: NewKey) -> None:
+    lines = {"items": [{"custom_id": "one", **PROMPT}]}
+
+    def added(key: dict[str, str], manifest: str) -> dict:
+        run = guarded.post("/v1/bulk-runs", json={"manifest_key": manifest, "series": "s"}, headers=key).json()["id"]
+        return guarded.post(f"/v1/bulk-runs/{run}/items", json=lines, headers=key).json()
+
+    first = added(new_key("a"), "first")
+    again = added(new_key("a", max_gpu_seconds=0), "second")
+
+    assert (first["accepted"], again.get("reused")) == (1, 1), again
+
+
 def test_a_minute_gives_back_a_minutes_worth_and_no_more(session: Session) -> None:
     _, key = keys.create(session, "a", max_per_minute=3)
     caller = Caller(tenant="a", group=None, scopes=frozenset(), key=key.prefix, max_per_minute=3)

@@ -40,6 +40,19 @@ def test_nothing_on_a_page_comes_from_elsewhere(client: TestClient, path: str) -
     assert not re.findall(r"<script>|style=|\son[a-z]+=", answer.text)
 
 
+def test_a_browser_that_looks_for_what_is_not_there_gets_a_page(client: TestClient) -> None:
+    browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+    page = client.get("/bulk/<b>nope", headers=browser)
+
+    assert (page.status_code, page.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert "There is nothing at /bulk/&lt;b&gt;nope." in page.text
+    assert 'href="/library"' in page.text
+    for path, headers in (("/bulk/nope", {}), ("/v1/nope", browser)):
+        program = client.get(path, headers=headers)
+        assert (program.status_code, program.json()["error"]["type"]) == (404, "invalid_request_error")
+
+
 def test_the_first_page_is_light(client: TestClient) -> None:
     parts = [client.get(path).content for path in ("/", "/web/page.css", "/web/page.js", "/web/icon.svg")]
 
