@@ -30,6 +30,7 @@ FOLDERS = {
     "lab/toy_world": "the procedural world",
     "lab/toy_world/rich": "a richer one, of larger clips",
     "lab/training": "the small model",
+    "shared/storage": "whole files on a disk or in a bucket, and their names",
     "worker/cache": "latents kept and found again",
     "worker/cache/decisions": "pure: prompt to plan",
     "worker/cache/decisions/readers": "prompts in other languages than English",

@@ -93,7 +93,7 @@ def test_a_listing_of_many_pages_is_whole_and_passes_over_the_marks_of_folders(b
 def test_a_bucket_that_asks_for_patience_twice_is_asked_a_third_time(
     bucket: Bucket, answer: tuple[int, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.storage._PAUSES_S", (0.01, 0.02))
+    monkeypatch.setattr("shared.storage.buckets.PAUSES_S", (0.01, 0.02))
     storage, name = Storage(f"s3://{BUCKET}/chai"), video_name(uuid4(), 1)
     storage.write(name, b"x")
     for act in (storage.size, storage.read, storage.remove, lambda name: storage.write(name, b"x")):
@@ -235,7 +235,7 @@ def test_an_account_in_the_address_is_refused_and_not_shown() -> None:
 
 
 def test_a_server_that_takes_no_bytes_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.storage._CALL_S", 0.5)
+    monkeypatch.setattr("shared.storage.buckets.CALL_S", 0.5)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
     name = video_name(uuid4(), 1)

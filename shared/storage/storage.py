@@ -5,29 +5,21 @@ of it is there. Names are made here, of a job's id and the fence of the attempt 
 names it is an orphan and swept. What has another name is not ours: it is neither listed nor removed.
 
 Nothing is remembered between two calls: another process may have written or removed a file meanwhile.
-
-StorageError               the storage did not do what was asked; it may later
-├── FileMissing            there is no such file
-├── OutsideError           a link leads out of the storage
-└── TemporaryFolderError   this machine's folder for temporary files is missing, full or not writable
 """
 
-import asyncio
 import errno
 import hashlib
 import io
 import os
 import re
 import secrets
-import stat
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, Literal, cast
+from typing import IO, Any, cast
 from uuid import UUID, uuid4
 
 import fsspec
@@ -35,62 +27,12 @@ from fsspec.dircache import DirCache
 from fsspec.implementations.local import LocalFileSystem
 
 from shared.settings import Settings, SettingsError
+from shared.storage import buckets, disks, names
+from shared.storage.errors import FileMissing, OutsideError, StorageError, shown
 
-VIDEOS = "videos"
-LATENTS = "latents"
-PICTURES = "pictures"
-FILES = "files"
-CHECKS = "checks"
-MARKER = "service/storage-id"
-# Of files and folders on disks: for the account that runs the service, or for its group where parts run under several.
-MODES = {"private": (0o600, 0o700), "group": (0o660, 0o770)}
-Access = Literal["private", "group"]
-_NAME = re.compile(r"(?:[a-z0-9_-]+/)+[A-Za-z0-9][A-Za-z0-9._-]*")
-_TEMPORARY = ".writing-"
-_UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-_ENDINGS = r"mp4|safetensors|thumbnail\.jpg|spritesheet\.jpg"
-# Of an attempt or a tenant, whole or half written, or of a check.
-_OURS = re.compile(
-    rf"(?:{VIDEOS}|{LATENTS}|{PICTURES})/(?:{re.escape(_TEMPORARY)}[0-9a-f]+-)?({_UUID})\.(\d+)\.(?:{_ENDINGS})"
-    rf"|{FILES}/(?:{re.escape(_TEMPORARY)}[0-9a-f]+-)?{_UUID}\.jsonl"
-    rf"|{CHECKS}/(?:{re.escape(_TEMPORARY)}[0-9a-f]+-)?[0-9a-f]{{16}}",
-    re.ASCII,
-)
-_PROBE_BYTES = 1 << 20
 AHEAD_BYTES = 4 << 20  # read at once of a file far away
 _PART_BYTES = 8 << 20  # sent at once
-# A bucket that does not answer is given up after three times 15 s; by its driver's own measure, after half an hour.
-_S3_CONFIG = {"retries": {"mode": "standard", "total_max_attempts": 3}}
-# One that takes no bytes: its client waits for that without end.
-_CALL_S, _SLOWEST_UPLOAD = 60.0, 1 << 18  # bytes a second
-_LATER = {408, 409, 429}  # slow, changed by another just now, too many: Ceph, MinIO and R2 say so where AWS says 503
-_PAUSES_S = (0.3, 1.0)
-_ELSEWHERE = "the bucket is in another region; set AWS_DEFAULT_REGION to that, and AWS_ENDPOINT_URL to where it answers"
-_WAYS_OUT = {  # by the code of S3's error
-    "NoSuchBucket": "there is no such bucket; create it, or name one that is there in STORAGE_URL",
-    "PermanentRedirect": _ELSEWHERE,
-    "AuthorizationHeaderMalformed": _ELSEWHERE,
-    "301": _ELSEWHERE,
-    "RequestTimeTooSkewed": "the server refuses the clock of this machine; set it (NTP)",
-    "InvalidObjectState": "the file lies in an archive; restore it there, and take that rule off the bucket",
-}
 _WHOLE_OR_NOTHING = {"memory", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"}  # a put becomes visible as a whole
-
-
-class StorageError(Exception):
-    """The storage did not do what was asked; it may later."""
-
-
-class FileMissing(StorageError):
-    """There is no such file."""
-
-
-class OutsideError(StorageError, ValueError):
-    """A link leads out of the storage."""
-
-
-class TemporaryFolderError(StorageError):
-    """This machine's folder for temporary files cannot be used: no other machine's fault, and no job's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,47 +53,16 @@ class FoundFile:
     modified_at: datetime
 
 
-def video_name(job_id: UUID, fence: int) -> str:
-    """Return the name of the video that one attempt writes."""
-    return f"{VIDEOS}/{job_id}.{fence}.mp4"
-
-
-def picture_name(job_id: UUID, fence: int, kind: str) -> str:
-    """Return the name of a picture of the video that one attempt writes; `kind` is thumbnail or spritesheet."""
-    return f"{PICTURES}/{job_id}.{fence}.{kind}.jpg"
-
-
-def latents_name(job_id: UUID, fence: int) -> str:
-    """Return the name of the file of latents that one attempt writes."""
-    return f"{LATENTS}/{job_id}.{fence}.safetensors"
-
-
-def file_name(file_id: UUID) -> str:
-    """Return the name of a tenant's file."""
-    return f"{FILES}/{file_id}.jsonl"
-
-
-def attempt_of(name: str) -> tuple[UUID, int] | None:
-    """Return the job and the fence of the attempt that writes a video, its pictures or latents; None for others."""
-    found = _OURS.fullmatch(name)
-    return (UUID(found[1]), int(found[2])) if found and found[1] else None
-
-
-def is_half_written(name: str) -> bool:
-    """Whether a file of ours still has its temporary name: nobody ever reads it."""
-    return f"/{_TEMPORARY}" in name
-
-
 class Storage:
     """Whole files under one URL. Every method raises `StorageError` when the storage cannot be reached.
 
     `access` says who may read and write on a disk; object stores have rules of their own.
     """
 
-    def __init__(self, url: str, *, access: Access = "private") -> None:
+    def __init__(self, url: str, *, access: disks.Access = "private") -> None:
         self.url = url
         self._has_mark = False  # its id was seen
-        self._file_mode, self._folder_mode = MODES[access]
+        self._file_mode, self._folder_mode = disks.MODES[access]
 
     def connect(self) -> None:
         """Reach the storage now, not with the first file: some kinds ask a server who is there."""
@@ -165,11 +76,11 @@ class Storage:
         with self._asked(shown(self.url)):
             # An instance of its own, since fsspec shares them, and without its cache of listings: a listing from
             # before hides what others have written since.
-            driver, root = fsspec.url_to_fs(self.url, skip_instance_cache=True, **_options(self.url))
+            driver, root = fsspec.url_to_fs(self.url, skip_instance_cache=True, **buckets.options_of(self.url))
         driver.dircache = DirCache(use_listings_cache=False)
-        if _is_s3(self.url):
+        if buckets.is_s3(self.url):
             driver.retries = 1  # its client's own count; these come on top, and for reads twice over
-            _bound(driver)
+            buckets.bound(driver)
             root = re.sub("/+", "/", root, count=1)  # no name begins with a slash: such a folder cannot be listed
         return driver, root
 
@@ -181,9 +92,9 @@ class Storage:
         except StorageError:
             raise
         except Exception as error:  # each driver has its own
-            if _is_refused(error):
+            if buckets.is_refused(error):
                 self.__dict__.pop("_opened", None)  # it read its account once; the next one reads it anew
-            raise _translated(what, error) from error
+            raise buckets.translated(what, error) from error
 
     @property
     def _fs(self) -> Any:
@@ -225,7 +136,7 @@ class Storage:
             if self._is_local:
                 with self._temporary(Path(path)) as (temporary, local):
                     yield local
-                    _sync(local)
+                    disks.sync(local)
                     temporary.replace(path)
             else:
                 with self._remote(name, path) as remote:
@@ -261,25 +172,25 @@ class Storage:
         """Write a temporary file beside `path`; what the caller does with it in the block survives a power cut."""
         with self._temporary(path) as (temporary, file):
             file.write(content)
-            _sync(file)
+            disks.sync(file)
             yield temporary
 
     @contextmanager
     def _temporary(self, path: Path) -> Iterator[tuple[Path, IO[bytes]]]:
         self._check_mounted()
-        _make_folders(path.parent, Path(self._root), self._folder_mode)
-        temporary = path.with_name(_temporary(path.name))
+        disks.make_folders(path.parent, Path(self._root), self._folder_mode)
+        temporary = path.with_name(names.temporary_name(path.name))
         try:
-            with open(temporary, "xb", opener=_private) as file:
-                _allow(temporary, self._file_mode)
+            with open(temporary, "xb", opener=disks.private) as file:
+                disks.allow(temporary, self._file_mode)
                 yield temporary, file
         finally:
             temporary.unlink(missing_ok=True)
-        _sync_folder(path.parent)
+        disks.sync_folder(path.parent)
 
     def _write_and_move(self, path: str, content: bytes) -> None:
         folder, _, last = path.rpartition("/")
-        temporary = f"{folder}/{_temporary(last)}"
+        temporary = f"{folder}/{names.temporary_name(last)}"
         self._fs.makedirs(folder, exist_ok=True)
         try:
             self._fs.pipe_file(temporary, content)
@@ -325,9 +236,9 @@ class Storage:
     def files(self, folder: str) -> Iterator[FoundFile]:
         """List the service's own files in a folder, half-written ones included; foreign names are passed over."""
         with self._asked(folder):
-            found = _list_locally(Path(self._root, folder)) if self._is_local else self._list(folder)
+            found = disks.list_files(Path(self._root, folder)) if self._is_local else self._list(folder)
         for name, num_bytes, modified_at in found:
-            if _OURS.fullmatch(f"{folder}/{name}"):
+            if names.OURS.fullmatch(f"{folder}/{name}"):
                 yield FoundFile(name=f"{folder}/{name}", num_bytes=num_bytes, modified_at=modified_at)
 
     def _list(self, folder: str) -> list[tuple[str, int, datetime]]:
@@ -345,18 +256,18 @@ class Storage:
         be mounted there. Raises `FileMissing` when there is none, `StorageError` when the file holds no id.
         """
         try:
-            content = self.read(MARKER)
+            content = self.read(names.MARKER)
         except FileMissing:
             if not create:
                 raise
-            self._create(MARKER, str(uuid4()).encode())
-            content = self.read(MARKER)
+            self._create(names.MARKER, str(uuid4()).encode())
+            content = self.read(names.MARKER)
         self._has_mark = True
         try:
             return UUID(content.decode().strip())
         except ValueError:  # of a decoding too
             raise StorageError(
-                f"{MARKER} in {shown(self.url)} holds no id but {content[:40]!r}; "
+                f"{names.MARKER} in {shown(self.url)} holds no id but {content[:40]!r}; "
                 "restore it from a backup, or remove it and the service makes another"
             ) from None
 
@@ -377,12 +288,12 @@ class Storage:
         missing there, or in a bucket whose server knows it no more, is gone.
         """
         if self._has_mark:
-            path = self._path(MARKER)
+            path = self._path(names.MARKER)
             with self._asked(shown(self.url)):
                 is_there = self._fs.exists(path)
             if not is_there:
                 again = "mount the disk again that was there" if self._is_local else "see that its server has it again"
-                raise StorageError(f"{shown(self.url)} has lost its {MARKER}: {again}")
+                raise StorageError(f"{shown(self.url)} has lost its {names.MARKER}: {again}")
 
     def _create(self, name: str, content: bytes) -> None:
         """Write a file unless somebody else does at this moment."""
@@ -390,7 +301,7 @@ class Storage:
         with self._asked(name), suppress(FileExistsError):
             if self._is_local:
                 with self._written(Path(path), content) as temporary:
-                    _link(temporary, Path(path))
+                    disks.link(temporary, Path(path))
             else:
                 if not self._is_atomic:
                     self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
@@ -407,7 +318,7 @@ class Storage:
 
         On a disk these folders, too, must be writable where they are there.
         """
-        name = f"{CHECKS}/{secrets.token_hex(8)}"
+        name = f"{names.CHECKS}/{secrets.token_hex(8)}"
         content = secrets.token_bytes(16)
         with self._step("write"):
             self.write(name, content)
@@ -432,7 +343,7 @@ class Storage:
 
     def _path(self, name: str) -> str:
         """Return the full path of a name, which cannot lead out of the root."""
-        if not _NAME.fullmatch(name.replace(_TEMPORARY, "")):
+        if not names.NAME.fullmatch(name.replace(names.TEMPORARY, "")):
             raise ValueError(f"{name!r} is not a name that this service makes")
         path = f"{self._root}/{name}"
         if self._is_local and not Path(path).resolve().is_relative_to(Path(self._root).resolve()):
@@ -451,91 +362,6 @@ def opened(settings: Settings) -> Storage:
             "file:///srv/chai, s3://BUCKET/chai"
         ) from error
     return storage
-
-
-def _temporary(last: str) -> str:
-    return f"{_TEMPORARY}{secrets.token_hex(4)}-{last}"
-
-
-def shown(url: str) -> str:
-    """Return a URL as it may stand in logs and messages: without an account's password."""
-    return re.sub(r"(?<=//)([^/@:]*):[^/@]*@", r"\1:***@", url)
-
-
-def check_temporary_folder() -> None:
-    """Write a megabyte where temporary files go and remove it; raise `TemporaryFolderError` that names the folder."""
-    place = tempfile.tempdir or os.environ.get("TMPDIR", "the usual folders")
-    try:
-        place = tempfile.gettempdir()
-        with tempfile.TemporaryFile() as file:
-            file.write(bytes(_PROBE_BYTES))
-            file.flush()
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise TemporaryFolderError(
-            f"temporary files cannot be written to {place}: {reason}; make room there, or set TMPDIR to another folder"
-        ) from error
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
-
-
-def _allow(path: Path, mode: int) -> None:
-    """Give what was made private its mode; on a disk that knows no modes it stays as it is."""
-    now = stat.S_IMODE(path.stat().st_mode)
-    if now & 0o777 != mode:
-        with suppress(PermissionError, NotImplementedError):
-            path.chmod(mode | now & ~0o777)  # a folder that hands its group down goes on doing so
-
-
-def _make_folders(folder: Path, root: Path, mode: int) -> None:
-    """Make a folder and what is missing above it; what is there keeps its mode."""
-    if folder.is_dir():
-        return
-    if folder == root:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    else:
-        _make_folders(folder.parent, root, mode)
-    with suppress(FileExistsError):
-        folder.mkdir(mode=0o700)
-        _allow(folder, mode)
-
-
-def _link(temporary: Path, path: Path) -> None:
-    """Give a file a second name, unless that is taken (FileExistsError); where disks have no links, rename it."""
-    try:
-        path.hardlink_to(temporary)
-    except FileExistsError:
-        raise
-    except OSError:
-        temporary.replace(path)
-
-
-def _list_locally(folder: Path) -> list[tuple[str, int, datetime]]:
-    """Return name, length and time of the plain files of a folder; those that vanish meanwhile are left out."""
-    found: list[tuple[str, int, datetime]] = []
-    with suppress(FileNotFoundError), os.scandir(folder) as entries:
-        for entry in entries:
-            with suppress(FileNotFoundError):
-                info = entry.stat(follow_symlinks=False)
-                if stat.S_ISREG(info.st_mode):
-                    found.append((entry.name, info.st_size, datetime.fromtimestamp(info.st_mtime, UTC)))
-    return found
-
-
-def _sync(file: IO[bytes]) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the rename survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _modified_at(info: dict[str, Any]) -> datetime:  # Any: each kind of storage has its own fields
@@ -578,67 +404,3 @@ class _Stream(io.RawIOBase):
         if self._is_read:  # what is written is closed, or discarded, by who opened it
             self._driven.close()
         super().close()
-
-
-def _is_s3(url: str) -> bool:
-    return url.startswith(("s3://", "s3a://"))
-
-
-def _options(url: str) -> dict[str, Any]:
-    """Return what a driver is told; what FSSPEC_S3_CONFIG_KWARGS says goes before."""
-    if not _is_s3(url):
-        return {}
-    if "@" in url.partition("//")[2].partition("/")[0]:  # else the driver's message shows it whole
-        raise StorageError(f"{shown(url)}: an account in the address is not read; set AWS_ACCESS_KEY_ID and the others")
-    if "?versionId=" in url:  # the driver takes what follows for the version of one file, to which all would be written
-        raise StorageError(f"{shown(url)}: a version names one file; name a folder")
-    own = fsspec.config.conf.get("s3", {}).get("config_kwargs", {})
-    # A file is fetched at once: to ask for its length first takes twice as long, and errors of that carry no reason.
-    return {"config_kwargs": {**_S3_CONFIG, **own}, "max_concurrency": 1}
-
-
-def _bound(driver: Any) -> None:
-    """Let each call of S3 end, and ask again whom its client gives up at once.
-
-    One that uploads waits for a server's consent and for its own bytes to leave.
-    """
-    call = driver._call_s3
-
-    async def once(*args: Any, **options: Any) -> Any:
-        async with asyncio.timeout(_CALL_S + len(options.get("Body", b"")) / _SLOWEST_UPLOAD):
-            return await call(*args, **options)
-
-    async def bounded(*args: Any, **options: Any) -> Any:
-        for pause_s in _PAUSES_S:
-            try:
-                return await once(*args, **options)
-            except OSError as error:
-                if _response(error).get("ResponseMetadata", {}).get("HTTPStatusCode") not in _LATER:
-                    raise
-            await asyncio.sleep(pause_s)
-        return await once(*args, **options)
-
-    driver._call_s3, driver.call_s3 = bounded, fsspec.asyn.sync_wrapper(bounded, obj=driver)
-
-
-def _is_refused(error: Exception) -> bool:
-    """Whether a server refused the account, or none was found; S3 gives a question for a length no reason but 400."""
-    refused = isinstance(error, PermissionError) or "Credential" in type(error).__name__
-    return refused or (isinstance(error, OSError) and error.errno == errno.EINVAL)
-
-
-def _response(error: Exception) -> dict[str, Any]:
-    """Return what a server of S3 answered; nothing for the errors of other drivers."""
-    response = getattr(error.__cause__, "response", None)
-    return response if isinstance(response, dict) else {}
-
-
-def _translated(what: str, error: Exception) -> StorageError:
-    # the client of S3 follows whoever sends it on, and who does so for ever to the bottom of its stack
-    code = "PermanentRedirect" if isinstance(error, RecursionError) else _response(error).get("Error", {}).get("Code")
-    if way_out := _WAYS_OUT.get(code):
-        return StorageError(f"{what}: {way_out}")
-    if isinstance(error, FileNotFoundError):
-        return FileMissing(f"{what}: no such file")
-    said = str(error) or "no answer"
-    return StorageError(f"{what}: {type(error).__name__}: {said}")
