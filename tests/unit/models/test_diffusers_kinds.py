@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from tests import more_tiny_pipelines as tiny
 from tests import tiny_pipelines
 from worker.models import registry
 from worker.models.base import Fingerprint, RequestError, Sampling
-from worker.models.diffusers import schedule, source
+from worker.models.diffusers import loading, schedule, source
 from worker.models.diffusers.loading import identify
 from worker.models.diffusers.model import DiffusersModel
 from worker.models.diffusers.source import SourceError
@@ -335,6 +336,29 @@ def test_numbers_out_of_range_are_no_black_video(folder_of, tmp_path) -> None:
     [
         ({"call": {"no_such": 3}}, "call: 'no_such' is no argument of WanPipeline; there are guidance_scale_2, attent"),
         ({"call": {"height": 64}}, "call: 'height' is for each request to say"),
+        (
+            {"call": {"max_sequence_length": "many"}},
+            "call: max_sequence_length 'many' is a text, and WanPipeline takes",
+        ),
+        (
+            {"call": {"guidance_scale_2": "3"}},
+            r"call: guidance_scale_2 '3' is a text, and WanPipeline takes float \| No",
+        ),
+        ({"attention_backend": "fast"}, "wan: attention_backend 'fast': `backend='fast'` must be one of the following"),
+        (
+            {"attention_backend": "flash"},
+            "wan: attention_backend 'flash': Flash Attention backend 'flash' is not usabl",
+        ),
+        ({"quantization": {"backend": "quanto", "part": []}}, r"unknown \['part'\]; known are backend, options, parts"),
+        (
+            {"quantization": {"backend": "quanto", "parts": ["unet"]}},
+            "'unet' is no part of this WanPipeline; there are",
+        ),
+        (
+            {"quantization": {"backend": "quantum"}},
+            "backend 'quantum' is unknown to diffusers; there are bfl, bitsandb",
+        ),
+        ({"quantization": {"backend": "quanto", "options": {"weights_dtype": "int9"}}}, "wan: quantization .*int9"),
         ({"loras": (Lora(source="a b/c"),)}, r"wan: LoRA a b/c could not be loaded .*; check `loras`"),
         ({"dtype": "int4"}, "wan: dtype 'int4' is unknown; there are float32, bfloat16, float16"),
     ],
@@ -342,6 +366,41 @@ def test_numbers_out_of_range_are_no_black_video(folder_of, tmp_path) -> None:
 def test_a_card_that_asks_for_what_is_not_there_names_the_field(folder_of, values, message) -> None:
     with pytest.raises((ValueError, SourceError), match=message):
         load(folder_of("wan"), "wan", **values)
+
+
+@pytest.mark.filterwarnings("ignore:`QuantoConfig` is deprecated:FutureWarning")
+def test_a_back_end_quantises_all_networks_by_the_library_of_each_part(folder_of) -> None:
+    """The options of one back end differ between diffusers and transformers."""
+    found = source.read(str(folder_of("wan22")))
+    networks = ModelCard(
+        name="m", title="m", source="m", sizes=(), fps=8, frames=(5,), quantization={"backend": "quanto"}
+    )
+    text = replace(
+        networks, quantization={"backend": "quanto", "parts": ["text_encoder"], "options": {"weights": "int4"}}
+    )
+
+    of_networks, of_text = (loading.quantised_parts(card, found) for card in (networks, text))
+
+    assert {name: config.weights_dtype for name, config in of_networks.items()} == {
+        "transformer": "int8",
+        "transformer_2": "int8",
+    }
+    assert {name: config.weights for name, config in of_text.items()} == {"text_encoder": "int4"}
+
+
+def test_steps_that_a_card_names_are_as_many_as_it_says(folder_of) -> None:
+    """A pipeline makes those, whatever number of steps it is asked for."""
+    sigmas = [1.0, 0.9, 0.5, 0.1]
+    with pytest.raises(ValueError, match="hunyuan: call: sigmas has 4 steps, and fast_steps is 2; give the same"):
+        load(folder_of("hunyuan"), "hunyuan", call={"sigmas": sigmas})
+
+    model = load(folder_of("hunyuan"), "hunyuan", call={"sigmas": sigmas}, fast_steps=STEPS)
+
+    assert len(sampled(model)) == STEPS
+    with pytest.raises(
+        RequestError, match="hunyuan makes the 4 steps of its card's sigmas, not 3; leave num_inference"
+    ):
+        model.encode(params_of(model, num_inference_steps=3))
 
 
 def test_two_unets_are_two_models(folder_of, tmp_path) -> None:

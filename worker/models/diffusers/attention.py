@@ -7,7 +7,7 @@ tokens, normed and modulated as this step modulates its own. The block's real ru
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,9 +48,17 @@ PLACES: Mapping[str, Place] = {
 JOINT = ("HunyuanVideo", "CogVideoX", "Mochi")  # families whose video tokens attend together with the text's
 
 
+_NETWORKS = ("transformer", "transformer_2", "unet")
+
+
+def networks_of(parts: Collection[str]) -> list[str]:
+    """Return which parts denoise: two where one takes the noisy half of the steps and one the rest, or a unet."""
+    return [name for name in _NETWORKS if name in parts]
+
+
 def transformers(pipeline: Any) -> list[Any]:
-    """Return the networks that denoise: two where one takes the noisy half of the steps and one the rest, or a unet."""
-    found = (getattr(pipeline, name, None) for name in ("transformer", "transformer_2", "unet"))
+    """Return the networks that denoise."""
+    found = (getattr(pipeline, name, None) for name in _NETWORKS)
     return [network for network in found if network is not None]
 
 

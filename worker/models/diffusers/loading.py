@@ -5,8 +5,9 @@ from __future__ import annotations
 import inspect
 import json
 import logging
+import re
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from itertools import product
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers.quantizers.pipe_quant_config import PipelineQuantizationConfig
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
@@ -24,7 +26,7 @@ from worker.models import device as devices
 from worker.models import git_lfs
 from worker.models.base import Fingerprint, RequestError, Sampling, VideoModel
 from worker.models.diffusers import attention, parallel, schedule, source
-from worker.models.diffusers.model import OF_THE_REQUEST, DiffusersModel
+from worker.models.diffusers.model import OF_THE_REQUEST, DiffusersModel, own_steps
 from worker.models.diffusers.source import SourceError
 from worker.models.faults import is_broken, is_out_of_memory
 from worker.models.fingerprint import revision
@@ -177,17 +179,20 @@ def read(
     _check_call(card, kind)
     dtype = dtype_of(card, options, device)
     given = {"dtype": dtype, "revision": card.revision, "variant": card.variant, "use_safetensors": True}
-    extra = _quantisation(card)
+    quantised = quantised_parts(card, found)
+    extra = {"quantization_config": PipelineQuantizationConfig(quant_mapping=quantised)} if quantised else {}
     try:
-        whole = {} if extra else _text_encoders(folder, found, given)
-        if not has_text:
+        if has_text:
+            whole = _text_encoders(folder, found, given, others=quantised)
+        else:
             whole = {name: None for name, (library, _) in found.parts.items() if library == "transformers"}
         pipeline = kind.from_pretrained(folder, **given, **extra, **whole)
     except Exception as error:  # files and libraries that do not fit each other break it in any way
         if isinstance(error, SourceError) or is_out_of_memory(error) or is_broken(error):
             raise
+        way_out = "install what it lacks" if isinstance(error, ImportError) else _way_out(folder, card)
         raise SourceError(
-            f"{folder} could not be loaded as {found.pipeline} ({first_line(error)}); {_way_out(folder, card)}"
+            f"{folder} could not be loaded as {found.pipeline} ({first_line(error)}); {way_out}"
         ) from error
     for name, part in pipeline.components.items():
         if isinstance(part, nn.Module):
@@ -196,24 +201,41 @@ def read(
 
 
 def _check_call(card: ModelCard, kind: Any) -> None:
-    """Raise ValueError for arguments under `call` that would be dropped, or that belong to the request."""
-    takes = [name for name in inspect.signature(kind.__call__).parameters if name != "self"]
-    for name in card.call:
+    """Raise ValueError for arguments under `call` that would be dropped or break, or that others are to say."""
+    takes = inspect.signature(kind.__call__).parameters
+    for name, value in card.call.items():
         if name in OF_THE_REQUEST:
             raise ValueError(f"{card.name}: call: {name!r} is for each request to say, or for its card's other fields")
         if name not in takes:
-            free = ", ".join(known for known in takes if known not in OF_THE_REQUEST)
+            free = ", ".join(known for known in takes if known not in (*OF_THE_REQUEST, "self"))
             raise ValueError(f"{card.name}: call: {name!r} is no argument of {kind.__name__}; there are {free}")
+        wanted = inspect.formatannotation(takes[name].annotation)
+        if isinstance(value, str) and not {"str", "inspect._empty"} & {*re.findall(r"[\w.]+", wanted)}:
+            raise ValueError(f"{card.name}: call: {name} {value!r} is a text, and {kind.__name__} takes {wanted}")
+    _check_own_steps(card)
 
 
-def _text_encoders(folder: str, found: source.Source, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parts that transformers loads: what their files lack it makes up at random, and only says so."""
+def _check_own_steps(card: ModelCard) -> None:
+    """Raise ValueError where the steps that a card names one by one are not as many as it says they are."""
+    for name, count in own_steps(card).items():
+        for field in ("full_steps", "fast_steps"):
+            if (said := getattr(card, field)) != count:
+                raise ValueError(f"{card.name}: call: {name} has {count} steps, and {field} is {said}; give the same")
+
+
+def _text_encoders(
+    folder: str, found: source.Source, given: Mapping[str, Any], *, others: Collection[str]
+) -> dict[str, Any]:
+    """Return the parts that transformers loads: what their files lack it makes up at random, and only says so.
+
+    `others` are loaded elsewhere.
+    """
     import transformers
 
     loaded: dict[str, Any] = {}
     for name, (library, kind) in found.parts.items():
         known = getattr(transformers, kind, None) if library == "transformers" else None
-        if not (isinstance(known, type) and issubclass(known, transformers.PreTrainedModel)):
+        if name in others or not (isinstance(known, type) and issubclass(known, transformers.PreTrainedModel)):
             continue
         try:
             loaded[name], missing = _loaded(known, folder, name, given)
@@ -333,22 +355,34 @@ def _add_lora(pipeline: Any, card: ModelCard, lora: Lora, name: str, beside: Pat
         )
 
 
-def _quantisation(card: ModelCard) -> dict[str, Any]:
-    """Return what `from_pretrained` is told for a back end of quantisation that diffusers knows."""
+def quantised_parts(card: ModelCard, found: source.Source) -> dict[str, Any]:
+    """Return how a back end of quantisation is to load which parts; raise ValueError for what there is not."""
     if not isinstance(card.quantization, Mapping):
         return {}
-    from diffusers.quantizers.pipe_quant_config import PipelineQuantizationConfig
-
-    given = dict(card.quantization)
+    given = {"backend": None, "options": {}, "parts": attention.networks_of(found.parts), **card.quantization}
     try:
-        config = PipelineQuantizationConfig(
-            quant_backend=str(given.get("backend")),
-            quant_kwargs=given.get("options", {}),
-            components_to_quantize=given.get("parts", ["transformer"]),
-        )
-    except (ValueError, ImportError) as error:
-        raise ValueError(f"{card.name}: quantization {given}: {error}") from error
-    return {"quantization_config": config}
+        if unknown := set(given) - {"backend", "options", "parts"}:
+            raise ValueError(f"unknown {sorted(unknown)}; known are backend, options, parts")
+        if not isinstance(given["parts"], list | tuple) or not isinstance(given["options"], Mapping):
+            raise ValueError("parts is a list of names, and options is an object")
+        return {part: _quantised(found, part, given["backend"], given["options"]) for part in given["parts"]}
+    except Exception as error:  # each back end has its own ways to refuse an option, or to be missing
+        raise ValueError(f"{card.name}: quantization {dict(card.quantization)}: {error}") from error
+
+
+def _quantised(found: source.Source, part: str, backend: Any, options: Mapping[str, Any]) -> Any:
+    """Return the configuration with which the library of a part quantises it: options of the two libraries differ."""
+    from diffusers.quantizers import auto as of_diffusers
+    from transformers.quantizers import auto as of_transformers
+
+    if part not in found.parts:
+        raise ValueError(f"{part!r} is no part of this {found.pipeline}; there are {', '.join(found.parts)}")
+    library = found.parts[part][0]
+    of_library: Any = of_transformers if library == "transformers" else of_diffusers
+    kinds = of_library.AUTO_QUANTIZATION_CONFIG_MAPPING
+    if backend not in kinds:
+        raise ValueError(f"backend {backend!r} is unknown to {library}; there are {', '.join(kinds)}")
+    return kinds[backend](**options)
 
 
 def _quantise(pipeline: Any, card: ModelCard) -> None:
@@ -381,7 +415,10 @@ def _place(pipeline: Any, card: ModelCard, device: torch.device) -> None:
         pipeline.vae.enable_tiling()
     if card.attention_backend is not None:
         for network in attention.transformers(pipeline):
-            network.set_attention_backend(card.attention_backend)
+            try:
+                network.set_attention_backend(card.attention_backend)
+            except (ValueError, RuntimeError) as error:  # there is none of that name, or its package is not here
+                raise ValueError(f"{card.name}: attention_backend {card.attention_backend!r}: {error}") from error
 
 
 def why_donors_are_ignored(model: DiffusersModel) -> str | None:

@@ -132,6 +132,12 @@ class DiffusersModel:
     def encode(self, params: GenerationParams) -> Encoding:
         """Return what the pipeline's own text encoders make of the prompt and the negative prompt."""
         words = {"prompt": params.prompt}
+        for name, count in own_steps(self.card).items():
+            if params.num_inference_steps not in (None, count):
+                raise RequestError(
+                    f"{self.card.name} makes the {count} steps of its card's {name}, not {params.num_inference_steps}; "
+                    "leave num_inference_steps out"
+                )
         if params.negative_prompt:
             if "negative_prompt" not in self._takes:
                 raise RequestError(f"{self.card.name} takes no negative prompt; leave it out")
@@ -270,6 +276,11 @@ class DiffusersModel:
         if self._blank is None:
             self._blank = self._encode({"prompt": ""}, is_guided=False)
         return self._blank
+
+
+def own_steps(card: ModelCard) -> dict[str, int]:
+    """Return how many steps a card names one by one, under which argument; pipelines make these, whatever is asked."""
+    return {name: len(card.call[name]) for name in ("timesteps", "sigmas") if isinstance(card.call.get(name), list)}
 
 
 def _clear_vae(pipeline: Any) -> None:
