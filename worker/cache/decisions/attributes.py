@@ -26,6 +26,7 @@ _MADE = v.word_set(
 )
 _ONLY_MADE = v.word_set("ice snow sand fur crystal cheese chocolate candy gingerbread")
 _MATERIALS = frozenset(v.CONFLICT_GROUPS["material"]) - _ONLY_MADE | {"gold", "silver"}
+_NEVER_HELD = ("glass", "clay", "wooden", "metal")  # in a vase: what it is of
 _PAINTED = v.word_set(
     "painted coloured colored dyed tinted dressed clad tinged all entirely completely mostly glowing shining lit"
 )
@@ -42,6 +43,7 @@ _VISUAL = frozenset(
 def fold(words: list[Word]) -> None:
     """Moves each attribute behind a noun to its place in front of it; changes `words`."""
     _lead_with_style(words)
+    _turn_round(words)
     _fold_patterns(words)
     _mark_shades(words)
     _join_listed(words)
@@ -68,6 +70,16 @@ def _lead_with_style(words: list[Word]) -> None:
             words[style - 1].is_style = True  # "slow zoom out black android"
         elif start < style < noun and words[noun].is_plain and words[noun].tag in (*NOUN, *ADJECTIVE):
             words[start:noun] = words[style:noun] + words[start:style]
+
+
+def _turn_round(words: list[Word]) -> None:
+    """Turns "white is the jeep" into "the white jeep"."""
+    for i in range(len(words) - 3):
+        is_first = i == 0 or not words[i - 1].lower[0].isalnum()
+        is_said = words[i].lower in _COLOURS and words[i + 1].lower in ("is", "are", "was", "were")
+        if is_first and is_said and words[i + 2].tag in ("DT", "PRP$"):
+            words[i].tag = "JJ"
+            words[i : i + 3] = [words[i + 2], words[i]]
 
 
 _PACES = v.word_set("slow fast quick rapid smooth steady gentle gradual")
@@ -119,8 +131,9 @@ def _fold_materials(words: list[Word]) -> None:
         is_made = noun < joint - 1
         is_of = words[joint].lower == "of" and words[i].lower not in _ONLY_MADE  # not "a field of snow"
         if words[noun].tag in NOUN and words[noun].is_plain and (is_made or is_of):
-            if not is_made and words[noun].lower in v.QUANTIFIERS | v.CONTAINERS:
-                continue
+            is_coloured = joint < i - 1 and v.CONFLICT_GROUPS["material"].get(words[i].lower) in _NEVER_HELD
+            if not is_made and words[noun].lower in v.QUANTIFIERS | v.CONTAINERS and not is_coloured:
+                continue  # but "a vase of blue glass"
             material = words[joint + 1 : i + 1]
             for word in material:
                 word.tag = "JJ"

@@ -346,7 +346,7 @@ def _continues(words: Sequence[Word], start: int, i: int) -> bool:
     if word.lower == "and" and i > start and _is_pair(words, i):
         return True
     if word.tag == "RB" and word.lower.endswith("ly") and i + 1 < len(words) and words[i + 1].tag == "JJ":
-        return True  # "dimly lit room"
+        return word.lower not in v.DEGREES  # "dimly lit room", but "extremely tall man"
     if word.tag not in _DESCRIBES:
         return False
     if i > start and words[i - 1].tag in _NOUN and not words[i - 1].is_name:
@@ -470,7 +470,7 @@ def _entity_or_style(words: Sequence[Word], start: int, stop: int) -> Entity | N
 _PICTURES = v.word_set("scene view image picture composition look")  # a scary scene: the picture itself
 _STYLE_HEADS = v.STYLE_HEADS | style_words.GENRE_HEADS
 _SAYS_LITTLE = v.PRAISE | v.STYLE_WORDS
-_EMPTY_WHEN_BARE = v.EMPTY_WHEN_BARE | v.SEEN_WHEN_DESCRIBED | (v.ADJECTIVES - v.NOUNS)
+_EMPTY_WHEN_BARE = v.EMPTY_WHEN_BARE | v.SEEN_WHEN_DESCRIBED | (v.ADJECTIVES - v.NOUNS - v.PEOPLES)
 _COMMON_NOUNS = v.SCENE_NOUNS | v.PLACE_NOUNS | v.ANIMATE
 
 
@@ -597,15 +597,26 @@ def singular(word: str) -> str:
         return f"{word[:-3]}man"
     if word.endswith("is") and tag_in_lexicon(word) in (None, "NNS") and tag_in_lexicon(word[:-1]) == "NN":
         return word[:-1]  # taxis
-    if word.endswith("us") and is_known(word[:-1]):
-        return word[:-1]  # tutus
+    if word.endswith("us") and (is_known(word[:-1]) or tag_in_lexicon(word[:-1]) == "NN"):
+        return word[:-1]  # tutus, menus
     if len(word) < 4 or not word.endswith("s") or word.endswith(("ss", "us", "is", "'s")):
         return word
     from textblob.en.inflect import singularize
 
-    single = str(singularize(word))
+    single = _by_lists(word, str(singularize(word)))
     is_field = word.endswith("ics") and lexicon_tagger()([single]) == ["JJ"]  # electronics, but not fabrics
     return word if is_field or _is_name_in_s(word, single) else single
+
+
+def _by_lists(word: str, single: str) -> str:
+    """The singular of a word in -s that is a noun: ears, toes, valves, ceremonies; else `single`, which a rule gave."""
+    if tag_in_lexicon(single) == "NN":
+        return single
+    forms = [word[:-1]]
+    forms += [word[:-2]] if word.endswith(("ses", "xes", "zes", "ches", "shes", "oes")) else []
+    forms += [f"{word[:-3]}y"] if word.endswith("ies") else []
+    nouns = [form for form in forms if tag_in_lexicon(form) == "NN"]
+    return max(nouns or [form for form in forms if zipf(form) >= RARE], key=zipf, default=single)
 
 
 def _is_name_in_s(word: str, single: str) -> bool:

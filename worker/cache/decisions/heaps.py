@@ -8,8 +8,11 @@ Only a run of three bare nouns or more between commas is taken for a heap: with 
 
 from collections.abc import Iterator, Sequence
 from enum import Enum, auto
+from functools import partial
 
 from worker.cache.decisions import vocabulary as v
+from worker.cache.decisions.english_lexicon import is_in_lexicon
+from worker.cache.decisions.spelling import is_known
 from worker.cache.decisions.words import Word
 
 _SHORTEST = 3  # nouns
@@ -30,7 +33,9 @@ class _Sort(Enum):
 
 def parts(words: Sequence[Word], start: int, stop: int) -> Iterator[tuple[int, int]]:
     """Where each thing of a phrase begins and ends: the phrase itself, unless it is a heap."""
-    are_several = sum(map(_is_several, words[start : stop - 1])) >= _MANY  # "scrolls maps artifacts"
+    several = [k for k in range(start, stop) if _is_several(words[k])]
+    are_several = len([k for k in several if k < stop - 1]) >= _MANY  # "scrolls maps artifacts"
+    are_several = are_several or any(map(partial(_begin_more, words), several[:-1], several[1:]))
     if are_several or _is_heap(words, start, stop):
         for i in range(start + 1, stop):
             if _is_several(words[i - 1]) if are_several else _is_cut(words, start, i):
@@ -39,8 +44,16 @@ def parts(words: Sequence[Word], start: int, stop: int) -> Iterator[tuple[int, i
     yield start, stop
 
 
+def _begin_more(words: Sequence[Word], k: int, following: int) -> bool:
+    """Whether a plural and the next in the phrase are two things: "pointed ears freckles", but not "kids toys"."""
+    owns = words[k].lower in v.PLURAL_MODIFIERS or not v.PERSONS.isdisjoint(_forms(words[k].lower))
+    are_words = all(is_known(words[i].lower) or is_in_lexicon(words[i].lower) for i in (k, following))
+    return following == k + 1 and are_words and not owns
+
+
 def _is_several(word: Word) -> bool:
-    return word.tag == "NNS" and word.lower.endswith("s")
+    is_plural = word.lower.endswith("s") or v.SINGULARS.get(word.lower, word.lower) != word.lower
+    return word.tag == "NNS" and is_plural
 
 
 def _is_heap(words: Sequence[Word], start: int, stop: int) -> bool:

@@ -19,6 +19,8 @@ _BEFORE_VERB = v.word_set(
     "haven't dont doesnt didnt isnt arent wasnt hasnt refuses refusing refuse couldn't wouldn't shouldn't mustn't ain't"
 )
 _REQUESTS = v.word_set("omit exclude hide remove avoid avoiding skip ditch")  # where a clause begins: "hide the logo"
+_STOPS = frozenset(("stop", "quit"))
+_SHOWING = v.word_set("showing adding drawing including generating rendering using making putting displaying")
 _PHRASES = {
     ("empty", "of"),
     ("free", "of"),
@@ -104,7 +106,9 @@ def _trigger(words: Sequence[Word], i: int) -> tuple[int, bool]:
         return 1, False  # "a horse that has lost its saddle"
     if lower in _NO_VERB:
         return 1, lower == "without" and after.endswith("ing")  # "without wearing a hat", "without water or fish"
-    is_request = lower in _REQUESTS and (i == 0 or not words[i - 1].lower[0].isalnum() or words[i - 1].lower in _JOINTS)
+    is_request = (lower in _REQUESTS or (lower in _STOPS and after in _SHOWING)) and (
+        i == 0 or not words[i - 1].lower[0].isalnum() or words[i - 1].lower in _JOINTS
+    )
     return (1, True) if lower in _BEFORE_VERB or is_request else (0, False)
 
 

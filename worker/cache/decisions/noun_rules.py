@@ -34,7 +34,8 @@ def name_or_fruit(at: Place) -> str | None:
     ends = ("IN", ".", "NNS", "VB", "VBZ", "RB", "WRB", "TO")
     if at.tag == "JJ" and at.word in v.FRUITS and _is_one(at) and at.after in ends:
         return "NN"  # "an orange on a table"; what looks like a plural behind "an orange" is a verb
-    if at.tag == "NNS" and at.before in ("NN", "NNP") and is_first_name(at.last) and not _has_singular(at.word):
+    is_behind_name = at.before in ("NN", "NNP") and (is_first_name(at.last) or _is_no_word(at.last))
+    if at.tag == "NNS" and is_behind_name and not _has_singular(at.word):
         return "NNP"  # "christina hendricks"
     if at.before == "NN" and is_first_name(at.last) and _is_surname(at):
         return "NNP"  # "a portrait of karl urban"
@@ -117,6 +118,10 @@ def kind_or_second_life(at: Place) -> str | None:
     is_pair = at.next == "and" and at.tag_at(2) == "JJ" and at.tag_at(3) in NOUN
     if at.tag == "NN" and at.word.endswith("ic") and is_pair and not is_in_lexicon(at.word) and at.word not in LISTED:
         return "JJ"  # "masonic and kabbalistic symbols"
+    is_unheard = at.tag == "NN" and not (is_known(at.word) or is_in_lexicon(at.word) or at.word in LISTED)
+    is_inside = at.before in ("DT", "JJ") and at.after == "JJ" and at.tag_at(2) in NOUN
+    if is_unheard and is_inside and at.word.endswith(_DESCRIBING_ENDS):
+        return "JJ"  # "a cute anthromorphic white rabbit"
     is_bare = at.before == "IN" and at.last in ("with", "of") and at.tag == "NN" and at.after == "JJ"
     if is_bare and at.word in _KINDS and at.tag_at(2) in NOUN:
         return "JJ"  # "with human blue eyes"
@@ -214,6 +219,9 @@ def adjective_that_is_a_thing(at: Place) -> str | None:
     if at.tag != "JJ":
         return None
     word, before, after = at.word, at.before, at.after
+    is_bare = before in (".", ",", "CC") and after in ("IN", "VBG", "VBZ", "VB") and at.i + 1 < len(at.words)
+    if word in v.PEOPLES and is_bare:
+        return "NN"  # ", italian with scary masks"
     if word in v.ANIMATE and before == "DT" and after not in (*NOUN, *ADJECTIVE, "CC"):
         return "NN"  # "a fairy riding a heron"
     begins_thing = before in ("DT", "JJ", "PRP$", "CD")
@@ -246,6 +254,10 @@ def _likens(at: Place, distance: int) -> bool:
 
 
 _LIKENED = v.ANIMATE | v.GENERIC | v.PERSONS
+
+
+def _is_no_word(word: str) -> bool:
+    return word.isalpha() and not (is_known(word) or is_in_lexicon(word) or is_in_lexicon(word.capitalize()))
 
 
 def _has_singular(word: str) -> bool:

@@ -61,9 +61,12 @@ _MODEL_NUMBER = re.compile(r"(?=[a-z\d-]*\d)(?=[a-z\d-]*[a-z])[a-z\d-]{2,}")  # 
 
 def mark_by_company(words: Sequence[Word]) -> None:
     """Marks what no dictionary has between tags of style, behind what is seen: "a fox, artstation, lisa yuskavage"."""
+    is_shown = False
     for i in range(1, len(words) - 1):
-        if words[i - 1].is_style and words[i + 1].is_style and artists.is_unheard(words[i]):
-            words[i].is_style = True  # "detailed artofmtg by hans dragan"
+        is_shown = is_shown or (words[i - 1].is_noun and words[i - 1].is_plain)
+        is_between = is_shown and words[i - 1].is_style and words[i + 1].is_style
+        if is_between and artists.is_unheard(words[i]) and zipf(words[i].lower) < RARE:
+            words[i].is_style = True  # "a gorilla, detailed artofmtg by hans dragan"
     segments = list(_segments(words))
     styled = [
         all(word.is_style or word.lower in style_words.TAGS for word in words[start:stop]) for start, stop in segments

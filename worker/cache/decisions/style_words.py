@@ -38,7 +38,10 @@ MEDIA = word_set(
     "masterwork artbook lightbox particles smoothness fullshot halfbody powerfull iso specular"
 )
 # the same beside other words of style, but names of people too: "maya and houdini vfx", arnold schwarzenegger
-NAMES_OF_TOOLS = word_set("arnold maya houdini redshift canon olympus sigma leica zeiss procreate nvidia")
+NAMES_OF_TOOLS = word_set(
+    "arnold maya houdini redshift canon olympus sigma leica zeiss procreate nvidia "
+    "playstation xbox gamecube ps1 ps2 ps3 ps4 ps5 n64"
+)
 # wherever they stand: programs, sites, cameras, films, prizes
 TOOLS = word_set(
     "greyscale ultrareal eos sketchfab artstationhd artstationhq twitter instagram patreon facebook youtube tumblr "
@@ -113,7 +116,8 @@ PHRASES = _listed("""
     mixed styles; night vision camera; trail cam; food blog; mixed media; digital collage; screen print; light dust;
     album cover art; airbrush art; technical draw; slow pan; dash camera; night vision; b & w; b / w; fever dream;
     colour pallet; color pallet; roaring twenties; splash screen; loading screen; title screen; splash art; visual
-    novel; picture book; puzzle book; coloring book; colouring book; coloring page; colouring page; zoom camera
+    novel; picture book; puzzle book; coloring book; colouring book; coloring page; colouring page; zoom camera;
+    camera boom; crane shot; palette knife; walk through
 """)
 
 # films, series, games, books, magazines: where something comes from; nothing of it need be seen

@@ -340,7 +340,8 @@ COMPOUNDS = phrase_set(
     "horse, chess king, chess queen, chess knight, snow globe, baseball bat, cricket bat, crystal ball, disco ball, "
     "paper crane, construction crane, tower crane, potato chip, computer chip, piano key, chocolate bar, candy bar, "
     "gold bar, piggy bank, shoe horn, french horn, boxing ring, wedding ring, onion ring, water tank, gas tank, fish "
-    "tank, egg roll, amusement park, theme park, car park, music box, mail box, house boat, sea star, bird bath"
+    "tank, egg roll, amusement park, theme park, car park, music box, mail box, house boat, sea star, bird bath, "
+    "christmas present, christmas presents, birthday present, birthday presents"
 )
 
 # these groups are told by the noun itself too: a prince is no princess, a disc no square
@@ -470,7 +471,7 @@ PRAISE = word_set(
 EMPTY_WHEN_BARE = word_set(
     "color colour interior exterior object background backdrop scene setting area place region day way light image "
     "surface environment camera lens "
-    "landscape world display"
+    "landscape world display walk stroll"
 )
 
 # places by name, which are no spelling of anything else
@@ -644,6 +645,7 @@ ABSTRACT = word_set(
 SEEN_WHEN_DESCRIBED = word_set("energy magic power life wonder aura")
 # nobody sees these, however they are described: feelings, ideas, measures, sounds, doings; no entity
 UNSEEN = word_set(
+    "nap hz fairytale "
     "font ai none test january february december monday tuesday wednesday thursday friday saturday sunday hello hi "
     "hey goodbye bye wow claim way tone era teamwork income poem poetry longing oh death math mathematics techno "
     "reggae hip-hop dubstep edm interview hypnosis kitsch psychedelia chic swag clout hype wanderlust karma gameplay "
@@ -1093,6 +1095,8 @@ ANIMATE = word_set(
     "superhero angel fairy santa butterfly eagle owl parrot penguin dolphin whale shark turtle frog spider snail "
     "crab octopus corgi husky"
 )
+# somebody from there, where no noun stands behind: ", italian with scary masks"
+PEOPLES = word_set("italian russian indian mexican african american european asian egyptian german roman arab hindu")
 # a day of these is weather or a time of the year: a scene
 DAYS = word_set(
     "sunny rainy cloudy foggy misty stormy windy snowy hot cold warm bright clear gloomy overcast grey gray summer "
@@ -1113,8 +1117,9 @@ TRANSITIVE_ING = word_set(
 )
 # before a noun always a description: "a led gaming plate"
 ATTRIBUTIVE_ING = word_set(
-    "mining gaming engineering coworking dining parking recording shopping bowling boxing wrestling manufacturing "
-    "publishing swimming hiking camping skiing surfing sporting wedding teaching nursing banking marketing"
+    "cycling mining gaming engineering coworking dining parking recording shopping bowling boxing wrestling "
+    "manufacturing publishing swimming hiking camping skiing surfing sporting wedding teaching nursing banking "
+    "marketing"
 )
 # nouns that describe even before an adjective: "a cartoon mexican child", "a porcelain old woman"
 MODIFIER_NOUNS = word_set(
@@ -1249,6 +1254,12 @@ MEASURED = word_set("high deep length")
 # plurals that stand before a noun: "sports car"
 PLURAL_MODIFIERS = word_set(
     "sports arms clothes goods games graphics electronics news savings fireworks jeans glasses woods"
+)
+# how much: no phrase keeps them either, though "dimly lit" keeps its adverb
+DEGREES = word_set(
+    "extremely highly incredibly insanely heavily slightly really absolutely totally utterly exceptionally "
+    "extraordinarily exceedingly immensely remarkably particularly especially fairly truly hugely intensely "
+    "terribly overly unusually"
 )
 # adverbs and fillers that no phrase keeps
 ADVERBS = word_set(
@@ -1403,6 +1414,10 @@ SLIPS: dict[str, str] = _groups(
 # one word that people write as two
 SPLIT_WORDS: dict[tuple[str, str], str] = {
     ("bull", "dog"): "bulldog",
+    ("high", "tech"): "high-tech",
+    ("photo", "real"): "photoreal",
+    ("sun", "roof"): "sunroof",
+    ("fly", "overs"): "flyovers",
     ("rain", "drop"): "raindrop",
     ("rain", "drops"): "raindrops",
     ("multi", "color"): "multicolor",
@@ -1553,7 +1568,7 @@ _UNCHANGED = word_set(
     "iris oasis gas brass chess business boss albatross mars venus texas paris las vegas kansas jesus chaos "
     "series species news jeans pants trousers shorts glasses sunglasses scissors headphones goggles stairs "
     "clothes pyjamas pajamas tennis gymnastics physics politics molasses mess bass kiss abyss colosseum cosmos "
-    "woods bonus genius fungus hibiscus stylus sinus pegasus zeus ruins darkness wilderness loss press stress "
+    "breeches woods bonus genius fungus hibiscus stylus sinus pegasus zeus ruins darkness wilderness loss press stress "
     "process success access express jess ross james thomas chris athens wales netherlands"
 )
 # and plurals that the rules get wrong
@@ -1561,6 +1576,7 @@ SINGULARS: dict[str, str] = {
     **{word: word for word in _UNCHANGED},
     **{
         "buses": "bus",
+        "thieves": "thief",
         "busses": "bus",
         "dresses": "dress",
         "classes": "class",

@@ -31,7 +31,7 @@ _CLASSES: tuple[tuple[Role, frozenset[str]], ...] = (
         Role.PREPOSITION,
         word_set(
             "bei beim bis durch für gegen hinter mit nach neben ober oberhalb seit über überm um unter unterm vor "
-            "vorm während zu zum zur zwischen entlang gegenüber unterhalb"
+            "voller vorm während zu zum zur zwischen entlang gegenüber unterhalb"
         ),
     ),
     (Role.AND, word_set("und sowie vs")),
@@ -42,7 +42,8 @@ _CLASSES: tuple[tuple[Role, frozenset[str]], ...] = (
         Role.ARTICLE,
         word_set(
             "der die das den dem des ein eine einen einem einer eines sein seine seinen seinem seiner ihr ihre ihren "
-            "ihrem ihrer mein meine unser dieser diese dieses diesen diesem jeder jede jedes alle allen anderen andere "
+            "ihrem ihrer ihres seines meines "
+            "unseres mein meine unser dieser diese dieses diesen diesem jeder jede jedes alle allen anderen andere "
             "anderer"
         ),
     ),
@@ -58,7 +59,7 @@ _CLASSES: tuple[tuple[Role, frozenset[str]], ...] = (
     ),
 )
 _VERBS = word_set(
-    "mach mache "
+    "mach mache zeigen "
     "soll sollen kann können muss will wollen schläft fährt läuft trägt hält sitzt steht liegt geht fliegt springt "
     "isst liest sieht fällt gibt trinkt spielt tanzt singt schwimmt rennt hat haben kommt macht zeigt zeige erstelle "
     "erzeuge mache hängt brennt leuchtet scheint schaut blickt kämpft reitet wächst treibt schwebt rollt dreht öffnet "
@@ -112,7 +113,25 @@ def tag(text: str) -> list[Token]:
     for i in range(len(tokens) - 1, -1, -1):
         if tokens[i].role is Role.NOUN and not tokens[i].is_style:
             tokens[i].role = _open(tokens, words, i, has_capitals=has_capitals)
+    for before, token in pairwise(tokens):
+        if before.text in _GENITIVES and token.role is Role.NOUN:
+            token.text = _nominative(token.text)
     return _with_clauses(tokens)
+
+
+_GENITIVES = word_set("des eines dieses jedes seines ihres meines unseres")
+
+
+@cache
+def _nominative(lower: str) -> str:
+    """A noun behind "des" without its ending: Hauses, Haus; Drachens, Drachen."""
+    common = frequency("de")
+    stems = (lower[: -len(end)] for end in ("sses", "es", "s") if lower.endswith(end))
+    stems = (f"{stem}s" if lower.endswith("sses") and stem == lower[:-4] else stem for stem in stems)
+    return next((stem for stem in stems if len(stem) > _SHORTEST_STEM and common.get(stem, 0.0) >= _USED), lower)
+
+
+_SHORTEST_STEM, _USED = 2, 2.0  # letters, Zipf value
 
 
 def _with_clauses(tokens: list[Token]) -> list[Token]:

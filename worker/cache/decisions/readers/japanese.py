@@ -19,7 +19,7 @@ from worker.cache.decisions.vocabulary import word_set
 
 _NAMED = v.STYLE_WORDS | style_words.TOOLS
 _PLACE = word_set("で に へ にて において")
-_BE = word_set("いる ある 含む 見える 写る 映る 入る おる 出る 使う 着る かぶる 持つ")
+_BE = word_set("映す 見せる 写す 入れる いる ある 含む 見える 写る 映る 入る おる 出る 使う 着る かぶる 持つ")
 _NONE = word_set("ない なし 無し ぬ ず ん 抜き 無い")
 _NOBODY = word_set("無人 人気のない 誰")
 _LIKE = word_set("よう みたい")

@@ -42,8 +42,8 @@ _PARTICLES: tuple[tuple[str, Role, bool | None], ...] = (
 )
 _BY_LENGTH = sorted(_PARTICLES, key=lambda row: -len(row[0]))
 _NONE = word_set("없는 없이 없다 없음 아닌 없고 없습니다 제외 제외한 없어야 않는 않고 안보이는 말고")
-_NOT_DONE = ("않", "못")  # behind a verb in 지: 쓰지 않은
-_SHOWN = word_set("있지 보이지 나오지 나타나지 들어가지 등장하지")  # what does not do this is not seen
+_NOT_DONE = ("않", "못", "마", "말")  # behind a verb in 지: 쓰지 않은
+_SHOWN = word_set("있지 보이지 나오지 나타나지 들어가지 등장하지 보여주지")  # what does not do this is not seen
 _NOBODY = word_set("아무도 무인")
 _LIKE_WORDS = word_set("같은 같이 처럼 닮은")
 _SIDES = word_set("위 안 아래 앞 뒤 옆 속 중앙 가운데 사이 주변 밑 곁 너머 근처 한가운데 밖")

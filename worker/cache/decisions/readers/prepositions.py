@@ -224,6 +224,7 @@ def _exclude(tokens: Sequence[Token], i: int, order: Order, found: Found) -> int
         verbs = (Role.VERB, Role.COPULA, Role.NOT, Role.OTHER, Role.DEGREE, Role.OF)
         while start < min(i + 1 + _MAX_APART, len(tokens)) and tokens[start].role in verbs:
             start += 1
+        start += start < len(tokens) and tokens[start].text == ":"  # "nicht zeigen: Menschen"
     stop = start
     while True:
         start = _skip(tokens, start, Role.ARTICLE, Role.OF, Role.NEGATION)
@@ -277,8 +278,11 @@ def phrase_at(tokens: Sequence[Token], i: int, order: Order) -> Phrase | None:
             noun, stop = stop, stop + 1
         joint = stop + (stop < len(tokens) and tokens[stop].role is Role.END and _is_made(tokens, stop + 1))
         joint += _is_made(tokens, joint)
-        if joint + 1 < len(tokens) and tokens[joint].written in _OUT_OF and tokens[joint + 1].is_stuff:
-            of, stop = joint, joint + 2  # "Drache aus Holz", "замок из льда"
+        stuff = joint + 1
+        while stuff < len(tokens) and tokens[stuff].role is Role.ADJECTIVE and not tokens[stuff].is_stuff:
+            stuff += 1  # "Tisch aus dunklem Holz"
+        if stuff < len(tokens) and tokens[joint].written in _OUT_OF and tokens[stuff].is_stuff:
+            of, stop = joint, stuff + 1  # "Drache aus Holz", "замок из льда"
         whose = stop
         while tokens[noun].said.english in _COSTUMES and whose < len(tokens) and tokens[whose].is_genitive:
             whose += 1
@@ -314,9 +318,11 @@ def _description_end(tokens: Sequence[Token], noun: int, i: int) -> int:
 
 def _bare_of(tokens: Sequence[Token], noun: int, i: int) -> int:
     """Where "de" with a bare noun ends: "mesa de madera", not "calle de la ciudad"; i if there is none."""
-    if i + 1 >= len(tokens) or tokens[noun].is_of(Sort.NOTHING, Sort.CONTAINER):
+    if i + 1 >= len(tokens) or tokens[noun].is_of(Sort.NOTHING):
         return i
     of = tokens[i + 1]
+    if tokens[noun].is_of(Sort.CONTAINER) and not (of.is_of(Sort.MATERIAL) and of.said.english in _NEVER_HELD):
+        return i  # "vaso de agua", but "vaso de vidrio"
     if tokens[i].role is Role.OF and _is_made(tokens, i - 1):
         return i + 2 if of.role in (Role.NOUN, Role.ADJECTIVE) else i  # "castillo hecho de hielo"
     if tokens[i].role is Role.IN or _is_made(tokens, i - 1):
@@ -328,6 +334,7 @@ def _bare_of(tokens: Sequence[Token], noun: int, i: int) -> int:
     return i + 2 if is_joint and (is_bare or is_look) else i
 
 
+_NEVER_HELD = word_set("glass crystal porcelain ceramic clay wood wooden metal bronze steel iron copper")
 _JOINTS = ("de", "d'", "à")  # "del", "do" have an article
 _OUT_OF = ("aus", "из")
 _MADE_OF = (*_JOINTS, *_OUT_OF, "en", "em", "con", "com")

@@ -83,7 +83,7 @@ def _comparison(at: _Place) -> Role | None:
         is_likeness = at.last is not None and at.last.written.startswith(_RESEMBLES)
     else:
         before = {token.written for token in at.tokens[max(0, at.i - _FAR) : at.i]}
-        is_than = at.token.written in ("que", "qu'") and at.after in (Role.ARTICLE, Role.NUMBER)
+        is_than = at.token.written in ("que", "qu'", "quanto") and at.after in (Role.ARTICLE, Role.NUMBER)
         is_likeness = is_than and not before.isdisjoint(_MORE)
     return Role.LIKE if is_likeness else None
 
@@ -250,6 +250,7 @@ _VERBS_TOO = v.word_set("baja limpia seca llena vacía suelta despierta calma") 
 _WHERETO = ("por", "hacia", "hasta", "al", "para")
 _FAR = 4  # words from "more" to "than"
 _MORE = v.word_set(
+    "aussi tan tão "
     "más menos mayor menor mejor peor plus moins meilleur meilleure pire mais maior melhor pior mayores menores maiores"
 )
 _TO = ("à", "au", "aux", "a", "al", "ao", "com")

@@ -83,7 +83,8 @@ SPANISH = Grammar(
         "salta saltan nada nadan baila bailan camina caminan canta cantan pasa pasan pasea pasean cocina pinta habla "
         "hablan viste visten usa usan rodea rodean cubre cubren ilumina iluminan cuelga cuelgan flota flotan gira "
         "giran descansa pelea pelean lucha luchan observa observan explora exploran navega navegan cabalga cabalgan "
-        "monta explota estalla llora grita quiero quisiera necesito dame hazme dime ponme imagina dibuja"
+        "monta explota estalla llora grita quiero quisiera necesito dame hazme dime ponme imagina dibuja "
+        "mostrar muestres muestre incluir incluyas añadir añadas poner pongas dibujar dibujes"
     ),
     nouns=word_set(
         "helado soldado vestido pescado tejado mercado prado estado cuadrado lado sonido abogado ganado calzado "
@@ -183,7 +184,8 @@ FRENCH = Grammar(
         "traversent roule roulent peint peignent cuisine parle parlent grimpe entre sort sortent ouvre ferme monte "
         "montre montrent crée génère neige pleut assis peut peuvent doit veut apparaît explose combat combattent "
         "pousse coule coulent glisse se promène promènent repose reposent éclaire éclairent entoure entourent recouvre "
-        "voyage nourrit observe explore chevauche navigue pêche pleure crie fume veux voudrais aimerais dessine imagine"
+        "voyage nourrit observe explore chevauche navigue pêche pleure crie fume veux voudrais aimerais dessine "
+        "imagine montrer montrez inclure ajouter ajoute mettre mets dessiner"
     ),
     nouns=word_set(
         "chat lit port bois pont mont bateau château oiseau gâteau chapeau cheval animal hôpital métal journal canal "
@@ -289,7 +291,8 @@ PORTUGUESE = Grammar(
         "deve crie cria gere mostre toca tocam salta saltam pula pulam nada nadam dança dançam anda andam caminha "
         "caminham canta cantam passa passam passeia cozinha pinta fala falam veste usa usam cerca cobre ilumina "
         "flutua flutuam gira giram descansa luta lutam observa observam explora navega cavalga monta explode chora "
-        "grita deita dirigindo desliza rola brinca brincam quero gostaria preciso faça desenhe imagine"
+        "grita deita dirigindo desliza rola brinca brincam quero gostaria preciso faça desenhe imagine "
+        "mostrar mostres incluir inclua adicionar adicione colocar coloque desenhar"
     ),
     nouns=word_set(
         "soldado vestido telhado mercado prado estado lado gelado advogado gado sol animal cristal hospital metal "
