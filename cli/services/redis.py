@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import time
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -131,8 +132,8 @@ class Redis:
         """Return whether it answers at all, within a few seconds: one that loads its data is alive."""
         return self._reply() is not None
 
-    @property
-    def _password(self) -> str:
+    @cached_property
+    def _password(self) -> str:  # once: a server that starts again, its folder gone, is to let in who knows it
         return local.secret(self.folder / "password")
 
     def _write_config(self) -> Path:

@@ -500,6 +500,20 @@ def test_a_queue_that_cannot_be_read_is_put_aside(tmp_path: Path, left: bytes) -
         server.stop()
 
 
+def test_who_knows_a_redis_whose_folder_was_removed_is_let_in_again(tmp_path: Path) -> None:
+    server = Redis(tmp_path / "redis").start()
+    known = server.url
+
+    shutil.rmtree(server.folder)
+    os.kill(server.pid, signal.SIGKILL)
+    try:
+        server.restart()
+        with redis.Redis.from_url(known) as client:
+            assert client.ping()
+    finally:
+        server.stop()
+
+
 @pytest.mark.parametrize(
     "said",  # by Redis 7.0, before it ended
     [
