@@ -6,6 +6,7 @@ The models denoise for real, at tiny size; what is added is the weakness that a 
 import os
 import resource
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -130,6 +131,9 @@ ERRORS = {
 }
 
 
+NO_THREADS = "no threads"
+
+
 def sickness() -> str:
     path = Path(os.environ.get(SICK, "nowhere"))
     return path.read_text() if path.exists() else ""
@@ -169,6 +173,15 @@ def begin_if_well(begin: Any) -> Any:
     return begin_or_fail
 
 
+def start_if_well(start: Any) -> Any:
+    def start_or_fail(thread: threading.Thread) -> None:
+        if sickness() == NO_THREADS:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    return start_or_fail
+
+
 def slowly(write: Any) -> Any:
     def write_slowly(*args: Any, **options: Any) -> Any:
         time.sleep(STORAGE_S)
@@ -179,6 +192,7 @@ def slowly(write: Any) -> Any:
 
 def run(name: str) -> int:
     """Be a worker until SIGTERM."""
+    threading.Thread.start = start_if_well(threading.Thread.start)
     if sickness() == "codec":
         video.encode = refuse
     if sickness() == "disk":  # no file may be longer: to a process, a full disk

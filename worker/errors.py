@@ -38,3 +38,8 @@ class GiveUp(_Coded):
 
 class Unfit(_Coded):
     """This machine cannot run jobs, or not this one; the message is for its operator and may name files."""
+
+
+def no_threads(error: RuntimeError) -> Unfit:
+    """Return what to say where no thread can be started."""
+    return Unfit("threads", f"{error}: end other programs, or raise the limit (ulimit -u, a container's pids_limit)")

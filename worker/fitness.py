@@ -19,7 +19,7 @@ from db.session import transaction
 from shared.generation import GenerationParams
 from shared.logs import first_line
 from shared.storage import LATENTS, PICTURES, VIDEOS, FileMissing, StorageError, check_temporary_folder, shown
-from worker.errors import Unfit
+from worker.errors import Unfit, no_threads
 from worker.jobs import video
 from worker.jobs.faults import Blame, Fault
 from worker.jobs.retry import DATABASE_AWAY
@@ -71,7 +71,10 @@ def prove(runtime: Runtime) -> None:
 
 
 def _prove_later(runtime: Runtime, *, pause_s: float) -> None:
-    threading.Thread(target=_prove, args=(runtime, pause_s), name=THREAD, daemon=True).start()
+    try:
+        threading.Thread(target=_prove, args=(runtime, pause_s), name=THREAD, daemon=True).start()
+    except RuntimeError:  # no thread is to be had: the one that is here has nothing better to do
+        _prove(runtime, pause_s)
 
 
 def _prove(runtime: Runtime, pause_s: float) -> None:
@@ -123,6 +126,13 @@ def _wrong(runtime: Runtime, trials: Sequence[Trial]) -> Unfit | None:
         unknown.__cause__ = error
         return unknown
     return None
+
+
+def _threads(_: Runtime) -> None:
+    try:
+        threading.Thread(target=lambda: None, name="trial").start()
+    except RuntimeError as error:
+        raise no_threads(error) from error
 
 
 def _temporary_folder(_: Runtime) -> None:
@@ -235,7 +245,7 @@ def _make_clip(model: VideoModel) -> None:
         raise Unfit("model_fault", message) from error
 
 
-LOCAL: Sequence[Trial] = (_temporary_folder, _codec, _clip)
+LOCAL: Sequence[Trial] = (_threads, _temporary_folder, _codec, _clip)
 SHARED: Sequence[Trial] = (_tables, _same_storage, _storage, _clock)  # what is not ours is not written to
 AT_START: Sequence[Trial] = (_temporary_folder, _codec, *SHARED, _model)
 WHOLE: Sequence[Trial] = (*LOCAL, *SHARED)

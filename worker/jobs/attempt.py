@@ -155,6 +155,7 @@ def _attempt(runtime: Runtime, claim: Claim, *, is_ahead: bool, lender: Claim | 
         turn = Turn(runtime.pipeline.device, beside=runtime.pipeline.beside, check=check, admit=admit)
         job = JobContext(claim=claim, params=params, seed=seed, hold=lease, turn=turn, expect_end=expect_end)
         try:
+            lease.check()
             while lender is not None and not runtime.pipeline.wait_end(lender, LOOK_S):
                 check()
             run(job, parts(runtime))

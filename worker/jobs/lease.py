@@ -15,7 +15,7 @@ from db.errors import LeaseLost
 from db.jobs import Claim
 from db.session import transaction, waited_in_vain
 from shared.logs import first_line
-from worker.errors import Cancelled, Stopped
+from worker.errors import Cancelled, Stopped, Unfit, no_threads
 from worker.jobs.retry import DATABASE_AWAY, retry_database
 from worker.settings import WorkerSettings
 
@@ -59,18 +59,23 @@ class Lease:
         self._progress: dict[str, Any] = {}
         self._extended_at = time.monotonic()
         self._is_lost = self._is_cancelled = self._is_stopped = self._is_over = False
+        self._unfit: Unfit | None = None
         self._wake = threading.Event()
         self._beating = threading.Lock()
         self._thread = threading.Thread(target=self._keep, name=f"lease {claim.job.id}", daemon=True)
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            self._unfit = no_threads(error)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._is_over = True
         self._wake.set()
-        self._thread.join(timeout=1)  # a beat that hangs in the network ends by itself and changes nothing
+        if self._unfit is None:
+            self._thread.join(timeout=1)  # a beat that hangs in the network ends by itself and changes nothing
 
     @property
     def silent_s(self) -> float:
@@ -85,8 +90,11 @@ class Lease:
     def check(self, **progress: Any) -> None:
         """Take note of progress; raise when the attempt is to stop.
 
-        `progress` is what `db.jobs.beat` takes, and `preview`, a JPEG. Raises `LeaseLost`, `Cancelled` and `Stopped`.
+        `progress` is what `db.jobs.beat` takes, and `preview`, a JPEG. Raises `LeaseLost`, `Cancelled` and `Stopped`,
+        and `Unfit` where no thread could be started: nobody would extend the lease.
         """
+        if self._unfit is not None:
+            raise self._unfit
         self._progress.update(progress)
         if self.is_expired:
             self._beat(patience_s=BEAT_PATIENCE_S)  # awake again: the database knows whether the job is still ours

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from faulty_worker import ERRORS, SICK
+from faulty_worker import ERRORS, NO_THREADS, SICK
 from processes import Process, Service, wait_until
 
 from db.states import FINAL, JobStatus
@@ -77,7 +77,7 @@ def test_a_machine_whose_own_trial_passes_stops_after_three_different_jobs(
     service.check()
 
 
-@pytest.mark.parametrize("sickness", ERRORS)
+@pytest.mark.parametrize("sickness", [*ERRORS, NO_THREADS])
 def test_a_machine_that_falls_sick_costs_a_job_nothing_and_goes_on_once_it_is_well(
     service: Service, relay: Process, sick_file: Path, sickness: str
 ) -> None:

@@ -17,7 +17,7 @@ from db.jobs import Claim
 from db.models import Batch, Job
 from db.session import connect, sessions, transaction
 from worker.app import Presence
-from worker.errors import Cancelled, Stopped
+from worker.errors import Cancelled, Stopped, Unfit
 from worker.gate import Gate
 from worker.jobs.lease import Lease, claim_job
 from worker.settings import WorkerSettings
@@ -68,6 +68,18 @@ def test_a_lease_outlives_its_length_while_the_block_runs(
 
     assert swept.requeued == []
     assert held > claim.job.lease_until
+
+
+def test_a_machine_without_threads_is_not_to_begin(
+    session_factory: Factory, claim: Claim, settings: WorkerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+
+    with Lease(session_factory, claim, settings) as lease, pytest.raises(Unfit, match="can't start new thread: end"):
+        lease.check()
 
 
 def _is_past(session_factory: Factory, moment: datetime) -> bool:
