@@ -42,6 +42,8 @@ from worker.cache import planner, room
 from worker.cache.decisions import planning
 from worker.cache.decisions.entities import extractor
 from worker.cache.decisions.match_settings import MatchSettings
+from worker.cache.decisions.planning import Plan
+from worker.cache.decisions.types import Neighbour
 from worker.cache.eviction import POLICIES
 from worker.cache.namespaces import SpaceSettings, open_space
 from worker.models.base import StepHook
@@ -252,12 +254,30 @@ def against_exact(bench: Bench, ids: Sequence[UUID], found: Corpus) -> dict[str,
                 own, watch = SpaceSettings(search=search), planner.Stopwatch()
                 rows, plans[search] = planner.look_up(session, space, own, extraction, vectors, plan_by, watch)
                 taken.append((time.perf_counter() - start) * 1e3)
-                near[search] = {(row.query, row.entry_id) for row in rows}
-            same, wanted = same + len(near["exact"] & near["auto"]), wanted + len(near["exact"])
+                near[search] = rows
+            entries = {search: {(row.query, row.entry_id) for row in rows} for search, rows in near.items()}
+            same, wanted = same + len(entries["exact"] & entries["auto"]), wanted + len(entries["exact"])
             exact, auto = plans["exact"].donors, plans["auto"].donors
             hits, lost, other = hits + bool(exact), lost + bool(exact and not auto), other + (exact != auto)
+            if exact and not auto:
+                print_lost(plans, near)
     milliseconds = {f"search_{search}_ms": statistics.median(taken) for search, taken in times.items()}
     return {"hits": hits, "hits_lost": lost, "other_donors": other, "recall": same / max(1, wanted), **milliseconds}
+
+
+def print_lost(plans: Mapping[str, Plan], near: Mapping[str, Sequence[Neighbour]]) -> None:
+    """Print what a lost hit rests on: a stored text, the how-manieth nearest it is; and how far the search came."""
+    for match in plans["exact"].matched:
+        exact, auto = (
+            {row.text: row.similarity for row in near[search] if row.query == match.query}
+            for search in ("exact", "auto")
+        )
+        found = "found" if match.donor_text in auto else "not found"
+        rank, furthest = list(exact).index(match.donor_text) + 1, min(auto.values(), default=1)
+        print(
+            f"  lost: {match.text!r}, text no. {rank} {match.donor_text!r} at {match.similarity:.4f}: {found}", end=" "
+        )
+        print(f"among {len(auto)} of {furthest:.4f} and more; {plans['auto'].reason}", flush=True)
 
 
 def phrases(bench: Bench, found: Corpus) -> list[str]:
