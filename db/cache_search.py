@@ -1,6 +1,6 @@
 """The search for stored entities near those of a prompt, inside a namespace: exactly, by codes or through the index."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache as once
 from typing import Any
@@ -96,7 +96,7 @@ def neighbours(
     Those are left out that an operator found to be no match for the vector's text (`db.vetoes`).
 
     `search` is a way or setting of `way_to_search`; or `again`, for whom a walk gave nothing that is of use: that is by
-    codes, and in the largest namespaces a wider walk, which takes the same time at any size.
+    codes, and in the largest namespaces a wider walk, which takes the same time at any size, unless it ends early.
 
     The index holds each text of a namespace once. Its scan is iterative: without that, entities of other namespaces and
     freshly evicted ones would use up the candidates and a hit would be missed. What equals one of `texts` is found
@@ -118,11 +118,8 @@ def neighbours(
         rows = _again(session, asked, everything)
     else:
         rows = _walk(session, asked, everything, ef_search=ef_search or EF_SEARCH, is_forced=way == "hnsw")
-        full = {row.query for row in rows if row.num_vectors >= limit}
-        short = [query for query in everything if query not in full]
-        if short and way == "walk":
-            rows = [*(row for row in rows if row.query in full), *_again(session, asked, short)]
-            rows.sort(key=lambda row: row.query)
+        if way == "walk":
+            rows = _completed(session, asked, everything, rows, by=_again)
     return list(map(_found, rows))
 
 
@@ -138,10 +135,31 @@ class _Asked:
 
 
 def _again(session: Session, asked: _Asked, queries: Sequence[int]) -> Sequence[Any]:
-    """Return rows as `_rows` does, for what a walk has missed: by codes, or where there are many by a wider walk."""
+    """Return rows as `_rows` does, for what a walk has missed: by codes, or where there are many by a wider walk.
+
+    Where many small namespaces share a text, hundreds of equal vectors link to each other alone: no walk that comes
+    there leads out again, however wide it is. It ends early, and the codes find what lies around.
+    """
     if asked.space.num_entities < CODES_BESIDE_OTHERS:
         return _by_codes(session, asked, queries)
-    return _walk(session, asked, queries, ef_search=EF_SEARCH_AGAIN, tuples=_SCAN_AGAIN, memory=_MEMORY_AGAIN)
+    rows = _walk(session, asked, queries, ef_search=EF_SEARCH_AGAIN, tuples=_SCAN_AGAIN, memory=_MEMORY_AGAIN)
+    return _completed(session, asked, queries, rows, by=_by_codes)
+
+
+def _completed(
+    session: Session,
+    asked: _Asked,
+    queries: Sequence[int],
+    rows: Sequence[Any],
+    *,
+    by: Callable[[Session, _Asked, Sequence[int]], Sequence[Any]],
+) -> Sequence[Any]:
+    """Return the rows of a walk, and in place of those of vectors for which it found too little what `by` finds."""
+    full = {row.query for row in rows if row.num_vectors >= asked.limit}
+    short = [query for query in queries if query not in full]
+    if not short:
+        return rows
+    return sorted([*(row for row in rows if row.query in full), *by(session, asked, short)], key=lambda row: row.query)
 
 
 def _walk(

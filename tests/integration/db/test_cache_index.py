@@ -160,6 +160,11 @@ def test_a_small_tenant_finds_its_own_where_others_lie_nearer(engine: Engine, sp
     assert len(near["auto"]) == LIMIT
 
 
+def index_only(session: Session) -> None:
+    """Plan as for a large table, where nothing else is as cheap as the index."""
+    session.execute(text("; ".join(f"SET LOCAL enable_{plan} = off" for plan in ("seqscan", "bitmapscan", "sort"))))
+
+
 @pytest.mark.parametrize(("largest", "by_codes"), [(10**9, True), (0, False)])
 def test_a_walk_through_the_index_that_ends_early_is_completed(
     engine: Engine, spaces: dict[str, UUID], monkeypatch: pytest.MonkeyPatch, largest: int, by_codes: bool
@@ -184,13 +189,39 @@ def test_a_walk_through_the_index_that_ends_early_is_completed(
             ]
 
         found = {search: texts(search) for search in ("exact", "hnsw")}
-        # As in a large table, where nothing else is as cheap as the index.
-        session.execute(text("; ".join(f"SET LOCAL enable_{plan} = off" for plan in ("seqscan", "bitmapscan", "sort"))))
+        index_only(session)
         found["auto"] = texts("auto")
 
     assert found["hnsw"] != found["exact"]  # that is what has to be completed
     assert found["auto"] == found["exact"]
     assert any("EXECUTE codes" in statement for statement in statements) is by_codes
+
+
+def test_what_lies_around_a_text_that_many_tenants_store_is_found(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its vectors are equal and link to each other alone: a walk that comes there never leads out again."""
+    monkeypatch.setattr(cache_search, "EXACT_BELOW", 0)  # by the index, as if the tenant were one of the largest
+    monkeypatch.setattr(cache_search, "CODES_BELOW", 0)
+    monkeypatch.setattr(cache_search, "CODES_BESIDE_OTHERS", 0)
+    rng = np.random.default_rng(0)
+    text_vector = around(rng, np.zeros((1, DIMS)), spread=1.0)
+    fill(session, "many", columns([f"equal {n}" for n in range(500)], text_vector.repeat(500, axis=0)))
+    near = around(rng, text_vector.repeat(100, axis=0), spread=0.5)
+    space = fill(session, "large", columns([f"near {n}" for n in range(100)], near))
+    query = around(rng, text_vector, spread=0.3)[0].tolist()
+
+    def texts(search: str, ef_search: int | None = None) -> list[str]:
+        found = cache_search.neighbours(session, space, [query], limit=LIMIT, search=search, ef_search=ef_search)
+        return [row.text for row in found]
+
+    exact, widest = texts("exact"), texts("hnsw", ef_search=cache_search.EF_SEARCH_AGAIN)
+    index_only(session)
+    found = texts("auto")
+
+    assert widest == []  # that is what has to be completed
+    assert found == exact
+    assert len(exact) == LIMIT
 
 
 @pytest.mark.parametrize("largest", [0, 10**9])  # by a wider walk, by codes
