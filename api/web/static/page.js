@@ -168,8 +168,8 @@ function listen(opened = "open") {
   source.addEventListener("video.deleted", (event) => spread({ kind: "deleted", id: JSON.parse(event.data).id }));
   source.addEventListener("reload", () => spread({ kind: "reload" }));
 }
-function follow() {
-  listen();
+function follow(opened) {
+  listen(opened);
   addEventListener("pagehide", () => source.close());
   addEventListener("pageshow", (event) => { if (event.persisted) { listen("reload"); refresh(0); } });
 }
@@ -183,7 +183,9 @@ function take({ kind, video, id }) {
 if (document.body.dataset.follows === "yes") {
   if (navigator.locks && channel) {
     channel.onmessage = (event) => take(event.data);
-    navigator.locks.request("chai-events", () => new Promise(follow)).catch(() => {});
+    const lead = (opened) => new Promise(() => follow(opened));  // until the tab closes; who follows it looks anew
+    const wait = () => navigator.locks.request("chai-events", () => lead("reload"));
+    navigator.locks.request("chai-events", { ifAvailable: true }, (lock) => (lock ? lead("open") : wait())).catch(() => {});
   } else follow();
   setInterval(() => { if (!document.hidden) refresh(0); }, 10000);
 }
@@ -266,10 +268,8 @@ async function wonder() {
   ask?.abort();
   if (!form.prompt.value.trim()) { would.hidden = true; return; }
   ask = new AbortController();
-  const asked = new FormData(form);
-  for (const name of ["token", "once"]) asked.delete(name);
   try {
-    const answer = await fetch("/v1/cache/try", { method: "POST", body: asked, signal: ask.signal });
+    const answer = await fetch("/v1/cache/try", { method: "POST", body: new URLSearchParams(fieldsOf(form)), signal: ask.signal });
     const said = await answer.json();
     const mistake = document.getElementById("mistake");
     if (answer.ok) {
@@ -280,9 +280,18 @@ async function wonder() {
     would.hidden = !answer.ok && !!mistake?.textContent.includes(said.error.message);
   } catch { /* another question took its place, or the service is away, which the stream says */ }
 }
+
+// What was typed and not sent is there again after a reload, or another view; a link that says what to ask for goes before.
+const fieldsOf = (form) => Object.fromEntries([...new FormData(form)].filter(([name]) => !["token", "once"].includes(name)));
+function takeUp() {
+  if (location.search) return;
+  for (const [name, value] of Object.entries(JSON.parse(sessionStorage.getItem("draft") ?? "{}"))) if (form[name]) form[name].value = value;
+}
 if (form) {
+  takeUp();
   const later = () => { clearTimeout(asking); asking = setTimeout(wonder, 400); };
-  for (const kind of ["input", "change"]) form.addEventListener(kind, later);
+  const kept = () => { sessionStorage.setItem("draft", JSON.stringify(fieldsOf(form))); later(); };
+  for (const kind of ["input", "change"]) form.addEventListener(kind, kept);
   if (form.prompt.value) later();
 }
 
@@ -318,7 +327,7 @@ async function refused(answer) {
 // What was typed stays until it is accepted, whatever becomes of the line, the service or the key; a mistake is shown beside it.
 async function make(asked) {
   const answer = await post(asked);
-  if (answer?.ok && !needsKey(answer)) return location.assign(answer.url);
+  if (answer?.ok && !needsKey(answer)) { sessionStorage.removeItem("draft"); return location.assign(answer.url); }
   const again = answer?.status === 400 && (await read(answer.clone())).getElementById("make");
   if (!again) return refused(answer);
   become(form, again);
@@ -346,6 +355,7 @@ async function cancelNow(asked, cancel) {
 }
 document.addEventListener("submit", (event) => {
   const form = event.target, { undo, again } = form.dataset;
+  if (form.getAttribute("action") === "/signout") sessionStorage.removeItem("draft");
   if (!undo && !again && form.id !== "make") return;
   event.preventDefault();
   const asked = { action: form.getAttribute("action"), body: new URLSearchParams(new FormData(form)) };

@@ -604,6 +604,36 @@ def test_what_is_typed_stays_while_nothing_answers(site: Site, page: Tab) -> Non
     page.errors.clear()  # that the line was cut
 
 
+def test_what_is_typed_is_there_after_a_reload_until_it_is_sent(site: Site, page: Tab) -> None:
+    page.open(site.url)
+    fill_in(page, prompt="a long thought", seed="7")
+    page.run("document.querySelector('[name=mode][value=full]').click()")  # as typing, it is heard
+    page.call("Page.reload")
+    page.wait_for("document.getElementById('prompt')?.value === 'a long thought'")
+    assert page.run("[document.getElementById('seed').value, document.getElementById('make').mode.value]") == [
+        "7",
+        "full",
+    ]
+    page.open(f"{site.url}/?prompt=a+fox")
+    assert page.run("document.getElementById('prompt').value") == "a fox"
+
+    page.run(SEND)
+    page.wait_for("location.pathname.startsWith('/videos/video_')")
+    page.open(site.url)
+    assert page.run("document.getElementById('prompt').value") == ""
+
+
+def test_a_tab_that_goes_on_for_one_that_closed_looks_anew(site: Site, page: Tab) -> None:
+    first = page.browser.tab()
+    first.open(f"{site.url}/queue")
+    by_stream_alone(page)
+    page.open(f"{site.url}/queue")
+    page.run("window.looks = 0; const asked = fetch; window.fetch = (...all) => { looks += 1; return asked(...all) }")
+    first.close()
+
+    page.wait_for("looks > 0")
+
+
 def test_a_mistake_is_told_beside_what_was_typed_and_mended_there(site: Site, page: Tab) -> None:
     page.open(site.url)
     fill_in(page, prompt="a red circle", seed="seven")
