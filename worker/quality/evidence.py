@@ -72,9 +72,11 @@ def most_likely(bad: int, count: int, *, confidence: float = 0.95) -> float:
     if bad >= count:
         return 1.0
     low, high = 0.0, 1.0
+    ways = [math.lgamma(count + 1) - math.lgamma(k + 1) - math.lgamma(count - k + 1) for k in range(bad + 1)]
     for _ in range(60):
         p = (low + high) / 2
-        chance = sum(math.comb(count, k) * p**k * (1 - p) ** (count - k) for k in range(bad + 1))
+        # By logarithms: of a thousand videos there are more choices than a float can tell.
+        chance = sum(math.exp(way + k * math.log(p) + (count - k) * math.log1p(-p)) for k, way in enumerate(ways))
         low, high = (p, high) if chance > 1 - confidence else (low, p)
     return high
 

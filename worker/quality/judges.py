@@ -15,6 +15,7 @@ A judge with a tolerance moves thresholds of the monitor. The distance has none 
 operator's to say.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import Protocol
 
 from worker.quality import nearness
-from worker.quality.command import Scorer
+from worker.quality.command import JudgeError, Scorer
 from worker.quality.videos import Video
 from worker.settings import WorkerSettings
 
@@ -39,6 +40,10 @@ class Judged:
     loss: float  # of the fast video against the full one; below 0 where it is the better one
     fast_score: float | None = None
     full_score: float | None = None
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.loss):  # no comparison with it would count against a plan
+            raise JudgeError(f"judge {self.judge} found a loss of {self.loss}; it has to find a number, or None")
 
 
 class Judge(Protocol):

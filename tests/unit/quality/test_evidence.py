@@ -174,3 +174,8 @@ def test_nearness_alone_takes_a_schedule_and_never_a_donor() -> None:
 def test_the_share_of_bad_ones_is_bounded_as_by_clopper_and_pearson(bad: int, count: int, share: float) -> None:
     assert most_likely(bad, count) == pytest.approx(share, abs=1e-5)
     assert least_likely(count - bad, count) == pytest.approx(1 - share, abs=1e-5)
+
+
+def test_of_thousands_of_videos_the_share_of_bad_ones_is_still_told() -> None:
+    assert most_likely(1500, 3000) == pytest.approx(0.515, abs=1e-3)
+    assert least_likely(1500, 3000) == pytest.approx(0.485, abs=1e-3)

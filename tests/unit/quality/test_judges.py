@@ -10,7 +10,8 @@ from lab.toy_world.rich import drawing as rich_drawing
 from lab.toy_world.rich import world as rich_world
 from lab.toy_world.world import draw_layout, render
 from worker.quality.clip import ClipScorer, _pixels
-from worker.quality.judges import Clip, Distance, judge, judges
+from worker.quality.command import JudgeError
+from worker.quality.judges import Clip, Distance, Judged, judge, judges
 from worker.quality.videos import Video
 from worker.settings import WorkerSettings
 
@@ -103,3 +104,10 @@ def test_a_program_of_the_operators_is_asked_before_clip(clip_folder):
     assert [one.name for one in judges(settings)] == ["checker", "command", "clip", "distance"]
     with pytest.raises(ValueError, match="does not say where the file goes"):
         WorkerSettings.model_validate(given | {"monitor_judge": "score.py"})
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
+def test_a_judge_that_finds_no_number_is_told_so(loss) -> None:
+    """No comparison with it counts against a plan, and its mean has no error."""
+    with pytest.raises(JudgeError, match=f"judge mine found a loss of {loss}; it has to find a number, or None"):
+        Judged(judge="mine", loss=loss)
