@@ -390,6 +390,29 @@ def test_a_saved_pipeline_that_lacks_weights_is_not_completed_at_random(tmp_path
     assert str(error.value) == f"{path.parent} does not hold a {kind}: 1 missing ({key})"
 
 
+def test_a_pipeline_of_the_hub_is_checked_as_a_folder_is(tmp_path, monkeypatch):
+    tiny().save_pretrained(tmp_path)
+    file = tmp_path / "vae" / "diffusion_pytorch_model.safetensors"
+    save_file(dict(list(load_file(file).items())[1:]), file)
+    asked = []
+    monkeypatch.setattr(hub, "snapshot_download", lambda name, **options: asked.append((name, options)) or tmp_path)
+
+    with pytest.raises(ModelFilesError, match=r"vae does not hold a .*: 1 missing"):
+        ChaiPipeline.from_pretrained("them/theirs", revision="v1")
+
+    (name, options) = asked[0]
+    assert (name, options["revision"]) == ("them/theirs", "v1")
+
+
+def test_a_source_that_is_neither_folder_nor_repository_is_named(monkeypatch):
+    monkeypatch.setattr(hub, "snapshot_download", broken_off)
+
+    with pytest.raises(
+        ModelFilesError, match=r"'pipeline' is no folder here and could not be downloaded \(peer closed"
+    ):
+        ChaiPipeline.from_pretrained("pipeline")
+
+
 def test_a_saved_pipeline_names_no_code_of_others(tmp_path):
     tiny().save_pretrained(tmp_path)
     index = json.loads((tmp_path / "model_index.json").read_text())

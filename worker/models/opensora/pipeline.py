@@ -98,16 +98,19 @@ class ChaiPipeline(DiffusionPipeline):
     def from_pretrained(cls, pretrained_model_name_or_path: str | PathLike[str], **kwargs: Any) -> "ChaiPipeline":
         """Load a saved pipeline, or the released Open-Sora 1.2 by the name or folder of its transformer.
 
-        Takes the arguments of diffusers (`revision`, `dtype` or as it was called before `torch_dtype`, ...). A folder
-        is checked before anything is loaded: weights.ModelFilesError names what is missing, truncated or foreign.
+        Takes the arguments of diffusers (`revision`, `dtype` or as it was called before `torch_dtype`, ...). A folder,
+        or what a repository holds, is checked before anything is loaded: weights.ModelFilesError names what is missing,
+        truncated or foreign.
         """
         source = str(pretrained_model_name_or_path)
         if "torch_dtype" in kwargs:
             kwargs["dtype"] = kwargs.pop("torch_dtype")
         if hub.is_opensora(source):
             return cls(**hub.load_opensora(source, **kwargs))
-        if Path(source).is_dir():
-            hub.check_pipeline(Path(source))
+        if not Path(source).is_dir():
+            download = {name: kwargs.pop(name) for name in ("revision", "local_files_only") if name in kwargs}
+            source = str(hub.fetch(source, **download))
+        hub.check_pipeline(Path(source))
         loaded: ChaiPipeline = super().from_pretrained(source, use_safetensors=True, **kwargs)
         return loaded
 
