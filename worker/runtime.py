@@ -106,7 +106,9 @@ class Runtime:
         card = self.card(name)
         with self._loading:
             if self._loaded is None or self._loaded[0] != name:
-                self._loaded = None  # one at a time: its memory must be free before the next comes
+                if self._loaded is not None:
+                    self._loaded = None  # one at a time: its memory must be free before the next comes
+                    faults.free_memory()  # networks of diffusers that were run hold themselves
                 self._loaded = (name, self._load(card))
             return self._loaded[1]
 

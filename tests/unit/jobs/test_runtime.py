@@ -1,7 +1,9 @@
 """What a worker's child has loaded, by its preload and by its jobs at the same time."""
 
+import gc
 import json
 import threading
+import weakref
 from pathlib import Path
 
 import pytest
@@ -81,3 +83,23 @@ def test_a_job_that_comes_during_the_preload_waits_for_it_and_loads_nothing_twic
     job.join()
 
     assert loader.loaded == ["usual"]
+
+
+def test_the_model_of_before_is_gone_when_the_next_is_loaded(
+    runtime: Runtime, loader: Loader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both do not fit a GPU; networks of diffusers that were run are part of a circle, which stays until looked for."""
+    model = runtime.model("usual")
+    assert isinstance(model, OpenSoraModel)
+    model.pipeline.transformer.itself = [model.pipeline.transformer]
+    weight, seen = weakref.ref(next(model.pipeline.transformer.parameters())), []
+    del model
+    monkeypatch.setattr(runtime, "load", lambda *given: seen.append(weight()) or loader(*given))
+
+    gc.disable()
+    try:
+        runtime.model("other")
+    finally:
+        gc.enable()
+
+    assert seen == [None]

@@ -181,6 +181,22 @@ def test_an_offloaded_encoder_returns_to_the_cpu(t5, tokenizer):
     assert caption.embeds.device.type == t5.device.type == "cpu"
 
 
+def test_an_encoder_that_does_not_fit_leaves_nothing_on_the_device(t5, tokenizer, monkeypatch):
+    first = next(t5.parameters())
+    at_home = first.data
+
+    def full_after_the_first(_):
+        first.data = first.data.clone()
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(t5, "to", full_after_the_first)
+
+    with pytest.raises(torch.OutOfMemoryError):
+        CaptionEncoder(t5, tokenizer, num_tokens=LENGTH, device="cpu", offload=True)(["cat"])
+
+    assert first.data_ptr() == at_home.data_ptr()
+
+
 def test_a_saved_tokenizer_loads_by_its_class(tokenizer, t5, encoder, tmp_path):
     tokenizer.save_pretrained(tmp_path)
 

@@ -146,8 +146,8 @@ class CaptionEncoder:
             yield self.text_encoder.device
             return
         at_home = [(tensor, tensor.data) for tensor in (*self.text_encoder.parameters(), *self.text_encoder.buffers())]
-        self.text_encoder.to(self.device)
         try:
+            self.text_encoder.to(self.device)
             yield self.device
         finally:
             for tensor, data in at_home:  # dropped there, not copied back: nothing has changed
