@@ -32,7 +32,7 @@ SCHEDULES: Mapping[str, tuple[dict[str, Any], ...]] = {
 }
 # Few steps without guidance at levels of their own, which begin high enough for a donor; by family.
 LEVELS: Mapping[str, tuple[tuple[float, ...], ...]] = {"opensora": ((0.92,), (0.95, 0.65), (0.9375, 0.75, 0.4375))}
-LATEST_ENTRY = 900.0  # timestep: below it a run takes more of its donor than the layout (docs/evaluation.md)
+LATEST_ENTRY = 900.0  # timestep: below it a run takes more of its donor than the layout (docs/evaluation-results.md)
 _PLAIN: tuple[dict[str, Any], ...] = ({},)
 
 
