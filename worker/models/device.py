@@ -2,6 +2,7 @@
 
 import resource
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable
 from typing import TypeVar
 
@@ -85,3 +86,24 @@ def peak_memory(device: torch.device) -> int:
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024  # what the kernel counts in
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+class OnDevice(ABC):
+    """A model as far as it is the device that answers."""
+
+    @property
+    @abstractmethod
+    def device(self) -> torch.device:
+        """The device that latents live on."""
+
+    def finish(self) -> None:
+        """Wait for the device."""
+        finish(self.device)
+
+    def reset_peak_memory(self) -> None:
+        """Begin a new measurement of `peak_memory`."""
+        reset_peak_memory(self.device)
+
+    def peak_memory(self) -> int:
+        """Return the most bytes in use since the reset."""
+        return peak_memory(self.device)

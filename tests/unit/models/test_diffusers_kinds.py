@@ -22,7 +22,7 @@ from tests import more_tiny_pipelines as tiny
 from tests import tiny_pipelines
 from worker.models import registry
 from worker.models.base import Fingerprint, RequestError, Sampling
-from worker.models.diffusers import loading, schedule, source
+from worker.models.diffusers import quantization, schedule, source
 from worker.models.diffusers.loading import identify
 from worker.models.diffusers.model import DiffusersModel
 from worker.models.diffusers.source import SourceError
@@ -379,7 +379,7 @@ def test_a_back_end_quantises_all_networks_by_the_library_of_each_part(folder_of
         networks, quantization={"backend": "quanto", "parts": ["text_encoder"], "options": {"weights": "int4"}}
     )
 
-    of_networks, of_text = (loading.quantised_parts(card, found) for card in (networks, text))
+    of_networks, of_text = (quantization.of_parts(card, found) for card in (networks, text))
 
     assert {name: config.weights_dtype for name, config in of_networks.items()} == {
         "transformer": "int8",

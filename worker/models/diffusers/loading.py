@@ -25,7 +25,7 @@ from shared.model_cards import DTYPES, OFFLOADS, Lora, ModelCard
 from worker.models import device as devices
 from worker.models import git_lfs
 from worker.models.base import Fingerprint, RequestError, Sampling, VideoModel
-from worker.models.diffusers import attention, parallel, schedule, source
+from worker.models.diffusers import attention, parallel, quantization, schedule, source
 from worker.models.diffusers.model import OF_THE_REQUEST, DiffusersModel, own_steps
 from worker.models.diffusers.source import SourceError
 from worker.models.faults import is_broken, is_out_of_memory
@@ -62,7 +62,7 @@ def load(card: ModelCard, folder: str, options: EngineOptions) -> VideoModel:
         )
     _add_loras(pipeline, card, options.card_folder)
     fingerprint = identify(pipeline, card)  # before weights move to where they cannot be read
-    _quantise(pipeline, card)
+    quantization.apply(pipeline, card)
     _place(pipeline, card, device)
     pipeline.set_progress_bar_config(disable=True)
     model = DiffusersModel(pipeline, card, fingerprint)
@@ -79,7 +79,7 @@ def load_networks(card: ModelCard, folder: str, options: EngineOptions) -> list[
     device = devices.choose(options.device)
     pipeline = read(card, folder, options, device, has_text=False)
     _add_loras(pipeline, card, options.card_folder)
-    _quantise(pipeline, card)
+    quantization.apply(pipeline, card)
     _place(pipeline, card, device)
     return attention.transformers(pipeline)
 
@@ -179,7 +179,7 @@ def read(
     _check_call(card, kind)
     dtype = dtype_of(card, options, device)
     given = {"dtype": dtype, "revision": card.revision, "variant": card.variant, "use_safetensors": True}
-    quantised = quantised_parts(card, found)
+    quantised = quantization.of_parts(card, found)
     extra = {"quantization_config": PipelineQuantizationConfig(quant_mapping=quantised)} if quantised else {}
     try:
         if has_text:
@@ -355,48 +355,6 @@ def _add_lora(pipeline: Any, card: ModelCard, lora: Lora, name: str, beside: Pat
         )
 
 
-def quantised_parts(card: ModelCard, found: source.Source) -> dict[str, Any]:
-    """Return how a back end of quantisation is to load which parts; raise ValueError for what there is not."""
-    if not isinstance(card.quantization, Mapping):
-        return {}
-    given = {"backend": None, "options": {}, "parts": attention.networks_of(found.parts), **card.quantization}
-    try:
-        if unknown := set(given) - {"backend", "options", "parts"}:
-            raise ValueError(f"unknown {sorted(unknown)}; known are backend, options, parts")
-        if not isinstance(given["parts"], list | tuple) or not isinstance(given["options"], Mapping):
-            raise ValueError("parts is a list of names, and options is an object")
-        return {part: _quantised(found, part, given["backend"], given["options"]) for part in given["parts"]}
-    except Exception as error:  # each back end has its own ways to refuse an option, or to be missing
-        raise ValueError(f"{card.name}: quantization {dict(card.quantization)}: {error}") from error
-
-
-def _quantised(found: source.Source, part: str, backend: Any, options: Mapping[str, Any]) -> Any:
-    """Return the configuration with which the library of a part quantises it: options of the two libraries differ."""
-    from diffusers.quantizers import auto as of_diffusers
-    from transformers.quantizers import auto as of_transformers
-
-    if part not in found.parts:
-        raise ValueError(f"{part!r} is no part of this {found.pipeline}; there are {', '.join(found.parts)}")
-    library = found.parts[part][0]
-    of_library: Any = of_transformers if library == "transformers" else of_diffusers
-    kinds = of_library.AUTO_QUANTIZATION_CONFIG_MAPPING
-    if backend not in kinds:
-        raise ValueError(f"backend {backend!r} is unknown to {library}; there are {', '.join(kinds)}")
-    return kinds[backend](**options)
-
-
-def _quantise(pipeline: Any, card: ModelCard) -> None:
-    if card.quantization in (None, "none") or isinstance(card.quantization, Mapping):
-        return
-    if card.quantization != "float8":
-        raise ValueError(
-            f"{card.name}: quantization {card.quantization!r} is unknown; use float8 (weights wait in 8 bits), or "
-            "a back end of diffusers: {'backend': 'bitsandbytes_4bit', 'options': {...}, 'parts': ['transformer']}"
-        )
-    for network in attention.transformers(pipeline):
-        network.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=network.dtype)
-
-
 def _place(pipeline: Any, card: ModelCard, device: torch.device) -> None:
     if card.offload not in OFFLOADS:
         raise ValueError(f"{card.name}: offload {card.offload!r} is unknown; there are {', '.join(OFFLOADS)}")
@@ -408,17 +366,21 @@ def _place(pipeline: Any, card: ModelCard, device: torch.device) -> None:
         pipeline.enable_sequential_cpu_offload(device=device)
     else:
         pipeline.enable_group_offload(device, offload_type="leaf_level", use_stream=device.type == "cuda")
-    if card.vae_tiling or type(pipeline.vae).__name__ in _ONLY_TILED:
+    kind = type(pipeline.vae).__name__
+    if card.vae_tiling or kind in _ONLY_TILED:
         if not hasattr(pipeline.vae, "enable_tiling"):
-            kind = type(pipeline.vae).__name__
             raise ValueError(f"{card.name}: vae_tiling: {kind} cannot decode in pieces; leave it out")
         pipeline.vae.enable_tiling()
     if card.attention_backend is not None:
-        for network in attention.transformers(pipeline):
-            try:
-                network.set_attention_backend(card.attention_backend)
-            except (ValueError, RuntimeError) as error:  # there is none of that name, or its package is not here
-                raise ValueError(f"{card.name}: attention_backend {card.attention_backend!r}: {error}") from error
+        _set_attention(pipeline, card, card.attention_backend)
+
+
+def _set_attention(pipeline: Any, card: ModelCard, backend: str) -> None:
+    for network in attention.transformers(pipeline):
+        try:
+            network.set_attention_backend(backend)
+        except (ValueError, RuntimeError) as error:  # there is none of that name, or its package is not here
+            raise ValueError(f"{card.name}: attention_backend {backend!r}: {error}") from error
 
 
 def why_donors_are_ignored(model: DiffusersModel) -> str | None:

@@ -56,7 +56,7 @@ class Encoding:
     arguments: Mapping[str, Any]
 
 
-class DiffusersModel:
+class DiffusersModel(devices.OnDevice):
     """A pipeline behind the interface of jobs."""
 
     def __init__(self, pipeline: Any, card: ModelCard, fingerprint: Fingerprint) -> None:
@@ -218,18 +218,6 @@ class DiffusersModel:
     def decode_parts(self, latents: Tensor, params: GenerationParams) -> Iterator[NDArray[np.uint8]]:
         """Yield all frames at once: a pipeline decodes in one call."""
         yield self.decode(latents, params)
-
-    def finish(self) -> None:
-        """Wait for the device."""
-        devices.finish(self.device)
-
-    def reset_peak_memory(self) -> None:
-        """Begin a new measurement of `peak_memory`."""
-        devices.reset_peak_memory(self.device)
-
-    def peak_memory(self) -> int:
-        """Return the most bytes in use since the reset."""
-        return devices.peak_memory(self.device)
 
     def call(self, course: Course, params: GenerationParams, arguments: Mapping[str, Any], *, seed: int) -> Any:
         """Call the pipeline with a scheduler of ours, and return what it makes; an error leaves it as it was."""

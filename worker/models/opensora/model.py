@@ -34,7 +34,7 @@ class Encoding:
     negative: Caption | None = None  # None: the model's null caption
 
 
-class OpenSoraModel:
+class OpenSoraModel(devices.OnDevice):
     """A pipeline behind the interface of jobs."""
 
     def __init__(
@@ -124,18 +124,6 @@ class OpenSoraModel:
             yield from self.pipeline.decode_parts(latents, params.num_frames)
         except FloatingPointError as error:
             raise not_finite(self.card) from error
-
-    def finish(self) -> None:
-        """Wait for the device."""
-        devices.finish(self.device)
-
-    def reset_peak_memory(self) -> None:
-        """Begin a new measurement of `peak_memory`."""
-        devices.reset_peak_memory(self.device)
-
-    def peak_memory(self) -> int:
-        """Return the most bytes in use since the reset."""
-        return devices.peak_memory(self.device)
 
     def _schedule(self, sampling: Sampling) -> Schedule:
         return self.pipeline.schedule(sampling.num_steps, sampling.guidance_scale, **sampling.options)

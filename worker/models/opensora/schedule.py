@@ -67,6 +67,10 @@ class Schedule:
         for name, (kind, is_right) in _KINDS.items():
             if not is_right(getattr(self, name)):
                 raise ValueError(f"{name} {getattr(self, name)!r} is not {kind}")
+        self._check_values()
+        self._check_steps()
+
+    def _check_values(self) -> None:
         if self.num_steps < 1:
             raise ValueError(f"num_steps {self.num_steps} is below 1; use 1 or more (30 is the full mode)")
         if not 0 <= self.skipped_steps < self.num_steps:
@@ -79,8 +83,13 @@ class Schedule:
             raise ValueError(f"time_shift {self.time_shift!r} is unknown; use 'opensora', 'none' or a number above 0")
         if self.unguided_steps < 0:
             raise ValueError(f"unguided_steps {self.unguided_steps} is below 0; use 0 to guide every step")
-        self._check_each("levels", self.levels)
-        self._check_each("guidance_scales", self.guidance_scales)
+
+    def _check_steps(self) -> None:
+        """Check what is given for each step."""
+        for name in ("levels", "guidance_scales"):
+            values = getattr(self, name)
+            if values is not None and len(values) != self.num_steps:
+                raise ValueError(f"{name} has {len(values)} numbers for {self.num_steps} steps; give one a step")
         if self.levels is not None and not _falls(self.levels):
             raise ValueError(
                 f"levels {list(self.levels)} do not fall; each lies below the one before, in 1 .. 0 (0 not)"
@@ -89,10 +98,6 @@ class Schedule:
             raise ValueError(
                 f"guidance_scales {list(self.guidance_scales or ())}: 1 is the prompt alone, none is below"
             )
-
-    def _check_each(self, name: str, values: Sequence[float] | None) -> None:
-        if values is not None and len(values) != self.num_steps:
-            raise ValueError(f"{name} has {len(values)} numbers for {self.num_steps} steps; give one a step")
 
     def timesteps(self, height: int, width: int, num_frames: int, dtype: torch.dtype = torch.float32) -> list[float]:
         """Return the timestep (0..1000) that the network gets at each step; the last step ends at 0.
