@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 
 from api import addresses, bodies, job_factory
 from api.errors import BadRequest, describe
-from api.schemas import BatchLine, Item, ItemList
+from api.schemas.answers import Item, ItemList
+from api.schemas.requests import BatchLine
 from db import jobs
 from db.models import Batch, Job, ReusedLine
 from shared.ids import video_id

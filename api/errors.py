@@ -33,7 +33,7 @@ from starlette.exceptions import HTTPException
 
 from api import explain
 from api.explain import discreet, not_offered, printable
-from api.schemas import Error, ErrorBody
+from api.schemas.answers import Error, ErrorBody
 from db.errors import Conflict, InUse, NotFound
 from shared.logs import first_line
 from shared.storage import StorageError

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from api import batch_items, file_lines, sweeps, videos, webhooks
 from api.errors import BadRequest, describe
 from api.ids import batch_id, file_id
-from api.schemas import Error
+from api.schemas.answers import Error
 from api.settings import ApiSettings
 from db import batches, file_batches, files
 from db.errors import NotFound

@@ -7,7 +7,7 @@ from typing import IO, Any
 
 from api import bodies
 from api.errors import BadRequest
-from api.schemas import FileLine
+from api.schemas.requests import FileLine
 
 MAX_LINE_BYTES = 256 * 1024  # of one request; the longest that all fields allow is far below
 _BUFFER_BYTES = 1024 * 1024

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from api.errors import BadRequest
 from api.explain import shown
-from api.schemas import NO_OPS, BatchLine, CreateVideo
+from api.schemas.requests import NO_OPS, BatchLine, CreateVideo
 from db.models import Job
 from db.states import Queue
 from shared import captions, prompts, tracing

@@ -20,7 +20,7 @@ from starlette.concurrency import run_in_threadpool
 from api import bodies, explain
 from api.deps import Calling
 from api.errors import BadRequest, TooLarge, TooSlow, UnsupportedMedia
-from api.schemas import UploadFields
+from api.schemas.requests import UploadFields
 from api.settings import ApiSettings
 from db import files, keys
 from db.keys import Caller

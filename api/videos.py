@@ -6,7 +6,7 @@ from uuid import UUID
 from api.estimates import Estimate
 from api.explain import discreet, without_folders
 from api.ids import batch_id, ends, unix
-from api.schemas import Usage, Video, VideoError, VideoList
+from api.schemas.answers import Usage, Video, VideoError, VideoList
 from db.models import Job, JobMetric, ReusedLine
 from db.states import FINAL, JobStatus
 from shared.ids import video_id

@@ -29,7 +29,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from api import addresses, videos
 from api.addresses import Blocked
 from api.ids import event_id, unix
-from api.schemas import WebhookEvent as Event
+from api.schemas.requests import WebhookEvent as Event
 from api.settings import ApiSettings
 from db import metrics, webhooks
 from db.models import Job, Webhook

@@ -16,7 +16,9 @@ from api.ids import batch_id as shown_id
 from api.ids import file_id, unix
 from api.routes import bulk_runs
 from api.routes.videos import REFUSALS, Key, key_of
-from api.schemas import Batch, BatchCounts, BatchErrors, BatchList, BulkRun, CreateBatch, OpenBatch, Whole
+from api.schemas.answers import Batch, BatchCounts, BatchErrors, BatchList, BulkRun
+from api.schemas.fields import Whole
+from api.schemas.requests import CreateBatch, OpenBatch
 from db import batches, file_batches, files, models
 from db.errors import Conflict, NotFound
 from db.models import File, FileBatch

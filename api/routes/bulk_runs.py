@@ -19,21 +19,9 @@ from api.explain import shown
 from api.ids import batch_id as shown_id
 from api.ids import unix
 from api.routes.videos import REFUSALS
-from api.schemas import (
-    AddItems,
-    BulkRun,
-    BulkRunList,
-    Counts,
-    DeletedBulkRun,
-    Forecast,
-    ItemList,
-    OpenBatch,
-    RetryBatch,
-    SealBatch,
-    SetWindow,
-    Whole,
-    Window,
-)
+from api.schemas.answers import BulkRun, BulkRunList, Counts, DeletedBulkRun, ItemList
+from api.schemas.fields import Whole
+from api.schemas.requests import AddItems, Forecast, OpenBatch, RetryBatch, SealBatch, SetWindow, Window
 from db import batches, file_batches, jobs, models, retries, reused_lines
 from db.errors import IllegalTransition
 from db.states import BatchStatus, JobStatus

@@ -12,7 +12,9 @@ from api import bodies, job_factory
 from api.deps import Call, Calling, Operating
 from api.errors import BadRequest, Unanswered
 from api.routes.videos import REFUSALS
-from api.schemas import CacheTry, CreateVideo, Number
+from api.schemas.answers import CacheTry
+from api.schemas.fields import Number
+from api.schemas.requests import CreateVideo
 from db import metrics, questions
 from db.models import Job
 from shared.generation import GenerationParams

@@ -12,7 +12,9 @@ from api.errors import Gone
 from api.ids import file_id as shown_id
 from api.ids import unix
 from api.routes.videos import REFUSALS
-from api.schemas import DeletedFile, FileList, FileObject, UploadFields, Whole
+from api.schemas.answers import DeletedFile, FileList, FileObject
+from api.schemas.fields import Whole
+from api.schemas.requests import UploadFields
 from api.uploads import Upload
 from db import files
 from db.models import File

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from api.deps import Operating, Owned
-from api.schemas import Health
+from api.schemas.answers import Health
 
 router = APIRouter(tags=["health"])
 _FIGURES: dict[int | str, dict[str, Any]] = {  # Any: a piece of OpenAPI

@@ -5,7 +5,7 @@ from fastapi import APIRouter
 from api.deps import Calling
 from api.explain import shown
 from api.routes.videos import REFUSALS
-from api.schemas import Model, ModelList
+from api.schemas.answers import Model, ModelList
 from db.errors import NotFound
 from shared.model_cards import ModelCard
 

@@ -25,7 +25,7 @@ from api.gate import SAFE
 from api.routes import bulk_runs
 from api.routes import cache as cache_routes
 from api.routes import videos as video_routes
-from api.schemas import CreateVideo, RetryBatch, SetWindow, Window
+from api.schemas.requests import CreateVideo, RetryBatch, SetWindow, Window
 from api.web import forms, reference, render, words
 from api.web.forms import KEY_COOKIE, TOKEN_COOKIE, Act, Given, Retry, SetTimes, SignIn
 from db import batches, file_batches, heartbeats, jobs, metrics, reused_lines

@@ -18,7 +18,9 @@ from api import addresses, bodies, content, explain, ids, job_factory, sweeps, v
 from api.deps import Call, Calling, Operating
 from api.errors import STAYS, BadRequest, Gone, JobFailed, NotReady
 from api.limits import Limits
-from api.schemas import LATEST, CreateVideo, DeletedVideo, ErrorBody, Video, VideoList, Whole
+from api.schemas.answers import DeletedVideo, ErrorBody, Video, VideoList
+from api.schemas.fields import Whole
+from api.schemas.requests import LATEST, CreateVideo
 from db import batches, jobs, metrics, previews, reused_lines, vetoes
 from db.errors import IllegalTransition
 from db.keys import Caller

@@ -12,8 +12,9 @@ from api.ids import unix
 from api.ids import webhook_id as shown_id
 from api.routes.bulk_runs import body_of
 from api.routes.videos import REFUSALS
-from api.schemas import CreateWebhook, DeletedWebhook, LastDelivery, SigningSecret, WebhookList
-from api.schemas import Webhook as Shown
+from api.schemas.answers import DeletedWebhook, LastDelivery, SigningSecret, WebhookList
+from api.schemas.answers import Webhook as Shown
+from api.schemas.requests import CreateWebhook
 from db import webhooks
 from db.models import Delivery, Webhook
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from api.estimates import Estimate
 from api.ids import batch_id
-from api.schemas import Forecast, Video
+from api.schemas.answers import Video
+from api.schemas.requests import Forecast
 from api.videos import show
 from db.batches import Came, Ended
 from db.decisions import HITS

@@ -18,6 +18,7 @@ PACKAGES = {
 }
 FOLDERS = {
     "api/routes": "endpoints",
+    "api/schemas": "what goes over the wire",
     "api/web": "the page: templates, words, one style sheet, one script",
     "cli/cache": "`chai cache`: ask, replay, report, purge",
     "cli/lab": "commands of research",

@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session, sessionmaker
 
-from api.schemas import CreateVideo
+from api.schemas.requests import CreateVideo
 from db import jobs
 from db.models import Job
 from db.session import transaction

@@ -8,7 +8,7 @@ from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from api.schemas import AddItems, BatchLine, CreateVideo, OpenBatch, SealBatch
+from api.schemas.requests import AddItems, BatchLine, CreateVideo, OpenBatch, SealBatch
 
 MODEST = settings(
     max_examples=250,

@@ -6,7 +6,7 @@ import pytest
 
 from api import job_factory
 from api.errors import BadRequest
-from api.schemas import CreateVideo
+from api.schemas.requests import CreateVideo
 from shared.model_cards import ModelCard
 
 CARD = ModelCard(name="small", title="", source=".", sizes=("32x32",), fps=8, frames=(8,))

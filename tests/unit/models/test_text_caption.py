@@ -13,7 +13,7 @@ from diffusers.pipelines.deepfloyd_if import pipeline_if
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api.schemas import MAX_PROMPT
+from api.schemas.requests import MAX_PROMPT
 from shared.captions import clean_caption, prepare_caption
 from worker.models.opensora.caption import append_scores
 

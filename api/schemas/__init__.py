@@ -1,0 +1,1 @@
+"""What goes over the wire: requests, answers, and the fields that they are made of."""
