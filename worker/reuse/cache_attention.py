@@ -38,6 +38,8 @@ class CacheAttention(Way):
         check_choice("CacheAttention.source", self.source, ("nearest_noise", "same_index", "clean"))
         check_choice("CacheAttention.halves", self.halves, ("both", "conditional"))
         check_choice("CacheAttention.keys", self.keys, ("replace", "extend"))
+        if not all(step >= 1 for step in self.steps):
+            raise ValueError(f"CacheAttention.steps {self.steps} has a step below 1; the first one is 1")
 
     @classmethod
     def paper(cls) -> Self:

@@ -76,6 +76,7 @@ def test_options_of_the_plan_reach_each_of_several_methods(donor: Donor) -> None
         ("resume+magic", {}, "'magic' is not a way of reuse"),
         ("resume+cache_attention", {"resume": 5}, "resume 5 is no object of options"),
         ("resume", {"skipped_steps": -1}, "resume.skipped_steps -1 is not a whole number from 0 on"),
+        ("cache_attention", {"steps": [0, 2]}, r"CacheAttention.steps \(0, 2\) has a step below 1; the first one is 1"),
         ("resume", {"skipped_steps": 2.5}, "resume.skipped_steps 2.5 is not a whole number from 0 on"),
         ("own_trajectory", {"skipped_steps": None}, "own_trajectory.skipped_steps None is not a whole number from 0"),
         ("resume", {"level": "x"}, "resume.level 'x' is not a number"),
