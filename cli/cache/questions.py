@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from chai_client.transport import check_fields
 from cli import local, output
 from cli.cache.spaces import find_id
 from cli.errors import BadInput
@@ -47,6 +48,7 @@ def try_(
 
     if not prompt.strip():
         raise BadInput("PROMPT is empty; say in a sentence what the video shows")
+    check_fields({"PROMPT": prompt, "--tenant": tenant, "--negative-prompt": negative_prompt})
     with _session() as (session, settings):
         card = _card(model, settings)
         wanted = {**_params(card, size, mode), "negative_prompt": negative_prompt}
@@ -173,8 +175,14 @@ def _prompts(given: str) -> Iterator[str]:
     if given != STDIN:
         yield given
         return
-    for line in from_stdin().splitlines():  # bytes: characters of Unicode that end a line are part of a prompt
-        if prompt := line.decode("utf-8", "replace").strip():
+    lines = from_stdin().splitlines()  # bytes: characters of Unicode that end a line are part of a prompt
+    for number, line in enumerate(lines, 1):
+        try:
+            prompt = line.decode().strip()
+        except UnicodeDecodeError as error:
+            output.note(f"line {number} left out: byte 0x{line[error.start]:02x} is not UTF-8")
+            continue
+        if prompt:
             yield prompt
 
 

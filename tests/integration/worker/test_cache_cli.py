@@ -242,7 +242,7 @@ def test_try_reads_a_prompt_a_line_without_any_service(
     chai: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("DATABASE_URL")
-    lines = "a red fox in the snow\n\n☂\n☺\n".encode()
+    lines = "a red fox in the snow\n\n☂\n".encode() + b"un ni\xf1o\n" + "☺\n".encode()
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(lines)))
 
     code, text = chai("try", "-", "--json")
@@ -252,6 +252,7 @@ def test_try_reads_a_prompt_a_line_without_any_service(
     assert (fox["whole_prompt"], fox["plan"]["path"], fox["reason"]) == (False, "full", "empty_cache")
     assert [entity["text"] for entity in umbrella["entities"]] == ["umbrella"]
     assert smile["whole_prompt"]
+    assert "line 4 left out: byte 0xf1 is not UTF-8" in text
 
 
 def test_stats_tell_rates_donors_bytes_and_savings(start: Start, chai: Callable[..., tuple[int, str]]) -> None:

@@ -105,6 +105,11 @@ chai(["worker"])
         (("model", "ls", "--models-dir", "/nope"), "error: --models-dir /nope is no folder; name the one that holds"),
         (("lab", "reuse", "--device", "potato"), "error: --device: device 'potato' is unknown; give auto, cpu, cuda"),
         (("cache", "try", " "), "error: PROMPT is empty; say in a sentence what the video shows"),
+        (("cache", "try", FOREIGN), "error: PROMPT holds U+DCFF: half of a surrogate pair, or a byte that is not"),
+        (
+            ("cache", "try", "a", "--negative-prompt", FOREIGN),
+            "error: --negative-prompt holds U+DCFF: half of a surrogate pair, or a byte that is not UTF-8",
+        ),
         (("keys", "ls"), "error: no database: start the service with `chai up`, or set DATABASE_URL"),
         (
             ("keys", "create", "me", "--scope", "root"),
