@@ -340,7 +340,8 @@ def _attributes_end(words: Sequence[Word], i: int) -> int:
             end += 2
         elif end > i and words[end].lower == "and" and end + 1 < len(words) and words[end + 1].lower in _VISUAL:
             if _describes_next(words, end + 2):
-                return i if words[i - 1].lower in _WEARS else end  # "a man in red and black clothes"
+                is_next = words[i - 1].lower in _WEARS or words[i - 1].tag in NOUN
+                return i if is_next else end  # "a man in red and black clothes", "a village red and white garments"
             end += 2
         else:
             break

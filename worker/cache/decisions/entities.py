@@ -603,9 +603,9 @@ def singular(word: str) -> str:
         return word
     from textblob.en.inflect import singularize
 
-    single = _by_lists(word, str(singularize(word)))
+    single = str(singularize(word))
     is_field = word.endswith("ics") and lexicon_tagger()([single]) == ["JJ"]  # electronics, but not fabrics
-    return word if is_field or _is_name_in_s(word, single) else single
+    return word if is_field or _is_name_in_s(word, single) else _by_lists(word, single)
 
 
 def _by_lists(word: str, single: str) -> str:

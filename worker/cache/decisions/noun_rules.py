@@ -34,7 +34,8 @@ def name_or_fruit(at: Place) -> str | None:
     ends = ("IN", ".", "NNS", "VB", "VBZ", "RB", "WRB", "TO")
     if at.tag == "JJ" and at.word in v.FRUITS and _is_one(at) and at.after in ends:
         return "NN"  # "an orange on a table"; what looks like a plural behind "an orange" is a verb
-    is_behind_name = at.before in ("NN", "NNP") and (is_first_name(at.last) or _is_no_word(at.last))
+    begins = at.tag_at(-2) not in (*NOUN, *ADJECTIVE)
+    is_behind_name = at.before in ("NN", "NNP") and (is_first_name(at.last) or (begins and _is_no_word(at.last)))
     if at.tag == "NNS" and is_behind_name and not _has_singular(at.word):
         return "NNP"  # "christina hendricks"
     if at.before == "NN" and is_first_name(at.last) and _is_surname(at):
@@ -93,10 +94,12 @@ def part_of_compound(at: Place) -> str | None:
         return "NNS"  # "five sheep jump"
     if word == "round" and before in ("VB", "VBG", "VBZ", *NOUN) and (after == "DT" or at.next == "of"):
         return "IN"  # "zombies standing round a table"
-    if word in ("post", "semi", "retro") and at.tag == "NN" and after == "JJ":
-        return "JJ"  # "post apocalyptic background"
+    if word in ("post", "semi", "retro", "fair") and at.tag == "NN" and (after == "JJ" or at.next == "looking"):
+        return "JJ"  # "post apocalyptic background", "a fair young man"
     if word == "lighter" and before in ("DT", "JJ", "NN") and at.next != "than" and after in ("IN", ".", "CC", "VBG"):
         return "NN"  # "a windproof lighter on a table"
+    if word in ("foreground", "background") and at.last == "the" and at.word_at(-2) == "in" and after in NOUN:
+        return "RB"  # "in the foreground saint petersburg"
     if word == "super" and after in NOUN:
         return "JJ"  # "a super villain", but "a super cute cat"
     if word == "well" and before in ("DT", "PRP$") and after not in ("JJ", "VBN", "VBD", *NOUN):

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from worker.cache.decisions import quotations
 from worker.cache.decisions import vocabulary as v
+from worker.cache.decisions.spelling import is_known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +171,7 @@ _INITIALS = re.compile(r"\b([a-z])\. ?(?=(?:[a-z]\. ?)*[a-z]{3,}\b)|\b([a-z])\.(
 _ENDS = ("ed", "ing", "en", "eyed", "like", "style", "free", "lit")
 _SECOND = v.word_set(
     "up fi style pop key grade patch angle shot quality res resolution light detailed realistic luminescent pink blue "
-    "green red black white grade winning definition focus range wide out down long life size face"
+    "green red black white grade winning definition focus range wide out down life size face"
 )
 _FIRST = v.word_set(
     "hyper ultra semi post pre non anti half self well low high wide full mid multi bio cyber neo sci award over close "
@@ -191,8 +192,9 @@ def _rejoined(text: str) -> str:
 
 def _hyphenated(match: re.Match[str]) -> str:
     first, second = match[1].lower(), match[2].lower()
-    if f"{first} {second}" in v.COMPOUNDS:
-        return f"{match[1]} {match[2]}"  # ice - cream
+    is_being = second in v.ANIMATE and first not in v.STYLE_HEADS and is_known(first)
+    if f"{first} {second}" in v.COMPOUNDS or is_being:
+        return f"{match[1]} {match[2]}"  # ice - cream, cyborg - girl
     is_one = first in _FIRST or second in _SECOND or second.endswith(_ENDS) or len(first) == 1
     return f"{match[1]}-{match[2]}" if is_one else match[0]
 

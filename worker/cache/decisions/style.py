@@ -121,7 +121,7 @@ def _mark_kind_of_picture(words: Sequence[Word], i: int) -> None:
         mark(words, start, i)
 
 
-_SERIES = v.word_set("series show shows game games movie movies franchise anime manga universe episode trailer")
+_SERIES = v.word_set("series show shows game games movie movies franchise anime manga universe episode trailer cover")
 
 
 def _acts(words: Sequence[Word], i: int, length: int) -> bool:

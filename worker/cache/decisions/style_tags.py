@@ -101,9 +101,13 @@ def _is_name_or_number(segment: Sequence[Word]) -> bool:
     """Whether a text is a name, a word that hardly anybody writes, or a machine with its number: "sony a7r iv"."""
     if len(segment) == 1 and zipf(segment[0].lower) >= RARE:
         return False  # fireflies
-    return len(segment) <= _LONGEST_ARTIST and all(
-        artists.is_unheard(word) or word.lower in style_words.NAMES_OF_TOOLS or _MODEL_NUMBER.fullmatch(word.lower)
-        for word in segment
+    is_somebody = len(segment) > 1 and artists.is_nameish(segment[0]) and all(map(artists.is_unheard, segment[1:]))
+    return len(segment) <= _LONGEST_ARTIST and (
+        is_somebody
+        or all(
+            artists.is_unheard(word) or word.lower in style_words.NAMES_OF_TOOLS or _MODEL_NUMBER.fullmatch(word.lower)
+            for word in segment
+        )
     )
 
 
@@ -150,8 +154,9 @@ def _joined_by_and(words: Sequence[Word], start: int, stop: int) -> Iterator[tup
 
 _LONGEST_ARTIST = 3  # words
 _MEDIA_OF = v.word_set(
-    "daguerreotype tintype lithograph engraving woodcut linocut etching cyanotype "
-    "graffiti caricature collage screenshot headshot photoshoot panorama thumbnail clipart fresco mural"
+    "daguerreotype tintype lithograph engraving woodcut linocut etching cyanotype graffiti caricature collage "
+    "screenshot headshot photoshoot study studies commission doodle scribble cartoon panorama thumbnail clipart "
+    "fresco mural"
 )
 
 

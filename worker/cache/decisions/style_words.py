@@ -117,7 +117,9 @@ PHRASES = _listed("""
     album cover art; airbrush art; technical draw; slow pan; dash camera; night vision; b & w; b / w; fever dream;
     colour pallet; color pallet; roaring twenties; splash screen; loading screen; title screen; splash art; visual
     novel; picture book; puzzle book; coloring book; colouring book; coloring page; colouring page; zoom camera;
-    camera boom; crane shot; palette knife; walk through
+    camera boom; crane shot; palette knife; walk through; adobe after effects; character concept art; game
+    character concept art; character art; game art; game character art; digital paint; botanical print; portrait
+    commission
 """)
 
 # films, series, games, books, magazines: where something comes from; nothing of it need be seen
@@ -153,69 +155,116 @@ TITLES = _listed("""
     magazine; national geographic magazine; playboy magazine; rolling stone magazine; vanity fair; elle magazine;
     harper's bazaar; bbc; hbo; netflix; cnn; pbs; mtv; fox news; hulu; crunchyroll; icewind dale; baldur's gate;
     diablo iii; diablo 2; path of exile; magic the gathering; yu-gi-oh; yugioh; pokemon go; la la land;
-    requiem for a dream; trainspotting; donnie darko; interstellar; devil may cry; dota; dota 2; guild wars; guild wars
-    2; dragon age; dragon age inquisition; mirror's edge; xenoblade chronicles; metroid prime; metroid fusion; counter
-    strike; half life 2; left 4 dead; halo infinite; gears of war; far cry 5; super smash bros; kingdom hearts; persona
-    5; nier automata; hollow knight; shadow of the colossus; one punch man; spy x family; rick and morty; he man and the
-    masters of the universe; age of empires; sea of thieves; heroes of might and magic; command and conquer; five nights
-    at freddy's; clash of clans; subway surfers; temple run; candy crush; doctor who; ready player one
+    requiem for a dream; trainspotting; donnie darko; interstellar; devil may cry; dota; dota 2; guild wars; guild
+    wars 2; dragon age; dragon age inquisition; mirror's edge; xenoblade chronicles; metroid prime; metroid fusion;
+    counter strike; half life 2; left 4 dead; halo infinite; gears of war; far cry 5; super smash bros; kingdom
+    hearts; persona 5; nier automata; hollow knight; shadow of the colossus; one punch man; spy x family; rick and
+    morty; he man and the masters of the universe; age of empires; sea of thieves; heroes of might and magic;
+    command and conquer; five nights at freddy's; marvel avengers; undertale; clash of clans; subway surfers;
+    temple run; candy crush; doctor who; ready player one
 """)
 
 # painters, illustrators, photographers, directors and studios that prompts name for their look
 ARTISTS = frozenset(
     tuple(name.split())
     for name in _listed("""
-    aardman; agnes cecile; agnes pelton; aivazovsky; akihiko yoshida; akira kurosawa; akira toriyama; alan lee;
-    albert bierstadt; albert robida; albrecht durer; alejandro jodorowsky; aleksi briclot; alex grey; alex ross;
-    alfred hitchcock; alfred stieglitz; alphonse mucha; alyssa monks; anato finnstark; andreas rocha; andrei
-    riabovitchev; andrei tarkovsky; android jones; andy warhol; anna podedworna; annie leibovitz; ansel adams; anton
-    fadeev; antoni gaudi; artem demura; artgem; artgerm; arthur rackham; ash thorp; asher durand; ashley wood; atey
-    ghailan; aubrey beardsley; audrey kawasaki; ayami kojima; aykut aydogdu; balthus; banksy; basquiat; bastien
-    lecouffe deharme; beatrix potter; beeple; beksinski; beksiński; ben templesmith; bernie fuchs; bernini; bob
-    peak; boris vallejo; bosch; botticelli; bouguereau; brian froud; brom; bruce davidson; bruce pennington;
-    bruegel; camille rose garcia; canaletto; caravaggio; carne griffiths; caspar david friedrich; cedric
-    peyravernay; cezanne; chagall; charles dana gibson; charles vess; charlie bowater; chesley bonestell; chris
-    foss; christopher nolan; claude monet; clive barker; clyde caldwell; craig mullins; cronenberg; cyril rolando;
-    da vinci; dali; dan mumford; dante gabriel rossetti; dario argento; dave mckean; david cronenberg; david
-    fincher; david hockney; david lachapelle; david lynch; degas; del toro; denis villeneuve; diane arbus; disney;
-    donato giancola; dorian cleavenger; dr seuss; dreamworks; drew struzan; dürer; earl moran; edmund blair
-    leighton; edmund dulac; edvard munch; edward hopper; edward robert hughes; egon schiele; eiichiro oda; el greco;
-    enoch bolles; esuthio; eugene delacroix; federico fellini; fellini; feng zhu; fenghua zhong; ferdinand knab;
-    francis bacon; francisco goya; frank frazetta; frank miller; frantisek kupka; frederic church; frida kahlo;
-    gaston bussiere; geof darrow; george miller; georgia o'keeffe; gerald brom; ghibli; giger; gil elvgren; goro
-    fujita; goya; grant wood; greg hildebrandt; greg rutkowski; gregory crewdson; guillermo del toro; gustav klimt;
-    gustave courbet; gustave dore; gustave doré; h r giger; hans zimmer; harumi hironaka; hayao miyazaki; helmut
-    newton; hieronymus bosch; hikari shimoda; hirohiko araki; hiroshige; hitchcock; hokusai; hr geiger; hr giger;
-    hr. giger; huang guangjian; ian mcque; ian sprigger; ian spriggs; ilya kuvshinov; ilya repin; ingmar bergman;
-    ingres; ivan aivazovsky; ivan bilibin; ivan shishkin; j c leyendecker; jack kirby; jacques louis david; jakub
-    rozalski; james cameron; james gilleard; james gurney; james jean; jamie hewlett; jan urschel; jean baptiste
-    monge; jean delville; jean giraud; jean michel basquiat; jeff easley; jeff koons; jenny saville; jeremy lipking;
-    jeremy mann; jesper ejsing; jim burns; jim lee; jodorowsky; johannes vermeer; john berkey; john burningham; john
-    carpenter; john harris; john howe; john park; john singer sargent; john waterhouse; john william godward; john
-    william waterhouse; joseph christian leyendecker; josephine wall; junji ito; justin gerard; justin sweet; kai
-    carpenter; kandinsky; katsuhiro otomo; kaws; kay nielsen; keith parkinson; kentaro miura; khyzyl saleem;
-    kirchner; klee; klimt; krenz cushart; kubrick; kubrik; kuroda seiki; kurosawa; larry elmore; laurie greasley;
-    leonardo da vinci; leyendecker; liam brazier; lisa frank; lois van baarle; loish; louise zhang; luc schuiten;
-    lucian freud; luis royo; maciej kuciara; magali villeneuve; magritte; makoto shinkai; mamoru oshii; marc
-    simonetti; margaret mee; mark arian; mark brooks; mark ryden; martin parr; martin scorsese; masamune shirow;
-    matisse; mattias adolfsson; maxfield parrish; michael bay; michael hussar; michael whelan; michelangelo; mike
-    mignola; miles johnston; miro; miyazaki; moebius; mohrbacher; mondrian; monet; mucha; munch; naoko takeuchi;
-    nicholas roerich; nixeu; noah bradley; norman rockwell; odilon redon; osamu tezuka; ossdraws; ozabu; pablo
-    picasso; paolo roversi; pascal campion; paul klee; peter chung; peter ferguson; peter jackson; peter mohrbacher;
-    peter paul rubens; phil hale; picasso; pieter bruegel; pino daeni; pixar; quentin blake; quentin tarantino;
-    ralph horsley; ray caesar; raymond swanland; rembrandt; rene magritte; renoir; rhads; ridley scott; robert
-    mccall; rodney matthews; roger deakins; roger dean; ross bugden; ross draws; ross tran; rossdraws; ruan jia;
-    rubens; russ mills; sachin teng; sakimichan; salvador dali; sam raimi; sam spratt; sandro botticelli; sargent;
-    satoshi kon; scorsese; sergey kolesov; shepard fairey; shichiro kobayashi; shinsui ito; simon bisley; simon
-    stalenhag; simon stålenhag; sofia coppola; sparth; spielberg; stanley artgerm; stanley artgerm lau; stanley
-    artgermm; stanley kubrick; stephen bliss; steve mccurry; steven spielberg; studio ghibli; syd mead; takashi
-    murakami; takeshi obata; tara mcpherson; tarantino; tarkovsky; ted nasmith; terry gilliam; theodor kittelsen;
-    thierry doizon; thomas cole; thomas kinkade; thomas moran; tim burton; tim walker; tite kubo; titian; todd
-    lockwood; todd mcfarlane; tom bagshaw; tomer hanuka; tooth wu; tsutomu nihei; utagawa hiroshige; van gogh;
-    velazquez; vermeer; victo ngai; victor charreton; victor enrich; victor nizovtsev; viktor vasnetsov; vincent di
-    fate; vincent van gogh; vivian maier; wadim kashin; walter everett; warhol; waterhouse; wayne barlowe; wayne
-    thiebaud; wes anderson; william adolphe bouguereau; william blake; william bradford; william eggleston; william
-    turner; wlop; wong kar wai; wylie beckert; yago hortal; yayoi kusama; yoshitaka amano; yukio kitt; yusuke
-    murata; zaha hadid; zdzislaw beksinski; zdzisław beksiński
+    aardman; adrian ghenie; afarin sajedi; agnes cecile; agnes pelton; agostino arrivabene; aivazovsky; akihiko
+    yoshida; akira kurosawa; akira saito; akira toriyama; alan lee; albert aublet; albert bierstadt; albert robida;
+    alberto burri; alberto vargas; albrecht durer; albrecht dürer; alejandro jodorowsky; aleksi briclot; alena
+    aenami; alex flores; alex grey; alex pardee; alex ross; alexander calder; alexander mcqueen; alexandre cabanel;
+    alfons mucha; alfred hitchcock; alfred stieglitz; alphonse mucha; alyssa monks; amanda sage; amano; anato
+    finnstark; anders zorn; andreas rocha; andrei riabovitchev; andrei tarkovski; andrei tarkovsky; andrew newell
+    wyeth; andrew wyeth; android jones; andy kehoe; andy warhol; anna dittmann; anna podedworna; annie leibovitz;
+    ansel adams; anthony van dyck; antoine blanchard; anton fadeev; anton pieck; antoni gaudi; ardian syaf; ari
+    aster; arnold bocklin; arnold böcklin; art frahm; artem demura; artemisia gentileschi; artgem; artgerm;
+    artgerma; arthur rackham; arthur szyk; ash thorp; asher brown durand; asher durand; ashley wood; atey ghailan;
+    aubrey beardsley; audrey kawasaki; ayami kojima; aykut aydogdu; balthus; banksy; basquiat; bastien lecouffe
+    deharme; bayard wu; beatrix potter; beeple; beksinski; beksiński; ben templesmith; bernie fuchs; bernini;
+    berthe morisot; bilibin; bob peak; bong joon-ho; boris vallejo; bosch; botero; botticelli; bouguereau; brian
+    froud; brom; brooke shaden; bruce davidson; bruce pennington; bruce weber; bruegel; bunbun; camille pissarro;
+    camille rose garcia; canaletto; caravaggio; carl gustav carus; carl spitzweg; carne griffiths; cartier-bresson;
+    caspar david friedrich; caspar friedrich; cassius marcellus coolidge; caulfield; cedric peyravernay; cezanne;
+    chagall; charles dana gibson; charles vess; charlie bowater; chesley bonestell; chris foss; christopher
+    balaskas; christopher nolan; cindy sherman; claude monet; clive barker; clyde caldwell; conrad roset; craig
+    mullins; cronenberg; cyril rolando; da vinci; dali; dan mcpharlin; dan mumford; daniel gerhartz; daniel
+    merriam; dante gabriel rossetti; dario argento; dariusz zawadzki; dave mckean; david cronenberg; david fincher;
+    david hockney; david lachapelle; david lean; david lynch; dean cornwell; degas; del toro; denis villeneuve;
+    diane arbus; diego fazio; diego rivera; dieter rams; disney; dolce & gabbana; dolce and gabbana; donato
+    giancola; dorian cleavenger; dorothea lange; dr seuss; dreamworks; drew struzan; dürer; earl moran; ed binkley;
+    ed emshwiller; edgar degas; edgar maxence; edmund blair leighton; edmund dulac; edouard manet; edvard munch;
+    edward burne jones; edward burne-jones; edward hopper; edward robert hughes; egon schiele; eiichiro oda; el
+    greco; ellen jewett; enki bilal; enoch bolles; eric lacombe; erik johansson; ernst haeckel; esao andrews;
+    esuthio; eugene de blaas; eugene delacroix; federico fellini; fellini; feng zhu; fenghua zhong; ferdinand knab;
+    fernando botero; filip hodas; fra angelico; francis bacon; francisco goya; frank frazetta; frank miller; frank
+    quitely; frank schoonover; frans hals; frantisek kupka; frazetta; frederic church; frederic leighton; frederic
+    remington; frida kahlo; fritz lang; gaspar noe; gaston bussiere; gaughan; gauguin; geof darrow; george condo;
+    george grosz; george miller; georges melies; georges seurat; georgia o'keeffe; gerald brom; gerda wegener;
+    gerhard richter; ghibli; giger; gil elvgren; gilles beloeil; giotto; goro fujita; goya; grant wood; greg
+    hildebrandt; greg manchess; greg rutkowski; greg rutowski; greg staples; greg tocchini; gregory crewdson;
+    guillermo del toro; gustav klimt; gustave courbet; gustave dore; gustave doré; gustave moreau; h r giger;
+    hajime sorayama; hans dahl; hans holbein; hans thoma; hans zatzka; hans zimmer; harumi hironaka; hayao
+    miyazaki; helmut newton; henri cartier-bresson; henri de toulouse-lautrec; henri matisse; henri rousseau;
+    hermann hendrich; hideaki anno; hideo kojima; hieronymus bosch; hikari shimoda; hirohiko araki; hiroshi
+    yoshida; hiroshige; hiroshige utakawa; hitchcock; hokusai; howard pyle; hr geiger; hr giger; hr. giger; huang
+    guangjian; ian mcque; ian sprigger; ian spriggs; igarashi daisuke; ignacio fernandez rios; ilya kuvshinov; ilya
+    repin; ilya yefimovich repin; ingmar bergman; ingmar bergmann; ingres; iris van herpen; irving penn; isaac
+    levitan; ismail inceoglu; issey miyake; ivan aivazovsky; ivan bilibin; ivan shishkin; j c leyendecker; j scott
+    campbell; jacek yerka; jack kirby; jackson pollock; jacques louis david; jacques tati; jake parker; jakub
+    rozalski; jama jurabaev; james cameron; james ensor; james gilleard; james gurney; james jean; james stokoe;
+    james turrell; jamie hewlett; jamie wyeth; jan davidsz de heem; jan steen; jan urschel; jan van eyck; jason
+    felix; jasper johns; jean baptiste monge; jean delville; jean giraud; jean honore fragonard; jean leon gerome;
+    jean michel basquiat; jean paul gaultier; jean-honoré fragonard; jean-leon gerome; jean-luc godard; jean-léon
+    gérôme; jean-michel basquiat; jeff easley; jeff koons; jenny saville; jeremy lipkin; jeremy lipking; jeremy
+    mann; jesper ejsing; jessica rossier; jim burns; jim lee; jin kagetsu; joan miro; joan miró; joaquin sorolla;
+    jodorowsky; joe fenton; johannes vermeer; john berkey; john berkley; john burningham; john carpenter; john
+    collier; john constable; john currin; john everett millais; john harris; john howe; john park; john singer
+    sargent; john waterhouse; john william godward; john william waterhouse; jordan grimmer; josan gonzales; josan
+    gonzalez; joseph christian leyendecker; josephine wall; julie bell; junji ito; junko mizuno; justin gerard;
+    justin sweet; kaethe butcher; kai carpenter; kandinsky; kano sanraku; karl gerstner; karlkka; karol bak;
+    katsuhiro otomo; katsushika hokusai; katsuya terada; kawase hasui; kaws; kay nielsen; kazimir malevich; kehinde
+    wiley; keita morimoto; keith haring; keith parkinson; kentaro miura; khyzyl saleem; kilian eng; kinkade;
+    kirchner; kitagawa utamaro; klaus bürgle; klee; klimt; koji morimoto; krenz cushart; kubrick; kubrik; kunisada;
+    kuroda seiki; kurosawa; larry elmore; laurie greasley; lawrence alma tadema; lawrence alma-tadema; lee bermejo;
+    lee griggs; leonardo da vinci; leonid afremov; leonid kozienko; leonora carrington; leyendecker; liam brazier;
+    liam wong; lisa frank; lois van baarle; loish; louis comfort tiffany; louise zhang; luc schuiten; lucas
+    cranach; lucian freud; lucien rudaux; luis ricardo falero; luis royo; maciej kuciara; magali villeneuve;
+    magritte; makoto shinkai; malcolm liepke; mamoru oshii; mandy jurgens; marc adamus; marc chagall; marc
+    simonetti; margaret mee; mark arian; mark brooks; mark rothko; mark ryden; martin handford; martin parr; martin
+    schoeller; martin scorsese; mary cassatt; masamune shirow; matisse; mattias adolfsson; max ernst; maxfield
+    parrish; maya takamura; mc escher; mead schaeffer; michael bay; michael garmash; michael hussar; michael
+    whelan; michelangelo; mike mignola; mike winkelmann; miles johnston; milton glaser; miro; misha gordin;
+    miyazaki; moebius; mohrbacher; mondrian; monet; mucha; munch; n c wyeth; naoko takeuchi; nc wyeth; nekro;
+    nekroxiii; nicholas roerich; nixeu; noah bradley; noriyoshi ohrai; norman rockwel; norman rockwell; odilon
+    redon; oleg oprisco; olga soby; olivia de berardinis; orson welles; osamu tezuka; ossdraws; otto dix; ozabu;
+    pablo picasso; paolo roversi; park chan-wook; pascal campion; patrick nagel; paul cezanne; paul delaroche; paul
+    gauguin; paul klee; paul lehr; paula rego; peter brueghel; peter chung; peter ferguson; peter jackson; peter
+    mohrbacher; peter morhbacher; peter paul rubens; petros afshar; phil hale; philippe druilleg; philippe
+    druillet; picasso; piero della francesca; pieter bruegel; pino daeni; pipilotti rist; pissarro; pixar; quentin
+    blake; quentin tarantino; rachel ruysch; ralph bakshi; ralph horsley; range murata; raphael lacoste; raqib
+    shaw; ray caesar; raymond swanland; rebecca guay; rei kawakubo; rembrandt; rembrandt van rijn; rene magritte;
+    renoir; rené magritte; rhads; richard avedon; rick guidice; ridley scott; robert capa; robert crumb; robert
+    eggers; robert mccall; robert mcginnis; robert rauschenberg; rodney matthews; roger deakins; roger dean; rosa
+    bonheur; ross bugden; ross draws; ross tran; rossdraws; rothko; roy lichtenstein; ruan jia; rubens; russ mills;
+    ryohei hase; sachin teng; sakimichan; salman toor; salmon khoshroo; salvador dali; salvador dalí; sam mendes;
+    sam raimi; sam spratt; sam weber; sam yang; samdoesarts; sandro botticelli; sargent; saruei; satoshi kon;
+    scorsese; scott campbell; sergey kolesov; seurat; shaun tan; shepard fairey; shichiro kobayashi; shinji
+    aramaki; shinsui ito; shintaro kago; simon bisley; simon stalenhag; simon stålenhag; sofia coppola; sparth;
+    spielberg; stanley artgerm; stanley artgerm lau; stanley artgermm; stanley kubrick; stanley lau; stephen bliss;
+    steve argyle; steve hanks; steve mccurry; steven spielberg; studio ghibli; sung choi; svetlin velinov; syd
+    mead; sylvain sarrailh; tadanori yokoo; takashi murakami; takato yamamoto; takaya imamura; takeshi obata;
+    tamara de lempicka; tara mcpherson; tarantino; tarkovsky; tarsila do amaral; ted nasmith; terrence malick;
+    terry gilliam; theodor kittelsen; thierry doizon; thomas cole; thomas gainsborough; thomas kindkade; thomas
+    kinkade; thomas moran; thomas peschak; tim burton; tim eitel; tim hildebrandt; tim okamura; tim walker; timothy
+    von rueden; tintoretto; tite kubo; titian; todd lockwood; todd mcfarlane; tom bagshaw; tom lovell; tomas
+    sanchez; tomer hanuka; tooth wu; toulouse-lautrec; tristan eaton; tsutomu nihei; tuomas korpi; tyler edlin;
+    tyler jacobson; ufotable; utagawa hiroshige; utagawa kuniyoshi; van dyck; van eyck; van gogh; velasquez;
+    velazquez; vermeer; victo ngai; victor adame minguez; victor charreton; victor enrich; victor nizovtsev; viktor
+    vasnetsov; vincent di fate; vincent van gogh; vivian maier; vivienne westwood; wadim kashin; walter everett;
+    warhol; wassily kandinsky; waterhouse; wayne barlowe; wayne reynolds; wayne thiebaud; wes anderson; wes craven;
+    william adolphe bouguereau; william blake; william bradford; william eggleston; william holman hunt; william
+    turner; william-adolphe bouguereau; winslow homer; wlop; wolfgang lettl; wong kar wai; wylie beckert; yago
+    hortal; yasutomo oka; yayoi kasuma; yayoi kusama; yoji shinkawa; yorgos lanthimos; yoshitaka amano; yoshiyuki
+    sadamoto; yukio kitt; yukito kishiro; yusuke murata; yuumei; yves tanguy; zabrocki; zaha hadid; zao wou-ki;
+    zdzislaw beksinski; zdzisław beksiński; édouard manet
     """)
 )

@@ -380,7 +380,7 @@ COUNTS = (
 
 # "a herd of elephants" is about elephants
 QUANTIFIERS = word_set(
-    "species genus breed breeds "
+    "species genus breed breeds shades swirl "
     "form shape myriad plethora abundance tons loads blend fusion multitudes layers lineup horde hordes group groups "
     "pair pairs couple herd flock bunch lot lots variety series row rows stack piece pieces number hint hints touch "
     "swarm pile piles mix mixture combination assortment tangle gathering crowds hundreds thousands dozens millions "
@@ -645,7 +645,7 @@ ABSTRACT = word_set(
 SEEN_WHEN_DESCRIBED = word_set("energy magic power life wonder aura")
 # nobody sees these, however they are described: feelings, ideas, measures, sounds, doings; no entity
 UNSEEN = word_set(
-    "nap hz fairytale "
+    "clash roar nap hz fairytale yoga trip pushup homicide "
     "font ai none test january february december monday tuesday wednesday thursday friday saturday sunday hello hi "
     "hey goodbye bye wow claim way tone era teamwork income poem poetry longing oh death math mathematics techno "
     "reggae hip-hop dubstep edm interview hypnosis kitsch psychedelia chic swag clout hype wanderlust karma gameplay "
@@ -743,6 +743,7 @@ SEEN_IN_PLURAL = word_set("presents souls charms tastes minds")
 # the same by their end, but for those that a picture shows
 ABSTRACT_ENDS = (
     "ness",
+    "phobia",
     "ity",
     "ism",
     "tion",
@@ -1258,14 +1259,14 @@ PLURAL_MODIFIERS = word_set(
 # how much: no phrase keeps them either, though "dimly lit" keeps its adverb
 DEGREES = word_set(
     "extremely highly incredibly insanely heavily slightly really absolutely totally utterly exceptionally "
-    "extraordinarily exceedingly immensely remarkably particularly especially fairly truly hugely intensely "
+    "extraordinarily exceedingly immensely remarkably particularly especially fairly truly hugely intensely equally "
     "terribly overly unusually"
 )
 # adverbs and fillers that no phrase keeps
 ADVERBS = word_set(
     "very really extremely highly super quite so too just also slowly quickly gently softly brightly left right "
     "up down away together around forward forwards backward backwards upward upwards downward downwards back "
-    "onstage offstage backstage ashore offshore aboard midair "
+    "re indoors outdoors onstage offstage backstage ashore offshore aboard midair "
     "inward inwards outward outwards outside inside upstairs downstairs overhead here there still again almost fully "
     "beautifully elegantly "
     "gracefully leftward leftwards rightward rightwards sideways diagonally freely happily peacefully"
@@ -1414,6 +1415,11 @@ SLIPS: dict[str, str] = _groups(
 # one word that people write as two
 SPLIT_WORDS: dict[tuple[str, str], str] = {
     ("bull", "dog"): "bulldog",
+    ("ray", "traced"): "raytraced",
+    ("ray", "tracing"): "raytracing",
+    ("pony", "tail"): "ponytail",
+    ("pony", "tails"): "ponytails",
+    ("push", "ups"): "pushups",
     ("high", "tech"): "high-tech",
     ("photo", "real"): "photoreal",
     ("sun", "roof"): "sunroof",
