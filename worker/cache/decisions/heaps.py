@@ -33,7 +33,7 @@ class _Sort(Enum):
 
 def parts(words: Sequence[Word], start: int, stop: int) -> Iterator[tuple[int, int]]:
     """Where each thing of a phrase begins and ends: the phrase itself, unless it is a heap."""
-    several = [k for k in range(start, stop) if _is_several(words[k])]
+    several = [k for k in range(start, stop) if words[k].tag == "NNS" and _is_several(words[k])]
     are_several = len([k for k in several if k < stop - 1]) >= _MANY  # "scrolls maps artifacts"
     are_several = are_several or any(map(partial(_begin_more, words), several[:-1], several[1:]))
     if are_several or _is_heap(words, start, stop):

@@ -34,9 +34,7 @@ def name_or_fruit(at: Place) -> str | None:
     ends = ("IN", ".", "NNS", "VB", "VBZ", "RB", "WRB", "TO")
     if at.tag == "JJ" and at.word in v.FRUITS and _is_one(at) and at.after in ends:
         return "NN"  # "an orange on a table"; what looks like a plural behind "an orange" is a verb
-    begins = at.tag_at(-2) not in (*NOUN, *ADJECTIVE)
-    is_behind_name = at.before in ("NN", "NNP") and (is_first_name(at.last) or (begins and _is_no_word(at.last)))
-    if at.tag == "NNS" and is_behind_name and not _has_singular(at.word):
+    if at.tag == "NNS" and at.before in ("NN", "NNP") and _is_first_of_name(at) and not _has_singular(at.word):
         return "NNP"  # "christina hendricks"
     if at.before == "NN" and is_first_name(at.last) and _is_surname(at):
         return "NNP"  # "a portrait of karl urban"
@@ -121,9 +119,8 @@ def kind_or_second_life(at: Place) -> str | None:
     is_pair = at.next == "and" and at.tag_at(2) == "JJ" and at.tag_at(3) in NOUN
     if at.tag == "NN" and at.word.endswith("ic") and is_pair and not is_in_lexicon(at.word) and at.word not in LISTED:
         return "JJ"  # "masonic and kabbalistic symbols"
-    is_unheard = at.tag == "NN" and not (is_known(at.word) or is_in_lexicon(at.word) or at.word in LISTED)
-    is_inside = at.before in ("DT", "JJ") and at.after == "JJ" and at.tag_at(2) in NOUN
-    if is_unheard and is_inside and at.word.endswith(_DESCRIBING_ENDS):
+    is_inside = at.tag == "NN" and at.before in ("DT", "JJ") and at.after == "JJ" and at.tag_at(2) in NOUN
+    if is_inside and at.word.endswith(_DESCRIBING_ENDS) and at.word not in LISTED and _is_unheard(at.word):
         return "JJ"  # "a cute anthromorphic white rabbit"
     is_bare = at.before == "IN" and at.last in ("with", "of") and at.tag == "NN" and at.after == "JJ"
     if is_bare and at.word in _KINDS and at.tag_at(2) in NOUN:
@@ -259,8 +256,15 @@ def _likens(at: Place, distance: int) -> bool:
 _LIKENED = v.ANIMATE | v.GENERIC | v.PERSONS
 
 
-def _is_no_word(word: str) -> bool:
-    return word.isalpha() and not (is_known(word) or is_in_lexicon(word) or is_in_lexicon(word.capitalize()))
+def _is_first_of_name(at: Place) -> bool:
+    """Whether the word before is a first name, or one that is no word and begins a phrase: "melina kanakaredes"."""
+    begins = at.tag_at(-2) not in (*NOUN, *ADJECTIVE)
+    is_no_word = at.last.isalpha() and _is_unheard(at.last) and not is_in_lexicon(at.last.capitalize())
+    return is_first_name(at.last) or (begins and is_no_word)
+
+
+def _is_unheard(word: str) -> bool:
+    return not (is_known(word) or is_in_lexicon(word))
 
 
 def _has_singular(word: str) -> bool:

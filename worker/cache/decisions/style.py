@@ -18,6 +18,7 @@ _PHRASES = frozenset(
     for form in ((phrase, f"{phrase}s") if phrase.endswith(("light", "stroke", "close up")) else (phrase,))
 )
 _LONGEST = max(map(len, _PHRASES | artists.TITLES))
+_FIRSTS = frozenset(phrase[0] for phrase in _PHRASES | artists.TITLES)
 _TWO_COLOURS = ("black", "and", "white")
 
 
@@ -184,6 +185,8 @@ def _parts(words: Sequence[Word]) -> list[tuple[str, ...]]:
 
 def _phrase_length(words: Sequence[Word], parts: Sequence[tuple[str, ...]], i: int) -> int:
     """How many words at i are a style phrase, however its words are joined; 0 if none."""
+    if parts[i] and parts[i][0] not in _FIRSTS:
+        return 0
     flat: tuple[str, ...] = ()
     longest = 0
     for j in range(i, min(i + _LONGEST + 1, len(words))):

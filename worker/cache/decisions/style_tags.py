@@ -84,13 +84,16 @@ def mark_by_company(words: Sequence[Word]) -> None:
 def _is_all_style(segment: Sequence[Word]) -> bool:
     """Whether a text says nothing but how the picture looks: "ink drawing", "movie poster", "watercolors and ink"."""
     *before, last = segment
-    is_kind = last.lower in style_words.KINDS | STYLE_HEADS
-    return (last.is_style or last.lower in style_words.TAGS | STYLE_HEADS) and all(
+    is_kind = last.lower in _KINDS
+    return (last.is_style or last.lower in _TAGS) and all(
         word.is_style
         or word.lower in style_words.TAGS
         or (is_kind and (word.lower in STYLE_HEADS or (word.lower == "and" and word is not before[0])))
         for word in before
     )
+
+
+_KINDS, _TAGS = style_words.KINDS | STYLE_HEADS, style_words.TAGS | STYLE_HEADS
 
 
 def _shows(segment: Sequence[Word]) -> bool:

@@ -420,6 +420,8 @@ IDIOMS = frozenset(
         *("face to face", "side by side", "back to back", "hand in hand", "arm in arm", "head to toe", "eye to eye"),
         *(
             "step by step",
+            "by heart",
+            "over the moon",
             "one by one",
             "shoulder to shoulder",
             "cheek to cheek",
