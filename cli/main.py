@@ -15,8 +15,9 @@ from typing import Annotated
 import typer
 
 from chai_client import values
-from cli import bulk, keys, local, names, output, places
+from cli import keys, local, names, output, places
 from cli.arguments import App
+from cli.bulk.commands import app as bulk
 from cli.client import Client, Json, connect
 from cli.errors import BadInput, CommandError, Refused, discreet
 from cli.lab import group as lab
@@ -467,7 +468,7 @@ def _leave_with(video: Json) -> None:
         raise typer.Exit(1)
 
 
-app.add_typer(bulk.app, name="bulk", rich_help_panel=CLIENT)
+app.add_typer(bulk, name="bulk", rich_help_panel=CLIENT)
 app.add_typer(keys.app, name="keys", rich_help_panel=SERVICE)
 app.add_typer(lab.app, name="lab", rich_help_panel=RESEARCH)
 for _name, (_module, _summary) in MOUNTED.items():

@@ -11,8 +11,9 @@ from uuid import UUID
 
 import typer
 
-from cli import bulk, local, output
+from cli import local, output
 from cli.arguments import App
+from cli.bulk import commands as bulk
 from cli.cache import export, questions, report, simulate
 from cli.cache.spaces import checked_settings, find_id, find_space
 from cli.errors import BadInput

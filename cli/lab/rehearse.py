@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli import bulk, manifest, output, report
+from cli import manifest, output, report
 from cli.arguments import App
+from cli.bulk.following import pictures
+from cli.bulk.submission import submit
 from cli.client import Client
 from cli.errors import CommandError, Refused, Unreachable
 from cli.lab.chaos import try_out
@@ -88,14 +90,14 @@ def _night(
                 client.wait(client.submit({"prompt": prompt, "mode": mode, **options})["id"])
         closes = datetime.now(UTC) + timedelta(seconds=first_s)
         window = _window(opens=closes + timedelta(seconds=pause_s), closes=closes)
-        batch = bulk.submit(client, "night.txt", listed, window=window)
+        batch = submit(client, "night.txt", listed, window=window)
         output.note(f"{batch['id']}: {len(listed.lines)} lines, expected {batch['forecast']}")
         log = _watch(client, target, batch["id"], closes, pause_s, len(prompts), kills)
         batch = client.batch(batch["id"])
         made = [Result.of(video, batch["id"], file=None) for video in client.videos(batch_id=batch["id"])]
         found = report.of(batch, made)
         morning = folder / "report.html"
-        morning.write_text(report.page(found, bulk.pictures(client, found["sheet"])), encoding="utf-8")
+        morning.write_text(report.page(found, pictures(client, found["sheet"])), encoding="utf-8")
     return _summed(target, found, log)
 
 

@@ -20,6 +20,7 @@ FOLDERS = {
     "api/routes": "endpoints",
     "api/schemas": "what goes over the wire",
     "api/web": "the page: templates, words, one style sheet, one script",
+    "cli/bulk": "`chai bulk`: hand a list over, follow it, write results",
     "cli/cache": "`chai cache`: ask, replay, report, purge",
     "cli/lab": "commands of research",
     "cli/services": "embedded Postgres and Redis",

@@ -9,7 +9,8 @@ from scripted_service import Script
 from typer.testing import CliRunner
 
 from chai_client import transport
-from cli import bulk, night, places, results
+from cli import night, outages, places, results
+from cli.bulk import commands, submission
 from cli.client import Client
 from cli.errors import BadInput, Refused, Unreachable
 from cli.manifest import BadLine, Line, Manifest, read
@@ -149,7 +150,7 @@ def test_lines_that_a_service_refuses_as_a_whole_are_halved_until_the_bad_one_st
     scripted.answers = [refusal, taken, refusal, taken, refusal]  # 4 lines, 2, 2, 1, 1
 
     with Client(scripted.url) as client:
-        (bad,) = bulk._send(client, "batch_1", lines(4), pytest.fail).refused
+        (bad,) = submission.send(client, "batch_1", lines(4), pytest.fail).refused
 
     assert (bad.number, bad.reason) == (4, "not that one")
     assert [len(body["items"]) for *_, body in scripted.requests] == [4, 2, 2, 1, 1]
@@ -164,7 +165,7 @@ def test_lines_are_sent_as_the_key_has_room_for_them(scripted: Script, monkeypat
     waits: list[str] = []
 
     with Client(scripted.url) as client:
-        sent = bulk._send(client, "batch_1", lines(4), lambda error: waits.append(str(error)))
+        sent = submission.send(client, "batch_1", lines(4), lambda error: waits.append(str(error)))
 
     assert (sent.refused, waits) == ([], ["1 waits"])
     assert [len(body["items"]) for *_, body in scripted.requests] == [4, *[2] * transport.NUM_TRIES, 2, 2]
@@ -172,12 +173,12 @@ def test_lines_are_sent_as_the_key_has_room_for_them(scripted: Script, monkeypat
 
 def test_long_lines_go_in_requests_that_a_service_takes() -> None:
     long = [
-        Line(number=number, custom_id=str(number), request={"prompt": "a" * (bulk.CHUNK_BYTES // 3)})
+        Line(number=number, custom_id=str(number), request={"prompt": "a" * (submission.CHUNK_BYTES // 3)})
         for number in range(5)
     ]
 
-    assert [(num_sent, len(chunk)) for num_sent, chunk in bulk._chunks(long)] == [(2, 2), (4, 2), (5, 1)]
-    assert [num_sent for num_sent, _ in bulk._chunks(lines(450))] == [200, 400, 450]
+    assert [(num_sent, len(chunk)) for num_sent, chunk in submission.chunks(long)] == [(2, 2), (4, 2), (5, 1)]
+    assert [num_sent for num_sent, _ in submission.chunks(lines(450))] == [200, 400, 450]
 
 
 def test_what_has_no_place_goes_to_the_next_and_its_place_is_said(
@@ -225,9 +226,9 @@ WAYS, COLOURS = ("left", "right"), ("red", "blue")
 PHRASES = [f"a {colour} {shape} drifts {way}" for way in WAYS for colour in COLOURS for shape in SHAPES]
 
 
-def sent_in(order: bulk.Order, listed: Manifest, monkeypatch: pytest.MonkeyPatch) -> bulk.Ordered:
+def sent_in(order: night.Order, listed: Manifest, monkeypatch: pytest.MonkeyPatch) -> submission.Ordered:
     monkeypatch.setattr(night, "database", lambda: None)
-    return bulk.Ordered(listed, None, order)
+    return submission.Ordered(listed, None, order)
 
 
 def test_a_list_is_sent_in_the_planned_order_and_with_what_is_expected(
@@ -237,8 +238,8 @@ def test_a_list_is_sent_in_the_planned_order_and_with_what_is_expected(
     file.write_text("prompt,mode\n" + "".join(f"{phrase},auto\n" for phrase in PHRASES) + "a blue circle,warp\n")
     listed = read(file, {})
 
-    as_listed = sent_in(bulk.Order.FILE, listed, monkeypatch)
-    planned = sent_in(bulk.Order.PLANNED, listed, monkeypatch)
+    as_listed = sent_in(night.Order.FILE, listed, monkeypatch)
+    planned = sent_in(night.Order.PLANNED, listed, monkeypatch)
     sent = list(planned.lines())
 
     assert list(as_listed.lines()) == list(listed.lines)
@@ -256,7 +257,7 @@ def test_a_list_that_cannot_be_planned_is_sent_as_it_stands(
 ) -> None:
     monkeypatch.setenv("CHAI_EMBEDDER", "nonesuch")
     listed = Manifest(key="k", take=1, lines=tuple(lines(30)), bad=(), duplicates=())
-    ordered = sent_in(bulk.Order.PLANNED, listed, monkeypatch)
+    ordered = sent_in(night.Order.PLANNED, listed, monkeypatch)
 
     assert list(ordered.lines()) == list(listed.lines)
     assert ordered.forecast is None
@@ -272,7 +273,7 @@ def test_lines_that_the_service_refuses_are_no_lines_to_come(
     listed = Manifest(key="k", take=1, lines=tuple(lines(2)), bad=(), duplicates=())
 
     with Client(scripted.url) as client:
-        bulk.submit(client, "list.txt", listed)
+        submission.submit(client, "list.txt", listed)
 
     assert "submitted 1 of 1 lines, 1 refused" in capsys.readouterr().err
 
@@ -282,7 +283,7 @@ def test_the_service_hears_first_how_many_lines_will_come(scripted: Script) -> N
     listed = Manifest(key="k", take=1, lines=tuple(lines(2)), bad=(), duplicates=())
 
     with Client(scripted.url) as client, pytest.raises(Refused, match="num_lines 2 is more than"):
-        bulk.submit(client, "list.txt", listed)
+        submission.submit(client, "list.txt", listed)
 
     ((method, path, _, asked),) = scripted.requests
     assert (method, path) == ("POST", "/v1/bulk-runs")
@@ -300,7 +301,7 @@ def test_a_list_is_sent_on_when_a_service_that_went_away_is_back(
     listed = Manifest(key="k", take=1, lines=tuple(lines(2)), bad=(), duplicates=())
 
     with Client(scripted.url) as client:
-        submitted = bulk.submit(client, "list.txt", listed)
+        submitted = submission.submit(client, "list.txt", listed)
 
     assert submitted["status"] == "in_progress"
     assert capsys.readouterr().err.count("the database does not answer; waiting up to 60 s for it") == 2
@@ -311,7 +312,7 @@ def test_who_loses_the_service_midway_hears_that_the_same_command_goes_on(
     scripted: Script, monkeypatch: pytest.MonkeyPatch, num_taken: int
 ) -> None:
     monkeypatch.setattr(transport, "FIRST_PAUSE_S", 0.001)
-    monkeypatch.setattr(bulk, "OUTAGE_S", 0.0)
+    monkeypatch.setattr(outages, "OUTAGE_S", 0.0)
     batch = {"id": "batch_1", "status": "open", "request_counts": {"total": 0}, "num_bad_lines": 0}
     taken = (200, {}, {"data": []})
     away = (503, {"Retry-After": "0"}, {"error": {"message": "the database does not answer"}})
@@ -319,7 +320,7 @@ def test_who_loses_the_service_midway_hears_that_the_same_command_goes_on(
     listed = Manifest(key="k", take=1, lines=tuple(lines(2)), bad=(), duplicates=())
 
     with Client(scripted.url) as client, pytest.raises(Unreachable) as lost:
-        bulk.submit(client, "list.txt", listed)
+        submission.submit(client, "list.txt", listed)
 
     assert str(lost.value) == (
         f"the database does not answer; stopped after {2 * num_taken} of 2 lines; what was submitted is being made, "
@@ -337,7 +338,7 @@ def test_who_runs_a_list_again_hears_of_lines_that_were_never_sent(
     listed = Manifest(key="k", take=1, lines=tuple(lines(3)), bad=(), duplicates=())
 
     with Client(scripted.url) as client:
-        bulk.submit(client, "list.txt", listed)
+        submission.submit(client, "list.txt", listed)
 
     assert "it was cancelled when 1 of its 3 lines had been sent" in capsys.readouterr().err
 
@@ -349,7 +350,7 @@ def test_a_list_of_which_the_service_takes_no_line_leaves_no_run(scripted: Scrip
     listed = Manifest(key="k", take=1, lines=tuple(lines(2)), bad=(), duplicates=())
 
     with Client(scripted.url) as client, pytest.raises(BadInput) as refused:
-        bulk.submit(client, "list.txt", listed)
+        submission.submit(client, "list.txt", listed)
 
     assert str(refused.value) == "no line of list.txt can be used; line 1: not that one"
     assert scripted.requests[-1][:2] == ("DELETE", "/v1/bulk-runs/batch_1")
@@ -364,7 +365,7 @@ def test_who_runs_a_list_again_hears_of_lines_that_were_refused(
     listed = Manifest(key="k", take=1, lines=tuple(lines(4)), bad=bad, duplicates=())
 
     with Client(scripted.url) as client:
-        bulk.submit(client, "list.txt", listed)
+        submission.submit(client, "list.txt", listed)
 
     assert "the service refused 2 of its lines then; correct them, or add an empty line" in capsys.readouterr().err
 
@@ -385,7 +386,7 @@ def test_a_window_keeps_its_time_zone_unless_another_is_given(
     counts = dict.fromkeys(("completed", "failed", "cancelled", "total"), 0)
     scripted.answer({"id": ID, "name": "x", "status": "open", "window": before, "request_counts": counts})
 
-    done = CliRunner().invoke(bulk.app, ["window", ID, "23:00-05:00", *given, "--json"])
+    done = CliRunner().invoke(commands.app, ["window", ID, "23:00-05:00", *given, "--json"])
 
     assert done.exit_code == 0, done.output
     assert scripted.requests[-1][3]["window"]["tz"] == tz

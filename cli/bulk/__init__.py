@@ -1,0 +1,1 @@
+"""`chai bulk`: a whole list of prompts, overnight if need be."""
