@@ -139,14 +139,18 @@ def _row(id_: UUID, file: File, asked: CreateBatch, call: Call) -> FileBatch:
         group=call.caller.group,
         input_file_id=file.id,
         user_metadata=asked.metadata,
-        output_life_s=asked.output_expires_after.seconds if asked.output_expires_after else LIFE_S,
+        output_life_s=_life_s(asked),
         num_lines=file.num_lines,
     )
 
 
+def _life_s(asked: CreateBatch) -> int:
+    return asked.output_expires_after.seconds if asked.output_expires_after else LIFE_S
+
+
 def _same(row: FileBatch, asked: CreateBatch, input_file: UUID) -> FileBatch:
     """Return the batch that a key made before; raise `Conflict` when it was asked for another one."""
-    if (row.input_file_id, row.user_metadata) != (input_file, asked.metadata):
+    if (row.input_file_id, row.user_metadata, row.output_life_s) != (input_file, asked.metadata, _life_s(asked)):
         raise Conflict("this Idempotency-Key was used before with a different request; use a new one")
     return row
 

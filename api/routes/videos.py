@@ -108,16 +108,24 @@ async def create_and_wait(
 
 
 def _submit(asked: CreateVideo, call: Call, key: str | None, cancel_after: str | None) -> tuple[Job, bool]:
-    """Store what is asked for; return the job and whether it is new."""
+    """Store what is asked for; return the job and whether it is new.
+
+    A replay is one also where the service has changed since, and would not take the request any more.
+    """
     settings = call.service.settings
-    if asked.webhook_url is not None:
-        addresses.check_url("webhook_url", asked.webhook_url, settings.webhook_allowed)
     with call.begin() as (session, caller):
+        key = key_of(key)
+        same = Job(tenant=caller.tenant, idempotency_key=key, request_hash=job_factory.fingerprint(asked))
+        if known := jobs.replayed(session, same):
+            return known, False
+        if asked.webhook_url is not None:
+            addresses.check_url("webhook_url", asked.webhook_url, settings.webhook_allowed)
         job = job_factory.job(asked, call.service.cards, tenant=caller.tenant, default_model=settings.default_model)
-        job.idempotency_key, job.group = key_of(key), caller.group
+        job.idempotency_key, job.group = key, caller.group
         if cancel_after is not None:
             job.cancel_at = func.now() + _duration(cancel_after)
-        return accept(session, call.service.limits, caller, job)
+        call.service.limits.check(session, caller)
+        return jobs.accept(session, job)
 
 
 def _finished(job: Job, call: Call) -> Response:

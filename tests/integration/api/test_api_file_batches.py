@@ -210,11 +210,14 @@ def test_the_same_idempotency_key_gives_the_same_batch(client: TestClient) -> No
     key = {"Idempotency-Key": "k"}
 
     made = [client.post("/v1/batches", json={"input_file_id": first, **BATCH}, headers=key) for _ in range(2)]
-    other = client.post("/v1/batches", json={"input_file_id": second, **BATCH}, headers=key)
+    life = {"output_expires_after": {"anchor": "created_at", "seconds": 3600}}
+    others = [{"input_file_id": second}, {"input_file_id": first, **life}]
+    refused = [client.post("/v1/batches", json={**BATCH, **other}, headers=key) for other in others]
 
     assert made[0].json() == made[1].json()
     assert made[1].headers["idempotent-replayed"] == "true"
-    assert (other.status_code, other.json()["error"]["code"]) == (422, "idempotency_key_reused")
+    for answer in refused:
+        assert (answer.status_code, answer.json()["error"]["code"]) == (422, "idempotency_key_reused")
 
 
 def test_a_batch_is_a_bulk_run_that_can_be_paused_and_not_added_to(client: TestClient, relay: FileBatches) -> None:

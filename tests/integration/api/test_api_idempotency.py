@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -33,6 +34,21 @@ def test_another_request_with_the_same_key_is_refused(client: TestClient) -> Non
         "param": "Idempotency-Key",
         "code": "idempotency_key_reused",
     }
+
+
+def test_a_replay_is_one_also_where_its_model_has_gone_since(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service that was restarted with other models or another default meets clients that send again."""
+    first = client.post("/v1/videos", json={"prompt": "a"}, headers=KEY)
+    for name in list(client.app.state.service.cards):
+        monkeypatch.delitem(client.app.state.service.cards, name)
+
+    again = client.post("/v1/videos", json={"prompt": "a"}, headers=KEY)
+    new = client.post("/v1/videos", json={"prompt": "a"}, headers={"Idempotency-Key": "order-2"})
+
+    assert (again.status_code, again.json()["id"]) == (200, first.json()["id"])
+    assert (new.status_code, new.json()["error"]["param"]) == (400, "model")
 
 
 def test_without_a_key_equal_requests_are_two_videos(client: TestClient) -> None:
