@@ -96,7 +96,8 @@ def neighbours(
     Those are left out that an operator found to be no match for the vector's text (`db.vetoes`).
 
     `search` is a way or setting of `way_to_search`; or `again`, for whom a walk gave nothing that is of use: that is by
-    codes, and in the largest namespaces a wider walk, which takes the same time at any size, unless it ends early.
+    codes, and in the largest namespaces a wider walk, which takes the same time at any size; by codes where that ends
+    early.
 
     The index holds each text of a namespace once. Its scan is iterative: without that, entities of other namespaces and
     freshly evicted ones would use up the candidates and a hit would be missed. What equals one of `texts` is found
@@ -115,11 +116,13 @@ def neighbours(
     elif way == "codes":
         rows = _by_codes(session, asked, everything)
     elif way == "again":
-        rows = _again(session, asked, everything)
+        # A text that many small namespaces share has hundreds of equal vectors, which link to each other alone: no walk
+        # that comes there leads out again, however wide it is. It ends early; the codes find what lies around.
+        rows = _completed(session, asked, _again(session, asked, everything), by=_by_codes)
     else:
         rows = _walk(session, asked, everything, ef_search=ef_search or EF_SEARCH, is_forced=way == "hnsw")
         if way == "walk":
-            rows = _completed(session, asked, everything, rows, by=_again)
+            rows = _completed(session, asked, rows, by=_again)
     return list(map(_found, rows))
 
 
@@ -135,28 +138,22 @@ class _Asked:
 
 
 def _again(session: Session, asked: _Asked, queries: Sequence[int]) -> Sequence[Any]:
-    """Return rows as `_rows` does, for what a walk has missed: by codes, or where there are many by a wider walk.
-
-    Where many small namespaces share a text, hundreds of equal vectors link to each other alone: no walk that comes
-    there leads out again, however wide it is. It ends early, and the codes find what lies around.
-    """
+    """Return rows as `_rows` does, for what a walk has missed: by codes, or where there are many by a wider walk."""
     if asked.space.num_entities < CODES_BESIDE_OTHERS:
         return _by_codes(session, asked, queries)
-    rows = _walk(session, asked, queries, ef_search=EF_SEARCH_AGAIN, tuples=_SCAN_AGAIN, memory=_MEMORY_AGAIN)
-    return _completed(session, asked, queries, rows, by=_by_codes)
+    return _walk(session, asked, queries, ef_search=EF_SEARCH_AGAIN, tuples=_SCAN_AGAIN, memory=_MEMORY_AGAIN)
 
 
 def _completed(
     session: Session,
     asked: _Asked,
-    queries: Sequence[int],
     rows: Sequence[Any],
     *,
     by: Callable[[Session, _Asked, Sequence[int]], Sequence[Any]],
 ) -> Sequence[Any]:
     """Return the rows of a walk, and in place of those of vectors for which it found too little what `by` finds."""
     full = {row.query for row in rows if row.num_vectors >= asked.limit}
-    short = [query for query in queries if query not in full]
+    short = [query for query in range(len(asked.vectors)) if query not in full]
     if not short:
         return rows
     return sorted([*(row for row in rows if row.query in full), *by(session, asked, short)], key=lambda row: row.query)

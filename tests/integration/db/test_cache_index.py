@@ -217,7 +217,7 @@ def test_what_lies_around_a_text_that_many_tenants_store_is_found(
 
     exact, widest = texts("exact"), texts("hnsw", ef_search=cache_search.EF_SEARCH_AGAIN)
     index_only(session)
-    found = texts("auto")
+    found = texts("again")
 
     assert widest == []  # that is what has to be completed
     assert found == exact
