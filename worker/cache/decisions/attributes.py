@@ -26,6 +26,7 @@ _MADE = v.word_set(
 )
 _ONLY_MADE = v.word_set("ice snow sand fur crystal cheese chocolate candy gingerbread")
 _MATERIALS = frozenset(v.CONFLICT_GROUPS["material"]) - _ONLY_MADE | {"gold", "silver"}
+_WORKED = v.word_set("dark light pale old solid polished rough carved weathered stained recycled")
 _NEVER_HELD = ("glass", "clay", "wooden", "metal")  # in a vase: what it is of
 _PAINTED = v.word_set(
     "painted coloured colored dyed tinted dressed clad tinged all entirely completely mostly glowing shining lit"
@@ -115,7 +116,7 @@ def _fold_materials(words: list[Word]) -> None:
         if i >= len(words):
             continue  # words behind the last one went
         joint = i - 1
-        while joint > 0 and words[joint].lower in _COLOURS:
+        while joint > 0 and words[joint].lower in _COLOURS | _WORKED:
             joint -= 1  # "built from black basalt"
         if (
             words[i].lower not in _MATERIALS | _ONLY_MADE
@@ -132,8 +133,9 @@ def _fold_materials(words: list[Word]) -> None:
         is_of = words[joint].lower == "of" and words[i].lower not in _ONLY_MADE  # not "a field of snow"
         if words[noun].tag in NOUN and words[noun].is_plain and (is_made or is_of):
             is_coloured = joint < i - 1 and v.CONFLICT_GROUPS["material"].get(words[i].lower) in _NEVER_HELD
-            if not is_made and words[noun].lower in v.QUANTIFIERS | v.CONTAINERS and not is_coloured:
-                continue  # but "a vase of blue glass"
+            is_held = words[noun].lower in v.CONTAINERS and not is_coloured  # but "a vase of blue glass"
+            if not is_made and (is_held or words[noun].lower in v.QUANTIFIERS):
+                continue
             material = words[joint + 1 : i + 1]
             for word in material:
                 word.tag = "JJ"
@@ -377,8 +379,11 @@ def _subject(words: Sequence[Word], noun: int) -> int:
     i = noun
     while i > 0 and words[i - 1].tag in (*NOUN, *ADJECTIVE, "DT", "PRP$", "VBN", "CD"):
         i -= 1
-    if i >= 2 and words[i - 1].tag == "IN" and words[i - 2].tag in NOUN:
-        return _subject(words, i - 2)
+    before = i - 2
+    if before > 0 and (words[before].tag in ("VBN", "VBD", "VBG") or words[before].lower in ("standing", "sitting")):
+        before -= 1  # "the umbrella held by the nun is scarlet"
+    if before >= 0 and words[i - 1].tag == "IN" and words[before].tag in NOUN:
+        return _subject(words, before)
     return noun
 
 

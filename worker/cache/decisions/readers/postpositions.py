@@ -136,8 +136,11 @@ def _phrase(tokens: Sequence[Token], i: int, language: Language) -> Phrase | Non
         i += 1
     nouns: list[Token] = []
     while i < len(tokens) and tokens[i].role is Role.NOUN:
-        if nouns and not (language.joins(nouns[-1], tokens[i]) or _is_one_word(nouns[-1], tokens[i], language)):
-            break
+        is_joined = bool(nouns) and (
+            language.joins(nouns[-1], tokens[i]) or _is_one_word(nouns[-1], tokens[i], language)
+        )
+        if nouns and (not is_joined or (nouns[-1].is_style and _is_seen(tokens[i]))):
+            break  # 로우앵글 성: an angle, and a castle
         nouns.append(tokens[i])
         i += 1
     if not nouns:
@@ -147,6 +150,11 @@ def _phrase(tokens: Sequence[Token], i: int, language: Language) -> Phrase | Non
         i += 1
         i += i < len(tokens) and tokens[i].role is Role.COUNTER
     return Phrase(described=tuple(described), nouns=tuple(nouns), counts=tuple(counts), stop=i)
+
+
+def _is_seen(token: Token) -> bool:
+    """Whether a noun names what one sees, by what the lexicon has of it."""
+    return token.meaning is not None and not (token.is_style or token.is_of(Sort.NOTHING) or _is_manner(token))
 
 
 def _makes_one(token: Token, after: Sequence[Token], language: Language) -> bool:

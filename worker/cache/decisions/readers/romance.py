@@ -60,7 +60,7 @@ def _joined(words: Sequence[str], grammar: Grammar) -> Iterator[str]:
     i = 0
     while i < len(words):
         firsts = (words[i], words[i].removesuffix("s"))  # estrellas de mar
-        runs = ((n, " ".join((first, *words[i + 1 : i + n]))) for n in (4, 3, 2) for first in firsts)
+        runs = ((n, " ".join((first, *words[i + 1 : i + n]))) for n in (5, 4, 3, 2) for first in firsts)
         texts = ((n, text.replace("' ", "'")) for n, text in runs)
         length, text = next(((n, t) for n, t in texts if t.lower() in _fixed(grammar.language)), (1, words[i]))
         if text.lower() in _TWO_COLOURS and i and words[i - 1].isalpha() and not _is_of_the_whole(words, i, grammar):
