@@ -28,6 +28,7 @@ class Lora:
     source: str  # a folder or file relative to the card, or a hub name
     weight: float = 1.0  # 0 is the model without it
     file: str | None = None  # name of the weights, where the source holds several
+    network: str | None = None  # transformer_2: the second of two, as of Wan 2.2; None: the first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,7 +219,7 @@ def _lora(values: Mapping[str, Any]) -> Lora:
     if "source" not in values:
         raise ValueError(f'loras {values!r} name no source; write {{"source": FOLDER-OR-REPOSITORY, "weight": 1.0}}')
     if unknown := set(values) - {field.name for field in fields(Lora)}:
-        raise ValueError(f"loras: unknown fields {sorted(unknown)}; known are source, weight, file")
+        raise ValueError(f"loras: unknown fields {sorted(unknown)}; known are source, weight, file, network")
     for name, (kind, is_right) in _KINDS_OF_LORA.items():
         if name in values and not is_right(values[name]):
             raise ValueError(f"loras: {name} {values[name]!r} is not {kind}")
@@ -279,4 +280,9 @@ _KINDS: Mapping[str, tuple[str, Callable[[object], bool]]] = {
     ),
     "vae_tiling": ("true or false", lambda value: isinstance(value, bool)),
 }
-_KINDS_OF_LORA = {"source": _TEXT, "weight": ("a number", _is_number), "file": _TEXT_OR_NULL}
+_KINDS_OF_LORA = {
+    "source": _TEXT,
+    "weight": ("a number", _is_number),
+    "file": _TEXT_OR_NULL,
+    "network": _TEXT_OR_NULL,
+}

@@ -559,6 +559,30 @@ def test_a_lora_of_another_kind_of_model_is_named(saved, tmp_path) -> None:
         load(saved("wan"), card_of("wan", loras=(Lora(source=lora),)))
 
 
+def test_a_lora_may_be_for_the_second_of_two_networks(saved, model_of, tmp_path) -> None:
+    """Those of few steps for Wan 2.2 are two, one for each; the first network has the early steps."""
+    save_lora(tmp_path)
+    loras = [Lora(source=str(tmp_path), network=network) for network in (None, "transformer_2")]
+
+    alone, first, second = (
+        sampled(model)
+        for model in (model_of("wan22"), *(load(saved("wan22"), card_of("wan22", loras=(one,))) for one in loras))
+    )
+
+    assert not torch.equal(first[0].latents, alone[0].latents)
+    assert torch.equal(second[0].latents, alone[0].latents)
+    assert not torch.equal(second[-1].latents, alone[-1].latents)
+
+
+def test_a_lora_for_a_network_that_there_is_not_is_named(saved, tmp_path) -> None:
+    save_lora(tmp_path)
+
+    with pytest.raises(
+        ValueError, match=r"network 'transformer_2' is none of this WanPipeline; there are transformer$"
+    ):
+        load(saved("wan"), card_of("wan", loras=(Lora(source=str(tmp_path), network="transformer_2"),)))
+
+
 def test_a_lora_that_is_not_there_is_named(saved) -> None:
     (saved("wan") / "wan" / "empty").mkdir(exist_ok=True)
 

@@ -340,15 +340,23 @@ def _add_loras(pipeline: Any, card: ModelCard, beside: Path | None) -> None:
 def _add_lora(pipeline: Any, card: ModelCard, lora: Lora, name: str, beside: Path | None) -> None:
     if not hasattr(pipeline, "load_lora_weights"):
         raise ValueError(f"{card.name}: {type(pipeline).__name__} takes no LoRAs; leave `loras` out of the card")
+    networks = attention.networks_of([part for part, loaded in pipeline.components.items() if loaded is not None])
+    if lora.network not in (None, *networks):
+        raise ValueError(
+            f"{card.name}: LoRA {lora.source}: network {lora.network!r} is none of this {type(pipeline).__name__}; "
+            f"there are {', '.join(networks)}"
+        )
     here = None if beside is None else beside / lora.source
     at = lora.source if here is None or not here.exists() else str(here)
+    into = {"load_into_transformer_2": True} if lora.network == "transformer_2" else {}
     try:
-        pipeline.load_lora_weights(at, weight_name=lora.file, adapter_name=name, use_safetensors=True)
+        pipeline.load_lora_weights(at, weight_name=lora.file, adapter_name=name, use_safetensors=True, **into)
     except Exception as error:  # files, the hub, and libraries that do not fit each other
         if "PEFT" in str(error):
             raise ValueError(f"{card.name}: LoRAs need the package peft; run `pip install peft`") from error
         raise SourceError(f"{card.name}: LoRA {lora.source} could not be loaded ({error}); check `loras`") from error
-    if not any(name in adapters for adapters in pipeline.get_list_adapters().values()):
+    changed = {part for part, adapters in pipeline.get_list_adapters().items() if name in adapters}
+    if not changed or lora.network not in (None, *changed):
         raise SourceError(
             f"{card.name}: LoRA {lora.source} has no weights for the networks of a {type(pipeline).__name__}: "
             "it belongs to another kind of model; take it out of `loras`"
