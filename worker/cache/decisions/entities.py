@@ -469,7 +469,7 @@ def _entity_or_style(words: Sequence[Word], start: int, stop: int) -> Entity | N
 
 _PICTURES = v.word_set("scene view image picture composition look")  # a scary scene: the picture itself
 _STYLE_HEADS = v.STYLE_HEADS | style_words.GENRE_HEADS
-_SAYS_LITTLE = v.PRAISE | v.STYLE_WORDS
+_SAYS_LITTLE = v.PRAISE | v.STYLE_WORDS | v.VIEWS
 _EMPTY_WHEN_BARE = v.EMPTY_WHEN_BARE | v.SEEN_WHEN_DESCRIBED | (v.ADJECTIVES - v.NOUNS - v.PEOPLES)
 _COMMON_NOUNS = v.SCENE_NOUNS | v.PLACE_NOUNS | v.ANIMATE
 

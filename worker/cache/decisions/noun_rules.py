@@ -96,7 +96,12 @@ def part_of_compound(at: Place) -> str | None:
         return "JJ"  # "post apocalyptic background", "a fair young man"
     if word == "lighter" and before in ("DT", "JJ", "NN") and at.next != "than" and after in ("IN", ".", "CC", "VBG"):
         return "NN"  # "a windproof lighter on a table"
-    if word in ("foreground", "background") and at.last == "the" and at.word_at(-2) == "in" and after in NOUN:
+    if (
+        word in ("foreground", "background", "distance", "beginning")
+        and at.last == "the"
+        and at.word_at(-2) == "in"
+        and after in NOUN
+    ):
         return "RB"  # "in the foreground saint petersburg"
     if word == "super" and after in NOUN:
         return "JJ"  # "a super villain", but "a super cute cat"

@@ -34,7 +34,7 @@ MEDIA = word_set(
     "tempera encaustic sanguine grisaille risograph halftone duotone mezzotint aquatint drypoint monotype tintype "
     "daguerreotype ambrotype calotype autochrome newsreel cutscene infomercial featurette webtoon webcomic manhwa "
     "cinemagraph anaglyph cover covers "
-    "outline outlines lineart line-art rpg "
+    "editorial outline outlines lineart line-art rpg "
     "masterwork artbook lightbox particles smoothness fullshot halfbody powerfull iso specular"
 )
 # the same beside other words of style, but names of people too: "maya and houdini vfx", arnold schwarzenegger
@@ -53,7 +53,7 @@ TOOLS = word_set(
     "hyperdetail hyperdetailed hypervivid hyperrealism hyperreal ultrasharp ultrarealism photorealisim unfocus "
     "unfocused superdetailed extremly-detailed filmic cg cgi-animation analog dolbyvision modelsociety cgworld "
     "cartoony octant raytraced raytracting prerendered semirealistic subsurface ultradetailed uhdr supersampling "
-    "midjunrnyv5 novelai svg super8 super-8 revolog cinestill"
+    "midjunrnyv5 novelai nikkor albedo svg super8 super-8 revolog cinestill"
 )
 
 # of MEDIA, what one draws with
@@ -119,7 +119,8 @@ PHRASES = _listed("""
     novel; picture book; puzzle book; coloring book; colouring book; coloring page; colouring page; zoom camera;
     camera boom; crane shot; palette knife; walk through; adobe after effects; character concept art; game
     character concept art; character art; game art; game character art; digital paint; botanical print; portrait
-    commission
+    commission; acrylic paint; ai generated; model sheet; reference sheet; contact sheet; haute couture; haut
+    couture
 """)
 
 # films, series, games, books, magazines: where something comes from; nothing of it need be seen
@@ -158,10 +159,10 @@ TITLES = _listed("""
     requiem for a dream; trainspotting; donnie darko; interstellar; devil may cry; dota; dota 2; guild wars; guild
     wars 2; dragon age; dragon age inquisition; mirror's edge; xenoblade chronicles; metroid prime; metroid fusion;
     counter strike; half life 2; left 4 dead; halo infinite; gears of war; far cry 5; super smash bros; kingdom
-    hearts; persona 5; nier automata; hollow knight; shadow of the colossus; one punch man; spy x family; rick and
-    morty; he man and the masters of the universe; age of empires; sea of thieves; heroes of might and magic;
-    command and conquer; five nights at freddy's; marvel avengers; undertale; clash of clans; subway surfers;
-    temple run; candy crush; doctor who; ready player one
+    hearts; persona 5; nier automata; hollow knight; shadow of the colossus; one punch man; spy x family; he man
+    and the masters of the universe; age of empires; sea of thieves; heroes of might and magic; command and
+    conquer; five nights at freddy's; marvel avengers; undertale; clash of clans; subway surfers; temple run; candy
+    crush; doctor who; ready player one
 """)
 
 # painters, illustrators, photographers, directors and studios that prompts name for their look

@@ -341,7 +341,7 @@ COMPOUNDS = phrase_set(
     "paper crane, construction crane, tower crane, potato chip, computer chip, piano key, chocolate bar, candy bar, "
     "gold bar, piggy bank, shoe horn, french horn, boxing ring, wedding ring, onion ring, water tank, gas tank, fish "
     "tank, egg roll, amusement park, theme park, car park, music box, mail box, house boat, sea star, bird bath, "
-    "christmas present, christmas presents, birthday present, birthday presents"
+    "rain drop, rain drops, christmas present, christmas presents, birthday present, birthday presents"
 )
 
 # these groups are told by the noun itself too: a prince is no princess, a disc no square
@@ -1268,7 +1268,7 @@ DEGREES = word_set(
 ADVERBS = word_set(
     "very really extremely highly super quite so too just also slowly quickly gently softly brightly left right "
     "up down away together around forward forwards backward backwards upward upwards downward downwards back "
-    "re indoors outdoors onstage offstage backstage ashore offshore aboard midair "
+    "uh um re indoors outdoors onstage offstage backstage ashore offshore aboard midair "
     "inward inwards outward outwards outside inside upstairs downstairs overhead here there still again almost fully "
     "beautifully elegantly "
     "gracefully leftward leftwards rightward rightwards sideways diagonally freely happily peacefully"
@@ -1426,8 +1426,6 @@ SPLIT_WORDS: dict[tuple[str, str], str] = {
     ("photo", "real"): "photoreal",
     ("sun", "roof"): "sunroof",
     ("fly", "overs"): "flyovers",
-    ("rain", "drop"): "raindrop",
-    ("rain", "drops"): "raindrops",
     ("multi", "color"): "multicolor",
     ("multi", "colour"): "multicolour",
     ("multi", "colored"): "multicolored",
