@@ -25,11 +25,15 @@ def commands(command: click.Command, name: str) -> Iterator[tuple[str, click.Com
         yield from commands(sub, f"{name} {sub.name}")
 
 
+def _name(file: Path) -> str:
+    return file.parent.name if file.stem == "commands" else file.stem  # of a folder
+
+
 @pytest.fixture(scope="module")
 def found() -> list[tuple[str, click.Parameter]]:
     """Every parameter of every command, mounted ones too, under the names of module and command."""
     roots = [
-        (file.stem, importlib.import_module(".".join(file.relative_to(ROOT).with_suffix("").parts)).app)
+        (_name(file), importlib.import_module(".".join(file.relative_to(ROOT).with_suffix("").parts)).app)
         for file in MODULES
     ]
     every = [pair for name, app in roots for pair in commands(get_command(app), name)]
