@@ -413,6 +413,19 @@ def test_a_source_that_is_neither_folder_nor_repository_is_named(monkeypatch):
         ChaiPipeline.from_pretrained("pipeline")
 
 
+@pytest.mark.parametrize(
+    ("part", "values"),
+    [("transformer", {"depth": "two"}), ("vae", {"patch_space": None}), ("text_encoder", {"d_ff": []})],
+)
+def test_a_config_of_another_kind_is_named(tmp_path, part, values):
+    tiny().save_pretrained(tmp_path)
+    config = tmp_path / part / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | values))
+
+    with pytest.raises(ModelFilesError, match=rf"{config} is not of a \w+ \(.*\); download it again"):
+        ChaiPipeline.from_pretrained(tmp_path)
+
+
 def test_a_saved_pipeline_names_no_code_of_others(tmp_path):
     tiny().save_pretrained(tmp_path)
     index = json.loads((tmp_path / "model_index.json").read_text())

@@ -189,8 +189,7 @@ def load_text_encoder(folder: Path, dtype: torch.dtype = torch.float32) -> Any:
 def check_text_encoder(folder: Path) -> None:
     """Raise ModelFilesError unless a folder holds all weights of a T5 encoder; transformers makes up missing ones."""
     found = read_headers(weight_files(folder))
-    with torch.device("meta"):
-        model = T5EncoderModel(T5Config(**_read_config(folder)))
+    model = _empty(T5EncoderModel, folder)
     model.tie_weights()
     names: dict[int, list[str]] = {}  # of each weight: one that is shared has several, and lies under one of them
     for name, weight in model.named_parameters(remove_duplicate=False):
@@ -202,8 +201,15 @@ def check_text_encoder(folder: Path) -> None:
 
 def _empty(kind: type, folder: Path) -> Any:
     """A model of the folder's config without memory for its weights."""
-    with torch.device("meta"):
-        return kind(**_known(kind, _read_config(folder)))
+    config = _read_config(folder)
+    try:
+        with torch.device("meta"):
+            return T5EncoderModel(T5Config(**config)) if kind is T5EncoderModel else kind(**_known(kind, config))
+    except Exception as error:  # a wrong value breaks each part in its own way
+        reason = first_line(error)
+        raise ModelFilesError(
+            f"{folder}/config.json is not of a {kind.__name__} ({reason}); download it again"
+        ) from error
 
 
 def _known(model: type, config: dict[str, Any]) -> dict[str, Any]:
