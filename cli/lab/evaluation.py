@@ -13,6 +13,7 @@ from cli.arguments import App
 from cli.errors import CommandError
 from cli.lab import devices
 from cli.list_files import read_prompts
+from cli.model_cards import cards_in
 
 if TYPE_CHECKING:
     from lab.experiments.vbench import Pair
@@ -52,6 +53,9 @@ def evaluate(
         return
     if not (model / "chai.json").exists():
         raise CommandError(f"{model} is no model folder; make one with `chai lab train small`, or name another --model")
+    model = model.resolve()
+    if model.name not in cards_in(model.parent):
+        raise CommandError(f"{model} holds the card of a model of another name; call the folder as the model")
     from lab.experiments import evaluate as evaluation
 
     num_prompts = prompts or PROMPTS[preset]

@@ -1,9 +1,10 @@
 """`chai lab train`: make the weights of the small model again, or those of the rich world's VAE and model."""
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from lab.training.train_rich import Store
     from lab.training.train_vae import VaeRun
     from worker.models.opensora.small_vae import SmallVAE
+
+R = TypeVar("R")  # of run
 
 app = App(add_completion=False, help="Train a small model.", no_args_is_help=True)
 
@@ -65,7 +68,7 @@ def vae(
 
     checkpoint = _checkpoint(out / "vae.pt", resume)
     recipe = VaeRecipe() if steps is None else VaeRecipe(num_steps=steps)
-    run = VaeRun.resume(checkpoint, num_steps=steps) if resume else VaeRun(recipe)
+    run = _read(lambda: VaeRun.resume(checkpoint, num_steps=steps)) if resume else VaeRun(recipe)
     if _fit(run, checkpoint, minutes):
         finished = run.finished()
         finished.save_pretrained(out / "vae")
@@ -116,7 +119,7 @@ def rich(
     recipe = replace(recipe, batch_size=batch or recipe.batch_size)
     recipe = recipe if steps is None else recipe.stretched(steps)
     if resume:
-        run = RichRun.go_on(checkpoint, store, num_steps=steps, device=device)
+        run = _read(lambda: RichRun.go_on(checkpoint, store, num_steps=steps, device=device))
     else:
         run = RichRun(recipe, encoder, store, device=device)
     if _fit(run, checkpoint, minutes):
@@ -152,8 +155,13 @@ def _publish(run: "Run", folder: Path, clips: int) -> None:
 def _resumed(checkpoint: Path, steps: int | None, device: str) -> "Run":
     from lab.training.train import Run
 
+    return _read(lambda: Run.resume(checkpoint, num_steps=steps, device=device))
+
+
+def _read(resume: Callable[[], R]) -> R:
+    """Return the run of a checkpoint; raise `CommandError` for one that is none."""
     try:
-        return Run.resume(checkpoint, num_steps=steps, device=device)
+        return resume()
     except ValueError as error:
         raise CommandError(str(error)) from error
 

@@ -2,13 +2,15 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+R = TypeVar("R")  # of recipe
 
 
 class Trained(Protocol):
@@ -72,3 +74,18 @@ def write(state: Mapping[str, Any], path: Path) -> None:
     partial = path.with_suffix(".partial")
     torch.save(state, partial)
     partial.replace(path)
+
+
+def read(path: Path, recipe: Callable[[Any], R], device: str = "cpu") -> tuple[R, dict[str, Any]]:
+    """Return the recipe of a state that was written, made by `recipe` of its values, and the state.
+
+    Raises ValueError for a file that is cut short, of another kind of run, or of another version.
+    """
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:  # torch's reader fails in many ways on other bytes
+        raise ValueError(f"{path} is no checkpoint, or not the whole of one; start a new run") from error
+    try:
+        return recipe(state["recipe"]), state
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path} holds the recipe of another version; start a new run") from error

@@ -30,7 +30,7 @@ from lab.toy_world.reading import (
     tokenize,
 )
 from lab.toy_world.world import FPS, GRID, NUM_FRAMES, SIDE, Spec, draw_layout, render
-from lab.training.runs import move_average, write
+from lab.training.runs import move_average, read, write
 from worker.models.opensora.pipeline import ChaiPipeline
 from worker.models.opensora.small_vae import SmallVAE
 from worker.models.opensora.stdit3 import STDiT3
@@ -332,13 +332,9 @@ class Run:
     def resume(cls, path: Path, *, num_steps: int | None = None, device: str = "cpu") -> "Run":
         """The run of a file of `save`, to the length of its recipe or another one.
 
-        Raises ValueError for a file whose recipe has other fields.
+        Raises ValueError as `read`.
         """
-        state = torch.load(path, map_location=device, weights_only=True)
-        try:
-            recipe = Recipe(**{**state["recipe"], "lessons": Lessons(**state["recipe"]["lessons"])})
-        except TypeError as error:
-            raise ValueError(f"{path} holds the recipe of another version; start a new run") from error
+        recipe, state = read(path, lambda own: Recipe(**{**own, "lessons": Lessons(**own["lessons"])}), device)
         recipe = recipe if num_steps is None else recipe.stretched(num_steps)
         run = cls(recipe, device, text_encoder=new_text_encoder().requires_grad_(False))
         run.restore(state)

@@ -40,7 +40,7 @@ from lab.toy_world.rich.reading import MAX_TOKENS, RICH_WORLD
 from lab.toy_world.rich.world import FPS, NUM_FRAMES, SIDE, Spec, draw_layout
 from lab.training.muon import StackedMuon
 from lab.training.recording import RecordedStep
-from lab.training.runs import decay_at
+from lab.training.runs import decay_at, read
 from lab.training.train import Course, Recipe, Run, Vae, learning_rate_at, new_transformer, split_parameters
 from worker.models.opensora.blocks import PackedCaption
 from worker.models.opensora.pipeline import ChaiPipeline
@@ -333,9 +333,8 @@ class RichRun(Run):
 
     @classmethod
     def go_on(cls, path: Path, store: Store, *, num_steps: int | None = None, device: str = "cpu") -> "RichRun":
-        """The run of a file of `save`, to the length of its recipe or another one."""
-        state = torch.load(path, map_location=device, weights_only=True)
-        recipe = RichRecipe(**{**state["recipe"], "lessons": Lessons(**state["recipe"]["lessons"])})
+        """The run of a file of `save`, to the length of its recipe or another one; raises ValueError as `read`."""
+        recipe, state = read(path, lambda own: RichRecipe(**{**own, "lessons": Lessons(**own["lessons"])}), device)
         recipe = recipe if num_steps is None else recipe.stretched(num_steps)
         reader = new_text_encoder(RICH_WORLD).requires_grad_(False)
         run = cls(recipe, SmallVAE(), store, device=device, text_encoder=reader)

@@ -18,7 +18,7 @@ from lab.toy_world.captions import Split
 from lab.toy_world.rich.captions import sample_spec
 from lab.toy_world.rich.drawing import render
 from lab.toy_world.rich.world import Spec, draw_layout
-from lab.training.runs import move_average, write
+from lab.training.runs import move_average, read, write
 from worker.models.opensora.small_vae import SmallVAE
 
 FRESH = 7_000_001  # seed of the clips that measure
@@ -181,9 +181,8 @@ class VaeRun:
 
     @classmethod
     def resume(cls, path: Path, *, num_steps: int | None = None) -> "VaeRun":
-        """The run of a file of `save`, to the length of its recipe or another one."""
-        state = torch.load(path, weights_only=True)
-        recipe = VaeRecipe(**state["recipe"])
+        """The run of a file of `save`, to the length of its recipe or another one; raises ValueError as `read`."""
+        recipe, state = read(path, lambda own: VaeRecipe(**own))
         run = cls(recipe if num_steps is None else replace(recipe, num_steps=num_steps))
         run.step, run.seconds = state["step"], state["seconds"]
         run.vae.load_state_dict(state["vae"])

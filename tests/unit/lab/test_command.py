@@ -9,7 +9,8 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from cli.errors import CommandError
+from cli.errors import BadInput, CommandError
+from cli.lab import evaluation
 from cli.lab.train import app
 from lab.training import publish
 from lab.training import train as small
@@ -17,8 +18,8 @@ from lab.training.train import Recipe
 from worker.models.opensora.pipeline import ChaiPipeline
 
 
-def train(out: Path, *options: str) -> None:
-    CliRunner().invoke(app, ["small", "--out", str(out), *options], catch_exceptions=False)
+def train(out: Path, *options: str, kind: str = "small") -> None:
+    CliRunner().invoke(app, [kind, "--out", str(out), *options], catch_exceptions=False)
 
 
 def test_a_run_stops_after_its_minutes_and_resumes_to_a_pipeline_folder(
@@ -54,9 +55,31 @@ def test_there_must_be_a_run_to_resume(tmp_path: Path) -> None:
         train(tmp_path, "--resume")
 
 
+@pytest.mark.parametrize("content", [b"", b"no checkpoint"])
+@pytest.mark.parametrize("kind", ["small", "vae"])
+def test_what_is_no_checkpoint_is_not_resumed(tmp_path: Path, kind: str, content: bytes) -> None:
+    checkpoint = tmp_path / ("vae.pt" if kind == "vae" else "checkpoint.pt")
+    checkpoint.write_bytes(content)
+    message = f"{checkpoint} is no checkpoint, or not the whole of one; start a new run"
+
+    with pytest.raises(CommandError, match=f"^{re.escape(message)}$"):
+        train(tmp_path, "--resume", kind=kind)
+
+
 def test_a_run_of_another_version_is_not_resumed(tmp_path: Path) -> None:
     torch.save({"recipe": {"lessons": {}, "decay": 0.2}}, tmp_path / "checkpoint.pt")
     message = f"{tmp_path}/checkpoint.pt holds the recipe of another version; start a new run"
 
     with pytest.raises(CommandError, match=f"^{re.escape(message)}$"):
         train(tmp_path, "--resume")
+
+
+def test_a_model_whose_folder_has_another_name_is_named(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    card = {"name": "small", "title": "s", "source": ".", "sizes": ["32x32"], "fps": 8, "frames": [8]}
+    (tmp_path / "mine" / "chai.json").write_text(json.dumps(card))
+
+    with pytest.raises(
+        BadInput, match=r"mine/chai\.json: name 'small' is not that of its folder, where source '\.' is"
+    ):
+        CliRunner().invoke(evaluation.app, ["--model", str(tmp_path / "mine")], catch_exceptions=False)
