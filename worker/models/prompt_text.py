@@ -1,5 +1,7 @@
 """Which part of a prompt the tokenizer of a text encoder gives its model."""
 
+from collections.abc import Collection
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -8,6 +10,16 @@ from typing import Any
 _TURN = Lock()
 
 _FIRST_IDEOGRAPH = 0x2E80  # from here on scripts put no blanks between words: a character stands for itself
+
+
+def lacking(folder: Path, kind: Any) -> Collection[str]:
+    """Return of which files a folder lacks all, where it holds no words for a kind of tokenizer; none where it does.
+
+    `kind` is a class of transformers or an object of one: without a file it makes up a vocabulary of three tokens.
+    """
+    names = dict(getattr(kind, "vocab_files_names", None) or {}).values()
+    has_one = any((folder / name).is_file() for name in names) or any(folder.glob("*.model"))
+    return () if has_one else names
 
 
 def tokens(tokenizer: Any, text: str, **options: Any) -> Any:

@@ -246,6 +246,7 @@ def renamed(folder: Path, word: str) -> None:
             lambda at: changed(at, "text_encoder/model.safetensors", "SelfAttention.q", lambda _: None),
             "the weights of text_encoder are not whole: encoder.block.0.layer.0.SelfAttention.q.weight is missing",
         ),
+        (lambda at: (at / "tokenizer/tokenizer.json").unlink(), r": tokenizer holds no words \(.*tokenizer.json"),
         (lambda at: (at / "text_encoder/model.safetensors").write_bytes(b"short"), r"\(text_encoder: "),
         (lambda at: renamed(at, "fp16"), r'files of fp16: give --variant fp16 \("variant" in the card\)'),
         (lambda at: (at / "model_index.json").write_text("[1]"), "is no JSON"),
@@ -254,7 +255,7 @@ def renamed(folder: Path, word: str) -> None:
             r"wants its pipeline \(Theirs\) from a file of its own, which is code of others",
         ),
     ],
-    ids=["network", "decoder", "text encoder", "cut", "variant", "a list", "code of others"],
+    ids=["network", "decoder", "text encoder", "words", "cut", "variant", "a list", "code of others"],
 )
 def test_weights_and_indexes_that_are_not_whole_are_named(folder_of, tmp_path, damage, message) -> None:
     shutil.copytree(folder_of("wan"), tmp_path / "wan")

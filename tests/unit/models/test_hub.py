@@ -304,6 +304,33 @@ def split(folder: Path, name: str) -> Path:
     return folder
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, r"holds no words of its tokenizer \(spiece.model or tokenizer.json\); download it again"),
+        (b"cut", r"has no tokenizer that can be read \(.*\); download spiece.model, "),
+    ],
+    ids=["missing", "cut"],
+)
+def test_a_tokenizer_without_its_words_is_not_given_others(copy, tmp_path, content, said):
+    folder = copy / "t5-v1_1-xxl"
+    (folder / "spiece.model").unlink()
+    if content is not None:
+        (folder / "spiece.model").write_bytes(content)
+
+    with pytest.raises(ModelFilesError, match=f"{folder} {said}"):
+        arrange({part.replace("-", "_"): copy / name for part, name in FOLDERS.items()}, tmp_path)
+
+
+def test_a_saved_pipeline_without_the_words_of_its_tokenizer_is_refused(released, tmp_path):
+    folder = arrange({part.replace("-", "_"): released / name for part, name in FOLDERS.items()}, tmp_path)
+    for file in (*folder.glob("tokenizer/*.model"), *folder.glob("tokenizer/tokenizer.json")):
+        file.unlink()
+
+    with pytest.raises(ModelFilesError, match="tokenizer holds no words of its tokenizer"):
+        ChaiPipeline.from_pretrained(folder)
+
+
 def test_weights_in_parts_are_arranged_and_give_way_to_a_whole_file(copy, released, tmp_path):
     """An index that stayed behind would be read before the file that came in its place."""
     whole = {part.replace("-", "_"): released / name for part, name in FOLDERS.items()}

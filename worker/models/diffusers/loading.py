@@ -23,7 +23,7 @@ from shared.generation import GenerationParams
 from shared.logs import first_line
 from shared.model_cards import DTYPES, OFFLOADS, Lora, ModelCard
 from worker.models import device as devices
-from worker.models import git_lfs
+from worker.models import git_lfs, prompt_text
 from worker.models.base import Fingerprint, RequestError, Sampling, VideoModel
 from worker.models.diffusers import attention, parallel, quantization, schedule, source
 from worker.models.diffusers.model import OF_THE_REQUEST, DiffusersModel, own_steps
@@ -235,6 +235,8 @@ def _text_encoders(
     loaded: dict[str, Any] = {}
     for name, (library, kind) in found.parts.items():
         known = getattr(transformers, kind, None) if library == "transformers" else None
+        if Path(folder).is_dir() and (words := prompt_text.lacking(Path(folder) / name, known)):
+            raise SourceError(f"{folder}: {name} holds no words ({' or '.join(words)}); fetch or save it again")
         if name in others or not (isinstance(known, type) and issubclass(known, transformers.PreTrainedModel)):
             continue
         try:

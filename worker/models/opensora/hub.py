@@ -14,12 +14,14 @@ from typing import Any
 
 import psutil
 import torch
+import transformers
 from huggingface_hub import snapshot_download
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, T5Config, T5EncoderModel
 
 from shared import model_cards
 from shared.logs import first_line
+from worker.models import prompt_text
 from worker.models.opensora.caption import DEFAULT_AESTHETIC_SCORE
 from worker.models.opensora.small_vae import SmallVAE
 from worker.models.opensora.stdit3 import STDiT3
@@ -127,7 +129,7 @@ def load_opensora(
         "transformer": load_transformer(folders["transformer"], dtypes["transformer"]),
         "vae": load_vae(folders["vae"], dtypes["vae"]),
         "text_encoder": load_text_encoder(folders["text_encoder"], dtypes["text_encoder"]),
-        "tokenizer": AutoTokenizer.from_pretrained(folders["text_encoder"]),
+        "tokenizer": load_tokenizer(folders["text_encoder"]),
         **OPENSORA_DEFAULTS,
     }
 
@@ -184,6 +186,24 @@ def load_text_encoder(folder: Path, dtype: torch.dtype = torch.float32) -> Any:
     """A T5 encoder of a folder; the decoder of a full T5 is left out."""
     check_text_encoder(folder)
     return T5EncoderModel.from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True)
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer beside a T5 encoder."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # each kind of tokenizer has its own ways to break on a file
+        files = ", ".join(_TOKENIZER_FILES)
+        raise ModelFilesError(
+            f"{folder} has no tokenizer that can be read ({first_line(error)}); download {files} again"
+        ) from error
+    _require_words(folder, tokenizer)
+    return tokenizer
+
+
+def _require_words(folder: Path, kind: Any) -> None:
+    if names := prompt_text.lacking(folder, kind):
+        raise ModelFilesError(f"{folder} holds no words of its tokenizer ({' or '.join(names)}); download it again")
 
 
 def check_text_encoder(folder: Path) -> None:
@@ -267,7 +287,9 @@ def check_pipeline(folder: Path) -> None:
                 f"{folder}/model_index.json takes its {part} from {library}.{name}; "
                 f"this engine loads {' or '.join(libraries)} only"
             )
-        if part != "tokenizer":
+        if part == "tokenizer":
+            _require_words(folder / part, getattr(transformers, name, None))
+        else:
             sizes[part] = num_bytes(folder / part, torch.get_default_dtype())
             _check_whole(folder / part, name)
     check_memory(sizes)
@@ -351,7 +373,7 @@ def arrange(folders: Mapping[str, Path], target: Path) -> Path:
     for name in _TOKENIZER_FILES:
         if (text / name).is_file():
             shutil.copy2(text / name, pipeline / "tokenizer" / name)
-    model_cards.write(pipeline / "model_index.json", _index(type(AutoTokenizer.from_pretrained(text)).__name__))
+    model_cards.write(pipeline / "model_index.json", _index(type(load_tokenizer(text)).__name__))
     model_cards.write(target / "chai.json", OPENSORA_CARD)
     return pipeline
 
