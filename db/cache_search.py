@@ -12,9 +12,9 @@ from sqlalchemy.orm import Session
 from db.models import Namespace
 from db.prepared import Prepared
 
-# How a namespace is searched, by its entities; docs/performance.md says what each way costs. The signs of all its
-# vectors are as good as exact at a fraction of the time. The walk through the index takes the same time at any size,
-# but finds less, and among the vectors of others it looks at more than it finds.
+# How a namespace is searched, by its entities; docs/performance-results.md says what each way costs. The signs of all
+# its vectors are as good as exact at a fraction of the time. The walk through the index takes the same time at any
+# size, but finds less, and among the vectors of others it looks at more than it finds.
 EXACT_BELOW = 8_000
 
 CODES_BELOW, CODES_BESIDE_OTHERS = 60_000, 500_000

@@ -9,7 +9,7 @@ def give_way() -> None:
     """Let threads that wait give their core away soon, unless OMP_WAIT_POLICY or GOMP_SPINCOUNT say otherwise.
 
     By themselves they hold it for milliseconds: where Postgres, the API or anybody else wants it too, the thread that
-    they wait for cannot run, and a step takes many times as long (docs/performance.md).
+    they wait for cannot run, and a step takes many times as long (docs/performance-results.md).
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", _TURNS)
