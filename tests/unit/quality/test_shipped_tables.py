@@ -7,7 +7,6 @@ import pytest
 
 import worker
 from shared import model_cards
-from worker.cache.planner import PLANS
 from worker.models.embedders import load_embedder
 from worker.quality.calibration_runs import Asked
 from worker.runtime import load_model
@@ -24,5 +23,5 @@ def test_a_table_is_of_the_weights_beside_it(name: str) -> None:
 
     model, embedder = load_model(card, settings), load_embedder(settings.embedder)
 
-    stated = json.loads((MODELS / name / PLANS).read_text())["key"]
+    stated = json.loads((MODELS / name / model_cards.MEASURED_PLANS).read_text())["key"]
     assert stated == Asked(card=card, prompts=card.examples[:1]).key(model, embedder.name)
