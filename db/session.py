@@ -96,10 +96,15 @@ def dial(*args: Any, **options: Any) -> Any:  # Any: as psycopg2 has them, which
     """Connect as `psycopg2.connect` does, and read why a server lets nobody in, in whatever encoding it says so.
 
     Before a server knows its client's encoding it uses its own: "le système de base de données se lance" of one in
-    Latin-1 is a `UnicodeDecodeError` of psycopg2, which nobody takes for a server that is away.
+    Latin-1 is a `UnicodeDecodeError` of psycopg2, which nobody takes for a server that is away; or, with some Pythons
+    (3.11.2), an error without a word.
     """
     try:
         return psycopg2.connect(*args, **options)
+    except psycopg2.OperationalError as error:
+        if str(error):
+            raise
+        raise psycopg2.OperationalError("it lets nobody in, in words that are not UTF-8; its log has them") from error
     except UnicodeDecodeError as error:
         raise psycopg2.OperationalError(error.object.decode(errors="backslashreplace").strip()) from error
 

@@ -217,16 +217,17 @@ def refusing() -> Iterator[str]:
 
 def test_a_server_that_lets_nobody_in_is_away_whatever_its_encoding(refusing: str, tmp_path: Path) -> None:
     engine = connect(refusing)
-    said = r"le syst\xe8me de base de donn\xe9es se lance"
+    words = r"le syst\xe8me de base de donn\xe9es se lance", "in words that are not UTF-8; its log has them"
 
     with pytest.raises(OperationalError) as raised, engine.connect():
         pass
     _, found = looked(tmp_path, DATABASE_URL=refusing)
 
-    assert said in str(raised.value)
+    said = [one for one in words if one in str(raised.value)]  # some Pythons lose the first
+    assert len(said) == 1
     with closing(Bell(engine, "jobs")) as bell:
         assert not bell.wait(0)
     assert Heartbeats(refusing).is_young("relay", 60) is None
-    assert said in found["postgres"]["seen"]
+    assert said[0] in found["postgres"]["seen"]
     assert found["postgres"]["do"] == "start it, or check DATABASE_URL"
     engine.dispose()

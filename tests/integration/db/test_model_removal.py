@@ -30,7 +30,7 @@ def models_dir(tmp_path: Path) -> Path:
         folder.mkdir(parents=True)
         card = {"name": name, "title": name, "source": "/srv/weights", "sizes": ["32x32"], "fps": 8, "frames": [17]}
         (folder / "chai.json").write_text(json.dumps(card))
-        (folder / "plans.json").write_text("{}")
+        (folder / "prompts.txt").write_text("a fox\n")
     return tmp_path / "models"
 
 
@@ -50,7 +50,7 @@ def test_a_model_goes_with_what_lies_in_its_folder(models_dir: Path, session_fac
     done = rm(models_dir, "wan", "--yes")
 
     assert done.exit_code == 0, done.exception
-    assert f"removes {models_dir / 'wan-folder'}: chai.json, plans.json (2 files, 0.0 MiB)" in done.stderr
+    assert f"removes {models_dir / 'wan-folder'}: chai.json, prompts.txt (2 files, 0.0 MiB)" in done.stderr
     assert "its weights, /srv/weights, stay where they are" in done.stderr
     assert [folder.name for folder in models_dir.iterdir()] == ["small-folder"]
 
