@@ -141,15 +141,7 @@ async def submit(request: Request, call: Calling) -> Response:
 
 def _accept(asked: CreateVideo, key: str | None, call: Call) -> UUID:
     with call.begin() as (session, caller):
-        default = call.service.settings.default_model
-        job = job_factory.job(asked, call.service.cards, tenant=caller.tenant, default_model=default)
-        job.idempotency_key = key
-        return _accept_job(session, call, caller, job)
-
-
-def _accept_job(session: Session, call: Call, caller: Caller, job: Job) -> UUID:
-    job.group = caller.group
-    return video_routes.accept(session, call.service.limits, caller, job)[0].id
+        return video_routes.take(session, call, caller, asked, key)[0].id
 
 
 def _make(request: Request, call: Call, asked: Mapping[str, Any], error: ApiError | None = None) -> HTMLResponse:
@@ -248,7 +240,8 @@ def again(id_: str, call: Calling, form: Annotated[Act, Depends(_form(Act))]) ->
     """Ask for the same once more, as a video of its own, and go to it; whoever asks twice gets to the same one."""
     with call.begin() as (session, caller), ids.known("video", id_) as known:
         job = job_factory.again(jobs.get(session, caller.tenant, known), call.service.cards)
-        new = _accept_job(session, call, caller, job)
+        found = jobs.replayed(session, job) or video_routes.accept(session, call.service.limits, caller, job)[0]
+        new = found.id
     return RedirectResponse(f"/videos/{video_id(new)}", status_code=303)
 
 

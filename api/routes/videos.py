@@ -108,24 +108,8 @@ async def create_and_wait(
 
 
 def _submit(asked: CreateVideo, call: Call, key: str | None, cancel_after: str | None) -> tuple[Job, bool]:
-    """Store what is asked for; return the job and whether it is new.
-
-    A replay is one also where the service has changed since, and would not take the request any more.
-    """
-    settings = call.service.settings
     with call.begin() as (session, caller):
-        key = key_of(key)
-        same = Job(tenant=caller.tenant, idempotency_key=key, request_hash=job_factory.fingerprint(asked))
-        if known := jobs.replayed(session, same):
-            return known, False
-        if asked.webhook_url is not None:
-            addresses.check_url("webhook_url", asked.webhook_url, settings.webhook_allowed)
-        job = job_factory.job(asked, call.service.cards, tenant=caller.tenant, default_model=settings.default_model)
-        job.idempotency_key, job.group = key, caller.group
-        if cancel_after is not None:
-            job.cancel_at = func.now() + _duration(cancel_after)
-        call.service.limits.check(session, caller)
-        return jobs.accept(session, job)
+        return take(session, call, caller, asked, key_of(key), cancel_after=cancel_after)
 
 
 def _finished(job: Job, call: Call) -> Response:
@@ -340,11 +324,37 @@ def _picture(video_id: str, output: dict[str, Any], variant: str) -> dict[str, A
     return picture
 
 
+def take(
+    session: Session,
+    call: Call,
+    caller: Caller,
+    asked: CreateVideo,
+    key: str | None,
+    *,
+    cancel_after: str | None = None,
+) -> tuple[Job, bool]:
+    """Store what is asked for; return the job and whether it is new.
+
+    A replay is one also where the service has changed since, and would not take the request any more.
+    """
+    settings = call.service.settings
+    if key is not None:
+        same = Job(tenant=caller.tenant, idempotency_key=key, request_hash=job_factory.fingerprint(asked))
+        if known := jobs.replayed(session, same):
+            return known, False
+    if asked.webhook_url is not None:
+        addresses.check_url("webhook_url", asked.webhook_url, settings.webhook_allowed)
+    job = job_factory.job(asked, call.service.cards, tenant=caller.tenant, default_model=settings.default_model)
+    job.idempotency_key = key
+    if cancel_after is not None:
+        job.cancel_at = func.now() + _duration(cancel_after)
+    return accept(session, call.service.limits, caller, job)
+
+
 def accept(session: Session, limits: Limits, caller: Caller, job: Job) -> tuple[Job, bool]:
-    """Return the job and whether it is new; a replay takes no room, so no limit refuses it."""
-    if known := jobs.replayed(session, job):
-        return known, False
+    """Store a job that is no replay, if the caller's limits leave room for it; return it and whether it is new."""
     limits.check(session, caller)
+    job.group = caller.group
     return jobs.accept(session, job)
 
 

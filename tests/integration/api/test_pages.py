@@ -80,6 +80,19 @@ def test_a_form_that_is_sent_twice_makes_one_video_and_one_that_was_changed_two(
     assert len(client.get("/v1/videos").json()["data"]) == 2
 
 
+def test_a_form_that_is_sent_again_leads_to_its_video_also_where_its_model_has_gone_since(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = form(client, "/", prompt="a red circle", once="first")
+    first = client.post("/make", data=sent, follow_redirects=False)
+    for name in list(client.app.state.service.cards):
+        monkeypatch.delitem(client.app.state.service.cards, name)
+
+    again = client.post("/make", data=sent, follow_redirects=False)
+
+    assert (again.status_code, again.headers["location"]) == (303, first.headers["location"])
+
+
 @pytest.mark.parametrize(("layout", "is_new"), [("donor", True), ("own", False)])
 def test_a_new_roll_of_a_donors_layout_has_a_seed_of_its_own(
     client: TestClient, session_factory: sessionmaker[Session], layout: str, is_new: bool
