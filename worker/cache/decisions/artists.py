@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from worker.cache.decisions import style_words
 from worker.cache.decisions import vocabulary as v
-from worker.cache.decisions.english_lexicon import is_in_lexicon
+from worker.cache.decisions.english_lexicon import is_heard, is_in_lexicon
 from worker.cache.decisions.spelling import is_known, zipf
 from worker.cache.decisions.words import ADJECTIVE, DESCRIBES, NOUN, Word, mark
 
@@ -158,7 +158,7 @@ def is_nameish(word: Word) -> bool:
 
 def is_unheard(word: Word) -> bool:
     """Return whether hardly anybody writes the word, so that it is a name."""
-    return word.lower.isalpha() and not is_known(word.lower) and not is_in_lexicon(word.lower)
+    return word.lower.isalpha() and not is_heard(word.lower)
 
 
 _FIRST_NAMES = frozenset(name[0] for name in style_words.ARTISTS)

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from worker.cache.decisions import vocabulary as v
-from worker.cache.decisions.english_lexicon import FINITE, is_first_name, is_in_lexicon
-from worker.cache.decisions.spelling import is_known
+from worker.cache.decisions.english_lexicon import FINITE, is_first_name, is_heard
 from worker.cache.decisions.words import ADJECTIVE, NOUN, Word
 
 _COPULA = v.word_set(
@@ -230,7 +229,7 @@ def _has_colour(words: Sequence[Word], noun: int) -> bool:
 
 def _is_in_name(words: Sequence[Word], noun: int) -> bool:
     """Whether a colour right behind a noun is somebody's surname."""
-    return words[noun + 1].text[:1].isupper() or not (is_known(words[noun].lower) or is_in_lexicon(words[noun].lower))
+    return words[noun + 1].text[:1].isupper() or not is_heard(words[noun].lower)
 
 
 def _said(words: Sequence[Word], i: int) -> tuple[int, bool]:

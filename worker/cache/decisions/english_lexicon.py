@@ -12,6 +12,7 @@ from threading import get_ident
 from typing import Any
 
 from worker.cache.decisions import vocabulary as v
+from worker.cache.decisions.spelling import is_known
 
 _LEFT_OUT = ("scipy", "sklearn")  # NLTK, which TextBlob imports, takes 1.5 s for what it has of them, and nothing here
 
@@ -54,6 +55,11 @@ def parser() -> Any:  # Any: TextBlob has no types
 def is_in_lexicon(word: str) -> bool:
     """Whether the lexicon has the word, as written."""
     return word in parser().lexicon
+
+
+def is_heard(word: str) -> bool:
+    """Whether the extractor's own lists or the lexicon have the word, as written."""
+    return is_known(word) or is_in_lexicon(word)
 
 
 def is_first_name(word: str) -> bool:

@@ -11,8 +11,7 @@ from enum import Enum, auto
 from functools import partial
 
 from worker.cache.decisions import vocabulary as v
-from worker.cache.decisions.english_lexicon import is_in_lexicon
-from worker.cache.decisions.spelling import is_known
+from worker.cache.decisions.english_lexicon import is_heard
 from worker.cache.decisions.words import Word
 
 _SHORTEST = 3  # nouns
@@ -47,7 +46,7 @@ def parts(words: Sequence[Word], start: int, stop: int) -> Iterator[tuple[int, i
 def _begin_more(words: Sequence[Word], k: int, following: int) -> bool:
     """Whether a plural and the next in the phrase are two things: "pointed ears freckles", but not "kids toys"."""
     owns = words[k].lower in v.PLURAL_MODIFIERS or not v.PERSONS.isdisjoint(_forms(words[k].lower))
-    are_words = all(is_known(words[i].lower) or is_in_lexicon(words[i].lower) for i in (k, following))
+    are_words = all(is_heard(words[i].lower) for i in (k, following))
     return following == k + 1 and are_words and not owns
 
 

@@ -4,7 +4,7 @@ Each gives the tag of the word at a place, or None where it has nothing to say.
 """
 
 from worker.cache.decisions import vocabulary as v
-from worker.cache.decisions.english_lexicon import FINITE, is_first_name, is_in_lexicon, tag_in_lexicon
+from worker.cache.decisions.english_lexicon import FINITE, is_first_name, is_heard, is_in_lexicon, tag_in_lexicon
 from worker.cache.decisions.neighbours import BASES, KNOWN_VERBS, LISTED, ONLY_VERBS, Place
 from worker.cache.decisions.spelling import is_known, zipf
 from worker.cache.decisions.words import ADJECTIVE, NOUN
@@ -50,9 +50,7 @@ def name_or_fruit(at: Place) -> str | None:
 def _is_between_names(at: Place) -> bool:
     """Whether a word that is no look of these lists stands between two that are no words."""
     is_look = at.word in v.ADJECTIVES or is_known(at.word) or zipf(at.word) > _OFTEN or not at.word.isalpha()
-    return not is_look and all(
-        word.isalpha() and not is_known(word) and not is_in_lexicon(word) for word in (at.last, at.next)
-    )
+    return not is_look and all(word.isalpha() and not is_heard(word) for word in (at.last, at.next))
 
 
 def _is_surname(at: Place) -> bool:
@@ -125,7 +123,7 @@ def kind_or_second_life(at: Place) -> str | None:
     if at.tag == "NN" and at.word.endswith("ic") and is_pair and not is_in_lexicon(at.word) and at.word not in LISTED:
         return "JJ"  # "masonic and kabbalistic symbols"
     is_inside = at.tag == "NN" and at.before in ("DT", "JJ") and at.after == "JJ" and at.tag_at(2) in NOUN
-    if is_inside and at.word.endswith(_DESCRIBING_ENDS) and at.word not in LISTED and _is_unheard(at.word):
+    if is_inside and at.word.endswith(_DESCRIBING_ENDS) and at.word not in LISTED and not is_heard(at.word):
         return "JJ"  # "a cute anthromorphic white rabbit"
     is_bare = at.before == "IN" and at.last in ("with", "of") and at.tag == "NN" and at.after == "JJ"
     if is_bare and at.word in _KINDS and at.tag_at(2) in NOUN:
@@ -264,16 +262,12 @@ _LIKENED = v.ANIMATE | v.GENERIC | v.PERSONS
 def _is_first_of_name(at: Place) -> bool:
     """Whether the word before is a first name, or one that is no word and begins a phrase: "melina kanakaredes"."""
     begins = at.tag_at(-2) not in (*NOUN, *ADJECTIVE)
-    is_no_word = at.last.isalpha() and _is_unheard(at.last) and not is_in_lexicon(at.last.capitalize())
+    is_no_word = at.last.isalpha() and not is_heard(at.last) and not is_in_lexicon(at.last.capitalize())
     return is_first_name(at.last) or (begins and is_no_word)
 
 
-def _is_unheard(word: str) -> bool:
-    return not (is_known(word) or is_in_lexicon(word))
-
-
 def _has_singular(word: str) -> bool:
-    return any(is_known(form) or is_in_lexicon(form) for form in (word, word[:-1]))
+    return any(is_heard(form) for form in (word, word[:-1]))
 
 
 def _is_listed(at: Place) -> bool:

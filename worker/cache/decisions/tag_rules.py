@@ -9,9 +9,9 @@ from functools import cache
 
 from worker.cache.decisions import noun_rules, verb_rules
 from worker.cache.decisions import vocabulary as v
-from worker.cache.decisions.english_lexicon import FINITE, is_in_lexicon, tag_in_lexicon
+from worker.cache.decisions.english_lexicon import FINITE, is_heard, is_in_lexicon, tag_in_lexicon
 from worker.cache.decisions.neighbours import Place
-from worker.cache.decisions.spelling import is_known, zipf
+from worker.cache.decisions.spelling import zipf
 from worker.cache.decisions.words import NOUN
 
 _NUMBER = re.compile(r"[\d.,:]+(st|nd|rd|th)?")
@@ -78,7 +78,7 @@ _BEINGS = v.ANIMATE | v.SOMEBODY
 
 
 def _is_nobodys_word(word: str) -> bool:
-    is_word = is_known(word) or is_in_lexicon(word) or word in FINITE or word in v.FUNCTION_TAGS
+    is_word = is_heard(word) or word in FINITE or word in v.FUNCTION_TAGS
     return word.isalpha() and not is_word and not word.endswith(("s", "ed"))
 
 
@@ -130,7 +130,7 @@ def _by_word(word: str, original: str, tag: str) -> str:
 @cache
 def _by_parts(word: str) -> str | None:
     """The tag of a word that nobody lists but whose parts are words: anglerfish, ultrafine, grungy; else None."""
-    if not word.isalpha() or is_known(word) or is_in_lexicon(word) or is_in_lexicon(word.capitalize()):
+    if not word.isalpha() or is_heard(word) or is_in_lexicon(word.capitalize()):
         return None
     if word.endswith("y") and "NN" in (_tag_in_lists(word[:-1]), _tag_in_lists(f"{word[:-1]}e")):
         return "JJ"

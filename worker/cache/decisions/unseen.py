@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 from worker.cache.decisions import style_words
 from worker.cache.decisions import vocabulary as v
-from worker.cache.decisions.english_lexicon import is_in_lexicon
-from worker.cache.decisions.spelling import is_known
+from worker.cache.decisions.english_lexicon import is_heard
 from worker.cache.decisions.words import ADJECTIVE, DESCRIBES, NOUN, Word, ignore
 
 
@@ -50,7 +49,7 @@ def _mark_name(words: Sequence[Word], i: int) -> None:
     is_somebody = (
         any(name[: len(known)] == known for known in v.PEOPLE_BY_FIRST_WORD.get(name[0], ())) if name else True
     )
-    if not is_somebody and who not in _PLACES and all(is_in_lexicon(word) or is_known(word) for word in name):
+    if not is_somebody and who not in _PLACES and all(map(is_heard, name)):
         ignore(words, i, stop)
 
 
