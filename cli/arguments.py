@@ -20,6 +20,8 @@ from cli.manifest import number
 KINDS = (Path, int, float, str)  # whose words are looked at
 MAY_BE_EMPTY = "negative_prompt"  # an option for which "" is a text like any other
 
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
 
 class App(typer.Typer):
     """Commands, which leave with `BadInput` for a path, a number or an option that is none."""

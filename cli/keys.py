@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli import local, output
-from cli.arguments import App
+from cli.arguments import App, AsJson
 from cli.errors import BadInput
 from shared.limits import A_CENTURY
 
@@ -27,7 +27,6 @@ COLUMNS = ("prefix", "tenant", "group", "scopes", "limits", "created", "expires"
 _LIFE = re.compile(r"(\d{1,6})\s*([mhdw])", re.ASCII)
 _UNIT = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Prefix = Annotated[str, typer.Argument(metavar="PREFIX", help="As `chai keys ls` shows it.")]
 Scope = Annotated[list[str] | None, typer.Option(help=SCOPES)]
 MaxQueued = Annotated[str | None, typer.Option(metavar="NUMBER", help="Videos that may wait at once, or none.")]

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cli import model_cards, model_removal, output
-from cli.arguments import App
+from cli.arguments import App, AsJson
 from cli.errors import BadInput, CommandError
 from cli.local import MODELS_DIR
 from cli.model_cards import ModelsDir
@@ -72,7 +72,7 @@ def _has(weight_files: Callable[[Path], object], folder: Path) -> bool:
 @app.command()
 def inspect(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A folder, or the name of an installed model.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+    as_json: AsJson = False,
     models_dir: ModelsDir = MODELS_DIR,
 ) -> None:
     """Say what a model folder holds, from the headers alone; fails if files are missing, truncated or foreign."""

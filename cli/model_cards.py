@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from cli import output
+from cli.arguments import AsJson
 from cli.errors import BadInput, CommandError
 from cli.local import MODELS_DIR
 from cli.manifest import number
@@ -107,7 +108,7 @@ def add(
 
 
 def ls(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+    as_json: AsJson = False,
     models_dir: ModelsDir = MODELS_DIR,
 ) -> None:
     """List the models that have a card."""
@@ -136,7 +137,7 @@ def check(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     size: Annotated[str | None, typer.Option(help="Of the clip that is made; else the card's first.")] = None,
     frames: Annotated[int | None, typer.Option(min=1, help="Of the clip; else the card's first.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+    as_json: AsJson = False,
     models_dir: ModelsDir = MODELS_DIR,
 ) -> None:
     """Load a model, make a clip of two steps, and say what can be reused, how long it took and how much it needs."""

@@ -1,12 +1,10 @@
 """`chai monitor`: what checks of fast jobs found, which thresholds follow from it, and what the checks cost."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from cli import local, output
-from cli.arguments import App
+from cli.arguments import App, AsJson
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -15,7 +13,7 @@ app = App(add_completion=False, help="What the monitor found.")
 
 
 @app.command()
-def monitor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False) -> None:
+def monitor(as_json: AsJson = False) -> None:
     """Show checks, losses and thresholds by model and kind of hit, and the GPU seconds spent on them."""
     from db.session import connect, sessions
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from cli import local, manifest, names, output, places, results
-from cli.arguments import App
+from cli.arguments import App, AsJson
 from cli.bulk.following import follow, pictures, results_of
 from cli.bulk.submission import rule_of, series_of, submit, submitted_before, tell_of, worth
 from cli.client import Json, connect
@@ -25,7 +25,6 @@ app = App(help="Run a whole list of prompts.", no_args_is_help=True)
 
 BATCH_COLUMNS = ("id", "name", "status", "completed", "failed", "cancelled", "total", "window")
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Out = Annotated[
     Path | None,
     typer.Option(

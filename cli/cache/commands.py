@@ -12,7 +12,7 @@ from uuid import UUID
 import typer
 
 from cli import local, output
-from cli.arguments import App
+from cli.arguments import App, AsJson
 from cli.bulk import commands as bulk
 from cli.cache import export, questions, report, simulate
 from cli.cache.spaces import checked_settings, find_id, find_space
@@ -33,7 +33,6 @@ app.command()(simulate.simulate)
 app.command()(report.report)
 app.command()(export.export)
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 SpaceId = Annotated[str, typer.Argument(metavar="NAMESPACE", help="As `chai cache ls` shows it; a beginning will do.")]
 
 MIB = 1024 * 1024

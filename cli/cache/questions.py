@@ -11,6 +11,7 @@ import typer
 
 from chai_client.transport import check_fields
 from cli import local, output
+from cli.arguments import AsJson
 from cli.cache.spaces import find_id
 from cli.errors import BadInput
 from cli.list_files import STDIN, from_stdin
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from worker.cache.planner import Embedder
     from worker.settings import WorkerSettings
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 MIB = 1024 * 1024
 
 

@@ -9,8 +9,9 @@ import psycopg2
 import pytest
 from scripted_service import Script
 
+from cli import videos
 from cli.client import Client
-from cli.main import _of_database, _save
+from cli.failures import of_database
 
 ROOT = Path(__file__).parents[3]
 HEAVY = ("torch", "numpy", "fastapi", "celery", "sqlalchemy", "pydantic", "transformers", "psutil")
@@ -175,7 +176,7 @@ def test_what_libpq_does_not_understand_is_a_sentence_without_the_password(url: 
     with pytest.raises(psycopg2.ProgrammingError) as error:
         psycopg2.connect(url)
 
-    sentence = _of_database(error.value)
+    sentence = of_database(error.value)
     assert sentence is not None
     assert sentence.startswith("DATABASE_URL is not understood: ")
     assert "secret" not in sentence
@@ -248,7 +249,7 @@ def test_a_video_goes_into_a_pipe_with_a_name_and_does_not_replace_it(scripted: 
     os.mkfifo(pipe)
 
     with pipe.open("r+b", buffering=0) as reader, Client(scripted.url) as client:
-        assert _save(client, "video_1", pipe) == pipe
+        assert videos.save(client, "video_1", pipe) == pipe
         assert reader.read(10) == b"0123456789"
 
     assert pipe.is_fifo()
