@@ -14,7 +14,7 @@ import typer
 from cli import local, output
 from cli.arguments import App, AsJson
 from cli.bulk import commands as bulk
-from cli.cache import export, questions, report, simulate
+from cli.cache import export, questions, replays, report, simulate
 from cli.cache.spaces import checked_settings, find_id, find_space
 from cli.errors import BadInput
 from shared.ids import video_id
@@ -176,7 +176,7 @@ def reembed(
     Stop it at any time and start it again: what has moved has moved, the rest is found as before.
     """
     try:
-        loaded = simulate.load_embedder(embedder)
+        loaded = replays.load_embedder(embedder)
         with _open() as store:
             rows = [_reembedded(store, space_id, loaded) for space_id in _of_other_embedders(store, namespace, loaded)]
     except KeyboardInterrupt:

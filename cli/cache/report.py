@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli import local, output, plots
-from cli.cache import simulate
+from cli.cache import replays
 from cli.cache.spaces import find_id
 from cli.errors import BadInput
 from cli.list_files import STDIN
@@ -72,7 +72,7 @@ def report(
         with sessions(engine)() as session:
             space_id = find_id(session, namespace)
             found = recorded.read(session, namespace_id=space_id, since=since)
-            simulate.of_record(found)  # says what to do when there is nothing
+            replays.of_record(found)  # says what to do when there is nothing
             within = cache_stats.Range(since=since, namespace_id=space_id)
             by_day = cache_stats.seconds_by_day(session, within)
     finally:
@@ -225,21 +225,21 @@ def _what_if(found: "Recorded") -> list[Trial]:
     from worker.cache.simulation import study
     from worker.cache.simulation.play import Capacity, Setup
 
-    source = simulate.of_record(found)
+    source = replays.of_record(found)
     policy = source.policies[0]
     base = Setup(capacity=Capacity(), policy=policy, isolation="tenant")
     if source.entry_bytes is not None:
         base = replace(base, entry_bytes=source.entry_bytes)
     asked = [("as it was", policy, None, base), *_changes(found, base)]
-    embedder = simulate.load_embedder(None)
+    embedder = replays.load_embedder(None)
     with output.Meter(1) as meter:
-        prepared = simulate.prepared_with(
+        prepared = replays.prepared_with(
             found.requests,
             "lexicon",
             embedder,
             [each[3] for each in asked],
             local.var_dir() / "simulation",
-            simulate.told(meter),
+            replays.told(meter),
         )
         ran = study.study(prepared, [each[3] for each in asked], [found.sample], warmup=0)
     trials = []

@@ -30,7 +30,7 @@ def measure(
 
     Run it in the checkout: the label files lie in tests/data and name other people's prompts by fingerprint only.
     """
-    from cli.cache.simulate import own_settings
+    from cli.cache.replays import own_settings
     from lab.experiments import entities
     from worker.models.embedders import load_embedder
 

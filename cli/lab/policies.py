@@ -7,7 +7,7 @@ import typer
 
 from cli import local, output, trace_files
 from cli.arguments import App
-from cli.cache.simulate import load_embedder, told
+from cli.cache.replays import load_embedder, told
 from cli.errors import BadInput
 
 app = App(add_completion=False, help="Measure policies, thresholds and sharing on traces.", invoke_without_command=True)
