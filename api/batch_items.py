@@ -12,7 +12,7 @@ from api import addresses, bodies, job_factory
 from api.errors import BadRequest, describe
 from api.schemas.answers import Item, ItemList
 from api.schemas.requests import BatchLine
-from db import jobs
+from db import acceptance
 from db.models import Batch, Job, ReusedLine
 from shared.ids import video_id
 from shared.model_cards import ModelCard
@@ -63,7 +63,7 @@ def sort_out(
 def accept(session: Session, batch: Batch, lines: Sorted, reused: Mapping[str, Reused]) -> ItemList:
     """Insert the good lines that are not reused; return what became of every line, in the order of the request."""
     own = [job for job in lines.good.values() if job.custom_id not in reused]
-    rows = jobs.accept_lines(session, batch.id, own) if own else {}
+    rows = acceptance.accept_lines(session, batch.id, own) if own else {}
     seen: set[str] = set()
     items = dict(lines.bad)
     for index, job in lines.good.items():
@@ -89,7 +89,7 @@ def accept(session: Session, batch: Batch, lines: Sorted, reused: Mapping[str, R
 
 def _item(index: int, job: Job, request_hash: str | None, known: Job, status: Kept) -> Item:
     if request_hash != job.request_hash:
-        return _refused(index, job.custom_id, jobs.used_otherwise(job))
+        return _refused(index, job.custom_id, acceptance.used_otherwise(job))
     return Item(index=index, custom_id=job.custom_id, status=status, id=video_id(known.id), error=None)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from sqlalchemy.orm import Session
 
 from api.errors import STAYS, QueueFull
-from db import file_batches, jobs, keys, metrics
+from db import file_batches, job_lists, keys, metrics
 from db.keys import Caller
 
 FRESH_S = 10.0  # GPU seconds of a tenant are summed up this often at most
@@ -28,7 +28,7 @@ class Limits:
         if caller.max_queued is not None:
             keys.lock_tenant(session, caller.tenant)
             num_unread = file_batches.num_unread(session, caller.tenant)  # lines are jobs once they were read
-            _check_room(caller.max_queued, jobs.num_queued(session, caller.tenant) + num_unread, num_more)
+            _check_room(caller.max_queued, job_lists.num_queued(session, caller.tenant) + num_unread, num_more)
         if caller.max_gpu_seconds == 0:
             raise _never("this key allows no GPU seconds; ask the operator for some", code="quota_exceeded")
         if caller.max_gpu_seconds is not None:

@@ -12,7 +12,7 @@ from api import videos
 from api.deps import Call
 from api.errors import BadRequest
 from api.ids import batch_id
-from db import batches, jobs, metrics, reused_lines
+from db import batches, job_lists, metrics, reused_lines
 from shared import results
 from shared.results import Result
 
@@ -48,7 +48,7 @@ def _chunk(call: Call, id_: UUID, order: Sequence[UUID]) -> list[Result]:
 
 
 def _results(session: Session, id_: UUID, order: Sequence[UUID]) -> list[Result]:
-    rows = {job.id: job for job in jobs.of_ids(session, order)}
+    rows = {job.id: job for job in job_lists.of_ids(session, order)}
     figures, reused = metrics.of_jobs(session, list(rows.values())), reused_lines.of_jobs(session, id_, rows.values())
     made = []
     for job in (rows[job_id] for job_id in order if job_id in rows):

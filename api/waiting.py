@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session, sessionmaker
 from starlette.concurrency import run_in_threadpool
 
-from db import jobs
+from db import job_lists
 from db.session import transaction
 from shared.logs import Once
 
@@ -72,4 +72,4 @@ class Waiting:
 
     def _running(self, ids: list[UUID]) -> set[UUID]:
         with transaction(self._factory) as session:
-            return jobs.running(session, ids)
+            return job_lists.running(session, ids)

@@ -61,13 +61,13 @@ def _check_unused(name: str) -> None:
 
 
 def _open(name: str) -> dict[str, int]:
-    from db import jobs
+    from db import job_lists
     from db.session import connect, sessions, transaction
 
     engine = connect(local.database_url(), pool_size=1, application="chai-cli")
     try:
         with transaction(sessions(engine)) as session:
-            return jobs.open_of_model(session, name)
+            return job_lists.open_of_model(session, name)
     finally:
         engine.dispose()
 

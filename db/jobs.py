@@ -1,4 +1,4 @@
-"""Every statement that moves a job. Functions flush; whoever opened the transaction commits.
+"""Every statement that moves a job on: claims, leases, ends. Functions flush; whoever opened the transaction commits.
 
 A worker holds a job by a `Claim`; each of its writes says `WHERE fence = …`, so that a worker whose lease is gone can
 write nothing. Leases are set and judged on the database clock.
@@ -23,22 +23,17 @@ from sqlalchemy import (
     select,
     text,
     true,
-    tuple_,
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from db import outbox, removed, retries, reused_lines
-from db.errors import Conflict, InUse, LeaseLost, NotFound
+from db.errors import LeaseLost, NotFound
 from db.models import Batch, Job, JobMetric
-from db.session import waited_in_vain
-from db.states import FINAL, JobStatus, Queue, check_job
+from db.states import FINAL, JobStatus, check_job
 from shared.run_windows import AtEnd
 
-KEY_LIFE = timedelta(days=1)  # an idempotency key is known for this long
-KEY_PATIENCE_MS = 2000  # two requests with one key: the second waits this long for the first
 FAULT_PAUSE_S = 5.0  # from a machine's fault to the next try on the same machine; doubles with each
 
 
@@ -62,105 +57,6 @@ class Swept:
     cancelled: list[UUID]
 
 
-def accept(session: Session, job: Job) -> tuple[Job, bool]:
-    """Insert a job and wake the relay; return it and whether it is new.
-
-    A known idempotency key (or custom id of a batch) gives the job it was first used for. Raises `Conflict` when the
-    request behind the key differs, and `InUse` when a request with the same key goes on for too long to wait for it.
-    """
-    made = insert(Job).values(_values(job)).on_conflict_do_nothing().returning(Job)
-    if job.idempotency_key is not None:
-        session.execute(text(f"SET LOCAL lock_timeout = {KEY_PATIENCE_MS}"))
-    try:
-        row = session.scalars(made).one_or_none()
-    except OperationalError as error:
-        if waited_in_vain(error):
-            message = f"{job.idempotency_key!r} belongs to a request that has not ended; try again in a second"
-            raise InUse(message) from error
-        raise
-    if row is not None:
-        outbox.ring(session)
-        return row, True
-    known = session.scalars(_first_use(job)).one_or_none()
-    if known is None:  # removed between the two statements
-        return accept(session, job)
-    check_same(known, job)
-    return known, False
-
-
-def replayed(session: Session, job: Job) -> Job | None:
-    """Return the job that the same idempotency key made before; None for a new key, or one used a day ago.
-
-    Raises `Conflict` when the request behind the key differs.
-    """
-    if job.idempotency_key is None:
-        return None
-    known = session.scalars(_first_use(job)).one_or_none()
-    if known is None:
-        return None
-    freed = (
-        update(Job)
-        .where(Job.id == known.id, Job.created_at < func.now() - KEY_LIFE)
-        .values(idempotency_key=None)
-        .returning(Job.id)
-    )
-    if session.scalars(freed, execution_options={"synchronize_session": False}).one_or_none():
-        session.expunge(known)
-        return None
-    check_same(known, job)
-    return known
-
-
-def known_lines(session: Session, batch_id: UUID, names: Collection[str]) -> set[str]:
-    """Return which of these custom ids the batch has."""
-    found = session.scalars(select(Job.custom_id).where(Job.batch_id == batch_id, Job.custom_id.in_(names)))
-    return {name for name in found if name}
-
-
-def accept_lines(session: Session, batch_id: UUID, lines: Sequence[Job]) -> dict[str, tuple[Job, bool]]:
-    """Insert many lines of one batch and wake the relay; return by custom id the job and whether it is new.
-
-    For a custom id that was there before, that is the job it was first used for: compare with `check_same`. The caller
-    holds the batch's row, so that two posts of one batch do not lock each other out. Lines wait in the order given.
-    """
-    made = insert(Job).values(created_at=func.clock_timestamp()).on_conflict_do_nothing().returning(Job.id)
-    new = set(session.scalars(made, _aligned([_values(job) for job in lines])))
-    names = [job.custom_id for job in lines]
-    query = select(Job).where(Job.batch_id == batch_id, Job.custom_id.in_(names)).order_by(Job.created_at)
-    rows = session.scalars(query).all()
-    if new:
-        outbox.ring(session)
-    return {job.custom_id or "": (job, job.id in new) for job in rows}
-
-
-def check_same(known: Job, job: Job) -> None:
-    """Raise `Conflict` unless two jobs of one key or custom id come from equal requests."""
-    if known.request_hash != job.request_hash:
-        raise used_otherwise(job)
-
-
-def used_otherwise(job: Job) -> Conflict:
-    """Return the error of a key or custom id that comes with another request than before."""
-    name, param = job.idempotency_key or job.custom_id, "Idempotency-Key" if job.idempotency_key else "custom_id"
-    return Conflict(f"{name!r} was used before with a different request; use a new one", param=param)
-
-
-def _values(job: Job) -> dict[str, Any]:
-    columns = (column.key for column in Job.__table__.columns)
-    return {key: getattr(job, key) for key in columns if getattr(job, key) is not None}  # else the server's default
-
-
-def _aligned(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    names = {name for row in rows for name in row}
-    return [{name: row.get(name) for name in names} for row in rows]
-
-
-def _first_use(job: Job) -> Select[Job]:
-    if job.idempotency_key is not None:
-        return select(Job).where(Job.tenant == job.tenant, Job.idempotency_key == job.idempotency_key)
-    return select(Job).where(Job.batch_id == job.batch_id, Job.custom_id == job.custom_id)
-
-
 def get(session: Session, tenant: str, id_: UUID, *, lock: bool = False) -> Job:
     """Return the tenant's job, that of its retry where a retry removed it, locked if asked; raise `NotFound`."""
     query = _owned(tenant, id_)
@@ -171,92 +67,6 @@ def get(session: Session, tenant: str, id_: UUID, *, lock: bool = False) -> Job:
     if newer is None:
         raise NotFound(f"no job {id_}")
     return get(session, tenant, newer, lock=lock)
-
-
-def page(
-    session: Session,
-    tenant: str,
-    *,
-    limit: int,
-    after: UUID | None = None,
-    newest_first: bool = True,
-    status: Sequence[JobStatus] = (),
-    batch_id: UUID | None = None,
-    path: str | None = None,
-    mode: str | None = None,
-    model: str | None = None,
-    words: str | None = None,
-    since: datetime | None = None,
-    before: datetime | None = None,
-    metadata: Mapping[str, str] | None = None,
-) -> list[Job]:
-    """Return up to `limit` of the tenant's jobs behind the cursor `after`; raise `NotFound` for a foreign cursor.
-
-    `words` are looked for in prompts as they stand, whatever their case; `since` and `before` are times of acceptance.
-    """
-    query = select(Job).where(Job.tenant == tenant, Job.deleted_at.is_(None)).limit(limit)
-    if status:
-        query = query.where(Job.status.in_(status))
-    if batch_id:
-        query = query.where(or_(Job.batch_id == batch_id, Job.id.in_(reused_lines.ids(batch_id))))
-    for column, wanted in ((Job.path, path), (Job.mode, mode), (Job.model, model)):
-        if wanted:
-            query = query.where(column == wanted)
-    if since:
-        query = query.where(Job.created_at >= since)
-    if before:
-        query = query.where(Job.created_at < before)
-    if metadata:
-        query = query.where(Job.user_metadata.contains(dict(metadata)))
-    if words:
-        query = query.where(Job.prompt.icontains(words, autoescape=True))
-    if after:
-        query = query.where(_behind(removed.stood(session, Job, tenant, after), newest_first=newest_first))
-    order = (Job.created_at.desc(), Job.id.desc()) if newest_first else (Job.created_at, Job.id)
-    return list(session.scalars(query.order_by(*order)))
-
-
-def of_ids(session: Session, ids: Collection[UUID]) -> list[Job]:
-    """Return those of these jobs that there are and that are not deleted, in whatever order."""
-    return list(session.scalars(select(Job).where(Job.id.in_(ids), Job.deleted_at.is_(None))))
-
-
-def first_waiting(session: Session, tenant: str, *, limit: int) -> list[Job]:
-    """Return the tenant's queued jobs that run first; those of held runs come last."""
-    query = select(Job).where(Job.tenant == tenant, Job.status == JobStatus.QUEUED, Job.deleted_at.is_(None))
-    order = (outbox.is_held(), Job.queue.desc(), Job.priority, Job.created_at, Job.id)  # interactive before bulk
-    return list(session.scalars(query.order_by(*order).limit(limit)))
-
-
-def latest(session: Session, tenant: str, *, limit: int) -> list[Job]:
-    """Return the tenant's newest jobs, without lines of runs that wait."""
-    query = select(Job).where(
-        Job.tenant == tenant, Job.deleted_at.is_(None), or_(Job.batch_id.is_(None), Job.status != JobStatus.QUEUED)
-    )
-    return list(session.scalars(query.order_by(Job.created_at.desc(), Job.id.desc()).limit(limit)))
-
-
-def last_ended(session: Session, tenant: str, *, limit: int) -> list[Job]:
-    """Return the tenant's jobs that ended last, the last one first."""
-    query = select(Job).where(Job.tenant == tenant, Job.status.in_(FINAL), Job.deleted_at.is_(None))
-    rows = session.scalars(query.order_by(Job.changed.desc()).limit(limit))  # its end is a job's last change
-    return sorted(rows, key=lambda job: job.finished_at or job.created_at, reverse=True)
-
-
-def _behind(cursor: tuple[datetime, UUID], *, newest_first: bool) -> ColumnElement[bool]:
-    place, here = tuple_(Job.created_at, Job.id), tuple_(*cursor)
-    return place < here if newest_first else place > here
-
-
-def position(session: Session, job: Job) -> int | None:
-    """Return how many queued jobs run before this one, counting them all; None once it is no longer queued."""
-    if job.status != JobStatus.QUEUED:
-        return None
-    before = tuple_(Job.priority, Job.created_at, Job.id) < tuple_(job.priority, job.created_at, job.id)
-    ahead = and_(Job.queue == job.queue, before)
-    if job.queue == Queue.BULK:
-        ahead = or_(Job.queue == Queue.INTERACTIVE, ahead)
-    return session.scalar(select(func.count()).where(Job.status == JobStatus.QUEUED, ahead))
 
 
 def claim(
@@ -679,45 +489,6 @@ def _record(session: Session, attempts: Sequence[Mapping[str, Any]]) -> None:
     if attempts:
         rows = [{**attempt, "created_at": func.clock_timestamp()} for attempt in attempts]
         session.execute(insert(JobMetric).values(rows).on_conflict_do_nothing())
-
-
-def num_queued(session: Session, tenant: str) -> int:
-    """Return how many jobs of a tenant wait."""
-    query = select(func.count()).where(Job.tenant == tenant, Job.status == JobStatus.QUEUED)
-    return session.scalar(query) or 0
-
-
-def counts(session: Session, tenant: str | None = None) -> dict[str, int]:
-    """Return the number of jobs by status, of one tenant or of all."""
-    query = select(Job.status, func.count().label("number")).group_by(Job.status)
-    if tenant is not None:
-        query = query.where(Job.tenant == tenant)
-    return {row.status: row.number for row in session.execute(query)}
-
-
-def open_counts(session: Session, tenant: str) -> dict[str, int]:
-    """Return how many jobs of a tenant wait and run."""
-    which = (Job.tenant == tenant, Job.status.in_((JobStatus.QUEUED, JobStatus.IN_PROGRESS)), Job.deleted_at.is_(None))
-    query = select(Job.status, func.count().label("number")).where(*which).group_by(Job.status)
-    return {row.status: row.number for row in session.execute(query)}
-
-
-def open_of_model(session: Session, model: str) -> dict[str, int]:
-    """Return how many jobs of a model wait and run, of all tenants."""
-    which = (Job.model == model, Job.status.in_((JobStatus.QUEUED, JobStatus.IN_PROGRESS)))
-    query = select(Job.status, func.count().label("number")).where(*which).group_by(Job.status)
-    return {row.status: row.number for row in session.execute(query)}
-
-
-def in_progress(session: Session) -> list[Job]:
-    """Return every job that a worker has, of all tenants."""
-    return list(session.scalars(select(Job).where(Job.status == JobStatus.IN_PROGRESS).order_by(Job.claimed_at)))
-
-
-def running(session: Session, ids: Collection[UUID]) -> set[UUID]:
-    """Return those of these jobs that have neither ended nor been removed."""
-    is_open = and_(Job.status.not_in(FINAL), Job.deleted_at.is_(None))
-    return set(session.scalars(select(Job.id).where(Job.id.in_(ids), is_open)))
 
 
 def ping(session: Session) -> None:

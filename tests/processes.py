@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import heartbeats, jobs
+from db import acceptance, heartbeats
 from db.models import Job, JobMetric
 from db.session import transaction
 from db.states import FINAL, JobStatus
@@ -145,7 +145,7 @@ class Service:
         """Accept jobs as the API does."""
         asked = {"tenant": "ada", "prompt": "a fox", "width": 32, "height": 32, "num_frames": 17, "fps": 8, "seed": 1}
         with transaction(self.factory) as session:
-            ids = [jobs.accept(session, Job(model=model, **(asked | values)))[0].id for _ in range(number)]
+            ids = [acceptance.accept(session, Job(model=model, **(asked | values)))[0].id for _ in range(number)]
         self.accepted += ids
         return ids
 

@@ -22,7 +22,7 @@ from api.routes.videos import REFUSALS
 from api.schemas.answers import BulkRun, BulkRunList, Counts, DeletedBulkRun, ItemList
 from api.schemas.fields import Whole
 from api.schemas.requests import AddItems, Forecast, OpenBatch, RetryBatch, SealBatch, SetWindow, Window
-from db import batches, file_batches, jobs, models, retries, reused_lines
+from db import acceptance, batches, file_batches, jobs, models, retries, reused_lines
 from db.errors import IllegalTransition
 from db.states import BatchStatus, JobStatus
 from shared.run_windows import AtEnd, RunWindow
@@ -151,7 +151,7 @@ def add(batch_id: str, asked: Annotated[AddItems, Depends(_added)], call: Callin
             job.group = caller.group
         lines = {job.custom_id or "": job for job in sorted_.good.values()}
         reused = reused_lines.known(session, batch.id, lines)
-        new = lines.keys() - reused.keys() - jobs.known_lines(session, batch.id, lines)
+        new = lines.keys() - reused.keys() - acceptance.known_lines(session, batch.id, lines)
         if new or not lines:  # lines that are all known are a replay, which no limit and no seal refuses
             _check_open(batch, batch_id)
             _check_no_file(session, batch)

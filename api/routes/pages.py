@@ -28,7 +28,7 @@ from api.routes import videos as video_routes
 from api.schemas.requests import CreateVideo, RetryBatch, SetWindow, Window
 from api.web import forms, reference, render, words
 from api.web.forms import KEY_COOKIE, TOKEN_COOKIE, Act, Given, Retry, SetTimes, SignIn
-from db import batches, file_batches, heartbeats, jobs, metrics, reused_lines
+from db import acceptance, batches, file_batches, heartbeats, job_lists, jobs, metrics, reused_lines
 from db.errors import NotFound
 from db.keys import Caller
 from db.models import Batch, Job
@@ -146,7 +146,7 @@ def _accept(asked: CreateVideo, key: str | None, call: Call) -> UUID:
 
 def _make(request: Request, call: Call, asked: Mapping[str, Any], error: ApiError | None = None) -> HTMLResponse:
     with call.begin() as (session, caller):
-        latest = _shown(session, jobs.latest(session, caller.tenant, limit=NUM_LATEST))
+        latest = _shown(session, job_lists.latest(session, caller.tenant, limit=NUM_LATEST))
         now = _now(session, call)
     cards, default = list(call.service.cards.values()), call.service.settings.default_model
     values: Values = {"latest": latest, "cards": cards, "default_model": default, "now": now, "asked": asked}
@@ -159,9 +159,13 @@ def _make(request: Request, call: Call, asked: Mapping[str, Any], error: ApiErro
 def queue(request: Request, call: Calling) -> HTMLResponse:
     """Show what runs, what waits and what ended last."""
     with call.begin() as (session, caller):
-        waiting = jobs.first_waiting(session, caller.tenant, limit=NUM_WAITING)  # in the order in which a job moves on:
-        running = jobs.page(session, caller.tenant, limit=NUM_WAITING, status=[JobStatus.IN_PROGRESS])  # none is lost
-        ended = jobs.last_ended(session, caller.tenant, limit=NUM_ENDED)
+        waiting = job_lists.first_waiting(
+            session, caller.tenant, limit=NUM_WAITING
+        )  # in the order in which a job moves on:
+        running = job_lists.page(
+            session, caller.tenant, limit=NUM_WAITING, status=[JobStatus.IN_PROGRESS]
+        )  # none is lost
+        ended = job_lists.last_ended(session, caller.tenant, limit=NUM_ENDED)
         waiting, running, ended = _apart(waiting, running, ended)
         values: Values = {
             "now": _now(session, call),
@@ -196,7 +200,7 @@ def library(
     with call.begin() as (session, caller):
         run = video_routes.run_id(session, caller, batch_id) if batch_id else None
         with ids.cursor("video", after) as cursor:
-            rows = jobs.page(
+            rows = job_lists.page(
                 session,
                 caller.tenant,
                 limit=NUM_CARDS + 1,
@@ -222,7 +226,7 @@ def video(request: Request, id_: str, call: Calling) -> HTMLResponse:
     with call.begin() as (session, caller), ids.known("video", id_) as known:
         job = jobs.get(session, caller.tenant, known)
         shown, now = _shown(session, [job], call)[0], _now(session, call)
-        lent = jobs.of_ids(session, [ids.parse("video", donor) for donor in shown["donors"]])
+        lent = job_lists.of_ids(session, [ids.parse("video", donor) for donor in shown["donors"]])
         donors = _shown(session, [donor for donor in lent if donor.tenant == caller.tenant])
     values: Values = {"now": now, "video": shown, "donors": donors}
     return _page("video.html", request, call, "Video", values, title=shown["prompt"][:60])
@@ -240,7 +244,7 @@ def again(id_: str, call: Calling, form: Annotated[Act, Depends(_form(Act))]) ->
     """Ask for the same once more, as a video of its own, and go to it; whoever asks twice gets to the same one."""
     with call.begin() as (session, caller), ids.known("video", id_) as known:
         job = job_factory.again(jobs.get(session, caller.tenant, known), call.service.cards)
-        found = jobs.replayed(session, job) or video_routes.accept(session, call.service.limits, caller, job)[0]
+        found = acceptance.replayed(session, job) or video_routes.accept(session, call.service.limits, caller, job)[0]
         new = found.id
     return RedirectResponse(f"/videos/{video_id(new)}", status_code=303)
 
@@ -270,7 +274,7 @@ def mark_right(id_: str, call: Operating, form: Annotated[Act, Depends(_form(Act
 def cache(request: Request, call: Operating, days: cache_routes.Days = 7) -> HTMLResponse:
     """Show whether the cache is worth its bytes, of all tenants; and the caller's last hits."""
     with call.begin() as (session, caller):
-        rows = jobs.page(session, caller.tenant, limit=NUM_HITS, status=[JobStatus.COMPLETED], path="fast")
+        rows = job_lists.page(session, caller.tenant, limit=NUM_HITS, status=[JobStatus.COMPLETED], path="fast")
         hits = [row for row in _shown(session, rows) if row["matched"]]
         now = _now(session, call)
     values = {"now": now, "cache": words.cache(cache_routes.figures(call, days)), "hits": hits}
@@ -389,7 +393,7 @@ def workers(request: Request, call: Calling) -> HTMLResponse:
     """Show every part that gives signs of life, what it does and what went wrong last."""
     with call.begin() as (session, caller):
         beats = heartbeats.seen(session, "worker") + heartbeats.seen(session, "relay")
-        faults, busy = metrics.last_faults(session), jobs.in_progress(session)
+        faults, busy = metrics.last_faults(session), job_lists.in_progress(session)
         parts = [_part(beat, busy, faults, caller) for beat in beats]
         now = _now(session, call)
     shown = {"now": now, "parts": parts, "flower_url": call.service.settings.flower_url}
@@ -480,8 +484,8 @@ def _sign_in(request: Request, place: str, error: ApiError | None = None) -> HTM
 
 def _now(session: Session, call: Call) -> Values:
     """Return what the bar on top says."""
-    counts = jobs.open_counts(session, call.caller.tenant)
-    running = jobs.page(session, call.caller.tenant, limit=1, status=[JobStatus.IN_PROGRESS])
+    counts = job_lists.open_counts(session, call.caller.tenant)
+    running = job_lists.page(session, call.caller.tenant, limit=1, status=[JobStatus.IN_PROGRESS])
     return {
         "running": counts.get(JobStatus.IN_PROGRESS, 0),
         "waiting": counts.get(JobStatus.QUEUED, 0),

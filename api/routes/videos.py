@@ -21,7 +21,7 @@ from api.limits import Limits
 from api.schemas.answers import DeletedVideo, ErrorBody, Video, VideoList
 from api.schemas.fields import Whole
 from api.schemas.requests import LATEST, CreateVideo
-from db import batches, jobs, metrics, previews, reused_lines, vetoes
+from db import acceptance, batches, job_lists, jobs, metrics, previews, reused_lines, vetoes
 from db.errors import IllegalTransition
 from db.keys import Caller
 from db.models import Job
@@ -165,7 +165,7 @@ def list_(
     with call.begin() as (session, caller):
         batch = None if batch_id is None else run_id(session, caller, batch_id)
         with ids.cursor("video", after) as cursor:
-            rows = jobs.page(
+            rows = job_lists.page(
                 session,
                 caller.tenant,
                 limit=limit + 1,
@@ -340,7 +340,7 @@ def take(
     settings = call.service.settings
     if key is not None:
         same = Job(tenant=caller.tenant, idempotency_key=key, request_hash=job_factory.fingerprint(asked))
-        if known := jobs.replayed(session, same):
+        if known := acceptance.replayed(session, same):
             return known, False
     if asked.webhook_url is not None:
         addresses.check_url("webhook_url", asked.webhook_url, settings.webhook_allowed)
@@ -355,7 +355,7 @@ def accept(session: Session, limits: Limits, caller: Caller, job: Job) -> tuple[
     """Store a job that is no replay, if the caller's limits leave room for it; return it and whether it is new."""
     limits.check(session, caller)
     job.group = caller.group
-    return jobs.accept(session, job)
+    return acceptance.accept(session, job)
 
 
 def key_of(text: str | None) -> str | None:

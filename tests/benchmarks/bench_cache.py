@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from sqlalchemy import event, select, text, update
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import cache, cache_search, jobs, namespaces
+from db import acceptance, cache, cache_search, jobs, namespaces
 from db.jobs import Claim
 from db.models import CacheEntry, Job, Namespace
 from db.session import by_message, transaction
@@ -94,7 +94,7 @@ class Bench:
     def accept(self, prompt: str, tenant: str) -> Job:
         size = {"width": 64, "height": 64, "num_frames": 16, "fps": 8}
         with transaction(self.factory) as session:
-            return jobs.accept(session, Job(tenant=tenant, prompt=prompt, model="small", **size))[0]
+            return acceptance.accept(session, Job(tenant=tenant, prompt=prompt, model="small", **size))[0]
 
     def claim(self, prompt: str, tenant: str) -> Claim:
         job = self.accept(prompt, tenant)

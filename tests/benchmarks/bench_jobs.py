@@ -32,7 +32,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from api.app import create_app
 from api.settings import ApiSettings
-from db import jobs
+from db import job_lists
 from db.models import Job, JobMetric
 from db.session import transaction
 from db.states import FINAL
@@ -236,7 +236,7 @@ def recovery_behind_a_backlog(service: Service, num_kills: int, *, of_machines: 
 
 def keep_waiting(service: Service, number: int) -> None:
     with transaction(service.factory) as session:
-        missing = number - jobs.num_queued(session, "ada")
+        missing = number - job_lists.num_queued(session, "ada")
     if missing > 0:
         service.submit("slow", number=missing, queue="bulk", num_inference_steps=40)
 

@@ -24,7 +24,7 @@ import torch
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import jobs, quality_checks
+from db import acceptance, quality_checks
 from db.models import Job, PlanRow, QualityCheck
 from db.namespaces import fingerprint
 from db.session import transaction
@@ -121,7 +121,7 @@ class World:
         """Run a job, then its check where it left one: nothing else waits."""
         given = {"tenant": "ada", "model": "small", "prompt": caption.text, "seed": int(self.rng.integers(1 << 31))}
         with transaction(self.runtime.factory) as session:
-            job, _ = jobs.accept(session, Job(**given, **SIZE, **values))
+            job, _ = acceptance.accept(session, Job(**given, **SIZE, **values))
         generate(self.runtime, job.id)
         check(self.runtime, job.id)
 

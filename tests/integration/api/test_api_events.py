@@ -21,7 +21,7 @@ from starlette.concurrency import run_in_threadpool
 from api import events
 from api.app import create_app
 from api.settings import ApiSettings
-from db import changes, jobs, keys
+from db import acceptance, changes, keys
 from db.keys import Caller
 from db.models import Job
 from db.session import transaction
@@ -117,7 +117,7 @@ def test_who_comes_back_hears_what_happened_meanwhile(url: str) -> None:
 
 def test_what_commits_late_is_told_all_the_same(url: str, session_factory: sessionmaker[Session]) -> None:
     with followed(url) as heard, session_factory() as late:
-        slow, _ = jobs.accept(late, _job("slow"))
+        slow, _ = acceptance.accept(late, _job("slow"))
         for _ in range(3):
             post(url)
             next(heard)
@@ -241,7 +241,7 @@ def test_many_listeners_cost_one_look(url: str, monkeypatch: pytest.MonkeyPatch)
 
 def test_every_write_moves_a_job_behind_the_horizon(session_factory: sessionmaker[Session], storage: Storage) -> None:
     with transaction(session_factory) as session:
-        job, _ = jobs.accept(session, _job("x"))
+        job, _ = acceptance.accept(session, _job("x"))
     with transaction(session_factory) as session:
         low = changes.horizon(session)
         assert changes.since(session, low, ["local"], limit=10).rows == []
@@ -257,7 +257,7 @@ def test_every_write_moves_a_job_behind_the_horizon(session_factory: sessionmake
 
 def test_rows_of_a_restored_database_are_not_told_for_ever(session_factory: sessionmaker[Session]) -> None:
     with transaction(session_factory) as session:
-        job, _ = jobs.accept(session, _job("x"))
+        job, _ = acceptance.accept(session, _job("x"))
         low = changes.horizon(session)
     with transaction(session_factory) as session:
         session.execute(text("UPDATE jobs SET changed = 1 << 40"))
@@ -325,7 +325,7 @@ def test_a_listener_of_another_tenant_that_comes_while_a_look_is_under_way_misse
         await asyncio.sleep(0.2)  # it has read what was before, which is nothing
         with transaction(session_factory) as session:
             asked = {"prompt": "a fox", "model": "tiny", "width": 32, "height": 32, "num_frames": 8, "fps": 8}
-            jobs.accept(session, Job(tenant="bob", **asked))
+            acceptance.accept(session, Job(tenant="bob", **asked))
         may_look.set()
         try:
             return await asyncio.wait_for(heard, 5)

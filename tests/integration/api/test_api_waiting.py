@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from api.estimates import Estimates
 from api.waiting import preferred_s
-from db import heartbeats, jobs, queue_positions
+from db import heartbeats, job_lists, jobs, queue_positions
 from db.models import Heartbeat, Job
 from db.session import transaction
 from shared.storage import Storage
@@ -250,7 +250,7 @@ def test_a_place_in_a_long_queue_is_exact_and_cheap(session: Session, queue: str
     found = queue_positions.between(session, job, queue_positions.mark(session))
     counted = queue_positions.counted(session, job)
 
-    assert found == jobs.position(session, job)
+    assert found == job_lists.position(session, job)
     assert counted in (None, found)
     assert Estimates().of(session, job).position == found
 

@@ -15,7 +15,7 @@ from running import mp4, work
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import decisions, figures, heartbeats, jobs, metrics
+from db import acceptance, decisions, figures, heartbeats, jobs, metrics
 from db.models import Job
 from db.session import transaction
 from shared.storage import Storage
@@ -121,7 +121,7 @@ def test_an_attempt_whose_end_waited_for_a_lock_hides_none_that_is_not_committed
 def _claimed(session_factory: sessionmaker[Session]) -> jobs.Claim:
     asked = {"prompt": "a fox", "model": "tiny", "width": 32, "height": 32, "num_frames": 8, "fps": 8}
     with transaction(session_factory) as session:
-        job, _ = jobs.accept(session, Job(tenant="ada", **asked))
+        job, _ = acceptance.accept(session, Job(tenant="ada", **asked))
         claim = jobs.claim(session, job.id, owner="w", lease_s=30)
     assert claim is not None
     return claim

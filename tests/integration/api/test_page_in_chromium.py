@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from api.app import create_app
 from api.settings import ApiSettings
-from db import heartbeats, jobs, keys, metrics, previews, questions
+from db import heartbeats, job_lists, jobs, keys, metrics, previews, questions
 from db.jobs import Claim
 from db.session import connect, sessions, transaction
 from shared.storage import Storage, picture_name, video_name
@@ -196,7 +196,7 @@ def test_what_is_cancelled_is_asked_for_again_by_one_button(site: Site, page: Ta
     page.wait_for("location.pathname.startsWith('/videos/video_')")
 
     with site.factory() as session:
-        found = jobs.page(session, "local", limit=3)
+        found = job_lists.page(session, "local", limit=3)
     assert [(job.status, job.prompt) for job in found] == [("queued", "a blue square"), ("cancelled", "a blue square")]
 
 
@@ -241,7 +241,7 @@ def test_what_is_pressed_twice_is_taken_back_at_once_and_nothing_else_is_lost(si
 
     def cancelled() -> int:
         with site.factory() as session:
-            return jobs.counts(session).get("cancelled", 0)
+            return job_lists.counts(session).get("cancelled", 0)
 
     press(0)
     press(0)
@@ -600,7 +600,7 @@ def test_what_is_typed_stays_while_nothing_answers(site: Site, page: Tab) -> Non
     page.wait_for("location.pathname.startsWith('/videos/video_')")
 
     with site.factory() as session:
-        assert [(job.prompt, job.seed) for job in jobs.page(session, "local", limit=3)] == [("a long thought", 7)]
+        assert [(job.prompt, job.seed) for job in job_lists.page(session, "local", limit=3)] == [("a long thought", 7)]
     page.errors.clear()  # that the line was cut
 
 
@@ -646,7 +646,7 @@ def test_a_mistake_is_told_beside_what_was_typed_and_mended_there(site: Site, pa
     page.run(SEND)
     page.wait_for("location.pathname.startsWith('/videos/video_')")
     with site.factory() as session:
-        (job,) = jobs.page(session, "local", limit=3)
+        (job,) = job_lists.page(session, "local", limit=3)
     assert (job.prompt, job.seed, job.mode) == ("a red circle", 8, "full")
     page.errors.clear()  # that the form was refused
 

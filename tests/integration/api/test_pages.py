@@ -15,7 +15,7 @@ from api import line_results
 from api.app import create_app
 from api.routes import pages
 from cli import manifest
-from db import heartbeats, jobs
+from db import heartbeats, job_lists, jobs
 from db.models import Job
 from db.session import transaction
 from shared.storage import Storage
@@ -467,7 +467,7 @@ def test_a_video_that_moves_on_while_the_queue_is_read_is_there_once(
     client: TestClient, session_factory: sessionmaker[Session], monkeypatch: pytest.MonkeyPatch, first: str
 ) -> None:
     video = client.post("/v1/videos", json={"prompt": "a quick circle"}).json()["id"]
-    read = getattr(jobs, first)
+    read = getattr(job_lists, first)
 
     def read_then_move(*args: object, **kwargs: object) -> list[Job]:
         rows = read(*args, **kwargs)
@@ -476,7 +476,7 @@ def test_a_video_that_moves_on_while_the_queue_is_read_is_there_once(
             assert jobs.claim(session, UUID(video.rpartition("_")[2]), owner="w1", lease_s=60)
         return rows
 
-    monkeypatch.setattr(jobs, first, read_then_move)
+    monkeypatch.setattr(job_lists, first, read_then_move)
     shown = client.get("/queue").text
 
     assert shown.count(f'class="prompt" dir="auto" href="/videos/{video}"') == 1
@@ -486,14 +486,14 @@ def test_a_video_that_ends_while_the_queue_is_read_is_there_once(
     client: TestClient, session_factory: sessionmaker[Session], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     video = client.post("/v1/videos", json={"prompt": "a quick circle"}).json()["id"]
-    read = jobs.last_ended
+    read = job_lists.last_ended
 
     def end_then_read(session: Session, tenant: str, *, limit: int) -> list[Job]:
         monkeypatch.undo()
         assert client.post(f"/v1/videos/{video}/cancel").is_success
         return read(session, tenant, limit=limit)
 
-    monkeypatch.setattr(jobs, "last_ended", end_then_read)
+    monkeypatch.setattr(job_lists, "last_ended", end_then_read)
     shown = client.get("/queue").text
 
     assert shown.count(f'class="prompt" dir="auto" href="/videos/{video}"') == 1

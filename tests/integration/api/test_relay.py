@@ -23,7 +23,7 @@ from api.broker import Broker, BrokerAway
 from api.outbox_relay import FORGET_CHUNK, Duty, Relay
 from api.settings import ApiSettings
 from cli.services.redis import Redis
-from db import batches, clock, heartbeats, identities, jobs, namespaces, outbox
+from db import acceptance, batches, clock, heartbeats, identities, jobs, namespaces, outbox
 from db.bell import Bell
 from db.models import Batch, CacheEvent, Heartbeat, Job
 from db.outbox import Waiting
@@ -35,7 +35,7 @@ from shared.storage import Storage
 def accept(factory: sessionmaker[Session], prompt: str = "a", **columns: object) -> UUID:
     values = {"tenant": "local", "model": "tiny", "width": 64, "height": 64, "num_frames": 16, "fps": 8, **columns}
     with transaction(factory) as session:
-        job, _ = jobs.accept(session, Job(prompt=prompt, **values))
+        job, _ = acceptance.accept(session, Job(prompt=prompt, **values))
         return job.id
 
 

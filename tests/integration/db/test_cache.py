@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.sweeps import sweep_entries
-from db import cache, cache_search, decisions, jobs, namespaces
+from db import acceptance, cache, cache_search, decisions, jobs, namespaces
 from db.errors import IllegalTransition, LeaseLost
 from db.jobs import Claim
 from db.models import CacheEntity, CacheEntry, CacheEvent, Job, JobMetric, Lookup, Namespace, Pin, Veto
@@ -145,7 +145,7 @@ def running_job() -> Job:
 
 
 def running(session: Session) -> Claim:
-    claim = jobs.claim(session, jobs.accept(session, running_job())[0].id, owner="w", lease_s=30)
+    claim = jobs.claim(session, acceptance.accept(session, running_job())[0].id, owner="w", lease_s=30)
     assert claim
     return claim
 
@@ -307,7 +307,7 @@ def test_an_entry_whose_writer_died_is_swept(session: Session) -> None:
 
 
 def test_an_entry_being_written_by_a_running_job_is_left_alone(session: Session) -> None:
-    space, job = make_space(session), jobs.accept(session, running_job())[0]
+    space, job = make_space(session), acceptance.accept(session, running_job())[0]
     claim = jobs.claim(session, job.id, owner="w", lease_s=30)
     assert claim
     entry = new_entry(space)
@@ -320,7 +320,7 @@ def test_an_entry_being_written_by_a_running_job_is_left_alone(session: Session)
 def test_pins_of_ended_attempts_are_dropped(session: Session) -> None:
     space = make_space(session)
     id_ = store(session, space, unit(random.Random(0)))
-    job = jobs.accept(session, running_job())[0]
+    job = acceptance.accept(session, running_job())[0]
     session.add(Pin(entry_id=id_, job_id=job.id, fence=9))
 
     cache.unfinished(session, quarantine_s=0)

@@ -8,7 +8,7 @@ from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.web import words
-from db import cache_days, cache_stats, decisions, jobs, namespaces, retention
+from db import acceptance, cache_days, cache_stats, decisions, namespaces, retention
 from db.models import CacheDay, CacheEvent, Job, JobMetric, Lookup, Namespace
 from db.session import transaction
 from db.states import JobStatus
@@ -26,7 +26,7 @@ def space(session_factory: sessionmaker[Session]) -> Namespace:
     with transaction(session_factory) as session:
         space = namespaces.get_or_create(session, {"model": "tiny"}, scope="tenant", owner="ada", dims=4, byte_budget=9)
         for number in range(6):
-            job, _ = jobs.accept(session, Job(tenant="ada", prompt="a fox", **given))
+            job, _ = acceptance.accept(session, Job(tenant="ada", prompt="a fox", **given))
             is_hit = number % 3 == 1
             reason, plan = ("entity_hit", PLAN) if is_hit else ("no_match", NONE)
             row = Lookup(job_id=job.id, fence=1, attempt=1, namespace_id=space.id, plan=plan, reason=reason, **shape)

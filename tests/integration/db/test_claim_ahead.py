@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import func, text, update
 from sqlalchemy.orm import Session
 
-from db import heartbeats, jobs
+from db import acceptance, heartbeats, jobs
 from db.models import Batch, Job
 
 ASKED = {"tenant": "ada", "prompt": "a fox", "width": 32, "height": 32, "num_frames": 8, "fps": 8}
@@ -14,7 +14,7 @@ QUEUES = ["interactive", "bulk"]
 
 
 def handed(session: Session, *, minutes_ago: int = 1, model: str = "tiny", **values: object) -> UUID:
-    job, _ = jobs.accept(session, Job(**(ASKED | {"model": model})))
+    job, _ = acceptance.accept(session, Job(**(ASKED | {"model": model})))
     ago = func.now() - text(f"interval '{minutes_ago} min'")
     session.execute(update(Job).where(Job.id == job.id).values(**({"published_at": ago} | values)))
     return job.id

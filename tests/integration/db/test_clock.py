@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import clock, heartbeats, jobs, keys, outbox
+from db import acceptance, clock, heartbeats, jobs, keys, outbox
 from db.models import ApiKey, Delivery, Heartbeat, Job
 from db.session import transaction
 
@@ -21,7 +21,7 @@ def accept(session_factory: Factory) -> Callable[[], UUID]:
     def accept_() -> UUID:
         size = {"width": 32, "height": 32, "num_frames": 8, "fps": 8}
         with transaction(session_factory) as session:
-            return jobs.accept(session, Job(tenant="ada", prompt="a", model="tiny", **size))[0].id
+            return acceptance.accept(session, Job(tenant="ada", prompt="a", model="tiny", **size))[0].id
 
     return accept_
 

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import jobs, metrics, outbox
+from db import acceptance, job_lists, jobs, metrics, outbox
 from db.errors import Conflict, LeaseLost, NotFound
 from db.models import Job, JobMetric
 from db.session import transaction
@@ -28,7 +28,7 @@ def new_job(**values: object) -> Job:
 def accept(session_factory: Factory) -> Callable[..., UUID]:
     def accept_(**values: object) -> UUID:
         with transaction(session_factory) as session:
-            return jobs.accept(session, new_job(**values))[0].id
+            return acceptance.accept(session, new_job(**values))[0].id
 
     return accept_
 
@@ -45,7 +45,7 @@ def claim(session_factory: Factory) -> Callable[..., jobs.Claim]:
 
 
 def test_an_accepted_job_waits_for_the_relay_from_its_own_transaction_on(session: Session) -> None:
-    job, is_new = jobs.accept(session, new_job())
+    job, is_new = acceptance.accept(session, new_job())
 
     assert is_new
     assert [waiting.id for waiting in outbox.pick(session, Queue.INTERACTIVE, [], limit=5)] == [job.id]
@@ -215,7 +215,7 @@ def test_a_removed_job_is_hidden_at_once_and_purged_when_it_has_ended(
         jobs.remove(session, "ada", id_)
 
     with transaction(session_factory) as session:
-        assert jobs.page(session, "ada", limit=10) == []
+        assert job_lists.page(session, "ada", limit=10) == []
         assert jobs.purge(session) == []
         jobs.complete(session, claimed, output={"name": "videos/x.mp4"}, receipt={})
     with transaction(session_factory) as session:
@@ -225,9 +225,9 @@ def test_a_removed_job_is_hidden_at_once_and_purged_when_it_has_ended(
 def test_pages_follow_the_cursor_without_gaps(accept: Callable[..., UUID], session: Session) -> None:
     ids = [accept() for _ in range(5)]
 
-    first = jobs.page(session, "ada", limit=2)
-    second = jobs.page(session, "ada", limit=2, after=first[-1].id)
-    third = jobs.page(session, "ada", limit=2, after=second[-1].id)
+    first = job_lists.page(session, "ada", limit=2)
+    second = job_lists.page(session, "ada", limit=2, after=first[-1].id)
+    third = job_lists.page(session, "ada", limit=2, after=second[-1].id)
 
     assert [job.id for job in first + second + third] == ids[::-1]
 
@@ -236,7 +236,7 @@ def test_bulk_jobs_wait_behind_every_interactive_one(accept: Callable[..., UUID]
     bulk = accept(queue=Queue.BULK)
     accept()
 
-    assert jobs.position(session, session.get_one(Job, bulk)) == 1
+    assert job_lists.position(session, session.get_one(Job, bulk)) == 1
 
 
 def refuse(factory: Factory, claim: jobs.Claim, max_faults: int = 8) -> JobStatus:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from typer.testing import CliRunner
 
 from cli import model
-from db import jobs
+from db import acceptance, jobs
 from db.models import Job
 from db.session import transaction
 from db.states import JobStatus
@@ -41,7 +41,7 @@ def rm(models_dir: Path, *arguments: str, said: str = "") -> Any:
 def submit(factory: sessionmaker[Session], name: str) -> UUID:
     asked = {"prompt": "a fox", "width": 32, "height": 32, "num_frames": 17, "fps": 8}
     with transaction(factory) as session:
-        return jobs.accept(session, Job(tenant="ada", model=name, **asked))[0].id
+        return acceptance.accept(session, Job(tenant="ada", model=name, **asked))[0].id
 
 
 def test_a_model_goes_with_what_lies_in_its_folder(models_dir: Path, session_factory: sessionmaker[Session]) -> None:

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import batches, jobs, outbox
+from db import acceptance, batches, jobs, outbox
 from db.models import Batch, Job
 from db.session import transaction
 from db.states import Queue
@@ -24,7 +24,7 @@ def accept(session_factory: Factory) -> Callable[..., UUID]:
         custom_id = None if run is None else str(uuid4())
         job = Job(tenant=tenant, batch_id=run, custom_id=custom_id, prompt="a", model="tiny", **size, **values)
         with transaction(session_factory) as session:
-            return jobs.accept(session, job)[0].id
+            return acceptance.accept(session, job)[0].id
 
     return accept_
 

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import cache, decisions, jobs, metrics, namespaces, quality_checks, retention
+from db import acceptance, cache, decisions, metrics, namespaces, quality_checks, retention
 from db.eviction import Asked
 from db.models import CacheEntry, CacheEvent, Job, JobMetric, Lookup, Namespace, Pin, QualityCheck
 from db.retention import Forgotten
@@ -85,7 +85,7 @@ def forget(session: Session, *, limit: int = 1000) -> Forgotten:
 
 def accept(session: Session, *, status: str = "completed") -> Job:
     values = {"model": "tiny", "width": 32, "height": 32, "num_frames": 17, "fps": 8}
-    job, _ = jobs.accept(session, Job(tenant="ada", prompt="a fox", **values))
+    job, _ = acceptance.accept(session, Job(tenant="ada", prompt="a fox", **values))
     if status != "queued":
         job.status, job.output = status, {"name": "videos/x.mp4"} if status == "completed" else None
         job.lease_until = func.now() if status == "in_progress" else None

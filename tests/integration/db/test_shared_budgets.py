@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import cache, jobs, namespaces
+from db import acceptance, cache, jobs, namespaces
 from db.jobs import Claim
 from db.models import EVICTION_ORDERS, CacheEntry, CacheEvent, Job, Namespace
 from db.session import transaction
@@ -30,7 +30,7 @@ def open_space(
 def claim_of(factory: Factory, tenant: str) -> Claim:
     with transaction(factory) as session:
         size = {"width": 32, "height": 32, "num_frames": 8, "fps": 8}
-        job = jobs.accept(session, Job(tenant=tenant, prompt="a fox", model="m", **size))[0]
+        job = acceptance.accept(session, Job(tenant=tenant, prompt="a fox", model="m", **size))[0]
         claim = jobs.claim(session, job.id, owner="w", lease_s=600)
     assert claim
     return claim

@@ -22,7 +22,7 @@ from sqlalchemy import create_engine, func, select, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.sweeps import sweep_entries
-from db import cache, cache_search, jobs, namespaces
+from db import acceptance, cache, cache_search, jobs, namespaces
 from db.models import CacheEntry, CacheEvent, Job, Namespace
 from db.session import connect, sessions, transaction
 from db.states import EntryStatus
@@ -108,7 +108,7 @@ class Cluster:
     def accept(self, prompt: str) -> UUID:
         size = {"width": 32, "height": 32, "num_frames": 8, "fps": 8}
         with transaction(self.factory) as session:
-            return jobs.accept(session, Job(tenant="ada", prompt=prompt, model="tiny", **size))[0].id
+            return acceptance.accept(session, Job(tenant="ada", prompt=prompt, model="tiny", **size))[0].id
 
     def start(self, work: Callable[..., None], *args: Any) -> BaseProcess:
         process = FORK.Process(target=self._be, args=(work, args), daemon=True)
@@ -307,7 +307,7 @@ def keep_many(factory: Factory, storage: Storage, space_id: UUID, seed: int, sta
     for _ in range(NUM_EACH):
         with transaction(factory) as session:
             values = {"model": "tiny", "width": 32, "height": 32, "num_frames": 8, "fps": 8}
-            job = jobs.accept(session, Job(tenant="ada", prompt="a fox", **values))[0]
+            job = acceptance.accept(session, Job(tenant="ada", prompt="a fox", **values))[0]
             claim = jobs.claim(session, job.id, owner="w", lease_s=600)
             space = session.get_one(Namespace, space_id)
         assert claim

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import delete, text, update
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import jobs, metrics
+from db import acceptance, jobs, metrics
 from db.models import Job, JobMetric
 from db.session import transaction
 from lab.chaos import audit
@@ -31,7 +31,7 @@ def done(database_url: str, session_factory: Factory, storage: Path) -> UUID:
     audit.watch(database_url)
     asked = {"prompt": "a fox", "model": "tiny", "width": 32, "height": 32, "num_frames": 8, "fps": 8}
     with transaction(session_factory) as session:
-        id_ = jobs.accept(session, Job(tenant="ada", **asked))[0].id
+        id_ = acceptance.accept(session, Job(tenant="ada", **asked))[0].id
     with transaction(session_factory) as session:
         jobs.claim(session, id_, owner="first@host", lease_s=LEASE_S)
     with transaction(session_factory) as session:

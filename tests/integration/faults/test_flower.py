@@ -24,7 +24,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from cli.services.redis import Redis
-from db import jobs, outbox
+from db import acceptance, job_lists, jobs, outbox
 from db.models import Job
 from db.session import transaction
 from worker.tasks import AttemptCancelled, ended
@@ -178,7 +178,7 @@ def test_an_exporter_reads_what_the_database_knows_to_be_handed_over(
 
     wait_until(lambda: counted() == {"task-succeeded": 1, "task-failed": 1}, 20, service.folder)
     with service.factory() as session:
-        assert jobs.counts(session) == {"completed": 1, "failed": 1}
+        assert job_lists.counts(session) == {"completed": 1, "failed": 1}
         flying = [(busy.queue, busy.num_handed) for busy in outbox.in_flight(session) if busy.num_handed]
     with redis.Redis.from_url(service.env["REDIS_URL"]) as client:
         assert (flying, client.llen("interactive"), client.llen("bulk")) == ([], 0, 0)
@@ -199,7 +199,7 @@ def test_what_waits_is_seen_by_every_tool_as_it_is_handed_over(
     wait_until(lambda: len(tasks(flower)) == 2, 10, service.folder)
     assert {task_of(flower, id_)["state"] for id_ in handed} == {"PENDING"}
     with service.factory() as session:
-        assert jobs.counts(session) == {"queued": 17}
+        assert job_lists.counts(session) == {"queued": 17}
 
 
 def test_a_cancelled_job_that_the_broker_has_is_revoked_and_costs_nothing(
@@ -266,7 +266,7 @@ def test_tools_of_celery_count_what_the_database_does(service: Service, relay: P
         service.wait_ended([*first, *rest])
 
         with service.factory() as session:
-            ends = jobs.counts(session)
+            ends = job_lists.counts(session)
         assert ends == {"completed": 3, "failed": 2, "cancelled": 2}
         expected = {"sent": 7, "succeeded": ends["completed"], "failed": ends["failed"], "revoked": ends["cancelled"]}
         wait_until(lambda: counted(said) == expected, 20, service.folder)
@@ -278,7 +278,7 @@ def test_the_task_of_a_job_that_its_user_took_back_while_its_worker_was_stopped_
 ) -> None:
     with transaction(session_factory) as session:
         size = {"width": 32, "height": 32, "num_frames": 8, "fps": 8}
-        job, _ = jobs.accept(session, Job(tenant="ada", prompt="a fox", model="tiny", **size))
+        job, _ = acceptance.accept(session, Job(tenant="ada", prompt="a fox", model="tiny", **size))
         jobs.claim(session, job.id, owner="w", lease_s=30)
         jobs.request_cancel(session, "ada", job.id)
         jobs.release(session, owner="w")

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import jobs
+from db import acceptance
 from db.models import CacheEntry, Job, Namespace
 from db.session import transaction
 from db.states import EntryStatus
@@ -61,7 +61,7 @@ class Service:
     def run(self, prompt: str, *, tenant: str = "ada", **values: Any) -> Job:
         given = {"model": "tiny", "width": 32, "height": 32, "num_frames": 8, "fps": 8, **values}
         with transaction(self.factory) as session:
-            job, _ = jobs.accept(session, Job(tenant=tenant, prompt=prompt, **given))
+            job, _ = acceptance.accept(session, Job(tenant=tenant, prompt=prompt, **given))
         generate(self.runtime, job.id)
         with self.factory() as session:
             return session.get_one(Job, job.id)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import jobs, metrics
+from db import acceptance, jobs, metrics
 from db.models import Job, Namespace, PlanRow
 from db.session import transaction
 from shared.storage import Storage
@@ -209,7 +209,7 @@ def test_a_job_that_is_cancelled_in_the_middle_stops_there(service: Service, dec
     forwards: list[float] = []
     with transaction(service.factory) as session:
         size = {"width": 32, "height": 32, "num_frames": 5, "fps": 8}
-        job, _ = jobs.accept(session, Job(tenant="ada", prompt=FOX, model="wan", **size))
+        job, _ = acceptance.accept(session, Job(tenant="ada", prompt=FOX, model="wan", **size))
 
     def cancel(*_: Any) -> None:
         forwards.append(time.monotonic())

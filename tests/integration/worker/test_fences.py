@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine, event, func, select, text, update
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import jobs
+from db import acceptance, jobs
 from db.models import CacheEntry, CacheEvent, Job, JobMetric, Lookup, Pin
 from db.session import connect, sessions, transaction
 from db.states import EntryStatus, JobStatus
@@ -108,7 +108,7 @@ def play(service: Any, loser: Engine, at: int, prompt: str) -> Taker:
     """Run a job whose worker loses it before its statement number `at`."""
     values = {"tenant": "ada", "model": "tiny", "width": 32, "height": 32, "num_frames": 8, "fps": 8}
     with transaction(service.factory) as session:
-        job_id = jobs.accept(session, Job(prompt=prompt, **values))[0].id
+        job_id = acceptance.accept(session, Job(prompt=prompt, **values))[0].id
     taker = Taker(factory=service.factory, at=at)
     service.runtime.factory = sessions(loser)
     event.listen(loser, "before_cursor_execute", taker)

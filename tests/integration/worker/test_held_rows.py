@@ -11,7 +11,7 @@ from sqlalchemy import Engine, func, select, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.sweeps import sweep_entries
-from db import jobs
+from db import acceptance, jobs
 from db.errors import LeaseLost
 from db.models import CacheEvent, Job, JobMetric, Pin
 from db.session import connect, sessions, transaction
@@ -164,7 +164,7 @@ def test_a_job_whose_row_is_held_is_left_to_a_later_message(
 ) -> None:
     with transaction(session_factory) as session:
         asked = {"prompt": "a fox", "model": "tiny", "width": 32, "height": 32, "num_frames": 8, "fps": 8}
-        id_ = jobs.accept(session, Job(tenant="ada", **asked))[0].id
+        id_ = acceptance.accept(session, Job(tenant="ada", **asked))[0].id
 
     with lost("UPDATE jobs SET published_at = now()"):
         assert claim_job(hurried, id_, owner="w", lease_s=30) is None
@@ -200,7 +200,7 @@ def test_a_video_whose_commit_is_still_under_way_keeps_its_file(
     """The answer of the commit was lost, and the lease is over: the row, once it is free, says whose the file is."""
     with transaction(session_factory) as session:
         asked = {"prompt": "a fox", "model": "tiny", "width": 32, "height": 32, "num_frames": 8, "fps": 8}
-        id_ = jobs.accept(session, Job(tenant="ada", **asked))[0].id
+        id_ = acceptance.accept(session, Job(tenant="ada", **asked))[0].id
         claim = jobs.claim(session, id_, owner="w", lease_s=30)
     assert claim is not None
     held = Lease(session_factory, claim, service.runtime.settings)
@@ -222,7 +222,7 @@ def test_a_dead_child_s_job_whose_row_is_held_for_a_moment_does_not_wait_for_its
 ) -> None:
     with transaction(session_factory) as session:
         asked = {"prompt": "a fox", "model": "tiny", "width": 32, "height": 32, "num_frames": 8, "fps": 8}
-        id_ = jobs.accept(session, Job(tenant="ada", **asked))[0].id
+        id_ = acceptance.accept(session, Job(tenant="ada", **asked))[0].id
         jobs.claim(session, id_, owner="w", lease_s=30)
 
     with engine.connect() as server:

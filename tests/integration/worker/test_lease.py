@@ -11,7 +11,7 @@ from sqlalchemy import Engine, event, func, select, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import heartbeats, jobs
+from db import acceptance, heartbeats, jobs
 from db.errors import LeaseLost
 from db.jobs import Claim
 from db.models import Batch, Job
@@ -37,7 +37,7 @@ def claim(session_factory: Factory) -> Claim:
     """A job in progress."""
     asked = {"prompt": "a fox", "model": "tiny", "width": 32, "height": 32, "num_frames": 17, "fps": 8}
     with transaction(session_factory) as session:
-        id_ = jobs.accept(session, Job(tenant="ada", **asked))[0].id
+        id_ = acceptance.accept(session, Job(tenant="ada", **asked))[0].id
         found = jobs.claim(session, id_, owner="w", lease_s=LEASE_S)
     assert found is not None
     return found
@@ -182,7 +182,7 @@ def test_a_claim_whose_answer_was_lost_goes_back_to_the_queue(engine: Engine) ->
     factory, answers = sessions(engine), iter([True])
     asked = {"prompt": "a fox", "model": "tiny", "width": 32, "height": 32, "num_frames": 17, "fps": 8}
     with transaction(factory) as session:
-        id_ = jobs.accept(session, Job(tenant="ada", **asked))[0].id
+        id_ = acceptance.accept(session, Job(tenant="ada", **asked))[0].id
     unheard = sessions(engine)
 
     @event.listens_for(unheard, "after_commit")

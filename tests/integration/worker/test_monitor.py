@@ -10,7 +10,7 @@ import pytest
 from celery import Celery
 from sqlalchemy import func, select, text, update
 
-from db import jobs, metrics, quality_checks
+from db import acceptance, job_lists, jobs, metrics, quality_checks
 from db.models import CacheEvent, Job, JobMetric, Outbox, PlanRow, QualityCheck
 from db.session import transaction
 from db.states import CheckStatus
@@ -84,9 +84,9 @@ def test_no_check_shows_among_the_users_jobs(start: Start) -> None:
     mine = [service.run(RED_FOX).id, service.run(SAME_FOX).id]
 
     with service.factory() as session:
-        assert [job.id for job in jobs.page(session, "ada", limit=10, newest_first=False)] == mine
-        assert jobs.num_queued(session, "ada") == 0
-        assert jobs.counts(session) == {"completed": 2}
+        assert [job.id for job in job_lists.page(session, "ada", limit=10, newest_first=False)] == mine
+        assert job_lists.num_queued(session, "ada") == 0
+        assert job_lists.counts(session) == {"completed": 2}
 
 
 def test_a_full_run_and_one_with_steps_of_its_own_are_not_checked(start: Start) -> None:
@@ -329,7 +329,7 @@ def test_a_check_makes_way_for_a_job_and_gives_up_after_three_starts(start: Star
     published(service)
     with transaction(service.factory) as session:
         given = {"model": "tiny", "width": 32, "height": 32, "num_frames": 8, "fps": 8}
-        waiting, _ = jobs.accept(session, Job(tenant="eve", prompt="a blue whale", **given))
+        waiting, _ = acceptance.accept(session, Job(tenant="eve", prompt="a blue whale", **given))
 
     seen = []
     for _ in range(quality_checks.MAX_STARTS):
@@ -377,7 +377,7 @@ def test_a_check_does_not_make_way_for_jobs_that_its_worker_cannot_take(start: S
     job = service.run(SAME_FOX)
     with transaction(service.factory) as session:
         given = {"model": "absent", "width": 32, "height": 32, "num_frames": 8, "fps": 8}
-        jobs.accept(session, Job(tenant="eve", prompt="a blue whale", **given))
+        acceptance.accept(session, Job(tenant="eve", prompt="a blue whale", **given))
 
     check(service.runtime, job.id)
 

@@ -20,7 +20,7 @@ from sqlalchemy import Engine, event
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.sweeps import sweep
-from db import jobs
+from db import acceptance, jobs
 from db.models import Job
 from db.session import transaction
 from shared.storage import (
@@ -347,7 +347,7 @@ def test_a_sweep_takes_old_files_that_no_row_names(
             "num_frames": 17,
             "fps": 8,
         }
-        job = jobs.accept(session, Job(**asked))[0]
+        job = acceptance.accept(session, Job(**asked))[0]
     with transaction(session_factory) as session:
         claim = jobs.claim(session, job.id, owner="w", lease_s=30)
         assert claim is not None
@@ -373,7 +373,7 @@ def running(session_factory: sessionmaker[Session]) -> jobs.Claim:
     """A job that an attempt has."""
     asked = {"prompt": "a fox", "model": "tiny", "width": 32, "height": 32, "num_frames": 17, "fps": 8}
     with transaction(session_factory) as session:
-        claim = jobs.claim(session, jobs.accept(session, Job(tenant="ada", **asked))[0].id, owner="w", lease_s=30)
+        claim = jobs.claim(session, acceptance.accept(session, Job(tenant="ada", **asked))[0].id, owner="w", lease_s=30)
     assert claim is not None
     return claim
 

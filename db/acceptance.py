@@ -1,0 +1,118 @@
+"""Jobs accepted: a request becomes a row once, however often it comes. Functions flush; the caller commits."""
+
+from collections.abc import Collection, Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, func, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+
+from db import outbox
+from db.errors import Conflict, InUse
+from db.models import Job
+from db.session import waited_in_vain
+
+KEY_LIFE = timedelta(days=1)  # an idempotency key is known for this long
+KEY_PATIENCE_MS = 2000  # two requests with one key: the second waits this long for the first
+
+
+def accept(session: Session, job: Job) -> tuple[Job, bool]:
+    """Insert a job and wake the relay; return it and whether it is new.
+
+    A known idempotency key (or custom id of a batch) gives the job it was first used for. Raises `Conflict` when the
+    request behind the key differs, and `InUse` when a request with the same key goes on for too long to wait for it.
+    """
+    made = insert(Job).values(_values(job)).on_conflict_do_nothing().returning(Job)
+    if job.idempotency_key is not None:
+        session.execute(text(f"SET LOCAL lock_timeout = {KEY_PATIENCE_MS}"))
+    try:
+        row = session.scalars(made).one_or_none()
+    except OperationalError as error:
+        if waited_in_vain(error):
+            message = f"{job.idempotency_key!r} belongs to a request that has not ended; try again in a second"
+            raise InUse(message) from error
+        raise
+    if row is not None:
+        outbox.ring(session)
+        return row, True
+    known = session.scalars(_first_use(job)).one_or_none()
+    if known is None:  # removed between the two statements
+        return accept(session, job)
+    check_same(known, job)
+    return known, False
+
+
+def replayed(session: Session, job: Job) -> Job | None:
+    """Return the job that the same idempotency key made before; None for a new key, or one used a day ago.
+
+    Raises `Conflict` when the request behind the key differs.
+    """
+    if job.idempotency_key is None:
+        return None
+    known = session.scalars(_first_use(job)).one_or_none()
+    if known is None:
+        return None
+    freed = (
+        update(Job)
+        .where(Job.id == known.id, Job.created_at < func.now() - KEY_LIFE)
+        .values(idempotency_key=None)
+        .returning(Job.id)
+    )
+    if session.scalars(freed, execution_options={"synchronize_session": False}).one_or_none():
+        session.expunge(known)
+        return None
+    check_same(known, job)
+    return known
+
+
+def known_lines(session: Session, batch_id: UUID, names: Collection[str]) -> set[str]:
+    """Return which of these custom ids the batch has."""
+    found = session.scalars(select(Job.custom_id).where(Job.batch_id == batch_id, Job.custom_id.in_(names)))
+    return {name for name in found if name}
+
+
+def accept_lines(session: Session, batch_id: UUID, lines: Sequence[Job]) -> dict[str, tuple[Job, bool]]:
+    """Insert many lines of one batch and wake the relay; return by custom id the job and whether it is new.
+
+    For a custom id that was there before, that is the job it was first used for: compare with `check_same`. The caller
+    holds the batch's row, so that two posts of one batch do not lock each other out. Lines wait in the order given.
+    """
+    made = insert(Job).values(created_at=func.clock_timestamp()).on_conflict_do_nothing().returning(Job.id)
+    new = set(session.scalars(made, _aligned([_values(job) for job in lines])))
+    names = [job.custom_id for job in lines]
+    query = select(Job).where(Job.batch_id == batch_id, Job.custom_id.in_(names)).order_by(Job.created_at)
+    rows = session.scalars(query).all()
+    if new:
+        outbox.ring(session)
+    return {job.custom_id or "": (job, job.id in new) for job in rows}
+
+
+def check_same(known: Job, job: Job) -> None:
+    """Raise `Conflict` unless two jobs of one key or custom id come from equal requests."""
+    if known.request_hash != job.request_hash:
+        raise used_otherwise(job)
+
+
+def used_otherwise(job: Job) -> Conflict:
+    """Return the error of a key or custom id that comes with another request than before."""
+    name, param = job.idempotency_key or job.custom_id, "Idempotency-Key" if job.idempotency_key else "custom_id"
+    return Conflict(f"{name!r} was used before with a different request; use a new one", param=param)
+
+
+def _values(job: Job) -> dict[str, Any]:
+    columns = (column.key for column in Job.__table__.columns)
+    return {key: getattr(job, key) for key in columns if getattr(job, key) is not None}  # else the server's default
+
+
+def _aligned(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    names = {name for row in rows for name in row}
+    return [{name: row.get(name) for name in names} for row in rows]
+
+
+def _first_use(job: Job) -> Select[Job]:
+    if job.idempotency_key is not None:
+        return select(Job).where(Job.tenant == job.tenant, Job.idempotency_key == job.idempotency_key)
+    return select(Job).where(Job.batch_id == job.batch_id, Job.custom_id == job.custom_id)

@@ -1,0 +1,137 @@
+"""Jobs read: lists of them, places in the queue, numbers. Nothing here locks or changes a row."""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, and_, func, or_, select, tuple_
+from sqlalchemy.orm import Session
+
+from db import outbox, removed, reused_lines
+from db.models import Job
+from db.states import FINAL, JobStatus, Queue
+
+
+def page(
+    session: Session,
+    tenant: str,
+    *,
+    limit: int,
+    after: UUID | None = None,
+    newest_first: bool = True,
+    status: Sequence[JobStatus] = (),
+    batch_id: UUID | None = None,
+    path: str | None = None,
+    mode: str | None = None,
+    model: str | None = None,
+    words: str | None = None,
+    since: datetime | None = None,
+    before: datetime | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> list[Job]:
+    """Return up to `limit` of the tenant's jobs behind the cursor `after`; raise `NotFound` for a foreign cursor.
+
+    `words` are looked for in prompts as they stand, whatever their case; `since` and `before` are times of acceptance.
+    """
+    query = select(Job).where(Job.tenant == tenant, Job.deleted_at.is_(None)).limit(limit)
+    if status:
+        query = query.where(Job.status.in_(status))
+    if batch_id:
+        query = query.where(or_(Job.batch_id == batch_id, Job.id.in_(reused_lines.ids(batch_id))))
+    for column, wanted in ((Job.path, path), (Job.mode, mode), (Job.model, model)):
+        if wanted:
+            query = query.where(column == wanted)
+    if since:
+        query = query.where(Job.created_at >= since)
+    if before:
+        query = query.where(Job.created_at < before)
+    if metadata:
+        query = query.where(Job.user_metadata.contains(dict(metadata)))
+    if words:
+        query = query.where(Job.prompt.icontains(words, autoescape=True))
+    if after:
+        query = query.where(_behind(removed.stood(session, Job, tenant, after), newest_first=newest_first))
+    order = (Job.created_at.desc(), Job.id.desc()) if newest_first else (Job.created_at, Job.id)
+    return list(session.scalars(query.order_by(*order)))
+
+
+def of_ids(session: Session, ids: Collection[UUID]) -> list[Job]:
+    """Return those of these jobs that there are and that are not deleted, in whatever order."""
+    return list(session.scalars(select(Job).where(Job.id.in_(ids), Job.deleted_at.is_(None))))
+
+
+def first_waiting(session: Session, tenant: str, *, limit: int) -> list[Job]:
+    """Return the tenant's queued jobs that run first; those of held runs come last."""
+    query = select(Job).where(Job.tenant == tenant, Job.status == JobStatus.QUEUED, Job.deleted_at.is_(None))
+    order = (outbox.is_held(), Job.queue.desc(), Job.priority, Job.created_at, Job.id)  # interactive before bulk
+    return list(session.scalars(query.order_by(*order).limit(limit)))
+
+
+def latest(session: Session, tenant: str, *, limit: int) -> list[Job]:
+    """Return the tenant's newest jobs, without lines of runs that wait."""
+    query = select(Job).where(
+        Job.tenant == tenant, Job.deleted_at.is_(None), or_(Job.batch_id.is_(None), Job.status != JobStatus.QUEUED)
+    )
+    return list(session.scalars(query.order_by(Job.created_at.desc(), Job.id.desc()).limit(limit)))
+
+
+def last_ended(session: Session, tenant: str, *, limit: int) -> list[Job]:
+    """Return the tenant's jobs that ended last, the last one first."""
+    query = select(Job).where(Job.tenant == tenant, Job.status.in_(FINAL), Job.deleted_at.is_(None))
+    rows = session.scalars(query.order_by(Job.changed.desc()).limit(limit))  # its end is a job's last change
+    return sorted(rows, key=lambda job: job.finished_at or job.created_at, reverse=True)
+
+
+def _behind(cursor: tuple[datetime, UUID], *, newest_first: bool) -> ColumnElement[bool]:
+    place, here = tuple_(Job.created_at, Job.id), tuple_(*cursor)
+    return place < here if newest_first else place > here
+
+
+def position(session: Session, job: Job) -> int | None:
+    """Return how many queued jobs run before this one, counting them all; None once it is no longer queued."""
+    if job.status != JobStatus.QUEUED:
+        return None
+    before = tuple_(Job.priority, Job.created_at, Job.id) < tuple_(job.priority, job.created_at, job.id)
+    ahead = and_(Job.queue == job.queue, before)
+    if job.queue == Queue.BULK:
+        ahead = or_(Job.queue == Queue.INTERACTIVE, ahead)
+    return session.scalar(select(func.count()).where(Job.status == JobStatus.QUEUED, ahead))
+
+
+def num_queued(session: Session, tenant: str) -> int:
+    """Return how many jobs of a tenant wait."""
+    query = select(func.count()).where(Job.tenant == tenant, Job.status == JobStatus.QUEUED)
+    return session.scalar(query) or 0
+
+
+def counts(session: Session, tenant: str | None = None) -> dict[str, int]:
+    """Return the number of jobs by status, of one tenant or of all."""
+    query = select(Job.status, func.count().label("number")).group_by(Job.status)
+    if tenant is not None:
+        query = query.where(Job.tenant == tenant)
+    return {row.status: row.number for row in session.execute(query)}
+
+
+def open_counts(session: Session, tenant: str) -> dict[str, int]:
+    """Return how many jobs of a tenant wait and run."""
+    which = (Job.tenant == tenant, Job.status.in_((JobStatus.QUEUED, JobStatus.IN_PROGRESS)), Job.deleted_at.is_(None))
+    query = select(Job.status, func.count().label("number")).where(*which).group_by(Job.status)
+    return {row.status: row.number for row in session.execute(query)}
+
+
+def open_of_model(session: Session, model: str) -> dict[str, int]:
+    """Return how many jobs of a model wait and run, of all tenants."""
+    which = (Job.model == model, Job.status.in_((JobStatus.QUEUED, JobStatus.IN_PROGRESS)))
+    query = select(Job.status, func.count().label("number")).where(*which).group_by(Job.status)
+    return {row.status: row.number for row in session.execute(query)}
+
+
+def in_progress(session: Session) -> list[Job]:
+    """Return every job that a worker has, of all tenants."""
+    return list(session.scalars(select(Job).where(Job.status == JobStatus.IN_PROGRESS).order_by(Job.claimed_at)))
+
+
+def running(session: Session, ids: Collection[UUID]) -> set[UUID]:
+    """Return those of these jobs that have neither ended nor been removed."""
+    is_open = and_(Job.status.not_in(FINAL), Job.deleted_at.is_(None))
+    return set(session.scalars(select(Job.id).where(Job.id.in_(ids), is_open)))
