@@ -389,6 +389,18 @@ def test_a_back_end_quantises_all_networks_by_the_library_of_each_part(folder_of
     assert {name: config.weights for name, config in of_text.items()} == {"text_encoder": "int4"}
 
 
+@pytest.mark.filterwarnings("ignore:`QuantoConfig` is deprecated:FutureWarning")
+@pytest.mark.parametrize(
+    ("part", "option", "known"),
+    [("transformer", "weights", "weights_dtype"), ("text_encoder", "weights_dtype", "weights, activations")],
+)
+def test_an_option_that_a_back_end_would_drop_is_named(folder_of, part, option, known) -> None:
+    wanted = {"backend": "quanto", "parts": [part], "options": {option: "int4"}}
+
+    with pytest.raises(ValueError, match=f"'{option}' is no option of quanto; there are {known}, modules_to_not_co"):
+        load(folder_of("wan"), "wan", quantization=wanted)
+
+
 def test_steps_that_a_card_names_are_as_many_as_it_says(folder_of) -> None:
     """A pipeline makes those, whatever number of steps it is asked for."""
     sigmas = [1.0, 0.9, 0.5, 0.1]

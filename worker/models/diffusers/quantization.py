@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,7 +39,18 @@ def _of_part(found: source.Source, part: str, backend: Any, options: Mapping[str
     kinds = of_library.AUTO_QUANTIZATION_CONFIG_MAPPING
     if backend not in kinds:
         raise ValueError(f"backend {backend!r} is unknown to {library}; there are {', '.join(kinds)}")
-    return kinds[backend](**options)
+    made = kinds[backend](**options)
+    _refuse_unread(made, backend, options)
+    return made
+
+
+def _refuse_unread(made: Any, backend: str, options: Mapping[str, Any]) -> None:
+    """Raise ValueError for options that a configuration was given and has neither named nor kept: it drops them."""
+    takes = inspect.signature(type(made).__init__).parameters.values()
+    named = [one.name for one in takes if one.kind is not one.VAR_KEYWORD and one.name != "self"]
+    for option in options:
+        if named and option not in (*named, *vars(made)):
+            raise ValueError(f"{option!r} is no option of {backend}; there are {', '.join(named)}")
 
 
 def apply(pipeline: Any, card: ModelCard) -> None:
