@@ -38,6 +38,15 @@ def not_finite(card: ModelCard) -> FloatingPointError:
     )
 
 
+def why_no_such_block(options: Mapping[str, Any], num_blocks: int) -> str | None:
+    """Return a sentence where options of Cache Attention name blocks that a network has not: none reads a donor."""
+    beyond = sorted(block for block in options.get("blocks", ()) if block >= num_blocks)
+    if not beyond:
+        return None
+    named = ", ".join(map(str, beyond))
+    return f"It has no block {named}, which the plan wants to read the donor; they are 0 to {num_blocks - 1}."
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
     """How a run steps from noise to data: the part of a plan that a model reads."""

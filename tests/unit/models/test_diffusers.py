@@ -470,6 +470,19 @@ def test_fused_projections_ignore_donors_and_that_is_said(saved) -> None:
     assert model.refuses("resume", {}) is None
 
 
+@pytest.mark.parametrize(
+    ("way", "options"),
+    [
+        ("cache_attention", {"blocks": [0, 2, 40]}),
+        ("resume+cache_attention", {"skipped_steps": 1, "cache_attention": {"blocks": [0, 2, 40]}}),
+    ],
+)
+def test_a_plan_that_reads_in_blocks_beyond_the_last_is_told_so(model_of, way, options) -> None:
+    said = "It has no block 2, 40, which the plan wants to read the donor; they are 0 to 1."
+
+    assert model_of("wan").refuses(way, options) == said
+
+
 def test_joint_attention_resumes_and_says_why_not_more(model_of) -> None:
     model = model_of("cogvideox")
 

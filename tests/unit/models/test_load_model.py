@@ -50,6 +50,16 @@ def test_the_settings_of_the_engine_reach_the_model(models: Path) -> None:
     assert pipeline.captions.offload
 
 
+def test_a_plan_that_reads_in_blocks_beyond_the_last_is_told_so(models: Path) -> None:
+    model: Any = load_model(CARD, settings(models))
+    last = len(model.pipeline.transformer.spatial_blocks) - 1
+
+    assert model.refuses("cache_attention", {"blocks": [0, last]}) is None
+    said = f"It has no block {last + 1}, which the plan wants to read the donor; they are 0 to {last}."
+    assert model.refuses("cache_attention", {"blocks": [last + 1]}) == said
+    assert model.refuses("resume+cache_attention", {"cache_attention": {"blocks": [last + 1]}}) == said
+
+
 def test_a_spacing_that_there_is_not_is_refused_before_a_job(models: Path, tmp_path: Path) -> None:
     shutil.copytree(models / "saved", tmp_path / "saved")
     index = tmp_path / "saved" / "model_index.json"

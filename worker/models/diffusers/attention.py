@@ -75,6 +75,11 @@ def why_not(pipeline: Any) -> str | None:
     return f"Where {name} could take a donor in is not known; Wan and LTX are."
 
 
+def num_blocks(pipeline: Any) -> int:
+    """Return how many blocks each network of a pipeline has that takes donors in."""
+    return min(len(getattr(network, PLACES[type(network).__name__].blocks)) for network in transformers(pipeline))
+
+
 class _Noted(Exception):  # control flow within this file
     """What arrived at a self-attention that was only to take note."""
 

@@ -19,7 +19,7 @@ from shared.generation import GenerationParams
 from shared.model_cards import ModelCard
 from worker.models import device as devices
 from worker.models import prompt_text
-from worker.models.base import Fingerprint, RequestError, Sampling, Step, StepHook, require_finite
+from worker.models.base import Fingerprint, RequestError, Sampling, Step, StepHook, require_finite, why_no_such_block
 from worker.models.diffusers import attention, schedule, turns
 from worker.models.diffusers.layout import Layout
 from worker.models.diffusers.run import Asked, Run
@@ -95,7 +95,11 @@ class DiffusersModel(devices.OnDevice):
             return None
         if options.get("bias", 0.0):
             return "Its attention weighs all keys alike; plans with a bias need another network."
-        return attention.why_not(self.pipeline) or self.ignores_donors
+        return (
+            attention.why_not(self.pipeline)
+            or self.ignores_donors
+            or why_no_such_block(options, attention.num_blocks(self.pipeline))
+        )
 
     def latent_shape(self, params: GenerationParams) -> tuple[int, int, int, int]:
         """Return channels, frames, height and width of the latents; raise RequestError for a size it cannot make."""

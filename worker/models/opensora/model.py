@@ -13,7 +13,7 @@ from torch import Tensor
 from shared.generation import GenerationParams
 from shared.model_cards import ModelCard
 from worker.models import device as devices
-from worker.models.base import Fingerprint, Sampling, Step, StepHook, not_finite, require_finite
+from worker.models.base import Fingerprint, Sampling, Step, StepHook, not_finite, require_finite, why_no_such_block
 from worker.models.fingerprint import identify
 from worker.models.opensora import compilation
 from worker.models.opensora.pipeline import ChaiPipeline
@@ -57,9 +57,11 @@ class OpenSoraModel(devices.OnDevice):
         return not self.pipeline.captions.offload
 
     def refuses(self, way: str, options: Mapping[str, Any]) -> str | None:
-        """Refuse nothing: this network was written for it."""
-        del way, options
-        return None
+        """Refuse blocks that there are not, and no way: this network was written for it."""
+        if "cache_attention" not in way.split("+"):
+            return None
+        own = options.get("cache_attention", options)
+        return why_no_such_block(own, len(self.pipeline.transformer.spatial_blocks))
 
     def latent_shape(self, params: GenerationParams) -> tuple[int, int, int, int]:
         """Return channels, frames, height and width of one latent; raise ValueError for a size that cannot be made."""
