@@ -434,7 +434,6 @@ def sign_out(request: Request, form: Annotated[Act, Depends(_form(Act))]) -> Res
 def docs(request: Request, service: Owned) -> HTMLResponse:
     """Show the API's document, with nothing from elsewhere."""
     values: Values = {"tags": reference.tags(request.app.openapi()), "base": str(request.base_url).rstrip("/")}
-    values |= {"signed_in": not service.settings.needs_keys, "operates": not service.settings.needs_keys}
     values |= {"title": "The HTTP API", "examples": words.examples(service.cards[service.settings.default_model])}
     return _plain("reference.html", request, values)
 
@@ -454,11 +453,12 @@ def _page(
 
 def _plain(template: str, request: Request, values: Values, *, status: int = 200) -> HTMLResponse:
     token, here = forms.token_of(request), _place(request)
+    is_open = not request.app.state.service.settings.needs_keys
     frame = {
         "view": "",
-        "signed_in": False,
+        "signed_in": is_open,
         "has_key": False,
-        "operates": False,
+        "operates": is_open,
         "now": None,
         "mistake": "",
         "here": here,

@@ -32,7 +32,7 @@ const isBroken = (node) => node.error || (node.matches?.("img:not([data-preview]
 const isAlike = (one, other) => one.nodeName === other.nodeName && keyOf(one) === keyOf(other) && !isBroken(one);
 function become(old, fresh) {
   if (old.nodeType !== Node.ELEMENT_NODE) { if (old.data !== fresh.data) old.data = fresh.data; return; }
-  if (old.matches("video, img[data-preview]")) return;  // these are what they play and last showed
+  if (old.matches("video, img[data-preview]") || "kept" in fresh.dataset) return;  // these are what they play and last showed
   for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name)) old.removeAttribute(name);
   for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
   const left = [...old.childNodes].filter((one) => !("added" in (one.dataset ?? {})));
@@ -90,17 +90,27 @@ async function read(answer) {
   tellTimes(fresh);
   return fresh;
 }
+// What a wall fetched behind the part that is looked at stays as it is, and so does the link to what follows.
+function keepTail(fresh) {
+  const wall = fresh.getElementById("wall"), more = fresh.getElementById("more"), last = wall?.lastElementChild?.id;
+  const tail = more ? all(`#${CSS.escape(last)} ~ li`) : [];
+  const stub = (node) => { const kept = node.cloneNode(); kept.dataset.kept = ""; return kept; };
+  if (!tail.length) return;
+  wall.append(...tail.map(stub));
+  const next = document.getElementById("more");
+  if (next) more.replaceWith(stub(next)); else more.remove();
+}
 function show(fresh, isThere) {
   answered();
+  keepTail(fresh);
   keepFocus(() => {
-    if (isThere) for (const old of all("[data-live]:not([data-live] *)")) { const now = fresh.getElementById(old.id); if (now) become(old, now); }
+    if (isThere) for (const old of all("[data-live]")) { const now = fresh.getElementById(old.id); if (now) become(old, now); }
     else {  // it is gone, which no later look changes
       become(document.getElementById("main"), fresh.getElementById("main"));
       for (const old of all("[data-live]")) old.removeAttribute("data-live");
     }
   });
-  watchClips();
-  sketchAll();
+  watch();
 }
 
 // What runs shows what it is becoming; while there is no picture, nothing.
@@ -109,8 +119,6 @@ function sketch(shown, step) {
   next.onload = () => { shown.src = next.src; shown.hidden = false; };
   next.src = `${shown.dataset.preview}?step=${step}`;
 }
-
-function sketchAll() { for (const shown of all("img[data-preview][hidden]")) sketch(shown, 0); }
 
 const known = new Map();
 function heard(video) {
@@ -194,7 +202,6 @@ if (document.body.dataset.follows === "yes") {
 const inSight = new IntersectionObserver((entries) => {
   for (const { isIntersecting, target } of entries) if (isIntersecting) { target.src = target.dataset.src; inSight.unobserve(target); }
 }, { rootMargin: "200px" });
-function watchClips() { for (const clip of all("video[data-src]:not([src])")) inSight.observe(clip); }
 function clipOf(element) {
   const frame = element?.closest?.("[data-row]")?.querySelector(".frame");
   const poster = frame?.querySelector("img[data-clip]");
@@ -219,18 +226,25 @@ else for (const kind of ["pointerover", "focusin"]) document.addEventListener(ki
 for (const kind of ["pointerout", "focusout"]) document.addEventListener(kind, (event) => { const row = rowOf(event.target); if (row && row !== rowOf(event.relatedTarget)) rest(row); });
 
 // The next page of the wall, before its end comes into sight.
-const atEnd = new IntersectionObserver(async ([entry]) => {
-  if (!entry.isIntersecting) return;
-  const more = entry.target;
+const atEnd = new IntersectionObserver(async (entries) => {
+  const more = entries.find((entry) => entry.isIntersecting)?.target;
+  if (!more) return;
   atEnd.unobserve(more);
   const answer = await fetch(more.href, { headers: { accept: "text/html" } }).catch(() => null);
   if (!answer?.ok || needsKey(answer)) return setTimeout(() => atEnd.observe(more), 3000);
   const fresh = await read(answer);
-  document.getElementById("wall").append(...fresh.getElementById("wall").children);
+  document.getElementById("wall").append(...[...fresh.getElementById("wall").children].filter((card) => !document.getElementById(card.id)));
   const next = fresh.getElementById("more");
-  if (next) { more.replaceWith(next); atEnd.observe(next); } else more.remove();
-  watchClips();
+  if (next) more.replaceWith(next); else more.remove();
+  watch();
 }, { rootMargin: "600px" });
+
+// What came with the page, or with a look at it, is taken care of.
+function watch() {
+  for (const clip of all("video[data-src]:not([src])")) inSight.observe(clip);
+  for (const more of all("#more")) atEnd.observe(more);
+  for (const shown of all("img[data-preview][hidden]")) sketch(shown, 0);
+}
 
 // What the cache would do with the prompt, before it is sent.
 const form = document.getElementById("make"), would = document.getElementById("would");
@@ -386,7 +400,4 @@ if (location.hash === "#q") document.getElementById("q")?.focus();
 for (const zone of all("input[data-zone]")) zone.value = Intl.DateTimeFormat().resolvedOptions().timeZone || zone.value;
 tellTimes();
 setInterval(tellTimes, 15000);
-watchClips();
-sketchAll();
-const more = document.getElementById("more");
-if (more) atEnd.observe(more);
+watch();

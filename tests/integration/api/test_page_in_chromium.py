@@ -328,6 +328,30 @@ def test_a_card_becomes_its_clip(site: Site, page: Tab, path: str) -> None:
     page.wait_for("document.querySelector('.card img[data-clip]')?.naturalWidth > 0")
 
 
+def test_a_filtered_wall_holds_what_is_like_that_now(site: Site, page: Tab) -> None:
+    first, second = submit(page, site.url, "the first"), submit(page, site.url, "the second")
+    claim = site.claim(first)
+    page.open(f"{site.url}/library?status=in_progress")
+    page.run("document.querySelector('.card').mark = 'this one'")
+    other = site.claim(second)
+    page.wait_for("document.querySelectorAll('.card').length === 2")
+    assert page.run("[...document.querySelectorAll('.card')].map((card) => card.mark)") == [None, "this one"]
+
+    site.finish(claim)
+    page.wait_for("document.querySelectorAll('.card').length === 1")
+    assert page.run("document.querySelector('.card p').innerText") == "the second"
+    site.finish(other)
+    says(page, "No video is like that.")
+
+
+def test_a_video_that_waits_shows_no_broken_picture(site: Site, page: Tab) -> None:
+    submit(page, site.url, "a blue square")
+
+    assert (
+        page.run("document.querySelector('img[data-preview]').checkVisibility({ visibilityProperty: true })") is False
+    )
+
+
 @pytest.mark.parametrize(("width", "at_least"), [(320, 2), (360, 2), (768, 4), (1280, 5)])
 def test_a_wall_has_as_many_columns_as_there_is_room_for(site: Site, page: Tab, width: int, at_least: int) -> None:
     submit(page, site.url, "a blue square")

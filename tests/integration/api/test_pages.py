@@ -47,7 +47,7 @@ def test_a_browser_that_looks_for_what_is_not_there_gets_a_page(client: TestClie
 
     assert (page.status_code, page.headers["content-type"]) == (404, "text/html; charset=utf-8")
     assert "There is nothing at /bulk/&lt;b&gt;nope." in page.text
-    assert 'href="/library"' in page.text
+    assert '<nav aria-label="Views">' in page.text
     for path, headers in (("/bulk/nope", {}), ("/v1/nope", browser)):
         program = client.get(path, headers=headers)
         assert (program.status_code, program.json()["error"]["type"]) == (404, "invalid_request_error")
