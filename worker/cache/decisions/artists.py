@@ -18,7 +18,7 @@ def mark_at(words: Sequence[Word], i: int) -> None:
         word.is_style = mark_names(words, i + 1, needs_name=False)  # "a canal after Canaletto"
     elif word.lower in _MANNERS and _is_named_of(words, i):
         words[i].is_style = words[i + 1].is_style = mark_names(words, i + 2, needs_name=False)
-    elif word.lower == "of" and i and words[i - 1].lower in _WORKS | _BLENDS and _artist_end(words, i + 1):
+    elif word.lower == "of" and i and words[i - 1].lower in _OF_ARTISTS and _artist_end(words, i + 1):
         word.is_style = mark_names(words, i + 1, needs_name=False)  # "art of giger and artgerm"
 
 
@@ -31,6 +31,7 @@ _WORKS = v.word_set(
 )
 _PARTS_OF_WORKS = style_words.MEDIA | v.word_set("nature face background environment")  # ", nature by asher durand"
 _BLENDS = v.word_set("mix mixture blend combination fusion hybrid mashup")  # of beeple and moebius
+_OF_ARTISTS = _WORKS | _BLENDS
 _PASSIVE = v.word_set("get gets got getting being been is was are were be")
 _MANNERS = v.word_set("manner vein spirit tradition likeness hint hints")
 

@@ -19,12 +19,14 @@ _COPULA = v.word_set(
 )
 _CHANGES = v.word_set("turns turning turned becomes")
 _PERFECT = frozenset(("has", "have", "had"))
+_SAYS = _COPULA | _PERFECT
 _RELATIVE = frozenset(("that", "which", "who"))
 _MADE = v.word_set(
     "made built carved crafted constructed sculpted formed cut completely entirely is are was out which that"
 )
 _ONLY_MADE = v.word_set("ice snow sand fur crystal cheese chocolate candy gingerbread")
 _MATERIALS = frozenset(v.CONFLICT_GROUPS["material"]) - _ONLY_MADE | {"gold", "silver"}
+_ANY_MATERIALS = _MATERIALS | _ONLY_MADE
 _WORKED = v.word_set("dark light pale old solid polished rough carved weathered stained recycled")
 _NEVER_HELD = ("glass", "clay", "wooden", "metal")  # in a vase: what it is of
 _PAINTED = v.word_set(
@@ -34,6 +36,8 @@ _COLOUR_NOUNS = frozenset(("color", "colour", "colors", "colours", "coloured", "
 _OWNS = frozenset(("whose", "'s"))
 _DEGREES = v.word_set("very really all so quite completely entirely mostly pure")
 _COLOURS = frozenset(v.CONFLICT_GROUPS["colour"])
+_LEADS_TO_COLOURS = _COPULA | _PAINTED | _DEGREES | {"in"}
+_BEFORE_MATERIALS = _COLOURS | _WORKED
 _SIZES = v.CONFLICT_GROUPS["size"].keys() | v.word_set("tall long short slim thin narrow wide")
 _VISUAL = frozenset(
     word for name, group in v.CONFLICT_GROUPS.items() if name not in ("number", "species", "waking") for word in group
@@ -115,10 +119,10 @@ def _fold_materials(words: list[Word]) -> None:
         if i >= len(words):
             continue  # words behind the last one went
         joint = i - 1
-        while joint > 0 and words[joint].lower in _COLOURS | _WORKED:
+        while joint > 0 and words[joint].lower in _BEFORE_MATERIALS:
             joint -= 1  # "built from black basalt"
         if (
-            words[i].lower not in _MATERIALS | _ONLY_MADE
+            words[i].lower not in _ANY_MATERIALS
             or not words[i].is_plain
             or words[joint].lower not in ("of", "from", "in")
         ):
@@ -147,8 +151,7 @@ def _fold_materials(words: list[Word]) -> None:
 def _mark_shades(words: Sequence[Word]) -> None:
     """Tags "sky" in "the kettle is sky blue" and "painted sky blue" as the shade that it is."""
     for i in range(1, len(words) - 1):
-        is_said = words[i - 1].lower in _COPULA | _PAINTED | _DEGREES | {"in"}
-        if words[i].lower in v.COLOUR_NOUNS and words[i + 1].lower in _COLOURS and is_said:
+        if words[i - 1].lower in _LEADS_TO_COLOURS and _is_shade(words, i):
             words[i].tag = words[i + 1].tag = "JJ"
 
 
@@ -242,7 +245,7 @@ def _said(words: Sequence[Word], i: int) -> tuple[int, bool]:
         i = _lead_end(words, i + 1)
     if i < len(words) and words[i].lower in _RELATIVE:
         i += 1
-        if not (i < len(words) and words[i].lower in _COPULA | _PERFECT):
+        if not (i < len(words) and words[i].lower in _SAYS):
             return start, False
     if i + 1 < len(words) and words[i].lower in _PERFECT and words[i + 1].lower == "been":
         i += 1

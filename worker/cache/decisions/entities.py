@@ -223,6 +223,8 @@ def extractor(name: str = "lexicon") -> Extractor:
 
 def _clean(prompt: str) -> str:
     text = unicodedata.normalize("NFKC", prompt[:_MAX_CHARS])
+    if text.isascii() and text.replace("\n", "").isprintable():
+        return text
     return "".join(
         char if char == "\n" else " " if unicodedata.category(char) in ("Cc", "Cs", "Cf", "Co") else char
         for char in text
@@ -371,14 +373,13 @@ def _is_one(words: Sequence[Word], start: int, i: int) -> bool:
     """Whether "a" before a phrase makes one thing of a noun and what follows it: "a pet polar bear"."""
     end = next((k for k in range(i, len(words)) if words[k].tag != "JJ" or not words[k].is_plain), len(words))
     stop = next((k for k in range(end, len(words)) if not (words[k].is_noun and words[k].is_plain)), len(words))
-    is_single = (
-        stop > end and words[stop - 1].tag == "NN" and words[stop - 1].lower not in _STYLE_HEADS | v.EMPTY_WHEN_BARE
-    )
+    is_single = stop > end and words[stop - 1].tag == "NN" and words[stop - 1].lower not in _ENDS_NO_PHRASE
     is_apart = words[i - 1].tag != "NN" or words[i - 1].lower in _STANDS_ALONE
     is_place = words[i - 1].lower in v.PLACE_NOUNS and stop > end and words[stop - 1].lower in _SURROUNDINGS
     return is_single and not (is_apart or is_place) and start > 0 and words[start - 1].lower in ("a", "an")
 
 
+_ENDS_NO_PHRASE = v.STYLE_HEADS | style_words.GENRE_HEADS | v.EMPTY_WHEN_BARE
 _STANDS_ALONE = v.ANIMATE | v.BODY_PARTS | v.SCENE_NOUNS  # "a long face narrow nose"
 
 

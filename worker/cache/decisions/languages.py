@@ -39,8 +39,7 @@ _FOREIGN_SHARE = 0.3  # of the letters
 
 def language(text: str) -> str:
     """The language of a text: `en`, `zh`, one of LATIN, `ja`, `ko`, `ru`, or `other`."""
-    letters = [char for char in text if char.isalpha()]
-    if sum(_weight(char) for char in letters if ord(char) > _LAST_LATIN) > _FOREIGN_SHARE * len(letters):
+    if not text.isascii() and _is_foreign([char for char in text if char.isalpha()]):
         found = next((name for name, script in _SCRIPTS if script.search(text)), OTHER)
         return "ja" if found == CHINESE and not _JAPANESE.isdisjoint(text) else found
     words = _WORD.findall(text)[:_MAX_WORDS]
@@ -49,6 +48,10 @@ def language(text: str) -> str:
     if found == ENGLISH and _ENOUGH <= len(small) < len(words):
         return _latin(small, margin=_SURE)  # names are English in any language: "riesige Roboter kämpfen in New York"
     return found
+
+
+def _is_foreign(letters: Sequence[str]) -> bool:
+    return sum(_weight(char) for char in letters if ord(char) > _LAST_LATIN) > _FOREIGN_SHARE * len(letters)
 
 
 def _weight(char: str) -> int:

@@ -61,6 +61,7 @@ _NO_NEGATION = v.word_set(
 )
 _JOINTS = frozenset(("please", "and", "but", "to", "must", "should"))
 _EXCEPTIONS = frozenset(("except", "excluding", "than", "from"))
+_BUT = _EXCEPTIONS | {"apart", "aside", "other"}
 _AUXILIARIES = v.word_set("be been being have has had do does is are was were get got show show include contain see")
 _HAVE = frozenset(("has", "have", "had"))
 _NOBODY = frozenset(("nobody", "noone", "no-one"))
@@ -89,9 +90,7 @@ def _trigger(words: Sequence[Word], i: int) -> tuple[int, bool]:
         return 0, False  # "kimetsu no yaiba"
     if lower in _NOBODY or (lower == "no" and after == "one"):
         return (1 if lower in _NOBODY else 2), False
-    if lower in _EXCEPTIONS | {"apart", "aside", "other"} and any(
-        word.is_excluded or word.lower == "nothing" for word in words[max(0, i - 4) : i]
-    ):
+    if lower in _BUT and any(word.is_excluded or word.lower == "nothing" for word in words[max(0, i - 4) : i]):
         return 0, False  # "nobody except a monk"
     if (lower, after) in _PHRASES:
         is_place = lower == "void" and i > 0 and words[i - 1].tag in ("IN", "DT", "JJ")

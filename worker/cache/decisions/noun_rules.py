@@ -66,9 +66,9 @@ def _is_surname(at: Place) -> bool:
 def part_of_compound(at: Place) -> str | None:
     """Words of which two make one thing, and words that are a thing beside others."""
     word, before, after = at.word, at.before, at.after
-    if f"{word} {at.next}" in v.COMPOUNDS and after in NOUN:
+    if after in NOUN and f"{word} {at.next}" in v.COMPOUNDS:
         return at.tag if at.tag == "JJ" else "NN"
-    if f"{at.last} {word}" in v.COMPOUNDS and before in NOUN:
+    if before in NOUN and f"{at.last} {word}" in v.COMPOUNDS:
         return "NN"  # "a food stand"
     is_noun_too = FINITE.get(word) in v.VERBS_OR_NOUNS or word == "flies"
     if before == "VBG" and is_noun_too and at.last in v.TRANSITIVE_ING:
@@ -279,9 +279,10 @@ def _is_listed(at: Place) -> bool:
 def _ends_in_noun(word: str) -> bool:
     """Whether the last part of a compound is nothing but a noun: eye-patch, but not blue-eyed or low-key."""
     last = word.rpartition("-")[2]
-    return tag_in_lexicon(last) == "NN" or last in v.NOUNS | v.SCENE_NOUNS | v.PLACE_NOUNS
+    return tag_in_lexicon(last) == "NN" or last in _LISTED_NOUNS
 
 
+_LISTED_NOUNS = v.NOUNS | v.SCENE_NOUNS | v.PLACE_NOUNS
 _ENDS_PHRASE = ("VBZ", "IN", "WRB", ".")
 _OFTEN = 4.0  # Zipf value of an adjective that stands beside any word
 _USED = 2.5  # Zipf value of a plural that the lexicon lacks

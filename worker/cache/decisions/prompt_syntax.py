@@ -146,14 +146,31 @@ def _named(match: re.Match[str]) -> str:
     return match[0] if _NO_THINGS.search(name) or name.count(" ") > 1 else f"{match[1]}{name}"
 
 
+_MARKUP: tuple[
+    tuple[re.Pattern[str], frozenset[str]], ...
+] = (  # and of what signs each has one, for most prompts have none of them
+    (_COMMENT, frozenset("<")),
+    (_PARTS, frozenset("$")),
+    (_CODES, frozenset("[<{")),
+    (_TAG, frozenset("<")),
+    (_URL, frozenset(".:")),
+    (_ADDRESS, frozenset("@#:")),
+    (_EMBEDDING, frozenset()),
+    (_SLUG, frozenset()),
+    (_WHEN, frozenset()),
+)
+
+
 def _without_markup(text: str) -> str:
     if "&" in text:
         text = html.unescape(html.unescape(text))
     text = re.sub(r"\s*\n\s*", "\n", re.sub(r"[^\S\n]+", " ", text))
     text = re.sub(r"<([a-z]+)>", _in_angles, text, flags=re.I)
-    text = _HASHTAGS.sub(lambda match: f" {match[0].replace('#', ', ')} ", text)
-    for pattern in (_COMMENT, _PARTS, _CODES, _TAG, _URL, _ADDRESS, _EMBEDDING, _SLUG, _WHEN):
-        text = pattern.sub(" ", text)
+    if "#" in text:
+        text = _HASHTAGS.sub(lambda match: f" {match[0].replace('#', ', ')} ", text)
+    for pattern, signs in _MARKUP:
+        if not signs or not signs.isdisjoint(text):
+            text = pattern.sub(" ", text)
     text = _CHAT.sub(" , ", with_named_signs(text))
     text = _HEADING.sub(". ", _EMPHASIS.sub(lambda match: match[1] or match[2], text))
     text = _QUOTED.sub(r"\1 \2", text)
@@ -204,6 +221,7 @@ def _hyphenated(match: re.Match[str]) -> str:
 _SETTINGS_OF_A_RUN = (
     r"(?:steps|sampler|cfg(?: scale)?|seed|size|model(?: hash)?|clip skip|denoising strength|hires \w+|schedule type)"
 )
+_OF_LABELS = frozenset(":=[")  # one of which each label has
 _NEGATIVE = re.compile(
     rf"\bneg(?:ative)?(?:[ _-]?prompts?)?\s*[:=]\s*(.*?)(?=\bpositive prompt\s*:|\b{_SETTINGS_OF_A_RUN}\s*:|$)",
     re.I | re.S,
@@ -219,6 +237,8 @@ _NO_PARAMETER = re.compile(r"(?<![\w-])--?(?:no|neg|negative)(?:[ =:]+)(.+?)(?=\
 
 
 def _split_excluded(text: str) -> tuple[str, list[str]]:
+    if _OF_LABELS.isdisjoint(text) and "-" not in text:
+        return text, []
     excluded: list[str] = []
 
     def take(match: re.Match[str]) -> str:
@@ -257,6 +277,7 @@ _PARAMETERS = (
     re.compile(r"\b(?:motion|length|guidance|seed|cfg(?: scale)?|clip skip)\s?[:=]?\s?\d+(?:\.\d+)?\b", re.I),
     re.compile(rf"\b(?:{_SETTINGS_OF_A_RUN}|scheduler|fps|motion bucket)\s*[:=]\s*[\w.+ -]+?(?=[,|\n]|$)", re.I),
 )
+_OF_PARAMETERS = frozenset("-:=0123456789")  # one of which each of them has
 _COMMAND = re.compile(r"^\s*[/!](?:imagine|create|animate|video|dream|generate|prompt|txt2vid|draw)\b[:\s]*", re.I)
 _SPLIT = re.compile(r"\b(?:BREAK|ADDCOMM|ADDBASE|ADDCOL|ADDROW)\b")
 _LABEL_NAMES = (
@@ -285,7 +306,7 @@ _APART = re.compile(r"(?<!\S)(?:--|[—–]) ?(?=(?:ar|v|s|q|c|iw|no|niji|seed|c
 
 def _without_parameters(text: str) -> str:
     text = _COMMAND.sub("", text)
-    for pattern in _PARAMETERS:
+    for pattern in _PARAMETERS if not _OF_PARAMETERS.isdisjoint(text) else ():
         text = pattern.sub(" ", text)
     return _SPLIT.sub(" , ", text)
 
@@ -297,6 +318,8 @@ _NUMBERED = re.compile(
 
 def _split_labels(text: str) -> tuple[str, list[str]]:
     """The text without its labels, and the values of those that say how it looks."""
+    if _OF_LABELS.isdisjoint(text):
+        return text, []
     if len(_BRACKETED.findall(text)) > 1:
         text = _BRACKETED.sub(r". \1: ", text)
     text = _NUMBERED.sub(r"\1: \2. ", text)  # "Shot 3 (close-up): ..."
@@ -324,6 +347,7 @@ _SWAPPED = re.compile(
     r"(?:\([^()]*\)|\"[^\"]*\"|(?<!\w)\w{1,40})\.swap\(([^()]*?)(?:,\s*\w+=[^()]*)?\)"
 )  # cat.swap(dog)
 _MAX_NESTING = 8
+_BRACKETS = frozenset("()[]{}")
 _EDITED = re.compile(rf"\[([^\[\]:]*):([^\[\]:]*):\s*{_NUMBER}\s*\]")  # [fox:wolf:0.5]: one, then the other
 _WEIGHTED = re.compile(rf"[(\[{{]([^()\[\]{{}}]*?)\s*:+\s*{_NUMBER}\s*[)\]}}]")  # (fox:1.3)
 _CHOICE = re.compile(r"[\[{]([^\[\]{}]*\|[^\[\]{}]*)[\]}]")  # {fox|wolf}
@@ -339,7 +363,7 @@ _SEPARATOR = re.compile(rf"::\s*(?:{_NUMBER})?|[|]")
 def _without_weights(text: str) -> str:
     text = re.sub(r"\\([()\[\]{}])", r"\1", text)  # an escaped bracket is a bracket
     text = _SWAPPED.sub(r"\1", _OPERATOR.sub("", text))
-    for _ in range(_MAX_NESTING):
+    for _ in range(_MAX_NESTING) if not _BRACKETS.isdisjoint(text) else ():
         before = text
         text = _EDITED.sub(r" \1, \2 ", text)
         text = _CHOICE.sub(lambda match: f" {match[1].replace('|', ', ')} ", text)
@@ -349,7 +373,8 @@ def _without_weights(text: str) -> str:
         text = _SINGLE.sub(_unwrapped, text)
         if text == before:
             break
-    text = _ROUND.sub(_aside, text)
+    if "(" in text:
+        text = _ROUND.sub(_aside, text)
     text = _AFTER_WORD.sub(" ", text)
     text = _WEIGHTED_LOOK.sub(lambda match: f"{match[1]} " if _describes(match[1]) else match[0], text)
     return _SEPARATOR.sub(" , ", text)

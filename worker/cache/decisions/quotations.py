@@ -66,18 +66,23 @@ _UNQUOTED = re.compile(
     re.I,
 )
 # what somebody is called in languages that English rules do not read; a name has a capital, or stands before 的
+_MAY_QUOTE = frozenset("".join(_MARKS)) | {"'"}
 _NAMES = re.compile(
     r"(?<!\w)(?:namens|llamad[oa]|de nombre|nommée?|appelée?|chiamat[oa]|di nome|chamad[oa]|de nome|по имени|по кличке)"
     r"(?: [^\W\d_a-zа-яßàâäçèéêëìíîïñòóôöùúûü][\w-]*){1,3}"
-    r"|(?:名叫|叫做|名为|取名|叫)[^\s，。、的]{1,6}(?=的)"
+)
+_NAMES_EAST = re.compile(
+    r"(?:名叫|叫做|名为|取名|叫)[^\s，。、的]{1,6}(?=的)"
     r"|[^\s、。，のがはを]{1,8}(?=という名(?:前)?の)|\S{1,8}(?<!이)이?라는 이름의"
 )
 
 
 def without(text: str) -> str:
     """The text without what it wants written or said, and without names that are ordinary words elsewhere."""
-    text = _AFTER.sub(_kept, text)
-    return _NAMES.sub(" ", _UNQUOTED.sub(r"\1", _BEFORE.sub(" ", text)))
+    if not _MAY_QUOTE.isdisjoint(text):
+        text = _BEFORE.sub(" ", _AFTER.sub(_kept, text))
+    text = _NAMES.sub(" ", _UNQUOTED.sub(r"\1", text))
+    return text if text.isascii() else _NAMES_EAST.sub(" ", text)
 
 
 def _kept(match: re.Match[str]) -> str:

@@ -95,9 +95,10 @@ def _mark_materials(words: Sequence[Word], i: int) -> None:
 
 def _is_style_of_all(words: Sequence[Word], i: int) -> bool:
     """Whether "anime-style" tells how the picture looks, and not what one thing is like: "a matrix-style jacket"."""
-    model, _, end = words[i].lower.rpartition("-")
-    is_thing = _describes_thing(words, i + 1) and model not in style_words.TAGS and not style_classes.is_look(model)
-    return end == "style" and not is_thing
+    if not words[i].lower.endswith("-style"):
+        return False
+    model = words[i].lower.removesuffix("-style")
+    return not _describes_thing(words, i + 1) or model in style_words.TAGS or style_classes.is_look(model)
 
 
 def _mark_inspiration(words: Sequence[Word], i: int) -> None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import cache
 from itertools import groupby
 
 from worker.cache.decisions import artists, style_classes, style_words
@@ -13,6 +14,7 @@ from worker.cache.decisions.words import ADJECTIVE, Word, mark
 _MEASURE = re.compile(r"\d+(?:mm|k|p|fps|bit|px|hz|iso|t)|fps\d+|f\d+(?:\.\d)?|iso\d+")
 
 
+@cache
 def is_measure(word: str) -> bool:
     """Whether a word tells a lens, a size in pixels or a rate: 24mm, 1080p, f8."""
     return _MEASURE.fullmatch(word) is not None

@@ -34,12 +34,13 @@ def correct(words: Sequence[str], tags: Sequence[str]) -> list[str]:
     for i in named:
         fixed[i] = "NNP"
     for i in range(len(fixed)):
-        if i not in named:
+        if i not in named and (fixed[i] not in _SURE or lower[i] in FINITE):
             at = Place(lower, fixed, i)
             fixed[i] = next((tag for rule in _RULES if (tag := rule(at)) is not None), at.tag)
     return fixed
 
 
+_SURE = frozenset((".", "DT", "PRP", "CC", "WRB", "POS"))  # of words that are nothing else, but for "own"
 _RULES = (  # the first that has something to say decides
     noun_rules.name_or_fruit,
     verb_rules.verb_by_its_words,
@@ -82,6 +83,7 @@ def _is_nobodys_word(word: str) -> bool:
     return word.isalpha() and not is_word and not word.endswith(("s", "ed"))
 
 
+@cache
 def _by_word(word: str, original: str, tag: str) -> str:
     """A tag that the word alone decides."""
     if word in v.FUNCTION_TAGS:

@@ -151,10 +151,13 @@ def _mark_comparison(words: Sequence[Word], i: int) -> None:
         ignore(words, i, end)
 
 
+_FIRST_OF_IDIOMS = frozenset(idiom[0] for idiom in v.IDIOMS)
+
+
 def mark_idioms(words: Sequence[Word]) -> None:
     """Marks "face to face", "in full swing": neither faces nor swings are meant."""
     for i in range(len(words)):
-        for length in (4, 3, 2):
+        for length in (4, 3, 2) if words[i].lower in _FIRST_OF_IDIOMS else ():
             if tuple(word.lower for word in words[i : i + length]) in v.IDIOMS:
                 ignore(words, i, i + length)
 

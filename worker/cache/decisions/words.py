@@ -26,6 +26,10 @@ _HEIGHT = re.compile(  # "20 foot tall", whose number nobody sees
 )
 
 
+_OF_AGES = ("year", "yr", "yo", "y.o")
+_OF_HEIGHTS = ("tall", "high", "long", "wide", "deep")
+
+
 @dataclass(slots=True)
 class Word:
     """A token on its way to an entity."""
@@ -73,7 +77,7 @@ def tokens(text: str) -> list[Word]:
 
 def read(text: str) -> list[Word]:
     """The words of a text without its signs (`prompt_syntax`), untagged."""
-    text = re.sub(r"(?<=\s)&(?=\s)", "and", _HEIGHT.sub("", _AGE.sub(r"\1-year-old", text)))
+    text = re.sub(r"(?<=\s)&(?=\s)", "and", _without_measures(text))
     tokens = _TOKEN.findall(text)[:MAX_WORDS]
     tokens = [part for token in tokens for part in _split_possessive(token) if len(part) <= _MAX_WORD]
     tokens = _joined([token for i, token in enumerate(tokens) if i == 0 or not _is_repeated(tokens[i - 1], token)])
@@ -89,6 +93,16 @@ def read(text: str) -> list[Word]:
             Word(text=token if is_name and lower == token.lower() else lower, lower=lower, original=token.lower())
         )
     return words
+
+
+def _without_measures(text: str) -> str:
+    """The text with ages as one word each, and without the numbers of heights. Few prompts have either."""
+    lower = text.lower()
+    if any(sign in lower for sign in _OF_AGES):
+        text = _AGE.sub(r"\1-year-old", text)
+    if any(sign in lower for sign in _OF_HEIGHTS):
+        text = _HEIGHT.sub("", text)
+    return text
 
 
 def _joined(tokens: Sequence[str]) -> list[str]:
