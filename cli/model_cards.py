@@ -204,6 +204,7 @@ def _tried(card: ModelCard, models_dir: Path, device: str, size: str, frames: in
         "peak_memory_bytes": model.peak_memory(),
         "cache_attention": model.refuses("cache_attention", {}) or "a donor changes what it makes",
         "resume": model.refuses("resume", {}) or "its scheduler can begin later",
+        **model.engine,
     }
 
 

@@ -179,7 +179,7 @@ class VideoModel(Protocol):
 
     @property
     def engine(self) -> Mapping[str, str]:
-        """What was asked for speed, and what became of it: `on`, or `off` and why."""
+        """What was asked for speed, and what became of it: `on`, or `off` and why; and what of a LoRA is left out."""
 
     @property
     def prepares_aside(self) -> bool:

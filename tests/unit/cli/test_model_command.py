@@ -13,6 +13,8 @@ from typing import Any
 import diffusers
 import huggingface_hub.constants
 import pytest
+import torch
+from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from cli import model
@@ -342,6 +344,20 @@ def test_a_size_that_the_pipeline_would_refuse_is_rounded_in_the_card(pipelines,
     chai("add", "odd", "--source", str(pipelines / "wan"), "--size", "72x40", models_dir=tmp_path)
 
     assert model_cards.load(tmp_path)["odd"].sizes == ("64x32",)
+
+
+def test_what_of_a_lora_is_left_out_is_found_by_the_check(pipelines, tmp_path) -> None:
+    sides = {"A": torch.zeros(2, 24), "B": torch.zeros(24, 2)}
+    layers = [f"transformer.blocks.{number}.attn1.to_q" for number in (0, 9)]
+    weights = {f"{layer}.lora_{side}.weight": tensor.clone() for layer in layers for side, tensor in sides.items()}
+    save_file(weights, lora := tmp_path / "lora.safetensors")
+    add = ("add", "wan", "--source", str(pipelines / "wan"), "--lora", str(lora), "--size", "32x32", "--frames", "5")
+    chai(*add, models_dir=tmp_path / "models")
+
+    checked = chai("check", "wan", "--device", "cpu", "--json", models_dir=tmp_path / "models")
+
+    found = json.loads(checked.stdout.splitlines()[-1])
+    assert found[f"LoRA {lora}"] == "left out, for this WanPipeline has none such: blocks.9.attn1.to_q"
 
 
 def test_a_length_that_comes_out_otherwise_is_found_by_the_check(pipelines, tmp_path) -> None:

@@ -527,11 +527,12 @@ def test_a_scheduler_that_cannot_be_is_refused_by_name(saved, values, message) -
         load(saved("wan"), card_of("wan", scheduler=values))
 
 
-def save_lora(folder: Path, *, rank: int = 2) -> None:
+def save_lora(folder: Path, *, change: Callable[[dict[str, Any]], object] = lambda layers: None) -> None:
     pipeline = tiny_pipelines.wan()
     torch.manual_seed(1)
-    pipeline.transformer.add_adapter(LoraConfig(r=rank, target_modules=["to_q", "to_v"], init_lora_weights=False))
+    pipeline.transformer.add_adapter(LoraConfig(r=2, target_modules=["to_q", "to_v"], init_lora_weights=False))
     layers = get_peft_model_state_dict(pipeline.transformer)
+    change(layers)
     type(pipeline).save_lora_weights(folder, transformer_lora_layers=layers)
 
 
@@ -570,6 +571,59 @@ def test_a_lora_of_another_kind_of_model_is_named(saved, tmp_path) -> None:
 
     with pytest.raises(SourceError, match=rf"wan: LoRA {lora} has no weights for the networks of a WanPipeline: it "):
         load(saved("wan"), card_of("wan", loras=(Lora(source=lora),)))
+
+
+QUERIES = [f"blocks.0.attn1.to_q.lora_{side}.weight" for side in "AB"]
+
+
+@pytest.mark.parametrize("layer", ["blocks.9.attn1.to_q", "blocks.0.attn2.add_k_proj"])
+def test_layers_of_a_lora_that_the_network_has_not_are_named(saved, model_of, tmp_path, caplog, layer) -> None:
+    """Those of a deeper network, or those for pictures: the others change it all the same."""
+
+    def add(layers: dict[str, Any]) -> None:
+        layers.update({name.replace("blocks.0.attn1.to_q", layer): layers[name].clone() for name in QUERIES})
+
+    save_lora(tmp_path / "own")
+    save_lora(tmp_path / "more", change=add)
+    own, more = (
+        load(saved("wan"), card_of("wan", loras=(Lora(source=str(tmp_path / name)),))) for name in ("own", "more")
+    )
+
+    said = f"left out, for this WanPipeline has none such: {layer}"
+    assert (own.engine, more.engine) == ({}, {f"LoRA {tmp_path / 'more'}": said})
+    assert f"wan: LoRA {tmp_path / 'more'}: {said}" in caplog.messages
+    assert torch.equal(sampled(own)[-1].latents, sampled(more)[-1].latents)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            lambda layers: layers.pop(QUERIES[1]),
+            r"is not whole: it lacks transformer.blocks.0.attn1.to_q.lora_B\S*; fetch",
+        ),
+        (
+            lambda layers: layers.update({name: tensor.repeat(2, 2) for name, tensor in layers.items()}),
+            r"could not be loaded \(Error\(s\) in loading state_dict [^\n]*size mismatch for [^\n]*\); check `loras`$",
+        ),
+    ],
+    ids=["cut", "of a wider network"],
+)
+def test_a_lora_that_does_not_fit_is_named_in_a_line(saved, tmp_path, change, said) -> None:
+    save_lora(tmp_path, change=change)
+
+    with pytest.raises(SourceError, match=rf"^wan: LoRA {tmp_path} {said}"):
+        load(saved("wan"), card_of("wan", loras=(Lora(source=str(tmp_path)),)))
+
+
+def test_each_of_two_networks_may_have_a_lora_of_its_own(saved, tmp_path) -> None:
+    save_lora(tmp_path)
+    loras = tuple(Lora(source=str(tmp_path), weight=w, network=n) for w, n in ((0.5, None), (1.0, "transformer_2")))
+
+    pipeline = load(saved("wan22"), card_of("wan22", loras=loras)).pipeline
+
+    strengths = [part.blocks[0].attn1.to_q.scaling for part in (pipeline.transformer, pipeline.transformer_2)]
+    assert strengths == [{"lora_0": 0.5}, {"lora_1": 1.0}]
 
 
 def test_a_lora_may_be_for_the_second_of_two_networks(saved, model_of, tmp_path) -> None:

@@ -21,11 +21,11 @@ from torch import nn
 
 from shared.generation import GenerationParams
 from shared.logs import first_line
-from shared.model_cards import DTYPES, OFFLOADS, Lora, ModelCard
+from shared.model_cards import DTYPES, OFFLOADS, ModelCard
 from worker.models import device as devices
 from worker.models import git_lfs, prompt_text
 from worker.models.base import Fingerprint, RequestError, Sampling, VideoModel
-from worker.models.diffusers import attention, parallel, quantization, schedule, source
+from worker.models.diffusers import attention, loras, parallel, quantization, schedule, source
 from worker.models.diffusers.model import OF_THE_REQUEST, DiffusersModel, own_steps
 from worker.models.diffusers.source import SourceError
 from worker.models.faults import is_broken, is_out_of_memory
@@ -60,7 +60,7 @@ def load(card: ModelCard, folder: str, options: EngineOptions) -> VideoModel:
             f"{card.name}: scheduler {type(pipeline.scheduler).__name__} evaluates the model more than once a step; "
             "name FlowMatchEulerDiscreteScheduler or UniPCMultistepScheduler under `scheduler` in the card"
         )
-    _add_loras(pipeline, card, options.card_folder)
+    left_out = loras.add(pipeline, card, options.card_folder)
     fingerprint = identify(pipeline, card)  # before weights move to where they cannot be read
     quantization.apply(pipeline, card)
     _place(pipeline, card, device)
@@ -70,7 +70,7 @@ def load(card: ModelCard, folder: str, options: EngineOptions) -> VideoModel:
     made_by = f"{fingerprint.revision} {fingerprint.latent_dtype}"
     model.text_cache = text_cache(options.text_cache, encoder=made_by, max_bytes=options.text_cache_bytes)
     model.ignores_donors = why_donors_are_ignored(model)
-    model.engine = on_devices | compile_blocks(model, options) | _without_second_device(card, options)
+    model.engine = on_devices | compile_blocks(model, options) | _without_second_device(card, options) | left_out
     return model
 
 
@@ -78,7 +78,7 @@ def load_networks(card: ModelCard, folder: str, options: EngineOptions) -> list[
     """Return the networks that denoise as `load` makes them, for a process that makes their forwards and no more."""
     device = devices.choose(options.device)
     pipeline = read(card, folder, options, device, has_text=False)
-    _add_loras(pipeline, card, options.card_folder)
+    loras.add(pipeline, card, options.card_folder)
     quantization.apply(pipeline, card)
     _place(pipeline, card, device)
     return attention.transformers(pipeline)
@@ -329,40 +329,6 @@ def identify(pipeline: Any, card: ModelCard) -> Fingerprint:
     }
     dtype = networks[0].dtype if networks else pipeline.dtype
     return Fingerprint(revision=revision(pipeline.components, chosen), latent_dtype=str(dtype).split(".")[-1])
-
-
-def _add_loras(pipeline: Any, card: ModelCard, beside: Path | None) -> None:
-    names = [f"lora_{number}" for number in range(len(card.loras))]
-    for name, lora in zip(names, card.loras, strict=True):
-        _add_lora(pipeline, card, lora, name, beside)
-    if names:
-        pipeline.set_adapters(names, [lora.weight for lora in card.loras])
-
-
-def _add_lora(pipeline: Any, card: ModelCard, lora: Lora, name: str, beside: Path | None) -> None:
-    if not hasattr(pipeline, "load_lora_weights"):
-        raise ValueError(f"{card.name}: {type(pipeline).__name__} takes no LoRAs; leave `loras` out of the card")
-    networks = attention.networks_of([part for part, loaded in pipeline.components.items() if loaded is not None])
-    if lora.network not in (None, *networks):
-        raise ValueError(
-            f"{card.name}: LoRA {lora.source}: network {lora.network!r} is none of this {type(pipeline).__name__}; "
-            f"there are {', '.join(networks)}"
-        )
-    here = None if beside is None else beside / lora.source
-    at = lora.source if here is None or not here.exists() else str(here)
-    into = {"load_into_transformer_2": True} if lora.network == "transformer_2" else {}
-    try:
-        pipeline.load_lora_weights(at, weight_name=lora.file, adapter_name=name, use_safetensors=True, **into)
-    except Exception as error:  # files, the hub, and libraries that do not fit each other
-        if "PEFT" in str(error):
-            raise ValueError(f"{card.name}: LoRAs need the package peft; run `pip install peft`") from error
-        raise SourceError(f"{card.name}: LoRA {lora.source} could not be loaded ({error}); check `loras`") from error
-    changed = {part for part, adapters in pipeline.get_list_adapters().items() if name in adapters}
-    if not changed or lora.network not in (None, *changed):
-        raise SourceError(
-            f"{card.name}: LoRA {lora.source} has no weights for the networks of a {type(pipeline).__name__}: "
-            "it belongs to another kind of model; take it out of `loras`"
-        )
 
 
 def _place(pipeline: Any, card: ModelCard, device: torch.device) -> None:

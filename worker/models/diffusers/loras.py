@@ -1,0 +1,115 @@
+"""LoRAs of a card: added to the networks of a pipeline, and what of them finds no place there is told."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from shared.model_cards import Lora, ModelCard
+from worker.models.diffusers import attention
+from worker.models.diffusers.source import SourceError
+
+logger = logging.getLogger(__name__)
+
+
+def add(pipeline: Any, card: ModelCard, beside: Path | None) -> dict[str, str]:
+    """Add the LoRAs of a card, those beside it first; return what of them is left out, by `LoRA` and its source.
+
+    Raises:
+        SourceError: a LoRA is missing, broken, or of another kind of model.
+        ValueError: the pipeline takes none, or has no such network.
+    """
+    names = [f"lora_{number}" for number in range(len(card.loras))]
+    left_out: dict[str, str] = {}
+    for name, lora in zip(names, card.loras, strict=True):
+        if unread := _add_lora(pipeline, card, lora, name, beside):
+            said = f"left out, for this {type(pipeline).__name__} has none such: {_and_others(unread)}"
+            logger.warning("%s: LoRA %s: %s", card.name, lora.source, said)
+            left_out[f"LoRA {lora.source}"] = said
+    if names:
+        pipeline.set_adapters(names, [lora.weight for lora in card.loras])
+    return left_out
+
+
+def _add_lora(pipeline: Any, card: ModelCard, lora: Lora, name: str, beside: Path | None) -> list[str]:
+    """Add a LoRA under a name; return its layers that no part of the pipeline has."""
+    if not hasattr(pipeline, "load_lora_weights"):
+        raise ValueError(f"{card.name}: {type(pipeline).__name__} takes no LoRAs; leave `loras` out of the card")
+    networks = attention.networks_of([part for part, loaded in pipeline.components.items() if loaded is not None])
+    if lora.network not in (None, *networks):
+        raise ValueError(
+            f"{card.name}: LoRA {lora.source}: network {lora.network!r} is none of this {type(pipeline).__name__}; "
+            f"there are {', '.join(networks)}"
+        )
+    here = None if beside is None else beside / lora.source
+    at = lora.source if here is None or not here.exists() else str(here)
+    given = _load_lora(pipeline, card, lora, name, at)
+    changed = {part for part, adapters in pipeline.get_list_adapters().items() if name in adapters}
+    if not changed or lora.network not in (None, *changed):
+        raise SourceError(
+            f"{card.name}: LoRA {lora.source} has no weights for the networks of a {type(pipeline).__name__}: "
+            "it belongs to another kind of model; take it out of `loras`"
+        )
+    added = _weights_of(pipeline, changed, name)
+    if gaps := [key for key, tensor in added.items() if tensor.is_meta]:
+        raise SourceError(
+            f"{card.name}: LoRA {lora.source} is not whole: it lacks {_and_others(gaps)}; fetch or save it again"
+        )
+    texts = changed - {*networks}  # whose layers have other names in the file
+    return sorted({_layer(key) for key in given if key.split(".")[0] not in texts} - {*map(_layer, added)})
+
+
+def _load_lora(pipeline: Any, card: ModelCard, lora: Lora, name: str, at: str) -> list[str]:
+    """Load a LoRA from where it is, and return the names of its weights as the pipeline understands them."""
+    into = {"load_into_transformer_2": True} if lora.network == "transformer_2" else {}
+    try:
+        with _noting_names(pipeline) as given:
+            pipeline.load_lora_weights(at, weight_name=lora.file, adapter_name=name, use_safetensors=True, **into)
+    except Exception as error:  # files, the hub, and libraries that do not fit each other
+        if "PEFT" in str(error):
+            raise ValueError(f"{card.name}: LoRAs need the package peft; run `pip install peft`") from error
+        said = " ".join(line.strip() for line in str(error).splitlines()[:2])  # torch names thousands, a line each
+        raise SourceError(f"{card.name}: LoRA {lora.source} could not be loaded ({said}); check `loras`") from error
+    return given
+
+
+def _and_others(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+
+
+@contextmanager
+def _noting_names(pipeline: Any) -> Iterator[list[str]]:
+    """Take note of what the weights of a LoRA are called, as the pipeline understands them."""
+    read, names = pipeline.lora_state_dict, list[str]()
+
+    def noting(*args: Any, **options: Any) -> Any:
+        found = read(*args, **options)
+        names.extend(found[0] if isinstance(found, tuple) else found)
+        return found
+
+    pipeline.lora_state_dict = noting
+    try:
+        yield names
+    finally:
+        del pipeline.lora_state_dict
+
+
+def _weights_of(pipeline: Any, parts: Collection[str], adapter: str) -> dict[str, torch.Tensor]:
+    """Return the weights of an adapter in parts of a pipeline."""
+    return {
+        f"{part}.{key}": tensor
+        for part in parts
+        for key, tensor in getattr(pipeline, part).state_dict().items()
+        if adapter in key.split(".")
+    }
+
+
+def _layer(weight: str) -> str:
+    """Return which layer of a part, whichever it is, a weight of a LoRA changes."""
+    return re.sub(r"[._](lora|lokr)[._].*", "", weight).replace(".processor", "").partition(".")[2]
