@@ -144,7 +144,10 @@ class Outermost:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message).update(header_fields.of_every_answer(request_id))
+                headers = MutableHeaders(scope=message)
+                headers.update(header_fields.of_every_answer(request_id))
+                if headers.get("location", "").startswith("/"):
+                    headers["location"] = header_fields.prefix(scope) + headers["location"]
             elif scope["method"] == "HEAD":
                 message = {**message, "body": b""}
             await send(message)

@@ -29,6 +29,7 @@ _ONE_VALUE = {
 }
 _REQUEST_ID = "x-request-id"
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
 _OF_GET = frozenset({b"range", b"if-range"})  # to be ignored with every other method (RFC 9110, 14.2)
 
 
@@ -55,6 +56,12 @@ def request_id(scope: Scope | None = None) -> str:
     """Return the id that a caller gave to a request, or a new one."""
     given = "" if scope is None else Headers(scope=scope).get(_REQUEST_ID, "")
     return given if _GIVEN_ID.fullmatch(given) else uuid4().hex
+
+
+def prefix(scope: Scope) -> str:
+    """Return the path under which a proxy in front offers this service, as the proxy says; it asks without it."""
+    given = Headers(scope=scope).get("x-forwarded-prefix", "").rstrip("/")
+    return given if _PREFIX.fullmatch(given) else ""
 
 
 def of_every_answer(request_id: str) -> dict[str, str]:

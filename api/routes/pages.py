@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
-from api import bodies, errors, explain, ids, job_factory, line_results
+from api import bodies, errors, explain, header_fields, ids, job_factory, line_results
 from api.deps import Call, Calling, Operating, Owned, Service, caller_of, check_scope
 from api.errors import ApiError, Unauthorized
 from api.estimates import ALIVE_S
@@ -69,7 +69,8 @@ def _place(request: Request) -> str:
     """Return the page that a request is for: of a form, the one that it stands on."""
     if request.method in SAFE:
         return request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    return "/" + request.headers.get("referer", "").partition("://")[2].partition("/")[2]
+    path = "/" + request.headers.get("referer", "").partition("://")[2].partition("/")[2]
+    return path.removeprefix(header_fields.prefix(request.scope)) or "/"
 
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -214,7 +215,7 @@ def library(
             )
         videos, now = _shown(session, rows[:NUM_CARDS]), _now(session, call)
     kept = {name: value for name, value in filters.items() if value}
-    more = f"/library?{urlencode({**kept, 'after': videos[-1]['id']})}" if len(rows) > NUM_CARDS else ""
+    more = f"library?{urlencode({**kept, 'after': videos[-1]['id']})}" if len(rows) > NUM_CARDS else ""
     models = [(name, name) for name in call.service.cards]
     values: Values = {"videos": videos, "filters": filters, "is_filtered": bool(kept), "next": more}
     return _page("library.html", request, call, "Library", {**values, "models": models, "spans": WITHIN, "now": now})
@@ -288,7 +289,7 @@ def nights(request: Request, call: Calling, after: str = "") -> HTMLResponse:
         rows = batches.page(session, caller.tenant, limit=NUM_RUNS + 1, after=cursor)
         runs = _runs(session, rows[:NUM_RUNS])
         now = _now(session, call)
-    more = f"/nights?after={runs[-1]['id']}" if len(rows) > NUM_RUNS else ""
+    more = f"nights?after={runs[-1]['id']}" if len(rows) > NUM_RUNS else ""
     values: Values = {"now": now, "runs": runs, "next": more, "only": None}
     values["model"] = call.service.settings.default_model
     return _page("nights.html", request, call, "Nights", values)
@@ -426,14 +427,15 @@ async def signed_in(request: Request, service: Owned) -> Response:
 def sign_out(request: Request, form: Annotated[Act, Depends(_form(Act))]) -> Response:
     """Forget the key."""
     answer = RedirectResponse("/signin", status_code=303)
-    answer.delete_cookie(KEY_COOKIE, path="/")
+    forms.forget(answer, request, KEY_COOKIE)
     return answer
 
 
 @router.get("/docs")
 def docs(request: Request, service: Owned) -> HTMLResponse:
     """Show the API's document, with nothing from elsewhere."""
-    values: Values = {"tags": reference.tags(request.app.openapi()), "base": str(request.base_url).rstrip("/")}
+    base = str(request.base_url).rstrip("/") + header_fields.prefix(request.scope)
+    values: Values = {"tags": reference.tags(request.app.openapi()), "base": base}
     values |= {"title": "The HTTP API", "examples": words.examples(service.cards[service.settings.default_model])}
     return _plain("reference.html", request, values)
 
@@ -462,6 +464,7 @@ def _plain(template: str, request: Request, values: Values, *, status: int = 200
         "now": None,
         "mistake": "",
         "here": here,
+        "root": header_fields.prefix(request.scope),
         "at_ms": round(datetime.now(UTC).timestamp() * 1000),
     }
     answer = render.page(template, {**frame, "token": token, **values}, status=status)

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from fastapi import Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from api import header_fields
 from api.errors import Forbidden
 
 TOKEN_COOKIE = "chai_form"  # noqa: S105 - the name of a cookie
@@ -87,9 +88,17 @@ def check(request: Request, token: str) -> None:
 
 def keep(response: Response, request: Request, name: str, value: str, *, life_s: int | None = None) -> None:
     """Set a cookie that no script reads and no other site sends."""
-    response.set_cookie(
-        name, value, max_age=life_s, path="/", httponly=True, samesite="strict", secure=request.url.scheme == "https"
-    )
+    secure, path = request.url.scheme == "https", _path(request)
+    response.set_cookie(name, value, max_age=life_s, path=path, httponly=True, samesite="strict", secure=secure)
+
+
+def forget(response: Response, request: Request, name: str) -> None:
+    """Delete a cookie."""
+    response.delete_cookie(name, path=_path(request))
+
+
+def _path(request: Request) -> str:
+    return header_fields.prefix(request.scope) or "/"
 
 
 def own(place: str) -> str:

@@ -12,6 +12,7 @@ from running import CARDS, api_thread, free_port, mp4, settings_of, wait_until
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.app import create_app
 from api.settings import ApiSettings
@@ -131,7 +132,7 @@ def submit(page: Tab, url: str, prompt: str) -> UUID:
     """Type a prompt, send the form and return whose page comes."""
     page.open(url)
     page.run(f"document.getElementById('prompt').value = {prompt!r}")
-    page.run("document.querySelector('form[action=\"/make\"]').requestSubmit()")
+    page.run("document.querySelector('form[action=\"make\"]').requestSubmit()")
     page.wait_for("location.pathname.startsWith('/videos/video_') && document.readyState === 'complete'")
     return UUID(page.run("location.pathname").rpartition("_")[2])
 
@@ -430,6 +431,41 @@ def test_a_restart_of_the_api_loses_nothing(site: Site, started: Browser, engine
     page.wait_for("document.getElementById('lost').hidden")
     page.close()
     again.close()
+
+
+class Proxy:
+    """A proxy in front of a service, which offers it under a path."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            asked = scope["raw_path"].removeprefix(b"/team/video")
+            assert asked.startswith(b"/"), "this is not under the path"
+            headers = [*scope["headers"], (b"x-forwarded-prefix", b"/team/video")]
+            scope = {**scope, "raw_path": asked, "path": asked.decode(), "headers": headers}
+        await self.app(scope, receive, send)
+
+
+def test_the_page_works_under_a_path_of_a_proxy(site: Site, page: Tab) -> None:
+    app, port = create_app(site.settings), free_port()
+    with api_thread(Proxy(app), port) as host:
+        url = f"{host}/team/video"
+        page.open(f"{url}/")
+        fill_in(page, prompt="a blue square")
+        page.run(SEND)
+        page.wait_for("location.pathname.startsWith('/team/video/videos/video_')")
+        site.finish(site.claim(UUID(page.run("location.pathname").rpartition("_")[2])))
+        page.wait_for("document.querySelector('video.clip')?.readyState > 1")  # the stream said so
+        page.run("document.querySelector('.skip').click()")
+        assert page.run("location.pathname.startsWith('/team/video/videos/')")
+        page.run("document.querySelector('form[data-undo]').requestSubmit(); offered.end()")
+        page.wait_for("location.pathname === '/team/video/library' && document.readyState === 'complete'")
+        page.press("m")
+        page.wait_for("location.pathname === '/team/video/' && document.readyState === 'complete'")
+        page.open("about:blank#gone")
+        app.state.service.release()
 
 
 def by_stream_alone(page: Tab) -> None:
