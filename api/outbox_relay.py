@@ -112,7 +112,8 @@ class Relay:
         self._webhooks = Webhooks(self._sessions, settings)
         self._file_batches = FileBatches(self._sessions, files, settings)
         self._bell = Bell(engine, outbox.CHANNEL)
-        self._stopped = threading.Event()
+        self._is_told_to_stop = False
+        self._stopped = threading.Event()  # wakes the slow duties
         self.name = f"relay:{socket.gethostname()}:{os.getpid()}"
         self._alive = self.name.replace(":", "@", 1)
         self._short_since: dict[Queue, float] = {}  # on the monotonic clock: the broker holds fewer than it was given
@@ -138,13 +139,13 @@ class Relay:
     def run(self) -> None:
         """Do what is due, then wait for the bell, until somebody calls `stop`."""
         slow = [threading.Thread(target=self._repeat, args=(duty,), name=duty.name) for duty in self._slow_duties]
-        for thread in slow:
-            thread.start()
         try:
-            while not self._stopped.is_set():
+            for thread in slow:
+                thread.start()
+            while not self._is_ending:
                 now = time.monotonic()
                 for duty in self._duties:
-                    if duty.due <= now and not self._stopped.is_set():
+                    if duty.due <= now and not self._is_ending:
                         duty.run()
                 has_rung = self._bell.wait(min(duty.due for duty in self._duties) - time.monotonic())
                 if has_rung and not self._publishing.num_failures:
@@ -152,7 +153,8 @@ class Relay:
         finally:
             self._stopped.set()
             for thread in slow:
-                thread.join()
+                if thread.ident is not None:  # one may not have been to be had
+                    thread.join()
             self._webhooks.close()
             self._leave()
 
@@ -172,14 +174,21 @@ class Relay:
             logger.warning("sign of life left behind", extra={"fields": {"error": logs.first_line(error)}})
 
     def stop(self) -> None:
-        """End `run` after the transaction at hand; may be called from a signal handler."""
-        self._stopped.set()
+        """End `run` after the transaction at hand; may be called from a signal handler.
+
+        It takes no lock, as an event does: a second signal in the middle of the first would wait for it for ever.
+        """
+        self._is_told_to_stop = True
         self._bell.pull()
+
+    @property
+    def _is_ending(self) -> bool:
+        return self._is_told_to_stop or self._stopped.is_set()
 
     def publish(self) -> None:
         """Fill the windows of both queues. A crash between broker and commit publishes twice, never not at all."""
         for queue in Queue:
-            while not self._stopped.is_set() and self._hand_over(queue) == CHUNK:
+            while not self._is_ending and self._hand_over(queue) == CHUNK:
                 pass
         self._hand_over_checks()
 
@@ -301,7 +310,7 @@ class Relay:
 
     def go_on_with_batches(self) -> None:
         """Read the files of batches into their runs, and write what became of them into others."""
-        while not self._stopped.is_set() and self._file_batches.turn():
+        while not self._is_ending and self._file_batches.turn():
             pass
 
     def purge(self) -> None:
@@ -312,7 +321,7 @@ class Relay:
             with transaction(self._sessions) as session:
                 names = jobs.purge(session, limit=PURGE_CHUNK)
                 self._remove(names)
-            if not names or self._stopped.is_set():
+            if not names or self._is_ending:
                 break
 
     def _remove(self, names: list[str]) -> None:
@@ -352,7 +361,7 @@ class Relay:
                 gone = retention.forget(session, older=older, limit=FORGET_CHUNK)
             if gone.num_rows:
                 logger.info("history deleted", extra={"fields": asdict(gone)})
-            if gone.is_all or self._stopped.is_set():
+            if gone.is_all or self._is_ending:
                 break
 
 

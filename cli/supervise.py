@@ -107,6 +107,7 @@ class _Command:
         self.log = var / "log" / f"{part.name}.log"
         self.pid_file = var / "run" / f"{part.name}.pid"
         self._process: subprocess.Popen[bytes] | None = None
+        self._told: subprocess.Popen[bytes] | None = None  # to stop: once, a second time means hurry to some
 
     def start(self) -> None:
         self._process = None
@@ -131,7 +132,8 @@ class _Command:
             self._process = None
 
     def tell_to_stop(self) -> None:
-        if self._process is not None:
+        if self._process is not None and self._process is not self._told:
+            self._told = self._process
             signal_to(self._process, signal.SIGTERM)
 
     def stop(self) -> int | None:
@@ -232,7 +234,7 @@ class Supervisor:
             if watcher.ident is not None:
                 watcher.join()
         for child in reversed(self._parts):
-            child.process.tell_to_stop()  # again: one may have been started meanwhile
+            child.process.tell_to_stop()  # one may have been started meanwhile
         with contextlib.ExitStack() as stack:  # last in, first out; a second Ctrl-C does not spare the rest
             for child in self._parts:
                 stack.callback(self._stop, child)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -22,7 +23,7 @@ from cli.supervise import Part, Supervisor, restart_delay_s
 SLEEP = "import time; time.sleep(60)"
 
 
-def python(name: str, code: str, **options: float) -> Part:
+def python(name: str, code: str, **options: Any) -> Part:
     return Part(name=name, command=(sys.executable, "-c", code), **options)
 
 
@@ -187,6 +188,23 @@ def test_parts_stop_at_the_same_time_and_a_stopped_one_hears_too(tmp_path: Path)
         begun = time.monotonic()
 
     assert time.monotonic() - begun < 2.5
+
+
+def test_a_part_is_told_to_stop_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second signal is a cold shutdown to Celery."""
+    monkeypatch.setattr(supervise, "PROBE_S", 0.0)
+    counting = (
+        "import signal, sys, time; heard = []; signal.signal(signal.SIGTERM, lambda *_: heard.append(1));"
+        "print('ready', flush=True)\n"
+        "while not heard: time.sleep(0.02)\n"
+        "time.sleep(0.6); print('heard', len(heard), flush=True)"
+    )
+    log = tmp_path / "log" / "worker.log"
+    slow = python("worker", counting, probe=lambda _: time.sleep(0.3) or True)  # its watcher takes a while to end
+    with Supervisor([slow], var=tmp_path, report=lambda _: None):
+        wait_until(lambda: "ready" in log.read_text())
+
+    assert log.read_text() == "ready\nheard 1\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])

@@ -754,6 +754,46 @@ def test_a_relay_without_a_broker_lives_but_says_that_it_does_not_reach_it(
     relay.run()
 
 
+def test_a_second_signal_in_the_middle_of_the_first_ends_the_relay_all_the_same(
+    settings: ApiSettings, engine: Engine, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relay = Relay(settings, engine, Broker(settings.redis_url), storage)
+    condition = relay._stopped._cond
+    notify_all, told = condition.notify_all, []
+
+    def interrupted() -> None:
+        told.append(1)
+        if told == [1]:
+            relay.stop()
+        notify_all()
+
+    monkeypatch.setattr(condition, "notify_all", interrupted)
+    handler = threading.Thread(target=relay.stop, daemon=True)
+    handler.start()
+    handler.join(timeout=5)
+
+    assert not handler.is_alive()
+    relay.run()  # to its end
+
+
+def test_a_relay_without_threads_for_all_its_duties_ends_and_says_so(
+    settings: ApiSettings, engine: Engine, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relay = Relay(settings, engine, Broker(settings.redis_url), storage)
+    begin = threading.Thread.start
+
+    def begin_unless_tidy(thread: threading.Thread) -> None:
+        if thread.name == "tidy":
+            raise RuntimeError("can't start new thread")
+        begin(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", begin_unless_tidy)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        relay.run()
+
+    assert not {"batches", "webhooks", "purge"} & {thread.name for thread in threading.enumerate()}
+
+
 def test_a_relay_that_ends_takes_its_sign_of_life_away(
     settings: ApiSettings, engine: Engine, storage: Storage, session_factory: sessionmaker[Session]
 ) -> None:
