@@ -52,7 +52,7 @@ class Webhooks:
 
     def __init__(self, factory: sessionmaker[Session], settings: ApiSettings) -> None:
         self._factory, self._allowed = factory, settings.webhook_allowed
-        self._pool = ThreadPoolExecutor(NUM_SENDERS, thread_name_prefix="webhook")
+        self._pool = _senders()
         self._busy: list[Due] = []
         self._lock = threading.Lock()
 
@@ -65,9 +65,24 @@ class Webhooks:
             with transaction(self._factory) as session:
                 due = webhooks.take(session, limit=room, busy=busy, most_each=MOST_EACH, most_of_tenant=MOST_OF_TENANT)
             for one in due:
-                with self._lock:
-                    self._busy.append(one)
-                self._pool.submit(self._send, one)
+                self._begin(one)
+
+    def _begin(self, due: Due) -> None:
+        """Let a delivery be sent; raise RuntimeError where no thread is to be had for it. It is taken again later."""
+        try:
+            sending = self._pool.submit(self._send, due)
+        except RuntimeError:
+            # The pool has kept it, for a thread that may never come: who were busy in vain are free again.
+            kept, self._pool = self._pool, _senders()
+            kept.shutdown(wait=False, cancel_futures=True)
+            raise
+        with self._lock:
+            self._busy.append(due)
+        sending.add_done_callback(lambda _: self._end(due))
+
+    def _end(self, due: Due) -> None:
+        with self._lock:
+            self._busy.remove(due)
 
     def close(self) -> None:
         """Wait for what is being sent; the rest is sent by the next relay."""
@@ -94,9 +109,6 @@ class Webhooks:
             logger.warning("not delivered", extra={"fields": fields})
         except Exception as broken:  # it is sent again when its time is over
             logger.warning("delivery broke", extra={"fields": {"delivery": due.id}}, exc_info=broken)
-        finally:
-            with self._lock:
-                self._busy.remove(due)
 
     def _post(self, due: Due) -> tuple[int | None, str, bool]:
         """Send once; return the answer's status, what was wrong (empty: nothing), and whether another try may help."""
@@ -116,6 +128,10 @@ class Webhooks:
         except (httpx.HTTPError, OSError) as error:  # of a file of certificates too
             return None, f"no answer ({type(error).__name__}: {error})", True
         return status, "" if 200 <= status < 300 else f"answered {status}", status != GONE
+
+
+def _senders() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(NUM_SENDERS, thread_name_prefix="webhook")
 
 
 def signed(body: bytes, id_: str, secrets: Iterable[str], *, now: float) -> dict[str, str]:

@@ -321,6 +321,32 @@ def test_a_slow_receiver_holds_up_itself_alone(
     slow.hold.set()
 
 
+def test_an_address_for_which_no_thread_was_to_be_had_is_told_once_there_is_one(
+    hooked: TestClient, new_key, relay: Webhooks, receiver: Receiver, session: Session
+) -> None:
+    mine = new_key("a")
+    register(hooked, receiver.url, mine)
+    begin = threading.Thread.start
+
+    def no_thread(thread: threading.Thread) -> None:
+        if thread.name.startswith("webhook"):
+            raise RuntimeError("can't start new thread")
+        begin(thread)
+
+    with pytest.MonkeyPatch.context() as limited:
+        limited.setattr(threading.Thread, "start", no_thread)
+        for _ in range(webhooks.MOST_EACH):
+            ended(hooked, mine)
+            with pytest.raises(RuntimeError, match="can't start new thread"):
+                relay.turn()
+    session.execute(update(Delivery).values(due_at=func.now()))
+    session.commit()
+    relay.turn()
+
+    wait_until(lambda: len(receiver.got) == webhooks.MOST_EACH)
+    assert len({headers["webhook-id"] for _, headers, _ in receiver.got}) == webhooks.MOST_EACH
+
+
 @contextmanager
 def drip(pause_s: float) -> Iterator[str]:
     """A receiver that begins to answer and never ends: a character of one header after the other."""
