@@ -25,7 +25,7 @@ NUM_DATABASES = 1024  # tests take one each
 CONFIG = """\
 bind 127.0.0.1
 port {port}
-dir "{folder}"
+dir ./
 databases {databases}
 requirepass {password}
 daemonize no
@@ -138,7 +138,7 @@ class Redis:
 
     def _write_config(self) -> Path:
         file = self.folder / "redis.conf"
-        text = CONFIG.format(port=self.port, folder=self.folder, databases=NUM_DATABASES, password=self._password)
+        text = CONFIG.format(port=self.port, databases=NUM_DATABASES, password=self._password)
         local.write_secret(file, text)
         return file
 

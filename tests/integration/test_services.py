@@ -66,6 +66,14 @@ def kill(pid: int | None) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
+@pytest.mark.parametrize("name", ['my "new" folder', "back\\slash", "#1 %20 für 猫"])
+def test_redis_runs_in_a_folder_of_any_name(name: str, tmp_path: Path) -> None:
+    server = Redis(tmp_path / name).start()
+
+    with stopping(server):
+        assert redis.Redis.from_url(server.url).config_get("dir") == {"dir": str(tmp_path / name)}
+
+
 def test_rows_survive_a_restart_and_the_port_stays(postgres: Postgres) -> None:
     query(postgres.url, "CREATE TABLE kept (n int)", "INSERT INTO kept VALUES (1)")
     url = postgres.url
