@@ -160,6 +160,40 @@ def test_a_scheduler_of_another_prediction_or_a_wrong_value_is_refused(folder_of
         load(folder_of(name), name, scheduler=scheduler)
 
 
+@pytest.mark.parametrize(
+    ("name", "scheduler", "levels"),
+    [
+        ("wan", {"shift": -3.0}, "1000, 1201, 3056, 8.929"),
+        ("wan", {"shift": 0}, "nan, nan, nan, 0"),
+        ("ltx", {"shift_terminal": 2.0}, "1000, .*, 2000"),
+        ("wan", {"class": "UniPCMultistepScheduler", **FLOW, "flow_shift": -3.0}, ".*"),
+        ("cogvideox", {"beta_start": 5.0}, "nan, nan, nan, nan"),
+    ],
+)
+def test_a_scheduler_whose_noise_does_not_fall_is_refused(folder_of, name, scheduler, levels) -> None:
+    said = rf"^{name}: scheduler {{.*}}: the noise levels of 4 steps do not fall from 1000 to 0 but are {levels}; see"
+
+    with pytest.raises(ValueError, match=said):
+        load(folder_of(name), name, scheduler=scheduler)
+
+
+def test_sizes_and_lengths_that_a_card_promises_in_vain_are_named(folder_of, caplog) -> None:
+    load(folder_of("wan"), "wan", sizes=("32x32", "40x32"), frames=(5, 9, 6))
+
+    assert [record.getMessage() for record in caplog.records if record.name == "worker.models.diffusers.loading"] == [
+        "wan cannot make 40x32, 5 frames: `height` and `width` have to be divisible by 16 but are 32 and 40.; "
+        "take it out of its card",
+        "wan: frames 6 of its card come out as another number: one more than a multiple of 4; write 5 or 9",
+    ]
+
+
+@pytest.mark.parametrize("name", tiny.KINDS)
+def test_sizes_and_lengths_that_can_be_made_are_nothing_to_tell(folder_of, caplog, name) -> None:
+    load(folder_of(name), name)
+
+    assert not [record for record in caplog.records if record.name == "worker.models.diffusers.loading"]
+
+
 def test_a_part_that_guides_is_told_the_scale_of_the_request(folder_of) -> None:
     model, forwards = load(folder_of("hunyuan15"), "hunyuan15"), []
     own = model.pipeline.guider

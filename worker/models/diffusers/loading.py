@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,10 @@ from worker.reuse.donor import CLEAN, Donor
 logger = logging.getLogger(__name__)
 
 _ONLY_TILED = ("AutoencoderKLAllegro",)  # decoders that know no other way
+_WITHOUT_FIRST_FRAME = ("AutoencoderKLAllegro",)  # autoencoders that make no frame of its own of the first
+_STRIDES = (  # what pipelines call the number of frames that become one of latents
+    *("vae_scale_factor_temporal", "vae_temporal_compression_ratio", "vae_temporal_scale_factor"),
+)
 _PROBE = 64  # pixels a side: the least that every known network takes
 _FUSED = (
     "A donor changes nothing in its networks (fused projections read the run's own tokens only); "
@@ -67,6 +71,8 @@ def load(card: ModelCard, folder: str, options: EngineOptions) -> VideoModel:
     pipeline.set_progress_bar_config(disable=True)
     model = DiffusersModel(pipeline, card, fingerprint)
     on_devices = _share_forwards(model, folder, options)
+    _check_schedule(model)
+    _warn_of_promises(model)
     made_by = f"{fingerprint.revision} {fingerprint.latent_dtype}"
     model.text_cache = text_cache(options.text_cache, encoder=made_by, max_bytes=options.text_cache_bytes)
     model.ignores_donors = why_donors_are_ignored(model)
@@ -106,14 +112,53 @@ def _uneven(model: DiffusersModel) -> list[str]:
     card, network = model.card, attention.transformers(model.pipeline)[0]
     found: list[str] = []
     for size, num_frames in product(card.sizes, card.frames):
-        width, height = map(int, size.split("x"))
-        params = GenerationParams(
-            prompt="", model=card.name, width=width, height=height, num_frames=num_frames, fps=card.fps
-        )
         with suppress(RequestError):  # that it cannot make at all
-            if parallel.num_tokens(network, model.drawn(params)) % card.context_parallel:
+            if parallel.num_tokens(network, model.drawn(_request(card, size, num_frames))) % card.context_parallel:
                 found.append(f"{size} x {num_frames}")
     return found
+
+
+def _request(card: ModelCard, size: str, num_frames: int) -> GenerationParams:
+    """Return a request for a video of this size and length, of nothing."""
+    width, height = map(int, size.split("x"))
+    return GenerationParams(prompt="", model=card.name, width=width, height=height, num_frames=num_frames, fps=card.fps)
+
+
+def _warn_of_promises(model: DiffusersModel) -> None:
+    """Name the sizes and lengths of a card that its pipeline refuses, or makes otherwise without a word."""
+    card = model.card
+    others = [(card.default_size, num_frames) for num_frames in card.frames[1:]]
+    for size, num_frames in [*((size, card.default_frames) for size in card.sizes), *others]:
+        try:
+            model.latent_shape(_request(card, size, num_frames))
+        except RequestError as error:
+            logger.warning("%s; take it out of its card", error)
+    stride = next((getattr(model.pipeline, name) for name in _STRIDES if hasattr(model.pipeline, name)), 1)
+    if type(model.pipeline.vae).__name__ in _WITHOUT_FIRST_FRAME:
+        return
+    for num_frames in card.frames:
+        if over := (num_frames - 1) % stride:
+            near = f"{num_frames - over} or {num_frames - over + stride}"
+            logger.warning(
+                "%s: frames %d of its card come out as another number: one more than a multiple of %d; write %s",
+                *(card.name, num_frames, stride, near),
+            )
+
+
+def _check_schedule(model: DiffusersModel) -> None:
+    """Raise ValueError where the values that a card gives a scheduler make noise levels that do not fall."""
+    card = model.card
+    if not card.scheduler:
+        return
+    params = _request(card, card.default_size, card.default_frames)
+    for num_steps in (card.full_steps, card.fast_steps):
+        levels = model.timesteps(params, Sampling(num_steps=num_steps, guidance_scale=card.guidance_scale))
+        if not all(before >= after >= 0 for before, after in pairwise([*levels, 0.0])):
+            said = ", ".join(f"{level:.4g}" for level in levels)
+            raise ValueError(
+                f"{card.name}: scheduler {dict(card.scheduler)}: the noise levels of {num_steps} steps do not fall "
+                f"from 1000 to 0 but are {said}; see the scheduler's page of diffusers for what its values may be"
+            )
 
 
 def _without_second_device(card: ModelCard, options: EngineOptions) -> dict[str, str]:
@@ -163,9 +208,7 @@ def _try(model: DiffusersModel, guidance_scale: float) -> None:
 
 def _smallest(model: DiffusersModel, guidance_scale: float) -> tuple[GenerationParams, Sampling]:
     """Return the smallest request that runs every network."""
-    params = GenerationParams(
-        prompt="", model=model.card.name, width=_PROBE, height=_PROBE, num_frames=1, fps=model.card.fps
-    )
+    params = _request(model.card, f"{_PROBE}x{_PROBE}", num_frames=1)
     num_steps = 8 if len(attention.transformers(model.pipeline)) > 1 else 2  # the second network has the late steps
     return params, Sampling(num_steps=num_steps, guidance_scale=guidance_scale)
 
