@@ -378,7 +378,7 @@ document.addEventListener("submit", (event) => {
 
 const PLACES = { m: "./", q: "queue", l: "library", n: "nights", s: "cache", w: "workers" };
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, textarea, select")) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]") || event.target.matches("input, textarea, select")) return;
   const rows = linksOfRows();
   const here = rows.indexOf(document.activeElement);
   if (event.key === "?") document.getElementById("help").showModal();

@@ -186,6 +186,32 @@ def test_a_key_cancels_and_a_reload_loses_nothing(site: Site, page: Tab) -> None
         assert jobs.get(session, "local", id_).status == "cancelled"
 
 
+def test_keys_do_nothing_behind_their_help(site: Site, page: Tab) -> None:
+    id_ = submit(page, site.url, "a blue square")
+    page.press("?")
+    page.wait_for("document.getElementById('help').open")
+    for key in "?jcl":
+        page.press(key)
+    page.run("document.querySelector('#help button').click()")
+    page.press("?")
+
+    assert page.run("location.pathname") == f"/videos/video_{id_.hex}"
+    assert page.run("document.getElementById('help').open")
+    assert "waiting" in page.run("document.body.innerText")
+
+
+def test_bars_of_runs_are_of_one_length_whatever_can_be_done(site: Site, page: Tab) -> None:
+    page.open(f"{site.url}/nights")
+    for key in ("first", "second"):
+        id_ = begin_run(page, key)
+    page.run(f"fetch('/v1/bulk-runs/{id_}/seal', {{method: 'POST'}})")
+    page.open(f"{site.url}/nights")
+
+    buttons = "[...document.querySelectorAll('.rows .actions')].map((row) => row.querySelectorAll('button').length)"
+    assert page.run(buttons) == [2, 1]
+    assert page.run("new Set([...document.querySelectorAll('.run')].map((bar) => bar.clientWidth)).size") == 1
+
+
 def test_what_is_cancelled_is_asked_for_again_by_one_button(site: Site, page: Tab) -> None:
     submit(page, site.url, "a blue square")
     page.open(f"{site.url}/queue")
