@@ -117,7 +117,7 @@ class Night:
         import numpy as np
 
         from shared.generation import GenerationParams, Mode
-        from worker.cache import nights, planner
+        from worker.cache import nights, planner, tables
         from worker.cache.decisions import planning
 
         card, params = self.cards[job.model], GenerationParams.of(job)
@@ -126,15 +126,15 @@ class Night:
         extraction, vectors = planner.embed(self.embedder, found)
         stored: tuple[Neighbour, ...] = ()
         if session and space:
-            shipped = planner.shipped_plans(self.settings, card)
-            table = planner.table_for(session, space, own, shipped, card.plans)
+            shipped = tables.shipped_plans(self.settings, card)
+            table = tables.table_for(session, space, own, shipped, card.plans)
             stored = planner.neighbours(session, space, own, extraction, vectors)
         return nights.Line(
             id=f"{nights.OWN}{line.custom_id}",
             mode=params.mode,
             extraction=extraction,
             vectors=np.asarray(vectors, dtype=np.float32).reshape(len(vectors), self.embedder.dim),
-            table=planner.recipes(params, card, table),
+            table=tables.recipes(params, card, table),
             lends=params.mode is not Mode.FAST and params.is_canonical(card),
             stored=stored,
         )

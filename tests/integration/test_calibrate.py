@@ -13,7 +13,7 @@ from db import metrics, namespaces
 from db.models import Namespace
 from db.session import transaction
 from shared.generation import Mode, RunPath
-from worker.cache import planner
+from worker.cache import tables
 from worker.cache.decisions.planning import PAPER, Case, Plan, Reason, Recipe, Table, decide, table_from_rows
 from worker.cache.decisions.types import Entity, EntityKind, Extraction, Neighbour
 from worker.cache.namespaces import SpaceSettings, plan_key
@@ -142,12 +142,12 @@ def test_plans_beside_a_card_hold_until_the_database_has_its_own(
 
     with transaction(session_factory) as session:
         shipped, unnamed = (
-            planner.table_for(session, space, SpaceSettings(), file, plans) for plans in ("measured", "paper")
+            tables.table_for(session, space, SpaceSettings(), file, plans) for plans in ("measured", "paper")
         )
         own = calibration(measured("3 + donor", 3, 0.60, way="resume"))
         metrics.set_plans(session, plan_key(space), own.rows(plan_key(space)))
-        stored = planner.table_for(session, space, SpaceSettings(), file, "measured")
-        by_name = planner.table_for(session, space, SpaceSettings(table="measured"), file)
+        stored = tables.table_for(session, space, SpaceSettings(), file, "measured")
+        by_name = tables.table_for(session, space, SpaceSettings(table="measured"), file)
 
     assert (shipped[Case.SCENE][0].reuse, stored[Case.SCENE][0].reuse) == ("resume", None)
     assert unnamed == PAPER
@@ -161,7 +161,7 @@ def test_a_card_that_names_no_plans_there_are_is_told_which_there_are(
         session_factory() as session,
         pytest.raises(ValueError, match=r"^there are no plans 'best', but measured, paper, nirvana, plain$"),
     ):
-        planner.table_for(session, space, SpaceSettings(), tmp_path / "plans.json", "best")
+        tables.table_for(session, space, SpaceSettings(), tmp_path / "plans.json", "best")
 
 
 @pytest.mark.parametrize(
@@ -188,9 +188,9 @@ def test_plans_that_are_of_something_else_or_broken_are_named_once_and_not_used(
     file.write_text(json.dumps(change(json.loads(file.read_text()))))
 
     with session_factory() as session:
-        tables = [planner.table_for(session, space, SpaceSettings(), file, "measured") for _ in range(2)]
+        found = [tables.table_for(session, space, SpaceSettings(), file, "measured") for _ in range(2)]
 
-    assert tables == [table_from_rows({})] * 2
+    assert found == [table_from_rows({})] * 2
     (said,) = [record.message for record in caplog.records if "is not used" in record.message]
     assert re.search(reason, said)
     assert said.startswith(str(file))

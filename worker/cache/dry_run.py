@@ -11,7 +11,7 @@ from db import namespaces
 from db.models import CacheEntry, Namespace
 from shared.generation import GenerationParams
 from shared.model_cards import ModelCard
-from worker.cache import planner
+from worker.cache import planner, tables
 from worker.cache.decisions import planning
 from worker.cache.decisions.entities import Reads
 from worker.cache.decisions.planning import Plan
@@ -120,7 +120,7 @@ def decide(
     extract = planner.extractor(own.extractor)
     extraction = extract(params.prompt, negative=params.negative_prompt or "", reads=reads)
     if extraction.fallback_reason is FallbackReason.UNREAD:
-        table = planner.recipes(params, card, planning.named(card.plans))
+        table = tables.recipes(params, card, planning.named(card.plans))
         named = extract(params.prompt, negative=params.negative_prompt or "")
         return DryRun(
             prompt=params.prompt,
@@ -129,12 +129,12 @@ def decide(
             is_refused=True,
         )
     if session is None or space is None:
-        table = planner.recipes(params, card, planning.named(card.plans))
+        table = tables.recipes(params, card, planning.named(card.plans))
         return DryRun(
             prompt=params.prompt, extraction=extraction, plan=planning.decide(params.mode, extraction, (), table)
         )
-    shipped = planner.shipped_plans(settings, card)
-    table = planner.recipes(params, card, planner.table_for(session, space, own, shipped, card.plans))
+    shipped = tables.shipped_plans(settings, card)
+    table = tables.recipes(params, card, tables.table_for(session, space, own, shipped, card.plans))
     extraction, vectors = planner.embed(embedder(), extraction)
     matching = own.matching(space.identity["embedder"])
     _, plan = planner.look_up(

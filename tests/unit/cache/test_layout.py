@@ -5,7 +5,7 @@ import pytest
 
 from shared.generation import GenerationParams, Mode, RunPath
 from shared.model_cards import ModelCard
-from worker.cache import packed, planner
+from worker.cache import packed, tables
 from worker.cache.decisions.entities import extract
 from worker.cache.decisions.planning import PAPER, Case, Reason, Recipe, decide, overlent_layouts, receipt
 from worker.cache.decisions.types import Extraction, Neighbour
@@ -104,9 +104,9 @@ def test_who_names_a_seed_or_a_number_of_steps_gets_no_donors_layout() -> None:
     card = ModelCard(name="m", title="m", source="m", sizes=("32x32",), fps=8, frames=(5,))
     size = {"prompt": STORED, "model": "m", "width": 32, "height": 32, "num_frames": 5, "fps": 8}
 
-    assert Case.LAYOUT in planner.recipes(GenerationParams(**size), card, TABLE)
-    assert Case.LAYOUT not in planner.recipes(GenerationParams(**size, seed=0), card, TABLE)
-    assert Case.LAYOUT not in planner.recipes(GenerationParams(**size, num_inference_steps=3), card, TABLE)
+    assert Case.LAYOUT in tables.recipes(GenerationParams(**size), card, TABLE)
+    assert Case.LAYOUT not in tables.recipes(GenerationParams(**size, seed=0), card, TABLE)
+    assert Case.LAYOUT not in tables.recipes(GenerationParams(**size, num_inference_steps=3), card, TABLE)
 
 
 def test_levels_of_a_plan_go_with_its_number_of_steps() -> None:
@@ -114,7 +114,7 @@ def test_levels_of_a_plan_go_with_its_number_of_steps() -> None:
     size = {"prompt": STORED, "model": "m", "width": 32, "height": 32, "num_frames": 5, "fps": 8}
     two = Recipe(path=RunPath.FAST, num_steps=2, schedule={"levels": [0.9, 0.5], "shift": 2}, source="calibrated")
 
-    (asked,) = planner.recipes(GenerationParams(**size, num_inference_steps=4), card, {Case.SCENE: (two,)})[Case.SCENE]
+    (asked,) = tables.recipes(GenerationParams(**size, num_inference_steps=4), card, {Case.SCENE: (two,)})[Case.SCENE]
 
     assert (asked.num_steps, asked.schedule) == (4, {"shift": 2})
 

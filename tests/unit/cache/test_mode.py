@@ -18,7 +18,7 @@ from worker.cache.decisions.planning import (
     without_donors,
 )
 from worker.cache.decisions.types import Entity, EntityKind, Extraction, HitKind, Neighbour
-from worker.cache.planner import recipes
+from worker.cache.tables import recipes
 
 DOG = Entity(text="brown dog", head="dog", attributes=("brown",))
 BEACH = Entity(text="beach", head="beach", kind=EntityKind.SCENE)
