@@ -226,18 +226,27 @@ else for (const kind of ["pointerover", "focusin"]) document.addEventListener(ki
 for (const kind of ["pointerout", "focusout"]) document.addEventListener(kind, (event) => { const row = rowOf(event.target); if (row && row !== rowOf(event.relatedTarget)) rest(row); });
 
 // The next page of the wall, before its end comes into sight.
-const atEnd = new IntersectionObserver(async (entries) => {
-  const more = entries.find((entry) => entry.isIntersecting)?.target;
+const atEnd = new IntersectionObserver((entries) => { if (entries.some((entry) => entry.isIntersecting)) goOn(); }, { rootMargin: "600px" });
+let going = null;
+const goOn = () => (going ??= addPage(document.getElementById("more")).finally(() => { going = null; }));
+async function addPage(more) {
   if (!more) return;
-  atEnd.unobserve(more);
   const answer = await fetch(more.href, { headers: { accept: "text/html" } }).catch(() => null);
-  if (!answer?.ok || needsKey(answer)) return setTimeout(() => atEnd.observe(more), 3000);
+  if (!answer?.ok || needsKey(answer)) return setTimeout(() => { atEnd.unobserve(more); atEnd.observe(more); }, 3000);
   const fresh = await read(answer);
   document.getElementById("wall").append(...[...fresh.getElementById("wall").children].filter((card) => !document.getElementById(card.id)));
   const next = fresh.getElementById("more");
   if (next) more.replaceWith(next); else more.remove();
   watch();
-}, { rootMargin: "600px" });
+}
+
+// Who comes back to a wall finds it as long as it was, and the place.
+const numCards = () => document.getElementById("wall")?.children.length ?? 0;
+addEventListener("pagehide", () => history.replaceState({ num: numCards(), top: scrollY }, ""));
+async function comeBack({ num, top }) {
+  for (let before = 0; before < numCards() && numCards() < num;) { before = numCards(); await goOn(); }
+  scrollTo(0, top);
+}
 
 // What came with the page, or with a look at it, is taken care of.
 function watch() {
@@ -401,3 +410,4 @@ for (const zone of all("input[data-zone]")) zone.value = Intl.DateTimeFormat().r
 tellTimes();
 setInterval(tellTimes, 15000);
 watch();
+if (numCards() && history.state) comeBack(history.state);

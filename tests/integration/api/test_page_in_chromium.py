@@ -579,6 +579,14 @@ def test_thousands_scroll_and_play_when_pointed_at(site: Site, page: Tab, engine
     ids = page.run("[...document.querySelectorAll('.card')].map((card) => card.getAttribute('href'))")
     assert len(ids) == len(set(ids)) >= 96
 
+    page.wait_for("scrollY > 1000")
+    top = page.run("scrollY")
+    page.run("document.querySelector('.wall').lastElementChild.firstElementChild.click()")
+    page.wait_for("location.pathname.startsWith('/videos/') && document.readyState === 'complete'")
+    page.run("history.back()")
+    near = f"Math.abs(scrollY - {top}) < 300"  # rows out of sight are not laid out
+    page.wait_for(f"location.pathname === '/library' && {near}")
+
 
 LINE = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
 
