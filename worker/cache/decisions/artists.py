@@ -45,7 +45,9 @@ def _is_named_of(words: Sequence[Word], i: int) -> bool:
 def _mark_artists(words: Sequence[Word], i: int) -> None:
     """Marks "by X and Y, Z": who made it, not what is in it."""
     of_work = i > 0 and (words[i - 1].is_style or words[i - 1].lower in _WORKS)
-    is_known_artist = bool(_artist_end(words, i + 1)) and i > 0 and words[i - 1].tag == "VBG"  # "sparks flying by wlop"
+    end = _artist_end(words, i + 1)
+    is_act = i > 0 and words[i - 1].tag == "VBG"
+    is_known_artist = end > i + 2 or (end and is_act)  # "a woman enraged by jenny saville", "sparks flying by wlop"
     if not (of_work or is_known_artist) and i > 0 and words[i - 1].tag.startswith("VB") and words[i - 1].tag != "VB":
         return  # "held by Batman"
     if i > 1 and words[i - 1].lower == "shot" and words[i - 2].lower in _PASSIVE:

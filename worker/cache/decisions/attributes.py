@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from worker.cache.decisions import vocabulary as v
 from worker.cache.decisions.english_lexicon import FINITE, is_first_name, is_heard
-from worker.cache.decisions.words import ADJECTIVE, NOUN, Word
+from worker.cache.decisions.words import ADJECTIVE, NOUN, Word, ignore
 
 _COPULA = v.word_set(
     "is are was were 's looks look appears appear remains stays be being been turns turning turned becomes "
@@ -37,6 +37,8 @@ _OWNS = frozenset(("whose", "'s"))
 _DEGREES = v.word_set("very really all so quite completely entirely mostly pure")
 _COLOURS = frozenset(v.CONFLICT_GROUPS["colour"])
 _LEADS_TO_COLOURS = _COPULA | _PAINTED | _DEGREES | {"in"}
+_LIKENED = _COLOURS | {word for word, light in v.CONFLICT_GROUPS["light"].items() if light == "dark"}
+_ENDS_TAG = frozenset((",", ".", ";"))
 _BEFORE_MATERIALS = _COLOURS | _WORKED
 _SIZES = v.CONFLICT_GROUPS["size"].keys() | v.word_set("tall long short slim thin narrow wide")
 _VISUAL = frozenset(
@@ -149,10 +151,20 @@ def _fold_materials(words: list[Word]) -> None:
 
 
 def _mark_shades(words: Sequence[Word]) -> None:
-    """Tags "sky" in "the kettle is sky blue" and "painted sky blue" as the shade that it is."""
-    for i in range(1, len(words) - 1):
-        if words[i - 1].lower in _LEADS_TO_COLOURS and _is_shade(words, i):
+    """Tags "sky" in "the kettle is sky blue" as the shade that it is; a shade between commas shows nothing."""
+    for i in range(len(words) - 1):
+        if not _is_shade(words, i):
+            continue
+        before = words[i - 1].lower if i else ","
+        is_aside = i > 1 and words[i - 2].is_noun and words[i - 2].is_plain  # "a truck, bright red, parked outside"
+        if before in _LEADS_TO_COLOURS:
             words[i].tag = words[i + 1].tag = "JJ"
+        elif (
+            before == ","
+            and not is_aside
+            and ((stop := _attributes_end(words, i)) == len(words) or words[stop].lower in _ENDS_TAG)
+        ):
+            ignore(words, i, stop)  # "cyberpunk, mint green and yellow,": a palette
 
 
 def _fold_at(words: list[Word], noun: int) -> None:
@@ -254,8 +266,8 @@ def _said(words: Sequence[Word], i: int) -> tuple[int, bool]:
         i += 1
         if i < len(words) and words[i].lower in ("a", "an"):
             i += 1  # "the curtains are a deep crimson"
-    elif i + 2 < len(words) and words[i].lower == "as" and words[i + 1].lower in _COLOURS and words[i + 2].is_ignored:
-        i += 1  # "an owl as white as snow"
+    elif i + 2 < len(words) and words[i].lower == "as" and words[i + 1].lower in _LIKENED and words[i + 2].is_ignored:
+        i += 1  # "an owl as white as snow", "a cave as dark as ink"
     if i < len(words) and (words[i].lower in _PAINTED or _is_dyed(words, i)):
         i += 1
     if i + 1 < len(words) and words[i].lower in _DEGREES and words[i + 1].lower == "in":

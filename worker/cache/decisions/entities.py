@@ -351,6 +351,8 @@ def _continues(words: Sequence[Word], start: int, i: int) -> bool:
         return word.lower not in v.DEGREES  # "dimly lit room", but "extremely tall man"
     if word.tag not in _DESCRIBES:
         return False
+    if i > start and _begins_thing_of(words, start, i):
+        return False
     if i > start and words[i - 1].tag in _NOUN and not words[i - 1].is_name:
         if word.tag == "JJ":  # "a car red" is two phrases, "a snow covered yard" one
             return (
@@ -361,6 +363,12 @@ def _continues(words: Sequence[Word], start: int, i: int) -> bool:
             )
         return word.tag in _NOUN
     return True
+
+
+def _begins_thing_of(words: Sequence[Word], start: int, i: int) -> bool:
+    """Whether a colour behind somebody's full name says what another thing is like: "adam driver red lightsaber"."""
+    is_full = i - start > 1 and words[i - 1].is_name and words[i - 2].is_name
+    return is_full and words[i].lower in _COLOURS and i + 1 < len(words) and words[i + 1].tag in ("NN", "NNS")
 
 
 def _is_measured(words: Sequence[Word], i: int) -> bool:
@@ -392,7 +400,8 @@ def _is_title(words: Sequence[Word], start: int, i: int) -> bool:
 
 
 _SURROUNDINGS = v.SCENE_NOUNS | {"day"}
-_PAIRED = v.CONFLICT_GROUPS["colour"].keys() | v.CONFLICT_GROUPS["material"].keys()
+_COLOURS = v.CONFLICT_GROUPS["colour"].keys()
+_PAIRED = _COLOURS | v.CONFLICT_GROUPS["material"].keys()
 
 
 def _is_pair(words: Sequence[Word], i: int) -> bool:
@@ -472,6 +481,7 @@ _PICTURES = v.word_set("scene view image picture composition look")  # a scary s
 _STYLE_HEADS = v.STYLE_HEADS | style_words.GENRE_HEADS
 _SAYS_LITTLE = v.PRAISE | v.STYLE_WORDS | v.VIEWS
 _EMPTY_WHEN_BARE = v.EMPTY_WHEN_BARE | v.SEEN_WHEN_DESCRIBED | (v.ADJECTIVES - v.NOUNS - v.PEOPLES)
+_MONTHS = v.MONTHS - {"march", "may"}
 _COMMON_NOUNS = v.SCENE_NOUNS | v.PLACE_NOUNS | v.ANIMATE
 
 
@@ -480,7 +490,7 @@ def _names_nothing(noun: Word, head: str, described: Sequence[str]) -> bool:
     if len(head) == 1 or _is_empty(noun.lower) or noun.lower in v.CARRIERS or head in v.STYLE_HEADS:
         return True
     is_fruit = noun.lower != head and head in v.FRUITS  # "vendors sell oranges"
-    if not described and not is_fruit and (head in _EMPTY_WHEN_BARE or head[0].isdigit()):
+    if not described and not is_fruit and (head in _EMPTY_WHEN_BARE or head in _MONTHS or head[0].isdigit()):
         return True
     return not noun.is_name and noun.lower not in v.SEEN_IN_PLURAL and _is_unseen(head)
 
@@ -605,6 +615,8 @@ def singular(word: str) -> str:
     from textblob.en.inflect import singularize
 
     single = str(singularize(word))
+    if tag_in_lexicon(word) == "NN" and not is_in_lexicon(single) and zipf(single) < RARE:
+        return word  # rhinoceros
     is_field = word.endswith("ics") and lexicon_tagger()([single]) == ["JJ"]  # electronics, but not fabrics
     return word if is_field or _is_name_in_s(word, single) else _by_lists(word, single)
 

@@ -192,7 +192,7 @@ _ONE = v.word_set("a an one another each")
 # what the lexicon has as a look alone, and is a thing or somebody behind a noun: a horse stable, a navy seal captive
 _LOOKS_TOO = v.word_set(
     "stable general private chief senior junior native republican communist savage cardinal missionary auxiliary "
-    "mercenary convertible orderly professional civilian sovereign intellectual captive inferno net"
+    "plush mercenary convertible orderly professional civilian sovereign intellectual captive inferno net"
 )
 _NEED_OBJECTS = v.word_set("house plant trap tower pack box sled cover frame park toy bed collar tag track crossing")
 

@@ -473,7 +473,17 @@ PRAISE = word_set(
 EMPTY_WHEN_BARE = word_set(
     "color colour interior exterior object background backdrop scene setting area place region day way light image "
     "surface environment camera lens "
-    "landscape world display walk stroll"
+    "landscape world display walk stroll "
+    "alive angular authentic become begin believe business call calling coming community confuse consist creation "
+    "current date demo dynamic elaborate evil experiment express festive fine fit force form formula fragile "
+    "freeze full fusion generally generate gesture get getting going grit grotesquely happy hard hear high hike "
+    "illusion industry infrastructure insane insanely intricate invention joyful joyous know league learning "
+    "leave lecture legend limbo lit live living long loving low major mature maximum mean meticulously "
+    "microscopic move moving narrow network new news nice northern notice offering operation opposite performance "
+    "physical play population prayer pro profile public quest reach realist realistic refined releasing "
+    "renaissance rising sale same save saving season shake shape sharp simulation sour source species split sport "
+    "spot straight stunning surprising swift system take tight transfer transformation twist ultimate upper urban "
+    "using vertical vide warp waving witchcraft witchery writing"
 )
 
 # places by name, which are no spelling of anything else
@@ -738,7 +748,14 @@ UNSEEN = word_set(
     "subtlety sum surcharge surge surname surrender swap swearing symmetry synergy synopsis takeover tally tariff "
     "terror timetable tomorrow trading travesty tribute trickery trimester trouble turnaround tweet ultimatum "
     "undertaking upheaval upkeep uproar vendetta venture verb vernacular vowel wage waiver warfare warning warranty "
-    "wartime weekday weekend wellbeing wording worship wrongdoing yesterday"
+    "wartime weekday weekend wellbeing wording worship wrongdoing yesterday "
+    "affair aftermath ages antics aperture ascent bias bounty bribe bustle campaign characteristics climax "
+    "conflict countdown creed data database deed discharge ending english entrepreneurship errand errands escape "
+    "event exercise famine flashback genetics glimpse greeting hearing housing internet journey labor labour "
+    "lapse mankind measure meditating mix mixture networking persona phenomena pose praise premise quarrel "
+    "rebirth religion renderer reunion science search series shutterspeed speech stuff suffering superpower "
+    "surgery surrounding takeoff talk task teaching tech tour travel travels trick uplift uptrend visit voyage "
+    "win workout worry worrying"
 )
 # of them, things in the plural
 SEEN_IN_PLURAL = word_set("presents souls charms tastes minds")
@@ -1396,7 +1413,7 @@ PEOPLE = frozenset(
 
 PEOPLE_BY_FIRST_WORD = {first: [name for name in PEOPLE if name[0] == first] for first, *_ in PEOPLE}
 
-# small words as people misspell them, and with the article behind them
+# short or rare words as people misspell them, and with the article behind them
 SLIPS: dict[str, str] = _groups(
     **{
         "with": "whit wiht iwth wtih wth whith witha withthe",
@@ -1412,6 +1429,8 @@ SLIPS: dict[str, str] = _groups(
         "through": "trough throught throgh thru",
         "across": "accross",
         "behind": "behing",
+        "symmetric": "symetric simetric",
+        "translucent": "translucid",
     }
 )
 # one word that people write as two

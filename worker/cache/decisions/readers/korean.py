@@ -88,9 +88,23 @@ def tag(text: str) -> list[Token]:
             counts = bool(tokens) and tokens[-1].role is Role.NUMBER
             is_thing = token.role is Role.COUNTER and not counts and token.meaning is not None
             tokens.append(replace(token, role=Role.NOUN) if is_thing else token)  # 개: a dog, unless two are counted
-    return p.of_material(_denied(tokens), _MADE, "")
+    return p.of_material(_covered(_denied(tokens)), _MADE, "")
 
 
+def _covered(tokens: list[Token]) -> list[Token]:
+    """The words with what covers a thing as its description, where no particle parts them: 눈 덮인 산."""
+    kept: list[Token] = []
+    for i, token in enumerate(tokens):
+        after = tokens[i + 1].role if i + 1 < len(tokens) else Role.END
+        is_said = bool(kept) and kept[-1].role is Role.NOUN and after in (Role.NOUN, Role.ADJECTIVE)
+        if is_said and token.text in _COVERED:
+            kept[-1] = Token(f"{kept[-1].text} {token.text}", Role.ADJECTIVE)
+        else:
+            kept.append(token)
+    return kept
+
+
+_COVERED = word_set("덮인 덮힌 뒤덮인 쌓인 낀 핀 맺힌 내린 가득한 우거진")
 _MADE = word_set("만든 만들어진 지은 지어진 조각한 조각된 된")
 
 
