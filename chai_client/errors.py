@@ -12,11 +12,12 @@ The figures are what a command leaves with.
 import re
 
 _PASSWORD = re.compile(r"(?<=//)([^/@:\s]*):\S*@")  # of a URL, also where it holds what should be escaped
+_FIRST_PASSWORD = re.compile(r"\A([\w+.-]+:/+[^/@:\s]*):.*@", re.DOTALL)  # of a text that is a URL, with blanks in it
 
 
 def discreet(text: str) -> str:
     """Return a text without the passwords of the URLs in it."""
-    return _PASSWORD.sub(r"\1:***@", text)
+    return _PASSWORD.sub(r"\1:***@", _FIRST_PASSWORD.sub(r"\1:***@", text))
 
 
 class ChaiError(Exception):

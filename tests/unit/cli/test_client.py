@@ -332,7 +332,16 @@ def test_a_host_that_none_can_be_called_is_named(url: str, said: str) -> None:
     assert said in str(refused.value)
 
 
-@pytest.mark.parametrize("url", ["http://ann:secret@127.0.0.1:1", "ftp://ann:secret@host", "http://ann:secret@a..b"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://ann:secret@127.0.0.1:1",
+        "ftp://ann:secret@host",
+        "http://ann:secret@a..b",
+        "http://ann:my secret@127.0.0.1:1",
+        "http://ann:secret\n@127.0.0.1:1",  # as a file's last line gives it
+    ],
+)
 def test_a_password_in_the_address_is_not_shown(url: str) -> None:
     with pytest.raises(CommandError) as refused, Client(url) as client:
         client.video("video_1")

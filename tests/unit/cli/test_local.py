@@ -138,6 +138,7 @@ def test_a_bare_postgres_url_is_read_for_the_driver_at_hand(monkeypatch: pytest.
         "postgresql://u:secret@h1:1,h2:2/d",
         "postgres://u:s/ec#ret@h:/d",
         "postgresql://u:secret@h:5432/d\n",
+        "postgresql://u:secret\n@h:5432/d",
     ],
 )
 def test_an_address_of_no_database_is_named_without_its_password(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,7 +222,10 @@ def test_a_file_in_the_place_of_the_folder_for_runs_is_named(tmp_path: Path, mon
 
 
 def test_an_address_of_no_broker_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
-    for url in ("h:6379", "http://:secret@h:6379", "redis://:secret@h:abc/0", "redis://:secret@h:6379/first"):
+    for url in (
+        *("h:6379", "http://:secret@h:6379", "redis://:secret@h:abc/0", "redis://:secret@h:6379/first"),
+        *("redis:/:secret@h:6379", "redis://:my secret@h:abc/0"),
+    ):
         monkeypatch.setenv("REDIS_URL", url)
         with pytest.raises(BadInput, match="is no address of a Redis; write it like redis://") as refused:
             local.redis_url()
