@@ -218,23 +218,20 @@ class Client:
 
     def _answer(self, call: Call, *, stream: bool = False, also: tuple[int, ...] = ()) -> httpx.Response:
         """Send, again after outages and "try later"; raise what no waiting mends, but for statuses `also`."""
-        is_again = False  # an earlier try may have arrived
-        for number in range(1, transport.NUM_TRIES + 1):
+        tries = transport.Tries(self.url, call)
+        while True:
             try:
                 answer = self._http.send(call.build(self._http), stream=stream)
             except httpx.RequestError as error:
-                if call.is_last(number):
-                    raise transport.no_answer(self.url, error) from error
-                is_again = True
-                time.sleep(transport.pause_s(number))
+                time.sleep(tries.lost(error))
                 continue
-            if not transport.is_later(answer) or call.is_last(number):
+            if (pause_s := tries.answered(answer)) is None:
                 break
             answer.close()
-            time.sleep(transport.pause_s(number, answer))
+            time.sleep(pause_s)
         if answer.is_success or answer.status_code in also:
             return answer
-        if is_again and transport.is_gone(call, answer):
+        if tries.have_deleted(answer):
             return transport.deleted(call)
         try:
             answer.read()  # what it says

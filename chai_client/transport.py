@@ -31,6 +31,7 @@ OUTAGE_S = 60.0  # how long who waits puts up with an absent service
 GRACE_S = 5.0  # for an answer, where no time is left to wait for what it says
 HELD_S = 20  # the service holds an answer for so long at most, for who waits
 LATER = frozenset({429, 502, 503, 504})  # statuses that waiting may mend
+GATEWAY = frozenset({502, 504})  # of these what stands between, where the service may have done what was asked
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18})", re.ASCII)
 OWN = ".own.part"  # ends the name of what a download makes beside another of the same file
@@ -71,9 +72,37 @@ class Call:
             options["timeout"] = min(http.timeout.read or math.inf, left_s + GRACE_S)
         return http.build_request(self.method, self.path, params=dict(self.params), headers=headers, **options)
 
-    def is_last(self, number: int) -> bool:
-        """Return whether no try follows the one of that number, from 1."""
-        return number >= NUM_TRIES or time.monotonic() >= self.until
+
+class Tries:
+    """The tries of one call: whether another follows, and after how long."""
+
+    def __init__(self, url: str, call: Call) -> None:
+        self._url, self._call = url, call
+        self._number = 0  # of tries that have ended
+        self._may_have_arrived = False  # an earlier one
+
+    def lost(self, error: httpx.RequestError) -> float:
+        """Return the pause after a try that got no answer; raise `Unreachable` when it was the last."""
+        self._number += 1
+        if self._is_last():
+            raise no_answer(self._url, error) from error
+        self._may_have_arrived = True
+        return pause_s(self._number)
+
+    def answered(self, answer: httpx.Response) -> float | None:
+        """Return the pause after a try that got an answer, before the next one; None when it is the answer to keep."""
+        self._number += 1
+        if not is_later(answer) or self._is_last():
+            return None
+        self._may_have_arrived |= answer.status_code in GATEWAY
+        return pause_s(self._number, answer)
+
+    def have_deleted(self, answer: httpx.Response) -> bool:
+        """Return whether there is nothing to delete because an earlier try has."""
+        return self._may_have_arrived and self._call.method == "DELETE" and answer.status_code == 404
+
+    def _is_last(self) -> bool:
+        return self._number >= NUM_TRIES or time.monotonic() >= self._call.until
 
 
 def options(url: str, key: str | None, timeout_s: float) -> dict[str, Any]:
@@ -173,14 +202,14 @@ def check_header(name: str, value: str, *, is_secret: bool = False) -> None:
     """Raise `BadInput` for what a header cannot carry; a secret is named by its variable alone."""
     bad = next((place for place, char in enumerate(value) if not " " <= char <= "~"), None)
     if bad is not None:
-        shown = "" if is_secret else f" {value!r}"
-        raise BadInput(f"{name}{shown} holds something that is no printable ASCII character, at position {bad}")
+        said = "" if is_secret else f" {encoding.shown(value)}"
+        raise BadInput(f"{name}{said} holds something that is no printable ASCII character, at position {bad}")
 
 
 def segment(id_: str) -> str:
     """Return an id that cannot lead to another path; raise `BadInput`."""
     if not id_ or any(not (char.isalnum() or char in "-_") for char in id_):
-        raise BadInput(f"id {id_!r} is not an id; `chai list` and `chai bulk status` show them")
+        raise BadInput(f"id {encoding.shown(id_)} is not an id; `chai list` and `chai bulk status` show them")
     return id_
 
 
@@ -256,11 +285,6 @@ def parsed(url: str, call: Call, answer: httpx.Response) -> Json:
 def is_later(answer: httpx.Response) -> bool:
     """Return whether the same call may work in a while."""
     return answer.status_code in LATER and answer.headers.get("x-should-retry") != "false"
-
-
-def is_gone(call: Call, answer: httpx.Response) -> bool:
-    """Return whether there is nothing to delete: of a call that is sent again, what its first try was for."""
-    return call.method == "DELETE" and answer.status_code == 404
 
 
 def deleted(call: Call) -> httpx.Response:

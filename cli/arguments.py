@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 from typer.models import ParameterInfo
 
+from chai_client.encoding import shortened
 from cli.errors import BadInput
 from cli.manifest import number
 
@@ -98,6 +99,6 @@ def _check_word(name: str, text: str, kind: type, info: ParameterInfo) -> None:
     except ValueError as error:
         raise BadInput(str(error)) from None
     if info.min is not None and read < info.min:
-        raise BadInput(f"{name} {text} is too small; use {info.min} or more")
+        raise BadInput(f"{name} {shortened(text)} is too small; use {info.min} or more")
     if info.max is not None and read > info.max:
-        raise BadInput(f"{name} {text} is too large; use {info.max} or less")
+        raise BadInput(f"{name} {shortened(text)} is too large; use {info.max} or less")

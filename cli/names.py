@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Literal
 
+from chai_client.encoding import shown
 from cli.client import Client
 from cli.errors import BadInput
 
@@ -31,7 +32,7 @@ def _whole(kind: Kind, text: str) -> str | None:
     if re.fullmatch(f"({kind}_)?[0-9a-f]{{32}}", digits := text.lower().replace("-", "")):
         return f"{kind}_{digits.removeprefix(f'{kind}_')}"
     if not digits.removeprefix(f"{kind}_") or not re.fullmatch(r"[\w-]+", text, re.ASCII):  # none begins every id
-        raise BadInput(f"id {text!r} is not an id; `chai list` and `chai bulk status` show them")
+        raise BadInput(f"id {shown(text)} is not an id; `chai list` and `chai bulk status` show them")
     return None
 
 
@@ -46,5 +47,5 @@ def _found(kind: Kind, text: str, ids: Iterable[str]) -> str:
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
-        raise BadInput(f"{text!r} begins the ids of several: {', '.join(fitting)}; write more of it")
-    raise BadInput(f"no {kind} has an id that begins with {text!r}; {_LIST[kind]} shows them")
+        raise BadInput(f"{shown(text)} begins the ids of several: {', '.join(fitting)}; write more of it")
+    raise BadInput(f"no {kind} has an id that begins with {shown(text)}; {_LIST[kind]} shows them")

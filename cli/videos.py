@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from chai_client import values
+from chai_client.encoding import shown
 from cli import local, names, output, places
 from cli.arguments import AsJson
 from cli.client import Client, Json, connect
@@ -189,7 +190,7 @@ def _metadata(given: list[str]) -> dict[str, object]:
         elif equals and key.strip():
             read[key.strip()] = value
         else:
-            raise BadInput(f"--metadata {text!r} is neither KEY=VALUE nor a JSON object")
+            raise BadInput(f"--metadata {shown(text)} is neither KEY=VALUE nor a JSON object")
     return read
 
 
@@ -197,9 +198,9 @@ def _json_object(text: str) -> dict[str, object]:
     try:
         value = json.loads(text, object_pairs_hook=members)
     except (ValueError, RecursionError) as error:
-        raise BadInput(f"--metadata {text!r} is not JSON ({error}); write KEY=VALUE, or an object") from None
+        raise BadInput(f"--metadata {shown(text)} is not JSON ({error}); write KEY=VALUE, or an object") from None
     if (twice := given_twice(value)) is not None:
-        raise BadInput(f"--metadata {text!r}: {twice} is given twice; keep one")
+        raise BadInput(f"--metadata {shown(text)}: {twice} is given twice; keep one")
     return dict(value)
 
 

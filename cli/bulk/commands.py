@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from chai_client.encoding import shown
 from cli import local, manifest, names, output, places, results
 from cli.arguments import App, AsJson
 from cli.bulk.following import follow, pictures, results_of
@@ -264,7 +265,7 @@ def _window(times: str, tz: str | None, at_end: AtEnd) -> Json:
     """Read `22:00-06:00`; raise `BadInput`. What is a time, and what a zone, is for the service to say."""
     start, dash, end = times.partition("-")
     if not dash or not start.strip() or not end.strip():
-        raise BadInput(f"{times!r} is no window; write it like 22:00-06:00")
+        raise BadInput(f"{shown(times)} is no window; write it like 22:00-06:00")
     return {"start": start.strip(), "end": end.strip(), "tz": tz or local.time_zone(), "at_end": at_end.value}
 
 

@@ -281,11 +281,16 @@ def test_a_post_is_sent_again_with_the_same_key(scripted: Script) -> None:
     assert first["Cancel-After"] == "30m"
 
 
+@pytest.mark.parametrize("status", [None, 502, 504])
 @pytest.mark.parametrize("is_asynchronous", [False, True], ids=["", "asynchronous"])
-def test_what_a_lost_answer_said_was_deleted_is_deleted(scripted: Script, is_asynchronous: bool) -> None:
-    gone = {"error": {"message": "no video"}}
-    scripted.answer(b'{"id": "vid', content_length="100")  # breaks off: nobody knows what became of it
-    scripted.answer(gone, status=404)
+def test_what_a_lost_answer_said_was_deleted_is_deleted(
+    scripted: Script, is_asynchronous: bool, status: int | None
+) -> None:
+    if status is None:
+        scripted.answer(b'{"id": "vid', content_length="100")  # breaks off: nobody knows what became of it
+    else:
+        scripted.answer({}, status=status)  # of what stands between
+    scripted.answer({"error": {"message": "no video"}}, status=404)
 
     async def delete_asynchronously() -> None:
         async with AsyncClient(scripted.url) as client:
