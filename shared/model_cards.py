@@ -60,6 +60,7 @@ class ModelCard:
     call: Mapping[str, Any] = field(default_factory=dict)  # further arguments of every run: guidance_scale_2 ...
     loras: tuple[Lora, ...] = ()
     dtype: str | None = None  # float32, bfloat16, float16; None: what the worker's engine is set to
+    vae_dtype: str | None = None  # of the decoder alone, likewise; None: as the rest
     offload: str = "none"  # model, group, sequential: what of the weights waits in host memory
     quantization: str | Mapping[str, Any] | None = None  # float8, or a backend of diffusers with its options
     vae_tiling: bool = False  # decode a picture in pieces: less memory at large sizes
@@ -94,7 +95,7 @@ class ModelCard:
 
 _OF_DIFFUSERS = (
     *("revision", "pipeline", "variant", "scheduler", "call", "loras", "dtype", "offload", "quantization"),
-    *("vae_tiling", "context_parallel", "attention_backend"),
+    *("vae_dtype", "vae_tiling", "context_parallel", "attention_backend"),
 )
 _PLAIN = ModelCard(name="", title="", source="", sizes=(), fps=1, frames=())
 
@@ -265,7 +266,7 @@ _KINDS: Mapping[str, tuple[str, Callable[[object], bool]]] = {
     **dict.fromkeys(("title", "source", "family", "offload"), _TEXT),
     **dict.fromkeys(("fps", "full_steps", "fast_steps", "max_steps", "context_parallel"), _COUNT),
     **dict.fromkeys(("min_frames", "max_frames"), ("a whole number from 1 on, or null", _or_null(_is_count))),
-    **dict.fromkeys(("revision", "pipeline", "variant", "dtype", "attention_backend"), _TEXT_OR_NULL),
+    **dict.fromkeys(("revision", "pipeline", "variant", "dtype", "vae_dtype", "attention_backend"), _TEXT_OR_NULL),
     **dict.fromkeys(("scheduler", "call"), ("an object of names and values", _is_object)),
     "side_multiple": ("an even number; an MP4 has even sides", lambda value: _is_count(value) and value % 2 == 0),
     "sizes": ('a list of sizes, as ["832x480"]', _is_list_of(_is_text, fewest=1)),

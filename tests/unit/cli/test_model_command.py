@@ -47,9 +47,9 @@ def said(result: Any) -> str:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("wan", ("832x480", 81, 16, 50, 13, 5.0, "paper")),
-        ("ltx", ("704x512", 161, 24, 50, 13, 3.0, "paper")),
-        ("cogvideox", ("32x32", 5, 8, 50, 13, 6.0, "nirvana")),
+        ("wan", ("832x480", 81, 16, 50, 13, 5.0, "paper", "float32")),
+        ("ltx", ("704x512", 161, 24, 50, 13, 3.0, "paper", None)),
+        ("cogvideox", ("32x32", 5, 8, 50, 13, 6.0, "nirvana", None)),
     ],
 )
 def test_a_card_is_read_from_what_the_pipeline_tells(pipelines, tmp_path, name, expected) -> None:
@@ -66,6 +66,7 @@ def test_a_card_is_read_from_what_the_pipeline_tells(pipelines, tmp_path, name, 
         card.fast_steps,
         card.guidance_scale,
         card.plans,
+        card.vae_dtype,
     )
 
 

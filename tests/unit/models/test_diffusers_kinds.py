@@ -396,6 +396,7 @@ def test_numbers_out_of_range_are_no_black_video(folder_of, tmp_path) -> None:
         ({"quantization": {"backend": "quanto", "options": {"weights_dtype": "int9"}}}, "wan: quantization .*int9"),
         ({"loras": (Lora(source="a b/c"),)}, r"wan: LoRA a b/c could not be loaded .*; check `loras`"),
         ({"dtype": "int4"}, "wan: dtype 'int4' is unknown; there are float32, bfloat16, float16"),
+        ({"vae_dtype": "half"}, "wan: vae_dtype 'half' is unknown; there are float32, bfloat16, float16"),
     ],
 )
 def test_a_card_that_asks_for_what_is_not_there_names_the_field(folder_of, values, message) -> None:
@@ -481,6 +482,34 @@ def test_finished_latents_are_decoded_as_they_are(folder_of, monkeypatch) -> Non
     model.decode(latents, params_of(model))
 
     torch.testing.assert_close(torch.cat(seen), latents[0].transpose(0, 1) / vae.config.scaling_factor)
+
+
+def test_a_decoder_may_be_of_a_finer_precision_than_the_networks(folder_of) -> None:
+    """As the makers of Wan decode."""
+    coarse, fine = (load(folder_of("wan"), "wan", dtype="bfloat16", vae_dtype=kind) for kind in (None, "float32"))
+    latents = sampled(coarse)[-1].latents
+
+    assert torch.equal(sampled(fine)[-1].latents, latents)
+    assert {part: getattr(fine.pipeline, part).dtype for part in ("transformer", "text_encoder", "vae")} == {
+        "transformer": torch.bfloat16,
+        "text_encoder": torch.bfloat16,
+        "vae": torch.float32,
+    }
+    exact = load(folder_of("wan"), "wan")
+    off = [
+        np.abs(model.decode(latents, params_of(model)).astype(int) - exact.decode(latents, params_of(exact))).mean()
+        for model in (fine, coarse)
+    ]
+    assert off[0] < 0.1 < off[1]
+
+
+def test_a_pipeline_that_cannot_decode_in_another_precision_says_so(folder_of) -> None:
+    said = (
+        "latte: vae_dtype 'float32': LattePipeline cannot decode in another precision than bfloat16 (.*); leave it out"
+    )
+
+    with pytest.raises(ValueError, match=said):
+        load(folder_of("latte"), "latte", dtype="bfloat16", vae_dtype="float32")
 
 
 def test_a_video_may_be_decoded_in_pieces(folder_of) -> None:

@@ -46,6 +46,7 @@ _SIDES = {  # what sides have to be multiples of: the pipelines raise for others
     "WanPipeline": 16,
 }
 _STRIDES = {"LTXPipeline": 8, "MochiPipeline": 6}  # frames that become one of latents; 4 for the others
+_VAE_DTYPES = {"AutoencoderKLWan": "float32"}  # that makers decode in, whatever their networks run in
 _FEW_STEPS = 8  # up to here there is little to leave out, and donors are not used
 _FAST_SHARE = 8 / 30  # of the steps of full mode, as in the paper
 
@@ -108,6 +109,7 @@ def propose(name: str, known: Known, given: Mapping[str, Any]) -> ModelCard:
         "frames": given.get("frames") or _frames(known),
         "side_multiple": _SIDES.get(known.source.pipeline, SIDE_MULTIPLE),
         "fast_steps": steps if steps <= _FEW_STEPS else max(2, round(steps * _FAST_SHARE)),
+        "vae_dtype": _VAE_DTYPES.get(known.source.parts.get("vae", ("", ""))[1]),
         "plans": _plans(known, steps, given.get("scheduler", {})),
     }
     values = own | {key: value for key, value in given.items() if value}

@@ -71,6 +71,7 @@ def load(card: ModelCard, folder: str, options: EngineOptions) -> VideoModel:
     pipeline.set_progress_bar_config(disable=True)
     model = DiffusersModel(pipeline, card, fingerprint)
     on_devices = _share_forwards(model, folder, options)
+    _check_decoder(model)
     _check_schedule(model)
     _warn_of_promises(model)
     made_by = f"{fingerprint.revision} {fingerprint.latent_dtype}"
@@ -143,6 +144,24 @@ def _warn_of_promises(model: DiffusersModel) -> None:
                 "%s: frames %d of its card come out as another number: one more than a multiple of %d; write %s",
                 *(card.name, num_frames, stride, near),
             )
+
+
+def _check_decoder(model: DiffusersModel) -> None:
+    """Raise ValueError where a pipeline hands latents to a decoder of another precision as they are."""
+    card = model.card
+    if card.vae_dtype in (None, model.fingerprint.latent_dtype):
+        return
+    params, _ = _smallest(model, 1.0)
+    try:
+        model.decode(torch.zeros((1, *model.latent_shape(params))), params)
+    except RuntimeError as error:
+        if is_out_of_memory(error) or is_broken(error):
+            raise
+        kind = type(model.pipeline).__name__
+        raise ValueError(
+            f"{card.name}: vae_dtype {card.vae_dtype!r}: {kind} cannot decode in another precision than "
+            f"{model.fingerprint.latent_dtype} ({first_line(error)}); leave it out"
+        ) from error
 
 
 def _check_schedule(model: DiffusersModel) -> None:
@@ -221,6 +240,7 @@ def read(
     kind: Any = source.check_pipeline(folder, found.pipeline)
     _check_call(card, kind)
     dtype = dtype_of(card, options, device)
+    of_vae = dtype if card.vae_dtype is None else _dtype(card, "vae_dtype", card.vae_dtype)
     given = {"dtype": dtype, "revision": card.revision, "variant": card.variant, "use_safetensors": True}
     quantised = quantization.of_parts(card, found)
     extra = {"quantization_config": PipelineQuantizationConfig(quant_mapping=quantised)} if quantised else {}
@@ -229,7 +249,8 @@ def read(
             whole = _text_encoders(folder, found, given, others=quantised)
         else:
             whole = {name: None for name, (library, _) in found.parts.items() if library == "transformers"}
-        pipeline = kind.from_pretrained(folder, **given, **extra, **whole)
+        of_parts = {"default": dtype, "vae": of_vae}
+        pipeline = kind.from_pretrained(folder, **given | {"dtype": of_parts}, **extra, **whole)
     except Exception as error:  # files and libraries that do not fit each other break it in any way
         if isinstance(error, SourceError) or is_out_of_memory(error) or is_broken(error):
             raise
@@ -353,8 +374,12 @@ def dtype_of(card: ModelCard, options: EngineOptions, device: torch.device) -> t
     named = card.dtype or (None if options.dtype == "auto" else options.dtype)
     if named is None:
         return torch.bfloat16 if device.type == "cuda" else torch.float32
+    return _dtype(card, "dtype", named)
+
+
+def _dtype(card: ModelCard, field: str, named: str) -> torch.dtype:
     if named not in DTYPES:
-        raise ValueError(f"{card.name}: dtype {named!r} is unknown; there are {', '.join(DTYPES)}")
+        raise ValueError(f"{card.name}: {field} {named!r} is unknown; there are {', '.join(DTYPES)}")
     chosen: torch.dtype = getattr(torch, named)
     return chosen
 
