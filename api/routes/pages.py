@@ -215,7 +215,7 @@ def library(
             )
         videos, now = _shown(session, rows[:NUM_CARDS]), _now(session, call)
     kept = {name: value for name, value in filters.items() if value}
-    more = f"library?{urlencode({**kept, 'after': videos[-1]['id']})}" if len(rows) > NUM_CARDS else ""
+    more = f"/library?{urlencode({**kept, 'after': videos[-1]['id']})}" if len(rows) > NUM_CARDS else ""
     models = [(name, name) for name in call.service.cards]
     values: Values = {"videos": videos, "filters": filters, "is_filtered": bool(kept), "next": more}
     return _page("library.html", request, call, "Library", {**values, "models": models, "spans": WITHIN, "now": now})
@@ -289,7 +289,7 @@ def nights(request: Request, call: Calling, after: str = "") -> HTMLResponse:
         rows = batches.page(session, caller.tenant, limit=NUM_RUNS + 1, after=cursor)
         runs = _runs(session, rows[:NUM_RUNS])
         now = _now(session, call)
-    more = f"nights?after={runs[-1]['id']}" if len(rows) > NUM_RUNS else ""
+    more = f"/nights?after={runs[-1]['id']}" if len(rows) > NUM_RUNS else ""
     values: Values = {"now": now, "runs": runs, "next": more, "only": None}
     values["model"] = call.service.settings.default_model
     return _page("nights.html", request, call, "Nights", values)

@@ -1,5 +1,5 @@
 "use strict";
-const root = document.documentElement;
+const root = document.documentElement, ROOT = document.body.dataset.root;  // where a proxy offers the page
 const wanted = localStorage.getItem("theme");
 if (wanted) root.dataset.theme = wanted;
 
@@ -63,7 +63,7 @@ function keepFocus(change) {
 
 // Looks at the page anew, one look at a time, and no more often than the answers take.
 const SLOWEST_MS = 20000;
-const needsKey = (answer) => answer.redirected && new URL(answer.url).pathname === new URL("signin", document.baseURI).pathname;
+const needsKey = (answer) => answer.redirected && new URL(answer.url).pathname === `${ROOT}/signin`;
 let due = null, isLooking = false, isStale = false, took_ms = 0;
 function refresh(after_ms = 300) {
   if (isLooking) isStale = true;
@@ -155,17 +155,17 @@ function silent() {
 function answered() { clearTimeout(telling); silentSince = null; note.hidden = true; }
 function signedOut() {
   answered();
-  const link = Object.assign(document.createElement("a"), { href: "signin", target: "_blank", textContent: "Sign in" });
+  const link = Object.assign(document.createElement("a"), { href: `${ROOT}/signin`, target: "_blank", textContent: "Sign in" });
   note.replaceChildren("This key is signed out, has expired or was revoked. ", link);
   note.hidden = false;
 }
 
 // One stream for all tabs where the browser can share it, else one a tab. The browser brings back one that breaks off, and we one that was refused.
 let source = null;
-const channel = "BroadcastChannel" in window ? new BroadcastChannel(document.baseURI) : null;
+const channel = "BroadcastChannel" in window ? new BroadcastChannel(`chai${ROOT}`) : null;
 const spread = (message) => { take(message); channel?.postMessage(message); };
 function listen(opened = "open") {
-  source = new EventSource("v1/events");
+  source = new EventSource(`${ROOT}/v1/events`);
   source.onopen = () => spread({ kind: opened });
   source.onerror = () => {
     const isRefused = source.readyState === EventSource.CLOSED;
@@ -192,8 +192,8 @@ if (document.body.dataset.follows === "yes") {
   if (navigator.locks && channel) {
     channel.onmessage = (event) => take(event.data);
     const lead = (opened) => new Promise(() => follow(opened));  // until the tab closes; who follows it looks anew
-    const wait = () => navigator.locks.request(document.baseURI, () => lead("reload"));
-    navigator.locks.request(document.baseURI, { ifAvailable: true }, (lock) => (lock ? lead("open") : wait())).catch(() => {});
+    const wait = () => navigator.locks.request(`chai-events${ROOT}`, () => lead("reload"));
+    navigator.locks.request(`chai-events${ROOT}`, { ifAvailable: true }, (lock) => (lock ? lead("open") : wait())).catch(() => {});
   } else follow();
   setInterval(() => { if (!document.hidden) refresh(0); }, 10000);
 }
@@ -261,8 +261,8 @@ let asking = null, ask = null;
 function chip(text, kind, means, href) {
   const made = Object.assign(document.createElement(href ? "a" : "span"), { className: `chip ${kind}`, textContent: text, title: means });
   if (href) {  // the clip that it comes from, once it is pointed at
-    made.href = href;
-    made.append(Object.assign(document.createElement("img"), { loading: "lazy", alt: "", src: `v1/${href}/content?variant=thumbnail`, onerror() { this.remove(); } }));
+    made.href = `${ROOT}${href}`;
+    made.append(Object.assign(document.createElement("img"), { loading: "lazy", alt: "", src: `${ROOT}/v1${href}/content?variant=thumbnail`, onerror() { this.remove(); } }));
   }
   const hidden = Object.assign(document.createElement("span"), { className: "hidden", textContent: ` (${means})` });
   made.append(hidden);
@@ -275,7 +275,7 @@ function tell(said) {
   for (const entity of said.entities) {
     const match = known.get(entity.text);
     const like = match?.donor_entity && match.donor_entity !== entity.text ? ` as ${match.donor_entity}` : "";
-    chips.append(chip(entity.text, match ? "known" : "new", match ? `made before${like}, ${Math.round(match.similarity * 100)} % alike` : "new", match?.donor && `videos/${match.donor}`));
+    chips.append(chip(entity.text, match ? "known" : "new", match ? `made before${like}, ${Math.round(match.similarity * 100)} % alike` : "new", match?.donor && `/videos/${match.donor}`));
   }
   for (const word of said.excluded) chips.append(chip(word, "out", "excluded"));
   for (const word of said.unread) chips.append(chip(word, "unread", "not read by the model"));
@@ -292,7 +292,7 @@ async function wonder() {
   if (!form.prompt.value.trim()) { would.hidden = true; return; }
   ask = new AbortController();
   try {
-    const answer = await fetch("v1/cache/try", { method: "POST", body: new URLSearchParams(fieldsOf(form)), signal: ask.signal });
+    const answer = await fetch(`${ROOT}/v1/cache/try`, { method: "POST", body: new URLSearchParams(fieldsOf(form)), signal: ask.signal });
     const said = await answer.json();
     const mistake = document.getElementById("mistake");
     if (answer.ok) {
@@ -378,25 +378,25 @@ async function cancelNow(asked, cancel) {
 }
 document.addEventListener("submit", (event) => {
   const form = event.target, { undo, again } = form.dataset;
-  if (form.getAttribute("action") === "signout") sessionStorage.removeItem("draft");
+  if (form.getAttribute("action") === `${ROOT}/signout`) sessionStorage.removeItem("draft");
   if (!undo && !again && form.id !== "make") return;
   event.preventDefault();
   const asked = { action: form.getAttribute("action"), body: new URLSearchParams(new FormData(form)) };
   if (undo) destroyLater(asked, undo); else if (again) cancelNow(asked, form); else make(asked);
 });
 
-const PLACES = { m: "./", q: "queue", l: "library", n: "nights", s: "cache", w: "workers" };
+const PLACES = { m: "/", q: "/queue", l: "/library", n: "/nights", s: "/cache", w: "/workers" };
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]") || event.target.matches("input, textarea, select")) return;
   const rows = linksOfRows();
   const here = rows.indexOf(document.activeElement);
   if (event.key === "?") document.getElementById("help").showModal();
-  else if (event.key === "/") { event.preventDefault(); const find = document.getElementById("q"); find?.offsetParent ? find.focus() : location.assign("library#q"); }
+  else if (event.key === "/") { event.preventDefault(); const find = document.getElementById("q"); find?.offsetParent ? find.focus() : location.assign(`${ROOT}/library#q`); }
   else if (event.key === "j") rows[Math.min(here + 1, rows.length - 1)]?.focus();
   else if (event.key === "k") rows[Math.max(here - 1, 0)]?.focus();
   else if (event.key === " " && clipOf(document.activeElement)) { event.preventDefault(); const clip = clipOf(document.activeElement); clip.paused ? clip.play() : clip.pause(); }
   else if (event.key === "c") { const form = document.activeElement.closest("[data-row]")?.querySelector("form[data-cancel]") ?? document.querySelector("main[data-one] form[data-cancel]"); form?.requestSubmit(); }
-  else if (PLACES[event.key]) location.assign(PLACES[event.key]);
+  else if (PLACES[event.key]) location.assign(ROOT + PLACES[event.key]);
 });
 
 document.getElementById("theme")?.addEventListener("click", () => {

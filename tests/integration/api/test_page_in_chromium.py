@@ -132,7 +132,7 @@ def submit(page: Tab, url: str, prompt: str) -> UUID:
     """Type a prompt, send the form and return whose page comes."""
     page.open(url)
     page.run(f"document.getElementById('prompt').value = {prompt!r}")
-    page.run("document.querySelector('form[action=\"make\"]').requestSubmit()")
+    page.run("document.querySelector('form[action=\"/make\"]').requestSubmit()")
     page.wait_for("location.pathname.startsWith('/videos/video_') && document.readyState === 'complete'")
     return UUID(page.run("location.pathname").rpartition("_")[2])
 

@@ -59,12 +59,13 @@ def test_a_proxy_may_offer_the_service_under_a_path(client: TestClient) -> None:
     page = client.get("/queue", headers=proxied)
     no_key_needed = client.get("/signin", headers=proxied, follow_redirects=False)
 
-    assert '<base href="/team/video/">' in page.text
+    links = re.findall(r'(?:href|src|action)="([^"#]+)', page.text)
+    assert {link.startswith("/team/video/") for link in links} == {True}, links
     assert "path=/team/video;" in page.headers["set-cookie"].lower()
     assert no_key_needed.headers["location"] == "/team/video/"
     assert "http://127.0.0.1/team/video/v1/videos" in client.get("/docs", headers=proxied).text
     for odd in ("//elsewhere.org", "team", "/a b", '/"><script>', "https://elsewhere.org", "/a, /b", ""):
-        assert '<base href="/">' in client.get("/queue", headers={"X-Forwarded-Prefix": odd}).text
+        assert 'href="/library"' in client.get("/queue", headers={"X-Forwarded-Prefix": odd}).text
 
 
 def test_the_first_page_is_light(client: TestClient) -> None:
@@ -211,9 +212,9 @@ def test_lines_that_may_not_start_yet_hide_none_that_may(
 
 
 def test_a_list_to_begin_with_can_be_run(client: TestClient, tmp_path: Path) -> None:
-    path = re.search(r'href="(nights/[^"]+)" download', client.get("/nights").text)
+    path = re.search(r'href="(/nights/[^"]+)" download', client.get("/nights").text)
     assert path is not None
-    (tmp_path / "prompts.csv").write_bytes(client.get(f"/{path[1]}").content)
+    (tmp_path / "prompts.csv").write_bytes(client.get(path[1]).content)
 
     lines = manifest.read(tmp_path / "prompts.csv", {}).lines
 
@@ -336,7 +337,7 @@ def test_a_run_is_paused_goes_on_and_is_made_again_by_buttons(client: TestClient
 
     def press(act: str) -> str:
         path = f"/nights/{run}"
-        assert f'action="{path[1:]}/{act}"' in client.get(path).text
+        assert f'action="{path}/{act}"' in client.get(path).text
         client.post(f"{path}/{act}", data=form(client, path, back=path))
         return client.get(f"/v1/bulk-runs/{run}").json()["status"]
 
@@ -370,8 +371,8 @@ def test_a_run_shows_what_was_expected_beside_what_came_and_its_results(
     assert {"csv", "jsonl"} <= forms.keys()  # and Parquet, where pyarrow is
     for form_ in forms:
         assert client.get(f"/v1/bulk-runs/{run}/results?format={form_}").is_success
-        assert f'href="v1/bulk-runs/{run}/results?format={form_}"' in page
-    assert f'href="videos/{lines[0]["id"]}" title="a red circle 0"' in page
+        assert f'href="/v1/bulk-runs/{run}/results?format={form_}"' in page
+    assert f'href="/videos/{lines[0]["id"]}" title="a red circle 0"' in page
 
 
 def test_times_of_a_run_are_set_by_a_form_and_what_running_lines_do_then_stays(client: TestClient) -> None:
@@ -414,9 +415,9 @@ def test_the_same_is_asked_for_again_with_all_that_shapes_it(client: TestClient)
     shape = {"size": "64x48", "num_frames": 16, "seed": 7, "num_inference_steps": 5, "guidance_scale": 3.0, "fps": 4}
     words = {"prompt": "a red circle", "negative_prompt": "a square", "mode": "full", "metadata": {"scene": "12"}}
     id_ = client.post("/v1/videos", json=shape | words).json()["id"]
-    assert f'action="videos/{id_}/again"' not in client.get(f"/videos/{id_}").text
+    assert f'action="/videos/{id_}/again"' not in client.get(f"/videos/{id_}").text
     first = client.post(f"/v1/videos/{id_}/cancel").json()
-    assert f'action="videos/{id_}/again"' in client.get(f"/videos/{id_}").text
+    assert f'action="/videos/{id_}/again"' in client.get(f"/videos/{id_}").text
 
     answer = client.post(f"/videos/{id_}/again", data=form(client, f"/videos/{id_}"), follow_redirects=False)
 
@@ -450,7 +451,7 @@ def test_a_line_of_a_run_is_made_again_by_its_run(client: TestClient) -> None:
     items = {"items": [{"custom_id": "1", "prompt": "a red circle"}]}
     id_ = client.post(f"/v1/bulk-runs/{run}/items", json=items).json()["data"][0]["id"]
 
-    assert f'action="videos/{id_}/cancel"' in client.get("/queue").text
+    assert f'action="/videos/{id_}/cancel"' in client.get("/queue").text
     assert f"/videos/{id_}/again" not in client.get("/queue").text
 
 
@@ -473,7 +474,7 @@ def test_the_cache_is_for_operators(guarded: TestClient, new_key: Callable[..., 
     for headers, status in ((user, 403), (operator, 200)):
         guarded.cookies.set("chai_key", headers["Authorization"].removeprefix("Bearer "))
         assert guarded.get("/cache").status_code == status
-        assert ('href="cache"' in guarded.get("/queue").text) == (status == 200)
+        assert ('href="/cache"' in guarded.get("/queue").text) == (status == 200)
 
 
 @pytest.mark.parametrize("first", ["page", "first_waiting"])
@@ -493,7 +494,7 @@ def test_a_video_that_moves_on_while_the_queue_is_read_is_there_once(
     monkeypatch.setattr(job_lists, first, read_then_move)
     shown = client.get("/queue").text
 
-    assert shown.count(f'class="prompt" dir="auto" href="videos/{video}"') == 1
+    assert shown.count(f'class="prompt" dir="auto" href="/videos/{video}"') == 1
 
 
 def test_a_video_that_ends_while_the_queue_is_read_is_there_once(
@@ -510,4 +511,4 @@ def test_a_video_that_ends_while_the_queue_is_read_is_there_once(
     monkeypatch.setattr(job_lists, "last_ended", end_then_read)
     shown = client.get("/queue").text
 
-    assert shown.count(f'class="prompt" dir="auto" href="videos/{video}"') == 1
+    assert shown.count(f'class="prompt" dir="auto" href="/videos/{video}"') == 1
