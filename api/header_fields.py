@@ -29,7 +29,7 @@ _ONE_VALUE = {
 }
 _REQUEST_ID = "x-request-id"
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
+_PREFIX = re.compile(r"(?:/[A-Za-z0-9._~%@+-]+)+")
 _OF_GET = frozenset({b"range", b"if-range"})  # to be ignored with every other method (RFC 9110, 14.2)
 
 

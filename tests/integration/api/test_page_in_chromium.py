@@ -389,6 +389,15 @@ def test_a_wall_has_as_many_columns_as_there_is_room_for(site: Site, page: Tab, 
     assert len(columns.split()) >= at_least
 
 
+@pytest.mark.parametrize("width", [360, 820, 1024, 1440])
+def test_no_field_of_the_form_stands_alone_in_its_row(site: Site, page: Tab, width: int) -> None:
+    page.look_like(width=width, height=800)
+    page.open(site.url)
+
+    rows = "Object.values(Object.groupBy(document.querySelectorAll('.fields')[0].children, (one) => one.offsetTop))"
+    assert page.run(f"new Set({rows}.map((row) => row.length)).size") == 1
+
+
 SLOW_LINE = """after = (ms) => new Promise((done) => setTimeout(done, ms));
     open = most = 0; get = window.fetch;
     window.fetch = async (...asked) => {
