@@ -3,7 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from sqlalchemy.orm import Session
@@ -12,7 +12,7 @@ from api import addresses, bodies, job_factory
 from api.errors import BadRequest, describe
 from api.schemas.answers import Item, ItemList
 from api.schemas.requests import BatchLine
-from db import acceptance
+from db import acceptance, reused_lines
 from db.models import Batch, Job, ReusedLine
 from shared.ids import video_id
 from shared.model_cards import ModelCard
@@ -29,6 +29,12 @@ class Sorted:
 
     good: dict[int, Job]
     bad: dict[int, Item]
+    refused: dict[
+        int, BatchLine
+    ]  # of the bad ones what is a request, and asks for what the service has not, or not now
+    replays: dict[int, Item] = field(
+        default_factory=dict
+    )  # such lines that the run has, from when the service took them
 
 
 def sort_out(
@@ -42,7 +48,9 @@ def sort_out(
     """Check every line; nothing is written. `allowed` are hosts that webhooks may call; None: not looked at."""
     good: dict[int, Job] = {}
     bad: dict[int, Item] = {}
+    refused: dict[int, BatchLine] = {}
     for index, line in enumerate(lines):
+        request = None
         try:
             request = bodies.check(BatchLine, line)
             if request.webhook_url is not None and allowed is not None:
@@ -52,12 +60,32 @@ def sort_out(
             )
         except BadRequest as error:
             bad[index] = _refused(index, _custom_id(line), error)
+            if request is not None:
+                refused[index] = request
         except Exception as error:  # whatever this line does to the code that reads it, the others run
             logger.exception("line not read", extra={"fields": {"batch": batch.id, "index": index}})
             bad[index] = _refused(
                 index, _custom_id(line), BadRequest(f"this line cannot be read ({type(error).__name__})")
             )
-    return Sorted(good=good, bad=bad)
+    return Sorted(good=good, bad=bad, refused=refused)
+
+
+def with_replays(session: Session, batch: Batch, lines: Sorted) -> Sorted:
+    """Return the lines with those no longer bad that the run has already, whatever the service has changed since."""
+    names = {request.custom_id for request in lines.refused.values()}
+    if not names:
+        return lines
+    reused = reused_lines.known(session, batch.id, names)
+    own = acceptance.jobs_of_lines(session, batch.id, names)
+    replays = {}
+    for index, request in lines.refused.items():
+        name, asked = request.custom_id, job_factory.fingerprint(request)
+        if name in own and own[name].request_hash == asked:
+            replays[index] = _known(index, name, own[name], "known")
+        elif name in reused and reused[name][0].request_hash == asked:
+            replays[index] = _known(index, name, reused[name][1], "reused")
+    bad = {index: item for index, item in lines.bad.items() if index not in replays}
+    return replace(lines, bad=bad, replays=replays)
 
 
 def accept(session: Session, batch: Batch, lines: Sorted, reused: Mapping[str, Reused]) -> ItemList:
@@ -65,7 +93,7 @@ def accept(session: Session, batch: Batch, lines: Sorted, reused: Mapping[str, R
     own = [job for job in lines.good.values() if job.custom_id not in reused]
     rows = acceptance.accept_lines(session, batch.id, own) if own else {}
     seen: set[str] = set()
-    items = dict(lines.bad)
+    items = lines.bad | lines.replays
     for index, job in lines.good.items():
         name = job.custom_id or ""
         if name in reused:
@@ -90,7 +118,11 @@ def accept(session: Session, batch: Batch, lines: Sorted, reused: Mapping[str, R
 def _item(index: int, job: Job, request_hash: str | None, known: Job, status: Kept) -> Item:
     if request_hash != job.request_hash:
         return _refused(index, job.custom_id, acceptance.used_otherwise(job))
-    return Item(index=index, custom_id=job.custom_id, status=status, id=video_id(known.id), error=None)
+    return _known(index, job.custom_id, known, status)
+
+
+def _known(index: int, custom_id: str | None, known: Job, status: Kept) -> Item:
+    return Item(index=index, custom_id=custom_id, status=status, id=video_id(known.id), error=None)
 
 
 def _refused(index: int, custom_id: str | None, error: Exception) -> Item:

@@ -74,6 +74,12 @@ def known_lines(session: Session, batch_id: UUID, names: Collection[str]) -> set
     return {name for name in found if name}
 
 
+def jobs_of_lines(session: Session, batch_id: UUID, names: Collection[str]) -> dict[str, Job]:
+    """Return by custom id the jobs that a batch has under these, in their order."""
+    query = select(Job).where(Job.batch_id == batch_id, Job.custom_id.in_(names)).order_by(Job.created_at)
+    return {job.custom_id or "": job for job in session.scalars(query)}
+
+
 def accept_lines(session: Session, batch_id: UUID, lines: Sequence[Job]) -> dict[str, tuple[Job, bool]]:
     """Insert many lines of one batch and wake the relay; return by custom id the job and whether it is new.
 
@@ -82,12 +88,10 @@ def accept_lines(session: Session, batch_id: UUID, lines: Sequence[Job]) -> dict
     """
     made = insert(Job).values(created_at=func.clock_timestamp()).on_conflict_do_nothing().returning(Job.id)
     new = set(session.scalars(made, _aligned([_values(job) for job in lines])))
-    names = [job.custom_id for job in lines]
-    query = select(Job).where(Job.batch_id == batch_id, Job.custom_id.in_(names)).order_by(Job.created_at)
-    rows = session.scalars(query).all()
+    rows = jobs_of_lines(session, batch_id, [job.custom_id or "" for job in lines])
     if new:
         outbox.ring(session)
-    return {job.custom_id or "": (job, job.id in new) for job in rows}
+    return {name: (job, job.id in new) for name, job in rows.items()}
 
 
 def check_same(known: Job, job: Job) -> None:

@@ -66,6 +66,33 @@ def test_a_manifest_key_finds_its_batch_again(client: TestClient) -> None:
     }
 
 
+@pytest.mark.parametrize("is_sealed", [False, True])
+def test_lines_that_a_run_has_are_known_also_where_their_model_has_gone_since(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, is_sealed: bool
+) -> None:
+    """A list that goes on after an interruption meets a service that was restarted with other models."""
+    before = client.post("/v1/bulk-runs", json={"manifest_key": "a", "series": "night"}).json()["id"]
+    client.post(f"/v1/bulk-runs/{before}/items", json={"items": [line(1)]})
+    run = client.post("/v1/bulk-runs", json={"manifest_key": "b", "series": "night"}).json()["id"]
+    first = client.post(f"/v1/bulk-runs/{run}/items", json={"items": [line(1), line(2)]}).json()
+    if is_sealed:
+        client.post(f"/v1/bulk-runs/{run}/seal")
+    for name in list(client.app.state.service.cards):
+        monkeypatch.delitem(client.app.state.service.cards, name)
+
+    again = client.post(f"/v1/bulk-runs/{run}/items", json={"items": [line(1), line(2)]}).json()
+    changed = client.post(f"/v1/bulk-runs/{run}/items", json={"items": [line(2, seed=1), line(2)]}).json()
+
+    assert [item["status"] for item in first["data"]] == ["reused", "accepted"]
+    assert [(item["status"], item["id"]) for item in again["data"]] == [
+        ("reused", first["data"][0]["id"]),
+        ("known", first["data"][1]["id"]),
+    ]
+    assert (again["known"], again["reused"], again["refused"]) == (1, 1, 0)
+    assert [item["status"] for item in changed["data"]] == ["refused", "known"]
+    assert changed["data"][0]["error"]["code"] == "unknown_model"
+
+
 def test_good_lines_are_accepted_and_bad_ones_explained(client: TestClient, session: Session, batch: str) -> None:
     lines = [
         line(1, seed=7),
