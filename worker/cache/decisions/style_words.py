@@ -15,7 +15,7 @@ GENRES = word_set(
     "grotesque satire parody nostalgia mystique terror dread gore thrilling trippy eerie eery creepy creepypasta "
     "dreamcore weirdcore vaporwave dark-fantasy avantgarde avant-garde maximalist minimalist abstract arthouse "
     "painterly punk cybernetic elite solo emotional norse kitsch medieval vintage retro chaos chaotic dreamy "
-    "nightmare surreal dystopian apocalypse pop neo-gothic neo-noir"
+    "nightmare surreal dystopian apocalypse pop neo-gothic neo-noir midcentury bladerunner chromakey"
 )
 # as the noun of a phrase: style, whatever stands before it ("nordic horror")
 GENRE_HEADS = word_set(
@@ -53,7 +53,9 @@ TOOLS = word_set(
     "hyperdetail hyperdetailed hypervivid hyperrealism hyperreal ultrasharp ultrarealism photorealisim unfocus "
     "unfocused superdetailed extremly-detailed filmic cg cgi-animation analog dolbyvision modelsociety cgworld "
     "cartoony octant raytraced raytracting prerendered semirealistic subsurface ultradetailed uhdr supersampling "
-    "midjunrnyv5 novelai nikkor albedo svg super8 super-8 revolog cinestill"
+    "midjunrnyv5 novelai nikkor albedo svg super8 super-8 revolog cinestill kadokawa gainax cygames cinema4d fullbody "
+    "coronarender bauhause sfumato animanga inaturalist datamosh toonami denoise pbr dpi "
+    "backlight eos-1d"
 )
 
 # of MEDIA, what one draws with
@@ -119,7 +121,8 @@ PHRASES = _listed("""
     novel; picture book; puzzle book; coloring book; colouring book; coloring page; colouring page; zoom camera;
     camera boom; crane shot; palette knife; walk through; adobe after effects; character concept art; game
     character concept art; character art; game art; game character art; digital paint; botanical print; portrait
-    commission; acrylic paint; ai generated; model sheet; reference sheet; contact sheet; haute couture; haut
+    commission; horror vacui; french seinen; clip stadio; canon c300; xf iq4; sony a7r iv; post grunge; fan art;
+    acrylic paint; ai generated; model sheet; reference sheet; contact sheet; haute couture; haut
     couture
 """)
 
@@ -162,13 +165,16 @@ TITLES = _listed("""
     hearts; persona 5; nier automata; hollow knight; shadow of the colossus; one punch man; spy x family; he man
     and the masters of the universe; age of empires; sea of thieves; heroes of might and magic; command and
     conquer; five nights at freddy's; marvel avengers; undertale; clash of clans; subway surfers; temple run; candy
-    crush; doctor who; ready player one
+    crush; doctor who; ready player one; dead or alive; dead by daylight; code geass; symphogear;
+    kancolle; idolmaster; umamusume; shirobako; yuyushiki; kanamemo; hanayamata; kinmoza; nichijou; yuruyuri; kiseijuu;
+    morrowind; lost ark; breakingbad; baywatch
 """)
 
 # painters, illustrators, photographers, directors and studios that prompts name for their look
 ARTISTS = frozenset(
     tuple(name.split())
     for name in _listed("""
+    mark cooper; joe jusko; frank hampson; francois boucher; adolphe bouguereau; henry selick; tomas sanchez;
     aardman; adrian ghenie; afarin sajedi; agnes cecile; agnes pelton; agostino arrivabene; aivazovsky; akihiko
     yoshida; akira kurosawa; akira saito; akira toriyama; alan lee; albert aublet; albert bierstadt; albert robida;
     alberto burri; alberto vargas; albrecht durer; albrecht dürer; alejandro jodorowsky; aleksi briclot; alena

@@ -1431,6 +1431,9 @@ SLIPS: dict[str, str] = _groups(
         "behind": "behing",
         "symmetric": "symetric simetric",
         "translucent": "translucid",
+        "beautiful": "beautifull",
+        "weird": "wierd",
+        "intricate": "ntricate",
     }
 )
 # one word that people write as two
