@@ -2,10 +2,15 @@
 
 import gc
 import platform
+import re
 import sys
 import traceback
 from typing import Any
 
+_NO_MEMORY = re.compile(  # said by what has no class for it: the CPU's allocator, CUDA's driver and libraries
+    r"can't allocate memory|not enough memory|(CUDA|HIP)\b.*: out of memory|_STATUS_ALLOC_FAILED"
+)
+_GIVEN_UP = re.compile(r"(CUDA|HIP)( driver)? error")
 CROWDED = 0.25  # of a device's memory; a process takes one or two per cent beside what it reserves
 
 
@@ -18,8 +23,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     torch: Any = sys.modules.get("torch")
     if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
         return True
-    said = ("can't allocate memory", "not enough memory")  # by the CPU allocator, which has no class for it
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in said)
+    return isinstance(error, RuntimeError) and bool(_NO_MEMORY.search(str(error)))
 
 
 def is_crowded() -> bool:
@@ -39,8 +43,9 @@ def is_crowded() -> bool:
 
 def is_broken(error: BaseException) -> bool:
     """Say whether the device can do nothing more in this process."""
-    said = isinstance(error, RuntimeError) and not is_out_of_memory(error) and "CUDA error" in str(error)
-    return said or isinstance(error, DeviceLost)
+    if isinstance(error, DeviceLost):
+        return True
+    return isinstance(error, RuntimeError) and not is_out_of_memory(error) and bool(_GIVEN_UP.search(str(error)))
 
 
 TOO_LARGE = (  # what is to be said of a model, and what its owner can do

@@ -24,6 +24,16 @@ SORTED = [
     (FloatingPointError("values that are no numbers"), NOBODY, MACHINE),  # of this request, or of the model at all
     (KeyError("bias"), NOBODY, MACHINE),
     (RuntimeError("CUDA error: an illegal memory access was encountered"), MACHINE, MACHINE),
+    (RuntimeError("HIP error: an illegal memory access was encountered"), MACHINE, MACHINE),
+    (RuntimeError("CUDA driver error: device not ready"), MACHINE, MACHINE),
+    (
+        RuntimeError("CUDA driver error: out of memory"),
+        JOB,
+        MACHINE,
+    ),  # beside torch's allocator, in no class of its own
+    (torch.AcceleratorError("CUDA error: out of memory\nSearch for `cudaErrorMemoryAllocation'"), JOB, MACHINE),
+    (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), JOB, MACHINE),
+    (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), JOB, MACHINE),
     (Unfit("model_not_found", "/srv has no model"), MACHINE, MACHINE),
     (OSError(28, "No space left on device"), MACHINE, MACHINE),
     (ImportError("libcudnn.so.9"), MACHINE, MACHINE),
