@@ -13,4 +13,11 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.execute("DROP EXTENSION IF EXISTS vector")
+    # One that a superuser added, as the embedded server does for each database, is not the service's to take away.
+    op.execute("""
+        DO $$ BEGIN
+            IF EXISTS (SELECT FROM pg_extension WHERE extname = 'vector' AND pg_has_role(extowner, 'USAGE')) THEN
+                DROP EXTENSION vector;
+            END IF;
+        END $$
+    """)

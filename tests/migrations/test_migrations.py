@@ -45,6 +45,17 @@ def test_every_step_goes_down_and_up_again(empty_database_url: str) -> None:
     command.check(migrate.config(empty_database_url))
 
 
+def test_the_last_step_down_leaves_an_extension_that_is_another_roles(database_url: str) -> None:
+    """As of the embedded server, whose superuser adds it."""
+    assert migrate.downgrade(database_url) is None
+
+    engine = create_engine(database_url)
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT to_regtype('vector') IS NOT NULL"))
+    engine.dispose()
+    assert _tables(database_url) == set()
+
+
 def test_a_folder_may_have_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     newest = ScriptDirectory.from_config(migrate.config("")).get_current_head()
     monkeypatch.setattr(migrate, "MIGRATIONS", shutil.copytree(migrate.MIGRATIONS, tmp_path / "50 % for Jürgen"))
