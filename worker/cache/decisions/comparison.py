@@ -11,6 +11,7 @@ from functools import lru_cache
 from worker.cache.decisions.conflicts import contradict, has_conflict, has_other_nature
 from worker.cache.decisions.languages import CHINESE, ENGLISH
 from worker.cache.decisions.match_settings import MatchSettings, Veto
+from worker.cache.decisions.memory import MOST_REMEMBERED
 from worker.cache.decisions.readers import lexicon
 from worker.cache.decisions.spelling import zipf
 from worker.cache.decisions.types import (
@@ -129,7 +130,7 @@ def _without_joints(text: str) -> str:
     return text.replace(" ", "").replace("-", "")
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=MOST_REMEMBERED)
 def _are_two_kinds(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
     """Whether each has a word that makes another kind of thing: a barbie doll and a ken doll."""
     a, b = canonical(ours), canonical(theirs)
@@ -160,7 +161,7 @@ def _words(phrase: Entity | Neighbour) -> tuple[str, ...]:
     return (*(word for word in phrase.attributes if ":" not in word), phrase.head)
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=MOST_REMEMBERED)
 def _describes_alike(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
     """Whether a noun is described by the same words or known synonyms, or merely more closely; counts aside.
 
@@ -170,7 +171,7 @@ def _describes_alike(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
     return (a <= b or b <= a) and all(_is_adjective(word) for word in a ^ b)
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=MOST_REMEMBERED)
 def _are_described(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
     """Whether adjectives alone tell two things of one noun apart: a dark forest and an enchanted forest."""
     a, b = canonical(ours), canonical(theirs)
@@ -178,7 +179,7 @@ def _are_described(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
     return all(_is_adjective(word) for word in a ^ b) and not all(is_plain_to_see)  # a brown dog, a small dog
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=MOST_REMEMBERED)
 def _says_more(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
     """Whether one is described as the other is, and more closely: who wants a stage may have a theatre stage."""
     return canonical(ours) > canonical(theirs)

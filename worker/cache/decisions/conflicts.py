@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 
 from worker.cache.decisions import style_classes
+from worker.cache.decisions.memory import MOST_REMEMBERED
 from worker.cache.decisions.types import LOOKS, STYLE, WITH, WITHOUT
 from worker.cache.decisions.vocabulary import (
     ANIMATE,
@@ -21,7 +22,7 @@ from worker.cache.decisions.vocabulary import (
 )
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=MOST_REMEMBERED)
 def has_conflict(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
     """Whether both name a colour (number, age, size ...) and no name is common to both."""
     ours, theirs = (tuple(map(_shade_as_colour, words)) for words in (ours, theirs))
@@ -63,7 +64,7 @@ def _shade_as_colour(word: str) -> str:
 _TINTED = word_set("painted coloured colored tinted hued toned dyed")
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=MOST_REMEMBERED)
 def has_other_nature(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
     """Whether the nouns themselves, or what they are made into, exclude each other: king and queen, dog and toy dog."""
     for name in HEAD_GROUPS:
@@ -88,7 +89,7 @@ def _compounds(words: tuple[str, ...]) -> frozenset[str]:
     return frozenset(pair for pair in (" ".join(words[-2:]),) if pair in COMPOUNDS)
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=MOST_REMEMBERED)
 def contradict(ours: tuple[str, ...], theirs: tuple[str, ...], *, by_style: bool, by_looks: bool) -> bool:
     """Whether one prompt shows what the other excludes, or both name looks that exclude each other (`context`).
 
@@ -113,7 +114,7 @@ def _times(ours: tuple[str, ...], theirs: tuple[str, ...]) -> Iterator[tuple[fro
             yield said[0], said[1]
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=MOST_REMEMBERED)
 def looks_of(marks: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
     """Return by noun, one for synonyms, everything that a prompt says of how such things look."""
     found: dict[str, tuple[str, ...]] = {}

@@ -15,7 +15,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import cache, partial
+from functools import lru_cache, partial
 from typing import Protocol
 
 from worker.cache.decisions import (
@@ -34,6 +34,7 @@ from worker.cache.decisions import (
 from worker.cache.decisions import vocabulary as v
 from worker.cache.decisions import words as w
 from worker.cache.decisions.english_lexicon import is_in_lexicon, tag_in_lexicon
+from worker.cache.decisions.memory import MOST_REMEMBERED
 from worker.cache.decisions.noun_rules import OF_TOPS
 from worker.cache.decisions.readers.reading import Reading
 from worker.cache.decisions.spelling import RARE, is_known, zipf
@@ -599,7 +600,7 @@ def _is_looked_at(words: Sequence[Word], i: int) -> bool:
 _LONGER_THAN_WOMEN = 5  # letters: omen and semen are no men
 
 
-@cache
+@lru_cache(maxsize=MOST_REMEMBERED)
 def singular(word: str) -> str:
     """The singular of a noun."""
     if word in v.SINGULARS:

@@ -5,8 +5,9 @@ English is taken apart by `entities`, eight more by `readers`; what is in anothe
 
 import re
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 
+from worker.cache.decisions.memory import MOST_REMEMBERED
 from worker.cache.decisions.spelling import zipf
 
 ENGLISH = "en"
@@ -71,7 +72,7 @@ def _use(name: str, word: str) -> float:
     return min(max(frequency(name).get(word, 0.0), _NOT_USED), _COMMON)
 
 
-@cache
+@lru_cache(maxsize=MOST_REMEMBERED)
 def _gaps(word: str) -> tuple[float, ...]:
     """By how much a word is commoner in each language than in English."""
     return tuple(_gap(name, word) for name in LATIN)

@@ -8,10 +8,11 @@ need not be common: photorealisitc can have meant nothing else.
 """
 
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 
 from worker.cache.decisions import style_words
 from worker.cache.decisions import vocabulary as v
+from worker.cache.decisions.memory import MOST_REMEMBERED
 
 RARE = 2.2  # Zipf value (log10 of uses per billion words) from which on a word is somebody's word
 FARTHER = 2.0  # how many powers of ten commoner the mended word must be
@@ -36,7 +37,7 @@ def frequencies() -> dict[str, float]:
     return found
 
 
-@cache
+@lru_cache(maxsize=MOST_REMEMBERED)
 def zipf(word: str) -> float:
     """How common a word is, as log10 of its uses per billion words; 0 for one that is not in the list."""
     from math import log10
@@ -45,7 +46,7 @@ def zipf(word: str) -> float:
     return log10(frequency) + 9 if frequency else 0.0
 
 
-@cache
+@lru_cache(maxsize=MOST_REMEMBERED)
 def mended(word: str) -> str:
     """The known word that was meant, or the word itself when that is not sure."""
     if word in v.SLIPS:

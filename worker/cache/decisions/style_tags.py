@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import lru_cache
 from itertools import groupby
 
 from worker.cache.decisions import artists, style_classes, style_words
 from worker.cache.decisions import vocabulary as v
+from worker.cache.decisions.memory import MOST_REMEMBERED
 from worker.cache.decisions.spelling import RARE, zipf
 from worker.cache.decisions.vocabulary import STYLE_HEADS
 from worker.cache.decisions.words import ADJECTIVE, Word, mark
@@ -14,7 +15,7 @@ from worker.cache.decisions.words import ADJECTIVE, Word, mark
 _MEASURE = re.compile(r"\d+(?:mm|k|p|fps|bit|px|hz|iso|t)|fps\d+|f\d+(?:\.\d)?|iso\d+")
 
 
-@cache
+@lru_cache(maxsize=MOST_REMEMBERED)
 def is_measure(word: str) -> bool:
     """Whether a word tells a lens, a size in pixels or a rate: 24mm, 1080p, f8."""
     return _MEASURE.fullmatch(word) is not None

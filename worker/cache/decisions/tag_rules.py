@@ -5,11 +5,12 @@ The rules for neighbours lie in `noun_rules.py` and `verb_rules.py`.
 
 import re
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import lru_cache
 
 from worker.cache.decisions import noun_rules, verb_rules
 from worker.cache.decisions import vocabulary as v
 from worker.cache.decisions.english_lexicon import FINITE, is_heard, is_in_lexicon, tag_in_lexicon
+from worker.cache.decisions.memory import MOST_REMEMBERED
 from worker.cache.decisions.neighbours import Place
 from worker.cache.decisions.spelling import zipf
 from worker.cache.decisions.words import NOUN
@@ -83,7 +84,7 @@ def _is_nobodys_word(word: str) -> bool:
     return word.isalpha() and not is_word and not word.endswith(("s", "ed"))
 
 
-@cache
+@lru_cache(maxsize=MOST_REMEMBERED)
 def _by_word(word: str, original: str, tag: str) -> str:
     """A tag that the word alone decides."""
     if word in v.FUNCTION_TAGS:
@@ -129,7 +130,7 @@ def _by_word(word: str, original: str, tag: str) -> str:
     return tag if tag[:1].isalpha() else "NN"
 
 
-@cache
+@lru_cache(maxsize=MOST_REMEMBERED)
 def _by_parts(word: str) -> str | None:
     """The tag of a word that nobody lists but whose parts are words: anglerfish, ultrafine, grungy; else None."""
     if not word.isalpha() or is_heard(word) or is_in_lexicon(word.capitalize()):

@@ -3,10 +3,11 @@
 Each gives the tag of the word at a place, or None where it has nothing to say.
 """
 
-from functools import cache
+from functools import lru_cache
 
 from worker.cache.decisions import vocabulary as v
 from worker.cache.decisions.english_lexicon import FINITE, is_in_lexicon, tag_in_lexicon
+from worker.cache.decisions.memory import MOST_REMEMBERED
 from worker.cache.decisions.neighbours import BASES, KNOWN_VERBS, LISTED, ONLY_VERBS, STARTS_OBJECT, Place
 from worker.cache.decisions.words import ADJECTIVE, NOUN
 
@@ -215,7 +216,7 @@ def _is_done(at: Place) -> bool:
     return is_somebody and (at.after in ("DT", "PRP$", "TO") or at.next in _PARTICLES)
 
 
-@cache
+@lru_cache(maxsize=MOST_REMEMBERED)
 def _may_be_verb(word: str) -> bool:
     """Whether the lexicon has the participles of a word without its -s or -es: stepping and stepped for steps."""
     stems = [word[:-1], *([word[:-2]] if word.endswith("es") else [])]

@@ -7,12 +7,13 @@ In a text without capitals a phrase ends in what stands before a verb, a preposi
 
 import re
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import lru_cache
 from itertools import pairwise
 
 from worker.cache.decisions import style_words
 from worker.cache.decisions import vocabulary as v
 from worker.cache.decisions.languages import frequency
+from worker.cache.decisions.memory import MOST_REMEMBERED
 from worker.cache.decisions.readers import prepositions as p
 from worker.cache.decisions.readers.lexicon import Meaning, Sort, meanings
 from worker.cache.decisions.readers.prepositions import Phrase, Role, Token
@@ -122,7 +123,7 @@ def tag(text: str) -> list[Token]:
 _GENITIVES = word_set("des eines dieses jedes seines ihres meines unseres")
 
 
-@cache
+@lru_cache(maxsize=MOST_REMEMBERED)
 def _nominative(lower: str) -> str:
     """A noun behind "des" without its ending: Hauses, Haus; Drachens, Drachen."""
     common = frequency("de")
@@ -165,7 +166,7 @@ def _token(word: str) -> Token:
     return Token(lower, role or Role.NOUN, lower, meaning, is_style=is_style, is_name=is_name)
 
 
-@cache
+@lru_cache(maxsize=MOST_REMEMBERED)
 def _meaning(lower: str) -> Meaning | None:
     """What a word means: itself, its base form, or for a compound what sort of thing its last part is."""
     known = meanings("de")

@@ -7,10 +7,11 @@ No dictionary: the particles are few, and which one may stand behind a word depe
 
 import re
 from dataclasses import replace
-from functools import cache
+from functools import lru_cache
 
 from worker.cache.decisions import style_words
 from worker.cache.decisions import vocabulary as v
+from worker.cache.decisions.memory import MOST_REMEMBERED
 from worker.cache.decisions.readers import postpositions as p
 from worker.cache.decisions.readers.lexicon import Meaning, Sort, meanings, nouns
 from worker.cache.decisions.readers.postpositions import Role, Token
@@ -117,7 +118,7 @@ def _denied(tokens: list[Token]) -> list[Token]:
     return tokens
 
 
-@cache
+@lru_cache(maxsize=MOST_REMEMBERED)
 def _tokens(word: str) -> tuple[Token, ...]:
     if not word[0].isalnum():
         return (Token(word, Role.END),)

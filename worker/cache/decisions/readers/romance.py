@@ -9,11 +9,12 @@ where people use its infinitive ("camina", caminar), else it describes ("perro l
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 
 from worker.cache.decisions import style_words
 from worker.cache.decisions import vocabulary as v
 from worker.cache.decisions.languages import frequency
+from worker.cache.decisions.memory import MOST_REMEMBERED
 from worker.cache.decisions.readers import prepositions as p
 from worker.cache.decisions.readers.lexicon import Meaning, Sort, meanings, nouns
 from worker.cache.decisions.readers.prepositions import Role, Token
@@ -192,7 +193,7 @@ def _unaccented(language: str) -> dict[str, Meaning]:
 _GENDERED = (Sort.PERSON, Sort.ANIMATE, Sort.STYLE)
 
 
-@cache
+@lru_cache(maxsize=MOST_REMEMBERED)
 def _singular(lower: str, grammar: Grammar) -> str:
     known, common = meanings(grammar.language), frequency(grammar.language)
     if lower in known or lower in grammar.nouns:

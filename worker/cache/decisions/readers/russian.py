@@ -9,12 +9,13 @@ case is the same thing.
 import re
 import warnings
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from itertools import pairwise
 from typing import Any
 
 from worker.cache.decisions import style_words
 from worker.cache.decisions import vocabulary as v
+from worker.cache.decisions.memory import MOST_REMEMBERED
 from worker.cache.decisions.readers import prepositions as p
 from worker.cache.decisions.readers.lexicon import Meaning, Sort, meanings
 from worker.cache.decisions.readers.prepositions import Phrase, Role, Token
@@ -72,7 +73,7 @@ def _analyzer() -> Any:  # Any: pymorphy3 has no types
     return pymorphy3.MorphAnalyzer(lang="ru")
 
 
-@cache
+@lru_cache(maxsize=MOST_REMEMBERED)
 def _parses(word: str) -> tuple[Any, ...]:
     return tuple(_analyzer().parse(word))
 
@@ -118,7 +119,7 @@ def _token(word: str, after: Token | None) -> Token:
     return Token(text, role, lower, meaning, is_name=is_name, is_style=is_style, cases=cases)
 
 
-@cache
+@lru_cache(maxsize=MOST_REMEMBERED)
 def _cases(word: str, part: str) -> frozenset[str]:
     """The cases and numbers that a word may stand in."""
     return frozenset(f"{parse.tag.case} {parse.tag.number}" for parse in _parses(word) if part == parse.tag.POS)
@@ -194,7 +195,7 @@ def _shown(tokens: Sequence[Token], phrase: Phrase) -> str:
     return " ".join((*described, noun.text, *(tokens[i].written for i in of)))
 
 
-@cache
+@lru_cache(maxsize=MOST_REMEMBERED)
 def _inflected(word: str, form: frozenset[str]) -> str:
     for parse in _parses(word):
         if parse.tag.POS in _ADJECTIVES and (found := parse.inflect(set(form))):
