@@ -29,12 +29,8 @@ class Sorted:
 
     good: dict[int, Job]
     bad: dict[int, Item]
-    refused: dict[
-        int, BatchLine
-    ]  # of the bad ones what is a request, and asks for what the service has not, or not now
-    replays: dict[int, Item] = field(
-        default_factory=dict
-    )  # such lines that the run has, from when the service took them
+    refused: dict[int, BatchLine]  # of the bad ones those that ask for what the service has not, or has no more
+    replays: dict[int, Item] = field(default_factory=dict)  # what the run has of such lines, from before
 
 
 def sort_out(

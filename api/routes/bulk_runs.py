@@ -153,9 +153,8 @@ def add(batch_id: str, asked: Annotated[AddItems, Depends(_added)], call: Callin
         lines = {job.custom_id or "": job for job in sorted_.good.values()}
         reused = reused_lines.known(session, batch.id, lines)
         new = lines.keys() - reused.keys() - acceptance.known_lines(session, batch.id, lines)
-        if new or not (
-            lines or sorted_.replays
-        ):  # lines that are all known are a replay, which no limit and no seal refuses
+        is_replay = not new and (lines or sorted_.replays)
+        if not is_replay:  # which no limit and no seal refuses
             _check_open(batch, batch_id)
             _check_no_file(session, batch)
             _check_length(session, batch, len(new), service.settings.max_batch_jobs)

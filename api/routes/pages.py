@@ -160,12 +160,9 @@ def _make(request: Request, call: Call, asked: Mapping[str, Any], error: ApiErro
 def queue(request: Request, call: Calling) -> HTMLResponse:
     """Show what runs, what waits and what ended last."""
     with call.begin() as (session, caller):
-        waiting = job_lists.first_waiting(
-            session, caller.tenant, limit=NUM_WAITING
-        )  # in the order in which a job moves on:
-        running = job_lists.page(
-            session, caller.tenant, limit=NUM_WAITING, status=[JobStatus.IN_PROGRESS]
-        )  # none is lost
+        # in the order in which a job moves on: none is lost
+        waiting = job_lists.first_waiting(session, caller.tenant, limit=NUM_WAITING)
+        running = job_lists.page(session, caller.tenant, limit=NUM_WAITING, status=[JobStatus.IN_PROGRESS])
         ended = job_lists.last_ended(session, caller.tenant, limit=NUM_ENDED)
         waiting, running, ended = _apart(waiting, running, ended)
         values: Values = {

@@ -146,9 +146,8 @@ def _named(match: re.Match[str]) -> str:
     return match[0] if _NO_THINGS.search(name) or name.count(" ") > 1 else f"{match[1]}{name}"
 
 
-_MARKUP: tuple[
-    tuple[re.Pattern[str], frozenset[str]], ...
-] = (  # and of what signs each has one, for most prompts have none of them
+_Signs = frozenset[str]  # of which what a pattern looks for has one; none: it may have any
+_MARKUP: tuple[tuple[re.Pattern[str], _Signs], ...] = (  # most prompts have none of the signs
     (_COMMENT, frozenset("<")),
     (_PARTS, frozenset("$")),
     (_CODES, frozenset("[<{")),
