@@ -127,10 +127,20 @@ _RESULTS: dict[int | str, dict[str, Any]] = {  # Any: OpenAPI
 @router.get("/{batch_id}/results", response_class=Response, responses=_RESULTS)
 def results(batch_id: str, call: Calling, format: line_results.Form = "jsonl") -> Response:
     """Download what has become of each line of a run, in the order of its list: JSONL, CSV or Parquet."""
+    return _results(batch_id, call, format, as_head=False)
+
+
+@router.head("/{batch_id}/results", response_class=Response, responses=_RESULTS)
+def look_at_results(batch_id: str, call: Calling, format: line_results.Form = "jsonl") -> Response:
+    """Say whether they can be had; no line is read."""
+    return _results(batch_id, call, format, as_head=True)
+
+
+def _results(batch_id: str, call: Calling, form: line_results.Form, *, as_head: bool) -> Response:
     with ids.known("bulk run", batch_id) as id_:
-        body = line_results.of_run(call, id_, format)
-    headers = {"Content-Disposition": f'attachment; filename="{shown_id(id_)}.{format}"'}
-    return StreamingResponse(body, headers=headers, media_type=line_results.TYPES[format])
+        body = line_results.of_run(call, id_, form)
+    headers = {"Content-Disposition": f'attachment; filename="{shown_id(id_)}.{form}"'}
+    return StreamingResponse(iter(()) if as_head else body, headers=headers, media_type=line_results.TYPES[form])
 
 
 @router.post("/{batch_id}/items", openapi_extra=body_of(AddItems))

@@ -92,10 +92,16 @@ def retrieve(file_id: str, call: Calling) -> FileObject:
 @router.get("/{file_id}/content", response_class=Response, responses=_BYTES)
 async def content(file_id: str, request: Request, call: Calling) -> Response:
     """Download a file, whole or by Range."""
-    return await in_turn(call.service.reads, _content, file_id, request, call)
+    return await in_turn(call.service.reads, _content, file_id, request, call, as_head=False)
 
 
-def _content(file_id: str, request: Request, call: Calling) -> Response:
+@router.head("/{file_id}/content", response_class=Response, responses=_BYTES)
+async def look_at_content(file_id: str, request: Request, call: Calling) -> Response:
+    """Say how long the file is."""
+    return await in_turn(call.service.reads, _content, file_id, request, call, as_head=True)
+
+
+def _content(file_id: str, request: Request, call: Calling, *, as_head: bool) -> Response:
     with call.begin() as (session, caller), ids.known("file", file_id) as id_:
         file = files.get(session, caller.tenant, id_)
     storage = call.service.storage
@@ -110,7 +116,7 @@ def _content(file_id: str, request: Request, call: Calling) -> Response:
         disposition=f'attachment; filename="{shown_id(id_)}.jsonl"',
         what="file",
     )
-    return as_asked(storage, kept, request.headers, as_head=False)
+    return as_asked(storage, kept, request.headers, as_head=as_head)
 
 
 @router.delete("/{file_id}")

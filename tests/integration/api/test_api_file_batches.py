@@ -366,6 +366,19 @@ def test_a_file_has_a_name_of_the_server_whatever_the_sender_calls_it(client: Te
     assert answer.headers["content-disposition"] == f'attachment; filename="{file["id"]}.jsonl"'
 
 
+def test_a_look_at_a_file_does_not_read_it(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    headers = {"Content-Type": FORM}
+    file = client.post("/v1/files", content=PURPOSE + FILE + "--x--\r\n", headers=headers).json()
+    get = client.get(f"/v1/files/{file['id']}/content")
+    monkeypatch.setattr(Storage, "open", lambda *_, **__: pytest.fail("the file was opened"))
+
+    head = client.head(f"/v1/files/{file['id']}/content")
+
+    assert (head.status_code, head.content) == (200, b"")
+    for name in ("content-length", "content-type", "etag", "content-disposition", "accept-ranges"):
+        assert head.headers[name] == get.headers[name]
+
+
 def test_files_are_bounded_one_by_one_and_together(environment: dict[str, str], storage: Storage) -> None:
     from api.app import create_app
 

@@ -42,6 +42,20 @@ def test_results_stand_in_the_order_of_the_list_and_say_what_became_of_each_line
     assert answer.headers["content-disposition"] == f'attachment; filename="{run}.jsonl"'
 
 
+def test_a_look_at_results_reads_no_line(client: TestClient, run: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    get = client.get(f"/v1/bulk-runs/{run}/results")
+    monkeypatch.setattr(line_results, "_chunk", lambda *_: pytest.fail("a line was read"))
+
+    head = client.head(f"/v1/bulk-runs/{run}/results")
+
+    own = {"date", "x-request-id"}
+    assert (head.status_code, head.content) == (200, b"")
+    assert {name: value for name, value in head.headers.items() if name not in own} == {
+        name: value for name, value in get.headers.items() if name not in own
+    }
+    assert client.head(f"/v1/bulk-runs/{uuid4()}/results").status_code == 404
+
+
 def test_results_are_the_same_in_every_form(client: TestClient, run: str) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     expected = [json.loads(line) for line in client.get(f"/v1/bulk-runs/{run}/results").text.splitlines()]
