@@ -102,6 +102,8 @@ function keepTail(fresh) {
 }
 function show(fresh, isThere) {
   answered();
+  const token = fresh.querySelector("[name=token]")?.value;  // another tab, or an end of the cookie, may have changed it
+  if (token) for (const field of all("[name=token]")) field.value = token;
   keepTail(fresh);
   keepFocus(() => {
     if (isThere) for (const old of all("[data-live]")) { const now = fresh.getElementById(old.id); if (now) become(old, now); }
@@ -344,6 +346,7 @@ async function refused(answer) {
   if (answer && needsKey(answer)) signedOut();
   const why = answer && !answer.ok ? (await read(answer)).querySelector(".banner.bad")?.textContent : "";
   const close = Object.assign(document.createElement("button"), { textContent: "Close" });
+  refresh(0);
   offer(null, `That was not done${why ? `: ${why}` : "; try again"}. `, close, () => {});
 }
 

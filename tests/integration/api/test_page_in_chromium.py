@@ -707,6 +707,21 @@ def test_what_is_typed_stays_while_nothing_answers(site: Site, page: Tab) -> Non
     page.errors.clear()  # that the line was cut
 
 
+def test_a_form_goes_on_when_its_cookie_ended_under_it(site: Site, page: Tab) -> None:
+    by_stream_alone(page)
+    page.open(site.url)
+    fill_in(page, prompt="a long thought")
+    page.call("Network.clearBrowserCookies")
+    old = page.run("document.querySelector('#make [name=token]').value")
+    page.run(SEND)
+    says(page, "That was not done: this form is too old")
+    page.wait_for(f"document.querySelector('#make [name=token]').value !== '{old}'")
+    page.run(SEND)
+
+    page.wait_for("location.pathname.startsWith('/videos/video_')")
+    page.errors.clear()  # that the form was refused
+
+
 def test_what_is_typed_is_there_after_a_reload_until_it_is_sent(site: Site, page: Tab) -> None:
     page.open(site.url)
     fill_in(page, prompt="a long thought", seed="7")
