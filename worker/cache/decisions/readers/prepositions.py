@@ -138,10 +138,12 @@ def _with_asides(tokens: Sequence[Token]) -> list[Token]:
     told = list(tokens)
     for i in range(1, len(tokens) - 1):
         end = _skip(tokens, i + 1, Role.ADJECTIVE, Role.DEGREE)
-        is_last = end == len(tokens) or tokens[end].role is Role.END
+        is_likened = end < len(tokens) and tokens[end].role is Role.LIKE
+        is_last = end == len(tokens) or tokens[end].role is Role.END or is_likened
+        is_joint = tokens[i].text == "," or (is_likened and tokens[i].role is Role.DEGREE)  # "so schwarz wie Tinte"
         is_thing = tokens[i - 1].role in (Role.NOUN, Role.ADJECTIVE) and not tokens[i - 1].is_style
         is_look = tokens[end - 1].is_of(Sort.COLOUR) and tokens[end - 1].said.english != TWO_COLOURS
-        if tokens[i].text == "," and is_thing and end > i + 1 and is_last and is_look:
+        if is_joint and is_thing and end > i + 1 and is_last and is_look:
             told[i] = replace(tokens[i], role=Role.COPULA)
     return told
 

@@ -277,7 +277,7 @@ PORTUGUESE = Grammar(
     negations=word_set("sem exceto menos nenhum nenhuma nem salvo"),
     nots=word_set("não nunca jamais"),
     nobody=word_set("ninguém"),
-    likes=word_set("como tal feito"),
+    likes=word_set("como tal feito quanto"),
     degrees=word_set("cor cores muito mais tão bastante completamente totalmente quase todo toda"),
     others=word_set(
         "se lhe me te ele ela eles elas eu você vocês nós aí ali lá aqui também já ainda enquanto quando onde porque "

@@ -92,7 +92,17 @@ def tag(text: str) -> list[Token]:
     for before, token in pairwise(tokens):
         if token.written == "на" and before.written.startswith(_RESEMBLES):
             before.role, token.role = Role.OTHER, Role.LIKE  # "робот, похожий на человека"
-    return _with_colours(tokens)
+    return _with_colours(_with_likened(tokens))
+
+
+def _with_likened(tokens: list[Token]) -> list[Token]:
+    """Brings a look that is compared to the noun that has it: "чёрная как чернила лошадь"."""
+    for i in range(len(tokens) - 4, -1, -1):
+        look, joint, compared, noun = tokens[i : i + 4]
+        is_likened = look.role is Role.ADJECTIVE and joint.role is Role.LIKE and compared.role is Role.NOUN
+        if is_likened and noun.role in (Role.NOUN, Role.ADJECTIVE) and look.cases & noun.cases:
+            tokens[i : i + 3] = [joint, compared, look]
+    return tokens
 
 
 def _token(word: str, after: Token | None) -> Token:
