@@ -13,6 +13,8 @@ import psutil
 
 from cli.services.errors import PortTaken, StartFailed
 
+TAIL_BYTES = 16 * 1024  # of a log, in which its last lines are looked for
+
 
 def spawn(
     command: Sequence[str | Path],
@@ -199,8 +201,13 @@ def remembered_port(file: Path) -> int | None:
 
 
 def last_lines(log: Path, num_lines: int = 8) -> str:
-    """Return the end of `log` for an error message."""
+    """Return the end of `log` for an error message, however long it is and whatever has become of it."""
     try:
-        return "\n".join(log.read_text(errors="replace").splitlines()[-num_lines:])
+        with log.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
+            end = file.read().decode(errors="replace")
     except FileNotFoundError:
         return "(no log)"
+    except OSError as error:
+        return f"({log} cannot be read: {error.strerror})"
+    return "\n".join(end.splitlines()[-num_lines:])

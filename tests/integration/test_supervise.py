@@ -40,6 +40,27 @@ def test_a_killed_part_is_started_again(tmp_path: Path) -> None:
     assert lines[1] == f"api was ended by SIGKILL; next start in 0.5 s; {log} ends with: "
 
 
+def test_a_part_is_started_again_though_its_log_is_huge_or_cannot_be_read(tmp_path: Path) -> None:
+    lines: list[str] = []
+    log = tmp_path / "log" / "api.log"
+    with Supervisor([python("api", SLEEP)], var=tmp_path, report=lines.append) as supervisor:
+        os.truncate(log, 2**40)  # a hole
+        with log.open("a") as end:
+            end.write("\nthe end\n")
+        first = supervisor.pid("api")
+        os.kill(first, signal.SIGKILL)
+        wait_until(lambda: supervisor.pid("api") not in (None, first))
+        log.unlink()
+        log.mkdir()
+        os.kill(supervisor.pid("api"), signal.SIGKILL)
+        wait_until(lambda: len(lines) > 3)
+        log.rmdir()
+        wait_until(lambda: supervisor.pid("api") is not None)
+
+    assert lines[1] == f"api was ended by SIGKILL; next start in 0.5 s; {log} ends with: the end"
+    assert lines[3].endswith(f"{log} ends with: ({log} cannot be read: Is a directory)"[:200])
+
+
 def test_parts_are_watched_though_nobody_listens_and_nothing_can_be_written(tmp_path: Path) -> None:
     (tmp_path / "run").touch()  # no folder: as little can be written as on a full disk
     told: list[str] = []
