@@ -21,7 +21,7 @@ from api.events import Events
 from api.figures import Figures
 from api.gate import Gate
 from api.readiness import Readiness
-from api.routes import batches, bulk_runs, cache, events, files, health, models, pages, videos, webhooks
+from api.routes import batches, bulk_runs, cache, events, files, health, models, night_pages, pages, videos, webhooks
 from api.settings import ApiSettings
 from api.surface import Surface
 from api.waiting import Waiting, preferred_s
@@ -83,7 +83,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     )
     errors.install(app)
     pages.install(app)
-    for part in (videos, events, files, batches, bulk_runs, webhooks, cache, models, health, pages):
+    for part in (videos, events, files, batches, bulk_runs, webhooks, cache, models, health, pages, night_pages):
         app.include_router(part.router)
     if not settings.needs_keys:
         app.openapi_schema = _without_keys(app.openapi())

@@ -1,89 +1,43 @@
-"""The page, as HTML: what the API can do, for people. Each view is a URL; every button is a form."""
+"""The page, as HTML: what the API can do, for people. Each view is a URL; every button is a form.
 
-import csv
-import io
+Bulk runs stand in `night_pages`, what all pages share in `api.web.frame`.
+"""
+
 import secrets
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
-from fastapi.routing import APIRoute
-from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
-from api import bodies, errors, explain, header_fields, ids, job_factory, line_results
-from api.deps import Call, Calling, Operating, Owned, Service, caller_of, check_scope
-from api.errors import ApiError, Unauthorized
+from api import bodies, errors, explain, header_fields, ids, job_factory
+from api.deps import Call, Calling, Operating, Owned, caller_of, check_scope
+from api.errors import ApiError
 from api.estimates import ALIVE_S
-from api.gate import SAFE
-from api.routes import bulk_runs
 from api.routes import cache as cache_routes
 from api.routes import videos as video_routes
-from api.schemas.requests import CreateVideo, RetryBatch, SetWindow, Window
-from api.web import forms, reference, render, words
-from api.web.forms import KEY_COOKIE, TOKEN_COOKIE, Act, Given, Retry, SetTimes, SignIn
-from db import acceptance, batches, file_batches, heartbeats, job_lists, jobs, metrics, reused_lines
+from api.schemas.requests import CreateVideo
+from api.web import forms, frame, reference, render, words
+from api.web.forms import KEY_COOKIE, Act, Given, SignIn
+from api.web.frame import PageRoute, Values
+from db import acceptance, heartbeats, job_lists, jobs, metrics
 from db.errors import NotFound
 from db.keys import Caller
-from db.models import Batch, Job
+from db.models import Job
 from db.states import JobStatus
 from shared.ids import video_id
 
-NUM_LATEST, NUM_WAITING, NUM_ENDED, NUM_CARDS, NUM_RUNS, NUM_HITS, NUM_SHEET = 6, 25, 8, 24, 20, 20, 24
-NUM_LINES = 10_000  # of a run in a list of runs, up to which it says by which path they were made
+NUM_LATEST, NUM_WAITING, NUM_ENDED, NUM_CARDS, NUM_HITS = 6, 25, 8, 24, 20
 WITHIN = [("12", "the last 12 hours"), ("24", "the last day"), ("168", "the last week")]
 SPANS = [(1, "a day"), (7, "a week"), (30, "a month"), (365, "a year")]
 FOR_A_DAY = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
-Values = dict[str, Any]  # Any: what templates show
-Handler = Callable[[Request], Coroutine[Any, Any, Response]]
-
-
-class PageRoute(APIRoute):
-    """A route that refuses in HTML, and sends to the sign-in whoever needs a key."""
-
-    def get_route_handler(self) -> Handler:
-        """Return the handler with refusals as pages."""
-        handle = super().get_route_handler()
-
-        async def answer(request: Request) -> Response:
-            try:
-                return await handle(request)
-            except Unauthorized:
-                return RedirectResponse(f"/signin?next={quote(_place(request))}", status_code=303)
-            except (ApiError, NotFound) as error:
-                return _refusal(request, error)
-            except RequestValidationError as error:
-                problem = explain.first(error.errors())
-                return _refusal(request, errors.BadRequest(problem.message, param=problem.param, code=problem.code))
-
-        return answer
-
-
-def _place(request: Request) -> str:
-    """Return the page that a request is for: of a form, the one that it stands on."""
-    if request.method in SAFE:
-        return request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    path = "/" + request.headers.get("referer", "").partition("://")[2].partition("/")[2]
-    return path.removeprefix(header_fields.prefix(request.scope)) or "/"
-
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
-
-
-def _form(model: type[Any]) -> Callable[[Request, Service], Awaitable[Any]]:  # Any: the model that is asked for
-    async def read(request: Request, service: Owned) -> Any:  # Any: as above
-        most = service.settings.max_body_bytes
-        form = await bodies.read(request, service, model, max_bytes=most, forms=True)
-        forms.check(request, form.token)
-        return form
-
-    return read
 
 
 def install(app: FastAPI) -> None:
@@ -97,7 +51,7 @@ async def _nowhere(request: Request, error: Exception) -> Response:
     if said.status_code != 404 or not is_browser:
         return said
     values = {"title": "Not here", "mistake": f"There is nothing at {explain.printable(request.url.path)}."}
-    return _plain("error.html", request, values, status=404)
+    return frame.plain("error.html", request, values, status=404)
 
 
 @router.get("/web/{name}")
@@ -147,13 +101,13 @@ def _accept(asked: CreateVideo, key: str | None, call: Call) -> UUID:
 
 def _make(request: Request, call: Call, asked: Mapping[str, Any], error: ApiError | None = None) -> HTMLResponse:
     with call.begin() as (session, caller):
-        latest = _shown(session, job_lists.latest(session, caller.tenant, limit=NUM_LATEST))
-        now = _now(session, call)
+        latest = frame.shown(session, job_lists.latest(session, caller.tenant, limit=NUM_LATEST))
+        now = frame.now_of(session, call)
     cards, default = list(call.service.cards.values()), call.service.settings.default_model
     values: Values = {"latest": latest, "cards": cards, "default_model": default, "now": now, "asked": asked}
     values |= {"mistake": error.message if error else "", "wrong": error.param if error else ""}
     values |= {"once": secrets.token_urlsafe(12), "examples": words.examples(call.service.cards[default])}
-    return _page("make.html", request, call, "Make", values, status=400 if error else 200)
+    return frame.page("make.html", request, call, "Make", values, status=400 if error else 200)
 
 
 @router.get("/queue")
@@ -166,12 +120,12 @@ def queue(request: Request, call: Calling) -> HTMLResponse:
         ended = job_lists.last_ended(session, caller.tenant, limit=NUM_ENDED)
         waiting, running, ended = _apart(waiting, running, ended)
         values: Values = {
-            "now": _now(session, call),
-            "running": _shown(session, running, call),
-            "waiting": _shown(session, waiting, call),
-            "ended": _shown(session, ended),
+            "now": frame.now_of(session, call),
+            "running": frame.shown(session, running, call),
+            "waiting": frame.shown(session, waiting, call),
+            "ended": frame.shown(session, ended),
         }
-    return _page("queue.html", request, call, "Queue", values)
+    return frame.page("queue.html", request, call, "Queue", values)
 
 
 def _apart(*lists: Sequence[Job]) -> list[list[Job]]:
@@ -210,12 +164,14 @@ def library(
                 since=datetime.now(UTC) - timedelta(hours=hours) if hours else None,
                 batch_id=run,
             )
-        videos, now = _shown(session, rows[:NUM_CARDS]), _now(session, call)
+        videos, now = frame.shown(session, rows[:NUM_CARDS]), frame.now_of(session, call)
     kept = {name: value for name, value in filters.items() if value}
     more = f"/library?{urlencode({**kept, 'after': videos[-1]['id']})}" if len(rows) > NUM_CARDS else ""
     models = [(name, name) for name in call.service.cards]
     values: Values = {"videos": videos, "filters": filters, "is_filtered": bool(kept), "next": more}
-    return _page("library.html", request, call, "Library", {**values, "models": models, "spans": WITHIN, "now": now})
+    return frame.page(
+        "library.html", request, call, "Library", {**values, "models": models, "spans": WITHIN, "now": now}
+    )
 
 
 @router.get("/videos/{id_}")
@@ -223,22 +179,22 @@ def video(request: Request, id_: str, call: Calling) -> HTMLResponse:
     """Show a video with its receipt."""
     with call.begin() as (session, caller), ids.known("video", id_) as known:
         job = jobs.get(session, caller.tenant, known)
-        shown, now = _shown(session, [job], call)[0], _now(session, call)
+        shown, now = frame.shown(session, [job], call)[0], frame.now_of(session, call)
         lent = job_lists.of_ids(session, [ids.parse("video", donor) for donor in shown["donors"]])
-        donors = _shown(session, [donor for donor in lent if donor.tenant == caller.tenant])
+        donors = frame.shown(session, [donor for donor in lent if donor.tenant == caller.tenant])
     values: Values = {"now": now, "video": shown, "donors": donors}
-    return _page("video.html", request, call, "Video", values, title=shown["prompt"][:60])
+    return frame.page("video.html", request, call, "Video", values, title=shown["prompt"][:60])
 
 
 @router.post("/videos/{id_}/cancel")
-def cancel(id_: str, call: Calling, form: Annotated[Act, Depends(_form(Act))]) -> Response:
+def cancel(id_: str, call: Calling, form: Annotated[Act, Depends(frame.form_of(Act))]) -> Response:
     """Cancel a video."""
     video_routes.cancel(id_, call)
-    return _back(form)
+    return frame.back(form)
 
 
 @router.post("/videos/{id_}/again")
-def again(id_: str, call: Calling, form: Annotated[Act, Depends(_form(Act))]) -> Response:
+def again(id_: str, call: Calling, form: Annotated[Act, Depends(frame.form_of(Act))]) -> Response:
     """Ask for the same once more, as a video of its own, and go to it; whoever asks twice gets to the same one."""
     with call.begin() as (session, caller), ids.known("video", id_) as known:
         job = job_factory.again(jobs.get(session, caller.tenant, known), call.service.cards)
@@ -248,24 +204,24 @@ def again(id_: str, call: Calling, form: Annotated[Act, Depends(_form(Act))]) ->
 
 
 @router.post("/videos/{id_}/delete")
-def delete(id_: str, call: Calling, form: Annotated[Act, Depends(_form(Act))]) -> Response:
+def delete(id_: str, call: Calling, form: Annotated[Act, Depends(frame.form_of(Act))]) -> Response:
     """Remove a video."""
     video_routes.delete(id_, call)
     return RedirectResponse("/library", status_code=303)
 
 
 @router.post("/videos/{id_}/wrong-match")
-def mark_wrong(id_: str, call: Operating, form: Annotated[Act, Depends(_form(Act))]) -> Response:
+def mark_wrong(id_: str, call: Operating, form: Annotated[Act, Depends(frame.form_of(Act))]) -> Response:
     """Say that the stored videos that one was made of do not fit."""
     video_routes.mark_wrong(id_, call)
-    return _back(form)
+    return frame.back(form)
 
 
 @router.post("/videos/{id_}/right-match")
-def mark_right(id_: str, call: Operating, form: Annotated[Act, Depends(_form(Act))]) -> Response:
+def mark_right(id_: str, call: Operating, form: Annotated[Act, Depends(frame.form_of(Act))]) -> Response:
     """Take that back."""
     video_routes.mark_right(id_, call)
-    return _back(form)
+    return frame.back(form)
 
 
 @router.get("/cache")
@@ -273,117 +229,10 @@ def cache(request: Request, call: Operating, days: cache_routes.Days = 7) -> HTM
     """Show whether the cache is worth its bytes, of all tenants; and the caller's last hits."""
     with call.begin() as (session, caller):
         rows = job_lists.page(session, caller.tenant, limit=NUM_HITS, status=[JobStatus.COMPLETED], path="fast")
-        hits = [row for row in _shown(session, rows) if row["matched"]]
-        now = _now(session, call)
+        hits = [row for row in frame.shown(session, rows) if row["matched"]]
+        now = frame.now_of(session, call)
     values = {"now": now, "cache": words.cache(cache_routes.figures(call, days)), "hits": hits}
-    return _page("cache.html", request, call, "Cache", {**values, "days": days, "spans": SPANS})
-
-
-@router.get("/nights")
-def nights(request: Request, call: Calling, after: str = "") -> HTMLResponse:
-    """Show bulk runs."""
-    with call.begin() as (session, caller), ids.cursor("bulk run", after) as cursor:
-        rows = batches.page(session, caller.tenant, limit=NUM_RUNS + 1, after=cursor)
-        runs = _runs(session, rows[:NUM_RUNS])
-        now = _now(session, call)
-    more = f"/nights?after={runs[-1]['id']}" if len(rows) > NUM_RUNS else ""
-    values: Values = {"now": now, "runs": runs, "next": more, "only": None}
-    values["model"] = call.service.settings.default_model
-    return _page("nights.html", request, call, "Nights", values)
-
-
-@router.get("/nights/prompts.csv")
-def first_list(call: Calling) -> Response:
-    """Return a list to begin with: a few prompts that the default model can make."""
-    table = io.StringIO()
-    rows = csv.writer(table, lineterminator="\n")
-    rows.writerow(("custom_id", "prompt", "seed"))
-    card = call.service.cards[call.service.settings.default_model]
-    rows.writerows((f"shot-{number}", prompt, number) for number, prompt in enumerate(words.examples(card), 1))
-    return Response(table.getvalue(), media_type="text/csv")
-
-
-@router.get("/nights/{id_}")
-def night(request: Request, id_: str, call: Calling) -> HTMLResponse:
-    """Show one bulk run: what was expected of it beside what came, and some of its pictures."""
-    with call.begin() as (session, caller), ids.known("bulk run", id_) as known:
-        row = batches.get(session, caller.tenant, known)
-        (run,), now = _runs(session, [row]), _now(session, call)
-        run |= words.night(
-            row,
-            batches.came(session, row),
-            num_reused=reused_lines.number(session, row.id),
-            num_open=run["num_open"],
-            num_workers=now["workers"],
-        )
-        since, until = words.span(row, run["ends"], batches.clock(session))
-        ended = batches.over_time(session, row, since, until, parts=words.NUM_PARTS)
-        run["course"] = words.course(row, ended, since, until, run["ends"])
-        run["forms"] = line_results.forms()
-        run["sheet"] = _shown(session, batches.pictured(session, row, NUM_SHEET))
-    values = {"now": now, "runs": [run], "next": "", "only": run}
-    return _page("nights.html", request, call, "Nights", values, title=f"Run {run['name']}")
-
-
-def _runs(session: Session, rows: list[Batch]) -> list[Values]:
-    of_files = file_batches.among(session, [row.id for row in rows])
-    return [
-        words.run(
-            row,
-            _lines(session, row, is_alone=len(rows) == 1),
-            of_file=row.id in of_files,
-            changes_at=batches.window_changes_at(session, row),
-        )
-        for row in rows
-    ]
-
-
-def _lines(session: Session, row: Batch, *, is_alone: bool) -> dict[tuple[str, str | None], int]:
-    counts = batches.counts(session, row)
-    if is_alone or sum(counts.values()) <= NUM_LINES:
-        return batches.by_path(session, row)
-    return {(status, None): number for status, number in counts.items()}
-
-
-@router.post("/nights/{id_}/cancel")
-def cancel_night(id_: str, call: Calling, form: Annotated[Act, Depends(_form(Act))]) -> Response:
-    """Cancel what is left of a bulk run; of a very long one the relay cancels the rest."""
-    with call.begin() as (session, caller), ids.known("bulk run", id_) as known:
-        batches.cancel(session, batches.get(session, caller.tenant, known, lock=True))
-    bulk_runs.cancel_lines(call, known, for_s=bulk_runs.ANSWER_AFTER_S)
-    return _back(form)
-
-
-@router.post("/nights/{id_}/pause")
-def pause_night(id_: str, call: Calling, form: Annotated[Act, Depends(_form(Act))]) -> Response:
-    """Let nothing of a bulk run start."""
-    bulk_runs.pause(id_, call)
-    return _back(form)
-
-
-@router.post("/nights/{id_}/resume")
-def resume_night(id_: str, call: Calling, form: Annotated[Act, Depends(_form(Act))]) -> Response:
-    """Let a paused bulk run go on."""
-    bulk_runs.resume(id_, call)
-    return _back(form)
-
-
-@router.post("/nights/{id_}/retry")
-def retry_night(id_: str, call: Calling, form: Annotated[Retry, Depends(_form(Retry))]) -> Response:
-    """Make the failed or cancelled lines of a bulk run anew."""
-    bulk_runs.retry(id_, RetryBatch(only=form.only), call)
-    return _back(form)
-
-
-@router.post("/nights/{id_}/window")
-def set_times(id_: str, call: Calling, form: Annotated[SetTimes, Depends(_form(SetTimes))]) -> Response:
-    """Say when lines of a bulk run may start; `at_end` stays as it was unless the form says."""
-    window = None
-    if form.start or form.end:
-        at_end = form.at_end or (bulk_runs.retrieve(id_, call).window or Window(start="", end="")).at_end
-        window = {"start": form.start, "end": form.end, "tz": form.tz, "at_end": at_end}
-    bulk_runs.set_window(id_, bodies.check(SetWindow, {"window": window}), call)
-    return _back(form)
+    return frame.page("cache.html", request, call, "Cache", {**values, "days": days, "spans": SPANS})
 
 
 @router.get("/workers")
@@ -393,9 +242,9 @@ def workers(request: Request, call: Calling) -> HTMLResponse:
         beats = heartbeats.seen(session, "worker") + heartbeats.seen(session, "relay")
         faults, busy = metrics.last_faults(session), job_lists.in_progress(session)
         parts = [_part(beat, busy, faults, caller) for beat in beats]
-        now = _now(session, call)
+        now = frame.now_of(session, call)
     shown = {"now": now, "parts": parts, "flower_url": call.service.settings.flower_url}
-    return _page("workers.html", request, call, "Workers", shown)
+    return frame.page("workers.html", request, call, "Workers", shown)
 
 
 @router.get("/signin")
@@ -421,7 +270,7 @@ async def signed_in(request: Request, service: Owned) -> Response:
 
 
 @router.post("/signout")
-def sign_out(request: Request, form: Annotated[Act, Depends(_form(Act))]) -> Response:
+def sign_out(request: Request, form: Annotated[Act, Depends(frame.form_of(Act))]) -> Response:
     """Forget the key."""
     answer = RedirectResponse("/signin", status_code=303)
     forms.forget(answer, request, KEY_COOKIE)
@@ -434,74 +283,12 @@ def docs(request: Request, service: Owned) -> HTMLResponse:
     base = str(request.base_url).rstrip("/") + header_fields.prefix(request.scope)
     values: Values = {"tags": reference.tags(request.app.openapi()), "base": base}
     values |= {"title": "The HTTP API", "examples": words.examples(service.cards[service.settings.default_model])}
-    return _plain("reference.html", request, values)
-
-
-def _back(form: Act) -> Response:
-    return RedirectResponse(forms.own(form.back), status_code=303)
-
-
-def _page(
-    template: str, request: Request, call: Call, view: str, values: Values, *, title: str = "", status: int = 200
-) -> HTMLResponse:
-    has_key = call.service.settings.needs_keys and KEY_COOKIE in request.cookies
-    operates = "admin" in call.caller.scopes
-    frame = {"title": title or view, "view": view, "signed_in": True, "has_key": has_key, "operates": operates}
-    return _plain(template, request, {**frame, **values}, status=status)
-
-
-def _plain(template: str, request: Request, values: Values, *, status: int = 200) -> HTMLResponse:
-    token, here = forms.token_of(request), _place(request)
-    is_open = not request.app.state.service.settings.needs_keys
-    frame = {
-        "view": "",
-        "signed_in": is_open,
-        "has_key": False,
-        "operates": is_open,
-        "now": None,
-        "mistake": "",
-        "here": here,
-        "root": header_fields.prefix(request.scope),
-        "at_ms": round(datetime.now(UTC).timestamp() * 1000),
-    }
-    answer = render.page(template, {**frame, "token": token, **values}, status=status)
-    if TOKEN_COOKIE not in request.cookies:
-        forms.keep(answer, request, TOKEN_COOKIE, token)
-    return answer
-
-
-def _refusal(request: Request, error: Exception) -> HTMLResponse:
-    said = errors.answer(error)
-    title = "Not here" if said.status_code == 404 else "That did not work"
-    values = {"title": title, "mistake": errors.describe(error).message}
-    return _plain("error.html", request, values, status=said.status_code)
+    return frame.plain("reference.html", request, values)
 
 
 def _sign_in(request: Request, place: str, error: ApiError | None = None) -> HTMLResponse:
     values = {"title": "Sign in", "next": forms.own(place), "mistake": error.message if error else ""}
-    return _plain("signin.html", request, values, status=401 if error else 200)
-
-
-def _now(session: Session, call: Call) -> Values:
-    """Return what the bar on top says."""
-    counts = job_lists.open_counts(session, call.caller.tenant)
-    running = job_lists.page(session, call.caller.tenant, limit=1, status=[JobStatus.IN_PROGRESS])
-    return {
-        "running": counts.get(JobStatus.IN_PROGRESS, 0),
-        "waiting": counts.get(JobStatus.QUEUED, 0),
-        "workers": call.service.estimates.num_workers(session) or 0,
-        "progress": running[0].progress if running else 0,
-        "path": (running[0].path or "") if running else "",
-    }
-
-
-def _shown(session: Session, rows: list[Job], call: Call | None = None) -> list[Values]:
-    figures = metrics.of_jobs(session, rows)
-    estimate = call.service.estimates.of if call else None
-    return [
-        words.video(row, estimate=estimate(session, row) if estimate else None, metric=figures.get(row.id))
-        for row in rows
-    ]
+    return frame.plain("signin.html", request, values, status=401 if error else 200)
 
 
 def _as_asked(job: Job, *, is_new_roll: bool) -> Values:

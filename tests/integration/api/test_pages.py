@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from api import line_results
 from api.app import create_app
-from api.routes import pages
+from api.routes import night_pages
 from cli import manifest
 from db import heartbeats, job_lists, jobs
 from db.models import Job
@@ -235,7 +235,7 @@ def test_a_receipt_and_a_run_in_words(
     runs = client.get("/nights").text
     assert "1 of 3 done (1 fast)" in runs
     assert '<rect class="fast" x="0" width="1" height="1"/>' in runs
-    monkeypatch.setattr(pages, "NUM_LINES", 2)
+    monkeypatch.setattr(night_pages, "NUM_LINES", 2)
     client.post("/v1/bulk-runs", json={"manifest_key": "another"})
     assert '<rect class="done" x="0" width="1" height="1"/>' in client.get("/nights").text  # one of very many lines
     assert "Fast: 8 steps." in client.get(f"/videos/{lines[0]['id']}").text
