@@ -153,6 +153,39 @@ def test_compiled_blocks_make_the_same_video_with_a_donor_and_without(saved, mon
     torch._dynamo.reset()
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # the compiler's own
+@pytest.mark.parametrize("name", ["wan", "ltx"])
+def test_compiled_blocks_stay_whole_after_a_run_with_a_donor(saved, monkeypatch, name) -> None:
+    ran: list[int] = []
+
+    def backend(graph: Any, _: Any) -> Callable[..., Any]:
+        def run(*inputs: Any) -> Any:
+            ran.append(len(graph.graph.nodes))
+            return graph.forward(*inputs)
+
+        return run
+
+    def compile_eagerly(module: torch.nn.Module, **options: Any) -> None:
+        module._compiled_call_impl = torch.compile(module._call_impl, backend=backend, **options)
+
+    def runs(*hooks: Any) -> list[int]:
+        ran.clear()
+        sampled(model, *hooks)
+        return [*ran]
+
+    monkeypatch.setattr(torch.nn.Module, "compile", compile_eagerly)
+    model = registry.load(card_of(name), saved(name), EngineOptions(device="cpu", mode="compile"))
+    alone, num_blocks = runs(), 2
+    assert len(set(alone)) == 1
+
+    lent = runs(lending(model, recorded(model, prompt=WHALE, seed=4), steps=(2,)))
+
+    forwards_a_step = len(alone) // num_blocks // STEPS
+    assert lent == alone[:1] * (len(alone) - forwards_a_step)  # but for the first block, in the step that reads
+    assert runs() == alone
+    torch._dynamo.reset()
+
+
 @pytest.mark.parametrize(
     ("values", "reason"),
     [({"quantization": "float8"}, "with offload none and quantization float8"), ({}, "no compiler here")],

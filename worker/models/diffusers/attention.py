@@ -165,13 +165,13 @@ def _repeated(rotary: Any, times: int) -> Any:
 class Lender:
     """Hands what a step may read to every network of a pipeline."""
 
-    def __init__(self, lendings: Sequence[_Lending] = ()) -> None:
-        self._lendings = lendings
+    def __init__(self, lend_to: Sequence[Callable[[CachedLatents | None], None]] = ()) -> None:
+        self._lend_to = lend_to  # each network
 
     def lend(self, cached: CachedLatents | None) -> None:
         """Let self-attention read this from the next forward on; None: the run's own tokens."""
-        for lending in self._lendings:
-            lending.lend(cached)
+        for lend in self._lend_to:
+            lend(cached)
 
 
 @contextmanager
@@ -187,9 +187,10 @@ def check(cached: CachedLatents) -> None:
         raise ValueError("bias weighs single keys, which fast attention does not; leave it 0")
 
 
-def _enter(network: Any, layout: Layout, undo: ExitStack) -> _Lending:
+def _enter(network: Any, layout: Layout, undo: ExitStack) -> Callable[[CachedLatents | None], None]:
+    """Return what lends to a network, step by step; only blocks that read in a step are changed for it."""
     place = PLACES[type(network).__name__]
-    lent = _Lending(place=place)
+    lent, reading = _Lending(place=place), ExitStack()
 
     def begin(*_: Any) -> None:
         lent.forwards += 1
@@ -204,14 +205,33 @@ def _enter(network: Any, layout: Layout, undo: ExitStack) -> _Lending:
             lent.donors = tuple(place.embed(network, latent, layout) for latent in latents)
         return lent.donors
 
+    def lend(cached: CachedLatents | None) -> None:
+        reading.close()
+        lent.lend(cached)
+        for number, block in enumerate(getattr(network, place.blocks)):
+            if cached is not None and cached.acts_in(number):
+                _open(block, _Processor(block.attn1.processor, number, lent), embed, reading)
+
     undo.callback(network.register_forward_pre_hook(begin).remove)
-    for number, block in enumerate(getattr(network, place.blocks)):
-        processor = _Processor(block.attn1.processor, number, lent)
-        undo.callback(block.attn1.set_processor, processor.own)
-        block.attn1.set_processor(processor)
-        hook = block.register_forward_pre_hook(_noting(processor, lent, embed), with_kwargs=True)
-        undo.callback(hook.remove)
-    return lent
+    undo.callback(lend, None)
+    return lend
+
+
+def _open(
+    block: Any, processor: _Processor, embed: Callable[[torch.device], tuple[Tensor, ...]], undo: ExitStack
+) -> None:
+    """Let a block read donors until that is undone.
+
+    It runs uncompiled meanwhile: a compiler that has seen a block stop at its self-attention leaves the code of all
+    blocks in pieces, in later runs without a donor too.
+    """
+    undo.callback(block.attn1.set_processor, processor.own)
+    block.attn1.set_processor(processor)
+    undo.callback(
+        block.register_forward_pre_hook(_noting(processor, processor.lending, embed), with_kwargs=True).remove
+    )
+    undo.callback(setattr, block, "_compiled_call_impl", block._compiled_call_impl)
+    block._compiled_call_impl = None
 
 
 def _noting(
