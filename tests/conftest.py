@@ -23,6 +23,7 @@ import psycopg2
 import psycopg2.errors
 import pytest
 import redis
+from hypothesis import settings
 from keeper import SESSION
 from psycopg2 import sql
 from sqlalchemy import URL, Engine, make_url
@@ -33,6 +34,9 @@ from cli.services.redis import NUM_DATABASES, Redis
 from db.migrate import upgrade
 from db.session import connect, sessions
 from shared.settings import Settings
+
+settings.register_profile("unhurried", settings(), deadline=None)  # a busy machine is no failure
+settings.load_profile("unhurried")
 
 os.environ[SESSION] = str(os.getpid())
 TEMPLATE = f"chai_template_{os.getpid()}"

@@ -64,7 +64,7 @@ class Life:
         return self.client.get(f"/v1/videos/{self.video}").json()["status"]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
 @given(actions=st.lists(st.sampled_from(ACTIONS), max_size=8))
 def test_whatever_happens_a_cancelled_job_ends_once(
     client: TestClient, session_factory: sessionmaker[Session], actions: list[str]

@@ -12,7 +12,6 @@ from api.schemas.requests import AddItems, BatchLine, CreateVideo, OpenBatch, Se
 
 MODEST = settings(
     max_examples=250,
-    deadline=None,
     derandomize=True,
     database=None,
     suppress_health_check=list(HealthCheck),

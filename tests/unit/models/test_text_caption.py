@@ -42,7 +42,7 @@ LETTERS = st.characters(
 
 
 @given(parts=st.lists(FRAGMENTS | st.text(LETTERS, max_size=5), max_size=8))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @pytest.mark.filterwarnings("ignore::bs4.MarkupResemblesLocatorWarning", "ignore::bs4.XMLParsedAsHTMLWarning")
 def test_cleaning_equals_diffusers_once_that_strips_after_the_entities(parts):
     text = "".join(parts)
