@@ -3,7 +3,6 @@
 import logging
 import signal
 import subprocess
-import time
 from contextlib import closing
 from pathlib import Path
 from typing import Self
@@ -16,18 +15,17 @@ from cli.services import process as processes
 from cli.services.binaries import postgres_bin
 from cli.services.errors import StartFailed
 from cli.services.privileges import Way, give, reachable, way_to_run
+from cli.services.server import Server
 from shared import environment
 
 log = logging.getLogger(__name__)
 
 ADMIN = "postgres"
 NAME = "chai"  # role and database of the application
-START_TIMEOUT_S = 120.0  # crash recovery of a large database takes its time
-STOP_TIMEOUT_S = 20.0
 MEMORY = "512MB"  # of pages, taken as they are used: with Postgres's own 128, look-ups of a large cache wait for copies
 
 
-class Postgres:
+class Postgres(Server):
     """One server on `folder`: `data/`, `password` and `admin` (mode 0600) and `port`, kept between starts.
 
     The application's role owns its database and may create others, and is no superuser; the superuser has a secret of
@@ -36,16 +34,14 @@ class Postgres:
     """
 
     name = "postgres"
+    start_timeout_s = 120.0  # crash recovery of a large database takes its time
+    stop_timeout_s, stop_signal = 20.0, signal.SIGINT
 
     def __init__(
         self, folder: Path, *, port: int | None = None, logs: Path | None = None, durable: bool = True
     ) -> None:
-        self.folder = folder.resolve()
-        self.log = (logs or self.folder).resolve() / "postgres.log"
-        self.port = port
+        super().__init__(folder, port=port, logs=logs)
         self._durable = durable
-        self._process: subprocess.Popen[bytes] | None = None
-        self._is_wanted = True
 
     @property
     def data(self) -> Path:
@@ -61,17 +57,6 @@ class Postgres:
     def admin_url(self) -> str:
         """The same database as the superuser, who may drop the vector extension."""
         return f"postgresql+psycopg2://{ADMIN}:{self._admin_password}@127.0.0.1:{self.port}/{NAME}"
-
-    @property
-    def pid(self) -> int | None:
-        """Process id of the running postmaster."""
-        process = self._process
-        return process.pid if process is not None and process.poll() is None else None
-
-    @property
-    def status(self) -> int | None:
-        """Exit status of the last process; None while it runs."""
-        return self._process.poll() if self._process is not None else None
 
     def start(self) -> Self:
         """Make the data folder if there is none, (re)start the server and wait until the database can be used.
@@ -104,10 +89,6 @@ class Postgres:
         self._launch(programs, way)
         return self
 
-    def give_up_starting(self) -> None:
-        """Make a start that is under way fail at once, and every later one."""
-        self._is_wanted = False
-
     def answers(self) -> bool:
         """Return whether it answers at all, within a few seconds: one that recovers or is full is alive."""
         try:
@@ -115,12 +96,6 @@ class Postgres:
         except psycopg2.OperationalError as error:
             return "FATAL" in str(error)
         return True
-
-    def stop(self) -> None:
-        """Shut down fast and cleanly: connections are ended, committed work is on disk."""
-        if self._process is not None:
-            processes.stop(self._process, with_signal=signal.SIGINT, timeout_s=STOP_TIMEOUT_S)
-            self._process = None
 
     @property
     def _password(self) -> str:
@@ -184,23 +159,15 @@ class Postgres:
         }
         command: list[str | Path] = [*way.prefix, programs / "postgres", "-D", self.data]
         command += [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
-        self._process = processes.spawn(command, log=self.log, cwd=self.data)
-        (self.folder / "port").write_text(str(self.port))
-        self._wait_until_ready()
+        self._spawn(command, cwd=self.data)
 
-    def _wait_until_ready(self) -> None:
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while self._is_wanted and self.pid is not None and time.monotonic() < deadline:
-            try:
-                self._connect("postgres").close()
-            except psycopg2.OperationalError as error:
-                log.debug("postgres is not ready: %s", error)
-                time.sleep(0.03)
-            else:
-                return
-        self.stop()
-        assert self.port is not None
-        raise processes.not_started("Postgres", self.port, self.log)
+    def _is_ready(self) -> bool:
+        try:
+            self._connect("postgres").close()
+        except psycopg2.OperationalError as error:
+            log.debug("postgres is not ready: %s", error)
+            return False
+        return True
 
     def _connect(self, database: str, timeout_s: int = 5) -> psycopg2.extensions.connection:
         for secret in self._admin_secrets():

@@ -3,8 +3,6 @@
 import shutil
 import signal
 import socket
-import subprocess
-import time
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -13,9 +11,8 @@ from cli import local
 from cli.services import process as processes
 from cli.services.binaries import redis_server
 from cli.services.errors import PortTaken, StartFailed
+from cli.services.server import Server
 
-START_TIMEOUT_S = 60.0
-STOP_TIMEOUT_S = 10.0
 DATA = ("appendonly.aof", "appendonlydir")  # before Redis 7, and since
 UNREADABLE = (  # in its log
     *(b"append only file", b"append-only file", b"Unrecoverable error", b"Wrong signature", b"AOF MANIFEST"),
@@ -36,36 +33,19 @@ maxmemory-policy noeviction
 """
 
 
-class Redis:
+class Redis(Server):
     """One server on `folder`, which holds its append-only data, `password`, `redis.conf` (mode 0600) and `port`.
 
     Writes are on disk within a second and nothing is ever evicted: a queue must not forget.
     """
 
     name = "redis"
-
-    def __init__(self, folder: Path, *, port: int | None = None, logs: Path | None = None) -> None:
-        self.folder = folder.resolve()
-        self.log = (logs or self.folder).resolve() / "redis.log"
-        self.port = port
-        self._process: subprocess.Popen[bytes] | None = None
-        self._is_wanted = True
+    start_timeout_s, stop_timeout_s, stop_signal = 60.0, 10.0, signal.SIGTERM
 
     @property
     def url(self) -> str:
         """URL of database 0, password included."""
         return f"redis://:{self._password}@127.0.0.1:{self.port}/0"
-
-    @property
-    def pid(self) -> int | None:
-        """Process id of the running server."""
-        process = self._process
-        return process.pid if process is not None and process.poll() is None else None
-
-    @property
-    def status(self) -> int | None:
-        """Exit status of the last process; None while it runs."""
-        return self._process.poll() if self._process is not None else None
 
     def start(self) -> Self:
         """(Re)start the server and wait until it answers. Raises MissingProgram and StartFailed."""
@@ -113,20 +93,8 @@ class Redis:
         processes.stop_leftovers(program.name, self.folder, with_signal=signal.SIGTERM)
         assert self.port is not None
         processes.kept_port(self.port)
-        self._process = processes.spawn([program, self._write_config()], log=self.log, cwd=self.folder)
-        (self.folder / "port").write_text(str(self.port))
-        self._wait_until_ready()
+        self._spawn([program, self._write_config()], cwd=self.folder)
         return self
-
-    def stop(self) -> None:
-        """Write everything out and end."""
-        if self._process is not None:
-            processes.stop(self._process, with_signal=signal.SIGTERM, timeout_s=STOP_TIMEOUT_S)
-            self._process = None
-
-    def give_up_starting(self) -> None:
-        """Make a start that is under way fail at once, and every later one."""
-        self._is_wanted = False
 
     def answers(self) -> bool:
         """Return whether it answers at all, within a few seconds: one that loads its data is alive."""
@@ -142,15 +110,8 @@ class Redis:
         local.write_secret(file, text)
         return file
 
-    def _wait_until_ready(self) -> None:
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while self._is_wanted and self.pid is not None and time.monotonic() < deadline:
-            if self._reply() == (b"+OK\r\n", b"+PONG\r\n"):
-                return
-            time.sleep(0.01)
-        self.stop()
-        assert self.port is not None
-        raise processes.not_started("Redis", self.port, self.log)
+    def _is_ready(self) -> bool:
+        return self._reply() == (b"+OK\r\n", b"+PONG\r\n")
 
     def _reply(self) -> tuple[bytes, bytes] | None:
         assert self.port is not None
