@@ -191,11 +191,14 @@ def _foreign_named(rows: Iterator[Row]) -> Iterator[Row]:
     """Turn rows with bytes that are not UTF-8 into reasons."""
     for number, values in rows:
         text = values if isinstance(values, str) else "".join(_texts(values))
-        if found := FOREIGN_BYTE.search(text):
-            byte = ord(found[0]) - 0xDC00
-            yield number, f"byte 0x{byte:02x} is not UTF-8; convert the file from what it is: {_CONVERTED}"
-        else:
-            yield number, values
+        yield number, _foreign(text) or values
+
+
+def _foreign(text: str) -> str:
+    """Say which byte of a text is not UTF-8; empty where none is."""
+    found = FOREIGN_BYTE.search(text)
+    byte = ord(found[0]) - 0xDC00 if found else 0
+    return f"byte 0x{byte:02x} is not UTF-8; convert the file from what it is: {_CONVERTED}" if found else ""
 
 
 def _texts(values: Values) -> Iterator[str]:
@@ -319,6 +322,8 @@ def _is_known(name: str) -> bool:
 
 
 def _check_header(file: str, names: Sequence[str], *, only_known: bool) -> None:
+    if reason := _foreign("".join(name for name in names if only_known or _is_known(name))):
+        raise BadInput(f"{file}: the CSV header: {reason}")
     if "prompt" not in names:
         raise BadInput(f"the CSV header {list(names)} has no column prompt; known columns are {', '.join(FIELDS)}")
     if only_known and (unknown := [name for name in names if name and not _is_known(name)]):

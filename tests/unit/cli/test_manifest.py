@@ -205,6 +205,15 @@ def test_a_file_in_another_encoding_is_refused_with_the_way_out(tmp_path: Path) 
         manifest.read(file, {})
 
 
+@pytest.mark.parametrize("column", ["größe", "metadata.größe"])
+def test_a_header_in_another_encoding_is_refused_with_the_way_out(tmp_path: Path, column: str) -> None:
+    file = tmp_path / "list.csv"
+    file.write_bytes(f"prompt,{column}\na ball,3\n".encode("latin-1"))
+
+    with pytest.raises(BadInput, match=r"list.csv: the CSV header: byte 0xf6 is not UTF-8; convert the file "):
+        manifest.read(file, {})
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32"])
 def test_a_file_of_wide_characters_is_named_with_the_command_that_converts_it(tmp_path: Path, encoding: str) -> None:
     file = tmp_path / "list.txt"
