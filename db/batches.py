@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ColumnElement, Select, and_, cast, func, or_, select, tuple_, update
+from sqlalchemy import BigInteger, ColumnElement, Select, and_, cast, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from db import jobs, outbox, removed, retries, reused_lines
+from db import cursors, jobs, outbox, removed, retries, reused_lines
 from db.errors import NotFound
 from db.models import Batch, Job, JobMetric, ReusedLine
 from db.states import FINAL, BatchStatus, JobStatus, check_batch
@@ -86,10 +86,7 @@ def get(session: Session, tenant: str, id_: UUID, *, lock: bool = False) -> Batc
 def page(session: Session, tenant: str, *, limit: int, after: UUID | None = None) -> list[Batch]:
     """Return up to `limit` batches behind the cursor, the newest first; raise `NotFound` for a foreign cursor."""
     query = select(Batch).where(Batch.tenant == tenant)
-    if after:
-        here = tuple_(*removed.stood(session, Batch, tenant, after))
-        query = query.where(tuple_(Batch.created_at, Batch.id) < here)
-    return list(session.scalars(query.order_by(Batch.created_at.desc(), Batch.id.desc()).limit(limit)))
+    return cursors.part(session, query, Batch, tenant, limit=limit, after=after)
 
 
 def seal(session: Session, batch: Batch, *, num_bad_lines: int, forecast: Mapping[str, Any] | None = None) -> None:

@@ -4,10 +4,10 @@ from collections.abc import Collection
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, select, tuple_
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
-from db import removed
+from db import cursors, removed
 from db.errors import InUse, NotFound
 from db.models import File, FileBatch
 from db.states import FileBatchStatus
@@ -51,12 +51,7 @@ def page(
     query = select(File).where(File.tenant == tenant, ~_is_expired())
     if purpose:
         query = query.where(File.purpose == purpose)
-    place = tuple_(File.created_at, File.id)
-    if after:
-        here = tuple_(*removed.stood(session, File, tenant, after))
-        query = query.where(place < here if newest_first else place > here)
-    order = (File.created_at.desc(), File.id.desc()) if newest_first else (File.created_at, File.id)
-    return list(session.scalars(query.order_by(*order).limit(limit)))
+    return cursors.part(session, query, File, tenant, limit=limit, after=after, newest_first=newest_first)
 
 
 def num_bytes(session: Session, tenant: str) -> int:

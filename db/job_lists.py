@@ -4,10 +4,10 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, tuple_
+from sqlalchemy import and_, func, or_, select, tuple_
 from sqlalchemy.orm import Session
 
-from db import outbox, removed, reused_lines
+from db import cursors, outbox, reused_lines
 from db.models import Job
 from db.states import FINAL, JobStatus, Queue
 
@@ -33,7 +33,7 @@ def page(
 
     `words` are looked for in prompts as they stand, whatever their case; `since` and `before` are times of acceptance.
     """
-    query = select(Job).where(Job.tenant == tenant, Job.deleted_at.is_(None)).limit(limit)
+    query = select(Job).where(Job.tenant == tenant, Job.deleted_at.is_(None))
     if status:
         query = query.where(Job.status.in_(status))
     if batch_id:
@@ -49,10 +49,7 @@ def page(
         query = query.where(Job.user_metadata.contains(dict(metadata)))
     if words:
         query = query.where(Job.prompt.icontains(words, autoescape=True))
-    if after:
-        query = query.where(_behind(removed.stood(session, Job, tenant, after), newest_first=newest_first))
-    order = (Job.created_at.desc(), Job.id.desc()) if newest_first else (Job.created_at, Job.id)
-    return list(session.scalars(query.order_by(*order)))
+    return cursors.part(session, query, Job, tenant, limit=limit, after=after, newest_first=newest_first)
 
 
 def of_ids(session: Session, ids: Collection[UUID]) -> list[Job]:
@@ -80,11 +77,6 @@ def last_ended(session: Session, tenant: str, *, limit: int) -> list[Job]:
     query = select(Job).where(Job.tenant == tenant, Job.status.in_(FINAL), Job.deleted_at.is_(None))
     rows = session.scalars(query.order_by(Job.changed.desc()).limit(limit))  # its end is a job's last change
     return sorted(rows, key=lambda job: job.finished_at or job.created_at, reverse=True)
-
-
-def _behind(cursor: tuple[datetime, UUID], *, newest_first: bool) -> ColumnElement[bool]:
-    place, here = tuple_(Job.created_at, Job.id), tuple_(*cursor)
-    return place < here if newest_first else place > here
 
 
 def position(session: Session, job: Job) -> int | None:
