@@ -3,13 +3,14 @@
 import signal
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 
 from cli.services import process as processes
 
 
-class Server:
+class Server(ABC):
     """A server of this machine alone, with what it keeps in `folder`, its `port` among it."""
 
     name: str
@@ -45,9 +46,9 @@ class Server:
         """Make a start that is under way fail at once, and every later one."""
         self._is_wanted = False
 
+    @abstractmethod
     def _is_ready(self) -> bool:
         """Return whether it can be used by now."""
-        raise NotImplementedError
 
     def _spawn(self, command: Sequence[str | Path], *, cwd: Path) -> None:
         """Start the process on `self.port` and wait until it can be used; raise StartFailed."""
@@ -58,6 +59,6 @@ class Server:
         while self._is_wanted and self.pid is not None and time.monotonic() < deadline:
             if self._is_ready():
                 return
-            time.sleep(0.02)
+            time.sleep(0.02)  # no server says when it is
         self.stop()
         raise processes.not_started(self.name.capitalize(), self.port, self.log)

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 
 from worker.cache.decisions import salience
 from worker.cache.decisions import vocabulary as v
-from worker.cache.decisions.english_lexicon import is_in_lexicon
+from worker.cache.decisions.english_lexicon import is_heard, is_in_lexicon
 from worker.cache.decisions.noun_rules import OF_TOPS
 from worker.cache.decisions.phrases import STYLE_HEADS, are_kept, is_day, is_empty
 from worker.cache.decisions.singulars import singular
-from worker.cache.decisions.spelling import is_known
 from worker.cache.decisions.types import Entity, EntityKind
 from worker.cache.decisions.words import Word
 
@@ -158,7 +157,7 @@ def _kind(words: Sequence[Word], start: int, head: str, noun: Word) -> EntityKin
 
 def _is_named_place(words: Sequence[Word], start: int, noun: Word) -> bool:
     """Whether a phrase is a name behind what it names: lake louise, mount rainier."""
-    is_name = noun.is_name or not (is_known(noun.lower) or is_in_lexicon(noun.lower))
+    is_name = noun.is_name or not is_heard(noun.lower)
     return words[start].lower in v.BEFORE_NAMES and words[start + 1 : start + 2] == [noun] and is_name
 
 

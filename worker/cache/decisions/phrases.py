@@ -4,9 +4,8 @@ from collections.abc import Iterator, Sequence
 
 from worker.cache.decisions import heaps, style_words
 from worker.cache.decisions import vocabulary as v
-from worker.cache.decisions.english_lexicon import is_in_lexicon
+from worker.cache.decisions.english_lexicon import is_heard, is_in_lexicon
 from worker.cache.decisions.singulars import singular
-from worker.cache.decisions.spelling import is_known
 from worker.cache.decisions.words import DESCRIBES as _DESCRIBES
 from worker.cache.decisions.words import NOUN as _NOUN
 from worker.cache.decisions.words import Word
@@ -50,8 +49,7 @@ def are_kept(before: Word, word: Word) -> bool:
     """Whether a word that names nothing by itself ends a name or a fixed pair: kanye west, the milky way."""
     if (before.lower, word.lower) in v.KEPT_PAIRS or (before.is_name and word.is_name):
         return True
-    is_word = is_known(before.lower) or is_in_lexicon(before.lower)
-    return word.lower in v.POINTS_OF_THE_COMPASS and not is_word
+    return word.lower in v.POINTS_OF_THE_COMPASS and not is_heard(before.lower)
 
 
 def is_day(words: Sequence[Word], start: int, end: int) -> bool:

@@ -3,7 +3,7 @@
 from functools import lru_cache
 
 from worker.cache.decisions import vocabulary as v
-from worker.cache.decisions.english_lexicon import is_in_lexicon, tag_in_lexicon
+from worker.cache.decisions.english_lexicon import is_heard, is_in_lexicon, tag_in_lexicon
 from worker.cache.decisions.memory import MOST_REMEMBERED
 from worker.cache.decisions.spelling import RARE, is_known, zipf
 from worker.cache.decisions.tagging import lexicon_tagger
@@ -46,7 +46,7 @@ def _by_lists(word: str, single: str) -> str:
 
 def _is_name_in_s(word: str, single: str) -> bool:
     """Whether the s belongs to a name: thanos, andrews."""
-    if is_known(single) or is_in_lexicon(single) or is_in_lexicon(word):
+    if is_heard(single) or is_in_lexicon(word):
         return False
     if zipf(single) >= RARE and not is_in_lexicon(single.capitalize()) and zipf(word) < zipf(single) + 1:
         return False
