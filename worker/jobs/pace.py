@@ -17,33 +17,27 @@ class Denoised:
 
 @dataclass(slots=True)
 class Pace:
-    """Seconds an evaluation takes in this process, by model and size.
+    """Seconds an evaluation takes in this process where no donor is read, by model and size.
 
     The first run of a kind pays for compilation, kernels and memory that no later run pays for: it is left out.
     """
 
-    _runs: dict[Hashable, deque[Denoised]] = field(default_factory=dict)
+    _plain: dict[Hashable, deque[Denoised]] = field(default_factory=dict)
+    _warm: set[Hashable] = field(default_factory=set)  # kinds of which a run has ended
 
-    def note(self, kind: Hashable, run: Denoised) -> None:
-        """Take a finished run into account."""
-        if kind in self._runs:
-            self._runs[kind].append(run)
-        else:
-            self._runs[kind] = deque(maxlen=_REMEMBERED)  # the first
+    def note(self, kind: Hashable, run: Denoised, *, is_plain: bool = True) -> bool:
+        """Take a finished run into account; return whether it was the first of its kind, which says nothing."""
+        is_first = kind not in self._warm
+        self._warm.add(kind)
+        if is_plain and not is_first:
+            self._plain.setdefault(kind, deque(maxlen=_REMEMBERED)).append(run)
+        return is_first
 
     def seconds_per_evaluation(self, kind: Hashable) -> float | None:
-        """Return the mean of the remembered runs; None before the second run of a kind."""
-        known = tuple(self._runs.get(kind, ()))  # another job may end meanwhile
+        """Return the mean of the remembered runs without a donor; None before the second run of a kind."""
+        known = tuple(self._plain.get(kind, ()))  # another job may end meanwhile
         evaluations = sum(run.evaluations for run in known)
         return sum(run.seconds for run in known) / evaluations if evaluations else None
-
-    def claimed(self, kind: Hashable, run: Denoised) -> float | None:
-        """Return the pace that savings of a run are reckoned with: its own or the process's, whichever claims less.
-
-        A machine's load changes from run to run; what other runs took while it was busy saves this one nothing.
-        """
-        known = self.seconds_per_evaluation(kind)
-        return None if known is None else min(known, run.seconds / run.evaluations)
 
 
 def evaluations(guidance: Sequence[float], first: int = 0) -> float:
@@ -52,21 +46,35 @@ def evaluations(guidance: Sequence[float], first: int = 0) -> float:
 
 
 def seconds_saved(
-    pace: float | None, *, left_out: float, overhead_s: float, full_seconds: float | None = None
+    run: Denoised,
+    pace: float | None,
+    *,
+    in_full: float,
+    overhead_s: float,
+    gpu_seconds: float,
+    full_seconds: float | None = None,
 ) -> float | None:
     """Return the GPU seconds that a donor saved.
 
-        pace x evaluations left out - seconds of look-up, fetch and recording, at most what a full run costs
+        evaluations in full x the lesser of both paces - seconds of denoising, of look-up and fetch
 
-    None while the pace is unknown. It may be negative: a donor that took longer to read than its steps would have run.
+    A machine's load changes from run to run: what others took while it was busy saves this one nothing, hence the
+    lesser pace. Before this process has one of runs without a donor, the run and what it saved take no longer together
+    than a full run of the namespace: an evaluation that reads a donor is slower, and says too much alone. None where
+    neither is known. It may be negative: a donor that took longer to read than its steps would have run.
 
     Args:
-        pace: this process's measured seconds an evaluation.
-        left_out: evaluations of full mode less those of this run.
+        run: the denoising with a donor.
+        pace: this process's measured seconds an evaluation without one.
+        in_full: evaluations of full mode.
         overhead_s: seconds that only a run with a cache spends.
-        full_seconds: measured mean of full runs of the namespace, where known.
+        gpu_seconds: of the run, text encoding and decoding included.
+        full_seconds: measured mean GPU seconds of full runs of the namespace, where known: at most that is saved.
     """
-    if pace is None:
+    own = run.seconds / run.evaluations
+    if pace is not None:
+        saved = min(pace, own) * in_full - run.seconds
+        return (saved if full_seconds is None else min(saved, full_seconds)) - overhead_s
+    if full_seconds is None:
         return None
-    saved = pace * left_out - overhead_s
-    return saved if full_seconds is None else min(saved, full_seconds)
+    return min(own * in_full - run.seconds, full_seconds - gpu_seconds) - overhead_s

@@ -311,16 +311,17 @@ def measure(job: JobContext, model: VideoModel, ready: Run, known: pace.Pace) ->
     figures, params = job.figures, job.params
     kind = (params.model, params.width, params.height, params.num_frames)
     ran = pace.Denoised(evaluations=figures.model_evaluations, seconds=figures.stage_s["denoise"])
-    known.note(kind, ran)
-    plan = ready.plan.plan
-    if not ready.hooks or plan.path is RunPath.FULL:
+    is_first = known.note(kind, ran, is_plain=not ready.hooks)
+    if is_first or not ready.hooks or ready.plan.plan.path is RunPath.FULL:
         return None
     whole = ready.plan.table[Case.FULL][0]
     full = Sampling(num_steps=whole.num_steps, guidance_scale=ready.sampling.guidance_scale, options=whole.schedule)
     saved = pace.seconds_saved(
-        known.claimed(kind, ran),
-        left_out=pace.evaluations(model.guidance(full)) - ran.evaluations,
+        ran,
+        known.seconds_per_evaluation(kind),
+        in_full=pace.evaluations(model.guidance(full)),
         overhead_s=sum(figures.stage_s.get(stage, 0.0) for stage in ("decide", "fetch")),
+        gpu_seconds=figures.gpu_seconds,
         full_seconds=ready.plan.full_seconds,
     )
     figures.seconds_saved = None if saved is None else round(saved, 3)
