@@ -30,8 +30,8 @@ class Figures:
     num_steps: int | None = None  # of the plan
     model_evaluations: float = 0.0  # so far; a step without guidance counts a half
     seconds_saved: float | None = None
-    bytes_read: int = 0
-    bytes_written: int = 0
+    bytes_read: int = 0  # of donors
+    bytes_written: int = 0  # of the entry that the run left
     peak_memory: int | None = None  # bytes
     versions: dict[str, str] = field(default_factory=dict)  # and what the engine made of its settings
 

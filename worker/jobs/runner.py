@@ -268,7 +268,6 @@ def store(job: JobContext, storage: VideoStore, mp4: bytes, *, patience_s: float
                     raise
                 logger.warning("job %s: %s; next try in %.1f s", job.job_id, error, pause_s)
             else:
-                job.figures.bytes_written += file.num_bytes
                 return file
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, 5.0)
@@ -286,7 +285,6 @@ def show(
             except StorageError as error:
                 logger.warning("job %s has no %s: %s", job.job_id, kind, error)
                 continue
-            job.figures.bytes_written += file.num_bytes
             found[kind] = {"name": file.name, "bytes": file.num_bytes, "sha256": file.sha256, **layout}
     return found
 
@@ -301,7 +299,7 @@ def keep(job: JobContext, cache: LatentCache, plan: CachePlan, recorder: Recorde
             kept = cache.put(job.claim, plan, recorder.donor(), full_seconds=job.figures.gpu_seconds)
         except DATABASE_AWAY as error:
             logger.warning("latents of job %s are not kept: %s", job.job_id, error)
-    job.figures.bytes_written += kept.num_bytes if kept else 0
+    job.figures.bytes_written = kept.num_bytes if kept else 0
     job.hold.check()
     return kept
 

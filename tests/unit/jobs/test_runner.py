@@ -162,6 +162,7 @@ def test_a_job_runs_from_prompt_to_published_video_in_memory() -> None:
     assert result.file.name == f"videos/{UUID(int=3)}.4.mp4"
     assert (result.seed, result.seconds_saved, result.kept) == (9, None, Kept(entry_id=UUID(int=2), num_bytes=5))
     assert job.figures.model_evaluations == 30
+    assert job.figures.bytes_written == 5  # of the entry: the video and its pictures are no latents
     assert [told["step"] for told in job.hold.told if "step" in told] == list(range(1, 31))
 
 
