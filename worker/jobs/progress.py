@@ -7,7 +7,8 @@ from worker.jobs.context import JobContext
 def report_plan(job: JobContext, plan: CachePlan) -> None:
     """Note a plan in the figures and in the job's progress."""
     chosen, figures = plan.plan, job.figures
-    figures.path, figures.reason, figures.num_steps = chosen.path.value, chosen.reason.value, chosen.recipe.num_steps
+    num_steps = chosen.recipe.num_evaluated_steps
+    figures.path, figures.reason, figures.num_steps = chosen.path.value, chosen.reason.value, num_steps
     figures.namespace_id = plan.namespace_id
     figures.entry_id = plan.donors[0] if plan.donors else None
-    job.hold.check(path=chosen.path.value, num_steps=chosen.recipe.num_evaluated_steps, receipt=plan.receipt())
+    job.hold.check(path=chosen.path.value, num_steps=num_steps, receipt=plan.receipt())

@@ -27,6 +27,7 @@ from worker.errors import GiveUp
 from worker.jobs import video
 from worker.jobs.context import JobContext, Parts, RunResult
 from worker.jobs.pipeline import Pipeline, Turn
+from worker.jobs.progress import report_plan
 from worker.jobs.runner import run, sampling_of
 from worker.jobs.video import Encoder
 from worker.models.base import Fingerprint, Step
@@ -164,6 +165,15 @@ def test_a_job_runs_from_prompt_to_published_video_in_memory() -> None:
     assert job.figures.model_evaluations == 30
     assert job.figures.bytes_written == 5  # of the entry: the video and its pictures are no latents
     assert [told["step"] for told in job.hold.told if "step" in told] == list(range(1, 31))
+
+
+def test_the_steps_on_record_are_those_that_are_run() -> None:
+    late = planning.NIRVANA[planning.Case.PROMPT][0]  # 30 steps, entered after the 15th
+    job, _, _ = run_in_memory(IdleCache(plan_of(FULL)))
+
+    report_plan(job, CachePlan(plan=plan_of(late)))
+
+    assert (job.figures.num_steps, job.hold.told[-1]["num_steps"]) == (15, 15)
 
 
 @pytest.mark.parametrize(("engine", "is_told"), [({"compile": "on"}, True), ({"graphs": "on"}, False)], ids=str)
