@@ -4,7 +4,7 @@
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from db.decisions import IS_HIT
+from db.decisions import IS_HIT, STEPS_LEFT_OUT
 
 _DAY = "(created_at AT TIME ZONE 'UTC')::date"
 # Days that are over and have no sums. A day is summed up once: its rows do not change any more, but may be deleted.
@@ -21,10 +21,7 @@ def roll_up(session: Session) -> int:
 
 _STATEMENT = f"""
     WITH of_lookups AS (
-        SELECT {_DAY} AS day, namespace_id, count(*) AS decisions, count(*) FILTER (WHERE {IS_HIT}) AS hits,
-            coalesce(sum((plan->>'full_num_steps')::int - (plan#>>'{{recipe,num_steps}}')::int + coalesce(
-                (plan#>>'{{recipe,reuse_options,skipped_steps}}')::int,
-                (plan#>>'{{recipe,schedule,skipped_steps}}')::int, 0)) FILTER (WHERE {IS_HIT}), 0) AS steps_saved
+        SELECT {_DAY} AS day, namespace_id, count(*) AS decisions, count(*) FILTER (WHERE {IS_HIT}) AS hits
         FROM lookups WHERE {_OPEN} GROUP BY 1, 2
     ), reasons AS (
         SELECT day, namespace_id, jsonb_object_agg(reason, number) AS by_reason FROM (
@@ -37,8 +34,12 @@ _STATEMENT = f"""
     ), of_metrics AS (
         SELECT {_DAY} AS day, namespace_id, count(*) AS videos, coalesce(sum(gpu_seconds), 0) AS gpu_seconds,
             coalesce(sum(seconds_saved), 0) AS seconds_saved, coalesce(sum(bytes_read), 0) AS bytes_read,
-            coalesce(sum(bytes_written), 0) AS bytes_written
-        FROM job_metrics WHERE outcome = 'completed' AND namespace_id IS NOT NULL AND {_OPEN} GROUP BY 1, 2
+            coalesce(sum(bytes_written), 0) AS bytes_written, coalesce(sum(steps), 0) AS steps_saved
+        FROM job_metrics AS made LEFT JOIN LATERAL (
+            SELECT {STEPS_LEFT_OUT} AS steps FROM lookups AS decision WHERE {IS_HIT}
+            AND decision.job_id = made.job_id AND decision.attempt = made.attempt AND decision.reason = made.reason
+        ) AS of_donor ON true
+        WHERE outcome = 'completed' AND namespace_id IS NOT NULL AND {_OPEN} GROUP BY 1, 2
     ), keys AS (
         SELECT day, namespace_id FROM of_lookups UNION SELECT day, namespace_id FROM of_events
         UNION SELECT day, namespace_id FROM of_metrics

@@ -195,7 +195,7 @@ DAYS = Flat(
         ("decisions", "whole", "d.decisions", "taken"),
         ("hits", "whole", "d.hits", "decisions for a donor"),
         ("by_reason", "text", "d.by_reason::text", "JSON: decisions by reason"),
-        ("steps_saved", "whole", "d.steps_saved", "of hits, against full mode"),
+        ("steps_saved", "whole", "d.steps_saved", "by donors in completed videos, against full mode"),
         ("videos", "whole", "d.videos", "completed"),
         ("gpu_seconds", "number", "d.gpu_seconds", "of completed attempts"),
         ("seconds_saved", "number", "d.seconds_saved", "GPU seconds, against measured full runs"),

@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from db.decisions import IS_HIT
+from db.decisions import IS_HIT, STEPS_LEFT_OUT
 
 _RANGE = "(:namespace_id IS NULL OR namespace_id = CAST(:namespace_id AS uuid)) AND created_at >= :since"
 _GROUPS = {
@@ -137,11 +137,10 @@ def _rated(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def steps_saved(session: Session, within: Range) -> int:
-    """Return the denoising steps that decisions for a donor left out, against full mode."""
+    """Return the denoising steps that completed attempts left out by a donor, against full mode."""
     query = text(
-        "SELECT coalesce(sum((plan->>'full_num_steps')::int - (plan#>>'{recipe,num_steps}')::int + coalesce("
-        "(plan#>>'{recipe,reuse_options,skipped_steps}')::int, (plan#>>'{recipe,schedule,skipped_steps}')::int, 0)"
-        f"), 0) FROM lookups WHERE {IS_HIT} AND {_RANGE}",
+        f"SELECT coalesce(sum({STEPS_LEFT_OUT}), 0) FROM (SELECT job_id, attempt, reason FROM job_metrics "
+        f"WHERE outcome = 'completed' AND {IS_HIT} AND {_RANGE}) AS made JOIN lookups USING (job_id, attempt, reason)",
     )
     return int(session.scalars(query, within._values).one())
 

@@ -19,6 +19,11 @@ from db.prepared import Prepared
 
 HITS = ("entity_hit", "layout_hit", "prompt_hit")  # reasons of decisions for a donor
 IS_HIT = f"reason IN {HITS}"  # in SQL
+# Denoising steps that a decision left out, against full mode.
+STEPS_LEFT_OUT = (
+    "(plan->>'full_num_steps')::int - (plan#>>'{recipe,num_steps}')::int + coalesce("
+    "(plan#>>'{recipe,reuse_options,skipped_steps}')::int, (plan#>>'{recipe,schedule,skipped_steps}')::int, 0)"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -550,7 +550,7 @@ class CacheDay(Base):
     namespace_id: Mapped[UUID] = mapped_column(ForeignKey("namespaces.id"), primary_key=True)
     decisions: Mapped[int] = mapped_column(BigInteger)  # taken
     hits: Mapped[int] = mapped_column(BigInteger)  # decisions for a donor
-    steps_saved: Mapped[int] = mapped_column(BigInteger)  # of hits, against full mode
+    steps_saved: Mapped[int] = mapped_column(BigInteger)  # by donors in completed videos, against full mode
     inserts: Mapped[int] = mapped_column(BigInteger)  # entries that began to serve
     evictions: Mapped[int] = mapped_column(BigInteger)  # entries that went for room, or were purged
     refusals: Mapped[int] = mapped_column(BigInteger)  # entries that were not let in

@@ -37,6 +37,7 @@ def space(session_factory: sessionmaker[Session]) -> Namespace:
                 tenant="ada",
                 namespace_id=space.id,
                 outcome="completed",
+                reason=reason,
                 gpu_seconds=2.0,
                 seconds_saved=0.5 if is_hit else None,
             )
@@ -82,7 +83,8 @@ def test_a_day_that_is_not_over_waits(session_factory: sessionmaker[Session], sp
 def test_a_decision_for_a_donor_s_layout_is_a_hit(session_factory: sessionmaker[Session], space: Namespace) -> None:
     within = cache_stats.Range(since=datetime.now(UTC) - timedelta(days=30), namespace_id=space.id)
     with transaction(session_factory) as session:
-        session.execute(update(Lookup).where(Lookup.reason == "entity_hit").values(reason="layout_hit"))
+        for table in (Lookup, JobMetric):
+            session.execute(update(table).where(table.reason == "entity_hit").values(reason="layout_hit"))
 
         found = cache_stats.summary(session, within)
         cache_days.roll_up(session)
@@ -91,6 +93,26 @@ def test_a_decision_for_a_donor_s_layout_is_a_hit(session_factory: sessionmaker[
         assert [row["hits"] for row in found["by_day"]] == [1, 1]
         assert session.scalars(select(CacheDay.hits)).one() == 1
     assert [miss["name"] for miss in words.cache(found)["misses"]] == ["nothing alike is stored"]
+
+
+@pytest.mark.parametrize(
+    "became",
+    [{"outcome": "cancelled"}, {"outcome": "failed"}, {"outcome": "released"}, {"reason": "donor_unusable"}],
+    ids=str,
+)
+def test_steps_are_saved_by_donors_of_videos_that_were_made(
+    session_factory: sessionmaker[Session], space: Namespace, became: dict[str, str]
+) -> None:
+    within = cache_stats.Range(since=datetime.now(UTC) - timedelta(days=30), namespace_id=space.id)
+    with transaction(session_factory) as session:
+        old = select(func.min(JobMetric.id)).where(JobMetric.reason == "entity_hit").scalar_subquery()
+        session.execute(update(JobMetric).where(JobMetric.id == old).values(**became))
+
+        found = cache_stats.summary(session, within)
+        cache_days.roll_up(session)
+
+        assert (found["hits"], found["savings"]["steps_saved"]) == (2, 22)  # decided for a donor, and gone by one
+        assert session.scalars(select(CacheDay.steps_saved)).one() == 0
 
 
 def test_every_reason_for_a_donor_is_known_as_a_hit() -> None:
