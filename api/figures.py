@@ -36,7 +36,8 @@ class Counts:
         self.seen: Seen | None = None  # none before the first look
         self.attempts: Counter[tuple[str, str]] = Counter(dict.fromkeys(_OUTCOMES, 0))
         self.gpu_seconds: dict[str, float] = {"fast": 0.0, "full": 0.0, "none": 0.0}
-        self.saved = 0.0
+        self.net_saved = 0.0  # seconds: a donor may take longer to read than it saves
+        self.saved = 0.0  # the most that it came to: a counter never falls
         self.stages: dict[str, float] = {}
         self.decisions: Counter[str] = Counter(dict.fromkeys(HITS, 0))
         self.events: Counter[str] = Counter(dict.fromkeys(_EVENTS, 0))
@@ -47,7 +48,8 @@ class Counts:
         for row in new.attempts:
             self.attempts[row.outcome, row.path] += row.number
             self.gpu_seconds[row.path] = self.gpu_seconds.get(row.path, 0.0) + row.gpu_seconds
-            self.saved += max(row.seconds_saved, 0.0) if row.path == "fast" else 0.0
+            self.net_saved += row.seconds_saved if row.outcome == "completed" else 0.0
+        self.saved = max(self.saved, self.net_saved)
         for stage, seconds in new.stages.items():
             self.stages[stage] = self.stages.get(stage, 0.0) + seconds
         self.decisions.update(new.decisions)

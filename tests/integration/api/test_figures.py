@@ -5,7 +5,7 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 import yaml
@@ -16,7 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import acceptance, decisions, figures, heartbeats, jobs, metrics
-from db.models import Job
+from db.models import Job, JobMetric
 from db.session import transaction
 from shared.storage import Storage
 
@@ -116,6 +116,23 @@ def test_an_attempt_whose_end_waited_for_a_lock_hides_none_that_is_not_committed
     with session_factory() as reader:
         later = figures.ended(reader, counted.seen)
     assert sum(attempts.number for found in (counted, later) for attempts in found.attempts) == 2
+
+
+def test_what_donors_saved_is_what_the_completed_attempts_say_together(
+    client: TestClient, session_factory: sessionmaker[Session]
+) -> None:
+    scrape(client)
+    told = []
+    for outcome, saved in (("completed", 2.0), ("failed", 4.0), ("completed", -1.5), ("completed", 1.0)):
+        with transaction(session_factory) as session:
+            row = {"attempt": 1, "fence": 1, "tenant": "ada", "path": "fast", "outcome": outcome}
+            session.add(JobMetric(job_id=uuid4(), seconds_saved=saved, **row))
+        told.append(scrape(client)["chai_gpu_seconds_saved_total",])
+
+    assert told == [2.0, 2.0, 2.0, 2.0]  # 2, less 1.5, and 1: a counter never falls, and does not run ahead either
+    with transaction(session_factory) as session:
+        session.add(JobMetric(job_id=uuid4(), seconds_saved=1.0, **row))
+    assert scrape(client)["chai_gpu_seconds_saved_total",] == 2.5
 
 
 def _claimed(session_factory: sessionmaker[Session]) -> jobs.Claim:
