@@ -2,15 +2,15 @@
 
 import json
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from cli.main import main
-from db.models import CacheEvent, Lookup, Namespace
+from db.models import CacheEvent, JobMetric, Lookup, Namespace
 from db.session import transaction
 from worker.cache import planner
 from worker.cache.decisions.planning import Plan
@@ -101,6 +101,24 @@ def test_what_a_full_run_takes_is_as_it_was_asked_for(
 
     (run,) = json.loads(capsys.readouterr().out.splitlines()[-1])["runs"]
     assert run["seconds_saved"] > 10  # what was measured is far less than a second
+
+
+def test_a_full_run_is_reckoned_at_what_those_of_that_namespace_and_time_took(start: Start) -> None:
+    service = start()
+    service.run(PROMPTS[0])
+    service.run(PROMPTS[0], tenant="bob")
+    now = datetime.now(UTC)
+    with transaction(service.factory) as session:
+        ada, bob = session.scalars(select(Namespace).order_by(Namespace.created_at))
+        for space, seconds, at in ((ada, 2.0, now), (ada, 6.0, now - timedelta(days=2)), (bob, 100.0, now)):
+            row = {"path": "full", "outcome": "completed", "gpu_seconds": seconds, "created_at": at}
+            session.add(JobMetric(job_id=uuid4(), attempt=1, fence=1, tenant="ada", namespace_id=space.id, **row))
+        session.execute(delete(JobMetric).where(JobMetric.worker.is_not(None)))
+
+        days = recorded.read(session, namespace_id=ada.id, since=now - timedelta(days=1)).full_seconds
+        ever = recorded.read(session, namespace_id=ada.id).full_seconds
+
+    assert (days, ever) == (2.0, 4.0)
 
 
 def _shown(plan: Plan) -> tuple[object, ...]:

@@ -8,10 +8,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from statistics import fmean
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from db.models import CacheEvent, Job, JobMetric, Lookup, Namespace
@@ -33,7 +32,7 @@ class Recorded:
     sample: Sample
     decisions: Sequence[DecisionRow]
     policies: frozenset[str]  # of the namespaces
-    full_seconds: float | None  # mean of completed full runs
+    full_seconds: float | None  # mean of completed full runs of that namespace and time
 
 
 @dataclass(slots=True)
@@ -51,11 +50,14 @@ def read(session: Session, *, namespace_id: UUID | None = None, since: datetime 
     rows = select(Lookup, Job, Namespace).join(Job, Job.id == Lookup.job_id)
     rows = rows.join(Namespace, Namespace.id == Lookup.namespace_id).order_by(Lookup.created_at, Lookup.id)
     events = select(CacheEvent).order_by(CacheEvent.id)
+    full = select(func.avg(JobMetric.gpu_seconds)).where(JobMetric.path == "full", JobMetric.outcome == "completed")
     if namespace_id is not None:
         rows = rows.where(Lookup.namespace_id == namespace_id)
         events = events.where(CacheEvent.namespace_id == namespace_id)
+        full = full.where(JobMetric.namespace_id == namespace_id)
     if since is not None:
         rows, events = rows.where(Lookup.created_at >= since), events.where(CacheEvent.created_at >= since)
+        full = full.where(JobMetric.created_at >= since)
     found = list(session.execute(rows))
     log = list(session.scalars(events))
     ends = _ends(session, log)
@@ -66,14 +68,12 @@ def read(session: Session, *, namespace_id: UUID | None = None, since: datetime 
     ]
     attempts = {(lookup.job_id, lookup.fence): index for index, (lookup, _, _) in enumerate(found)}
     steps = [(phase, index) for _, phase, index in sorted(_steps(attempts, found, log, ends))]
-    full = select(JobMetric.gpu_seconds).where(JobMetric.path == "full", JobMetric.outcome == "completed")
-    measured = [seconds for seconds in session.scalars(full) if seconds is not None]
     return Recorded(
         requests=requests,
         sample=Sample(indices=range(len(requests)), steps=steps),
         decisions=decisions,
         policies=frozenset(space.policy for _, _, space in found),
-        full_seconds=fmean(measured) if measured else None,
+        full_seconds=session.scalar(full),
     )
 
 
