@@ -1,6 +1,7 @@
 """An embedded Postgres with pgvector on a loopback port."""
 
 import logging
+import shutil
 import signal
 import subprocess
 from contextlib import closing
@@ -17,6 +18,7 @@ from cli.services.errors import StartFailed
 from cli.services.privileges import Way, give, reachable, way_to_run
 from cli.services.server import Server
 from shared import environment
+from shared.storage.disks import sync_folder
 
 log = logging.getLogger(__name__)
 
@@ -132,12 +134,19 @@ class Postgres(Server):
     def _make_data(self, programs: Path, way: Way) -> None:
         if (self.data / "PG_VERSION").exists():
             return
+        processes.stop_leftovers("initdb", self.folder, with_signal=signal.SIGINT)
+        data = self.data.resolve()  # may be a link to another disk
+        partial = data.with_name(
+            "data.part"
+        )  # whoever cuts this short, by Ctrl-C too, leaves nothing that looks like data
+        if partial.exists():
+            shutil.rmtree(partial)
         secret = self.folder / "initdb.secret"  # a copy that the user who runs initdb may read
         local.write_secret(secret, local.secret(self.folder / "admin"))
         give(secret, way.owner)
-        self.data.mkdir(mode=0o700, exist_ok=True)
-        give(self.data, way.owner)
-        command: list[str | Path] = [*way.prefix, programs / "initdb", "-D", self.data, "-U", ADMIN]
+        partial.mkdir(mode=0o700)
+        give(partial, way.owner)
+        command: list[str | Path] = [*way.prefix, programs / "initdb", "-D", partial, "-U", ADMIN]
         command += ["--auth=scram-sha-256", f"--pwfile={secret}", "--encoding=UTF8"]
         command += ["--no-locale", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]  # sorts alike everywhere
         command += [] if self._durable else ["--no-sync"]
@@ -145,6 +154,9 @@ class Postgres(Server):
         secret.unlink()
         if done.returncode != 0:
             raise StartFailed(f"initdb could not make {self.data}: {done.stderr.strip() or done.stdout.strip()}")
+        partial.rename(data)  # in the place of an empty folder, too
+        if self._durable:
+            sync_folder(data.parent)
 
     def _launch(self, programs: Path, way: Way) -> None:
         give(self.data, way.owner)

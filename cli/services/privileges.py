@@ -50,7 +50,7 @@ def way_to_run(data: Path) -> Way:
     if uid != 0 and _has_name(uid):
         return Way(prefix=(), owner=uid)
     for way in _other_ways(uid) if uid != 0 or _may_read_all() else []:
-        if _runs(way, "test", "-e", data.parent / "."):
+        if _runs(way, "test", "-e", f"{data.parent}/."):
             return way
     if uid == 0 and _may_read_all() and _runs(_as_nobody(), "true"):
         raise StartFailed(
@@ -125,16 +125,18 @@ def _version(programs: Path) -> str:
 def give(folder: Path, owner: int) -> None:
     """Make `owner` own `folder` and all in it, where it does not yet: data made by one way then serves another.
 
-    Changing owners needs root; raise StartFailed otherwise.
+    Changing owners needs root, who takes nothing away from another account: a forgotten `sudo` would shut that out.
+    Raises StartFailed.
     """
-    if folder.stat().st_uid == owner:
+    found = folder.stat().st_uid
+    if found == owner:
         return
-    if os.geteuid() != 0:
+    if os.geteuid() != 0 or found not in (0, pwd.getpwnam("nobody").pw_uid):
         raise StartFailed(
-            f"{folder} belongs to uid {folder.stat().st_uid}, not to uid {owner}; "
+            f"{folder} belongs to uid {found}, not to uid {owner}; "
             "run as that user, or choose another folder with CHAI_VAR_DIR"
         )
-    for path in (folder, *folder.rglob("*")):
+    for path in (*folder.rglob("*"), folder):  # itself last: it says whether all are done
         os.chown(path, owner, -1, follow_symlinks=False)
 
 

@@ -310,6 +310,46 @@ def test_a_server_that_cannot_start_shows_the_end_of_its_log(postgres: Postgres)
         postgres.start()
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_first_start_that_is_cut_short_does_not_hinder_the_next(number: signal.Signals, tmp_path: Path) -> None:
+    """Ctrl-C is impatient just then: the first start takes the longest."""
+    code = (
+        "from pathlib import Path; from cli.services.postgres import Postgres; from cli.up import stopped_by_signals\n"
+        f"with stopped_by_signals(): Postgres(Path({str(tmp_path)!r}), durable=False).start()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL) as launcher:
+        while not list(tmp_path.glob("data*/PG_VERSION")):
+            time.sleep(0.005)
+        launcher.send_signal(number)
+
+    server = Postgres(tmp_path, durable=False).start()
+
+    with stopping(server):
+        assert query(server.url, "SELECT 1") == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may take what belongs to others")
+def test_root_does_not_take_the_data_of_another_account(postgres: Postgres) -> None:
+    postgres.stop()
+    os.chown(postgres.data, 1234, -1)
+
+    with pytest.raises(StartFailed) as refused:
+        postgres.start()
+
+    whose = f"{postgres.data} belongs to uid 1234, not to uid 0"
+    assert str(refused.value) == f"{whose}; run as that user, or choose another folder with CHAI_VAR_DIR"
+    assert postgres.data.stat().st_uid == 1234
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has more than one way to run Postgres")
+def test_a_folder_that_only_nobody_enters_is_served_by_nobody(open_folder: Path) -> None:
+    folder = open_folder / "postgres"
+    folder.mkdir(mode=0o700)
+    os.chown(folder, 65534, -1)
+
+    assert privileges.way_to_run(folder / "data").owner == 65534
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has more than one way to run Postgres")
 def test_data_made_in_a_user_namespace_is_served_by_nobody_where_namespaces_are_forbidden(
     postgres: Postgres, monkeypatch: pytest.MonkeyPatch
