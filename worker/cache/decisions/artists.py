@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 from worker.cache.decisions import style_words
-from worker.cache.decisions import vocabulary as v
 from worker.cache.decisions.english_lexicon import is_heard, is_in_lexicon
 from worker.cache.decisions.spelling import is_known, zipf
+from worker.cache.decisions.vocabulary.grammar import FUNCTION_TAGS
+from worker.cache.decisions.vocabulary.lists import word_set
 from worker.cache.decisions.words import ADJECTIVE, DESCRIBES, NOUN, Word, mark
 
 
@@ -25,15 +26,15 @@ def mark_at(words: Sequence[Word], i: int) -> None:
 TITLES = frozenset(tuple(title.replace("'s", "").replace("-", " ").split()) for title in style_words.TITLES)
 _MAX_NAME = 12  # words: lists of names lack their commas
 _HEARD_OF = 4.0  # Zipf value: a rarer word that no dictionary has is taken for a name
-_WORKS = v.word_set(
+_WORKS = word_set(
     "art artwork painting illustration drawing directed shot painted drawn film photo photograph illustrated rendered "
     "designed sculpted animated poster fanart concept wallpaper"
 )
-_PARTS_OF_WORKS = style_words.MEDIA | v.word_set("nature face background environment")  # ", nature by asher durand"
-_BLENDS = v.word_set("mix mixture blend combination fusion hybrid mashup")  # of beeple and moebius
+_PARTS_OF_WORKS = style_words.MEDIA | word_set("nature face background environment")  # ", nature by asher durand"
+_BLENDS = word_set("mix mixture blend combination fusion hybrid mashup")  # of beeple and moebius
 _OF_ARTISTS = _WORKS | _BLENDS
-_PASSIVE = v.word_set("get gets got getting being been is was are were be")
-_MANNERS = v.word_set("manner vein spirit tradition likeness hint hints")
+_PASSIVE = word_set("get gets got getting being been is was are were be")
+_MANNERS = word_set("manner vein spirit tradition likeness hint hints")
 
 
 def _is_named_of(words: Sequence[Word], i: int) -> bool:
@@ -115,7 +116,7 @@ def _surname_end(words: Sequence[Word], i: int) -> int:
     """Where one of a row of names ends that is a word and a surname that is none: "and range murata and"; else 0."""
     end = i + 2
     is_joined = end <= len(words) and words[i - 1].lower in ("and", "&")
-    is_pair = is_joined and words[i].lower.isalpha() and words[i].lower not in v.FUNCTION_TAGS
+    is_pair = is_joined and words[i].lower.isalpha() and words[i].lower not in FUNCTION_TAGS
     is_last = end >= len(words) or words[end].lower in ("and", "&", "by") or not words[end].lower[0].isalnum()
     return end if is_pair and is_last and is_unheard(words[i + 1]) else 0
 
@@ -152,7 +153,7 @@ def is_nameish(word: Word) -> bool:
     lower = word.lower
     if len(lower) == 1 and lower.isalpha() and lower != "a":
         return True  # an initial
-    if not lower[:1].isalpha() or is_known(lower) or lower in v.FUNCTION_TAGS:
+    if not lower[:1].isalpha() or is_known(lower) or lower in FUNCTION_TAGS:
         return False
     return word.text[:1].isupper() or (
         not is_in_lexicon(lower) and (is_in_lexicon(lower.capitalize()) or zipf(lower) < _HEARD_OF)

@@ -9,40 +9,51 @@ Only words that change a picture move: colours, patterns, sizes, ages, materials
 from collections.abc import Sequence
 from dataclasses import replace
 
-from worker.cache.decisions import vocabulary as v
 from worker.cache.decisions.english_lexicon import FINITE, is_first_name, is_heard
+from worker.cache.decisions.vocabulary.grammar import SINGULARS
+from worker.cache.decisions.vocabulary.groups import (
+    CLAD,
+    COLOUR_NOUNS,
+    CONFLICT_GROUPS,
+    PATTERN_DIRECTIONS,
+    PATTERN_NOUNS,
+)
+from worker.cache.decisions.vocabulary.lists import word_set
+from worker.cache.decisions.vocabulary.numbers import QUANTIFIERS
+from worker.cache.decisions.vocabulary.people import PERSONS, SOMEBODY
+from worker.cache.decisions.vocabulary.places import CONTAINERS
 from worker.cache.decisions.words import ADJECTIVE, NOUN, Word, ignore
 
-_COPULA = v.word_set(
+_COPULA = word_set(
     "is are was were 's looks look appears appear remains stays be being been turns turning turned becomes "
     "glows gleams shines"
 )
-_CHANGES = v.word_set("turns turning turned becomes")
+_CHANGES = word_set("turns turning turned becomes")
 _PERFECT = frozenset(("has", "have", "had"))
 _SAYS = _COPULA | _PERFECT
 _RELATIVE = frozenset(("that", "which", "who"))
-_MADE = v.word_set(
+_MADE = word_set(
     "made built carved crafted constructed sculpted formed cut completely entirely is are was out which that"
 )
-_ONLY_MADE = v.word_set("ice snow sand fur crystal cheese chocolate candy gingerbread")
-_MATERIALS = frozenset(v.CONFLICT_GROUPS["material"]) - _ONLY_MADE | {"gold", "silver"}
+_ONLY_MADE = word_set("ice snow sand fur crystal cheese chocolate candy gingerbread")
+_MATERIALS = frozenset(CONFLICT_GROUPS["material"]) - _ONLY_MADE | {"gold", "silver"}
 _ANY_MATERIALS = _MATERIALS | _ONLY_MADE
-_WORKED = v.word_set("dark light pale old solid polished rough carved weathered stained recycled")
+_WORKED = word_set("dark light pale old solid polished rough carved weathered stained recycled")
 _NEVER_HELD = ("glass", "clay", "wooden", "metal")  # in a vase: what it is of
-_PAINTED = v.word_set(
+_PAINTED = word_set(
     "painted coloured colored dyed tinted dressed clad tinged all entirely completely mostly glowing shining lit"
 )
 _COLOUR_NOUNS = frozenset(("color", "colour", "colors", "colours", "coloured", "colored"))
 _OWNS = frozenset(("whose", "'s"))
-_DEGREES = v.word_set("very really all so quite completely entirely mostly pure")
-_COLOURS = frozenset(v.CONFLICT_GROUPS["colour"])
+_DEGREES = word_set("very really all so quite completely entirely mostly pure")
+_COLOURS = frozenset(CONFLICT_GROUPS["colour"])
 _LEADS_TO_COLOURS = _COPULA | _PAINTED | _DEGREES | {"in"}
-_LIKENED = _COLOURS | {word for word, light in v.CONFLICT_GROUPS["light"].items() if light == "dark"}
+_LIKENED = _COLOURS | {word for word, light in CONFLICT_GROUPS["light"].items() if light == "dark"}
 _ENDS_TAG = frozenset((",", ".", ";"))
 _BEFORE_MATERIALS = _COLOURS | _WORKED
-_SIZES = v.CONFLICT_GROUPS["size"].keys() | v.word_set("tall long short slim thin narrow wide")
+_SIZES = CONFLICT_GROUPS["size"].keys() | word_set("tall long short slim thin narrow wide")
 _VISUAL = frozenset(
-    word for name, group in v.CONFLICT_GROUPS.items() if name not in ("number", "species", "waking") for word in group
+    word for name, group in CONFLICT_GROUPS.items() if name not in ("number", "species", "waking") for word in group
 ) - {"uniform", "dimly", "brightly"}
 
 
@@ -88,8 +99,8 @@ def _turn_round(words: list[Word]) -> None:
             words[i : i + 3] = [words[i + 2], words[i]]
 
 
-_PACES = v.word_set("slow fast quick rapid smooth steady gentle gradual")
-_MOVES = v.word_set("zoom pan tilt dolly tracking panning zooming tilting orbit rotation camera motion")
+_PACES = word_set("slow fast quick rapid smooth steady gentle gradual")
+_MOVES = word_set("zoom pan tilt dolly tracking panning zooming tilting orbit rotation camera motion")
 
 
 def _join_listed(words: list[Word]) -> None:
@@ -137,9 +148,9 @@ def _fold_materials(words: list[Word]) -> None:
         is_made = noun < joint - 1
         is_of = words[joint].lower == "of" and words[i].lower not in _ONLY_MADE  # not "a field of snow"
         if words[noun].tag in NOUN and words[noun].is_plain and (is_made or is_of):
-            is_coloured = joint < i - 1 and v.CONFLICT_GROUPS["material"].get(words[i].lower) in _NEVER_HELD
-            is_held = words[noun].lower in v.CONTAINERS and not is_coloured  # but "a vase of blue glass"
-            if not is_made and (is_held or words[noun].lower in v.QUANTIFIERS):
+            is_coloured = joint < i - 1 and CONFLICT_GROUPS["material"].get(words[i].lower) in _NEVER_HELD
+            is_held = words[noun].lower in CONTAINERS and not is_coloured  # but "a vase of blue glass"
+            if not is_made and (is_held or words[noun].lower in QUANTIFIERS):
                 continue
             material = words[joint + 1 : i + 1]
             for word in material:
@@ -210,7 +221,7 @@ def _fold_at(words: list[Word], noun: int) -> None:
     words[place:place] = moved
 
 
-_SOMEBODY = v.SOMEBODY | v.PERSONS
+_SOMEBODY = SOMEBODY | PERSONS
 _WEARS = frozenset(("in", "wearing", "dressed", "clad"))
 
 
@@ -225,12 +236,12 @@ def _may_wear(word: str) -> bool:
 
 
 def _is_somebody(word: str) -> bool:
-    bare = v.SINGULARS.get(word, word.removesuffix("s"))
+    bare = SINGULARS.get(word, word.removesuffix("s"))
     return not {bare, word}.isdisjoint(_SOMEBODY) or bare.endswith(("man", "woman", "men", "women"))
 
 
 def _as_dress(word: Word) -> Word:
-    text = f"{word.lower}{v.CLAD}" if word.lower in _COLOURS else word.lower
+    text = f"{word.lower}{CLAD}" if word.lower in _COLOURS else word.lower
     return replace(word, text=text, lower=text)
 
 
@@ -294,7 +305,7 @@ def _is_aside(words: Sequence[Word], i: int) -> bool:
     i += i < len(words) and words[i].lower == "in" and words[i - 1].lower in _BEFORE_LOOKS  # ", dressed in black,"
     stop = _attributes_end(words, i)
     said = {word.lower for word in words[i:stop]}
-    if stop == i or words[stop - 1].lower not in _COLOURS or not said <= _COLOURS | v.COLOUR_NOUNS | {"and"} | _SIZES:
+    if stop == i or words[stop - 1].lower not in _COLOURS or not said <= _COLOURS | COLOUR_NOUNS | {"and"} | _SIZES:
         return False  # "palm trees, white sand"
     while stop < len(words) and words[stop].is_ignored:
         stop += 1
@@ -321,7 +332,7 @@ def _is_colour(words: Sequence[Word], i: int, *, named: bool) -> bool:
     """Whether a colour stands at i; with `named` only one that is called so: "of red colour"."""
     if i < len(words) and words[i].lower in _DEGREES:
         i += 1
-    if i + 1 < len(words) and words[i].lower in v.COLOUR_NOUNS and words[i + 1].lower in _COLOURS:
+    if i + 1 < len(words) and words[i].lower in COLOUR_NOUNS and words[i + 1].lower in _COLOURS:
         i += 1
     after = words[i + 1].lower if i + 1 < len(words) else ""
     is_last = not after or not after[0].isalnum() or after in ("and", "in", "on", "at", "with")
@@ -366,7 +377,7 @@ def _attributes_end(words: Sequence[Word], i: int) -> int:
 
 def _is_shade(words: Sequence[Word], i: int) -> bool:
     """Whether a noun and the colour that it is a shade of stand at i: sky blue."""
-    return words[i].lower in v.COLOUR_NOUNS and i + 1 < len(words) and words[i + 1].lower in _COLOURS
+    return words[i].lower in COLOUR_NOUNS and i + 1 < len(words) and words[i + 1].lower in _COLOURS
 
 
 def _is_listed_look(words: Sequence[Word], i: int) -> bool:
@@ -419,12 +430,12 @@ def _pattern_after(words: Sequence[Word], i: int) -> tuple[int, str]:
     adjective = ""
     for end in range(i, min(i + 4, len(words))):
         word = words[end].lower
-        if word in v.PATTERN_NOUNS:
-            return end + 1, v.PATTERN_NOUNS[word]
+        if word in PATTERN_NOUNS:
+            return end + 1, PATTERN_NOUNS[word]
         if word == "pattern" and adjective:
             return end + 1, adjective
-        if word in v.CONFLICT_GROUPS["pattern"]:
-            adjective = v.CONFLICT_GROUPS["pattern"][word]
-        elif word not in v.PATTERN_DIRECTIONS and words[end].tag != "DT":
+        if word in CONFLICT_GROUPS["pattern"]:
+            adjective = CONFLICT_GROUPS["pattern"][word]
+        elif word not in PATTERN_DIRECTIONS and words[end].tag != "DT":
             break
     return i, ""

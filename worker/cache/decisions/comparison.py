@@ -23,7 +23,9 @@ from worker.cache.decisions.types import (
     FallbackReason,
     Neighbour,
 )
-from worker.cache.decisions.vocabulary import ADJECTIVES, CONFLICT_GROUPS, COUNTS, NOUN_SYNONYMS
+from worker.cache.decisions.vocabulary.grammar import ADJECTIVES
+from worker.cache.decisions.vocabulary.groups import CONFLICT_GROUPS, NOUN_SYNONYMS
+from worker.cache.decisions.vocabulary.numbers import COUNTS
 
 
 class Verdict(StrEnum):

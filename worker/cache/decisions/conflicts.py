@@ -9,17 +9,10 @@ from functools import lru_cache
 from worker.cache.decisions import style_classes
 from worker.cache.decisions.memory import MOST_REMEMBERED
 from worker.cache.decisions.types import LOOKS, STYLE, WITH, WITHOUT
-from worker.cache.decisions.vocabulary import (
-    ANIMATE,
-    COMPOUNDS,
-    CONFLICT_GROUPS,
-    HEAD_GROUPS,
-    NATURES,
-    NOUN_SYNONYMS,
-    PERSONS,
-    TIMES,
-    word_set,
-)
+from worker.cache.decisions.vocabulary.grammar import COMPOUNDS
+from worker.cache.decisions.vocabulary.groups import CONFLICT_GROUPS, HEAD_GROUPS, NATURES, NOUN_SYNONYMS, TIMES
+from worker.cache.decisions.vocabulary.lists import word_set
+from worker.cache.decisions.vocabulary.people import ANIMATE, PERSONS
 
 
 @lru_cache(maxsize=MOST_REMEMBERED)

@@ -11,8 +11,8 @@ from functools import cache
 from threading import get_ident
 from typing import Any
 
-from worker.cache.decisions import vocabulary as v
 from worker.cache.decisions.spelling import is_known
+from worker.cache.decisions.vocabulary.grammar import VERBS, VERBS_OR_NOUNS
 
 _LEFT_OUT = ("scipy", "sklearn")  # NLTK, which TextBlob imports, takes 1.5 s for what it has of them, and nothing here
 
@@ -82,7 +82,7 @@ def _third_person(verb: str) -> str:
 
 
 def _finite_forms() -> Iterator[tuple[str, str]]:
-    for verb in v.VERBS | v.VERBS_OR_NOUNS:
+    for verb in VERBS | VERBS_OR_NOUNS:
         yield verb, verb
         yield _third_person(verb), verb
 

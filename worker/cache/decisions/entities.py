@@ -30,13 +30,13 @@ from worker.cache.decisions import (
     style,
     style_classes,
 )
-from worker.cache.decisions import vocabulary as v
 from worker.cache.decisions import words as w
 from worker.cache.decisions.naming import entity_or_style
 from worker.cache.decisions.phrases import phrases
 from worker.cache.decisions.readers.reading import Reading
 from worker.cache.decisions.tagging import Tagger, lexicon_tagger, spacy_tagger
 from worker.cache.decisions.types import Entity, EntityKind, Extraction, FallbackReason
+from worker.cache.decisions.vocabulary.style import STYLE_WORDS
 from worker.cache.decisions.words import Word
 
 __all__ = ["Entity", "EntityKind", "Extraction", "FallbackReason", "extract", "extractor", "whole_prompt"]
@@ -148,7 +148,7 @@ def _read_mixed(text: str, reader: readers.Reader) -> Reading:
 def _is_english(run: str) -> bool:
     """Whether letters among others are English words; a single one may be style, which every reader knows."""
     word = run.strip(" ,;.!?-&").lower()
-    return " " in word or (word.isalpha() and word not in v.STYLE_WORDS)
+    return " " in word or (word.isalpha() and word not in STYLE_WORDS)
 
 
 def _unread(words: tuple[str, ...], language: str) -> Extraction:

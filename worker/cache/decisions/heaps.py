@@ -10,17 +10,21 @@ from collections.abc import Iterator, Sequence
 from enum import Enum, auto
 from functools import partial
 
-from worker.cache.decisions import vocabulary as v
 from worker.cache.decisions.english_lexicon import is_heard
+from worker.cache.decisions.vocabulary.grammar import COMPOUNDS, PLURAL_MODIFIERS, SINGULARS
+from worker.cache.decisions.vocabulary.lists import word_set
+from worker.cache.decisions.vocabulary.numbers import DAYS
+from worker.cache.decisions.vocabulary.people import ANIMATE, PERSONS
+from worker.cache.decisions.vocabulary.places import MORE_PLACES, PLACE_NOUNS, SCENE_NOUNS
 from worker.cache.decisions.words import Word
 
 _SHORTEST = 3  # nouns
 _MANY = 2  # plurals before the last noun, which is one too often for a compound
-_TIMES = v.word_set(
+_TIMES = word_set(
     "night nighttime midnight dawn dusk sunset sunrise twilight morning evening noon rain snowfall fog mist "
     "moonlight sunlight starlight thunderstorm blizzard lightning"
 )
-_PLACES = (v.SCENE_NOUNS | v.PLACE_NOUNS | v.MORE_PLACES) - v.ANIMATE - _TIMES
+_PLACES = (SCENE_NOUNS | PLACE_NOUNS | MORE_PLACES) - ANIMATE - _TIMES
 
 
 class _Sort(Enum):
@@ -45,13 +49,13 @@ def parts(words: Sequence[Word], start: int, stop: int) -> Iterator[tuple[int, i
 
 def _begin_more(words: Sequence[Word], k: int, following: int) -> bool:
     """Whether a plural and the next in the phrase are two things: "pointed ears freckles", but not "kids toys"."""
-    owns = words[k].lower in v.PLURAL_MODIFIERS or not v.PERSONS.isdisjoint(_forms(words[k].lower))
+    owns = words[k].lower in PLURAL_MODIFIERS or not PERSONS.isdisjoint(_forms(words[k].lower))
     are_words = all(is_heard(words[i].lower) for i in (k, following))
     return following == k + 1 and are_words and not owns
 
 
 def _is_several(word: Word) -> bool:
-    is_plural = word.lower.endswith("s") or v.SINGULARS.get(word.lower, word.lower) != word.lower
+    is_plural = word.lower.endswith("s") or SINGULARS.get(word.lower, word.lower) != word.lower
     return word.tag == "NNS" and is_plural
 
 
@@ -65,22 +69,22 @@ def _is_heap(words: Sequence[Word], start: int, stop: int) -> bool:
 def _is_cut(words: Sequence[Word], start: int, i: int) -> bool:
     """Whether another thing begins at i."""
     before, word = words[i - 1].lower, words[i].lower
-    if f"{before} {word}" in v.COMPOUNDS:
+    if f"{before} {word}" in COMPOUNDS:
         return False
     if _sort(word) is _Sort.TIME:
-        return before not in v.DAYS
+        return before not in DAYS
     if _sort(word) is _Sort.PLACE:
         return _sort(before) is _Sort.BEING
-    is_local = _sort(before) is _Sort.PLACE and not v.PERSONS.isdisjoint(_forms(word))  # a school girl
+    is_local = _sort(before) is _Sort.PLACE and not PERSONS.isdisjoint(_forms(word))  # a school girl
     return _sort(word) is _Sort.BEING and _sort(before) is not _Sort.THING and not is_local
 
 
 def _sort(word: str) -> _Sort:
-    for sort, nouns in ((_Sort.TIME, _TIMES), (_Sort.BEING, v.ANIMATE), (_Sort.PLACE, _PLACES)):
+    for sort, nouns in ((_Sort.TIME, _TIMES), (_Sort.BEING, ANIMATE), (_Sort.PLACE, _PLACES)):
         if not nouns.isdisjoint(_forms(word)):
             return sort
     return _Sort.THING
 
 
 def _forms(word: str) -> tuple[str, str]:
-    return word, v.SINGULARS.get(word, word.removesuffix("s"))
+    return word, SINGULARS.get(word, word.removesuffix("s"))

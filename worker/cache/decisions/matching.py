@@ -24,7 +24,8 @@ from worker.cache.decisions.types import (
     Json,
     Neighbour,
 )
-from worker.cache.decisions.vocabulary import NOUN_SYNONYMS, PERSONS
+from worker.cache.decisions.vocabulary.groups import NOUN_SYNONYMS
+from worker.cache.decisions.vocabulary.people import PERSONS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,9 @@ donor unused; that is the cheaper mistake.
 
 from collections.abc import Iterator, Sequence
 
-from worker.cache.decisions import vocabulary as v
 from worker.cache.decisions.english_lexicon import FINITE
+from worker.cache.decisions.vocabulary.grammar import VERBS
+from worker.cache.decisions.vocabulary.lists import word_set
 from worker.cache.decisions.words import Word
 
 _GROUPS = {
@@ -31,7 +32,7 @@ _GROUPS = {
 }
 _WORDS = {word: name for name, words in _GROUPS.items() for word in words.split()}
 _ENDS = {"top": "up", "bottom": "down"}  # "to the top"
-_SAY_NOTHING = v.word_set(
+_SAY_NOTHING = word_set(
     "be is are was were am been being have has had do does did seem look appear "
     "become get let make feature depict show contain see form wear hold"
 )
@@ -68,5 +69,5 @@ def _base(word: str) -> str:
     if not word.endswith("ing") or len(word) < 5:
         return word
     stem = word[:-3]
-    known = (one for one in (stem, stem + "e", stem[:-1], stem.replace("y", "ie")) if one in v.VERBS or one in _WORDS)
+    known = (one for one in (stem, stem + "e", stem[:-1], stem.replace("y", "ie")) if one in VERBS or one in _WORDS)
     return next(known, stem)

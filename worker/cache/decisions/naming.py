@@ -3,12 +3,40 @@
 from collections.abc import Sequence
 
 from worker.cache.decisions import salience
-from worker.cache.decisions import vocabulary as v
 from worker.cache.decisions.english_lexicon import is_heard, is_in_lexicon
 from worker.cache.decisions.noun_rules import OF_TOPS
-from worker.cache.decisions.phrases import STYLE_HEADS, are_kept, is_day, is_empty
+from worker.cache.decisions.phrases import ENDS_OF_STYLE, are_kept, is_day, is_empty
 from worker.cache.decisions.singulars import singular
 from worker.cache.decisions.types import Entity, EntityKind
+from worker.cache.decisions.vocabulary.grammar import ADJECTIVES, COMPOUNDS, NOUNS, SINGULARS
+from worker.cache.decisions.vocabulary.groups import FRUITS, NATURES
+from worker.cache.decisions.vocabulary.invisible import (
+    ABSTRACT,
+    ABSTRACT_ENDS,
+    AIMS,
+    CARRIERS,
+    EMPTY_WHEN_BARE,
+    GENERIC,
+    PRAISE,
+    SEEN_ALL_THE_SAME,
+    SEEN_IN_PLURAL,
+    SEEN_WHEN_DESCRIBED,
+    UNSEEN,
+    VIEWS,
+)
+from worker.cache.decisions.vocabulary.lists import word_set
+from worker.cache.decisions.vocabulary.numbers import COUNTS, DURATIONS, MONTHS, NUMERALS, QUANTIFIERS, UNITS
+from worker.cache.decisions.vocabulary.people import ANIMATE, PEOPLE_BY_FIRST_WORD, PEOPLES
+from worker.cache.decisions.vocabulary.places import (
+    BEFORE_NAMES,
+    INSIDE,
+    MORE_PLACES,
+    NOT_PLACES,
+    PLACE_NOUNS,
+    SCENE_NOUNS,
+    SCENE_PREPOSITIONS,
+)
+from worker.cache.decisions.vocabulary.style import STYLE_HEADS, STYLE_WORDS
 from worker.cache.decisions.words import Word
 
 
@@ -18,24 +46,24 @@ def entity_or_style(words: Sequence[Word], start: int, stop: int) -> Entity | No
     of = next((i for i, word in enumerate(phrase) if word.lower == "of"), len(phrase))
     noun = phrase[of - 1]
     head = singular(noun.lower)
-    if noun.is_name and noun.lower not in v.SINGULARS and not _is_common(phrase[: of - 1], head):
+    if noun.is_name and noun.lower not in SINGULARS and not _is_common(phrase[: of - 1], head):
         head = noun.lower
     rest = [word.lower for word in phrase[: of - 1] if word.tag != "DT"]
-    counts = [word for i, word in enumerate(rest) if word in v.COUNTS or (i == 0 and word.isdigit())]
+    counts = [word for i, word in enumerate(rest) if word in COUNTS or (i == 0 and word.isdigit())]
     described = [word for word in rest if word not in counts]
-    if counts and head in v.UNITS:
+    if counts and head in UNITS:
         return None
     says_little = _SAYS_LITTLE.issuperset(described) or (head in _PICTURES and all(w.tag == "JJ" for w in phrase[:-1]))
-    is_of_picture = head in v.VIEWS and described and (says_little or described[-1] in v.STYLE_HEADS)
-    is_compound = of > 1 and f"{phrase[of - 2].lower} {noun.lower}" in v.COMPOUNDS  # a paper clip
-    if (noun.lower in STYLE_HEADS and not is_compound) or is_of_picture:
+    is_of_picture = head in VIEWS and described and (says_little or described[-1] in STYLE_HEADS)
+    is_compound = of > 1 and f"{phrase[of - 2].lower} {noun.lower}" in COMPOUNDS  # a paper clip
+    if (noun.lower in ENDS_OF_STYLE and not is_compound) or is_of_picture:
         for word in phrase:
-            word.is_style = not v.DURATIONS & {word.lower for word in phrase}
+            word.is_style = not DURATIONS & {word.lower for word in phrase}
         return None
     is_kept = is_compound or is_day(words, start, stop) or (of > 1 and are_kept(phrase[of - 2], noun))
     is_kept = is_kept or (head == "light" and stop < len(words) and words[stop].tag.startswith("VB"))  # it moves
     is_kept = is_kept or (head == "top" and not OF_TOPS.isdisjoint(described[-1:]))
-    is_kept = is_kept or (head in v.FRUITS and _is_behind_article(words, start))  # "an orange"
+    is_kept = is_kept or (head in FRUITS and _is_behind_article(words, start))  # "an orange"
     if (
         _is_quantifier(words, stop)
         or _is_part_of_place(words, start, stop)
@@ -43,7 +71,7 @@ def entity_or_style(words: Sequence[Word], start: int, stop: int) -> Entity | No
     ):
         return None
     tail = [word.lower for word in phrase[of:]]
-    counts = [v.NUMERALS.get(word, word) for word in counts] or _count_before(words, start)
+    counts = [NUMERALS.get(word, word) for word in counts] or _count_before(words, start)
     return Entity(
         text=" ".join([*described, head, *tail]),
         head=head,
@@ -54,21 +82,21 @@ def entity_or_style(words: Sequence[Word], start: int, stop: int) -> Entity | No
     )
 
 
-_PICTURES = v.word_set("scene view image picture composition look")  # a scary scene: the picture itself
-_SAYS_LITTLE = v.PRAISE | v.STYLE_WORDS | v.VIEWS
-_EMPTY_WHEN_BARE = v.EMPTY_WHEN_BARE | v.SEEN_WHEN_DESCRIBED | (v.ADJECTIVES - v.NOUNS - v.PEOPLES)
-_MONTHS = v.MONTHS - {"march", "may"}
-_COMMON_NOUNS = v.SCENE_NOUNS | v.PLACE_NOUNS | v.ANIMATE
+_PICTURES = word_set("scene view image picture composition look")  # a scary scene: the picture itself
+_SAYS_LITTLE = PRAISE | STYLE_WORDS | VIEWS
+_EMPTY_WHEN_BARE = EMPTY_WHEN_BARE | SEEN_WHEN_DESCRIBED | (ADJECTIVES - NOUNS - PEOPLES)
+_MONTHS = MONTHS - {"march", "may"}
+_COMMON_NOUNS = SCENE_NOUNS | PLACE_NOUNS | ANIMATE
 
 
 def _names_nothing(noun: Word, head: str, described: Sequence[str]) -> bool:
     """Whether a noun, or a bare one, is no thing of a picture: a moment, a feeling, a scene."""
-    if len(head) == 1 or is_empty(noun.lower) or noun.lower in v.CARRIERS or head in v.STYLE_HEADS:
+    if len(head) == 1 or is_empty(noun.lower) or noun.lower in CARRIERS or head in STYLE_HEADS:
         return True
-    is_fruit = noun.lower != head and head in v.FRUITS  # "vendors sell oranges"
+    is_fruit = noun.lower != head and head in FRUITS  # "vendors sell oranges"
     if not described and not is_fruit and (head in _EMPTY_WHEN_BARE or head in _MONTHS or head[0].isdigit()):
         return True
-    return not noun.is_name and noun.lower not in v.SEEN_IN_PLURAL and _is_unseen(head)
+    return not noun.is_name and noun.lower not in SEEN_IN_PLURAL and _is_unseen(head)
 
 
 def _is_common(before: Sequence[Word], head: str) -> bool:
@@ -80,12 +108,12 @@ def _is_common(before: Sequence[Word], head: str) -> bool:
 
 def _is_unseen(head: str) -> bool:
     """Whether no picture shows what the noun means: happiness, coexistence, music."""
-    return head in v.UNSEEN or (head.endswith(v.ABSTRACT_ENDS) and head not in v.SEEN_ALL_THE_SAME)
+    return head in UNSEEN or (head.endswith(ABSTRACT_ENDS) and head not in SEEN_ALL_THE_SAME)
 
 
 def _is_quantifier(words: Sequence[Word], stop: int) -> bool:
     nouns = {words[stop - 1].lower, singular(words[stop - 1].lower)}
-    return not v.QUANTIFIERS.isdisjoint(nouns) and stop < len(words) and words[stop].lower == "of"
+    return not QUANTIFIERS.isdisjoint(nouns) and stop < len(words) and words[stop].lower == "of"
 
 
 def _is_part_of_place(words: Sequence[Word], start: int, stop: int) -> bool:
@@ -103,7 +131,7 @@ def _made_into(words: Sequence[Word], start: int) -> list[str]:
         of -= 1
     is_of = of > 0 and words[of].lower == "of" and words[of - 1].is_plain
     image = singular(words[of - 1].lower) if is_of else ""
-    return [image] if v.NATURES.get(image) in _MADE else []
+    return [image] if NATURES.get(image) in _MADE else []
 
 
 _MADE = frozenset(("image", "trace", "undead", "toy"))
@@ -119,38 +147,36 @@ def _is_behind_article(words: Sequence[Word], start: int) -> bool:
 
 def _count_before(words: Sequence[Word], start: int) -> list[str]:
     """The count of "two of ...", "a pair of ...": the counting noun before "of"."""
-    if start >= 2 and words[start - 1].lower == "of" and words[start - 2].lower in v.QUANTIFIERS:
+    if start >= 2 and words[start - 1].lower == "of" and words[start - 2].lower in QUANTIFIERS:
         noun = words[start - 2].lower
         if noun in ("pair", "pairs", "couple", "trio"):
             return ["three" if noun == "trio" else "two"]
-        return [noun if noun in v.COUNTS else "many"] if noun not in ("kind", "type", "sort") else []
+        return [noun if noun in COUNTS else "many"] if noun not in ("kind", "type", "sort") else []
     return []
 
 
 _PARTS_WITH_NAMES = frozenset(("foot", "base", "heart", "brink", "outskirts", "tip"))
-_PARTS_OF_PLACES = v.word_set(
-    "front middle center centre edge foot base heart outskirts bottom top end side mouth brink"
-)
+_PARTS_OF_PLACES = word_set("front middle center centre edge foot base heart outskirts bottom top end side mouth brink")
 _ENDS_OF_CLOTHES = ("wear", "mask", "coat", "dres", "shirt", "skirt", "jacket", "pants", "boot", "shoe", "gown")
-_NO_PLACES = {"top"} | v.NOT_PLACES | v.ANIMATE | v.GENERIC | v.ABSTRACT
+_NO_PLACES = {"top"} | NOT_PLACES | ANIMATE | GENERIC | ABSTRACT
 
 
 def _kind(words: Sequence[Word], start: int, head: str, noun: Word) -> EntityKind:
     """Scene for places, weather and times of day; for surfaces after "on", "over" ...; for most that one is "in"."""
     if _is_person(words, start, noun):
         return EntityKind.OBJECT
-    if head in v.SCENE_NOUNS or head in ("day", "weather") or _is_named_place(words, start, noun):
+    if head in SCENE_NOUNS or head in ("day", "weather") or _is_named_place(words, start, noun):
         return EntityKind.SCENE
     before = start - 1
     while before >= 0 and words[before].tag in ("DT", "PRP$", "CD", "JJ", "RB"):
         before -= 1
     in_front = before >= 1 and words[before].lower == "of" and words[before - 1].lower in _PARTS_OF_PLACES
-    after_place = in_front or (before >= 0 and words[before].lower in v.SCENE_PREPOSITIONS)
+    after_place = in_front or (before >= 0 and words[before].lower in SCENE_PREPOSITIONS)
     if after_place and noun.is_name and words[before].lower in ("in", "through", "across"):
         return EntityKind.SCENE
-    if after_place and (head in v.PLACE_NOUNS or head in v.MORE_PLACES):
+    if after_place and (head in PLACE_NOUNS or head in MORE_PLACES):
         return EntityKind.SCENE
-    is_inside = before >= 0 and words[before].lower in v.INSIDE and not _is_looked_at(words, before)
+    is_inside = before >= 0 and words[before].lower in INSIDE and not _is_looked_at(words, before)
     names_place = not (_NO_PLACES & {head, noun.lower} or head.removesuffix("s").endswith(_ENDS_OF_CLOTHES))
     return EntityKind.SCENE if is_inside and names_place else EntityKind.OBJECT
 
@@ -158,15 +184,15 @@ def _kind(words: Sequence[Word], start: int, head: str, noun: Word) -> EntityKin
 def _is_named_place(words: Sequence[Word], start: int, noun: Word) -> bool:
     """Whether a phrase is a name behind what it names: lake louise, mount rainier."""
     is_name = noun.is_name or not is_heard(noun.lower)
-    return words[start].lower in v.BEFORE_NAMES and words[start + 1 : start + 2] == [noun] and is_name
+    return words[start].lower in BEFORE_NAMES and words[start + 1 : start + 2] == [noun] and is_name
 
 
 def _is_person(words: Sequence[Word], start: int, noun: Word) -> bool:
     """Whether a phrase is somebody's name that ends in the word of a place: bruno mars, captain america."""
     lower = tuple(word.lower for word in words[start : start + 4])
-    return noun.is_name and any(lower[: len(name)] == name for name in v.PEOPLE_BY_FIRST_WORD.get(lower[0], ()))
+    return noun.is_name and any(lower[: len(name)] == name for name in PEOPLE_BY_FIRST_WORD.get(lower[0], ()))
 
 
 def _is_looked_at(words: Sequence[Word], i: int) -> bool:
     """Whether "at" at i belongs to a verb: "looking at a bakery", "throws tomatoes at a judge"."""
-    return words[i].lower == "at" and any(word.lower in v.AIMS for word in words[max(0, i - 3) : i])
+    return words[i].lower == "at" and any(word.lower in AIMS for word in words[max(0, i - 3) : i])

@@ -8,19 +8,20 @@ article, or a preposition is seen again.
 
 from collections.abc import Sequence
 
-from worker.cache.decisions import vocabulary as v
 from worker.cache.decisions.artists import is_unheard
 from worker.cache.decisions.english_lexicon import FINITE
+from worker.cache.decisions.vocabulary.lists import word_set
+from worker.cache.decisions.vocabulary.numbers import QUANTIFIERS
 from worker.cache.decisions.words import DESCRIBES, NOUN, Word
 
-_NO_VERB = v.word_set("no without minus lacking lacks except excluding neither nor sans zero w/o")
-_BEFORE_VERB = v.word_set(
+_NO_VERB = word_set("no without minus lacking lacks except excluding neither nor sans zero w/o")
+_BEFORE_VERB = word_set(
     "not never don't doesn't didn't isn't aren't wasn't weren't won't can't cannot hasn't "
     "haven't dont doesnt didnt isnt arent wasnt hasnt refuses refusing refuse couldn't wouldn't shouldn't mustn't ain't"
 )
-_REQUESTS = v.word_set("omit exclude hide remove avoid avoiding skip ditch")  # where a clause begins: "hide the logo"
+_REQUESTS = word_set("omit exclude hide remove avoid avoiding skip ditch")  # where a clause begins: "hide the logo"
 _STOPS = frozenset(("stop", "quit"))
-_SHOWING = v.word_set("showing adding drawing including generating rendering using making putting displaying")
+_SHOWING = word_set("showing adding drawing including generating rendering using making putting displaying")
 _PHRASES = {
     ("empty", "of"),
     ("free", "of"),
@@ -55,14 +56,14 @@ _PHRASES = {
     ("other", "than"),
 }
 # after "no" or "not" these deny nothing that could be seen
-_NO_NEGATION = v.word_set(
+_NO_NEGATION = word_set(
     "longer matter only just far doubt problem more less end limit sooner way time idea warning delay fear hesitation "
     "question exception fail stopping pause rest effort regard mercy limits bounds signal entry parking smoking place"
 )
 _JOINTS = frozenset(("please", "and", "but", "to", "must", "should"))
 _EXCEPTIONS = frozenset(("except", "excluding", "than", "from"))
 _BUT = _EXCEPTIONS | {"apart", "aside", "other"}
-_AUXILIARIES = v.word_set("be been being have has had do does is are was were get got show show include contain see")
+_AUXILIARIES = word_set("be been being have has had do does is are was were get got show show include contain see")
 _HAVE = frozenset(("has", "have", "had"))
 _NOBODY = frozenset(("nobody", "noone", "no-one"))
 _MAX_VERBS = 3
@@ -128,7 +129,7 @@ def _mark_gone(words: Sequence[Word], i: int) -> None:
     words[i].tag = "IN"
 
 
-_GONE = v.word_set("absent missing removed omitted excluded nonexistent")
+_GONE = word_set("absent missing removed omitted excluded nonexistent")
 
 
 def _mark(words: Sequence[Word], start: int, length: int, *, before_verb: bool) -> int:
@@ -206,7 +207,7 @@ def _phrase_end(words: Sequence[Word], i: int) -> int:
 def _goes_on(words: Sequence[Word], i: int, *, seen_noun: bool) -> bool:
     """Whether a word that is no part of a noun phrase stands inside one: "no signs of life", "no very old cars"."""
     if seen_noun:
-        return words[i].lower == "of" and words[i - 1].lower in v.QUANTIFIERS | {"sign", "signs"}
+        return words[i].lower == "of" and words[i - 1].lower in QUANTIFIERS | {"sign", "signs"}
     return words[i].tag == "RB"
 
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 
-from worker.cache.decisions import vocabulary as v
 from worker.cache.decisions.english_lexicon import FINITE
+from worker.cache.decisions.vocabulary.grammar import ADJECTIVES, FUNCTION_TAGS, NOUNS, VERBS, VERBS_OR_NOUNS
+from worker.cache.decisions.vocabulary.places import PLACE_NOUNS, SCENE_NOUNS
 
-ONLY_VERBS = v.VERBS - v.VERBS_OR_NOUNS  # in their plain form, as BASES
-BASES = v.VERBS | v.VERBS_OR_NOUNS
-KNOWN_VERBS = FINITE.keys() | v.FUNCTION_TAGS.keys()  # and whatever has one tag wherever it stands
-LISTED = v.NOUNS | v.SCENE_NOUNS | v.PLACE_NOUNS | v.ADJECTIVES
+ONLY_VERBS = VERBS - VERBS_OR_NOUNS  # in their plain form, as BASES
+BASES = VERBS | VERBS_OR_NOUNS
+KNOWN_VERBS = FINITE.keys() | FUNCTION_TAGS.keys()  # and whatever has one tag wherever it stands
+LISTED = NOUNS | SCENE_NOUNS | PLACE_NOUNS | ADJECTIVES
 STARTS_OBJECT = ("DT", "PRP$", "IN", "RB", "PRP", "TO", "CD")
 
 

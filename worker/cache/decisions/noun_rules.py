@@ -3,26 +3,49 @@
 Each gives the tag of the word at a place, or None where it has nothing to say.
 """
 
-from worker.cache.decisions import vocabulary as v
 from worker.cache.decisions.english_lexicon import FINITE, is_first_name, is_heard, is_in_lexicon, tag_in_lexicon
 from worker.cache.decisions.neighbours import BASES, KNOWN_VERBS, LISTED, ONLY_VERBS, Place
 from worker.cache.decisions.spelling import is_known, zipf
+from worker.cache.decisions.vocabulary.grammar import (
+    ADJECTIVES,
+    COMPOUNDS,
+    FUNCTION_TAGS,
+    MODIFIER_NOUNS,
+    NOUNS,
+    SUFFIX_ADJECTIVES,
+    TRANSITIVE_ING,
+    VERBS_OR_NOUNS,
+)
+from worker.cache.decisions.vocabulary.groups import (
+    COLOUR_NOUNS,
+    COLOURS_OF_HAIR,
+    CONFLICT_GROUPS,
+    FRUITS,
+    OF_FRUITS,
+    SHADES_OF_TWO,
+)
+from worker.cache.decisions.vocabulary.invisible import GENERIC
+from worker.cache.decisions.vocabulary.lists import word_set
+from worker.cache.decisions.vocabulary.numbers import MEASURED, MONTHS
+from worker.cache.decisions.vocabulary.people import ANIMATE, BODY_PARTS, PEOPLES, PERSONS
+from worker.cache.decisions.vocabulary.places import PLACE_NOUNS, POINTS_OF_THE_COMPASS, SCENE_NOUNS
+from worker.cache.decisions.vocabulary.style import STYLE_WORDS
 from worker.cache.decisions.words import ADJECTIVE, NOUN
 
 PERIOD = "PERIOD"  # a decade or a century
-_NO_THINGS = ONLY_VERBS | v.FUNCTION_TAGS.keys()
-_BEFORE_THINGS = v.word_set("with without of from by into under behind near beside between against")
-_KINDS = v.ANIMATE | v.CONFLICT_GROUPS["species"].keys()
-_DOWNY = v.word_set("goose duck eider")
-_MANY_ALIKE = v.word_set("sheep fish deer moose bison shrimp squid salmon aircraft spacecraft")  # no -s for several
-_SEVERAL = v.word_set("many several few some these those")
-_FRUITS = v.word_set("lemon lime olive orange tangerine rose violet lavender chestnut")
-_NOUNS_TOO = v.word_set(
+_NO_THINGS = ONLY_VERBS | FUNCTION_TAGS.keys()
+_BEFORE_THINGS = word_set("with without of from by into under behind near beside between against")
+_KINDS = ANIMATE | CONFLICT_GROUPS["species"].keys()
+_DOWNY = word_set("goose duck eider")
+_MANY_ALIKE = word_set("sheep fish deer moose bison shrimp squid salmon aircraft spacecraft")  # no -s for several
+_SEVERAL = word_set("many several few some these those")
+_FRUITS = word_set("lemon lime olive orange tangerine rose violet lavender chestnut")
+_NOUNS_TOO = word_set(
     "can uniform head pretty opening giant alien human robot android zombie skeleton chinese male female"
 )
-_COLOURS = v.CONFLICT_GROUPS["colour"].keys()
-_CUTS = v.word_set("tank crop halter tube bikini tight sleeveless")
-OF_TOPS = _COLOURS | v.CONFLICT_GROUPS["material"].keys() | v.CONFLICT_GROUPS["pattern"].keys() | _CUTS  # that are worn
+_COLOURS = CONFLICT_GROUPS["colour"].keys()
+_CUTS = word_set("tank crop halter tube bikini tight sleeveless")
+OF_TOPS = _COLOURS | CONFLICT_GROUPS["material"].keys() | CONFLICT_GROUPS["pattern"].keys() | _CUTS  # that are worn
 
 
 def name_or_fruit(at: Place) -> str | None:
@@ -32,7 +55,7 @@ def name_or_fruit(at: Place) -> str | None:
     if (at.word == "like" and _likens(at, 0)) or (at.after == "IN" and _likens(at, 1)):
         return "JJ"  # "a jellyfish like creature"
     ends = ("IN", ".", "NNS", "VB", "VBZ", "RB", "WRB", "TO")
-    if at.tag == "JJ" and at.word in v.FRUITS and _is_one(at) and at.after in ends:
+    if at.tag == "JJ" and at.word in FRUITS and _is_one(at) and at.after in ends:
         return "NN"  # "an orange on a table"; what looks like a plural behind "an orange" is a verb
     if at.tag == "NNS" and at.before in ("NN", "NNP") and _is_first_of_name(at) and not _has_singular(at.word):
         return "NNP"  # "christina hendricks"
@@ -49,7 +72,7 @@ def name_or_fruit(at: Place) -> str | None:
 
 def _is_between_names(at: Place) -> bool:
     """Whether a word that is no look of these lists stands between two that are no words."""
-    is_look = at.word in v.ADJECTIVES or is_known(at.word) or zipf(at.word) > _OFTEN or not at.word.isalpha()
+    is_look = at.word in ADJECTIVES or is_known(at.word) or zipf(at.word) > _OFTEN or not at.word.isalpha()
     return not is_look and all(word.isalpha() and not is_heard(word) for word in (at.last, at.next))
 
 
@@ -58,7 +81,7 @@ def _is_surname(at: Place) -> bool:
     if at.tag_at(-2) in NOUN or at.word in _COLOURS:
         return False
     if at.tag == "JJ":
-        is_name_too = tag_in_lexicon(at.word.capitalize()) == "NNP" and at.word not in v.ADJECTIVES
+        is_name_too = tag_in_lexicon(at.word.capitalize()) == "NNP" and at.word not in ADJECTIVES
         return is_name_too and (at.after == "." or at.next in ("as", "in", "and", "with"))
     return at.tag in ("VB", "VBP") and at.word in BASES and at.after in ("VBN", "VBG")  # "sadie sink dressed as"
 
@@ -66,23 +89,23 @@ def _is_surname(at: Place) -> bool:
 def part_of_compound(at: Place) -> str | None:
     """Words of which two make one thing, and words that are a thing beside others."""
     word, before, after = at.word, at.before, at.after
-    if after in NOUN and f"{word} {at.next}" in v.COMPOUNDS:
+    if after in NOUN and f"{word} {at.next}" in COMPOUNDS:
         return at.tag if at.tag == "JJ" else "NN"
-    if before in NOUN and f"{at.last} {word}" in v.COMPOUNDS:
+    if before in NOUN and f"{at.last} {word}" in COMPOUNDS:
         return "NN"  # "a food stand"
-    is_noun_too = FINITE.get(word) in v.VERBS_OR_NOUNS or word == "flies"
-    if before == "VBG" and is_noun_too and at.last in v.TRANSITIVE_ING:
+    is_noun_too = FINITE.get(word) in VERBS_OR_NOUNS or word == "flies"
+    if before == "VBG" and is_noun_too and at.last in TRANSITIVE_ING:
         return "NNS" if word.endswith("s") else "NN"  # "catching flies"
     is_plural = word.endswith("s") and word in FINITE and word not in BASES
     if at.next == "of" and before in ("NN", "JJ") and is_plural and FINITE[word] not in _OF:
         return "NNS"  # "rainbow sparkles of water", "energy flows of fire"
     if before == "VBG" and at.tag == "VBZ" and after in ("IN", ".", "CC"):
         return "NNS"  # "opening presents under a tree"
-    if word in v.POINTS_OF_THE_COMPASS and at.tag == "RB" and after in NOUN:
+    if word in POINTS_OF_THE_COMPASS and at.tag == "RB" and after in NOUN:
         return "NN"  # "south africa"
-    if word == "may" and after in ("NNS", "VB", "VBZ") and at.next.endswith("s") and at.next not in v.FUNCTION_TAGS:
+    if word == "may" and after in ("NNS", "VB", "VBZ") and at.next.endswith("s") and at.next not in FUNCTION_TAGS:
         return "NN"  # no verb in -s stands behind what may be
-    if at.last in v.MONTHS and before == "NN" and word.endswith("s") and at.tag in ("NNS", "VB", "VBZ"):
+    if at.last in MONTHS and before == "NN" and word.endswith("s") and at.tag in ("NNS", "VB", "VBZ"):
         return "NNS"  # "april showers"
     if word == "down" and at.last in _DOWNY and after in NOUN:
         return "NN"  # "a goose down jacket"
@@ -112,12 +135,12 @@ def part_of_compound(at: Place) -> str | None:
     return None
 
 
-_OF = v.word_set("dream think smell speak tell die taste approve consist beware learn hear sing talk boast warn remind")
+_OF = word_set("dream think smell speak tell die taste approve consist beware learn hear sing talk boast warn remind")
 
 
 def kind_or_second_life(at: Place) -> str | None:
     """Nouns that describe the one behind them, and words that are a thing or a look: a can, pretty."""
-    if at.word in v.MODIFIER_NOUNS and at.after == "JJ":
+    if at.word in MODIFIER_NOUNS and at.after == "JJ":
         return "JJ"  # "a porcelain old woman"
     is_pair = at.next == "and" and at.tag_at(2) == "JJ" and at.tag_at(3) in NOUN
     if at.tag == "NN" and at.word.endswith("ic") and is_pair and not is_in_lexicon(at.word) and at.word not in LISTED:
@@ -137,13 +160,13 @@ def colour(at: Place) -> str | None:
     if word in _FRUITS and at.before == "DT" and after == "CC" and at.tag_at(2) in ("DT", "CD", "PRP$"):
         return "NN"  # "half a lemon and two eggs"
     ends_thing = after not in (*NOUN, *ADJECTIVE, "CC")
-    if word in v.COLOURS_OF_HAIR and at.before in ("DT", "JJ", "PRP$", "CD") and ends_thing:
+    if word in COLOURS_OF_HAIR and at.before in ("DT", "JJ", "PRP$", "CD") and ends_thing:
         return "NN"  # "a gorgeous blonde"
     if word in _COLOURS and (after in (*NOUN, "JJ", "CC") or at.tag not in NOUN):
         return "JJ"
     if _is_in_shade_of_two(at):
         return "JJ"
-    if (word in v.COLOUR_NOUNS and _is_shade(at)) or _is_before_colour(at):
+    if (word in COLOUR_NOUNS and _is_shade(at)) or _is_before_colour(at):
         return "JJ"
     if word == "neon" and at.next in _COLOURS:
         return "JJ"
@@ -152,16 +175,16 @@ def colour(at: Place) -> str | None:
     is_done = at.tag == "VBN" and at.last not in _DOERS and word not in _CALLED
     if is_done and after in ("NN", "NNS") and at.before == "NN" and _is_behind_one(at):
         return "JJ"  # "a battery powered toy"
-    if word in v.MEASURED and at.last in v.BODY_PARTS and after in (*NOUN, "JJ"):
+    if word in MEASURED and at.last in BODY_PARTS and after in (*NOUN, "JJ"):
         return "JJ"  # "thigh high leather boots"
     describes = after in (*NOUN, "JJ") or (after == "VBG" and at.tag_at(2) in (*NOUN, "JJ"))
-    if word in v.SUFFIX_ADJECTIVES and at.before in ("NN", "JJ") and describes:
+    if word in SUFFIX_ADJECTIVES and at.before in ("NN", "JJ") and describes:
         return "JJ"  # "dew covered blooming flower"
     return None
 
 
-_DOERS = v.ANIMATE | v.BODY_PARTS | v.SCENE_NOUNS
-_CALLED = v.word_set("named called titled entitled nicknamed dressed aged left")
+_DOERS = ANIMATE | BODY_PARTS | SCENE_NOUNS
+_CALLED = word_set("named called titled entitled nicknamed dressed aged left")
 
 
 def thing_of_one_kind(at: Place) -> str | None:
@@ -178,7 +201,7 @@ def thing_of_one_kind(at: Place) -> str | None:
         return "NN"  # "a lion tamer"
     is_bare = at.tag in ("VB", "VBP") and word not in KNOWN_VERBS and word not in _ONLY_DONE
     is_end = after in ("IN", ".", "CC", "VBZ", "VBG") or FINITE.get(at.next, at.next) != at.next
-    is_thing = is_bare or (word in _NEED_OBJECTS and at.last in v.ANIMATE)
+    is_thing = is_bare or (word in _NEED_OBJECTS and at.last in ANIMATE)
     return "NN" if is_thing and at.before == "NN" and is_end and _is_behind_one(at) else None
 
 
@@ -187,14 +210,14 @@ def _is_doer(word: str) -> bool:
     return word.endswith("er") and tag_in_lexicon(f"{word[:-2]}ing") == "VBG"
 
 
-_ONLY_DONE = v.word_set("live stay know want find hear feel win lose fail obtain rely complain recover happen")
-_ONE = v.word_set("a an one another each")
+_ONLY_DONE = word_set("live stay know want find hear feel win lose fail obtain rely complain recover happen")
+_ONE = word_set("a an one another each")
 # what the lexicon has as a look alone, and is a thing or somebody behind a noun: a horse stable, a navy seal captive
-_LOOKS_TOO = v.word_set(
+_LOOKS_TOO = word_set(
     "stable general private chief senior junior native republican communist savage cardinal missionary auxiliary "
     "plush mercenary convertible orderly professional civilian sovereign intellectual captive inferno net"
 )
-_NEED_OBJECTS = v.word_set("house plant trap tower pack box sled cover frame park toy bed collar tag track crossing")
+_NEED_OBJECTS = word_set("house plant trap tower pack box sled cover frame park toy bed collar tag track crossing")
 
 
 def _is_behind_one(at: Place) -> bool:
@@ -223,9 +246,9 @@ def adjective_that_is_a_thing(at: Place) -> str | None:
         return None
     word, before, after = at.word, at.before, at.after
     is_bare = before in (".", ",", "CC") and after in ("IN", "VBG", "VBZ", "VB") and at.i + 1 < len(at.words)
-    if word in v.PEOPLES and is_bare:
+    if word in PEOPLES and is_bare:
         return "NN"  # ", italian with scary masks"
-    if word in v.ANIMATE and before == "DT" and after not in (*NOUN, *ADJECTIVE, "CC"):
+    if word in ANIMATE and before == "DT" and after not in (*NOUN, *ADJECTIVE, "CC"):
         return "NN"  # "a fairy riding a heron"
     begins_thing = before in ("DT", "JJ", "PRP$", "CD")
     if word in _LOOKS_TOO and before in ("DT", "PRP$") and after in _ENDS_PHRASE and at.tag_at(2) not in ADJECTIVE:
@@ -256,7 +279,7 @@ def _likens(at: Place, distance: int) -> bool:
     return likened in _LIKENED and (start < 0 or at.tags[start] in ("DT", "."))
 
 
-_LIKENED = v.ANIMATE | v.GENERIC | v.PERSONS
+_LIKENED = ANIMATE | GENERIC | PERSONS
 
 
 def _is_first_of_name(at: Place) -> bool:
@@ -282,7 +305,7 @@ def _ends_in_noun(word: str) -> bool:
     return tag_in_lexicon(last) == "NN" or last in _LISTED_NOUNS
 
 
-_LISTED_NOUNS = v.NOUNS | v.SCENE_NOUNS | v.PLACE_NOUNS
+_LISTED_NOUNS = NOUNS | SCENE_NOUNS | PLACE_NOUNS
 _ENDS_PHRASE = ("VBZ", "IN", "WRB", ".")
 _OFTEN = 4.0  # Zipf value of an adjective that stands beside any word
 _USED = 2.5  # Zipf value of a plural that the lexicon lacks
@@ -300,7 +323,7 @@ def _has_plural(at: Place) -> bool:
     """Whether people use a plural of a word, and no comma stands behind it: "a light, airy room"."""
     plural = f"{at.word}s"
     is_used = tag_in_lexicon(plural) in ("NNS", None) and zipf(plural) >= _USED
-    is_listed = at.word in v.ADJECTIVES and at.word not in v.NOUNS
+    is_listed = at.word in ADJECTIVES and at.word not in NOUNS
     return is_used and not is_listed and at.next != ","
 
 
@@ -312,13 +335,13 @@ _DESCRIBING_ENDS = (
 
 def _is_one(at: Place) -> bool:
     """Whether "a" stands before a word, or before what is said of its size or of how it was cut."""
-    is_said = at.last in v.CONFLICT_GROUPS["size"] or at.last in v.OF_FRUITS
+    is_said = at.last in CONFLICT_GROUPS["size"] or at.last in OF_FRUITS
     return at.word_at(-2 if is_said else -1) in ("a", "an")
 
 
 def _is_thing(word: str) -> bool:
     """Whether a word that the lexicon lacks, and takes for an adjective, does not end like one."""
-    if word in v.SCENE_NOUNS:
+    if word in SCENE_NOUNS:
         return True
     is_listed = word in LISTED or is_in_lexicon(word) or "-" in word
     return not is_listed and not word.endswith(_DESCRIBING_ENDS)
@@ -326,7 +349,7 @@ def _is_thing(word: str) -> bool:
 
 def _is_object_set(at: Place) -> bool:
     """Whether "set" before a preposition is a thing: "a chess set on a table", but not "a story set in rome"."""
-    return at.after == "IN" and (at.next in ("with", "of") or at.last in v.NOUNS)
+    return at.after == "IN" and (at.next in ("with", "of") or at.last in NOUNS)
 
 
 def _noun_too(at: Place) -> str | None:
@@ -346,12 +369,12 @@ def _noun_too(at: Place) -> str | None:
 
 def _is_in_shade_of_two(at: Place) -> bool:
     """Whether a word is one of two that name a shade of the colour behind them: "a fire engine red lipstick"."""
-    return (at.next in _COLOURS and f"{at.last} {at.word}" in v.SHADES_OF_TWO) or (
-        at.word_at(2) in _COLOURS and f"{at.word} {at.next}" in v.SHADES_OF_TWO
+    return (at.next in _COLOURS and f"{at.last} {at.word}" in SHADES_OF_TWO) or (
+        at.word_at(2) in _COLOURS and f"{at.word} {at.next}" in SHADES_OF_TWO
     )
 
 
-_SHADED = _COLOURS | v.CONFLICT_GROUPS["hair"].keys()
+_SHADED = _COLOURS | CONFLICT_GROUPS["hair"].keys()
 
 
 def _is_shade(at: Place) -> bool:
@@ -366,4 +389,4 @@ def _is_before_colour(at: Place) -> bool:
     return is_phrase and at.word not in _NO_SHADES and at.word_at(2) not in ("background", "backdrop")
 
 
-_NO_SHADES = v.ANIMATE | v.PLACE_NOUNS | v.SCENE_NOUNS | v.STYLE_WORDS
+_NO_SHADES = ANIMATE | PLACE_NOUNS | SCENE_NOUNS | STYLE_WORDS

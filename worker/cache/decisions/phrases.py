@@ -3,16 +3,23 @@
 from collections.abc import Iterator, Sequence
 
 from worker.cache.decisions import heaps, style_words
-from worker.cache.decisions import vocabulary as v
 from worker.cache.decisions.english_lexicon import is_heard, is_in_lexicon
 from worker.cache.decisions.singulars import singular
+from worker.cache.decisions.vocabulary.grammar import DEGREES, OF_NAMES, SUFFIX_ADJECTIVES
+from worker.cache.decisions.vocabulary.groups import CONFLICT_GROUPS
+from worker.cache.decisions.vocabulary.invisible import CARRIERS, EMPTY_NOUNS, EMPTY_WHEN_BARE
+from worker.cache.decisions.vocabulary.numbers import DAYS, MEASURED
+from worker.cache.decisions.vocabulary.people import ANIMATE, BODY_PARTS
+from worker.cache.decisions.vocabulary.places import PLACE_NOUNS, POINTS_OF_THE_COMPASS, SCENE_NOUNS
+from worker.cache.decisions.vocabulary.spellings import KEPT_PAIRS
+from worker.cache.decisions.vocabulary.style import STYLE_HEADS
 from worker.cache.decisions.words import DESCRIBES as _DESCRIBES
 from worker.cache.decisions.words import NOUN as _NOUN
 from worker.cache.decisions.words import Word
 
-STYLE_HEADS = v.STYLE_HEADS | style_words.GENRE_HEADS  # what a phrase ends in that says how the picture looks
+ENDS_OF_STYLE = STYLE_HEADS | style_words.GENRE_HEADS  # what a phrase ends in that says how the picture looks
 
-_OF_NAMES = frozenset(tuple(name.split("-")) for name in v.OF_NAMES)
+_OF_NAMES = frozenset(tuple(name.split("-")) for name in OF_NAMES)
 _LONGEST_NAME = max(map(len, _OF_NAMES))
 
 
@@ -34,7 +41,7 @@ def phrases(words: Sequence[Word]) -> Iterator[tuple[int, int]]:
 def _without_empty_end(words: Sequence[Word], start: int, stop: int) -> int:
     """Where a phrase ends without nouns that name nothing: "stadium year", "forest side"."""
     end = stop
-    if words[end - 1].lower in v.CARRIERS:
+    if words[end - 1].lower in CARRIERS:
         return end
     if is_day(words, start, end):
         return end
@@ -47,19 +54,19 @@ def _without_empty_end(words: Sequence[Word], start: int, stop: int) -> int:
 
 def are_kept(before: Word, word: Word) -> bool:
     """Whether a word that names nothing by itself ends a name or a fixed pair: kanye west, the milky way."""
-    if (before.lower, word.lower) in v.KEPT_PAIRS or (before.is_name and word.is_name):
+    if (before.lower, word.lower) in KEPT_PAIRS or (before.is_name and word.is_name):
         return True
-    return word.lower in v.POINTS_OF_THE_COMPASS and not is_heard(before.lower)
+    return word.lower in POINTS_OF_THE_COMPASS and not is_heard(before.lower)
 
 
 def is_day(words: Sequence[Word], start: int, end: int) -> bool:
     """Whether the phrase is a day that one sees: a rainy day, christmas day."""
-    return words[end - 1].lower == "day" and any(word.lower in v.DAYS for word in words[start : end - 1])
+    return words[end - 1].lower == "day" and any(word.lower in DAYS for word in words[start : end - 1])
 
 
 def is_empty(noun: str) -> bool:
     """Whether a noun names nothing behind another: year, side."""
-    return not {noun, singular(noun)}.isdisjoint(v.EMPTY_NOUNS)
+    return not {noun, singular(noun)}.isdisjoint(EMPTY_NOUNS)
 
 
 def _continues(words: Sequence[Word], start: int, i: int) -> bool:
@@ -70,7 +77,7 @@ def _continues(words: Sequence[Word], start: int, i: int) -> bool:
     if word.lower == "and" and i > start and _is_pair(words, i):
         return True
     if word.tag == "RB" and word.lower.endswith("ly") and i + 1 < len(words) and words[i + 1].tag == "JJ":
-        return word.lower not in v.DEGREES  # "dimly lit room", but "extremely tall man"
+        return word.lower not in DEGREES  # "dimly lit room", but "extremely tall man"
     if word.tag not in _DESCRIBES:
         return False
     if i > start and _begins_thing_of(words, start, i):
@@ -78,7 +85,7 @@ def _continues(words: Sequence[Word], start: int, i: int) -> bool:
     if i > start and words[i - 1].tag in _NOUN and not words[i - 1].is_name:
         if word.tag == "JJ":  # "a car red" is two phrases, "a snow covered yard" one
             return (
-                word.lower in v.SUFFIX_ADJECTIVES
+                word.lower in SUFFIX_ADJECTIVES
                 or _is_measured(words, i)
                 or _is_one(words, start, i)
                 or _is_title(words, start, i)
@@ -95,7 +102,7 @@ def _begins_thing_of(words: Sequence[Word], start: int, i: int) -> bool:
 
 def _is_measured(words: Sequence[Word], i: int) -> bool:
     """Whether a part of the body says how high or deep the thing behind it is: "thigh high leather boots"."""
-    is_body = words[i - 1].lower in v.BODY_PARTS and words[i].lower in v.MEASURED
+    is_body = words[i - 1].lower in BODY_PARTS and words[i].lower in MEASURED
     return is_body and i + 1 < len(words) and words[i + 1].tag in _DESCRIBES
 
 
@@ -105,25 +112,25 @@ def _is_one(words: Sequence[Word], start: int, i: int) -> bool:
     stop = next((k for k in range(end, len(words)) if not (words[k].is_noun and words[k].is_plain)), len(words))
     is_single = stop > end and words[stop - 1].tag == "NN" and words[stop - 1].lower not in _ENDS_NO_PHRASE
     is_apart = words[i - 1].tag != "NN" or words[i - 1].lower in _STANDS_ALONE
-    is_place = words[i - 1].lower in v.PLACE_NOUNS and stop > end and words[stop - 1].lower in _SURROUNDINGS
+    is_place = words[i - 1].lower in PLACE_NOUNS and stop > end and words[stop - 1].lower in _SURROUNDINGS
     return is_single and not (is_apart or is_place) and start > 0 and words[start - 1].lower in ("a", "an")
 
 
-_ENDS_NO_PHRASE = STYLE_HEADS | v.EMPTY_WHEN_BARE
-_STANDS_ALONE = v.ANIMATE | v.BODY_PARTS | v.SCENE_NOUNS  # "a long face narrow nose"
+_ENDS_NO_PHRASE = ENDS_OF_STYLE | EMPTY_WHEN_BARE
+_STANDS_ALONE = ANIMATE | BODY_PARTS | SCENE_NOUNS  # "a long face narrow nose"
 
 
 def _is_title(words: Sequence[Word], start: int, i: int) -> bool:
     """Whether nouns, a material and a noun are all that stands between two commas: "dragon priest wooden mask"."""
     begins = start == 0 or not words[start - 1].lower[0].isalnum()
-    is_made = words[i].lower in v.CONFLICT_GROUPS["material"] and i + 1 < len(words) and words[i + 1].tag == "NN"
+    is_made = words[i].lower in CONFLICT_GROUPS["material"] and i + 1 < len(words) and words[i + 1].tag == "NN"
     ends = i + 2 >= len(words) or not words[i + 2].lower[0].isalnum()
     return begins and is_made and ends and all(word.tag == "NN" for word in words[start:i])
 
 
-_SURROUNDINGS = v.SCENE_NOUNS | {"day"}
-_COLOURS = v.CONFLICT_GROUPS["colour"].keys()
-_PAIRED = _COLOURS | v.CONFLICT_GROUPS["material"].keys()
+_SURROUNDINGS = SCENE_NOUNS | {"day"}
+_COLOURS = CONFLICT_GROUPS["colour"].keys()
+_PAIRED = _COLOURS | CONFLICT_GROUPS["material"].keys()
 
 
 def _is_pair(words: Sequence[Word], i: int) -> bool:
@@ -138,7 +145,7 @@ def _is_pair(words: Sequence[Word], i: int) -> bool:
 
 def _join_of(words: Sequence[Word], start: int, stop: int) -> int:
     """Takes in "of Y" of a name: Queen of England, statue of liberty."""
-    if stop + 1 >= len(words) or words[stop].lower != "of" or words[stop - 1].lower in STYLE_HEADS:
+    if stop + 1 >= len(words) or words[stop].lower != "of" or words[stop - 1].lower in ENDS_OF_STYLE:
         return stop
     lower = tuple(word.lower for word in words)
     named = (k + _name_length(lower, k) for k in range(start, stop))

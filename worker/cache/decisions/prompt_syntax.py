@@ -15,8 +15,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from worker.cache.decisions import quotations
-from worker.cache.decisions import vocabulary as v
 from worker.cache.decisions.spelling import is_known
+from worker.cache.decisions.vocabulary.grammar import ADJECTIVES, COMPOUNDS, FUNCTION_TAGS
+from worker.cache.decisions.vocabulary.groups import CONFLICT_GROUPS
+from worker.cache.decisions.vocabulary.lists import word_set
+from worker.cache.decisions.vocabulary.numbers import MONTHS
+from worker.cache.decisions.vocabulary.people import ANIMATE
+from worker.cache.decisions.vocabulary.style import STYLE_HEADS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +110,7 @@ _CODES = re.compile(  # of forums and chats
     re.I,
 )
 _WEEKDAY = r"(?:mon|tues|wednes|thurs|fri|satur|sun)days?"
-_MONTH = rf"(?:{'|'.join(sorted(v.MONTHS))})"
+_MONTH = rf"(?:{'|'.join(sorted(MONTHS))})"
 _WHEN = re.compile(  # what a calendar or a clock says, which nobody sees
     rf"\b(?:(?:at|by) )?\d{{1,2}}(?::\d\d)? ?[ap]\.?m\b\.?|\b(?:on|every) {_WEEKDAY}\b"
     rf"|\b(?:on|in|since|until) {_MONTH}(?: \d{{1,2}}(?:st|nd|rd|th)?)?(?:,? \d{{4}})?(?= ?(?:[.,;!?]|$|\n))",
@@ -185,11 +190,11 @@ _HYPHEN = re.compile(r"(?<![^\s(,])([^\W\d_]+) - ([^\W\d_]+)\b")
 _DIGITS = re.compile(r"(?<!\d )(?<![\w.:])\d(?: \d){1,3}(?![\d.:]| \d)(?=( ?)(s\b|mm\b)?)")
 _INITIALS = re.compile(r"\b([a-z])\. ?(?=(?:[a-z]\. ?)*[a-z]{3,}\b)|\b([a-z])\.(?=[a-z]\.)", re.I)
 _ENDS = ("ed", "ing", "en", "eyed", "like", "style", "free", "lit")
-_SECOND = v.word_set(
+_SECOND = word_set(
     "up fi style pop key grade patch angle shot quality res resolution light detailed realistic luminescent pink blue "
     "green red black white grade winning definition focus range wide out down life size face"
 )
-_FIRST = v.word_set(
+_FIRST = word_set(
     "hyper ultra semi post pre non anti half self well low high wide full mid multi bio cyber neo sci award over close "
     "short extra super micro macro photo t x sun moon snow blood"
 )
@@ -208,8 +213,8 @@ def _rejoined(text: str) -> str:
 
 def _hyphenated(match: re.Match[str]) -> str:
     first, second = match[1].lower(), match[2].lower()
-    is_being = second in v.ANIMATE and first not in v.STYLE_HEADS and is_known(first)
-    if f"{first} {second}" in v.COMPOUNDS or is_being:
+    is_being = second in ANIMATE and first not in STYLE_HEADS and is_known(first)
+    if f"{first} {second}" in COMPOUNDS or is_being:
         return f"{match[1]} {match[2]}"  # ice - cream, cyborg - girl
     is_one = first in _FIRST or second in _SECOND or second.endswith(_ENDS) or len(first) == 1
     return f"{match[1]}-{match[2]}" if is_one else match[0]
@@ -390,7 +395,7 @@ def _unwrapped(match: re.Match[str]) -> str:
     if "," not in inner:
         return inner if inner[:1] > _LAST_OF_LATIN else f" {inner} "  # (红色:1.3)的船
     after = _NEXT_WORD.match(match.string, match.end())
-    if after and after[1].lower() not in v.FUNCTION_TAGS and all(map(_describes, inner.split(","))):
+    if after and after[1].lower() not in FUNCTION_TAGS and all(map(_describes, inner.split(","))):
         return f" {inner.replace(',', ' ')} "  # "(red, shiny:1.2) apple"
     return f" , {inner} , "
 
@@ -409,11 +414,11 @@ def _in_angles(match: re.Match[str]) -> str:
 def _describes(text: str) -> bool:
     """Whether a text is one word that says what a thing is like."""
     word = text.strip().lower()
-    return word in v.ADJECTIVES or any(word in group for group in v.CONFLICT_GROUPS.values())
+    return word in ADJECTIVES or any(word in group for group in CONFLICT_GROUPS.values())
 
 
 def _aside(match: re.Match[str]) -> str:
     """A plain round bracket: emphasis where a phrase is open, else an aside of its own."""
     before, blank, inner = match.groups()
-    is_open = not before or before.lower() in v.FUNCTION_TAGS or before.lower() in v.ADJECTIVES
+    is_open = not before or before.lower() in FUNCTION_TAGS or before.lower() in ADJECTIVES
     return f"{before}{blank} {inner} " if is_open and "," not in inner else f"{before} , {inner} , "

@@ -2,24 +2,25 @@
 
 from collections.abc import Sequence
 
-from worker.cache.decisions import vocabulary as v
+from worker.cache.decisions.vocabulary.groups import CONFLICT_GROUPS
+from worker.cache.decisions.vocabulary.invisible import ABSTRACT, GENERIC, SEEN_WHEN_DESCRIBED, UNSEEN
+from worker.cache.decisions.vocabulary.lists import word_set
+from worker.cache.decisions.vocabulary.people import BODY_PARTS, PERSONS
 
 FULL = 1.0
 PERSON = 0.4  # somebody of whom no more is said
 LITTLE = 0.2
 
 # What hits were found to rest on that no picture shows, or every one does.
-_VAGUE = v.word_set(
+_VAGUE = word_set(
     "accent adaptation appearance artifact attack base blend chaos collection corner corruption creation date despair "
     "display end epic exhibition fantasy fission flux fun fusion home icon issue meeting metamorphosis offset outline "
     "panic passage period profile progress randomness redemption show site solo stance technology transfiguration trip "
     "variation vision way"
 )
-_LITTLE = v.BODY_PARTS | v.GENERIC | v.ABSTRACT | v.UNSEEN | v.SEEN_WHEN_DESCRIBED | _VAGUE
-_NEVER_MUCH = v.BODY_PARTS | v.ABSTRACT | v.UNSEEN | v.SEEN_WHEN_DESCRIBED | _VAGUE  # whatever describes it
-_TELLS = frozenset(
-    word for name, group in v.CONFLICT_GROUPS.items() if name not in ("number", "size") for word in group
-)
+_LITTLE = BODY_PARTS | GENERIC | ABSTRACT | UNSEEN | SEEN_WHEN_DESCRIBED | _VAGUE
+_NEVER_MUCH = BODY_PARTS | ABSTRACT | UNSEEN | SEEN_WHEN_DESCRIBED | _VAGUE  # whatever describes it
+_TELLS = frozenset(word for name, group in CONFLICT_GROUPS.items() if name not in ("number", "size") for word in group)
 
 
 def weight(head: str, attributes: Sequence[str]) -> float:
@@ -27,4 +28,4 @@ def weight(head: str, attributes: Sequence[str]) -> float:
     is_described = any(word in _TELLS for word in attributes)
     if head in _LITTLE:
         return PERSON if is_described and head not in _NEVER_MUCH else LITTLE
-    return FULL if head not in v.PERSONS or is_described else PERSON
+    return FULL if head not in PERSONS or is_described else PERSON

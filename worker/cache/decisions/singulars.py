@@ -2,11 +2,11 @@
 
 from functools import lru_cache
 
-from worker.cache.decisions import vocabulary as v
 from worker.cache.decisions.english_lexicon import is_heard, is_in_lexicon, tag_in_lexicon
 from worker.cache.decisions.memory import MOST_REMEMBERED
 from worker.cache.decisions.spelling import RARE, is_known, zipf
 from worker.cache.decisions.tagging import lexicon_tagger
+from worker.cache.decisions.vocabulary.grammar import SINGULARS
 
 _LONGER_THAN_WOMEN = 5  # letters: omen and semen are no men
 
@@ -14,8 +14,8 @@ _LONGER_THAN_WOMEN = 5  # letters: omen and semen are no men
 @lru_cache(maxsize=MOST_REMEMBERED)
 def singular(word: str) -> str:
     """The singular of a noun."""
-    if word in v.SINGULARS:
-        return v.SINGULARS[word]
+    if word in SINGULARS:
+        return SINGULARS[word]
     if word.endswith("men") and len(word) > _LONGER_THAN_WOMEN and zipf(f"{word[:-3]}man") >= RARE:
         return f"{word[:-3]}man"
     if word.endswith("is") and tag_in_lexicon(word) in (None, "NNS") and tag_in_lexicon(word[:-1]) == "NN":

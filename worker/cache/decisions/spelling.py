@@ -11,8 +11,14 @@ from collections.abc import Iterator
 from functools import cache, lru_cache
 
 from worker.cache.decisions import style_words
-from worker.cache.decisions import vocabulary as v
 from worker.cache.decisions.memory import MOST_REMEMBERED
+from worker.cache.decisions.vocabulary.grammar import ADJECTIVES, NOUNS, VERBS
+from worker.cache.decisions.vocabulary.groups import CONFLICT_GROUPS
+from worker.cache.decisions.vocabulary.invisible import PRAISE
+from worker.cache.decisions.vocabulary.people import ANIMATE, BODY_PARTS, CLOTHES
+from worker.cache.decisions.vocabulary.places import CONTAINERS, MORE_PLACES, PLACE_NAMES, PLACE_NOUNS, SCENE_NOUNS
+from worker.cache.decisions.vocabulary.spellings import COMMON, SLIPS
+from worker.cache.decisions.vocabulary.style import STYLE_HEADS, STYLE_WORDS
 
 RARE = 2.2  # Zipf value (log10 of uses per billion words) from which on a word is somebody's word
 FARTHER = 2.0  # how many powers of ten commoner the mended word must be
@@ -49,8 +55,8 @@ def zipf(word: str) -> float:
 @lru_cache(maxsize=MOST_REMEMBERED)
 def mended(word: str) -> str:
     """The known word that was meant, or the word itself when that is not sure."""
-    if word in v.SLIPS:
-        return v.SLIPS[word]
+    if word in SLIPS:
+        return SLIPS[word]
     if len(word) < _SHORTEST or not (word.isascii() and word.isalpha()) or word in _KNOWN:
         return word
     rarity = zipf(word)
@@ -114,27 +120,27 @@ _KNOWN = frozenset(
     word
     for words in (
         *(
-            v.COMMON,
-            v.SCENE_NOUNS,
-            v.PLACE_NOUNS,
-            v.NOUNS,
-            v.ADJECTIVES,
-            v.STYLE_WORDS,
-            v.STYLE_HEADS,
-            v.VERBS,
-            v.PRAISE,
+            COMMON,
+            SCENE_NOUNS,
+            PLACE_NOUNS,
+            NOUNS,
+            ADJECTIVES,
+            STYLE_WORDS,
+            STYLE_HEADS,
+            VERBS,
+            PRAISE,
         ),
-        *(v.CLOTHES, v.CONTAINERS, v.BODY_PARTS, v.ANIMATE, v.MORE_PLACES),
-        *(group.keys() for group in v.CONFLICT_GROUPS.values()),
-        (_present_participle(verb) for verb in v.VERBS),
+        *(CLOTHES, CONTAINERS, BODY_PARTS, ANIMATE, MORE_PLACES),
+        *(group.keys() for group in CONFLICT_GROUPS.values()),
+        (_present_participle(verb) for verb in VERBS),
     )
     for word in words
 )
 _NEVER = (
-    frozenset(v.CONFLICT_GROUPS["colour"])
-    | frozenset(v.CONFLICT_GROUPS["number"])
-    | v.PLACE_NAMES  # robin berlijn is not in berlin
-    | {word for word in v.STYLE_WORDS if len(word) < _LONG}
+    frozenset(CONFLICT_GROUPS["colour"])
+    | frozenset(CONFLICT_GROUPS["number"])
+    | PLACE_NAMES  # robin berlijn is not in berlin
+    | {word for word in STYLE_WORDS if len(word) < _LONG}
 )
-_LONG_STYLE = frozenset(word for word in v.STYLE_WORDS | style_words.TOOLS if len(word) >= _LONG and word.isalpha())
+_LONG_STYLE = frozenset(word for word in STYLE_WORDS | style_words.TOOLS if len(word) >= _LONG and word.isalpha())
 _TARGETS = frozenset(word for word in _KNOWN - _NEVER if len(word) >= _SHORTEST)

@@ -8,13 +8,16 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from worker.cache.decisions import artists, style_classes, style_tags, style_words, unseen
-from worker.cache.decisions import vocabulary as v
 from worker.cache.decisions.english_lexicon import is_in_lexicon
+from worker.cache.decisions.vocabulary.lists import word_set
+from worker.cache.decisions.vocabulary.people import ANIMATE
+from worker.cache.decisions.vocabulary.places import BEFORE_NAMES
+from worker.cache.decisions.vocabulary.style import AMBIGUOUS_STYLE_WORDS, STYLE_HEADS, STYLE_PHRASES
 from worker.cache.decisions.words import ADJECTIVE, DESCRIBES, NOUN, Word, mark
 
 _PHRASES = frozenset(
     tuple(form.replace("'s", "").replace("-", " ").split())
-    for phrase in (*v.STYLE_PHRASES, *style_words.PHRASES)
+    for phrase in (*STYLE_PHRASES, *style_words.PHRASES)
     for form in ((phrase, f"{phrase}s") if phrase.endswith(("light", "stroke", "close up")) else (phrase,))
 )
 _LONGEST = max(map(len, _PHRASES | artists.TITLES))
@@ -63,10 +66,10 @@ def _mark_at(words: Sequence[Word], i: int) -> None:
         unseen.mark_at(words, i)
 
 
-_MADE = v.word_set("drawn sketched rendered painted illustrated")
-_GROUNDS = v.word_set("canvas paper linen panel board vellum parchment")
-_SHEETS = v.word_set("page panel cover")  # "a page from a comic"
-_STYLES = v.word_set("style styled styles aesthetic vibe vibes")
+_MADE = word_set("drawn sketched rendered painted illustrated")
+_GROUNDS = word_set("canvas paper linen panel board vellum parchment")
+_SHEETS = word_set("page panel cover")  # "a page from a comic"
+_STYLES = word_set("style styled styles aesthetic vibe vibes")
 
 
 def _mark_ground(words: Sequence[Word], i: int) -> None:
@@ -123,7 +126,7 @@ def _mark_kind_of_picture(words: Sequence[Word], i: int) -> None:
         mark(words, start, i)
 
 
-_SERIES = v.word_set("series show shows game games movie movies franchise anime manga universe episode trailer cover")
+_SERIES = word_set("series show shows game games movie movies franchise anime manga universe episode trailer cover")
 
 
 def _acts(words: Sequence[Word], i: int, length: int) -> bool:
@@ -134,7 +137,7 @@ def _acts(words: Sequence[Word], i: int, length: int) -> bool:
     return is_artist and is_subject and verb in ("VB", "VBZ", "VBP", "VBG")
 
 
-_USES = v.word_set("playing holding reading carrying watching plays holds reads carries")
+_USES = word_set("playing holding reading carrying watching plays holds reads carries")
 
 
 def _is_used(words: Sequence[Word], i: int, length: int) -> bool:
@@ -151,7 +154,7 @@ _SOURCES = {
     "captured": ("by", "on", "with"),
     "inspired": ("by",),
 }
-_CAMERAS = v.word_set("camera cameras camcorder lens lenses")
+_CAMERAS = word_set("camera cameras camcorder lens lenses")
 
 
 def _mark_source(words: Sequence[Word], i: int) -> None:
@@ -221,25 +224,25 @@ def _describes_thing(words: Sequence[Word], i: int) -> bool:
 def _is_style_word(words: Sequence[Word], i: int) -> bool:
     """Whether a word is style here. "cartoon, a dog" is; "a cartoon dog" describes the dog."""
     word = words[i].lower
-    if i and words[i - 1].lower in v.BEFORE_NAMES:
+    if i and words[i - 1].lower in BEFORE_NAMES:
         return False  # "mount fuji"
     if word in style_words.NAMES_OF_TOOLS:
         beside = (*words[max(0, i - 2) : i], *words[i + 1 : i + 3])
         return any(other.lower in style_words.WORDS_OR_HEADS or style_tags.is_measure(other.lower) for other in beside)
     if word not in style_words.WORDS:
         return False
-    if word not in v.AMBIGUOUS_STYLE_WORDS:
+    if word not in AMBIGUOUS_STYLE_WORDS:
         return True
     before = words[i - 1].tag if i else "."
     if i + 1 < len(words) and words[i + 1].lower in style_words.WORDS_OR_HEADS:
         return True  # "a disney cartoon"
     return not (
         _describes_thing(words, i + 1)
-        or (before in ("DT", "JJ", "VBG", "PRP$", "CD") and words[i].lower not in v.STYLE_HEADS)
+        or (before in ("DT", "JJ", "VBG", "PRP$", "CD") and words[i].lower not in STYLE_HEADS)
     )
 
 
-_BEFORE_MODELS = v.word_set("of by blending combining mixing")  # "a style blending Botticelli and Chung"
+_BEFORE_MODELS = word_set("of by blending combining mixing")  # "a style blending Botticelli and Chung"
 
 
 def _mark_around_style(words: Sequence[Word], i: int) -> None:
@@ -280,12 +283,12 @@ def _ends_thing(words: Sequence[Word], k: int) -> bool:
     if not (word.is_noun and is_in_lexicon(word.lower)):
         return False
     is_name = word.is_name or (k > 0 and words[k - 1].is_name)
-    if word.lower in v.ANIMATE and after.lower in style_words.WORDS and word.is_plain and not is_name:
+    if word.lower in ANIMATE and after.lower in style_words.WORDS and word.is_plain and not is_name:
         return True  # "a cute girl pixar style"
     return word.tag == "NNS" or (after.tag in (*ADJECTIVE, "NNP") and not after.is_style and word.is_plain)
 
 
-_PICTURES = v.word_set(
+_PICTURES = word_set(
     "portrait photo photograph photography painting illustration drawing render sketch footage shot view image picture "
     "closeup close-up"
 )

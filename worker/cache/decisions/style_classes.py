@@ -7,7 +7,8 @@ aspect (medium, tone, mood) exclude each other unless one is the other in genera
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from worker.cache.decisions.vocabulary import CONFLICT_GROUPS, word_set
+from worker.cache.decisions.vocabulary.groups import CONFLICT_GROUPS
+from worker.cache.decisions.vocabulary.lists import word_set
 
 # The first part of a path, by aspect.
 _MEDIUM = ("drawn", "photo", "rendered")

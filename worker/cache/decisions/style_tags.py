@@ -6,10 +6,10 @@ from functools import lru_cache
 from itertools import groupby
 
 from worker.cache.decisions import artists, style_classes, style_words
-from worker.cache.decisions import vocabulary as v
 from worker.cache.decisions.memory import MOST_REMEMBERED
 from worker.cache.decisions.spelling import RARE, zipf
-from worker.cache.decisions.vocabulary import STYLE_HEADS
+from worker.cache.decisions.vocabulary.lists import word_set
+from worker.cache.decisions.vocabulary.style import STYLE_HEADS
 from worker.cache.decisions.words import ADJECTIVE, Word, mark
 
 _MEASURE = re.compile(r"\d+(?:mm|k|p|fps|bit|px|hz|iso|t)|fps\d+|f\d+(?:\.\d)?|iso\d+")
@@ -21,7 +21,7 @@ def is_measure(word: str) -> bool:
     return _MEASURE.fullmatch(word) is not None
 
 
-_UNITS = v.word_set("mm k fps px hz bit iso resolution")
+_UNITS = word_set("mm k fps px hz bit iso resolution")
 _MIN_NAMES = 2  # artists in a prompt from which on what else looks like a name between commas is one too
 
 
@@ -159,7 +159,7 @@ def _joined_by_and(words: Sequence[Word], start: int, stop: int) -> Iterator[tup
 
 
 _LONGEST_ARTIST = 3  # words
-_MEDIA_OF = v.word_set(
+_MEDIA_OF = word_set(
     "daguerreotype tintype lithograph engraving woodcut linocut etching cyanotype graffiti caricature collage "
     "screenshot headshot photoshoot study studies commission doodle scribble cartoon panorama thumbnail clipart "
     "fresco mural"
@@ -176,7 +176,7 @@ def _is_beside_style(words: Sequence[Word], i: int) -> bool:
     return i > 0 and words[i - 1].is_style and (end == len(words) or not words[end].is_noun) and end == i + 1
 
 
-_LONE_TAGS = v.word_set("character characters toon toons")
+_LONE_TAGS = word_set("character characters toon toons")
 _MIN_TAGS = 3  # parts between commas from which on a prompt is a list of tags
 _ADJECTIVE_ENDS = ("core", "punk", "wave", "ism", "ic", "ical", "ive", "ous", "ful", "ish", "less", "ary", "esque")
 

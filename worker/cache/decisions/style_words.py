@@ -4,7 +4,8 @@ Plain data beside `vocabulary`. A word of GENRES or MEDIA is style only as a tag
 with a noun behind it, it describes ("a fantasy castle").
 """
 
-from worker.cache.decisions.vocabulary import STYLE_HEADS, STYLE_WORDS, word_set
+from worker.cache.decisions.vocabulary.lists import word_set
+from worker.cache.decisions.vocabulary.style import STYLE_HEADS, STYLE_WORDS
 
 # as a tag of their own: what kind of picture it is
 GENRES = word_set(

@@ -8,11 +8,15 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 from worker.cache.decisions import noun_rules, verb_rules
-from worker.cache.decisions import vocabulary as v
 from worker.cache.decisions.english_lexicon import FINITE, is_heard, is_in_lexicon, tag_in_lexicon
 from worker.cache.decisions.memory import MOST_REMEMBERED
 from worker.cache.decisions.neighbours import Place
 from worker.cache.decisions.spelling import zipf
+from worker.cache.decisions.vocabulary.grammar import ADJECTIVES, ADVERBS, FUNCTION_TAGS, NOUNS, SINGULARS
+from worker.cache.decisions.vocabulary.lists import word_set
+from worker.cache.decisions.vocabulary.numbers import COUNTS
+from worker.cache.decisions.vocabulary.people import ANIMATE, PEOPLE_BY_FIRST_WORD, SOMEBODY
+from worker.cache.decisions.vocabulary.places import PLACE_NOUNS, SCENE_NOUNS, SCENE_PREPOSITIONS
 from worker.cache.decisions.words import NOUN
 
 _NUMBER = re.compile(r"[\d.,:]+(st|nd|rd|th)?")
@@ -23,7 +27,7 @@ _LIKE_WINDPROOF = re.compile(r"\w{3,}(?:proof|worthy)")
 _LONGEST_NAME_IN_ING = 4  # letters
 _GUESSED = re.compile(r"\w+(?<!ic|on|in|nt|rn|ur|or|id|iv)(?<!i)al")
 _HEARD_OF = 3.6  # Zipf value
-_DECADES = v.word_set("twenties thirties forties fifties sixties seventies eighties nineties")
+_DECADES = word_set("twenties thirties forties fifties sixties seventies eighties nineties")
 _CONTRACTED = re.compile(r"'(?:ve|re|ll|m|d)$|n't$")
 
 
@@ -65,30 +69,30 @@ _RULES = (  # the first that has something to say decides
 def _people(lower: Sequence[str]) -> Iterator[int]:
     """The places of words that are somebody's name, though they are ordinary words: bruno mars, will smith."""
     for i, word in enumerate(lower):
-        for name in v.PEOPLE_BY_FIRST_WORD.get(word, ()):
-            is_thing = word == "the" and i > 0 and lower[i - 1] in v.SCENE_PREPOSITIONS  # "on the rock"
+        for name in PEOPLE_BY_FIRST_WORD.get(word, ()):
+            is_thing = word == "the" and i > 0 and lower[i - 1] in SCENE_PREPOSITIONS  # "on the rock"
             if tuple(lower[i : i + len(name)]) == name and not is_thing:
                 yield from range(i, i + len(name))
-        if word in _TITLES and lower[i + 1 : i + 2] and lower[i + 1].isalpha() and lower[i + 1] not in v.FUNCTION_TAGS:
+        if word in _TITLES and lower[i + 1 : i + 2] and lower[i + 1].isalpha() and lower[i + 1] not in FUNCTION_TAGS:
             yield from range(i, i + 2)  # "dr strange"
         if lower[i + 1 : i + 2] == ["the"] and not _BEINGS.isdisjoint(lower[i + 2 : i + 3]) and _is_nobodys_word(word):
             yield from range(i, i + 3)  # "pepe the frog"
 
 
-_TITLES = v.word_set("dr mr mrs ms")
-_BEINGS = v.ANIMATE | v.SOMEBODY
+_TITLES = word_set("dr mr mrs ms")
+_BEINGS = ANIMATE | SOMEBODY
 
 
 def _is_nobodys_word(word: str) -> bool:
-    is_word = is_heard(word) or word in FINITE or word in v.FUNCTION_TAGS
+    is_word = is_heard(word) or word in FINITE or word in FUNCTION_TAGS
     return word.isalpha() and not is_word and not word.endswith(("s", "ed"))
 
 
 @lru_cache(maxsize=MOST_REMEMBERED)
 def _by_word(word: str, original: str, tag: str) -> str:
     """A tag that the word alone decides."""
-    if word in v.FUNCTION_TAGS:
-        return v.FUNCTION_TAGS[word]
+    if word in FUNCTION_TAGS:
+        return FUNCTION_TAGS[word]
     if not word[:1].isalnum():
         return tag if tag in ("POS", "CC") else "."
     if _NUMBER.fullmatch(word):
@@ -153,16 +157,16 @@ def _tag_in_lists(word: str) -> str | None:
 
 
 _SHORTEST_PART, _SHORTEST_END = 3, 4  # letters
-_PREFIXES = v.word_set("alter anti hyper mega micro mini multi neo over post semi sub super tri ultra uni")
+_PREFIXES = word_set("alter anti hyper mega micro mini multi neo over post semi sub super tri ultra uni")
 
 
 def _is_plural(word: str) -> bool:
-    return word.endswith("s") and v.SINGULARS.get(word) != word and not word.endswith(("ss", "us", "is"))
+    return word.endswith("s") and SINGULARS.get(word) != word and not word.endswith(("ss", "us", "is"))
 
 
 _LISTS: tuple[tuple[str, frozenset[str]], ...] = (
-    ("CD", v.COUNTS),
-    ("JJ", v.ADJECTIVES),
-    ("NN", v.NOUNS | v.SCENE_NOUNS | v.PLACE_NOUNS),
-    ("RB", v.ADVERBS),
+    ("CD", COUNTS),
+    ("JJ", ADJECTIVES),
+    ("NN", NOUNS | SCENE_NOUNS | PLACE_NOUNS),
+    ("RB", ADVERBS),
 )

@@ -9,14 +9,8 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any, Self
 
-from worker.cache.decisions.vocabulary import (
-    COLOURED_PARTS,
-    COLOURS_OF_HAIR,
-    CONFLICT_GROUPS,
-    CROWDED,
-    PERSONS,
-    SYNONYMS,
-)
+from worker.cache.decisions.vocabulary.groups import COLOURED_PARTS, COLOURS_OF_HAIR, CONFLICT_GROUPS, CROWDED, SYNONYMS
+from worker.cache.decisions.vocabulary.people import PERSONS
 
 Json = dict[str, Any]  # Any: decoded JSON
 

@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 
 from worker.cache.decisions import style_words
-from worker.cache.decisions import vocabulary as v
 from worker.cache.decisions.english_lexicon import is_heard
+from worker.cache.decisions.vocabulary.groups import CONFLICT_GROUPS
+from worker.cache.decisions.vocabulary.invisible import CARRIERS, IDIOMS
+from worker.cache.decisions.vocabulary.lists import word_set
+from worker.cache.decisions.vocabulary.people import ANIMATE, PEOPLE_BY_FIRST_WORD
 from worker.cache.decisions.words import ADJECTIVE, DESCRIBES, NOUN, Word, ignore
 
 
@@ -25,9 +28,9 @@ def mark_at(words: Sequence[Word], i: int) -> None:
         _mark_name(words, i)
 
 
-_CALLED = v.word_set("named nicknamed called christened dubbed")
-_NAMES = v.word_set("name surname nickname")
-_PLACES = v.word_set("city town village country island planet state region capital river mountain")  # their names tell
+_CALLED = word_set("named nicknamed called christened dubbed")
+_NAMES = word_set("name surname nickname")
+_PLACES = word_set("city town village country island planet state region capital river mountain")  # their names tell
 _LONGEST_NAME = 3  # words
 
 
@@ -43,17 +46,15 @@ def _mark_name(words: Sequence[Word], i: int) -> None:
     if stop == i + 1 and stop < len(words) and words[stop].lower == "the":
         stop = _compared_end(words, stop)  # "a cafe called the blue parrot"
     is_bare = stop == i + 1 < len(words) and words[stop].tag in NOUN and words[i].lower != "is"
-    if is_bare and (words[i].lower != "called" or who in v.ANIMATE):
+    if is_bare and (words[i].lower != "called" or who in ANIMATE):
         stop += 1
     name = tuple(word.lower for word in words[i + 1 : stop] if word.tag != "DT")
-    is_somebody = (
-        any(name[: len(known)] == known for known in v.PEOPLE_BY_FIRST_WORD.get(name[0], ())) if name else True
-    )
+    is_somebody = any(name[: len(known)] == known for known in PEOPLE_BY_FIRST_WORD.get(name[0], ())) if name else True
     if not is_somebody and who not in _PLACES and all(map(is_heard, name)):
         ignore(words, i, stop)
 
 
-_VIDEOS = v.CARRIERS | style_words.WORDS_OR_HEADS
+_VIDEOS = CARRIERS | style_words.WORDS_OR_HEADS
 _OUTLOOKS = frozenset((("perspective",), ("viewpoint",), ("pov",), ("view",), ("eyes",), ("point", "of", "view")))
 
 
@@ -81,11 +82,11 @@ def _outlook_end(words: Sequence[Word], i: int) -> int:
     return next((i + len(text) for text in texts if text in _OUTLOOKS), 0)
 
 
-_AUDIENCE = v.word_set(
+_AUDIENCE = word_set(
     "kids kid children childrens child toddlers babies teens teenagers adults students pupils beginners dummies "
     "seniors parents preschoolers kindergarteners everyone"
 )
-_SEES = v.word_set("seen viewed filmed photographed captured observed watched pictured")
+_SEES = word_set("seen viewed filmed photographed captured observed watched pictured")
 
 
 def _mark_client(words: Sequence[Word], i: int) -> None:
@@ -99,14 +100,14 @@ def _mark_client(words: Sequence[Word], i: int) -> None:
         ignore(words, i, end)
 
 
-_COMPARES = v.word_set(
+_COMPARES = word_set(
     "like as than resembling resembles resemble similar reminiscent unlike mimicking mimics imitating shape form guise "
     "color colour size"
 )
-_LOOKS = frozenset(word for name in ("colour", "size", "age", "light") for word in v.CONFLICT_GROUPS[name])
-_WITH_OF = v.word_set("similar reminiscent shape form guise color colour size")
-_DISGUISED = v.word_set("dressed disguised costumed masquerading cosplaying dresses dressing")  # as a pirate
-_EXAMPLES = v.word_set("things objects animals items creatures elements places colors colours such would")
+_LOOKS = frozenset(word for name in ("colour", "size", "age", "light") for word in CONFLICT_GROUPS[name])
+_WITH_OF = word_set("similar reminiscent shape form guise color colour size")
+_DISGUISED = word_set("dressed disguised costumed masquerading cosplaying dresses dressing")  # as a pirate
+_EXAMPLES = word_set("things objects animals items creatures elements places colors colours such would")
 
 
 def _mark_comparison(words: Sequence[Word], i: int) -> None:
@@ -151,14 +152,14 @@ def _mark_comparison(words: Sequence[Word], i: int) -> None:
         ignore(words, i, end)
 
 
-_FIRST_OF_IDIOMS = frozenset(idiom[0] for idiom in v.IDIOMS)
+_FIRST_OF_IDIOMS = frozenset(idiom[0] for idiom in IDIOMS)
 
 
 def mark_idioms(words: Sequence[Word]) -> None:
     """Marks "face to face", "in full swing": neither faces nor swings are meant."""
     for i in range(len(words)):
         for length in (4, 3, 2) if words[i].lower in _FIRST_OF_IDIOMS else ():
-            if tuple(word.lower for word in words[i : i + length]) in v.IDIOMS:
+            if tuple(word.lower for word in words[i : i + length]) in IDIOMS:
                 ignore(words, i, i + length)
 
 

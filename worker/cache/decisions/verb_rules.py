@@ -5,35 +5,47 @@ Each gives the tag of the word at a place, or None where it has nothing to say.
 
 from functools import lru_cache
 
-from worker.cache.decisions import vocabulary as v
 from worker.cache.decisions.english_lexicon import FINITE, is_in_lexicon, tag_in_lexicon
 from worker.cache.decisions.memory import MOST_REMEMBERED
 from worker.cache.decisions.neighbours import BASES, KNOWN_VERBS, LISTED, ONLY_VERBS, STARTS_OBJECT, Place
+from worker.cache.decisions.vocabulary.grammar import (
+    ATTRIBUTIVE_ING,
+    FUNCTION_TAGS,
+    ING_COMPOUNDS,
+    ING_NOUNS,
+    PLURAL_MODIFIERS,
+    TRANSITIVE_ING,
+    VERBS_OR_NOUNS,
+)
+from worker.cache.decisions.vocabulary.groups import CONFLICT_GROUPS
+from worker.cache.decisions.vocabulary.lists import word_set
+from worker.cache.decisions.vocabulary.people import ANIMATE, BODY_PARTS, CLOTHES
+from worker.cache.decisions.vocabulary.places import PLACE_NOUNS, SCENE_NOUNS
 from worker.cache.decisions.words import ADJECTIVE, NOUN
 
-_REQUESTS = v.word_set(
+_REQUESTS = word_set(
     "create generate animate make show imagine draw visualize visualise depict illustrate craft produce "
     "showcase incorporate highlight feature capture include emphasize emphasise convey portray describe write add"
 )
-_LEADS_TO_VERB = v.word_set(
+_LEADS_TO_VERB = word_set(
     "about able ready used supposed try tries tried trying want wants wanted wanting begin begins began begun "
     "beginning start starts started starting continue continues continued need needs needed have has had learn learns "
     "learned learning appear appears appeared appearing seem seems seemed how love loves threaten threatens manage "
     "manages struggle struggles struggling "
     "decide decides decided refuse refuses refused attempt attempts attempting fail fails failed"
 )
-_PRETERITES = v.word_set(
+_PRETERITES = word_set(
     "came went took began ran sang swam drew flew grew knew threw wrote drove rode ate gave spoke chose shook stole "
     "sank"
 )
-_CUT_TO = v.word_set("half halves two pieces slices quarters thin small")
-_TURNS = v.word_set("turn turns become becomes")
+_CUT_TO = word_set("half halves two pieces slices quarters thin small")
+_TURNS = word_set("turn turns become becomes")
 _BEING = frozenset(("being", "is", "are", "was", "get", "gets", "getting"))
 _STARTS_THING = ("DT", "PRP$", "CD", "JJ", "VBG", "VBN", *NOUN)
-_MODALS = v.word_set("would will could should must might may shall cannot can't cant don't dont doesn't doesnt")
-_CALLED = v.word_set("named called titled entitled known nicknamed christened dubbed")
-_ANYBODY = v.word_set("everyone everybody someone somebody nobody anyone anybody everything something nothing")
-_SUBJECTS = v.word_set("he she it they who i we you")
+_MODALS = word_set("would will could should must might may shall cannot can't cant don't dont doesn't doesnt")
+_CALLED = word_set("named called titled entitled known nicknamed christened dubbed")
+_ANYBODY = word_set("everyone everybody someone somebody nobody anyone anybody everything something nothing")
+_SUBJECTS = word_set("he she it they who i we you")
 
 
 def verb_by_its_words(at: Place) -> str | None:
@@ -59,11 +71,11 @@ def verb_by_its_words(at: Place) -> str | None:
         return "VB"  # "the comet streaks across the sky", "putin teams up with a cat"
     if word == "half" and before in NOUN and after in ("VBN", "VBD", "JJ"):
         return "RB"  # "pyramids half built"
-    if FINITE.get(word) in v.VERBS_OR_NOUNS and before in (",", ".", "CC") and after in ("DT", "PRP$"):
+    if FINITE.get(word) in VERBS_OR_NOUNS and before in (",", ".", "CC") and after in ("DT", "PRP$"):
         return "VB"  # "craft a visual", "and waves her hand"
     if word.endswith("s") and word in FINITE and _is_joined(at):
         return "VB"  # "looks at the camera and smiles"
-    if word in _TURNS and at.next in v.CONFLICT_GROUPS["colour"]:
+    if word in _TURNS and at.next in CONFLICT_GROUPS["colour"]:
         return "VB"  # "the leaf that was green turns yellow"
     if word in _REQUESTS and (at.i == 0 or before == ".") and after in _STARTS_THING:
         return "VB"  # "animate the girl"
@@ -72,8 +84,8 @@ def verb_by_its_words(at: Place) -> str | None:
     return None
 
 
-_NEAR = v.word_set("next close due according up")
-_ACROSS = v.word_set("across onto into toward towards")
+_NEAR = word_set("next close due according up")
+_ACROSS = word_set("across onto into toward towards")
 
 
 def _leads_on(at: Place) -> bool:
@@ -92,7 +104,7 @@ def thing_that_was_done_to(at: Place) -> str | None:
         and at.after in ("VBN", "VBD")
         and at.next.endswith("ed")
     )
-    return "NN" if is_thing and at.last not in v.ANIMATE else None
+    return "NN" if is_thing and at.last not in ANIMATE else None
 
 
 def verb_behind_modal(at: Place) -> str | None:
@@ -113,10 +125,10 @@ def word_in_ing(at: Place) -> str | None:
         return "RB"  # "a man rock climbing on a cliff"
     if word.endswith("ing") and at.next and (found := _ing_before_noun(at)):
         return found
-    is_noun_too = word in v.ING_NOUNS
+    is_noun_too = word in ING_NOUNS
     if is_noun_too and word.removesuffix("ing") in BASES and before in (",", ".") and after in ("DT", "PRP$"):
         return "VBG"  # ", offering a view"
-    acts = before == "NNS" and at.last not in v.PLURAL_MODIFIERS  # "clouds gathering"
+    acts = before == "NNS" and at.last not in PLURAL_MODIFIERS  # "clouds gathering"
     if is_noun_too and at.tag == "VBG" and before in (*NOUN, "JJ", "DT") and not acts:
         return "NN"  # "a zebra crossing"
     if word.endswith("ing") and not is_noun_too and len(word) > 4 and at.tag not in ("NNP", "IN"):
@@ -124,20 +136,20 @@ def word_in_ing(at: Place) -> str | None:
     return None
 
 
-_WEATHER = v.word_set("raining snowing hailing storming")
-_RETURNS = v.word_set("coming going walking returning running riding flying heading driving arriving")
+_WEATHER = word_set("raining snowing hailing storming")
+_RETURNS = word_set("coming going walking returning running riding flying heading driving arriving")
 _SPORTS = {  # and what stands before their name, which nobody sees
-    "boxing": v.word_set("shadow kick thai"),
-    "wrestling": v.word_set("arm sumo mud"),
-    "climbing": v.word_set("rock ice mountain cliff"),
-    "dancing": v.word_set("ballroom belly tap line break pole ballet"),
-    "diving": v.word_set("scuba sky cliff"),
-    "fishing": v.word_set("fly ice"),
-    "jumping": v.word_set("bungee base show"),
-    "lifting": v.word_set("weight"),
-    "riding": v.word_set("horse horseback bull"),
-    "skating": v.word_set("ice roller figure inline speed"),
-    "surfing": v.word_set("wind kite"),
+    "boxing": word_set("shadow kick thai"),
+    "wrestling": word_set("arm sumo mud"),
+    "climbing": word_set("rock ice mountain cliff"),
+    "dancing": word_set("ballroom belly tap line break pole ballet"),
+    "diving": word_set("scuba sky cliff"),
+    "fishing": word_set("fly ice"),
+    "jumping": word_set("bungee base show"),
+    "lifting": word_set("weight"),
+    "riding": word_set("horse horseback bull"),
+    "skating": word_set("ice roller figure inline speed"),
+    "surfing": word_set("wind kite"),
 }
 
 
@@ -168,7 +180,7 @@ def verb_of_subject(at: Place) -> str | None:
         return "VB"
     if word.endswith("s") and before == "NNP" and at.next in _PARTICLES and _may_be_verb(word):
         return "VB"  # "santa claus hands out presents"
-    if word in v.VERBS_OR_NOUNS and before in NOUN and (after in ("DT", "PRP$") or at.next == "each"):
+    if word in VERBS_OR_NOUNS and before in NOUN and (after in ("DT", "PRP$") or at.next == "each"):
         return "VB"  # "an elephant at forest fight a tiger"
     is_pure = word.endswith("s") and FINITE.get(word, "") in ONLY_VERBS
     if is_pure and tag == "VBZ" and before == "JJ" and after in ("IN", "DT", "PRP$", "RB"):
@@ -187,7 +199,7 @@ def present_tense(at: Place) -> str | None:
     """A verb by its form; a thing where an article stands before it or nothing shows that it is a verb."""
     if at.word in FINITE and at.before in (*NOUN, "RB", "PRP", "WRB", "CC", "VB"):
         return _finite(at)
-    if at.tag not in ("VB", "VBP", "VBZ") or at.word in v.FUNCTION_TAGS or "'" in at.word:
+    if at.tag not in ("VB", "VBP", "VBZ") or at.word in FUNCTION_TAGS or "'" in at.word:
         return None
     if at.before in ("DT", "JJ", "PRP$", "CD"):
         return "NN"
@@ -202,7 +214,7 @@ def noun_that_is_a_verb(at: Place) -> str | None:
         return None
     if at.tag == "NNS" and at.before in ("NN", "NNP"):
         return "VBZ"
-    is_done = at.tag == "NN" and at.before == "NNS" and at.last not in v.PLURAL_MODIFIERS
+    is_done = at.tag == "NN" and at.before == "NNS" and at.last not in PLURAL_MODIFIERS
     return "VB" if is_done and _may_be_verb(f"{at.word}s") else None  # "people respect the lions"
 
 
@@ -212,7 +224,7 @@ def _is_done(at: Place) -> bool:
         return False
     if at.last in ("that", "who", "which", "it", "he", "she"):
         return at.after not in ("VB", "VBZ", "VBP")
-    is_somebody = at.before == "NN" and at.last in v.ANIMATE and at.tag_at(-2) in ("DT", "JJ", "PRP$")
+    is_somebody = at.before == "NN" and at.last in ANIMATE and at.tag_at(-2) in ("DT", "JJ", "PRP$")
     return is_somebody and (at.after in ("DT", "PRP$", "TO") or at.next in _PARTICLES)
 
 
@@ -226,7 +238,7 @@ def _may_be_verb(word: str) -> bool:
     return any(tag_in_lexicon(ing) == "VBG" and tag_in_lexicon(ed) in ("VBN", "VBD") for ing, ed in participles)
 
 
-_PARTICLES = v.word_set("out up down off away into onto through over")
+_PARTICLES = word_set("out up down off away into onto through over")
 
 
 def _is_joined(at: Place) -> bool:
@@ -266,21 +278,21 @@ def _acts(at: Place) -> bool:
     if at.before not in ("NN", "NNP"):
         return False
     who, after = at.last, at.after
-    is_somebody = who in v.ANIMATE or not (who in LISTED or (is_in_lexicon(who) and not who.endswith(_AGENTS)))
+    is_somebody = who in ANIMATE or not (who in LISTED or (is_in_lexicon(who) and not who.endswith(_AGENTS)))
     is_joined = "and" in at.words[max(0, at.i - 4) : at.i]
     if not is_somebody or (after in ("NNS", "NN") and at.word in BASES and not is_joined):
         return False
     if at.word in BASES:
-        if who not in v.ANIMATE and _is_object(at):
+        if who not in ANIMATE and _is_object(at):
             return False  # "with a yellow popper flower in its lapel"
-        if after in ADJECTIVE and who in v.ANIMATE and at.tag_at(2) not in ("", ".", "CC"):
+        if after in ADJECTIVE and who in ANIMATE and at.tag_at(2) not in ("", ".", "CC"):
             return True  # "a man walk slow on the beach"
         return after in ("DT", "PRP$", "IN", "RB") or (is_joined and after in (*NOUN, "IN", "JJ", ".", ","))
     starts_compound = at.tag_at(1) in NOUN and at.tag_at(-2) == "NNP"
     return after in ("DT", "PRP$", "IN", "RB", "JJ", "PRP", "CD", "WRB", ".", ",", *NOUN) and not starts_compound
 
 
-_CAUSES = v.word_set("make makes let lets see sees watch watches help helps have has")  # make napoleon walk
+_CAUSES = word_set("make makes let lets see sees watch watches help helps have has")  # make napoleon walk
 _DEEDS = FINITE.keys() - _CAUSES
 
 
@@ -289,12 +301,12 @@ def _is_object(at: Place) -> bool:
     i = at.i - 1
     while i > 0 and at.tags[i] in (*NOUN, "JJ", "CD", "DT", "PRP$"):
         i -= 1
-    is_doing = at.tags[i] == "VBG" and at.words[i] in v.TRANSITIVE_ING
+    is_doing = at.tags[i] == "VBG" and at.words[i] in TRANSITIVE_ING
     return at.tags[i] == "IN" or is_doing or (at.tags[i] == "VB" and at.words[i] in _DEEDS)
 
 
 _BEHIND_VERB = (".", "IN", "RB", "DT", "PRP$", "TO", "CC")
-_WORN = v.BODY_PARTS | v.CLOTHES
+_WORN = BODY_PARTS | CLOTHES
 _REACH = 9  # words from what somebody wears back to "with" or "in"
 
 
@@ -306,7 +318,7 @@ def _is_of_subject(at: Place) -> bool:
         is_joint = at.words[k] in ("with", "in", "wearing")
         if not is_joint and at.tags[k] not in (*_IN_PHRASE, "IN"):
             return False
-        if is_joint and at.tags[k - 1] in NOUN and at.words[k - 1] in v.ANIMATE:
+        if is_joint and at.tags[k - 1] in NOUN and at.words[k - 1] in ANIMATE:
             return True
     return False
 
@@ -316,18 +328,18 @@ _IN_PHRASE = (*NOUN, *ADJECTIVE, "DT", "PRP$", "CD")
 
 def _ing_before_noun(at: Place) -> str | None:
     """The tag of a word in -ing that the noun behind it decides: a skipping rope, somebody lighting a candle."""
-    is_doing = at.before == "RB" or (at.before in NOUN and at.last in v.ANIMATE)  # "a woman shopping clothes"
-    is_kind = at.word in v.ATTRIBUTIVE_ING and not is_doing
+    is_doing = at.before == "RB" or (at.before in NOUN and at.last in ANIMATE)  # "a woman shopping clothes"
+    is_kind = at.word in ATTRIBUTIVE_ING and not is_doing
     if at.after in NOUN and (is_kind or _makes_one_thing(at.word, at.next)):
         return "NN"
     does_many = at.after == "JJ" and at.tag_at(2) == "NNS"  # "an agency offering digital services"
-    if at.word in v.ING_NOUNS and at.before in NOUN and (at.after in ("DT", "PRP$") or does_many):
+    if at.word in ING_NOUNS and at.before in NOUN and (at.after in ("DT", "PRP$") or does_many):
         return "VBG"
     return None
 
 
 def _makes_one_thing(word: str, noun: str) -> bool:
-    return any((word, form) in v.ING_COMPOUNDS for form in (noun, noun.removesuffix("s"), noun.removesuffix("es")))
+    return any((word, form) in ING_COMPOUNDS for form in (noun, noun.removesuffix("s"), noun.removesuffix("es")))
 
 
 def _ing(at: Place) -> str:
@@ -335,7 +347,7 @@ def _ing(at: Place) -> str:
     before, after = at.before, at.after
     if before == "CD" and after not in (*NOUN, "JJ"):
         return "VBG"  # "both laughing"
-    if before == "JJ" and after in (",", ".") and at.word not in v.ING_NOUNS:
+    if before == "JJ" and after in (",", ".") and at.word not in ING_NOUNS:
         return "VBG"  # "a dress white glittering,"
     if before == "JJ" and after in ("PRP", "DT", "PRP$", "IN", "WRB", "TO"):
         return "VBG"  # "a wounded elderly walking through snow"
@@ -349,7 +361,7 @@ def _ing(at: Place) -> str:
     if before in ("DT", "PRP$", "JJ", "CD"):
         return "JJ" if after in (*NOUN, "JJ", "VBG", "VBN", "VBD", "CD") else "NN"
     follows_thing = before in (*NOUN, "WRB", "CC", "RB", "VBG", "VB", "PRP")
-    if follows_thing or at.word in v.TRANSITIVE_ING or after not in (*NOUN, "JJ"):
+    if follows_thing or at.word in TRANSITIVE_ING or after not in (*NOUN, "JJ"):
         return "VBG"
     return "JJ"
 
@@ -358,18 +370,18 @@ def _finite(at: Place) -> str:
     """A word that can be a verb in the present tense, after something that can be its subject."""
     word, tag, before, after = at.word, at.tag, at.before, at.after
     is_plural_form = word in BASES
-    if not is_plural_form and (before == "NNP" or (at.last in v.ANIMATE and before == "NN")):
+    if not is_plural_form and (before == "NNP" or (at.last in ANIMATE and before == "NN")):
         return "VB"
-    is_noun_too, follows_many = FINITE[word] in v.VERBS_OR_NOUNS, before == "NNS"
-    is_thing_too = is_noun_too and not is_plural_form and word not in v.FUNCTION_TAGS
+    is_noun_too, follows_many = FINITE[word] in VERBS_OR_NOUNS, before == "NNS"
+    is_thing_too = is_noun_too and not is_plural_form and word not in FUNCTION_TAGS
     if is_thing_too and before == "NN" and (after == "VBG" or (after not in STARTS_OBJECT[:2] and _is_bare(at))):
         return "NNS"  # "railway tracks going", "sparkles of water drops"
-    if is_plural_form and follows_many and at.last not in v.PLURAL_MODIFIERS:
+    if is_plural_form and follows_many and at.last not in PLURAL_MODIFIERS:
         return "VB"
     is_joined = is_plural_form and "and" in at.words[max(0, at.i - 6) : at.i]
     plural_subject = (follows_many and is_in_lexicon(at.last[:-1])) or is_joined
     plural_subject = plural_subject or (word in ONLY_VERBS and _are_several(at))
-    if follows_many and not is_plural_form and after in STARTS_OBJECT and at.last not in v.PLURAL_MODIFIERS:
+    if follows_many and not is_plural_form and after in STARTS_OBJECT and at.last not in PLURAL_MODIFIERS:
         return "VB"  # "his eyes cries under the rain"
     if before == "RB" and at.last in _HOW_OFTEN:
         return "VB"  # "a couple who always fights"
@@ -378,10 +390,10 @@ def _finite(at: Place) -> str:
     if word in ONLY_VERBS and after == "IN" and at.next in _WHERETO and before == "NN":
         return "VB"  # "smoke flow out of a sphere"
     if before in NOUN and is_plural_form != plural_subject and word not in _BOTH_FORMS:
-        return tag if tag in NOUN else "NN" if word in v.VERBS_OR_NOUNS else "VB"
+        return tag if tag in NOUN else "NN" if word in VERBS_OR_NOUNS else "VB"
     if is_noun_too and after not in STARTS_OBJECT:
         return tag if before in NOUN and tag in NOUN else "VB"
-    if is_noun_too and after == "IN" and (word in v.SCENE_NOUNS or word in v.PLACE_NOUNS):
+    if is_noun_too and after == "IN" and (word in SCENE_NOUNS or word in PLACE_NOUNS):
         return tag
     return "VB"
 
@@ -392,8 +404,8 @@ def _is_bare(at: Place) -> bool:
     return start >= 0 and at.tags[start] in ("IN", "VBG")
 
 
-_WHERETO = v.word_set("out through into onto over across down from off away towards toward")
-_HOW_OFTEN = v.word_set("always never often sometimes usually constantly slowly quickly suddenly")
+_WHERETO = word_set("out through into onto over across down from off away towards toward")
+_HOW_OFTEN = word_set("always never often sometimes usually constantly slowly quickly suddenly")
 _BOTH_FORMS = frozenset({"has", "have"})
 
 

@@ -4,8 +4,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from worker.cache.decisions import vocabulary as v
 from worker.cache.decisions.spelling import is_known, mended
+from worker.cache.decisions.vocabulary.grammar import FUNCTION_TAGS
+from worker.cache.decisions.vocabulary.lists import word_set
+from worker.cache.decisions.vocabulary.numbers import NUMERALS
+from worker.cache.decisions.vocabulary.spellings import SPLIT_WORDS
+from worker.cache.decisions.vocabulary.style import STYLE_WORDS
 
 MAX_WORDS = 400  # later words are not read: text encoders stop at 300 tokens
 _MAX_WORD = 40  # letters; longer runs are no words
@@ -15,9 +19,7 @@ ADJECTIVE = ("JJ", "JJR", "JJS")
 DESCRIBES = (*ADJECTIVE, "VBN", "CD", *NOUN)
 
 _TOKEN = re.compile(r"[^\W_]+(?:[-'’][^\W_]+|[.:]\d+)*|[^\w\s]")
-_NUMBERS = "|".join(
-    (r"\d+", *sorted(v.NUMERALS, key=len, reverse=True), "two|three|four|five|six|seven|eight|nine|ten")
-)
+_NUMBERS = "|".join((r"\d+", *sorted(NUMERALS, key=len, reverse=True), "two|three|four|five|six|seven|eight|nine|ten"))
 _AGE = re.compile(rf"\b({_NUMBERS})[ -]?(?:(?:years?|yrs?)[ -](?:olds?|of age)|y\.?o)\b", re.I)
 _HEIGHT = re.compile(  # "20 foot tall", whose number nobody sees
     rf"\b(?:{_NUMBERS})[ -]?(?:foot|feet|ft|met(?:er|re)s?|m|inch(?:es)?|cm|miles?|stor(?:y|ey|ies|eys))[ -]"
@@ -109,7 +111,7 @@ def _joined(tokens: Sequence[str]) -> list[str]:
     """The tokens, with those that people tear apart in one: back ground, sun set."""
     found: list[str] = []
     for token in tokens:
-        if found and (whole := v.SPLIT_WORDS.get((found[-1].lower(), token.lower()))):
+        if found and (whole := SPLIT_WORDS.get((found[-1].lower(), token.lower()))):
             found[-1] = whole
         else:
             found.append(token)
@@ -119,12 +121,12 @@ def _joined(tokens: Sequence[str]) -> list[str]:
 def _split_possessive(token: str) -> tuple[str, ...]:
     if token.lower() in _OWNERS:
         return (token[:-1], "'s")
-    if token.lower().endswith("'s") and token.lower() not in v.STYLE_WORDS:
+    if token.lower().endswith("'s") and token.lower() not in STYLE_WORDS:
         return (token[:-2], "'s")
     return (token,)
 
 
-_OWNERS = v.word_set("mans womans childs mens womens childrens")  # as people write man's
+_OWNERS = word_set("mans womans childs mens womens childrens")  # as people write man's
 
 
 def _is_repeated(before: str, token: str) -> bool:
@@ -141,6 +143,6 @@ def has_capitals_throughout(tokens: Sequence[str]) -> bool:
 
 def _is_ordinary(lower: str, tokens: Sequence[str], i: int) -> bool:
     """Whether a word that starts a sentence is no name for all its capital."""
-    if lower in v.FUNCTION_TAGS or is_known(lower):
+    if lower in FUNCTION_TAGS or is_known(lower):
         return True
     return not (i + 1 < len(tokens) and tokens[i + 1][:1].isupper())

@@ -18,7 +18,9 @@ from typing import Any
 from worker.cache.decisions import salience
 from worker.cache.decisions.readers.reading import Found, Reading
 from worker.cache.decisions.types import Entity, EntityKind
-from worker.cache.decisions.vocabulary import CONFLICT_GROUPS, STYLE_WORDS, word_set
+from worker.cache.decisions.vocabulary.groups import CONFLICT_GROUPS
+from worker.cache.decisions.vocabulary.lists import word_set
+from worker.cache.decisions.vocabulary.style import STYLE_WORDS
 
 _NOUN = ("n", "nr", "nrt", "nrfg", "ns", "nt", "nz", "ng", "s", "t", "vn", "an", "eng", "l", "i", "j")
 _DESCRIBES = ("a", "ad", "b", "z", "ag", "m")

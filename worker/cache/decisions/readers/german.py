@@ -11,14 +11,14 @@ from functools import lru_cache
 from itertools import pairwise
 
 from worker.cache.decisions import style_words
-from worker.cache.decisions import vocabulary as v
 from worker.cache.decisions.languages import frequency
 from worker.cache.decisions.memory import MOST_REMEMBERED
 from worker.cache.decisions.readers import prepositions as p
 from worker.cache.decisions.readers.lexicon import Meaning, Sort, meanings
 from worker.cache.decisions.readers.prepositions import Phrase, Role, Token
 from worker.cache.decisions.readers.reading import Reading
-from worker.cache.decisions.vocabulary import word_set
+from worker.cache.decisions.vocabulary.lists import word_set
+from worker.cache.decisions.vocabulary.style import STYLE_WORDS
 
 _TOKEN = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*|\d+\w*|[^\w\s]")
 _CLASSES: tuple[tuple[Role, frozenset[str]], ...] = (
@@ -81,7 +81,7 @@ _ENDS = ("er", "es", "en", "em", "e")
 _PLURALS = ("en", "er", "n", "e", "s", "es", "se", "nen")
 _UMLAUTS = str.maketrans("äöü", "aou")
 _SHORTEST = 4  # letters of the noun that a compound ends in
-_NAMED = v.STYLE_WORDS | style_words.TOOLS
+_NAMED = STYLE_WORDS | style_words.TOOLS
 
 
 def _shown(tokens: Sequence[Token], phrase: Phrase) -> str:

@@ -10,14 +10,14 @@ from functools import cache
 from typing import Any
 
 from worker.cache.decisions import style_words
-from worker.cache.decisions import vocabulary as v
 from worker.cache.decisions.readers import postpositions as p
 from worker.cache.decisions.readers.lexicon import Sort, meanings, nouns
 from worker.cache.decisions.readers.postpositions import Role, Token
 from worker.cache.decisions.readers.reading import Reading
-from worker.cache.decisions.vocabulary import word_set
+from worker.cache.decisions.vocabulary.lists import word_set
+from worker.cache.decisions.vocabulary.style import STYLE_WORDS
 
-_NAMED = v.STYLE_WORDS | style_words.TOOLS
+_NAMED = STYLE_WORDS | style_words.TOOLS
 _PLACE = word_set("で に へ にて において")
 _BE = word_set("映す 見せる 写す 入れる いる ある 含む 見える 写る 映る 入る おる 出る 使う 着る かぶる 持つ")
 _NONE = word_set("ない なし 無し ぬ ず ん 抜き 無い")

@@ -10,16 +10,17 @@ from dataclasses import replace
 from functools import lru_cache
 
 from worker.cache.decisions import style_words
-from worker.cache.decisions import vocabulary as v
 from worker.cache.decisions.memory import MOST_REMEMBERED
 from worker.cache.decisions.readers import postpositions as p
 from worker.cache.decisions.readers.lexicon import Meaning, Sort, meanings, nouns
 from worker.cache.decisions.readers.postpositions import Role, Token
 from worker.cache.decisions.readers.reading import Reading
-from worker.cache.decisions.vocabulary import word_set
+from worker.cache.decisions.vocabulary.groups import NATURES
+from worker.cache.decisions.vocabulary.lists import word_set
+from worker.cache.decisions.vocabulary.style import STYLE_WORDS
 
 _TOKEN = re.compile(r"[^\W_]+|[^\w\s]")
-_NAMED = v.STYLE_WORDS | style_words.TOOLS
+_NAMED = STYLE_WORDS | style_words.TOOLS
 _FIRST_SYLLABLE, _FINALS = 0xAC00, 28  # of Unicode's syllables; final sounds of each
 _FINAL_L, _FINAL_N = 8, 4
 
@@ -246,7 +247,7 @@ def _noun(text: str) -> Meaning | None:
 _LANGUAGE = p.Language(
     blank=" ",
     joins=lambda left, right: (
-        left.said.english in v.NATURES  # 로봇 강아지, a robot dog
+        left.said.english in NATURES  # 로봇 강아지, a robot dog
         or right.text in _COSTUMES  # 공룡 의상, a dinosaur costume
         or not left.is_of(Sort.SCENE, Sort.PERSON, Sort.ANIMATE, Sort.SURFACE, Sort.NOTHING)
     ),

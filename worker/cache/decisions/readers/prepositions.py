@@ -13,7 +13,9 @@ from enum import Enum, auto
 from worker.cache.decisions.readers.lexicon import Meaning, Sort
 from worker.cache.decisions.readers.reading import TWO_COLOURS, Found, Reading, Said, Worded, entity
 from worker.cache.decisions.types import Entity
-from worker.cache.decisions.vocabulary import CLAD, PERSONS, SOMEBODY, word_set
+from worker.cache.decisions.vocabulary.groups import CLAD
+from worker.cache.decisions.vocabulary.lists import word_set
+from worker.cache.decisions.vocabulary.people import PERSONS, SOMEBODY
 
 
 class Role(Enum):

@@ -4,9 +4,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from worker.cache.decisions import salience
-from worker.cache.decisions import vocabulary as v
 from worker.cache.decisions.readers.lexicon import Meaning, Sort
 from worker.cache.decisions.types import Entity, EntityKind
+from worker.cache.decisions.vocabulary.groups import CONFLICT_GROUPS
+from worker.cache.decisions.vocabulary.invisible import EMPTY_WHEN_BARE
+from worker.cache.decisions.vocabulary.lists import word_set
 
 TWO_COLOURS = "black-and-white"  # of a thing where one is named, else of the whole picture
 
@@ -89,7 +91,7 @@ class Worded:
         return self.is_of(Sort.MATERIAL) or self.said.english in _STUFF
 
 
-_STUFF = v.CONFLICT_GROUPS["material"].keys() | v.word_set(
+_STUFF = CONFLICT_GROUPS["material"].keys() | word_set(
     "tree rock plush lego gold silver fire water cloud smoke chocolate flower leaf candy"
 )
 
@@ -112,7 +114,7 @@ def entity(
     if sort is Sort.NOTHING or sort is Sort.STYLE:
         return None
     *more, noun = head.english.split()
-    if not described and noun in v.EMPTY_WHEN_BARE:
+    if not described and noun in EMPTY_WHEN_BARE:
         return None
     attributes = tuple(dict.fromkeys((*counts, *(word.english for word in described), *more)))
     is_scene = sort is Sort.SCENE or (is_place and not (head.meaning and head.meaning.is_object))

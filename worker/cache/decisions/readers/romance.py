@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache, partial
 
 from worker.cache.decisions import style_words
-from worker.cache.decisions import vocabulary as v
 from worker.cache.decisions.languages import frequency
 from worker.cache.decisions.memory import MOST_REMEMBERED
 from worker.cache.decisions.readers import prepositions as p
@@ -21,10 +20,11 @@ from worker.cache.decisions.readers.prepositions import Role, Token
 from worker.cache.decisions.readers.reading import Reading
 from worker.cache.decisions.readers.romance_context import role_in_context
 from worker.cache.decisions.readers.romance_words import GRAMMARS, Grammar, variants
+from worker.cache.decisions.vocabulary.style import STYLE_WORDS
 
 _TOKEN = re.compile(r"[^\W\d_]+['’]|[^\W\d_]+(?:-[^\W\d_]+)*|\d+\w*|[^\w\s]")
 _COMMONER = 0.7  # a singular may be so much rarer than its plural, as powers of ten
-_NAMED = v.STYLE_WORDS | style_words.TOOLS
+_NAMED = STYLE_WORDS | style_words.TOOLS
 _ORDER = p.Order(follows=True, joins_of=True, shown=p.plain)
 
 

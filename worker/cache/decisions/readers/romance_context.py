@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from worker.cache.decisions import vocabulary as v
 from worker.cache.decisions.languages import frequency
 from worker.cache.decisions.readers.lexicon import Meaning, Sort
 from worker.cache.decisions.readers.prepositions import Role, Token
 from worker.cache.decisions.readers.romance_words import Grammar, variants
+from worker.cache.decisions.vocabulary.lists import word_set
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,10 +246,10 @@ _RULES = (
     _adjective,
 )
 _ENDS = (Role.END, Role.VERB, Role.IN, Role.ON, Role.PREPOSITION, Role.RELATIVE, Role.COPULA, Role.OF)
-_VERBS_TOO = v.word_set("baja limpia seca llena vacía suelta despierta calma")  # adjectives, and what somebody does
+_VERBS_TOO = word_set("baja limpia seca llena vacía suelta despierta calma")  # adjectives, and what somebody does
 _WHERETO = ("por", "hacia", "hasta", "al", "para")
 _FAR = 4  # words from "more" to "than"
-_MORE = v.word_set(
+_MORE = word_set(
     "aussi tan tão "
     "más menos mayor menor mejor peor plus moins meilleur meilleure pire mais maior melhor pior mayores menores maiores"
 )

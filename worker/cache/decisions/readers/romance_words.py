@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from worker.cache.decisions.vocabulary import phrase_set, word_set
+from worker.cache.decisions.vocabulary.lists import phrase_set, word_set
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,13 +14,13 @@ from itertools import pairwise
 from typing import Any
 
 from worker.cache.decisions import style_words
-from worker.cache.decisions import vocabulary as v
 from worker.cache.decisions.memory import MOST_REMEMBERED
 from worker.cache.decisions.readers import prepositions as p
 from worker.cache.decisions.readers.lexicon import Meaning, Sort, meanings
 from worker.cache.decisions.readers.prepositions import Phrase, Role, Token
 from worker.cache.decisions.readers.reading import Reading
-from worker.cache.decisions.vocabulary import word_set
+from worker.cache.decisions.vocabulary.lists import word_set
+from worker.cache.decisions.vocabulary.style import STYLE_WORDS
 
 _VIEW = (
     r"(?:вид|съёмка|съемка|ракурс|снято) (?:сверху|снизу|сбоку|спереди|сзади|издалека|вблизи|изнутри|"
@@ -55,7 +55,7 @@ _CLASSES: tuple[tuple[Role, frozenset[str]], ...] = (
     ),
     (Role.RELATIVE, word_set("который которая которое которые")),
 )
-_NAMED = v.STYLE_WORDS | style_words.TOOLS
+_NAMED = STYLE_WORDS | style_words.TOOLS
 _ADJECTIVES = frozenset(("ADJF", "ADJS", "PRTF"))
 _VERBS = frozenset(("VERB", "INFN", "GRND", "PRTS", "PRED"))
 _OTHERS = frozenset(("ADVB", "NPRO", "CONJ", "PRCL", "INTJ", "COMP", "PREP"))
