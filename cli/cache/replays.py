@@ -220,7 +220,7 @@ def prepared_with(
 ) -> "Prepared":
     """Take a trace apart and embed it; raise `BadInput` for an extractor or a folder that cannot be used."""
     from worker.cache import planner
-    from worker.cache.decisions.tagging import TaggerUnavailable
+    from worker.cache.decisions.english.tagging import TaggerUnavailable
     from worker.cache.simulation.prepare import prepare
 
     settings = [setup.settings for setup in setups] + [request.settings for request in requests]

@@ -73,7 +73,7 @@ def _check_names(checked: "SpaceSettings") -> None:
     What an extractor needs may be on the workers alone.
     """
     from worker.cache import planner
-    from worker.cache.decisions.tagging import TaggerUnavailable
+    from worker.cache.decisions.english.tagging import TaggerUnavailable
 
     try:
         with suppress(TaggerUnavailable):

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from worker.cache.decisions.english.tagging import TaggerUnavailable, spacy_tagger
 from worker.cache.decisions.entities import EntityKind, Extraction, FallbackReason, extract, extractor, whole_prompt
-from worker.cache.decisions.tagging import TaggerUnavailable, spacy_tagger
 
 LABELLED = [json.loads(line) for line in (Path(__file__).parents[2] / "data/entities.jsonl").read_text().splitlines()]
 

@@ -8,10 +8,10 @@ import pytest
 
 from shared.generation import GenerationParams
 from shared.model_cards import ModelCard
+from worker.cache.decisions.english.spelling import mended
 from worker.cache.decisions.entities import FallbackReason, extract, whole_prompt
 from worker.cache.decisions.languages import language
 from worker.cache.decisions.prompt_syntax import read
-from worker.cache.decisions.spelling import mended
 from worker.cache.decisions.types import Entity, Extraction
 from worker.cache.dry_run import decide
 from worker.models.embedders import load_embedder

@@ -13,8 +13,8 @@ import pytest
 from readings import read
 
 from lab.experiments.entities import crossed_figures
-from worker.cache.decisions import english_lexicon
 from worker.cache.decisions.comparison import compare
+from worker.cache.decisions.english import lexicon as english_lexicon
 from worker.cache.decisions.entities import extract
 from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.decisions.readers import chinese, russian
@@ -179,7 +179,7 @@ def test_the_lexicon_is_loaded_without_what_it_can_do_without() -> None:
     code = """
 import sys
 from importlib.util import find_spec
-from worker.cache.decisions.english_lexicon import is_in_lexicon
+from worker.cache.decisions.english.lexicon import is_in_lexicon
 print(is_in_lexicon("fox"), [name for name in ("scipy", "sklearn") if name in sys.modules], bool(find_spec("scipy")))
 """
 

@@ -9,11 +9,11 @@ from enum import StrEnum
 from functools import lru_cache
 
 from worker.cache.decisions.conflicts import contradict, has_conflict, has_other_nature
+from worker.cache.decisions.english.spelling import zipf
 from worker.cache.decisions.languages import CHINESE, ENGLISH
 from worker.cache.decisions.match_settings import MatchSettings, Veto
 from worker.cache.decisions.memory import MOST_REMEMBERED
 from worker.cache.decisions.readers import lexicon
-from worker.cache.decisions.spelling import zipf
 from worker.cache.decisions.types import (
     LANGUAGE,
     OPAQUE,

@@ -5,8 +5,8 @@ import unicodedata
 from collections.abc import Sequence
 
 from worker.cache.decisions import prompt_syntax
-from worker.cache.decisions import words as w
-from worker.cache.decisions.words import Word
+from worker.cache.decisions.english import words as w
+from worker.cache.decisions.english.words import Word
 
 _LETTERS = re.compile(r"[^\W_]+")
 _REACH = 30  # words of the encoder's text that are looked through for the next one of the prompt

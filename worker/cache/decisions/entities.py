@@ -4,12 +4,12 @@
     → red sports car (object) · neon-lit tokyo street (scene) · night (scene);   excluded: person
       style: cinematic, 4k
 
-One step a module: signs and tags come off (`prompt_syntax`), what is left becomes words (`words`, `spelling`), what
-the model's encoder does not read is dropped (`encoder_text`), the language is told (`languages`), words are tagged
-(`tagging`), style (`style`) and what must not be seen (`negation`) are set aside, attributes move to their noun
-(`attributes`). The rest is read by one rule: an entity is a run of describing words and nouns that ends in a noun
-(`phrases`, `naming`). A prompt without nouns, or in a language that is not read, is one entity as a whole, and the
-extraction says so. Nothing here raises for any text.
+One step a module: signs and tags come off (`prompt_syntax`), the language is told (`languages`), and what the model's
+encoder does not read is dropped (`encoder_text`). `readers` has a reader for each other language. English becomes words
+(`english.words`, `spelling`), which are tagged (`tagging`); style (`style`) and what must not be seen (`negation`) are
+set aside, attributes move to their noun (`attributes`). The rest is read by one rule: an entity is a run of describing
+words and nouns that ends in a noun (`phrases`, `naming`). A prompt without nouns, or in a language that is not read, is
+one entity as a whole, and the extraction says so. Nothing here raises for any text.
 """
 
 import re
@@ -19,25 +19,16 @@ from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
-from worker.cache.decisions import (
-    attributes,
-    encoder_text,
-    languages,
-    motion,
-    negation,
-    prompt_syntax,
-    readers,
-    style,
-    style_classes,
-)
-from worker.cache.decisions import words as w
-from worker.cache.decisions.naming import entity_or_style
-from worker.cache.decisions.phrases import phrases
+from worker.cache.decisions import encoder_text, languages, prompt_syntax, readers, style_classes
+from worker.cache.decisions.english import attributes, motion, negation, style
+from worker.cache.decisions.english import words as w
+from worker.cache.decisions.english.naming import entity_or_style
+from worker.cache.decisions.english.phrases import phrases
+from worker.cache.decisions.english.tagging import Tagger, lexicon_tagger, spacy_tagger
+from worker.cache.decisions.english.words import Word
 from worker.cache.decisions.readers.reading import Reading
-from worker.cache.decisions.tagging import Tagger, lexicon_tagger, spacy_tagger
 from worker.cache.decisions.types import Entity, EntityKind, Extraction, FallbackReason
 from worker.cache.decisions.vocabulary.style import STYLE_WORDS
-from worker.cache.decisions.words import Word
 
 __all__ = ["Entity", "EntityKind", "Extraction", "FallbackReason", "extract", "extractor", "whole_prompt"]
 

@@ -7,8 +7,8 @@ import re
 from collections.abc import Sequence
 from functools import cache, lru_cache
 
+from worker.cache.decisions.english.spelling import zipf
 from worker.cache.decisions.memory import MOST_REMEMBERED
-from worker.cache.decisions.spelling import zipf
 
 ENGLISH = "en"
 CHINESE = "zh"

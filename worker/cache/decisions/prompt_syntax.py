@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from worker.cache.decisions import quotations
-from worker.cache.decisions.spelling import is_known
+from worker.cache.decisions.english.spelling import is_known
 from worker.cache.decisions.vocabulary.grammar import ADJECTIVES, COMPOUNDS, FUNCTION_TAGS
 from worker.cache.decisions.vocabulary.groups import CONFLICT_GROUPS
 from worker.cache.decisions.vocabulary.lists import word_set

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
 
-from worker.cache.decisions import style_words
+from worker.cache.decisions.english import style_words
 from worker.cache.decisions.languages import frequency
 from worker.cache.decisions.memory import MOST_REMEMBERED
 from worker.cache.decisions.readers import prepositions as p

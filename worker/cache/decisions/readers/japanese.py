@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from worker.cache.decisions import style_words
+from worker.cache.decisions.english import style_words
 from worker.cache.decisions.readers import postpositions as p
 from worker.cache.decisions.readers.lexicon import Sort, meanings, nouns
 from worker.cache.decisions.readers.postpositions import Role, Token

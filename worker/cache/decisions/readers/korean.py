@@ -9,7 +9,7 @@ import re
 from dataclasses import replace
 from functools import lru_cache
 
-from worker.cache.decisions import style_words
+from worker.cache.decisions.english import style_words
 from worker.cache.decisions.memory import MOST_REMEMBERED
 from worker.cache.decisions.readers import postpositions as p
 from worker.cache.decisions.readers.lexicon import Meaning, Sort, meanings, nouns

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache, partial
 
-from worker.cache.decisions import style_words
+from worker.cache.decisions.english import style_words
 from worker.cache.decisions.languages import frequency
 from worker.cache.decisions.memory import MOST_REMEMBERED
 from worker.cache.decisions.readers import prepositions as p

@@ -1,4 +1,4 @@
-"""Slips, words that are written apart or together, and which words are English."""
+"""Slips, and words that are written apart or together."""
 
 from worker.cache.decisions.vocabulary.lists import groups, word_set
 
@@ -161,18 +161,6 @@ KEPT_PAIRS = frozenset(
             "key words",
         ),
     )
-)
-
-# the commonest words of other languages that are no English words, to tell that a prompt is not English
-FOREIGN = word_set(
-    "el la los las del una uno unos por con para que en sobre entre y su sus al es está como muy bajo junto hacia "
-    "desde der das und ein eine einen einem einer mit auf im ist den dem des über unter vor nach zwei von durch "
-    "für zum zur le les du une et dans sur avec est au aux sous qui pour devant vers deux ses il lo gli di che "
-    "nel nella della dello sul sulla tra verso sono um uma com em do da dos na nos nas pelo pela sob ao ou een "
-    "het op met van naar bij w nad pod przez się jest ve bir için ile och på med ett som og i"
-) - word_set("a i on at an as in or do to la")
-ENGLISH = word_set(
-    "a an the of in on at with and is are to over by from through into up down his her its their this that while as"
 )
 
 # words that people often misspell in prompts, beside those of the lists above

@@ -6,8 +6,8 @@ The default tagger is a lexicon, corrected by rules for captions; spaCy with a m
 from collections.abc import Callable, Sequence
 from functools import cache
 
-from worker.cache.decisions import english_lexicon
-from worker.cache.decisions.tag_rules import correct
+from worker.cache.decisions.english import lexicon
+from worker.cache.decisions.english.tag_rules import correct
 
 Tagger = Callable[[Sequence[str]], list[str]]
 
@@ -19,7 +19,7 @@ class TaggerUnavailable(RuntimeError):
 @cache
 def lexicon_tagger() -> Tagger:
     """The default tagger. The first call loads the lexicon."""
-    parser = english_lexicon.parser()
+    parser = lexicon.parser()
 
     def tag(words: Sequence[str]) -> list[str]:
         found = parser.find_tags(list(words))

@@ -3,9 +3,10 @@
 Each gives the tag of the word at a place, or None where it has nothing to say.
 """
 
-from worker.cache.decisions.english_lexicon import FINITE, is_first_name, is_heard, is_in_lexicon, tag_in_lexicon
-from worker.cache.decisions.neighbours import BASES, KNOWN_VERBS, LISTED, ONLY_VERBS, Place
-from worker.cache.decisions.spelling import is_known, zipf
+from worker.cache.decisions.english.lexicon import FINITE, is_first_name, is_heard, is_in_lexicon, tag_in_lexicon
+from worker.cache.decisions.english.neighbours import BASES, KNOWN_VERBS, LISTED, ONLY_VERBS, Place
+from worker.cache.decisions.english.spelling import is_known, zipf
+from worker.cache.decisions.english.words import ADJECTIVE, NOUN
 from worker.cache.decisions.vocabulary.grammar import (
     ADJECTIVES,
     COMPOUNDS,
@@ -30,7 +31,6 @@ from worker.cache.decisions.vocabulary.numbers import MEASURED, MONTHS
 from worker.cache.decisions.vocabulary.people import ANIMATE, BODY_PARTS, PEOPLES, PERSONS
 from worker.cache.decisions.vocabulary.places import PLACE_NOUNS, POINTS_OF_THE_COMPASS, SCENE_NOUNS
 from worker.cache.decisions.vocabulary.style import STYLE_WORDS
-from worker.cache.decisions.words import ADJECTIVE, NOUN
 
 PERIOD = "PERIOD"  # a decade or a century
 _NO_THINGS = ONLY_VERBS | FUNCTION_TAGS.keys()

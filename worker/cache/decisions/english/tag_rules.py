@@ -7,17 +7,17 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
-from worker.cache.decisions import noun_rules, verb_rules
-from worker.cache.decisions.english_lexicon import FINITE, is_heard, is_in_lexicon, tag_in_lexicon
+from worker.cache.decisions.english import noun_rules, verb_rules
+from worker.cache.decisions.english.lexicon import FINITE, is_heard, is_in_lexicon, tag_in_lexicon
+from worker.cache.decisions.english.neighbours import Place
+from worker.cache.decisions.english.spelling import zipf
+from worker.cache.decisions.english.words import NOUN
 from worker.cache.decisions.memory import MOST_REMEMBERED
-from worker.cache.decisions.neighbours import Place
-from worker.cache.decisions.spelling import zipf
 from worker.cache.decisions.vocabulary.grammar import ADJECTIVES, ADVERBS, FUNCTION_TAGS, NOUNS, SINGULARS
 from worker.cache.decisions.vocabulary.lists import word_set
 from worker.cache.decisions.vocabulary.numbers import COUNTS
 from worker.cache.decisions.vocabulary.people import ANIMATE, PEOPLE_BY_FIRST_WORD, SOMEBODY
 from worker.cache.decisions.vocabulary.places import PLACE_NOUNS, SCENE_NOUNS, SCENE_PREPOSITIONS
-from worker.cache.decisions.words import NOUN
 
 _NUMBER = re.compile(r"[\d.,:]+(st|nd|rd|th)?")
 _DECADE = re.compile(r"(?:1\d|20)?\d0'?s")

@@ -5,9 +5,10 @@ Each gives the tag of the word at a place, or None where it has nothing to say.
 
 from functools import lru_cache
 
-from worker.cache.decisions.english_lexicon import FINITE, is_in_lexicon, tag_in_lexicon
+from worker.cache.decisions.english.lexicon import FINITE, is_in_lexicon, tag_in_lexicon
+from worker.cache.decisions.english.neighbours import BASES, KNOWN_VERBS, LISTED, ONLY_VERBS, STARTS_OBJECT, Place
+from worker.cache.decisions.english.words import ADJECTIVE, NOUN
 from worker.cache.decisions.memory import MOST_REMEMBERED
-from worker.cache.decisions.neighbours import BASES, KNOWN_VERBS, LISTED, ONLY_VERBS, STARTS_OBJECT, Place
 from worker.cache.decisions.vocabulary.grammar import (
     ATTRIBUTIVE_ING,
     FUNCTION_TAGS,
@@ -21,7 +22,6 @@ from worker.cache.decisions.vocabulary.groups import CONFLICT_GROUPS
 from worker.cache.decisions.vocabulary.lists import word_set
 from worker.cache.decisions.vocabulary.people import ANIMATE, BODY_PARTS, CLOTHES
 from worker.cache.decisions.vocabulary.places import PLACE_NOUNS, SCENE_NOUNS
-from worker.cache.decisions.words import ADJECTIVE, NOUN
 
 _REQUESTS = word_set(
     "create generate animate make show imagine draw visualize visualise depict illustrate craft produce "

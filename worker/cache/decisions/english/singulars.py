@@ -2,10 +2,10 @@
 
 from functools import lru_cache
 
-from worker.cache.decisions.english_lexicon import is_heard, is_in_lexicon, tag_in_lexicon
+from worker.cache.decisions.english.lexicon import is_heard, is_in_lexicon, tag_in_lexicon
+from worker.cache.decisions.english.spelling import RARE, is_known, zipf
+from worker.cache.decisions.english.tagging import lexicon_tagger
 from worker.cache.decisions.memory import MOST_REMEMBERED
-from worker.cache.decisions.spelling import RARE, is_known, zipf
-from worker.cache.decisions.tagging import lexicon_tagger
 from worker.cache.decisions.vocabulary.grammar import SINGULARS
 
 _LONGER_THAN_WOMEN = 5  # letters: omen and semen are no men

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from worker.cache.decisions.english_lexicon import FINITE
+from worker.cache.decisions.english.lexicon import FINITE
 from worker.cache.decisions.vocabulary.grammar import ADJECTIVES, FUNCTION_TAGS, NOUNS, VERBS, VERBS_OR_NOUNS
 from worker.cache.decisions.vocabulary.places import PLACE_NOUNS, SCENE_NOUNS
 

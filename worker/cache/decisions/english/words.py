@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from worker.cache.decisions.spelling import is_known, mended
+from worker.cache.decisions.english.spelling import is_known, mended
 from worker.cache.decisions.vocabulary.grammar import FUNCTION_TAGS
 from worker.cache.decisions.vocabulary.lists import word_set
 from worker.cache.decisions.vocabulary.numbers import NUMERALS

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 from worker.cache.decisions import salience
-from worker.cache.decisions.english_lexicon import is_heard, is_in_lexicon
-from worker.cache.decisions.noun_rules import OF_TOPS
-from worker.cache.decisions.phrases import ENDS_OF_STYLE, are_kept, is_day, is_empty
-from worker.cache.decisions.singulars import singular
+from worker.cache.decisions.english.lexicon import is_heard, is_in_lexicon
+from worker.cache.decisions.english.noun_rules import OF_TOPS
+from worker.cache.decisions.english.phrases import ENDS_OF_STYLE, are_kept, is_day, is_empty
+from worker.cache.decisions.english.singulars import singular
+from worker.cache.decisions.english.words import Word
 from worker.cache.decisions.types import Entity, EntityKind
 from worker.cache.decisions.vocabulary.grammar import ADJECTIVES, COMPOUNDS, NOUNS, SINGULARS
 from worker.cache.decisions.vocabulary.groups import FRUITS, NATURES
@@ -37,7 +38,6 @@ from worker.cache.decisions.vocabulary.places import (
     SCENE_PREPOSITIONS,
 )
 from worker.cache.decisions.vocabulary.style import STYLE_HEADS, STYLE_WORDS
-from worker.cache.decisions.words import Word
 
 
 def entity_or_style(words: Sequence[Word], start: int, stop: int) -> Entity | None:

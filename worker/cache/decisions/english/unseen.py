@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-from worker.cache.decisions import style_words
-from worker.cache.decisions.english_lexicon import is_heard
+from worker.cache.decisions.english import style_words
+from worker.cache.decisions.english.lexicon import is_heard
+from worker.cache.decisions.english.words import ADJECTIVE, DESCRIBES, NOUN, Word, ignore
 from worker.cache.decisions.vocabulary.groups import CONFLICT_GROUPS
 from worker.cache.decisions.vocabulary.invisible import CARRIERS, IDIOMS
 from worker.cache.decisions.vocabulary.lists import word_set
 from worker.cache.decisions.vocabulary.people import ANIMATE, PEOPLE_BY_FIRST_WORD
-from worker.cache.decisions.words import ADJECTIVE, DESCRIBES, NOUN, Word, ignore
 
 
 def mark_at(words: Sequence[Word], i: int) -> None:

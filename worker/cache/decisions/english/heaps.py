@@ -10,13 +10,13 @@ from collections.abc import Iterator, Sequence
 from enum import Enum, auto
 from functools import partial
 
-from worker.cache.decisions.english_lexicon import is_heard
+from worker.cache.decisions.english.lexicon import is_heard
+from worker.cache.decisions.english.words import Word
 from worker.cache.decisions.vocabulary.grammar import COMPOUNDS, PLURAL_MODIFIERS, SINGULARS
 from worker.cache.decisions.vocabulary.lists import word_set
 from worker.cache.decisions.vocabulary.numbers import DAYS
 from worker.cache.decisions.vocabulary.people import ANIMATE, PERSONS
 from worker.cache.decisions.vocabulary.places import MORE_PLACES, PLACE_NOUNS, SCENE_NOUNS
-from worker.cache.decisions.words import Word
 
 _SHORTEST = 3  # nouns
 _MANY = 2  # plurals before the last noun, which is one too often for a compound

@@ -2,9 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 
-from worker.cache.decisions import heaps, style_words
-from worker.cache.decisions.english_lexicon import is_heard, is_in_lexicon
-from worker.cache.decisions.singulars import singular
+from worker.cache.decisions.english import heaps, style_words
+from worker.cache.decisions.english.lexicon import is_heard, is_in_lexicon
+from worker.cache.decisions.english.singulars import singular
+from worker.cache.decisions.english.words import DESCRIBES as _DESCRIBES
+from worker.cache.decisions.english.words import NOUN as _NOUN
+from worker.cache.decisions.english.words import Word
 from worker.cache.decisions.vocabulary.grammar import DEGREES, OF_NAMES, SUFFIX_ADJECTIVES
 from worker.cache.decisions.vocabulary.groups import CONFLICT_GROUPS
 from worker.cache.decisions.vocabulary.invisible import CARRIERS, EMPTY_NOUNS, EMPTY_WHEN_BARE
@@ -13,9 +16,6 @@ from worker.cache.decisions.vocabulary.people import ANIMATE, BODY_PARTS
 from worker.cache.decisions.vocabulary.places import PLACE_NOUNS, POINTS_OF_THE_COMPASS, SCENE_NOUNS
 from worker.cache.decisions.vocabulary.spellings import KEPT_PAIRS
 from worker.cache.decisions.vocabulary.style import STYLE_HEADS
-from worker.cache.decisions.words import DESCRIBES as _DESCRIBES
-from worker.cache.decisions.words import NOUN as _NOUN
-from worker.cache.decisions.words import Word
 
 ENDS_OF_STYLE = STYLE_HEADS | style_words.GENRE_HEADS  # what a phrase ends in that says how the picture looks
 

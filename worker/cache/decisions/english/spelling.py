@@ -10,7 +10,7 @@ need not be common: photorealisitc can have meant nothing else.
 from collections.abc import Iterator
 from functools import cache, lru_cache
 
-from worker.cache.decisions import style_words
+from worker.cache.decisions.english import style_words
 from worker.cache.decisions.memory import MOST_REMEMBERED
 from worker.cache.decisions.vocabulary.grammar import ADJECTIVES, NOUNS, VERBS
 from worker.cache.decisions.vocabulary.groups import CONFLICT_GROUPS

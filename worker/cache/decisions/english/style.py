@@ -7,13 +7,14 @@ lists of tags in `style_tags`, comparisons and what else nobody sees in `unseen`
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from worker.cache.decisions import artists, style_classes, style_tags, style_words, unseen
-from worker.cache.decisions.english_lexicon import is_in_lexicon
+from worker.cache.decisions import style_classes
+from worker.cache.decisions.english import artists, style_tags, style_words, unseen
+from worker.cache.decisions.english.lexicon import is_in_lexicon
+from worker.cache.decisions.english.words import ADJECTIVE, DESCRIBES, NOUN, Word, mark
 from worker.cache.decisions.vocabulary.lists import word_set
 from worker.cache.decisions.vocabulary.people import ANIMATE
 from worker.cache.decisions.vocabulary.places import BEFORE_NAMES
 from worker.cache.decisions.vocabulary.style import AMBIGUOUS_STYLE_WORDS, STYLE_HEADS, STYLE_PHRASES
-from worker.cache.decisions.words import ADJECTIVE, DESCRIBES, NOUN, Word, mark
 
 _PHRASES = frozenset(
     tuple(form.replace("'s", "").replace("-", " ").split())

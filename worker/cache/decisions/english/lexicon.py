@@ -11,7 +11,7 @@ from functools import cache
 from threading import get_ident
 from typing import Any
 
-from worker.cache.decisions.spelling import is_known
+from worker.cache.decisions.english.spelling import is_known
 from worker.cache.decisions.vocabulary.grammar import VERBS, VERBS_OR_NOUNS
 
 _LEFT_OUT = ("scipy", "sklearn")  # NLTK, which TextBlob imports, takes 1.5 s for what it has of them, and nothing here

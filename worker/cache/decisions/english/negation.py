@@ -8,11 +8,11 @@ article, or a preposition is seen again.
 
 from collections.abc import Sequence
 
-from worker.cache.decisions.artists import is_unheard
-from worker.cache.decisions.english_lexicon import FINITE
+from worker.cache.decisions.english.artists import is_unheard
+from worker.cache.decisions.english.lexicon import FINITE
+from worker.cache.decisions.english.words import DESCRIBES, NOUN, Word
 from worker.cache.decisions.vocabulary.lists import word_set
 from worker.cache.decisions.vocabulary.numbers import QUANTIFIERS
-from worker.cache.decisions.words import DESCRIBES, NOUN, Word
 
 _NO_VERB = word_set("no without minus lacking lacks except excluding neither nor sans zero w/o")
 _BEFORE_VERB = word_set(

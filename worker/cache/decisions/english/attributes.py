@@ -9,7 +9,8 @@ Only words that change a picture move: colours, patterns, sizes, ages, materials
 from collections.abc import Sequence
 from dataclasses import replace
 
-from worker.cache.decisions.english_lexicon import FINITE, is_first_name, is_heard
+from worker.cache.decisions.english.lexicon import FINITE, is_first_name, is_heard
+from worker.cache.decisions.english.words import ADJECTIVE, NOUN, Word, ignore
 from worker.cache.decisions.vocabulary.grammar import SINGULARS
 from worker.cache.decisions.vocabulary.groups import (
     CLAD,
@@ -22,7 +23,6 @@ from worker.cache.decisions.vocabulary.lists import word_set
 from worker.cache.decisions.vocabulary.numbers import QUANTIFIERS
 from worker.cache.decisions.vocabulary.people import PERSONS, SOMEBODY
 from worker.cache.decisions.vocabulary.places import CONTAINERS
-from worker.cache.decisions.words import ADJECTIVE, NOUN, Word, ignore
 
 _COPULA = word_set(
     "is are was were 's looks look appears appear remains stays be being been turns turning turned becomes "

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from worker.cache.decisions import style_words
-from worker.cache.decisions.english_lexicon import is_heard, is_in_lexicon
-from worker.cache.decisions.spelling import is_known, zipf
+from worker.cache.decisions.english import style_words
+from worker.cache.decisions.english.lexicon import is_heard, is_in_lexicon
+from worker.cache.decisions.english.spelling import is_known, zipf
+from worker.cache.decisions.english.words import ADJECTIVE, DESCRIBES, NOUN, Word, mark
 from worker.cache.decisions.vocabulary.grammar import FUNCTION_TAGS
 from worker.cache.decisions.vocabulary.lists import word_set
-from worker.cache.decisions.words import ADJECTIVE, DESCRIBES, NOUN, Word, mark
 
 
 def mark_at(words: Sequence[Word], i: int) -> None:

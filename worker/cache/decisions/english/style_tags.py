@@ -5,12 +5,13 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import groupby
 
-from worker.cache.decisions import artists, style_classes, style_words
+from worker.cache.decisions import style_classes
+from worker.cache.decisions.english import artists, style_words
+from worker.cache.decisions.english.spelling import RARE, zipf
+from worker.cache.decisions.english.words import ADJECTIVE, Word, mark
 from worker.cache.decisions.memory import MOST_REMEMBERED
-from worker.cache.decisions.spelling import RARE, zipf
 from worker.cache.decisions.vocabulary.lists import word_set
 from worker.cache.decisions.vocabulary.style import STYLE_HEADS
-from worker.cache.decisions.words import ADJECTIVE, Word, mark
 
 _MEASURE = re.compile(r"\d+(?:mm|k|p|fps|bit|px|hz|iso|t)|fps\d+|f\d+(?:\.\d)?|iso\d+")
 

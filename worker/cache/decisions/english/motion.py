@@ -9,10 +9,10 @@ donor unused; that is the cheaper mistake.
 
 from collections.abc import Iterator, Sequence
 
-from worker.cache.decisions.english_lexicon import FINITE
+from worker.cache.decisions.english.lexicon import FINITE
+from worker.cache.decisions.english.words import Word
 from worker.cache.decisions.vocabulary.grammar import VERBS
 from worker.cache.decisions.vocabulary.lists import word_set
-from worker.cache.decisions.words import Word
 
 _GROUPS = {
     "rest": "rest stay still stand sit wait lie lay sleep pose remain lean motionless static resting",
