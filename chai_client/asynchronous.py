@@ -26,11 +26,9 @@ class AsyncClient:
 
     def __init__(self, url: str = transport.DEFAULT_URL, key: str | None = None, *, timeout_s: float = 30.0) -> None:
         self.url, self._timeout_s = transport.base(url), timeout_s
-        options = transport.options(self.url, key, timeout_s)
-        try:
-            self._http = httpx.AsyncClient(**options)
-        except (ImportError, ValueError, httpx.InvalidURL) as error:  # of a proxy
-            raise transport.bad_environment(error) from None
+        self._options = transport.options(self.url, key, timeout_s)
+        self._loop: asyncio.AbstractEventLoop | None = None  # whose the connections are; none has made any yet
+        self._connect()
 
     async def create(
         self,
@@ -189,6 +187,21 @@ class AsyncClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+    @property
+    def _http(self) -> httpx.AsyncClient:
+        """The connections of this event loop: nothing comes through those of another, such as an `asyncio.run` made."""
+        loop = asyncio.get_running_loop()
+        if self._loop not in (None, loop):
+            self._connect()
+        self._loop = loop
+        return self._connections
+
+    def _connect(self) -> None:
+        try:
+            self._connections = httpx.AsyncClient(**self._options)
+        except (ImportError, ValueError, httpx.InvalidURL) as error:  # of a proxy
+            raise transport.bad_environment(error) from None
 
     async def _wait(
         self, call: Call, final: frozenset[str], timeout_s: float | None, seen: Callable[[Json], None] | None

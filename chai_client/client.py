@@ -1,5 +1,6 @@
 """The service, called from a thread that waits."""
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,11 +26,8 @@ class Client:
 
     def __init__(self, url: str = transport.DEFAULT_URL, key: str | None = None, *, timeout_s: float = 30.0) -> None:
         self.url, self._timeout_s = transport.base(url), timeout_s
-        options = transport.options(self.url, key, timeout_s)
-        try:
-            self._http = httpx.Client(**options)
-        except (ImportError, ValueError, httpx.InvalidURL) as error:  # of a proxy
-            raise transport.bad_environment(error) from None
+        self._options = transport.options(self.url, key, timeout_s)
+        self._connect()
 
     def create(
         self,
@@ -179,6 +177,19 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def _http(self) -> httpx.Client:
+        """The connections of this process: on those of the one that it was forked from, each would read the other's."""
+        if self._process != os.getpid():
+            self._connect()
+        return self._connections
+
+    def _connect(self) -> None:
+        try:
+            self._connections, self._process = httpx.Client(**self._options), os.getpid()
+        except (ImportError, ValueError, httpx.InvalidURL) as error:  # of a proxy
+            raise transport.bad_environment(error) from None
 
     def _wait(
         self, call: Call, final: frozenset[str], timeout_s: float | None, seen: Callable[[Json], None] | None

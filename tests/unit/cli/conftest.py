@@ -18,6 +18,9 @@ def scripted() -> Iterator[Script]:
             length = int(self.headers.get("content-length", 0))
             body = json.loads(self.rfile.read(length)) if length else None
             script.requests.append((self.command, self.path, dict(self.headers), body))
+            script.ports.append(self.client_address[1])
+            self.protocol_version = "HTTP/1.1" if script.keeps_connections else "HTTP/1.0"
+            self.close_connection = not script.keeps_connections
             status, headers, answer = script.answers.pop(0) if len(script.answers) > 1 else script.answers[0]
             content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
             self.send_response(status)

@@ -10,6 +10,8 @@ class Script:
     url: str = ""
     answers: list[tuple[int, dict[str, str], object]] = field(default_factory=list)
     requests: list[tuple[str, str, dict[str, str], object]] = field(default_factory=list)
+    ports: list[int] = field(default_factory=list)  # from which they came
+    keeps_connections: bool = False
 
     def answer(self, body: object, *, status: int = 200, **headers: str) -> None:
         """Add an answer; header names are written with underscores."""

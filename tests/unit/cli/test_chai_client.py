@@ -1,6 +1,7 @@
 """The client that programs use, against a server that misbehaves on demand."""
 
 import asyncio
+import os
 import socket
 import subprocess
 import sys
@@ -279,6 +280,47 @@ def test_a_post_is_sent_again_with_the_same_key(scripted: Script) -> None:
     assert body == {"prompt": "a", "seed": 7}
     assert first["Idempotency-Key"] == second["Idempotency-Key"]
     assert first["Cancel-After"] == "30m"
+
+
+FORKED = """
+import os, sys
+from chai_client import Client
+with Client(sys.argv[1]) as client:
+    client.get("video_1")
+    child = os.fork()
+    client.get("video_2" if child else "video_3")
+    if child:
+        os.waitpid(child, 0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing is forked here")
+def test_a_forked_process_has_connections_of_its_own(scripted: Script) -> None:
+    scripted.answer(VIDEO)
+    scripted.keeps_connections = True
+
+    subprocess.run([sys.executable, "-c", FORKED, scripted.url], cwd=ROOT, check=True, timeout=60)
+
+    port_of = dict(zip((path[-1] for _, path, _, _ in scripted.requests), scripted.ports, strict=True))
+    assert port_of["1"] == port_of["2"] != port_of["3"]
+
+
+LOOPED = """
+import asyncio, sys
+from chai_client import AsyncClient
+client = AsyncClient(sys.argv[1])
+for _ in range(2):
+    asyncio.run(client.get("video_1"))
+"""
+
+
+def test_an_event_loop_has_connections_of_its_own(scripted: Script) -> None:
+    scripted.answer(VIDEO)
+    scripted.keeps_connections = True
+
+    subprocess.run([sys.executable, "-c", LOOPED, scripted.url], cwd=ROOT, check=True, timeout=60)
+
+    assert len(scripted.requests) == 2
 
 
 @pytest.mark.parametrize("status", [None, 502, 504])
