@@ -52,3 +52,7 @@ class Refused(ChaiError):
         self.param = param  # the field at fault
         self.is_passing = is_passing  # the same call may work in a while
         self.exit_code = 2 if 400 <= status < 500 and status not in (401, 403, 429) else 1
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle what it holds: a pool of processes breaks on an error that it cannot make again from `args`."""
+        return type(self).__new__, (type(self), *self.args), self.__dict__

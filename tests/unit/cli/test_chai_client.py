@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import pickle
 import socket
 import subprocess
 import sys
@@ -280,6 +281,14 @@ def test_a_post_is_sent_again_with_the_same_key(scripted: Script) -> None:
     assert body == {"prompt": "a", "seed": 7}
     assert first["Idempotency-Key"] == second["Idempotency-Key"]
     assert first["Cancel-After"] == "30m"
+
+
+def test_a_refusal_comes_back_from_another_process() -> None:
+    error = Refused("no", status=404, code="not_found", param="id", is_passing=False)
+
+    again = pickle.loads(pickle.dumps(error))
+
+    assert (str(again), vars(again)) == ("no", vars(error))
 
 
 FORKED = """
