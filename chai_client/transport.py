@@ -70,7 +70,8 @@ class Call:
         if self.until < math.inf:
             left_s = max(0.0, self.until - time.monotonic())
             options["timeout"] = min(http.timeout.read or math.inf, left_s + GRACE_S)
-        return http.build_request(self.method, self.path, params=dict(self.params), headers=headers, **options)
+        params = {name: value for name, value in self.params.items() if value is not None}  # httpx sends None as ""
+        return http.build_request(self.method, self.path, params=params, headers=headers, **options)
 
 
 class Tries:
@@ -313,10 +314,13 @@ def refused(answer: httpx.Response) -> ChaiError:
 
 def lines(requests: Iterable[Mapping[str, Any]]) -> bytes:
     """Return a file of requests: what has no `custom_id` is called by its number. Raises `BadInput`."""
-    written = []
+    requests, written = list(requests), []
+    given = {str(request["custom_id"]) for request in requests if request.get("custom_id") is not None}
     for number, request in enumerate(requests, 1):
         body = {name: value for name, value in request.items() if name != "custom_id"}
-        name = str(request.get("custom_id", number))
+        name = str(number) if (custom_id := request.get("custom_id")) is None else str(custom_id)
+        while custom_id is None and name in given:
+            name += "_"
         written.append(encoded({"custom_id": name, "method": "POST", "url": "/v1/videos", "body": body}))
     return b"\n".join(written)
 

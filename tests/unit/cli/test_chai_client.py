@@ -1,6 +1,7 @@
 """The client that programs use, against a server that misbehaves on demand."""
 
 import asyncio
+import json
 import os
 import pickle
 import socket
@@ -281,6 +282,27 @@ def test_a_post_is_sent_again_with_the_same_key(scripted: Script) -> None:
     assert body == {"prompt": "a", "seed": 7}
     assert first["Idempotency-Key"] == second["Idempotency-Key"]
     assert first["Cancel-After"] == "30m"
+
+
+def test_a_filter_that_is_none_is_left_out(scripted: Script) -> None:
+    scripted.answer({"data": [], "has_more": False})
+
+    with Client(scripted.url) as client:
+        assert list(client.list(status=None, model=None, limit=3)) == []
+
+    assert scripted.requests[0][1] == "/v1/videos?limit=3"
+
+
+def test_what_has_no_name_in_a_batch_takes_that_of_no_other() -> None:
+    requests = [{"prompt": "a", "custom_id": "2"}, {"prompt": "b"}, {"prompt": "c", "custom_id": None}]
+
+    lines = [json.loads(line) for line in transport.lines(iter(requests)).splitlines()]
+
+    assert [(line["custom_id"], line["body"]) for line in lines] == [
+        ("2", {"prompt": "a"}),
+        ("2_", {"prompt": "b"}),
+        ("3", {"prompt": "c"}),
+    ]
 
 
 def test_a_refusal_comes_back_from_another_process() -> None:
