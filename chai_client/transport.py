@@ -9,6 +9,7 @@ import ssl
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from email.utils import parsedate_to_datetime
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from types import TracebackType
@@ -27,10 +28,11 @@ PAGE_SIZE = 100
 NUM_TRIES = 5
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 5.0
+LONGEST_ASKED_S = 60.0  # an answer that asks for a longer pause is not heeded
 OUTAGE_S = 60.0  # how long who waits puts up with an absent service
 GRACE_S = 5.0  # for an answer, where no time is left to wait for what it says
 HELD_S = 20  # the service holds an answer for so long at most, for who waits
-LATER = frozenset({429, 502, 503, 504})  # statuses that waiting may mend
+LATER = frozenset({408, 429, 502, 503, 504})  # statuses that waiting may mend
 GATEWAY = frozenset({502, 504})  # of these what stands between, where the service may have done what was asked
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18})", re.ASCII)
@@ -96,7 +98,7 @@ class Tries:
         if not is_later(answer) or self._is_last():
             return None
         self._may_have_arrived |= answer.status_code in GATEWAY
-        return pause_s(self._number, answer)
+        return min(pause_s(self._number, answer), max(0.0, self._call.until - time.monotonic()))
 
     def have_deleted(self, answer: httpx.Response) -> bool:
         """Return whether there is nothing to delete because an earlier try has."""
@@ -216,10 +218,21 @@ def segment(id_: str) -> str:
 
 def pause_s(number: int, answer: httpx.Response | None = None) -> float:
     """Return how long to wait before the next try, as the answer says if it does."""
-    retry_after = answer.headers.get("retry-after", "") if answer is not None else ""
-    if retry_after.isascii() and retry_after.isdigit():
-        return min(float(retry_after), LONGEST_PAUSE_S)
+    asked_s = None if answer is None else _asked_s(answer.headers)
+    if asked_s is not None and asked_s <= LONGEST_ASKED_S:
+        return asked_s
     return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** (number - 1)) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+
+
+def _asked_s(headers: Mapping[str, str]) -> float | None:
+    """Return the pause that Retry-After asks for, in seconds or as the time when it ends; None without one."""
+    text = headers.get("retry-after", "")
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except ValueError:
+        return None
 
 
 def poll_s(headers: Mapping[str, str]) -> float:
@@ -284,8 +297,12 @@ def parsed(url: str, call: Call, answer: httpx.Response) -> Json:
 
 
 def is_later(answer: httpx.Response) -> bool:
-    """Return whether the same call may work in a while."""
-    return answer.status_code in LATER and answer.headers.get("x-should-retry") != "false"
+    """Return whether the same call may work in a while.
+
+    409 with a Retry-After is the answer to a post whose first try has not ended.
+    """
+    is_passing = answer.status_code in LATER or (answer.status_code == 409 and "retry-after" in answer.headers)
+    return is_passing and answer.headers.get("x-should-retry") != "false"
 
 
 def deleted(call: Call) -> httpx.Response:

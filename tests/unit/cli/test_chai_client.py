@@ -8,8 +8,10 @@ import socket
 import subprocess
 import sys
 import time
+from email.utils import formatdate
 from pathlib import Path
 
+import httpx
 import pytest
 from scripted_service import Script
 
@@ -282,6 +284,45 @@ def test_a_post_is_sent_again_with_the_same_key(scripted: Script) -> None:
     assert body == {"prompt": "a", "seed": 7}
     assert first["Idempotency-Key"] == second["Idempotency-Key"]
     assert first["Cancel-After"] == "30m"
+
+
+@pytest.mark.parametrize("status", [408, 409])
+def test_a_post_whose_first_try_has_not_ended_is_sent_again(scripted: Script, status: int) -> None:
+    scripted.answer({"error": {"message": "the first request goes on"}}, status=status, Retry_After="0")
+    scripted.answer(VIDEO)
+
+    with Client(scripted.url) as client:
+        assert client.create("a") == VIDEO
+
+
+@pytest.mark.parametrize(
+    ("asked", "low_s", "high_s"),
+    [
+        ("30", 30, 30),  # a key that may make two videos a minute
+        (formatdate(time.time() + 600, usegmt=True), 0, 0.01),  # longer than anybody sits out: as without it
+        ("9" * 400, 0, 0.01),
+        (formatdate(0, usegmt=True), 0, 0),
+        ("soon", 0, 0.01),
+    ],
+)
+def test_a_pause_is_as_long_as_the_service_asks(asked: str, low_s: float, high_s: float) -> None:
+    assert low_s <= transport.pause_s(1, httpx.Response(503, headers={"Retry-After": asked})) <= high_s
+
+
+def test_a_pause_may_be_asked_for_by_the_time_of_its_end() -> None:
+    answer = httpx.Response(503, headers={"Retry-After": formatdate(time.time() + 30, usegmt=True)})
+
+    assert 25 < transport.pause_s(1, answer) <= 30
+
+
+def test_no_pause_is_longer_than_somebody_waits(scripted: Script) -> None:
+    scripted.answer({}, status=503, Retry_After="60")
+    began = time.monotonic()
+
+    with Client(scripted.url) as client, pytest.raises(Refused):
+        client.wait("video_1", timeout_s=0.1)
+
+    assert time.monotonic() - began < 5
 
 
 def test_a_filter_that_is_none_is_left_out(scripted: Script) -> None:
