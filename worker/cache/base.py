@@ -34,6 +34,7 @@ class CachePlan:
     own_donors: Mapping[str, str] = field(default_factory=dict)  # those that the tenant may hear of: entry → video
     keep: tuple[str, ...] = ()  # what a full run leaves beside its clean latent, in the recorder's words
     full_seconds: float | None = None  # mean GPU seconds of measured full runs of the namespace
+    fast_seconds: float | None = None  # of measured fast runs
     max_chain: int = 0  # fast runs, each the donor of the next, that leave theirs too
     ignored: tuple[str, ...] = ()  # of the request, beside words of its prompt: changes nothing of the video
     is_calibrated: bool = False  # the recipes are measured ones, which the quality monitor may move

@@ -94,7 +94,6 @@ class StoredPlan(CachePlan):
     settings: SpaceSettings
     vectors: list[list[float]]
     pinned: tuple[CacheEntry, ...]  # the donors
-    fast_seconds: float | None  # mean GPU seconds of measured fast runs of the namespace
 
     @property
     def chain(self) -> int:

@@ -1,7 +1,7 @@
 """How fast this process denoises, and what a donor saved by that: measured, never estimated from other machines."""
 
 from collections import deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 _REMEMBERED = 16  # runs of one kind; the machine's load of an hour ago says nothing
@@ -15,29 +15,56 @@ class Denoised:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paces:
+    """Seconds an evaluation takes, both of one time and machine."""
+
+    plain: float
+    reading: float  # with a donor: slower, by what attention to it takes
+
+
 @dataclass(slots=True)
 class Pace:
-    """Seconds an evaluation takes in this process where no donor is read, by model and size.
+    """What evaluations take in this process, by model and size.
 
     The first run of a kind pays for compilation, kernels and memory that no later run pays for: it is left out.
     """
 
     _plain: dict[Hashable, deque[Denoised]] = field(default_factory=dict)
-    _warm: set[Hashable] = field(default_factory=set)  # kinds of which a run has ended
+    _reading: dict[Hashable, deque[Denoised]] = field(default_factory=dict)
+    _begun: set[Hashable] = field(default_factory=set)  # kinds of which a run has ended
 
-    def note(self, kind: Hashable, run: Denoised, *, is_plain: bool = True) -> bool:
+    def note(self, kind: Hashable, run: Denoised, *, reads_donor: bool) -> bool:
         """Take a finished run into account; return whether it was the first of its kind, which says nothing."""
-        is_first = kind not in self._warm
-        self._warm.add(kind)
-        if is_plain and not is_first:
-            self._plain.setdefault(kind, deque(maxlen=_REMEMBERED)).append(run)
+        is_first = kind not in self._begun
+        self._begun.add(kind)
+        if not is_first:
+            runs = self._reading if reads_donor else self._plain
+            runs.setdefault(kind, deque(maxlen=_REMEMBERED)).append(run)
         return is_first
 
-    def seconds_per_evaluation(self, kind: Hashable) -> float | None:
-        """Return the mean of the remembered runs without a donor; None before the second run of a kind."""
-        known = tuple(self._plain.get(kind, ()))  # another job may end meanwhile
-        evaluations = sum(run.evaluations for run in known)
-        return sum(run.seconds for run in known) / evaluations if evaluations else None
+    def of(self, kind: Hashable) -> Paces | None:
+        """Return the means of the remembered runs; None before one without a donor and one with it."""
+        plain, reading = _mean(self._plain.get(kind, ())), _mean(self._reading.get(kind, ()))
+        return None if plain is None or reading is None else Paces(plain=plain, reading=reading)
+
+
+def _mean(runs: Iterable[Denoised]) -> float | None:
+    known = tuple(runs)  # another job may end meanwhile
+    evaluations = sum(run.evaluations for run in known)
+    return sum(run.seconds for run in known) / evaluations if evaluations else None
+
+
+def of_rows(
+    run: Denoised, *, in_full: float, beside_s: float, full_seconds: float | None, fast_seconds: float
+) -> Paces | None:
+    """Return paces by measured means of a namespace; None where no full run was measured.
+
+    `beside_s` are seconds of text encoding and decoding, which are in the means.
+    """
+    if full_seconds is None or min(full_seconds, fast_seconds) <= beside_s:
+        return None
+    return Paces(plain=(full_seconds - beside_s) / in_full, reading=(fast_seconds - beside_s) / run.evaluations)
 
 
 def evaluations(guidance: Sequence[float], first: int = 0) -> float:
@@ -46,35 +73,26 @@ def evaluations(guidance: Sequence[float], first: int = 0) -> float:
 
 
 def seconds_saved(
-    run: Denoised,
-    pace: float | None,
-    *,
-    in_full: float,
-    overhead_s: float,
-    gpu_seconds: float,
-    full_seconds: float | None = None,
+    run: Denoised, paces: Paces | None, *, in_full: float, overhead_s: float, full_seconds: float | None = None
 ) -> float | None:
     """Return the GPU seconds that a donor saved.
 
-        evaluations in full x the lesser of both paces - seconds of denoising, of look-up and fetch
+        plain pace x (evaluations in full - reading / plain pace x those of the run) - look-up and fetch
 
-    A machine's load changes from run to run: what others took while it was busy saves this one nothing, hence the
-    lesser pace. Before this process has one of runs without a donor, the run and what it saved take no longer together
-    than a full run of the namespace: an evaluation that reads a donor is slower, and says too much alone. None where
-    neither is known. It may be negative: a donor that took longer to read than its steps would have run.
+    A machine's load changes from run to run: what other runs took while it was busy saves this one nothing, so the
+    plain pace is what the run's own says of it, where that is less. None while no pace is known. It may be negative: a
+    donor that took longer to read than its steps would have run.
 
     Args:
         run: the denoising with a donor.
-        pace: this process's measured seconds an evaluation without one.
+        paces: measured, with a donor and without.
         in_full: evaluations of full mode.
         overhead_s: seconds that only a run with a cache spends.
-        gpu_seconds: of the run, text encoding and decoding included.
-        full_seconds: measured mean GPU seconds of full runs of the namespace, where known: at most that is saved.
+        full_seconds: measured mean of full runs of the namespace, where known: no more is saved.
     """
-    own = run.seconds / run.evaluations
-    if pace is not None:
-        saved = min(pace, own) * in_full - run.seconds
-        return (saved if full_seconds is None else min(saved, full_seconds)) - overhead_s
-    if full_seconds is None:
+    if paces is None:
         return None
-    return min(own * in_full - run.seconds, full_seconds - gpu_seconds) - overhead_s
+    slowdown = paces.reading / paces.plain
+    plain = min(paces.plain, run.seconds / run.evaluations / slowdown)
+    saved = plain * (in_full - slowdown * run.evaluations) - overhead_s
+    return saved if full_seconds is None else min(saved, full_seconds)

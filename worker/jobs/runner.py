@@ -309,18 +309,20 @@ def measure(job: JobContext, model: VideoModel, ready: Run, known: pace.Pace) ->
     figures, params = job.figures, job.params
     kind = (params.model, params.width, params.height, params.num_frames)
     ran = pace.Denoised(evaluations=figures.model_evaluations, seconds=figures.stage_s["denoise"])
-    is_first = known.note(kind, ran, is_plain=not ready.hooks)
+    is_first = known.note(kind, ran, reads_donor=bool(ready.hooks))
     if is_first or not ready.hooks or ready.plan.plan.path is RunPath.FULL:
         return None
     whole = ready.plan.table[Case.FULL][0]
     full = Sampling(num_steps=whole.num_steps, guidance_scale=ready.sampling.guidance_scale, options=whole.schedule)
-    saved = pace.seconds_saved(
+    in_full, full_seconds = pace.evaluations(model.guidance(full)), ready.plan.full_seconds
+    paces = known.of(kind) or pace.of_rows(
         ran,
-        known.seconds_per_evaluation(kind),
-        in_full=pace.evaluations(model.guidance(full)),
-        overhead_s=sum(figures.stage_s.get(stage, 0.0) for stage in ("decide", "fetch")),
-        gpu_seconds=figures.gpu_seconds,
-        full_seconds=ready.plan.full_seconds,
+        in_full=in_full,
+        beside_s=figures.gpu_seconds - ran.seconds,
+        full_seconds=full_seconds,
+        fast_seconds=ready.plan.fast_seconds or figures.gpu_seconds,
     )
+    overhead_s = sum(figures.stage_s.get(stage, 0.0) for stage in ("decide", "fetch"))
+    saved = pace.seconds_saved(ran, paces, in_full=in_full, overhead_s=overhead_s, full_seconds=full_seconds)
     figures.seconds_saved = None if saved is None else round(saved, 3)
     return figures.seconds_saved
