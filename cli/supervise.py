@@ -392,11 +392,23 @@ def _status(process: psutil.Process) -> str:
 
 
 def _write_pid(file: Path, pid: int) -> None:
-    # The start time tells the process from a later one that got the same number. The process is watched without the
-    # file too, which only helps whoever comes after a launcher that was killed.
+    # The process is watched without the file too, which only helps whoever comes after a launcher that was killed.
     with contextlib.suppress(psutil.NoSuchProcess, OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(f"{pid} {psutil.Process(pid).create_time()}")
+        file.write_text(f"{pid} {_began(psutil.Process(pid))}")
+
+
+def _began(process: psutil.Process) -> str:
+    """Return what tells a process from a later one that got the same number.
+
+    Where the kernel counts from the boot, that: a clock which is set later, as when a machine without one of its own
+    finds the network, moves all times of day that psutil tells.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}:{Path(f'/proc/{process.pid}/stat').read_text().rpartition(')')[2].split()[19]}"
+    except OSError:
+        return str(process.create_time())
 
 
 def stop_leftovers(var: Path) -> None:
@@ -407,11 +419,12 @@ def stop_leftovers(var: Path) -> None:
 
 def _stop_leftover(file: Path) -> None:
     try:
-        pid, created = file.read_text().split()
+        pid, began = file.read_text().split()
         process = psutil.Process(int(pid))
-        if process.create_time() != float(created):
+        if _began(process) != began:
             return
     except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
         return
     if end_foreign([process], with_signal=signal.SIGTERM, timeout_s=LEFTOVER_STOP_S):
-        os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)

@@ -339,6 +339,21 @@ time.sleep(60)
         assert supervisor.pid("api") != left
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing tells a process but its time of day")
+def test_what_was_left_running_is_known_though_the_clock_was_set_since(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with subprocess.Popen([sys.executable, "-c", SLEEP], start_new_session=True) as left:
+        supervise._write_pid(tmp_path / "run" / "api.pid", left.pid)
+        booted = psutil.boot_time()
+        monkeypatch.setattr("psutil._pslinux.boot_time", lambda: booted + 3600)
+
+        supervise.stop_leftovers(tmp_path)
+
+        assert not is_running(left.pid)
+        left.kill()
+
+
 @pytest.mark.parametrize(
     ("num_failures", "delay_s"),
     [
