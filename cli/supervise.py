@@ -27,7 +27,7 @@ from typing import Protocol, Self
 import psutil
 
 from cli.services.errors import ServiceError
-from cli.services.process import end_foreign, kill_family, last_lines, signal_to, spawn, stop
+from cli.services.process import end_foreign, kill_family, last_lines, signal_to, spawn, stop, undisturbed
 
 FIRST_DELAY_S = 0.5
 LONGEST_DELAY_S = 30.0
@@ -112,8 +112,9 @@ class _Command:
     def start(self) -> None:
         self._process = None
         env = {**os.environ, **self.part.env}
-        self._process = spawn(self.part.command, log=self.log, cwd=Path.cwd(), env=env, fds=self.part.fds)
-        _write_pid(self.pid_file, self._process.pid)
+        with undisturbed():
+            self._process = spawn(self.part.command, log=self.log, cwd=Path.cwd(), env=env, fds=self.part.fds)
+            _write_pid(self.pid_file, self._process.pid)
 
     def pid(self) -> int | None:
         return self._process.pid if self._process is not None and self._process.poll() is None else None

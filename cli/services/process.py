@@ -5,14 +5,16 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import psutil
 
 from cli.services.errors import PortTaken, StartFailed
 
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 TAIL_BYTES = 16 * 1024  # of a log, in which its last lines are looked for
 
 
@@ -45,6 +47,27 @@ def spawn(
 
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Let signals that have a handler wait for the end of the block.
+
+    One that raised between the birth of a process and the moment in which its owner knows of it would leave it behind.
+    """
+    if threading.current_thread() is not threading.main_thread():  # no handler runs here
+        yield
+        return
+    came: list[int] = []
+    handled = [number for number in ENDING if callable(signal.getsignal(number))]
+    before = {number: signal.signal(number, lambda number, _: came.append(number)) for number in handled}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for arrived in came:
+            signal.raise_signal(arrived)
 
 
 def stop(process: subprocess.Popen[bytes], *, with_signal: signal.Signals | None, timeout_s: float) -> int:

@@ -53,7 +53,8 @@ class Server(ABC):
     def _spawn(self, command: Sequence[str | Path], *, cwd: Path) -> None:
         """Start the process on `self.port` and wait until it can be used; raise StartFailed."""
         assert self.port is not None
-        self._process = processes.spawn(command, log=self.log, cwd=cwd)
+        with processes.undisturbed():
+            self._process = processes.spawn(command, log=self.log, cwd=cwd)
         (self.folder / "port").write_text(str(self.port))
         deadline = time.monotonic() + self.start_timeout_s
         while self._is_wanted and self.pid is not None and time.monotonic() < deadline:

@@ -16,9 +16,12 @@ import pytest
 from running import wait_until
 
 from cli import supervise
+from cli.services import process
+from cli.services.embedded import running
 from cli.services.postgres import Postgres
 from cli.services.redis import Redis
 from cli.supervise import Part, Supervisor, restart_delay_s
+from cli.up import Stopped, stopped_by_signals
 
 SLEEP = "import time; time.sleep(60)"
 
@@ -314,11 +317,42 @@ def test_a_part_that_ignores_sigterm_is_killed_with_its_children(tmp_path: Path)
     wait_until(lambda: not is_running(int(children.read_text())))
 
 
+@pytest.mark.parametrize("kind", ["part", "server"])
+def test_a_signal_at_the_moment_of_a_start_leaves_no_process_behind(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    born: list[int] = []
+    bear = process.spawn
+
+    def spawn(*command: Any, **options: Any) -> subprocess.Popen[bytes]:
+        child = bear(*command, **options)
+        born.append(child.pid)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return child
+
+    monkeypatch.setattr(supervise, "spawn", spawn)
+    monkeypatch.setattr("cli.services.server.processes.spawn", spawn)
+    own = {"database_url": "postgresql://none/none", "redis_url": None if kind == "server" else "redis://none"}
+
+    with (
+        pytest.raises(Stopped),
+        stopped_by_signals(),
+        running(tmp_path, **own),
+        Supervisor([python("api", SLEEP)], var=tmp_path, report=lambda _: None),
+    ):
+        pass
+
+    assert len(born) == 1
+    assert not is_running(born[0])
+
+
 def test_what_a_killed_supervisor_left_running_is_ended_by_the_next(tmp_path: Path) -> None:
     code = f"""
 import sys, time
 from pathlib import Path
 from cli import supervise
+from cli.services import process
+from cli.services.embedded import running
 from cli.services.postgres import Postgres
 from cli.services.redis import Redis
 from cli.supervise import Part, Supervisor
@@ -350,8 +384,9 @@ def test_what_was_left_running_is_known_though_the_clock_was_set_since(
 
         supervise.stop_leftovers(tmp_path)
 
-        assert not is_running(left.pid)
+        is_left = is_running(left.pid)
         left.kill()
+    assert not is_left
 
 
 @pytest.mark.parametrize(
