@@ -171,7 +171,7 @@ PAPER_WAYS = (
 
 
 def short_list() -> list[Variant]:
-    """What the search left over (docs/lab-notes.md), each judged once more with its controls."""
+    """What the search left over (docs/lab/reuse-small.md), each judged once more with its controls."""
     three, four, five = (plain(n, **QUADRATIC) for n in (3, 4, 5))
     return [*(WAYS["resume from 1"].on(base) for base in (three, four, five)), WAYS["CA"].on(three)]
 

@@ -24,6 +24,7 @@ ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
 TROUBLESHOOTING = (ROOT / "docs" / "troubleshooting.md").read_text()
 OPERATION = (ROOT / "docs" / "operation.md").read_text()
 RELIABILITY = (ROOT / "docs" / "reliability.md").read_text()
+DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "worker" / "cards").rglob("*.md")]
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -34,6 +35,12 @@ def commands(text: str = README) -> list[tuple[str, ...]]:
     """The words behind `chai` in the README's table."""
     table = re.findall(r"^\| `chai ([a-z]+(?: [a-z]+)?)", text, re.MULTILINE)
     return [tuple(words.split()) for words in table]
+
+
+def anchors(text: str) -> set[str]:
+    """The names that GitHub gives the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def settings() -> dict[str, Any]:
@@ -81,9 +88,12 @@ def test_make_targets_of_the_documents_exist() -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    for document in (*ROOT.glob("README*.md"), *(ROOT / "docs").glob("*.md")):
-        for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text()):
-            assert (document.parent / target).exists(), f"{document.name}: {target}"
+    """To a file that exists, and to a heading of it where they name one."""
+    for document in DOCUMENTS:
+        for target, part in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", document.read_text()):
+            page = document.parent / target if target else document
+            assert page.exists(), f"{document.name}: {target}"
+            assert not part or part in anchors(page.read_text()), f"{document.name}: {target}#{part}"
 
 
 def test_the_chinese_readme_shows_what_the_english_one_does() -> None:
@@ -97,7 +107,7 @@ def test_the_chinese_readme_shows_what_the_english_one_does() -> None:
 
 
 def test_every_long_page_begins_with_ten_plain_lines() -> None:
-    pages = {page.name: page.read_text().splitlines() for page in (ROOT / "docs").glob("*.md")}
+    pages = {page.name: page.read_text().splitlines() for page in (ROOT / "docs").rglob("*.md")}
     without = [
         name
         for name, lines in pages.items()
