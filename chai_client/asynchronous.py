@@ -71,8 +71,11 @@ class AsyncClient:
     async def download(self, id_: str, file: Path, *, variant: Variant = "video") -> int:
         """Save the video, or a picture of it, as `file`, whole or not at all; return its bytes.
 
-        What broke off goes on where it ended, in this call or a later one.
+        What broke off goes on where it ended, in this call or a later one. A device or a pipe is written to.
         """
+        if device := transport.device(file):
+            with device:
+                return await self.copy(id_, device, variant=variant)
         number = 0
         with transport.Partial(file) as partial:
             while True:
@@ -252,6 +255,9 @@ class AsyncClient:
                 break
             await answer.aclose()
             await asyncio.sleep(pause_s)
+        if transport.is_page(answer):
+            await answer.aclose()
+            raise transport.not_ours(self.url, call, "a page")
         if answer.is_success or answer.status_code in also:
             return answer
         if tries.have_deleted(answer):

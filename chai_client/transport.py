@@ -1,5 +1,7 @@
 """What both clients share: addresses, requests, when to try again, and what an answer means. Nothing here waits."""
 
+import errno
+import hashlib
 import json
 import math
 import os
@@ -36,6 +38,7 @@ LATER = frozenset({408, 429, 502, 503, 504})  # statuses that waiting may mend
 GATEWAY = frozenset({502, 504})  # of these what stands between, where the service may have done what was asked
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18})", re.ASCII)
+LONGEST_BEGINNING = 200  # bytes: file systems take names of 255
 OWN = ".own.part"  # ends the name of what a download makes beside another of the same file
 _TAG = "[0-9a-f]{32}"  # of a version of a file, as the service writes it
 _ETAG = re.compile(f'"({_TAG})"')
@@ -289,11 +292,19 @@ def parsed(url: str, call: Call, answer: httpx.Response) -> Json:
     except ValueError:
         value = None
     if not isinstance(value, dict):
-        message = (
-            f"what answers at {discreet(url)} is not CHAI ({call.method} {call.path} gave no JSON); check CHAI_URL"
-        )
-        raise Unreachable(message)
+        raise not_ours(url, call, "no JSON")
     return value
+
+
+def is_page(answer: httpx.Response) -> bool:
+    """Return whether an answer is for people: of a sign-in, or of what else stands between."""
+    return answer.is_success and str(answer.headers.get("content-type", "")).lower().startswith("text/html")
+
+
+def not_ours(url: str, call: Call, what: str) -> Unreachable:
+    """Return what to say when another server answers."""
+    asked = f"{call.method} {call.path}"
+    return Unreachable(f"what answers at {discreet(url)} is not CHAI ({asked} gave {what}); check CHAI_URL")
 
 
 def is_later(answer: httpx.Response) -> bool:
@@ -324,8 +335,9 @@ def refused(answer: httpx.Response) -> ChaiError:
             is_passing=is_later(answer),
         )
     except (ValueError, KeyError, TypeError):
-        url = discreet(str(answer.request.url))
-        message = f"{url} answered {answer.status_code}: {answer.text[:200]}"
+        url, place = discreet(str(answer.request.url)), answer.headers.get("location")
+        said = answer.text[:200] if place is None else f"look at {discreet(place)}; set CHAI_URL to where that is"
+        message = f"{url} answered {answer.status_code}: {said}"
         return Refused(message, status=answer.status_code, is_passing=is_later(answer))
 
 
@@ -347,6 +359,12 @@ def results(content: bytes) -> list[Json]:
     return [json.loads(line) for line in content.splitlines() if line.strip()]
 
 
+def device(file: Path) -> BinaryIO | None:
+    """Open what is a device or a pipe: it is written to, not replaced. None for a file, also one that is to be."""
+    file = Path(file)  # a text does, too
+    return file.open("wb") if file.exists() and not (file.is_file() or file.is_dir()) else None
+
+
 class Partial:
     """A download under way: `FILE.ETAG.part`, so that it goes on with the same version only, today or tomorrow.
 
@@ -355,12 +373,15 @@ class Partial:
 
     def __init__(self, file: Path) -> None:
         self._file = file = Path(os.path.realpath(file))  # a link stays one: what it leads to is replaced
+        if file.is_dir():  # before anything is fetched
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(file))
         file.parent.mkdir(parents=True, exist_ok=True)
+        self._beginning = _beginning(file.name)
         self._part: Path | None = None
         self._etag: str | None = None  # of what is here; none: it is no version that can be asked for again
         self._stream: BinaryIO | None = None
-        for part in sorted(file.parent.glob(f"{_escaped(file.name)}.*.part")):
-            etag = part.name.removeprefix(f"{file.name}.").removesuffix(".part")
+        for part in sorted(file.parent.glob(f"{_escaped(self._beginning)}.*.part")):
+            etag = part.name.removeprefix(f"{self._beginning}.").removesuffix(".part")
             if re.fullmatch(_TAG, etag) and (stream := _claimed(part)):
                 self._part, self._etag, self._stream = part, etag, stream
                 return
@@ -382,10 +403,10 @@ class Partial:
         if answer.status_code != 206 or self._stream is None:
             self.drop()
             self._etag = _etag_of(answer)
-            self._part = self._file.with_name(f"{self._file.name}.{self._etag}.part")
+            self._part = self._file.with_name(f"{self._beginning}.{self._etag}.part")
             self._stream = _claimed(self._part) if self._etag else None
             if self._stream is None:
-                self._part = self._file.with_name(f"{self._file.name}.{uuid4().hex[:8]}{OWN}")
+                self._part = self._file.with_name(f"{self._beginning}.{uuid4().hex[:8]}{OWN}")
                 self._stream = self._part.open("ab")
         return self._stream
 
@@ -445,6 +466,11 @@ class Partial:
             self.drop()
         elif self._stream is not None:
             self._stream.close()
+
+
+def _beginning(name: str) -> str:
+    """Return how the name of a part begins: as that of its file, where there is room for more behind it."""
+    return name if len(os.fsencode(name)) <= LONGEST_BEGINNING else hashlib.sha256(os.fsencode(name)).hexdigest()
 
 
 def _claimed(part: Path) -> BinaryIO | None:

@@ -218,9 +218,8 @@ def save(client: Client, id_: str, out: Path, variant: Variant = Variant.VIDEO) 
         client.copy(id_, output.raw_stdout(), _named(variant))
         sys.stdout.flush()
         return None
-    if out.exists() and not (out.is_file() or out.is_dir()):  # a device or a pipe: written to, not replaced
-        with out.open("wb") as stream:
-            client.copy(id_, stream, _named(variant))
+    if out.exists() and not (out.is_file() or out.is_dir()):  # a device or a pipe: no folder but its own has it
+        client.download(id_, out, _named(variant))
         return out
     name = _file_name(id_, variant) if out.is_dir() else out.name
     folder, _ = places.put(

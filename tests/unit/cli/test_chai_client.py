@@ -178,6 +178,62 @@ def test_where_no_file_can_be_locked_downloads_come_whole(
     subprocess.run([sys.executable, "-c", imported], check=True)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipe has a name here")
+@pytest.mark.parametrize("is_asynchronous", [False, True], ids=["", "asynchronous"])
+def test_a_pipe_is_written_to_and_not_replaced(scripted: Script, tmp_path: Path, is_asynchronous: bool) -> None:
+    scripted.answer(b"0123456789", ETag=ABC)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+
+    assert downloaded(scripted, pipe, is_asynchronous=is_asynchronous) == 10
+
+    assert (os.read(reader, 100), pipe.is_fifo()) == (b"0123456789", True)
+    os.close(reader)
+
+
+@pytest.mark.parametrize("is_asynchronous", [False, True], ids=["", "asynchronous"])
+def test_a_folder_is_no_place_for_a_file_and_nothing_is_fetched(
+    scripted: Script, tmp_path: Path, is_asynchronous: bool
+) -> None:
+    with pytest.raises(IsADirectoryError):
+        downloaded(scripted, tmp_path, is_asynchronous=is_asynchronous)
+
+    assert scripted.requests == []
+
+
+def test_a_name_of_any_legal_length_is_one(scripted: Script, tmp_path: Path) -> None:
+    broken_off(scripted)
+    file = tmp_path / f"{'n' * 251}.mp4"
+
+    assert downloaded(scripted, file, is_asynchronous=False) == 16
+
+    assert [path.name for path in tmp_path.iterdir()] == [file.name]
+    assert "Range" in scripted.requests[1][2]
+
+
+@pytest.mark.parametrize("is_asynchronous", [False, True], ids=["", "asynchronous"])
+def test_the_page_of_a_sign_in_is_no_video(scripted: Script, tmp_path: Path, is_asynchronous: bool) -> None:
+    scripted.answer(b"<html>sign in", Content_Type="text/html; charset=utf-8")
+
+    with pytest.raises(Unreachable, match=r"not CHAI \(GET /v1/videos/video_1/content gave a page\); check"):
+        downloaded(scripted, tmp_path / "a.mp4", is_asynchronous=is_asynchronous)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_service_that_has_moved_is_named_by_its_new_place(scripted: Script) -> None:
+    scripted.answer(b"", status=301, Location="https://example.org/v1/videos/video_1")
+
+    with Client(scripted.url) as client, pytest.raises(Refused) as refused:
+        client.get("video_1")
+
+    assert str(refused.value) == (
+        f"{scripted.url}/v1/videos/video_1 answered 301: look at https://example.org/v1/videos/video_1; "
+        "set CHAI_URL to where that is"
+    )
+
+
 def test_a_download_that_is_refused_leaves_nothing_behind(scripted: Script, tmp_path: Path) -> None:
     scripted.answer({"error": {"message": "no video"}}, status=404)
 
