@@ -19,9 +19,9 @@ from api.deadline import Deadline
 from api.deps import Service
 from api.events import Events
 from api.figures import Figures
-from api.gate import Gate
 from api.readiness import Readiness
 from api.routes import batches, bulk_runs, cache, events, files, health, models, night_pages, pages, videos, webhooks
+from api.same_site import Gate
 from api.settings import ApiSettings
 from api.surface import Surface
 from api.waiting import Waiting, preferred_s

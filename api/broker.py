@@ -4,7 +4,7 @@ A message is one attempt at one job, and says so where Celery's tools look: the 
 number of the attempt; the arguments, as Flower shows them, are the video's id, its prompt and its mode. Workers are
 given the id alone.
 Queues are plain Redis lists, `interactive` and `bulk`: what is best is decided before, in Postgres. A model that only
-some workers have has lists of its own, see `api.routing`.
+some workers have has lists of its own, see `api.lanes`.
 """
 
 from collections.abc import Collection, Iterator

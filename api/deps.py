@@ -17,9 +17,9 @@ from api.errors import Forbidden, Unauthorized
 from api.estimates import CacheFigures, Estimates
 from api.events import Events
 from api.figures import Figures
-from api.gate import SAFE, is_foreign
 from api.limits import Limits
 from api.readiness import Readiness
+from api.same_site import SAFE, is_foreign
 from api.settings import ApiSettings
 from api.waiting import Waiting
 from api.web.forms import KEY_COOKIE

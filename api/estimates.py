@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from sqlalchemy.orm import Session
 
-from api import routing
+from api import lanes
 from db import batches, cache_stats, heartbeats, metrics, queue_positions
 from db.heartbeats import Beat
 from db.models import Job
@@ -82,7 +82,7 @@ class Estimates:
         seconds = self._seconds.get(session).get(job.model)
         is_waiting = position is not None
         held_s = batches.held_s(session, job.batch_id) if job.batch_id and is_waiting else 0.0
-        obstacle = routing.obstacle(job.queue, job.model, crew.living) if is_waiting else None
+        obstacle = lanes.obstacle(job.queue, job.model, crew.living) if is_waiting else None
         takers = 0 if obstacle and crew.living else crew.number
         return Estimate(
             position=position,

@@ -24,16 +24,16 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
-from api import routing, sweeps
+from api import lanes, sweeps
 from api.broker import Broker, BrokerAway
 from api.file_batches import FileBatches
-from api.routing import Lane
+from api.lanes import Lane
 from api.settings import ApiSettings
 from api.webhooks import Webhooks
 from db import batches, cache_days, clock, heartbeats, jobs, outbox, previews, quality_checks, retention, webhooks
 from db import files as stored_files
-from db.bell import Bell
 from db.heartbeats import Beat
+from db.listener import Listener
 from db.outbox import InFlight
 from db.session import connect, sessions, transaction
 from db.states import Queue
@@ -111,7 +111,7 @@ class Relay:
         self._sessions = sessions(engine)
         self._webhooks = Webhooks(self._sessions, settings)
         self._file_batches = FileBatches(self._sessions, files, settings)
-        self._bell = Bell(engine, outbox.CHANNEL)
+        self._listener = Listener(engine, outbox.CHANNEL)
         self._is_told_to_stop = False
         self._stopped = threading.Event()  # wakes the slow duties
         self.name = f"relay:{socket.gethostname()}:{os.getpid()}"
@@ -137,7 +137,7 @@ class Relay:
         )
 
     def run(self) -> None:
-        """Do what is due, then wait for the bell, until somebody calls `stop`."""
+        """Do what is due, then wait for a notice, until somebody calls `stop`."""
         slow = [threading.Thread(target=self._repeat, args=(duty,), name=duty.name) for duty in self._slow_duties]
         try:
             for thread in slow:
@@ -147,8 +147,8 @@ class Relay:
                 for duty in self._duties:
                     if duty.due <= now and not self._is_ending:
                         duty.run()
-                has_rung = self._bell.wait(min(duty.due for duty in self._duties) - time.monotonic())
-                if has_rung and not self._publishing.num_failures:
+                is_notified = self._listener.wait(min(duty.due for duty in self._duties) - time.monotonic())
+                if is_notified and not self._publishing.num_failures:
                     self._publishing.due = 0.0
         finally:
             self._stopped.set()
@@ -164,7 +164,7 @@ class Relay:
             self._stopped.wait(max(0.0, duty.due - time.monotonic()))
 
     def _leave(self) -> None:
-        self._bell.close()
+        self._listener.close()
         self._broker.close()
         try:
             with transaction(self._sessions) as session:
@@ -179,7 +179,7 @@ class Relay:
         It takes no lock, as an event does: a second signal in the middle of the first would wait for it for ever.
         """
         self._is_told_to_stop = True
-        self._bell.pull()
+        self._listener.stop()
 
     @property
     def _is_ending(self) -> bool:
@@ -196,8 +196,8 @@ class Relay:
         """Hand over jobs of a queue, up to its window and returned ones beyond it; return how many."""
         with transaction(self._sessions) as session:
             flying = outbox.in_flight(session)
-            lanes = routing.lanes(queue, self._workers(session, queue))
-            return max(self._fill(session, queue, lane, flying) for lane in lanes)
+            own = lanes.of(queue, self._workers(session, queue))
+            return max(self._fill(session, queue, lane, flying) for lane in own)
 
     def _fill(self, session: Session, queue: Queue, lane: Lane, flying: list[InFlight]) -> int:
         room = self._settings.window * lane.num_workers - lane.num_handed(flying, queue)
@@ -220,7 +220,7 @@ class Relay:
         return [beat for beat in there if queue in beat.detail.get("queues", list(Queue))]
 
     def _length(self, session: Session, queue: Queue, flying: list[InFlight]) -> int:
-        return sum(map(self._broker.length, routing.lists(queue, self._workers(session, queue), flying)))
+        return sum(map(self._broker.length, lanes.lists(queue, self._workers(session, queue), flying)))
 
     def _hand_over_checks(self) -> None:
         """Hand over a check of the monitor for each worker with its model, when they have nothing else to do."""
@@ -228,7 +228,7 @@ class Relay:
             if not outbox.take_checks(session, limit=1):
                 return
             workers = self._workers(session, Queue.BULK)
-            for lane in routing.lanes(Queue.BULK, workers) if workers else ():
+            for lane in lanes.of(Queue.BULK, workers) if workers else ():
                 if outbox.is_idle(session, models=lane.models) and not self._broker.length(lane.name):
                     rows = outbox.take_checks(session, limit=lane.num_workers, models=lane.models)
                     for row in rows:
@@ -290,7 +290,7 @@ class Relay:
     def _take_back(self, session: Session, queue: Queue, flying: list[InFlight]) -> list[UUID]:
         old = outbox.unclaimed(session, queue, older_s=self._settings.lost_s)
         tasks = {task_id(id_, attempt): id_ for id_, attempt in old.items()}
-        lists = routing.lists(queue, self._workers(session, queue), flying)
+        lists = lanes.lists(queue, self._workers(session, queue), flying)
         there = set().union(*(self._broker.holding(name, tasks) for name in lists))
         return outbox.take_back(session, [id_ for task, id_ in tasks.items() if task not in there])
 

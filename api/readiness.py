@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session, sessionmaker
 from starlette.concurrency import run_in_threadpool
 
-from api import routing
+from api import lanes
 from db import heartbeats, identities, migrate, outbox
 from db.session import by_message, transaction
 from shared.storage import FileMissing, Storage, shown
@@ -132,8 +132,8 @@ def flow(session: Session) -> dict[str, str]:
     if beats := heartbeats.seen(session, "worker"):
         found["workers"] = _young(beats[0].age_s, WORKER_SILENT_S, "no worker has given a sign of life")
         living = [beat for beat in beats if beat.age_s < WORKER_SILENT_S]
-        if living and not any(beat.detail.get("is_fit", True) or routing.is_starting(beat) for beat in living):
-            found["workers"] = f"no worker takes jobs: {routing.reason_code(living[0])}; its log says why"
+        if living and not any(beat.detail.get("is_fit", True) or lanes.is_starting(beat) for beat in living):
+            found["workers"] = f"no worker takes jobs: {lanes.reason_code(living[0])}; its log says why"
     return found
 
 
@@ -142,7 +142,7 @@ def stranded(session: Session) -> list[str]:
     living = [beat for beat in heartbeats.seen(session, "worker") if beat.age_s < WORKER_SILENT_S]
     said = []
     for queue, model, number in outbox.waiting(session) if living else ():
-        if why := routing.obstacle(queue, model, living):
+        if why := lanes.obstacle(queue, model, living):
             said.append(f"{number} queued: {why}")
     return said
 

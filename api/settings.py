@@ -34,7 +34,7 @@ class ApiSettings(Settings):
     num_threads: int = Field(default=20, ge=1, le=200)  # requests served at once, and database connections for them
 
     webhook_hosts: str = ""  # hosts, or host:port, that may be called though they are private, or by http; by commas
-    relay_poll_s: float = Field(default=1.0, gt=0, le=60)  # looks at the outbox this often even when nothing rings
+    relay_poll_s: float = Field(default=1.0, gt=0, le=60)  # looks at the outbox this often even without a notice
     window: int = Field(default=2, ge=1, le=100)  # messages of a queue that wait in the broker for each of its workers
     tidy_s: float = Field(default=600.0, gt=0)  # pause between two looks for files that no row names
     orphan_s: float = Field(default=3600.0, gt=0)  # such a file may be younger than this: its attempt may still end

@@ -10,7 +10,7 @@ import typer
 from cli import local, output
 from cli.arguments import AsJson
 from cli.errors import BadInput
-from shared import imports
+from shared.gc_pause import gc_paused
 
 Port = Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")]
 Door = Annotated[int | None, typer.Option("--fd", hidden=True, help="Number of an open socket that listens there.")]
@@ -26,7 +26,7 @@ def up(
     flower: Annotated[bool, typer.Option(help="Serve Flower, the view of the workers.")] = True,
 ) -> None:
     """Run everything on this machine until Ctrl-C."""
-    with imports.unchecked(for_good=True):
+    with gc_paused(for_good=True):
         from cli import up as launcher
 
     launcher.up(launcher.Choices(port=port, num_workers=workers, has_flower=flower))
@@ -59,7 +59,7 @@ def api(
     fd: Door = None,
 ) -> None:
     """Serve the HTTP API."""
-    with imports.unchecked(for_good=True):
+    with gc_paused(for_good=True):
         from api.app import main as serve
 
     local.database_url()
@@ -68,7 +68,7 @@ def api(
 
 def relay() -> None:
     """Hand accepted jobs to Celery and bring lost ones back."""
-    with imports.unchecked(for_good=True):
+    with gc_paused(for_good=True):
         from api.outbox_relay import main as run
 
     local.database_url()
@@ -93,7 +93,7 @@ def worker(
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     threads.give_way()
-    with imports.unchecked(for_good=True):
+    with gc_paused(for_good=True):
         from worker.app import main as work
 
     sys.exit(work(served, name=name))

@@ -9,9 +9,9 @@ def main() -> None:
     """Run the command line; Ctrl-C ends it without a word until there is something to say."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     in_utf8()
-    from shared import imports
+    from shared.gc_pause import gc_paused
 
-    with imports.unchecked(for_good=True):
+    with gc_paused(for_good=True):
         from cli.main import main as run
 
     signal.signal(signal.SIGINT, signal.default_int_handler)

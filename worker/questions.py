@@ -14,7 +14,7 @@ from functools import cache as once
 from pathlib import Path
 
 from db import questions
-from db.bell import Bell
+from db.listener import Listener
 from db.models import Question
 from db.session import connect, transaction
 from shared import model_cards
@@ -27,7 +27,7 @@ from worker.jobs.retry import DATABASE_AWAY
 from worker.models import registry
 from worker.runtime import Runtime
 
-LOOK_S = 10.0  # between two looks where nothing rang
+LOOK_S = 10.0  # between two looks without a notice
 FRESH_S = 5.0  # an older question has nobody waiting
 PAUSE_S = 1.0  # after a fault
 
@@ -41,9 +41,9 @@ def start(runtime: Runtime) -> None:
 
 def _answer_always(runtime: Runtime) -> None:
     application = f"chai-worker {runtime.owner} asked"
-    bell = Bell(connect(runtime.settings.database_url, pool_size=1, application=application), questions.CHANNEL)
+    listener = Listener(connect(runtime.settings.database_url, pool_size=1, application=application), questions.CHANNEL)
     while True:
-        bell.wait(LOOK_S)
+        listener.wait(LOOK_S)
         try:
             while answer_one(runtime):
                 pass

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from api import bodies, errors, explain, header_fields
 from api.deps import Call, Owned, Service
 from api.errors import ApiError, Unauthorized
-from api.gate import SAFE
+from api.same_site import SAFE
 from api.web import forms, render, words
 from api.web.forms import KEY_COOKIE, TOKEN_COOKIE, Act
 from db import job_lists, metrics

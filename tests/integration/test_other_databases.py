@@ -19,7 +19,7 @@ from sqlalchemy.exc import OperationalError
 from test_doctor import looked
 
 from cli.liveness import Heartbeats
-from db.bell import Bell
+from db.listener import Listener
 from db.session import connect
 
 ROOT = Path(__file__).parents[2]
@@ -227,8 +227,8 @@ def test_a_server_that_lets_nobody_in_is_away_whatever_its_encoding(refusing: st
     _, found = looked(tmp_path, DATABASE_URL=refusing)
 
     assert said in str(raised.value)
-    with closing(Bell(engine, "jobs")) as bell:
-        assert not bell.wait(0)
+    with closing(Listener(engine, "jobs")) as listener:
+        assert not listener.wait(0)
     assert Heartbeats(refusing).is_young("relay", 60) is None
     assert said in found["postgres"]["seen"]
     assert found["postgres"]["do"] == "start it, or check DATABASE_URL"

@@ -7,7 +7,7 @@ wrong at worst, never stale. The oldest used go first when the folder is full.
 from contextlib import suppress
 from pathlib import Path
 
-from shared.folders import make_room, mark_used, name_of, partial_of
+from shared.lru_folder import make_room, mark_used, name_of, partial_of
 from shared.storage import Storage
 
 

@@ -8,7 +8,7 @@ from threading import RLock
 from types import ModuleType
 from typing import Literal
 
-from shared import imports
+from shared.gc_pause import gc_paused
 from shared.model_cards import ModelCard
 from worker.models.base import VideoModel
 
@@ -74,5 +74,5 @@ def limit_threads(num_threads: int) -> None:
 
 
 def _module(name: str) -> ModuleType:
-    with imports.unchecked():
+    with gc_paused():
         return importlib.import_module(name)

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from shared.folders import make_room, mark_used, name_of, partial_of
+from shared.lru_folder import make_room, mark_used, name_of, partial_of
 
 logger = logging.getLogger(__name__)
 

@@ -24,7 +24,7 @@ from api.outbox_relay import FORGET_CHUNK, Duty, Relay
 from api.settings import ApiSettings
 from cli.services.redis import Redis
 from db import acceptance, batches, clock, heartbeats, identities, jobs, namespaces, outbox
-from db.bell import Bell
+from db.listener import Listener
 from db.models import Batch, CacheEvent, Heartbeat, Job
 from db.outbox import Waiting
 from db.session import transaction
@@ -117,16 +117,18 @@ def test_a_check_goes_only_to_workers_that_have_its_model(
 
 def test_a_bell_that_is_closed_can_be_pulled(engine: Engine) -> None:
     """A signal may come while the relay is leaving: nobody waits any more, and nothing is wrong."""
-    bell = Bell(engine, outbox.CHANNEL)
-    bell.close()
+    listener = Listener(engine, outbox.CHANNEL)
+    listener.close()
 
-    bell.pull()
+    listener.stop()
 
 
-def test_the_bell_rings_for_every_accepted_job(
+def test_a_notice_comes_for_every_accepted_job(
     start: Callable[..., Relay], session_factory: sessionmaker[Session], redis_url: str
 ) -> None:
-    start(relay_poll_s=60, window=10)  # without the bell, the next look is a minute away: `wait_until` would give up
+    start(
+        relay_poll_s=60, window=10
+    )  # without the listener, the next look is a minute away: `wait_until` would give up
     for number in range(10):
         accept(session_factory)
         wait_until(lambda n=number: len(waiting(redis_url)) == n + 1)

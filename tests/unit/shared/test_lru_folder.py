@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from shared.folders import make_room, mark_used, name_of, partial_of
+from shared.lru_folder import make_room, mark_used, name_of, partial_of
 
 
 def written(file: Path, *, at: int, num_bytes: int = 100) -> Path:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from shared import imports
+from shared.gc_pause import gc_paused
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def many() -> list[list[int]]:
 
 
 def test_nothing_is_looked_for_in_the_block_and_again_after_it(collections):
-    with imports.unchecked():
+    with gc_paused():
         kept = many()
         assert not collections
 
@@ -37,8 +37,8 @@ def test_nothing_is_looked_for_in_the_block_and_again_after_it(collections):
 
 
 def test_a_block_that_breaks_and_one_in_another_leave_it_as_it_was(collections):
-    with imports.unchecked():
-        with pytest.raises(ImportError), imports.unchecked():
+    with gc_paused():
+        with pytest.raises(ImportError), gc_paused():
             raise ImportError
         assert not gc.isenabled()
 
@@ -46,11 +46,11 @@ def test_a_block_that_breaks_and_one_in_another_leave_it_as_it_was(collections):
 
 
 def test_only_what_is_imported_for_good_is_never_looked_through_again(collections):
-    with imports.unchecked():
+    with gc_paused():
         kept = many()
     assert gc.get_freeze_count() == 0
 
-    with imports.unchecked(for_good=True):
+    with gc_paused(for_good=True):
         pass
 
     assert gc.get_freeze_count() > len(kept)

@@ -27,7 +27,7 @@ class Lane:
         return sum(busy.num_handed for busy in its)
 
 
-def lanes(queue: Queue, workers: Sequence[Beat]) -> list[Lane]:
+def of(queue: Queue, workers: Sequence[Beat]) -> list[Lane]:
     """Return where jobs of a queue go, by what its workers say of themselves; jobs of other models wait.
 
     A worker that does not say which models it has is taken to have all. Without any, one is expected.
@@ -83,4 +83,4 @@ def is_starting(beat: Beat) -> bool:
 def lists(queue: Queue, workers: Sequence[Beat], flying: Iterable[InFlight]) -> Collection[str]:
     """Return every list that may hold messages of a queue, of workers that have left too."""
     handed = {queue_of_model(queue, busy.model) for busy in flying if busy.queue == queue and busy.num_handed}
-    return sorted(handed | {lane.name for lane in lanes(queue, workers)} | {queue.value})
+    return sorted(handed | {lane.name for lane in of(queue, workers)} | {queue.value})

@@ -4,7 +4,7 @@ from uuid import UUID
 
 import pytest
 
-from api.routing import Lane, lanes, lists, obstacle
+from api.lanes import Lane, lists, obstacle, of
 from db.heartbeats import Beat
 from db.outbox import InFlight
 from db.states import Queue
@@ -23,11 +23,11 @@ def flying(model: str, number: int) -> InFlight:
 
 
 def test_workers_with_the_same_models_share_one_list() -> None:
-    assert lanes(Queue.BULK, [worker("a", "b"), worker("b", "a")]) == [lane("bulk", 2, "a", "b")]
+    assert of(Queue.BULK, [worker("a", "b"), worker("b", "a")]) == [lane("bulk", 2, "a", "b")]
 
 
 def test_a_model_that_only_some_have_gets_a_list_of_its_own() -> None:
-    assert lanes(Queue.BULK, [worker("a", "b"), worker("a"), worker("a", "c")]) == [
+    assert of(Queue.BULK, [worker("a", "b"), worker("a"), worker("a", "c")]) == [
         lane("bulk", 3, "a"),
         lane("bulk.b", 1, "b"),
         lane("bulk.c", 1, "c"),
@@ -37,8 +37,8 @@ def test_a_model_that_only_some_have_gets_a_list_of_its_own() -> None:
 def test_a_worker_that_does_not_say_what_it_has_is_taken_to_have_all() -> None:
     old = Beat(name="worker:old", age_s=0.0, detail={})
 
-    assert lanes(Queue.BULK, [worker("a"), old]) == [Lane(name="bulk", models=None, num_workers=2)]
-    assert lanes(Queue.BULK, []) == [Lane(name="bulk", models=None, num_workers=1)]
+    assert of(Queue.BULK, [worker("a"), old]) == [Lane(name="bulk", models=None, num_workers=2)]
+    assert of(Queue.BULK, []) == [Lane(name="bulk", models=None, num_workers=1)]
 
 
 def test_only_its_own_models_fill_a_list() -> None:
