@@ -1,5 +1,6 @@
 """What the documents say is so."""
 
+import inspect
 import json
 import re
 import subprocess
@@ -16,6 +17,9 @@ from typer.testing import CliRunner
 from api.settings import ApiSettings
 from cli.main import app
 from shared.settings import Settings
+from worker.cache.base import LatentCache
+from worker.jobs import runner
+from worker.models.base import StepHook, VideoModel
 from worker.settings import WorkerSettings
 
 README = (ROOT / "README.md").read_text()
@@ -62,6 +66,26 @@ def test_places_that_the_architecture_names_exist() -> None:
 
     assert len(named) > 15
     assert [place for place in named if not (ROOT / place).exists()] == []
+
+
+def drawn(name: str) -> list[str]:
+    """The methods of a class of the architecture's diagram."""
+    (block,) = re.findall(rf"^    class {name} \{{\n(.*?)^    \}}", ARCHITECTURE, re.MULTILINE | re.DOTALL)
+    return re.findall(r"^ +(\w+)\(", block, re.MULTILINE)
+
+
+def test_the_diagram_draws_the_interfaces_as_they_are() -> None:
+    for interface in (StepHook, LatentCache):
+        methods = [name for name, value in vars(interface).items() if callable(value) and not name.startswith("_")]
+        assert drawn(interface.__name__) == methods
+    assert set(drawn("VideoModel")) <= set(dir(VideoModel))
+
+
+def test_the_diagram_tells_the_verbs_of_a_job_in_order() -> None:
+    (sentence,) = re.findall(r"load → .*?publish", ARCHITECTURE, re.DOTALL)
+    verbs = re.findall(r"^    (?:[\w, ]+ = )?(?:parts\.)?(\w+)\(\s*job\b", inspect.getsource(runner.run), re.MULTILINE)
+
+    assert re.split(r"\s*→\s*", sentence) == verbs
 
 
 def test_a_newcomer_reads_a_short_readme() -> None:
