@@ -226,6 +226,10 @@ def test_an_empty_prompt_has_no_hit() -> None:
         ({"object_weight": float("nan")}, "object_weight is nan; it must be a positive number"),
         ({"foreign_threshold": 1.5}, "foreign_threshold is 1.5; it must lie between 0 and 1"),
         ({"max_donors": 0}, "max_donors is 0; it must be at least 1"),
+        (
+            {"neighbours_per_entity": 10**20},
+            "neighbours_per_entity is 100000000000000000000; it must be at most 2147483647",
+        ),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(values: dict[str, float], message: str) -> None:

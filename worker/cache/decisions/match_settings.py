@@ -23,6 +23,7 @@ THRESHOLDS: Mapping[str, tuple[float, float, float, float]] = {
     "use-multilingual-v3": (0.80, 0.60, 0.50, 0.97),
 }
 THRESHOLD_NAMES = ("same_threshold", "head_threshold", "related_threshold", "foreign_threshold")
+MOST_ROWS = 2**31 - 1  # that a look-up fetches: a larger number is none for the database
 _UNMEASURED = (0.9999, 0.9999, 0.9999, 0.9999)  # equal texts only
 
 # What settings meant before they existed: recorded decisions are taken again under these.
@@ -90,6 +91,8 @@ class MatchSettings:
             count = getattr(self, name)
             if count < least:
                 raise ValueError(f"{name} is {count}; it must be at least {least}")
+        if self.neighbours_per_entity > MOST_ROWS:
+            raise ValueError(f"neighbours_per_entity is {self.neighbours_per_entity}; it must be at most {MOST_ROWS}")
 
     @classmethod
     def of_embedder(cls, embedder: str, row: Mapping[str, Any]) -> Self:
