@@ -253,6 +253,39 @@ def test_what_is_held_by_a_running_job_is_not_evicted() -> None:
     assert [kind is not HitKind.NONE for kind in played.hits] == [False, False, True, False, True]
 
 
+@pytest.mark.parametrize(
+    ("budgets", "entries", "evictions"),
+    [
+        pytest.param([3, 3, 3, 3], 3, 1, id="it stayed"),
+        pytest.param([3, 3, 1, 1], 1, 3, id="it shrank to one entry"),
+        pytest.param([3, 3, 0, 0], 0, 2, id="nothing was kept any more"),
+        pytest.param([1, 1, 3, 3], 3, 1, id="it grew"),
+    ],
+)
+def test_recorded_requests_find_the_budget_under_which_they_were_decided(
+    budgets: list[int], entries: int, evictions: int
+) -> None:
+    trace = things([1, 2, 3, 4], [1] * 4)
+    requests = [replace(request, budget=budget) for request, budget in zip(trace.requests, budgets, strict=True)]
+
+    played = play(
+        replace(trace, requests=requests),
+        sequence(range(4)),
+        Setup(capacity=Capacity(), settings=EQUAL, isolation="tenant"),
+    )
+
+    assert (played.num_entries, played.num_evictions) == (entries, evictions)
+
+
+def test_a_look_up_may_fetch_thousands_of_rows() -> None:
+    settings = replace(EQUAL, by_rarity=True, neighbours_per_entity=5000)
+    setup = Setup(capacity=Capacity(share=1.0), settings=settings)
+
+    (found,) = study.limits(things([1, 1]), [setup], [study.Sample.of(range(2))], warmup=0)
+
+    assert found.reachable == 0.5
+
+
 def test_several_setups_on_the_same_samples_are_compared_pair_by_pair(prepared: Prepared) -> None:
     settings = MatchSettings.of_embedder("use-multilingual-v3", {})
     setups = [Setup(capacity=Capacity(share=share), settings=settings) for share in (0.05, 1.0)]

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from shared.generation import Mode
 from worker.cache.decisions.matching import is_too_little
-from worker.cache.simulation.lookup import RARITY, Found, Resident, Rules
+from worker.cache.simulation.lookup import Found, Resident, Rules, rarity
 from worker.cache.simulation.prepare import Prepared
 
 EVERYTHING = 1 << 40  # rows: more than any look-up finds
@@ -23,7 +23,7 @@ def could_serve(prepared: Prepared, rules: Rules, index: int, entry: int, matche
     settings, weights = rules.settings, rules.weights(index)
     covered = sum(weights[query] * likeness for likeness, _, query in matches)
     matched = {query for _, _, query in matches}
-    rarest = RARITY[settings.neighbours_per_entity] if settings.by_rarity else 1.0
+    rarest = rarity(settings.neighbours_per_entity) if settings.by_rarity else 1.0
     rest = sum(weight for query, weight in enumerate(weights) if query not in matched) / rarest
     total = rest + sum(weights[query] for query in matched)
     coverage = covered / total if total else 0.0

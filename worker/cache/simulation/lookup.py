@@ -27,9 +27,14 @@ from worker.cache.decisions.types import (
 from worker.cache.simulation.prepare import Prepared
 
 FAR = -1.0  # the likeness of a nearest entity that no list holds
-RARITY = [1.0, 1.0, *(math.sqrt(1 + math.log2(number)) for number in range(2, 4097))]
+_RARITY = [1.0, 1.0, *(math.sqrt(1 + math.log2(number)) for number in range(2, 4097))]
 
 Found = tuple[float, str, int]  # likeness, text of the stored entity, number of the prompt's
+
+
+def rarity(number: int) -> float:
+    """Return by how much an entity that so many stored videos show counts less."""
+    return _RARITY[number] if number < len(_RARITY) else math.sqrt(1 + math.log2(number))
 
 
 class Marks:
@@ -262,7 +267,7 @@ class Resident:
         for matches in found.values():
             for match in matches:
                 shown[match[2]] += 1
-        return [weight / RARITY[number] for weight, number in zip(plain, shown, strict=True)]
+        return [weight / rarity(number) for weight, number in zip(plain, shown, strict=True)]
 
     def _best(
         self,

@@ -1,12 +1,13 @@
 """Requests in turn through look-up, plan, admission and eviction: what the service would have done with them.
 
 Every namespace has the bytes that its budget says; a full run that is let in evicts by the policy until it fits. A
-recorded trace says when each job was decided and when it ended; in a given one each ends before the next begins.
+recorded trace says when each job was decided, under which budget, and when it ended; in a given one each ends before
+the next begins.
 """
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
@@ -172,7 +173,7 @@ class _Player:
                 recorded[keys[index]] = request.budget
         times = self.setup.budget_times
         budgets = {key: round(times * self.setup.capacity.of(found, recorded[key])) for key, found in sizes.items()}
-        if any(budget <= 0 for budget in budgets.values()):
+        if self.setup.capacity != Capacity() and any(budget <= 0 for budget in budgets.values()):
             raise ValueError("the capacity is 0: nothing can be kept; give at least one entry")
         places = {
             key: _Place(
@@ -207,8 +208,24 @@ class _Player:
             found = self.rules[settings] = Rules(self.prepared, settings)
         return found
 
+    def _resize(self, place: _Place, index: int) -> None:
+        """Give a namespace the budget under which a request was decided; what is over it goes by the policy.
+
+        Where the policy gives up too little, the budget stays, as in the service.
+        """
+        recorded = self.prepared.requests[index].budget
+        if recorded is None or self.setup.capacity != Capacity() or self.setup.isolation != "tenant":
+            return
+        budget = round(self.setup.budget_times * recorded)
+        over = place.used - budget
+        chosen = self._victims(index, place, over) if over > 0 else []
+        if chosen or over <= 0:
+            self._evict(chosen, place)
+            place.budget = budget
+
     def _decide(self, index: int) -> None:
         request, place = self.prepared.requests[index], self.places[index]
+        self._resize(place, index)
         rules = self.default_rules or self._rules_of(self._settings(request))
         table = self.setup.table or request.table or PAPER
         plan = planning.answer(request.mode, self._look_up(index, rules, table), table)
@@ -248,24 +265,22 @@ class _Player:
             return
         needed = place.used + size - place.budget
         if needed > 0:
-            kept = [name for name, number in self.held.items() if number] if self.held else ()
-            chosen = self._victims(index, place, needed, kept)
+            chosen = self._victims(index, place, needed)
             if self.watch is not None:
                 self.watch(index, tuple(chosen))
             if not chosen:
                 self.played.num_refused += 1
                 return
-            for name in chosen:
-                self._take(self.by_name[name], place, is_eviction=True)
-            self.played.num_evictions += len(chosen)
+            self._evict(chosen, place)
         place.used += size
         free = place.budget - place.used
         if self.played.least_free is None or free < self.played.least_free:
             self.played.least_free = free
         self.booked.add(index)
 
-    def _victims(self, index: int, place: _Place, needed: int, kept: Collection[str]) -> list[str]:
+    def _victims(self, index: int, place: _Place, needed: int) -> list[str]:
         """Return what goes for so many bytes, first what can lend no more; nothing when all of it is too little."""
+        kept = [name for name, number in self.held.items() if number]
         worn: list[str] = []
         for name in sorted(place.worn, key=lambda name: (place.worn[name], name)):
             if needed > 0 and name not in kept:
@@ -327,6 +342,11 @@ class _Player:
         place = self.places[index]
         if index in place.resident:
             self._take(index, place, is_eviction=False)
+
+    def _evict(self, names: Sequence[str], place: _Place) -> None:
+        for name in names:
+            self._take(self.by_name[name], place, is_eviction=True)
+        self.played.num_evictions += len(names)
 
     def _take(self, index: int, place: _Place, *, is_eviction: bool) -> None:
         place.resident.remove(index)
