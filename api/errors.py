@@ -281,7 +281,8 @@ async def unserved(request: Request, error: Exception) -> JSONResponse:
 
 def _with_head(allowed: str) -> str:
     """Return the methods of a page, which the document of the API lacks: HEAD is answered wherever GET is."""
-    return f"{allowed}, HEAD" if "GET" in allowed.split(", ") else allowed
+    methods = set(allowed.split(", "))
+    return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
 
 
 def _sql_state(error: Exception) -> str | None:

@@ -429,6 +429,7 @@ def test_the_allowed_methods_are_all_named(shared_client: TestClient) -> None:
     assert answer.status_code == 405
     assert answer.headers["allow"] == "DELETE, GET, HEAD"
     assert shared_client.put("/library").headers["allow"] == "GET, HEAD"
+    assert shared_client.put("/openapi.json").headers["allow"] == "GET, HEAD"
 
 
 @pytest.mark.parametrize("method", ["OPTIONS", "TRACE"])
