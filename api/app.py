@@ -23,7 +23,7 @@ from api.readiness import Readiness
 from api.routes import batches, bulk_runs, cache, events, files, health, models, night_pages, pages, videos, webhooks
 from api.same_site import Gate
 from api.settings import ApiSettings
-from api.surface import Surface
+from api.surface import Surface, plain
 from api.waiting import Waiting, preferred_s
 from db.session import connect, readers, sessions
 from shared import logs, model_cards, tracing
@@ -168,7 +168,7 @@ class Outermost:
         if method == "HEAD" and not self._surface.has("HEAD", path):
             method = "GET"
         try:
-            scope = header_fields.read(scope)
+            scope = {**header_fields.read(scope), "query_string": plain(scope["query_string"])}
             self._gate.check(scope)
             self._surface.check_query(method, path, scope["query_string"])
             timeout_s = self._settings.request_timeout_s + self._asked_wait_s(scope)

@@ -10,6 +10,7 @@ from api.errors import BadRequest
 from api.explain import hint, printable, shown
 
 _METHODS = ("get", "head", "post", "put", "patch", "delete", "options")
+_LIST = re.compile(rb"(?<![^&])(\w+)(?:\[\]|%5B%5D)(?==)", re.IGNORECASE)  # a[]=1
 _FOREIGN = re.compile("[\udc80-\udcff]")  # how `surrogateescape` keeps a byte that is not UTF-8
 
 
@@ -19,6 +20,11 @@ class Place:
 
     pattern: re.Pattern[str]
     query_fields: Mapping[str, Mapping[str, bool]]  # by method: each field, and whether it may be repeated
+
+
+def plain(query: bytes) -> bytes:
+    """Write a query that names a list as `openai` does, a[]=1&a[]=2, as forms and most others do: a=1&a=2."""
+    return _LIST.sub(rb"\1", query)
 
 
 class Surface:

@@ -313,6 +313,19 @@ def test_a_misspelt_query_field_is_not_ignored(shared_client: TestClient, path: 
 
 
 @pytest.mark.parametrize(
+    "query", ["status[]=queued&status[]=failed", "status%5B%5D=queued&limit=5&status%5b%5d=failed"]
+)
+def test_a_list_in_a_query_is_read_as_the_openai_package_writes_it(client: TestClient, query: str) -> None:
+    made = client.post("/v1/videos", json=GOOD).json()
+
+    assert ids_of(client.get(f"/v1/videos?{query}").json()) == [made["id"]]
+    assert client.get("/v1/videos?status[]=completed").json()["data"] == []
+    assert (
+        client.get("/v1/videos?limit[]=1&limit[]=2").json()["error"]["message"] == "limit is given twice; send it once"
+    )
+
+
+@pytest.mark.parametrize(
     ("path", "name"),
     [
         ("/v1/videos?prompt=a%00", "prompt"),
