@@ -16,7 +16,7 @@ from starlette.concurrency import run_in_threadpool
 
 from api import addresses, bodies, content, explain, ids, job_factory, sweeps, videos, waiting
 from api.deps import Call, Calling, Operating
-from api.errors import STAYS, BadRequest, Gone, JobFailed, NotReady
+from api.errors import STAYS, BadRequest, Gone, JobFailed, NotReady, PreconditionFailed
 from api.limits import Limits
 from api.schemas.answers import DeletedVideo, ErrorBody, Video, VideoList
 from api.schemas.fields import Whole
@@ -40,6 +40,7 @@ Prefer = Annotated[str | None, Header(description="wait=N: hold the answer for u
 CancelAfter = Annotated[
     str | None, Header(alias="Cancel-After", description="30s, 10m, 2h: cancelled then", max_length=20)
 ]
+IfMatch = Annotated[str | None, Header(description="refused with 412 when the video's ETag is another by now")]
 Moment = Annotated[Whole | None, Query(ge=0, le=LATEST, description="Unix seconds")]
 _SCHEMA = CreateVideo.model_json_schema()
 _BODY = {
@@ -197,23 +198,44 @@ async def retrieve(
     video_id: VideoId,
     call: Calling,
     response: Response,
+    if_match: IfMatch = None,
     if_none_match: Annotated[str | None, Header()] = None,
     prefer: Prefer = None,
 ) -> Response:
     """Look at a video; the headers say when to look again. `Prefer: wait=N` holds the answer until it has ended."""
     with ids.known("video", video_id) as id_:
         video = await _look_when_ended(id_, call, response, prefer)
-    said = video.model_dump_json(exclude={"eta_seconds", "workers"})  # guesses that change by the second
-    etag = f'"{hashlib.sha256(said.encode()).hexdigest()[:32]}"'
+    etag = _etag(video)
+    _check_version(if_match, etag)
     headers = {**response.headers, "ETag": etag}
     if content.holds(if_none_match or "", etag, weakly=True):
         return Response(status_code=304, headers=headers)
     return Response(video.model_dump_json(), headers=headers, media_type="application/json")
 
 
+def _etag(video: Video) -> str:
+    said = video.model_dump_json(exclude={"eta_seconds", "workers"})  # guesses that change by the second
+    return f'"{hashlib.sha256(said.encode()).hexdigest()[:32]}"'
+
+
+def _check_version(if_match: str | None, etag: str) -> None:
+    """Raise PreconditionFailed when a caller means another version of a video."""
+    if if_match is not None and not content.holds(if_match, etag):
+        message = f"If-Match does not name {etag}; look at the video again, or leave it out"
+        raise PreconditionFailed(message, param="If-Match")
+
+
+def _check_unchanged(video_id: str, call: Call, if_match: str | None) -> None:
+    """Raise PreconditionFailed when a video has changed since the caller looked at it."""
+    if if_match is not None:
+        with ids.known("video", video_id) as id_:
+            _check_version(if_match, _etag(_look(id_, call)[1]))
+
+
 @router.post("/{video_id}/cancel")
-def cancel(video_id: VideoId, call: Calling) -> Video:
+def cancel(video_id: VideoId, call: Calling, if_match: IfMatch = None) -> Video:
     """Cancel a video: at once while it waits, at the next step while it runs. Doing so again changes nothing."""
+    _check_unchanged(video_id, call, if_match)
     with call.begin() as (session, caller), ids.known("video", video_id) as id_:
         return videos.show(jobs.request_cancel(session, caller.tenant, id_))
 
@@ -243,8 +265,9 @@ def mark_right(video_id: VideoId, call: Operating) -> Video:
 
 
 @router.delete("/{video_id}")
-def delete(video_id: VideoId, call: Calling) -> DeletedVideo:
+def delete(video_id: VideoId, call: Calling, if_match: IfMatch = None) -> DeletedVideo:
     """Cancel a video and remove it with its file."""
+    _check_unchanged(video_id, call, if_match)
     with call.begin() as (session, caller), ids.known("video", video_id) as id_:
         jobs.remove(session, caller.tenant, id_)
     return DeletedVideo(id=shown_id(id_))

@@ -455,6 +455,23 @@ def test_a_method_that_a_path_lacks_is_refused_as_such_at_every_path(shared_clie
     assert all(answer.headers["allow"] for answer in answers.values())
 
 
+@pytest.mark.parametrize(("method", "part"), [("DELETE", ""), ("POST", "/cancel"), ("GET", "")])
+def test_nothing_happens_to_a_video_that_changed_since_its_caller_looked(
+    client: TestClient, method: str, part: str
+) -> None:
+    path = f"/v1/videos/{client.post('/v1/videos', json=GOOD).json()['id']}"
+    etag = client.get(path).headers["etag"]
+
+    refused = client.request(method, path + part, headers={"If-Match": '"other"'})
+
+    assert (refused.status_code, refused.json()["error"]["code"]) == (412, "precondition_failed")
+    assert refused.json()["error"]["message"] == (
+        f"If-Match does not name {etag}; look at the video again, or leave it out"
+    )
+    assert client.get(path).json()["status"] == "queued"
+    assert client.request(method, path + part, headers={"If-Match": f'"other", {etag}'}).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [
