@@ -194,8 +194,8 @@ class _Child:
 class Supervisor:
     """Keeps `servers` and `parts` running between `start()` and `stop()`. Usable with `with`.
 
-    `changed` is called after each start, with the supervisor's lock free. Servers are given running, and are stopped by
-    whoever started them.
+    `changed` is called after each start, never twice at once. Servers are given running, and are stopped by whoever
+    started them.
     """
 
     def __init__(
@@ -212,6 +212,7 @@ class Supervisor:
         self._children = [*self._servers, *self._parts]
         self._var, self._report, self._changed = var, report, changed
         self._stopping = threading.Event()
+        self._telling = threading.Lock()
         self._watchers = [
             threading.Thread(target=self._watch, args=(child,), name=f"watch-{child.process.name}", daemon=True)
             for child in self._children
@@ -301,7 +302,8 @@ class Supervisor:
         self._say(f"{process.name} started (pid {process.pid()}, log {process.log})")
         if not is_first:
             try:
-                self._changed()
+                with self._telling:  # of two that write down what runs, the last must know of both
+                    self._changed()
             except OSError as error:  # a full disk: what is written there is of use to others, not to this
                 self._say(f"what runs now could not be written down: {error}")
 

@@ -7,6 +7,7 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,30 @@ def test_parts_are_watched_though_nobody_listens_and_nothing_can_be_written(tmp_
 
         wait_until(lambda: told[-1] == "what runs now could not be written down: [Errno 28] No space left on device")
     assert len([line for line in told if line.startswith("api started")]) == 3
+
+
+def test_what_runs_is_written_down_by_one_at_a_time(tmp_path: Path) -> None:
+    running_now: list[dict[str, int]] = []
+    is_writing = threading.Lock()
+    overlaps: list[str] = []
+
+    def write_down() -> None:
+        if not is_writing.acquire(blocking=False):
+            overlaps.append("two at once")
+            return
+        running_now.append(supervisor.pids())
+        time.sleep(0.5)
+        is_writing.release()
+
+    parts = [python(name, SLEEP) for name in ("api", "relay", "worker")]
+    with Supervisor(parts, var=tmp_path, report=lambda _: None, changed=write_down) as supervisor:
+        for pid in supervisor.pids().values():
+            os.kill(pid, signal.SIGKILL)
+
+        wait_until(lambda: len(running_now) + len(overlaps) == 3)
+
+        assert not overlaps
+        assert running_now[-1] == supervisor.pids()
 
 
 def test_parts_stop_in_the_reverse_of_their_order(tmp_path: Path) -> None:
