@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 ADMIN = "postgres"
 NAME = "chai"  # role and database of the application
+REFUSALS = ("FATAL", "sent an error response")  # the second by the postmaster itself, for want of a process
 MEMORY = "512MB"  # of pages, taken as they are used: with Postgres's own 128, look-ups of a large cache wait for copies
 
 
@@ -92,11 +93,11 @@ class Postgres(Server):
         return self
 
     def answers(self) -> bool:
-        """Return whether it answers at all, within a few seconds: one that recovers or is full is alive."""
+        """Return within a few seconds whether it answers at all: one that recovers, is full or cannot fork is alive."""
         try:
             self._connect("postgres", timeout_s=3).close()
         except psycopg2.OperationalError as error:
-            return "FATAL" in str(error)
+            return any(said in str(error) for said in REFUSALS)
         return True
 
     @property

@@ -3,10 +3,12 @@
 import os
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -300,6 +302,23 @@ def test_redis_wants_its_password_and_never_evicts(redis_on_disk: Redis) -> None
 
     with redis.Redis.from_url(redis_on_disk.url) as client:
         assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+
+
+def test_a_server_that_cannot_fork_is_alive(tmp_path: Path) -> None:
+    def refuse(door: socket.socket) -> None:
+        caller, _ = door.accept()
+        with caller:
+            caller.recv(8)
+            caller.sendall(b"Ecould not fork new process for connection: Resource temporarily unavailable\n\0")
+
+    with process.listening(0) as door:
+        postmaster = threading.Thread(target=refuse, args=(door,))
+        postmaster.start()
+
+        answers = Postgres(tmp_path, port=door.getsockname()[1]).answers()
+
+        postmaster.join()
+    assert answers
 
 
 def test_a_server_that_cannot_start_shows_the_end_of_its_log(postgres: Postgres) -> None:
