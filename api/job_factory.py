@@ -13,7 +13,7 @@ from api.schemas.requests import NO_OPS, BatchLine, CreateVideo
 from db.models import Job
 from db.states import Queue
 from shared import captions, prompts, tracing
-from shared.model_cards import ModelCard
+from shared.model_cards import ModelCard, sides
 from shared.numerals import plain
 
 CLEANED_CHARS = 200  # of a prompt that is cleaned while its sender waits: a few milliseconds at most
@@ -133,8 +133,7 @@ def _check_prompts(request: CreateVideo, card: ModelCard) -> None:
 def _size(size: str, card: ModelCard) -> tuple[int, int]:
     if size not in card.sizes:
         raise BadRequest(f"size {shown(size)} is none of {card.name}'s; use {', '.join(card.sizes)}", param="size")
-    width, height = size.split("x")
-    return int(width), int(height)
+    return sides(size)
 
 
 def _asked_size(request: CreateVideo) -> str | None:

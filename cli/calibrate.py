@@ -15,7 +15,7 @@ from cli.arguments import App
 from cli.errors import BadInput, CommandError
 from cli.list_files import STDIN
 from cli.local import MODELS_DIR
-from cli.model_cards import ModelsDir, cards_in, sides
+from cli.model_cards import ModelsDir, card_named, checked_sides
 from shared.numerals import plain
 
 if TYPE_CHECKING:
@@ -72,10 +72,7 @@ def calibrate(
 
     stores = not (no_store or dry_run)
     url = local.database_url() if stores else None  # nobody wants to hear of it after a night
-    known = cards_in(models_dir)
-    if model not in known:
-        raise BadInput(f"no model {model!r} in {models_dir}; there is {', '.join(known) or 'none'}: see chai model add")
-    card = known[model]
+    card = card_named(model, models_dir)
     demand = calibration.Demand(
         tolerances=_tolerances(tolerance), num_errors=errors, min_prompts=min_prompts, max_bad=max_bad
     )
@@ -83,7 +80,7 @@ def calibrate(
         card=card,
         prompts=_prompts(prompts, models_dir / model / PROMPTS, limit),
         seed=seed,
-        size=None if size is None else sides(size),
+        size=None if size is None else checked_sides(size),
         num_frames=frames,
         counts=tuple(sorted(set(_fewer(steps, card)), reverse=True)),
     )

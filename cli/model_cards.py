@@ -141,11 +141,9 @@ def check(
     models_dir: ModelsDir = MODELS_DIR,
 ) -> None:
     """Load a model, make a clip of two steps, and say what can be reused, how long it took and how much it needs."""
-    cards = cards_in(models_dir)
-    if name not in cards:
-        raise BadInput(f"no model {name!r} in {models_dir}; there is {', '.join(cards) or 'none'}: see chai model add")
+    card = card_named(name, models_dir)
     try:
-        found = _tried(cards[name], models_dir, device, size or cards[name].default_size, frames)
+        found = _tried(card, models_dir, device, size or card.default_size, frames)
     except Exception as error:  # a pipeline, its files and its libraries can fail in any way
         raise CommandError(f"{name} {_broken(error)}") from error
     if as_json:
@@ -171,15 +169,8 @@ def _tried(card: ModelCard, models_dir: Path, device: str, size: str, frames: in
     began = time.perf_counter()
     model = registry.load(card, models_dir, registry.EngineOptions(device=device))
     loaded_s = time.perf_counter() - began
-    width, height = sides(size)
-    params = GenerationParams(
-        prompt="a red fox runs through a forest",
-        model=card.name,
-        width=width,
-        height=height,
-        num_frames=frames or card.default_frames,
-        fps=card.fps,
-    )
+    prompt = "a red fox runs through a forest"
+    params = GenerationParams.of_card(card, prompt, size=checked_sides(size), num_frames=frames)
     sampling = Sampling(num_steps=_CHECKED_STEPS, guidance_scale=card.guidance_scale)
     model.reset_peak_memory()
     encoding = model.encode(params)
@@ -231,7 +222,7 @@ def _asked(cards: Any, name: str, known: Any, given: dict[str, Any]) -> ModelCar
             given[error.field] = _typed(error.field, typer.prompt(str(error)))
         else:
             for size in card.sizes:
-                sides(size)
+                checked_sides(size)
             return card
 
 
@@ -245,7 +236,7 @@ def _typed(field: str, text: str) -> Any:
         raise BadInput(f"{field} {text!r} is no number") from error
 
 
-def sides(size: str) -> tuple[int, int]:
+def checked_sides(size: str) -> tuple[int, int]:
     """Return width and height of WIDTHxHEIGHT; raise `BadInput`."""
     try:
         width, height = (int(plain(side)) for side in size.lower().split("x"))
@@ -289,6 +280,14 @@ def _pairs(option: str, texts: Sequence[str] | None) -> Mapping[str, Any]:
         except ValueError:
             pairs[key] = value
     return pairs
+
+
+def card_named(name: str, models_dir: Path) -> ModelCard:
+    """Return the card of a model; raise `BadInput` where the folder has none of that name."""
+    cards = cards_in(models_dir)
+    if name not in cards:
+        raise BadInput(f"no model {name!r} in {models_dir}; there is {', '.join(cards) or 'none'}: see chai model add")
+    return cards[name]
 
 
 def cards_in(models_dir: Path) -> dict[str, ModelCard]:

@@ -11,7 +11,7 @@ import typer
 from cli import local, output
 from cli.errors import BadInput, CommandError
 from cli.local import MODELS_DIR
-from cli.model_cards import ModelsDir, cards_in
+from cli.model_cards import ModelsDir, card_named
 from shared import model_cards
 from shared.model_cards import ModelCard
 
@@ -22,14 +22,12 @@ def rm(
     models_dir: ModelsDir = MODELS_DIR,
 ) -> None:
     """Remove the folder of a model: its card and what lies beside it. Refuses while videos wait for the model."""
-    cards = cards_in(models_dir)
-    if name not in cards:
-        raise BadInput(f"no model {name!r} in {models_dir}; there is {', '.join(cards) or 'none'}")
+    card = card_named(name, models_dir)
     if name == (os.environ.get("CHAI_DEFAULT_MODEL") or "small"):
         raise BadInput(f"{name!r} is the default model, and the API needs its card; set CHAI_DEFAULT_MODEL to another")
     folder = model_cards.folder(models_dir, name)
     _check_unused(name)
-    for line in _told(cards[name], folder):
+    for line in _told(card, folder):
         output.note(line)
     output.confirm("Remove it?", yes=yes, otherwise="--yes removes it", default=False)
     _check_unused(name)  # the question may have stood for long

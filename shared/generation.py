@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Self
 
-from shared.model_cards import ModelCard
+from shared.model_cards import ModelCard, sides
 
 
 class Mode(StrEnum):
@@ -43,6 +43,23 @@ class GenerationParams:
         """Read the parameters from anything that has them as attributes, such as a job's row."""
         values = {field.name: getattr(row, field.name) for field in fields(cls)}
         return cls(**values | {"mode": Mode(values["mode"] or Mode.AUTO)})
+
+    @classmethod
+    def of_card(
+        cls,
+        card: ModelCard,
+        prompt: str,
+        *,
+        size: tuple[int, int] | None = None,
+        num_frames: int | None = None,
+        seed: int | None = None,
+    ) -> Self:
+        """Return a request of the card's own size (width, height; pixels) and length, where no other is given."""
+        width, height = size or sides(card.default_size)
+        length = num_frames or card.default_frames
+        return cls(
+            prompt=prompt, model=card.name, width=width, height=height, num_frames=length, fps=card.fps, seed=seed
+        )
 
     def guidance_on(self, card: ModelCard) -> float:
         """Return the guidance scale of the run."""

@@ -136,6 +136,12 @@ def legal_size(size: str, side_multiple: int = SIDE_MULTIPLE) -> str:
     return f"{width}x{height}"
 
 
+def sides(size: str) -> tuple[int, int]:
+    """Return width and height, in pixels, of a card's size."""
+    width, height = map(int, size.split("x"))
+    return width, height
+
+
 def _read(path: Path) -> ModelCard:
     try:
         values = json.loads(path.read_text("utf-8-sig"), object_pairs_hook=members)  # editors put a mark in front

@@ -6,6 +6,7 @@ and later. It never ends by itself: whoever frees the disk or mounts the storage
 
 import itertools
 import logging
+import math
 import os
 import threading
 import time
@@ -18,6 +19,7 @@ from db import identities, migrate
 from db.session import transaction
 from shared.generation import GenerationParams
 from shared.logs import first_line
+from shared.model_cards import sides
 from shared.storage import LATENTS, PICTURES, VIDEOS, FileMissing, StorageError, check_temporary_folder, shown
 from worker.errors import Unfit, no_threads
 from worker.jobs import video
@@ -231,17 +233,17 @@ def _clip(runtime: Runtime) -> None:
 
 def _make_clip(model: VideoModel) -> None:
     card = model.card
-    width, height = min((tuple(map(int, size.split("x"))) for size in card.sizes), key=lambda size: size[0] * size[1])
-    params = GenerationParams(
-        prompt="a red ball", model=card.name, width=width, height=height, num_frames=min(card.frames), fps=card.fps
-    )
+    smallest = min(map(sides, card.sizes), key=math.prod)
+    params = GenerationParams.of_card(card, "a red ball", size=smallest, num_frames=min(card.frames))
     sampling = Sampling(num_steps=1, guidance_scale=card.guidance_scale)
     try:
         *_, step = model.sample(model.encode(params), params, sampling, seed=1)
         video.encode(model.decode(step.latents, params), fps=card.fps)
         model.finish()
     except Exception as error:
-        message = f"model {card.name!r} cannot make a clip of {width}x{height}: {type(error).__name__}: {error}"
+        message = (
+            f"model {card.name!r} cannot make a clip of {params.width}x{params.height}: {type(error).__name__}: {error}"
+        )
         raise Unfit("model_fault", message) from error
 
 

@@ -10,7 +10,7 @@ from cli.arguments import App
 from cli.errors import BadInput
 from cli.lab import devices
 from cli.local import MODELS_DIR
-from cli.model_cards import ModelsDir, cards_in
+from cli.model_cards import ModelsDir, card_named
 from shared.logs import first_line
 
 if TYPE_CHECKING:
@@ -45,11 +45,9 @@ def reuse(
     from worker.models import registry
     from worker.models.embedders import load_embedder
 
-    known = cards_in(models_dir)
-    if model not in known:
-        raise BadInput(f"no model {model!r} in {models_dir}; there is {', '.join(known) or 'none'}: see chai model add")
-    loaded = registry.load(known[model], models_dir, registry.EngineOptions(device=devices.checked(device)))
-    world = _world_of(known[model])
+    card = card_named(model, models_dir)
+    loaded = registry.load(card, models_dir, registry.EngineOptions(device=devices.checked(device)))
+    world = _world_of(card)
     drawn = study_prompts.world_prompts(world, donors, seed) if world else study_prompts.worded_prompts(donors, seed)
     plans = reuse_study.few_step_plans() + reuse_study.guided_plans() if world else reuse_study.many_step_plans(loaded)
     plans = [one for one in plans if not plan or one.name.startswith(tuple(plan))]
@@ -86,8 +84,9 @@ def reuse(
 def _world_of(card: "ModelCard") -> "World | None":
     """Return the procedural world that a model draws, by the shape of its clips."""
     from lab.toy_world.worlds import world_of
+    from shared.model_cards import sides
 
-    width, height = map(int, card.default_size.split("x"))
+    width, height = sides(card.default_size)
     return world_of((card.default_frames, height, width, 3)) if card.family == "opensora" else None
 
 

@@ -143,10 +143,7 @@ def many_step_plans(model: VideoModel) -> list[StudyPlan]:
 
 def request(card: ModelCard, prompt: str) -> GenerationParams:
     """Return a request of the card's own size."""
-    width, height = map(int, card.default_size.split("x"))
-    return GenerationParams(
-        prompt=prompt, model=card.name, width=width, height=height, num_frames=card.default_frames, fps=card.fps
-    )
+    return GenerationParams.of_card(card, prompt)
 
 
 class _LeaveOut(PlainHook):

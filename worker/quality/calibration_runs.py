@@ -62,16 +62,8 @@ class Asked:
 
     def params(self, number: int) -> GenerationParams:
         """Return the request of a prompt."""
-        width, height = self.size or map(int, self.card.default_size.split("x"))
-        return GenerationParams(
-            prompt=self.prompts[number],
-            model=self.card.name,
-            width=width,
-            height=height,
-            num_frames=self.num_frames or self.card.default_frames,
-            fps=self.card.fps,
-            seed=self.seed + number,
-        )
+        prompt, seed = self.prompts[number], self.seed + number
+        return GenerationParams.of_card(self.card, prompt, size=self.size, num_frames=self.num_frames, seed=seed)
 
     def key(self, model: VideoModel, embedder: str) -> str:
         """Return what the service keeps plans of this model and size under."""

@@ -81,7 +81,7 @@ def test_a_model_that_videos_wait_for_stays(
             ["small", "--yes"],
             "'small' is the default model, and the API needs its card; set CHAI_DEFAULT_MODEL to another",
         ),
-        (["ltx", "--yes"], "no model 'ltx' in {}; there is small, wan"),
+        (["ltx", "--yes"], "no model 'ltx' in {}; there is small, wan: see chai model add"),
     ],
 )
 def test_what_cannot_go_stays_and_says_why(models_dir: Path, arguments: list[str], message: str) -> None:

@@ -21,7 +21,7 @@ from torch import nn
 
 from shared.generation import GenerationParams
 from shared.logs import first_line
-from shared.model_cards import DTYPES, OFFLOADS, ModelCard
+from shared.model_cards import DTYPES, OFFLOADS, ModelCard, sides
 from worker.models import device as devices
 from worker.models import git_lfs, prompt_text
 from worker.models.base import Fingerprint, RequestError, Sampling, VideoModel
@@ -121,8 +121,7 @@ def _uneven(model: DiffusersModel) -> list[str]:
 
 def _request(card: ModelCard, size: str, num_frames: int) -> GenerationParams:
     """Return a request for a video of this size and length, of nothing."""
-    width, height = map(int, size.split("x"))
-    return GenerationParams(prompt="", model=card.name, width=width, height=height, num_frames=num_frames, fps=card.fps)
+    return GenerationParams.of_card(card, "", size=sides(size), num_frames=num_frames)
 
 
 def _warn_of_promises(model: DiffusersModel) -> None:

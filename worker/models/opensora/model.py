@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from shared.generation import GenerationParams
-from shared.model_cards import ModelCard
+from shared.model_cards import ModelCard, sides
 from worker.models import device as devices
 from worker.models.base import Fingerprint, Sampling, Step, StepHook, not_finite, require_finite, why_no_such_block
 from worker.models.fingerprint import identify
@@ -157,7 +157,7 @@ def sizes_of(card: ModelCard) -> tuple[VideoSize, ...]:
 
     One of a kind is enough: compiled blocks take any size, but one frame is code of its own.
     """
-    width, height = (int(side) for side in card.default_size.split("x"))
+    width, height = sides(card.default_size)
     counts = [card.default_frames]
     if 1 in card.frames and card.default_frames != 1:
         counts.append(1)
