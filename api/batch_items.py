@@ -8,7 +8,7 @@ from typing import Literal
 
 from sqlalchemy.orm import Session
 
-from api import addresses, bodies, job_factory
+from api import addresses, bodies, explain, job_factory
 from api.errors import BadRequest, describe
 from api.schemas.answers import Item, ItemList
 from api.schemas.requests import BatchLine
@@ -55,13 +55,13 @@ def sort_out(
                 request, cards, tenant=batch.tenant, default_model=default_model, batch_id=batch.id
             )
         except BadRequest as error:
-            bad[index] = _refused(index, _custom_id(line), error)
+            bad[index] = _refused(index, explain.custom_id(line), error)
             if request is not None:
                 refused[index] = request
         except Exception as error:  # whatever this line does to the code that reads it, the others run
             logger.exception("line not read", extra={"fields": {"batch": batch.id, "index": index}})
             bad[index] = _refused(
-                index, _custom_id(line), BadRequest(f"this line cannot be read ({type(error).__name__})")
+                index, explain.custom_id(line), BadRequest(f"this line cannot be read ({type(error).__name__})")
             )
     return Sorted(good=good, bad=bad, refused=refused)
 
@@ -123,8 +123,3 @@ def _known(index: int, custom_id: str | None, known: Job, status: Kept) -> Item:
 
 def _refused(index: int, custom_id: str | None, error: Exception) -> Item:
     return Item(index=index, custom_id=custom_id, status="refused", id=None, error=describe(error))
-
-
-def _custom_id(line: object) -> str | None:
-    name = line.get("custom_id") if isinstance(line, dict) else None
-    return name.encode("utf-8", "replace").decode()[:200] if isinstance(name, str) else None

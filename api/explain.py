@@ -61,6 +61,12 @@ def printable(text: str) -> str:
     return plain if len(plain) <= NAME_CHARS else f"{plain[:NAME_CHARS]}…"
 
 
+def custom_id(line: object) -> str | None:
+    """Return the name of a line that is wrong, if it has one, cut, and without what no database or encoding holds."""
+    name = line.get("custom_id") if isinstance(line, dict) else None
+    return name.encode("utf-8", "replace").decode().replace("\0", "?")[:200] if isinstance(name, str) else None
+
+
 def discreet(text: str) -> str:
     """Return a message without API keys."""
     return _KEY.sub("sk-chai-…", text)

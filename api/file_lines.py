@@ -5,7 +5,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import IO, Any
 
-from api import bodies
+from api import bodies, explain
 from api.errors import BadRequest
 from api.schemas.requests import FileLine
 
@@ -57,5 +57,4 @@ def custom_id(line: RawLine) -> str | None:
         value = bodies.parse_json(line.content or b"")
     except BadRequest:
         return None
-    name = value.get("custom_id") if isinstance(value, dict) else None
-    return name.encode("utf-8", "replace").decode()[:200] if isinstance(name, str) else None
+    return explain.custom_id(value)

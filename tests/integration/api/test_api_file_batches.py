@@ -75,6 +75,7 @@ BAD = [
     (line(1, webhook_url="https://10.0.0.1/"), "invalid_value", "webhook_url leads to 10.0.0.1: no public address"),
     (line(1, model="sora-2"), "unknown_model", "model 'sora-2' is not here"),
     (line(1, metadata={"a": "x" * MAX_LINE_BYTES}), "line_too_long", f"more than {MAX_LINE_BYTES} bytes"),
+    ({**line(1), "custom_id": "a\0b"}, "invalid_value", "custom_id holds the control character U+0000"),
     ('{"custom_id": "half \\ud800", "method": "POST", "url": "/v1/videos", "body": {}}', "invalid_value", "custom_id"),
 ]
 
