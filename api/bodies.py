@@ -6,7 +6,7 @@ What is long is parsed in a thread, so that the others are served meanwhile.
 import asyncio
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import nullcontext
 from functools import partial
 from typing import Any, NoReturn, TypeVar
@@ -19,7 +19,7 @@ from python_multipart.multipart import Field, File, FormParser, parse_options_he
 from starlette.concurrency import run_in_threadpool
 
 from api import explain
-from api.deps import Service
+from api.deps import Calling, Service
 from api.errors import BadRequest, TooLarge, TooSlow, UnsupportedMedia
 from shared.json_members import given_twice, members
 
@@ -38,6 +38,25 @@ _OBJECTS = frozenset({"metadata", "expires_after", "extra_params", "lora"})  # J
 _KEEPS_EMPTY = frozenset({"prompt"})  # "is empty" says more than "is missing"
 
 M = TypeVar("M", bound=BaseModel)
+
+
+def described(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:  # Any: a piece of OpenAPI
+    """Return the description of a JSON body."""
+    content = {JSON: {"schema": model.model_json_schema()}}
+    return {"requestBody": {"required": required, "content": content}}
+
+
+def dependency(
+    model: type[M], *, forms: bool = False, optional: bool = False, in_bulk: bool = False
+) -> Callable[..., Awaitable[M]]:
+    """Return what hands an endpoint its checked body; the caller's key is checked before anything is read."""
+
+    async def body(request: Request, call: Calling) -> M:
+        settings = call.service.settings
+        most = settings.max_batch_body_bytes if in_bulk else settings.max_body_bytes
+        return await read(request, call.service, model, max_bytes=most, forms=forms, optional=optional)
+
+    return body
 
 
 async def read(

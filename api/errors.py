@@ -22,7 +22,7 @@ ApiError
 import logging
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -38,6 +38,10 @@ from db.errors import Conflict, InUse, NotFound
 from shared.logs import first_line
 from shared.storage import StorageError
 
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": ErrorBody, "description": "What to change, in OpenAI's error envelope"},
+    "5XX": {"model": ErrorBody, "description": "Nothing was changed; try again"},
+}
 logger = logging.getLogger("api")
 
 STAYS = {"x-should-retry": "false"}  # headers of a refusal that no waiting mends: `openai` would try again

@@ -10,12 +10,13 @@ from fastapi.responses import JSONResponse
 from pydantic import RootModel
 from sqlalchemy.orm import Session
 
-from api import bodies, ids
+from api import bodies, ids, submission
 from api.deps import Call, Calling
+from api.errors import REFUSALS
 from api.ids import batch_id as shown_id
 from api.ids import file_id, unix
 from api.routes import bulk_runs
-from api.routes.videos import REFUSALS, Key, key_of
+from api.routes.videos import Key
 from api.schemas.answers import Batch, BatchCounts, BatchErrors, BatchList, BulkRun
 from api.schemas.fields import Whole
 from api.schemas.requests import CreateBatch, OpenBatch
@@ -40,7 +41,7 @@ async def _created(request: Request, call: Calling) -> CreateBatch | OpenBatch:
     return bodies.check(CreateBatch, values)
 
 
-@router.post("", response_model=Batch, openapi_extra=bulk_runs.body_of(CreateBatch))
+@router.post("", response_model=Batch, openapi_extra=bodies.described(CreateBatch))
 def create(
     asked: Annotated[CreateBatch | OpenBatch, Depends(_created)],
     call: Calling,
@@ -53,7 +54,7 @@ def create(
     """
     if isinstance(asked, OpenBatch):
         return JSONResponse(bulk_runs.open_(asked, call, response).model_dump(mode="json"))
-    key = key_of(idempotency_key)
+    key = submission.key_of(idempotency_key)
     manifest_key = f"Idempotency-Key {key}" if key else f"batch {uuid4().hex}"
     with call.begin() as (session, caller), ids.known("file", asked.input_file_id) as id_:
         run, is_new = batches.open_(session, caller.tenant, name="", manifest_key=manifest_key)

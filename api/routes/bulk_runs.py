@@ -7,18 +7,16 @@ from contextlib import contextmanager
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, BackgroundTasks, Depends, Query, Request, Response
+from fastapi import APIRouter, BackgroundTasks, Depends, Query, Response
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
 from api import batch_items, bodies, ids, line_results
 from api.deps import Call, Calling
-from api.errors import STAYS, BadRequest, NotReady
+from api.errors import REFUSALS, STAYS, BadRequest, NotReady
 from api.explain import shown
 from api.ids import batch_id as shown_id
 from api.ids import unix
-from api.routes.videos import REFUSALS
 from api.schemas.answers import BulkRun, BulkRunList, Counts, DeletedBulkRun, ItemList
 from api.schemas.fields import Whole
 from api.schemas.requests import AddItems, Forecast, OpenBatch, RetryBatch, SealBatch, SetWindow, Window
@@ -32,37 +30,6 @@ router = APIRouter(prefix="/v1/bulk-runs", tags=["bulk runs"], responses=REFUSAL
 ANSWER_AFTER_S = 1.2  # a cancel is answered after this, done or not
 
 
-def body_of(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:  # Any: a piece of OpenAPI
-    """Return the description of a JSON body."""
-    content = {bodies.JSON: {"schema": model.model_json_schema()}}
-    return {"requestBody": {"required": required, "content": content}}
-
-
-async def _opened(request: Request, call: Calling) -> OpenBatch:
-    service = call.service
-    return await bodies.read(request, service, OpenBatch, max_bytes=service.settings.max_body_bytes)
-
-
-async def _added(request: Request, call: Calling) -> AddItems:
-    service = call.service
-    return await bodies.read(request, service, AddItems, max_bytes=service.settings.max_batch_body_bytes)
-
-
-async def _sealed(request: Request, call: Calling) -> SealBatch:
-    service = call.service
-    return await bodies.read(request, service, SealBatch, max_bytes=service.settings.max_body_bytes, optional=True)
-
-
-async def _windowed(request: Request, call: Calling) -> SetWindow:
-    service = call.service
-    return await bodies.read(request, service, SetWindow, max_bytes=service.settings.max_body_bytes)
-
-
-async def _retried(request: Request, call: Calling) -> RetryBatch:
-    service = call.service
-    return await bodies.read(request, service, RetryBatch, max_bytes=service.settings.max_body_bytes, optional=True)
-
-
 def _rule(window: Window | None) -> RunWindow | None:
     return (
         None
@@ -71,8 +38,10 @@ def _rule(window: Window | None) -> RunWindow | None:
     )
 
 
-@router.post("", openapi_extra=body_of(OpenBatch))
-def open_(asked: Annotated[OpenBatch, Depends(_opened)], call: Calling, response: Response) -> BulkRun:
+@router.post("", openapi_extra=bodies.described(OpenBatch))
+def open_(
+    asked: Annotated[OpenBatch, Depends(bodies.dependency(OpenBatch))], call: Calling, response: Response
+) -> BulkRun:
     """Begin a bulk run, or find the one that the same manifest key began."""
     most = call.service.settings.max_batch_jobs
     with call.begin() as (session, caller):
@@ -143,8 +112,10 @@ def _results(batch_id: str, call: Calling, form: line_results.Form, *, as_head: 
     return StreamingResponse(iter(()) if as_head else body, headers=headers, media_type=line_results.TYPES[form])
 
 
-@router.post("/{batch_id}/items", openapi_extra=body_of(AddItems))
-def add(batch_id: str, asked: Annotated[AddItems, Depends(_added)], call: Calling) -> ItemList:
+@router.post("/{batch_id}/items", openapi_extra=bodies.described(AddItems))
+def add(
+    batch_id: str, asked: Annotated[AddItems, Depends(bodies.dependency(AddItems, in_bulk=True))], call: Calling
+) -> ItemList:
     """Add up to 1000 lines. Good ones are accepted, known ones recognised, bad ones answered with the reason."""
     service = call.service
     with call.begin() as (session, caller), ids.known("bulk run", batch_id) as id_:
@@ -174,8 +145,10 @@ def add(batch_id: str, asked: Annotated[AddItems, Depends(_added)], call: Callin
         return batch_items.accept(session, batch, sorted_, reused)
 
 
-@router.post("/{batch_id}/seal", openapi_extra=body_of(SealBatch, required=False))
-def seal(batch_id: str, asked: Annotated[SealBatch, Depends(_sealed)], call: Calling) -> BulkRun:
+@router.post("/{batch_id}/seal", openapi_extra=bodies.described(SealBatch, required=False))
+def seal(
+    batch_id: str, asked: Annotated[SealBatch, Depends(bodies.dependency(SealBatch, optional=True))], call: Calling
+) -> BulkRun:
     """Say that no more lines will come; the run ends when its videos have. Doing so again changes nothing."""
     with call.begin() as (session, caller), ids.known("bulk run", batch_id) as id_:
         batch = batches.get(session, caller.tenant, id_, lock=True)
@@ -219,8 +192,10 @@ def resume(batch_id: str, call: Calling) -> BulkRun:
         return _show(session, batch)
 
 
-@router.post("/{batch_id}/window", openapi_extra=body_of(SetWindow))
-def set_window(batch_id: str, asked: Annotated[SetWindow, Depends(_windowed)], call: Calling) -> BulkRun:
+@router.post("/{batch_id}/window", openapi_extra=bodies.described(SetWindow))
+def set_window(
+    batch_id: str, asked: Annotated[SetWindow, Depends(bodies.dependency(SetWindow))], call: Calling
+) -> BulkRun:
     """Say between which times of day lines of a run may start; at any time with null."""
     with _changing(call, batch_id, "get a window") as (session, batch):
         if batch.status in FINAL:
@@ -229,8 +204,10 @@ def set_window(batch_id: str, asked: Annotated[SetWindow, Depends(_windowed)], c
         return _show(session, batch)
 
 
-@router.post("/{batch_id}/retry", openapi_extra=body_of(RetryBatch, required=False))
-def retry(batch_id: str, asked: Annotated[RetryBatch, Depends(_retried)], call: Calling) -> BulkRun:
+@router.post("/{batch_id}/retry", openapi_extra=bodies.described(RetryBatch, required=False))
+def retry(
+    batch_id: str, asked: Annotated[RetryBatch, Depends(bodies.dependency(RetryBatch, optional=True))], call: Calling
+) -> BulkRun:
     """Make the failed and cancelled lines of a run anew, or those alone that failed or were cancelled.
 
     Each gets a new video, with a new id; the old one is removed. A run that had ended goes on.

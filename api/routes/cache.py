@@ -5,13 +5,12 @@ import time
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Query
 from starlette.concurrency import run_in_threadpool
 
 from api import bodies, job_factory
 from api.deps import Call, Calling, Operating
-from api.errors import BadRequest, Unanswered
-from api.routes.videos import REFUSALS
+from api.errors import REFUSALS, BadRequest, Unanswered
 from api.schemas.answers import CacheTry
 from api.schemas.fields import Number
 from api.schemas.requests import CreateVideo
@@ -27,13 +26,10 @@ Days = Annotated[Number, Query(gt=0.0, le=366.0)]
 _BODY = {"requestBody": {"required": True, "content": {bodies.JSON: {"schema": CreateVideo.model_json_schema()}}}}
 
 
-async def _requested(request: Request, call: Calling) -> CreateVideo:
-    service = call.service
-    return await bodies.read(request, service, CreateVideo, max_bytes=service.settings.max_body_bytes, forms=True)
-
-
 @router.post("/try", openapi_extra=_BODY)
-async def try_(asked: Annotated[CreateVideo, Depends(_requested)], call: Calling) -> CacheTry:
+async def try_(
+    asked: Annotated[CreateVideo, Depends(bodies.dependency(CreateVideo, forms=True))], call: Calling
+) -> CacheTry:
     """Say what would happen to a request, and why; a worker answers, and nothing is run or recorded."""
     job, number = await run_in_threadpool(_ask, asked, call)
     answer = await _answered(call, number)

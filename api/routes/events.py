@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from api import ids
 from api.deps import Call, Calling
-from api.routes.videos import REFUSALS
+from api.errors import REFUSALS
 from db import jobs
 
 STREAM = "text/event-stream"

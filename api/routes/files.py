@@ -8,10 +8,9 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from api import ids, sweeps, uploads
 from api.content import Kept, as_asked, in_turn
 from api.deps import Calling
-from api.errors import Gone
+from api.errors import REFUSALS, Gone
 from api.ids import file_id as shown_id
 from api.ids import unix
-from api.routes.videos import REFUSALS
 from api.schemas.answers import DeletedFile, FileList, FileObject
 from api.schemas.fields import Whole
 from api.schemas.requests import UploadFields

@@ -3,8 +3,8 @@
 from fastapi import APIRouter
 
 from api.deps import Calling
+from api.errors import REFUSALS
 from api.explain import shown
-from api.routes.videos import REFUSALS
 from api.schemas.answers import Model, ModelList
 from db.errors import NotFound
 from shared.model_cards import ModelCard

@@ -15,7 +15,7 @@ from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
-from api import bodies, errors, explain, header_fields, ids, job_factory
+from api import bodies, errors, explain, header_fields, ids, job_factory, submission
 from api.deps import Call, Calling, Operating, Owned, caller_of, check_scope
 from api.errors import ApiError
 from api.estimates import ALIVE_S
@@ -96,7 +96,7 @@ async def submit(request: Request, call: Calling) -> Response:
 
 def _accept(asked: CreateVideo, key: str | None, call: Call) -> UUID:
     with call.begin() as (session, caller):
-        return video_routes.take(session, call, caller, asked, key)[0].id
+        return submission.take(session, call, caller, asked, key)[0].id
 
 
 def _make(request: Request, call: Call, asked: Mapping[str, Any], error: ApiError | None = None) -> HTMLResponse:
@@ -198,7 +198,7 @@ def again(id_: str, call: Calling, form: Annotated[Act, Depends(frame.form_of(Ac
     """Ask for the same once more, as a video of its own, and go to it; whoever asks twice gets to the same one."""
     with call.begin() as (session, caller), ids.known("video", id_) as known:
         job = job_factory.again(jobs.get(session, caller.tenant, known), call.service.cards)
-        found = acceptance.replayed(session, job) or video_routes.accept(session, call.service.limits, caller, job)[0]
+        found = acceptance.replayed(session, job) or submission.accept(session, call.service.limits, caller, job)[0]
         new = found.id
     return RedirectResponse(f"/videos/{video_id(new)}", status_code=303)
 

@@ -2,36 +2,29 @@
 
 import hashlib
 import math
-import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import JSONResponse
-from sqlalchemy import func
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
-from api import addresses, bodies, content, explain, ids, job_factory, sweeps, videos, waiting
+from api import bodies, content, explain, ids, submission, sweeps, videos, waiting
 from api.deps import Call, Calling, Operating
-from api.errors import STAYS, BadRequest, Gone, JobFailed, NotReady, PreconditionFailed
-from api.limits import Limits
-from api.schemas.answers import DeletedVideo, ErrorBody, Video, VideoList
+from api.errors import REFUSALS, STAYS, BadRequest, Gone, JobFailed, NotReady, PreconditionFailed
+from api.schemas.answers import DeletedVideo, Video, VideoList
 from api.schemas.fields import Whole
 from api.schemas.requests import LATEST, CreateVideo
-from db import acceptance, batches, job_lists, jobs, metrics, previews, reused_lines, vetoes
+from db import batches, job_lists, jobs, metrics, previews, reused_lines, vetoes
 from db.errors import IllegalTransition
 from db.keys import Caller
 from db.models import Job
 from db.states import FINAL, JobStatus
 from shared.ids import video_id as shown_id
 
-REFUSALS: dict[int | str, dict[str, Any]] = {
-    "4XX": {"model": ErrorBody, "description": "What to change, in OpenAI's error envelope"},
-    "5XX": {"model": ErrorBody, "description": "Nothing was changed; try again"},
-}
 router = APIRouter(prefix="/v1/videos", tags=["videos"], responses=REFUSALS)
 
 VideoId = Annotated[str, "as the service gave it"]
@@ -55,19 +48,11 @@ _SYNC: dict[int | str, dict[str, Any]] = {
     200: {"description": "The MP4", "content": _MP4},
     202: {"description": "Not done yet: the video as it is", "model": Video},
 }
-_DURATION = re.compile(r"\s*(\d{1,9}(?:\.\d{1,6})?)\s*(ms|s|m|h|)\s*", re.ASCII)
-_UNIT_S = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
-_LONGEST_S = 30 * 86_400.0
-
-
-async def _requested(request: Request, call: Calling) -> CreateVideo:
-    service = call.service  # the key was checked before anything is read
-    return await bodies.read(request, service, CreateVideo, max_bytes=service.settings.max_body_bytes, forms=True)
 
 
 @router.post("", openapi_extra=_BODY)
 async def create(
-    asked: Annotated[CreateVideo, Depends(_requested)],
+    asked: Annotated[CreateVideo, Depends(bodies.dependency(CreateVideo, forms=True))],
     call: Calling,
     response: Response,
     idempotency_key: Key = None,
@@ -86,7 +71,7 @@ async def create(
 
 @router.post("/sync", openapi_extra=_BODY, response_class=Response, responses=_SYNC)
 async def create_and_wait(
-    asked: Annotated[CreateVideo, Depends(_requested)],
+    asked: Annotated[CreateVideo, Depends(bodies.dependency(CreateVideo, forms=True))],
     call: Calling,
     response: Response,
     idempotency_key: Key = None,
@@ -110,7 +95,7 @@ async def create_and_wait(
 
 def _submit(asked: CreateVideo, call: Call, key: str | None, cancel_after: str | None) -> tuple[Job, bool]:
     with call.begin() as (session, caller):
-        return take(session, call, caller, asked, key_of(key), cancel_after=cancel_after)
+        return submission.take(session, call, caller, asked, submission.key_of(key), cancel_after=cancel_after)
 
 
 def _finished(job: Job, call: Call) -> Response:
@@ -347,48 +332,6 @@ def _picture(video_id: str, output: dict[str, Any], variant: str) -> dict[str, A
     return picture
 
 
-def take(
-    session: Session,
-    call: Call,
-    caller: Caller,
-    asked: CreateVideo,
-    key: str | None,
-    *,
-    cancel_after: str | None = None,
-) -> tuple[Job, bool]:
-    """Store what is asked for; return the job and whether it is new.
-
-    A replay is one also where the service has changed since, and would not take the request any more.
-    """
-    settings = call.service.settings
-    if key is not None:
-        same = Job(tenant=caller.tenant, idempotency_key=key, request_hash=job_factory.fingerprint(asked))
-        if known := acceptance.replayed(session, same):
-            return known, False
-    if asked.webhook_url is not None:
-        addresses.check_url("webhook_url", asked.webhook_url, settings.webhook_allowed)
-    job = job_factory.job(asked, call.service.cards, tenant=caller.tenant, default_model=settings.default_model)
-    job.idempotency_key = key
-    if cancel_after is not None:
-        job.cancel_at = func.now() + _duration(cancel_after)
-    return accept(session, call.service.limits, caller, job)
-
-
-def accept(session: Session, limits: Limits, caller: Caller, job: Job) -> tuple[Job, bool]:
-    """Store a job that is no replay, if the caller's limits leave room for it; return it and whether it is new."""
-    limits.check(session, caller)
-    job.group = caller.group
-    return acceptance.accept(session, job)
-
-
-def key_of(text: str | None) -> str | None:
-    """Return an Idempotency-Key; raise `BadRequest` for one that no header should hold."""
-    if text is not None and not (text.isascii() and text.isprintable()):
-        message = "Idempotency-Key holds characters other than printable ASCII; use a UUID"
-        raise BadRequest(message, param="Idempotency-Key")
-    return text
-
-
 def _time(moment: int | None) -> datetime | None:
     return None if moment is None else datetime.fromtimestamp(moment, UTC)
 
@@ -399,15 +342,6 @@ def _pair(text: str) -> tuple[str, str]:
         message = f"metadata {explain.shown(text)} is not KEY=VALUE; write it like metadata=scene=12"
         raise BadRequest(message, param="metadata")
     return key, value
-
-
-def _duration(text: str) -> timedelta:
-    match = _DURATION.fullmatch(text)
-    seconds = float(match[1]) * _UNIT_S[match[2]] if match else 0.0
-    if not 0 < seconds <= _LONGEST_S:
-        message = f"Cancel-After {explain.shown(text)} is not a duration of up to 30 days; write it like 90s, 30m or 2h"
-        raise BadRequest(message, param="Cancel-After")
-    return timedelta(seconds=seconds)
 
 
 def _pace(response: Response, job: Job, poll_after_ms: int) -> None:

@@ -2,16 +2,14 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends
 from sqlalchemy.orm import Session
 
 from api import addresses, bodies, ids
 from api.deps import Call, Calling
-from api.errors import Forbidden, NotReady
+from api.errors import REFUSALS, Forbidden, NotReady
 from api.ids import unix
 from api.ids import webhook_id as shown_id
-from api.routes.bulk_runs import body_of
-from api.routes.videos import REFUSALS
 from api.schemas.answers import DeletedWebhook, LastDelivery, SigningSecret, WebhookList
 from api.schemas.answers import Webhook as Shown
 from api.schemas.requests import CreateWebhook
@@ -22,13 +20,8 @@ router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], responses=REFUSALS)
 MOST = 20  # of a tenant
 
 
-async def _created(request: Request, call: Calling) -> CreateWebhook:
-    service = call.service
-    return await bodies.read(request, service, CreateWebhook, max_bytes=service.settings.max_body_bytes)
-
-
-@router.post("", openapi_extra=body_of(CreateWebhook))
-def create(asked: Annotated[CreateWebhook, Depends(_created)], call: Calling) -> Shown:
+@router.post("", openapi_extra=bodies.described(CreateWebhook))
+def create(asked: Annotated[CreateWebhook, Depends(bodies.dependency(CreateWebhook))], call: Calling) -> Shown:
     """Register an address. It is told of what ends from now on, for as long as the key lives that registered it."""
     addresses.check_url("url", asked.url, call.service.settings.webhook_allowed)
     with call.begin() as (session, caller):
