@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 MODELS_DIR = ROOT / "worker" / "cards"
 DEFAULT_URL = "http://127.0.0.1:8400"
+ETC = Path("/etc")
 SECRETS = {"DATABASE_URL": "database", "REDIS_URL": "redis"}  # variable → name of its file
 
 
@@ -92,10 +93,15 @@ def url(var: Path) -> str:
 
 
 def time_zone() -> str:
-    """Return the name of this machine's time zone: TZ, else where /etc/localtime points to, else UTC."""
+    """Return the name of this machine's time zone: TZ, else where /etc/localtime points to, else UTC.
+
+    TZ may name a file. Images hold a copy in the place of the link, and the name beside it.
+    """
     if named := os.environ.get("TZ", "").lstrip(":"):
-        return named
-    _, _, name = str(Path("/etc/localtime").resolve()).partition("zoneinfo/")
+        return named.rpartition("zoneinfo/")[2]
+    _, _, name = str((ETC / "localtime").resolve()).partition("zoneinfo/")
+    with suppress(OSError):
+        name = name or (ETC / "timezone").read_text().strip()
     return name or "UTC"
 
 

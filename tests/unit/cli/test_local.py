@@ -237,3 +237,27 @@ def test_an_address_of_no_broker_is_named_without_its_password(monkeypatch: pyte
     for url in ("redis://h", "rediss://u:p@h:6380/3?ssl_cert_reqs=none", "redis://[::1]:6379/"):
         monkeypatch.setenv("REDIS_URL", url)
         assert local.redis_url() == url
+
+
+@pytest.mark.parametrize(
+    ("variable", "kept", "name"),
+    [
+        (":Europe/Berlin", "link", "Europe/Berlin"),
+        ("/usr/share/zoneinfo/Europe/Berlin", "link", "Europe/Berlin"),  # POSIX allows a file
+        ("", "link", "Asia/Tokyo"),
+        ("", "copy", "America/Lima"),  # as `cp /usr/share/zoneinfo/... /etc/localtime` in many an image
+        ("", "nothing", "UTC"),
+    ],
+)
+def test_the_time_zone_of_the_machine_is_found_however_it_is_told(
+    variable: str, kept: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "ETC", tmp_path)
+    monkeypatch.setenv("TZ", variable)
+    if kept == "link":
+        (tmp_path / "localtime").symlink_to("/usr/share/zoneinfo/Asia/Tokyo")
+    if kept == "copy":
+        (tmp_path / "localtime").write_bytes(b"TZif2")
+        (tmp_path / "timezone").write_text("America/Lima\n")
+
+    assert local.time_zone() == name
