@@ -31,6 +31,12 @@ def password_file(var: Path) -> Path:
     return var / "run" / "flower.secret"
 
 
+def page(url: str) -> str:
+    """Return where a browser finds Flower that listens at `url`: below FLOWER_URL_PREFIX, if there is one."""
+    prefix = os.environ.get("FLOWER_URL_PREFIX", "").strip("/")
+    return f"{url}/{prefix}/" if prefix else url
+
+
 def serve(port: int, *, fd: int | None = None) -> None:
     """Serve Flower until SIGTERM. /metrics and /healthcheck stay open to this machine, the rest asks for a password.
 
@@ -44,7 +50,7 @@ def serve(port: int, *, fd: int | None = None) -> None:
     file = password_file(local.var_dir())
     file.parent.mkdir(parents=True, exist_ok=True)
     password = os.environ.get(PASSWORD_VARIABLE) or local.secret(file)
-    where = {"url": f"http://{address}:{port}", "user": USER, "password_in": f"{PASSWORD_VARIABLE} or {file}"}
+    where = {"url": page(f"http://{address}:{port}"), "user": USER, "password_in": f"{PASSWORD_VARIABLE} or {file}"}
     logger.info("flower started", extra={"fields": where})
     # By the environment: every user of a machine can read the arguments of a process.
     os.environ["FLOWER_BASIC_AUTH"] = f"{USER}:{password}"

@@ -171,7 +171,7 @@ def _parts_running(
     running = local.Running(
         pid=os.getpid(),
         url=_url(doors.api),
-        flower_url=_url(doors.flower) if doors.flower else None,
+        flower_url=flower.page(_url(doors.flower)) if doors.flower else None,
         storage_url=storage_url,
         pids={},
     )
@@ -214,7 +214,7 @@ def _url(door: socket.socket) -> str:
 def _parts(env: dict[str, str], choices: Choices, doors: Doors) -> list[Part]:
     """Return the processes in the order of their start; workers come last, so that they stop first."""
     chai = (sys.executable, "-m", "cli.main")
-    flower_url = {"CHAI_FLOWER_URL": _url(doors.flower)} if doors.flower else {}
+    flower_url = {"CHAI_FLOWER_URL": flower.page(_url(doors.flower))} if doors.flower else {}
     beats = Heartbeats(env["DATABASE_URL"])
     parts = [
         Part(

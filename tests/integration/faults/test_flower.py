@@ -90,9 +90,9 @@ def test_flower_ends_when_it_is_told_to_though_its_broker_is_gone(tmp_path: Path
         broker.stop()
 
 
-def _answers(client: httpx.Client) -> bool:
+def _answers(client: httpx.Client, path: str = "/healthcheck") -> bool:
     try:
-        return client.get("/healthcheck").is_success
+        return client.get(path).is_success
     except httpx.TransportError:
         return False
 
@@ -110,6 +110,19 @@ def tasks(flower: httpx.Client) -> dict[str, Any]:
 
 def task_of(flower: httpx.Client, id_: UUID, attempt: int = 1) -> dict[str, Any]:
     return tasks(flower).get(f"video_{id_.hex}-{attempt}", {})
+
+
+@pytest.mark.parametrize("prefix", ["", "/tools/flower", "flower/"])
+def test_flower_is_found_where_it_says_below_a_prefix_too(prefix: str, tmp_path: Path, redis_url: str) -> None:
+    port, log = free_port(), tmp_path / "flower.log"
+    env = {"REDIS_URL": redis_url, "FLOWER_URL_PREFIX": prefix}
+    with started_flower(tmp_path, port, env), client_of(port) as client:
+        wait_until(lambda: _answers(client, re.sub("/+", "/", f"/{prefix}/healthcheck")), 60, tmp_path)
+
+        said = re.search(r'"url": "([^"]+)"', log.read_text())
+
+        assert said
+        assert client.get(said[1]).status_code == 200
 
 
 def test_flower_tells_what_became_of_each_attempt(service: Service, relay: Process, flower: httpx.Client) -> None:
