@@ -85,9 +85,10 @@ def _answer(runtime: Runtime, question: Question) -> Json:
     params = GenerationParams.of(_Asked(question.asked))
     card = runtime.card(params.model)
     with transaction(runtime.factory) as session:
-        space = dry_run.find_space(session, params, question.tenant, question.group)
+        embedder = runtime.loaded_embedder()
+        space = dry_run.find_space(session, params, question.tenant, question.group, embedder.name)
         reads = _reader(runtime.settings.models_dir, card.name)
-        found = dry_run.decide(session, space, params, card, runtime.loaded_embedder, runtime.settings, reads=reads)
+        found = dry_run.decide(session, space, params, card, lambda: embedder, runtime.settings, reads=reads)
         return found.shown_to(session, question.tenant)
 
 

@@ -20,6 +20,7 @@ from shared.limits import A_CENTURY
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
+    from db.models import Namespace
     from shared.generation import GenerationParams
     from shared.model_cards import ModelCard
     from worker.cache.planner import Embedder
@@ -54,11 +55,7 @@ def try_(
         wanted = {**_params(card, size, mode), "negative_prompt": negative_prompt}
         shape = _of("", card, wanted)
         reads = registry.reader(card, settings.models_dir)
-        space = None if session is None else dry_run.find_space(session, shape, tenant, None)
-        if session is not None:
-            session.commit()  # the embedder and the next prompt may take long, and a transaction that idles is ended
-        if space is not None:
-            _embedder(settings)
+        space = None if session is None else _space(session, shape, tenant, settings)
         for line in _prompts(prompt):
             params = _of(line, card, wanted)
             found = dry_run.decide(session, space, params, card, lambda: _embedder(settings), settings, reads=reads)
@@ -169,6 +166,28 @@ def _session() -> "Iterator[tuple[Session | None, WorkerSettings]]":
             yield session, settings
     finally:
         engine.dispose()
+
+
+def _space(
+    session: "Session", shape: "GenerationParams", tenant: str | None, settings: "WorkerSettings"
+) -> "Namespace | None":
+    """Return the namespace that workers with this machine's embedder read; say so where all are another embedder's."""
+    from worker.cache import dry_run
+
+    found = dry_run.find_spaces(session, shape, tenant)
+    names = {space.id: space.identity["embedder"] for space in found}
+    session.commit()  # the embedder and the next prompt may take long, and a transaction that idles is ended
+    if not found:
+        return None
+    ours = _embedder(settings).name
+    for space in found:
+        if names[space.id] == ours:
+            return space
+    output.note(
+        f"what is stored was embedded by {names[found[0].id]}, and CHAI_EMBEDDER names {ours} here, for which the "
+        "cache is empty; set it as the workers have it, or move what is stored with `chai cache reembed`"
+    )
+    return None
 
 
 def _prompts(given: str) -> Iterator[str]:

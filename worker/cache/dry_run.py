@@ -92,17 +92,28 @@ class DryRun:
         return {**row, **plan}
 
 
-def find_space(session: Session, params: GenerationParams, tenant: str | None, group: str | None) -> Namespace | None:
-    """Return the newest namespace of a model and size that a tenant reads; of anybody's without one.
+def find_space(
+    session: Session, params: GenerationParams, tenant: str | None, group: str | None, embedder: str
+) -> Namespace | None:
+    """Return the newest namespace of a model, size and embedder that a tenant reads; of anybody's without one.
 
     None when there is none yet.
     """
+    fitting = find_spaces(session, params, tenant, group)
+    return next((space for space in fitting if space.identity["embedder"] == embedder), None)
+
+
+def find_spaces(
+    session: Session, params: GenerationParams, tenant: str | None, group: str | None = None
+) -> list[Namespace]:
+    """Return the namespaces of a model and size that a tenant reads, whatever their embedder, the newest first."""
     readable = {("shared", "all"), ("tenant", tenant), ("group", group)}
-    for space in reversed(namespaces.every(session)):
-        is_theirs = tenant is None or (space.scope, space.owner) in readable
-        if is_theirs and all(space.identity[name] == getattr(params, name) for name in _SHAPE):
-            return space
-    return None
+    return [
+        space
+        for space in reversed(namespaces.every(session))
+        if (tenant is None or (space.scope, space.owner) in readable)
+        and all(space.identity[name] == getattr(params, name) for name in _SHAPE)
+    ]
 
 
 def decide(

@@ -134,6 +134,24 @@ def test_a_question_holds_no_transaction_while_models_are_loaded(
     assert (code, seen[:1]) == (0, [0]), said
 
 
+def test_try_says_that_what_is_stored_is_another_embedder_s(
+    start: Start, chai: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = start()
+    service.run(RED_FOX)
+    monkeypatch.setenv("CHAI_MODELS_DIR", str(service.runtime.settings.models_dir))
+    monkeypatch.setenv("CHAI_EMBEDDER", "minilm")
+
+    code, text = chai("try", RED_FOX, "--model", "tiny", "--json")
+
+    asked = json.loads(next(line for line in text.splitlines() if line.startswith("{")))
+    assert (code, asked["reason"], asked["namespace"]) == (0, "empty_cache", None)
+    assert (
+        "what is stored was embedded by use-multilingual-v3, and CHAI_EMBEDDER names all-MiniLM-L6-v2 here, for which "
+        "the cache is empty; set it as the workers have it, or move what is stored with `chai cache reembed`\n"
+    ) in text
+
+
 def test_try_loads_no_embedder_where_nothing_is_stored(
     start: Start, chai: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 from running import settings_of
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 from standing import num_standing
 
 from api.app import create_app
-from db import questions
+from db import namespaces, questions
+from db.models import Namespace
 from db.session import transaction
 from worker.models import embedders
 from worker.questions import answer_one
@@ -66,6 +67,21 @@ def test_the_answer_is_what_the_next_job_does_and_nothing_is_recorded(client: tu
     assert said["excluded"] == ["person"]
     assert (said["seconds"], said["full_seconds"] > 0) == (None, True)  # none of the fast path before
     assert api.get("/v1/videos").json()["data"][0]["id"] == f"video_{job.id.hex}"
+
+
+def test_the_cache_of_another_embedder_is_not_asked(client: tuple[TestClient, Any]) -> None:
+    api, service = client
+    service.run(RED_FOX, tenant="local")
+    with transaction(service.factory) as session:  # tried for a while, after this worker's own
+        own = session.scalars(select(Namespace)).one()
+        given = {name: value for name, value in own.identity.items() if name not in ("scope", "owner")}
+        given |= {"embedder": "all-MiniLM-L6-v2"}
+        namespaces.get_or_create(session, given, scope="tenant", owner="local", dims=384, byte_budget=2**20)
+
+    with answering(service):
+        said = api.post("/v1/cache/try", json={"prompt": "a red fox sleeps"}).json()
+
+    assert (said["path"], said["reason"]) == ("fast", "entity_hit")
 
 
 def test_nothing_of_another_tenant_is_told(client: tuple[TestClient, Any]) -> None:
