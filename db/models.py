@@ -300,7 +300,7 @@ class RefusedLine(Base):
     error: Mapped[Json]  # message, type, param and code
 
 
-class Outbox(Base):
+class WaitingCheck(Base):
     """A check of the monitor to hand over; the row goes once the broker has it. Jobs are their own outbox rows."""
 
     __tablename__ = "outbox"

@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Select, TextClause, delete, func, insert, select, text, true, update
 from sqlalchemy.orm import Session
 
-from db.models import Batch, Job, Outbox
+from db.models import Batch, Job, WaitingCheck
 from db.states import JobStatus, Queue
 
 CHANNEL = "chai_outbox"  # NOTIFY wakes the relay at the commit
@@ -226,24 +226,32 @@ def add_last(session: Session, job_ids: Sequence[UUID]) -> None:
     if not job_ids:
         return
     rows = [{"job_id": job_id, "queue": Queue.BULK, "priority": LAST} for job_id in job_ids]
-    session.execute(insert(Outbox), rows)
+    session.execute(insert(WaitingCheck), rows)
     ring(session)
 
 
-def take_checks(session: Session, *, limit: int, models: Collection[str] | None = None) -> list[Outbox]:
+def take_checks(session: Session, *, limit: int, models: Collection[str] | None = None) -> list[WaitingCheck]:
     """Lock the oldest checks, of jobs of these models, that no other relay has."""
-    query = select(Outbox).join(Job, Job.id == Outbox.job_id).where(_of(models)).order_by(Outbox.id).limit(limit)
-    return list(session.scalars(query.with_for_update(of=Outbox, skip_locked=True)))
+    query = (
+        select(WaitingCheck)
+        .join(Job, Job.id == WaitingCheck.job_id)
+        .where(_of(models))
+        .order_by(WaitingCheck.id)
+        .limit(limit)
+    )
+    return list(session.scalars(query.with_for_update(of=WaitingCheck, skip_locked=True)))
 
 
 def forget_checks(session: Session, job_ids: Select[UUID]) -> None:
     """Remove the checks of these jobs."""
-    session.execute(delete(Outbox).where(Outbox.job_id.in_(job_ids)), execution_options={"synchronize_session": False})
+    session.execute(
+        delete(WaitingCheck).where(WaitingCheck.job_id.in_(job_ids)), execution_options={"synchronize_session": False}
+    )
 
 
-def checks_handed_over(session: Session, rows: Sequence[Outbox]) -> None:
+def checks_handed_over(session: Session, rows: Sequence[WaitingCheck]) -> None:
     """Remove checks that the broker has."""
-    session.execute(delete(Outbox).where(Outbox.id.in_([row.id for row in rows])))
+    session.execute(delete(WaitingCheck).where(WaitingCheck.id.in_([row.id for row in rows])))
 
 
 _FIELDS = "id, attempt + 1 AS attempt, tenant, batch_id, priority, created_at, prompt, mode"

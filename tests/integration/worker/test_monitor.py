@@ -11,7 +11,7 @@ from celery import Celery
 from sqlalchemy import func, select, text, update
 
 from db import acceptance, job_lists, jobs, metrics, quality_checks
-from db.models import CacheEvent, Job, JobMetric, Outbox, PlanRow, QualityCheck
+from db.models import CacheEvent, Job, JobMetric, PlanRow, QualityCheck, WaitingCheck
 from db.session import transaction
 from db.states import CheckStatus
 from worker import app as worker_app
@@ -37,15 +37,15 @@ def statuses(service: Any) -> list[str]:
     return [row.status for row in checks(service)]
 
 
-def messages(service: Any) -> list[Outbox]:
+def messages(service: Any) -> list[WaitingCheck]:
     with service.factory() as session:
-        return list(session.scalars(select(Outbox).order_by(Outbox.id)))
+        return list(session.scalars(select(WaitingCheck).order_by(WaitingCheck.id)))
 
 
 def published(service: Any) -> None:
     """What the relay does with the outbox."""
     with transaction(service.factory) as session:
-        session.query(Outbox).delete()
+        session.query(WaitingCheck).delete()
 
 
 def checked(service: Any, prompt: str) -> Job:
