@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self, Unpack, cast
@@ -25,7 +26,7 @@ class AsyncClient:
     """
 
     def __init__(self, url: str = transport.DEFAULT_URL, key: str | None = None, *, timeout_s: float = 30.0) -> None:
-        self.url, self._timeout_s = transport.base(url), timeout_s
+        self.url, self._key, self._timeout_s = transport.base(url), key, timeout_s
         self._options = transport.options(self.url, key, timeout_s)
         self._loop: asyncio.AbstractEventLoop | None = None  # whose the connections are; none has made any yet
         self._connect()
@@ -190,6 +191,10 @@ class AsyncClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle who it is, so that it may be handed to another process; connections are made anew there."""
+        return partial(type(self), timeout_s=self._timeout_s), (self.url, self._key)
 
     @property
     def _http(self) -> httpx.AsyncClient:

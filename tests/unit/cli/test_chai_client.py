@@ -410,6 +410,16 @@ def test_a_refusal_comes_back_from_another_process() -> None:
     assert (str(again), vars(again)) == ("no", vars(error))
 
 
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_a_client_may_be_handed_to_another_process(kind: type[Client | AsyncClient]) -> None:
+    client = kind("http://127.0.0.1:9/v1", "sk-chai-x", timeout_s=7.0)
+
+    again = pickle.loads(pickle.dumps(client))
+
+    assert type(again) is kind
+    assert (again.url, again._key, again._timeout_s) == ("http://127.0.0.1:9", "sk-chai-x", 7.0)
+
+
 FORKED = """
 import os, sys
 from chai_client import Client
