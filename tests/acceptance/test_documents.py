@@ -1,23 +1,28 @@
 """What the documents say is so."""
 
+import importlib
 import inspect
 import json
 import re
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import folder_tree
 import pytest
+import typer
 from homes import ROOT, Home
 from pydantic_core import PydanticUndefined
 from typer.testing import CliRunner
 
 from api.settings import ApiSettings
-from cli.main import app
+from cli.main import MOUNTED, app
 from shared.settings import Settings
 from worker.cache.base import LatentCache
+from worker.cache.decisions.match_settings import MatchSettings
+from worker.cache.decisions.planning import Reason
 from worker.jobs import runner
 from worker.models.base import StepHook, VideoModel
 from worker.settings import WorkerSettings
@@ -29,6 +34,10 @@ TROUBLESHOOTING = (ROOT / "docs" / "troubleshooting.md").read_text()
 OPERATION = (ROOT / "docs" / "operation.md").read_text()
 RELIABILITY = (ROOT / "docs" / "reliability.md").read_text()
 DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "worker" / "cards").rglob("*.md")]
+OF_TODAY = [page for page in DOCUMENTS if page.name != "CHANGELOG.md"]  # that one names what is gone
+CACHE = (ROOT / "docs" / "cache.md").read_text()
+LABS = re.findall(r'mount\(\s*app, "(\w+)", "([\w.]+)"', (ROOT / "cli" / "lab" / "group.py").read_text())
+MODULES = {(name,): module for name, (module, _) in MOUNTED.items()} | {("lab", name): module for name, module in LABS}
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -66,6 +75,58 @@ def test_places_that_the_architecture_names_exist() -> None:
 
     assert len(named) > 15
     assert [place for place in named if not (ROOT / place).exists()] == []
+
+
+def called(page: Path) -> set[str]:
+    """Every call of `chai` that a page shows, up to what is no longer its own."""
+    text = page.read_text()
+    code = re.findall(r"`([^`]+)`", re.sub(r"^```", "", text, flags=re.MULTILINE)) + re.findall(
+        r"^    (.*)$", text, re.M
+    )
+    return {" ".join(call.split()) for part in code for call in re.findall(r"(?:^|[ (/])chai ([^#|;&]+)", part)}
+
+
+def unknown(call: str) -> list[str]:
+    """Return the subcommand or the options of a call of `chai` that do not exist."""
+    words = call.replace("'", " ").replace('"', " ").split()
+    command: Any = typer.main.get_command(app)
+    path: tuple[str, ...] = ()
+    for word in words:
+        if word not in getattr(command, "commands", {}):
+            break
+        path = (*path, word)
+        module = MODULES.get(path)
+        command = typer.main.get_command(importlib.import_module(module).app) if module else command.commands[word]
+    if hasattr(command, "commands") and re.match(r"[a-z]", word := (*words, "-")[len(path)]):
+        return [word]
+    options = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+    return [word for word in re.findall(r"(?<=\s)--[a-z][a-z-]*", call) if word not in options | {"--help"}]
+
+
+@pytest.mark.parametrize("page", OF_TODAY, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_and_options_that_a_page_shows_exist(page: Path) -> None:
+    assert {call: missing for call in called(page) if (missing := unknown(call))} == {}
+
+
+def test_the_pages_show_many_commands() -> None:
+    assert len(set().union(*map(called, OF_TODAY))) > 100
+
+
+def test_the_reasons_of_the_cache_page_are_those_that_there_are() -> None:
+    table = CACHE[CACHE.index("| reason |") : CACHE.index("## What to set")]
+
+    assert set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) == {reason.value for reason in Reason}
+
+
+def test_what_counts_as_a_hit_has_the_defaults_of_the_cache_page() -> None:
+    """Each setting has a row but for the two weights, which share one; what the embedder says is no number there."""
+    table = CACHE[CACHE.index("| of `match` |") : CACHE.index("### What moves")]
+    rows = dict(re.findall(r"^\| `(\w+)` \| `?([\w.]+)`? \|", table, re.MULTILINE))
+    shown = {name: str(value).lower() for name, value in asdict(MatchSettings()).items()}
+
+    assert len(rows) > 12
+    assert rows == {name: shown[name] for name in rows}
+    assert {name for name in shown if f"`{name}`" not in table} == set()
 
 
 def drawn(name: str) -> list[str]:
@@ -139,6 +200,13 @@ def test_every_long_page_begins_with_ten_plain_lines() -> None:
     ]
 
     assert without == []
+
+
+def test_prose_fits_into_a_terminal() -> None:
+    """Tables and code may be wider; Chinese has no blanks to break a line at."""
+    for page in (page for page in OF_TODAY if page.name != "README.zh-CN.md"):
+        prose = re.sub(r"^```(?s:.*?)^```|^(?:\||    |!\[).*", "", page.read_text(), flags=re.MULTILINE)
+        assert [line for line in prose.splitlines() if len(line) > 120] == [], page.name
 
 
 def test_every_reason_of_a_job_or_a_worker_has_its_way_out() -> None:
