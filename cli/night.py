@@ -19,6 +19,7 @@ from cli.manifest import BadLine, Line, Manifest
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session, sessionmaker
 
+    from db.keys import Caller
     from db.metrics import Spread
     from db.models import Job, Namespace
     from shared.model_cards import ModelCard
@@ -66,6 +67,7 @@ class Night:
     embedder: "Embedder"
     factory: "sessionmaker[Session] | None"  # none: no service is known, the list is looked at alone
     num_workers: int
+    caller: "Caller"  # whose cache it is
     jobs: "Sequence[tuple[Line, Job]]"
     bad: Sequence[BadLine]
     earlier: Earlier
@@ -88,7 +90,7 @@ class Night:
             part = pairs[start : start + nights.SLICE]
             session = self.factory() if self.factory else None
             try:  # closed before the lines go out: nothing stands open meanwhile
-                space = _space(session, part[0][1], self.embedder.name) if session else None
+                space = self._space(session, part[0][1]) if session else None
                 own = _own_settings(space, self.cards[part[0][1].model])
                 if room is None:
                     self.measured[size] = _measured(session, part[0][1]) if session else {}
@@ -104,6 +106,14 @@ class Night:
             for index, plan in nights.run(lines, indexes, room, matching, num_workers=self.num_workers):
                 yield part[index][0], plan
 
+    def _space(self, session: "Session", job: "Job") -> "Namespace | None":
+        """Return the namespace that such a job of the caller's would look into; None before there is one."""
+        from shared.generation import GenerationParams
+        from worker.cache import dry_run
+
+        caller, params = self.caller, GenerationParams.of(job)
+        return dry_run.find_space(session, params, caller.tenant, caller.group, self.embedder.name)
+
     def _capacity(self, space: "Namespace | None", measured: "Mapping[str, Spread]") -> int | None:
         """Return how many videos the cache keeps of this size; None where none was measured."""
         full = measured.get("full")
@@ -118,23 +128,19 @@ class Night:
 
         from shared.generation import GenerationParams, Mode
         from worker.cache import nights, planner, tables
-        from worker.cache.decisions import planning
 
         card, params = self.cards[job.model], GenerationParams.of(job)
-        table = planning.named(card.plans)
         found = planner.extractor(own.extractor)(params.prompt, negative=params.negative_prompt or "")
         extraction, vectors = planner.embed(self.embedder, found)
         stored: tuple[Neighbour, ...] = ()
         if session and space:
-            shipped = tables.shipped_plans(self.settings, card)
-            table = tables.table_for(session, space, own, shipped, card.plans)
             stored = planner.neighbours(session, space, own, extraction, vectors)
         return nights.Line(
             id=f"{nights.OWN}{line.custom_id}",
             mode=params.mode,
             extraction=extraction,
             vectors=np.asarray(vectors, dtype=np.float32).reshape(len(vectors), self.embedder.dim),
-            table=tables.recipes(params, card, table),
+            table=tables.of_job(session, space, own, self.settings, card, params),
             lends=params.mode is not Mode.FAST and params.is_canonical(card),
             stored=stored,
         )
@@ -160,13 +166,16 @@ def of(listed: Manifest, series: str | None = None) -> Night:
     except EmbedderError as error:
         raise BadInput(f"CHAI_EMBEDDER: {error}") from error
     jobs, bad = _checked(listed, cards, settings)
-    earlier = _earlier(factory, listed, series, [job for _, job in jobs]) if factory else Earlier()
+    caller = _caller(factory)
+    asked = [job for _, job in jobs]
+    earlier = _earlier(factory, listed, series, asked, caller.tenant) if factory else Earlier()
     return Night(
         cards=cards,
         settings=settings,
         embedder=embedder,
         factory=factory,
         num_workers=_num_workers(factory),
+        caller=caller,
         jobs=[(line, job) for line, job in jobs if line.custom_id not in earlier.lines],
         bad=bad,
         earlier=earlier,
@@ -209,7 +218,9 @@ def _checked(
     return [(listed.lines[index], job) for index, job in sorted(found.good.items())], bad
 
 
-def _earlier(factory: "sessionmaker[Session]", listed: Manifest, series: str | None, jobs: "Sequence[Job]") -> Earlier:
+def _earlier(
+    factory: "sessionmaker[Session]", listed: Manifest, series: str | None, jobs: "Sequence[Job]", tenant: str
+) -> Earlier:
     """Look up what the service would not make again."""
     from api.ids import batch_id
     from db import batches, reused_lines
@@ -218,7 +229,6 @@ def _earlier(factory: "sessionmaker[Session]", listed: Manifest, series: str | N
     from db.states import BatchStatus
 
     with transaction(factory) as session:
-        tenant = _tenant(session)
         batch = batches.of_manifest(session, tenant, listed.key)
         if batch is not None and batch.status != BatchStatus.OPEN:
             return Earlier(run=batch_id(batch.id), lines=frozenset(line.custom_id for line in listed.lines))
@@ -228,32 +238,22 @@ def _earlier(factory: "sessionmaker[Session]", listed: Manifest, series: str | N
         return Earlier(lines=frozenset({*found, *known}))
 
 
-def _tenant(session: "Session") -> str:
+def _caller(factory: "sessionmaker[Session] | None") -> "Caller":
     """Return whose key CHAI_API_KEY is; without one, who asks a service that needs none."""
     from db import keys
+    from db.session import transaction
 
-    caller = keys.check(session, os.environ.get("CHAI_API_KEY", "").strip())
-    return caller.tenant if caller else "local"
+    nobody = keys.Caller(tenant="local", group=None, scopes=frozenset())
+    if factory is None:
+        return nobody
+    with transaction(factory) as session:
+        return keys.check(session, os.environ.get("CHAI_API_KEY", "").strip()) or nobody
 
 
 def _own_settings(space: "Namespace | None", card: "ModelCard") -> "SpaceSettings":
     from worker.cache.namespaces import SpaceSettings, initial_settings
 
     return SpaceSettings.model_validate(space.settings if space else initial_settings(card))
-
-
-def _space(session: "Session", job: "Job", embedder: str) -> "Namespace | None":
-    """Return the namespace that holds most of what such a job could use."""
-    from db import namespaces
-
-    wanted = {"model": job.model, "embedder": embedder, "width": job.width, "height": job.height}
-    wanted |= {"num_frames": job.num_frames, "fps": job.fps}
-    fitting = [
-        space
-        for space in namespaces.every(session)
-        if all(space.identity.get(name) == value for name, value in wanted.items())
-    ]
-    return max(fitting, key=lambda space: space.num_entities, default=None)
 
 
 def _measured(session: "Session", job: "Job") -> "Mapping[str, Spread]":

@@ -130,8 +130,8 @@ def decide(
     own = SpaceSettings.model_validate(initial_settings(card) if space is None else space.settings)
     extract = planner.extractor(own.extractor)
     extraction = extract(params.prompt, negative=params.negative_prompt or "", reads=reads)
+    table = tables.of_job(session, space, own, settings, card, params)
     if extraction.fallback_reason is FallbackReason.UNREAD:
-        table = tables.recipes(params, card, planning.named(card.plans))
         named = extract(params.prompt, negative=params.negative_prompt or "")
         return DryRun(
             prompt=params.prompt,
@@ -140,12 +140,8 @@ def decide(
             is_refused=True,
         )
     if session is None or space is None:
-        table = tables.recipes(params, card, planning.named(card.plans))
-        return DryRun(
-            prompt=params.prompt, extraction=extraction, plan=planning.decide(params.mode, extraction, (), table)
-        )
-    shipped = tables.shipped_plans(settings, card)
-    table = tables.recipes(params, card, tables.table_for(session, space, own, shipped, card.plans))
+        plan = planning.decide(params.mode, extraction, (), table)
+        return DryRun(prompt=params.prompt, extraction=extraction, plan=plan)
     extraction, vectors = planner.embed(embedder(), extraction)
     matching = own.matching(space.identity["embedder"])
     _, plan = planner.look_up(

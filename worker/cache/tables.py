@@ -60,6 +60,20 @@ def _scaled(recipe: planning.Recipe, num_steps: int) -> planning.Recipe:
     return replace(recipe, num_steps=num_steps, reuse_options={**recipe.reuse_options, "skipped_steps": skipped})
 
 
+def of_job(
+    session: Session | None,
+    space: Namespace | None,
+    own: SpaceSettings,
+    settings: WorkerSettings,
+    card: ModelCard,
+    params: GenerationParams,
+) -> Table:
+    """Return the recipes by which a job would run now; those that its card names where it has no namespace yet."""
+    if session is None or space is None:
+        return recipes(params, card, planning.named(card.plans))
+    return recipes(params, card, table_for(session, space, own, shipped_plans(settings, card), card.plans))
+
+
 def shipped_plans(settings: WorkerSettings, card: ModelCard) -> Path:
     """Return the file of the plans that come with a model, whether it is there or not."""
     return settings.models_dir / card.name / MEASURED_PLANS
