@@ -34,6 +34,7 @@ _EXACT = 2**53  # every whole number up to here is a float of its own
 MOST_DIGITS = 4300  # of a whole number that Python reads
 _CHARSETS = frozenset({b"utf-8", b"utf8", b"us-ascii"})
 _PAIR = re.compile(r"(metadata|expires_after)\[((?:(?!\]\[).)*)\]", re.DOTALL)  # a[b][c] would be no text
+_ESCAPED = re.compile(rb"%(22|[01][0-9A-F])")
 _OBJECTS = frozenset({"metadata", "expires_after", "extra_params", "lora"})  # JSON in a form, or a field a member
 _KEEPS_EMPTY = frozenset({"prompt"})  # "is empty" says more than "is missing"
 
@@ -271,7 +272,7 @@ def _multipart(body: bytes, header: str) -> list[tuple[bytes, bytes]]:
     ends: list[bool] = []
 
     def on_field(field: Field) -> None:
-        found.append((field.field_name or b"", field.value or b""))
+        found.append((name_in_head(field.field_name or b""), field.value or b""))
         _check_number(found)
 
     def on_file(file: File) -> None:
@@ -292,6 +293,14 @@ def _multipart(body: bytes, header: str) -> list[tuple[bytes, bytes]]:
     if body and not ends:  # the last field may be the one that is missing
         raise BadRequest(CUT_FORM, code="bad_request")
     return found
+
+
+def name_in_head(raw: bytes) -> bytes:
+    """Return a name of a multipart form as its sender has it: browsers, httpx and `openai` write %22 for a quote in it.
+
+    So they do with ends of lines, and httpx with every control character; a percent sign they leave as it is.
+    """
+    return _ESCAPED.sub(lambda found: bytes([int(found[1], 16)]), raw)
 
 
 def broken_form(error: Exception) -> BadRequest:

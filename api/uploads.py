@@ -76,7 +76,8 @@ class _Form:
 
     def headers_finished(self) -> None:
         _, options = parse_options_header(self._head.get(b"content-disposition", b""))
-        name, filename = options.get(b"name", b""), _file_name(self._head.get(b"content-disposition", b""), options)
+        name = bodies.name_in_head(options.get(b"name", b""))
+        filename = _file_name(self._head.get(b"content-disposition", b""), options)
         shown = explain.printable(name.decode("utf-8", "backslashreplace"))
         if filename is None:
             if len(self.fields) == bodies.MAX_FORM_FIELDS:
@@ -243,7 +244,7 @@ def _file_name(disposition: bytes, options: Mapping[bytes, bytes]) -> bytes | No
     """Return a file's name, None for a text field. A name in the extended form goes before the plain one beside it."""
     found = _EXTENDED.search(disposition)
     if found is None:
-        return options.get(b"filename")
+        return bodies.name_in_head(options[b"filename"]) if b"filename" in options else None
     try:
         return unquote_to_bytes(found[2]).decode(found[1].decode()).encode()
     except (LookupError, UnicodeError):

@@ -46,10 +46,11 @@ def test_lists_are_paged_through(videos: openai.resources.Videos) -> None:
     assert listed == made
 
 
-def test_metadata_goes_through_the_form(videos: openai.resources.Videos) -> None:
-    video = videos.create(prompt="a red circle", extra_body={"metadata": {"scene": "12"}})
+@pytest.mark.parametrize("name", ["scene", 'say "hi"', "two\nlines", "100%", "a\\b", "größe[x]"])
+def test_metadata_goes_through_the_form(videos: openai.resources.Videos, name: str) -> None:
+    video = videos.create(prompt="a red circle", extra_body={"metadata": {name: "12"}})
 
-    assert video.metadata == {"scene": "12"}
+    assert video.metadata == {name: "12"}
 
 
 def test_errors_are_openais(videos: openai.resources.Videos) -> None:

@@ -663,6 +663,7 @@ def test_a_file_that_nobody_chose_is_left_out(shared_client: TestClient) -> None
         ("; filename*=iso-8859-1'en'na%EFve.jsonl", "naïve.jsonl"),
         ("; filename=\"plain.jsonl\"; filename*=nonsense''x", "plain.jsonl"),
         ('; filename="a.jsonl"', "a.jsonl"),
+        ('; filename="say %22hi%22 at 100%25.jsonl"', 'say "hi" at 100%25.jsonl'),  # as browsers and httpx write it
         ('; filename=""', "file"),
     ],
 )
