@@ -36,6 +36,7 @@ RELIABILITY = (ROOT / "docs" / "reliability.md").read_text()
 DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "worker" / "cards").rglob("*.md")]
 OF_TODAY = [page for page in DOCUMENTS if page.name != "CHANGELOG.md"]  # that one names what is gone
 CACHE = (ROOT / "docs" / "cache.md").read_text()
+API = (ROOT / "docs" / "api.md").read_text()
 LABS = re.findall(r'mount\(\s*app, "(\w+)", "([\w.]+)"', (ROOT / "cli" / "lab" / "group.py").read_text())
 MODULES = {(name,): module for name, (module, _) in MOUNTED.items()} | {("lab", name): module for name, module in LABS}
 
@@ -217,6 +218,15 @@ def test_every_reason_of_a_job_or_a_worker_has_its_way_out() -> None:
 
     assert len({*raised, *said}) > 12
     assert {code for code in {*raised, *said} if f"`{code}`" not in TROUBLESHOOTING} == set()
+
+
+def test_every_code_of_a_refusal_stands_on_the_api_page() -> None:
+    files = [*(ROOT / "api").rglob("*.py"), ROOT / "db" / "errors.py", ROOT / "db" / "files.py"]
+    sources = "".join(file.read_text() for file in files)
+    codes = set(re.findall(r"\bcode(?:: ClassVar\[str\])? ?= ?\"([a-z_]+)\"", sources))
+
+    assert len(codes) > 40
+    assert {code for code in codes if f"`{code}`" not in API} == set()
 
 
 def test_the_list_of_settings_is_complete_and_has_the_defaults() -> None:
