@@ -109,6 +109,12 @@ def of(session: Session, row: CacheEntry) -> Namespace:
     return session.get_one(Namespace, row.namespace_id)
 
 
+def change(space: Namespace, columns: Mapping[str, Any]) -> None:
+    """Give columns that an operator may change other values. Needs `lock`."""
+    for name, value in columns.items():
+        setattr(space, name, value)
+
+
 def set_budget(session: Session, space: Namespace, byte_budget: int) -> None:
     """Change a budget; raise `IllegalTransition` while more is in use. Needs `lock`."""
     if byte_budget < space.bytes_used:

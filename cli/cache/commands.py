@@ -256,37 +256,30 @@ def set_(
     with _open() as store:
         with store.factory() as session:
             space_id = find_space(session, namespace).id
-        before = _changed(store, space_id, wanted)
-        try:
-            if budget_mib is not None:
-                _set_budget(store, space_id, budget_mib)
-        except BadInput:
-            _changed(store, space_id, before)
-            raise
+        if budget_mib is None:
+            _change(store, space_id, wanted)
+        else:
+            _set_budget(store, space_id, budget_mib, wanted)
         with store.factory() as session:
             row = _space_row(session, find_space(session, namespace))
     _print([row], as_json=False)
 
 
-def _changed(store: _Store, space_id: UUID, wanted: Mapping[str, Any]) -> dict[str, Any]:  # Any: as columns hold it
-    """Give columns of a namespace these values; return those from before."""
+def _change(store: _Store, space_id: UUID, wanted: Mapping[str, Any]) -> None:  # Any: as columns hold it
     from db import namespaces
     from db.session import transaction
 
     with transaction(store.factory) as session:
-        space = namespaces.lock(session, space_id)
-        before = {name: getattr(space, name) for name in wanted}
-        for name, value in wanted.items():
-            setattr(space, name, value)
-    return before
+        namespaces.change(namespaces.lock(session, space_id), wanted)
 
 
-def _set_budget(store: _Store, space_id: UUID, budget_mib: float) -> None:
+def _set_budget(store: _Store, space_id: UUID, budget_mib: float, wanted: Mapping[str, Any]) -> None:  # Any: the same
     from db.errors import IllegalTransition
     from worker.cache import room
 
+    byte_budget = round(budget_mib * MIB)
     try:
-        went = room.shrink(store.storage, store.factory, space_id, byte_budget=round(budget_mib * MIB))
+        went = room.shrink(store.storage, store.factory, space_id, byte_budget=byte_budget, columns=wanted)
     except IllegalTransition as error:
         raise BadInput(f"--budget-mib {budget_mib:g}: {error}") from error
     if went:

@@ -2,14 +2,16 @@
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from threading import Lock
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Row
 from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm.attributes import set_committed_value
 
 from db import cache, eviction, jobs, metrics, namespaces
 from db.cache import Standing
@@ -29,6 +31,8 @@ logger = logging.getLogger(__name__)
 _TRIES = 8  # to find room while others take it
 _STEP = 500  # entries that go in one transaction when a budget shrinks
 _SEED = 0  # of policies that draw lots
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(slots=True)
@@ -257,26 +261,34 @@ def as_entry(row: eviction.Found) -> EntryRow:
 
 
 def shrink(
-    storage: Storage, factory: sessionmaker[Session], namespace_id: UUID, *, byte_budget: int
+    storage: Storage,
+    factory: sessionmaker[Session],
+    namespace_id: UUID,
+    *,
+    byte_budget: int,
+    columns: Mapping[str, Any] = NOTHING,
 ) -> list[CacheEntry]:
-    """Set a budget, evicting by the namespace's policy what is over it; return what went.
+    """Set a budget, and other columns with it, evicting what is over it by the policy to be; return what went.
 
-    Raises `IllegalTransition` when the policy gives up too little, or running jobs hold it: nothing is changed then.
+    The columns change in the transaction that sets the budget: whoever ends this before has evicted and changed
+    nothing. Raises `IllegalTransition` when the policy gives up too little, or running jobs hold it.
     """
     histories: Histories = {}
     went: list[CacheEntry] = []
     tries = _TRIES
     with transaction(factory) as session:
-        space = session.get_one(Namespace, namespace_id)
+        space = _foreseen(session.get_one(Namespace, namespace_id), columns)
         read_ahead(session, space, histories)
         step = _STEP * max(1, space.bytes_used // max(1, namespaces.num_resident(session, space)))
     while tries:
         with transaction(factory) as session:
             space = namespaces.lock(session, namespace_id)
             if space.bytes_used <= byte_budget:
+                namespaces.change(space, columns)
                 namespaces.set_budget(session, space, byte_budget)
                 return went
             over, in_use = space.bytes_used - byte_budget, space.bytes_used
+            _foreseen(space, columns)
             if not went and not _can_give(session, space, histories, over):
                 break
             leaving = make(session, space, histories, bytes_needed=min(over, step))
@@ -291,6 +303,13 @@ def shrink(
         f"{in_use} bytes are in use, and the policy {space.policy} gives up too little of what no running job holds; "
         "try again later, choose another --policy, or use `chai cache purge`"
     )
+
+
+def _foreseen(space: Namespace, columns: Mapping[str, Any]) -> Namespace:
+    """Return a namespace as it is to be, for whoever reads it in this transaction; nothing of that is written."""
+    for name, value in columns.items():
+        set_committed_value(space, name, value)
+    return space
 
 
 def _can_give(session: Session, space: Namespace, histories: Histories, num_bytes: int) -> bool:

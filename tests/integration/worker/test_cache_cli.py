@@ -11,7 +11,7 @@ from sqlalchemy import create_engine, text
 
 from cli.cache import questions
 from cli.main import main
-from worker.cache import reembed
+from worker.cache import reembed, room
 
 Start = Callable[..., Any]  # Any: the Service of conftest
 RED_FOX, ELSE = "a red fox runs through a snowy forest", "two robots play chess in a library"
@@ -233,6 +233,30 @@ def test_a_smaller_budget_evicts_by_the_policy_until_it_holds(
 
     assert (code, "evicted 1 entries" in text) == (0, True)
     assert [(entry.prompt, entry.status) for entry in service.entries()] == [(RED_FOX, "resident"), (ELSE, "gone")]
+    service.check_ledger()
+
+
+def test_who_stops_a_change_half_way_has_changed_nothing(
+    start: Start, chai: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = start(cache_policy="none")
+    for prompt in (RED_FOX, ELSE):
+        service.run(prompt)
+    before = json.loads(chai("ls", "--json")[1])[0]
+    one = service.entries()[0].num_bytes / 2**20
+    change = ("set", before["namespace"], "--policy", "lru", "--admission", "second_sighting", "--budget", str(one))
+    with monkeypatch.context() as patch:
+        patch.setattr(room, "remove", lambda *_: signal.raise_signal(signal.SIGINT))
+        assert chai(*change)[0] == 130
+
+    stopped = json.loads(chai("ls", "--json")[1])[0]
+    code, text = chai(*change)
+    done = json.loads(chai("ls", "--json")[1])[0]
+
+    columns = ("policy", "admission", "budget")
+    assert [stopped[name] for name in columns] == [before[name] for name in columns]
+    assert (code, done["policy"], done["admission"], done["entries"]) == (0, "lru", "second_sighting", 1), text
+    assert [entry.prompt for entry in service.entries() if entry.status == "resident"] == [ELSE]
     service.check_ledger()
 
 
