@@ -6,7 +6,7 @@ import json
 import re
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.decisions.planning import Reason
 from worker.jobs import runner
 from worker.models.base import StepHook, VideoModel
+from worker.reuse.registry import WAYS
 from worker.settings import WorkerSettings
 
 README = (ROOT / "README.md").read_text()
@@ -117,6 +118,15 @@ def test_the_reasons_of_the_cache_page_are_those_that_there_are() -> None:
     table = CACHE[CACHE.index("| reason |") : CACHE.index("## What to set")]
 
     assert set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) == {reason.value for reason in Reason}
+
+
+def test_every_way_of_reuse_and_its_options_stand_on_the_cache_page() -> None:
+    table = CACHE[CACHE.index("| way of reuse |") : CACHE.index("Several are joined by")]
+    found = re.findall(r"^\| `(\w+)` \|.*\| (.*)\|$", table, re.MULTILINE)
+    rows = {way: set(re.findall(r"`(\w+)`", options)) for way, options in found}
+    inner = {"donors", "course", "enters_at"}  # which no recipe sets
+
+    assert rows == {name: {field.name for field in fields(way)} - inner for name, way in WAYS.items()}
 
 
 def test_what_counts_as_a_hit_has_the_defaults_of_the_cache_page() -> None:
