@@ -84,7 +84,7 @@ def entity_or_style(words: Sequence[Word], start: int, stop: int) -> Entity | No
 
 _PICTURES = word_set("scene view image picture composition look")  # a scary scene: the picture itself
 _SAYS_LITTLE = PRAISE | STYLE_WORDS | VIEWS
-_EMPTY_WHEN_BARE = EMPTY_WHEN_BARE | SEEN_WHEN_DESCRIBED | (ADJECTIVES - NOUNS - PEOPLES)
+_EMPTY_WHEN_BARE = EMPTY_WHEN_BARE | SEEN_WHEN_DESCRIBED | (ADJECTIVES - NOUNS - PEOPLES - word_set("male female"))
 _MONTHS = MONTHS - {"march", "may"}
 _COMMON_NOUNS = SCENE_NOUNS | PLACE_NOUNS | ANIMATE
 

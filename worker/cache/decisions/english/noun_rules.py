@@ -41,7 +41,7 @@ _MANY_ALIKE = word_set("sheep fish deer moose bison shrimp squid salmon aircraft
 _SEVERAL = word_set("many several few some these those")
 _FRUITS = word_set("lemon lime olive orange tangerine rose violet lavender chestnut")
 _NOUNS_TOO = word_set(
-    "can uniform head pretty opening giant alien human robot android zombie skeleton chinese male female"
+    "can uniform head pretty opening giant alien human robot android zombie skeleton chinese male female teen"
 )
 _COLOURS = CONFLICT_GROUPS["colour"].keys()
 _CUTS = word_set("tank crop halter tube bikini tight sleeveless")
@@ -364,6 +364,9 @@ def _noun_too(at: Place) -> str | None:
         return "JJ" if after in (*NOUN, "JJ", "VBN", "VBD", "VBG") else at.tag
     if at.word == "opening":
         return "VBG" if before in ("NN", "NNP", "NNS", "VB", "RB") else None
+    if at.next in ("and", "or") and at.word_at(2) in _NOUNS_TOO and at.tag_at(3) in NOUN:
+        return None  # "male and female dancers"
+    is_last = is_last or (after == "VBN" and at.tag_at(2) == "IN")  # "a female dressed in red"
     return "NN" if is_last and before in ("DT", "JJ", "IN", "CD", "PRP$", ",", ".", "CC") else None
 
 

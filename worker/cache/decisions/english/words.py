@@ -108,14 +108,25 @@ def _without_measures(text: str) -> str:
 
 
 def _joined(tokens: Sequence[str]) -> list[str]:
-    """The tokens, with those that people tear apart in one: back ground, sun set."""
+    """The tokens, with those that people tear apart in one: back ground, sun set, three headed."""
     found: list[str] = []
-    for token in tokens:
+    for i, token in enumerate(tokens):
         if found and (whole := SPLIT_WORDS.get((found[-1].lower(), token.lower()))):
             found[-1] = whole
+        elif found and found[-1].lower() in _FEW and token.lower() in _OF_SO_MANY and _is_noun_behind(tokens, i):
+            found[-1] = f"{found[-1]}-{token}"
         else:
             found.append(token)
     return found
+
+
+def _is_noun_behind(tokens: Sequence[str], i: int) -> bool:
+    """Whether a word that describes may stand at a place: none of grammar, and no end, follows it."""
+    return i + 1 < len(tokens) and tokens[i + 1][0].isalpha() and tokens[i + 1].lower() not in FUNCTION_TAGS
+
+
+_FEW = word_set("one two three four five six seven eight nine ten many 2 3 4 5 6 7 8 9 10")
+_OF_SO_MANY = word_set("headed eyed legged handed wheeled sided masted story storey")
 
 
 def _split_possessive(token: str) -> tuple[str, ...]:
