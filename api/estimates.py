@@ -14,9 +14,9 @@ from db import batches, cache_stats, heartbeats, metrics, queue_positions
 from db.heartbeats import Beat
 from db.models import Job
 from db.states import JobStatus
+from shared.silence import NOT_THERE_S
 
 FRESH_S = 1.0
-ALIVE_S = 30.0  # a worker is there when it gave a sign of life within this time
 MOST_KEPT = 20  # spans of days
 SHARE = 20  # a figure that takes long to find is kept for this many times as long
 
@@ -123,7 +123,7 @@ def _last(days: float) -> cache_stats.Range:
 
 def _crew(session: Session) -> Crew:
     beats = heartbeats.seen(session, "worker")
-    living = [beat for beat in beats if beat.age_s < ALIVE_S]
+    living = [beat for beat in beats if beat.age_s < NOT_THERE_S]
     return Crew(number=len(living) if beats else None, living=living)
 
 

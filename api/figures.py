@@ -15,12 +15,12 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 from sqlalchemy.orm import Session, sessionmaker
 
-from api.estimates import ALIVE_S
 from db import figures, heartbeats, outbox
 from db.decisions import HITS
 from db.figures import Ended, Seen
 from db.session import transaction
 from db.states import Queue
+from shared.silence import NOT_THERE_S
 
 FRESH_S = 2.0
 # What a counter starts from: a series that comes with its first event has no increase for Prometheus.
@@ -109,7 +109,7 @@ def _gauges(session: Session) -> Iterator[Metric]:
     yield GaugeMetricFamily("chai_outbox_age_seconds", "How long the oldest job waits for a relay", value=unheard)
     parts = GaugeMetricFamily("chai_parts_alive", "Parts with a sign of life lately", labels=["kind"])
     for kind in ("worker", "relay"):
-        parts.add_metric([kind], sum(beat.age_s < ALIVE_S for beat in heartbeats.seen(session, kind)))
+        parts.add_metric([kind], sum(beat.age_s < NOT_THERE_S for beat in heartbeats.seen(session, kind)))
     yield parts
 
 

@@ -8,7 +8,7 @@ A job that no worker takes waits; `obstacle` says why.
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from db.heartbeats import STARTING, Beat
+from db.heartbeats import Beat
 from db.outbox import InFlight
 from db.states import Queue, queue_of_model
 
@@ -32,7 +32,7 @@ def of(queue: Queue, workers: Sequence[Beat]) -> list[Lane]:
 
     A worker that does not say which models it has is taken to have all. Without any, one is expected.
     """
-    known = [frozenset(beat.detail["models"]) for beat in workers if isinstance(beat.detail.get("models"), list)]
+    known = [beat.models for beat in workers if beat.models is not None]
     if not workers or len(known) < len(workers):
         return [Lane(name=queue, models=None, num_workers=max(1, len(workers)))]
     common = frozenset.intersection(*known)
@@ -54,30 +54,20 @@ def obstacle(queue: str, model: str, workers: Sequence[Beat]) -> str | None:
     """Say why none of the workers that live takes a job, and what to do; None where one does."""
     if not workers:
         return "no worker is here: start one with `chai worker`, or all parts with `chai up`"
-    having = [beat for beat in workers if model in beat.detail.get("models", [model])]
+    having = [beat for beat in workers if beat.has_model(model)]
     if not having:
         return (
             f"no worker has the model {model!r}: start one on a machine that has it, or put it into a worker's "
             "CHAI_MODELS_DIR and restart that worker"
         )
-    fit = [beat for beat in having if beat.detail.get("is_fit", True)]
-    if not fit and all(map(is_starting, having)):
+    fit = [beat for beat in having if beat.is_fit]
+    if not fit and all(beat.is_starting for beat in having):
         return f"every worker with the model {model!r} is starting"
     if not fit:
-        return f"no worker with the model {model!r} takes jobs: {reason_code(having[0])}; its log says why"
-    if not any(queue in beat.detail.get("queues", list(Queue)) for beat in fit):
+        return f"no worker with the model {model!r} takes jobs: {having[0].reason_code}; its log says why"
+    if not any(beat.serves(queue) for beat in fit):
         return f"no worker with the model {model!r} serves {queue} jobs: start one without --queues, or with {queue}"
     return None
-
-
-def reason_code(beat: Beat) -> str:
-    """Return the word for programs of why a worker takes no jobs; the rest of the reason may name files."""
-    return str(beat.detail.get("reason", "")).partition(":")[0]
-
-
-def is_starting(beat: Beat) -> bool:
-    """Whether a worker will take jobs once it is ready: they wait for it as for one that is not there yet."""
-    return reason_code(beat) == STARTING
 
 
 def lists(queue: Queue, workers: Sequence[Beat], flying: Iterable[InFlight]) -> Collection[str]:

@@ -39,6 +39,7 @@ from db.session import connect, sessions, transaction
 from db.states import Queue
 from shared import logs
 from shared.ids import task_id
+from shared.silence import NO_MORE_JOBS_S
 from shared.storage import Storage, StorageError, opened
 
 logger = logging.getLogger("api.outbox_relay")
@@ -58,7 +59,6 @@ WINDOWS_S = 1.0
 WEBHOOKS_S = 0.5  # to the next look at what ended and what is to be told
 BATCHES_S = 0.5  # to the next look at files that are to be read, or to be written
 CLOCK_STEP_S = 1.0  # by which the database's clock may seem to jump: what a question took to get there
-WORKER_SILENT_S = 15.0  # a worker without a sign of life for this long gets no messages
 HEARTBEATS_KEPT = timedelta(days=1)
 PREVIEWS_KEPT = timedelta(minutes=10)  # of a step that lasts; the next one replaces it
 
@@ -215,9 +215,8 @@ class Relay:
 
     def _workers(self, session: Session, queue: Queue) -> list[Beat]:
         """Return the workers that live, are fit and take from a queue."""
-        seen = heartbeats.seen(session, "worker")
-        there = [beat for beat in seen if beat.age_s < WORKER_SILENT_S and beat.detail.get("is_fit", True)]
-        return [beat for beat in there if queue in beat.detail.get("queues", list(Queue))]
+        living = [beat for beat in heartbeats.seen(session, "worker") if beat.age_s < NO_MORE_JOBS_S]
+        return [beat for beat in living if beat.is_fit and beat.serves(queue)]
 
     def _length(self, session: Session, queue: Queue, flying: list[InFlight]) -> int:
         return sum(map(self._broker.length, lanes.lists(queue, self._workers(session, queue), flying)))

@@ -13,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from api import lanes
 from db import heartbeats, identities, migrate, outbox
 from db.session import by_message, transaction
+from shared.silence import MISSED_S, NOT_THERE_S
 from shared.storage import FileMissing, Storage, shown
 
 logger = logging.getLogger("api.readiness")
@@ -20,8 +21,6 @@ OK = "ok"
 FRESH_S = 1.0
 FRESH_STORAGE_S = 10.0  # a try writes a file
 FRESH_STRANDED_S = 5.0  # reads every waiting row
-RELAY_SILENT_S = 30.0
-WORKER_SILENT_S = 60.0
 OUTBOX_OLD_S = 60.0
 PATIENCE_S = 5.0
 
@@ -126,20 +125,20 @@ def flow(session: Session) -> dict[str, str]:
     """Return what is wrong between the database and the workers, as far as anybody gave a sign of life."""
     found = {}
     if beats := heartbeats.seen(session, "relay"):
-        found["broker"] = _young(beats[0].age_s, RELAY_SILENT_S, "no relay has reached the broker")
+        found["broker"] = _young(beats[0].age_s, NOT_THERE_S, "no relay has reached the broker")
     elif age_s := outbox.unheard_s(session):  # with a relay a backlog is no fault: it waits for workers
         found["outbox"] = _young(age_s, OUTBOX_OLD_S, "jobs have waited for a relay")
     if beats := heartbeats.seen(session, "worker"):
-        found["workers"] = _young(beats[0].age_s, WORKER_SILENT_S, "no worker has given a sign of life")
-        living = [beat for beat in beats if beat.age_s < WORKER_SILENT_S]
-        if living and not any(beat.detail.get("is_fit", True) or lanes.is_starting(beat) for beat in living):
-            found["workers"] = f"no worker takes jobs: {lanes.reason_code(living[0])}; its log says why"
+        found["workers"] = _young(beats[0].age_s, MISSED_S, "no worker has given a sign of life")
+        living = [beat for beat in beats if beat.age_s < MISSED_S]
+        if living and not any(beat.is_fit or beat.is_starting for beat in living):
+            found["workers"] = f"no worker takes jobs: {living[0].reason_code}; its log says why"
     return found
 
 
 def stranded(session: Session) -> list[str]:
     """Return a sentence for each kind of waiting job that no living worker takes, where others are taken."""
-    living = [beat for beat in heartbeats.seen(session, "worker") if beat.age_s < WORKER_SILENT_S]
+    living = [beat for beat in heartbeats.seen(session, "worker") if beat.age_s < MISSED_S]
     said = []
     for queue, model, number in outbox.waiting(session) if living else ():
         if why := lanes.obstacle(queue, model, living):

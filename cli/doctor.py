@@ -21,12 +21,12 @@ from cli import local, output
 from cli.client import Client, connect
 from cli.errors import BadInput, CommandError, discreet
 from cli.services.binaries import OLDEST_REDIS
+from shared.silence import MISSED_S
 
 OLDEST_PYTHON = (3, 11)
 OLDEST_POSTGRES, OLDEST_PGVECTOR = 15, (0, 8, 4)
 LITTLE_ROOM, NO_ROOM = 5 * 2**30, 2**29  # bytes free
 SKEW_S, WRONG_SKEW_S = 2.0, 30.0  # against the database; leases are judged by its clock
-SILENT_S = 60.0  # a part that gave no sign of life for this long
 TIMEOUT_S = 5
 
 
@@ -335,14 +335,14 @@ def _beats(cursor: Any) -> Findings:  # Any: as above
     for name, age_s, is_fit, reason in beats:
         if name in relays:
             continue
-        if age_s <= SILENT_S and is_fit == "false" and reason == STARTING:
+        if age_s <= MISSED_S and is_fit == "false" and reason == STARTING:
             yield _look(f"part {name}", "is about to begin", "wait; loading a large model takes minutes")
-        elif age_s <= SILENT_S and is_fit == "false":
+        elif age_s <= MISSED_S and is_fit == "false":
             do = "docs/troubleshooting.md has the way out of each reason"
             yield _wrong(f"part {name}", f"takes no jobs ({reason})", do)
         else:
             yield _life(name, age_s)
-    if not any(name.startswith("worker:") and age_s <= SILENT_S for name, age_s, *_ in beats):
+    if not any(name.startswith("worker:") and age_s <= MISSED_S for name, age_s, *_ in beats):
         yield _look(
             "workers", "none is there: what is asked for waits", "`chai up` brings one; elsewhere: `chai worker`"
         )
@@ -353,7 +353,7 @@ def _relays(ages: Mapping[str, float]) -> Findings:
     for name in sorted({name.replace("@", ":", 1) for name in ages}):
         reached_s = ages.get(name, math.inf)
         lives_s = min(reached_s, ages.get(name.replace(":", "@", 1), math.inf))
-        if lives_s <= SILENT_S < reached_s:
+        if lives_s <= MISSED_S < reached_s:
             since = "never reached" if math.isinf(reached_s) else f"not reached for {output.seconds(reached_s)}"
             yield _wrong(f"part {name}", f"lives without the broker: {since}", "start Redis, or check REDIS_URL")
         else:
@@ -361,7 +361,7 @@ def _relays(ages: Mapping[str, float]) -> Findings:
 
 
 def _life(name: str, age_s: float) -> Finding:
-    if age_s > SILENT_S:
+    if age_s > MISSED_S:
         return _look(f"part {name}", f"gave no sign of life for {output.seconds(age_s)}", "if it should run, start it")
     return _fine(f"part {name}", f"alive {output.seconds(age_s)} ago")
 

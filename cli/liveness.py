@@ -9,8 +9,9 @@ import time
 
 import psycopg2
 
+from shared.silence import NOT_THERE_S
+
 TIMEOUT_S = 5.0
-OLDEST_BEAT_S = 30.0  # parts write theirs every few seconds
 READ_EVERY_S = 2.0  # one look serves all parts, which are probed this often
 
 BEATS = "SELECT name, extract(epoch FROM clock_timestamp() - seen_at) FROM heartbeats"
@@ -46,7 +47,7 @@ class Heartbeats:
         found = [age for row, age in (ages or {}).items() if row == name or row.startswith((f"{name}:", f"{name}@"))]
         if not found or min(found) >= uptime_s:
             return None
-        return min(found) < OLDEST_BEAT_S
+        return min(found) < NOT_THERE_S
 
     def _read(self) -> dict[str, float] | None:
         from db.session import dial  # what `chai up` needs of the database it has loaded by now

@@ -15,6 +15,7 @@ from uuid import uuid4
 from cli import local
 from cli.errors import BadInput
 from cli.manifest import BadLine, Line, Manifest
+from shared.silence import NO_MORE_JOBS_S
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session, sessionmaker
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from worker.settings import WorkerSettings
 
 Size = tuple[str, int, int, int, int]  # model, width, height, frames, frames a second
-WORKER_SILENT_S = 15.0
 
 
 class Order(StrEnum):
@@ -269,4 +269,4 @@ def _num_workers(factory: "sessionmaker[Session] | None") -> int:
     if factory is None:
         return 1
     with transaction(factory) as session:
-        return max(1, sum(beat.age_s < WORKER_SILENT_S for beat in heartbeats.seen(session, "worker")))
+        return max(1, sum(beat.age_s < NO_MORE_JOBS_S for beat in heartbeats.seen(session, "worker")))

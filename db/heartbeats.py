@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import delete, func, or_, select
+from sqlalchemy import Select, delete, func, or_, select, true
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from db.models import Heartbeat
+from shared.silence import NO_MORE_JOBS_S
 
 STARTING = "starting"  # why a worker takes no jobs yet
 
@@ -25,6 +26,35 @@ class Beat:
     name: str
     age_s: float  # on the database clock
     detail: dict[str, Any]  # what the part says of itself; Any: JSON
+
+    @property
+    def is_fit(self) -> bool:
+        """Whether a worker takes jobs; one that does not say so does."""
+        return bool(self.detail.get("is_fit", True))
+
+    @property
+    def reason_code(self) -> str:
+        """The word for programs of why a worker takes no jobs; the rest of the reason may name files."""
+        return str(self.detail.get("reason", "")).partition(":")[0]
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether a worker will take jobs once it is ready: they wait for it as for one that is not there yet."""
+        return self.reason_code == STARTING
+
+    @property
+    def models(self) -> frozenset[str] | None:
+        """The models that a worker has; None, all of them, when it does not say."""
+        names = self.detail.get("models")
+        return frozenset(names) if isinstance(names, list) else None
+
+    def has_model(self, name: str) -> bool:
+        """Whether a worker runs jobs of a model."""
+        return self.models is None or name in self.models
+
+    def serves(self, queue: str) -> bool:
+        """Whether a worker takes from a queue; one that does not say which takes from all."""
+        return "queues" not in self.detail or queue in self.detail["queues"]
 
 
 def beat(session: Session, name: str, detail: Mapping[str, Any] | None = None) -> None:
@@ -41,6 +71,18 @@ def seen(session: Session, kind: str) -> list[Beat]:
     which = or_(Heartbeat.name == kind, Heartbeat.name.startswith(f"{kind}:", autoescape=True))
     rows = session.execute(select(Heartbeat.name, age, Heartbeat.detail).where(which).order_by(age))
     return [Beat(name=row.name, age_s=float(row.age_s), detail=row.detail) for row in rows]
+
+
+def takers(queue: InstrumentedAttribute[str], model: InstrumentedAttribute[str]) -> Select[str]:
+    """Return the query of the names of living workers that take such jobs, by the rules of `Beat`."""
+    said = Heartbeat.detail
+    return select(Heartbeat.name).where(
+        Heartbeat.name.startswith("worker:"),
+        Heartbeat.seen_at > func.now() - timedelta(seconds=NO_MORE_JOBS_S),
+        func.coalesce(said["is_fit"].as_boolean(), true()),
+        func.coalesce(said["queues"].contains(func.to_jsonb(queue)), true()),
+        func.coalesce(said["models"].contains(func.to_jsonb(model)), true()),
+    )
 
 
 def forget(session: Session, name: str) -> None:

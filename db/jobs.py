@@ -11,14 +11,12 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
-    Boolean,
     ColumnElement,
     Select,
     and_,
     case,
     delete,
     func,
-    literal_column,
     or_,
     select,
     text,
@@ -26,11 +24,11 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
-from db import outbox, removed, retries, reused_lines
+from db import heartbeats, outbox, removed, retries, reused_lines
 from db.errors import LeaseLost, NotFound
-from db.models import Batch, Job, JobMetric
+from db.models import Batch, Heartbeat, Job, JobMetric
 from db.states import FINAL, JobStatus, check_job
 from shared.run_windows import AtEnd
 
@@ -104,15 +102,9 @@ def broke_before(job: Job) -> bool:
     return bool(job.num_lost or job.num_faults)
 
 
-_SOMEBODY_IDLES: ColumnElement[bool] = literal_column(
-    """EXISTS (
-        SELECT FROM heartbeats AS other WHERE other.name LIKE 'worker:%' AND other.seen_at > now() - interval '15 s'
-        AND other.detail->'is_fit' = 'true' AND other.detail->'queues' @> to_jsonb(jobs.queue)
-        AND coalesce(other.detail->'models' @> to_jsonb(jobs.model), true)
-        AND other.name NOT IN (SELECT 'worker:' || lease_owner FROM jobs WHERE status = 'in_progress')
-    )""",
-    Boolean,
-)
+_running = aliased(Job)
+_BUSY = select("worker:" + _running.lease_owner).where(_running.status == JobStatus.IN_PROGRESS)
+_SOMEBODY_IDLES = heartbeats.takers(Job.queue, Job.model).where(Heartbeat.name.not_in(_BUSY)).correlate(Job).exists()
 
 
 def _is_for(owner: str, models: Collection[str] | None) -> tuple[ColumnElement[bool], ...]:

@@ -18,7 +18,6 @@ from starlette.exceptions import HTTPException
 from api import bodies, errors, explain, header_fields, ids, job_factory, submission
 from api.deps import Call, Calling, Operating, Owned, caller_of, check_scope
 from api.errors import ApiError
-from api.estimates import ALIVE_S
 from api.routes import cache as cache_routes
 from api.routes import videos as video_routes
 from api.schemas.requests import CreateVideo
@@ -31,6 +30,7 @@ from db.keys import Caller
 from db.models import Job
 from db.states import JobStatus
 from shared.ids import video_id
+from shared.silence import NOT_THERE_S
 
 NUM_LATEST, NUM_WAITING, NUM_ENDED, NUM_CARDS, NUM_HITS = 6, 25, 8, 24, 20
 WITHIN = [("12", "the last 12 hours"), ("24", "the last day"), ("168", "the last week")]
@@ -313,7 +313,7 @@ def _part(beat: heartbeats.Beat, busy: list[Job], faults: Mapping[str, metrics.F
     return {
         "name": beat.name,
         "is_worker": beat.name.startswith("worker"),
-        "is_alive": beat.age_s < ALIVE_S,
+        "is_alive": beat.age_s < NOT_THERE_S,
         "age": f"{words.duration(beat.age_s)} ago",
         "jobs": [_work(job, caller) for job in busy if job.lease_owner == owner],
         "says": [

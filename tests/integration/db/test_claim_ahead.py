@@ -71,6 +71,8 @@ FIT = {"is_fit": True, "queues": QUEUES, "models": ["tiny"]}
     [
         (FIT, True),
         ({"is_fit": True, "queues": QUEUES}, True),  # it does not say which models it has
+        ({"queues": QUEUES, "models": ["tiny"]}, True),  # nor whether it takes jobs
+        ({"is_fit": True, "models": ["tiny"]}, True),  # nor from which queues
         (FIT | {"is_fit": False}, False),
         (FIT | {"queues": ["bulk"]}, False),
         (FIT | {"models": ["wan"]}, False),
