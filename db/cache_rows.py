@@ -10,6 +10,8 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from db.decisions import FULL_NUM_STEPS, NUM_STEPS
+
 BATCH = 2_000
 
 
@@ -40,10 +42,6 @@ def _columns(*rows: tuple[str, str, str, str]) -> tuple[Column, ...]:
     return tuple(Column(name=name, kind=kind, sql=sql, meaning=meaning) for name, kind, sql, meaning in rows)
 
 
-_SKIPPED = (
-    "coalesce((l.plan#>>'{recipe,reuse_options,skipped_steps}')::int, "
-    "(l.plan#>>'{recipe,schedule,skipped_steps}')::int, 0)"
-)
 # The last earlier job of the same tenant with the same prompt, within a day: somebody who was not content asks again.
 _EARLIER = (
     "LEFT JOIN LATERAL (SELECT j2.id FROM jobs AS j2 WHERE j2.tenant = j.tenant AND j2.prompt = j.prompt "
@@ -84,8 +82,8 @@ DECISIONS = Flat(
         ("reason", "text", "l.reason", "docs/cache.md, From a prompt to a hit"),
         ("hit", "text", "l.plan->>'hit'", "scene, object, both, prompt, none"),
         ("reuse", "text", "l.plan#>>'{recipe,reuse}'", "way of reuse; empty without a donor"),
-        ("steps", "whole", f"(l.plan#>>'{{recipe,num_steps}}')::int - {_SKIPPED}", "denoising steps of the plan"),
-        ("full_steps", "whole", "(l.plan->>'full_num_steps')::int", "denoising steps of full mode"),
+        ("steps", "whole", NUM_STEPS, "denoising steps of the plan"),
+        ("full_steps", "whole", FULL_NUM_STEPS, "denoising steps of full mode"),
         ("nearest", "number", "(l.plan->>'nearest')::float", "likeness of the nearest stored entity, a cosine"),
         (
             "similarity",

@@ -19,11 +19,13 @@ from db.prepared import Prepared
 
 HITS = ("entity_hit", "layout_hit", "prompt_hit")  # reasons of decisions for a donor
 IS_HIT = f"reason IN {HITS}"  # in SQL
-# Denoising steps that a decision left out, against full mode.
-STEPS_LEFT_OUT = (
-    "(plan->>'full_num_steps')::int - (plan#>>'{recipe,num_steps}')::int + coalesce("
-    "(plan#>>'{recipe,reuse_options,skipped_steps}')::int, (plan#>>'{recipe,schedule,skipped_steps}')::int, 0)"
+# In SQL, of a row of `lookups`: the denoising steps of its plan, those of full mode, and what a donor saves of them.
+NUM_STEPS = (
+    "((plan#>>'{recipe,num_steps}')::int - coalesce((plan#>>'{recipe,reuse_options,skipped_steps}')::int, "
+    "(plan#>>'{recipe,schedule,skipped_steps}')::int, 0))"
 )
+FULL_NUM_STEPS = "(plan->>'full_num_steps')::int"
+STEPS_LEFT_OUT = f"({FULL_NUM_STEPS} - {NUM_STEPS})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
