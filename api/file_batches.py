@@ -24,7 +24,7 @@ from db import batches, file_batches, files
 from db.errors import NotFound
 from db.models import Batch, File, FileBatch, Job, JobMetric, RefusedLine
 from db.session import by_message, transaction
-from db.states import BatchStatus, FileBatchStatus
+from db.states import ENDED_BATCHES, BatchStatus, FileBatchStatus
 from shared import json_lines, model_cards
 from shared.model_cards import ModelCard
 from shared.storage import FileMissing, Storage, file_name
@@ -32,7 +32,6 @@ from shared.storage import FileMissing, Storage, file_name
 logger = logging.getLogger("api.file_batches")
 CHUNK = 500  # lines read in one transaction
 _SPACE = UUID("6f1f6a0e-6f0d-4c4c-9a53-6b6df5b1c0de")  # of the ids of lines
-_ENDED = (BatchStatus.COMPLETED, BatchStatus.CANCELLED)
 
 
 class FileBatches:
@@ -75,7 +74,7 @@ class FileBatches:
                 file_batches.end_early(session, row, run, FileBatchStatus.EXPIRED)
             if row.status == FileBatchStatus.VALIDATING and row.ends_as is None:
                 return self._read_chunk(session, row, run)
-            if run.status not in _ENDED or not file_batches.is_over(session, id_):
+            if run.status not in ENDED_BATCHES or not file_batches.is_over(session, id_):
                 return False
             if row.status not in (FileBatchStatus.FINALIZING, FileBatchStatus.CANCELLING):
                 file_batches.move(session, row, FileBatchStatus.FINALIZING)

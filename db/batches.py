@@ -8,14 +8,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ColumnElement, Select, and_, cast, func, or_, select, update
+from sqlalchemy import BigInteger, ColumnElement, Select, and_, cast, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from db import cursors, jobs, outbox, removed, retries, reused_lines
 from db.errors import NotFound
 from db.models import Batch, Job, JobMetric, ReusedLine
-from db.states import FINAL, BatchStatus, JobStatus, check_batch
+from db.states import ENDED_BATCHES, FINAL, BatchStatus, JobStatus, check_batch
 from shared.run_windows import RunWindow
 
 logger = logging.getLogger(__name__)
@@ -225,7 +225,7 @@ def _stored(window: RunWindow | None) -> dict[str, str] | None:
 
 def cancel(session: Session, batch: Batch) -> None:
     """Say that a batch takes no more lines; its jobs are cancelled by `jobs.cancel_lines`, else by `finish`."""
-    if batch.status not in (BatchStatus.COMPLETED, BatchStatus.CANCELLED):
+    if batch.status not in ENDED_BATCHES:
         check_batch(BatchStatus(batch.status), BatchStatus.CANCELLED)
         batch.status = BatchStatus.CANCELLED
         batch.finished_at = session.scalar(select(func.now()))
@@ -309,8 +309,7 @@ def finish(session: Session) -> list[UUID]:
 
     What another transaction holds is left to the next time: the relay that asks has the jobs of all to hand over.
     """
-    is_left = or_(Job.status == JobStatus.QUEUED, and_(Job.status == JobStatus.IN_PROGRESS, ~Job.cancel_requested))
-    left = select(Job.id).where(Job.batch_id == Batch.id, is_left).exists()
+    left = select(Job.id).where(Job.batch_id == Batch.id, jobs.may_be_cancelled()).exists()
     for batch_id in session.scalars(_free(Batch.status == BatchStatus.CANCELLED, left)).all():
         jobs.cancel_lines(session, batch_id, limit=CHUNK)
     running = select(Job.id).where(Job.batch_id == Batch.id, Job.status.not_in(FINAL)).exists()

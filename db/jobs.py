@@ -287,6 +287,11 @@ def may_take(owner: str) -> ColumnElement[bool]:
     return or_(Job.retry_at.is_(None), Job.retry_at <= func.clock_timestamp(), is_early)
 
 
+def may_be_cancelled() -> ColumnElement[bool]:
+    """Say of a job that it has not ended and that nobody has taken it back yet."""
+    return or_(Job.status == JobStatus.QUEUED, and_(Job.status == JobStatus.IN_PROGRESS, ~Job.cancel_requested))
+
+
 def request_cancel(session: Session, tenant: str, id_: UUID) -> Job:
     """Cancel at once what waits, ask a running worker to stop, leave what has ended; raise `NotFound`."""
     job = get(session, tenant, id_, lock=True)
@@ -302,8 +307,7 @@ def cancel_lines(session: Session, batch_id: UUID, *, limit: int) -> int:
     and the locks of 50,000 lines are those of a few. A row that another holds, perhaps a machine out of reach, is left
     to `batches.finish`, which comes again.
     """
-    is_open = or_(Job.status == JobStatus.QUEUED, and_(Job.status == JobStatus.IN_PROGRESS, ~Job.cancel_requested))
-    some = select(Job.id).where(Job.batch_id == batch_id, is_open).limit(limit)
+    some = select(Job.id).where(Job.batch_id == batch_id, may_be_cancelled()).limit(limit)
     ids = set(session.scalars(some.with_for_update(skip_locked=True)))
     handed_on, left = reused_lines.hand_on(session, ids)
     _cancel_all(session, ids - handed_on - left)
@@ -312,8 +316,7 @@ def cancel_lines(session: Session, batch_id: UUID, *, limit: int) -> int:
 
 def cancel_due(session: Session, *, limit: int = 100) -> list[UUID]:
     """Cancel jobs whose caller gave them until now; return them."""
-    is_open = or_(Job.status == JobStatus.QUEUED, and_(Job.status == JobStatus.IN_PROGRESS, ~Job.cancel_requested))
-    due = select(Job.id).where(Job.cancel_at <= func.now(), is_open).limit(limit)
+    due = select(Job.id).where(Job.cancel_at <= func.now(), may_be_cancelled()).limit(limit)
     ids = session.scalars(
         select(Job.id).where(Job.id.in_(due)).order_by(Job.id).with_for_update(skip_locked=True)
     ).all()

@@ -126,6 +126,7 @@ ENTRY_TRANSITIONS: dict[EntryStatus, frozenset[EntryStatus]] = {
 }
 
 FINAL = frozenset({JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED})
+ENDED_BATCHES = frozenset({BatchStatus.COMPLETED, BatchStatus.CANCELLED})  # not for good: a retry opens them again
 
 
 def check_job(old: JobStatus, new: JobStatus) -> None:

@@ -22,7 +22,7 @@ from api.schemas.fields import Whole
 from api.schemas.requests import AddItems, Forecast, OpenBatch, RetryBatch, SealBatch, SetWindow, Window
 from db import acceptance, batches, file_batches, jobs, models, retries, reused_lines
 from db.errors import IllegalTransition
-from db.states import BatchStatus, JobStatus
+from db.states import ENDED_BATCHES, BatchStatus, JobStatus
 from shared.run_windows import AtEnd, RunWindow
 
 router = APIRouter(prefix="/v1/bulk-runs", tags=["bulk runs"], responses=REFUSALS)
@@ -186,7 +186,7 @@ def pause(batch_id: str, call: Calling) -> BulkRun:
 def resume(batch_id: str, call: Calling) -> BulkRun:
     """Let a paused run go on, in its window if it has one. Doing so again changes nothing."""
     with _changing(call, batch_id, "be resumed") as (session, batch):
-        if batch.status in FINAL:
+        if batch.status in ENDED_BATCHES:
             raise IllegalTransition
         batches.resume(session, batch)
         return _show(session, batch)
@@ -198,7 +198,7 @@ def set_window(
 ) -> BulkRun:
     """Say between which times of day lines of a run may start; at any time with null."""
     with _changing(call, batch_id, "get a window") as (session, batch):
-        if batch.status in FINAL:
+        if batch.status in ENDED_BATCHES:
             raise IllegalTransition
         batches.set_window(session, batch, _rule(asked.window))
         return _show(session, batch)
@@ -246,7 +246,6 @@ _WAY_OUT = {
     BatchStatus.COMPLETED: "retry makes again what failed or was cancelled",
     BatchStatus.CANCELLED: "retry makes again what failed or was cancelled",
 }
-FINAL = (BatchStatus.COMPLETED, BatchStatus.CANCELLED)
 
 
 @router.post("/{batch_id}/cancel")
