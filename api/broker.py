@@ -18,10 +18,9 @@ from kombu.exceptions import ChannelError, OperationalError
 
 from db.outbox import Waiting
 from shared import environment
-from shared.ids import task_id, video_id
+from shared.ids import TASK, task_id, video_id
 from shared.settings import broker_use_ssl
 
-TASK = "chai.generate"
 NO_SUCH_QUEUE = "404"
 _TRANSPORT = {
     "socket_timeout": 2.0,

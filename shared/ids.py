@@ -3,6 +3,8 @@
 import re
 from uuid import UUID
 
+TASK = "chai.generate"  # the name of the Celery task, which is one attempt at a job
+
 
 def video_id(job_id: UUID) -> str:
     """Return the public form of a job's id."""

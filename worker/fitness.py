@@ -32,7 +32,6 @@ from worker.runtime import Runtime
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
 NEW_PROCESS_PAUSE_S = 5.0
 THREAD = "fitness"
-DEVICE_BROKEN = 70  # exit status of a child whose GPU gave up; the pool starts a new one
 OF_ONE_MODEL = ("model_not_found", "model_unavailable")
 
 logger = logging.getLogger(__name__)
@@ -95,7 +94,7 @@ def _prove(runtime: Runtime, pause_s: float) -> None:
         if runtime.ending.wait(again_s):
             return
         if is_lost:
-            os._exit(DEVICE_BROKEN)  # only a new process can say whether the device is back
+            os._exit(device_faults.DEVICE_BROKEN)  # only a new process can say whether the device is back
     runtime.gate.open()
     logger.info("fit: takes jobs")
 

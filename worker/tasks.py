@@ -21,15 +21,12 @@ from sqlalchemy import select
 from db.models import Job, JobMetric
 from db.session import transaction
 from db.states import JobStatus
-from shared.ids import attempt_of
+from shared.ids import TASK, attempt_of
 from worker.jobs.attempt import generate
 from worker.jobs.retry import DATABASE_AWAY
 from worker.models import faults
 from worker.quality.shadow_reruns import check
 from worker.runtime import Runtime
-
-NAME = "chai.generate"
-DEVICE_BROKEN = 70  # exit status of a child whose GPU gave up; the pool starts a new one
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +88,7 @@ def truthful(kind: str, fields: dict[str, Any], *, args: str, is_stopping: bool 
 def register(app: Celery, runtime: Callable[[], Runtime], *, is_stopping: Callable[[], bool] = lambda: False) -> None:
     """Give the app its task; `runtime` is called in the child, with the first job, and `is_stopping` in the parent."""
 
-    @app.task(name=NAME, bind=True, ignore_result=True, throws=ENDS)  # type: ignore[untyped-decorator]
+    @app.task(name=TASK, bind=True, ignore_result=True, throws=ENDS)  # type: ignore[untyped-decorator]
     def generate_task(task: Any, *args: object, **kwargs: object) -> str:
         job_id = parse(args, kwargs)
         attempt = attempt_of(task.request.id)
@@ -108,7 +105,7 @@ def register(app: Celery, runtime: Callable[[], Runtime], *, is_stopping: Callab
             if not faults.is_broken(error):
                 raise
             logger.exception("the device is unusable in this process; starting a new one")
-            os._exit(DEVICE_BROKEN)
+            os._exit(faults.DEVICE_BROKEN)
 
     generate_task.Request = type("Request", (AttemptRequest,), {"is_stopping": staticmethod(is_stopping)})
 
@@ -120,7 +117,7 @@ def parse(args: tuple[object, ...], kwargs: dict[str, object]) -> UUID:
             raise ValueError(f"{len(args)} positional and {len(kwargs)} named arguments")
         return UUID(str(args[0]))
     except ValueError as error:
-        raise Reject(f"a {NAME} message holds one job id and nothing else: {error}", requeue=False) from error
+        raise Reject(f"a {TASK} message holds one job id and nothing else: {error}", requeue=False) from error
 
 
 def is_over(runtime: Runtime, job_id: UUID, attempt: int | None) -> bool:

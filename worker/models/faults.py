@@ -11,6 +11,7 @@ _NO_MEMORY = re.compile(  # said by what has no class for it: the CPU's allocato
     r"can't allocate memory|not enough memory|(CUDA|HIP)\b.*: out of memory|_STATUS_ALLOC_FAILED"
 )
 _GIVEN_UP = re.compile(r"(CUDA|HIP)( driver)? error")
+DEVICE_BROKEN = 70  # exit status of a child whose device gave up; the pool starts a new one
 CROWDED = 0.25  # of a device's memory; a process takes one or two per cent beside what it reserves
 
 

@@ -14,6 +14,7 @@ from db import acceptance, job_lists, jobs, metrics, quality_checks
 from db.models import CacheEvent, Job, JobMetric, PlanRow, QualityCheck, WaitingCheck
 from db.session import transaction
 from db.states import CheckStatus
+from shared.ids import TASK
 from worker import app as worker_app
 from worker import tasks
 from worker.jobs.attempt import generate
@@ -425,7 +426,7 @@ def test_a_message_about_a_finished_job_runs_its_check(start: Start) -> None:
     tasks.register(app, lambda: service.runtime)
 
     for _ in range(2):  # the second copy of a message does nothing
-        app.tasks[tasks.NAME].apply(args=[str(job.id)])
+        app.tasks[TASK].apply(args=[str(job.id)])
 
     assert statuses(service) == ["done"]
     assert checks(service)[0].num_starts == 1
