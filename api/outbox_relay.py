@@ -33,6 +33,7 @@ from api.webhooks import Webhooks
 from db import batches, cache_days, clock, heartbeats, jobs, outbox, previews, quality_checks, retention, webhooks
 from db import files as stored_files
 from db.heartbeats import Beat
+from db.identities import ForeignStorage
 from db.listener import Listener
 from db.outbox import InFlight
 from db.session import connect, sessions, transaction
@@ -86,7 +87,7 @@ class Duty:
         except Exception as error:
             self.num_failures += 1
             is_passing = isinstance(error, PASSING)
-            is_short = is_passing and not isinstance(error, sweeps.ForeignStorage)
+            is_short = is_passing and not isinstance(error, ForeignStorage)
             longest_s = LONGEST_BACKOFF_S if is_short else LONGEST_FAULT_BACKOFF_S
             pause_s = min(longest_s, FIRST_BACKOFF_S * 2 ** min(self.num_failures - 1, 32))
             self._tell(error, is_passing=is_passing)

@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from uuid import UUID
+from functools import partial
 
 from sqlalchemy.orm import Session, sessionmaker
 from starlette.concurrency import run_in_threadpool
@@ -14,7 +14,7 @@ from api import lanes
 from db import heartbeats, identities, migrate, outbox
 from db.session import by_message, transaction
 from shared.silence import MISSED_S, NOT_THERE_S
-from shared.storage import FileMissing, Storage, shown
+from shared.storage import Storage
 
 logger = logging.getLogger("api.readiness")
 OK = "ok"
@@ -40,10 +40,6 @@ class Found:
 
 class OldTables(Exception):
     """The database waits for `chai migrate`."""
-
-
-class ForeignStorage(Exception):
-    """STORAGE_URL of the API names another storage than that of the workers."""
 
 
 class Readiness:
@@ -97,25 +93,13 @@ class Readiness:
                 raise OldTables(said)
             heartbeats.beat(session, "api")
 
-    def _check_same_storage(self) -> None:
-        """Raise unless this is the storage that the workers write to; before the first of them there is none."""
-        with transaction(self._factory) as session:
-            known = identities.storage(session)
-        if known is not None and (found := self._marker()) != known:
-            raise ForeignStorage(f"{shown(self._storage.url)} has {found or 'no id'}, the service's storage {known}")
-
-    def _marker(self) -> UUID | None:
-        try:
-            return self._storage.marker(create=False)
-        except FileMissing:
-            return None
-
     def _try_storage(self, *, has_database: bool) -> str:
         """Try the storage; whether it is the workers' own, the database knows, and a dead one is no fault of it."""
         if time.monotonic() >= self._storage_until:
             self._storage_found = _try("storage", self._storage.check)
             if self._storage_found == OK and has_database:
-                self._storage_found = _try("storage", self._check_same_storage)
+                check = partial(identities.check_storage, self._storage, self._factory, may_be_new=True)
+                self._storage_found = _try("storage", check)
             fresh_s = FRESH_STORAGE_S if self._storage_found == OK and has_database else FRESH_S
             self._storage_until = time.monotonic() + fresh_s
         return self._storage_found

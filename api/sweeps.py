@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from api.errors import Gone
 from db import cache, files, identities
+from db.identities import ForeignStorage
 from db.models import Job
 from db.session import transaction
 from db.states import JobStatus
@@ -25,22 +26,16 @@ from shared.storage import (
     LATENTS,
     PICTURES,
     VIDEOS,
-    FileMissing,
     Storage,
     StorageError,
     attempt_of,
     is_half_written,
-    shown,
     video_name,
 )
 
 logger = logging.getLogger("api.sweeps")
 
 MOST_REFUSED = 10  # files, the first ones: the storage itself is at fault
-
-
-class ForeignStorage(StorageError):
-    """The storage is not the one that this database's workers write to: somebody has to see to that."""
 
 
 def sweep(storage: Storage, factory: sessionmaker[Session], *, older_s: float) -> list[str]:
@@ -99,16 +94,10 @@ def check_ours(storage: Storage, factory: sessionmaker[Session]) -> None:
 
     Of another's files no row is here: all of them would be orphans.
     """
-    with transaction(factory) as session:
-        known = identities.storage(session)
     try:
-        found = storage.marker(create=False)
-    except FileMissing:
-        found = None
-    if found != known:
-        has, ours = found or "no id", known or "none yet"
-        where = f"{shown(storage.url)}: it has {has}, the service's storage {ours}"
-        raise ForeignStorage(f"nothing is removed from, or gone from, {where}")
+        identities.check_storage(storage, factory, may_be_new=False)
+    except ForeignStorage as error:
+        raise ForeignStorage(f"nothing is removed from, or gone from, {error}") from None
 
 
 @contextmanager

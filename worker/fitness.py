@@ -16,11 +16,12 @@ from uuid import UUID
 from sqlalchemy import func, select
 
 from db import identities, migrate
+from db.identities import StorageIds
 from db.session import transaction
 from shared.generation import GenerationParams
 from shared.logs import first_line
 from shared.model_cards import sides
-from shared.storage import LATENTS, PICTURES, VIDEOS, FileMissing, StorageError, check_temporary_folder, shown
+from shared.storage import LATENTS, PICTURES, VIDEOS, Storage, StorageError, check_temporary_folder, shown
 from worker.errors import Unfit, no_threads
 from worker.jobs import video
 from worker.jobs.faults import Blame, Fault
@@ -166,36 +167,33 @@ def _same_storage(runtime: Runtime) -> None:
     Videos that were there before the database knew of any storage are another service's, or all that is left of one
     whose database is lost: as files without a row they would be swept.
     """
-    with transaction(runtime.factory) as session:
-        known = identities.storage(session)
     storage = runtime.storage
-    try:
-        found = storage.marker(create=False)
-    except FileMissing:
-        if known is not None:
-            raise _foreign(runtime, "has no id", known) from None
-        found = storage.marker()
-    else:
-        if known is None and any(True for _ in storage.files(VIDEOS)):
-            raise _foreign(runtime, f"has the id {found} and holds videos", known)
-    with transaction(runtime.factory) as session:
-        known = identities.adopt_storage(session, found)
-    if found != known:
-        raise _foreign(runtime, f"has the id {found}", known)
+    ids = identities.of_storage(storage, runtime.factory)
+    if ids.known is None:
+        if ids.found is not None and any(True for _ in storage.files(VIDEOS)):
+            raise _unknown(storage, ids.found)
+        found = ids.found or storage.marker()
+        with transaction(runtime.factory) as session:
+            ids = StorageIds(found=found, known=identities.adopt_storage(session, found))
+    if ids.found != ids.known:
+        raise _foreign(storage, ids)
 
 
-def _foreign(runtime: Runtime, has: str, known: UUID | None) -> Unfit:
-    url = shown(runtime.settings.storage_url)
-    if known is None:
-        message = (
-            f"{url} {has}, and this database knows of none: restore the database that belongs to them, or set "
-            "STORAGE_URL to an empty folder; to give them up, which are swept then, remove service/storage-id there"
-        )
-    else:
-        message = (
-            f"{url} {has}, the service's storage has {known}: set STORAGE_URL as the other parts have it and see that "
-            "it is mounted; for files that moved, write that id into service/storage-id there"
-        )
+def _unknown(storage: Storage, found: UUID) -> Unfit:
+    message = (
+        f"{shown(storage.url)} has the id {found} and holds videos, and this database knows of none: restore the "
+        "database that belongs to them, or set STORAGE_URL to an empty folder; to give them up, which are swept then, "
+        "remove service/storage-id there"
+    )
+    return Unfit("foreign_storage", message)
+
+
+def _foreign(storage: Storage, ids: StorageIds) -> Unfit:
+    has = f"has the id {ids.found}" if ids.found else "has no id"
+    message = (
+        f"{shown(storage.url)} {has}, the service's storage has {ids.known}: set STORAGE_URL as the other parts have "
+        "it and see that it is mounted; for files that moved, write that id into service/storage-id there"
+    )
     return Unfit("foreign_storage", message)
 
 

@@ -18,12 +18,12 @@ from running import Process, api_process, mp4, relay_process, settings_of, wait_
 from sqlalchemy import Engine, func, select, text, update
 from sqlalchemy.orm import Session, sessionmaker
 
-from api import sweeps
 from api.broker import Broker, BrokerAway
 from api.outbox_relay import FORGET_CHUNK, Duty, Relay
 from api.settings import ApiSettings
 from cli.services.redis import Redis
 from db import acceptance, batches, clock, heartbeats, identities, jobs, namespaces, outbox
+from db.identities import ForeignStorage
 from db.listener import Listener
 from db.models import Batch, CacheEvent, Heartbeat, Job
 from db.outbox import Waiting
@@ -835,7 +835,7 @@ def test_what_expires_while_the_databases_clock_jumps_forward_is_held_against_no
 
 def test_the_storage_of_another_service_is_looked_at_once_a_minute_not_every_two_seconds() -> None:
     def act() -> None:
-        raise sweeps.ForeignStorage("nothing is removed from s3://theirs")
+        raise ForeignStorage("nothing is removed from s3://theirs")
 
     duty = Duty(name="tidy", act=act, every_s=600)
     for _ in range(12):
