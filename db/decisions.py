@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import ColumnClause, column, select, text
 from sqlalchemy.orm import Session
 
-from db.jobs import Claim, lost
+from db.jobs import Claim, lease_lost
 from db.metrics import MEAN_OF
 from db.models import CacheEntry, Namespace
 from db.prepared import Prepared
@@ -93,7 +93,7 @@ def record(
     _RECORD.on(session)
     found = session.scalars(_CALL_RECORD, values).all()
     if not found:
-        raise lost(claim)
+        raise lease_lost(claim)
     rows = {row.id: row for row in found if row is not None}
     return [rows[id_] for id_ in donors if id_ in rows]
 

@@ -148,7 +148,7 @@ def beat(session: Session, claim: Claim, *, lease_s: float, **progress: Any) -> 
         execution_options={"synchronize_session": False},
     ).scalar_one_or_none()
     if asked is None:
-        raise lost(claim)
+        raise lease_lost(claim)
     return asked
 
 
@@ -169,7 +169,7 @@ def stopped(session: Session, claim: Claim) -> None:
 
     The row of the attempt is the caller's to write, see `metrics.end`. Raises `LeaseLost`.
     """
-    _requeue(session, [hold(session, claim)])
+    _requeue(session, [lock_claimed(session, claim)])
 
 
 def complete(session: Session, claim: Claim, *, output: Mapping[str, Any], receipt: Mapping[str, Any]) -> None:
@@ -202,7 +202,7 @@ def _finish(session: Session, claim: Claim, status: JobStatus, **values: Any) ->
         execution_options={"synchronize_session": False},
     ).scalar_one_or_none()
     if done is None:
-        raise lost(claim)
+        raise lease_lost(claim)
 
 
 def _held(claim: Claim) -> tuple[ColumnElement[bool], ...]:
@@ -218,12 +218,12 @@ def release(session: Session, *, owner: str) -> list[UUID]:
     return _ids(_return(session, its, "released", lost=0), JobStatus.QUEUED)
 
 
-def lost(claim: Claim) -> LeaseLost:
+def lease_lost(claim: Claim) -> LeaseLost:
     """Return what an attempt is told whose job another has, or nobody."""
     return LeaseLost(f"job {claim.job.id}: fence {claim.fence} is no longer current")
 
 
-def hold(session: Session, claim: Claim) -> Job:
+def lock_claimed(session: Session, claim: Claim) -> Job:
     """Lock the job's row until the transaction ends; raise `LeaseLost`.
 
     The first statement of every transaction that writes for an attempt and does not begin by a write with its fence:
@@ -232,18 +232,18 @@ def hold(session: Session, claim: Claim) -> Job:
     query = select(Job).where(*_held(claim)).with_for_update(key_share=True)
     job = session.scalars(query, execution_options={"populate_existing": True}).one_or_none()
     if job is None:
-        raise lost(claim)
+        raise lease_lost(claim)
     return job
 
 
-def lose(session: Session, *, owner: str, max_lost: int) -> Swept:
+def recover(session: Session, *, owner: str, max_lost: int) -> Swept:
     """End or requeue the jobs of a worker whose process died, as `sweep` does when their leases run out.
 
     Waits for rows that another holds, most often what the server still does for the dead: nobody comes for them again
     before the lease ends.
     """
     which = and_(Job.status == JobStatus.IN_PROGRESS, Job.lease_owner == owner)
-    return _lose(session, which, max_lost, 100, waits=True)
+    return _recover(session, which, max_lost, 100, waits=True)
 
 
 def give_back(session: Session, claim: Claim, *, max_lost: int, code: str, message: str) -> JobStatus:
@@ -252,7 +252,7 @@ def give_back(session: Session, claim: Claim, *, max_lost: int, code: str, messa
     Broken attempts count as lost ones. The row of the attempt is the caller's to write, see `metrics.end`. Returns what
     the job now is, also cancelled: see `_requeue`. Raises `LeaseLost`.
     """
-    job = hold(session, claim)
+    job = lock_claimed(session, claim)
     job.num_lost += 1
     if job.num_lost < max_lost or job.cancel_requested:
         _requeue(session, [job])
@@ -269,7 +269,7 @@ def refuse(session: Session, claim: Claim, *, max_faults: int, code: str, messag
     the attempt is the caller's to write, see `metrics.end`. Returns what the job now is, also cancelled: see
     `_requeue`. Raises `LeaseLost`.
     """
-    job = hold(session, claim)
+    job = lock_claimed(session, claim)
     job.num_faults += 1
     if job.num_faults < max_faults or job.cancel_requested:
         pause_s = FAULT_PAUSE_S * 2 ** (job.num_faults - 1)
@@ -395,11 +395,11 @@ def sweep(session: Session, *, max_lost: int, limit: int = 100, away_s: float = 
     )
     nobodys = _locked(session, and_(expired, was_away, ~Job.cancel_requested), limit)
     freed = _return(session, nobodys, "released", lost=0)
-    swept = _lose(session, expired, max_lost, limit)
+    swept = _recover(session, expired, max_lost, limit)
     return replace(swept, requeued=[*(job.id for job in freed), *swept.requeued])
 
 
-def _lose(session: Session, which: ColumnElement[bool], max_lost: int, limit: int, *, waits: bool = False) -> Swept:
+def _recover(session: Session, which: ColumnElement[bool], max_lost: int, limit: int, *, waits: bool = False) -> Swept:
     broken = _locked(session, and_(which, Job.num_lost + 1 >= max_lost, ~Job.cancel_requested), limit, waits=waits)
     failed = _give_up(session, broken)
     back = _return(session, _locked(session, which, limit, waits=waits), "lost", lost=1)

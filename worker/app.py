@@ -171,7 +171,7 @@ def connect_signals(
         release(settings.database_url, owner)
 
     def watch(sender: Any, **_: object) -> None:
-        watch_children(sender, lambda: lose(settings, owner))
+        watch_children(sender, lambda: recover(settings, owner))
         take_while(sender, lambda: gate.is_open)
         begun.follow(sender)
 
@@ -223,12 +223,12 @@ def take_while(consumer: Any, may_take: Callable[[], bool]) -> None:
     qos.can_consume = lambda: may_take() and can_consume()
 
 
-def lose(settings: WorkerSettings, owner: str) -> None:
+def recover(settings: WorkerSettings, owner: str) -> None:
     """End or put back what a dead child ran; when that fails its lease runs out."""
     engine = connect(settings.database_url, pool_size=1, application=f"chai-worker {owner} lost a child")
     try:
         with transaction(sessions(engine)) as session:
-            lost = jobs.lose(session, owner=owner, max_lost=settings.max_lost)
+            lost = jobs.recover(session, owner=owner, max_lost=settings.max_lost)
     except SQLAlchemyError:
         logger.exception("the job of a dead child of %s waits for the end of its lease", owner)
     else:

@@ -67,7 +67,7 @@ def as_event(row: CacheEvent | Row[Any]) -> Event | None:  # Any: of columns
 def admit(factory: sessionmaker[Session], claim: Claim, found: Sequence[Entity], entry: CacheEntry) -> bool:
     """Ask the namespace's admission; earlier look-ups do not count this job's own."""
     with transaction(factory) as session:
-        jobs.hold(session, claim)
+        jobs.lock_claimed(session, claim)
         space = session.get_one(Namespace, entry.namespace_id)
         if entry.num_bytes > space.byte_budget * (space.tenant_share or 1):
             reason = "larger than the budget" if space.tenant_share is None else "larger than a tenant's share"
@@ -104,7 +104,7 @@ def find(
             with transaction(factory) as session:
                 read_ahead(session, session.get_one(Namespace, entry.namespace_id), histories)
         with transaction(factory) as session:
-            jobs.hold(session, claim)
+            jobs.lock_claimed(session, claim)
             over = 0
             if total_bytes is not None:
                 namespaces.lock_total(session)
@@ -124,7 +124,7 @@ def find(
             break
         remove(storage, factory, leaving)
     with transaction(factory) as session:
-        jobs.hold(session, claim)
+        jobs.lock_claimed(session, claim)
         _refuse(session, claim, entry, "no room")
     return False
 

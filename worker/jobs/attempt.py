@@ -71,7 +71,7 @@ def _claim(runtime: Runtime, job_id: UUID) -> Claim | None:
         logger.warning("job %s is left to others: this worker stops (%s)", job_id, first_line(error))
         return None
     if claim is not None:
-        runtime.pipeline.hold(claim)
+        runtime.pipeline.add(claim)
     return claim
 
 
@@ -126,7 +126,7 @@ def _run(runtime: Runtime, claim: Claim, *, is_ahead: bool = False, lender: Clai
     try:
         _attempt(runtime, claim, is_ahead=is_ahead, lender=lender)
     finally:
-        runtime.pipeline.let_go(claim)
+        runtime.pipeline.remove(claim)
 
 
 def _attempt(runtime: Runtime, claim: Claim, *, is_ahead: bool, lender: Claim | None) -> None:
@@ -153,7 +153,7 @@ def _attempt(runtime: Runtime, claim: Claim, *, is_ahead: bool, lender: Claim | 
                 raise Stopped(f"job {claim.job.id}: its run was paused, or its window closed, before its turn")
 
         turn = Turn(runtime.pipeline.device, beside=runtime.pipeline.beside, check=check, admit=admit)
-        job = JobContext(claim=claim, params=params, seed=seed, hold=lease, turn=turn, expect_end=expect_end)
+        job = JobContext(claim=claim, params=params, seed=seed, lease=lease, turn=turn, expect_end=expect_end)
         try:
             lease.check()
             while lender is not None and not runtime.pipeline.wait_end(lender, LOOK_S):

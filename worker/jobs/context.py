@@ -11,7 +11,7 @@ from db.jobs import Claim
 from shared.generation import GenerationParams
 from shared.storage import StoredFile, picture_name, video_name
 from worker.cache.base import CachePlan, Kept, LatentCache
-from worker.jobs.lease import Hold
+from worker.jobs.lease import AnyLease
 from worker.jobs.metrics import Figures
 from worker.jobs.pace import Pace
 from worker.jobs.pipeline import Turn
@@ -57,7 +57,7 @@ class JobContext:
     claim: Claim
     params: GenerationParams
     seed: int  # of the noise, unless the run takes a donor's
-    hold: Hold
+    lease: AnyLease
     turn: Turn = field(default_factory=Turn)  # at the device
     expect_end: ExpectEnd = _nobody_waits
     figures: Figures = field(default_factory=Figures)  # a meter: filled while the attempt runs

@@ -1,4 +1,4 @@
-"""The hold of a worker on the job it runs."""
+"""The lease of a worker on the job it runs."""
 
 import logging
 import threading
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 BEAT_PATIENCE_S = 5.0  # of a step whose lease is over, for a heartbeat that hangs in the network
 
 
-class Hold(Protocol):
+class AnyLease(Protocol):
     """What lets an attempt go on, or stops it by an error."""
 
     @property
@@ -36,7 +36,7 @@ class Hold(Protocol):
 
 
 class Lease:
-    """The hold on a job while its block runs: a thread extends it, `check` says whether it still stands.
+    """The lease of a job while its block runs: a thread extends it, `check` says whether it still stands.
 
     The thread alone talks to the database, each quarter of a lease and, while steps go by, each `progress_s`; the loop
     of steps only looks at flags. While the database is away the thread tries again until the lease is over by this

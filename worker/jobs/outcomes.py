@@ -63,7 +63,7 @@ def end(runtime: Runtime, job: JobContext, outcome: str, write: Callable[[Sessio
             metrics.end(session, job.claim, write, outcome=outcome, **job.figures.columns())
 
     try:
-        retry_database(commit, until=lambda: job.hold.is_expired)
+        retry_database(commit, until=lambda: job.lease.is_expired)
     except (LeaseLost, *DATABASE_AWAY) as error:
         discard(runtime, job, error)
         return False

@@ -130,12 +130,12 @@ class Pipeline:
         """Whether no further job may be claimed ahead."""
         return len(self._held) >= MOST_HELD
 
-    def hold(self, claim: Claim) -> None:
+    def add(self, claim: Claim) -> None:
         """Note that this process has a job."""
         with self._is_changed:
             self._held.add(_key(claim))
 
-    def let_go(self, claim: Claim) -> None:
+    def remove(self, claim: Claim) -> None:
         """Note that its attempt has ended."""
         with self._is_changed:
             self._held.discard(_key(claim))
@@ -152,9 +152,9 @@ class Pipeline:
             return self._is_changed.wait_for(lambda: _key(claim) not in self._held, timeout_s)
 
     def begin(self, claim: Claim) -> Future[None]:
-        """Hold a job that is begun ahead of its message; whoever runs it completes the future."""
+        """Add a job that is begun ahead of its message; whoever runs it completes the future."""
         future: Future[None] = Future()
-        self.hold(claim)
+        self.add(claim)
         self._begun[_key(claim)] = future
         while len(self._begun) > MOST_UNTOLD:
             self._begun.popitem(last=False)

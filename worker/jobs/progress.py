@@ -11,4 +11,4 @@ def report_plan(job: JobContext, plan: CachePlan) -> None:
     figures.path, figures.reason, figures.num_steps = chosen.path.value, chosen.reason.value, num_steps
     figures.namespace_id = plan.namespace_id
     figures.entry_id = plan.donors[0] if plan.donors else None
-    job.hold.check(path=chosen.path.value, num_steps=num_steps, receipt=plan.receipt())
+    job.lease.check(path=chosen.path.value, num_steps=num_steps, receipt=plan.receipt())

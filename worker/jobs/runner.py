@@ -68,7 +68,7 @@ def load(job: JobContext, parts: Parts) -> VideoModel:
     with job.figures.stage("load"):
         model = parts.model(job.params.model)
     job.figures.versions = dict(model.engine)
-    job.hold.check()
+    job.lease.check()
     return model
 
 
@@ -89,7 +89,7 @@ def decide(job: JobContext, model: VideoModel, cache: LatentCache) -> CachePlan:
         return cache.plan(job.claim, job.params, model.card, model.fingerprint, reads=model.reads)
 
     with job.figures.stage("decide"):
-        plan = retry_database(look_up, until=lambda: job.hold.is_expired)
+        plan = retry_database(look_up, until=lambda: job.lease.is_expired)
     plan = replace(plan, ignored=ignored(job, model, plan))
     report_plan(job, plan)
     return plan
@@ -161,7 +161,7 @@ def encode(job: JobContext, model: VideoModel) -> object:
     with job.figures.stage("encode"), job.turn.aside():
         encoding: object = model.encode(job.params)
         model.finish()
-    job.hold.check()
+    job.lease.check()
     return encoding
 
 
@@ -197,7 +197,7 @@ def denoise(
                     job.expect_end(left_s, lends=recorder is not None)
                 picture = None if previews is None else previews.picture(job.params.model, step)
                 seen = {} if picture is None else {"preview": picture}
-                job.hold.check(step=done, progress=100 * done // (num_steps + 1), **seen)  # 100 is the published video
+                job.lease.check(step=done, progress=100 * done // (num_steps + 1), **seen)  # 100 is the published video
         model.finish()
     return step.latents, recorder
 
@@ -236,7 +236,7 @@ def decode(job: JobContext, model: VideoModel, latents: object) -> tuple[NDArray
             film.add(part)
         model.finish()
     job.figures.peak_memory = model.peak_memory()
-    job.hold.check()
+    job.lease.check()
     return np.concatenate(frames), film
 
 
@@ -260,7 +260,7 @@ def store(job: JobContext, storage: VideoStore, mp4: bytes, *, patience_s: float
     pause_s = 0.1
     with job.figures.stage("store"):
         while True:
-            job.hold.check()
+            job.lease.check()
             try:
                 file = storage.write(job.video_name, mp4)
             except StorageError as error:
@@ -300,7 +300,7 @@ def keep(job: JobContext, cache: LatentCache, plan: CachePlan, recorder: Recorde
         except DATABASE_AWAY as error:
             logger.warning("latents of job %s are not kept: %s", job.job_id, error)
     job.figures.bytes_written = kept.num_bytes if kept else 0
-    job.hold.check()
+    job.lease.check()
     return kept
 
 

@@ -81,7 +81,7 @@ class Work:
     is_lending: bool = False
 
 
-class _Hold:
+class _NoLease:
     """What a lease is to a job; nobody takes this one away."""
 
     is_expired = False
@@ -329,7 +329,9 @@ class Runs:
         job = Job(id=UUID(int=number), tenant=_NOBODY, mode=Mode.AUTO.value, seed=params.seed, **values)
         claim = Claim(job=job, fence=0, attempt=1, owner=_NOBODY, queue_wait_s=0.0)
         assert params.seed is not None, "set by `Asked`"
-        return JobContext(claim=claim, params=params, seed=params.seed, hold=_Hold(), figures=Figures(), is_rerun=True)
+        return JobContext(
+            claim=claim, params=params, seed=params.seed, lease=_NoLease(), figures=Figures(), is_rerun=True
+        )
 
     def _waiting(self, work: Work) -> list[Judge]:
         """Return the judges that have not said anything of a clip yet; full mode loses nothing against itself."""

@@ -53,7 +53,7 @@ class TakenBack(Exception):
 
 
 @dataclass(slots=True, kw_only=True)
-class CheckHold:
+class CheckLease:
     """What a lease is to a job: asks now and then whether the check may go on."""
 
     factory: sessionmaker[Session]
@@ -113,10 +113,10 @@ def _claim(runtime: Runtime, job_id: UUID) -> QualityCheck | None:
 
 def _run(runtime: Runtime, row: QualityCheck) -> None:
     figures = Figures()
-    hold = CheckHold(factory=runtime.factory, row=row, models=runtime.models(), every_s=runtime.settings.progress_s)
+    lease = CheckLease(factory=runtime.factory, row=row, models=runtime.models(), every_s=runtime.settings.progress_s)
     try:
         known = _recorded(runtime, row)
-        measured = _measure(runtime, known, hold, figures)
+        measured = _measure(runtime, known, lease, figures)
         rule.settle(runtime.factory, runtime.settings, row, known.served.table, measured)
     except MadeWay:
         with transaction(runtime.factory) as session:
@@ -172,9 +172,9 @@ def _donors(session: Session, plan: Plan) -> list[CacheEntry]:
     return [rows[id_] for id_ in ids if id_ in rows]
 
 
-def _measure(runtime: Runtime, known: Recorded, hold: CheckHold, figures: Figures) -> rule.Measured:
+def _measure(runtime: Runtime, known: Recorded, lease: CheckLease, figures: Figures) -> rule.Measured:
     """Return what a judge says of the two videos; the job's own is one of them wherever it ran that plan."""
-    fast, full = (_video(runtime, known, plan, hold, figures) for plan in (known.fast, known.full))
+    fast, full = (_video(runtime, known, plan, lease, figures) for plan in (known.fast, known.full))
     found = judges.judge(judges.judges(runtime.settings), known.job.prompt, fast, full)
     if found is None:
         raise Lost("no judge can read the videos")
@@ -182,10 +182,10 @@ def _measure(runtime: Runtime, known: Recorded, hold: CheckHold, figures: Figure
     return rule.Measured(judge=judge, judged=judged, seconds=figures.gpu_seconds)
 
 
-def _video(runtime: Runtime, known: Recorded, plan: StoredPlan, hold: CheckHold, figures: Figures) -> Video:
+def _video(runtime: Runtime, known: Recorded, plan: StoredPlan, lease: CheckLease, figures: Figures) -> Video:
     if plan.plan.recipe == known.served.plan.recipe:
         return Video(runtime.storage.read(_output(known.job)["name"]))
-    return Video(_made(runtime, known.job, plan, hold, figures))
+    return Video(_made(runtime, known.job, plan, lease, figures))
 
 
 def _output(job: Job) -> dict[str, Any]:
@@ -193,13 +193,13 @@ def _output(job: Job) -> dict[str, Any]:
     return job.output
 
 
-def _made(runtime: Runtime, row: Job, plan: StoredPlan, hold: CheckHold, figures: Figures) -> bytes:
+def _made(runtime: Runtime, row: Job, plan: StoredPlan, lease: CheckLease, figures: Figures) -> bytes:
     """Return the MP4 that a plan makes of a job's prompt and seed."""
     job = JobContext(
         claim=Claim(job=row, fence=row.fence, attempt=row.attempt, owner=runtime.owner, queue_wait_s=0.0),
         params=GenerationParams.of(row),
         seed=_output(row)["seed"],
-        hold=hold,
+        lease=lease,
         figures=figures,
         is_rerun=True,
     )

@@ -599,7 +599,7 @@ def test_a_returned_job_overtakes_the_backlog_of_its_queue(
     wait_until(lambda: len(waiting(redis_url)) == 2)
 
     with transaction(session_factory) as session:
-        jobs.lose(session, owner="dying", max_lost=3)
+        jobs.recover(session, owner="dying", max_lost=3)
 
     wait_until(lambda: waiting(redis_url) == [first, *others[1:3]])
     assert messages(redis_url)[0]["headers"]["id"] == f"video_{UUID(first).hex}-2"

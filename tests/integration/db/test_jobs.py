@@ -296,7 +296,7 @@ WAYS_BACK: dict[str, Callable[[Session, jobs.Claim], object]] = {
     "the window of its run closes": jobs.stopped,
     "its attempt breaks": lambda session, claim: jobs.give_back(session, claim, max_lost=1, code="x", message="x"),
     "its machine is at fault": lambda session, claim: jobs.refuse(session, claim, max_faults=1, code="x", message="x"),
-    "its worker dies": lambda session, claim: jobs.lose(session, owner=claim.owner, max_lost=1),
+    "its worker dies": lambda session, claim: jobs.recover(session, owner=claim.owner, max_lost=1),
 }
 
 
@@ -331,7 +331,7 @@ def test_an_attempt_that_did_nothing_is_told_nothing_of_the_one_before(
         assert (job.progress, job.step, job.num_steps, job.path, job.receipt) == (0, None, None, None, {})
     claim(id_)
     with transaction(session_factory) as session:
-        jobs.lose(session, owner="w1", max_lost=3)
+        jobs.recover(session, owner="w1", max_lost=3)
 
     with session_factory() as session:
         rows = session.execute(select(JobMetric.outcome, JobMetric.path).order_by(JobMetric.attempt))

@@ -204,7 +204,7 @@ def test_a_video_whose_commit_is_still_under_way_keeps_its_file(
         claim = jobs.claim(session, id_, owner="w", lease_s=30)
     assert claim is not None
     held = Lease(session_factory, claim, service.runtime.settings)
-    attempt = JobContext(claim=claim, params=GenerationParams.of(claim.job), seed=1, hold=held)
+    attempt = JobContext(claim=claim, params=GenerationParams.of(claim.job), seed=1, lease=held)
     service.storage.write(attempt.video_name, b"a video")
 
     with session_factory() as unanswered:
@@ -230,7 +230,7 @@ def test_a_dead_child_s_job_whose_row_is_held_for_a_moment_does_not_wait_for_its
         soon = threading.Timer(0.3, server.rollback)
         soon.start()
         with transaction(session_factory) as session:
-            lost = jobs.lose(session, owner="w", max_lost=3)
+            lost = jobs.recover(session, owner="w", max_lost=3)
         soon.join()
 
     assert lost.requeued == [id_]

@@ -136,7 +136,7 @@ def run_in_memory(cache: IdleCache, **asked: Any) -> tuple[JobContext, RunResult
     words = {"prompt": "a fox", **asked}
     row = Job(id=UUID(int=3), model="idle", width=16, height=16, num_frames=2, fps=8, **words)
     claim = Claim(job=row, fence=4, attempt=1, owner="w", queue_wait_s=0.0)
-    job = JobContext(claim=claim, params=GenerationParams.of(row), seed=9, hold=Free(), **beside)
+    job = JobContext(claim=claim, params=GenerationParams.of(row), seed=9, lease=Free(), **beside)
     results: list[RunResult] = []
     storage = Memory()
     parts = Parts(
@@ -164,7 +164,7 @@ def test_a_job_runs_from_prompt_to_published_video_in_memory() -> None:
     assert (result.seed, result.seconds_saved, result.kept) == (9, None, Kept(entry_id=UUID(int=2), num_bytes=5))
     assert job.figures.model_evaluations == 30
     assert job.figures.bytes_written == 5  # of the entry: the video and its pictures are no latents
-    assert [told["step"] for told in job.hold.told if "step" in told] == list(range(1, 31))
+    assert [told["step"] for told in job.lease.told if "step" in told] == list(range(1, 31))
 
 
 def test_the_steps_on_record_are_those_that_are_run() -> None:
@@ -173,7 +173,7 @@ def test_the_steps_on_record_are_those_that_are_run() -> None:
 
     report_plan(job, CachePlan(plan=plan_of(late)))
 
-    assert (job.figures.num_steps, job.hold.told[-1]["num_steps"]) == (15, 15)
+    assert (job.figures.num_steps, job.lease.told[-1]["num_steps"]) == (15, 15)
 
 
 @pytest.mark.parametrize(("engine", "is_told"), [({"compile": "on"}, True), ({"graphs": "on"}, False)], ids=str)
@@ -262,7 +262,7 @@ def test_a_plan_without_guidance_never_drops_what_the_user_asked_of_it(asked: di
     recipe = planning.Recipe(path=planning.RunPath.FAST, num_steps=4, schedule=schedule)
     row = Job(id=UUID(int=3), model="idle", width=16, height=16, num_frames=2, fps=8, prompt="a fox", **asked)
     claim = Claim(job=row, fence=4, attempt=1, owner="w", queue_wait_s=0.0)
-    job = JobContext(claim=claim, params=GenerationParams.of(row), seed=9, hold=Free())
+    job = JobContext(claim=claim, params=GenerationParams.of(row), seed=9, lease=Free())
     plan = CachePlan(plan=plan_of(recipe), extraction=extract("a fox"), keep=())
 
     sampling = sampling_of(job, IdleModel(), plan)
@@ -364,7 +364,7 @@ def test_the_receipt_names_the_words_that_the_encoder_does_not_get() -> None:
     job, result, _ = run_in_memory(IdleCache(plan_of(FULL)), prompt="4x4, a fox")
 
     assert result.plan.receipt()["unread"] == ["4x4"]
-    assert [told["receipt"]["unread"] for told in job.hold.told if "receipt" in told] == [["4x4"]]
+    assert [told["receipt"]["unread"] for told in job.lease.told if "receipt" in told] == [["4x4"]]
 
 
 def test_parts_that_only_decide_schedule_or_publish_start_without_torch() -> None:
@@ -390,4 +390,4 @@ def test_the_receipt_names_a_negative_prompt_that_no_step_is_guided_by(guidance:
     job, result, _ = run_in_memory(IdleCache(plan_of(FULL)), **asked)
 
     assert result.plan.receipt()["unread"] == ignored
-    assert [told["receipt"]["unread"] for told in job.hold.told if "receipt" in told] == [ignored]
+    assert [told["receipt"]["unread"] for told in job.lease.told if "receipt" in told] == [ignored]

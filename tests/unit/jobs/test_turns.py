@@ -85,7 +85,7 @@ def test_the_next_job_is_looked_for_when_the_steps_are_nearly_over_and_there_is_
 def test_a_third_job_is_not_looked_for() -> None:
     pipeline, looked = Pipeline(), threading.Event()
     for _ in range(MOST_HELD):
-        pipeline.hold(claim())
+        pipeline.add(claim())
 
     pipeline.look(looked.set, 0.0)
 
@@ -103,7 +103,7 @@ def test_the_end_of_a_job_begun_ahead_is_found_once_by_its_own_message() -> None
     assert pipeline.find(ahead.job.id, 1) is end
     assert pipeline.find(ahead.job.id, 1) is None
     assert not pipeline.wait_empty(0)
-    pipeline.let_go(ahead)
+    pipeline.remove(ahead)
     assert pipeline.wait_empty(30)
 
 
