@@ -1,4 +1,4 @@
-"""What is worth another try while the database is away."""
+"""What is worth another try, later and later, while the database or another service is away."""
 
 import logging
 import time
@@ -21,13 +21,21 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
 
 def retry_database(act: Callable[[], T], *, until: Callable[[], bool]) -> T:
     """Return what `act` returns, trying again while the database is away and `until()` is false; else its error."""
+    return retry(act, DATABASE_AWAY, until=until, what="database away")
+
+
+def retry(act: Callable[[], T], passing: tuple[type[Exception], ...], *, until: Callable[[], bool], what: str) -> T:
+    """Return what `act` returns, trying again after `passing` errors while `until()` is false; `what` is for the log.
+
+    Raises the last of them, and at once whatever else `act` and `until` raise.
+    """
     pause_s = _FIRST_PAUSE_S
     while True:
         try:
             return act()
-        except DATABASE_AWAY as error:
+        except passing as error:
             if until():
                 raise
-            logger.warning("database away, next try in %.1f s: %s", pause_s, first_line(error))
+            logger.warning("%s, next try in %.1f s: %s", what, pause_s, first_line(error))
         time.sleep(pause_s)
         pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)

@@ -21,7 +21,7 @@ from worker.jobs import pace, video
 from worker.jobs.context import JobContext, Parts, Run, RunResult, VideoStore
 from worker.jobs.preview import Previews
 from worker.jobs.progress import report_plan
-from worker.jobs.retry import DATABASE_AWAY, retry_database
+from worker.jobs.retry import DATABASE_AWAY, retry, retry_database
 from worker.models.base import Sampling, VideoModel
 from worker.reuse import registry as ways
 from worker.reuse.recorder import Recorder, kept_steps
@@ -257,20 +257,14 @@ def picture(job: JobContext, frames: NDArray[np.uint8]) -> Mapping[str, tuple[by
 def store(job: JobContext, storage: VideoStore, mp4: bytes, *, patience_s: float) -> StoredFile:
     """Write the file under this attempt's own name; while storage is away the video waits, the lease goes on."""
     give_up_at = time.monotonic() + patience_s
-    pause_s = 0.1
+
+    def write() -> StoredFile:
+        job.lease.check()
+        return storage.write(job.video_name, mp4)
+
     with job.figures.stage("store"):
-        while True:
-            job.lease.check()
-            try:
-                file = storage.write(job.video_name, mp4)
-            except StorageError as error:
-                if time.monotonic() > give_up_at:
-                    raise
-                logger.warning("job %s: %s; next try in %.1f s", job.job_id, error, pause_s)
-            else:
-                return file
-            time.sleep(pause_s)
-            pause_s = min(2 * pause_s, 5.0)
+        what = f"job {job.job_id}: storage away"
+        return retry(write, (StorageError,), until=lambda: time.monotonic() > give_up_at, what=what)
 
 
 def show(
