@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -113,14 +113,14 @@ def sample_spec(rng: np.random.Generator, split: Split = Split.TRAIN, *, pairs: 
 
 def _any_spec(rng: np.random.Generator, num_things: int) -> Spec:
     colours = [list(Colour)[i] for i in rng.permutation(len(Colour))[: num_things + 1]]
-    motions = [_choose(tuple(Motion), rng) for _ in range(num_things)]
+    motions = [choose(tuple(Motion), rng) for _ in range(num_things)]
     while num_things == 2 and not shared_lanes(motions[0], motions[1]):
-        motions[1] = _choose(tuple(Motion), rng)
+        motions[1] = choose(tuple(Motion), rng)
     things = tuple(
-        Thing(shape=_choose(tuple(Shape), rng), size=_choose(tuple(Size), rng), colour=colour, motion=motion)
+        Thing(shape=choose(tuple(Shape), rng), size=choose(tuple(Size), rng), colour=colour, motion=motion)
         for colour, motion in zip(colours[1:], motions, strict=True)
     )
-    return Spec(things=things, scene=Scene(colour=colours[0], texture=_choose(tuple(Texture), rng)))
+    return Spec(things=things, scene=Scene(colour=colours[0], texture=choose(tuple(Texture), rng)))
 
 
 def split_of(spec: Spec) -> Split:
@@ -133,10 +133,10 @@ def caption_of(spec: Spec, rng: np.random.Generator, *, tell_sizes: bool = True)
     """Say a spec in one of its many ways. `tell_sizes=False` leaves the sizes open in the sentence."""
     acts, acting = zip(*(_deed(thing, rng, tell_sizes=tell_sizes) for thing in spec.things), strict=True)
     order = rng.permutation(len(spec.things))
-    text = _choose(_SENTENCES, rng).format(
+    text = choose(_SENTENCES, rng).format(
         acts=" and ".join(acts[i] for i in order),
         acting=" and ".join(acting[i] for i in order),
-        over=_choose(_OVER, rng),
+        over=choose(_OVER, rng),
         scene=scene_phrase(spec.scene, rng),
     )
     return Caption(text=text, spec=spec)
@@ -146,36 +146,38 @@ def _deed(thing: Thing, rng: np.random.Generator, *, tell_sizes: bool) -> tuple[
     """A thing and what it does, as "a red ball drifts left" and as "a red ball drifting left"."""
     phrase = thing_phrase(thing, rng, tell_size=tell_sizes)
     if thing.motion is Motion.STILL:
-        act, acting = _choose(RESTS, rng)
+        act, acting = choose(RESTS, rng)
         return f"{phrase} {act}", f"{phrase} {acting}"
-    (act, acting), way = _choose(_VERBS, rng), _choose(WAYS[thing.motion], rng)
+    (act, acting), way = choose(_VERBS, rng), choose(WAYS[thing.motion], rng)
     return f"{phrase} {act} {way}", f"{phrase} {acting} {way}"
 
 
 def thing_phrase(thing: Thing, rng: np.random.Generator, *, tell_size: bool = True) -> str:
     """A noun phrase of a thing: "a small red circle", "the tiny crimson ball"."""
-    words = [_choose(COLOURS[thing.colour], rng), _choose(SHAPES[thing.shape], rng)]
+    words = [choose(COLOURS[thing.colour], rng), choose(SHAPES[thing.shape], rng)]
     if tell_size:
-        words.insert(0, _choose(SIZES[thing.size], rng))
-    return _with_article(" ".join(words), rng)
+        words.insert(0, choose(SIZES[thing.size], rng))
+    return with_article(" ".join(words), rng)
 
 
 def scene_phrase(scene: Scene, rng: np.random.Generator) -> str:
     """A noun phrase of a scene: "a green striped field", "a plain blue wall"."""
-    ground, colour = _choose(GROUNDS, rng), _choose(COLOURS[scene.colour], rng)
-    texture = _choose(TEXTURES[scene.texture], rng)
+    ground, colour = choose(GROUNDS, rng), choose(COLOURS[scene.colour], rng)
+    texture = choose(TEXTURES[scene.texture], rng)
     if texture.endswith("{}") and rng.random() < 0.5:
-        return _with_article(f"{colour} {texture.format(ground)}", rng)
-    return _with_article(texture.format(f"{colour} {ground}"), rng)
+        return with_article(f"{colour} {texture.format(ground)}", rng)
+    return with_article(texture.format(f"{colour} {ground}"), rng)
 
 
-def _with_article(phrase: str, rng: np.random.Generator) -> str:
+def with_article(phrase: str, rng: np.random.Generator) -> str:
+    """A noun phrase with "the" or, mostly, with "a" or "an"."""
     if rng.random() < 0.15:
         return f"the {phrase}"
     return f"an {phrase}" if phrase[0] in "aeiou" else f"a {phrase}"
 
 
-def _choose(options: Sequence[T], rng: np.random.Generator) -> T:
+def choose(options: Sequence[T], rng: np.random.Generator) -> T:
+    """One of the options, each as likely as the others."""
     return options[int(rng.integers(len(options)))]
 
 
@@ -189,8 +191,31 @@ def vocabulary() -> list[str]:
     return [PADDING, END, UNKNOWN, *words]
 
 
-def shared(one: Spec, other: Spec) -> Shared:
-    """What two specs share: the scene, a thing, both or nothing."""
+class Looks(Protocol):
+    """How a thing of any world looks."""
+
+    @property
+    def shape(self) -> StrEnum: ...
+
+    @property
+    def size(self) -> StrEnum: ...
+
+    @property
+    def colour(self) -> StrEnum: ...
+
+
+class Shown(Protocol):
+    """The things and the scene of a spec of any world."""
+
+    @property
+    def things(self) -> Sequence[Looks]: ...
+
+    @property
+    def scene(self) -> object: ...
+
+
+def shared(one: Shown, other: Shown) -> Shared:
+    """What two specs of a world share: the scene, a thing, both or nothing. Nothing else of them counts."""
     scene = one.scene == other.scene
     thing = bool(_looks(one) & _looks(other))
     if scene:
@@ -198,7 +223,7 @@ def shared(one: Spec, other: Spec) -> Shared:
     return Shared.OBJECT if thing else Shared.NONE
 
 
-def _looks(spec: Spec) -> set[tuple[Shape, Size, Colour]]:
+def _looks(spec: Shown) -> set[tuple[str, str, str]]:
     return {(thing.shape, thing.size, thing.colour) for thing in spec.things}
 
 
@@ -215,11 +240,6 @@ def share_object(spec: Spec, rng: np.random.Generator, split: Split = Split.TRAI
 def share_both(spec: Spec, rng: np.random.Generator, split: Split = Split.TRAIN) -> Spec:
     """A spec with the scene and the first thing of `spec`, which may move elsewhere."""
     return redraw(spec, Shared.BOTH, rng, split)
-
-
-def share_nothing(spec: Spec, rng: np.random.Generator, split: Split = Split.TRAIN) -> Spec:
-    """A spec with another scene and other things."""
-    return redraw(spec, Shared.NONE, rng, split)
 
 
 def redraw(spec: Spec, wanted: Shared, rng: np.random.Generator, split: Split = Split.TRAIN) -> Spec:

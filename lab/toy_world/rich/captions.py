@@ -7,11 +7,10 @@ mostly left out, and leaving them out means just that.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import numpy as np
 
-from lab.toy_world.captions import END, PADDING, UNKNOWN, Shared, Split
+from lab.toy_world.captions import END, PADDING, UNKNOWN, Shared, Split, choose, shared, with_article
 from lab.toy_world.rich.world import (
     MAX_THINGS,
     Camera,
@@ -27,8 +26,6 @@ from lab.toy_world.rich.world import (
     Thing,
     draw_layout,
 )
-
-T = TypeVar("T")
 
 HELD_OUT_THINGS = frozenset(
     {(Colour.PURPLE, Shape.TRIANGLE), (Colour.YELLOW, Shape.CROSS), (Colour.WHITE, Shape.CIRCLE)}
@@ -157,17 +154,17 @@ def _any_spec(rng: np.random.Generator, mix: Mix) -> Spec:
     pans = [camera for camera in Camera if camera is not Camera.STILL]
     return Spec(
         things=tuple(_any_thing(rng, colour) for colour in colours[2:]),
-        scene=Scene(colour=colours[0], texture=_choose(tuple(Texture), rng), turns=turns),
-        light=_choose(lamps, rng) if rng.random() < mix.lamps else Light.BRIGHT,
-        camera=_choose(pans, rng) if rng.random() < mix.pans else Camera.STILL,
+        scene=Scene(colour=colours[0], texture=choose(tuple(Texture), rng), turns=turns),
+        light=choose(lamps, rng) if rng.random() < mix.lamps else Light.BRIGHT,
+        camera=choose(pans, rng) if rng.random() < mix.pans else Camera.STILL,
     )
 
 
 def _any_thing(rng: np.random.Generator, colour: Colour) -> Thing:
-    motion = _choose(tuple(Motion), rng)
-    speed = None if motion is Motion.STILL else _choose(tuple(Speed), rng)
+    motion = choose(tuple(Motion), rng)
+    speed = None if motion is Motion.STILL else choose(tuple(Speed), rng)
     return Thing(
-        shape=_choose(tuple(Shape), rng), size=_choose(tuple(Size), rng), colour=colour, motion=motion, speed=speed
+        shape=choose(tuple(Shape), rng), size=choose(tuple(Size), rng), colour=colour, motion=motion, speed=speed
     )
 
 
@@ -181,10 +178,10 @@ def caption_of(spec: Spec, rng: np.random.Generator, *, tell_sizes: bool = True)
     """Say a spec in one of its many ways. `tell_sizes=False` leaves the sizes open in the sentence."""
     acts, acting = zip(*(_deed(thing, rng, tell_sizes=tell_sizes) for thing in spec.things), strict=True)
     order = rng.permutation(len(spec.things))
-    text = _choose(_SENTENCES, rng).format(
+    text = choose(_SENTENCES, rng).format(
         acts=_listed([acts[i] for i in order]),
         acting=_listed([acting[i] for i in order]),
-        over=_choose(_OVER, rng),
+        over=choose(_OVER, rng),
         scene=scene_phrase(spec.scene, rng),
         rest="".join(f", {phrase}" for phrase in _circumstances(spec, rng)),
     )
@@ -199,9 +196,9 @@ def _circumstances(spec: Spec, rng: np.random.Generator) -> list[str]:
     """Light and camera, in any order, the usual ones mostly left out."""
     said = []
     if spec.light is not Light.BRIGHT or rng.random() < _SAID_ANYWAY:
-        said.append(_choose(LIGHTS[spec.light], rng))
+        said.append(choose(LIGHTS[spec.light], rng))
     if spec.camera is not Camera.STILL or rng.random() < _SAID_ANYWAY:
-        said.append(_choose(CAMERAS[spec.camera], rng))
+        said.append(choose(CAMERAS[spec.camera], rng))
     return said if rng.random() < 0.5 else said[::-1]
 
 
@@ -209,42 +206,32 @@ def _deed(thing: Thing, rng: np.random.Generator, *, tell_sizes: bool) -> tuple[
     """A thing and what it does, as "a red ball races left" and as "a red ball racing left"."""
     phrase = thing_phrase(thing, rng, tell_size=tell_sizes)
     if thing.speed is None:
-        act, acting = _choose(RESTS, rng)
+        act, acting = choose(RESTS, rng)
         return f"{phrase} {act}", f"{phrase} {acting}"
-    way = _choose(WAYS[thing.motion], rng)
+    way = choose(WAYS[thing.motion], rng)
     if rng.random() < 0.5:
-        act, acting = _choose(VERBS[thing.speed], rng)
+        act, acting = choose(VERBS[thing.speed], rng)
         return f"{phrase} {act} {way}", f"{phrase} {acting} {way}"
-    (act, acting), adverb = _choose(VERBS[None], rng), _choose(ADVERBS[thing.speed], rng)
+    (act, acting), adverb = choose(VERBS[None], rng), choose(ADVERBS[thing.speed], rng)
     return f"{phrase} {act} {adverb} {way}", f"{phrase} {acting} {adverb} {way}"
 
 
 def thing_phrase(thing: Thing, rng: np.random.Generator, *, tell_size: bool = True) -> str:
     """A noun phrase of a thing: "a small red circle", "the tiny crimson ball"."""
-    words = [_choose(COLOURS[thing.colour], rng), _choose(SHAPES[thing.shape], rng)]
+    words = [choose(COLOURS[thing.colour], rng), choose(SHAPES[thing.shape], rng)]
     if tell_size:
-        words.insert(0, _choose(SIZES[thing.size], rng))
-    return _with_article(" ".join(words), rng)
+        words.insert(0, choose(SIZES[thing.size], rng))
+    return with_article(" ".join(words), rng)
 
 
 def scene_phrase(scene: Scene, rng: np.random.Generator) -> str:
     """A noun phrase of a scene: "a green striped field", "a wavy blue wall that turns red"."""
-    ground, colour = _choose(GROUNDS, rng), _choose(COLOURS[scene.colour], rng)
-    texture = _choose(TEXTURES[scene.texture], rng)
-    turns = f" {_choose(TURNS, rng).format(_choose(COLOURS[scene.turns], rng))}" if scene.turns else ""
+    ground, colour = choose(GROUNDS, rng), choose(COLOURS[scene.colour], rng)
+    texture = choose(TEXTURES[scene.texture], rng)
+    turns = f" {choose(TURNS, rng).format(choose(COLOURS[scene.turns], rng))}" if scene.turns else ""
     if texture.endswith("{}") and rng.random() < 0.5:
-        return _with_article(f"{colour} {texture.format(ground)}{turns}", rng)
-    return _with_article(f"{texture.format(f'{colour} {ground}')}{turns}", rng)
-
-
-def _with_article(phrase: str, rng: np.random.Generator) -> str:
-    if rng.random() < 0.15:
-        return f"the {phrase}"
-    return f"an {phrase}" if phrase[0] in "aeiou" else f"a {phrase}"
-
-
-def _choose(options: Sequence[T], rng: np.random.Generator) -> T:
-    return options[int(rng.integers(len(options)))]
+        return with_article(f"{colour} {texture.format(ground)}{turns}", rng)
+    return with_article(f"{texture.format(f'{colour} {ground}')}{turns}", rng)
 
 
 def vocabulary() -> list[str]:
@@ -255,19 +242,6 @@ def vocabulary() -> list[str]:
     phrases += [*GROUNDS, *_OVER, *TURNS, *_SENTENCES, "an", "the"]
     words = sorted({word for phrase in phrases for word in re.findall(r"[a-z]+|,", re.sub(r"\{\w*\}", "", phrase))})
     return [PADDING, END, UNKNOWN, *words]
-
-
-def shared(one: Spec, other: Spec) -> Shared:
-    """What two specs share: the scene, a thing, both or nothing. Light and camera belong to neither."""
-    scene = one.scene == other.scene
-    thing = bool(_looks(one) & _looks(other))
-    if scene:
-        return Shared.BOTH if thing else Shared.SCENE
-    return Shared.OBJECT if thing else Shared.NONE
-
-
-def _looks(spec: Spec) -> set[tuple[Shape, Size, Colour]]:
-    return {(thing.shape, thing.size, thing.colour) for thing in spec.things}
 
 
 def redraw(spec: Spec, wanted: Shared, rng: np.random.Generator, split: Split = Split.TRAIN) -> Spec:

@@ -12,10 +12,10 @@ from lab.toy_world.captions import (
     Shared,
     Split,
     caption_of,
+    redraw,
     sample_captions,
     sample_spec,
     share_both,
-    share_nothing,
     share_object,
     share_scene,
     shared,
@@ -75,7 +75,7 @@ def test_sizes_can_be_left_open() -> None:
         (share_scene, Shared.SCENE),
         (share_object, Shared.OBJECT),
         (share_both, Shared.BOTH),
-        (share_nothing, Shared.NONE),
+        (lambda spec, rng: redraw(spec, Shared.NONE, rng), Shared.NONE),
     ],
 )
 @pytest.mark.parametrize("pairs", [0.0, 1.0])

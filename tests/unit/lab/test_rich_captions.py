@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from lab.toy_world.captions import Shared, Split
+from lab.toy_world.captions import Shared, Split, shared
 from lab.toy_world.rich.caption_parser import spec_of
 from lab.toy_world.rich.captions import (
     HELD_OUT_SCENES,
@@ -16,7 +16,6 @@ from lab.toy_world.rich.captions import (
     redraw,
     sample_captions,
     sample_spec,
-    shared,
     vocabulary,
 )
 from lab.toy_world.rich.world import Camera, Light, Spec, draw_layout
