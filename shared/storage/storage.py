@@ -223,10 +223,6 @@ class Storage:
         with self._found(name):
             return int(self._fs.info(path)["size"])
 
-    def local_path(self, name: str) -> Path | None:
-        """Return where a file lies on this machine's file system; None for storage that is not one."""
-        return Path(self._path(name)) if self._is_local else None
-
     def remove(self, name: str) -> None:
         """Remove a file; one that is not there is as good as removed."""
         path = self._path(name)

@@ -3,15 +3,21 @@
 import random
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
+from functools import reduce
 from typing import Any
 
 import pytest
 
-from worker.cache.decisions.replay import apply, entries_of
+from worker.cache.decisions.replay import apply
 from worker.cache.decisions.types import Entity, EntryRow, Event, EventKind
 from worker.cache.eviction import ADMISSIONS, POLICIES, victims
 
 CAPACITY = 40
+
+
+def entries_of(events: list[Event]) -> list[EntryRow]:
+    """The entries that a history leaves resident."""
+    return list(reduce(apply, events, {}).values())
 
 
 def requests(seed: int, length: int = 400) -> Iterator[tuple[float, int]]:

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import replace
-from functools import cache
+from functools import cache, reduce
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from shared.generation import Mode, RunPath
 from worker.cache.decisions.entities import extract
 from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.decisions.planning import PAPER, Reason, decide
-from worker.cache.decisions.replay import DecisionRow, EvictionRow, apply, entries_of, replay, rerun
+from worker.cache.decisions.replay import DecisionRow, EvictionRow, apply, replay, rerun
 from worker.cache.decisions.types import EntryRow, Event, EventKind, Extraction, Neighbour
 from worker.cache.eviction import POLICIES, victims
 
@@ -180,4 +180,5 @@ def test_entries_follow_from_the_events() -> None:
         Event(kind=EventKind.QUARANTINE, entry_id="a", at=4.0),
     ]
 
-    assert entries_of(events) == [EntryRow(id="b", num_bytes=6, seconds_saved=2.0, created=2.0, last_hit=3.0, hits=1)]
+    left = EntryRow(id="b", num_bytes=6, seconds_saved=2.0, created=2.0, last_hit=3.0, hits=1)
+    assert reduce(apply, events, {}) == {"b": left}

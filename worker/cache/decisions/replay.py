@@ -5,7 +5,7 @@ the recorded settings it gives every decision and every eviction again, which is
 policy it says what would have been decided differently, step by step (the trace itself goes on as it was recorded).
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -159,11 +159,3 @@ def apply(resident: dict[str, EntryRow], event: Event) -> dict[str, EntryRow]:
     elif event.kind in (EventKind.EVICT, EventKind.QUARANTINE):
         resident.pop(event.entry_id, None)
     return resident
-
-
-def entries_of(events: Sequence[Event]) -> list[EntryRow]:
-    """The entries that a history leaves resident."""
-    resident: dict[str, EntryRow] = {}
-    for event in events:
-        apply(resident, event)
-    return list(resident.values())
