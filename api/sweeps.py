@@ -11,15 +11,12 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from uuid import UUID
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.errors import Gone
-from db import cache, files, identities
+from db import cache, files, identities, jobs
 from db.identities import ForeignStorage
-from db.models import Job
 from db.session import transaction
-from db.states import JobStatus
 from shared.storage import (
     CHECKS,
     FILES,
@@ -118,9 +115,8 @@ def _published(session: Session, names: list[str]) -> set[str]:
     """Return the names among these that are of a job's output, or of an attempt that goes on, whatever clocks say."""
     made = {name: attempt for name in names if (attempt := attempt_of(name))}
     owners = {owner for owner, _ in made.values()}
-    running = select(Job.id, Job.fence).where(Job.id.in_(owners), Job.status == JobStatus.IN_PROGRESS)
-    held = {(id_, fence) for id_, fence in session.execute(running)}  # first: what is published meanwhile was running
-    outputs = set(session.scalars(select(Job.output["name"].astext).where(Job.id.in_(owners))))
+    held = jobs.attempts_going_on(session, owners)  # first: what is published meanwhile was running
+    outputs = jobs.videos(session, owners)
     return {
         name
         for name, attempt in made.items()

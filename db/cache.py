@@ -5,7 +5,7 @@ as long as its entry is resident, so a look-up (`db.cache_search`) needs no othe
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache as once
@@ -68,6 +68,16 @@ def events(session: Session, space: Namespace, *, after: int = 0) -> list[CacheE
     """Return what happened in a namespace since the event `after`, in order: all that a policy chooses by."""
     query = select(CacheEvent).where(CacheEvent.namespace_id == space.id, CacheEvent.id > after)
     return list(session.scalars(query.order_by(CacheEvent.id)))
+
+
+def log(session: Session, *, namespace_id: UUID | None, since: datetime | None) -> list[CacheEvent]:
+    """Return the events of a namespace, or of all, from a time on, in the order in which they happened."""
+    query = select(CacheEvent).order_by(CacheEvent.id)
+    if namespace_id is not None:
+        query = query.where(CacheEvent.namespace_id == namespace_id)
+    if since is not None:
+        query = query.where(CacheEvent.created_at >= since)
+    return list(session.scalars(query))
 
 
 def latest_demand(session: Session, space: Namespace, *, after: int, limit: int) -> tuple[list[Row[Any]], int]:
@@ -592,6 +602,11 @@ def resident(
     if before is not None:
         query = query.where(CacheEntry.created_at < before)
     return list(session.scalars(query))
+
+
+def entries(session: Session, ids: Collection[UUID]) -> dict[UUID, CacheEntry]:
+    """Return those of these entries that there are, in whatever status, by their ids."""
+    return {row.id: row for row in session.scalars(select(CacheEntry).where(CacheEntry.id.in_(ids)))}
 
 
 def entry(session: Session, entry_id: UUID) -> CacheEntry:

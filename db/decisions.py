@@ -6,15 +6,16 @@ The search between the two is `db.cache_search.neighbours`.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnClause, column, select, text
+from sqlalchemy import ColumnClause, ScalarResult, column, select, text
 from sqlalchemy.orm import Session
 
 from db.jobs import Claim, lease_lost
 from db.metrics import MEAN_OF
-from db.models import CacheEntry, Namespace
+from db.models import CacheEntry, Job, Lookup, Namespace
 from db.prepared import Prepared
 
 HITS = ("entity_hit", "layout_hit", "prompt_hit")  # reasons of decisions for a donor
@@ -96,6 +97,29 @@ def record(
         raise lease_lost(claim)
     rows = {row.id: row for row in found if row is not None}
     return [rows[id_] for id_ in donors if id_ in rows]
+
+
+def of_attempt(session: Session, job_id: UUID, fence: int) -> Lookup | None:
+    """Return the record of an attempt's decision; None when it took none, or it is forgotten."""
+    return session.scalars(select(Lookup).where(Lookup.job_id == job_id, Lookup.fence == fence)).one_or_none()
+
+
+def of_namespace(session: Session, namespace_id: UUID) -> ScalarResult[Lookup]:
+    """Return the records of a namespace's decisions in the order in which they were taken."""
+    return session.scalars(
+        select(Lookup).where(Lookup.namespace_id == namespace_id).order_by(Lookup.created_at, Lookup.id)
+    )
+
+
+def log(session: Session, *, namespace_id: UUID | None, since: datetime | None) -> list[tuple[Lookup, Job, Namespace]]:
+    """Return the records of decisions of a namespace, or of all, from a time on, each with its job and namespace."""
+    rows = select(Lookup, Job, Namespace).join(Job, Job.id == Lookup.job_id)
+    rows = rows.join(Namespace, Namespace.id == Lookup.namespace_id).order_by(Lookup.created_at, Lookup.id)
+    if namespace_id is not None:
+        rows = rows.where(Lookup.namespace_id == namespace_id)
+    if since is not None:
+        rows = rows.where(Lookup.created_at >= since)
+    return [(lookup, job, space) for lookup, job, space in session.execute(rows)]
 
 
 # The lock comes first, in a statement of its own, and nobody takes the job after it. FOR KEY SHARE meets the evictor's

@@ -486,6 +486,34 @@ def _record(session: Session, attempts: Sequence[Mapping[str, Any]]) -> None:
         session.execute(insert(JobMetric).values(rows).on_conflict_do_nothing())
 
 
+def was_begun(session: Session, id_: UUID, attempt: int) -> bool:
+    """Whether an attempt at a job that is back in the queue was begun before."""
+    begun = select(Job.id).where(Job.id == id_, Job.status == JobStatus.QUEUED, Job.attempt >= attempt)
+    return session.scalar(begun) is not None
+
+
+def status_of(session: Session, id_: UUID) -> JobStatus | None:
+    """Return where a job is in its life; None when it was deleted."""
+    status = session.scalar(select(Job.status).where(Job.id == id_))
+    return None if status is None else JobStatus(status)
+
+
+def published(session: Session, id_: UUID) -> str | None:
+    """Return the name of a job's video, None before there is one, once nobody writes the row."""
+    return session.scalar(select(Job.output["name"].astext).where(Job.id == id_).with_for_update(read=True))
+
+
+def attempts_going_on(session: Session, ids: Collection[UUID]) -> set[tuple[UUID, int]]:
+    """Return which of these jobs run, each with the fence of its attempt."""
+    running = select(Job.id, Job.fence).where(Job.id.in_(ids), Job.status == JobStatus.IN_PROGRESS)
+    return {(id_, fence) for id_, fence in session.execute(running)}
+
+
+def videos(session: Session, ids: Collection[UUID]) -> set[str | None]:
+    """Return the names of these jobs' videos, None for those without one."""
+    return set(session.scalars(select(Job.output["name"].astext).where(Job.id.in_(ids))))
+
+
 def ping(session: Session) -> None:
     """Raise unless the database answers."""
     session.execute(text("SELECT 1"))

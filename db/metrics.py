@@ -40,6 +40,19 @@ class Fault:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How an attempt ended, and its job as it is now."""
+
+    outcome: str
+    path: str | None
+    num_steps: int | None
+    gpu_seconds: float | None
+    error_code: str | None  # of the job
+    error_message: str | None
+    status: str | None  # of the job; None when it was deleted
+
+
 def end(
     session: Session, claim: Claim, write: Callable[[Session, Claim], object], *, outcome: str, **figures: Any
 ) -> None:
@@ -73,6 +86,17 @@ def of_attempt(session: Session, job_id: UUID, attempt: int) -> JobMetric | None
     """Return the figures of one attempt; None when it wrote none."""
     query = select(JobMetric).where(JobMetric.job_id == job_id, JobMetric.attempt == attempt)
     return session.scalars(query).one_or_none()
+
+
+def ended(session: Session, job_id: UUID, attempt: int | None) -> Ended | None:
+    """Return how an attempt ended, the latest one without a number; None when it wrote nothing."""
+    rows = select(JobMetric.outcome, JobMetric.path, JobMetric.num_steps, JobMetric.gpu_seconds)
+    rows = rows.add_columns(Job.error_code, Job.error_message, Job.status).outerjoin(Job, Job.id == JobMetric.job_id)
+    rows = rows.where(JobMetric.job_id == job_id)
+    if attempt is not None:
+        rows = rows.where(JobMetric.attempt == attempt)
+    row = session.execute(rows.order_by(JobMetric.attempt.desc()).limit(1)).one_or_none()
+    return None if row is None else Ended(**row._mapping)
 
 
 def of_jobs(session: Session, jobs: Sequence[Job]) -> dict[UUID, JobMetric]:
@@ -119,6 +143,22 @@ _SPREAD = text(
     ) AS latest WHERE place <= :last GROUP BY path
     """
 )
+
+
+def mean_full_seconds(session: Session, *, namespace_id: UUID | None, since: datetime | None) -> float | None:
+    """Return the mean GPU seconds of completed full runs of a namespace, or of all, from a time on; None: no run."""
+    full = select(func.avg(JobMetric.gpu_seconds)).where(JobMetric.path == "full", JobMetric.outcome == "completed")
+    if namespace_id is not None:
+        full = full.where(JobMetric.namespace_id == namespace_id)
+    if since is not None:
+        full = full.where(JobMetric.created_at >= since)
+    return session.scalar(full)
+
+
+def ends(session: Session) -> dict[tuple[UUID, int], tuple[datetime, str]]:
+    """Return of every attempt, by job and fence, when and how it ended."""
+    rows = select(JobMetric.job_id, JobMetric.fence, JobMetric.created_at, JobMetric.outcome)
+    return {(row.job_id, row.fence): (row.created_at, row.outcome) for row in session.execute(rows)}
 
 
 def mean_run_seconds(session: Session, *, last: int = MEAN_OF) -> dict[str, float]:

@@ -13,9 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from uuid import UUID
 
-from sqlalchemy import func, select
-
-from db import identities, migrate
+from db import clock, identities, jobs, migrate
 from db.identities import StorageIds
 from db.session import transaction
 from shared.generation import GenerationParams
@@ -206,10 +204,10 @@ def _tables(runtime: Runtime) -> None:
 def _clock(runtime: Runtime) -> None:
     """Compare the clocks, half a round trip apart."""
     with transaction(runtime.factory) as session:
-        session.scalar(select(1))  # connected
+        jobs.ping(session)  # connected
         asked_at = time.time()
-        theirs = session.scalar(select(func.extract("epoch", func.clock_timestamp())))
-        skew_s = (asked_at + time.time()) / 2 - float(theirs or 0)
+        theirs = clock.read(session)
+        skew_s = (asked_at + time.time()) / 2 - theirs
     most_s = runtime.settings.clock_skew_s
     if abs(skew_s) > most_s:
         message = f"the clock is {skew_s:+.0f} s off the database's, more than {most_s:g} s (CHAI_CLOCK_SKEW_S); set it"

@@ -16,9 +16,8 @@ from billiard.exceptions import WorkerLostError
 from celery import Celery
 from celery.exceptions import Ignore, Reject
 from celery.worker.request import Request
-from sqlalchemy import select
 
-from db.models import Job, JobMetric
+from db import jobs, metrics
 from db.session import transaction
 from db.states import JobStatus
 from shared.ids import TASK, attempt_of
@@ -124,24 +123,18 @@ def is_over(runtime: Runtime, job_id: UUID, attempt: int | None) -> bool:
     """Whether an attempt was begun before: its message is a second one, and the next attempt has another."""
     if attempt is None:
         return False
-    begun = select(Job.id).where(Job.id == job_id, Job.status == JobStatus.QUEUED, Job.attempt >= attempt)
     try:
         with transaction(runtime.factory) as session:
-            return session.scalar(begun) is not None
+            return jobs.was_begun(session, job_id, attempt)
     except DATABASE_AWAY:
         return False  # the claim waits for the database, and decides
 
 
 def ended(runtime: Runtime, job_id: UUID, attempt: int | None) -> str:
     """Return what an attempt made; raise one of `ENDS` for any other end."""
-    rows = select(JobMetric.outcome, JobMetric.path, JobMetric.num_steps, JobMetric.gpu_seconds, Job.error_code)
-    rows = rows.add_columns(Job.error_message, Job.status).outerjoin(Job, Job.id == JobMetric.job_id)
-    rows = rows.where(JobMetric.job_id == job_id)
-    if attempt is not None:
-        rows = rows.where(JobMetric.attempt == attempt)
     try:
         with transaction(runtime.factory) as session:
-            row = session.execute(rows.order_by(JobMetric.attempt.desc()).limit(1)).one_or_none()
+            row = metrics.ended(session, job_id, attempt)
     except DATABASE_AWAY as error:
         raise AttemptReturned("the database is away; the job's row says how it ended") from error
     if row is None:
@@ -159,7 +152,7 @@ def unclaimed(runtime: Runtime, job_id: UUID, attempt: int | None) -> str:
     """Say what becomes of a message without a job to claim; raise `Ignore` when another task tells its end."""
     try:
         with transaction(runtime.factory) as session:
-            status = session.scalar(select(Job.status).where(Job.id == job_id))
+            status = jobs.status_of(session, job_id)
     except DATABASE_AWAY:
         raise Ignore from None
     if status == JobStatus.CANCELLED:

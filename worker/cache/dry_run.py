@@ -4,11 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db import namespaces
-from db.models import CacheEntry, Namespace
+from db import cache, namespaces
+from db.models import Namespace
 from shared.generation import GenerationParams
 from shared.model_cards import ModelCard
 from worker.cache import planner, tables
@@ -76,7 +75,7 @@ class DryRun:
     def shown_to(self, session: Session, tenant: str) -> Json:
         """Return what a tenant may see of it: of stored entities only its own, with the videos that they are of."""
         entries = [UUID(match.entry_id) for match in self.plan.matched]
-        rows = session.scalars(select(CacheEntry).where(CacheEntry.id.in_(entries))).all()
+        rows = list(cache.entries(session, entries).values())
         own = planner.own_donors(rows, tenant)
         row = self.to_dict()
         row["matched"] = [

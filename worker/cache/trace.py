@@ -5,10 +5,9 @@ from heapq import merge
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db import cache
+from db import cache, decisions
 from db.models import CacheEvent, Lookup, Namespace
 from shared.generation import Mode
 from worker.cache import packed
@@ -27,10 +26,9 @@ def read(session: Session, namespace_id: UUID) -> Iterator[Row]:
     Between a decision and an event the clock decides; among events their ids, which follow the lock of the namespace.
     """
     space = session.get_one(Namespace, namespace_id)
-    query = select(Lookup).where(Lookup.namespace_id == namespace_id).order_by(Lookup.created_at, Lookup.id)
-    decisions = ((row.created_at.timestamp(), decision(row)) for row in session.scalars(query))
+    taken = ((row.created_at.timestamp(), decision(row)) for row in decisions.of_namespace(session, namespace_id))
     events = _events(cache.events(session, space))
-    return (row for _, row in merge(decisions, events, key=lambda timed: timed[0]))
+    return (row for _, row in merge(taken, events, key=lambda timed: timed[0]))
 
 
 def decision(row: Lookup) -> DecisionRow:

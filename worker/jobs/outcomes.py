@@ -3,13 +3,11 @@
 import logging
 from collections.abc import Callable
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db import jobs, metrics
 from db.errors import LeaseLost
 from db.jobs import Claim
-from db.models import Job
 from db.session import transaction
 from shared.storage import StorageError
 from worker import fitness
@@ -101,10 +99,9 @@ def discard(runtime: Runtime, job: JobContext, error: Exception) -> None:
     """
     logger.warning("job %s: attempt %d ends without a word: %s", job.job_id, job.claim.attempt, error)
     name = job.video_name
-    published = select(Job.output["name"].astext).where(Job.id == job.job_id).with_for_update(read=True)
     try:
         with transaction(runtime.factory) as session:
-            is_published = session.scalar(published) == name
+            is_published = jobs.published(session, job.job_id) == name
         if not is_published:
             for left in (name, *job.picture_names.values()):
                 runtime.storage.remove(left)

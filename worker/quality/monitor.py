@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import quality_checks
+from db import decisions, quality_checks
 from db.jobs import Claim
-from db.models import Job, Lookup, Namespace, PlanRow, QualityCheck
+from db.models import Job, Namespace, PlanRow, QualityCheck
 from db.session import transaction
 from worker.cache import trace
 from worker.cache.base import CachePlan
@@ -83,7 +82,7 @@ def _is_moved(table: Table) -> bool:
 
 def refused(session: Session, job: Job, fence: int) -> Plan:
     """Return the plan that a job would have run but for the monitor."""
-    row = recorded(session, job, fence)
+    row = decisions.of_attempt(session, job.id, fence)
     assert row is not None, "the decision of a running attempt is recorded"
     return unmoved(trace.decision(row))
 
@@ -94,11 +93,6 @@ def unmoved(known: DecisionRow) -> Plan:
     return planning.decide(
         known.mode, known.extraction, known.neighbours, table, known.settings, overlent=known.overlent
     )
-
-
-def recorded(session: Session, job: Job, fence: int) -> Lookup | None:
-    """Return the record of a job's decision."""
-    return session.scalars(select(Lookup).where(Lookup.job_id == job.id, Lookup.fence == fence)).one_or_none()
 
 
 def settle(

@@ -11,10 +11,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import quality_checks
+from db import cache, decisions, quality_checks
 from db.jobs import Claim
 from db.models import CacheEntry, Job, Namespace, QualityCheck
 from db.session import transaction
@@ -142,7 +141,7 @@ def _recorded(runtime: Runtime, row: QualityCheck) -> Recorded:
             raise Lost("the job was deleted")
         if runtime.loaded not in (None, job.model):
             raise Lost("the worker has another model loaded")
-        known = rule.recorded(session, job, job.fence)
+        known = decisions.of_attempt(session, job.id, job.fence)
         if known is None:
             raise Lost("the record of the decision is gone")
         taken = trace.decision(known)
@@ -167,9 +166,8 @@ def _recorded(runtime: Runtime, row: QualityCheck) -> Recorded:
 
 def _donors(session: Session, plan: Plan) -> list[CacheEntry]:
     ids = [UUID(id_) for id_ in plan.donors]
-    query = select(CacheEntry).where(CacheEntry.id.in_(ids), CacheEntry.status == EntryStatus.RESIDENT)
-    rows = {entry.id: entry for entry in session.scalars(query)}
-    return [rows[id_] for id_ in ids if id_ in rows]
+    rows = cache.entries(session, ids)
+    return [rows[id_] for id_ in ids if id_ in rows and rows[id_].status == EntryStatus.RESIDENT]
 
 
 def _measure(runtime: Runtime, known: Recorded, lease: CheckLease, figures: Figures) -> rule.Measured:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from db.models import CacheEvent, Job, JobMetric, Lookup, Namespace
+from db import cache, decisions, metrics
+from db.models import CacheEvent, Job, Lookup, Namespace
 from shared.generation import RunPath
 from worker.cache import trace
 from worker.cache.decisions.replay import DecisionRow
@@ -47,33 +47,22 @@ class _Ends:
 
 def read(session: Session, *, namespace_id: UUID | None = None, since: datetime | None = None) -> Recorded:
     """Return the record of a namespace, or of all, from a time on."""
-    rows = select(Lookup, Job, Namespace).join(Job, Job.id == Lookup.job_id)
-    rows = rows.join(Namespace, Namespace.id == Lookup.namespace_id).order_by(Lookup.created_at, Lookup.id)
-    events = select(CacheEvent).order_by(CacheEvent.id)
-    full = select(func.avg(JobMetric.gpu_seconds)).where(JobMetric.path == "full", JobMetric.outcome == "completed")
-    if namespace_id is not None:
-        rows = rows.where(Lookup.namespace_id == namespace_id)
-        events = events.where(CacheEvent.namespace_id == namespace_id)
-        full = full.where(JobMetric.namespace_id == namespace_id)
-    if since is not None:
-        rows, events = rows.where(Lookup.created_at >= since), events.where(CacheEvent.created_at >= since)
-        full = full.where(JobMetric.created_at >= since)
-    found = list(session.execute(rows))
-    log = list(session.scalars(events))
+    found = decisions.log(session, namespace_id=namespace_id, since=since)
+    log = cache.log(session, namespace_id=namespace_id, since=since)
     ends = _ends(session, log)
-    decisions = [trace.decision(lookup) for lookup, _, _ in found]
+    taken = [trace.decision(lookup) for lookup, _, _ in found]
     requests = [
         _request(lookup, job, space, decision, ends)
-        for (lookup, job, space), decision in zip(found, decisions, strict=True)
+        for (lookup, job, space), decision in zip(found, taken, strict=True)
     ]
     attempts = {(lookup.job_id, lookup.fence): index for index, (lookup, _, _) in enumerate(found)}
     steps = [(phase, index) for _, phase, index in sorted(_steps(attempts, found, log, ends))]
     return Recorded(
         requests=requests,
         sample=Sample(indices=range(len(requests)), steps=steps),
-        decisions=decisions,
+        decisions=taken,
         policies=frozenset(space.policy for _, _, space in found),
-        full_seconds=session.scalar(full),
+        full_seconds=metrics.mean_full_seconds(session, namespace_id=namespace_id, since=since),
     )
 
 
@@ -82,9 +71,7 @@ def _ends(session: Session, log: Iterable[CacheEvent]) -> _Ends:
     for event in log:
         if event.job_id is not None and event.fence is not None:
             found[event.kind][event.job_id, event.fence] = event
-    metrics = select(JobMetric.job_id, JobMetric.fence, JobMetric.created_at, JobMetric.outcome)
-    others = {(row.job_id, row.fence): (row.created_at, row.outcome) for row in session.execute(metrics)}
-    return _Ends(inserts=found["insert"], hits=found["hit"], refusals=found["refuse"], others=others)
+    return _Ends(inserts=found["insert"], hits=found["hit"], refusals=found["refuse"], others=metrics.ends(session))
 
 
 def _request(lookup: Lookup, job: Job, space: Namespace, decision: DecisionRow, ends: _Ends) -> Request:
