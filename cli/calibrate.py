@@ -93,8 +93,8 @@ def calibrate(
     expected = _estimated(runs)
     output.note(
         f"{len(asked.prompts)} prompts, {len(runs.plain)} schedules, {len(runs.hits())} prompts with a hit: at most "
-        f"{expected.clips} clips, about {_minutes(expected.seconds)} on {loaded.device}, and "
-        f"{_minutes(expected.judging_s)} to judge them by {', '.join(one.name for one in judges)}"
+        f"{expected.clips} clips, about {output.seconds(expected.seconds)} on {loaded.device}, and "
+        f"{output.seconds(expected.judging_s)} to judge them by {', '.join(one.name for one in judges)}"
         f"{_shared(expected, num_processes)}"
     )
     if dry_run:
@@ -167,7 +167,7 @@ def _num_processes(workers: int | None, devices: Sequence[str]) -> int:
 def _shared(expected: "Estimate", num_processes: int) -> str:
     if num_processes == 1:
         return ""
-    whole = _minutes((expected.seconds + expected.judging_s) / num_processes)
+    whole = output.seconds((expected.seconds + expected.judging_s) / num_processes)
     return f"; {num_processes} processes are at most {num_processes} times as fast: {whole}"
 
 
@@ -180,16 +180,10 @@ def _timed(meter: output.Meter, runs: "Runs") -> Callable[[float, str], None]:
     def tell(done: float, text: str) -> None:
         taken = time.monotonic() - began
         if runs.fresh and taken > 5:
-            text += f", at most about {_minutes(taken / runs.fresh * (whole - done))} left"
+            text += f", at most about {output.seconds(taken / runs.fresh * (whole - done))} left"
         meter.show(done, text)
 
     return tell
-
-
-def _minutes(seconds: float) -> str:
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
 def _prompts(named: Path | None, beside: Path, limit: int | None) -> tuple[str, ...]:
