@@ -28,7 +28,7 @@ from worker.jobs import video
 from worker.jobs.context import JobContext, Parts, RunResult
 from worker.jobs.pipeline import Pipeline, Turn
 from worker.jobs.progress import report_plan
-from worker.jobs.runner import run, sampling_of
+from worker.jobs.runner import run, sampling_of, store
 from worker.jobs.video import Encoder
 from worker.models.base import Fingerprint, Step
 from worker.reuse.donor import Donor
@@ -120,7 +120,7 @@ class Memory(dict[str, bytes]):
 
 
 class Free:
-    """A hold that nobody takes away."""
+    """A lease that nobody takes away."""
 
     is_expired = False
 
@@ -291,6 +291,30 @@ def test_a_video_whose_pictures_cannot_be_written_is_published_all_the_same(monk
     _, result, storage = run_in_memory(IdleCache(plan_of(FULL)))
 
     assert (list(storage), result.pictures) == ([result.file.name], {})
+
+
+@pytest.mark.parametrize("patience_s", [60.0, 0.0])
+def test_a_video_waits_for_its_storage_as_long_as_there_is_patience(
+    monkeypatch: pytest.MonkeyPatch, patience_s: float
+) -> None:
+    monkeypatch.setattr("worker.jobs.retry.time.sleep", lambda _: None)
+    row = Job(id=UUID(int=3), model="idle", width=16, height=16, num_frames=2, fps=8, prompt="a fox")
+    claim = Claim(job=row, fence=4, attempt=1, owner="w", queue_wait_s=0.0)
+    job = JobContext(claim=claim, params=GenerationParams.of(row), seed=9, lease=Free())
+    away = iter([StorageError("away"), StorageError("away")])
+
+    class Away(Memory):
+        def write(self, name: str, content: bytes) -> StoredFile:
+            if (error := next(away, None)) is not None:
+                raise error
+            return super().write(name, content)
+
+    if patience_s:
+        assert store(job, Away(), b"mp4", patience_s=patience_s).num_bytes == 3
+        assert len(job.lease.told) == 3  # each try asks whether the job is still this attempt's
+    else:
+        with pytest.raises(StorageError):
+            store(job, Away(), b"mp4", patience_s=patience_s)
 
 
 def test_a_full_run_leaves_what_the_plan_says_is_kept() -> None:
