@@ -11,6 +11,7 @@ from cli import local, output
 from cli.arguments import AsJson
 from cli.errors import BadInput
 from shared.gc_pause import gc_paused
+from shared.silence import NOT_THERE_S
 
 Port = Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")]
 Door = Annotated[int | None, typer.Option("--fd", hidden=True, help="Number of an open socket that listens there.")]
@@ -109,7 +110,9 @@ def flower(port: Port = 5555, fd: Door = None) -> None:
 
 def alive(
     part: Annotated[str, typer.Argument(metavar="PART", help="relay or worker.")],
-    silent: Annotated[float, typer.Option(min=1, help="Seconds without a sign of life that are too many.")] = 30.0,
+    silent: Annotated[
+        float, typer.Option(min=1, help="Seconds without a sign of life that are too many.")
+    ] = NOT_THERE_S,
 ) -> None:
     """Say whether a part on this machine gave a sign of life, with exit status 1 if not: a container's health check."""
     from cli.alive import latest
