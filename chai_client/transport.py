@@ -88,7 +88,12 @@ class Tries:
         self._may_have_arrived = False  # an earlier one
 
     def lost(self, error: httpx.RequestError) -> float:
-        """Return the pause after a try that got no answer; raise `Unreachable` when it was the last."""
+        """Return the pause after a try that got no answer; raise `Unreachable` when it was the last.
+
+        Raises `Unfinished` for one that was never sent, because other calls had all connections until time was up.
+        """
+        if isinstance(error, httpx.PoolTimeout):
+            raise Unfinished(f"{self._call.path} had no turn in time beside so many other calls; wait again") from error
         self._number += 1
         if self._is_last():
             raise no_answer(self._url, error) from error
@@ -116,7 +121,8 @@ def options(url: str, key: str | None, timeout_s: float) -> dict[str, Any]:
     key = (key or "").strip()  # files and shells leave newlines behind
     check_header("CHAI_API_KEY", key, is_secret=True)
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    return {"base_url": url, "headers": headers, "timeout": timeout_s, **way(url)}
+    timeout = httpx.Timeout(timeout_s, pool=None)  # of the service: many calls at once wait for their turn
+    return {"base_url": url, "headers": headers, "timeout": timeout, **way(url)}
 
 
 def way(url: str) -> dict[str, Any]:

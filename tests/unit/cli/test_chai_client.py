@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from email.utils import formatdate
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import pytest
 from scripted_service import Script
 
 import chai_client
-from chai_client import AsyncClient, Client, Refused, Unfinished, Unreachable, transport
+from chai_client import AsyncClient, Client, Refused, Unfinished, Unreachable, calls, transport
 
 VIDEO = {"id": "video_1", "status": "queued", "progress": 0}
 ROOT = Path(__file__).parents[3]
@@ -408,6 +409,19 @@ def test_a_refusal_comes_back_from_another_process() -> None:
     again = pickle.loads(pickle.dumps(error))
 
     assert (str(again), vars(again)) == ("no", vars(error))
+
+
+@pytest.mark.parametrize("kind", [httpx.Client, httpx.AsyncClient])
+def test_a_call_that_waits_for_its_turn_takes_nobody_for_absent(kind: type[httpx.Client | httpx.AsyncClient]) -> None:
+    http = kind(**transport.options("http://127.0.0.1:9", None, 7.0))
+
+    free = calls.get("video_1")
+    timed = replace(free, until=time.monotonic() + 3)
+
+    assert free.build(http).extensions["timeout"] == {"connect": 7.0, "read": 7.0, "write": 7.0, "pool": None}
+    assert timed.build(http).extensions["timeout"]["pool"] <= 3 + transport.GRACE_S
+    with pytest.raises(Unfinished, match="/v1/videos/video_1 had no turn in time beside so many other calls"):
+        transport.Tries("http://127.0.0.1:9", timed).lost(httpx.PoolTimeout(""))
 
 
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
