@@ -69,7 +69,7 @@ def _celery(redis_url: str) -> Any:  # Any: celery has no types
     from kombu.entity import Queue
 
     from shared import environment
-    from shared.settings import broker_use_ssl
+    from shared.settings import BROKER_PATIENCE, broker_use_ssl
 
     environment.forget(environment.CELERY)
     app = Celery("chai-flower", broker=redis_url, set_as_current=False)
@@ -80,7 +80,7 @@ def _celery(redis_url: str) -> Any:  # Any: celery has no types
         # Named here too: until a worker says which it serves, the broker page would show a queue that is none.
         task_queues=[Queue(name) for name in QUEUES],  # type: ignore[no-untyped-call]
         task_default_queue=QUEUES[0],
-        broker_transport_options={"queue_order_strategy": "priority", "priority_steps": [0]},
+        broker_transport_options={"queue_order_strategy": "priority", "priority_steps": [0], **BROKER_PATIENCE},
     )
     return app
 

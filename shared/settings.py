@@ -12,6 +12,14 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 ROOT = Path(__file__).resolve().parent.parent
 REDIS_URL = "redis://127.0.0.1:6379/0"
 DATABASE_FORM = "write it like postgresql://USER:PASSWORD@HOST:5432/NAME"
+# Of connections to the broker: one whose end nobody tells (a failover, a firewall that forgot it) is given up. Kombu by
+# itself waits without limit, and a worker that does takes no message any more, while its signs of life go on.
+BROKER_PATIENCE = {
+    "socket_timeout": 5.0,
+    "socket_connect_timeout": 5.0,
+    "socket_keepalive": True,
+    "health_check_interval": 5,  # of what waits for messages: it is made anew after twice that, and a second
+}
 _DATABASE = re.compile(r"postgresql\+psycopg2://(?:.*@)?(?:\[[^\]]*\]|[^/:?@]*)(?::\d+)?(?:[/?].*)?", re.ASCII)
 _HALF_A_SCHEME = re.compile(r"(?!file:)[A-Za-z][A-Za-z0-9]+:/?(?!/)", re.ASCII)
 _ADDRESSES = frozenset({"DATABASE_URL", "REDIS_URL", "STORAGE_URL"})

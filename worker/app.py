@@ -31,7 +31,7 @@ from db.session import connect, sessions, transaction
 from db.states import Queue, queue_of_model
 from shared import environment, logs, tracing
 from shared.logs import Once
-from shared.settings import broker_use_ssl
+from shared.settings import BROKER_PATIENCE, broker_use_ssl
 from worker import fitness, questions, tasks
 from worker.announcements import Announcements
 from worker.gate import Gate
@@ -72,6 +72,7 @@ def make_app(settings: WorkerSettings) -> Celery:
             "queue_order_strategy": "priority",
             "priority_steps": [0],  # one list a queue, under its own name; the relay hands over the best first
             "visibility_timeout": VISIBILITY_TIMEOUT_S,
+            **BROKER_PATIENCE,
         },
         # Redis may come later than the worker, and go and come back under it.
         broker_connection_retry_on_startup=True,

@@ -43,11 +43,12 @@ class QoS(kombu_redis.QoS):
     def ack(self, delivery_tag: str) -> None:
         """Be done with a message, also when the server cannot be told: else the worker would never take another.
 
+        Celery passes over a connection that is lost just then, and a new one need not follow: redis-py mends the old.
         What the server keeps comes back after the visibility timeout, as a message about a job that has ended.
         """
         try:
             super().ack(delivery_tag)  # type: ignore[no-untyped-call]
-        except REFUSES as error:
+        except redis.RedisError as error:
             logger.warning("the broker took no word of a message that is done with: %s", error)
             virtual.QoS.ack(self, delivery_tag)  # type: ignore[no-untyped-call]
 

@@ -33,6 +33,12 @@ class Link:
         """Let through again, what was held back first."""
         self._whole.set()
 
+    def strand(self) -> None:
+        """Let through what comes from now on; the connections that are open stay silent for good."""
+        self._whole.clear()
+        self._whole = threading.Event()
+        self._whole.set()
+
     def close(self) -> None:
         """Take no more connections."""
         self.heal()
@@ -47,7 +53,8 @@ class Link:
             threading.Thread(target=self._forward, args=(near,), daemon=True).start()
 
     def _forward(self, near: socket.socket) -> None:
-        self._whole.wait()
+        whole = self._whole
+        whole.wait()
         with contextlib.suppress(OSError), near, socket.create_connection(self._target, timeout=5) as far:
             far.settimeout(None)
             with selectors.DefaultSelector() as ready:
@@ -58,7 +65,7 @@ class Link:
                         source, target = key.fileobj, key.data
                         assert isinstance(source, socket.socket)
                         content = source.recv(CHUNK)
-                        self._whole.wait()
+                        whole.wait()
                         time.sleep(self.delay_s)
                         if not content:
                             return

@@ -53,6 +53,29 @@ def test_a_worker_takes_jobs_again_after_its_broker_was_out_of_reach(
     service.check()
 
 
+def test_a_worker_takes_jobs_again_though_its_connections_to_the_broker_never_end(
+    service: Service, relay: Process, redis_url: str, link_to: Callable[[str], tuple[Link, str]]
+) -> None:
+    """As behind a firewall that forgot them, or after a failover: nobody tells their end, and new ones work."""
+    link, far_url = link_to(redis_url)
+    service.start_worker("far", REDIS_URL=far_url)
+    complete_one(service)
+
+    link.strand()  # about when the worker acknowledges
+    complete_one(service)
+    time.sleep(1)
+    link.strand()  # while it idles
+    complete_one(service)
+    (id_,) = service.submit("slow")
+    service.wait_running(id_)
+    link.strand()  # under a job
+    service.wait_ended([id_], 60)
+    complete_one(service)
+
+    assert service.outcomes(id_) == ["completed"]
+    service.check()
+
+
 def test_a_worker_is_back_within_ten_seconds_of_a_healed_way_to_the_database(
     service: Service, relay: Process, database_url: str, link_to: Callable[[str], tuple[Link, str]]
 ) -> None:
