@@ -211,4 +211,6 @@ def _is_held(lock: Path) -> bool:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
+        except OSError:  # nothing can be locked there, so no launcher began
+            return False
     return False

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cli.services.errors import FolderInUse
+from cli.services.errors import FolderInUse, ServiceError
 
 
 @contextmanager
 def folder_lock(folder: Path) -> Iterator[Callable[[], bool]]:
-    """Hold `folder/lock` for the block, or raise FolderInUse naming the holder.
+    """Hold `folder/lock` for the block; raise FolderInUse with the holder, or ServiceError where nothing can be locked.
 
     The kernel drops the lock when the holder dies in any way, so a lock file on disk never needs cleaning up. Gives a
     function that says whether the folder still stands where it stood: another in its place has another lock.
@@ -27,6 +27,11 @@ def folder_lock(folder: Path) -> Iterator[Callable[[], bool]]:
                 f"the services in {folder} are already run by process {holder}; stop that process first, "
                 "or choose another folder with CHAI_VAR_DIR"
             ) from None
+        except OSError as error:  # of a file system without locks: Lustre, NFS, as they may be mounted
+            raise ServiceError(
+                f"{folder / 'lock'} cannot be locked ({error.strerror}); choose a folder on a disk of this machine "
+                "with CHAI_VAR_DIR, and name the shared one in STORAGE_URL"
+            ) from error
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

@@ -1,5 +1,6 @@
 """What a running service leaves for other commands."""
 
+import errno
 import os
 import resource
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from sqlalchemy.engine import make_url
 from api.settings import ApiSettings
 from cli import local
 from cli.errors import BadInput
+from cli.services.errors import ServiceError
 from cli.services.lock import folder_lock
 
 SERVICE = local.Running(pid=1, url="http://127.0.0.1:1234", flower_url=None, storage_url="file:///s", pids={"api": 2})
@@ -46,6 +48,25 @@ def test_a_folder_that_was_moved_or_replaced_is_no_longer_in_place(tmp_path: Pat
         assert not is_in_place()
         var.mkdir()
         assert not is_in_place()
+
+
+def test_a_file_system_without_locks_is_named_with_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    local.announce(tmp_path, SERVICE, SECRETS)
+    (tmp_path / "lock").touch()
+
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")  # Lustre, mounted without flock
+
+    monkeypatch.setattr("fcntl.flock", flock)
+
+    with pytest.raises(ServiceError) as refused, folder_lock(tmp_path):
+        pass
+
+    assert str(refused.value) == (
+        f"{tmp_path}/lock cannot be locked (Function not implemented); choose a folder on a disk of this machine with "
+        "CHAI_VAR_DIR, and name the shared one in STORAGE_URL"
+    )
+    assert local.running(tmp_path) is None
 
 
 def test_secrets_are_for_the_owner_only_and_not_in_the_open_file(tmp_path: Path) -> None:
