@@ -4,7 +4,6 @@ import errno
 import os
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -23,6 +22,7 @@ from cli.services.errors import ServiceError
 from cli.services.lock import folder_lock
 from cli.services.process import last_lines, listener, listening
 from cli.supervise import Part, Supervisor, stop_leftovers
+from shared.child_command import child_command
 
 API_PORT = 8400
 FLOWER_PORT = 5555
@@ -213,7 +213,7 @@ def _url(door: socket.socket) -> str:
 
 def _parts(env: dict[str, str], choices: Choices, doors: Doors) -> list[Part]:
     """Return the processes in the order of their start; workers come last, so that they stop first."""
-    chai = (sys.executable, "-m", "cli.main")
+    chai = child_command("cli.main")
     flower_url = {"CHAI_FLOWER_URL": flower.page(_url(doors.flower))} if doors.flower else {}
     beats = Heartbeats(env["DATABASE_URL"])
     parts = [

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +17,7 @@ from cli import local, output
 from cli.arguments import App
 from cli.errors import CommandError
 from cli.services.process import free_port
+from shared.child_command import child_command
 
 if TYPE_CHECKING:
     from lab.chaos.run import Target
@@ -89,7 +89,7 @@ def own_service(folder: Path, settings: Mapping[str, str]) -> Iterator["Target"]
     foreign = ("DATABASE_URL", "REDIS_URL", "STORAGE_URL", "CHAI_URL", "CHAI_API_KEY")
     env = {name: value for name, value in os.environ.items() if name not in foreign}
     env |= {**settings, "CHAI_VAR_DIR": str(var)}
-    command = [sys.executable, "-m", "cli.main", "up", "--port", str(free_port()), "--no-flower"]
+    command = [*child_command("cli.main"), "up", "--port", str(free_port()), "--no-flower"]
     with (folder / "up.log").open("wb") as log:
         launcher = subprocess.Popen(command, env=env, stdout=log, stderr=log, start_new_session=True)
     try:

@@ -6,7 +6,6 @@ import os
 import resource
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ import psutil
 
 from lab.chaos.link import Link
 from lab.chaos.schedule import Blow
+from shared.child_command import child_command
 
 FULL_BYTES = 2048  # longest file that a process may write while its disk is full
 
@@ -34,7 +34,7 @@ class FarWorker:
     def start(self) -> None:
         """Begin, unless it runs."""
         if self._popen is None or self._popen.poll() is not None:
-            command = [sys.executable, "-m", "cli.main", "worker", "--name", "far"]
+            command = [*child_command("cli.main"), "worker", "--name", "far"]
             with self.log.open("ab") as log:
                 self._popen = subprocess.Popen(  # noqa: S603 - our own command
                     command, env={**os.environ, **self.env}, stdout=log, stderr=log, start_new_session=True

@@ -11,7 +11,6 @@ back as rows, and this process alone keeps those: the record has one writer.
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,6 +20,7 @@ from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any, Protocol
 
+from shared.child_command import child_command
 from worker.models import registry
 from worker.quality.calibration_record import Record
 from worker.quality.calibration_runs import Asked, Runs, Work
@@ -150,7 +150,7 @@ class Other:
         self._pipe, there = Pipe()
         with there, log.open("wb") as output:
             self.process = subprocess.Popen(  # noqa: S603 - our own command
-                [sys.executable, "-m", CHILD, str(there.fileno())],
+                [*child_command(CHILD), str(there.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

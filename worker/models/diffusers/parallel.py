@@ -37,6 +37,7 @@ from diffusers.hooks.hooks import HookRegistry, ModelHook
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 
+from shared.child_command import child_command
 from shared.model_cards import ModelCard
 from worker.models import faults
 from worker.models.base import RequestError
@@ -330,7 +331,7 @@ def _started(part: Part) -> tuple[subprocess.Popen[bytes], Connection]:
     """Start the process of a part; return it with the pipe on which it hears and reports."""
     here, there = Pipe()
     with there:
-        command = [sys.executable, "-m", FOLLOWER, str(there.fileno())]
+        command = [*child_command(FOLLOWER), str(there.fileno())]
         process = subprocess.Popen(  # noqa: S603 - our own command
             command,
             stdin=subprocess.DEVNULL,
