@@ -116,6 +116,8 @@ def service(var: Path, choices: Choices, *, report: Callable[[str], None]) -> It
     try:
         with ExitStack() as stack:
             is_in_place = stack.enter_context(folder_lock(var))
+            local.withdraw(var)  # what one that was killed left says of this one what is not so
+            stack.callback(_withdraw, var, is_in_place)  # of a start that fails, too
             stop_leftovers(var)  # they hold ports
             doors = Doors(
                 api=stack.enter_context(_door(API_PORT, port, "the API", report)),
@@ -190,8 +192,12 @@ def _parts_running(
                 check_given_up=partial(_check_given_up, supervisor, var, is_in_place),
             )
         finally:
-            if is_in_place():
-                local.withdraw(var)
+            _withdraw(var, is_in_place)  # before the parts stop: nobody is to begin with them
+
+
+def _withdraw(var: Path, is_in_place: Callable[[], bool]) -> None:
+    if is_in_place():
+        local.withdraw(var)
 
 
 def migrate(database_url: str) -> None:

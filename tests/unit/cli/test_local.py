@@ -3,6 +3,7 @@
 import errno
 import os
 import resource
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,8 +12,8 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from api.settings import ApiSettings
-from cli import local
-from cli.errors import BadInput
+from cli import local, up
+from cli.errors import BadInput, CommandError
 from cli.services.errors import ServiceError
 from cli.services.lock import folder_lock
 
@@ -106,6 +107,37 @@ def test_a_secret_that_a_power_cut_left_empty_is_made_anew(tmp_path: Path) -> No
     (tmp_path / "password").touch()
 
     assert len(local.secret(tmp_path / "password")) >= 32
+
+
+def test_what_a_killed_launcher_announced_is_not_said_of_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local.announce(tmp_path, SERVICE, SECRETS)
+    seen: list[local.Running | None] = []
+    monkeypatch.setattr(up, "stop_leftovers", lambda var: seen.append(local.running(var)))
+
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        pytest.raises(CommandError, match="is taken by"),
+        up.service(tmp_path, up.Choices(port=taken.getsockname()[1]), report=print),
+    ):
+        pass
+
+    assert seen == [None]
+
+
+def test_a_start_that_fails_leaves_no_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part that is started again announces it, also before the service is ready."""
+    monkeypatch.setattr(up, "stop_leftovers", lambda var: local.announce(var, SERVICE, SECRETS))
+
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        pytest.raises(CommandError, match="is taken by"),
+        up.service(tmp_path, up.Choices(port=taken.getsockname()[1]), report=print),
+    ):
+        pass
+
+    assert list((tmp_path / "run").iterdir()) == []
 
 
 def test_a_command_joins_the_running_service_but_the_environment_comes_first(
