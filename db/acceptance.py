@@ -32,8 +32,8 @@ def accept(session: Session, job: Job) -> tuple[Job, bool]:
         row = session.scalars(made).one_or_none()
     except OperationalError as error:
         if waited_in_vain(error):
-            message = f"{job.idempotency_key!r} belongs to a request that has not ended; try again in a second"
-            raise InUse(message) from error
+            key = f"Idempotency-Key {job.idempotency_key!r}"
+            raise InUse(f"{key} belongs to a request that has not ended; try again in a second") from error
         raise
     if row is not None:
         outbox.ring(session)
@@ -103,7 +103,7 @@ def check_same(known: Job, job: Job) -> None:
 def used_otherwise(job: Job) -> Conflict:
     """Return the error of a key or custom id that comes with another request than before."""
     name, param = job.idempotency_key or job.custom_id, "Idempotency-Key" if job.idempotency_key else "custom_id"
-    return Conflict(f"{name!r} was used before with a different request; use a new one", param=param)
+    return Conflict(f"{param} {name!r} was used before with a different request; use a new one", param=param)
 
 
 def _values(job: Job) -> dict[str, Any]:

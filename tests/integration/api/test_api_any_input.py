@@ -600,7 +600,7 @@ def test_a_key_whose_first_request_goes_on_is_a_conflict(client: TestClient, ses
     assert answer.status_code == 409
     assert answer.headers["retry-after"] == "1"
     assert answer.json()["error"] == {
-        "message": "'k' belongs to a request that has not ended; try again in a second",
+        "message": "Idempotency-Key 'k' belongs to a request that has not ended; try again in a second",
         "type": "invalid_request_error",
         "param": "Idempotency-Key",
         "code": "idempotency_key_in_use",

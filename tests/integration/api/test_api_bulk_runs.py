@@ -127,7 +127,7 @@ def test_good_lines_are_accepted_and_bad_ones_explained(client: TestClient, sess
         "custom_id is missing; add it",
         "the body 'no object' is not a JSON object; send {…}",
         "size '9x9' is none of tiny's; use 64x64, 64x48",
-        "'line-6' was used before with a different request; use a new one",
+        "custom_id 'line-6' was used before with a different request; use a new one",
         "custom_id holds the half of a surrogate pair U+D800 at position 5; remove it",
     ]
     assert answer["data"][5]["id"] == answer["data"][6]["id"]

@@ -29,7 +29,7 @@ def test_another_request_with_the_same_key_is_refused(client: TestClient) -> Non
 
     assert answer.status_code == 422
     assert answer.json()["error"] == {
-        "message": "'order-1' was used before with a different request; use a new one",
+        "message": "Idempotency-Key 'order-1' was used before with a different request; use a new one",
         "type": "invalid_request_error",
         "param": "Idempotency-Key",
         "code": "idempotency_key_reused",

@@ -63,7 +63,7 @@ def test_the_same_key_and_request_give_the_first_job(accept: Callable[..., UUID]
 def test_the_same_key_with_another_request_is_a_conflict(accept: Callable[..., UUID]) -> None:
     accept(idempotency_key="k", request_hash="h")
 
-    with pytest.raises(Conflict, match="'k' was used before with a different request; use a new one"):
+    with pytest.raises(Conflict, match="Idempotency-Key 'k' was used before with a different request; use a new one"):
         accept(idempotency_key="k", request_hash="other")
 
 
