@@ -142,14 +142,16 @@ def evict(
 def take(
     session: Session, space: Namespace, entry_ids: Sequence[UUID], *, even_pinned: bool = False
 ) -> list[CacheEntry]:
-    """Lock entries that are resident and that nobody uses, and return them, in the order given. Needs the lock.
+    """Lock entries that are resident here and that nobody uses, and return them, in the order given. Needs the lock.
 
-    Two statements on purpose: the pins are read after the entries are locked, so none can slip in between.
+    What was moved since it was chosen is another namespace's. Two statements on purpose: the pins are read after the
+    entries are locked, so none can slip in between.
     """
     if not entry_ids:
         return []
     taken = _TAKE_RESIDENT if even_pinned else _TAKE_UNUSED
-    found = session.scalars(taken, {"ids": list(entry_ids)}, execution_options={"populate_existing": True})
+    values = {"space": space.id, "ids": list(entry_ids)}
+    found = session.scalars(taken, values, execution_options={"populate_existing": True})
     rows = {row.id: row for row in found}
     return [rows[id_] for id_ in entry_ids if id_ in rows]
 
@@ -158,7 +160,8 @@ _ENTRY = CacheEntry.__table__.columns
 
 _TAKE_RESIDENT = (
     select(CacheEntry)
-    .where(CacheEntry.id == any_(bindparam("ids", type_=ARRAY(Uuid))), CacheEntry.status == EntryStatus.RESIDENT)
+    .where(CacheEntry.namespace_id == bindparam("space"), CacheEntry.id == any_(bindparam("ids", type_=ARRAY(Uuid))))
+    .where(CacheEntry.status == EntryStatus.RESIDENT)
     .with_for_update()
 )
 
@@ -167,8 +170,8 @@ _TAKE_UNUSED = select(CacheEntry).from_statement(
     text(
         f"""
         SELECT set_config('chai.taken', coalesce(string_agg(CAST(id AS text), ','), ''), true) FROM (
-            SELECT id FROM cache_entries WHERE id = ANY(CAST(:ids AS uuid[])) AND status = 'resident'
-            FOR UPDATE SKIP LOCKED
+            SELECT id FROM cache_entries WHERE id = ANY(CAST(:ids AS uuid[]))
+            AND namespace_id = :space AND status = 'resident' FOR UPDATE SKIP LOCKED
         ) AS locked;
         SELECT {", ".join(column.name for column in _ENTRY)} FROM cache_entries
         WHERE id = ANY(CAST(string_to_array(current_setting('chai.taken'), ',') AS uuid[]))
@@ -197,13 +200,12 @@ def withdraw(
 def quarantine(session: Session, entry_id: UUID, *, reason: str) -> CacheEntry | None:
     """Keep a broken entry out of every look-up; None when it is no longer resident."""
     space = namespaces.lock(session, session.get_one(CacheEntry, entry_id).namespace_id)
-    query = select(CacheEntry).where(CacheEntry.id == entry_id, CacheEntry.status == EntryStatus.RESIDENT)
-    row = session.scalars(query.with_for_update()).one_or_none()
-    if row is None:
+    rows = take(session, space, [entry_id], even_pinned=True)
+    if not rows:
         return None
     detail = {"reason": reason}
-    _withdraw(session, space, [row], EntryStatus.QUARANTINED, reason, _now(session), event="quarantine", detail=detail)
-    return row
+    _withdraw(session, space, rows, EntryStatus.QUARANTINED, reason, _now(session), event="quarantine", detail=detail)
+    return rows[0]
 
 
 def _withdraw(

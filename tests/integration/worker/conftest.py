@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import acceptance
@@ -49,6 +49,13 @@ def ending() -> Iterator[threading.Event]:
             thread.join(60)
 
 
+WRONG = """
+    SELECT id, bytes_used, num_entities FROM namespaces WHERE bytes_used <> (
+        SELECT coalesce(sum(num_bytes), 0) FROM cache_entries WHERE namespace_id = namespaces.id AND status <> 'gone'
+    ) OR num_entities <> (SELECT count(entry_id) FROM cache_entities WHERE namespace_id = namespaces.id)
+"""  # namespaces whose row does not say what they hold
+
+
 @dataclass
 class Service:
     """One worker's process."""
@@ -75,15 +82,17 @@ class Service:
             return list(session.scalars(select(CacheEntry).order_by(CacheEntry.created_at)))
 
     def check_ledger(self) -> None:
-        """The ledger equals the bytes on disk, and a row that serves hits has its whole file."""
+        """The ledger equals the bytes on disk, in all and of each namespace; what serves hits has its whole file."""
         on_disk = {file.name: file.num_bytes for file in self.storage.files("latents")}
         with self.factory() as session:
             used = session.scalar(select(func.coalesce(func.sum(Namespace.bytes_used), 0)))
             rows = session.scalars(select(CacheEntry).where(CacheEntry.status == EntryStatus.RESIDENT)).all()
             over = session.scalars(select(Namespace).where(Namespace.bytes_used > Namespace.byte_budget)).all()
+            wrong = session.execute(text(WRONG)).all()
         assert used == sum(on_disk.values())
         assert {row.name: row.num_bytes for row in rows}.items() <= on_disk.items()
         assert over == []
+        assert wrong == []
 
 
 @pytest.fixture

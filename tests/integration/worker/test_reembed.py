@@ -1,7 +1,7 @@
 """Stored entries move to another embedder, a few at a time, and none is lost."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -36,6 +36,24 @@ def with_embedder(service: Any, embedder: Any) -> Any:
     return replace(service, runtime=replace(service.runtime, embedder=embedder))
 
 
+@dataclass
+class _Meanwhile:
+    """An embedder during whose work something else happens, once."""
+
+    embedder: Any
+    happens: Callable[[], int]
+    came: int | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.embedder, name)
+
+    def embed(self, phrases: list[str]) -> list[list[float]]:
+        if self.came is None:
+            self.came = self.happens()
+        vectors: list[list[float]] = self.embedder.embed(phrases)
+        return vectors
+
+
 def begun(service: Any, embedder: Any) -> reembed.Move:
     with transaction(service.factory) as session:
         (source,) = reembed.find(session, embedder)
@@ -61,6 +79,32 @@ def test_every_entry_lends_under_the_new_embedder_and_under_the_old_until_it_mov
         pass
     assert newer.run("a lighthouse on a cliff").receipt["reason"] == "entity_hit"
     assert [entry.namespace_id for entry in service.entries()] == [move.target] * 3
+    service.check_ledger()
+
+
+def test_two_moves_at_once_move_each_entry_once(start: Start, minilm: Any) -> None:
+    service = filled(start)
+    move = begun(service, minilm)
+    other = _Meanwhile(minilm, lambda: reembed.step(service.factory, move, minilm, limit=2))
+
+    moved = reembed.step(service.factory, move, other)
+
+    assert (other.came, moved) == (2, 1)
+    assert [entry.namespace_id for entry in service.entries()] == [move.target] * 3
+    service.check_ledger()
+
+
+def test_what_has_moved_is_not_evicted_where_it_was(start: Start, minilm: Any) -> None:
+    service = filled(start)
+    move = begun(service, minilm)
+    while reembed.step(service.factory, move, minilm):
+        pass
+    first = service.entries()[0].id
+    with transaction(service.factory) as session:
+        source = namespaces.lock(session, move.source)
+        gone = cache.evict(session, source, [first], policy="purge", reason="chosen before", even_pinned=True)
+
+    assert gone == []
     service.check_ledger()
 
 
