@@ -12,11 +12,12 @@ from sqlalchemy import delete, select
 from cli.main import main
 from db.models import CacheEvent, JobMetric, Lookup, Namespace
 from db.session import transaction
-from worker.cache import planner
+from worker.cache import planner, reembed
 from worker.cache.decisions.planning import Plan
 from worker.cache.simulation import recorded
 from worker.cache.simulation.play import Capacity, Setup, play
 from worker.cache.simulation.prepare import prepare
+from worker.models.embedders import load_embedder
 
 Start = Callable[..., Any]  # Any: the Service of conftest
 PROMPTS = (
@@ -63,6 +64,23 @@ def test_a_recorded_run_gives_every_decision_and_eviction_again(
     assert [said for _, said in told if isinstance(said, tuple)] == victims
     assert len(victims) >= 2
     assert sum(bool(plan.donors) for plan in plans) >= (3 if max_uses > 1 else 2)
+
+
+def test_what_was_moved_to_another_embedder_since_lent_in_its_time(start: Start, embedder: Any) -> None:
+    service = start()
+    for prompt in (PROMPTS[0], PROMPTS[2], PROMPTS[6]):
+        service.run(prompt)
+    minilm = load_embedder("minilm")
+    with transaction(service.factory) as session:
+        move = reembed.begin(session, session.scalars(select(Namespace)).one(), minilm)
+    assert reembed.step(service.factory, move, minilm) == 1
+    with service.factory() as session:
+        found = recorded.read(session)
+
+    prepared = prepare(found.requests, extract=planner.extractor(), embedder=embedder, floor=0.3)
+    played = play(prepared, found.sample.steps, Setup(capacity=Capacity(), policy="gdsf", isolation="tenant"))
+
+    assert [reason.value for reason in played.reasons] == ["empty_cache", "entity_hit", "entity_hit"]
 
 
 def test_the_record_answers_what_another_budget_would_have_done(

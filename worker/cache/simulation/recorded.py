@@ -70,7 +70,7 @@ def _ends(session: Session, log: Iterable[CacheEvent]) -> _Ends:
     found: dict[str, dict[Attempt, CacheEvent]] = defaultdict(dict)
     for event in log:
         if event.job_id is not None and event.fence is not None:
-            found[event.kind][event.job_id, event.fence] = event
+            found[event.kind].setdefault((event.job_id, event.fence), event)  # a later insert is a move: `reembed`
     return _Ends(inserts=found["insert"], hits=found["hit"], refusals=found["refuse"], others=metrics.ends(session))
 
 
