@@ -8,16 +8,15 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cli import local, night, output
 from cli.errors import BadInput
-from cli.manifest import BadLine, Manifest
-from cli.night import Decided, Night, Order, Size
-
-if TYPE_CHECKING:
-    from db.metrics import Spread
-    from shared.run_windows import RunWindow
+from cli.manifest import BadLine, Manifest, Order
+from cli.night import Decided, Night, Size
+from db.metrics import Spread
+from shared.run_windows import RunWindow
+from worker.cache.nights import OWN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +61,7 @@ class Forecast:
 
 
 def forecast(
-    listed: Manifest, window: "RunWindow | None", order: Order = Order.PLANNED, *, series: str | None = None
+    listed: Manifest, window: RunWindow | None, order: Order = Order.PLANNED, *, series: str | None = None
 ) -> Forecast:
     """Return what a list would do and cost now; the database is asked when a service is running or named.
 
@@ -94,14 +93,12 @@ class Tally:
 
     def add(self, decided: Decided) -> None:
         """Count a line."""
-        from worker.cache.nights import OWN
-
         plan, numbers = decided.plan, self._numbers[decided.size]
         numbers[plan.path] += 1
         if plan.path == "fast" and plan.donors:
             numbers["own" if plan.donors[0].startswith(OWN) else "stored"] += 1
 
-    def forecast(self, listed: Manifest, window: "RunWindow | None", order: Order) -> Forecast:
+    def forecast(self, listed: Manifest, window: RunWindow | None, order: Order) -> Forecast:
         """Reckon up what was counted."""
         parts = [
             _Part(
@@ -124,11 +121,11 @@ class _Part:
     num_full: int
     num_hits_stored: int
     num_hits_own: int
-    measured: "Mapping[str, Spread]"  # by path
+    measured: Mapping[str, Spread]  # by path
 
 
 def _summed(
-    listed: Manifest, planned: Night, parts: Sequence[_Part], window: "RunWindow | None", order: Order
+    listed: Manifest, planned: Night, parts: Sequence[_Part], window: RunWindow | None, order: Order
 ) -> Forecast:
     cost = _cost(parts)
     now = datetime.now(UTC)
@@ -154,7 +151,7 @@ def _summed(
     )
 
 
-def end_of(starts: datetime, work: timedelta, window: "RunWindow | None") -> datetime:
+def end_of(starts: datetime, work: timedelta, window: RunWindow | None) -> datetime:
     """Return when work that begins now, or when the window opens, is done: it goes on in open hours alone."""
     if window is None:
         return starts + work

@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,13 @@ from shared.numerals import plain
 
 _DECIMALS = re.compile(r"(?<=\d)\.0+\s*$", re.ASCII)  # of a whole number
 LONGEST_LINE = 2**20  # bytes of JSON: far more than the service takes, little enough for many in one request
+
+
+class Order(StrEnum):
+    """In which order the lines of a list run."""
+
+    PLANNED = "planned"  # so that most of them find a donor
+    FILE = "file"  # as they stand in the list
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,37 +8,37 @@ import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import TYPE_CHECKING
 from uuid import uuid4
 
+import numpy as np
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session, sessionmaker
+
+from api import batch_items
+from api.ids import batch_id
 from cli import local
 from cli.errors import BadInput
-from cli.manifest import BadLine, Line, Manifest
+from cli.manifest import BadLine, Line, Manifest, Order
+from db import batches, heartbeats, jobs, keys, metrics, reused_lines
+from db.keys import Caller
+from db.metrics import Spread
+from db.models import Batch, Job, Namespace
+from db.session import connect, sessions, transaction
+from db.states import BatchStatus
+from shared import model_cards
+from shared.generation import GenerationParams, Mode
+from shared.model_cards import ModelCard
 from shared.silence import NO_MORE_JOBS_S
-
-if TYPE_CHECKING:
-    from sqlalchemy.orm import Session, sessionmaker
-
-    from db.keys import Caller
-    from db.metrics import Spread
-    from db.models import Job, Namespace
-    from shared.model_cards import ModelCard
-    from worker.cache import nights
-    from worker.cache.decisions.planning import Plan
-    from worker.cache.decisions.types import Neighbour
-    from worker.cache.namespaces import SpaceSettings
-    from worker.cache.planner import Embedder
-    from worker.settings import WorkerSettings
+from worker.cache import dry_run, nights, planner, tables
+from worker.cache.decisions.planning import Plan
+from worker.cache.decisions.types import Neighbour
+from worker.cache.namespaces import SpaceSettings, initial_settings
+from worker.cache.planner import Embedder
+from worker.models.embedders import load_embedder
+from worker.models.keeping_embedder import EmbedderError
+from worker.settings import WorkerSettings
 
 Size = tuple[str, int, int, int, int]  # model, width, height, frames, frames a second
-
-
-class Order(StrEnum):
-    """In which order the lines of a list run."""
-
-    PLANNED = "planned"  # so that most of them find a donor
-    FILE = "file"  # as they stand in the list
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ class Decided:
     """One line, and how it would run."""
 
     line: Line
-    plan: "Plan"
+    plan: Plan
     size: Size
 
 
@@ -62,16 +62,16 @@ class Earlier:
 class Night:
     """A list of prompts, and all that deciding over it needs."""
 
-    cards: "Mapping[str, ModelCard]"
-    settings: "WorkerSettings"
-    embedder: "Embedder"
-    factory: "sessionmaker[Session] | None"  # none: no service is known, the list is looked at alone
+    cards: Mapping[str, ModelCard]
+    settings: WorkerSettings
+    embedder: Embedder
+    factory: sessionmaker[Session] | None  # none: no service is known, the list is looked at alone
     num_workers: int
-    caller: "Caller"  # whose cache it is
-    jobs: "Sequence[tuple[Line, Job]]"
+    caller: Caller  # whose cache it is
+    jobs: Sequence[tuple[Line, Job]]
     bad: Sequence[BadLine]
     earlier: Earlier
-    measured: "dict[Size, Mapping[str, Spread]]" = field(default_factory=dict)  # by path, of each size that came up
+    measured: dict[Size, Mapping[str, Spread]] = field(default_factory=dict)  # by path, of each size that came up
 
     def decided(self, order: Order) -> Iterator[Decided]:
         """Decide for each line that can be used, in the order in which it would run; lines of one size together."""
@@ -82,9 +82,7 @@ class Night:
             for line, plan in self._group(size, pairs, order):
                 yield Decided(line=line, plan=plan, size=size)
 
-    def _group(self, size: Size, pairs: "Sequence[tuple[Line, Job]]", order: Order) -> "Iterator[tuple[Line, Plan]]":
-        from worker.cache import nights
-
+    def _group(self, size: Size, pairs: Sequence[tuple[Line, Job]], order: Order) -> Iterator[tuple[Line, Plan]]:
         room: nights.Room | None = None
         for start in range(0, len(pairs), nights.SLICE):
             part = pairs[start : start + nights.SLICE]
@@ -106,15 +104,12 @@ class Night:
             for index, plan in nights.run(lines, indexes, room, matching, num_workers=self.num_workers):
                 yield part[index][0], plan
 
-    def _space(self, session: "Session", job: "Job") -> "Namespace | None":
+    def _space(self, session: Session, job: Job) -> Namespace | None:
         """Return the namespace that such a job of the caller's would look into; None before there is one."""
-        from shared.generation import GenerationParams
-        from worker.cache import dry_run
-
         caller, params = self.caller, GenerationParams.of(job)
         return dry_run.find_space(session, params, caller.tenant, caller.group, self.embedder.name)
 
-    def _capacity(self, space: "Namespace | None", measured: "Mapping[str, Spread]") -> int | None:
+    def _capacity(self, space: Namespace | None, measured: Mapping[str, Spread]) -> int | None:
         """Return how many videos the cache keeps of this size; None where none was measured."""
         full = measured.get("full")
         if full is None or not full.latent_bytes:
@@ -122,13 +117,8 @@ class Night:
         return int((space.byte_budget if space else self.settings.cache_bytes) // full.latent_bytes)
 
     def _taken_apart(
-        self, session: "Session | None", space: "Namespace | None", own: "SpaceSettings", line: Line, job: "Job"
-    ) -> "nights.Line":
-        import numpy as np
-
-        from shared.generation import GenerationParams, Mode
-        from worker.cache import nights, planner, tables
-
+        self, session: Session | None, space: Namespace | None, own: SpaceSettings, line: Line, job: Job
+    ) -> nights.Line:
         card, params = self.cards[job.model], GenerationParams.of(job)
         found = planner.extractor(own.extractor)(params.prompt, negative=params.negative_prompt or "")
         extraction, vectors = planner.embed(self.embedder, found)
@@ -152,11 +142,6 @@ def of(listed: Manifest, series: str | None = None) -> Night:
     Lines that earlier runs of `series` have made, or will make, are left out. Raises `BadInput` when this machine lacks
     what deciding needs.
     """
-    from shared import model_cards
-    from worker.models.embedders import load_embedder
-    from worker.models.keeping_embedder import EmbedderError
-    from worker.settings import WorkerSettings
-
     factory = database()
     with local.settings_checked():
         settings = WorkerSettings.model_validate({} if factory else {"DATABASE_URL": "postgresql://none/none"})
@@ -182,13 +167,8 @@ def of(listed: Manifest, series: str | None = None) -> Night:
     )
 
 
-def database() -> "sessionmaker[Session] | None":
+def database() -> sessionmaker[Session] | None:
     """Return the way to the database of the service, if one is named and answers."""
-    from sqlalchemy.exc import SQLAlchemyError
-
-    from db import jobs
-    from db.session import connect, sessions, transaction
-
     local.join(local.var_dir())
     if "DATABASE_URL" not in os.environ:
         return None
@@ -202,12 +182,9 @@ def database() -> "sessionmaker[Session] | None":
 
 
 def _checked(
-    listed: Manifest, cards: "Mapping[str, ModelCard]", settings: "WorkerSettings"
-) -> "tuple[list[tuple[Line, Job]], list[BadLine]]":
+    listed: Manifest, cards: Mapping[str, ModelCard], settings: WorkerSettings
+) -> tuple[list[tuple[Line, Job]], list[BadLine]]:
     """Check the lines as the service would; return the jobs they ask for, and what is wrong with the others."""
-    from api import batch_items
-    from db.models import Batch
-
     batch = Batch(id=uuid4(), tenant="local")
     items = [line.item for line in listed.lines]
     found = batch_items.sort_out(items, cards, batch, default_model=settings.default_model)
@@ -219,15 +196,9 @@ def _checked(
 
 
 def _earlier(
-    factory: "sessionmaker[Session]", listed: Manifest, series: str | None, jobs: "Sequence[Job]", tenant: str
+    factory: sessionmaker[Session], listed: Manifest, series: str | None, jobs: Sequence[Job], tenant: str
 ) -> Earlier:
     """Look up what the service would not make again."""
-    from api.ids import batch_id
-    from db import batches, reused_lines
-    from db.models import Batch
-    from db.session import transaction
-    from db.states import BatchStatus
-
     with transaction(factory) as session:
         batch = batches.of_manifest(session, tenant, listed.key)
         if batch is not None and batch.status != BatchStatus.OPEN:
@@ -238,11 +209,8 @@ def _earlier(
         return Earlier(lines=frozenset({*found, *known}))
 
 
-def _caller(factory: "sessionmaker[Session] | None") -> "Caller":
+def _caller(factory: sessionmaker[Session] | None) -> Caller:
     """Return whose key CHAI_API_KEY is; without one, who asks a service that needs none."""
-    from db import keys
-    from db.session import transaction
-
     nobody = keys.Caller(tenant="local", group=None, scopes=frozenset())
     if factory is None:
         return nobody
@@ -250,22 +218,15 @@ def _caller(factory: "sessionmaker[Session] | None") -> "Caller":
         return keys.check(session, os.environ.get("CHAI_API_KEY", "").strip()) or nobody
 
 
-def _own_settings(space: "Namespace | None", card: "ModelCard") -> "SpaceSettings":
-    from worker.cache.namespaces import SpaceSettings, initial_settings
-
+def _own_settings(space: Namespace | None, card: ModelCard) -> SpaceSettings:
     return SpaceSettings.model_validate(space.settings if space else initial_settings(card))
 
 
-def _measured(session: "Session", job: "Job") -> "Mapping[str, Spread]":
-    from db import metrics
-
+def _measured(session: Session, job: Job) -> Mapping[str, Spread]:
     return metrics.spread(session, model=job.model, width=job.width, height=job.height, num_frames=job.num_frames)
 
 
-def _num_workers(factory: "sessionmaker[Session] | None") -> int:
-    from db import heartbeats
-    from db.session import transaction
-
+def _num_workers(factory: sessionmaker[Session] | None) -> int:
     if factory is None:
         return 1
     with transaction(factory) as session:

@@ -19,7 +19,6 @@ from cli.bulk.submission import rule_of, series_of, submit, submitted_before, te
 from cli.client import Json, connect
 from cli.errors import BadInput
 from cli.list_files import STDIN
-from cli.night import Order
 from shared.run_windows import AtEnd
 
 app = App(help="Run a whole list of prompts.", no_args_is_help=True)
@@ -75,8 +74,8 @@ def run(
     out: Out = None,
     download: Download = False,
     order: Annotated[
-        Order, typer.Option(help="planned: so that most lines find a donor; file: as they stand in the list.")
-    ] = Order.PLANNED,
+        manifest.Order, typer.Option(help="planned: so that most lines find a donor; file: as they stand in the list.")
+    ] = manifest.Order.PLANNED,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what the list would do and cost, and submit nothing.")
     ] = False,
@@ -247,7 +246,9 @@ def _write_report(folder: Path, found: Json, pictures: Mapping[str, bytes]) -> N
             stream.write(content)
 
 
-def _print_forecast(listed: manifest.Manifest, series: str, window: Json | None, order: Order, *, as_json: bool) -> int:
+def _print_forecast(
+    listed: manifest.Manifest, series: str, window: Json | None, order: manifest.Order, *, as_json: bool
+) -> int:
     from cli import forecast  # brings the service's own code, torch among it
 
     found = forecast.forecast(listed, rule_of(window), worth(order, listed), series=series)

@@ -12,8 +12,7 @@ from cli import manifest, output
 from cli.bulk.following import ENDED
 from cli.client import Client, Json
 from cli.errors import BadInput, CommandError, Refused, Unreachable
-from cli.manifest import BadLine, Line
-from cli.night import Order
+from cli.manifest import BadLine, Line, Order
 from cli.outages import through_outages
 from shared.run_windows import RunWindow
 

@@ -13,7 +13,7 @@ from cli import night, outages, places, results
 from cli.bulk import commands, submission
 from cli.client import Client
 from cli.errors import BadInput, Refused, Unreachable
-from cli.manifest import BadLine, Line, Manifest, read
+from cli.manifest import BadLine, Line, Manifest, Order, read
 from cli.places import NoPlace
 from cli.results import exit_code, write
 from shared.results import Result
@@ -226,7 +226,7 @@ WAYS, COLOURS = ("left", "right"), ("red", "blue")
 PHRASES = [f"a {colour} {shape} drifts {way}" for way in WAYS for colour in COLOURS for shape in SHAPES]
 
 
-def sent_in(order: night.Order, listed: Manifest, monkeypatch: pytest.MonkeyPatch) -> submission.Ordered:
+def sent_in(order: Order, listed: Manifest, monkeypatch: pytest.MonkeyPatch) -> submission.Ordered:
     monkeypatch.setattr(night, "database", lambda: None)
     return submission.Ordered(listed, None, order)
 
@@ -238,8 +238,8 @@ def test_a_list_is_sent_in_the_planned_order_and_with_what_is_expected(
     file.write_text("prompt,mode\n" + "".join(f"{phrase},auto\n" for phrase in PHRASES) + "a blue circle,warp\n")
     listed = read(file, {})
 
-    as_listed = sent_in(night.Order.FILE, listed, monkeypatch)
-    planned = sent_in(night.Order.PLANNED, listed, monkeypatch)
+    as_listed = sent_in(Order.FILE, listed, monkeypatch)
+    planned = sent_in(Order.PLANNED, listed, monkeypatch)
     sent = list(planned.lines())
 
     assert list(as_listed.lines()) == list(listed.lines)
@@ -257,7 +257,7 @@ def test_a_list_that_cannot_be_planned_is_sent_as_it_stands(
 ) -> None:
     monkeypatch.setenv("CHAI_EMBEDDER", "nonesuch")
     listed = Manifest(key="k", take=1, lines=tuple(lines(30)), bad=(), duplicates=())
-    ordered = sent_in(night.Order.PLANNED, listed, monkeypatch)
+    ordered = sent_in(Order.PLANNED, listed, monkeypatch)
 
     assert list(ordered.lines()) == list(listed.lines)
     assert ordered.forecast is None

@@ -84,7 +84,7 @@ def test_a_list_is_its_own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     rows = ["a large red circle drifts right,auto", "a large red circle drifts left,auto", "a red circle,full"]
     file.write_text("\n".join(["prompt,mode", *rows, "a blue square,warp", "a large red circle drifts right,auto"]))
 
-    found = forecast.forecast(manifest.read(file, {}), NIGHT, night.Order.FILE)
+    found = forecast.forecast(manifest.read(file, {}), NIGHT, manifest.Order.FILE)
     planned = forecast.forecast(manifest.read(file, {}), NIGHT)
 
     assert (found.num_lines, found.num_fast, found.num_full) == (3, 1, 2)
