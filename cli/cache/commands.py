@@ -113,24 +113,35 @@ def purge(
     A running job that uses one of them ends as it would have; the next finds nothing.
     """
     from api.sweeps import sweep_entries
-    from db import cache
-    from db.session import transaction
 
     if everything == any((tenant, job, before)):
         raise BadInput("purge takes --tenant, --job or --before, or --all for everything")
+    which = {"tenant": tenant, "job_id": _video(job), "before": _time(before)}
     with _open() as store:
-        with transaction(store.factory) as session:
-            doomed = cache.resident(session, tenant=tenant, job_id=_video(job), before=_time(before))
-            by_space: dict[UUID, list[UUID]] = {}
-            for entry in doomed:
-                by_space.setdefault(entry.namespace_id, []).append(entry.id)
-        removed = [entry for id_, ids in by_space.items() for entry in _evict(store, id_, ids)]
+        removed: list[CacheEntry] = []
+        while by_space := _resident(store, which):  # again: what moved meanwhile is in another namespace now
+            gone = [entry for id_, ids in by_space.items() for entry in _evict(store, id_, ids)]
+            if not gone:
+                break
+            removed += gone
         sweep_entries(store.storage, store.factory, quarantine_s=0)
     num_bytes = sum(entry.num_bytes for entry in removed)
     if as_json:
         output.print_json({"entries": len(removed), "bytes": num_bytes})
     else:
         output.note(f"purged {len(removed)} entries, {num_bytes / MIB:.1f} MiB")
+
+
+def _resident(store: _Store, which: Mapping[str, Any]) -> dict[UUID, list[UUID]]:  # Any: as `cache.resident` takes it
+    """Return the entries that serve look-ups, by namespace."""
+    from db import cache
+    from db.session import transaction
+
+    by_space: dict[UUID, list[UUID]] = {}
+    with transaction(store.factory) as session:
+        for entry in cache.resident(session, **which):
+            by_space.setdefault(entry.namespace_id, []).append(entry.id)
+    return by_space
 
 
 def _evict(store: _Store, space_id: UUID, ids: list[UUID]) -> "list[CacheEntry]":

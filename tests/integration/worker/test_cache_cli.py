@@ -7,11 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, select, text
 
-from cli.cache import questions
+from cli.cache import commands, questions
 from cli.main import main
+from db.models import Namespace
+from db.session import transaction
 from worker.cache import reembed, room
+from worker.models.embedders import load_embedder
 
 Start = Callable[..., Any]  # Any: the Service of conftest
 RED_FOX, ELSE = "a red fox runs through a snowy forest", "two robots play chess in a library"
@@ -257,6 +260,28 @@ def test_who_stops_a_change_half_way_has_changed_nothing(
     assert [stopped[name] for name in columns] == [before[name] for name in columns]
     assert (code, done["policy"], done["admission"], done["entries"]) == (0, "lru", "second_sighting", 1), text
     assert [entry.prompt for entry in service.entries() if entry.status == "resident"] == [ELSE]
+    service.check_ledger()
+
+
+def test_purge_takes_what_moves_to_another_embedder_meanwhile(
+    start: Start, chai: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = start()
+    service.run(RED_FOX)
+    service.run(ELSE)
+    minilm, evict = load_embedder("minilm"), commands._evict
+    with transaction(service.factory) as session:
+        move = reembed.begin(session, session.scalars(select(Namespace)).one(), minilm)
+
+    def late(*args: Any) -> Any:
+        reembed.step(service.factory, move, minilm, limit=1)
+        return evict(*args)
+
+    monkeypatch.setattr(commands, "_evict", late)
+    code, text = chai("purge", "--all", "--json")
+
+    assert (code, json.loads(text.splitlines()[-1])["entries"]) == (0, 2), text
+    assert {entry.status for entry in service.entries()} == {"gone"}
     service.check_ledger()
 
 
