@@ -5,6 +5,7 @@ request costs itself only; it stands in the error file with its reason.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,8 @@ from itertools import chain, islice
 from typing import Any
 from uuid import UUID, uuid4, uuid5
 
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
 
 from api import batch_items, file_lines, sweeps, videos, webhooks
@@ -27,10 +30,12 @@ from db.session import by_message, transaction
 from db.states import ENDED_BATCHES, BatchStatus, FileBatchStatus
 from shared import json_lines, model_cards
 from shared.model_cards import ModelCard
-from shared.storage import FileMissing, Storage, file_name
+from shared.storage import FileMissing, Storage, StorageError, file_name
 
 logger = logging.getLogger("api.file_batches")
 CHUNK = 500  # lines read in one transaction
+GIVE_UP = 5  # times in a row that a file broke its reading, while nothing was away
+_AWAY = (DBAPIError, PoolTimeout, StorageError, OSError, MemoryError)  # of a service: no fault of a file
 _SPACE = UUID("6f1f6a0e-6f0d-4c4c-9a53-6b6df5b1c0de")  # of the ids of lines
 
 
@@ -39,6 +44,7 @@ class FileBatches:
 
     def __init__(self, factory: sessionmaker[Session], storage: Storage, settings: ApiSettings) -> None:
         self._factory, self._storage, self._settings = factory, storage, settings
+        self._broken: Counter[UUID] = Counter()  # times in a row, by batch
 
     @cached_property
     def _cards(self) -> dict[str, ModelCard]:
@@ -47,7 +53,8 @@ class FileBatches:
     def turn(self) -> bool:
         """Take the next step of every batch that has one; return whether there was any.
 
-        A batch that cannot go on does not hold up the others; what it broke on is raised in the end.
+        A batch that cannot go on does not hold up the others; what it broke on is raised in the end. One whose file
+        breaks its reading again and again fails.
         """
         has_moved, broken = False, None
         with transaction(self._factory) as session:
@@ -55,12 +62,34 @@ class FileBatches:
         for id_ in ids:
             try:
                 has_moved |= self._step(id_)
+                self._broken.pop(id_, None)
             except Exception as error:
                 logger.warning("batch not gone on with", extra={"fields": {"batch": id_}}, exc_info=error)
-                broken = error
+                if not self._is_given_up(id_, error):
+                    broken = error
         if broken:
             raise broken
         return has_moved
+
+    def _is_given_up(self, id_: UUID, error: Exception) -> bool:
+        """Fail a batch whose file broke its reading too often; return whether it has ended."""
+        if isinstance(error, _AWAY) and not isinstance(error, (DataError, IntegrityError)):
+            return False
+        self._broken[id_] += 1
+        if self._broken[id_] < GIVE_UP:
+            return False
+        with transaction(self._factory) as session:
+            taken = file_batches.take(session, id_)
+            if taken is None or taken[0].status != FileBatchStatus.VALIDATING:
+                return False  # what has run is written once the service can
+            row, run = taken
+            message = (
+                f"a line from {row.line + 1} on breaks the service, whose log says how; leave it out and send again"
+            )
+            file_batches.fail(session, row, run, code="unreadable_line", message=message, line=row.line + 1)
+            _tell(session, row)
+        del self._broken[id_]
+        return True
 
     def _step(self, id_: UUID) -> bool:
         with transaction(self._factory) as session:

@@ -260,6 +260,48 @@ def test_a_file_that_vanished_fails_its_batch(client: TestClient, relay: FileBat
     assert (batch["status"], batch["errors"]["data"][0]["code"]) == ("failed", "input_file_gone")
 
 
+def test_a_file_that_breaks_its_reading_fails_its_batch_and_slows_no_other(
+    client: TestClient, relay: FileBatches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poison, other = begin(client, text(line(0), line(1))), begin(client, text(line(2)))
+
+    def break_on(found: Any, request: Callable[[Any], Any] = file_lines.request) -> Any:
+        if b"circle 1" in found.content:
+            raise ValueError("a string literal cannot contain this")
+        return request(found)
+
+    monkeypatch.setattr(file_lines, "request", break_on)
+    for _ in range(parts.GIVE_UP - 1):
+        with pytest.raises(ValueError, match="cannot contain"):
+            relay.turn()
+    while relay.turn():
+        pass
+
+    failed = client.get(f"/v1/batches/{poison}").json()
+    assert failed["status"] == "failed"
+    assert failed["errors"]["data"][0]["code"] == "unreadable_line"
+    assert client.get(f"/v1/batches/{other}").json()["status"] == "in_progress"
+
+
+def test_a_service_that_is_away_fails_no_batch(
+    client: TestClient, relay: FileBatches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id_ = begin(client, text(line(0)))
+
+    def broken(*_: object) -> None:
+        raise StorageError("the bucket is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(parts.files, "get", broken)
+        for _ in range(2 * parts.GIVE_UP):
+            with pytest.raises(StorageError):
+                relay.turn()
+    while relay.turn():
+        pass
+
+    assert client.get(f"/v1/batches/{id_}").json()["status"] == "in_progress"
+
+
 def test_a_file_that_is_missing_with_its_storage_fails_no_batch(
     client: TestClient, relay: FileBatches, session: Session, storage: Storage
 ) -> None:
