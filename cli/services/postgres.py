@@ -137,9 +137,7 @@ class Postgres(Server):
             return
         processes.stop_leftovers("initdb", self.folder, with_signal=signal.SIGINT)
         data = self.data.resolve()  # may be a link to another disk
-        partial = data.with_name(
-            "data.part"
-        )  # whoever cuts this short, by Ctrl-C too, leaves nothing that looks like data
+        partial = data.with_name("data.part")  # whoever cuts this short leaves nothing that looks like data
         if partial.exists():
             shutil.rmtree(partial)
         secret = self.folder / "initdb.secret"  # a copy that the user who runs initdb may read
