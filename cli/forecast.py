@@ -50,6 +50,8 @@ class Forecast:
     likely_end: datetime | None  # with these workers, in the window's open hours alone
     closes_at: datetime | None  # when the window that it would start in closes
     is_cache_known: bool  # the stored videos were asked; else the list was looked at alone
+    embedder: str  # of this machine
+    stored_by: str | None  # another embedder, for whose workers the cache is not as empty as it was found here
     order: Order  # in which the lines would run
 
     @property
@@ -147,6 +149,8 @@ def _summed(
         likely_end=None if work is None else end_of(starts, work, window),
         closes_at=window.next_change(starts) if window else None,
         is_cache_known=planned.factory is not None,
+        embedder=planned.embedder.name,
+        stored_by=planned.stored_by,
         order=order,
     )
 

@@ -72,6 +72,9 @@ class Night:
     bad: Sequence[BadLine]
     earlier: Earlier
     measured: dict[Size, Mapping[str, Spread]] = field(default_factory=dict)  # by path, of each size that came up
+    stored_by: str | None = (
+        None  # another embedder: of what is stored in a size that came up, where none is by this one
+    )
 
     def decided(self, order: Order) -> Iterator[Decided]:
         """Decide for each line that can be used, in the order in which it would run; lines of one size together."""
@@ -107,7 +110,9 @@ class Night:
     def _space(self, session: Session, job: Job) -> Namespace | None:
         """Return the namespace that such a job of the caller's would look into; None before there is one."""
         caller, params = self.caller, GenerationParams.of(job)
-        return dry_run.find_space(session, params, caller.tenant, caller.group, self.embedder.name)
+        found = dry_run.find_spaces(session, params, caller.tenant, caller.group)
+        self.stored_by = self.stored_by or dry_run.stored_by_another(session, found, self.embedder.name)
+        return dry_run.of_embedder(found, self.embedder.name)
 
     def _capacity(self, space: Namespace | None, measured: Mapping[str, Spread]) -> int | None:
         """Return how many videos the cache keeps of this size; None where none was measured."""

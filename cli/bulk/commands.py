@@ -16,6 +16,7 @@ from cli import local, manifest, names, output, places, results
 from cli.arguments import App, AsJson
 from cli.bulk.following import follow, pictures, results_of
 from cli.bulk.submission import rule_of, series_of, submit, submitted_before, tell_of, worth
+from cli.cache.spaces import of_another
 from cli.client import Json, connect
 from cli.errors import BadInput
 from cli.list_files import STDIN
@@ -255,6 +256,8 @@ def _print_forecast(
     tell_of(found.bad, listed.duplicates)
     if found.submitted_as is not None:
         output.note(submitted_before(found.submitted_as, listed))
+    if found.stored_by is not None:
+        output.note(of_another(found.stored_by, found.embedder))
     if as_json:
         output.print_json(forecast.plain(found))
     else:

@@ -10,6 +10,7 @@ import typer
 
 from cli import manifest, output
 from cli.bulk.following import ENDED
+from cli.cache.spaces import of_another
 from cli.client import Client, Json
 from cli.errors import BadInput, CommandError, Refused, Unreachable
 from cli.manifest import BadLine, Line, Order
@@ -105,6 +106,8 @@ class Ordered:
             for decided in planned.decided(self.order):
                 tally.add(decided)
                 yield decided.line
+            if planned.stored_by is not None:
+                output.note(of_another(planned.stored_by, planned.embedder.name))
             self.forecast = forecast.kept(tally.forecast(self.listed, rule_of(self.window), self.order))
         except SQLAlchemyError as error:
             raise Unreachable(f"the database: {str(error).splitlines()[0]}") from error

@@ -12,7 +12,7 @@ import typer
 from chai_client.transport import check_fields
 from cli import local, output
 from cli.arguments import AsJson
-from cli.cache.spaces import find_id
+from cli.cache.spaces import find_id, of_another
 from cli.errors import BadInput
 from cli.list_files import STDIN, from_stdin
 from shared.limits import A_CENTURY
@@ -171,23 +171,19 @@ def _session() -> "Iterator[tuple[Session | None, WorkerSettings]]":
 def _space(
     session: "Session", shape: "GenerationParams", tenant: str | None, settings: "WorkerSettings"
 ) -> "Namespace | None":
-    """Return the namespace that workers with this machine's embedder read; say so where all are another embedder's."""
+    """Return the namespace that workers with this machine's embedder read; say where another's is stored instead."""
     from worker.cache import dry_run
 
     found = dry_run.find_spaces(session, shape, tenant)
-    names = {space.id: space.identity["embedder"] for space in found}
     session.commit()  # the embedder and the next prompt may take long, and a transaction that idles is ended
     if not found:
         return None
     ours = _embedder(settings).name
-    for space in found:
-        if names[space.id] == ours:
-            return space
-    output.note(
-        f"what is stored was embedded by {names[found[0].id]}, and CHAI_EMBEDDER names {ours} here, for which the "
-        "cache is empty; set it as the workers have it, or move what is stored with `chai cache reembed`"
-    )
-    return None
+    theirs = dry_run.stored_by_another(session, found, ours)
+    session.commit()
+    if theirs is not None:
+        output.note(of_another(theirs, ours))
+    return dry_run.of_embedder(found, ours)
 
 
 def _prompts(given: str) -> Iterator[str]:

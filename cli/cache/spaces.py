@@ -34,6 +34,14 @@ def find_id(session: "Session", beginning: str | None) -> "UUID | None":
     return None if beginning is None else find_space(session, beginning).id
 
 
+def of_another(theirs: str, ours: str) -> str:
+    """Say that what is stored was embedded by another embedder than this machine's."""
+    return (
+        f"what is stored was embedded by {theirs}, and CHAI_EMBEDDER names {ours} here, for which the cache is empty; "
+        "set it as the workers have it, or move what is stored with `chai cache reembed`"
+    )
+
+
 def checked_settings(text: str) -> dict[str, Any]:
     """Return the settings of a namespace that `--settings` gives; raise `BadInput` for what cannot be."""
     from pydantic import ValidationError

@@ -1,6 +1,6 @@
 """What a prompt would meet in the cache now, by the extraction and decision of the service; nothing is recorded."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -98,8 +98,7 @@ def find_space(
 
     None when there is none yet.
     """
-    fitting = find_spaces(session, params, tenant, group)
-    return next((space for space in fitting if space.identity["embedder"] == embedder), None)
+    return of_embedder(find_spaces(session, params, tenant, group), embedder)
 
 
 def find_spaces(
@@ -113,6 +112,17 @@ def find_spaces(
         if (tenant is None or (space.scope, space.owner) in readable)
         and all(space.identity[name] == getattr(params, name) for name in _SHAPE)
     ]
+
+
+def of_embedder(found: Sequence[Namespace], embedder: str) -> Namespace | None:
+    """Return the first namespace of an embedder; None where there is none."""
+    return next((space for space in found if space.identity["embedder"] == embedder), None)
+
+
+def stored_by_another(session: Session, found: Sequence[Namespace], embedder: str) -> str | None:
+    """Return the embedder of what is stored in the first that holds entries; None where some are by the one named."""
+    holding = [space.identity["embedder"] for space in found if namespaces.num_resident(session, space)]
+    return holding[0] if holding and embedder not in holding else None
 
 
 def decide(
