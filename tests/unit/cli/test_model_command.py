@@ -270,7 +270,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, str]]]:
         (403, "GatedRepo", "them/theirs is gated; accept its terms on https://huggingface.co/them/theirs, then run"),
         (404, "RepoNotFound", "them/theirs is no folder here, and no repository that you may read; check the name"),
         (404, "RevisionNotFound", "them/theirs has no revision 'v9'; give a commit, tag or branch of it"),
-        (401, "", "them/theirs is no folder here, and the hub broke off (Client error '401 Unauthorized' for url"),
+        (401, "", "them/theirs is no folder here, and the hub refuses the token; run `hf auth login`, and"),
         (0, "", "them/theirs is no folder here, and the hub broke off (illegal status line"),
         (404, "EntryNotFound", "them/theirs at v9 has no model_index.json; give a repository in the form of diffusers"),
     ],

@@ -243,17 +243,18 @@ def read(
     given = {"dtype": dtype, "revision": card.revision, "variant": card.variant, "use_safetensors": True}
     quantised = quantization.of_parts(card, found)
     extra = {"quantization_config": PipelineQuantizationConfig(quant_mapping=quantised)} if quantised else {}
+    files = source.fetched(folder, kind, revision=card.revision, variant=card.variant)
     try:
         if has_text:
-            whole = _text_encoders(folder, found, given, others=quantised)
+            whole = _text_encoders(files, found, given, others=quantised)
         else:
             whole = {name: None for name, (library, _) in found.parts.items() if library == "transformers"}
         of_parts = {"default": dtype, "vae": of_vae}
-        pipeline = kind.from_pretrained(folder, **given | {"dtype": of_parts}, **extra, **whole)
+        pipeline = kind.from_pretrained(files, **given | {"dtype": of_parts}, **extra, **whole)
     except Exception as error:  # files and libraries that do not fit each other break it in any way
         if isinstance(error, SourceError) or is_out_of_memory(error) or is_broken(error):
             raise
-        way_out = "install what it lacks" if isinstance(error, ImportError) else _way_out(folder, card)
+        way_out = "install what it lacks" if isinstance(error, ImportError) else _way_out(Path(files), card)
         raise SourceError(
             f"{folder} could not be loaded as {found.pipeline} ({first_line(error)}); {way_out}"
         ) from error
@@ -298,7 +299,7 @@ def _text_encoders(
     loaded: dict[str, Any] = {}
     for name, (library, kind) in found.parts.items():
         known = getattr(transformers, kind, None) if library == "transformers" else None
-        if Path(folder).is_dir() and (words := prompt_text.lacking(Path(folder) / name, known)):
+        if words := prompt_text.lacking(Path(folder) / name, known):
             raise SourceError(f"{folder}: {name} holds no words ({' or '.join(words)}); fetch or save it again")
         if name in others or not (isinstance(known, type) and issubclass(known, transformers.PreTrainedModel)):
             continue
@@ -334,9 +335,9 @@ def _refuse_gaps(folder: str, part: str, missing: Sequence[str]) -> None:
         )
 
 
-def _way_out(folder: str, card: ModelCard) -> str:
+def _way_out(folder: Path, card: ModelCard) -> str:
     """Return what may help where weights cannot be read: a file may be broken, or they are there in another form."""
-    found = sorted(Path(folder).glob("*/*"))
+    found = sorted(folder.glob("*/*"))
     if (broken := next(filter(None, map(_refusal, found)), None)) is not None:
         return broken
     files = [path for path in found if path.suffix in (".safetensors", ".bin")]
@@ -364,7 +365,7 @@ def _refusal(path: Path) -> str | None:
         elif path.suffix == ".json":
             json.loads(path.read_bytes())
     except (OSError, ValueError, SafetensorError) as error:
-        return f"{path} is not whole ({error}); fetch or save it again"
+        return f"{path} is not whole ({error}); {source.again(path)}"
     return None
 
 

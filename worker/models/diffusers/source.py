@@ -121,9 +121,17 @@ def json_file(source: str, name: str, *, revision: str | None = None) -> dict[st
     except FileNotFoundError:
         raise SourceError(f"{source} has no {name}; give a pipeline saved by diffusers' save_pretrained") from None
     except ValueError as error:
-        raise SourceError(f"{path} is no JSON ({error}); fetch or save the pipeline again") from error
+        raise SourceError(f"{path} is no JSON ({error}); {again(path)}") from error
     found: dict[str, Any] = content
     return found
+
+
+def again(path: Path) -> str:
+    """Return how a broken file is made whole: the hub's cache holds what it has, whatever became of it."""
+    from huggingface_hub import constants
+
+    is_kept = Path(constants.HF_HUB_CACHE) in path.parents
+    return f"remove {path.resolve()}, and it is fetched again" if is_kept else "fetch or save it again"
 
 
 _PAGE = re.compile(
@@ -148,40 +156,59 @@ def _own_modules() -> tuple[str, ...]:
     return tuple(name for name in dir(diffusers.pipelines) if not name.startswith("_") and name.islower())
 
 
+def fetched(source: str, kind: Any, *, revision: str | None, variant: str | None) -> str:
+    """Return the folder of all files of a pipeline; those of a repository are fetched, as far as they are not here.
+
+    Raises:
+        SourceError: the hub refuses them, cannot be reached, or there is no room for them.
+    """
+    if Path(source).is_dir():
+        return source
+    try:
+        return str(kind.download(source, revision=revision, variant=variant, use_safetensors=True))
+    except ValueError:  # there are no such files
+        raise
+    except Exception as error:
+        raise _refused(error, source, revision, "all its files") from error
+
+
 def _fetch(source: str, name: str, revision: str | None) -> Path:
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import (
-        EntryNotFoundError,
-        GatedRepoError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
 
-    at = "" if revision is None else f" at {revision}"
     try:
         return Path(hf_hub_download(source, name, revision=revision))
-    except HFValidationError as error:
-        named = _of_page(source) or "is no folder here, and no repository name; give one of the two"
-        raise SourceError(f"{source} {named}") from error
-    except GatedRepoError as error:
-        raise SourceError(
-            f"{source} is gated; accept its terms on https://huggingface.co/{source}, then run `hf auth login`"
-        ) from error
-    except RevisionNotFoundError as error:
-        raise SourceError(f"{source} has no revision {revision!r}; give a commit, tag or branch of it") from error
-    except RepositoryNotFoundError as error:
-        raise SourceError(
-            f"{source} is no folder here, and no repository that you may read; check the name, or run `hf auth login`"
-        ) from error
-    except LocalEntryNotFoundError as error:
-        raise SourceError(
-            f"{source} is no folder here, and the hub cannot be reached; give a folder, or try again with a network"
-        ) from error
-    except EntryNotFoundError as error:
-        raise SourceError(f"{source}{at} has no {name}; give a repository in the form of diffusers") from error
-    except Exception as error:  # of the hub's other refusals, and of what it speaks HTTP with
-        raise SourceError(
-            f"{source} is no folder here, and the hub broke off ({first_line(error)}); try again, or give a folder"
-        ) from error
+    except Exception as error:  # of the hub, of what it speaks HTTP with, and of the disk
+        raise _refused(error, source, revision, name) from error
+
+
+def _refused(error: Exception, source: str, revision: str | None, name: str) -> SourceError:
+    """Return what to do where the hub, the way to it, or the disk does not let a file be fetched."""
+    from huggingface_hub import constants, errors
+
+    http = error.__cause__ if isinstance(error.__cause__, errors.HfHubHTTPError) else error
+    unmet = next((one for one in (error, error.__context__) if isinstance(one, errors.LocalEntryNotFoundError)), None)
+    absent = f"{source} is no folder here"
+    match http:
+        case errors.HFValidationError():
+            said = f"{source} {_of_page(source) or 'is no folder here, and no repository name; give one of the two'}"
+        case errors.GatedRepoError():
+            said = f"{source} is gated; accept its terms on https://huggingface.co/{source}, then run `hf auth login`"
+        case errors.RevisionNotFoundError():
+            said = f"{source} has no revision {revision!r}; give a commit, tag or branch of it"
+        case errors.RepositoryNotFoundError():
+            said = f"{absent}, and no repository that you may read; check the name, or run `hf auth login`"
+        case errors.HfHubHTTPError() if http.response.status_code == 401:
+            said = f"{absent}, and the hub refuses the token; run `hf auth login`, and set HF_TOKEN anew or not at all"
+        case _ if unmet is not None and http is error and constants.is_offline_mode():
+            lacks = f" whole ({unmet})" if isinstance(unmet, errors.IncompleteSnapshotError) else ""
+            said = f"{source} is not here{lacks}, and HF_HUB_OFFLINE forbids to fetch it; unset it, or give a folder"
+        case _ if unmet is not None and http is error:
+            said = f"{absent}, and the hub cannot be reached; give a folder, or try again with a network"
+        case errors.EntryNotFoundError():
+            at = "" if revision is None else f" at {revision}"
+            said = f"{source}{at} has no {name}; give a repository in the form of diffusers"
+        case OSError(errno=int()):
+            said = f"{source} cannot be kept in {constants.HF_HUB_CACHE} ({http}); give HF_HOME a folder with room"
+        case _:
+            said = f"{absent}, and the hub broke off ({first_line(http)}); try again, or give a folder"
+    return SourceError(said)
