@@ -30,11 +30,12 @@ from db.jobs import Swept
 from db.session import connect, sessions, transaction
 from db.states import Queue, queue_of_model
 from shared import environment, logs, tracing
-from shared.logs import Once
+from shared.logs import Once, first_line
 from shared.settings import BROKER_PATIENCE, broker_use_ssl
 from worker import fitness, questions, tasks
 from worker.announcements import Announcements
 from worker.gate import Gate
+from worker.jobs.retry import DATABASE_AWAY
 from worker.models import registry
 from worker.runtime import Load, Runtime, load_model, model_names, open_runtime
 from worker.settings import WorkerSettings
@@ -230,13 +231,18 @@ def recover(settings: WorkerSettings, owner: str) -> None:
     try:
         with transaction(sessions(engine)) as session:
             lost = jobs.recover(session, owner=owner, max_lost=settings.max_lost)
-    except SQLAlchemyError:
-        logger.exception("the job of a dead child of %s waits for the end of its lease", owner)
+    except SQLAlchemyError as error:
+        _left_to_lease("the job of a dead child of %s waits for the end of its lease: %s", owner, error)
     else:
         if lost != Swept(requeued=[], failed=[], cancelled=[]):
             logger.warning("a child died; back in the queue: %s; failed: %s", lost.requeued, lost.failed)
     finally:
         engine.dispose()
+
+
+def _left_to_lease(event: str, owner: str, error: SQLAlchemyError) -> None:
+    """Log it in one line while the database is away, with the place of it when something else is wrong."""
+    logger.error(event, owner, first_line(error), exc_info=not isinstance(error, DATABASE_AWAY))
 
 
 class Presence:
@@ -287,8 +293,8 @@ def release(database_url: str, owner: str) -> None:
     try:
         with transaction(sessions(engine)) as session:
             released = [*jobs.release(session, owner=owner), *quality_checks.release(session, owner=owner)]
-    except SQLAlchemyError:
-        logger.exception("jobs of %s could not be released; they wait for the end of their lease", owner)
+    except SQLAlchemyError as error:
+        _left_to_lease("jobs of %s could not be released; they wait for the end of their lease: %s", owner, error)
     else:
         logger.info("stopping; back in the queue: %s", ", ".join(map(str, released)) or "nothing")
     finally:

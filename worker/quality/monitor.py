@@ -11,12 +11,14 @@ from db import decisions, quality_checks
 from db.jobs import Claim
 from db.models import Job, Namespace, PlanRow, QualityCheck
 from db.session import transaction
+from shared.logs import first_line
 from worker.cache import trace
 from worker.cache.base import CachePlan
 from worker.cache.decisions import planning
 from worker.cache.decisions.planning import Case, Plan, Reason, Recipe, Table
 from worker.cache.decisions.replay import DecisionRow
 from worker.cache.namespaces import plan_key
+from worker.jobs.retry import DATABASE_AWAY
 from worker.quality.judges import Judge, Judged
 from worker.quality.thresholds import SOURCE, Loss, Move, Rule, demanding, is_chosen, relaxed, threshold_of
 from worker.settings import WorkerSettings
@@ -67,8 +69,9 @@ def sample(
                 similarity=plan.similarity,
                 is_refused=not chosen.plan.donors,
             )
-    except Exception:  # whatever it is: the job has ended well and stays so
-        logger.warning("job %s is not checked", job.id, exc_info=True)
+    except Exception as error:  # whatever it is: the job has ended well and stays so
+        is_away = isinstance(error, DATABASE_AWAY)
+        logger.warning("job %s is not checked: %s", job.id, first_line(error), exc_info=not is_away)
 
 
 def _is_watched(chosen: CachePlan) -> bool:

@@ -19,6 +19,7 @@ from db.models import CacheEntry, Job, Namespace, QualityCheck
 from db.session import transaction
 from db.states import EntryStatus, JobStatus
 from shared.generation import GenerationParams, Mode
+from shared.logs import first_line
 from worker.cache import trace
 from worker.cache.decisions import planning
 from worker.cache.decisions.planning import Plan
@@ -93,7 +94,7 @@ def check(runtime: Runtime, job_id: UUID) -> None:
         if row is not None:
             _run(runtime, row)
     except DATABASE_AWAY as error:
-        logger.warning("the check of job %s ends without a word: %s", job_id, error)
+        logger.warning("the check of job %s ends without a word: %s", job_id, first_line(error))
 
 
 def _claim(runtime: Runtime, job_id: UUID) -> QualityCheck | None:
