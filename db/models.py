@@ -551,8 +551,8 @@ class CacheDay(Base):
     decisions: Mapped[int] = mapped_column(BigInteger)  # taken
     hits: Mapped[int] = mapped_column(BigInteger)  # decisions for a donor
     steps_saved: Mapped[int] = mapped_column(BigInteger)  # by donors in completed videos, against full mode
-    inserts: Mapped[int] = mapped_column(BigInteger)  # entries that began to serve
-    evictions: Mapped[int] = mapped_column(BigInteger)  # entries that went for room, or were purged
+    inserts: Mapped[int] = mapped_column(BigInteger)  # entries that began to serve, or moved in from another embedder
+    evictions: Mapped[int] = mapped_column(BigInteger)  # entries gone for room, purged, or moved to another embedder
     refusals: Mapped[int] = mapped_column(BigInteger)  # entries that were not let in
     videos: Mapped[int] = mapped_column(BigInteger)  # completed
     bytes_read: Mapped[int] = mapped_column(BigInteger)  # of donors

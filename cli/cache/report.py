@@ -284,6 +284,12 @@ def _recommendations(found: "Recorded", trials: Sequence[Trial]) -> Iterator[str
         yield f"Nothing yet: {number} decisions say too little; from {NUM_FOR_A_CHOICE} on, changes are recommended."
         return
     said = False
+    if len(found.policies) > 1:
+        several = ", ".join(sorted(found.policies))
+        yield (
+            f"The namespaces have different policies ({several}), and gains are against all of them under "
+            f"{trials[0].value}: name a NAMESPACE for what it would gain itself."
+        )
     for what in ("policy", "admission", "budget", "threshold", "sharing"):
         best = max((trial for trial in trials if trial.what == what), key=lambda trial: trial.gain, default=None)
         if best is None or best.gain < WORTH_SAYING:

@@ -99,23 +99,36 @@ def test_a_page_is_not_written_where_its_json_goes(chai: Callable[..., tuple[int
     assert f"--out '{tmp_path}/r.json' is the place of the JSON; name the page, as {page}" in err
 
 
-def test_enough_decisions_bring_a_recommendation_with_its_gain_and_how_sure_it_is() -> None:
-    found: Any = SimpleNamespace(decisions=range(500), full_seconds=10.0)
-    trial = Trial(
-        what="policy",
-        value="lfu",
-        command="--policy lfu",
-        hit_rate=0.5,
-        gain=0.035,
-        interval=(0.021, 0.049),
-        steps_saved=0.3,
+TRIAL = Trial(
+    what="policy",
+    value="lfu",
+    command="--policy lfu",
+    hit_rate=0.5,
+    gain=0.035,
+    interval=(0.021, 0.049),
+    steps_saved=0.3,
+)
+
+
+def test_namespaces_of_several_policies_are_told_under_which_of_them_they_were_replayed() -> None:
+    found: Any = SimpleNamespace(decisions=range(500), full_seconds=10.0, policies={"sieve", "gdsf"})
+
+    said, _ = _recommendations(found, [replace(TRIAL, what="as it was", value="gdsf", gain=0.0), TRIAL])
+
+    assert said == (
+        "The namespaces have different policies (gdsf, sieve), and gains are against all of them under gdsf: name a "
+        "NAMESPACE for what it would gain itself."
     )
-    unsure = replace(trial, what="budget", value="2 times", command=None, gain=0.02, interval=(-0.01, 0.05))
-    small = replace(trial, what="admission", gain=0.001)
 
-    base = replace(trial, what="as it was", gain=0.0, steps_saved=0.275)
 
-    said = list(_recommendations(found, [base, trial, unsure, small]))
+def test_enough_decisions_bring_a_recommendation_with_its_gain_and_how_sure_it_is() -> None:
+    found: Any = SimpleNamespace(decisions=range(500), full_seconds=10.0, policies={"lru"})
+    unsure = replace(TRIAL, what="budget", value="2 times", command=None, gain=0.02, interval=(-0.01, 0.05))
+    small = replace(TRIAL, what="admission", gain=0.001)
+
+    base = replace(TRIAL, what="as it was", gain=0.0, steps_saved=0.275)
+
+    said = list(_recommendations(found, [base, TRIAL, unsure, small]))
 
     assert [line.split(" would")[0] for line in said] == ["Policy lfu", "Budget 2 times"]
     gain = "+3.5 points of hit rate (+2.1 to +4.9, sure), about 250 GPU seconds in 1,000 videos"
