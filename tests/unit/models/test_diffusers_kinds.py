@@ -177,6 +177,48 @@ def test_a_scheduler_whose_noise_does_not_fall_is_refused(folder_of, name, sched
         load(folder_of(name), name, scheduler=scheduler)
 
 
+@pytest.mark.filterwarnings("ignore:invalid value encountered in divide")
+@pytest.mark.parametrize("kind", ["ltx", "mochi"])
+def test_a_single_step_that_cannot_be_made_is_refused(folder_of, monkeypatch, kind) -> None:
+    """LTX stretches its noise levels and Mochi halves its steps: both divide by those that one step lacks."""
+    model = load(folder_of("ltx"), "ltx")
+    sampling, params = Sampling(num_steps=1, guidance_scale=1.0), params_of(model)
+    if kind == "mochi":
+        monkeypatch.setattr(model, "call", lambda *_, **__: 1 // 0)
+
+    with pytest.raises(
+        RequestError, match=r"cannot make .* in 1 steps: (the noise levels .* are nan; ask for more|.* by zero)"
+    ):
+        list(model.sample(model.encode(params), params, sampling, seed=0))
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered in divide")
+def test_a_card_of_a_single_step_that_cannot_be_made_is_refused(folder_of) -> None:
+    with pytest.raises(ValueError, match=r"^ltx: the noise levels of 1 steps do not fall .* but are nan; give more st"):
+        load(folder_of("ltx"), "ltx", fast_steps=1)
+
+
+def test_a_scheduler_that_wants_more_than_its_pipeline_gives_is_refused(folder_of) -> None:
+    said = "CogVideoXDPMScheduler wants old_pred_original_sample and timestep_back in every step, which AnimateDiffPip"
+
+    with pytest.raises(ValueError, match=rf"^scheduler: {said}"):
+        load(folder_of("animatediff"), "animatediff", scheduler={"class": "CogVideoXDPMScheduler"})
+    load(folder_of("cogvideox"), "cogvideox", scheduler={"class": "CogVideoXDPMScheduler"})
+
+
+def test_a_scheduler_that_warms_up_makes_videos_of_the_steps_that_it_needs(folder_of) -> None:
+    given = {"scheduler": {"class": "PNDMScheduler", "skip_prk_steps": False}, "full_steps": 20}
+    with pytest.raises(RequestError, match="animatediff cannot make 16x16, 4 frames, in 2 steps"):
+        load(folder_of("animatediff"), "animatediff", **given)
+    model = load(folder_of("animatediff"), "animatediff", **given, fast_steps=20)
+    params = params_of(model)
+
+    steps = list(model.sample(model.encode(params), params, Sampling(num_steps=20, guidance_scale=1.0), seed=0))
+
+    assert len(steps) == 20
+    assert len(model.decode(steps[-1].latents, params)) == params.num_frames
+
+
 def test_sizes_and_lengths_that_a_card_promises_in_vain_are_named(folder_of, caplog) -> None:
     load(folder_of("wan"), "wan", sizes=("32x32", "40x32"), frames=(5, 9, 6))
 

@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
-from itertools import pairwise, product
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,7 @@ def load(card: ModelCard, folder: str, options: EngineOptions) -> VideoModel:
             f"{card.name}: scheduler {type(pipeline.scheduler).__name__} evaluates the model more than once a step; "
             "name FlowMatchEulerDiscreteScheduler or UniPCMultistepScheduler under `scheduler` in the card"
         )
+    schedule.check_step(pipeline)
     left_out = loras.add(pipeline, card, options.card_folder)
     fingerprint = identify(pipeline, card)  # before weights move to where they cannot be read
     quantization.apply(pipeline, card)
@@ -164,18 +165,24 @@ def _check_decoder(model: DiffusersModel) -> None:
 
 
 def _check_schedule(model: DiffusersModel) -> None:
-    """Raise ValueError where the values that a card gives a scheduler make noise levels that do not fall."""
+    """Raise ValueError where the steps of a card, or what it gives a scheduler, make noise levels that do not fall."""
     card = model.card
-    if not card.scheduler:
-        return
     params = _request(card, card.default_size, card.default_frames)
+    try:
+        model.latent_shape(params)
+    except RequestError:
+        if card.scheduler:
+            raise
+        return  # with its source's own it is the size that cannot be, which `_warn_of_promises` tells
     for num_steps in (card.full_steps, card.fast_steps):
         levels = model.timesteps(params, Sampling(num_steps=num_steps, guidance_scale=card.guidance_scale))
-        if not all(before >= after >= 0 for before, after in pairwise([*levels, 0.0])):
+        if not schedule.falls([*levels, 0.0]):
             said = ", ".join(f"{level:.4g}" for level in levels)
+            given = f"scheduler {dict(card.scheduler)}: " if card.scheduler else ""
+            way_out = "see the scheduler's page of diffusers for what its values may be" if given else "give more steps"
             raise ValueError(
-                f"{card.name}: scheduler {dict(card.scheduler)}: the noise levels of {num_steps} steps do not fall "
-                f"from 1000 to 0 but are {said}; see the scheduler's page of diffusers for what its values may be"
+                f"{card.name}: {given}the noise levels of {num_steps} steps do not fall from 1000 to 0 but are {said}; "
+                f"{way_out}"
             )
 
 

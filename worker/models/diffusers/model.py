@@ -46,7 +46,7 @@ OF_THE_REQUEST = (  # arguments of pipelines that no card can set for all runs
     *("guidance_scale", "generator", "latents", "output_type", "return_dict", "num_videos_per_prompt"),
     *("callback_on_step_end", "callback_on_step_end_tensor_inputs", "num_images_per_prompt"),
 )
-_FEWEST = 2  # steps of a schedule that nobody follows: some schedulers divide by the others
+_FEWEST = 4  # steps of a schedule that nobody follows: some divide by the others, or begin with a warm-up of four
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,9 +249,10 @@ class DiffusersModel(devices.OnDevice):
         arguments = {**dict(self._nothing().arguments), "num_inference_steps": num_steps, "guidance_scale": 1.0}
         try:
             drawn = self.call(course, params, {**arguments, "output_type": "latent"}, seed=seed)
-        except ValueError as error:
+        except (ValueError, ArithmeticError) as error:
             size = f"{params.width}x{params.height}, {params.num_frames} frames"
-            raise RequestError(f"{self.card.name} cannot make {size}: {error}") from error
+            few = f", in {num_steps} steps" if num_steps < _FEWEST else ""
+            raise RequestError(f"{self.card.name} cannot make {size}{few}: {error}") from error
         layout = Layout.of(self.pipeline, drawn, width=params.width, height=params.height, num_frames=params.num_frames)
         return Asked(layout=layout, noise=layout.told(drawn), levels=course.levels, units=course.units)
 

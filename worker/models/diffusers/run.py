@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from shared.generation import GenerationParams
-from worker.models.base import Step, StepHook
+from worker.models.base import RequestError, Step, StepHook
 from worker.models.diffusers import attention, schedule
 from worker.models.diffusers.attention import Lender
 from worker.models.diffusers.layout import Layout
@@ -65,6 +65,7 @@ class Run:
         if model.device.type == "cuda":
             torch.cuda.set_device(model.device)  # each thread has its own
         asked = model.ask(self.params, self.arguments["num_inference_steps"], self.seed)
+        _check_levels(asked.levels, pipeline)
         first, latents = self._start(asked)
         with ExitStack() as stack:
             lender = None
@@ -169,6 +170,16 @@ class Teller:
 
 
 _UNFOLLOWED = "where its scheduler has others, so they cannot be followed; see docs/models.md for pipelines that can"
+
+
+def _check_levels(levels: Sequence[float], pipeline: Any) -> None:
+    """Raise RequestError where a scheduler makes no levels of the steps that are asked for."""
+    if not schedule.falls(levels):
+        said = ", ".join(f"{level:.4g}" for level in levels[:-1])
+        raise RequestError(
+            f"{_name(pipeline)} cannot make a video in {len(levels) - 1} steps: the noise levels of its scheduler are "
+            f"{said}; ask for more"
+        )
 
 
 def _hollow(tensor: Tensor) -> Tensor:

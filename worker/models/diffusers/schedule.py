@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ FORGETFUL = (  # begin at first order: they keep the predictions of earlier step
     "UniPCMultistepScheduler",
     "DPMSolverMultistepScheduler",
 )
+
+_OF_A_STEP = ("self", "model_output", "timestep", "sample")  # what every pipeline gives its scheduler
 
 Velocity = Callable[[Any, Any], Any]  # model output, latents → model output; all as the pipeline has them
 
@@ -56,6 +60,23 @@ def _keeps_variance(scheduler: Any) -> bool:
 
 def _has_levels(scheduler: Any) -> bool:
     return is_flow(scheduler) or hasattr(scheduler, "alphas_cumprod")
+
+
+def falls(levels: Sequence[float]) -> bool:
+    """Whether noise levels never rise, and are numbers: of a single step, some schedulers make none."""
+    return all(before >= after >= 0 for before, after in pairwise(levels))
+
+
+def check_step(pipeline: Any) -> None:
+    """Raise ValueError for a scheduler that wants more in a step than its pipeline knows to give."""
+    kind = type(pipeline.scheduler)
+    needs = [name for name, value in inspect.signature(kind.step).parameters.items() if value.default is value.empty]
+    more = [name for name in needs if name not in _OF_A_STEP]
+    if more and kind.__name__ not in vars(sys.modules[type(pipeline).__module__]):
+        raise ValueError(
+            f"scheduler: {kind.__name__} wants {' and '.join(more)} in every step, which {type(pipeline).__name__} "
+            "does not give; name another"
+        )
 
 
 class Course:
