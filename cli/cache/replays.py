@@ -17,11 +17,11 @@ from cli.errors import BadInput, CommandError
 
 if TYPE_CHECKING:
     from worker.cache.namespaces import SpaceSettings
-    from worker.cache.planner import Embedder
     from worker.cache.simulation.play import Capacity, Setup
     from worker.cache.simulation.prepare import Prepared, Progress, Request
     from worker.cache.simulation.recorded import Recorded
     from worker.cache.simulation.study import Bounds, Sample, Study
+    from worker.models.embedders import Embedder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

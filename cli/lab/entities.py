@@ -30,9 +30,8 @@ def measure(
 
     Run it in the checkout: the label files lie in tests/data and name other people's prompts by fingerprint only.
     """
-    from cli.cache.replays import own_settings
+    from cli.cache.replays import load_embedder, own_settings
     from lab.experiments import entities
-    from worker.models.embedders import load_embedder
 
     given = read_prompts(prompts) if prompts else []
     own, loaded = own_settings(settings), load_embedder(embedder)

@@ -27,6 +27,11 @@ def policies(
     """
     from lab.experiments import policies as study
 
+    try:
+        study.around(page)  # where the figures cannot go is told before they are made
+    except ValueError as error:
+        raise BadInput(str(error)) from error
+    plot.parent.mkdir(parents=True, exist_ok=True)
     loaded = load_embedder(embedder)
     measured = []
     for file in prompts:
@@ -46,8 +51,5 @@ def policies(
                 raise BadInput(str(error)) from error
             measured.append(study.measure(trace, loaded, meter.line))
     study.plot(measured, plot)
-    try:
-        study.put(page, study.page(measured, loaded))
-    except ValueError as error:
-        raise BadInput(str(error)) from error
+    study.put(page, study.page(measured, loaded))
     output.note(f"{page} and {plot} hold the figures of {len(measured)} traces")

@@ -46,8 +46,10 @@ def reuse(
     from worker.models.embedders import load_embedder
 
     card = card_named(model, models_dir)
-    loaded = registry.load(card, models_dir, registry.EngineOptions(device=devices.checked(device)))
     world = _world_of(card)
+    if world and (clip or lpips):
+        raise BadInput(f"--clip and --lpips: clips of {model} are judged by what they were to show; leave them out")
+    loaded = registry.load(card, models_dir, registry.EngineOptions(device=devices.checked(device)))
     drawn = study_prompts.world_prompts(world, donors, seed) if world else study_prompts.worded_prompts(donors, seed)
     plans = reuse_study.few_step_plans() + reuse_study.guided_plans() if world else reuse_study.many_step_plans(loaded)
     plans = [one for one in plans if not plan or one.name.startswith(tuple(plan))]

@@ -205,11 +205,17 @@ def page(measured: Sequence[Measured], embedder: Embedder) -> str:
 
 def put(file: Path, text: str) -> None:
     """Replace what stands between the marks of a page. Raises ValueError when it has none."""
+    before, after = around(file)
+    file.write_text(before + text + after)
+
+
+def around(file: Path) -> tuple[str, str]:
+    """Return a page up to its first mark and from its second. Raises ValueError when it has none."""
     before, begin, rest = file.read_text().partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"{file} lacks the marks {BEGIN.strip()} and {END}")
-    file.write_text(before + begin + text + end + after)
+    return before + begin, end + after
 
 
 def _table(head: Sequence[str], rows: Iterator[Sequence[str]]) -> str:

@@ -10,8 +10,9 @@ import torch
 from typer.testing import CliRunner
 
 from cli.errors import BadInput, CommandError
-from cli.lab import evaluation
+from cli.lab import entities, evaluation, reuse
 from cli.lab.train import app
+from lab.experiments import evaluate
 from lab.training import publish
 from lab.training import train as small
 from lab.training.train import Recipe
@@ -83,3 +84,28 @@ def test_a_model_whose_folder_has_another_name_is_named(tmp_path: Path) -> None:
         BadInput, match=r"mine/chai\.json: name 'small' is not that of its folder, where source '\.' is"
     ):
         CliRunner().invoke(evaluation.app, ["--model", str(tmp_path / "mine")], catch_exceptions=False)
+
+
+SMALL = str(Path(__file__).parents[3] / "worker" / "cards" / "small")
+
+
+def test_an_evaluation_that_has_no_place_for_its_results_does_not_begin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out").touch()
+    monkeypatch.delattr(evaluate, "run")
+
+    with pytest.raises(FileExistsError):
+        CliRunner().invoke(evaluation.app, ["--model", SMALL, "--out", str(tmp_path / "out")], catch_exceptions=False)
+
+
+def test_an_embedder_that_cannot_be_loaded_is_told_in_a_sentence() -> None:
+    with pytest.raises(BadInput, match=r"^--embedder: embedder '\./none' "):
+        CliRunner().invoke(entities.app, ["--embedder", "./none"], catch_exceptions=False)
+
+
+def test_judges_that_a_model_of_a_procedural_world_has_no_use_for_are_refused() -> None:
+    message = "--clip and --lpips: clips of small are judged by what they were to show; leave them out"
+
+    with pytest.raises(BadInput, match=f"^{message}$"):
+        CliRunner().invoke(reuse.app, ["--clip", "none", "--minutes", "0"], catch_exceptions=False)

@@ -52,3 +52,27 @@ def test_a_page_without_marks_and_a_short_trace_are_refused(
         main()
 
     assert "entities has 227 prompts; at least 300 are needed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("page", "plot", "said"),
+    [
+        ("plain.md", "plot.png", "plain.md lacks the marks <!-- figures: begin --> and <!-- figures: end -->"),
+        ("none.md", "plot.png", "none.md: No such file or directory"),
+        ("marked.md", "plain.md/plot.png", "plain.md: "),
+    ],
+)
+def test_where_the_figures_cannot_go_is_told_before_they_are_made(
+    page: str, plot: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("plain.md").write_text("Nothing.\n")
+    Path("marked.md").write_text(f"{policies.BEGIN}old\n{policies.END}\n")
+    Path("own.txt").write_text("a red fox\n" * 300)
+    monkeypatch.delattr(policies, "load")
+    monkeypatch.setattr("sys.argv", ["chai", "lab", "policies", "--prompts", "own.txt", "--page", page, "--plot", plot])
+
+    with pytest.raises(SystemExit):
+        main()
+
+    assert f"error: {said}" in capsys.readouterr().err
