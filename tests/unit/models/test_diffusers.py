@@ -20,7 +20,7 @@ from diffusers import (
     WanTransformer3DModel,
 )
 from peft import LoraConfig, get_peft_model_state_dict
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from shared.generation import GenerationParams
 from shared.model_cards import Lora, ModelCard
@@ -626,6 +626,29 @@ def test_layers_of_a_lora_that_the_network_has_not_are_named(saved, model_of, tm
     assert (own.engine, more.engine) == ({}, {f"LoRA {tmp_path / 'more'}": said})
     assert f"wan: LoRA {tmp_path / 'more'}: {said}" in caplog.messages
     assert torch.equal(sampled(own)[-1].latents, sampled(more)[-1].latents)
+
+
+def test_magnitudes_of_a_lora_that_diffusers_drops_are_named(saved, tmp_path) -> None:
+    save_lora(tmp_path)
+    file = tmp_path / "pytorch_lora_weights.safetensors"
+    layer = "transformer.blocks.0.attn1.to_q"
+    save_file({**load_file(file), f"{layer}.dora_scale": torch.ones(24, 1)}, file)
+
+    said = load(saved("wan"), card_of("wan", loras=(Lora(source=str(tmp_path)),))).engine[f"LoRA {tmp_path}"]
+
+    assert said == f"left out, for diffusers reads no DoRA of this form, and adds it as a plain LoRA: {layer}"
+
+
+def test_of_several_files_of_a_lora_none_is_taken_unasked(saved, tmp_path) -> None:
+    save_lora(tmp_path)
+    for name in ("early", "late"):
+        shutil.copy(tmp_path / "pytorch_lora_weights.safetensors", tmp_path / f"{name}.safetensors")
+    load(saved("wan"), card_of("wan", loras=(Lora(source=str(tmp_path)),)))
+    (tmp_path / "pytorch_lora_weights.safetensors").unlink()
+
+    with pytest.raises(SourceError, match=r"it holds early.safetensors and 1 more: give one as its `file`"):
+        load(saved("wan"), card_of("wan", loras=(Lora(source=str(tmp_path)),)))
+    load(saved("wan"), card_of("wan", loras=(Lora(source=str(tmp_path), file="late.safetensors"),)))
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,11 @@ from typing import Any
 
 import huggingface_hub.hf_api
 import pytest
+import torch
 from huggingface_hub import constants
+from safetensors.torch import save_file
 
-from shared.model_cards import ModelCard
+from shared.model_cards import Lora, ModelCard
 from tests import tiny_pipelines
 from worker.models import registry
 from worker.models.diffusers.source import SourceError
@@ -151,3 +153,20 @@ def test_a_cache_that_cannot_be_written_is_named(hub, tmp_path) -> None:
         SourceError, match=rf"them/wan cannot be kept in {tmp_path}/cache \(.*\); give HF_HOME a folder"
     ):
         load()
+
+
+def test_a_lora_of_the_hub_is_fetched_by_its_name_and_needs_the_hub_once(hub, folder, monkeypatch, tmp_path) -> None:
+    layer, width = "transformer.blocks.0.attn1.to_q", load().pipeline.transformer.blocks[0].attn1.to_q.in_features
+    hub.folder = tmp_path / "quick"
+    hub.folder.mkdir()
+    for name in ("early.safetensors", "late.safetensors"):
+        halves = {f"{layer}.lora_A.weight": torch.ones(2, width), f"{layer}.lora_B.weight": torch.ones(width, 2)}
+        save_file(halves, hub.folder / name)
+    local = replace(CARD, source=str(folder))
+    quick = replace(local, loras=(Lora(source="them/quick", file="late.safetensors"),))
+
+    with pytest.raises(SourceError, match=r"early.safetensors and 1 more: give one as its `file`"):
+        load(replace(local, loras=(Lora(source="them/quick"),)))
+    assert load(quick).fingerprint != load(local).fingerprint
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    load(quick)

@@ -10,12 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import hf_hub_download, list_repo_files
+from safetensors import safe_open
 
+from shared.logs import first_line
 from shared.model_cards import Lora, ModelCard
 from worker.models.diffusers import attention
 from worker.models.diffusers.source import SourceError
 
 logger = logging.getLogger(__name__)
+
+_USUAL = "pytorch_lora_weights.safetensors"  # as diffusers saves them
+_OF_TRAINING = {"scheduler", "optimizer", "checkpoint"}  # in names of files that are no LoRA
 
 
 def add(pipeline: Any, card: ModelCard, beside: Path | None) -> dict[str, str]:
@@ -29,7 +35,7 @@ def add(pipeline: Any, card: ModelCard, beside: Path | None) -> dict[str, str]:
     left_out: dict[str, str] = {}
     for name, lora in zip(names, card.loras, strict=True):
         if unread := _add_lora(pipeline, card, lora, name, beside):
-            said = f"left out, for this {type(pipeline).__name__} has none such: {_and_others(unread)}"
+            said = f"left out, for {unread}"
             logger.warning("%s: LoRA %s: %s", card.name, lora.source, said)
             left_out[f"LoRA {lora.source}"] = said
     if names:
@@ -37,8 +43,8 @@ def add(pipeline: Any, card: ModelCard, beside: Path | None) -> dict[str, str]:
     return left_out
 
 
-def _add_lora(pipeline: Any, card: ModelCard, lora: Lora, name: str, beside: Path | None) -> list[str]:
-    """Add a LoRA under a name; return its layers that no part of the pipeline has."""
+def _add_lora(pipeline: Any, card: ModelCard, lora: Lora, name: str, beside: Path | None) -> str:
+    """Add a LoRA under a name; return why something of it is left out, and what; nothing where it is whole."""
     if not hasattr(pipeline, "load_lora_weights"):
         raise ValueError(f"{card.name}: {type(pipeline).__name__} takes no LoRAs; leave `loras` out of the card")
     networks = attention.networks_of([part for part, loaded in pipeline.components.items() if loaded is not None])
@@ -48,8 +54,8 @@ def _add_lora(pipeline: Any, card: ModelCard, lora: Lora, name: str, beside: Pat
             f"there are {', '.join(networks)}"
         )
     here = None if beside is None else beside / lora.source
-    at = lora.source if here is None or not here.exists() else str(here)
-    given = _load_lora(pipeline, card, lora, name, at)
+    file = _file(card, lora, lora.source if here is None or not here.exists() else str(here))
+    given = _load_lora(pipeline, card, lora, name, file)
     changed = {part for part, adapters in pipeline.get_list_adapters().items() if name in adapters}
     if not changed or lora.network not in (None, *changed):
         raise SourceError(
@@ -62,20 +68,60 @@ def _add_lora(pipeline: Any, card: ModelCard, lora: Lora, name: str, beside: Pat
             f"{card.name}: LoRA {lora.source} is not whole: it lacks {_and_others(gaps)}; fetch or save it again"
         )
     texts = changed - {*networks}  # whose layers have other names in the file
-    return sorted({_layer(key) for key in given if key.split(".")[0] not in texts} - {*map(_layer, added)})
+    unread = sorted({_layer(key) for key in given if key.split(".")[0] not in texts} - {*map(_layer, added)})
+    reasons = {
+        f"this {type(pipeline).__name__} has none such": unread,
+        "diffusers reads no DoRA of this form, and adds it as a plain LoRA": _dora_scales(file),
+    }
+    return "; ".join(f"{reason}: {_and_others(names)}" for reason, names in reasons.items() if names)
 
 
-def _load_lora(pipeline: Any, card: ModelCard, lora: Lora, name: str, at: str) -> list[str]:
-    """Load a LoRA from where it is, and return the names of its weights as the pipeline understands them."""
+def _file(card: ModelCard, lora: Lora, at: str) -> Path:
+    """Return the file of a LoRA, fetched where it is of a repository; raise SourceError."""
+    if Path(at).is_file():
+        return Path(at)
+    try:
+        if Path(at).is_dir():
+            return Path(at) / (lora.file or _only(card, lora, [path.name for path in sorted(Path(at).iterdir())]))
+        return Path(hf_hub_download(at, lora.file or _only(card, lora, list_repo_files(at))))
+    except SourceError:
+        raise
+    except Exception as error:  # of the hub, and of what it speaks HTTP with
+        raise _unloaded(card, lora, first_line(error)) from error
+
+
+def _only(card: ModelCard, lora: Lora, names: Sequence[str]) -> str:
+    """Return the one file of these that holds a LoRA; diffusers would take any of several."""
+    held = [name for name in names if name.endswith(".safetensors") and not _OF_TRAINING & {*re.split(r"\W|_", name)}]
+    if _USUAL in held or len(held) == 1:
+        return _USUAL if _USUAL in held else held[0]
+    if held:
+        raise _unloaded(card, lora, f"it holds {_and_others(held)}: give one as its `file`")
+    raise _unloaded(card, lora, "it holds no .safetensors file")
+
+
+def _dora_scales(file: Path) -> list[str]:
+    """Return the layers whose magnitudes, in the form of LyCORIS, diffusers drops."""
+    with safe_open(file, "pt") as weights:
+        keys = weights.keys()
+        return sorted(name.removesuffix(".dora_scale") for name in keys if name.endswith(".dora_scale"))
+
+
+def _unloaded(card: ModelCard, lora: Lora, reason: str) -> SourceError:
+    return SourceError(f"{card.name}: LoRA {lora.source} could not be loaded ({reason}); check `loras`")
+
+
+def _load_lora(pipeline: Any, card: ModelCard, lora: Lora, name: str, file: Path) -> list[str]:
+    """Load a LoRA from its file, and return the names of its weights as the pipeline understands them."""
     into = {"load_into_transformer_2": True} if lora.network == "transformer_2" else {}
     try:
         with _noting_names(pipeline) as given:
-            pipeline.load_lora_weights(at, weight_name=lora.file, adapter_name=name, use_safetensors=True, **into)
+            pipeline.load_lora_weights(str(file), adapter_name=name, use_safetensors=True, **into)
     except Exception as error:  # files, the hub, and libraries that do not fit each other
         if "PEFT" in str(error):
             raise ValueError(f"{card.name}: LoRAs need the package peft; run `pip install peft`") from error
         said = " ".join(line.strip() for line in str(error).splitlines()[:2])  # torch names thousands, a line each
-        raise SourceError(f"{card.name}: LoRA {lora.source} could not be loaded ({said}); check `loras`") from error
+        raise _unloaded(card, lora, said) from error
     return given
 
 
