@@ -57,53 +57,53 @@ class Client:
         """Write the video, or a picture of it, to `stream`; return its bytes."""
         return self._service.copy(id_, stream, variant=variant)
 
-    def open_batch(
+    def open_run(
         self, name: str, manifest_key: str, *, series: str, num_lines: int, window: Json | None = None
     ) -> Json:
-        """Return the batch of this manifest, a new one the first time; runs of one series make a line once."""
+        """Return the run of this manifest, a new one the first time; runs of one series make a line once."""
         asked = {"name": name, "manifest_key": manifest_key, "series": series, "num_lines": num_lines}
         return self._ask("POST", "/v1/bulk-runs", json=asked | ({"window": window} if window else {}))
 
-    def add_items(self, batch_id: str, items: Sequence[Mapping[str, Any]]) -> Json:
-        """Add lines to an open batch; known ones are counted, not doubled."""
-        return self._ask("POST", f"/v1/bulk-runs/{segment(batch_id)}/items", json={"items": list(items)})
+    def add_items(self, run_id: str, items: Sequence[Mapping[str, Any]]) -> Json:
+        """Add lines to an open run; known ones are counted, not doubled."""
+        return self._ask("POST", f"/v1/bulk-runs/{segment(run_id)}/items", json={"items": list(items)})
 
-    def seal_batch(self, batch_id: str, *, num_bad_lines: int, forecast: Json | None = None) -> Json:
+    def seal_run(self, run_id: str, *, num_bad_lines: int, forecast: Json | None = None) -> Json:
         """Say that no more lines will come."""
         asked = {"num_bad_lines": num_bad_lines} | ({"forecast": forecast} if forecast else {})
-        return self._ask("POST", f"/v1/bulk-runs/{segment(batch_id)}/seal", json=asked)
+        return self._ask("POST", f"/v1/bulk-runs/{segment(run_id)}/seal", json=asked)
 
-    def batch(self, batch_id: str) -> Json:
-        """Return a batch with its counts as they are now."""
-        return self._ask("GET", f"/v1/bulk-runs/{segment(batch_id)}")
+    def run(self, run_id: str) -> Json:
+        """Return a run with its counts as they are now."""
+        return self._ask("GET", f"/v1/bulk-runs/{segment(run_id)}")
 
-    def batches(self, *, limit: int = 20) -> list[Json]:
-        """Return the newest batches."""
+    def runs(self, *, limit: int = 20) -> list[Json]:
+        """Return the newest runs."""
         return list(self._service.pages("/v1/bulk-runs", limit=limit))
 
-    def remove_batch(self, batch_id: str) -> Json:
-        """Remove a batch that has no line."""
-        return self._ask("DELETE", f"/v1/bulk-runs/{segment(batch_id)}")
+    def remove_run(self, run_id: str) -> Json:
+        """Remove a run that has no line."""
+        return self._ask("DELETE", f"/v1/bulk-runs/{segment(run_id)}")
 
-    def cancel_batch(self, batch_id: str) -> Json:
-        """Cancel what has not ended of a batch."""
-        return self._ask("POST", f"/v1/bulk-runs/{segment(batch_id)}/cancel")
+    def cancel_run(self, run_id: str) -> Json:
+        """Cancel what has not ended of a run."""
+        return self._ask("POST", f"/v1/bulk-runs/{segment(run_id)}/cancel")
 
-    def pause_batch(self, batch_id: str) -> Json:
-        """Let nothing of a batch start; what runs ends."""
-        return self._ask("POST", f"/v1/bulk-runs/{segment(batch_id)}/pause")
+    def pause_run(self, run_id: str) -> Json:
+        """Let nothing of a run start; what runs ends."""
+        return self._ask("POST", f"/v1/bulk-runs/{segment(run_id)}/pause")
 
-    def resume_batch(self, batch_id: str) -> Json:
-        """Let a paused batch go on."""
-        return self._ask("POST", f"/v1/bulk-runs/{segment(batch_id)}/resume")
+    def resume_run(self, run_id: str) -> Json:
+        """Let a paused run go on."""
+        return self._ask("POST", f"/v1/bulk-runs/{segment(run_id)}/resume")
 
-    def retry_batch(self, batch_id: str, *, only: str | None) -> Json:
-        """Make failed and cancelled lines of a batch anew, or only those of one kind."""
-        return self._ask("POST", f"/v1/bulk-runs/{segment(batch_id)}/retry", json={"only": only})
+    def retry_run(self, run_id: str, *, only: str | None) -> Json:
+        """Make failed and cancelled lines of a run anew, or only those of one kind."""
+        return self._ask("POST", f"/v1/bulk-runs/{segment(run_id)}/retry", json={"only": only})
 
-    def set_window(self, batch_id: str, window: Json | None) -> Json:
-        """Say between which times of day lines of a batch may start; None: at any time."""
-        return self._ask("POST", f"/v1/bulk-runs/{segment(batch_id)}/window", json={"window": window})
+    def set_window(self, run_id: str, window: Json | None) -> Json:
+        """Say between which times of day lines of a run may start; None: at any time."""
+        return self._ask("POST", f"/v1/bulk-runs/{segment(run_id)}/window", json={"window": window})
 
     def models(self) -> list[Json]:
         """Return the models of the service."""

@@ -209,7 +209,7 @@ def _said(answer: Any, field: str) -> Any:  # Any: as above, and JSON
 def _key(client: Client) -> Finding:
     has_key = bool(os.environ.get("CHAI_API_KEY", "").strip())
     try:
-        client.batches(limit=1)
+        client.runs(limit=1)
     except CommandError as error:
         do = (
             "make another with `chai keys create NAME`"

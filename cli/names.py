@@ -22,9 +22,9 @@ def video(client: Client, text: str) -> str:
     return _whole("video", text) or _found("video", text, (row["id"] for row in client.videos(limit=NUM_SEARCHED)))
 
 
-def batch(client: Client, text: str) -> str:
+def run(client: Client, text: str) -> str:
     """Return the id of the bulk run that `text` means; raise `BadInput` when it means none or several."""
-    return _whole("batch", text) or _found("batch", text, (row["id"] for row in client.batches(limit=NUM_SEARCHED)))
+    return _whole("batch", text) or _found("batch", text, (row["id"] for row in client.runs(limit=NUM_SEARCHED)))
 
 
 def _whole(kind: Kind, text: str) -> str | None:

@@ -144,7 +144,7 @@ def list_(
 ) -> None:
     """List videos."""
     with connect() as client:
-        batch_id = None if batch is None else names.batch(client, batch)
+        batch_id = None if batch is None else names.run(client, batch)
         given = {"status": status, "batch_id": batch_id, "path": path, "mode": mode, "model": model, "prompt": prompt}
         filters: dict[str, str | list[str]] = {name: value for name, value in given.items() if value is not None}
         videos = list(client.videos(limit=limit, **filters, **({"metadata": metadata} if metadata else {})))

@@ -117,14 +117,14 @@ def ls(
 ) -> None:
     """List runs, the newest first."""
     with connect() as client:
-        _print_batches(client.batches(limit=limit), as_json=as_json)
+        _print_batches(client.runs(limit=limit), as_json=as_json)
 
 
 @app.command()
 def attach(batch_id: BatchId, out: Out = None, download: Download = False, as_json: AsJson = False) -> None:
     """Follow a run that is under way, or write the results of one that has ended."""
     with connect() as client:
-        id_ = names.batch(client, batch_id)
+        id_ = names.run(client, batch_id)
         raise typer.Exit(follow(client, id_, out=out, download=download, as_json=as_json))
 
 
@@ -136,9 +136,9 @@ def status(
     """Show one run, or the newest."""
     with connect() as client:
         if batch_id is not None:
-            _print_batch(client.batch(names.batch(client, batch_id)), as_json=as_json)
+            _print_batch(client.run(names.run(client, batch_id)), as_json=as_json)
         else:
-            _print_batches(client.batches(), as_json=as_json)
+            _print_batches(client.runs(), as_json=as_json)
 
 
 @app.command("report")
@@ -157,7 +157,7 @@ def report_(
     from cli import report
 
     with connect() as client:
-        batch = client.batch(names.batch(client, batch_id))
+        batch = client.run(names.run(client, batch_id))
         own = local.var_dir() / "bulk" / batch["id"]
         found = report.of(batch, results_of(client, batch["id"], own, download=False))
         frames = {} if as_json or str(out) == STDIN else pictures(client, found["sheet"])
@@ -179,14 +179,14 @@ def report_(
 def pause(batch_id: BatchId, as_json: AsJson = False) -> None:
     """Let nothing of a run start from now on; what runs ends."""
     with connect() as client:
-        _print_batch(client.pause_batch(names.batch(client, batch_id)), as_json=as_json)
+        _print_batch(client.pause_run(names.run(client, batch_id)), as_json=as_json)
 
 
 @app.command()
 def resume(batch_id: BatchId, as_json: AsJson = False) -> None:
     """Let a paused run go on."""
     with connect() as client:
-        _print_batch(client.resume_batch(names.batch(client, batch_id)), as_json=as_json)
+        _print_batch(client.resume_run(names.run(client, batch_id)), as_json=as_json)
 
 
 @app.command()
@@ -197,9 +197,9 @@ def retry(
 ) -> None:
     """Make the failed and cancelled lines of a run anew; a run that had ended goes on."""
     with connect() as client:
-        id_ = names.batch(client, batch_id)
-        before = client.batch(id_)["request_counts"]
-        batch = client.retry_batch(id_, only=only)
+        id_ = names.run(client, batch_id)
+        before = client.run(id_)["request_counts"]
+        batch = client.retry_run(id_, only=only)
         number = sum(before[status] for status in ([only] if only else ["failed", "cancelled"]))
         output.note(f"{number} lines are made anew" if number else f"no line is {only or 'failed or cancelled'}")
         _print_batch(batch, as_json=as_json)
@@ -223,10 +223,10 @@ def window(
 ) -> None:
     """Change between which times of day lines of a run start."""
     with connect() as client:
-        id_ = names.batch(client, batch_id)
+        id_ = names.run(client, batch_id)
         asked = None
         if times != "none":
-            before = client.batch(id_)["window"] or {}
+            before = client.run(id_)["window"] or {}
             asked = _window(times, tz or before.get("tz"), at_end or AtEnd(before.get("at_end", AtEnd.FINISH)))
         _print_batch(client.set_window(id_, asked), as_json=as_json)
 
@@ -235,7 +235,7 @@ def window(
 def cancel(batch_id: BatchId, as_json: AsJson = False) -> None:
     """Cancel what has not ended of a run."""
     with connect() as client:
-        _print_batch(client.cancel_batch(names.batch(client, batch_id)), as_json=as_json)
+        _print_batch(client.cancel_run(names.run(client, batch_id)), as_json=as_json)
 
 
 def _write_report(folder: Path, found: Json, pictures: Mapping[str, bytes]) -> None:

@@ -71,7 +71,7 @@ def results_of(client: Client, batch_id: str, folder: Path, *, download: bool) -
 
 
 def _watch(client: Client, batch_id: str) -> Json:
-    batch = client.batch(batch_id)
+    batch = client.run(batch_id)
     started, num_before = time.monotonic(), _num_ended(batch)
     with output.Meter(batch["request_counts"]["total"]) as meter:
         while batch["status"] not in ENDED:
@@ -79,7 +79,7 @@ def _watch(client: Client, batch_id: str) -> Json:
             rate = number / max(time.monotonic() - started, 0.001) if number >= ENOUGH else 0.0
             meter.show(_num_ended(batch), _progress(batch, rate))
             time.sleep(POLL_S)
-            batch = through_outages(partial(client.batch, batch_id), meter.line)
+            batch = through_outages(partial(client.run, batch_id), meter.line)
         meter.show(_num_ended(batch), _progress(batch, 0.0))
     return batch
 

@@ -36,7 +36,7 @@ def submit(
     that goes away on the way is waited for. Raises `BadInput`, and leaves no batch behind, when it takes no line.
     """
     series = series_of(name, listed)
-    batch = client.open_batch(name, listed.key, series=series, num_lines=len(listed.lines), window=window)
+    batch = client.open_run(name, listed.key, series=series, num_lines=len(listed.lines), window=window)
     if batch["status"] != "open":
         _note_known(batch, listed, window)
         return batch
@@ -59,12 +59,12 @@ def submit(
         raise Unreachable(f"{error}; {_goes_on(num_sent, listed, batch)}") from error
     tell_of(refused, ())
     if len(refused) == len(listed.lines) and not batch["request_counts"]["total"]:
-        client.remove_batch(batch["id"])
+        client.remove_run(batch["id"])
         raise BadInput(f"no line of {name} can be used; {refused[0].place}: {refused[0].reason}")
     if num_reused:
         output.note(f"{num_reused} of {len(listed.lines)} lines are videos of earlier runs and are not made again")
     num_bad = len(listed.bad) + len(refused)
-    seal = partial(client.seal_batch, batch["id"], num_bad_lines=num_bad, forecast=ordered.forecast)
+    seal = partial(client.seal_run, batch["id"], num_bad_lines=num_bad, forecast=ordered.forecast)
     try:
         return through_outages(seal, output.note)
     except Unreachable as error:

@@ -93,7 +93,7 @@ def _night(
         batch = submit(client, "night.txt", listed, window=window)
         output.note(f"{batch['id']}: {len(listed.lines)} lines, expected {batch['forecast']}")
         log = _watch(client, target, batch["id"], closes, pause_s, len(prompts), kills)
-        batch = client.batch(batch["id"])
+        batch = client.run(batch["id"])
         made = [Result.of(video, batch["id"], file=None) for video in client.videos(batch_id=batch["id"])]
         found = report.of(batch, made)
         morning = folder / "report.html"
@@ -116,7 +116,7 @@ def _watch(
     while True:
         now = datetime.now(UTC)
         with suppress(Unreachable, Refused):  # killed parts come back
-            batch = client.batch(batch_id)
+            batch = client.run(batch_id)
             counts = batch["request_counts"]
             if (reached := counts["completed"] + counts["failed"] + counts["cancelled"]) != ended:
                 ended, changed = reached, time.monotonic()

@@ -61,4 +61,4 @@ def test_the_latest_of_none_is_refused(scripted: Script) -> None:
     scripted.answer({"data": [], "has_more": False})
 
     with Client(scripted.url) as client, pytest.raises(BadInput, match="there is no batch yet, so none is the latest"):
-        names.batch(client, "latest")
+        names.run(client, "latest")
