@@ -1,5 +1,6 @@
 """Turn pydantic's findings into sentences that name the field, the value and the way out."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -49,8 +50,8 @@ def first(errors: Sequence[Any], known: Sequence[str] = ()) -> Problem:
 
 
 def shown(value: object) -> str:
-    """Return a value as it may appear in a message: printable, and cut."""
-    text = repr(value)
+    """Return a value as it may appear in a message: printable, and cut; null, true and false as JSON writes them."""
+    text = json.dumps(value) if value is None or isinstance(value, bool) else repr(value)
     return text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}…"
 
 

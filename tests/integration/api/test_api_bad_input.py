@@ -84,12 +84,12 @@ FIELDS = [
     ({"seconds": -1}, "seconds", "invalid_value", "seconds '-1' is not a positive number; try 2"),
     ({"seconds": "nan"}, "seconds", "invalid_value", "seconds 'nan' is not a positive number; try 2"),
     ({"seconds": "1e999"}, "seconds", "invalid_value", "seconds '1e999' is not a positive number; try 2"),
-    ({"seconds": True}, "seconds", "invalid_value", "seconds True is not text; send text"),
+    ({"seconds": True}, "seconds", "invalid_value", "seconds true is not text; send text"),
     # numbers
     ({"seed": -2}, "seed", "invalid_value", "seed -2 is too small; use 0 or more"),
     ({"seed": 2**70}, "seed", "invalid_value", f"seed {2**70} is too large; use 4294967295 or less"),
     ({"seed": 1.5}, "seed", "invalid_value", "seed 1.5 is not a whole number; send a whole number"),
-    ({"seed": True}, "seed", "invalid_value", "seed True is not a whole number; send a whole number"),
+    ({"seed": True}, "seed", "invalid_value", "seed true is not a whole number; send a whole number"),
     ({"seed": "7"}, "seed", "invalid_value", "seed '7' is not a whole number; send a whole number"),
     (
         {"num_inference_steps": 0},
@@ -173,7 +173,7 @@ BODIES = [
         "the body is not JSON: Expecting property name enclosed in double quotes at line 1 column 2",
     ),
     (b"[]", "application/json", 400, "invalid_json", "the body [] is not a JSON object; send {…}"),
-    (b"null", "application/json", 400, "invalid_json", "the body None is not a JSON object; send {…}"),
+    (b"null", "application/json", 400, "invalid_json", "the body null is not a JSON object; send {…}"),
     (b'{"prompt": "\xff"}', "application/json", 400, "invalid_json", "the body is not UTF-8 at byte 12; send UTF-8"),
     (
         b'{"prompt": "a", "guidance_scale": NaN}',
