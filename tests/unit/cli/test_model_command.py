@@ -4,6 +4,7 @@ import inspect
 import json
 import re
 import resource
+import shutil
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -68,6 +69,19 @@ def test_a_card_is_read_from_what_the_pipeline_tells(pipelines, tmp_path, name, 
         card.plans,
         card.vae_dtype,
     )
+
+
+def test_sides_are_multiples_of_what_the_decoder_of_the_weights_makes(pipelines, tmp_path) -> None:
+    """As of Wan 2.2's 5B model: a factor of 16, and patches of two."""
+    shutil.copytree(pipelines / "wan", tmp_path / "coarse")
+    config = tmp_path / "coarse" / "vae" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"scale_factor_spatial": 16}))
+
+    done = chai("add", "5b", "--source", str(tmp_path / "coarse"), "--size", "1280x720", models_dir=tmp_path / "cards")
+
+    assert done.exit_code == 0, done.exception
+    card = model_cards.load(tmp_path / "cards")["5b"]
+    assert (card.side_multiple, card.sizes) == (32, ("1280x704",))
 
 
 def test_what_is_given_stands_in_the_card(pipelines, tmp_path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -107,7 +108,7 @@ def propose(name: str, known: Known, given: Mapping[str, Any]) -> ModelCard:
         "sizes": given.get("sizes") or _sizes(known),
         "fps": given.get("fps") or _fps(known),
         "frames": given.get("frames") or _frames(known),
-        "side_multiple": _SIDES.get(known.source.pipeline, SIDE_MULTIPLE),
+        "side_multiple": _side_multiple(known),
         "fast_steps": steps if steps <= _FEW_STEPS else max(2, round(steps * _FAST_SHARE)),
         "vae_dtype": _VAE_DTYPES.get(known.source.parts.get("vae", ("", ""))[1]),
         "plans": _plans(known, steps, given.get("scheduler", {})),
@@ -116,6 +117,16 @@ def propose(name: str, known: Known, given: Mapping[str, Any]) -> ModelCard:
     values |= {"full_steps": steps, "guidance_scale": float(guidance)}
     values["max_steps"] = max(100, steps)
     return ModelCard(name=name, source=known.source.name, family="diffusers", **values)
+
+
+def _side_multiple(known: Known) -> int:
+    """Return what sides have to be multiples of: 32 where a Wan has the coarse decoder of the 5B model.
+
+    Of other sizes its pipeline makes a smaller video, with a warning.
+    """
+    least = _SIDES.get(known.source.pipeline, SIDE_MULTIPLE)
+    factor, patch = known.config("vae", "scale_factor_spatial"), known.config("transformer", "patch_size")
+    return math.lcm(least, factor * patch[-1]) if isinstance(factor, int) and isinstance(patch, list) else least
 
 
 def _sizes(known: Known) -> tuple[str, ...]:
