@@ -312,7 +312,7 @@ def cache(found: Mapping[str, Any]) -> dict[str, Any]:
         "bytes": f"{size(space['bytes_used'])} of {size(space['byte_budget'])}",
         "has_budget": bool(space["byte_budget"]),
         "full": f"{full:.1f}",
-        "entries": f"{space['entries']:,}",
+        "entries": f"{space['entries']:,} {'entry' if space['entries'] == 1 else 'entries'}",
         "evicted": f"{found['events'].get('evict', 0):,}",
         "refused": f"{found['events'].get('refuse', 0):,}",
         "broken": f"{found['events'].get('quarantine', 0):,}",

@@ -161,3 +161,11 @@ def test_rows_of_a_day_stay_until_it_is_summed_up(session_factory: sessionmaker[
         session.execute(update(Lookup).values(created_at=today - timedelta(days=2)))
         retention.forget(session, older=timedelta(0), limit=100)
         assert session.scalars(select(func.count()).select_from(Lookup)).one() == 0
+
+
+def test_the_page_counts_one_entry_and_several_entries(session: Session) -> None:
+    found = cache_stats.summary(session, cache_stats.Range(since=datetime.now(UTC) - timedelta(days=1)))
+
+    shown = [words.cache(found | {"space": found["space"] | {"entries": number}})["entries"] for number in (0, 1, 2000)]
+
+    assert shown == ["0 entries", "1 entry", "2,000 entries"]
