@@ -180,7 +180,7 @@ def test_the_table_names_every_command() -> None:
 def test_make_targets_of_the_documents_exist() -> None:
     targets = set(re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
-    assert set(re.findall(r"\bmake ([a-z]+)\b`", README)) <= targets
+    assert {"check", "demo", "test"} <= set(re.findall(r"\bmake ([a-z]+)\b`", README)) <= targets
 
 
 def test_links_lead_somewhere() -> None:
