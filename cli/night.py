@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from api import batch_items
+from api.deps import LOCAL
 from api.ids import batch_id
 from cli import local
 from cli.errors import BadInput
@@ -72,9 +73,7 @@ class Night:
     bad: Sequence[BadLine]
     earlier: Earlier
     measured: dict[Size, Mapping[str, Spread]] = field(default_factory=dict)  # by path, of each size that came up
-    stored_by: str | None = (
-        None  # another embedder: of what is stored in a size that came up, where none is by this one
-    )
+    stored_by: str | None = None  # another embedder, whose all is that is stored of a size that came up
 
     def decided(self, order: Order) -> Iterator[Decided]:
         """Decide for each line that can be used, in the order in which it would run; lines of one size together."""
@@ -190,7 +189,7 @@ def _checked(
     listed: Manifest, cards: Mapping[str, ModelCard], settings: WorkerSettings
 ) -> tuple[list[tuple[Line, Job]], list[BadLine]]:
     """Check the lines as the service would; return the jobs they ask for, and what is wrong with the others."""
-    batch = Batch(id=uuid4(), tenant="local")
+    batch = Batch(id=uuid4(), tenant=LOCAL.tenant)
     items = [line.item for line in listed.lines]
     found = batch_items.sort_out(items, cards, batch, default_model=settings.default_model)
     bad = []
@@ -216,11 +215,10 @@ def _earlier(
 
 def _caller(factory: sessionmaker[Session] | None) -> Caller:
     """Return whose key CHAI_API_KEY is; without one, who asks a service that needs none."""
-    nobody = keys.Caller(tenant="local", group=None, scopes=frozenset())
     if factory is None:
-        return nobody
+        return LOCAL
     with transaction(factory) as session:
-        return keys.check(session, os.environ.get("CHAI_API_KEY", "").strip()) or nobody
+        return keys.check(session, os.environ.get("CHAI_API_KEY", "").strip()) or LOCAL
 
 
 def _own_settings(space: Namespace | None, card: ModelCard) -> SpaceSettings:
