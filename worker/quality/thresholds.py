@@ -50,7 +50,7 @@ class Rule:
     """When a threshold moves.
 
     Two errors above the tolerance, because every check is another look at the same question: of cases that lose
-    nothing, one error gives 16 % up within 200 checks, two give 3 % (docs/cache.md).
+    nothing, one error gives 16 % up within 200 checks, two give 3 % (docs/lab/cache.md).
     """
 
     tolerance: float  # of the mean loss

@@ -108,7 +108,7 @@ def test_losses_of_refused_hits_that_stay_lower_nothing():
 
 
 def test_chance_alone_raises_in_few_of_many_cases():
-    """The figure of docs/cache.md: looked at after every check up to 200, no true loss."""
+    """The figure of docs/lab/cache.md: looked at after every check up to 200, no true loss."""
 
     def is_raised(seed):
         found = losses(200, mean=0.0, spread=0.15, seed=seed)

@@ -1,7 +1,7 @@
 """Whether a stored entity is the same thing as one of the prompt's.
 
 Two phrases are the same entity when their similarity reaches `same_threshold`, or when it reaches `head_threshold` and
-both are about the same noun. A conflicting word forbids the match (`conflicts`). docs/cache.md has the measurements.
+both are about the same noun. A conflicting word forbids the match (`conflicts`). docs/lab/hits.md has the measurements.
 """
 
 from collections.abc import Sequence

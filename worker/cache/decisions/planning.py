@@ -125,7 +125,7 @@ _CACHE_ATTENTION = Recipe(path=RunPath.FAST, num_steps=8, reuse="cache_attention
 PAPER: Table = {
     Case.FULL: (Recipe(path=RunPath.FULL, num_steps=30),),
     Case.NONE: (Recipe(path=RunPath.FULL, num_steps=30),),
-    # Guidance in the first step spoils short runs, see docs/cache.md.
+    # Guidance in the first step spoils short runs, see docs/lab/reuse-small.md.
     Case.PLAIN_FAST: (Recipe(path=RunPath.FAST, num_steps=8, schedule={"unguided_steps": 1}),),
     Case.SCENE: (_CACHE_ATTENTION,),
     Case.OBJECT: (_CACHE_ATTENTION,),
