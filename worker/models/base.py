@@ -34,7 +34,8 @@ def not_finite(card: ModelCard) -> FloatingPointError:
     """Return the error of a model that ran out of its numbers, with what its operator can do."""
     return FloatingPointError(
         f"{card.name} made values that are no numbers; float16 has too small a range for many models, so give it "
-        "bfloat16 or float32 (`dtype` in its card, CHAI_ENGINE_DTYPE), or less guidance"
+        "bfloat16 or float32 (`dtype` in its card, CHAI_ENGINE_DTYPE), or less guidance; where that changes nothing, "
+        "fetch its weights again"
     )
 
 

@@ -43,8 +43,29 @@ def revision(parts: Mapping[str, Any], chosen: Mapping[str, Any]) -> str:  # Any
         digest.update(name.encode() + _text(_settings(part)))
         if isinstance(part, nn.Module):
             for key, tensor in sorted(part.state_dict().items()):
-                digest.update(f"{key} {tuple(tensor.shape)} {tensor.dtype}".encode() + _sample(tensor))
+                digest.update(f"{key} {tuple(tensor.shape)} {tensor.dtype}".encode())
+                digest.update(_sample(tensor).numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+def require_numbers(source: str, parts: Mapping[str, Any]) -> None:  # Any: as above
+    """Raise OSError where weights are no numbers: whatever such a model makes is black.
+
+    Looks at the values that enter a fingerprint, so it finds weights that are broken as a whole; what a single value
+    spoils, `require_finite` finds in the first video.
+    """
+    weights = (
+        (f"{name}.{key}", tensor)
+        for name, part in sorted(parts.items())
+        if isinstance(part, nn.Module)
+        for key, tensor in part.named_parameters()
+    )
+    if broken := [(name, tensor.dtype) for name, tensor in weights if not _sample(tensor).isfinite().all()]:
+        (first, dtype), others = broken[0], len(broken) - 1
+        raise OSError(
+            f"{source}: {first}{f' and {others} more' if others else ''} hold values that are no numbers in "
+            f"{str(dtype).split('.')[-1]}; fetch or save it again, or give another dtype"
+        )
 
 
 def _text(values: Mapping[str, Any]) -> bytes:
@@ -67,7 +88,6 @@ def _settings(part: Any) -> Mapping[str, Any]:
     return {"class": type(part).__name__, **config}
 
 
-def _sample(tensor: Tensor) -> bytes:
+def _sample(tensor: Tensor) -> Tensor:
     flat = tensor.detach().reshape(-1)
-    values: bytes = flat[:: max(1, flat.numel() // _SAMPLE)].float().cpu().numpy().tobytes()
-    return values
+    return flat[:: max(1, flat.numel() // _SAMPLE)].float().cpu()

@@ -397,10 +397,9 @@ def test_embeddings_that_two_names_share_are_whole_under_either(folder_of, tmp_p
     assert found.fingerprint == own.fingerprint
 
 
-def test_numbers_out_of_range_are_no_black_video(folder_of, tmp_path) -> None:
-    shutil.copytree(folder_of("wan"), tmp_path / "wan")
-    changed(tmp_path / "wan", f"vae/{WEIGHTS}", "decoder.conv_out.weight", lambda tensor: tensor * float("nan"))
-    model = load(tmp_path / "wan", "wan")
+def test_numbers_out_of_range_are_no_black_video(folder_of) -> None:
+    model = load(folder_of("wan"), "wan")
+    model.pipeline.vae.decoder.conv_out.weight.data *= torch.nan
     latents = sampled(model)[-1].latents
 
     for broken in (latents, latents * float("inf")):

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from shared.generation import GenerationParams
 from shared.model_cards import ModelCard
@@ -113,3 +114,18 @@ def test_numbers_out_of_range_are_no_black_video(models: Path) -> None:
         weights.fill_(torch.nan)
     with pytest.raises(FloatingPointError, match=said):
         model.decode(latents, params)
+
+
+def test_weights_that_are_no_numbers_are_refused(models: Path, tmp_path: Path) -> None:
+    shutil.copytree(models, tmp_path, dirs_exist_ok=True)
+    [file] = (tmp_path / "saved").glob("**/transformer/*.safetensors")
+    weights = load_file(file)
+    key = next(key for key in sorted(weights) if key.endswith("weight"))
+    weights[key].fill_(torch.nan)
+    save_file(weights, file, {"format": "pt"})
+
+    said = (
+        rf"^saved: {tmp_path}\S* transformer.{key} hold values that are no numbers in float32; fetch or save it again"
+    )
+    with pytest.raises(OSError, match=said):
+        load_model(CARD, settings(tmp_path))

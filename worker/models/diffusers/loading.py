@@ -29,7 +29,7 @@ from worker.models.diffusers import attention, loras, parallel, quantization, sc
 from worker.models.diffusers.model import OF_THE_REQUEST, DiffusersModel, own_steps
 from worker.models.diffusers.source import SourceError
 from worker.models.faults import is_broken, is_out_of_memory
-from worker.models.fingerprint import revision
+from worker.models.fingerprint import require_numbers, revision
 from worker.models.registry import EngineOptions
 from worker.models.text_cache import text_cache
 from worker.reuse.cache_attention import CacheAttention
@@ -65,6 +65,7 @@ def load(card: ModelCard, folder: str, options: EngineOptions) -> VideoModel:
             "name FlowMatchEulerDiscreteScheduler or UniPCMultistepScheduler under `scheduler` in the card"
         )
     schedule.check_step(pipeline)
+    require_numbers(f"{card.name}: {folder}", pipeline.components)
     left_out = loras.add(pipeline, card, options.card_folder)
     fingerprint = identify(pipeline, card)  # before weights move to where they cannot be read
     quantization.apply(pipeline, card)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub import hf_hub_download, list_repo_files
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from shared.logs import first_line
 from shared.model_cards import Lora, ModelCard
@@ -59,19 +59,26 @@ def _add_lora(pipeline: Any, card: ModelCard, lora: Lora, name: str, beside: Pat
     changed = {part for part, adapters in pipeline.get_list_adapters().items() if name in adapters}
     if not changed or lora.network not in (None, *changed):
         raise SourceError(
-            f"{card.name}: LoRA {lora.source} has no weights for the networks of a {type(pipeline).__name__}: "
-            "it belongs to another kind of model; take it out of `loras`"
+            f"{card.name}: LoRA {lora.source} has no weights for the networks of a {type(pipeline).__name__}: it "
+            f"belongs to another kind of model; take it out of `loras`{_or_renamed(pipeline, file)}"
         )
     added = _weights_of(pipeline, changed, name)
     if gaps := [key for key, tensor in added.items() if tensor.is_meta]:
         raise SourceError(
             f"{card.name}: LoRA {lora.source} is not whole: it lacks {_and_others(gaps)}; fetch or save it again"
         )
+    if broken := [key for key, tensor in added.items() if not tensor.isfinite().all()]:
+        dtype = str(added[broken[0]].dtype).split(".")[-1]
+        raise SourceError(
+            f"{card.name}: LoRA {lora.source}: {_and_others(broken)} hold values that are no numbers in {dtype}; fetch "
+            "or save it again, or give another dtype"
+        )
     texts = changed - {*networks}  # whose layers have other names in the file
     unread = sorted({_layer(key) for key in given if key.split(".")[0] not in texts} - {*map(_layer, added)})
     reasons = {
         f"this {type(pipeline).__name__} has none such": unread,
         "diffusers reads no DoRA of this form, and adds it as a plain LoRA": _dora_scales(file),
+        "diffusers adds no such changes of norms, biases and embeddings": _lost_differences(file, given),
     }
     return "; ".join(f"{reason}: {_and_others(names)}" for reason, names in reasons.items() if names)
 
@@ -107,21 +114,41 @@ def _dora_scales(file: Path) -> list[str]:
         return sorted(name.removesuffix(".dora_scale") for name in keys if name.endswith(".dora_scale"))
 
 
-def _unloaded(card: ModelCard, lora: Lora, reason: str) -> SourceError:
-    return SourceError(f"{card.name}: LoRA {lora.source} could not be loaded ({reason}); check `loras`")
+def _lost_differences(file: Path, given: Mapping[str, torch.Tensor]) -> list[str]:
+    """Return the changes that a file holds in full, beside those in two factors, and that came to nobody."""
+    with safe_open(file, "pt") as weights:
+        whole = {name: weights.get_tensor(name) for name in weights.keys() if name.endswith((".diff", ".diff_b"))}  # noqa: SIM118
+    return sorted(
+        name
+        for name, change in whole.items()
+        if change.any() and not any(torch.equal(change, tensor) for tensor in given.values())
+    )
 
 
-def _load_lora(pipeline: Any, card: ModelCard, lora: Lora, name: str, file: Path) -> list[str]:
-    """Load a LoRA from its file, and return the names of its weights as the pipeline understands them."""
+def _or_renamed(pipeline: Any, file: Path) -> str:
+    """Return a further way out where weights are not named as diffusers names them: after the parts of a pipeline."""
+    foreign: list[str] = []
+    with suppress(SafetensorError, OSError), safe_open(file, "pt") as weights:
+        foreign = sorted(name for name in weights.keys() if name.split(".")[0] not in pipeline.components)  # noqa: SIM118
+    return f", or save it under the names of diffusers: {foreign[0]} is none that it knows here" if foreign else ""
+
+
+def _unloaded(card: ModelCard, lora: Lora, reason: str, *, more: str = "") -> SourceError:
+    return SourceError(f"{card.name}: LoRA {lora.source} could not be loaded ({reason}); check `loras`{more}")
+
+
+def _load_lora(pipeline: Any, card: ModelCard, lora: Lora, name: str, file: Path) -> dict[str, torch.Tensor]:
+    """Load a LoRA from its file, and return its weights by name as the pipeline understands them."""
     into = {"load_into_transformer_2": True} if lora.network == "transformer_2" else {}
     try:
-        with _noting_names(pipeline) as given:
+        with _noting(pipeline) as given:
             pipeline.load_lora_weights(str(file), adapter_name=name, use_safetensors=True, **into)
     except Exception as error:  # files, the hub, and libraries that do not fit each other
         if "PEFT" in str(error):
             raise ValueError(f"{card.name}: LoRAs need the package peft; run `pip install peft`") from error
         said = " ".join(line.strip() for line in str(error).splitlines()[:2])  # torch names thousands, a line each
-        raise _unloaded(card, lora, said) from error
+        said = f"it lacks {said}" if isinstance(error, KeyError) else said
+        raise _unloaded(card, lora, said, more=_or_renamed(pipeline, file)) from error
     return given
 
 
@@ -130,20 +157,31 @@ def _and_others(names: Sequence[str]) -> str:
 
 
 @contextmanager
-def _noting_names(pipeline: Any) -> Iterator[list[str]]:
-    """Take note of what the weights of a LoRA are called, as the pipeline understands them."""
-    read, names = pipeline.lora_state_dict, list[str]()
+def _noting(pipeline: Any) -> Iterator[dict[str, torch.Tensor]]:
+    """Take note of the weights of a LoRA as the pipeline understands them."""
+    read, noted = pipeline.lora_state_dict, dict[str, torch.Tensor]()
 
     def noting(*args: Any, **options: Any) -> Any:
         found = read(*args, **options)
-        names.extend(found[0] if isinstance(found, tuple) else found)
+        weights = found[0] if isinstance(found, tuple) else found
+        weights |= _absent_biases(weights)
+        noted.update(weights)
         return found
 
     pipeline.lora_state_dict = noting
     try:
-        yield names
+        yield noted
     finally:
         del pipeline.lora_state_dict
+
+
+def _absent_biases(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return zeros for the layers that have no bias where others have: peft gives all of them one, of any values."""
+    end = ".lora_B.bias"
+    if not any(name.endswith(end) for name in weights):
+        return {}
+    layers = {name.removesuffix(".lora_B.weight"): tensor for name, tensor in weights.items() if "lora_B.w" in name}
+    return {f"{layer}{end}": tensor[:, 0] * 0 for layer, tensor in layers.items() if f"{layer}{end}" not in weights}
 
 
 def _weights_of(pipeline: Any, parts: Collection[str], adapter: str) -> dict[str, torch.Tensor]:
@@ -158,4 +196,5 @@ def _weights_of(pipeline: Any, parts: Collection[str], adapter: str) -> dict[str
 
 def _layer(weight: str) -> str:
     """Return which layer of a part, whichever it is, a weight of a LoRA changes."""
-    return re.sub(r"[._](lora|lokr)[._].*", "", weight).replace(".processor", "").partition(".")[2]
+    layer = re.sub(r"[._](lora|lokr)[._].*", "", weight).replace(".processor", "").partition(".")[2]
+    return re.sub(r"\.to_out$", ".to_out.0", layer)  # as old names have it

@@ -14,7 +14,7 @@ from shared.generation import GenerationParams
 from shared.model_cards import ModelCard, sides
 from worker.models import device as devices
 from worker.models.base import Fingerprint, Sampling, Step, StepHook, not_finite, require_finite, why_no_such_block
-from worker.models.fingerprint import identify
+from worker.models.fingerprint import identify, require_numbers
 from worker.models.opensora import compilation
 from worker.models.opensora.pipeline import ChaiPipeline
 from worker.models.opensora.presets import tiny
@@ -137,6 +137,7 @@ def load(card: ModelCard, source: str, options: EngineOptions) -> OpenSoraModel:
     if source == "random-tiny":
         return OpenSoraModel(tiny().to(device), card)
     pipeline = ChaiPipeline.from_pretrained(source)
+    require_numbers(f"{card.name}: {source}", pipeline.components)
     wanted = compilation.options(
         device,
         mode=options.mode,
