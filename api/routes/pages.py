@@ -30,6 +30,7 @@ from db.keys import Caller
 from db.models import Job
 from db.states import JobStatus
 from shared.ids import video_id
+from shared.model_cards import ModelCard
 from shared.silence import NOT_THERE_S
 
 NUM_LATEST, NUM_WAITING, NUM_ENDED, NUM_CARDS, NUM_HITS = 6, 25, 8, 24, 20
@@ -75,7 +76,8 @@ def make(
     asked: Values = {"prompt": prompt[:4000]}
     if again:
         with call.begin() as (session, caller), ids.known("video", again) as id_:
-            asked = _as_asked(jobs.get(session, caller.tenant, id_), is_new_roll=not how)
+            job = jobs.get(session, caller.tenant, id_)
+            asked = _as_asked(job, call.service.cards.get(job.model), is_new_roll=not how)
     if how:
         asked["mode"] = how
     return _make(request, call, asked)
@@ -291,18 +293,24 @@ def _sign_in(request: Request, place: str, error: ApiError | None = None) -> HTM
     return frame.plain("signin.html", request, values, status=401 if error else 200)
 
 
-def _as_asked(job: Job, *, is_new_roll: bool) -> Values:
-    """Return the fields of a request like an earlier one's; a new roll of a donor's layout gets a seed of its own."""
+def _as_asked(job: Job, card: ModelCard | None, *, is_new_roll: bool) -> Values:
+    """Return the form's fields for a request like an earlier one's, what its model would choose anyway left out.
+
+    A new roll of a donor's layout gets a seed of its own.
+    """
+    has_own_length = card is None or job.num_frames != card.default_frames
     asked = {
         "prompt": job.prompt,
         "model": job.model,
         "size": f"{job.width}x{job.height}",
-        "seconds": job.request.get("seconds"),
+        "seconds": job.request.get("seconds") or (f"{job.num_frames / job.fps:g}" if has_own_length else None),
+        "fps": job.fps if card is None or job.fps != card.fps else None,
         "mode": job.mode,
         "negative_prompt": job.negative_prompt,
         "num_inference_steps": job.num_inference_steps,
         "guidance_scale": job.guidance_scale,
         "seed": secrets.randbelow(1 << 31) if is_new_roll and job.receipt.get("layout") == "donor" else None,
+        "metadata": job.user_metadata or None,
     }
     return {name: value for name, value in asked.items() if value is not None}
 

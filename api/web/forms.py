@@ -69,9 +69,10 @@ class Given(BaseModel):
         return f"\N{PENCIL} {hashlib.sha256(said.encode()).hexdigest()}" if self.once else None
 
     @property
-    def typed(self) -> dict[str, str]:
-        """The fields that were filled in."""
-        return {name: value for name, value in (self.model_extra or {}).items() if isinstance(value, str)}
+    def typed(self) -> dict[str, str | dict[str, str]]:
+        """The fields that were filled in, metadata by its names."""
+        given = self.model_extra or {}
+        return {name: value for name, value in given.items() if isinstance(value, str) or name == "metadata"}
 
 
 def token_of(request: Request) -> str:

@@ -3,7 +3,9 @@
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from html import unescape
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -18,6 +20,7 @@ from cli import manifest
 from db import heartbeats, job_lists, jobs
 from db.models import Job
 from db.session import transaction
+from shared.generation import GenerationParams
 from shared.storage import Storage
 
 VIEWS = ["/", "/queue", "/library", "/nights", "/cache", "/workers"]
@@ -122,6 +125,32 @@ def test_a_new_roll_of_a_donors_layout_has_a_seed_of_its_own(
 
     assert bool(re.search(r'name="seed"[^>]* value="\d+"', again)) is is_new
     assert not re.search(r'name="seed"[^>]* value="\d+"', in_full)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"num_frames": 1, "fps": 4, "metadata": {"scene": "12", "a & b": "<c>"}},
+        {"seconds": "0.125", "negative_prompt": "no cars", "guidance_scale": 3.5, "num_inference_steps": 12},
+        {},
+    ],
+)
+def test_a_video_is_asked_for_again_with_all_that_shaped_it(
+    client: TestClient, session_factory: sessionmaker[Session], asked: dict[str, Any]
+) -> None:
+    request = {"prompt": "a red circle", "model": "tiny", "mode": "full"} | asked
+    first = client.post("/v1/videos", json=request).json()["id"]
+
+    page = client.get(f"/?again={first}").text
+    typed = re.findall(r'<input id="[^"]+" name="([^"]+)" dir="auto" type="\w+" value="([^"]*)"', page)
+    fields = {unescape(name): unescape(value) for name, value in typed}
+    sent = form(client, "/", prompt="a red circle", model="tiny", mode="full", **fields)
+    again = client.post("/make", data=sent, follow_redirects=False).headers["location"]
+
+    with transaction(session_factory) as session:
+        old, new = (session.get_one(Job, UUID(id_.rpartition("video_")[2])) for id_ in (first, again))
+        assert GenerationParams.of(new) == GenerationParams.of(old)
+        assert new.user_metadata == old.user_metadata
 
 
 def test_a_mistake_stands_where_it_was_made(client: TestClient) -> None:
