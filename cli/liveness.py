@@ -30,7 +30,7 @@ def answers(port: int, path: str, _uptime_s: float) -> bool:
 
 
 class Heartbeats:
-    """The signs of life of all parts, read through one connection at most once a second. Safe in threads."""
+    """The signs of life of all parts, read by one query at most every `READ_EVERY_S`. Safe in threads."""
 
     def __init__(self, database_url: str) -> None:
         self._url = database_url.replace("+psycopg2", "")

