@@ -1,7 +1,7 @@
 """Who goes first when a namespace needs room, by rows that all workers share: as many are read as go.
 
-Each function gives the victims that the policy of the same name in `worker.cache.eviction` chooses from the history;
-tests hold them together. All need `namespaces.lock`.
+`choose` gives the victims that the class of the same name in `worker.cache.eviction` chooses from the history; tests
+hold them together. All need `namespaces.lock`.
 """
 
 import random
@@ -66,8 +66,10 @@ class Asked:
 def choose(asked: Asked, policy: str) -> Choice:
     """Return the entries that a policy of `EVICTION_ORDERS` gives up; nothing is changed yet.
 
-    Nobody, when all of them together are too few: as `eviction.victims` says it.
+    Nobody, when all of them together are too few: as `eviction.victims` says it. Raises `ValueError` for others.
     """
+    if policy not in EVICTION_ORDERS:
+        raise ValueError(f"no index orders entries by {policy!r}; there are {', '.join(EVICTION_ORDERS)}")
     if asked.bytes_needed <= 0:
         return NOBODY
     if policy == "s3fifo":

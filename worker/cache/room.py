@@ -18,7 +18,7 @@ from db.cache import Standing
 from db.errors import IllegalTransition
 from db.eviction import Asked, Choice
 from db.jobs import Claim
-from db.models import EVICTION_ORDERS, CacheEntry, CacheEvent, Namespace
+from db.models import CacheEntry, CacheEvent, Namespace
 from db.session import by_message, transaction
 from shared.storage import Storage, StorageError
 from worker.cache.decisions.types import Entity, EntryRow, Event, EventKind
@@ -227,13 +227,18 @@ def _take_worn(asked: Asked, standing: Standing) -> list[CacheEntry]:
 
 
 def choose(asked: Asked, histories: Histories) -> Choice:
-    """Return who goes by the namespace's policy; nothing is changed yet."""
+    """Return who goes by the namespace's policy, nobody by `none`; nothing is changed yet.
+
+    Raises `ValueError` for a policy that no index orders.
+    """
     if asked.space.policy == "coverage":
         read_ahead(asked.session, asked.space, histories)
         demand = histories[asked.space.id]
         with demand.lock:
             return _by_demand(asked, demand.policy)
-    return eviction.choose(asked, asked.space.policy) if asked.space.policy in EVICTION_ORDERS else eviction.NOBODY
+    if asked.space.policy == "none":
+        return eviction.NOBODY
+    return eviction.choose(asked, asked.space.policy)
 
 
 def _by_demand(asked: Asked, policy: Coverage) -> Choice:

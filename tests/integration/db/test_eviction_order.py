@@ -15,7 +15,7 @@ from db.models import EVICTION_ORDERS, CacheEntry, Job, Namespace, Pin
 from db.states import EntryStatus, JobStatus
 from worker.cache import room, trace
 from worker.cache.decisions.replay import EvictionRow, replay
-from worker.cache.eviction import POLICIES
+from worker.cache.eviction import POLICIES, s3fifo
 
 BUDGET = 200
 
@@ -132,8 +132,21 @@ def test_another_policy_takes_over_as_if_it_had_always_been_there(session: Sessi
     assert replay(rows) == []
 
 
-def test_every_order_is_one_of_a_policy() -> None:
-    assert set(EVICTION_ORDERS) <= set(POLICIES)
+def test_every_policy_is_run() -> None:
+    """By an index, but for the one that keeps everything and the one that reads what was asked for."""
+    assert set(POLICIES) == {*EVICTION_ORDERS, "coverage", "none"}
+
+
+def test_a_policy_without_an_index_is_refused_rather_than_evicting_nothing(session: Session) -> None:
+    space = make_space(session, "newest")
+
+    with pytest.raises(ValueError, match="no index orders entries by 'newest'"):
+        room.choose(Asked(session=session, space=space, bytes_needed=1), {})
+
+
+def test_s3fifo_has_the_bounds_of_its_reference() -> None:
+    for name in ("SMALL_SHARE", "MAX_USES", "MAX_PASSED"):
+        assert getattr(eviction, name) == getattr(s3fifo, name)
 
 
 @pytest.mark.parametrize("policy", [*EVICTION_ORDERS, "coverage"])
