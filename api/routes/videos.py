@@ -123,10 +123,14 @@ async def _look_when_ended(id_: UUID, call: Call, response: Response, prefer: st
 def _look(id_: UUID, call: Call) -> tuple[Job, Video]:
     with call.look() as (session, caller):
         job = jobs.get(session, caller.tenant, id_)
-        is_done = job.status == JobStatus.COMPLETED
-        metric = metrics.of_attempt(session, job.id, job.attempt) if is_done else None
-        estimate = call.service.estimates.of(session, job)
-    return job, videos.show(job, estimate=estimate, metric=metric)
+        return job, _seen(session, call, job)
+
+
+def _seen(session: Session, call: Call, job: Job) -> Video:
+    """Return a video with all that its ETag is made of."""
+    is_done = job.status == JobStatus.COMPLETED
+    metric = metrics.of_attempt(session, job.id, job.attempt) if is_done else None
+    return videos.show(job, estimate=call.service.estimates.of(session, job), metric=metric)
 
 
 @router.get("")
@@ -210,18 +214,18 @@ def _check_version(if_match: str | None, etag: str) -> None:
         raise PreconditionFailed(message, param="If-Match")
 
 
-def _check_unchanged(video_id: str, call: Call, if_match: str | None) -> None:
-    """Raise PreconditionFailed when a video has changed since the caller looked at it."""
+def _check_unchanged(session: Session, call: Call, id_: UUID, if_match: str | None) -> None:
+    """Raise PreconditionFailed when a video has changed since the caller looked at it; nobody else changes it then."""
     if if_match is not None:
-        with ids.known("video", video_id) as id_:
-            _check_version(if_match, _etag(_look(id_, call)[1]))
+        job = jobs.get(session, call.caller.tenant, id_, lock=True)
+        _check_version(if_match, _etag(_seen(session, call, job)))
 
 
 @router.post("/{video_id}/cancel")
 def cancel(video_id: VideoId, call: Calling, if_match: IfMatch = None) -> Video:
     """Cancel a video: at once while it waits, at the next step while it runs. Doing so again changes nothing."""
-    _check_unchanged(video_id, call, if_match)
     with call.begin() as (session, caller), ids.known("video", video_id) as id_:
+        _check_unchanged(session, call, id_, if_match)
         return videos.show(jobs.request_cancel(session, caller.tenant, id_))
 
 
@@ -252,8 +256,8 @@ def mark_right(video_id: VideoId, call: Operating) -> Video:
 @router.delete("/{video_id}")
 def delete(video_id: VideoId, call: Calling, if_match: IfMatch = None) -> DeletedVideo:
     """Cancel a video and remove it with its file."""
-    _check_unchanged(video_id, call, if_match)
     with call.begin() as (session, caller), ids.known("video", video_id) as id_:
+        _check_unchanged(session, call, id_, if_match)
         jobs.remove(session, caller.tenant, id_)
     return DeletedVideo(id=shown_id(id_))
 

@@ -9,8 +9,8 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 from fastapi.testclient import TestClient
-from running import mp4, settings_of, work
-from sqlalchemy import select, update
+from running import mp4, settings_of, wait_until, work
+from sqlalchemy import Engine, select, text, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.app import create_app
@@ -445,3 +445,29 @@ def test_a_storage_that_hangs_keeps_no_job_from_being_accepted(
 
         assert accepted.status_code == 200
         assert {reader.result().status_code for reader in readers} == {200}
+
+
+@pytest.mark.parametrize(("method", "part"), [("DELETE", ""), ("POST", "/cancel")])
+def test_a_change_under_way_is_waited_for_before_if_match_is_looked_at(
+    client: TestClient, session_factory: sessionmaker[Session], engine: Engine, method: str, part: str
+) -> None:
+    video = client.post("/v1/videos", json={"prompt": "a"}).json()
+    path = f"/v1/videos/{video['id']}"
+    seen = {"If-Match": client.get(path).headers["etag"]}
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction(session_factory) as session:
+            assert jobs.claim(session, uuid_of(video), owner="w", lease_s=30)
+            asked = pool.submit(client.request, method, path + part, headers=seen)
+            wait_until(lambda: _num_waiting_for_a_lock(engine) == 1)
+        refused = asked.result()
+
+    assert (refused.status_code, refused.json()["error"]["code"]) == (412, "precondition_failed")
+    now = client.get(path).json()
+    assert (now["status"], now["cancel_requested"]) == ("in_progress", False)
+
+
+def _num_waiting_for_a_lock(engine: Engine) -> int:
+    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with engine.connect() as connection:
+        return connection.scalar(text(query))
