@@ -8,7 +8,7 @@ import logging
 import random
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy.orm import Session, sessionmaker
@@ -37,16 +37,29 @@ MOST_REFUSED = 10  # files, the first ones: the storage itself is at fault
 
 def sweep(storage: Storage, factory: sessionmaker[Session], *, older_s: float) -> list[str]:
     """Remove files that no row names and that are older than any attempt could still be; return their names."""
-    now = datetime.now(UTC)
+    now = _clock(storage)
     orphans: list[str] = []
     for folder in (VIDEOS, PICTURES, LATENTS, FILES, CHECKS):
-        found = storage.files(folder)
-        old = [file.name for file in found if (now - file.modified_at).total_seconds() >= older_s]
+        found = list(storage.files(folder))
+        until = now or max((file.modified_at for file in found), default=None)
+        old = [file.name for file in found if until and (until - file.modified_at).total_seconds() >= older_s]
         with transaction(factory) as session:
             kept = _KEPT[folder](session, old)
         orphans += [name for name in old if name not in kept]
     left = remove(storage, orphans)
     return [name for name in orphans if name not in left]
+
+
+def _clock(storage: Storage) -> datetime | None:
+    """Return the time by the clock that dates the files, for no other tells their age; None where nothing is written.
+
+    A full disk is what a sweep helps: it is at least as late there as the youngest file is.
+    """
+    try:
+        return storage.clock()
+    except StorageError as error:
+        logger.warning("files are as old as the youngest says", extra={"fields": {"error": str(error)}})
+        return None
 
 
 def sweep_entries(storage: Storage, factory: sessionmaker[Session], *, quarantine_s: float) -> list[str]:

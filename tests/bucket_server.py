@@ -4,7 +4,8 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from email.utils import formatdate
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 from xml.sax.saxutils import escape
@@ -20,6 +21,8 @@ class Bucket(ThreadingHTTPServer):
     def __init__(self, host: str = "127.0.0.1") -> None:
         super().__init__((host, 0), _Handler)
         self.files: dict[str, bytes] = {}
+        self.dates: dict[str, datetime] = {}
+        self.ahead = timedelta()  # of its clock before ours
         self.lock = threading.Lock()
         self.refuse: Callable[[_Handler], tuple[int, str] | None] = lambda _: None  # status and code of an error
         self.page = 1000  # keys of a listing that come at once
@@ -58,6 +61,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._error(412, "PreconditionFailed")
                 return
             self.server.files[self._key] = content
+            self.server.dates[self._key] = datetime.now(UTC) + self.server.ahead
         self._answer(200, b"", ETag=_etag(content))
 
     def do_GET(self) -> None:
@@ -73,7 +77,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         first, last = self._span(len(content))
         part = content[first : last + 1]
-        more = {"ETag": _etag(content), "Last-Modified": formatdate(usegmt=True)}
+        more = {"ETag": _etag(content), "Last-Modified": format_datetime(self._date(self._key), usegmt=True)}
         if "Range" not in self.headers:
             self._answer(200, part, **more)
         elif not part:
@@ -108,6 +112,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _key(self) -> str:
         return unquote(urlsplit(self.path).path).removeprefix(f"/{BUCKET}").removeprefix("/")
 
+    def _date(self, key: str) -> datetime:
+        return self.server.dates.get(key, datetime(2026, 1, 1, tzinfo=UTC))
+
     def _span(self, length: int) -> tuple[int, int]:
         first, _, last = self.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")
         return int(first), min(int(last or length - 1), length - 1)
@@ -136,7 +143,8 @@ class _Handler(BaseHTTPRequestHandler):
                 rows[folder] = f"<CommonPrefixes><Prefix>{_told(folder, query)}</Prefix></CommonPrefixes>"
                 continue
             rows[key] = (
-                f"<Contents><Key>{_told(key, query)}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>"
+                f"<Contents><Key>{_told(key, query)}</Key>"
+                f"<LastModified>{self._date(key):%Y-%m-%dT%H:%M:%S.000Z}</LastModified>"
                 f"<ETag>{escape(_etag(content))}</ETag><Size>{len(content)}</Size></Contents>"
             )
         left = [key for key in sorted(rows) if key > after]

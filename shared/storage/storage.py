@@ -245,6 +245,16 @@ class Storage:
             for path, info in found.items()
         ]
 
+    def clock(self) -> datetime:
+        """Return what time it is to whoever dates the files: a file server, or a store far away, has its own clock."""
+        name = _small_name()
+        try:
+            self.write(name, b"")
+            with self._found(name):
+                return _modified_at(self._fs.info(self._path(name)))
+        finally:
+            self.remove(name)
+
     def marker(self, *, create: bool = True) -> UUID:
         """Return the id of this storage, kept in a small file: equal ids, the same storage.
 
@@ -314,7 +324,7 @@ class Storage:
 
         On a disk these folders, too, must be writable where they are there.
         """
-        name = f"{names.CHECKS}/{secrets.token_hex(8)}"
+        name = _small_name()
         content = secrets.token_bytes(16)
         with self._step("write"):
             self.write(name, content)
@@ -345,6 +355,10 @@ class Storage:
         if self._is_local and not Path(path).resolve().is_relative_to(Path(self._root).resolve()):
             raise OutsideError(f"{name!r} lies outside of {shown(self.url)}; mount a disk there instead of a link")
         return path
+
+
+def _small_name() -> str:
+    return f"{names.CHECKS}/{secrets.token_hex(8)}"
 
 
 def opened(settings: Settings) -> Storage:

@@ -369,6 +369,23 @@ def test_a_sweep_takes_old_files_that_no_row_names(
     assert {file.name for file in storage.files("videos")} == {published.name, young.name}
 
 
+def test_a_sweep_makes_room_on_a_disk_that_is_full(
+    session_factory: sessionmaker[Session], storage_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = Storage(storage_url)
+    orphan, young = (storage.write(video_name(uuid4(), 1), CONTENT).name for _ in range(2))
+    hour_ago = time.time() - 3600
+    os.utime(tmp_path / "storage" / orphan, (hour_ago, hour_ago))
+
+    def full(*_: object) -> StoredFile:
+        raise StorageError("No space left on device")
+
+    monkeypatch.setattr(storage, "write", full)
+
+    assert sweep(storage, session_factory, older_s=1800) == [orphan]
+    assert [file.name for file in storage.files("videos")] == [young]
+
+
 def running(session_factory: sessionmaker[Session]) -> jobs.Claim:
     """A job that an attempt has."""
     asked = {"prompt": "a fox", "model": "tiny", "width": 32, "height": 32, "num_frames": 17, "fps": 8}

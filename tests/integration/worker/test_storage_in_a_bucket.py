@@ -4,11 +4,14 @@ import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
 from bucket_server import BUCKET, Bucket, bucket_server
+from sqlalchemy.orm import Session, sessionmaker
 
+from api.sweeps import sweep
 from shared.storage import MARKER, FileMissing, Storage, StorageError, video_name
 
 pytest.importorskip("s3fs", reason="videos in a bucket need s3fs")
@@ -247,3 +250,20 @@ def test_a_server_that_takes_no_bytes_is_given_up(monkeypatch: pytest.MonkeyPatc
             storage.write(name, b"0123456789")
         with pytest.raises(StorageError, match="TimeoutError: no answer"), storage.writing(name) as stream:
             stream.write(b"0123456789")
+
+
+@pytest.mark.parametrize("ahead_h", [-5, 0, 5])
+def test_files_are_as_old_as_the_clock_says_that_dates_them(
+    bucket: Bucket, session_factory: sessionmaker[Session], ahead_h: int
+) -> None:
+    """Of a store whose clock is behind, what was written this moment seems hours old to the relay's own clock."""
+    bucket.ahead = timedelta(hours=ahead_h)
+    storage = Storage(f"s3://{BUCKET}/chai")
+    name = storage.write(video_name(uuid4(), 1), b"x").name
+
+    young = sweep(storage, session_factory, older_s=3600)
+    bucket.ahead += timedelta(hours=1, minutes=1)
+    old = sweep(storage, session_factory, older_s=3600)
+
+    assert (young, old) == ([], [name])
+    assert bucket.files == {}
