@@ -18,7 +18,7 @@ import numpy as np
 
 from shared.model_cards import ModelCard
 from shared.storage import Storage
-from worker import fitness
+from worker import app, asking, fitness
 from worker.app import main
 from worker.jobs import video
 from worker.models.base import VideoModel
@@ -28,6 +28,8 @@ from worker.transport import QoS
 
 SICK = "TEST_SICK_FILE"  # names a file: while it is there, this machine is sick in the way that it says
 STEP_S = 0.1
+HANG = signal.SIGRTMIN  # makes a worker's loop hang
+SOON = "TEST_SOON"  # a loop that hangs is missed after this many seconds, and lost after twice as many
 DECODE_S = 5.0
 DECODING = "TEST_DECODE_S"  # another time
 STORAGE_S = 4.0  # for one file: longer than a lease of the tests
@@ -192,6 +194,10 @@ def slowly(write: Any) -> Any:
 
 def run(name: str) -> int:
     """Be a worker until SIGTERM."""
+    signal.signal(HANG, lambda *_: time.sleep(3600))
+    if soon_s := float(os.environ.get(SOON, 0)):
+        asking.LATE_S = app.LATE_S = soon_s
+        app.LOST_S = 2 * soon_s
     threading.Thread.start = start_if_well(threading.Thread.start)
     if sickness() == "codec":
         video.encode = refuse

@@ -34,6 +34,7 @@ from shared.logs import Once, first_line
 from shared.settings import BROKER_PATIENCE, broker_use_ssl
 from worker import fitness, questions, tasks
 from worker.announcements import Announcements
+from worker.asking import LATE_S, LOST_S, Asking
 from worker.gate import Gate
 from worker.jobs.retry import DATABASE_AWAY
 from worker.models import registry
@@ -43,6 +44,7 @@ from worker.settings import WorkerSettings
 QUEUES = (Queue.INTERACTIVE.value, Queue.BULK.value)  # in the order in which they are served
 PRESENCE_S = 2.0  # between two signs of life
 ANEW_S = 30  # after which a child that could not begin makes room for another
+STUCK = "stuck"  # why a worker takes no jobs whose loop does not go on
 LOST_WAIT_S = 0.2  # from a child's death to the round in which its place is free again
 VISIBILITY_TIMEOUT_S = 24 * 3600  # leases in Postgres, not the broker, say when a job is lost
 
@@ -103,13 +105,13 @@ def main(
     share_without_folder()
     gate = Gate()
     gate.close(heartbeats.STARTING)
-    begun = Announcements()
+    begun, asking = Announcements(), Asking(settings.redis_url)
     open_own = functools.partial(open_runtime, settings, owner=owner, load=load, gate=gate)
     runtime = functools.cache(functools.partial(open_own, queues=queues, announce=begun.tell))
     tasks.register(app, runtime, is_stopping=lambda: gate.is_stopped)
-    connect_signals(settings, owner, runtime, gate, begun)
+    connect_signals(settings, owner, runtime, gate, begun, asking)
     models = sorted(model_names(settings.models_dir))
-    presence = Presence(settings.database_url, owner, queues, models, gate)
+    presence = Presence(settings.database_url, owner, queues, models, gate, asking)
     # A worker in a container runs as root; with JSON only, a message cannot carry code.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     worker = _closing_with_its_terminal(app.Worker)(
@@ -153,7 +155,12 @@ def _closing_with_its_terminal(kind: type[Any]) -> type[Any]:  # Any: Celery has
 
 
 def connect_signals(
-    settings: WorkerSettings, owner: str, runtime: Callable[[], Runtime], gate: Gate, begun: Announcements
+    settings: WorkerSettings,
+    owner: str,
+    runtime: Callable[[], Runtime],
+    gate: Gate,
+    begun: Announcements,
+    asking: Asking,
 ) -> None:
     """Log as the other parts do, prepare children, take messages while they are fit, release the job when stopped."""
 
@@ -174,7 +181,7 @@ def connect_signals(
 
     def watch(sender: Any, **_: object) -> None:
         watch_children(sender, lambda: recover(settings, owner))
-        take_while(sender, lambda: gate.is_open)
+        asking.follow(sender, lambda: gate.is_open)
         begun.follow(sender)
 
     signals.worker_ready.connect(watch, weak=False)
@@ -218,13 +225,6 @@ def watch_children(consumer: Any, on_death: Callable[[], None]) -> None:
     pool.on_process_down = down
 
 
-def take_while(consumer: Any, may_take: Callable[[], bool]) -> None:
-    """Let the parent ask the broker for a message only while `may_take` says so."""
-    qos = consumer.task_consumer.channel.qos  # a new one with each connection to the broker
-    can_consume = qos.can_consume
-    qos.can_consume = lambda: may_take() and can_consume()
-
-
 def recover(settings: WorkerSettings, owner: str) -> None:
     """End or put back what a dead child ran; when that fails its lease runs out."""
     engine = connect(settings.database_url, pool_size=1, application=f"chai-worker {owner} lost a child")
@@ -245,13 +245,25 @@ def _left_to_lease(event: str, owner: str, error: SQLAlchemyError) -> None:
     logger.error(event, owner, first_line(error), exc_info=not isinstance(error, DATABASE_AWAY))
 
 
-class Presence:
-    """Signs of life of this worker, from a thread of its parent process."""
+class Stuck(Exception):
+    """The parent's loop does not go on."""
 
-    def __init__(self, database_url: str, owner: str, queues: Sequence[str], models: Sequence[str], gate: Gate) -> None:
+
+class Presence:
+    """Signs of life of this worker, from a thread of its parent process, for as long as the loop beside it does."""
+
+    def __init__(
+        self,
+        database_url: str,
+        owner: str,
+        queues: Sequence[str],
+        models: Sequence[str],
+        gate: Gate,
+        asking: Asking,
+    ) -> None:
         self._name = f"worker:{owner}"
         self._said = {"queues": list(queues)} | ({"models": list(models)} if models else {})
-        self._gate = gate
+        self._gate, self._asking = gate, asking
         self._signs = Once(logger)
         self._engine = connect(database_url, pool_size=1, application=f"chai-worker {owner} alive")
         self._is_over = threading.Event()
@@ -272,10 +284,18 @@ class Presence:
 
     def _keep(self) -> None:
         while True:
-            detail = {**self._said, "is_fit": self._gate.is_open, "reason": self._gate.reason}
-            self._write(lambda session, detail=detail: heartbeats.beat(session, self._name, detail))  # type: ignore[misc]
+            self._write(self._beat)
             if self._is_over.wait(PRESENCE_S):
                 return
+
+    def _beat(self, session: Session) -> None:
+        silent_s = 0.0 if self._gate.is_stopped else self._asking.silent_s()  # one that ends asks no more
+        if silent_s >= LOST_S:
+            raise Stuck(f"{STUCK}: this worker asks its broker for nothing any more; start it anew")
+        is_late = silent_s >= LATE_S
+        reason = f"{STUCK}: has not asked its broker for {silent_s:.0f} s" if is_late else self._gate.reason
+        is_fit = self._gate.is_open and not is_late
+        heartbeats.beat(session, self._name, {**self._said, "is_fit": is_fit, "reason": reason})
 
     def _write(self, write: Callable[[Session], None]) -> None:
         try:

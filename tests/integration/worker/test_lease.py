@@ -17,6 +17,7 @@ from db.jobs import Claim
 from db.models import Batch, Job
 from db.session import connect, sessions, transaction
 from worker.app import Presence
+from worker.asking import Asking
 from worker.errors import Cancelled, Stopped, Unfit
 from worker.gate import Gate
 from worker.jobs.lease import Lease, claim_job
@@ -259,7 +260,7 @@ def test_a_worker_that_could_not_say_that_it_lives_says_so_again(
 
     monkeypatch.setattr("worker.app.PRESENCE_S", 0.1)
     monkeypatch.setattr(heartbeats, "beat", breaking)
-    presence = Presence(database_url, "w", ["bulk"], [], Gate())
+    presence = Presence(database_url, "w", ["bulk"], [], Gate(), Asking("redis://127.0.0.1:1"))
     presence.start()
 
     try:
