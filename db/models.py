@@ -110,7 +110,7 @@ class Job(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=_NEW_ID)
     tenant: Mapped[str]
-    group: Mapped[str | None]  # of the caller's key: whose latents it may share when the operator says so
+    group: Mapped[str | None]  # of the caller's key: whose latents it may share if the operator allows it
     prompt: Mapped[str]
     negative_prompt: Mapped[str | None]
     model: Mapped[str]
@@ -118,57 +118,57 @@ class Job(Base):
     height: Mapped[int]
     num_frames: Mapped[int]
     fps: Mapped[int]
-    seed: Mapped[int | None] = mapped_column(BigInteger)  # none: the worker chooses, maybe the donor's
-    num_inference_steps: Mapped[int | None]  # none: the plan's
+    seed: Mapped[int | None] = mapped_column(BigInteger)  # null: the worker chooses, possibly the donor's
+    num_inference_steps: Mapped[int | None]  # null: as in the plan
     guidance_scale: Mapped[float | None]
     mode: Mapped[str] = mapped_column(server_default=Mode.AUTO)
-    user_metadata: Mapped[Json] = mapped_column(server_default=_EMPTY)  # the caller's own pairs
+    user_metadata: Mapped[Json] = mapped_column(server_default=_EMPTY)  # the caller's `metadata`
     request: Mapped[Json] = mapped_column(server_default=_EMPTY)  # size and seconds as the caller wrote them
 
     queue: Mapped[str] = mapped_column(server_default=Queue.INTERACTIVE)
     priority: Mapped[int] = mapped_column(SmallInteger, server_default="5")  # 0 is first, 9 is last
     batch_id: Mapped[UUID | None] = mapped_column(ForeignKey("batches.id"))
-    custom_id: Mapped[str | None]  # the caller's name of this line, unique in its batch
-    line: Mapped[str | None]  # where it stands in the list of its run: 12, or cats.txt:12
-    line_key: Mapped[str | None]  # hash of what the line asks for, its name left out
-    webhook_url: Mapped[str | None]  # told when it ends
+    custom_id: Mapped[str | None]  # the caller's name for this line, unique in its run
+    line: Mapped[str | None]  # position in the list of its run: 12, or cats.txt:12
+    line_key: Mapped[str | None]  # hash of what the line asks for, without its name
+    webhook_url: Mapped[str | None]  # notified when it ends
     idempotency_key: Mapped[str | None]
-    request_hash: Mapped[str | None]  # of the body that came with the key
-    traceparent: Mapped[str | None]  # the span of the request, where traces are wanted
+    request_hash: Mapped[str | None]  # of the body sent with `idempotency_key`
+    traceparent: Mapped[str | None]  # span of the request, if tracing is on
 
     status: Mapped[str] = mapped_column(server_default=JobStatus.QUEUED)
     attempt: Mapped[int] = mapped_column(server_default="0")  # claims so far
-    num_lost: Mapped[int] = mapped_column(server_default="0")  # leases that expired and attempts that broke; capped
-    num_faults: Mapped[int] = mapped_column(server_default="0")  # attempts that broke through a machine's fault; free
-    excluded: Mapped[list[str]] = mapped_column(server_default=text("'{}'"))  # workers that those were on
-    retry_at: Mapped[datetime | None]  # before, workers in `excluded` leave it alone; all do after a few faults
+    num_lost: Mapped[int] = mapped_column(server_default="0")  # expired leases and broken attempts; limited
+    num_faults: Mapped[int] = mapped_column(server_default="0")  # attempts broken by a machine's fault; not lost
+    excluded: Mapped[list[str]] = mapped_column(server_default=text("'{}'"))  # workers on which those attempts ran
+    retry_at: Mapped[datetime | None]  # until then, `excluded` workers do not take it; after a few faults, none does
     fence: Mapped[int] = mapped_column(BigInteger, server_default="0")  # rises with every claim, release and expiry
     lease_owner: Mapped[str | None]
     lease_until: Mapped[datetime | None]  # on the database clock
     cancel_requested: Mapped[bool] = mapped_column(server_default=text("false"))
-    cancel_at: Mapped[datetime | None]  # cancelled then, unless it has ended
+    cancel_at: Mapped[datetime | None]  # when it is cancelled unless it has ended (`Cancel-After`)
     progress: Mapped[int] = mapped_column(SmallInteger, server_default="0")  # per cent
     step: Mapped[int | None]
     num_steps: Mapped[int | None]
     path: Mapped[str | None]  # full or fast, once decided
-    receipt: Mapped[Json] = mapped_column(server_default=_EMPTY)  # why this path, what it saved; the API's `cache`
+    receipt: Mapped[Json] = mapped_column(server_default=_EMPTY)  # why this path, and what it saved; `cache` in the API
     output: Mapped[Json | None]  # {name, bytes, sha256, …} of the published video
     error_code: Mapped[str | None]
     error_message: Mapped[str | None]
 
     created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
-    queued_at: Mapped[datetime | None]  # last time a worker gave it back; none: it waits since it was accepted
-    published_at: Mapped[datetime | None]  # when it was last handed to the broker; none: it waits for the relay
+    queued_at: Mapped[datetime | None]  # last time a worker gave it back; null: waiting since it was accepted
+    published_at: Mapped[datetime | None]  # when it was last handed to the broker; null: waiting for the relay
     claimed_at: Mapped[datetime | None]  # start of the latest attempt
     finished_at: Mapped[datetime | None]
     expires_at: Mapped[datetime | None]  # when the output may be removed
-    deleted_at: Mapped[datetime | None]  # hidden from the tenant; purged once ended
+    deleted_at: Mapped[datetime | None]  # when the tenant deleted it, which hides it; purged once ended
     # number of the transaction that last wrote the row; `db.changes` reads by it
     changed: Mapped[int] = mapped_column(BigInteger, server_default=_TRANSACTION, onupdate=_TRANSACTION)
 
 
 class RemovedRow(Base):
-    """Where a removed job, file or run stood: whoever pages through a list while deleting goes on behind it."""
+    """Position of a removed job, file or run in lists, so that paging continues after it."""
 
     __tablename__ = "removed_jobs"
     __table_args__ = (Index("ix_removed_jobs_removed", "removed_at"),)
@@ -180,7 +180,7 @@ class RemovedRow(Base):
 
 
 class RetriedJob(Base):
-    """A job that was removed because its line is made again: its id leads to the job that makes it now."""
+    """A job that a retry replaced: its id leads to the job that now makes the line."""
 
     __tablename__ = "retried_jobs"
     __table_args__ = (Index("ix_retried_jobs_job", "job_id"),)
@@ -203,12 +203,12 @@ class Batch(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=_NEW_ID)
     tenant: Mapped[str]
     name: Mapped[str]
-    manifest_key: Mapped[str]  # the same manifest finds the same batch
-    series: Mapped[str | None]  # runs of one series make a line once; none: every line is made
-    run_window: Mapped[Json | None]  # {start, end, tz, at_end}; none: any time
-    is_held: Mapped[bool] = mapped_column(server_default=text("false"))  # none of its lines starts: paused, or closed
+    manifest_key: Mapped[str]  # the same list finds the same run
+    series: Mapped[str | None]  # runs of one series make a line once; null: every line is made
+    run_window: Mapped[Json | None]  # {start, end, tz, at_end}; null: any time
+    is_held: Mapped[bool] = mapped_column(server_default=text("false"))  # no line starts: paused, or outside the window
     num_bad_lines: Mapped[int] = mapped_column(server_default="0")
-    forecast: Mapped[Json | None]  # {order, num_fast, ...} as its sender reckoned before it ran
+    forecast: Mapped[Json | None]  # {order, num_fast, ...} as estimated by its sender
     status: Mapped[str] = mapped_column(server_default=BatchStatus.OPEN)
     created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
     sealed_at: Mapped[datetime | None]
@@ -216,20 +216,20 @@ class Batch(Base):
 
 
 class ReusedLine(Base):
-    """A line of a run whose video is that of an earlier run of its series."""
+    """A line of a run whose video comes from an earlier run of its series."""
 
     __tablename__ = "reused_lines"
     __table_args__ = (UniqueConstraint("batch_id", "job_id"), Index("ix_reused_lines_job", "job_id"))
 
     batch_id: Mapped[UUID] = mapped_column(ForeignKey("batches.id", ondelete="CASCADE"), primary_key=True)
     custom_id: Mapped[str] = mapped_column(primary_key=True)  # in this run
-    job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))  # a job of the earlier run
-    line: Mapped[str | None]  # in this run's list
-    request_hash: Mapped[str]  # of this run's request: the same line sent twice is one line
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))  # the job of the earlier run
+    line: Mapped[str | None]  # position in this run's list
+    request_hash: Mapped[str]  # of this run's request, so that a line sent twice counts once
 
 
 class File(Base):
-    """A file of a tenant: the lines of a batch, or what became of them."""
+    """A file of a tenant: the requests of a batch, or its results."""
 
     __tablename__ = "files"
     __table_args__ = (
@@ -241,16 +241,16 @@ class File(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=_NEW_ID)
     tenant: Mapped[str]
     purpose: Mapped[str]
-    filename: Mapped[str]  # as the caller calls it; never a place in storage
-    name: Mapped[str] = mapped_column(unique=True)  # in storage, made by the server
+    filename: Mapped[str]  # as the caller named it; never used as a path
+    name: Mapped[str] = mapped_column(unique=True)  # in the storage, chosen by the server
     num_bytes: Mapped[int] = mapped_column(BigInteger)
-    num_lines: Mapped[int]  # that are not empty
+    num_lines: Mapped[int]  # non-empty lines
     created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
-    expires_at: Mapped[datetime]  # unknown from then on, and removed soon after
+    expires_at: Mapped[datetime]  # from then on the API does not know it; removed soon after
 
 
 class FileBatch(Base):
-    """A bulk run whose lines come from a file."""
+    """A batch: a bulk run whose lines come from a file."""
 
     __tablename__ = "file_batches"
     __table_args__ = (
@@ -270,16 +270,16 @@ class FileBatch(Base):
     user_metadata: Mapped[Json] = mapped_column(server_default=_EMPTY)
     output_life_s: Mapped[int]  # how long the files of its results are kept
     status: Mapped[str] = mapped_column(server_default=FileBatchStatus.VALIDATING)
-    ends_as: Mapped[str | None]  # expired or cancelled, once that is sure
+    ends_as: Mapped[str | None]  # expired or cancelled, once that is certain
     errors: Mapped[Json | None]  # why it failed
-    num_lines: Mapped[int]  # of the file
+    num_lines: Mapped[int]  # lines of the file
     offset: Mapped[int] = mapped_column(BigInteger, server_default="0")  # bytes read
-    line: Mapped[int] = mapped_column(server_default="0")  # lines read, empty ones among them
-    num_completed: Mapped[int | None]  # in the end
+    line: Mapped[int] = mapped_column(server_default="0")  # lines read, including empty ones
+    num_completed: Mapped[int | None]  # completed lines, set at the end
     output_file_id: Mapped[UUID | None]
     error_file_id: Mapped[UUID | None]
     created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
-    expires_at: Mapped[datetime]  # what has not ended by then is cancelled
+    expires_at: Mapped[datetime]  # when what has not ended is cancelled
     in_progress_at: Mapped[datetime | None]
     finalizing_at: Mapped[datetime | None]
     completed_at: Mapped[datetime | None]
@@ -290,7 +290,7 @@ class FileBatch(Base):
 
 
 class RefusedLine(Base):
-    """A line of a file that is no request, and why."""
+    """A line of a file that is not a valid request, and why."""
 
     __tablename__ = "refused_lines"
 
@@ -301,7 +301,7 @@ class RefusedLine(Base):
 
 
 class WaitingCheck(Base):
-    """A check of the monitor to hand over; the row goes once the broker has it. Jobs are their own outbox rows."""
+    """A check of the monitor that waits for the broker. Jobs have no rows here: they are their own outbox."""
 
     __tablename__ = "outbox"
 
@@ -313,7 +313,7 @@ class WaitingCheck(Base):
 
 
 class Namespace(Base):
-    """What may share latents: everything that shapes them, and who may see them."""
+    """A set of latents that can be shared: everything that shapes them, and who may use them."""
 
     __tablename__ = "namespaces"
     __table_args__ = (
@@ -333,11 +333,11 @@ class Namespace(Base):
     num_entities: Mapped[int] = mapped_column(server_default="0")  # findable now; chooses exact or indexed search
     policy: Mapped[str] = mapped_column(server_default="lru")
     eviction_age: Mapped[float] = mapped_column(Float, server_default="0")  # gdsf: the highest priority evicted so far
-    sieve_round: Mapped[int] = mapped_column(server_default="0")  # the hand: how often it came around,
-    sieve_at: Mapped[datetime | None]  # and where in the queue it is: behind what went last
+    sieve_round: Mapped[int] = mapped_column(server_default="0")  # sieve: how often the hand has gone round
+    sieve_at: Mapped[datetime | None]  # sieve: position of the hand in the queue, after the last evicted entry
     sieve_id: Mapped[UUID | None]
     queues: Mapped[Json] = mapped_column(server_default=_EMPTY)  # s3fifo: bytes and places
-    tenant_share: Mapped[float | None] = mapped_column(Float)  # of the budget, that one tenant may use; none: all
+    tenant_share: Mapped[float | None] = mapped_column(Float)  # share of the budget that one tenant may use; null: all
     admission: Mapped[str] = mapped_column(server_default="all")
     settings: Mapped[Json] = mapped_column(server_default=_EMPTY)  # thresholds and what an entry keeps
     created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
@@ -356,7 +356,7 @@ EVICTION_ORDERS = {  # policy → columns of an entry, the first to go first; se
 
 
 class CacheEntry(Base):
-    """One full run kept: a file of named tensors."""
+    """The stored latents of one run: a file of named tensors."""
 
     __tablename__ = "cache_entries"
     __table_args__ = (
@@ -385,41 +385,41 @@ class CacheEntry(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=_NEW_ID)
     namespace_id: Mapped[UUID] = mapped_column(ForeignKey("namespaces.id"))
-    tenant: Mapped[str]  # of the donor job: purge by tenant, receipts name only one's own
+    tenant: Mapped[str]  # tenant of the donor job; receipts name only a tenant's own donors
     donor_job_id: Mapped[UUID] = mapped_column(index=True)  # no foreign key: the entry may outlive the job
     donor_fence: Mapped[int] = mapped_column(BigInteger)
     prompt: Mapped[str]
-    name: Mapped[str] = mapped_column(unique=True)  # of the file, made by the server
+    name: Mapped[str] = mapped_column(unique=True)  # name of the file, chosen by the server
     num_bytes: Mapped[int] = mapped_column(BigInteger)
-    sha256: Mapped[str | None]  # known once written
+    sha256: Mapped[str | None]  # set once the file is written
     schema_version: Mapped[int]
     tensors: Mapped[Json]  # name → {shape, dtype, timestep}
     seed: Mapped[int] = mapped_column(BigInteger)  # of the initial noise
-    chain: Mapped[int] = mapped_column(SmallInteger, server_default="0")  # fast runs from here back to a full one
-    written_for: Mapped[str | None]  # fingerprint in its file, where not that of its namespace: another embedder's
-    full_seconds: Mapped[float] = mapped_column(Float)  # what the full run cost
+    chain: Mapped[int] = mapped_column(SmallInteger, server_default="0")  # fast runs between this one and a full run
+    written_for: Mapped[str | None]  # fingerprint in its file if not its namespace's: that of another embedder
+    full_seconds: Mapped[float] = mapped_column(Float)  # seconds of the full run
     status: Mapped[str] = mapped_column(server_default=EntryStatus.WRITING)
-    reason: Mapped[str | None]  # why evicted or quarantined
+    reason: Mapped[str | None]  # why it was evicted or quarantined
     created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
     ended_at: Mapped[datetime | None]  # when it stopped serving
     # What eviction orders by; kept for every policy, so that another may take over at any time.
     published_at: Mapped[datetime | None]  # when it became resident
-    last_used: Mapped[datetime | None]  # when it was last hit, or became resident if never
+    last_used: Mapped[datetime | None]  # when it last lent, or else became resident
     hits: Mapped[int] = mapped_column(server_default="0")
-    seconds_saved: Mapped[float] = mapped_column(Float, server_default="0")  # GPU seconds that one hit saves
+    seconds_saved: Mapped[float] = mapped_column(Float, server_default="0")  # GPU seconds saved per hit
     use: Mapped[float] = mapped_column(Float, server_default="0")  # lcbfu: (hits + 1) x seconds_saved
-    priority: Mapped[float] = mapped_column(Float, server_default="0")  # gdsf
-    sieve_round: Mapped[int] = mapped_column(server_default="0")  # of the hand, in which it takes the entry
+    priority: Mapped[float] = mapped_column(Float, server_default="0")  # gdsf: the lowest is evicted first
+    sieve_round: Mapped[int] = mapped_column(server_default="0")  # sieve: round in which the hand takes the entry
     queue: Mapped[int] = mapped_column(SmallInteger, server_default="0")  # s3fifo: 0 small, 1 main
-    queue_uses: Mapped[int] = mapped_column(SmallInteger, server_default="0")  # s3fifo: up to 3
-    queue_place: Mapped[int] = mapped_column(BigInteger, server_default="0")  # s3fifo
-    lot: Mapped[UUID] = mapped_column(Computed("md5(id::text)::uuid", persisted=True))  # random
+    queue_uses: Mapped[int] = mapped_column(SmallInteger, server_default="0")  # s3fifo: uses, up to 3
+    queue_place: Mapped[int] = mapped_column(BigInteger, server_default="0")  # s3fifo: position in the queue
+    lot: Mapped[UUID] = mapped_column(Computed("md5(id::text)::uuid", persisted=True))  # order of the policy `random`
 
 
 class CacheEntity(Base):
-    """One entity of an entry, or, without an entry, the vector that all entities of a namespace with this text share.
+    """One entity of an entry; or, without an entry, the vector that all entities of a namespace with this text share.
 
-    A row that is no copy is found by its vector. One that has an entry as well is both: an operator's own load.
+    Only rows that are not copies are found by their vector. Such a row with an entry is both: an operator loaded it.
     """
 
     __tablename__ = "cache_entities"
@@ -452,17 +452,17 @@ class CacheEntity(Base):
     text: Mapped[str]
     head: Mapped[str]
     attributes: Mapped[list[str]]
-    kind: Mapped[str]  # object, scene or prompt; vector: no entity
+    kind: Mapped[str]  # object, scene or prompt; vector: not an entity
     dims: Mapped[int] = mapped_column(Integer)
     embedding: Mapped[list[float] | None] = mapped_column(HALFVEC())  # of unit length
     code: Mapped[str | None] = mapped_column(  # the signs of `embedding`: what is far by them is far
         BIT(varying=True), Computed("binary_quantize(embedding)", persisted=True)
     )
-    is_copy: Mapped[bool] = mapped_column(server_default=_FALSE)  # the vector of this text stands in another row
+    is_copy: Mapped[bool] = mapped_column(server_default=_FALSE)  # the vector of this text is in another row
 
 
 class Ghost(Base):
-    """An entity of an entry that s3fifo gave up a short while ago."""
+    """An entity of an entry that s3fifo evicted recently."""
 
     __tablename__ = "cache_ghosts"
     __table_args__ = (Index("ix_cache_ghosts_place", "namespace_id", "place"),)
@@ -473,7 +473,7 @@ class Ghost(Base):
 
 
 class Pin(Base):
-    """An entry in use by a running attempt; never evicted while one stands."""
+    """An entry in use by a running attempt, which protects it from eviction."""
 
     __tablename__ = "cache_pins"
 
@@ -484,7 +484,7 @@ class Pin(Base):
 
 
 class Lookup(Base):
-    """One decision, with everything needed to take it again."""
+    """One decision of the cache, with everything needed to replay it."""
 
     __tablename__ = "lookups"
     __table_args__ = (UniqueConstraint("job_id", "fence"), Index("ix_lookups_namespace", "namespace_id", "id"))
@@ -494,8 +494,8 @@ class Lookup(Base):
     fence: Mapped[int] = mapped_column(BigInteger)
     attempt: Mapped[int]
     namespace_id: Mapped[UUID] = mapped_column(ForeignKey("namespaces.id"))
-    entities: Mapped[list[Any]] = mapped_column(JSONB)  # of the prompt
-    neighbours: Mapped[Any] = mapped_column(JSONB)  # the nearest stored entities, packed; older rows: a list
+    entities: Mapped[list[Any]] = mapped_column(JSONB)  # entities of the prompt
+    neighbours: Mapped[Any] = mapped_column(JSONB)  # nearest stored entities, packed; in older rows a list
     settings: Mapped[Json]  # thresholds and plans in force
     plan: Mapped[Json]
     reason: Mapped[str]
@@ -505,7 +505,7 @@ class Lookup(Base):
 
 
 class CacheEvent(Base):
-    """Something that happened to an entry; append-only, in order of `id`."""
+    """An event of an entry; append-only, in order of `id`."""
 
     __tablename__ = "cache_events"
     __table_args__ = (
@@ -522,54 +522,54 @@ class CacheEvent(Base):
     kind: Mapped[str]
     num_bytes: Mapped[int] = mapped_column(BigInteger)
     policy: Mapped[str | None]
-    detail: Mapped[Json] = mapped_column(server_default=_EMPTY)  # what the policy was given
+    detail: Mapped[Json] = mapped_column(server_default=_EMPTY)  # what the policy received
     created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
 
 
 class Veto(Base):
-    """A match that an operator found wrong; see `db.vetoes`."""
+    """A match that an operator marked as wrong; see `db.vetoes`."""
 
     __tablename__ = "vetoes"
     __table_args__ = (UniqueConstraint("job_id", "text", "entry_id"), Index("ix_vetoes_pair", "namespace_id", "text"))
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
-    job_id: Mapped[UUID]  # whose match it was; no foreign key: the verdict outlives it
+    job_id: Mapped[UUID]  # job of the match; no foreign key: the verdict outlives it
     namespace_id: Mapped[UUID] = mapped_column(ForeignKey("namespaces.id"))
-    text: Mapped[str]  # of the prompt's entity
-    donor_text: Mapped[str]  # of the stored one
-    entry_id: Mapped[UUID]  # that it was of
+    text: Mapped[str]  # text of the prompt's entity
+    donor_text: Mapped[str]  # text of the stored entity
+    entry_id: Mapped[UUID]  # entry of the stored entity
     created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
 
 
 class CacheDay(Base):
-    """Sums of one day (UTC) of a namespace; stays when the rows that it sums up are deleted."""
+    """Sums of one day (UTC) of a namespace; kept when the rows that they sum up are deleted."""
 
     __tablename__ = "cache_days"
 
-    day: Mapped[date] = mapped_column(primary_key=True)  # that is over
+    day: Mapped[date] = mapped_column(primary_key=True)  # day that has ended
     namespace_id: Mapped[UUID] = mapped_column(ForeignKey("namespaces.id"), primary_key=True)
-    decisions: Mapped[int] = mapped_column(BigInteger)  # taken
-    hits: Mapped[int] = mapped_column(BigInteger)  # decisions for a donor
+    decisions: Mapped[int] = mapped_column(BigInteger)  # decisions taken
+    hits: Mapped[int] = mapped_column(BigInteger)  # decisions that chose a donor
     steps_saved: Mapped[int] = mapped_column(BigInteger)  # by donors in completed videos, against full mode
-    inserts: Mapped[int] = mapped_column(BigInteger)  # entries that began to serve, or moved in from another embedder
-    evictions: Mapped[int] = mapped_column(BigInteger)  # entries gone for room, purged, or moved to another embedder
-    refusals: Mapped[int] = mapped_column(BigInteger)  # entries that were not let in
-    videos: Mapped[int] = mapped_column(BigInteger)  # completed
-    bytes_read: Mapped[int] = mapped_column(BigInteger)  # of donors
-    bytes_written: Mapped[int] = mapped_column(BigInteger)  # of new entries
+    inserts: Mapped[int] = mapped_column(BigInteger)  # entries made resident, or moved here from another embedder
+    evictions: Mapped[int] = mapped_column(BigInteger)  # entries evicted, purged, or moved to another embedder
+    refusals: Mapped[int] = mapped_column(BigInteger)  # entries that were refused
+    videos: Mapped[int] = mapped_column(BigInteger)  # completed videos
+    bytes_read: Mapped[int] = mapped_column(BigInteger)  # bytes of donors
+    bytes_written: Mapped[int] = mapped_column(BigInteger)  # bytes of new entries
     by_reason: Mapped[Json]  # decisions by reason
-    gpu_seconds: Mapped[float] = mapped_column(Float)  # of completed attempts
-    seconds_saved: Mapped[float] = mapped_column(Float)  # GPU seconds, against measured full runs
+    gpu_seconds: Mapped[float] = mapped_column(Float)  # GPU seconds of completed attempts
+    seconds_saved: Mapped[float] = mapped_column(Float)  # GPU seconds saved, against measured full runs
 
 
 class PlanRow(Base):
-    """What calibration found for one kind of hit."""
+    """The plan that calibration found for one kind of hit."""
 
     __tablename__ = "plans"
     __table_args__ = (UniqueConstraint("namespace_key", "kind"),)
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=_NEW_ID)
-    namespace_key: Mapped[str]  # fingerprint of what calibration held fixed: model, size, frames
+    namespace_key: Mapped[str]  # fingerprint of a namespace's `identity` without scope and owner
     kind: Mapped[str]  # none, scene, object, both
     plan: Mapped[Json]  # steps, schedule, reuse, thresholds
     quality: Mapped[Json]  # measured, with intervals, against full mode
@@ -578,7 +578,7 @@ class PlanRow(Base):
 
 
 class JobMetric(Base):
-    """One attempt, measured."""
+    """Measurements of one attempt."""
 
     __tablename__ = "job_metrics"
     __table_args__ = (
@@ -587,7 +587,7 @@ class JobMetric(Base):
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
-    job_id: Mapped[UUID]  # no foreign key: figures outlive a deleted job, they hold nothing of its prompt
+    job_id: Mapped[UUID]  # no foreign key: the row outlives a deleted job and holds nothing of its prompt
     attempt: Mapped[int]
     fence: Mapped[int] = mapped_column(BigInteger)
     tenant: Mapped[str]
@@ -597,7 +597,7 @@ class JobMetric(Base):
     reason: Mapped[str | None]
     entry_id: Mapped[UUID | None]  # the donor
     num_steps: Mapped[int | None]
-    model_evaluations: Mapped[float | None] = mapped_column(Float)  # an unguided step counts a half
+    model_evaluations: Mapped[float | None] = mapped_column(Float)  # an unguided step counts as half
     queue_wait_s: Mapped[float | None] = mapped_column(Float)
     stage_s: Mapped[Json] = mapped_column(server_default=_EMPTY)  # seconds by stage
     gpu_seconds: Mapped[float | None] = mapped_column(Float)  # encode + denoise + decode
@@ -612,7 +612,7 @@ class JobMetric(Base):
 
 
 class QualityCheck(Base):
-    """One job made a second time, with a donor or without, and what the donor cost in quality."""
+    """A check of the monitor: a job made a second time, and what the donor cost in quality."""
 
     __tablename__ = "quality_checks"
     __table_args__ = (
@@ -623,40 +623,40 @@ class QualityCheck(Base):
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
-    job_id: Mapped[UUID] = mapped_column(unique=True)  # no foreign key: it outlives a deleted job, as figures do
+    job_id: Mapped[UUID] = mapped_column(unique=True)  # no foreign key: the row outlives a deleted job
     namespace_id: Mapped[UUID] = mapped_column(ForeignKey("namespaces.id"))
-    namespace_key: Mapped[str]  # what plans are kept under
-    kind: Mapped[str]  # of the hit
-    similarity: Mapped[float] = mapped_column(Float)  # of the hit
-    is_refused: Mapped[bool]  # the hit was not alike enough, and the check runs it after all
+    namespace_key: Mapped[str]  # key of its plans
+    kind: Mapped[str]  # kind of the hit
+    similarity: Mapped[float] = mapped_column(Float)  # similarity of the hit
+    is_refused: Mapped[bool]  # the hit was refused as too weak; the check runs it with the donor
     status: Mapped[str] = mapped_column(server_default=CheckStatus.WAITING)
     owner: Mapped[str | None]  # the worker that runs it
     num_starts: Mapped[int] = mapped_column(SmallInteger, server_default="0")
     judge: Mapped[str | None]
-    fast_score: Mapped[float | None] = mapped_column(Float)  # of the run with the donor; a distance has no scores
+    fast_score: Mapped[float | None] = mapped_column(Float)  # score of the run with the donor; a distance has no scores
     full_score: Mapped[float | None] = mapped_column(Float)
     loss: Mapped[float | None] = mapped_column(Float)
-    seconds: Mapped[float] = mapped_column(Float, server_default="0")  # GPU seconds on top of the job's own
-    reason: Mapped[str | None]  # why lost
+    seconds: Mapped[float] = mapped_column(Float, server_default="0")  # additional GPU seconds of the check
+    reason: Mapped[str | None]  # why the check was lost
     created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     started_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
 
 
 class ApiKey(Base):
-    """A hashed key and what it may do."""
+    """An API key, hashed, and what it may do."""
 
     __tablename__ = "api_keys"
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=_NEW_ID)
-    prefix: Mapped[str] = mapped_column(unique=True)  # shown in lists, finds the row
+    prefix: Mapped[str] = mapped_column(unique=True)  # beginning of the key, shown in lists; used to find the row
     hash: Mapped[str]  # SHA-256 of the whole key, hex
     tenant: Mapped[str]
-    group: Mapped[str | None]  # whose namespaces it may share
+    group: Mapped[str | None]  # group whose namespaces it may share
     scopes: Mapped[list[str]]
     limits: Mapped[Json] = mapped_column(server_default=_EMPTY)
-    minute_left: Mapped[float | None]  # new videos that it may still make of a minute's worth, when it made its last
-    minute_at: Mapped[datetime | None]  # when that was
+    minute_left: Mapped[float | None]  # what was left of `max_per_minute` after its last video
+    minute_at: Mapped[datetime | None]  # when it made its last video
     created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
@@ -664,31 +664,31 @@ class ApiKey(Base):
 
 
 class Webhook(Base):
-    """An address that is told what happens to a tenant's videos."""
+    """An address that is notified about a tenant's videos."""
 
     __tablename__ = "webhooks"
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=_NEW_ID)
     tenant: Mapped[str] = mapped_column(index=True)
-    key: Mapped[str | None]  # prefix of the API key that registered it: nothing is told once that has ended
+    key: Mapped[str | None]  # prefix of the API key that registered it; notifications stop when that key ends
     url: Mapped[str]
     events: Mapped[list[str]]
     created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
 
 
 class WebhookSecret(Base):
-    """What signs that which a tenant is told."""
+    """The secret that signs a tenant's notifications."""
 
     __tablename__ = "webhook_secrets"
 
     tenant: Mapped[str] = mapped_column(primary_key=True)
-    secret: Mapped[str]  # as it is: a signature cannot be made with a hash
+    secret: Mapped[str]  # in plain text: a hash could not sign
     previous: Mapped[str | None]
-    previous_until: Mapped[datetime | None]  # it signs too until then
+    previous_until: Mapped[datetime | None]  # until then, the previous secret signs too
 
 
 class WebhookCursor(Base):
-    """Up to where ended videos were told; one row."""
+    """How far ended videos have been notified; one row."""
 
     __tablename__ = "webhook_cursor"
 
@@ -697,7 +697,7 @@ class WebhookCursor(Base):
 
 
 class Delivery(Base):
-    """Something that is to be told, or was."""
+    """A notification, delivered or not."""
 
     __tablename__ = "webhook_deliveries"
     __table_args__ = (
@@ -707,22 +707,22 @@ class Delivery(Base):
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=_NEW_ID)
-    key: Mapped[str]  # of what happened: it is told to an address once, or more
+    key: Mapped[str]  # of the event; each address is notified of it at least once
     tenant: Mapped[str]
-    webhook_id: Mapped[UUID | None] = mapped_column(ForeignKey("webhooks.id", ondelete="CASCADE"))  # none: a job's own
+    webhook_id: Mapped[UUID | None] = mapped_column(ForeignKey("webhooks.id", ondelete="CASCADE"))  # null: a job's own
     url: Mapped[str]
     payload: Mapped[Json]
     attempt: Mapped[int] = mapped_column(server_default="0")
-    due_at: Mapped[datetime | None] = mapped_column(server_default=_NOW)  # none: over
+    due_at: Mapped[datetime | None] = mapped_column(server_default=_NOW)  # next attempt; null: no more
     created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
     tried_at: Mapped[datetime | None]
     delivered_at: Mapped[datetime | None]
-    status: Mapped[int | None]  # of the last answer
-    error: Mapped[str | None]  # why the last attempt came to nothing
+    status: Mapped[int | None]  # HTTP status of the last answer
+    error: Mapped[str | None]  # why the last attempt failed
 
 
 class ServiceId(Base):
-    """What there is one of in a service, such as its storage, and how to know it again."""
+    """The id of something that a service has one of, such as its storage."""
 
     __tablename__ = "service_ids"
 
@@ -732,7 +732,7 @@ class ServiceId(Base):
 
 
 class Question(Base):
-    """A question to the cache, for seconds: see `db.questions`."""
+    """A question to the cache, kept for seconds; see `db.questions`."""
 
     __tablename__ = "questions"
     __table_args__ = ({"prefixes": ["UNLOGGED"]},)
@@ -746,7 +746,7 @@ class Question(Base):
 
 
 class Preview(Base):
-    """What a running attempt looks like, see `db.previews`. Lost in a crash, and made again."""
+    """Preview of a running attempt; see `db.previews`. Unlogged: lost in a crash and made again."""
 
     __tablename__ = "previews"
     __table_args__ = ({"prefixes": ["UNLOGGED"]},)
@@ -758,10 +758,10 @@ class Preview(Base):
 
 
 class Heartbeat(Base):
-    """The latest sign of life of one part of the service."""
+    """The latest sign of life of a part of the service."""
 
     __tablename__ = "heartbeats"
 
     name: Mapped[str] = mapped_column(primary_key=True)  # relay:NAME, worker:NAME, api
     seen_at: Mapped[datetime] = mapped_column(server_default=_NOW)  # on the database clock
-    detail: Mapped[Json] = mapped_column(server_default=_EMPTY)  # what the part says of itself
+    detail: Mapped[Json] = mapped_column(server_default=_EMPTY)  # what the part reports about itself
