@@ -237,8 +237,8 @@ def _traces(measured: Sequence[Measured], embedder: Embedder) -> str:
                 "yes" if trace.has_users else "",
             )
 
-    head = ("trace", "samples (the first 100 warm up)", "entities a prompt", "users known")
-    return f"Embedder `{embedder.name}`, its own thresholds.\n\n" + _table(head, rows())
+    head = ("trace", "samples (the first 100 warm up)", "entities per prompt", "users known")
+    return f"Embedder `{embedder.name}` with its own thresholds.\n\n" + _table(head, rows())
 
 
 def _policies(found: Measured) -> str:
@@ -286,7 +286,7 @@ def _why(measured: Sequence[Measured]) -> str:
             )
 
     return (
-        "Victims at 10 %: per cent that had served nobody / per cent of LFU's victims that the policy chose too.\n\n"
+        "Victims at 10 %: percentage that had served nobody / percentage of LFU's victims that it also chose.\n\n"
         + _table(("trace", *names), rows())
     )
 
@@ -298,8 +298,13 @@ def _thresholds(measured: Sequence[Measured], pairs: Mapping[float, tuple[int, i
             rates = [f"{100 * found.thresholds.figures[number].hit_rate:.1f}" for found in measured]
             yield (f"{least:.2f}", f"{right} of {same}", f"{wrong} of {other}", *rates)
 
-    head = ("same from", "same pairs found", "**different pairs taken**", *(found.trace.name for found in measured))
-    return "Hit rates with LRU at 10 %.\n\n" + _table(head, rows())
+    head = (
+        "`same_threshold`",
+        "same pairs matched",
+        "**different pairs matched**",
+        *(found.trace.name for found in measured),
+    )
+    return "Hit rates with LRU at 10 %, by threshold.\n\n" + _table(head, rows())
 
 
 def _isolation(measured: Sequence[Measured]) -> str:
