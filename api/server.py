@@ -70,7 +70,7 @@ def _check_address(host: str, port: int) -> None:
             except OSError as error:
                 where = f"CHAI_API_PORT {port} of {address[0]}"
                 if error.errno == errno.EADDRINUSE:
-                    message = f"{where} is taken; choose another with --port, or stop who listens there"
+                    message = f"{where} is taken; choose another with --port, or stop the process that listens there"
                 else:
                     message = f"{where} cannot be had: {error.strerror}; choose others with --host and --port"
                 raise SettingsError(message) from error
@@ -158,7 +158,7 @@ def protocol(header_timeout_s: float, max_connections: int) -> type[asyncio.Prot
 async def busy(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer a connection that is one too many."""
     if scope["type"] == "http":
-        error = errors.TooManyConnections("this server has as many connections as it serves; try again in a second")
+        error = errors.TooManyConnections("this server has reached its limit of connections; try again in a second")
         await _refusal(error, header_fields.request_id(scope))(scope, receive, send)
 
 

@@ -63,7 +63,7 @@ def calibrate(
     no_store: Annotated[bool, typer.Option("--no-store", help="Measure and show; store nothing.")] = False,
     models_dir: ModelsDir = MODELS_DIR,
 ) -> None:
-    """Run prompts by candidate plans, compare with full mode, and store the cheapest plan that keeps, if any does.
+    """Run prompts by candidate plans, compare with full mode, and store the cheapest that keeps quality.
 
     Ended in the middle, the same command goes on where it stopped.
     """

@@ -60,7 +60,7 @@ def serve(port: int, *, fd: int | None = None) -> None:
     try:
         _run(_celery(redis_url), options, fd=fd)
     except OSError as error:
-        reason = f"cannot be listened at ({places.reason(error)}); name an address of this machine, and a free port"
+        reason = f"cannot be bound ({places.reason(error)}); name an address of this machine, and a free port"
         raise BadInput(f"{ADDRESS_VARIABLE} {address!r}, port {port}: {reason}") from error
 
 

@@ -20,7 +20,7 @@ HELP = """Text-to-video generation that gets faster the more it is used.
 
 New here? `chai demo` shows it in two minutes; `chai up` runs the service.
 Commands talk to that one, or to the one that CHAI_URL names (CHAI_API_KEY).
-Exit status: 0 all is well, 1 it did not work, 2 what was given is no good.
+Exit status: 0 success, 1 failure, 2 invalid input.
 """
 
 app = App(
@@ -57,7 +57,7 @@ MOUNTED = {  # subcommands that live in modules of their own and are imported on
     "model": ("cli.model", "Look at models and fetch weights."),
     "cache": ("cli.cache.commands", "Look into the cache, ask it, warm it, purge it."),
     "calibrate": ("cli.calibrate", "Find the cheapest plan that keeps quality."),
-    "monitor": ("cli.monitor", "See what re-run jobs lost by their donors, and at what cost."),
+    "monitor": ("cli.monitor", "Show how much quality donors cost, measured on jobs run again in full."),
 }
 
 

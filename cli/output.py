@@ -73,7 +73,7 @@ def print_facts(facts: Mapping[str, str], *, file: TextIO | None = None) -> None
 def raw_stdout() -> BinaryIO:
     """Return stdout for the bytes of a file; a terminal is refused with `BadInput`."""
     if sys.stdout.isatty():
-        raise BadInput("a video is no text for a terminal: name a file, or let - go into a pipe or a file")
+        raise BadInput("a video is no text for a terminal: name a file, or send - into a pipe or a file")
     sys.stdout.flush()
     return sys.stdout.buffer
 

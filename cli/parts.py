@@ -130,7 +130,7 @@ def migrate(
     revision: Annotated[
         str, typer.Argument(metavar="REVISION", help="Where to go: head, base or a revision.")
     ] = "head",
-    down: Annotated[bool, typer.Option("--down", help="Go down; tables that go take their rows along.")] = False,
+    down: Annotated[bool, typer.Option("--down", help="Downgrade; the rows of dropped tables are lost.")] = False,
 ) -> None:
     """Bring the database to a revision of the tables."""
     from db.migrate import downgrade, is_later, upgrade

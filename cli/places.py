@@ -1,4 +1,4 @@
-"""Where what was made is put when the place that was asked for does not take it: nothing is lost for want of a folder.
+"""Where a result goes when the place that was asked for cannot take it: nothing is lost for want of a folder.
 
 The first place that works is used and named. Disks fill up and shares go away in the middle of a night, so each write
 may move on to the next place; what was written before stays where it is.

@@ -1,4 +1,4 @@
-"""Variables that stand in the environment for other programs, and that libraries here would take for ours.
+"""Environment variables that are meant for other programs, but that libraries here would act on.
 
 Celery lets CELERY_BROKER_URL go before the broker that it is given, and imports what CELERY_CONFIG_MODULE names; libpq
 completes an address from PGSERVICE, PGSSLMODE and two dozen more. A shell or an image that serves another program too

@@ -1,4 +1,4 @@
-"""Whether this machine can run jobs: it tries itself before the first one, and whenever one breaks through its fault.
+"""Whether this machine can run jobs: it tests itself before the first job and after a failure that may be its own.
 
 A worker that does not pass takes no jobs, says why in its log and on its row of signs of life, and tries again later
 and later. It never ends by itself: whoever frees the disk or mounts the storage need not think of the worker.

@@ -72,7 +72,7 @@ async def _answered(call: Call, number: int) -> dict[str, Any]:  # Any: JSON
         if (said := await run_in_threadpool(_look, call, number)) is not None:
             return said
     await run_in_threadpool(_withdraw, call, number)
-    raise Unanswered(f"no worker said within {ANSWER_S:.0f} s what would happen; ask again")
+    raise Unanswered(f"no worker answered within {ANSWER_S:.0f} s what would happen; ask again")
 
 
 def _look(call: Call, number: int) -> dict[str, Any] | None:  # Any: JSON

@@ -109,7 +109,7 @@ def _saved(shown: Video) -> str:
     if saved is None:
         return ""
     if saved < 0:
-        return f"It took {duration(-saved)} of computing more than a full run, measured."
+        return f"It took {duration(-saved)} more computing time than a full run, measured."
     return f"{duration(saved)} of computing saved, measured."
 
 
@@ -272,7 +272,7 @@ _WHY_NOT = {
     "fast_requested_no_hit": "nothing shared, fast mode asked for",
     "empty_cache": "nothing of the kind is stored",
     "too_little": "too little is shared",
-    "renewal": "what is shared has lent often enough",
+    "renewal": "the match has reached its reuse limit",
     "only_related": "only related things are stored",
     "conflict": "another colour, number, age or look",
     "no_match": "nothing alike is stored",

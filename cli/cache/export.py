@@ -23,7 +23,7 @@ number of the phrase, likeness). Rows of older versions are lists of objects wit
 
 
 def export(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Is made; files of the same names are replaced.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Created if missing; existing files are replaced.")],
     namespace: Annotated[str | None, typer.Option(help="As `chai cache ls` shows it; else all.")] = None,
     days: Annotated[
         float | None,

@@ -70,7 +70,7 @@ def sort(error: Exception) -> Fault:
     if isinstance(error, RequestError):
         return Fault(blame=Blame.JOB, code="invalid_request", message=f"the model cannot run this request: {error}")
     if device_faults.is_out_of_memory(error):
-        message = "the video does not fit the worker's memory; ask for a smaller size or less seconds"
+        message = "the video does not fit the worker's memory; ask for a smaller size or fewer seconds"
         return Fault(blame=Blame.JOB, code="out_of_memory", message=message, is_doubtful=True)
     if isinstance(error, (*DATABASE_AWAY, ProgrammingError)):  # or its tables are those of another version
         return _of_surroundings("database_unavailable", "the database was away during the run; try again later")

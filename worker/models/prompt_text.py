@@ -13,7 +13,7 @@ _FIRST_IDEOGRAPH = 0x2E80  # from here on scripts put no blanks between words: a
 
 
 def lacking(folder: Path, kind: Any) -> Collection[str]:
-    """Return of which files a folder lacks all, where it holds no words for a kind of tokenizer; none where it does.
+    """Return the vocabulary files of a kind of tokenizer if a folder has none of them; nothing if it has one.
 
     `kind` is a class of transformers or an object of one: without a file it makes up a vocabulary of three tokens.
     """

@@ -146,7 +146,7 @@ def test_a_job_that_does_not_fit_in_memory_fails_at_once_and_the_worker_lives(se
 
     job = service.job(greedy)
     assert (job.status, job.error_code, job.attempt) == (JobStatus.FAILED, "out_of_memory", 1)
-    assert job.error_message == "the video does not fit the worker's memory; ask for a smaller size or less seconds"
+    assert job.error_message == "the video does not fit the worker's memory; ask for a smaller size or fewer seconds"
     assert service.job(healthy).status == JobStatus.COMPLETED
     assert worker.child.pid == child
     service.check()

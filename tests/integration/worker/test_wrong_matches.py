@@ -80,7 +80,7 @@ def test_the_page_of_the_cache_says_what_it_did(start: Start, database_url: str,
 
         client.post(f"/videos/video_{hit.id.hex}/wrong-match", data={"token": token, "back": "/cache"})
 
-        assert "50 % of 2 look-ups found something" in page
+        assert "50 % of 2 look-ups were hits" in page
         assert ">red fox</td>" in page
         assert "nothing of the kind is stored 100 %" in page
         assert client.get(f"/v1/videos/video_{hit.id.hex}").json()["cache"]["wrong_match"] is True

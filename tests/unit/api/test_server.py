@@ -24,7 +24,9 @@ def test_a_port_that_is_taken_is_named(family: socket.AddressFamily) -> None:
         other.listen()
         port = other.getsockname()[1]
 
-        message = f"CHAI_API_PORT {port} of {host} is taken; choose another with --port, or stop who listens there"
+        message = (
+            f"CHAI_API_PORT {port} of {host} is taken; choose another with --port, or stop the process that listens"
+        )
         with pytest.raises(SettingsError, match=re.escape(message)):
             listen(host, port)
 

@@ -59,7 +59,7 @@ class Reason(StrEnum):
 
 
 _SENTENCES = {
-    Reason.LAYOUT_HIT: "An earlier video of such things and motion lends its layout; a seed of your own makes another.",
+    Reason.LAYOUT_HIT: "The layout comes from an earlier video of such things and motion; name a seed to get another.",
     Reason.ENTITY_HIT: "An earlier video shows part of this prompt.",
     Reason.PROMPT_HIT: "An earlier prompt is like this one as a whole.",
     Reason.HIT_TOO_WEAK: "An earlier video shows part of this prompt; measured, it is not alike enough.",
