@@ -44,7 +44,35 @@ class _Command(TyperCommand):
 class _Group(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # Any: the context is a class of Typer's own
         _check(self, ctx, args)
-        return super().parse_args(ctx, args)
+        left = super().parse_args(ctx, args)
+        _check_place(self, ctx)
+        return left
+
+
+def _check_place(group: TyperGroup, ctx: Any) -> None:
+    """Raise `BadInput` for an option of a group that stands before a subcommand: only the group alone reads it."""
+    if not (called := ctx._protected_args) or called[0] not in group.commands:
+        return
+    for param in group.params:
+        if (source := ctx.get_parameter_source(param.name)) is not None and source.name == "COMMANDLINE":
+            command = f"{ctx.command_path} {called[0]}"
+            own = {option for one in group.commands[called[0]].params for option in one.opts}
+            way_out = "write it behind" if param.opts[0] in own else "leave it out"
+            raise BadInput(f"{param.opts[0]} is not read before {called[0]}; {way_out}: {command} --help")
+
+
+def only_with(needed: str, *, is_given: object, **options: object) -> None:
+    """Raise `BadInput` for an option that is given (its value is true) and that nothing would read without another."""
+    for name, value in options.items():
+        if value and not is_given:
+            raise BadInput(f"--{name.replace('_', '-')} is not read without {needed}; give that too, or leave it out")
+
+
+def not_with(other: str, *, is_given: object, **options: object) -> None:
+    """Raise `BadInput` for an option that is given (its value is true) and that nothing would read beside another."""
+    for name, value in options.items():
+        if value and is_given:
+            raise BadInput(f"--{name.replace('_', '-')} is not read with {other}; leave out one of the two")
 
 
 def _check(command: TyperCommand | TyperGroup, ctx: Any, args: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ import typer
 
 from chai_client.encoding import shown
 from cli import local, manifest, names, output, places, results
-from cli.arguments import App, AsJson
+from cli.arguments import App, AsJson, not_with, only_with
 from cli.bulk.following import follow, pictures, results_of
 from cli.bulk.submission import rule_of, series_of, submit, submitted_before, tell_of, worth
 from cli.cache.spaces import of_another
@@ -87,6 +87,8 @@ def run(
 
     Leaves with 0 when all is well, 1 when videos failed or were cancelled, 2 when lines could not be used.
     """
+    only_with("--window", is_given=window, tz=tz, at_window_end=at_end is not AtEnd.FINISH)
+    not_with("--detach", is_given=detach and not dry_run, out=out, download=download)
     given = {"mode": mode, "model": model, "size": size, "seconds": seconds}
     asked = None if window is None else _window(window, tz, at_end)
     listed = manifest.read(file, {name: value for name, value in given.items() if value is not None}, take=take)
@@ -222,6 +224,7 @@ def window(
     as_json: AsJson = False,
 ) -> None:
     """Change between which times of day lines of a run start."""
+    not_with("none", is_given=times == "none", tz=tz, at_window_end=at_end)
     with connect() as client:
         id_ = names.run(client, batch_id)
         asked = None

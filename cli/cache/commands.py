@@ -12,7 +12,7 @@ from uuid import UUID
 import typer
 
 from cli import local, output
-from cli.arguments import App, AsJson
+from cli.arguments import App, AsJson, only_with
 from cli.bulk import commands as bulk
 from cli.cache import export, questions, replays, report, simulate
 from cli.cache.spaces import checked_settings, find_id, find_space
@@ -51,18 +51,19 @@ class _Store:
 def ls(
     namespace: Annotated[str | None, typer.Argument(metavar="NAMESPACE", help="Show the entries of this one.")] = None,
     status: Annotated[str | None, typer.Option(help="writing, resident, evicting, quarantined or gone.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many entries, the newest first.")] = 50,
+    limit: Annotated[int | None, typer.Option(min=1, help="How many entries, the newest first; else 50.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """List namespaces, or the entries of one."""
     from db import cache, namespaces
 
+    only_with("NAMESPACE or --status", is_given=namespace or status, limit=limit)
     with _open() as store, store.factory() as session:
         if namespace is None and status is None:
             rows = [_space_row(session, space) for space in namespaces.every(session)]
         else:
             space_id = find_id(session, namespace)
-            found = cache.listing(session, namespace_id=space_id, status=_status(status), limit=limit)
+            found = cache.listing(session, namespace_id=space_id, status=_status(status), limit=limit or 50)
             rows = [_entry_row(entry) for entry in found]
     _print(rows, as_json=as_json)
 

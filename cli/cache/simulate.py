@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from cli import local, output, trace_files
+from cli.arguments import only_with
 from cli.cache.capacities import read_bytes, read_capacity
 from cli.cache.replays import Answer, Asked, Source, of_record, simulated
 from cli.cache.spaces import find_id
@@ -65,6 +66,7 @@ def simulate(
     """
     if (trace is None) != recorded:
         raise BadInput("simulate takes a TRACE or --recorded, one of the two")
+    only_with("--recorded", is_given=recorded, namespace=namespace, days=days is not None)
     source = _recorded(namespace, days) if trace is None else _of_file(trace)
     as_it_was = ("recorded", ",".join(source.policies), "tenant") if recorded else ("10%", "lru", "shared")
     asked = Asked(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli.arguments import App
+from cli.arguments import App, not_with
 from cli.errors import BadInput, CommandError
 from cli.lab import devices
 from shared.numerals import plain
@@ -46,6 +46,8 @@ class DType(StrEnum):
     float32 = "float32"
 
 
+IN_PIXELS = re.compile(r"([0-9]{1,9})x([0-9]{1,9})")
+ASPECT_RATIO = "9:16"
 SETTINGS = "off,compile,graphs"
 SIZES = {  # clips, and an image, which a GPU waits for launches at
     Preset.opensora: (("240p", "72"), ("480p", "51"), ("240p", "1")),
@@ -76,7 +78,7 @@ def bench(
     chosen = preset or (Preset.opensora if is_gpu else Preset.small)
     sizes = []
     for size, frames in SIZES[chosen]:
-        height, width = _pixels(size, "9:16")
+        height, width = _pixels(size, ASPECT_RATIO)
         sizes.append(VideoSize(height=height, width=width, num_frames=named_frames(frames)))
     first = sizes[0]
     request = engine.Request(
@@ -96,13 +98,13 @@ def bench(
 def engine(
     preset: Annotated[Preset, typer.Option(help="Which model.")] = Preset.tiny,
     size: Annotated[str | None, typer.Option(help="A name such as 240p, or WIDTHxHEIGHT.")] = None,
-    aspect_ratio: Annotated[str, typer.Option(help="height:width, for a named size.")] = "9:16",
+    aspect_ratio: Annotated[str | None, typer.Option(help="height:width, for a named size; else 9:16.")] = None,
     frames: Annotated[str | None, typer.Option(help="A number, or a name such as 2s.")] = None,
     steps: Annotated[str, typer.Option(help="Step counts, separated by commas.")] = "30,8",
     random_weights: Annotated[
         bool, typer.Option("--random-weights", help="Draw the weights; time is the same.")
     ] = False,
-    models_dir: Annotated[Path, typer.Option(help="Where the models are.")] = Path("worker/cards"),
+    models_dir: Annotated[Path | None, typer.Option(help="Where the models are; else worker/cards.")] = None,
     device: Annotated[str, typer.Option(help="auto, cuda, cuda:1, cpu ...")] = "auto",
     mode: Annotated[Mode, typer.Option(help="Compile the blocks; record whole steps as CUDA graphs.")] = Mode.off,
     dtype: Annotated[DType | None, typer.Option(help="Default: bfloat16 on a GPU, float32 elsewhere.")] = None,
@@ -114,9 +116,13 @@ def engine(
     from lab.benchmarks import engine
     from worker.models.opensora.sizes import SizeError, named_frames
 
+    is_random = random_weights or preset is Preset.tiny
+    not_with("--random-weights" if random_weights else "--preset tiny", is_given=is_random, models_dir=models_dir)
     default_size, default_frames = DEFAULT_SIZES[preset]
+    chosen = size or default_size
+    not_with(f"--size {chosen}", is_given=IN_PIXELS.fullmatch(chosen), aspect_ratio=aspect_ratio)
     try:
-        height, width = _pixels(size or default_size, aspect_ratio)
+        height, width = _pixels(chosen, aspect_ratio or ASPECT_RATIO)
         num_frames = named_frames(frames or default_frames)
     except SizeError as error:
         raise BadInput(str(error)) from error
@@ -126,7 +132,7 @@ def engine(
         width=width,
         num_frames=num_frames,
         steps=_counts(steps),
-        models_dir=None if random_weights or preset is Preset.tiny else models_dir,
+        models_dir=None if is_random else models_dir or Path("worker/cards"),
         device=device,
         mode=mode.value,
         dtype=None if dtype is None else dtype.value,
@@ -145,7 +151,7 @@ def engine(
 def _pixels(size: str, aspect_ratio: str) -> tuple[int, int]:
     from worker.models.opensora.sizes import named_size
 
-    match = re.fullmatch(r"([0-9]{1,9})x([0-9]{1,9})", size)
+    match = IN_PIXELS.fullmatch(size)
     return (int(match[2]), int(match[1])) if match else named_size(size, aspect_ratio)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from cli import output
-from cli.arguments import App
+from cli.arguments import App, not_with
 from cli.errors import CommandError
 from cli.lab import devices
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lab.training.train_vae import VaeRun
     from worker.models.opensora.small_vae import SmallVAE
 
-R = TypeVar("R")  # of run
+R = TypeVar("R")  # a run, or what it learns from
 
 app = App(add_completion=False, help="Train a small model.", no_args_is_help=True)
 
@@ -42,15 +42,18 @@ def small(
         int | None, typer.Option(min=1, help="Steps in which the text encoder learns to read, before all others.")
     ] = None,
     minutes: Annotated[float | None, typer.Option(min=0, help="Stop after this long; --resume goes on.")] = None,
-    seed: Annotated[int, typer.Option(help="Of weights, clips and noise; the shipped model is 1.")] = 1,
+    seed: Annotated[int | None, typer.Option(help="Of weights, clips and noise; else 1, the shipped model's.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in OUT.")] = False,
     device: Device = "cpu",
     clips: Annotated[int, typer.Option(min=1, help="Clips of each kind in the closing measurement.")] = 64,
 ) -> None:
     """Train the small model on clips drawn on the fly and write it as a pipeline folder."""
+    not_with("--resume", is_given=resume, seed=seed is not None, lessons=lessons)
     checkpoint = _checkpoint(out / "checkpoint.pt", resume)
     device = devices.checked(device)
-    run = _resumed(checkpoint, steps, device) if resume else _started(seed, steps, lessons, device)
+    run = (
+        _resumed(checkpoint, steps, device) if resume else _started(1 if seed is None else seed, steps, lessons, device)
+    )
     if _fit(run, checkpoint, minutes):
         _publish(run, out / "small", clips)
 
@@ -98,6 +101,7 @@ def rich(
 
     Made for one GPU: on a CPU a step takes half a minute.
     """
+    not_with("--resume", is_given=resume, batch=batch, lessons=lessons)
     from lab.toy_world.reading import Lessons
     from lab.training.train_rich import RichRecipe, RichRun, Source, Store
     from worker.models.opensora.small_vae import SmallVAE
@@ -114,7 +118,7 @@ def rich(
     source = Source(
         seed=seed, specs=specs, layouts=layouts, captions=captions, sizes_untold=untold, counts=recipe.counts
     )
-    store = Store(out, source, encoder.latent_shape(16, 96, 96))
+    store = _read(lambda: Store(out, source, encoder.latent_shape(16, 96, 96)))
     _fill(store, encoder.to(device), workers)
     recipe = replace(recipe, batch_size=batch or recipe.batch_size)
     recipe = recipe if steps is None else recipe.stretched(steps)
@@ -158,10 +162,10 @@ def _resumed(checkpoint: Path, steps: int | None, device: str) -> "Run":
     return _read(lambda: Run.resume(checkpoint, num_steps=steps, device=device))
 
 
-def _read(resume: Callable[[], R]) -> R:
-    """Return the run of a checkpoint; raise `CommandError` for one that is none."""
+def _read(read: Callable[[], R]) -> R:
+    """Return what files hold, as the run of a checkpoint; raise `CommandError` where they hold something else."""
     try:
-        return resume()
+        return read()
     except ValueError as error:
         raise CommandError(str(error)) from error
 

@@ -3,6 +3,7 @@
 import importlib
 import pkgutil
 from collections.abc import Iterator
+from enum import EnumMeta
 from pathlib import Path
 from typing import Any
 
@@ -81,3 +82,64 @@ def test_numbers_are_read_as_lists_write_them() -> None:
     given = submit.make_context("chai", ["a", "--seed", "7.0", "--guidance", "5"]).params
 
     assert (given["seed"], given["guidance"]) == (7, 5.0)
+
+
+def test_no_group_takes_an_option_that_its_subcommand_would_not_hear_of() -> None:
+    number = 0
+    for group in (one for app in applications() for one in commands(get_command(app)) if hasattr(one, "commands")):
+        own = [
+            param
+            for param in group.params
+            if param.opts[0].startswith("--") and not param.is_eager and param.expose_value
+        ]
+        for param, called in ((param, called) for param in own for called in group.commands):
+            given = [param.opts[0]] if getattr(param, "is_flag", False) else [param.opts[0], _word(param)]
+
+            with pytest.raises(BadInput, match=f"^{param.opts[0]} is not read before {called}; ") as refused:
+                group.make_context("chai", [*given, called])
+
+            is_known = param.opts[0] in {option for one in group.commands[called].params for option in one.opts}
+            assert ("write it behind" in str(refused.value)) == is_known
+            number += 1
+    assert number > 8  # of `chai lab bench` and `chai lab eval`
+
+
+def _word(param: Any) -> str:
+    """Return a word that an option of a group takes: one of its choices, or what is text, path and number."""
+    annotation = param.type_descriptor.annotation
+    return next(iter(annotation)).value if isinstance(annotation, EnumMeta) else "5"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("bulk run a.txt --tz Asia/Tokyo", "--tz is not read without --window; give that too, or leave it out"),
+        (
+            "bulk run a.txt --at-window-end stop",
+            "--at-window-end is not read without --window; give that too, or leave it out",
+        ),
+        ("bulk run a.txt --detach --out x", "--out is not read with --detach; leave out one of the two"),
+        ("bulk run a.txt --detach --download", "--download is not read with --detach; leave out one of the two"),
+        ("bulk window latest none --tz Asia/Tokyo", "--tz is not read with none; leave out one of the two"),
+        (
+            "cache simulate a.txt --days 3",
+            "--days is not read without --recorded; give that too, or leave it out",
+        ),
+        ("cache ls --limit 3", "--limit is not read without NAMESPACE or --status; give that too, or leave it out"),
+        ("lab train small --resume --seed 0", "--seed is not read with --resume; leave out one of the two"),
+        ("lab train rich --resume --batch 2", "--batch is not read with --resume; leave out one of the two"),
+        (
+            "lab bench engine --size 32x32 --aspect-ratio 1:1",
+            "--aspect-ratio is not read with --size 32x32; leave out one of the two",
+        ),
+        (
+            "lab bench engine --models-dir x",
+            "--models-dir is not read with --preset tiny; leave out one of the two",
+        ),
+    ],
+)
+def test_an_option_that_nothing_would_read_is_refused(words: str, said: str) -> None:
+    with pytest.raises(BadInput) as refused:
+        main.app(words.split(), prog_name="chai", standalone_mode=False)
+
+    assert str(refused.value) == said
