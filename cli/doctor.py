@@ -227,15 +227,14 @@ def check_database(_var: Path) -> Findings:
         yield _look("postgres", "not running here", "`chai up` starts one; set DATABASE_URL for another")
         return
     import psycopg2
-    from sqlalchemy.exc import ArgumentError
 
     from db.session import NO_POOLER, arguments, dial, takes_no_settings
-    from shared.settings import DATABASE_FORM
+    from shared.settings import DATABASE_FORM, checked_database_url
 
-    url = url.replace("+psycopg2", "")
     try:  # as the parts do
+        url = checked_database_url(url).replace("+psycopg2", "")
         connection = dial(url, **arguments(url, "chai-doctor") | {"connect_timeout": TIMEOUT_S})
-    except (ArgumentError, ValueError):
+    except ValueError:
         yield _wrong("postgres", "DATABASE_URL is no address of a database", DATABASE_FORM)
         return
     except psycopg2.Error as error:

@@ -4,7 +4,7 @@ import re
 import ssl
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -20,7 +20,12 @@ BROKER_PATIENCE = {
     "socket_keepalive": True,
     "health_check_interval": 5,  # of what waits for messages: it is made anew after twice that, and a second
 }
-_DATABASE = re.compile(r"postgresql\+psycopg2://(?:.*@)?(?:\[[^\]]*\]|[^/:?@]*)(?::\d+)?(?:[/?].*)?", re.ASCII)
+_PSYCOPG2 = "postgresql+psycopg2://"
+_DATABASE = re.compile(  # the rest, with user and password: whatever is before the first @ behind which nothing is left
+    r"(?:(?P<user>[^:]*?)(?::(?P<password>.*?))?@)?(?:\[[^\]]*\]|[^/:?@]*)(?::\d+)?(?:/[^?@\n]*)?(?:\?(?:\w+=.*)?)?",
+    re.ASCII,
+)
+_RAW = re.compile(r"[@/?#:\[\] ]|%(?![0-9A-Fa-f]{2})")  # that must be escaped in a name or a password
 _HALF_A_SCHEME = re.compile(r"(?!file:)[A-Za-z][A-Za-z0-9]+:/?(?!/)", re.ASCII)
 _ADDRESSES = frozenset({"DATABASE_URL", "REDIS_URL", "STORAGE_URL"})
 _DATABASE_NUMBER = re.compile(r"/?\d*", re.ASCII)
@@ -44,6 +49,28 @@ def broker_use_ssl(url: str) -> dict[str, Any] | bool:  # Any: each option has a
     Left to itself Celery looks at none, and a worker, whose transport is our own, speaks in the clear.
     """
     return {"ssl_cert_reqs": ssl.CERT_REQUIRED} if urlsplit(url).scheme == "rediss" else False
+
+
+def checked_database_url(url: str) -> str:
+    """Return the address of a database as every driver reads it; raise ValueError for one that is none.
+
+    SQLAlchemy and libpq differ over a password with @, / or ? in it, and quote the end of it as the name of a host.
+    """
+    # SQLAlchemy 2.1 reads a bare postgresql:// as psycopg 3, which is not installed.
+    for bare in ("postgresql://", "postgres://"):
+        if url.startswith(bare):
+            url = _PSYCOPG2 + url.removeprefix(bare)
+    if not url.startswith(_PSYCOPG2):
+        raise ValueError(f"must begin with {_PSYCOPG2} (Postgres 15+ with pgvector)")
+    rest = url.removeprefix(_PSYCOPG2)
+    found = _DATABASE.fullmatch(rest)
+    if found is None:
+        raise ValueError(f"is no address of a database; {DATABASE_FORM}")
+    if found["user"] is not None:
+        named = [_RAW.sub(lambda raw: quote(raw[0], safe=""), part) for part in found.groups() if part is not None]
+        url = f"{_PSYCOPG2}{':'.join(named)}{rest[found.end(found.lastgroup or 0) :]}"
+    _check_options(url)
+    return url
 
 
 def _check_options(url: str) -> None:
@@ -101,16 +128,7 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _needs_psycopg2(cls, url: str) -> str:
-        # SQLAlchemy 2.1 reads a bare postgresql:// as psycopg 3, which is not installed.
-        for bare in ("postgresql://", "postgres://"):
-            if url.startswith(bare):
-                url = "postgresql+psycopg2://" + url.removeprefix(bare)
-        if not url.startswith("postgresql+psycopg2://"):
-            raise ValueError("must begin with postgresql+psycopg2:// (Postgres 15+ with pgvector)")
-        if not _DATABASE.fullmatch(url):
-            raise ValueError(f"is no address of a database; {DATABASE_FORM}")
-        _check_options(url)
-        return url
+        return checked_database_url(url)
 
     @field_validator("redis_url")
     @classmethod

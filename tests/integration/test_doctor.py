@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from cli import doctor, local
 from db import heartbeats
+from shared.settings import DATABASE_FORM
 
 ROOT = Path(__file__).parents[2]
 
@@ -130,7 +131,7 @@ def test_a_relay_is_one_part_that_lives_and_reaches_the_broker_or_not(
     ("variables", "what", "do"),
     [
         ({"DATABASE_URL": "postgresql://u:secret@127.0.0.1:9/d"}, "postgres", "start it, or check DATABASE_URL"),
-        ({"DATABASE_URL": "mysql://u:secret@h/d"}, "postgres", "start it, or check DATABASE_URL"),  # quoted by libpq
+        ({"DATABASE_URL": "mysql://u:secret@h/d"}, "postgres", DATABASE_FORM),
         ({"REDIS_URL": "redis://:secret@127.0.0.1:9/0"}, "redis", "start it, or check REDIS_URL"),
         ({"CHAI_URL": "http://127.0.0.1:9"}, "api", "look at the end of log/api.log; check CHAI_URL"),
         ({"CHAI_MODELS_DIR": "/nonexistent"}, "models", "check CHAI_MODELS_DIR"),
@@ -143,6 +144,13 @@ def test_what_is_wrong_is_named_with_what_to_do(variables: dict[str, str], what:
     assert status == 1
     assert (found[what]["state"], found[what]["do"]) == ("wrong", do)
     assert "secret" not in json.dumps(found)
+
+
+def test_no_part_of_a_password_with_an_at_sign_is_shown(tmp_path: Path) -> None:
+    _, found = looked(tmp_path, DATABASE_URL="postgresql://u:to@p/sec@ret@127.0.0.1:1/d")
+
+    assert "Connection refused" in found["postgres"]["seen"]
+    assert not any(part in json.dumps(found["postgres"]) for part in ("sec", "ret", "to@"))
 
 
 def test_a_database_without_tables_and_a_superuser_s_role_are_named(empty_database_url: str, tmp_path: Path) -> None:

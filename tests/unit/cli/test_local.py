@@ -7,8 +7,10 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
+from psycopg2.extensions import parse_dsn
 from sqlalchemy.engine import make_url
 
 from api.settings import ApiSettings
@@ -219,6 +221,21 @@ def test_whatever_sqlalchemy_reads_is_a_database(url: str, monkeypatch: pytest.M
     monkeypatch.setenv("DATABASE_URL", url)
 
     assert make_url(local.database_url()).drivername == "postgresql+psycopg2"
+
+
+@pytest.mark.parametrize("password", ["p@ss", "p@ss/w#rd", "a:b@c", "p?w", "p@s?w", "100%@", "[a b]", "a%40b/@"])
+@pytest.mark.parametrize("rest", ["h:5432/d?sslmode=require", "[::1]", "h/d?options=-cx%3Da@b"])
+def test_what_an_address_is_made_of_may_stand_in_a_password(
+    password: str, rest: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a driver takes the end of it for a host, and says so."""
+    monkeypatch.setenv("DATABASE_URL", f"postgresql://u:{password}@{rest}")
+
+    url = local.database_url()
+
+    libpq = parse_dsn(url.replace("+psycopg2", ""))
+    assert {make_url(url).password, libpq["password"]} == {unquote(password)}
+    assert {make_url(url).host, libpq["host"]} == {"h" if rest[0] == "h" else "::1"}
 
 
 @pytest.mark.parametrize(
