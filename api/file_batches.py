@@ -59,6 +59,8 @@ class FileBatches:
         has_moved, broken = False, None
         with transaction(self._factory) as session:
             ids = file_batches.unfinished(session)
+        for ended in self._broken.keys() - set(ids):  # by another process, or cancelled
+            del self._broken[ended]
         for id_ in ids:
             try:
                 has_moved |= self._step(id_)

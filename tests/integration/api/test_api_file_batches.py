@@ -283,6 +283,27 @@ def test_a_file_that_breaks_its_reading_fails_its_batch_and_slows_no_other(
     assert client.get(f"/v1/batches/{other}").json()["status"] == "in_progress"
 
 
+def test_nothing_is_kept_of_a_broken_file_whose_batch_was_ended_otherwise(
+    client: TestClient, relay: FileBatches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id_ = begin(client, text(line(0)))
+
+    def break_on(_: Any) -> Any:
+        raise ValueError("a string literal cannot contain this")
+
+    monkeypatch.setattr(file_lines, "request", break_on)
+    with pytest.raises(ValueError, match="cannot contain"):
+        relay.turn()
+    client.post(f"/v1/batches/{id_}/cancel")
+    while FileBatches(relay._factory, relay._storage, relay._settings).turn():  # another relay
+        pass
+
+    relay.turn()
+
+    assert client.get(f"/v1/batches/{id_}").json()["status"] == "cancelled"
+    assert not relay._broken
+
+
 def test_a_service_that_is_away_fails_no_batch(
     client: TestClient, relay: FileBatches, monkeypatch: pytest.MonkeyPatch
 ) -> None:
