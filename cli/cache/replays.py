@@ -220,7 +220,6 @@ def prepared_with(
 ) -> "Prepared":
     """Take a trace apart and embed it; raise `BadInput` for an extractor or a folder that cannot be used."""
     from worker.cache import planner
-    from worker.cache.decisions.english.tagging import TaggerUnavailable
     from worker.cache.simulation.prepare import prepare
 
     settings = [setup.settings for setup in setups] + [request.settings for request in requests]
@@ -236,7 +235,7 @@ def prepared_with(
             folder=folder,
             progress=progress,
         )
-    except (ValueError, TaggerUnavailable) as error:
+    except ValueError as error:
         raise BadInput(f"--settings extractor: {error}") from error
     except sqlite3.Error as error:
         raise CommandError(f"{folder}: {error}; remove the folder, or name another with --cache-dir") from error

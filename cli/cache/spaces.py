@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from cli.errors import BadInput
@@ -76,16 +75,11 @@ def _check_kinds(match: Mapping[str, Any]) -> None:
 
 
 def _check_names(checked: "SpaceSettings") -> None:
-    """Raise `BadInput` for an extractor at which every job would fail, and for latents that nobody keeps.
-
-    What an extractor needs may be on the workers alone.
-    """
+    """Raise `BadInput` for an extractor at which every job would fail, and for latents that nobody keeps."""
     from worker.cache import planner
-    from worker.cache.decisions.english.tagging import TaggerUnavailable
 
     try:
-        with suppress(TaggerUnavailable):
-            planner.extractor(checked.extractor)
+        planner.extractor(checked.extractor)
     except ValueError as error:
         raise BadInput(f"--settings extractor: {error}") from error
     for name in checked.keep or ():

@@ -140,3 +140,28 @@ def test_what_the_monitor_wrote_under_its_old_name_is_read_under_the_new_one(emp
     engine.dispose()
     assert [row["source"] for row in (*plan["recipes"], *plan["before"])] == ["monitor", "paper"]
     assert quality == {"monitor": [{"old": 0}], "clips": 3}
+
+
+def test_a_namespace_whose_prompts_spacy_tagged_has_them_read_by_the_lexicon(empty_database_url: str) -> None:
+    migrate.upgrade(empty_database_url, "0032")
+    engine = create_engine(empty_database_url)
+    kept = {"spacy": "spacy:en_core_web_md", "whole": "whole_prompt"}
+    with engine.begin() as connection:
+        for key, extractor in kept.items():
+            connection.execute(
+                text(
+                    "INSERT INTO namespaces (fingerprint, identity, scope, owner, dims, byte_budget, settings) VALUES"
+                    " (:key, '{}', 'shared', 'all', 2, 1, jsonb_build_object('extractor', cast(:name AS text), 'x', 1))"
+                ),
+                {"key": key, "name": extractor},
+            )
+
+    migrate.upgrade(empty_database_url)
+
+    with engine.begin() as connection:
+        rows = connection.execute(text("SELECT fingerprint, settings FROM namespaces")).all()
+    engine.dispose()
+    assert {row.fingerprint: row.settings for row in rows} == {
+        "spacy": {"x": 1},
+        "whole": {"extractor": "whole_prompt", "x": 1},
+    }

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from worker.cache.decisions.english.tagging import TaggerUnavailable, spacy_tagger
 from worker.cache.decisions.entities import EntityKind, Extraction, FallbackReason, extract, extractor, whole_prompt
 
 LABELLED = [json.loads(line) for line in (Path(__file__).parents[2] / "data/entities.jsonl").read_text().splitlines()]
@@ -168,16 +167,10 @@ BOUNDS = {
 }
 
 
-@pytest.mark.parametrize("backend", ["lexicon", "spacy"])
-def test_precision_and_recall_on_the_held_out_prompts_stay_above_their_bounds(backend: str) -> None:
-    try:
-        read = extractor(backend)
-    except TaggerUnavailable as unavailable:
-        pytest.skip(str(unavailable))
+def test_precision_and_recall_on_the_held_out_prompts_stay_above_their_bounds() -> None:
+    figures = measure(extract, "test")
 
-    figures = measure(read, "test")
-
-    print(backend, {name: round(value, 3) for name, value in figures.items()})
+    print({name: round(value, 3) for name, value in figures.items()})
     too_low = {name: figures[name] for name, bound in BOUNDS.items() if figures[name] < bound}
     assert not too_low
 
@@ -188,13 +181,8 @@ def test_the_labelled_set_is_large_and_split() -> None:
     assert Counter(row["split"] for row in LABELLED)["test"] > 100
 
 
-def test_a_backend_that_is_not_installed_says_how_to_install_it() -> None:
-    with pytest.raises(TaggerUnavailable, match=r"pip install|python -m spacy download no_such_model"):
-        spacy_tagger("no_such_model")
-
-
 def test_an_unknown_extractor_is_refused_by_name() -> None:
     with pytest.raises(ValueError) as error:
         extractor("bert")
 
-    assert str(error.value) == "'bert' is not an entity extractor; use lexicon, spacy, spacy:<model> or whole_prompt"
+    assert str(error.value) == "'bert' is not an entity extractor; use lexicon or whole_prompt"

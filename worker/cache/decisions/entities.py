@@ -16,7 +16,6 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Protocol
 
 from worker.cache.decisions import encoder_text, languages, prompt_syntax, readers, style_classes
@@ -24,7 +23,7 @@ from worker.cache.decisions.english import attributes, motion, negation, style
 from worker.cache.decisions.english import words as w
 from worker.cache.decisions.english.naming import entity_or_style
 from worker.cache.decisions.english.phrases import phrases
-from worker.cache.decisions.english.tagging import Tagger, lexicon_tagger, spacy_tagger
+from worker.cache.decisions.english.tagging import tags
 from worker.cache.decisions.english.words import Word
 from worker.cache.decisions.readers.reading import Reading
 from worker.cache.decisions.types import Entity, EntityKind, Extraction, FallbackReason
@@ -45,7 +44,7 @@ class Extractor(Protocol):
         """Return entities, style and what must not be seen; never raises."""
 
 
-def extract(prompt: str, tagger: Tagger | None = None, *, negative: str = "", reads: Reads | None = None) -> Extraction:
+def extract(prompt: str, *, negative: str = "", reads: Reads | None = None) -> Extraction:
     """The entities and the style of a prompt; never raises.
 
     `negative` is what the request itself asks not to show. `reads` is what the model's encoder makes of the prompt:
@@ -56,7 +55,7 @@ def extract(prompt: str, tagger: Tagger | None = None, *, negative: str = "", re
     reader = readers.of(language)
     if reader is not None:
         result, looks = _read_other(syntax, prompt, language, reader, reads)
-        return _finished(result, (*looks, *syntax.style), negative, tagger)
+        return _finished(result, (*looks, *syntax.style), negative)
     words = w.read(syntax.text)
     words, unread = encoder_text.by_model(words, reads(prompt) if reads else None)
     if not any(word.lower[0].isalnum() for word in words):
@@ -65,9 +64,9 @@ def extract(prompt: str, tagger: Tagger | None = None, *, negative: str = "", re
         prompt = " ".join(word.original for word in words)
     if language != languages.ENGLISH:
         return replace(whole_prompt(prompt, FallbackReason.NOT_ENGLISH), language=language, unread=unread)
-    found, excluded, styles = _read_english(words, tagger)
+    found, excluded, styles = _read_english(words)
     moves = motion.motions(words)
-    listed = [entity for text in syntax.excluded for entity in _excluded_by_list(text, tagger)]
+    listed = [entity for text in syntax.excluded for entity in _excluded_by_list(text)]
     result = Extraction(
         entities=found,
         style=tuple(dict.fromkeys((*styles, *syntax.style))),
@@ -78,16 +77,16 @@ def extract(prompt: str, tagger: Tagger | None = None, *, negative: str = "", re
     if not found:
         whole = whole_prompt(prompt, FallbackReason.NO_NOUNS)
         result = replace(result, entities=whole.entities, fallback_reason=whole.fallback_reason)
-    return _finished(result, result.style, negative, tagger)
+    return _finished(result, result.style, negative)
 
 
-def _finished(found: Extraction, looks: Iterable[str], negative: str, tagger: Tagger | None) -> Extraction:
+def _finished(found: Extraction, looks: Iterable[str], negative: str) -> Extraction:
     """The extraction with what the request's negative prompt excludes, and each entity with its surroundings.
 
     `looks` are the words of its style in English.
     """
     if negative:
-        found = replace(found, excluded=_unique((*found.excluded, *_excluded_by_list(_clean(negative), tagger))))
+        found = replace(found, excluded=_unique((*found.excluded, *_excluded_by_list(_clean(negative)))))
     described = [word for entity in found.entities for word in entity.attributes]
     return found.with_context(style_classes.classes(looks, described))
 
@@ -125,7 +124,7 @@ def _read_mixed(text: str, reader: readers.Reader) -> Reading:
     if not english:
         return reader(text)
     found = reader(_ENGLISH_RUN.sub(lambda match: "，" if _is_english(match[0]) else match[0], text))
-    seen, excluded, style = _read_english(w.read(" , ".join(english)), None)
+    seen, excluded, style = _read_english(w.read(" , ".join(english)))
     entities = sorted((*found.entities, *seen), key=lambda entity: text.lower().find(entity.text.split()[0]))
     return replace(
         found,
@@ -147,11 +146,9 @@ def _unread(words: tuple[str, ...], language: str) -> Extraction:
     return Extraction(entities=(), fallback_reason=FallbackReason.UNREAD, unread=words, language=language)
 
 
-def _read_english(
-    words: list[Word], tagger: Tagger | None
-) -> tuple[tuple[Entity, ...], tuple[Entity, ...], tuple[str, ...]]:
+def _read_english(words: list[Word]) -> tuple[tuple[Entity, ...], tuple[Entity, ...], tuple[str, ...]]:
     """Entities, excluded entities and style of the words of a prompt."""
-    for word, tag in zip(words, (tagger or lexicon_tagger())([word.text for word in words]), strict=True):
+    for word, tag in zip(words, tags([word.text for word in words]), strict=True):
         word.tag = tag
     style.mark_style(words)
     negation.mark_excluded(words)
@@ -165,14 +162,14 @@ def _read_english(
     return _unique(seen)[:MAX_ENTITIES], _unique(excluded), tuple(style.style_runs(words))
 
 
-def _excluded_by_list(text: str, tagger: Tagger | None) -> tuple[Entity, ...]:
+def _excluded_by_list(text: str) -> tuple[Entity, ...]:
     """The things of a list of what must not be seen: "cats, extra fingers"."""
     reader = readers.of(languages.language(text))
     if reader is not None:
         found = reader(text)
         return _unique((*found.entities, *found.excluded))[:MAX_ENTITIES]
     words = w.read(text)
-    seen, excluded, _ = _read_english(words, tagger) if words else ((), (), ())
+    seen, excluded, _ = _read_english(words) if words else ((), (), ())
     return _unique((*seen, *excluded))[:MAX_ENTITIES]
 
 
@@ -192,18 +189,11 @@ def whole_prompt(
 
 
 def extractor(name: str = "lexicon") -> Extractor:
-    """The extractor of a setting: `lexicon`, `spacy`, `spacy:<model>` or `whole_prompt`.
-
-    Raises TaggerUnavailable when spaCy or its model is not installed, ValueError for another name.
-    """
-    backend, _, model = name.partition(":")
-    if backend == "lexicon" and not model:
-        return partial(extract, tagger=lexicon_tagger())
-    if backend == "spacy":
-        return partial(extract, tagger=spacy_tagger(model) if model else spacy_tagger())
-    if name == "whole_prompt":
-        return whole_prompt
-    raise ValueError(f"{name!r} is not an entity extractor; use lexicon, spacy, spacy:<model> or whole_prompt")
+    """The extractor of a setting, `lexicon` or `whole_prompt`; ValueError for another name."""
+    extractors: dict[str, Extractor] = {"lexicon": extract, "whole_prompt": whole_prompt}
+    if name not in extractors:
+        raise ValueError(f"{name!r} is not an entity extractor; use {' or '.join(extractors)}")
+    return extractors[name]
 
 
 def _clean(prompt: str) -> str:

@@ -4,7 +4,7 @@ from functools import lru_cache
 
 from worker.cache.decisions.english.lexicon import is_heard, is_in_lexicon, tag_in_lexicon
 from worker.cache.decisions.english.spelling import RARE, is_known, zipf
-from worker.cache.decisions.english.tagging import lexicon_tagger
+from worker.cache.decisions.english.tagging import tags
 from worker.cache.decisions.memory import MOST_REMEMBERED
 from worker.cache.decisions.vocabulary.grammar import SINGULARS
 
@@ -29,7 +29,7 @@ def singular(word: str) -> str:
     single = str(singularize(word))
     if tag_in_lexicon(word) == "NN" and not is_in_lexicon(single) and zipf(single) < RARE:
         return word  # rhinoceros
-    is_field = word.endswith("ics") and lexicon_tagger()([single]) == ["JJ"]  # electronics, but not fabrics
+    is_field = word.endswith("ics") and tags([single]) == ["JJ"]  # electronics, but not fabrics
     return word if is_field or _is_name_in_s(word, single) else _by_lists(word, single)
 
 
