@@ -16,10 +16,10 @@ from prometheus_client.registry import Collector
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import figures, heartbeats, outbox
-from db.decisions import HITS
 from db.figures import Ended, Seen
 from db.session import transaction
 from db.states import Queue
+from shared.reasons import HITS
 from shared.silence import NOT_THERE_S
 
 FRESH_S = 2.0

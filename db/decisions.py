@@ -17,8 +17,8 @@ from db.jobs import Claim, lease_lost
 from db.metrics import MEAN_OF
 from db.models import CacheEntry, Job, Lookup, Namespace
 from db.prepared import Prepared
+from shared.reasons import HITS
 
-HITS = ("entity_hit", "layout_hit", "prompt_hit")  # reasons of decisions for a donor
 IS_HIT = f"reason IN {HITS}"  # in SQL
 # In SQL, of a row of `lookups`: the denoising steps of its plan, those of full mode, and what a donor saves of them.
 NUM_STEPS = (

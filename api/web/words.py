@@ -13,10 +13,10 @@ from api.schemas.answers import Video
 from api.schemas.requests import Forecast
 from api.videos import show
 from db.batches import Came, Ended
-from db.decisions import HITS
 from db.models import Batch, Job, JobMetric
 from db.states import BatchStatus, JobStatus
 from shared.model_cards import ModelCard
+from shared.reasons import HITS, Reason
 from shared.results import STAGES
 from shared.run_windows import RunWindow
 
@@ -265,23 +265,6 @@ def _acts(batch: Batch, counts: Mapping[str, int], *, of_file: bool) -> list[tup
     return [*acts, *(("retry", f"Retry {number:,} {status}", {"only": status}) for status, number in retried)]
 
 
-_WHY_NOT = {
-    "hit_too_weak": "alike, but not enough",
-    "plain_is_better": "alike, but a donor gains nothing",
-    "full_requested": "full mode was asked for",
-    "fast_requested_no_hit": "nothing shared, fast mode asked for",
-    "empty_cache": "nothing of the kind is stored",
-    "too_little": "too little is shared",
-    "renewal": "the match has reached its reuse limit",
-    "only_related": "only related things are stored",
-    "conflict": "another colour, number, age or look",
-    "no_match": "nothing alike is stored",
-    "donor_unusable": "the stored video could not be used",
-    "not_on_this_model": "this model cannot reuse it",
-    "no_donor_plans": "the plans of this model use no donor",
-}
-
-
 def cache(found: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the view of the cache shows. Any: texts, numbers and stretches of bars of 100."""
     space, saved = found["space"], found["savings"]
@@ -307,7 +290,7 @@ def cache(found: Mapping[str, Any]) -> dict[str, Any]:
         "saved": duration(saved["seconds_saved"]),
         "spent": duration(saved["gpu_seconds"]),
         "days": days,
-        "misses": _stretches({_WHY_NOT.get(row["name"], row["name"]): row["decisions"] for row in misses}),
+        "misses": _stretches({_why_not(row["name"]): row["decisions"] for row in misses}),
         "entities": [(row["entity"], f"{row['hits']:,}") for row in found["entities"]],
         "bytes": f"{size(space['bytes_used'])} of {size(space['byte_budget'])}",
         "has_budget": bool(space["byte_budget"]),
@@ -318,6 +301,10 @@ def cache(found: Mapping[str, Any]) -> dict[str, Any]:
         "broken": f"{found['events'].get('quarantine', 0):,}",
         "wrong": f"{found['wrong_matches']:,}",
     }
+
+
+def _why_not(reason: str) -> str:
+    return Reason(reason).short if reason in list(Reason) else reason  # of a release that knew others
 
 
 def size(num_bytes: float) -> str:

@@ -37,7 +37,6 @@ WORTH_SAYING = 0.005  # hit rate: a smaller gain is not worth a change
 POLICIES = ("lru", "lfu", "sieve", "gdsf", "s3fifo", "fifo")
 BUDGETS = (0.5, 1.0, 2.0, 4.0)  # times the recorded ones
 THRESHOLD_STEPS = (-0.1, -0.05, 0.0, 0.05, 0.1)
-MISSES = ("no_match", "only_related", "too_little", "renewal", "conflict", "hit_too_weak", "empty_cache")
 NUM_BUCKETS = 24  # of time
 PLOTS = "svg{display:block;margin:.5rem 0}"
 
@@ -134,7 +133,7 @@ def _over_time(decisions: "Sequence[DecisionRow]") -> list[Json]:
 
 def _nearest(decisions: "Sequence[DecisionRow]") -> dict[str, int]:
     """Return how many misses had their nearest stored entity at which likeness, by steps of .05."""
-    missed = [row.plan.nearest for row in decisions if not row.plan.donors and row.plan.reason.value in MISSES]
+    missed = [row.plan.nearest for row in decisions if not row.plan.donors and row.plan.reason.is_miss]
     counts = Counter(min(19, max(0, int(20 * near))) for near in missed if near is not None)
     return {f"{step / 20:.2f}": counts[step] for step in range(min(counts, default=20), 20)}
 
@@ -144,7 +143,7 @@ def _near_misses(found: "Recorded") -> Iterator[Json]:
     missed = [
         (row, request)
         for row, request in zip(found.decisions, found.requests, strict=True)
-        if not row.plan.donors and row.plan.reason.value in MISSES and row.neighbours
+        if not row.plan.donors and row.plan.reason.is_miss and row.neighbours
     ]
     missed.sort(key=lambda pair: -(pair[0].plan.nearest or 0))
     for row, request in missed[:NUM_SHOWN]:
@@ -356,7 +355,7 @@ def _day_rows(days: Sequence[Mapping[str, Any]]) -> list[tuple[object, ...]]:
 
 
 def _reason_rows(told: Json) -> list[tuple[object, ...]]:
-    from worker.cache.decisions.planning import Reason
+    from shared.reasons import Reason
 
     return [
         (Reason(reason).sentence, number, f"{number / told['decisions']:.1%}")

@@ -19,10 +19,10 @@ from typer.testing import CliRunner
 
 from api.settings import ApiSettings
 from cli.main import MOUNTED, app
+from shared.reasons import Reason
 from shared.settings import Settings
 from worker.cache.base import LatentCache
 from worker.cache.decisions.match_settings import MatchSettings
-from worker.cache.decisions.planning import Reason
 from worker.jobs import runner
 from worker.models.base import StepHook, VideoModel
 from worker.reuse.registry import WAYS

@@ -13,8 +13,9 @@ from db import metrics, namespaces
 from db.models import Namespace
 from db.session import transaction
 from shared.generation import Mode, RunPath
+from shared.reasons import Reason
 from worker.cache import tables
-from worker.cache.decisions.planning import PAPER, Case, Plan, Reason, Recipe, Table, decide, table_from_rows
+from worker.cache.decisions.planning import PAPER, Case, Plan, Recipe, Table, decide, table_from_rows
 from worker.cache.decisions.types import Entity, EntityKind, Extraction, Neighbour
 from worker.cache.namespaces import SpaceSettings, plan_key
 from worker.quality.evidence import Bound, Choice, Measured, Verdict, choose
@@ -159,7 +160,7 @@ def test_a_card_that_names_no_plans_there_are_is_told_which_there_are(
 ) -> None:
     with (
         session_factory() as session,
-        pytest.raises(ValueError, match=r"^there are no plans 'best', but measured, paper, nirvana, plain$"),
+        pytest.raises(ValueError, match=r"^there are no plans 'best', but paper, nirvana, plain, measured$"),
     ):
         tables.table_for(session, space, SpaceSettings(), tmp_path / "plans.json", "best")
 

@@ -9,9 +9,10 @@ from uuid import UUID
 
 from shared.generation import GenerationParams, Mode, RunPath
 from shared.model_cards import ModelCard
+from shared.reasons import Reason
 from worker.cache.decisions import planning
 from worker.cache.decisions.entities import Reads
-from worker.cache.decisions.planning import PAPER, Plan, Reason, Recipe, Table
+from worker.cache.decisions.planning import PAPER, Plan, Recipe, Table
 from worker.cache.decisions.types import Extraction, Json
 from worker.models.base import Fingerprint
 

@@ -8,9 +8,9 @@ from sqlalchemy.orm import Session
 from db import decisions, namespaces
 from db.decisions import Known
 from db.models import Job, Namespace
-from shared.model_cards import ModelCard
+from shared.model_cards import PLANS, ModelCard
 from worker.cache.decisions.match_settings import MatchSettings
-from worker.cache.decisions.planning import NAMES, NIRVANA_MATCH
+from worker.cache.decisions.planning import NIRVANA_MATCH
 from worker.models.base import Fingerprint
 from worker.reuse.donor import KEPT_IN, Precision
 from worker.settings import WorkerSettings
@@ -24,7 +24,7 @@ class SpaceSettings(BaseModel):
     match: dict[str, Any] = Field(default_factory=dict)  # of MatchSettings
     search: str = Field(default="auto", pattern="^(auto|exact|hnsw)$")
     extractor: str = "lexicon"
-    table: str = Field(default="calibrated", pattern=f"^({'|'.join(('calibrated', *NAMES))})$")  # of recipes
+    table: str = Field(default="calibrated", pattern=f"^({'|'.join(('calibrated', *PLANS))})$")  # of recipes
     precision: Precision = KEPT_IN
     keep: tuple[str, ...] | None = None  # nearest, same_index, entry; None = what the recipes read
     max_chain: int = Field(default=0, ge=0, le=100)  # fast runs, each the donor of the next, that leave entries too

@@ -18,11 +18,12 @@ from db.session import by_message
 from shared.generation import GenerationParams, Mode, RunPath
 from shared.ids import video_id
 from shared.model_cards import ModelCard
+from shared.reasons import Reason
 from worker.cache import packed, tables
 from worker.cache.base import CachePlan
 from worker.cache.decisions import entities, planning
 from worker.cache.decisions.match_settings import MatchSettings
-from worker.cache.decisions.planning import Case, Plan, Reason, Table
+from worker.cache.decisions.planning import Case, Plan, Table
 from worker.cache.decisions.types import EntityKind, Extraction, Neighbour
 from worker.cache.namespaces import SpaceSettings, open_space
 from worker.models.base import Fingerprint

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from shared import prompts
 from shared.generation import RunPath
 from shared.logs import first_line
+from shared.reasons import Reason
 from shared.storage import StorageError, StoredFile
 from worker.cache.base import CachePlan, Kept, LatentCache, Lent
-from worker.cache.decisions.planning import Case, Reason, Recipe
+from worker.cache.decisions.planning import Case, Recipe
 from worker.errors import GiveUp
 from worker.jobs import pace, video
 from worker.jobs.context import JobContext, Parts, Run, RunResult, VideoStore

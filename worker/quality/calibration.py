@@ -19,7 +19,7 @@ from worker.quality.calibration_runs import Asked, Runs, Work
 from worker.quality.candidates import Candidate
 from worker.quality.evidence import Bound, Choice, Measured, choose, is_earned
 from worker.quality.judges import Judge
-from worker.quality.plan_table import HITS, Calibration
+from worker.quality.plan_table import HIT_CASES, Calibration
 from worker.quality.videos import Video
 
 VETO = "flicker"  # decides beside judges that rank: no plan may buy its score with it
@@ -207,7 +207,7 @@ def _decided(runs: Runs, bound: Bound, base: Candidate, reusing: Sequence[Candid
     without_hit = _choose(runs, list(runs.numbers), [], bound)
     hits = {
         case: _choose(runs, numbers, [one for one in reusing if case in one.cases], bound)
-        for case in HITS
+        for case in HIT_CASES
         if (numbers := runs.hits(case))
     }
     missing = tuple(_missing(runs, bound))
@@ -249,7 +249,7 @@ def _missing(runs: Runs, bound: Bound) -> Iterator[str]:
     for one in runs.judges:
         if one.ranks and one.name not in unread and one.name not in bound.ranking:
             yield f"{one.name}: how much may be lost is not said; give --tolerance {one.name}=VALUE"
-    for case in HITS:
+    for case in HIT_CASES:
         if 0 < (hits := len(runs.hits(case))) < bound.min_prompts:
             yield f"{hits} prompts have a hit of kind {case.value}, {bound.min_prompts} are needed to judge a donor by"
 

@@ -38,7 +38,7 @@ from worker.quality.candidates import Candidate
 from worker.quality.evidence import Measured
 from worker.quality.index import Found, Index
 from worker.quality.judges import Judge
-from worker.quality.plan_table import HITS
+from worker.quality.plan_table import HIT_CASES
 from worker.quality.videos import Video
 from worker.reuse import registry as ways
 from worker.reuse.donor import latent_name, level_name
@@ -176,7 +176,7 @@ class Runs:
 
     def hits(self, *kinds: Case) -> list[int]:
         """Return the prompts that have a hit of these kinds; of any kind when none is named."""
-        wanted = frozenset(kinds or HITS)
+        wanted = frozenset(kinds or HIT_CASES)
         return [i for i in self.numbers if not wanted.isdisjoint(_cases(self.found[i].hit))]
 
     def cost(self, candidate: Candidate) -> float:

@@ -12,10 +12,11 @@ from db.jobs import Claim
 from db.models import Job, Namespace, PlanRow, QualityCheck
 from db.session import transaction
 from shared.logs import first_line
+from shared.reasons import Reason
 from worker.cache import trace
 from worker.cache.base import CachePlan
 from worker.cache.decisions import planning
-from worker.cache.decisions.planning import Case, Plan, Reason, Recipe, Table
+from worker.cache.decisions.planning import Case, Plan, Recipe, Table
 from worker.cache.decisions.replay import DecisionRow
 from worker.cache.namespaces import plan_key
 from worker.jobs.retry import DATABASE_AWAY

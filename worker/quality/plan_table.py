@@ -13,7 +13,7 @@ from worker.cache.decisions.planning import Case
 from worker.quality.candidates import KINDS
 from worker.quality.evidence import Bound, Choice, Measured, Verdict, mean_of, most_likely
 
-HITS = (*KINDS, Case.LAYOUT)  # what may get a donor
+HIT_CASES = (*KINDS, Case.LAYOUT)  # what may get a donor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

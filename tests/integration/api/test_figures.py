@@ -15,9 +15,10 @@ from running import mp4, work
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import acceptance, decisions, figures, heartbeats, jobs, metrics
+from db import acceptance, figures, heartbeats, jobs, metrics
 from db.models import Job, JobMetric
 from db.session import transaction
+from shared.reasons import HITS
 from shared.storage import Storage
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
@@ -61,7 +62,7 @@ def test_what_waits_and_who_is_there(client: TestClient, session_factory: sessio
     assert found["chai_oldest_job_seconds", "interactive", "queued"] > 0
     assert (found["chai_parts_alive", "worker"], found["chai_parts_alive", "relay"]) == (1, 0)
     assert found["chai_outbox_age_seconds",] > 0
-    assert {name[2] for name in found if name[:2] == ("chai_decisions_total", "yes")} == set(decisions.HITS)
+    assert {name[2] for name in found if name[:2] == ("chai_decisions_total", "yes")} == set(HITS)
 
 
 def test_attempts_are_counted_once_and_as_the_database_has_them(

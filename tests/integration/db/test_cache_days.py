@@ -8,11 +8,11 @@ from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.web import words
-from db import acceptance, cache_days, cache_stats, decisions, namespaces, retention
+from db import acceptance, cache_days, cache_stats, namespaces, retention
 from db.models import CacheDay, CacheEvent, Job, JobMetric, Lookup, Namespace
 from db.session import transaction
 from db.states import JobStatus
-from worker.cache.decisions.planning import Reason
+from shared.reasons import HITS, Reason
 
 PLAN = {"hit": "object", "full_num_steps": 30, "recipe": {"num_steps": 8, "reuse": "cache_attention"}, "matched": []}
 NONE = {"hit": "none", "full_num_steps": 30, "recipe": {"num_steps": 30, "reuse": None}, "matched": []}
@@ -118,7 +118,7 @@ def test_steps_are_saved_by_donors_of_videos_that_were_made(
 def test_every_reason_for_a_donor_is_known_as_a_hit() -> None:
     donors = {Reason.ENTITY_HIT, Reason.PROMPT_HIT, Reason.LAYOUT_HIT}
 
-    assert set(decisions.HITS) == donors
+    assert set(HITS) == donors
     assert {reason for reason in Reason if reason.endswith("_hit")} - donors == {Reason.FAST_REQUESTED_NO_HIT}
 
 

@@ -5,10 +5,11 @@ from dataclasses import replace
 import pytest
 
 from shared.generation import Mode
+from shared.reasons import Reason
 from worker.cache.decisions.entities import extract
 from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.decisions.matching import Hit, look_up
-from worker.cache.decisions.planning import Reason, decide
+from worker.cache.decisions.planning import decide
 from worker.cache.decisions.types import Entity, Extraction, HitKind, Neighbour
 
 USE = MatchSettings.of_embedder("use-multilingual-v3", {})

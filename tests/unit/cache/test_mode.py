@@ -2,6 +2,7 @@ import pytest
 
 from shared.generation import GenerationParams, Mode, RunPath
 from shared.model_cards import ModelCard
+from shared.reasons import Reason
 from worker.cache.decisions.entities import whole_prompt
 from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.decisions.planning import (
@@ -10,7 +11,6 @@ from worker.cache.decisions.planning import (
     PAPER,
     TABLES,
     Case,
-    Reason,
     Recipe,
     Table,
     decide,
@@ -157,6 +157,10 @@ def test_settings_reach_the_look_up() -> None:
 
 def test_every_reason_has_a_sentence() -> None:
     assert all(reason.sentence.endswith(".") or ":" in reason.sentence for reason in Reason)
+
+
+def test_every_reason_for_no_donor_has_a_few_words_for_a_table() -> None:
+    assert {reason for reason in Reason if not reason.short} == {reason for reason in Reason if reason.is_hit}
 
 
 def test_the_receipt_of_a_hit_on_an_own_video() -> None:

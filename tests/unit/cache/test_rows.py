@@ -3,9 +3,10 @@ import json
 import pytest
 
 from shared.generation import Mode, RunPath
+from shared.reasons import Reason
 from worker.cache.decisions.match_settings import MatchSettings, Veto
 from worker.cache.decisions.matching import MatchedEntity
-from worker.cache.decisions.planning import PAPER, Case, Plan, Reason, Recipe, table_from_rows, table_to_rows
+from worker.cache.decisions.planning import PAPER, Case, Plan, Recipe, table_from_rows, table_to_rows
 from worker.cache.decisions.replay import DecisionRow, EvictionRow
 from worker.cache.decisions.types import (
     Entity,

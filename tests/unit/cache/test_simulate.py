@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from shared.generation import Mode, RunPath
+from shared.reasons import Reason
 from worker.cache.decisions.entities import extract
 from worker.cache.decisions.match_settings import MatchSettings
-from worker.cache.decisions.planning import PAPER, Reason, decide
+from worker.cache.decisions.planning import PAPER, decide
 from worker.cache.decisions.replay import DecisionRow, EvictionRow, apply, replay, rerun
 from worker.cache.decisions.types import EntryRow, Event, EventKind, Extraction, Neighbour
 from worker.cache.eviction import POLICIES, victims

@@ -19,6 +19,7 @@ from db.jobs import Claim
 from db.models import Job
 from shared.generation import GenerationParams
 from shared.model_cards import ModelCard
+from shared.reasons import Reason
 from shared.storage import StorageError, StoredFile
 from worker.cache.base import CachePlan, Kept, Lent
 from worker.cache.decisions import planning
@@ -151,7 +152,7 @@ FAST = planning.PAPER[planning.Case.OBJECT][0]
 
 
 def plan_of(recipe: planning.Recipe) -> planning.Plan:
-    return planning.Plan(recipe=recipe, full_num_steps=30, reason=planning.Reason.EMPTY_CACHE)
+    return planning.Plan(recipe=recipe, full_num_steps=30, reason=Reason.EMPTY_CACHE)
 
 
 def test_a_job_runs_from_prompt_to_published_video_in_memory() -> None:
@@ -330,7 +331,7 @@ def test_a_full_run_leaves_what_the_plan_says_is_kept() -> None:
 def test_a_cache_that_lends_nothing_costs_the_job_a_full_run() -> None:
     job, result, _ = run_in_memory(IdleCache(plan_of(FAST)))
 
-    assert result.plan.plan.reason is planning.Reason.DONOR_UNUSABLE
+    assert result.plan.plan.reason is Reason.DONOR_UNUSABLE
     assert (job.figures.path, job.figures.model_evaluations, job.figures.bytes_read) == ("full", 30, 7)
 
 

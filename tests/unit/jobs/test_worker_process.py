@@ -13,8 +13,8 @@ import pytest
 from sqlalchemy.exc import ProgrammingError
 
 from db.session import connect, sessions
+from shared.reasons import Reason
 from worker import app
-from worker.cache.decisions.planning import Reason
 from worker.quality import monitor, shadow_reruns
 
 NOWHERE = "postgresql+psycopg2://nobody@127.0.0.1:1/none"

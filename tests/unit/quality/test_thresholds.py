@@ -6,7 +6,8 @@ from uuid import UUID
 import pytest
 
 from shared.generation import RunPath
-from worker.cache.decisions.planning import NEVER, Case, Mode, Reason, Recipe, decide
+from shared.reasons import Reason
+from worker.cache.decisions.planning import NEVER, Case, Mode, Recipe, decide
 from worker.cache.decisions.types import Entity, Extraction, Neighbour
 from worker.quality.thresholds import Loss, Rule, above, below, demanding, is_chosen, relaxed, threshold_of
 

@@ -11,6 +11,8 @@ from enum import StrEnum
 from typing import Any, Self
 
 from shared.generation import Mode, RunPath
+from shared.model_cards import PLANS
+from shared.reasons import Reason
 from worker.cache.decisions.comparison import Verdict
 from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.decisions.matching import Hit, MatchedEntity, look_up
@@ -30,52 +32,6 @@ class Case(StrEnum):
     BOTH = "both"
     PROMPT = "prompt"
     LAYOUT = "layout"  # such things, as many of them, of the same motion: the donor's own trajectory may be taken
-
-
-class Reason(StrEnum):
-    """Why a job runs as it does."""
-
-    LAYOUT_HIT = "layout_hit"
-    ENTITY_HIT = "entity_hit"
-    PROMPT_HIT = "prompt_hit"
-    HIT_TOO_WEAK = "hit_too_weak"
-    PLAIN_IS_BETTER = "plain_is_better"
-    FULL_REQUESTED = "full_requested"
-    FAST_REQUESTED_NO_HIT = "fast_requested_no_hit"
-    EMPTY_CACHE = "empty_cache"
-    TOO_LITTLE = "too_little"
-    RENEWAL = "renewal"
-    ONLY_RELATED = "only_related"
-    CONFLICT = "conflict"
-    NO_MATCH = "no_match"
-    DONOR_UNUSABLE = "donor_unusable"
-    NOT_ON_THIS_MODEL = "not_on_this_model"
-    NO_DONOR_PLANS = "no_donor_plans"
-
-    @property
-    def sentence(self) -> str:
-        """The reason for people."""
-        return _SENTENCES[self]
-
-
-_SENTENCES = {
-    Reason.LAYOUT_HIT: "The layout comes from an earlier video of such things and motion; name a seed to get another.",
-    Reason.ENTITY_HIT: "An earlier video shows part of this prompt.",
-    Reason.PROMPT_HIT: "An earlier prompt is like this one as a whole.",
-    Reason.HIT_TOO_WEAK: "An earlier video shows part of this prompt; measured, it is not alike enough.",
-    Reason.PLAIN_IS_BETTER: "An earlier video shows part of this prompt; measured, its use gains nothing.",
-    Reason.FULL_REQUESTED: "Full mode was asked for.",
-    Reason.FAST_REQUESTED_NO_HIT: "Fast mode was asked for and nothing is shared: few steps without a donor.",
-    Reason.EMPTY_CACHE: "The cache holds nothing of this kind yet.",
-    Reason.RENEWAL: "The earlier videos with part of this prompt have lent often enough: this one is made afresh.",
-    Reason.TOO_LITTLE: "What an earlier video shares with this prompt is too little of the picture.",
-    Reason.ONLY_RELATED: "What is stored is related to this prompt; none of it is the same thing.",
-    Reason.CONFLICT: "What is nearest, or what goes with it, has another colour, number, age or look, or is excluded.",
-    Reason.NO_MATCH: "Nothing stored is like a part of this prompt.",
-    Reason.DONOR_UNUSABLE: "The stored latents of the chosen video could not be used.",
-    Reason.NOT_ON_THIS_MODEL: "An earlier video shows what this prompt asks for, but this model cannot reuse it so.",
-    Reason.NO_DONOR_PLANS: "An earlier video shows part of this prompt; the plans of this model use no donor.",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,14 +123,13 @@ PLAIN: Table = {
 
 TABLES: dict[str, Table] = {"paper": PAPER, "nirvana": NIRVANA, "plain": PLAIN}
 MEASURED = "measured"  # the table that came beside the model's card
-NAMES = (MEASURED, *TABLES)  # that a card or a namespace may give to its recipes
 NOT_OF_A_MODEL = ("paper", "plain")  # sources of recipes whose steps a card replaces
 
 
 def named(plans: str) -> Table:
     """Return the recipes of a name; those of `measured` stand over the paper's. Raises ValueError for no such name."""
-    if plans not in NAMES:
-        raise ValueError(f"there are no plans {plans!r}, but {', '.join(NAMES)}")
+    if plans not in PLANS:
+        raise ValueError(f"there are no plans {plans!r}, but {', '.join(PLANS)}")
     return TABLES.get(plans, PAPER)
 
 

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
 from shared.generation import RunPath
+from shared.reasons import Reason
 from worker.cache.decisions import planning
 from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.decisions.matching import Hit
-from worker.cache.decisions.planning import PAPER, Plan, Reason, Table
+from worker.cache.decisions.planning import PAPER, Plan, Table
 from worker.cache.decisions.types import HitKind
 from worker.cache.eviction import ADMISSIONS
 from worker.cache.simulation.lookup import Resident, Rules
