@@ -5,6 +5,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from shutil import copytree, ignore_patterns
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.generation import Mode
-from worker.cache import planner
+from worker.cache import decisions, planner
 from worker.cache.decisions import planning
 from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.decisions.planning import Plan
@@ -23,7 +24,7 @@ from worker.cache.simulation import bounds, prepare, protocol, study
 from worker.cache.simulation.lookup import FAR, Resident, Rules
 from worker.cache.simulation.orders import RANKS, order
 from worker.cache.simulation.play import Capacity, Phase, Played, Setup, play, sequence
-from worker.cache.simulation.prepare import Prepared, Request
+from worker.cache.simulation.prepare import Prepared, Request, rules
 from worker.models.embedders import load_embedder
 
 LINES = (Path(__file__).parents[2] / "data/entities.jsonl").read_text().splitlines()
@@ -344,3 +345,16 @@ def test_the_share_of_the_donors_that_lend_most_is_told() -> None:
     assert protocol.figures([played], warmup=0).top_donors_share == (10 + 9) / 29  # one of ten uses, nine of one
     assert protocol.figures([played], warmup=25).top_donors_share == (5 + 9) / 24
     assert protocol.figures([replay(things([*range(9)]), "lru", entries=9)], warmup=0).top_donors_share is None
+
+
+@pytest.mark.parametrize("file", ["entities.py", "english/noun_rules.py", "readers/lexicon.txt"])
+def test_what_is_kept_of_prompts_is_read_anew_when_a_rule_or_a_word_has_changed(tmp_path: Path, file: str) -> None:
+    before = rules()
+    folder = tmp_path / "decisions"
+    copytree(Path(decisions.__file__).parent, folder, ignore=ignore_patterns("__pycache__"))
+
+    assert rules(folder) == before
+    with (folder / file).open("a") as changed:
+        changed.write("# another rule\n")
+    rules.cache_clear()
+    assert rules(folder) != before

@@ -29,7 +29,14 @@ Progress = Callable[[str, int, int], None]  # what is done, how much of it, of h
 Vectors = np.ndarray[Any, Any]
 
 BLOCK = 1024  # vectors compared at once, phrases embedded between two reports
-WORDS = ("textblob", "wordfreq", "jieba")  # packages that an extraction rests on
+WORDS = (
+    "textblob",
+    "wordfreq",
+    "jieba",
+    "janome",
+    "pymorphy3",
+    "pymorphy3-dicts-ru",
+)  # packages that an extraction rests on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +147,7 @@ def _extractions(
     prompts = list(dict.fromkeys(request.prompt for request in requests if request.extraction is None))
     if not prompts:
         return [request.extraction for request in requests if request.extraction is not None]
-    mark = f"{_rules()}/{extractor}"
+    mark = f"{rules()}/{extractor}"
     keys = {prompt: _key(mark, prompt) for prompt in prompts}
     kept = shelf.get(list(keys.values()))
     found = {prompt: Extraction.from_dict(json.loads(kept[key])) for prompt, key in keys.items() if key in kept}
@@ -224,10 +231,10 @@ def _key(mark: str, text: str) -> bytes:
 
 
 @once
-def _rules() -> str:
-    """Return a fingerprint of everything that an extraction follows from: its code, and the word lists of packages."""
+def rules(folder: Path = Path(decisions.__file__).parent) -> str:
+    """Return a fingerprint of everything that an extraction follows from: code and words, here and in packages."""
     digest = hashlib.sha256()
-    for file in sorted(Path(decisions.__file__).parent.glob("*.py")):
+    for file in sorted(file for kind in ("*.py", "*.txt") for file in folder.rglob(kind)):
         digest.update(file.read_bytes())
     for package, release in _releases(WORDS).items():
         digest.update(f"{package} {release}".encode())
