@@ -28,6 +28,9 @@ LATEST = 253_402_300_799  # Unix seconds: the last one of the year 9999
 MAX_LINES = 1000  # of one POST of batch items
 
 
+NO_OP = "changes nothing"  # marks a field: two requests that differ in such ones only are the same
+
+
 class CreateVideo(BaseModel):
     """A request for one video. What is left out, or null, is the model's default."""
 
@@ -54,41 +57,25 @@ class CreateVideo(BaseModel):
     num_frames: Annotated[Whole, Field(ge=1, le=1_000_000)] | None = None  # in the place of seconds
 
     # what other services' clients send, and what happens here anyway
-    n: One | None = None
-    num_outputs_per_prompt: One | None = None
-    user: Annotated[Text, Field(max_length=512)] | None = None  # read and forgotten
-    generator_device: Annotated[Text, Field(max_length=100)] | None = None  # a seed means the same on every device
-    enable_teacache: Off | None = None
-    enable_frame_interpolation: Off | None = None
-    extra_params: Nothing | None = None
-    lora: Nothing | None = None
+    n: Annotated[One | None, NO_OP] = None
+    num_outputs_per_prompt: Annotated[One | None, NO_OP] = None
+    user: Annotated[Annotated[Text, Field(max_length=512)] | None, NO_OP] = None  # read and forgotten
+    # a seed means the same on every device
+    generator_device: Annotated[Annotated[Text, Field(max_length=100)] | None, NO_OP] = None
+    enable_teacache: Annotated[Off | None, NO_OP] = None
+    enable_frame_interpolation: Annotated[Off | None, NO_OP] = None
+    extra_params: Annotated[Nothing | None, NO_OP] = None
+    lora: Annotated[Nothing | None, NO_OP] = None
 
     # settings of what is switched off, as clients send them that write out every field
-    enable_upscaling: Off | None = None
-    generate_sound: Off | None = None
-    frame_interpolation_exp: Idle | None = None
-    frame_interpolation_scale: Idle | None = None
-    upscaling_scale: Idle | None = None
+    enable_upscaling: Annotated[Off | None, NO_OP] = None
+    generate_sound: Annotated[Off | None, NO_OP] = None
+    frame_interpolation_exp: Annotated[Idle | None, NO_OP] = None
+    frame_interpolation_scale: Annotated[Idle | None, NO_OP] = None
+    upscaling_scale: Annotated[Idle | None, NO_OP] = None
 
 
-# fields that change nothing: two requests that differ in these only are the same
-NO_OPS = frozenset(
-    {
-        "n",
-        "num_outputs_per_prompt",
-        "user",
-        "generator_device",
-        "enable_teacache",
-        "enable_frame_interpolation",
-        "extra_params",
-        "lora",
-        "enable_upscaling",
-        "generate_sound",
-        "frame_interpolation_exp",
-        "frame_interpolation_scale",
-        "upscaling_scale",
-    }
-)
+NO_OPS = frozenset(name for name, field in CreateVideo.model_fields.items() if NO_OP in field.metadata)
 
 
 class BatchLine(CreateVideo):
