@@ -38,7 +38,7 @@ from db.listener import Listener
 from db.outbox import InFlight
 from db.session import connect, sessions, transaction
 from db.states import Queue
-from shared import logs
+from shared import backoff, logs
 from shared.ids import task_id
 from shared.silence import NO_MORE_JOBS_S
 from shared.storage import Storage, StorageError, opened
@@ -89,13 +89,13 @@ class Duty:
             is_passing = isinstance(error, PASSING)
             is_short = is_passing and not isinstance(error, ForeignStorage)
             longest_s = LONGEST_BACKOFF_S if is_short else LONGEST_FAULT_BACKOFF_S
-            pause_s = min(longest_s, FIRST_BACKOFF_S * 2 ** min(self.num_failures - 1, 32))
+            again_s = backoff.pause_s(self.num_failures, first_s=FIRST_BACKOFF_S, longest_s=longest_s)
             self._tell(error, is_passing=is_passing)
         else:
             if self.num_failures:
                 logger.info("duty works again", extra={"fields": {"duty": self.name, "failures": self.num_failures}})
-            self.num_failures, self.last_error, pause_s = 0, "", self.every_s
-        self.due = time.monotonic() + pause_s
+            self.num_failures, self.last_error, again_s = 0, "", self.every_s
+        self.due = time.monotonic() + again_s
 
     def _tell(self, error: Exception, *, is_passing: bool) -> None:
         before, self.last_error = self.last_error, logs.first_line(error)

@@ -28,6 +28,7 @@ import psutil
 
 from cli.services.errors import ServiceError
 from cli.services.process import end_foreign, kill_family, last_lines, signal_to, spawn, stop, undisturbed
+from shared.backoff import pause_s
 
 FIRST_DELAY_S = 0.5
 LONGEST_DELAY_S = 30.0
@@ -365,8 +366,7 @@ class Supervisor:
 
 def restart_delay_s(num_failures: int) -> float:
     """Return the pause before the next start: half a second, doubled with each failure in a row, at most 30 s."""
-    doublings = min(num_failures - 1, 32)  # a part may fail for years
-    return min(LONGEST_DELAY_S, FIRST_DELAY_S * 2.0**doublings)
+    return pause_s(num_failures, first_s=FIRST_DELAY_S, longest_s=LONGEST_DELAY_S)
 
 
 def _describe(status: int | None) -> str:

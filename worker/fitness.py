@@ -16,6 +16,7 @@ from uuid import UUID
 from db import clock, identities, jobs, migrate
 from db.identities import StorageIds
 from db.session import transaction
+from shared import backoff
 from shared.generation import GenerationParams
 from shared.logs import first_line
 from shared.model_cards import sides
@@ -62,7 +63,7 @@ def note(runtime: Runtime, job_id: UUID, fault: Fault) -> None:
         _prove_later(runtime, pause_s=FIRST_PAUSE_S)
     elif len(runtime.faulty_jobs) >= most:
         runtime.gate.close(f"{fault.code}: the last {most} jobs broke here, though the worker's own trial passes")
-        _prove_later(runtime, pause_s=min(FIRST_PAUSE_S * 2 ** len(runtime.faulty_jobs), LONGEST_PAUSE_S))
+        _prove_later(runtime, pause_s=_longer(len(runtime.faulty_jobs) + 1))
 
 
 def prove(runtime: Runtime) -> None:
@@ -77,9 +78,13 @@ def _prove_later(runtime: Runtime, *, pause_s: float) -> None:
         _prove(runtime, pause_s)
 
 
+def _longer(num_failures: int) -> float:
+    return backoff.pause_s(num_failures, first_s=FIRST_PAUSE_S, longest_s=LONGEST_PAUSE_S)
+
+
 def _prove(runtime: Runtime, pause_s: float) -> None:
     """Try until the machine passes, then open the gate."""
-    pauses = (min(FIRST_PAUSE_S * 2**number, LONGEST_PAUSE_S) for number in itertools.count())
+    pauses = map(_longer, itertools.count(1))
     trials: Sequence[Trial] = WHOLE if pause_s else AT_START
     if pause_s:
         logger.error("takes no jobs for %.0f s at least: %s", pause_s, runtime.gate.reason)

@@ -8,6 +8,7 @@ from typing import TypeVar
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from shared.backoff import pause_s
 from shared.logs import first_line
 
 T = TypeVar("T")
@@ -29,13 +30,14 @@ def retry(act: Callable[[], T], passing: tuple[type[Exception], ...], *, until: 
 
     Raises the last of them, and at once whatever else `act` and `until` raise.
     """
-    pause_s = _FIRST_PAUSE_S
+    num_failures = 0
     while True:
         try:
             return act()
         except passing as error:
             if until():
                 raise
-            logger.warning("%s, next try in %.1f s: %s", what, pause_s, first_line(error))
-        time.sleep(pause_s)
-        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+            num_failures += 1
+            again_s = pause_s(num_failures, first_s=_FIRST_PAUSE_S, longest_s=_LONGEST_PAUSE_S)
+            logger.warning("%s, next try in %.1f s: %s", what, again_s, first_line(error))
+        time.sleep(again_s)
