@@ -34,7 +34,7 @@ from worker.cache import dry_run, nights, planner, tables
 from worker.cache.decisions.planning import Plan
 from worker.cache.decisions.types import Neighbour
 from worker.cache.namespaces import SpaceSettings, initial_settings
-from worker.cache.planner import Embedder
+from worker.models.embedder import Embedder
 from worker.models.embedders import load_embedder
 from worker.models.keeping_embedder import EmbedderError
 from worker.settings import WorkerSettings

@@ -15,7 +15,6 @@ from db.states import Queue
 from shared import model_cards
 from shared.model_cards import ModelCard
 from shared.storage import Storage
-from worker.cache.planner import Embedder
 from worker.cache.room import Histories
 from worker.cache.store import StoredCache
 from worker.errors import Unfit
@@ -25,6 +24,7 @@ from worker.jobs.pipeline import Pipeline
 from worker.jobs.preview import Previews
 from worker.models import faults, registry
 from worker.models.base import VideoModel
+from worker.models.embedder import Embedder
 from worker.models.registry import EngineOptions
 from worker.settings import WorkerSettings
 

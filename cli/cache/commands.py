@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from db.models import CacheEntry, Namespace
     from shared.storage import Storage
-    from worker.cache.planner import Embedder
+    from worker.models.embedder import Embedder
 
 app = App(add_completion=False, help="Look into the cache, ask it, warm it, purge it.", no_args_is_help=True)
 for _name, _command in questions.COMMANDS.items():

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from db.models import Namespace
     from shared.generation import GenerationParams
     from shared.model_cards import ModelCard
-    from worker.cache.planner import Embedder
+    from worker.models.embedder import Embedder
     from worker.settings import WorkerSettings
 
 MIB = 1024 * 1024

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from worker.cache.simulation.prepare import Prepared, Progress, Request
     from worker.cache.simulation.recorded import Recorded
     from worker.cache.simulation.study import Bounds, Sample, Study
-    from worker.models.embedders import Embedder
+    from worker.models.embedder import Embedder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

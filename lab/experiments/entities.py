@@ -23,7 +23,7 @@ from worker.cache.decisions.entities import extract
 from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.decisions.matching import Hit, look_up
 from worker.cache.decisions.types import EntityKind, Extraction, Neighbour
-from worker.models.embedders import Embedder
+from worker.models.embedder import Embedder
 
 DATA = Path("tests/data")
 WARM_UP, COUNTED, CAPACITY = 100, 1_000, 110

@@ -27,7 +27,7 @@ from shared.generation import Mode
 from worker.cache.decisions.planning import NIRVANA, NIRVANA_MATCH, Recipe, decide
 from worker.cache.decisions.types import HitKind
 from worker.models.base import StepHook
-from worker.models.embedders import Embedder
+from worker.models.embedder import Embedder
 from worker.models.opensora.pipeline import ChaiPipeline
 from worker.models.opensora.sampler import Network
 from worker.models.opensora.schedule import Schedule

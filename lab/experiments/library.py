@@ -18,7 +18,7 @@ from lab.toy_world.worlds import Caption
 from worker.cache.decisions.entities import whole_prompt
 from worker.cache.decisions.match_settings import MatchSettings
 from worker.models.base import Step
-from worker.models.embedders import Embedder
+from worker.models.embedder import Embedder
 from worker.models.opensora.pipeline import ChaiPipeline
 from worker.models.opensora.schedule import Schedule
 from worker.quality.index import Index

@@ -21,7 +21,8 @@ from worker.cache import nights, planner
 from worker.cache.decisions import planning
 from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.nights import Line, Room
-from worker.models.embedders import Embedder, load_embedder
+from worker.models.embedder import Embedder
+from worker.models.embedders import load_embedder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

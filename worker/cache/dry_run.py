@@ -16,7 +16,7 @@ from worker.cache.decisions.entities import Reads
 from worker.cache.decisions.planning import Plan
 from worker.cache.decisions.types import Extraction, FallbackReason, Json
 from worker.cache.namespaces import SpaceSettings, initial_settings
-from worker.cache.planner import Embedder
+from worker.models.embedder import Embedder
 from worker.settings import WorkerSettings
 
 _SHAPE = ("model", "width", "height", "num_frames", "fps")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache as once
-from typing import Protocol, Self
+from typing import Self
 from uuid import UUID
 
 from sqlalchemy.orm import Session, sessionmaker
@@ -27,27 +27,10 @@ from worker.cache.decisions.planning import Case, Plan, Table
 from worker.cache.decisions.types import EntityKind, Extraction, Neighbour
 from worker.cache.namespaces import SpaceSettings, open_space
 from worker.models.base import Fingerprint
+from worker.models.embedder import Embedder
 from worker.settings import WorkerSettings
 
 extractor = once(entities.extractor)
-
-
-class Embedder(Protocol):
-    """What turns phrases into vectors."""
-
-    @property
-    def name(self) -> str:
-        """Names the vector space."""
-
-    @property
-    def dim(self) -> int:
-        """Length of a vector."""
-
-    def embed(self, phrases: list[str]) -> list[list[float]]:
-        """Return one vector of unit length for each phrase."""
-
-    def knows(self, phrase: str) -> bool:
-        """Say whether its vector means something: most of its words are known."""
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ from db.models import CacheEntity, Namespace
 from db.session import transaction
 from worker.cache.decisions.match_settings import THRESHOLD_NAMES
 from worker.cache.decisions.types import OPAQUE, Entity
-from worker.cache.planner import Embedder
+from worker.models.embedder import Embedder
 
 STEP = 100  # entries of one transaction
 

@@ -34,11 +34,6 @@ def _named(name: str) -> torch.device:
     return device
 
 
-def limit_threads(num_threads: int) -> None:
-    """Let one operation on the CPU use this many threads."""
-    torch.set_num_threads(num_threads)
-
-
 def finish(device: torch.device) -> None:
     """Wait until the device has done what it was given; a clock read after this tells the truth."""
     if device.type == "cuda":

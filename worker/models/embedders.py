@@ -8,13 +8,13 @@ need torch (`transformer_embedders.py`); with the default, commands that compare
 """
 
 import hashlib
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
+from worker.models.embedder import Embedder
 from worker.models.keeping_embedder import NUM_KEPT, USE, EmbedderError, KeepingEmbedder
 from worker.models.registry import LOADING
 
@@ -25,24 +25,6 @@ USE_SHA256 = {
 USE_UNKNOWN, USE_BEGIN, USE_END, USE_BLANK = 0, 1, 2, 6  # pieces: a character it has never seen, and what they say
 MINILM = "minilm"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-
-
-class Embedder(Protocol):
-    """What turns phrases into vectors."""
-
-    @property
-    def name(self) -> str:
-        """Names the vector space: vectors of different names must not be compared."""
-
-    @property
-    def dim(self) -> int:
-        """Length of a vector."""
-
-    def embed(self, phrases: Sequence[str]) -> list[list[float]]:
-        """One vector of unit length for each phrase, in order."""
-
-    def knows(self, phrase: str) -> bool:
-        """Whether most of its words are known; the vectors of other phrases may agree about nothing."""
 
 
 class UseEmbedder(KeepingEmbedder):

@@ -70,7 +70,7 @@ def reader(card: ModelCard, models_dir: Path) -> Callable[[str], str] | None:
 
 def limit_threads(num_threads: int) -> None:
     """Let one operation on the CPU use this many threads."""
-    _module("worker.models.device").limit_threads(num_threads)
+    _module("torch").set_num_threads(num_threads)
 
 
 def _module(name: str) -> ModuleType:

@@ -24,13 +24,13 @@ from worker.cache.decisions.matching import Hit
 from worker.cache.decisions.planning import Case, Recipe
 from worker.cache.decisions.types import Extraction
 from worker.cache.namespaces import SpaceSettings, identity, initial_settings
-from worker.cache.planner import Embedder
 from worker.jobs import pace
 from worker.jobs.context import JobContext
 from worker.jobs.metrics import Figures
 from worker.jobs.preview import Previews
 from worker.jobs.runner import borrow, compress, decode, denoise, encode
 from worker.models.base import Sampling, VideoModel
+from worker.models.embedder import Embedder
 from worker.quality import candidates
 from worker.quality.calibration_cache import CalibrationCache
 from worker.quality.calibration_record import Made, Record

@@ -11,7 +11,7 @@ from worker.cache.decisions.entities import extract
 from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.decisions.matching import Hit, look_up
 from worker.cache.decisions.types import Extraction, Neighbour
-from worker.cache.planner import Embedder
+from worker.models.embedder import Embedder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,7 +27,7 @@ from tests import tiny_pipelines
 from tests.integration.worker.conftest import Service
 from worker.cache.decisions.planning import Case, table_from_rows
 from worker.models import embedders, registry
-from worker.models.embedders import Embedder
+from worker.models.embedder import Embedder
 from worker.models.opensora.model import OpenSoraModel
 from worker.models.opensora.pipeline import ChaiPipeline
 from worker.models.opensora.presets import tiny

@@ -17,7 +17,7 @@ from cli.calibrate import app
 from cli.errors import BadInput, CommandError
 from shared.model_cards import load
 from shared.settings import ROOT
-from worker.models.embedders import Embedder
+from worker.models.embedder import Embedder
 from worker.quality.calibration import Demand, Result, calibrate
 from worker.quality.calibration_processes import started
 from worker.quality.calibration_record import Record

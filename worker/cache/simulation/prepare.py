@@ -23,7 +23,7 @@ from worker.cache.decisions.entities import Extractor
 from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.decisions.planning import Table
 from worker.cache.decisions.types import Entity, Extraction, FallbackReason
-from worker.cache.planner import Embedder
+from worker.models.embedder import Embedder
 
 Progress = Callable[[str, int, int], None]  # what is done, how much of it, of how much
 Vectors = np.ndarray[Any, Any]
