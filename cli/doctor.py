@@ -17,7 +17,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from cli import local, output
+from cli import gpus, local, output
 from cli.client import Client, connect
 from cli.errors import BadInput, CommandError, discreet
 from cli.services.binaries import OLDEST_REDIS
@@ -119,13 +119,12 @@ def check_settings(_var: Path) -> Findings:
 
 def check_gpu(_var: Path) -> Findings:
     """The driver, the cards, and whether torch is built for them."""
-    torch, has_driver = _version("torch"), bool(list(Path("/dev").glob("nvidia[0-9]*")))
+    torch, cards = _version("torch"), gpus.cards()
     if torch is None:
         yield _look("torch", "not installed", "workers need it: `pip install 'chai-t2v[worker]'`; the API does not")
-    elif has_driver and torch.endswith("+cpu"):
+    elif cards and torch.endswith("+cpu"):
         yield _look("gpu", f"an NVIDIA driver is here, and torch {torch} cannot use it", "install the build for CUDA")
-    elif has_driver:
-        cards = sorted(path.name for path in Path("/dev").glob("nvidia[0-9]*"))
+    elif cards:
         yield _fine("gpu", f"{len(cards)} NVIDIA ({', '.join(cards)}), torch {torch}")
     elif platform.system() == "Darwin":
         yield _fine("gpu", f"Apple's, by torch {torch}")

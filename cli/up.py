@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from cli import flower, local
+from cli import flower, gpus, local
 from cli.client import Client
 from cli.errors import CommandError
 from cli.liveness import Heartbeats, answers
@@ -94,7 +94,7 @@ def up(choices: Choices) -> None:
     var = local.var_dir()
     try:
         with stopped_by_signals(), service(var, choices, report=partial(unless_gone, note)) as started:
-            unless_gone(print, _welcome(var, started.running))
+            unless_gone(print, _welcome(var, started.running, choices))
             while True:
                 time.sleep(CHECK_S)
                 started.check_given_up()
@@ -274,11 +274,10 @@ def _at(door: socket.socket) -> tuple[str, ...]:
 def _share_of_machine(number: int, num_workers: int) -> dict[str, str]:
     """Give each worker its GPU, in turn, and an equal share of the CPUs unless OMP_NUM_THREADS says otherwise."""
     num_threads = max(1, (os.cpu_count() or 1) // num_workers)
-    share = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(num_threads))}
-    num_gpus = len(list(Path("/dev").glob("nvidia[0-9]*")))
-    if num_workers > 1 and num_gpus > 1 and "CUDA_VISIBLE_DEVICES" not in os.environ:
-        share["CUDA_VISIBLE_DEVICES"] = str((number - 1) % num_gpus)
-    return share
+    return {
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(num_threads)),
+        **gpus.of_worker(number, num_workers),
+    }
 
 
 def _wait_until_ready(url: str, supervisor: Supervisor, var: Path, report: Callable[[str], None]) -> None:
@@ -322,14 +321,23 @@ def _broken(name: str, var: Path) -> CommandError:
     return CommandError(f"{name} ends again and again; the end of {log}:\n{last_lines(log)}")
 
 
-def _welcome(var: Path, running: local.Running) -> str:
+def _welcome(var: Path, running: local.Running, choices: Choices) -> str:
     lines = [f"API      {running.url}  (documentation at /docs)"]
     if running.flower_url:
         lines.append(f"Flower   {running.flower_url}  (user {flower.USER}, password in {flower.password_file(var)})")
     lines += [
         f"Videos   {running.storage_url}",
         f"Logs     {var / 'log'}",
+        *_idle_gpus(choices.num_workers),
         'Try      chai submit --watch "a large red circle drifts right over a blue striped field"',
         "Ctrl-C stops everything; the data stays.",
     ]
     return "\n".join(lines)
+
+
+def _idle_gpus(num_workers: int) -> tuple[str, ...]:
+    """A line for a machine with more GPUs than workers."""
+    num_gpus = len(gpus.visible())
+    if num_workers >= num_gpus:
+        return ()
+    return (f"GPUs     {num_gpus}, workers {num_workers}: `chai up --workers {num_gpus}` starts one for each GPU",)
