@@ -16,6 +16,7 @@ from cli.errors import BadInput, CommandError
 from cli.list_files import STDIN
 from cli.local import MODELS_DIR
 from cli.model_cards import ModelsDir, card_named, checked_sides
+from shared.formats import duration
 from shared.numerals import plain
 
 if TYPE_CHECKING:
@@ -93,8 +94,8 @@ def calibrate(
     expected = _estimated(runs)
     output.note(
         f"{len(asked.prompts)} prompts, {len(runs.plain)} schedules, {len(runs.hits())} prompts with a hit: at most "
-        f"{expected.clips} clips, about {output.seconds(expected.seconds)} on {loaded.device}, and "
-        f"{output.seconds(expected.judging_s)} to judge them by {', '.join(one.name for one in judges)}"
+        f"{expected.clips} clips, about {duration(expected.seconds)} on {loaded.device}, and "
+        f"{duration(expected.judging_s)} to judge them by {', '.join(one.name for one in judges)}"
         f"{_shared(expected, num_processes)}"
     )
     if dry_run:
@@ -167,7 +168,7 @@ def _num_processes(workers: int | None, devices: Sequence[str]) -> int:
 def _shared(expected: "Estimate", num_processes: int) -> str:
     if num_processes == 1:
         return ""
-    whole = output.seconds((expected.seconds + expected.judging_s) / num_processes)
+    whole = duration((expected.seconds + expected.judging_s) / num_processes)
     return f"; {num_processes} processes are at most {num_processes} times as fast: {whole}"
 
 
@@ -180,7 +181,7 @@ def _timed(meter: output.Meter, runs: "Runs") -> Callable[[float, str], None]:
     def tell(done: float, text: str) -> None:
         taken = time.monotonic() - began
         if runs.fresh and taken > 5:
-            text += f", at most about {output.seconds(taken / runs.fresh * (whole - done))} left"
+            text += f", at most about {duration(taken / runs.fresh * (whole - done))} left"
         meter.show(done, text)
 
     return tell

@@ -15,6 +15,7 @@ from cli.errors import CommandError
 from cli.output import note
 from cli.receipt import matches, state
 from cli.up import Choices, Service, Stopped, service, stopped_by_signals
+from shared.formats import duration
 from shared.receipts import Receipt
 
 COLUMNS = ("prompt", "path", "steps", "computed", "in full", "saved", "receipt", "knew from earlier videos")
@@ -166,7 +167,7 @@ def _ended(shot: Shot, number: int, num_all: int) -> str:
     if shot.file is None:
         what = f"{receipt.status}, {receipt.error or 'no reason given'}"
     else:
-        what = f"{receipt.path}, computed {output.seconds(shot.computed_s)}"
+        what = f"{receipt.path}, computed {duration(shot.computed_s)}"
     return f"{number:>2} of {num_all}  {what}: {shot.video['prompt']}"
 
 
@@ -222,8 +223,8 @@ def _close(shots: Sequence[Shot], pairs: Sequence[Pair], folder: Path, *, url: s
         full_s = sum(pair.full.computed_s or 0.0 for pair in measured)
         share = f", {1 - fast_s / full_s:.0%}" if full_s else ""
         print(
-            f"measured {output.seconds(fast_s)} of computing for them; the same {len(measured)} in full took "
-            f"{output.seconds(full_s)}: {output.seconds(full_s - fast_s)} less{share}"
+            f"measured {duration(fast_s)} of computing for them; the same {len(measured)} in full took "
+            f"{duration(full_s)}: {duration(full_s - fast_s)} less{share}"
         )
         _print_receipts(measured)
     _print_accuracy(pairs)
@@ -241,9 +242,9 @@ def _print_receipts(measured: Sequence[Pair]) -> None:
     if told:
         measured_s = sum(pair.saved_s or 0.0 for _, pair in told)
         print(
-            f"receipts say {output.seconds(sum(saved_s for saved_s, _ in told))} saved; "
+            f"receipts say {duration(sum(saved_s for saved_s, _ in told))} saved; "
             f"measured for {'the same' if len(told) == len(measured) else f'{len(told)} of them'}: "
-            f"{output.seconds(measured_s)}"
+            f"{duration(measured_s)}"
         )
 
 
@@ -295,7 +296,7 @@ def _known(pair: Pair) -> str:
 
 
 def _took(shot: Shot) -> str:
-    return f"{shot.video.get('num_steps') or '?'} steps, {output.seconds(shot.computed_s)} of computing"
+    return f"{shot.video.get('num_steps') or '?'} steps, {duration(shot.computed_s)} of computing"
 
 
 def _figures(pair: Pair) -> str:
@@ -311,10 +312,10 @@ def _row(number: int, shot: Shot, pair: Pair | None) -> tuple[str, ...]:
         str(number),
         receipt.path or receipt.status,
         str(receipt.num_steps or ""),
-        output.seconds(shot.computed_s),
-        output.seconds(pair.full.computed_s) if pair else "",
-        output.seconds(pair.saved_s) if pair else "",
-        output.seconds(receipt.saved_s),
+        duration(shot.computed_s),
+        duration(pair.full.computed_s) if pair else "",
+        duration(pair.saved_s) if pair else "",
+        duration(receipt.saved_s),
         "; ".join(matches(shot.video)) or receipt.error or "",
     )
 

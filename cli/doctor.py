@@ -21,6 +21,7 @@ from cli import gpus, local, output
 from cli.client import Client, connect
 from cli.errors import BadInput, CommandError, discreet
 from cli.services.binaries import OLDEST_REDIS
+from shared.formats import duration
 from shared.silence import MISSED_S
 
 OLDEST_PYTHON = (3, 11)
@@ -352,7 +353,7 @@ def _relays(ages: Mapping[str, float]) -> Findings:
         reached_s = ages.get(name, math.inf)
         lives_s = min(reached_s, ages.get(name.replace(":", "@", 1), math.inf))
         if lives_s <= MISSED_S < reached_s:
-            since = "never reached" if math.isinf(reached_s) else f"not reached for {output.seconds(reached_s)}"
+            since = "never reached" if math.isinf(reached_s) else f"not reached for {duration(reached_s)}"
             yield _wrong(f"part {name}", f"lives without the broker: {since}", "start Redis, or check REDIS_URL")
         else:
             yield _life(name, lives_s)
@@ -360,8 +361,8 @@ def _relays(ages: Mapping[str, float]) -> Findings:
 
 def _life(name: str, age_s: float) -> Finding:
     if age_s > MISSED_S:
-        return _look(f"part {name}", f"gave no sign of life for {output.seconds(age_s)}", "if it should run, start it")
-    return _fine(f"part {name}", f"alive {output.seconds(age_s)} ago")
+        return _look(f"part {name}", f"gave no sign of life for {duration(age_s)}", "if it should run, start it")
+    return _fine(f"part {name}", f"alive {duration(age_s)} ago")
 
 
 def _clock(cursor: Any) -> Finding:  # Any: as above

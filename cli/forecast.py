@@ -10,11 +10,12 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from cli import local, night, output
+from cli import local, night
 from cli.errors import BadInput
 from cli.manifest import BadLine, Manifest, Order
 from cli.night import Decided, Night, Size
 from db.metrics import Spread
+from shared.formats import duration, size
 from shared.run_windows import RunWindow
 from worker.cache.nights import OWN
 
@@ -220,7 +221,7 @@ def facts(found: Forecast) -> dict[str, str]:
         "starts": f"{found.starts_at.astimezone():{zone}}, {crew}",
     }
     if cost.low_h is not None and cost.likely_h is not None and cost.high_h is not None:
-        low, high, likely = (output.seconds(3600 * hours) for hours in (cost.low_h, cost.high_h, cost.likely_h))
+        low, high, likely = (duration(3600 * hours) for hours in (cost.low_h, cost.high_h, cost.likely_h))
         told["GPU time"] = f"{low} to {high}, likely {likely}"
     if found.likely_end:
         told["ends"] = f"{found.likely_end.astimezone():{zone}}"
@@ -231,7 +232,7 @@ def facts(found: Forecast) -> dict[str, str]:
 
 
 def _bytes(number: float | None) -> str:
-    return "" if number is None else f"{number / 2**30:.2f} GiB" if number > 2**28 else f"{number / 2**20:.1f} MiB"
+    return "" if number is None else size(number)
 
 
 def plain(found: Forecast) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from cli import local, output
 from cli.arguments import App, AsJson
+from shared.formats import duration
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -66,7 +67,7 @@ def _print(found: Mapping[str, Any]) -> None:
         output.note(
             f"{move['at'][:16]} {move['plans']} {move['kind']}: {move['old']:g} -> {move['new']:g}, loss {loss}"
         )
-    spent, share = output.seconds(found["gpu_seconds"]), found["share"]
+    spent, share = duration(found["gpu_seconds"]), found["share"]
     output.note(f"checks took {spent} of GPU time, {share:.1%} of all that is on record")
 
 
@@ -77,5 +78,5 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         *(row["model"], row["plans"], row["kind"], "refused" if row["is_refused"] else "in use", row["judge"] or ""),
         *(str(row[name]) for name in ("num_done", "num_lost", "num_open")),
-        *(loss, threshold, output.seconds(row["seconds"])),
+        *(loss, threshold, duration(row["seconds"])),
     )

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self, TextIO
+from typing import BinaryIO, Self, TextIO
 
 import typer
 from rich.box import SIMPLE
@@ -189,16 +189,6 @@ class Meter:
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
-
-
-def seconds(value: Any) -> str:
-    """Return a duration for people; an empty string for none."""
-    if value is None:
-        return ""
-    value = float(value)
-    if value < 120:
-        return f"{value:.2f} s" if value < 10 else f"{value:.0f} s"
-    return f"{value / 60:.0f} min" if value < 7200 else f"{value / 3600:.1f} h"
 
 
 def shortened(text: str, width: int) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from cli import output
+from shared.formats import duration
 from shared.receipts import Receipt
 from shared.results import STAGES
 
@@ -53,11 +53,11 @@ def facts(video: Mapping[str, Any]) -> dict[str, str]:
         "asked": _time(video.get("created_at")),
         "ended": _time(video.get("completed_at")),
         "expires": _time(video.get("expires_at")),
-        "waited": output.seconds(receipt.queue_wait_s),
-        "ran": output.seconds(receipt.run_s),
-        "computed": output.seconds(usage.get("gpu_seconds")),
+        "waited": duration(receipt.queue_wait_s),
+        "ran": duration(receipt.run_s),
+        "computed": duration(usage.get("gpu_seconds")),
         "stages": ", ".join(_stages(usage)),
-        "saved": output.seconds(receipt.saved_s),
+        "saved": duration(receipt.saved_s),
         "memory": _mebibytes(video.get("peak_memory_mb")),
         "bytes": usage.get("bytes"),
         "error": _error(video),
@@ -100,7 +100,7 @@ def _stages(usage: Mapping[str, Any]) -> Iterator[str]:
     stages = usage.get("stage_s") or {}
     for name in sorted(stages, key=lambda name: (*STAGES, name).index(name)):
         value = stages[name]
-        yield f"{name} {output.seconds(value) if isinstance(value, int | float) else value}"
+        yield f"{name} {duration(value) if isinstance(value, int | float) else value}"
 
 
 def _mebibytes(number: object) -> str:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
-from cli import output
+from shared.formats import duration
 from shared.results import STAGES, Result
 
 Json = dict[str, Any]  # Any: a report is what JSON holds
@@ -164,7 +164,7 @@ def _about_speed(own: Sequence[Result], made: Sequence[Result]) -> Iterator[str]
         return
     work, loading = sum(result.seconds or 0.0 for result in made), sum(result.load_s or 0.0 for result in made)
     if loading > MUCH_LOADING * work:
-        yield f"{output.seconds(loading)} of {output.seconds(work)} went into loading models: sort the list by model"
+        yield f"{duration(loading)} of {duration(work)} went into loading models: sort the list by model"
     if asked_full := sum(result.mode == "full" for result in own):
         yield f"{asked_full} lines asked for full mode, which uses no donor; with auto, those with one run faster"
     free = [result for result in made if result.mode != "full"]
@@ -199,11 +199,11 @@ def _beside(forecast: Json | None, status: str) -> list[tuple[object, ...]]:
         return []
     expected, came = forecast["expected"], forecast["came"]
     hours = [expected.get(name) for name in ("low_h", "high_h", "likely_h")]
-    low, high, likely = ("" if number is None else output.seconds(3600 * number) for number in hours)
+    low, high, likely = ("" if number is None else duration(3600 * number) for number in hours)
     return [
         ("lines in the fast path", expected["num_fast"], came["num_fast"]),
         ("lines in full", expected["num_full"], came["num_full"]),
-        ("time of work", f"{low} to {high}, likely {likely}" if likely else "", output.seconds(3600 * came["work_h"])),
+        ("time of work", f"{low} to {high}, likely {likely}" if likely else "", duration(3600 * came["work_h"])),
         ("ended", _moment(expected.get("ends_at")), _moment(came["ends_at"]) or status.replace("_", " ")),
         ("order of the lines", expected["order"], ""),
     ]
@@ -238,9 +238,9 @@ def _gains(made: Json) -> list[tuple[str, object]]:
         ("with a donor", f"{made['hits']}{share}"),
         ("in the fast path", made["fast"]),
         ("median similarity", made["median_similarity"]),
-        ("saved by donors and fewer steps", output.seconds(made["saved_s"])),
-        ("work", output.seconds(seconds["total"])),
-        ("median fast / full", f"{output.seconds(seconds['median_fast'])} / {output.seconds(seconds['median_full'])}"),
+        ("saved by donors and fewer steps", duration(made["saved_s"])),
+        ("work", duration(seconds["total"])),
+        ("median fast / full", f"{duration(seconds['median_fast'])} / {duration(seconds['median_full'])}"),
     ]
 
 

@@ -29,6 +29,7 @@ from db.errors import NotFound
 from db.keys import Caller
 from db.models import Job
 from db.states import JobStatus
+from shared.formats import duration
 from shared.ids import video_id
 from shared.model_cards import ModelCard
 from shared.silence import NOT_THERE_S
@@ -322,7 +323,7 @@ def _part(beat: heartbeats.Beat, busy: list[Job], faults: Mapping[str, metrics.F
         "name": beat.name,
         "is_worker": beat.name.startswith("worker"),
         "is_alive": beat.age_s < NOT_THERE_S,
-        "age": f"{words.duration(beat.age_s)} ago",
+        "age": f"{duration(beat.age_s)} ago",
         "jobs": [_work(job, caller) for job in busy if job.lease_owner == owner],
         "says": [
             (_SAYS.get(name, name.replace("_", " ")), _told(value))

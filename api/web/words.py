@@ -1,6 +1,5 @@
 """What the page says of rows: states, receipts and figures in plain words."""
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -15,6 +14,7 @@ from api.videos import show
 from db.batches import Came, Ended
 from db.models import Batch, Job, JobMetric
 from db.states import BatchStatus, JobStatus
+from shared.formats import duration, size
 from shared.model_cards import ModelCard
 from shared.reasons import HITS, Reason
 from shared.results import STAGES
@@ -40,16 +40,6 @@ _EXAMPLES = (
 NUM_PARTS = 120  # stretches in the picture of a run's time
 LONGEST = timedelta(days=60)  # of a run, of which windows are shown
 SHORTEST_S = 0.005  # that is not written as 0.00 s
-
-
-def duration(seconds: float | None) -> str:
-    """Write seconds, two digits below ten; nothing for None."""
-    if seconds is None:
-        return ""
-    if seconds < 60:
-        return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def video(job: Job, *, estimate: Estimate | None = None, metric: JobMetric | None = None) -> dict[str, Any]:
@@ -305,14 +295,6 @@ def cache(found: Mapping[str, Any]) -> dict[str, Any]:
 
 def _why_not(reason: str) -> str:
     return Reason(reason).short if reason in list(Reason) else reason  # of a release that knew others
-
-
-def size(num_bytes: float) -> str:
-    """Write a number of bytes, two digits below ten."""
-    units = ("bytes", "KiB", "MiB", "GiB", "TiB")
-    power = min(len(units) - 1, max(0, int(math.log2(max(1, num_bytes))) // 10))
-    number = num_bytes / 1024**power
-    return f"{number:.0f} {units[power]}" if power == 0 or number >= 10 else f"{number:.2f} {units[power]}"
 
 
 def _stretches(numbers: Mapping[str, float]) -> list[dict[str, Any]]:

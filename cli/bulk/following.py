@@ -15,6 +15,7 @@ from cli.errors import Refused, Unreachable
 from cli.list_files import STDIN
 from cli.outages import through_outages
 from cli.results import exit_code
+from shared.formats import duration
 from shared.results import Result
 
 POLL_S = 1.0
@@ -100,7 +101,7 @@ def _progress(batch: Json, rate: float) -> str:
     if batch["is_held"] and batch["window"]:
         return f"{text}, waits until {batch['window']['start']} {batch['window']['tz']}"
     if rate > 0 and num_ended < counts["total"]:
-        text += f", about {output.seconds((counts['total'] - num_ended) / rate)} left"
+        text += f", about {duration((counts['total'] - num_ended) / rate)} left"
     return text
 
 

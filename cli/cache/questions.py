@@ -15,6 +15,7 @@ from cli.arguments import AsJson
 from cli.cache.spaces import find_id, of_another
 from cli.errors import BadInput
 from cli.list_files import STDIN, from_stdin
+from shared.formats import duration
 from shared.limits import A_CENTURY
 
 if TYPE_CHECKING:
@@ -107,8 +108,8 @@ def _print_stats(found: Mapping[str, Any]) -> None:
             "bytes": f"{space['bytes_used'] / MIB:.1f} of {space['byte_budget'] / MIB:.1f} MiB, "
             f"{space['entries']} entries, {space['entities']} entities",
             "events": ", ".join(f"{number} {kind}" for kind, number in found["events"].items()) or "none",
-            "saved": f"{saved['steps_saved']} steps, {output.seconds(saved['seconds_saved'])} of GPU time "
-            f"beside {output.seconds(saved['gpu_seconds'])} spent",
+            "saved": f"{saved['steps_saved']} steps, {duration(saved['seconds_saved'])} of GPU time "
+            f"beside {duration(saved['gpu_seconds'])} spent",
         }
     )
     for name in ("kind", "reason", "day"):

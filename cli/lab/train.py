@@ -12,6 +12,7 @@ from cli import output
 from cli.arguments import App, not_with
 from cli.errors import CommandError
 from cli.lab import devices
+from shared.formats import duration
 
 if TYPE_CHECKING:
     from lab.training.train import Run
@@ -192,7 +193,7 @@ def _fit(run: "Run | VaeRun", checkpoint: Path, minutes: float | None) -> bool:
                 recent = [*recent[-49:], loss]
                 mean = sum(recent) / len(recent)
                 pace = run.seconds / run.step
-                left = output.seconds(pace * (run.recipe.num_steps - run.step))
+                left = duration(pace * (run.recipe.num_steps - run.step))
                 meter.show(run.step, f"step {run.step} of {run.recipe.num_steps}  loss {mean:.4f}  {left} left")
                 if deadline is not None and time.monotonic() >= deadline:
                     break

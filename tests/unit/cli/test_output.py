@@ -27,14 +27,6 @@ def test_progress_in_a_pipe_is_a_line_now_and_then_and_always_the_last(capsys: p
     assert captured.out == ""
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(None, ""), (0.034, "0.03 s"), (12.3, "12 s"), (119, "119 s"), (600, "10 min"), (9000, "2.5 h")],
-)
-def test_durations_are_for_people(value: float | None, text: str) -> None:
-    assert output.seconds(value) == text
-
-
 def test_a_long_prompt_is_shortened_to_one_line() -> None:
     assert output.shortened("a\nlong  prompt", 8) == "a long …"
 

@@ -81,7 +81,7 @@ def test_failures_are_gathered_by_reason_with_the_way_out() -> None:
         (
             batch(),
             [fast()] * 30 + [result(usage={"run_s": 40.0, "stage_s": {"load": 30.0}})],
-            ["30 s of 70 s went into loading models: sort the list by model"],
+            ["30 s of 1 min 10 s went into loading models: sort the list by model"],
         ),
         (
             batch(),
