@@ -1,8 +1,8 @@
-"""What the child of a worker tells its parent: jobs that it claimed ahead of their messages.
+"""Messages from a worker's child to its parent: which jobs it claimed ahead of their messages.
 
-The parent takes such a message off its list at once and keeps it for the child, whose next task it becomes. So no other
-worker is woken for nothing, and every attempt is told of by a task of its own. A word that is lost costs no more than
-that: the message leads to nothing, as a doubled one does.
+The parent takes such a job's message off its list at once and keeps it for the child, as its next task. So no other
+worker is woken for nothing, and every attempt has a task of its own. If an announcement is lost, the message leads to
+nothing, as a duplicate does.
 """
 
 import os
@@ -13,7 +13,7 @@ from shared.ids import task_id
 
 
 class Announcements:
-    """A pipe. Made before the child is forked; the child tells, the parent follows."""
+    """A pipe from child to parent, made before the child is forked."""
 
     def __init__(self) -> None:
         self._read, self._write = os.pipe()
@@ -21,17 +21,17 @@ class Announcements:
         os.set_blocking(self._write, False)
 
     def tell(self, claim: Claim) -> None:
-        """Say that the job of a claim is begun."""
+        """Announce that the job of a claim is begun."""
         try:
             os.write(self._write, f"{task_id(claim.job.id, claim.attempt)}\n".encode())
-        except BlockingIOError:  # a parent that hears nothing for a thousand jobs
+        except BlockingIOError:  # the parent has not read for a thousand jobs
             return
 
     def follow(self, consumer: Any) -> None:
-        """Let the parent's loop hear of them, over this connection to the broker. Any: Celery has no types."""
+        """Receive announcements in the parent's loop, over this connection to the broker. Any: Celery has no types."""
         if consumer.hub is not None and hasattr(
             consumer.task_consumer.channel, "take"
-        ):  # other brokers know no such thing
+        ):  # other brokers have no such lists
             consumer.hub.add_reader(self._read, self._take, consumer)
 
     def _take(self, consumer: Any) -> None:

@@ -1,10 +1,10 @@
 """The worker process: a Celery parent that takes messages, and one child that runs jobs on its device.
 
-The parent never runs the model. It says every few seconds that it lives, so that the relay hands over as much as there
-are workers for. When its child dies it gives the child's jobs back at once, counted as lost. At SIGTERM (and Ctrl-C) it
-gives the jobs in progress back to the queue at once, in the database, where another worker finds them within seconds;
-the child notices at its next step and stops without writing.
-Celery's warm shutdown waits for that. A parent that has no time left (SIGKILL) costs one lease.
+The parent never runs the model. Every few seconds it writes a heartbeat, so that the relay hands over as many jobs as
+there are workers for. When its child dies it gives the child's jobs back at once, counted as lost. At SIGTERM (and
+Ctrl-C) it gives the jobs in progress back to the queue at once, in the database, where another worker finds them within
+seconds; the child notices at its next step and stops without writing. Celery's warm shutdown waits for that. A parent
+that has no time left (SIGKILL) costs one lease.
 """
 
 import functools
@@ -43,10 +43,10 @@ from worker.settings import WorkerSettings
 
 QUEUES = (Queue.INTERACTIVE.value, Queue.BULK.value)  # in the order in which they are served
 PRESENCE_S = 2.0  # between two signs of life
-ANEW_S = 30  # after which a child that could not begin makes room for another
-STUCK = "stuck"  # why a worker takes no jobs whose loop does not go on
-LOST_WAIT_S = 0.2  # from a child's death to the round in which its place is free again
-VISIBILITY_TIMEOUT_S = 24 * 3600  # leases in Postgres, not the broker, say when a job is lost
+ANEW_S = 30  # after this time a child that could not begin is replaced
+STUCK = "stuck"  # the reason given for a worker whose loop hangs
+LOST_WAIT_S = 0.2  # from a child's death until its place is free again
+VISIBILITY_TIMEOUT_S = 24 * 3600  # leases in Postgres, not the broker, decide when a job is lost
 
 logger = logging.getLogger(__name__)
 
@@ -65,8 +65,8 @@ def make_app(settings: WorkerSettings) -> Celery:
         task_ignore_result=True,
         # One message at a time, kept until the job has ended; the broker may still lose or double it.
         task_acks_late=True,
-        task_reject_on_worker_lost=False,  # the next attempt comes with a message of its own
-        worker_lost_wait=0.1,  # the job is back in the queue before; nothing is waited for
+        task_reject_on_worker_lost=False,  # the next attempt has a message of its own
+        worker_lost_wait=0.1,  # by then the job is back in the queue; nothing to wait for
         worker_prefetch_multiplier=1,
         worker_disable_prefetch=True,
         task_time_limit=settings.time_limit_s,
@@ -77,7 +77,7 @@ def make_app(settings: WorkerSettings) -> Celery:
             "visibility_timeout": VISIBILITY_TIMEOUT_S,
             **BROKER_PATIENCE,
         },
-        # Redis may come later than the worker, and go and come back under it.
+        # Redis may start after the worker, and restart while it runs.
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         worker_cancel_long_running_tasks_on_connection_loss=False,
@@ -98,7 +98,7 @@ def main(
     load: Load = load_model,
     log_level: str = "INFO",
 ) -> int:
-    """Run a worker on these queues until SIGTERM or Ctrl-C; return its exit status, 0 when it ended as it was told."""
+    """Run a worker on these queues until SIGTERM or Ctrl-C; return its exit status, 0 if it ended as requested."""
     settings = WorkerSettings.model_validate({})  # from the environment
     owner = f"{name}@{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
     app = make_app(settings)
@@ -131,17 +131,18 @@ def main(
 
 
 def share_without_folder() -> None:
-    """Let what parent and child share have no folder of its own, which a worker that is killed leaves behind.
+    """Share memory between parent and child without a temporary folder, which a killed worker would leave behind.
 
-    multiprocessing makes one, `pymp-...`, for files that it unlinks as soon as it has them open; no option says where.
+    multiprocessing makes one, `pymp-...`, for files that it unlinks as soon as they are open; no option changes its
+    place.
     """
     multiprocessing.current_process()._config["tempdir"] = tempfile.gettempdir()  # type: ignore[attr-defined]
 
 
 def _closing_with_its_terminal(kind: type[Any]) -> type[Any]:  # Any: Celery has no types
-    """Return Celery's worker, to which a terminal that closes means SIGTERM, and nothing when nohup started it.
+    """Return Celery's worker, made to treat SIGHUP as SIGTERM, or to ignore it if nohup started it.
 
-    Celery by itself starts its program anew, whatever it is told; its child dies of the signal, with its job.
+    Celery itself would restart its program, and its child would die of the signal, with its job.
     """
     is_kept = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
@@ -168,7 +169,7 @@ def connect_signals(
         logs.configure(loglevel)
 
     def prepare(**_: object) -> None:
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the parent hears it
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the parent handles it
         prepare_child(settings, runtime, gate)
 
     def end(**_: object) -> None:
@@ -192,25 +193,25 @@ def connect_signals(
 
 
 def prepare_child(settings: WorkerSettings, runtime: Callable[[], Runtime], gate: Gate) -> None:
-    """Let a new child try its machine and answer questions; what keeps it from that is the worker's reason."""
+    """Start a new child's trials and answers to questions; an error becomes the reason to take no jobs."""
     try:
         tracing.configure("worker")
         if settings.torch_threads:
             registry.limit_threads(settings.torch_threads)
         fitness.start(runtime())
         questions.start(runtime())
-    except Exception as error:  # Celery would log it and go on, and the worker be starting for ever
+    except Exception as error:  # Celery would log it and go on, and the worker would be starting for ever
         gate.close(f"machine_fault: a child cannot begin: {type(error).__name__}: {error}")
         logger.error("takes no jobs: %s; another child tries in %d s", gate.reason, ANEW_S)
-        signal.alarm(ANEW_S)  # ends this one, also where no thread can be had
+        signal.alarm(ANEW_S)  # ends this process, even if no thread can be started
         raise
 
 
 def watch_children(consumer: Any, on_death: Callable[[], None]) -> None:
     """Call `on_death` as soon as a child has ended, before the next one can be given anything.
 
-    Celery notices within milliseconds, but keeps the dead child's place for the next of its own rounds, five seconds
-    apart: a round is due at once.
+    Celery notices within milliseconds, but frees the dead child's place only in its next round, up to five seconds
+    later: so a round is started at once.
     """
     pool = consumer.pool._pool  # billiard's; Celery offers no signal for this
     release_slot = pool.on_process_down
@@ -226,7 +227,7 @@ def watch_children(consumer: Any, on_death: Callable[[], None]) -> None:
 
 
 def recover(settings: WorkerSettings, owner: str) -> None:
-    """End or put back what a dead child ran; when that fails its lease runs out."""
+    """Fail or requeue what a dead child ran; if that is impossible, its lease runs out."""
     engine = connect(settings.database_url, pool_size=1, application=f"chai-worker {owner} lost a child")
     try:
         with transaction(sessions(engine)) as session:
@@ -241,16 +242,16 @@ def recover(settings: WorkerSettings, owner: str) -> None:
 
 
 def _left_to_lease(event: str, owner: str, error: SQLAlchemyError) -> None:
-    """Log it in one line while the database is away, with the place of it when something else is wrong."""
+    """Log the error in one line if the database is away, with a traceback otherwise."""
     logger.error(event, owner, first_line(error), exc_info=not isinstance(error, DATABASE_AWAY))
 
 
 class Stuck(Exception):
-    """The parent's loop does not go on."""
+    """The parent's loop hangs."""
 
 
 class Presence:
-    """Signs of life of this worker, from a thread of its parent process, for as long as the loop beside it does."""
+    """Heartbeats of this worker, from a thread of its parent process, for as long as the parent's loop goes on."""
 
     def __init__(
         self,
@@ -270,12 +271,12 @@ class Presence:
         self._thread = threading.Thread(target=self._keep, name="presence", daemon=True)
 
     def start(self) -> None:
-        """Begin; calling it again changes nothing."""
+        """Start the thread; calling it again changes nothing."""
         if not self._thread.is_alive() and not self._is_over.is_set():
             self._thread.start()
 
     def stop(self) -> None:
-        """End, and take the row away."""
+        """Stop the thread and delete the row."""
         self._is_over.set()
         if self._thread.is_alive():
             self._thread.join(timeout=PRESENCE_S)
@@ -289,7 +290,7 @@ class Presence:
                 return
 
     def _beat(self, session: Session) -> None:
-        silent_s = 0.0 if self._gate.is_stopped else self._asking.silent_s()  # one that ends asks no more
+        silent_s = 0.0 if self._gate.is_stopped else self._asking.silent_s()  # a worker that is ending asks no more
         if silent_s >= LOST_S:
             raise Stuck(f"{STUCK}: this worker asks its broker for nothing any more; start it anew")
         is_late = silent_s >= LATE_S
@@ -301,14 +302,14 @@ class Presence:
         try:
             with transaction(sessions(self._engine)) as session:
                 write(session)
-        except Exception as error:  # whatever it is: to a worker without signs of life no job is handed any more
+        except Exception as error:  # whatever it is: a worker without heartbeats is handed no more jobs
             self._signs.failed("no sign of life", error)
         else:
             self._signs.worked("a sign of life again")
 
 
 def release(database_url: str, owner: str) -> None:
-    """Put the jobs of a worker back to the queue; when that fails their leases run out."""
+    """Put the jobs of a worker back into the queue; if that fails, their leases run out."""
     engine = connect(database_url, pool_size=1, application=f"chai-worker {owner} stopping")
     try:
         with transaction(sessions(engine)) as session:

@@ -1,7 +1,7 @@
-"""Whether a worker's parent goes on asking the broker for messages: one that does not is none, however long it lives.
+"""Whether a worker's parent still asks the broker for messages: a worker whose parent does not is useless though alive.
 
-It asks every second or so, also while its child runs a job or compiles, which is another process. A loop that hangs
-asks no more, nor does one that was told over the broker to take from no queue.
+The parent asks about every second, even while its child (another process) runs a job or compiles. A loop that hangs
+stops asking, as does one that was told over the broker to consume from no queue.
 """
 
 import time
@@ -10,22 +10,22 @@ from typing import Any
 
 import redis
 
-LATE_S = 15.0  # such a worker is handed no jobs; a broker that does not answer holds the loop for a part of that
-ANSWERS_S = 2.0  # a broker that is there
-LOST_S = 60.0  # it gives no signs of life any more, so that whoever looks after it starts it anew
+LATE_S = 15.0  # from then on it is handed no jobs; a broker that does not answer blocks the loop for part of that time
+ANSWERS_S = 2.0  # within which a broker that is up answers
+LOST_S = 60.0  # from then on it writes no heartbeats, so that its supervisor restarts it
 
 
 class Asking:
-    """When the parent asked last; written by its loop, read by a thread."""
+    """When the parent last asked; written by its loop, read by a thread."""
 
     def __init__(self, redis_url: str) -> None:
         self._broker = redis.Redis.from_url(redis_url, socket_timeout=ANSWERS_S, socket_connect_timeout=ANSWERS_S)
         self._asked_at = time.monotonic()
         self._consumer: Any = None  # Any: Celery has no types
-        self._connection: Any = None  # to the broker, over which the loop goes round
+        self._connection: Any = None  # to the broker, used by the loop
 
     def follow(self, consumer: Any, may_take: Callable[[], bool]) -> None:
-        """Hear of each question over this connection to the broker; one is sent only while `may_take` says so."""
+        """Note each request over this connection to the broker; they are sent only while `may_take()` is true."""
         self._asked_at = time.monotonic()
         self._consumer, self._connection = consumer, consumer.connection
         qos = consumer.task_consumer.channel.qos  # a new one with each connection
@@ -38,9 +38,9 @@ class Asking:
         qos.can_consume = ask
 
     def silent_s(self) -> float:
-        """Return for how long the broker was not asked though it answers.
+        """Return for how many seconds the broker was not asked although it answers.
 
-        While it is away the loop looks for it, or waits for a word of it within: nothing is wrong with the loop then.
+        While it is away, the loop tries to reconnect or waits for its answer: that is no fault of the loop.
         """
         if self._consumer is None or self._consumer.connection is not self._connection:
             return 0.0

@@ -1,4 +1,4 @@
-"""How an attempt can end other than with a video; the classes say whose fault it is and so what is done about it.
+"""How an attempt can end other than with a video; the classes say whose fault it is, and so what is done about it.
 
 WorkerError
 ├── Cancelled   the user took the job back: the row says so
@@ -6,8 +6,8 @@ WorkerError
 ├── GiveUp      of the job: no attempt can succeed; it fails, with a code and a way out for the user
 └── Unfit       of this machine: back to the queue for another one, and nothing is held against the job
 
-`db.errors.LeaseLost` stands beside them: the attempt owns nothing any more and writes nothing. What is none of these is
-sorted by `worker.jobs.faults`.
+`db.errors.LeaseLost` is separate: the attempt no longer owns its job and writes nothing. `worker.jobs.faults` sorts all
+other errors.
 """
 
 
@@ -20,11 +20,11 @@ class Cancelled(WorkerError):
 
 
 class Stopped(WorkerError):
-    """The job is not to run on here, for nothing that is held against it."""
+    """The job must not continue here, for a reason that does not count against it."""
 
 
 class _Coded(WorkerError):
-    """An error with a name for programs."""
+    """An error with a code for programs."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -41,5 +41,5 @@ class Unfit(_Coded):
 
 
 def no_threads(error: RuntimeError) -> Unfit:
-    """Return what to say where no thread can be started."""
+    """Return the error for a machine that cannot start a thread."""
     return Unfit("threads", f"{error}: end other programs, or raise the limit (ulimit -u, a container's pids_limit)")

@@ -1,4 +1,4 @@
-"""One attempt at a job: taken under a lease, run, and brought to an end that its row tells."""
+"""One attempt at a job: claim it under a lease, run it, and record its end in the job's row."""
 
 import logging
 import secrets
@@ -26,20 +26,20 @@ from worker.jobs.runner import run
 from worker.quality import monitor
 from worker.runtime import Runtime
 
-GATE_PATIENCE_S = 30.0  # for a message that came while the worker tries itself
-LAST_WAIT_S = 5.0  # of a process that will end, for the job beside the one that broke it
-MAX_SEED = 2**31  # what every client can hold
+GATE_PATIENCE_S = 30.0  # how long a message waits while the worker tests itself
+LAST_WAIT_S = 5.0  # how long a process about to exit waits for the job beside the one that broke it
+MAX_SEED = 2**31  # fits the integers of every client
 
 
 logger = logging.getLogger(__name__)
 
 
 def generate(runtime: Runtime, job_id: UUID, attempt: int | None = None) -> bool:
-    """Run a job to an end that its row tells: completed, failed, cancelled or back in the queue.
+    """Run a job until it is completed, failed, cancelled or back in the queue, as its row then says.
 
-    One that was claimed ahead of its message runs already: its end is waited for. Does nothing and returns False when
-    somebody else has the job, when it has ended, and while this worker is not fit. Raises only what leaves this process
-    unusable.
+    If the job was claimed ahead of its message, it is already running: wait for its end. Return False, having done
+    nothing, if another worker has the job, if it has ended, or while this worker is unfit. Raise only errors that leave
+    this process unusable.
     """
     with runtime.pipeline.door:  # nothing is claimed ahead meanwhile
         begun = runtime.pipeline.find(job_id, attempt)
@@ -52,18 +52,18 @@ def generate(runtime: Runtime, job_id: UUID, attempt: int | None = None) -> bool
         elif claim is not None:
             _run(runtime, claim)
     except Exception:
-        runtime.pipeline.wait_empty(LAST_WAIT_S)  # the job beside this one is given back
+        runtime.pipeline.wait_empty(LAST_WAIT_S)  # the job beside this one is released
         raise
     return True
 
 
 def _claim(runtime: Runtime, job_id: UUID) -> Claim | None:
-    """Take the job of a message, when the jobs that came without one have ended."""
+    """Claim the job of a message once the jobs that were claimed without one have ended."""
     runtime.pipeline.wait_empty()
     if not runtime.gate.wait(GATE_PATIENCE_S):
         logger.warning("job %s is left to others: this worker takes no jobs (%s)", job_id, runtime.gate.reason)
         return None
-    models = runtime.models() or None  # where no card can be read the claim goes on, and the fault is seen
+    models = runtime.models() or None  # if no card can be read, claim anyway, so that the fault shows
     owner, lease_s, is_stopped = runtime.owner, runtime.settings.lease_s, lambda: runtime.gate.is_stopped
     try:
         claim = claim_job(runtime.factory, job_id, owner=owner, lease_s=lease_s, models=models, until=is_stopped)
@@ -76,7 +76,7 @@ def _claim(runtime: Runtime, job_id: UUID) -> Claim | None:
 
 
 def _go_on(runtime: Runtime, current: Claim, *, lends: bool) -> None:
-    """Claim the job that comes next and begin it, while the current one has the device."""
+    """Claim and begin the next job while the current one has the device."""
     if not runtime.pipeline.door.acquire(blocking=False):
         return
     try:
@@ -104,25 +104,25 @@ def _claim_ahead(runtime: Runtime, model: str) -> Claim | None:
 
 
 def _may_borrow(claim: Claim, lender: Claim) -> bool:
-    """Whether a job could find in the cache what another is about to leave there: they name a thing in common."""
+    """Whether a job might find in the cache what another is about to store there: they name a thing in common."""
     named, shown = ({entity.head for entity in extract(each.job.prompt).entities} for each in (claim, lender))
     return claim.job.mode != Mode.FULL and not named.isdisjoint(shown)
 
 
 def _run_beside(runtime: Runtime, claim: Claim, end: Future[None], lender: Claim | None) -> None:
-    """Run a job that was claimed ahead; the task that its message becomes hears of the end."""
+    """Run a job that was claimed ahead; the task made of its message learns how it ended."""
     try:
         runtime.announce(claim)
         _run(runtime, claim, is_ahead=True, lender=lender if lender and _may_borrow(claim, lender) else None)
     except Exception as error:  # this process is unusable
         end.set_exception(error)
-        fitness.prove(runtime)  # which ends it, should no message come
+        fitness.prove(runtime)  # ends the process if no message comes
     else:
         end.set_result(None)
 
 
 def _run(runtime: Runtime, claim: Claim, *, is_ahead: bool = False, lender: Claim | None = None) -> None:
-    """Run an attempt that this process holds; raises only what leaves this process unusable."""
+    """Run an attempt that this process holds; raise only errors that leave this process unusable."""
     try:
         _attempt(runtime, claim, is_ahead=is_ahead, lender=lender)
     finally:
@@ -130,9 +130,9 @@ def _run(runtime: Runtime, claim: Claim, *, is_ahead: bool = False, lender: Clai
 
 
 def _attempt(runtime: Runtime, claim: Claim, *, is_ahead: bool, lender: Claim | None) -> None:
-    """Run an attempt, after its lender if there is one.
+    """Run an attempt, after the job whose latents it waits for, if any.
 
-    The job that broke has the device until it is known whose fault that was: the next one must not find out too.
+    A job that broke keeps the device until it is known whose fault that was, so that the next one does not break too.
     """
     params = GenerationParams.of(claim.job)
     seed = secrets.randbelow(MAX_SEED) if params.seed is None else params.seed
@@ -171,18 +171,18 @@ def _is_held(runtime: Runtime, claim: Claim) -> bool:
         with transaction(runtime.factory) as session:
             return jobs.is_held(session, claim)
     except DATABASE_AWAY:
-        return False  # it was let in when it was claimed
+        return False  # it was admitted when it was claimed
 
 
 def _traced(claim: Claim) -> AbstractContextManager[object]:
-    """Return the span of an attempt, where spans are wanted."""
+    """Return the span of an attempt; one that does nothing if tracing is off."""
     job, waited_s = claim.job, claim.queue_wait_s
     video = video_id(job.id)
     return tracing.attempt(job.traceparent, waited_s=waited_s, video=video, number=claim.attempt, model=job.model)
 
 
 def parts(runtime: Runtime) -> Parts:
-    """Return what a process's jobs share, as the runner knows it."""
+    """Return what the jobs of a process share, in the form that the runner expects."""
 
     def publish(job: JobContext, result: RunResult) -> None:
         if outcomes.publish(runtime, job, result):

@@ -1,4 +1,4 @@
-"""The values that a job is run on: what it is given, and what comes out."""
+"""The values that a job's run takes and returns."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class VideoStore(Protocol):
 class Parts:
     """What jobs share."""
 
-    model: Callable[[str], VideoModel]  # by name, loaded where it is not yet; raises `Unfit`
+    model: Callable[[str], VideoModel]  # by name, loaded if necessary; raises `Unfit`
     cache: LatentCache
     storage: VideoStore
     publish: Callable[[JobContext, RunResult], None]  # makes the video the job's output
@@ -40,10 +40,10 @@ class Parts:
 
 
 class ExpectEnd(Protocol):
-    """What is told after each step how long the rest of them will take."""
+    """Called after each step with the time that the remaining steps will take."""
 
     def __call__(self, left_s: float, *, lends: bool) -> None:
-        """Take note; `lends` says that the run may enter the cache."""
+        """Receive the estimate; `lends` says that the run may enter the cache."""
 
 
 def _nobody_waits(left_s: float, *, lends: bool) -> None:
@@ -56,33 +56,33 @@ class JobContext:
 
     claim: Claim
     params: GenerationParams
-    seed: int  # of the noise, unless the run takes a donor's
+    seed: int  # of the noise, unless the run uses a donor's
     lease: AnyLease
-    turn: Turn = field(default_factory=Turn)  # at the device
+    turn: Turn = field(default_factory=Turn)  # its time with the device
     expect_end: ExpectEnd = _nobody_waits
-    figures: Figures = field(default_factory=Figures)  # a meter: filled while the attempt runs
-    is_rerun: bool = False  # of the quality monitor: leaves nothing behind
+    figures: Figures = field(default_factory=Figures)  # filled while the attempt runs
+    is_rerun: bool = False  # a rerun of the quality monitor: stores nothing
 
     @property
     def job_id(self) -> UUID:
-        """Whose attempt this is."""
+        """The job of this attempt."""
         return self.claim.job.id
 
     @property
     def video_name(self) -> str:
-        """The file that this attempt, and no other, writes."""
+        """The name of the video file, unique to this attempt."""
         return video_name(self.claim.job.id, self.claim.fence)
 
     @property
     def picture_names(self) -> Mapping[str, str]:
-        """The files of pictures that this attempt writes beside it, by kind."""
+        """The names of the picture files that this attempt writes beside the video, by kind."""
         id_, fence = self.claim.job.id, self.claim.fence
         return {kind: picture_name(id_, fence, kind) for kind in ("thumbnail", "spritesheet")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A plan made ready: the run that will be sampled."""
+    """A plan with its donors loaded, ready to be sampled."""
 
     plan: CachePlan
     sampling: Sampling
@@ -103,7 +103,7 @@ class RunResult:
     seconds_saved: float | None  # measured; None unless a donor shortened the run
 
     def output(self, params: GenerationParams) -> Mapping[str, Any]:
-        """Return what the job's row keeps of the video."""
+        """Return what the job's row records of the video."""
         num_frames, height, width = self.frames
         return {
             "name": self.file.name,

@@ -1,13 +1,13 @@
-"""Whose fault it is that an attempt broke; sorted once, here.
+"""Whose fault it is that an attempt broke; decided in this one place.
 
-    of the job            told to the user, who alone can change it: a size that does not fit, a request nobody can run
-    of this machine       a folder that is full, weights that are missing, a lost GPU: another machine runs the job
-    of the surroundings   what all machines share is away: database, storage
-    of nobody yet         an error that says nothing of either
+    the job               reported to the user, who alone can change it: a size that does not fit
+    this machine          a full disk, missing weights, a lost GPU: another machine runs the job
+    the surroundings      something that all machines share is away: database, storage
+    nobody yet            an error that says nothing about any of these
 
 An error's class is a hint, not a proof: a broken installation raises ValueError as well as a wrong request does, and a
-machine without memory runs out of it at any size. Where the class leaves a doubt the machine tries itself: one that
-fails at a clip of its own is at fault, one that makes it is not.
+machine without memory runs out of it at any size. If the class leaves a doubt, the machine tests itself: it is at fault
+if it fails at a clip of its own.
 """
 
 from collections.abc import Callable
@@ -24,11 +24,11 @@ from worker.models.base import RequestError
 
 
 class Blame(StrEnum):
-    """Whose fault it is, and so what becomes of the job."""
+    """Whose fault it is, and hence what happens to the job."""
 
     JOB = "job"  # it fails
-    MACHINE = "machine"  # back to the queue, nothing is held against it; this worker is left out for a while
-    SURROUNDINGS = "surroundings"  # the same, and the worker waits until they are back
+    MACHINE = "machine"  # back to the queue without counting as lost; this worker may not take it for a while
+    SURROUNDINGS = "surroundings"  # the same, and the worker waits until they return
     NOBODY = "nobody"  # back to the queue a limited number of times
 
 
@@ -37,9 +37,9 @@ class Fault:
     """Why an attempt broke."""
 
     blame: Blame
-    code: str  # one word for programs
-    message: str  # for the user, should the job fail of it: no hosts, no files
-    is_doubtful: bool = False  # a trial of the machine may show that it is to blame
+    code: str  # for programs
+    message: str  # for the user, if the job fails because of it: names no hosts or files
+    is_doubtful: bool = False  # a trial may show that the machine is to blame
 
     @property
     def is_free(self) -> bool:
@@ -48,7 +48,7 @@ class Fault:
 
 
 def judge(error: Exception, trial: Callable[[], Unfit | None]) -> Fault:
-    """Say whose fault an error is; `trial` says what is wrong with this machine, and is asked only in doubt.
+    """Say whose fault an error is; `trial` tests this machine, and is called only in doubt.
 
     A job that does not fit beside what other processes keep in the device's memory may fit elsewhere, or later.
     """
@@ -62,7 +62,7 @@ def judge(error: Exception, trial: Callable[[], Unfit | None]) -> Fault:
 
 
 def sort(error: Exception) -> Fault:
-    """Say whose fault an error is by its class."""
+    """Say by its class whose fault an error is."""
     if isinstance(error, GiveUp):
         return Fault(blame=Blame.JOB, code=error.code, message=error.message)
     if isinstance(error, Unfit):
@@ -72,7 +72,7 @@ def sort(error: Exception) -> Fault:
     if device_faults.is_out_of_memory(error):
         message = "the video does not fit the worker's memory; ask for a smaller size or fewer seconds"
         return Fault(blame=Blame.JOB, code="out_of_memory", message=message, is_doubtful=True)
-    if isinstance(error, (*DATABASE_AWAY, ProgrammingError)):  # or its tables are those of another version
+    if isinstance(error, (*DATABASE_AWAY, ProgrammingError)):  # or its tables belong to another version
         return _of_surroundings("database_unavailable", "the database was away during the run; try again later")
     if isinstance(error, StorageError) and not isinstance(error, TemporaryFolderError):
         return _of_surroundings("storage_unavailable", "the video was made but could not be stored; try again later")

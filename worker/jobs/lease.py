@@ -21,27 +21,27 @@ from worker.settings import WorkerSettings
 
 logger = logging.getLogger(__name__)
 
-BEAT_PATIENCE_S = 5.0  # of a step whose lease is over, for a heartbeat that hangs in the network
+BEAT_PATIENCE_S = 5.0  # how long a step whose lease has expired waits for a heartbeat that hangs in the network
 
 
 class AnyLease(Protocol):
-    """What lets an attempt go on, or stops it by an error."""
+    """Lets an attempt go on, or stops it by raising an error."""
 
     @property
     def is_expired(self) -> bool:
         """Whether others may have the job."""
 
     def check(self, **progress: Any) -> None:
-        """Take note of progress; raise when the attempt is to stop."""
+        """Note the progress; raise if the attempt must stop."""
 
 
 class Lease:
-    """The lease of a job while its block runs: a thread extends it, `check` says whether it still stands.
+    """The lease of a job while its block runs: a thread extends it, `check` says whether it is still held.
 
-    The thread alone talks to the database, each quarter of a lease and, while steps go by, each `progress_s`; the loop
-    of steps only looks at flags. While the database is away the thread tries again until the lease is over by this
-    process's own clock; while it is there, and another transaction holds the row, until that ends. A job that is still
-    held at a heartbeat though `is_stopping` says that its worker ends could not be given back by that.
+    Only the thread talks to the database: every quarter of a lease and, while steps go by, every `progress_s`. The loop
+    of steps only reads flags. While the database is away, the thread tries again until the lease has expired by this
+    process's own clock; while another transaction holds the row, until that ends. A job that is still held at a
+    heartbeat although `is_stopping` says that its worker is ending is one that the worker could not release.
     """
 
     def __init__(
@@ -79,25 +79,25 @@ class Lease:
 
     @property
     def silent_s(self) -> float:
-        """Seconds since the last beat that is known to have reached the database was sent."""
+        """Seconds since the sending of the last beat that is known to have reached the database."""
         return time.monotonic() - self._extended_at
 
     @property
     def is_expired(self) -> bool:
-        """Whether the lease is over by this process's clock: others may have the job."""
+        """Whether the lease has expired by this process's clock, so that others may have the job."""
         return self.silent_s > self._settings.lease_s
 
     def check(self, **progress: Any) -> None:
-        """Take note of progress; raise when the attempt is to stop.
+        """Note the progress; raise if the attempt must stop.
 
         `progress` is what `db.jobs.beat` takes, and `preview`, a JPEG. Raises `LeaseLost`, `Cancelled` and `Stopped`,
-        and `Unfit` where no thread could be started: nobody would extend the lease.
+        and `Unfit` if no thread could be started, since nothing would extend the lease.
         """
         if self._unfit is not None:
             raise self._unfit
         self._progress.update(progress)
         if self.is_expired:
-            self._beat(patience_s=BEAT_PATIENCE_S)  # awake again: the database knows whether the job is still ours
+            self._beat(patience_s=BEAT_PATIENCE_S)  # after a sleep, only the database knows whose job it is
         elif self.silent_s >= self._settings.progress_s:
             self._wake.set()
         if self._is_lost or self.is_expired:
@@ -121,10 +121,10 @@ class Lease:
                 is_well = False
             pause_s = self._settings.heartbeat_s if is_well else min(self._settings.heartbeat_s, 1.0)
             if not is_well:
-                time.sleep(min(pause_s, 0.2))  # steps wake this thread: not in a tight loop
+                time.sleep(min(pause_s, 0.2))  # steps wake this thread: avoid a tight loop
 
     def _beat(self, *, patience_s: float = -1) -> bool:
-        """Extend the lease; return whether the database answered. Another beat may hang in the network meanwhile."""
+        """Extend the lease; return whether the database answered. Another beat may be hanging in the network."""
         if not self._beating.acquire(timeout=patience_s):
             return False
         try:
@@ -141,7 +141,7 @@ class Lease:
             except DATABASE_AWAY as error:
                 logger.warning("job %s: heartbeat failed, trying again: %s", self.claim.job.id, first_line(error))
                 if isinstance(error, OperationalError) and waited_in_vain(error):
-                    self._extended_at = sent_at  # while another holds the row nobody can take the job
+                    self._extended_at = sent_at  # while another transaction holds the row, nobody can take the job
                 return False
             else:
                 self._extended_at, self._is_cancelled, self._is_stopped = sent_at, asked, stops
@@ -159,13 +159,13 @@ def claim_job(
     models: Collection[str] | None = None,
     until: Callable[[], bool] = lambda: False,
 ) -> Claim | None:
-    """Take a job, waiting for the database as long as it takes: without it a worker can do nothing else.
+    """Claim a job, waiting for the database for as long as it takes: without it a worker can do nothing else.
 
-    None when somebody else has the job, it has ended, or it is of another model than these; and when its row is held
-    for too long, by a machine that may be out of reach: the relay hands the job over again, and others wait meanwhile.
-    Once `until()` is true nothing is waited for, and what the database says then is raised.
+    None if another worker has the job, if it has ended, or if its model is none of these; also if its row is locked for
+    too long, perhaps by a machine out of reach: the relay hands the job over again, and other jobs need not wait. Once
+    `until()` is true, wait no longer and raise the database's error.
 
-    The owner must hold no job: what it seems to have is a claim whose answer was lost, and goes back to the queue.
+    The owner must hold no job: one that it seems to hold is a claim whose answer was lost, and goes back to the queue.
     """
     num_tries = 0
 

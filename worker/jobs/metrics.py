@@ -10,11 +10,11 @@ from uuid import UUID
 from shared import tracing
 
 _ENGINE_STAGES = ("encode", "denoise", "decode")
-_WAITING = "turn"  # for the device, which another job had
+_WAITING = "turn"  # for the device while another job had it
 
 
 def _nothing(now: float) -> float:
-    """Return the seconds that other jobs had of a stage: none."""
+    """Return the seconds of a stage that other jobs used: none."""
     return 0.0
 
 
@@ -28,19 +28,19 @@ class Figures:
     namespace_id: UUID | None = None
     entry_id: UUID | None = None  # the donor
     num_steps: int | None = None  # of the plan
-    model_evaluations: float = 0.0  # so far; a step without guidance counts a half
+    model_evaluations: float = 0.0  # so far; a step without guidance counts as half
     seconds_saved: float | None = None
     bytes_read: int = 0  # of donors
-    bytes_written: int = 0  # of the entry that the run left
+    bytes_written: int = 0  # of the entry that the run stored
     peak_memory: int | None = None  # bytes
-    versions: dict[str, str] = field(default_factory=dict)  # and what the engine made of its settings
+    versions: dict[str, str] = field(default_factory=dict)  # and the settings that the engine runs with
 
     @contextmanager
     def stage(self, name: str, *, lent_s: Callable[[float], float] = _nothing) -> Iterator[None]:
-        """Add the seconds of the block to a stage, also when the block raises.
+        """Add the seconds of the block to a stage, even if the block raises.
 
-        By `lent_s`, a clock of what the device did for another job meanwhile, that part counts as waiting for it: the
-        other job counts it as its own.
+        `lent_s` is a clock of the device's work for another job. What it counts during the block is booked as waiting,
+        since the other job books it as its own.
         """
         start = time.perf_counter()
         lent_before = lent_s(start)
@@ -59,7 +59,7 @@ class Figures:
 
     @property
     def gpu_seconds(self) -> float:
-        """Seconds in which the model worked for this job and no other: text encoding, denoising and decoding."""
+        """Seconds that the model spent on this job alone: text encoding, denoising and decoding."""
         return sum(self.stage_s.get(name, 0.0) for name in _ENGINE_STAGES)
 
     def columns(self) -> dict[str, Any]:

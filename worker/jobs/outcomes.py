@@ -1,4 +1,4 @@
-"""How an attempt ends: published, cancelled, given up, given back, or without a word."""
+"""How an attempt ends: published, cancelled, failed, requeued, or unrecorded because the lease was lost."""
 
 import logging
 from collections.abc import Callable
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 def publish(runtime: Runtime, job: JobContext, result: RunResult) -> bool:
     """Make the video the job's output, with its receipt, metrics, hits and cache entry, in one transaction.
 
-    False when the job is no longer this attempt's to publish.
+    Return False if the job no longer belongs to this attempt.
     """
     output = dict(result.output(job.params))
     receipt = result.plan.receipt(gpu_seconds_saved=result.seconds_saved)
@@ -41,7 +41,7 @@ def publish(runtime: Runtime, job: JobContext, result: RunResult) -> bool:
 
 
 def end_unfinished(runtime: Runtime, job: JobContext, error: Exception) -> None:
-    """End an attempt that raised. Raises the error again where it leaves this process unusable."""
+    """End an attempt that raised. Raise the error again if it leaves this process unusable."""
     if isinstance(error, LeaseLost):
         discard(runtime, job, error)
     elif isinstance(error, Cancelled):
@@ -53,7 +53,7 @@ def end_unfinished(runtime: Runtime, job: JobContext, error: Exception) -> None:
 
 
 def end(runtime: Runtime, job: JobContext, outcome: str, write: Callable[[Session, Claim], object]) -> bool:
-    """End the attempt in one transaction: what `write` says of the job, then the metrics row; False if it is lost."""
+    """End the attempt in one transaction: `write` the job, then the metrics row; False if the lease is lost."""
     job.figures.versions |= device_faults.versions()
 
     def commit() -> None:
@@ -70,9 +70,9 @@ def end(runtime: Runtime, job: JobContext, outcome: str, write: Callable[[Sessio
 
 
 def _end_broken(runtime: Runtime, job: JobContext, error: Exception) -> None:
-    """The job fails, or goes back to the queue: at its own cost, or at none where this machine is at fault."""
+    """Fail the job or return it to the queue; the attempt counts against it unless this machine is at fault."""
     logger.warning("job %s: attempt %d broke", job.job_id, job.claim.attempt, exc_info=error)
-    device_faults.forget(error)  # the machine tries itself next, and is to have the memory that this run had
+    device_faults.forget(error)  # the machine tests itself next, and needs the memory of this run
     fault = faults.judge(error, lambda: fitness.tried(runtime, fitness.LOCAL))
     limits = runtime.settings
 
@@ -88,14 +88,15 @@ def _end_broken(runtime: Runtime, job: JobContext, error: Exception) -> None:
     end(runtime, job, "failed" if fault.blame is Blame.JOB else "released", write)
     if device_faults.is_broken(error):
         runtime.gate.close(f"{fault.code}: the device answers no more")
-        raise error  # the device answers nothing more in this process
+        raise error  # the device no longer answers in this process
     fitness.note(runtime, job.job_id, fault)
 
 
 def discard(runtime: Runtime, job: JobContext, error: Exception) -> None:
-    """Leave the job to whoever has it now, and take away this attempt's file unless it was published after all.
+    """Leave the job to whoever has it now, and remove this attempt's file unless it was published after all.
 
-    A commit whose answer was lost in a restart looks like a lost lease here: the row decides, once nobody writes it.
+    A commit whose answer was lost in a restart looks like a lost lease here: the row decides, once it is not being
+    written.
     """
     logger.warning("job %s: attempt %d ends without a word: %s", job.job_id, job.claim.attempt, error)
     name = job.video_name

@@ -1,4 +1,4 @@
-"""How fast this process denoises, and what a donor saved by that: measured, never estimated from other machines."""
+"""How fast this process denoises, and so what a donor saved: measured here, never estimated from other machines."""
 
 from collections import deque
 from collections.abc import Hashable, Iterable, Sequence
@@ -11,31 +11,31 @@ _REMEMBERED = 16  # runs of one kind; the machine's load of an hour ago says not
 class Denoised:
     """The denoising of one run."""
 
-    evaluations: float  # of the model with guidance; a step without guidance counts a half
+    evaluations: float  # of the model with guidance; a step without guidance counts as half
     seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paces:
-    """Seconds an evaluation takes, both of one time and machine."""
+    """Seconds per evaluation, both measured at one time on one machine."""
 
     plain: float
-    reading: float  # with a donor: slower, by what attention to it takes
+    reading: float  # with a donor: slower, since it is attended to
 
 
 @dataclass(slots=True)
 class Pace:
-    """What evaluations take in this process, by model and size.
+    """How long evaluations take in this process, by model and size.
 
-    The first run of a kind pays for compilation, kernels and memory that no later run pays for: it is left out.
+    The first run of a kind is left out: it pays for compilation, kernels and memory, and no later run does.
     """
 
     _plain: dict[Hashable, deque[Denoised]] = field(default_factory=dict)
     _reading: dict[Hashable, deque[Denoised]] = field(default_factory=dict)
-    _begun: set[Hashable] = field(default_factory=set)  # kinds of which a run has ended
+    _begun: set[Hashable] = field(default_factory=set)  # kinds with at least one finished run
 
     def note(self, kind: Hashable, run: Denoised, *, reads_donor: bool) -> bool:
-        """Take a finished run into account; return whether it was the first of its kind, which says nothing."""
+        """Record a finished run; return whether it was the first of its kind, which is not counted."""
         is_first = kind not in self._begun
         self._begun.add(kind)
         if not is_first:
@@ -44,7 +44,7 @@ class Pace:
         return is_first
 
     def of(self, kind: Hashable) -> Paces | None:
-        """Return the means of the remembered runs; None before one without a donor and one with it."""
+        """Return the means of the remembered runs; None until there is one without a donor and one with."""
         plain, reading = _mean(self._plain.get(kind, ())), _mean(self._reading.get(kind, ()))
         return None if plain is None or reading is None else Paces(plain=plain, reading=reading)
 
@@ -58,9 +58,9 @@ def _mean(runs: Iterable[Denoised]) -> float | None:
 def of_rows(
     run: Denoised, *, in_full: float, beside_s: float, full_seconds: float | None, fast_seconds: float
 ) -> Paces | None:
-    """Return paces by measured means of a namespace; None where no full run was measured.
+    """Return paces from the measured means of a namespace; None if no full run was measured.
 
-    `beside_s` are seconds of text encoding and decoding, which are in the means.
+    `beside_s` are the seconds of text encoding and decoding that the means include.
     """
     if full_seconds is None or min(full_seconds, fast_seconds) <= beside_s:
         return None
@@ -68,7 +68,7 @@ def of_rows(
 
 
 def evaluations(guidance: Sequence[float], first: int = 0) -> float:
-    """Return what the steps from `first` (0-based) on cost in evaluations; unguided ones count a half."""
+    """Return the cost in evaluations of the steps from `first` (0-based) on; unguided ones count as half."""
     return sum(0.5 if scale == 1.0 else 1.0 for scale in guidance[first:])
 
 
@@ -79,16 +79,16 @@ def seconds_saved(
 
         plain pace x (evaluations in full - reading / plain pace x those of the run) - look-up and fetch
 
-    A machine's load changes from run to run: what other runs took while it was busy saves this one nothing, so the
-    plain pace is what the run's own says of it, where that is less. None while no pace is known. It may be negative: a
-    donor that took longer to read than its steps would have run.
+    A machine's load changes from run to run, and other runs that were slow because it was busy save this one nothing:
+    so the plain pace is derived from the run's own where that gives less. None while no pace is known. The result is
+    negative if reading the donor took longer than the steps that it saved.
 
     Args:
         run: the denoising with a donor.
         paces: measured, with a donor and without.
         in_full: evaluations of full mode.
         overhead_s: seconds that only a run with a cache spends.
-        full_seconds: measured mean of full runs of the namespace, where known: no more is saved.
+        full_seconds: measured mean of full runs of the namespace, if known: the upper limit of the result.
     """
     if paces is None:
         return None

@@ -1,7 +1,7 @@
-"""Rough pictures of a video while it is denoised: the latent as it would be clean, channels mapped to colours.
+"""Rough pictures of a video while it is denoised: the predicted clean latent, its channels mapped to colours.
 
-The map is linear and learned here, from the first videos of a model that this process decodes: it needs no file and
-fits every autoencoder, and the first video of a process has no preview.
+The map is linear and learned in this process from the first videos of a model that it decodes. So it needs no file and
+fits every autoencoder, but the first video of a process has no preview.
 """
 
 import io
@@ -17,7 +17,7 @@ from worker.models.base import Step
 SIDE = 192  # longest side of a picture, in pixels
 QUALITY = 70
 NUM_LEARNED = 8  # videos of a model
-NUM_POINTS = 4096  # of a video that are learned from
+NUM_POINTS = 4096  # of a video, to learn from
 PAUSE_S = 0.7  # between two pictures of a job: each waits for the device once
 RIDGE = 1e-3
 
@@ -33,7 +33,7 @@ class Previews:
         self._due = 0.0
 
     def learn(self, model: str, latents: Any, frames: NDArray[np.uint8]) -> None:  # Any: a tensor, or a stand-in
-        """Take note of what latents (1, C, T, h, w) look like, as frames (T', H, W, 3)."""
+        """Learn what latents (1, C, T, h, w) look like from their frames (T', H, W, 3)."""
         if getattr(latents, "ndim", 0) != 5 or self._num_learned.get(model, 0) >= NUM_LEARNED:
             return
         points, colours = _pairs(_array(latents[0]), frames)
@@ -45,7 +45,7 @@ class Previews:
         self._num_learned[model] = self._num_learned.get(model, 0) + 1
 
     def picture(self, model: str, step: Step) -> bytes | None:
-        """Return a JPEG of the middle of the video as it will be, or None: too early, or no colours known."""
+        """Return a JPEG of the predicted middle frame; None if it is too early or no colours are known."""
         if model not in self._sums or time.monotonic() < self._due:
             return None
         self._due = time.monotonic() + PAUSE_S
@@ -60,7 +60,7 @@ class Previews:
 
 
 def _pairs(latents: Array, frames: NDArray[np.uint8]) -> tuple[Array, Array]:
-    """Return points (N, C + 1) of latents (C, T, h, w), and the colours (N, 3) of the frames in their places."""
+    """Return points (N, C + 1) of latents (C, T, h, w), and the colours (N, 3) of the frames at these points."""
     _, num, height, width = latents.shape
     shown = (np.arange(num) + 0.5) * len(frames) / num
     small = [Image.fromarray(frames[int(i)]).resize((width, height), Image.Resampling.BOX) for i in shown]

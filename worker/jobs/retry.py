@@ -1,4 +1,4 @@
-"""What is worth another try, later and later, while the database or another service is away."""
+"""Retries with growing pauses while the database or another service is away."""
 
 import logging
 import time
@@ -21,14 +21,14 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
 
 
 def retry_database(act: Callable[[], T], *, until: Callable[[], bool]) -> T:
-    """Return what `act` returns, trying again while the database is away and `until()` is false; else its error."""
+    """Return what `act` returns; while the database is away and `until()` is false, try again, else raise its error."""
     return retry(act, DATABASE_AWAY, until=until, what="database away")
 
 
 def retry(act: Callable[[], T], passing: tuple[type[Exception], ...], *, until: Callable[[], bool], what: str) -> T:
     """Return what `act` returns, trying again after `passing` errors while `until()` is false; `what` is for the log.
 
-    Raises the last of them, and at once whatever else `act` and `until` raise.
+    Raises the last of these errors, and any other error of `act` and `until` at once.
     """
     num_failures = 0
     while True:

@@ -42,7 +42,7 @@ def run(job: JobContext, parts: Parts) -> None:
     wait(job, model)
     latents, recorder = denoise(job, model, ready, encoding, parts.previews)
     frames, film = decode(job, model, latents)
-    job.turn.free()  # from here on the next job has the device
+    job.turn.free()  # the next job may have the device now
     mp4 = compress(job, film)
     parts.previews.learn(job.params.model, latents, frames)
     pictures = picture(job, frames)
@@ -65,7 +65,7 @@ def run(job: JobContext, parts: Parts) -> None:
 
 
 def load(job: JobContext, parts: Parts) -> VideoModel:
-    """Return the model of the job; the one of the last job is still there."""
+    """Return the model of the job; the last job's stays loaded."""
     with job.figures.stage("load"):
         model = parts.model(job.params.model)
     job.figures.versions = dict(model.engine)
@@ -74,9 +74,9 @@ def load(job: JobContext, parts: Parts) -> VideoModel:
 
 
 def read(job: JobContext, model: VideoModel) -> None:
-    """Make sure that the text encoder gets something of the prompts; raise `GiveUp` where it gets nothing.
+    """Raise `GiveUp` if the text encoder would receive nothing of the prompts.
 
-    Such a prompt would become the video of an empty one, the same for all of them.
+    Every such prompt would give the same video, that of an empty prompt.
     """
     for name, prompt in (("prompt", job.params.prompt), ("negative_prompt", job.params.negative_prompt)):
         if prompt and (reason := prompts.refusal(name, prompt, left=model.reads(prompt), model=model.card.name)):
@@ -84,7 +84,7 @@ def read(job: JobContext, model: VideoModel) -> None:
 
 
 def decide(job: JobContext, model: VideoModel, cache: LatentCache) -> CachePlan:
-    """Find the entities, look them up, choose how the job runs, and let everybody see it."""
+    """Find the entities, look them up, choose how the job runs, and report that."""
 
     def look_up() -> CachePlan:
         return cache.plan(job.claim, job.params, model.card, model.fingerprint, reads=model.reads)
@@ -97,7 +97,7 @@ def decide(job: JobContext, model: VideoModel, cache: LatentCache) -> CachePlan:
 
 
 def ignored(job: JobContext, model: VideoModel, plan: CachePlan) -> tuple[str, ...]:
-    """Return what of a request changes nothing: a negative prompt is heard only where a step is guided."""
+    """Return the parts of a request that have no effect: a negative prompt works only in guided steps."""
     away = job.params.negative_prompt
     if not away or max(model.guidance(sampling_of(job, model, plan))) > 1:
         return ()
@@ -105,7 +105,7 @@ def ignored(job: JobContext, model: VideoModel, plan: CachePlan) -> tuple[str, .
 
 
 def borrow(job: JobContext, model: VideoModel, cache: LatentCache, plan: CachePlan) -> Run:
-    """Read the donors and bind them; what cannot be used is never a failure, only a slower run."""
+    """Read the donors and bind them; one that cannot be used makes the run slower but never fails it."""
     if not plan.donors:
         return Run(plan=plan, sampling=sampling_of(job, model, plan), seed=job.seed)
     recipe = plan.plan.recipe
@@ -119,7 +119,7 @@ def borrow(job: JobContext, model: VideoModel, cache: LatentCache, plan: CachePl
         donors = [donor.to(model.device) for donor in lent.donors]
         try:
             hooks = ways.bind(recipe.reuse or "", recipe.reuse_options, donors, timesteps) if donors else []
-        except (KeyError, ValueError) as error:  # older than the settings that the plan follows
+        except (KeyError, ValueError) as error:  # the donor is older than the settings that the plan follows
             logger.warning("cache entry %s is of no use to plan %s: %s", plan.donors[0], recipe.reuse, error.args[0])
             hooks = []
     if not hooks:
@@ -132,7 +132,7 @@ def borrow(job: JobContext, model: VideoModel, cache: LatentCache, plan: CachePl
 def _fetch(job: JobContext, cache: LatentCache, plan: CachePlan, shape: tuple[int, ...]) -> Lent:
     try:
         return cache.fetch(plan, shape)
-    except DATABASE_AWAY as error:  # a broken donor that cannot be taken out of service now: the next job finds it too
+    except DATABASE_AWAY as error:  # a broken donor that cannot be quarantined now: the next job will find it too
         logger.warning("job %s runs without its donors: %s", job.job_id, first_line(error))
         return Lent(donors=())
 
@@ -144,7 +144,7 @@ def _without_donors(job: JobContext, model: VideoModel, plan: CachePlan, reason:
 
 
 def sampling_of(job: JobContext, model: VideoModel, plan: CachePlan) -> Sampling:
-    """Return what the model needs to know of a plan.
+    """Return what the model needs of a plan.
 
     A plan may guide no step at all; a request with a guidance or a negative prompt of its own is guided all the same.
     """
@@ -158,7 +158,7 @@ def sampling_of(job: JobContext, model: VideoModel, plan: CachePlan) -> Sampling
 
 
 def encode(job: JobContext, model: VideoModel) -> object:
-    """Return what the model reads of the prompt, and of the negative prompt."""
+    """Return the text encodings of the prompt and of the negative prompt."""
     with job.figures.stage("encode"), job.turn.aside():
         encoding: object = model.encode(job.params)
         model.finish()
@@ -177,20 +177,20 @@ def wait(job: JobContext, model: VideoModel) -> None:
 def denoise(
     job: JobContext, model: VideoModel, ready: Run, encoding: object, previews: Previews | None = None
 ) -> tuple[object, Recorder | None]:
-    """Return the latents and, of a run that may enter the cache, the recorder that watched it.
+    """Return the latents and, if the run may enter the cache, the recorder that watched it.
 
-    Now and then somebody may see what it becomes. Progress, cancelling and the lease are looked at after each step, and
-    the next job hears how long it still takes.
+    Now and then a preview is made. After each step the lease is checked, with progress and cancellation, and the
+    remaining time is estimated for the next job.
     """
     recorder = recording(job, model, ready)
     hooks = ready.hooks if recorder is None else (*ready.hooks, recorder)
     guidance = model.guidance(ready.sampling)
     num_steps = ready.plan.plan.recipe.num_evaluated_steps
-    may_have_company = model.engine.get("graphs") != "on"  # a recording of kernels suffers no other thread at a GPU
+    may_have_company = model.engine.get("graphs") != "on"  # no other thread may use the GPU while kernels are recorded
     began = time.perf_counter()
     with job.figures.stage("denoise", lent_s=job.turn.beside.seconds):
         sampled = model.sample(encoding, job.params, ready.sampling, seed=ready.seed, hooks=hooks)
-        with closing(sampled) as steps:  # a job that is cancelled here leaves no run behind
+        with closing(sampled) as steps:  # a job that is cancelled here leaves no run open
             for done, step in enumerate(steps, start=1):
                 job.figures.model_evaluations += pace.evaluations(guidance[step.index : step.index + 1])
                 left_s = (num_steps - done) * (time.perf_counter() - began) / done
@@ -204,12 +204,12 @@ def denoise(
 
 
 def recording(job: JobContext, model: VideoModel, ready: Run) -> Recorder | None:
-    """Return what collects the donor of a run; None for one that may not lend."""
+    """Return the recorder that collects a run's latents as a donor; None for a run that may not lend."""
     plan, card = ready.plan, model.card
     if job.is_rerun or not (plan.leaves and job.params.is_canonical(card) and plan.extraction.entities):
         return None
     full, steps, levels = model.timesteps(job.params, ready.sampling), set[int](), set[float]()
-    for recipe in plan.reusing:  # each reads at noise levels of its own
+    for recipe in plan.reusing:  # each recipe reads at its own noise levels
         name, options, lent_for = recipe.reuse or "", recipe.reuse_options, _levels_of(job, model, recipe)
         if read := ways.read_steps(name, options):
             steps |= set(kept_steps(plan.keep, full, lent_for, read=read))
@@ -229,7 +229,7 @@ def _levels_of(job: JobContext, model: VideoModel, recipe: Recipe | None = None)
 
 
 def decode(job: JobContext, model: VideoModel, latents: object) -> tuple[NDArray[np.uint8], video.Film]:
-    """Return the frames (T, H, W, 3) and their film: each is compressed while the next ones are decoded."""
+    """Return the frames (T, H, W, 3) and their film: frames are compressed while the next ones are decoded."""
     film, frames = video.Film(fps=job.params.fps), []
     with job.figures.stage("decode", lent_s=job.turn.beside.seconds):
         for part in model.decode_parts(latents, job.params):  # type: ignore[arg-type]  # its own tensors
@@ -248,7 +248,7 @@ def compress(job: JobContext, film: video.Film) -> bytes:
 
 
 def picture(job: JobContext, frames: NDArray[np.uint8]) -> Mapping[str, tuple[bytes, Mapping[str, Any]]]:
-    """Return what stands for the video in lists, by kind: a JPEG, and what is to be known of it."""
+    """Return the pictures that represent the video in lists, by kind: a JPEG and its layout."""
     with job.figures.stage("compress"):
         sheet = video.spritesheet(frames)
         layout = {"columns": sheet.columns, "rows": sheet.rows, "tiles": sheet.num_tiles}
@@ -256,7 +256,7 @@ def picture(job: JobContext, frames: NDArray[np.uint8]) -> Mapping[str, tuple[by
 
 
 def store(job: JobContext, storage: VideoStore, mp4: bytes, *, patience_s: float) -> StoredFile:
-    """Write the file under this attempt's own name; while storage is away the video waits, the lease goes on."""
+    """Write the file under this attempt's own name; while storage is away, wait and keep the lease."""
     give_up_at = time.monotonic() + patience_s
 
     def write() -> StoredFile:
@@ -271,7 +271,7 @@ def store(job: JobContext, storage: VideoStore, mp4: bytes, *, patience_s: float
 def show(
     job: JobContext, storage: VideoStore, pictures: Mapping[str, tuple[bytes, Mapping[str, Any]]]
 ) -> Mapping[str, Mapping[str, Any]]:
-    """Write the pictures beside the video; one that cannot be written is missing, and the video is not held up."""
+    """Write the pictures beside the video; one that cannot be written is left out and does not delay the video."""
     found: dict[str, Mapping[str, Any]] = {}
     with job.figures.stage("store"):
         for kind, (content, layout) in pictures.items():
@@ -285,7 +285,7 @@ def show(
 
 
 def keep(job: JobContext, cache: LatentCache, plan: CachePlan, recorder: Recorder | None) -> Kept | None:
-    """Write what a full run leaves behind; a cache that is full, or away, costs the job nothing."""
+    """Store a full run's latents in the cache; one that is full or away does not harm the job."""
     if recorder is None:
         return None
     kept = None
@@ -300,7 +300,7 @@ def keep(job: JobContext, cache: LatentCache, plan: CachePlan, recorder: Recorde
 
 
 def measure(job: JobContext, model: VideoModel, ready: Run, known: pace.Pace) -> float | None:
-    """Return the GPU seconds that donors saved, by this process's own pace; None where none shortened the run."""
+    """Return the GPU seconds that donors saved, at this process's own pace; None if none shortened the run."""
     figures, params = job.figures, job.params
     kind = (params.model, params.width, params.height, params.num_frames)
     ran = pace.Denoised(evaluations=figures.model_evaluations, seconds=figures.stage_s["denoise"])

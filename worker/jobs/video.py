@@ -1,9 +1,9 @@
-"""Frames to MP4, H.264 that every browser plays from the first bytes on; back; and small pictures of a video.
+"""Frames to MP4 (H.264 that every browser plays from the first bytes on) and back, and small pictures of a video.
 
-A file says how its colours are meant. One that does not is read as BT.601 or BT.709 by the player's taste, most often
-by its height, and a red of 720 lines comes out as another red. So frames are converted to BT.709 in limited range, the
-pair that every player knows, and matrix, primaries, transfer and range are written into the stream, whatever the size.
-The transfer is a tag only: frames are sRGB, and browsers show BT.709 video as if it were.
+A file must tag its colours. Players read an untagged one as BT.601 or BT.709 as they see fit, mostly by its height, so
+that red changes at 720 lines. So frames are converted to BT.709 in limited range, which every player knows, and matrix,
+primaries, transfer and range are tagged at every size. The transfer is a tag only: frames are sRGB, and browsers show
+BT.709 video as if it were sRGB.
 
 Nothing here touches a disk: a worker needs no temporary folder to finish its videos.
 """
@@ -31,16 +31,16 @@ _EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FUL
 
 
 class Encoder:
-    """An MP4 in the making: frames are compressed as they come, so that decoding and compressing overlap.
+    """An MP4 being written: frames are compressed as they arrive, so that decoding and compressing overlap.
 
-    The first frames fix the size. Memory holds the file and the few frames that the codec looks ahead.
+    The first frames fix the size. Memory holds the file and the few frames of the codec's look-ahead.
     """
 
     def __init__(self, *, fps: int) -> None:
         self.num_frames = 0
-        self.size: tuple[int, int] | None = None  # height and width of the file; None until a frame came
+        self.size: tuple[int, int] | None = None  # height and width of the file; None before the first frame
         self._file = io.BytesIO()
-        # The index is moved to the front at the end, for which the codec library reads what it wrote.
+        # At the end the index is moved to the front; for that the library reads what it wrote.
         self._container = av.open(
             self._file,
             "w",
@@ -58,7 +58,7 @@ class Encoder:
     def add(self, frames: NDArray[np.uint8]) -> None:
         """Compress more frames (T, H, W, 3), uint8 RGB.
 
-        Raises ValueError for a side that is odd, since 4:2:0 colour halves both, or another size than before.
+        Raises ValueError if a side is odd, since 4:2:0 colour halves both, or if the size has changed.
         """
         num_frames, height, width, _ = frames.shape
         if num_frames == 0:
@@ -75,7 +75,7 @@ class Encoder:
         self.num_frames += num_frames
 
     def finish(self) -> bytes:
-        """Return the MP4; the encoder takes no more frames. Raises ValueError when there was none."""
+        """Return the MP4; no frames can be added afterwards. Raises ValueError if there were none."""
         if self.size is None:
             raise ValueError("0 frames: a video needs a frame")
         self._container.mux(self._stream.encode(None))
@@ -84,7 +84,7 @@ class Encoder:
 
 
 class Film:
-    """An MP4 that a thread of its own compresses, for whoever makes the frames."""
+    """An MP4 that is compressed in its own thread while the caller makes the frames."""
 
     def __init__(self, *, fps: int) -> None:
         self._encoder = Encoder(fps=fps)
@@ -92,7 +92,7 @@ class Film:
         self._added: list[Future[None]] = []
 
     def add(self, frames: NDArray[np.uint8]) -> None:
-        """Let more frames (T, H, W, 3), uint8 RGB, be compressed; what is wrong with them `finish` raises."""
+        """Queue more frames (T, H, W, 3), uint8 RGB, for compression; `finish` raises their errors."""
         self._added.append(self._thread.submit(self._encoder.add, frames))
 
     def finish(self) -> bytes:
@@ -104,7 +104,7 @@ class Film:
 
 
 class _SecondReader(io.RawIOBase):
-    """The bytes of a buffer that somebody else writes, read from a position of its own."""
+    """A reader, with its own position, of a buffer that is written elsewhere."""
 
     def __init__(self, buffer: io.BytesIO) -> None:
         self._buffer, self._position = buffer, 0
@@ -159,7 +159,7 @@ def _to_bt709(pixels: NDArray[np.uint8]) -> av.VideoFrame:
 
 
 def decode(mp4: bytes) -> NDArray[np.uint8]:
-    """Return the frames (T, H, W, 3) of an MP4, in the colours that its tags mean; without a tag, in BT.601.
+    """Return the frames (T, H, W, 3) of an MP4, with the colours that its tags give; without tags, BT.601.
 
     Untagged files are those that this service made before it wrote tags.
     """
