@@ -119,7 +119,7 @@ def settle(
 def _judge(
     session: Session, settings: WorkerSettings, check: QualityCheck, row: PlanRow | None, table: Table, judge: Judge
 ) -> Move | None:
-    tolerance = judge.tolerance if settings.monitor_tolerance is None else settings.monitor_tolerance
+    tolerance = tolerance_of(judge, settings)
     now, before = recipes_of(row, table, check.kind)
     threshold, floor = threshold_of(now), threshold_of(before)
     if tolerance is None or threshold is None or floor is None:
@@ -132,6 +132,15 @@ def _judge(
     if moved is not None:
         _write(session, check, row, before, moved, judge.name)
     return moved
+
+
+def tolerance_of(judge: Judge, settings: WorkerSettings) -> float | None:
+    """Return the mean loss that donors may cost by a judge: the setting's, in the units of the judge it is meant for.
+
+    That is the command if one is set, else CLIP, else whichever judge read the videos. Others keep their own.
+    """
+    meant = "command" if settings.monitor_judge else "clip" if settings.monitor_clip else judge.name
+    return judge.tolerance if settings.monitor_tolerance is None or judge.name != meant else settings.monitor_tolerance
 
 
 def recipes_of(row: PlanRow | None, table: Table, kind: str) -> tuple[Sequence[Recipe], Sequence[Recipe]]:

@@ -12,6 +12,7 @@ from lab.toy_world.world import draw_layout, render
 from worker.quality.clip import ClipScorer, _pixels
 from worker.quality.command import JudgeError
 from worker.quality.judges import Clip, Distance, Judged, judge, judges
+from worker.quality.monitor import tolerance_of
 from worker.quality.videos import Video
 from worker.settings import WorkerSettings
 
@@ -111,3 +112,26 @@ def test_a_judge_that_finds_no_number_is_told_so(loss) -> None:
     """No comparison with it counts against a plan, and its mean has no error."""
     with pytest.raises(JudgeError, match=f"judge mine found a loss of {loss}; it has to find a number, or None"):
         Judged(judge="mine", loss=loss)
+
+
+COMMAND = {"monitor_judge": "score {video} {prompt}"}
+
+
+@pytest.mark.parametrize(
+    ("named", "judge_name", "tolerance"),
+    [
+        ({}, "distance", 0.5),
+        ({}, "checker", 0.5),
+        ({"monitor_clip": True}, "clip", 0.5),
+        ({"monitor_clip": True}, "distance", None),
+        (COMMAND, "command", 0.5),
+        (COMMAND, "distance", None),
+        ({**COMMAND, "monitor_clip": True}, "clip", 0.025),
+    ],
+)
+def test_a_tolerance_is_meant_for_one_judge_and_its_units(tmp_path, named, judge_name, tolerance):
+    folder = {"monitor_clip": tmp_path} if "monitor_clip" in named else {}
+    settings = WorkerSettings(DATABASE_URL="postgresql://nobody", monitor_tolerance=0.5, **{**named, **folder})
+    (one,) = [one for one in judges(settings) if one.name == judge_name]
+
+    assert tolerance_of(one, settings) == tolerance
