@@ -22,7 +22,7 @@ from tests import more_tiny_pipelines as tiny
 from tests import tiny_pipelines
 from worker.models import registry
 from worker.models.base import Fingerprint, RequestError, Sampling
-from worker.models.diffusers import quantization, schedule, source
+from worker.models.diffusers import cards, quantization, schedule, source
 from worker.models.diffusers.loading import identify
 from worker.models.diffusers.model import DiffusersModel
 from worker.models.diffusers.source import SourceError
@@ -227,6 +227,51 @@ def test_sizes_and_lengths_that_a_card_promises_in_vain_are_named(folder_of, cap
         "take it out of its card",
         "wan: frames 6 of its card come out as another number: one more than a multiple of 4; write 5 or 9",
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "said"),
+    [
+        ("hunyuan15", "66x68", "hunyuan15: size 66x68 of its card comes out as 64x68; write that"),
+        (
+            "allegro",
+            "24x32",
+            "allegro cannot make 24x32: its latents of 3x4 have no whole tokens of 2x2; use multiples of 16; take it "
+            "out of its card",
+        ),
+        (
+            "cogvideox",
+            "32x24",
+            "cogvideox cannot make 32x24: its latents of 4x3 have no whole tokens of 2x2; use multiples of 16; take it "
+            "out of its card",
+        ),
+    ],
+)
+def test_sizes_that_a_pipeline_rounds_or_breaks_at_are_named(folder_of, caplog, name, size, said) -> None:
+    load(folder_of(name), name, sizes=("64x64", size))
+
+    assert [record.getMessage() for record in caplog.records if record.name == "worker.models.diffusers.loading"] == [
+        said
+    ]
+
+
+@pytest.mark.parametrize("name", [*tiny_pipelines.FAMILIES, *tiny.KINDS])
+def test_sides_in_steps_of_the_card_that_is_written_are_made_as_they_are(folder_of, name) -> None:
+    given = {"fps": 8, "sizes": ("64x64",), "frames": (9,), "full_steps": STEPS, "guidance_scale": 1.0}
+    step = cards.propose(name, cards.look(source.read(str(folder_of(name)))), given).side_multiple
+    model = load(folder_of(name), name)
+    params = params_of(model, width=3 * step, height=step)
+    steps = model.sample(model.encode(params), params, Sampling(num_steps=STEPS, guidance_scale=1.0), seed=3)
+
+    assert model.decode([*steps][-1].latents, params).shape[1:3] == (step, 3 * step)
+
+
+@pytest.mark.parametrize(("name", "step"), [("allegro", 16), ("cogvideox", 16), ("animatediff", 8), ("ltx", 32)])
+def test_sides_are_multiples_of_what_a_token_shows(folder_of, name, step) -> None:
+    known = cards.look(source.read(str(folder_of(name))))
+    given = {"fps": 8, "sizes": ("64x64",), "frames": (9,), "full_steps": 4, "guidance_scale": 1.0}
+
+    assert cards.propose(name, known, given).side_multiple == step
 
 
 @pytest.mark.parametrize("name", tiny.KINDS)

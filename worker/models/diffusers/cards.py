@@ -120,13 +120,24 @@ def propose(name: str, known: Known, given: Mapping[str, Any]) -> ModelCard:
 
 
 def _side_multiple(known: Known) -> int:
-    """Return what sides have to be multiples of: 32 where a Wan has the coarse decoder of the 5B model.
+    """Return what sides have to be multiples of: pixels of one latent, times latents of one token of the network.
 
-    Of other sizes its pipeline makes a smaller video, with a warning.
+    Of other sizes pipelines make a smaller video (Wan's 5B model, with a warning) or none (Allegro).
     """
     least = _SIDES.get(known.source.pipeline, SIDE_MULTIPLE)
-    factor, patch = known.config("vae", "scale_factor_spatial"), known.config("transformer", "patch_size")
-    return math.lcm(least, factor * patch[-1]) if isinstance(factor, int) and isinstance(patch, list) else least
+    patch = known.config("transformer", "patch_size")
+    patch = patch[-1] if isinstance(patch, list) and patch else patch
+    pixels = _pixels_of_latent(known)
+    return math.lcm(least, pixels * patch) if pixels and isinstance(patch, int) and patch > 0 else least
+
+
+def _pixels_of_latent(known: Known) -> int | None:
+    """Return how many pixels of a side become one latent; None where no configuration tells."""
+    told = (known.config("vae", name) for name in ("scale_factor_spatial", "spatial_compression_ratio"))
+    if (factor := next((one for one in told if isinstance(one, int)), None)) is not None:
+        return factor
+    blocks = known.config("vae", "block_out_channels")
+    return 2 ** (len(blocks) - 1) if isinstance(blocks, list) and blocks else None
 
 
 def _sizes(known: Known) -> tuple[str, ...]:

@@ -42,6 +42,9 @@ _WITHOUT_FIRST_FRAME = ("AutoencoderKLAllegro",)  # autoencoders that make no fr
 _STRIDES = (  # what pipelines call the number of frames that become one of latents
     *("vae_scale_factor_temporal", "vae_temporal_compression_ratio", "vae_temporal_scale_factor"),
 )
+_PIXELS = (  # what they call the number of pixels of a side that become one latent
+    *("vae_scale_factor_spatial", "vae_spatial_compression_ratio", "vae_spatial_scale_factor", "vae_scale_factor"),
+)
 _PROBE = 64  # pixels a side: the least that every known network takes
 _FUSED = (
     "A donor changes nothing in its networks (fused projections read the run's own tokens only); "
@@ -132,9 +135,12 @@ def _warn_of_promises(model: DiffusersModel) -> None:
     others = [(card.default_size, num_frames) for num_frames in card.frames[1:]]
     for size, num_frames in [*((size, card.default_frames) for size in card.sizes), *others]:
         try:
-            model.latent_shape(_request(card, size, num_frames))
+            made = _made(model, model.latent_shape(_request(card, size, num_frames)))
         except RequestError as error:
             logger.warning("%s; take it out of its card", error)
+        else:
+            if made not in (None, size):
+                logger.warning("%s: size %s of its card comes out as %s; write that", card.name, size, made)
     stride = next((getattr(model.pipeline, name) for name in _STRIDES if hasattr(model.pipeline, name)), 1)
     if type(model.pipeline.vae).__name__ in _WITHOUT_FIRST_FRAME:
         return
@@ -145,6 +151,12 @@ def _warn_of_promises(model: DiffusersModel) -> None:
                 "%s: frames %d of its card come out as another number: one more than a multiple of %d; write %s",
                 *(card.name, num_frames, stride, near),
             )
+
+
+def _made(model: DiffusersModel, latents: tuple[int, int, int, int]) -> str | None:
+    """Return the size of the video of latents, as a card writes it; None where a pipeline does not tell."""
+    pixels = next((getattr(model.pipeline, name) for name in _PIXELS if hasattr(model.pipeline, name)), None)
+    return f"{latents[3] * pixels}x{latents[2] * pixels}" if isinstance(pixels, int) else None
 
 
 def _check_decoder(model: DiffusersModel) -> None:

@@ -254,7 +254,22 @@ class DiffusersModel(devices.OnDevice):
             few = f", in {num_steps} steps" if num_steps < _FEWEST else ""
             raise RequestError(f"{self.card.name} cannot make {size}{few}: {error}") from error
         layout = Layout.of(self.pipeline, drawn, width=params.width, height=params.height, num_frames=params.num_frames)
+        self._check_tokens(layout, params)
         return Asked(layout=layout, noise=layout.told(drawn), levels=course.levels, units=course.units)
+
+    def _check_tokens(self, layout: Layout, params: GenerationParams) -> None:
+        """Raise RequestError for sides whose latents do not make whole tokens: some pipelines break only in a step."""
+        sides = layout.shape[2:]
+        for network in attention.transformers(self.pipeline):
+            patch = getattr(network.config, "patch_size", None)
+            patch = patch[-1] if isinstance(patch, Sequence) and patch else patch
+            if isinstance(patch, int) and any(side < patch or side % patch for side in sides):
+                step = patch * params.width // max(1, sides[1])
+                size = f"{params.width}x{params.height}"
+                raise RequestError(
+                    f"{self.card.name} cannot make {size}: its latents of {sides[1]}x{sides[0]} have no whole tokens "
+                    f"of {patch}x{patch}; use multiples of {step}"
+                )
 
     def _ask(self, params: GenerationParams, num_steps: int) -> Asked:
         key = (params.width, params.height, params.num_frames, params.fps, num_steps)
