@@ -231,12 +231,9 @@ def _of(prompt: str, card: "ModelCard", wanted: Mapping[str, Any]) -> "Generatio
 
 @once
 def _embedder(settings: "WorkerSettings") -> "Embedder":
-    from transformers.utils import logging
-
     from worker.models.embedders import load_embedder
     from worker.models.keeping_embedder import EmbedderError
 
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         return load_embedder(settings.embedder)
     except EmbedderError as error:

