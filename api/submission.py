@@ -2,7 +2,9 @@
 
 import re
 from datetime import timedelta
+from typing import Annotated
 
+from fastapi import Header
 from sqlalchemy import func
 from sqlalchemy.orm import Session
 
@@ -14,6 +16,8 @@ from api.schemas.requests import CreateVideo
 from db import acceptance
 from db.keys import Caller
 from db.models import Job
+
+Key = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=255)]
 
 _DURATION = re.compile(r"\s*(\d{1,9}(?:\.\d{1,6})?)\s*(ms|s|m|h|)\s*", re.ASCII)
 _UNIT_S = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}

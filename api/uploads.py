@@ -1,12 +1,14 @@
 """Receiving a file: straight into storage as it comes, bounded in bytes, with a megabyte of it in memory at most."""
 
 import asyncio
+import hashlib
+import json
 import re
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import IO, NoReturn
+from typing import IO, Any, NoReturn
 from urllib.parse import unquote_to_bytes
 from uuid import UUID, uuid4
 
@@ -22,7 +24,8 @@ from api.deps import Calling
 from api.errors import BadRequest, TooLarge, TooSlow, UnsupportedMedia
 from api.schemas.requests import UploadFields
 from api.settings import ApiSettings
-from db import files, keys
+from api.submission import Key, key_of
+from db import files
 from db.keys import Caller
 from shared.storage import Storage, StorageError, file_name
 
@@ -44,6 +47,14 @@ class Upload:
     num_bytes: int
     num_lines: int  # that are not empty
     fields: UploadFields
+    sha256: str  # hex
+    key: str | None  # Idempotency-Key
+
+    @property
+    def request_hash(self) -> str:
+        """A hash that is equal for equal uploads."""
+        asked = [self.sha256, self.filename, self.fields.model_dump()]
+        return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -55,6 +66,7 @@ class _Form:
     filename: str | None = None
     num_bytes: int = 0
     num_lines: int = 0
+    digest: Any = field(default_factory=hashlib.sha256)  # Any: hashlib names no type
     _head: dict[bytes, bytes] = field(default_factory=dict)
     _header: list[bytes] = field(default_factory=lambda: [b"", b""])
     _value: bytearray | None = None  # of a text field; none while the file comes
@@ -107,6 +119,7 @@ class _Form:
                 raise BadRequest(f"{name} has more than {_MAX_FIELD_BYTES} bytes; send less", param=name)
             return
         self.num_bytes += self.sink.write(piece)
+        self.digest.update(piece)
         self._count(piece)
 
     def end(self) -> None:
@@ -145,8 +158,9 @@ class _Form:
         )
 
 
-async def receive(request: Request, call: Calling) -> Upload:
+async def receive(request: Request, call: Calling, idempotency_key: Key = None) -> Upload:
     """Store the file of a form. Raises BadRequest, TooLarge, TooSlow and UnsupportedMedia; nothing is left then."""
+    key = key_of(idempotency_key)
     storage, settings, id_ = call.service.storage, call.service.settings, uuid4()
     boundary = _boundary(request)
     stack = ExitStack()
@@ -165,6 +179,8 @@ async def receive(request: Request, call: Calling) -> Upload:
         num_bytes=form.num_bytes,
         num_lines=form.num_all_lines,
         fields=fields,
+        sha256=form.digest.hexdigest(),
+        key=key,
     )
 
 
@@ -176,14 +192,18 @@ def kept(upload: Upload, storage: Storage) -> Iterator[None]:
     except DBAPIError:
         raise  # where it is not, they are an orphan, and swept
     except BaseException:
-        with suppress(StorageError):  # else it is an orphan, and swept
-            storage.remove(upload.name)
+        drop(upload, storage)
         raise
 
 
+def drop(upload: Upload, storage: Storage) -> None:
+    """Remove the bytes of an upload that no row will name."""
+    with suppress(StorageError):  # else they are an orphan, and swept
+        storage.remove(upload.name)
+
+
 def check_total(session: Session, caller: Caller, upload: Upload, settings: ApiSettings) -> None:
-    """Raise TooLarge when a tenant's files would take more than they may."""
-    keys.lock_tenant(session, caller.tenant)
+    """Raise TooLarge when a tenant's files, which nobody else adds to, would take more than they may."""
     number = files.num_bytes(session, caller.tenant)
     if number + upload.num_bytes > settings.max_files_bytes:
         message = f"your files have {number} bytes and may have {settings.max_files_bytes}; delete some first"

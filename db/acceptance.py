@@ -2,18 +2,20 @@
 
 from collections.abc import Collection, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import Select, func, select, text, update
+from sqlalchemy import ColumnElement, Select, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from db import outbox
 from db.errors import Conflict, InUse
-from db.models import Job
+from db.models import File, Job, Webhook
 from db.session import waited_in_vain
+
+K = TypeVar("K", Job, File, Webhook)  # what a request with an idempotency key makes
 
 KEY_LIFE = timedelta(days=1)  # an idempotency key is known for this long
 KEY_PATIENCE_MS = 2000  # two requests with one key: the second waits this long for the first
@@ -45,26 +47,29 @@ def accept(session: Session, job: Job) -> tuple[Job, bool]:
     return known, False
 
 
-def replayed(session: Session, job: Job) -> Job | None:
-    """Return the job that the same idempotency key made before; None for a new key, or one used a day ago.
+def replayed(session: Session, row: K, *, has_ended: ColumnElement[bool] | None = None) -> K | None:
+    """Return the job, file or webhook that the same idempotency key made before; None for a new key.
 
-    Raises `Conflict` when the request behind the key differs.
+    A key that was used a day ago, or for a row that is as good as gone, is new. Raises `Conflict` when the request
+    behind the key differs.
     """
-    if job.idempotency_key is None:
+    if row.idempotency_key is None:
         return None
-    known = session.scalars(_first_use(job)).one_or_none()
+    kind: Any = type(row)  # Any: an update has no word for one of three tables
+    known = session.scalars(_of_key(row)).one_or_none()
     if known is None:
         return None
+    is_old = kind.created_at < func.now() - KEY_LIFE
     freed = (
-        update(Job)
-        .where(Job.id == known.id, Job.created_at < func.now() - KEY_LIFE)
+        update(kind)
+        .where(kind.id == known.id, is_old if has_ended is None else or_(is_old, has_ended))
         .values(idempotency_key=None)
-        .returning(Job.id)
+        .returning(kind.id)
     )
     if session.scalars(freed, execution_options={"synchronize_session": False}).one_or_none():
         session.expunge(known)
         return None
-    check_same(known, job)
+    check_same(known, row)
     return known
 
 
@@ -94,15 +99,17 @@ def accept_lines(session: Session, batch_id: UUID, lines: Sequence[Job]) -> dict
     return {name: (job, job.id in new) for name, job in rows.items()}
 
 
-def check_same(known: Job, job: Job) -> None:
-    """Raise `Conflict` unless two jobs of one key or custom id come from equal requests."""
-    if known.request_hash != job.request_hash:
-        raise used_otherwise(job)
+def check_same(known: K, row: K) -> None:
+    """Raise `Conflict` unless two rows of one key or custom id come from equal requests."""
+    if known.request_hash != row.request_hash:
+        raise used_otherwise(row)
 
 
-def used_otherwise(job: Job) -> Conflict:
+def used_otherwise(row: Job | File | Webhook) -> Conflict:
     """Return the error of a key or custom id that comes with another request than before."""
-    name, param = job.idempotency_key or job.custom_id, "Idempotency-Key" if job.idempotency_key else "custom_id"
+    name, param = row.idempotency_key, "Idempotency-Key"
+    if name is None and isinstance(row, Job):
+        name, param = row.custom_id, "custom_id"
     return Conflict(f"{param} {name!r} was used before with a different request; use a new one", param=param)
 
 
@@ -116,7 +123,12 @@ def _aligned(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{name: row.get(name) for name in names} for row in rows]
 
 
+def _of_key(row: K) -> Select[K]:
+    kind = type(row)
+    return select(kind).where(kind.tenant == row.tenant, kind.idempotency_key == row.idempotency_key)
+
+
 def _first_use(job: Job) -> Select[Job]:
     if job.idempotency_key is not None:
-        return select(Job).where(Job.tenant == job.tenant, Job.idempotency_key == job.idempotency_key)
+        return _of_key(job)
     return select(Job).where(Job.batch_id == job.batch_id, Job.custom_id == job.custom_id)

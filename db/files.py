@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
-from db import cursors, removed
+from db import acceptance, cursors, removed
 from db.errors import InUse, NotFound
 from db.models import File, FileBatch
 from db.states import FileBatchStatus
@@ -27,6 +27,11 @@ def add(session: Session, file: File, *, life: timedelta) -> File:
     session.flush()
     session.refresh(file)
     return file
+
+
+def replayed(session: Session, file: File) -> File | None:
+    """Return the file that the same idempotency key made before, see `acceptance.replayed`."""
+    return acceptance.replayed(session, file, has_ended=_is_expired())
 
 
 def get(session: Session, tenant: str, id_: UUID, *, is_needed: bool = False) -> File:

@@ -234,6 +234,7 @@ class File(Base):
     __tablename__ = "files"
     __table_args__ = (
         CheckConstraint("purpose IN ('batch', 'batch_output')", name="purpose"),
+        UniqueConstraint("tenant", "idempotency_key"),
         Index("ix_files_tenant_created", "tenant", "created_at", "id"),
         Index("ix_files_expires", "expires_at"),
     )
@@ -247,6 +248,8 @@ class File(Base):
     num_lines: Mapped[int]  # non-empty lines
     created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
     expires_at: Mapped[datetime]  # from then on the API does not know it; removed soon after
+    idempotency_key: Mapped[str | None]
+    request_hash: Mapped[str | None]
 
 
 class FileBatch(Base):
@@ -667,6 +670,7 @@ class Webhook(Base):
     """An address that is notified about a tenant's videos."""
 
     __tablename__ = "webhooks"
+    __table_args__ = (UniqueConstraint("tenant", "idempotency_key"),)
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=_NEW_ID)
     tenant: Mapped[str] = mapped_column(index=True)
@@ -674,6 +678,8 @@ class Webhook(Base):
     url: Mapped[str]
     events: Mapped[list[str]]
     created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+    idempotency_key: Mapped[str | None]
+    request_hash: Mapped[str | None]
 
 
 class WebhookSecret(Base):

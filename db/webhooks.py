@@ -43,9 +43,8 @@ class Due:
     secrets: tuple[str, ...]  # that sign it
 
 
-def register(session: Session, tenant: str, *, key: str | None, url: str, events: Sequence[str]) -> Webhook:
+def register(session: Session, row: Webhook) -> Webhook:
     """Insert an endpoint; it is told of as long as the key lives that registered it."""
-    row = Webhook(tenant=tenant, key=key, url=url, events=list(events))
     session.add(row)
     session.flush()
     session.refresh(row)

@@ -16,10 +16,10 @@ from api.errors import REFUSALS
 from api.ids import batch_id as shown_id
 from api.ids import file_id, unix
 from api.routes import bulk_runs
-from api.routes.videos import Key
 from api.schemas.answers import Batch, BatchCounts, BatchErrors, BatchList, BulkRun
 from api.schemas.fields import Whole
 from api.schemas.requests import CreateBatch, OpenBatch
+from api.submission import Key
 from db import batches, file_batches, files, models
 from db.errors import Conflict, NotFound
 from db.models import File, FileBatch

@@ -15,7 +15,7 @@ from api.schemas.answers import DeletedFile, FileList, FileObject
 from api.schemas.fields import Whole
 from api.schemas.requests import UploadFields
 from api.uploads import Upload
-from db import files
+from db import files, keys
 from db.models import File
 from shared.storage import FileMissing, Storage
 
@@ -47,10 +47,13 @@ _BYTES: dict[int | str, dict[str, Any]] = {
 
 
 @router.post("", openapi_extra=_BODY)
-def create(upload: Annotated[Upload, Depends(uploads.receive)], call: Calling) -> FileObject:
-    """Upload a file of requests (`purpose` batch): one a line, at most 200 MiB. It is kept for 30 days, or as asked."""
+def create(upload: Annotated[Upload, Depends(uploads.receive)], call: Calling, response: Response) -> FileObject:
+    """Upload a file of requests (`purpose` batch): one a line, at most 200 MiB. It is kept for 30 days, or as asked.
+
+    The same Idempotency-Key gives the same file.
+    """
     with uploads.kept(upload, call.service.storage), call.begin() as (session, caller):
-        uploads.check_total(session, caller, upload, call.service.settings)
+        keys.lock_tenant(session, caller.tenant)
         file = File(
             id=upload.id,
             tenant=caller.tenant,
@@ -59,7 +62,14 @@ def create(upload: Annotated[Upload, Depends(uploads.receive)], call: Calling) -
             name=upload.name,
             num_bytes=upload.num_bytes,
             num_lines=upload.num_lines,
+            idempotency_key=upload.key,
+            request_hash=upload.request_hash,
         )
+        if known := files.replayed(session, file):
+            uploads.drop(upload, call.service.storage)
+            response.headers["Idempotent-Replayed"] = "true"
+            return show(known)
+        uploads.check_total(session, caller, upload, call.service.settings)
         asked = upload.fields.expires_after
         return show(files.add(session, file, life=timedelta(seconds=asked.seconds) if asked else LIFE))
 

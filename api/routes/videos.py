@@ -18,6 +18,7 @@ from api.errors import REFUSALS, STAYS, BadRequest, Gone, JobFailed, NotReady, P
 from api.schemas.answers import DeletedVideo, Video, VideoList
 from api.schemas.fields import Whole
 from api.schemas.requests import LATEST, CreateVideo
+from api.submission import Key
 from db import batches, job_lists, jobs, metrics, previews, reused_lines, vetoes
 from db.errors import IllegalTransition
 from db.keys import Caller
@@ -28,7 +29,6 @@ from shared.ids import video_id as shown_id
 router = APIRouter(prefix="/v1/videos", tags=["videos"], responses=REFUSALS)
 
 VideoId = Annotated[str, "as the service gave it"]
-Key = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=255)]
 Prefer = Annotated[str | None, Header(description="wait=N: hold the answer for up to N seconds, 60 at most")]
 CancelAfter = Annotated[
     str | None, Header(alias="Cancel-After", description="30s, 10m, 2h: cancelled then", max_length=20)

@@ -1,8 +1,10 @@
 """/v1/webhooks: addresses that are told when videos and batches end, and the secret that signs it."""
 
+import hashlib
+import json
 from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Response
 from sqlalchemy.orm import Session
 
 from api import addresses, bodies, ids
@@ -13,7 +15,8 @@ from api.ids import webhook_id as shown_id
 from api.schemas.answers import DeletedWebhook, LastDelivery, SigningSecret, WebhookList
 from api.schemas.answers import Webhook as Shown
 from api.schemas.requests import CreateWebhook
-from db import webhooks
+from api.submission import Key, key_of
+from db import acceptance, keys, webhooks
 from db.models import Delivery, Webhook
 
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], responses=REFUSALS)
@@ -21,14 +24,46 @@ MOST = 20  # of a tenant
 
 
 @router.post("", openapi_extra=bodies.described(CreateWebhook))
-def create(asked: Annotated[CreateWebhook, Depends(bodies.dependency(CreateWebhook))], call: Calling) -> Shown:
-    """Register an address. It is told of what ends from now on, for as long as the key lives that registered it."""
-    addresses.check_url("url", asked.url, call.service.settings.webhook_allowed)
+def create(
+    asked: Annotated[CreateWebhook, Depends(bodies.dependency(CreateWebhook))],
+    call: Calling,
+    response: Response,
+    idempotency_key: Key = None,
+) -> Shown:
+    """Register an address. It is told of what ends from now on, for as long as the key lives that registered it.
+
+    The same Idempotency-Key gives the same webhook.
+    """
+    key, events = key_of(idempotency_key), sorted(set(asked.events))
+    request_hash = hashlib.sha256(json.dumps([asked.url, events]).encode()).hexdigest()
+    row = Webhook(
+        tenant=call.caller.tenant,
+        key=call.caller.key,
+        url=asked.url,
+        events=events,
+        idempotency_key=key,
+        request_hash=request_hash,
+    )
+    with call.begin() as (session, _):
+        if known := _replayed(session, row, response):
+            return known
+    addresses.check_url("url", asked.url, call.service.settings.webhook_allowed)  # may wait for a name server
     with call.begin() as (session, caller):
+        keys.lock_tenant(session, caller.tenant)
+        if known := _replayed(session, row, response):
+            return known
         if len(webhooks.every(session, caller.tenant)) >= MOST:
             raise NotReady(f"you have {MOST} webhooks, which is the most; delete one first", code="too_many_webhooks")
-        row = webhooks.register(session, caller.tenant, key=caller.key, url=asked.url, events=sorted(set(asked.events)))
-        return _show(session, row)
+        return _show(session, webhooks.register(session, row))
+
+
+def _replayed(session: Session, row: Webhook, response: Response) -> Shown | None:
+    """Return the webhook that the same key made before."""
+    known = acceptance.replayed(session, row)
+    if known is None:
+        return None
+    response.headers["Idempotent-Replayed"] = "true"
+    return _show(session, known)
 
 
 @router.get("")

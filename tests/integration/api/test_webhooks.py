@@ -27,7 +27,7 @@ from api.outbox_relay import Relay
 from api.webhooks import Webhooks
 from db import jobs, keys
 from db import webhooks as rows
-from db.models import Delivery, Job, WebhookCursor
+from db.models import Delivery, Job, Webhook, WebhookCursor
 from db.session import transaction
 from db.states import JobStatus
 from shared.storage import Storage
@@ -612,6 +612,10 @@ def test_numbers_that_are_addresses_in_disguise_lead_nowhere(url: str) -> None:
         addresses.resolve(addresses.check(url, ()), ())
 
 
+def told_at(url: str) -> Webhook:
+    return Webhook(tenant="a", url=url, events=["video.cancelled"])
+
+
 def test_the_connection_goes_to_the_address_that_was_looked_at(
     hooked: TestClient, new_key, relay: Webhooks, receivers, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -630,7 +634,9 @@ def test_the_connection_goes_to_the_address_that_was_looked_at(
     relay._allowed = hooked.app.state.service.settings.webhook_allowed | {"hook.example"}
     mine = new_key("a")
     with transaction(relay._factory) as own:
-        rows.register(own, "a", key=None, url=f"http://hook.example:{port}/x", events=["video.cancelled"])
+        rows.register(
+            own, Webhook(tenant="a", key=None, url=f"http://hook.example:{port}/x", events=["video.cancelled"])
+        )
     ended(hooked, mine)
 
     turn(relay, session)
@@ -654,7 +660,9 @@ def test_a_name_with_several_addresses_is_reached_at_whichever_answers(
     named(monkeypatch, "hook.example", [*dead, "127.0.0.1", "127.0.0.3"], port)
     relay._allowed = frozenset({"hook.example"})
     with transaction(relay._factory) as own:
-        rows.register(own, "a", key=None, url=f"http://hook.example:{port}/x", events=["video.cancelled"])
+        rows.register(
+            own, Webhook(tenant="a", key=None, url=f"http://hook.example:{port}/x", events=["video.cancelled"])
+        )
     ended(hooked, new_key("a"))
 
     turn(relay, session)
@@ -669,7 +677,9 @@ def test_a_name_none_of_whose_addresses_answers_is_tried_again_later(
     named(monkeypatch, "hook.example", ["::1", "127.0.0.2"], port)
     relay._allowed = frozenset({"hook.example"})
     with transaction(relay._factory) as own:
-        rows.register(own, "a", key=None, url=f"http://hook.example:{port}/x", events=["video.cancelled"])
+        rows.register(
+            own, Webhook(tenant="a", key=None, url=f"http://hook.example:{port}/x", events=["video.cancelled"])
+        )
     ended(hooked, new_key("a"))
 
     turn(relay, session)
@@ -718,7 +728,7 @@ def test_a_receiver_with_a_certificate_of_the_house_is_trusted_where_the_environ
     relay._allowed = frozenset({"hook.example"})
     with transaction(relay._factory) as own:
         url = f"https://hook.example:{server.server_port}/x"
-        rows.register(own, "a", key=None, url=url, events=["video.cancelled"])
+        rows.register(own, told_at(url))
     ended(hooked, new_key("a"))
 
     turn(relay, session)
