@@ -32,7 +32,7 @@ from db.states import Queue, queue_of_model
 from shared import environment, logs, tracing
 from shared.logs import Once, first_line
 from shared.settings import BROKER_PATIENCE, broker_use_ssl
-from worker import fitness, questions, tasks
+from worker import fitness, questions, remote_control, tasks
 from worker.announcements import Announcements
 from worker.asking import LATE_S, LOST_S, Asking
 from worker.gate import Gate
@@ -108,6 +108,7 @@ def main(
     begun, asking = Announcements(), Asking(settings.redis_url)
     open_own = functools.partial(open_runtime, settings, owner=owner, load=load, gate=gate)
     runtime = functools.cache(functools.partial(open_own, queues=queues, announce=begun.tell))
+    remote_control.refuse_changes()
     tasks.register(app, runtime, is_stopping=lambda: gate.is_stopped)
     connect_signals(settings, owner, runtime, gate, begun, asking)
     models = sorted(model_names(settings.models_dir))
