@@ -8,6 +8,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import commands
+
 ROOT = Path(__file__).parents[2]
 CARD = {
     "name": "tiny",
@@ -49,16 +51,11 @@ class Home:
         environment = {**self.environment, **variables}
         return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True, umask=umask)
 
-    def chai(self, *arguments: str, timeout_s: float = 300, **variables: str) -> subprocess.CompletedProcess[str]:
+    def chai(
+        self, *arguments: str, timeout_s: int = 300, umask: int = -1, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
-        process = self.start(*arguments, **variables)
-        try:
-            out, err = process.communicate(timeout=timeout_s)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-            raise
-        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+        return commands.run(arguments, {**self.environment, **variables}, umask=umask, timeout_s=timeout_s)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,10 +2,9 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
+import commands
 import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
@@ -14,15 +13,12 @@ from cli import doctor, local
 from db import heartbeats
 from shared.settings import DATABASE_FORM
 
-ROOT = Path(__file__).parents[2]
-
 
 def looked(folder: Path, **variables: str) -> tuple[int, dict[str, dict[str, str]]]:
     """Run the command; return its exit status and its findings by what they are about."""
     kept = {name: value for name, value in os.environ.items() if not name.endswith("_URL") and name[:5] != "CHAI_"}
     environment = {**kept, "CHAI_VAR_DIR": str(folder / "var"), **variables}
-    command = [sys.executable, "-m", "cli.main", "doctor", "--json"]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    done = commands.run(["doctor", "--json"], environment, timeout_s=120)
     assert done.stderr == ""
     return done.returncode, {finding["what"]: finding for finding in json.loads(done.stdout)}
 

@@ -4,13 +4,12 @@ import os
 import socket
 import socketserver
 import struct
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
+import commands
 import psycopg2
 import pytest
 from piping import pipe
@@ -22,16 +21,13 @@ from cli.liveness import Heartbeats
 from db.listener import Listener
 from db.session import connect
 
-ROOT = Path(__file__).parents[2]
 NO_POOLER = "name the server itself in DATABASE_URL, without a pooler: each part keeps a few connections of its own"
 _OF_ENCRYPTION = (80877103, 80877104)  # what a client asks before it begins
 
 
 def migrated(url: str) -> tuple[int, str]:
     """Run `chai migrate`; return its exit status and what it said."""
-    environment = {**os.environ, "DATABASE_URL": url}
-    command = [sys.executable, "-m", "cli.main", "migrate"]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    done = commands.run(["migrate"], {**os.environ, "DATABASE_URL": url}, timeout_s=120)
     return done.returncode, done.stderr
 
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import commands
 import psycopg2
 import pytest
 from scripted_service import Script
@@ -22,9 +23,7 @@ FOREIGN = b"\xff".decode("utf-8", "surrogateescape")  # as a byte that is not UT
 
 
 def chai(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "cli.main", *arguments]
-    environment = {"PATH": "/usr/bin:/bin", "NO_COLOR": "1", "COLUMNS": "200", **variables}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+    return commands.run(arguments, {"PATH": "/usr/bin:/bin", "NO_COLOR": "1", "COLUMNS": "200", **variables})
 
 
 def test_a_client_command_imports_nothing_heavy() -> None:
