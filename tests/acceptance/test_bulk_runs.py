@@ -115,16 +115,22 @@ def wait_for_lines(home: Home) -> int:
         time.sleep(0.02)
 
 
+def shut() -> tuple[str, ...]:
+    """A window that opens in hours: nothing of a run is made."""
+    opens, closes = (time.strftime("%H:%M", time.gmtime(time.time() + 3600 * hours)) for hours in (6, 7))
+    return ("--window", f"{opens}-{closes}", "--tz", "UTC")
+
+
 def test_an_interrupted_submission_goes_on_where_it_stopped(home: Home, tmp_path: Path) -> None:
     file = written(tmp_path, "cut.jsonl", prompts(600, "many"))
-    process = home.start("bulk", "run", file, "--detach")
+    process = home.start("bulk", "run", file, "--detach", *shut())
     before = wait_for_lines(home)
     process.kill()
     process.communicate()
     cut = wait_for_lines(home)
     assert before <= cut < 600, "the command was over before it was interrupted"
 
-    batch = json.loads(home.chai("bulk", "run", file, "--detach", "--json").stdout)
+    batch = json.loads(home.chai("bulk", "run", file, "--detach", "--json", *shut()).stdout)
 
     assert batch["request_counts"]["total"] == 600
     assert batch["status"] == "in_progress"
@@ -141,7 +147,7 @@ def wait_for_none(home: Home, batch: str, *states: str) -> dict[str, Any]:
 
 
 def test_a_run_is_paused_cancelled_and_tried_again(home: Home, tmp_path: Path) -> None:
-    file = written(tmp_path, "nights.jsonl", prompts(8, "calm", 200))
+    file = written(tmp_path, "nights.jsonl", prompts(8, "calm", 100))
     batch = json.loads(home.chai("bulk", "run", file, "--detach", "--json").stdout)["id"]
 
     home.chai("bulk", "pause", batch)

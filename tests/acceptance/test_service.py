@@ -2,7 +2,6 @@
 
 import json
 import re
-import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -165,21 +164,3 @@ def test_the_demo_starts_nothing_at_a_bad_setting(new_home: Callable[[], Home]) 
 
     assert done.returncode == 2
     assert "error: CHAI_CACHE_POLICY 'mru': 'mru' is not an eviction policy; there are " in done.stderr
-
-
-def test_videos_outlive_a_restart(new_home: Callable[[], Home], bring_up: Callable[..., Up], tmp_path: Path) -> None:
-    home = new_home()
-    first = bring_up(home, "--no-flower")
-    before = json.loads(home.chai("submit", PROMPT, "--out", str(tmp_path / "a.mp4"), "--json").stdout)
-
-    said = first.stop(signal.SIGINT)
-    second = bring_up(home, "--no-flower", CHAI_PRELOAD="false")  # nobody asks for another
-    after = json.loads(home.chai("status", before["id"], "--json").stdout)
-    home.chai("download", before["id"], "--out", str(tmp_path / "b.mp4"))
-    second.stop()
-
-    assert [line.split()[0] for line in said.splitlines() if " stopped (" in line] == ["worker", "relay", "api"]
-    assert before["status"] == "completed", before["error"]
-    assert after == before
-    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
-    assert not (home.folder / "var" / "run" / "up.json").exists()

@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -39,6 +40,15 @@ def own_up(new_home: Callable[[], Home], bring_up: Callable[..., Up]) -> Iterato
     yield running
     if running.process.poll() is None:
         running.stop()
+
+
+@pytest.fixture(scope="module")
+def made(own_up: Up, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], bytes]:
+    """A video of that service, as it is told and as it was downloaded, before anything stops."""
+    file = tmp_path_factory.mktemp("made") / "a.mp4"
+    told = own_up.home.chai("submit", "a large red circle", "--steps", "2", "--out", str(file), "--json")
+    assert told.returncode == 0, told.stderr
+    return json.loads(told.stdout), file.read_bytes()
 
 
 def pids(home: Home) -> dict[str, int]:
@@ -101,6 +111,7 @@ def test_a_bulk_run_of_a_pipeline_of_diffusers_loses_no_line_to_a_killed_worker(
     assert all(Path(row["file"]).stat().st_size > 0 for row in rows)
 
 
+@pytest.mark.usefixtures("made")
 def test_each_fault_was_said_in_a_line_and_all_stops_within_seconds(own_up: Up) -> None:
     begun = time.monotonic()
     said = own_up.stop(signal.SIGINT)
@@ -111,27 +122,46 @@ def test_each_fault_was_said_in_a_line_and_all_stops_within_seconds(own_up: Up) 
             line for line in said.splitlines() if re.match(rf"{part} (was|ended|did)\b.*; next start in [\d.]+ s", line)
         ]
         assert len(ends) >= 2, said
+    assert [line.split()[0] for line in said.splitlines() if " stopped (" in line] == ["worker", "relay", "api"]
     assert "SIGINT: stopping; a video that is being made goes back to the queue" in said
     assert said.splitlines()[-1] == f"stopped; everything is kept in {own_up.home.folder / 'var'}"
+    assert not (own_up.home.folder / "var" / "run" / "up.json").exists()
 
 
-def test_a_launcher_that_is_killed_is_followed_by_one_at_the_same_port(own_up: Up, bring_up: Callable[..., Up]) -> None:
-    """Which ends when its folder is moved away."""
+@pytest.fixture(scope="module")
+def again(own_up: Up, bring_up: Callable[..., Up], made: tuple[dict[str, Any], bytes]) -> Iterator[Up]:
+    """That service once more at the same port, after a stop and after a launcher that was killed."""
     if own_up.process.poll() is None:  # alone: the test before has stopped it
         own_up.stop(signal.SIGINT)
     with listening(0) as door:
         port = str(door.getsockname()[1])
-    unloaded = {"CHAI_PRELOAD": "false"}  # nobody asks for a video
+    unloaded = {"CHAI_PRELOAD": "false"}  # nobody asks for another video
     killed = bring_up(own_up.home, "--port", port, "--no-flower", **unloaded)
     killed.process.kill()
     killed.process.communicate()
-
-    again = bring_up(own_up.home, "--port", port, "--no-flower", **unloaded)
-
+    running = bring_up(own_up.home, "--port", port, "--no-flower", **unloaded)
     assert url(own_up.home) == f"http://127.0.0.1:{port}"
+    yield running
+    if running.process.poll() is None:
+        running.stop()
 
-    var = own_up.home.folder / "var"
-    var.rename(own_up.home.folder / "away")
+
+def test_videos_outlive_a_stop_and_a_launcher_that_is_killed(
+    again: Up, made: tuple[dict[str, Any], bytes], tmp_path: Path
+) -> None:
+    video, content = made
+
+    after = json.loads(again.home.chai("status", video["id"], "--json").stdout)
+    again.home.chai("download", video["id"], "--out", str(tmp_path / "a.mp4"))
+
+    assert after == video
+    assert (tmp_path / "a.mp4").read_bytes() == content
+
+
+def test_a_launcher_ends_when_its_folder_is_moved_away(again: Up) -> None:
+    var = again.home.folder / "var"
+
+    var.rename(again.home.folder / "away")
     _, said = again.process.communicate(timeout=60)
 
     assert said.splitlines()[-1].startswith(f"error: {var} was moved or removed while the service ran, so it stops")
