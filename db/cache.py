@@ -15,16 +15,13 @@ from uuid import UUID
 from sqlalchemy import (
     ARRAY,
     ColumnElement,
-    DateTime,
     Integer,
     Row,
     Select,
-    Text,
     Uuid,
     and_,
     any_,
     bindparam,
-    column,
     delete,
     exists,
     func,
@@ -237,8 +234,7 @@ def _withdraw(
         "queues": json.dumps(space.queues),
     }
     with session.no_autoflush:  # what the policy remembers goes along in the same statement
-        _WITHDRAW.on(session)
-        num_entities = session.execute(_CALL_WITHDRAW, values).scalar_one()
+        ((num_entities,),) = _WITHDRAW.run(session, values)
     for name, value in (remembered | {"num_entities": num_entities}).items():
         set_committed_value(space, name, value)
     for row in rows:
@@ -311,8 +307,6 @@ _WITHDRAW = Prepared(
     """,
 )
 
-_CALL_WITHDRAW = text(_WITHDRAW.call)
-
 
 def _store_vectors(session: Session, space: Namespace, texts: Sequence[str], vectors: Sequence[str]) -> None:
     """Make a row for the vector of each text that has none yet."""
@@ -367,8 +361,7 @@ class Standing:
 
 def standing(session: Session, space: Namespace) -> Standing:
     """Return who is held, who is on the way out and whether anybody is worn, by the database's clock."""
-    _STANDING.on(session)
-    rows = session.execute(_CALL_STANDING, {"space": space.id}).all()
+    rows = _STANDING.run(session, {"space": space.id})
     ids = [row.id for row in rows if row.what == "leaving"]
     leaving = list(session.scalars(select(CacheEntry).where(CacheEntry.id.in_(ids)))) if ids else []
     now = next(row for row in rows if row.what == "now")
@@ -384,10 +377,6 @@ _STANDING = Prepared(
     "UNION ALL SELECT 'pinned', entry_id, NULL, NULL FROM cache_pins "  # joined, it might read the whole namespace
     "WHERE (SELECT namespace_id FROM cache_entries WHERE id = entry_id) = :space "
     "UNION ALL SELECT 'leaving', id, NULL, NULL FROM cache_entries WHERE namespace_id = :space AND status = 'evicting'",
-)
-
-_CALL_STANDING = text(_STANDING.call).columns(
-    column("what", Text), column("id", Uuid), column("at", DateTime(timezone=True)), column("hits", Integer)
 )
 
 

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache as once
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from db.models import Namespace
@@ -40,8 +40,7 @@ _OTHER_PLANS = ("enable_seqscan", "enable_bitmapscan", "enable_sort")  # what th
 INDEXED_DIMS = frozenset({384, 512, 768})  # vector sizes with an HNSW index; others are scanned exactly
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class Found(NamedTuple):
     """A stored entity near one entity of the prompt."""
 
     query: int  # index of the prompt's entity
@@ -208,24 +207,13 @@ def _rows(session: Session, asked: _Asked, queries: Sequence[int], *, way: str, 
         "num_codes": max(NUM_CODES, asked.limit),
     }
     own = asked.space.id if "walk" in way else None
-    search, call = _search(way, asked.space.dims, asked.limit, own)
-    search.on(session)
-    return session.execute(call, values | settings).all()
+    search, before = _search(way, asked.space.dims, asked.limit, own)
+    return search.run(session, values | settings, before=before)
 
 
 def _found(row: Any) -> Found:  # Any: a row of a textual query
     query, entry, name, head, attributes, kind, distance, _, created, uses = row
-    return Found(
-        query=query,
-        entry=entry,
-        text=name,
-        head=head,
-        attributes=tuple(attributes),
-        kind=kind,
-        similarity=1.0 - distance,
-        created=created,
-        uses=uses,
-    )
+    return Found(query, entry, name, head, tuple(attributes), kind, 1.0 - distance, created, uses)
 
 
 # The inner query names nothing but what the index on the codes holds, so that it is scanned alone.
@@ -235,14 +223,14 @@ _NEAR_BY_CODES = (
 )
 
 _SETTINGS = (
-    "SET LOCAL hnsw.iterative_scan = strict_order; SET LOCAL hnsw.ef_search = :ef_search; "
-    "SET LOCAL hnsw.max_scan_tuples = :max_scan_tuples; SET LOCAL hnsw.scan_mem_multiplier = :memory; "
+    "SET LOCAL hnsw.iterative_scan = strict_order; SET LOCAL hnsw.ef_search = %(ef_search)s; "
+    "SET LOCAL hnsw.max_scan_tuples = %(max_scan_tuples)s; SET LOCAL hnsw.scan_mem_multiplier = %(memory)s; "
 )
 
 
 @once
-def _search(way: str, dims: int, limit: int, space_id: UUID | None) -> tuple[Prepared, Any]:  # Any: no static columns
-    """Return the search by a way, and how to call it.
+def _search(way: str, dims: int, limit: int, space_id: UUID | None) -> tuple[Prepared, str]:
+    """Return the search by a way, and what is to be set before it.
 
     A walk through the index is planned for its namespace: for one of unknown size the planner would not go that way.
     """
@@ -305,7 +293,7 @@ def _search(way: str, dims: int, limit: int, space_id: UUID | None) -> tuple[Pre
         search = Prepared(name, types | {"space": "uuid"}, statement)
     else:
         search = Prepared(f"{name}_{space_id.hex}", types, statement.replace(":space", f"CAST('{space_id}' AS uuid)"))
-    return search, text(before + search.call)
+    return search, before
 
 
 def literal(vector: Sequence[float]) -> str:

@@ -5,14 +5,15 @@ The search between the two is `db.cache_search.neighbours`.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
-from sqlalchemy import ColumnClause, ScalarResult, column, select, text
+from sqlalchemy import ScalarResult, select
 from sqlalchemy.orm import Session
 
+from db.cache_search import CODES_BELOW, CODES_BESIDE_OTHERS
 from db.jobs import Claim, lease_lost
 from db.metrics import MEAN_OF
 from db.models import CacheEntry, Job, Lookup, Namespace
@@ -33,23 +34,22 @@ STEPS_LEFT_OUT = f"({FULL_NUM_STEPS} - {NUM_STEPS})"
 class Known:
     """A namespace, and what a decision reads beside it."""
 
-    space: Namespace
+    space: Namespace  # as it was; of no session, so that nothing asks or changes the database by it
     plans: Mapping[str, Sequence[Mapping[str, Any]]]  # calibrated recipes by case; empty before a calibration
     seconds: Mapping[str, float]  # mean GPU seconds of the latest completed attempts, by path that has any
-    num_entities: int  # of all namespaces with vectors as long as this one's
+    num_entities: int | None  # of all namespaces with vectors as long as this one's; None where nobody goes by it
 
 
 def known(session: Session, fingerprint: str, *, plan_key: str) -> Known | None:
     """Return what is known of the namespace with this fingerprint, with the plans under `plan_key`; None: no such."""
-    _KNOWN.on(session)
-    values = {"fingerprint": fingerprint, "plan_key": plan_key, "last": MEAN_OF}
-    row = session.execute(_CALL_KNOWN, values).one_or_none()
-    if row is None:
+    rows = _KNOWN.run(session, {"fingerprint": fingerprint, "plan_key": plan_key, "last": MEAN_OF})
+    if not rows:
         return None
-    space, plans, seconds, num_entities = row
+    *columns, plans, seconds, num_entities = tuple(rows[0])
+    space = Namespace(**dict(zip(_NAMESPACE.keys(), columns, strict=True)))
     recipes = {kind: plan["recipes"] for kind, plan in (plans or {}).items()}
     means = {path: float(mean) for path, mean in (seconds or {}).items()}
-    return Known(space=space, plans=recipes, seconds=means, num_entities=int(num_entities))
+    return Known(space=space, plans=recipes, seconds=means, num_entities=num_entities)
 
 
 _NAMESPACE = Namespace.__table__.columns
@@ -67,17 +67,35 @@ _KNOWN = Prepared(
                 ) AS recent
             ) AS of_path WHERE mean IS NOT NULL
         ) AS seconds,
-        (SELECT sum(num_entities) FROM namespaces AS every WHERE every.dims = namespaces.dims) AS of_all
+        CASE WHEN num_entities >= {CODES_BELOW} AND num_entities < {CODES_BESIDE_OTHERS} THEN
+            (SELECT sum(num_entities) FROM namespaces AS every WHERE every.dims = namespaces.dims)
+        END AS of_all  -- for the way to search: elsewhere it is not asked for, since it reads every namespace
     FROM namespaces WHERE fingerprint = :fingerprint
     """,  # noqa: S608 - what is put into the text is ours
 )
-_OTHERS: list[ColumnClause[Any]] = [column(name) for name in ("plans", "seconds", "of_all")]
-_CALL_KNOWN = select(Namespace, *_OTHERS).from_statement(text(_KNOWN.call).columns(*_NAMESPACE, *_OTHERS))
 
 
-def record(
-    session: Session, claim: Claim, space: Namespace, donors: Sequence[UUID], **decision: Any
-) -> list[CacheEntry]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pinned:
+    """An entry that is kept from eviction for a run, and what that run has to know of it: columns of `CacheEntry`."""
+
+    id: UUID
+    tenant: str
+    donor_job_id: UUID
+    name: str
+    num_bytes: int
+    sha256: str | None
+    chain: int
+    written_for: str | None
+    full_seconds: float
+
+    @classmethod
+    def of(cls, entry: CacheEntry) -> Self:
+        """Return what a run would have to know of an entry that nothing holds: it may be gone by then."""
+        return cls(**{column.name: getattr(entry, column.name) for column in fields(cls)})
+
+
+def record(session: Session, claim: Claim, space: Namespace, donors: Sequence[UUID], **decision: Any) -> list[Pinned]:
     """Write the row of a decision and keep its donors from eviction; return those still resident, in the order given.
 
     `decision` are columns of `Lookup`. Writing it twice changes nothing. Holds the job's row, and so the fence, while
@@ -91,11 +109,10 @@ def record(
         "namespace_id": space.id,
         "donors": list(donors),
     }
-    _RECORD.on(session)
-    found = session.scalars(_CALL_RECORD, values).all()
+    found = _RECORD.run(session, values, before=_HOLD)
     if not found:
         raise lease_lost(claim)
-    rows = {row.id: row for row in found if row is not None}
+    rows = {row.id: Pinned(**row._mapping) for row in found if row.id is not None}
     return [rows[id_] for id_ in donors if id_ in rows]
 
 
@@ -125,8 +142,7 @@ def log(session: Session, *, namespace_id: UUID | None, since: datetime | None) 
 # The lock comes first, in a statement of its own, and nobody takes the job after it. FOR KEY SHARE meets the evictor's
 # FOR UPDATE: one of the two sees the other. It does not meet hits that a job which ends counts, and passes over an
 # entry that is about to go: whoever holds either may be a machine that nobody can reach any more.
-_ENTRY = CacheEntry.__table__.columns
-_HELD = "jobs WHERE id = :job_id AND fence = :fence AND status = 'in_progress'"
+_HOLD = "SELECT FROM jobs WHERE id = %(job_id)s AND fence = %(fence)s AND status = 'in_progress' FOR NO KEY UPDATE; "
 _RECORD = Prepared(
     "record_decision",
     {
@@ -139,7 +155,7 @@ _RECORD = Prepared(
         **dict.fromkeys(("entities", "neighbours", "settings", "plan", "occupancy", "timings"), "jsonb"),
     },
     f"""
-    WITH held AS (SELECT id FROM {_HELD}),
+    WITH held AS (SELECT id FROM jobs WHERE id = :job_id AND fence = :fence AND status = 'in_progress'),
     decision AS (
         INSERT INTO lookups (job_id, fence, attempt, namespace_id, entities, neighbours, settings, plan, reason,
             occupancy, timings)
@@ -154,9 +170,6 @@ _RECORD = Prepared(
     pinned AS (
         INSERT INTO cache_pins (entry_id, job_id, fence) SELECT id, :job_id, :fence FROM lent ON CONFLICT DO NOTHING
     )
-    SELECT {", ".join(f"lent.{row.name}" for row in _ENTRY)} FROM held LEFT JOIN lent ON true
+    SELECT {", ".join(f"lent.{column.name}" for column in fields(Pinned))} FROM held LEFT JOIN lent ON true
     """,  # noqa: S608 - what is put into the text is ours
-)
-_CALL_RECORD = select(CacheEntry).from_statement(
-    text(f"SELECT FROM {_HELD} FOR NO KEY UPDATE; {_RECORD.call}").columns(*_ENTRY)
 )

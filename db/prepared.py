@@ -5,9 +5,11 @@ does. For statements whose best plan is the same for all values.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from sqlalchemy import Connection, Row
 from sqlalchemy.orm import Session
 
 
@@ -19,13 +21,20 @@ class Prepared:
     types: Mapping[str, str]
     statement: str
 
-    @property
-    def call(self) -> str:
-        """What to execute once `on` was called."""
-        return f"EXECUTE {self.name} ({', '.join(f':{value}' for value in self.types)})"
+    def run(self, session: Session, values: Mapping[str, Any], *, before: str = "") -> Sequence[Row[Any]]:
+        """Execute it, planned on the connection of the session, and return its rows: UUIDs, decoded JSON, lists, times.
 
-    def on(self, session: Session) -> None:
-        """Prepare it on the connection of a session, unless it is; a rollback leaves it there."""
+        `before` are statements that go along in the same message; their values stand in them as `%(value)s`. All goes
+        to the driver as it is: to take it apart for SQLAlchemy's cache of statements, and to make objects of its rows,
+        takes the worker as long as Postgres takes for what is looked up by a key.
+        """
+        if session.autoflush:
+            session.flush()  # as before every statement of SQLAlchemy
+        call = f"EXECUTE {self.name} ({', '.join(f'%({value})s' for value in self.types)})"
+        return self._planned(session).exec_driver_sql(before + call, values).all()
+
+    def _planned(self, session: Session) -> Connection:
+        """Return the connection of a session with this prepared on it; a rollback leaves it there."""
         connection = session.connection()
         there = connection.info.setdefault("prepared", set())
         if self.name not in there:
@@ -33,3 +42,4 @@ class Prepared:
             numbered = re.sub(r"(?<!:):(\w+)", lambda found: number[found[1]], self.statement)
             connection.exec_driver_sql(f"PREPARE {self.name} ({', '.join(self.types.values())}) AS {numbered}")
             there.add(self.name)
+        return connection

@@ -113,7 +113,8 @@ class Bench:
     def space(self, tenant: str) -> Namespace:
         job = self.accept("a fox", tenant)
         with transaction(self.factory) as session:
-            space = open_space(session, job, CARD, Spec(), self.embedder.name, self.embedder.dim, self.settings).space
+            known = open_space(session, job, CARD, Spec(), self.embedder.name, self.embedder.dim, self.settings)
+            space = session.get_one(Namespace, known.space.id)
             space.byte_budget = 10**15
             return space
 

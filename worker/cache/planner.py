@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import cache_search, decisions, metrics, namespaces
-from db.decisions import Known
+from db.decisions import Known, Pinned
 from db.jobs import Claim
 from db.models import CacheEntry, Namespace
 from db.session import by_message
@@ -57,17 +57,13 @@ class Question:
     table: Table
     extraction: Extraction
     vectors: list[list[float]]
+    matching: MatchSettings  # the thresholds and weights in force
     watch: Stopwatch
 
     @property
     def space(self) -> Namespace:
         """The namespace that is searched."""
         return self.known.space
-
-    @property
-    def matching(self) -> MatchSettings:
-        """The thresholds and weights in force."""
-        return self.settings.matching(self.space.identity["embedder"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +73,7 @@ class StoredPlan(CachePlan):
     space: Namespace
     settings: SpaceSettings
     vectors: list[list[float]]
-    pinned: tuple[CacheEntry, ...]  # the donors
+    pinned: tuple[Pinned, ...]  # the donors
 
     @property
     def chain(self) -> int:
@@ -117,7 +113,14 @@ def decide(
         with watch.part("embed"):
             extraction, vectors = embed(embedder, extraction)
         question = Question(
-            claim=claim, known=known, settings=own, table=table, extraction=extraction, vectors=vectors, watch=watch
+            claim=claim,
+            known=known,
+            settings=own,
+            table=table,
+            extraction=extraction,
+            vectors=vectors,
+            matching=own.matching(embedder.name),
+            watch=watch,
         )
         return answer(session, question)
 
@@ -171,14 +174,14 @@ def answer(session: Session, question: Question) -> StoredPlan:
     return stored if len(pinned) == len(plan.donors) else stored.without_donors(Mode(job.mode))
 
 
-def own_donors(entries: Sequence[CacheEntry], tenant: str) -> Mapping[str, str]:
+def own_donors(entries: Sequence[CacheEntry | Pinned], tenant: str) -> Mapping[str, str]:
     """Return which donors the tenant may hear of, and the video that each came from."""
     return {str(entry.id): video_id(entry.donor_job_id) for entry in entries if entry.tenant == tenant}
 
 
 def _record(
     session: Session, question: Question, near: Sequence[Neighbour], plan: Plan, overlent: Collection[str]
-) -> list[CacheEntry]:
+) -> list[Pinned]:
     """Record a decision and return its donors, pinned."""
     extraction = question.extraction
     return decisions.record(

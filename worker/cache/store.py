@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import cache, namespaces
+from db.decisions import Pinned
 from db.errors import IllegalTransition
 from db.jobs import Claim
 from db.models import CacheEntry, Namespace
@@ -125,7 +126,7 @@ class StoredCache:
                 _publish(session, space, plan, kept.entry_id)
         cache.unpin(session, job_id=claim.job.id, fence=claim.fence)
 
-    def _read(self, entry: CacheEntry, fingerprint: str, shape: tuple[int, ...]) -> Donor:
+    def _read(self, entry: Pinned, fingerprint: str, shape: tuple[int, ...]) -> Donor:
         """Return a donor; a copy that turned out wrong is fetched anew once."""
         copies = self._copies()
         expected = {"sha256": entry.sha256 or "", "fingerprint": fingerprint, "shape": shape}

@@ -130,14 +130,15 @@ def kept(settings: SpaceSettings, table: Table) -> tuple[str, ...]:
     """
     if settings.keep is not None:
         return settings.keep
-    recipes = [recipe for found in table.values() for recipe in found if recipe.reuse and _is_known(recipe)]
-    needs = [ways.requires(recipe.reuse or "", recipe.reuse_options) for recipe in recipes]
-    return tuple(sorted(frozenset().union(*needs)))
+    recipes = [recipe for found in table.values() for recipe in found]
+    reads = {(recipe.reuse, json.dumps(recipe.reuse_options, sort_keys=True)) for recipe in recipes if recipe.reuse}
+    return tuple(sorted(frozenset().union(*(_reads(*way) for way in reads))))
 
 
-def _is_known(recipe: planning.Recipe) -> bool:
+@once
+def _reads(way: str, options: str) -> frozenset[str]:
     try:
-        ways.check(recipe.reuse or "", recipe.reuse_options)
+        ways.check(way, json.loads(options))
+        return ways.requires(way, json.loads(options))
     except ValueError:
-        return False
-    return True
+        return frozenset()

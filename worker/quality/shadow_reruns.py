@@ -14,8 +14,9 @@ from uuid import UUID
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import cache, decisions, quality_checks
+from db.decisions import Pinned
 from db.jobs import Claim
-from db.models import CacheEntry, Job, Namespace, QualityCheck
+from db.models import Job, Namespace, QualityCheck
 from db.session import transaction
 from db.states import EntryStatus, JobStatus
 from shared.generation import GenerationParams, Mode
@@ -165,10 +166,10 @@ def _recorded(runtime: Runtime, row: QualityCheck) -> Recorded:
         return Recorded(job=job, served=served, fast=fast, full=replace(served, plan=full))
 
 
-def _donors(session: Session, plan: Plan) -> list[CacheEntry]:
+def _donors(session: Session, plan: Plan) -> list[Pinned]:
     ids = [UUID(id_) for id_ in plan.donors]
     rows = cache.entries(session, ids)
-    return [rows[id_] for id_ in ids if id_ in rows and rows[id_].status == EntryStatus.RESIDENT]
+    return [Pinned.of(rows[id_]) for id_ in ids if id_ in rows and rows[id_].status == EntryStatus.RESIDENT]
 
 
 def _measure(runtime: Runtime, known: Recorded, lease: CheckLease, figures: Figures) -> rule.Measured:

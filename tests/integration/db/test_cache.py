@@ -184,6 +184,32 @@ def test_an_attempt_that_lost_its_job_records_and_pins_nothing(session: Session)
     assert session.scalars(select(Lookup)).all() == session.scalars(select(Pin)).all() == []
 
 
+def test_a_decision_knows_every_column_of_its_namespace_and_changes_none_by_it(session: Session) -> None:
+    space = make_space(session)
+    names = list(Namespace.__table__.columns.keys())
+
+    found = decisions.known(session, space.fingerprint, plan_key="")
+
+    assert found
+    assert [getattr(found.space, name) for name in names] == [getattr(space, name) for name in names]
+    assert found.space not in session
+
+
+def test_all_entities_are_counted_only_where_the_way_to_search_depends_on_them(session: Session) -> None:
+    sizes = (cache_search.CODES_BELOW - 1, cache_search.CODES_BELOW, cache_search.CODES_BESIDE_OTHERS)
+    spaces = [make_space(session, owner=str(size)) for size in sizes]
+    for space, size in zip(spaces, sizes, strict=True):
+        space.num_entities = size
+
+    found = [decisions.known(session, space.fingerprint, plan_key="") for space in spaces]
+
+    assert [known and known.num_entities for known in found] == [None, sum(sizes), None]
+    for space, known in zip(spaces, found, strict=True):
+        way = cache_search.way_to_search(session, space)
+        assert known
+        assert cache_search.way_to_search(session, space, num_entities=known.num_entities) == way
+
+
 def test_a_decision_is_recorded_once(session: Session) -> None:
     space = make_space(session)
     claim = running(session)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from itertools import pairwise
 from typing import Any, Self
@@ -112,10 +112,9 @@ class MatchSettings:
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> Self:
         """Settings from JSON; what is missing takes its default. Raises ValueError for a name that is no setting."""
-        known = [field.name for field in fields(cls)]
         for name in row:
-            if name not in known:
-                raise ValueError(f"{name} is not a match setting; there are {', '.join(known)}")
+            if name not in _FIELDS:
+                raise ValueError(f"{name} is not a match setting; there are {', '.join(_FIELDS)}")
         values = dict(row)
         if "veto" in values:
             values["veto"] = Veto(values["veto"])
@@ -123,7 +122,7 @@ class MatchSettings:
 
     def to_dict(self) -> Json:
         """Plain JSON."""
-        return {**asdict(self), "veto": self.veto.value}
+        return {**{name: getattr(self, name) for name in _FIELDS}, "veto": self.veto.value}  # in every decision
 
     @property
     def by_looks(self) -> bool:
@@ -134,3 +133,6 @@ class MatchSettings:
         """What covering an entity is worth."""
         of_kind = self.scene_weight if entity.kind is EntityKind.SCENE else self.object_weight
         return of_kind * entity.weight
+
+
+_FIELDS = tuple(field.name for field in fields(MatchSettings))

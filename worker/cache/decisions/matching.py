@@ -3,7 +3,7 @@
 import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Container, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from worker.cache.decisions import salience
@@ -46,7 +46,14 @@ class MatchedEntity:
 
     def to_dict(self) -> Json:
         """Plain JSON."""
-        return {**asdict(self), "kind": self.kind.value}
+        return {
+            "query": self.query,
+            "text": self.text,
+            "kind": self.kind.value,
+            "entry_id": self.entry_id,
+            "donor_text": self.donor_text,
+            "similarity": self.similarity,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
