@@ -18,7 +18,7 @@ from api import errors, header_fields, server
 from api.deadline import Deadline
 from api.deps import Service
 from api.events import Events
-from api.figures import Figures
+from api.prometheus import Figures
 from api.readiness import Readiness
 from api.routes import batches, bulk_runs, cache, events, files, health, models, night_pages, pages, videos, webhooks
 from api.same_site import Gate

@@ -12,12 +12,13 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy.orm import Session, sessionmaker
 from starlette.concurrency import run_in_threadpool
 
+from api.cache_figures import CacheFigures
 from api.content import Checked
 from api.errors import Forbidden, Unauthorized
-from api.estimates import CacheFigures, Estimates
+from api.estimates import Estimates
 from api.events import Events
-from api.figures import Figures
 from api.limits import Limits
+from api.prometheus import Figures
 from api.readiness import Readiness
 from api.same_site import SAFE, is_foreign
 from api.settings import ApiSettings

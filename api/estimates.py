@@ -1,26 +1,16 @@
 """What a waiting caller is told: how many are before, who works, when it may be done. Remembered for a second or so."""
 
-import threading
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import Any, Generic, TypeVar
+from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
 from api import lanes
-from db import batches, cache_stats, heartbeats, metrics, queue_positions
+from api.kept_figures import Kept
+from db import batches, heartbeats, metrics, queue_positions
 from db.heartbeats import Beat
 from db.models import Job
 from db.states import JobStatus
 from shared.silence import NOT_THERE_S
-
-FRESH_S = 1.0
-MOST_KEPT = 20  # spans of days
-SHARE = 20  # a figure that takes long to find is kept for this many times as long
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,37 +31,13 @@ class Crew:
     living: list[Beat]
 
 
-@dataclass(slots=True)
-class _Kept(Generic[T]):
-    """A figure, found again when it is no longer fresh, by one thread at a time."""
-
-    find: Callable[[Session], T]
-    value: T | None = None
-    until: float = 0.0
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    @property
-    def is_fresh(self) -> bool:
-        """Whether `get` would ask nobody."""
-        return bool(self.value) and time.monotonic() < self.until
-
-    def get(self, session: Session) -> T:
-        with self.lock:
-            if not self.value or time.monotonic() >= self.until:  # what is still empty may not be for long
-                began = time.monotonic()
-                self.value = self.find(session)
-                took = time.monotonic() - began
-                self.until = time.monotonic() + max(FRESH_S, SHARE * took)
-            return self.value
-
-
 class Estimates:
     """The figures of one process."""
 
     def __init__(self) -> None:
-        self._marks = _Kept(queue_positions.mark)
-        self._crew = _Kept(_crew)
-        self._seconds = _Kept(metrics.mean_run_seconds)
+        self._marks = Kept(queue_positions.mark)
+        self._crew = Kept(_crew)
+        self._seconds = Kept(metrics.mean_run_seconds)
 
     def of(self, session: Session, job: Job) -> Estimate:
         """Return what is known of a job."""
@@ -100,25 +66,6 @@ class Estimates:
             return queue_positions.between(session, job, self._marks.get(session))
         counted = queue_positions.counted(session, job)
         return counted if counted is not None else queue_positions.between(session, job, self._marks.get(session))
-
-
-class CacheFigures:
-    """What the cache did of late, remembered by how far back was asked."""
-
-    def __init__(self) -> None:
-        self._kept: dict[float, _Kept[dict[str, Any]]] = {}
-
-    def of(self, session: Session, days: float) -> dict[str, Any]:
-        """Return the figures of the last days."""
-        if days not in self._kept:
-            if len(self._kept) >= MOST_KEPT:
-                self._kept.clear()
-            self._kept[days] = _Kept(lambda asking: cache_stats.summary(asking, _last(days)))
-        return self._kept[days].get(session)
-
-
-def _last(days: float) -> cache_stats.Range:
-    return cache_stats.Range(since=datetime.now(UTC) - timedelta(days=days))
 
 
 def _crew(session: Session) -> Crew:

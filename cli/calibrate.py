@@ -13,15 +13,15 @@ import typer
 from cli import local, output
 from cli.arguments import App
 from cli.errors import BadInput, CommandError
-from cli.list_files import STDIN
 from cli.local import MODELS_DIR
 from cli.model_cards import ModelsDir, card_named, checked_sides
+from cli.prompt_lists import STDIN
 from shared.formats import duration
 from shared.numerals import plain
 
 if TYPE_CHECKING:
     from shared.model_cards import ModelCard
-    from worker.models.base import VideoModel
+    from worker.models.video_model import VideoModel
     from worker.quality.calibration import Demand, Estimate, Result
     from worker.quality.calibration_runs import Runs
     from worker.quality.judges import Judge
@@ -151,7 +151,7 @@ def _measured(
 
 
 def _explained(error: Exception, model: str, num_processes: int = 1) -> Exception:
-    from worker.models.faults import TOO_LARGE, is_out_of_memory
+    from worker.models.device_faults import TOO_LARGE, is_out_of_memory
 
     if not is_out_of_memory(error):
         return error

@@ -1,9 +1,10 @@
-"""How a supervisor sees that a part lives: an HTTP answer, or the row in which it says so.
+"""How a supervisor and a health check see that a part lives: an HTTP answer, or the row in which it says so.
 
 A probe answers None where it cannot know: a part must not be ended because the database is away.
 """
 
 import http.client
+import socket
 import threading
 import time
 
@@ -65,3 +66,21 @@ class Heartbeats:
             return None
         finally:
             connection.close()
+
+
+def latest(database_url: str, part: str) -> float | None:
+    """Return the age in seconds of the youngest sign of life of a part on this machine; None when there is none.
+
+    Parts are named `relay:HOST:…` and `worker:NAME@HOST:…`. A container is a machine with a name of its own.
+    """
+    from db import heartbeats
+    from db.session import connect, sessions, transaction
+
+    host = socket.gethostname()
+    engine = connect(database_url, pool_size=1, application="chai-alive")
+    try:
+        with transaction(sessions(engine)) as session:
+            beats = heartbeats.seen(session, part)
+    finally:
+        engine.dispose()
+    return next((beat.age_s for beat in beats if host in beat.name.replace("@", ":").split(":")), None)

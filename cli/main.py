@@ -54,7 +54,7 @@ COMMANDS = {
     },
 }
 MOUNTED = {  # subcommands that live in modules of their own and are imported only when called
-    "model": ("cli.model", "Look at models and fetch weights."),
+    "model": ("cli.model", "Add, list, check and remove models, and fetch weights."),
     "cache": ("cli.cache.commands", "Look into the cache, ask it, warm it, purge it."),
     "calibrate": ("cli.calibrate", "Find the cheapest plan that keeps quality."),
     "monitor": ("cli.monitor", "Show how much quality donors cost, measured on jobs run again in full."),

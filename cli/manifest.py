@@ -16,7 +16,7 @@ from typing import Any
 from chai_client import encoding
 from chai_client.encoding import shortened, shown
 from cli.errors import BadInput
-from cli.list_files import FIELDS, NUMBER_FIELDS, WHOLE_FIELDS, PromptFile, Values, read_lists
+from cli.prompt_lists import FIELDS, NUMBER_FIELDS, WHOLE_FIELDS, PromptFile, Values, read_lists
 from shared.numerals import plain
 
 _DECIMALS = re.compile(r"(?<=\d)\.0+\s*$", re.ASCII)  # of a whole number

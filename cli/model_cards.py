@@ -153,7 +153,7 @@ def check(
 
 
 def _broken(error: Exception) -> str:
-    from worker.models.faults import TOO_LARGE, is_out_of_memory
+    from worker.models.device_faults import TOO_LARGE, is_out_of_memory
 
     if is_out_of_memory(error):
         return TOO_LARGE
@@ -164,7 +164,7 @@ def _broken(error: Exception) -> str:
 def _tried(card: ModelCard, models_dir: Path, device: str, size: str, frames: int | None) -> dict[str, Any]:
     from shared.generation import GenerationParams
     from worker.models import registry
-    from worker.models.base import Sampling
+    from worker.models.video_model import Sampling
 
     began = time.perf_counter()
     model = registry.load(card, models_dir, registry.EngineOptions(device=device))

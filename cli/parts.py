@@ -115,7 +115,7 @@ def alive(
     ] = NOT_THERE_S,
 ) -> None:
     """Say whether a part on this machine gave a sign of life, with exit status 1 if not: a container's health check."""
-    from cli.alive import latest
+    from cli.liveness import latest
 
     if part not in PARTS:
         raise BadInput(f"PART {part!r} gives no signs of life; choose from {', '.join(PARTS)}")

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chai_client.encoding import shown
-from cli import list_files, output
+from cli import output, prompt_lists
 from cli.errors import BadInput
-from cli.list_files import Values
+from cli.prompt_lists import Values
 
 if TYPE_CHECKING:
     from worker.cache.simulation.prepare import Request
@@ -28,8 +28,8 @@ def read(source: Path) -> "tuple[list[Request], bool]":
     """
     from worker.cache.simulation.prepare import Request
 
-    listed = list_files.read_any_columns(source)
-    rows = [(number, list_files.readable(listed.name, number, values)) for number, values in listed.rows]
+    listed = prompt_lists.read_any_columns(source)
+    rows = [(number, prompt_lists.readable(listed.name, number, values)) for number, values in listed.rows]
     if not rows:
         raise BadInput(f"{listed.name} holds no prompts; a trace has one a line, or the columns {COLUMNS}")
     found = [_request(listed.name, number, values) for number, values in rows]

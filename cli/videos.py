@@ -14,7 +14,7 @@ from cli import local, names, output, places
 from cli.arguments import AsJson
 from cli.client import Client, Json, connect
 from cli.errors import BadInput, CommandError, Refused
-from cli.list_files import from_stdin
+from cli.prompt_lists import from_stdin
 from cli.receipt import facts, state
 from shared.json_members import given_twice, members
 

@@ -38,7 +38,7 @@ def accept(session: Session, job: Job) -> tuple[Job, bool]:
             raise InUse(f"{key} belongs to a request that has not ended; try again in a second") from error
         raise
     if row is not None:
-        outbox.ring(session)
+        outbox.notify(session)
         return row, True
     known = session.scalars(_first_use(job)).one_or_none()
     if known is None:  # removed between the two statements
@@ -95,7 +95,7 @@ def accept_lines(session: Session, batch_id: UUID, lines: Sequence[Job]) -> dict
     new = set(session.scalars(made, _aligned([_values(job) for job in lines])))
     rows = jobs_of_lines(session, batch_id, [job.custom_id or "" for job in lines])
     if new:
-        outbox.ring(session)
+        outbox.notify(session)
     return {name: (job, job.id in new) for name, job in rows.items()}
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger, ColumnElement, Select, and_, cast, func, sele
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from db import cursors, jobs, outbox, removed, retries, reused_lines
+from db import cursors, jobs, outbox, removed, retried_lines, reused_lines
 from db.errors import NotFound
 from db.models import Batch, Job, JobMetric, ReusedLine
 from db.states import ENDED_BATCHES, FINAL, BatchStatus, JobStatus, check_batch
@@ -150,7 +150,7 @@ def hold_or_free(session: Session, batch: Batch) -> bool:
     session.flush()
     if has_changed:  # freed, too: a message that raced with the hold was refused, and its job must not wait for it
         outbox.hold_back(session, batch.id)
-        outbox.ring(session)
+        outbox.notify(session)
     return has_changed
 
 
@@ -195,7 +195,7 @@ def retry(session: Session, batch: Batch, statuses: Collection[JobStatus]) -> in
     Raises `IllegalTransition` for an open run.
     """
     number = 0
-    while lines := retries.again(session, batch.id, statuses, limit=CHUNK):
+    while lines := retried_lines.again(session, batch.id, statuses, limit=CHUNK):
         number += lines
     if batch.status not in RUNS and number:
         check_batch(BatchStatus(batch.status), BatchStatus.IN_PROGRESS)
@@ -203,7 +203,7 @@ def retry(session: Session, batch: Batch, statuses: Collection[JobStatus]) -> in
     hold_or_free(session, batch)
     if number:
         _reopen(session, batch.id)
-        outbox.ring(session)
+        outbox.notify(session)
     return number
 
 

@@ -26,13 +26,11 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, aliased
 
-from db import heartbeats, outbox, removed, retries, reused_lines
+from db import heartbeats, job_pauses, outbox, removed, retried_lines, reused_lines
 from db.errors import LeaseLost, NotFound
 from db.models import Batch, Heartbeat, Job, JobMetric
 from db.states import FINAL, JobStatus, check_job
 from shared.run_windows import AtEnd
-
-FAULT_PAUSE_S = 5.0  # from a machine's fault to the next try on the same machine; doubles with each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +59,7 @@ def get(session: Session, tenant: str, id_: UUID, *, lock: bool = False) -> Job:
     job = session.scalars(query.with_for_update() if lock else query).one_or_none()
     if job is not None:
         return job
-    newer = retries.latest(session, tenant, id_)
+    newer = retried_lines.latest(session, tenant, id_)
     if newer is None:
         raise NotFound(f"no job {id_}")
     return get(session, tenant, newer, lock=lock)
@@ -109,7 +107,7 @@ _SOMEBODY_IDLES = heartbeats.takers(Job.queue, Job.model).where(Heartbeat.name.n
 
 def _is_for(owner: str, models: Collection[str] | None) -> tuple[ColumnElement[bool], ...]:
     """Say of a queued job that this worker may have it now."""
-    return may_take(owner), ~outbox.is_held(), true() if models is None else Job.model.in_(models)
+    return job_pauses.may_take(owner), ~outbox.is_held(), true() if models is None else Job.model.in_(models)
 
 
 def _claim(session: Session, *which: ColumnElement[bool], owner: str, lease_s: float) -> Claim | None:
@@ -130,7 +128,7 @@ def _claim(session: Session, *which: ColumnElement[bool], owner: str, lease_s: f
     ).one_or_none()
     if row is None:
         return None
-    outbox.ring(session)
+    outbox.notify(session)
     job, waited = row
     return Claim(job=job, fence=job.fence, attempt=job.attempt, owner=owner, queue_wait_s=float(waited))
 
@@ -272,19 +270,12 @@ def refuse(session: Session, claim: Claim, *, max_faults: int, code: str, messag
     job = lock_claimed(session, claim)
     job.num_faults += 1
     if job.num_faults < max_faults or job.cancel_requested:
-        pause_s = FAULT_PAUSE_S * 2 ** (job.num_faults - 1)
-        job.retry_at = session.scalar(select(func.clock_timestamp() + timedelta(seconds=pause_s)))
+        job.retry_at = session.scalar(select(func.clock_timestamp() + job_pauses.after(job.num_faults)))
         job.excluded = sorted({*job.excluded, claim.owner})
         _requeue(session, [job])
     else:
         _fail(session, job, code, message)
     return JobStatus(job.status)
-
-
-def may_take(owner: str) -> ColumnElement[bool]:
-    """Say of a queued job whether this worker may have it, as far as faults of machines go."""
-    is_early = and_(Job.num_faults < outbox.EVERYBODY_WAITS, ~Job.excluded.contains([owner]))
-    return or_(Job.retry_at.is_(None), Job.retry_at <= func.clock_timestamp(), is_early)
 
 
 def may_be_cancelled() -> ColumnElement[bool]:
@@ -448,7 +439,7 @@ def _requeue(session: Session, jobs: Sequence[Job]) -> None:
         job.published_at, job.queued_at = None, now
         job.progress, job.step, job.num_steps, job.path, job.receipt = 0, None, None, None, {}
     session.flush()
-    outbox.ring(session)
+    outbox.notify(session)
 
 
 def _ids(jobs: Sequence[Job], status: JobStatus) -> list[UUID]:

@@ -76,7 +76,8 @@ def record(session: Session, claim: Claim, *, outcome: str, **figures: Any) -> N
             queue_wait_s=claim.queue_wait_s,
             worker=claim.owner,
             outcome=outcome,
-            created_at=func.clock_timestamp(),  # not the transaction's, which may have waited: `db.figures` goes by it
+            # Not the transaction's, which may have waited: `db.prometheus` goes by it.
+            created_at=func.clock_timestamp(),
             **figures,
         ),
     )

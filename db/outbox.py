@@ -14,12 +14,12 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Select, TextClause, delete, func, insert, select, text, true, update
 from sqlalchemy.orm import Session
 
+from db.job_pauses import EVERYBODY_WAITS
 from db.models import Batch, Job, WaitingCheck
 from db.states import JobStatus, Queue
 
 CHANNEL = "chai_outbox"  # NOTIFY wakes the relay at the commit
 LAST = 9  # priority
-EVERYBODY_WAITS = 3  # faults of machines after which every machine waits before the next try
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +58,7 @@ class InFlight:
     num_running: int
 
 
-def ring(session: Session) -> None:
+def notify(session: Session) -> None:
     """Wake the relay once this transaction commits."""
     session.execute(text(f"NOTIFY {CHANNEL}"))
 
@@ -227,7 +227,7 @@ def add_last(session: Session, job_ids: Sequence[UUID]) -> None:
         return
     rows = [{"job_id": job_id, "queue": Queue.BULK, "priority": LAST} for job_id in job_ids]
     session.execute(insert(WaitingCheck), rows)
-    ring(session)
+    notify(session)
 
 
 def take_checks(session: Session, *, limit: int, models: Collection[str] | None = None) -> list[WaitingCheck]:

@@ -21,7 +21,7 @@ from shared.storage import Storage
 from worker import app, asking, fitness
 from worker.app import main
 from worker.jobs import video
-from worker.models.base import VideoModel
+from worker.models.video_model import VideoModel
 from worker.runtime import load_model
 from worker.settings import WorkerSettings
 from worker.transport import QoS

@@ -36,7 +36,7 @@ from worker import fitness, questions, remote_control, tasks
 from worker.announcements import Announcements
 from worker.asking import LATE_S, LOST_S, Asking
 from worker.gate import Gate
-from worker.jobs.retry import DATABASE_AWAY
+from worker.jobs.outages import DATABASE_AWAY
 from worker.models import registry
 from worker.runtime import Load, Runtime, load_model, model_names, open_runtime
 from worker.settings import WorkerSettings

@@ -24,9 +24,9 @@ from shared.storage import LATENTS, PICTURES, VIDEOS, Storage, StorageError, che
 from worker.errors import Unfit, no_threads
 from worker.jobs import video
 from worker.jobs.faults import Blame, Fault
-from worker.jobs.retry import DATABASE_AWAY
-from worker.models import faults as device_faults
-from worker.models.base import Sampling, VideoModel
+from worker.jobs.outages import DATABASE_AWAY
+from worker.models import device_faults
+from worker.models.video_model import Sampling, VideoModel
 from worker.runtime import Runtime
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0

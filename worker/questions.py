@@ -23,7 +23,7 @@ from shared.logs import first_line
 from worker.cache import dry_run
 from worker.cache.decisions.types import Json
 from worker.errors import Unfit
-from worker.jobs.retry import DATABASE_AWAY
+from worker.jobs.outages import DATABASE_AWAY
 from worker.models import registry
 from worker.runtime import Runtime
 

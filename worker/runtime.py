@@ -22,10 +22,10 @@ from worker.gate import Gate
 from worker.jobs.pace import Pace
 from worker.jobs.pipeline import Pipeline
 from worker.jobs.preview import Previews
-from worker.models import faults, registry
-from worker.models.base import VideoModel
+from worker.models import device_faults, registry
 from worker.models.embedder import Embedder
 from worker.models.registry import EngineOptions
+from worker.models.video_model import VideoModel
 from worker.settings import WorkerSettings
 
 logger = logging.getLogger(__name__)
@@ -108,7 +108,7 @@ class Runtime:
             if self._loaded is None or self._loaded[0] != name:
                 if self._loaded is not None:
                     self._loaded = None  # one at a time: its memory must be free before the next comes
-                    faults.free_memory()  # networks of diffusers that were run hold themselves
+                    device_faults.free_memory()  # networks of diffusers that were run hold themselves
                 self._loaded = (name, self._load(card))
             return self._loaded[1]
 
@@ -145,7 +145,7 @@ class Runtime:
         try:
             return self.load(card, self.settings)
         except Exception as error:  # files, memory, device, a library that is not here: no prompt has been read yet
-            if faults.is_broken(error):
+            if device_faults.is_broken(error):
                 raise
             message = f"model {card.name!r} could not be loaded from {card.source!r}: {type(error).__name__}: {error}"
             raise Unfit("model_unavailable", message) from error

@@ -22,8 +22,8 @@ from db.session import transaction
 from db.states import JobStatus
 from shared.ids import TASK, attempt_of
 from worker.jobs.attempt import generate
-from worker.jobs.retry import DATABASE_AWAY
-from worker.models import faults
+from worker.jobs.outages import DATABASE_AWAY
+from worker.models import device_faults
 from worker.quality.shadow_reruns import check
 from worker.runtime import Runtime
 
@@ -101,10 +101,10 @@ def register(app: Celery, runtime: Callable[[], Runtime], *, is_stopping: Callab
         except (Ignore, *ENDS):
             raise
         except Exception as error:
-            if not faults.is_broken(error):
+            if not device_faults.is_broken(error):
                 raise
             logger.exception("the device is unusable in this process; starting a new one")
-            os._exit(faults.DEVICE_BROKEN)
+            os._exit(device_faults.DEVICE_BROKEN)
 
     generate_task.Request = type("Request", (AttemptRequest,), {"is_stopping": staticmethod(is_stopping)})
 

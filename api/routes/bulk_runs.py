@@ -20,7 +20,7 @@ from api.ids import unix
 from api.schemas.answers import BulkRun, BulkRunList, Counts, DeletedBulkRun, ItemList
 from api.schemas.fields import Whole
 from api.schemas.requests import AddItems, Forecast, OpenBatch, RetryBatch, SealBatch, SetWindow, Window
-from db import acceptance, batches, file_batches, jobs, models, retries, reused_lines
+from db import acceptance, batches, file_batches, jobs, models, retried_lines, reused_lines
 from db.errors import IllegalTransition
 from db.states import ENDED_BATCHES, BatchStatus, JobStatus
 from shared.run_windows import AtEnd, RunWindow
@@ -217,7 +217,7 @@ def retry(
         if batch.status == BatchStatus.OPEN:
             raise IllegalTransition
         _check_no_file(session, batch)
-        number = retries.number(session, batch.id, statuses)
+        number = retried_lines.number(session, batch.id, statuses)
         call.service.limits.check(session, call.caller, number, is_bulk=True)
         batches.retry(session, batch, statuses)
         return _show(session, batch)

@@ -34,7 +34,12 @@ from shared.ids import video_id
 from shared.model_cards import ModelCard
 from shared.silence import NOT_THERE_S
 
-NUM_LATEST, NUM_WAITING, NUM_ENDED, NUM_CARDS, NUM_HITS = 6, 25, 8, 24, 20
+# How many are shown:
+NUM_LATEST = 6  # videos of the caller beside the form
+NUM_WAITING = 25
+NUM_ENDED = 8
+NUM_CARDS = 24
+NUM_HITS = 20
 WITHIN = [("12", "the last 12 hours"), ("24", "the last day"), ("168", "the last week")]
 SPANS = [(1, "a day"), (7, "a week"), (30, "a month"), (365, "a year")]
 FOR_A_DAY = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}

@@ -19,7 +19,7 @@ from cli.bulk.submission import rule_of, series_of, submit, submitted_before, te
 from cli.cache.spaces import of_another
 from cli.client import Json, connect
 from cli.errors import BadInput
-from cli.list_files import STDIN
+from cli.prompt_lists import STDIN
 from shared.run_windows import AtEnd
 
 app = App(help="Run a whole list of prompts.", no_args_is_help=True)

@@ -12,8 +12,8 @@ from pathlib import Path
 from cli import local, output, places, results
 from cli.client import Client, Json
 from cli.errors import Refused, Unreachable
-from cli.list_files import STDIN
 from cli.outages import through_outages
+from cli.prompt_lists import STDIN
 from cli.results import exit_code
 from shared.formats import duration
 from shared.results import Result

@@ -14,7 +14,7 @@ from cli import local, output
 from cli.arguments import AsJson
 from cli.cache.spaces import find_id, of_another
 from cli.errors import BadInput
-from cli.list_files import STDIN, from_stdin
+from cli.prompt_lists import STDIN, from_stdin
 from shared.formats import duration
 from shared.limits import A_CENTURY
 

@@ -20,7 +20,7 @@ from cli import local, output, plots
 from cli.cache import replays
 from cli.cache.spaces import find_id
 from cli.errors import BadInput
-from cli.list_files import STDIN
+from cli.prompt_lists import STDIN
 from cli.report import STYLE, listed, section, table
 from shared.limits import A_CENTURY
 

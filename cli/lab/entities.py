@@ -7,7 +7,7 @@ import typer
 
 from cli import output
 from cli.arguments import App
-from cli.list_files import read_prompts
+from cli.prompt_lists import read_prompts
 
 app = App(add_completion=False)
 

@@ -12,8 +12,8 @@ from cli import output
 from cli.arguments import App
 from cli.errors import CommandError
 from cli.lab import devices
-from cli.list_files import read_prompts
 from cli.model_cards import cards_in
+from cli.prompt_lists import read_prompts
 
 if TYPE_CHECKING:
     from lab.experiments.vbench import Pair

@@ -18,9 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from worker.models.base import CachedLatents
 from worker.models.opensora.blocks import PackedCaption, Taps
 from worker.models.opensora.stdit3 import STDiT3
+from worker.models.video_model import CachedLatents
 
 Codebook = tuple[tuple[float, int], ...]  # (upper bound of c, steps to the next computed one); the last has no bound
 

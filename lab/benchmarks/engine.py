@@ -26,9 +26,9 @@ from lab.benchmarks.plain import plain_decode, plain_steps
 from shared import model_cards
 from worker.jobs import video
 from worker.models import device as devices
-from worker.models import faults
+from worker.models import device_faults
 from worker.models.opensora.caption import DEFAULT_AESTHETIC_SCORE
-from worker.models.opensora.compilation import Mode, Options, TextPlace, optimize
+from worker.models.opensora.optimization import Options, optimize
 from worker.models.opensora.pipeline import ChaiPipeline
 from worker.models.opensora.presets import letter_tokenizer, stdit3_small_config, stdit3_xl2_config, tiny
 from worker.models.opensora.sampler import Conditioning
@@ -36,6 +36,7 @@ from worker.models.opensora.sizes import VideoSize
 from worker.models.opensora.stdit3 import STDiT3
 from worker.models.opensora.text import Caption
 from worker.models.opensora.vae import OpenSoraVAE, PatchVAE, to_uint8
+from worker.models.registry import EngineMode, TextPlace
 
 T = TypeVar("T")
 
@@ -65,7 +66,7 @@ class Request:
     steps: tuple[int, ...]
     models_dir: Path | None = None  # None = random weights
     device: str = "auto"
-    mode: Mode = "off"
+    mode: EngineMode = "off"
     dtype: str | None = None  # float32 or bfloat16; None = bfloat16 on a GPU, float32 elsewhere
     text: TextPlace = "keep"
     repeats: int = 3
@@ -122,8 +123,8 @@ def run(request: Request) -> dict[str, Any]:
             refused[name] = "interrupted"
             break
         except Exception as error:  # what was measured before stays
-            refused[name] = faults.told(error)
-            faults.free_memory()
+            refused[name] = device_faults.told(error)
+            device_faults.free_memory()
     report = _report(request, device, outcome.applied, refused, peak, results)
     _print(report, results, peak)
     return report
@@ -330,7 +331,7 @@ def _report(
         "peak_tflops": peak / 1e12,
         "speedup": {str(n): s for n, s in _speedups(results, device).items()},
         "results": rows,
-        **faults.versions(),
+        **device_faults.versions(),
     }
 
 

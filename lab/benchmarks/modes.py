@@ -19,14 +19,15 @@ from rich.table import Table
 
 from lab.benchmarks.engine import Request, build
 from worker.models import device as devices
-from worker.models import faults
-from worker.models.opensora.compilation import Mode, optimize, options
+from worker.models import device_faults
+from worker.models.opensora.optimization import optimize, options
 from worker.models.opensora.pipeline import ChaiPipeline
 from worker.models.opensora.sizes import VideoSize
+from worker.models.registry import EngineMode
 
 LENGTHS = (2, 5, 9, 14, 20, 27, 35, 48, 70, 110)  # words, about as prompts of people have them
 WORDS = ["a", "red", "fox", "walks", "slowly", "through", "fresh", "snow", "under", "a", "pale", "winter", "sun"]
-SETTINGS: tuple[Mode, ...] = ("off", "compile", "graphs")
+SETTINGS: tuple[EngineMode, ...] = ("off", "compile", "graphs")
 GPU_ONLY = {  # setting: why it is not measured elsewhere, where it would be another under a wrong name
     "graphs": "CUDA graphs need a CUDA device",
 }
@@ -47,7 +48,7 @@ class Row:
     left_off: dict[str, str]  # what could not be switched on, and why
 
 
-def run(request: Request, sizes: Sequence[VideoSize], settings: Sequence[Mode] = SETTINGS) -> dict[str, Any]:
+def run(request: Request, sizes: Sequence[VideoSize], settings: Sequence[EngineMode] = SETTINGS) -> dict[str, Any]:
     """Measure all, print a table and one line of JSON, and return what the line holds.
 
     A setting that breaks, and a run that is interrupted, cost what they have not measured yet.
@@ -68,8 +69,8 @@ def run(request: Request, sizes: Sequence[VideoSize], settings: Sequence[Mode] =
             refused[name] = "interrupted"
             break
         except Exception as error:  # one setting in many may ask too much of this machine
-            refused[name] = faults.told(error)
-        faults.free_memory()
+            refused[name] = device_faults.told(error)
+        device_faults.free_memory()
     report = {
         "bench": "modes",
         "preset": request.preset,
@@ -80,13 +81,13 @@ def run(request: Request, sizes: Sequence[VideoSize], settings: Sequence[Mode] =
         "steps": request.steps[0],
         "rows": [asdict(row) for row in rows],
         "refused": refused,
-        **faults.versions(),
+        **device_faults.versions(),
     }
     _print(report, rows)
     return report
 
 
-def _rows(request: Request, setting: Mode, sizes: Sequence[VideoSize], device: torch.device) -> Iterator[Row]:
+def _rows(request: Request, setting: EngineMode, sizes: Sequence[VideoSize], device: torch.device) -> Iterator[Row]:
     began = time.perf_counter()
     pipeline = build(replace(request, mode=setting), device)
     outcome = optimize(pipeline, options(device, mode=setting, warm=tuple(sizes)), device)

@@ -12,7 +12,7 @@ import psycopg2
 
 from lab.chaos import audit, schedule
 from lab.chaos.audit import Verdict
-from lab.chaos.blows import FarWorker, Striker
+from lab.chaos.injected_faults import FarWorker, Striker
 from lab.chaos.link import Link
 from lab.chaos.load import Load
 

@@ -21,8 +21,8 @@ from lab.experiments.scores import difference
 from lab.toy_world.captions import Caption, caption_of, sample_captions, share_both, share_object, share_scene
 from lab.toy_world.checker import Verdict, check
 from lab.toy_world.world import NUM_FRAMES, SIDE
-from worker.models.base import StepHook
 from worker.models.opensora.schedule import Schedule
+from worker.models.video_model import StepHook
 from worker.reuse import registry as ways
 from worker.reuse.donor import Donor
 from worker.reuse.recorder import PAPER_STEPS, Recorder, kept_steps

@@ -26,11 +26,11 @@ from lab.toy_world.worlds import Caption, World, known_world
 from shared.generation import Mode
 from worker.cache.decisions.planning import NIRVANA, NIRVANA_MATCH, Recipe, decide
 from worker.cache.decisions.types import HitKind
-from worker.models.base import StepHook
 from worker.models.embedder import Embedder
 from worker.models.opensora.pipeline import ChaiPipeline
 from worker.models.opensora.sampler import Network
 from worker.models.opensora.schedule import Schedule
+from worker.models.video_model import StepHook
 from worker.quality.index import Found, Index
 from worker.quality.nearness import distance
 from worker.reuse import registry

@@ -21,7 +21,7 @@ from lab.experiments.study_prompts import Pair, Prompts
 from shared.generation import GenerationParams
 from shared.model_cards import ModelCard
 from worker.jobs import pace
-from worker.models.base import PlainHook, Sampling, StepHook, VideoModel
+from worker.models.video_model import PlainHook, Sampling, StepHook, VideoModel
 from worker.reuse import registry
 from worker.reuse.active_tokens import ActiveTokens
 from worker.reuse.donor import Donor

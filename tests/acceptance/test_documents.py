@@ -21,10 +21,10 @@ from api.settings import ApiSettings
 from cli.main import MOUNTED, app
 from shared.reasons import Reason
 from shared.settings import Settings
-from worker.cache.base import LatentCache
 from worker.cache.decisions.match_settings import MatchSettings
+from worker.cache.latent_cache import LatentCache
 from worker.jobs import runner
-from worker.models.base import StepHook, VideoModel
+from worker.models.video_model import StepHook, VideoModel
 from worker.reuse.registry import WAYS
 from worker.settings import WorkerSettings
 

@@ -46,7 +46,6 @@ from worker.cache.decisions.planning import Plan
 from worker.cache.decisions.types import Neighbour
 from worker.cache.eviction import POLICIES
 from worker.cache.namespaces import SpaceSettings, open_space
-from worker.models.base import StepHook
 from worker.models.embedders import load_embedder
 from worker.models.opensora.pipeline import ChaiPipeline
 from worker.models.opensora.presets import redraw, stdit3_small_config, tiny
@@ -54,6 +53,7 @@ from worker.models.opensora.sampler import Conditioning, denoise
 from worker.models.opensora.schedule import Schedule
 from worker.models.opensora.stdit3 import STDiT3
 from worker.models.opensora.text import Caption
+from worker.models.video_model import StepHook
 from worker.reuse.cache_attention import CacheAttention
 from worker.reuse.codec import PRECISIONS, pack, unpack
 from worker.reuse.donor import Donor, latent_name

@@ -15,10 +15,10 @@ import torch
 from torch import nn
 
 from worker.models import device as devices
-from worker.models import faults
-from worker.models.base import Computed
+from worker.models import device_faults
 from worker.models.opensora.presets import stdit3_small_config, stdit3_xl2_config
 from worker.models.opensora.stdit3 import STDiT3
+from worker.models.video_model import Computed
 
 pytestmark = pytest.mark.bench
 SHARES = (0.2, 0.4, 0.6, 0.8, 1.0)
@@ -42,7 +42,7 @@ def test_a_sparse_forward_takes_about_its_share(name: str) -> None:
     print(f"\n{name}: {frames} x {side // 2} x {side // 2} tokens, {rows[0]['kept_mb']:.1f} MB kept a row, {device}")
     for row in rows:
         print(f"  {row['share']:.1f} of the tokens: {row['cpu_s']:.4f} s of processor, {row['wall_s']:.4f} s")
-    print(json.dumps({"size": name, "threads": torch.get_num_threads(), "rows": rows, **faults.versions()}))
+    print(json.dumps({"size": name, "threads": torch.get_num_threads(), "rows": rows, **device_faults.versions()}))
     time = "wall_s" if device.type == "cuda" else "cpu_s"
     assert rows[1][time] < rows[0][time]  # a fifth against the whole
 

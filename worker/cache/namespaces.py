@@ -11,7 +11,7 @@ from db.models import Job, Namespace
 from shared.model_cards import PLANS, ModelCard
 from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.decisions.planning import NIRVANA_MATCH
-from worker.models.base import Fingerprint
+from worker.models.video_model import Fingerprint
 from worker.reuse.donor import KEPT_IN, Precision
 from worker.settings import WorkerSettings
 

@@ -20,8 +20,8 @@ from worker.errors import Stopped
 from worker.jobs import outcomes
 from worker.jobs.context import JobContext, Parts, RunResult
 from worker.jobs.lease import Lease, claim_job
+from worker.jobs.outages import DATABASE_AWAY
 from worker.jobs.pipeline import LOOK_S, Turn
-from worker.jobs.retry import DATABASE_AWAY
 from worker.jobs.runner import run
 from worker.quality import monitor
 from worker.runtime import Runtime

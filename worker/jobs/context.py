@@ -10,13 +10,13 @@ from uuid import UUID
 from db.jobs import Claim
 from shared.generation import GenerationParams
 from shared.storage import StoredFile, picture_name, video_name
-from worker.cache.base import CachePlan, Kept, LatentCache
+from worker.cache.latent_cache import CachePlan, Kept, LatentCache
 from worker.jobs.lease import AnyLease
 from worker.jobs.metrics import Figures
 from worker.jobs.pace import Pace
 from worker.jobs.pipeline import Turn
 from worker.jobs.preview import Previews
-from worker.models.base import Sampling, StepHook, VideoModel
+from worker.models.video_model import Sampling, StepHook, VideoModel
 
 
 class VideoStore(Protocol):

@@ -18,9 +18,9 @@ from sqlalchemy.exc import ProgrammingError
 
 from shared.storage import StorageError, TemporaryFolderError
 from worker.errors import GiveUp, Unfit
-from worker.jobs.retry import DATABASE_AWAY
-from worker.models import faults as device_faults
-from worker.models.base import RequestError
+from worker.jobs.outages import DATABASE_AWAY
+from worker.models import device_faults
+from worker.models.video_model import RequestError
 
 
 class Blame(StrEnum):

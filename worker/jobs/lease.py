@@ -16,7 +16,7 @@ from db.jobs import Claim
 from db.session import transaction, waited_in_vain
 from shared.logs import first_line
 from worker.errors import Cancelled, Stopped, Unfit, no_threads
-from worker.jobs.retry import DATABASE_AWAY, retry_database
+from worker.jobs.outages import DATABASE_AWAY, retry_database
 from worker.settings import WorkerSettings
 
 logger = logging.getLogger(__name__)

@@ -15,8 +15,8 @@ from worker.errors import Cancelled, Stopped
 from worker.jobs import faults
 from worker.jobs.context import JobContext, RunResult
 from worker.jobs.faults import Blame
-from worker.jobs.retry import DATABASE_AWAY, retry_database
-from worker.models import faults as device_faults
+from worker.jobs.outages import DATABASE_AWAY, retry_database
+from worker.models import device_faults
 from worker.runtime import Runtime
 
 logger = logging.getLogger(__name__)

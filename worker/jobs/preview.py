@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from worker.models.base import Step
+from worker.models.video_model import Step
 
 SIDE = 192  # longest side of a picture, in pixels
 QUALITY = 70

@@ -1,6 +1,6 @@
 """What everybody may see of a job while it runs."""
 
-from worker.cache.base import CachePlan
+from worker.cache.latent_cache import CachePlan
 from worker.jobs.context import JobContext
 
 

@@ -15,15 +15,15 @@ from shared.generation import RunPath
 from shared.logs import first_line
 from shared.reasons import Reason
 from shared.storage import StorageError, StoredFile
-from worker.cache.base import CachePlan, Kept, LatentCache, Lent
 from worker.cache.decisions.planning import Case, Recipe
+from worker.cache.latent_cache import CachePlan, Kept, LatentCache, Lent
 from worker.errors import GiveUp
 from worker.jobs import pace, video
 from worker.jobs.context import JobContext, Parts, Run, RunResult, VideoStore
+from worker.jobs.outages import DATABASE_AWAY, retry, retry_database
 from worker.jobs.preview import Previews
 from worker.jobs.progress import report_plan
-from worker.jobs.retry import DATABASE_AWAY, retry, retry_database
-from worker.models.base import Sampling, VideoModel
+from worker.models.video_model import Sampling, VideoModel
 from worker.reuse import registry as ways
 from worker.reuse.recorder import Recorder, kept_steps
 

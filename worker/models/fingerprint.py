@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from worker.models.base import Fingerprint
+from worker.models.video_model import Fingerprint
 
 _SAMPLE = 64  # values of each tensor that enter the fingerprint
 _OF_THE_PIPELINE = ("time_shift", "spacing", "aesthetic_score")  # the rest is what a call gets that names none

@@ -10,7 +10,7 @@ from typing import Literal
 
 from shared.gc_pause import gc_paused
 from shared.model_cards import ModelCard
-from worker.models.base import VideoModel
+from worker.models.video_model import VideoModel
 
 EngineMode = Literal["auto", "off", "compile", "graphs"]
 DtypeName = Literal["auto", "float32", "bfloat16"]

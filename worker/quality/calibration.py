@@ -12,7 +12,7 @@ from itertools import chain, groupby
 
 from worker.cache.decisions.planning import Case
 from worker.jobs import pace, video
-from worker.models.base import Sampling, VideoModel
+from worker.models.video_model import Sampling, VideoModel
 from worker.quality import candidates, plan_table
 from worker.quality.calibration_processes import Processes
 from worker.quality.calibration_runs import Asked, Runs, Work

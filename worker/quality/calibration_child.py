@@ -12,8 +12,8 @@ from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from typing import Any
 
+from worker.models.device_faults import is_out_of_memory
 from worker.models.embedders import load_embedder
-from worker.models.faults import is_out_of_memory
 from worker.quality.calibration_processes import END_S, Part, ProcessLost
 from worker.quality.calibration_record import Record
 from worker.quality.calibration_runs import Runs, Work

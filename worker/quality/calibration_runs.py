@@ -29,8 +29,8 @@ from worker.jobs.context import JobContext
 from worker.jobs.metrics import Figures
 from worker.jobs.preview import Previews
 from worker.jobs.runner import borrow, compress, decode, denoise, encode
-from worker.models.base import Sampling, VideoModel
 from worker.models.embedder import Embedder
+from worker.models.video_model import Sampling, VideoModel
 from worker.quality import candidates
 from worker.quality.calibration_cache import CalibrationCache
 from worker.quality.calibration_record import Made, Record

@@ -10,7 +10,7 @@ from typing import Any
 from shared.generation import RunPath
 from shared.model_cards import ModelCard
 from worker.cache.decisions.planning import Case, Recipe
-from worker.models.base import VideoModel
+from worker.models.video_model import VideoModel
 
 SOURCE = "calibrated"  # of every recipe here
 KINDS = (Case.SCENE, Case.OBJECT, Case.BOTH, Case.PROMPT)  # of hit

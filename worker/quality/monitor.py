@@ -14,12 +14,12 @@ from db.session import transaction
 from shared.logs import first_line
 from shared.reasons import Reason
 from worker.cache import trace
-from worker.cache.base import CachePlan
 from worker.cache.decisions import planning
 from worker.cache.decisions.planning import Case, Plan, Recipe, Table
 from worker.cache.decisions.replay import DecisionRow
+from worker.cache.latent_cache import CachePlan
 from worker.cache.namespaces import plan_key
-from worker.jobs.retry import DATABASE_AWAY
+from worker.jobs.outages import DATABASE_AWAY
 from worker.quality.judges import Judge, Judged
 from worker.quality.thresholds import SOURCE, Loss, Move, Rule, demanding, is_chosen, relaxed, threshold_of
 from worker.settings import WorkerSettings

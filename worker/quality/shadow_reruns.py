@@ -29,10 +29,10 @@ from worker.cache.planner import StoredPlan
 from worker.jobs.attempt import parts
 from worker.jobs.context import JobContext
 from worker.jobs.metrics import Figures
+from worker.jobs.outages import DATABASE_AWAY
 from worker.jobs.preview import Previews
-from worker.jobs.retry import DATABASE_AWAY
 from worker.jobs.runner import borrow, compress, decode, denoise, encode, load
-from worker.models import faults
+from worker.models import device_faults
 from worker.quality import judges
 from worker.quality import monitor as rule
 from worker.quality.videos import Video
@@ -128,10 +128,10 @@ def _run(runtime: Runtime, row: QualityCheck) -> None:
         raise
     except Exception as error:
         logger.warning("the check of job %s is lost: %s", row.job_id, error, exc_info=not isinstance(error, Lost))
-        faults.forget(error)
+        device_faults.forget(error)
         with transaction(runtime.factory) as session:
             quality_checks.lose(session, row, reason=str(error) or type(error).__name__, seconds=figures.gpu_seconds)
-        if faults.is_broken(error):
+        if device_faults.is_broken(error):
             raise
 
 

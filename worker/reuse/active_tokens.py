@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
-from worker.models.base import Computed
+from worker.models.video_model import Computed
 from worker.reuse.donor import CLEAN, Donor
 from worker.reuse.way import Way, check_fraction
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Self
 
-from worker.models.base import CachedLatents
+from worker.models.video_model import CachedLatents
 from worker.reuse.donor import CLEAN, Donor, latent_name
 from worker.reuse.way import Way, check_choice, check_fraction
 

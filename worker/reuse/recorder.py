@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-from worker.models.base import PlainHook, Step
+from worker.models.video_model import PlainHook, Step
 from worker.reuse.donor import CLEAN, Donor, latent_name, level_name
 
 if TYPE_CHECKING:

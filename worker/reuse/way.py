@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
-from worker.models.base import PlainHook
+from worker.models.video_model import PlainHook
 from worker.reuse.donor import Donor
 
 

@@ -29,14 +29,14 @@ from db.states import EntryStatus
 from shared.generation import Mode
 from shared.storage import LATENTS, Storage, StoredFile
 from worker.cache import room
-from worker.cache.base import Kept
 from worker.cache.decisions import planning
 from worker.cache.decisions.entities import extractor
+from worker.cache.latent_cache import Kept
 from worker.cache.namespaces import SpaceSettings
 from worker.cache.planner import StoredPlan
 from worker.cache.store import StoredCache
 from worker.jobs.attempt import generate
-from worker.jobs.retry import retry_database
+from worker.jobs.outages import retry_database
 from worker.models.opensora.model import OpenSoraModel
 from worker.models.opensora.presets import tiny
 from worker.reuse.codec import pack

@@ -22,8 +22,8 @@ from worker.app import release
 from worker.jobs.context import JobContext
 from worker.jobs.lease import Lease, claim_job
 from worker.jobs.outcomes import discard
-from worker.models.base import Step
 from worker.models.opensora.model import OpenSoraModel
+from worker.models.video_model import Step
 from worker.runtime import open_runtime
 
 Start = Callable[..., Any]  # Any: the Service of conftest

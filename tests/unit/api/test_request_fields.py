@@ -3,7 +3,7 @@
 from dataclasses import fields
 
 from api import job_factory
-from db import retries
+from db import retried_lines
 from shared.generation import GenerationParams
 
 SHAPING = {field.name for field in fields(GenerationParams)} | {"user_metadata"}
@@ -14,4 +14,4 @@ def test_lines_are_alike_that_are_alike_in_all_that_shapes_a_video() -> None:
 
 
 def test_a_retried_line_keeps_all_that_shapes_a_video() -> None:
-    assert set(retries._KEPT) >= SHAPING
+    assert set(retried_lines._KEPT) >= SHAPING

@@ -227,7 +227,7 @@ def test_a_file_of_wide_characters_is_named_with_the_command_that_converts_it(tm
 
 
 def test_wide_characters_from_stdin_are_converted_on_their_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cli.list_files.from_stdin", lambda: "a red circle\n".encode("utf-16"))
+    monkeypatch.setattr("cli.prompt_lists.from_stdin", lambda: "a red circle\n".encode("utf-16"))
 
     with pytest.raises(BadInput) as refused:
         manifest.read(Path("-"), {})

@@ -10,7 +10,7 @@ from shared.storage import StorageError, TemporaryFolderError
 from worker.errors import GiveUp, Unfit
 from worker.gate import Gate
 from worker.jobs.faults import Blame, judge
-from worker.models.base import RequestError
+from worker.models.video_model import RequestError
 
 WRONG = Unfit("codec", "this machine cannot write MP4")
 JOB, MACHINE, SURROUNDINGS, NOBODY = Blame.JOB, Blame.MACHINE, Blame.SURROUNDINGS, Blame.NOBODY

@@ -9,7 +9,7 @@ from PIL import Image
 
 from worker.jobs import preview
 from worker.jobs.preview import Previews
-from worker.models.base import Step
+from worker.models.video_model import Step
 
 COLOURS = np.random.default_rng(0).uniform(-40, 40, (4, 3))
 

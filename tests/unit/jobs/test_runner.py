@@ -21,9 +21,9 @@ from shared.generation import GenerationParams
 from shared.model_cards import ModelCard
 from shared.reasons import Reason
 from shared.storage import StorageError, StoredFile
-from worker.cache.base import CachePlan, Kept, Lent
 from worker.cache.decisions import planning
 from worker.cache.decisions.entities import extract
+from worker.cache.latent_cache import CachePlan, Kept, Lent
 from worker.errors import GiveUp
 from worker.jobs import video
 from worker.jobs.context import JobContext, Parts, RunResult
@@ -31,7 +31,7 @@ from worker.jobs.pipeline import Pipeline, Turn
 from worker.jobs.progress import report_plan
 from worker.jobs.runner import run, sampling_of, store
 from worker.jobs.video import Encoder
-from worker.models.base import Fingerprint, Step
+from worker.models.video_model import Fingerprint, Step
 from worker.reuse.donor import Donor
 
 CARD = ModelCard(name="idle", title="Idle", source="", sizes=("16x16",), fps=8, frames=(2,), full_steps=30)
@@ -298,7 +298,7 @@ def test_a_video_whose_pictures_cannot_be_written_is_published_all_the_same(monk
 def test_a_video_waits_for_its_storage_as_long_as_there_is_patience(
     monkeypatch: pytest.MonkeyPatch, patience_s: float
 ) -> None:
-    monkeypatch.setattr("worker.jobs.retry.time.sleep", lambda _: None)
+    monkeypatch.setattr("worker.jobs.outages.time.sleep", lambda _: None)
     row = Job(id=UUID(int=3), model="idle", width=16, height=16, num_frames=2, fps=8, prompt="a fox")
     claim = Claim(job=row, fence=4, attempt=1, owner="w", queue_wait_s=0.0)
     job = JobContext(claim=claim, params=GenerationParams.of(row), seed=9, lease=Free())

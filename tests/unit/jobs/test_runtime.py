@@ -11,9 +11,9 @@ from sqlalchemy.orm import sessionmaker
 
 from shared.model_cards import ModelCard
 from shared.storage import Storage
-from worker.models.base import VideoModel
 from worker.models.opensora.model import OpenSoraModel
 from worker.models.opensora.presets import tiny
+from worker.models.video_model import VideoModel
 from worker.runtime import Runtime
 from worker.settings import WorkerSettings
 

@@ -26,10 +26,10 @@ from shared.generation import GenerationParams
 from shared.model_cards import Lora, ModelCard
 from tests import tiny_pipelines
 from worker.models import registry
-from worker.models.base import PlainHook, RequestError, Sampling
 from worker.models.diffusers.loading import why_donors_are_ignored
 from worker.models.diffusers.source import SourceError
 from worker.models.registry import EngineOptions
+from worker.models.video_model import PlainHook, RequestError, Sampling
 from worker.reuse.cache_attention import CacheAttention
 from worker.reuse.donor import CLEAN, Donor
 from worker.reuse.own_trajectory import OwnTrajectory

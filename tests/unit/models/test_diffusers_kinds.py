@@ -21,12 +21,12 @@ from shared.model_cards import Lora, ModelCard
 from tests import more_tiny_pipelines as tiny
 from tests import tiny_pipelines
 from worker.models import registry
-from worker.models.base import Fingerprint, RequestError, Sampling
 from worker.models.diffusers import cards, quantization, schedule, source
 from worker.models.diffusers.loading import identify
 from worker.models.diffusers.model import DiffusersModel
 from worker.models.diffusers.source import SourceError
 from worker.models.registry import EngineOptions
+from worker.models.video_model import Fingerprint, RequestError, Sampling
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:diffusers")  # its schedulers' with NumPy
 

@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 from shared.generation import GenerationParams
 from shared.model_cards import ModelCard
 from worker.models import registry
-from worker.models.opensora.compilation import options
 from worker.models.opensora.model import OpenSoraModel
+from worker.models.opensora.optimization import options
 from worker.models.opensora.presets import tiny
 from worker.models.registry import EngineOptions
 from worker.runtime import load_model

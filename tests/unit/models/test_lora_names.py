@@ -17,9 +17,9 @@ from shared.model_cards import Lora, ModelCard
 from tests import more_tiny_pipelines as tiny
 from tests import tiny_pipelines
 from worker.models import registry
-from worker.models.base import Sampling
 from worker.models.diffusers.source import SourceError
 from worker.models.registry import EngineOptions
+from worker.models.video_model import Sampling
 
 SIZES = {**tiny_pipelines.SIZES, **tiny.SIZES}
 RANK, STEPS = 2, 2

@@ -13,9 +13,9 @@ import torch
 from diffusers.models.resnet import ResnetBlock2D
 from torch import nn
 
-from worker.models.opensora import compilation
+from worker.models.opensora import optimization
 from worker.models.opensora.blocks import Block, Mlp
-from worker.models.opensora.compilation import (
+from worker.models.opensora.optimization import (
     MAX_VARIANTS,
     Int8Linear,
     Options,
@@ -325,12 +325,12 @@ class Recorded:
 @pytest.mark.parametrize(("most", "count"), [(31, 0), (32, 1)])
 def test_a_forward_is_recorded_only_where_it_is_small(monkeypatch, most, count):
     """A large one keeps a GPU busy for longer than its launches take: a recording would hold memory for nothing."""
-    monkeypatch.setattr(compilation, "RECORDED_TOKENS", most)
-    monkeypatch.setattr(compilation, "_Recording", Recorded)
+    monkeypatch.setattr(optimization, "RECORDED_TOKENS", most)
+    monkeypatch.setattr(optimization, "_Recording", Recorded)
     monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: None)
     pipeline = tiny()
     before = image(pipeline)
-    pipeline.network = network = compilation.RecordedTransformer(pipeline.transformer)
+    pipeline.network = network = optimization.RecordedTransformer(pipeline.transformer)
 
     assert torch.equal(image(pipeline), before)
     assert len(network._recordings) == count
@@ -339,9 +339,9 @@ def test_a_forward_is_recorded_only_where_it_is_small(monkeypatch, most, count):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
 def test_a_recording_runs_the_code_that_steps_run(warmed, monkeypatch):
     """Of copies: laid out in another way they would be compiled for once more."""
-    monkeypatch.setattr(compilation, "_Recording", Recorded)
+    monkeypatch.setattr(optimization, "_Recording", Recorded)
     monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: None)
-    monkeypatch.setattr(warmed, "network", compilation.RecordedTransformer(warmed.transformer))
+    monkeypatch.setattr(warmed, "network", optimization.RecordedTransformer(warmed.transformer))
     warm = torch._dynamo.utils.counters["stats"]["unique_graphs"]
 
     image(warmed)

@@ -12,7 +12,7 @@ from lab.benchmarks import engine, modes
 from lab.benchmarks.operations import decode_operations, text_operations, transformer_operations
 from lab.benchmarks.plain import plain_decode, plain_steps
 from worker.models.opensora.blocks import Block
-from worker.models.opensora.compilation import optimize
+from worker.models.opensora.optimization import optimize
 from worker.models.opensora.presets import stdit3_xl2_config, tiny
 from worker.models.opensora.sampler import Conditioning
 from worker.models.opensora.sizes import VideoSize

@@ -22,11 +22,11 @@ from shared.model_cards import ModelCard
 from tests import tiny_pipelines
 from tests.processes import is_running
 from worker.jobs import faults as blame
-from worker.models import faults, registry
-from worker.models.base import RequestError, Sampling
+from worker.models import device_faults, registry
 from worker.models.diffusers import parallel
 from worker.models.diffusers.loading import compile_blocks
 from worker.models.registry import EngineOptions
+from worker.models.video_model import RequestError, Sampling
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*all_gather_tensor:FutureWarning")  # diffusers' own affair
 STEPS = 4
@@ -138,13 +138,13 @@ def test_a_follower_lost_within_a_forward_is_a_lost_device(pair, monkeypatch, by
     process, block = follower(), pair.pipeline.transformer.blocks[1]
     losing = block.register_forward_pre_hook(lambda *_: process.send_signal(by))
 
-    with pytest.raises(faults.DeviceLost, match="its process died, or did not answer in time") as broke:
+    with pytest.raises(device_faults.DeviceLost, match="its process died, or did not answer in time") as broke:
         made(pair)
 
     losing.remove()
     fault = blame.sort(broke.value)
     assert (fault.blame, fault.is_free) == (blame.Blame.MACHINE, True)
-    assert faults.is_broken(broke.value)  # so the worker ends this process, and begins a new one
+    assert device_faults.is_broken(broke.value)  # so the worker ends this process, and begins a new one
     assert not is_running(process)
 
 

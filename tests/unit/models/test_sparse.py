@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from worker.models.base import CachedLatents, Computed
 from worker.models.opensora.presets import redraw, stdit3_tiny_config, tiny_transformer
 from worker.models.opensora.sparse import tokens_of
 from worker.models.opensora.stdit3 import STDiT3
+from worker.models.video_model import CachedLatents, Computed
 
 FRAMES, PLACES = 3, 6  # latents of 3 x 6 x 4 cells in tokens of 2 x 2
 

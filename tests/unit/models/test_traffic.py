@@ -9,7 +9,7 @@ from lab.benchmarks.engine import T5_XXL
 from lab.benchmarks.traffic import Traffic, counted
 from worker.models.opensora.attention import rotary_table
 from worker.models.opensora.blocks import Frames, PackedCaption
-from worker.models.opensora.compilation import GPU_CHUNKS, GPU_DECODE_BATCH, join_gelu
+from worker.models.opensora.optimization import GPU_CHUNKS, GPU_DECODE_BATCH, join_gelu
 from worker.models.opensora.presets import stdit3_xl2_config
 from worker.models.opensora.stdit3 import STDiT3
 from worker.models.opensora.vae import OpenSoraVAE

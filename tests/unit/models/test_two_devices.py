@@ -9,13 +9,13 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from worker.models.base import CachedLatents
 from worker.models.opensora.blocks import Block
-from worker.models.opensora.compilation import Options, optimize
+from worker.models.opensora.optimization import Options, optimize
 from worker.models.opensora.pipeline import ChaiPipeline
 from worker.models.opensora.presets import stdit3_tiny_config, tiny
 from worker.models.opensora.stdit3 import STDiT3, position_embedding
 from worker.models.opensora.two_devices import OnTwoDevices
+from worker.models.video_model import CachedLatents
 from worker.reuse.active_tokens import ActiveTokens
 from worker.reuse.cache_attention import CacheAttention
 from worker.reuse.donor import CLEAN, Donor

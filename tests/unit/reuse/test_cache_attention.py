@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 
 from lab.baselines.adacache import AdaCache
-from worker.models.base import CachedLatents
 from worker.models.opensora.sampler import denoise
 from worker.models.opensora.schedule import Schedule
+from worker.models.video_model import CachedLatents
 from worker.reuse.cache_attention import CacheAttention
 from worker.reuse.donor import Donor
 from worker.reuse.nothing import Nothing

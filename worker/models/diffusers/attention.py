@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from worker.models.base import CachedLatents
 from worker.models.diffusers.layout import Layout
+from worker.models.video_model import CachedLatents
 
 Embed = Callable[[Any, Tensor, Layout], Tensor]
 

@@ -24,14 +24,14 @@ from shared.logs import first_line
 from shared.model_cards import DTYPES, OFFLOADS, ModelCard, sides
 from worker.models import device as devices
 from worker.models import git_lfs, prompt_text
-from worker.models.base import Fingerprint, RequestError, Sampling, VideoModel
+from worker.models.device_faults import is_broken, is_out_of_memory
 from worker.models.diffusers import attention, loras, parallel, quantization, schedule, source
 from worker.models.diffusers.model import OF_THE_REQUEST, DiffusersModel, own_steps
 from worker.models.diffusers.source import SourceError
-from worker.models.faults import is_broken, is_out_of_memory
 from worker.models.fingerprint import require_numbers, revision
 from worker.models.registry import EngineOptions
 from worker.models.text_cache import text_cache
+from worker.models.video_model import Fingerprint, RequestError, Sampling, VideoModel
 from worker.reuse.cache_attention import CacheAttention
 from worker.reuse.donor import CLEAN, Donor
 

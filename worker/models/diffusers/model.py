@@ -19,13 +19,21 @@ from shared.generation import GenerationParams
 from shared.model_cards import ModelCard
 from worker.models import device as devices
 from worker.models import prompt_text
-from worker.models.base import Fingerprint, RequestError, Sampling, Step, StepHook, require_finite, why_no_such_block
 from worker.models.diffusers import attention, schedule, turns
 from worker.models.diffusers.layout import Layout
 from worker.models.diffusers.run import Asked, Run
 from worker.models.diffusers.schedule import Course
 from worker.models.diffusers.source import LENGTHS
 from worker.models.text_cache import TextCache
+from worker.models.video_model import (
+    Fingerprint,
+    RequestError,
+    Sampling,
+    Step,
+    StepHook,
+    require_finite,
+    why_no_such_block,
+)
 
 _EMBEDS, _MASKS = (
     ("prompt_embeds", "negative_prompt_embeds"),

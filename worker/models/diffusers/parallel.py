@@ -7,7 +7,7 @@ a stop between two steps stay with the worker, and nobody is left waiting in an 
 forward, or for the end of its pipe, which is its own end.
 
 What breaks within a forward ends the followers. The next forward starts new ones: whatever an exchange was left with,
-nothing of it remains. One that died or does not answer is a lost device to the job (`faults.DeviceLost`).
+nothing of it remains. One that died or does not answer is a lost device to the job (`device_faults.DeviceLost`).
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ from torch.distributed.device_mesh import init_device_mesh
 
 from shared.child_command import child_command
 from shared.model_cards import ModelCard
-from worker.models import faults
-from worker.models.base import RequestError
+from worker.models import device_faults
 from worker.models.diffusers.attention import PLACES, transformers
 from worker.models.registry import EngineOptions
+from worker.models.video_model import RequestError
 
 FOLLOWER = "worker.models.diffusers.follower"
 # Who has not answered by then does not. NCCL counts from the launch, and no forward takes as long; gloo while one
@@ -260,7 +260,11 @@ class Team:
 
     def _reason(self, error: BaseException) -> Exception | None:
         """Return what another process broke with, where this one only heard of it."""
-        if not isinstance(error, RuntimeError | OSError) or faults.is_out_of_memory(error) or faults.is_broken(error):
+        if (
+            not isinstance(error, RuntimeError | OSError)
+            or device_faults.is_out_of_memory(error)
+            or device_faults.is_broken(error)
+        ):
             return None
         reports: list[Report] = []
         for _, pipe in self._followers:
@@ -351,9 +355,9 @@ def _error(reports: Sequence[Report]) -> Exception:
         if report.is_out_of_memory:
             return _out_of_memory(report)
     said = "; ".join(report.error for report in reports) or "its process died, or did not answer in time"
-    return faults.DeviceLost(f"{_THERE} {said}")
+    return device_faults.DeviceLost(f"{_THERE} {said}")
 
 
 def told(error: BaseException) -> Report:
     """Return what there is to report of an error."""
-    return Report(error=f"{type(error).__name__}: {error}", is_out_of_memory=faults.is_out_of_memory(error))
+    return Report(error=f"{type(error).__name__}: {error}", is_out_of_memory=device_faults.is_out_of_memory(error))

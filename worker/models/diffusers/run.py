@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from shared.generation import GenerationParams
-from worker.models.base import RequestError, Step, StepHook
 from worker.models.diffusers import attention, schedule
 from worker.models.diffusers.attention import Lender
 from worker.models.diffusers.layout import Layout
 from worker.models.diffusers.schedule import Course
+from worker.models.video_model import RequestError, Step, StepHook
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

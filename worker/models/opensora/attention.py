@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from worker.models.base import CachedLatents
+from worker.models.video_model import CachedLatents
 
 TILE = 128  # queries that the fused kernels of a GPU take at once, whether there are as many or not
 

@@ -20,7 +20,6 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from worker.models.base import CachedLatents
 from worker.models.opensora.attention import (
     attend,
     attend_few,
@@ -30,6 +29,7 @@ from worker.models.opensora.attention import (
     rotate,
     split_heads,
 )
+from worker.models.video_model import CachedLatents
 
 FEW = 4  # latent frames up to which temporal attention is learned without the fused kernels
 

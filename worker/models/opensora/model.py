@@ -13,9 +13,8 @@ from torch import Tensor
 from shared.generation import GenerationParams
 from shared.model_cards import ModelCard, sides
 from worker.models import device as devices
-from worker.models.base import Fingerprint, Sampling, Step, StepHook, not_finite, require_finite, why_no_such_block
 from worker.models.fingerprint import identify, require_numbers
-from worker.models.opensora import compilation
+from worker.models.opensora import optimization
 from worker.models.opensora.pipeline import ChaiPipeline
 from worker.models.opensora.presets import tiny
 from worker.models.opensora.sampler import Conditioning
@@ -24,6 +23,15 @@ from worker.models.opensora.sizes import VideoSize
 from worker.models.opensora.text import Caption
 from worker.models.registry import EngineOptions
 from worker.models.text_cache import text_cache
+from worker.models.video_model import (
+    Fingerprint,
+    Sampling,
+    Step,
+    StepHook,
+    not_finite,
+    require_finite,
+    why_no_such_block,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +109,7 @@ class OpenSoraModel(devices.OnDevice):
         hooks: Sequence[StepHook] = (),
     ) -> Generator[Step]:
         """Denoise; yield after every step, the device at most one step behind."""
-        compilation.take_sizes_apart()
+        optimization.take_sizes_apart()
         steps = self.pipeline.steps(
             encoding.caption,
             self._schedule(sampling),
@@ -138,7 +146,7 @@ def load(card: ModelCard, source: str, options: EngineOptions) -> OpenSoraModel:
         return OpenSoraModel(tiny().to(device), card)
     pipeline = ChaiPipeline.from_pretrained(source)
     require_numbers(f"{card.name}: {source}", pipeline.components)
-    wanted = compilation.options(
+    wanted = optimization.options(
         device,
         mode=options.mode,
         dtype=options.dtype,
@@ -146,7 +154,7 @@ def load(card: ModelCard, source: str, options: EngineOptions) -> OpenSoraModel:
         warm=sizes_of(card),
         second_device=options.second_device,
     )
-    outcome = compilation.optimize(pipeline, wanted, device)
+    outcome = optimization.optimize(pipeline, wanted, device)
     pipeline.captions.on_disk = text_cache(
         options.text_cache, encoder=pipeline.captions.revision, max_bytes=options.text_cache_bytes
     )

@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from worker.models.base import Step, StepHook
 from worker.models.opensora import hub
 from worker.models.opensora.caption import append_scores
 from worker.models.opensora.sampler import Conditioning, Network, denoise
@@ -33,6 +32,7 @@ from worker.models.opensora.schedule import Schedule
 from worker.models.opensora.sizes import IMAGE_FPS, check_size
 from worker.models.opensora.text import Caption, CaptionEncoder
 from worker.models.opensora.vae import OpenSoraVAE, to_uint8
+from worker.models.video_model import Step, StepHook
 
 Frames = NDArray[np.uint8]
 OutputType = Literal["pil", "np", "uint8", "latent"]
@@ -91,7 +91,7 @@ class ChaiPipeline(DiffusionPipeline):
         self.schedule()  # raises ValueError for a time shift or a spacing that there is not
         for module in (transformer, vae, text_encoder):
             module.requires_grad_(False).eval()
-        self.network: Any = transformer  # what the steps call; `compilation` may put a faster one here
+        self.network: Any = transformer  # what the steps call; `optimization` may put a faster one here
         self.captions = CaptionEncoder(text_encoder, tokenizer, num_tokens=transformer.config.model_max_length)
 
     @classmethod

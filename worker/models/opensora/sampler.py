@@ -7,10 +7,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from worker.models.base import CachedLatents, Computed, Step, StepHook
 from worker.models.opensora.blocks import PackedCaption
 from worker.models.opensora.schedule import NUM_TIMESTEPS, Schedule
 from worker.models.opensora.stdit3 import STDiT3
+from worker.models.video_model import CachedLatents, Computed, Step, StepHook
 
 Network = Callable[..., Tensor]  # called as STDiT3 is; a compiled one, or one that reuses its own output
 

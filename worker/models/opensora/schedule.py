@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import torch
 
-from worker.models.base import RequestError
+from worker.models.video_model import RequestError
 
 NUM_TIMESTEPS = 1000
 BASE_AREA = 512 * 512

@@ -6,7 +6,7 @@ Aspect ratios are written height:width, so "9:16" is landscape.
 import re
 from dataclasses import dataclass
 
-from worker.models.base import RequestError
+from worker.models.video_model import RequestError
 
 IMAGE_FPS = 120  # what the network was told about single frames
 FRAMES_PER_CHUNK = 17  # the VAE looks at 17 frames at a time ...

@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from worker.models.base import Computed
 from worker.models.opensora.attention import attend, modulate, rotate
 from worker.models.opensora.blocks import Block, PackedCaption
+from worker.models.video_model import Computed
 
 Rotary = tuple[Tensor, Tensor]
 

@@ -23,10 +23,10 @@ from diffusers.models.modeling_utils import ModelMixin
 from einops import rearrange
 from torch import Tensor, nn
 
-from worker.models.base import CachedLatents, Computed
 from worker.models.opensora import sparse
 from worker.models.opensora.attention import bias_of_heads, modulate, rotary_table
 from worker.models.opensora.blocks import Block, Frames, Mlp, PackedCaption, SpatialBlock, Taps, TemporalBlock
+from worker.models.video_model import CachedLatents, Computed
 
 FREQUENCY_DIM = 256  # size of the sinusoid in front of the timestep and fps embedders
 

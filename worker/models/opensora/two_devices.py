@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from worker.models.base import CachedLatents
 from worker.models.opensora.blocks import PackedCaption
 from worker.models.opensora.stdit3 import STDiT3
+from worker.models.video_model import CachedLatents
 
 
 class OnTwoDevices:

@@ -14,7 +14,7 @@ from worker.cache.decisions import planning
 from worker.cache.decisions.entities import Reads
 from worker.cache.decisions.planning import PAPER, Plan, Recipe, Table
 from worker.cache.decisions.types import Extraction, Json
-from worker.models.base import Fingerprint
+from worker.models.video_model import Fingerprint
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session

@@ -15,8 +15,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import figures, heartbeats, outbox
-from db.figures import Ended, Seen
+from db import heartbeats, outbox, prometheus
+from db.prometheus import Ended, Seen
 from db.session import transaction
 from db.states import Queue
 from shared.reasons import HITS
@@ -85,7 +85,7 @@ class Figures(Collector):
     def collect(self) -> Iterator[Metric]:
         """Look everything up in one transaction."""
         with transaction(self._factory) as session:
-            self._counts.add(figures.ended(session, self._counts.seen or figures.latest(session)))
+            self._counts.add(prometheus.ended(session, self._counts.seen or prometheus.latest(session)))
             found = list(_gauges(session))
         yield from found
         yield from _counters(self._counts)
@@ -94,14 +94,14 @@ class Figures(Collector):
 def _gauges(session: Session) -> Iterator[Metric]:
     jobs = GaugeMetricFamily("chai_jobs", "Jobs that have not ended", labels=["queue", "state"])
     oldest = GaugeMetricFamily("chai_oldest_job_seconds", "Age of the oldest such job", labels=["queue", "state"])
-    rows = {(row.queue, row.state): row for row in figures.open_jobs(session)}
+    rows = {(row.queue, row.state): row for row in prometheus.open_jobs(session)}
     for key in product((queue.value for queue in Queue), _STATES):
         row = rows.get(key)
         jobs.add_metric(key, row.number if row else 0)
         oldest.add_metric(key, row.age_s if row else 0)
     yield jobs
     yield oldest
-    cache = figures.stored(session)
+    cache = prometheus.stored(session)
     yield GaugeMetricFamily("chai_cache_bytes", "Stored latents", value=cache.num_bytes)
     yield GaugeMetricFamily("chai_cache_budget_bytes", "What they may take", value=cache.budget)
     yield GaugeMetricFamily("chai_cache_entities", "Entities that a look-up can find", value=cache.num_entities)

@@ -21,7 +21,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -36,14 +36,11 @@ from worker.models.opensora.sizes import VideoSize
 from worker.models.opensora.stdit3 import STDiT3
 from worker.models.opensora.two_devices import OnTwoDevices
 from worker.models.opensora.vae import OpenSoraVAE
+from worker.models.registry import DtypeName, EngineMode, TextPlace
 from worker.reuse.cache_attention import CacheAttention
 from worker.reuse.donor import CLEAN, Donor
 
 logger = logging.getLogger(__name__)
-
-Mode = Literal["auto", "off", "compile", "graphs"]
-TextPlace = Literal["keep", "exact", "offload", "int8"]
-DtypeName = Literal["auto", "float32", "bfloat16"]
 
 CAPTION_BUCKET = 16  # tokens: the prompts of a night have ten lengths in such buckets, and ninety without
 MAX_VARIANTS = 64  # of a block's code; what is warmed up makes a dozen, and beyond the limit blocks run uncompiled
@@ -59,7 +56,7 @@ GPU_CHUNKS = 4  # of 17 frames per call of the temporal decoder
 class Options:
     """What to trade for speed or memory. The defaults change no number."""
 
-    mode: Mode = "off"  # auto: compile on a GPU
+    mode: EngineMode = "off"  # auto: compile on a GPU
     dtype: torch.dtype | None = None  # of transformer and VAE; None = as loaded
     text: TextPlace = "keep"  # T5 on the device; as its files are; on the CPU between prompts; in 8 bit
     warm: tuple[VideoSize, ...] = ()  # run once before the first job where blocks are compiled; none = the own size
@@ -69,7 +66,7 @@ class Options:
 def options(
     device: torch.device,
     *,
-    mode: Mode = "off",
+    mode: EngineMode = "off",
     dtype: DtypeName = "auto",
     text: TextPlace = "keep",
     warm: tuple[VideoSize, ...] = (),

@@ -15,7 +15,7 @@ from running import mp4, work
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import acceptance, figures, heartbeats, jobs, metrics
+from db import acceptance, heartbeats, jobs, metrics, prometheus
 from db.models import Job, JobMetric
 from db.session import transaction
 from shared.reasons import HITS
@@ -27,8 +27,8 @@ DEPLOY = Path(__file__).parents[3] / "deploy"
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is kept, and every row is settled."""
-    monkeypatch.setattr("api.figures.FRESH_S", 0)
-    monkeypatch.setattr(figures, "SETTLED_S", 0)
+    monkeypatch.setattr("api.prometheus.FRESH_S", 0)
+    monkeypatch.setattr(prometheus, "SETTLED_S", 0)
 
 
 def scrape(client: TestClient) -> dict[tuple[str, ...], float]:
@@ -89,10 +89,10 @@ def test_what_may_not_be_committed_yet_is_counted_later(
     client: TestClient, session_factory: sessionmaker[Session], storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scrape(client)
-    monkeypatch.setattr(figures, "SETTLED_S", 3600)
+    monkeypatch.setattr(prometheus, "SETTLED_S", 3600)
     make(client, session_factory, storage)
     early = scrape(client)
-    monkeypatch.setattr(figures, "SETTLED_S", 0)
+    monkeypatch.setattr(prometheus, "SETTLED_S", 0)
 
     assert early["chai_attempts_total", "completed", "fast"] == 0
     assert scrape(client)["chai_attempts_total", "completed", "fast"] == 1
@@ -101,21 +101,21 @@ def test_what_may_not_be_committed_yet_is_counted_later(
 def test_an_attempt_whose_end_waited_for_a_lock_hides_none_that_is_not_committed_yet(
     session_factory: sessionmaker[Session], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(figures, "SETTLED_S", 0.5)
+    monkeypatch.setattr(prometheus, "SETTLED_S", 0.5)
     with session_factory() as quick, session_factory() as slow:
-        seen = figures.latest(slow)  # its transaction begins here
+        seen = prometheus.latest(slow)  # its transaction begins here
         first, second = (_claimed(session_factory) for _ in range(2))
         time.sleep(0.6)  # longer than figures take to settle
         metrics.end(quick, first, jobs.cancelled, outcome="cancelled")
         metrics.end(slow, second, jobs.cancelled, outcome="cancelled")
         slow.commit()
         with session_factory() as reader:
-            counted = figures.ended(reader, seen)
+            counted = prometheus.ended(reader, seen)
         quick.commit()
 
-    monkeypatch.setattr(figures, "SETTLED_S", 0)
+    monkeypatch.setattr(prometheus, "SETTLED_S", 0)
     with session_factory() as reader:
-        later = figures.ended(reader, counted.seen)
+        later = prometheus.ended(reader, counted.seen)
     assert sum(attempts.number for found in (counted, later) for attempts in found.attempts) == 2
 
 

@@ -4,14 +4,14 @@ from collections.abc import Callable
 
 import pytest
 
-from worker.jobs import retry as tries
-from worker.jobs.retry import retry
+from worker.jobs import outages
+from worker.jobs.outages import retry
 
 
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     slept: list[float] = []
-    monkeypatch.setattr(tries.time, "sleep", slept.append)
+    monkeypatch.setattr(outages.time, "sleep", slept.append)
     return slept
 
 
