@@ -1,4 +1,4 @@
-"""Jobs accepted: a request becomes a row once, however often it comes. Functions flush; the caller commits."""
+"""Accepting jobs: a request becomes one row, however often it is sent. Functions flush; the caller commits."""
 
 from collections.abc import Collection, Sequence
 from datetime import timedelta
@@ -17,15 +17,15 @@ from db.session import waited_in_vain
 
 K = TypeVar("K", Job, File, Webhook)  # what a request with an idempotency key makes
 
-KEY_LIFE = timedelta(days=1)  # an idempotency key is known for this long
+KEY_LIFE = timedelta(days=1)  # how long an idempotency key is remembered
 KEY_PATIENCE_MS = 2000  # two requests with one key: the second waits this long for the first
 
 
 def accept(session: Session, job: Job) -> tuple[Job, bool]:
     """Insert a job and wake the relay; return it and whether it is new.
 
-    A known idempotency key (or custom id of a batch) gives the job it was first used for. Raises `Conflict` when the
-    request behind the key differs, and `InUse` when a request with the same key goes on for too long to wait for it.
+    A known idempotency key (or custom id of a batch) gives the job that it was first used for. Raises `Conflict` if the
+    request behind the key differs, and `InUse` if a request with the same key takes too long to wait for.
     """
     made = insert(Job).values(_values(job)).on_conflict_do_nothing().returning(Job)
     if job.idempotency_key is not None:
@@ -41,7 +41,7 @@ def accept(session: Session, job: Job) -> tuple[Job, bool]:
         outbox.notify(session)
         return row, True
     known = session.scalars(_first_use(job)).one_or_none()
-    if known is None:  # removed between the two statements
+    if known is None:  # deleted between the two statements
         return accept(session, job)
     check_same(known, job)
     return known, False
@@ -50,8 +50,8 @@ def accept(session: Session, job: Job) -> tuple[Job, bool]:
 def replayed(session: Session, row: K, *, has_ended: ColumnElement[bool] | None = None) -> K | None:
     """Return the job, file or webhook that the same idempotency key made before; None for a new key.
 
-    A key that was used a day ago, or for a row that is as good as gone, is new. Raises `Conflict` when the request
-    behind the key differs.
+    A key that was used a day ago, or for a row that is as good as gone, is new. Raises `Conflict` if the request behind
+    the key differs.
     """
     if row.idempotency_key is None:
         return None
@@ -80,7 +80,7 @@ def known_lines(session: Session, batch_id: UUID, names: Collection[str]) -> set
 
 
 def jobs_of_lines(session: Session, batch_id: UUID, names: Collection[str]) -> dict[str, Job]:
-    """Return by custom id the jobs that a batch has under these, in their order."""
+    """Return the jobs that a batch has under these custom ids, by custom id and in their order."""
     query = select(Job).where(Job.batch_id == batch_id, Job.custom_id.in_(names)).order_by(Job.created_at)
     return {job.custom_id or "": job for job in session.scalars(query)}
 
@@ -88,8 +88,8 @@ def jobs_of_lines(session: Session, batch_id: UUID, names: Collection[str]) -> d
 def accept_lines(session: Session, batch_id: UUID, lines: Sequence[Job]) -> dict[str, tuple[Job, bool]]:
     """Insert many lines of one batch and wake the relay; return by custom id the job and whether it is new.
 
-    For a custom id that was there before, that is the job it was first used for: compare with `check_same`. The caller
-    holds the batch's row, so that two posts of one batch do not lock each other out. Lines wait in the order given.
+    A known custom id gives the job that it was first used for: compare with `check_same`. The caller holds the batch's
+    row, so that two posts to one batch cannot deadlock. Lines wait in the order given.
     """
     made = insert(Job).values(created_at=func.clock_timestamp()).on_conflict_do_nothing().returning(Job.id)
     new = set(session.scalars(made, _aligned([_values(job) for job in lines])))
@@ -106,7 +106,7 @@ def check_same(known: K, row: K) -> None:
 
 
 def used_otherwise(row: Job | File | Webhook) -> Conflict:
-    """Return the error of a key or custom id that comes with another request than before."""
+    """Return the error for a key or custom id that comes with a different request than before."""
     name, param = row.idempotency_key, "Idempotency-Key"
     if name is None and isinstance(row, Job):
         name, param = row.custom_id, "custom_id"

@@ -1,4 +1,4 @@
-"""Bulk runs: a batch row, its jobs, and what has become of them."""
+"""Bulk runs: a batch row, its jobs, and how they ended."""
 
 import logging
 from collections import Counter
@@ -20,14 +20,14 @@ from shared.run_windows import RunWindow
 
 logger = logging.getLogger(__name__)
 
-CHUNK = 2000  # lines cancelled in one transaction, or tried again in one statement
-RUNS = (BatchStatus.IN_PROGRESS, BatchStatus.PAUSED)  # sealed, not ended
+CHUNK = 2000  # lines cancelled in one transaction, or retried in one statement
+RUNS = (BatchStatus.IN_PROGRESS, BatchStatus.PAUSED)  # sealed and not ended
 UNENDED = (BatchStatus.OPEN, *RUNS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Came:
-    """What became of a run's lines of one path."""
+    """The results of a run's lines of one path."""
 
     number: int  # of videos
     seconds: float  # of work, from claim to end
@@ -37,7 +37,7 @@ class Came:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """How many lines came to one end in one stretch of a run's time."""
+    """How many lines ended with one status in one part of a run's time."""
 
     part: int  # from 0
     status: str
@@ -62,20 +62,20 @@ def open_(
         .returning(Batch.id),
     ).scalar_one_or_none()
     batch = of_manifest(session, tenant, manifest_key)
-    assert batch is not None  # since it was made, or was there
+    assert batch is not None  # it was inserted or existed
     if made is not None:
         hold_or_free(session, batch)
     return batch, made is not None
 
 
 def of_manifest(session: Session, tenant: str, manifest_key: str) -> Batch | None:
-    """Return the tenant's batch for this manifest, None where nobody submitted it."""
+    """Return the tenant's batch for this manifest, None if nobody has submitted it."""
     known = select(Batch).where(Batch.tenant == tenant, Batch.manifest_key == manifest_key)
     return session.scalars(known).one_or_none()
 
 
 def get(session: Session, tenant: str, id_: UUID, *, lock: bool = False) -> Batch:
-    """Return the tenant's batch, held until the transaction ends when it is to be changed; raise `NotFound`."""
+    """Return the tenant's batch, locked until the transaction ends if it is to be changed; raise `NotFound`."""
     query = select(Batch).where(Batch.id == id_, Batch.tenant == tenant)
     batch = session.scalars(query.with_for_update() if lock else query).one_or_none()
     if batch is None:
@@ -84,13 +84,13 @@ def get(session: Session, tenant: str, id_: UUID, *, lock: bool = False) -> Batc
 
 
 def page(session: Session, tenant: str, *, limit: int, after: UUID | None = None) -> list[Batch]:
-    """Return up to `limit` batches behind the cursor, the newest first; raise `NotFound` for a foreign cursor."""
+    """Return up to `limit` batches after the cursor, newest first; raise `NotFound` for a foreign cursor."""
     query = select(Batch).where(Batch.tenant == tenant)
     return cursors.part(session, query, Batch, tenant, limit=limit, after=after)
 
 
 def seal(session: Session, batch: Batch, *, num_bad_lines: int, forecast: Mapping[str, Any] | None = None) -> None:
-    """Say that no more lines will come, and what its sender expects; the batch ends when its jobs have."""
+    """Close a batch to further lines and store its sender's forecast; the batch ends when all its jobs have."""
     batch.num_bad_lines, batch.forecast = num_bad_lines, None if forecast is None else dict(forecast)
     if batch.status == BatchStatus.OPEN:
         check_batch(BatchStatus.OPEN, BatchStatus.IN_PROGRESS)
@@ -100,7 +100,7 @@ def seal(session: Session, batch: Batch, *, num_bad_lines: int, forecast: Mappin
 
 
 def remove_empty(session: Session, batch: Batch) -> bool:
-    """Remove a batch, which is locked, if it has no line; return whether it is gone."""
+    """Remove a locked batch if it has no lines; return whether it was removed."""
     lines = (select(Job.id).where(Job.batch_id == batch.id), reused_lines.ids(batch.id))
     if any(session.scalar(select(of.exists())) for of in lines):
         return False
@@ -111,7 +111,7 @@ def remove_empty(session: Session, batch: Batch) -> bool:
 
 
 def pause(session: Session, batch: Batch) -> None:
-    """Let nothing of a sealed run start; what runs ends. Raises `IllegalTransition` unless it is in progress."""
+    """Let no more lines of a sealed run start; running ones finish. Raises `IllegalTransition` if not in progress."""
     if batch.status != BatchStatus.PAUSED:
         check_batch(BatchStatus(batch.status), BatchStatus.PAUSED)
         batch.status = BatchStatus.PAUSED
@@ -119,7 +119,7 @@ def pause(session: Session, batch: Batch) -> None:
 
 
 def resume(session: Session, batch: Batch) -> None:
-    """Let a paused run go on, in its window if it has one; raise `IllegalTransition` unless it may."""
+    """Let a paused run go on, within its window if it has one; raise `IllegalTransition` if it may not."""
     if batch.status != BatchStatus.IN_PROGRESS:
         check_batch(BatchStatus(batch.status), BatchStatus.IN_PROGRESS)
         batch.status = BatchStatus.IN_PROGRESS
@@ -127,35 +127,35 @@ def resume(session: Session, batch: Batch) -> None:
 
 
 def set_window(session: Session, batch: Batch, window: RunWindow | None) -> None:
-    """Say when lines of a run may start; None: at any time."""
+    """Set when lines of a run may start; None: at any time."""
     batch.run_window = _stored(window)
     hold_or_free(session, batch)
 
 
 def clock(session: Session) -> datetime:
-    """Return the time that windows go by: the database's, one for all parts, and read nowhere else."""
+    """Return the time by which windows open and close: the database's, the same for all parts."""
     now: datetime = session.scalars(select(func.clock_timestamp())).one()
     return now
 
 
 def hold_or_free(session: Session, batch: Batch) -> bool:
-    """Hold a run that is paused or outside its window, and free it else; return whether that changed anything.
+    """Hold a run that is paused or outside its window, otherwise free it; return whether anything changed.
 
-    A worker cannot claim lines of a held run, even those whose message it has.
+    A worker cannot claim lines of a held run, even if it has their message.
     """
     is_open = batch.run_window is None or RunWindow.of(batch.run_window).is_open(clock(session))
     is_held = batch.status == BatchStatus.PAUSED or not is_open
     has_changed = is_held != batch.is_held
     batch.is_held = is_held
     session.flush()
-    if has_changed:  # freed, too: a message that raced with the hold was refused, and its job must not wait for it
+    if has_changed:  # when freed, too: a message that raced with the hold was refused, and its job must not wait for it
         outbox.hold_back(session, batch.id)
         outbox.notify(session)
     return has_changed
 
 
 def held_s(session: Session, batch_id: UUID) -> float | None:
-    """Return for how long lines of a run do not start yet: 0 when they may, None while it is paused."""
+    """Return for how many seconds lines of a run may not start yet: 0 if they may, None while it is paused."""
     batch = session.get(Batch, batch_id)
     if batch is None or not batch.is_held:
         return 0.0
@@ -175,7 +175,7 @@ def window_changes_at(session: Session, batch: Batch) -> datetime | None:
 def keep_windows(session: Session) -> list[UUID]:
     """Open and close the windows of all runs that have one; return the runs that changed.
 
-    One that cannot be read here, in a time zone that only the API's machine knows, stays as it is and stops no other.
+    A window in a time zone that only the API's machine knows stays as it is and does not hold up the others.
     """
     query = select(Batch).where(Batch.run_window.is_not(None), Batch.status.in_(UNENDED))
     changed = []
@@ -189,10 +189,10 @@ def keep_windows(session: Session) -> list[UUID]:
 
 
 def retry(session: Session, batch: Batch, statuses: Collection[JobStatus]) -> int:
-    """Make lines of a sealed run anew whose videos came to one of these ends; return how many.
+    """Give the lines of a sealed run whose jobs ended with these statuses new jobs; return how many.
 
-    An ended job stays ended: each such line gets a new job, and the old one is removed as its tenant would remove it.
-    Raises `IllegalTransition` for an open run.
+    The old jobs stay ended and are removed as their tenant would remove them. Raises `IllegalTransition` for an open
+    run.
     """
     number = 0
     while lines := retried_lines.again(session, batch.id, statuses, limit=CHUNK):
@@ -208,7 +208,7 @@ def retry(session: Session, batch: Batch, statuses: Collection[JobStatus]) -> in
 
 
 def _reopen(session: Session, made_by: UUID) -> None:
-    """Let completed runs that have lines of this run wait for those that are made anew, as the run itself does."""
+    """Reopen completed runs that reuse lines of this run, to wait for the retried ones as the run itself does."""
     lines = select(ReusedLine.batch_id).join(Job, Job.id == ReusedLine.job_id)
     awaited = lines.where(Job.batch_id == made_by, Job.status.not_in(FINAL))
     session.execute(
@@ -224,7 +224,7 @@ def _stored(window: RunWindow | None) -> dict[str, str] | None:
 
 
 def cancel(session: Session, batch: Batch) -> None:
-    """Say that a batch takes no more lines; its jobs are cancelled by `jobs.cancel_lines`, else by `finish`."""
+    """Cancel a batch, which then takes no more lines; `jobs.cancel_lines`, or later `finish`, cancels its jobs."""
     if batch.status not in ENDED_BATCHES:
         check_batch(BatchStatus(batch.status), BatchStatus.CANCELLED)
         batch.status = BatchStatus.CANCELLED
@@ -233,7 +233,7 @@ def cancel(session: Session, batch: Batch) -> None:
 
 
 def counts(session: Session, batch: Batch) -> dict[str, int]:
-    """Return the number of the batch's lines by the status of their jobs, those of earlier runs among them."""
+    """Return the number of the batch's lines by the status of their jobs, including jobs of earlier runs."""
     number: Counter[str] = Counter()
     for which in (Job.batch_id == batch.id, Job.id.in_(reused_lines.ids(batch.id))):
         query = select(Job.status, func.count().label("number")).where(which).group_by(Job.status)
@@ -242,7 +242,7 @@ def counts(session: Session, batch: Batch) -> dict[str, int]:
 
 
 def by_path(session: Session, batch: Batch) -> dict[tuple[str, str | None], int]:
-    """Return the same by status and path: 40 ms for 50,000 lines where an index alone tells `counts` in 3."""
+    """Return the same by status and path: 40 ms for 50,000 lines, while `counts`, from an index alone, takes 3."""
     number: Counter[tuple[str, str | None]] = Counter()
     for which in (Job.batch_id == batch.id, Job.id.in_(reused_lines.ids(batch.id))):
         query = select(Job.status, Job.path, func.count()).where(which).group_by(Job.status, Job.path)
@@ -251,7 +251,7 @@ def by_path(session: Session, batch: Batch) -> dict[tuple[str, str | None], int]
 
 
 def came(session: Session, batch: Batch) -> dict[str, Came]:
-    """Return by path what has become of the lines that the run made itself, which is what a forecast speaks of."""
+    """Return the results of the lines that the run made itself, by path: a forecast is about these."""
     seconds = func.extract("epoch", Job.finished_at - Job.claimed_at)
     rows = (
         select(
@@ -273,7 +273,7 @@ def came(session: Session, batch: Batch) -> dict[str, Came]:
 
 
 def over_time(session: Session, batch: Batch, since: datetime, until: datetime, *, parts: int) -> list[Ended]:
-    """Return how many of the lines that a run made itself ended in each of `parts` equal stretches of time."""
+    """Return how many of the lines that a run made itself ended in each of `parts` equal parts of its time."""
     at = func.width_bucket(func.extract("epoch", Job.finished_at), since.timestamp(), until.timestamp(), parts)
     part = func.greatest(0, func.least(parts, at) - 1).label("part")
     query = select(part, Job.status, Job.path, func.count()).where(Job.batch_id == batch.id, Job.status.in_(FINAL))
@@ -284,7 +284,7 @@ def over_time(session: Session, batch: Batch, since: datetime, until: datetime, 
 
 
 def lines(session: Session, batch: Batch) -> list[tuple[UUID, str | None]]:
-    """Return the jobs of all lines of a run, those of earlier runs too, with where each line stands in the list."""
+    """Return the jobs of all lines of a run, those of earlier runs too, each with its line's place in the list."""
     own = select(Job.id, Job.line).where(Job.batch_id == batch.id, Job.deleted_at.is_(None))
     reused = (
         select(Job.id, ReusedLine.line)
@@ -295,7 +295,7 @@ def lines(session: Session, batch: Batch) -> list[tuple[UUID, str | None]]:
 
 
 def pictured(session: Session, batch: Batch, limit: int) -> list[Job]:
-    """Return completed jobs of a run from all over it, `limit` at most."""
+    """Return at most `limit` completed jobs, spread over the whole run."""
     place = func.row_number().over(order_by=(Job.created_at, Job.id)).label("place")
     every = func.greatest(1, (func.count().over() + limit - 1) // limit).label("every")
     is_its = (Job.batch_id == batch.id, Job.status == JobStatus.COMPLETED, Job.deleted_at.is_(None))
@@ -305,9 +305,10 @@ def pictured(session: Session, batch: Batch, limit: int) -> list[Job]:
 
 
 def finish(session: Session) -> list[UUID]:
-    """Close every sealed batch whose jobs have all ended, and cancel what is left of one that was cancelled.
+    """Close every sealed batch whose jobs have all ended, and cancel the remaining jobs of cancelled ones.
 
-    What another transaction holds is left to the next time: the relay that asks has the jobs of all to hand over.
+    Rows that another transaction holds are left for the next time: the calling relay must not wait, since it hands over
+    everybody's jobs.
     """
     left = select(Job.id).where(Job.batch_id == Batch.id, jobs.may_be_cancelled()).exists()
     for batch_id in session.scalars(_free(Batch.status == BatchStatus.CANCELLED, left)).all():
@@ -319,7 +320,7 @@ def finish(session: Session) -> list[UUID]:
     ended = session.scalars(_free(has_ended)).all()
     done = session.scalars(
         update(Batch)
-        .where(Batch.id.in_(ended), has_ended)  # asked again under the lock: a retry may have made new lines before it
+        .where(Batch.id.in_(ended), has_ended)  # checked again under the lock: a retry may have made new lines before
         .values(status=BatchStatus.COMPLETED, finished_at=func.now(), is_held=False)
         .returning(Batch.id),
         execution_options={"synchronize_session": "fetch"},

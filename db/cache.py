@@ -1,7 +1,7 @@
-"""Entries of the latent cache from their writing to their end, with their entities, pins and events.
+"""Entries of the latent cache from writing to removal, with their entities, pins and events.
 
-What changes the bytes of a namespace, or its events, needs the lock (`namespaces.lock`). An entity row stands exactly
-as long as its entry is resident, so a look-up (`db.cache_search`) needs no other filter than the namespace.
+Functions that change the bytes of a namespace, or its events, need the lock (`namespaces.lock`). An entity row exists
+exactly as long as its entry is resident, so a look-up (`db.cache_search`) needs no filter but the namespace.
 """
 
 import json
@@ -57,18 +57,18 @@ class NewEntity:
 
 
 def unpin(session: Session, *, job_id: UUID, fence: int) -> None:
-    """Let go of everything that an attempt pinned."""
+    """Release everything that an attempt pinned."""
     session.execute(delete(Pin).where(Pin.job_id == job_id, Pin.fence == fence))
 
 
 def events(session: Session, space: Namespace, *, after: int = 0) -> list[CacheEvent]:
-    """Return what happened in a namespace since the event `after`, in order: all that a policy chooses by."""
+    """Return the events of a namespace after the event `after`, in order: all that a policy needs to choose."""
     query = select(CacheEvent).where(CacheEvent.namespace_id == space.id, CacheEvent.id > after)
     return list(session.scalars(query.order_by(CacheEvent.id)))
 
 
 def log(session: Session, *, namespace_id: UUID | None, since: datetime | None) -> list[CacheEvent]:
-    """Return the events of a namespace, or of all, from a time on, in the order in which they happened."""
+    """Return the events of a namespace, or of all, from a time on, in order."""
     query = select(CacheEvent).order_by(CacheEvent.id)
     if namespace_id is not None:
         query = query.where(CacheEvent.namespace_id == namespace_id)
@@ -78,9 +78,9 @@ def log(session: Session, *, namespace_id: UUID | None, since: datetime | None) 
 
 
 def latest_demand(session: Session, space: Namespace, *, after: int, limit: int) -> tuple[list[Row[Any]], int]:
-    """Return the latest insertions and hits since the event `after`, in order, as columns; and the last event's id.
+    """Return a namespace's latest insertions and hits after the event `after`, in order, and the last event's id.
 
-    Of a namespace. The last one of any kind: who asks again from there on reads no eviction twice.
+    That is the last event of any kind, so that the next call reads no eviction twice.
     """
     rows = session.execute(_latest_demand(), {"space": space.id, "after": after, "limit": limit}).all()
     return [row for row in reversed(rows) if row.id is not None], rows[0].last_id or after
@@ -128,7 +128,7 @@ def evict(
 ) -> list[CacheEntry]:
     """Take entries out of every look-up and return them; their bytes count until `gone`. Needs the lock.
 
-    What a running attempt has pinned stays, unless `even_pinned`: then that attempt finds the file missing and runs in
+    Entries pinned by a running attempt stay, unless `even_pinned`: then that attempt finds the file missing and runs in
     full mode.
     """
     rows = take(session, space, entry_ids, even_pinned=even_pinned)
@@ -139,10 +139,10 @@ def evict(
 def take(
     session: Session, space: Namespace, entry_ids: Sequence[UUID], *, even_pinned: bool = False
 ) -> list[CacheEntry]:
-    """Lock entries that are resident here and that nobody uses, and return them, in the order given. Needs the lock.
+    """Lock and return those of the entries that are resident here and unused, in the order given. Needs the lock.
 
-    What was moved since it was chosen is another namespace's. Two statements on purpose: the pins are read after the
-    entries are locked, so none can slip in between.
+    An entry moved since it was chosen belongs to another namespace. Two statements on purpose: the pins are read after
+    the entries are locked, so that none can slip in between.
     """
     if not entry_ids:
         return []
@@ -195,7 +195,7 @@ def withdraw(
 
 
 def quarantine(session: Session, entry_id: UUID, *, reason: str) -> CacheEntry | None:
-    """Keep a broken entry out of every look-up; None when it is no longer resident."""
+    """Take a broken entry out of every look-up and return it; None if it is no longer resident."""
     space = namespaces.lock(session, session.get_one(CacheEntry, entry_id).namespace_id)
     rows = take(session, space, [entry_id], even_pinned=True)
     if not rows:
@@ -233,7 +233,7 @@ def _withdraw(
         **remembered,
         "queues": json.dumps(space.queues),
     }
-    with session.no_autoflush:  # what the policy remembers goes along in the same statement
+    with session.no_autoflush:  # the policy's state is written in the same statement
         ((num_entities,),) = _WITHDRAW.run(session, values)
     for name, value in (remembered | {"num_entities": num_entities}).items():
         set_committed_value(space, name, value)
@@ -309,7 +309,7 @@ _WITHDRAW = Prepared(
 
 
 def _store_vectors(session: Session, space: Namespace, texts: Sequence[str], vectors: Sequence[str]) -> None:
-    """Make a row for the vector of each text that has none yet."""
+    """Insert a row with the vector of each text that has none yet."""
     if texts:
         query = text(
             "INSERT INTO cache_entities (namespace_id, text, head, attributes, kind, dims, embedding) "
@@ -323,7 +323,7 @@ def _store_vectors(session: Session, space: Namespace, texts: Sequence[str], vec
 
 
 def gone(session: Session, namespace_id: UUID, entry_ids: Sequence[UUID]) -> int:
-    """Give back the bytes of evicted entries whose files are removed; return how many bytes. Takes the lock itself."""
+    """Free the bytes of evicted entries whose files are removed; return how many bytes. Takes the lock itself."""
     freed = session.execute(_GONE, {"space": namespace_id, "ids": list(entry_ids)}).one()
     space = session.identity_map.get(identity_key(Namespace, namespace_id))
     if space is not None:
@@ -351,7 +351,7 @@ _GONE = text(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """What an eviction has to know of its namespace."""
+    """What an eviction must know of its namespace."""
 
     now: datetime
     pinned: set[UUID]  # entries that running attempts hold
@@ -360,7 +360,7 @@ class Standing:
 
 
 def standing(session: Session, space: Namespace) -> Standing:
-    """Return who is held, who is on the way out and whether anybody is worn, by the database's clock."""
+    """Return which entries are held, which are leaving and the most hits of any, with the database's time."""
     rows = _STANDING.run(session, {"space": space.id})
     ids = [row.id for row in rows if row.what == "leaving"]
     leaving = list(session.scalars(select(CacheEntry).where(CacheEntry.id.in_(ids)))) if ids else []
@@ -374,7 +374,7 @@ _STANDING = Prepared(
     {"space": "uuid"},
     "SELECT 'now' AS what, NULL::uuid AS id, clock_timestamp() AS at, (SELECT hits FROM cache_entries "
     "WHERE namespace_id = :space AND status = 'resident' ORDER BY hits DESC LIMIT 1) AS hits "
-    "UNION ALL SELECT 'pinned', entry_id, NULL, NULL FROM cache_pins "  # joined, it might read the whole namespace
+    "UNION ALL SELECT 'pinned', entry_id, NULL, NULL FROM cache_pins "  # a join might read the whole namespace
     "WHERE (SELECT namespace_id FROM cache_entries WHERE id = entry_id) = :space "
     "UNION ALL SELECT 'leaving', id, NULL, NULL FROM cache_entries WHERE namespace_id = :space AND status = 'evicting'",
 )
@@ -398,7 +398,7 @@ def refuse(session: Session, space: Namespace, *, job_id: UUID, fence: int, num_
 def publish(
     session: Session, space: Namespace, entry_id: UUID, found: Sequence[NewEntity], *, seconds_saved: float = 0.0
 ) -> None:
-    """Let a written entry serve look-ups; raise `IllegalTransition` when the sweeper took it. Needs the lock."""
+    """Make a written entry resident; raise `IllegalTransition` if the sweeper took it. Needs the lock."""
     row = session.scalars(select(CacheEntry).where(CacheEntry.id == entry_id).with_for_update()).one()
     check_entry(EntryStatus(row.status), EntryStatus.RESIDENT)
     row.status = EntryStatus.RESIDENT
@@ -437,7 +437,7 @@ def publish(
 def movable(session: Session, source: Namespace, target: Namespace, *, limit: int) -> list[UUID]:
     """Return resident entries that another namespace has room for, the longest unused first.
 
-    Where there is not room for all, those stay that were unused for even longer.
+    If there is not room for all, those unused for longest are left out.
     """
     mine = and_(CacheEntry.namespace_id == source.id, CacheEntry.status == EntryStatus.RESIDENT)
     query = select(CacheEntry.id, CacheEntry.num_bytes).where(mine)
@@ -457,9 +457,9 @@ def movable(session: Session, source: Namespace, target: Namespace, *, limit: in
 def move(
     session: Session, source: Namespace, target: Namespace, found: Mapping[UUID, Sequence[NewEntity]]
 ) -> list[CacheEntry]:
-    """Let entries serve in another namespace, found by these entities, and return them. Needs the lock of both.
+    """Move entries to another namespace, where these entities find them, and return them. Needs both locks.
 
-    They enter in the order given, as new ones do. What is in use stays, and what the target has no room for.
+    They enter in the order given, as new ones do. Entries in use stay, as do those that the target has no room for.
     """
     rows = take(session, source, list(found))
     while rows and target.bytes_used + sum(row.num_bytes for row in rows) > target.byte_budget:
@@ -476,7 +476,7 @@ def move(
 
 
 def abandon(session: Session, entry_id: UUID) -> str | None:
-    """Mark an entry whose writer gave up; return its file's name, for `gone` after the unlink."""
+    """Mark an entry whose writer gave up; return the name of its file. Unlink that, then call `gone`."""
     row = session.scalars(select(CacheEntry).where(CacheEntry.id == entry_id).with_for_update()).one()
     if row.status != EntryStatus.WRITING:
         return None
@@ -486,7 +486,7 @@ def abandon(session: Session, entry_id: UUID) -> str | None:
 
 
 def hit(session: Session, space: Namespace, entry_id: UUID, *, job_id: UUID, fence: int, covers: Sequence[str]) -> None:
-    """Record that an entry served a finished job, and which others could have. Needs the lock."""
+    """Record that an entry served a finished job, and which others could have served it. Needs the lock."""
     row = session.get_one(CacheEntry, entry_id, populate_existing=True)
     row.hits += 1
     eviction.used(space, row)
@@ -495,7 +495,7 @@ def hit(session: Session, space: Namespace, entry_id: UUID, *, job_id: UUID, fen
 
 
 def _used(session: Session, space: Namespace, row: CacheEntry) -> datetime:
-    """Note a use of an entry, its making the first, where eviction looks; return the time of it."""
+    """Record a use of an entry (the first is its making) for eviction; return its time."""
     uses, value = row.hits + 1, row.seconds_saved / max(1, row.num_bytes)
     row.use, row.priority = uses * row.seconds_saved, space.eviction_age + uses * value
     row.last_used = _now(session)
@@ -517,10 +517,10 @@ def _event(
 
 
 def unfinished(session: Session, *, quarantine_s: float, limit: int = 200) -> list[CacheEntry]:
-    """Return entries on their way out whose worker may be dead; their files are to be unlinked, then `gone`.
+    """Return leaving entries whose worker may be dead; the caller unlinks their files, then calls `gone`.
 
-    That is: evicted ones; those whose writer no longer runs under the fence that it wrote them with; and quarantined
-    ones after `quarantine_s`, so that an operator can look at the file. Pins of ended attempts are dropped.
+    These are evicted ones; those whose writer no longer runs under the fence that it wrote them with; and quarantined
+    ones after `quarantine_s`, which gives an operator time to look at the file. Pins of ended attempts are dropped.
     """
     _drop_dead_pins(session)
     _mark_abandoned(session)
@@ -528,7 +528,7 @@ def unfinished(session: Session, *, quarantine_s: float, limit: int = 200) -> li
     leaving = or_(
         CacheEntry.status == EntryStatus.EVICTING, and_(CacheEntry.status == EntryStatus.QUARANTINED, looked_at)
     )
-    some = select(CacheEntry).where(leaving).order_by(func.random()).limit(limit)  # others next time: some may never go
+    some = select(CacheEntry).where(leaving).order_by(func.random()).limit(limit)  # random, since some may never go
     rows = list(session.scalars(some.with_for_update(skip_locked=True)))
     for row in rows:
         row.status = EntryStatus.EVICTING
@@ -557,7 +557,7 @@ def _mark_abandoned(session: Session) -> None:
 
 
 def names(session: Session) -> set[str]:
-    """Return the file names of every entry that has, or may have, a file."""
+    """Return the file names of all entries that have, or may have, a file."""
     return set(session.scalars(select(CacheEntry.name).where(CacheEntry.status != EntryStatus.GONE)))
 
 
@@ -596,7 +596,7 @@ def resident(
 
 
 def entries(session: Session, ids: Collection[UUID]) -> dict[UUID, CacheEntry]:
-    """Return those of these entries that there are, in whatever status, by their ids."""
+    """Return the existing ones of these entries, in any status, by id."""
     return {row.id: row for row in session.scalars(select(CacheEntry).where(CacheEntry.id.in_(ids)))}
 
 

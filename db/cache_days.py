@@ -1,4 +1,4 @@
-"""Sums of each day, kept when the rows that they sum up are gone: a year of figures in a few rows a namespace."""
+"""Daily sums, kept after the rows that they sum up are deleted: a year of figures in a few rows per namespace."""
 
 # ruff: noqa: S608 - only constants of this module are put into the text
 from sqlalchemy import text
@@ -9,12 +9,12 @@ from db.decisions import IS_HIT, STEPS_LEFT_OUT
 _DAY = "(created_at AT TIME ZONE 'UTC')::date"
 # Days that are over and have no sums. A day is summed up once: its rows do not change any more, but may be deleted.
 # Not at midnight: transactions that began before may have rows of that day to commit.
-OVER = "date_trunc('day', now() - interval '10 minutes', 'UTC')"  # until when days are over
+OVER = "date_trunc('day', now() - interval '10 minutes', 'UTC')"  # days before this are over
 _OPEN = f"created_at < {OVER} AND {_DAY} > coalesce((SELECT max(day) FROM cache_days), '-infinity')"
 
 
 def roll_up(session: Session) -> int:
-    """Sum up the days that are over; return the number of rows written. Doing it again changes nothing."""
+    """Sum up the days that are over; return the number of rows written. A repetition changes nothing."""
     found = session.execute(text(_STATEMENT))
     return int(found.rowcount)  # type: ignore[attr-defined]
 

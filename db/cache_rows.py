@@ -1,4 +1,4 @@
-"""The rows of the cache as flat tables for analysts, in batches; what each column means stands beside it."""
+"""The rows of the cache as flat tables for analysts, in batches; each column with its meaning."""
 
 # ruff: noqa: S608 - only constants of this module are put into the text
 from collections.abc import Iterator, Mapping
@@ -22,7 +22,7 @@ class Column:
     name: str
     kind: str  # text, whole, number, time
     meaning: str
-    sql: str  # what it is made of
+    sql: str  # its expression
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class Flat:
     meaning: str
     source: str
     order: str
-    at: str  # the time that a range is about
+    at: str  # the column that a time range applies to
     space: str  # the namespace
     columns: tuple[Column, ...]
 
@@ -42,7 +42,7 @@ def _columns(*rows: tuple[str, str, str, str]) -> tuple[Column, ...]:
     return tuple(Column(name=name, kind=kind, sql=sql, meaning=meaning) for name, kind, sql, meaning in rows)
 
 
-# The last earlier job of the same tenant with the same prompt, within a day: somebody who was not content asks again.
+# The last earlier job of the same tenant with the same prompt, within a day: a user who was not satisfied asks again.
 _EARLIER = (
     "LEFT JOIN LATERAL (SELECT j2.id FROM jobs AS j2 WHERE j2.tenant = j.tenant AND j2.prompt = j.prompt "
     "AND j2.created_at < j.created_at AND j2.created_at > j.created_at - interval '1 day' "
@@ -210,7 +210,7 @@ TABLES = (DECISIONS, EVENTS, ENTRIES, NAMESPACES, DAYS)
 def read(
     session: Session, flat: Flat, *, since: datetime | None, namespace_id: UUID | None, without: frozenset[str]
 ) -> Iterator[list[Mapping[str, Any]]]:
-    """Yield the rows of a table from a time on, in batches; namespaces, and entries that serve, whatever their age."""
+    """Yield the rows of a table from a time on, in batches; namespaces and resident entries whatever their age."""
     chosen = [column for column in flat.columns if column.name not in without]
     limits = ["true"]
     if since is not None and flat is not NAMESPACES:

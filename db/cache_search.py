@@ -1,4 +1,4 @@
-"""The search for stored entities near those of a prompt, inside a namespace: exactly, by codes or through the index."""
+"""The search for stored entities near those of a prompt, within a namespace: exactly, by codes or through the index."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,23 +19,23 @@ EXACT_BELOW = 8_000
 
 CODES_BELOW, CODES_BESIDE_OTHERS = 60_000, 500_000
 
-LEAST_SHARE = 0.5  # of all entities: with less, the second limit counts
+LEAST_SHARE = 0.5  # of all entities: below it, the second limit applies
 
-EF_SEARCH = 100  # how wide the walk is: how many of the nearest it goes on from
+EF_SEARCH = 100  # width of the walk: the number of nearest candidates that it continues from
 
-EF_SEARCH_AGAIN = 1_000  # the widest there is, for what a first walk has missed in the largest namespaces
+EF_SEARCH_AGAIN = 1_000  # the largest value, for what a first walk missed in the largest namespaces
 
-NUM_CODES = 256  # nearest by their signs, of which the nearest are returned
+NUM_CODES = 256  # candidates, the nearest by their signs; the nearest by cosine of these are returned
 
-DOUBTFUL = 0.5  # similarity: where the codes find nothing nearer, all is alike far, and the order of signs says little
+DOUBTFUL = 0.5  # similarity: if the codes find nothing nearer, all is equally far, and the order by signs says little
 
-SCAN_SHARE = 0.1  # of a namespace: once the index has been looked at so far in vain, a scan is cheaper
+SCAN_SHARE = 0.1  # of a namespace: after walking that far through the index in vain, a scan is cheaper
 
 _SCAN_LIMITS = (2_000, 20_000)  # vectors; the second is pgvector's own
 
-_SCAN_AGAIN, _MEMORY_AGAIN = 100_000, 8  # vectors that the widest walk looks at, and how many `work_mem` it may take
+_SCAN_AGAIN, _MEMORY_AGAIN = 100_000, 8  # vectors that the widest walk visits, and multiples of `work_mem` for it
 
-_OTHER_PLANS = ("enable_seqscan", "enable_bitmapscan", "enable_sort")  # what the planner prefers in a small table
+_OTHER_PLANS = ("enable_seqscan", "enable_bitmapscan", "enable_sort")  # preferred by the planner in a small table
 
 INDEXED_DIMS = frozenset({384, 512, 768})  # vector sizes with an HNSW index; others are scanned exactly
 
@@ -50,20 +50,20 @@ class Found(NamedTuple):
     attributes: tuple[str, ...]
     kind: str
     similarity: float  # cosine, 1 is equal
-    created: float  # seconds since 1970: when the entry was made
+    created: float  # when the entry was made, in seconds since 1970
     uses: int  # videos that the entry has lent to
 
     @property
     def entry_id(self) -> UUID:
-        """The entry that it is of."""
+        """The id of its entry."""
         return UUID(self.entry)
 
 
 def way_to_search(session: Session, space: Namespace, search: str = "auto", *, num_entities: int | None = None) -> str:
-    """Return how a namespace is searched for a setting that may be `auto`: `exact`, `codes`, or `walk` and `hnsw`.
+    """Return how to search a namespace for a setting that may be `auto`: `exact`, `codes`, `walk` or `hnsw`.
 
-    By its size; a large one by its share of the index as well, which holds `num_entities`, if known. The last two go
-    through the index: `walk` completes what finds too little, `hnsw` is for tests of the index alone.
+    Chosen by its size and, for a large one, its share of the index, which holds `num_entities`, if known. The last two
+    use the index: `walk` completes searches that find too little, `hnsw` is for tests of the index alone.
     """
     if search != "auto":
         return search if search != "hnsw" or space.dims in INDEXED_DIMS else "exact"
@@ -90,20 +90,20 @@ def neighbours(
     ef_search: int | None = None,
     least: float = -1.0,
 ) -> list[Found]:
-    """Return the `limit` nearest stored entities of each vector, inside the namespace only; of equal ones the youngest.
+    """Return the `limit` nearest stored entities of each vector within the namespace; of equal ones the youngest.
 
-    Those are left out that an operator found to be no match for the vector's text (`db.vetoes`).
+    Entities that an operator found to be no match for the vector's text (`db.vetoes`) are left out.
 
-    `search` is a way or setting of `way_to_search`; or `again`, for whom a walk gave nothing that is of use: that is by
-    codes, and in the largest namespaces a wider walk, which takes the same time at any size; by codes where that ends
-    early.
+    `search` is a result or setting of `way_to_search`; or `again`, after a walk that found nothing useful: that
+    searches by codes, or in the largest namespaces by a wider walk, which takes the same time at any size, and by codes
+    if that ends early.
 
-    The index holds each text of a namespace once. Its scan is iterative: without that, entities of other namespaces and
-    freshly evicted ones would use up the candidates and a hit would be missed. What equals one of `texts` is found
-    without it, and is enough where there is enough of it; where a walk finds too little, a look `again` follows.
+    The index holds each text of a namespace once. Its scan is iterative: otherwise entities of other namespaces and
+    freshly evicted ones would use up the candidates, and a hit would be missed. Texts equal to one of `texts` are found
+    without the index, and suffice if there are enough; if a walk finds too little, `again` follows.
 
-    Nothing less alike than `least` matters to the caller: with nothing that near it gets what it gets, and no vector is
-    compared with all others to tell how far they are.
+    The caller does not need neighbours less similar than `least`: if there is none that near, the result may be
+    incomplete, and no vector is compared with all others just to tell how far they are.
     """
     if not vectors:
         return []
@@ -127,7 +127,7 @@ def neighbours(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Asked:
-    """What a look-up looks for."""
+    """The arguments of a look-up."""
 
     space: Namespace
     vectors: Sequence[Sequence[float]]
@@ -137,7 +137,7 @@ class _Asked:
 
 
 def _again(session: Session, asked: _Asked, queries: Sequence[int]) -> Sequence[Any]:
-    """Return rows as `_rows` does, for what a walk has missed: by codes, or where there are many by a wider walk."""
+    """Return rows as `_rows` does, for what a walk missed: by codes or, in a large namespace, by a wider walk."""
     if asked.space.num_entities < CODES_BESIDE_OTHERS:
         return _by_codes(session, asked, queries)
     return _walk(session, asked, queries, ef_search=EF_SEARCH_AGAIN, tuples=_SCAN_AGAIN, memory=_MEMORY_AGAIN)
@@ -150,7 +150,7 @@ def _completed(
     *,
     by: Callable[[Session, _Asked, Sequence[int]], Sequence[Any]],
 ) -> Sequence[Any]:
-    """Return the rows of a walk, and in place of those of vectors for which it found too little what `by` finds."""
+    """Return the rows of a walk; for vectors for which it found too little, those that `by` finds instead."""
     full = {row.query for row in rows if row.num_vectors >= asked.limit}
     short = [query for query in range(len(asked.vectors)) if query not in full]
     if not short:
@@ -179,9 +179,9 @@ def _walk(
 
 
 def _by_codes(session: Session, asked: _Asked, queries: Sequence[int]) -> Sequence[Any]:
-    """Return rows as `_rows` does, those of vectors without a neighbour near enough by an exact scan.
+    """Return rows as `_rows` does; for vectors without a near enough neighbour, those of an exact scan.
 
-    Signs miss none that is more alike than `DOUBTFUL`: who asks for no others needs no scan.
+    Signs miss no neighbour more similar than `DOUBTFUL`: a caller that needs no others needs no scan.
     """
     rows = _rows(session, asked, queries, way="codes")
     if asked.least >= DOUBTFUL:
@@ -195,9 +195,9 @@ def _by_codes(session: Session, asked: _Asked, queries: Sequence[int]) -> Sequen
 
 
 def _rows(session: Session, asked: _Asked, queries: Sequence[int], *, way: str, **settings: int) -> Sequence[Any]:
-    """Return rows (Any: of a textual query) for some of the vectors, by vector, the nearest first.
+    """Return rows (Any: of a textual query) for some of the vectors, by vector, nearest first.
 
-    `settings` of a walk go along in the same message, and hold until the end of the transaction.
+    `settings` of a walk are sent in the same message and apply until the end of the transaction.
     """
     values = {
         "queries": list(queries),
@@ -216,7 +216,7 @@ def _found(row: Any) -> Found:  # Any: a row of a textual query
     return Found(query, entry, name, head, tuple(attributes), kind, 1.0 - distance, created, uses)
 
 
-# The inner query names nothing but what the index on the codes holds, so that it is scanned alone.
+# The inner query names only columns that the index on the codes holds, so that it reads nothing else.
 _NEAR_BY_CODES = (
     "SELECT text, embedding FROM cache_entities WHERE id = ANY(ARRAY(SELECT id FROM cache_entities WHERE "
     "namespace_id = :space AND NOT is_copy AND NOT q.is_full ORDER BY code <~> q.code LIMIT :num_codes))"
@@ -232,12 +232,12 @@ _SETTINGS = (
 def _search(way: str, dims: int, limit: int, space_id: UUID | None) -> tuple[Prepared, str]:
     """Return the search by a way, and what is to be set before it.
 
-    A walk through the index is planned for its namespace: for one of unknown size the planner would not go that way.
+    A walk through the index is planned for its namespace: for one of unknown size the planner would not choose it.
     """
     own = f"namespace_id = :space AND NOT is_copy AND dims = {dims}"
     given = f"SELECT text, embedding FROM cache_entities WHERE {own}"  # noqa: S608 - an integer of ours
     equal = f"({given} AND text = q.text LIMIT 1)"
-    # The cast of the column is what the index is on.
+    # The index is on the cast of the column.
     walk = (
         f"({given} AND NOT q.is_full ORDER BY embedding::halfvec({dims}) <=> q.vector LIMIT {limit}) UNION ALL {equal}"
     )
@@ -297,7 +297,7 @@ def _search(way: str, dims: int, limit: int, space_id: UUID | None) -> tuple[Pre
 
 
 def literal(vector: Sequence[float]) -> str:
-    """Return a vector as pgvector reads it."""
+    """Return a vector in pgvector's text format."""
     return _format(len(vector)) % tuple(vector)
 
 

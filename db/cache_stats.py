@@ -1,6 +1,6 @@
-"""What the rows of decisions, events and attempts say about the cache: sums for people, nothing changed.
+"""Statistics of the cache from the rows of decisions, events and attempts; read only.
 
-Everything is counted over one namespace, or over all, from a time on. A *hit* is a decision for a donor.
+Everything covers one namespace, or all, from a time on. A *hit* is a decision to use a donor.
 """
 
 # ruff: noqa: S608 - only constants of this module are put into the text
@@ -36,7 +36,7 @@ class Range:
 
 
 def decisions(session: Session, within: Range, *, by: str) -> list[dict[str, Any]]:
-    """Return the number of decisions and of hits by `kind`, `reason` or `day`; days in order, else most first."""
+    """Return the number of decisions and of hits by `kind`, `reason` or `day`; days in order, otherwise most first."""
     if by == "day":
         return [dict(row) for row in session.execute(_BY_DAY, within._values).mappings()]
     query = text(
@@ -46,7 +46,7 @@ def decisions(session: Session, within: Range, *, by: str) -> list[dict[str, Any
     return [dict(row) for row in session.execute(query, within._values).mappings()]
 
 
-# Days whose sums are kept, and of the others what their rows say.
+# Days with stored sums, and the others from their rows.
 _BY_DAY = text(
     "SELECT to_char(day, 'YYYY-MM-DD') AS name, sum(decisions)::bigint AS decisions, sum(hits)::bigint AS hits "
     "FROM (SELECT day, decisions, hits FROM cache_days WHERE day >= :since AND (:namespace_id IS NULL "
@@ -76,7 +76,7 @@ def events(session: Session, within: Range) -> dict[str, int]:
 
 
 def savings(session: Session, within: Range) -> dict[str, float]:
-    """Return the GPU seconds of completed attempts, the seconds that donors saved, and bytes moved for it."""
+    """Return the GPU seconds of completed attempts, the seconds that donors saved, and the bytes moved for that."""
     query = text(
         "SELECT coalesce(sum(gpu_seconds), 0) AS gpu_seconds, coalesce(sum(seconds_saved), 0) AS seconds_saved, "
         "coalesce(sum(bytes_read), 0)::bigint AS bytes_read, coalesce(sum(bytes_written), 0)::bigint AS bytes_written "
@@ -95,7 +95,7 @@ def seconds_by_day(session: Session, within: Range) -> list[dict[str, Any]]:
 
 
 def entities(session: Session, within: Range, *, limit: int = 10) -> list[dict[str, Any]]:
-    """Return the stored entities that hits rested on most, and on how many."""
+    """Return the stored entities that matched in most hits, with the number of hits."""
     query = text(
         "SELECT match->>'donor_text' AS entity, count(*) AS hits FROM lookups, "
         f"jsonb_array_elements(plan->'matched') AS match WHERE {IS_HIT} AND {_RANGE} "
@@ -105,13 +105,13 @@ def entities(session: Session, within: Range, *, limit: int = 10) -> list[dict[s
 
 
 def wrong_matches(session: Session, within: Range) -> int:
-    """Return how many attempts ran by a match that an operator found wrong."""
+    """Return how many attempts used a match that an operator found wrong."""
     query = text(f"SELECT count(*) FROM job_metrics WHERE wrong_match AND {_RANGE}")
     return int(session.scalars(query, within._values).one())
 
 
 def summary(session: Session, within: Range) -> dict[str, Any]:
-    """Return all of it under one roof: decisions with hit rates, donors, events, what is stored, what was saved."""
+    """Return all of these together: decisions with hit rates, donors, events, stored bytes, savings."""
     by = {name: [_rated(row) for row in decisions(session, within, by=name)] for name in ("kind", "reason", "day")}
     number, hits = (sum(row[name] for row in by["reason"]) for name in ("decisions", "hits"))
     lenders = donors(session, within)
@@ -137,7 +137,7 @@ def _rated(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def steps_saved(session: Session, within: Range) -> int:
-    """Return the denoising steps that completed attempts left out by a donor, against full mode."""
+    """Return the denoising steps that donors saved completed attempts, against full mode."""
     query = text(
         f"SELECT coalesce(sum({STEPS_LEFT_OUT}), 0) FROM (SELECT job_id, attempt, reason FROM job_metrics "
         f"WHERE outcome = 'completed' AND {IS_HIT} AND {_RANGE}) AS made JOIN lookups USING (job_id, attempt, reason)",

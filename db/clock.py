@@ -1,7 +1,6 @@
-"""The database's clock, which somebody may set: what was noted for the future of a clock that went back.
+"""The database's clock, which may be set back: times in the rows that are then in its future.
 
-Durations of others do not change by that: a worker that lives extends its lease, the dead must not keep theirs for as
-long as the clock needs to be there again.
+A living worker goes on extending its lease; a dead one must not keep its lease until the clock catches up.
 """
 
 from datetime import timedelta
@@ -12,8 +11,8 @@ from sqlalchemy.orm import Session
 from db.models import Delivery, Heartbeat, Job
 from db.states import JobStatus
 
-SLACK = timedelta(seconds=1)  # what others write while this transaction stands open is of no future
-LEASES = 4  # a worker's may be that many of the relay's, and sixteen before one that lives could lose it
+SLACK = timedelta(seconds=1)  # others may write during this transaction: that is no future
+LEASES = 4  # a worker's lease may be that many of the relay's; a living one could lose its lease only beyond sixteen
 
 
 def read(session: Session) -> float:
@@ -22,9 +21,9 @@ def read(session: Session) -> float:
 
 
 def follow(session: Session, *, lease_s: float) -> None:
-    """Take what lies too far ahead back to now: leases, hand-overs, pauses, and signs of life, which the living renew.
+    """Move times too far ahead back to now: leases, hand-overs, pauses, and heartbeats, which living parts renew.
 
-    Each statement walks along an index over the few rows that are in flight.
+    Each statement reads an index over the few rows in flight.
     """
     future = func.now() + SLACK
     now, longest = func.clock_timestamp(), timedelta(seconds=LEASES * lease_s)

@@ -1,4 +1,4 @@
-"""Parts of a tenant's lists: what stands behind a row, in the order in which rows were made."""
+"""Pages of a tenant's lists: the rows after a cursor, in the order in which they were made."""
 
 from typing import TypeVar
 from uuid import UUID
@@ -22,7 +22,7 @@ def part(
     after: UUID | None,
     newest_first: bool = True,
 ) -> list[Row]:
-    """Return up to `limit` rows of a query behind the cursor `after`; raise `NotFound` for a foreign cursor."""
+    """Return up to `limit` rows of a query after the cursor `after`; raise `NotFound` for a foreign cursor."""
     place = table.created_at, table.id
     if after:
         here = tuple_(*removed.stood(session, table, tenant, after))

@@ -1,4 +1,4 @@
-"""What a decision of the cache reads of its namespace and what it writes: one message to the database each.
+"""What a decision of the cache reads from its namespace and what it writes: one message to the database each.
 
 The search between the two is `db.cache_search.neighbours`.
 """
@@ -32,16 +32,16 @@ STEPS_LEFT_OUT = f"({FULL_NUM_STEPS} - {NUM_STEPS})"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """A namespace, and what a decision reads beside it."""
+    """A namespace and what else a decision reads."""
 
     space: Namespace  # as it was; of no session, so that nothing asks or changes the database by it
     plans: Mapping[str, Sequence[Mapping[str, Any]]]  # calibrated recipes by case; empty before a calibration
-    seconds: Mapping[str, float]  # mean GPU seconds of the latest completed attempts, by path that has any
+    seconds: Mapping[str, float]  # mean GPU seconds of the latest completed attempts, by path
     num_entities: int | None  # of all namespaces with vectors as long as this one's; None where nobody goes by it
 
 
 def known(session: Session, fingerprint: str, *, plan_key: str) -> Known | None:
-    """Return what is known of the namespace with this fingerprint, with the plans under `plan_key`; None: no such."""
+    """Return the namespace with this fingerprint and the plans under `plan_key`; None if it does not exist."""
     rows = _KNOWN.run(session, {"fingerprint": fingerprint, "plan_key": plan_key, "last": MEAN_OF})
     if not rows:
         return None
@@ -96,7 +96,7 @@ class Pinned:
 
 
 def record(session: Session, claim: Claim, space: Namespace, donors: Sequence[UUID], **decision: Any) -> list[Pinned]:
-    """Write the row of a decision and keep its donors from eviction; return those still resident, in the order given.
+    """Write the row of a decision and pin its donors; return those still resident, in the order given.
 
     `decision` are columns of `Lookup`. Writing it twice changes nothing. Holds the job's row, and so the fence, while
     it does; raises `LeaseLost`.
@@ -117,12 +117,12 @@ def record(session: Session, claim: Claim, space: Namespace, donors: Sequence[UU
 
 
 def of_attempt(session: Session, job_id: UUID, fence: int) -> Lookup | None:
-    """Return the record of an attempt's decision; None when it took none, or it is forgotten."""
+    """Return the record of an attempt's decision; None if it made none, or if the record was deleted."""
     return session.scalars(select(Lookup).where(Lookup.job_id == job_id, Lookup.fence == fence)).one_or_none()
 
 
 def of_namespace(session: Session, namespace_id: UUID) -> ScalarResult[Lookup]:
-    """Return the records of a namespace's decisions in the order in which they were taken."""
+    """Return the records of a namespace's decisions in the order in which they were made."""
     return session.scalars(
         select(Lookup).where(Lookup.namespace_id == namespace_id).order_by(Lookup.created_at, Lookup.id)
     )

@@ -2,7 +2,7 @@
 
 DatabaseError
 ├── LeaseLost          the attempt no longer owns its job: stop, write nothing
-├── IllegalTransition  the state table has no such arrow: a bug, or a request that came too late
+├── IllegalTransition  the state table has no such transition: a bug, or a request that came too late
 ├── NotFound           no such row for this tenant
 ├── InUse              the same key is in use by a request that has not ended
 └── Conflict           the same key was used for something else
@@ -18,7 +18,7 @@ class LeaseLost(DatabaseError):
 
 
 class IllegalTransition(DatabaseError):
-    """A job or cache entry was asked to go where its state has no arrow to."""
+    """A job or cache entry was asked for a transition that its state does not allow."""
 
 
 class NotFound(DatabaseError):

@@ -1,7 +1,7 @@
-"""Who goes first when a namespace needs room, by rows that all workers share: as many are read as go.
+"""Which entries to evict first, from rows that all workers share: only about as many are read as are evicted.
 
 `choose` gives the victims that the class of the same name in `worker.cache.eviction` chooses from the history; tests
-hold them together. All need `namespaces.lock`.
+compare the two. All functions need `namespaces.lock`.
 """
 
 import random
@@ -22,19 +22,19 @@ from sqlalchemy.orm.attributes import set_committed_value
 from db.models import EVICTION_ORDERS, CacheEntry, Namespace
 from db.states import EntryStatus
 
-CHUNK = 8  # rows read at first
-MAX_USES = 3  # s3fifo counts no further
-MAX_PASSED = 256  # s3fifo: how many that were used again one eviction lets live on
+CHUNK = 8  # rows in the first read
+MAX_USES = 3  # s3fifo: uses are counted up to this
+MAX_PASSED = 256  # s3fifo: most entries used again that one eviction spares
 SMALL_SHARE = 0.1  # s3fifo: of the bytes
 SMALL, MAIN = 0, 1  # s3fifo: queues
 
-Hand = tuple[int, datetime, UUID]  # sieve: round and place in the queue of the entry that went last
+Hand = tuple[int, datetime, UUID]  # sieve: round and place in the queue of the last evicted entry
 Found = Row[Any]  # of `_resident`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """Who goes, in order, and what the policy remembers once they have gone."""
+    """The victims, in order, and the policy's state after they are gone."""
 
     ids: list[UUID]
     hand: Hand | None = None
@@ -48,25 +48,25 @@ NOBODY = Choice(ids=[])
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """For how many bytes, and whose entries may go."""
+    """How many bytes are needed, and which entries may go."""
 
     session: Session
     space: Namespace
     bytes_needed: int
     kept: frozenset[UUID] = frozenset()  # in use
     tenant: str | None = None  # only this one's
-    now: float = 0.0  # what lots are drawn from
+    now: float = 0.0  # seeds the drawing of lots
     seed: int = 0
 
     def may_go(self, row: Found) -> bool:
-        """Say whether a resident entry is among those to choose from."""
+        """Return whether a resident entry may be chosen."""
         return row.id not in self.kept and (self.tenant is None or row.tenant == self.tenant)
 
 
 def choose(asked: Asked, policy: str) -> Choice:
-    """Return the entries that a policy of `EVICTION_ORDERS` gives up; nothing is changed yet.
+    """Return the entries that a policy of `EVICTION_ORDERS` would evict; nothing is changed yet.
 
-    Nobody, when all of them together are too few: as `eviction.victims` says it. Raises `ValueError` for others.
+    None of them if all together are too small, as with `eviction.victims`. Raises `ValueError` for other policies.
     """
     if policy not in EVICTION_ORDERS:
         raise ValueError(f"no index orders entries by {policy!r}; there are {', '.join(EVICTION_ORDERS)}")
@@ -82,7 +82,7 @@ def choose(asked: Asked, policy: str) -> Choice:
 
 
 def worn(asked: Asked, max_uses: int) -> list[UUID]:
-    """Return entries that have lent to so many videos, for as many bytes as are needed or as there are."""
+    """Return entries that have lent to that many videos, for the bytes needed or as many as there are."""
     chosen: list[UUID] = []
     freed = 0
     for row in _rows(asked, _resident("lfu", "hits >= :max_uses"), max_uses=max_uses):
@@ -99,7 +99,7 @@ def in_order(asked: Asked, policy: str) -> Iterator[Found]:
 
 
 def settle(session: Session, space: Namespace, choice: Choice, rows: Sequence[CacheEntry]) -> None:
-    """Note how far the hand of sieve and the queues of s3fifo have come, before the chosen rows go."""
+    """Store the position of sieve's hand and the queues of s3fifo, before the chosen rows go."""
     if choice.moves:
         session.execute(_MOVE, _columns(choice.moves))
     for row in rows:
@@ -115,7 +115,7 @@ def settle(session: Session, space: Namespace, choice: Choice, rows: Sequence[Ca
                 "first": (choice.queues or {})["first_ghost"],
             },
         )
-    # Last: whatever asks the database in between would write them by themselves.
+    # Last: any query in between would flush them in a statement of their own.
     if choice.hand is not None:
         space.sieve_round, space.sieve_at, space.sieve_id = choice.hand
     if choice.queues is not None:
@@ -123,7 +123,7 @@ def settle(session: Session, space: Namespace, choice: Choice, rows: Sequence[Ca
 
 
 def entered(session: Session, space: Namespace, row: CacheEntry, texts: Sequence[str]) -> None:
-    """Give an entry that becomes resident its places in the queues; its columns of use are set already."""
+    """Give a newly resident entry its places in the queues; its columns of use are already set."""
     if space.sieve_at is not None and not session.scalar(select(_is_before(space, row))):
         space.sieve_round, space.sieve_at, space.sieve_id = space.sieve_round + 1, None, None  # start from the oldest
     row.sieve_round = space.sieve_round
@@ -135,13 +135,13 @@ def entered(session: Session, space: Namespace, row: CacheEntry, texts: Sequence
 
 
 def used(space: Namespace, row: CacheEntry) -> None:
-    """Note a hit."""
+    """Record a hit."""
     row.sieve_round = space.sieve_round + (1 if _is_ahead(space, row) else 2)
     row.queue_uses = min(MAX_USES, row.queue_uses + 1)
 
 
 def left(space: Namespace, rows: Sequence[CacheEntry]) -> None:
-    """Note that resident entries went, for whatever reason."""
+    """Record that resident entries went, for whatever reason."""
     state = queues_of(space)
     for row in rows:
         state = _with(state, row.queue, -row.num_bytes)
@@ -149,7 +149,7 @@ def left(space: Namespace, rows: Sequence[CacheEntry]) -> None:
 
 
 def queues_of(space: Namespace) -> dict[str, int]:
-    """Return what s3fifo knows of its queues."""
+    """Return s3fifo's state of its queues."""
     return {
         "next": 0,
         "small_bytes": 0,
@@ -161,7 +161,7 @@ def queues_of(space: Namespace) -> dict[str, int]:
 
 
 def _with(state: Mapping[str, int], queue: int, num_bytes: int) -> dict[str, int]:
-    """Return the state with an entry more in a queue, or with one less."""
+    """Return the state with one entry more, or one less, in a queue."""
     if queue == SMALL:
         return {**state, "small_bytes": state["small_bytes"] + num_bytes}
     number = state["num_main"] + (1 if num_bytes > 0 else -1)
@@ -172,7 +172,8 @@ def _with(state: Mapping[str, int], queue: int, num_bytes: int) -> dict[str, int
 def _resident(policy: str, condition: str = "true") -> Select[Any]:
     """Return the query of a namespace's resident entries in a policy's order, for `_read`.
 
-    Those on a condition, which may name values of its own. Built once: that takes as long as to execute it.
+    Only those that meet a condition, which may name values of its own. Built once, since building takes as long as
+    executing.
     """
     rows = CacheEntry.__table__.c
     mine = select(*(rows[name] for name in _COLUMNS)).where(
@@ -197,7 +198,7 @@ _COLUMNS = (
 
 
 def _rows(asked: Asked, query: Select[Any], **values: Any) -> Iterator[Found]:
-    """Read the rows of a query that may go, few at first."""
+    """Read the rows of a query whose entries may go, few at first."""
     return filter(asked.may_go, _read(asked, query, CHUNK + len(asked.kept), **values))
 
 
@@ -213,7 +214,7 @@ def _read(asked: Asked, query: Select[Any], limit: int, **values: Any) -> Iterat
 
 
 def enough(rows: Iterable[Found], bytes_needed: int) -> list[Found]:
-    """Return the first of these entries that have so many bytes together; none when all have less, or 0 are needed."""
+    """Return the first of these entries that together have that many bytes; none if all have fewer, or 0 are needed."""
     if bytes_needed <= 0:
         return []
     chosen: list[Found] = []
@@ -227,16 +228,16 @@ def enough(rows: Iterable[Found], bytes_needed: int) -> list[Found]:
 
 
 def _by_lot(asked: Asked) -> Iterator[Found]:
-    """Entries from a lot that is drawn, once around."""
+    """Entries from a random lot on, once around."""
     drawn = UUID(int=random.Random(f"{asked.seed}/{asked.now!r}").getrandbits(128))  # noqa: S311 - no secret
     sides = (_resident("random", side) for side in ("lot >= :drawn", "lot < :drawn"))
     return chain.from_iterable(_rows(asked, side, drawn=drawn) for side in sides)
 
 
 def _by_hand(asked: Asked) -> Iterator[Found]:
-    """Entries by when the hand would take them: a mark is a round that it lets pass.
+    """Entries in the order in which the hand would take them: each mark spares an entry for one round.
 
-    What the hand has passed although it carries no mark was in use then; it comes again when the hand does.
+    An unmarked entry that the hand has passed was in use then; its turn comes in the next round.
     """
     space, late = asked.space, list[Found]()
     rows = _rows(asked, _resident("sieve"))
@@ -252,7 +253,7 @@ def _by_hand(asked: Asked) -> Iterator[Found]:
 
 
 def _turn(space: Namespace, row: Any) -> Hand:  # Any: a row of a query or of the table
-    """Return when the hand takes an entry that nobody uses any more: the round, and the place in the queue."""
+    """Return when the hand takes an entry that is not used again: the round, and the place in the queue."""
     place = (row.sieve_round, row.published_at, row.id)
     if space.sieve_at is None or place > (space.sieve_round, space.sieve_at, space.sieve_id):
         return place
@@ -260,19 +261,19 @@ def _turn(space: Namespace, row: Any) -> Hand:  # Any: a row of a query or of th
 
 
 def _is_ahead(space: Namespace, row: Any) -> bool:  # Any: as above
-    """Say whether the hand comes to an entry in this round."""
+    """Return whether the hand will still reach an entry in this round."""
     return space.sieve_at is None or (row.published_at, row.id) > (space.sieve_at, space.sieve_id)
 
 
 def _is_before(space: Namespace, row: CacheEntry) -> ColumnElement[bool]:
-    """Say whether the hand comes to another entry in this round."""
+    """Return whether the hand will still reach another entry in this round."""
     place = tuple_(CacheEntry.published_at, CacheEntry.id) > tuple_(space.sieve_at, space.sieve_id)
     resident = and_(CacheEntry.namespace_id == space.id, CacheEntry.status == EntryStatus.RESIDENT)
     return exists().where(resident, CacheEntry.id != row.id, place)
 
 
 def _is_ghost(session: Session, space: Namespace, state: Mapping[str, int], texts: Sequence[str]) -> bool:
-    """Say whether s3fifo gave up an entry with one of these entities a short while ago."""
+    """Return whether s3fifo recently evicted an entry with one of these entities."""
     if state["first_ghost"] == state["next_ghost"] or not texts:
         return False
     values = {"space": space.id, "texts": list(texts), "first": state["first_ghost"]}
@@ -313,21 +314,21 @@ class _Item:
 
 @dataclass(slots=True, kw_only=True)
 class _Walk:
-    """S3-FIFO from the heads of its queues on: what was used again moves to the end of the main one."""
+    """S3-FIFO from the heads of its queues on: entries used again move to the end of the main queue."""
 
     asked: Asked
-    state: dict[str, int]  # as if nobody had gone: whoever goes is taken out by `left`
+    state: dict[str, int]  # as if nothing were evicted: `left` removes the victims
     moves: dict[UUID, tuple[int, int, int]] = field(default_factory=dict)
     ghosts: list[tuple[int, UUID]] = field(default_factory=list)
     heads: dict[int, Iterator[_Item]] = field(default_factory=dict)
     moved: deque[_Item] = field(default_factory=deque)  # the new end of the main queue
-    again: deque[_Item] = field(default_factory=deque)  # stayed at the head of the main queue
+    again: deque[_Item] = field(default_factory=deque)  # kept at the head of the main queue
     gone_bytes: dict[int, int] = field(default_factory=lambda: {SMALL: 0, MAIN: 0})
     num_gone: int = 0  # of the main queue
     num_blocked: int = 0  # of the main queue: may not go
 
     def choice(self) -> Choice:
-        """Return who goes and what becomes of the others."""
+        """Return the victims and the moves of the others."""
         self.heads = {queue: self._head(queue) for queue in (SMALL, MAIN)}
         self.num_blocked = self._count_blocked()
         ids: list[UUID] = []

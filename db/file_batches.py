@@ -1,6 +1,7 @@
 """Batches whose lines come from a file: each is a bulk run, and a row that says how far the file was read.
 
-The lines of a chunk, and how far it went, are one transaction: when its writer dies, the next one goes on from there.
+The lines of a chunk and the new position are written in one transaction: if the writer dies, the next one continues
+from there.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -37,7 +38,7 @@ def begin(session: Session, row: FileBatch) -> FileBatch:
 
 
 def get(session: Session, tenant: str, id_: UUID, *, lock: bool = False) -> FileBatch:
-    """Return the tenant's batch, held until the transaction ends when it is to be changed; raise `NotFound`."""
+    """Return the tenant's batch, locked until the transaction ends if it is to be changed; raise `NotFound`."""
     query = select(FileBatch).where(FileBatch.id == id_, FileBatch.tenant == tenant)
     row = session.scalars(query.with_for_update() if lock else query).one_or_none()
     if row is None:
@@ -46,17 +47,17 @@ def get(session: Session, tenant: str, id_: UUID, *, lock: bool = False) -> File
 
 
 def is_one(session: Session, id_: UUID) -> bool:
-    """Return whether a file began a bulk run."""
+    """Return whether a bulk run comes from a file."""
     return session.get(FileBatch, id_) is not None
 
 
 def among(session: Session, ids: Collection[UUID]) -> set[UUID]:
-    """Return which of these bulk runs a file began."""
+    """Return which of these bulk runs come from a file."""
     return set(session.scalars(select(FileBatch.id).where(FileBatch.id.in_(ids))))
 
 
 def page(session: Session, tenant: str, *, limit: int, after: UUID | None = None) -> list[FileBatch]:
-    """Return up to `limit` batches behind the cursor, the newest first; raise `NotFound` for a foreign cursor."""
+    """Return up to `limit` batches after the cursor, newest first; raise `NotFound` for a foreign cursor."""
     query = select(FileBatch).where(FileBatch.tenant == tenant)
     if after:
         cursor = get(session, tenant, after)
@@ -65,13 +66,13 @@ def page(session: Session, tenant: str, *, limit: int, after: UUID | None = None
 
 
 def unfinished(session: Session) -> list[UUID]:
-    """Return the batches that somebody has to go on with, the oldest first."""
+    """Return the batches with work left to do, oldest first."""
     query = select(FileBatch.id).where(FileBatch.status.in_(OPEN)).order_by(FileBatch.created_at)
     return list(session.scalars(query))
 
 
 def take(session: Session, id_: UUID) -> tuple[FileBatch, Batch] | None:
-    """Lock a batch and its run to go on with it; None when another process does."""
+    """Lock a batch and its run to continue it; None if another process does."""
     query = (
         select(FileBatch, Batch)
         .join(Batch, Batch.id == FileBatch.id)
@@ -83,7 +84,7 @@ def take(session: Session, id_: UUID) -> tuple[FileBatch, Batch] | None:
 
 
 def move(session: Session, row: FileBatch, status: FileBatchStatus) -> None:
-    """Give a batch its next status, and note when; raise `IllegalTransition`."""
+    """Give a batch its next status and record the time; raise `IllegalTransition`."""
     check_file_batch(FileBatchStatus(row.status), status)
     row.status = status
     if status != FileBatchStatus.VALIDATING:
@@ -92,14 +93,14 @@ def move(session: Session, row: FileBatch, status: FileBatchStatus) -> None:
 
 
 def end_early(session: Session, row: FileBatch, run: Batch, status: FileBatchStatus) -> None:
-    """Cancel what has not ended; when all of it has, the batch will be `status`: expired or cancelled."""
+    """Cancel the jobs that have not ended; when all have, the batch becomes `status`: expired or cancelled."""
     batches.cancel(session, run)
     row.ends_as = status
     session.flush()
 
 
 def fail(session: Session, row: FileBatch, run: Batch, *, code: str, message: str, line: int | None = None) -> None:
-    """End a batch whose file cannot be used; what it may have begun is cancelled."""
+    """Fail a batch whose file cannot be used, and cancel any jobs that it has begun."""
     batches.cancel(session, run)
     error = {"code": code, "message": message, "param": "input_file_id", "line": line}
     row.errors = {"object": "list", "data": [error]}
@@ -107,12 +108,12 @@ def fail(session: Session, row: FileBatch, run: Batch, *, code: str, message: st
 
 
 def is_due(session: Session, row: FileBatch) -> bool:
-    """Return whether a batch had its time."""
+    """Return whether a batch's completion window is over."""
     return bool(session.scalar(select(row.expires_at <= func.now())))
 
 
 def refuse(session: Session, id_: UUID, lines: Sequence[Mapping[str, Any]]) -> None:
-    """Keep what is wrong with some lines: `line`, `custom_id` and `error`."""
+    """Store what is wrong with some lines: `line`, `custom_id` and `error`."""
     if lines:
         session.execute(insert(RefusedLine), [{"batch_id": id_, **line} for line in lines])
 
@@ -123,7 +124,7 @@ def num_refused(session: Session, id_: UUID) -> int:
 
 
 def refused(session: Session, id_: UUID) -> Iterator[RefusedLine]:
-    """Go through the lines that were not accepted, as they stand in the file."""
+    """Iterate over the lines that were not accepted, in the order of the file."""
     last = 0
     while rows := session.scalars(
         select(RefusedLine)
@@ -137,7 +138,7 @@ def refused(session: Session, id_: UUID) -> Iterator[RefusedLine]:
 
 
 def num_unread(session: Session, tenant: str) -> int:
-    """Return how many lines of a tenant's files are still to become jobs."""
+    """Return how many lines of a tenant's files have yet to become jobs."""
     left = func.greatest(0, FileBatch.num_lines - FileBatch.line)
     is_read = FileBatch.status == FileBatchStatus.VALIDATING, FileBatch.ends_as.is_(None)
     return int(session.scalar(select(func.sum(left)).where(FileBatch.tenant == tenant, *is_read)) or 0)
@@ -155,7 +156,7 @@ def is_over(session: Session, id_: UUID) -> bool:
 
 
 def ended(session: Session, id_: UUID, *, is_completed: bool) -> Iterator[tuple[Job, JobMetric | None]]:
-    """Go through the completed videos of a batch, or through the others, in the order of their lines."""
+    """Iterate over the completed videos of a batch, or over the others, in the order of their lines."""
     status = Job.status == JobStatus.COMPLETED if is_completed else Job.status != JobStatus.COMPLETED
     query = select(Job).where(_its(id_), status, Job.deleted_at.is_(None)).order_by(Job.created_at, Job.id).limit(PAGE)
     rows = session.scalars(query).all()

@@ -1,4 +1,4 @@
-"""Files of tenants: what batches read, and what they wrote. The bytes are in storage, under names of the service."""
+"""Files of tenants: inputs and outputs of batches. The bytes are in storage, under names chosen by the service."""
 
 from collections.abc import Collection
 from datetime import timedelta
@@ -21,7 +21,7 @@ class FileInUse(InUse):
 
 
 def add(session: Session, file: File, *, life: timedelta) -> File:
-    """Insert a file whose bytes are stored; it may be removed after `life`."""
+    """Insert a file whose bytes are already stored; it may be removed after `life`."""
     file.expires_at = session.scalars(select(func.now() + life)).one()
     session.add(file)
     session.flush()
@@ -35,7 +35,7 @@ def replayed(session: Session, file: File) -> File | None:
 
 
 def get(session: Session, tenant: str, id_: UUID, *, is_needed: bool = False) -> File:
-    """Return the tenant's file, kept until the transaction ends when it is needed; raise `NotFound`."""
+    """Return the tenant's file, if needed locked until the transaction ends; raise `NotFound`."""
     query = select(File).where(File.id == id_, File.tenant == tenant, ~_is_expired())
     file = session.scalars(query.with_for_update(read=True) if is_needed else query).one_or_none()
     if file is None:
@@ -52,7 +52,7 @@ def page(
     newest_first: bool = True,
     purpose: str | None = None,
 ) -> list[File]:
-    """Return up to `limit` of the tenant's files behind the cursor; raise `NotFound` for a foreign cursor."""
+    """Return up to `limit` of the tenant's files after the cursor; raise `NotFound` for a foreign cursor."""
     query = select(File).where(File.tenant == tenant, ~_is_expired())
     if purpose:
         query = query.where(File.purpose == purpose)
@@ -60,7 +60,7 @@ def page(
 
 
 def num_bytes(session: Session, tenant: str) -> int:
-    """Return what the tenant's files take together."""
+    """Return the total size of the tenant's files."""
     return int(session.scalar(select(func.coalesce(func.sum(File.num_bytes), 0)).where(File.tenant == tenant)) or 0)
 
 
@@ -79,7 +79,7 @@ def remove(session: Session, tenant: str, id_: UUID) -> str:
 
 
 def purge(session: Session, *, limit: int) -> list[str]:
-    """Delete the rows of files whose time is over and that nothing reads; return the names of their bytes."""
+    """Delete the rows of expired files that nothing reads; return the names of their bytes."""
     query = select(File).where(_is_expired(), ~_is_read(File.id)).order_by(File.id).limit(limit)
     old = session.scalars(query.with_for_update(skip_locked=True)).all()
     for file in old:
@@ -90,7 +90,7 @@ def purge(session: Session, *, limit: int) -> list[str]:
 
 
 def known(session: Session, names: Collection[str]) -> set[str]:
-    """Return those of these names that belong to a file."""
+    """Return which of these names belong to a file."""
     return set(session.scalars(select(File.name).where(File.name.in_(names))))
 
 

@@ -1,7 +1,7 @@
-"""Signs of life: a row a part, written every few seconds, on the database clock.
+"""Heartbeats: one row per part of the service, written every few seconds, on the database clock.
 
-Names say what beats: `relay` or `relay:NAME` once the broker took something from it, `worker:NAME` while a worker lives
-and may claim, `api` for the database itself, which a writer proves to be writable.
+The names: `relay` or `relay:NAME` once the broker took something from it, `worker:NAME` while a worker lives and may
+claim, `api` for the database itself, which a write proves to be writable.
 """
 
 from collections.abc import Mapping
@@ -21,30 +21,30 @@ STARTING = "starting"  # why a worker takes no jobs yet
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beat:
-    """The latest sign of life of one part."""
+    """The latest heartbeat of one part."""
 
     name: str
     age_s: float  # on the database clock
-    detail: dict[str, Any]  # what the part says of itself; Any: JSON
+    detail: dict[str, Any]  # what the part reports about itself; Any: JSON
 
     @property
     def is_fit(self) -> bool:
-        """Whether a worker takes jobs; one that does not say so does."""
+        """Whether a worker takes jobs; true if it does not say."""
         return bool(self.detail.get("is_fit", True))
 
     @property
     def reason_code(self) -> str:
-        """The word for programs of why a worker takes no jobs; the rest of the reason may name files."""
+        """The code for why a worker takes no jobs; the rest of the reason may name files."""
         return str(self.detail.get("reason", "")).partition(":")[0]
 
     @property
     def is_starting(self) -> bool:
-        """Whether a worker will take jobs once it is ready: they wait for it as for one that is not there yet."""
+        """Whether a worker is starting: jobs wait for it as for one that does not exist yet."""
         return self.reason_code == STARTING
 
     @property
     def models(self) -> frozenset[str] | None:
-        """The models that a worker has; None, all of them, when it does not say."""
+        """The models that a worker has; None, meaning all, if it does not say."""
         names = self.detail.get("models")
         return frozenset(names) if isinstance(names, list) else None
 
@@ -53,12 +53,12 @@ class Beat:
         return self.models is None or name in self.models
 
     def serves(self, queue: str) -> bool:
-        """Whether a worker takes from a queue; one that does not say which takes from all."""
+        """Whether a worker serves a queue; if it does not say which, it serves all."""
         return "queues" not in self.detail or queue in self.detail["queues"]
 
 
 def beat(session: Session, name: str, detail: Mapping[str, Any] | None = None) -> None:
-    """Say that a part lives now."""
+    """Record that a part is alive now."""
     values = {"name": name, "seen_at": func.clock_timestamp(), "detail": dict(detail or {})}
     fresh = insert(Heartbeat).values(values)
     changed = {"seen_at": fresh.excluded.seen_at, "detail": fresh.excluded.detail}
@@ -66,7 +66,7 @@ def beat(session: Session, name: str, detail: Mapping[str, Any] | None = None) -
 
 
 def seen(session: Session, kind: str) -> list[Beat]:
-    """Return the latest signs of life of all parts of a kind (`relay`, `worker`), the youngest first."""
+    """Return the latest heartbeats of all parts of a kind (`relay`, `worker`), newest first."""
     age = func.extract("epoch", func.clock_timestamp() - Heartbeat.seen_at).label("age_s")
     which = or_(Heartbeat.name == kind, Heartbeat.name.startswith(f"{kind}:", autoescape=True))
     rows = session.execute(select(Heartbeat.name, age, Heartbeat.detail).where(which).order_by(age))
@@ -74,7 +74,7 @@ def seen(session: Session, kind: str) -> list[Beat]:
 
 
 def takers(queue: InstrumentedAttribute[str], model: InstrumentedAttribute[str]) -> Select[str]:
-    """Return the query of the names of living workers that take such jobs, by the rules of `Beat`."""
+    """Return a query for the names of living workers that take such jobs, by the rules of `Beat`."""
     said = Heartbeat.detail
     return select(Heartbeat.name).where(
         Heartbeat.name.startswith("worker:"),
@@ -86,10 +86,10 @@ def takers(queue: InstrumentedAttribute[str], model: InstrumentedAttribute[str])
 
 
 def forget(session: Session, name: str) -> None:
-    """Take the row of a part that ends on purpose away."""
+    """Delete the row of a part that ends on purpose."""
     session.execute(delete(Heartbeat).where(Heartbeat.name == name))
 
 
 def sweep(session: Session, *, older: timedelta) -> None:
-    """Forget parts that died long ago."""
+    """Delete the rows of parts that died long ago."""
     session.execute(delete(Heartbeat).where(Heartbeat.seen_at < func.now() - older))

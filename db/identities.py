@@ -1,4 +1,4 @@
-"""What there is one of in a service, by its id: the storage, and whether a STORAGE_URL names it."""
+"""The id of the service's one storage, and whether a STORAGE_URL names that storage."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -15,15 +15,15 @@ STORAGE = "storage"
 
 
 class ForeignStorage(StorageError):
-    """The storage is not the service's own, which this database's workers write to: somebody has to see to that."""
+    """The storage is not the service's own, to which this database's workers write; an operator must act."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StorageIds:
-    """The two ids that are one where a storage is the service's own."""
+    """Two ids, which are equal if a storage is the service's own."""
 
-    found: UUID | None  # what the storage keeps; None: nothing
-    known: UUID | None  # what the database knows; None: no worker has found a storage yet
+    found: UUID | None  # in the storage; None: it has no id
+    known: UUID | None  # in the database; None: no worker has found a storage yet
 
 
 def service_storage(session: Session) -> UUID | None:
@@ -32,7 +32,7 @@ def service_storage(session: Session) -> UUID | None:
 
 
 def of_storage(storage: Storage, factory: sessionmaker[Session]) -> StorageIds:
-    """Return the ids of a storage and of the service's own, and mark nothing. No transaction waits for the storage."""
+    """Return the ids of a storage and of the service's own; write neither. No transaction waits for the storage."""
     with transaction(factory) as session:
         known = service_storage(session)
     try:
@@ -44,8 +44,8 @@ def of_storage(storage: Storage, factory: sessionmaker[Session]) -> StorageIds:
 def check_storage(storage: Storage, factory: sessionmaker[Session], *, may_be_new: bool) -> None:
     """Raise `ForeignStorage` unless a storage is the service's own.
 
-    With `may_be_new`, any storage will do before the first worker has found one: it may be what that one will adopt.
-    Without it none with an id will: its files are of a service that this database does not know.
+    With `may_be_new`, any storage passes until the first worker has found one: that worker may adopt it. Without it,
+    none that has an id passes: its files belong to a service that this database does not know.
     """
     ids = of_storage(storage, factory)
     if ids.found != ids.known and not (may_be_new and ids.known is None):
@@ -54,6 +54,6 @@ def check_storage(storage: Storage, factory: sessionmaker[Session], *, may_be_ne
 
 
 def adopt_storage(session: Session, found: UUID) -> UUID:
-    """Make this the id of the service's storage unless there is one; return the one there is."""
+    """Make this the id of the service's storage unless it has one; return the id in force."""
     session.execute(insert(ServiceId).values(name=STORAGE, id=found).on_conflict_do_nothing())
     return session.scalars(select(ServiceId.id).where(ServiceId.name == STORAGE)).one()

@@ -1,4 +1,4 @@
-"""Jobs read: lists of them, places in the queue, numbers. Nothing here locks or changes a row."""
+"""Reading jobs: lists, places in the queue, counts. Nothing here locks or changes a row."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
@@ -29,9 +29,9 @@ def page(
     before: datetime | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> list[Job]:
-    """Return up to `limit` of the tenant's jobs behind the cursor `after`; raise `NotFound` for a foreign cursor.
+    """Return up to `limit` of the tenant's jobs after the cursor `after`; raise `NotFound` for a foreign cursor.
 
-    `words` are looked for in prompts as they stand, whatever their case; `since` and `before` are times of acceptance.
+    `words` are searched for in prompts literally, ignoring case; `since` and `before` are times of acceptance.
     """
     query = select(Job).where(Job.tenant == tenant, Job.deleted_at.is_(None))
     if status:
@@ -53,7 +53,7 @@ def page(
 
 
 def of_ids(session: Session, ids: Collection[UUID]) -> list[Job]:
-    """Return those of these jobs that there are and that are not deleted, in whatever order."""
+    """Return those of these jobs that exist and are not deleted, in any order."""
     return list(session.scalars(select(Job).where(Job.id.in_(ids), Job.deleted_at.is_(None))))
 
 
@@ -65,7 +65,7 @@ def first_waiting(session: Session, tenant: str, *, limit: int) -> list[Job]:
 
 
 def latest(session: Session, tenant: str, *, limit: int) -> list[Job]:
-    """Return the tenant's newest jobs, without lines of runs that wait."""
+    """Return the tenant's newest jobs, leaving out waiting lines of bulk runs."""
     query = select(Job).where(
         Job.tenant == tenant, Job.deleted_at.is_(None), or_(Job.batch_id.is_(None), Job.status != JobStatus.QUEUED)
     )
@@ -73,14 +73,14 @@ def latest(session: Session, tenant: str, *, limit: int) -> list[Job]:
 
 
 def last_ended(session: Session, tenant: str, *, limit: int) -> list[Job]:
-    """Return the tenant's jobs that ended last, the last one first."""
+    """Return the tenant's jobs that ended last, latest first."""
     query = select(Job).where(Job.tenant == tenant, Job.status.in_(FINAL), Job.deleted_at.is_(None))
-    rows = session.scalars(query.order_by(Job.changed.desc()).limit(limit))  # its end is a job's last change
+    rows = session.scalars(query.order_by(Job.changed.desc()).limit(limit))  # a job's end is its last change
     return sorted(rows, key=lambda job: job.finished_at or job.created_at, reverse=True)
 
 
 def position(session: Session, job: Job) -> int | None:
-    """Return how many queued jobs run before this one, counting them all; None once it is no longer queued."""
+    """Return how many queued jobs run before this one, counted one by one; None once it is no longer queued."""
     if job.status != JobStatus.QUEUED:
         return None
     before = tuple_(Job.priority, Job.created_at, Job.id) < tuple_(job.priority, job.created_at, job.id)
@@ -119,7 +119,7 @@ def open_of_model(session: Session, model: str) -> dict[str, int]:
 
 
 def in_progress(session: Session) -> list[Job]:
-    """Return every job that a worker has, of all tenants."""
+    """Return every job in progress, of all tenants."""
     return list(session.scalars(select(Job).where(Job.status == JobStatus.IN_PROGRESS).order_by(Job.claimed_at)))
 
 

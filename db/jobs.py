@@ -1,7 +1,7 @@
-"""Every statement that moves a job on: claims, leases, ends. Functions flush; whoever opened the transaction commits.
+"""Every statement that changes a job's state: claims, leases, ends. Functions flush; the caller commits.
 
-A worker holds a job by a `Claim`; each of its writes says `WHERE fence = …`, so that a worker whose lease is gone can
-write nothing. Leases are set and judged on the database clock.
+A worker holds a job by a `Claim`; each of its writes says `WHERE fence = …`, so that a worker whose lease is lost can
+write nothing. Leases are set and checked by the database's clock.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -37,7 +37,7 @@ from shared.run_windows import AtEnd
 class Claim:
     """The right to work on a job, until the lease ends."""
 
-    job: Job  # as it was when claimed
+    job: Job  # as at the claim
     fence: int
     attempt: int
     owner: str
@@ -46,7 +46,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Swept:
-    """What one pass over expired leases did."""
+    """The result of one pass over expired leases."""
 
     requeued: list[UUID]
     failed: list[UUID]
@@ -54,7 +54,7 @@ class Swept:
 
 
 def get(session: Session, tenant: str, id_: UUID, *, lock: bool = False) -> Job:
-    """Return the tenant's job, that of its retry where a retry removed it, locked if asked; raise `NotFound`."""
+    """Return the tenant's job or, if a retry replaced it, the new one; locked if asked; raise `NotFound`."""
     query = _owned(tenant, id_)
     job = session.scalars(query.with_for_update() if lock else query).one_or_none()
     if job is not None:
@@ -68,11 +68,11 @@ def get(session: Session, tenant: str, id_: UUID, *, lock: bool = False) -> Job:
 def claim(
     session: Session, id_: UUID, *, owner: str, lease_s: float, models: Collection[str] | None = None
 ) -> Claim | None:
-    """Take a queued job by one statement; None when somebody else has it, it has ended, or its run is held.
+    """Claim a queued job in one statement; None if another worker has it, it has ended, or its run is held.
 
-    With `models`, those that the worker has: None too when it is a job of another one.
+    With `models`, those that the worker has: None too if the job needs another one.
 
-    The relay hears of it: there is room in the window for the next job.
+    The relay is notified, since the window has room for the next job.
     """
     return _claim(session, Job.id == id_, *_is_for(owner, models), owner=owner, lease_s=lease_s)
 
@@ -80,11 +80,10 @@ def claim(
 def claim_ahead(
     session: Session, *, owner: str, lease_s: float, model: str, models: Collection[str], queues: Collection[str]
 ) -> Claim | None:
-    """Take the job that comes next to a worker which still runs another; None where there is none to take so.
+    """Claim the next job for a worker that is still running another; None if there is no suitable one.
 
-    None, too, while another worker idles that could begin at once; and when what comes next is of another model than
-    `model`, the one that is loaded, or broke before: that one runs with nothing beside it, and what stands behind it
-    waits for it.
+    None, too, while another worker is idle and could begin at once; and if the next job needs another model than
+    `model`, the loaded one, or broke before: that one runs alone, and the jobs behind it wait for it.
     """
     handed = (Job.queue.in_(queues), Job.status == JobStatus.QUEUED, Job.published_at.is_not(None))
     order = (Job.queue.desc(), Job.published_at, Job.id)  # interactive before bulk
@@ -96,7 +95,7 @@ def claim_ahead(
 
 
 def broke_before(job: Job) -> bool:
-    """Whether a process died or a machine failed at a job: it runs with nothing beside it."""
+    """Whether a process died or a machine failed during the job, which then runs alone."""
     return bool(job.num_lost or job.num_faults)
 
 
@@ -106,7 +105,7 @@ _SOMEBODY_IDLES = heartbeats.takers(Job.queue, Job.model).where(Heartbeat.name.n
 
 
 def _is_for(owner: str, models: Collection[str] | None) -> tuple[ColumnElement[bool], ...]:
-    """Say of a queued job that this worker may have it now."""
+    """The condition that this worker may have a queued job now."""
     return job_pauses.may_take(owner), ~outbox.is_held(), true() if models is None else Job.model.in_(models)
 
 
@@ -134,7 +133,7 @@ def _claim(session: Session, *which: ColumnElement[bool], owner: str, lease_s: f
 
 
 def beat(session: Session, claim: Claim, *, lease_s: float, **progress: Any) -> bool:
-    """Extend the lease, write progress, return whether the user asked to cancel; raise `LeaseLost`.
+    """Extend the lease and write progress; return whether the user asked to cancel; raise `LeaseLost`.
 
     `progress` may hold `progress` (per cent), `step`, `num_steps`, `path` and `receipt`.
     """
@@ -151,29 +150,29 @@ def beat(session: Session, claim: Claim, *, lease_s: float, **progress: Any) -> 
 
 
 def is_to_stop(session: Session, claim: Claim) -> bool:
-    """Whether the job's run waits for its next window and lets nothing run on outside of it."""
+    """Whether the job's run waits for its next window and stops running jobs outside of it."""
     stops = Batch.run_window["at_end"].astext == AtEnd.STOP
     query = select(Batch.id).where(Batch.id == claim.job.batch_id, Batch.is_held, stops)
     return claim.job.batch_id is not None and session.scalar(select(query.exists())) is True
 
 
 def is_held(session: Session, claim: Claim) -> bool:
-    """Whether the job's run was paused, or its window closed, since the claim: it may run on, but not begin."""
+    """Whether the job's run was paused, or its window closed, since the claim: a begun job may still go on."""
     return session.scalar(select(select(Job.id).where(Job.id == claim.job.id, outbox.is_held()).exists())) is True
 
 
 def stopped(session: Session, claim: Claim) -> None:
-    """Put the job back to the queue, to begin again when its run goes on; nothing is held against it. See `_requeue`.
+    """Put the job back into the queue, to begin again when its run goes on; nothing is held against it. See `_requeue`.
 
-    The row of the attempt is the caller's to write, see `metrics.end`. Raises `LeaseLost`.
+    The caller writes the row of the attempt, see `metrics.end`. Raises `LeaseLost`.
     """
     _requeue(session, [lock_claimed(session, claim)])
 
 
 def complete(session: Session, claim: Claim, *, output: Mapping[str, Any], receipt: Mapping[str, Any]) -> None:
-    """Publish the output; raise `LeaseLost`. A cancel that came too late is ignored: the video is there.
+    """Publish the output; raise `LeaseLost`. A cancel that came too late is ignored: the video exists.
 
-    The receipt's path and steps become the row's: a short attempt may end before its first progress was written.
+    Path and steps are copied from the receipt to the row: a short attempt may end before its first progress is written.
     """
     steps = {"step": receipt.get("steps", Job.step), "num_steps": receipt.get("steps", Job.num_steps)}
     values = {"output": dict(output), "receipt": dict(receipt), "path": receipt.get("path", Job.path), **steps}
@@ -208,24 +207,24 @@ def _held(claim: Claim) -> tuple[ColumnElement[bool], ...]:
 
 
 def release(session: Session, *, owner: str) -> list[UUID]:
-    """Give the jobs of a worker that shuts down back to the queue and return them; nothing is held against them.
+    """Requeue the jobs of a worker that shuts down, without counting that against them; return them.
 
-    One whose row another holds stays: its attempt stops by itself, see `worker.jobs.lease`.
+    A job whose row another transaction holds stays: its attempt stops by itself, see `worker.jobs.lease`.
     """
     its = _locked(session, and_(Job.status == JobStatus.IN_PROGRESS, Job.lease_owner == owner), 100)
     return _ids(_return(session, its, "released", lost=0), JobStatus.QUEUED)
 
 
 def lease_lost(claim: Claim) -> LeaseLost:
-    """Return what an attempt is told whose job another has, or nobody."""
+    """Return the error for an attempt that no longer has its job."""
     return LeaseLost(f"job {claim.job.id}: fence {claim.fence} is no longer current")
 
 
 def lock_claimed(session: Session, claim: Claim) -> Job:
     """Lock the job's row until the transaction ends; raise `LeaseLost`.
 
-    The first statement of every transaction that writes for an attempt and does not begin by a write with its fence:
-    nobody can take the job between the two.
+    The first statement of every transaction that writes for an attempt and does not begin with a write that checks its
+    fence: nobody can take the job in between.
     """
     query = select(Job).where(*_held(claim)).with_for_update(key_share=True)
     job = session.scalars(query, execution_options={"populate_existing": True}).one_or_none()
@@ -235,20 +234,20 @@ def lock_claimed(session: Session, claim: Claim) -> Job:
 
 
 def recover(session: Session, *, owner: str, max_lost: int) -> Swept:
-    """End or requeue the jobs of a worker whose process died, as `sweep` does when their leases run out.
+    """Fail or requeue the jobs of a worker whose process died, as `sweep` does when their leases expire.
 
-    Waits for rows that another holds, most often what the server still does for the dead: nobody comes for them again
-    before the lease ends.
+    Waits for rows that another transaction holds, usually the dead process's own last statement: nothing retries before
+    the lease expires.
     """
     which = and_(Job.status == JobStatus.IN_PROGRESS, Job.lease_owner == owner)
     return _recover(session, which, max_lost, 100, waits=True)
 
 
 def give_back(session: Session, claim: Claim, *, max_lost: int, code: str, message: str) -> JobStatus:
-    """Return a job whose attempt broke for a passing reason to the queue, or fail it when that was the last try.
+    """Return a job whose attempt broke for a passing reason to the queue, or fail it if that was the last attempt.
 
-    Broken attempts count as lost ones. The row of the attempt is the caller's to write, see `metrics.end`. Returns what
-    the job now is, also cancelled: see `_requeue`. Raises `LeaseLost`.
+    Broken attempts count as lost ones. The caller writes the row of the attempt, see `metrics.end`. Returns the job's
+    new status, which may be cancelled: see `_requeue`. Raises `LeaseLost`.
     """
     job = lock_claimed(session, claim)
     job.num_lost += 1
@@ -260,12 +259,12 @@ def give_back(session: Session, claim: Claim, *, max_lost: int, code: str, messa
 
 
 def refuse(session: Session, claim: Claim, *, max_faults: int, code: str, message: str) -> JobStatus:
-    """Return a job that this worker's machine could not run to the queue, or fail it when too many have done so.
+    """Return a job that this worker's machine could not run to the queue, or fail it after too many such faults.
 
-    Nothing is held against the job. Other workers may have it at once, this one only after a pause that doubles; from
-    the third fault on everybody waits, so that machines which broke together do not use it up in a second. The row of
-    the attempt is the caller's to write, see `metrics.end`. Returns what the job now is, also cancelled: see
-    `_requeue`. Raises `LeaseLost`.
+    The attempt does not count as lost. Other workers may have the job at once, this one only after a pause that
+    doubles; from the third fault on all workers wait, so that machines that broke together do not use up its attempts
+    within a second. The caller writes the row of the attempt, see `metrics.end`. Returns the job's new status, which
+    may be cancelled: see `_requeue`. Raises `LeaseLost`.
     """
     job = lock_claimed(session, claim)
     job.num_faults += 1
@@ -279,12 +278,12 @@ def refuse(session: Session, claim: Claim, *, max_faults: int, code: str, messag
 
 
 def may_be_cancelled() -> ColumnElement[bool]:
-    """Say of a job that it has not ended and that nobody has taken it back yet."""
+    """The condition that a job has not ended and has not been asked to cancel."""
     return or_(Job.status == JobStatus.QUEUED, and_(Job.status == JobStatus.IN_PROGRESS, ~Job.cancel_requested))
 
 
 def request_cancel(session: Session, tenant: str, id_: UUID) -> Job:
-    """Cancel at once what waits, ask a running worker to stop, leave what has ended; raise `NotFound`."""
+    """Cancel a waiting job at once, ask the worker of a running one to stop, leave an ended one; raise `NotFound`."""
     job = get(session, tenant, id_, lock=True)
     _cancel(job, session.scalar(select(func.clock_timestamp())))
     session.flush()
@@ -292,11 +291,11 @@ def request_cancel(session: Session, tenant: str, id_: UUID) -> Job:
 
 
 def cancel_lines(session: Session, batch_id: UUID, *, limit: int) -> int:
-    """Cancel up to `limit` jobs of a batch that have not ended; return how many are done with, 0 when none is left.
+    """Cancel up to `limit` jobs of a batch that have not ended; return how many were handled, 0 if none is left.
 
-    What another run of its series waits for goes on, as that run's own. In one statement a chunk, so that the memory
-    and the locks of 50,000 lines are those of a few. A row that another holds, perhaps a machine out of reach, is left
-    to `batches.finish`, which comes again.
+    A job that another run of the series waits for goes on as that run's own. One statement per chunk keeps memory and
+    locks small even for 50,000 lines. A row that another transaction holds, perhaps from a machine out of reach, is
+    left to `batches.finish`, which tries again.
     """
     some = select(Job.id).where(Job.batch_id == batch_id, may_be_cancelled()).limit(limit)
     ids = set(session.scalars(some.with_for_update(skip_locked=True)))
@@ -306,7 +305,7 @@ def cancel_lines(session: Session, batch_id: UUID, *, limit: int) -> int:
 
 
 def cancel_due(session: Session, *, limit: int = 100) -> list[UUID]:
-    """Cancel jobs whose caller gave them until now; return them."""
+    """Cancel the jobs whose `cancel_at` has passed; return them."""
     due = select(Job.id).where(Job.cancel_at <= func.now(), may_be_cancelled()).limit(limit)
     ids = session.scalars(
         select(Job.id).where(Job.id.in_(due)).order_by(Job.id).with_for_update(skip_locked=True)
@@ -347,7 +346,7 @@ def _cancel(job: Job, now: datetime | None) -> bool:
 def remove(session: Session, tenant: str, id_: UUID) -> None:
     """Hide a job from its tenant and cancel it; `purge` takes the row once it has ended. Raises `NotFound`.
 
-    Its idempotency key and custom id are free at once: the same request makes a new job, now as after the purge.
+    Its idempotency key and custom id are free at once: the same request makes a new job.
     """
     job = request_cancel(session, tenant, id_)
     job.idempotency_key = job.custom_id = None
@@ -356,7 +355,7 @@ def remove(session: Session, tenant: str, id_: UUID) -> None:
 
 
 def purge(session: Session, *, limit: int = 100) -> list[str]:
-    """Delete the rows of removed jobs that have ended; return the names of their files, for the caller to unlink."""
+    """Delete the rows of removed jobs that have ended; return the names of their files, which the caller unlinks."""
     ended = select(Job.id).where(Job.deleted_at.is_not(None), Job.status.in_(FINAL)).limit(limit)
     gone = session.execute(
         delete(Job)
@@ -374,10 +373,10 @@ def _owned(tenant: str, id_: UUID) -> Select[Job]:
 
 
 def sweep(session: Session, *, max_lost: int, limit: int = 100, away_s: float = 0.0) -> Swept:
-    """End or requeue the jobs whose lease expired: a worker died, froze or lost the database.
+    """Fail or requeue the jobs whose lease expired because a worker died, froze or lost the database.
 
-    A lease that ended before the database was started, or in the last `away_s` in which it took no writes, was nobody's
-    to extend: nothing is held against its job.
+    A lease that ended before the database started, or in the last `away_s` during which it took no writes, could not be
+    extended: this does not count against its job.
     """
     cancel_due(session, limit=limit)
     expired = and_(Job.status == JobStatus.IN_PROGRESS, Job.lease_until < func.now())
@@ -411,7 +410,7 @@ def _give_up(session: Session, jobs: Sequence[Job]) -> list[UUID]:
 
 
 def _return(session: Session, jobs: Sequence[Job], outcome: str, *, lost: int) -> Sequence[Job]:
-    """Put locked jobs back to the queue, each with a metrics row for the broken attempt; see `_requeue`."""
+    """Put locked jobs back into the queue, each with a metrics row for the broken attempt; see `_requeue`."""
     broken = [_attempt(job, outcome) for job in jobs]
     for job in jobs:
         job.num_lost += lost
@@ -421,9 +420,9 @@ def _return(session: Session, jobs: Sequence[Job], outcome: str, *, lost: int) -
 
 
 def _requeue(session: Session, jobs: Sequence[Job]) -> None:
-    """Let jobs wait again as if nobody had begun them; one whose user took it back meanwhile ends here.
+    """Let jobs wait again as if they had never begun; one that its user has cancelled meanwhile ends here.
 
-    It would wait for a worker only to be told so, and for ever where none comes.
+    Otherwise it would wait for a worker just to be cancelled, and for ever if none came.
     """
     if not jobs:
         return
@@ -465,37 +464,37 @@ def _close(session: Session, job: Job, status: JobStatus) -> None:
 
 
 def _attempt(job: Job, outcome: str) -> dict[str, Any]:
-    """Return the metrics row of an attempt that its worker can no longer write; of the job as it still is."""
+    """Return the metrics row of an attempt that its worker can no longer write, from the job before it is changed."""
     figures = {"attempt": job.attempt, "fence": job.fence, "path": job.path, "worker": job.lease_owner}
     return {"job_id": job.id, "tenant": job.tenant, "outcome": outcome, **figures}
 
 
 def _record(session: Session, attempts: Sequence[Mapping[str, Any]]) -> None:
-    """Write the rows of ended attempts, after the jobs' own: whoever holds a job's row may write its attempt's."""
+    """Write the rows of ended attempts, after the jobs' own: the holder of a job's row may write its attempt's."""
     if attempts:
         rows = [{**attempt, "created_at": func.clock_timestamp()} for attempt in attempts]
         session.execute(insert(JobMetric).values(rows).on_conflict_do_nothing())
 
 
 def was_begun(session: Session, id_: UUID, attempt: int) -> bool:
-    """Whether an attempt at a job that is back in the queue was begun before."""
+    """Whether an attempt at a job that is now back in the queue was begun before."""
     begun = select(Job.id).where(Job.id == id_, Job.status == JobStatus.QUEUED, Job.attempt >= attempt)
     return session.scalar(begun) is not None
 
 
 def status_of(session: Session, id_: UUID) -> JobStatus | None:
-    """Return where a job is in its life; None when it was deleted."""
+    """Return the status of a job; None if it was deleted."""
     status = session.scalar(select(Job.status).where(Job.id == id_))
     return None if status is None else JobStatus(status)
 
 
 def published(session: Session, id_: UUID) -> str | None:
-    """Return the name of a job's video, None before there is one, once nobody writes the row."""
+    """Return the name of a job's video, None before there is one; waits until no transaction is writing the row."""
     return session.scalar(select(Job.output["name"].astext).where(Job.id == id_).with_for_update(read=True))
 
 
 def attempts_going_on(session: Session, ids: Collection[UUID]) -> set[tuple[UUID, int]]:
-    """Return which of these jobs run, each with the fence of its attempt."""
+    """Return which of these jobs are running, each with the fence of its attempt."""
     running = select(Job.id, Job.fence).where(Job.id.in_(ids), Job.status == JobStatus.IN_PROGRESS)
     return {(id_, fence) for id_, fence in session.execute(running)}
 

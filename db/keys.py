@@ -1,4 +1,4 @@
-"""API keys: made once, shown once, kept as a hash."""
+"""API keys: made once, shown once, stored as a hash."""
 
 import hashlib
 import hmac
@@ -14,10 +14,10 @@ from db.errors import NotFound
 from db.models import ApiKey
 
 _BRAND = "sk-chai"
-ALL_SCOPES = ("jobs", "read", "admin")  # make and look; look alone; what is the operator's
+ALL_SCOPES = ("jobs", "read", "admin")  # make and read; read only; operate the service
 IS_LIVE = (ApiKey.revoked_at.is_(None), or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > func.now()))
 MINUTE_S = 60.0
-_ROOM = 0x63686169  # any fixed number: locks of two are apart from those of one
+_ROOM = 0x63686169  # any fixed number: locks with two numbers are separate from those with one
 LIMITS = ("max_queued", "max_per_minute", "max_gpu_seconds")
 
 
@@ -28,10 +28,10 @@ class Caller:
     tenant: str
     group: str | None
     scopes: frozenset[str]
-    key: str | None = None  # prefix of the key; none where none is needed
-    max_queued: int | None = None  # jobs that may wait at once; none: no limit, here and below
+    key: str | None = None  # prefix of the key; None if no key is needed
+    max_queued: int | None = None  # jobs that may wait at once; None: no limit, here and below
     max_per_minute: int | None = None  # new videos of the key; lines of bulk runs do not count
-    max_gpu_seconds: float | None = None  # of the tenant's attempts within a day
+    max_gpu_seconds: float | None = None  # used by the tenant's attempts within a day
 
 
 def create(
@@ -45,9 +45,9 @@ def create(
     max_gpu_seconds: float | None = None,
     life: timedelta | None = None,
 ) -> tuple[str, ApiKey]:
-    """Make a key of 256 random bits; return it, readable for the only time, with its row.
+    """Make a key of 256 random bits; return it in plain text, for this one time, and its row.
 
-    It ends after `life`, if given, on the database clock.
+    It expires after `life`, if given, by the database's clock.
     """
     prefix, secret = secrets.token_hex(4), secrets.token_urlsafe(32)
     key = f"{_BRAND}-{prefix}-{secret}"
@@ -60,7 +60,7 @@ def create(
 
 
 def check(session: Session, key: str) -> Caller | None:
-    """Return the caller behind a live key; None for any other text."""
+    """Return the caller to whom a live key belongs; None for any other text."""
     parts = key.split("-", 3)
     if len(parts) != 4 or not key.startswith(f"{_BRAND}-") or not key.isprintable():
         return None
@@ -79,10 +79,10 @@ def check(session: Session, key: str) -> Caller | None:
 
 
 def take(session: Session, prefix: str, per_minute: int) -> float:
-    """Take one of the new videos that a key may make; return for how many seconds to wait where none is left, else 0.
+    """Use up one of a key's new videos per minute; return 0, or for how many seconds to wait if none is left.
 
-    They come back evenly, to a minute's worth, on the database clock. The key's row is locked until the transaction
-    ends, so that any number of processes count as one; one that is rolled back has taken nothing.
+    They come back evenly, up to a minute's worth, by the database's clock. The key's row is locked until the
+    transaction ends, so that all processes share one count; a rollback undoes it.
     """
     now = func.clock_timestamp()
     passed_s = func.greatest(0, func.extract("epoch", now - ApiKey.minute_at))  # the clock may have been set back
@@ -97,7 +97,7 @@ def take(session: Session, prefix: str, per_minute: int) -> float:
 
 
 def lock_tenant(session: Session, tenant: str) -> None:
-    """Let nobody else count and take what a tenant may have until the transaction ends: both would find room."""
+    """Lock a tenant's limits until the transaction ends: two requests that count at once would both find room."""
     session.execute(text("SELECT pg_advisory_xact_lock(:room, hashtext(:tenant))"), {"room": _ROOM, "tenant": tenant})
 
 
@@ -109,7 +109,7 @@ def live(session: Session, prefixes: Collection[str]) -> set[str]:
 def limit(session: Session, prefix: str, **limits: float | None) -> ApiKey:
     """Set some of a key's limits (`max_queued`, `max_per_minute`, `max_gpu_seconds`); None lifts one.
 
-    Raises `NotFound`, and `ValueError` for a limit that there is not or that is negative.
+    Raises `NotFound`, and `ValueError` for an unknown or negative limit.
     """
     row = _not_revoked(session, prefix)
     row.limits = _limits(**{**row.limits, **limits})
@@ -118,7 +118,7 @@ def limit(session: Session, prefix: str, **limits: float | None) -> ApiKey:
 
 
 def expire(session: Session, prefix: str, life: timedelta | None) -> ApiKey:
-    """Let a key end after `life` from now on the database clock, or never; raise `NotFound`."""
+    """Let a key expire `life` from now by the database's clock, or never; raise `NotFound`."""
     row = _not_revoked(session, prefix)
     row.expires_at = None if life is None else session.scalar(select(func.now() + life))
     session.flush()
@@ -126,7 +126,7 @@ def expire(session: Session, prefix: str, life: timedelta | None) -> ApiKey:
 
 
 def set_scopes(session: Session, prefix: str, scopes: Sequence[str]) -> ApiKey:
-    """Say what a key may do; raise `NotFound`."""
+    """Set what a key may do; raise `NotFound`."""
     row = _not_revoked(session, prefix)
     row.scopes = list(scopes)
     session.flush()
@@ -150,12 +150,12 @@ def _limits(**limits: float | None) -> dict[str, float]:
 
 
 def used(session: Session, key: str) -> None:
-    """Note that a key was used; called at most now and then, a key is no counter."""
+    """Record that a key was used; called only now and then, since uses are not counted."""
     session.execute(update(ApiKey).where(ApiKey.hash == _digest(key)).values(last_used_at=func.now()))
 
 
 def revoke(session: Session, prefix: str) -> None:
-    """End a key; raise `NotFound`."""
+    """Revoke a key; raise `NotFound`."""
     done = session.execute(
         update(ApiKey).where(ApiKey.prefix == prefix).values(revoked_at=func.now()).returning(ApiKey.id),
     ).scalar_one_or_none()

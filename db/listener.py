@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 class Listener:
-    """Listens on a connection of its own; after a loss it listens again, and ends one wait for what it missed."""
+    """Listens on a connection of its own; after a loss it reconnects, and ends one wait for what it missed."""
 
     def __init__(self, engine: Engine, channel: str) -> None:
         self._engine, self._channel = engine, channel
@@ -25,13 +25,13 @@ class Listener:
     def wait(self, timeout_s: float) -> bool:
         """Return True as soon as a notice comes, False after the timeout; `stop` and a lost connection end it early."""
         if self._connection is None and self._listen():
-            return True  # of what was written meanwhile there is no notice
+            return True  # nothing notified of rows written meanwhile
         awaited = [self._stopped] if self._connection is None else [self._stopped, self._connection]
         ready, _, _ = select.select(awaited, [], [], max(0.0, timeout_s))
         return self._connection in ready and self._take_notices()
 
     def stop(self) -> None:
-        """End the wait from a signal handler; it stays ended. After `close` nobody waits, and nothing happens."""
+        """End the wait, and all later ones, from a signal handler. After `close` this does nothing."""
         with suppress(OSError):
             self._end.send(b"x")
 

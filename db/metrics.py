@@ -1,4 +1,4 @@
-"""Figures of attempts and decisions: a row each, changed by an operator's verdict only; and what follows from them."""
+"""Figures of attempts and decisions: one row each, changed only by an operator's verdict; and statistics of them."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -13,18 +13,18 @@ from sqlalchemy.orm import Session
 from db.jobs import Claim
 from db.models import Job, JobMetric, PlanRow
 
-MEAN_OF = 50  # attempts that a mean is reckoned from
-LOANS_OF = 1000  # decisions that a donor's share of layouts is reckoned from
-SPREAD_OF = 500  # attempts that a spread is reckoned from
+MEAN_OF = 50  # attempts in a mean
+LOANS_OF = 1000  # decisions in a donor's share of layouts
+SPREAD_OF = 500  # attempts in a spread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
     """What attempts of one path took: GPU seconds and bytes."""
 
-    low_s: float  # one in ten was quicker
+    low_s: float  # 10th percentile
     mean_s: float
-    high_s: float  # one in ten was slower
+    high_s: float  # 90th percentile
     wall_s: float | None  # mean, with reading and writing
     video_bytes: float | None  # mean
     latent_bytes: float  # mean, as kept in the cache
@@ -33,7 +33,7 @@ class Spread:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """An attempt that came to nothing."""
+    """An attempt that failed or was lost."""
 
     outcome: str  # failed, lost
     reason: str | None
@@ -42,7 +42,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """How an attempt ended, and its job as it is now."""
+    """How an attempt ended, and the present state of its job."""
 
     outcome: str
     path: str | None
@@ -56,10 +56,10 @@ class Ended:
 def end(
     session: Session, claim: Claim, write: Callable[[Session, Claim], object], *, outcome: str, **figures: Any
 ) -> None:
-    """End an attempt: first what `write` says about the job, by its fence, then the row of figures.
+    """End an attempt: first `write` the job, checking the fence, then the row of figures.
 
-    The other way round, a worker whose attempt another has ended would meet that attempt's row (a broken constraint)
-    and never learn that its lease is lost. Raises what `write` raises, `LeaseLost` above all.
+    In the opposite order, a worker whose attempt was ended elsewhere would run into that attempt's row (a constraint
+    violation) and never learn that its lease is lost. Raises what `write` raises, above all `LeaseLost`.
     """
     write(session, claim)
     record(session, claim, outcome=outcome, **figures)
@@ -84,13 +84,13 @@ def record(session: Session, claim: Claim, *, outcome: str, **figures: Any) -> N
 
 
 def of_attempt(session: Session, job_id: UUID, attempt: int) -> JobMetric | None:
-    """Return the figures of one attempt; None when it wrote none."""
+    """Return the figures of one attempt; None if it wrote none."""
     query = select(JobMetric).where(JobMetric.job_id == job_id, JobMetric.attempt == attempt)
     return session.scalars(query).one_or_none()
 
 
 def ended(session: Session, job_id: UUID, attempt: int | None) -> Ended | None:
-    """Return how an attempt ended, the latest one without a number; None when it wrote nothing."""
+    """Return how an attempt ended, or the latest one if no number is given; None if it wrote nothing."""
     rows = select(JobMetric.outcome, JobMetric.path, JobMetric.num_steps, JobMetric.gpu_seconds)
     rows = rows.add_columns(Job.error_code, Job.error_message, Job.status).outerjoin(Job, Job.id == JobMetric.job_id)
     rows = rows.where(JobMetric.job_id == job_id)
@@ -101,13 +101,13 @@ def ended(session: Session, job_id: UUID, attempt: int | None) -> Ended | None:
 
 
 def of_jobs(session: Session, jobs: Sequence[Job]) -> dict[UUID, JobMetric]:
-    """Return the figures of the latest attempt of each of some jobs, where it wrote any."""
+    """Return the figures of the latest attempt of each of these jobs, if it wrote any."""
     latest = tuple_(JobMetric.job_id, JobMetric.attempt).in_([(job.id, job.attempt) for job in jobs])
     return {metric.job_id: metric for metric in session.scalars(select(JobMetric).where(latest))}
 
 
 def layout_loans(session: Session, namespace_id: UUID, *, last: int = LOANS_OF) -> tuple[int, dict[str, int]]:
-    """Return the number of the latest decisions of a namespace, at most `last`, and how many took whose layout."""
+    """Return the number of a namespace's latest decisions, at most `last`, and how many used each donor's layout."""
     query = text(
         "SELECT plan->>'reason' = 'layout_hit' AS took, plan->'matched'->0->>'entry_id' AS entry FROM lookups "
         "WHERE namespace_id = :namespace_id ORDER BY id DESC LIMIT :last"
@@ -119,8 +119,8 @@ def layout_loans(session: Session, namespace_id: UUID, *, last: int = LOANS_OF) 
 def spread(session: Session, **size: object) -> dict[str, Spread]:
     """Return by path what the latest completed attempts at one model and size took, of any tenant.
 
-    `size` names `model`, `width`, `height` and `num_frames`. Loading the model, which a night does once, and waiting
-    for the job before are left out.
+    `size` names `model`, `width`, `height` and `num_frames`. Loading the model, done once a night, and waiting for the
+    previous job are left out.
     """
     found = session.execute(_SPREAD, {**size, "last": SPREAD_OF}).mappings()
     return {row["path"]: Spread(**{name: row[name] for name in row if name != "path"}) for row in found}
@@ -147,7 +147,7 @@ _SPREAD = text(
 
 
 def mean_full_seconds(session: Session, *, namespace_id: UUID | None, since: datetime | None) -> float | None:
-    """Return the mean GPU seconds of completed full runs of a namespace, or of all, from a time on; None: no run."""
+    """Return the mean GPU seconds of completed full runs of a namespace, or of all, from a time on, or None."""
     full = select(func.avg(JobMetric.gpu_seconds)).where(JobMetric.path == "full", JobMetric.outcome == "completed")
     if namespace_id is not None:
         full = full.where(JobMetric.namespace_id == namespace_id)
@@ -157,7 +157,7 @@ def mean_full_seconds(session: Session, *, namespace_id: UUID | None, since: dat
 
 
 def ends(session: Session) -> dict[tuple[UUID, int], tuple[datetime, str]]:
-    """Return of every attempt, by job and fence, when and how it ended."""
+    """Return when and how every attempt ended, by job and fence."""
     rows = select(JobMetric.job_id, JobMetric.fence, JobMetric.created_at, JobMetric.outcome)
     return {(row.job_id, row.fence): (row.created_at, row.outcome) for row in session.execute(rows)}
 
@@ -165,7 +165,7 @@ def ends(session: Session) -> dict[tuple[UUID, int], tuple[datetime, str]]:
 def mean_run_seconds(session: Session, *, last: int = MEAN_OF) -> dict[str, float]:
     """Return by model how long the latest completed attempts took from claim to end, in seconds.
 
-    Without the time in which they waited for the job before theirs.
+    Without the time spent waiting for the previous job.
     """
     query = text(
         "SELECT jobs.model, avg(extract(epoch FROM jobs.finished_at - jobs.claimed_at) "
@@ -184,7 +184,7 @@ def gpu_seconds(session: Session, tenant: str) -> float:
 
 
 def free_in_s(session: Session, tenant: str, most: float) -> float:
-    """Return in how many seconds the attempts of a tenant's last day will have taken less than `most`."""
+    """Return in how many seconds a tenant's GPU seconds of the last day will have fallen below `most`."""
     query = text(
         "SELECT extract(epoch FROM created_at + interval '1 day' - now()) FROM (SELECT created_at, "
         "sum(gpu_seconds) OVER (ORDER BY created_at DESC, id DESC) AS since FROM job_metrics "
@@ -195,7 +195,7 @@ def free_in_s(session: Session, tenant: str, most: float) -> float:
 
 
 def last_faults(session: Session, *, last: int = 500) -> dict[str, Fault]:
-    """Return by worker what went wrong last among the latest attempts of all."""
+    """Return the last fault of each worker among the latest attempts of all workers."""
     recent = select(JobMetric).order_by(JobMetric.id.desc()).limit(last).subquery()
     query = select(recent.c.worker, recent.c.outcome, recent.c.reason, recent.c.created_at).where(
         recent.c.outcome.in_(("failed", "lost")), recent.c.worker.is_not(None)
@@ -205,7 +205,7 @@ def last_faults(session: Session, *, last: int = 500) -> dict[str, Fault]:
 
 
 def sightings(session: Session, namespace_id: UUID, texts: Sequence[str], *, but: UUID) -> dict[str, int]:
-    """Return in how many look-ups of other jobs each of these entities was asked for."""
+    """Return in how many other jobs' look-ups each of these entities occurred."""
     if not texts:
         return {}
     query = text(
@@ -223,12 +223,12 @@ def plans(session: Session, namespace_key: str) -> dict[str, list[dict[str, Any]
 
 
 def lock_plans(session: Session, namespace_key: str) -> None:
-    """Let nobody else change these plans until the transaction ends: neither a calibration nor the monitor."""
+    """Lock these plans until the transaction ends, against both calibrations and the monitor."""
     session.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))"), {"key": namespace_key})
 
 
 def set_plans(session: Session, namespace_key: str, rows: Sequence[PlanRow]) -> None:
-    """Put the plans of a calibration in the place of those before."""
+    """Replace the previous plans by those of a calibration."""
     lock_plans(session, namespace_key)
     for old in session.scalars(select(PlanRow).where(PlanRow.namespace_key == namespace_key)):
         session.delete(old)

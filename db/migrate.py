@@ -12,10 +12,10 @@ from sqlalchemy.orm import Session
 from db.session import connect, sessions
 from shared.settings import SettingsError
 
-ENCODING = "UTF8"  # any other, of a server that was set up without a locale, lacks letters that prompts have
+ENCODING = "UTF8"  # other encodings, as of a server set up without a locale, lack letters that prompts have
 MAKE_ANEW = f"make it anew: CREATE DATABASE … ENCODING '{ENCODING}' TEMPLATE template0"
-USABLE_PGVECTOR = (0, 8)  # before it nothing walks on through an index until a filter has enough
-# Its version, here or that a migration would add; whether its types are found; what makes them so, NULL without it.
+USABLE_PGVECTOR = (0, 8)  # the first with iterative index scans, which go on until a filter has enough rows
+# pgvector's version, installed or available to a migration; whether its types are found; what would make them so, NULL
 PGVECTOR = """
     SELECT coalesce(extversion, default_version), to_regtype('vector') IS NOT NULL, CASE WHEN nspname IS NOT NULL THEN
     format(
@@ -32,13 +32,13 @@ MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 def config(database_url: str) -> Config:
     """Return Alembic's configuration for a database."""
     settings = Config()
-    settings.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))  # % has a meaning there
+    settings.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))  # Alembic reads % as syntax
     settings.attributes["database_url"] = database_url
     return settings
 
 
 def behind(session: Session) -> str | None:
-    """Say that the tables are older than this version, and what to do; None when they are not. Newer ones serve too."""
+    """Return a message if the tables are older than this version, with what to do; else None. Newer tables work too."""
     found, newest = revision(session), steps()[0]
     if found == newest or is_later(found):
         return None
@@ -46,7 +46,7 @@ def behind(session: Session) -> str | None:
 
 
 def revision(session: Session) -> str | None:
-    """Return where the tables are; None when there are none."""
+    """Return the revision of the tables; None if there are none."""
     if session.scalar(text("SELECT to_regclass('alembic_version')")) is None:
         return None
     found: str | None = session.scalar(text("SELECT version_num FROM alembic_version"))
@@ -54,7 +54,7 @@ def revision(session: Session) -> str | None:
 
 
 def is_later(revision: str | None) -> bool:
-    """Whether tables are of a later version than this one: it does not know the step that made them."""
+    """Whether tables belong to a later version than this one, which does not know their revision."""
     return revision is not None and revision not in steps()
 
 
@@ -65,10 +65,11 @@ def steps() -> tuple[str, ...]:
 
 
 def upgrade(database_url: str, to: str = "head") -> str | None:
-    """Go up to a revision, and return where the tables are; a second process waits for the first and does nothing.
+    """Upgrade to a revision and return the tables' revision; a second process waits for the first and does nothing.
 
-    Tables of a later version stay as they are: they serve this one too. Raises `SettingsError` for a database, still
-    without tables, that cannot hold all prompts, and for one whose pgvector is too old, or out of its role's sight.
+    Tables of a later version stay as they are, since this one can use them. Raises `SettingsError` for a database
+    without tables whose encoding cannot hold all prompts, and for one whose pgvector is too old or not visible to its
+    role.
     """
     before = _revision(database_url)
     if to == "head" and is_later(before):
@@ -103,7 +104,7 @@ def _check_pgvector(database_url: str) -> None:
     finally:
         engine.dispose()
     if row is None:
-        return  # the migration that adds it says so
+        return  # the migration that adds it reports that
     version, is_found, way_out = row
     if version_of(version) < USABLE_PGVECTOR:
         raise SettingsError(f"DATABASE_URL names a database whose pgvector is {version}, too old; {NEWER_PGVECTOR}")
@@ -112,6 +113,6 @@ def _check_pgvector(database_url: str) -> None:
 
 
 def downgrade(database_url: str, to: str = "base") -> str | None:
-    """Go down to a revision, data included, and return where the tables are."""
+    """Downgrade to a revision, deleting data, and return the tables' revision."""
     command.downgrade(config(database_url), to)
     return _revision(database_url)

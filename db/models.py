@@ -1,4 +1,4 @@
-"""The tables. Queries live beside them, one module a subject; states in `db.states`."""
+"""The tables. Queries are in the modules beside this one, one per subject; states in `db.states`."""
 
 from datetime import date, datetime
 from typing import Any, ClassVar
@@ -99,7 +99,7 @@ class Job(Base):
             postgresql_where=text("cancel_at IS NOT NULL AND status IN ('queued', 'in_progress')"),
         ),
         Index("ix_jobs_waiting", "queue", "priority", "created_at", postgresql_where=text("status = 'queued'")),
-        # What waits for the relay: of each run, of each tenant beside its runs, and come back from a worker.
+        # Jobs that wait for the relay: of each run, of each tenant outside runs, and returned by workers.
         Index("ix_jobs_backlog_runs", "queue", "tenant", "batch_id", *_BY_AGE, postgresql_where=_backlog(_IN_RUN)),
         Index("ix_jobs_backlog_alone", "queue", "tenant", *_BY_AGE, postgresql_where=_backlog("batch_id IS NULL")),
         Index("ix_jobs_backlog_returned", "queue", *_BY_AGE, postgresql_where=_backlog("attempt > 0")),
@@ -374,7 +374,7 @@ class CacheEntry(Base):
             postgresql_include=["num_bytes"],
             postgresql_where=text("status <> 'gone'"),
         ),
-        # Who goes first, by policy.
+        # The order of eviction, by policy.
         *(
             Index(
                 f"ix_cache_entries_{policy}",

@@ -1,8 +1,8 @@
 """Namespaces of the latent cache, each with its byte ledger.
 
 The ledger `namespaces.bytes_used` counts every byte that is reserved or on storage. It changes only under the lock of
-the namespace row (`lock`), and so do the events: their ids are therefore in the order in which decisions were taken,
-which is what lets a recorded run be replayed.
+the namespace row (`lock`), and so do the events: so their ids are in the order of the decisions, and a recorded run can
+be replayed.
 """
 
 import hashlib
@@ -23,14 +23,14 @@ from db.states import EntryStatus
 
 
 def fingerprint(identity: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of everything that shapes latents; equal identities may share, others never meet."""
+    """Return the SHA-256 of everything that shapes latents; only equal identities may share."""
     return hashlib.sha256(json.dumps(identity, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def get_or_create(
     session: Session, identity: Mapping[str, Any], *, scope: str, owner: str, dims: int, **initial: Any
 ) -> Namespace:
-    """Return the namespace of an identity; make it with `initial` (byte_budget, policy, admission) when it is new."""
+    """Return the namespace of an identity; make it with `initial` (byte_budget, policy, admission) if it is new."""
     full = {**identity, "scope": scope, "owner": owner}
     key = fingerprint(full)
     known = select(Namespace).where(Namespace.fingerprint == key)
@@ -43,18 +43,18 @@ def get_or_create(
 
 
 def lock(session: Session, namespace_id: UUID) -> Namespace:
-    """Hold the namespace until the end of the transaction: the ledger and the events are the caller's alone.
+    """Lock the namespace until the end of the transaction: only the caller may change the ledger and the events.
 
     Rows that refer to the namespace may be inserted meanwhile: decisions go on, and two attempts that have written
-    their metrics do not wait for each other in a circle.
+    their metrics cannot deadlock.
     """
     return session.scalars(_LOCK, {"id": namespace_id}, execution_options={"populate_existing": True}).one()
 
 
 def try_lock(session: Session, namespace_id: UUID) -> Namespace | None:
-    """Hold the namespace as `lock` does; None when another holds it for too long, and the transaction goes on.
+    """Lock the namespace as `lock` does; return None if another transaction holds it for too long. This one goes on.
 
-    It may be a machine that nobody can reach any more: what must not wait for that one does without the ledger.
+    The holder may be a machine out of reach: a caller that must not wait for it does without the ledger.
     """
     try:
         with session.begin_nested():
@@ -69,7 +69,7 @@ _LOCK = select(Namespace).where(Namespace.id == bindparam("id")).with_for_update
 
 
 def lock_total(session: Session) -> None:
-    """Hold what all namespaces use together until the end of the transaction; to be taken before any `lock`."""
+    """Lock the total of all namespaces until the end of the transaction; take it before any `lock`."""
     session.execute(select(func.pg_advisory_xact_lock(_TOTAL)))
 
 
@@ -88,9 +88,9 @@ def tenant_used(session: Session, space: Namespace, tenant: str) -> int:
 
 
 def longest_unused(session: Session) -> UUID | None:
-    """Return the namespace whose longest unused entry has been so for longer than that of any other.
+    """Return the namespace that has the longest unused entry of all.
 
-    Where the policy keeps everything, nothing is to be had.
+    Namespaces whose policy keeps everything are left out.
     """
     resident_rows = and_(CacheEntry.namespace_id == Namespace.id, CacheEntry.status == EntryStatus.RESIDENT)
     first = select(CacheEntry.last_used).where(resident_rows).order_by(CacheEntry.last_used).limit(1).scalar_subquery()
@@ -110,7 +110,7 @@ def of(session: Session, row: CacheEntry) -> Namespace:
 
 
 def change(space: Namespace, columns: Mapping[str, Any]) -> None:
-    """Give columns that an operator may change other values. Needs `lock`."""
+    """Change columns that an operator may change. Needs `lock`."""
     for name, value in columns.items():
         setattr(space, name, value)
 

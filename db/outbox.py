@@ -1,7 +1,7 @@
-"""What waits to be handed to the broker: the best jobs first, a few at a time.
+"""Jobs and checks that wait to be handed to the broker: the best jobs first, a few at a time.
 
 A queued job whose `published_at` is null waits for the relay: its row is its own outbox row, written in the transaction
-that accepts it. The table `outbox` holds what is no job: checks of the monitor.
+that accepts it. The table `outbox` holds only checks of the monitor.
 """
 
 from collections import Counter
@@ -27,7 +27,7 @@ class Waiting:
     """A job that waits for its next attempt."""
 
     id: UUID
-    attempt: int  # that it would be
+    attempt: int  # the number of that attempt
     tenant: str
     batch_id: UUID | None
     priority: int
@@ -37,24 +37,24 @@ class Waiting:
 
     @property
     def is_returned(self) -> bool:
-        """Whether a worker had it before."""
+        """Whether a worker has had it before."""
         return self.attempt > 1
 
     @property
     def run(self) -> tuple[str, UUID | None]:
-        """What shares fairly with others of its tenant: a bulk run, or all that is in none."""
+        """The unit that shares fairly within a tenant: a bulk run, or all jobs outside of runs."""
         return self.tenant, self.batch_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InFlight:
-    """Jobs of one run, queue and model that workers have, or may take."""
+    """Jobs of one run, queue and model that workers have or may take."""
 
     queue: str
     model: str
     tenant: str
     batch_id: UUID | None
-    num_handed: int  # to the broker, not claimed yet
+    num_handed: int  # to the broker and not claimed yet
     num_running: int
 
 
@@ -64,12 +64,12 @@ def notify(session: Session) -> None:
 
 
 def is_held() -> ColumnElement[bool]:
-    """Say of a job that its run is paused, or waits for its window."""
+    """The condition that a job's run is paused or waits for its window."""
     return select(Batch.id).where(Batch.id == Job.batch_id, Batch.is_held).exists()
 
 
 def unheard_s(session: Session) -> float | None:
-    """Return for how long the oldest job has waited that no relay handed over; None when there is none."""
+    """Return for how many seconds the oldest job not yet handed over has waited; None if there is none."""
     waits = Job.status == JobStatus.QUEUED, Job.published_at.is_(None), ~is_held()
     oldest = select(func.min(Job.created_at)).where(*waits)
     age = session.scalar(select(func.extract("epoch", func.clock_timestamp() - oldest.scalar_subquery())))
@@ -84,7 +84,7 @@ def waiting(session: Session) -> list[tuple[str, str, int]]:
 
 
 def in_flight(session: Session) -> list[InFlight]:
-    """Return what was handed over or runs; a handful of rows a worker."""
+    """Return the jobs that are handed over or running; a handful of rows per worker."""
     query = text(
         "SELECT queue, model, tenant, batch_id, sum(handed)::int AS num_handed, sum(running)::int AS num_running FROM ("
         "SELECT queue, model, tenant, batch_id, 1 AS handed, 0 AS running FROM jobs "
@@ -98,17 +98,17 @@ def in_flight(session: Session) -> list[InFlight]:
 def pick(
     session: Session, queue: Queue, flying: Sequence[InFlight], *, limit: int, models: Collection[str] | None = None
 ) -> list[Waiting]:
-    """Return the jobs of a queue, and of these models, to hand over next, the best first; see `best`.
+    """Return the jobs of a queue, and of these models, to hand over next, best first; see `best`.
 
-    Two walks along an index find every run, and every tenant's jobs outside of runs, that has something to offer, by
-    one probe each; of each only the first `limit` rows are read, however long the backlog is.
+    Two walks along an index find every run, and every tenant's jobs outside of runs, with waiting jobs, by one probe
+    each; only the first `limit` rows of each are read, however long the backlog.
     """
     rows = session.execute(_pick(models), _values(queue, limit, models)).mappings()
     return best({row["id"]: Waiting(**row) for row in rows}.values(), flying, limit=limit)
 
 
 def returned(session: Session, queue: Queue, *, limit: int, models: Collection[str] | None = None) -> list[Waiting]:
-    """Return jobs that a worker gave back or lost: few, and to be handed over whatever waits elsewhere."""
+    """Return jobs that a worker gave back or lost: there are few, and they are handed over before all others."""
     rows = session.execute(text(_came_back(_waits(models))), _values(queue, limit, models)).mappings()
     return [Waiting(**row) for row in rows]
 
@@ -118,10 +118,10 @@ def _values(queue: Queue, limit: int, models: Collection[str] | None) -> dict[st
 
 
 def best(waiting: Iterable[Waiting], flying: Iterable[InFlight], *, limit: int) -> list[Waiting]:
-    """Order what waits: returned jobs, then by priority, then in turn between tenants and their runs, then by age.
+    """Order waiting jobs: returned ones, then by priority, then in turn between tenants and their runs, then by age.
 
-    In turn: whose jobs are fewest among those that run, were handed over, or stand before here. A run of one line does
-    not stand behind four thousand of another, nor a tenant with one run behind one with ten.
+    In turn: next comes the tenant or run with the fewest jobs running, handed over, or already placed in this order. A
+    run of one line does not wait behind four thousand of another, nor a tenant with one run behind one with ten.
     """
     tenants: Counter[str] = Counter()
     runs: Counter[tuple[str, UUID | None]] = Counter()
@@ -143,7 +143,7 @@ def best(waiting: Iterable[Waiting], flying: Iterable[InFlight], *, limit: int) 
 
 
 def _by_run(waiting: Iterable[Waiting]) -> dict[tuple[str, UUID | None], list[Waiting]]:
-    """Return the jobs of each run, its first one last."""
+    """Return the jobs of each run, in reverse order."""
     heads: dict[tuple[str, UUID | None], list[Waiting]] = {}
     for job in sorted(waiting, key=_own_order, reverse=True):
         heads.setdefault(job.run, []).append(job)
@@ -160,9 +160,9 @@ def _rank(job: Waiting, tenants: Counter[str], runs: Counter[tuple[str, UUID | N
 
 
 def take(session: Session, ids: Sequence[UUID]) -> set[UUID]:
-    """Lock those of these jobs that still wait and that no other relay has.
+    """Lock those of these jobs that still wait and that no other relay has locked.
 
-    In the order of their ids, as by everybody who locks many: no deadlock.
+    In the order of their ids, as everywhere that many are locked, so that there is no deadlock.
     """
     waits = select(Job.id).where(
         Job.id.in_(ids), Job.status == JobStatus.QUEUED, Job.published_at.is_(None), ~is_held()
@@ -171,7 +171,7 @@ def take(session: Session, ids: Sequence[UUID]) -> set[UUID]:
 
 
 def handed_over(session: Session, ids: Collection[UUID]) -> None:
-    """Note that the broker has these jobs."""
+    """Record that the broker has these jobs."""
     session.execute(
         update(Job).where(Job.id.in_(ids)).values(published_at=func.clock_timestamp()),
         execution_options={"synchronize_session": False},
@@ -179,14 +179,15 @@ def handed_over(session: Session, ids: Collection[UUID]) -> None:
 
 
 def unclaimed(session: Session, queue: Queue, *, older_s: float) -> dict[UUID, int]:
-    """Return the jobs handed over `older_s` ago for which no worker came, each with the attempt that it would be."""
+    """Return the jobs handed over `older_s` ago or earlier and not claimed, each with the number of its next
+    attempt."""
     since = func.now() - timedelta(seconds=older_s)
     stale = Job.status == JobStatus.QUEUED, Job.queue == queue, Job.published_at < since
     return {job.id: job.next for job in session.execute(select(Job.id, (Job.attempt + 1).label("next")).where(*stale))}
 
 
 def take_back(session: Session, ids: Collection[UUID]) -> list[UUID]:
-    """Let jobs wait again whose message is lost, unless a worker came for them after all."""
+    """Let jobs whose message is lost wait again, unless a worker has claimed them after all."""
     handed = Job.id.in_(ids), Job.status == JobStatus.QUEUED, Job.published_at.is_not(None)
     which = select(Job.id).where(*handed).order_by(Job.id).with_for_update(skip_locked=True)
     back = update(Job).where(Job.id.in_(which)).values(published_at=None)
@@ -194,9 +195,9 @@ def take_back(session: Session, ids: Collection[UUID]) -> list[UUID]:
 
 
 def hold_back(session: Session, batch_id: UUID) -> None:
-    """Let the jobs of a run wait here again that the broker has and no worker; their messages lead to nothing.
+    """Let those jobs of a run wait here again that the broker has but no worker; their messages lead to nothing.
 
-    One whose row another holds is being claimed just now, or comes back with `take_back`.
+    A job whose row another transaction holds is just being claimed, or comes back through `take_back`.
     """
     handed = Job.batch_id == batch_id, Job.status == JobStatus.QUEUED, Job.published_at.is_not(None)
     session.execute(
@@ -208,12 +209,12 @@ def hold_back(session: Session, batch_id: UUID) -> None:
 
 
 def is_idle(session: Session, *, models: Collection[str] | None = None) -> bool:
-    """Whether no job, of these models, waits for a worker but those of runs that are held."""
+    """Whether no job of these models waits for a worker, apart from those of held runs."""
     return not session.scalar(select(awaits(models)))
 
 
 def awaits(models: Collection[str] | None = None) -> ColumnElement[bool]:
-    """Say whether a job, of these models, waits for a worker."""
+    """The condition that a job of these models waits for a worker."""
     return select(Job.id).where(Job.status == JobStatus.QUEUED, ~is_held(), _of(models)).exists()
 
 
@@ -222,7 +223,7 @@ def _of(models: Collection[str] | None) -> ColumnElement[bool]:
 
 
 def add_last(session: Session, job_ids: Sequence[UUID]) -> None:
-    """Let checks of these jobs be handed over when nothing else waits, and wake the relay at the commit."""
+    """Queue checks of these jobs, to be handed over when nothing else waits, and wake the relay at the commit."""
     if not job_ids:
         return
     rows = [{"job_id": job_id, "queue": Queue.BULK, "priority": LAST} for job_id in job_ids]
@@ -231,7 +232,7 @@ def add_last(session: Session, job_ids: Sequence[UUID]) -> None:
 
 
 def take_checks(session: Session, *, limit: int, models: Collection[str] | None = None) -> list[WaitingCheck]:
-    """Lock the oldest checks, of jobs of these models, that no other relay has."""
+    """Lock the oldest checks, of jobs of these models, that no other relay has locked."""
     query = (
         select(WaitingCheck)
         .join(Job, Job.id == WaitingCheck.job_id)

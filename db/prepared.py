@@ -1,7 +1,7 @@
 """Statements that a connection plans once.
 
-Else the server takes a statement apart and plans it each time: for one of many parts that takes longer than what it
-does. For statements whose best plan is the same for all values.
+Otherwise the server parses and plans a statement each time, which for a complex one takes longer than executing it.
+Only for statements whose best plan is the same for all values.
 """
 
 import re
@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A statement under a name of its own; `types` are those of its values, which stand in it as `:value`."""
+    """A named statement; `types` are those of its values, which appear in it as `:value`."""
 
     name: str
     types: Mapping[str, str]

@@ -1,4 +1,4 @@
-"""What a video looks like while it is made: one small picture a running attempt, the latest."""
+"""Previews of running attempts: one small picture each, the latest."""
 
 from datetime import timedelta
 
@@ -12,19 +12,19 @@ from db.states import JobStatus
 
 
 def put(session: Session, claim: Claim, content: bytes) -> None:
-    """Show a JPEG in the place of the one before. The caller has checked the fence in this transaction."""
+    """Replace the preview by a JPEG. The caller has checked the fence in this transaction."""
     values = {"fence": claim.fence, "content": content, "created_at": func.now()}
     fresh = insert(Preview).values(job_id=claim.job.id, **values)
     session.execute(fresh.on_conflict_do_update(index_elements=["job_id"], set_=values))
 
 
 def of(session: Session, job: Job) -> bytes | None:
-    """Return the picture of a job that runs, of its present attempt; None while there is none."""
+    """Return the preview of a running job's present attempt; None while there is none."""
     if job.status != JobStatus.IN_PROGRESS:
         return None
     return session.scalar(select(Preview.content).where(Preview.job_id == job.id, Preview.fence == job.fence))
 
 
 def sweep(session: Session, *, older: timedelta) -> None:
-    """Forget pictures of attempts that have ended."""
+    """Delete previews of attempts that have ended."""
     session.execute(delete(Preview).where(Preview.created_at < func.now() - older))

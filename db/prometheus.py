@@ -1,7 +1,7 @@
-"""Figures of the whole service for monitoring: of all tenants, and nothing of what they ask for.
+"""Figures of the whole service for monitoring: over all tenants, without anything of their requests.
 
-Gauges are looked up as they are now. What ended is read once, by the number of its row: rows get their numbers before
-they can be seen, so the youngest are left for the next look, when all of their neighbours are committed.
+Gauges are read as they are now. Ended attempts are read once, by the number of their row: rows get their numbers before
+they become visible, so the youngest are left for the next time, when all of their neighbours are committed.
 """
 
 # ruff: noqa: S608 - only constants of this module are put into the text
@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-SETTLED_S = 5.0  # a transaction that counts here takes milliseconds
+SETTLED_S = 5.0  # transactions that write such rows take milliseconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,7 @@ class OpenJobs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """Numbers of the latest rows that were counted."""
+    """The numbers of the last rows counted."""
 
     attempt: int = 0
     decision: int = 0
@@ -35,7 +35,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempts:
-    """Attempts that ended alike."""
+    """Attempts with the same end."""
 
     outcome: str  # completed, failed, cancelled, released, lost
     path: str  # fast, full, none: before it was decided
@@ -46,7 +46,7 @@ class Attempts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """What ended since some rows."""
+    """What ended after some rows."""
 
     attempts: list[Attempts]
     stages: dict[str, float]  # seconds
@@ -65,7 +65,7 @@ class Stored:
 
 
 def open_jobs(session: Session) -> list[OpenJobs]:
-    """Return what waits, is held and runs, by queue."""
+    """Return the waiting, held and running jobs, by queue."""
     query = text(
         "SELECT queue, state, count(*)::int AS number, extract(epoch FROM clock_timestamp() - min(created_at))::float "
         "AS age_s FROM (SELECT jobs.queue, jobs.created_at, CASE WHEN jobs.status = 'queued' AND is_held THEN 'held' "
@@ -76,7 +76,7 @@ def open_jobs(session: Session) -> list[OpenJobs]:
 
 
 def stored(session: Session) -> Stored:
-    """Return what the cache holds."""
+    """Return what the cache stores."""
     query = text(
         "SELECT coalesce(sum(bytes_used), 0)::bigint AS num_bytes, coalesce(sum(byte_budget), 0)::bigint AS budget, "
         "coalesce(sum(num_entities), 0)::bigint AS num_entities FROM namespaces"
@@ -85,7 +85,7 @@ def stored(session: Session) -> Stored:
 
 
 def latest(session: Session) -> Seen:
-    """Return where to read on for everything that ends from now on."""
+    """Return where to continue reading, to see everything that ends from now on."""
     query = text(
         "SELECT (SELECT coalesce(max(id), 0) FROM job_metrics) AS attempt, "
         "(SELECT coalesce(max(id), 0) FROM lookups) AS decision, "
@@ -95,7 +95,7 @@ def latest(session: Session) -> Seen:
 
 
 def ended(session: Session, seen: Seen) -> Ended:
-    """Return what ended behind some rows and is settled."""
+    """Return what ended after some rows and is settled."""
     upto = Seen(**session.execute(_SETTLED, {"settled_s": SETTLED_S, **_values(seen)}).mappings().one())
     within = {**_values(seen), **{f"upto_{name}": value for name, value in _values(upto).items()}}
     return Ended(

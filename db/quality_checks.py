@@ -1,6 +1,6 @@
-"""The monitor's checks: jobs made a second time, to measure what donors cost; and the thresholds that follow.
+"""The monitor's checks: jobs repeated to measure what donors cost in quality; and the thresholds that follow.
 
-A check is lost without harm: with its worker, its message, its job or its donor. Nothing waits for one.
+A check may be lost without harm, with its worker, message, job or donor. Nothing waits for one.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -17,23 +17,24 @@ from db.models import Job, PlanRow, QualityCheck
 from db.states import CheckStatus, JobStatus
 
 MAX_OPEN = 100  # checks of a case that may wait: a service that is never idle piles up no more
-NUM_LOSSES = 200  # of a case that a threshold is moved by
-MAX_STARTS = 3  # of one check; each start that made way for a job was for nothing
+NUM_LOSSES = 200  # latest ones of a case that move its threshold
+MAX_STARTS = 3  # of one check; a start that made way for a job was wasted
 FORGOTTEN = {CheckStatus.WAITING: timedelta(days=1), CheckStatus.RUNNING: timedelta(hours=1)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """Whether a check may go on."""
+    """Whether a check may continue."""
 
-    is_ours: bool  # not taken back by a worker that shuts down
-    is_quiet: bool  # no job waits that its worker could take
+    is_ours: bool  # not released by a worker that shuts down
+    is_quiet: bool  # no job that its worker could take is waiting
 
 
 def sample(session: Session, job_id: UUID, *, output_name: str, **values: Any) -> bool:
-    """Write a check of a completed job and its message; return whether there is one now that was not there before.
+    """Write a check of a completed job and its message; return whether one was added.
 
-    Not for a job whose output is another attempt's, nor while `MAX_OPEN` checks of its case wait. `values` are columns.
+    None is added for a job whose output is another attempt's, or while `MAX_OPEN` checks of its case wait. `values` are
+    columns.
     """
     ended = and_(Job.id == job_id, Job.status == JobStatus.COMPLETED, Job.output["name"].astext == output_name)
     if session.scalar(select(Job.id).where(ended)) is None or _num_open(session, values) >= MAX_OPEN:
@@ -49,7 +50,7 @@ def _num_open(session: Session, values: Mapping[str, Any]) -> int:
 
 
 def claim(session: Session, job_id: UUID, *, owner: str) -> QualityCheck | None:
-    """Take the check of a job by one statement; None when none waits."""
+    """Claim the check of a job in one statement; None if none waits."""
     waits = and_(QualityCheck.job_id == job_id, QualityCheck.status == CheckStatus.WAITING)
     values = {"status": CheckStatus.RUNNING, "owner": owner, "num_starts": QualityCheck.num_starts + 1}
     taken = (
@@ -59,7 +60,8 @@ def claim(session: Session, job_id: UUID, *, owner: str) -> QualityCheck | None:
 
 
 def standing(session: Session, check: QualityCheck, *, models: Collection[str]) -> Standing:
-    """Say whether a running check is still its worker's, and whether a job waits that the worker has the model for."""
+    """Return whether a running check still belongs to its worker, and whether a job waits that the worker could
+    take."""
     held = select(QualityCheck.id).where(_held(check)).exists()
     is_ours, is_busy = session.execute(select(held, outbox.awaits(models))).one()
     return Standing(is_ours=is_ours, is_quiet=not is_busy)
@@ -71,7 +73,7 @@ def _held(check: QualityCheck) -> ColumnElement[bool]:
 
 
 def finish(session: Session, check: QualityCheck, *, seconds: float, **judged: Any) -> bool:
-    """Write what a check found; False when it is no longer its worker's. `judged` are columns."""
+    """Write the result of a check; False if it no longer belongs to its worker. `judged` are columns."""
     return _end(session, _held(check), CheckStatus.DONE, seconds=seconds, **judged) == 1
 
 
@@ -87,7 +89,7 @@ def _end(session: Session, which: ColumnElement[bool], status: CheckStatus, *, s
 
 
 def put_back(session: Session, check: QualityCheck, *, seconds: float) -> None:
-    """Let a check that made way for a job run again when nothing waits; give it up after `MAX_STARTS`."""
+    """Requeue a check that made way for a job, to run when nothing else waits; give it up after `MAX_STARTS`."""
     if check.num_starts >= MAX_STARTS:
         lose(session, check, reason="made way for jobs too often", seconds=seconds)
     else:
@@ -95,7 +97,7 @@ def put_back(session: Session, check: QualityCheck, *, seconds: float) -> None:
 
 
 def release(session: Session, *, owner: str) -> list[UUID]:
-    """Let the check of a worker that shuts down run elsewhere; return its job."""
+    """Requeue the check of a worker that shuts down; return its job."""
     return _return(session, and_(QualityCheck.owner == owner, QualityCheck.status == CheckStatus.RUNNING), 0.0)
 
 
@@ -103,7 +105,7 @@ def _return(session: Session, which: ColumnElement[bool], seconds: float) -> lis
     values = {"status": CheckStatus.WAITING, "owner": None, "seconds": QualityCheck.seconds + seconds}
     back = update(QualityCheck).where(which).values(values).returning(QualityCheck.job_id)
     job_ids = list(session.scalars(back, execution_options={"synchronize_session": False}))
-    present = list(session.scalars(select(Job.id).where(Job.id.in_(job_ids))))  # others were deleted meanwhile
+    present = list(session.scalars(select(Job.id).where(Job.id.in_(job_ids))))  # the others were deleted meanwhile
     outbox.add_last(session, present)
     return present
 
@@ -119,7 +121,7 @@ def sweep(session: Session) -> int:
 
 
 def lock(session: Session, namespace_key: str, kind: str) -> PlanRow | None:
-    """Let nobody else change the plans until the transaction ends; return that of this case, if it has one."""
+    """Lock the plans until the transaction ends; return that of this case, if it has one."""
     metrics.lock_plans(session, namespace_key)
     return session.scalars(select(PlanRow).where(_case(PlanRow, namespace_key, kind))).one_or_none()
 

@@ -1,4 +1,4 @@
-"""Questions to the cache: what would happen to a prompt. The API asks, any worker answers, nothing is kept."""
+"""Questions to the cache: what would happen to a prompt. The API asks, any worker answers; nothing is kept."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -10,11 +10,11 @@ from sqlalchemy.orm import Session
 from db.models import Json, Question
 
 CHANNEL = "chai_questions"  # NOTIFY wakes the workers at the commit
-LIFE_S = 30.0  # nobody waits for as long
+LIFE_S = 30.0  # longer than anybody waits
 
 
 def ask(session: Session, tenant: str, group: str | None, asked: Mapping[str, Any]) -> int:
-    """Put a question and wake the workers at the commit; return its number. Old ones go."""
+    """Insert a question and wake the workers at the commit; return its number. Deletes old questions."""
     session.execute(delete(Question).where(Question.created_at < func.now() - timedelta(seconds=LIFE_S)))
     values = {"tenant": tenant, "group": group, "asked": dict(asked)}
     number = session.scalars(insert(Question).values(values).returning(Question.id)).one()
@@ -23,7 +23,7 @@ def ask(session: Session, tenant: str, group: str | None, asked: Mapping[str, An
 
 
 def take(session: Session, *, younger_s: float) -> Question | None:
-    """Return the oldest question without an answer, held until the transaction ends; None: there is none."""
+    """Return the oldest unanswered question, locked until the transaction ends; None if there is none."""
     return session.scalars(_open(younger_s)).one_or_none()
 
 
@@ -39,16 +39,16 @@ def _open(younger_s: float) -> Select[Question]:
 
 
 def answer(session: Session, number: int, said: Mapping[str, Any]) -> None:
-    """Answer a question."""
+    """Write the answer of a question."""
     session.execute(update(Question).where(Question.id == number).values(answer=dict(said)))
 
 
 def answered(session: Session, number: int) -> Json | None:
-    """Return the answer and forget the question; None while there is none."""
+    """Return the answer and delete the question; None while there is none."""
     query = delete(Question).where(Question.id == number, Question.answer.is_not(None)).returning(Question.answer)
     return session.scalars(query).one_or_none()
 
 
 def withdraw(session: Session, number: int) -> None:
-    """Forget a question that nobody waits for any more."""
+    """Delete a question that nobody waits for any more."""
     session.execute(delete(Question).where(Question.id == number))

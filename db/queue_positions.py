@@ -1,6 +1,6 @@
-"""How many jobs run before another one: counted while that is cheap, else between marks that are set now and then.
+"""How many jobs run before another one: counted if that is cheap, else between marks that are set now and then.
 
-Lines of runs that are held, paused or outside their window, stand before their own run's only.
+Lines of held runs (paused or outside their window) count only before lines of the same run.
 """
 
 from bisect import bisect_left
@@ -26,7 +26,7 @@ _MARKS = text(
     "WHERE place % :every = 0 ORDER BY place"
 )
 
-Place = tuple[int, int, datetime, UUID]  # 1 for bulk, priority, acceptance, id: who has the lower one runs first
+Place = tuple[int, int, datetime, UUID]  # 1 for bulk, priority, acceptance, id: the lower one runs first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ def mark(session: Session, *, every: int = CHEAP) -> Marks:
 
 
 def counted(session: Session, job: Job) -> int | None:
-    """Return how many queued jobs run before a queued one; None when they are more than is cheap to count."""
+    """Return how many queued jobs run before a queued one; None if there are too many to count cheaply."""
     place = _place(job)
     number = _number(session, job, job.queue, None, place, CHEAP)
     if job.queue == Queue.BULK and number < CHEAP:
@@ -55,11 +55,11 @@ def counted(session: Session, job: Job) -> int | None:
 
 
 def between(session: Session, job: Job, marks: Marks) -> int:
-    """Return how many queued jobs run before a queued one: marks before it, and rows behind the last of them."""
+    """Return how many queued jobs run before a queued one: the marks before it, and the rows after the last mark."""
     place = _place(job)
     passed = bisect_left(marks.places, place)
     last = marks.places[passed - 1] if passed else None
-    # the marks themselves are among those that run before; behind the last one there are fewer than up to the next
+    # the marks are among the jobs that run before; after the last one there are fewer than up to the next
     number = passed * marks.every
     if last is not None and last[0] == place[0]:
         return number + _number(session, job, job.queue, last, place, marks.every)
@@ -73,22 +73,22 @@ def _place(job: Job) -> Place:
 
 
 def _number(session: Session, job: Job, queue: str, low: Place | None, high: Place | None, limit: int) -> int:
-    """Return how many jobs of a queue wait between two places, `limit` at most of each stretch of the index."""
+    """Return how many jobs of a queue wait between two places, at most `limit` for each range of the index."""
     number = 0
     for stretch in _stretches(low, high):
         rows = select(Job.id).where(
             Job.status == JobStatus.QUEUED, Job.queue == queue, or_(~is_held(), Job.batch_id == job.batch_id), *stretch
         )
-        # in the order of the index, so that it is read, and no further than the limit
+        # in the order of the index, so that the index is read, and only up to the limit
         some = rows.order_by(Job.priority, Job.created_at).limit(limit).subquery()
         number += session.scalar(select(func.count()).select_from(some)) or 0
     return number
 
 
 def _stretches(low: Place | None, high: Place | None) -> list[list[ColumnElement[bool]]]:
-    """Return what lies between two places as ranges that the index (queue, priority, created_at) can look up.
+    """Return the stretch between two places as ranges that the index (queue, priority, created_at) can look up.
 
-    One comparison of all three columns says the same, but Postgres reads the whole queue for it.
+    One comparison of all three columns would be equivalent, but Postgres reads the whole queue for it.
     """
     key = tuple_(Job.created_at, Job.id)
     above = [] if low is None else [Job.priority == low[1], Job.created_at >= low[2], key > tuple_(*low[2:])]

@@ -1,4 +1,4 @@
-"""Where rows stood that their tenant removed: whoever pages through a list while deleting goes on behind them."""
+"""Positions of removed rows, so that paging through a list while deleting can continue after them."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -10,11 +10,11 @@ from sqlalchemy.orm import Session
 from db.errors import NotFound
 from db.models import Batch, File, Job, RemovedRow
 
-LIFE = timedelta(days=1)  # a removed row is good as a cursor for this long
+LIFE = timedelta(days=1)  # how long a removed row still works as a cursor
 
 
 def note(session: Session, rows: Sequence[tuple[UUID, str, datetime]]) -> None:
-    """Keep where rows stood, of which each is its id, its tenant and when it was made; forget the old ones."""
+    """Store the positions of removed rows, each given as id, tenant and time of creation; delete old ones."""
     if rows:
         stood = [{"id": id_, "tenant": tenant, "created_at": created_at} for id_, tenant, created_at in rows]
         session.execute(insert(RemovedRow), stood)
@@ -24,7 +24,7 @@ def note(session: Session, rows: Sequence[tuple[UUID, str, datetime]]) -> None:
 def stood(
     session: Session, table: type[Job] | type[File] | type[Batch], tenant: str, id_: UUID
 ) -> tuple[datetime, UUID]:
-    """Return where a row stands in the list of its tenant, or stood until it was removed; raise `NotFound`."""
+    """Return the position of a row, even a removed one, in the list of its tenant; raise `NotFound`."""
     for kind in (table, RemovedRow):
         query = select(kind.created_at).where(kind.id == id_, kind.tenant == tenant)
         if (created_at := session.scalar(query)) is not None:

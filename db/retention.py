@@ -1,10 +1,10 @@
-"""Old history goes, a bounded number of rows at a time: what is gone from the cache, decisions, figures of attempts.
+"""Deletion of old history, a bounded number of rows at a time: gone cache entries, decisions, figures of attempts.
 
-What stays however old it is: entries that have, or may have, a file, and all their events, since a policy's state
-follows from them; everything that belongs to a job that has not ended; the latest figures of each namespace, from which
-savings are reckoned; the latest checks of each case, by which thresholds move; what `cache_days` has not summed up. An
-entry goes together with its events and not before all of it is old, so what remains is still a faithful record of the
-time that is kept.
+However old, these stay: entries that have, or may have, a file, with all their events, since a policy's state follows
+from them; everything that belongs to a job that has not ended; the latest figures of each namespace, from which savings
+are computed; the latest checks of each case, by which thresholds move; and rows that `cache_days` has not summed up. An
+entry goes together with its events, and only when all of it is old, so that the remaining rows are a complete record of
+the time that is kept.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from db.states import FINAL, CheckStatus, EntryStatus
 _LARGEST_ID = 2**63 - 1
 _CHECKED = (CheckStatus.DONE, CheckStatus.LOST)
 
-# tables with rows in the order in which things happened
+# tables whose rows are in chronological order
 Logbook = type[CacheEvent] | type[Lookup] | type[JobMetric] | type[QualityCheck]
 
 
@@ -37,20 +37,20 @@ class Forgotten:
     lookups: int
     metrics: int
     checks: int  # of the monitor
-    is_all: bool  # nothing else was old
+    is_all: bool  # no more rows were old
 
     @property
     def num_rows(self) -> int:
-        """Rows of all tables."""
+        """The number of rows of all tables."""
         return self.entries + self.events + self.lookups + self.metrics + self.checks
 
 
 def forget(session: Session, *, older: timedelta, limit: int) -> Forgotten:
-    """Delete at most `limit` rows that are past keeping of each kind: gone entries, their events, refusals, the others.
+    """Delete at most `limit` old rows of each kind: gone entries, their events, refusals, the others.
 
-    Rows that another relay deletes at this moment are left to it. Doing it again goes on where this ended.
+    Rows that another relay is just deleting are left to it. The next call goes on where this one ended.
     """
-    before = func.least(func.now() - older, literal_column(cache_days.OVER))  # what is not summed up yet stays
+    before = func.least(func.now() - older, literal_column(cache_days.OVER))  # rows not summed up yet stay
     locked, of_entries, entries = _gone_entries(session, before, limit)
     refusals = _remove(session, CacheEvent, before, CacheEvent.kind == "refuse", limit)
     lookups = _remove(session, Lookup, before, ~_has_open_job(Lookup.job_id), limit)
@@ -69,8 +69,8 @@ def forget(session: Session, *, older: timedelta, limit: int) -> Forgotten:
 def _gone_entries(session: Session, before: ColumnElement[Any], limit: int) -> tuple[int, int, int]:
     """Delete events of entries that went long ago, and the entries that have none left; return locked, events, entries.
 
-    The lock keeps an entry's events with one relay, and the lowest ids go first: a worker that reads the history at any
-    moment may miss where an entry came from, but never sees one come that it does not see go.
+    The lock keeps an entry's events with one relay, and the lowest ids are deleted first: a worker that reads the
+    history meanwhile may miss an entry's insertion, but never sees an insertion without the later removal.
     """
     ended = func.coalesce(CacheEntry.ended_at, CacheEntry.created_at)  # an abandoned entry never served
     is_pinned = exists().where(Pin.entry_id == CacheEntry.id)
@@ -88,8 +88,8 @@ def _remove(
 ) -> int:
     """Delete the first old rows of a kind.
 
-    Old is whatever stands before the first young row. Ids and times rise together, so the primary key leads to these
-    rows and ends the search there; an index on the time would cost every insert something.
+    All rows before the first young one are old. Ids and times rise together, so the primary key finds these rows and
+    bounds the search; an index on the time would burden every insert.
     """
     first_young = select(table.id).where(table.created_at >= before).order_by(table.id).limit(1).scalar_subquery()
     old: Select[Any] = select(table.id).where(table.id < func.coalesce(first_young, _LARGEST_ID), which)
@@ -108,7 +108,7 @@ def _has_open_job(job_id: Any) -> ColumnElement[bool]:  # Any: a column of eithe
 
 
 def _is_recent() -> ColumnElement[bool]:
-    """Whether a row is among those that `decisions.known` reads, whenever that was."""
+    """Whether a row is among those that `decisions.known` reads, however old."""
     newer = aliased(JobMetric)
     alike = and_(
         newer.namespace_id == JobMetric.namespace_id, newer.path == JobMetric.path, newer.outcome == "completed"
@@ -119,7 +119,7 @@ def _is_recent() -> ColumnElement[bool]:
 
 
 def _is_evidence() -> ColumnElement[bool]:
-    """Whether a check is among those that `quality_checks.losses` reads, whenever that was."""
+    """Whether a check is among those that `quality_checks.losses` reads, however old."""
     newer = aliased(QualityCheck)
     case = and_(newer.namespace_key == QualityCheck.namespace_key, newer.kind == QualityCheck.kind)
     alike = and_(case, newer.judge == QualityCheck.judge, newer.status == CheckStatus.DONE)

@@ -1,4 +1,4 @@
-"""Lines of a bulk run that are made a second time, because their videos came to nothing."""
+"""Retries of bulk-run lines whose videos failed or were cancelled."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -27,12 +27,12 @@ _LINE = ("custom_id", "line", "request_hash")
 
 
 def number(session: Session, batch_id: UUID, statuses: Collection[JobStatus]) -> int:
-    """Return how many lines of a run came to one of these ends."""
+    """Return how many lines of a run ended with one of these statuses."""
     return session.scalar(select(func.count()).select_from(_ended(batch_id, statuses).subquery())) or 0
 
 
 def again(session: Session, batch_id: UUID, statuses: Collection[JobStatus], *, limit: int) -> int:
-    """Give up to `limit` such lines a new job, in the order in which they stood; return how many."""
+    """Give up to `limit` such lines new jobs, in their previous order; return how many."""
     query = _ended(batch_id, statuses).order_by(Job.created_at, Job.id).limit(limit)
     ended = session.execute(query).all()
     if not ended:
@@ -47,7 +47,7 @@ def again(session: Session, batch_id: UUID, statuses: Collection[JobStatus], *, 
 
 
 def latest(session: Session, tenant: str, id_: UUID) -> UUID | None:
-    """Return the job that now makes the line of a job which a retry removed; None for any other id."""
+    """Return the job that now makes the line of a job that a retry removed; None for any other id."""
     query = select(RetriedJob.job_id).where(RetriedJob.id == id_, RetriedJob.tenant == tenant)
     return session.scalars(query).one_or_none()
 
@@ -71,7 +71,7 @@ def _line(batch_id: UUID, job: Job, reused: ReusedLine | None) -> dict[str, Any]
 
 
 def _free_names(session: Session, batch_id: UUID, ids: Collection[UUID]) -> None:
-    """Take the old jobs out of the run: its own are removed, an earlier run's stay where they are."""
+    """Take the old jobs out of the run: its own are removed, those of an earlier run stay there."""
     mine = update(Job).where(Job.id.in_(ids), Job.batch_id == batch_id)
     gone = {"batch_id": None, "custom_id": None, "deleted_at": func.clock_timestamp()}
     session.execute(mine.values(gone), execution_options={"synchronize_session": False})
@@ -80,7 +80,7 @@ def _free_names(session: Session, batch_id: UUID, ids: Collection[UUID]) -> None
 
 
 def _lead_on(session: Session, removed: Mapping[UUID, str], new: Mapping[UUID, UUID]) -> None:
-    """Let the ids of removed jobs, and those that led to them, lead to the new ones. `removed` names the tenant."""
+    """Let the ids of removed jobs, and ids that led to these, lead to the new jobs. `removed` names the tenant."""
     if not removed:
         return
     session.execute(
@@ -92,7 +92,7 @@ def _lead_on(session: Session, removed: Mapping[UUID, str], new: Mapping[UUID, U
 
 
 def _follow(session: Session, new: Mapping[UUID, UUID]) -> None:
-    """Let other runs that reused a removed job have the new one."""
+    """Let other runs that reused a removed job use the new one."""
     removed = select(Job.id).where(Job.id.in_(new), Job.deleted_at.is_not(None))
     session.execute(
         update(ReusedLine).where(ReusedLine.job_id.in_(removed)).values(job_id=case(new, value=ReusedLine.job_id)),

@@ -1,6 +1,6 @@
-"""Lines of a run that an earlier run of its series has made, or will make: a changed list runs only what is new.
+"""Lines of a run that an earlier run of its series has made, or will make: of a changed list, only new lines run.
 
-A line is what it asks for, whatever its name and place; of lines that ask for the same, each has a video of its own.
+A line is identified by its request, whatever its name and place; lines with the same request each have their own video.
 """
 
 from collections import defaultdict
@@ -17,12 +17,12 @@ LIVE = (BatchStatus.OPEN, BatchStatus.IN_PROGRESS, BatchStatus.PAUSED)
 
 
 def ids(batch_id: UUID) -> Select[UUID]:
-    """Return the query of the jobs that a run uses and that are another's."""
+    """Return a query for the jobs that a run uses but that belong to another run."""
     return select(ReusedLine.job_id).where(ReusedLine.batch_id == batch_id)
 
 
 def known(session: Session, batch_id: UUID, names: Collection[str]) -> dict[str, tuple[ReusedLine, Job]]:
-    """Return by custom id those of these lines that the run has from an earlier one."""
+    """Return those of these lines that the run has from an earlier one, by custom id."""
     query = (
         select(ReusedLine, Job)
         .join(Job, Job.id == ReusedLine.job_id)
@@ -32,20 +32,20 @@ def known(session: Session, batch_id: UUID, names: Collection[str]) -> dict[str,
 
 
 def of_jobs(session: Session, batch_id: UUID, jobs: Collection[Job]) -> dict[UUID, ReusedLine]:
-    """Return by job the line that each of these jobs is in a run that is not its own."""
+    """Return the line that each of these jobs makes in a run other than its own, by job."""
     query = select(ReusedLine).where(ReusedLine.batch_id == batch_id, ReusedLine.job_id.in_([job.id for job in jobs]))
     return {row.job_id: row for row in session.scalars(query)}
 
 
 def number(session: Session, batch_id: UUID) -> int:
-    """Return how many lines of a run are another's videos."""
+    """Return how many lines of a run use videos of another run."""
     return session.scalar(select(func.count()).where(ReusedLine.batch_id == batch_id)) or 0
 
 
 def reuse(session: Session, batch: Batch, lines: Sequence[Job]) -> dict[str, tuple[ReusedLine, Job]]:
     """Give lines that are new in a run the videos of earlier runs of its series; return those lines by custom id.
 
-    A video that failed, was cancelled or removed, or whose file has expired, is made anew.
+    A video that failed, was cancelled or removed, or whose file has expired, is made again.
     """
     found = of_earlier(session, batch, lines)
     rows = [
@@ -60,7 +60,7 @@ def reuse(session: Session, batch: Batch, lines: Sequence[Job]) -> dict[str, tup
 
 
 def of_earlier(session: Session, batch: Batch, lines: Sequence[Job]) -> dict[str, Job]:
-    """Return by custom id the videos of earlier runs of its series that a run would be given for these lines."""
+    """Return, by custom id, the videos of earlier runs of its series that a run would get for these lines."""
     if batch.series is None or not lines:
         return {}
     return {line.custom_id or "": job for line, job in _pairs(lines, _candidates(session, batch, lines))}
@@ -87,7 +87,7 @@ def _candidates(session: Session, batch: Batch, lines: Sequence[Job]) -> list[Jo
 
 
 def _pairs(lines: Sequence[Job], candidates: Sequence[Job]) -> Iterator[tuple[Job, Job]]:
-    """Pair lines with videos of the same request, of the same name first; no video twice."""
+    """Pair lines with videos of the same request, first those of the same name; use no video twice."""
     left: defaultdict[str | None, list[Job]] = defaultdict(list)
     for job in candidates:
         left[job.line_key].append(job)
@@ -100,10 +100,10 @@ def _pairs(lines: Sequence[Job], candidates: Sequence[Job]) -> Iterator[tuple[Jo
 
 
 def hand_on(session: Session, job_ids: Collection[UUID]) -> tuple[set[UUID], set[UUID]]:
-    """Let jobs that are about to be cancelled belong to the runs that wait for them; return which, and what is left.
+    """Give jobs that are about to be cancelled to the runs that wait for them; return these, and those left for later.
 
-    The jobs' rows are locked, so that no run begins to wait meanwhile. Left until the next time is what a run waits for
-    whose own row is locked, by whoever adds to it: one of the two would wait for the other in a circle.
+    The jobs' rows are locked, so that no run begins to wait meanwhile. A job is left for later if the row of the run
+    that waits for it is locked, as while lines are added: waiting for it could deadlock.
     """
     waited_for = (
         select(ReusedLine.job_id, func.min(ReusedLine.batch_id.cast(String)).label("batch"))

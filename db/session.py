@@ -1,4 +1,4 @@
-"""Engines and sessions: built once by whoever owns the process, closed by it."""
+"""Engines and sessions: built once by the owner of the process, and closed by it."""
 
 import select
 import time
@@ -44,9 +44,9 @@ _SURE_S = 5.0  # idle for longer, a connection may be dead without a sign of it
 
 
 class _Connection(psycopg2.extensions.connection):
-    """Sends nothing to go without BEGIN and COMMIT, nor to go back.
+    """Switches to autocommit and back without sending anything.
 
-    psycopg2 by itself asks the server each time for the isolation that it has already.
+    psycopg2 itself asks the server each time for the isolation level that it already has.
     """
 
     def set_isolation_level(self, level: int | None) -> None:
@@ -60,10 +60,10 @@ class _Connection(psycopg2.extensions.connection):
 def connect(
     database_url: str, *, pool_size: int = 5, application: str = "chai", lock_patience_s: float = LOCK_PATIENCE_S
 ) -> Engine:
-    """Return a pooled engine that survives a restart of Postgres and a network that goes and comes back.
+    """Return a pooled engine that survives restarts of Postgres and interruptions of the network.
 
     Connections that died while idle are replaced. A statement may run for 30 s and wait `lock_patience_s` for a lock: a
-    stuck statement must not hold a heartbeat past its lease. Nobody waits longer than 10 s for one of the pool.
+    stuck statement must not delay a heartbeat past its lease. Nobody waits longer than 10 s for a connection.
     """
     engine = create_engine(
         database_url,
@@ -81,23 +81,23 @@ def connect(
 def arguments(
     database_url: str, application: str, lock_patience_s: float = LOCK_PATIENCE_S
 ) -> dict[str, Any]:  # Any: each has a type of its own
-    """Return what psycopg2 is told beside the address of a database."""
-    asked = make_url(database_url).query  # its own options stand beside ours, and go before what says how to wait
+    """Return the arguments of psycopg2 that go with a database's address."""
+    asked = make_url(database_url).query  # its own options are added to ours, and override those on waiting
     return {
         "connection_factory": _Connection,
         "application_name": application,
-        "client_encoding": "utf8",  # whatever the role or the database is set to: prompts have every letter
+        "client_encoding": "utf8",  # whatever the role's or database's setting: prompts may contain any letter
         "options": f"{asked.get('options', '')} {_SERVER} -c lock_timeout={round(1000 * lock_patience_s)}".lstrip(),
         **{name: value for name, value in _NETWORK.items() if name not in asked},
     }
 
 
 def dial(*args: Any, **options: Any) -> Any:  # Any: as psycopg2 has them, which brings no types
-    """Connect as `psycopg2.connect` does, and read why a server lets nobody in, in whatever encoding it says so.
+    """Connect as `psycopg2.connect` does, and read the server's reason for refusing in whatever encoding.
 
-    Before a server knows its client's encoding it uses its own: "le système de base de données se lance" of one in
-    Latin-1 is a `UnicodeDecodeError` of psycopg2, which nobody takes for a server that is away; or, with some Pythons
-    (3.11.2), an error without a word.
+    Until a server knows its client's encoding it uses its own: "le système de base de données se lance" in Latin-1
+    makes psycopg2 raise `UnicodeDecodeError`, which does not look like a server that is away, or, with some Pythons
+    (3.11.2), an error without a message.
     """
     try:
         return psycopg2.connect(*args, **options)
@@ -110,10 +110,10 @@ def dial(*args: Any, **options: Any) -> Any:  # Any: as psycopg2 has them, which
 
 
 def _replace_the_dead(engine: Engine) -> None:
-    """Look at each connection that is taken from the pool: as `pool_pre_ping` does, but ask the server only in doubt.
+    """Check each connection taken from the pool as `pool_pre_ping` does, but ask the server only in doubt.
 
-    A server that ends a connection says so, and the machine of one that dies: something is there to read where nothing
-    should be. A network that swallows packets says nothing: who was idle for long is asked as well.
+    When a server ends a connection, or its process dies, the socket has something to read although nothing should come.
+    A network that swallows packets gives no sign, so connections that were idle for long are checked too.
     """
 
     def is_in_doubt(connection: Any, idle_s: float) -> bool:
@@ -140,16 +140,16 @@ def _replace_the_dead(engine: Engine) -> None:
 
 
 def _give_up_the_useless(engine: Engine) -> None:
-    """Give up connections on which nothing will ever work again, though new ones may: they are as good as dead.
+    """Drop connections on which nothing will ever work again, though new ones may.
 
-    Prepared statements may be of other tables than there are, after a migration, or of another client, behind whatever
-    stands between. A server may have become a standby: the one that takes writes now is reached by connecting anew. To
-    whoever asked the database was away for a moment.
+    Prepared statements may refer to tables of before a migration or, behind a pooler, belong to another client. A
+    server may have become a standby: a new connection reaches the one that now takes writes. To the caller the database
+    was away for a moment.
     """
 
     def failed(context: ExceptionContext) -> None:
         error = context.original_exception
-        # by the place in the server that says so: its words are in the language of `lc_messages`
+        # by the place in the server's source: its message is in the language of `lc_messages`
         is_old = isinstance(error, FeatureNotSupported) and error.diag.source_function == "RevalidateCachedQuery"
         if is_old or isinstance(error, InvalidSqlStatementName):
             context.is_disconnect = True
@@ -161,12 +161,12 @@ def _give_up_the_useless(engine: Engine) -> None:
 
 
 def takes_no_settings(error: Exception) -> bool:
-    """Say whether what answers is no server but a pooler, which refuses what each connection is set to."""
-    return "startup parameter" in str(error)  # PgBouncer's own words, in no other language
+    """Return whether the answer came from a pooler, which refuses the settings of our connections."""
+    return "startup parameter" in str(error)  # PgBouncer's own message, never translated
 
 
 def waited_in_vain(error: OperationalError) -> bool:
-    """Say whether a statement gave up waiting for what another transaction holds."""
+    """Return whether a statement gave up waiting for a lock of another transaction."""
     return isinstance(error.orig, LockNotAvailable)
 
 
@@ -176,7 +176,7 @@ def sessions(engine: Engine) -> sessionmaker[Session]:
 
 
 def readers(engine: Engine) -> sessionmaker[Session]:
-    """Return the factory of sessions that only read: each statement for itself, without BEGIN and COMMIT around it."""
+    """Return the factory of sessions that only read: each statement on its own, without BEGIN and COMMIT."""
     return sessions(engine.execution_options(isolation_level="AUTOCOMMIT"))
 
 

@@ -1,4 +1,4 @@
-"""Statuses of jobs, runs, batches and cache entries, and the only legal ways between them."""
+"""Statuses of jobs, runs, batches and cache entries, and the only legal transitions between them."""
 
 from enum import StrEnum
 
@@ -32,7 +32,7 @@ class BatchStatus(StrEnum):
 
     OPEN = "open"  # lines may still be added
     IN_PROGRESS = "in_progress"  # sealed, jobs run, in their window if there is one
-    PAUSED = "paused"  # sealed, what runs ends and nothing starts
+    PAUSED = "paused"  # sealed; running jobs finish and none start
     COMPLETED = "completed"  # every job has ended
     CANCELLED = "cancelled"  # the user took it back
 
@@ -40,21 +40,21 @@ class BatchStatus(StrEnum):
 class FileBatchStatus(StrEnum):
     """Where a batch of a file is in its life, in OpenAI's words."""
 
-    VALIDATING = "validating"  # the file is read; what was read may run
-    IN_PROGRESS = "in_progress"  # all was read, videos run
+    VALIDATING = "validating"  # the file is being read; lines already read may run
+    IN_PROGRESS = "in_progress"  # all is read, videos are being made
     FINALIZING = "finalizing"  # all videos have ended, the files of results are written
     COMPLETED = "completed"  # the files are there
     FAILED = "failed"  # the file cannot be used
-    CANCELLING = "cancelling"  # the user took it back, what runs has not stopped
-    CANCELLED = "cancelled"  # the files say what was done before
-    EXPIRED = "expired"  # as well, after 24 hours
+    CANCELLING = "cancelling"  # the user took it back, running videos have not stopped yet
+    CANCELLED = "cancelled"  # the files hold what was done before
+    EXPIRED = "expired"  # the same, after 24 hours
 
 
 class EntryStatus(StrEnum):
     """Where a cache entry is in its life."""
 
     WRITING = "writing"  # bytes reserved, file not yet published
-    RESIDENT = "resident"  # whole file on storage, may serve hits
+    RESIDENT = "resident"  # complete file on storage, may serve hits
     EVICTING = "evicting"  # serves nothing any more, file still there
     QUARANTINED = "quarantined"  # broken file, kept out of every look-up until swept
     GONE = "gone"  # file removed; the row stays for the record
@@ -63,10 +63,10 @@ class EntryStatus(StrEnum):
 class CheckStatus(StrEnum):
     """Where a check of the monitor is in its life."""
 
-    WAITING = "waiting"  # its message is under way; after a day without a worker it is lost
-    RUNNING = "running"  # a worker makes the other video; when that dies, lost after an hour
+    WAITING = "waiting"  # its message is on its way; lost after a day without a worker
+    RUNNING = "running"  # a worker makes the other video; lost an hour after that worker's death
     DONE = "done"  # judged
-    LOST = "lost"  # not judged, and nobody misses it
+    LOST = "lost"  # not judged, without harm
 
 
 JOB_TRANSITIONS: dict[JobStatus, frozenset[JobStatus]] = {

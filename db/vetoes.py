@@ -1,8 +1,8 @@
 """Matches that an operator found wrong.
 
-Two different texts are never matched again in their namespace, whichever entry has the second. Where the texts are
-equal it was the entry that does not show what its prompt says: this text is not matched with that entry again.
-`db.cache_search.neighbours` leaves both out.
+Two different texts are never matched again in their namespace, whichever entry has the second. If the texts are equal,
+the entry does not show what its prompt says: the text is not matched with that entry again.
+`db.cache_search.neighbours` leaves out both.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from db.models import Job, JobMetric, Lookup, Veto
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """A match that is not to be."""
+    """A forbidden match."""
 
     text: str
     donor_text: str
@@ -26,9 +26,9 @@ class Pair:
 
 
 def mark(session: Session, job: Job) -> list[Pair]:
-    """Veto every match that a job ran by, and say so in its receipt and its figures.
+    """Veto every match that a job used, and record that in its receipt and figures.
 
-    Doing so again changes nothing. Raises `IllegalTransition` for a job that ran by none.
+    A repetition changes nothing. Raises `IllegalTransition` for a job that used none.
     """
     row = _decision(session, job)
     if row is None:
@@ -53,18 +53,18 @@ def mark(session: Session, job: Job) -> list[Pair]:
 
 
 def unmark(session: Session, job: Job) -> None:
-    """Take the verdict on a job's matches back; what others were marked for stays."""
+    """Withdraw the verdict on a job's matches; those given for other jobs stay."""
     session.execute(delete(Veto).where(Veto.job_id == job.id))
     _say(session, job, is_wrong=False)
 
 
 def move(session: Session, source_id: UUID, target_id: UUID) -> None:
-    """Let verdicts hold in another namespace, to which entries move."""
+    """Apply verdicts to another namespace as well, to which entries move."""
     session.execute(update(Veto).where(Veto.namespace_id == source_id).values(namespace_id=target_id))
 
 
 def _decision(session: Session, job: Job) -> Lookup | None:
-    """Return the decision that a job ran by, if a donor was in it; forgotten ones are not known any more."""
+    """Return the decision that a job ran by, if it used a donor and has not been deleted."""
     query = select(Lookup).where(Lookup.job_id == job.id, Lookup.attempt == job.attempt)
     row = session.scalars(query.order_by(Lookup.id.desc()).limit(1)).one_or_none()
     return row if row is not None and row.plan["matched"] else None

@@ -1,8 +1,8 @@
-"""Who is told by HTTP what happened, and what is still to be told.
+"""Webhooks: addresses that are notified over HTTP, and their pending deliveries.
 
-A delivery is a row before anything is sent, and stays one until it was taken: whoever dies, it is sent again. What
-happened to videos is read from their rows by the number of the transaction that wrote them, see `db.changes`: no way in
-which a video may end has to think of it.
+A delivery is a row before anything is sent and until it has been received: whichever process dies, it is sent again.
+Ends of videos are read from their rows by the number of the transaction that wrote them, see `db.changes`: so code that
+ends a video need not care about webhooks.
 """
 
 import base64
@@ -24,10 +24,10 @@ from db.models import ApiKey, Delivery, Job, Webhook, WebhookCursor, WebhookSecr
 from db.states import FINAL
 
 PAGE = 500
-LEASE = timedelta(seconds=60)  # an attempt is over by then, or its process
+LEASE = timedelta(seconds=60)  # by then an attempt is over, or its process dead
 BOTH_SIGN = timedelta(days=1)  # after a rotation the old secret signs too
 _READING = 0x63686169_0002  # any fixed number, see `db.namespaces`
-KEPT = timedelta(days=7)  # a delivery; the last attempt is made within three
+KEPT = timedelta(days=7)  # of a delivery; the last attempt is made within three days
 SECRET_BRAND = "whsec_"  # noqa: S105 - what secrets begin with
 
 
@@ -40,11 +40,11 @@ class Due:
     url: str
     payload: dict[str, Any]  # Any: JSON
     attempt: int  # from 1
-    secrets: tuple[str, ...]  # that sign it
+    secrets: tuple[str, ...]  # each signs it
 
 
 def register(session: Session, row: Webhook) -> Webhook:
-    """Insert an endpoint; it is told of as long as the key lives that registered it."""
+    """Insert an endpoint; it is notified for as long as the key that registered it is live."""
     session.add(row)
     session.flush()
     session.refresh(row)
@@ -66,19 +66,19 @@ def every(session: Session, tenant: str) -> list[Webhook]:
 
 
 def remove(session: Session, tenant: str, id_: UUID) -> None:
-    """Delete an endpoint and what it was still to be told; raise `NotFound`."""
+    """Delete an endpoint and its pending deliveries; raise `NotFound`."""
     session.delete(get(session, tenant, id_))
     session.flush()
 
 
 def latest(session: Session, id_: UUID) -> Delivery | None:
-    """Return the endpoint's latest delivery that was tried."""
+    """Return the endpoint's latest attempted delivery."""
     tried = select(Delivery).where(Delivery.webhook_id == id_, Delivery.attempt > 0)
     return session.scalars(tried.order_by(Delivery.tried_at.desc()).limit(1)).one_or_none()
 
 
 def secret(session: Session, tenant: str) -> str:
-    """Return what signs for a tenant; made when it is first asked for."""
+    """Return the secret that signs for a tenant; made on first use."""
     session.execute(insert(WebhookSecret).values(tenant=tenant, secret=_new_secret()).on_conflict_do_nothing())
     return session.get_one(WebhookSecret, tenant).secret
 
@@ -97,7 +97,7 @@ def _new_secret() -> str:
 
 
 def live(session: Session) -> dict[str, list[Webhook]]:
-    """Return by tenant the endpoints whose keys live."""
+    """Return the endpoints whose keys are live, by tenant."""
     rows = session.scalars(select(Webhook).order_by(Webhook.id)).all()
     alive = keys.live(session, {row.key for row in rows if row.key})
     found: dict[str, list[Webhook]] = {}
@@ -108,11 +108,11 @@ def live(session: Session) -> dict[str, list[Webhook]]:
 
 
 def ended(session: Session, tenants: Collection[str]) -> Iterator[list[Job]]:
-    """Go through the videos that ended since the last time and that somebody may want to hear of, page by page.
+    """Iterate, page by page, over the videos that ended since the last call and that some endpoint may want.
 
-    At the end the place to read on is moved. One process reads at a time; the others find nothing. Nothing is written
-    while no job changes: this is asked twice a second, for ever. A row may be written again long after its end, when a
-    key is used anew or an operator marks a match: what ended before deliveries are forgotten is no news then.
+    At the end the position is advanced. One process reads at a time; the others find nothing. Nothing is written while
+    no job changes, since this is called twice a second, for ever. A row may be written again long after its end, as
+    when its key is used again or an operator marks a match: ends older than deliveries are kept are no news.
     """
     if not session.scalar(select(func.pg_try_advisory_xact_lock(_READING))):
         return
@@ -135,19 +135,19 @@ def ended(session: Session, tenants: Collection[str]) -> Iterator[list[Job]]:
 
 
 def add(session: Session, deliveries: Sequence[Mapping[str, Any]]) -> None:
-    """Insert deliveries (`key`, `tenant`, `webhook_id`, `url`, `payload`); one that is known is not told again."""
+    """Insert deliveries (`key`, `tenant`, `webhook_id`, `url`, `payload`); known ones are not repeated."""
     if deliveries:
         session.execute(insert(Delivery).on_conflict_do_nothing(), [dict(row) for row in deliveries])
 
 
 def take(session: Session, *, limit: int, busy: Collection[Due], most_each: int, most_of_tenant: int) -> list[Due]:
-    """Take deliveries whose time has come, at most `most_each` of an address and none of those that are called now.
+    """Take due deliveries, at most `most_each` per address and none to addresses that are being called now.
 
-    `busy` are the deliveries under way: with them a tenant has at most `most_of_tenant`, so that others have a turn
-    however many addresses it names. They come again after a while, unless somebody says how they went.
+    `busy` are the deliveries under way: including them, a tenant has at most `most_of_tenant`, so that others get a
+    turn however many addresses it has. Taken deliveries become due again after a while unless their result is recorded.
     """
     if session.scalar(select(Delivery.id).where(Delivery.due_at <= func.now()).limit(1)) is None:
-        return []  # twice a second, at a fraction of the cost of the ranks below
+        return []  # checked twice a second; the ranks below would cost many times as much
     is_heard = or_(Delivery.webhook_id.is_(None), Delivery.webhook_id.in_(_heard()))
     due = and_(Delivery.due_at <= func.now(), Delivery.url.not_in({one.url for one in busy}), is_heard)
     place = func.row_number().over(partition_by=Delivery.url, order_by=Delivery.due_at).label("place")
@@ -183,7 +183,7 @@ def take(session: Session, *, limit: int, busy: Collection[Due], most_each: int,
 
 
 def _heard() -> Any:  # Any: a select of ids
-    """Say which endpoints are told anything: those whose keys live."""
+    """Return a query for the endpoints that are notified: those whose keys are live."""
     return (
         select(Webhook.id)
         .outerjoin(ApiKey, ApiKey.prefix == Webhook.key)
@@ -198,12 +198,12 @@ def _signing(session: Session, tenant: str) -> tuple[str, ...]:
 
 
 def delivered(session: Session, id_: UUID, status: int) -> None:
-    """Note that a delivery was taken."""
+    """Record that a delivery was received."""
     _over(session, id_, {"status": status, "error": None, "delivered_at": func.clock_timestamp()})
 
 
 def failed(session: Session, id_: UUID, *, status: int | None, error: str, pause_s: float | None) -> None:
-    """Note that an attempt came to nothing; it is tried again after the pause, or never without one."""
+    """Record a failed attempt; it is repeated after the pause or, without one, never."""
     told = {"status": status, "error": error[:500]}
     if pause_s is None:
         _over(session, id_, told)
@@ -217,7 +217,7 @@ def _over(session: Session, id_: UUID, values: Mapping[str, Any]) -> None:
 
 
 def sweep(session: Session, *, limit: int) -> int:
-    """Delete deliveries whose last attempt is long over; return how many."""
+    """Delete deliveries whose last attempt was long ago; return how many."""
     old = select(Delivery.id).where(Delivery.created_at < func.now() - KEPT).limit(limit)
     gone = delete(Delivery).where(Delivery.id.in_(old)).returning(Delivery.id)
     return len(session.scalars(gone, execution_options={"synchronize_session": False}).all())

@@ -1,7 +1,7 @@
 """Whether this machine can run jobs: it tests itself before the first job and after a failure that may be its own.
 
-A worker that does not pass takes no jobs, says why in its log and on its row of signs of life, and tries again later
-and later. It never ends by itself: whoever frees the disk or mounts the storage need not think of the worker.
+A worker that does not pass takes no jobs, gives the reason in its log and heartbeat, and tries again with growing
+pauses. It never ends by itself, so that somebody who frees the disk or mounts the storage need not restart it.
 """
 
 import itertools
@@ -40,18 +40,18 @@ Trial = Callable[[Runtime], None]
 
 
 def start(runtime: Runtime) -> None:
-    """Let a new child try its machine, in a thread; the first one takes no jobs until it has passed.
+    """Let a new child test its machine, in a thread; a worker's first child takes no jobs until it has passed.
 
-    A later one of a worker that took jobs goes on with them at once: what killed the one before was hardly the machine,
-    and the next job waits for its model either way.
+    A later child of a worker that took jobs takes them at once: its predecessor was hardly killed by the machine, and
+    the next job waits for its model either way.
     """
     _prove_later(runtime, pause_s=0.0)
 
 
 def note(runtime: Runtime, job_id: UUID, fault: Fault) -> None:
-    """Draw the conclusion from a job that broke: a machine at fault that does not pass its trial takes no more jobs.
+    """React to a job that broke: a machine at fault that does not pass its trial takes no more jobs.
 
-    One that passes takes no more after `max_faulty_jobs` different jobs in a row: its trial does not show all.
+    One that passes stops too after `max_faulty_jobs` different jobs in a row: its trial does not show every fault.
     """
     if not fault.is_free:
         return
@@ -67,14 +67,14 @@ def note(runtime: Runtime, job_id: UUID, fault: Fault) -> None:
 
 
 def prove(runtime: Runtime) -> None:
-    """Take no jobs until the machine has passed its trials; on a device that is lost, end this process."""
+    """Take no jobs until the machine has passed its trials; if the device is lost, end this process."""
     _prove_later(runtime, pause_s=FIRST_PAUSE_S)
 
 
 def _prove_later(runtime: Runtime, *, pause_s: float) -> None:
     try:
         threading.Thread(target=_prove, args=(runtime, pause_s), name=THREAD, daemon=True).start()
-    except RuntimeError:  # no thread is to be had: the one that is here has nothing better to do
+    except RuntimeError:  # no thread can be started: use this one, which has nothing better to do
         _prove(runtime, pause_s)
 
 
@@ -83,7 +83,7 @@ def _longer(num_failures: int) -> float:
 
 
 def _prove(runtime: Runtime, pause_s: float) -> None:
-    """Try until the machine passes, then open the gate."""
+    """Repeat the trials until the machine passes, then open the gate."""
     pauses = map(_longer, itertools.count(1))
     trials: Sequence[Trial] = WHOLE if pause_s else AT_START
     if pause_s:
@@ -98,7 +98,7 @@ def _prove(runtime: Runtime, pause_s: float) -> None:
         if runtime.ending.wait(again_s):
             return
         if is_lost:
-            os._exit(device_faults.DEVICE_BROKEN)  # only a new process can say whether the device is back
+            os._exit(device_faults.DEVICE_BROKEN)  # only a new process can tell whether the device is back
     runtime.gate.open()
     logger.info("fit: takes jobs")
 
@@ -108,7 +108,7 @@ def _said(wrong: Unfit) -> str:
 
 
 def tried(runtime: Runtime, trials: Sequence[Trial]) -> Unfit | None:
-    """Return what is wrong with this machine, as far as these trials show; nothing of them stays in memory."""
+    """Return what these trials find wrong with this machine; nothing of them stays in memory."""
     wrong = _wrong(runtime, trials)
     if wrong is not None:
         device_faults.forget(wrong)
@@ -154,7 +154,7 @@ def _codec(_: Runtime) -> None:
     frames = np.zeros((2, 16, 16, 3), np.uint8)
     try:
         found = video.decode(video.encode(frames, fps=8))
-    except Exception as error:  # the codec's libraries have errors of their own
+    except Exception as error:  # the codec's libraries raise their own errors
         raise Unfit("codec", f"this machine cannot write MP4: {type(error).__name__}: {error}") from error
     if found.shape != frames.shape:
         raise Unfit("codec", f"this machine writes MP4 wrongly: {found.shape} came back for {frames.shape}")
@@ -167,8 +167,8 @@ def _storage(runtime: Runtime) -> None:
 def _same_storage(runtime: Runtime) -> None:
     """Compare the id that the storage keeps with the one that the database knows; the first worker of all sets both.
 
-    Videos that were there before the database knew of any storage are another service's, or all that is left of one
-    whose database is lost: as files without a row they would be swept.
+    Videos in a storage before the database knew of any are another service's, or all that is left of one whose database
+    is lost: as files without a row they would be swept.
     """
     storage = runtime.storage
     ids = identities.of_storage(storage, runtime.factory)
@@ -248,6 +248,6 @@ def _make_clip(model: VideoModel) -> None:
 
 
 LOCAL: Sequence[Trial] = (_threads, _temporary_folder, _codec, _clip)
-SHARED: Sequence[Trial] = (_tables, _same_storage, _storage, _clock)  # what is not ours is not written to
+SHARED: Sequence[Trial] = (_tables, _same_storage, _storage, _clock)  # in this order: no writes to a foreign storage
 AT_START: Sequence[Trial] = (_temporary_folder, _codec, *SHARED, _model)
 WHOLE: Sequence[Trial] = (*LOCAL, *SHARED)

@@ -1,4 +1,4 @@
-"""Whether a worker takes jobs: one word that its parent process and its child share."""
+"""Whether a worker takes jobs: a state that its parent process and its child share."""
 
 import mmap
 import struct
@@ -10,9 +10,9 @@ _STOPPED = _SIZE - 1  # a byte of its own: the other process may open or close a
 
 
 class Gate:
-    """Open or closed, with the reason why. Made before the child is forked: both see what either writes.
+    """Open or closed, with the reason. Made before the child is forked, so that both processes read and write it.
 
-    Anonymous memory, since a machine without room for a file must still be able to say so.
+    It is anonymous memory, since a machine without room for a file must still be able to report that.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Gate:
         self._write(1, "")
 
     def close(self, reason: str) -> None:
-        """Take no more jobs; the one that runs goes on."""
+        """Take no more jobs; the running one goes on."""
         self._write(0, reason)
 
     def stop(self) -> None:
@@ -50,7 +50,7 @@ class Gate:
         self._memory[_STOPPED] = 1
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait until the gate is open; return whether it is."""
+        """Wait until the gate opens or the timeout has passed; return whether it is open."""
         give_up_at = time.monotonic() + timeout_s
         while not self.is_open and time.monotonic() < give_up_at:
             time.sleep(0.05)

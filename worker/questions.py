@@ -1,7 +1,7 @@
-"""What would happen to a prompt, answered beside the jobs: by the decision of the service, in a thread of the child.
+"""Answers, beside the jobs, what the cache would decide for a prompt, in a thread of the child.
 
-The child has the embedder and knows what models read. A question changes nothing and costs milliseconds; while the
-model computes, it waits for that as little as a heartbeat does.
+The child has the embedder and knows what models read. A question changes nothing, costs milliseconds and, like a
+heartbeat, does not wait for the model's computation.
 """
 
 import logging
@@ -27,15 +27,15 @@ from worker.jobs.outages import DATABASE_AWAY
 from worker.models import registry
 from worker.runtime import Runtime
 
-LOOK_S = 10.0  # between two looks without a notice
-FRESH_S = 5.0  # an older question has nobody waiting
-PAUSE_S = 1.0  # after a fault
+LOOK_S = 10.0  # between two checks without a notification
+FRESH_S = 5.0  # nobody waits any more for an older question
+PAUSE_S = 1.0  # after an error
 
 logger = logging.getLogger(__name__)
 
 
 def start(runtime: Runtime) -> None:
-    """Answer questions from now on, in a thread of this process."""
+    """Start a thread of this process that answers questions."""
     threading.Thread(target=_answer_always, args=(runtime,), name="questions", daemon=True).start()
 
 
@@ -56,7 +56,7 @@ def _answer_always(runtime: Runtime) -> None:
 
 
 def answer_one(runtime: Runtime) -> bool:
-    """Answer a question, if there is one; return whether there was."""
+    """Answer one question, if any; return whether there was one."""
     if runtime.embedder is None and not _embedder_ahead(runtime):
         return False
     with transaction(runtime.factory) as session:
@@ -72,11 +72,11 @@ def answer_one(runtime: Runtime) -> bool:
 
 
 def _embedder_ahead(runtime: Runtime) -> bool:
-    """Load the embedder if there is a question: it takes seconds, in which no transaction may stand open."""
+    """Load the embedder if there is a question: it takes seconds, during which no transaction may stay open."""
     with transaction(runtime.factory) as session:
         if not questions.is_asked(session, younger_s=FRESH_S):
             return False
-    with suppress(Unfit):  # whoever asks is told
+    with suppress(Unfit):  # the answer reports it
         runtime.loaded_embedder()
     return True
 
@@ -98,7 +98,7 @@ def _reader(models_dir: Path, model: str) -> Callable[[str], str] | None:
 
 
 class _Asked:
-    """Parameters as attributes; what was not said is the default."""
+    """Parameters as attributes, with defaults for those not given."""
 
     def __init__(self, values: Json) -> None:
         for field in fields(GenerationParams):

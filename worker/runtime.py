@@ -30,13 +30,13 @@ from worker.settings import WorkerSettings
 
 logger = logging.getLogger(__name__)
 
-POOL_SIZE = 4  # connections kept: two jobs, two leases; as many more for a moment
+POOL_SIZE = 4  # connections kept: two jobs, two leases; as many more for short peaks
 
 Load = Callable[[ModelCard, WorkerSettings], VideoModel]
 
 
 def load_model(card: ModelCard, settings: WorkerSettings) -> VideoModel:
-    """Load the model of a card with the engine that the settings ask for."""
+    """Load the model of a card with the engine that the settings select."""
     options = EngineOptions(
         device=settings.device,
         mode=settings.engine_mode,
@@ -50,7 +50,7 @@ def load_model(card: ModelCard, settings: WorkerSettings) -> VideoModel:
 
 
 def _tell_nobody(claim: Claim) -> None:
-    """Leave a job that is begun ahead of its message to be found by it."""
+    """Announce nothing: the message of a job begun ahead finds it running."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -62,22 +62,22 @@ class Runtime:
     factory: sessionmaker[Session]
     storage: Storage
     load: Load = load_model
-    queues: Sequence[str] = tuple(Queue)  # that it serves
-    announce: Callable[[Claim], None] = _tell_nobody  # that a job is begun ahead of its message
+    queues: Sequence[str] = tuple(Queue)  # served by this worker
+    announce: Callable[[Claim], None] = _tell_nobody  # called when a job is begun ahead of its message
     pipeline: Pipeline = field(default_factory=Pipeline)  # of jobs
     embedder: Embedder | None = None  # None: what the settings name, loaded with the first plan
-    histories: Histories = field(default_factory=dict)  # what this process has read of each namespace's events
+    histories: Histories = field(default_factory=dict)  # events read so far, by namespace
     pace: Pace = field(default_factory=Pace)
     previews: Previews = field(default_factory=Previews)
     gate: Gate = field(default_factory=Gate)  # whether this worker takes jobs
-    faulty_jobs: set[UUID] = field(default_factory=set)  # that broke here through the machine's fault, in a row
-    ending: threading.Event = field(default_factory=threading.Event)  # set: whoever waits to try again gives up
+    faulty_jobs: set[UUID] = field(default_factory=set)  # broken here in a row by the machine's fault
+    ending: threading.Event = field(default_factory=threading.Event)  # once set, retries stop waiting and give up
     _cards: dict[str, ModelCard] = field(default_factory=dict)
     _loaded: tuple[str, VideoModel] | None = None
     _loading: threading.Lock = field(default_factory=threading.Lock)
 
     def card(self, model: str) -> ModelCard:
-        """Return the card of a model; raise `Unfit`: the API took the job, so some machine should have it."""
+        """Return the card of a model; raise `Unfit` if it is missing: another machine may have it."""
         folder = self.settings.models_dir
         if model not in self._cards:
             try:
@@ -91,30 +91,30 @@ class Runtime:
         return self._cards[model]
 
     def models(self) -> frozenset[str]:
-        """Return the names of the models that this worker has, as the folder is now; none where it cannot be read."""
+        """Return the names of the models that are now in this worker's folder; none if it cannot be read."""
         return model_names(self.settings.models_dir)
 
     @property
     def own_model(self) -> str:
-        """The service's default model, or where this worker has others only, the first of them."""
+        """The service's default model or, if this worker does not have it, its first one."""
         usual = self.settings.default_model
         here = self.models()
         return usual if usual in here or not here else min(here)
 
     def model(self, name: str) -> VideoModel:
-        """Return a loaded model, in place of the one before; raise `Unfit`."""
+        """Return a model, loaded in place of the previous one; raise `Unfit`."""
         card = self.card(name)
         with self._loading:
             if self._loaded is None or self._loaded[0] != name:
                 if self._loaded is not None:
-                    self._loaded = None  # one at a time: its memory must be free before the next comes
-                    device_faults.free_memory()  # networks of diffusers that were run hold themselves
+                    self._loaded = None  # one at a time: free its memory before loading the next
+                    device_faults.free_memory()  # networks of diffusers, once run, are in reference cycles
                 self._loaded = (name, self._load(card))
             return self._loaded[1]
 
     @property
     def loaded(self) -> str | None:
-        """Name the model that is loaded."""
+        """The name of the loaded model."""
         return None if self._loaded is None else self._loaded[0]
 
     @property
@@ -129,10 +129,10 @@ class Runtime:
         )
 
     def loaded_embedder(self) -> Embedder:
-        """Return what compares phrases; raise `Unfit` when the setting names none that is here."""
+        """Return the embedder; raise `Unfit` if the configured one cannot be loaded."""
         with self._loading:
             if self.embedder is None:
-                from worker.models.embedders import load_embedder  # the parent process has no use for it
+                from worker.models.embedders import load_embedder  # not needed in the parent process
                 from worker.models.keeping_embedder import EmbedderError
 
                 try:
@@ -144,16 +144,16 @@ class Runtime:
     def _load(self, card: ModelCard) -> VideoModel:
         try:
             return self.load(card, self.settings)
-        except Exception as error:  # files, memory, device, a library that is not here: no prompt has been read yet
+        except Exception as error:  # files, memory, device, a missing library: no prompt has been read yet
             if device_faults.is_broken(error):
                 raise
             message = f"model {card.name!r} could not be loaded from {card.source!r}: {type(error).__name__}: {error}"
             raise Unfit("model_unavailable", message) from error
 
     def warm(self) -> None:
-        """Load the model of its own ahead of the first job; raise `Unfit`.
+        """Load `own_model` ahead of the first job; raise `Unfit`.
 
-        Runs beside jobs: where the first of them has brought its own model, that one stays.
+        Runs beside jobs: if the first job has already loaded another model, that one stays.
         """
         card = self.card(self.own_model)
         with self._loading:
@@ -163,7 +163,7 @@ class Runtime:
 
 
 def model_names(folder: Path) -> frozenset[str]:
-    """Return the names of the models in a folder; none where its cards cannot be read."""
+    """Return the names of the models in a folder; none if its cards cannot be read."""
     try:
         return frozenset(model_cards.load(folder))
     except (OSError, ValueError):
@@ -179,12 +179,12 @@ def open_runtime(
     queues: Sequence[str] = tuple(Queue),
     announce: Callable[[Claim], None] = _tell_nobody,
 ) -> Runtime:
-    """Build what a child process owns; nothing is connected or loaded yet."""
+    """Build a child process's runtime; nothing is connected or loaded yet."""
     engine = connect(
         settings.database_url,
         pool_size=POOL_SIZE,
         application=f"chai-worker {owner}",
-        lock_patience_s=min(LOCK_PATIENCE_S, settings.heartbeat_s),  # what waits may hold the row of its own heartbeat
+        lock_patience_s=min(LOCK_PATIENCE_S, settings.heartbeat_s),  # it may wait while holding its heartbeat's row
     )
     return Runtime(
         settings=settings,

@@ -1,8 +1,8 @@
 """The one Celery task: a shell around the job runner, and around shadow reruns for a job that has ended.
 
-A task is one attempt at one job, and ends in Celery (and so in Flower) as the attempt did: SUCCESS with what was made,
-FAILURE when the job failed or its process died, REVOKED when the user took the job back, RETRY when the job went back
-to the queue. Nobody waits for results; these are signs for people.
+A task is one attempt at one job, and ends in Celery (and so in Flower) as the attempt did: SUCCESS with a summary of
+the video, FAILURE if the job failed or its process died, REVOKED if the user cancelled the job, RETRY if the job went
+back to the queue. Nobody waits for results; they are for people to see.
 """
 
 import logging
@@ -47,21 +47,21 @@ _EVENTS = {AttemptCancelled.__name__: "task-revoked", AttemptReturned.__name__: 
 
 
 class AttemptRequest(Request):  # type: ignore[misc]  # celery has no types
-    """A task as the parent process follows it: tells Celery's tools how the attempt ended."""
+    """A task in the parent process: tells Celery's tools how the attempt ended."""
 
     is_stopping: Callable[[], bool] = staticmethod(lambda: False)  # whether its worker is being stopped
 
     def send_event(self, type: str, **fields: Any) -> None:
-        """Send the event that is true of the attempt in place of Celery's own."""
+        """Send an event that says how the attempt really ended, in place of Celery's own."""
         args = str(self._request_dict.get("argsrepr") or "")
         kind, said = truthful(type, fields, args=args, is_stopping=self.is_stopping())
         super().send_event(kind, **said)
 
 
 def truthful(kind: str, fields: dict[str, Any], *, args: str, is_stopping: bool = False) -> tuple[str, dict[str, Any]]:
-    """Return kind and fields of an event as the attempt ended; a completed one shows its path beside its prompt.
+    """Return an event's kind and fields, corrected to the attempt's end; a completed one shows path and prompt.
 
-    A child that dies while its worker is stopped was told to stop as well: its job is back in the queue.
+    A child that dies while its worker is being stopped was told to stop as well: its job is back in the queue.
     """
     if kind == "task-succeeded":
         made = re.search(r"completed (\w+)", str(fields.get("result", "")))
@@ -70,7 +70,7 @@ def truthful(kind: str, fields: dict[str, Any], *, args: str, is_stopping: bool 
         return kind, fields
     error = str(fields.get("exception", ""))
     name = error.partition("(")[0]
-    if name == "ExceptionWithTraceback":  # billiard's wrapping: the name of the error stands in the last line
+    if name == "ExceptionWithTraceback":  # billiard's wrapper: the last line has the name of the error
         *_, last = [line for line in str(fields.get("traceback", "")).splitlines() if line.strip(' "')] or [name]
         error = last.strip()
     if is_stopping and WorkerLostError.__name__ in error:
@@ -78,14 +78,14 @@ def truthful(kind: str, fields: dict[str, Any], *, args: str, is_stopping: bool 
     fields = fields | {"exception": error}
     if name not in {end.__name__ for end in ENDS}:
         return kind, fields
-    said = {key: value for key, value in fields.items() if key != "traceback"}  # nothing broke: no place to point to
+    said = {key: value for key, value in fields.items() if key != "traceback"}  # nothing broke: no traceback
     if name == AttemptCancelled.__name__:
         said |= {"terminated": False, "signum": None, "expired": False}
     return _EVENTS.get(name, kind), said
 
 
 def register(app: Celery, runtime: Callable[[], Runtime], *, is_stopping: Callable[[], bool] = lambda: False) -> None:
-    """Give the app its task; `runtime` is called in the child, with the first job, and `is_stopping` in the parent."""
+    """Register the app's task; `runtime` is called in the child, at the first job, `is_stopping` in the parent."""
 
     @app.task(name=TASK, bind=True, ignore_result=True, throws=ENDS)  # type: ignore[untyped-decorator]
     def generate_task(task: Any, *args: object, **kwargs: object) -> str:
@@ -120,18 +120,18 @@ def parse(args: tuple[object, ...], kwargs: dict[str, object]) -> UUID:
 
 
 def is_over(runtime: Runtime, job_id: UUID, attempt: int | None) -> bool:
-    """Whether an attempt was begun before: its message is a second one, and the next attempt has another."""
+    """Whether an attempt was begun before: then this message is a duplicate, and the next attempt has its own."""
     if attempt is None:
         return False
     try:
         with transaction(runtime.factory) as session:
             return jobs.was_begun(session, job_id, attempt)
     except DATABASE_AWAY:
-        return False  # the claim waits for the database, and decides
+        return False  # the claim waits for the database and decides
 
 
 def ended(runtime: Runtime, job_id: UUID, attempt: int | None) -> str:
-    """Return what an attempt made; raise one of `ENDS` for any other end."""
+    """Return the summary of a completed attempt; raise one of `ENDS` for any other end."""
     try:
         with transaction(runtime.factory) as session:
             row = metrics.ended(session, job_id, attempt)
@@ -149,7 +149,7 @@ def ended(runtime: Runtime, job_id: UUID, attempt: int | None) -> str:
 
 
 def unclaimed(runtime: Runtime, job_id: UUID, attempt: int | None) -> str:
-    """Say what becomes of a message without a job to claim; raise `Ignore` when another task tells its end."""
+    """Return the result of a message without a job to claim; raise `Ignore` if another task reports its end."""
     try:
         with transaction(runtime.factory) as session:
             status = jobs.status_of(session, job_id)

@@ -1,8 +1,8 @@
-"""Messages that are none: whatever lies in a queue and cannot be read goes to a list beside it and costs no worker.
+"""Invalid messages: an entry of a queue that cannot be read goes to a list of dead letters and ends no worker.
 
-Kombu takes an entry off its list and then decodes it; an error on the way ends the worker, and what was already noted
-as being worked on comes back and ends the next one. Whoever has the broker's password can write such an entry, and
-a program of another version.
+Kombu takes an entry off its list and then decodes it; an error on the way ends the worker, and an entry that was
+already recorded as being worked on comes back and ends the next one. Such an entry may come from a program of another
+version, or from anybody with the broker's password.
 """
 
 import json
@@ -14,8 +14,8 @@ import redis
 from kombu.transport import redis as kombu_redis
 from kombu.transport import virtual
 
-DEAD_LETTERS = "dead-letters"  # a Redis list; LRANGE shows what is in it
-MAX_DEAD_LETTERS = 1000  # the oldest go
+DEAD_LETTERS = "dead-letters"  # a Redis list; LRANGE shows its entries
+MAX_DEAD_LETTERS = 1000  # beyond that, the oldest are dropped
 
 
 # Whatever else a server answers than what was asked for: it is out of room, a replica, busy with a script, without a
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 class _Client(redis.Redis):
-    """A client that remembers the entry it took last."""
+    """A client that remembers the last entry that it took."""
 
     taken: tuple[bytes, bytes] | None = None
 
@@ -38,13 +38,13 @@ class _Client(redis.Redis):
 
 
 class QoS(kombu_redis.QoS):
-    """What this worker has taken and not acknowledged."""
+    """The messages that this worker has taken and not acknowledged."""
 
     def ack(self, delivery_tag: str) -> None:
-        """Be done with a message, also when the server cannot be told: else the worker would never take another.
+        """Acknowledge a message, even if the server cannot be reached: otherwise the worker would never take another.
 
-        Celery passes over a connection that is lost just then, and a new one need not follow: redis-py mends the old.
-        What the server keeps comes back after the visibility timeout, as a message about a job that has ended.
+        Celery ignores a connection lost at that moment, and no new one need follow, since redis-py repairs the old. An
+        entry that the server keeps comes back after the visibility timeout, as a message about a job that has ended.
         """
         try:
             super().ack(delivery_tag)  # type: ignore[no-untyped-call]
@@ -54,7 +54,7 @@ class QoS(kombu_redis.QoS):
 
 
 class Channel(kombu_redis.Channel):
-    """A channel on which an unreadable entry is an entry less, not an error."""
+    """A channel that puts unreadable entries aside instead of raising errors."""
 
     QoS = QoS
 
@@ -75,7 +75,7 @@ class Channel(kombu_redis.Channel):
             return True
 
     def take(self, task_id: str) -> bool:
-        """Take a task's message off whichever list it waits in, as if it had come next; return whether it was there."""
+        """Take a task's message off its list, whichever that is, as if it came next; return whether it was there."""
         with self.conn_or_acquire() as client:
             for queue in self.active_queues:
                 for entry in client.lrange(queue, 0, -1):
@@ -85,7 +85,7 @@ class Channel(kombu_redis.Channel):
         return False
 
     def _bury(self, queue: bytes, entry: bytes, error: Exception) -> None:
-        """Put an entry aside, and forget that it is being worked on."""
+        """Put an entry aside, and delete the record that it is being worked on."""
         logger.error("an entry of queue %s cannot be read and goes to %s: %r", queue.decode(), DEAD_LETTERS, error)
         with self.conn_or_acquire() as client:
             client.lpush(DEAD_LETTERS, entry)
@@ -99,9 +99,9 @@ class Channel(kombu_redis.Channel):
 
 
 class Transport(kombu_redis.Transport):
-    """Kombu's Redis transport with that channel, for which a server that answers with an error is away and not a bug.
+    """Kombu's Redis transport with that channel; it treats error replies of the server as a lost connection.
 
-    To Celery most such errors are the end of the worker, where a new connection later is all that it takes.
+    Celery would end the worker on most such errors, although a new connection later is enough.
     """
 
     Channel = Channel
