@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers.models.resnet import ResnetBlock2D
+from einops import rearrange
 from torch import nn
 
 from worker.models.opensora import optimization
@@ -155,6 +156,19 @@ def test_what_was_not_warmed_up_is_compiled_too_in_whichever_thread(warmed):
 
     with ThreadPoolExecutor(1) as other:
         assert [other.submit(run, way).result() for way in variants] == [True] * len(variants)
+
+
+def test_a_rearrangement_is_taken_whole(warmed):
+    """Traced, einops would read its pattern symbol by symbol, in each of a dozen variants of a block."""
+    calls = []
+
+    def note(graph, _):
+        calls.extend(node.target for node in graph.graph.nodes if node.op == "call_function")
+        return graph.forward
+
+    torch.compile(lambda x: rearrange(x, "a b -> b a"), backend=note)(torch.ones(2, 3))
+
+    assert calls == [rearrange]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore:Dynamo detected a call to a `functools")
