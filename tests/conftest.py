@@ -24,7 +24,7 @@ import psycopg2.errors
 import pytest
 import redis
 from hypothesis import settings
-from keeper import SESSION
+from leftovers import SESSION
 from psycopg2 import sql
 from sqlalchemy import URL, Engine, make_url
 from sqlalchemy.orm import Session, sessionmaker
@@ -82,11 +82,11 @@ def _no_trial_goes_on() -> Iterator[None]:
 def services_folder() -> Iterator[Path]:
     """A folder for the servers' data, gone after the session, as is all that the session started."""
     folder = Path(tempfile.mkdtemp(prefix="chai-test-", dir=_memory()))
-    command = [sys.executable, Path(__file__).with_name("keeper.py"), folder]
+    command = [sys.executable, Path(__file__).with_name("leftovers.py"), folder]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, start_new_session=True) as keeper:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, start_new_session=True) as cleaner:
         yield folder
-        keeper.communicate(b"\n")
+        cleaner.communicate(b"\n")
 
 
 def _memory() -> Path | None:

@@ -70,13 +70,13 @@ def is_running(process: psutil.Process) -> bool:
         return False
 
 
-class Nursery:
-    """Where workers come from, see `nursery.py`."""
+class ForkServer:
+    """Where workers come from, see `fork_server.py`."""
 
     def __init__(self) -> None:
         path = os.pathsep.join([str(HERE), *(path for path in sys.path if path)])
         env = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, str(HERE / "nursery.py")]
+        command = [sys.executable, str(HERE / "fork_server.py")]
         self._popen = subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def start(self, name: str, env: dict[str, str], log: Path) -> Process:
@@ -99,14 +99,14 @@ class Service:
     factory: sessionmaker[Session]
     env: dict[str, str]
     folder: Path
-    nursery: Nursery
+    fork_server: ForkServer
     accepted: list[UUID] = field(default_factory=list)
     processes: list[Process] = field(default_factory=list)
 
     def start_workers(self, *names: str, **env: object) -> dict[str, Process]:
         """Start workers side by side, with variables of their own, and wait until all of them listen."""
         known = self.env | {name: str(value) for name, value in env.items()}
-        workers = {name: self.nursery.start(name, known, self._log(name)) for name in names}
+        workers = {name: self.fork_server.start(name, known, self._log(name)) for name in names}
         self.processes += workers.values()
         for worker in workers.values():
             wait_until(lambda log=worker.log: has_begun(log), 120, worker.log)
@@ -135,7 +135,7 @@ class Service:
         return "" if reason == "starting" else reason
 
     def start_relay(self, **env: str) -> Process:
-        self.processes.append(self.nursery.start("relay", self.env | env, self._log("relay")))
+        self.processes.append(self.fork_server.start("relay", self.env | env, self._log("relay")))
         return self.processes[-1]
 
     def _log(self, name: str) -> Path:

@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from homes import CARD, Home, Up
+from chai_up import CARD, Home, Up
 
 
 @pytest.fixture(scope="session")
 def new_home(tmp_path_factory: pytest.TempPathFactory, services_folder: Path) -> Callable[[], Home]:
-    """Makes empty homes. Their services end before the folder's keeper ends what is left."""
+    """Makes empty homes. Their services end before `leftovers.py` ends what is left."""
 
     def make() -> Home:
         folder = tmp_path_factory.mktemp("a home of Jürgen, 50%")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import httpx
 import psutil
-from homes import ROOT, Home
+from chai_up import ROOT, Home
 
 sys.path.insert(0, str(ROOT / "tests"))
 from browser import Tab, browser

@@ -8,7 +8,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from homes import Home
+from chai_up import Home
 
 FAST = "--mode=full"
 

@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from homes import ROOT
+from chai_up import ROOT
 from running import free_port, wait_until
 
 SUITE = "bookworm"

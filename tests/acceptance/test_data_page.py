@@ -8,7 +8,7 @@ from pathlib import Path
 import data_dictionary
 import psycopg2
 import pytest
-from homes import ROOT
+from chai_up import ROOT
 
 from db.models import Base
 

@@ -13,7 +13,7 @@ from typing import Any
 import folder_tree
 import pytest
 import typer
-from homes import ROOT, Home
+from chai_up import ROOT, Home
 from pydantic_core import PydanticUndefined
 from typer.testing import CliRunner
 

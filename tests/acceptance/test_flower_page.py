@@ -5,7 +5,7 @@ import time
 
 import httpx
 import pytest
-from homes import Home
+from chai_up import Home
 
 
 @pytest.fixture

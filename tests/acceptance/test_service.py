@@ -7,7 +7,7 @@ from pathlib import Path
 
 import av
 import pytest
-from homes import Home, Up
+from chai_up import Home, Up
 
 from cli import demo
 

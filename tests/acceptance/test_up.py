@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
-from homes import Home, Up
+from chai_up import Home, Up
 from running import free_port, wait_until
 
 from cli import up

@@ -24,7 +24,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from faulty_worker import DECODE_S, PACED_LOG
 from machines import Machine, laid, may_lay_cables
-from processes import Nursery, Service, environment, linked, wait_until, write_cards
+from processes import ForkServer, Service, environment, linked, wait_until, write_cards
 from pydantic import BaseModel
 from running import api_process
 from sqlalchemy import func, insert, select, text
@@ -198,14 +198,14 @@ def default_service(
     env = environment(database_url, redis_url, storage_url, write_cards(tmp_path / "models"))
     for name, value in env.items():
         monkeypatch.setenv(name, value)
-    nursery = Nursery()
-    service = Service(factory=session_factory, env=env, folder=tmp_path, nursery=nursery)
+    fork_server = ForkServer()
+    service = Service(factory=session_factory, env=env, folder=tmp_path, fork_server=fork_server)
     service.start_relay()
     service.start_worker("first")
     yield service
     for process in reversed(service.processes):
         process.kill()
-    nursery.close()
+    fork_server.close()
 
 
 def recovery_behind_a_backlog(service: Service, num_kills: int, *, of_machines: bool) -> list[float]:

@@ -11,11 +11,11 @@ from uuid import UUID, uuid4
 
 import pytest
 from fastapi.testclient import TestClient
+from open_transactions import num_standing
 from running import relay_process, settings_of, wait_until
 from sqlalchemy import Engine, event, func, select, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
-from standing import num_standing
 
 from api import file_batches as parts
 from api import file_lines, sweeps

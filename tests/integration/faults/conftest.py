@@ -4,20 +4,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from processes import LEASE_S, SWEEP_S, Nursery, Process, Service, environment, write_cards
+from processes import LEASE_S, SWEEP_S, ForkServer, Process, Service, environment, write_cards
 from sqlalchemy.orm import Session, sessionmaker
 
 
 @pytest.fixture(scope="session")
-def nursery() -> Iterator[Nursery]:
+def fork_server() -> Iterator[ForkServer]:
     """One for all tests: what workers import takes longer than most of what they do here."""
-    nursery = Nursery()
-    yield nursery
-    nursery.close()
+    fork_server = ForkServer()
+    yield fork_server
+    fork_server.close()
 
 
 @pytest.fixture
-def make_service(nursery: Nursery, storage_url: str, tmp_path: Path) -> Iterator[Callable[..., Service]]:
+def make_service(fork_server: ForkServer, storage_url: str, tmp_path: Path) -> Iterator[Callable[..., Service]]:
     """Makes services without a process yet; whatever a test leaves running is killed."""
     made: list[Service] = []
 
@@ -26,7 +26,7 @@ def make_service(nursery: Nursery, storage_url: str, tmp_path: Path) -> Iterator
         env |= {"CHAI_LEASE_S": str(LEASE_S), "CHAI_SWEEP_S": str(SWEEP_S)}
         env |= {"CHAI_LOST_S": "0.5", "CHAI_PROGRESS_S": "0.1"}
         env |= {name: str(value) for name, value in settings.items()}
-        made.append(Service(factory=factory, env=env, folder=tmp_path, nursery=nursery))
+        made.append(Service(factory=factory, env=env, folder=tmp_path, fork_server=fork_server))
         return made[-1]
 
     yield make

@@ -17,7 +17,7 @@ from uuid import UUID
 import httpx
 import pytest
 import redis
-from keeper import SESSION
+from leftovers import SESSION
 from processes import Process, Service, wait_until
 from running import free_port
 from sqlalchemy import text

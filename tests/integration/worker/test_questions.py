@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from open_transactions import num_standing
 from running import settings_of
 from sqlalchemy import Engine, select
-from standing import num_standing
 
 from api.app import create_app
 from db import namespaces, questions

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+from open_transactions import num_standing
 from sqlalchemy import Engine, select, update
-from standing import num_standing
 
 from db import cache, cache_search, namespaces, vetoes
 from db.models import CacheEntity, Job, Namespace, Pin, Veto

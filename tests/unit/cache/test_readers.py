@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from readings import read
+from extraction import read
 
 from lab.experiments.entities import crossed_figures
 from worker.cache.decisions.comparison import compare

@@ -5,7 +5,7 @@ from itertools import groupby
 from pathlib import Path
 
 import pytest
-from readings import read
+from extraction import read
 
 from worker.cache.decisions.entities import extract
 

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import keeper
+import leftovers
 import psutil
 from processes import is_running, wait_until
 
@@ -13,7 +13,7 @@ import os, subprocess, sys, time
 from pathlib import Path
 from cli.services.redis import Redis
 os.environ[{name!r}] = str(os.getpid())
-subprocess.Popen([sys.executable, {keeper!r}, {folder!r}], stdin=subprocess.PIPE, start_new_session=True)
+subprocess.Popen([sys.executable, {cleaner!r}, {folder!r}], stdin=subprocess.PIPE, start_new_session=True)
 part = subprocess.Popen([sys.executable, "-c", {part!r}], start_new_session=True, stdout=subprocess.PIPE, text=True)
 print(part.pid, part.stdout.readline().strip(), Redis(Path({folder!r}) / "redis").start().pid, flush=True)
 time.sleep(600)
@@ -30,7 +30,7 @@ time.sleep(600)
 def test_what_a_killed_session_started_ends_with_it(tmp_path: Path) -> None:
     folder = tmp_path / "servers"
     part = PART.format(home=str(tmp_path / "home"))
-    code = PARENT.format(name=keeper.SESSION, folder=str(folder), keeper=keeper.__file__, part=part)
+    code = PARENT.format(name=leftovers.SESSION, folder=str(folder), cleaner=leftovers.__file__, part=part)
     session = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert session.stdout
     left = [psutil.Process(int(pid)) for pid in session.stdout.readline().split()]

@@ -33,7 +33,7 @@ class Home:
     def environment(self) -> dict[str, str]:
         """What every command of this home is started with; services of the surroundings are left out."""
         theirs = {name for name in os.environ if name.endswith("_URL") or name.startswith("CHAI_")}
-        theirs.discard("CHAI_TEST_SESSION")  # by which `keeper.py` finds what is left of a session that was killed
+        theirs.discard("CHAI_TEST_SESSION")  # by which `leftovers.py` finds what is left of a session that was killed
         kept = {name: value for name, value in os.environ.items() if name not in theirs}
         own = {
             "CHAI_VAR_DIR": str(self.folder / "var"),
