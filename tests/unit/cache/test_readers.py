@@ -192,3 +192,108 @@ def test_a_name_that_begins_with_a_colour_is_not_coloured() -> None:
     palace = next(entity for entity in extract("一条金色的龙盘旋在紫禁城上空").entities if entity.text == "紫禁城")
 
     assert palace.attributes == ()
+
+
+def found(prompt: str) -> dict[str, str]:
+    """What is seen in a prompt, each with its kind, and what must not be."""
+    reading = extract(prompt)
+    seen = {entity.text: entity.kind.value for entity in reading.entities}
+    return seen | {entity.text: "excluded" for entity in reading.excluded}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "kinds"),
+    [
+        ("una ballena nada bajo el agua", {"ballena": "object", "agua": "scene"}),
+        ("un cangrejo camina sobre el hielo", {"cangrejo": "object", "hielo": "scene"}),
+        ("une baleine nage sous l'eau", {"baleine": "object", "eau": "scene"}),
+        ("uma baleia nada debaixo d'água", {"baleia": "object", "água": "scene"}),
+        ("ein Wal schwimmt unter Wasser", {"wal": "object", "wasser": "scene"}),
+        ("кит плывёт под водой", {"кит": "object", "вода": "scene"}),
+        ("лиса бежит по льду", {"лиса": "object", "лёд": "scene"}),
+        ("una bicicleta por Cuzco", {"bicicleta": "object", "cuzco": "scene"}),
+        ("砂漠を歩く象", {"砂漠": "scene", "象": "object"}),
+        ("路地を歩く犬", {"路地": "scene", "犬": "object"}),
+    ],
+)
+def test_where_a_thing_moves_along_is_a_place(prompt: str, kinds: dict[str, str]) -> None:
+    assert found(prompt) == kinds
+
+
+@pytest.mark.parametrize(
+    ("prompt", "place"),
+    [
+        ("雪の札幌を歩く", "札幌"),  # names on the map are the dictionary's
+        ("朝霧の原生林", "原生林"),
+        ("자작나무숲을 달리는 늑대", "자작나무숲"),
+        ("ein Hund vor dem Magdeburger Dom", "magdeburger dom"),
+        ("Hamburger Hafen bei Nacht", "hamburger hafen"),
+        ("un chat à Lille", "lille"),
+        ("大理的梯田", "大理"),
+        ("晨雾笼罩的书房", "晨雾"),
+    ],
+)
+def test_a_place_is_known_by_its_name_or_by_what_it_ends_in(prompt: str, place: str) -> None:
+    assert found(prompt)[place] == "scene"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "excluded"),
+    [
+        ("una plaza vacía de Cuzco", []),
+        ("une rue vide de Lille", []),
+        ("uma praça vazia de Coimbra", []),
+        ("una plaza vacía de gente", ["gente"]),
+        ("une rue vide de voitures", ["voiture"]),
+        ("uma praça vazia de neve", ["neve"]),
+    ],
+)
+def test_what_is_empty_of_a_place_stands_there(prompt: str, excluded: list[str]) -> None:
+    assert [entity.text for entity in extract(prompt).excluded] == excluded
+
+
+@pytest.mark.parametrize(
+    ("prompt", "things"),
+    [
+        ("un tren que chirría en el túnel", ["tren", "túnel"]),
+        ("una panadera que amasa pan", ["panadera", "pan"]),
+        ("une femme qui pétrit du pain", ["femme", "pain"]),
+        ("una niña montada en un caballo", ["niña", "caballo"]),
+        ("uma menina montada num cavalo", ["menina", "cavalo"]),
+        ("une fille montée sur un cheval", ["fille", "cheval"]),
+        ("灯笼倒映在水洼里", ["灯笼", "水洼"]),
+        ("人群熙熙攘攘", ["人群"]),
+        ("屋顶上长满青苔", ["屋顶", "青苔"]),
+        ("눈을 가진 여우", ["눈", "여우"]),
+    ],
+)
+def test_what_somebody_does_is_no_thing(prompt: str, things: list[str]) -> None:
+    assert [entity.text for entity in extract(prompt).entities] == things
+
+
+@pytest.mark.parametrize(
+    ("prompt", "thing", "count"),
+    [
+        ("两个戴着红色的帽子的男孩", "男孩", "两"),
+        ("三只穿毛衣的猫在沙发上睡觉", "猫", "三"),
+        ("一对老夫妻在公园散步", "老夫妻", "两"),
+        ("三个人在跑步", "人", "三"),
+    ],
+)
+def test_a_count_is_its_things_over_what_is_said_of_them(prompt: str, thing: str, count: str) -> None:
+    counted = next(entity for entity in extract(prompt).entities if entity.text == thing)
+
+    assert count in counted.attributes
+
+
+@pytest.mark.parametrize(
+    ("prompt", "kind"),
+    [("小熊猫在竹林里弹吉他", "object"), ("катается на коньках", "object"), ("смотрит на глобус", "object")],
+)
+def test_what_is_played_ridden_or_looked_at_is_no_place(prompt: str, kind: str) -> None:
+    assert extract(prompt).entities[-1].kind == kind
+
+
+def test_a_look_by_itself_is_the_thing_of_that_name() -> None:
+    assert list(found("arroz e laranja num prato")) == ["arroz", "laranja", "prato"]
+    assert list(found("un coche rojo y naranja")) == ["coche rojo y naranja"]

@@ -10,7 +10,7 @@ places and times are scenes.
 
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -86,6 +86,13 @@ _SCENES = word_set(
     "公路 高速公路 马路 乡间 竹林 丛林 热带雨林 瀑布 悬崖 峡谷 战场 废墟 窗台 北京 上海 东京 巴黎 纽约 长城 故宫 "
     "西湖 大街 胡同 雪原 冰川 沼泽 岛屿 小岛 海岛 港湾 池塘 溪流 小溪 河边 岸边 桥上 教堂 剧院 电影院 商场 游乐园 "
     "动物园 夕阳 "
+    "夜景 雪景 街景 风景 美景 水下 水底 水中 珊瑚礁 外滩 洪崖洞 断桥 鼓浪屿 张家界 天坛 东方明珠 大理 埃菲尔铁塔 "
+    "巴黎铁塔 "
+    "威尼斯 撒哈拉 亚马逊 香港 成都 重庆 西安 台北 戈壁 绿洲 草甸 湿地 地牢 战壕 驾驶舱 天台 楼顶 集市 庙会 夜市 "
+    "婚礼 演唱会 音乐会 跑道 赛道 "
+    "铁轨 站台 十字路口 工地 海面 水面 冰面 山间 风雪 晨光 曙光 夜幕 蓝天 风暴中 大道 步道 小道 山路 江南 水乡 "
+    "春节 除夕 圣诞节 万圣节 元宵节 "
+    "中秋节 端午节 集装箱码头 太空站 空间站 云端 地平线 海平面 星球 郊外 野外 城郊 市中心 老街 "
     "水族馆 操场 实验室 工厂 仓库 地下室 隧道 火车站 田园 果园 葡萄园 花海 花田 林间 树下 山顶 山脚 云海 银河 极光 "
     "霓虹 午夜 深夜 "
     "正午 白天 雨夜 雪夜 月夜 风暴 沙尘暴 彩虹 晚霞 朝霞"
@@ -126,7 +133,8 @@ _SAYS = word_set("是 为 呈 变成 变 漆成 涂成 染成 刷成 涂 染 漆
 _DEGREES = word_set("很 非常 都 全 全是 十分 极其 特别 被 成 有点 也")
 _ACTIONS = word_set(
     "跑步 飞翔 飞舞 跳舞 游泳 睡觉 唱歌 散步 奔跑 玩耍 跳跃 大战 对战 决斗 战斗 追逐 行走 旋转 微笑 飞行 航行 行驶 "
-    "燃烧 绽放 "
+    "燃烧 绽放 倒映 映照 洒落 弥漫 笼罩 环绕 缠绕 覆盖 排队 排列 飘散 飘荡 翱翔 盘旋 穿梭 流淌 拍打 相遇 牵手 "
+    "喂食 拍照 合影 "
     "飘落 表演 演奏 画画 写字 读书 看书 吃饭 做饭 烹饪 钓鱼 滑雪 冲浪 滑板 骑马 开车 拥抱 亲吻 打架 喝茶 聊天 工作 "
     "学习 休息 雕刻 整理 正在 "
     "等待 飘动 流动 闪烁 升起 落下 穿行 漂浮 盛开 旅行 生活 特写"
@@ -141,6 +149,13 @@ _PEOPLE = word_set(
     "车 花 树 鸟 鱼 狗 猫 马 船 桥 门 窗 灯 火 草 龙 虎 熊 牛 羊 鸡 鸭 书 刀 剑 伞 "
     "少年 少女 侦探 裁判 教练 导演 编辑 机器人 宇航员 骑士 法师 武士 忍者 海盗 雕塑 喷泉 烟花 霓虹灯 大熊猫 宇航服 "
     "玩偶服 布偶装"
+)
+_THINGS = word_set(  # what the dictionary lacks, or takes for places and verbs
+    "吉他 拿铁 美式咖啡 麻辣烫 汉堡 西瓜 南瓜 牡丹 薰衣草 布偶猫 英短 狸花猫 霸王龙 越野车 宇宙飞船 无人机 "
+    "外卖小哥 快递员 警察 "
+    "相机 小熊猫 小龙虾 小提琴 小丑鱼 老鹰 老虎 大提琴 奶茶 糖葫芦 汉服 旗袍 马面裙 熊猫 白发 黑衣人 卡布奇诺 "
+    "毛肚 白马 "
+    "油纸伞 孔明灯 乌篷船 机甲 丧尸 柯基 柴犬 金毛犬"
 )
 _BODY = word_set("手 头 脸 身 身上 背 肩 嘴 眼 眼睛 手中 手里 心 心中 头上 怀")
 _STOPS = word_set("， 。 ！ ？ ； ： 、 , . ! ? ; : \n | ( ) （ ） 和 与 及 跟 而 但 但是")
@@ -160,7 +175,7 @@ def _tagger() -> Any:  # Any: jieba has no types
     # By itself it believes a `jieba.cache` in /tmp, whoever put it there; to read that takes longer than to make it.
     words.FREQ, words.total = words.gen_pfdict(words.get_dict_file())
     words.initialized = True
-    for word in sorted(_SCENES | _STYLE | _PEOPLE | _ACTIONS | frozenset(_COLOURS)):
+    for word in sorted(_SCENES | _STYLE | _PEOPLE | _THINGS | _ACTIONS | frozenset(_COLOURS)):
         if _HAS_CHINESE.search(word) and len(word) > 1:
             words.add_word(word, freq=20_000, tag="a" if word in _COLOURS else "v" if word in _ACTIONS else "n")
     words.add_word("没有", freq=1_000_000, tag="v")
@@ -203,10 +218,12 @@ def _read(text: str) -> Reading:
     text = re.sub(r"(?<=[\u3400-\u9fff])\s+(?=[\u3400-\u9fff])", "，", text)
     cut = [(word.strip().lower(), flag) for word, flag in _cut(text) if word.strip()]
     for i in range(len(cut) - 1, 0, -1):
-        if cut[i][0] == "格" and cut[i - 1][0].endswith("风"):
-            cut[i - 1 : i + 1] = [(f"{cut[i - 1][0]}格", "n")]  # 赛博朋克风格
-    befores = ("", *(flag for _, flag in cut))
-    words = [part for (word, flag), before in zip(cut, befores, strict=False) for part in _parts(word, flag, before)]
+        is_manner = cut[i][0] == "格" and cut[i - 1][0].endswith("风")  # 赛博朋克风格
+        if is_manner or (cut[i][0] == "感" and cut[i - 1][1][0] in "na"):  # 史诗感
+            cut[i - 1 : i + 1] = [(f"{cut[i - 1][0]}{cut[i][0]}", "n")]
+    befores, afters = ("", *(flag for _, flag in cut)), (*(word for word, _ in cut[1:]), "")
+    around = zip(cut, befores, afters, strict=False)
+    words = _with_counts([part for (word, flag), *beside in around for part in _parts(word, flag, *beside)])
     i = 0
     while i < len(words):
         i = _next(words, i, found)
@@ -286,15 +303,59 @@ def _latin(word: str, found: Found) -> str:
     return word
 
 
+Words = Sequence[tuple[str, str]]
+
+
+def _with_counts(words: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The words with a number right before the things that it counts: 两个穿汉服的女孩, as 穿汉服的两个女孩."""
+    for i in range(len(words) - 2, -1, -1):
+        end = i + 1 + (words[i + 1][1] == "q")
+        is_count = words[i][1] == "m" and _counts(words[i][0], words[i + 1]) and end < len(words)
+        is_clause = is_count and (words[end][1][0] == "v" or words[end][0] in _TAKES)
+        if is_clause and not _is_acting(words, end) and words[end][0] not in _NEGATIONS:
+            thing = _behind_clause(words, end)
+            if thing:
+                words[i:thing] = words[end:thing] + words[i:end]
+    return words
+
+
+def _counts(number: str, after: tuple[str, str]) -> bool:
+    """Whether a number has what it counts by: 两 个, 一群."""
+    return after[1] == "q" or number[1:2] in (*_MEASURES, *_MORE_MEASURES, *_CROWDS, "对")
+
+
+def _behind_clause(words: Words, start: int) -> int:
+    """Where the thing stands that a clause from start describes: behind its last 的; 0 if it describes none."""
+    thing = 0
+    for i in range(start, min(start + _LONGEST_CLAUSE, len(words))):
+        if words[i][0] in _STOPS or words[i][1] == "m":
+            break
+        _, stop = _phrase(words, i + 1) if words[i][0] == "的" else (i, i)
+        if stop > i + 1:
+            thing = i + 1
+    return thing
+
+
+_LONGEST_CLAUSE = 9  # words
 _LANDSCAPE = "云雨雪雾林水海河湖山草花"
 
 
-def _parts(word: str, flag: str, before: str) -> list[tuple[str, str]]:
+def _parts(word: str, flag: str, before: str, after: str) -> list[tuple[str, str]]:
     """A word of the dictionary that is two here: 窗台上 (on the sill), 云中 (in clouds), 踢足球 (kicks a ball).
 
-    `before` is the flag of the word before it: 木桌上 is on a wooden table.
+    `before` is the flag of the word before it (木桌上 is on a wooden table), `after` the word behind.
     """
     known = _tagger().word_tag_tab
+    if len(word) > 1 and word.endswith("在") and flag[0] in "vil" and word not in _NO_PLACES_IN:
+        return [(word[:-1], "v"), ("在", "p")]  # 倒映在, 坐在
+    if len(word) > 3 and word.endswith(("时分", "时刻")):
+        return [(word[:-2], "n"), (word[-2:], "d")]  # 日落时分
+    if len(word) == 2 and word[1] == "满":
+        return [(word, "v")]  # 长满青苔
+    if len(word) == 2 and word[0] in "上下里" and word[1] in "放摆挂停坐站躺趴飘" and before[:1] in ("n", "s"):
+        return [(word[0], "f"), (word[1], "v")]  # 桌子|上|放着
+    if len(word) == 4 and flag in ("i", "l", "z") and (after == "的" or _is_manner_of(word, known)):
+        return [(word, "z")]  # 色彩斑斓的鱼, 熙熙攘攘
     if len(word) > 2 and word[1] == "着" and flag[0] in "nl":
         return [(word[0], "v"), ("着", "uz"), (word[2:], "n")]  # 骑着马, 下着雪
     if len(word) > 1 and word.endswith("着") and flag[0] in "nl":
@@ -325,7 +386,13 @@ def _parts(word: str, flag: str, before: str) -> list[tuple[str, str]]:
     return [(word, flag)]
 
 
-Words = Sequence[tuple[str, str]]
+_NO_PLACES_IN = word_set("存在 现在 正在 所在 内在 外在 潜在 实在 好在 自在 旨在")
+
+
+def _is_manner_of(word: str, known: Mapping[str, str]) -> bool:
+    """Whether a word of four characters says only how something is: 熙熙攘攘, 高高挂起."""
+    is_doubled = word[0] == word[1]
+    return is_doubled and known.get(word[:2], "a")[:1] not in ("n",)
 
 
 def _next(words: Words, i: int, found: Found) -> int:
@@ -446,7 +513,7 @@ def _is_acting(words: Words, i: int) -> bool:
 def _is_noun(word: str, flag: str) -> bool:
     if word in _ADJECTIVES or word in _NOTHING or word in _ACTIONS or word in _NEGATIONS or word in _LIKE:
         return False
-    return flag in _NOUN or word in _SCENES or word in _STYLE or word in _PEOPLE
+    return flag in _NOUN or word in _SCENES or word in _STYLE or word in _PEOPLE or word in _THINGS
 
 
 def _is_style(run: Words) -> bool:
@@ -481,6 +548,8 @@ def _count(word: str) -> str:
     if word[1:2] in _CROWDS or word in CONFLICT_GROUPS["number"]:
         return word if word in CONFLICT_GROUPS["number"] else "许多"
     digits = re.match(r"\d+|[一二两三四五六七八九十百千几]+", word)
+    if word == "一对":
+        return "两"
     if digits is None or digits[0] == "一":
         return ""
     if digits[0].isdecimal() or len(digits[0]) == 1:
@@ -500,7 +569,7 @@ def _is_sized(word: str) -> bool:
     """Whether a word begins with the size or age of what it names: 大房子, 小猫; but not 大象, 老师."""
     rest = word[1:]
     is_thing = rest in _PEOPLE or (len(rest) > 1 and _tagger().word_tag_tab.get(rest, "")[:1] == "n")
-    return word[0] in "大小老" and is_thing
+    return word[0] in "大小老" and is_thing and word not in _THINGS
 
 
 def _colour(word: str) -> str | None:
@@ -549,4 +618,27 @@ _PLACE_ENDS = (
     "殿",
     "原",
     "洞",
+    *(
+        "江",
+        "滩",
+        "丘",
+        "洲",
+        "厅",
+        "室",
+        "厢",
+        "舱",
+        "寺",
+        "庙",
+        "房",
+        "楼",
+        "崖",
+        "岸",
+        "坡",
+        "溪",
+        "潭",
+        "港",
+        "湾",
+        "巷",
+    ),
+    *("雨", "雪", "雾", "礁", "雪山", "树下", "池塘", "泳池"),
 )

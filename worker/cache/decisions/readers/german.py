@@ -173,7 +173,7 @@ def _meaning(lower: str) -> Meaning | None:
     for base in (lower, *_bases(lower, (*_ENDS, *_PLURALS)), lower.translate(_UMLAUTS)):  # Vögel, Vogel
         if base in known:
             return known[base]
-    for start in range(1, len(lower) - _SHORTEST + 1):
+    for start in range(2, len(lower) - _SHORTEST + 1):  # a "Kreis" is no "Reis"
         if lower[start - 1] == "ä":
             continue  # no "Ufer" ends a "Verkäufer"
         for base in (lower[start:], *_bases(lower[start:], _PLURALS)):
@@ -213,6 +213,9 @@ def _open(tokens: Sequence[Token], words: Sequence[str], i: int, *, has_capitals
     if _is_adjective(tokens[i], lower):
         return Role.ADJECTIVE
     is_capital = words[i][0].isupper()
+    if is_capital and after is Role.NOUN and _is_of_place(tokens[i], tokens[i + 1]):
+        tokens[i].meaning = None
+        return Role.ADJECTIVE
     starts = i == 0 or before is Role.END
     if lower in _VERBS:
         return Role.VERB if not is_capital or starts else Role.NOUN
@@ -227,6 +230,13 @@ def _open(tokens: Sequence[Token], words: Sequence[str], i: int, *, has_capitals
     if before in (Role.NOUN, Role.OTHER) and _is_verb(lower):
         return Role.VERB
     return Role.ADJECTIVE if describes and lower.endswith(_ENDS) else Role.NOUN
+
+
+def _is_of_place(token: Token, after: Token) -> bool:
+    """Whether a name in -er says where a thing is: "Kölner Dom", "Brandenburger Tor", but "Schauspieler Tom"."""
+    base = meanings("de").get(token.text.removesuffix("er"))
+    is_known = token.is_of(Sort.SCENE) or (base is not None and base.sort is Sort.SCENE)
+    return token.text.endswith("er") and (is_known or token.is_name) and not after.is_name
 
 
 def _look(lower: str) -> Meaning | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from worker.cache.decisions.english import style_words
 from worker.cache.decisions.readers import postpositions as p
-from worker.cache.decisions.readers.lexicon import Sort, meanings, nouns
+from worker.cache.decisions.readers.lexicon import Meaning, Sort, meanings, nouns
 from worker.cache.decisions.readers.postpositions import Role, Token
 from worker.cache.decisions.readers.reading import Reading
 from worker.cache.decisions.vocabulary.lists import word_set
@@ -24,7 +24,18 @@ _NONE = word_set("ない なし 無し ぬ ず ん 抜き 無い")
 _NOBODY = word_set("無人 人気のない 誰")
 _LIKE = word_set("よう みたい")
 _DISGUISES = word_set("格好 恰好 コスプレ")  # of what somebody is not
-_SIDES = word_set("上 中 下 前 後ろ 横 隣 そば 間 周り 奥 側 うえ なか 真ん中 中心")
+_SIDES = word_set("上 中 下 前 後ろ 横 隣 そば 間 周り 奥 側 うえ なか 真ん中 中心 外")
+_MOVES = word_set(  # verbs whose を says along what: 砂丘を歩く
+    "歩く 歩む 走る 飛ぶ 泳ぐ 進む 渡る 抜ける 通る 駆ける 駆け抜ける 走り抜ける 旅する 漂う 登る 上る 下る "
+    "降りる 横切る 滑る "
+    "流れる さまよう 舞う 巡る 行く 行き交う 飛び回る 泳ぎ回る 散歩 散策 疾走 走行 飛行 航行 移動 横断 通過 浮遊 "
+    "滑走 旅"
+)
+_WEATHER_ENDS = tuple("霧雨雪夜空")
+_PLACE_ENDS = (
+    *"林海山川湖街町城寺駅橋島園場館店原谷村室港丘洞峠滝畑田庭宮",
+    *_WEATHER_ENDS,
+)  # of compounds: 杉林, 朝霧
 _POINTERS = word_set("この その あの どの ある とある 同じ 我が")  # which one it is, not what it is like
 _STYLE_ENDS = word_set("風 調 風味 タッチ 感 的")
 _LONGEST = 6  # janome's words that may be one of the lexicon
@@ -140,11 +151,22 @@ def _token(text: str, word: Any, after: Any, *, is_one: bool) -> Token:
     meaning = meanings("ja").get(lower) or meanings("ja").get(base)
     is_style = lower in _NAMED if meaning is None else meaning.sort is Sort.STYLE
     role = _role(text, part, detail, base, after) if is_one else Role.NOUN
+    if meaning is None and role is Role.NOUN and is_one and not is_style and _is_place(text, word.part_of_speech):
+        place = Meaning(lower, Sort.SCENE)
+        return Token(lower, role, place, place)
     if meaning is not None and meaning.sort is Sort.NUMBER:
         role = Role.NUMBER
     if role is Role.NOUN and meaning is not None and meaning.sort.describes and text.endswith("い"):
         role = Role.ADJECTIVE
     return Token(lower, role, meaning, nouns("ja").get(lower), is_style=is_style)
+
+
+def _is_place(text: str, parts_of_speech: str) -> bool:
+    """Whether a noun that the lexicon lacks is a place or weather: a name on a map, or a compound that ends in one."""
+    if "地域" in parts_of_speech or len(text) == 1 or not text.endswith(_PLACE_ENDS):
+        return "地域" in parts_of_speech
+    is_surname = "人名" in parts_of_speech and not text.endswith(_WEATHER_ENDS)  # 小林, but 朝霧
+    return not is_surname and "サ変" not in parts_of_speech
 
 
 def _role(text: str, part: str, detail: str, base: str, after: Any) -> Role:
@@ -157,7 +179,8 @@ def _role(text: str, part: str, detail: str, base: str, after: Any) -> Role:
     if part == "記号" or not text[0].isalnum():
         return Role.END
     if part == "助詞":
-        return Role.LINK if text == "の" else Role.PLACE if text in _PLACE else Role.PARTICLE
+        is_way = text == "を" and after is not None and after.base_form in _MOVES
+        return Role.LINK if text == "の" else Role.PLACE if text in _PLACE or is_way else Role.PARTICLE
     if part == "動詞":
         return Role.BE if base in _BE else Role.VERB
     if part in ("形容詞", "連体詞"):
@@ -173,6 +196,8 @@ def _noun_role(text: str, detail: str, after: Any) -> Role:
         return Role.ADJECTIVE
     if detail == "サ変接続" and after is not None and after.base_form in ("する", "できる"):
         return Role.VERB
+    if text in _MOVES and (after is None or after.part_of_speech.startswith("記号")):
+        return Role.VERB  # 道路を疾走、
     if detail == "数":
         return Role.NUMBER
     if detail == "接尾" and text in _PLURALS:

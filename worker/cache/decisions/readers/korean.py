@@ -51,7 +51,8 @@ _LIKE_WORDS = word_set("같은 같이 처럼 닮은")
 _SIDES = word_set("위 안 아래 앞 뒤 옆 속 중앙 가운데 사이 주변 밑 곁 너머 근처 한가운데 밖")
 _COUNTERS = word_set("마리 명 대 개 송이 그루 권 잔 척 채 쌍 조각 장 벌 마리의 명의")
 _ACTIONS = word_set(
-    "텅 입은 쓴 든 탄 앉은 선 누운 놓인 덮인 쌓인 위치한 향한 걸린 매달린 둘러싸인 가득한 핀 그린 만든 찍은 내린 담긴 "
+    "가진 지닌 텅 입은 쓴 든 탄 앉은 선 누운 놓인 덮인 쌓인 위치한 향한 걸린 매달린 둘러싸인 가득한 핀 그린 만든 "
+    "찍은 내린 담긴 "
     "본 "
     "보이는 생긴 있는 하는 되는 서 앉아 누워 타고 들고 입고 쓰고 떠 날아 걸어 뛰어 달려 보여줘 만들어줘 만들어 그려줘 "
     "생성해줘 함께 천천히 빠르게 조용히 혼자 서로 매우 아주 그리고 또는 및 한 그 이 저 모든 위한 대한 통해 따라 향해"
@@ -139,9 +140,23 @@ def _tokens(word: str) -> tuple[Token, ...]:
 
 
 def _token(text: str, role: Role) -> Token:
-    meaning = meanings("ko").get(text)
+    meaning = meanings("ko").get(text) or (_place(text) if role is Role.NOUN else None)
     is_style = text in _NAMED or _is_manner(text) if meaning is None else meaning.sort is Sort.STYLE
-    return Token(text, role, meaning, nouns("ko").get(text), is_style=is_style)
+    return Token(text, role, meaning, nouns("ko").get(text, meaning), is_style=is_style)
+
+
+def _place(text: str) -> Meaning | None:
+    """What a compound means that the lexicon lacks and that ends in a place: 야시장, 자작나무숲."""
+    for start in range(1, len(text) - 1):
+        found = meanings("ko").get(text[start:])
+        if found is not None and found.sort is Sort.SCENE:
+            return Meaning(text, Sort.SCENE)
+    is_compound = len(text) > _SHORTEST_MANNER - 1 and text.endswith(_PLACE_ENDS) and text not in _NO_PLACES
+    return Meaning(text, Sort.SCENE) if is_compound else None
+
+
+_PLACE_ENDS = ("길", "숲", "역", "궁", "섬", "산", "강", "도시", "마을")
+_NO_PLACES = word_set("낙하산 부동산 손길 발길")
 
 
 def _is_manner(text: str) -> bool:

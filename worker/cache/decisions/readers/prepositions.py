@@ -388,7 +388,7 @@ def _entity(tokens: Sequence[Token], phrase: Phrase, order: Order, said: Sequenc
     else:
         phrase = replace(phrase, parts=(*parts, *said))
     of = () if phrase.of is None else range(phrase.of + (tokens[phrase.of].role is not Role.NOUN), phrase.stop)
-    is_place, is_group = _surroundings(tokens, phrase.start)
+    is_place, is_group = _surroundings(tokens, phrase)
     counts = [tokens[i].said.english for i in range(phrase.start, phrase.noun) if tokens[i].role is Role.NUMBER]
     return entity(
         tokens[phrase.noun].said,
@@ -396,7 +396,7 @@ def _entity(tokens: Sequence[Token], phrase: Phrase, order: Order, said: Sequenc
         [_as_dress(tokens[i].said) if i in of and i in said else tokens[i].said for i in sorted((*phrase.parts, *of))],
         counts=counts or (["many"] if is_group else []),
         is_single=not counts and not is_group and _is_behind_article(tokens, phrase),
-        is_place=is_place and not _is_garment(tokens, phrase),
+        is_place=is_place and not _is_garment(tokens, phrase) and not _is_goal(tokens, phrase),
     )
 
 
@@ -407,6 +407,13 @@ def _is_garment(tokens: Sequence[Token], phrase: Phrase) -> bool:
         who -= 1
     is_coloured = any(tokens[i].is_of(Sort.COLOUR) for i in phrase.parts)
     return is_coloured and who >= 0 and tokens[phrase.noun].meaning is None and tokens[who].is_of(Sort.PERSON)
+
+
+def _is_goal(tokens: Sequence[Token], phrase: Phrase) -> bool:
+    """Whether an unknown thing is what somebody turns to, by its case: "дует на одуванчик", but "на утёсе"."""
+    noun = tokens[phrase.noun]
+    is_on = phrase.start > 0 and tokens[phrase.start - 1].role is Role.ON
+    return is_on and noun.meaning is None and bool(noun.cases) and not any(c.startswith("loc") for c in noun.cases)
 
 
 def _is_worn(tokens: Sequence[Token], phrase: Phrase, said: Sequence[int]) -> bool:
@@ -432,22 +439,40 @@ _SOMEBODY = PERSONS | SOMEBODY
 _ONE = word_set("un une una uno um uma ein eine einen einem einer eines")
 
 
-def _surroundings(tokens: Sequence[Token], start: int) -> tuple[bool, bool]:
-    """Whether a phrase that begins here is where something is, and whether it is a group: "un grupo de niños"."""
-    i, is_group = start - 1, False
+def _surroundings(tokens: Sequence[Token], phrase: Phrase) -> tuple[bool, bool]:
+    """Whether a phrase is where something is, and whether it is a group: "un grupo de niños"."""
+    i, is_group = phrase.start - 1, False
     while i >= 0:
         before = tokens[i - 1] if i else None
         if tokens[i].is_of(Sort.NOTHING) and tokens[i].role is Role.NOUN:
             is_group = is_group or tokens[i].said.english == "group"  # "Gruppe Kinder", "am Rande eines Tisches"
         elif tokens[i].role is Role.OF and before is not None:
-            if before.is_of(Sort.SCENE) and tokens[start].is_name:
+            if before.is_of(Sort.SCENE) and tokens[phrase.start].is_name:
                 return True, False  # "calle de Lisboa"
             if before.is_of(Sort.NOTHING):
                 is_group = is_group or before.said.english == "group"
                 i -= 1
-            elif before.role not in (Role.IN, Role.ON):
+            elif before.role not in (Role.IN, Role.ON) and before.written not in _WAYS:
                 break
         elif tokens[i].role not in (Role.ARTICLE, Role.NUMBER, Role.ADJECTIVE):
             break
         i -= 1
-    return i >= 0 and tokens[i].role in (Role.IN, Role.ON), is_group
+    return i >= 0 and (tokens[i].role in (Role.IN, Role.ON) or _is_on_the_way(tokens, i, phrase)), is_group
+
+
+def _is_on_the_way(tokens: Sequence[Token], i: int, phrase: Phrase) -> bool:
+    """Whether the preposition at i leads along a surface or through a place by name: "bajo el agua", "por Cuzco"."""
+    before, noun = tokens[i], tokens[phrase.noun]
+    if before.written not in _WAYS:
+        return False
+    is_done_by = i > 0 and tokens[i - 1].role in _DESCRIBES  # "pintado por Frida"
+    is_through = before.written in _THROUGH and noun.is_name and not is_done_by
+    return noun.is_of(Sort.SURFACE) or is_through
+
+
+_THROUGH = word_set("por par pelo pela à hacia vers hasta até через по")
+_WAYS = _THROUGH | word_set(
+    "bajo sobre tras entre ante frente junto cerca debajo alrededor través sous devant derrière près parmi travers "
+    "autour dessus dessous sob debaixo embaixo perto redor através über durch unter unterm vor hinter neben zwischen "
+    "entlang überm под над сквозь вдоль около возле у за между вокруг мимо напротив перед среди"
+)

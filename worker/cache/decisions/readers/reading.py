@@ -114,7 +114,7 @@ def entity(
     if sort is Sort.NOTHING or sort is Sort.STYLE:
         return None
     *more, noun = head.english.split()
-    if not described and noun in EMPTY_WHEN_BARE:
+    if not described and not more and noun in EMPTY_WHEN_BARE:
         return None
     attributes = tuple(dict.fromkeys((*counts, *(word.english for word in described), *more)))
     is_scene = sort is Sort.SCENE or (is_place and not (head.meaning and head.meaning.is_object))

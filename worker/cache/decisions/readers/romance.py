@@ -85,24 +85,6 @@ def _is_of_the_whole(words: Sequence[str], i: int, grammar: Grammar) -> bool:
 
 
 _TWO_COLOURS = frozenset(("blanco y negro", "noir et blanc", "preto e branco"))
-_LOOKS = (  # how fixed phrases begin that say how it is filmed
-    *(
-        "cámara",
-        "câmera",
-        "plano",
-        "primer",
-        "primeiro",
-        "plan ",
-        "gros",
-        "caméra",
-        "vista",
-        "vue",
-        "alta",
-        "haute",
-        "ciencia",
-    ),
-    *("science", "ficção"),
-)
 
 
 def _token(word: str, grammar: Grammar) -> Token:
@@ -115,12 +97,7 @@ def _token(word: str, grammar: Grammar) -> Token:
         known = meanings(grammar.language)[lower]
         return Token(lower.removeprefix("de "), Role.NOUN, lower, known, is_style=known.sort is Sort.STYLE)
     if lower in grammar.fixed:
-        is_style = lower.startswith(_LOOKS)
-        sunrise = lower.startswith(("salida", "lever", "nascer"))
-        sort = Sort.THING if "-iel" in lower or "lèvres" in lower or "guarda" in lower else Sort.SCENE
-        english = "sunrise" if sunrise else "sunset" if "sol" in lower else lower
-        english = "new york" if lower.endswith(("york", "iorque")) else english
-        return Token(lower, Role.NOUN, lower, Meaning(english, Sort.STYLE if is_style else sort), is_style=is_style)
+        return Token(lower, Role.NOUN, lower, Meaning(lower, Sort.STYLE), is_style=True)  # how it is filmed
     if lower[0].isdigit():
         is_style = not lower.isdigit()
         return Token(lower, Role.ADJECTIVE if is_style else Role.NUMBER, lower, is_style=is_style)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from worker.cache.decisions.languages import frequency
-from worker.cache.decisions.readers.lexicon import Meaning, Sort
+from worker.cache.decisions.readers.lexicon import Meaning, Sort, nouns
 from worker.cache.decisions.readers.prepositions import Role, Token
 from worker.cache.decisions.readers.romance_words import Grammar, variants
 from worker.cache.decisions.vocabulary.lists import word_set
@@ -93,7 +93,15 @@ def _lack(at: _Place) -> Role | None:
     if at.token.role is not Role.OF or at.last is None or not _LACKING.fullmatch(at.last.written):
         return None
     is_book = at.before is Role.NOUN and at.last.written.startswith("livr")  # "un livre de cuisine"
-    return None if is_book else Role.NEGATION
+    return None if is_book or _leads_to_place(at) else Role.NEGATION
+
+
+def _leads_to_place(at: _Place) -> bool:
+    """Whether what an "of" leads to is where something is: "una calle vacía de Madrid", but "vacía de nieve"."""
+    rest = (token for token in at.tokens[at.i + 1 :] if token.role is not Role.ARTICLE)
+    place = next(rest, at.token)
+    is_weather = place.meaning is not None and place.meaning.english in _WEATHER
+    return place.is_name or (place.is_of(Sort.SCENE) and not is_weather)
 
 
 def _resemblance(at: _Place) -> Role | None:
@@ -118,6 +126,19 @@ def _verb_that_describes_too(at: _Place) -> Role | None:
     """An adjective that leads on: "un ciclista baja por una montaña", but "una mesa baja de madera"."""
     is_both = at.token.role is Role.ADJECTIVE and at.before is Role.NOUN and at.token.written in _VERBS_TOO
     return Role.VERB if is_both and (at.after is Role.ARTICLE or at.is_next(_WHERETO)) else None
+
+
+def _look_that_is_a_thing(at: _Place) -> Role | None:
+    """A look by itself that is called as a thing is: "arroz e laranja", but "rojo y naranja"."""
+    token = at.token
+    noun = nouns(at.grammar.language).get(token.text)
+    is_thing = token.role is Role.ADJECTIVE and noun is not None and noun.is_object and noun is not token.meaning
+    starts = at.before in (Role.END, Role.PREPOSITION, Role.NEGATION)
+    starts = starts or (at.before is Role.AND and at.i > 1 and at.tokens[at.i - 2].role not in _DESCRIBES)
+    if not (is_thing and starts and at.after in (*_ENDS, Role.AND)) or at.after is Role.VERB:
+        return None
+    token.meaning = noun
+    return Role.NOUN
 
 
 def _adjective_that_is_a_thing(at: _Place) -> Role | None:
@@ -162,7 +183,8 @@ def _verb_of_clause(at: _Place) -> Role | None:
     """What is done behind "que", "no" or an adverb."""
     if at.before not in (Role.RELATIVE, Role.OTHER, Role.NOT):
         return None
-    acts = at.token.meaning is None and at.token.written.endswith(at.grammar.acting_ends)
+    ends = at.grammar.acting_ends if at.before is not Role.RELATIVE else at.grammar.clause_ends
+    acts = at.token.meaning is None and at.token.written.endswith(ends)
     return Role.VERB if acts or _is_verb(at.token, at.grammar) else at.token.role
 
 
@@ -208,7 +230,7 @@ def _verb_with_its_place(at: _Place) -> Role | None:
         return Role.VERB
     is_form = token.text.endswith(("e", "t") if is_french else ("a", "e"))
     is_somebody = _subject(at.tokens, at.i).is_of(Sort.PERSON, Sort.ANIMATE)
-    return Role.VERB if is_form and is_somebody and not token.text.endswith(grammar.adjective_ends) else None
+    return Role.VERB if is_form and is_somebody and not _ends_as_adjective(token.text, grammar) else None
 
 
 def _verb_by_its_form(at: _Place) -> Role | None:
@@ -219,7 +241,14 @@ def _verb_by_its_form(at: _Place) -> Role | None:
 
 
 def _adjective(at: _Place) -> Role | None:
-    return Role.ADJECTIVE if at.token.text.endswith(at.grammar.adjective_ends) else None
+    word = at.token.text
+    is_plural = word.endswith("s") and _ends_as_adjective(word[:-1], at.grammar)  # "vacillantes", which nobody counts
+    return Role.ADJECTIVE if is_plural or _ends_as_adjective(word, at.grammar) else None
+
+
+def _ends_as_adjective(word: str, grammar: Grammar) -> bool:
+    """Whether a word ends as adjectives do, and is more than that: "furtiva", not "uiva", who howls."""
+    return any(word.endswith(end) and len(word) > len(end) + 1 for end in grammar.adjective_ends)
 
 
 _RULES = (
@@ -230,6 +259,7 @@ _RULES = (
     _resemblance,
     _unknown_verb,
     _verb_that_describes_too,
+    _look_that_is_a_thing,
     _adjective_that_is_a_thing,
     _painted,
     _no_common_noun,  # so nouns alone are left
@@ -245,6 +275,7 @@ _RULES = (
     _verb_by_its_form,
     _adjective,
 )
+_DESCRIBES = (Role.ADJECTIVE, Role.PARTICIPLE)
 _ENDS = (Role.END, Role.VERB, Role.IN, Role.ON, Role.PREPOSITION, Role.RELATIVE, Role.COPULA, Role.OF)
 _VERBS_TOO = word_set("baja limpia seca llena vacía suelta despierta calma")  # adjectives, and what somebody does
 _WHERETO = ("por", "hacia", "hasta", "al", "para")
@@ -258,6 +289,7 @@ _LACKING = re.compile(
     r"(?:vací[oa]|libre|desprovist[oa]|carente|exent[oa]|vide|dépourvue?|privée?|exempte?|vazi[oa]|livre"
     r"|desprovid[oa]|isent[oa])s?"
 )
+_WEATHER = word_set("snow rain fog storm")
 _SEEMS = ("parec", "sembl")  # "un pastel que parece un coche"
 _RESEMBLES = ("ressembl", "semblable", "similaire", "parec", "similar", "semejante", "semelhante")
 _DISGUISED = ("disfrazad", "disfarçad", "fantasiad", "déguisé", "travesti")

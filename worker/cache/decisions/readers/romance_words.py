@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from worker.cache.decisions.vocabulary.lists import phrase_set, word_set
+from worker.cache.decisions.vocabulary.lists import word_set
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,16 +36,13 @@ class Grammar:
     gerund_ends: tuple[str, ...]
     with_pronoun: re.Pattern[str]  # a verb with the pronoun that is joined to it: "lanzándole", "olhando-se"
     acting_ends: tuple[str, ...]  # of what several do, behind a noun in the plural
+    clause_ends: tuple[str, ...]  # of what one or several do, behind "que"
     infinitives: tuple[tuple[str, tuple[str, ...]], ...]  # an ending of the present, and those of its infinitives
     plurals: tuple[tuple[str, tuple[str, ...]], ...]  # an ending of the plural, and those of the singular
     feminines: tuple[tuple[str, tuple[str, ...]], ...]
     fixed: frozenset[str]  # words of several parts
 
 
-_CITIES = phrase_set(
-    "new york, nueva york, nova york, nova iorque, los angeles, los ángeles, san francisco, buenos aires, las vegas, "
-    "rio de janeiro, río de janeiro, são paulo, hong kong, san diego, new orleans, santa fe, cape town"
-)
 _SPANISH_ON = ("en lo alto", "al pie", "al borde", "a orillas", "en medio", "en la cima")  # on top of, at the foot of
 SPANISH = Grammar(
     language="es",
@@ -58,7 +55,8 @@ SPANISH = Grammar(
     prepositions=word_set(
         "a ante bajo con contra desde entre hacia hasta para por según tras durante mediante al debajo delante "
         "detrás junto cerca frente alrededor a través lejos"
-    ),
+    )
+    | {"en torno"},
     of=word_set("de del"),
     conjunctions=word_set("y e vs"),
     alternatives=word_set("o u ni"),
@@ -108,7 +106,8 @@ SPANISH = Grammar(
     ),
     postures=word_set(
         "sentado dormido tumbado acostado parado apoyado colgado situado ubicado posado arrodillado recostado echado "
-        "vestido lleno cubierto rodeado hecho visto filmado grabado inspirado basado acompañado iluminado decorado"
+        "montado subido trepado encaramado vestido lleno cubierto rodeado hecho visto filmado grabado inspirado "
+        "basado acompañado iluminado decorado"
     ),
     adjective_ends=(
         *("oso", "osa", "ivo", "iva", "ico", "ica", "able", "ible", "esco", "esca", "ense", "iento", "ienta", "ístico"),
@@ -121,6 +120,7 @@ SPANISH = Grammar(
         r"(?P<infinitive>\w{2,}[aei]r)(?=.)(?:me|te|se|nos)?(?:l[aeo]s?)?"
     ),
     acting_ends=("an", "en"),
+    clause_ends=("a", "e", "an", "en", "ó", "ba", "ban"),
     infinitives=(("a", ("ar",)), ("e", ("er", "ir")), ("ó", ("ar",))),
     plurals=(
         *(("ces", ("z",)), ("ones", ("ón",)), ("anes", ("án",)), ("ines", ("ín",)), ("eses", ("és",))),
@@ -129,19 +129,10 @@ SPANISH = Grammar(
     feminines=(("a", ("o", "")), ("esa", ("és",))),
     fixed=frozenset(
         (
-            *_CITIES,
-            *(
-                "puesta de sol",
-                "puesta del sol",
-                "salida del sol",
-                "noche estrellada",
-                "parque de atracciones",
-            ),
-            *("cámara lenta", "primer plano", "vista aérea", "alta calidad", "alta resolución", "blanco y negro"),
-            *("sala de estar", "estación de tren", "campo de flores", "plano general", "ciencia ficción"),
-            "dibujos animados",
+            *("cámara lenta", "primer plano", "vista aérea", "alta calidad", "alta resolución"),
+            *("plano general", "ciencia ficción"),
             *("cámara en mano", "vista de dron", "vista de drone", "plano de dron"),
-            *("de día", "pleno día"),
+            "en torno",
             *_SPANISH_ON,
         )
     ),
@@ -173,7 +164,8 @@ FRENCH = Grammar(
     others=word_set(
         "il elle ils elles on se s' y en lui je j' tu nous vous me te m' t' c' ça cela ici là bas aussi déjà encore "
         "toujours pendant quand lorsque alors puis ensuite mais car donc lentement rapidement doucement ensemble seul "
-        "haut bas loin près très debout afin côte fois juste seulement après avant moi toi stp svp plaît merci"
+        "haut bas loin près très dehors dedans debout afin côte fois juste seulement après avant moi toi stp svp "
+        "plaît merci"
     ),
     verbs=word_set(
         "dort dorment court courent va vont vient viennent boit boivent lit lisent écrit écrivent rit fait font fais "
@@ -188,7 +180,8 @@ FRENCH = Grammar(
         "imagine montrer montrez inclure ajouter ajoute mettre mets dessiner"
     ),
     nouns=word_set(
-        "chat lit port bois pont mont bateau château oiseau gâteau chapeau cheval animal hôpital métal journal canal "
+        "lumière chat lit port bois pont mont bateau château oiseau gâteau chapeau cheval animal hôpital métal "
+        "journal canal "
         "été café bébé thé musée marché pré rocher boulanger papier jardin train matin lapin chemin requin ballon "
         "maison robe table place route neige marche cuisine porte lune plage montagne pomme bougie pluie prairie "
         "librairie rue vue statue chaussée allée soirée journée forêt nuit éléphant enfant géant diamant restaurant "
@@ -213,7 +206,7 @@ FRENCH = Grammar(
     postures=word_set(
         "assis endormi couché allongé posé appuyé accroché suspendu situé perché agenouillé debout installé habillé "
         "vêtu rempli couvert entouré fait vu filmé tourné inspiré basé accompagné éclairé illuminé décoré garé "
-        "penché garée"
+        "penché garée monté juché grimpé"
     ),
     adjective_ends=(
         *("eux", "euse", "ique", "able", "ible", "if", "ive", "esque", "ais", "aise", "ois", "oise", "ain", "aine"),
@@ -223,6 +216,7 @@ FRENCH = Grammar(
     gerund_ends=(),
     with_pronoun=re.compile(r"\w+-(?:moi|toi|les?|la|nous|lui|leur)"),
     acting_ends=("ent",),
+    clause_ends=("e", "t", "d", "ent"),
     infinitives=(("e", ("er",)), ("it", ("ir",)), ("a", ("er",))),
     plurals=(("eaux", ("eau",)), ("aux", ("al",)), ("eux", ("eu",)), ("s", ("",)), ("x", ("",))),
     feminines=(
@@ -237,20 +231,9 @@ FRENCH = Grammar(
     ),
     fixed=frozenset(
         (
-            *_CITIES,
-            *(
-                "new york",
-                "coucher de soleil",
-                "lever de soleil",
-                "coucher du soleil",
-                "lever du soleil",
-                "clair de lune",
-            ),
-            *("gros plan", "vue aérienne", "haute qualité", "haute résolution", "noir et blanc", "plan large"),
-            *("science fiction", "chemin de fer", "salle de bain", "bord de mer", "arc en ciel", "rouge à lèvres"),
-            "dessin animé",
+            *("gros plan", "vue aérienne", "haute qualité", "haute résolution", "plan large"),
+            "science fiction",
             *("caméra à l'épaule", "caméra au poing", "vue de drone"),
-            *("de jour", "plein jour"),
             *_FRENCH_ON,
         )
     ),
@@ -268,8 +251,9 @@ PORTUGUESE = Grammar(
     prepositions=word_set(
         "ao aos à às ante sob com contra desde entre até para por pelo pela pelos pelas durante perante após "
         "embaixo debaixo diante atrás junto perto frente redor através longe"
-    ),
-    of=word_set("de do da dos das dum duma"),
+    )
+    | {"em torno"},
+    of=word_set("de do da dos das dum duma d'"),
     conjunctions=word_set("e vs"),
     alternatives=word_set("ou nem"),
     copulas=word_set("é são está estão era eram foi parece parecem sendo estava fica"),
@@ -316,7 +300,7 @@ PORTUGUESE = Grammar(
     postures=word_set(
         "sentado adormecido deitado parado apoiado pendurado situado localizado pousado ajoelhado encostado vestido "
         "cheio coberto cercado rodeado feito visto filmado gravado inspirado baseado acompanhado iluminado decorado "
-        "estacionado"
+        "estacionado montado trepado"
     ),
     adjective_ends=(
         *("oso", "osa", "ivo", "iva", "ico", "ica", "ável", "ível", "esco", "esca", "ense", "ento", "enta", "ístico"),
@@ -326,6 +310,7 @@ PORTUGUESE = Grammar(
     gerund_ends=("ando", "endo", "indo"),
     with_pronoun=re.compile(r"\w+-(?:me|te|se|nos|lhes?|l?[ao]s?|n[ao]s?)"),
     acting_ends=("am", "em"),
+    clause_ends=("a", "e", "am", "em", "ou", "va", "vam"),
     infinitives=(("a", ("ar",)), ("e", ("er", "ir"))),
     plurals=(
         *(
@@ -342,21 +327,10 @@ PORTUGUESE = Grammar(
     feminines=(("a", ("o", "")), ("esa", ("ês",)), ("ã", ("ão",))),
     fixed=frozenset(
         (
-            *_CITIES,
-            *(
-                "nova york",
-                "nova iorque",
-                "pôr do sol",
-                "por do sol",
-                "nascer do sol",
-                "câmera lenta",
-                "primeiro plano",
-                "vista aérea",
-            ),
-            *("alta qualidade", "alta resolução", "preto e branco", "plano geral", "ficção científica", "guarda chuva"),
-            *("parque de diversões", "estação de trem", "sala de estar", "desenho animado"),
-            *("câmera na mão", "vista de drone", "capa de chuva", "trem a vapor", "barco a vapor", "navio a vapor"),
-            *("de dia", "pleno dia"),
+            *("câmera lenta", "primeiro plano", "vista aérea"),
+            *("alta qualidade", "alta resolução", "plano geral", "ficção científica"),
+            *("câmera na mão", "vista de drone"),
+            "em torno",
             *_PORTUGUESE_ON,
         )
     ),
