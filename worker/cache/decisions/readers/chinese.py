@@ -84,6 +84,7 @@ _SCENES = word_set(
     "寺庙 宫殿 城堡 洞穴 太空 宇宙 星空 月球 火星 夜晚 晚上 夜 黄昏 日落 日出 清晨 早晨 傍晚 黎明 中午 午后 冬天 "
     "夏天 秋天 春天 冬季 夏季 秋季 春季 雨 雨中 雪 雨天 雪天 雾 暴风雨 阳光 月光 背景 地面 屋顶 阳台 走廊 小巷 巷子 "
     "公路 高速公路 马路 乡间 竹林 丛林 热带雨林 瀑布 悬崖 峡谷 战场 废墟 窗台 北京 上海 东京 巴黎 纽约 长城 故宫 "
+    "擂台 拳击台 月下 "
     "西湖 大街 胡同 雪原 冰川 沼泽 岛屿 小岛 海岛 港湾 池塘 溪流 小溪 河边 岸边 桥上 教堂 剧院 电影院 商场 游乐园 "
     "动物园 夕阳 "
     "夜景 雪景 街景 风景 美景 水下 水底 水中 珊瑚礁 外滩 洪崖洞 断桥 鼓浪屿 张家界 天坛 东方明珠 大理 埃菲尔铁塔 "
@@ -102,6 +103,7 @@ _STYLE = word_set(
     "插画 赛博朋克风 特写 近景 远景 中景 全景 航拍 鸟瞰 鸟瞰图 俯拍 仰拍 俯视 仰视 平视 角度 "
     "慢动作 慢镜头 延时 延时摄影 镜头 画面 画质 高清 "
     "超高清 高画质 风格 光影 构图 景深 虚化 渲染 质感 色调 氛围 视频 照片 摄影 拍摄 视角 像素 分辨率 细节 高质量 "
+    "古风 国风 二次元 "
     "杰作 广角 微距 手持 跟拍 黑白 复古风 宫崎骏 皮克斯 恐怖片 惊悚片 纪录片 喜剧片 黏土动画 粘土动画 "
     "定格动画 像素风 像素画 4k 8k 2k hd 3d 2d cg 1080p imax"
 )
@@ -120,6 +122,7 @@ _LOOKS = {  # how what they are part of looks, in English
 _STYLE_ENDS = ("风格", "色调", "镜头", "画质", "画风", "感", "视角", "摄影", "电影", "影片", "动画", "漫画")
 _NOTHING = word_set(
     "个 一个 东西 时候 样子 方向 部分 瞬间 过程 时间 整个 旁边 中央 中间 周围 左边 右边 前方 后方 远处 近处 四周 "
+    "空 空中 半空 "
     "一起 人们的 全身 人像"
 )
 _NEGATIONS = word_set(
@@ -134,7 +137,8 @@ _DEGREES = word_set("很 非常 都 全 全是 十分 极其 特别 被 成 有�
 _ACTIONS = word_set(
     "跑步 飞翔 飞舞 跳舞 游泳 睡觉 唱歌 散步 奔跑 玩耍 跳跃 大战 对战 决斗 战斗 追逐 行走 旋转 微笑 飞行 航行 行驶 "
     "燃烧 绽放 倒映 映照 洒落 弥漫 笼罩 环绕 缠绕 覆盖 排队 排列 飘散 飘荡 翱翔 盘旋 穿梭 流淌 拍打 相遇 牵手 "
-    "喂食 拍照 合影 "
+    "喂食 拍照 合影 野餐 "
+    "排着队 跳着舞 唱着歌 低着头 "
     "飘落 表演 演奏 画画 写字 读书 看书 吃饭 做饭 烹饪 钓鱼 滑雪 冲浪 滑板 骑马 开车 拥抱 亲吻 打架 喝茶 聊天 工作 "
     "学习 休息 雕刻 整理 正在 "
     "等待 飘动 流动 闪烁 升起 落下 穿行 漂浮 盛开 旅行 生活 特写"
@@ -346,6 +350,8 @@ def _parts(word: str, flag: str, before: str, after: str) -> list[tuple[str, str
     `before` is the flag of the word before it (木桌上 is on a wooden table), `after` the word behind.
     """
     known = _tagger().word_tag_tab
+    if len(word) > 2 and word.endswith("色") and after == "的":
+        return [(word, "a")]  # 翡翠色的
     if len(word) > 1 and word.endswith("在") and flag[0] in "vil" and word not in _NO_PLACES_IN:
         return [(word[:-1], "v"), ("在", "p")]  # 倒映在, 坐在
     if len(word) > 3 and word.endswith(("时分", "时刻")):
@@ -368,7 +374,7 @@ def _parts(word: str, flag: str, before: str, after: str) -> list[tuple[str, str
         return [(word[0], "q"), (word[1:], "n")]  # 一|朵玫瑰
     if word == "手持" and before[:1] == "n":
         return [("持", "v")]  # 孙悟空手持金箍棒; else it is how the camera is held
-    if len(word) == 2 and word[0] in "追踢放" and flag[0] == "n":
+    if len(word) == 2 and word[0] in "追踢放抚" and flag[0] == "n":
         return [(word[0], "v"), (word[1], "n")]  # 追球
     if len(word) == 3 and word[0] == "一" and word[1] in _MEASURES and flag in ("l", "i", "n", "m"):
         return [("一", "m"), (word[1], "q"), (word[2], "n")]  # 一条龙, also a service from one hand

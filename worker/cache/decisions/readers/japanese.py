@@ -24,7 +24,7 @@ _NONE = word_set("ない なし 無し ぬ ず ん 抜き 無い")
 _NOBODY = word_set("無人 人気のない 誰")
 _LIKE = word_set("よう みたい")
 _DISGUISES = word_set("格好 恰好 コスプレ")  # of what somebody is not
-_SIDES = word_set("上 中 下 前 後ろ 横 隣 そば 間 周り 奥 側 うえ なか 真ん中 中心 外")
+_SIDES = word_set("上 中 下 前 後ろ 横 隣 そば 間 周り 奥 側 うえ なか 真ん中 中心 外 上空 頭上 眼下")
 _MOVES = word_set(  # verbs whose を says along what: 砂丘を歩く
     "歩く 歩む 走る 飛ぶ 泳ぐ 進む 渡る 抜ける 通る 駆ける 駆け抜ける 走り抜ける 旅する 漂う 登る 上る 下る "
     "降りる 横切る 滑る "

@@ -155,7 +155,7 @@ def _place(text: str) -> Meaning | None:
     return Meaning(text, Sort.SCENE) if is_compound else None
 
 
-_PLACE_ENDS = ("길", "숲", "역", "궁", "섬", "산", "강", "도시", "마을")
+_PLACE_ENDS = ("길", "숲", "역", "궁", "섬", "산", "강", "도시", "마을", "대교")
 _NO_PLACES = word_set("낙하산 부동산 손길 발길")
 
 

@@ -86,6 +86,8 @@ def _next(tokens: Sequence[Token], i: int, language: Language, found: Found) -> 
         return i + 1
     stop = phrase.stop
     is_look = all(token.said.english == TWO_COLOURS for token in phrase.nouns)
+    whole = language.noun(language.blank.join(token.text for token in phrase.nouns))
+    is_look = is_look or (whole is not None and whole.sort is Sort.STYLE)  # 드론 샷
     if is_look or phrase.nouns[-1].is_style or _is_manner(phrase.nouns[-1]):
         words = (*phrase.described, *phrase.nouns)
         found.add_style(language.blank.join(token.text for token in words), (token.said.english for token in words))

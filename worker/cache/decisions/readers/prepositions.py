@@ -447,7 +447,7 @@ def _surroundings(tokens: Sequence[Token], phrase: Phrase) -> tuple[bool, bool]:
         if tokens[i].is_of(Sort.NOTHING) and tokens[i].role is Role.NOUN:
             is_group = is_group or tokens[i].said.english == "group"  # "Gruppe Kinder", "am Rande eines Tisches"
         elif tokens[i].role is Role.OF and before is not None:
-            if before.is_of(Sort.SCENE) and tokens[phrase.start].is_name:
+            if _noun_before(tokens, i).is_of(Sort.SCENE) and tokens[phrase.start].is_name:
                 return True, False  # "calle de Lisboa"
             if before.is_of(Sort.NOTHING):
                 is_group = is_group or before.said.english == "group"
@@ -458,6 +458,14 @@ def _surroundings(tokens: Sequence[Token], phrase: Phrase) -> tuple[bool, bool]:
             break
         i -= 1
     return i >= 0 and (tokens[i].role in (Role.IN, Role.ON) or _is_on_the_way(tokens, i, phrase)), is_group
+
+
+def _noun_before(tokens: Sequence[Token], i: int) -> Token:
+    """The noun that an "of" at i belongs to, over what describes it: "callejón estrecho de Cádiz"."""
+    noun = i - 1
+    while noun > 0 and tokens[noun].role in _DESCRIBES:
+        noun -= 1
+    return tokens[noun]
 
 
 def _is_on_the_way(tokens: Sequence[Token], i: int, phrase: Phrase) -> bool:

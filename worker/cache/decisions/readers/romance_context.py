@@ -223,7 +223,7 @@ def _listed_noun(at: _Place) -> Role | None:
 def _verb_with_its_place(at: _Place) -> Role | None:
     """An unknown word behind somebody that is what they do: "un león ruge en", "cheval galopant sur"."""
     token, grammar, is_french = at.token, at.grammar, at.grammar.language == "fr"
-    places = (Role.IN, Role.ON, Role.PREPOSITION, Role.ARTICLE, *(() if is_french else (Role.NOUN,)))
+    places = (Role.IN, Role.ON, Role.PREPOSITION, Role.ARTICLE, Role.NUMBER, *(() if is_french else (Role.NOUN,)))
     if at.after not in places or token.text in grammar.adjectives:
         return None  # "la abuela amasa pan"
     if is_french and token.text.endswith("ant"):
@@ -235,7 +235,9 @@ def _verb_with_its_place(at: _Place) -> Role | None:
 
 def _verb_by_its_form(at: _Place) -> Role | None:
     """What several do ("unos niños juegan"), and what has an infinitive that people use."""
-    are_several = _subject(at.tokens, at.i).written.endswith(("s", "x"))
+    are_several = _subject(at.tokens, at.i).written.endswith(("s", "x")) or any(
+        token.role is Role.AND for token in at.tokens[max(0, at.i - _FAR) : at.i]
+    )
     acts = at.token.written.endswith(at.grammar.acting_ends) and are_several
     return Role.VERB if acts or _is_verb(at.token, at.grammar) else None
 
