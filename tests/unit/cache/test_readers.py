@@ -265,6 +265,15 @@ def test_what_is_empty_of_a_place_stands_there(prompt: str, excluded: list[str])
         ("人群熙熙攘攘", ["人群"]),
         ("屋顶上长满青苔", ["屋顶", "青苔"]),
         ("눈을 가진 여우", ["눈", "여우"]),
+        ("un cycliste dévale une pente", ["cycliste", "pente"]),
+        ("une souris poursuit deux chats", ["souris", "chat"]),
+        ("une grand-mère et une fille pêchent", ["grand-mère", "fille"]),
+        ("une fille apprend à broder près d'un feu", ["fille", "feu"]),
+        ("anciano que pesca", ["anciano"]),
+        ("先生が会議をしている", ["先生"]),
+        ("椅子が二脚", ["椅子"]),
+        ("翡翠色的蜂鸟", ["翡翠色蜂鸟"]),
+        ("孩子们排着队", ["孩子"]),
     ],
 )
 def test_what_somebody_does_is_no_thing(prompt: str, things: list[str]) -> None:
@@ -297,3 +306,23 @@ def test_what_is_played_ridden_or_looked_at_is_no_place(prompt: str, kind: str) 
 def test_a_look_by_itself_is_the_thing_of_that_name() -> None:
     assert list(found("arroz e laranja num prato")) == ["arroz", "laranja", "prato"]
     assert list(found("un coche rojo y naranja")) == ["coche rojo y naranja"]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "style"),
+    [
+        ("un gato, punto de vista en primera persona", ["punto de vista", "primera persona"]),
+        ("un chat, vue à la première personne", ["vue à la première personne"]),
+        ("eine Katze, Zeitraffer, unscharfer Hintergrund", ["zeitraffer", "unscharfer hintergrund"]),
+        ("кот, таймлапс, размытый фон", ["таймлапс", "размытый фон"]),
+        ("猫、幻想的、背景ぼかし", ["幻想的", "背景ぼかし"]),
+        ("고양이, 드론 샷, 고퀄리티", ["드론 샷", "고퀄리티"]),
+        ("一只猫，史诗感，治愈", ["史诗感", "治愈"]),
+    ],
+)
+def test_what_the_camera_does_is_style(prompt: str, style: list[str]) -> None:
+    reading = extract(prompt)
+
+    assert list(reading.style) == style
+    assert len(reading.entities) == 1
+    assert reading.excluded == ()

@@ -97,6 +97,8 @@ def _without_counters(tokens: Sequence[Token]) -> list[Token]:
             continue
         if token.text == "風" and (before is None or before.role is not Role.NOUN):
             token = replace(token, meaning=None, noun=None, is_style=False)  # the wind, but 印象派風
+        if before and before.role is Role.NUMBER and token.text in _COUNTERS:
+            token = replace(token, role=Role.COUNTER)  # 椅子が二脚
         if token.text == "名前" and i and tokens[i - 1].text in ("という", "って"):
             token.role = Role.VERB  # ポチという名前の犬
         kept.append(token)
@@ -126,7 +128,11 @@ def _cut(text: str) -> list[Token]:
         if first and second and whole not in meanings("ja"):  # a name in the dictionary: 木の下
             tokens += [*_cut(first), Token("の", Role.LINK), *_cut(second)]
         else:
-            tokens.append(_token(whole, cut[i + length - 1], after, is_one=length == 1))
+            token = _token(whole, cut[i + length - 1], after, is_one=length == 1)
+            is_done = "サ変" in cut[i].part_of_speech and token.meaning is None and after is not None
+            if is_done and after.surface == "を" and [word.base_form for word in cut[i + length + 1 :][:1]] == ["する"]:
+                token.role = Role.VERB  # 会議をする
+            tokens.append(token)
         i += length
     return tokens
 
@@ -208,7 +214,9 @@ def _noun_role(text: str, detail: str, after: Any) -> Role:
 
 
 _PLURALS = word_set("たち 達 ら さん ちゃん 様")
-_COUNTERS = word_set("匹 人 台 本 羽 枚 頭 軒 個 つ 冊 杯 隻 機 名 着 輪")
+_COUNTERS = word_set(
+    "匹 人 台 本 羽 枚 頭 軒 個 つ 冊 杯 隻 機 名 着 輪 脚 束 皿 両 艘 組 粒 滴 体 尾 株 足 膳 棟 張 面"
+)
 
 
 _MADE = word_set("でき 出来 作ら 作っ 造ら 造っ 編ま 編ん 彫ら 彫っ")

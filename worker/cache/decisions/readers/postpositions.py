@@ -107,7 +107,7 @@ def _next(tokens: Sequence[Token], i: int, language: Language, found: Found) -> 
 
 
 def _is_manner(noun: Token) -> bool:
-    return noun.noun is not None and noun.noun.english == "manner"
+    return (noun.noun is not None and noun.noun.english == "manner") or noun.text == "的"  # 幻想的
 
 
 def _phrase(tokens: Sequence[Token], i: int, language: Language) -> Phrase | None:

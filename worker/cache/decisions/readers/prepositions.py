@@ -205,8 +205,8 @@ def _style(tokens: Sequence[Token], i: int, order: Order, found: Found) -> int:
         while stop < len(tokens) and tokens[stop].role is not Role.END:
             stop += 1
     stop = max(stop, _medium_end(tokens, stop))
-    while stop < len(tokens) and tokens[stop].is_style:
-        stop += 1
+    while stop < len(tokens) and (tokens[stop].is_style or tokens[stop].said.english == "background"):
+        stop += 1  # "unscharfer Hintergrund"
     run = tokens[i:stop]
     found.add_style(" ".join(token.written for token in run), (token.said.english for token in run))
     return stop

@@ -116,7 +116,8 @@ def _unknown_verb(at: _Place) -> Role | None:
     if token.role is not Role.NOUN or token.meaning is not None or not can_act:
         return None
     if token.text.endswith(_INFINITIVES) and token.text not in grammar.nouns:
-        acts = token.text in frequency(grammar.language)
+        is_goal = at.is_last(_TOWARDS) and not token.text.endswith("ier")  # "a tricotar", "un sapin à décorer"
+        acts = is_goal or token.text in frequency(grammar.language)
     else:
         acts = at.after in (Role.ARTICLE, Role.LIKE) and _is_verb(token, grammar)
     return Role.VERB if acts else None
@@ -144,7 +145,10 @@ def _look_that_is_a_thing(at: _Place) -> Role | None:
 def _adjective_that_is_a_thing(at: _Place) -> Role | None:
     """An adjective behind an article with no noun to come: "un joven camina"."""
     token = at.token
-    if token.role is not Role.ADJECTIVE or at.before not in (Role.ARTICLE, Role.NUMBER) or token.is_style:
+    starts = at.before is Role.END and at.after in (Role.RELATIVE, Role.VERB) and token.is_of(Sort.AGE)  # "anciano que"
+    if token.role is not Role.ADJECTIVE or token.is_style:
+        return None
+    if at.before not in (Role.ARTICLE, Role.NUMBER) and not starts:
         return None
     if at.after not in _ENDS and not _do_next(at) and not _does_next(at):
         return token.role
@@ -228,9 +232,10 @@ def _verb_with_its_place(at: _Place) -> Role | None:
         return None  # "la abuela amasa pan"
     if is_french and token.text.endswith("ant"):
         return Role.VERB
-    is_form = token.text.endswith(("e", "t") if is_french else ("a", "e"))
+    is_form = token.text.endswith(("e", "t", "d") if is_french else ("a", "e"))
     is_somebody = _subject(at.tokens, at.i).is_of(Sort.PERSON, Sort.ANIMATE)
-    return Role.VERB if is_form and is_somebody and not _ends_as_adjective(token.text, grammar) else None
+    is_look = _ends_as_adjective(token.text, grammar) and at.after not in (Role.ARTICLE, Role.NUMBER)
+    return Role.VERB if is_form and is_somebody and not is_look else None  # "un skieur dévale une pente"
 
 
 def _verb_by_its_form(at: _Place) -> Role | None:
@@ -296,6 +301,7 @@ _SEEMS = ("parec", "sembl")  # "un pastel que parece un coche"
 _RESEMBLES = ("ressembl", "semblable", "similaire", "parec", "similar", "semejante", "semelhante")
 _DISGUISED = ("disfrazad", "disfarçad", "fantasiad", "déguisé", "travesti")
 _BEFORE_INFINITIVE = ("a", "para", "por", "de", "d'", "à", "pour")
+_TOWARDS = ("a", "para", "à", "pour")
 _INFINITIVES = ("ar", "er", "ir", "re")
 _REFLEXIVES = ("se", "me", "te", "s'")
 
