@@ -575,7 +575,7 @@ def _is_sized(word: str) -> bool:
     """Whether a word begins with the size or age of what it names: 大房子, 小猫; but not 大象, 老师."""
     rest = word[1:]
     is_thing = rest in _PEOPLE or (len(rest) > 1 and _tagger().word_tag_tab.get(rest, "")[:1] == "n")
-    return word[0] in "大小老" and is_thing and word not in _THINGS
+    return word[0] in "大小老" and is_thing
 
 
 def _colour(word: str) -> str | None:

@@ -129,8 +129,8 @@ def _cut(text: str) -> list[Token]:
             tokens += [*_cut(first), Token("の", Role.LINK), *_cut(second)]
         else:
             token = _token(whole, cut[i + length - 1], after, is_one=length == 1)
-            is_done = "サ変" in cut[i].part_of_speech and token.meaning is None and after is not None
-            if is_done and after.surface == "を" and [word.base_form for word in cut[i + length + 1 :][:1]] == ["する"]:
+            behind = [word.base_form for word in cut[i + length : i + length + 2]]
+            if behind == ["を", "する"] and token.meaning is None and "サ変" in cut[i].part_of_speech:
                 token.role = Role.VERB  # 会議をする
             tokens.append(token)
         i += length

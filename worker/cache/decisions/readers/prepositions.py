@@ -419,7 +419,7 @@ def _is_goal(tokens: Sequence[Token], phrase: Phrase) -> bool:
 def _is_worn(tokens: Sequence[Token], phrase: Phrase, said: Sequence[int]) -> bool:
     """Whether a bare colour behind somebody is that of the clothes: "hombre de negro" is no "hombre negro"."""
     is_bare = tokens[said[0] - 1].role in (Role.IN, Role.OF) and phrase.stop == said[0] - 1
-    is_somebody = tokens[phrase.noun].is_of(Sort.PERSON) and tokens[phrase.noun].said.english in _SOMEBODY
+    is_somebody = tokens[phrase.noun].is_of(Sort.PERSON) and tokens[phrase.noun].said.english.split()[-1] in _SOMEBODY
     return is_bare and is_somebody and all(tokens[i].is_of(Sort.COLOUR) for i in said)
 
 

@@ -153,7 +153,7 @@ def _adjective_that_is_a_thing(at: _Place) -> Role | None:
     if at.after not in _ENDS and not _do_next(at) and not _does_next(at):
         return token.role
     if token.is_of(Sort.AGE):
-        token.meaning = Meaning("person", Sort.PERSON)
+        token.meaning = Meaning(f"{token.said.english} person", Sort.PERSON)
     is_colour = token.is_of(Sort.COLOUR) and at.i > 1 and at.tokens[at.i - 2].role in (Role.IN, Role.OF)
     return token.role if is_colour else Role.NOUN
 
