@@ -4,12 +4,12 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import and_, func, or_, select, tuple_
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from db import cursors, outbox, reused_lines
 from db.models import Job
-from db.states import FINAL, JobStatus, Queue
+from db.states import FINAL, JobStatus
 
 
 def page(
@@ -79,29 +79,10 @@ def last_ended(session: Session, tenant: str, *, limit: int) -> list[Job]:
     return sorted(rows, key=lambda job: job.finished_at or job.created_at, reverse=True)
 
 
-def position(session: Session, job: Job) -> int | None:
-    """Return how many queued jobs run before this one, counted one by one; None once it is no longer queued."""
-    if job.status != JobStatus.QUEUED:
-        return None
-    before = tuple_(Job.priority, Job.created_at, Job.id) < tuple_(job.priority, job.created_at, job.id)
-    ahead = and_(Job.queue == job.queue, before)
-    if job.queue == Queue.BULK:
-        ahead = or_(Job.queue == Queue.INTERACTIVE, ahead)
-    return session.scalar(select(func.count()).where(Job.status == JobStatus.QUEUED, ahead))
-
-
 def num_queued(session: Session, tenant: str) -> int:
     """Return how many jobs of a tenant wait."""
     query = select(func.count()).where(Job.tenant == tenant, Job.status == JobStatus.QUEUED)
     return session.scalar(query) or 0
-
-
-def counts(session: Session, tenant: str | None = None) -> dict[str, int]:
-    """Return the number of jobs by status, of one tenant or of all."""
-    query = select(Job.status, func.count().label("number")).group_by(Job.status)
-    if tenant is not None:
-        query = query.where(Job.tenant == tenant)
-    return {row.status: row.number for row in session.execute(query)}
 
 
 def open_counts(session: Session, tenant: str) -> dict[str, int]:

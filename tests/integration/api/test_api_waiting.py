@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from uuid import UUID
 
+import job_counts
 import pytest
 from fastapi.testclient import TestClient
 from running import mp4, work, worker_thread
@@ -13,7 +14,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from api.estimates import Estimates
 from api.waiting import preferred_s
-from db import heartbeats, job_lists, jobs, queue_positions
+from db import heartbeats, jobs, queue_positions
 from db.models import Heartbeat, Job
 from db.session import transaction
 from shared.storage import Storage
@@ -250,7 +251,7 @@ def test_a_place_in_a_long_queue_is_exact_and_cheap(session: Session, queue: str
     found = queue_positions.between(session, job, queue_positions.mark(session))
     counted = queue_positions.counted(session, job)
 
-    assert found == job_lists.position(session, job)
+    assert found == job_counts.position(session, job)
     assert counted in (None, found)
     assert Estimates().of(session, job).position == found
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import UUID
 
+import job_counts
 import pytest
 from browser import CHROMIUM, Browser, Tab, browser
 from running import CARDS, api_thread, free_port, mp4, settings_of, wait_until
@@ -268,7 +269,7 @@ def test_what_is_pressed_twice_is_taken_back_at_once_and_nothing_else_is_lost(si
 
     def cancelled() -> int:
         with site.factory() as session:
-            return job_lists.counts(session).get("cancelled", 0)
+            return job_counts.by_status(session).get("cancelled", 0)
 
     press(0)
     press(0)

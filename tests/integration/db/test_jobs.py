@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from uuid import UUID
 
+import job_counts
 import pytest
 from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session, sessionmaker
@@ -236,7 +237,7 @@ def test_bulk_jobs_wait_behind_every_interactive_one(accept: Callable[..., UUID]
     bulk = accept(queue=Queue.BULK)
     accept()
 
-    assert job_lists.position(session, session.get_one(Job, bulk)) == 1
+    assert job_counts.position(session, session.get_one(Job, bulk)) == 1
 
 
 def refuse(factory: Factory, claim: jobs.Claim, max_faults: int = 8) -> JobStatus:

@@ -15,6 +15,7 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+import job_counts
 import pytest
 import redis
 from leftovers import SESSION
@@ -24,7 +25,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from cli.services.redis import Redis
-from db import acceptance, job_lists, jobs, outbox
+from db import acceptance, jobs, outbox
 from db.models import Job
 from db.session import transaction
 from worker.tasks import AttemptCancelled, ended
@@ -191,7 +192,7 @@ def test_an_exporter_reads_what_the_database_knows_to_be_handed_over(
 
     wait_until(lambda: counted() == {"task-succeeded": 1, "task-failed": 1}, 20, service.folder)
     with service.factory() as session:
-        assert job_lists.counts(session) == {"completed": 1, "failed": 1}
+        assert job_counts.by_status(session) == {"completed": 1, "failed": 1}
         flying = [(busy.queue, busy.num_handed) for busy in outbox.in_flight(session) if busy.num_handed]
     with redis.Redis.from_url(service.env["REDIS_URL"]) as client:
         assert (flying, client.llen("interactive"), client.llen("bulk")) == ([], 0, 0)
@@ -212,7 +213,7 @@ def test_what_waits_is_seen_by_every_tool_as_it_is_handed_over(
     wait_until(lambda: len(tasks(flower)) == 2, 10, service.folder)
     assert {task_of(flower, id_)["state"] for id_ in handed} == {"PENDING"}
     with service.factory() as session:
-        assert job_lists.counts(session) == {"queued": 17}
+        assert job_counts.by_status(session) == {"queued": 17}
 
 
 def test_a_cancelled_job_that_the_broker_has_is_revoked_and_costs_nothing(
@@ -279,7 +280,7 @@ def test_tools_of_celery_count_what_the_database_does(service: Service, relay: P
         service.wait_ended([*first, *rest])
 
         with service.factory() as session:
-            ends = job_lists.counts(session)
+            ends = job_counts.by_status(session)
         assert ends == {"completed": 3, "failed": 2, "cancelled": 2}
         expected = {"sent": 7, "succeeded": ends["completed"], "failed": ends["failed"], "revoked": ends["cancelled"]}
         wait_until(lambda: counted(said) == expected, 20, service.folder)

@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import job_counts
 import pytest
 from celery import Celery
 from sqlalchemy import func, select, text, update
@@ -87,7 +88,7 @@ def test_no_check_shows_among_the_users_jobs(start: Start) -> None:
     with service.factory() as session:
         assert [job.id for job in job_lists.page(session, "ada", limit=10, newest_first=False)] == mine
         assert job_lists.num_queued(session, "ada") == 0
-        assert job_lists.counts(session) == {"completed": 2}
+        assert job_counts.by_status(session) == {"completed": 2}
 
 
 def test_a_full_run_and_one_with_steps_of_its_own_are_not_checked(start: Start) -> None:
@@ -451,7 +452,7 @@ def test_a_device_that_breaks_in_a_check_takes_the_process_but_not_the_job(
     service.run(RED_FOX)
     job = service.run(SAME_FOX)
     monkeypatch.setattr("worker.quality.shadow_reruns.denoise", _broken)
-    monkeypatch.setattr("worker.quality.shadow_reruns.faults.is_broken", lambda error: True)
+    monkeypatch.setattr("worker.quality.shadow_reruns.device_faults.is_broken", lambda error: True)
 
     with pytest.raises(RuntimeError, match=r"^the device is gone$"):
         check(service.runtime, job.id)
