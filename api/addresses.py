@@ -1,7 +1,7 @@
-"""Which addresses this service calls: public ones, and hosts that the operator named.
+"""Which addresses this service may call: public ones, and hosts that the operator named.
 
-A name is resolved once, and the connection goes to an address that was looked at: a name that answers differently the
-second time leads nowhere else.
+A name is resolved once, and the connection goes to a checked address: a name that resolves differently the second time
+has no effect.
 """
 
 import socket
@@ -17,17 +17,17 @@ _NAT64 = ip_network("64:ff9b::/96")
 
 
 class Blocked(Exception):
-    """This service does not call there; the message goes on after "the URL", and does not show its path."""
+    """An address that may not be called; the message continues "the URL" and does not show its path."""
 
 
 def check(url: str, allowed: Collection[str]) -> SplitResult:
-    """Return the parts of a URL that may be called, as far as its text tells. Raises `Blocked`."""
+    """Return the parts of a URL that, judging by its text, may be called. Raises `Blocked`."""
     if len(url) > MAX_URL or not (url.isascii() and url.isprintable()) or " " in url:
         raise Blocked(f"is no URL of at most {MAX_URL} printable ASCII characters")
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
-        host.encode("idna")  # no empty or endless labels
+        host.encode("idna")  # refuses empty or overlong labels
     except ValueError as error:
         raise Blocked(f"is no URL ({error})") from None
     if parts.scheme not in _PORTS or not host or port == 0:
@@ -47,7 +47,7 @@ def check(url: str, allowed: Collection[str]) -> SplitResult:
 
 
 def check_url(param: str, url: str, allowed: Collection[str]) -> None:
-    """Raise `BadRequest` for a URL in a request that would never be called."""
+    """Raise `BadRequest` if a request names a URL that would never be called."""
     try:
         check(url, allowed)
     except Blocked as error:
@@ -66,10 +66,10 @@ def port_of(parts: SplitResult) -> int:
 
 
 def resolve(parts: SplitResult, allowed: Collection[str]) -> list[str]:
-    """Return the addresses to connect to, the first that answers. Raises `Blocked` when one is not public, or none is.
+    """Return the addresses to try in turn. Raises `Blocked` if one is not public, or if there are none.
 
-    A host may answer at some of them only: at IPv4 where this machine has no way to IPv6, and a server of this machine
-    at 127.0.0.1 where `localhost` is ::1 first.
+    A host may answer at only some of them: at IPv4 if this machine has no IPv6 route, or at 127.0.0.1 if `localhost`
+    resolves to ::1 first.
     """
     host = parts.hostname or ""
     try:
@@ -90,7 +90,7 @@ def _check_public(host: str, address: IPv4Address | IPv6Address) -> None:
 
 
 def is_public(address: IPv4Address | IPv6Address) -> bool:
-    """Return whether an address is one of the internet, whatever it is wrapped in."""
+    """Return whether an address is public, even if embedded in another (such as IPv4 in IPv6)."""
     if isinstance(address, IPv6Address):
         inner = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
         if address in _NAT64:

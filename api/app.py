@@ -32,14 +32,14 @@ from shared.settings import SettingsError
 from shared.storage import opened
 
 logger = logging.getLogger("api")
-CLIENT_GONE = 499  # in the log: nobody waits for an answer any more
-OWN_DOCS: dict[str, Any] = {"docs_url": None, "redoc_url": None}  # FastAPI's own take their scripts from elsewhere
+CLIENT_GONE = 499  # in the log: the client has disconnected
+OWN_DOCS: dict[str, Any] = {"docs_url": None, "redoc_url": None}  # FastAPI's own pages load scripts from other hosts
 
 
 def create_app(settings: ApiSettings) -> FastAPI:
     """Return the service. Its connections are opened when it starts and closed when it stops.
 
-    Raises `ValueError` when the default model has no card, `SettingsError` when the storage cannot be opened.
+    Raises `ValueError` if the default model has no card, `SettingsError` if the storage cannot be opened.
     """
     cards = model_cards.load(settings.models_dir)
     if settings.default_model not in cards:
@@ -94,14 +94,14 @@ def create_app(settings: ApiSettings) -> FastAPI:
 
 
 def _telemetry() -> dict[str, Any]:  # Any: FastAPI's own configuration
-    """Return what lets FastAPI make a span of each request where traces are wanted, and nothing else."""
+    """Return arguments that let FastAPI make a span of each request if tracing is on, and do nothing else."""
     provider = tracing.provider()
     wanted = {"tracer_provider": provider, "tracing": provider is not None, "operation_spans": False}
     return {"telemetry": {**wanted, "metrics": False, "logs": False, "auto_configure": False}}
 
 
 def _with_examples(document: dict[str, Any], card: ModelCard) -> dict[str, Any]:  # Any: OpenAPI
-    """Fill the document in with a request that this server can serve, by the card of its default model."""
+    """Add to the document an example request that this server can serve, by the card of its default model."""
     seconds = f"{card.default_frames / card.fps:.3g}"
     example = {"prompt": "a red circle moves to the right", "model": card.name, "size": card.default_size}
     for path in ("/v1/videos", "/v1/videos/sync"):
@@ -115,7 +115,7 @@ def _with_examples(document: dict[str, Any], card: ModelCard) -> dict[str, Any]:
 
 
 def _without_keys(document: dict[str, Any]) -> dict[str, Any]:  # Any: OpenAPI
-    """Take out of the document that a key is needed."""
+    """Remove from the document that a key is needed."""
     for operations in document["paths"].values():
         for operation in operations.values():
             operation.pop("security", None)
@@ -123,9 +123,9 @@ def _without_keys(document: dict[str, Any]) -> dict[str, Any]:  # Any: OpenAPI
 
 
 class Outermost:
-    """Gives every request an id, logs it as one line, turns away what may not come, and answers what nobody caught.
+    """Gives every request an id, logs it as one line, refuses what is not allowed, and answers uncaught errors.
 
-    HEAD is answered wherever GET is. No answer is to be read as another type than it says, nor by another site's page.
+    HEAD is answered wherever GET is. No answer may be read as a type other than its own, nor by another site's page.
     """
 
     def __init__(self, app: ASGIApp, surface: Surface, settings: ApiSettings) -> None:
@@ -159,7 +159,7 @@ class Outermost:
         except Exception:
             logger.exception("request failed", extra={"fields": {"request_id": request_id, "path": scope["path"]}})
             if status:
-                raise  # half an answer is out: the connection must break
+                raise  # half of the answer is sent: the connection must break
             await errors.internal(request_id)(scope, receive, send_with_id)
         _log(scope, status, request_id, time.perf_counter() - began)
 
@@ -177,7 +177,7 @@ class Outermost:
             await errors.answer(error)(scope, receive, send)
 
     def _asked_wait_s(self, scope: Scope) -> float:
-        """Return for how long a request may wait because its caller wants it to."""
+        """Return for how many seconds a request may wait because its caller asks for that."""
         if scope["path"].endswith("/sync"):
             return self._settings.sync_timeout_s
         return preferred_s(Headers(scope=scope).get("prefer"))
@@ -189,7 +189,7 @@ def _log(scope: Scope, status: int, request_id: str, seconds: float) -> None:
 
 
 def main(host: str | None = None, port: int | None = None, *, fd: int | None = None) -> None:
-    """Serve until SIGTERM; arguments go before CHAI_API_HOST and CHAI_API_PORT. `fd` is a socket that listens there."""
+    """Serve until SIGTERM; arguments override CHAI_API_HOST and CHAI_API_PORT. `fd` is a listening socket."""
     logs.configure()
     tracing.configure("api")
     given = {"api_host": host, "api_port": port}

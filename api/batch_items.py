@@ -1,4 +1,4 @@
-"""Lines of a bulk run: each judged on its own, the good ones accepted, the bad ones answered with the reason."""
+"""Lines of a bulk run: each is checked on its own; valid ones are accepted, others answered with the reason."""
 
 import logging
 from collections import Counter
@@ -25,12 +25,12 @@ logger = logging.getLogger("api.batch_items")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sorted:
-    """Lines by their place in the request: those that may become jobs, and what is wrong with the others."""
+    """Lines by their place in the request: those that may become jobs, and the errors of the others."""
 
     good: dict[int, Job]
     bad: dict[int, Item]
-    refused: dict[int, BatchLine]  # of the bad ones those that ask for what the service has not, or has no more
-    replays: dict[int, Item] = field(default_factory=dict)  # what the run has of such lines, from before
+    refused: dict[int, BatchLine]  # invalid ones that ask for something that the service does not, or no longer, have
+    replays: dict[int, Item] = field(default_factory=dict)  # those of them that the run already has
 
 
 def sort_out(
@@ -41,7 +41,7 @@ def sort_out(
     default_model: str,
     allowed: Collection[str] | None = None,
 ) -> Sorted:
-    """Check every line; nothing is written. `allowed` are hosts that webhooks may call; None: not looked at."""
+    """Check every line; write nothing. `allowed` are hosts that webhooks may call; None: not checked."""
     good: dict[int, Job] = {}
     bad: dict[int, Item] = {}
     refused: dict[int, BatchLine] = {}
@@ -58,7 +58,7 @@ def sort_out(
             bad[index] = _refused(index, explain.custom_id(line), error)
             if request is not None:
                 refused[index] = request
-        except Exception as error:  # whatever this line does to the code that reads it, the others run
+        except Exception as error:  # whatever this line breaks, the others run
             logger.exception("line not read", extra={"fields": {"batch": batch.id, "index": index}})
             bad[index] = _refused(
                 index, explain.custom_id(line), BadRequest(f"this line cannot be read ({type(error).__name__})")
@@ -67,7 +67,7 @@ def sort_out(
 
 
 def with_replays(session: Session, batch: Batch, lines: Sorted) -> Sorted:
-    """Return the lines with those no longer bad that the run has already, whatever the service has changed since."""
+    """Return the lines, accepting those that the run already has, even if the service would now refuse them."""
     names = {request.custom_id for request in lines.refused.values()}
     if not names:
         return lines
@@ -85,7 +85,7 @@ def with_replays(session: Session, batch: Batch, lines: Sorted) -> Sorted:
 
 
 def accept(session: Session, batch: Batch, lines: Sorted, reused: Mapping[str, Reused]) -> ItemList:
-    """Insert the good lines that are not reused; return what became of every line, in the order of the request."""
+    """Insert the valid lines that are not reused; return the result of every line, in the order of the request."""
     own = [job for job in lines.good.values() if job.custom_id not in reused]
     rows = acceptance.accept_lines(session, batch.id, own) if own else {}
     seen: set[str] = set()

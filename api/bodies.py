@@ -1,6 +1,6 @@
-"""Reading bodies: bounded in bytes, time and members, JSON or a form, into a checked request or a refusal that helps.
+"""Reading bodies, JSON or forms, with limits on bytes, time and members, into a checked request or a helpful refusal.
 
-What is long is parsed in a thread, so that the others are served meanwhile.
+Long ones are parsed in a thread, so that other requests are served meanwhile.
 """
 
 import asyncio
@@ -26,16 +26,16 @@ from shared.json_members import given_twice, members
 JSON = "application/json"
 MULTIPART, URLENCODED = "multipart/form-data", "application/x-www-form-urlencoded"
 FORMS = (MULTIPART, URLENCODED)
-LONG_BYTES = 16 * 1024  # parsed in a thread from here on
-MAX_CONTAINERS = 250_000  # objects and lists in one body: a small body can ask for a lot of memory
+LONG_BYTES = 16 * 1024  # longer ones are parsed in a thread
+MAX_CONTAINERS = 250_000  # objects and lists in one body: even a small body can take a lot of memory
 MAX_FORM_FIELDS = 100
 CUT_FORM = "the form ends in the middle; send it again"
-_EXACT = 2**53  # every whole number up to here is a float of its own
-MOST_DIGITS = 4300  # of a whole number that Python reads
+_EXACT = 2**53  # up to here, every integer is exact as a float
+MOST_DIGITS = 4300  # of an integer that Python reads
 _CHARSETS = frozenset({b"utf-8", b"utf8", b"us-ascii"})
-_PAIR = re.compile(r"(metadata|expires_after)\[((?:(?!\]\[).)*)\]", re.DOTALL)  # a[b][c] would be no text
+_PAIR = re.compile(r"(metadata|expires_after)\[((?:(?!\]\[).)*)\]", re.DOTALL)  # a[b][c] would not be a text
 _ESCAPED = re.compile(rb"%(22|[01][0-9A-F])")
-_OBJECTS = frozenset({"metadata", "expires_after", "extra_params", "lora"})  # JSON in a form, or a field a member
+_OBJECTS = frozenset({"metadata", "expires_after", "extra_params", "lora"})  # in a form: JSON, or one field per member
 _KEEPS_EMPTY = frozenset({"prompt"})  # "is empty" says more than "is missing"
 
 M = TypeVar("M", bound=BaseModel)
@@ -50,7 +50,7 @@ def described(model: type[BaseModel], *, required: bool = True) -> dict[str, Any
 def dependency(
     model: type[M], *, forms: bool = False, optional: bool = False, in_bulk: bool = False
 ) -> Callable[..., Awaitable[M]]:
-    """Return what hands an endpoint its checked body; the caller's key is checked before anything is read."""
+    """Return the dependency that gives an endpoint its checked body; the key is checked before anything is read."""
 
     async def body(request: Request, call: Calling) -> M:
         settings = call.service.settings
@@ -82,14 +82,14 @@ async def read(
 
 
 def check_unpacked(request: Request) -> None:
-    """Raise `UnsupportedMedia` for a body that is packed."""
+    """Raise `UnsupportedMedia` for a compressed body."""
     packed = request.headers.get("content-encoding", "").strip().lower()
     if packed not in ("", "identity"):
         raise UnsupportedMedia(f"Content-Encoding {explain.shown(packed)} is not read here; send the body as it is")
 
 
 def check(model: type[M], values: object) -> M:
-    """Return parsed JSON as a `model`; numbers must be numbers and texts texts, null is left out. Raises BadRequest."""
+    """Return parsed JSON as a `model`; types must match exactly, and null is dropped. Raises BadRequest."""
     if not isinstance(values, dict):
         raise BadRequest(f"the body {explain.shown(values)} is not a JSON object; send {{…}}", code="invalid_json")
     try:
@@ -99,15 +99,15 @@ def check(model: type[M], values: object) -> M:
 
 
 def parse_json(body: bytes) -> object:
-    """Parse strict JSON: UTF-8, no bottomless nesting, no masses of objects. Raises BadRequest.
+    """Parse strict JSON: UTF-8, limited in nesting and number of objects. Raises BadRequest.
 
-    A member that is given twice becomes `TWICE`, and NaN or Infinity a float, which its own field refuses: it costs no
-    other line of the request.
+    A member that is given twice becomes `TWICE`, and NaN or Infinity a float. Their own fields refuse these, so that
+    the other lines of the request are not affected.
     """
     if body.count(b"{") + body.count(b"[") > MAX_CONTAINERS:
         raise BadRequest(f"the body has more than {MAX_CONTAINERS} objects and lists; send less", code="invalid_json")
     try:
-        text = body.removeprefix(b"\xef\xbb\xbf").decode("utf-8")  # the mark that some editors put in front
+        text = body.removeprefix(b"\xef\xbb\xbf").decode("utf-8")  # the byte order mark of some editors
         return _loaded(text)
     except UnicodeDecodeError as error:
         message = f"the body is not UTF-8 at byte {error.start}; send UTF-8"
@@ -124,33 +124,33 @@ def _loaded(text: str) -> object:
         return load(text)
     except json.JSONDecodeError:
         raise
-    except ValueError:  # a number of more digits than Python reads: cut, so that its own field refuses it by name
+    except ValueError:  # more digits than Python reads: shorten the number, so that its own field refuses it by name
         return load(text, parse_int=lambda digits: int(digits[:MOST_DIGITS]))
 
 
 def _number(text: str) -> int | float:
-    """Read 5.0 as the whole number that it is: JSON has one kind of number, and some languages write it so."""
+    """Read 5.0 as an integer: JSON has one kind of number, and some languages write integers like this."""
     number = float(text)
     return int(number) if number.is_integer() and abs(number) <= _EXACT else number
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:  # Any: JSON
-    """Take out what is null: a client that fills every field means by it what one means that leaves them out."""
+    """Drop null fields: a client that sends null means the same as one that leaves the field out."""
     return {_readable(name): _without_nulls(value) for name, value in values.items() if value is not None}
 
 
 def _without_nulls(value: Any) -> Any:  # Any: JSON
-    """Take null out of a field that is an object, as of the request; no field has objects of objects."""
+    """Drop nulls from a field that is an object, as from the request; no field has nested objects."""
     return {name: of for name, of in value.items() if of is not None} if isinstance(value, dict) else value
 
 
 def _readable(name: str) -> str:
-    """Return a field's name, escaped where no encoding holds it: it is then unknown like any other misspelt one."""
+    """Return a field's name, with what no encoding can hold escaped: it is then unknown like any misspelt name."""
     return name if name.isascii() else name.encode("utf-8", "backslashreplace").decode()
 
 
 def _parser(type_: str, header: str, charset: bytes, model: type[M], *, forms: bool) -> Callable[[bytes], M] | None:
-    """Return what reads bodies of this type; None for a type that is not read."""
+    """Return the parser of bodies of this type; None for a type that is not read."""
     if type_ != JSON and not (forms and type_ in FORMS):
         return None
     if charset.strip(b"\"' ").lower() not in _CHARSETS:
@@ -172,7 +172,7 @@ def _refuse_type(type_: bytes, *, forms: bool) -> NoReturn:
 
 
 async def _taken(request: Request, max_bytes: int, timeout_s: float) -> bytes:
-    """Read the body, and stop as soon as it is too long, announced or not, or too slow."""
+    """Read the body; stop as soon as it is too slow or too long, whether by its announced or its real length."""
     announced = request.headers.get("content-length", "0")
     if not (announced.isascii() and announced.isdigit() and len(announced) < 19 and int(announced) <= max_bytes):
         _refuse_length(max_bytes)
@@ -199,7 +199,7 @@ def check_form(model: type[M], fields: Iterable[tuple[bytes, bytes]]) -> M:
 
 
 def check_texts(model: type[M], values: Mapping[str, Any]) -> M:  # Any: texts, and metadata as a dict of them
-    """Return what a form says as a `model`. Raises BadRequest."""
+    """Return the values of a form as a `model`. Raises BadRequest."""
     try:
         return model.model_validate_strings(values)
     except ValidationError as error:
@@ -207,7 +207,7 @@ def check_texts(model: type[M], values: Mapping[str, Any]) -> M:  # Any: texts, 
 
 
 def _values(fields: Iterable[tuple[str, bytes, bytes]]) -> dict[str, Any]:  # Any: texts, and metadata as a dict of them
-    """Return what a form says. An empty field is one that nobody filled in."""
+    """Return the values of a form. An empty field counts as not filled in."""
     values: dict[str, Any] = {}
     pairs: dict[str, dict[str, str]] = {}
     seen: set[str] = set()
@@ -217,7 +217,7 @@ def _values(fields: Iterable[tuple[str, bytes, bytes]]) -> dict[str, Any]:  # An
             _refuse_twice(name)
         seen.add(name)
         if pair := _PAIR.fullmatch(name):
-            if not pair[2]:  # how many clients write a list
+            if not pair[2]:  # the way in which many clients write a list
                 message = f"{name} {explain.shown(value)} is a member of a list; send {pair[1]}[KEY]=VALUE"
                 raise BadRequest(message, param=pair[1])
             pairs.setdefault(pair[1], {})[pair[2]] = value
@@ -239,7 +239,7 @@ def _refuse_twice(name: str) -> NoReturn:
 
 
 def _object(name: str, value: str) -> dict[str, Any] | None:  # Any: JSON
-    """Read a field that is JSON; null is left out."""
+    """Read a field that holds JSON; null is dropped."""
     try:
         pairs = parse_json(value.encode())
     except BadRequest as error:
@@ -276,7 +276,7 @@ def _multipart(body: bytes, header: str) -> list[tuple[bytes, bytes]]:
         _check_number(found)
 
     def on_file(file: File) -> None:
-        if not (file.file_name or file.size):  # what a browser sends for a file that nobody chose
+        if not (file.file_name or file.size):  # a browser sends this if no file was chosen
             file.close()
             return
         name = explain.printable((file.field_name or b"").decode("utf-8", "backslashreplace"))
@@ -290,21 +290,21 @@ def _multipart(body: bytes, header: str) -> list[tuple[bytes, bytes]]:
         parser.finalize()
     except (FormParserError, ValueError, AssertionError) as error:
         raise broken_form(error) from None
-    if body and not ends:  # the last field may be the one that is missing
+    if body and not ends:  # the last field may be cut off
         raise BadRequest(CUT_FORM, code="bad_request")
     return found
 
 
 def name_in_head(raw: bytes) -> bytes:
-    """Return a name of a multipart form as its sender has it: browsers, httpx and `openai` write %22 for a quote in it.
+    """Return a name of a multipart form as its sender meant it: browsers, httpx and `openai` write a quote as %22.
 
-    So they do with ends of lines, and httpx with every control character; a percent sign they leave as it is.
+    They escape line ends likewise, and httpx every control character, but not the percent sign.
     """
     return _ESCAPED.sub(lambda found: bytes([int(found[1], 16)]), raw)
 
 
 def broken_form(error: Exception) -> BadRequest:
-    """Return what to say of a body in which no parts are found."""
+    """Return the message for a body in which no parts are found."""
     why = explain.printable(str(error))
     return BadRequest(
         f"the body is not {MULTIPART} as its Content-Type says ({why}); check the boundary", code="bad_request"
@@ -312,7 +312,7 @@ def broken_form(error: Exception) -> BadRequest:
 
 
 def boundary(header: str) -> bytes:
-    """Return what parts a form's fields, by its Content-Type; raise `BadRequest`."""
+    """Return the boundary between a form's fields, from its Content-Type; raise `BadRequest`."""
     found = parse_options_header(header)[1].get(b"boundary")
     if not found:
         raise BadRequest("Content-Type has no boundary; let the HTTP client write it", code="bad_request")

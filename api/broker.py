@@ -1,10 +1,9 @@
-"""The broker as the relay sees it: ids go in, lengths come out. Nobody waits for results here.
+"""The broker as the relay sees it: ids go in, queue lengths come out. Nobody waits for results here.
 
-A message is one attempt at one job, and says so where Celery's tools look: the task's id is the video's id and the
-number of the attempt; the arguments, as Flower shows them, are the video's id, its prompt and its mode. Workers are
-given the id alone.
-Queues are plain Redis lists, `interactive` and `bulk`: what is best is decided before, in Postgres. A model that only
-some workers have has lists of its own, see `api.lanes`.
+A message is one attempt at one job, and shows that to Celery's tools: the task's id is the video's id and the number of
+the attempt; the arguments, as Flower shows them, are the video's id, its prompt and its mode. Workers receive the id
+alone. Queues are plain Redis lists, `interactive` and `bulk`: the order is decided beforehand, in Postgres. A model
+that only some workers have has lists of its own, see `api.lanes`.
 """
 
 from collections.abc import Collection, Iterator
@@ -26,18 +25,18 @@ _TRANSPORT = {
     "socket_timeout": 2.0,
     "socket_connect_timeout": 2.0,
     "socket_keepalive": True,
-    "max_retries": 0,  # whoever asks decides when to ask again
-    "priority_steps": [0],  # the same as the workers': one list a queue, under its own name
+    "max_retries": 0,  # the caller decides when to try again
+    "priority_steps": [0],  # as in the workers: one list per queue, under its own name
 }
 LONGEST_PROMPT = 200  # characters of a prompt that Flower shows
 
 
 class BrokerAway(Exception):
-    """The broker took nothing and said nothing; what was asked may be asked again."""
+    """The broker did not answer; the call may be repeated."""
 
 
 class Broker:
-    """One connection to the broker, opened when first needed and made anew after an error."""
+    """One connection to the broker, opened when first needed and again after an error."""
 
     def __init__(self, url: str) -> None:
         environment.forget(environment.CELERY)
@@ -46,7 +45,7 @@ class Broker:
             task_serializer="json",
             accept_content=["json"],
             task_ignore_result=True,
-            task_send_sent_event=True,  # Flower shows what waits
+            task_send_sent_event=True,  # lets Flower show waiting tasks
             broker_use_ssl=broker_use_ssl(url),
             broker_transport_options=_TRANSPORT,
         )
@@ -54,7 +53,7 @@ class Broker:
         self._producer: Any = None  # Any: kombu has no types
 
     def publish(self, job: Waiting, queue: str) -> None:
-        """Hand a job's id to the workers, at the front when a worker had it before; raise `BrokerAway`."""
+        """Hand a job's id to the workers, at the front if a worker has had it before; raise `BrokerAway`."""
         shown = f"({video_id(job.id)!r}, {_shortened(job.prompt)!r})"
         self._send(queue, job.id, task_id(job.id, job.attempt), shown, f"{{'mode': {job.mode!r}}}")
         if job.is_returned:
@@ -79,10 +78,10 @@ class Broker:
             )
 
     def _to_front(self, queue: str) -> None:
-        """Move the message that came last to where the next worker takes one.
+        """Move the last message to the end from which workers take.
 
-        Celery knows no such thing. Whatever happens to the list in between, a message moves within it and none is lost.
-        Other brokers than Redis leave it at the end of a window that is short anyway.
+        Celery cannot do this. Whatever happens to the list in between, a message only moves within it and none is lost.
+        With brokers other than Redis it stays at the end of the window, which is short anyway.
         """
         with self._errors() as connection:
             client = getattr(connection.default_channel, "client", None)
@@ -92,7 +91,7 @@ class Broker:
     def holding(self, queue: str, task_ids: Collection[str]) -> set[str]:
         """Return those of these tasks whose messages wait in a queue; raise `BrokerAway`.
 
-        Reads the whole queue, a short window. Of another broker than Redis it says that none does.
+        Reads the whole queue, which is a short window. With brokers other than Redis it returns none.
         """
         with self._errors() as connection:
             client = getattr(connection.default_channel, "client", None)
@@ -105,7 +104,7 @@ class Broker:
             try:
                 declared = connection.default_channel.queue_declare(queue, passive=True)  # type: ignore[no-untyped-call]
             except ChannelError as error:
-                if str(error.reply_code) == NO_SUCH_QUEUE:  # Redis keeps no empty lists
+                if str(error.reply_code) == NO_SUCH_QUEUE:  # Redis has no empty lists
                     return 0
                 raise
             return int(declared.message_count)

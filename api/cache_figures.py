@@ -1,4 +1,4 @@
-"""What the cache did of late, remembered for a second or so."""
+"""Figures of what the cache did lately, kept for about a second."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,7 +12,7 @@ MOST_KEPT = 20  # spans of days
 
 
 class CacheFigures:
-    """What the cache did of late, remembered by how far back was asked."""
+    """Figures of what the cache did lately, kept by length of the period."""
 
     def __init__(self) -> None:
         self._kept: dict[float, Kept[dict[str, Any]]] = {}

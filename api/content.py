@@ -1,4 +1,4 @@
-"""Bytes of a stored file: whole, or the range that a player asks for."""
+"""Contents of a stored file: whole, or the range that a player asks for."""
 
 import hashlib
 import re
@@ -30,7 +30,7 @@ class Span:
 
 
 def span(header: str | None, total: int, what: str = "video") -> Span:
-    """Read a Range header; what is none, or asks for several ranges, means the whole file. Raises OutOfRange."""
+    """Read a Range header; an invalid one, or one with several ranges, means the whole file. Raises OutOfRange."""
     match asked_range(header):
         case None:
             return Span(start=0, stop=total, total=total)
@@ -51,9 +51,9 @@ def span(header: str | None, total: int, what: str = "video") -> Span:
 
 
 def asked_range(header: str | None) -> tuple[int | None, int | None] | None:
-    """Return first and last byte of a Range header; without a first one, last is a number of bytes before the end.
+    """Return first and last byte of a Range header; without a first one, `last` is the number of bytes at the end.
 
-    None for no header, several ranges, and what RFC 9110 says to ignore.
+    None for no header, several ranges, and values that RFC 9110 says to ignore.
     """
     match = _RANGE.fullmatch((header or "").strip())
     if match is None or match.groups() == ("", ""):
@@ -63,21 +63,21 @@ def asked_range(header: str | None) -> tuple[int | None, int | None] | None:
 
 
 def _place(digits: str) -> int | None:
-    """Read a place; one of more digits than any file has bytes lies behind every end."""
+    """Read a position; one with more digits than any file's length is beyond every end."""
     if not digits:
         return None
     return int(digits) if len(digits.lstrip("0")) < _MOST_DIGITS else 10**_MOST_DIGITS
 
 
 class Checked:
-    """Which files were found whole, so that each is read against its checksum once in a process."""
+    """The files already verified, so that each is checked against its checksum once per process."""
 
     def __init__(self, most: int = 10_000) -> None:
         self._most = most
         self._names: dict[str, None] = {}
 
     def check(self, storage: Storage, output: Mapping[str, object], what: str = "video") -> int:
-        """Return the length of a published file. Raises Gone when it is not there, Damaged when it is not whole."""
+        """Return the length of a published file. Raises Gone if it is missing, Damaged if it is not intact."""
         name, sha256, written = str(output["name"]), output.get("sha256"), output.get("bytes")
         try:
             size = storage.size(name)
@@ -96,7 +96,7 @@ class Checked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """A file that was found whole, and what is said of it."""
+    """A verified file, with its headers."""
 
     name: str  # in storage
     num_bytes: int
@@ -116,7 +116,7 @@ def answer(
     as_head: bool,
     what: str = "video",
 ) -> Response:
-    """Return the video, or a picture of it, or a part, as the request's headers ask.
+    """Return the video, a picture of it, or a part, as the request's headers ask.
 
     Raises Damaged, Gone, OutOfRange and PreconditionFailed.
     """
@@ -132,10 +132,10 @@ def answer(
 
 
 async def in_turn(reads: Semaphore, make: Callable[..., Response], *args: Any, **options: Any) -> Response:
-    """Return what `make` answers, called in a thread; the body is read likewise, a piece at a time.
+    """Return the answer of `make`, called in a thread; its body is read in a thread too, piece by piece.
 
-    Each reading takes a turn of `reads`, fewer than there are threads: where a storage hangs the others go on, and jobs
-    are accepted.
+    Each read takes a slot of `reads`, which has fewer than there are threads: if the storage hangs, other requests go
+    on, and jobs are accepted.
     """
     async with reads:
         answer = await run_in_threadpool(make, *args, **options)
@@ -172,7 +172,7 @@ def as_asked(storage: Storage, kept: Kept, asked: Mapping[str, str], *, as_head:
     part = span(wanted, kept.num_bytes, kept.what)
     headers["Content-Length"] = str(part.stop - part.start)
     status = 200
-    if asked_range(wanted) is not None:  # the whole file too, where it was asked for as a range: players probe so
+    if asked_range(wanted) is not None:  # even if that is the whole file: players probe like that
         status, headers["Content-Range"] = 206, f"bytes {part.start}-{part.stop - 1}/{part.total}"
     if as_head:
         return Response(status_code=status, headers=headers, media_type=kept.media_type)
@@ -181,7 +181,7 @@ def as_asked(storage: Storage, kept: Kept, asked: Mapping[str, str], *, as_head:
 
 
 def holds(header: str, etag: str, *, weakly: bool = False) -> bool:
-    """Return whether If-Match, or `weakly` If-None-Match, names this version; `W/"…"` names it weakly alone."""
+    """Return whether If-Match, or `weakly` If-None-Match, names this version; `W/"…"` counts only weakly."""
     names = (name.strip() for name in header.split(","))
     return header.strip() == "*" or etag in (name.removeprefix("W/") if weakly else name for name in names)
 
@@ -195,7 +195,7 @@ def _digest(storage: Storage, name: str) -> str:
 
 
 def read(storage: Storage, name: str, part: Span) -> Iterator[bytes]:
-    """Yield the part; a file that ends early breaks the answer off, so that nobody takes it for the whole."""
+    """Yield the part; if the file ends early, break the answer off, so that nobody takes it for complete."""
     left = part.stop - part.start
     with storage.open(name, ahead=min(left, AHEAD_BYTES)) as file:
         file.seek(part.start)

@@ -1,7 +1,7 @@
-"""A time by which every request has an answer, whatever hangs behind it.
+"""A deadline by which every request is answered, whatever hangs behind it.
 
-The database has timeouts of its own; a storage on a network has none, and a thread that waits for it cannot be
-cancelled. So the request goes on by itself, and its caller is told to come back.
+The database has its own timeouts; network storage has none, and a thread that waits for it cannot be cancelled. So the
+request goes on in the background, and its caller is told to try again.
 """
 
 import asyncio
@@ -12,14 +12,14 @@ from api.errors import Overdue
 
 
 class Deadline:
-    """Runs an application, and lets go of what has not begun to answer in time."""
+    """Runs an application, and abandons requests whose answer has not begun in time."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._left: set[asyncio.Task[None]] = set()  # the event loop keeps no reference of its own
+        self._left: set[asyncio.Task[None]] = set()  # the event loop holds only weak references
 
     async def serve(self, scope: Scope, receive: Receive, send: Send, *, timeout_s: float) -> None:
-        """Serve a request; raise `Overdue` when no answer has begun after `timeout_s`."""
+        """Serve a request; raise `Overdue` if no answer has begun after `timeout_s`."""
         has_begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         is_over = False
 
@@ -56,4 +56,4 @@ class Deadline:
     def _forget(self, task: asyncio.Task[None]) -> None:
         self._left.discard(task)
         if not task.cancelled():
-            task.exception()  # seen: nobody waits for it any more
+            task.exception()  # mark it as retrieved: nobody waits for it

@@ -1,4 +1,4 @@
-"""What an endpoint is given: the parts of this process, and the caller's transaction."""
+"""Dependencies of endpoints: the parts of this process, and the caller's transaction."""
 
 import time
 from asyncio import Semaphore
@@ -31,8 +31,8 @@ from shared.model_cards import ModelCard
 from shared.storage import Storage
 
 LOCAL = Caller(tenant="local", group=None, scopes=frozenset(keys.ALL_SCOPES))
-NUM_LARGE_BODIES = 4  # such as hold lines of a batch, in memory at once
-NOTE_USE_S = 60.0  # a key's last use is written this often at most
+NUM_LARGE_BODIES = 4  # in memory at once, such as those with lines of a batch
+NOTE_USE_S = 60.0  # shortest interval between two writes of a key's last use
 CHALLENGE = {"WWW-Authenticate": "Bearer"}
 
 
@@ -42,7 +42,7 @@ class Service:
 
     settings: ApiSettings
     sessions: sessionmaker[Session]
-    readers: sessionmaker[Session]  # for what only reads: saves two round trips
+    readers: sessionmaker[Session]  # for reading only: saves two round trips
     cards: dict[str, ModelCard]
     storage: Storage
     readiness: Readiness
@@ -58,33 +58,33 @@ class Service:
     noted: dict[str, float] = field(default_factory=dict)  # key → when its use was last written
 
     def release(self) -> None:
-        """Let those go who would wait for longer than a shutdown takes."""
+        """Release callers who would wait for longer than a shutdown takes."""
         self.waiting.release()
         self.events.release()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One request's way to the database."""
+    """One request's access to the database."""
 
     service: Service
     caller: Caller
 
     @contextmanager
     def begin(self) -> Iterator[tuple[Session, Caller]]:
-        """Open a transaction for the caller; it is committed when the block ends, so before the answer goes out."""
+        """Open a transaction for the caller; it is committed when the block ends, before the answer is sent."""
         with transaction(self.service.sessions) as session:
             yield session, self.caller
 
     @contextmanager
     def look(self) -> Iterator[tuple[Session, Caller]]:
-        """Open a session that only reads: each statement sees what is committed by then."""
+        """Open a read-only session: each statement sees what is committed by then."""
         with self.service.readers() as session:
             yield session, self.caller
 
 
 def caller_of(service: Service, key: str | None) -> Caller:
-    """Return who sent a key; raise Unauthorized."""
+    """Return the caller to whom a key belongs; raise Unauthorized."""
     if key is None:
         raise Unauthorized("the Authorization header is missing; send 'Bearer sk-chai-…'", headers=CHALLENGE)
     with service.readers() as session:
@@ -100,13 +100,13 @@ def caller_of(service: Service, key: str | None) -> Caller:
 
 
 def check_scope(caller: Caller, *, is_change: bool = False) -> None:
-    """Raise Forbidden for a key that may not look at what is its tenant's, or change it."""
+    """Raise Forbidden if the key may not read, or not change, what belongs to its tenant."""
     if "jobs" not in caller.scopes and (is_change or "read" not in caller.scopes):
         raise Forbidden("this API key has no scope 'jobs'; ask the operator for one that has")
 
 
 async def service(request: Request) -> Service:
-    """Return what this process owns."""
+    """Return this process's parts."""
     owned: Service = request.app.state.service
     return owned
 
@@ -119,7 +119,7 @@ async def _known(
     service: Annotated[Service, Depends(service)],
     bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
 ) -> Call:
-    """Return the way to the database of a live key, whatever it may do."""
+    """Return the access of a live key, whatever its scopes."""
     if not service.settings.needs_keys:
         return Call(service=service, caller=LOCAL)
     key = bearer.credentials if bearer else _from_page(request)
@@ -129,13 +129,13 @@ async def _known(
 
 
 async def call(request: Request, known: Annotated[Call, Depends(_known)]) -> Call:
-    """Return the request's way to the database; whose key it is, is asked before a body is read."""
+    """Return the request's access to the database; the key is checked before the body is read."""
     check_scope(known.caller, is_change=request.method not in SAFE)
     return known
 
 
 def _from_page(request: Request) -> str | None:
-    """Return the key that a signed-in browser keeps; raise Forbidden when another site makes it change anything."""
+    """Return the key in a signed-in browser's cookie; raise Forbidden if another site tries to change anything."""
     key = request.cookies.get(KEY_COOKIE)
     headers = request.headers
     is_ours = request.method in SAFE or headers.get("sec-fetch-site") == "same-origin"  # behind TLS schemes differ
@@ -145,7 +145,7 @@ def _from_page(request: Request) -> str | None:
 
 
 async def operator(known: Annotated[Call, Depends(_known)]) -> Call:
-    """Return the way to the database of an operator, who needs no other scope; raise Forbidden for anybody else."""
+    """Return the access of an operator, who needs no other scope; raise Forbidden for anybody else."""
     if "admin" not in known.caller.scopes:
         raise Forbidden("this API key has no scope 'admin'; ask the operator for one that has")
     return known

@@ -1,11 +1,11 @@
-"""What a caller is told when a request cannot be served, in OpenAI's envelope.
+"""Errors that callers get if a request cannot be served, in OpenAI's envelope.
 
 ApiError
 ├── BadRequest          400  a field is wrong: change the request
 ├── Unauthorized        401  no key, or not a live one
 ├── Forbidden           403  the key may not do this
 ├── TooSlow             408  the body did not come in time: send it again
-├── NotReady            409  too early, or too late, for this state: look at the object first
+├── NotReady            409  too early or too late for the object's state: look at it first
 ├── Gone                410  the video was removed
 ├── TooLarge            413  the body is too long
 ├── UnsupportedMedia    415  the body is of another type
@@ -16,7 +16,7 @@ ApiError
 ├── JobFailed           502  the video that was waited for failed
 ├── TooManyConnections  503  this process serves no more of them: wait
 ├── Overdue             503  nothing was answered in time: something hangs
-└── Damaged             502  the stored file is not the one that was written
+└── Damaged             502  the stored file differs from the one that was written
 """
 
 import logging
@@ -44,7 +44,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
 }
 logger = logging.getLogger("api")
 
-STAYS = {"x-should-retry": "false"}  # headers of a refusal that no waiting mends: `openai` would try again
+STAYS = {"x-should-retry": "false"}  # header of a refusal that will not change: `openai` would retry
 
 
 class ApiError(Exception):
@@ -80,7 +80,7 @@ class Unauthorized(ApiError):
 
 
 class Forbidden(ApiError):
-    """The key is good, but not for this."""
+    """The key is valid, but not for this."""
 
     code = "insufficient_scope"
 
@@ -110,7 +110,7 @@ class Misdirected(ApiError):
 
 
 class Damaged(ApiError):
-    """The stored file is shorter, longer or other than what was written."""
+    """The stored file differs in length or content from what was written."""
 
     code = "video_damaged"
 
@@ -169,7 +169,7 @@ class QueueFull(ApiError):
     code = "queue_full"
 
 
-# The one table from exception to HTTP: status and OpenAI's error type.
+# The only table from exceptions to HTTP: status and OpenAI's error type.
 HTTP: dict[type[Exception], tuple[HTTPStatus, str]] = {
     BadRequest: (HTTPStatus.BAD_REQUEST, "invalid_request_error"),
     Unauthorized: (HTTPStatus.UNAUTHORIZED, "authentication_error"),
@@ -203,13 +203,13 @@ READ_ONLY = "the database takes no writes at the moment; nothing was changed, tr
 STORAGE_AWAY = "the storage of videos does not answer; try again in a second"
 UNSTORABLE = "a value of this request cannot be stored; send another one"
 OLD_TABLES = "the tables of the database are not those of this version; the operator runs `chai migrate`"
-READ_ONLY_STATES = frozenset({"25006"})  # SQLSTATE of a standby, and of a server that was told to take no writes
-OLD_TABLES_STATES = frozenset({"42P01", "42703"})  # of a table, and of a column, that is not there
+READ_ONLY_STATES = frozenset({"25006"})  # SQLSTATE of a standby or a server set to read-only
+OLD_TABLES_STATES = frozenset({"42P01", "42703"})  # a missing table, a missing column
 INTERNAL = "this is a fault of the server; try again, and if it stays tell the operator request id {request_id}"
 
 
 def install(app: FastAPI) -> None:
-    """Answer every exception of this app with the envelope."""
+    """Make this app answer every exception with the envelope."""
     for kind in HTTP:
         app.add_exception_handler(kind, _answer)
     app.add_exception_handler(InternalError, _answer)
@@ -219,7 +219,7 @@ def install(app: FastAPI) -> None:
 
 
 def describe(error: Exception) -> Error:
-    """Return what the caller is told about an exception; of an unexpected one, nothing but its request id."""
+    """Return what the caller is told about an exception: for an unexpected one only the request id."""
     _, type_ = _row(error)
     if isinstance(error, ApiError):
         return Error(message=discreet(error.message), type=type_, param=error.param, code=error.reason)
@@ -237,13 +237,13 @@ def describe(error: Exception) -> Error:
 
 
 def internal(request_id: str) -> JSONResponse:
-    """Return the answer to a fault of ours: nothing of the exception gets out."""
+    """Return the answer to a fault of ours, which reveals nothing of the exception."""
     error = Error(message=INTERNAL.format(request_id=request_id), type="server_error", code="internal_error")
     return _envelope(HTTPStatus.INTERNAL_SERVER_ERROR, error)
 
 
 def answer(error: Exception) -> JSONResponse:
-    """Return the answer to an exception that the table knows; raise it again when it is a fault of ours."""
+    """Return the answer to an exception that is in the table; reraise one that is a fault of ours."""
     status, _ = _row(error)
     if status == HTTPStatus.INTERNAL_SERVER_ERROR:
         raise error  # the outermost layer logs it and answers
@@ -265,7 +265,7 @@ async def _answer_invalid(request: Request, error: Exception) -> JSONResponse:
 
 
 async def unserved(request: Request, error: Exception) -> JSONResponse:
-    """Answer what the framework refuses by itself: unknown paths and methods."""
+    """Answer requests that the framework itself refuses: unknown paths and methods."""
     assert isinstance(error, HTTPException)
     method, path, headers = request.method, request.scope["path"], dict(error.headers or {})
     status, message, code = error.status_code, discreet(str(error.detail)), "bad_request"
@@ -284,7 +284,7 @@ async def unserved(request: Request, error: Exception) -> JSONResponse:
 
 
 def _with_head(allowed: str) -> str:
-    """Return the methods of a page, which the document of the API lacks: HEAD is answered wherever GET is."""
+    """Return the methods of a page, which is not in the API's document: HEAD is answered wherever GET is."""
     methods = set(allowed.split(", "))
     return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
 

@@ -1,4 +1,4 @@
-"""What a waiting caller is told: how many are before, who works, when it may be done. Remembered for a second or so."""
+"""Estimates for waiting callers: jobs before theirs, workers, time of completion. Kept for about a second."""
 
 from dataclasses import dataclass
 
@@ -18,16 +18,16 @@ class Estimate:
     """What is known of a job that has not ended."""
 
     position: int | None = None  # jobs before it, while queued
-    workers: int | None = None  # alive now; none: nobody knows
+    workers: int | None = None  # alive now; None: unknown
     eta_seconds: float | None = None
-    waiting_reason: str | None = None  # why it would wait even if it were the next
+    waiting_reason: str | None = None  # why it would wait even if it were next
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crew:
-    """The workers that are there."""
+    """The present workers."""
 
-    number: int | None  # none: none was ever seen
+    number: int | None  # None: none was ever seen
     living: list[Beat]
 
 
@@ -40,7 +40,7 @@ class Estimates:
         self._seconds = Kept(metrics.mean_run_seconds)
 
     def of(self, session: Session, job: Job) -> Estimate:
-        """Return what is known of a job."""
+        """Return the estimate for a job."""
         if job.status not in (JobStatus.QUEUED, JobStatus.IN_PROGRESS):
             return Estimate()
         position = self._position(session, job) if job.status == JobStatus.QUEUED else None
@@ -58,7 +58,7 @@ class Estimates:
         )
 
     def num_workers(self, session: Session) -> int | None:
-        """Return how many workers are alive; none: nobody knows."""
+        """Return how many workers are alive; None if unknown."""
         return self._crew.get(session).number
 
     def _position(self, session: Session, job: Job) -> int:

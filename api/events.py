@@ -1,7 +1,7 @@
-"""Streams of changes (server-sent events): one look at the database for all listeners, a few times a second.
+"""Streams of changes (server-sent events): the database is queried a few times a second for all listeners together.
 
-An event carries the whole video as it is, so that one too many does no harm. Its id is a horizon of `db.changes`: who
-comes back with it as Last-Event-ID gets what changed meanwhile.
+An event carries the whole video in its present state, so that a duplicate does no harm. Its id is a horizon of
+`db.changes`: a listener that reconnects with it as Last-Event-ID gets the changes that it missed.
 """
 
 import asyncio
@@ -26,20 +26,20 @@ from shared.logs import Once
 
 logger = logging.getLogger("api.events")
 LOOK_S = 0.3
-KEYS_S = 2.0  # to the next look whether the listeners' keys still live
-HEARTBEAT_S = 15.0  # proxies end connections on which nothing comes for a minute
-LONGEST_S = 3600.0  # a listener comes back after this, and its key is looked at again
-MOST_AT_ONCE = 1000  # more changes than this are one word, "reload"
-MOST_UNREAD = 2000  # a listener that does not read is sent away, and comes back for what it missed
+KEYS_S = 2.0  # between two checks whether the listeners' keys are still live
+HEARTBEAT_S = 15.0  # proxies close connections that are silent for a minute
+LONGEST_S = 3600.0  # then a listener must reconnect, and its key is checked again
+MOST_AT_ONCE = 1000  # more changes than this become one event, "reload"
+MOST_UNREAD = 2000  # a listener that does not read is disconnected, and can reconnect for what it missed
 HEARTBEAT = ": still here\n\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One change, written once for all who hear it."""
+    """One change, serialised once for all its listeners."""
 
     tenant: str
-    video: UUID | None  # none: of no single one
+    video: UUID | None  # None: of no single one
     text: str
     is_last: bool = False  # of this video
 
@@ -47,8 +47,8 @@ class Event:
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Listener:
     tenant: str
-    video: UUID | None  # none: all of the tenant's
-    key: str | None  # that it came with
+    video: UUID | None  # None: all of the tenant's
+    key: str | None  # its API key
     unread: asyncio.Queue[Event | None] = field(default_factory=asyncio.Queue)
 
     def hear(self, event: Event) -> None:
@@ -57,7 +57,7 @@ class _Listener:
 
 
 class Events:
-    """Who listens to what in this process."""
+    """The listeners of this process."""
 
     def __init__(self, factory: sessionmaker[Session]) -> None:
         self._factory = factory
@@ -65,17 +65,18 @@ class Events:
         self._listeners: set[_Listener] = set()
         self._task: asyncio.Task[None] | None = None
         self._low = 0
-        self._told: set[tuple[UUID, int]] = set()  # changes at or behind `_low` that were told
+        self._told: set[tuple[UUID, int]] = set()  # changes at or after `_low` already sent
 
     async def listen(
         self, caller: Caller, *, after: int | None = None, video: UUID | None = None
     ) -> AsyncIterator[str]:
-        """Yield what happens to a tenant's videos, or to one until it ends, and first of all what happened before.
+        """Yield changes of a tenant's videos, or of one until it ends, beginning with those already missed.
 
         Ends soon after the caller's key is revoked or expires.
 
-        `after` is the id of the last event heard; without it one video is told as it is, and all are from now on. Who
-        heard more than there is, from a database that was put back since, is told to read the lists again.
+        `after` is the id of the last event received; without it, a single video's present state comes first, while for
+        all videos only new changes come. If `after` lies in the future, since the database was restored, the listener
+        is told to reload.
         """
         tenant, until = caller.tenant, time.monotonic() + LONGEST_S
         listener = _Listener(tenant=tenant, video=video, key=caller.key)
@@ -85,7 +86,7 @@ class Events:
             start = now if after is None else min(after, now)
             self._watch_from(start)
             yield _lines("ready", start, {"object": "events"}, retry_ms=1000)
-            if after is not None and after > now:  # an id of another database: what was missed cannot be told
+            if after is not None and after > now:  # an id of another database: what was missed is unknown
                 yield _reload(tenant, now).text
             before = await run_in_threadpool(self._before, tenant, start, video)
             for past in before:
@@ -122,15 +123,15 @@ class Events:
             try:
                 asked = self._tenants()
                 events, horizon = await run_in_threadpool(self._look, sorted(asked))
-                for event in events:  # first: they are not read again
+                for event in events:  # first, since they are not read again
                     for listener in self._listeners:
                         listener.hear(event)
-                if self._tenants() <= asked:  # else somebody came meanwhile, of whom nothing was read
+                if self._tenants() <= asked:  # else a listener joined meanwhile whose tenant was not read
                     self._move_on(horizon)
                 if time.monotonic() - looked > KEYS_S:
                     await self._send_away()
                     looked = time.monotonic()
-            except Exception as error:  # the database may be away for a while; what happens meanwhile is told later
+            except Exception as error:  # the database may be away for a while; changes are sent later
                 self._looks.failed("not looked", error)
                 await asyncio.sleep(1.0)
                 continue
@@ -156,7 +157,7 @@ class Events:
         self._low, self._told = horizon, {(id_, changed) for id_, changed in self._told if changed >= horizon}
 
     def _look(self, tenants: Sequence[str]) -> tuple[list[Event], int]:
-        """Return what is new, and where to read on."""
+        """Return what is new, and where to continue reading."""
         with transaction(self._factory) as session:
             found = changes.since(session, self._low, tenants, limit=MOST_AT_ONCE)
             new = [row for row in found.rows if (row.id, row.changed) not in self._told]
@@ -167,7 +168,7 @@ class Events:
         return events, found.horizon
 
     def _before(self, tenant: str, after: int, video: UUID | None) -> list[Event]:
-        """Return what a listener that comes, or comes back, has not heard of."""
+        """Return the events that a connecting or reconnecting listener has missed."""
         with transaction(self._factory) as session:
             if video is not None:
                 row = session.get(Job, video)
@@ -184,7 +185,7 @@ class Events:
 
 
 def _told(session: Session, rows: Sequence[Job], low: int, high: int) -> list[Event]:
-    """Return an event a row. Only the last one's id is the new horizon: who is cut off before it reads all again."""
+    """Return one event per row. Only the last has the new horizon as id: a listener cut off before gets all again."""
     figures = metrics.of_jobs(session, [row for row in rows if row.status == JobStatus.COMPLETED])
     events = []
     for number, row in enumerate(rows, 1):

@@ -1,4 +1,4 @@
-"""Turn pydantic's findings into sentences that name the field, the value and the way out."""
+"""Turn pydantic's errors into sentences that name the field, the value and the remedy."""
 
 import json
 import re
@@ -10,7 +10,7 @@ from typing import Any
 from shared.json_members import TWICE
 
 SHOWN_CHARS = 60  # of a wrong value
-NAME_CHARS = 100  # of a field's name that is said back
+NAME_CHARS = 100  # of a field's name that is quoted
 _KEY = re.compile(r"sk-chai-[0-9A-Za-z]+-\S+")
 _FILE = re.compile(r"(?<![\w:/.])/(?:[^\s/:'\"]+/)+([^\s/:'\"]*)")
 _OFFERED = "this service makes videos: POST /v1/videos submits one, and /docs lists what else there is"
@@ -37,33 +37,33 @@ class Problem:
 
 
 def first(errors: Sequence[Any], known: Sequence[str] = ()) -> Problem:
-    """Explain the first finding; `known` are the fields of the request, for the hint at a misspelt one."""
+    """Explain the first error; `known` are the fields of the request, to suggest one for a misspelt name."""
     error = errors[0]
     place, *rest = error["loc"] or ("body",)
     field = rest if place in _PLACES and (rest or place == "body") else [place, *rest]
     if place == "query":
-        field = field[:1]  # one that may be repeated has its number behind its name
-    is_key = len(field) > 2 and field[-1] == "[key]"  # of an object: its field, the key, this mark
+        field = field[:1]  # in a repeatable field, the index follows the name
+    is_key = len(field) > 2 and field[-1] == "[key]"  # in an object: its field, the key, this mark
     param = printable(".".join(map(str, field[:-2] if is_key else field))) if field else None
     name = f"a key of {param}" if is_key else "the body" if param is None else param or "''"
     return Problem(message=_sentence(error, name, known), param=param, code=_code(error["type"]))
 
 
 def shown(value: object) -> str:
-    """Return a value as it may appear in a message: printable, and cut; null, true and false as JSON writes them."""
+    """Return a value for a message: printable and shortened; null, true and false as in JSON."""
     text = json.dumps(value) if value is None or isinstance(value, bool) else repr(value)
     return text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}…"
 
 
 def printable(text: str) -> str:
-    """Return a caller's own words as they can be sent back in any encoding: escaped where needed, and cut."""
+    """Return a caller's text so that it can be sent back in any encoding: escaped where needed, and shortened."""
     plain = text.encode("utf-8", "backslashreplace").decode()
     plain = "".join(char if char.isprintable() else repr(char)[1:-1] for char in plain)
     return plain if len(plain) <= NAME_CHARS else f"{plain[:NAME_CHARS]}…"
 
 
 def custom_id(line: object) -> str | None:
-    """Return the name of a line that is wrong, if it has one, cut, and without what no database or encoding holds."""
+    """Return the name of an invalid line, if any, shortened and without characters that cannot be stored or encoded."""
     name = line.get("custom_id") if isinstance(line, dict) else None
     return name.encode("utf-8", "replace").decode().replace("\0", "?")[:200] if isinstance(name, str) else None
 
@@ -74,7 +74,7 @@ def discreet(text: str) -> str:
 
 
 def without_folders(text: str) -> str:
-    """Return a message with the files of the server named by their last part: where they lie is nobody's business."""
+    """Return a message in which paths of the server are reduced to file names, since folders are private."""
     return _FILE.sub(r"\1", text)
 
 
@@ -110,13 +110,13 @@ def _sentence(error: Mapping[str, Any], field: str, known: Sequence[str]) -> str
 
 
 def _length(value: object, context: Mapping[str, object]) -> str:
-    """Of what came, or of what it was read as: a number may stand for a longer text."""
+    """Return the length of the value received, or of its reading: a number may represent a longer text."""
     length = len(value) if isinstance(value, str | list | dict) else context.get("actual_length", "too many")
     return f"{length} {'members' if isinstance(value, list | dict) else 'characters'}"
 
 
 def hint(field: str, known: Sequence[str]) -> str:
-    """Say what a misspelt field may have meant."""
+    """Suggest what a misspelt field may have meant."""
     close = get_close_matches(field, known, n=1)
     if close:
         return f"did you mean {close[0]}?"
@@ -124,9 +124,9 @@ def hint(field: str, known: Sequence[str]) -> str:
 
 
 def not_offered(method: str, path: str, *, is_path: bool) -> str | None:
-    """Return what to say of a call of OpenAI's API that this service lacks; None for any other path.
+    """Return the message for a call of OpenAI's API that this service lacks; None for any other path.
 
-    `is_path`: something is served there, by another method.
+    `is_path`: the path exists, with another method.
     """
     is_ours = is_path or path.startswith(
         ("/v1/videos/", "/v1/bulk-runs", "/v1/batches", "/v1/files", "/v1/webhooks", "/v1/cache", "/v1/models")

@@ -1,7 +1,7 @@
-"""Batches of files: read into a bulk run chunk by chunk, and answered with files of results.
+"""Batches from files: read into a bulk run chunk by chunk, and answered with files of results.
 
-One step of a batch is one transaction, and any process may take any step: what dies is gone on with. A line that is no
-request costs itself only; it stands in the error file with its reason.
+Each step of a batch is one transaction, and any process may take any step, so that another one continues after a crash.
+An invalid line affects only itself; the error file lists it with the reason.
 """
 
 import logging
@@ -34,32 +34,32 @@ from shared.storage import FileMissing, Storage, StorageError, file_name
 
 logger = logging.getLogger("api.file_batches")
 CHUNK = 500  # lines read in one transaction
-GIVE_UP = 5  # times in a row that a file broke its reading, while nothing was away
-_AWAY = (DBAPIError, PoolTimeout, StorageError, OSError, MemoryError)  # of a service: no fault of a file
-_SPACE = UUID("6f1f6a0e-6f0d-4c4c-9a53-6b6df5b1c0de")  # of the ids of lines
+GIVE_UP = 5  # failures in a row to read a file while nothing was away
+_AWAY = (DBAPIError, PoolTimeout, StorageError, OSError, MemoryError)  # a service's fault, not the file's
+_SPACE = UUID("6f1f6a0e-6f0d-4c4c-9a53-6b6df5b1c0de")  # for the ids of lines
 
 
 class FileBatches:
-    """Goes on with the batches of one service."""
+    """Advances the batches of one service."""
 
     def __init__(self, factory: sessionmaker[Session], storage: Storage, settings: ApiSettings) -> None:
         self._factory, self._storage, self._settings = factory, storage, settings
-        self._broken: Counter[UUID] = Counter()  # times in a row, by batch
+        self._broken: Counter[UUID] = Counter()  # failures in a row, by batch
 
     @cached_property
     def _cards(self) -> dict[str, ModelCard]:
-        return model_cards.load(self._settings.models_dir)  # with the first batch: a relay that has none needs none
+        return model_cards.load(self._settings.models_dir)  # with the first batch: a relay without any needs none
 
     def turn(self) -> bool:
         """Take the next step of every batch that has one; return whether there was any.
 
-        A batch that cannot go on does not hold up the others; what it broke on is raised in the end. One whose file
-        breaks its reading again and again fails.
+        A batch that cannot go on does not hold up the others; its error is raised at the end. One whose file repeatedly
+        fails to be read fails.
         """
         has_moved, broken = False, None
         with transaction(self._factory) as session:
             ids = file_batches.unfinished(session)
-        for ended in self._broken.keys() - set(ids):  # by another process, or cancelled
+        for ended in self._broken.keys() - set(ids):  # ended by another process, or cancelled
             del self._broken[ended]
         for id_ in ids:
             try:
@@ -74,7 +74,7 @@ class FileBatches:
         return has_moved
 
     def _is_given_up(self, id_: UUID, error: Exception) -> bool:
-        """Fail a batch whose file broke its reading too often; return whether it has ended."""
+        """Fail a batch whose file failed to be read too often; return whether it has ended."""
         if isinstance(error, _AWAY) and not isinstance(error, (DataError, IntegrityError)):
             return False
         self._broken[id_] += 1
@@ -83,7 +83,7 @@ class FileBatches:
         with transaction(self._factory) as session:
             taken = file_batches.take(session, id_)
             if taken is None or taken[0].status != FileBatchStatus.VALIDATING:
-                return False  # what has run is written once the service can
+                return False  # results are written once the service can
             row, run = taken
             message = (
                 f"a line from {row.line + 1} on breaks the service, whose log says how; leave it out and send again"
@@ -120,7 +120,7 @@ class FileBatches:
                 lines = list(islice(found, CHUNK))
         except (NotFound, FileMissing) as error:
             if isinstance(error, FileMissing):
-                sweeps.check_ours(self._storage, self._factory)  # of another storage all files are missing
+                sweeps.check_ours(self._storage, self._factory)  # in another storage all files are missing
             message = f"{file_id(row.input_file_id)} is no longer there; upload it again"
             file_batches.fail(session, row, run, code="input_file_gone", message=message)
             _tell(session, row)
@@ -160,13 +160,13 @@ class FileBatches:
         file_batches.refuse(session, row.id, bad)
 
     def _finalize(self, row: FileBatch) -> bool:
-        """Write the files of a batch whose videos have all ended, and end it; the one that is first does."""
-        with by_message(self._factory) as reader:  # what has ended stays as it is, and writing may take minutes
+        """Write the files of a batch whose videos have all ended, and end it; if several do so, the first wins."""
+        with by_message(self._factory) as reader:  # ended jobs do not change, and writing may take minutes
             answered = (_answered(job, metric) for job, metric in file_batches.ended(reader, row.id, is_completed=True))
             outputs, errors = self._write(row, "output", answered), self._write(row, "error", _errors(reader, row))
         with transaction(self._factory) as session:
             if (taken := file_batches.take(session, row.id)) is None:
-                return False  # what was written is an orphan, and swept
+                return False  # the files just written are orphans, and will be swept
             mine, life = taken[0], timedelta(seconds=row.output_life_s)
             mine.output_file_id = files.add(session, outputs, life=life).id if outputs else None
             mine.error_file_id = files.add(session, errors, life=life).id if errors else None
@@ -177,7 +177,7 @@ class FileBatches:
         return True
 
     def _write(self, row: FileBatch, kind: str, lines: Iterator[dict[str, Any]]) -> File | None:
-        """Store lines, and return the file that they are; none when there are none."""
+        """Store lines and return their file; None if there are none."""
         first = next(lines, None)
         if first is None:
             return None
@@ -198,7 +198,7 @@ class FileBatches:
 
 
 def _tell(session: Session, row: FileBatch) -> None:
-    """Let webhooks say that a batch has ended, with its id alone, as OpenAI's do."""
+    """Notify webhooks that a batch has ended, giving only its id, as OpenAI's do."""
     event: Any = f"batch.{row.status}"  # Any: one of four, by the states
     webhooks.tell(session, row.tenant, event, row.id, {"id": batch_id(row.id)}, at=datetime.now(UTC))
 

@@ -1,4 +1,4 @@
-"""Lines of a file of requests, read one after another with bounded memory, from any place on."""
+"""Lines of a file of requests, read one by one with bounded memory, from any position on."""
 
 import io
 from collections.abc import Generator
@@ -9,24 +9,24 @@ from api import bodies, explain
 from api.errors import BadRequest
 from api.schemas.requests import FileLine
 
-MAX_LINE_BYTES = 256 * 1024  # of one request; the longest that all fields allow is far below
+MAX_LINE_BYTES = 256 * 1024  # of one request; with every field at its limit, a request is far shorter
 _BUFFER_BYTES = 1024 * 1024
 _BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawLine:
-    """One line as it stands in the file."""
+    """One raw line of the file."""
 
     number: int  # from 1
     content: bytes | None  # without its end; None: too long to be read
-    end: int  # where the next one begins
+    end: int  # offset at which the next one begins
 
 
 def read(stream: IO[bytes], *, offset: int = 0, number: int = 0) -> Generator[RawLine]:
-    """Yield the lines behind `offset`, of which `number` stand before; empty ones are counted and left out.
+    """Yield the lines after `offset`, before which there are `number`; empty ones are counted but left out.
 
-    Closes the stream in the end, and when the generator is closed.
+    Closes the stream at the end, or when the generator is closed.
     """
     stream.seek(offset)
     with io.BufferedReader(stream, _BUFFER_BYTES) as buffered:  # type: ignore[type-var]  # whatever fsspec opens
@@ -40,7 +40,7 @@ def read(stream: IO[bytes], *, offset: int = 0, number: int = 0) -> Generator[Ra
 
 
 def request(line: RawLine) -> dict[str, Any]:  # Any: JSON
-    """Return what a line asks for, as a line of a bulk run; raise `BadRequest`."""
+    """Return a line's request as a line of a bulk run; raise `BadRequest`."""
     if line.content is None:
         raise BadRequest(f"the line has more than {MAX_LINE_BYTES} bytes; send less", code="line_too_long")
     asked = bodies.check(FileLine, bodies.parse_json(line.content))
@@ -52,7 +52,7 @@ def request(line: RawLine) -> dict[str, Any]:  # Any: JSON
 
 
 def custom_id(line: RawLine) -> str | None:
-    """Return the name of a line that is wrong, if it can be read."""
+    """Return the name of an invalid line, if it can be read."""
     try:
         value = bodies.parse_json(line.content or b"")
     except BadRequest:

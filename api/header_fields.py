@@ -1,6 +1,6 @@
-"""Header fields as HTTP means them where they come more than once, or with a method that they say nothing to.
+"""Header fields of requests, by HTTP's rules on repeated fields and fields without meaning for a method.
 
-And those of every answer.
+And the header fields of every answer.
 """
 
 import re
@@ -30,13 +30,13 @@ _ONE_VALUE = {
 _REQUEST_ID = "x-request-id"
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~%@+-]+)+")
-_OF_GET = frozenset({b"range", b"if-range"})  # to be ignored with every other method (RFC 9110, 14.2)
+_OF_GET = frozenset({b"range", b"if-range"})  # ignored with every other method (RFC 9110, 14.2)
 
 
 def read(scope: Scope) -> Scope:
-    """Return a request with one line a field, and without those that its method ignores.
+    """Return a request with one line per field, and without those that its method ignores.
 
-    Raises BadRequest where a field of one value has two.
+    Raises BadRequest if a field that may have one value has two.
     """
     found: dict[bytes, bytes] = {}
     for name, value in scope["headers"]:
@@ -53,19 +53,19 @@ def read(scope: Scope) -> Scope:
 
 
 def request_id(scope: Scope | None = None) -> str:
-    """Return the id that a caller gave to a request, or a new one."""
+    """Return the request id given by the caller, or a new one."""
     given = "" if scope is None else Headers(scope=scope).get(_REQUEST_ID, "")
     return given if _GIVEN_ID.fullmatch(given) else uuid4().hex
 
 
 def prefix(scope: Scope) -> str:
-    """Return the path under which a proxy in front offers this service, as the proxy says; it asks without it."""
+    """Return the path prefix under which a proxy in front offers this service, as the proxy reports it."""
     given = Headers(scope=scope).get("x-forwarded-prefix", "").rstrip("/")
     return given if _PREFIX.fullmatch(given) else ""
 
 
 def of_every_answer(request_id: str) -> dict[str, str]:
-    """Return what no answer lacks: its request's id, and that it is no other type, nor for another site's page."""
+    """Return the headers of every answer: the request's id, and protection from sniffing and other sites' pages."""
     return {
         _REQUEST_ID: request_id,
         "x-content-type-options": "nosniff",

@@ -21,7 +21,7 @@ _LIST = {
 
 
 def batch_id(id_: UUID) -> str:
-    """Return the public form of the id of a bulk run, which is a batch's too when a file began it."""
+    """Return the public form of a bulk run's id; for a run from a file, it is also the batch's id."""
     return f"{_PREFIX['batch']}{id_.hex}"
 
 
@@ -36,12 +36,12 @@ def webhook_id(id_: UUID) -> str:
 
 
 def event_id(key: str) -> str:
-    """Return the id of something that happened; the same thing has the same one however often it is told."""
+    """Return the id of an event; it is the same however often the event is sent."""
     return f"evt_{uuid5(_EVENTS, key).hex}"
 
 
 def parse(kind: Kind, text: str) -> UUID:
-    """Read an id; a text that cannot be one is unknown like any other: `NotFound`."""
+    """Read an id; a text that is not one is treated as unknown: `NotFound`."""
     try:
         return UUID(text.removeprefix(_PREFIX[kind]))
     except ValueError:
@@ -50,7 +50,7 @@ def parse(kind: Kind, text: str) -> UUID:
 
 @contextmanager
 def known(kind: Kind, text: str) -> Iterator[UUID]:
-    """Give the parsed id to the block; a `NotFound` from either names the id as the caller wrote it."""
+    """Pass the parsed id to the block; a `NotFound` from parsing or the block names the id as the caller wrote it."""
     try:
         yield parse(kind, text)
     except NotFound:
@@ -58,20 +58,20 @@ def known(kind: Kind, text: str) -> Iterator[UUID]:
 
 
 def cursor(kind: Kind, after: str | None) -> AbstractContextManager[UUID | None]:
-    """Give the parsed id that a page begins after, if any, to the block; as `known` where there is one."""
+    """Pass the parsed id after which a page begins, if any, to the block; like `known` if there is one."""
     return known(kind, after) if after else nullcontext()
 
 
 class Listed(Protocol):
-    """What stands in a page."""
+    """A row of a page."""
 
     @property
     def id(self) -> str:
-        """As callers see it."""
+        """The public form."""
 
 
 class Ends(TypedDict):
-    """Where a page begins and ends, as every list says it."""
+    """Where a page begins and ends, as in every list."""
 
     first_id: str | None
     last_id: str | None

@@ -1,4 +1,4 @@
-"""What a request becomes: checked against the model's card, then a job row."""
+"""Requests to job rows, checked against the model's card."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from shared import captions, prompts, tracing
 from shared.model_cards import ModelCard, sides
 from shared.numerals import plain
 
-CLEANED_CHARS = 200  # of a prompt that is cleaned while its sender waits: a few milliseconds at most
+CLEANED_CHARS = 200  # longest prompt that is cleaned while its sender waits: a few milliseconds at most
 
 _SHAPING = (
     "prompt",
@@ -75,7 +75,7 @@ def line(request: BatchLine, cards: Mapping[str, ModelCard], *, tenant: str, def
 def again(known: Job, cards: Mapping[str, ModelCard]) -> Job:
     """Return an interactive job, of no run, that asks for what an earlier one asked for; raise `BadRequest`.
 
-    Its key is one that no header carries, so that a button that is pressed twice makes one video.
+    Its key is one that no header can carry, so that pressing a button twice makes one video.
     """
     _card(known.model, cards)
     key = f"\N{LEFTWARDS ARROW WITH HOOK} {known.id}"
@@ -90,7 +90,7 @@ def again(known: Job, cards: Mapping[str, ModelCard]) -> Job:
 
 
 def _line_key(row: Job) -> str:
-    """Return a hash of all that shapes a video, defaults filled in: lines that ask for the same are alike."""
+    """Return a hash of all that shapes a video, with defaults filled in: equal for lines that ask for the same."""
     return hashlib.sha256(json.dumps([getattr(row, name) for name in _SHAPING], sort_keys=True).encode()).hexdigest()
 
 
@@ -117,9 +117,9 @@ def _card(name: str, cards: Mapping[str, ModelCard]) -> ModelCard:
 
 
 def _check_prompts(request: CreateVideo, card: ModelCard) -> None:
-    """Raise `BadRequest` for a prompt that the cleaning of the model takes away whole, where no model need be asked.
+    """Raise `BadRequest` for a prompt of which the model's cleaning leaves nothing, if that shows without the model.
 
-    Long ones are left to the worker, which finds the same: cleaning takes the square of their length.
+    Long ones are left to the worker, which decides the same: cleaning takes quadratic time.
     """
     if card.family != "opensora":
         return
@@ -137,7 +137,7 @@ def _size(size: str, card: ModelCard) -> tuple[int, int]:
 
 
 def _asked_size(request: CreateVideo) -> str | None:
-    """Return the size in either way of saying it; raise `BadRequest` when the two differ or a half is missing."""
+    """Return the size, given in either form; raise `BadRequest` if the two differ or one half is missing."""
     if request.width is None and request.height is None:
         return request.size
     if request.width is None or request.height is None:

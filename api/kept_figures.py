@@ -1,4 +1,4 @@
-"""Figures that are remembered for a second or so, so that many callers make one question to the database."""
+"""Figures that are kept for about a second, so that many callers cause one query."""
 
 import threading
 import time
@@ -9,14 +9,14 @@ from typing import Generic, TypeVar
 from sqlalchemy.orm import Session
 
 FRESH_S = 1.0
-SHARE = 20  # a figure that takes long to find is kept for this many times as long
+SHARE = 20  # a slow figure is kept for this many times as long as it takes to compute
 
 T = TypeVar("T")
 
 
 @dataclass(slots=True)
 class Kept(Generic[T]):
-    """A figure, found again when it is no longer fresh, by one thread at a time."""
+    """A figure, computed again by one thread at a time when it is no longer fresh."""
 
     find: Callable[[Session], T]
     value: T | None = None
@@ -25,13 +25,13 @@ class Kept(Generic[T]):
 
     @property
     def is_fresh(self) -> bool:
-        """Whether `get` would ask nobody."""
+        """Whether `get` would return without a query."""
         return bool(self.value) and time.monotonic() < self.until
 
     def get(self, session: Session) -> T:
-        """Return the figure, found anew when it is old or empty."""
+        """Return the figure, computed again if it is old or empty."""
         with self.lock:
-            if not self.value or time.monotonic() >= self.until:  # what is still empty may not be for long
+            if not self.value or time.monotonic() >= self.until:  # an empty one may soon change
                 began = time.monotonic()
                 self.value = self.find(session)
                 took = time.monotonic() - began

@@ -1,8 +1,8 @@
-"""Which list of the broker a job's message goes to: one that those workers serve who have its model.
+"""Which list of the broker a job's message goes to: one served by workers that have its model.
 
-Where all workers have the same models there is one list a queue. A model that only some have gets a list of its own,
-`bulk.wan` for one, which they serve beside the common one: a worker without it must not take the message and lose it.
-A job that no worker takes waits; `obstacle` says why.
+If all workers have the same models, there is one list per queue. A model that only some have gets its own list, such as
+`bulk.wan`, which those serve beside the common one: a worker without the model must not take the message and lose it. A
+job that no worker takes waits; `obstacle` says why.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -15,22 +15,22 @@ from db.states import Queue, queue_of_model
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lane:
-    """A list of the broker, and what goes there."""
+    """A list of the broker, and which jobs go there."""
 
     name: str
-    models: frozenset[str] | None  # none: whatever model
+    models: frozenset[str] | None  # None: any model
     num_workers: int
 
     def num_handed(self, flying: Iterable[InFlight], queue: Queue) -> int:
-        """Return how many of its messages no worker has come for."""
+        """Return how many of its messages no worker has taken yet."""
         its = (busy for busy in flying if busy.queue == queue and (self.models is None or busy.model in self.models))
         return sum(busy.num_handed for busy in its)
 
 
 def of(queue: Queue, workers: Sequence[Beat]) -> list[Lane]:
-    """Return where jobs of a queue go, by what its workers say of themselves; jobs of other models wait.
+    """Return the lists for jobs of a queue, by what its workers report; jobs of other models wait.
 
-    A worker that does not say which models it has is taken to have all. Without any, one is expected.
+    A worker that does not report its models is taken to have all. If there is no worker, one is expected to come.
     """
     known = [beat.models for beat in workers if beat.models is not None]
     if not workers or len(known) < len(workers):
@@ -51,7 +51,7 @@ def of(queue: Queue, workers: Sequence[Beat]) -> list[Lane]:
 
 
 def obstacle(queue: str, model: str, workers: Sequence[Beat]) -> str | None:
-    """Say why none of the workers that live takes a job, and what to do; None where one does."""
+    """Return why none of the living workers takes a job, and what to do; None if one does."""
     if not workers:
         return "no worker is here: start one with `chai worker`, or all parts with `chai up`"
     having = [beat for beat in workers if beat.has_model(model)]
@@ -71,6 +71,6 @@ def obstacle(queue: str, model: str, workers: Sequence[Beat]) -> str | None:
 
 
 def lists(queue: Queue, workers: Sequence[Beat], flying: Iterable[InFlight]) -> Collection[str]:
-    """Return every list that may hold messages of a queue, of workers that have left too."""
+    """Return every list that may hold messages of a queue, including those of workers that have left."""
     handed = {queue_of_model(queue, busy.model) for busy in flying if busy.queue == queue and busy.num_handed}
     return sorted(handed | {lane.name for lane in of(queue, workers)} | {queue.value})

@@ -1,4 +1,4 @@
-"""What a key allows of new videos. A replay is no new video: whoever asks here has looked for one before."""
+"""A key's limits on new videos. A replay is not a new video: callers have checked for one before."""
 
 import math
 import time
@@ -11,23 +11,23 @@ from api.errors import STAYS, QueueFull
 from db import file_batches, job_lists, keys, metrics
 from db.keys import Caller
 
-FRESH_S = 10.0  # GPU seconds of a tenant are summed up this often at most
+FRESH_S = 10.0  # shortest interval between two sums of a tenant's GPU seconds
 
 
 @dataclass(slots=True)
 class Limits:
-    """What each key allows; remembers for a while what tenants have used."""
+    """The limits of keys; keeps for a while how much tenants have used."""
 
     clock: Callable[[], float] = time.monotonic
     _spent: dict[str, tuple[float, float]] = field(default_factory=dict)  # tenant → GPU seconds, and when summed up
 
     def check(self, session: Session, caller: Caller, num_more: int = 1, *, is_bulk: bool = False) -> None:
-        """Raise QueueFull when a limit leaves no room for so many new videos; for none there always is."""
+        """Raise QueueFull if a limit leaves no room for so many new videos; zero always fits."""
         if not num_more:
             return
         if caller.max_queued is not None:
             keys.lock_tenant(session, caller.tenant)
-            num_unread = file_batches.num_unread(session, caller.tenant)  # lines are jobs once they were read
+            num_unread = file_batches.num_unread(session, caller.tenant)  # unread lines are not jobs yet
             _check_room(caller.max_queued, job_lists.num_queued(session, caller.tenant) + num_unread, num_more)
         if caller.max_gpu_seconds == 0:
             raise _never("this key allows no GPU seconds; ask the operator for some", code="quota_exceeded")
@@ -48,7 +48,7 @@ class Limits:
 
 
 def _never(message: str, *, code: str) -> QueueFull:
-    """Return the refusal of what no waiting makes possible."""
+    """Return the refusal of a request that would not be possible later either."""
     return QueueFull(message, code=code, headers=STAYS)
 
 
@@ -61,7 +61,7 @@ def _take(session: Session, key: str, per_minute: int) -> None:
 
 
 def _check_room(most: int, num_queued: int, num_more: int) -> None:
-    """Raise QueueFull when a key's limit leaves no room for more jobs."""
+    """Raise QueueFull if a key's limit leaves no room for more jobs."""
     if num_more > most:
         message = f"this key lets {most} videos wait, not {num_more}; send fewer at once, or ask the operator"
         raise _never(message, code="queue_full")

@@ -1,4 +1,4 @@
-"""The results of a bulk run as a file: read a few hundred lines at a time, whatever its length."""
+"""The results of a bulk run as a file, read a few hundred lines at a time, however long the run."""
 
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -23,14 +23,14 @@ TYPES = {"jsonl": "application/jsonl", "csv": "text/csv; charset=utf-8", "parque
 
 
 def forms() -> dict[Form, str]:
-    """Return the formats that this server can write, and their names for people: Parquet needs pyarrow."""
+    """Return the formats that this server can write, with their display names; Parquet needs pyarrow."""
     return {"csv": "CSV", "jsonl": "JSONL", **({"parquet": "Parquet"} if find_spec("pyarrow") else {})}
 
 
 def of_run(call: Call, id_: UUID, form: Form) -> Iterator[bytes]:
     """Return the bytes of a run's results, in the order of its list; raise `NotFound` and `BadRequest` at once.
 
-    Lines as they are when they are read: of a run that goes on, some have no video yet.
+    Each line is as at the time of reading: in an unfinished run, some have no video yet.
     """
     with call.begin() as (session, caller):
         batch = batches.get(session, caller.tenant, id_)

@@ -1,11 +1,11 @@
-"""From committed rows to the broker, and back to the queue what fell out. Any number of relays may run.
+"""Hands committed jobs to the broker, and returns lost ones to the queue. Any number of relays may run.
 
-The backlog lives in Postgres. The broker gets a short window of it, `CHAI_WINDOW` messages for each worker that is
-there, the best jobs first, and the next one as soon as a worker has claimed one: what is cancelled leaves nothing
-behind, what lost its worker does not wait behind thousands, and a message that is lost costs seconds.
+The backlog stays in Postgres. The broker gets a short window of it, `CHAI_WINDOW` messages for each living worker, the
+best jobs first, and the next one as soon as a worker has claimed one: so a cancelled job leaves nothing behind, one
+that lost its worker does not wait behind thousands, and a lost message costs seconds.
 
-Each duty has its own pace and its own patience; one that fails is tried again later, and the others go on meanwhile.
-What may take long (removed videos, orphaned files, old history) runs in threads of its own and never holds up the rest.
+Each duty has its own interval and its own retries; while one fails, the others go on. Slow duties (removed videos,
+orphaned files, old history) run in threads of their own and never hold up the rest.
 """
 
 import logging
@@ -45,28 +45,28 @@ from shared.storage import Storage, StorageError, opened
 
 logger = logging.getLogger("api.outbox_relay")
 
-PASSING = (DBAPIError, PoolTimeout, BrokerAway, StorageError)  # over when the other side is back
+PASSING = (DBAPIError, PoolTimeout, BrokerAway, StorageError)  # end when the other side is back
 CHUNK = 20  # jobs of a queue handed over in one transaction
 FORGET_CHUNK = 500  # rows of a table deleted in one transaction
-FORGET_CHUNKS = 20  # in one turn: over a million rows of each table a day, more than jobs can write
-PURGE_CHUNK = 20  # removed jobs in one transaction, which stands open while their files go
+FORGET_CHUNKS = 20  # in one turn: over a million rows per table and day, more than jobs can write
+PURGE_CHUNK = 20  # removed jobs in one transaction, which stays open while their files are removed
 PURGE_CHUNKS = 250  # in one turn
 FIRST_BACKOFF_S = 0.05
 LONGEST_BACKOFF_S = 2.0
 LONGEST_FAULT_BACKOFF_S = 60.0  # of a duty that fails for a reason that may not pass
 BEAT_S = 2.0
-LOOKS = 3  # for lost messages, in the time after which one is lost
+LOOKS = 3  # checks for lost messages within the time after which one counts as lost
 WINDOWS_S = 1.0
-WEBHOOKS_S = 0.5  # to the next look at what ended and what is to be told
-BATCHES_S = 0.5  # to the next look at files that are to be read, or to be written
-CLOCK_STEP_S = 1.0  # by which the database's clock may seem to jump: what a question took to get there
+WEBHOOKS_S = 0.5  # between two checks for ended videos and due deliveries
+BATCHES_S = 0.5  # between two checks for files to be read or written
+CLOCK_STEP_S = 1.0  # by which the database's clock may seem to jump: the latency of a query
 HEARTBEATS_KEPT = timedelta(days=1)
-PREVIEWS_KEPT = timedelta(minutes=10)  # of a step that lasts; the next one replaces it
+PREVIEWS_KEPT = timedelta(minutes=10)  # for long steps; the next one replaces it
 
 
 @dataclass(slots=True, kw_only=True)
 class Duty:
-    """Something to do again and again."""
+    """A periodic task."""
 
     name: str
     act: Callable[[], None]
@@ -76,11 +76,11 @@ class Duty:
     last_error: str = ""  # its first line
 
     def run(self) -> None:
-        """Act, and set when to act next: at the usual time, or later and later after failures. Never raises.
+        """Act, and set the time of the next run: as usual or, after failures, after growing pauses. Never raises.
 
-        A failure that has no place in `PASSING` is a fault of ours or of the data: its traceback goes to the log, and
-        the other duties go on. Of one in `PASSING`, which may come every two seconds for hours, the log hears once, and
-        again when it changes or is over.
+        A failure not in `PASSING` is a fault of ours or of the data: its traceback is logged, and the other duties go
+        on. One in `PASSING`, which may occur every two seconds for hours, is logged once, and again when it changes or
+        ends.
         """
         try:
             self.act()
@@ -121,7 +121,7 @@ class Relay:
         self._publishing = Duty(name="publish", act=self.publish, every_s=settings.relay_poll_s)
         self._sweeping = Duty(name="sweep", act=self.sweep, every_s=settings.sweep_s)
         self._swept_at = time.monotonic()
-        self._ahead_s: float | None = None  # of the database's clock before the monotonic one, at the last sweep
+        self._ahead_s: float | None = None  # the database's clock minus the monotonic one, at the last sweep
         self._duties = (
             self._publishing,
             self._sweeping,
@@ -138,7 +138,7 @@ class Relay:
         )
 
     def run(self) -> None:
-        """Do what is due, then wait for a notice, until somebody calls `stop`."""
+        """Run due duties, then wait for a notification, until `stop` is called."""
         slow = [threading.Thread(target=self._repeat, args=(duty,), name=duty.name) for duty in self._slow_duties]
         try:
             for thread in slow:
@@ -154,7 +154,7 @@ class Relay:
         finally:
             self._stopped.set()
             for thread in slow:
-                if thread.ident is not None:  # one may not have been to be had
+                if thread.ident is not None:  # its start may have failed
                     thread.join()
             self._webhooks.close()
             self._leave()
@@ -175,9 +175,9 @@ class Relay:
             logger.warning("sign of life left behind", extra={"fields": {"error": logs.first_line(error)}})
 
     def stop(self) -> None:
-        """End `run` after the transaction at hand; may be called from a signal handler.
+        """End `run` after the current transaction; may be called from a signal handler.
 
-        It takes no lock, as an event does: a second signal in the middle of the first would wait for it for ever.
+        It takes no lock, unlike an event: a second signal during the first would wait for that lock for ever.
         """
         self._is_told_to_stop = True
         self._listener.stop()
@@ -187,14 +187,14 @@ class Relay:
         return self._is_told_to_stop or self._stopped.is_set()
 
     def publish(self) -> None:
-        """Fill the windows of both queues. A crash between broker and commit publishes twice, never not at all."""
+        """Fill the windows of both queues. A crash between broker and commit publishes twice, but loses nothing."""
         for queue in Queue:
             while not self._is_ending and self._hand_over(queue) == CHUNK:
                 pass
         self._hand_over_checks()
 
     def _hand_over(self, queue: Queue) -> int:
-        """Hand over jobs of a queue, up to its window and returned ones beyond it; return how many."""
+        """Hand over jobs of a queue, up to its window, and returned ones even beyond it; return how many."""
         with transaction(self._sessions) as session:
             flying = outbox.in_flight(session)
             own = lanes.of(queue, self._workers(session, queue))
@@ -215,7 +215,7 @@ class Relay:
         return len(mine)
 
     def _workers(self, session: Session, queue: Queue) -> list[Beat]:
-        """Return the workers that live, are fit and take from a queue."""
+        """Return the living, fit workers that serve a queue."""
         living = [beat for beat in heartbeats.seen(session, "worker") if beat.age_s < NO_MORE_JOBS_S]
         return [beat for beat in living if beat.is_fit and beat.serves(queue)]
 
@@ -223,7 +223,7 @@ class Relay:
         return sum(map(self._broker.length, lanes.lists(queue, self._workers(session, queue), flying)))
 
     def _hand_over_checks(self) -> None:
-        """Hand over a check of the monitor for each worker with its model, when they have nothing else to do."""
+        """Hand over one check of the monitor for each worker with its model, if they have nothing else to do."""
         with transaction(self._sessions) as session:
             if not outbox.take_checks(session, limit=1):
                 return
@@ -236,10 +236,10 @@ class Relay:
                     outbox.checks_handed_over(session, rows)
 
     def sweep(self) -> None:
-        """Requeue or end jobs whose lease expired, close batches.
+        """Requeue or fail jobs whose lease expired; close batches.
 
-        While this failed the database took nothing of the workers either, nor while its clock was set forward: what
-        expired then is no fault of its job.
+        While this failed, or the clock jumped forward, workers could not extend their leases either: leases that
+        expired then do not count against their jobs.
         """
         away_s = time.monotonic() - self._swept_at if self._sweeping.num_failures else 0.0
         with transaction(self._sessions) as session:
@@ -259,7 +259,7 @@ class Relay:
             logger.info("batches ended", extra={"fields": {"batches": finished}})
 
     def keep_windows(self) -> None:
-        """Open and close the windows of bulk runs: when one closes, what runs ends and the rest waits for the next."""
+        """Open and close the windows of bulk runs: when one closes, running jobs finish and the rest wait."""
         with transaction(self._sessions) as session:
             changed = batches.keep_windows(session)
         if changed:
@@ -267,14 +267,14 @@ class Relay:
             self._publishing.due = 0.0
 
     def republish(self) -> None:
-        """Take back jobs whose message the broker must have lost: look after look it holds fewer than it was given.
+        """Take back jobs whose message the broker must have lost: in repeated checks it holds fewer than it was given.
 
-        One look says little: a worker takes a message off its list a moment before it claims the job. What has waited
-        for longer than any worker takes to come, and lies in no list, is handed over again.
+        One check says little, since a worker takes a message off its list shortly before it claims the job. Jobs that
+        have waited for longer than any worker takes to claim one, and are in no list, are handed over again.
         """
         for queue in Queue:
             now = time.monotonic()
-            short_since = self._short_since.pop(queue, now)  # a look that fails begins anew
+            short_since = self._short_since.pop(queue, now)  # after a failed check, start over
             with transaction(self._sessions) as session:
                 flying = outbox.in_flight(session)
                 if _num_handed(flying, queue) <= self._length(session, queue, flying):
@@ -295,10 +295,10 @@ class Relay:
         return outbox.take_back(session, [id_ for task, id_ in tasks.items() if task not in there])
 
     def beat(self) -> None:
-        """Say in the database that this relay lives, and by another row that it reaches the broker and what is there.
+        """Write two heartbeats: that this relay lives, and that it reaches the broker, with what that holds.
 
-        Two rows: whoever supervises must not end a relay because the broker is away, and whoever asks whether jobs get
-        to workers must hear of it.
+        They are separate, since a supervisor must not kill a relay because the broker is away, while a check whether
+        jobs reach workers must report that.
         """
         with transaction(self._sessions) as session:
             heartbeats.beat(session, self._alive)
@@ -309,12 +309,12 @@ class Relay:
             heartbeats.beat(session, self.name, {"broker": lengths, "handed_over": handed})
 
     def go_on_with_batches(self) -> None:
-        """Read the files of batches into their runs, and write what became of them into others."""
+        """Read the files of batches into their runs, and write the files of results."""
         while not self._is_ending and self._file_batches.turn():
             pass
 
     def purge(self) -> None:
-        """Delete the rows of removed jobs, and their videos, and files whose time is over."""
+        """Delete the rows of removed jobs with their videos, and expired files."""
         with transaction(self._sessions) as session:
             self._remove(stored_files.purge(session, limit=PURGE_CHUNK))
         for _ in range(PURGE_CHUNKS):
@@ -325,16 +325,16 @@ class Relay:
                 break
 
     def _remove(self, names: list[str]) -> None:
-        """Remove files before the commit that forgets them: a crash leaves a row without a file, purged again.
+        """Remove files before the commit that deletes their rows: after a crash, rows without files are purged again.
 
-        What cannot be removed now is an orphan then.
+        Files that cannot be removed now become orphans.
         """
         if names:
             sweeps.check_ours(self._storage, self._sessions)
             sweeps.remove(self._storage, names)
 
     def tidy(self) -> None:
-        """Finish evictions whose worker died, and remove files that no row names: written, but never published."""
+        """Finish evictions whose worker died, and remove files that no row names, written but never published."""
         with transaction(self._sessions) as session:
             quality_checks.sweep(session)
             webhooks.sweep(session, limit=FORGET_CHUNKS * FORGET_CHUNK)
@@ -350,7 +350,7 @@ class Relay:
             logger.warning("orphans removed", extra={"fields": fields})
 
     def forget(self) -> None:
-        """Sum up the days that are over, then delete what is past keeping, a bounded number of rows at a time."""
+        """Sum up the days that are over, then delete old history, a bounded number of rows at a time."""
         with transaction(self._sessions) as session:
             cache_days.roll_up(session)
         if not self._settings.keep_history_days:

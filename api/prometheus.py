@@ -1,7 +1,7 @@
-"""What Prometheus reads at /metrics: gauges as they are now, counters of what ended since it first asked this process.
+"""Metrics for Prometheus at /metrics: current gauges, and counters since the first scrape of this process.
 
-Every API process counts all that the service does, so figures of several are the same and are not added up. A scrape
-reads the database at most every `FRESH_S`, with a handful of queries along indexes.
+Every API process counts the whole service, so the figures of several are equal and must not be added up. The database
+is read at most every `FRESH_S`, by a handful of indexed queries.
 """
 
 import threading
@@ -23,28 +23,28 @@ from shared.reasons import HITS
 from shared.silence import NOT_THERE_S
 
 FRESH_S = 2.0
-# What a counter starts from: a series that comes with its first event has no increase for Prometheus.
+# Initial values: a series that first appears with its first event shows no increase to Prometheus.
 _OUTCOMES = tuple(product(("completed", "failed", "cancelled", "released", "lost"), ("fast", "full", "none")))
 _EVENTS = ("insert", "hit", "evict", "quarantine", "refuse")
 _STATES = ("queued", "held", "in_progress")
 
 
 class Counts:
-    """What ended since the first look."""
+    """What ended since the first scrape."""
 
     def __init__(self) -> None:
-        self.seen: Seen | None = None  # none before the first look
+        self.seen: Seen | None = None  # None before the first scrape
         self.attempts: Counter[tuple[str, str]] = Counter(dict.fromkeys(_OUTCOMES, 0))
         self.gpu_seconds: dict[str, float] = {"fast": 0.0, "full": 0.0, "none": 0.0}
-        self.net_saved = 0.0  # seconds: a donor may take longer to read than it saves
-        self.saved = 0.0  # the most that it came to: a counter never falls
+        self.net_saved = 0.0  # seconds; may fall, since reading a donor can take longer than it saves
+        self.saved = 0.0  # the highest value so far: a counter never falls
         self.stages: dict[str, float] = {}
         self.decisions: Counter[str] = Counter(dict.fromkeys(HITS, 0))
         self.events: Counter[str] = Counter(dict.fromkeys(_EVENTS, 0))
         self.event_bytes: Counter[str] = Counter(dict.fromkeys(_EVENTS, 0))
 
     def add(self, new: Ended) -> None:
-        """Count what ended."""
+        """Add what ended."""
         for row in new.attempts:
             self.attempts[row.outcome, row.path] += row.number
             self.gpu_seconds[row.path] = self.gpu_seconds.get(row.path, 0.0) + row.gpu_seconds
@@ -60,7 +60,7 @@ class Counts:
 
 
 class Figures(Collector):
-    """The figures of one process; `text` is what a scrape gets."""
+    """The figures of one process; `text` is the answer to a scrape."""
 
     def __init__(self, factory: sessionmaker[Session]) -> None:
         self._factory = factory
@@ -79,11 +79,11 @@ class Figures(Collector):
             return self._text
 
     def describe(self) -> list[Metric]:
-        """Say nothing before the database is asked."""
+        """Describe nothing in advance, since that would query the database."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """Look everything up in one transaction."""
+        """Read everything in one transaction."""
         with transaction(self._factory) as session:
             self._counts.add(prometheus.ended(session, self._counts.seen or prometheus.latest(session)))
             found = list(_gauges(session))

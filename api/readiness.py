@@ -19,22 +19,22 @@ from shared.storage import Storage
 logger = logging.getLogger("api.readiness")
 OK = "ok"
 FRESH_S = 1.0
-FRESH_STORAGE_S = 10.0  # a try writes a file
-FRESH_STRANDED_S = 5.0  # reads every waiting row
+FRESH_STORAGE_S = 10.0  # each check writes a file
+FRESH_STRANDED_S = 5.0  # each check reads every waiting row
 OUTBOX_OLD_S = 60.0
 PATIENCE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What one look found. Hosts, files and errors go to the log only."""
+    """The result of one check. Hosts, files and errors go to the log only."""
 
     checks: dict[str, str]  # "ok", or what is wrong, by part
-    notes: list[str] = field(default_factory=list)  # jobs that no worker takes, where others are taken
+    notes: list[str] = field(default_factory=list)  # on jobs that no worker takes while others are taken
 
     @property
     def is_ready(self) -> bool:
-        """Whether jobs get through. Notes do not count: for one job without a taker, the others need not stop."""
+        """Whether jobs get through. Notes do not count: one job that no worker takes need not stop the others."""
         return all(result == OK for result in self.checks.values())
 
 
@@ -43,21 +43,21 @@ class OldTables(Exception):
 
 
 class Readiness:
-    """The checks of one process, made once a second however many ask. What nobody knows is not among them."""
+    """The checks of one process, made once a second however many callers ask. Unknown states are left out."""
 
     def __init__(self, factory: sessionmaker[Session], storage: Storage) -> None:
         self._factory, self._storage = factory, storage
         self._lock = asyncio.Lock()
         self._found = Found(checks={})
         self._until = 0.0
-        self._look: asyncio.Future[Found] | None = None  # one that goes on
+        self._look: asyncio.Future[Found] | None = None  # the check in progress
         self._trying = "database"
         self._storage_found, self._storage_until = OK, 0.0
         self._stranded: list[str] = []
         self._stranded_until = 0.0
 
     async def found(self) -> Found:
-        """Look, at most once a second."""
+        """Return the latest result; check at most once a second."""
         async with self._lock:
             if time.monotonic() >= self._until:
                 self._found = await self._looked()
@@ -65,7 +65,7 @@ class Readiness:
             return self._found
 
     async def _looked(self) -> Found:
-        """Look; one look that hangs is waited for again the next time, since each takes a thread."""
+        """Check; the next call waits for one that hangs rather than start another, since each takes a thread."""
         look = self._look = self._look or asyncio.ensure_future(run_in_threadpool(self._try_all))
         done, _ = await asyncio.wait({look}, timeout=PATIENCE_S)
         if not done:
@@ -88,13 +88,13 @@ class Readiness:
         return Found(checks=checks, notes=self._stranded)
 
     def _write(self) -> None:
-        with by_message(self._factory) as session:  # the row of all: no process keeps it, should its machine be cut off
+        with by_message(self._factory) as session:  # a shared row: no process must keep it if its machine is cut off
             if (said := migrate.behind(session)) is not None:
                 raise OldTables(said)
             heartbeats.beat(session, "api")
 
     def _try_storage(self, *, has_database: bool) -> str:
-        """Try the storage; whether it is the workers' own, the database knows, and a dead one is no fault of it."""
+        """Check the storage and, if the database is there to say, that it is the workers' own."""
         if time.monotonic() >= self._storage_until:
             self._storage_found = _try("storage", self._storage.check)
             if self._storage_found == OK and has_database:
@@ -106,11 +106,11 @@ class Readiness:
 
 
 def flow(session: Session) -> dict[str, str]:
-    """Return what is wrong between the database and the workers, as far as anybody gave a sign of life."""
+    """Return what is wrong between the database and the workers, judging by heartbeats."""
     found = {}
     if beats := heartbeats.seen(session, "relay"):
         found["broker"] = _young(beats[0].age_s, NOT_THERE_S, "no relay has reached the broker")
-    elif age_s := outbox.unheard_s(session):  # with a relay a backlog is no fault: it waits for workers
+    elif age_s := outbox.unheard_s(session):  # with a living relay a backlog is no fault: it waits for workers
         found["outbox"] = _young(age_s, OUTBOX_OLD_S, "jobs have waited for a relay")
     if beats := heartbeats.seen(session, "worker"):
         found["workers"] = _young(beats[0].age_s, MISSED_S, "no worker has given a sign of life")
@@ -121,7 +121,7 @@ def flow(session: Session) -> dict[str, str]:
 
 
 def stranded(session: Session) -> list[str]:
-    """Return a sentence for each kind of waiting job that no living worker takes, where others are taken."""
+    """Return a sentence for each kind of waiting job that no living worker takes while others are taken."""
     living = [beat for beat in heartbeats.seen(session, "worker") if beat.age_s < MISSED_S]
     said = []
     for queue, model, number in outbox.waiting(session) if living else ():

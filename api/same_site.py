@@ -1,7 +1,7 @@
-"""Which callers a service without keys talks to: programs of this machine, and no page of another site.
+"""Which callers a service without keys accepts: programs of this machine, but no page of another site.
 
-A browser sends what any web page tells it to, also to loopback addresses: a form posts without asking, and a name that
-its owner points to 127.0.0.1 makes a foreign page and this service one origin. Host and Origin tell, and no page can
+A browser sends what any web page tells it to, even to loopback addresses: a form posts without asking, and a host name
+that points to 127.0.0.1 makes a foreign page and this service one origin. Host and Origin reveal this, and no page can
 forge them.
 """
 
@@ -20,7 +20,7 @@ _FOREIGN_SITES = frozenset({"cross-site", "same-site"})
 
 
 class Gate:
-    """Lets in what may come. With keys everything may: nothing but a key opens anything then."""
+    """Admits allowed requests. With keys, all are: then only a key opens anything."""
 
     def __init__(self, settings: ApiSettings) -> None:
         self._is_open = settings.needs_keys
@@ -56,7 +56,7 @@ def _names_loopback(host: str) -> bool:
 
 
 def is_foreign(headers: Headers, host: str, scheme: str) -> bool:
-    """Return whether a page of another site asks."""
+    """Return whether the request comes from a page of another site."""
     if headers.get("sec-fetch-site", "none").lower() in _FOREIGN_SITES:
         return True
     origin = headers.get("origin")

@@ -1,4 +1,4 @@
-"""The HTTP server: uvicorn, and a limit to what a connection may cost before anybody knows whose it is."""
+"""The HTTP server: uvicorn, with limits on what an unauthenticated connection may cost."""
 
 import asyncio
 import errno
@@ -32,10 +32,10 @@ MALFORMED = (
 
 
 def serve(app: ASGIApp, settings: ApiSettings, *, fd: int | None = None, stopping: Callable[[], None]) -> None:
-    """Serve until SIGTERM; `stopping` lets those go who would wait for longer than a shutdown takes.
+    """Serve until SIGTERM; `stopping` releases callers who would wait for longer than a shutdown takes.
 
-    `fd` is the number of a socket that listens already; without it one is opened at the settings' host and port. Raises
-    `SettingsError` for a host that nobody knows and for an address that cannot be had.
+    `fd` is the number of a socket that already listens; without it, one is opened at the settings' host and port.
+    Raises `SettingsError` for an unknown host and an unavailable address.
     """
     if fd is None:
         _check_address(settings.api_host, settings.api_port)
@@ -54,7 +54,7 @@ def serve(app: ASGIApp, settings: ApiSettings, *, fd: int | None = None, stoppin
 
 
 def _check_address(host: str, port: int) -> None:
-    """Raise `SettingsError` where nothing can listen: uvicorn says that in its log alone."""
+    """Raise `SettingsError` if the address is unavailable: uvicorn only logs that."""
     try:
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
@@ -90,11 +90,11 @@ class Server(uvicorn.Server):
 
 
 def protocol(header_timeout_s: float, max_connections: int) -> type[asyncio.Protocol]:
-    """Return uvicorn's protocol with a deadline for the head of a request, a limit of connections and our refusals.
+    """Return uvicorn's protocol with a deadline for a request's head, a limit on connections and our refusals.
 
-    uvicorn's own limit answers in plain text and without a Retry-After, and it waits for a head for ever. Between two
-    requests it keeps a connection for as long as it is told to: longer than a proxy in front does, which answers 502 to
-    whoever asks as one is closed.
+    uvicorn's own limit answers in plain text without a Retry-After, and it waits for a head for ever. An idle
+    connection is kept for the configured time, which should exceed that of a proxy in front: the proxy answers 502 if a
+    connection is closed just as it uses it.
     """
 
     class Bounded(H11Protocol):
@@ -111,7 +111,7 @@ def protocol(header_timeout_s: float, max_connections: int) -> type[asyncio.Prot
             self._watch_head()
 
         def send_400_response(self, msg: str) -> None:
-            """Answer what is no HTTP as every other refusal is answered; uvicorn would in plain text."""
+            """Answer invalid HTTP like every other refusal; uvicorn would answer in plain text."""
             request_id = header_fields.request_id()
             refusal = _refusal(errors.BadRequest(MALFORMED, code="malformed_request"), request_id)
             logger.info("no request", extra={"fields": {"status": refusal.status_code, "request_id": request_id}})
@@ -156,7 +156,7 @@ def protocol(header_timeout_s: float, max_connections: int) -> type[asyncio.Prot
 
 
 async def busy(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer a connection that is one too many."""
+    """Refuse a connection beyond the limit."""
     if scope["type"] == "http":
         error = errors.TooManyConnections("this server has reached its limit of connections; try again in a second")
         await _refusal(error, header_fields.request_id(scope))(scope, receive, send)
@@ -170,7 +170,7 @@ def _refusal(error: errors.ApiError, request_id: str) -> Response:
 
 
 def _affordable(wanted: int) -> int:
-    """Allow this process as many open files as the system lets it, and return how many connections that leaves."""
+    """Raise this process's limit on open files as far as possible; return how many connections that allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = wanted + SPARE_FILES
     if soft < needed and soft != resource.RLIM_INFINITY:
@@ -182,10 +182,10 @@ def _affordable(wanted: int) -> int:
 
 
 def origin_form(scope: Scope) -> Scope:
-    """Return a request as it would come by its path alone: some clients write the whole URL, as they do to a proxy.
+    """Return a request in origin form: some clients send the whole URL, as to a proxy.
 
-    The host in that URL is the one that counts, whatever the header says (RFC 9112, 3.2.2). A slash at the end of a
-    path says nothing: to redirect would need the address that callers know, which a proxy in front may not tell.
+    The host in that URL overrides the header (RFC 9112, 3.2.2). A slash at the end of a path is ignored: a redirect
+    would need the public address, which a proxy in front may not report.
     """
     raw = scope.get("raw_path") or b""
     found = _ABSOLUTE.fullmatch(raw)

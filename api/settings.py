@@ -1,4 +1,4 @@
-"""What the API and the relay need to know beyond `shared.settings`."""
+"""Settings of the API and the relay beyond `shared.settings`."""
 
 from ipaddress import ip_address
 from typing import Literal
@@ -13,39 +13,39 @@ _NOT_OF_A_HOST = frozenset("/@?#[]")
 
 
 class ApiSettings(Settings):
-    """Settings of `chai api` and `chai relay`, each from CHAI_ and its name."""
+    """Settings of `chai api` and `chai relay`, each from the variable CHAI_ and its name."""
 
     api_host: str = "127.0.0.1"
     api_port: int = Field(default=8400, ge=0, le=65535)
-    auth: Literal["off", "keys"] | None = None  # none: off on loopback, keys on every other address
+    auth: Literal["off", "keys"] | None = None  # None: off on loopback, keys on every other address
     max_body_bytes: int = Field(default=MIB, ge=1024)
     max_batch_body_bytes: int = Field(default=16 * MIB, ge=1024)  # of one POST of batch items
     max_batch_jobs: int = Field(default=50_000, ge=1)  # in one batch
     max_file_bytes: int = Field(default=200 * MIB, ge=1024)  # of one uploaded file
     max_files_bytes: int = Field(default=2048 * MIB, ge=1024)  # of a tenant's files together
-    max_connections: int = Field(default=2000, ge=8)  # more are told to come back
-    header_timeout_s: float = Field(default=10.0, gt=0, le=600)  # a request's head must have come by then
+    max_connections: int = Field(default=2000, ge=8)  # further ones get a 503
+    header_timeout_s: float = Field(default=10.0, gt=0, le=600)  # by then a request's head must have arrived
     keep_alive_s: int = Field(default=75, ge=1, le=3600)  # an idle connection is kept; proxies do so for a minute
     body_timeout_s: float = Field(default=60.0, gt=0, le=3600)  # and its body by then
     request_timeout_s: float = Field(default=120.0, gt=0)  # no answer has begun by then, asked waits apart: 503
     sync_timeout_s: float = Field(default=300.0, gt=0, le=3600)  # POST /v1/videos/sync answers 202 after this
-    poll_after_ms: int = Field(default=500, ge=10, le=60_000)  # what clients are told to wait between two polls
-    flower_url: str | None = None  # where a browser finds Flower, for the link of the page
+    poll_after_ms: int = Field(default=500, ge=10, le=60_000)  # polling interval that clients are told
+    flower_url: str | None = None  # Flower's address for browsers, for the page's link
     num_threads: int = Field(default=20, ge=1, le=200)  # requests served at once, and database connections for them
 
     webhook_hosts: str = ""  # hosts, or host:port, that may be called though they are private, or by http; by commas
     relay_poll_s: float = Field(default=1.0, gt=0, le=60)  # looks at the outbox this often even without a notice
     window: int = Field(default=2, ge=1, le=100)  # messages of a queue that wait in the broker for each of its workers
-    tidy_s: float = Field(default=600.0, gt=0)  # pause between two looks for files that no row names
-    orphan_s: float = Field(default=3600.0, gt=0)  # such a file may be younger than this: its attempt may still end
+    tidy_s: float = Field(default=600.0, gt=0)  # pause between two checks for files that no row names
+    orphan_s: float = Field(default=3600.0, gt=0)  # younger files are spared: their attempt may still end
     quarantine_s: float = Field(default=86_400.0, ge=0)  # a broken file of latents is kept this long for a look
-    keep_history_days: float = Field(default=90.0, ge=0, le=A_CENTURY)  # what is over for longer is deleted; 0: never
+    keep_history_days: float = Field(default=90.0, ge=0, le=A_CENTURY)  # older history is deleted; 0: never
     lost_s: float = Field(default=3.0, gt=0)  # handed over this long ago, no worker came, the broker holds fewer: lost
 
     @field_validator("api_port", mode="before")
     @classmethod
     def _is_no_address(cls, port: object) -> object:
-        """Kubernetes sets CHAI_API_PORT=tcp://10.0.0.7:8400 in every pod beside a service named chai-api."""
+        """Reject Kubernetes' CHAI_API_PORT=tcp://10.0.0.7:8400, set in every pod beside a service named chai-api."""
         usual = cls.model_fields["api_port"].default
         return usual if isinstance(port, str) and port.startswith("tcp://") else port
 
@@ -66,7 +66,7 @@ class ApiSettings(Settings):
 
     @property
     def webhook_allowed(self) -> frozenset[str]:
-        """What `webhook_hosts` names."""
+        """The hosts in `webhook_hosts`."""
         return frozenset(_words(self.webhook_hosts))
 
     @property

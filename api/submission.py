@@ -1,4 +1,4 @@
-"""Taking a video: what it asks for is checked, what the caller may ask is, and it is stored before anybody is told."""
+"""Accepting a video: request and limits are checked, and the job is stored before the caller is answered."""
 
 import re
 from datetime import timedelta
@@ -33,9 +33,9 @@ def take(
     *,
     cancel_after: str | None = None,
 ) -> tuple[Job, bool]:
-    """Store what is asked for; return the job and whether it is new.
+    """Store the requested job; return it and whether it is new.
 
-    A replay is one also where the service has changed since, and would not take the request any more.
+    A replay stays valid even if the service has changed since and would now refuse the request.
     """
     settings = call.service.settings
     if key is not None:
@@ -59,7 +59,7 @@ def accept(session: Session, limits: Limits, caller: Caller, job: Job) -> tuple[
 
 
 def key_of(text: str | None) -> str | None:
-    """Return an Idempotency-Key; raise `BadRequest` for one that no header should hold."""
+    """Return an Idempotency-Key; raise `BadRequest` for an invalid one."""
     if text is not None and not (text.isascii() and text.isprintable()):
         message = "Idempotency-Key holds characters other than printable ASCII; use a UUID"
         raise BadRequest(message, param="Idempotency-Key")

@@ -1,4 +1,4 @@
-"""What may be asked where: methods and query fields of every path, as the OpenAPI document has them."""
+"""Methods and query fields of every path, from the OpenAPI document."""
 
 import re
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from api.explain import hint, printable, shown
 
 _METHODS = ("get", "head", "post", "put", "patch", "delete", "options")
 _LIST = re.compile(rb"(?<![^&])(\w+)(?:\[\]|%5B%5D)(?==)", re.IGNORECASE)  # a[]=1
-_FOREIGN = re.compile("[\udc80-\udcff]")  # how `surrogateescape` keeps a byte that is not UTF-8
+_FOREIGN = re.compile("[\udc80-\udcff]")  # `surrogateescape` decodes bytes that are not UTF-8 as these
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +23,7 @@ class Place:
 
 
 def plain(query: bytes) -> bytes:
-    """Write a query that names a list as `openai` does, a[]=1&a[]=2, as forms and most others do: a=1&a=2."""
+    """Rewrite lists in a query from the form of `openai`, a[]=1&a[]=2, to the usual one: a=1&a=2."""
     return _LIST.sub(rb"\1", query)
 
 
@@ -44,15 +44,15 @@ class Surface:
         return sorted(found | ({"HEAD"} if "GET" in found else set()))
 
     def check_query(self, method: str, path: str, query: bytes) -> None:
-        """Raise BadRequest for a query as for a body: unknown fields, fields given twice, what is not UTF-8."""
+        """Raise BadRequest for a query as for a body: unknown fields, repeated fields, bytes that are not UTF-8."""
         if not query:
             return
         known, given = self._query_fields(method, path), set[str]()
         for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True, errors="surrogateescape"):
-            if "\0" in value:  # nothing that is stored holds it, and no database takes it
+            if "\0" in value:  # it is never stored, and no database accepts it
                 shown_name = printable(name)
                 raise BadRequest(f"{shown_name} {shown(value)} holds U+0000; remove it", param=shown_name)
-            if known is None:  # a page, which leaves out what it does not know
+            if known is None:  # a page, which ignores unknown fields
                 continue
             if name not in known:
                 name = printable(name) or "''"

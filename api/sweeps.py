@@ -1,7 +1,7 @@
-"""Files and entries that dead workers left behind: removed, and their bytes given back.
+"""Removal of files and entries that dead workers left behind; their bytes are freed.
 
-Only files whose names this service makes are touched: what others keep or leave in the same storage (the `.nfs…` of a
-file server, a note of the operator) is theirs.
+Only files with names that this service makes are touched: others in the same storage (the `.nfs…` of a file server, a
+note of the operator) are left alone.
 """
 
 import logging
@@ -32,11 +32,11 @@ from shared.storage import (
 
 logger = logging.getLogger("api.sweeps")
 
-MOST_REFUSED = 10  # files, the first ones: the storage itself is at fault
+MOST_REFUSED = 10  # if the first ones all fail, the storage itself is at fault
 
 
 def sweep(storage: Storage, factory: sessionmaker[Session], *, older_s: float) -> list[str]:
-    """Remove files that no row names and that are older than any attempt could still be; return their names."""
+    """Remove files that no row names and that are too old to belong to a running attempt; return their names."""
     now = _clock(storage)
     orphans: list[str] = []
     for folder in (VIDEOS, PICTURES, LATENTS, FILES, CHECKS):
@@ -51,9 +51,9 @@ def sweep(storage: Storage, factory: sessionmaker[Session], *, older_s: float) -
 
 
 def _clock(storage: Storage) -> datetime | None:
-    """Return the time by the clock that dates the files, for no other tells their age; None where nothing is written.
+    """Return the time by the clock that dates the files, since no other tells their age; None if there is no file.
 
-    A full disk is what a sweep helps: it is at least as late there as the youngest file is.
+    On a full disk, which a sweep is to help, the time of the youngest file must do.
     """
     try:
         return storage.clock()
@@ -63,7 +63,7 @@ def _clock(storage: Storage) -> datetime | None:
 
 
 def sweep_entries(storage: Storage, factory: sessionmaker[Session], *, quarantine_s: float) -> list[str]:
-    """Finish what dead workers left half done with cache entries: unlink their files, give the bytes back."""
+    """Finish the removal of cache entries that dead workers left: unlink their files, free their bytes."""
     with transaction(factory) as session:
         rows = cache.unfinished(session, quarantine_s=quarantine_s)
     left = remove(storage, [row.name for row in rows])
@@ -78,10 +78,10 @@ def sweep_entries(storage: Storage, factory: sessionmaker[Session], *, quarantin
 
 
 def remove(storage: Storage, names: Iterable[str]) -> set[str]:
-    """Remove files; return those that could not be. Raises `StorageError` when the first ten all could not.
+    """Remove files; return those that could not be removed. Raises `StorageError` if the first ten all fail.
 
-    One that cannot go, of another account or under a lock of its store, must not keep all others: they come in another
-    order each time, so that ten of those are not the first for ever.
+    A file that cannot be removed, of another account or locked by its store, must not keep all others: the order
+    changes each time, so that ten of these do not come first for ever.
     """
     left: dict[str, StorageError] = {}
     shuffled = list(names)
@@ -102,7 +102,7 @@ def remove(storage: Storage, names: Iterable[str]) -> set[str]:
 def check_ours(storage: Storage, factory: sessionmaker[Session]) -> None:
     """Raise `ForeignStorage` unless this is the storage that this database's workers write to.
 
-    Of another's files no row is here: all of them would be orphans.
+    In another storage no file has a row here: all would be orphans.
     """
     try:
         identities.check_storage(storage, factory, may_be_new=False)
@@ -112,10 +112,10 @@ def check_ours(storage: Storage, factory: sessionmaker[Session]) -> None:
 
 @contextmanager
 def gone_from_ours_only(storage: Storage, factory: sessionmaker[Session]) -> Iterator[None]:
-    """Raise `StorageError` in the place of a `Gone` from the block where this storage is not the service's own.
+    """Raise `StorageError` instead of a `Gone` from the block if this storage is not the service's own.
 
-    A process that has just begun has not seen its id: a disk that is not mounted yet has none, nor has a gateway that
-    knows no file.
+    A process that has just started has not seen the storage's id: an unmounted disk has none, nor has a gateway without
+    files.
     """
     try:
         yield
@@ -125,10 +125,10 @@ def gone_from_ours_only(storage: Storage, factory: sessionmaker[Session]) -> Ite
 
 
 def _published(session: Session, names: list[str]) -> set[str]:
-    """Return the names among these that are of a job's output, or of an attempt that goes on, whatever clocks say."""
+    """Return which of these names belong to a job's output or to a running attempt, whatever clocks say."""
     made = {name: attempt for name in names if (attempt := attempt_of(name))}
     owners = {owner for owner, _ in made.values()}
-    held = jobs.attempts_going_on(session, owners)  # first: what is published meanwhile was running
+    held = jobs.attempts_going_on(session, owners)  # before the outputs: a job published in between was running here
     outputs = jobs.videos(session, owners)
     return {
         name

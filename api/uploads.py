@@ -1,4 +1,4 @@
-"""Receiving a file: straight into storage as it comes, bounded in bytes, with a megabyte of it in memory at most."""
+"""Receiving a file: straight into storage as it arrives, limited in size, with at most a megabyte in memory."""
 
 import asyncio
 import hashlib
@@ -29,7 +29,7 @@ from db import files
 from db.keys import Caller
 from shared.storage import Storage, StorageError, file_name
 
-LONGEST_S = 3600.0  # an upload may take so long; each piece of it has the time of a whole body
+LONGEST_S = 3600.0  # longest upload; each piece may take as long as a whole body
 _BUFFER_BYTES = 256 * 1024
 _MAX_FIELD_BYTES = 1024
 _MAX_FILENAME = 200  # characters
@@ -39,13 +39,13 @@ _EXTENDED = re.compile(rb"""filename\*\s*=\s*"?([\w-]*)'[^']*'([^\s;"]*)""", re.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
-    """A file that lies in storage, and that no row names yet."""
+    """A file in storage that no row names yet."""
 
     id: UUID
     name: str
     filename: str
     num_bytes: int
-    num_lines: int  # that are not empty
+    num_lines: int  # non-empty ones
     fields: UploadFields
     sha256: str  # hex
     key: str | None  # Idempotency-Key
@@ -59,7 +59,7 @@ class Upload:
 
 @dataclass(slots=True, kw_only=True)
 class _Form:
-    """What came so far: text fields, and one file that goes on to `sink`."""
+    """The form as received so far: text fields, and one file that is passed on to `sink`."""
 
     sink: IO[bytes]
     fields: list[tuple[bytes, bytes]] = field(default_factory=list)
@@ -69,8 +69,8 @@ class _Form:
     digest: Any = field(default_factory=hashlib.sha256)  # Any: hashlib names no type
     _head: dict[bytes, bytes] = field(default_factory=dict)
     _header: list[bytes] = field(default_factory=lambda: [b"", b""])
-    _value: bytearray | None = None  # of a text field; none while the file comes
-    _is_blank: bool = True  # the line at hand
+    _value: bytearray | None = None  # of a text field; None while the file arrives
+    _is_blank: bool = True  # whether the current line is blank
     is_whole: bool = False
 
     def begin(self) -> None:
@@ -138,11 +138,11 @@ class _Form:
 
     @property
     def num_all_lines(self) -> int:
-        """Lines that are not empty; the last one may have no end."""
+        """The number of non-empty lines; the last one may lack its line end."""
         return self.num_lines + (not self._is_blank)
 
     def parser(self, boundary: bytes) -> MultipartParser:
-        """Return what reads a body into this form."""
+        """Return the parser that reads a body into this form."""
         return MultipartParser(
             boundary,
             {
@@ -159,7 +159,7 @@ class _Form:
 
 
 async def receive(request: Request, call: Calling, idempotency_key: Key = None) -> Upload:
-    """Store the file of a form. Raises BadRequest, TooLarge, TooSlow and UnsupportedMedia; nothing is left then."""
+    """Store the file of a form. Raises BadRequest, TooLarge, TooSlow and UnsupportedMedia, and then leaves nothing."""
     key = key_of(idempotency_key)
     storage, settings, id_ = call.service.storage, call.service.settings, uuid4()
     boundary = _boundary(request)
@@ -186,24 +186,24 @@ async def receive(request: Request, call: Calling, idempotency_key: Key = None) 
 
 @contextmanager
 def kept(upload: Upload, storage: Storage) -> Iterator[None]:
-    """Remove the bytes again when the block, which writes their row, fails; without an answer the row may be there."""
+    """Remove the bytes if the block, which writes their row, fails; not if its commit was unanswered."""
     try:
         yield
     except DBAPIError:
-        raise  # where it is not, they are an orphan, and swept
+        raise  # the row may exist; if not, the bytes are an orphan and will be swept
     except BaseException:
         drop(upload, storage)
         raise
 
 
 def drop(upload: Upload, storage: Storage) -> None:
-    """Remove the bytes of an upload that no row will name."""
-    with suppress(StorageError):  # else they are an orphan, and swept
+    """Remove the bytes of an upload that gets no row."""
+    with suppress(StorageError):  # otherwise they are an orphan and will be swept
         storage.remove(upload.name)
 
 
 def check_total(session: Session, caller: Caller, upload: Upload, settings: ApiSettings) -> None:
-    """Raise TooLarge when a tenant's files, which nobody else adds to, would take more than they may."""
+    """Raise TooLarge if a tenant's files, locked against other additions, would exceed their limit."""
     number = files.num_bytes(session, caller.tenant)
     if number + upload.num_bytes > settings.max_files_bytes:
         message = f"your files have {number} bytes and may have {settings.max_files_bytes}; delete some first"
@@ -261,7 +261,7 @@ async def _chunks(request: Request, timeout_s: float) -> AsyncIterator[bytes]:
 
 
 def _file_name(disposition: bytes, options: Mapping[bytes, bytes]) -> bytes | None:
-    """Return a file's name, None for a text field. A name in the extended form goes before the plain one beside it."""
+    """Return a file's name, None for a text field. A name in the extended form overrides the plain one beside it."""
     found = _EXTENDED.search(disposition)
     if found is None:
         return bodies.name_in_head(options[b"filename"]) if b"filename" in options else None
@@ -272,7 +272,7 @@ def _file_name(disposition: bytes, options: Mapping[bytes, bytes]) -> bytes | No
 
 
 def _named(raw: bytes) -> str:
-    """Return a file's own name, its end if it is long; raise `BadRequest` for what is no text, as in every field."""
+    """Return a file's own name, only its end if it is long; raise `BadRequest` if it is not text, as in every field."""
     try:
         name = raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -288,6 +288,6 @@ def _fields(form: _Form) -> UploadFields:
         message = "file is a text field here, not a file; send it with a filename, as curl's -F file=@NAME does"
         raise BadRequest(message, param="file")
     fields = bodies.check_form(UploadFields, form.fields)
-    if not (form.filename or form.num_bytes):  # none, or what a browser sends when nobody chose one
+    if not (form.filename or form.num_bytes):  # none, or what a browser sends if none was chosen
         raise BadRequest("file is missing; add it", param="file", code="missing_field")
     return fields

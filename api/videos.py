@@ -22,9 +22,9 @@ def show(
     metric: JobMetric | None = None,
     reused: ReusedLine | None = None,
 ) -> Video:
-    """Return the video object of a job, named as in the run that reuses it if one is given."""
+    """Return the video object of a job, named as in the run that reuses it, if given."""
     usage = _usage(job, metric) if job.status == JobStatus.COMPLETED else None
-    made = job.output or {}  # what the file has, once there is one
+    made = job.output or {}  # the file's real values, once there is one
     return Video(
         id=video_id(job.id),
         model=job.model,
@@ -68,16 +68,16 @@ def show(
 def page(
     rows: Sequence[Job], limit: int, figures: Mapping[UUID, JobMetric], lines: Mapping[UUID, ReusedLine]
 ) -> VideoList:
-    """Return up to `limit` videos; one row more than that says that there is another page.
+    """Return up to `limit` videos; one row more than that means that there is another page.
 
-    `lines` says what the videos of other runs are called in the run that is listed.
+    `lines` names the videos of other runs as in the listed run.
     """
     data = [show(row, metric=figures.get(row.id), reused=lines.get(row.id)) for row in rows[:limit]]
     return VideoList(data=data, **ends(data, has_more=len(rows) > limit))
 
 
 def _error(job: Job) -> VideoError | None:
-    """Return why a video came to nothing: every end but completion has a code, so that nobody waits on."""
+    """Return why a video was not made: every end but completion has a code, so that clients stop waiting."""
     if job.status == JobStatus.CANCELLED:
         return VideoError(code=job.error_code or "cancelled", message=job.error_message or CANCELLED)
     if job.error_code is None or job.status not in FINAL or job.status == JobStatus.COMPLETED:

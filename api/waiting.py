@@ -1,4 +1,4 @@
-"""Requests that wait for the end of a video: one look at the database for all of them, a few times a second."""
+"""Requests that wait for the end of a video: one query for all of them, a few times a second."""
 
 import asyncio
 import logging
@@ -26,7 +26,7 @@ def preferred_s(header: str | None) -> int:
 
 
 class Waiting:
-    """Who waits for which job in this process."""
+    """The waiting requests of this process, by job."""
 
     def __init__(self, factory: sessionmaker[Session]) -> None:
         self._factory = factory
@@ -35,7 +35,7 @@ class Waiting:
         self._task: asyncio.Task[None] | None = None
 
     async def ended(self, id_: UUID, timeout_s: float) -> None:
-        """Return when the job has ended or is gone, and after the timeout at the latest."""
+        """Return when the job has ended or was deleted, or at the latest after the timeout."""
         event = asyncio.Event()
         self._waiters.setdefault(id_, set()).add(event)
         if self._task is None or self._task.done():
@@ -50,7 +50,7 @@ class Waiting:
                 self._waiters.pop(id_, None)
 
     def release(self) -> None:
-        """Let everybody go on, since this process ends."""
+        """End all waits, since this process ends."""
         for events in self._waiters.values():
             for event in events:
                 event.set()
@@ -60,7 +60,7 @@ class Waiting:
             try:
                 asked = list(self._waiters)
                 running = await run_in_threadpool(self._running, asked)
-            except Exception as error:  # the database may be away for a while; nobody is told anything untrue meanwhile
+            except Exception as error:  # the database may be away for a while; waiting goes on
                 self._looks.failed("not looked", error)
                 await asyncio.sleep(1.0)
                 continue

@@ -1,6 +1,6 @@
-"""Telling addresses what happened, signed by Standard Webhooks, at least once.
+"""Delivery of events to webhooks, signed by Standard Webhooks, at least once.
 
-One thread reads what ended and takes what is due; a few others send, so that a slow address holds up itself alone.
+One thread reads what ended and takes due deliveries; a few others send, so that a slow address delays only itself.
 """
 
 import asyncio
@@ -39,16 +39,16 @@ from db.webhooks import Due
 logger = logging.getLogger("api.webhooks")
 
 NUM_SENDERS = 16
-MOST_OF_TENANT = 8  # of them at once: a slow tenant leaves the others some
+MOST_OF_TENANT = 8  # sent at once, so that a slow tenant leaves threads to the others
 MOST_EACH = 2  # deliveries to one address at once
-TIMEOUT_S = 10.0  # of an attempt, all in all but for looking up the name
-# Pauses between attempts: about 60 hours in all, then it is given up.
+TIMEOUT_S = 10.0  # of an attempt in total, without resolving the name
+# Pauses between attempts: about 60 hours in all; then the delivery is given up.
 PAUSES_S = (5, 30, 120, 600, 1800, 7200, 18_000, 36_000, 50_400, 50_400, 50_400)
-GONE = 410  # the receiver does not want to hear of it any more
+GONE = 410  # the receiver wants no more
 
 
 class Webhooks:
-    """What one relay does for those who want to be told."""
+    """One relay's deliveries to webhooks."""
 
     def __init__(self, factory: sessionmaker[Session], settings: ApiSettings) -> None:
         self._factory, self._allowed = factory, settings.webhook_allowed
@@ -57,7 +57,7 @@ class Webhooks:
         self._lock = threading.Lock()
 
     def turn(self) -> None:
-        """Note what ended since the last turn, and begin to send what is due. Does not wait for any receiver."""
+        """Record what ended since the last turn, and begin to send due deliveries. Does not wait for any receiver."""
         self._collect()
         with self._lock:
             busy = list(self._busy)
@@ -68,11 +68,11 @@ class Webhooks:
                 self._begin(one)
 
     def _begin(self, due: Due) -> None:
-        """Let a delivery be sent; raise RuntimeError where no thread is to be had for it. It is taken again later."""
+        """Begin to send a delivery; raise RuntimeError if no thread can be started. It is taken again later."""
         try:
             sending = self._pool.submit(self._send, due)
         except RuntimeError:
-            # The pool has kept it, for a thread that may never come: who were busy in vain are free again.
+            # The pool has queued it for a thread that may never start: the slots taken in vain are free again.
             kept, self._pool = self._pool, _senders()
             kept.shutdown(wait=False, cancel_futures=True)
             raise
@@ -85,7 +85,7 @@ class Webhooks:
             self._busy.remove(due)
 
     def close(self) -> None:
-        """Wait for what is being sent; the rest is sent by the next relay."""
+        """Wait for deliveries being sent; the next relay sends the rest."""
         self._pool.shutdown(cancel_futures=True)
 
     def _collect(self) -> None:
@@ -107,11 +107,11 @@ class Webhooks:
                 webhooks.failed(session, due.id, status=status, error=error, pause_s=pause_s)
             fields = {"delivery": due.id, "attempt": due.attempt, "error": error, "again_in_s": pause_s}
             logger.warning("not delivered", extra={"fields": fields})
-        except Exception as broken:  # it is sent again when its time is over
+        except Exception as broken:  # it becomes due again after its lease
             logger.warning("delivery broke", extra={"fields": {"delivery": due.id}}, exc_info=broken)
 
     def _post(self, due: Due) -> tuple[int | None, str, bool]:
-        """Send once; return the answer's status, what was wrong (empty: nothing), and whether another try may help."""
+        """Send once; return the answer's status, the error (empty if none), and whether another attempt may help."""
         body = json.dumps(due.payload, ensure_ascii=False).encode()
         try:
             parts = addresses.check(due.url, self._allowed)
@@ -125,7 +125,7 @@ class Webhooks:
             return None, f"the URL {error}", True
         except TimeoutError:
             return None, f"no answer within {TIMEOUT_S:g} s", True
-        except (httpx.HTTPError, OSError) as error:  # of a file of certificates too
+        except (httpx.HTTPError, OSError) as error:  # from the file of certificates, too
             return None, f"no answer ({type(error).__name__}: {error})", True
         return status, "" if 200 <= status < 300 else f"answered {status}", status != GONE
 
@@ -135,7 +135,7 @@ def _senders() -> ThreadPoolExecutor:
 
 
 def signed(body: bytes, id_: str, secrets: Iterable[str], *, now: float) -> dict[str, str]:
-    """Return the headers of Standard Webhooks: one signature for each secret, the newest first."""
+    """Return the headers of Standard Webhooks: one signature per secret, newest first."""
     stamp = str(int(now))
     content = b".".join((id_.encode(), stamp.encode(), body))
     keys = [base64.b64decode(secret.removeprefix(webhooks.SECRET_BRAND)) for secret in secrets]
@@ -150,7 +150,7 @@ def signed(body: bytes, id_: str, secrets: Iterable[str], *, now: float) -> dict
 
 
 def tell(session: Session, tenant: str, event: Event, id_: UUID, data: Mapping[str, Any], *, at: datetime) -> None:
-    """Note for all endpoints of a tenant that something other than a video ended."""
+    """Queue an event that is not about a video for all endpoints of a tenant."""
     endpoints = webhooks.live(session).get(tenant, [])
     to = [(row.id, row.url) for row in _asking(endpoints, event)]
     webhooks.add(session, _deliveries(tenant, event, id_, data, at, to))
@@ -190,11 +190,11 @@ def _at(parts: SplitResult, address: str) -> str:
 
 
 def _status(urls: Sequence[str], headers: Mapping[str, str], body: bytes, *, host: str) -> int:
-    """Post to the first that takes a connection, and return the status; the answer's body is not read.
+    """Post to the first address that accepts a connection, and return the status; the answer's body is not read.
 
-    Redirects are not followed. Raises TimeoutError after all of `TIMEOUT_S`, of which each connection has its share:
-    the other limits of httpx are each of one piece, and an answer may come in any number of pieces. Only a loop can be
-    stopped in the middle of a read.
+    Redirects are not followed. Raises TimeoutError after `TIMEOUT_S` in total, of which each connection attempt has its
+    share: httpx's own limits apply to single pieces, and an answer may come in any number of pieces. Only an event loop
+    can be stopped in the middle of a read.
     """
     timeout = httpx.Timeout(None, connect=TIMEOUT_S / len(urls))
 
@@ -217,7 +217,7 @@ def _status(urls: Sequence[str], headers: Mapping[str, str], body: bytes, *, hos
 
 @cache
 def _trusted() -> ssl.SSLContext:
-    """Return the authorities that may vouch for a receiver: the public ones, and those that the environment names."""
+    """Return the certificate authorities trusted for receivers: the public ones and those the environment names."""
     context = httpx.create_ssl_context(trust_env=False)
     file, folder = (os.environ.get(name) or None for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"))
     if file or folder:

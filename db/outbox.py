@@ -179,8 +179,7 @@ def handed_over(session: Session, ids: Collection[UUID]) -> None:
 
 
 def unclaimed(session: Session, queue: Queue, *, older_s: float) -> dict[UUID, int]:
-    """Return the jobs handed over `older_s` ago or earlier and not claimed, each with the number of its next
-    attempt."""
+    """Return the jobs handed over `older_s` ago or earlier and not claimed, each with its next attempt's number."""
     since = func.now() - timedelta(seconds=older_s)
     stale = Job.status == JobStatus.QUEUED, Job.queue == queue, Job.published_at < since
     return {job.id: job.next for job in session.execute(select(Job.id, (Job.attempt + 1).label("next")).where(*stale))}

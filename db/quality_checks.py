@@ -16,7 +16,7 @@ from db import metrics, outbox
 from db.models import Job, PlanRow, QualityCheck
 from db.states import CheckStatus, JobStatus
 
-MAX_OPEN = 100  # checks of a case that may wait: a service that is never idle piles up no more
+MAX_OPEN = 100  # waiting checks of one case: a service that is never idle collects no more
 NUM_LOSSES = 200  # latest ones of a case that move its threshold
 MAX_STARTS = 3  # of one check; a start that made way for a job was wasted
 FORGOTTEN = {CheckStatus.WAITING: timedelta(days=1), CheckStatus.RUNNING: timedelta(hours=1)}
@@ -60,8 +60,7 @@ def claim(session: Session, job_id: UUID, *, owner: str) -> QualityCheck | None:
 
 
 def standing(session: Session, check: QualityCheck, *, models: Collection[str]) -> Standing:
-    """Return whether a running check still belongs to its worker, and whether a job waits that the worker could
-    take."""
+    """Return whether a running check is still its worker's, and whether a job waits that the worker could take."""
     held = select(QualityCheck.id).where(_held(check)).exists()
     is_ours, is_busy = session.execute(select(held, outbox.awaits(models))).one()
     return Standing(is_ours=is_ours, is_quiet=not is_busy)

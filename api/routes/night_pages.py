@@ -19,7 +19,7 @@ from db import batches, file_batches, reused_lines
 from db.models import Batch
 
 NUM_RUNS, NUM_SHEET = 20, 24
-NUM_LINES = 10_000  # of a run in a list of runs, up to which it says by which path they were made
+NUM_LINES = 10_000  # longest run for which a list of runs shows by which path lines were made
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 

@@ -1,6 +1,6 @@
 """The page, as HTML: what the API can do, for people. Each view is a URL; every button is a form.
 
-Bulk runs stand in `night_pages`, what all pages share in `api.web.frame`.
+Bulk runs are in `night_pages`; what all pages share is in `api.web.frame`.
 """
 
 import secrets
@@ -48,7 +48,7 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 
 def install(app: FastAPI) -> None:
-    """Answer a browser that looks for a page which is not there with one; programs get the envelope."""
+    """Answer browsers with an HTML page if a page does not exist; programs get the envelope."""
     app.add_exception_handler(HTTPException, _nowhere)
 
 
@@ -122,7 +122,7 @@ def _make(request: Request, call: Call, asked: Mapping[str, Any], error: ApiErro
 def queue(request: Request, call: Calling) -> HTMLResponse:
     """Show what runs, what waits and what ended last."""
     with call.begin() as (session, caller):
-        # in the order in which a job moves on: none is lost
+        # in the order of a job's states, so that none is missed
         waiting = job_lists.first_waiting(session, caller.tenant, limit=NUM_WAITING)
         running = job_lists.page(session, caller.tenant, limit=NUM_WAITING, status=[JobStatus.IN_PROGRESS])
         ended = job_lists.last_ended(session, caller.tenant, limit=NUM_ENDED)
@@ -137,7 +137,7 @@ def queue(request: Request, call: Calling) -> HTMLResponse:
 
 
 def _apart(*lists: Sequence[Job]) -> list[list[Job]]:
-    """Return lists without what an earlier one has: what moved on between two statements is as it was first read."""
+    """Return lists without what an earlier one has: a job that moved between two statements is shown once."""
     places = {job.id: place for place, rows in reversed(list(enumerate(lists))) for job in rows}
     return [[job for job in rows if places[job.id] == place] for place, rows in enumerate(lists)]
 
@@ -300,9 +300,9 @@ def _sign_in(request: Request, place: str, error: ApiError | None = None) -> HTM
 
 
 def _as_asked(job: Job, card: ModelCard | None, *, is_new_roll: bool) -> Values:
-    """Return the form's fields for a request like an earlier one's, what its model would choose anyway left out.
+    """Return the form's fields for a request like an earlier one, leaving out those that its model would choose anyway.
 
-    A new roll of a donor's layout gets a seed of its own.
+    Another version of a video with a donor's layout gets its own seed.
     """
     has_own_length = card is None or job.num_frames != card.default_frames
     asked = {

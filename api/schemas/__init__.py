@@ -1,1 +1,1 @@
-"""What goes over the wire: requests, answers, and the fields that they are made of."""
+"""The API's data: requests, answers, and their fields."""

@@ -20,20 +20,20 @@ def _clean(text: str) -> str:
     return text
 
 
-# characters that have a letter's or symbol's category and yet nothing to see
+# characters in a category of letters or symbols that are invisible nevertheless
 _BLANK_LETTERS = frozenset("\u115f\u1160\u2800\u3164\uffa0\U0001d159")
 
 
 def _can_be_seen(character: str) -> bool:
     category, number = unicodedata.category(character), ord(character)
-    if category == "Cn":  # newer than this Python's tables, a new emoji perhaps; not what Unicode keeps invisible
+    if category == "Cn":  # newer than this Python's tables, perhaps an emoji; but not if Unicode makes it invisible
         is_never = number & 0xFFFE == 0xFFFE or 0xFDD0 <= number <= 0xFDEF
         return not (is_never or number == 0x2065 or 0xFFF0 <= number <= 0xFFF8 or 0xE0000 <= number <= 0xE0FFF)
     return category[0] in "LNPS" and character not in _BLANK_LETTERS
 
 
 def filled(text: str) -> str:
-    """Refuse a text in which there is nothing to see."""
+    """Refuse a text without a visible character."""
     if not any(map(_can_be_seen, text)):
         raise PydanticCustomError("refused", "is empty; say in a sentence what the video shows")
     return text
@@ -46,17 +46,17 @@ def _as_text(value: object) -> object:
 
 
 def _canonical(seconds: str) -> str:
-    """Write equal durations alike, so that requests which say the same are equal; leave what is no number."""
+    """Write equal durations alike, so that equivalent requests are equal; leave anything but numbers unchanged."""
     return f"{float(seconds):g}" if _DECIMAL.fullmatch(seconds) else seconds
 
 
 def chosen(seed: object) -> object:
-    """Read -1 as other services do: the server chooses."""
+    """Read -1 as other services do: as the server's choice."""
     return None if seed in ("-1", "-1.0") or (seed == -1 and not isinstance(seed, bool)) else seed
 
 
 def _whole(value: object) -> object:
-    """Refuse what Python alone reads as a number, 1_0, with the words for what is none."""
+    """Refuse numbers that only Python reads, such as 1_0, as not being numbers."""
     if isinstance(value, str) and "_" in value:
         raise PydanticCustomError("int_parsing", "no number")
     return value
@@ -107,5 +107,5 @@ Steps = Annotated[Whole, Field(ge=1, le=1000)]
 Side = Annotated[Whole, Field(ge=1, le=100_000)]
 One = Annotated[Whole, AfterValidator(_one), WithJsonSchema({"type": "integer", "const": 1})]
 Nothing = Annotated[dict[str, Any], AfterValidator(_nothing), WithJsonSchema({"type": "object", "maxProperties": 0})]
-Idle = Annotated[Number, Field(ge=0.0, le=100.0)]  # sets up what is switched off: read and forgotten
+Idle = Annotated[Number, Field(ge=0.0, le=100.0)]  # configures a feature that is off: accepted and ignored
 Off = Annotated[bool, AfterValidator(_off), WithJsonSchema({"type": "boolean", "const": False})]

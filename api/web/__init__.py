@@ -1,1 +1,1 @@
-"""The page: HTML made here, one style sheet and one script; no build step, nothing from elsewhere."""
+"""The page: server-side HTML, one style sheet and one script; no build step, nothing from other hosts."""

@@ -1,4 +1,4 @@
-"""What the page's forms carry. Each has a token that another site's page cannot know."""
+"""The page's forms. Each has a token that another site's page cannot know."""
 
 import hashlib
 import json
@@ -36,12 +36,12 @@ class Retry(Act):
 
 
 class SetTimes(Act):
-    """When lines of a bulk run may start; at any time where both times are left out."""
+    """When lines of a bulk run may start; at any time if both times are left out."""
 
     start: Annotated[str, Field(max_length=8)] = ""
     end: Annotated[str, Field(max_length=8)] = ""
     tz: Annotated[str, Field(max_length=60)] = "UTC"
-    at_end: Literal["finish", "stop"] | None = None  # left out: as it is
+    at_end: Literal["finish", "stop"] | None = None  # left out: unchanged
 
 
 class SignIn(BaseModel):
@@ -55,28 +55,28 @@ class SignIn(BaseModel):
 
 
 class Given(BaseModel):
-    """A request for a video as it was typed, to be checked when it can be shown again."""
+    """A request for a video as typed, checked only where the form can be shown again."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     token: Token = ""
-    once: Token = ""  # of this showing of the form
+    once: Token = ""  # unique to this copy of the form
 
     @property
     def key(self) -> str | None:
-        """A key that no header carries: a form that is sent twice as it is makes one video, changed it makes two."""
+        """A key that no header can carry: sending a form twice makes one video, or two if it was changed in between."""
         said = json.dumps([self.once, self.typed], sort_keys=True)
         return f"\N{PENCIL} {hashlib.sha256(said.encode()).hexdigest()}" if self.once else None
 
     @property
     def typed(self) -> dict[str, str | dict[str, str]]:
-        """The fields that were filled in, metadata by its names."""
+        """The fields that were filled in, with metadata by name."""
         given = self.model_extra or {}
         return {name: value for name, value in given.items() if isinstance(value, str) or name == "metadata"}
 
 
 def token_of(request: Request) -> str:
-    """Return the token of this browser, a new one for one that has none."""
+    """Return the token of this browser; a new one if it has none."""
     return request.cookies.get(TOKEN_COOKIE) or secrets.token_urlsafe(24)
 
 
@@ -88,7 +88,7 @@ def check(request: Request, token: str) -> None:
 
 
 def keep(response: Response, request: Request, name: str, value: str, *, life_s: int | None = None) -> None:
-    """Set a cookie that no script reads and no other site sends."""
+    """Set a cookie that scripts cannot read and other sites cannot send."""
     secure, path = request.url.scheme == "https", _path(request)
     response.set_cookie(name, value, max_age=life_s, path=path, httponly=True, samesite="strict", secure=secure)
 
@@ -103,6 +103,6 @@ def _path(request: Request) -> str:
 
 
 def own(place: str) -> str:
-    """Return a place of this service to go to; the start for anything else."""
+    """Return a path of this service to redirect to; the start page for anything else."""
     is_own = place.startswith("/") and not place.startswith(("//", "/\\")) and place.isprintable() and place.isascii()
     return place if is_own else "/"

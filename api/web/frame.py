@@ -27,7 +27,7 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class PageRoute(APIRoute):
-    """A route that refuses in HTML, and sends to the sign-in whoever needs a key."""
+    """A route whose refusals are HTML, and that redirects to the sign-in if a key is needed."""
 
     def get_route_handler(self) -> Handler:
         """Return the handler with refusals as pages."""
@@ -48,7 +48,7 @@ class PageRoute(APIRoute):
 
 
 def _place(request: Request) -> str:
-    """Return the page that a request is for: of a form, the one that it stands on."""
+    """Return the page that a request is for; for a form, the page that contains it."""
     if request.method in SAFE:
         return request.url.path + (f"?{request.url.query}" if request.url.query else "")
     path = "/" + request.headers.get("referer", "").partition("://")[2].partition("/")[2]
@@ -56,7 +56,7 @@ def _place(request: Request) -> str:
 
 
 def form_of(model: type[Any]) -> Callable[[Request, Service], Awaitable[Any]]:  # Any: the model that is asked for
-    """Return what reads a form of a page and checks its token."""
+    """Return the dependency that reads a page's form and checks its token."""
 
     async def read(request: Request, service: Owned) -> Any:  # Any: as above
         most = service.settings.max_body_bytes
@@ -68,14 +68,14 @@ def form_of(model: type[Any]) -> Callable[[Request, Service], Awaitable[Any]]:  
 
 
 def back(form: Act) -> Response:
-    """Return to the page that a form stands on."""
+    """Redirect to the page that contains a form."""
     return RedirectResponse(forms.own(form.back), status_code=303)
 
 
 def page(
     template: str, request: Request, call: Call, view: str, values: Values, *, title: str = "", status: int = 200
 ) -> HTMLResponse:
-    """Return a page of whoever is signed in, with the bar on top."""
+    """Return a page for the signed-in caller, with the bar at the top."""
     has_key = call.service.settings.needs_keys and KEY_COOKIE in request.cookies
     operates = "admin" in call.caller.scopes
     frame = {"title": title or view, "view": view, "signed_in": True, "has_key": has_key, "operates": operates}
@@ -111,7 +111,7 @@ def _refusal(request: Request, error: Exception) -> HTMLResponse:
 
 
 def now_of(session: Session, call: Call) -> Values:
-    """Return what the bar on top says."""
+    """Return the contents of the bar at the top."""
     counts = job_lists.open_counts(session, call.caller.tenant)
     running = job_lists.page(session, call.caller.tenant, limit=1, status=[JobStatus.IN_PROGRESS])
     return {
@@ -124,7 +124,7 @@ def now_of(session: Session, call: Call) -> Values:
 
 
 def shown(session: Session, rows: list[Job], call: Call | None = None) -> list[Values]:
-    """Return what cards and rows show of videos; with a call also when they will be done."""
+    """Return what cards and rows show of videos; with a call, also when they will be done."""
     figures = metrics.of_jobs(session, rows)
     estimate = call.service.estimates.of if call else None
     return [

@@ -8,7 +8,7 @@ _METHODS = ("get", "post", "put", "patch", "delete")
 
 
 def tags(document: Json) -> list[tuple[str, list[dict[str, Any]]]]:
-    """Return the operations of a document by tag, HEAD left out: it is wherever GET is."""
+    """Return the operations of a document by tag, without HEAD, which exists wherever GET does."""
     found: dict[str, list[dict[str, Any]]] = {}
     for path, operations in document["paths"].items():
         for method in _METHODS:

@@ -1,4 +1,4 @@
-"""Templates to answers that no script or style from elsewhere can get into."""
+"""Templates to answers that allow no script or style from other hosts."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,5 +29,5 @@ _templates = Environment(
 
 
 def page(template: str, values: Mapping[str, Any], *, status: int = 200) -> HTMLResponse:  # Any: what it shows
-    """Return the page that a template makes of some values."""
+    """Return the page that a template renders from some values."""
     return HTMLResponse(_templates.get_template(template).render(values), status_code=status, headers=HEADERS)

@@ -1,4 +1,4 @@
-"""What the page says of rows: states, receipts and figures in plain words."""
+"""Rows in plain words for the page: states, receipts and figures."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ _EXAMPLES = (
     "a red fox walks through fresh snow",
     "waves roll onto a black beach",
 )
-NUM_PARTS = 120  # stretches in the picture of a run's time
+NUM_PARTS = 120  # parts in the picture of a run's time
 LONGEST = timedelta(days=60)  # of a run, of which windows are shown
 SHORTEST_S = 0.005  # that is not written as 0.00 s
 
@@ -82,7 +82,7 @@ def video(job: Job, *, estimate: Estimate | None = None, metric: JobMetric | Non
 
 
 def receipt(shown: Video) -> str:
-    """Say in a sentence or two how a video came about, and what that saved."""
+    """Say in a sentence or two how a video was made, and what that saved."""
     if shown.status == "failed" and shown.error:
         return f"Failed: {shown.error.message}."
     if shown.status != "completed":
@@ -104,7 +104,7 @@ def _saved(shown: Video) -> str:
 
 
 def stages(seconds: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return stages as stretches of a bar of 100, without those too short to be written."""
+    """Return stages as segments of a bar of 100, without those too short to label."""
     known = {name: float(value) for name, value in seconds.items() if isinstance(value, int | float)}
     known = {name: value for name, value in known.items() if value >= SHORTEST_S}
     known = {name: known[name] for name in sorted(known, key=lambda name: (*STAGES, name).index(name))}
@@ -121,10 +121,10 @@ def run(
     of_file: bool = False,
     changes_at: datetime | None = None,
 ) -> dict[str, Any]:
-    """Return what templates show of a bulk run, whose lines are made again only where no file began it.
+    """Return what templates show of a bulk run; only the lines of a run that is not from a file can be retried.
 
-    `lines` are their numbers by status and path, None where that is not known; `changes_at` is when its window opens
-    or closes. Any: texts, times and numbers.
+    `lines` are their numbers by status and path, None if unknown; `changes_at` is when its window opens or closes. Any:
+    texts, times and numbers.
     """
     counts: Counter[str] = Counter()
     for (status, _), number in lines.items():
@@ -158,9 +158,9 @@ def run(
 def night(
     batch: Batch, came: Mapping[str, Came], *, num_reused: int, num_open: int, num_workers: int
 ) -> dict[str, Any]:
-    """Return what the page of one run says beyond that: what was expected beside what came, and its window.
+    """Return what the page of one run shows beyond that: forecast and outcome, and its window.
 
-    What is left is reckoned from the lines so far, without hours in which the window is closed.
+    The remaining time is estimated from the lines so far, without hours in which the window is closed.
 
     Any: texts and times.
     """
@@ -189,7 +189,7 @@ def night(
 
 
 def span(batch: Batch, expected: datetime | None, now: datetime) -> tuple[datetime, datetime]:
-    """Return the time that the picture of a run shows: from its beginning to its end, or the expected one if later."""
+    """Return the period that the picture of a run shows: from its start to its end, or the expected end if later."""
     end = max(batch.finished_at or now, batch.created_at + timedelta(seconds=1))
     return batch.created_at, end if expected is None or expected - batch.created_at > LONGEST else max(end, expected)
 
@@ -197,7 +197,7 @@ def span(batch: Batch, expected: datetime | None, now: datetime) -> tuple[dateti
 def course(
     batch: Batch, ended: Sequence[Ended], since: datetime, until: datetime, expected: datetime | None
 ) -> dict[str, Any]:
-    """Return the time of a run as a picture of 100 by 100: what ended when, and where its window was closed.
+    """Return a timeline of a run as a picture of 100 by 100: what ended when, and when its window was closed.
 
     Any: texts and places.
     """
@@ -243,7 +243,7 @@ def _number(number: int | None) -> str:
 
 
 def _acts(batch: Batch, counts: Mapping[str, int], *, of_file: bool) -> list[tuple[str, str, dict[str, str]]]:
-    """Return what may be done with a run: the last part of its path, words, and fields."""
+    """Return the actions on a run: last part of the path, label, and fields."""
     acts: list[tuple[str, str, dict[str, str]]] = []
     if batch.status == BatchStatus.IN_PROGRESS:
         acts.append(("pause", "Pause", {}))
@@ -294,11 +294,11 @@ def cache(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _why_not(reason: str) -> str:
-    return Reason(reason).short if reason in list(Reason) else reason  # of a release that knew others
+    return Reason(reason).short if reason in list(Reason) else reason  # from a release with other reasons
 
 
 def _stretches(numbers: Mapping[str, float]) -> list[dict[str, Any]]:
-    """Return parts of a bar of 100, with their share in words."""
+    """Return segments of a bar of 100, labelled with their share."""
     total, start, parts = sum(numbers.values()) or 1.0, 0.0, []
     for name, number in numbers.items():
         width = 100 * number / total
@@ -308,7 +308,7 @@ def _stretches(numbers: Mapping[str, float]) -> list[dict[str, Any]]:
 
 
 def examples(card: ModelCard) -> Sequence[str]:
-    """Return a few prompts to try: the card's, as a model may know one world only."""
+    """Return a few prompts to try, from the card, since a model may know only one world."""
     return card.examples[:_NUM_EXAMPLES] or _EXAMPLES
 
 
