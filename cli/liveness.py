@@ -51,10 +51,10 @@ class Heartbeats:
         return min(found) < NOT_THERE_S
 
     def _read(self) -> dict[str, float] | None:
-        from db.session import dial  # what `chai up` needs of the database it has loaded by now
+        from db.session import arguments, dial  # what `chai up` needs of the database it has loaded by now
 
         try:
-            connection = dial(self._url, connect_timeout=5, application_name="chai-up")
+            connection = dial(self._url, **arguments(self._url, "chai-up"))
         except psycopg2.Error:
             return None
         try:

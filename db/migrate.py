@@ -80,7 +80,7 @@ def upgrade(database_url: str, to: str = "head") -> str | None:
 
 
 def _revision(database_url: str) -> str | None:
-    engine = connect(database_url, pool_size=1, application="chai-migrate")
+    engine = connect(database_url, pool_size=1, application="chai-migrate", patience_s=None)
     try:
         with sessions(engine)() as session:
             found, encoding = revision(session), session.scalar(text("SHOW server_encoding"))
@@ -97,7 +97,7 @@ def version_of(said: str) -> tuple[int, ...]:
 
 
 def _check_pgvector(database_url: str) -> None:
-    engine = connect(database_url, pool_size=1, application="chai-migrate")
+    engine = connect(database_url, pool_size=1, application="chai-migrate", patience_s=None)
     try:
         with engine.connect() as connection:
             row = connection.execute(text(PGVECTOR)).one_or_none()

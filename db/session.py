@@ -14,6 +14,8 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import InvalidatePoolError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
+from db import patience
+
 # A network that swallows packets must not hold a thread for the quarter of an hour that TCP would wait: what is sent
 # and not answered for so long ends the connection, what is idle is asked whether anybody is there.
 _NETWORK = {
@@ -43,7 +45,7 @@ NO_POOLER = "name the server itself in DATABASE_URL, without a pooler: each part
 _SURE_S = 5.0  # idle for longer, a connection may be dead without a sign of it
 
 
-class _Connection(psycopg2.extensions.connection):
+class _Connection(patience.Connection):
     """Switches to autocommit and back without sending anything.
 
     psycopg2 itself asks the server each time for the isolation level that it already has.
@@ -58,12 +60,18 @@ class _Connection(psycopg2.extensions.connection):
 
 
 def connect(
-    database_url: str, *, pool_size: int = 5, application: str = "chai", lock_patience_s: float = LOCK_PATIENCE_S
+    database_url: str,
+    *,
+    pool_size: int = 5,
+    application: str = "chai",
+    lock_patience_s: float = LOCK_PATIENCE_S,
+    patience_s: float | None = patience.STATEMENT_S,
 ) -> Engine:
     """Return a pooled engine that survives restarts of Postgres and interruptions of the network.
 
     Connections that died while idle are replaced. A statement may run for 30 s and wait `lock_patience_s` for a lock: a
-    stuck statement must not delay a heartbeat past its lease. Nobody waits longer than 10 s for a connection.
+    stuck statement must not delay a heartbeat past its lease. Nobody waits longer than 10 s for a connection, nor
+    longer than `patience_s` for an answer; None: for as long as it takes.
     """
     engine = create_engine(
         database_url,
@@ -72,6 +80,7 @@ def connect(
         pool_timeout=10,
         connect_args=arguments(database_url, application, lock_patience_s),
     )
+    event.listen(engine, "connect", lambda connection, _: setattr(connection, "patience_s", patience_s))
     event.listen(engine, "do_connect", lambda _, __, args, options: dial(*args, **options))
     _replace_the_dead(engine)
     _give_up_the_useless(engine)
@@ -85,6 +94,7 @@ def arguments(
     asked = make_url(database_url).query  # its own options are added to ours, and override those on waiting
     return {
         "connection_factory": _Connection,
+        "cursor_factory": patience.Cursor,
         "application_name": application,
         "client_encoding": "utf8",  # whatever the role's or database's setting: prompts may contain any letter
         "options": f"{asked.get('options', '')} {_SERVER} -c lock_timeout={round(1000 * lock_patience_s)}".lstrip(),
@@ -129,7 +139,7 @@ def _replace_the_dead(engine: Engine) -> None:
             return  # just opened
         try:
             if is_in_doubt(connection, time.monotonic() - since):
-                engine.dialect.do_ping(connection)
+                _ping(engine, connection)
         except engine.dialect.loaded_dbapi.Error as error:
             if engine.dialect.is_disconnect(error, connection, None):
                 raise InvalidatePoolError from error
@@ -137,6 +147,15 @@ def _replace_the_dead(engine: Engine) -> None:
 
     event.listen(engine, "checkin", back)
     event.listen(engine, "checkout", out)
+
+
+def _ping(engine: Engine, connection: Any) -> None:  # Any: as psycopg2 has it
+    usual_s = connection.patience_s
+    connection.patience_s = patience.PING_S
+    try:
+        engine.dialect.do_ping(connection)
+    finally:
+        connection.patience_s = usual_s
 
 
 def _give_up_the_useless(engine: Engine) -> None:
