@@ -241,10 +241,8 @@ def _by_hand(asked: Asked) -> Iterator[Found]:
     """
     space, late = asked.space, list[Found]()
     rows = _rows(asked, _resident("sieve"))
-    if space.sieve_at is None:
-        return rows
     for row in rows:
-        if (row.sieve_round, row.published_at, row.id) > (space.sieve_round, space.sieve_at, space.sieve_id):
+        if _is_to_come(space, row):
             rows = chain([row], rows)
             break
         late.append(row)
@@ -254,10 +252,16 @@ def _by_hand(asked: Asked) -> Iterator[Found]:
 
 def _turn(space: Namespace, row: Any) -> Hand:  # Any: a row of a query or of the table
     """Return when the hand takes an entry that is not used again: the round, and the place in the queue."""
-    place = (row.sieve_round, row.published_at, row.id)
-    if space.sieve_at is None or place > (space.sieve_round, space.sieve_at, space.sieve_id):
-        return place
+    if _is_to_come(space, row):
+        return (row.sieve_round, row.published_at, row.id)
     return (space.sieve_round + (0 if _is_ahead(space, row) else 1), row.published_at, row.id)
+
+
+def _is_to_come(space: Namespace, row: Any) -> bool:  # Any: as above
+    """Return whether the hand has yet to come to an entry's turn: else it has passed it, as it could not go then."""
+    if row.sieve_round != space.sieve_round:
+        return bool(row.sieve_round > space.sieve_round)
+    return _is_ahead(space, row)
 
 
 def _is_ahead(space: Namespace, row: Any) -> bool:  # Any: as above

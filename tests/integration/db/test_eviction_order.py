@@ -26,13 +26,21 @@ def make_space(session: Session, policy: str) -> Namespace:
     )
 
 
-def publish(session: Session, space: Namespace, *, num_bytes: int, seconds_saved: float, thing: str = "a fox") -> bool:
+def publish(
+    session: Session,
+    space: Namespace,
+    *,
+    num_bytes: int,
+    seconds_saved: float,
+    thing: str = "a fox",
+    tenant: str = "ada",
+) -> bool:
     """Make room as a worker does, and publish; False when nothing gives way."""
     id_ = uuid4()
     entry = CacheEntry(
         id=id_,
         namespace_id=space.id,
-        tenant="ada",
+        tenant=tenant,
         donor_job_id=uuid4(),
         donor_fence=1,
         prompt="a fox",
@@ -100,6 +108,35 @@ def test_victims_by_rows_are_those_of_the_policy_over_the_history(session: Sessi
     assert sum(isinstance(row, EvictionRow) for row in rows) > 40
     assert replay(rows) == []
     assert replay(rows, policy="fifo" if policy != "fifo" else "lru") != []
+
+
+@pytest.mark.parametrize("policy", [*EVICTION_ORDERS, "coverage"])
+def test_so_are_those_of_one_tenant_among_the_entries_of_others(session: Session, policy: str) -> None:
+    rng, space = random.Random(policy), make_space(session, policy)
+    job = Job(tenant="ada", prompt="p", model="m", width=1, height=1, num_frames=1, fps=1, status=JobStatus.QUEUED)
+    session.add(job)
+    session.flush()
+
+    for number in range(300):
+        there = resident(session, space)
+        if there and rng.random() < 0.5:
+            namespaces.lock(session, space.id)
+            cache.hit(session, space, rng.choice(there[:4]), job_id=job.id, fence=1, covers=[])
+        elif number % 4 == 0:
+            namespaces.lock(session, space.id)
+            leaving = room.make(session, space, {}, bytes_needed=rng.randint(5, 40), tenant="eve")
+            assert {row.tenant for row in leaving} <= {"eve"}
+            cache.gone(session, space.id, [row.id for row in leaving])
+        else:
+            tenant, thing = rng.choice(["ada", "eve"]), f"thing {rng.randrange(20)}"
+            publish(session, space, num_bytes=rng.randint(5, 30), seconds_saved=1.0, thing=thing, tenant=tenant)
+        if there and number % 13 == 0:
+            session.execute(text("DELETE FROM cache_pins"))
+            session.add(Pin(entry_id=rng.choice(there), job_id=job.id, fence=number))
+
+    rows = list(trace.read(session, space.id))
+    assert sum(isinstance(row, EvictionRow) and row.tenant == "eve" for row in rows) > 10
+    assert replay(rows) == []
 
 
 @pytest.mark.parametrize("policy", EVICTION_ORDERS)
