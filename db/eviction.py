@@ -15,7 +15,7 @@ from itertools import chain
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Integer, Row, Select, and_, bindparam, exists, func, or_, select, text, tuple_
+from sqlalchemy import ColumnElement, Integer, Row, Select, and_, bindparam, exists, func, select, text, tuple_
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
 
@@ -329,12 +329,12 @@ class _Walk:
     again: deque[_Item] = field(default_factory=deque)  # kept at the head of the main queue
     gone_bytes: dict[int, int] = field(default_factory=lambda: {SMALL: 0, MAIN: 0})
     num_gone: int = 0  # of the main queue
-    num_blocked: int = 0  # of the main queue: may not go
+    num_movable: int = 0  # of the main queue, with those that are gone: may go
 
     def choice(self) -> Choice:
         """Return the victims and the moves of the others."""
         self.heads = {queue: self._head(queue) for queue in (SMALL, MAIN)}
-        self.num_blocked = self._count_blocked()
+        self.num_movable = self._count_movable()
         ids: list[UUID] = []
         while sum(self.gone_bytes.values()) < self.asked.bytes_needed:
             item = self._next()
@@ -357,7 +357,7 @@ class _Walk:
                 self.state["small_bytes"] -= item.num_bytes
                 self.state["main_bytes"] += item.num_bytes
                 self.state["num_main"] += 1
-                self.num_blocked += not item.may_go
+                self.num_movable += item.may_go
                 self._move(item, uses=0)
             elif item.may_go:
                 self.gone_bytes[SMALL] += item.num_bytes
@@ -366,7 +366,7 @@ class _Walk:
         return None
 
     def _from_main(self) -> _Item | None:
-        if self.state["num_main"] - self.num_gone <= self.num_blocked:
+        if self.num_movable <= self.num_gone:
             return None
         num_passed, stays = 0, deque[_Item]()
         while item := self._pop():
@@ -404,12 +404,14 @@ class _Walk:
             may_go = self.asked.may_go(row)
             yield _Item(id=row.id, num_bytes=row.num_bytes, queue=queue, uses=row.queue_uses, may_go=may_go)
 
-    def _count_blocked(self) -> int:
-        blocked: ColumnElement[bool] = CacheEntry.id.in_(self.asked.kept)
-        if self.asked.tenant is not None:
-            blocked = or_(blocked, CacheEntry.tenant != self.asked.tenant)
-        elif not self.asked.kept:
-            return 0
+    def _count_movable(self) -> int:
+        """Count who may go of the main queue, by the few that are pinned, or of a tenant by its own entries alone."""
+        tenant, kept = self.asked.tenant, CacheEntry.id.in_(self.asked.kept)
+        if tenant is not None:
+            return self._count_main(CacheEntry.tenant == tenant, ~kept)
+        return self.state["num_main"] - (self._count_main(kept) if self.asked.kept else 0)
+
+    def _count_main(self, *conditions: ColumnElement[bool]) -> int:
         mine = and_(CacheEntry.namespace_id == self.asked.space.id, CacheEntry.status == EntryStatus.RESIDENT)
-        query = select(func.count()).select_from(CacheEntry).where(mine, CacheEntry.queue == MAIN, blocked)
+        query = select(func.count()).select_from(CacheEntry).where(mine, CacheEntry.queue == MAIN, *conditions)
         return self.asked.session.scalar(query) or 0
