@@ -2,10 +2,7 @@
 
 import importlib
 import inspect
-import json
 import re
-import subprocess
-import sys
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -13,7 +10,7 @@ from typing import Any
 import folder_tree
 import pytest
 import typer
-from chai_up import ROOT, Home
+from chai_up import ROOT
 from pydantic_core import PydanticUndefined
 from typer.testing import CliRunner
 
@@ -271,30 +268,3 @@ def test_the_statements_for_alerts_run(database_url: str) -> None:
             if statement.strip() and not statement.strip().startswith("--"):
                 cursor.execute(statement)
     connection.close()
-
-
-def test_the_python_example_makes_a_video(home: Home, tmp_path: Path) -> None:
-    (code,) = blocks(README, "python")
-    service = json.loads((home.folder / "var" / "run" / "up.json").read_text())
-    code = code.replace("http://127.0.0.1:8400", service["url"])  # the port is another when that one is taken
-
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300)
-
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "square.mp4").read_bytes()[4:8] == b"ftyp"
-
-
-def test_the_shell_examples_are_commands_of_this_service(home: Home, tmp_path: Path) -> None:
-    """`make up` is what the running service is; the others run against it."""
-    make, submit, bulk = blocks(README, "sh")
-    (tmp_path / "prompts.txt").write_text("a red ball\n")
-    environment = {**home.environment, "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
-
-    assert make.strip() == "make up"
-    for block in (submit, bulk):
-        command = block.replace(".venv/bin/chai", "chai")
-        done = subprocess.run(
-            ["/bin/sh", "-ec", command], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
-        )
-        assert done.returncode == 0, done.stderr
-    assert (tmp_path / "ball.mp4").read_bytes()[4:8] == b"ftyp"

@@ -2,12 +2,15 @@
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import av
 import pytest
 from chai_up import Home, Up
+from test_documents import README, blocks
 
 from cli import demo
 
@@ -164,3 +167,30 @@ def test_the_demo_starts_nothing_at_a_bad_setting(new_home: Callable[[], Home]) 
 
     assert done.returncode == 2
     assert "error: CHAI_CACHE_POLICY 'mru': 'mru' is not an eviction policy; there are " in done.stderr
+
+
+def test_the_python_example_of_the_readme_makes_a_video(home: Home, tmp_path: Path) -> None:
+    (code,) = blocks(README, "python")
+    service = json.loads((home.folder / "var" / "run" / "up.json").read_text())
+    code = code.replace("http://127.0.0.1:8400", service["url"])  # the port is another when that one is taken
+
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "square.mp4").read_bytes()[4:8] == b"ftyp"
+
+
+def test_the_shell_examples_of_the_readme_are_commands_of_this_service(home: Home, tmp_path: Path) -> None:
+    """`make up` is what the running service is; the others run against it."""
+    make, submit, bulk = blocks(README, "sh")
+    (tmp_path / "prompts.txt").write_text("a red ball\n")
+    environment = {**home.environment, "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
+
+    assert make.strip() == "make up"
+    for block in (submit, bulk):
+        command = block.replace(".venv/bin/chai", "chai")
+        done = subprocess.run(
+            ["/bin/sh", "-ec", command], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "ball.mp4").read_bytes()[4:8] == b"ftyp"
