@@ -182,17 +182,6 @@ def reading_loss(logits: dict[str, Tensor], labels: dict[str, Tensor]) -> Tensor
     return torch.stack(losses).sum()
 
 
-def share_understood(reader: Reader, texts: list[str]) -> float:
-    """Share of captions of which every answer about every noun is right."""
-    tokenizer = new_tokenizer(reader.language)
-    words = tokenizer(texts, padding=True, return_tensors="pt")
-    labels = labels_of(tokenizer, texts, reader.language)
-    with torch.no_grad():
-        logits = reader(Words(ids=words["input_ids"], mask=words["attention_mask"]))
-    wrong = [(logits[exam].argmax(-1) != labels[exam]) & (labels[exam] != NO_NOUN) for exam in labels]
-    return float(1 - torch.stack(wrong).any(0).any(1).float().mean())
-
-
 def learn_to_read(lessons: Lessons, language: Language = SMALL_WORLD) -> Reader:
     """Train a fresh encoder on captions alone. Sets torch's global seed."""
     torch.manual_seed(lessons.seed)

@@ -107,11 +107,6 @@ def check(clip: Clip, spec: Spec) -> Verdict:
     return Verdict(attributes=compare(shown, spec), shown=shown, prompt_distance=_fit(video, spec))
 
 
-def recognise(clip: Clip) -> Shown:
-    """What a clip, uint8 (16, 96, 96, 3), shows."""
-    return _recognise(_unit(clip))
-
-
 def compare(shown: Shown, asked: Spec) -> dict[str, bool]:
     """Which attributes agree, with the things paired in the way that agrees best."""
     scene = shown.setting.scene

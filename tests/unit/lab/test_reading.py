@@ -1,6 +1,7 @@
 """The tokenizer, and the text encoder that learns to read before training."""
 
 import torch
+from reading_exam import share_understood
 
 from lab.toy_world.captions import Split, sample_captions
 from lab.toy_world.reading import (
@@ -12,7 +13,6 @@ from lab.toy_world.reading import (
     learn_to_read,
     new_text_encoder,
     new_tokenizer,
-    share_understood,
     tokenize,
 )
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lab.toy_world.rich.captions import sample_captions
-from lab.toy_world.rich.checker import ATTRIBUTES, OF_THINGS, Setting, Shown, check, compare, recognise
+from lab.toy_world.rich.checker import ATTRIBUTES, OF_THINGS, Setting, Shown, check, compare
 from lab.toy_world.rich.drawing import render
 from lab.toy_world.rich.world import (
     Camera,
@@ -70,7 +70,7 @@ def test_shuffled_captions_score_near_chance() -> None:
 def test_the_layout_is_found_too_so_that_the_clip_can_be_drawn_again() -> None:
     for i, caption in enumerate(CAPTIONS[:4]):
         clip = clip_of(caption.spec, i)
-        shown = recognise(clip)
+        shown = check(clip, SPEC).shown
         setting = shown.setting
         again = Spec(things=shown.things, scene=setting.scene, light=setting.light, camera=setting.camera)
         assert np.array_equal(render(again, shown.layout), clip)
@@ -120,7 +120,7 @@ def test_a_scene_without_things_shows_none() -> None:
     once, again = (render(SPEC, Layout(places=(place,))) for place in ((0, 8), (56, 8)))
     empty = np.concatenate([again[:, :48], once[:, 48:]], axis=1)
 
-    assert recognise(empty).things == ()
+    assert check(empty, SPEC).shown.things == ()
 
 
 @pytest.mark.parametrize(("opacity", "seen"), [(0.4, False), (0.85, True)])
@@ -129,7 +129,7 @@ def test_a_ghost_is_no_thing(opacity: float, seen: bool) -> None:
     whole, half = render(BOTH, layout), render(SPEC, Layout(places=layout.places[:1]))
     ghost = (opacity * whole + (1 - opacity) * half).astype(np.uint8)
 
-    assert (len(recognise(ghost).things) == 2) is seen
+    assert (len(check(ghost, SPEC).shown.things) == 2) is seen
 
 
 def test_the_order_of_things_does_not_matter() -> None:
@@ -153,11 +153,11 @@ def test_attributes_swapped_between_two_things_fail() -> None:
 def test_noise_alone_is_far_from_every_clip() -> None:
     static = np.random.default_rng(0).integers(0, 256, (16, 96, 96, 3), dtype=np.uint8)
 
-    assert recognise(static).distance > 0.25
+    assert check(static, SPEC).shown.distance > 0.25
 
 
 def test_a_clip_of_another_size_is_refused() -> None:
     message = "clip has shape (8, 32, 32, 3); the rich world draws (16, 96, 96, 3)"
 
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        recognise(np.zeros((8, 32, 32, 3), dtype=np.uint8))
+        check(np.zeros((8, 32, 32, 3), dtype=np.uint8), SPEC)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from reading_exam import share_understood
 from typer.testing import CliRunner
 
 from cli.errors import CommandError
@@ -23,7 +24,6 @@ from lab.toy_world.reading import (
     learn_to_read,
     new_text_encoder,
     new_tokenizer,
-    share_understood,
 )
 from lab.toy_world.rich.caption_parser import spec_of
 from lab.toy_world.rich.captions import COLOURS, Mix, sample_captions
