@@ -258,6 +258,18 @@ def test_what_is_empty_of_a_place_stands_there(prompt: str, excluded: list[str])
 
 
 @pytest.mark.parametrize(
+    ("prompt", "excluded"),
+    [
+        ("池の鯉、人物や建物はなし", ["人物", "建物"]),
+        ("연못의 잉어, 사람과 건물 없음", ["사람", "건물"]),
+        ("猫と犬のいる庭", []),
+    ],
+)
+def test_a_list_of_what_is_not_there_is_excluded_to_its_first(prompt: str, excluded: list[str]) -> None:
+    assert [entity.text for entity in extract(prompt).excluded] == excluded
+
+
+@pytest.mark.parametrize(
     ("prompt", "things"),
     [
         ("un tren que chirría en el túnel", ["tren", "túnel"]),
@@ -279,6 +291,12 @@ def test_what_is_empty_of_a_place_stands_there(prompt: str, excluded: list[str])
         ("椅子が二脚", ["椅子"]),
         ("翡翠色的蜂鸟", ["翡翠色蜂鸟"]),
         ("孩子们排着队", ["孩子"]),
+        ("le vent soulève un rideau", ["vent", "rideau"]),
+        ("le serveur nettoie le four", ["serveur", "four"]),
+        ("a moça limpa o forno", ["moça", "forno"]),
+        ("비단잉어 두 마리", ["비단잉어"]),
+        ("浴缸里的橡皮鸭，手捧玫瑰的女子", ["浴缸", "橡皮鸭", "玫瑰", "女子"]),
+        ("Apokalyptische Stadt, ein Hund", ["apokalyptische stadt", "hund"]),
     ],
 )
 def test_what_somebody_does_is_no_thing(prompt: str, things: list[str]) -> None:

@@ -138,6 +138,7 @@ _ACTIONS = word_set(
     "跑步 飞翔 飞舞 跳舞 游泳 睡觉 唱歌 散步 奔跑 玩耍 跳跃 大战 对战 决斗 战斗 追逐 行走 旋转 微笑 飞行 航行 行驶 "
     "燃烧 绽放 倒映 映照 洒落 弥漫 笼罩 环绕 缠绕 覆盖 排队 排列 飘散 飘荡 翱翔 盘旋 穿梭 流淌 拍打 相遇 牵手 "
     "喂食 拍照 合影 野餐 "
+    "游动 苏醒 手捧 手握 手拿 怀抱 身着 身穿 头戴 脚踩 肩扛 飘扬 "
     "排着队 跳着舞 唱着歌 低着头 "
     "飘落 表演 演奏 画画 写字 读书 看书 吃饭 做饭 烹饪 钓鱼 滑雪 冲浪 滑板 骑马 开车 拥抱 亲吻 打架 喝茶 聊天 工作 "
     "学习 休息 雕刻 整理 正在 "
@@ -221,10 +222,7 @@ def _read(text: str) -> Reading:
     text = _MADE_OF.sub(lambda match: _STUFF[match[1]], text)
     text = re.sub(r"(?<=[\u3400-\u9fff])\s+(?=[\u3400-\u9fff])", "，", text)
     cut = [(word.strip().lower(), flag) for word, flag in _cut(text) if word.strip()]
-    for i in range(len(cut) - 1, 0, -1):
-        is_manner = cut[i][0] == "格" and cut[i - 1][0].endswith("风")  # 赛博朋克风格
-        if is_manner or (cut[i][0] == "感" and cut[i - 1][1][0] in "na"):  # 史诗感
-            cut[i - 1 : i + 1] = [(f"{cut[i - 1][0]}{cut[i][0]}", "n")]
+    _join_endings(cut)
     befores, afters = ("", *(flag for _, flag in cut)), (*(word for word, _ in cut[1:]), "")
     around = zip(cut, befores, afters, strict=False)
     words = _with_counts([part for (word, flag), *beside in around for part in _parts(word, flag, *beside)])
@@ -232,6 +230,18 @@ def _read(text: str) -> Reading:
     while i < len(words):
         i = _next(words, i, found)
     return found.reading()
+
+
+def _join_endings(cut: list[tuple[str, str]]) -> None:
+    """Joins what makes a style of the word before it, and takes 时 from a time of day: 水墨风, 史诗感, 日落时的大海."""
+    for i in range(len(cut) - 1, 0, -1):
+        (before, flag), (word, _) = cut[i - 1], cut[i]
+        is_manner = word == "格" and before.endswith("风")  # 赛博朋克风格
+        is_style = (word == "风" and before in _STYLE) or (word == "感" and flag[0] in "na")
+        if is_manner or is_style:
+            cut[i - 1 : i + 1] = [(f"{before}{word}", "n")]
+        elif cut[i] == ("时", "ng") and before in _SCENES:
+            cut[i] = ("时", "d")
 
 
 _STUFF = {  # what things are made of, as what stands before them
@@ -397,8 +407,7 @@ _NO_PLACES_IN = word_set("存在 现在 正在 所在 内在 外在 潜在 实�
 
 def _is_manner_of(word: str, known: Mapping[str, str]) -> bool:
     """Whether a word of four characters says only how something is: 熙熙攘攘, 高高挂起."""
-    is_doubled = word[0] == word[1]
-    return is_doubled and known.get(word[:2], "a")[:1] not in ("n",)
+    return word[0] == word[1] and known.get(word[:2], "a")[:1] != "n"
 
 
 def _next(words: Words, i: int, found: Found) -> int:
@@ -595,7 +604,7 @@ def _kind(words: Words, start: int, stop: int, head: str, flag: str) -> EntityKi
     before = words[start - 1][0] if start else ""
     is_place = (
         head in _SCENES
-        or (flag in ("ns", "s", "t") and head[0] not in _COLOURS)
+        or (flag in ("ns", "s", "t") and head[0] not in _COLOURS and head not in _PEOPLE | _THINGS)
         or (len(head) > 1 and head.endswith(_PLACE_ENDS))
     )
     is_inside = head not in _BODY and (after in _PLACE_AFTER or before in ("在", "于"))
@@ -603,6 +612,7 @@ def _kind(words: Words, start: int, stop: int, head: str, flag: str) -> EntityKi
 
 
 _PLACE_ENDS = (
+    "世界",
     "城",
     "街",
     "路",

@@ -220,7 +220,8 @@ def _open(tokens: Sequence[Token], words: Sequence[str], i: int, *, has_capitals
     if lower in _VERBS:
         return Role.VERB if not is_capital or starts else Role.NOUN
     if has_capitals and is_capital:
-        is_inflected = starts and describes and lower.endswith(_ENDS) and tokens[i].meaning is None
+        is_known = tokens[i].meaning is not None and not lower.rstrip("emnrs").endswith("isch")  # no "tische" ends it
+        is_inflected = starts and describes and lower.endswith(_ENDS) and not is_known
         return Role.ADJECTIVE if is_inflected and words[i + 1][0].isupper() else Role.NOUN
     if has_capitals:
         follows_thing = before in (Role.NOUN, Role.OTHER)

@@ -246,6 +246,8 @@ def _open(word: str) -> Role:
         return Role.ADJECTIVE
     if len(word) > _SHORTEST_MANNER and word[: len(word) // 2] == word[len(word) // 2 :]:
         return Role.VERB  # 모락모락: how something goes on
+    if any((meaning := meanings("ko").get(word[i:])) and meaning.is_object for i in range(1, len(word) - 1)):
+        return Role.NOUN  # 비단잉어
     return Role.VERB if len(word) > 1 and word.endswith(_VERB_ENDS) else Role.NOUN
 
 

@@ -189,7 +189,7 @@ def _counts_next(tokens: Sequence[Token], i: int) -> bool:
 
 def _after(tokens: Sequence[Token], i: int) -> Role | None:
     """What stands behind a phrase makes of it: PLACE, NONE, LIKE, or nothing."""
-    i = _behind_list(tokens, i)
+    i = _behind_missing(tokens, _behind_list(tokens, i))
     roles = [token.role for token in tokens[i : i + 5]] + [Role.END]
     if roles[0] is Role.LIKE or roles[:2] == [Role.LINK, Role.LIKE]:
         return Role.LIKE
@@ -211,7 +211,17 @@ def _behind_list(tokens: Sequence[Token], i: int) -> int:
     return i
 
 
+def _behind_missing(tokens: Sequence[Token], i: int) -> int:
+    """Where a list of what is not there goes on after its last: 人物や建物はなし, 사람과 건물 없음."""
+    end = i
+    while end + 1 < len(tokens) and tokens[end].text in _WITH and tokens[end + 1].role is Role.NOUN:
+        end += 2
+    rest = [token.role for token in tokens[end : end + 3] if token.role is not Role.PARTICLE]
+    return end if end > i and rest[:1] == [Role.NONE] else i
+
+
 _TOO = ("も", "도")
+_WITH = ("と", "や", "과", "와", "이나", "나")
 
 
 def of_material(tokens: Sequence[Token], made: frozenset[str], link: str) -> list[Token]:

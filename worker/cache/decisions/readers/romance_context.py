@@ -217,6 +217,8 @@ def _participle(at: _Place) -> Role | None:
     """How something is after what was done to it: "vestido de azul", "un mur peint"."""
     if not at.token.text.endswith(at.grammar.participle_ends) or at.token.text in at.grammar.nouns:
         return None
+    if at.after in _OBJECTS and _is_verb(at.token, at.grammar):
+        return Role.VERB  # "le vendeur nettoie le comptoir"
     return Role.PARTICIPLE if at.after in (Role.OF, Role.PREPOSITION) else Role.ADJECTIVE
 
 
@@ -233,8 +235,8 @@ def _verb_with_its_place(at: _Place) -> Role | None:
     if is_french and token.text.endswith("ant"):
         return Role.VERB
     is_form = token.text.endswith(("e", "t", "d") if is_french else ("a", "e"))
-    is_somebody = _subject(at.tokens, at.i).is_of(Sort.PERSON, Sort.ANIMATE)
-    is_look = _ends_as_adjective(token.text, grammar) and at.after not in (Role.ARTICLE, Role.NUMBER)
+    is_somebody = at.after in _OBJECTS or _subject(at.tokens, at.i).is_of(Sort.PERSON, Sort.ANIMATE)
+    is_look = _ends_as_adjective(token.text, grammar) and at.after not in _OBJECTS
     return Role.VERB if is_form and is_somebody and not is_look else None  # "un skieur dévale une pente"
 
 
@@ -282,9 +284,12 @@ _RULES = (
     _verb_by_its_form,
     _adjective,
 )
+_OBJECTS = (Role.ARTICLE, Role.NUMBER)  # what one does something to begins so: "le vent soulève un voile"
 _DESCRIBES = (Role.ADJECTIVE, Role.PARTICIPLE)
 _ENDS = (Role.END, Role.VERB, Role.IN, Role.ON, Role.PREPOSITION, Role.RELATIVE, Role.COPULA, Role.OF)
-_VERBS_TOO = word_set("baja limpia seca llena vacía suelta despierta calma")  # adjectives, and what somebody does
+_VERBS_TOO = word_set(
+    "baja limpia limpa solta seca llena vacía suelta despierta calma"
+)  # adjectives, and what somebody does
 _WHERETO = ("por", "hacia", "hasta", "al", "para")
 _FAR = 4  # words from "more" to "than"
 _MORE = word_set(

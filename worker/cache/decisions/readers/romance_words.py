@@ -82,6 +82,7 @@ SPANISH = Grammar(
         "hablan viste visten usa usan rodea rodean cubre cubren ilumina iluminan cuelga cuelgan flota flotan gira "
         "giran descansa pelea pelean lucha luchan observa observan explora exploran navega navegan cabalga cabalgan "
         "monta explota estalla llora grita quiero quisiera necesito dame hazme dime ponme imagina dibuja "
+        "vemos "
         "mostrar muestres muestre incluir incluyas añadir añadas poner pongas dibujar dibujes"
     ),
     nouns=word_set(
@@ -217,7 +218,7 @@ FRENCH = Grammar(
     with_pronoun=re.compile(r"\w+-(?:moi|toi|les?|la|nous|lui|leur)"),
     acting_ends=("ent",),
     clause_ends=("e", "t", "d", "ent"),
-    infinitives=(("e", ("er",)), ("it", ("ir",)), ("a", ("er",))),
+    infinitives=(("oie", ("oyer",)), ("e", ("er",)), ("it", ("ir",)), ("a", ("er",))),
     plurals=(("eaux", ("eau",)), ("aux", ("al",)), ("eux", ("eu",)), ("s", ("",)), ("x", ("",))),
     feminines=(
         *(
