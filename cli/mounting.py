@@ -4,6 +4,8 @@ import importlib
 
 import typer
 
+from cli import endings
+
 
 def mount(app: typer.Typer, name: str, module: str, summary: str, *, panel: str | None = None) -> None:
     """Add a module, whose `app` is a Typer application, without importing it."""
@@ -19,4 +21,5 @@ def mount(app: typer.Typer, name: str, module: str, summary: str, *, panel: str 
         from cli import local
 
         local.join(local.var_dir())
-        importlib.import_module(module).app(context.args, prog_name=context.command_path)
+        with endings.in_order():
+            importlib.import_module(module).app(context.args, prog_name=context.command_path)

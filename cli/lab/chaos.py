@@ -73,7 +73,7 @@ def try_out(
         print(json.dumps(found), flush=True)
     finally:
         if keep or not is_good:
-            output.note(f"{kept} are kept in {folder}")
+            output.unless_gone(output.note, f"{kept} are kept in {folder}")
         else:
             shutil.rmtree(folder, ignore_errors=True)
     if not is_good:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from cli import output
+from cli import endings, output
 from cli.arguments import App, not_with
 from cli.errors import CommandError
 from cli.lab import devices
@@ -182,7 +182,17 @@ def _started(seed: int, steps: int | None, lessons: int | None, device: str) -> 
 
 
 def _fit(run: "Run | VaeRun", checkpoint: Path, minutes: float | None) -> bool:
-    """Train with a bar until the end of the recipe, or of the time; whether it was that of the recipe."""
+    """Train with a bar until the end of the recipe, or of the time; whether it was that of the recipe.
+
+    Told to end, it ends behind the step in hand, saved like one whose time is over.
+    """
+    with endings.at_a_good_moment() as is_told_to_end:
+        return _fit_until(run, checkpoint, minutes, is_told_to_end)
+
+
+def _fit_until(
+    run: "Run | VaeRun", checkpoint: Path, minutes: float | None, is_told_to_end: Callable[[], bool]
+) -> bool:
     from lab.training.runs import Diverged, fit
 
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
@@ -195,7 +205,7 @@ def _fit(run: "Run | VaeRun", checkpoint: Path, minutes: float | None) -> bool:
                 pace = run.seconds / run.step
                 left = duration(pace * (run.recipe.num_steps - run.step))
                 meter.show(run.step, f"step {run.step} of {run.recipe.num_steps}  loss {mean:.4f}  {left} left")
-                if deadline is not None and time.monotonic() >= deadline:
+                if is_told_to_end() or (deadline is not None and time.monotonic() >= deadline):
                     break
     except Diverged as error:
         raise CommandError(str(error)) from error
@@ -203,5 +213,6 @@ def _fit(run: "Run | VaeRun", checkpoint: Path, minutes: float | None) -> bool:
     finished = run.step >= run.recipe.num_steps
     if not finished:
         where = checkpoint.parent
-        output.note(f"stopped after {run.step} of {run.recipe.num_steps} steps; go on with --resume --out {where}")
+        said = f"stopped after {run.step} of {run.recipe.num_steps} steps; go on with --resume --out {where}"
+        output.unless_gone(output.note, said)
     return finished
