@@ -124,6 +124,7 @@ def run(request: Request) -> dict[str, Any]:
             break
         except Exception as error:  # what was measured before stays
             refused[name] = device_faults.told(error)
+            device_faults.forget(error)  # what its frames hold is not free before
             device_faults.free_memory()
     report = _report(request, device, outcome.applied, refused, peak, results)
     _print(report, results, peak)

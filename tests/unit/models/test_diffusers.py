@@ -773,6 +773,26 @@ def broken(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
         pytest.param(lambda at: (at / "model_index.json").unlink(), "has no model_index.json", id="no index"),
         pytest.param(lambda at: (at / "model_index.json").write_text("{"), "is no JSON", id="broken index"),
         pytest.param(
+            lambda at: (at / "model_index.json").write_text("[" * 100_000),
+            r"model_index.json is no JSON \(maximum recursion depth exceeded [^\n]*\); fetch or save it again$",
+            id="an index that is too deep",
+        ),
+        pytest.param(
+            lambda at: ((at / "model_index.json").unlink(), (at / "model_index.json").mkdir()),
+            r"model_index.json is no JSON \(.*Is a directory.*\); fetch or save it again$",
+            id="a folder of the index's name",
+        ),
+        pytest.param(
+            lambda at: broken(at, lambda index: index.update({"../vae": ["diffusers", "AutoencoderKLWan"]})),
+            "model_index.json has a part '../vae', which is no name of one; fetch it again$",
+            id="a part elsewhere",
+        ),
+        pytest.param(
+            lambda at: (at / "vae" / "config.json").write_text("[" * 100_000),
+            r"could not be loaded as WanPipeline .*vae/config.json is not whole \(maximum recursion depth exceeded",
+            id="a configuration that is too deep",
+        ),
+        pytest.param(
             lambda at: (at / "transformer" / "diffusion_pytorch_model.safetensors").write_bytes(b"x" * 99),
             "could not be loaded as WanPipeline",
             id="broken weights",

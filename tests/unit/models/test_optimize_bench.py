@@ -1,6 +1,7 @@
 """What `chai lab bench engine` rests on: operation counts, the plain model, and a run of it."""
 
 import json
+import weakref
 
 import pytest
 import torch
@@ -193,6 +194,22 @@ def test_what_was_measured_before_something_broke_is_kept(monkeypatch, error):
     report = json.loads(next(line for line in result.output.splitlines() if line.startswith("{")))
     assert [(row["path"], row["num_steps"]) for row in report["results"]] == [("engine", 1)]
     assert list(report["refused"]) == ["plain, 1 steps"]
+
+
+def test_what_a_run_that_broke_held_is_let_go_before_the_next_one(monkeypatch):
+    held, alive = [], []
+
+    def breaks(*_, **__):
+        latents = torch.zeros(3)
+        held.append(weakref.ref(latents))
+        raise MemoryError
+
+    monkeypatch.setattr(engine, "_measure", breaks)
+    monkeypatch.setattr(engine.device_faults, "free_memory", lambda: alive.append(held[-1]() is not None))
+
+    engine.run(engine.Request(preset="tiny", height=32, width=32, num_frames=5, steps=(2,), device="cpu"))
+
+    assert alive == [False, False]
 
 
 def test_a_benchmark_that_measured_nothing_fails(monkeypatch):

@@ -384,7 +384,7 @@ def _refusal(path: Path) -> str | None:
                 pass
         elif path.suffix == ".json":
             json.loads(path.read_bytes())
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError, RecursionError, SafetensorError) as error:
         return f"{path} is not whole ({error}); {source.again(path)}"
     return None
 

@@ -63,6 +63,8 @@ def read(source: str, *, pipeline: str | None = None, revision: str | None = Non
         raise SourceError(f"{source}: {INDEX} names no pipeline (_class_name); it is not of diffusers")
     parts = {part: tuple(kind) for part, kind in index.items() if isinstance(kind, list) and len(kind) == 2 and kind[0]}
     for part, (library, kind) in parts.items():
+        if not part.isidentifier():  # diffusers reads a part from the folder of its name, wherever that leads
+            raise SourceError(f"{source}: {INDEX} has a part {part!r}, which is no name of one; fetch it again")
         if not isinstance(library, str) or not isinstance(kind, str):
             raise SourceError(
                 f"{source}: {INDEX} says of {part} {[library, kind]}, no library and class; fetch it again"
@@ -120,8 +122,8 @@ def json_file(source: str, name: str, *, revision: str | None = None) -> dict[st
             raise ValueError("no object, but a list or a single value")
     except FileNotFoundError:
         raise SourceError(f"{source} has no {name}; give a pipeline saved by diffusers' save_pretrained") from None
-    except ValueError as error:
-        raise SourceError(f"{path} is no JSON ({error}); {again(path)}") from error
+    except (ValueError, RecursionError, IsADirectoryError) as error:
+        raise SourceError(f"{path} is no JSON ({first_line(error)}); {again(path)}") from error
     found: dict[str, Any] = content
     return found
 
