@@ -1,39 +1,33 @@
-"""Pictures of the page with the small model at work: `python tests/acceptance/screenshots.py FOLDER`.
+"""Pictures of the page with the model `rich` at work: `python tests/acceptance/screenshots.py FOLDER`.
 
 Starts a service of its own, sends prompts that share things, one that no video can be made of, and a bulk run of more,
 and writes every view as PNG: light, dark, on a phone, empty, busy, failed and without a worker.
 """
 
 import base64
+import json
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 import httpx
 import psutil
-from chai_up import ROOT, Home
 
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 from browser import Tab, browser
+from chai_up import ROOT, Home
 from running import free_port, wait_until
 
-PROMPTS = (
-    "a large red circle drifts right over a blue striped field",
-    "a small yellow square moves up over a green checkered wall",
-    "a large red circle moves up over a purple dotted field",
-    "a large green triangle drifts left over a blue striped field",
-    "a small yellow square drifts right over a blue striped field",
-    "a large red circle drifts left over a green checkered wall",
-)
+RICH = ROOT / "worker" / "cards" / "rich" / "chai.json"
+PROMPTS = tuple(json.loads(RICH.read_text())["examples"])
 # A link for a prompt, which the model's cleaning takes away whole; too long for the API to see that at once.
 UNREADABLE = "https://clips.example.org/" + "circles/" * 22
 Looks = dict[str, tuple[int, int, bool]]
 LOOKS: Looks = {"light": (1280, 860, False), "dark": (1280, 860, True), "phone": (390, 844, False)}
-TYPED = "a large red circle and a small white cross over a blue striped field, no people, 4k"
+TYPED = "a large red star and a small green cross over a blue brick wall, no people, 4k"
 
 
 def main(folder: Path) -> None:
@@ -41,17 +35,19 @@ def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     home = Home(folder=Path(tempfile.mkdtemp(prefix="chai-pictures-")))
     port = str(free_port())
-    models = {"CHAI_MODELS_DIR": str(ROOT / "worker" / "cards"), "CHAI_DEFAULT_MODEL": "small"}
+    models = {"CHAI_MODELS_DIR": str(ROOT / "worker" / "cards"), "CHAI_DEFAULT_MODEL": "rich"}
     up = home.start("up", "--port", port, **models)
     url = f"http://127.0.0.1:{port}"
     try:
-        wait_until(lambda: ready(url), timeout_s=180, pause_s=0.5)
+        wait_until(lambda: ready(url), timeout_s=300, pause_s=0.5)
         with browser() as started:
             page = started.tab()
             shoot(
                 page, url, folder, "empty", {"make": "/", "library": "/library", "nights": "/nights", "cache": "/cache"}
             )
-            done, night = fill(url), run(url)
+            done = fill(url)
+            shoot(page, url, folder, "first", {"library": "/library"}, {"light": LOOKS["light"]})
+            night = run(home, url, models)
             shoot(page, url, folder, "", views(done, night), LOOKS)
             shoot(page, url, folder, "failed", after_a_failure(url), LOOKS)
             for _ in range(30):
@@ -74,16 +70,16 @@ def ready(url: str) -> bool:
 
 
 def send(url: str, prompt: str, **more: object) -> str:
-    answer = httpx.post(f"{url}/v1/videos", json={"prompt": prompt, "seed": 7, **more}, trust_env=False)
+    answer = httpx.post(f"{url}/v1/videos", json={"prompt": prompt, **more}, trust_env=False)
     return answer.raise_for_status().json()["id"]
 
 
 def fill(url: str) -> str:
     """Have the prompts made, one after the other so that they find each other; return one that was fast."""
     fast = ""
-    for prompt in PROMPTS:
-        id_ = send(url, prompt)
-        wait_until(lambda id_=id_: look(url, id_)["status"] == "completed", timeout_s=120, pause_s=0.3)  # type: ignore[misc]
+    for seed, prompt in enumerate(PROMPTS):
+        id_ = send(url, prompt, seed=seed)
+        wait_until(lambda id_=id_: look(url, id_)["status"] == "completed", timeout_s=300, pause_s=0.3)  # type: ignore[misc]
         fast = id_ if look(url, id_)["path"] == "fast" else fast
     return fast or id_
 
@@ -91,31 +87,28 @@ def fill(url: str) -> str:
 def after_a_failure(url: str) -> dict[str, str]:
     """Send what fails in a worker; return where that is seen."""
     id_ = send(url, UNREADABLE)
-    wait_until(lambda: look(url, id_)["status"] == "failed", timeout_s=120, pause_s=0.3)
+    wait_until(lambda: look(url, id_)["status"] == "failed", timeout_s=300, pause_s=0.3)
     return {"video": f"/videos/{id_}", "queue": "/queue", "library": "/library?status=failed"}
 
 
-def run(url: str) -> str:
-    """Have a bulk run made, of which one line is cancelled and one fails; return its id."""
+def run(home: Home, url: str, models: dict[str, str]) -> str:
+    """Have a bulk run made, whose last line is cancelled; return its id."""
     lines = [
         {"custom_id": f"{size}-{colour}-{shape}-{way}", "prompt": f"a {size} {colour} {shape} {way} over a {ground}"}
         for size, colour, ground in (
-            ("large", "red", "blue striped field"),
-            ("small", "yellow", "green checkered wall"),
+            ("large", "red", "blue brick wall"),
+            ("small", "yellow", "green checkered floor"),
         )
-        for shape in ("circle", "square", "triangle")
-        for way in ("drifts left", "drifts right", "moves up")
+        for shape in ("star", "ring", "square")
+        for way in ("drifts left", "drifts right", "moves up", "moves down")
     ]
-    lines.insert(9, {"custom_id": "link", "prompt": UNREADABLE})
-    forecast = {"order": "planned", "num_fast": 14, "num_full": 4, "low_h": 0.001, "likely_h": 0.003, "high_h": 0.009}
-    asked = {"manifest_key": "pictures", "name": "shapes.txt"}
-    post = partial(httpx.post, trust_env=False)
-    id_ = post(f"{url}/v1/bulk-runs", json=asked).json()["id"]
-    added = post(f"{url}/v1/bulk-runs/{id_}/items", json={"items": lines}).raise_for_status().json()["data"]
-    post(f"{url}/v1/videos/{added[-1]['id']}/cancel")
-    ends_at = int(time.time()) + 30
-    post(f"{url}/v1/bulk-runs/{id_}/seal", json={"forecast": forecast | {"ends_at": ends_at}}).raise_for_status()
-    wait_until(lambda: look_at(url, f"/v1/bulk-runs/{id_}").json()["status"] == "completed", timeout_s=180, pause_s=0.5)
+    listed = home.folder / "shapes.jsonl"
+    listed.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    home.chai("bulk", "run", str(listed), "--detach", **models, CHAI_URL=url)
+    id_ = look_at(url, "/v1/bulk-runs").json()["data"][0]["id"]
+    *_, last = look_at(url, f"/v1/videos?batch_id={id_}&limit=100&order=asc").json()["data"]
+    httpx.post(f"{url}/v1/videos/{last['id']}/cancel", trust_env=False).raise_for_status()
+    wait_until(lambda: look_at(url, f"/v1/bulk-runs/{id_}").json()["status"] == "completed", timeout_s=300, pause_s=0.5)
     return id_
 
 
