@@ -1,4 +1,4 @@
-"""A client of this service: needs httpx and nothing else of it."""
+"""A client of this service; of its dependencies it needs only httpx."""
 
 from chai_client.asynchronous import AsyncClient
 from chai_client.client import Client

@@ -21,14 +21,14 @@ from chai_client.values import FINAL, FINAL_OF_BATCHES, Batch, Fields, File, Fil
 class AsyncClient:
     """One service and one caller.
 
-    Every call is sent again after outages and "try later"; posts carry a key, so that nothing is made twice. Raises
-    `Unreachable` when nobody answers after a few tries, `Refused` with the service's own words, `BadInput`.
+    Every call is retried after outages and answers that say "try later"; posts carry a key, so that nothing is made
+    twice. Raises `Unreachable` if a few tries get no answer, `Refused` with the service's message, `BadInput`.
     """
 
     def __init__(self, url: str = transport.DEFAULT_URL, key: str | None = None, *, timeout_s: float = 30.0) -> None:
         self.url, self._key, self._timeout_s = transport.base(url), key, timeout_s
         self._options = transport.options(self.url, key, timeout_s)
-        self._loop: asyncio.AbstractEventLoop | None = None  # whose the connections are; none has made any yet
+        self._loop: asyncio.AbstractEventLoop | None = None  # to which the connections belong; None before the first
         self._connect()
 
     async def create(
@@ -47,15 +47,15 @@ class AsyncClient:
         return cast(Video, await self.ask(calls.get(id_)))
 
     def list(self, *, limit: int | None = None, **filters: Unpack[Filters]) -> AsyncIterator[Video]:
-        """Go through videos page by page, the newest first unless `order` is `asc`."""
+        """Iterate over videos page by page, newest first unless `order` is `asc`."""
         return cast(AsyncIterator[Video], self.pages("/v1/videos", limit=limit, **filters))
 
     async def wait(
         self, id_: str, *, timeout_s: float | None = None, seen: Callable[[Video], None] | None = None
     ) -> Video:
-        """Return the video once it has ended; outages are sat out. Raises `Unfinished` after the timeout.
+        """Return the video once it has ended, waiting through outages. Raises `Unfinished` after the timeout.
 
-        `seen` is shown every answer on the way.
+        `seen` is called with every answer on the way.
         """
         return cast(
             Video, await self._wait(calls.get(id_), FINAL, timeout_s, cast(Callable[[Json], None] | None, seen))
@@ -72,7 +72,8 @@ class AsyncClient:
     async def download(self, id_: str, file: Path, *, variant: Variant = "video") -> int:
         """Save the video, or a picture of it, as `file`, whole or not at all; return its bytes.
 
-        What broke off goes on where it ended, in this call or a later one. A device or a pipe is written to.
+        A broken download continues where it ended, in this call or a later one. A device or a pipe is written to
+        directly.
         """
         if device := transport.device(file):
             with device:
@@ -117,7 +118,7 @@ class AsyncClient:
         return [dict(model) for model in (await self.ask(calls.models()))["data"]]
 
     async def upload(self, content: bytes, *, name: str = "requests.jsonl") -> File:
-        """Upload a file of requests, one a line."""
+        """Upload a file of requests, one per line."""
         return cast(File, await self.ask(calls.upload(content, name)))
 
     async def file_content(self, id_: str) -> bytes:
@@ -127,30 +128,30 @@ class AsyncClient:
     async def create_batch(
         self, requests: Iterable[Mapping[str, Any]], *, metadata: Mapping[str, str] | None = None, name: str = "batch"
     ) -> Batch:
-        """Make the videos of many requests: fields as of `create`, `prompt` among them, and a `custom_id` each."""
+        """Make the videos of many requests, each with the fields of `create`, `prompt` and a `custom_id`."""
         file = await self.upload(transport.lines(requests), name=f"{name}.jsonl")
         return cast(Batch, await self.ask(calls.create_batch(file["id"], metadata or {}, key=None)))
 
     async def batch(self, id_: str) -> Batch:
-        """Return a batch as it is now."""
+        """Return the present state of a batch."""
         return cast(Batch, await self.ask(calls.batch(id_)))
 
     def batches(self, *, limit: int | None = None) -> AsyncIterator[Batch]:
-        """Go through batches, the newest first."""
+        """Iterate over batches, newest first."""
         return cast(AsyncIterator[Batch], self.pages("/v1/batches", limit=limit))
 
     async def cancel_batch(self, id_: str) -> Batch:
-        """Cancel what has not ended of a batch."""
+        """Cancel the videos of a batch that have not ended."""
         return cast(Batch, await self.ask(calls.cancel_batch(id_)))
 
     async def wait_batch(self, id_: str, *, timeout_s: float | None = None) -> Batch:
-        """Return the batch once its files are there. Raises `Unfinished` after the timeout."""
+        """Return the batch once its files exist. Raises `Unfinished` after the timeout."""
         return cast(Batch, await self._wait(calls.batch(id_), FINAL_OF_BATCHES, timeout_s, None))
 
     async def results(self, batch: Batch) -> AsyncIterator[Json]:
-        """Go through the lines of a batch that has ended: completed ones first, then what came to nothing.
+        """Iterate over the lines of an ended batch: completed ones first, then the others.
 
-        Raises `Unfinished` for one that has not.
+        Raises `Unfinished` if the batch has not ended.
         """
         batch = transport.finished(batch)
         for id_ in (batch["output_file_id"], batch["error_file_id"]):
@@ -158,7 +159,7 @@ class AsyncClient:
                 yield line
 
     async def pages(self, path: str, /, *, limit: int | None, **filters: Any) -> AsyncIterator[Json]:
-        """Go through a list of the service."""
+        """Iterate over a list of the service."""
         asked, num_left = {"limit": min(limit or transport.PAGE_SIZE, transport.PAGE_SIZE), **filters}, limit
         while True:
             page = await self.ask(calls.page(path, asked))
@@ -170,11 +171,11 @@ class AsyncClient:
             asked["after"] = page["last_id"]
 
     async def ask(self, call: Call) -> Json:
-        """Send a call that is answered by an object."""
+        """Send a call whose answer is an object."""
         return transport.parsed(self.url, call, await self._answer(call))
 
     async def is_ready(self) -> bool:
-        """Return whether the service answers and reaches its database and storage; workers may come later."""
+        """Return whether the service answers and reaches its database and storage; workers may start later."""
         try:
             return transport.is_ready(await self._http.get("/readyz"))
         except httpx.RequestError:
@@ -193,12 +194,12 @@ class AsyncClient:
         await self.close()
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Pickle who it is, so that it may be handed to another process; connections are made anew there."""
+        """Pickle the configuration, so that another process can use the client; that opens its own connections."""
         return partial(type(self), timeout_s=self._timeout_s), (self.url, self._key)
 
     @property
     def _http(self) -> httpx.AsyncClient:
-        """The connections of this event loop: nothing comes through those of another, such as an `asyncio.run` made."""
+        """The connections of this event loop: those of another, as of an earlier `asyncio.run`, do not work here."""
         loop = asyncio.get_running_loop()
         if self._loop not in (None, loop):
             self._connect()
@@ -248,7 +249,7 @@ class AsyncClient:
             await answer.aclose()
 
     async def _answer(self, call: Call, *, stream: bool = False, also: tuple[int, ...] = ()) -> httpx.Response:
-        """Send, again after outages and "try later"; raise what no waiting mends, but for statuses `also`."""
+        """Send, and retry after outages and "try later"; raise permanent errors, except for statuses in `also`."""
         tries = transport.Tries(self.url, call)
         while True:
             try:

@@ -1,4 +1,4 @@
-"""The calls of the service, as requests that either client sends."""
+"""The calls of the service as requests, for both clients."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -66,5 +66,5 @@ def batch(id_: str) -> Call:
 
 
 def cancel_batch(id_: str) -> Call:
-    """Cancel what has not ended of a batch."""
+    """Cancel the videos of a batch that have not ended."""
     return Call(method="POST", path=f"/v1/batches/{segment(id_)}/cancel")

@@ -1,4 +1,4 @@
-"""What JSON over HTTP can carry: finite numbers and real characters, to a bearable depth."""
+"""JSON for HTTP: finite numbers, valid characters, limited nesting."""
 
 import json
 from collections.abc import Mapping
@@ -7,12 +7,12 @@ LONGEST_SHOWN = 60  # characters of a value in a message
 
 
 def encoded(value: object) -> bytes:
-    """Return `value` as JSON in UTF-8; raise ValueError, TypeError or RecursionError for what cannot be sent."""
+    """Return `value` as JSON in UTF-8; raise ValueError, TypeError or RecursionError if it cannot be sent."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
 def num_bytes(fields: Mapping[str, object]) -> int:
-    """Return about how long the fields are when sent; raise ValueError that names the one that cannot be."""
+    """Return the approximate encoded size of the fields; raise ValueError naming a field that cannot be sent."""
     total = 0
     for name, value in fields.items():
         try:
@@ -26,7 +26,7 @@ def num_bytes(fields: Mapping[str, object]) -> int:
 
 
 def shown(value: object) -> str:
-    """Return a value as it may stand in a message: printable, and cut."""
+    """Return a value for a message, printable and shortened."""
     try:
         return shortened(repr(value))
     except (ValueError, RecursionError):  # an int of more than 4300 digits
@@ -34,5 +34,5 @@ def shown(value: object) -> str:
 
 
 def shortened(text: str) -> str:
-    """Cut a text for a message."""
+    """Shorten a text for a message."""
     return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 1]}…"

@@ -1,18 +1,18 @@
 """What a call can end with.
 
-ChaiError         1   something went wrong that is not the caller's doing
+ChaiError         1   something went wrong through no fault of the caller
 ├── Unreachable   1   nobody answers at the service's URL
-├── Refused     1/2   the service said no; 2 when the request has to change
-├── Unfinished    1   what was waited for had not ended in time
+├── Refused     1/2   the service refused; 2 if the request must change
+├── Unfinished    1   the video or batch had not ended in time
 └── BadInput      2   an argument or a file cannot be used as it is
 
-The figures are what a command leaves with.
+The numbers are the exit codes of commands.
 """
 
 import re
 
-_PASSWORD = re.compile(r"(?<=//)([^/@:\s]*):\S*@")  # of a URL, also where it holds what should be escaped
-_FIRST_PASSWORD = re.compile(r"\A([\w+.-]+:/+[^/@:\s]*):.*@", re.DOTALL)  # of a text that is a URL, with blanks in it
+_PASSWORD = re.compile(r"(?<=//)([^/@:\s]*):\S*@")  # in a URL, even if it contains characters that should be escaped
+_FIRST_PASSWORD = re.compile(r"\A([\w+.-]+:/+[^/@:\s]*):.*@", re.DOTALL)  # in a text that is a URL, even with blanks
 
 
 def discreet(text: str) -> str:
@@ -21,7 +21,7 @@ def discreet(text: str) -> str:
 
 
 class ChaiError(Exception):
-    """The message names what failed and the way out."""
+    """The message names what failed and the remedy."""
 
     exit_code = 1
 
@@ -31,11 +31,11 @@ class Unreachable(ChaiError):
 
 
 class Unfinished(ChaiError):
-    """It goes on; wait again."""
+    """It is still running; wait again."""
 
 
 class BadInput(ChaiError):
-    """The caller has to change something."""
+    """The caller must change something."""
 
     exit_code = 2
 
@@ -50,9 +50,9 @@ class Refused(ChaiError):
         self.status = status
         self.code = code  # stable, for programs
         self.param = param  # the field at fault
-        self.is_passing = is_passing  # the same call may work in a while
+        self.is_passing = is_passing  # the same call may work later
         self.exit_code = 2 if 400 <= status < 500 and status not in (401, 403, 429) else 1
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Pickle what it holds: a pool of processes breaks on an error that it cannot make again from `args`."""
+        """Pickle all fields: a process pool breaks on an error that it cannot rebuild from `args`."""
         return type(self).__new__, (type(self), *self.args), self.__dict__

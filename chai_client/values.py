@@ -1,4 +1,4 @@
-"""What the service answers: its own JSON objects, typed, so that new fields pass through untouched."""
+"""The service's answers: its own JSON objects, typed, so that new fields pass through untouched."""
 
 from typing import Any, Literal, TypedDict
 
@@ -10,7 +10,7 @@ Mode = Literal["auto", "fast", "full"]
 
 
 class Fields(TypedDict, total=False):
-    """A request beside its prompt; what is left out is the model's default."""
+    """The fields of a request besides its prompt; those left out get the model's default."""
 
     model: str
     size: str  # WIDTHxHEIGHT
@@ -27,14 +27,14 @@ class Fields(TypedDict, total=False):
 
 
 class Filters(TypedDict, total=False):
-    """Which videos a list holds."""
+    """Filters of a list of videos."""
 
     status: str | list[str]
     batch_id: str
     path: Literal["fast", "full"]
     mode: Mode
     model: str
-    prompt: str  # words as they stand
+    prompt: str  # words, taken literally
     created_after: int  # Unix seconds
     created_before: int
     metadata: str | list[str]  # KEY=VALUE
@@ -42,14 +42,14 @@ class Filters(TypedDict, total=False):
 
 
 class Problem(TypedDict):
-    """Why something came to nothing."""
+    """Why something failed."""
 
     code: str
     message: str
 
 
 class Video(TypedDict):
-    """A video as it is; docs/api.md has all fields."""
+    """The state of a video; docs/api.md has all fields."""
 
     id: str
     object: Literal["video"]
@@ -94,7 +94,7 @@ class File(TypedDict):
 
 
 class Counts(TypedDict):
-    """Lines of a batch by what became of them."""
+    """The numbers of a batch's lines by result."""
 
     total: int
     completed: int

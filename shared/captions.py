@@ -1,8 +1,8 @@
-"""Prompts as models of the Open-Sora family want them, the same on every Python; the API looks at them as well.
+"""Prompts prepared for models of the Open-Sora family, identically on every Python; the API uses this too.
 
 The rules follow diffusers (Apache-2.0, `IFPipeline._clean_caption`) with one difference that the recorded behaviour of
-Open-Sora shows: the text is stripped once more after HTML entities are resolved. Markup is taken out by a grammar of
-its own: Python's HTML parser, which the original asks, reads broken tags in another way with each release.
+Open-Sora shows: the text is stripped once more after HTML entities are resolved. Markup is removed by a grammar of our
+own: Python's HTML parser, which the original uses, reads broken tags differently in each release.
 """
 
 import html

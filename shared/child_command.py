@@ -1,12 +1,12 @@
-"""How a module of this program is run as a process of its own."""
+"""How to run a module of this program as a separate process."""
 
 import sys
 
 
 def child_command(module: str) -> list[str]:
-    """Return the words that begin the command.
+    """Return the first words of the command.
 
-    Python would look first into the folder that the caller happens to stand in; one with an `api`, a `db` or a
-    `redis.py` of its own is nothing unusual.
+    By default, Python would first look into the current folder, which may well have an `api`, a `db` or a `redis.py` of
+    its own.
     """
     return [sys.executable, "-P", "-m", module]

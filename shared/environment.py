@@ -1,17 +1,17 @@
-"""Environment variables that are meant for other programs, but that libraries here would act on.
+"""Environment variables meant for other programs that our libraries would act on.
 
-Celery lets CELERY_BROKER_URL go before the broker that it is given, and imports what CELERY_CONFIG_MODULE names; libpq
-completes an address from PGSERVICE, PGSSLMODE and two dozen more. A shell or an image that serves another program too
-has them, and what they do here no message of ours explains.
+Celery prefers CELERY_BROKER_URL to the configured broker, and imports the module in CELERY_CONFIG_MODULE; libpq
+completes an address from PGSERVICE, PGSSLMODE and two dozen more. A shell or image shared with another program may set
+them, and none of our messages would explain their effects.
 """
 
 import os
 
 CELERY = "CELERY_"
-LIBPQ = "PG"  # whoever gives a DATABASE_URL of their own may complete it so; the embedded server's is complete
+LIBPQ = "PG"  # these may complete a DATABASE_URL of the user's; the embedded server's is complete
 
 
 def forget(prefix: str) -> None:
-    """Take the variables that begin like this out of this process, and of those that it starts."""
+    """Remove the variables with this prefix from the environment of this process and its children."""
     for name in [name for name in os.environ if name.startswith(prefix)]:
         del os.environ[name]

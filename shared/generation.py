@@ -1,4 +1,4 @@
-"""What a video is asked to be, from the API's check to the model: one value, never changed on the way."""
+"""The parameters of a video, from the API's check to the model: one immutable value."""
 
 from dataclasses import dataclass, fields
 from enum import StrEnum
@@ -10,8 +10,8 @@ from shared.model_cards import ModelCard, sides
 class Mode(StrEnum):
     """What the caller asks for."""
 
-    AUTO = "auto"  # fast when the cache has something to offer, else full
-    FAST = "fast"  # the cheapest plan; without a hit, the best plain one of few steps
+    AUTO = "auto"  # fast if the cache has something to offer, else full
+    FAST = "fast"  # the cheapest plan; without a hit, the best plain one with few steps
     FULL = "full"  # all steps, no reuse
 
 
@@ -24,7 +24,7 @@ class RunPath(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationParams:
-    """A request after it was checked against its model's card. None leaves a value to the model or the plan."""
+    """A request checked against its model's card. None leaves a value to the model or the plan."""
 
     prompt: str
     model: str  # name of a card
@@ -54,7 +54,7 @@ class GenerationParams:
         num_frames: int | None = None,
         seed: int | None = None,
     ) -> Self:
-        """Return a request of the card's own size (width, height; pixels) and length, where no other is given."""
+        """Return a request with the card's own size (width, height; pixels) and length unless others are given."""
         width, height = size or sides(card.default_size)
         length = num_frames or card.default_frames
         return cls(
@@ -66,6 +66,6 @@ class GenerationParams:
         return card.guidance_scale if self.guidance_scale is None else self.guidance_scale
 
     def is_canonical(self, card: ModelCard) -> bool:
-        """Whether a full run would be one of the model's own: what a namespace holds must be of one kind."""
+        """Whether a full run would use the model's own settings: entries of a namespace must be of one kind."""
         has_own_steps = self.num_inference_steps in (None, card.full_steps)
         return has_own_steps and self.guidance_on(card) == card.guidance_scale and not self.negative_prompt

@@ -1,4 +1,4 @@
-"""Ids as people and other programs see them, where both sides of the queue write them."""
+"""Public ids that both sides of the queue write."""
 
 import re
 from uuid import UUID

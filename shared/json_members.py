@@ -1,17 +1,17 @@
-"""Members of JSON objects, of which none may be given twice: `json` alone keeps the last and says nothing."""
+"""Detection of members given twice in JSON objects, of which `json` silently keeps the last."""
 
 from typing import Any
 
 
 class Twice:
-    """Stands for the value of a member that was given more than once. No field takes it, so its own one is refused."""
+    """The value of a member that was given more than once. No field accepts it, so the member's own refuses it."""
 
 
 TWICE = Twice()
 
 
 def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:  # Any: JSON
-    """Return an object of these members, `TWICE` for a name that comes again; the `object_pairs_hook` of `json`."""
+    """Return an object of these members, with `TWICE` for repeated names; the `object_pairs_hook` of `json`."""
     found = dict(pairs)
     if len(found) < len(pairs):
         seen: set[str] = set()
@@ -23,8 +23,8 @@ def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:  # Any: JSON
 
 
 def given_twice(value: object) -> str | None:
-    """Return a member at any depth that was given twice, as `metadata.shelf`; None when there is none."""
-    rest: list[tuple[str, object]] = [("", value)]  # not by recursion: what came may be as deep as JSON can be read
+    """Return a member, at any depth, that was given twice, such as `metadata.shelf`; None if there is none."""
+    rest: list[tuple[str, object]] = [("", value)]  # without recursion: the value may be as deep as JSON can be parsed
     while rest:
         path, value = rest.pop()
         if value is TWICE:

@@ -1,3 +1,3 @@
 """Limits that more than one part checks."""
 
-A_CENTURY = 36_525  # days: further than any record goes back, or anything should last; dates hold it
+A_CENTURY = 36_525  # days: longer than any record or retention, and within the range of dates

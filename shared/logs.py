@@ -1,4 +1,4 @@
-"""Logs of every part of the service: one JSON object a line."""
+"""Logs of every part of the service: one JSON object per line."""
 
 import json
 import logging
@@ -27,35 +27,35 @@ class JsonLines(logging.Formatter):
 
 
 def first_line(error: BaseException) -> str:
-    """Return what an error says, without the statement that SQLAlchemy adds; its kind where it says nothing."""
+    """Return an error's message without the statement that SQLAlchemy adds; its class if it has no message."""
     return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 class Once:
-    """Says one thing once while it stays the same, and when it is over: what is tried every second fails for hours."""
+    """Logs a lasting failure once, and its end: something tried every second may fail for hours."""
 
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
-        self._said = ""  # of the failure that lasts
+        self._said = ""  # the lasting failure
 
     def failed(self, event: str, error: BaseException) -> None:
-        """Log a failure unless it is the one before."""
+        """Log a failure unless it equals the previous one."""
         said = first_line(error)
         if said != self._said:
             self._logger.warning(event, extra={"fields": {"error": said}})
         self._said = said
 
     def worked(self, event: str) -> None:
-        """Log that what failed works again."""
+        """Log that it works again after a failure."""
         if self._said:
             self._logger.info(event)
         self._said = ""
 
 
 def configure(level: int = logging.INFO) -> None:
-    """Send all that this process says to stderr as JSON lines: logs, warnings, what it dies of; no bars of progress.
+    """Send this process's logs, warnings and fatal errors to stderr as JSON lines; suppress progress bars.
 
-    To be called before libraries that draw bars are loaded.
+    To be called before libraries that draw progress bars are loaded.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())

@@ -1,6 +1,6 @@
-"""Folders of copies that may go: the longest unused first.
+"""Folders of disposable copies, of which the longest unused are removed first.
 
-Only what has a name of ours goes: whoever names a folder that holds other files too is to lose none of them.
+Only files with names of ours are removed: a folder that holds other files too must not lose them.
 """
 
 import hashlib
@@ -14,25 +14,25 @@ _OURS = re.compile(r"[0-9a-f]{64}(\.[0-9a-f]{8})?")
 
 
 def name_of(key: str) -> str:
-    """Return the name under which the copy of what a key stands for is kept."""
+    """Return the file name of the copy for a key."""
     return hashlib.sha256(key.encode()).hexdigest()
 
 
 def partial_of(copy: Path) -> Path:
-    """Return where a copy is written, before it is whole and gets its name."""
+    """Return the path to which a copy is written until it is complete and gets its name."""
     return copy.with_suffix(f".{secrets.token_hex(4)}")
 
 
 def mark_used(file: Path) -> None:
-    """Put a file behind all others in the order of going; on a disk that is read only it stays where it is."""
+    """Make a file the last in the order of removal; on a read-only disk this has no effect."""
     with suppress(OSError):
         os.utime(file)
 
 
 def make_room(folder: Path, max_bytes: int) -> None:
-    """Remove the longest unused files until the others hold at most so many bytes; raise OSError.
+    """Remove the longest unused files until the others hold at most that many bytes; raise OSError.
 
-    Others may remove files of the same folder at the same time.
+    Other processes may remove files of the same folder at the same time.
     """
     found = []
     for file in folder.iterdir():

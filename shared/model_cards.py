@@ -1,4 +1,4 @@
-"""Which models there are and what they can make, read from their cards: no torch needed to check a request."""
+"""The models and their abilities, read from their cards, so that checking a request needs no torch."""
 
 import json
 import re
@@ -11,14 +11,14 @@ from typing import Any, TypeGuard
 from shared.json_members import given_twice, members
 
 CARD = "chai.json"
-MEASURED_PLANS = "plans.json"  # beside a card: what `chai calibrate` found before the model shipped
-_OWN = ("full_steps", "fast_steps", "guidance_scale")  # of a model; what is usual for one is wrong for another
-PLANS = ("paper", "nirvana", "plain", "measured")  # recipes that a model can begin with
+MEASURED_PLANS = "plans.json"  # beside a card: plans that `chai calibrate` found before the model shipped
+_OWN = ("full_steps", "fast_steps", "guidance_scale")  # no defaults: one model's are wrong for another
+PLANS = ("paper", "nirvana", "plain", "measured")  # initial recipes of a model
 DTYPES = ("float32", "bfloat16", "float16")
 OFFLOADS = ("none", "model", "group", "sequential")
-QUANTIZATIONS = ("none", "float8")  # beside back ends of diffusers with their options
+QUANTIZATIONS = ("none", "float8")  # besides back ends of diffusers with their options
 SIDE_MULTIPLE = 8  # of the video autoencoders that are served
-_UNSAVED = re.compile("[\x00\ud800-\udfff]")  # in no database and no answer
+_UNSAVED = re.compile("[\x00\ud800-\udfff]")  # cannot be stored or sent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,13 +33,13 @@ class Lora:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCard:
-    """What a caller may ask of a model."""
+    """A model's card: what callers may request from it."""
 
     name: str
     title: str
     source: str  # a folder relative to the card, or a hub name; where the worker loads it from
-    sizes: tuple[str, ...]  # "WIDTHxHEIGHT" of the files that come out, the default first
-    side_multiple: int = SIDE_MULTIPLE  # the decoder drops what a side has beyond a multiple of it
+    sizes: tuple[str, ...]  # "WIDTHxHEIGHT" of the output files, the default first
+    side_multiple: int = SIDE_MULTIPLE  # the decoder cuts sides to a multiple of it
     fps: int
     frames: tuple[int, ...]  # legal frame counts, the default first
     min_frames: int | None = None  # every count from here to max_frames is legal too
@@ -50,21 +50,21 @@ class ModelCard:
     guidance_scale: float = 7.0
     family: str = "opensora"  # which loader of the worker's registry knows the source
     plans: str = "paper"  # recipes until some are calibrated: paper, nirvana, plain, measured
-    examples: tuple[str, ...] = ()  # prompts that show what it can: the page offers some, the demo makes all in turn
+    examples: tuple[str, ...] = ()  # prompts that show its abilities: the page offers some, the demo makes them all
 
-    # What follows is read by the family `diffusers`; see docs/models.md.
+    # The following are read by the family `diffusers`; see docs/models.md.
     revision: str | None = None  # commit, tag or branch of a hub repository
     pipeline: str | None = None  # class of diffusers in place of the one that the source names
-    variant: str | None = None  # fp16, bf16: which of the files of weights, where their names have such a word
+    variant: str | None = None  # fp16, bf16: which weight files, if their names contain such a word
     scheduler: Mapping[str, Any] = field(default_factory=dict)  # `class`, and values in place of the source's
     call: Mapping[str, Any] = field(default_factory=dict)  # further arguments of every run: guidance_scale_2 ...
     loras: tuple[Lora, ...] = ()
     dtype: str | None = None  # float32, bfloat16, float16; None: what the worker's engine is set to
-    vae_dtype: str | None = None  # of the decoder alone, likewise; None: as the rest
-    offload: str = "none"  # model, group, sequential: what of the weights waits in host memory
+    vae_dtype: str | None = None  # of the decoder alone; None: as the rest
+    offload: str = "none"  # model, group, sequential: which weights wait in host memory
     quantization: str | Mapping[str, Any] | None = None  # float8, or a backend of diffusers with its options
     vae_tiling: bool = False  # decode a picture in pieces: less memory at large sizes
-    context_parallel: int = 1  # GPUs that make each forward together, each a part of the video's tokens
+    context_parallel: int = 1  # GPUs that share each forward pass, each with part of the video's tokens
     attention_backend: str | None = None  # of diffusers: native, flash, _flash_3 ...; None: its own choice
 
     @property
@@ -78,7 +78,7 @@ class ModelCard:
         return self.frames[0]
 
     def frames_for(self, seconds: float, fps: int) -> int | None:
-        """Return the legal frame count closest to a duration; None when even that is more than a fifth off."""
+        """Return the legal frame count closest to a duration; None if even that is more than a fifth off."""
         wanted = seconds * fps
         nearest = self.nearest_frames(wanted)
         return nearest if abs(nearest - wanted) <= 0.2 * nearest else None
@@ -106,7 +106,7 @@ def load(models_dir: Path) -> dict[str, ModelCard]:
 
 
 def folder(models_dir: Path, name: str) -> Path:
-    """Return the folder in which the card of a model lies: not each has the model's name. Raises as `load`."""
+    """Return the folder of a model's card, which may differ from the model's name. Raises like `load`."""
     return _found(models_dir)[name][0].parent
 
 
@@ -123,9 +123,9 @@ def _found(models_dir: Path) -> dict[str, tuple[Path, ModelCard]]:
 
 
 def legal_size(size: str, side_multiple: int = SIDE_MULTIPLE) -> str:
-    """Return the size that a file has when `size` was asked of the model: 426x240 is 424x240 in steps of 8.
+    """Return the size of the file if `size` is requested of the model: in steps of 8, 426x240 becomes 424x240.
 
-    Raises ValueError for what is no size, or has a side below one step.
+    Raises ValueError if it is not a size, or has a side below one step.
     """
     match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", size, re.ASCII)
     if match is None:
@@ -144,7 +144,7 @@ def sides(size: str) -> tuple[int, int]:
 
 def _read(path: Path) -> ModelCard:
     try:
-        values = json.loads(path.read_text("utf-8-sig"), object_pairs_hook=members)  # editors put a mark in front
+        values = json.loads(path.read_text("utf-8-sig"), object_pairs_hook=members)  # editors may add a BOM
         if (twice := given_twice(values)) is not None:
             raise ValueError(f"{twice} is given twice; keep one")
         card = parse(values)
@@ -155,7 +155,7 @@ def _read(path: Path) -> ModelCard:
 
 
 def _check_place(card: ModelCard, folder: Path) -> None:
-    """Raise `ValueError` where what lies beside a card would be looked for in another folder: the one of its name."""
+    """Raise `ValueError` if files beside a card would be looked for in another folder, that of its name."""
     if card.name == folder.name:
         return
     beside = (("source", card.source), *(("LoRA", lora.source) for lora in card.loras), ("plans", MEASURED_PLANS))
@@ -165,7 +165,7 @@ def _check_place(card: ModelCard, folder: Path) -> None:
 
 
 def write(path: Path, values: Mapping[str, Any]) -> None:
-    """Write the JSON of a card, or of what lies beside one, whole: a part of a card would stop the service."""
+    """Write the JSON of a card, or of a file beside one, atomically: half a card would stop the service."""
     path.parent.mkdir(parents=True, exist_ok=True)
     whole = path.with_suffix(".new")
     whole.write_text(json.dumps(values, indent=2) + "\n")
@@ -204,7 +204,7 @@ def parse(values: Any) -> ModelCard:
 
 
 def _check_family(card: ModelCard) -> None:
-    """Raise `ValueError` for what the loader of a card's family would not read."""
+    """Raise `ValueError` for fields that the loader of a card's family does not read."""
     unread = {"opensora": _OF_DIFFUSERS, "diffusers": ()}.get(card.family, ("context_parallel",))
     for name in unread:
         if getattr(card, name) != getattr(_PLAIN, name):
@@ -212,7 +212,7 @@ def _check_family(card: ModelCard) -> None:
 
 
 def _check_field(name: str, value: object) -> None:
-    """Raise `ValueError` where a field of a card has a value of another kind than it takes."""
+    """Raise `ValueError` if a field of a card has a value of the wrong type."""
     kind, is_right = _KINDS[name]
     if not is_right(value):
         raise ValueError(f"{name} {value!r} is not {kind}")

@@ -1,13 +1,13 @@
-"""What a model's text encoder must get of a prompt for a video to be made of it."""
+"""What a model's text encoder must receive of a prompt so that a video can be made."""
 
 import unicodedata
 
 _SHOWN_CHARS = 60  # of a prompt that is refused
-_SHOWS = ("L", "N", "So", "Cn")  # letters, digits and pictures name something; Cn: newer than this Python
+_SHOWS = ("L", "N", "So", "Cn")  # letters, digits and pictures, which name something; Cn: newer than this Python
 
 
 def refusal(field: str, prompt: str, *, left: str, model: str) -> str | None:
-    """Return a sentence on why no video can be made of a prompt of which `left` reaches the encoder; None if it can."""
+    """Return why no video can be made of a prompt of which only `left` reaches the encoder; None if it can."""
     if any(unicodedata.category(character).startswith(_SHOWS) for character in left):
         return None
     return (

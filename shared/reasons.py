@@ -1,4 +1,4 @@
-"""Why a job runs as it does: what the planner decides by, the database counts, and people read."""
+"""Reasons of decisions: set by the planner, counted in the database, and read by people."""
 
 from enum import StrEnum
 from typing import Self
@@ -77,12 +77,12 @@ class Reason(StrEnum):
 
     @property
     def is_hit(self) -> bool:
-        """The job was decided for a donor."""
+        """Whether the decision was to use a donor."""
         return self in (Reason.ENTITY_HIT, Reason.LAYOUT_HIT, Reason.PROMPT_HIT)
 
     @property
     def is_miss(self) -> bool:
-        """Nothing stored would do, whatever the plans say."""
+        """Whether nothing stored was suitable, whatever the plans."""
         return self in (
             Reason.EMPTY_CACHE,
             Reason.NO_MATCH,

@@ -1,4 +1,4 @@
-"""What became of a video, read from the API's object: the same facts in results, the demo's table and `chai status`."""
+"""The result of a video, from the API's object: the same facts in results, the demo's table and `chai status`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,10 +7,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """How a video was made and what that took. None where the service does not say."""
+    """How a video was made and what that took. None for values that the service does not give."""
 
     status: str
-    mode: str | None  # asked for
+    mode: str | None  # requested
     path: str | None  # taken: fast or full
     matched: str  # entities of the prompt that the cache knew
     similarity: float | None  # cosine, of the best match

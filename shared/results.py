@@ -1,4 +1,4 @@
-"""Results of a bulk run, one row a line, read from video objects; as JSONL, CSV and, where pyarrow is, Parquet."""
+"""Results of a bulk run, one row per line, from video objects; as JSONL, CSV and, with pyarrow, Parquet."""
 
 import csv
 import io
@@ -15,9 +15,9 @@ STAGES = ("load", "decide", "fetch", "encode", "turn", "denoise", "decode", "com
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """One line of a run. It joins the list by `line` or `custom_id`; None is what the service does not say."""
+    """One line of a run. `line` or `custom_id` joins it to the list; None for values that the service does not give."""
 
-    line: str | None  # its number in the list, behind the name of the file where there were several
+    line: str | None  # its number in the list, after the file's name if there were several
     custom_id: str
     video: str  # its id
     prompt: str
@@ -49,7 +49,7 @@ class Result:
 
     @classmethod
     def of(cls, video: Mapping[str, Any], batch_id: str, *, file: str | None, error: str | None = None) -> "Result":
-        """Read a video object in the list of a run; `error` is what befell its file."""
+        """Read a video object in the list of a run; `error` says why its file is missing."""
         receipt, cache = Receipt.of(video), video.get("cache") or {}
         stage_s = (video.get("usage") or {}).get("stage_s") or {}
         return cls(
@@ -77,7 +77,7 @@ class Result:
 
     @property
     def place(self) -> "Place":
-        """Where it stands among the others."""
+        """Its position among the others."""
         return place(self.line)
 
 
@@ -85,7 +85,7 @@ Place = tuple[bool, str, int]
 
 
 def place(line: str | None) -> Place:
-    """Return where a line stands in its list: by file and number, those without a number last."""
+    """Return a line's position in its list: by file and number, those without a number last."""
     file, _, number = (line or "").rpartition(":")
     return (False, file, int(number)) if re.fullmatch("[0-9]{1,18}", number) else (True, line or "", 0)
 
@@ -106,7 +106,7 @@ def csv_rows(results: Sequence[Result]) -> str:
 
 
 def parquet_schema() -> Any:  # Any: pyarrow brings no types
-    """Return the columns of a table in Parquet, typed though all values be none; raises `ImportError`."""
+    """Return the columns of a Parquet table, typed even if all values are None; raises `ImportError`."""
     import pyarrow  # type: ignore[import-not-found,unused-ignore]  # optional
 
     kinds = {"int": pyarrow.int64(), "float": pyarrow.float64(), "bool": pyarrow.bool_(), "str": pyarrow.string()}

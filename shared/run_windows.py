@@ -11,27 +11,27 @@ CLOCK = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9]))?", re.ASC
 
 
 class AtEnd(StrEnum):
-    """What becomes of running lines when the window closes."""
+    """What happens to running lines when the window closes."""
 
-    FINISH = "finish"  # they end
+    FINISH = "finish"  # they finish
     STOP = "stop"  # they stop between two steps, and begin again when it opens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunWindow:
-    """A window of every day, as people of that zone read their clocks.
+    """A daily window, by the clocks of a time zone.
 
-    In the nights when clocks change it is an hour longer or shorter. A time that the change leaves out counts as an
-    hour later, one that comes twice as its first coming.
+    In nights when clocks change it is an hour longer or shorter. A time skipped by the change counts as an hour later,
+    a repeated one as its first occurrence.
     """
 
     start: str  # HH:MM, or HH:MM:SS
-    end: str  # the next day's when it is before the start
+    end: str  # of the next day if it is before the start
     tz: str  # Europe/Berlin
     at_end: AtEnd = AtEnd.FINISH
 
     def __post_init__(self) -> None:
-        """Raise ValueError with the way out when this is no window."""
+        """Raise ValueError, with the remedy, if this is not a window."""
         if _time("start", self.start) == _time("end", self.end):
             raise ValueError(f"a window from {self.start} to {self.end} has no end; leave it out to run at any time")
         try:
@@ -58,7 +58,7 @@ class RunWindow:
         )
 
     def closed(self, since: datetime, until: datetime) -> Iterator[tuple[datetime, datetime]]:
-        """Go through the stretches between two times in which lines may not start."""
+        """Iterate over the periods between two times in which lines may not start."""
         while since < until:
             change = min(self.next_change(since), until)
             if not self.is_open(since):
@@ -66,7 +66,7 @@ class RunWindow:
             since = change
 
     def _spans(self, now: datetime) -> Iterator[tuple[datetime, datetime]]:
-        """Go through the windows from yesterday's on, in UTC; one that a change of clocks leaves nothing of is none."""
+        """Iterate over the windows from yesterday's on, in UTC; one that a change of clocks leaves empty is skipped."""
         start, end, zone = _time("start", self.start), _time("end", self.end), ZoneInfo(self.tz)
         today = now.astimezone(zone).date()
         for number in range(-1, 4):

@@ -1,4 +1,4 @@
-"""What every part of the service needs to know, read once from the environment."""
+"""Settings of every part of the service, read once from the environment."""
 
 import re
 import ssl
@@ -32,7 +32,7 @@ _DATABASE_NUMBER = re.compile(r"/?\d*", re.ASCII)
 
 
 def checked_redis_url(url: str) -> str:
-    """Return the address of a broker; raise ValueError for one that no part could reach."""
+    """Return the address of a broker; raise ValueError if no part could use it."""
     try:
         parts = urlsplit(url)
         is_one = parts.scheme in ("redis", "rediss") and parts.port != 0 and _DATABASE_NUMBER.fullmatch(parts.path)
@@ -44,17 +44,17 @@ def checked_redis_url(url: str) -> str:
 
 
 def broker_use_ssl(url: str) -> dict[str, Any] | bool:  # Any: each option has a type of its own
-    """Return what Celery is told of a broker: behind TLS its certificate is looked at, or as the address says.
+    """Return Celery's TLS option for a broker: the certificate is verified unless the address says otherwise.
 
-    Left to itself Celery looks at none, and a worker, whose transport is our own, speaks in the clear.
+    By default Celery verifies none, and a worker, whose transport is our own, would not encrypt.
     """
     return {"ssl_cert_reqs": ssl.CERT_REQUIRED} if urlsplit(url).scheme == "rediss" else False
 
 
 def checked_database_url(url: str) -> str:
-    """Return the address of a database as every driver reads it; raise ValueError for one that is none.
+    """Return a database's address in a form that every driver reads alike; raise ValueError if it is not one.
 
-    SQLAlchemy and libpq differ over a password with @, / or ? in it, and quote the end of it as the name of a host.
+    SQLAlchemy and libpq differ on passwords with @, / or ?, and quote the end of one as the host's name.
     """
     # SQLAlchemy 2.1 reads a bare postgresql:// as psycopg 3, which is not installed.
     for bare in ("postgresql://", "postgres://"):
@@ -74,7 +74,7 @@ def checked_database_url(url: str) -> str:
 
 
 def _check_options(url: str) -> None:
-    """Raise ValueError for a port that is none, and for options behind `?` that Postgres has not."""
+    """Raise ValueError for an invalid port, and for options after `?` that Postgres does not have."""
     from psycopg2 import ProgrammingError, extensions
     from sqlalchemy import make_url
 
@@ -89,7 +89,7 @@ def _check_options(url: str) -> None:
 
 
 class SettingsError(ValueError):
-    """Settings that are well-formed and do not fit what is there; the message names the variable or the file."""
+    """Well-formed settings that do not fit the environment; the message names the variable or the file."""
 
 
 class Settings(BaseSettings):
@@ -102,7 +102,7 @@ class Settings(BaseSettings):
     # Any fsspec URL. A folder's path stands in it as it is: fsspec reads no %20, so `Path.as_uri()` names another one.
     storage_url: str = Field(default=f"file://{ROOT / 'var' / 'storage'}", alias="STORAGE_URL")
     storage_access: Literal["private", "group"] = (
-        "private"  # on disks: for the account of the service, or for its group too
+        "private"  # on disks: for the service's account, or for its group too
     )
     models_dir: Path = ROOT / "worker" / "cards"  # one folder with a chai.json for each model
     default_model: str = "small"
@@ -114,9 +114,9 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _empty_is_left_out(cls, values: dict[str, object]) -> dict[str, object]:
-        """Take out what is empty, as compose files set what nobody gave: `CHAI_X: ${CHAI_X:-}`.
+        """Drop empty values, since compose files set unset variables like that: `CHAI_X: ${CHAI_X:-}`.
 
-        An empty address is a mistake: no other server or folder may stand in for it.
+        An empty address is an error: no other server or folder may replace it.
         """
         return {name: value for name, value in values.items() if value != "" or name in _ADDRESSES}
 
@@ -138,7 +138,7 @@ class Settings(BaseSettings):
     @field_validator("storage_url")
     @classmethod
     def _has_a_driver(cls, url: str) -> str:
-        from fsspec import get_filesystem_class  # a part that names no storage may lack it
+        from fsspec import get_filesystem_class  # imported here, since parts without storage may lack it
 
         if _HALF_A_SCHEME.match(url):
             raise ValueError("is neither an address nor a folder; write s3://BUCKET/chai with two slashes, or ./NAME")

@@ -1,5 +1,5 @@
-"""How long a part may be silent before what is done about it. Parts say that they live every two seconds."""
+"""How long a part may be silent before something is done. Parts write a heartbeat every two seconds."""
 
-NO_MORE_JOBS_S = 15.0  # a worker gets none: one handed to the dead waits until somebody misses it
-NOT_THERE_S = 30.0  # a part is not counted any more, and `chai up` starts it anew: as long as the lease of its job
-MISSED_S = 60.0  # its absence is a fault that people are told of: a restart must not wake anybody
+NO_MORE_JOBS_S = 15.0  # then a worker gets none: a job handed to a dead one waits until it is missed
+NOT_THERE_S = 30.0  # then a part no longer counts, and `chai up` restarts it: as long as its job's lease
+MISSED_S = 60.0  # then its absence is reported as a fault: a mere restart must not alert anybody

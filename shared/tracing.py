@@ -1,7 +1,7 @@
-"""Traces by OpenTelemetry, where OTEL_* asks for them: a request, its wait in the queue, an attempt and its stages.
+"""Traces by OpenTelemetry, if OTEL_* variables ask for them: a request, its wait in the queue, an attempt, its stages.
 
-Nothing of OpenTelemetry is imported before `configure` finds that it is asked for; without it every span is a
-`nullcontext`. The trace of a job goes on in whatever process runs it, by the `traceparent` in its row.
+OpenTelemetry is imported only if `configure` finds that it is wanted; otherwise every span is a `nullcontext`. The
+trace of a job continues in the process that runs it, by the `traceparent` in its row.
 """
 
 import logging
@@ -23,9 +23,9 @@ logger = logging.getLogger(__name__)
 
 
 def configure(part: str) -> None:
-    """Send the spans of this process where OTEL_* says, if it does; called once, in the process that makes them.
+    """Export the spans of this process as OTEL_* says, if set; called once, in the process that makes them.
 
-    Where that cannot be done the log says why, and the process goes on without.
+    If that fails, the log says why, and the process goes on without.
     """
     if not _is_asked():
         return
@@ -41,25 +41,25 @@ def configure(part: str) -> None:
     try:
         provider = TracerProvider(resource=Resource.create({"service.name": service}))
         provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-    except Exception as error:  # it reads dozens of variables, each in a way of its own
+    except Exception as error:  # it parses dozens of variables, each in its own way
         logger.warning("no traces, for a variable of OTEL_* cannot be used: %s", error)
     else:
         use(provider)
 
 
 def use(provider: "TracerProvider | None") -> None:
-    """Make the spans of this process with a provider, or none any more."""
+    """Set the provider of this process's spans; None ends tracing."""
     global _provider
     _provider = provider
 
 
 def provider() -> "TracerProvider | None":
-    """Return what makes the spans of this process, if it makes any."""
+    """Return the provider of this process's spans, if any."""
     return _provider
 
 
 def traceparent() -> str | None:
-    """Return where the current span stands, as W3C's header writes it, for whoever goes on with it elsewhere."""
+    """Return the current span as W3C's header, to continue the trace in another process."""
     if _provider is None:
         return None
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -72,7 +72,7 @@ def traceparent() -> str | None:
 def attempt(
     parent: str | None, *, waited_s: float, video: str, number: int, model: str
 ) -> AbstractContextManager[object]:
-    """Return the span of an attempt, under its request's; the wait that has just ended stands beside it."""
+    """Return the span of an attempt, under its request's; add a sibling for the wait that has just ended."""
     if _provider is None:
         return nullcontext()
     above, now = _context(parent), time.time_ns()
@@ -83,7 +83,7 @@ def attempt(
 
 
 def stage(name: str) -> AbstractContextManager[object]:
-    """Return the span of a part of what goes on; nothing outside of a span."""
+    """Return a span within the current one; nothing outside of a span."""
     if _provider is None:
         return nullcontext()
     from opentelemetry.trace import get_current_span
@@ -94,7 +94,7 @@ def stage(name: str) -> AbstractContextManager[object]:
 
 
 def note(**attributes: "AttributeValue | None") -> None:
-    """Say more of the current span; what is None is left out."""
+    """Add attributes to the current span, except those that are None."""
     if _provider is None:
         return
     from opentelemetry.trace import get_current_span
@@ -105,7 +105,7 @@ def note(**attributes: "AttributeValue | None") -> None:
 
 
 def stop() -> None:
-    """Send what has not been sent, since this process ends."""
+    """Export the remaining spans, since this process ends."""
     if _provider is not None:
         _provider.shutdown()
 
@@ -121,7 +121,7 @@ def _tracer(provider: "TracerProvider") -> "Tracer":
 
 
 def _context(parent: str | None) -> "Context":
-    """Return the context of a header; that of no trace where there is none, or one that cannot be read."""
+    """Return the context of a header; an empty one if it is missing or cannot be read."""
     from opentelemetry.context import Context
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 

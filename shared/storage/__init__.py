@@ -1,4 +1,4 @@
-"""Files on shared storage: one class, its errors, and the names that files have there."""
+"""Files on shared storage: one class, its errors, and the names of files."""
 
 from shared.storage.disks import check_temporary_folder
 from shared.storage.errors import FileMissing, OutsideError, StorageError, TemporaryFolderError, shown

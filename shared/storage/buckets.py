@@ -1,4 +1,4 @@
-"""What S3 and its kin need besides their driver: ends to waiting, second tries, and a sentence for each refusal."""
+"""What S3-like stores need besides their driver: timeouts, retries, and a sentence for each refusal."""
 
 import asyncio
 import errno
@@ -12,10 +12,10 @@ from shared.storage.errors import FileMissing, StorageError, shown
 _S3_CONFIG = {"retries": {"mode": "standard", "total_max_attempts": 3}}
 # One that takes no bytes: its client waits for that without end.
 CALL_S, SLOWEST_UPLOAD = 60.0, 1 << 18  # bytes a second
-_LATER = {408, 409, 429}  # slow, changed by another just now, too many: Ceph, MinIO and R2 say so where AWS says 503
+_LATER = {408, 409, 429}  # slow, changed concurrently, too many: from Ceph, MinIO and R2, where AWS answers 503
 PAUSES_S = (0.3, 1.0)
 _ELSEWHERE = "the bucket is in another region; set AWS_DEFAULT_REGION to that, and AWS_ENDPOINT_URL to where it answers"
-_WAYS_OUT = {  # by the code of S3's error
+_WAYS_OUT = {  # by S3's error code
     "NoSuchBucket": "there is no such bucket; create it, or name one that is there in STORAGE_URL",
     "PermanentRedirect": _ELSEWHERE,
     "AuthorizationHeaderMalformed": _ELSEWHERE,
@@ -31,12 +31,12 @@ def is_s3(url: str) -> bool:
 
 
 def options_of(url: str) -> dict[str, Any]:
-    """Return what a driver is told; what FSSPEC_S3_CONFIG_KWARGS says goes before."""
+    """Return the options of a driver; those in FSSPEC_S3_CONFIG_KWARGS take precedence."""
     if not is_s3(url):
         return {}
-    if "@" in url.partition("//")[2].partition("/")[0]:  # else the driver's message shows it whole
+    if "@" in url.partition("//")[2].partition("/")[0]:  # otherwise the driver's message would show all of it
         raise StorageError(f"{shown(url)}: an account in the address is not read; set AWS_ACCESS_KEY_ID and the others")
-    if "?versionId=" in url:  # the driver takes what follows for the version of one file, to which all would be written
+    if "?versionId=" in url:  # the driver would take it for the version of one file and write everything there
         raise StorageError(f"{shown(url)}: a version names one file; name a folder")
     own = fsspec.config.conf.get("s3", {}).get("config_kwargs", {})
     # A file is fetched at once: to ask for its length first takes twice as long, and errors of that carry no reason.
@@ -44,9 +44,9 @@ def options_of(url: str) -> dict[str, Any]:
 
 
 def bound(driver: Any) -> None:
-    """Let each call of S3 end, and ask again whom its client gives up at once.
+    """Limit the time of each S3 call, and retry errors that its client gives up on at once.
 
-    One that uploads waits for a server's consent and for its own bytes to leave.
+    An upload waits for the server's consent and until its own bytes are sent.
     """
     call = driver._call_s3
 
@@ -68,19 +68,19 @@ def bound(driver: Any) -> None:
 
 
 def is_refused(error: Exception) -> bool:
-    """Whether a server refused the account, or none was found; S3 gives a question for a length no reason but 400."""
+    """Whether a server refused the account, or none was found; for a HEAD request, S3 gives no reason but 400."""
     refused = isinstance(error, PermissionError) or "Credential" in type(error).__name__
     return refused or (isinstance(error, OSError) and error.errno == errno.EINVAL)
 
 
 def _response(error: Exception) -> dict[str, Any]:
-    """Return what a server of S3 answered; nothing for the errors of other drivers."""
+    """Return the answer of an S3 server; nothing for errors of other drivers."""
     response = getattr(error.__cause__, "response", None)
     return response if isinstance(response, dict) else {}
 
 
 def translated(what: str, error: Exception) -> StorageError:
-    """Return what a driver raised as an error of this package that says what, and the way out where one is known."""
+    """Return a driver's error as one of this package, with its message and, if known, the remedy."""
     # The client of S3 follows whoever sends it on, and who does so for ever to the bottom of its stack
     code = "PermanentRedirect" if isinstance(error, RecursionError) else _response(error).get("Error", {}).get("Code")
     if way_out := _WAYS_OUT.get(code):

@@ -1,4 +1,4 @@
-"""What a disk takes to hold whole files that survive a power cut, and that other accounts do not read."""
+"""Writing files to disks so that they are complete, survive a power cut, and are unreadable to other accounts."""
 
 import os
 import stat
@@ -37,15 +37,15 @@ def private(path: str, flags: int) -> int:
 
 
 def allow(path: Path, mode: int) -> None:
-    """Give what was made private its mode; on a disk that knows no modes it stays as it is."""
+    """Give a privately made file its mode; this has no effect on a disk without modes."""
     now = stat.S_IMODE(path.stat().st_mode)
     if now & 0o777 != mode:
         with suppress(PermissionError, NotImplementedError):
-            path.chmod(mode | now & ~0o777)  # a folder that hands its group down goes on doing so
+            path.chmod(mode | now & ~0o777)  # keep setgid, by which a folder passes on its group
 
 
 def make_folders(folder: Path, root: Path, mode: int) -> None:
-    """Make a folder and what is missing above it; what is there keeps its mode."""
+    """Make a folder and its missing parents; existing ones keep their mode."""
     if folder.is_dir():
         return
     if folder == root:
@@ -58,7 +58,7 @@ def make_folders(folder: Path, root: Path, mode: int) -> None:
 
 
 def link(temporary: Path, path: Path) -> None:
-    """Give a file a second name, unless that is taken (FileExistsError); where disks have no links, rename it."""
+    """Give a file a second name unless that is taken (FileExistsError); on disks without links, rename it."""
     try:
         path.hardlink_to(temporary)
     except FileExistsError:
@@ -80,7 +80,7 @@ def list_files(folder: Path) -> list[tuple[str, int, datetime]]:
 
 
 def sync(file: IO[bytes]) -> None:
-    """Make what was written survive a power cut."""
+    """Make written data survive a power cut."""
     file.flush()
     os.fsync(file.fileno())
 

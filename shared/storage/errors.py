@@ -1,6 +1,6 @@
 """What the storage raises.
 
-StorageError               the storage did not do what was asked; it may later
+StorageError               the storage did not do what was asked; a retry may succeed
 ├── FileMissing            there is no such file
 ├── OutsideError           a link leads out of the storage
 └── TemporaryFolderError   this machine's folder for temporary files is missing, full or not writable
@@ -10,7 +10,7 @@ import re
 
 
 class StorageError(Exception):
-    """The storage did not do what was asked; it may later."""
+    """The storage did not do what was asked; a retry may succeed."""
 
 
 class FileMissing(StorageError):
@@ -26,5 +26,5 @@ class TemporaryFolderError(StorageError):
 
 
 def shown(url: str) -> str:
-    """Return a URL as it may stand in logs and messages: without an account's password."""
+    """Return a URL for logs and messages, without its password."""
     return re.sub(r"(?<=//)([^/@:]*):[^/@]*@", r"\1:***@", url)

@@ -1,7 +1,7 @@
-"""Names of files on the storage: made here, of a job's id and the fence of the attempt that writes.
+"""Names of files on the storage, made from a job's id and the fence of the attempt that writes.
 
-A file without a row that names it is an orphan and swept. What has another name is not ours: it is neither listed nor
-removed.
+A file that no row names is an orphan and will be swept. Files with other names are not ours: they are neither listed
+nor removed.
 """
 
 import re
@@ -59,5 +59,5 @@ def is_half_written(name: str) -> bool:
 
 
 def temporary_name(last: str) -> str:
-    """Return a name for a file until it is whole; `last` is the last part of its own."""
+    """Return a temporary name for a file until it is complete; `last` is the last part of its own."""
     return f"{TEMPORARY}{secrets.token_hex(4)}-{last}"

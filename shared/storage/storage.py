@@ -1,10 +1,10 @@
 """Files on shared storage: a local or network disk, memory or an object store, whatever an fsspec URL names.
 
-A reader finds a whole file or none: disks get a temporary name, a sync and a rename, object stores show a file once all
-of it is there. Names are made here, of a job's id and the fence of the attempt that writes; a file without a row that
-names it is an orphan and swept. What has another name is not ours: it is neither listed nor removed.
+A reader finds a complete file or none: on disks, files are written under a temporary name, synced and renamed; object
+stores show a file once it is complete. Names come from `names`; a file that no row names is an orphan and will be
+swept. Files with other names are not ours: they are neither listed nor removed.
 
-Nothing is remembered between two calls: another process may have written or removed a file meanwhile.
+Nothing is cached between calls: another process may have written or removed a file meanwhile.
 """
 
 import errno
@@ -30,7 +30,7 @@ from shared.settings import Settings, SettingsError
 from shared.storage import buckets, disks, names
 from shared.storage.errors import FileMissing, OutsideError, StorageError, shown
 
-AHEAD_BYTES = 4 << 20  # read at once of a file far away
+AHEAD_BYTES = 4 << 20  # read at once from a remote file
 _PART_BYTES = 8 << 20  # sent at once
 _WHOLE_OR_NOTHING = {"memory", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"}  # a put becomes visible as a whole
 
@@ -54,9 +54,9 @@ class FoundFile:
 
 
 class Storage:
-    """Whole files under one URL. Every method raises `StorageError` when the storage cannot be reached.
+    """Complete files under one URL. Every method raises `StorageError` if the storage cannot be reached.
 
-    `access` says who may read and write on a disk; object stores have rules of their own.
+    `access` says who may read and write on a disk; object stores have their own rules.
     """
 
     def __init__(self, url: str, *, access: disks.Access = "private") -> None:
@@ -65,14 +65,14 @@ class Storage:
         self._file_mode, self._folder_mode = disks.MODES[access]
 
     def connect(self) -> None:
-        """Reach the storage now, not with the first file: some kinds ask a server who is there."""
+        """Connect to the storage now rather than with the first file: some kinds authenticate with a server."""
         if self._is_local:
             with suppress(StorageError):  # before the first worker
                 self.marker(create=False)
 
     @cached_property
     def _opened(self) -> tuple[Any, str]:  # Any: fsspec is untyped
-        """The driver and its name for the root; not kept when it fails, for a storage that is away may come back."""
+        """The driver and its name for the root; not cached on failure, since a storage that is away may come back."""
         with self._asked(shown(self.url)):
             # An instance of its own, since fsspec shares them, and without its cache of listings: a listing from
             # before hides what others have written since.
@@ -86,14 +86,14 @@ class Storage:
 
     @contextmanager
     def _asked(self, what: str) -> Iterator[None]:
-        """Turn whatever the driver raises into this module's errors."""
+        """Turn the driver's errors into this module's."""
         try:
             yield
         except StorageError:
             raise
-        except Exception as error:  # each driver has its own
+        except Exception as error:  # each driver has its own classes
             if buckets.is_refused(error):
-                self.__dict__.pop("_opened", None)  # it read its account once; the next one reads it anew
+                self.__dict__.pop("_opened", None)  # it read its account once; a new one reads it again
             raise buckets.translated(what, error) from error
 
     @property
@@ -127,9 +127,9 @@ class Storage:
 
     @contextmanager
     def writing(self, name: str) -> Iterator[IO[bytes]]:
-        """Write a new file piece by piece; it is there once the block has ended, and not at all when it breaks.
+        """Write a new file piece by piece; it exists once the block has ended, and not at all if the block fails.
 
-        On other than disks and object stores others may see it grow: let a row name it afterwards.
+        On storages other than disks and object stores, readers may see it grow: name it in a row only afterwards.
         """
         path = self._path(name)
         try:
@@ -141,7 +141,7 @@ class Storage:
             else:
                 with self._remote(name, path) as remote:
                     yield remote
-        except OSError as error:  # the block's own errors are its own
+        except OSError as error:  # the block's own errors stay as they are
             raise StorageError(f"{name}: {type(error).__name__}: {error}") from error
 
     @contextmanager
@@ -158,7 +158,7 @@ class Storage:
             with suppress(Exception):
                 getattr(driven, "discard", driven.close)()  # the parts that were sent
             with suppress(Exception):
-                driven.closed = True  # else it writes what it has when it is collected
+                driven.closed = True  # otherwise it would write its buffer when collected
             with suppress(Exception):
                 self._fs.rm_file(path)
             raise
@@ -169,7 +169,7 @@ class Storage:
 
     @contextmanager
     def _written(self, path: Path, content: bytes) -> Iterator[Path]:
-        """Write a temporary file beside `path`; what the caller does with it in the block survives a power cut."""
+        """Write a temporary file beside `path`; what the caller's block does with it survives a power cut."""
         with self._temporary(path) as (temporary, file):
             file.write(content)
             disks.sync(file)
@@ -210,7 +210,7 @@ class Storage:
     def open(self, name: str, *, ahead: int = AHEAD_BYTES) -> IO[bytes]:
         """Open a file for reading at any position; raise `FileMissing`. Reads raise `StorageError`.
 
-        Of a file far away `ahead` bytes more than are asked for come at once.
+        From a remote file, `ahead` bytes more than requested are read at once.
         """
         path = self._path(name)
         with self._found(name):
@@ -224,13 +224,13 @@ class Storage:
             return int(self._fs.info(path)["size"])
 
     def remove(self, name: str) -> None:
-        """Remove a file; one that is not there is as good as removed."""
+        """Remove a file; a missing one counts as removed."""
         path = self._path(name)
         with suppress(FileMissing), self._found(name):
             self._fs.rm_file(path)
 
     def files(self, folder: str) -> Iterator[FoundFile]:
-        """List the service's own files in a folder, half-written ones included; foreign names are passed over."""
+        """List the service's own files in a folder, including half-written ones; foreign names are skipped."""
         with self._asked(folder):
             found = disks.list_files(Path(self._root, folder)) if self._is_local else self._list(folder)
         for name, num_bytes, modified_at in found:
@@ -246,7 +246,7 @@ class Storage:
         ]
 
     def clock(self) -> datetime:
-        """Return what time it is to whoever dates the files: a file server, or a store far away, has its own clock."""
+        """Return the time by the clock that dates the files: a file server, or a remote store, has its own."""
         name = _small_name()
         try:
             self.write(name, b"")
@@ -256,10 +256,10 @@ class Storage:
             self.remove(name)
 
     def marker(self, *, create: bool = True) -> UUID:
-        """Return the id of this storage, kept in a small file: equal ids, the same storage.
+        """Return the id of this storage, kept in a small file: equal ids mean the same storage.
 
-        The first caller makes it, unless `create` is False: a worker that proves itself must not mark what happens to
-        be mounted there. Raises `FileMissing` when there is none, `StorageError` when the file holds no id.
+        The first caller makes it, unless `create` is False: a worker's trial must not mark whatever happens to be
+        mounted there. Raises `FileMissing` if there is none, `StorageError` if the file holds no id.
         """
         try:
             content = self.read(names.MARKER)
@@ -271,7 +271,7 @@ class Storage:
         self._has_mark = True
         try:
             return UUID(content.decode().strip())
-        except ValueError:  # of a decoding too
+        except ValueError:  # including errors of decoding
             raise StorageError(
                 f"{names.MARKER} in {shown(self.url)} holds no id but {content[:40]!r}; "
                 "restore it from a backup, or remove it and the service makes another"
@@ -279,7 +279,7 @@ class Storage:
 
     @contextmanager
     def _found(self, name: str) -> Iterator[None]:
-        """Raise `FileMissing` for a file that is not there, and only while the storage is."""
+        """Raise `FileMissing` for a missing file, but only while the storage itself is there."""
         try:
             with self._asked(name):
                 yield
@@ -288,10 +288,10 @@ class Storage:
             raise
 
     def _check_mounted(self) -> None:
-        """Raise `StorageError` when a storage lost the id that was seen there: it is gone.
+        """Raise `StorageError` if the storage no longer has the id seen there: then the storage is gone.
 
-        What is written into the bare mount point of a disk is lost when the disk comes back, and nothing that is
-        missing there, or in a bucket whose server knows it no more, is gone.
+        Files written into the bare mount point of a disk are lost when the disk comes back; and files missing there, or
+        in a bucket that its server no longer knows, are not really gone.
         """
         if self._has_mark:
             path = self._path(names.MARKER)
@@ -302,7 +302,7 @@ class Storage:
                 raise StorageError(f"{shown(self.url)} has lost its {names.MARKER}: {again}")
 
     def _create(self, name: str, content: bytes) -> None:
-        """Write a file unless somebody else does at this moment."""
+        """Write a file unless it exists, even if created at this moment."""
         path = self._path(name)
         with self._asked(name), suppress(FileExistsError):
             if self._is_local:
@@ -313,16 +313,16 @@ class Storage:
                     self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
                 try:
                     self._fs.pipe_file(path, content, mode="create")
-                except OSError as error:  # each store has an error of its own for one that is there
-                    if error.errno == errno.ENOSYS:  # a store that knows no conditions
+                except OSError as error:  # each store has its own error for an existing file
+                    if error.errno == errno.ENOSYS:  # a store without conditional writes
                         self._fs.pipe_file(path, content)
                     elif not self._fs.exists(path):
                         raise
 
     def check(self, *, folders: Iterable[str] = ()) -> None:
-        """Write, read and remove a small file; raise `StorageError` that names the storage and the step that failed.
+        """Write, read and remove a small file; raise `StorageError` naming the storage and the step that failed.
 
-        On a disk these folders, too, must be writable where they are there.
+        On a disk, these folders, if they exist, must be writable too.
         """
         name = _small_name()
         content = secrets.token_bytes(16)
@@ -362,7 +362,7 @@ def _small_name() -> str:
 
 
 def opened(settings: Settings) -> Storage:
-    """Return the service's storage; raise `SettingsError` where its address leads to none."""
+    """Return the service's storage; raise `SettingsError` if its address is invalid."""
     storage = Storage(settings.storage_url, access=settings.storage_access)
     try:
         storage.connect()
@@ -382,7 +382,7 @@ def _modified_at(info: dict[str, Any]) -> datetime:  # Any: each kind of storage
 
 
 class _Stream(io.RawIOBase):
-    """A driver's open file, each of whose failures is a `StorageError`."""
+    """A driver's open file, whose failures are raised as `StorageError`."""
 
     def __init__(self, driven: IO[bytes], asked: Callable[[], AbstractContextManager[None]]) -> None:
         self._driven, self._asked, self._is_read = driven, asked, driven.readable()
